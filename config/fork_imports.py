@@ -37,7 +37,7 @@ PACKAGES = (
     "celery.worker.consumer.delayed_delivery",
     "celery.worker.strategy",
     "django.core.management.commands",
-    "django_celery_beat.schedulers",
+    "config.beat",
     "encodings.idna",
     "ops.bootstrap",
     "prices.management.commands.prices",

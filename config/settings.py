@@ -323,9 +323,9 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {  # enqueueing fails fast while Redis is unre
 }
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TIMEZONE = "UTC"
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_SCHEDULER = "config.beat:BeatScheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 1  # so that a schedule of one second works
-CELERY_BEAT_SYNC_EVERY = 1  # the console shows the last runs
+CELERY_BEAT_SYNC_EVERY = 0  # config.beat stores runs by time
 
 # --- Logs and e-mail
 DJANGO_STRUCTLOG_CELERY_ENABLED = True

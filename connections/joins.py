@@ -157,3 +157,10 @@ JOIN connections_executionconnection c ON c.type = k.broker_type
 WHERE {_CLOSES} AND k.scope = 'BROKER_TYPE'"""
 """The halts that close positions and are not released. Those of a tenant or a broker type are
 those of each of their accounts."""
+
+CURRENT_EPOCH_SQL = "SELECT lineage, number FROM connections_epoch ORDER BY number DESC LIMIT 1"
+"""The newest epoch; no row before the first one."""
+
+ANY_HALT_TO_CARRY_OUT_SQL = """EXISTS (SELECT FROM connections_killswitch
+  WHERE released_at IS NULL AND carried_out_at IS NULL AND (cancel_entries OR flatten))"""
+"""Whether a halt still has entries to cancel or positions to close."""

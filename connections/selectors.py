@@ -27,6 +27,7 @@ from connections.accounts.lane_accounts import (
     idle_accounts_sql,
     ids_of_lanes,
 )
+from connections.accounts.limit_scope import ANY_LOSS_LIMIT_SQL
 from connections.credentials.provider_secrets import open_secret
 from connections.credentials.specs import (
     READ_COLUMNS,
@@ -49,8 +50,9 @@ from connections.eligibility import (
 from connections.exposure import describe_open_items, open_count_sql, open_items
 from connections.health.account_polling import accounts_due, accounts_due_sql
 from connections.health.connection_checks import due_tests
-from connections.health.host_circuit_breaker import open_hosts
+from connections.health.host_circuit_breaker import OPEN_HOSTS, open_hosts
 from connections.health.maintenance import (
+    ANY_WINDOW,
     MaintenanceNotice,
     deferred_entries,
     describe_window,
@@ -58,9 +60,11 @@ from connections.health.maintenance import (
 )
 from connections.health.maintenance import describe as describe_maintenance
 from connections.joins import (
+    ANY_HALT_TO_CARRY_OUT_SQL,
     CLOSING_HALTS_SQL,
     CLOSING_PAUSES_SQL,
     CONNECTIONS_WITH_HEALTH_SQL,
+    CURRENT_EPOCH_SQL,
     ENTRY_SUBSCRIPTION_JOIN_SQL,
     ENTRY_SYMBOL_MAP_SQL,
     EPOCH_IS_OPEN_SQL,
@@ -147,9 +151,13 @@ from connections.subscriptions.readiness import readiness_of
 from connections.twin_links import is_twin_account
 
 __all__ = [
+    "ANY_HALT_TO_CARRY_OUT_SQL",
+    "ANY_LOSS_LIMIT_SQL",
+    "ANY_WINDOW",
     "CLOSING_HALTS_SQL",
     "CLOSING_PAUSES_SQL",
     "CONNECTIONS_WITH_HEALTH_SQL",
+    "CURRENT_EPOCH_SQL",
     "ENTRY_SUBSCRIPTION_JOIN_SQL",
     "ENTRY_SYMBOL_MAP_SQL",
     "EPOCH_IS_OPEN_SQL",
@@ -157,6 +165,7 @@ __all__ = [
     "HOST_IS_DOWN_SQL",
     "HOST_IS_UP_SQL",
     "LISTED_INSTRUMENTS_SQL",
+    "OPEN_HOSTS",
     "OWNER_ID_SQL",
     "PARTIAL",
     "PRESET_JOIN_SQL",

@@ -7,12 +7,12 @@ next `make up` uses the stored intervals.
 from typing import Any
 
 from celery.schedules import schedule
-from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
 
+from config.beat import BeatEntry, BeatScheduler
 from demo.stack_options import TASK_SECONDS
 
 
-class PacedEntry(ModelEntry):  # type: ignore[misc]  # celery-beat has no types
+class PacedEntry(BeatEntry):
     """A schedule of the database, with the interval in TASK_SECONDS if there is one."""
 
     def __init__(self, model: Any, app: Any = None) -> None:
@@ -22,7 +22,7 @@ class PacedEntry(ModelEntry):  # type: ignore[misc]  # celery-beat has no types
             self.schedule = schedule(seconds, app=self.app)
 
 
-class PacedScheduler(DatabaseScheduler):  # type: ignore[misc]
+class PacedScheduler(BeatScheduler):
     """The database's schedules, at the demo's pace."""
 
     Entry = PacedEntry

@@ -8,4 +8,5 @@ from events import services
 @shared_task(name="events.deliver", ignore_result=True)
 def deliver_events() -> None:
     """Deliver the events that were written since the last run."""
-    services.deliver()
+    if services.is_anything_waiting():
+        services.deliver()

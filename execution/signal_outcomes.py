@@ -16,7 +16,7 @@ from django.db import transaction
 
 from common.ended_orders import was_not_sent_in_time
 from common.reason_codes import Code
-from common.sql import Query, array, columns, rows, run
+from common.sql import Query, array, columns, periodic_rows, rows, run
 from connections.selectors import not_twin_sql
 from events.models import EventKind
 from events.services import NewEvent, emit_many
@@ -65,6 +65,9 @@ class OrderCount(NamedTuple):
     orders: int
 
 
+ANY_DUE = """
+SELECT EXISTS (SELECT FROM execution_outcomecheck WHERE due_at <= statement_timestamp()) AS is_due
+"""
 CLAIM = Query(
     DueCheck,
     """
@@ -151,6 +154,8 @@ def next_step(outcome: Outcome) -> Step:
 
 def report_outcomes() -> int:
     """Check the signals that are due; return how many messages to operators were written."""
+    if not periodic_rows(ANY_DUE)[0].is_due:
+        return 0
     with transaction.atomic():
         claimed = rows(CLAIM, (MAX_SIGNALS,))
         if not claimed:

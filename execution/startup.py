@@ -62,6 +62,7 @@ from execution.runtime import trading_runtime
 from execution.runtime.broker_sessions import BrokerSessionManager
 from execution.runtime.event_stream import drain_and_wait, drain_events
 from execution.runtime.lane_leases import LaneSelection, OnLaneChange, ignore_lane_change
+from execution.runtime.open_work import Work
 from execution.runtime.trading_runtime import BackgroundJob
 from execution.signal_outcomes import report_outcomes
 from prices.broker_feeds import BrokerFeedManager
@@ -74,7 +75,7 @@ from prices.signals import (
     quotes_at_paper,
     quotes_stored,
 )
-from signals.alert_publishing import publish_waiting, remove_old_alerts
+from signals.alert_publishing import is_any_due, publish_waiting, remove_old_alerts
 from signals.models import TelegramBot
 
 log = structlog.get_logger(__name__)
@@ -238,23 +239,14 @@ def start_trading(
 
 
 def _jobs_of_role(role: str, exits_only: bool) -> tuple[BackgroundJob, ...]:
-    jobs = _background_jobs(exits_only)
     selection = LaneSelection.of(role.split("+"))
+    jobs = _background_jobs(exits_only, has_sessions=selection.holds_session_lanes)
     if exits_only or selection.holds_session_lanes or tasks.MAINTENANCE in role:
-        jobs += (
-            ("stop failover", GUARD_SECONDS, _take_over_missed_levels),
-            ("unprotected time", GUARD_SECONDS, update_unprotected),
-            ("levels and positions", GUARD_SECONDS / 2, _sync_levels_and_positions),
-            ("break-even and trailing", GUARD_SECONDS, judge_due),
-            ("time exits", GUARD_SECONDS, lambda: _execute(close_due())),
-            ("condition exits", GUARD_SECONDS, lambda: _execute(close_settled())),
-            ("loss limits", GUARD_SECONDS, lambda: _execute(apply_loss_limits())),
-            ("overdue level scan", SCHEDULER_CHECK_SECONDS, _scan_if_overdue),
-            ("late scheduler alarm", SCHEDULER_CHECK_SECONDS, late_scheduler_alarm()),
-        )
+        jobs += _position_jobs()
     seconds = settings.FILLCAST_POLL_SECONDS
     if selection.holds_session_lanes or tasks.MAINTENANCE in role:
-        jobs += (
+        jobs += _while(
+            Work.LANES,
             ("requested reconciliations", seconds, reconcile_new),
             ("failed connections", seconds, retry_failed),
             ("audit listings", seconds, listings.read_requested),
@@ -263,51 +255,112 @@ def _jobs_of_role(role: str, exits_only: bool) -> tuple[BackgroundJob, ...]:
     if selection.holds_session_lanes:
         jobs += _session_jobs(seconds)
     if tasks.MAINTENANCE in role:
-        jobs += (
+        jobs += _maintenance_jobs(seconds)
+    return jobs
+
+
+Job = tuple[str, float, Callable[[], object]]
+
+
+def _while(work: Work | None, *jobs: Job) -> tuple[BackgroundJob, ...]:
+    """Return jobs that sleep while there is nothing of these kinds of work; None: never."""
+    return tuple(BackgroundJob(*job, work) for job in jobs)
+
+
+def _position_jobs() -> tuple[BackgroundJob, ...]:
+    """Return the jobs that watch positions. Every process with exits has them."""
+    return (
+        *_while(
+            Work.POSITIONS,
+            ("stop failover", GUARD_SECONDS, _take_over_missed_levels),
+            ("unprotected time", GUARD_SECONDS, update_unprotected),
+            ("levels and positions", GUARD_SECONDS / 2, _sync_levels_and_positions),
+            ("break-even and trailing", GUARD_SECONDS, judge_due),
+            ("time exits", GUARD_SECONDS, lambda: _execute(close_due())),
+        ),
+        *_while(
+            Work.TRADES,
+            ("condition exits", GUARD_SECONDS, lambda: _execute(close_settled())),
+        ),
+        *_while(
+            Work.LIMITS,
+            ("loss limits", GUARD_SECONDS, lambda: _execute(apply_loss_limits())),
+        ),
+        *_while(
+            None,
+            ("overdue level scan", SCHEDULER_CHECK_SECONDS, _scan_if_overdue),
+            ("late scheduler alarm", SCHEDULER_CHECK_SECONDS, late_scheduler_alarm()),
+        ),
+    )
+
+
+def _maintenance_jobs(seconds: float) -> tuple[BackgroundJob, ...]:
+    return (
+        *_while(
+            Work.ORDERS,
             ("expired working orders", seconds, sweeps.cancel_expired_working),
-            ("dust", seconds, services.close_dust),
-            ("funding", UPKEEP_SECONDS, book_funding),
-            ("averages of slices", UPKEEP_SECONDS, store_slice_averages),
             ("triggers", UPKEEP_SECONDS, keep_up_triggers),
             ("conditions", GUARD_SECONDS, lambda: tasks.enqueue(wake_settled())),
             ("stuck orders", seconds, stale_orders.resolve_stuck),
             ("stale unknown orders", seconds, stale_orders.alert_stale_unknown),
+            ("orders without a worker", seconds, services.flag_orders_without_worker),
+        ),
+        *_while(Work.POSITIONS, ("dust", seconds, services.close_dust)),
+        *_while(
+            None,
+            ("funding", UPKEEP_SECONDS, book_funding),
+            ("averages of slices", UPKEEP_SECONDS, store_slice_averages),
             ("dropped message counts", seconds, dropped_messages.aggregate),
             ("signal outcomes", OUTCOMES_SECONDS, report_outcomes),
             ("overdue events", SCHEDULER_CHECK_SECONDS, deliver_if_overdue),
             ("telegram bots", seconds, _telegram_job()),
             ("old alerts", COMPARE_SECONDS / 10, remove_old_alerts),
-            ("orders without a worker", seconds, services.flag_orders_without_worker),
             ("price sources without a worker", COMPARE_SECONDS / 10, flag_sources_without_worker),
-        )
-    return jobs
+        ),
+    )
 
 
-def _background_jobs(exits_only: bool) -> tuple[BackgroundJob, ...]:
+def _background_jobs(exits_only: bool, *, has_sessions: bool = False) -> tuple[BackgroundJob, ...]:
     poll_seconds = settings.FILLCAST_POLL_SECONDS
     bundle = settings.FILLCAST_BUNDLE_SIZE
-    jobs: tuple[BackgroundJob, ...] = (
-        (
-            "due exits",
-            poll_seconds,
-            lambda: services.process_due_orders(bundle, exits_only=True),
+    jobs = (
+        *_while(
+            Work.ORDERS,
+            (
+                "due exits",
+                poll_seconds,
+                lambda: services.process_due_orders(bundle, exits_only=True),
+            ),
+            ("orphaned orders", poll_seconds, OrphanRecovery().run),
+            ("unknown orders", poll_seconds, _query_unknown_orders),
         ),
-        ("orphaned orders", poll_seconds, OrphanRecovery().run),
-        ("unknown orders", poll_seconds, _query_unknown_orders),
-        ("pending actions", poll_seconds, lambda: _execute(process_pending_actions())),
-        ("events", poll_seconds, drain_events),
-        ("paper events", EVENTS_SECONDS, _drain_paper_events),
-        ("order polling", settings.FILLCAST_UPDATE_INTERVAL_SECONDS, poll),
-        ("restore detector", restore_detector.CHECK_SECONDS, restore_detector.check),
+        *_while(
+            Work.TRADES,
+            ("pending actions", poll_seconds, lambda: _execute(process_pending_actions())),
+            ("order polling", settings.FILLCAST_UPDATE_INTERVAL_SECONDS, poll),
+        ),
+        # Only the process of a session gets its events; those of shared streams any process.
+        *_while(
+            Work.LANES if has_sessions else Work.EVENTS | Work.TRADES,
+            ("events", poll_seconds, drain_events),
+        ),
+        *_while(
+            None,
+            ("paper events", EVENTS_SECONDS, _drain_paper_events),
+            ("restore detector", restore_detector.CHECK_SECONDS, restore_detector.check),
+        ),
     )
     if exits_only:
         return jobs
     # A job of its own: it may wait for slots of entries, and exits must not wait with it.
     return (
         *jobs,
-        ("due orders", poll_seconds, lambda: services.process_due_orders(bundle)),
-        ("routed entries", poll_seconds, services.execute_rerouted),
-        ("waiting alerts", poll_seconds, _publish_alerts),
+        *_while(
+            Work.ORDERS,
+            ("due orders", poll_seconds, lambda: services.process_due_orders(bundle)),
+            ("routed entries", poll_seconds, services.execute_rerouted),
+        ),
+        *_while(None, ("waiting alerts", poll_seconds, _publish_alerts)),
     )
 
 
@@ -318,23 +371,35 @@ def _session_jobs(seconds: float) -> tuple[BackgroundJob, ...]:
         return trading_runtime.get_runtime().sessions
 
     return (
-        ("session lanes", LANES_SECONDS, lambda: sessions().maintain()),
-        ("session events", EVENTS_SECONDS, lambda: sessions().drain_events(drain_and_wait)),
-        ("account reads", LANES_SECONDS, lambda: sessions().read()),
-        ("connection tests", seconds, run_due_tests),
-        ("reconciliation", COMPARE_SECONDS, reconcile),
-        ("instruments", LISTINGS_SECONDS, refresh_due_instruments),
-        ("prices", LIVE_STEP_SECONDS, _lane_price_runner().step),
+        *_while(
+            None,
+            ("session lanes", LANES_SECONDS, lambda: sessions().maintain()),
+            ("session events", EVENTS_SECONDS, lambda: sessions().drain_events(drain_and_wait)),
+            ("account reads", LANES_SECONDS, lambda: sessions().read()),
+        ),
+        *_while(
+            Work.LANES,
+            ("connection tests", seconds, run_due_tests),
+            ("reconciliation", COMPARE_SECONDS, reconcile),
+            ("instruments", LISTINGS_SECONDS, refresh_due_instruments),
+            ("prices", LIVE_STEP_SECONDS, _lane_prices_job()),
+        ),
     )
 
 
-def _lane_price_runner() -> FeedRunner:
-    """Return what streams the prices of accounts whose sessions this process holds."""
+def _lane_prices_job() -> Callable[[], None]:
+    """Return what publishes the prices of accounts whose sessions this process holds."""
 
     def ours() -> list[str]:
         return [lane for lane in session_lanes.held_lanes() if lane != GENERAL]
 
-    return FeedRunner(BrokerFeedManager(ours, f"{socket.gethostname()}-{os.getpid()}"))
+    runner = FeedRunner(BrokerFeedManager(ours, f"{socket.gethostname()}-{os.getpid()}"))
+
+    def step() -> None:
+        runner.step()
+        trading_runtime.get_runtime().pause(runner.seconds_without_sources())
+
+    return step
 
 
 def _execute(order_ids: Sequence[int]) -> None:
@@ -345,6 +410,8 @@ def _execute(order_ids: Sequence[int]) -> None:
 
 def _publish_alerts() -> None:
     """Publish alerts of which no worker was notified: their message was lost, or Redis was down."""
+    if not is_any_due():
+        return
     runtime = trading_runtime.get_runtime()
     publish_waiting(seconds=ALERTS_SECONDS, is_ending=lambda: runtime.is_draining)
 

@@ -1,4 +1,4 @@
-"""Run the price sources: recordings every 50 ms, brokers' every 20 ms.
+"""Run the price sources: recordings every 50 ms, brokers' every 20 ms; none while none is open.
 
 The prices process runs every active source; a session worker runs those of accounts in its lanes.
 """
@@ -65,7 +65,8 @@ def _run_until(runner: "FeedRunner", stop: threading.Event, pace: float) -> None
             began = machine_time()
             runner.step()
             shared_sessions.give_back()
-            stop.wait(pause_after(machine_time() - began, pace))
+            pause = pause_after(machine_time() - began, pace)
+            stop.wait(max(pause, runner.seconds_without_sources()))
     finally:
         stop.set()
         runner.close()
@@ -115,6 +116,16 @@ class FeedRunner:
             self._beat_at = machine_time()
             for feed in self._all():
                 feed.beat()
+
+    def seconds_without_sources(self) -> float:
+        """Return for how long no step is needed: until it looks for sources again, if none is open;
+        else 0."""
+        if self._all():
+            return 0.0
+        looks_at = self._found_at + FIND_SOURCES_EVERY
+        if self._live is not None:
+            looks_at = self._maintained_at + MAINTAIN_EVERY
+        return max(0.0, looks_at - machine_time())
 
     def _all(self) -> list[Feed]:
         return [*self._feeds.values()] if self._live is None else self._live.feeds

@@ -90,6 +90,8 @@ def select_symbols(sources: Sequence[DataConnection]) -> dict[int, SymbolSelecti
 
     sources: those with a broker connection.
     """
+    if not sources:
+        return {}
     books = {source.pk: _book_of(source) for source in sources}
     parameters = {"books": array(set(books.values())), "few": SHORT_BOOK_PAIRS}
     short = {row.book for row in rows(SHORT_BOOKS, parameters)}

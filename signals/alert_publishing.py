@@ -18,7 +18,7 @@ from common.database_errors import is_database_trouble, is_transient
 from common.errors import ConflictError, FillcastError
 from common.failpoints import failpoint
 from common.reason_codes import Code
-from common.sql import Query, periodic_run, rows, run
+from common.sql import Query, periodic_rows, periodic_run, rows, run
 from signals.alert_chat import remember_message
 from signals.alert_dialects import AlertUpdate, read_mapping
 from signals.alert_notices import notify_refused
@@ -58,6 +58,10 @@ WHERE a.state = 'WAITING' AND a.due_at <= statement_timestamp() AND NOT EXISTS (
 ORDER BY a.id LIMIT 1 FOR NO KEY UPDATE OF a SKIP LOCKED
 """,
 )
+ANY_DUE = f"""
+SELECT id FROM signals_incomingalert
+WHERE state = '{AlertState.WAITING}' AND due_at <= statement_timestamp() LIMIT 1
+"""
 # Each pause is twice the last one: 1, 2, 4, 8 s. Trouble of the database is not the alert's fault
 # and ends with its age only.
 POSTPONE = f"""
@@ -72,6 +76,11 @@ DELETE FROM signals_incomingalert WHERE id = ANY(ARRAY(
   WHERE received_at < statement_timestamp() - interval '{RETENTION_DAYS} days'
   ORDER BY received_at LIMIT 1000 FOR UPDATE SKIP LOCKED))
 """
+
+
+def is_any_due() -> bool:
+    """Return whether an alert may be due: for a job that looks often and mostly finds none."""
+    return bool(periodic_rows(ANY_DUE))
 
 
 def publish_waiting(

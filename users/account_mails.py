@@ -16,7 +16,7 @@ from django.conf import settings
 from django.core.mail import EmailMessage
 from django.db import transaction
 
-from common.sql import rows, run
+from common.sql import periodic_rows, rows, run
 from users import mail_texts
 from users.models import AccountMail
 
@@ -29,6 +29,10 @@ KEPT_FOR = timedelta(days=30)
 ADD = """
 INSERT INTO users_accountmail (kind, address, user_id, name)
 VALUES (%(kind)s, %(address)s, %(user_id)s, %(name)s)
+"""
+ANY_TO_DO = """
+SELECT id FROM users_accountmail WHERE done_at IS NULL AND due_at <= clock_timestamp()
+  OR done_at < clock_timestamp() - %(kept)s::interval LIMIT 1
 """
 CLAIM = """
 UPDATE users_accountmail SET tries = tries + 1,
@@ -96,6 +100,8 @@ def send_due() -> int:
     """Send the due mails; return how many were sent. Must not be called inside a transaction."""
     if transaction.get_connection().in_atomic_block:
         raise transaction.TransactionManagementError("No network inside a transaction.")
+    if not periodic_rows(ANY_TO_DO, {"kept": KEPT_FOR}):
+        return 0
     with transaction.atomic():
         claimed = rows(CLAIM, {"seconds": CLAIM_SECONDS, "most": MAX_MAILS})
         if not claimed:

@@ -17,6 +17,7 @@ from analytics.models import Preflight
 from analytics.preflight.loading import load
 from analytics.preflight.replay import Replay
 from analytics.preflight.summary import summary_of
+from common.sql import periodic_rows
 from connections.models import ExecutionConnection
 from execution.replay_rows import Terms
 from users.services import record_preflight
@@ -27,6 +28,10 @@ CLAIM = timedelta(seconds=30)
 MAX_TRIES = 3
 REPORT_SECONDS = 0.25
 State = Preflight.State
+ANY_TO_DO = f"""
+SELECT id FROM analytics_preflight WHERE state IN ('{State.WAITING.value}', '{State.RUNNING.value}')
+  OR requested_at < clock_timestamp() - %s::interval LIMIT 1
+"""
 
 
 class TakenOverError(RuntimeError):
@@ -38,6 +43,8 @@ def run_next() -> bool:
 
     Must not be called inside a transaction: each part of the progress is committed.
     """
+    if not periodic_rows(ANY_TO_DO, (KEPT,)):
+        return False
     Preflight.objects.filter(requested_at__lt=timezone.now() - KEPT).delete()
     job = _claim()
     if job is None:

@@ -43,6 +43,7 @@ class BrokerTypeRow(NamedTuple):
     type: str
 
 
+NONE = array(())
 ACCOUNTS_OF_LANES = Query(
     LaneAccount,
     f"SELECT {_COLUMNS} FROM connections_executionconnection c WHERE c.lane = ANY(%s::text[])",
@@ -77,17 +78,19 @@ def accounts_of_lanes(lanes: Iterable[str]) -> list[LaneAccount]:
 
 def accounts_outside_lanes(ids: Iterable[UUID], lanes: Iterable[str]) -> list[LaneAccount]:
     """Return those of these accounts that are in none of the lanes."""
-    return rows(LEFT_LANES, (array(ids), array(lanes)))
+    listed = array(ids)
+    return rows(LEFT_LANES, (listed, array(lanes))) if listed != NONE else []
 
 
 def ids_of_lanes(lanes: Iterable[str]) -> list[UUID]:
     """Return the ids of the connections in these lanes."""
-    return [row.id for row in rows(IDS_OF_LANES, (array(lanes),))]
+    listed = array(lanes)
+    return [row.id for row in rows(IDS_OF_LANES, (listed,))] if listed != NONE else []
 
 
 def broker_types_of_lanes(lanes: Collection[str]) -> set[str]:
     """Return the broker types of the live accounts in these lanes."""
-    return {row.type for row in rows(BROKER_TYPES_OF_LANES, (array(lanes),))}
+    return {row.type for row in rows(BROKER_TYPES_OF_LANES, (array(lanes),))} if lanes else set()
 
 
 def accounts_to_open_sql() -> Query[ReadRow]:

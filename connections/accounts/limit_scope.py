@@ -18,6 +18,10 @@ LIMITED_ACCOUNTS = """(
 `EXISTS (SELECT FROM connections_losslimit)` beside it: then an installation without limits reads no
 account."""
 
+ANY_LOSS_LIMIT_SQL = """(EXISTS (SELECT FROM connections_losslimit)
+  OR EXISTS (SELECT FROM connections_tradingpause WHERE ended_at IS NULL))"""
+"""SQL: whether there is a loss limit, or a pause that has not ended."""
+
 
 def applies_sql(*, account: str, preset: str) -> str:
     """Return the condition that the limit `l` applies to an account.

@@ -97,7 +97,8 @@ UPDATE connections_connectionhealth SET circuit_open_until = NULL WHERE connecti
   ORDER BY h.connection_id FOR NO KEY UPDATE OF h)
 """
 
-_OPEN_HOSTS = "SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL"
+OPEN_HOSTS = "SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL"
+"""The hosts whose circuits are open."""
 
 
 def claim_probes_sql() -> str:
@@ -128,7 +129,7 @@ def open_failing_circuits(connection_ids: Collection[UUID]) -> int:
 
 def close_answering_circuits(connection_ids: Collection[UUID]) -> list[str]:
     """Close the open circuits of the hosts of accounts that answered; return those hosts."""
-    if not connection_ids or not rows(_OPEN_HOSTS):
+    if not connection_ids or not rows(OPEN_HOSTS):
         return []
     with transaction.atomic():
         hosts = [row.host for row in rows(_CLOSE, (list(connection_ids),))]
@@ -139,7 +140,7 @@ def close_answering_circuits(connection_ids: Collection[UUID]) -> list[str]:
 
 def open_hosts() -> frozenset[str]:
     """Return the hosts whose circuits are open."""
-    return frozenset(row.host for row in rows(_OPEN_HOSTS))
+    return frozenset(row.host for row in rows(OPEN_HOSTS))
 
 
 def claim_probes(queried: Collection[UUID] = ()) -> list[str]:

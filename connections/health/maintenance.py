@@ -39,10 +39,19 @@ WHERE connection_id = ANY(%s::uuid[]) AND unreachable_at IS NOT NULL
 """
 
 
-def windows() -> list[Window]:
-    """Return all windows: those that brokers published, if enabled, and those of the operators."""
+ANY_WINDOW = """
+SELECT EXISTS (SELECT FROM connections_maintenancewindow WHERE is_active) AS is_any
+"""
+"""Whether operators have windows of their own: most have none."""
+
+
+def windows(*, has_own: bool = True) -> list[Window]:
+    """Return all windows: those that brokers published, if enabled, and those of the operators.
+
+    has_own: False if operators are known to have none.
+    """
     published = BUILT_IN if settings.FILLCAST_BROKER_MAINTENANCE_WINDOWS else ()
-    return [*published, *_operator_windows()]
+    return [*published, *(_operator_windows() if has_own else ())]
 
 
 def _operator_windows() -> Iterator[Window]:
@@ -59,9 +68,9 @@ def _operator_windows() -> Iterator[Window]:
             yield record.as_window()
 
 
-def windows_open_now() -> tuple[Maintenance, ...]:
-    """Return the windows that are open by the market clock."""
-    return open_windows(market_now(), windows())
+def windows_open_now(*, has_own: bool = True) -> tuple[Maintenance, ...]:
+    """Return the windows that are open by the market clock. has_own: as for `windows`."""
+    return open_windows(market_now(), windows(has_own=has_own))
 
 
 def maintenance_scope(account: Any) -> WindowTarget:

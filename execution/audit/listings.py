@@ -26,7 +26,7 @@ from brokers.registry import adapter_for
 from brokers.types import BrokerPosition, Side
 from common.clocks import market_now
 from common.reason_codes import Code
-from common.sql import Query, array, columns, rows, run
+from common.sql import Query, array, columns, periodic_rows, rows, run
 from connections.exposure import is_monitored_sql, is_open_sql
 from connections.selectors import (
     CONNECTIONS_WITH_HEALTH_SQL,
@@ -242,7 +242,7 @@ def read_requested() -> int:
     """Read the requested accounts of this process's lanes; return how many."""
     parts = READS * float(settings.FILLCAST_CALL_TIMEOUT_SECONDS)
     limits = {"valid": VALID_SECONDS, "limit": BATCH_SIZE, "lease": 2 * parts}
-    due = rows(DUE, {**limits, **held_lanes_parameters()})
+    due = periodic_rows(DUE, {**limits, **held_lanes_parameters()})
     if not due:
         return 0
     calls = broker_queries.call_runner(requests_per_call=READS)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import structlog
 
-from common.sql import Query, rows, run
+from common.sql import Query, periodic_run, rows, run
 from execution.models import DroppedMessageCount
 
 log = structlog.get_logger(__name__)
@@ -67,7 +67,7 @@ def record_dropped(name: DroppedMessageCount.Name, sample: str, times: int = 1) 
 
 def aggregate() -> None:
     """Merge the rows of each name into one if there are more than a hundred rows."""
-    run(AGGREGATE, (MANY,))
+    periodic_run(AGGREGATE, (MANY,))
 
 
 def record_unknown_ids(order_ids: Sequence[int]) -> None:

@@ -1,6 +1,6 @@
 """The kill switch as trading processes read it: which halts are set, and what they stop."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
@@ -97,17 +97,19 @@ def denial_code(mode: str) -> Code:
 
 
 def read_halts() -> Halts:
-    """Read the halts that are set, in the caller's transaction if there is one.
+    """Read the halts that are set, in the caller's transaction if there is one."""
+    return halts_of(rows(CURRENT_HALTS))
 
-    If several apply to one scope, the strictest counts.
-    """
+
+def halts_of(found: Sequence[HaltRow]) -> Halts:
+    """Return the halts of these rows. If several apply to one scope, the strictest counts."""
     all_trading: str | None = None
     feeds: dict[int, str] = {}
     users: dict[int, str] = {}
     connections: dict[str, str] = {}
     broker_types: dict[str, str] = {}
     pairs: dict[str, str] = {}
-    halts = sorted(rows(CURRENT_HALTS), key=lambda row: row.mode == HaltMode.HALTED)
+    halts = sorted(found, key=lambda row: row.mode == HaltMode.HALTED)
     for row in halts:  # HALTED last
         if row.scope == "ALL":
             all_trading = row.mode

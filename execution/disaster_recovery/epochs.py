@@ -25,9 +25,10 @@ from brokers.registry import adapter_for
 from common.errors import ConflictError, InvalidInputError
 from common.permissions import Right, require
 from common.reason_codes import Code
-from common.sql import array, database_now, rows, run
+from common.sql import array, database_now, periodic_rows, rows, run
 from connections import session_lanes
 from connections.models import Epoch, ExecutionConnection, HaltMode, KillSwitch
+from connections.selectors import EPOCH_IS_OPEN_SQL
 from connections.services import release_kill_switch, require_reconciliation, set_kill_switch
 from execution.base.drift_items import DriftRecord, upsert_items
 from execution.disaster_recovery import sql
@@ -152,7 +153,8 @@ def process_open_epoch() -> list[int]:
 
     Returns ids of exits to enqueue. Cheap while no epoch is open.
     """
-    epoch = Epoch.objects.filter(released_at=None).first()
+    (state,) = periodic_rows(f"SELECT {EPOCH_IS_OPEN_SQL} AS is_open")
+    epoch = Epoch.objects.filter(released_at=None).first() if state.is_open else None
     if epoch is None or epoch.answer_by > timezone.now():
         return []
     if epoch.books_read_at is None:

@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,16 +23,18 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.core.cache import cache
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
 from django.db.backends.signals import connection_created
 from redis.exceptions import RedisError
 
-from common.sql import rows
+from common.sql import exchange
 from connections.models import Epoch
+from connections.selectors import CURRENT_EPOCH_SQL
 from execution.disaster_recovery.epochs import MARK_SEQUENCE, current_epoch, open_epoch
 
 log = structlog.get_logger(__name__)
 CHECK_SECONDS = 1.0
+NEW_SECONDS = 0.9 * CHECK_SECONDS
 FILE = "high_water_mark.json"
 
 
@@ -82,26 +85,40 @@ def newer(first: HighWaterMark | None, other: HighWaterMark | None) -> HighWater
 
 
 # ---- read from the database --------------------------------------------------------------------
-SERVER = """
-SELECT (SELECT system_identifier::text FROM pg_control_system()) AS cluster,
-  left(pg_walfile_name(pg_current_wal_lsn()), 8) AS timeline
-"""
+NEXT_MARK = f"SELECT nextval('{MARK_SEQUENCE}') AS mark"
+_SERVER = """(SELECT system_identifier::text FROM pg_control_system()) AS cluster,
+  left(pg_walfile_name(pg_current_wal_lsn()), 8) AS timeline"""
+
+
+def _read_sql(server: str) -> str:
+    """Return the statement for mark, epoch and server. Before the first epoch it has no number."""
+    return f"""
+SELECT m.last_value AS mark, e.lineage, e.number, {server}
+FROM {MARK_SEQUENCE} m LEFT JOIN ({CURRENT_EPOCH_SQL}) e ON true"""
+
+
+READ, READ_WITHOUT_SERVER = _read_sql(_SERVER), _read_sql("'' AS cluster, '' AS timeline")
 
 
 def read_database() -> HighWaterMark:
     """Return the database's present high-water mark."""
-    epoch = current_epoch()
-    (row,) = rows(f"SELECT last_value AS mark FROM {MARK_SEQUENCE}")
-    cluster, timeline = "", ""
-    with contextlib.suppress(DatabaseError), transaction.atomic():  # not every host allows this
-        (server,) = rows(SERVER)
-        cluster, timeline = server.cluster, server.timeline
-    return HighWaterMark(str(epoch.lineage), epoch.number, row.mark, cluster, timeline)
+    try:
+        with transaction.atomic() if connection.in_atomic_block else contextlib.nullcontext():
+            row = _row(READ)
+    except DatabaseError:  # not every host allows reading the server
+        row = _row(READ_WITHOUT_SERVER)
+    epoch = row if row.number is not None else current_epoch()
+    return HighWaterMark(str(epoch.lineage), epoch.number, row.mark, row.cluster, row.timeline)
+
+
+def _row(sql: str) -> Any:
+    [[row]] = exchange([(sql, None)])
+    return row
 
 
 def advance_mark(seen: HighWaterMark) -> HighWaterMark:
     """Take the next sequence value. It is durable when this returns."""
-    return replace(seen, mark=rows(f"SELECT nextval('{MARK_SEQUENCE}') AS mark")[0].mark)
+    return replace(seen, mark=_row(NEXT_MARK).mark)
 
 
 # ---- kept outside of it ------------------------------------------------------------------------
@@ -126,17 +143,45 @@ def read_redis(lineage: str) -> HighWaterMark | None:
         return None
 
 
+_written_ns = 0  # when this process last wrote the file, by the file's own time
+
+
 def store(mark: HighWaterMark) -> None:
-    """Write a mark to the file and to Redis, unless they hold a higher one. Ignores I/O errors."""
+    """Write a mark to the file and to Redis, unless they hold a higher one. Ignores I/O errors.
+
+    Of the processes that share the file one writes, once in CHECK_SECONDS; if it ends, another one
+    does.
+    """
+    kept = read_file()
+    if _is_written_by_another() and kept and _lineage_and_epoch(kept) == _lineage_and_epoch(mark):
+        return
     text = json.dumps(asdict(mark))
-    if newer(read_file(), mark) == mark or _is_of_another_lineage(read_file(), mark):
+    if newer(kept, mark) == mark or _is_of_another_lineage(kept, mark):
         with contextlib.suppress(OSError):
-            temporary = _path().with_name(f"{FILE}.{os.getpid()}.{threading.get_ident()}")
-            temporary.write_text(text)
-            temporary.replace(_path())
+            _write_file(text)
     if newer(read_redis(mark.lineage), mark) == mark:
         with contextlib.suppress(RedisError, OSError):
             cache.set(_key(mark.lineage), text, timeout=None)
+
+
+def _write_file(text: str) -> None:
+    global _written_ns
+    temporary = _path().with_name(f"{FILE}.{os.getpid()}.{threading.get_ident()}")
+    temporary.write_text(text)
+    _written_ns = temporary.stat().st_mtime_ns
+    temporary.replace(_path())
+
+
+def _is_written_by_another() -> bool:
+    """Whether another process has written the file since this one should have."""
+    with contextlib.suppress(OSError):
+        written_ns = _path().stat().st_mtime_ns
+        return written_ns != _written_ns and 0 <= time.time() - written_ns / 1e9 < NEW_SECONDS
+    return False
+
+
+def _lineage_and_epoch(mark: HighWaterMark) -> tuple[str, int]:
+    return mark.lineage, mark.epoch
 
 
 def _is_of_another_lineage(kept: HighWaterMark | None, mark: HighWaterMark) -> bool:

@@ -122,6 +122,7 @@ class OrderDispatcher(threading.Thread):
         self._calls: dict[CallKey, InFlightCall] = {}
         self._dispatched_lanes: dict[CallKey, str] = {}  # until the outcome is in `results`
         self._overdue: frozenset[str] = frozenset()  # connections with an overdue call
+        self._is_reclaiming = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._awaited: set[Future[Any]] = set()  # calls of `run_call`
         self._used_broker_types: set[str] = set()
@@ -133,7 +134,6 @@ class OrderDispatcher(threading.Thread):
     def run(self) -> None:
         """Run the loop until `stop`."""
         asyncio.set_event_loop(self.loop)
-        self._reclaim_overdue_slots()
         self.loop.run_forever()
 
     def run_call(self, call: Coroutine[Any, Any, T], timeout: float) -> T:
@@ -219,8 +219,10 @@ class OrderDispatcher(threading.Thread):
         return throttled_connections(connection_ids, slow, self.slots.free_for_slow)
 
     def _reclaim_overdue_slots(self) -> None:
-        """Take the slots of overdue calls, the oldest first. Repeats itself."""
-        self.loop.call_later(RECLAIM_SECONDS, self._reclaim_overdue_slots)
+        """Take the slots of overdue calls, the oldest first. Repeats itself while there are any."""
+        self._is_reclaiming = bool(self._calls)
+        if self._is_reclaiming:
+            self.loop.call_later(RECLAIM_SECONDS, self._reclaim_overdue_slots)
         overdue_since, overdue = machine_time() - self.latency.overdue_after(), set()
         for call in self._calls.values():
             if call.began > overdue_since:
@@ -245,6 +247,9 @@ class OrderDispatcher(threading.Thread):
             timer = self.loop.call_later(wait, self._time_out, outgoing)
             has_yielded = outgoing.request.connection_id in slow and self.slots.yield_slot()
             self._calls[_key(outgoing.request)] = InFlightCall(outgoing, timer, now, has_yielded)
+        if not self._is_reclaiming:
+            self._is_reclaiming = True
+            self.loop.call_later(RECLAIM_SECONDS, self._reclaim_overdue_slots)
         for broker_type, group in groupby(
             sorted(bundle, key=lambda o: o.broker_type), key=lambda o: o.broker_type
         ):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from django.db import transaction
 
 from common.clocks import machine_time
-from common.sql import Query, rows, run
+from common.sql import Query, periodic_rows, rows, run
 from events.models import EventKind
 from events.services import emit
 from execution.monitoring.level_monitor import scan_levels
@@ -107,9 +107,15 @@ def scan_as_scheduled() -> list[int]:
     return _scan()
 
 
+def _present_status() -> ScanStatus:
+    """Return `scan_status`, for jobs that read it every few seconds."""
+    stored = periodic_rows(READ)
+    return stored[0] if stored else ScanStatus()
+
+
 def scan_if_overdue() -> list[int]:
     """Scan all levels if the last scan is overdue; return the exit orders to enqueue."""
-    age = scan_status().scan_age
+    age = _present_status().scan_age
     return _scan() if age is None or age > OVERDUE_SECONDS else []
 
 
@@ -135,6 +141,8 @@ def late_scheduler_alarm() -> Callable[[], None]:
 
 def alert_late_scheduler() -> None:
     """Alert operators if the scheduler is late and no alert is open."""
+    if not _present_status().scheduler_is_late:
+        return
     with transaction.atomic():
         for late in rows(MARK_ALERTED):
             emit(

@@ -19,7 +19,7 @@ from django.db import transaction
 from common.bisection import process_with_bisection
 from common.database_errors import is_database_trouble
 from common.failpoints import failpoint
-from common.sql import Query, rows, run
+from common.sql import Query, periodic_rows, rows, run
 from connections.exposure import is_monitored_sql
 from connections.selectors import (
     CONNECTIONS_WITH_HEALTH_SQL,
@@ -151,7 +151,8 @@ def _compare_some(
         "selected_at": list(done.values()),
         "only_new": only_new,
     }
-    accounts_due = rows(
+    select = periodic_rows if only_new else rows  # every other second, and mostly for nothing
+    accounts_due = select(
         connections_sql(), {**parameters, **held_lanes_parameters(), **idle_parameters()}
     )
     if not accounts_due:

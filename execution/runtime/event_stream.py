@@ -16,7 +16,7 @@ from brokers.types import OrderReport
 from common.clocks import machine_time
 from common.failpoints import failpoint
 from common.reason_codes import Code
-from common.sql import rows
+from common.sql import periodic_rows
 from connections.session_lanes import IN_HELD_LANES_SQL, held_lanes_parameters
 from execution.dispatch.deferred_reports import DEFER_SECONDS, log_blocked, without_levels
 from execution.dispatch.report_writer import (
@@ -87,7 +87,7 @@ def drain_before_comparison() -> set[str]:
 def _drain_all(max_wait: float = 0.0) -> dict[str, int | None]:
     return {
         row.type: _drain_or_warn(row.type, is_shared=row.is_shared, max_wait=max_wait)
-        for row in rows(BROKER_TYPES, held_lanes_parameters())
+        for row in periodic_rows(BROKER_TYPES, held_lanes_parameters())
     }
 
 

@@ -16,7 +16,7 @@ from django.db import transaction
 
 from common.clocks import machine_time
 from common.failpoints import failpoint
-from common.sql import array, rows, run
+from common.sql import array, periodic_rows, run
 from connections.selectors import connection_join_sql
 from connections.services import (
     free_lanes,
@@ -182,7 +182,7 @@ class LaneLeaseManager:
         """Take free lanes up to our share; mark lanes beyond it. Return those taken."""
         selected = set(self.selection.named)
         if self.selection.shares:
-            (shares,) = rows(LANES_TO_SHARE)
+            (shares,) = periodic_rows(LANES_TO_SHARE)
             ours = sorted(name for name in self._held if name not in self.selection.named)
             maximum = fair_share(len(shares.lanes), shares.workers)
             staying = [name for name in ours if name in shares.lanes][:maximum]

@@ -12,14 +12,24 @@ machine time.
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from enum import Enum, auto
 from typing import NamedTuple
 from uuid import uuid4
 
 from common.clocks import machine_time
-from common.sql import Query, database_now, rows, run
+from common.sql import Query, database_now, periodic_run, rows, run
 
 LEASE_SECONDS = 15
 FIRST_POLL_SECONDS, MAX_POLL_SECONDS = 0.02, 0.32
+
+
+class Turn(Enum):
+    """How a wait for the lease has ended."""
+
+    TAKEN = auto()
+    DRAINED = auto()  # by another process, meanwhile
+    TIMED_OUT = auto()
 
 
 class LeaseState(NamedTuple):
@@ -67,23 +77,31 @@ def drain_once(
     many reports were applied here, None if no process has drained in time. Raises what `drain`
     raises.
     """
-    called_at = database_now()
-    deadline, pause = machine_time() + max_wait, FIRST_POLL_SECONDS
     named = {"broker_type": broker_type, "holder": uuid4().hex}
-    while not _take(named, state := rows(STATE, (called_at, broker_type))):
-        if state and state[0].is_drained:
-            return 0
-        if machine_time() >= deadline:
-            return None
-        threading.Event().wait(pause)
-        pause = min(2 * pause, MAX_POLL_SECONDS)
+    if periodic_run(TAKE, named) != 1:  # mostly it is free
+        turn = _wait_for_turn(named, database_now(), max_wait)
+        if turn is not Turn.TAKEN:
+            return 0 if turn is Turn.DRAINED else None
     is_drained = False
     try:
         applied = drain(lambda: run(RENEW, named) == 1)
         is_drained = True
     finally:
-        run(END, {**named, "is_drained": is_drained})
+        periodic_run(END, {**named, "is_drained": is_drained})
     return applied
+
+
+def _wait_for_turn(named: Mapping[str, str], called_at: datetime, max_wait: float) -> Turn:
+    """Take the lease once it is free, unless another process has drained since `called_at`."""
+    deadline, pause = machine_time() + max_wait, FIRST_POLL_SECONDS
+    while not _take(named, state := rows(STATE, (called_at, named["broker_type"]))):
+        if state and state[0].is_drained:
+            return Turn.DRAINED
+        if machine_time() >= deadline:
+            return Turn.TIMED_OUT
+        threading.Event().wait(pause)
+        pause = min(2 * pause, MAX_POLL_SECONDS)
+    return Turn.TAKEN
 
 
 def _take(named: Mapping[str, str], state: Sequence[LeaseState]) -> bool:

@@ -6,7 +6,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import structlog
 from django.conf import settings
@@ -18,11 +18,11 @@ from brokers.maintenance_windows import Maintenance
 from common import shared_sessions
 from common.clocks import machine_time
 from common.reason_codes import Code
-from common.sql import rows, run
+from common.sql import exchange, run
 from connections import session_lanes
-from connections.selectors import open_hosts, windows_open_now
+from connections.selectors import ANY_WINDOW, OPEN_HOSTS, windows_open_now
 from connections.services import run_on_process_loop, set_call_runner
-from execution.base.kill_switch import read_halts
+from execution.base.kill_switch import CURRENT_HALTS, halts_of
 from execution.dispatch.order_dispatcher import (
     PROCESS_ENDING,
     KillSwitchSnapshot,
@@ -38,14 +38,25 @@ from execution.runtime.lane_leases import (
     OnLaneChange,
     ignore_lane_change,
 )
+from execution.runtime.open_work import OpenWork, Work
 from execution.submission.deferral import deferred_by_brokers, wake_hosts
 from execution.submission.outcomes import Deferred
 from prices import event_loop
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
-BackgroundJob = tuple[str, float, Callable[[], object]]
-"""A job that a process repeats: its name, the seconds between two runs, the function."""
+
+
+class BackgroundJob(NamedTuple):
+    """A job that a process repeats, `seconds` after its last run. work: it sleeps while there is
+    nothing of these kinds; None: it never sleeps."""
+
+    name: str
+    seconds: float
+    run: Callable[[], object]
+    work: Work | None = None
+
+
 HEALTH_SECONDS = 1.0
 MAX_READ_SECONDS = 120
 JOBS_END_SECONDS = 2.0  # time for running background jobs to end before the process does
@@ -89,6 +100,7 @@ class TradingRuntime:
         self.health = HealthRecorder()
         self.report_writer = ReportWriter(self.dispatcher.results, self.health.record)
         self.sessions = BrokerSessionManager(self.lanes, self.dispatcher, self.report_writer)
+        self.open_work = OpenWork()
         self._stopping, self._ended = threading.Event(), threading.Event()
         self._is_draining = self._all_written = False
         self._renewing: threading.Thread | None = None
@@ -131,8 +143,16 @@ class TradingRuntime:
 
     def start_background_jobs(self, jobs: Sequence[BackgroundJob]) -> None:
         """Repeat each job on a thread of its own. Jobs may call `get_runtime`."""
-        for name, seconds, job in jobs:
-            self._jobs.append(self._repeat(name, seconds, job))
+        if seconds := seconds_between_reads(jobs):
+            # So an event is read within FILLCAST_POLL_SECONDS, whichever process drained before.
+            self.open_work.events_after = settings.FILLCAST_POLL_SECONDS - seconds
+            self._jobs.append(self._repeat("open work", seconds, self.open_work.read))
+        for name, seconds, job, work in jobs:
+            self._jobs.append(self._repeat(name, seconds, job, work=work))
+
+    def pause(self, seconds: float) -> None:
+        """Wait so long, or until the process is to end: for background jobs."""
+        self._stopping.wait(seconds)
 
     def renew(self) -> None:
         """Renew the leases of the process and its lanes; read the kill switch and the hosts down.
@@ -141,13 +161,15 @@ class TradingRuntime:
         """
         read_at = machine_time()
         owner = (self.id, self.role, socket.gethostname(), os.getpid(), self._lease)
-        [live] = rows(RENEW, owner)
+        [live], halts, hosts, [windows] = exchange(
+            [(RENEW, owner), (CURRENT_HALTS, None), (OPEN_HOSTS, None), (ANY_WINDOW, None)]
+        )
         self.lanes.renew()
         rate_limits.configure(settings.REDIS_URL, live.processes)
-        self.kill_switch.update(read_halts(), read_at)
-        previous, self.hosts_down = self.hosts_down, open_hosts()
+        self.kill_switch.update(halts_of(halts), read_at)
+        previous, self.hosts_down = self.hosts_down, frozenset(row.host for row in hosts)
         wake_hosts(previous - self.hosts_down)
-        self.maintenance = windows_open_now()
+        self.maintenance = windows_open_now(has_own=windows.is_any)
 
     def deferred_connections(self, entries: Sequence[Any]) -> dict[str, Deferred]:
         """Return the connections whose entries wait, with the reason.
@@ -180,6 +202,7 @@ class TradingRuntime:
         if self._ended.is_set():
             return self._all_written
         self.drain()
+        self.open_work.end()
         self.lanes.release_all()
         self.dispatcher.background_calls.cancel_queued()
         idle = self.dispatcher.wait_idle(timeout) and self.report_writer.drain(timeout)
@@ -220,6 +243,7 @@ class TradingRuntime:
         job: Callable[[], object],
         *,
         until: threading.Event | None = None,
+        work: Work | None = None,
         shares: bool = True,
     ) -> threading.Thread:
         """Repeat a job on a thread of its own, so that a hanging job delays no other.
@@ -235,6 +259,8 @@ class TradingRuntime:
             else:
                 shared_sessions.keep_own()
             while not ended.wait(seconds):
+                if work is not None and not self.open_work.wait(work):
+                    break
                 try:
                     job()
                 except Exception as error:  # any: the next run tries again
@@ -246,6 +272,19 @@ class TradingRuntime:
         thread = threading.Thread(target=loop, daemon=True, name=name)
         thread.start()
         return thread
+
+
+def seconds_between_reads(jobs: Sequence[BackgroundJob]) -> float | None:
+    """Return how often to read what there is to do: as often as the quickest job that sleeps runs,
+    so that it is as quick as if it looked for itself. None: no job depends on it.
+
+    Of a lane that was taken jobs learn within a second: its accounts are compared first.
+    """
+    sleeping = [job for job in jobs if job.work is not None]
+    if not sleeping:
+        return None
+    often = min([1.0, *(job.seconds for job in sleeping if job.work != Work.LANES)])
+    return min(often, settings.FILLCAST_POLL_SECONDS / 2)
 
 
 def _refuse(call: Coroutine[Any, Any, None]) -> None:

@@ -169,7 +169,7 @@ class ManagedProcess:
 
     def errors(self) -> Iterator[str]:
         """Yield the error lines that its log got since the last call."""
-        if not self.log.exists():
+        if not self._has_more():
             return
         with self.log.open("rb") as log:
             log.seek(self._read_to)
@@ -179,6 +179,13 @@ class ManagedProcess:
         yield from found[:MAX_LINES_AT_ONCE]
         if len(found) > MAX_LINES_AT_ONCE:
             yield f"… and {len(found) - MAX_LINES_AT_ONCE} more lines like these in {self.log}"
+
+    def _has_more(self) -> bool:
+        """Whether the log is longer than what was read: asked five times a second of each."""
+        try:
+            return self.log.stat().st_size > self._read_to
+        except FileNotFoundError:
+            return False
 
 
 def _whole_lines(log: IO[bytes]) -> list[str]:

@@ -13,7 +13,7 @@ from ops.embedded import orphans, processes
 from ops.stack.fork_server import ForkServer, can_fork
 from ops.stack.process import ManagedProcess, ProcessSpec
 
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.2
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -60,7 +60,7 @@ class Supervisor:
 
         report: gets the messages for the operator. fork_server: from which those processes are
         forked whose spec says so; without it, or where that is impossible, they are started like
-        the others. check: called ten times a second; if it raises Fatal, everything stops.
+        the others. check: called five times a second; if it raises Fatal, everything stops.
         on_start: called with each process after each start.
         """
         logs.mkdir(parents=True, exist_ok=True)

@@ -17,10 +17,12 @@ from events import confirmation, delivery, services
 from events.models import Channel, Delivery, Event, EventKind
 from events.routing import route_events
 from events.services import Delivered, NewEvent
+from events.tasks import deliver_events
 from tests.events.receiver import Receiver
 from users.models import User
 
 pytestmark = pytest.mark.django_db(transaction=True)
+HOUR = timedelta(hours=1)
 
 
 def happen(*events: NewEvent) -> list[int]:
@@ -59,6 +61,31 @@ def test_burst_is_one_message_with_every_event(alice: User, hook: Receiver) -> N
     channel.refresh_from_db()
     assert channel.last_sent_at is not None
     assert services.deliver() == Delivered(0, 0, 0)
+
+
+def test_task_looks_for_what_waits_before_it_delivers(
+    alice: User, hook: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delivered: list[Delivered] = []
+    deliver = services.deliver
+    monkeypatch.setattr(services, "deliver", lambda: delivered.append(deliver()))
+    deliver_events()
+    assert delivered == []
+    channel_to(alice, hook.url())
+    happen(fill(alice))
+    deliver_events()
+    deliver_events()  # nothing waits any more
+    assert delivered == [Delivered(1, 1, 0)]
+    happen(fill(alice))
+    deliver()  # the channel rests, so its delivery waits
+    deliver_events()
+    assert delivered[1:] == [Delivered(0, 0, 0)]
+    Delivery.objects.filter(status="PENDING").update(hold_until=ClockTimestamp() + HOUR)
+    deliver_events()
+    assert len(delivered) == 2
+    Delivery.objects.filter(status="PENDING").update(hold_until=ClockTimestamp())
+    deliver_events()
+    assert len(delivered) == 3
 
 
 def test_events_during_backoff_are_sent_together(alice: User, hook: Receiver) -> None:

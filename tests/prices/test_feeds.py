@@ -22,7 +22,9 @@ from common.clocks import market_now, set_market_clock
 from common.errors import MisconfiguredError
 from connections.market_data.sources import get_or_create_broker_source
 from connections.models import DataConnection
-from prices.feed_runner import FeedRunner, pause_after, run
+from connections.session_lanes import GENERAL
+from prices.broker_feeds import BrokerFeedManager
+from prices.feed_runner import FIND_SOURCES_EVERY, MAINTAIN_EVERY, FeedRunner, pause_after, run
 from prices.feeds import Feed, open_feed, open_live
 from prices.models import LatestQuote
 from prices.recorded_streams import StaticStream, stream_for
@@ -202,6 +204,21 @@ def test_sources_come_and_go_while_it_runs(
     DataConnection.objects.filter(pk=source.pk).update(is_active=True)
     runner.step()
     assert at(100) < latest(source.pk)["EUR/USD"].time <= at(110)
+
+
+def test_runner_waits_without_an_open_source_and_never_with_one(source: DataConnection) -> None:
+    sources = DataConnection.objects.filter(pk=source.pk)
+    sources.update(is_active=False)
+    recorded, live = FeedRunner(), FeedRunner(BrokerFeedManager(lambda: (GENERAL,)))
+    assert (recorded.seconds_without_sources(), live.seconds_without_sources()) == (0.0, 0.0)
+    recorded.step()
+    live.step()
+    assert FIND_SOURCES_EVERY - 1 < recorded.seconds_without_sources() <= FIND_SOURCES_EVERY
+    assert 0 < live.seconds_without_sources() <= MAINTAIN_EVERY
+    sources.update(is_active=True)
+    opened = FeedRunner()
+    opened.step()
+    assert opened.seconds_without_sources() == 0.0
 
 
 def test_receivers_are_called_without_quotes_too(

@@ -1,6 +1,8 @@
 """The high-water mark outside the database, and what it proves. Restores: tests/faults."""
 
 import json
+import os
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -98,6 +100,15 @@ class TestLooking:
         assert seen.cluster.isdigit()
         assert seen.timeline == "00000001"
 
+    def test_server_that_hides_its_name_is_known_by_its_mark(
+        self, var_folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        whole = restore_detector.read_database()
+        hidden = restore_detector.READ.replace("pg_control_system()", "not_allowed()")
+        monkeypatch.setattr(restore_detector, "READ", hidden)
+        seen = restore_detector.read_database()
+        assert seen == replace(whole, cluster="", timeline="")
+
     def test_restore_is_detected_by_the_same_process(self, var_folder: Path) -> None:
         drawn()
         watch = RestoreDetector()
@@ -153,7 +164,7 @@ class TestLooking:
 
         def others_look(execute: Any, sql: str, *args: Any) -> Any:
             found = execute(sql, *args)
-            if sql.startswith("SAVEPOINT") and waiting and waiting.pop():  # it has read the mark
+            if sql.startswith("RELEASE") and waiting and waiting.pop():  # it has read the mark
                 for other in others:
                     other.check()
             return found
@@ -201,6 +212,32 @@ class TestLooking:
         cache.set(f"high_water_mark:{restore_detector.read_database().lineage}", text)
         assert RestoreDetector().check() is None
         assert opened() == []
+
+    def test_one_process_of_a_host_writes_until_it_stops(self, var_folder: Path) -> None:
+        drawn()
+        watch = RestoreDetector()
+        watch.check()
+        theirs = json.loads(var_folder.read_text())
+        var_folder.write_text(json.dumps(theirs))  # by another process, just now
+        watch.check()
+        assert json.loads(var_folder.read_text()) == theirs
+        late = time.time() - restore_detector.CHECK_SECONDS
+        os.utime(var_folder, (late, late))  # and then no more
+        watch.check()
+        assert watch.known is not None
+        assert json.loads(var_folder.read_text())["mark"] == watch.known.mark > theirs["mark"]
+        watch.check()  # from now on this one writes each time
+        assert json.loads(var_folder.read_text())["mark"] == watch.known.mark
+
+    def test_newer_epoch_is_written_although_another_process_wrote_last(
+        self, var_folder: Path
+    ) -> None:
+        watch = RestoreDetector()
+        watch.check()
+        var_folder.write_text(var_folder.read_text())
+        open_epoch(Epoch.Cause.COMMAND)
+        watch.check()
+        assert json.loads(var_folder.read_text())["epoch"] == 2
 
     def test_detector_works_without_redis_and_without_a_folder(
         self, var_folder: Path, settings: object

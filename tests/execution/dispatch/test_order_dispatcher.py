@@ -28,6 +28,7 @@ from execution.services import close_position, execute
 from signals.models import Feed
 from tests.connections import make
 from tests.execution import factories
+from tests.execution.dispatch.test_background_calls import until
 from tests.execution.fake_broker import FakeBroker
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -262,6 +263,22 @@ def test_claims_are_limited_to_free_slots(
     trade(trading)
     assert Order.objects.filter(status="FILLED").count() == 9
     assert max(most) <= 2
+
+
+def test_slots_are_only_reclaimed_while_calls_are_in_flight(
+    feed: Feed, trading: TradingRuntime, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("execution.dispatch.order_dispatcher.RECLAIM_SECONDS", 0.01)
+    dispatcher, seen = trading.dispatcher, list[bool]()
+    broker.on_call = lambda: seen.append(dispatcher._is_reclaiming)
+    for _ in range(2):  # again after a pause
+        assert not dispatcher._is_reclaiming
+        factories.account(feed)
+        factories.signal(feed)
+        trade(trading)
+        until(lambda: not dispatcher._is_reclaiming)
+    assert len(seen) == 3
+    assert all(seen)
 
 
 def test_draining_process_claims_nothing(

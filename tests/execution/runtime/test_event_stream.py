@@ -165,7 +165,7 @@ def test_paper_events_caused_by_real_prices_are_applied_at_once(
 ) -> None:
     broker.publish(broker.execute(tickets[0]))
     startup.on_quotes_at_paper()
-    for name, _, drain_paper_events in startup._background_jobs(exits_only=True):
-        if name == "paper events":
-            drain_paper_events()
+    for job in startup._background_jobs(exits_only=True):
+        if job.name == "paper events":
+            job.run()
     assert Order.objects.filter(status="FILLED").count() == 1

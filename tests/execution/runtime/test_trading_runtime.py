@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import psycopg
 import pytest
 from django.conf import settings
 from django.db import connection
@@ -24,18 +25,25 @@ from common.errors import InvalidInputError
 from common.reason_codes import Code
 from common.sql import rows
 from connections.health.connection_checks import due_tests, run_on_process_loop, run_test
-from connections.models import ConnectionHealth, ExecutionConnection, HealthStatus
+from connections.models import (
+    ConnectionHealth,
+    ExecutionConnection,
+    HealthStatus,
+    KillSwitch,
+    MaintenanceWindow,
+)
 from connections.session_lanes import held_lanes
 from execution.dispatch.background_calls import BackgroundCall
 from execution.dispatch.order_dispatcher import OrderDispatcher
 from execution.models import Order, WorkerLease
 from execution.runtime import trading_runtime
-from execution.runtime.trading_runtime import TradingRuntime
+from execution.runtime.trading_runtime import BackgroundJob, TradingRuntime
 from execution.services import execute
 from signals.models import Feed
 from tests.execution import factories
 from tests.execution.dispatch.test_background_calls import About, until
 from tests.execution.fake_broker import KIND, FakeBroker
+from tests.statements import sent_statements
 
 ROOT = Path(__file__).parents[3]
 
@@ -95,7 +103,7 @@ def test_lease_is_renewed_while_a_job_and_the_report_writer_are_stuck(
         return "yes"
 
     present.start()
-    present.start_background_jobs([("one", 0.01, wait), ("another", 0.01, wait)])
+    present.start_background_jobs([BackgroundJob(name, 0.01, wait) for name in ("one", "another")])
     try:
         present.dispatcher.background_calls.start([BackgroundCall("k", About("h"), answer, wait)])
         assert all(
@@ -145,6 +153,26 @@ def test_lease_is_one_row_of_at_most_ten_seconds_by_the_database_clock(
     assert 0 < row.left <= settings.FILLCAST_LEASE_SECONDS <= 10
 
 
+@pytest.mark.django_db
+def test_renewal_is_one_exchange_with_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    exchanges, pipeline = [], psycopg.Connection.pipeline
+
+    def counted(self: psycopg.Connection[Any]) -> Any:
+        exchanges.append(1)
+        return pipeline(self)
+
+    monkeypatch.setattr(psycopg.Connection, "pipeline", counted)
+    KillSwitch.objects.create(scope="ALL", mode="HALTED", reason="drill")
+    MaintenanceWindow.objects.create(weekday=0, starts_at="10:00", minutes=5, note="n")
+    present = TradingRuntime("test")
+    for is_active, statements in ((True, 5), (False, 4)):
+        MaintenanceWindow.objects.update(is_active=is_active)
+        with sent_statements() as sent:
+            present.renew()
+        assert (len(exchanges), len(sent)) == (1, statements)
+        exchanges.clear()
+
+
 @pytest.mark.django_db(transaction=True)
 def test_new_process_deletes_leases_that_expired_a_day_ago(broker: FakeBroker) -> None:
     now = datetime.now(UTC)
@@ -166,7 +194,8 @@ def test_jobs_start_after_the_runtime_is_set(broker: FakeBroker) -> None:
     """They used to start before it was set, and the first one failed with a warning."""
     seen: list[bool] = []
     every = [
-        (f"round {n}", 0.0, lambda: seen.append(trading_runtime.is_started())) for n in range(20)
+        BackgroundJob(f"round {n}", 0.0, lambda: seen.append(trading_runtime.is_started()))
+        for n in range(20)
     ]
     trading_runtime.start_runtime("test", jobs=every)
     try:
@@ -220,7 +249,7 @@ def test_job_that_outlives_its_runtime_calls_no_broker(
         stuck.wait(10)
         ask()
 
-    present = trading_runtime.start_runtime("test", jobs=[("late", 0.01, late)])
+    present = trading_runtime.start_runtime("test", jobs=[BackgroundJob("late", 0.01, late)])
     assert began.wait(10)
     trading_runtime.stop_runtime()
     assert not trading_runtime.is_started()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ops.embedded.processes import birth, wait_until
-from ops.stack.process import ProcessSpec
+from ops.stack.process import ManagedProcess, ProcessSpec
 from ops.stack.supervisor import Fatal, Supervisor
 
 SLEEPER = (sys.executable, "-S", "-c", "import time; time.sleep(600)")
@@ -185,6 +185,26 @@ def test_errors_in_a_childs_log_are_reported(make: Make, messages: list[str]) ->
     make(ProcessSpec("worker", (sys.executable, "-S", "-c", code)))
     assert wait_until(lambda: bool(messages), 10)
     assert messages == ["worker | 2026-01-01 [error    ] broker gone"]
+
+
+def test_log_is_opened_only_when_it_has_grown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = ManagedProcess(ProcessSpec("worker", ()), {}, tmp_path, tmp_path)
+    assert list(running.errors()) == []  # there is none yet
+    opened, real = [], Path.open
+
+    def counted(path: Path, *mode: Any) -> Any:
+        opened.append(path.name)
+        return real(path, *mode)
+
+    monkeypatch.setattr(Path, "open", counted)
+    for number in range(2):
+        with real(running.log, "a") as log:
+            log.write(f"[error    ] {number}\n")
+        assert list(running.errors()) == [f"[error    ] {number}"]
+        assert list(running.errors()) == []
+    assert opened == ["worker.log"] * 2
 
 
 def test_child_gets_its_settings_but_no_withheld_secret(

@@ -1,0 +1,145 @@
+"""CPU time of the whole stack while nothing is open: a small server has to be silent at night."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks import process_usage
+from benchmarks.data import BenchData
+from benchmarks.environment import BenchEnvironment, report_progress
+from benchmarks.process_usage import Pids
+from benchmarks.results import Baseline, Result
+from config.installation import ROOT
+from execution.runtime.open_work import LINGER_SECONDS
+from prices.feed_runner import FIND_SOURCES_EVERY
+
+TARGET = 3.0  # CPU seconds a minute
+MINUTE = 60.0
+SECONDS, SMALL_SECONDS = 60.0, 2.0  # of each measurement; with a few accounts it is only a test
+USUAL_ACCOUNTS = 100  # from so many on it is a measurement
+SETTLE_SECONDS = FIND_SOURCES_EVERY + 1  # until the prices process has seen a change
+BASELINE = "as many plain Celery workers, and beat"
+WORKERS = 5  # of the stack, in Celery
+TRANSACTIONS = """
+SELECT sum(xact_commit + xact_rollback)::bigint FROM pg_stat_database WHERE datname IS NOT NULL
+"""
+SOURCE_ACTIVE = "UPDATE connections_dataconnection SET is_active = %s WHERE id = %s"
+
+
+def idle(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
+    """Measure the stack with `count` accounts, all tested and subscribed, and nothing open.
+
+    No price source is followed, as in a closed market. The same with constant prices, which are
+    stored and judged each second, is in the detail.
+    """
+    environment.run(workers=2)
+    environment.reset()
+    data.feed(count)
+    is_usual = count >= USUAL_ACCOUNTS
+    seconds = SECONDS if is_usual else SMALL_SECONDS
+    with _without_prices(environment, data):
+        _wait(LINGER_SECONDS if is_usual else 0.0)
+        before, began = environment.sql(TRANSACTIONS)[0][0], time.monotonic()
+        by_name, wake_ups = _measure(_pids(environment), seconds)
+        transactions = environment.sql(TRANSACTIONS)[0][0] - before
+        transactions_s = transactions / (time.monotonic() - began)
+        plain = _plain_celery(environment, seconds)
+    with_prices, _ = _measure(_pids(environment), seconds)
+    ours = sum(by_name.values())
+    return Result(
+        name="idle",
+        n=count,
+        seconds=seconds,
+        rate=ours / MINUTE,
+        p50_ms=None,
+        p99_ms=None,
+        baseline=Baseline(BASELINE, seconds, max(plain, 0.001) / MINUTE),
+        ratio=max(ours, 0.001),
+        target=TARGET,
+        ok=ours <= TARGET,
+        half=ours <= 2 * TARGET,
+        detail={
+            "unit": "CPU seconds a minute, less is better",
+            "baseline_cpu_s": plain,
+            "cpu_s": by_name,
+            "wake_ups_s": wake_ups,
+            "transactions_s": transactions_s,
+            "with_prices_cpu_s": sum(with_prices.values()),
+        },
+    )
+
+
+def _pids(environment: BenchEnvironment) -> Pids:
+    return {**environment.pids(), "supervisor": [process_usage.me()]}
+
+
+def _measure(pids: Pids, seconds: float) -> tuple[dict[str, float], float]:
+    """Return the CPU seconds a minute of each group of processes, and wake-ups a second of all."""
+    everyone = [pid for group in pids.values() for pid in group]
+    before, woken, began = process_usage.run_seconds(pids), _wake_ups(everyone), time.monotonic()
+    time.sleep(seconds)
+    after, took = process_usage.run_seconds(pids), time.monotonic() - began
+    by_name = {name: max(0.0, MINUTE * (after[name] - before[name]) / took) for name in pids}
+    return by_name, max(0, _wake_ups(everyone) - woken) / took
+
+
+def _wake_ups(pids: list[int]) -> int:
+    """Return how often the threads of these processes have gone to sleep so far."""
+    total = 0
+    for pid in pids:
+        for status in Path(f"/proc/{pid}/task").glob("*/status"):
+            with contextlib.suppress(OSError):  # the thread has ended
+                text = status.read_text()
+                total += int(text.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+    return total
+
+
+@contextlib.contextmanager
+def _without_prices(environment: BenchEnvironment, data: BenchData) -> Iterator[None]:
+    """Within, the prices process follows no source."""
+    try:
+        environment.sql(SOURCE_ACTIVE, False, data.source.pk)
+        _wait(SETTLE_SECONDS)
+        yield
+    finally:
+        environment.sql(SOURCE_ACTIVE, True, data.source.pk)
+        _wait(SETTLE_SECONDS)
+
+
+def _wait(seconds: float) -> None:
+    if seconds:
+        report_progress(f"  waiting {seconds:g} s until all is quiet …")
+        time.sleep(seconds)
+
+
+def _plain_celery(environment: BenchEnvironment, seconds: float) -> float:
+    """Return the CPU seconds a minute of Celery's own workers and beat, with the same Redis."""
+    environ = {**os.environ, "REDIS_URL": environment.stack.environ["REDIS_URL"]}
+    environ.pop("DJANGO_SETTINGS_MODULE", None)  # or Celery would set Django up
+    celery = [sys.executable, "-m", "celery", "-A", "benchmarks.plain_celery"]
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "ERROR"]
+    with tempfile.TemporaryDirectory(prefix="fillcast-bench-") as folder:
+        lines = [
+            [*celery, "worker", "-P", "solo", "-n", f"plain-{number}@%h", *quiet]
+            for number in range(WORKERS)
+        ]
+        lines.append([*celery, "beat", "-l", "ERROR", "-s", f"{folder}/schedule"])
+        started = [
+            subprocess.Popen(line, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL)
+            for line in lines
+        ]
+        try:
+            _wait(SETTLE_SECONDS)
+            by_name, _ = _measure({"celery": [process.pid for process in started]}, seconds)
+        finally:
+            for process in started:
+                process.terminate()
+            for process in started:
+                process.wait(30)
+    environment.redis.delete("plain")
+    return by_name["celery"]

@@ -1,0 +1,131 @@
+"""What the background jobs of a process have to look for: while there is nothing, they sleep.
+
+One statement reads, at least as often as the quickest of these jobs runs, whether any order or
+position is open and whether any loss limit is set. So a job sees new work as soon as it would have
+by looking for itself, and whichever process dies or hangs, each other one still looks for itself
+(docs/adr/0052). What is not known counts as open: after an error, and at the start.
+"""
+
+import threading
+from enum import Flag, auto
+from typing import NamedTuple
+
+from common.clocks import machine_time
+from common.sql import Query, periodic_rows
+from connections.selectors import ANY_HALT_TO_CARRY_OUT_SQL, ANY_LOSS_LIMIT_SQL
+from connections.session_lanes import held_lanes
+from execution.models import may_move_sql
+from positions.watched import ANY_WATCHED_SQL
+
+# Jobs go on for so long after the last order or position: to end alerts, periods and claims.
+LINGER_SECONDS = 30.0
+LONGEST_SLEEP_SECONDS = 30.0  # then a job looks for itself, whatever was read
+
+
+class Work(Flag):
+    """Kinds of work. LANES: this process holds a lane, so there are accounts that it may call.
+
+    EVENTS: no process has drained a shared event stream for a while.
+    """
+
+    ORDERS = auto()
+    POSITIONS = auto()
+    LIMITS = auto()
+    EVENTS = auto()
+    LANES = auto()
+    TRADES = ORDERS | POSITIONS
+    ALL = TRADES | LIMITS | EVENTS | LANES
+
+
+class OpenWorkRow(NamedTuple):
+    """Whether there are orders, positions, loss limits and streams with anything to be done."""
+
+    orders: bool
+    positions: bool
+    limits: bool
+    events: bool
+
+
+# Each EXISTS is answered by a partial index of live rows, however many have ended. Orders that
+# have ended count as long as a look-up, an action or the next account of their route is due.
+OPEN_WORK = Query(
+    OpenWorkRow,
+    f"""
+SELECT EXISTS (SELECT FROM execution_order WHERE status = 'PENDING')
+  OR EXISTS (SELECT FROM execution_order WHERE status IN
+    ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED'))
+  OR EXISTS (SELECT FROM execution_order WHERE pending_action <> '')
+  OR EXISTS (SELECT FROM execution_order WHERE lookup_after IS NOT NULL)
+  OR EXISTS (SELECT FROM execution_order o WHERE {may_move_sql("o")})
+  OR {ANY_HALT_TO_CARRY_OUT_SQL} AS orders,
+  {ANY_WATCHED_SQL} AS positions,
+  {ANY_LOSS_LIMIT_SQL} AS limits,
+  NOT EXISTS (SELECT FROM execution_streamlease) OR EXISTS (SELECT FROM execution_streamlease
+    WHERE coalesce(drained_at < statement_timestamp() - make_interval(secs => %s), true)) AS events
+""",
+)
+
+
+def read_open_work(events_after: float = 0.0) -> Work:
+    """Return the kinds of work that there are now, for this process.
+
+    events_after: the seconds without a drain from which on event streams are work.
+    """
+    (row,) = periodic_rows(OPEN_WORK, (events_after,))
+    found = Work(0)
+    for is_open, kind in zip((*row, bool(held_lanes())), Work, strict=True):
+        found |= kind if is_open else Work(0)
+    return found
+
+
+class OpenWork:
+    """The work that one process knows of. Thread-safe."""
+
+    def __init__(self) -> None:
+        self.events_after = 0.0
+        self._changed = threading.Condition()
+        self._open = Work.ALL
+        self._seen = dict.fromkeys(Work, machine_time())  # by kind: when it was last open
+        self._is_ended = False
+
+    @property
+    def open(self) -> Work:
+        """The kinds of work that there are, or were a moment ago."""
+        return self._open
+
+    def read(self) -> None:
+        """Read what there is; wake the jobs of what is new. Raises database errors."""
+        try:
+            found = read_open_work(self.events_after)
+        except Exception:
+            self.update(Work.ALL)
+            raise
+        self.update(found)
+
+    def update(self, found: Work) -> None:
+        """Store what there is now; wake the jobs of what is new."""
+        now = machine_time()
+        with self._changed:
+            before, self._open = self._open, found
+            for kind in Work:
+                if kind in found:
+                    self._seen[kind] = now
+                elif kind is not Work.EVENTS and now - self._seen[kind] < LINGER_SECONDS:
+                    self._open |= kind
+            if self._open & ~before:
+                self._changed.notify_all()
+
+    def wait(self, work: Work, seconds: float = LONGEST_SLEEP_SECONDS) -> bool:
+        """Wait until there is work of one of these kinds, for at most `seconds`.
+
+        Returns False if the process ends.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_ended or bool(self._open & work), seconds)
+            return not self._is_ended
+
+    def end(self) -> None:
+        """Wake all jobs for good: the process ends."""
+        with self._changed:
+            self._is_ended = True
+            self._changed.notify_all()

@@ -1,0 +1,80 @@
+"""Beat reads and writes its schedules sparingly, and misses no change of an operator."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django_celery_beat.models import PeriodicTask
+
+from config import beat
+from config.beat import LOOK_SECONDS, BeatEntry, BeatScheduler
+from config.celery import app
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def scheduler(monkeypatch: pytest.MonkeyPatch) -> Iterator[BeatScheduler]:
+    clock = [1000.0]
+    monkeypatch.setattr(beat, "machine_time", lambda: clock[0])
+    made = BeatScheduler(app, lazy=True)
+    made.clock = clock
+    yield made
+    made._finalize.cancel()
+
+
+def deliveries() -> PeriodicTask:
+    return PeriodicTask.objects.get(task="events.deliver")
+
+
+def test_run_is_stored_by_one_statement_that_leaves_settings_alone() -> None:
+    entry = BeatEntry(deliveries(), app=app)
+    PeriodicTask.objects.filter(task="events.deliver").update(description="changed meanwhile")
+    runs = entry.model.total_run_count
+    following = next(entry)
+    with CaptureQueriesContext(
+        connection,
+    ) as stored:
+        following.save()
+    assert len(stored) == 1
+    row = deliveries()
+    assert (row.total_run_count, row.description) == (runs + 1, "changed meanwhile")
+    assert row.last_run_at == following.last_run_at
+
+
+def test_runs_are_stored_together(scheduler: BeatScheduler) -> None:
+    scheduler._do_sync()
+    assert not scheduler.should_sync()
+    scheduler._tasks_since_sync = 100
+    assert not scheduler.should_sync()
+    scheduler._last_sync -= beat.STORE_SECONDS + 1
+    assert scheduler.should_sync()
+
+
+def test_task_that_is_nearly_due_is_waited_for_and_not_asked_about(
+    scheduler: BeatScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+    monkeypatch.setattr(scheduler, "apply_entry", lambda entry, **_: sent.append(entry.name))
+    ticks, until = 0, time.monotonic() + 5
+    while "deliver events" not in sent:
+        assert time.monotonic() < until
+        if (seconds := scheduler.tick()) > 0:
+            time.sleep(seconds)
+        ticks += 1
+    assert ticks < 3 * len(sent) + 20
+
+
+def test_changed_schedule_counts_within_the_time_of_a_look(scheduler: BeatScheduler) -> None:
+    assert "deliver events" in scheduler.schedule
+    assert not scheduler.schedule_changed()
+    row = deliveries()
+    row.enabled = False
+    row.save()
+    with CaptureQueriesContext(connection) as asked:
+        assert "deliver events" in scheduler.schedule
+    assert len(asked) == 0
+    scheduler.clock[0] += LOOK_SECONDS
+    assert "deliver events" not in scheduler.schedule

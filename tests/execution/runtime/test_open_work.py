@@ -1,0 +1,269 @@
+"""Jobs sleep while nothing is open, and see new work as soon as if they looked for themselves."""
+
+import re
+import threading
+import time
+from functools import partial
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db import OperationalError
+
+from common.sql import rows, run
+from connections.models import ExecutionConnection, KillSwitch, LossLimit, TradingPreset
+from execution import startup
+from execution.models import TERMINAL, Status
+from execution.runtime import open_work
+from execution.runtime.open_work import OPEN_WORK, OpenWork, Work, read_open_work
+from execution.runtime.stream_lease import drain_once
+from execution.runtime.trading_runtime import BackgroundJob, TradingRuntime, seconds_between_reads
+from signals.models import Feed
+from tests.execution import factories
+from tests.execution.dispatch.test_background_calls import until
+from tests.execution.fake_broker import FakeBroker
+
+ROLES = [
+    ("exits", True),
+    ("execution", False),
+    ("maintenance", False),
+    ("sessions", False),
+    ("prices", True),
+]
+
+
+@pytest.fixture
+def no_linger(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_work, "LINGER_SECONDS", 0.0)
+
+
+@pytest.mark.parametrize(("role", "exits_only"), ROLES)
+def test_work_is_read_as_often_as_the_quickest_job_that_sleeps_runs(
+    role: str, exits_only: bool
+) -> None:
+    jobs = startup._jobs_of_role(role, exits_only)
+    seconds = seconds_between_reads(jobs)
+    assert seconds is not None
+    sleeping = [job for job in jobs if job.work not in (None, Work.LANES)]
+    assert sleeping
+    assert all(seconds <= job.seconds for job in sleeping)
+    assert seconds <= 1.0
+
+
+@pytest.mark.parametrize(("role", "exits_only"), ROLES)
+def test_what_keeps_leases_alarms_and_restores_never_sleeps(role: str, exits_only: bool) -> None:
+    awake = {job.name for job in startup._jobs_of_role(role, exits_only) if job.work is None}
+    expected = {"restore detector", "paper events"}
+    if role != "execution":
+        expected |= {"overdue level scan", "late scheduler alarm"}
+    if not exits_only:
+        expected.add("waiting alerts")
+    assert expected <= awake
+
+
+def test_unknown_counts_as_open_and_a_job_wakes_at_once(no_linger: None) -> None:
+    work = OpenWork()
+    assert work.wait(Work.ORDERS, 0)
+    work.update(Work(0))
+    began = time.monotonic()
+    assert work.wait(Work.ORDERS, 0.05)  # the longest sleep is over: it looks for itself
+    assert time.monotonic() - began >= 0.05
+    waking = threading.Timer(0.1, lambda: work.update(Work.POSITIONS))
+    waking.start()
+    began = time.monotonic()
+    assert work.wait(Work.TRADES, 20)
+    assert time.monotonic() - began < 10
+
+
+def test_job_of_other_work_sleeps_on(no_linger: None) -> None:
+    work = OpenWork()
+    work.update(Work.LIMITS)
+    began = time.monotonic()
+    work.wait(Work.TRADES, 0.2)
+    assert time.monotonic() - began >= 0.2
+
+
+def test_end_wakes_all_jobs_for_good(no_linger: None) -> None:
+    work, ended = OpenWork(), []
+    work.update(Work(0))
+    sleeper = threading.Thread(target=lambda: ended.append(work.wait(Work.ALL, 30)))
+    sleeper.start()
+    work.end()
+    sleeper.join(10)
+    assert ended == [False]
+
+
+def test_work_lingers_after_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(open_work, "machine_time", lambda: now[0])
+    work = OpenWork()
+    for seconds, found in ((0, Work.ORDERS), (open_work.LINGER_SECONDS - 1, Work(0))):
+        now[0] += seconds
+        work.update(found)
+        assert Work.ORDERS in work.open
+    now[0] += 2
+    work.update(Work(0))
+    assert work.open == Work(0)
+
+
+def test_failed_read_counts_as_open(no_linger: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = OpenWork()
+    work.update(Work(0))
+
+    def fail(*_: Any) -> Any:
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(open_work, "periodic_rows", fail)
+    with pytest.raises(OperationalError):
+        work.read()
+    assert work.open == Work.ALL
+
+
+# ---- in a process -------------------------------------------------------------------------------
+@pytest.mark.django_db(transaction=True)
+def test_jobs_sleep_until_another_process_writes_an_order(
+    no_linger: None, alice: ExecutionConnection, feed: Feed, broker: FakeBroker
+) -> None:
+    runs = {"orders": 0, "positions": 0, "always": 0}
+
+    def count(name: str) -> None:
+        runs[name] += 1
+
+    present = TradingRuntime("test")
+    present.start()
+    present.start_background_jobs(
+        [
+            BackgroundJob("orders", 0.05, partial(count, "orders"), Work.ORDERS),
+            BackgroundJob("positions", 0.05, partial(count, "positions"), Work.POSITIONS),
+            BackgroundJob("always", 0.05, partial(count, "always")),
+        ]
+    )
+    try:
+        until(lambda: present.open_work.open & ~Work.EVENTS == Work.LANES)
+        asleep, awake = dict(runs), runs["always"]
+        until(lambda: runs["always"] >= awake + 5)
+        assert runs["orders"] <= asleep["orders"] + 1  # it may just have been running
+        factories.signal(feed)  # its message is lost
+        until(lambda: runs["orders"] >= asleep["orders"] + 3)
+        assert runs["positions"] <= asleep["positions"] + 1
+    finally:
+        present.stop()
+
+
+def work_but_events() -> Work:
+    return read_open_work() & ~Work.EVENTS
+
+
+# ---- what is open -------------------------------------------------------------------------------
+@pytest.mark.django_db
+def test_nothing_is_open_in_a_new_installation() -> None:
+    # A process without a runtime may call every account, and no stream was ever drained.
+    assert read_open_work() == Work.LANES | Work.EVENTS
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("status", [*Status])
+def test_order_is_work_until_it_has_ended(
+    status: Status, alice: ExecutionConnection, feed: Feed
+) -> None:
+    factories.signal(feed)
+    assert Work.ORDERS in read_open_work()
+    factories.force(
+        "UPDATE execution_order SET status = %s, quantity = 1, client_order_id = 'a'", (status,)
+    )
+    assert (Work.ORDERS in read_open_work()) is (status not in TERMINAL)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "change",
+    [
+        "pending_action = 'CLOSE'",
+        "lookup_after = now()",
+        "route_state = 'HERE', routed_from_id = connection_id",
+    ],
+)
+def test_ended_order_is_work_as_long_as_something_is_due(
+    change: str, alice: ExecutionConnection, feed: Feed
+) -> None:
+    factories.signal(feed)
+    factories.force("UPDATE execution_order SET status = 'FAILED'")
+    assert work_but_events() == Work.LANES
+    factories.force(f"UPDATE execution_order SET {change}")
+    assert work_but_events() == Work.LANES | Work.ORDERS
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "change",
+    [
+        "unprotected_since = now()",
+        "breached_since = now()",
+        "broker_check_due_at = now()",
+        "protection_suspended = true, broker_sl = 1",
+    ],
+)
+def test_position_is_work_until_nothing_of_it_is_left_to_be_ended(
+    change: str, alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime
+) -> None:
+    factories.filled(factories.signal(feed))
+    assert work_but_events() == Work.LANES | Work.POSITIONS
+    closed = "quantity = 0, reserved = 0, closed_at = now(), sl = NULL"
+    factories.force(f"UPDATE positions_executionposition SET {closed}")
+    assert work_but_events() == Work.LANES
+    factories.force(f"UPDATE positions_executionposition SET {change}")
+    assert work_but_events() == Work.LANES | Work.POSITIONS
+
+
+@pytest.mark.django_db
+def test_halt_is_work_until_it_is_carried_out() -> None:
+    KillSwitch.objects.create(scope="ALL", mode="REDUCING", reason="drill", cancel_entries=True)
+    assert Work.ORDERS in read_open_work()
+    run("UPDATE connections_killswitch SET carried_out_at = now()")
+    assert Work.ORDERS not in read_open_work()
+
+
+@pytest.mark.django_db
+def test_stream_is_work_once_no_process_has_drained_it_for_a_while() -> None:
+    drain_once("paper", lambda _: 0, 0)
+    assert Work.EVENTS not in read_open_work(60)
+    assert Work.EVENTS in read_open_work(0)
+    run("UPDATE execution_streamlease SET drained_at = drained_at - interval '61 seconds'")
+    assert Work.EVENTS in read_open_work(60)
+    drain_once("paper", lambda _: 0, 0)
+    drain_once("another", lambda _: 0, 0)
+    assert Work.EVENTS not in read_open_work(60)
+    run("UPDATE execution_streamlease SET drained_at = NULL WHERE broker_type = 'another'")
+    assert Work.EVENTS in read_open_work(60)
+
+
+def test_events_are_read_in_time_whichever_process_drained_before() -> None:
+    """An event that comes just after another process has drained, which then dies."""
+    for role, exits_only in ROLES:
+        present, jobs = TradingRuntime(role), startup._jobs_of_role(role, exits_only)
+        seconds = seconds_between_reads(jobs)
+        assert seconds is not None
+        (events,) = (job for job in jobs if job.name == "events")
+        if role == "sessions":
+            assert events.work == Work.LANES
+        else:
+            assert events.work == Work.EVENTS | Work.TRADES
+        assert events.seconds <= settings.FILLCAST_POLL_SECONDS
+        assert settings.FILLCAST_POLL_SECONDS - seconds >= seconds
+        assert present.open_work.events_after == 0.0  # until it reads
+
+
+@pytest.mark.django_db
+def test_loss_limit_is_work() -> None:
+    preset = TradingPreset.objects.create(name="limited", risk_percent=1)
+    LossLimit.objects.create(preset=preset, maximum=5)
+    assert work_but_events() == Work.LANES | Work.LIMITS
+
+
+@pytest.mark.django_db
+def test_large_tables_are_read_by_partial_indexes() -> None:
+    """Else a million ended orders would be read several times a second."""
+    run("SET LOCAL enable_seqscan = off")
+    plan = [row[0].strip() for row in rows(f"EXPLAIN {OPEN_WORK}", (0.0,))]
+    scans = [line for line in plan if "Seq Scan" in line]
+    assert not re.search("execution_order|positions_executionposition", "\n".join(scans))
