@@ -13,6 +13,7 @@ from signals import services
 from signals.alert_chat import carry_out_edit, refuse_second_entry
 from signals.alert_dialects import AlertUpdate, read_mapping
 from signals.alert_distances import with_distances
+from signals.alert_levels import require_near_market
 from signals.alert_orders import Outcome, carry_out
 from signals.alert_reading import Alert, AlertOrder, AlertSignal, ambiguous, only_feed, read_alert
 from signals.alert_rules import entry_symbol_error
@@ -25,6 +26,7 @@ from signals.alert_sequence import (
 from signals.alert_sizes import size_note
 from signals.alert_trades import require_another_trade
 from signals.alert_updates import carry_out_update
+from signals.draft import SignalDraft
 from signals.errors import InvalidSignalError, field_errors
 from signals.ingest import referred_pair, save_draft, with_feed_errors
 from signals.locks import candidates_shared
@@ -118,7 +120,10 @@ def _save_and_publish(row: IncomingAlert, alert: AlertSignal) -> Outcome:
         # Its levels follow the market, so only its text recognises it when it is sent again.
         if known := known_signal(feed, alert.key, received_at=row.received_at):
             return Outcome((known,), False)
+        _require_near(feed, draft, alert)
         draft = with_distances(feed, draft, alert.distances)
+    elif opens:
+        _require_near(feed, draft, alert)
     if alert.opposite and last_is_unended(feed.pk, draft.pair, alert.opposite):
         seen = draft.external_id and feed.signals.filter(external_id=draft.external_id).exists()
         if not seen and draft.direction:
@@ -137,6 +142,15 @@ def _save_and_publish(row: IncomingAlert, alert: AlertSignal) -> Outcome:
         record_signal(feed, signal, draft, received_at=row.received_at, text_key=text_key)
         signal.refresh_from_db()
     return Outcome((signal,), created)
+
+
+def _require_near(feed: Feed, draft: SignalDraft, alert: AlertSignal) -> None:
+    """Raise InvalidSignalError for levels that may be distances (`require_near_market`)."""
+    with with_feed_errors(lambda _: feed, Origin.ALERT):
+        try:
+            require_near_market(feed, draft, alert.level_form)
+        except InvalidInputError as error:
+            raise InvalidSignalError(field_errors(error), (draft,)) from error
 
 
 def _resolved(feed: Feed, alert: AlertSignal) -> str:

@@ -1,6 +1,11 @@
 """The dialects of alerts: each module reads one family of texts into our own fields. Pure."""
 
 from signals.alert_dialects.hidden_secrets import without_secrets
+from signals.alert_dialects.level_support import (
+    needs_quote,
+    require_supported,
+    require_within,
+)
 from signals.alert_dialects.levels import require_magnitude, require_near
 from signals.alert_dialects.mapping import NO_MAPPING, AlertMapping, read_mapping
 from signals.alert_dialects.reading import (
@@ -8,6 +13,7 @@ from signals.alert_dialects.reading import (
     AlertUpdate,
     Dialect,
     Distance,
+    LevelForm,
     Note,
     Reading,
     Unit,
@@ -15,6 +21,7 @@ from signals.alert_dialects.reading import (
 from signals.alert_dialects.translate import translate
 
 __all__ = [
-    "NO_MAPPING", "SIZING", "AlertMapping", "AlertUpdate", "Dialect", "Distance", "Note", "Reading",
-    "Unit", "read_mapping", "require_magnitude", "require_near", "translate", "without_secrets",
+    "NO_MAPPING", "SIZING", "AlertMapping", "AlertUpdate", "Dialect", "Distance", "LevelForm", "Note",
+    "Reading", "Unit", "needs_quote", "read_mapping", "require_magnitude", "require_near",
+    "require_supported", "require_within", "translate", "without_secrets",
 ]  # fmt: skip

@@ -1,7 +1,8 @@
-"""Entries of texts whose words could also be about the open trade. Pure.
+"""Entries whose words could also be about the open trade. Pure.
 
-“SELL EURUSD” opens a short trade, or ends a long one. A stop, a target, LONG and SHORT show that it
-is an entry. So does a price, but not beside a share or “position”: “sell 50% at 1.0900” may close.
+“SELL EURUSD” opens a short trade, or ends a long one, and so does “SELL EURUSD @ 1.0900”: who ends
+a trade states its price, too, or waits for it with a limit. LONG and SHORT, a stop, and a price with
+a target show that it is an entry. Beside a share or “position” a price shows nothing.
 """
 
 from collections.abc import Collection, Iterable
@@ -14,8 +15,9 @@ from signals.alert_dialects.reading import SIZING, Note, Reading, ambiguous, exc
 from signals.alert_dialects.vocabulary import Kind, Token
 
 _LEVELS = {"sl", "targets"}
-_PRICES = {"open_price", "stop_price"}
+_PRICES = {"open_price", "stop_price", "price"}
 _CLEAR = {"long", "short", "open", "enter"}  # “short EURUSD”, “open sell”: always entries
+_ENTRIES = {"entry", "entry price", "entry point", "entry zone", "entry range", "entry level"}
 _TRADES = {"position", "trade"}
 _WITHOUT_PRICE = _TRADES | {"order"}  # “sell order EURUSD @ 1.0900” is an entry
 _LABELLED = {":", "=", "-", "size"}  # behind a label: “position: long”, “position size 2%”
@@ -29,18 +31,30 @@ def with_doubt(reading: Reading, tokens: list[Token], notes: Iterable[Note]) -> 
     notes: of the lines around it. Raises InvalidInputError ALERT_AMBIGUOUS if its own words say
     that it is about a trade that is there.
     """
-    if reading.distances or _LEVELS & set(reading.document):
-        return reading
     sides = [token.text.lower() for token in tokens if token.kind in (Kind.BUY, Kind.SELL)]
     if any(_CLEAR & set(words.split()) for words in sides):
         return reading
+    has_entry = any(token.kind is Kind.ENTRY and token.text in _ENTRIES for token in tokens)
+    is_bare = not (has_entry or is_clear_entry(reading))
+    if reading.distances or _LEVELS & set(reading.document):
+        return replace(reading, may_end=is_bare)
     has_price = bool(_PRICES & set(reading.document))
     if named := _named_trade(tokens, _TRADES if has_price else _WITHOUT_PRICE):
         raise _may_end(named, "a close of the one that is open")
     for note in (*reading.notes, *notes):
         if note.reason == SIZING and (share := _share(note.text)):
             raise _may_end(f"{share}% without a stop or target", "a close of that share")
-    return reading if has_price else replace(reading, may_end=True)
+    return replace(reading, may_end=is_bare)
+
+
+def is_clear_entry(reading: Reading) -> bool:
+    """Whether an entry's levels show that it opens a trade: a stop, or a target beyond its price.
+    A target alone can be where a trade is to end."""
+    document = reading.document
+    if document.get("sl") is not None or any(one.level == "sl" for one in reading.distances):
+        return True
+    has_price = any(document.get(name) is not None for name in _PRICES)
+    return has_price and any(document.get(name) is not None for name in ("targets", "tp"))
 
 
 def _may_end(what: str, ending: str) -> InvalidInputError:

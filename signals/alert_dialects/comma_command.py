@@ -6,12 +6,14 @@ a number could be a price as well as pips, it is refused; sl_pips, sl_price and 
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
 from common.reason_codes import Code
+from signals.alert_dialects.bare_entry import is_clear_entry
 from signals.alert_dialects.comma_refusals import REFUSED
 from signals.alert_dialects.cursor import read_pips
 from signals.alert_dialects.hidden_secrets import HIDDEN
@@ -21,6 +23,7 @@ from signals.alert_dialects.reading import (
     AlertUpdate,
     Dialect,
     Distance,
+    LevelForm,
     Note,
     Reading,
     Unit,
@@ -36,6 +39,7 @@ from signals.symbols import read_symbol
 BUY, SELL = Direction.BUY, Direction.SELL
 _MARKET = {"buy": BUY, "long": BUY, "bull": BUY, "bullish": BUY,
            "sell": SELL, "short": SELL, "bear": SELL, "bearish": SELL}  # fmt: skip
+_CLEAR = {"long", "short", "bull", "bullish", "bear", "bearish"}
 _PENDING = {"buylimit": (BUY, "LIMIT"), "selllimit": (SELL, "LIMIT"),
             "buystop": (BUY, "STOP"), "sellstop": (SELL, "STOP")}  # fmt: skip
 _CLOSE = {"closelong": BUY, "closeshort": SELL, "closelongshort": None}
@@ -150,7 +154,10 @@ def _entry(
             )  # fmt: skip
     document |= _rules(options)
     _refuse_options(options, "comment")
-    return _reading(document, options, notes, distances)
+    reading = _reading(document, options, notes, distances)
+    # “sell” is also what a strategy sends when it ends its long position.
+    is_bare = command not in _CLEAR and not is_clear_entry(reading)
+    return replace(reading, may_end=is_bare)
 
 
 def _reversed(
@@ -176,7 +183,10 @@ def _reversed(
     _refuse_options(options, "comment")
     if comment := options.get("comment"):
         document["note"] = comment
-    return Reading(Dialect.COMMA_COMMAND, document, notes=tuple(notes), needs_time=False)
+    return Reading(
+        Dialect.COMMA_COMMAND, document, notes=tuple(notes), needs_time=False,
+        level_form=LevelForm.PRICE,
+    )  # fmt: skip
 
 
 def _rules(options: dict[str, str]) -> dict[str, str]:
@@ -225,7 +235,10 @@ def _reading(
 ) -> Reading:
     if comment := options.get("comment"):
         document["note"] = comment
-    return Reading(Dialect.COMMA_COMMAND, document, notes=tuple(notes), distances=distances)
+    return Reading(
+        Dialect.COMMA_COMMAND, document, notes=tuple(notes), distances=distances,
+        level_form=LevelForm.PRICE,
+    )  # fmt: skip
 
 
 def _levels(

@@ -15,6 +15,7 @@ from signals.alert_dialects.reading import (
     SIZING,
     AlertUpdate,
     Dialect,
+    LevelForm,
     Note,
     Reading,
     ambiguous,
@@ -67,7 +68,9 @@ def read_key_value(text: str, mapping: AlertMapping) -> Reading:
     if close := options.pop("c", ""):
         return _ended(close, symbol, options, notes)
     document = _entry(symbol, options)
-    return Reading(Dialect.KEY_VALUE, document, notes=tuple(notes), may_end=True)
+    return Reading(
+        Dialect.KEY_VALUE, document, notes=tuple(notes), may_end=True, level_form=LevelForm.PRICE
+    )
 
 
 def _ended(close: str, symbol: str, options: dict[str, str], notes: list[Note]) -> Reading:

@@ -8,6 +8,7 @@ from common.errors import InvalidInputError
 from common.money import plain
 from common.reason_codes import Code
 from common.units import AssetClass
+from signals.alert_dialects.level_support import near_any
 from signals.alert_dialects.reading import ambiguous
 from signals.models import Direction
 from signals.symbols import asset_class
@@ -60,12 +61,13 @@ def _spread(pair: str) -> Decimal:
 def require_near(pair: str, prices: Iterable[Decimal], known: Iterable[Decimal]) -> None:
     """Raise InvalidInputError ALERT_AMBIGUOUS for a new level that is near no price of its trade:
     “move SL to 20” is rather 20 pips. known: prices of the trade, and of the market."""
-    references, most, prices = list(known), _spread(pair), list(prices)
+    references, prices = list(known), list(prices)
     require_magnitude(pair, prices)
     for price in prices:
-        if not references or any(one <= price * most and price <= one * most for one in references):
+        if near_any(pair, price, references):
             continue
-        shown, reference = plain(price), plain(references[0])
+        shown = plain(price)
+        reference = plain(references[0]) if references else "no known price"
         raise ambiguous(
             f"{shown} for a trade in {pair} at {reference}", f"the price {shown}",
             f"a distance of {shown}", field="sl",
@@ -89,7 +91,8 @@ def require_plausible(
     if prices and max(prices) > min(prices) * _spread(pair):
         detail = (
             f"{plain(min(prices))} and {plain(max(prices))} are too far apart for one trade in "
-            f"{pair}: check each digit. Levels that far away are sent as JSON (docs/alerts.md)."
+            f"{pair}: check each digit. Levels that far away are published with the form or the "
+            "API (docs/alerts.md#levels)."
         )
         raise InvalidInputError(Code.ALERT_CONTRADICTORY, detail, field="sl")
     require_magnitude(pair, prices)

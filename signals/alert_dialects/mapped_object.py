@@ -1,10 +1,12 @@
 """JSON objects of any form, read by the paths and words of the feed's mapping. Pure."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from common.errors import InvalidInputError
 from common.reason_codes import Code
+from signals.alert_dialects.bare_entry import is_clear_entry
 from signals.alert_dialects.mapping import AlertMapping
 from signals.alert_dialects.reading import Dialect, Note, Reading, excerpt
 from signals.models import Action
@@ -54,4 +56,8 @@ def read_mapped_object(parsed: Mapping[str, Any], mapping: AlertMapping) -> Read
             document[name] = value
     used = {path.split(".")[0] for path in mapping.paths.values()}
     notes += [Note(str(name)[:60], "no path leads there") for name in parsed if name not in used]
-    return Reading(Dialect.MAPPED, document, notes=tuple(notes))
+    reading = Reading(Dialect.MAPPED, document, notes=tuple(notes))
+    # A feed with a word of its own for a close has said what its “sell” means.
+    has_close = any(one.fields["action"] == Action.CLOSE for one in mapping.sides.values())
+    is_bare = word in ("BUY", "SELL") and not has_close and not is_clear_entry(reading)
+    return replace(reading, may_end=is_open and is_bare)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
 from common.reason_codes import Code
-from signals.alert_dialects.reading import Note, excerpt
+from signals.alert_dialects.reading import LevelForm, Note, excerpt
 from signals.models import Direction
 
 _PLACE = Decimal("1e-8")
@@ -31,10 +31,20 @@ class _Level(NamedTuple):
     gains: bool
 
 
+_BARE = ("sl", "tp", "stop_loss", "take_profit", "targets")
 _LEVELS = {
     "takeProfit": _Level("tp", ("limitPrice", "price"), gains=True),
     "stopLoss": _Level("sl", ("stopPrice", "price"), gains=False),
 }
+
+
+def form_of(parsed: Mapping[str, Any]) -> LevelForm:
+    """Return how an object writes its levels: as numbers, if it has one that is not nested."""
+    nested = [parsed[name] for name in _LEVELS if isinstance(parsed.get(name), Mapping)]
+    if not nested or any(parsed.get(name) not in (None, "") for name in _BARE):
+        return LevelForm.NUMBER
+    is_counted = all({"percent", "amount"} & set(level) for level in nested)
+    return LevelForm.COUNTED if is_counted else LevelForm.PRICE
 
 
 def take_levels(

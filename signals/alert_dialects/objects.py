@@ -18,7 +18,7 @@ from signals.alert_dialects.mapped_object import (
     value_at,
 )
 from signals.alert_dialects.mapping import AlertMapping
-from signals.alert_dialects.object_levels import take_levels
+from signals.alert_dialects.object_levels import form_of, take_levels
 from signals.alert_dialects.object_positions import (
     after_reversal,
     closed_share,
@@ -136,6 +136,7 @@ def _order_object(parsed: Mapping[str, Any], action: str, mapping: AlertMapping)
     rest.pop("action", None)
     side = {"buy": Direction.BUY, "enter_long": Direction.BUY, "sell": Direction.SELL,
             "enter_short": Direction.SELL}.get(action)  # fmt: skip
+    form = form_of(parsed)
     levels = take_levels(rest, side=side, notes=notes)
     price = _price(rest)
     if action == "cancel":
@@ -161,7 +162,7 @@ def _order_object(parsed: Mapping[str, Any], action: str, mapping: AlertMapping)
         document |= {"price": price} if price else {}
         _order_type(document, rest)
         _refuse_rest(rest, keep=())
-        return Reading(Dialect.ORDER_OBJECT, document, notes=tuple(notes))
+        return Reading(Dialect.ORDER_OBJECT, document, notes=tuple(notes), level_form=form)
     if side and not positions and has_both_levels(parsed):
         document["direction"] = side.value
     else:
@@ -173,7 +174,7 @@ def _order_object(parsed: Mapping[str, Any], action: str, mapping: AlertMapping)
         reason = "an equal message within 5 minutes counts as the same one"
         notes.append(Note("no time", reason, explains=True))
     dialect = Dialect.STRATEGY_OBJECT if positions else Dialect.ORDER_OBJECT
-    return Reading(dialect, document, notes=tuple(notes), needs_time=False)
+    return Reading(dialect, document, notes=tuple(notes), needs_time=False, level_form=form)
 
 
 def _symbol(rest: dict[str, Any], mapping: AlertMapping) -> str:

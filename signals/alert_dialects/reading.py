@@ -38,6 +38,14 @@ class Unit(StrEnum):
     PERCENT = "PERCENT"
 
 
+class LevelForm(StrEnum):
+    """How a dialect writes levels: a bare number, a field of prices, or counted from its price."""
+
+    NUMBER = "NUMBER"
+    PRICE = "PRICE"
+    COUNTED = "COUNTED"
+
+
 @dataclass(frozen=True, slots=True)
 class Note:
     """A part of an alert that was understood and has no effect, and why.
@@ -105,6 +113,7 @@ class Reading:
     may_end: bool = False
     levels_alone: bool = False
     needs_time: bool = True
+    level_form: LevelForm = LevelForm.NUMBER
 
 
 def ambiguous(subject: str, *readings: str, field: str = "", write: str) -> InvalidInputError:

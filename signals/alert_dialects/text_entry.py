@@ -221,8 +221,8 @@ def _targets(prices: list[Decimal], parts: Parts) -> Iterator[dict[str, str]]:
         if len(prices) == count:
             fractions[-1] = ONE - part * (count - 1)
     for price, fraction in zip(prices, fractions, strict=True):
-        yield {"price": _text(price), "fraction": _text(fraction)}
+        yield {"price": _text(price), "fraction": plain(fraction)}
 
 
 def _text(number: Decimal) -> str:
-    return plain(number)
+    return f"{number:f}"  # with the decimals of the text: 150.00 is a price, 150 may be pips

@@ -9,6 +9,7 @@ from signals.alert_dialects import (
     AlertUpdate,
     Dialect,
     Distance,
+    LevelForm,
     Note,
 )
 from signals.draft import SignalDraft
@@ -25,7 +26,7 @@ class AlertOrder:
     key: identifies it, the same when it is sent again. opening: the trade that it opens.
     opening_error: why the trade that a reversal opens cannot be read; the reversal still closes.
     external_id: the sender's own id of a close. closing: what its CLOSE signals say besides the
-    signals that they close. feed: the slug that it names, if any.
+    signals that they close. feed: the slug that it names, if any. level_form: of the entry.
     """
 
     meaning: Meaning | None  # None: a close by symbol
@@ -43,6 +44,7 @@ class AlertOrder:
     feed: str = ""
     dialect: Dialect = Dialect.OWN
     notes: tuple[Note, ...] = ()
+    level_form: LevelForm = LevelForm.NUMBER
 
     @property
     def change(self) -> str:
@@ -65,6 +67,7 @@ class AlertSignal:
     levels_alone: bool = False
     dialect: Dialect = Dialect.OWN
     notes: tuple[Note, ...] = ()
+    level_form: LevelForm = LevelForm.NUMBER
     distances: tuple[Distance, ...] = ()
     key: str = ""
 

@@ -16,6 +16,7 @@ from signals.alert_dialects import (
     NO_MAPPING,
     AlertMapping,
     Dialect,
+    LevelForm,
     Reading,
     translate,
 )
@@ -29,6 +30,18 @@ from signals.errors import InvalidSignalError, field_errors
 from signals.intake import read_signal
 from signals.models import Action, Direction, OrderType
 
+_WRITE = {
+    Dialect.TEXT: "Write “{OPENS} …” for the one, “close …” for the other.",
+    Dialect.COMMA_COMMAND: "Send “{opens},…” or a stop for the one, “close{closes},…” for the "
+    "other.",
+    Dialect.KEY_VALUE: "Send a stop for the one, “c=position b={closes}” for the other.",
+    Dialect.COMMAND_BLOCK: "Write “{OPENS} BTCUSDT …” for the one, market(position=0) for the "
+    "other.",
+    Dialect.MAPPED: "Set a word for CLOSE in the feed's mapping, or send a stop with an entry.",
+}
+_WRITE_OBJECT = (
+    'An indicator sends "action": "OPEN"; a strategy its market_position and prev_market_position.'
+)
 OTHER_SIDE = {Direction.BUY: Direction.SELL, Direction.SELL: Direction.BUY}
 
 
@@ -43,10 +56,12 @@ def read_alert(body: bytes, mapping: AlertMapping = NO_MAPPING) -> Alert:
         return replace(reading.update, key=key, dialect=reading.dialect, notes=reading.notes)
     alert = _read_document(reading)
     if isinstance(alert, AlertOrder):
-        return replace(alert, dialect=reading.dialect, notes=reading.notes)
+        return replace(
+            alert, dialect=reading.dialect, notes=reading.notes, level_form=reading.level_form
+        )
     return replace(
         alert, dialect=reading.dialect, notes=reading.notes, distances=reading.distances, key=key,
-        levels_alone=reading.levels_alone,
+        levels_alone=reading.levels_alone, level_form=reading.level_form,
     )  # fmt: skip
 
 
@@ -54,12 +69,14 @@ def _read_document(reading: Reading) -> AlertSignal | AlertOrder:
     parsed = reading.document
     _require_meant(parsed)
     if is_strategy_order(parsed):
-        return read_strategy_order(parsed, needs_time=reading.needs_time)
+        return read_strategy_order(
+            parsed, needs_time=reading.needs_time, form=reading.level_form
+        )
     action = str(parsed.get("action") or "").strip().upper()
     referred = parsed.get("refers_to") or parsed.get("refers_to_external_id")
     if action == Action.CLOSE and not referred:
         return read_close(parsed)
-    draft = _in_prices(read_signal(parsed))
+    draft = _in_prices(read_signal(parsed), reading.level_form)
     if reading.may_end and draft.direction:
         return AlertSignal(draft, OTHER_SIDE[draft.direction])
     try:
@@ -68,9 +85,9 @@ def _read_document(reading: Reading) -> AlertSignal | AlertOrder:
         raise InvalidSignalError(field_errors(error), (only_feed(draft.feed),)) from error
 
 
-def _in_prices(draft: SignalDraft) -> SignalDraft:
+def _in_prices(draft: SignalDraft, form: LevelForm) -> SignalDraft:
     try:
-        return require_prices(draft)
+        return require_prices(draft, form)
     except InvalidInputError as error:
         raise InvalidSignalError(field_errors(error), (draft,)) from error
 
@@ -89,12 +106,8 @@ def _require_meant(parsed: Mapping[str, Any]) -> None:
 def ambiguous(direction: Direction, dialect: Dialect = Dialect.OWN) -> InvalidInputError:
     """Return the error for an alert with only a side, with both ways to read it."""
     opens, closes = ("long", "short") if direction == Direction.BUY else ("short", "long")
-    write = (
-        f"Write “{opens.upper()} …” for the one, “close …” for the other."
-        if dialect is Dialect.TEXT
-        else 'An indicator sends "action": "OPEN"; a strategy its market_position and '
-        "prev_market_position."
-    )
+    write = _WRITE.get(dialect, _WRITE_OBJECT).format(opens=opens, OPENS=opens.upper(),
+                                                      closes=closes)  # fmt: skip
     detail = (
         f"{direction.lower()!r} alone could open a {opens} trade, or close a {closes} one. {write}"
     )
@@ -104,12 +117,15 @@ def ambiguous(direction: Direction, dialect: Dialect = Dialect.OWN) -> InvalidIn
 def _opposite(draft: SignalDraft) -> Direction | None:
     """Return the side of the trades that a signal without action and position might end.
 
-    None: it is certainly an entry, since it waits for a price. A stop or a target proves nothing: a
-    template fills in the same ones for an exit and a reversal. Raises InvalidInputError
-    ALERT_AMBIGUOUS if it has neither.
+    None: it is certainly an entry, since it waits for a price and has a stop. One without a stop
+    can be a trade's end that waits. At market a stop or a target proves nothing: a template fills
+    in the same ones for an exit and a reversal. Raises InvalidInputError ALERT_AMBIGUOUS if it has
+    neither.
     """
-    if draft.direction is None or draft.order_type != OrderType.MARKET:
+    if draft.direction is None:
         return None
+    if draft.order_type != OrderType.MARKET:
+        return OTHER_SIDE[draft.direction] if draft.sl is None else None
     if draft.sl is None and not draft.targets:
         raise ambiguous(draft.direction)
     return OTHER_SIDE[draft.direction]

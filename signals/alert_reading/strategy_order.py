@@ -10,6 +10,7 @@ from typing import Any
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
 from common.reason_codes import Code
+from signals.alert_dialects import LevelForm
 from signals.alert_reading.alerts import AlertOrder
 from signals.alert_reading.order_fields import (
     NAMES,
@@ -43,8 +44,13 @@ def is_strategy_order(parsed: Mapping[str, Any]) -> bool:
     return any(parsed.get(name) is not None for name in POSITIONS) or action in Direction.values
 
 
-def read_strategy_order(parsed: Mapping[str, Any], *, needs_time: bool) -> AlertOrder:
-    """Read the order of a strategy: the fields in docs/tradingview.md, and those of entries."""
+def read_strategy_order(
+    parsed: Mapping[str, Any], *, needs_time: bool, form: LevelForm
+) -> AlertOrder:
+    """Read the order of a strategy: the fields in docs/tradingview.md, and those of entries.
+
+    form: how its dialect writes levels.
+    """
     fields = Fields(parsed)
     pair = read_pair_field(fields)
     order = _order(fields)
@@ -64,7 +70,9 @@ def read_strategy_order(parsed: Mapping[str, Any], *, needs_time: bool) -> Alert
     fields.refuse_unknown()
     raise_errors(fields, feed)
     meaning = meaning_of(order)
-    opening, opening_error = _opening_or_error(parsed, meaning, names, sent_at, feed)
+    opening, opening_error = _opening_or_error(
+        parsed, meaning, names, sent_at, feed, form
+    )  # fmt: skip
     identity = {**names, "pair": pair, "sent_at": sent_at, "price": str(parsed.get("price") or "")}
     return AlertOrder(
         meaning=meaning,
@@ -149,6 +157,7 @@ def _opening_or_error(
     names: Mapping[str, str],
     sent_at: datetime | None,
     feed: str,
+    form: LevelForm,
 ) -> tuple[SignalDraft | None, InvalidInputError | None]:
     """Return what an order opens. If a reversal cannot open, return its error: it still closes.
 
@@ -157,7 +166,7 @@ def _opening_or_error(
     if meaning.opens is None:
         return None, None
     try:
-        return replace(_opening(parsed, meaning, names, feed), sent_at=sent_at), None
+        return replace(_opening(parsed, meaning, names, feed, form), sent_at=sent_at), None
     except InvalidInputError as error:
         if meaning.closes is None:
             raise
@@ -165,7 +174,11 @@ def _opening_or_error(
 
 
 def _opening(
-    parsed: Mapping[str, Any], meaning: Meaning, names: Mapping[str, str], feed: str
+    parsed: Mapping[str, Any],
+    meaning: Meaning,
+    names: Mapping[str, str],
+    feed: str,
+    form: LevelForm,
 ) -> SignalDraft:
     """Return the OPEN signal of an order that begins a trade."""
     symbol = symbol_field_of(parsed)
@@ -184,4 +197,4 @@ def _opening(
     fields = Fields({**entry, "action": Action.OPEN}, errors=fields.errors)
     draft = read_fields(fields)
     fields.raise_errors(replace(draft, symbol_field=symbol, feed=feed))
-    return replace(require_prices(draft), external_id="", symbol_field=symbol)
+    return replace(require_prices(draft, form), external_id="", symbol_field=symbol)
