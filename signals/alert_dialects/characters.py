@@ -1,7 +1,7 @@
 """Make a message's characters safe to read: what cannot be seen, or looks like another, is refused.
 
-Emoji between words are decoration, except those that say that a target was reached or that
-something is not to be done.
+Known emoji between words are decoration (`emoji`); of others nobody knows whether they say that a
+target was reached, or that something is not to be done.
 """
 
 import re
@@ -9,23 +9,17 @@ import unicodedata
 from itertools import accumulate
 
 from common.errors import InvalidInputError
+from signals.alert_dialects.emoji import CROSSES, FORBIDDING, REACHED, is_of_label, is_plain
 from signals.alert_dialects.plain_letters import in_plain_letters
 from signals.alert_dialects.reading import ambiguous, excerpt, not_understood
 
 _KEYCAP = re.compile("([0-9])\ufe0f?\u20e3")
 _KEYCAP_OF_LINE = re.compile("^[ \t]*([0-9])\ufe0f?\u20e3", re.MULTILINE)
 _JOINER, _VARIANT = "\u200d", "\ufe0f"
-_REACHED = set("✅☑✔✓🏆💯🎉🎊🥳🏁")
-# “Not”, “wait”, “perhaps”, “watch”, “the other way round”.
-_CROSSES = set("❌🚫⛔🛑✖❎✗✘✕☒🗙🛇")
-_FORBIDDING = _CROSSES | set(
-    "🙅❓❔⁉✋🤚🖐👎🚷⏸⏹⏳⌛🤔🤷👀🧐🔜💤😴🙈🤞🗑♻↩↪⟲⟳🔄🔁🔃🔙🔚🔟🧪🤡🤥🙃🪦⚰"
-)
-_UP, _DOWN = set("📈⬆🔼↗↑⤴🐂🔺⏫▲△"), set("📉⬇🔽↘↓⤵🐻🔻⏬▼▽")
 _STOP_WORD = re.compile(r"\s*(sl|s/l|stop(?:[ -]?loss)?)\b", re.IGNORECASE)
 _REPORTED = re.compile(r"\b(hit|reached|done)\s*$", re.IGNORECASE)  # the word says it, too
 _DASHES = str.maketrans({"–": "-", "—": "-", "‐": "-", "‑": "-", "‒": "-", "―": "-", "’": "'",
-                         "\r": "\n", "ℹ": " "})  # fmt: skip
+                         "\r": "\n", "ℹ": " ", "‼": " "})  # fmt: skip
 _SIGN = re.compile("[−➖➕]")
 _DIGITS = tuple("0123456789")
 _ARROW = re.compile("[-=]+>")  # as typed: SL -> 1.0800
@@ -69,21 +63,23 @@ def _line(line: str) -> str:
             if beside.isascii() and beside:
                 raise _unreadable(letter)
             continue
-        if letter in _REACHED and not is_start and not _REPORTED.search(shown.end()):
+        is_marking = is_start and (letter not in REACHED or is_of_label(line, index))
+        if letter in REACHED and not is_marking and not _REPORTED.search(shown.end()):
             raise not_understood(
-                f"{letter} after a word can say that it was reached.",
-                "Leave it out, or write it at the beginning of a line.",
+                f"{letter} after a word, or before an entry, can say that it was reached.",
+                "Leave it out, or write it before a level: “✅ TP1 1.0900”.",
             )
-        is_of_stop = letter in _CROSSES and _STOP_WORD.match(after.text(index))
-        if letter in _FORBIDDING and not is_of_stop:
+        is_of_stop = letter in CROSSES and _STOP_WORD.match(after.text(index))
+        if letter in FORBIDDING and not is_of_stop:
             raise not_understood(f"{letter} can say that it is not meant.", "Leave it out.")
         if letter in _ASCII_SYMBOLS or unicodedata.category(letter) not in _DECORATION:
             shown.add(letter)
             is_start = is_start and letter.isspace()
         else:
             _require_decoration(letter, shown.end(), after.text(index))
+            _require_plain(letter, line, is_of_stop=bool(is_of_stop))
             # what a report is followed by is another instruction
-            is_report = letter in _REACHED or _REPORTED.search(shown.end())
+            is_report = letter in REACHED or _REPORTED.search(shown.end())
             shown.add("," if is_report and not is_start else " ")
     return "".join(shown.letters)
 
@@ -141,7 +137,7 @@ def _require_decoration(letter: str, before: str, after: str) -> None:
     """Raise InvalidInputError for a symbol that is no decoration: a comparison, a picture of a
     letter, an arrow from one number to another."""
     name = unicodedata.name(letter, "")
-    if letter in _PLAIN_SQUARES or letter in _REACHED:
+    if letter in _PLAIN_SQUARES or letter in REACHED:
         return
     if _AS_LETTERS.search(name):
         raise _unreadable(letter)
@@ -157,6 +153,17 @@ def _require_decoration(letter: str, before: str, after: str) -> None:
         )  # fmt: skip
 
 
+def _require_plain(letter: str, line: str, *, is_of_stop: bool) -> None:
+    """Raise InvalidInputError for an emoji of which nobody knows what it says."""
+    if letter in REACHED or is_of_stop or is_plain(letter, line):
+        return
+    name = unicodedata.name(letter, "a character without a name").lower()
+    raise not_understood(
+        f"{letter} ({name}) may change what is meant.",
+        "Leave it out. Known ones are listed in docs/alerts.md#emoji.",
+    )
+
+
 def _unreadable(letter: str) -> InvalidInputError:
     name = unicodedata.name(letter, "a character without a name").lower()
     if letter.isalpha() and "fullwidth" not in name and "mathematical" not in name:
@@ -169,14 +176,3 @@ def _unreadable(letter: str) -> InvalidInputError:
         f"{excerpt(letter)} ({name}) is not a letter, digit or mark that is read.",
         "Write it in plain letters and digits, without formatting.",
     )
-
-
-def forbidding(text: str) -> str:
-    """Return the first emoji of a text that can change a signal; '' if there is none."""
-    return next((one for one in text if one in _FORBIDDING | _REACHED | _UP | _DOWN), "")
-
-
-def trend_of(text: str) -> str:
-    """Return BUY or SELL if the emoji of a text all point up or down; else empty."""
-    up, down = bool(_UP & set(text)), bool(_DOWN & set(text))
-    return "BUY" if up and not down else "SELL" if down and not up else ""

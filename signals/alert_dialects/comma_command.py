@@ -11,11 +11,10 @@ from decimal import Decimal
 from typing import Any
 
 from common.errors import InvalidInputError
-from common.money import plain, read_decimal
 from common.reason_codes import Code
 from signals.alert_dialects.bare_entry import is_clear_entry
+from signals.alert_dialects.comma_levels import require_clear_price, take_levels
 from signals.alert_dialects.comma_refusals import REFUSED
-from signals.alert_dialects.cursor import read_pips
 from signals.alert_dialects.hidden_secrets import HIDDEN
 from signals.alert_dialects.mapping import AlertMapping
 from signals.alert_dialects.reading import (
@@ -26,7 +25,6 @@ from signals.alert_dialects.reading import (
     LevelForm,
     Note,
     Reading,
-    Unit,
     ambiguous,
     excerpt,
     not_understood,
@@ -60,10 +58,7 @@ _IGNORED = {
 _RULES = {"betrigger": "break_even_profit", "beoffset": "break_even_offset",
           "trailtrig": "trailing_activation", "traildist": "trailing_distance",
           "trailstep": "trailing_step"}  # fmt: skip
-_LEVELS = ("sl", "tp")
-_MAJORS = {"EUR", "USD", "GBP", "CHF", "AUD", "NZD", "CAD"}
 WRITE = "Write it like “licence,buy,EURUSD,sl_pips=20,tp_pips=40”."
-_LEAST_PIPS = Decimal(5)
 
 
 def is_comma_command(text: str) -> bool:
@@ -121,7 +116,7 @@ def read_comma_command(text: str, mapping: AlertMapping) -> Reading:
             {"direction": side.value} if side else {}
         )
         return _reading(document, options, notes)
-    levels, distances = _levels(options, pair, mapping)
+    levels, distances = take_levels(options, pair, mapping)
     if command in _MODIFY:
         _refuse_options(options)
         return _modified(pair, _MODIFY[command], levels, distances, notes)
@@ -146,12 +141,7 @@ def _entry(
     price = _pending_price(options)
     if price is not None:
         document["stop_price" if kind == "STOP" else "open_price"] = price
-        number = read_decimal(price, field="price", positive=True)
-        if kind != "MARKET" and number >= _LEAST_PIPS and _is_major(read_symbol(symbol)):
-            raise ambiguous(
-                f"price={price}", "a price", "pips from the market", field="open_price",
-                write="Send the price itself, like price=1.0850.",
-            )  # fmt: skip
+        require_clear_price(command, kind, price, read_symbol(symbol), levels)
     document |= _rules(options)
     _refuse_options(options, "comment")
     reading = _reading(document, options, notes, distances)
@@ -238,59 +228,6 @@ def _reading(
     return Reading(
         Dialect.COMMA_COMMAND, document, notes=tuple(notes), distances=distances,
         level_form=LevelForm.PRICE,
-    )  # fmt: skip
-
-
-def _levels(
-    options: dict[str, str], pair: str, mapping: AlertMapping
-) -> tuple[dict[str, str], tuple[Distance, ...]]:
-    """Return the levels that are prices, and those that are distances."""
-    prices, distances = {}, []
-    for level in _LEVELS:
-        names = (level, f"{level}_price", f"{level}_pips", f"{level}_pct")
-        given = [name for name in names if name in options]
-        if len(given) > 1:
-            raise ambiguous(
-                f"{given[0]}= with {given[1]}=", "the one", "the other", field=level,
-                write="Send one of them.",
-            )  # fmt: skip
-        if not given:
-            continue
-        text = options.pop(given[0])
-        number = read_decimal(text, field=level, positive=True)
-        if given[0].endswith("_pips"):
-            number = read_pips(text, level)
-        unit = given[0].removeprefix(level).lstrip("_") or _unit(level, number, pair, mapping)
-        if unit == "price":
-            prices[level] = text
-        else:
-            distances.append(
-                Distance(level, number, Unit({"pips": "PIPS", "pct": "PERCENT"}[unit]))
-            )
-    return prices, tuple(distances)
-
-
-def _is_major(pair: str) -> bool:
-    base, _, quote = pair.partition("/")
-    return {base, quote} <= _MAJORS
-
-
-def _unit(level: str, number: Decimal, pair: str, mapping: AlertMapping) -> str:
-    """Return the unit of a level that is sent without one. Raises ALERT_AMBIGUOUS."""
-    if mapping.distances:
-        return {"PIPS": "pips", "PERCENT": "pct", "PRICE": "price"}[mapping.distances]
-    if _is_major(pair):  # their prices are 0.3 to 3
-        if number >= _LEAST_PIPS:
-            return "pips"
-        exponent = number.as_tuple().exponent
-        if isinstance(exponent, int) and exponent <= -3 and Decimal("0.3") <= number < 3:
-            return "price"
-    shown = plain(number)
-    raise ambiguous(
-        f"{level}={shown} of {pair}", f"{shown} pips", f"the price {shown}", f"{shown} percent",
-        field=level,
-        write=f"Send {level}_pips=, {level}_price= or {level}_pct=, or choose it in the feed's "
-        "mapping.",
     )  # fmt: skip
 
 

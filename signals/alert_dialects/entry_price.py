@@ -18,6 +18,7 @@ from signals.models import Direction
 from signals.symbols import asset_class
 
 _TWO_PRICES = Decimal("1.05")  # prices further apart are no range
+_LOTS = Decimal(10)  # numbers below it are usual lots, too
 # How wide a range without a stop may be, as a part of its price.
 _NARROW, _WIDE = Decimal("0.005"), Decimal("0.02")
 
@@ -34,6 +35,7 @@ def read_entry_price(parts: Parts, pair: str, side: Direction) -> Decimal | None
         return None
     if len(prices) == 1:
         if parts.is_bare:
+            _require_no_lots(parts, prices[0])
             _require_price(parts, prices[0], pair, side)
         return prices[0]
     low, high = sorted(prices)
@@ -84,6 +86,20 @@ def _require_narrow(parts: Parts, pair: str, near: Decimal, far: Decimal) -> Non
         "several entries spread over it", field="open_price",
         write="Write one price or a narrower range, or send one message for each entry.",
     )  # fmt: skip
+
+
+def _require_no_lots(parts: Parts, number: Decimal) -> None:
+    """Raise ALERT_AMBIGUOUS for “BUY EURUSD 1.00 SL 0.9900”: a small number with fewer decimals than
+    the levels is as likely a number of lots."""
+    levels = [parts.sl, *(target.price for target in parts.targets)]
+    most = max((len(text.partition(".")[2]) for text in levels), default=0)
+    decimals = len(parts.entry[0].partition(".")[2])
+    if number < _LOTS and decimals <= 2 and decimals < most:
+        shown = parts.entry[0]
+        raise ambiguous(
+            f"{shown} beside the symbol", f"the price {shown}", f"a quantity of {shown} lots",
+            field="open_price", write=f"Write “@ {shown}” for a price; leave a quantity out.",
+        )  # fmt: skip
 
 
 def _require_price(parts: Parts, number: Decimal, pair: str, side: Direction) -> None:

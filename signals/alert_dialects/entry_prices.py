@@ -12,12 +12,15 @@ from signals.alert_dialects.vocabulary import Kind
 
 @dataclass(slots=True)
 class EntryPrices(TargetLists):
-    """The prices of an entry, among those of a text."""
+    """The prices of an entry, among those of a text. entry_place: of the first one's token."""
+
+    entry_place: int = -1
 
     def _take_entry(self, *, joint: str = "-") -> None:
         """Take an entry price, or a range. joint: what joins its ends, “and” after “between”."""
         if self.entry:
             raise self._several_entries()
+        self.entry_place = self.place
         self.entry.append(self._next().text)
         if self._peek().text == joint and self._peek(1).kind is Kind.NUMBER:
             self.place += 1

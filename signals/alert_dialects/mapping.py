@@ -11,8 +11,8 @@ from typing import Any
 
 from common.errors import InvalidInputError, raise_all
 from common.reason_codes import Code
-from signals.alert_dialects.characters import forbidding
 from signals.alert_dialects.decorated_symbols import without_suffix
+from signals.alert_dialects.emoji import forbidding
 from signals.alert_dialects.turning_words import meaningful, turning
 from signals.models import Action, Direction
 from signals.symbols import read_pair

@@ -40,13 +40,19 @@ _RISK_WORDS = {"low", "medium", "moderate", "high"}
 
 @dataclass(slots=True)
 class Parts(EntryPrices):
-    """The places of an entry's tokens. is_bare: the entry price has no @ and no label."""
+    """The places of an entry's tokens.
+
+    is_bare: the entry price has no @ and no label. sizes: the numbers of risk, size and leverage.
+    is_market_entry: the market is named where an entry's price stands, “Entry: CMP”.
+    """
 
     sides: list[Direction] = field(default_factory=list)
     pairs: list[str] = field(default_factory=list)
     types: list[Kind] = field(default_factory=list)
     is_bare: bool = False
     label: str = ""
+    sizes: list[tuple[Kind, str]] = field(default_factory=list)
+    is_market_entry: bool = False
 
     def read(self) -> None:
         """Read all tokens. Raises InvalidInputError for one without a meaning in its place."""
@@ -167,6 +173,7 @@ class Parts(EntryPrices):
     def _entry(self, token: Token) -> None:
         self._skip(SEPARATORS, Kind.LINE, Kind.FILLER)
         if self._peek().kind in (Kind.MARKET, Kind.LIMIT):
+            self.is_market_entry |= self._peek().kind is Kind.MARKET
             return
         self._skip_number_of_entry()
         self._skip_enumerator()
@@ -208,6 +215,8 @@ class Parts(EntryPrices):
         numbers = (Kind.NUMBER, Kind.PERCENT)
         is_labelled = token.kind is not Kind.LEVERAGE or token.text.lower().startswith("lev")
         if is_labelled and self._peek().kind in numbers:
+            if self._peek().kind is Kind.NUMBER:
+                self.sizes.append((token.kind, self._peek().text))
             words.append(self._next().text)
         if token.kind is Kind.RISK and self._peek().text == "-" and self._peek(1).kind in numbers:
             self.place += 1

@@ -16,7 +16,8 @@ from signals.alert_dialects import (
     text_update,
 )
 from signals.alert_dialects.bare_entry import with_doubt
-from signals.alert_dialects.characters import readable, trend_of
+from signals.alert_dialects.characters import readable
+from signals.alert_dialects.emoji import trend_of
 from signals.alert_dialects.envelopes import from_form, message_of, without_mark
 from signals.alert_dialects.mapping import AlertMapping
 from signals.alert_dialects.parts import WRITE

@@ -1,21 +1,88 @@
 """Entries whose words are all known and still mean two things together. Pure."""
 
+from decimal import Decimal
 from itertools import pairwise
 
+from common.errors import InvalidInputError
+from signals.alert_dialects.level_support import apart
+from signals.alert_dialects.numbers import read_number
 from signals.alert_dialects.parts import Parts
 from signals.alert_dialects.reading import ambiguous
 from signals.alert_dialects.vocabulary import Kind, Token
 
 _SIDES = (Kind.BUY, Kind.SELL)
+_JOINTS = (Kind.MARK, Kind.LINE, Kind.FILLER, Kind.DECOR)
+_JOINING = {"&", ",", "/", "|", "+", ";", "-", "and", "with", "."}
+_NEAR, _DECIMALS, _LARGE = Decimal("0.15"), 3, 20
 _APART = {"buy stop", "sell stop"}  # as two words; “buystop” is an order type only
 
 
 def require_one_reading(tokens: list[Token], parts: Parts) -> None:
     """Raise InvalidInputError ALERT_AMBIGUOUS for an entry that could be another order."""
+    _require_one_entry(tokens, parts)
+    _require_plain_sizes(parts)
     _require_clear_limit(tokens, parts)
     _require_clear_stop_order(tokens, parts)
     _require_target_beside_ratio(tokens, parts)
     _require_levels_beside_zone(tokens, parts)
+
+
+def _require_one_entry(tokens: list[Token], parts: Parts) -> None:
+    """Refuse “Entry: CMP & 64500”: the market and a price are two entries, unless the price only
+    says where the market is, “NOW @ 64500”, “CMP (64500)”."""
+    if not parts.entry or Kind.MARKET not in parts.types:
+        return
+    places = [place for place, token in enumerate(tokens) if token.kind is Kind.MARKET]
+    for place in places:
+        first, last = sorted((place, parts.entry_place))
+        between = tokens[first + 1 : last]
+        if place > parts.entry_place:  # behind both ends of a range
+            between = between[2 * (len(parts.entry) - 1) :]
+        has_words = any(one.kind not in _JOINTS for one in between)
+        is_joined = any(one.text.lower() in _JOINING for one in between)
+        is_apart = place < parts.entry_place and any(one.kind is Kind.LINE for one in between)
+        if parts.is_market_entry and (has_words or is_apart):
+            raise _two_entries(parts)
+        if not has_words and (is_joined or is_apart):
+            raise _two_entries(parts)
+
+
+def _two_entries(parts: Parts) -> InvalidInputError:
+    return ambiguous(
+        f"The market and {parts.entry[0]}", "one entry now, compared with that price",
+        "two entries, one at each", field="open_price",
+        write=f"Write “NOW @ {parts.entry[0]}” for the one, or one message for each entry.",
+    )  # fmt: skip
+
+
+def _require_plain_sizes(parts: Parts) -> None:
+    """Refuse “@ 1.0850 risk 1.0800”: what has no effect may be the stop, if it looks like a price
+    of the text."""
+    texts = [*parts.entry, parts.sl, *(target.price for target in parts.targets)]
+    prices = [read_number(text) for text in texts if text]
+    for kind, text in parts.sizes:
+        if kind is Kind.LEVERAGE and not text.count("."):
+            continue
+        try:
+            number = read_number(text)
+        except InvalidInputError:
+            continue  # no price is written like that
+        decimals = len(text.partition(".")[2])
+        is_near = any(apart(number, price) <= _NEAR for price in prices)
+        is_exact = decimals >= _DECIMALS or number >= _LARGE
+        if kind is Kind.RISK:
+            is_price = decimals >= _DECIMALS or (not prices and number >= _LARGE)
+        else:
+            is_price = False
+        if is_price or (is_near and (is_exact or decimals == _most_decimals(texts) > 0)):
+            raise ambiguous(
+                f"{kind} {text}", "a size, which has no effect", f"the price {text}, like a stop",
+                field="sl", write=f"Write “SL {text}” for a stop, or leave it out.",
+            )  # fmt: skip
+
+
+def _most_decimals(texts: list[str]) -> int:
+    return max((len(text.partition(".")[2]) for text in texts), default=0)
 
 
 def _require_clear_limit(tokens: list[Token], parts: Parts) -> None:
