@@ -34,3 +34,13 @@ def require_near_market(feed: Feed, draft: SignalDraft, form: LevelForm) -> None
             "decimals of a price."
         )
         raise InvalidInputError(Code.ALERT_AMBIGUOUS, detail, field="sl")
+
+
+def level_error(feed: Feed, draft: SignalDraft | None, form: LevelForm) -> InvalidInputError | None:
+    """Return the error for such a level of what an order opens; None: there is none."""
+    try:
+        if draft is not None:
+            require_near_market(feed, draft, form)
+    except InvalidInputError as error:
+        return error
+    return None

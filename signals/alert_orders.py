@@ -15,7 +15,7 @@ from common.errors import ConflictError, FillcastError, InvalidInputError
 from common.money import plain
 from common.reason_codes import Code
 from signals import services
-from signals.alert_levels import require_near_market
+from signals.alert_levels import level_error
 from signals.alert_reading import AlertOrder
 from signals.alert_rules import entry_symbol_error
 from signals.alert_sequence import late_entry, lock_alert_order, opened_later, record_order
@@ -239,18 +239,7 @@ def _withheld(feed: Feed, order: AlertOrder) -> FillcastError | None:
     """Return why an order must not open its trade, as far as that is known beforehand."""
     late = late_entry(feed, order.opening) if order.opening else order.opening_error
     unlisted = late or entry_symbol_error(feed, order.opening) or _unlisted(feed, order)
-    return unlisted or _unclear_levels(feed, order)
-
-
-def _unclear_levels(feed: Feed, order: AlertOrder) -> InvalidInputError | None:
-    """Return the error for levels of an entry that may be distances; None: they are prices."""
-    if order.opening is None:
-        return None
-    try:
-        require_near_market(feed, order.opening, order.level_form)
-    except InvalidInputError as error:
-        return error
-    return None
+    return unlisted or level_error(feed, order.opening, order.level_form)
 
 
 def _closing_draft(signal: OpenSignal, order: AlertOrder) -> SignalDraft:

@@ -185,7 +185,9 @@ def _order_effect(feed: Feed, order: AlertOrder) -> str:
     if order.opening_error is not None:
         parts.append(f"opens nothing: {order.opening_error.detail}")
     if order.opening is not None:
-        signal = build_unsaved(feed, replace(order.opening, pair=pair))
+        opening = replace(order.opening, pair=pair)
+        require_near_market(feed, opening, order.level_form)
+        signal = build_unsaved(feed, opening)
         parts.append(f"opens {signal}{_levels(order.opening)}")
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}."

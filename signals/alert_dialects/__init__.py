@@ -21,7 +21,7 @@ from signals.alert_dialects.reading import (
 from signals.alert_dialects.translate import translate
 
 __all__ = [
-    "NO_MAPPING", "SIZING", "AlertMapping", "AlertUpdate", "Dialect", "Distance", "LevelForm", "Note",
-    "Reading", "Unit", "needs_quote", "read_mapping", "require_magnitude", "require_near",
+    "NO_MAPPING", "SIZING", "AlertMapping", "AlertUpdate", "Dialect", "Distance", "LevelForm",
+    "Note", "Reading", "Unit", "needs_quote", "read_mapping", "require_magnitude", "require_near",
     "require_supported", "require_within", "translate", "without_secrets",
 ]  # fmt: skip

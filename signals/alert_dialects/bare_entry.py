@@ -1,8 +1,8 @@
 """Entries whose words could also be about the open trade. Pure.
 
 “SELL EURUSD” opens a short trade, or ends a long one, and so does “SELL EURUSD @ 1.0900”: who ends
-a trade states its price, too, or waits for it with a limit. LONG and SHORT, a stop, and a price with
-a target show that it is an entry. Beside a share or “position” a price shows nothing.
+a trade states its price, too, or waits for it with a limit. LONG and SHORT, a stop, and a price
+with a target show that it is an entry. Beside a share or “position” a price shows nothing.
 """
 
 from collections.abc import Collection, Iterable

@@ -18,8 +18,25 @@ _KEYCAP_OF_LINE = re.compile("^[ \t]*([0-9])\ufe0f?\u20e3", re.MULTILINE)
 _JOINER, _VARIANT = "\u200d", "\ufe0f"
 _STOP_WORD = re.compile(r"\s*(sl|s/l|stop(?:[ -]?loss)?)\b", re.IGNORECASE)
 _REPORTED = re.compile(r"\b(hit|reached|done)\s*$", re.IGNORECASE)  # the word says it, too
+_CHECKED = "[ \t]*[✅☑✔✓]\ufe0f?"
+_WITHOUT_SIDE = r"(?:(?!buy|sell|long|short)[^\n✅☑✔✓])*"
+# A stop that is to be moved, or has been: it is at the entry. “SL at BE” may report its end.
+_DONE_MOVE = re.compile(
+    rf"^({_WITHOUT_SIDE}\b(?:sl|s/l|stop)[ \t]+to[ \t]+(?:be|b/e|break[ -]?even|entry))"
+    rf"{_CHECKED}[ \t]*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+_REACHED_TARGET = re.compile(
+    rf"^({_WITHOUT_SIDE}\b(?:tp|target)[ ]?[1-9]){_CHECKED}"
+    r"(?=[ \t]*(?:\+[ \t]?[0-9.]+[ \t]?pips?[ \t]*)?$)",
+    re.IGNORECASE | re.MULTILINE,
+)
+# A chart's length or a range: [H4], [1.0845-1.0850].
+_BRACKETS = re.compile(
+    r"\[([MHD][1-9][0-9]?|[1-9][0-9]?[HD]|[0-9][0-9.,]*[ ]?-[ ]?[0-9][0-9.,]*)\]"
+)
 _DASHES = str.maketrans({"–": "-", "—": "-", "‐": "-", "‑": "-", "‒": "-", "―": "-", "’": "'",
-                         "\r": "\n", "ℹ": " ", "‼": " "})  # fmt: skip
+                         "\r": "\n", "ℹ": " "})  # fmt: skip
 _SIGN = re.compile("[−➖➕]")
 _DIGITS = tuple("0123456789")
 _ARROW = re.compile("[-=]+>")  # as typed: SL -> 1.0800
@@ -43,7 +60,8 @@ def readable(text: str) -> str:
             f"It has {len(text)} characters.", f"Write at most {MAX_CHARACTERS}, the signal only."
         )
     text = _KEYCAP_OF_LINE.sub(r"\1) ", in_plain_letters(text))
-    text = _KEYCAP.sub(r"\1 ", text).translate(_DASHES)
+    text = _REACHED_TARGET.sub(r"\1 hit, ", _DONE_MOVE.sub(r"\1", text.replace("‼️", "‼")))
+    text = _KEYCAP.sub(r"\1 ", text.replace("‼", " ")).translate(_DASHES)
     text = _BULLET.sub("  ", _ARROW.sub("→", _with_dashes(text)))
     text = ", ".join(part.strip(" \t") for part in text.split("•")) if "•" in text else text
     lines = [_line(line) for line in text.split("\n")]
@@ -51,6 +69,7 @@ def readable(text: str) -> str:
     for letter in plain:
         if not (letter.isascii() and (letter.isprintable() or letter in "\n\t")):
             raise _unreadable(letter)
+    plain = _BRACKETS.sub(r"(\1)", plain)
     return _EMPHASIS.sub(r"\g<inside>", plain.replace("**", " "))
 
 

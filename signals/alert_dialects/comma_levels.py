@@ -21,8 +21,8 @@ _LEAST_PIPS, _NEAR = Decimal(5), Decimal("0.05")
 def require_clear_price(
     command: str, kind: str, price: str, pair: str, levels: Mapping[str, str]
 ) -> None:
-    """Raise InvalidInputError ALERT_AMBIGUOUS for a price of a market order, and for one that may be
-    pips from the market. levels: those that are prices; one beside it shows that it is a price."""
+    """Raise InvalidInputError ALERT_AMBIGUOUS for a price of a market order, and for one that may
+    be pips from the market. levels: those that are prices; one near it shows that it is one."""
     if kind == "MARKET":
         raise ambiguous(
             f"{command} with the price {price}", "an entry at market", "an order at that price",

@@ -9,12 +9,10 @@ import unicodedata
 REACHED = set("✅☑✔✓🏆💯🎉🎊🥳🏁")
 CROSSES = set("❌🚫⛔🛑✖❎✗✘✕☒🗙🛇")
 # “Not”, “wait”, “perhaps”, “watch”, “the other way round”: for the phrases that a mapping ignores.
-FORBIDDING = CROSSES | set(
-    "🙅❓❔⁉✋🤚🖐👎🚷⏸⏹⏳⌛🤔🤷👀🧐🔜💤😴🙈🤞🗑♻↩↪⟲⟳🔄🔁🔃🔙🔚🔟🧪🤡🤥🙃🪦⚰"
-)
+FORBIDDING = CROSSES | set("🙅❓❔⁉✋🤚🖐👎🚷⏸⏹⏳⌛🤔🤷👀🧐🔜💤😴🙈🤞🗑♻↩↪⟲⟳🔄🔁🔃🔙🔚🔟🧪🤡🤥🙃🪦⚰")
 _UP, _DOWN = set("📈⬆🔼↗↑⤴🐂🔺⏫▲△💹"), set("📉⬇🔽↘↓⤵🐻🔻⏬▼▽")
 _GREEN, _RED = set("🟢🟩💚"), set("🔴🟥")
-_ARROWS = set("→⇒⟶➡➜➤➔➝➞➙➛⮕▶►▸👉☞👇⏩")
+_ARROWS = set("→⇒⟶➡➜➤➔➝➞➙➛⮕▶►▸👉👈☞👇⏩")
 _SIGNS = set(
     "🚀🔥💰💵💸💴💶💷💲🤑💎⚡⭐🌟✨💫🎯📊📌📍🔔📢📣🚨⚠🛡🥇🥈🥉🏅🪙🏦💼🌐🌍🌎🌏🗣🙏🍀💪💥👑🤖🛢⚖❗❕🆕🆓"
 )
@@ -24,7 +22,9 @@ _FLAGS = {chr(code) for code in range(0x1F1E6, 0x1F200)}
 _LINES = {chr(code) for code in range(0x2500, 0x25A0)}
 # Each only in a line with such a word: a lock beside a stop that is moved, a clock beside “now”.
 _BESIDE = {
-    **dict.fromkeys("🔒🔐", re.compile(r"\b(?:sl|stop|be|b/e|breakeven|secure)\b", re.IGNORECASE)),
+    **dict.fromkeys(
+        "🔒🔐", re.compile(r"\b(?:be|b/e|breakeven|break even|secure|move)\b", re.IGNORECASE)
+    ),
     **dict.fromkeys("🕒⏱", re.compile(r"\bnow\b", re.IGNORECASE)),
 }
 _PLAIN = (
@@ -37,10 +37,14 @@ _LABEL = (
 )
 _TO_WORD = r"[^A-Za-z0-9]*"
 _BEFORE_LABEL = re.compile(rf"{_TO_WORD}{_LABEL}(?![A-Za-z])", re.IGNORECASE)
-_BEFORE_LEVEL = re.compile(rf"{_TO_WORD}(?:sl|s/l|stop|tps?[0-9]?|t/p|targets?|take)(?![A-Za-z])", re.IGNORECASE)
+_BEFORE_LEVEL = re.compile(
+    rf"{_TO_WORD}(?:sl|s/l|stop|tps?[0-9]?|t/p|targets?|take)(?![A-Za-z])", re.IGNORECASE
+)
 _LEVEL = re.compile(r"\b(?:sl|stop|tp[0-9]?|target|profit)\b", re.IGNORECASE)
 _SIDE = re.compile(r"\b(?:buy|sell|long|short)\b", re.IGNORECASE)
-_UPDATE = re.compile(r"\b(?:close|exit|cancel|move|reduce|secure|set)\b", re.IGNORECASE)
+_UPDATE = re.compile(
+    r"\b(?:close|exit|cancel|move|reduce|secure|set|(?:sl|stop) to)\b", re.IGNORECASE
+)
 
 
 def is_plain(letter: str, line: str) -> bool:
@@ -53,9 +57,10 @@ def is_plain(letter: str, line: str) -> bool:
 def is_of_label(line: str, place: int) -> bool:
     """Whether a check mark at the beginning of a line marks a price or an instruction, “✅ TP1
     1.0900”: before an entry, “✅ BUY EURUSD”, it can say that it is done."""
-    if not _BEFORE_LABEL.match(line, place + 1):
-        return False
-    return not _SIDE.search(line) or bool(_UPDATE.search(line))
+    is_update = bool(_UPDATE.search(line))
+    if _SIDE.search(line):
+        return is_update and bool(_BEFORE_LABEL.match(line, place + 1))
+    return is_update or bool(_BEFORE_LABEL.match(line, place + 1))
 
 
 def _colours_level(line: str, place: int) -> bool:

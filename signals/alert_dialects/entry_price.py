@@ -89,8 +89,8 @@ def _require_narrow(parts: Parts, pair: str, near: Decimal, far: Decimal) -> Non
 
 
 def _require_no_lots(parts: Parts, number: Decimal) -> None:
-    """Raise ALERT_AMBIGUOUS for “BUY EURUSD 1.00 SL 0.9900”: a small number with fewer decimals than
-    the levels is as likely a number of lots."""
+    """Raise ALERT_AMBIGUOUS for “BUY EURUSD 1.00 SL 0.9900”: a small number with fewer decimals
+    than the levels is as likely a number of lots."""
     levels = [parts.sl, *(target.price for target in parts.targets)]
     most = max((len(text.partition(".")[2]) for text in levels), default=0)
     decimals = len(parts.entry[0].partition(".")[2])

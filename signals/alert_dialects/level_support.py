@@ -1,4 +1,4 @@
-"""Whether the levels of an entry are prices, and not distances: `BUY AUDJPY NOW SL 80 TP 120`. Pure.
+"""Whether an entry's levels are prices, and no distances: `BUY AUDJPY NOW SL 80 TP 120`. Pure.
 
 A level is a price only if something supports that: it is near the entry price of the same alert, it
 is written with the decimals of a price, or stop and target lie as close together as two prices do.
@@ -19,7 +19,7 @@ from signals.symbols import asset_class, known_pair
 
 
 class Bounds(NamedTuple):
-    """How far levels may be from the entry: the larger price above the smaller one, as a part of it.
+    """How far levels may be from the entry: the larger price above the smaller one, as its part.
 
     round_stop, round_target: of levels that look like distances. together: how close to each other
     such levels support one another without an entry price. is_quotable: whether a quote may decide.
@@ -34,7 +34,8 @@ class Bounds(NamedTuple):
 
 
 def _bounds(*parts: str, quotable: bool) -> Bounds:
-    return Bounds(*map(Decimal, parts), quotable)  # type: ignore[arg-type]  # five numbers
+    stop, target, round_stop, round_target, together = map(Decimal, parts)
+    return Bounds(stop, target, round_stop, round_target, together, quotable)
 
 
 _FX = _bounds("0.12", "0.12", "0.05", "0.05", "0.06", quotable=False)
@@ -82,7 +83,7 @@ def looks_like_distance(pair: str, price: Decimal) -> bool:
 
 
 def apart(one: Decimal, other: Decimal) -> Decimal:
-    """Return how far two prices are apart: the larger one above the smaller one, as a part of it."""
+    """Return how far two prices are apart: the larger one above the smaller one, as its part."""
     return max(one, other) / min(one, other) - 1
 
 
@@ -114,8 +115,11 @@ def needs_quote(draft: SignalDraft, form: LevelForm) -> bool:
         return False
     if not all(looks_like_distance(draft.pair, price) for price in prices):
         return False
-    are_close = len(prices) > 1 and apart(min(prices), max(prices)) <= bounds_of(draft.pair).together
-    return not are_close
+    bounds = bounds_of(draft.pair)
+    are_close = len(prices) > 1 and apart(min(prices), max(prices)) <= bounds.together
+    # 100 and 105 are usual pips; 156 and 154 are not.
+    are_usual = not bounds.is_quotable and not any(price % 5 for price in prices)
+    return are_usual or not are_close
 
 
 def require_within(draft: SignalDraft, reference: Decimal, form: LevelForm) -> None:

@@ -18,6 +18,7 @@ from signals.alert_dialects.mapped_object import (
     value_at,
 )
 from signals.alert_dialects.mapping import AlertMapping
+from signals.alert_dialects.nested_strategy import is_nested_strategy, read_nested_strategy
 from signals.alert_dialects.object_levels import form_of, take_levels
 from signals.alert_dialects.object_positions import (
     after_reversal,
@@ -73,6 +74,9 @@ def read_object(parsed: Mapping[str, Any], mapping: AlertMapping) -> Reading:
     if is_bot_object(parsed):
         require_no_duplicate(parsed)
         return read_bot_object(parsed, mapping)
+    if is_nested_strategy(parsed):
+        require_no_duplicate(parsed)
+        return read_nested_strategy(parsed, mapping)
     parsed = in_our_words(parsed)
     action = str(parsed.get("action") or "").strip().lower()
     is_ours = not {"direction", "side", "order_type", "refers_to"}.isdisjoint(parsed)
@@ -126,6 +130,9 @@ def _order_object(parsed: Mapping[str, Any], action: str, mapping: AlertMapping)
     _require_plain_extras(parsed.get("extras"))
     rest = dict(parsed)
     notes = [Note(name, _IGNORED[name]) for name in _IGNORED if rest.pop(name, None) is not None]
+    if rest.get("cancel") is False:
+        del rest["cancel"]
+        notes.append(Note("cancel", "nothing is cancelled"))
     symbol = _symbol(rest, mapping)
     time = next((rest.pop(name) for name in ("time", "timenow", "timestamp") if name in rest), None)
     document: dict[str, Any] = {"ticker": symbol} | ({"timenow": time} if time else {})

@@ -24,6 +24,7 @@ _SPACED = re.compile(
 _LABEL_BEFORE = re.compile(r"(?:tp|target|t/p)[ .:_-]*$", re.IGNORECASE)
 _SWISS = re.compile(r"(?<![\w.,'’])[1-9][0-9]{0,2}(?:['’][0-9]{3})+(?![\w'’])", re.ASCII)
 _KEYCAP = re.compile("([1-9])\ufe0f?\u20e3(?=[ \t]*[0-9])")
+_RAISED = re.compile("(?<=tp)[¹²³⁴⁵⁶⁷⁸⁹](?![0-9¹²³⁴⁵⁶⁷⁸⁹])", re.IGNORECASE)
 _LABELLED = re.compile(r"(?:tp|target|t/p|entry|sl)[ \t]*$", re.IGNORECASE)
 _LIST_BEFORE = re.compile(r"(?:^|[\s:|,=-])$")
 
@@ -31,6 +32,7 @@ _LIST_BEFORE = re.compile(r"(?:^|[\s:|,=-])$")
 def in_plain_letters(text: str) -> str:
     """Return a text with plain letters and digits, numbers in one piece, and without marks of
     direction."""
+    text = _RAISED.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text)
     text = _STYLED_WORD.sub(_plain, text.removeprefix("\ufeff"))
     text = _AROUND_LINE.sub("", _DIRECTING.sub("", text))
     text = _SWISS.sub(lambda found: re.sub("['’]", "", found[0]), text)

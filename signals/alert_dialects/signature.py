@@ -54,6 +54,11 @@ _CONFIDENCE = re.compile(
     r"(?:confidence|signal strength)[ \t]*[:-]?[ \t]*[0-9]{1,3}[ \t]?(?:%|/[ \t]?10{1,2})",
     re.IGNORECASE,
 )
+_CONFIDENCE_BEHIND = re.compile(
+    r"(?<=[0-9A-Za-z%)])[ \t,;|-]+(?:confidence|signal strength)[ \t]*[:-]?[ \t]*"
+    r"[0-9]{1,3}[ \t]?%[ \t]*\Z",
+    re.IGNORECASE,
+)
 _RULE = re.compile("[_=~]{3,}")
 
 
@@ -61,6 +66,9 @@ def without_signature(text: str) -> tuple[str, tuple[Note, ...]]:
     """Return a readable text without the lines that change nothing, and what they were."""
     lines, notes = [], []
     for line in text.split("\n"):
+        if confidence := _CONFIDENCE_BEHIND.search(line):
+            line = line[: confidence.start()]
+            notes.append(Note(excerpt(confidence[0].strip(" \t,;|-")), "it describes"))
         words = line.strip(" \t.!-*|")
         if reason := _reason(words):
             notes.append(Note(excerpt(words), reason))

@@ -46,8 +46,10 @@ _THOUSANDS = re.compile(
 )
 _NEGATION = re.compile(r"(?<!\S)!+[A-Za-z]\S{0,20}")
 _GAPS = " \t\n:=@"
+# Lengths of candles. 5M is none of them: it is also how long a binary option lasts.
+_CHARTS = {"1H", "2H", "4H", "1D"}
 _TIMES = re.compile(r"[0-9]{1,3}(\.[0-9])?x|x[0-9]{1,3}", re.ASCII | re.IGNORECASE)
-_MARKED = re.compile(r"(tp|target|t/p)[ _-]?([1-9][0-9]?)", re.ASCII | re.IGNORECASE)
+_MARKED = re.compile(r"(tp|target|t/p)[ ._-]?([1-9][0-9]?)", re.ASCII | re.IGNORECASE)
 
 
 def raw_tokens(text: str) -> list[Token]:
@@ -174,6 +176,8 @@ def _word(text: str, mapping: AlertMapping) -> Token:
         return Token(Kind.TP, text, index=int(match[2]))
     if _TIMES.fullmatch(text):
         return Token(Kind.LEVERAGE, text)
+    if text in _CHARTS:
+        return Token(Kind.DECOR, text)
     bare = text.removeprefix("#").removeprefix("$")
     if text.startswith("#") and (kind := PHRASES.get((bare.lower(),))):
         return Token(kind, bare)  # “#BUY #EURUSD”

@@ -33,6 +33,7 @@ from signals.alert_dialects.reading import (
 from signals.alert_dialects.signature import without_signature
 from signals.alert_dialects.tokens import concepts
 from signals.alert_dialects.vocabulary import Kind
+from signals.alert_dialects.worded_ranges import with_ranges
 
 _TIME = re.compile(
     r"\s[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?Z\s*$", re.ASCII
@@ -47,7 +48,7 @@ def translate(body: bytes, mapping: AlertMapping) -> Reading:
     """
     body = without_mark(body)
     start = body.lstrip()[:1]
-    if not start or start in b'{["' or len(body) > strict_json.MAX_BYTES:
+    if not start or _is_json(body.lstrip()) or len(body) > strict_json.MAX_BYTES:
         parsed = strict_json.parse(body)
         if not isinstance(parsed, Mapping):
             raise InvalidInputError(Code.BODY_NOT_JSON, "An alert is a JSON object: { … }.")
@@ -63,6 +64,19 @@ def translate(body: bytes, mapping: AlertMapping) -> Reading:
             f"Byte {error.start} is not UTF-8.", "Send the text in UTF-8."
         ) from error
     return _read_text(from_form(text), mapping)
+
+
+def _is_json(body: bytes) -> bool:
+    """Whether a body is meant as JSON. “[H4] BUY EURUSD” is a text."""
+    if body[:1] == b"{" or (body[:1] == b"[" and body[1:].lstrip()[:1] in b'{["]'):
+        return True
+    if body[:1] not in (b"[", b'"'):
+        return False
+    try:
+        strict_json.parse(body)
+    except InvalidInputError as error:
+        return error.code != Code.BODY_NOT_JSON
+    return True
 
 
 def _read_text(text: str, mapping: AlertMapping) -> Reading:
@@ -92,7 +106,7 @@ def _read_text(text: str, mapping: AlertMapping) -> Reading:
 def _read_words(plain: str, mapping: AlertMapping, trend: str, notes: Sequence[Note]) -> Reading:
     """Read an entry or an update in words."""
     time = _TIME.search(plain)
-    tokens = concepts(plain[: time.start()] if time else plain, mapping)
+    tokens = with_ranges(concepts(plain[: time.start()] if time else plain, mapping))
     sent_at = time[0].strip() if time else ""
     refuse_unclear_words(tokens)
     if text_update.is_update(tokens):

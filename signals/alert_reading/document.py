@@ -69,9 +69,7 @@ def _read_document(reading: Reading) -> AlertSignal | AlertOrder:
     parsed = reading.document
     _require_meant(parsed)
     if is_strategy_order(parsed):
-        return read_strategy_order(
-            parsed, needs_time=reading.needs_time, form=reading.level_form
-        )
+        return read_strategy_order(parsed, needs_time=reading.needs_time, form=reading.level_form)
     action = str(parsed.get("action") or "").strip().upper()
     referred = parsed.get("refers_to") or parsed.get("refers_to_external_id")
     if action == Action.CLOSE and not referred:
