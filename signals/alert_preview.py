@@ -11,7 +11,7 @@ from common.errors import FillcastError, InvalidInputError
 from common.money import plain
 from signals.alert_dialects import AlertUpdate, Note, read_mapping
 from signals.alert_distances import with_distances
-from signals.alert_levels import require_near_market
+from signals.alert_levels import level_error, require_near_market
 from signals.alert_reading import Alert, AlertOrder, AlertSignal, ambiguous, read_alert
 from signals.alert_trades import (
     moment_of,
@@ -182,12 +182,14 @@ def _order_effect(feed: Feed, order: AlertOrder) -> str:
         numbers = ", ".join(f"S-{signal.id}" for signal in found[:5])
         more = f" and {len(found) - 5} more" if len(found) > 5 else ""
         parts.append(f"closes {share}{numbers}{more}" if found else "closes nothing: none is open")
-    if order.opening_error is not None:
-        parts.append(f"opens nothing: {order.opening_error.detail}")
-    if order.opening is not None:
-        opening = replace(order.opening, pair=pair)
-        require_near_market(feed, opening, order.level_form)
+    opening = order.opening and replace(order.opening, pair=pair)
+    withheld = order.opening_error or level_error(feed, opening, order.level_form)
+    if withheld is not None:
+        if not order.closes:
+            raise withheld
+        parts.append(f"opens nothing: {withheld.detail}")
+    elif opening is not None:
         signal = build_unsaved(feed, opening)
-        parts.append(f"opens {signal}{_levels(order.opening)}")
+        parts.append(f"opens {signal}{_levels(opening)}")
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}."

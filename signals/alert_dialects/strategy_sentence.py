@@ -35,7 +35,7 @@ _DENIAL = re.compile(
 _MARK = re.compile(r"\border\s+\S+\s+@", re.IGNORECASE)
 WRITE = (
     "Leave TradingView's message as it is, or use the template of a strategy "
-    "(docs/alerts.md#tradingview)."
+    "(docs/tradingview.md#a-strategy)."
 )
 
 
