@@ -42,15 +42,16 @@ _FX = _bounds("0.12", "0.12", "0.05", "0.05", "0.06", quotable=False)
 _METAL = _bounds("0.12", "0.12", "0.08", "0.10", "0.08", quotable=False)
 _OTHER = _bounds("0.15", "0.25", "0.12", "0.15", "0.10", quotable=False)
 _SHARE = _bounds("0.15", "0.25", "0.15", "0.25", "0.35", quotable=True)
-_CRYPTO = _bounds("0.30", "1.00", "0.20", "0.40", "0.25", quotable=True)
+_CRYPTO = _bounds("0.30", "1.00", "0.20", "0.40", "0.22", quotable=True)
 _NAMES = {"GOLD": _METAL, "SILVER": _METAL, "BITCOIN": _CRYPTO, "ETHEREUM": _CRYPTO}
 _CLASSES = {AssetClass.FX: _FX, AssetClass.METAL: _METAL, AssetClass.CRYPTO: _CRYPTO}
 _NO_SHARES = {"NATGAS", "UKOIL", "USOIL", "USTEC", "WTI", "VIX"}
 # Distances are whole or have one decimal; above 1,000 they are points in round hundreds.
-_FEW, _MOST = Decimal(1000), Decimal(2000)
+_FEW, _MOST, _MOST_OF_INDEX = Decimal(1000), Decimal(2000), Decimal(5000)
 # Below it a number of a currency pair is a price (docs/alerts.md#comma-commands), unless it looks
 # like a percent: SL 0.50, SL 1.25.
 _LEAST_PIPS, _QUARTER, _LEAST_RATE = Decimal(5), Decimal("0.25"), Decimal("0.4")
+_PERCENTS = 20
 WRITE = "Write the entry price too, the level with all decimals of a price, or “20 pips”."
 
 
@@ -79,7 +80,8 @@ def looks_like_distance(pair: str, price: Decimal) -> bool:
         return price % _QUARTER == 0 or price < _LEAST_RATE
     if decimals > 1:
         return False
-    return price < _FEW or (price <= _MOST and len(price.normalize().as_tuple().digits) <= 2)
+    most = _MOST_OF_INDEX if bounds_of(pair) is _OTHER else _MOST
+    return price < _FEW or (price <= most and len(price.normalize().as_tuple().digits) <= 2)
 
 
 def apart(one: Decimal, other: Decimal) -> Decimal:
@@ -117,8 +119,9 @@ def needs_quote(draft: SignalDraft, form: LevelForm) -> bool:
         return False
     bounds = bounds_of(draft.pair)
     are_close = len(prices) > 1 and apart(min(prices), max(prices)) <= bounds.together
-    # 100 and 105 are usual pips; 156 and 154 are not.
+    # 100 and 105 are usual pips, 5 and 6 usual percents; 156 and 154 are neither.
     are_usual = not bounds.is_quotable and not any(price % 5 for price in prices)
+    are_usual |= max(prices) <= _PERCENTS and not any(price % 1 for price in prices)
     return are_usual or not are_close
 
 

@@ -22,11 +22,9 @@ _ANY = Decimal("Infinity")
 _MAJORS = {"EUR", "USD", "GBP", "CHF", "AUD", "NZD", "CAD"}
 _MAGNITUDES: dict[str, tuple[Decimal | int, Decimal | int]] = {
     "XAU": (500, _ANY), "GOLD": (500, _ANY), "XAG": (5, 500), "SILVER": (5, 500),
-    "BTC": (1000, _ANY), "XBT": (1000, _ANY), "BITCOIN": (1000, _ANY), "ETH": (100, _ANY),
-    "US30": (1000, _ANY), "DJ30": (1000, _ANY), "NAS100": (1000, _ANY), "US100": (1000, _ANY),
-    "USTEC": (1000, _ANY), "GER40": (1000, _ANY), "GER30": (1000, _ANY), "DE40": (1000, _ANY),
-    "DAX": (1000, _ANY), "US500": (500, _ANY), "SPX500": (500, _ANY), "UK100": (1000, _ANY),
-    "JP225": (1000, _ANY),
+    **dict.fromkeys(("BTC", "XBT", "BITCOIN", "US30", "DJ30", "JP225"), (5000, _ANY)),
+    **dict.fromkeys(("NAS100", "US100", "USTEC", "GER40", "GER30", "DE40", "DAX"), (3000, _ANY)),
+    "ETH": (100, _ANY), "UK100": (1000, _ANY), "US500": (1000, _ANY), "SPX500": (1000, _ANY),
 }  # fmt: skip
 _UNKNOWN: tuple[Decimal | int, Decimal | int] = (0, _ANY)
 _IN_DOLLARS = {"", "USD", "USDT", "USDC", "EUR", "GBP", "JPY"}

@@ -136,6 +136,7 @@ def excerpt(text: str) -> str:
 SIZING = "the size follows each subscriber's preset"
 
 _NO_SIZE = re.compile(r"-.*|\+?0*(?:\.0*)?\s*%?", re.ASCII)
+_PRICE_LIKE = re.compile(r"[0-9]+\.[0-9]{3,}", re.ASCII)
 _OF_POSITION = re.compile(r"[0-9.]+\s*%\s*p(?:os(?:ition)?)?", re.ASCII | re.IGNORECASE)
 
 
@@ -144,6 +145,11 @@ def require_entry_size(name: str, text: str) -> None:
 
     The size itself has no effect, but such a one says that something else is meant.
     """
+    if name == "risk" and _PRICE_LIKE.fullmatch(text):
+        raise ambiguous(
+            f"risk={text}", "a size, which has no effect", f"a stop at the price {text}",
+            field=name, write="Send sl_price= for a stop, or leave it out.",
+        )  # fmt: skip
     if text and (_NO_SIZE.fullmatch(text) or _OF_POSITION.fullmatch(text)):
         raise ambiguous(
             f"{name}={text}", "an entry", "something that is closed or left alone", field=name,

@@ -13,7 +13,7 @@ from signals.alert_dialects.vocabulary import Kind, Token
 _SIDES = (Kind.BUY, Kind.SELL)
 _JOINTS = (Kind.MARK, Kind.LINE, Kind.FILLER, Kind.DECOR)
 _JOINING = {"&", ",", "/", "|", "+", ";", "-", "and", "with", "."}
-_NEAR, _DECIMALS, _LARGE = Decimal("0.15"), 3, 20
+_NEAR, _DECIMALS, _LARGE, _LEVERAGE = Decimal("0.15"), 3, 20, 500
 _APART = {"buy stop", "sell stop"}  # as two words; “buystop” is an order type only
 
 
@@ -43,7 +43,7 @@ def _require_one_entry(tokens: list[Token], parts: Parts) -> None:
         is_apart = place < parts.entry_place and any(one.kind is Kind.LINE for one in between)
         if parts.is_market_entry and (has_words or is_apart):
             raise _two_entries(parts)
-        if not has_words and (is_joined or is_apart):
+        if is_joined and not has_words:
             raise _two_entries(parts)
 
 
@@ -61,7 +61,7 @@ def _require_plain_sizes(parts: Parts) -> None:
     texts = [*parts.entry, parts.sl, *(target.price for target in parts.targets)]
     prices = [read_number(text) for text in texts if text]
     for kind, text in parts.sizes:
-        if kind is Kind.LEVERAGE and not text.count("."):
+        if kind is Kind.LEVERAGE and text.isdigit() and int(text) <= _LEVERAGE:
             continue
         try:
             number = read_number(text)
