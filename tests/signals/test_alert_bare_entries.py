@@ -1,4 +1,4 @@
-"""An opposite side without a stop may end the open trade, with a price, too: never an entry then."""
+"""An opposite side without a stop may end the open trade, also with a price: no entry then."""
 
 import pytest
 from django.core.cache import cache
