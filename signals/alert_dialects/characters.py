@@ -1,7 +1,7 @@
 """Make a message's characters safe to read: what cannot be seen, or looks like another, is refused.
 
-Known emoji between words are decoration (`emoji`); of others nobody knows whether they say that a
-target was reached, or that something is not to be done.
+Known emoji between words are decoration (`emoji`); others could say that a target was
+reached, or that something is not to be done.
 """
 
 import re
@@ -37,7 +37,7 @@ _BRACKETS = re.compile(
 )
 _DASHES = str.maketrans({"–": "-", "—": "-", "‐": "-", "‑": "-", "‒": "-", "―": "-", "’": "'",
                          "\r": "\n", "ℹ": " "})  # fmt: skip
-_SIGN = re.compile("[−➖➕]")
+_SIGN = re.compile("[−➖]")
 _DIGITS = tuple("0123456789")
 _ARROW = re.compile("[-=]+>")  # as typed: SL -> 1.0800
 _BULLET = re.compile(r"^[ \t]*(?:[-*][ \t]+|[•·‣⁃∙◦][ \t]*)(?=\S)", re.MULTILINE)
@@ -140,6 +140,8 @@ def _with_dashes(text: str) -> str:
 
     It looks outwards from each sign: a text may be mostly blanks.
     """
+    if "➕" in text:
+        raise not_understood("➕ can say that a trade is added to.", "Leave it out.")
     for found in _SIGN.finditer(text):
         sign, start, end = found[0], found.start(), found.end()
         before = text[:start].rstrip(" \t")[-1:]
@@ -149,7 +151,7 @@ def _with_dashes(text: str) -> str:
                 f"{sign} before a number", "a separator", "a number below zero",
                 write="Write prices without a sign.",
             )  # fmt: skip
-    return text.replace("−", "-").replace("➖", " ").replace("➕", " ")
+    return text.replace("−", "-").replace("➖", " ")
 
 
 def _require_decoration(letter: str, before: str, after: str) -> None:
@@ -173,7 +175,7 @@ def _require_decoration(letter: str, before: str, after: str) -> None:
 
 
 def _require_plain(letter: str, line: str, *, is_of_stop: bool) -> None:
-    """Raise InvalidInputError for an emoji of which nobody knows what it says."""
+    """Raise InvalidInputError for an emoji that is not known to change nothing."""
     if letter in REACHED or is_of_stop or is_plain(letter, line):
         return
     name = unicodedata.name(letter, "a character without a name").lower()

@@ -17,6 +17,8 @@ from signals.alert_dialects.reading import LevelForm, ambiguous
 from signals.draft import SignalDraft
 from signals.symbols import asset_class, known_pair
 
+_UNNAMED = (LevelForm.NUMBER, LevelForm.FIELD)
+
 
 class Bounds(NamedTuple):
     """How far levels may be from the entry: the larger price above the smaller one, as its part.
@@ -63,7 +65,7 @@ def bounds_of(pair: str) -> Bounds:
 
 
 def _is_share(base: str) -> bool:
-    """Whether a base is a share that is known: of other words nobody knows how they are quoted."""
+    """Whether a base is a share that is known: of other words the quotation is unknown."""
     if base in _NO_SHARES or any(letter.isdigit() for letter in base):
         return False
     try:
@@ -84,6 +86,14 @@ def looks_like_distance(pair: str, price: Decimal) -> bool:
     return price < _FEW or (price <= most and len(price.normalize().as_tuple().digits) <= 2)
 
 
+def _is_unclear(pair: str, price: Decimal, form: LevelForm) -> bool:
+    """Whether a level that is written in this form may be a distance."""
+    is_rate = asset_class(pair) is AssetClass.FX and price < _LEAST_PIPS and bool(price % 1)
+    if form is LevelForm.FIELD and is_rate:
+        return False  # no template has percents in a field of prices
+    return form in _UNNAMED and looks_like_distance(pair, price)
+
+
 def apart(one: Decimal, other: Decimal) -> Decimal:
     """Return how far two prices are apart: the larger one above the smaller one, as its part."""
     return max(one, other) / min(one, other) - 1
@@ -100,7 +110,7 @@ def require_supported(draft: SignalDraft, form: LevelForm) -> None:
     bounds = bounds_of(draft.pair)
     most = (1 + bounds.stop) * (1 + bounds.target) - 1
     prices = [price for _, price in _levels(draft)]
-    is_wide = apart(min(prices), max(prices)) > most
+    is_wide = form is not LevelForm.FIELD and apart(min(prices), max(prices)) > most
     if is_wide or (needs_quote(draft, form) and not (bounds.is_quotable and _is_one(prices))):
         raise _unclear(draft.pair, prices[0])
 
@@ -113,9 +123,9 @@ def _is_one(prices: list[Decimal]) -> bool:
 def needs_quote(draft: SignalDraft, form: LevelForm) -> bool:
     """Whether only a quote can show that an entry's levels are prices."""
     prices = [price for _, price in _levels(draft)]
-    if form is not LevelForm.NUMBER or not prices or draft.entry_price:
+    if form not in _UNNAMED or not prices or draft.entry_price:
         return False
-    if not all(looks_like_distance(draft.pair, price) for price in prices):
+    if not all(_is_unclear(draft.pair, price, form) for price in prices):
         return False
     bounds = bounds_of(draft.pair)
     are_close = len(prices) > 1 and apart(min(prices), max(prices)) <= bounds.together
@@ -134,7 +144,9 @@ def require_within(draft: SignalDraft, reference: Decimal, form: LevelForm) -> N
         return
     bounds = bounds_of(draft.pair)
     for name, price in _levels(draft):
-        is_round = form is LevelForm.NUMBER and looks_like_distance(draft.pair, price)
+        is_round = _is_unclear(draft.pair, price, form)
+        if form is LevelForm.FIELD and not is_round:
+            continue
         stop, target = (
             (bounds.round_stop, bounds.round_target) if is_round else (bounds.stop, bounds.target)
         )

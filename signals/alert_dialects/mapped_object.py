@@ -57,7 +57,7 @@ def read_mapped_object(parsed: Mapping[str, Any], mapping: AlertMapping) -> Read
     used = {path.split(".")[0] for path in mapping.paths.values()}
     notes += [Note(str(name)[:60], "no path leads there") for name in parsed if name not in used]
     reading = Reading(Dialect.MAPPED, document, notes=tuple(notes))
-    # A feed with a word of its own for a close has said what its “sell” means.
+    # A feed with a word of its own for a close defines what its “sell” means.
     has_close = any(one.fields["action"] == Action.CLOSE for one in mapping.sides.values())
     is_bare = word in ("BUY", "SELL") and not has_close and not is_clear_entry(reading)
     return replace(reading, may_end=is_open and is_bare)

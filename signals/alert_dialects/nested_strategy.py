@@ -10,7 +10,7 @@ from typing import Any
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 from signals.alert_dialects.mapping import AlertMapping
-from signals.alert_dialects.reading import Dialect, Note, Reading, excerpt
+from signals.alert_dialects.reading import Dialect, LevelForm, Note, Reading, excerpt
 
 _OUTSIDE = {
     "passphrase": "the address is the secret here", "bar": "it describes the chart",
@@ -56,4 +56,4 @@ def read_nested_strategy(parsed: Mapping[str, Any], mapping: AlertMapping) -> Re
     document |= {"ticker": symbol}
     document |= {name: parsed[name] for name in ("time", "timenow") if parsed.get(name)}
     notes = tuple(Note(name, reason) for name, reason in _OUTSIDE.items() if name in parsed)
-    return Reading(Dialect.STRATEGY_OBJECT, document, notes=notes)
+    return Reading(Dialect.STRATEGY_OBJECT, document, notes=notes, level_form=LevelForm.FIELD)

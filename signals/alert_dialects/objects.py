@@ -32,6 +32,7 @@ from signals.alert_dialects.reading import (
     SIZING,
     AlertUpdate,
     Dialect,
+    LevelForm,
     Note,
     Reading,
     ambiguous,
@@ -84,7 +85,10 @@ def read_object(parsed: Mapping[str, Any], mapping: AlertMapping) -> Reading:
         is_side_only = action in ("buy", "sell") and not _POSITIONS & set(parsed)
         if is_side_only and not is_ours and has_both_levels(parsed):
             parsed = as_entry(parsed)
-        return Reading(Dialect.OWN, _with_symbol(parsed, mapping), needs_time=not is_side_only)
+        return Reading(
+            Dialect.OWN, _with_symbol(parsed, mapping), needs_time=not is_side_only,
+            level_form=LevelForm.FIELD,
+        )  # fmt: skip
     require_no_duplicate(parsed)
     return _order_object(parsed, action, mapping)
 

@@ -39,9 +39,14 @@ class Unit(StrEnum):
 
 
 class LevelForm(StrEnum):
-    """How a dialect writes levels: a bare number, a field of prices, or counted from its price."""
+    """How a dialect writes levels.
+
+    NUMBER: as a text does. FIELD: in our own fields, which are prices, though senders paste the
+    distances of another service. PRICE: named a price. COUNTED: from its own price.
+    """
 
     NUMBER = "NUMBER"
+    FIELD = "FIELD"
     PRICE = "PRICE"
     COUNTED = "COUNTED"
 
