@@ -28,6 +28,7 @@ def add_bank_account(page: Page, database: DemoDatabase, owner: str) -> None:
     page.get_by_label("Broker", exact=True).select_option("bank")
     press(page, "Continue")
     fill(page, name="Savings", account=f"bank-{owner}")
+    page.locator("[name=data_connection]").select_option(label="Payrolls, 2 May 2014")
     press(page, "Add the account")
     beside = page.locator("#test-beside")
     expect(beside.get_by_text("accepted")).to_be_visible(timeout=WORKER_MS)

@@ -5,7 +5,6 @@ from playwright.sync_api import expect
 from tests.browser.acts import (
     confirm,
     expect_after_reloads,
-    expect_heading,
     expect_in_order,
     fill,
     follow,
@@ -39,11 +38,10 @@ def test_a_position_that_was_opened_at_the_broker_is_decided_upon(
         expect_in_order(visit, f"difference-{decision}")
     fill(page, stop_loss="1.3000")
     confirm(page)
-    expect(page.get_by_text("Decided")).to_be_visible()
+    expect(page.get_by_text("Decided and resolved.")).to_be_visible()
     page.goto("/positions/")
     row = page.locator("#live tbody tr")
     expect(row).to_contain_text("1,000", timeout=FILL_MS)
     expect(row).to_contain_text("1.3000")
     page.goto(address)
-    expect_heading(page, "")
     expect(page.get_by_text("Resolved").first).to_be_visible(timeout=FILL_MS)
