@@ -131,7 +131,7 @@ def with_second_factor(page: Page) -> str:
 
 @ITEM_DEVICES
 @looks_at("security:confirm", "security:first")
-def test_a_second_factor_is_asked_for_again_and_set_up_anew_after_a_reset(
+def test_a_second_factor_is_asked_for_again_and_replaced_after_a_reset(
     visit: Visit,
     device: Device,
     newcomer: str,

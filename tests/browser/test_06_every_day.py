@@ -96,8 +96,8 @@ def break_even_of_the_better(page: Page) -> str:
             move = page.get_by_role("button", name="Move the stop")
             if move.count():
                 press(page, "Move the stop")
-            if (said := page.get_by_text("The stop is at")).count():
-                return str(re.findall(r"\d\.\d+", said.first.inner_text())[0])
+            if (moved := page.get_by_text("The stop is at")).count():
+                return str(re.findall(r"\d\.\d+", moved.first.inner_text())[0])
         assert time.monotonic() < end, "neither position got ahead"
 
 
