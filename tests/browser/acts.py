@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from playwright.sync_api import APIRequestContext, Browser, Page, expect
+from playwright.sync_api import APIRequestContext, Browser, Locator, Page, expect
 
 from tests.browser.visits import DESKTOP, Device, Visit, send_form
 
@@ -32,6 +32,27 @@ def fill(page: Page, **values: str) -> None:
     """Fill fields by their names."""
     for name, value in values.items():
         page.locator(f"[name={name}]:visible").fill(value)
+
+
+def confirm(page: Page) -> None:
+    """Press the button of a page that asks for a confirmation."""
+    with page.expect_navigation():
+        page.locator("#confirm-button").click()
+
+
+def go_to_account(page: Page) -> None:
+    """Open the page of the first account."""
+    page.goto("/accounts/")
+    follow(page, re.compile(""), inside="tbody th")
+
+
+def expect_after_reloads(page: Page, what: Locator) -> None:
+    """Reload the page until it shows this, for what a worker does meanwhile."""
+    end = time.monotonic() + WORKER_MS / 1000
+    while not what.count():
+        assert time.monotonic() < end, f"{page.url} never showed {what}"
+        page.wait_for_timeout(1000)
+        page.reload()
 
 
 def expect_heading(page: Page, text: str | re.Pattern[str]) -> None:
@@ -88,8 +109,8 @@ def new_name() -> str:
     return f"newcomer-{uuid4().hex[:8]}"
 
 
-def sign_up(visit: Visit, inbox: Inbox, name: str) -> Page:
-    """Sign up from the sign-in page: address, mail, name and password."""
+def sign_up(visit: Visit, inbox: Inbox, name: str, *, looks: bool = False) -> Page:
+    """Sign up from the sign-in page: address, mail, name and password. looks: at the last page."""
     page, address = visit.page, f"{name}@example.com"
     page.goto("/login/")
     follow(page, re.compile("Create an account|Sign up"))
@@ -97,6 +118,8 @@ def sign_up(visit: Visit, inbox: Inbox, name: str) -> Page:
     press(page, "Send me the link")
     expect_heading(page, "Look at your mail")
     page.goto(inbox.link_to(address, "/sign-up/"))
+    if looks:
+        expect_in_order(visit, "new-login")
     fill(page, username=name, password1=PASSWORD, password2=PASSWORD)
     press(page, "Create my login")
     expect(page.get_by_text(f"Welcome, {name}.")).to_be_visible()
@@ -112,6 +135,22 @@ def add_user(requests: APIRequestContext) -> str:
     )  # fmt: skip
     assert "/change/" in answer.url, answer.url
     return name
+
+
+def invite(requests: APIRequestContext, note: str) -> str:
+    """Invite a person as an operator; return the path of the link that is shown once."""
+    answer = send_form(requests, "/admin/users/invitation/create/", note=note, days="3")
+    found = re.search(r"/invitation/[\w-]{32}/", answer.text())
+    assert found is not None, answer.url
+    return found[0]
+
+
+def reset_second_factor(requests: APIRequestContext, name: str) -> None:
+    """Reset a user's second factor as an operator."""
+    listed = requests.get(f"/admin/users/user/?q={name}").text()
+    found = re.search(r"/admin/users/user/(\d+)/change/", listed)
+    assert found is not None, name
+    send_form(requests, f"/admin/users/user/{found[1]}/reset-second-factor/")
 
 
 def open_paper_account(page: Page) -> None:

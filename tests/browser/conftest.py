@@ -6,13 +6,15 @@ policy refused, for example) and an answer of 500 fail it.
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import APIRequestContext, Browser, Page, expect, sync_playwright
 
+from tests.browser import looked_at
 from tests.browser.acts import PASSWORD, Inbox, add_user, open_paper_account
+from tests.browser.database import DemoDatabase
 from tests.browser.running_demo import RunningDemo, shared_demo
 from tests.browser.visits import DESKTOP, OPERATOR, Device, KeptSessions, Visit
 
@@ -30,6 +32,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(TEST_SECONDS))
             if CHROMIUM is None:
                 item.add_marker(pytest.mark.skip(reason="needs Debian's package chromium"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Hold a test to the pages that it declares to look at."""
+    looked_at.LOOKED_AT.clear()
+    yield
+    missing = looked_at.declared_by(item.iter_markers()) - looked_at.LOOKED_AT
+    assert not missing, f"declared, but not looked at: {sorted(missing)}"
 
 
 @pytest.fixture(scope="session")
@@ -109,3 +120,15 @@ def trader(visit: Visit, newcomer: str) -> str:
     """Sign in a newcomer who has opened a paper account; return the user name."""
     open_paper_account(visit.arrive(newcomer, PASSWORD))
     return newcomer
+
+
+@pytest.fixture(scope="session")
+def database(running_demo: RunningDemo) -> DemoDatabase:
+    """Return the demo's database."""
+    return DemoDatabase(running_demo.folder)
+
+
+@pytest.fixture(scope="session")
+def operators(sessions: KeptSessions) -> APIRequestContext:
+    """Return what sends the forms of the operators' console."""
+    return sessions.requests_of(OPERATOR)

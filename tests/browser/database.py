@@ -1,4 +1,4 @@
-"""The demo's PostgreSQL, for what no person can do: ten thousand trades, and an interruption."""
+"""The demo's PostgreSQL, for what no person can do in the portal, and for what takes days."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
+from django.contrib.sessions.serializers import JSONSerializer
+from django.core import signing
+
+from tests.browser.running_demo import SECRET_KEY
 
 COPIES = """
 INSERT INTO positions_executionposition ({columns}, entry_leg)
@@ -16,6 +20,30 @@ SELECT {values}, 'c' || n FROM (
   WHERE u.username = %(owner)s AND p.closed_at IS NOT NULL ORDER BY p.id LIMIT 1
 ) one, generate_series(1, %(count)s) n
 ON CONFLICT DO NOTHING
+"""
+
+SESSIONS_SALT = "django.contrib.sessions.SessionStore"
+"""Of users/session_store.py, as Django forms it from the name of the class."""
+OPEN_ACCOUNT = """
+INSERT INTO paper_account
+SELECT (jsonb_populate_record(one, jsonb_build_object('id',
+  nextval(pg_get_serial_sequence('paper_account', 'id')),
+  'number', %(number)s::text, 'owner', %(owner)s::text, 'password_hash', '',
+  'balance', 10000, 'currency', 'USD'))).*
+FROM paper_account one ORDER BY id LIMIT 1
+"""
+BUY_AT_BROKER = """
+INSERT INTO paper_position (id, position, account_id, connection_id, client_order_id, symbol, side,
+  quantity, price, opened_at)
+SELECT n, n, account.id, '', '', quote.symbol, 'BUY', 1000, quote.ask, quote.time
+FROM paper_account account, paper_quote quote, (SELECT 10^12::bigint + max(id) n FROM paper_account)
+WHERE account.owner = %(owner)s AND quote.symbol LIKE 'EURUSD%%' LIMIT 1
+"""
+CHANNEL_FOUND = """
+INSERT INTO signals_telegramchat (bot_id, chat_id, kind, title)
+SELECT bot.id, -1001234567890, 'channel', 'Signals of mine'
+FROM signals_telegrambot bot JOIN signals_feed feed ON feed.id = bot.feed_id
+WHERE feed.slug = %(slug)s
 """
 
 
@@ -42,6 +70,43 @@ class DemoDatabase:
             ]
             query = COPIES.format(columns=", ".join(names), values=", ".join(values))
             connection.execute(query.encode(), {"owner": owner, "count": count})
+
+    def open_bank_account(self, owner: str, number: str) -> None:
+        """Open an account with 10,000 USD at the bank (tests/fakes/bank)."""
+        self._run(OPEN_ACCOUNT, owner=owner, number=number)
+
+    def buy_at_broker(self, owner: str) -> None:
+        """Open a position on a paper account, as a person does in the broker's own program."""
+        self._run(BUY_AT_BROKER, owner=owner)
+
+    def find_telegram_channel(self, slug: str) -> None:
+        """Let a feed's bot have seen a message in a channel, as after an answer of Telegram."""
+        self._run(CHANNEL_FOUND, slug=slug)
+
+    def end_invitation(self, note: str) -> None:
+        """Let an invitation's time run out."""
+        ended = "UPDATE users_invitation SET expires_at = now() - interval '1 day'"
+        self._run(f"{ended} WHERE note = %(note)s", note=note)
+
+    def age_second_factor(self, session_key: str, seconds: int) -> None:
+        """Let this time pass since a session's second factor was entered."""
+        read = "SELECT session_data FROM users_loginsession WHERE session_key = %s"
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            [(stored,)] = connection.execute(read, [session_key]).fetchall()
+            coded: dict[str, Any] = {
+                "key": SECRET_KEY, "salt": SESSIONS_SALT, "serializer": JSONSerializer
+            }  # fmt: skip
+            data = signing.loads(stored, **coded)
+            data["second_factor"]["at"] -= seconds
+            connection.execute(
+                "UPDATE users_loginsession SET session_data = %s WHERE session_key = %s",
+                [signing.dumps(data, compress=True, **coded), session_key],
+            )
+
+    def _run(self, query: str, **values: str) -> None:
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            changed = connection.execute(query.encode(), values).rowcount
+        assert changed == 1, (query, changed)
 
     def stop(self) -> None:
         """End all its sessions and refuse new ones, as while it restarts.

@@ -19,6 +19,16 @@ _RUN = """async () => {
     (rule) => rule.nodes.map((node) => rule.id + ": " + node.html.slice(0, 160)));
 }"""
 
+_GROUND = """() => {
+  const pen = new OffscreenCanvas(1, 1).getContext("2d");
+  for (const one of [document.documentElement, document.body]) {
+    pen.fillStyle = getComputedStyle(one).backgroundColor;
+    pen.fillRect(0, 0, 1, 1);
+  }
+  const [red, green, blue, alpha] = pen.getImageData(0, 0, 1, 1).data;
+  return alpha ? (0.21 * red + 0.72 * green + 0.07 * blue) / 255 : 1;
+}"""
+
 
 def broken_rules(page: Page) -> list[str]:
     """Return what breaks a rule, in light and in dark colours; the page stays in its own."""
@@ -29,5 +39,7 @@ def broken_rules(page: Page) -> list[str]:
     for colours in both:  # its own at last
         page.emulate_media(color_scheme=colours, reduced_motion="reduce")
         page.evaluate(_SHOW, colours == "dark")
+        if (page.evaluate(_GROUND) < 0.5) != (colours == "dark"):  # the contrast may be fine
+            found.append(f"in {colours} colours: the page has other ones")
         found += [f"in {colours} colours: {problem}" for problem in page.evaluate(_RUN)]
     return found

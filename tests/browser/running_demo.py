@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +16,15 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from ops.embedded.ports import free_port
+from tests.fakes.chat_services import chat_services
 from tests.prepared_database import copy_to
 from tests.server_folders import server_folder
 
 ROOT = Path(__file__).parents[2]
 READY = "Fillcast keeps running at"
 START_SECONDS = 600
+BANK = str(ROOT / "tests/fakes/bank_plugin")  # a broker with real money, as far as we know
+SECRET_KEY = "signs-the-sessions-of-a-demo-in-tests"
 SPEED = "15"  # market seconds a second: the weekend begins half an hour after the start
 RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
 
@@ -89,19 +92,23 @@ def _locked(path: Path, mode: int, *, behind: Path | None = None) -> Iterator[No
 def _started(running: Path) -> Iterator[None]:
     with server_folder("fillcast-browser-") as folder:
         copy_to(folder / "postgres")
-        demo = _Demo(folder)
-        try:
-            demo.wait()
-            running.write_text(json.dumps({"url": demo.url, "folder": str(folder)}))
-            yield
-        finally:
-            demo.stop()
+        with chat_services(folder) as chats:
+            demo = _Demo(folder, chats)
+            try:
+                demo.wait()
+                running.write_text(json.dumps({"url": demo.url, "folder": str(folder)}))
+                yield
+            finally:
+                demo.stop()
 
 
 class _Demo:
-    """`manage.py demo` in a folder of its own."""
+    """`manage.py demo` in a folder of its own.
 
-    def __init__(self, folder: Path) -> None:
+    chats: the environment in which its workers reach Discord and Slack on this machine.
+    """
+
+    def __init__(self, folder: Path, chats: Mapping[str, str]) -> None:
         self._log = folder / "demo.log"
         self.url = f"http://127.0.0.1:{(port := free_port())}"
         ours = {name: value for name, value in os.environ.items() if "FILLCAST" not in name}
@@ -109,10 +116,13 @@ class _Demo:
             ours.pop(name, None)
         environ = {
             **ours,
+            **chats,
+            "PYTHONPATH": os.pathsep.join(filter(None, [BANK, ours.get("PYTHONPATH", "")])),
             "FILLCAST_ENV_FILE": os.devnull,
             "FILLCAST_VAR": str(folder),
             "FILLCAST_PORT": str(port),
-            "FILLCAST_OUTBOUND_NETWORKS": "127.0.0.1/32",  # the push service of test_push.py
+            "FILLCAST_OUTBOUND_NETWORKS": "127.0.0.1/32",  # what the tests receive
+            "FILLCAST_SECRET_KEY": SECRET_KEY,
             "FILLCAST_SIGN_UP": "open",
         }
         with self._log.open("wb") as output:

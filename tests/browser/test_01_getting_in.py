@@ -7,8 +7,7 @@ import time
 import zipfile
 from base64 import b32decode
 
-import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import APIRequestContext, Browser, Page, expect
 
 from tests.browser.acts import (
     PASSWORD,
@@ -20,14 +19,18 @@ from tests.browser.acts import (
     expect_in_order,
     fill,
     follow,
+    invite,
     new_name,
     press,
+    reset_second_factor,
     sign_up,
 )
-from tests.browser.visits import DESKTOP, PHONE, Device, Visit
+from tests.browser.database import DemoDatabase
+from tests.browser.devices import ITEM_DEVICES
+from tests.browser.looked_at import looks_at
+from tests.browser.visits import Device, Visit
 from users.one_time_codes import code_at
 
-DEVICES = pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=lambda device: device.name)
 NEXT_PASSWORD = "another-password-of-mine-8"
 
 
@@ -37,11 +40,12 @@ def code_now(secret: str, *, step: int = 0) -> str:
     return code_at(key, int(time.time()) // 30 + step)
 
 
-@DEVICES
+@ITEM_DEVICES
+@looks_at("door:sign_up_finish")
 def test_sign_up_by_a_mail_and_set_the_time_zone(
     visit: Visit, device: Device, inbox: Inbox
 ) -> None:
-    page = sign_up(visit, inbox, new_name())
+    page = sign_up(visit, inbox, new_name(), looks=True)
     expect(page.get_by_role("heading", name="First steps")).to_be_visible()
     page.goto("/profile/")
     expect(page.get_by_text("Confirmed", exact=True)).to_be_visible()
@@ -53,7 +57,35 @@ def test_sign_up_by_a_mail_and_set_the_time_zone(
     expect(page.locator(".fc-clock")).to_contain_text("Tokyo")
 
 
-@DEVICES
+@ITEM_DEVICES
+@looks_at("door:invitation")
+def test_an_invitation_is_for_one_login_and_until_its_end(
+    visit: Visit, device: Device, operators: APIRequestContext, database: DemoDatabase
+) -> None:
+    page, name = visit.page, new_name()
+    link = invite(operators, name)
+    page.goto(link)
+    expect_heading(page, "You are invited")
+    expect_in_order(visit, "invitation")
+    fill(page, username=name, password1=PASSWORD, password2=PASSWORD)
+    press(page, "Create my login")
+    expect(page.get_by_text(f"Welcome, {name}.")).to_be_visible()
+    page.context.clear_cookies()
+    page.goto(link)
+    expect_heading(page, "This link does not work")
+    expect(page.get_by_text("This invitation was used: it works once.")).to_be_visible()
+    late = invite(operators, name := new_name())
+    page.goto(late)
+    fill(page, username=name, password1=PASSWORD, password2=PASSWORD)
+    database.end_invitation(name)  # while the form is open
+    press(page, "Create my login")
+    expect_heading(page, "This link does not work")
+    expect(page.get_by_text("This invitation ended on")).to_be_visible()
+    expect_in_order(visit, "invitation-ended")
+
+
+@ITEM_DEVICES
+@looks_at("door:confirm_address", "door:forgot_password", "door:reset_password")
 def test_an_address_is_confirmed_and_a_forgotten_password_replaced(
     visit: Visit, device: Device, newcomer: str, inbox: Inbox
 ) -> None:
@@ -65,6 +97,7 @@ def test_an_address_is_confirmed_and_a_forgotten_password_replaced(
     page.get_by_label("Your password").fill(PASSWORD)
     press(page, "Change it")
     page.goto(inbox.link_to(address, "/confirm-address/"))
+    expect_in_order(visit, "confirm-address")
     press(page, "Confirm it")
     expect(page.get_by_text(f"{address} is confirmed.")).to_be_visible()
     press(page, "Sign out", inside="body")
@@ -88,7 +121,44 @@ def test_an_address_is_confirmed_and_a_forgotten_password_replaced(
     expect(page.get_by_role("link", name="Get a new link")).to_be_visible()
 
 
-@DEVICES
+def with_second_factor(page: Page) -> str:
+    """Set a second factor up; return one of its recovery codes."""
+    page.goto("/security/enrol/")
+    fill(page, code=code_now(page.locator(".fc-hint code").inner_text()), password=PASSWORD)
+    press(page, "Set it up")
+    return page.locator(".fc-codes li").first.inner_text()
+
+
+@ITEM_DEVICES
+@looks_at("security:confirm", "security:first")
+def test_a_second_factor_is_asked_for_again_and_replaced_after_a_reset(
+    visit: Visit,
+    device: Device,
+    newcomer: str,
+    operators: APIRequestContext,
+    database: DemoDatabase,
+) -> None:
+    page = visit.sign_in(newcomer, PASSWORD)
+    recovery = with_second_factor(page)
+    session = next(one for one in page.context.cookies() if one["name"] == "sessionid")
+    database.age_second_factor(session["value"], seconds=600)
+    page.goto("/keys/create/")
+    expect_heading(page, "Confirm that it is you")
+    expect_in_order(visit, "confirm")
+    fill(page, code=recovery)
+    press(page, "Continue")
+    expect_heading(page, "New API key")
+    press(page, "Sign out", inside="body")
+    visit.sign_in(newcomer, PASSWORD)
+    expect_heading(page, "Second factor")
+    reset_second_factor(operators, newcomer)  # the phone is lost, and the operator is called
+    page.goto("/login/first/")
+    expect_heading(page, "Set up your second factor")
+    expect_in_order(visit, "first-factor")
+
+
+@ITEM_DEVICES
+@looks_at("security:code", "security:recovery_codes")
 def test_a_second_factor_is_set_up_and_asked_for(
     visit: Visit, device: Device, newcomer: str
 ) -> None:
@@ -107,6 +177,11 @@ def test_a_second_factor_is_set_up_and_asked_for(
     expect_in_order(visit, "recovery-codes")
     follow(page, "I have saved them")
     expect(page.get_by_text("10 of 10 recovery codes are left")).to_be_visible()
+    press(page, "New recovery codes")
+    expect(codes).to_have_count(10)
+    assert codes.first.inner_text() != recovery
+    recovery = codes.first.inner_text()
+    expect_in_order(visit, "new-recovery-codes")
     page.goto("/")
     press(page, "Sign out", inside="body")
     visit.sign_in(name, PASSWORD)
@@ -121,7 +196,7 @@ def test_a_second_factor_is_set_up_and_asked_for(
     expect(page.get_by_text("9 of 10 recovery codes are left")).to_be_visible()
 
 
-@DEVICES
+@ITEM_DEVICES
 def test_sessions_are_listed_and_signed_out_everywhere(
     visit: Visit, device: Device, newcomer: str, browser: Browser, demo: str
 ) -> None:
@@ -140,7 +215,7 @@ def test_sessions_are_listed_and_signed_out_everywhere(
         expect(other.page.get_by_role("button", name="Sign in")).to_be_visible()
 
 
-@DEVICES
+@ITEM_DEVICES
 def test_own_data_is_downloaded_as_one_archive(visit: Visit, device: Device, newcomer: str) -> None:
     name, page = newcomer, visit.arrive(newcomer, PASSWORD)
     page.goto("/data/")
@@ -156,7 +231,7 @@ def test_own_data_is_downloaded_as_one_archive(visit: Visit, device: Device, new
     assert all(json.loads(archive.read(file)) is not None for file in names if ".json" in file)
 
 
-@DEVICES
+@ITEM_DEVICES
 def test_a_login_is_deleted_after_saying_what_ends(
     visit: Visit, device: Device, newcomer: str
 ) -> None:

@@ -6,16 +6,16 @@ The operator of the demo adds the user; from then on the user does everything in
 import re
 from uuid import uuid4
 
-import pytest
 from playwright.sync_api import expect
 
 from tests.browser.acts import PASSWORD, WORKER_MS, expect_in_order, follow, press
-from tests.browser.visits import DESKTOP, PHONE, Device, Visit
+from tests.browser.devices import ITEM_DEVICES
+from tests.browser.looked_at import looks_at
+from tests.browser.visits import Device, Visit
 
-DEVICES = pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=lambda device: device.name)
 
-
-@DEVICES
+@ITEM_DEVICES
+@looks_at("portal:first_steps")
 def test_from_nothing_to_a_subscription(visit: Visit, device: Device, newcomer: str) -> None:
     page = visit.sign_in(newcomer, PASSWORD)
     expect(page.get_by_role("heading", name="First steps")).to_be_visible()
@@ -69,7 +69,7 @@ def test_from_nothing_to_a_subscription(visit: Visit, device: Device, newcomer: 
     expect(page.get_by_text("My own was saved")).to_be_visible()
 
 
-@DEVICES
+@ITEM_DEVICES
 def test_a_refused_password_is_shown_beside_the_form(
     visit: Visit, device: Device, newcomer: str
 ) -> None:

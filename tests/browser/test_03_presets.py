@@ -2,16 +2,25 @@
 
 import re
 
-import pytest
 from playwright.sync_api import expect
 
-from tests.browser.acts import expect_heading, expect_in_order, fill, follow, press
-from tests.browser.visits import DESKTOP, PHONE, Device, Visit
+from tests.browser.acts import (
+    confirm,
+    expect_after_reloads,
+    expect_heading,
+    expect_in_order,
+    fill,
+    follow,
+    go_to_account,
+    press,
+)
+from tests.browser.devices import ITEM_DEVICES
+from tests.browser.looked_at import looks_at
+from tests.browser.trading import open_both_sides
+from tests.browser.visits import Device, Visit
 
-DEVICES = pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=lambda device: device.name)
 
-
-@DEVICES
+@ITEM_DEVICES
 def test_a_shared_preset_is_copied_and_its_size_is_shown_in_money(
     visit: Visit, device: Device, trader: str
 ) -> None:
@@ -43,7 +52,60 @@ def test_a_shared_preset_is_copied_and_its_size_is_shown_in_money(
     expect(page.get_by_text("Mine was saved")).to_be_visible()
 
 
-@DEVICES
+@ITEM_DEVICES
+@looks_at("portal:loss_limit_edit", "portal:loss_limit_remove", "portal:preset_remove")
+def test_a_loss_limit_and_its_preset_are_changed_and_removed(
+    visit: Visit, device: Device, trader: str
+) -> None:
+    page = visit.page
+    page.goto("/presets/")
+    follow(page, "Copy Standard 1 %")
+    fill(page, name="For a while")
+    press(page, "Create it")
+    page.goto("/presets/")
+    follow(page, "Change For a while")
+    follow(page, "Add a loss limit")
+    fill(page, maximum="3")
+    confirm(page)
+    limits = page.locator("section:has(#h-loss)")
+    expect(limits).to_contain_text("3")
+    follow(page, "Change", inside="section:has(#h-loss) li")
+    expect_in_order(visit, "loss-limit")
+    fill(page, maximum="4")
+    confirm(page)
+    expect(limits).to_contain_text("4")
+    follow(page, "Remove", inside="section:has(#h-loss) li")
+    expect_in_order(visit, "loss-limit-remove")
+    confirm(page)
+    expect(limits.locator("li")).to_have_count(0)
+    page.goto("/presets/")
+    follow(page, "Remove For a while")
+    expect_in_order(visit, "preset-remove")
+    confirm(page)
+    expect(page.get_by_role("link", name="Change For a while")).to_have_count(0)
+
+
+@ITEM_DEVICES
+@looks_at("portal:entries_resume")
+def test_entries_that_a_loss_limit_paused_are_resumed(
+    visit: Visit, device: Device, trader: str
+) -> None:
+    page = visit.page
+    open_both_sides(page, trader)  # together they have lost the spread
+    go_to_account(page)
+    follow(page, "Add a limit")
+    fill(page, maximum="0.01")
+    page.locator("[name=unit]").select_option("AMOUNT")
+    confirm(page)
+    resume = page.locator("#limits").get_by_role("link", name="Resume…")
+    expect_after_reloads(page, resume)
+    follow(page, "Resume…", inside="#limits")
+    expect_in_order(visit, "entries-resume")
+    confirm(page)
+    expect(page.get_by_text("trades from the next signal on")).to_be_visible()
+
+
+@ITEM_DEVICES
 def test_all_faults_of_a_preset_are_shown_at_once(
     visit: Visit, device: Device, trader: str
 ) -> None:

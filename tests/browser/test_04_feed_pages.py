@@ -1,6 +1,5 @@
 """Item 4, feed pages: a feed's record, its proof, and its public page without sign-in."""
 
-import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.browser.acts import (
@@ -12,13 +11,14 @@ from tests.browser.acts import (
     follow,
     press,
 )
-from tests.browser.visits import DESKTOP, PHONE, Device, Visit
+from tests.browser.devices import ITEM_DEVICES
+from tests.browser.looked_at import looks_at
+from tests.browser.visits import Device, Visit
 
-DEVICES = pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=lambda device: device.name)
 RECORD_MS = 180_000  # computed every 20 seconds in the demo
 
 
-@DEVICES
+@ITEM_DEVICES
 def test_a_record_is_computed_and_its_proof_is_checked(visit: Visit, device: Device) -> None:
     page = visit.arrive()
     page.goto("/feeds/")
@@ -37,7 +37,8 @@ def test_a_record_is_computed_and_its_proof_is_checked(visit: Visit, device: Dev
     expect_in_order(visit, "record-proof")
 
 
-@DEVICES
+@ITEM_DEVICES
+@looks_at("portal:public_record", "portal:public_proof")
 def test_a_record_is_shown_without_sign_in_if_its_owner_wants_it(
     visit: Visit, device: Device, newcomer: str, browser: Browser, demo: str
 ) -> None:

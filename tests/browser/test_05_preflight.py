@@ -1,16 +1,16 @@
 """Item 5, preflight: replayed with progress, then the subscription, or why it is refused."""
 
-import pytest
 from playwright.sync_api import expect
 
 from tests.browser.acts import PASSWORD, WORKER_MS, expect_heading, expect_in_order, follow, press
+from tests.browser.devices import ITEM_DEVICES
+from tests.browser.looked_at import looks_at
 from tests.browser.trading import use_preset
-from tests.browser.visits import DESKTOP, PHONE, Device, Visit
-
-DEVICES = pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=lambda device: device.name)
+from tests.browser.visits import Device, Visit
 
 
-@DEVICES
+@ITEM_DEVICES
+@looks_at("portal:subscribe")
 def test_a_preflight_is_followed_to_its_result_and_subscribed(
     visit: Visit, device: Device, trader: str
 ) -> None:
@@ -34,7 +34,7 @@ def test_a_preflight_is_followed_to_its_result_and_subscribed(
     expect(page.get_by_text("Subscribed to Payrolls from its next signal on")).to_be_visible()
 
 
-@DEVICES
+@ITEM_DEVICES
 def test_an_account_that_cannot_trade_is_refused_with_what_it_lacks(
     visit: Visit, device: Device, trader: str
 ) -> None:
@@ -47,7 +47,7 @@ def test_an_account_that_cannot_trade_is_refused_with_what_it_lacks(
     expect_in_order(visit, "subscribe-refused")
 
 
-@DEVICES
+@ITEM_DEVICES
 def test_without_an_account_the_next_step_is_offered(
     visit: Visit, device: Device, newcomer: str
 ) -> None:

@@ -1,15 +1,21 @@
 """Item 6, every day: levels, break-even, trailing, partial close, close all, working orders."""
 
 import re
+import time
 
-import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.acts import expect_in_order, fill, follow, press
-from tests.browser.trading import FILL_MS, mid_price, ready_to_trade, with_position
-from tests.browser.visits import DESKTOP, PHONE, Device, Visit
-
-DEVICES = pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=lambda device: device.name)
+from tests.browser.acts import expect_heading, expect_in_order, fill, follow, press
+from tests.browser.devices import ITEM_DEVICES
+from tests.browser.looked_at import looks_at
+from tests.browser.trading import (
+    FILL_MS,
+    mid_price,
+    open_both_sides,
+    ready_to_trade,
+    with_position,
+)
+from tests.browser.visits import Device, Visit
 
 
 def ask_and_do(page: Page, sends: str | re.Pattern[str], button: str) -> None:
@@ -19,7 +25,14 @@ def ask_and_do(page: Page, sends: str | re.Pattern[str], button: str) -> None:
     press(page, button)
 
 
-@DEVICES
+AHEAD_SECONDS = 120  # until the market has moved by more than the spread
+
+
+@ITEM_DEVICES
+@looks_at(
+    "portal:position", "portal:position_levels", "portal:position_break_even",
+    "portal:position_trailing", "portal:position_close_part", "portal:close", "portal:close_all",
+)  # fmt: skip
 def test_a_position_is_guarded_and_closed_in_parts(
     visit: Visit, device: Device, trader: str
 ) -> None:
@@ -47,6 +60,7 @@ def test_a_position_is_guarded_and_closed_in_parts(
 
     follow(page, "Trailing…")
     fill(page, distance="60")
+    expect_in_order(visit, "position-trailing")
     ask_and_do(page, "60", "Set it")
     expect(page.get_by_text("from now on")).to_be_visible()
 
@@ -61,6 +75,8 @@ def test_a_position_is_guarded_and_closed_in_parts(
     part = re.compile(r"Open\s+(6|7),000 EUR\s+of (9|10),000")
     expect(page.locator("dl.fc-kpis")).to_contain_text(part, timeout=FILL_MS)  # by itself
 
+    follow(page, "Close…", inside=".fc-head")
+    expect_in_order(visit, "close")
     page.goto("/positions/")
     follow(page, "Close all…")
     expect(page.get_by_role("heading", level=1)).to_contain_text("Close")
@@ -69,7 +85,65 @@ def test_a_position_is_guarded_and_closed_in_parts(
     expect(page.get_by_role("heading", name="No open positions")).to_be_visible(timeout=FILL_MS)
 
 
-@DEVICES
+def break_even_of_the_better(page: Page) -> str:
+    """Ask for break-even of one position, then the other, until one is ahead; return its stop."""
+    addresses = [str(link.get_attribute("href")) for link in page.locator("#live tbody th a").all()]
+    end = time.monotonic() + AHEAD_SECONDS
+    while True:
+        for address in addresses:
+            page.goto(f"{address}break-even/")
+            press(page, "Show what will be sent")
+            move = page.get_by_role("button", name="Move the stop")
+            if move.count():
+                press(page, "Move the stop")
+            if (moved := page.get_by_text("The stop is at")).count():
+                return str(re.findall(r"\d\.\d+", moved.first.inner_text())[0])
+        assert time.monotonic() < end, "neither position got ahead"
+
+
+@ITEM_DEVICES
+@looks_at("portal:end_all", "portal:position", "portal:scoped_action")
+def test_a_stop_goes_to_break_even_and_what_is_chosen_is_closed(
+    visit: Visit, device: Device, trader: str
+) -> None:
+    page = visit.page
+    open_both_sides(page, trader)
+    stop = break_even_of_the_better(page)
+    expect(page.locator("dl.fc-kpis")).to_contain_text(stop)
+    around = page.locator("section:has(h2:text-is('Orders around it'))")
+    expect(around).to_contain_text(stop, timeout=FILL_MS)
+    expect_in_order(visit, "position-at-break-even")
+    page.goto("/positions/")
+    follow(page, "Cancel or close…")
+    page.get_by_label("What to do").select_option("BOTH")
+    press(page, "Show what it touches")
+    expect_in_order(visit, "cancel-or-close")
+    press(page, "Cancel and close them")
+    expect_heading(page, "Entries cancelled, positions closed")
+    expect(page.locator("#main tbody tr")).to_have_count(2)
+    expect_in_order(visit, "cancelled-and-closed")
+    page.goto("/positions/")
+    expect(page.get_by_role("heading", name="No open positions")).to_be_visible(timeout=FILL_MS)
+
+
+@ITEM_DEVICES
+@looks_at("portal:pause", "portal:resume")
+def test_everything_is_paused_and_resumed(visit: Visit, device: Device, trader: str) -> None:
+    page = visit.page
+    page.goto("/pause/")
+    expect_in_order(visit, "pause")
+    press(page, "Pause 1 account")
+    expect(page.get_by_role("region", name="You paused everything")).to_be_visible()
+    follow(page, "Resume…")
+    expect_in_order(visit, "resume")
+    press(page, "Resume")
+    expect(page.get_by_role("region", name="You paused everything")).to_be_hidden()
+
+
+@ITEM_DEVICES
+@looks_at(
+    "portal:working_orders", "portal:order_cancel", "portal:order_change", "portal:cancel_all"
+)
 def test_working_orders_are_changed_and_cancelled(
     visit: Visit, device: Device, trader: str
 ) -> None:
@@ -105,6 +179,7 @@ def test_working_orders_are_changed_and_cancelled(
     page.goto("/orders/")
     expect(rows).to_have_count(1, timeout=FILL_MS)
     follow(page, "Cancel all…")
+    expect_in_order(visit, "cancel-all")
     page.locator("#confirm-button").click()
     page.goto("/orders/")
     expect(page.get_by_role("heading", name="No working orders")).to_be_visible(timeout=FILL_MS)

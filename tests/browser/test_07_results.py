@@ -2,16 +2,14 @@
 
 import csv
 
-import pytest
 from playwright.sync_api import expect
 
 from tests.browser.acts import downloaded, expect_heading, expect_in_order, follow
-from tests.browser.visits import DESKTOP, PHONE, Device, Visit
+from tests.browser.devices import ITEM_DEVICES
+from tests.browser.visits import Device, Visit
 
-DEVICES = pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=lambda device: device.name)
 
-
-@DEVICES
+@ITEM_DEVICES
 def test_results_of_a_period_are_shown_and_downloaded(visit: Visit, device: Device) -> None:
     page = visit.arrive()
     follow(page, "Results")
@@ -35,7 +33,7 @@ def test_results_of_a_period_are_shown_and_downloaded(visit: Visit, device: Devi
     expect(page.locator(".fc-head p").first).to_contain_text("2014")
 
 
-@DEVICES
+@ITEM_DEVICES
 def test_a_month_is_printed_without_navigation(visit: Visit, device: Device) -> None:
     page = visit.arrive()
     page.goto("/results/")
@@ -48,7 +46,7 @@ def test_a_month_is_printed_without_navigation(visit: Visit, device: Device) -> 
     visit.screenshot("results-month-printed")
 
 
-@DEVICES
+@ITEM_DEVICES
 def test_definitions_are_one_click_away(visit: Visit, device: Device) -> None:
     page = visit.arrive()
     page.goto("/results/")

@@ -3,7 +3,6 @@
 import csv
 import json
 
-import pytest
 from playwright.sync_api import expect
 
 from tests.browser.acts import (
@@ -16,12 +15,12 @@ from tests.browser.acts import (
     follow,
     press,
 )
-from tests.browser.visits import DESKTOP, PHONE, Device, Visit
+from tests.browser.devices import ITEM_DEVICES
+from tests.browser.looked_at import looks_at
+from tests.browser.visits import Device, Visit
 
-DEVICES = pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=lambda device: device.name)
 
-
-@DEVICES
+@ITEM_DEVICES
 def test_history_is_searched_and_exported(visit: Visit, device: Device) -> None:
     page = visit.arrive()
     follow(page, "History")
@@ -43,7 +42,7 @@ def test_history_is_searched_and_exported(visit: Visit, device: Device) -> None:
     expect(page.locator("tbody tr").first).to_be_visible()
 
 
-@DEVICES
+@ITEM_DEVICES
 def test_the_own_audit_trail_names_each_change(visit: Visit, device: Device, trader: str) -> None:
     page = visit.page
     page.goto("/security/")
@@ -52,7 +51,8 @@ def test_the_own_audit_trail_names_each_change(visit: Visit, device: Device, tra
     expect_in_order(visit, "trail")
 
 
-@DEVICES
+@ITEM_DEVICES
+@looks_at("security:channel_confirm", "security:channel_kinds")
 def test_mail_is_set_up_confirmed_and_tested(
     visit: Visit, device: Device, newcomer: str, inbox: Inbox
 ) -> None:
@@ -70,12 +70,16 @@ def test_mail_is_set_up_confirmed_and_tested(
     fill(page, name="Mine", mail_address=address)
     press(page, "Create the channel")
     expect(page.get_by_text("Not confirmed").first).to_be_visible()
+    page.goto(inbox.link_to(address, "/channels/"))
+    expect_in_order(visit, "channel-confirm")
+    page.locator("form button[type=submit]").last.click()
+    expect(page.get_by_text("confirmed").first).to_be_visible()
     page.goto("/channels/kinds/")
     expect(page.get_by_role("checkbox").first).to_be_visible()
     expect_in_order(visit, "channel-kinds")
 
 
-@DEVICES
+@ITEM_DEVICES
 def test_quiet_hours_and_a_digest_are_set(visit: Visit, device: Device, newcomer: str) -> None:
     page = visit.arrive(newcomer, PASSWORD)
     page.goto("/channels/create/webhook/")

@@ -1,15 +1,13 @@
 """Item 9, API keys: scopes, end, last use, and what a key may not do."""
 
-import pytest
 from playwright.sync_api import expect
 
 from tests.browser.acts import PASSWORD, expect_in_order, fill, follow, press
-from tests.browser.visits import DESKTOP, PHONE, Device, Visit
+from tests.browser.devices import ITEM_DEVICES
+from tests.browser.visits import Device, Visit
 
-DEVICES = pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=lambda device: device.name)
 
-
-@DEVICES
+@ITEM_DEVICES
 def test_a_key_is_made_used_seen_and_revoked(visit: Visit, device: Device, newcomer: str) -> None:
     page = visit.arrive(newcomer, PASSWORD)
     page.goto("/keys/")

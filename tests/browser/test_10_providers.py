@@ -1,24 +1,25 @@
 """Item 10, providers: create a feed, ask for approval, draft, publish, modify, close, cancel."""
 
-import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import APIRequestContext, Browser, expect
 
 from tests.browser.acts import (
     PASSWORD,
     another_browser,
+    confirm,
     expect_heading,
     expect_in_order,
     fill,
     follow,
     press,
 )
+from tests.browser.devices import ITEM_DEVICES
+from tests.browser.looked_at import looks_at
 from tests.browser.trading import FILL_MS, first_position, mid_price, publish, ready_to_trade
-from tests.browser.visits import DESKTOP, OPERATOR, PHONE, Device, Visit
-
-DEVICES = pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=lambda device: device.name)
+from tests.browser.visits import DESKTOP, OPERATOR, TENANT, Device, Visit, send_form
 
 
-@DEVICES
+@ITEM_DEVICES
+@looks_at("portal:publishing_approval", "portal:feed_terms")
 def test_a_public_feed_is_approved_on_request(
     visit: Visit, device: Device, newcomer: str, browser: Browser, demo: str
 ) -> None:
@@ -37,6 +38,7 @@ def test_a_public_feed_is_approved_on_request(
     press(page, "Save the terms")
     page.goto(f"/publishing/open-{newcomer}/")
     follow(page, "Ask for approval…")
+    expect_in_order(visit, "approval")
     fill(page, text="Three years of record at another place.")
     page.locator("#main form button[type=submit]").last.click()
     expect(page.get_by_text("An operator decides")).to_be_visible()
@@ -51,9 +53,56 @@ def test_a_public_feed_is_approved_on_request(
     expect(page.get_by_text("An operator decides")).to_be_visible()
     page.reload()
     expect(page.get_by_text("Granted", exact=True)).to_be_visible()
+    with another_browser(browser, demo, device) as follower:
+        there = follower.sign_in(TENANT)
+        there.goto("/feeds/")
+        follow(there, "read them", inside=f"section:has(h2:text-is('{name}'))")
+        expect(there.locator("#main")).to_contain_text("Ten euros a month.")
+        expect_in_order(follower, "terms-for-followers")
 
 
-@DEVICES
+@ITEM_DEVICES
+@looks_at(
+    "portal:publishing_draft", "portal:publishing_draft_discard",
+    "portal:publishing_draft_publish", "portal:publishing_signal",
+    "portal:publishing_signal_publish",
+)  # fmt: skip
+def test_a_draft_is_discarded_and_another_waits_for_an_operator(
+    visit: Visit, device: Device, newcomer: str, operators: APIRequestContext
+) -> None:
+    page, slug = visit.arrive(newcomer, PASSWORD), f"asks-{newcomer}"
+    page.goto("/publish/new/")
+    fill(page, name=f"Asks {newcomer}")
+    press(page, "Create the feed")
+    page.goto(f"/publishing/{slug}/signals/new/open/")
+    fill(page, symbol="EURUSD", sl="1.3700")
+    press(page, "Save as a draft")
+    follow(page, "Edit")
+    expect(page.locator("[name=sl]")).to_have_value("1.3700")
+    expect_in_order(visit, "draft")
+    page.goto(f"/publishing/{slug}/drafts/")
+    follow(page, "Discard…")
+    expect_in_order(visit, "draft-discard")
+    confirm(page)
+    expect(page.get_by_role("heading", name="No drafts")).to_be_visible()
+
+    page.goto(f"/publishing/{slug}/signals/new/open/")
+    fill(page, symbol="EURUSD", sl="1.3650")
+    press(page, "Show what it reaches")
+    expect_in_order(visit, "signal-for-approval")
+    press(page, "Send it for approval")
+    expect(page.get_by_text("An operator must approve it first")).to_be_visible()
+    number = page.url.rstrip("/").rpartition("/")[2]
+    send_form(operators, f"/admin/signals/signal/{number}/approve/")
+    page.reload()
+    expect_in_order(visit, "signal-approved")
+    follow(page, "Publish…")
+    expect_in_order(visit, "signal-publish")
+    confirm(page)
+    expect(page.get_by_text("is published to 0 accounts")).to_be_visible()
+
+
+@ITEM_DEVICES
 def test_signals_are_drafted_published_modified_closed(
     visit: Visit, device: Device, trader: str
 ) -> None:
@@ -101,7 +150,8 @@ def test_signals_are_drafted_published_modified_closed(
     expect_in_order(visit, "followers")
 
 
-@DEVICES
+@ITEM_DEVICES
+@looks_at("portal:publishing_signal_cancel")
 def test_an_entry_that_waits_is_cancelled_by_its_provider(
     visit: Visit, device: Device, trader: str
 ) -> None:

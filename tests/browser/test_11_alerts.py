@@ -1,13 +1,22 @@
 """Items 11 and 12, alerts: an address to copy, a text read field by field, the door, its log."""
 
-import pytest
+import re
+
 from playwright.sync_api import Page, expect
 
-from tests.browser.acts import WORKER_MS, expect_in_order, fill, follow, press
-from tests.browser.trading import first_position, mid_price, ready_to_trade
-from tests.browser.visits import DESKTOP, PHONE, Device, Visit
-
-DEVICES = pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=lambda device: device.name)
+from tests.browser.acts import (
+    PASSWORD,
+    WORKER_MS,
+    confirm,
+    expect_in_order,
+    fill,
+    follow,
+    press,
+)
+from tests.browser.devices import ITEM_DEVICES
+from tests.browser.looked_at import looks_at
+from tests.browser.trading import create_private_feed, first_position, mid_price, ready_to_trade
+from tests.browser.visits import Device, Visit
 
 
 def new_address(page: Page, slug: str) -> str:
@@ -25,7 +34,7 @@ def new_address(page: Page, slug: str) -> str:
     return shown
 
 
-@DEVICES
+@ITEM_DEVICES
 def test_a_text_is_read_field_by_field_then_sent_to_the_door(
     visit: Visit, device: Device, trader: str
 ) -> None:
@@ -68,7 +77,42 @@ def test_a_text_is_read_field_by_field_then_sent_to_the_door(
     expect(page.locator("#live tbody tr")).to_have_count(1)
 
 
-@DEVICES
+@ITEM_DEVICES
+@looks_at("portal:alert_address_replace", "portal:alert_address_revoke")
+def test_while_an_address_replaces_another_both_work(
+    visit: Visit, device: Device, newcomer: str
+) -> None:
+    page = visit.arrive(newcomer, PASSWORD)
+    slug = create_private_feed(page, f"Renewed {newcomer}")
+    old = new_address(page, slug)
+    follow(page, "I have copied it")
+    follow(page, "Replace…")
+    expect(page.locator("[name=overlap]")).to_have_value("24")
+    expect_in_order(visit, "alert-address-replace")
+    page.locator("#confirm-button").click()
+    new = page.locator("#address").inner_text()
+    assert new != old
+
+    def is_taken(address: str, stop: str) -> bool:
+        text = f"BUY EURUSD now SL {stop}"
+        plain = {"Content-Type": "text/plain"}
+        return page.context.request.post(address, data=text, headers=plain).ok
+
+    assert [is_taken(old, "1.3700"), is_taken(new, "1.3690")] == [True, True]
+    page.goto(f"/feeds/{slug}/alerts/log/")
+    expect(page.locator("#live tbody tr")).to_have_count(2, timeout=WORKER_MS)
+    page.goto(f"/feeds/{slug}/alerts/")
+    rows = page.locator("section:has(#h-addresses) tbody tr")
+    expect(rows).to_have_count(2)
+    ends = rows.locator("[data-l=Ends]")
+    expect(ends.filter(has_text=re.compile(r"\d{4}"))).to_have_count(1)  # the old one, tomorrow
+    follow(page, "Revoke…", inside="tr:has([data-l=Ends]:text-matches('[0-9]{4}'))")
+    expect_in_order(visit, "alert-address-revoke")
+    confirm(page)
+    assert [is_taken(old, "1.3680"), is_taken(new, "1.3670")] == [False, True]
+
+
+@ITEM_DEVICES
 def test_own_words_are_mapped(visit: Visit, device: Device, trader: str) -> None:
     page = visit.page
     slug = ready_to_trade(page, trader)

@@ -15,10 +15,10 @@ from playwright.sync_api import expect
 
 from tests.api.generated_client import Modules, generate, imported
 from tests.browser.acts import PASSWORD, expect_in_order, make_key
+from tests.browser.devices import ITEM_DEVICES
 from tests.browser.trading import mid_price
-from tests.browser.visits import DESKTOP, PHONE, Device, Visit
+from tests.browser.visits import Device, Visit
 
-DEVICES = pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=lambda device: device.name)
 SECONDS = 90
 
 
@@ -92,7 +92,7 @@ class Trader:
         return first
 
 
-@DEVICES
+@ITEM_DEVICES
 def test_a_generated_client_trades_on_the_running_stack(
     visit: Visit, device: Device, newcomer: str, demo: str, api: Modules
 ) -> None:

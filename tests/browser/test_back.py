@@ -10,10 +10,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.acts import PASSWORD, expect_heading, expect_in_order, fill, follow, press
+from tests.browser.devices import EACH_DEVICE
 from tests.browser.trading import create_private_feed, mid_price, with_position
-from tests.browser.visits import DESKTOP, PHONE, Device, Visit
-
-DEVICES = pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=lambda device: device.name)
+from tests.browser.visits import Device, Visit
 
 
 @pytest.fixture
@@ -30,7 +29,7 @@ def back(page: Page, to: str) -> None:
     expect_heading(page, to)
 
 
-@DEVICES
+@EACH_DEVICE
 def test_preview_of_a_position_is_left_and_met_again(
     visit: Visit, device: Device, trader: str, posts: list[str]
 ) -> None:
@@ -68,7 +67,7 @@ def test_preview_of_a_position_is_left_and_met_again(
     assert len(posts) == 1
 
 
-@DEVICES
+@EACH_DEVICE
 def test_choice_of_what_to_close_stays(visit: Visit, device: Device, trader: str) -> None:
     page = visit.page
     with_position(page, trader)
@@ -87,7 +86,7 @@ def test_choice_of_what_to_close_stays(visit: Visit, device: Device, trader: str
     expect(page.get_by_label("What to do")).to_have_value("CLOSE")
 
 
-@DEVICES
+@EACH_DEVICE
 def test_review_of_a_preset_is_left_and_met_again(
     visit: Visit, device: Device, trader: str, posts: list[str]
 ) -> None:
@@ -126,7 +125,7 @@ def test_review_of_a_preset_is_left_and_met_again(
     assert len([one for one in posts if "/edit/" in one]) == count
 
 
-@DEVICES
+@EACH_DEVICE
 def test_signal_is_one_draft_however_often_one_goes_back(
     visit: Visit, device: Device, newcomer: str
 ) -> None:
@@ -147,7 +146,7 @@ def test_signal_is_one_draft_however_often_one_goes_back(
     expect(page.locator("[name=sl]")).to_have_value("1.3650")
 
 
-@DEVICES
+@EACH_DEVICE
 def test_what_a_setting_withdraws_and_a_text_that_was_read_are_left_without_a_question(
     visit: Visit, device: Device, newcomer: str
 ) -> None:

@@ -19,18 +19,18 @@ from tests.browser.acts import (
     sign_up,
 )
 from tests.browser.database import DemoDatabase
+from tests.browser.devices import EACH_DEVICE
 from tests.browser.running_demo import RunningDemo
 from tests.browser.trading import first_position, mid_price, open_trade, ready_to_trade, use_preset
-from tests.browser.visits import DESKTOP, PHONE, Device, Visit
+from tests.browser.visits import Device, Visit
 
-DEVICES = pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=lambda device: device.name)
 ARABIC = ("محمد بن عبد الله آل سعود " * 10)[:200].strip()
 TRADES = 10_000
 FAST_SECONDS = 2.0  # on a machine that the demo’s workers share
 CLOSED_OWNER = "boris"
 
 
-@DEVICES
+@EACH_DEVICE
 def test_a_taken_address_is_not_revealed_and_a_link_works_once(
     visit: Visit, device: Device, inbox: Inbox
 ) -> None:
@@ -55,7 +55,7 @@ def test_a_taken_address_is_not_revealed_and_a_link_works_once(
     inbox.link_to(address, "/login/")  # the owner gets a mail about it
 
 
-@DEVICES
+@EACH_DEVICE
 def test_two_tabs_on_a_preset_the_second_save_explains(
     visit: Visit, device: Device, trader: str
 ) -> None:
@@ -82,7 +82,7 @@ def test_two_tabs_on_a_preset_the_second_save_explains(
     expect(second.get_by_label(risk, exact=True)).to_have_value("2")  # what was typed
 
 
-@DEVICES
+@EACH_DEVICE
 def test_two_tabs_on_a_position_the_second_one_explains(
     visit: Visit, device: Device, trader: str
 ) -> None:
@@ -104,7 +104,7 @@ def test_two_tabs_on_a_position_the_second_one_explains(
     expect(second.locator("[role=alert]").first).to_contain_text("Since you were shown it")
 
 
-@DEVICES
+@EACH_DEVICE
 def test_back_after_a_post_does_nothing_twice(visit: Visit, device: Device, newcomer: str) -> None:
     page = visit.arrive(newcomer, PASSWORD)
     press(page, "Open a paper account with 10,000 USD")
@@ -118,7 +118,7 @@ def test_back_after_a_post_does_nothing_twice(visit: Visit, device: Device, newc
     expect(page.locator("tbody tr")).to_have_count(1)
 
 
-@DEVICES
+@EACH_DEVICE
 def test_nothing_typed_is_lost_when_the_session_ends(
     visit: Visit, device: Device, newcomer: str
 ) -> None:
@@ -139,7 +139,7 @@ def test_nothing_typed_is_lost_when_the_session_ends(
 
 
 @pytest.mark.alone
-@DEVICES
+@EACH_DEVICE
 def test_ten_thousand_trades_stay_fast_and_paged(
     visit: Visit, device: Device, running_demo: RunningDemo
 ) -> None:
@@ -160,7 +160,7 @@ def test_ten_thousand_trades_stay_fast_and_paged(
     assert page.locator("tbody th").first.inner_text() != newest
 
 
-@DEVICES
+@EACH_DEVICE
 def test_an_account_in_yen_has_no_decimals(visit: Visit, device: Device, newcomer: str) -> None:
     page = visit.arrive(newcomer, PASSWORD)
     page.goto("/accounts/paper/")
@@ -188,7 +188,7 @@ def _no_decimals(page: Page) -> None:
     assert not re.search(r"\d\.\d+\s*JPY", text), text
 
 
-@DEVICES
+@EACH_DEVICE
 def test_a_name_of_200_arabic_letters_breaks_no_page(
     visit: Visit, device: Device, newcomer: str
 ) -> None:
@@ -227,7 +227,7 @@ CLICK_TWICE = """() => {
 }"""
 
 
-@DEVICES
+@EACH_DEVICE
 def test_on_a_slow_line_a_double_click_sends_once(
     visit: Visit, device: Device, newcomer: str
 ) -> None:

@@ -75,6 +75,16 @@ def ready_to_trade(page: Page, name: str) -> str:
     return slug
 
 
+def open_both_sides(page: Page, trader: str) -> None:
+    """Open a buy and a sell of EUR/USD, so that soon one of them is ahead; go to the positions."""
+    slug = ready_to_trade(page, trader)
+    price = mid_price(page)
+    open_trade(page, slug, sl=f"{price - 0.01:.4f}")
+    open_trade(page, slug, side="SELL", sl=f"{price + 0.01:.4f}")
+    page.goto("/positions/")
+    expect(page.locator("#live tbody tr")).to_have_count(2, timeout=FILL_MS)
+
+
 def with_position(page: Page, trader: str) -> str:
     """Open a position of EUR/USD that is far from its levels; return its feed."""
     slug = ready_to_trade(page, trader)

@@ -20,6 +20,7 @@ from playwright.sync_api import (
 )
 
 from demo.accounts import PASSWORD
+from tests.browser import looked_at
 from tests.browser.rules import Colours, broken_rules
 from tests.browser.widths import too_wide
 
@@ -34,12 +35,18 @@ class Device:
     name: str
     options: dict[str, Any] = field(hash=False)
 
+    @property
+    def screen(self) -> str:
+        """Whether it is a phone or a desktop, in whatever colours."""
+        return "phone" if self.options.get("is_mobile") else "desktop"
+
 
 DESKTOP = Device("desktop", {"viewport": {"width": 1280, "height": 900}})
 DARK = Device("dark", {**DESKTOP.options, "color_scheme": "dark"})
 PHONE = Device(
     "phone", {"viewport": {"width": 360, "height": 780}, "has_touch": True, "is_mobile": True}
 )
+DARK_PHONE = Device("phone-dark", {**PHONE.options, "color_scheme": "dark"})
 
 
 class Visit:
@@ -48,6 +55,7 @@ class Visit:
     def __init__(self, page: Page, device: Device, sessions: "KeptSessions | None" = None) -> None:
         self.page, self.device, self._sessions = page, device, sessions
         self.errors: list[str] = []
+        self._statuses: dict[str, int] = {}  # what pages were answered with, by address
         page.on("console", self._on_message)
         page.on("pageerror", lambda error: self.errors.append(f"{page.url}: {error}"))
         page.on("response", self._on_response)
@@ -58,6 +66,8 @@ class Visit:
             self.errors.append(f"{self.page.url}: {message.text}")
 
     def _on_response(self, response: Any) -> None:
+        if response.request.is_navigation_request() and response.frame == self.page.main_frame:
+            self._statuses[response.url] = response.status
         if response.status >= 500:
             self.errors.append(f"{response.url}: {response.status}")
 
@@ -91,6 +101,8 @@ class Visit:
 
     def problems(self) -> list[str]:
         """Return what is wrong with the page: its width, and rules in light and dark colours."""
+        address = self.page.url.partition("#")[0]
+        looked_at.note(urlsplit(address).path, self._statuses.get(address, 0))
         return too_wide(self.page) + broken_rules(self.page)
 
     def links(self) -> list[str]:

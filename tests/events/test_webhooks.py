@@ -1,14 +1,9 @@
 """Signed webhooks: checked by the standard's own library against a real web server."""
 
 import json
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import pytest
@@ -25,59 +20,11 @@ from events.models import Channel, Delivery, EventKind, WebhookAttempt, WebhookM
 from events.services import Delivered, NewEvent
 from tests.archive.rows import archive
 from tests.events.test_delivery import fill, happen, rested
+from tests.events.webhook_endpoint import Endpoint, serving
 from users.models import User
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schemas/webhook-v1.json").read_text())
-
-
-@dataclass
-class Endpoint:
-    """A receiver of signed webhooks. answers: (status, body) of the next ones, then 204."""
-
-    port: int = 0
-    received: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
-    answers: list[tuple[int, bytes]] = field(default_factory=list)
-    location: str = ""
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/hook?key=canary-7f3a"
-
-    def verified(self, secret: str, which: int = -1) -> Any:
-        headers, body = self.received[which]
-        return Webhook(secret).verify(body, headers)
-
-
-@contextmanager
-def serving() -> Iterator[Endpoint]:
-    endpoint = Endpoint()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            endpoint.received.append((dict(self.headers.items()), body))
-            status, answer = endpoint.answers.pop(0) if endpoint.answers else (200, b"")
-            self.send_response(status)
-            if endpoint.location:
-                self.send_header("Location", endpoint.location)
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    endpoint.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield endpoint
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.fixture

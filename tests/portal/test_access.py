@@ -13,6 +13,7 @@ from portal.urls import urlpatterns
 from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import PASSWORD, World
+from tests.portal.no_pages import NO_PAGES
 
 FEED_PAGES = ("feed_record", "feed_proof", "feed_record_show", "public_record", "public_proof")
 OPEN = {"sign_in", "sign_out", "reason", "public_record", "public_proof"}
@@ -224,6 +225,16 @@ def test_every_page_has_a_strict_policy_and_is_not_cached(
     assert "<style" not in page
     assert "<script>" not in page
     assert " onclick" not in page
+
+
+@pytest.mark.parametrize("name", [name for name in names() if f"portal:{name}" in NO_PAGES])
+def test_what_is_called_no_page_shows_none(
+    world: World, signed_in: SignedIn, as_web: None, name: str
+) -> None:
+    """So the browser tests, which open every page, leave out none."""
+    address = reverse(f"portal:{name}", kwargs=args(world, name, "alice"))
+    response = signed_in(world.alice).get(address)
+    assert response.status_code in {302, 405} or b"<html" not in b"".join(response)
 
 
 def test_lists_contain_no_rows_of_others(world: World, signed_in: SignedIn, as_web: None) -> None:
