@@ -21,8 +21,11 @@ from tests.browser.visits import Device, Visit
 
 
 @ITEM_DEVICES
+@looks_at("portal:history", "portal:history_start")
 def test_history_is_searched_and_exported(visit: Visit, device: Device) -> None:
     page = visit.arrive()
+    page.goto("/history/")  # as people type it
+    expect_in_order(visit, "history-start")
     follow(page, "History")
     follow(page, "Orders", inside=".fc-filters")
     expect(page.locator("tbody tr").first).to_be_visible()
