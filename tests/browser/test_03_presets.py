@@ -91,7 +91,7 @@ def test_entries_that_a_loss_limit_paused_are_resumed(
     visit: Visit, device: Device, trader: str
 ) -> None:
     page = visit.page
-    open_both_sides(page, trader)  # together they have lost the spread
+    open_both_sides(page, trader)
     go_to_account(page)
     follow(page, "Add a limit")
     fill(page, maximum="0.01")

@@ -87,7 +87,8 @@ def test_a_position_is_guarded_and_closed_in_parts(
 
 def break_even_of_the_better(page: Page) -> str:
     """Ask for break-even of one position, then the other, until one is ahead; return its stop."""
-    addresses = [str(link.get_attribute("href")) for link in page.locator("#live tbody th a").all()]
+    links = page.locator("#live tbody th a[href^='/positions/']").all()
+    addresses = [str(link.get_attribute("href")) for link in links]
     end = time.monotonic() + AHEAD_SECONDS
     while True:
         for address in addresses:

@@ -67,17 +67,20 @@ def first_position(page: Page) -> Locator:
     return row
 
 
-def ready_to_trade(page: Page, name: str) -> str:
+def ready_to_trade(page: Page, name: str, *, preset: str = "Standard 1 %") -> str:
     """Give a trader with a paper account a preset, a private feed and its subscription."""
-    use_preset(page)
+    use_preset(page, preset)
     slug = create_private_feed(page, f"Feed of {name}")
     subscribe(page, slug)
     return slug
 
 
 def open_both_sides(page: Page, trader: str) -> None:
-    """Open a buy and a sell of EUR/USD, so that soon one of them is ahead; go to the positions."""
-    slug = ready_to_trade(page, trader)
+    """Open a buy and a sell of as much EUR/USD; go to the positions.
+
+    Soon one of them is ahead, and together they have lost the spread.
+    """
+    slug = ready_to_trade(page, trader, preset="5,000 each")
     price = mid_price(page)
     open_trade(page, slug, sl=f"{price - 0.01:.4f}")
     open_trade(page, slug, side="SELL", sl=f"{price + 0.01:.4f}")
