@@ -97,7 +97,7 @@ class OpenWork:
         """Read what there is; wake the jobs of what is new. Raises database errors."""
         try:
             found = read_open_work(self.events_after)
-        except Exception:
+        except Exception:  # any: what is not known counts as open
             self.update(Work.ALL)
             raise
         self.update(found)

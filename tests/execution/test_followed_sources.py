@@ -139,7 +139,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return recorded
 
 
-@pytest.mark.parametrize(("few", "expected"), [(50, 4), (0, 6)], ids=["short books", "long ones"])
+@pytest.mark.parametrize(("few", "expected"), [(50, 6), (0, 8)], ids=["short books", "long ones"])
 def test_number_of_statements_does_not_grow_with_sources(
     feed: Feed, live: BrokerFeedManager, statements: list[str], monkeypatch: pytest.MonkeyPatch,
     few: int, expected: int,

@@ -40,6 +40,12 @@ class Command(HelpedCommand):
 
     help = HELP
 
+    def run_from_argv(self, argv: list[str]) -> None:
+        """Give way to trading; the niceness is that of this command's own process."""
+        with suppress(OSError, AttributeError):  # Windows has no niceness
+            os.nice(max(0, NICENESS - os.nice(0)))
+        super().run_from_argv(argv)
+
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
         what = parser.add_mutually_exclusive_group()
@@ -71,8 +77,6 @@ class Command(HelpedCommand):
             return
         if reason := obstacle():
             raise CommandError(f"{reason} Nothing is archived.")
-        with suppress(OSError, AttributeError):  # Windows has no niceness
-            os.nice(max(0, NICENESS - os.nice(0)))
         end = None if seconds is None else machine_time() + seconds
         failed = [kind.name for kind in kinds if not self._archive_kind(kind, end, at_once)]
         if failed:
