@@ -1,13 +1,14 @@
 """A receiver of signed webhooks: it keeps each request, and checks it by the standard."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from standardwebhooks import Webhook
+
+from tests.fakes.http_server import serving_http
 
 
 @dataclass
@@ -47,13 +48,5 @@ def serving() -> Iterator[Endpoint]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    endpoint.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with serving_http(Handler) as endpoint.port:
         yield endpoint
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -6,11 +6,10 @@ over TLS. It runs in a thread; its journal is a file, so that others can read it
 
 import json
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,8 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
 )
+
+from tests.fakes.http_server import serving_http
 
 ANSWERS = {"discord.com": (204, b""), "hooks.slack.com": (200, b"ok")}
 JOURNAL, CERTIFICATE, KEY = "chats.jsonl", "chats.pem", "chats-key.pem"
@@ -41,19 +42,11 @@ def chat_services(folder: Path) -> Iterator[dict[str, str]]:
     context.load_cert_chain(folder / CERTIFICATE, folder / KEY)
     (folder / JOURNAL).touch()
     handler = type("Handler", (_Handler,), {"context": context, "journal": folder / JOURNAL})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving_http(handler) as port:
         yield {
-            "HTTPS_PROXY": f"http://127.0.0.1:{server.server_port}",
+            "HTTPS_PROXY": f"http://127.0.0.1:{port}",
             "REQUESTS_CA_BUNDLE": str(folder / CERTIFICATE),
         }
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -9,10 +9,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from time import time
 from typing import Any
 from urllib.parse import parse_qs
+
+from tests.fakes.http_server import serving_http
 
 TOKEN = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw1"
 CHANNEL_ID, GROUP_ID = -1001234567, -100777
@@ -177,15 +179,8 @@ def bot_api() -> Iterator[BotApi]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    state.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield state
-    finally:
-        state.end()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving_http(Handler) as state.port:
+        try:
+            yield state
+        finally:
+            state.end()
