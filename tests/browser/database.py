@@ -1,6 +1,9 @@
 """The demo's PostgreSQL, for what no person can do in the portal, and for what takes days."""
 
 import json
+import time
+from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +25,10 @@ SELECT {values}, 'c' || n FROM (
 ON CONFLICT DO NOTHING
 """
 
+Quotes = Mapping[str, tuple[str, str]]
+"""Bid and ask of each pair."""
+PRICES_SECONDS = 180.0  # until the prices process has found a new source
+
 SESSIONS_SALT = "django.contrib.sessions.SessionStore"
 """Of users/session_store.py, as Django forms it from the name of the class."""
 OPEN_ACCOUNT = """
@@ -38,6 +45,14 @@ INSERT INTO paper_position (id, position, account_id, connection_id, client_orde
 SELECT n, n, account.id, '', '', quote.symbol, 'BUY', 1000, quote.ask, quote.time
 FROM paper_account account, paper_quote quote, (SELECT 10^12::bigint + max(id) n FROM paper_account)
 WHERE account.owner = %(owner)s AND quote.symbol LIKE 'EURUSD%%' LIMIT 1
+"""
+ADD_SOURCE = """
+INSERT INTO connections_dataconnection (name, user_id, kind, settings, is_active, created_at)
+SELECT %(name)s, id, 'static', %(settings)s::jsonb, true, now() FROM users_user
+WHERE username = %(owner)s
+"""
+MOVE_SOURCE = """
+UPDATE connections_dataconnection SET settings = %(settings)s::jsonb WHERE name = %(name)s
 """
 CHANNEL_FOUND = """
 INSERT INTO signals_telegramchat (bot_id, chat_id, kind, title)
@@ -78,6 +93,26 @@ class DemoDatabase:
     def buy_at_broker(self, owner: str) -> None:
         """Open a position on a paper account, as a person does in the broker's own program."""
         self._run(BUY_AT_BROKER, owner=owner)
+
+    def add_price_source(self, owner: str, name: str, quotes: Quotes) -> None:
+        """Give a tenant a source of prices that stand until they are moved, and wait for them."""
+        self._run(ADD_SOURCE, owner=owner, name=name, settings=json.dumps({"quotes": quotes}))
+        self._wait_for_prices(quotes)
+
+    def move_prices(self, name: str, quotes: Quotes) -> None:
+        """Let a tenant's source have these prices from now on; return when the broker has them."""
+        self._run(MOVE_SOURCE, name=name, settings=json.dumps({"quotes": quotes}))
+        self._wait_for_prices(quotes)
+
+    def _wait_for_prices(self, quotes: Quotes) -> None:
+        end = time.monotonic() + PRICES_SECONDS
+        for pair, (bid, _) in quotes.items():
+            symbol = pair.replace("/", "")
+            query = "SELECT bid FROM paper_quote WHERE symbol = %s"
+            with psycopg.connect(self._url, autocommit=True) as connection:
+                while connection.execute(query, [symbol]).fetchall() != [(Decimal(bid),)]:
+                    assert time.monotonic() < end, f"the broker has no price {bid} of {pair}"
+                    time.sleep(0.2)
 
     def find_telegram_channel(self, slug: str) -> None:
         """Let a feed's bot have seen a message in a channel, as after an answer of Telegram."""

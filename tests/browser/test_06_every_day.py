@@ -1,17 +1,24 @@
 """Item 6, every day: levels, break-even, trailing, partial close, close all, working orders."""
 
 import re
-import time
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.acts import expect_heading, expect_in_order, fill, follow, press
+from tests.browser.acts import (
+    expect_heading,
+    expect_in_order,
+    fill,
+    follow,
+    go_to_account,
+    press,
+)
+from tests.browser.database import DemoDatabase
 from tests.browser.devices import ITEM_DEVICES
 from tests.browser.looked_at import looks_at
 from tests.browser.trading import (
     FILL_MS,
     mid_price,
-    open_both_sides,
+    open_trade,
     ready_to_trade,
     with_position,
 )
@@ -25,7 +32,7 @@ def ask_and_do(page: Page, sends: str | re.Pattern[str], button: str) -> None:
     press(page, button)
 
 
-AHEAD_SECONDS = 120  # until the market has moved by more than the spread
+PAIRS = {"desktop": "GBP/USD", "phone-dark": "AUD/USD"}
 
 
 @ITEM_DEVICES
@@ -85,34 +92,36 @@ def test_a_position_is_guarded_and_closed_in_parts(
     expect(page.get_by_role("heading", name="No open positions")).to_be_visible(timeout=FILL_MS)
 
 
-def break_even_of_the_better(page: Page) -> str:
-    """Ask for break-even of one position, then the other, until one is ahead; return its stop."""
-    links = page.locator("#live tbody th a[href^='/positions/']").all()
-    addresses = [str(link.get_attribute("href")) for link in links]
-    end = time.monotonic() + AHEAD_SECONDS
-    while True:
-        for address in addresses:
-            page.goto(f"{address}break-even/")
-            press(page, "Show what will be sent")
-            move = page.get_by_role("button", name="Move the stop")
-            if move.count():
-                press(page, "Move the stop")
-            if (moved := page.get_by_text("The stop is at")).count():
-                return str(re.findall(r"\d\.\d+", moved.first.inner_text())[0])
-        assert time.monotonic() < end, "neither position got ahead"
-
-
 @ITEM_DEVICES
 @looks_at("portal:end_all", "portal:position", "portal:scoped_action")
 def test_a_stop_goes_to_break_even_and_what_is_chosen_is_closed(
-    visit: Visit, device: Device, trader: str
+    visit: Visit, device: Device, trader: str, database: DemoDatabase
 ) -> None:
     page = visit.page
-    open_both_sides(page, trader)
-    stop = break_even_of_the_better(page)
-    expect(page.locator("dl.fc-kpis")).to_contain_text(stop)
+    pair = PAIRS[device.name]  # the broker has one price of a pair: no other test trades it
+    prices = f"Prices of {trader}"
+    database.add_price_source(trader, prices, {pair: ("1.68000", "1.68002")})
+    go_to_account(page)
+    follow(page, "Edit")
+    page.locator("[name=data_connection]").select_option(label=prices)
+    press(page, "Save")
+    slug = ready_to_trade(page, trader, preset="5,000 each")
+    symbol = pair.replace("/", "")
+    open_trade(page, slug, symbol=symbol, sl="1.67000")
+    open_trade(page, slug, symbol=symbol, side="SELL", sl="1.69000")
+    page.goto("/positions/")
+    rows = page.locator("#live tbody tr")
+    expect(rows).to_have_count(2, timeout=FILL_MS)
+
+    database.move_prices(prices, {pair: ("1.68500", "1.68502")})
+    with page.expect_navigation():
+        rows.get_by_role("link", name=f"{pair} long").click()
+    follow(page, "Break-even…")  # it needs nothing typed: it shows at once what will be sent
+    expect(page.locator("#live")).to_contain_text("1.68002")
+    press(page, "Move the stop")
+    expect(page.get_by_text("The stop is at 1.68002")).to_be_visible()
     around = page.locator("section:has(h2:text-is('Orders around it'))")
-    expect(around).to_contain_text(stop, timeout=FILL_MS)
+    expect(around).to_contain_text("1.68002", timeout=FILL_MS)
     expect_in_order(visit, "position-at-break-even")
     page.goto("/positions/")
     follow(page, "Cancel or close…")

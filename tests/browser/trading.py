@@ -50,10 +50,12 @@ def publish(page: Page) -> None:
         page.locator("#confirm-button").click()
 
 
-def open_trade(page: Page, slug: str, *, side: str = "BUY", **values: str) -> None:
-    """Publish an entry of EUR/USD at market in one's own feed."""
+def open_trade(
+    page: Page, slug: str, *, symbol: str = "EURUSD", side: str = "BUY", **values: str
+) -> None:
+    """Publish an entry at market in one's own feed."""
     page.goto(f"/publishing/{slug}/signals/new/open/")
-    fill(page, symbol="EURUSD")
+    fill(page, symbol=symbol)
     page.locator("[name=direction]").select_option(side)
     fill(page, **values)
     publish(page)
@@ -76,10 +78,7 @@ def ready_to_trade(page: Page, name: str, *, preset: str = "Standard 1 %") -> st
 
 
 def open_both_sides(page: Page, trader: str) -> None:
-    """Open a buy and a sell of as much EUR/USD; go to the positions.
-
-    Soon one of them is ahead, and together they have lost the spread.
-    """
+    """Open a buy and a sell of as much EUR/USD, which cost the spread; go to the positions."""
     slug = ready_to_trade(page, trader, preset="5,000 each")
     price = mid_price(page)
     open_trade(page, slug, sl=f"{price - 0.01:.4f}")

@@ -15,6 +15,7 @@ from tests.execution.trading_process import running
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SECONDS = 4.0  # every job but those of each 20 s has run
+UNTIL_IDLE = 60.0  # seconds until a thread gives one back, on a machine where all are in use
 SHARE = 3  # of its threads: one has a session, even on a machine where each job takes long
 LEFT_BEHIND = """
 SELECT (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()),
@@ -58,12 +59,14 @@ def test_process_with_all_jobs_needs_few_sessions_and_leaves_nothing_in_them(
 
 
 def what_is_left_behind() -> list[tuple[Any, ...]]:
-    """Return what each idle session still has of the threads that used it."""
+    """Return what each idle session still has of the threads that used it; wait for the first."""
     wrapper = connections["default"]
     assert isinstance(wrapper, base.DatabaseWrapper)
     taken, found = [], []
-    while (session := base.SESSIONS.take(wrapper._where())) is not None:
+    patience = UNTIL_IDLE
+    while (session := base.SESSIONS.take(wrapper._where(), patience=patience)) is not None:
         taken.append(session)
+        patience = 0.0
     for session in taken:
         found.append(session.execute(LEFT_BEHIND).fetchone())
         base.SESSIONS.give_back(wrapper._where(), session)
