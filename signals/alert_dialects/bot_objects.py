@@ -19,6 +19,7 @@ from signals.alert_dialects.reading import (
 )
 
 _KNOWN = ("message_type", "bot_id", "email_token", "delay_seconds", "pair", "action")
+_MONEY = {"USDT", "USDC", "BUSD", "FDUSD", "TUSD", "DAI", "USD", "EUR", "GBP"}  # quotes of coins
 _NAMELESS = {"code": "WunderTrading", "qv_user_id": "QuantLynk"}
 
 
@@ -65,6 +66,18 @@ def read_bot_object(parsed: Mapping[str, Any], mapping: AlertMapping) -> Reading
 
 
 def _in_our_order(pair: str) -> str:
-    """Return a pair with its base first: these bots write USDT_BTC."""
-    quote, underscore, base = pair.partition("_")
-    return f"{base}/{quote}" if underscore else pair
+    """Return a pair with its base first: these bots write USDT_BTC, and USDT_BTCUSDT for futures.
+
+    Raises InvalidInputError ALERT_AMBIGUOUS for BTC_USDT, which may be in either order.
+    """
+    quote, underscore, base = pair.strip().upper().partition("_")
+    if not underscore:
+        return pair
+    if base.removesuffix("_PERP").removesuffix("-PERP").endswith(quote) and base != quote:
+        return base
+    if base in _MONEY and quote not in _MONEY:
+        raise ambiguous(
+            f"The pair {pair}", f"{quote}/{base}", f"{base}/{quote}", field="pair",
+            write=f"Send {base}_{quote} for {quote}/{base}, with the quote currency first.",
+        )  # fmt: skip
+    return f"{base}/{quote}"
