@@ -1,6 +1,5 @@
 """Read the entry price of a text, or the ends of a range: of one entry, not of several. Pure."""
 
-import re
 from dataclasses import dataclass
 
 from common.errors import InvalidInputError
@@ -52,7 +51,7 @@ class EntryPrices(TargetLists):
     def _skip_number_of_entry(self) -> None:
         """Skip the number of “Entry 1: 1.0850”."""
         number, mark, price = self._peek(), self._peek(1), self._peek(2)
-        if re.fullmatch("[1-9]", number.text) and mark.text == ":" and price.kind is Kind.NUMBER:
+        if number.text == "1" and mark.text == ":" and price.kind is Kind.NUMBER:
             self.place += 2
 
     def _several_entries(self) -> InvalidInputError:

@@ -10,7 +10,7 @@ from signals.alert_dialects.reading import SIZING, ambiguous, excerpt, not_under
 
 _ONE = re.compile(r"[^\s=;|&,(){}\"']+", re.ASCII)
 _FREE = {"comment"}  # words, but no second option
-_FREE_TEXT = re.compile(r"[^=;|&{}\n]+")
+_FREE_TEXT = re.compile(r"[^=;|&{}\"\n]+")
 _LEVEL = re.compile(
     r"\b(?:sl|tp|stop(?:[ _-]?loss)?|take[ _-]?profit|target|risk|price|entry)"
     r"(?:_?(?:price|pips|pct))?[ :@]*[0-9]+[.0-9]+",

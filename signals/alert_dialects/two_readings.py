@@ -4,11 +4,13 @@ from decimal import Decimal
 from itertools import pairwise
 
 from common.errors import InvalidInputError
+from common.units import AssetClass
 from signals.alert_dialects.level_support import apart
 from signals.alert_dialects.numbers import read_number
 from signals.alert_dialects.parts import Parts
 from signals.alert_dialects.reading import ambiguous
 from signals.alert_dialects.vocabulary import Kind, Token
+from signals.symbols import asset_class
 
 _SIDES = (Kind.BUY, Kind.SELL)
 _JOINTS = (Kind.MARK, Kind.LINE, Kind.FILLER, Kind.DECOR)
@@ -21,6 +23,7 @@ def require_one_reading(tokens: list[Token], parts: Parts) -> None:
     """Raise InvalidInputError ALERT_AMBIGUOUS for an entry that could be another order."""
     _require_one_entry(tokens, parts)
     _require_plain_sizes(parts)
+    _require_plain_number(parts)
     _require_clear_limit(tokens, parts)
     _require_clear_stop_order(tokens, parts)
     _require_target_beside_ratio(tokens, parts)
@@ -72,12 +75,29 @@ def _require_plain_sizes(parts: Parts) -> None:
         is_exact = decimals >= _DECIMALS or number >= _LARGE
         if kind is Kind.RISK:
             is_price = decimals >= _DECIMALS or (not prices and number >= _LARGE)
-        else:
-            is_price = False
+        else:  # lots have two decimals, prices of currencies more
+            is_price = decimals >= _DECIMALS and all(map(_is_of_currencies, parts.pairs))
         if is_price or (is_near and (is_exact or decimals == _most_decimals(texts) > 0)):
             raise ambiguous(
                 f"{kind} {text}", "a size, which has no effect", f"the price {text}, like a stop",
                 field="sl", write=f"Write “SL {text}” for a stop, or leave it out.",
+            )  # fmt: skip
+
+
+def _is_of_currencies(pair: str) -> bool:
+    return asset_class(pair) is AssetClass.FX
+
+
+def _require_plain_number(parts: Parts) -> None:
+    """Refuse “#2350 XAUUSD BUY SL 2340”: the number of the signal may be its price."""
+    texts = [*parts.entry, parts.sl, *(target.price for target in parts.targets)]
+    prices = [read_number(text) for text in texts if text]
+    for text in parts.numbered:
+        number = Decimal(text)
+        if number and any(apart(number, price) <= _NEAR for price in prices):
+            raise ambiguous(
+                f"#{text}", "the number of the signal", f"the price {text}", field="open_price",
+                write=f"Write “Signal #{text}”, or “@” before a price.",
             )  # fmt: skip
 
 
