@@ -49,7 +49,12 @@ _ENTRY_SL = re.compile(
     rf"(?:{_MOVE} (?:your |the |my )?{_SL}(?: to| at)? |{_SL} to ){_BE}"
     rf"|{_SL} (?:= |@ |at )?(?:be|b/e|breakeven|break even|break-even)"
 )
-_TO_ENTRY = re.compile(rf"(?:{_MOVE}(?: to)?|go to) {_BE}")
+_BE_ALONE = r"(?:be|b/e|breakeven|break even|break-even)"
+# “move to entry” is about the stop, “move entry” about the entry.
+_TO_ENTRY = re.compile(
+    rf"(?:{_MOVE}(?: to)?|go to) {_BE_ALONE}"
+    r"|(?:move|set|put|shift|bring) to (?:entry|entry price|entry level)"
+)
 _WHOSE, _TO = "(?:your |the |my |new )?", "(?: to| at)?"
 _NEW_SL = re.compile(rf"(?:{_MOVE} {_WHOSE}{_SL}{_TO} |{_SL} to |new {_SL}{_TO} ){_NUM}")
 _NEW_TP = re.compile(rf"(?:{_MOVE} {_WHOSE}{_TP}{_TO} |{_TP} to |new {_TP}{_TO} ){_NUM}")
@@ -82,7 +87,7 @@ _PREPOSITIONS = {"on", "of", "for", "in"}
 _UNSUPPORTED = (
     (r"\btrail", "A text sets no trailing stop.", "Send JSON with trailing_distance."),
     (
-        rf"^{_MOVE} .*\bentry\b", "A text does not move an entry that waits.",
+        rf"^(?:{_MOVE}|go) .*\bentry\b", "A text does not move an entry that waits.",
         "Cancel it and send a new one, or send JSON with action MODIFY and open_price.",
     ),
     (

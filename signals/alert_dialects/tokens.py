@@ -22,6 +22,19 @@ _NOT_SYMBOLS = {
     "YESTERDAY", "TOMORROW", "MAYBE", "WAIT", "WATCH", "CLOSED", "DONE", "AND", "OR", "BE", "ARE",
     "TEST", "HOLD", "VIP", "EXIT", "DEMO", "FLAT", "LIVE", "NEW", "SIGNAL", "TRADE", "ID",
     "ORDER", "ORDERS", "FROM", "OF", "TO", "WE", "I", "YOU", "BREAK", "ABOVE", "BELOW", "NEAR",
+    "ONE", "TWO", "THREE", "BOTH", "HALF", "REST", "FULL", "PART", "PARTIAL", "EVERY", "EACH", "ELSE",
+    "OTHER", "SAME", "FIRST", "SECOND", "NEXT", "LAST", "FAST", "QUICK", "QUICKLY", "ASAP", "EARLY",
+    "LATE", "SLOW", "SLOWLY", "LOW", "HIGH", "UP", "DOWN", "TOP", "BOTTOM", "CHEAP", "DEEP", "DIPS",
+    "BIG", "SMALL", "LITTLE", "LIGHT", "HEAVY", "HARD", "EASY", "SAFE", "SAFELY", "RISKY", "RISK",
+    "STRONG", "WEAK", "GOOD", "GREAT", "BEST", "BAD", "NICE", "CASH", "MONEY", "PROFIT", "PROFITS",
+    "LOSS", "COST", "NET", "MET", "GAIN", "GAINS", "WIN", "PLEASE", "GUYS", "TEAM", "HELLO", "LETS",
+    "GET", "KEEP", "TAKE", "ADD", "LOAD", "CALL", "CALLS", "PUT", "PUTS", "OPTION", "OPTIONS", "BULL",
+    "BEAR", "BULLISH", "BEARISH", "PUMP", "DUMP", "MOON", "ROCKET", "HOT", "FREE", "BONUS", "BASKET",
+    "AREAS", "LEVEL", "LEVELS", "PRICE", "PULLBACK", "RETEST", "SUPPORT", "RESISTANCE", "TREND", "GAP",
+    "DAILY", "WEEKLY", "ASIA", "LONDON", "YORK", "NY", "NEWS", "FED", "CPI", "NFP", "GAMMA", "ALERT",
+    "WITH", "AT", "BY", "AS", "IS", "HAS", "HAVE", "WILL", "CAN", "MAY", "ALSO", "TOO", "VERY", "JUST",
+    "STILL", "YET", "OVER", "UNDER", "INTO", "THEN", "THERE", "THEY", "THEM", "MY", "YOUR", "OUR",
+    "STOCK", "STOCKS", "SHARE", "SHARES", "COIN", "COINS", "TOKEN", "PAIR", "SYMBOL", "MARKET",
 }  # fmt: skip
 _COMMON_NAMES = {"gold", "silver", "dax", "nasdaq", "oil"}
 # A label that is glued to its price: SL2338, SL-2338, TP1-2350, TP1.0900. TP2350 and TP1.2350 stay
@@ -170,6 +183,12 @@ def _currencies(raw: list[Token], place: int) -> tuple[int, list[Token]] | None:
     return 2, [Token(Kind.SYMBOL, " ".join(codes), pair=read_symbol("/".join(codes)))]
 
 
+def is_any_word(text: str) -> bool:
+    """Whether nothing but its place shows that a word is a symbol: it is in no list, and has no
+    digit."""
+    return text.isalpha() and not _is_known(text)
+
+
 def _word(text: str, mapping: AlertMapping) -> Token:
     """Return a single word's meaning: a target's number, a symbol, leverage, or unknown."""
     if match := _MARKED.fullmatch(text):
@@ -247,7 +266,7 @@ def _is_word(text: str) -> bool:
 
 def symbol_after_side(text: str) -> str:
     """Return the symbol of an upper-case word beside the side; '' if it can be another word."""
-    word = re.fullmatch(r"[A-Z][A-Z0-9.]{1,11}", text, re.ASCII)
+    word = re.fullmatch(r"[A-Z][A-Z0-9.]{1,11}(?:(?<=[A-Z])[12]!)?", text, re.ASCII)
     if word is None or text in _NOT_SYMBOLS or _is_word(text):
         return ""
     try:

@@ -21,7 +21,7 @@ _WITHDRAWAL = (
 _PAST = (
     "was. were. had. been. hit. hits. reached. done. closed. result recap. yesterday previous. "
     "last. earlier. history. performance. bought. sold. opened. entered. won. lost. filled. "
-    "triggered. running. gestern. ayer. hier. вчера"
+    "triggered. running. week. weeks. month. months. missed. old. archive. gestern. ayer. hier. вчера"
 )
 _CONDITION = (
     "if. when. once. unless. until. till. after. before. wait watch maybe. perhaps. possib "
@@ -33,7 +33,7 @@ _CONDITION = (
 )
 _EXAMPLE = (
     "exampl sampl test. tests. testing. demo. paper. simul backtest practic dummy. templat hypoth "
-    "quot forward copied. beispiel ejempl exempl пример тест"
+    "quot forward copied. fake. joke. beispiel ejempl exempl пример тест"
 )
 _TRADE = (
     "buy sell long. short. limit. entry. enter sl. tp. stop target open. opens. opening. clos exit "
@@ -42,6 +42,7 @@ _TRADE = (
     "cerr cierr ferm schlie zu. покуп прода купи закры شراء بيع إغلاق"
 )
 _MARKS = re.compile('[?¿؟⁉❓❔"“”„«»>~<−]|\\u0336|\\u0335')
+_MARKS_OF_NAMES = re.compile("[?¿؟⁉❓❔]")
 _IDEOGRAPHS = re.compile(
     "不|没|沒|未|别|別|勿|莫|无|無|非|如果|若|取消|平仓|平倉|等|可能|测试|買|买|卖|賣|空|多"
 )
@@ -73,6 +74,21 @@ def turning(word: str) -> str:
     """Return the word of a phrase that denies, doubts or withdraws; '' if there is none."""
     found = _TURNING.search(word.replace("’", "'").replace("_", " "))
     return found[0] if found else ""
+
+
+# What the names of strategies and notes about a chart are made of, though a text with it is refused.
+_OF_NAMES = _pattern(
+    "break above. below. setup confirm potential probab predict forecast expect net. sin. no.repaint "
+    "non.repainting last.bar look.back plan. hit.and.run last.look ready."
+)
+
+
+def turning_in_name(name: str) -> str:
+    """Return the word or mark of a strategy's name, or of a note, that denies, doubts, withdraws or
+    reports; '' if there is none."""
+    plain = _OF_NAMES.sub(" ", name.replace("_", " "))
+    found = turning(plain) or _MARKS_OF_NAMES.search(plain)
+    return found if isinstance(found, str) else found[0] if found else ""
 
 
 # A note beside an order is free text, but not one that takes the order back.
