@@ -6,8 +6,6 @@ What such an object leaves to its robot cannot be known here, and is refused by 
 from collections.abc import Mapping
 from typing import Any
 
-from common.errors import InvalidInputError
-from common.reason_codes import Code
 from signals.alert_dialects.mapping import AlertMapping
 from signals.alert_dialects.reading import (
     Dialect,
@@ -16,6 +14,7 @@ from signals.alert_dialects.reading import (
     ambiguous,
     excerpt,
     not_understood,
+    unread,
 )
 
 _KNOWN = ("message_type", "bot_id", "email_token", "delay_seconds", "pair", "action")
@@ -39,8 +38,7 @@ def read_bot_object(parsed: Mapping[str, Any], mapping: AlertMapping) -> Reading
         )  # fmt: skip
     for name in parsed:
         if name not in _KNOWN:
-            detail = f"{excerpt(str(name))} is not read here: leave it out."
-            raise InvalidInputError(Code.FIELD_UNKNOWN, detail, field=str(name)[:60])
+            raise unread(str(name))
     if str(parsed.get("delay_seconds") or "0") not in ("0", "0.0"):
         raise not_understood("An alert is carried out at once.", "Send delay_seconds 0.",
                              field="delay_seconds")  # fmt: skip

@@ -33,6 +33,7 @@ from signals.alert_dialects.reading import (
     excerpt,
     not_understood,
     require_entry_size,
+    unread,
 )
 from signals.draft import Target
 from signals.models import Action, Direction
@@ -234,8 +235,7 @@ def _options(parts: list[str]) -> dict[str, str]:
 def _refuse_options(options: Mapping[str, str], *known: str) -> None:
     for name in options:
         if name not in known:
-            detail = f"{excerpt(name + '=')} cannot be carried out here: leave it out."
-            raise InvalidInputError(Code.FIELD_UNKNOWN, detail, field=name[:60])
+            raise unread(f"{name}=")
 
 
 def _reading(

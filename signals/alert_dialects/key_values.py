@@ -23,6 +23,7 @@ from signals.alert_dialects.reading import (
     excerpt,
     not_understood,
     require_entry_size,
+    unread,
 )
 from signals.models import Direction
 from signals.symbols import read_symbol
@@ -166,8 +167,7 @@ def _unclear_sell(what: str, write: str) -> InvalidInputError:
 
 def _refuse(options: dict[str, str]) -> None:
     for name in options:
-        detail = f"{excerpt(name + '=')} cannot be carried out here: leave it out."
-        raise InvalidInputError(Code.FIELD_UNKNOWN, detail, field=name[:60])
+        raise unread(f"{name}=")
 
 
 def is_command_block(text: str) -> bool:

@@ -47,4 +47,3 @@ def require_size(name: str, value: str) -> None:
             f"{excerpt(f'{name}={value}')} is no number.",
             f"Write one like {name}=1, or leave it out: {SIZING}.", field=name[:60],
         )  # fmt: skip
-

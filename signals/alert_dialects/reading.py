@@ -138,6 +138,26 @@ def excerpt(text: str) -> str:
     return repr(shown if len(shown) <= 40 else shown[:40] + "…")
 
 
+# Parts that change an order: without them it would be another one.
+_CHANGING = re.compile(
+    r"test|dry.?run|paper|simul|demo|clos|reduce|exit|cancel|disab|enab|ignor|skip|inver|revers"
+    r"|delay|wait|post.?only|trail|stop|sl|tp|limit|profit|loss|trigger|break|cond|expir|valid",
+    re.IGNORECASE,
+)
+
+
+def unread(name: str, field: str = "") -> InvalidInputError:
+    """Return the error for a part that is not read: leave it out, or send nothing without it."""
+    hint = (
+        "and without it this would be another order: do not just leave it out."
+        if _CHANGING.search(name)
+        else "leave it out."
+    )
+    joint = ", " if hint.startswith("and") else ": "
+    detail = f"{excerpt(name)} cannot be carried out here{joint}{hint}"
+    return InvalidInputError(Code.FIELD_UNKNOWN, detail, field=(field or name.rstrip("="))[:60])
+
+
 SIZING = "the size follows each subscriber's preset"
 
 _NO_SIZE = re.compile(r"-.*|\+?0*(?:\.0*)?\s*%?", re.ASCII)

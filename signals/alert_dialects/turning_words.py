@@ -21,7 +21,8 @@ _WITHDRAWAL = (
 _PAST = (
     "was. were. had. been. hit. hits. reached. done. closed. result recap. yesterday previous. "
     "last. earlier. history. performance. bought. sold. opened. entered. won. lost. filled. "
-    "triggered. running. week. weeks. month. months. missed. old. archive. gestern. ayer. hier. вчера"
+    "triggered. running. week. weeks. month. months. missed. old. archive. gestern. ayer. hier. "
+    "вчера"
 )
 _CONDITION = (
     "if. when. once. unless. until. till. after. before. wait watch maybe. perhaps. possib "
@@ -76,10 +77,10 @@ def turning(word: str) -> str:
     return found[0] if found else ""
 
 
-# What the names of strategies and notes about a chart are made of, though a text with it is refused.
+# What names of strategies and notes about a chart are made of, though a text with it is refused.
 _OF_NAMES = _pattern(
-    "break above. below. setup confirm potential probab predict forecast expect net. sin. no.repaint "
-    "non.repainting last.bar look.back plan. hit.and.run last.look ready."
+    "break above. below. setup confirm potential probab predict forecast expect net. sin. "
+    "no.repaint non.repainting last.bar look.back plan. hit.and.run last.look ready."
 )
 
 
@@ -103,4 +104,30 @@ _TAKEN_BACK = re.compile(
 def taken_back(note: str) -> str:
     """Return the words of a note that take its order back; '' if there are none."""
     found = _TAKEN_BACK.search(note.replace("’", "'"))
+    return found[0] if found else ""
+
+
+# A close is often noted with what has happened (“TP hit”), but not with a condition.
+_NOT_YET = re.compile(
+    r"\b(?:if|unless|until|when|once|wait\w*|maybe|perhaps|example|sample|backtest\w*|yesterday)\b"
+    r"|\btest\b",
+    re.IGNORECASE,
+)
+_SHARE = re.compile(
+    r"\b(?:close|exit|reduce|take|book|sell|secure)\w*\W+(?:off |of |by )?"
+    r"(?:half|part|(?:a |one )?(?:third|quarter)|[0-9]+(?:\.[0-9]+)?\s?%)"
+    r"|\bpartial\w*",
+    re.IGNORECASE,
+)
+
+
+def postponing(note: str) -> str:
+    """Return the words of a close's note that make it conditional; '' if there are none."""
+    found = _NOT_YET.search(note)
+    return found[0] if found else ""
+
+
+def share_in(note: str) -> str:
+    """Return the words of a close's note that name a part of the trade; '' if there are none."""
+    found = _SHARE.search(note)
     return found[0] if found else ""
