@@ -11,7 +11,7 @@ from common.errors import FillcastError, InvalidInputError
 from common.money import plain
 from signals.alert_dialects import AlertUpdate, Note, read_mapping
 from signals.alert_distances import with_distances
-from signals.alert_levels import level_error, require_near_market
+from signals.alert_levels import level_error, require_fit
 from signals.alert_reading import Alert, AlertOrder, AlertSignal, ambiguous, read_alert
 from signals.alert_trades import (
     moment_of,
@@ -145,7 +145,7 @@ def _effect(feed: Feed, alert: Alert) -> str:
     draft = alert.draft
     if draft.action == Action.OPEN:
         draft = replace(draft, pair=resolve_pair(feed, draft.pair, field=draft.symbol_field))
-        require_near_market(feed, draft, alert.level_form)
+        require_fit(feed, draft, alert.level_form)
         draft = with_distances(feed, draft, alert.distances)
         may_end = alert.opposite and last_is_unended(feed.pk, draft.pair, alert.opposite)
         if may_end and draft.direction:

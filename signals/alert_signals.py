@@ -13,7 +13,7 @@ from signals import services
 from signals.alert_chat import carry_out_edit, refuse_second_entry
 from signals.alert_dialects import AlertUpdate, read_mapping
 from signals.alert_distances import with_distances
-from signals.alert_levels import require_near_market
+from signals.alert_levels import require_near_market, require_sides
 from signals.alert_orders import Outcome, carry_out
 from signals.alert_reading import Alert, AlertOrder, AlertSignal, ambiguous, only_feed, read_alert
 from signals.alert_rules import entry_symbol_error
@@ -133,7 +133,8 @@ def _save_and_publish(row: IncomingAlert, alert: AlertSignal) -> Outcome:
     signal, created = save_draft(
         feed, draft, origin=Origin.ALERT, by=feed.owner, received_at=row.received_at
     )
-    if created and opens:
+    if created and opens:  # when it is sent again, the market may have moved
+        require_sides(feed, draft)
         require_another_trade(feed, alert, draft)
     if not signal.is_published and signal.cancelled_at is None:
         require_in_order(feed, signal, draft)
