@@ -22,6 +22,7 @@ from signals.alert_trades import (
 from signals.alert_updates import described, drafts_of, require_clear_cancel
 from signals.alerts import verify_time
 from signals.draft import SignalDraft
+from signals.draft_fields import further_fields
 from signals.errors import FieldError, field_errors
 from signals.ingest import build_unsaved
 from signals.models import Action, Direction, Feed
@@ -113,6 +114,7 @@ def _draft_fields(draft: SignalDraft) -> Iterator[tuple[str, str]]:
     for name in ("external_id", "note", "refers_to", "refers_to_external_id"):
         if value := getattr(draft, name):
             yield name, str(value)
+    yield from further_fields(draft)
     if draft.sent_at is not None:
         yield "time", draft.sent_at.isoformat()
 

@@ -211,7 +211,27 @@ def drafts_of(trade: Signal, update: AlertUpdate) -> Iterator[SignalDraft]:
         )
         raise InvalidInputError(Code.ALERT_AMBIGUOUS, detail, field="targets")
     require_near(trade.currency_pair, update.prices, _known_prices(trade))
+    _require_direction(trade, update, stop)
     yield replace(reference, action=Action.MODIFY, sl=stop, targets=update.targets)
+
+
+def _require_direction(trade: Signal, update: AlertUpdate, stop: Decimal | None) -> None:
+    """Raise InvalidInputError ALERT_CONTRADICTORY for “raise SL to 1.0780” of a stop at 1.0800."""
+    known = targets_now(trade)
+    moves = [("sl", "stop", update.sl_verb, stop_now(trade), stop)]
+    if update.targets:
+        moves.append(("targets", "target", update.target_verb, known[0] if known else None,
+                      update.targets[0].price))  # fmt: skip
+    for field, name, verb, before, after in moves:
+        if not verb or before is None or after is None:
+            continue
+        is_up = verb == "raise" or (verb == "tighten" and trade.direction == Direction.BUY)
+        if after != before and (after > before) != is_up:
+            detail = (
+                f"“{verb}” the {name} of {trade.number} from {plain(before)} to {plain(after)}: "
+                "the word or the number is wrong. Write “move” to set it all the same."
+            )
+            raise InvalidInputError(Code.ALERT_CONTRADICTORY, detail, field=field)
 
 
 def _known_prices(trade: Signal) -> Iterator[Decimal]:

@@ -37,11 +37,13 @@ def read_pips(text: str, level: str) -> Decimal:
 
 @dataclass(slots=True)
 class Cursor:
-    """A place in the tokens of a text. notes: what has no effect."""
+    """A place in the tokens of a text. notes: what has no effect. stated: prices, and the pips that
+    stand beside them."""
 
     tokens: list[Token]
     place: int = 0
     notes: list[Note] = field(default_factory=list)
+    stated: list[tuple[str, str]] = field(default_factory=list)
 
     def _next(self) -> Token:
         self.place += 1
@@ -110,7 +112,7 @@ class Cursor:
             )  # fmt: skip
         return None
 
-    def _annotation(self) -> None:
+    def _annotation(self, price: str = "") -> None:
         """Skip the pips, the signed percent or the R:R in parentheses: the price counts."""
         if self._peek().text != "(":
             return
@@ -125,6 +127,7 @@ class Cursor:
             and (self._peek(3 + ahead).text == ")")
         ):
             self.place += 4 + ahead
+            self.stated += [(price, number.text)] if price else []
             self.notes.append(Note(f"({number.text} pips)", "the price counts"))
         elif (
             number.kind is Kind.WORD
@@ -132,6 +135,8 @@ class Cursor:
             and unit.text == ")"
         ):
             self.place += 3 + ahead
+            if price and (pips := _PIPS.fullmatch(number.text)):
+                self.stated.append((price, pips[1]))
             self.notes.append(Note(f"({number.text})", "the price counts"))
         elif not ahead and number.text == "1" and unit.text == ":" and self._peek(4).text == ")":
             self.notes.append(Note(f"(1:{self._peek(3).text})", "the price counts"))

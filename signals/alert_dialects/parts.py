@@ -203,7 +203,7 @@ class Parts(TextSizes):
             raise self._no_price("The stop loss", "sl")
         self._note_money()
         self.sl = self._next().text
-        self._annotation()
+        self._annotation(self.sl)
         if (share := self._share()) and read_number(share) != 100:
             raise not_understood("The stop ends only a part.", "Write one SL.", field="sl")
 

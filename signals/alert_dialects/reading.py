@@ -87,6 +87,8 @@ class AlertUpdate:
     targets: tuple[Target, ...] = ()
     fraction: Decimal | None = None
     cancels: bool = False
+    sl_verb: str = ""
+    target_verb: str = ""
     sent_at: datetime | None = None
     key: str = ""
     dialect: Dialect = Dialect.TEXT_UPDATE

@@ -99,7 +99,7 @@ class TargetLists(Cursor):
         self._note_money()
         price = self._next().text
         self.targets.append(TargetText(price, self._share()))
-        self._annotation()
+        self._annotation(price)
 
     def _note_money(self) -> None:
         if self._peek().is_money:

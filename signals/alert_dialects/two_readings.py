@@ -4,6 +4,8 @@ from decimal import Decimal
 from itertools import pairwise
 
 from common.errors import InvalidInputError
+from common.money import plain
+from common.reason_codes import Code
 from common.units import AssetClass
 from signals.alert_dialects.level_support import apart
 from signals.alert_dialects.numbers import read_number
@@ -16,6 +18,8 @@ _SIDES = (Kind.BUY, Kind.SELL)
 _JOINTS = (Kind.MARK, Kind.LINE, Kind.FILLER, Kind.DECOR)
 _JOINING = {"&", ",", "/", "|", "+", ";", "-", "and", "with", "."}
 _NEAR, _DECIMALS, _LARGE, _LEVERAGE = Decimal("0.15"), 3, 20, 500
+_LARGE_PIPS = ("/JPY", "/HUF")
+_SLACK, _LEAST_SLACK = Decimal("0.15"), Decimal(2)  # of rounded pips
 _APART = {"buy stop", "sell stop"}  # as two words; “buystop” is an order type only
 
 
@@ -24,6 +28,7 @@ def require_one_reading(tokens: list[Token], parts: Parts) -> None:
     _require_one_entry(tokens, parts)
     _require_plain_sizes(parts)
     _require_plain_number(parts)
+    _require_stated_pips(parts)
     _require_clear_limit(tokens, parts)
     _require_clear_stop_order(tokens, parts)
     _require_target_beside_ratio(tokens, parts)
@@ -98,6 +103,24 @@ def _require_plain_number(parts: Parts) -> None:
             raise ambiguous(
                 f"#{text}", "the number of the signal", f"the price {text}", field="open_price",
                 write=f"Write “Signal #{text}”, or “@” before a price.",
+            )  # fmt: skip
+
+
+def _require_stated_pips(parts: Parts) -> None:
+    """Refuse “@ 1.0850 SL 1.0800 (20 pips)”: one of the numbers is wrong. Of a range its sender may
+    count from either edge. Only pips of currencies have one meaning."""
+    if not parts.entry or not parts.pairs or not all(map(_is_of_currencies, parts.pairs)):
+        return
+    pip = Decimal("0.01") if parts.pairs[0].endswith(_LARGE_PIPS) else Decimal("0.0001")
+    for price, text in parts.stated:
+        stated = read_number(text)
+        ways = [abs(read_number(edge) - read_number(price)) / pip for edge in parts.entry]
+        slack = max(_LEAST_SLACK, stated * _SLACK)
+        if not min(ways) - slack <= stated <= max(ways) + slack:
+            raise InvalidInputError(
+                Code.ALERT_CONTRADICTORY,
+                f"{price} is {plain(min(ways))} pips from the entry, and beside it are {text} "
+                "pips: check each digit, or leave the pips out.", field="sl",
             )  # fmt: skip
 
 

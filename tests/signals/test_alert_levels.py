@@ -225,47 +225,6 @@ def test_stop_far_from_the_quote_is_refused_in_every_dialect(
     assert not Signal.objects.exists()
 
 
-PASSED = [
-    ("BUY EURUSD NOW SL 1.0900 TP 1.0950", Code.STOP_WRONG_SIDE),
-    ("EURUSD BUY SL 1.0900", Code.STOP_WRONG_SIDE),
-    ("SELL EURUSD NOW SL 1.0800 TP 1.0750", Code.STOP_WRONG_SIDE),
-    ("BUY EURUSD NOW TP 1.0800", Code.TARGET_WRONG_SIDE),
-    ("e=x s=EURUSD b=long t=market sl=@1.09 tp=@1.10", Code.STOP_WRONG_SIDE),
-    ("60123456789,short,EURUSD,sl_price=1.0800", Code.STOP_WRONG_SIDE),
-    ('{"action":"OPEN","direction":"BUY","symbol":"EURUSD","sl":"1.0900"}', Code.STOP_WRONG_SIDE),
-    ("BUY LIMIT EURUSD @ 1.0950 SL 1.0900", Code.STOP_WRONG_SIDE),
-    ("EURUSD SELL STOP @ 1.0900 TP 1.0800", Code.PRICE_WRONG_SIDE),
-    ("BUY STOP EURUSD 1.0800 TP 1.0900", Code.PRICE_WRONG_SIDE),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("text", "code"), PASSED)
-def test_level_that_the_market_has_passed_is_refused_at_the_door_and_in_the_preview(
-    feed: Feed, secret: str, monkeypatch: pytest.MonkeyPatch, text: str, code: Code
-) -> None:
-    quote(monkeypatch, "1.0850")
-    with on_behalf_of(feed.owner):
-        assert preview_alert(feed, text.encode()).errors[0].code == code
-    with pytest.raises(FillcastError) as caught:
-        deliver(feed, secret, text.encode())
-    assert caught.value.code == code
-    assert not Signal.objects.exists()
-
-
-@pytest.mark.parametrize("text", [
-    "BUY EURUSD NOW SL 1.0800 TP 1.0900", "BUY EURUSD @ 1.0860 SL 1.0800 TP 1.0900",
-    "BUY LIMIT EURUSD @ 1.0800 SL 1.0750 TP 1.0820", "BUY STOP EURUSD @ 1.0900 SL 1.0860",
-    "SELL STOP EURUSD @ 1.0800 TP 1.0700",
-])  # fmt: skip
-def test_entry_on_the_right_side_of_the_market_is_published_once(
-    feed: Feed, secret: str, monkeypatch: pytest.MonkeyPatch, text: str
-) -> None:
-    quote(monkeypatch, "1.0850")
-    (signal,) = deliver(feed, secret, text.encode()).signals
-    quote(monkeypatch, "1.0700" if "BUY" in text else "1.1000")  # its levels have been passed
-    assert deliver(feed, secret, text.encode()).signals == (signal,)
-
-
 @pytest.mark.usefixtures("all_are_open")
 def test_reversal_with_an_unclear_stop_closes_and_opens_nothing(feed: Feed, secret: str) -> None:
     deliver(feed, secret, b"SHORT AAPL @ 190 SL 200")
