@@ -6,8 +6,9 @@ a text shows two habits, or none, its numbers stay as they are, and unclear ones
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice
 
 from signals.alert_dialects.numbers import may_be_in_thousands
 from signals.alert_dialects.vocabulary import Kind, Token
@@ -41,10 +42,17 @@ def with_clear_numbers(tokens: list[Token]) -> list[Token]:
 
 def _is_price(tokens: list[Token], place: int) -> bool:
     """Whether a number is of no size, leverage or risk: `lot 0.10`, `0.10 lots`."""
-    before = [token.kind for token in tokens[:place] if token.kind is not Kind.MARK][-1:]
-    after = [token.kind for token in tokens[place + 1 :] if token.kind is not Kind.MARK][:2]
+    if tokens[place].kind is not Kind.NUMBER:
+        return False
+    before = next(_kinds(tokens, range(place - 1, -1, -1)), Kind.LINE)
+    after = list(islice(_kinds(tokens, range(place + 1, len(tokens))), 2))
     is_unit = after[:1] and after[0] in _SIZES and after[1:] != [Kind.NUMBER]
-    return tokens[place].kind is Kind.NUMBER and not (_SIZES.intersection(before) or is_unit)
+    return not (before in _SIZES or is_unit)
+
+
+def _kinds(tokens: list[Token], places: range) -> Iterator[Kind]:
+    """Yield the kinds of the tokens at these places, without marks."""
+    return (tokens[place].kind for place in places if tokens[place].kind is not Kind.MARK)
 
 
 def _habit(texts: list[str], *, in_thousands: bool) -> Callable[[str], str] | None:

@@ -60,6 +60,8 @@ _THOUSANDS = re.compile(
     "(?:1000|10000|1000000|1M)(?:BONK|CAT|CHEEMS|FLOKI|LUNC|PEPE|RATS|SATS|SHIB|XEC)/?US(?:DT|DC|D)"
 )
 _NEGATION = re.compile(r"(?<!\S)!+[A-Za-z]\S{0,20}")
+_VOCABULARY = frozenset(word for phrase in PHRASES for word in phrase)
+_EXCHANGES = {"oanda", "binance", "bybit", "okx", "kucoin"}
 _GAPS = " \t\n:=@"
 # Lengths of candles. 5M is none of them: it is also how long a binary option lasts.
 _CHARTS = {"1H", "2H", "4H", "1D"}
@@ -114,14 +116,13 @@ def _words(text: str) -> Iterator[Token]:
     """Yield a word, or its parts if marks join words of the vocabulary (`Entry:BUY`)."""
     lower = GLUED.get(text.lower(), text.lower())
     parts = re.split(r"([:_ -])", lower)
-    vocabulary = {word for phrase in PHRASES for word in phrase}
     is_label = len(parts) > 1 and all(
-        part in vocabulary or part in ":_- " or _MARKED.fullmatch(part) for part in parts
+        part in _VOCABULARY or part in ":_- " or _MARKED.fullmatch(part) for part in parts
     )
     head, colon, tail = text.partition(":")
     if is_label and lower != "r:r":
         yield from (Token(Kind.WORD, part) for part in parts if part not in "_- " or part == ":")
-    elif colon and head.lower() in vocabulary - {"oanda", "binance", "bybit", "okx", "kucoin"}:
+    elif colon and head.lower() in _VOCABULARY - _EXCHANGES:
         yield Token(Kind.WORD, head)
         yield Token(Kind.MARK, ":")
         yield from _words(tail)
