@@ -80,6 +80,17 @@ class Cursor:
         is_count = unit.kind is Kind.SIZE and unit.text.lower() in _UNITS
         return is_count and after.kind not in (Kind.NUMBER, Kind.PERCENT)
 
+    def _skip_parenthesis(self) -> bool:
+        """Skip the mark before a price that is alone in parentheses, `SL (2340)`.
+
+        Return whether there is one.
+        """
+        number, after = self._peek(1), self._peek(3)
+        is_alone = number.kind is Kind.NUMBER and self._peek(2).text == ")"
+        is_price = self._peek().text == "(" and is_alone and after.kind is not Kind.NUMBER
+        self.place += is_price
+        return is_price
+
     def _share(self) -> str:
         start = self.place
         self._skip("(-:")

@@ -11,9 +11,11 @@ from signals.alert_dialects.vocabulary import Kind
 
 @dataclass(slots=True)
 class EntryPrices(TargetLists):
-    """The prices of an entry, among those of a text. entry_place: of the first one's token."""
+    """The prices of an entry, among those of a text. entry_place: of the first one's token.
+    is_at_market: a word says so."""
 
     entry_place: int = -1
+    is_at_market: bool = False
 
     def _take_entry(self, *, joint: str = "-") -> None:
         """Take an entry price, or a range. joint: what joins its ends, “and” after “between”."""
@@ -37,12 +39,17 @@ class EntryPrices(TargetLists):
             raise self._several_entries()
 
     def _labels_entry(self) -> bool:
-        """Take the price of “Buy: 14.20-14.50”, a line below “LONG”, where the side is its label;
-        return whether it is one."""
+        """Take the price of “Buy: 14.20-14.50” or “Buy at 2350”, a line below “LONG”.
+
+        Return whether the side is its label.
+        """
         starts_line = self.place > 1 and self.tokens[self.place - 2].kind is Kind.LINE
         ahead = 1 if self._peek().text.lower() == "zone" else 0
-        is_label = self._peek(ahead).text == ":" and self._peek(ahead + 1).kind is Kind.NUMBER
-        if not (starts_line and is_label) or self.entry:
+        is_label = (
+            self._peek(ahead).text.lower() in (":", "at", "@")
+            and self._peek(ahead + 1).kind is Kind.NUMBER
+        )
+        if not (starts_line and is_label) or self.entry or self.is_at_market:
             return False
         self.place += ahead + 1
         self._take_entry()

@@ -42,6 +42,7 @@ from signals.alert_dialects.reading import (
     Reading,
     ambiguous,
     excerpt,
+    unread,
 )
 from signals.alert_dialects.side_objects import as_entry, has_both_levels, only_a_side
 from signals.errors import InvalidSignalError
@@ -80,9 +81,9 @@ def read_object(parsed: Mapping[str, Any], mapping: AlertMapping) -> Reading:
     if is_nested_strategy(parsed):
         require_no_duplicate(parsed)
         return read_nested_strategy(parsed, mapping)
+    is_ours = not {"direction", "side", "order_type", "refers_to"}.isdisjoint(parsed)
     parsed = in_our_words(parsed)
     action = str(parsed.get("action") or "").strip().lower()
-    is_ours = not {"direction", "side", "order_type", "refers_to"}.isdisjoint(parsed)
     if is_ours or not (_FOREIGN & set(parsed) or action in _WORDS):
         is_side_only = action in ("buy", "sell") and not _POSITIONS & set(parsed)
         if is_side_only and not is_ours and has_both_levels(parsed):
@@ -120,11 +121,16 @@ def _order_object(parsed: Mapping[str, Any], action: str, mapping: AlertMapping)
     if rest.get("cancel") is False:
         del rest["cancel"]
         notes.append(Note("cancel", "nothing is cancelled"))
+    if str(rest.get("timeInForce") or "").lower() == "gtc":
+        del rest["timeInForce"]
+        notes.append(
+            Note("timeInForce", "an order waits until it is cancelled, unless it says else")
+        )
     symbol = _symbol(rest, mapping)
     time = next((rest.pop(name) for name in ("time", "timenow", "timestamp") if name in rest), None)
     document: dict[str, Any] = {"ticker": symbol} | ({"timenow": time} if time else {})
     for name in ("external_id", "comment", "note", "sl", "tp", "stop_loss", "take_profit",
-                 "targets", "feed"):  # fmt: skip
+                 "targets", "feed", "order_id"):  # fmt: skip
         if name in rest:
             document[name] = rest.pop(name)
     rest.pop("action", None)
@@ -135,6 +141,8 @@ def _order_object(parsed: Mapping[str, Any], action: str, mapping: AlertMapping)
     price = _price(rest)
     if action == "cancel":
         refuse_levels(parsed, "a cancel")
+        if "order_id" in document:
+            raise unread("order_id")
         refuse_rest(rest, keep=())
         if any(note.text == "quantity" for note in notes):
             raise field_fault("quantity", "A cancel ends an entry as a whole: leave quantity out.")

@@ -71,6 +71,7 @@ class Parts(TextSizes):
         elif token.kind in _TYPES:
             self._require_whole_price(token)
             self.types.append(token.kind)
+            self.is_at_market |= token.kind is Kind.MARKET
         elif token.kind is Kind.ENTRY or token.text == _AT:
             self._entry(token)
         elif token.kind in (Kind.SL, Kind.STOP):
@@ -192,7 +193,8 @@ class Parts(TextSizes):
                 field="sl", write="Write “BUY STOP @ …” for the one, “SL …” for the other.",
             )  # fmt: skip
         has_dash = self._skip_label()
-        self._skip_enumerator()
+        if not self._skip_parenthesis():
+            self._skip_enumerator()
         if self.sl or any(one.level == "sl" for one in self.distances):
             raise not_understood("It has several stops.", "Write one SL.", field="sl")
         if distance := self._distance("sl"):

@@ -37,6 +37,8 @@ class TargetLists(Cursor):
                 f"Target {index} is number {len(self.targets) + 1} of the text.",
                 "Number targets from 1, each once.", field="targets",
             )  # fmt: skip
+        if index and self._peek().text == "." and self._peek(1).kind is Kind.NUMBER:
+            self.place += 1  # “TP1. 2360”
         has_dash = self._skip_label()
         if self._is_heading():
             return
@@ -46,7 +48,8 @@ class TargetLists(Cursor):
                 raise not_understood("Only one target can be in pips.", "Write prices.", field="tp")
             self.distances.append(distance)
             return
-        self._skip_enumerator(len(self.targets) + 1)
+        if not self._skip_parenthesis():
+            self._skip_enumerator(len(self.targets) + 1)
         self._target(is_numbered=bool(index))
         joined = not index and self._is_joined_by_dashes()
         while not index and self._has_another(joined=joined):

@@ -66,7 +66,7 @@ _GAPS = " \t\n:=@"
 # Lengths of candles. 5M is none of them: it is also how long a binary option lasts.
 _CHARTS = {"1H", "2H", "4H", "1D"}
 _TIMES = re.compile(r"[0-9]{1,3}(\.[0-9])?x|x[0-9]{1,3}", re.ASCII | re.IGNORECASE)
-_MARKED = re.compile(r"(tp|target|t/p)[ ._-]?([1-9][0-9]?)", re.ASCII | re.IGNORECASE)
+_MARKED = re.compile(r"(tp|target|t/p|t\.p)[ ._-]?([1-9][0-9]?)", re.ASCII | re.IGNORECASE)
 
 
 def raw_tokens(text: str) -> list[Token]:
