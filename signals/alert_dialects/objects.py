@@ -139,10 +139,10 @@ def _order_object(parsed: Mapping[str, Any], action: str, mapping: AlertMapping)
     form = form_of(parsed)
     levels = take_levels(rest, side=side, notes=notes)
     price = _price(rest)
+    if "order_id" in document and (action == "cancel" or action.startswith("exit")):
+        raise unread("order_id")  # of that order only?
     if action == "cancel":
         refuse_levels(parsed, "a cancel")
-        if "order_id" in document:
-            raise unread("order_id")
         refuse_rest(rest, keep=())
         if any(note.text == "quantity" for note in notes):
             raise field_fault("quantity", "A cancel ends an entry as a whole: leave quantity out.")

@@ -143,7 +143,7 @@ def excerpt(text: str) -> str:
 # Parts that change an order: without them it would be another one.
 _CHANGING = re.compile(
     r"test|dry.?run|paper|simul|demo|clos|reduce|exit|cancel|disab|enab|ignor|skip|inver|revers"
-    r"|delay|wait|post.?only|trail|stop|sl|tp|limit|profit|loss|trigger|break|cond|expir|valid",
+    r"|delay|wait|post.?only|trail|stop|sl|tp|limit|profit|loss|trigger|break|cond|expir|valid|force|order.?id",
     re.IGNORECASE,
 )
 
