@@ -7,6 +7,7 @@ from typing import Any
 
 from common.errors import InvalidInputError
 from common.reason_codes import Code
+from signals.alert_dialects.option_values import require_size
 from signals.alert_dialects.reading import (
     SIZING,
     Note,
@@ -30,6 +31,7 @@ LEVELS = ("sl", "tp", "stop_loss", "take_profit", "targets", "stopLoss", "takePr
 def require_whole(parsed: Mapping[str, Any]) -> None:
     """Raise InvalidInputError for a share of a position, which an order alone does not close."""
     size = "" if parsed.get("quantity") is None else str(parsed["quantity"])
+    require_size("quantity", size)
     require_entry_size("quantity", size)
     kind = str(parsed.get("quantityType") or "")
     if "position" in kind.lower() and size.removesuffix("%") not in ("100", "100.0"):

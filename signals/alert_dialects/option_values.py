@@ -18,7 +18,7 @@ _LEVEL = re.compile(
 )
 # 1, 0.5, 10%, 50%p, 5x, $100, 100usd
 _SIZE = re.compile(
-    r"[+-]?\$?[0-9]+(?:\.[0-9]+)?(?:\s?%\s?[a-z]*|x|\$|usd[tc]?|btc|eth|eur|lots?)?|[+-]?\.[0-9]+",
+    r"nan|[+-]?\$?[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]{1,2})?(?:\s?%\s?[a-z]*|x|\$|usd[tc]?|btc|eth|eur|lots?)?|[+-]?\.[0-9]+",
     re.ASCII | re.IGNORECASE,
 )
 
