@@ -21,8 +21,7 @@ _WITHDRAWAL = (
 _PAST = (
     "was. were. had. been. hit. hits. reached. done. closed. result recap. yesterday previous. "
     "last. earlier. history. performance. bought. sold. opened. entered. won. lost. filled. "
-    "triggered. running. week. weeks. month. months. missed. old. archive. gestern. ayer. hier. "
-    "вчера"
+    "triggered. running. gestern. ayer. hier. вчера"
 )
 _CONDITION = (
     "if. when. once. unless. until. till. after. before. wait watch maybe. perhaps. possib "
@@ -34,7 +33,7 @@ _CONDITION = (
 )
 _EXAMPLE = (
     "exampl sampl test. tests. testing. demo. paper. simul backtest practic dummy. templat hypoth "
-    "quot forward copied. fake. joke. beispiel ejempl exempl пример тест"
+    "quot forward copied. beispiel ejempl exempl пример тест"
 )
 _TRADE = (
     "buy sell long. short. limit. entry. enter sl. tp. stop target open. opens. opening. clos exit "
@@ -77,6 +76,8 @@ def turning(word: str) -> str:
     return found[0] if found else ""
 
 
+# Words of reports in front of a copied sentence. Mappings that are stored may ignore them.
+_OF_REPORTS = _pattern("week. weeks. month. months. missed. old. archive. fake. joke.")
 # What names of strategies and notes about a chart are made of, though a text with it is refused.
 _OF_NAMES = _pattern(
     "break above. below. setup confirm potential probab predict forecast expect net. sin. "
@@ -88,8 +89,10 @@ def turning_in_name(name: str) -> str:
     """Return the word or mark of a strategy's name, or of a note, that denies, doubts, withdraws or
     reports; '' if there is none."""
     plain = _OF_NAMES.sub(" ", name.replace("_", " "))
-    found = turning(plain) or _MARKS_OF_NAMES.search(plain)
-    return found if isinstance(found, str) else found[0] if found else ""
+    if word := turning(plain):
+        return word
+    found = _OF_REPORTS.search(plain) or _MARKS_OF_NAMES.search(plain)
+    return found[0] if found else ""
 
 
 # A note beside an order is free text, but not one that takes the order back.

@@ -109,3 +109,30 @@ def test_number_that_is_added_anywhere_is_read_noted_or_refused(
     if alert := read(changed):
         share = D(number) / 100
         assert {D(number), share, 1 - share} & shown(changed, alert), changed
+
+
+COMMANDS = [
+    ("60123456789,buy,EURUSD,", ",", ["risk=1", "sl=30", "tp=60", "betrigger=20", "comment=Long"]),
+    ("60123456789,closelong,EURUSD,", ",", ["risk=1", "secret=abc", "comment=Exit"]),
+    ("e=binance s=BTCUSDT b=long t=market ", " ", ["q=10%", "sl=@42000", "tp=@44000", "l=5"]),
+    ("bybit(BTCUSDT) { market(", ", ", ["side=buy", "amount=1", "leverage=5"]),
+]  # fmt: skip
+ENDS = {"bybit": "); }"}
+
+
+@given(
+    st.sampled_from(COMMANDS), st.sampled_from([" ", ";", "; ", ".", "|", "&", "/", ":", "", "\t"]),
+    st.data(),
+)  # fmt: skip
+def test_missing_separator_never_loses_an_option(
+    command: tuple[str, str, list[str]], wrong: str, data: st.DataObject
+) -> None:
+    start, right, options = command
+    options = data.draw(st.permutations(options))
+    place = data.draw(st.integers(1, len(options) - 1))
+    end = ENDS.get(start[:5], "")
+    text = start + right.join(options[:place]) + wrong + right.join(options[place:]) + end
+    shown = rendered(start + right.join(options) + end)
+    assert not shown.startswith("refuse")
+    if wrong.strip() or right != " ":
+        assert rendered(text) in (shown, "refuse ALERT_NOT_UNDERSTOOD"), text
