@@ -11,7 +11,14 @@ from typing import Any, NamedTuple
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
 from common.reason_codes import Code
-from signals.alert_dialects.reading import LevelForm, Note, excerpt, unread
+from signals.alert_dialects.reading import (
+    Distance,
+    LevelForm,
+    Note,
+    Unit,
+    excerpt,
+    unread,
+)
 from signals.models import Direction
 
 _PLACE = Decimal("1e-8")
@@ -62,6 +69,25 @@ def take_levels(
         if value is not None:
             found[level.ours] = _price(name, level, value, entry, side, notes)
     return found
+
+
+def take_percents(rest: dict[str, Any], parsed: Mapping[str, Any]) -> tuple[Distance, ...]:
+    """Take the levels in percent of an entry that states no price: they count from its fill, here
+    from the quote of the moment. Beside a flat level, which may be the same one, none is taken."""
+    if _stated_price(parsed) is not None or any(parsed.get(one) not in (None, "") for one in _BARE):
+        return ()
+    found = []
+    for name, level in _LEVELS.items():
+        value = parsed.get(name)
+        if not isinstance(value, Mapping):
+            continue
+        given = {key: part for key, part in value.items() if part not in (None, "")}
+        is_plain = given.get("type") in ((None,) if level.gains else (None, "stop"))
+        if is_plain and given.keys() - {"type"} == {"percent"}:
+            number = read_decimal(given["percent"], field=f"{name}.percent", positive=True)
+            found.append(Distance(level.ours, number, Unit.PERCENT))
+            del rest[name]
+    return tuple(found)
 
 
 def apart_from(levels: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, Any]:

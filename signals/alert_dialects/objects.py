@@ -17,7 +17,7 @@ from signals.alert_dialects.mapped_object import (
 )
 from signals.alert_dialects.mapping import AlertMapping
 from signals.alert_dialects.nested_strategy import is_nested_strategy, read_nested_strategy
-from signals.alert_dialects.object_levels import apart_from, form_of, take_levels
+from signals.alert_dialects.object_levels import apart_from, form_of, take_levels, take_percents
 from signals.alert_dialects.object_positions import (
     after_reversal,
     closed_share,
@@ -137,6 +137,7 @@ def _order_object(parsed: Mapping[str, Any], action: str, mapping: AlertMapping)
     side = {"buy": Direction.BUY, "enter_long": Direction.BUY, "sell": Direction.SELL,
             "enter_short": Direction.SELL}.get(action)  # fmt: skip
     form = form_of(parsed)
+    percents = take_percents(rest, parsed) if action.startswith("enter_") else ()
     levels = take_levels(rest, side=side, notes=notes)
     price = _price(rest)
     if "order_id" in document and (action == "cancel" or action.startswith("exit")):
@@ -166,7 +167,9 @@ def _order_object(parsed: Mapping[str, Any], action: str, mapping: AlertMapping)
         document |= {"price": price} if price else {}
         _order_type(document, rest)
         refuse_rest(rest, keep=())
-        return Reading(Dialect.ORDER_OBJECT, document, notes=tuple(notes), level_form=form)
+        return Reading(
+            Dialect.ORDER_OBJECT, document, notes=tuple(notes), distances=percents, level_form=form
+        )
     if side and not positions and has_both_levels(parsed):
         document["direction"] = side.value
     else:
