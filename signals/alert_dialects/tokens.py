@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 
 from common.errors import InvalidInputError
+from signals.alert_dialects.glued_words import is_glued
 from signals.alert_dialects.mapping import AlertMapping
 from signals.alert_dialects.reading import ambiguous, excerpt, not_understood
 from signals.alert_dialects.turning_words import meaningful
@@ -202,12 +203,13 @@ def _word(text: str, mapping: AlertMapping) -> Token:
         return Token(Kind.DECOR, text)
     bare = text.removeprefix("#").removeprefix("$")
     if text.startswith("#") and (kind := PHRASES.get((bare.lower(),))):
-        return Token(kind, bare)  # “#BUY #EURUSD”
+        # “#BUY #EURUSD”; but “#market” may be a topic as well as an order
+        return Token(Kind.WORD if bare.lower() == "market" else kind, bare)
     if bare.upper() in mapping.sides and mapping.sides[bare.upper()] in ("BUY", "SELL"):
         return Token(Kind(mapping.sides[bare.upper()].lower()), text)
     if (pair := mapping.symbol_of(bare)) != bare:
         return Token(Kind.SYMBOL, text, pair=pair)
-    pair = _pair(text, bare)
+    pair = "" if is_glued(bare, _NOT_SYMBOLS) else _pair(text, bare)
     return Token(Kind.SYMBOL, text, pair=pair) if pair else Token(Kind.WORD, text)
 
 
@@ -270,7 +272,7 @@ def _is_word(text: str) -> bool:
 def symbol_after_side(text: str) -> str:
     """Return the symbol of an upper-case word beside the side; '' if it can be another word."""
     word = re.fullmatch(r"[A-Z][A-Z0-9.]{1,11}(?:(?<=[A-Z])[12]!)?", text, re.ASCII)
-    if word is None or text in _NOT_SYMBOLS or _is_word(text):
+    if word is None or text in _NOT_SYMBOLS or _is_word(text) or is_glued(text, _NOT_SYMBOLS):
         return ""
     try:
         return read_symbol(text)

@@ -18,6 +18,7 @@ _SIDES = (Kind.BUY, Kind.SELL)
 _JOINTS = (Kind.MARK, Kind.LINE, Kind.FILLER, Kind.DECOR)
 _JOINING = {"&", ",", "/", "|", "+", ";", "-", "and", "with", "."}
 _NEAR, _DECIMALS, _LARGE, _LEVERAGE = Decimal("0.15"), 3, 20, 500
+_DIGITS = 4
 _LARGE_PIPS = ("/JPY", "/HUF")
 _SLACK, _LEAST_SLACK = Decimal("0.15"), Decimal(2)  # of rounded pips
 _APART = {"buy stop", "sell stop"}  # as two words; “buystop” is an order type only
@@ -26,6 +27,7 @@ _APART = {"buy stop", "sell stop"}  # as two words; “buystop” is an order ty
 def require_one_reading(tokens: list[Token], parts: Parts) -> None:
     """Raise InvalidInputError ALERT_AMBIGUOUS for an entry that could be another order."""
     _require_one_entry(tokens, parts)
+    _require_single_prices(parts)
     _require_plain_sizes(parts)
     _require_plain_number(parts)
     _require_stated_pips(parts)
@@ -61,6 +63,19 @@ def _two_entries(parts: Parts) -> InvalidInputError:
         "two entries, one at each", field="open_price",
         write=f"Write “NOW @ {parts.entry[0]}” for the one, or one message for each entry.",
     )  # fmt: skip
+
+
+def _require_single_prices(parts: Parts) -> None:
+    """Refuse “TP 2350.2360”: two prices with a point in place of a gap."""
+    for text in (*parts.entry, parts.sl, *(target.price for target in parts.targets)):
+        whole, _, after = text.partition(".")
+        is_long = len(whole) == len(after) >= _DIGITS and whole.isdigit() and after.isdigit()
+        if is_long and int(after) and apart(Decimal(whole), Decimal(after)) <= _NEAR:
+            raise ambiguous(
+                repr(text), f"the price {text}", f"the two prices {whole} and {after}",
+                field="targets", write=f"Write {text}0 for the one, a comma and a space between "
+                "the others.",
+            )  # fmt: skip
 
 
 def _require_plain_sizes(parts: Parts) -> None:
