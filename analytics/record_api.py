@@ -80,13 +80,20 @@ class RecordTradeSerializer(StrictModelSerializer[FeedTrade]):
     """A trade of a feed's record."""
 
     signal = serializers.IntegerField(source="signal_id", read_only=True)
+    sealed_in = serializers.IntegerField(
+        read_only=True, allow_null=True,
+        help_text="The number of the link that seals this result. null: it is not final yet.",
+    )  # fmt: skip
+    correction = serializers.CharField(
+        read_only=True, help_text="Why another result was sealed before; empty: none was."
+    )
 
     class Meta:
         model = FeedTrade
         fields = (
             "signal", "pair", "direction", "published_at", "ended_at", "state", "basis",
             "entry_price", "exit_price", "percent", "r", "marks", "subscribers", "real_low",
-            "real_median", "real_high", "slippage",
+            "real_median", "real_high", "slippage", "sealed_in", "correction",
         )  # fmt: skip
         read_only_fields = fields
 
@@ -104,7 +111,7 @@ class RecordLinkSerializer(StrictSerializer):
     number = serializers.IntegerField()
     hash = serializers.CharField()
     sealed_at = serializers.DateTimeField()
-    sealed_later = serializers.BooleanField(help_text="Published before the feed had a record.")
+    sealed_later = serializers.BooleanField(help_text="Published, or final, before such links were sealed.")
     kind = serializers.ChoiceField(choices=RecordLink.Kind.choices, allow_null=True)
     signal = serializers.IntegerField(allow_null=True)
     marks = serializers.ListField(child=serializers.CharField())

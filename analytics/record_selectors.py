@@ -1,14 +1,16 @@
 """Read the computed record of a feed."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Q
+from django.db.models import F, Q
 
 from analytics.models import FeedRecord, FeedTrade
-from analytics.record_figures import FEWEST, Figures, from_json
+from analytics.record_figures import FEWEST, Figures, RecordTrade, from_json
 from common.clocks import market_now
 from signals.models import Feed
+from signals.record_results import seals_of
 from signals.record_selectors import WITHHELD
 from users.tenancy import for_all_tenants
 
@@ -53,4 +55,16 @@ def trades_of(feed: Feed, *, before: int | None, limit: int, with_new: bool) -> 
         wanted &= Q(published_at__lt=market_now() - WITHHELD)
     with for_all_tenants():
         newest = FeedTrade.objects.filter(wanted).order_by("-signal_id")
-        return list(newest.defer("progress")[:limit])
+        found = list(newest.defer("progress")[:limit])
+    seals = seals_of([trade.pk for trade in found if trade.is_final])
+    for trade in found:
+        trade.seal = seals.get(trade.pk)
+    return found
+
+
+def in_order(feed_id: int) -> Iterator[RecordTrade]:
+    """Yield all trades of a feed in the order in which they ended. Needs all tenants' rows."""
+    found = FeedTrade.objects.filter(feed_id=feed_id)
+    ordered = found.order_by(F("ended_at").asc(nulls_last=True), "signal_id")
+    for values in ordered.values_list(*RecordTrade._fields).iterator(chunk_size=5_000):
+        yield RecordTrade(*values)

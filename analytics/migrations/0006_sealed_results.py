@@ -1,0 +1,44 @@
+"""Seal results as they become final, and those that are final already as of now. ADR 0055."""
+
+from typing import Any
+
+from django.db import migrations
+
+BATCH = 500
+# The trigger seals what an UPDATE leaves final. Each batch commits: a feed's head is updated for
+# every link, and its earlier versions can only be cleaned up after a commit.
+SEAL_BATCH = f"""
+UPDATE analytics_feedtrade SET is_final = true WHERE signal_id IN (
+  SELECT t.signal_id FROM analytics_feedtrade t
+  WHERE t.is_final AND NOT EXISTS (
+    SELECT FROM signals_recordlink l WHERE l.signal_id = t.signal_id AND l.kind = 'RESULT')
+  ORDER BY t.feed_id, t.ended_at, t.signal_id LIMIT {BATCH})
+"""
+DROP = "DROP TRIGGER IF EXISTS record_result ON analytics_feedtrade"
+CREATE = (
+    "CREATE TRIGGER record_result AFTER INSERT OR UPDATE ON analytics_feedtrade FOR EACH ROW"
+    " WHEN (NEW.is_final) EXECUTE FUNCTION public.signals_add_record_result()"
+)
+
+
+def seal_existing(_apps: Any, schema_editor: Any) -> None:
+    """Seal what was final before; may be repeated."""
+    with schema_editor.connection.cursor() as cursor:
+        while True:
+            cursor.execute(SEAL_BATCH)
+            if not cursor.rowcount:
+                return
+
+
+class Migration(migrations.Migration):
+    atomic = False
+
+    dependencies = [
+        ("analytics", "0005_daily_swap"),
+        ("signals", "0024_sealed_results"),
+    ]
+
+    operations = [
+        migrations.RunSQL((DROP, CREATE), DROP),
+        migrations.RunPython(seal_existing, migrations.RunPython.noop),
+    ]
