@@ -1,11 +1,16 @@
 """Read the computed record of a feed."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
-from django.db.models import F, Q
+from django.db import transaction
+from django.db.models import F, Q, Sum
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import TruncDate
 
+from analytics.exports import CHUNK, Row
 from analytics.models import FeedRecord, FeedTrade
 from analytics.record_figures import FEWEST, Figures, RecordTrade, from_json
 from common.clocks import market_now
@@ -38,6 +43,58 @@ def record_of(feed: Feed) -> Record:
     return Record(from_json(stored.figures), stored.until, followers, age_of(feed))
 
 
+@dataclass(frozen=True, slots=True)
+class FeedFigures:
+    """What a list of feeds shows of a record. followers: None: fewer than FEWEST."""
+
+    percent: Decimal
+    drawdown: Decimal
+    closed: int
+    signals: int
+    followers: int | None
+
+
+_FIGURES = ("percent", "drawdown_percent", "closed", "open", "not_entered", "unknown")
+
+
+def figures_of_feeds(feed_ids: Collection[int]) -> dict[int, FeedFigures]:
+    """Return the stored figures of these feeds, in one statement; one without a record has none.
+
+    Only for feeds whose records the reader may see.
+    """
+    with for_all_tenants():
+        stored = FeedRecord.objects.filter(pk__in=feed_ids).values_list(
+            "feed_id", "followers", *(KeyTextTransform(name, "figures") for name in _FIGURES)
+        )
+        return {
+            feed_id: FeedFigures(
+                Decimal(percent), Decimal(drawdown), int(closed),
+                sum(map(int, (closed, *others))), followers if followers >= FEWEST else None,
+            )
+            for feed_id, followers, percent, drawdown, closed, *others in stored
+        }  # fmt: skip
+
+
+def curve_of(feed: Feed) -> list[tuple[date, Decimal]]:
+    """Return the sum of the percents of closed trades at the end of each day on which some ended.
+
+    UTC. It begins with nothing, a day before the first one.
+    """
+    with for_all_tenants():
+        closed = FeedTrade.objects.filter(
+            feed=feed, state=FeedTrade.State.CLOSED, percent__isnull=False
+        )
+        by_day = closed.annotate(day=TruncDate("ended_at", tzinfo=UTC)).values_list("day")
+        days = list(by_day.annotate(total=Sum("percent")).order_by("day"))
+    points, total = [], Decimal(0)
+    for day, value in days:
+        if not points:
+            points.append((day - timedelta(days=1), total))
+        total += value
+        points.append((day, total))
+    return points
+
+
 def age_of(feed: Feed) -> timedelta:
     """Return how long ago a feed was made."""
     return max(market_now() - feed.created_at, timedelta(0))
@@ -60,6 +117,30 @@ def trades_of(feed: Feed, *, before: int | None, limit: int, with_new: bool) -> 
     for trade in found:
         trade.seal = seals.get(trade.pk)
     return found
+
+
+TRADE_COLUMNS = (
+    "signal", "pair", "direction", "published_at", "ended_at", "state", "basis", "entry_price",
+    "exit_price", "percent", "r", "marks", "subscribers", "real_low", "real_median", "real_high",
+    "slippage", "sealed_in", "correction",
+)  # fmt: skip
+"""The columns of a record's trades as a file: the fields that the API has."""
+
+
+def trade_rows(feed: Feed, *, with_new: bool) -> Iterator[Row]:
+    """Return all trades that `trades_of` lists, the header first, in transactions of their own."""
+    yield TRADE_COLUMNS
+    before: int | None = None
+    while True:
+        with transaction.atomic():
+            trades = trades_of(feed, before=before, limit=CHUNK, with_new=with_new)
+        for trade in trades:
+            values = {name: getattr(trade, name) for name in TRADE_COLUMNS if name != "signal"}
+            values |= {"signal": f"S-{trade.pk}", "marks": " ".join(trade.marks)}
+            yield [values[name] for name in TRADE_COLUMNS]
+        if len(trades) < CHUNK:
+            return
+        before = trades[-1].pk
 
 
 def in_order(feed_id: int) -> Iterator[RecordTrade]:

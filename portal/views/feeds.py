@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
+from analytics.record_figures import FEWEST
 from common.confirmation import ConfirmationPage, Consequence
 from common.stop_rules import RULE_FIELDS
 from connections import services
@@ -22,7 +23,9 @@ from portal.pages import confirm, current_user, page, run_action, tenants_only
 from portal.preset_texts import term_lines, use_lines
 from portal.selectors.accounts import accounts_of
 from portal.selectors.feeds import (
+    SORTS,
     feed_options,
+    feed_page,
     subscribable_feeds,
     subscriptions_of,
 )
@@ -35,10 +38,15 @@ SUBSCRIBE_CHOICES = ("account", "multiplier", "directions")  # of a preflight
 
 @tenants_only
 def feeds(request: HttpRequest) -> HttpResponse:
-    """List the feeds that the tenant may subscribe to, with their subscriptions."""
+    """List the feeds that the tenant may subscribe to, with their records and subscriptions."""
     user = current_user(request)
-    accounts = accounts_of(user)
-    return page(request, "feeds.html", accounts=accounts, options=feed_options(user, accounts))
+    accounts, found = accounts_of(user), feed_page(user, request.GET)
+    offers = feed_options(user, accounts, found.feeds)
+    return page(
+        request, "feeds.html", accounts=accounts, one_page=found.one_page, filters=request.GET,
+        sort=found.sort, sorts=SORTS, fewest=FEWEST,
+        options=[(offer, found.figures.get(offer.feed.pk)) for offer in offers],
+    )  # fmt: skip
 
 
 @tenants_only
@@ -46,7 +54,7 @@ def subscribe(request: HttpRequest, *, slug: str) -> HttpResponse:
     """Ask for account, size, directions, priority and a stop rule, then subscribe."""
     user = current_user(request)
     feed = get_object_or_404(subscribable_feeds(user), slug=slug, archived_at=None)
-    (offer,) = (o for o in feed_options(user, accounts_of(user)) if o.feed.pk == feed.pk)
+    (offer,) = feed_options(user, accounts_of(user), [feed])
     chosen = {name: request.GET[name] for name in SUBSCRIBE_CHOICES if name in request.GET}
     form = SubscribeForm(offer.free, request.POST or None, initial=chosen)
     points = [
