@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from django.core.paginator import Page, Paginator
-from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models import BooleanField, Exists, ExpressionWrapper, OuterRef, Q, QuerySet, Subquery
 
 from analytics.record_selectors import FeedFigures, figures_of_feeds
+from common.clocks import market_now
 from connections.models import Subscription, SubscriptionTwin
 from portal.selectors.accounts import Account
 from signals.models import Feed, FeedTerms
@@ -41,12 +42,13 @@ def with_terms(feeds: QuerySet[Feed]) -> QuerySet[Feed]:
 def subscriptions_of(user: User) -> QuerySet[Subscription]:
     """Return the current subscriptions of a tenant's accounts, without those of paper twins.
 
-    has_twin: whether a twin of it runs.
+    has_twin: whether a twin of it runs. has_ended: whether its end has passed.
     """
+    passed = ExpressionWrapper(Q(expires_at__lte=market_now()), output_field=BooleanField())
     running = SubscriptionTwin.objects.filter(subscription=OuterRef("pk"), ended_at=None)
     live = Subscription.objects.filter(
         connection__user=user, connection__archived_at=None, archived_at=None, twin_of=None
-    ).annotate(has_twin=Exists(running))
+    ).annotate(has_twin=Exists(running), has_ended=passed)
     related = live.select_related("feed", "connection").defer("connection__sealed_credentials")
     return related.order_by("feed__name", "connection__name")
 

@@ -51,7 +51,7 @@ def feeds(request: HttpRequest) -> HttpResponse:
 
 @tenants_only
 def subscribe(request: HttpRequest, *, slug: str) -> HttpResponse:
-    """Ask for account, size, directions, priority and a stop rule, then subscribe."""
+    """Ask for account, size, directions, priority, end, symbols and a stop rule, then subscribe."""
     user = current_user(request)
     feed = get_object_or_404(subscribable_feeds(user), slug=slug, archived_at=None)
     (offer,) = feed_options(user, accounts_of(user), [feed])
@@ -79,7 +79,8 @@ def subscribe(request: HttpRequest, *, slug: str) -> HttpResponse:
         services.subscribe(
             connection_id=UUID(data["account"]), feed_id=feed.pk, by=user,
             multiplier=data["multiplier"], directions=data["directions"],
-            priority=data["priority"], **form.stop_rule,
+            priority=data["priority"], expires_at=data["expires_at"],
+            symbol_map=data["symbol_map"], **form.stop_rule,
         )  # fmt: skip
         return f"Subscribed to {feed.name} from its next signal on."
 
@@ -93,9 +94,9 @@ def _find(request: HttpRequest, pk: int) -> Subscription:
 
 @tenants_only
 def edit(request: HttpRequest, *, pk: int) -> HttpResponse:
-    """Change size, directions, priority and stop rule of a subscription."""
+    """Change size, directions, priority, end, symbols and stop rule of a subscription."""
     user, subscription = current_user(request), _find(request, pk)
-    names = ("multiplier", "directions", "priority", *RULE_FIELDS)
+    names = ("multiplier", "directions", "priority", "expires_at", "symbol_map", *RULE_FIELDS)
     before = {name: getattr(subscription, name) for name in names}
     form = TakeForm(request.POST or None, initial=before)
     points = term_lines(uses_of_subscription(subscription))
