@@ -114,7 +114,9 @@ class RecordLinkSerializer(StrictSerializer):
     number = serializers.IntegerField()
     hash = serializers.CharField()
     sealed_at = serializers.DateTimeField()
-    sealed_later = serializers.BooleanField(help_text="Published, or final, before such links were sealed.")
+    sealed_later = serializers.BooleanField(
+        help_text="Published, or final, before such links were sealed."
+    )
     kind = serializers.ChoiceField(choices=RecordLink.Kind.choices, allow_null=True)
     signal = serializers.IntegerField(allow_null=True)
     marks = serializers.ListField(child=serializers.CharField())

@@ -144,7 +144,9 @@ class TakeForm(ChangedFieldsForm, forms.Form):
         """Refuse an end that has passed, unless it is the one that the subscription has."""
         end: datetime | None = self.cleaned_data["expires_at"]
         if end is not None and end <= market_now() and "expires_at" in self.changed_data:
-            raise forms.ValidationError(f"This has passed: it is {market_now():%Y-%m-%d %H:%M} UTC.")
+            raise forms.ValidationError(
+                f"This has passed: it is {market_now():%Y-%m-%d %H:%M} UTC."
+            )
         return end
 
     def clean(self) -> dict[str, Any]:

@@ -25,8 +25,8 @@ class SignInForm(AuthenticationForm):
     """User name or confirmed e-mail address, and password."""
 
     error_messages = {
-        "invalid_login": "The name, address or password is wrong. Passwords are case-sensitive, and an"
-        " address must be confirmed. After 10 failed attempts you must wait 15 minutes.",
+        "invalid_login": "The name, address or password is wrong. Passwords are case-sensitive,"
+        " and an address must be confirmed. After 10 failed attempts you must wait 15 minutes.",
         "inactive": "This user is deactivated. An operator can activate it.",
     }
 

@@ -219,11 +219,8 @@ def install() -> list[RunSQL]:
 
 def install_results() -> RunSQL:
     """Create the functions that seal results."""
-    drops = tuple(
-        f"DROP FUNCTION public.{name} CASCADE" for name in reversed(RESULT_FUNCTIONS)
-    )
+    drops = tuple(f"DROP FUNCTION public.{name} CASCADE" for name in reversed(RESULT_FUNCTIONS))
     revoke = (
-        "REVOKE ALL ON FUNCTION public.signals_add_record_result() FROM PUBLIC,"
-        f" {WEB}, {TRADE}"
+        f"REVOKE ALL ON FUNCTION public.signals_add_record_result() FROM PUBLIC, {WEB}, {TRADE}"
     )
     return RunSQL((*RESULT_FUNCTIONS.values(), revoke), drops)

@@ -40,8 +40,9 @@ class PasswordBackend(ModelBackend):
     """Django's backend with limits by address, by login, and by both together.
 
     A login is found by its user name or its confirmed e-mail address. Whichever was typed, attempts
-    count for the login, so that nobody has twice as many. The limit of a name does not apply to an address from which this user has signed in within 30
-    days, so that guesses from elsewhere cannot lock users out of their accounts.
+    count for the login, so that nobody has twice as many. The limit of a login does not apply to an
+    address from which this user has signed in within 30 days, so that guesses from elsewhere cannot
+    lock users out of their accounts.
     """
 
     def authenticate(

@@ -115,7 +115,9 @@ def _curve(feed: Feed) -> ResultChart | None:
     points = [(day, percent / 100) for day, percent in curve_of(feed)]
     total = signed(points[-1][1] * 100) if points else ""
     return day_chart(
-        points, description=f"Result of closed trades by day, added up: {total} %.", is_fraction=True
+        points,
+        description=f"Result of closed trades by day, added up: {total} %.",
+        is_fraction=True,
     )
 
 

@@ -60,7 +60,7 @@ def test_final_result_is_sealed_once(record: Feed) -> None:
     assert [(link.number, link.signal_id) for link in found] == [(4, lost.pk), (5, gained.pk)]
     assert found[0].terms == {
         "pair": "EUR/USD", "direction": "BUY", "state": "CLOSED", "basis": "PRICES",
-        "published_at": "2026-03-02T09:00:20+00:00", "ended_at": "2026-03-02T09:01:00+00:00",
+        "published_at": "2026-03-02T09:00:20+00:00", "ended_at": "2026-03-02T09:02:00+00:00",
         "entry_price": "1.1002", "exit_price": "1.0952", "r": "-1", "subscribers": "0",
         "percent": f"{lost.percent.normalize():f}",
     }  # fmt: skip
@@ -84,7 +84,7 @@ def test_heads_and_anchors_of_before_stay_valid(feed: Feed, source: DataConnecti
 
 FIRST_RESULT = f"(SELECT min(number) FROM {LINKS} WHERE kind = 'RESULT')"
 SEALED_AT_50 = (
-    f"UPDATE {LINKS} SET terms = terms || '{{\"percent\": \"50\"}}' WHERE number = {FIRST_RESULT}"
+    f'UPDATE {LINKS} SET terms = terms || \'{{"percent": "50"}}\' WHERE number = {FIRST_RESULT}'
 )
 SHOWN_AT_50 = f"UPDATE {TRADES} SET percent = 50 WHERE r = -1"
 # As the owner of the database; the first ones with the triggers, the others without them.
@@ -204,9 +204,10 @@ def test_correction_is_sealed_beside_the_first_result(record: Feed) -> None:
     assert (corrected.terms["percent"], corrected.number) == ("-0.25", 6)
     assert results(record)[0] == first
     assert verify_feed(record.pk).wrong == []
-    trades = {t.pk: t for t in trades_of(record, before=None, limit=9, with_new=True)}
-    seals = [(t.sealed_in, t.correction) for _, t in sorted(trades.items())]
-    assert seals == [(6, "The price of 9:01 was wrong."), (5, ""), (None, "")]
+    with transaction.atomic():
+        trades = trades_of(record, before=None, limit=9, with_new=True)
+    seals = [(trade.sealed_in, trade.correction) for trade in trades]
+    assert seals == [(None, ""), (5, ""), (6, "The price of 9:01 was wrong.")]
     run(SHOWN_AT_50)
     assert "in link 6 is another than the record shows" in verify_feed(record.pk).wrong[0]
 

@@ -183,7 +183,11 @@ def test_record_has_its_curve_and_its_trades_as_files(alice: Client, world: Worl
         assert second.startswith(f"S-{old.pk},EUR/USD,BUY,")
         objects = b"".join(alice.get(files, {"format": "ndjson"}).streaming_content)  # type: ignore[attr-defined]
     last = json.loads(objects.splitlines()[-1])
-    assert (last["signal"], last["percent"], last["marks"]) == (f"S-{old.pk}", "1.25", "PRICE_MOVED")
+    assert (last["signal"], last["percent"], last["marks"]) == (
+        f"S-{old.pk}",
+        "1.25",
+        "PRICE_MOVED",
+    )
 
 
 def test_files_of_a_record_hide_new_trades_from_visitors(client: Client, world: World) -> None:

@@ -71,10 +71,12 @@ def test_each_network_has_the_time_of_its_last_use(
     used = datetime(2026, 11, 3, 9, 5, tzinfo=UTC)
     with for_all_tenants():
         ApiKey.objects.filter(pk=key.pk).update(last_used_at=used)
-        for network, at in (("203.0.113.0/24", used), ("198.51.100.0/24", used - timedelta(days=2))):
-            ApiKeyNetwork.objects.create(
-                key=key, network=network, first_used_at=at, last_used_at=at
-            )
+        for network, at in (
+            ("203.0.113.0/24", used),
+            ("198.51.100.0/24", used - timedelta(days=2)),
+        ):
+            made = ApiKeyNetwork.objects.create(key=key, network=network)
+            ApiKeyNetwork.objects.filter(pk=made.pk).update(last_used_at=at)
     page = " ".join(re.sub(r"<[^>]+>", " ", html_of(signed_in(world.alice).get("/keys/"))).split())
     assert "from 203.0.113.0/24, last 3 Nov 2026 09:05" in page
     assert "from 198.51.100.0/24, last 1 Nov 2026 09:05" in page

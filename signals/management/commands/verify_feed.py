@@ -20,7 +20,8 @@ Each link holds the hash of the link before it and of its own content: a publish
 CLOSE, a cancellation, or the final result of a signal. Every hour a worker signs the heads of all
 feeds (FILLCAST_SECRET_KEY). This command computes all hashes and signatures again, compares the
 signals and the results that the record shows with their links, and the record's figures with its
-results, and checks that the triggers exist. It prints one line for each fault; the last line of stdout is JSON:
+results, and checks that the triggers exist. It prints one line for each fault; the last line of
+stdout is JSON:
 {"feed", "ok", "links", "head", "anchors", "wrong"}.
 
 Keep the head (NUMBER:HASH) where the database's owner cannot write, and pass it with --expect or
