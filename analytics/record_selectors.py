@@ -86,7 +86,8 @@ def curve_of(feed: Feed) -> list[tuple[date, Decimal]]:
         )
         by_day = closed.annotate(day=TruncDate("ended_at", tzinfo=UTC)).values_list("day")
         days = list(by_day.annotate(total=Sum("percent")).order_by("day"))
-    points, total = [], Decimal(0)
+    points: list[tuple[date, Decimal]] = []
+    total = Decimal(0)
     for day, value in days:
         if not points:
             points.append((day - timedelta(days=1), total))

@@ -57,7 +57,7 @@ class SymbolMapField(forms.CharField):
 
     widget = forms.Textarea(attrs={"rows": 3, "spellcheck": "false", "autocapitalize": "none"})
 
-    def to_python(self, value: Any) -> dict[str, str]:
+    def to_python(self, value: Any) -> Any:
         """Return the map. Raises ValidationError for a line that is none, and a pair given twice.
 
         The service judges pairs and symbols.
