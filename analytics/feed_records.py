@@ -73,7 +73,7 @@ def compute_feed(feed: Feed) -> FeedRecord:
 def _unfinished(feed: Feed) -> list[int]:
     """Return the ids of the signals that are new, or may still change.
 
-    A sealed result is never computed again, also if somebody has removed it.
+    A sealed result is never computed again, also if its row was removed.
     """
     final = FeedTrade.objects.filter(signal=OuterRef("pk"), is_final=True)
     sealed = RecordLink.objects.filter(signal=OuterRef("pk"), kind=RecordLink.Kind.RESULT)

@@ -86,6 +86,6 @@ class SymbolMapField(forms.CharField):
     def has_changed(self, initial: Any, data: Any) -> bool:
         """Return whether the map differs from the one that the page showed."""
         try:
-            return self.to_python(initial or "") != self.to_python(data or "")
+            return bool(self.to_python(initial or "") != self.to_python(data or ""))
         except forms.ValidationError:
             return True

@@ -40,9 +40,9 @@ class PasswordBackend(ModelBackend):
     """Django's backend with limits by address, by login, and by both together.
 
     A login is found by its user name or its confirmed e-mail address. Whichever was typed, attempts
-    count for the login, so that nobody has twice as many. The limit of a login does not apply to an
-    address from which this user has signed in within 30 days, so that guesses from elsewhere cannot
-    lock users out of their accounts.
+    count for the login, so that two names give no second ten. The limit of a login does not apply
+    to an address from which this user has signed in within 30 days, so that guesses from elsewhere
+    cannot lock users out of their accounts.
     """
 
     def authenticate(
@@ -85,7 +85,7 @@ class PasswordBackend(ModelBackend):
 def limits_for(request: HttpRequest, login: str) -> list[Limit]:
     """Return the limits that apply to an attempt for this login from this address.
 
-    login: its user name; what was typed if nobody is called that.
+    login: its user name; what was typed, if no user is called that.
     """
     address, normalized = client_address(request), _normalized(login)
     limits = [Limit("address", address, FROM_ONE_ADDRESS, LIMIT_WINDOW)]
@@ -105,7 +105,7 @@ def _normalized(login: str) -> str:
     """Return a login as it is counted.
 
     Addresses count in one spelling, whether a login has them or not: else the eleventh attempt
-    in another spelling would tell which.
+    in another spelling would show which.
     """
     normalized = unicodedata.normalize("NFKC", login)[:LONGEST]
     return normalized.lower() if "@" in normalized else normalized

@@ -98,7 +98,7 @@ def _archive_feeds(user: User) -> None:
     feeds = Feed.objects.filter(owner=user, archived_at=None).order_by("pk")
     feed_ids = list(feeds.values_list("pk", flat=True))
     for feed_id in feed_ids:
-        feed_exclusive(feed_id)  # from here on nobody subscribes
+        feed_exclusive(feed_id)  # from here on no account subscribes
     if followed := _followed_feeds(user):  # subscribed a moment ago
         raise ConflictError(Code.LOGIN_IN_USE, followed[0].text)
     for feed_id in feed_ids:

@@ -56,7 +56,7 @@ def three(world: World) -> None:
     ("drawdown", ["Macro Breakout", "Kiwi Carry", "Quiet"]),
     ("signals", ["Kiwi Carry", "Macro Breakout", "Quiet"]),
     ("followers", ["Macro Breakout", "Kiwi Carry", "Quiet"]),
-    ("nonsense", ["Macro Breakout", "Kiwi Carry", "Quiet"]),
+    ("unknown", ["Macro Breakout", "Kiwi Carry", "Quiet"]),
 ])  # fmt: skip
 def test_feeds_are_in_the_chosen_order(
     alice: Client, three: None, sort: str, names: list[str]

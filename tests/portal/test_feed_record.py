@@ -217,7 +217,7 @@ def test_sealed_and_corrected_results_are_named(alice: Client, world: World) -> 
     (trade,) = trades["trades"]
     (last,) = rows("SELECT links FROM signals_recordhead WHERE feed_id = %s", [signal.feed_id])
     assert (trade["sealed_in"], trade["correction"]) == (last.links, "A wrong price.")
-    assert f"sealed in link {last.links}" in page
+    assert f"sealed in link {last.links}" in " ".join(page.split())
     assert "corrected: A wrong price." in page
     assert "Result S-" in proof
     assert "A wrong price." in proof

@@ -23,9 +23,9 @@ def world(world: World) -> World:
 def answer(name: str, password: str = PASSWORD, client: Client | None = None) -> tuple[int, str]:
     """The status, and where it leads or what it says."""
     response = (client or Client()).post("/login/", {"username": name, "password": password})
-    said = html_of(response) if response.status_code == 200 else ""
+    page = html_of(response) if response.status_code == 200 else ""
     return response.status_code, response.get(
-        "Location", said.partition('role="alert"')[2].partition("</div>")[0]
+        "Location", page.partition('role="alert"')[2].partition("</div>")[0]
     )
 
 
@@ -49,12 +49,12 @@ def test_console_takes_the_address_too(world: World, as_web: None) -> None:
 
 
 def test_every_refusal_is_the_same(world: World, as_web: None) -> None:
-    with as_owner():  # an address that nobody has proven belongs to nobody
+    with as_owner():  # an unproven address is no name
         User.objects.filter(pk=world.bob.pk).update(email="bob@example.com")
-    told = {answer(name, "guess")[1] for name in ("alice", MAIL, "nobody", "no@example.com")}
-    told.add(answer("bob@example.com")[1])
-    assert len(told) == 1
-    assert "is wrong" in told.pop()
+    shown = {answer(name, "guess")[1] for name in ("alice", MAIL, "zoe", "no@example.com")}
+    shown.add(answer("bob@example.com")[1])
+    assert len(shown) == 1
+    assert "is wrong" in shown.pop()
 
 
 def test_both_names_have_one_count_of_tries(world: World, as_web: None) -> None:
@@ -65,15 +65,15 @@ def test_both_names_have_one_count_of_tries(world: World, as_web: None) -> None:
 
 
 def test_unknown_address_is_counted_in_one_spelling_too(world: World, as_web: None) -> None:
-    """Else the eleventh try in another spelling would tell whether a login has the address."""
+    """Else the eleventh try in another spelling would show whether a login has the address."""
     for _ in range(10):
-        assert answer("nobody@example.com", "guess")[0] == 200
-    assert answer("NOBODY@example.com", "guess")[0] == 429
+        assert answer("zoe@example.com", "guess")[0] == 200
+    assert answer("ZOE@example.com", "guess")[0] == 429
 
 
 def test_known_and_unknown_names_take_the_same_queries(world: World, as_web: None) -> None:
     counts = set()
-    for name in ("alice", MAIL, "nobody", "no@example.com"):
+    for name in ("alice", MAIL, "zoe", "no@example.com"):
         with CaptureQueriesContext(connection) as queries:
             answer(name, "guess")
         counts.add(len(queries))

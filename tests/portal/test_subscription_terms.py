@@ -160,7 +160,7 @@ def test_account_subscribes_with_an_end_and_symbols(alice: Client, world: World)
 def test_preset_is_assigned_with_what_becomes_of_waiting_entries(
     alice: Client, world: World
 ) -> None:
-    """The question says that waiting entries are sized anew; the answer said the next signal."""
+    """The question says that waiting entries are sized by it; so does the message after it."""
     path = f"/presets/{world.own_preset.pk}/assign/"
     text = html_of(alice.post(path, {"account": str(world.mt5.pk)}, follow=True))
     assert "for each entry that is decided from now on" in text
