@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import ProgrammingError, connection, transaction
 
 from analytics import feed_records
 from analytics.models import FeedTrade
@@ -68,6 +68,22 @@ def test_final_result_is_sealed_once(record: Feed) -> None:
     compute(record, days=4)
     assert len(results(record)) == 2
     assert verify_feed(record.pk).wrong == []
+
+
+def test_workers_role_seals_and_verifies_and_cannot_write_links(
+    feed: Feed, source: DataConnection
+) -> None:
+    published(feed, source, sl=D("1.0952"))
+    bars(source, (1, "1.1", "1.1", "1.0940", "1.0945"))
+    run("SET ROLE fillcast_trade")
+    try:
+        compute(feed)
+        assert len(results(feed)) == 1
+        assert verify_feed(feed.pk).wrong == []
+        with pytest.raises(ProgrammingError, match="permission denied"):
+            run(f"DELETE FROM {LINKS} WHERE kind = 'RESULT'")
+    finally:
+        run("RESET ROLE")
 
 
 def test_heads_and_anchors_of_before_stay_valid(feed: Feed, source: DataConnection) -> None:

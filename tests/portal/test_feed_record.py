@@ -1,10 +1,13 @@
 """The pages of a feed's record: for tenants, for its owner, and without sign-in."""
 
 import json
+import runpy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -221,3 +224,25 @@ def test_sealed_and_corrected_results_are_named(alice: Client, world: World) -> 
     assert "corrected: A wrong price." in page
     assert "Result S-" in proof
     assert "A wrong price." in proof
+
+
+def test_script_compares_what_the_api_gives(alice: Client, world: World) -> None:
+    """The script's own functions, on the answers of the API: all kinds of values agree."""
+    script = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "verify_feed.py"))
+    (signal,) = traded(world.breakout)
+    FeedTrade.objects.filter(pk=signal.pk).update(
+        is_final=True, entry_price=D("1.10000"), subscribers=6, real_median=D("0.5"), marks=[]
+    )
+    rows("SET CONSTRAINTS record_seal IMMEDIATE")
+
+    def answers(name: str) -> Any:
+        address = reverse(f"feed-record-{name}", args=[world.breakout.slug])
+        return alice.get(address, {"limit": 500}).json()[name]
+
+    links = answers("links")
+    assert links[-1]["kind"] == "RESULT"
+    assert script["verify"](links)[0] == []
+    assert script["verify_results"](links, answers("trades")) == ([], [])
+    FeedTrade.objects.filter(pk=signal.pk).update(entry_price=D("1.2"))
+    (finding,), _ = script["verify_results"](links, answers("trades"))
+    assert finding.endswith("seals: entry_price.")
