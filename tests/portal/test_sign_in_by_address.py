@@ -9,6 +9,7 @@ from tests.html import html_of
 from tests.portal.factories import PASSWORD, World
 from tests.portal.test_sign_up import as_owner, confirmed
 from users.models import User
+from users.sign_up import name_fault
 
 pytestmark = pytest.mark.django_db
 MAIL = "alice@example.com"
@@ -95,3 +96,9 @@ def test_dotless_i_is_another_address(world: World, as_web: None) -> None:
     confirmed(world.bob, "bob@ibm.example")
     assert answer("bob@\u0131bm.example")[0] == 200
     assert answer("bob@IBM.example")[0] == 302
+
+
+def test_new_user_name_is_no_address(world: World) -> None:
+    """It could be another user's, who then could not sign in with it."""
+    assert "has no @" in name_fault("bob@example.com")
+    assert name_fault("bob.the.second") == ""
