@@ -14,6 +14,7 @@ from common.sql import rows, run
 from connections.models import DataConnection
 from signals.models import Feed
 from signals.record_check import anchor, verify_feed
+from signals.record_facts import LINKS_OF_SIGNALS
 from signals.record_sql import HEADS, LINKS
 from tests.analytics.test_feed_records import at, bars, published
 from tests.signals.test_record_chain import RECHAIN, as_owner_without_triggers, verified
@@ -96,6 +97,12 @@ def test_heads_and_anchors_of_before_stay_valid(feed: Feed, source: DataConnecti
     assert len(results(feed)) == 1
     sentences, last, code = verified(feed, "--expect", kept.text)
     assert (last["links"], last["anchors"], code) == (2, 1, 0), sentences
+
+
+def test_messages_about_a_signal_state_the_link_of_its_publication(record: Feed) -> None:
+    first, *_ = FeedTrade.objects.filter(feed=record).order_by("pk")
+    found = rows(LINKS_OF_SIGNALS, [[first.pk]])
+    assert [(link.signal_id, link.number) for link in found] == [(first.pk, 1)]
 
 
 FIRST_RESULT = f"(SELECT min(number) FROM {LINKS} WHERE kind = 'RESULT')"
