@@ -10,9 +10,10 @@ BATCH = 500
 SEAL_BATCH = f"""
 UPDATE analytics_feedtrade SET is_final = true WHERE signal_id IN (
   SELECT t.signal_id FROM analytics_feedtrade t
-  WHERE t.is_final AND NOT EXISTS (
+  WHERE t.is_final AND t.signal_id > %s AND NOT EXISTS (
     SELECT FROM signals_recordlink l WHERE l.signal_id = t.signal_id AND l.kind = 'RESULT')
-  ORDER BY t.feed_id, t.ended_at, t.signal_id LIMIT {BATCH})
+  ORDER BY t.signal_id LIMIT {BATCH})
+RETURNING signal_id
 """
 DROP = "DROP TRIGGER IF EXISTS record_result ON analytics_feedtrade"
 CREATE = (
@@ -22,12 +23,15 @@ CREATE = (
 
 
 def seal_existing(_apps: Any, schema_editor: Any) -> None:
-    """Seal what was final before; may be repeated."""
+    """Seal what was final before, in the order of publication; may be repeated."""
     with schema_editor.connection.cursor() as cursor:
+        last = 0
         while True:
-            cursor.execute(SEAL_BATCH)
-            if not cursor.rowcount:
+            cursor.execute(SEAL_BATCH, [last])
+            sealed = [row[0] for row in cursor.fetchall()]
+            if not sealed:
                 return
+            last = max(sealed)
 
 
 class Migration(migrations.Migration):
