@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 
 from analytics.statistics import Figure
 from common.badges import badge
-from common.formatting import MINUS, age, number
+from common.formatting import MINUS, age, gain, number
 from events.push_keys import offered_key
 from execution.order_explanations import format_price
 
@@ -86,8 +86,11 @@ def signed_percent(value: Decimal | None) -> str:
 
 
 @register.simple_tag
-def figure(value: Figure, form: str = "number") -> SafeString:
-    """Render a statistic: as `percent`, `seconds`, or a number; "not defined" with the reason."""
+def figure(value: Figure, form: str = "number", currency: str = "") -> SafeString:
+    """Render a statistic: as `percent`, `seconds`, a `gain` in its currency, or a number.
+
+    One that is not defined says so with the reason.
+    """
     if value.value is None:
         return format_html(
             '<dd class="fc-big"><small>not defined</small></dd><dd>{}</dd>', value.why
@@ -96,6 +99,8 @@ def figure(value: Figure, form: str = "number") -> SafeString:
         shown = percent(value.value)
     elif form == "signed":
         shown = signed_percent(value.value)
+    elif form == "gain":
+        shown = gain(value.value, currency)
     else:
         shown = age(float(value.value)) if form == "seconds" else number(value.value, 2)
     return format_html('<dd class="fc-big">{}</dd>', shown)

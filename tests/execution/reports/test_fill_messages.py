@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def entry(alice: ExecutionConnection, feed: Feed) -> Order:
-    """A filled entry for 100; nobody was told yet."""
+    """A filled entry for 100."""
     factories.signal(feed, trade_plan_id="plan-7")
     factories.claim_all()
     made = Order.objects.get()
@@ -42,10 +42,10 @@ def test_entry_and_its_position_are_one_message(entry: Order) -> None:
     kinds = set(Event.objects.values_list("kind", flat=True))
     assert {"order.filled", "position.opened"} <= kinds
     Event.objects.filter(kind="slippage.alert").delete()
-    told = message()
-    assert told.title == "Filled: Buy 100 EUR/USD at 1.1005"
+    stated = message()
+    assert stated.title == "Filled: Buy 100 EUR/USD at 1.1005"
     for part in ("Slippage +", "The position is open.", "plan plan-7", f"S-{entry.signal_id}"):
-        assert part in told.body
+        assert part in stated.body
 
 
 def test_exit_and_its_closed_position_are_one_message(entry: Order) -> None:
@@ -56,12 +56,12 @@ def test_exit_and_its_closed_position_are_one_message(entry: Order) -> None:
     kinds = set(Event.objects.values_list("kind", flat=True))
     assert {"order.filled", "position.closed"} <= kinds
     Event.objects.filter(kind="slippage.alert").delete()
-    told = message()
+    stated = message()
     position = ExecutionPosition.objects.get()
-    assert told.title.startswith("Closed with −")
-    assert told.title.endswith(": Buy 100 EUR/USD")
+    assert stated.title.startswith("Closed with −")
+    assert stated.title.endswith(": Buy 100 EUR/USD")
     assert position.quantity == 0
-    assert "The stop loss was hit." in told.body
-    assert "Last exit: " in told.body
-    assert "Sell 100 EUR/USD at 1.1" in told.body
-    assert "plan plan-7" in told.body
+    assert "The stop loss was hit." in stated.body
+    assert "Last exit: " in stated.body
+    assert "Sell 100 EUR/USD at 1.1" in stated.body
+    assert "plan plan-7" in stated.body
