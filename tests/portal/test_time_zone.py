@@ -17,7 +17,7 @@ from users.models import User
 
 TEMPLATES = Path(__file__).parents[2] / "portal" / "templates"
 # Hours that are counted in UTC, the start of a month, sessions of markets, and a choice of zone.
-IN_UTC = {"By hour of publication, UTC", "since the 1st, UTC", "Times in UTC.",
+IN_UTC = {"By hour of publication, UTC", "since the 1st, UTC", "(UTC day)",
           "Times of markets are UTC", '"UTC"',
           ">UTC</a>"}  # fmt: skip
 
