@@ -210,3 +210,13 @@ def test_burst_to_discord_is_short_enough_for_it(alice: User, hook: Receiver) ->
     assert f"… and {30 - shown} more.\n" in got["message"]
     assert "/reasons/MAX_LEVERAGE/" in got["message"]
     assert len(got["events"]) == 30
+
+
+def test_message_about_one_event_keeps_to_its_room() -> None:
+    detail = "the broker answered " + "x" * 400
+    one = event("order.rejected", facts=ORDER, code="NO_MONEY", detail=detail)
+    whole = render_digest([one]).body
+    body = render_digest([one], room=400).body
+    assert len(whole) > 400 >= len(body)
+    assert body.splitlines()[-1].startswith("… and ")
+    assert body.endswith(" more lines.")

@@ -13,6 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from analytics import own_trail
+from common.sql import run
 from events.models import Channel
 from execution.models import ExecutionLog, Order
 from signals.models import FeedTerms, FeedToken, IncomingAlert
@@ -29,9 +30,13 @@ PAGE, DOWNLOAD = "/data/", "/data/download/"
 
 
 def build() -> bool:
-    """Work as a worker does, without row-level security."""
+    """Work as a worker does, under its role."""
     with as_owner():
-        return data_export.build_next()
+        run("SET ROLE fillcast_trade")
+        try:
+            return data_export.build_next()
+        finally:
+            run("RESET ROLE")
 
 
 def archive_of(client: Client) -> zipfile.ZipFile:
