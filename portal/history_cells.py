@@ -9,12 +9,13 @@ from django.utils import timezone
 from django.utils.html import format_html
 
 from common.badges import state_badge
-from common.formatting import STATES, number
+from common.formatting import STATES, gain, number
 from common.reason_links import reason_link
 from positions.models import CloseReason
 from signals.models import Action
 
 Row = Mapping[str, object]
+MONEY = frozenset({"net", "commission", "swap"})  # of the row's currency
 
 
 def cell(row: Row, name: str) -> str:
@@ -26,7 +27,10 @@ def cell(row: Row, name: str) -> str:
         return known(row, str(value))
     if isinstance(value, datetime):
         return f"{timezone.localtime(value):%-d %b %Y %H:%M:%S}"
-    return number(value) if isinstance(value, Decimal) else str(value)
+    if not isinstance(value, Decimal):
+        return str(value)
+    currency = str(row.get("currency") or "")
+    return gain(value, currency) if name in MONEY and currency else number(value)
 
 
 def state_name(value: str) -> str:

@@ -2,12 +2,14 @@
 
 import re
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 
 from execution.models import Order
+from portal.history_cells import cell
 from positions.models import ExecutionPosition
 from signals.models import Signal
 from tests.html import html_of
@@ -68,6 +70,15 @@ def test_codes_have_words_and_reasons_have_their_page(
     trades = read(client, "trades")
     assert ">Closed by its owner at the broker</td>" in trades
     assert ">external_close<" not in trades
+
+
+@pytest.mark.parametrize(
+    ("currency", "shown"), [("JPY", "−1,212"), ("BTC", "−1,211.50000000"), ("", "−1,211.5")]
+)
+def test_money_has_the_decimals_of_the_rows_currency(currency: str, shown: str) -> None:
+    row = {"net": Decimal("-1211.5"), "quantity": Decimal("0.001"), "currency": currency}
+    assert cell(row, "net") == shown
+    assert cell(row, "quantity") == "0.001"
 
 
 def test_times_are_in_the_users_zone_with_the_months_name(
