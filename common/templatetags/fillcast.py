@@ -212,7 +212,8 @@ def terms(signal: Any) -> str:
     if signal.exit_condition_text:
         found.append(f"closed {signal.exit_condition_text}")
     if signal.valid_until:
-        found.append(f"valid until {formatting.clock(signal.valid_until)}")
+        until = timezone.localtime(signal.valid_until)
+        found.append(f"valid until {until:%-d %b %Y %H:%M:%S} {zone()}")
     text = ", ".join(found)
     return f"{text[0].upper()}{text[1:]}." if text else ""
 

@@ -83,7 +83,7 @@ def _result(position: Any, currency: str) -> str:
     if position.unrealized_pnl is None:
         return "Its price source has no price now, so the result cannot be estimated."
     return (
-        f"Closing all of it at the price of {position.price_time:%H:%M:%S} would make about "
-        f"{gain_amount(position.unrealized_pnl, currency)}, before commission. The actual price "
-        "may differ."
+        f"Closing all of it at the price of {position.price_time:%H:%M:%S} UTC would make "
+        f"about {gain_amount(position.unrealized_pnl, currency)}, before commission. The actual "
+        "price may differ."
     )
