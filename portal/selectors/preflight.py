@@ -9,7 +9,7 @@ from typing import Any
 
 from analytics.models import Preflight
 from analytics.preflight.prices import BASIS_TEXTS
-from common.formatting import hint, number, sentence
+from common.formatting import amount, hint, sentence
 from common.money import plain, significant
 from portal.result_charts import ResultChart, day_chart
 
@@ -125,8 +125,8 @@ class View:
         percent = f" ({share} %)" if share else ""
         return (
             f"Of {found['signals']} signals this account would have traded {found['traded']} and"
-            f" {word} {number(abs(result), 2)} {self.currency}{percent}; its"
-            f" equity would have fallen by {number(self.amounts['drawdown'], 2)} {self.currency}"
+            f" {word} {amount(abs(result), self.currency)}{percent}; its"
+            f" equity would have fallen by {amount(self.amounts['drawdown'], self.currency)}"
             f" ({found['drawdown_percent']} %) at most."
         )
 

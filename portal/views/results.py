@@ -16,7 +16,8 @@ from analytics.periods import Kind, period_of
 from analytics.reports import Report, execution_report, executions
 from analytics.results import MonthRow, SumsRow
 from analytics.signal_quality import OTHERS
-from common.formatting import number, signed
+from common.formatting import amount as money_text
+from common.formatting import gain_amount, number
 from portal.files import csv_file
 from portal.pages import current_user, page, tenants_only
 from portal.result_charts import ResultChart, day_chart
@@ -180,14 +181,14 @@ def _charts(report: Report) -> tuple[ResultChart | None, ResultChart | None]:
             if amount:
                 came[day.day].append((amount, word))
     flows = [
-        (day, f"{day:%-d %b}: {word} {number(abs(amount), 2)} {currency}", amount > 0)
+        (day, f"{day:%-d %b}: {word} {money_text(abs(amount), currency)}", amount > 0)
         for day, listed in came.items()
         for amount, word in listed
     ]
     last = next((day.equity for day in reversed(book.days) if day.equity is not None), None)
     equity = day_chart(
         [(day.day, day.equity) for day in book.days],
-        description=f"Equity at the end of each trading day, last {number(last, 2)} {currency}; "
+        description=f"Equity at the end of each trading day, last {money_text(last, currency)}; "
         f"{len(flows)} deposits, withdrawals and added accounts.",
         flows=flows,
     )
@@ -203,6 +204,6 @@ def _charts(report: Report) -> tuple[ResultChart | None, ResultChart | None]:
 def _net_chart(report: Report) -> ResultChart | None:
     return day_chart(
         [(day.day, day.total) for day in report.days],
-        description=f"Net result of closed trades: {signed(report.trades.sums.total)} "
-        f"{report.key.currency}.",
+        description="Net result of closed trades: "
+        f"{gain_amount(report.trades.sums.total, report.key.currency)}.",
     )
