@@ -87,7 +87,7 @@ def test_each_choice_of_an_end_replaces_an_address(
         rest = old.expires_at - begun - timedelta(hours=hours)
         assert timedelta(0) <= rest < timedelta(minutes=5)
         assert receive_alert(PostedAlert(feed.slug, secret, TEXT)).error is None
-    else:  # somebody else may know it
+    else:  # a stranger may know it
         assert old.revoked_at is not None
         with pytest.raises(UnknownAddressError):
             receive_alert(PostedAlert(feed.slug, secret, TEXT))

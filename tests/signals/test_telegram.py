@@ -172,8 +172,8 @@ class TestEqualTexts:
     def test_entry_after_the_close_of_the_same_one_is_another_trade(
         self, bot: TelegramBot, poller: TelegramPoller, api: BotApi, text: str
     ) -> None:
-        for said in (text, "close EURUSD", text):
-            api.post(said)
+        for words in (text, "close EURUSD", text):
+            api.post(words)
             assert outcome(published(poller, api)) == (AlertState.PUBLISHED, "")
         assert Signal.objects.filter(action="OPEN").count() == 2
         assert not notified()
@@ -195,8 +195,8 @@ class TestEqualTexts:
         self, feed: Feed, bot: TelegramBot, poller: TelegramPoller, api: BotApi
     ) -> None:
         now = int(time.time())
-        for age, said in ((40, ENTRY), (20, "close EURUSD")):
-            api.post(said, date=now - age)
+        for age, words in ((40, ENTRY), (20, "close EURUSD")):
+            api.post(words, date=now - age)
             published(poller, api)
         change_bot(feed, by=feed.owner, forward_from=[CHANNEL_ID])
         origin = {"type": "channel", "date": now - 40, "message_id": 3, "chat": CHANNEL}
@@ -754,7 +754,7 @@ class TestFailures:
         assert (behind.text, behind.is_waiting) == (ENTRY, True)
         wait(poller, lambda: not api.updates)  # it is not asked for again
 
-    def test_strangers_message_that_fails_notifies_nobody(
+    def test_strangers_message_that_fails_sends_no_notification(
         self, bot: TelegramBot, poller: TelegramPoller, api: BotApi,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:  # fmt: skip
