@@ -153,7 +153,7 @@ def _executions(report: Report, user: User) -> Iterator[Row]:
     before: int | None = None
     while True:
         with on_behalf_of(user):
-            chunk = executions(report.scope, before=before, limit=CHUNK)
+            chunk = executions(report.key, report.scope, before=before, limit=CHUNK)
         for e in chunk:
             yield (
                 e.number, e.published_at, e.pair, e.side, e.accounts, e.unit, e.slippage,
