@@ -180,7 +180,7 @@ class FeedTrade(models.Model):
     class Meta:
         default_permissions = ()
         indexes = [
-            models.Index(fields=["feed", "-signal"], name="feed_trade_newest"),
+            models.Index(fields=["feed", "-published_at", "-signal"], name="feed_trade_newest"),
             models.Index(fields=["feed", "ended_at", "signal"], name="feed_trade_in_order"),
             models.Index(
                 fields=["feed"], name="feed_trade_unfinished", condition=models.Q(is_final=False)
