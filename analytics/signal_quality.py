@@ -1,9 +1,9 @@
 """My execution of each signal against the median of all persons who traded the same one.
 
-Real and paper money have medians of their own: a simulated fill is nobody's execution. The medians
-are computed by the daily job, over all tenants. A person with several accounts counts once in each,
-by the median of these. A tenant sees one only where at least OTHERS other persons filled, so that
-it shows no single one. Paper twins are not counted.
+Real and paper money have medians of their own: a simulated fill shows no broker's execution. The
+medians are computed by the daily job, over all tenants. A person with several accounts counts once
+in each, by the median of these. A tenant sees one only where at least OTHERS other persons filled,
+so that it shows no single one. Paper twins are not counted.
 """
 
 from collections.abc import Sequence

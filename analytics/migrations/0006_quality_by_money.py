@@ -1,6 +1,6 @@
 """Medians of a signal's execution for real and for paper money.
 
-The stored ones mix both, so they go; the next run of the daily job computes all of them anew.
+The stored ones mix both, so they go; the next run of the daily job computes all of them again.
 """
 
 import django.db.models.deletion

@@ -140,7 +140,7 @@ def test_filter_of_feeds_keeps_all_feeds_and_the_chosen_one(world: World, read: 
     assert nothing == {"Kiwi Carry": True}  # so that "Show" does not drop it
 
 
-def test_name_of_anothers_private_feed_is_not_told(world: World, read: Read) -> None:
+def test_name_of_anothers_private_feed_is_not_shown(world: World, read: Read) -> None:
     page = read(f"/results/?period=all&feed={world.bobs_own.pk}")
     assert options(page)[f"Feed {world.bobs_own.pk}"]
     assert world.bobs_own.name not in page
