@@ -329,11 +329,6 @@ class Signal(StopRuleFields, SlicedEntry):
         ]  # the sides of levels: a CHECK with ALL(array), in the migration
         indexes = [
             models.Index(fields=["feed", "-published_at"], name="signal_feed_published"),
-            models.Index(  # the newest of all feeds, as histories list them
-                fields=["published_at", "id"],
-                name="signal_published",
-                condition=Q(published_at__isnull=False),
-            ),
             models.Index(fields=["refers_to"], name="signal_refers_to"),
             models.Index(
                 fields=["oco_group"], name="signal_oco", condition=Q(oco_group__isnull=False)

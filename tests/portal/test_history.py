@@ -240,6 +240,21 @@ def test_page_reads_an_index_of_each_account(world: World, client: Client) -> No
     assert len(parts) > 1
 
 
+def test_page_of_trades_reads_an_index_from_its_key_on(world: World) -> None:
+    """In the order of their close, from the newest on, and from a key on."""
+    at = market_now()
+    closed(world, *(at - timedelta(minutes=n) for n in range(3_000)))
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE positions_executionposition")
+    middle = ExecutionPosition.objects.filter(connection=world.mt5).order_by("-closed_at")[1_500]
+    for wanted in (HistoryFilter(), HistoryFilter(before=middle.pk, before_at=middle.closed_at)):
+        key = history._after_key(wanted, "closed_at", lambda _: None)
+        found = ExecutionPosition.objects.filter(key, connection=world.mt5, closed_at__isnull=False)
+        plan = found.order_by("-closed_at", "-pk").values_list("closed_at", "pk")[:51].explain()
+        assert "Index Scan Backward using position_closed" in plan, plan
+        assert "Incremental Sort" in plan, plan  # of those that closed at the same time
+
+
 def test_page_takes_few_queries(
     world: World, client: Client, django_assert_max_num_queries: Any
 ) -> None:
