@@ -1,5 +1,6 @@
 """A stored preflight as its page shows it: numbers, sentences and what it does not cover."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -123,7 +124,10 @@ class View:
         ]
         amounts = ("balance", "equity", "result", "drawdown", "closed", "open")
         self.amounts = {name: _decimal(found[name] or "") for name in amounts}
-        self.bases = [(BASIS_TEXTS[name], count) for name, count in found["bases"].items()]
+        self.bases, self.result_bases = (
+            [(BASIS_TEXTS[basis], count) for basis, count in Counter(found[name]).most_common()]
+            for name in ("bases", "result_bases")
+        )
 
     @property
     def first_rows(self) -> list[Row]:

@@ -122,8 +122,11 @@ def ready(world: World, **found: object) -> None:
 
 
 def test_result_states_of_how_many_trades_it_is_known(alice: Client, world: World) -> None:
-    ready(world, signals=100, traded=80, results_known=50, fill_unknown=3, not_filled=2, denied=15,
-          result="12.5", result_percent="1.3", drawdown="4", drawdown_percent="0.4")  # fmt: skip
+    ready(
+        world, signals=100, traded=80, results_known=50, fill_unknown=3, not_filled=2, denied=15,
+        result_bases={"recorded": 50, "unknown": 35}, result="12.5", result_percent="1.3",
+        drawdown="4", drawdown_percent="0.4",
+    )  # fmt: skip
     shown = text(alice.get(page(world)))
     assert (
         "Of 100 signals this account would have traded 80. The result of 50 of these trades is"
@@ -133,6 +136,10 @@ def test_result_states_of_how_many_trades_it_is_known(alice: Client, world: Worl
     ) in shown
     assert shown.count("known of 50 of 80 trades") == 1
     assert "of the trades whose result is known" in shown
+    assert (
+        "Results are by: recorded prices of this account’s source (50); no price of then is kept"
+        " (35)."
+    ) in shown
     assert "80 + 2 placed, not filled + 3 placed, their fill not known + 15 denied" in shown
 
 
