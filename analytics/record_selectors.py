@@ -42,15 +42,27 @@ def age_of(feed: Feed) -> timedelta:
 
 
 def trades_of(feed: Feed, *, before: int | None, limit: int, with_new: bool) -> list[FeedTrade]:
-    """Return a feed's trades, the newest first, from below signal id `before` (None: the newest).
+    """Return a feed's trades, the newest publication first.
 
+    before: the signal id of a trade, to go on with those published before it; None: the newest.
     with_new: also those published in the last 24 hours.
     """
     wanted = Q(feed=feed)
     if before is not None:
-        wanted &= Q(signal_id__lt=before)
+        wanted &= _published_before(feed, before)
     if not with_new:
         wanted &= Q(published_at__lt=market_now() - WITHHELD)
     with for_all_tenants():
-        newest = FeedTrade.objects.filter(wanted).order_by("-signal_id")
+        newest = FeedTrade.objects.filter(wanted).order_by("-published_at", "-signal_id")
         return list(newest.defer("progress")[:limit])
+
+
+def _published_before(feed: Feed, signal_id: int) -> Q:
+    """Return what was published before a trade. Of none of the feed's: all, as without it."""
+    with for_all_tenants():
+        last = FeedTrade.objects.filter(feed=feed, pk=signal_id)
+        at = last.values_list("published_at", flat=True).first()
+    if at is None:
+        return Q()
+    earlier = Q(published_at__lt=at) | Q(signal_id__lt=signal_id)
+    return Q(published_at__lte=at) & earlier

@@ -113,6 +113,7 @@ SAME: dict[str, tuple[str, ...]] = {
     "portal:scoped_action": ("GET orders/",),  # the ids that the act has answered with
     "portal:feed_alert_log": (f"GET {FEED}alerts/",),
     "portal:preflight": ("POST preflights/", "GET preflights/{id}/"),
+    "portal:preflight_csv": ("GET preflights/{id}/",),
     "portal:subscribe": ("POST subscriptions/",),
     "portal:feed_terms": (f"GET {FEED}terms/",),
     "portal:publishing": ("GET feeds/",),
