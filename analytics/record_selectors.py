@@ -102,22 +102,34 @@ def age_of(feed: Feed) -> timedelta:
 
 
 def trades_of(feed: Feed, *, before: int | None, limit: int, with_new: bool) -> list[FeedTrade]:
-    """Return a feed's trades, the newest first, from below signal id `before` (None: the newest).
+    """Return a feed's trades, the newest publication first.
 
+    before: the signal id of a trade, to go on with those published before it; None: the newest.
     with_new: also those published in the last 24 hours.
     """
     wanted = Q(feed=feed)
     if before is not None:
-        wanted &= Q(signal_id__lt=before)
+        wanted &= _published_before(feed, before)
     if not with_new:
         wanted &= Q(published_at__lt=market_now() - WITHHELD)
     with for_all_tenants():
-        newest = FeedTrade.objects.filter(wanted).order_by("-signal_id")
+        newest = FeedTrade.objects.filter(wanted).order_by("-published_at", "-signal_id")
         found = list(newest.defer("progress")[:limit])
     seals = seals_of([trade.pk for trade in found if trade.is_final])
     for trade in found:
         trade.seal = seals.get(trade.pk)
     return found
+
+
+def _published_before(feed: Feed, signal_id: int) -> Q:
+    """Return what was published before a trade. Of none of the feed's: all, as without it."""
+    with for_all_tenants():
+        last = FeedTrade.objects.filter(feed=feed, pk=signal_id)
+        at = last.values_list("published_at", flat=True).first()
+    if at is None:
+        return Q()
+    earlier = Q(published_at__lt=at) | Q(signal_id__lt=signal_id)
+    return Q(published_at__lte=at) & earlier
 
 
 TRADE_COLUMNS = (
@@ -131,17 +143,25 @@ TRADE_COLUMNS = (
 def trade_rows(feed: Feed, *, with_new: bool) -> Iterator[Row]:
     """Return all trades that `trades_of` lists, the header first, in transactions of their own."""
     yield TRADE_COLUMNS
-    before: int | None = None
+    last: FeedTrade | None = None
     while True:
         with transaction.atomic():
+            before = last.pk if last else None
             trades = trades_of(feed, before=before, limit=CHUNK, with_new=with_new)
+        if last and trades and _key(trades[0]) >= _key(last):
+            return  # the last one was removed meanwhile, and this is the newest again
         for trade in trades:
             values = {name: getattr(trade, name) for name in TRADE_COLUMNS if name != "signal"}
             values |= {"signal": f"S-{trade.pk}", "marks": " ".join(trade.marks)}
             yield [values[name] for name in TRADE_COLUMNS]
         if len(trades) < CHUNK:
             return
-        before = trades[-1].pk
+        last = trades[-1]
+
+
+def _key(trade: FeedTrade) -> tuple[datetime, int]:
+    """Return what `trades_of` orders by."""
+    return trade.published_at, trade.pk
 
 
 def in_order(feed_id: int) -> Iterator[RecordTrade]:

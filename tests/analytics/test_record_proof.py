@@ -241,7 +241,7 @@ def test_results_that_were_final_before_are_sealed_as_of_now(record: Feed) -> No
         rows(f"DELETE FROM {LINKS} WHERE kind = 'RESULT'")
         rows(f"UPDATE {HEADS} SET links = 3, hash = (SELECT hash FROM {LINKS} WHERE number = 3)")
     assert "has no link" in verify_feed(record.pk).wrong[0]
-    migration = import_module("analytics.migrations.0006_sealed_results")
+    migration = import_module("analytics.migrations.0008_sealed_results")
     with connection.schema_editor(atomic=False) as editor:
         migration.seal_existing(None, editor)
     assert [link.sealed_later for link in results(record)] == [True, True]

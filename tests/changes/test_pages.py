@@ -254,6 +254,7 @@ PORTAL_STEPS = {
     "first_steps", "account_paper", "account_test_state", "presets", "preset_new", "preset_assign",
     "preset_remove", "preset_example", "preset_edit",  # what changed since it was shown is refused
     "history", "history_start", "history_csv", "history_json", "preflight",
+    "preflight_csv",
     "telegram", "telegram_token", "telegram_chat", "telegram_chat_end", "telegram_forwarding",
     "telegram_pause", "telegram_resume", "telegram_remove",
     "results", "results_csv", "results_definitions", "results_execution", "results_month",

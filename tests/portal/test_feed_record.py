@@ -161,6 +161,21 @@ def test_pages_of_a_long_record_take_few_statements(alice: Client, world: World)
     assert f"S-{signals[1].pk}" not in oldest.content.decode()
 
 
+def test_trades_are_in_the_order_of_their_publication(alice: Client, world: World) -> None:
+    """A draft is numbered when it is written; its record shows when it was published."""
+    first, second, third = traded(world.breakout, count=3)
+    later = market_now() + timedelta(minutes=1)
+    FeedTrade.objects.filter(pk=first.pk).update(published_at=later)
+
+    def order_of(**query: Any) -> list[int]:
+        answer: Any = alice.get(url("feed_record", world.breakout), query)
+        return [one.pk for one in answer.context_data["trades"]]
+
+    assert order_of() == [first.pk, third.pk, second.pk]
+    assert order_of(before=first.pk) == [third.pk, second.pk]
+    assert order_of(before=third.pk) == [second.pk]
+
+
 def test_cancelled_signal_is_a_link_of_the_proof(alice: Client, world: World) -> None:
     (signal,) = traded(world.breakout)
     services.cancel(signal.pk, by=None)

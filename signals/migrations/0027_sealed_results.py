@@ -7,7 +7,7 @@ from signals.record_sql import install_results
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("signals", "0023_telegram"),
+        ("signals", "0026_alert_sources"),
     ]
 
     operations = [

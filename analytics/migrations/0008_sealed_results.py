@@ -38,8 +38,8 @@ class Migration(migrations.Migration):
     atomic = False
 
     dependencies = [
-        ("analytics", "0005_daily_swap"),
-        ("signals", "0024_sealed_results"),
+        ("analytics", "0007_record_by_publication"),
+        ("signals", "0027_sealed_results"),
     ]
 
     operations = [
