@@ -9,12 +9,12 @@ from typing import Any
 from analytics.preflight.outcome import Fate, Outcome
 from analytics.preflight.prices import BASIS_TEXTS, Basis
 from analytics.preflight.replay import Replay
+from common.currencies import money_places
 from common.money import plain, significant
 from execution.submission.outcomes import Intent
 from execution.submission.sizing import ZERO, Denial
 
 CURVE_POINTS = 240
-CENT = Decimal("0.01")
 TENTH = Decimal("0.1")
 HUNDRED = Decimal(100)
 
@@ -29,7 +29,7 @@ def summary_of(replay: Replay) -> dict[str, Any]:
         "until": setting.until.isoformat(),
         "since": _time(outcomes[0].case.signal.published_at) if outcomes else None,
         "currency": setting.currency,
-        "balance": _money(setting.balance),
+        "balance": _money(setting.balance, setting.currency),
         "signals": len(outcomes),
         "withheld": setting.withheld,
         **_counts(replay),
@@ -65,18 +65,18 @@ def _is_result_known(replay: Replay, outcome: Outcome) -> bool:
 
 def _figures(replay: Replay) -> dict[str, Any]:
     """Return what the trades made together. All are None if of none of them that is known."""
-    setting, curve = replay.setting, replay.curve
+    setting, curve, currency = replay.setting, replay.curve, replay.setting.currency
     equity = replay.equity(setting.until)
     result = equity - setting.balance
     counts = _counts(replay)
     may_have_one = counts[Fate.TRADED] + counts[Fate.FILL_UNKNOWN]
     figures: dict[str, Any] = {
-        "equity": _money(equity),
-        "result": _money(result),
+        "equity": _money(equity, currency),
+        "result": _money(result, currency),
         "result_percent": _percent(result, setting.balance),
-        "closed": _money(sum((net for _, net in replay.portfolio.closed), ZERO)),
-        "open": _money(replay.portfolio.unrealized(setting.until)),
-        "drawdown": _money(curve.deepest),
+        "closed": _money(sum((net for _, net in replay.portfolio.closed), ZERO), currency),
+        "open": _money(replay.portfolio.unrealized(setting.until), currency),
+        "drawdown": _money(curve.deepest, currency),
         "drawdown_percent": plain(curve.deepest_percent.quantize(TENTH)),
         "drawdown_from": _time(curve.deepest_from),
         "drawdown_at": _time(curve.deepest_at),
@@ -85,7 +85,9 @@ def _figures(replay: Replay) -> dict[str, Any]:
     if may_have_one and not counts["results_known"]:
         figures = dict.fromkeys(figures)
     figures["open_trades"] = len(replay.portfolio.live)
-    figures["curve"] = [[at.isoformat(), _money(value)] for at, value in _thinned(curve.points)]
+    figures["curve"] = [
+        [at.isoformat(), _money(value, currency)] for at, value in _thinned(curve.points)
+    ]
     return figures
 
 
@@ -113,7 +115,9 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "detail": _why(denial, row.pair, row.currency or "") if denial else "",
         "note": outcome.note,
         "price": plain(decision.expected_price) if isinstance(decision, Intent) else "",
-        "result": _money(trade.result) if trade and _has_result(outcome) else "",
+        "result": _money(trade.result, row.currency or "")
+        if trade and _has_result(outcome)
+        else "",
         "fate": str(outcome.fate),
         "state": _state(outcome),
         "basis": str(_price_basis(outcome)),
@@ -208,8 +212,8 @@ def _thinned(points: Sequence[tuple[datetime, Decimal]]) -> list[tuple[datetime,
     return kept
 
 
-def _money(value: Decimal) -> str:
-    return plain(value.quantize(CENT)) or "0"
+def _money(value: Decimal, currency: str) -> str:
+    return plain(value.quantize(Decimal(1).scaleb(-money_places(currency)))) or "0"
 
 
 def _percent(part: Decimal, whole: Decimal) -> str:
