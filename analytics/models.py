@@ -11,6 +11,7 @@ from common.fields import AmountField
 from connections.models import ExecutionConnection
 from positions.models import ExecutionPosition
 from signals.models import Feed, Signal
+from signals.record_results import Seal
 
 
 class AnalyticsDaily(models.Model):
@@ -177,6 +178,9 @@ class FeedTrade(models.Model):
     followed_until = models.DateTimeField(help_text="Market clock.")
     is_final = models.BooleanField(default=False, help_text="It is not computed again.")
 
+    seal: Seal | None = None
+    """Where its result is sealed in the feed's record; set by `record_selectors.trades_of`."""
+
     class Meta:
         default_permissions = ()
         indexes = [
@@ -189,6 +193,16 @@ class FeedTrade(models.Model):
 
     def __str__(self) -> str:
         return f"S-{self.signal_id} {self.state}"
+
+    @property
+    def sealed_in(self) -> int | None:
+        """The number of the link that seals its result; None: it is not final, or not known."""
+        return self.seal.number if self.seal else None
+
+    @property
+    def correction(self) -> str:
+        """Why another result was sealed before; empty: none was."""
+        return self.seal.correction if self.seal else ""
 
 
 class FeedRecord(models.Model):

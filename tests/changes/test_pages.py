@@ -6,6 +6,7 @@ no list fails a test. A page is sent as a browser sends it: with all its fields,
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from itertools import count
 from typing import Any
@@ -191,7 +192,21 @@ PORTAL: dict[str, Form] = {
         connection, ({"name": "one"}, {"auto_correct": "on"}), {"name": "one", "auto_correct": True}
     ),
     "subscription_edit": Form(
-        subscription, ({"multiplier": "2"}, {"directions": "BUY"}, {"priority": "3"})
+        subscription,
+        (
+            {"multiplier": "2"},
+            {"directions": "BUY"},
+            {"priority": "3"},
+            {"expires_at": "2031-05-01T10:30:15"},
+            {"symbol_map": "EUR/USD = EURUSD.m"},
+        ),
+        {
+            "multiplier": 2,
+            "directions": "BUY",
+            "priority": 3,
+            "expires_at": datetime(2031, 5, 1, 10, 30, 15, tzinfo=UTC),
+            "symbol_map": {"EUR/USD": "EURUSD.m"},
+        },
     ),
     "loss_limit_edit": Form(
         subscription_loss_limit,
