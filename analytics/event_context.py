@@ -9,6 +9,7 @@ from common.money import plain
 from common.sql import Query, columns, rows
 from connections.selectors import is_twin_account
 from events.context import EventContext
+from positions.joins import opened_position_id_sql, position_join_sql
 
 
 class ContextRow(NamedTuple):
@@ -40,9 +41,10 @@ class ContextRow(NamedTuple):
     position_id: int | None
 
 
+POSITION_ID = f"coalesce(e.position_id, o.position_id, ({opened_position_id_sql('o')}))"
 EVENT_CONTEXT_SQL = Query(
     ContextRow,
-    """
+    f"""
 SELECT e.event_id, c.name AS account_name, c.account, c.type AS broker_type,
   snapshot.currency,
   e.signal_id, coalesce(o.pair, p.pair, s.currency_pair) AS pair,
@@ -50,14 +52,11 @@ SELECT e.event_id, c.name AS account_name, c.account, c.type AS broker_type,
   coalesce(nullif(o.filled_quantity, 0), o.quantity, p.opened_quantity) AS quantity,
   o.avg_fill_price AS price, o.leg, o.reason, o.detail, o.limit_price, o.stop_price,
   o.worst_price, o.expected_price, o.slippage_pips AS slippage, o.slippage_unit,
-  s.trade_plan_id, coalesce(p.id, opened.id) AS position_id
+  s.trade_plan_id, p.id AS position_id
 FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::bigint[], %s::bigint[])
   AS e(event_id, connection_id, signal_id, order_id, position_id)
 LEFT JOIN execution_order o ON o.id = e.order_id
-LEFT JOIN positions_executionposition p ON p.id = coalesce(e.position_id, o.position_id)
-LEFT JOIN positions_executionposition opened ON o.position_id IS NULL
-  AND opened.connection_id = o.connection_id AND opened.signal_id = o.signal_id
-  AND opened.entry_leg = o.position_leg
+LEFT {position_join_sql(POSITION_ID)}
 LEFT JOIN signals_signal s ON s.id = coalesce(e.signal_id, p.signal_id)
 LEFT JOIN connections_executionconnection c ON c.id = e.connection_id
 LEFT JOIN connections_accountsnapshot snapshot ON snapshot.connection_id = c.id

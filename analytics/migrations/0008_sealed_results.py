@@ -39,7 +39,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ("analytics", "0007_record_by_publication"),
-        ("signals", "0027_sealed_results"),
+        ("signals", "0025_sealed_results"),
     ]
 
     operations = [

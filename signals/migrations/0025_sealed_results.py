@@ -7,7 +7,7 @@ from signals.record_sql import install_results
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("signals", "0026_alert_sources"),
+        ("signals", "0024_alert_sources"),
     ]
 
     operations = [
