@@ -17,6 +17,7 @@ from benchmarks import (
     idle,
     imports,
     killswitch,
+    latency,
     memory,
     monitor,
     mt4,
@@ -59,6 +60,7 @@ BENCHES: dict[str, tuple[Bench, int]] = {  # name → (function, usual n)
     "ibkr_memory": (ibkr.memory, 50),
     "ibkr_reconnect": (ibkr.reconnect, 50),
     "paper": (paper.overhead, 1_000),
+    "latency": (latency.latency, 30),
     "pages": (pages.pages, 1_000_000),
     "monitor_million": (monitor.million, 1_000_000),
     # last: what they leave behind keeps the workers busy
