@@ -8,7 +8,7 @@ export PYTHONDONTWRITEBYTECODE ?=
 WITHOUT_FAULTS := (not faults or quick) and not browser
 export TEST_PROCESSES ?= $(shell echo $$(( 2 * $$(nproc) < 8 ? 2 * $$(nproc) : 8 )))
 
-.PHONY: help venv demo up test test-all coverage mutation schemathesis test-faults test-browser chaos conformance client lint format bench \
+.PHONY: help venv demo up test test-all coverage mutation schemathesis test-faults test-browser chaos conformance client lint format bench bench-check \
 	docs lock clean
 
 help: ## list these commands
@@ -76,6 +76,9 @@ client: venv ## generate a Python client of the API into var/fillcast-client
 
 bench: venv ## run the benchmarks; ONLY=fanout, N=1000, ROUNDS=3
 	@$(PYTHON) manage.py bench $(if $(ONLY),--only $(ONLY)) $(if $(N),-n $(N)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+bench-check: venv ## run the benchmarks of benchmarks/expected.json and fail if a ratio is worse by more than a fifth; ONLY, ROUNDS
+	@$(PYTHON) manage.py bench --check $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 lock: venv ## pin what requirements*.in allow; deploy/lock.sh --upgrade takes newer versions
 	@deploy/lock.sh

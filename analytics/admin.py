@@ -9,7 +9,8 @@ from analytics.models import AnalyticsDaily
 from common.admin import ReadOnlyAdmin
 from common.badges import amount
 from common.clocks import market_at
-from common.formatting import age, signed, unconverted
+from common.currencies import money_places
+from common.formatting import age, gain, unconverted
 
 
 @admin.register(AnalyticsDaily)
@@ -29,7 +30,7 @@ class AnalyticsDailyAdmin(ReadOnlyAdmin):
         "until",
     )
     list_filter = (("day", RangeDateFilter), ("connection", AutocompleteSelectFilter))
-    list_select_related = ("connection",)
+    list_select_related = ("connection__snapshot",)
     search_fields = ("connection__name", "=connection__account")
     ordering = ("-day", "connection_id")
 
@@ -47,14 +48,14 @@ class AnalyticsDailyAdmin(ReadOnlyAdmin):
     def pnl(self, row: AnalyticsDaily) -> SafeString:
         """Return the net result, with the fees that it does not contain."""
         css = "fc-up" if row.total_pnl > 0 else "fc-down" if row.total_pnl < 0 else ""
-        fees = unconverted(row.unconverted_fees)
-        result = format_html('<span class="fc-n {}">{}</span>', css, signed(row.total_pnl))
+        fees, currency = unconverted(row.unconverted_fees), row.connection.account_currency
+        result = format_html('<span class="fc-n {}">{}</span>', css, gain(row.total_pnl, currency))
         return format_html("{}<small>{}</small>", result, fees) if fees else result
 
     @admin.display(description="Largest drawdown")
     def drawdown(self, row: AnalyticsDaily) -> SafeString:
         """Return the largest drawdown within the day."""
-        return amount(row.max_drawdown, 2)
+        return amount(row.max_drawdown, money_places(row.connection.account_currency))
 
     @admin.display(description="Win rate")
     def win_rate_percent(self, row: AnalyticsDaily) -> str:

@@ -157,7 +157,8 @@ class MonthsSerializer(StrictSerializer):
 
 
 class ComparedSerializer(StrictSerializer):
-    """My execution beside the median of all who traded the same signals; null: too few others."""
+    """My execution beside the median of all persons who traded the same signals with the same kind
+    of money, real or paper; null: too few others."""
 
     book = serializers.CharField()
     currency = serializers.CharField()
@@ -167,6 +168,9 @@ class ComparedSerializer(StrictSerializer):
     worse = serializers.IntegerField()
     least_others = serializers.IntegerField()
     slippage_money = Amount(allow_null=True)
+    signals_with_slippage = serializers.IntegerField(
+        help_text="Of how many signals `slippage_money` is known: it is the sum of these."
+    )
     bps = Amount(allow_null=True)
     compared_bps = Amount(allow_null=True, help_text="Mine, over the compared signals.")
     median_bps = Amount(allow_null=True)
@@ -364,7 +368,7 @@ class MonthsView(_ReportView):
 
 
 class ComparedView(_ReportView):
-    """Your execution against the median of all accounts that traded the same signals."""
+    """Your execution against the median of all persons who traded the same signals."""
 
     @extend_schema(
         parameters=[*_FILTERS, FORMAT],
@@ -390,7 +394,8 @@ def _compared(made: Report) -> dict[str, Any]:
     return {
         "signals": e.signals, "compared": e.compared,
         "better": e.better, "worse": e.worse, "least_others": OTHERS,
-        "slippage_money": e.cost, "bps": e.bps, "compared_bps": e.mine_bps,
+        "slippage_money": e.cost, "signals_with_slippage": e.with_cost, "bps": e.bps,
+        "compared_bps": e.mine_bps,
         "median_bps": e.all_bps, "to_sent_ms": e.to_wire,
         "median_to_sent_ms": e.all_to_wire, "to_fill_ms": e.to_fill,
         "median_to_fill_ms": e.all_to_fill, "computed_at": e.computed_at,

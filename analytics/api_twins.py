@@ -173,7 +173,9 @@ def _number(request: Request, name: str) -> int | None:
 
 
 def _shown(found: Comparison, before: int | None) -> dict[str, Any]:
-    left = [one for one in found.signals if before is None or one.signal.pk < before]
+    # In the order of publication, in which their numbers need not be.
+    numbers = [one.signal.pk for one in found.signals]
+    left = found.signals[numbers.index(before) + 1 :] if before in numbers else found.signals
     page = left[:A_PAGE]
     return {
         "twin": found.link, "net_live": found.difference.live,

@@ -4,14 +4,23 @@ from django.apps import AppConfig
 
 
 class AnalyticsConfig(AppConfig):
-    """Registers what notifications need to know about orders and accounts."""
+    """Registers what notifications need to know, and what proves the results of records."""
 
     name = "analytics"
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the facts about events; the events app may not import orders and accounts."""
+        """Register facts about events, own data, and the check of results, with apps below."""
         from analytics.event_context import event_context
+        from analytics.own_trail import COLUMNS, all_changes
+        from analytics.record_proof import check_results
         from events.context import register_provider
+        from signals.record_results import register_result_check
+        from users.data_export import register_export, register_rows
 
         register_provider(event_context)
+        register_result_check(check_results)
+        register_export("costs_of_trades", "analytics.TradeCost", "position__connection__user_id")
+        register_export("results_by_day", "analytics.AnalyticsDaily", "connection__user_id")
+        register_export("preflights", "analytics.Preflight", "connection__user_id")
+        register_rows("audit_trail", COLUMNS, all_changes)

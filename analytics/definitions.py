@@ -110,7 +110,10 @@ DEFINITIONS = (
     ),
     Definition(
         "execution", "Execution quality",
-        "My entry of a signal against the median of all persons for whom the same signal filled. "
+        "My entry of a signal against the median of all persons for whom the same signal filled "
+        "with the same kind of money: my accounts with real money against others' real fills, my "
+        "paper accounts against others' paper fills, which are simulated. A person with several "
+        "accounts counts once. "
         f"Shown only where at least {OTHERS} others filled. Slippage in the orders' unit and "
         "in basis points of the expected price. Latency of market entries: from the publication's "
         "orders until sent, and from then until filled.",

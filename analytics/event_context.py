@@ -9,10 +9,14 @@ from common.money import plain
 from common.sql import Query, columns, rows
 from connections.selectors import is_twin_account
 from events.context import EventContext
+from positions.joins import opened_position_id_sql, position_join_sql
 
 
 class ContextRow(NamedTuple):
-    """What an event is about. quantity: of the order's fills, else of the order or position."""
+    """What an event is about. quantity: of the order's fills, else of the order or position.
+
+    position_id: of the position that it is about, or that its order opened.
+    """
 
     event_id: int
     account_name: str | None
@@ -34,11 +38,13 @@ class ContextRow(NamedTuple):
     slippage: Decimal | None
     slippage_unit: str | None
     trade_plan_id: str | None
+    position_id: int | None
 
 
+POSITION_ID = f"coalesce(e.position_id, o.position_id, ({opened_position_id_sql('o')}))"
 EVENT_CONTEXT_SQL = Query(
     ContextRow,
-    """
+    f"""
 SELECT e.event_id, c.name AS account_name, c.account, c.type AS broker_type,
   snapshot.currency,
   e.signal_id, coalesce(o.pair, p.pair, s.currency_pair) AS pair,
@@ -46,11 +52,11 @@ SELECT e.event_id, c.name AS account_name, c.account, c.type AS broker_type,
   coalesce(nullif(o.filled_quantity, 0), o.quantity, p.opened_quantity) AS quantity,
   o.avg_fill_price AS price, o.leg, o.reason, o.detail, o.limit_price, o.stop_price,
   o.worst_price, o.expected_price, o.slippage_pips AS slippage, o.slippage_unit,
-  s.trade_plan_id
+  s.trade_plan_id, p.id AS position_id
 FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::bigint[], %s::bigint[])
   AS e(event_id, connection_id, signal_id, order_id, position_id)
 LEFT JOIN execution_order o ON o.id = e.order_id
-LEFT JOIN positions_executionposition p ON p.id = coalesce(e.position_id, o.position_id)
+LEFT {position_join_sql(POSITION_ID)}
 LEFT JOIN signals_signal s ON s.id = coalesce(e.signal_id, p.signal_id)
 LEFT JOIN connections_executionconnection c ON c.id = e.connection_id
 LEFT JOIN connections_accountsnapshot snapshot ON snapshot.connection_id = c.id
@@ -91,6 +97,7 @@ def _facts(row: ContextRow) -> dict[str, str]:
         "symbol": row.pair or "",
         "side": row.side or "",
         "quantity": plain(row.quantity),
+        "position": str(row.position_id or ""),
     }
     return {name: text for name, text in facts.items() if text}
 

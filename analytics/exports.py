@@ -14,6 +14,7 @@ from analytics.reports import Report, executions
 from analytics.results import SumsRow, trades_after
 from analytics.statistics import Figure
 from common.money import plain
+from connections.models import ExecutionConnection
 from users.models import User
 from users.tenancy import for_all_tenants, on_behalf_of
 
@@ -67,6 +68,17 @@ def cell(value: Cell) -> str:
     if isinstance(value, str):
         return f"'{value}" if value.startswith(FORMULA_STARTS) else value
     return str(value)
+
+
+def currency_of(connection: ExecutionConnection) -> str:
+    """Return the currency of an account's money, as it was last read; '' before that."""
+    snapshot = getattr(connection, "snapshot", None)
+    return snapshot.currency if snapshot else ""
+
+
+def fees_text(fees: Mapping[str, str]) -> str:
+    """Return the fees for which no rate was quoted, in one cell."""
+    return " ".join(f"{amount} {name}" for name, amount in fees.items())
 
 
 def table_rows(
@@ -132,12 +144,11 @@ def _trades(report: Report, user: User, feeds: Mapping[int, str]) -> Iterator[Ro
         with on_behalf_of(user), for_all_tenants():
             chunk = trades_after(report.scope, after, after_id, limit=CHUNK)
         for t in chunk:
-            fees = " ".join(f"{amount} {name}" for name, amount in t.unconverted_fees.items())
             yield (
                 f"P-{t.id}", names.get(t.connection_id, ""), f"S-{t.signal_id}",
                 feeds.get(t.feed_id, ""), t.pair, t.side, t.quantity, t.entry_price, t.opened_at,
                 t.closed_at, t.close_reason, t.gross, t.commission, t.swap, t.net,
-                report.key.currency, t.spread, t.slippage, fees,
+                report.key.currency, t.spread, t.slippage, fees_text(t.unconverted_fees),
             )  # fmt: skip
         if len(chunk) < CHUNK:
             return
@@ -153,7 +164,7 @@ def _executions(report: Report, user: User) -> Iterator[Row]:
     before: int | None = None
     while True:
         with on_behalf_of(user):
-            chunk = executions(report.scope, before=before, limit=CHUNK)
+            chunk = executions(report.key, report.scope, before=before, limit=CHUNK)
         for e in chunk:
             yield (
                 e.number, e.published_at, e.pair, e.side, e.accounts, e.unit, e.slippage,

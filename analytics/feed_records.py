@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q
 
 from analytics import record_figures
 from analytics.models import FeedRecord, FeedTrade
-from analytics.record_figures import FEWEST, RecordTrade
+from analytics.record_figures import FEWEST
+from analytics.record_selectors import in_order
 from analytics.signal_result import (
     Change,
     MinutePrices,
@@ -33,7 +33,7 @@ from execution.record_fills import RealFills, real_fills
 from prices.bars import KEPT
 from prices.selectors import minute_bars, minute_of
 from signals.late_publication import QUOTE_AGE
-from signals.models import Action, Direction, Feed, OrderType, Signal, TimeInForce
+from signals.models import Action, Direction, Feed, OrderType, RecordLink, Signal, TimeInForce
 
 BATCH = 500
 COMMITS_LATE = timedelta(minutes=1)  # what is published at a time can be read so much later
@@ -58,7 +58,7 @@ def compute_feed(feed: Feed) -> FeedRecord:
         until = market_now()
         for batch in _batches(_unfinished(feed)):
             _follow_all(feed, batch, until)
-        figures = record_figures.figures_of(_trades(feed))
+        figures = record_figures.figures_of(in_order(feed.pk))
         record, _ = FeedRecord.objects.update_or_create(
             feed=feed,
             defaults={
@@ -71,9 +71,15 @@ def compute_feed(feed: Feed) -> FeedRecord:
 
 
 def _unfinished(feed: Feed) -> list[int]:
-    """Return the ids of the signals that are new, or may still change."""
+    """Return the ids of the signals that are new, or may still change.
+
+    A sealed result is never computed again, also if its row was removed.
+    """
     final = FeedTrade.objects.filter(signal=OuterRef("pk"), is_final=True)
-    opened = Signal.objects.published().filter(Q(feed=feed) & ~Exists(final), action=Action.OPEN)
+    sealed = RecordLink.objects.filter(signal=OuterRef("pk"), kind=RecordLink.Kind.RESULT)
+    opened = Signal.objects.published().filter(
+        Q(feed=feed) & ~Exists(final) & ~Exists(sealed), action=Action.OPEN
+    )
     return list(opened.order_by("pk").values_list("pk", flat=True))
 
 
@@ -279,11 +285,3 @@ def _exit_price(state: TradeState) -> Decimal | None:
         return None
     value = sum((one.price * one.fraction for one in state.exits), Decimal(0))
     return (value / closed).quantize(Decimal("1e-10"))
-
-
-def _trades(feed: Feed) -> Any:
-    """Yield all trades of a feed in the order in which they ended."""
-    found = FeedTrade.objects.filter(feed=feed)
-    in_order = found.order_by(F("ended_at").asc(nulls_last=True), "signal_id")
-    for values in in_order.values_list(*RecordTrade._fields).iterator(chunk_size=5_000):
-        yield RecordTrade(*values)

@@ -2,7 +2,9 @@
 
 Each page is read from the indexes that begin with the account, one short read for each account,
 so that a page costs the same among a million rows. Pages are cut by the last row's key, not by an
-offset. A search for text reads the accounts' rows until the page is full.
+offset: by the time that the list shows and filters, then by the number. Numbers alone are not in
+its order: a trade is numbered when it opens, a signal when it is drafted. A search for text reads
+the accounts' rows until the page is full.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +15,7 @@ from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
-from analytics.exports import Row
+from analytics.exports import Row, currency_of, fees_text
 from connections.models import ExecutionConnection
 from execution.models import Order, Status
 from positions.models import CloseReason, ExecutionPosition
@@ -27,7 +29,11 @@ MOST_TEXT = 60
 
 @dataclass(frozen=True, slots=True)
 class HistoryFilter:
-    """What is searched for. since, until: days in UTC, both included. before: the last key seen."""
+    """What is searched for. since, until: days in UTC, both included.
+
+    pair: a part of it, as in all lists. before: the last key seen. before_at: its time; None: it is
+    read.
+    """
 
     text: str = ""
     pair: str = ""
@@ -37,15 +43,20 @@ class HistoryFilter:
     since: date | None = None
     until: date | None = None
     before: int | None = None
+    before_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryTable:
-    """One of the tables. states: what its filter of states offers; columns: of an export."""
+    """One of the tables. states: what its filter of states offers; columns: of an export.
+
+    time: the column by which it is in order.
+    """
 
     name: str
     columns: tuple[str, ...]
     states: tuple[str, ...]
+    time: str
     _ids: Callable[[User, HistoryFilter, int], list[int]] = field(repr=False)
     _read: Callable[[Sequence[int]], list[Row]] = field(repr=False)
 
@@ -65,7 +76,8 @@ class HistoryTable:
             yield from chunk
             if len(chunk) < CHUNK:
                 return
-            wanted = replace(wanted, before=chunk[-1]["key"])
+            last = chunk[-1]
+            wanted = replace(wanted, before=last["key"], before_at=last[self.time])
 
 
 def _accounts(user: User, wanted: HistoryFilter) -> list[UUID]:
@@ -103,20 +115,38 @@ def _of_signal(wanted: HistoryFilter, prefix: str) -> Q:
     return q
 
 
-def _newest(queries: Sequence[QuerySet[Any]], limit: int) -> list[int]:
-    """Return the newest keys of all accounts: each has its own short read by its own index."""
+def _after_key(wanted: HistoryFilter, column: str, known: Callable[[int], datetime | None]) -> Q:
+    """Return what follows the last key seen, in the order of a time. known: the time of a key.
+
+    A key that is not the user's has no time, and nothing is left out.
+    """
+    if wanted.before is None:
+        return Q()
+    at = wanted.before_at or known(wanted.before)
+    if at is None:
+        return Q()
+    earlier = Q(**{f"{column}__lt": at}) | Q(pk__lt=wanted.before)
+    return Q(**{f"{column}__lte": at}) & earlier
+
+
+def _newest(queries: Sequence[QuerySet[Any]], limit: int, *by: str) -> list[int]:
+    """Return the newest keys of all accounts: each has its own short read by its own index.
+
+    by: the columns that make the order, the newest last; the last one is the key.
+    """
     if not queries:
         return []
-    parts = [query.order_by("-pk").values_list("pk", flat=True)[:limit] for query in queries]
+    newest = [f"-{column}" for column in by]
+    parts = [query.order_by(*newest).values_list(*by)[:limit] for query in queries]
     if len(parts) == 1:
-        return list(parts[0])
-    return list(parts[0].union(*parts[1:], all=True).order_by("-pk")[:limit])
+        return [row[-1] for row in parts[0]]
+    return [row[-1] for row in parts[0].union(*parts[1:], all=True).order_by(*newest)[:limit]]
 
 
 def _order_ids(user: User, wanted: HistoryFilter, limit: int) -> list[int]:
     q = _days(wanted, "created_at")
     q &= Q(pk__lt=wanted.before) if wanted.before is not None else Q()
-    q &= Q(pair=wanted.pair.upper()) if wanted.pair else Q()
+    q &= Q(pair__icontains=wanted.pair) if wanted.pair else Q()
     q &= Q(status=wanted.state) if wanted.state else Q()
     if wanted.feed is not None:
         q &= Q(signal__feed_id=wanted.feed)
@@ -126,18 +156,18 @@ def _order_ids(user: User, wanted: HistoryFilter, limit: int) -> list[int]:
         found |= Q(pk=number) if number is not None else Q()
         q &= found | _of_signal(HistoryFilter(text=text), "signal__")
     base = Order.objects.filter(q)
-    return _newest([base.filter(connection=pk) for pk in _accounts(user, wanted)], limit)
+    return _newest([base.filter(connection=pk) for pk in _accounts(user, wanted)], limit, "pk")
 
 
 def _orders(ids: Sequence[int]) -> list[Row]:
-    found = Order.objects.filter(pk__in=ids).select_related("signal__feed", "connection")
+    found = Order.objects.filter(pk__in=ids).select_related("signal__feed", "connection__snapshot")
     return [
         (
             o.pk, f"O-{o.pk}", o.created_at, o.connection.name, _s(o.signal_id),
             o.signal.feed.name if o.signal else "", o.pair, o.side, o.order_type, o.leg,
             o.quantity, o.limit_price, o.stop_price, o.filled_quantity, o.avg_fill_price,
             o.slippage_pips, o.slippage_unit if o.slippage_pips is not None else "", o.commission,
-            o.status, o.reason, o.detail, o.broker_order_id,
+            currency_of(o.connection), o.status, o.reason, o.detail, o.broker_order_id,
             o.signal.trade_plan_id if o.signal else "",
         )
         for o in found.order_by("-pk")
@@ -145,9 +175,10 @@ def _orders(ids: Sequence[int]) -> list[Row]:
 
 
 def _trade_ids(user: User, wanted: HistoryFilter, limit: int) -> list[int]:
+    accounts = _accounts(user, wanted)
     q = Q(closed_at__isnull=False) & _days(wanted, "closed_at")
-    q &= Q(pk__lt=wanted.before) if wanted.before is not None else Q()
-    q &= Q(pair=wanted.pair.upper()) if wanted.pair else Q()
+    q &= _after_key(wanted, "closed_at", lambda pk: _closing_time(user, pk))
+    q &= Q(pair__icontains=wanted.pair) if wanted.pair else Q()
     q &= Q(close_reason=wanted.state) if wanted.state else Q()
     q &= Q(signal__feed_id=wanted.feed) if wanted.feed is not None else Q()
     if text := wanted.text:
@@ -155,7 +186,14 @@ def _trade_ids(user: User, wanted: HistoryFilter, limit: int) -> list[int]:
         found = Q(broker_position_id=text) | (Q(pk=number) if number is not None else Q(pk=None))
         q &= found | _of_signal(HistoryFilter(text=text), "signal__")
     base = ExecutionPosition.objects.filter(q)
-    return _newest([base.filter(connection=pk) for pk in _accounts(user, wanted)], limit)
+    return _newest([base.filter(connection=pk) for pk in accounts], limit, "closed_at", "pk")
+
+
+def _closing_time(user: User, pk: int) -> datetime | None:
+    """Return when a trade of the user's closed; if a correction has opened it again, that time."""
+    found = ExecutionPosition.objects.filter(pk=pk, connection__user=user)
+    times = found.values_list("closed_at", "last_activity_at").first()
+    return None if times is None else times[0] or times[1]
 
 
 def _trades(ids: Sequence[int]) -> list[Row]:
@@ -165,25 +203,31 @@ def _trades(ids: Sequence[int]) -> list[Row]:
         (
             p.pk, f"P-{p.pk}", p.closed_at, p.opened_at, p.connection.name, _s(p.signal_id),
             p.signal.feed.name, p.pair, p.side, p.opened_quantity, p.entry_price, p.close_reason,
-            p.net_result, p.commission, p.swap, p.signal.trade_plan_id,
+            p.net_result, p.commission, p.swap, currency_of(p.connection),
+            fees_text(p.unconverted_fees), p.signal.trade_plan_id,
         )
-        for p in found.order_by("-pk")
+        for p in found.order_by("-closed_at", "-pk")
     ]  # fmt: skip
 
 
 def _signal_ids(user: User, wanted: HistoryFilter, limit: int) -> list[int]:
     q = Q(published_at__isnull=False) & _days(wanted, "published_at") & _of_signal(wanted, "")
-    q &= Q(pk__lt=wanted.before) if wanted.before is not None else Q()
-    q &= Q(currency_pair=wanted.pair.upper()) if wanted.pair else Q()
+    q &= Q(currency_pair__icontains=wanted.pair) if wanted.pair else Q()
     q &= Q(action=wanted.state) if wanted.state else Q()
-    mine = Order.objects.filter(connection__in=_accounts(user, wanted)).values("signal_id")
-    found = Signal.objects.filter(q, pk__in=mine).order_by("-pk")
+    sent = Order.objects.filter(connection__in=_accounts(user, wanted)).values("signal_id")
+    mine = Signal.objects.filter(pk__in=sent)
+
+    def publication(pk: int) -> datetime | None:
+        found: datetime | None = mine.filter(pk=pk).values_list("published_at", flat=True).first()
+        return found
+
     with for_all_tenants():  # of feeds that the user has left, too: the orders are the user's
-        return list(found.values_list("pk", flat=True)[:limit])
+        q &= _after_key(wanted, "published_at", publication)
+        return _newest([mine.filter(q)], limit, "published_at", "pk")
 
 
 def _signals(ids: Sequence[int]) -> list[Row]:
-    found = Signal.objects.filter(pk__in=ids).select_related("feed").order_by("-pk")
+    found = Signal.objects.filter(pk__in=ids).select_related("feed")
     return [
         (
             s.pk, f"S-{s.pk}", s.published_at, s.feed.name, s.action, s.currency_pair, s.direction,
@@ -191,7 +235,7 @@ def _signals(ids: Sequence[int]) -> list[Row]:
             " ".join(f"{price.normalize():f}" for price in s.target_prices), s.valid_until,
             s.cancelled_at, s.strategy_id, s.trade_plan_id, s.note,
         )
-        for s in found
+        for s in found.order_by("-published_at", "-pk")
     ]  # fmt: skip
 
 
@@ -208,6 +252,7 @@ HISTORY = {
              "open_price", "stop_price", "stop_loss", "targets", "valid_until", "cancelled_at",
              "strategy_id", "trade_plan_id", "note"),
             tuple(Action.values),
+            "published_at",
             _signal_ids,
             _signals,
         ),
@@ -215,18 +260,20 @@ HISTORY = {
             "orders",
             ("order", "created_at", "account", "signal", "feed", "pair", "side", "order_type",
              "leg", "quantity", "limit_price", "stop_price", "filled_quantity", "price",
-             "slippage", "slippage_unit", "commission", "state", "reason", "detail",
+             "slippage", "slippage_unit", "commission", "currency", "state", "reason", "detail",
              "broker_order_id", "trade_plan_id"),
             tuple(Status.values),
+            "created_at",
             _order_ids,
             _orders,
         ),
         HistoryTable(
             "trades",
             ("position", "closed_at", "opened_at", "account", "signal", "feed", "pair", "side",
-             "quantity", "entry_price", "closed_by", "net", "commission", "swap",
-             "trade_plan_id"),
+             "quantity", "entry_price", "closed_by", "net", "commission", "swap", "currency",
+             "fees_not_included", "trade_plan_id"),
             tuple(CloseReason.values),
+            "closed_at",
             _trade_ids,
             _trades,
         ),

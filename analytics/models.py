@@ -11,6 +11,7 @@ from common.fields import AmountField
 from connections.models import ExecutionConnection
 from positions.models import ExecutionPosition
 from signals.models import Feed, Signal
+from signals.record_results import Seal
 
 
 class AnalyticsDaily(models.Model):
@@ -113,16 +114,17 @@ class TradeCost(models.Model):
 
 
 class SignalQuality(models.Model):
-    """The medians of all persons for whom an entry of a signal has filled.
+    """The medians of all persons for whom an entry of a signal has filled, by kind of money.
 
-    persons: how many those are. Tenants see the row only if there are more than five, so that five
-    are others. Medians of market entries alone: latencies.
+    is_paper: those of paper accounts; else of real ones. persons: how many those are. Tenants see
+    the row only if there are more than five, so that five are others. Medians of market entries
+    alone: latencies.
     """
 
-    signal = models.OneToOneField(
-        Signal, models.CASCADE, primary_key=True, related_name="execution_quality",
-        db_constraint=False,
-    )  # fmt: skip
+    signal = models.ForeignKey(
+        Signal, models.CASCADE, related_name="+", db_constraint=False, db_index=False
+    )
+    is_paper = models.BooleanField(default=False)
     persons = models.IntegerField()
     unit = models.CharField(max_length=7, blank=True, help_text="Empty: the persons differ.")
     slippage = AmountField(null=True, help_text="In the unit, + is worse.")
@@ -133,9 +135,12 @@ class SignalQuality(models.Model):
 
     class Meta:
         verbose_name_plural = "signal quality"
+        constraints = [
+            models.UniqueConstraint(fields=["signal", "is_paper"], name="one_quality_of_money"),
+        ]
 
     def __str__(self) -> str:
-        return f"quality of signal {self.signal_id}"
+        return f"quality of signal {self.signal_id}{' on paper' if self.is_paper else ''}"
 
 
 class FeedTrade(models.Model):
@@ -173,10 +178,13 @@ class FeedTrade(models.Model):
     followed_until = models.DateTimeField(help_text="Market clock.")
     is_final = models.BooleanField(default=False, help_text="It is not computed again.")
 
+    seal: Seal | None = None
+    """Where its result is sealed in the feed's record; set by `record_selectors.trades_of`."""
+
     class Meta:
         default_permissions = ()
         indexes = [
-            models.Index(fields=["feed", "-signal"], name="feed_trade_newest"),
+            models.Index(fields=["feed", "-published_at", "-signal"], name="feed_trade_newest"),
             models.Index(fields=["feed", "ended_at", "signal"], name="feed_trade_in_order"),
             models.Index(
                 fields=["feed"], name="feed_trade_unfinished", condition=models.Q(is_final=False)
@@ -185,6 +193,16 @@ class FeedTrade(models.Model):
 
     def __str__(self) -> str:
         return f"S-{self.signal_id} {self.state}"
+
+    @property
+    def sealed_in(self) -> int | None:
+        """The number of the link that seals its result; None: it is not final, or not known."""
+        return self.seal.number if self.seal else None
+
+    @property
+    def correction(self) -> str:
+        """Why another result was sealed before; empty: none was."""
+        return self.seal.correction if self.seal else ""
 
 
 class FeedRecord(models.Model):

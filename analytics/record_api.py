@@ -7,13 +7,16 @@ from django.http import Http404
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import NotAuthenticated
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from analytics.models import FeedTrade
-from analytics.record_selectors import age_of, record_of, trades_of
+from analytics.record_selectors import age_of, record_of, trade_rows, trades_of
+from analytics.streams import FORMAT, STREAMED, is_streamed, stream, streamed
 from common.api_fields import Amount, StrictModelSerializer, StrictSerializer
 from common.api_views import ApiView
+from common.streaming import StreamedResponse
 from signals.models import Feed, RecordLink
 from signals.record_selectors import (
     links,
@@ -80,13 +83,20 @@ class RecordTradeSerializer(StrictModelSerializer[FeedTrade]):
     """A trade of a feed's record."""
 
     signal = serializers.IntegerField(source="signal_id", read_only=True)
+    sealed_in = serializers.IntegerField(
+        read_only=True, allow_null=True,
+        help_text="The number of the link that seals this result. null: it is not final yet.",
+    )  # fmt: skip
+    correction = serializers.CharField(
+        read_only=True, help_text="Why another result was sealed before; empty: none was."
+    )
 
     class Meta:
         model = FeedTrade
         fields = (
             "signal", "pair", "direction", "published_at", "ended_at", "state", "basis",
             "entry_price", "exit_price", "percent", "r", "marks", "subscribers", "real_low",
-            "real_median", "real_high", "slippage",
+            "real_median", "real_high", "slippage", "sealed_in", "correction",
         )  # fmt: skip
         read_only_fields = fields
 
@@ -104,7 +114,9 @@ class RecordLinkSerializer(StrictSerializer):
     number = serializers.IntegerField()
     hash = serializers.CharField()
     sealed_at = serializers.DateTimeField()
-    sealed_later = serializers.BooleanField(help_text="Published before the feed had a record.")
+    sealed_later = serializers.BooleanField(
+        help_text="Published, or final, before such links were sealed."
+    )
     kind = serializers.ChoiceField(choices=RecordLink.Kind.choices, allow_null=True)
     signal = serializers.IntegerField(allow_null=True)
     marks = serializers.ListField(child=serializers.CharField())
@@ -213,18 +225,22 @@ class RecordTradesView(_RecordView):
     """The trades of a feed's record."""
 
     rows_in = "trades"
+    renderer_classes = (JSONRenderer, *STREAMED)
 
     @extend_schema(
-        parameters=[_LIMIT, OpenApiParameter("before", int, description="`next_before`.")],
-        responses=RecordTradesSerializer,
+        parameters=[_LIMIT, OpenApiParameter("before", int, description="`next_before`."), FORMAT],
+        responses=streamed(RecordTradesSerializer),
     )
-    def get(self, request: Request, slug: str) -> Response:
-        """List trades, the newest first. Those of the last 24 hours are for subscribers."""
+    def get(self, request: Request, slug: str) -> Response | StreamedResponse:
+        """List trades, the newest first. Those of the last 24 hours are for subscribers.
+
+        As CSV or JSON lines all of them are streamed, without pages.
+        """
         feed, page = self.feed(request, slug), self.page(request)
-        trades = trades_of(
-            feed, before=page["before"], limit=page["limit"],
-            with_new=sees_new(feed, self.viewer(request)),
-        )  # fmt: skip
+        with_new = sees_new(feed, self.viewer(request))
+        if is_streamed(request):
+            return stream(request, trade_rows(feed, with_new=with_new), name=f"record-{feed.slug}")
+        trades = trades_of(feed, before=page["before"], limit=page["limit"], with_new=with_new)
         following = trades[-1].pk if len(trades) == page["limit"] else None
         return Response(RecordTradesSerializer({"trades": trades, "next_before": following}).data)
 

@@ -2,6 +2,9 @@
 
 Every signal counts the same: results are sums of percents of the entry price and of R, without
 compounding. A trade belongs to the month in which it ended, and to the hour of its publication.
+
+Stored figures are compared with those computed again (`record_proof.py`). A version that computes
+one otherwise, or a new one, deletes the stored ones in a migration; the next run stores them again.
 """
 
 from collections.abc import Iterable, Sequence

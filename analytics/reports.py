@@ -23,6 +23,7 @@ from analytics.results import (
     TradeResults,
     closed_between,
     months_of,
+    result_feeds,
     result_months,
     trade_results,
 )
@@ -70,6 +71,11 @@ class BookKey:
     def slug(self) -> str:
         """The book's name in addresses: `USD`, `USD-paper`."""
         return f"{self.currency or 'unknown'}{'-paper' if self.is_paper else ''}"
+
+    @property
+    def money(self) -> str:
+        """Which persons its execution is compared with."""
+        return "on paper accounts" if self.is_paper else "with real money"
 
     @property
     def label(self) -> str:
@@ -128,8 +134,8 @@ class Report:
 
     @cached_property
     def execution(self) -> ExecutionSums:
-        """The execution beside the median of all who traded the same signals."""
-        return execution_report(self.scope)
+        """The execution beside the median of all who traded the same signals with such money."""
+        return execution_report(self.key, self.scope)
 
     @cached_property
     def _equities(self) -> list[AccountEquity] | None:
@@ -160,6 +166,14 @@ class Report:
     def feeds(self) -> dict[int, str]:
         """The names of the feeds with trades in it."""
         return {int(row.key): row.feed_name for row in self.trades.breakdowns["feed"]}
+
+    @cached_property
+    def feed_choices(self) -> dict[int, str]:
+        """The names of the feeds with trades in its period, whatever feed or pair is chosen."""
+        if not self.scope.is_part_of_accounts:
+            return self.feeds
+        with for_all_tenants():
+            return result_feeds(self.scope)
 
     @property
     def has_anything(self) -> bool:
@@ -228,23 +242,25 @@ def account_equities(scope: Scope) -> list[AccountEquity]:
     ]
 
 
-def signal_scope(scope: Scope) -> SignalScope:
-    """Return the signals that belong to a scope of trades."""
-    return SignalScope(scope.connection_ids, scope.start, scope.end, scope.feed_id, scope.pair)
+def signal_scope(key: BookKey, scope: Scope) -> SignalScope:
+    """Return the signals that belong to a scope of trades of a book."""
+    return SignalScope(
+        scope.connection_ids, scope.start, scope.end, key.is_paper, scope.feed_id, scope.pair
+    )
 
 
-def execution_report(scope: Scope) -> ExecutionSums:
+def execution_report(key: BookKey, scope: Scope) -> ExecutionSums:
     """Return the aggregate of my execution and the medians over the signals of a scope."""
     with for_all_tenants():
-        return execution_sums(signal_scope(scope))
+        return execution_sums(signal_scope(key, scope))
 
 
 def executions(
-    scope: Scope, *, before: int | None = None, limit: int = 30
+    key: BookKey, scope: Scope, *, before: int | None = None, limit: int = 30
 ) -> list[SignalExecution]:
     """Return the signals of a scope with my execution and the medians, the newest first."""
     with for_all_tenants():
-        return signal_executions(signal_scope(scope), before=before, limit=limit)
+        return signal_executions(signal_scope(key, scope), before=before, limit=limit)
 
 
 def _all_time(scope: Scope) -> Scope:

@@ -9,7 +9,7 @@ since they left it, the trade is still theirs.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from itertools import groupby
@@ -142,6 +142,13 @@ class FeeRow(NamedTuple):
     fee: Decimal
 
 
+class FeedRow(NamedTuple):
+    """A feed with a closed trade."""
+
+    id: int
+    name: str
+
+
 class TradeRow(NamedTuple):
     """One closed trade, for exports. spread, slippage: None if not known."""
 
@@ -268,6 +275,15 @@ CROSS JOIN jsonb_each_text(fees) e GROUP BY 1 ORDER BY 1
 """,
 )
 
+FEEDS = Query(
+    FeedRow,
+    f"""
+WITH {_ACCOUNT}
+SELECT feed_id AS id, {feed_name_sql("feed_id")} AS name
+FROM (SELECT DISTINCT s.feed_id {_JOINS}) traded ORDER BY name, id
+""",
+)
+
 TRADES = Query(
     TradeRow,
     f"""
@@ -347,6 +363,12 @@ def months_of(days: Iterable[DayRow]) -> list[MonthRow]:
 def result_months(scope: Scope) -> list[MonthRow]:
     """Return the months with a closed trade, in order."""
     return rows(MONTHS, scope.parameters())
+
+
+def result_feeds(scope: Scope) -> dict[int, str]:
+    """Return the names of the feeds with a closed trade on the accounts, whatever is filtered."""
+    every = replace(scope, feed_id=None, pair=None)
+    return {row.id: row.name for row in rows(FEEDS, every.parameters())}
 
 
 def trades_after(scope: Scope, after: datetime, after_id: int, *, limit: int) -> list[TradeRow]:

@@ -1,13 +1,14 @@
 """My execution of each signal against the median of all persons who traded the same one.
 
-The medians are computed by the daily job, over all tenants. A person with several accounts counts
-once, by the median of these. A tenant sees one only where at least OTHERS other persons filled, so
-that it shows no single one. Paper twins are not counted.
+Real and paper money have medians of their own: a simulated fill shows no broker's execution. The
+medians are computed by the daily job, over all tenants. A person with several accounts counts once
+in each, by the median of these. A tenant sees one only where at least OTHERS other persons filled,
+so that it shows no single one. Paper twins are not counted.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
@@ -19,32 +20,44 @@ from common.sql import Query, array, rows, run
 from connections.selectors import connection_join_sql, not_twin_sql
 from connections.trading_day import bounds
 from execution.entry_quality import filled_entries_sql
-from signals.joins import published_since_sql, signal_join_sql
+from positions.joins import CLOSED_SINCE_SQL
+from signals.joins import published_sql, signal_join_sql
 
 OTHERS = 5  # persons besides oneself
-RECENT = timedelta(days=4)  # whose signals each run computes again
+RECENT = timedelta(days=4)  # what each run computes again
+BATCH = 500
+BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)  # before any signal
 
-_OF_RECENT = published_since_sql("o.signal_id", "%(since)s")
+# An entry that has filled since then has a position that is open, or was closed since. So a signal
+# whose entry waited for weeks gets its median, too.
+DUE = f"""
+SELECT s.id FROM {published_sql("s", "%(since)s")}
+UNION SELECT p.signal_id {CLOSED_SINCE_SQL}
+ORDER BY 1
+"""
+ANY_MEDIAN = "SELECT 1 AS found FROM analytics_signalquality LIMIT 1"
+_OF_BATCH = "o.signal_id = ANY(%(signals)s::bigint[])"
 _MEDIAN = "(percentile_disc(0.5) WITHIN GROUP (ORDER BY {0}))::numeric(38, 18)"
 # Accounts without a user are the installation's: one person.
 COMPUTE_QUALITY = f"""
 INSERT INTO analytics_signalquality AS q
-  (signal_id, persons, unit, slippage, bps, to_wire_ms, to_fill_ms, computed_at)
+  (signal_id, is_paper, persons, unit, slippage, bps, to_wire_ms, to_fill_ms, computed_at)
 WITH person AS (
-  SELECT e.signal_id, c.user_id, min(e.unit) AS first_unit, max(e.unit) AS last_unit,
+  SELECT e.signal_id, c.type = 'paper' AS is_paper, c.user_id,
+    min(e.unit) AS first_unit, max(e.unit) AS last_unit,
     {_MEDIAN.format("e.slippage")} AS slippage, {_MEDIAN.format("e.bps")} AS bps,
     {_MEDIAN.format("e.to_wire")} AS to_wire, {_MEDIAN.format("e.to_fill")} AS to_fill
-  FROM ({filled_entries_sql(f"{_OF_RECENT} AND {not_twin_sql('o.connection_id')}")}) e
+  FROM ({filled_entries_sql(f"{_OF_BATCH} AND {not_twin_sql('o.connection_id')}")}) e
   {connection_join_sql("e.connection_id")}
-  GROUP BY e.signal_id, c.user_id
+  GROUP BY 1, 2, 3
 )
-SELECT signal_id, count(*), CASE WHEN min(first_unit) = max(last_unit) THEN min(first_unit)
-    ELSE '' END,
+SELECT signal_id, is_paper, count(*),
+  CASE WHEN min(first_unit) = max(last_unit) THEN min(first_unit) ELSE '' END,
   CASE WHEN min(first_unit) = max(last_unit) THEN {_MEDIAN.format("slippage")} END,
   {_MEDIAN.format("bps")}, {_MEDIAN.format("to_wire")}, {_MEDIAN.format("to_fill")},
   clock_timestamp()
-FROM person GROUP BY signal_id ORDER BY signal_id
-ON CONFLICT (signal_id) DO UPDATE SET
+FROM person GROUP BY 1, 2 ORDER BY 1, 2
+ON CONFLICT (signal_id, is_paper) DO UPDATE SET
   (persons, unit, slippage, bps, to_wire_ms, to_fill_ms, computed_at) = (excluded.persons,
    excluded.unit, excluded.slippage, excluded.bps, excluded.to_wire_ms, excluded.to_fill_ms,
    excluded.computed_at)
@@ -52,7 +65,8 @@ ON CONFLICT (signal_id) DO UPDATE SET
 
 
 class SignalExecution(NamedTuple):
-    """One signal on my accounts, and the medians of all that traded it (None: too few others).
+    """One signal on my accounts, and the medians of all persons who traded it (None: too few
+    others), with real money or, if these are paper accounts, on paper ones.
 
     slippage, all_slippage: in `unit`, + is worse; bps: basis points of the expected price; cost:
     account currency. Latencies in milliseconds, of market entries: to_wire from the publication's
@@ -87,7 +101,8 @@ class ExecutionSums(NamedTuple):
     """The aggregate over signals. compared: how many have a median of at least OTHERS others.
 
     all_*: the median over those of all persons' medians; mine_*: of mine over the same signals.
-    better, worse: on how many of them my slippage was smaller, or larger. cost: over all signals.
+    better, worse: on how many of them my slippage was smaller, or larger. cost: over the
+    `with_cost` signals of which it is known.
     """
 
     signals: int
@@ -95,6 +110,7 @@ class ExecutionSums(NamedTuple):
     better: int
     worse: int
     cost: Decimal | None
+    with_cost: int
     bps: Decimal | None
     mine_bps: Decimal | None
     all_bps: Decimal | None
@@ -129,7 +145,8 @@ _COMPARED = f"""mine AS (
     CASE WHEN {_HAS_OTHERS} THEN q.to_fill_ms END AS all_to_fill,
     CASE WHEN {_HAS_OTHERS} THEN q.computed_at END AS computed_at
   FROM mine {signal_join_sql("mine.signal_id")}
-  LEFT JOIN analytics_signalquality q ON q.signal_id = mine.signal_id
+  LEFT JOIN analytics_signalquality q
+    ON q.signal_id = mine.signal_id AND q.is_paper = %(is_paper)s
   WHERE s.published_at >= %(start)s AND s.published_at < %(end)s
     AND (%(feed)s::bigint IS NULL OR s.feed_id = %(feed)s)
     AND (%(pair)s::text IS NULL OR mine.pair = %(pair)s)
@@ -140,8 +157,9 @@ SIGNALS = Query(
     f"""
 WITH {_COMPARED}
 SELECT * FROM compared
-WHERE %(before)s::bigint IS NULL OR signal_id < %(before)s
-ORDER BY signal_id DESC LIMIT %(limit)s
+WHERE %(before)s::bigint IS NULL OR (published_at, signal_id) < (
+  SELECT b.published_at, b.id FROM {published_sql("b")} AND b.id = %(before)s)
+ORDER BY published_at DESC, signal_id DESC LIMIT %(limit)s
 """,
 )
 
@@ -159,6 +177,7 @@ WITH {_COMPARED}
 SELECT count(*)::int AS signals, count(all_bps)::int AS compared,
   (count(*) FILTER (WHERE bps < all_bps))::int AS better,
   (count(*) FILTER (WHERE bps > all_bps))::int AS worse, sum(cost)::numeric(38, 18) AS cost,
+  count(cost)::int AS with_cost,
   {_middle("bps")} AS bps, {_middle("bps", "all_bps IS NOT NULL")} AS mine_bps,
   {_middle("all_bps", "bps IS NOT NULL")} AS all_bps,
   {_middle("to_wire")} AS to_wire, {_middle("to_wire", "all_to_wire IS NOT NULL")} AS mine_to_wire,
@@ -175,12 +194,13 @@ FROM compared
 class SignalScope:
     """Which signals, on which of my accounts. Days are those of the default trading day.
 
-    connection_ids: the chosen accounts.
+    connection_ids: the chosen accounts, all with real money, or all paper ones (is_paper).
     """
 
     connection_ids: Sequence[UUID]
     start: date
     end: date
+    is_paper: bool
     feed_id: int | None = None
     pair: str | None = None
 
@@ -190,6 +210,7 @@ class SignalScope:
             "connections": array(self.connection_ids),
             "start": bounds(self.start)[0],
             "end": bounds(self.end)[1],
+            "is_paper": self.is_paper,
             "feed": self.feed_id,
             "pair": self.pair,
         }
@@ -198,7 +219,9 @@ class SignalScope:
 def signal_executions(
     scope: SignalScope, *, before: int | None = None, limit: int = 30
 ) -> list[SignalExecution]:
-    """Return the signals that filled, the newest first. before: a signal id to go on below.
+    """Return the signals that filled, the newest publication first.
+
+    before: the id of a signal, to go on with those published before it.
 
     Call it where all signals are visible (`for_all_tenants`): a feed that the user has left is
     hidden, but what its signals cost on their accounts is theirs.
@@ -212,12 +235,19 @@ def execution_sums(scope: SignalScope) -> ExecutionSums:
 
 
 def compute_signal_quality(now: datetime | None = None, *, recent: timedelta = RECENT) -> int:
-    """Write the medians of recently published signals; return how many. now: market time.
+    """Write the medians of signals that were published or traded recently; return how many.
 
-    Safe to repeat. It needs the rows of all tenants, as workers have them.
+    Without any medians it computes those of all signals. now: market time. Safe to repeat. It needs
+    the rows of all tenants, as workers have them.
     """
-    since = (now or market_now()) - recent
+    since = (now or market_now()) - recent if rows(ANY_MEDIAN) else BEGINNING
+    signals = [row.id for row in rows(DUE, {"since": since})]
+    batches = (signals[start : start + BATCH] for start in range(0, len(signals), BATCH))
+    return sum(map(_compute, batches))
+
+
+def _compute(signals: list[int]) -> int:
     with transaction.atomic():
         run("SET LOCAL jit = off")
         run("SELECT pg_advisory_xact_lock(hashtext('analytics.compute_signal_quality'))")
-        return run(COMPUTE_QUALITY, {"since": since})
+        return run(COMPUTE_QUALITY, {"signals": array(signals)})

@@ -11,7 +11,7 @@ from signals.record_jobs import anchor_all, verify_all
 def compute_daily() -> None:
     """Compute the current trading day, the last ones and those corrected since.
 
-    Also what trades cost, and the medians of how all accounts executed each signal.
+    Also what trades cost, and the medians of how each signal was executed for all persons.
     """
     services.compute_changed()
     services.compute_costs()

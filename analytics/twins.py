@@ -246,7 +246,8 @@ def _signals(link: SubscriptionTwin) -> Iterable[Signal]:
     if link.ended_at is not None:
         published = published.filter(published_at__lt=link.ended_at)
     reached = _entries(link.subscription.connection_id, link.connection_id)
-    return published.filter(pk__in=reached.values("signal_id")).order_by("-pk")
+    mine = published.filter(pk__in=reached.values("signal_id"))
+    return mine.order_by("-published_at", "-pk")
 
 
 def _sides(entries: QuerySet[Order], signals: Iterable[Signal]) -> dict[int, Side]:

@@ -74,7 +74,7 @@ class AlertView(_TokenView):
             secret=token,
             body=_body(request),
             signature=request.headers.get("X-Fillcast-Signature", ""),
-            address=str(request.META.get("REMOTE_ADDR", "")),
+            address=_address(request),
         )
         receipt = receive_alert(posted)
         if receipt.error is not None:
@@ -84,7 +84,8 @@ class AlertView(_TokenView):
 
 
 class AlertStatusView(_TokenView):
-    """Read what became of an alert, with the address that it was posted to."""
+    """Read what became of an alert, with the address that it was posted to, from where alerts
+    may be posted. A token that requires signatures requires none here."""
 
     @extend_schema(
         auth=[],
@@ -93,7 +94,10 @@ class AlertStatusView(_TokenView):
     )
     def get(self, request: Request, feed: str, token: str, alert: int) -> Response:
         """Return the alert's state, and its signals, or why there are none."""
-        [entry] = entries_for([alert_sent_with(feed_slug=feed, secret=token, alert_id=alert)])
+        found = alert_sent_with(
+            feed_slug=feed, secret=token, alert_id=alert, address=_address(request)
+        )
+        [entry] = entries_for([found])
         return Response(AlertStatusSerializer(entry).data)
 
 
@@ -115,6 +119,10 @@ def _statuses_of(feed: str, token: str) -> str:
     """Return the path of an address's alerts. Django takes longer for it than to read an alert."""
     names = {"feed": feed, "token": token, "alert": 0}
     return reverse("alert_status", kwargs=names).removesuffix("0/")
+
+
+def _address(request: Request) -> str:
+    return str(request.META.get("REMOTE_ADDR", ""))
 
 
 def _body(request: Request) -> bytes:

@@ -77,6 +77,7 @@ ERRORS = {
 
 
 CONFLICTING_READS = {"get_signal_notional", "get_subscription_route"}
+GUARDED_READS = {"get_alert_status"}  # from where its feed accepts alerts
 
 
 def add_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -108,7 +109,8 @@ def errors_of(method: str, operation: dict[str, Any]) -> Iterator[int]:
         yield 400
     if operation.get("security"):
         yield 401
-    if operation.get("security") or has_body:  # an alert's feed may not be approved
+    is_guarded = operation["operationId"] in GUARDED_READS
+    if operation.get("security") or has_body or is_guarded:  # an alert's feed may not be approved
         yield 403
     if "path" in places or has_body:  # a body may name what does not exist
         yield 404

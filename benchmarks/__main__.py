@@ -18,7 +18,9 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     django.setup()
 
-    from benchmarks.environment import USUAL_ROUNDS, BenchError
+    from benchmarks import expected
+    from benchmarks.environment import USUAL_ROUNDS, BenchError, report_progress
+    from benchmarks.results import as_json
     from benchmarks.suite import NAMES, run
     from ops.embedded.errors import EmbeddedError
 
@@ -31,9 +33,32 @@ def main() -> None:
         help="how often each side is measured; the median counts (default: %(default)s)",
     )
     parser.add_argument("-n", type=int, help="number of connections, orders or positions")
+    then = parser.add_mutually_exclusive_group()
+    then.add_argument(
+        "--check",
+        action="store_true",
+        help="then compare with benchmarks/expected.json; exit status 1 if a ratio is worse by more"
+        " than a fifth",
+    )
+    then.add_argument(
+        "--record", action="store_true", help="then write the ratios to benchmarks/expected.json"
+    )
     given = parser.parse_args()
+    names = [given.only] if given.only else NAMES
+    if given.check and not given.only:
+        names = [name for name in NAMES if name in expected.read()]
+        if not names:
+            sys.exit("Nothing is expected yet: run `manage.py bench --record` first.")
     try:
-        print(run([given.only] if given.only else NAMES, given.n, given.rounds))
+        facts, results = run(names, given.n, given.rounds)
+        if given.record:
+            expected.record(facts, results)
+        comparisons = expected.compare(results, expected.read()) if given.check else []
+        for comparison in comparisons:
+            report_progress(comparison.text)
+        print(as_json(facts, results))
+        if any(comparison.is_worse for comparison in comparisons):
+            sys.exit(1)
     except (EmbeddedError, BenchError) as e:
         sys.exit(str(e))
     except KeyboardInterrupt:

@@ -204,4 +204,7 @@ def linear(environment: BenchEnvironment, data: BenchData, count: int) -> Result
 
 
 def _less_is_better(result: Result, ratio: float) -> Result:
-    return replace(result, ratio=ratio, ok=ratio <= result.target, half=ratio <= 2 * result.target)
+    return replace(
+        result, ratio=ratio, ok=ratio <= result.target, half=ratio <= 2 * result.target,
+        more_is_better=False,
+    )  # fmt: skip

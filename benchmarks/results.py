@@ -26,7 +26,8 @@ class Result:
 
     rate: items per second; ratio: how many times better than the baseline. ok: the target is met;
     half: half of it is, as required for the first release. Where less is better (`memory`,
-    `linear`), half means at most twice the target.
+    `linear`), half means at most twice the target. The detail `cpu_ratio`, where there is one, is
+    the ratio by processor time.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Result:
     ok: bool
     half: bool
     detail: dict[str, Any] = field(default_factory=dict)
+    more_is_better: bool = False
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -119,6 +121,7 @@ def compared(
             "baseline_rounds_s": [round(round_s, 4) for round_s in baseline_seconds],
             **detail,
         },
+        more_is_better=True,
     )
 
 

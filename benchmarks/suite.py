@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from benchmarks import (
     alert_door,
@@ -16,6 +17,7 @@ from benchmarks import (
     idle,
     imports,
     killswitch,
+    latency,
     memory,
     monitor,
     mt4,
@@ -58,6 +60,7 @@ BENCHES: dict[str, tuple[Bench, int]] = {  # name → (function, usual n)
     "ibkr_memory": (ibkr.memory, 50),
     "ibkr_reconnect": (ibkr.reconnect, 50),
     "paper": (paper.overhead, 1_000),
+    "latency": (latency.latency, 30),
     "pages": (pages.pages, 1_000_000),
     "monitor_million": (monitor.million, 1_000_000),
     # last: what they leave behind keeps the workers busy
@@ -79,12 +82,13 @@ ALONE: dict[str, tuple[Callable[[int], Result], int]] = {  # benchmarks that nee
 NAMES = [*BENCHES, *ALONE]
 
 
-def run(names: list[str], count: int | None, rounds: int = USUAL_ROUNDS) -> str:
-    """Run benchmarks in the given order and return the JSON line, which is also stored.
+def run(
+    names: list[str], count: int | None, rounds: int = USUAL_ROUNDS
+) -> tuple[dict[str, Any], list[Result]]:
+    """Run benchmarks in the given order; return the machine's facts and the results.
 
-    count: replaces the usual count of each benchmark. The line is stored in bench/latest.json of
-    the
-    installation's folder.
+    count: replaces the usual count of each benchmark. The JSON line of the results is stored in
+    bench/latest.json of the installation's folder.
     """
     facts, results = machine(), []
     folder = var_folder(os.environ) / "bench"  # before a benchmark changes the environment
@@ -103,9 +107,8 @@ def run(names: list[str], count: int | None, rounds: int = USUAL_ROUNDS) -> str:
                 report_progress(f"{name}, n = {count or usual_n:,}")
                 results.append(bench(*stacked, count or usual_n))
             report_progress(_describe(results[-1]))
-    output = as_json(facts, results)
-    _save(output, folder)
-    return output
+    _save(as_json(facts, results), folder)
+    return facts, results
 
 
 def _describe(result: Result) -> str:

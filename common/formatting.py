@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 
+from common.currencies import money_places
 from common.ended_orders import ENDED_WAITS, FINAL, FINAL_HINTS, is_ended_wait
 from common.money import plain
 from common.reason_codes import Code
@@ -125,6 +126,26 @@ def signed(value: Decimal | int | None, places: int | None = 2) -> str:
     if not text.strip(f"0.,{MINUS}"):
         return text.removeprefix(MINUS)  # rounds to zero
     return f"+{text}" if value > 0 else text
+
+
+def money(value: Decimal | int | None, currency: str) -> str:
+    """Return an amount with the decimals of its currency, without its name: `1,200` in JPY."""
+    return number(value, money_places(currency))
+
+
+def gain(value: Decimal | int | None, currency: str) -> str:
+    """Return a gain or loss with the decimals of its currency, without its name: `+1,200`."""
+    return signed(value, money_places(currency))
+
+
+def amount(value: Decimal | int | None, currency: str) -> str:
+    """Return an amount and its currency: `1,200 JPY`, `0.00012000 BTC`. None is empty."""
+    return "" if value is None else f"{money(value, currency)} {currency}".rstrip()
+
+
+def gain_amount(value: Decimal | int | None, currency: str) -> str:
+    """Return a gain or loss and its currency: `+1,200 JPY`. None is empty."""
+    return "" if value is None else f"{gain(value, currency)} {currency}".rstrip()
 
 
 def unconverted(fees: Mapping[str, object] | None) -> str:

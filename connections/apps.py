@@ -26,4 +26,11 @@ class ConnectionsConfig(AppConfig):
         register_export("loss_limits_of_feeds", limits, "subscription__connection__user_id")
         register_export("funding", "connections.FundingPayment", "connection__user_id")
         register_export("deposits", "connections.CashFlow", "connection__user_id")
+        register_export("account_states", "connections.AccountSnapshot", "connection__user_id")
+        subscriber = "subscription__connection__user_id"
+        register_export("routes", "connections.SubscriptionRoute", subscriber)
+        register_export("subscribed_times", "connections.SubscriptionInterval", subscriber)
+        register_export("trading_pauses", "connections.TradingPause", "connection__user_id")
+        register_export("halts", "connections.KillSwitch", "user_id")
+        register_export("halts_of_accounts", "connections.KillSwitch", "connection__user_id")
         register_export("balances", "connections.AccountHistory", "connection__user_id")

@@ -23,6 +23,7 @@ from django.core.validators import validate_email
 from common.errors import CONTENT_ERRORS, ConflictError, InvalidInputError
 from common.reason_codes import Code
 from common.sealing import CannotOpenError, is_sealed_with_key, open_sealed, public_key_of, seal
+from events.messages.parts import ROOM
 from events.models import Channel
 from events.outbound import RefusedError, guarded, is_allowed
 
@@ -31,6 +32,11 @@ WEBHOOKS = {"json": False, "jsons": True}  # scheme → encrypted
 SERVICES = frozenset(
     {"discord", "gchat", "gotifys", "mmosts", "msteams", "ntfys", "pover", "slack", "tgram"}
 )
+MOST_CHARACTERS = {
+    "discord": 1_900, "gchat": 3_800, "mmosts": 3_800, "ntfys": 2_500, "pover": 1_000,
+    "slack": 30_000, "tgram": 3_800,
+}  # fmt: skip
+"""Service → characters of title and text that it accepts, less a reserve for its own marks."""
 EXPECTED = (
     "mailto:name@example.com, a webhook https://host/path, or an apprise URL of "
     + ", ".join(sorted({*SERVICES, *WEBHOOKS}))
@@ -73,6 +79,11 @@ def seal_url(url: str, channel: Channel) -> bytes:
     Raises ConflictError INSTALLATION_FAULT without a key.
     """
     return seal(url.encode(), context=_context(channel), public_key=sealing_key())
+
+
+def most_characters(channel: Channel) -> int:
+    """Return how long title and text of a message to this channel may be together."""
+    return MOST_CHARACTERS.get(channel.url_display, ROOM)
 
 
 def is_url_sealed_with_current_key(channel: Channel) -> bool:

@@ -11,38 +11,34 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import groupby
-from typing import Any
 
 import structlog
-from django.conf import settings
 from django.db import transaction
 
 from common.errors import FillcastError
 from common.failpoints import failpoint
-from common.reason_links import reason_url
 from common.sql import rows, run
-from events import channels, confirmation, push, push_services, webhook_log, webhooks
+from events import channels, push, push_services, webhook_log, webhooks
 from events.channels import Outgoing, SendError
 from events.context import EventContext, context_of
 from events.http_post import Try
 from events.messages import Message
-from events.messages.records import record_lines
-from events.models import ALARMS, Channel, Digest, EventKind
+from events.models import Channel, EventKind
 from events.outbound import RefusedError
+from events.outgoing import confirmation_message, message_of
 from events.push_content import PushContent, content_of
-from events.routing import EVENT, for_machines, rendered
+from events.routing import EVENT, rendered
 from events.webhook_log import EVENTS_FROM, SignedMessage
 
 log = structlog.get_logger(__name__)
 
 MAX_CHANNELS, THREADS = 16, 8  # channels in one run; concurrent sends
 CLAIM_SECONDS = 45  # longer than a run takes: MAX_CHANNELS / THREADS × channels.SECONDS
-MAX_LINKS = 5
+PUSH_ROOM = 1_800  # characters; most languages then fit into push_content.MAX_BYTES
 MAX_EVENTS = 1_000  # in one message
 MAX_TRIES = 10
 MIN_BACKOFF, MAX_BACKOFF = 5.0, 3600.0
 MAX_RETRY_AFTER = 86_400.0  # even if a server requests more: alarms must go out some day
-DIGEST_LEADS = {Digest.HOURLY.value: "This hour: ", Digest.DAILY.value: "This day: "}
 MIN_INTERVAL_SECONDS, MAIL_MIN_INTERVAL_SECONDS = 5, 30  # a burst becomes a few messages
 
 RELEASE = "UPDATE events_delivery SET hold_until = NULL WHERE hold_until <= clock_timestamp()"
@@ -167,7 +163,8 @@ def _claim() -> list[Job]:
             jobs.append(Job(channel, [row.delivery_id for row in requests], message))
             continue
         events = [replace(EventContext(*row[2:]), facts=facts[row.id]) for row in deliveries]
-        message = message_of(events, digest=channel.digest)
+        most = channels.most_characters(channel)
+        message = message_of(events, digest=channel.digest, most=most)
         jobs.append(Job(channel, [row.delivery_id for row in deliveries], message))
     return jobs
 
@@ -180,48 +177,10 @@ def _logged_job(
     if not channel.is_browser:
         return Job(channel, deliveries, message_of(events), signed)
     message = message_of(events, digest=channel.digest)
-    text = Message(
-        message.title, rendered(events).body
-    )  # without addresses: a click opens the page
+    body = rendered(events, room=PUSH_ROOM).body  # without addresses: a click opens the page
+    text = Message(message.title, body)
     content = content_of(events, text, uid=signed.uid, is_operator=channel.user.is_staff)
     return Job(channel, deliveries, message, signed, content)
-
-
-def confirmation_message(channel: Channel, request: Any) -> Outgoing:
-    """Return the message that asks the reader to confirm the address."""
-    facts = {
-        "link": confirmation.link_of(channel),
-        "code": confirmation.code_of(channel),
-        "name": channel.name,
-    }
-    event = replace(EventContext(*request[2:]), facts=facts)
-    message = rendered([event])
-    return Outgoing(message.title, message.body, is_alarm=False, events=[{"id": event.id}])
-
-
-def message_of(events: Sequence[EventContext], *, digest: str = "") -> Outgoing:
-    """Return one message about all these events, with links to where the reader can act.
-
-    digest: of the channel (models.Digest), named in the title of a message about several events.
-    A digest states the newest links of the feeds' records, too.
-    """
-    message = rendered(events)
-    records = record_lines(events) if digest else []
-    lead = DIGEST_LEADS.get(digest, "") if len(events) > 1 else ""
-    return Outgoing(
-        title=lead + message.title,
-        body="\n".join(filter(None, [message.body, *records, *_links(events)])),
-        is_alarm=any(event.kind in ALARMS for event in events),
-        events=[for_machines(event) for event in events],
-    )
-
-
-def _links(events: Sequence[EventContext]) -> list[str]:
-    """Return the addresses of the pages to act on and of the reason codes."""
-    codes = dict.fromkeys(event.get("code") for event in events)
-    pages = [*dict.fromkeys(page for event in events if (page := event.get("page")))]
-    pages += [address for code in codes if (address := reason_url(code))]
-    return [settings.FILLCAST_PUBLIC_URL.rstrip("/") + page for page in pages[:MAX_LINKS]]
 
 
 def _send(job: Job) -> Outcome:

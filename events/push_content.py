@@ -11,6 +11,7 @@ import orjson
 
 from events.context import EventContext
 from events.messages import Message
+from events.messages.merging import merged
 from events.models import ALARMS, ON_REQUEST, URGENT, EventKind
 from events.push_keys import encoded
 
@@ -79,13 +80,15 @@ def content_of(
 ) -> PushContent:
     """Return the push message about events. uid: of the message, the same in every repetition.
 
-    The most urgent and the longest-lived event decide. Only a message about one event may replace
-    an older one, since the other events of a message are in no later one.
+    A fill and its position are one event, so that a click opens its page. The most urgent and the
+    longest-lived event decide. Only a message about one event may replace an older one, since the
+    other events of a message are in no later one.
     """
     kinds = {event.kind for event in events}
     topic = _topic(events[0]) if len(events) == 1 else ""
     return PushContent(
-        title=message.title, body=message.body, page=page_of(events, is_operator=is_operator),
+        title=message.title, body=message.body,
+        page=page_of(merged(events), is_operator=is_operator),
         tag=topic or uid, ttl=max(_ttl(kind) for kind in kinds), urgency=_urgency(kinds),
         topic=topic,
     )  # fmt: skip

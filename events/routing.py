@@ -17,6 +17,7 @@ from common.permissions import Right
 from common.sql import columns, rows, run
 from events.context import EventContext, context_of
 from events.messages import Message, render_digest
+from events.messages.parts import ROOM
 from events.models import ALARMS, ON_REQUEST, TO_ONE_CHANNEL, URGENT
 from events.waiting import WaitingRules, held_until
 
@@ -122,10 +123,13 @@ def _notify(events: Sequence[EventContext], operators: Sequence[int]) -> None:
         run(NOTIFY.format(users=users), columns(notifications, 6))
 
 
-def rendered(events: Sequence[EventContext]) -> Message:
-    """Return the message about these events; if rendering fails, one with the kind and count."""
+def rendered(events: Sequence[EventContext], *, room: int = ROOM) -> Message:
+    """Return the message about these events; if rendering fails, one with the kind and count.
+
+    room: the most characters of its body.
+    """
     try:
-        return render_digest(events)
+        return render_digest(events, room=room)
     except CONTENT_ERRORS:  # an unexpected payload must not delay the other events
         log.exception("events could not be rendered", event_ids=[event.id for event in events][:20])
         return Message(f"{events[0].kind} ({len(events)})", "")

@@ -9,6 +9,9 @@ NUMBER:HASH. Keep it, and pass it with --expect next time: it proves that what c
 changed, not even by the operator of the service. So do the links in your digests and webhooks
 (`record_link`); their hash alone is enough.
 
+It also compares each trade that the record shows with the link that seals its result; a result that
+was sealed twice is named as corrected.
+
 A link whose content is withheld (for 24 hours, from those who do not take the feed) is taken by its
 hash; run it again later, or with an API key of a subscriber in FILLCAST_API_KEY.
 Exit code: 0 if the record is intact, 1 if not.
@@ -21,7 +24,9 @@ import os
 import sys
 import urllib.parse
 import urllib.request
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 
@@ -42,6 +47,62 @@ def all_links(base: str, slug: str) -> Iterator[dict[str, Any]]:
         page = read(f"{base}/api/v1/feeds/{slug}/record/links/?{query}")
         yield from page["links"]
         after = page["next_after"]
+
+
+def all_trades(base: str, slug: str) -> Iterator[dict[str, Any]]:
+    """Yield all trades that the record shows, the newest first."""
+    query, before = {"limit": "500"}, None
+    while True:
+        page = read(f"{base}/api/v1/feeds/{slug}/record/trades/?{urllib.parse.urlencode(query)}")
+        yield from page["trades"]
+        before = page["next_before"]
+        if before is None:
+            return
+        query["before"] = str(before)
+
+
+def verify_results(
+    links: Iterable[dict[str, Any]], trades: Iterable[dict[str, Any]]
+) -> tuple[list[str], list[str]]:
+    """Return (findings, corrections): what the record shows otherwise than its links seal it.
+
+    A trade may be missing while it is withheld, and one whose link is withheld is not compared.
+    """
+    findings: list[str] = []
+    corrections: list[str] = []
+    sealed: dict[int, tuple[int, dict[str, Any]]] = {}
+    for link in links:
+        content = json.loads(link["content"]) if link["content"] else {}
+        if content.get("kind") == "RESULT":
+            reason = content["terms"].pop("correction", None)
+            if reason is not None:
+                corrections.append(f"S-{content['signal']} was corrected: {reason}")
+            sealed[content["signal"]] = content["number"], content["terms"]
+    for trade in trades:
+        number, terms = sealed.get(trade["signal"], (0, {}))
+        names = set(terms) | (set(trade) - {"signal", "sealed_in", "correction"})
+        changed = [
+            name for name in sorted(names) if number and not same(terms.get(name), trade.get(name))
+        ]
+        if changed:
+            findings.append(
+                f"S-{trade['signal']}: the record shows another result than link {number} seals:"
+                f" {', '.join(changed)}."
+            )
+    return findings, corrections
+
+
+def same(sealed: Any, shown: Any) -> bool:
+    """Return whether both are the same text, list, amount or time; nothing is left out of links."""
+    if sealed is None or isinstance(sealed, list):
+        return (sealed or []) == (shown or [])
+    readers: tuple[Callable[[str], Any], ...] = (Decimal, datetime.fromisoformat)
+    for read_as in readers:
+        try:
+            return bool(read_as(sealed) == read_as(str(shown)))
+        except (ArithmeticError, ValueError):
+            continue
+    return bool(sealed == shown)
 
 
 def verify(
@@ -89,11 +150,14 @@ def main() -> int:
     )
     given = parser.parse_args()
     base = given.base.rstrip("/")
-    findings, head, withheld = verify(all_links(base, given.slug), given.expect)
+    links = list(all_links(base, given.slug))
+    findings, head, withheld = verify(links, given.expect)
+    changed, corrections = verify_results(links, all_trades(base, given.slug))
+    findings += changed
     stated = read(f"{base}/api/v1/feeds/{given.slug}/record/head/")["head"]
     if int(stated.split(":")[0]) < int(head.split(":")[0]):
         findings.append(f"The service states {stated} as its head, and there are later links.")
-    for finding in findings:
+    for finding in (*findings, *corrections):
         print(finding)
     print(f"head {head}, {withheld} links withheld: {'BROKEN' if findings else 'intact'}")
     return 1 if findings else 0

@@ -20,7 +20,15 @@ from common.admin import (
     time_column,
 )
 from common.badges import amount, badge, code, state_badge
-from common.formatting import STATES, known_code, sentence, signed, statuses_of, units_of
+from common.formatting import (
+    STATES,
+    gain_amount,
+    known_code,
+    sentence,
+    signed,
+    statuses_of,
+    units_of,
+)
 from common.formatting import age as format_age
 from common.limit_figures import read_figures, text_with_detail
 from common.money import plain
@@ -154,7 +162,7 @@ class FillAdmin(BigTableAdmin):
     list_display = ("broker_fill_id", "order_link", "side", "quantity_shown", "price_shown",
                     "commission_shown", "inferred", "time")  # fmt: skip
     list_filter = ("inferred", ("side", ChoicesDropdownFilter))
-    list_select_related = ("order",)
+    list_select_related = ("order__connection__snapshot",)
     ordering = ("-id",)
     search_fields = ("broker_fill_id",)
     search_help_text = "O-number, or an account"
@@ -182,7 +190,9 @@ class FillAdmin(BigTableAdmin):
         if fill.commission and fill.commission_rate is None:
             return f"{charged}, not converted"
         converted = fill.commission_converted if fill.commission_rate_at else None
-        return charged if converted is None else f"{charged} = {signed(-converted)}"
+        if converted is None:
+            return charged
+        return f"{charged} = {gain_amount(-converted, fill.order.connection.account_currency)}"
 
 
 class LogStateFilter(admin.SimpleListFilter):

@@ -21,12 +21,17 @@ class ExecutionConfig(AppConfig):
             receivers,  # noqa: F401  # its import connects them
             startup,
         )
+        from execution.own_log import LOG_COLUMNS, log_of
         from execution.reconciliation.event_context import context_of_events
-        from users.data_export import register_export
+        from users.data_export import register_export, register_rows
 
         startup.connect()
         register_export("orders", "execution.Order", "connection__user_id")
         register_export("fills", "execution.Fill", "order__connection__user_id")
+        register_export("order_changes", "execution.EntryChange", "order__connection__user_id")
+        register_export("differences", "execution.DriftItem", "connection__user_id")
+        register_export("actions_on_many_orders", "execution.ScopedAction", "user_id")
+        register_rows("order_log", LOG_COLUMNS, log_of)
         register_provider(context_of_events)
         # In processes that do not trade, too: a connection test in the web process calls brokers.
         rate_limits.configure(settings.REDIS_URL, PROCESSES_UNKNOWN)

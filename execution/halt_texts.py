@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from common.confirmation import Consequence
+from common.formatting import amount
 from connections.models import HaltMode
 from execution.monitoring.halt_actions import HaltImpact
 
@@ -40,7 +41,7 @@ def unsent_kinds(impact: HaltImpact) -> str:
 
 
 def _worth(amounts: Mapping[str, Decimal]) -> str:
-    return ", ".join(f"{amount:,.2f} {currency}".strip() for currency, amount in amounts.items())
+    return ", ".join(amount(worth, currency) for currency, worth in amounts.items())
 
 
 def halt_lines(

@@ -7,8 +7,9 @@ proven not sent. Unknown: sent, outcome not known.
 from dataclasses import dataclass
 from decimal import Decimal
 
+from common.currencies import money_places
 from common.ended_orders import is_ended_wait
-from common.formatting import CANCELLING, STATES, StateLabel, number
+from common.formatting import CANCELLING, STATES, StateLabel, amount, number
 from common.formatting import quantity as with_unit
 from common.money import plain
 from common.reason_codes import Code
@@ -16,6 +17,7 @@ from common.units import unit_label
 from execution.end_times import end_of
 from execution.models import AT_BROKER, Order, Status
 from execution.order_figures import stated_detail
+from execution.order_money import currency_of
 from execution.order_reasons import OrderReason, reason_of
 from signals.models import OrderType
 
@@ -160,9 +162,11 @@ def _cost(order: Order) -> str:
     if cost is None or not order.expected_price:
         return ""
     requested = f"Requested price {format_price(order.expected_price, order.pip)}"
-    if not round(cost, 2):
+    currency = currency_of(order)
+    if not round(cost, money_places(currency)):
         return f"{requested}."
-    return f"{requested}; the difference {'cost' if cost > 0 else 'gained'} {number(abs(cost), 2)}."
+    word = "cost" if cost > 0 else "gained"
+    return f"{requested}; the difference {word} {amount(abs(cost), currency)}."
 
 
 def slippage_cost(order: Order) -> Decimal | None:

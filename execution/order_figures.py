@@ -10,6 +10,7 @@ from django.db.models import Case, JSONField, OuterRef, Q, QuerySet, Subquery, V
 
 from common.limit_figures import Figures, read_figures, text_with_detail
 from execution.models import ExecutionLog, Order, Status
+from execution.order_money import with_currency
 
 # Statuses that a decision of ours ends an order with. Orders that wait, work or filled have none.
 WITH_FIGURES = (Status.DENIED, Status.SKIPPED, Status.CANCELLED, Status.EXPIRED)
@@ -17,7 +18,7 @@ _ANNOTATION = "stated_numbers"
 
 
 def with_figures(orders: QuerySet[Order]) -> QuerySet[Order]:
-    """Add to orders what `figures_of` would query for each."""
+    """Add to orders what `figures_of` and `currency_of` would query for each."""
     stated = _lines().filter(order_id=OuterRef("pk"), code=OuterRef("reason"))
     has_figures = Q(status__in=WITH_FIGURES) & ~Q(reason="")
     numbers = Case(
@@ -25,7 +26,7 @@ def with_figures(orders: QuerySet[Order]) -> QuerySet[Order]:
         default=Value(None, JSONField()),
         output_field=JSONField(),
     )
-    return orders.annotate(**{_ANNOTATION: numbers})
+    return with_currency(orders).annotate(**{_ANNOTATION: numbers})
 
 
 def figures_of(order: Order) -> Figures | None:

@@ -14,8 +14,7 @@ from django.db.models import OuterRef, QuerySet, Subquery
 
 from common.clocks import market_at, market_now
 from common.confirmation import Consequence
-from common.currencies import money_places
-from common.formatting import age, clock, number, quantity, signed
+from common.formatting import age, clock, gain_amount, number, quantity, signed
 from common.money import plain
 from connections.forms import broker_type_label
 from connections.models import HaltMode, Instrument
@@ -64,7 +63,7 @@ class Surroundings:
 
     def money(self, amount: Decimal) -> str:
         """Return an amount of its account's currency."""
-        return f"{signed(amount, money_places(self.currency))} {self.currency}".rstrip()
+        return gain_amount(amount, self.currency)
 
 
 def with_first_stop(positions: QuerySet[ExecutionPosition]) -> QuerySet[ExecutionPosition]:

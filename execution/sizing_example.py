@@ -16,8 +16,10 @@ from brokers.registry import capabilities_of
 from common.clocks import market_now
 from common.errors import InvalidInputError
 from common.limit_figures import Figures
+from common.money import to_stored
 from common.reason_codes import Code
 from common.sql import rows
+from common.units import Unit, size_of
 from connections.models import Instrument, TradingPreset
 from connections.selectors import (
     contract_size_sql,
@@ -36,6 +38,7 @@ from execution.submission.risk import PortfolioExposure
 from execution.submission.rows import LoadedOrder, OrderRow, SignalRow
 from execution.submission.sizing import Denial
 from signals.models import RiskCategory
+from signals.symbols import slippage_unit
 
 NOT_STORED = 2**62  # above the id of every stored order
 _FIRST_TERM = OrderRow._fields.index("sizing_mode")
@@ -76,13 +79,22 @@ CROSS JOIN (SELECT 0::bigint AS feed_id, %(pair)s::text AS currency_pair,
 
 
 class Asked(NamedTuple):
-    """The entry of an example. stop_pips: how far its stop is away; None: it has none."""
+    """The entry of an example. stop: how far it is away, in the unit; None: it has none.
+
+    unit: None: that of the symbol's distances, pips for currencies and metals, else basis points.
+    """
 
     pair: str
     side: str = "BUY"
-    stop_pips: Decimal | None = Decimal(30)
+    stop: Decimal | None = Decimal(30)
     category: str = RiskCategory.NORMAL
     provider_quantity: Decimal | None = None
+    unit: Unit | None = None
+
+    @property
+    def stop_unit(self) -> Unit:
+        """The unit of its stop."""
+        return self.unit or slippage_unit(self.pair)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,9 +214,11 @@ def _levels(row: OrderRow, context: EvaluationContext, asked: Asked) -> _Levels:
         return _Levels(None, None, *sizes)
     side = SIDES[row.side]
     price = touch_price(quote, side)
-    if asked.stop_pips is None:
+    if asked.stop is None:
         return _Levels(price, None, *sizes)
-    stop = price - asked.stop_pips * instrument.pip * side.sign
+    pip = instrument.pip
+    distance = asked.stop * size_of(asked.stop_unit, price=price, pip=pip, tick=pip)
+    stop = to_stored(price - distance * side.sign)
     if stop <= 0:
         raise InvalidInputError(
             Code.FIELD_INVALID, "The stop would be at or below zero.", field="stop_pips"

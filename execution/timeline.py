@@ -4,11 +4,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from common.formatting import STATES, milliseconds, number, quantity, signed
+from common.formatting import STATES, amount, gain_amount, milliseconds, number, quantity
 from common.money import plain
 from execution.aggregate_results import sent_with_text
 from execution.models import Fill, Order, trigger_of
 from execution.order_explanations import explain, format_price
+from execution.order_money import currency_of
 
 END_CSS = {"FILLED": "is-good", "REJECTED": "is-hot", "FAILED": "is-hot"}
 
@@ -69,7 +70,7 @@ def _completed(order: Order, fills: list[Fill]) -> Iterator[CompletedStep]:
     for fill in fills:
         price = format_price(fill.price, order.pip)
         title = f"Filled {quantity(fill.quantity, order.pair)} at {price}"
-        yield fill.recorded_at, title, _fill_text(fill), "is-good"
+        yield fill.recorded_at, title, _fill_text(fill, order), "is-good"
     if order.done_at and not (fills and order.status == "FILLED"):
         explanation = explain(order)
         text = f"{explanation.summary} {explanation.why}".strip()
@@ -96,13 +97,15 @@ def _sizing(order: Order) -> str:
     if order.expected_price:
         parts.append(f"Expected at {format_price(order.expected_price, order.pip)}.")
     figures = [("at risk to the stop", order.risk), ("margin", order.margin)]
-    amounts = [f"{number(value, 2)} {name}" for name, value in figures if value is not None]
+    currency = currency_of(order) if any(value is not None for _, value in figures) else ""
+    amounts = [f"{amount(value, currency)} {name}" for name, value in figures if value is not None]
     if amounts:
-        parts.append(f"In the account’s currency: {', '.join(amounts)}.")
+        lead = "" if currency else "In the account’s currency: "
+        parts.append(f"{lead}{', '.join(amounts)}.")
     return " ".join([*parts, "Within all limits."])
 
 
-def _fill_text(fill: Fill) -> str:
+def _fill_text(fill: Fill, order: Order) -> str:
     """Return a fill's broker id, its broker time, its cost, and whether it is inferred."""
     text = f"{fill.broker_fill_id}, broker’s time {fill.time:%H:%M:%S}."
     if fill.commission:
@@ -110,7 +113,8 @@ def _fill_text(fill: Fill) -> str:
         not_converted = ", not included in the result: no exchange rate was available"
         text += f"{not_converted}." if fill.commission_rate is None else "."
     if fill.swap:
-        text += f" Swap {signed(fill.swap)}, booked by the broker with this close."
+        swap = gain_amount(fill.swap, currency_of(order))
+        text += f" Swap {swap}, booked by the broker with this close."
     if fill.inferred:
         text += " Inferred from a cumulative quantity; the broker’s own report of it replaces it."
     return text

@@ -149,6 +149,7 @@ def with_market(orders: QuerySet[Order]) -> QuerySet[Order]:
         )
         .defer("connection__sealed_credentials")
         .annotate(
+            account_currency=F("connection__snapshot__currency"),
             market_bid=Subquery(quotes.values("bid")[:1]),
             market_ask=Subquery(quotes.values("ask")[:1]),
             market_time=Subquery(quotes.values("time")[:1]),

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django import forms
@@ -43,12 +43,17 @@ class ReplaceForm(forms.Form):
 
     overlap = forms.ChoiceField(
         label="The old address ends", choices=OVERLAPS, initial="24",
-        help_text="Until then both work, so that no alert is lost while you change them.",
+        help_text="Until then both work, so that no alert is lost while you change them. At once: "
+        "for an address that others may know.",
     )  # fmt: skip
 
-    def overlap_time(self) -> timedelta:
-        """Return how long both work."""
-        return timedelta(hours=int(self.cleaned_data["overlap"]))
+    def end_of(self, token: FeedToken) -> datetime | None:
+        """Return when the replaced address ends, by itself or by this form; None: at once."""
+        hours = int(self.cleaned_data["overlap"])
+        if not hours:
+            return None
+        chosen = datetime.now(UTC) + timedelta(hours=hours)
+        return min(chosen, token.expires_at or chosen)
 
 
 def _pairs_text(values: Mapping[str, Any]) -> str:

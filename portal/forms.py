@@ -1,6 +1,7 @@
 """The forms of the portal. Choices are limited to the tenant's own rows."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -9,6 +10,7 @@ from django import forms
 from django.contrib.postgres.fields import ArrayField
 from django.db.models import BooleanField
 
+from common.clocks import market_now
 from common.fields import AmountField
 from common.form_fields import Amount
 from common.formatting import number
@@ -22,7 +24,7 @@ from connections.models import (
     Subscription,
 )
 from connections.services import PAPER_BALANCES, SUBSCRIPTION_LIMITS, subscription_errors
-from portal.form_fields import TextList
+from portal.form_fields import EndField, SymbolMapField, TextList
 from portal.selectors.accounts import Account, presets_for, price_sources_for
 from users.models import User
 
@@ -117,6 +119,17 @@ class TakeForm(ChangedFieldsForm, forms.Form):
         initial=PriorityClass.NORMAL,
         help_text="Low: its entries wait while many others are due. Exits never wait for entries.",
     )
+    expires_at = EndField(
+        label="Ends",
+        required=False,
+        help_text="UTC. From then on its signals are skipped; open positions stay. Empty: no end.",
+    )
+    symbol_map = SymbolMapField(
+        label="Symbols",
+        required=False,
+        help_text="Only where your broker’s symbol is not found by itself, or another one is to be "
+        "traded: one line each, EUR/USD = EURUSD.m",
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -126,6 +139,15 @@ class TakeForm(ChangedFieldsForm, forms.Form):
             field.choices = PriorityClass.choices
         self.fields |= forms.fields_for_model(Subscription, RULE_FIELDS)
         self._mark_fields()
+
+    def clean_expires_at(self) -> datetime | None:
+        """Refuse an end that has passed, unless it is the one that the subscription has."""
+        end: datetime | None = self.cleaned_data["expires_at"]
+        if end is not None and end <= market_now() and "expires_at" in self.changed_data:
+            raise forms.ValidationError(
+                f"This has passed: it is {market_now():%Y-%m-%d %H:%M} UTC."
+            )
+        return end
 
     def clean(self) -> dict[str, Any]:
         """Add the faults of the break-even and trailing rule to their fields."""
@@ -145,7 +167,9 @@ class SubscribeForm(TakeForm):
 
     is_change = False
     account = forms.ChoiceField()
-    field_order = ("account", "multiplier", "directions", "priority", *RULE_FIELDS)
+    field_order = (
+        "account", "multiplier", "directions", "priority", "expires_at", "symbol_map", *RULE_FIELDS
+    )  # fmt: skip
 
     def __init__(self, free: Sequence[Account], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

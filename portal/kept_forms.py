@@ -26,11 +26,14 @@ from common.confirmation import ConfirmationPage
 from common.errors import FillcastError, MisconfiguredError
 
 SESSION_NAME = "kept_form"
-KEPT_SECONDS, MAX_CHARACTERS = 1800, 20_000
+KEPT_SECONDS = 1800
+MAX_CHARACTERS = 60_000
+"""More than the longest form: a feed's terms, 20,000 characters; browsers send two a line's end."""
 COOKIE, SALT, COOKIE_SECONDS = "fillcast_user", "fillcast.last-user", 30 * 86_400
 SECRET_NAME = re.compile(
     r"passw|secret|token|api_?key|private|credential|passphrase|^code$|url|csrf", re.IGNORECASE
 )
+NOT_TYPED = frozenset({"csrfmiddlewaretoken", "next"})
 # Pages whose fields are secrets, whatever their names are.
 NEVER_KEPT = frozenset({"portal:credentials", "portal:sign_in", "portal:sign_out"})
 
@@ -58,6 +61,15 @@ def keep(request: HttpRequest, why: Why = Why.SESSION_ENDED) -> bool:
         "path": request.path, "fields": fields, "user": user_id, "at": time.time(), "why": why,
     }  # fmt: skip
     return True
+
+
+def loss_of(request: HttpRequest) -> str:
+    """Return what was lost with a POST that was not taken and not kept, in one sentence."""
+    try:
+        is_typed = any(text for name, text in request.POST.items() if name not in NOT_TYPED)
+    except (RequestDataTooBig, UnreadablePostError):
+        is_typed = True
+    return "What you typed could not be kept: please enter it again." if is_typed else ""
 
 
 def restore(request: HttpRequest, context: Mapping[str, Any]) -> str:

@@ -25,6 +25,8 @@ POLICY = (
     "base-uri 'none'; frame-ancestors 'none'"
 )
 
+NOTHING_DONE = "Your session had ended, so nothing was done."
+
 
 def with_security_headers(response: HttpResponse) -> HttpResponse:
     """Forbid content of other origins, inline code and caching of private figures."""
@@ -54,11 +56,14 @@ def tenants_only(view: View) -> View:
 def redirect_to_sign_in(request: HttpRequest) -> HttpResponse:
     """Send the user to the sign-in page, and from there back to this page.
 
-    What was typed into a form is kept, secrets excepted, and shown again there.
+    What was typed into a form is kept, secrets excepted, and shown again there. If nothing was
+    kept, the sign-in page says so.
     """
     if request.headers.get("HX-Request"):  # a panel that polls must not become a login form
         return HttpResponse(headers={"HX-Refresh": "true"})
     is_kept = request.method == "POST" and kept_forms.keep(request)
+    if request.method == "POST" and not is_kept:
+        messages.error(request, f"{NOTHING_DONE} {kept_forms.loss_of(request)}".rstrip())
     back_here = request.method == "GET" or is_kept
     return redirect_to_login(request.get_full_path() if back_here else reverse("portal:overview"))
 

@@ -10,6 +10,8 @@ from django import forms
 
 from common.errors import InvalidInputError
 from common.form_fields import Amount
+from common.money import ceil_to_step, rounded_apart
+from common.units import Unit
 from connections.models import SizingMode, TradingPreset
 from connections.symbols import canonical
 from execution.sizing_example import Asked, Example, example_pairs, sizing_example
@@ -34,8 +36,9 @@ class ExampleForm(forms.Form):
         label="Side", required=False, choices=[("BUY", "Buy"), ("SELL", "Sell")]
     )
     example_stop = Amount(
-        label="Stop, pips away", required=False, initial=USUAL_STOP, help_text="Empty: no stop."
-    )
+        label="Stop away", required=False, initial=USUAL_STOP,
+        help_text="In pips; of coins, shares and indices in basis points. Empty: no stop.",
+    )  # fmt: skip
     example_category = forms.ChoiceField(
         label="Its provider calls it", required=False,
         choices=RiskCategory, initial=RiskCategory.NORMAL,
@@ -63,14 +66,28 @@ class ExampleForm(forms.Form):
 
 @dataclass(frozen=True, slots=True)
 class ShownExample:
-    """An example, or why there is none. rule: what is sized by, in words."""
+    """An example, or why there is none. rule: what is sized by, in words.
+
+    stop: how far its stop is away, in `stop_unit`.
+    """
 
     example: Example | None = None
     note: str = ""
     account: Account | None = None
-    stop_pips: Decimal | None = None
+    stop: Decimal | None = None
+    stop_unit: Unit = Unit.PIPS
     rule: str = ""
     pairs: Sequence[str] = ()
+
+    @property
+    def calculated(self) -> Decimal | None:
+        """The quantity before its step, with a digit more than that has, and two at least."""
+        exact = self.example.calculated if self.example else None
+        step = self.example.step if self.example else None
+        if exact is None or not step:
+            return exact
+        places = max(2, 1 - int(step.normalize().as_tuple().exponent))
+        return rounded_apart(exact, ceil_to_step(exact, step), places)
 
 
 def example_of(form: PresetForm, chosen: ExampleForm, accounts: Sequence[Account]) -> ShownExample:
@@ -115,6 +132,6 @@ def _calculated(preset: TradingPreset, account: Account, chosen: ExampleForm) ->
         pairs = example_pairs(row.instrument_book)
         return ShownExample(note=error.detail, account=account, pairs=pairs)
     return ShownExample(
-        found, account=account, stop_pips=asked.stop_pips, rule=sizing_summary(preset),
-        pairs=found.pairs,
+        found, account=account, stop=asked.stop, stop_unit=asked.stop_unit,
+        rule=sizing_summary(preset), pairs=found.pairs,
     )  # fmt: skip

@@ -29,12 +29,13 @@ def use_lines(uses: Sequence[PresetUse]) -> list[Consequence]:
 
 
 def term_lines(uses: Sequence[PresetUse]) -> list[Consequence]:
-    """Return what changed terms of a subscription mean: size, directions, priority, stop rule."""
+    """Return what changed terms of a subscription mean: size, sides, end, symbols, stop rule."""
     lines = use_lines(uses)
     if any(use.has_any for use in uses):
         rest = (
             "A stop rule that is changed here reaches positions that open from now on; a side that "
-            "is excluded denies entries that wait; the priority counts for later signals."
+            "is excluded, or an end that has come, denies entries that wait; a symbol counts for "
+            "each entry that is decided from now on, the priority for later signals."
         )
         lines.append(Consequence("pending", rest))
     return lines

@@ -18,16 +18,21 @@ from users.attempt_limits import TooManyAttemptsError
 from users.new_passwords import PasswordFields, prepared_for, undo_password_attempt
 from users.password_slots import SlotsBusyError
 from users.session_factor import is_fresh
+from users.sign_in import LONGEST
 
 
 class SignInForm(AuthenticationForm):
-    """User name and password."""
+    """User name or confirmed e-mail address, and password."""
 
     error_messages = {
-        "invalid_login": "The user name or password is wrong. Passwords are case-sensitive."
-        " After 10 failed attempts you must wait 15 minutes.",
+        "invalid_login": "The name, address or password is wrong. Passwords are case-sensitive,"
+        " and an address must be confirmed. After 10 failed attempts you must wait 15 minutes.",
         "inactive": "This user is deactivated. An operator can activate it.",
     }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["username"].widget.attrs["maxlength"] = LONGEST
 
 
 class SignIn(views.LoginView):

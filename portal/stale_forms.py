@@ -32,13 +32,15 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     )
     if match is None or not is_page or not _is_from_own_page(request):
         return csrf.csrf_failure(request, reason)
+    lost = ""
     if request.user.is_authenticated:
-        kept_forms.keep(request, kept_forms.Why.SIGNED_IN_ELSEWHERE)
+        is_kept = kept_forms.keep(request, kept_forms.Why.SIGNED_IN_ELSEWHERE)
+        lost = "" if is_kept else kept_forms.loss_of(request)
     elif match.namespace in SIGNED_IN_AREAS and match.view_name != "portal:sign_in":
         return with_security_headers(redirect_to_sign_in(request))
     elif not request.COOKIES:  # the browser blocks them, so no page could state it afterwards
         return csrf.csrf_failure(request, reason)
-    messages.error(request, SENTENCE)
+    messages.error(request, f"{SENTENCE} {lost}".rstrip())
     return with_security_headers(HttpResponseRedirect(request.get_full_path()))
 
 

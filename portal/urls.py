@@ -158,6 +158,7 @@ urlpatterns = [
     path("cancelled-and-closed/<int:pk>/", scoped_actions.result, name="scoped_action"),
     path("feeds/<slug:slug>/alerts/log/", alert_log.alert_log, name="feed_alert_log"),
     path("feeds/<slug:slug>/preflight/", preflight.preflight, name="preflight"),
+    path("feeds/<slug:slug>/preflight.csv", preflight.export, name="preflight_csv"),
     path("feeds/<slug:slug>/subscribe/", feeds.subscribe, name="subscribe"),
     path("feeds/<slug:slug>/terms/", publishing.terms, name="feed_terms"),
     path("publishing/", publishing.publishing, name="publishing"),

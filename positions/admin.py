@@ -11,7 +11,7 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
 from common.admin import BigTableAdmin, read_id
 from common.badges import amount, badge
-from common.formatting import signed, units_of
+from common.formatting import gain, units_of
 from common.money import plain
 from positions.models import ExecutionPosition
 from positions.selectors import UNPROTECTED, protection, with_prices
@@ -68,7 +68,7 @@ class ExecutionPositionAdmin(BigTableAdmin):
                     "protected", "opened_at")  # fmt: skip
     list_filter = (OpenFilter, ProtectionFilter, ("side", ChoicesDropdownFilter),
                    ("close_reason", ChoicesDropdownFilter))  # fmt: skip
-    list_select_related = ("connection",)
+    list_select_related = ("connection__snapshot",)
     ordering = ("-id",)
     search_fields = ("pair",)
     search_help_text = "P-number, symbol, or an account's name or number"
@@ -105,18 +105,20 @@ class ExecutionPositionAdmin(BigTableAdmin):
 
     @admin.display(description="Unrealized")
     def unrealized(self, position: ExecutionPosition) -> SafeString:
-        return _profit(getattr(position, "unrealized_pnl", None) if position.is_open else None)
+        open_pnl = getattr(position, "unrealized_pnl", None) if position.is_open else None
+        return _profit(open_pnl, position)
 
     @admin.display(description="Realized")
     def realized(self, position: ExecutionPosition) -> SafeString:
-        return _profit(position.realized_pnl)
+        return _profit(position.realized_pnl, position)
 
     @admin.display(description="Protection")
     def protected(self, position: ExecutionPosition) -> SafeString:
         return badge(*protection(position))
 
 
-def _profit(value: Any) -> SafeString:
-    """Return a profit or loss with its sign and colour."""
+def _profit(value: Any, position: ExecutionPosition) -> SafeString:
+    """Return a profit or loss with its sign, colour and the decimals of its currency."""
     css = "" if not value else "fc-up" if value > 0 else "fc-down"
-    return format_html('<span class="fc-n {}">{}</span>', css, signed(value))
+    shown = gain(value, position.connection.account_currency)
+    return format_html('<span class="fc-n {}">{}</span>', css, shown)

@@ -19,6 +19,15 @@ def entry_position_join_sql(entry: str) -> str:
     )
 
 
+def opened_position_id_sql(entry: str) -> str:
+    """Return a SELECT of the id of the position that an entry has opened. entry: as above."""
+    return (
+        "SELECT p.id FROM positions_executionposition p WHERE p.connection_id ="
+        f" {entry}.connection_id AND p.signal_id = {entry}.signal_id"
+        f" AND p.entry_leg = {entry}.position_leg"
+    )
+
+
 def trade_sql(entry: str, columns: str) -> str:
     """Return a SELECT over all positions `p` of an entry's trade: more than one if slices hedge.
 

@@ -5,6 +5,8 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 
@@ -13,7 +15,7 @@ from common.badges import amount, badge
 from common.clocks import market_now
 from common.permissions import Right
 from common.stop_rules import RULE_ROWS
-from signals import feeds
+from signals import alert_admin, feeds  # noqa: F401  # the former registers its list
 from signals.forms import FeedForm, SignalForm
 from signals.models import Approval, Feed, FeedToken, Origin, Signal
 
@@ -32,7 +34,7 @@ class FeedAdmin(ConsoleAdmin):
 
     change_right = Right.FEEDS
     form = FeedForm
-    list_display = ("name", "slug", "owner", "is_public", "approval", "archived_at")
+    list_display = ("name", "slug", "owner", "is_public", "approval", "alerts", "archived_at")
     list_filter = ("is_public", "is_approved")
     list_select_related = ("owner",)
     search_fields = ("name", "slug", "owner__username")
@@ -46,6 +48,12 @@ class FeedAdmin(ConsoleAdmin):
         if feed.approved_by_owner:
             return badge("validated", "Its owner's only")
         return badge("ok", "Approved") if feed.is_approved else badge("pending", "Not approved")
+
+    @admin.display(description="Alerts")
+    def alerts(self, feed: Feed) -> SafeString:
+        """Return a link to the alerts of the last week, with what became of each."""
+        address = reverse("admin:signals_incomingalert_changelist")
+        return format_html('<a href="{}?feed__id__exact={}">Alert log</a>', address, feed.pk)
 
     def save_model(self, request: HttpRequest, obj: Feed, form: Any, change: bool) -> None:
         if not change:

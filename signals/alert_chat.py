@@ -8,7 +8,9 @@ from dataclasses import replace
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 from signals import services
-from signals.alert_dialects import read_mapping
+from signals.alert_dialects import LevelForm, read_mapping
+from signals.alert_distances import with_distances
+from signals.alert_levels import levels_of, require_near_trade
 from signals.alert_orders import Outcome
 from signals.alert_preview import reading_text
 from signals.alert_reading import Alert, AlertSignal, read_alert
@@ -16,7 +18,7 @@ from signals.alert_sequence import lock_alert_order
 from signals.alert_updates import require_open, trade_of_message
 from signals.draft import SignalDraft
 from signals.ingest import save_draft
-from signals.models import Action, AlertSource, IncomingAlert, Origin, TelegramMessage
+from signals.models import Action, AlertSource, Feed, IncomingAlert, Origin, TelegramMessage
 
 
 def message_key(alert: IncomingAlert) -> str:
@@ -59,21 +61,23 @@ def carry_out_edit(alert: IncomingAlert, new: Alert) -> Outcome:
     """Change the levels of exactly the signal that the edited message published.
 
     Raises InvalidInputError ALERT_EDIT_UNKNOWN, ALERT_EDIT_CHANGES_MEANING (with both readings),
-    ALERT_WITHOUT_TRADE, and what `save_draft` and `publish` raise.
+    PRICE_REQUIRED, ALERT_WITHOUT_TRADE, ALERT_AMBIGUOUS (a level that is near no price of its
+    trade), and what `save_draft` and `publish` raise.
     """
     feed = alert.feed
     message = TelegramMessage.objects.filter(feed=feed, key=alert.edit_of).first()
     if message is None:
         raise InvalidInputError(Code.ALERT_EDIT_UNKNOWN)
     old = read_alert(bytes(message.body), read_mapping(feed.alert_mapping))
-    changes = changed_levels(old, new)
+    trade = trade_of_message(feed, alert.edit_of)
+    changes = changed_levels(feed, old, new, pair=trade.currency_pair if trade else "")
     if changes is None:
         return Outcome((), False, "edit", "The edit changes nothing that is traded.")
-    trade = trade_of_message(feed, alert.edit_of)
     if trade is None:
         raise InvalidInputError(Code.ALERT_EDIT_UNKNOWN)
     lock_alert_order(feed, trade.currency_pair)
     require_open(trade)
+    require_near_trade(trade, levels_of(changes))
     draft = replace(changes, refers_to=trade.pk, external_id=f"edit:{alert.source_key}")
     signal, is_new = save_draft(feed, draft, origin=Origin.ALERT, by=feed.owner)
     services.publish(signal.pk, by=feed.owner)
@@ -81,28 +85,49 @@ def carry_out_edit(alert: IncomingAlert, new: Alert) -> Outcome:
     return Outcome((signal,), is_new, "edit", f"Changes the levels of {trade.number}, {trade}.")
 
 
-def changed_levels(old: Alert, new: Alert) -> SignalDraft | None:
+def changed_levels(feed: Feed, old: Alert, new: Alert, *, pair: str) -> SignalDraft | None:
     """Return the change of levels between two texts of a message; None if they trade the same.
 
-    Raises InvalidInputError ALERT_EDIT_CHANGES_MEANING for every other difference, and for a level
-    that is gone: its removal could be meant, or be a slip.
+    pair: of its trade; '' if it has none. Raises InvalidInputError ALERT_EDIT_CHANGES_MEANING for
+    every other difference, and for a level that is gone: its removal could be meant, or be a slip.
+    PRICE_REQUIRED for a new distance from an entry of which no price is known.
     """
     if _without_words(old) == _without_words(new):
         return None
     if not (isinstance(old, AlertSignal) and isinstance(new, AlertSignal)):
         raise _refusal(old, new)
-    before, after = old.draft, new.draft
     is_other = _without_levels(old) != _without_levels(new)
-    is_gone = (before.sl is not None and after.sl is None) or (
-        bool(before.targets) and not after.targets
-    )
-    if is_other or is_gone or before.action != Action.OPEN:
+    if is_other or _named_levels(old) - _named_levels(new) or old.draft.action != Action.OPEN:
         raise _refusal(old, new)
-    return SignalDraft(
-        action=Action.MODIFY,
-        sl=after.sl if after.sl != before.sl else None,
-        targets=after.targets if after.targets != before.targets else (),
-    )
+    old, new = _in_prices(feed, old, pair), _in_prices(feed, new, pair)
+    if set(new.distances) - set(old.distances):
+        detail = (
+            "A distance counts from the entry, and the signal states no price: each account has "
+            "its own. Write the price of the level."
+        )
+        raise InvalidInputError(Code.PRICE_REQUIRED, detail, field=new.distances[0].level)
+    before, after = old.draft, new.draft
+    sl = after.sl if after.sl != before.sl else None
+    targets = after.targets if after.targets != before.targets else ()
+    if sl is None and not targets:
+        return None
+    return SignalDraft(action=Action.MODIFY, sl=sl, targets=targets)
+
+
+def _named_levels(alert: AlertSignal) -> set[str]:
+    """Return which levels an entry has, as prices or as distances."""
+    found = {"sl"} if alert.draft.sl is not None else set()
+    found |= {"targets"} if alert.draft.targets else set()
+    return found | {"sl" if one.level == "sl" else "targets" for one in alert.distances}
+
+
+def _in_prices(feed: Feed, alert: AlertSignal, pair: str) -> AlertSignal:
+    """Return an entry with its distances as prices, if it states from which price they count."""
+    if not (alert.distances and alert.draft.entry_price and pair):
+        return alert
+    priced = with_distances(feed, replace(alert.draft, pair=pair), alert.distances)
+    draft = replace(alert.draft, sl=priced.sl, targets=priced.targets)
+    return replace(alert, draft=draft, distances=())
 
 
 def _refusal(old: Alert, new: Alert) -> InvalidInputError:
@@ -119,5 +144,11 @@ def _without_words(alert: Alert) -> Alert:
 
 
 def _without_levels(alert: AlertSignal) -> Alert:
+    """Return an entry without its levels, and without what its reader concludes from them: whether
+    it could be about an open trade instead was decided when the message was published."""
     draft = replace(alert.draft, sl=None, targets=())
-    return _without_words(replace(alert, draft=draft))
+    bare = replace(
+        alert, draft=draft, distances=(), opposite=None, levels_alone=False,
+        level_form=LevelForm.NUMBER,
+    )  # fmt: skip
+    return _without_words(bare)

@@ -1,27 +1,29 @@
-"""Whether the levels of an entry fit the market: near it, so that a distance is no price, and on
-the right side of it.
+"""Whether levels are near the market or their trade, so that a distance is no price.
 
 `alert_dialects.level_support` compares levels with the price that an alert states. Without one, the
-quote of the moment decides; without a recent quote, a level that may be a distance is refused.
+quote of the moment decides; without a recent quote, a level that may be a distance is refused. New
+levels of an open trade are compared with its prices, whichever alert moves them.
 """
 
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 from common.errors import InvalidInputError
 from common.money import plain
 from common.reason_codes import Code
-from signals.alert_dialects import LevelForm, needs_quote, require_within
+from signals.alert_dialects import (
+    LevelForm,
+    may_be_distance,
+    needs_quote,
+    require_near,
+    require_within,
+)
+from signals.alert_sides import require_sides, touch
 from signals.draft import SignalDraft
-from signals.models import Action, Direction, Feed, OrderType
-from signals.price_guard import Reference, newest_quote
-
-_STOP_ORDERS = (OrderType.STOP, OrderType.STOP_LIMIT)
-
-
-def require_fit(feed: Feed, draft: SignalDraft, form: LevelForm) -> None:
-    """Raise as `require_near_market` and `require_sides` do."""
-    require_near_market(feed, draft, form)
-    require_sides(feed, draft)
+from signals.effective_levels import newest_modify, stop_now, targets_now
+from signals.ingest import find_referred
+from signals.models import Action, Feed, OrderType, Signal
+from signals.price_guard import newest_quote, prices_of
 
 
 def require_near_market(feed: Feed, draft: SignalDraft, form: LevelForm) -> None:
@@ -35,7 +37,7 @@ def require_near_market(feed: Feed, draft: SignalDraft, form: LevelForm) -> None
         return
     quote = newest_quote(feed, draft.pair)
     if quote is not None:
-        require_within(draft, _touch(draft, quote), form)
+        require_within(draft, touch(draft, quote), form)
     elif needs_quote(draft, form):
         level = draft.sl if draft.sl is not None else draft.targets[0].price
         shown = plain(level)
@@ -47,74 +49,47 @@ def require_near_market(feed: Feed, draft: SignalDraft, form: LevelForm) -> None
         raise InvalidInputError(Code.ALERT_AMBIGUOUS, detail, field="sl")
 
 
-def require_sides(feed: Feed, draft: SignalDraft) -> None:
-    """Raise InvalidInputError STOP_WRONG_SIDE, TARGET_WRONG_SIDE or PRICE_WRONG_SIDE for an entry
-    whose stop, target or trigger the market has passed: it was meant for another price, or side.
-
-    Of a limit only if it fills now. Without a recent quote, or if it waits for a time or another
-    signal, nothing is compared.
-    """
-    has_levels = draft.sl is not None or bool(draft.targets)
-    is_stop = draft.order_type in _STOP_ORDERS
-    if draft.action != Action.OPEN or draft.has_condition or not (has_levels or is_stop):
-        return
-    quote = newest_quote(feed, draft.pair)
-    if quote is None:
-        return
-    sign = 1 if draft.direction == Direction.BUY else -1
-    entry = _touch(draft, quote)
-    if is_stop:
-        _require_beyond(draft, entry, sign)
-        return
-    limit = draft.open_price if draft.order_type == OrderType.LIMIT else None
-    fills_now = limit is not None and (limit - entry) * sign >= 0
-    if fills_now or draft.order_type == OrderType.MARKET:
-        _require_levels_apart(draft, entry, quote.bid if sign > 0 else quote.ask, sign)
-
-
-def _touch(draft: SignalDraft, quote: Reference) -> Decimal:
-    """Return the price at which an entry would fill now."""
-    return quote.ask if draft.direction == Direction.BUY else quote.bid
-
-
-def _require_beyond(draft: SignalDraft, entry: Decimal, sign: int) -> None:
-    trigger = draft.stop_price
-    if trigger is not None and (trigger - entry) * sign <= 0:
-        side, where = _words(sign)
-        raise _wrong_side(
-            Code.PRICE_WRONG_SIDE, "stop_price",
-            f"The stop order of a {side} at {plain(trigger)} must lie {where} the market, "
-            f"{plain(entry)} now.",
-        )  # fmt: skip
-
-
-def _require_levels_apart(draft: SignalDraft, entry: Decimal, closing: Decimal, sign: int) -> None:
-    """closing: the price at which the trade could be closed now."""
-    side, where = _words(sign)
-    start = f"This {side} would fill now, at {plain(entry)}: its"
-    if draft.sl is not None and (closing - draft.sl) * sign <= 0:
-        behind = "below" if sign > 0 else "above"
-        detail = f"{start} stop {plain(draft.sl)} must lie {behind} the market, {plain(closing)}."
-        raise _wrong_side(Code.STOP_WRONG_SIDE, "sl", detail)
-    for target in draft.targets:
-        if (target.price - entry) * sign <= 0:
-            detail = f"{start} target {plain(target.price)} must lie {where} that."
-            raise _wrong_side(Code.TARGET_WRONG_SIDE, "targets", detail)
-
-
-def _words(sign: int) -> tuple[str, str]:
-    return ("buy", "above") if sign > 0 else ("sell", "below")
-
-
-def _wrong_side(code: Code, field: str, detail: str) -> InvalidInputError:
-    return InvalidInputError(code, detail, field=field)
-
-
 def level_error(feed: Feed, draft: SignalDraft | None, form: LevelForm) -> InvalidInputError | None:
     """Return the error for such a level of what an order opens; None: there is none."""
     try:
         if draft is not None:
-            require_fit(feed, draft, form)
+            require_near_market(feed, draft, form)
+            require_sides(feed, draft)
     except InvalidInputError as error:
         return error
     return None
+
+
+def require_near_trade(trade: Signal, prices: Iterable[Decimal]) -> None:
+    """Raise InvalidInputError ALERT_AMBIGUOUS for new levels of a trade that are near no price of
+    it and of the market: they could be distances, or have a digit too many."""
+    require_near(trade.currency_pair, prices, _known_prices(trade))
+
+
+def require_clear_levels(feed: Feed, draft: SignalDraft, form: LevelForm) -> None:
+    """Raise as `require_near_trade` for those levels of a MODIFY that may be distances.
+
+    Its other levels may be far away, as those of an entry in our own JSON; the feed's limits hold.
+    """
+    trade = find_referred(feed, draft) if draft.action == Action.MODIFY else None
+    if trade is not None:
+        pair, prices = trade.currency_pair, levels_of(draft)
+        require_near_trade(trade, [one for one in prices if may_be_distance(pair, one, form)])
+
+
+def levels_of(draft: SignalDraft) -> list[Decimal]:
+    """Return the stop and the targets of a draft. Pure."""
+    stop = [] if draft.sl is None else [draft.sl]
+    return [*stop, *(target.price for target in draft.targets)]
+
+
+def _known_prices(trade: Signal) -> Iterator[Decimal]:
+    """Yield the prices that a trade's signals state, and that of the market."""
+    moved = newest_modify(trade, "open_price") or newest_modify(trade, "stop_price")
+    yield from (price for _, price, _ in prices_of(trade))
+    yield from () if moved is None else (price for _, price, _ in prices_of(moved))
+    if (stop := stop_now(trade)) is not None:
+        yield stop
+    yield from targets_now(trade)
+    if quote := newest_quote(trade.feed, trade.currency_pair):
+        yield quote.middle

@@ -17,6 +17,7 @@ from common.reason_codes import Code
 from signals import services
 from signals.alert_levels import level_error
 from signals.alert_reading import AlertOrder
+from signals.alert_repeats import is_another_order
 from signals.alert_rules import entry_symbol_error
 from signals.alert_sequence import late_entry, lock_alert_order, opened_later, record_order
 from signals.alert_trades import opened_after, waiting_reversal_error
@@ -85,11 +86,11 @@ def carry_out(
         except InvalidInputError as error:
             raise _all_errors(feed, order, error) from error
     closed, skipped = _to_close(feed, order, known, sent_at)
-    if known and not closed:
+    if known and not closed and not is_another_order(order, known[0], written_at=sent_at):
         return _earlier_outcome(known)
     if closed and (unclear := waiting_reversal_error(order)):
         raise _all_errors(feed, order, unclear)
-    withheld = _withheld(feed, order)
+    withheld = withheld_error(feed, order)
     if withheld and not closed:
         if isinstance(withheld, InvalidInputError):
             raise _all_errors(feed, order, withheld)
@@ -235,7 +236,7 @@ def _closed_before(open_now: list[OpenSignal]) -> set[int]:
     return set(sorted(closed)[:-MAX_CLOSED_AGAIN])
 
 
-def _withheld(feed: Feed, order: AlertOrder) -> FillcastError | None:
+def withheld_error(feed: Feed, order: AlertOrder) -> FillcastError | None:
     """Return why an order must not open its trade, as far as that is known beforehand."""
     late = late_entry(feed, order.opening) if order.opening else order.opening_error
     unlisted = late or entry_symbol_error(feed, order.opening) or _unlisted(feed, order)

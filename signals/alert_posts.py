@@ -204,16 +204,19 @@ def _checked(alert: PostedAlert, to: AlertAddress | None) -> _Checked | Refused 
 
 
 @transaction.atomic
-def alert_sent_with(*, feed_slug: str, secret: str, alert_id: int) -> IncomingAlert:
-    """Return an alert that was posted with this token; the transaction then acts for the feed's
-    owner. Raises InvalidInputError FEED_UNKNOWN, IncomingAlert.DoesNotExist."""
+def alert_sent_with(*, feed_slug: str, secret: str, alert_id: int, address: str) -> IncomingAlert:
+    """Return an alert that was posted with this token, for a reader at a network address; the
+    transaction then acts for the feed's owner.
+
+    Raises InvalidInputError FEED_UNKNOWN, NotAllowedError ALERT_SOURCE_NOT_ALLOWED,
+    IncomingAlert.DoesNotExist.
+    """
     with for_all_tenants():
-        address = address_of(feed_slug, secret)
-        owner = address.feed.owner
+        to = address_of(feed_slug, secret)
+        owner = to.feed.owner
+    require_source(to.feed, address)
     act_as(owner)
-    return IncomingAlert.objects.get(
-        pk=alert_id, feed_id=address.feed.pk, token_id=address.token_id
-    )
+    return IncomingAlert.objects.get(pk=alert_id, feed_id=to.feed.pk, token_id=to.token_id)
 
 
 def _verify_signature(feed: Feed, signing_key: str, body: bytes, signature: str) -> None:

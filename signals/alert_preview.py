@@ -9,10 +9,13 @@ from django.db import transaction
 
 from common.errors import FillcastError, InvalidInputError
 from common.money import plain
-from signals.alert_dialects import AlertUpdate, Note, read_mapping
+from signals.alert_dialects import AlertUpdate, Note, read_mapping, without_secrets
 from signals.alert_distances import with_distances
-from signals.alert_levels import level_error, require_fit
+from signals.alert_levels import require_clear_levels, require_near_market
+from signals.alert_orders import withheld_error
 from signals.alert_reading import Alert, AlertOrder, AlertSignal, ambiguous, read_alert
+from signals.alert_rules import entry_symbol_error
+from signals.alert_sides import require_sides
 from signals.alert_trades import (
     moment_of,
     only_trade,
@@ -20,13 +23,13 @@ from signals.alert_trades import (
     waiting_reversal_error,
 )
 from signals.alert_updates import described, drafts_of, require_clear_cancel
-from signals.alerts import verify_time
+from signals.alerts import require_acceptable, require_approved
 from signals.draft import SignalDraft
 from signals.draft_fields import further_fields
 from signals.errors import FieldError, field_errors
 from signals.ingest import build_unsaved
-from signals.models import Action, Direction, Feed
-from signals.open_signals import all_open_signals, last_is_unended, open_signals
+from signals.models import Action, Direction, Feed, Origin
+from signals.open_signals import OpenSignal, all_open_signals, last_is_unended, open_signals
 from signals.symbol_completion import Closing, resolve_pair
 from users.tenancy import for_all_tenants
 
@@ -58,13 +61,15 @@ class AlertPreview:
 def preview_alert(feed: Feed, body: bytes) -> AlertPreview:
     """Return how an alert to this feed would be read and what it would do now."""
     try:
-        alert = read_alert(body, read_mapping(feed.alert_mapping))
+        mapping = read_mapping(feed.alert_mapping)
+        alert = read_alert(without_secrets(body, mapping.paths.values()), mapping)
     except InvalidInputError as error:
         return AlertPreview(errors=field_errors(error))
     fields = tuple(ReadField(*field) for field in _fields(alert))
     shown = AlertPreview(alert.dialect.value, fields, alert.notes)
     try:
-        verify_time(alert, is_signed=False)
+        require_approved(feed)
+        require_acceptable(feed, alert)
         with transaction.atomic():
             return replace(shown, effect=_effect(feed, alert))
     except InvalidInputError as error:
@@ -140,20 +145,24 @@ def _effect(feed: Feed, alert: Alert) -> str:
         trade = only_trade(feed, alert, moment_of(alert, received_at=datetime.now(UTC)))
         require_clear_cancel(trade, alert)
         for draft in drafts_of(trade, alert):
-            build_unsaved(feed, draft)
+            build_unsaved(feed, draft, Origin.ALERT)
         return f"{described(trade, alert)}."
     if isinstance(alert, AlertOrder):
         return _order_effect(feed, alert)
     draft = alert.draft
     if draft.action == Action.OPEN:
         draft = replace(draft, pair=resolve_pair(feed, draft.pair, field=draft.symbol_field))
-        require_fit(feed, draft, alert.level_form)
+        if (error := entry_symbol_error(feed, draft)) is not None:
+            raise error
+        require_near_market(feed, draft, alert.level_form)
+        require_sides(feed, draft)
         draft = with_distances(feed, draft, alert.distances)
         may_end = alert.opposite and last_is_unended(feed.pk, draft.pair, alert.opposite)
         if may_end and draft.direction:
             raise ambiguous(draft.direction, alert.dialect)
         require_another_trade(feed, alert, draft)
-    signal = build_unsaved(feed, draft)
+    require_clear_levels(feed, draft, alert.level_form)
+    signal = build_unsaved(feed, draft, Origin.ALERT)
     verb = {Action.OPEN: "Opens", Action.MODIFY: "Changes", Action.CLOSE: "Closes"}[draft.action]
     return f"{verb}: {signal}{_levels(draft)}."
 
@@ -170,7 +179,8 @@ def _order_effect(feed: Feed, order: AlertOrder) -> str:
     pair = order.pair and resolve_pair(
         feed, order.pair, field=order.symbol_field, closing=closing
     )  # fmt: skip
-    parts = []
+    order = replace(order, pair=pair, opening=order.opening and replace(order.opening, pair=pair))
+    parts, found = [], list[OpenSignal]()
     if order.closes:
         with for_all_tenants():
             found = (
@@ -184,14 +194,16 @@ def _order_effect(feed: Feed, order: AlertOrder) -> str:
         numbers = ", ".join(f"S-{signal.id}" for signal in found[:5])
         more = f" and {len(found) - 5} more" if len(found) > 5 else ""
         parts.append(f"closes {share}{numbers}{more}" if found else "closes nothing: none is open")
-    opening = order.opening and replace(order.opening, pair=pair)
-    withheld = order.opening_error or level_error(feed, opening, order.level_form)
-    if withheld is not None:
-        if not order.closes:
-            raise withheld
+    withheld = withheld_error(feed, order)
+    if withheld is None and order.opening is not None:
+        try:
+            signal = build_unsaved(feed, order.opening, Origin.ALERT)
+            parts.append(f"opens {signal}{_levels(order.opening)}")
+        except InvalidInputError as error:
+            withheld = error
+    if withheld is not None and not found:  # there is nothing to close either
+        raise withheld
+    if withheld is not None and (order.opening or order.opening_error):
         parts.append(f"opens nothing: {withheld.detail}")
-    elif opening is not None:
-        signal = build_unsaved(feed, opening)
-        parts.append(f"opens {signal}{_levels(opening)}")
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}."

@@ -53,9 +53,10 @@ def read_symbols(texts: Sequence[str]) -> list[str]:
 
 
 def require_source(feed: Feed, address: str) -> None:
-    """Raise NotAllowedError unless the feed accepts alerts from this network address."""
+    """Raise NotAllowedError unless the feed accepts alerts, and shows them, to this network
+    address."""
     if feed.alert_sources and not _is_from(address, _networks(feed.alert_sources)):
-        detail = f"This alert came from {address or 'an unknown address'}, which is not listed."
+        detail = f"It came from {address or 'an unknown address'}, which is not listed."
         raise NotAllowedError(Code.ALERT_SOURCE_NOT_ALLOWED, detail)
 
 

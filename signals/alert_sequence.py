@@ -88,11 +88,16 @@ def record_order(
     )
 
 
-def known_signal(feed: Feed, text_key: str, *, received_at: datetime) -> Signal | None:
-    """Return the signal of an alert with the same text within REPLAY_WINDOW before; None: new."""
-    same = ReceivedAlert.objects.filter(
-        feed=feed, key=text_key, received_at__gt=received_at - REPLAY_WINDOW
-    )
+def known_signal(
+    feed: Feed, text_key: str, *, received_at: datetime, has_time: bool
+) -> Signal | None:
+    """Return the signal of an alert with the same text before; None: new.
+
+    has_time: its text states when it was sent; else it counts within REPLAY_WINDOW only.
+    """
+    same = ReceivedAlert.objects.filter(feed=feed, key=text_key)
+    if not has_time:
+        same = same.filter(received_at__gt=received_at - REPLAY_WINDOW)
     known = same.order_by("-id").first()
     return Signal.objects.filter(pk__in=known.signal_ids).first() if known else None
 

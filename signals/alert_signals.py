@@ -5,6 +5,7 @@ Called in the alert's transaction by `alert_publishing`, which settles the row.
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from common.clocks import market_at
 from common.errors import ConflictError, InvalidInputError, NotAllowedError
@@ -13,9 +14,10 @@ from signals import services
 from signals.alert_chat import carry_out_edit, refuse_second_entry
 from signals.alert_dialects import AlertUpdate, read_mapping
 from signals.alert_distances import with_distances
-from signals.alert_levels import require_near_market, require_sides
+from signals.alert_levels import require_clear_levels, require_near_market
 from signals.alert_orders import Outcome, carry_out
 from signals.alert_reading import Alert, AlertOrder, AlertSignal, ambiguous, only_feed, read_alert
+from signals.alert_repeats import is_another
 from signals.alert_rules import entry_symbol_error
 from signals.alert_sequence import (
     known_signal,
@@ -23,6 +25,7 @@ from signals.alert_sequence import (
     record_signal,
     require_in_order,
 )
+from signals.alert_sides import require_sides
 from signals.alert_sizes import size_note
 from signals.alert_trades import require_another_trade
 from signals.alert_updates import carry_out_update
@@ -30,7 +33,7 @@ from signals.draft import SignalDraft
 from signals.errors import InvalidSignalError, field_errors
 from signals.ingest import referred_pair, save_draft, with_feed_errors
 from signals.locks import candidates_shared
-from signals.models import Action, AlertSource, Feed, IncomingAlert, Origin
+from signals.models import Action, AlertSource, Feed, IncomingAlert, Origin, Signal
 from signals.open_signals import last_is_unended
 from signals.symbol_completion import resolve_pair
 from users.tenancy import on_behalf_of
@@ -91,6 +94,12 @@ def written_at(alert: IncomingAlert) -> datetime | None:
     return alert.received_at if alert.source == AlertSource.TELEGRAM else None
 
 
+def _written(alert: IncomingAlert) -> datetime | None:
+    """Return the same as market time."""
+    written = written_at(alert)
+    return market_at(written) if written else None
+
+
 def _carry_out_order(
     alert: IncomingAlert, order: AlertOrder, late: ConflictError | None
 ) -> Outcome:
@@ -100,8 +109,7 @@ def _carry_out_order(
             raise late
         withheld = InvalidInputError(Code.ALERT_EXPIRED, late.detail)
         order = replace(order, opening=None, opening_error=withheld)
-    written = written_at(alert)
-    sent_at = order.sent_at or (market_at(written) if written else None)
+    sent_at = order.sent_at or _written(alert)
     return carry_out(alert.feed, order, received_at=alert.received_at, sent_at=sent_at)
 
 
@@ -118,11 +126,12 @@ def _save_and_publish(row: IncomingAlert, alert: AlertSignal) -> Outcome:
             raise error
     if alert.distances:
         # Its levels follow the market, so only its text recognises it when it is sent again.
-        if known := known_signal(feed, alert.key, received_at=row.received_at):
+        known = _same_text(row, alert)
+        if known is not None:
             return Outcome((known,), False)
         _require_near(feed, draft, alert)
         draft = with_distances(feed, draft, alert.distances)
-    elif opens:
+    else:
         _require_near(feed, draft, alert)
     if alert.opposite and last_is_unended(feed.pk, draft.pair, alert.opposite):
         seen = draft.external_id and feed.signals.filter(external_id=draft.external_id).exists()
@@ -131,8 +140,9 @@ def _save_and_publish(row: IncomingAlert, alert: AlertSignal) -> Outcome:
             with with_feed_errors(lambda _: feed, Origin.ALERT):
                 raise InvalidSignalError(errors, (only_feed(draft.feed),))
     signal, created = save_draft(
-        feed, draft, origin=Origin.ALERT, by=feed.owner, received_at=row.received_at
-    )
+        feed, draft, origin=Origin.ALERT, by=feed.owner, received_at=row.received_at,
+        is_another=partial(is_another, written_at=_written(row)),
+    )  # fmt: skip
     if created and opens:  # when it is sent again, the market may have moved
         require_sides(feed, draft)
         require_another_trade(feed, alert, draft)
@@ -145,11 +155,21 @@ def _save_and_publish(row: IncomingAlert, alert: AlertSignal) -> Outcome:
     return Outcome((signal,), created)
 
 
+def _same_text(row: IncomingAlert, alert: AlertSignal) -> Signal | None:
+    """Return the signal that the same text has published; None: it is new."""
+    has_time = alert.draft.sent_at is not None
+    known = known_signal(row.feed, alert.key, received_at=row.received_at, has_time=has_time)
+    if known is None or has_time or alert.draft.external_id:
+        return known
+    return None if is_another(known, written_at=_written(row)) else known
+
+
 def _require_near(feed: Feed, draft: SignalDraft, alert: AlertSignal) -> None:
-    """Raise InvalidSignalError for levels that may be distances (`require_near_market`)."""
+    """Raise InvalidSignalError for levels that may be distances (`alert_levels`)."""
     with with_feed_errors(lambda _: feed, Origin.ALERT):
         try:
             require_near_market(feed, draft, alert.level_form)
+            require_clear_levels(feed, draft, alert.level_form)
         except InvalidInputError as error:
             raise InvalidSignalError(field_errors(error), (draft,)) from error
 

@@ -212,9 +212,9 @@ def _ended_since(
     ids = {
         close.refers_to_id
         for close in closes
-        if moment.sent_at is None or _sent_at(close) > moment.sent_at
+        if moment.sent_at is None or sent_time(close) > moment.sent_at
     }
-    ids |= _ended_at_brokers(feed, since) | _unfilled(feed, since)
+    ids |= ended_at_brokers(feed, since) | _unfilled(feed, since)
     ended = Q(pk__in=ids) | Q(cancelled_at__gt=since, published_at__gt=since - _CANCELLED_WITHIN)
     found = feed.signals.filter(
         ended, action=Action.OPEN, published_at__isnull=False
@@ -229,7 +229,7 @@ def _ended_since(
     return [one for one in trades if _opened_at(one, moment.sent_at) <= moment.sent_at]
 
 
-def _ended_at_brokers(feed: Feed, since: datetime) -> set[int]:
+def ended_at_brokers(feed: Feed, since: datetime) -> set[int]:
     """Return the ids of trades that lost a position on an account: by a stop, a target, by hand."""
     with for_all_tenants():
         return {
@@ -262,7 +262,7 @@ def _opened_at(trade: Signal, sent_at: datetime) -> datetime:
     """Return when a trade's entry was sent, or an early enough time to compare with sent_at."""
     if trade.published_at is not None and trade.published_at <= sent_at:
         return trade.published_at
-    return _sent_at(trade)
+    return sent_time(trade)
 
 
 def opened_after(ids: list[int], sent_at: datetime) -> set[int]:
@@ -271,7 +271,7 @@ def opened_after(ids: list[int], sent_at: datetime) -> set[int]:
     return {trade.pk for trade in trades if _opened_at(trade, sent_at) > sent_at}
 
 
-def _sent_at(signal: Signal) -> datetime:
+def sent_time(signal: Signal) -> datetime:
     """Return when a signal was sent, as its sender's clock or chat states; else published."""
     if signal.sent_at is not None:
         return signal.sent_at

@@ -16,11 +16,12 @@ from common.errors import ConflictError, InvalidInputError
 from common.money import plain
 from common.reason_codes import Code
 from signals import services
-from signals.alert_dialects import AlertUpdate, require_near
+from signals.alert_dialects import AlertUpdate
+from signals.alert_levels import require_near_trade
 from signals.alert_sequence import BOTH, lock_alert_order, require_in_order
+from signals.alert_sides import require_direction
 from signals.alert_trades import Moment, has_filled, moment_of, only_trade
 from signals.draft import SignalDraft
-from signals.effective_levels import newest_modify, stop_now, targets_now
 from signals.ingest import REPLAY_WINDOW, save_draft
 from signals.models import (
     AT_MARKET_FROM_STOP,
@@ -33,7 +34,6 @@ from signals.models import (
     TelegramMessage,
 )
 from signals.open_signals import closed_by_feed, open_signals
-from signals.price_guard import newest_quote, prices_of
 from signals.symbol_completion import Closing, resolve_pair
 from users.tenancy import for_all_tenants
 
@@ -210,40 +210,9 @@ def drafts_of(trade: Signal, update: AlertUpdate) -> Iterator[SignalDraft]:
             "of them, or one. Send JSON with action MODIFY and all targets."
         )
         raise InvalidInputError(Code.ALERT_AMBIGUOUS, detail, field="targets")
-    require_near(trade.currency_pair, update.prices, _known_prices(trade))
-    _require_direction(trade, update, stop)
+    require_near_trade(trade, update.prices)
+    require_direction(trade, update, stop)
     yield replace(reference, action=Action.MODIFY, sl=stop, targets=update.targets)
-
-
-def _require_direction(trade: Signal, update: AlertUpdate, stop: Decimal | None) -> None:
-    """Raise InvalidInputError ALERT_CONTRADICTORY for “raise SL to 1.0780” of a stop at 1.0800."""
-    known = targets_now(trade)
-    moves = [("sl", "stop", update.sl_verb, stop_now(trade), stop)]
-    if update.targets:
-        moves.append(("targets", "target", update.target_verb, known[0] if known else None,
-                      update.targets[0].price))  # fmt: skip
-    for field, name, verb, before, after in moves:
-        if not verb or before is None or after is None:
-            continue
-        is_up = verb == "raise" or (verb == "tighten" and trade.direction == Direction.BUY)
-        if after != before and (after > before) != is_up:
-            detail = (
-                f"“{verb}” the {name} of {trade.number} from {plain(before)} to {plain(after)}: "
-                "the word or the number is wrong. Write “move” to set it all the same."
-            )
-            raise InvalidInputError(Code.ALERT_CONTRADICTORY, detail, field=field)
-
-
-def _known_prices(trade: Signal) -> Iterator[Decimal]:
-    """Yield the prices that a trade's signals state, and that of the market."""
-    moved = newest_modify(trade, "open_price") or newest_modify(trade, "stop_price")
-    yield from (price for _, price, _ in prices_of(trade))
-    yield from () if moved is None else (price for _, price, _ in prices_of(moved))
-    if (stop := stop_now(trade)) is not None:
-        yield stop
-    yield from targets_now(trade)
-    if quote := newest_quote(trade.feed, trade.currency_pair):
-        yield quote.middle
 
 
 def entry_of(trade: Signal) -> Decimal:

@@ -42,6 +42,7 @@ EXIT_PATIENCE = timedelta(hours=1)
 # Refused alerts of a feed are stored at most that often, and only their beginning: a sender with
 # an address must not fill the database with what is refused anyway.
 REFUSALS_PER_MINUTE, REFUSED_BODY_BYTES = 20, 2_000
+KNOWN_SENDERS = "refused-alerts"
 
 
 class RateLimitedError(FillcastError):
@@ -77,7 +78,7 @@ class Refused:
     body: bytes
     error: FillcastError
     sent: Mapping[str, Any]
-    kind: str = "refused-alerts"
+    kind: str = KNOWN_SENDERS
 
     def receipt(self, *, is_stored: bool) -> Receipt:
         """Return its receipt, with a row that is not stored yet, or without one."""
@@ -177,12 +178,13 @@ def judged_alert(
     body = body.removeprefix(codecs.BOM_UTF8)
     if wait:
         return Refused(feed, body, RateLimitedError(wait), sent)
+    body = _stored_body(feed, body)  # what is accepted is what a worker will read
     try:
         alert = _read(feed, body, is_signed, is_edit=bool(origin and origin.edit_of))
         waits = origin.deadlines(feed, alert) if origin else _waiting(feed, alert, since=since)
     except FillcastError as error:
         return Refused(feed, body, error, sent)
-    waiting = IncomingAlert(feed=feed, body=_stored_body(feed, body), **waits, **sent)
+    waiting = IncomingAlert(feed=feed, body=body, **waits, **sent)
     return Receipt(waiting, note=size_note(alert.notes))
 
 
@@ -209,23 +211,48 @@ def alerts_of(feed: Feed) -> tuple[str, int]:
 
 
 def _stored_body(feed: Feed, body: bytes) -> bytes:
-    """Return an alert without its secrets, which is read in the same way."""
+    """Return an alert without its secrets."""
     return without_secrets(body, read_mapping(feed.alert_mapping).paths.values())
 
 
 def refuse_alert(
-    feed: Feed, body: bytes, error: FillcastError, *, source: AlertSource, source_key: str
+    feed: Feed,
+    body: bytes,
+    error: FillcastError,
+    *,
+    source: AlertSource,
+    source_key: str,
+    is_known: bool = False,
 ) -> Receipt:
-    """Store what an unknown sender sent as refused, unless many were in this minute. Such a sender
-    uses up neither the limits of the feed's own senders nor those of their refusals."""
+    """Store what a chat's sender sent as refused, unless many were in this minute. One who is not
+    known uses up neither the limits of the feed's own senders nor those of their refusals."""
     with on_behalf_of(feed.owner):
         if known := _by_source(feed, source, source_key):
             return Receipt(known, error)
         sent = {"source": source, "source_key": source_key}
-        (receipt,) = receipts_of([Refused(feed, body, error, sent, f"unknown-senders:{source}")])
+        kind = KNOWN_SENDERS if is_known else f"unknown-senders:{source}"
+        (receipt,) = receipts_of([Refused(feed, body, error, sent, kind)])
         if receipt.alert is not None:
             receipt.alert.save(force_insert=True)
         return receipt
+
+
+def store_fault(feed: Feed, body: bytes, source: AlertSource, source_key: str) -> IncomingAlert:
+    """Store an alert that makes our program fail as refused, however many there are."""
+    with on_behalf_of(feed.owner):
+        if known := _by_source(feed, source, source_key):
+            return known
+        try:
+            text = _stored_body(feed, body)[:REFUSED_BODY_BYTES]
+        except Exception:  # any: the reader may be what fails. Then its secrets are not known
+            text = b""
+        alert = IncomingAlert(
+            feed=feed, body=text, source=source, source_key=source_key, state=AlertState.REFUSED,
+            settled_at=datetime.now(UTC),
+            **refusal_values(ConflictError(Code.ALERT_PROCESSING_FAILED)),
+        )  # fmt: skip
+        alert.save(force_insert=True)
+        return alert
 
 
 def _by_source(feed: Feed, source: AlertSource, key: str) -> IncomingAlert | None:
@@ -277,19 +304,32 @@ def _read(feed: Feed, body: bytes, is_signed: bool, *, is_edit: bool = False) ->
 
     is_edit: of a message that was published; it opens nothing, whatever it says.
     """
-    if not feed.is_approved:
-        raise NotAllowedError(Code.FEED_NOT_APPROVED)
+    require_approved(feed)
     with with_feed_errors(lambda _: feed, Origin.ALERT):
         alert = read_alert(body, read_mapping(feed.alert_mapping))
-        verify_time(alert, is_signed=is_signed)
-        if isinstance(alert, AlertUpdate) or is_edit:
-            return alert
-        opens = alert.draft if isinstance(alert, AlertSignal) else alert.opening
-        closes = isinstance(alert, AlertOrder) and alert.closes
-        error = None if closes else entry_symbol_error(feed, opens)
-        if error is not None:
-            raise InvalidSignalError(field_errors(error), (opens,) if opens else ())
+        require_acceptable(feed, alert, is_signed=is_signed, is_edit=is_edit)
     return alert
+
+
+def require_approved(feed: Feed) -> None:
+    """Raise NotAllowedError FEED_NOT_APPROVED for a feed whose alerts are refused."""
+    if not feed.is_approved:
+        raise NotAllowedError(Code.FEED_NOT_APPROVED)
+
+
+def require_acceptable(
+    feed: Feed, alert: Alert, *, is_signed: bool = False, is_edit: bool = False
+) -> None:
+    """Raise InvalidSignalError for an alert that the feed does not take: by its time, or its
+    symbol."""
+    verify_time(alert, is_signed=is_signed)
+    if isinstance(alert, AlertUpdate) or is_edit:
+        return
+    opens = alert.draft if isinstance(alert, AlertSignal) else alert.opening
+    closes = isinstance(alert, AlertOrder) and alert.closes
+    error = None if closes else entry_symbol_error(feed, opens)
+    if error is not None:
+        raise InvalidSignalError(field_errors(error), (opens,) if opens else ())
 
 
 def _waiting(feed: Feed, alert: Alert, *, since: datetime | None = None) -> dict[str, object]:

@@ -148,7 +148,6 @@ class FeedViewSet(
 
     queryset = Feed.objects.none()
     serializer_class = FeedSerializer
-    own_keys = frozenset({"close_trades", "create_draft"})
     keyless: ClassVar[dict[str, str]] = {"read_alert": "It shows how a text is read."}
     shown_once = frozenset({"create_token", "rotate_token"})
     lookup_field = "slug"
@@ -211,7 +210,6 @@ class FeedViewSet(
     @extend_schema(
         request=CloseTradesSerializer,
         responses=ClosedTradesSerializer,
-        parameters=[AS_EXTERNAL_ID],
     )
     @action(detail=True, methods=["post"], url_path="close-trades")
     def close_trades(self, request: Request, slug: str) -> Response:
@@ -222,13 +220,13 @@ class FeedViewSet(
         feed = self.get_object()
         data = validated_body(CloseTradesSerializer, request)
         selection = selection_of(data)
-        external_id = data.get("external_id", "") or idempotency_key(request)
         if data["dry_run"]:
             closed = open_trades(feed, selection)
         else:
             closed = close_trades(
-                feed, selection, origin=Origin.API, external_id=external_id, by=caller(request)
-            )
+                feed, selection, origin=Origin.API, external_id=data.get("external_id", ""),
+                by=caller(request),
+            )  # fmt: skip
         context = self.get_serializer_context()
         return Response(ClosedTradesSerializer(closed, context=context).data)
 
@@ -254,7 +252,7 @@ class FeedViewSet(
     )
     @action(detail=True, methods=["post"], url_path=r"tokens/(?P<token_id>[0-9]{1,18})/rotate")
     def rotate_token(self, request: Request, slug: str, token_id: str) -> Response:
-        """Create a token that replaces this one, which works until `old_ends_at`."""
+        """Create a token that replaces this one, which works until `old_ends_at`, or ends now."""
         feed = self.get_object()
         old = feed.tokens.get(pk=int(token_id))
         values = validated_body(RotateFeedTokenSerializer, request)

@@ -17,3 +17,12 @@ class SignalsConfig(AppConfig):
         rights_changed.connect(narrow_own_approval, dispatch_uid="narrow_own_approval")
         register_export("feeds", "signals.Feed", "owner_id")
         register_export("signals", "signals.Signal", "feed__owner_id")
+        register_export("terms_of_feeds", "signals.FeedTerms", "feed__owner_id")
+        register_export("approval_requests", "signals.ApprovalRequest", "feed__owner_id")
+        register_export("drafts", "signals.SavedDraft", "feed__owner_id")
+        register_export("alert_addresses", "signals.FeedToken", "feed__owner_id")
+        register_export("alerts", "signals.IncomingAlert", "feed__owner_id", texts=["body"])
+        register_export("telegram_bots", "signals.TelegramBot", "feed__owner_id")
+        register_export("telegram_chats", "signals.TelegramChat", "bot__feed__owner_id")
+        messages = "signals.TelegramMessage"
+        register_export("telegram_messages", messages, "feed__owner_id", texts=["body"])

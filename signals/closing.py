@@ -7,18 +7,19 @@ trade that it took.
 from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
+from hashlib import sha256
 
 from django.db import transaction
 
 from common.errors import ConflictError, InvalidInputError, raise_all
-from common.money import PLACES, to_stored
+from common.money import PLACES, plain, to_stored
 from common.permissions import Right, require
 from common.reason_codes import Code
 from signals import services
 from signals.alert_sequence import lock_alert_order
 from signals.draft import SignalDraft
 from signals.ingest import save_draft
-from signals.models import Action, Approval, Direction, Feed, Origin, Signal
+from signals.models import Action, Approval, Direction, Feed, Origin, ReceivedAlert, Signal
 from signals.open_signals import OpenSignal, all_open_signals, closed_by_feed, open_signals
 from signals.symbol_completion import Closing, resolve_pair
 from signals.symbols import read_symbol
@@ -45,6 +46,11 @@ class TradeSelection:
         symbol = _read_symbol(self.symbol)
         trades = f"all {self.direction or ''} trades".replace("  ", " ")
         return f"Closes {trades}{symbol and f' in {symbol}'} of the feed."
+
+    @property
+    def text(self) -> str:
+        """What is closed, and how much of it. Raises InvalidInputError."""
+        return f"{self.note} {plain(self.fraction * 100)} % of each."
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +88,25 @@ def close_trades(
     is open.
 
     If the feed is not approved, the signals wait for an operator's approval instead. external_id: a
-    repetition with it returns what the first call closed, and closes nothing that was opened since;
-    if there was nothing to close then, it counts as new.
+    repetition with it returns what the first call closed, and closes nothing that was opened since.
+    If there was nothing to close then, it is recognised for a week.
     Raises InvalidInputError SYMBOL_UNKNOWN, FIELD_INVALID, FEED_UNKNOWN (archived); ConflictError
     DUPLICATE_SIGNAL (the external id with another selection); NotAllowedError.
     """
     require(by, Right.PUBLISH, owner_id=feed.owner_id)
     raise_all(selection_errors(selection, external_id))
-    if external_id and (known := _known(feed, external_id, selection)):
+    known = _known(feed, external_id, selection)
+    if known is not None:
         return ClosedTrades(known)
     trades, skipped = _select(feed, selection)
-    if external_id and (known := _known(feed, external_id, selection)):
+    known = _known(feed, external_id, selection)
+    if known is not None:
         return ClosedTrades(known)  # another process has closed them while this one waited
     signals = tuple(_close(feed, trade, selection, origin, external_id, by) for trade in trades)
+    if external_id and not signals:
+        ReceivedAlert.objects.create(
+            feed=feed, key=_key_of(external_id), change="close", summary=selection.text
+        )
     return ClosedTrades(signals, skipped)
 
 
@@ -164,8 +176,11 @@ def _read_symbol(text: str) -> str:
         raise InvalidInputError(error.code, error.detail, field="symbol") from None
 
 
-def _known(feed: Feed, external_id: str, selection: TradeSelection) -> tuple[Signal, ...]:
-    """Return the signals of an earlier call with this external id."""
+def _known(feed: Feed, external_id: str, selection: TradeSelection) -> tuple[Signal, ...] | None:
+    """Return the signals of an earlier call with this external id, which may have found nothing to
+    close; None without such a call. Raises ConflictError DUPLICATE_SIGNAL."""
+    if not external_id:
+        return None
     same = feed.signals.filter(action=Action.CLOSE, external_id__startswith=f"{external_id}:S-")
     known = tuple(
         signal
@@ -176,7 +191,18 @@ def _known(feed: Feed, external_id: str, selection: TradeSelection) -> tuple[Sig
     if any((signal.close_fraction, signal.note) != asked for signal in known):
         detail = f"{known[0].number} has this external id with another selection of trades."
         raise ConflictError(Code.DUPLICATE_SIGNAL, detail)
+    empty = feed.received_alerts.filter(key=_key_of(external_id)).order_by("-id").first()
+    if not known and empty is None:
+        return None
+    if empty is not None and empty.summary != selection.text:
+        detail = "A call with this external id closed nothing, with another selection of trades."
+        raise ConflictError(Code.DUPLICATE_SIGNAL, detail)
     return known
+
+
+def _key_of(external_id: str) -> str:
+    """Return the key of a call that found nothing to close."""
+    return sha256(f"close trades {external_id}".encode()).hexdigest()
 
 
 def _close(

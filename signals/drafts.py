@@ -95,8 +95,9 @@ def publish_draft(draft_id: int, *, version: int | None = None, by: User) -> tup
 
     Of two calls at once one does it. If neither the feed nor the signal is approved, the signal
     waits for an operator. version: what the caller has seen. Raises InvalidInputError with all
-    faults; ConflictError if it is another version, was discarded, or no account could take it now;
-    NotAllowedError. Then nothing is written, and the draft stays.
+    faults; ConflictError if it is another version, was discarded, another draft became its signal
+    (DUPLICATE_SIGNAL), or no account could take it now; NotAllowedError. Then nothing is written,
+    and the draft stays.
     """
     feed_id = SavedDraft.objects.values_list("feed_id", flat=True).get(pk=draft_id)
     candidates_shared(feed_id)  # before the feed's lock, which `save_draft` takes
@@ -113,6 +114,12 @@ def publish_draft(draft_id: int, *, version: int | None = None, by: User) -> tup
     signal, is_new = save_draft(feed, read, origin=Origin.HAND, by=by)
     if is_new:
         require_possible(signal)
+    elif SavedDraft.objects.filter(signal=signal).exists():
+        detail = (
+            f"Another draft with this external id became {signal.number}, with the same contents. "
+            "Give this one another id, or discard it."
+        )
+        raise ConflictError(Code.DUPLICATE_SIGNAL, detail)
     if signal.approval == Approval.APPROVED and not signal.is_published:
         require_useful(signal)
         services.publish(signal.pk, by=by)

@@ -112,7 +112,9 @@ def _read(read: Callable[[list[str]], list[str]], value: list[str]) -> list[str]
 class RotateFeedTokenSerializer(StrictSerializer):
     """How long the old token works beside the new one."""
 
-    old_ends_at = UtcDateTime(help_text="Until when the old token works.")
+    old_ends_at = UtcDateTime(
+        allow_null=True, help_text="Until when the old token works. Null: it is revoked at once."
+    )
 
 
 class FeedTokenSerializer(StrictModelSerializer[FeedToken]):

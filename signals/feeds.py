@@ -254,11 +254,11 @@ def token_end(expires_at: datetime | None, *, by: User | None) -> datetime | Non
 
 @transaction.atomic
 def rotate_feed_token(
-    token_id: int, *, old_ends_at: datetime, by: User | None = None
+    token_id: int, *, old_ends_at: datetime | None, by: User | None = None
 ) -> tuple[FeedToken, str]:
     """Create a token that replaces this one, of the same name and signed as it is; return it as
     `create_feed_token` does. The old one works until `old_ends_at` (real time), so that no alert is
-    refused while its senders change over.
+    refused while its senders change over. None: it is revoked now, since others may know it.
 
     Raises InvalidInputError FIELD_INVALID (old_ends_at) for an end that has passed or is later than
     the old token's own; ConflictError STATE_CONFLICT for one that works no more.
@@ -269,15 +269,24 @@ def rotate_feed_token(
     now = datetime.now(UTC)
     if old.revoked_at is not None or (old.expires_at is not None and old.expires_at <= now):
         raise ConflictError(Code.STATE_CONFLICT, "This address works no more: create a new one.")
-    if old_ends_at <= now:
-        detail = "The end of the old address is in the past."
-        raise InvalidInputError(Code.FIELD_INVALID, detail, field="old_ends_at")
-    if old.expires_at is not None and old_ends_at > old.expires_at:
-        detail = f"The old address ends at {old.expires_at.isoformat()} anyway."
-        raise InvalidInputError(Code.FIELD_INVALID, detail, field="old_ends_at")
+    if old_ends_at is not None:
+        _require_end_of_old(old, old_ends_at, now)
     created = create_feed_token(old.feed, old.name, signed=bool(old.signing_key), by=by)
-    FeedToken.objects.filter(pk=old.pk).update(expires_at=old_ends_at)
+    if old_ends_at is None:
+        revoke_feed_token(old.pk)
+    else:
+        FeedToken.objects.filter(pk=old.pk).update(expires_at=old_ends_at)
     return created
+
+
+def _require_end_of_old(old: FeedToken, ends_at: datetime, now: datetime) -> None:
+    detail = ""
+    if ends_at <= now:
+        detail = "The end of the old address is in the past. Send null to end it at once."
+    elif old.expires_at is not None and ends_at > old.expires_at:
+        detail = f"The old address ends at {old.expires_at.isoformat()} anyway."
+    if detail:
+        raise InvalidInputError(Code.FIELD_INVALID, detail, field="old_ends_at")
 
 
 @transaction.atomic

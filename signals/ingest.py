@@ -71,11 +71,13 @@ def save_draft(
     by: User | None,
     oco_group: UUID | None = None,
     received_at: datetime | None = None,
+    is_another: Callable[[Signal], bool] | None = None,
 ) -> tuple[Signal, bool]:
     """Store a draft as a signal of `feed`; return the signal and whether it is new.
 
     The same external id with the same contents returns the existing signal, even if two processes
-    store it at once. An alert without external id is recognised by its contents for REPLAY_WINDOW.
+    store it at once. An alert without external id is recognised by its contents: with its time for
+    good, without one for REPLAY_WINDOW, unless is_another says that it is another one.
     Its approval follows the feed's. Call `candidates_shared` before if you also publish it.
     oco_group: of a leg of an OCO pair, which `oco.py` stores. received_at: when it arrived, if it
     waited since; valid_for and REPLAY_WINDOW count from then.
@@ -90,7 +92,7 @@ def save_draft(
     with transaction.atomic():
         feed = feed_shared(feed.pk)  # read again: its approval may have been withdrawn
         if _feed_error(feed, draft) is None and (
-            known := _existing(feed, draft, digest, origin, received_at)
+            known := _existing(feed, draft, digest, origin, received_at, is_another)
         ):
             return known, False
         values = _values(feed, draft, origin, received_at=received_at)
@@ -107,12 +109,12 @@ def save_draft(
         return signal, True
 
 
-def build_unsaved(feed: Feed, draft: SignalDraft) -> Signal:
+def build_unsaved(feed: Feed, draft: SignalDraft, origin: Origin = Origin.API) -> Signal:
     """Return the signal that `save_draft` would store; nothing is written.
 
     Raises InvalidInputError as `save_draft` does.
     """
-    return Signal(feed=feed, **_values(feed, draft, Origin.API))
+    return Signal(feed=feed, **_values(feed, draft, origin))
 
 
 @contextmanager
@@ -202,7 +204,12 @@ def other_feed_error(feed: Feed, named: str) -> InvalidInputError | None:
 
 
 def _existing(
-    feed: Feed, draft: SignalDraft, digest: str, origin: Origin, received_at: datetime | None
+    feed: Feed,
+    draft: SignalDraft,
+    digest: str,
+    origin: Origin,
+    received_at: datetime | None,
+    is_another: Callable[[Signal], bool] | None,
 ) -> Signal | None:
     if draft.external_id:
         known = _by_external_id(feed, draft)
@@ -211,14 +218,14 @@ def _existing(
         return None  # two equal manual signals are two signals
     key = int(digest[:8], 16) - 2**31
     rows("SELECT pg_advisory_xact_lock(%s::int, %s::int)", (_ALERTS, key))
-    same = Signal.objects.filter(
-        feed=feed,
-        external_id__isnull=True,
-        content_hash=digest,
-        created_at__gt=(received_at or datetime.now(UTC)) - REPLAY_WINDOW,
-    )
+    same = Signal.objects.filter(feed=feed, external_id__isnull=True, content_hash=digest)
+    if draft.sent_at is None:  # else the digest holds it, and a resend may be as late as is allowed
+        same = same.filter(created_at__gt=(received_at or datetime.now(UTC)) - REPLAY_WINDOW)
     known = same.order_by("-id").first()
-    return None if known and draft.sent_at is None and _is_superseded(known) else known
+    if known is None or draft.sent_at is not None:
+        return known
+    is_new = _is_superseded(known) or (is_another is not None and is_another(known))
+    return None if is_new else known
 
 
 def _is_superseded(known: Signal) -> bool:
@@ -420,11 +427,12 @@ def _levels(draft: SignalDraft, direction: str) -> dict[str, Any]:
 
 def referred_pair(feed: Feed, draft: SignalDraft) -> str:
     """Return the pair of the signal that a MODIFY or CLOSE refers to; empty without one."""
-    referred = _find_referred(feed, draft)
+    referred = find_referred(feed, draft)
     return referred.currency_pair if referred else ""
 
 
-def _find_referred(feed: Feed, draft: SignalDraft) -> Signal | None:
+def find_referred(feed: Feed, draft: SignalDraft) -> Signal | None:
+    """Return the OPEN signal that a MODIFY or CLOSE refers to; None without one."""
     opened = Signal.objects.filter(feed=feed, action=Action.OPEN)
     if draft.refers_to is not None:
         return opened.filter(pk=draft.refers_to).first()
@@ -438,7 +446,7 @@ def _require_referred(feed: Feed, draft: SignalDraft) -> Signal:
         name, reference = "refers_to", str(draft.refers_to)
     else:
         name, reference = "refers_to_external_id", draft.refers_to_external_id
-    referred = _find_referred(feed, draft)
+    referred = find_referred(feed, draft)
     if referred is None:
         detail = f"There is no OPEN signal {reference!r} in the feed {feed.slug!r}."
         if name == "refers_to" and opened.filter(external_id=reference).exists():

@@ -37,12 +37,13 @@ def newest_part_close_sql(opened_id: str) -> str:
     )
 
 
-def published_since_sql(signal_id: str, since: str) -> str:
-    """Return SQL: whether a signal was published at a market time or later. Both expressions."""
-    return (
-        f"{signal_id} IN (SELECT recent.id FROM signals_signal recent"
-        f" WHERE recent.published_at >= {since})"
-    )
+def published_sql(alias: str, since: str = "") -> str:
+    """Return SQL to go on with AND: the published signals, under an alias, with a WHERE.
+
+    since: an expression; only those published at this market time or later.
+    """
+    later = f"{alias}.published_at >= {since}" if since else f"{alias}.published_at IS NOT NULL"
+    return f"signals_signal {alias} WHERE {later}"
 
 
 def feed_name_sql(feed_id: str) -> str:

@@ -1,7 +1,6 @@
 """REST API of what providers keep beside their feeds: approval, terms and drafts."""
 
 from typing import TYPE_CHECKING, ClassVar
-from uuid import NAMESPACE_URL, UUID, uuid5
 
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -11,7 +10,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from common.api_fields import validated_body
-from common.idempotency import REPEATABLE, idempotency_key
 from common.permissions import Right
 from signals import approval_requests
 from signals.drafts import discard_draft, open_drafts, publish_draft, store_draft
@@ -132,17 +130,14 @@ class ProviderActions(Base):
         """List the drafts that are neither published nor discarded, newest first (500 at most)."""
         return Response(DraftSerializer(open_drafts(self.get_object()), many=True).data)
 
-    @extend_schema(
-        request=NewDraftSerializer, responses={201: DraftSerializer}, parameters=[REPEATABLE]
-    )
+    @extend_schema(request=NewDraftSerializer, responses={201: DraftSerializer})
     @drafts.mapping.post
     def create_draft(self, request: Request, slug: str) -> Response:
         """Store a draft, faults included. Nothing is sent."""
         feed = self.get_object()
         values = validated_body(NewDraftSerializer, request)
         draft = store_draft(
-            feed.pk, action=Action(values["action"]), body=values["body"],
-            key=_key(feed, request), by=caller(request),
+            feed.pk, action=Action(values["action"]), body=values["body"], by=caller(request)
         )  # fmt: skip
         return Response(DraftSerializer(draft).data, status=status.HTTP_201_CREATED)
 
@@ -198,9 +193,3 @@ class ProviderActions(Base):
     def _requests(self, feed: Feed) -> Response:
         rows = feed.approval_requests.order_by("-id")[:100]
         return Response(ApprovalRequestSerializer(rows, many=True).data)
-
-
-def _key(feed: Feed, request: Request) -> UUID | None:
-    """Return the key of a draft that a repetition of its request has as well."""
-    key = idempotency_key(request)
-    return uuid5(NAMESPACE_URL, f"{feed.pk}:{key}") if key else None

@@ -1,4 +1,4 @@
-"""Prove that the record of a feed is as it was sealed, and that its signals are as recorded.
+"""Prove that the record of a feed is as it was sealed: its links, its signals and its results.
 
 Hashes are computed here and not by the database's functions, which an intruder may have replaced.
 Anchors are signed with a key that the database does not have. An intruder who has that key too can
@@ -25,7 +25,17 @@ from common.hash_chain import (
 from common.row_security import TRADE, WEB
 from common.sql import rows, run
 from signals.models import RecordStatus
-from signals.record_sql import ANCHORS, CONTENT, FUNCTIONS, HEADS, LINKS, TRIGGERS
+from signals.record_results import check_results
+from signals.record_sql import (
+    ANCHORS,
+    CONTENT,
+    FUNCTIONS,
+    HEADS,
+    LINKS,
+    PUBLISHED,
+    RESULT_FUNCTIONS,
+    TRIGGERS,
+)
 
 SALT = "fillcast.feed-record"
 BACK_DATED = timedelta(seconds=60)  # longer than a transaction may take from its clock to commit
@@ -39,8 +49,9 @@ _CHAIN = (
 _TIMES = f"""
 SELECT number, signal_id, sealed_at, sealed_later, published, last_published, last_sealed FROM (
   SELECT number, signal_id, sealed_at, sealed_later,
-    (terms ->> 'published_at')::timestamptz AS published,
-    max((terms ->> 'published_at')::timestamptz) OVER earlier AS last_published,
+    CASE WHEN {PUBLISHED} THEN (terms ->> 'published_at')::timestamptz END AS published,
+    max((terms ->> 'published_at')::timestamptz) FILTER (WHERE {PUBLISHED}) OVER earlier
+      AS last_published,
     max(sealed_at) OVER earlier AS last_sealed
   FROM {LINKS} WHERE feed_id = %(feed)s AND number IS NOT NULL
   WINDOW earlier AS (ORDER BY number ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) x
@@ -51,7 +62,7 @@ _CHANGED = f"""
 SELECT l.number, l.signal_id, l.terms, s.id IS NULL AS is_gone, s.feed_id <> l.feed_id AS is_moved,
   signals_record_terms(s) AS now
 FROM {LINKS} l LEFT JOIN signals_signal s ON s.id = l.signal_id
-WHERE l.feed_id = %s AND l.number IS NOT NULL AND l.kind <> 'CANCEL' AND (s.id IS NULL
+WHERE l.feed_id = %s AND l.number IS NOT NULL AND l.{PUBLISHED} AND (s.id IS NULL
   OR s.feed_id <> l.feed_id OR signals_record_terms(s) IS DISTINCT FROM l.terms)
 ORDER BY l.number
 """
@@ -88,6 +99,7 @@ def verify_feed(feed_id: int, expected: Sequence[Head] = ()) -> Findings:
         _check_stored_head(found, feed_id)
         _check_times(found, feed_id)
         _check_signals(found, feed_id)
+        check_results(found, feed_id)
         _check_triggers(found)
     return found
 
@@ -255,7 +267,7 @@ def _check_triggers(found: Findings) -> None:
         row.proname: row.prosrc
         for row in rows("SELECT proname, prosrc FROM pg_proc WHERE proname LIKE 'signals%record%'")
     }
-    for name, sql in FUNCTIONS.items():
+    for name, sql in {**FUNCTIONS, **RESULT_FUNCTIONS}.items():
         if bodies.get(name) != sql.split("$body$")[1]:
             found.add(f"The function {name} is not the one of this version.")
     for right in rows(_RIGHTS):

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from common.hash_chain import Head
 from common.sql import rows
 from events.context import EventContext
-from signals.record_sql import LINKS
+from signals.record_sql import LINKS, PUBLISHED
 from users.tenancy import for_all_tenants
 
 LINKS_OF_SIGNALS = f"""
 SELECT l.signal_id, f.slug, l.number, l.hash FROM {LINKS} l JOIN signals_feed f ON f.id = l.feed_id
-WHERE l.signal_id = ANY(%s::bigint[]) AND l.kind <> 'CANCEL' AND l.number IS NOT NULL
+WHERE l.signal_id = ANY(%s::bigint[]) AND l.{PUBLISHED} AND l.number IS NOT NULL
 """
 
 

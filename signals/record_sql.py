@@ -1,7 +1,8 @@
-"""The functions and triggers that seal a feed's record, as SQL. ADR 0040.
+"""The functions and triggers that seal a feed's record, as SQL. ADR 0040, ADR 0055.
 
-Publishing or cancelling a signal inserts one link, whatever wrote the signal: a trigger does it. At
-commit each link gets the next number of its feed and the SHA-256 of the previous link's hash and
+Publishing or cancelling a signal inserts one link, whatever wrote the signal: a trigger does it. So
+does a result that becomes final: the app that computes it has the trigger on its table. At commit
+each link gets the next number of its feed and the SHA-256 of the previous link's hash and
 its own content, as the audit trail's lines do (common/audit_trail_sql.py). The head of a feed is
 locked only for the time of a commit, so two publications of one feed neither fork nor reorder it.
 
@@ -13,6 +14,9 @@ from django.db.migrations import RunSQL
 
 from common.audit_trail_sql import LOCK_HEAD_IF_NEEDED
 from common.row_security import TRADE, WEB, operator_rows
+
+PUBLISHED = "kind IN ('OPEN', 'MODIFY', 'CLOSE')"
+"""SQL for whether a link is a publication: else it is a cancellation or a result."""
 
 LINKS, HEADS, ANCHORS = "signals_recordlink", "signals_recordhead", "signals_recordanchor"
 STATUS = "signals_recordstatus"
@@ -106,6 +110,47 @@ FUNCTIONS = {
     "signals_add_record_link": ADD_LINK,
     "signals_seal_record": SEAL,
 }
+
+# What of a trade's result is in its link: everything that the record shows of it. ADR 0055.
+RESULT = (
+    "pair", "direction", "published_at", "ended_at", "state", "basis", "entry_price", "exit_price",
+    "percent", "r", "marks", "subscribers", "real_low", "real_median", "real_high", "slippage",
+)  # fmt: skip
+_RESULT = ", ".join(f"'{name}'" for name in RESULT)
+RESULT_OF = f"""
+CREATE OR REPLACE FUNCTION public.signals_record_result(trade anyelement) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $body$
+  SELECT coalesce(jsonb_object_agg(t.key, CASE
+    WHEN jsonb_typeof(t.value) = 'number'
+    THEN to_jsonb(trim_scale((t.value #>> '{{}}')::numeric)::text)
+    ELSE t.value END), '{{}}')
+  FROM jsonb_each(to_jsonb(trade)) t
+  WHERE t.key IN ({_RESULT}) AND t.value NOT IN ('null', '""', '[]')
+$body$
+"""
+
+# Once for each signal. A transaction that corrects a result says why in fillcast.correction: what
+# it writes is sealed beside the earlier result, with the reason. Without one, a change is no link.
+ADD_RESULT = f"""
+CREATE OR REPLACE FUNCTION public.signals_add_record_result() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
+AS $body$
+DECLARE reason text := coalesce(current_setting('fillcast.correction', true), '');
+  is_sealed boolean := EXISTS (SELECT FROM public.{LINKS} WHERE signal_id = NEW.signal_id
+    AND kind = 'RESULT');
+BEGIN
+  IF is_sealed AND reason = '' THEN RETURN NULL; END IF;
+  INSERT INTO public.{LINKS} (feed_id, signal_id, kind, terms, salt, sealed_later)
+  VALUES (NEW.feed_id, NEW.signal_id, 'RESULT', public.signals_record_result(NEW)
+    || CASE WHEN is_sealed THEN jsonb_build_object('correction', reason) ELSE '{{}}' END,
+    gen_random_uuid()::text, NOT is_sealed AND TG_OP = 'UPDATE' AND OLD.is_final);
+  RETURN NULL;
+END $body$
+"""
+RESULT_FUNCTIONS = {
+    "signals_record_result": RESULT_OF,
+    "signals_add_record_result": ADD_RESULT,
+}
 _ADD = "FOR EACH ROW WHEN ({}) EXECUTE FUNCTION public.signals_add_record_link({})"
 _PUBLISHED = "NEW.published_at IS NOT NULL"
 TRIGGERS = {
@@ -170,3 +215,12 @@ def install() -> list[RunSQL]:
         *(operator_rows(table) for table in (*tables, STATUS)),
         RunSQL([*locked, *triggers, *GUARDS], RunSQL.noop),
     ]
+
+
+def install_results() -> RunSQL:
+    """Create the functions that seal results."""
+    drops = tuple(f"DROP FUNCTION public.{name} CASCADE" for name in reversed(RESULT_FUNCTIONS))
+    revoke = (
+        f"REVOKE ALL ON FUNCTION public.signals_add_record_result() FROM PUBLIC, {WEB}, {TRADE}"
+    )
+    return RunSQL((*RESULT_FUNCTIONS.values(), revoke), drops)

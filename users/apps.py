@@ -7,9 +7,17 @@ class UsersConfig(AppConfig):
 
     def ready(self) -> None:
         from users import receivers
-        from users.data_export import register_export
+        from users.data_export import register_export, register_rows
+        from users.login_sessions import EXPORTED, exported_sessions
 
         receivers.connect()
         register_export("profile", "users.User", "id")
         register_export("api_keys", "users.ApiKey", "user_id")
+        register_export("networks_of_api_keys", "users.ApiKeyNetwork", "key__user_id")
+        register_export("second_factor", "users.SecondFactor", "user_id")
+        register_export("mails_about_the_login", "users.AccountMail", "user_id")
+        register_rows("sessions", EXPORTED, exported_sessions)
         register_export("notifications", "events.Notification", "user_id")
+        register_export("channels", "events.Channel", "user_id")
+        register_export("messages_of_channels", "events.WebhookMessage", "channel__user_id")
+        register_export("tries_of_messages", "events.WebhookAttempt", "channel__user_id")

@@ -8,7 +8,7 @@ process and worker may run on different machines, and is deleted after KEPT_FOR.
 import csv
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -31,24 +31,42 @@ log = structlog.get_logger(__name__)
 KEPT_FOR, CLAIM, AGAIN_AFTER = timedelta(days=7), timedelta(minutes=5), timedelta(hours=1)
 ROWS_AT_ONCE, PART_BYTES, MAX_TRIES = 2_000, 1_000_000, 3
 SECRET_PARTS = ("secret", "password", "sealed", "hash", "signing_key", "credentials", "digest")
+NOT_SECRET = frozenset({"digest", "digest_at"})  # when a channel sends: rules, not digests of data
 State = DataExport.State
+
+
+Rows = Callable[[User], Iterable[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
 class ExportedTable:
-    """A table of the archive. model: its label. owner: the look-up of the owner's id."""
+    """A table of the archive, of a model or of a function that yields rows.
+
+    model: its label. owner: the look-up of the owner's id. texts: binary columns that are text.
+    """
 
     name: str
-    model: str
-    owner: str
+    model: str = ""
+    owner: str = ""
+    texts: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    read: Rows | None = None
 
 
 _tables: dict[str, ExportedTable] = {}
 
 
-def register_export(name: str, model: str, owner: str) -> None:
-    """Add a table to everybody's archive. Call it when the app is ready."""
-    _tables[name] = ExportedTable(name, model, owner)
+def register_export(name: str, model: str, owner: str, *, texts: Iterable[str] = ()) -> None:
+    """Add a model's table to everybody's archive. Call it when the app is ready."""
+    _tables[name] = ExportedTable(name, model, owner, tuple(texts))
+
+
+def register_rows(name: str, columns: Iterable[str], read: Rows) -> None:
+    """Add rows to everybody's archive. read: yields them with these columns, few in memory.
+
+    It must return the user's own rows only, without secrets. It is called outside a transaction.
+    """
+    _tables[name] = ExportedTable(name, columns=tuple(columns), read=read)
 
 
 def request_export(user: User) -> DataExport:
@@ -145,8 +163,7 @@ def _write_archive(export: DataExport, folder: Path) -> Path:
 def _write_table(export: DataExport, table: ExportedTable, folder: Path) -> list[Path]:
     """Write one table as JSON and as CSV."""
     paths = [folder / f"{table.name}.json", folder / f"{table.name}.csv"]
-    model: Any = apps.get_model(table.model)
-    columns = [field.attname for field in model._meta.concrete_fields if _is_shown(field)]
+    columns, rows = _read(export, table)
     with ExitStack() as files:
         as_json, as_csv = (
             files.enter_context(path.open("w", encoding="utf-8", newline="")) for path in paths
@@ -154,7 +171,7 @@ def _write_table(export: DataExport, table: ExportedTable, folder: Path) -> list
         writer = csv.writer(as_csv)
         writer.writerow(columns)
         as_json.write("[")
-        for number, row in enumerate(_rows(export, model, table.owner, columns)):
+        for number, row in enumerate(rows):
             as_json.write(",\n" if number else "\n")
             as_json.write(json.dumps(row, cls=DjangoJSONEncoder, ensure_ascii=False))
             writer.writerow([_cell(value) for value in row.values()])
@@ -162,18 +179,40 @@ def _write_table(export: DataExport, table: ExportedTable, folder: Path) -> list
     return paths
 
 
+def _read(
+    export: DataExport, table: ExportedTable
+) -> tuple[list[str], Iterator[Mapping[str, Any]]]:
+    """Return a table's columns and its rows, few of which are in memory."""
+    if table.read is not None:
+        return list(table.columns), _counted(export, table.columns, table.read(export.user))
+    model: Any = apps.get_model(table.model)
+    fields = model._meta.concrete_fields
+    columns = [one.attname for one in fields if one.attname in table.texts or _is_shown(one)]
+    return columns, _rows(export, model, table, columns)
+
+
+def _counted(
+    export: DataExport, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]
+) -> Iterator[Mapping[str, Any]]:
+    """Yield rows that a function reads, with these columns, and report how many there are."""
+    for number, row in enumerate(rows, start=1):
+        yield {name: row[name] for name in columns}
+        if number % ROWS_AT_ONCE == 0:
+            _report(export, rows_done=models.F("rows_done") + ROWS_AT_ONCE)
+
+
 def _rows(
-    export: DataExport, model: Any, owner: str, columns: list[str]
-) -> Iterator[dict[str, Any]]:
+    export: DataExport, model: Any, table: ExportedTable, columns: list[str]
+) -> Iterator[Mapping[str, Any]]:
     """Yield the owner's rows, a few at a time, each group in a transaction of its own."""
     key, last = model._meta.pk.attname, None
     while True:
-        found = model._default_manager.filter(**{owner: export.user_id}).order_by(key)
+        found = model._default_manager.filter(**{table.owner: export.user_id}).order_by(key)
         if last is not None:
             found = found.filter(**{f"{key}__gt": last})
         group = list(found.values(*{key: None, **dict.fromkeys(columns)})[:ROWS_AT_ONCE])
         for row in group:
-            yield {name: row[name] for name in columns}
+            yield {name: _text(row[name]) if name in table.texts else row[name] for name in columns}
         if len(group) < ROWS_AT_ONCE:
             return
         last = group[-1][key]
@@ -208,8 +247,13 @@ def _store(export: DataExport, archive: Path) -> None:
 
 def _is_shown(field: Any) -> bool:
     """Whether a column is exported: no secrets, and nothing that is not text."""
-    is_secret = any(part in field.attname for part in SECRET_PARTS)
+    name = field.attname
+    is_secret = name not in NOT_SECRET and any(part in name for part in SECRET_PARTS)
     return not is_secret and not isinstance(field, models.BinaryField)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else bytes(value).decode("utf-8", "replace")
 
 
 def _cell(value: Any) -> Any:
@@ -225,6 +269,7 @@ def _readme(export: DataExport) -> str:
     return (
         f"Your data on Fillcast, read on {timezone.now():%Y-%m-%d %H:%M} UTC, with each table as"
         " JSON and as CSV.\nTimes are in UTC. Passwords, keys and credentials are not included.\n"
+        "Lines of the order log and alerts that were removed after their time are not included.\n"
         "In CSV, a text that a spreadsheet would run as a formula begins with a quote.\n"
         f"Request {export.pk}.\n"
     )

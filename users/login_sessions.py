@@ -5,7 +5,7 @@ key of a session is a secret: outside of this module a session is named by a dig
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -27,6 +27,7 @@ log = structlog.get_logger(__name__)
 BEGUN, SEEN = "session_begun", "session_seen"  # where the session keeps them
 SEEN_EVERY_SECONDS = 600
 MAX_LISTED = 200
+EXPORTED = ("device", "address", "begun_at", "seen_at", "ends_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,12 @@ def sessions_of(user: User, current_key: str | None) -> list[BrowserSession]:
     earliest = datetime.min.replace(tzinfo=UTC)
     found.sort(key=lambda one: one.seen_at or earliest, reverse=True)
     return sorted(found, key=lambda one: not one.is_current)
+
+
+def exported_sessions(user: User) -> Iterator[dict[str, Any]]:
+    """Yield the user's sessions for the archive of their data, without what opens one."""
+    for one in sessions_of(user, None):
+        yield {name: getattr(one, name) for name in EXPORTED}
 
 
 @transaction.atomic

@@ -1,4 +1,6 @@
-"""Sign-in with name and password: limited, few at a time, outside of any transaction."""
+"""Sign-in with a password and a user name or confirmed e-mail address: limited, few at a time,
+outside of any transaction.
+"""
 
 import unicodedata
 from datetime import timedelta
@@ -8,6 +10,8 @@ import structlog
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.hashers import make_password
 from django.db import connection
+from django.db.models import Q, Value
+from django.db.models.functions import Lower
 from django.http import HttpRequest
 
 from common.prepared_lookup import PreparedLookup
@@ -20,21 +24,25 @@ from users.attempt_limits import (
     remember,
     undo_attempt,
 )
+from users.mail_texts import is_same_address
 from users.models import User
 from users.password_slots import slots
 
 log = structlog.get_logger(__name__)
 LIMIT_WINDOW = timedelta(minutes=15)
+LONGEST = 254  # an e-mail address; a user name has at most 150
 FROM_ONE_ADDRESS, FOR_ONE_NAME, FOR_NAME_AND_ADDRESS = 100, 50, 10
 KNOWN_FOR = timedelta(days=30)
 _USER_BY_ID = PreparedLookup(lambda: User.objects.select_related("second_factor").filter(pk=1))
 
 
 class PasswordBackend(ModelBackend):
-    """Django's backend with limits by address, by name, and by both together.
+    """Django's backend with limits by address, by login, and by both together.
 
-    The limit of a name does not apply to an address from which this user has signed in within 30
-    days, so that guesses from elsewhere cannot lock users out of their accounts.
+    A login is found by its user name or its confirmed e-mail address. Whichever was typed, attempts
+    count for the login, so that two names give no second ten. The limit of a login does not apply
+    to an address from which this user has signed in within 30 days, so that guesses from elsewhere
+    cannot lock users out of their accounts.
     """
 
     def authenticate(
@@ -44,7 +52,7 @@ class PasswordBackend(ModelBackend):
         password: str | None = None,
         **kwargs: Any,
     ) -> User | None:
-        """Return the user of this name and password; None if there is none.
+        """Return the user of this name or address and password; None if there is none.
 
         Raises TooManyAttemptsError and SlotsBusyError, which `portal.sign_in` answers.
         """
@@ -52,19 +60,20 @@ class PasswordBackend(ModelBackend):
         if name is None or password is None:
             return None
         with slots.slot():
-            limits = limits_for(request, name) if request is not None else []
+            user = _user_called(name)
+            login = name if user is None else user.get_username()
+            limits = limits_for(request, login) if request is not None else []
             try:
                 count_attempt(limits)
             except TooManyAttemptsError:
                 log.warning("sign_in_refused", reason="too many tries")
                 raise
-            user = _user_named(name)
             if not _password_matches(user, password):
                 log.warning("sign_in_failed", user_id=user.pk if user else None)
                 return None
             undo_attempt(limits, forget=limits[-1:])
             if request is not None:
-                remember(_known_address(request, name))
+                remember(_known_address(request, login))
         return user if self.user_can_authenticate(user) else None
 
     def get_user(self, user_id: int) -> User | None:
@@ -73,11 +82,14 @@ class PasswordBackend(ModelBackend):
         return user if user is not None and self.user_can_authenticate(user) else None
 
 
-def limits_for(request: HttpRequest, name: str) -> list[Limit]:
-    """Return the limits that apply to an attempt for this name from this address."""
-    address, normalized = client_address(request), _normalized(name)
+def limits_for(request: HttpRequest, login: str) -> list[Limit]:
+    """Return the limits that apply to an attempt for this login from this address.
+
+    login: its user name; what was typed, if no user is called that.
+    """
+    address, normalized = client_address(request), _normalized(login)
     limits = [Limit("address", address, FROM_ONE_ADDRESS, LIMIT_WINDOW)]
-    if not is_remembered(_known_address(request, name)):
+    if not is_remembered(_known_address(request, login)):
         limits.append(Limit("name", normalized, FOR_ONE_NAME, LIMIT_WINDOW))
     return [
         *limits,
@@ -85,22 +97,33 @@ def limits_for(request: HttpRequest, name: str) -> list[Limit]:
     ]
 
 
-def _known_address(request: HttpRequest, name: str) -> Limit:
-    return Limit("known address", f"{client_address(request)} {_normalized(name)}", 1, KNOWN_FOR)
+def _known_address(request: HttpRequest, login: str) -> Limit:
+    return Limit("known address", f"{client_address(request)} {_normalized(login)}", 1, KNOWN_FOR)
 
 
-def _normalized(name: str) -> str:
-    return unicodedata.normalize("NFKC", name)[:150]
+def _normalized(login: str) -> str:
+    """Return a login as it is counted.
+
+    Addresses count in one spelling, whether a login has them or not: else the eleventh attempt
+    in another spelling would show which.
+    """
+    normalized = unicodedata.normalize("NFKC", login)[:LONGEST]
+    return normalized.lower() if "@" in normalized else normalized
 
 
-def _user_named(name: str) -> User | None:
+def _user_called(name: str) -> User | None:
+    """Return the user with this user name, or else this confirmed address. Always one query."""
     if "\0" in name:
         return None  # PostgreSQL refuses this character
-    return User.objects.select_related("second_factor").filter(username=name).first()
+    by_address = Q(address=Lower(Value(name)), email_confirmed_at__isnull=False)
+    found = User.objects.alias(address=Lower("email")).filter(Q(username=name) | by_address)
+    users = found.select_related("second_factor")[:2]
+    named = [user for user in users if user.get_username() == name]
+    return next(iter(named or [user for user in users if is_same_address(user.email, name)]), None)
 
 
 def _password_matches(user: User | None, password: str) -> bool:
-    """Compare the password; takes as long for a name that does not exist."""
+    """Compare the password; takes as long for a login that does not exist."""
     if not connection.in_atomic_block:
         connection.close()  # back to the pool while the processor works
     if user is None:

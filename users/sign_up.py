@@ -112,6 +112,8 @@ def name_fault(username: str) -> str:
         UnicodeUsernameValidator()(normalized)
     except ValidationError as error:
         return str(error.messages[0])
+    if "@" in normalized:  # it could be another user's address, with which that user signs in
+        return "A user name has no @. You can also sign in with your confirmed e-mail address."
     owners = {owner.username.casefold() for owner in settings.FILLCAST_GATEWAY_OWNERS}
     reserved = normalized.casefold() in owners or normalized.startswith(DELETED_PREFIX)
     if reserved or User.objects.filter(username__iexact=normalized).exists():

@@ -9,8 +9,9 @@ from django.conf import settings
 
 from analytics.models import FeedTrade
 from analytics.preflight.courses import course_of
+from analytics.preflight.outcome import Case
 from analytics.preflight.prices import Basis, Market, PriceHistory
-from analytics.preflight.replay import Case, Setting
+from analytics.preflight.replay import Setting
 from brokers.registry import capabilities_of
 from brokers.types import ConnectionSpec
 from common.clocks import market_now
@@ -45,10 +46,9 @@ def load(connection: ExecutionConnection, feed_id: int, terms: Terms, wanted: in
     until = market_now()
     feed = Feed.objects.get(pk=feed_id)
     newest_shown = until if sees_new(feed, connection.user) else until - WITHHELD
-    opened = Signal.objects.published().filter(
-        feed_id=feed_id, action=Action.OPEN, published_at__lte=newest_shown
-    )
-    newest = opened.select_related("feed").order_by("-published_at", "-pk")[:wanted]
+    opened = Signal.objects.published().filter(feed_id=feed_id, action=Action.OPEN)
+    shown = opened.filter(published_at__lte=newest_shown)
+    newest = shown.select_related("feed").order_by("-published_at", "-pk")[:wanted]
     signals = sorted(newest, key=lambda one: (one.published_at, one.pk))
     rows = replay_rows(connection.pk, connection.instrument_book, signals, terms)
     published = {one.pk: as_published(one) for one in signals}
@@ -77,6 +77,7 @@ def load(connection: ExecutionConnection, feed_id: int, terms: Terms, wanted: in
             limits=_limits(connection, feed_id),
             until=until,
             market_entry_max_age_seconds=settings.FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS,
+            withheld=opened.filter(published_at__gt=newest_shown).count(),
         ),
     )
 

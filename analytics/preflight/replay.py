@@ -11,48 +11,37 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any
 
-from analytics.preflight.courses import Course
 from analytics.preflight.limits import LossLimits
+from analytics.preflight.outcome import Case, Outcome, not_replayed
 from analytics.preflight.portfolio import Portfolio, Trade
 from analytics.preflight.prices import Basis, Market, PriceHistory
 from brokers.account_capabilities import Capabilities
 from brokers.types import OrderType
-from common.reason_codes import Code
+from common.money import divide
+from common.units import size_of
 from connections.selectors import AppliedLimit
 from execution.models import TriggerKind
 from execution.submission.eligibility import find_instrument
 from execution.submission.evaluate import decide_entry
-from execution.submission.outcomes import (
-    Decision,
-    Deferred,
-    EvaluationContext,
-    Intent,
-    Terminated,
-)
-from execution.submission.rows import InstrumentRow, OrderRow, QuoteRow, SignalRow
-from execution.submission.sizing import ZERO, Denial
+from execution.submission.outcomes import Decision, Deferred, EvaluationContext, Intent
+from execution.submission.rows import InstrumentRow, OrderRow, QuoteRow
+from execution.submission.sizing import ZERO
 from prices.selectors import pairs_between
-from signals.models import Signal
+from signals.symbols import slippage_unit
 
 TICKS = 1500  # how often the equity is looked at
 MINUTE = timedelta(minutes=1)
 ORDER = {"stop": 0, "exit": 1, "tick": 2, "fill": 3, "signal": 4}  # at the same time
 
 
-class Case(NamedTuple):
-    """One signal to be replayed."""
-
-    signal: Signal
-    row: OrderRow
-    published: SignalRow
-    course: Course
-
-
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """The account as it is now, and the prices of then."""
+    """The account as it is now, and the prices of then.
+
+    withheld: how many signals of the last day are left out, as they are for subscribers.
+    """
 
     currency: str
     balance: Decimal
@@ -63,27 +52,7 @@ class Setting:
     limits: Sequence[AppliedLimit]
     until: datetime
     market_entry_max_age_seconds: int = 60
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What became of one signal. decision: None if it was not replayed; note: then, why."""
-
-    case: Case
-    decision: Decision | None = None
-    trade: Trade | None = None
-    note: str = ""
-    stop_distance: Decimal | None = None
-    pip: Decimal | None = None
-
-    @property
-    def denial(self) -> Denial | None:
-        """Why it would not have been traded; None: it would have, or it was not replayed."""
-        if isinstance(self.decision, Terminated):
-            return self.decision.denial
-        if isinstance(self.decision, Deferred):
-            return Denial(self.decision.code, detail=self.decision.detail)
-        return self.decision if isinstance(self.decision, Denial) else None
+    withheld: int = 0
 
 
 @dataclass(slots=True)
@@ -193,10 +162,12 @@ class Replay:
         outcome.decision = self._decide(outcome, case.row, market, at)
         held = outcome.decision
         if isinstance(held, Deferred) and held.trigger is not None:
+            outcome.waits = True
             if held.trigger.kind is TriggerKind.TRAILING:
                 outcome.decision, outcome.note = None, "Trailing entries cannot be replayed."
             elif case.course.entered_at is None:
-                outcome.decision, outcome.note = None, "The market never reached its price."
+                outcome.decision, outcome.is_held = None, True
+                outcome.note = "Your broker lacks its type: the engine holds it until its price."
             else:  # the engine decides it again when its trigger fires
                 self._push(case.course.entered_at, "fill", outcome)
             return
@@ -220,12 +191,13 @@ class Replay:
             market_entry_max_age_seconds=self.setting.market_entry_max_age_seconds,
             recent={row.id: portfolio.recent(row, case.signal.feed_id, at)},
         )
-        if instrument := find_instrument(row, context):
-            outcome.pip = instrument.pip
-        if case.published.sl is not None:
+        instrument = find_instrument(row, context)
+        if instrument is not None and case.published.sl is not None:
             touch = market.ask if row.side == "BUY" else market.bid
             own = row.limit_price or row.stop_price or touch
-            outcome.stop_distance = abs(own - case.published.sl)
+            unit = outcome.unit = slippage_unit(row.pair)
+            one = size_of(unit, price=own, pip=instrument.pip, tick=instrument.pip)
+            outcome.stop_distance = divide(abs(own - case.published.sl), one)
         if denial := self.limits.denial(at):
             return denial
         exposure = portfolio.exposure(row)
@@ -255,13 +227,13 @@ class Replay:
             case.row, at, intent.whole_quantity, intent.expected_price, intent.rate,
             (intent.margin or ZERO) * share, (intent.risk or ZERO) * share, case.published.sl,
         )  # fmt: skip
-        outcome.trade = trade
+        is_waiting = intent.limit_price is not None or intent.stop_price is not None
+        outcome.trade, outcome.waits = trade, outcome.waits or is_waiting
         self.portfolio.send(trade)
         if course.basis is Basis.UNKNOWN:
             outcome.note = "Its result is not known: no price after its entry is kept."
             self.portfolio.end(trade, at)
             return
-        is_waiting = intent.limit_price is not None or intent.stop_price is not None
         if course.entered_at is None:
             if course.ended_at is not None:
                 self._push(max(course.ended_at, at), "exit", (trade, None))
@@ -280,11 +252,11 @@ class Replay:
         held = outcome.decision
         assert isinstance(held, Deferred)
         assert held.trigger is not None
-        price = outcome.case.course.entry
-        assert price is not None
-        row = outcome.case.row._replace(
-            order_type=held.trigger.sent_as.value, stop_price=None, retried_at=at
-        )
+        own = outcome.case.row
+        # Where no price shows whether it fired, it is sized at its own one.
+        price = outcome.case.course.entry or own.stop_price or own.limit_price
+        assert price is not None  # a trigger has one
+        row = own._replace(order_type=held.trigger.sent_as.value, stop_price=None, retried_at=at)
         if held.trigger.sent_as is OrderType.MARKET:
             row = row._replace(limit_price=None)
         market = self.setting.history.market(row.pair, at)
@@ -314,22 +286,3 @@ class Replay:
             self.portfolio.end(trade, at)
         else:
             self.portfolio.leave(trade, part.price, part.fraction, at)
-
-
-def not_replayed(case: Case) -> str:
-    """Return why a signal cannot be replayed; empty: it can."""
-    signal = case.signal
-    if case.course.market is None:
-        return "No price of then is kept, not even the signal’s own."
-    if signal.order_type == OrderType.TRAILING_STOP:
-        return "Trailing entries cannot be replayed."
-    if signal.oco_group is not None:
-        return "Pairs of orders of which one cancels the other cannot be replayed."
-    if signal.has_condition:
-        return "Entries that wait for a time or another signal cannot be replayed."
-    return ""
-
-
-def code_of(outcome: Outcome) -> Code | None:
-    """Return the reason code of a signal that would not have been traded."""
-    return outcome.denial.code if outcome.denial else None

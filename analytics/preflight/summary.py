@@ -6,14 +6,15 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from analytics.preflight.outcome import Fate, Outcome
 from analytics.preflight.prices import BASIS_TEXTS, Basis
-from analytics.preflight.replay import Outcome, Replay
+from analytics.preflight.replay import Replay
+from common.currencies import money_places
 from common.money import plain, significant
 from execution.submission.outcomes import Intent
 from execution.submission.sizing import ZERO, Denial
 
 CURVE_POINTS = 240
-CENT = Decimal("0.01")
 TENTH = Decimal("0.1")
 HUNDRED = Decimal(100)
 
@@ -21,44 +22,73 @@ HUNDRED = Decimal(100)
 def summary_of(replay: Replay) -> dict[str, Any]:
     """Return everything that a finished replay shows."""
     outcomes, setting = replay.outcomes, replay.setting
-    traded = [one for one in outcomes if isinstance(one.decision, Intent)]
+    sent = [one for one in outcomes if isinstance(one.decision, Intent)]
     denied = [one for one in outcomes if one.denial is not None]
-    equity = replay.equity(setting.until)
-    curve = replay.curve
-    wanted, sent = _sizes(traded)
+    wanted_size, sent_size = _sizes(sent)
     return {
         "until": setting.until.isoformat(),
         "since": _time(outcomes[0].case.signal.published_at) if outcomes else None,
         "currency": setting.currency,
-        "balance": _money(setting.balance),
+        "balance": _money(setting.balance, setting.currency),
         "signals": len(outcomes),
-        "traded": len(traded),
-        "denied": len(denied),
-        "not_replayed": len(outcomes) - len(traded) - len(denied),
+        "withheld": setting.withheld,
+        **_counts(replay),
         "reasons": [
             {"code": code, "count": number} for code, number in _reasons(denied).most_common()
         ],
-        "equity": _money(equity),
-        "result": _money(equity - setting.balance),
-        "result_percent": _percent(equity - setting.balance, setting.balance),
-        "closed": _money(sum((net for _, net in replay.portfolio.closed), ZERO)),
-        "open": _money(replay.portfolio.unrealized(setting.until)),
-        "open_trades": len(replay.portfolio.live),
-        "drawdown": _money(curve.deepest),
+        **_figures(replay),
+        "max_risk_percent": plain(outcomes[0].case.row.max_portfolio_risk_percent)
+        if outcomes and outcomes[0].case.row.has_preset
+        else "",
+        "rounding_percent": _percent(wanted_size - sent_size, wanted_size),
+        "debts": _debts(outcomes),
+        "bases": dict(Counter(str(_price_basis(one)) for one in outcomes)),
+        "result_bases": dict(Counter(str(one.case.course.basis) for one in sent)),
+        "rows": [_row(one) for one in reversed(outcomes)],
+    }
+
+
+def _counts(replay: Replay) -> dict[str, int]:
+    """Return how many signals have each fate, and of how many trades the result is known."""
+    counted = Counter(one.fate for one in replay.outcomes)
+    known = sum(_is_result_known(replay, one) for one in replay.outcomes)
+    return {str(fate): counted[fate] for fate in Fate} | {"results_known": known}
+
+
+def _is_result_known(replay: Replay, outcome: Outcome) -> bool:
+    """Whether a trade was closed at a known price, or is open and has one."""
+    trade = outcome.trade
+    if trade is None or not trade.is_filled:
+        return False
+    return trade.is_over or replay.portfolio.mark(trade, replay.setting.until) is not None
+
+
+def _figures(replay: Replay) -> dict[str, Any]:
+    """Return what the trades made together. All are None if of none of them that is known."""
+    setting, curve, currency = replay.setting, replay.curve, replay.setting.currency
+    equity = replay.equity(setting.until)
+    result = equity - setting.balance
+    counts = _counts(replay)
+    may_have_one = counts[Fate.TRADED] + counts[Fate.FILL_UNKNOWN]
+    figures: dict[str, Any] = {
+        "equity": _money(equity, currency),
+        "result": _money(result, currency),
+        "result_percent": _percent(result, setting.balance),
+        "closed": _money(sum((net for _, net in replay.portfolio.closed), ZERO), currency),
+        "open": _money(replay.portfolio.unrealized(setting.until), currency),
+        "drawdown": _money(curve.deepest, currency),
         "drawdown_percent": plain(curve.deepest_percent.quantize(TENTH)),
         "drawdown_from": _time(curve.deepest_from),
         "drawdown_at": _time(curve.deepest_at),
         "most_risk_percent": plain(curve.most_risk_percent.quantize(TENTH)),
-        "max_risk_percent": plain(outcomes[0].case.row.max_portfolio_risk_percent)
-        if outcomes and outcomes[0].case.row.has_preset
-        else "",
-        "rounding_percent": _percent(wanted - sent, wanted),
-        "debts": _debts(outcomes),
-        "curve": [[at.isoformat(), _money(value)] for at, value in _thinned(curve.points)],
-        "bases": dict(Counter(str(_price_basis(one)) for one in outcomes)),
-        "result_bases": dict(Counter(str(one.case.course.basis) for one in traded)),
-        "rows": [_row(one) for one in reversed(outcomes)],
     }
+    if may_have_one and not counts["results_known"]:
+        figures = dict.fromkeys(figures)
+    figures["open_trades"] = len(replay.portfolio.live)
+    figures["curve"] = [
+        [at.isoformat(), _money(value, currency)] for at, value in _thinned(curve.points)
+    ]
+    return figures
 
 
 def _row(outcome: Outcome) -> dict[str, Any]:
@@ -74,7 +104,8 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "pair": row.pair,
         "side": row.side,
         "type": row.order_type,
-        "stop": plain(_in_pips(outcome)),
+        "stop": plain(_stop(outcome)),
+        "stop_unit": str(outcome.unit),
         "wanted": plain(unrounded),
         "sent": plain(quantity) if isinstance(decision, Intent) else "",
         "loss": _percent(unrounded - quantity, unrounded)
@@ -84,7 +115,10 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "detail": _why(denial, row.pair, row.currency or "") if denial else "",
         "note": outcome.note,
         "price": plain(decision.expected_price) if isinstance(decision, Intent) else "",
-        "result": _money(trade.result) if trade and _has_result(outcome) else "",
+        "result": _money(trade.result, row.currency or "")
+        if trade and _has_result(outcome)
+        else "",
+        "fate": str(outcome.fate),
         "state": _state(outcome),
         "basis": str(_price_basis(outcome)),
         "basis_text": BASIS_TEXTS[_price_basis(outcome)],
@@ -94,14 +128,16 @@ def _row(outcome: Outcome) -> dict[str, Any]:
 
 
 def _state(outcome: Outcome) -> str:
-    if isinstance(outcome.decision, Intent):
-        trade = outcome.trade
-        if trade is None or outcome.case.course.basis is Basis.UNKNOWN:
-            return "unknown"
-        if trade.is_filled:
-            return "closed" if trade.is_over else "open"
-        return "not_filled" if trade.is_over else "waiting"
-    return "denied" if outcome.denial else "not_replayed"
+    trade, course = outcome.trade, outcome.case.course
+    match outcome.fate:
+        case Fate.DENIED | Fate.NOT_REPLAYED as fate:
+            return str(fate)
+        case Fate.NOT_FILLED:
+            is_over = trade.is_over if trade is not None else course.ended_at is not None
+            return "not_filled" if is_over else "waiting"
+    if trade is None or course.basis is Basis.UNKNOWN:
+        return "unknown"
+    return "closed" if trade.is_over else "open"
 
 
 def _has_result(outcome: Outcome) -> bool:
@@ -127,16 +163,15 @@ def _unrounded(outcome: Outcome) -> Decimal:
     return (outcome.denial.unrounded if outcome.denial else None) or ZERO
 
 
-def _in_pips(outcome: Outcome) -> Decimal | None:
-    if outcome.stop_distance is None or not outcome.pip:
-        return None
-    return (outcome.stop_distance / outcome.pip).quantize(TENTH).normalize()
+def _stop(outcome: Outcome) -> Decimal | None:
+    distance = outcome.stop_distance
+    return None if distance is None else distance.quantize(TENTH).normalize()
 
 
-def _sizes(traded: Sequence[Outcome]) -> tuple[Decimal, Decimal]:
+def _sizes(entries: Sequence[Outcome]) -> tuple[Decimal, Decimal]:
     """Return what was wanted and what was sent: notional, so that pairs can be added."""
     wanted = sent = ZERO
-    for one in traded:
+    for one in entries:
         if isinstance(one.decision, Intent):
             worth = one.decision.expected_price * one.decision.rate
             wanted += _unrounded(one) * worth
@@ -177,8 +212,8 @@ def _thinned(points: Sequence[tuple[datetime, Decimal]]) -> list[tuple[datetime,
     return kept
 
 
-def _money(value: Decimal) -> str:
-    return plain(value.quantize(CENT)) or "0"
+def _money(value: Decimal, currency: str) -> str:
+    return plain(value.quantize(Decimal(1).scaleb(-money_places(currency)))) or "0"
 
 
 def _percent(part: Decimal, whole: Decimal) -> str:

@@ -1,5 +1,6 @@
 """Numbers, times, states and addresses in templates, as common/formatting.py writes them."""
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -16,12 +17,12 @@ from common import formatting
 from common import reason_links as reason_pages
 from common.badges import badge
 from common.clocks import market_at, market_now
-from common.currencies import money_places
 from common.ended_orders import ENDED_WAITS, EndedWait
 from common.money import plain
 from common.units import unit_label
 
 register = template.Library()
+REASON_IN_LINE = re.compile(r"(?:(?<=^Code )|(?<= · ))([A-Z][A-Z0-9_]+)(?=$|: | · )")
 
 
 @register.filter
@@ -74,15 +75,16 @@ def ended_wait(code: str) -> EndedWait | None:
 
 @register.filter
 def with_reasons(body: str) -> SafeString:
-    """Return a message's lines as HTML; its reason code links to the code's page."""
-    lines = []
-    for line in body.splitlines():
-        word, _, code = line.partition(" ")
-        linked = word == "Code" and reason_pages.reason_url(code)
-        lines.append(
-            format_html("Code {}", reason_pages.reason_link(code)) if linked else escape(line)
-        )
-    return mark_safe("<br>".join(lines))
+    """Return a message's lines as HTML; its reason codes link to the codes' pages."""
+    return mark_safe("<br>".join(_with_links(line) for line in body.splitlines()))
+
+
+def _with_links(line: str) -> str:
+    parts = enumerate(REASON_IN_LINE.split(line))  # every second part is a code
+    return "".join(
+        reason_pages.reason_link(part) if n % 2 and reason_pages.reason_url(part) else escape(part)
+        for n, part in parts
+    )
 
 
 @register.filter
@@ -137,13 +139,13 @@ def signed(value: Decimal | int | None, places: int = 2) -> str:
 @register.filter
 def money(value: Decimal | int | None, currency: str) -> str:
     """Return an amount with the decimals of its currency: `1,200` in JPY."""
-    return formatting.number(value, money_places(currency))
+    return formatting.money(value, currency)
 
 
 @register.filter
 def gain(value: Decimal | int | None, currency: str) -> str:
     """Return a gain or loss with the decimals of its currency: `+1,200` in JPY."""
-    return formatting.signed(value, money_places(currency))
+    return formatting.gain(value, currency)
 
 
 @register.filter
@@ -210,7 +212,8 @@ def terms(signal: Any) -> str:
     if signal.exit_condition_text:
         found.append(f"closed {signal.exit_condition_text}")
     if signal.valid_until:
-        found.append(f"valid until {formatting.clock(signal.valid_until)}")
+        until = timezone.localtime(signal.valid_until)
+        found.append(f"valid until {until:%-d %b %Y %H:%M:%S} {zone()}")
     text = ", ".join(found)
     return f"{text[0].upper()}{text[1:]}." if text else ""
 

@@ -39,8 +39,8 @@ REAUTHENTICATED_VIEWS = frozenset(
     }
 )  # fmt: skip
 # View names and methods of the API, for requests with a browser's session; API keys are exempt. If
-# only a body with credentials requires it, its field checks (connections/api/serializers.py
-# Secrets).
+# only a body with some field requires it, that field checks (connections/api/serializers.py
+# Secrets, signals/telegram/serializers.py _Origins).
 REAUTHENTICATED_API_CALLS = frozenset(
     {
         ("api-key-list", "POST"), ("connection-credentials", "PUT"),

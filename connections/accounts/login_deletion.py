@@ -16,6 +16,7 @@ from connections.exposure import describe_open_items, open_items
 from connections.market_data.sources import other_accounts_using
 from connections.models import ExecutionConnection, Subscription
 from signals.feeds import archive_feed
+from signals.locks import feed_exclusive
 from signals.models import Feed, TelegramBot
 from users.deletion import remove_login
 from users.models import ApiKey, User
@@ -42,7 +43,7 @@ def items_of_login(user: User) -> list[LoginItem]:
         keys = ApiKey.objects.filter(user=user, revoked_at=None).count()
     counted = (
         (len(accounts), "account", "/accounts/"), (live, "subscription", "/feeds/"),
-        (feeds, "feed", "/feeds/"), (keys, "API key", "/keys/"),
+        (feeds, "feed", "/publishing/"), (keys, "API key", "/keys/"),
     )  # fmt: skip
     items += [
         LoginItem(f"{count} {word}{'' if count == 1 else 's'}", page=page)
@@ -66,13 +67,8 @@ def delete_login(user: User) -> None:
         for account in _accounts(user).order_by("pk"):
             archive_connection(account.pk, by=user)  # looks again, with the claim's lock
         ExecutionConnection.objects.filter(user=user).update(sealed_credentials=None)
-        for feed_id in Feed.objects.filter(owner=user, archived_at=None).values_list(
-            "pk", flat=True
-        ):
-            archive_feed(feed_id)
+        _archive_feeds(user)
         TelegramBot.objects.filter(feed__owner=user).delete()
-        if followed := _followed_feeds(user):  # subscribed a moment ago
-            raise ConflictError(Code.LOGIN_IN_USE, followed[0].text)
         remove_login(user)
 
 
@@ -97,17 +93,33 @@ def _risks_of(account: ExecutionConnection) -> list[LoginItem]:
     return risks
 
 
+def _archive_feeds(user: User) -> None:
+    """Archive the user's feeds. Raises ConflictError LOGIN_IN_USE if one is followed by now."""
+    feeds = Feed.objects.filter(owner=user, archived_at=None).order_by("pk")
+    feed_ids = list(feeds.values_list("pk", flat=True))
+    for feed_id in feed_ids:
+        feed_exclusive(feed_id)  # from here on no account subscribes
+    if followed := _followed_feeds(user):  # subscribed a moment ago
+        raise ConflictError(Code.LOGIN_IN_USE, followed[0].text)
+    for feed_id in feed_ids:
+        archive_feed(feed_id)
+
+
 def _followed_feeds(user: User) -> list[LoginItem]:
-    """Return the user's feeds that other users' accounts follow."""
+    """Return the user's feeds that other users' accounts follow.
+
+    Those of an archived feed get nothing more of it: they depend on its owner no longer.
+    """
     with for_all_tenants():  # followers are other tenants; only how many they are leaves this
         followed = Subscription.objects.filter(
-            feed__owner=user, archived_at=None, connection__archived_at=None
-        ).exclude(connection__user=user)
+            feed__owner=user, feed__archived_at=None, archived_at=None,
+            connection__archived_at=None,
+        ).exclude(connection__user=user)  # fmt: skip
         count = followed.count()
     if not count:
         return []
     text = (
-        f"{count} account{' follows' if count == 1 else 's follow'} your feeds. Close their trades"
-        " and ask an administrator to archive the feeds first."
+        f"{count} account{' follows' if count == 1 else 's follow'} your feeds. Close their trades,"
+        " then archive the feeds in their settings: an archived feed closes nothing."
     )
-    return [LoginItem(text, is_at_risk=True, page="/feeds/")]
+    return [LoginItem(text, is_at_risk=True, page="/publishing/")]

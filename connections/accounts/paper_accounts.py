@@ -56,7 +56,8 @@ def open_paper_account(
 
     Its password is generated and sealed, its prices are those that operators share, and its test is
     requested; the caller enqueues that on commit (`connections.tasks.enqueue_test`). request_key:
-    the same one again, as of a double click, returns the account that exists.
+    the same one again with the same currency and balance, as of a double click, returns the account
+    that exists; a form that was changed and sent again opens another one.
 
     Raises NotAllowedError; InvalidInputError FIELD_INVALID for another currency or balance;
     ConflictError PAPER_ACCOUNT_LIMIT, NO_SHARED_PRICES.
@@ -65,7 +66,7 @@ def open_paper_account(
         require(by, right, owner_id=by.pk)
     _check(currency, balance)
     User.objects.select_for_update(no_key=True).only("pk").get(pk=by.pk)  # one click at a time
-    number = _number(by, request_key)
+    number = _number(by, request_key and f"{request_key} {currency} {balance}")
     mine = ExecutionConnection.objects.filter(user=by, type=PAPER)
     if existing := mine.filter(account=number).first():
         if existing.archived_at is not None:
@@ -154,9 +155,9 @@ def _prefix(user: User) -> str:
     return f"one-click-{user.pk}-"
 
 
-def _number(user: User, request_key: str) -> str:
-    """Return the account's number: the same for the same request of a user."""
-    text = hashlib.sha256(request_key.encode()).hexdigest() if request_key else secrets.token_hex(6)
+def _number(user: User, request: str) -> str:
+    """Return the account's number: the same for the same request of a user; '' is always new."""
+    text = hashlib.sha256(request.encode()).hexdigest() if request else secrets.token_hex(6)
     return _prefix(user) + text[:12]
 
 

@@ -15,7 +15,6 @@ from rest_framework.response import Response
 
 from common.api_fields import validated_body
 from common.api_views import ObjectView
-from common.idempotency import REPEATABLE, idempotency_key
 from common.permissions import Right
 from connections import services, tasks
 from connections.api.instruments import InstrumentSerializer
@@ -127,7 +126,6 @@ class ConnectionViewSet(
     queryset = ExecutionConnection.objects.none()
     serializer_class = ConnectionSerializer
     moving = frozenset({"health", "health_word", "worker", "open_count", "snapshot"})
-    own_keys = frozenset({"paper"})
     lookup_value_regex = "[0-9a-fA-F-]{36}"
     filterset_class = ConnectionFilter
     ordering_fields = ("name", "created_at")
@@ -186,27 +184,22 @@ class ConnectionViewSet(
         services.archive_connection(self.get_object().pk, by=caller(request))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
-    @extend_schema(
-        request=PaperAccountSerializer,
-        responses={200: ConnectionSerializer, 201: ConnectionSerializer},
-        parameters=[REPEATABLE],
-    )
+    @extend_schema(request=PaperAccountSerializer, responses={201: ConnectionSerializer})
     @action(detail=False, methods=["post"])
     def paper(self, request: Request) -> Response:
         """Open a paper account of your own: funded, with prices, and its test requested.
 
-        200 if the same `Idempotency-Key` has opened it before. 409 PAPER_ACCOUNT_LIMIT,
-        NO_SHARED_PRICES. Choose a preset for it (`PATCH`) before it trades.
+        409 PAPER_ACCOUNT_LIMIT, NO_SHARED_PRICES. Choose a preset for it (`PATCH`) before it
+        trades.
         """
-        user, key = caller(request), idempotency_key(request)
+        user = caller(request)
         values = validated_body(PaperAccountSerializer, request)
         if "balance" not in values and (currency := values.get("currency")):
             values["balance"] = services.usual_balance(currency)
-        connection, is_new = services.open_paper_account(by=user, request_key=key, **values)
-        if is_new:
-            transaction.on_commit(partial(tasks.enqueue_test, connection.pk))
+        connection, _ = services.open_paper_account(by=user, **values)
+        transaction.on_commit(partial(tasks.enqueue_test, connection.pk))
         shown = self.get_serializer(own_connections(user).get(pk=connection.pk))
-        return Response(shown.data, status=201 if is_new else 200)
+        return Response(shown.data, status=status.HTTP_201_CREATED)
 
     @extend_schema(request=CredentialsSerializer, responses={204: None})
     @action(detail=True, methods=["put"], http_method_names=["put", "options"])

@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Protocol
 
+from common.currencies import money_places
 from common.limit_figures import Figures, Limit
 from common.money import plain, rounded_apart
 from common.reason_codes import Code
@@ -161,7 +162,8 @@ def pause_limit(name: str, unit: str, currency: str) -> Limit:
 def pause_figures(name: str, value: Decimal, maximum: Decimal, unit: str, currency: str) -> Figures:
     """Return the figures of a pause, or of a limit that is reached."""
     limit = pause_limit(name, unit, currency)
-    shown = rounded_apart(value, maximum)
+    places = money_places(currency) if unit == LossUnit.AMOUNT else 2
+    shown = rounded_apart(value, maximum, places)
     return Figures(limit.name, plain(shown), limit.bound, plain(maximum), limit.unit)
 
 

@@ -225,6 +225,12 @@ class ExecutionConnection(models.Model):
         assert owner is not None  # the constraint exactly_one_owner
         return owner.username
 
+    @property
+    def account_currency(self) -> str:
+        """The currency of the account's money; empty if it was never read."""
+        snapshot = getattr(self, "snapshot", None)
+        return snapshot.currency if snapshot else ""
+
     def is_admin_owned(self) -> bool:
         """Return whether it is an administrator's own account, which takes every signal."""
         return self.admin_id is not None

@@ -27,6 +27,7 @@ from execution.market_analysis import market_analysis
 from execution.models import EntryChange, EntryDecision, ExecutionLog, Order, Status
 from execution.oco_results import cancelled_leg_text
 from execution.order_figures import with_figures
+from execution.order_money import currency_of
 from execution.order_reasons import reason_of
 from execution.slice_results import slice_result
 from execution.timeline import timeline
@@ -63,6 +64,7 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         "order/page.html",
         f"O-{pk}",
         order=order,
+        currency=currency_of(order),
         position=order.position or order.opened_position,
         explanation=explanation_of(order),
         end=end_of(order),

@@ -33,9 +33,17 @@ class RotateForm(forms.Form):
     """How long the old token works beside the new one."""
 
     hours = forms.IntegerField(
-        label="The old address works for", min_value=1, max_value=720, initial=24,
-        help_text="Hours, at most 720 (30 days).",
+        label="The old address works for", min_value=0, max_value=720, initial=24,
+        help_text="Hours, at most 720 (30 days). 0: it ends at once, since others may know it.",
     )  # fmt: skip
+
+    def end_of(self, token: FeedToken) -> datetime | None:
+        """Return when the old token ends, by itself or by this form; None: at once."""
+        hours = self.cleaned_data["hours"]
+        if not hours:
+            return None
+        chosen = datetime.now(UTC) + timedelta(hours=hours)
+        return min(chosen, token.expires_at or chosen)
 
 
 class KeyForm(ApiKeyForm):
@@ -82,10 +90,9 @@ def rotate_token(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     back = reverse("admin:signals_feedtoken_changelist")
     form = RotateForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        ends = datetime.now(UTC) + timedelta(hours=form.cleaned_data["hours"])
         by: Any = request.user
         try:
-            token, secret = feeds.rotate_feed_token(old.pk, old_ends_at=ends, by=by)
+            token, secret = feeds.rotate_feed_token(old.pk, old_ends_at=form.end_of(old), by=by)
         except FillcastError as error:
             add_form_error(form, error)
         else:

@@ -1,22 +1,25 @@
 """Titles and texts of the messages about events. Pure."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from decimal import Decimal
 
 from common.ended_orders import is_ended_wait
-from common.formatting import signed
+from common.formatting import gain_amount
 from events.context import EventContext
 from events.messages import feeds, installation, orders, positions, users
 from events.messages.labels import DIGEST_LABELS
+from events.messages.lines import fitting, line_of
+from events.messages.merging import merged
 from events.messages.parts import (
     FINAL_STATUS,
     LINES_MAX,
+    ROOM,
     TITLE_MAX,
     Lines,
+    asked_prices,
     capital,
-    plain_text,
 )
 from events.messages.positions import CLOSED_BY
 from events.models import EventKind
@@ -24,15 +27,6 @@ from events.signal_messages import incomplete
 
 __all__ = ["CLOSED_BY", "DIGEST_LABELS", "RENDERERS", "Message", "render", "render_digest"]
 
-ORDER_PRICES = {
-    "limit_price": "limit price",
-    "stop_price": "stop price",
-    "worst_price": "price limit",
-    "expected_price": "expected price",
-}
-WITH_PRICES_OF_THEIR_OWN = frozenset(
-    {EventKind.ORDER_FILLED, EventKind.ORDER_PARTIALLY_FILLED, EventKind.ORDER_CHANGED}
-)
 TWIN = "Paper twin: "
 NOT_SENT = "order.denied, not in time"  # not an event kind; a digest counts these separately
 NOT_SENT_TEXT = ("order not sent in time", "orders not sent in time")
@@ -54,41 +48,38 @@ def render(event: EventContext) -> Message:
     title, *body = renderer(event)
     plan = f"plan {plan_id}" if (plan_id := event.get("trade_plan_id")) else ""
     where = ", ".join(text for text in (event.get("account"), event.get("signal"), plan) if text)
-    lines = [*body, _asked(event), f"{where}." if where else ""]
+    asked = asked_prices(event)
+    lines = [*body, f"{capital(asked)}." if asked else "", f"{where}." if where else ""]
     title = f"{TWIN}{title}" if event.is_of_twin else title
     return Message(title[:TITLE_MAX], "\n".join(line for line in lines if line))
 
 
-def _asked(event: EventContext) -> str:
-    """Return the order's own prices, for messages that have no fill price; '' without any."""
-    if not event.kind.startswith("order.") or event.kind in WITH_PRICES_OF_THEIR_OWN:
-        return ""
-    prices = [
-        f"{word} {price}"
-        for name, word in ORDER_PRICES.items()
-        if (price := plain_text(event.get(name)))
-    ]
-    return f"{capital(', '.join(prices))}." if prices else ""
+def render_digest(events: Sequence[EventContext], *, room: int = ROOM) -> Message:
+    """Return one message about several events: counts in the title, one line each in the body.
 
-
-def render_digest(events: Sequence[EventContext]) -> Message:
-    """Return one message about several events: counts in the title, one line each in the body."""
+    room: the most characters of the body. What is left out is counted in its last line.
+    """
+    events = merged(events)
     if len(events) == 1:
-        return render(events[0])
-    counts = Counter(_counted_as(event) for event in events)
-    kinds = sorted(counts, key=_rank)
-    title = ", ".join(_count(kind, counts[kind]) for kind in kinds)
-    if len({event.get("signal") for event in events}) == 1:
-        signal = events[0].get("signal")
-        title += f": {signal}" if signal else ""
-    if all(event.is_of_twin for event in events):
-        title = f"{TWIN}{title}"
+        message = render(events[0])
+        fitted = fitting(message.body.split("\n"), room=room, most=room, what="lines")
+        return Message(message.title, "\n".join(fitted))
+    signals = {event.get("signal") for event in events}
     by_rank = sorted(events, key=lambda event: (_rank(_counted_as(event)), event.id))
-    lines = [_line(event) for event in by_rank[:LINES_MAX]]
-    if more := len(events) - LINES_MAX:
-        lines += [f"… and {more:,} more."] if more > 0 else []
-    lines += _total(events)
-    return Message(title[:TITLE_MAX], "\n".join(lines))
+    total = _total(events)
+    lines = [_line(event, with_signal=len(signals) > 1) for event in by_rank[:LINES_MAX]]
+    lines += [""] * (len(events) - len(lines))  # they count, and are not shown
+    room -= sum(len(line) + 1 for line in total)
+    fitted = fitting(lines, room=room, most=LINES_MAX)
+    return Message(_title(events, signals)[:TITLE_MAX], "\n".join([*fitted, *total]))
+
+
+def _title(events: Sequence[EventContext], signals: Set[str]) -> str:
+    counts = Counter(_counted_as(event) for event in events)
+    title = ", ".join(_count(kind, counts[kind]) for kind in sorted(counts, key=_rank))
+    if len(signals) == 1 and (signal := next(iter(signals))):
+        title += f": {signal}"
+    return f"{TWIN}{title}" if all(event.is_of_twin for event in events) else title
 
 
 def _total(events: Sequence[EventContext]) -> list[str]:
@@ -103,7 +94,7 @@ def _total(events: Sequence[EventContext]) -> list[str]:
         if net is None or not (currency := event.get("currency")):
             return []
         totals[currency] = totals.get(currency, Decimal(0)) + net
-    sums = ", ".join(f"{signed(total)} {currency}" for currency, total in sorted(totals.items()))
+    sums = ", ".join(gain_amount(total, currency) for currency, total in sorted(totals.items()))
     return [f"Closed with, in total: {sums}."] if len(closed) > 1 else []
 
 
@@ -117,9 +108,9 @@ def _rank(kind: str) -> int:
     return RANKS.index(kind) if kind in RANKS else len(RANKS)
 
 
-def _line(event: EventContext) -> str:
-    account = event.get("account")
-    return render(event).title + (f" · {account}" if account else "")
+def _line(event: EventContext, *, with_signal: bool) -> str:
+    _, *body = RENDERERS.get(event.kind, _by_kind)(event)
+    return line_of(event, render(event).title, body, with_signal=with_signal)
 
 
 def _count(kind: str, count: int) -> str:

@@ -25,6 +25,7 @@ def filled(event: EventContext) -> Lines:
     return (
         f"{word}: {trade(event)}" + (f" at {price}" if price else ""),
         f"Slippage {slippage}, + is worse." if slippage else "",
+        "The position is open." if event.get("opens") else "",
     )
 
 

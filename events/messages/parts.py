@@ -10,6 +10,16 @@ from events.context import EventContext
 from events.models import EventKind
 
 TITLE_MAX, LINES_MAX = 200, 10
+ROOM = 20_000  # characters of a body, if its channel has no closer limit
+ORDER_PRICES = {
+    "limit_price": "limit price",
+    "stop_price": "stop price",
+    "worst_price": "price limit",
+    "expected_price": "expected price",
+}
+WITH_PRICES_OF_THEIR_OWN = frozenset(
+    {EventKind.ORDER_FILLED, EventKind.ORDER_PARTIALLY_FILLED, EventKind.ORDER_CHANGED}
+)
 Lines = tuple[str, ...]  # the title, then the body's lines; empty ones are left out
 AMOUNT_LIMIT = Decimal(10) ** 20  # every amount that can be stored is below it
 FINAL_STATUS: dict[str, str] = {
@@ -44,6 +54,17 @@ def slippage_text(event: EventContext) -> str:
     """Return the slippage with its unit; pips for older events, which have no unit."""
     slippage = event.get("slippage", event.get("slippage_pips"))
     return f"{signed_text(slippage)} {unit_label(event.get('slippage_unit'))}" if slippage else ""
+
+
+def asked_prices(event: EventContext) -> str:
+    """Return the order's own prices, for events that have no fill price; '' without any."""
+    if not event.kind.startswith("order.") or event.kind in WITH_PRICES_OF_THEIR_OWN:
+        return ""
+    return ", ".join(
+        f"{word} {price}"
+        for name, word in ORDER_PRICES.items()
+        if (price := plain_text(event.get(name)))
+    )
 
 
 def connection(event: EventContext) -> str:

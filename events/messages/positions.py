@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from common.formatting import number, signed, unconverted
+from common.formatting import amount, gain_amount, unconverted
 from common.reason_codes import Code
 from events.context import EventContext
 from events.messages.parts import Lines, decimal_of, plain_text, reason_lines, slippage_text, trade
@@ -56,16 +56,17 @@ def net_result(event: EventContext) -> Decimal | None:
 
 
 def closed(event: EventContext) -> Lines:
-    result = ""
+    result, currency = "", event.get("currency")
     net, costs = net_result(event), decimal_of(event.get("commission", "0"))
     swap = decimal_of(event.get("swap", "0"))
     if net is not None:
-        result = f" with {signed(net)} {event.get('currency')}".rstrip()
+        result = f" with {gain_amount(net, currency)}"
     return (
         f"Closed{result}: {trade(event)}",
         CLOSED_BY.get(event.get("reason"), ""),
-        f"Commission {number(costs, 2)}, part of the result." if costs else "",
-        f"Swap {signed(swap)}, part of the result." if swap else "",
+        f"Last exit: {last}." if (last := event.get("exit")) else "",
+        f"Commission {amount(costs, currency)}, part of the result." if costs else "",
+        f"Swap {gain_amount(swap, currency)}, part of the result." if swap else "",
         _unconverted_fees(event),
     )
 

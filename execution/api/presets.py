@@ -15,6 +15,7 @@ from common.api_fields import Amount, StrictSerializer, invalid
 from common.api_views import ApiView
 from common.errors import ConflictError, InvalidInputError
 from common.reason_codes import Code
+from common.units import Unit
 from connections.api.connections import own_connections, usable_rows
 from connections.api.serializers import PresetSerializer
 from connections.models import TradingPreset
@@ -154,7 +155,7 @@ class PresetMeaningViewSet(ApiView, viewsets.GenericViewSet[TradingPreset]):
             account.pk,
             Asked(
                 asked["symbol"], asked["side"], asked.get("stop_pips"), asked["risk_category"],
-                asked.get("provider_quantity"),
+                asked.get("provider_quantity"), Unit.PIPS,
             ),
         )  # fmt: skip
         return Response(ExampleSerializer(found).data)

@@ -76,9 +76,8 @@ def list_open_issues(epoch: Epoch) -> list[OpenIssue]:
     }
     issues = []
     if epoch.answer_by > timezone.now():
-        sentence = (
-            f"Processes from before the restore may still send until {epoch.answer_by:%H:%M:%S}."
-        )
+        until = f"{epoch.answer_by:%H:%M:%S} UTC"
+        sentence = f"Processes from before the restore may still send until {until}."
         issues.append(OpenIssue("WAIT", 1, sentence, []))
     if epoch.books_read_at is None:
         sentence = (

@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 
 from common.confirmation import Consequence
-from common.formatting import join_first, number, signed
+from common.formatting import gain_amount, join_first, number
 
 
 class CloseForm(forms.Form):
@@ -72,7 +72,7 @@ def _results(positions: Sequence[tuple[Any, str, str]]) -> str:
     missing = f" {unpriced} of them have no price now and are not counted." if unpriced else ""
     if not totals:
         return "Their price sources have no price now, so the result cannot be estimated."
-    amounts = " and ".join(f"{signed(total)} {name}" for name, total in sorted(totals.items()))
+    amounts = " and ".join(gain_amount(total, name) for name, total in sorted(totals.items()))
     return (
         f"At the latest prices they would make about {amounts}, before commission.{missing} The "
         "actual prices may differ."
@@ -83,7 +83,7 @@ def _result(position: Any, currency: str) -> str:
     if position.unrealized_pnl is None:
         return "Its price source has no price now, so the result cannot be estimated."
     return (
-        f"Closing all of it at the price of {position.price_time:%H:%M:%S} would make about "
-        f"{signed(position.unrealized_pnl)} {currency}, before commission. The actual price may "
-        "differ."
+        f"Closing all of it at the price of {position.price_time:%H:%M:%S} UTC would make "
+        f"about {gain_amount(position.unrealized_pnl, currency)}, before commission. The actual "
+        "price may differ."
     )

@@ -101,7 +101,7 @@ def _ended(row: OrderRow, signal: SignalRow, context: EvaluationContext) -> Term
         detail = context.closed_by[row.id]
         return Terminated(Denial(Code.CONDITION_EXIT, detail=detail), Status.CANCELLED)
     if signal.valid_until is not None and signal.valid_until <= context.now:
-        detail = f"Valid until {signal.valid_until:%H:%M:%S}"
+        detail = f"Valid until {signal.valid_until:%Y-%m-%d %H:%M:%S} UTC"
         return Terminated(Denial(_waited_for(row) or Code.SIGNAL_EXPIRED, detail=detail))
     return None
 

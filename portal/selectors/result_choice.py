@@ -16,7 +16,9 @@ from common.clocks import market_now
 from common.time_zones import is_time_zone
 from connections.models import ExecutionConnection
 from connections.trading_day import latest_date, trading_date
+from signals.selectors import feeds_for
 from users.models import User
+from users.tenancy import for_all_tenants
 
 LONGEST = 20  # characters of a pair
 
@@ -65,6 +67,37 @@ def result_choice(user: User, query: QueryDict, *, period: Period | None = None)
         query.get("pair", "").strip().upper()[:LONGEST] or None,
     )
     return ResultChoice(period, list(by_book), key, accounts, account, scope, today)
+
+
+def feed_choices(user: User, found: Report) -> dict[int, str]:
+    """Return the feeds that a report can be limited to: those with trades, and the chosen one.
+
+    So a choice without a trade stays chosen. Its name is the user's to see only if they may see the
+    feed, or have taken it.
+    """
+    choices, chosen = dict(found.feed_choices), found.scope.feed_id
+    if chosen is not None and chosen not in choices:
+        with for_all_tenants():  # one that they have left is hidden from them otherwise
+            feed = feeds_for(user).filter(pk=chosen).first()
+        choices[chosen] = feed.name if feed else f"Feed {chosen}"
+    return choices
+
+
+def tables_query(query: QueryDict, period: Period) -> str:
+    """Return the query of the tables of a page: its filters, and its period by name and day.
+
+    A page may have its period from elsewhere than its query: from its path, or from today. The
+    tables must be of the same, also when they are downloaded tomorrow.
+    """
+    stated = query.copy()
+    for name in ("period", "on", "from", "to", "before"):
+        stated.pop(name, None)
+    stated["period"] = period.kind
+    if period.kind == Kind.CUSTOM:
+        stated["from"], stated["to"] = period.start.isoformat(), period.end.isoformat()
+    elif period.kind != Kind.ALL:
+        stated["on"] = period.start.isoformat()
+    return stated.urlencode()
 
 
 def _period(query: QueryDict, today: date) -> Period:

@@ -15,6 +15,7 @@ from execution.changeable_orders import may_be_cancelled, may_be_changed
 from execution.models import EntryChange, Fill, Order, Status
 from execution.order_explanations import Explanation, explain, slippage_cost
 from execution.order_figures import with_figures
+from execution.order_money import currency_of
 from execution.timeline import Step, timeline
 from portal.selectors.positions import PositionView, positions_of
 from positions.selectors import with_prices
@@ -90,6 +91,11 @@ class AccountOutcome:
     @property
     def cost(self) -> Decimal | None:
         return slippage_cost(self.order)
+
+    @property
+    def currency(self) -> str:
+        """The currency of its account; empty if it was never read."""
+        return currency_of(self.order)
 
     @property
     def can_cancel(self) -> bool:

@@ -1,6 +1,6 @@
 """Template tags of the portal, besides the shared ones (common/templatetags)."""
 
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -10,9 +10,10 @@ from django.utils.safestring import SafeString
 
 from analytics.statistics import Figure
 from common.badges import badge
-from common.formatting import MINUS, age, number
+from common.formatting import MINUS, age, gain, number
 from events.push_keys import offered_key
 from execution.order_explanations import format_price
+from portal import history_cells
 
 register = template.Library()
 
@@ -60,14 +61,23 @@ def tab_here(tab: str, name: str) -> SafeString:
     return SafeString(' aria-current="page"' if tab == name else "")
 
 
+@register.simple_tag
+def history_cell(row: Sequence[tuple[str, object]], name: str) -> str:
+    """Return a column of a row of the history, with its links. row: names, in words, and values."""
+    values = {one.replace(" ", "_"): value for one, value in row}
+    return history_cells.cell(values, name.replace(" ", "_"))
+
+
 @register.filter
-def history_cell(value: object) -> str:
-    """Return a value of the history: times to the second, numbers in plain digits."""
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
-    return number(value) if isinstance(value, Decimal) else str(value)
+def state_name(value: str) -> str:
+    """Return the word for an action, a state of an order, or what closed a position."""
+    return history_cells.state_name(value)
+
+
+@register.filter
+def entry(found: Mapping[object, object], key: object) -> object:
+    """Return what a mapping has for a key; None: nothing."""
+    return found.get(key)
 
 
 @register.filter
@@ -86,8 +96,11 @@ def signed_percent(value: Decimal | None) -> str:
 
 
 @register.simple_tag
-def figure(value: Figure, form: str = "number") -> SafeString:
-    """Render a statistic: as `percent`, `seconds`, or a number; "not defined" with the reason."""
+def figure(value: Figure, form: str = "number", currency: str = "") -> SafeString:
+    """Render a statistic: as `percent`, `seconds`, a `gain` in its currency, or a number.
+
+    One that is not defined says so with the reason.
+    """
     if value.value is None:
         return format_html(
             '<dd class="fc-big"><small>not defined</small></dd><dd>{}</dd>', value.why
@@ -96,6 +109,8 @@ def figure(value: Figure, form: str = "number") -> SafeString:
         shown = percent(value.value)
     elif form == "signed":
         shown = signed_percent(value.value)
+    elif form == "gain":
+        shown = gain(value.value, currency)
     else:
         shown = age(float(value.value)) if form == "seconds" else number(value.value, 2)
     return format_html('<dd class="fc-big">{}</dd>', shown)

@@ -1,7 +1,5 @@
 """A feed's alerts, for its owner: addresses, messages to paste, a test, and the mapping."""
 
-from datetime import UTC, datetime
-
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -97,11 +95,8 @@ def replace_address(request: HttpRequest, *, slug: str, pk: int) -> HttpResponse
     question = ConfirmationPage(title, points, "Replace it", _back(feed), False, form, "Keep it")
     if request.method == "POST" and form.is_valid():
         try:
-            ends_at = datetime.now(UTC) + form.overlap_time()
-            if token.expires_at is not None:
-                ends_at = min(ends_at, token.expires_at)
             created, secret = feeds.rotate_feed_token(
-                token.pk, old_ends_at=ends_at, by=current_user(request)
+                token.pk, old_ends_at=form.end_of(token), by=current_user(request)
             )
             return _shown_once(request, feed, created, secret)
         except FillcastError as error:

@@ -56,7 +56,8 @@ class LoginForm(SetPasswordMixin, forms.Form):  # type: ignore[type-arg]
         widget=forms.TextInput(
             attrs={"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"}
         ),
-        help_text="You sign in with it. At most 150 letters, digits and @ . + - _",
+        help_text="You sign in with it, or with your confirmed e-mail address. At most 150 letters,"
+        " digits and . + - _",
         error_messages={"required": "Choose a user name."},
     )
     full_name = FullNameField()
@@ -96,7 +97,7 @@ class InvitedForm(LoginForm):
         required=False,
         max_length=254,
         widget=forms.EmailInput(attrs={"autocomplete": "email"}),
-        help_text="Where a new password can be asked for once the address is confirmed.",
+        help_text="Once it is confirmed you can sign in with it, and ask for a new password there.",
     )
     field_order = ("username", "password1", "password2", "email", "full_name", "time_zone")
 

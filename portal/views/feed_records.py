@@ -7,9 +7,11 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from analytics.record_figures import FEWEST
-from analytics.record_selectors import record_of, trades_of
+from analytics.record_selectors import curve_of, record_of, trades_of
+from common.formatting import signed
 from common.permissions import Right, require
 from portal.pages import current_user, page, run_action, tenants_only, with_security_headers
+from portal.result_charts import ResultChart, day_chart
 from signals.feeds import update_feed
 from signals.late_publication import Mark
 from signals.models import Feed
@@ -93,6 +95,7 @@ def _context(request: HttpRequest, feed: Feed, user: User | None) -> dict[str, A
     return {
         "feed": feed,
         "record": record_of(feed),
+        "curve": _curve(feed),
         "terms": record_terms(feed),
         "statement": statement(feed, anchors=0),
         "trades": trades,
@@ -105,6 +108,17 @@ def _context(request: HttpRequest, feed: Feed, user: User | None) -> dict[str, A
         "fewest": FEWEST,
         "is_public_page": user is None,
     }
+
+
+def _curve(feed: Feed) -> ResultChart | None:
+    """Draw the result day by day; None without a closed trade."""
+    points = [(day, percent / 100) for day, percent in curve_of(feed)]
+    total = signed(points[-1][1] * 100) if points else ""
+    return day_chart(
+        points,
+        description=f"Result of closed trades by day, added up: {total} %.",
+        is_fraction=True,
+    )
 
 
 def _proof(request: HttpRequest, feed: Feed, user: User | None) -> dict[str, Any]:

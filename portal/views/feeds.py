@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
+from analytics.record_figures import FEWEST
 from common.confirmation import ConfirmationPage, Consequence
 from common.stop_rules import RULE_FIELDS
 from connections import services
@@ -22,7 +23,9 @@ from portal.pages import confirm, current_user, page, run_action, tenants_only
 from portal.preset_texts import term_lines, use_lines
 from portal.selectors.accounts import accounts_of
 from portal.selectors.feeds import (
+    SORTS,
     feed_options,
+    feed_page,
     subscribable_feeds,
     subscriptions_of,
 )
@@ -35,18 +38,23 @@ SUBSCRIBE_CHOICES = ("account", "multiplier", "directions")  # of a preflight
 
 @tenants_only
 def feeds(request: HttpRequest) -> HttpResponse:
-    """List the feeds that the tenant may subscribe to, with their subscriptions."""
+    """List the feeds that the tenant may subscribe to, with their records and subscriptions."""
     user = current_user(request)
-    accounts = accounts_of(user)
-    return page(request, "feeds.html", accounts=accounts, options=feed_options(user, accounts))
+    accounts, found = accounts_of(user), feed_page(user, request.GET)
+    offers = feed_options(user, accounts, found.feeds)
+    return page(
+        request, "feeds.html", accounts=accounts, one_page=found.one_page, filters=request.GET,
+        sort=found.sort, sorts=SORTS, fewest=FEWEST,
+        options=[(offer, found.figures.get(offer.feed.pk)) for offer in offers],
+    )  # fmt: skip
 
 
 @tenants_only
 def subscribe(request: HttpRequest, *, slug: str) -> HttpResponse:
-    """Ask for account, size, directions, priority and a stop rule, then subscribe."""
+    """Ask for account, size, directions, priority, end, symbols and a stop rule, then subscribe."""
     user = current_user(request)
     feed = get_object_or_404(subscribable_feeds(user), slug=slug, archived_at=None)
-    (offer,) = (o for o in feed_options(user, accounts_of(user)) if o.feed.pk == feed.pk)
+    (offer,) = feed_options(user, accounts_of(user), [feed])
     chosen = {name: request.GET[name] for name in SUBSCRIBE_CHOICES if name in request.GET}
     form = SubscribeForm(offer.free, request.POST or None, initial=chosen)
     points = [
@@ -71,7 +79,8 @@ def subscribe(request: HttpRequest, *, slug: str) -> HttpResponse:
         services.subscribe(
             connection_id=UUID(data["account"]), feed_id=feed.pk, by=user,
             multiplier=data["multiplier"], directions=data["directions"],
-            priority=data["priority"], **form.stop_rule,
+            priority=data["priority"], expires_at=data["expires_at"],
+            symbol_map=data["symbol_map"], **form.stop_rule,
         )  # fmt: skip
         return f"Subscribed to {feed.name} from its next signal on."
 
@@ -85,9 +94,9 @@ def _find(request: HttpRequest, pk: int) -> Subscription:
 
 @tenants_only
 def edit(request: HttpRequest, *, pk: int) -> HttpResponse:
-    """Change size, directions, priority and stop rule of a subscription."""
+    """Change size, directions, priority, end, symbols and stop rule of a subscription."""
     user, subscription = current_user(request), _find(request, pk)
-    names = ("multiplier", "directions", "priority", *RULE_FIELDS)
+    names = ("multiplier", "directions", "priority", "expires_at", "symbol_map", *RULE_FIELDS)
     before = {name: getattr(subscription, name) for name in names}
     form = TakeForm(request.POST or None, initial=before)
     points = term_lines(uses_of_subscription(subscription))

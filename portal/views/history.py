@@ -20,7 +20,7 @@ SHOWN = {
     "orders": ("order", "created_at", "account", "signal", "pair", "side", "quantity", "price",
                "slippage", "state", "reason"),
     "trades": ("position", "closed_at", "account", "signal", "pair", "side", "quantity",
-               "entry_price", "closed_by", "net"),
+               "entry_price", "closed_by", "net", "currency"),
 }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from events.models import Notification
 from events.selectors import inbox as inbox_of
 from events.services import mark_read
 from portal.pages import current_user, page, run_action, tenants_only
+from portal.selectors.inbox import pages_of
 
 PAGE_SIZE = 40
 REFRESH_SECONDS = 10
@@ -25,6 +26,7 @@ def inbox(request: HttpRequest) -> HttpResponse:
         request,
         "inbox.html",
         one_page=one_page,
+        pages=pages_of(one_page.object_list),
         only_unread=only_unread,
         refresh_seconds=REFRESH_SECONDS,
     )

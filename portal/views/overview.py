@@ -12,7 +12,7 @@ from django.urls import reverse
 from analytics.selectors import equity_curves
 from common.clocks import market_now
 from common.confirmation import ConfirmationPage, Consequence
-from common.formatting import number, signed
+from common.formatting import gain_amount, number
 from connections import services
 from connections.models import HaltMode, KillSwitch
 from connections.services import HaltTarget
@@ -106,7 +106,7 @@ def _curves(accounts: list[Account]) -> list[dict[str, Any]]:
         total = points[-1].total
         description = (
             f"Net result of closed trades, {points[0].day:%-d %b} to {points[-1].day:%-d %b}: "
-            f"{signed(total)} {currency}."
+            f"{gain_amount(total, currency)}."
         )
         start_at_zero = (points[0].day - timedelta(days=1), Decimal(0))
         line = [start_at_zero, *((point.day, point.total) for point in points)]

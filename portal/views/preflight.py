@@ -11,6 +11,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
 from analytics.models import Preflight
+from analytics.preflight.exports import preflight_rows
 from analytics.preflight.services import (
     MOST,
     USUAL,
@@ -23,10 +24,11 @@ from common.errors import FillcastError
 from common.form_fields import Amount
 from common.money import plain
 from connections.models import Directions, Subscription
+from portal.files import csv_file
 from portal.forms import DIRECTIONS
 from portal.pages import current_user, page, panel, tenants_only
 from portal.selectors.accounts import Account, accounts_of
-from portal.selectors.preflight import NOT_COVERED, View
+from portal.selectors.preflight import NOT_COVERED, view_of
 from signals.models import Feed
 
 
@@ -69,6 +71,16 @@ def preflight(request: HttpRequest, *, slug: str) -> HttpResponse:
     form = PreflightForm(accounts, initial=_initial(feed, account, job))
     context = _context(feed, account, job)
     return page(request, "preflight.html", form=form, accounts=accounts, **context)
+
+
+@tenants_only
+def export(request: HttpRequest, *, slug: str) -> HttpResponse:
+    """Download the signals of the last preflight of an account and this feed as CSV."""
+    user = current_user(request)
+    feed: Feed = get_object_or_404(feeds_to_replay(user), slug=slug)
+    account = _chosen(accounts_of(user), request.GET.get("account", ""))
+    view = view_of(_job_of(request, feed, account))
+    return csv_file(preflight_rows(view.found if view else None), name=f"preflight-{feed.slug}")
 
 
 def _ask(request: HttpRequest, feed: Feed, accounts: list[Account]) -> HttpResponse:
@@ -138,7 +150,7 @@ def _symbol_map(feed: Feed, connection_id: UUID) -> dict[str, str]:
 
 
 def _context(feed: Feed, account: Account | None, job: Preflight | None) -> dict[str, Any]:
-    view = View(job) if job is not None and job.state == Preflight.State.READY else None
+    view = view_of(job)
     taken = _subscription(feed, account.connection.pk) if account else None
     subscribe = QueryDict(mutable=True)
     if job is not None:

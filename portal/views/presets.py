@@ -159,7 +159,7 @@ def _fields(request: HttpRequest) -> list[tuple[str, str]]:
 class AssignForm(forms.Form):
     """The account that gets the preset."""
 
-    account = forms.ChoiceField(help_text="It uses this preset from the next signal on.")
+    account = forms.ChoiceField(help_text="Each entry that is decided from now on uses it.")
 
     def __init__(self, accounts: list[Account], data: Any = None) -> None:
         super().__init__(data)
@@ -196,7 +196,7 @@ def assign(request: HttpRequest, *, pk: int) -> HttpResponse:
     def act() -> str:
         chosen = UUID(form.cleaned_data["account"])
         row = services.update_connection(chosen, by=user, preset=preset)
-        return f"{row.name} uses {preset.name} from the next signal on."
+        return f"{row.name} uses {preset.name} for each entry that is decided from now on."
 
     return confirm(request, question, act)
 

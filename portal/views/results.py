@@ -15,12 +15,18 @@ from analytics.exports import TABLES, Row, table_rows
 from analytics.periods import Kind, period_of
 from analytics.reports import Report, execution_report, executions
 from analytics.results import MonthRow, SumsRow
-from analytics.signal_quality import OTHERS
-from common.formatting import number, signed
+from analytics.signal_quality import OTHERS, SignalExecution
+from common.formatting import amount as money_text
+from common.formatting import gain_amount, number
 from portal.files import csv_file
 from portal.pages import current_user, page, tenants_only
 from portal.result_charts import ResultChart, day_chart
-from portal.selectors.result_choice import ResultChoice, result_choice
+from portal.selectors.result_choice import (
+    ResultChoice,
+    feed_choices,
+    result_choice,
+    tables_query,
+)
 
 SHOWN = 25  # lines of a breakdown on the page; the CSV has all
 SIGNALS = 30
@@ -68,7 +74,7 @@ class Breakdown:
 def results(request: HttpRequest) -> HttpResponse:
     """The results of one book over the chosen period."""
     choice = result_choice(current_user(request), request.GET)
-    return page(request, "results.html", **_context(choice, choice.report()), filters=request.GET)
+    return page(request, "results.html", **_context(request, choice), filters=request.GET)
 
 
 @tenants_only
@@ -78,7 +84,7 @@ def month(request: HttpRequest, *, year: int, month: int) -> HttpResponse:
         raise Http404
     period = period_of(Kind.MONTH, date(year, month, 1))
     choice = result_choice(current_user(request), request.GET, period=period)
-    return page(request, "results_month.html", **_context(choice, choice.report()))
+    return page(request, "results_month.html", **_context(request, choice))
 
 
 @tenants_only
@@ -89,16 +95,18 @@ def definitions(request: HttpRequest) -> HttpResponse:
 
 @tenants_only
 def execution(request: HttpRequest) -> HttpResponse:
-    """Each signal's execution against the median of all accounts that traded it."""
+    """Each signal's execution against the median of all persons who traded it."""
     choice = result_choice(current_user(request), request.GET)
-    before = request.GET.get("before", "")
-    found = executions(
-        choice.scope, before=int(before) if _is_id(before) else None, limit=SIGNALS + 1
-    )
-    sums = execution_report(choice.scope) if choice.key else None
+    text = request.GET.get("before", "")
+    before = int(text) if _is_id(text) else None
+    found, sums = list[SignalExecution](), None
+    if choice.key is not None:
+        found = executions(choice.key, choice.scope, before=before, limit=SIGNALS + 1)
+        sums = execution_report(choice.key, choice.scope)
     return page(
         request, "results_execution.html", choice=choice, execution=sums, signals=found[:SIGNALS],
         more=found[SIGNALS - 1].signal_id if len(found) > SIGNALS else None, others=OTHERS,
+        csv_query=tables_query(request.GET, choice.period),
     )  # fmt: skip
 
 
@@ -120,14 +128,23 @@ def _is_id(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 18
 
 
-def _context(choice: ResultChoice, report: Report | None) -> dict[str, Any]:
-    """Return the template variables of a report; those of an empty page without an account."""
-    context: dict[str, Any] = {"choice": choice, "report": report, "kinds": list(Kind)}
+def _context(request: HttpRequest, choice: ResultChoice) -> dict[str, Any]:
+    """Return the template variables of a report; those of an empty page without an account.
+
+    csv_query: that of its tables.
+    """
+    report = choice.report()
+    context: dict[str, Any] = {
+        "choice": choice, "report": report, "kinds": list(Kind),
+        "csv_query": tables_query(request.GET, choice.period),
+    }  # fmt: skip
     if report is None:
         return context
     equity, drawdown = _charts(report)
+    feeds = feed_choices(current_user(request), report)
     return {
         **context,
+        "feed_choices": feeds,
         "equity_chart": equity,
         "drawdown_chart": drawdown,
         "net_chart": _net_chart(report),
@@ -135,7 +152,7 @@ def _context(choice: ResultChoice, report: Report | None) -> dict[str, Any]:
         "month_names": MONTH_NAMES,
         "breakdowns": _breakdowns(report),
         "zone": choice.scope.zone,
-        "feed_name": report.feeds.get(choice.scope.feed_id or 0, ""),
+        "feed_name": feeds.get(choice.scope.feed_id or 0, ""),
     }
 
 
@@ -180,14 +197,14 @@ def _charts(report: Report) -> tuple[ResultChart | None, ResultChart | None]:
             if amount:
                 came[day.day].append((amount, word))
     flows = [
-        (day, f"{day:%-d %b}: {word} {number(abs(amount), 2)} {currency}", amount > 0)
+        (day, f"{day:%-d %b}: {word} {money_text(abs(amount), currency)}", amount > 0)
         for day, listed in came.items()
         for amount, word in listed
     ]
     last = next((day.equity for day in reversed(book.days) if day.equity is not None), None)
     equity = day_chart(
         [(day.day, day.equity) for day in book.days],
-        description=f"Equity at the end of each trading day, last {number(last, 2)} {currency}; "
+        description=f"Equity at the end of each trading day, last {money_text(last, currency)}; "
         f"{len(flows)} deposits, withdrawals and added accounts.",
         flows=flows,
     )
@@ -203,6 +220,6 @@ def _charts(report: Report) -> tuple[ResultChart | None, ResultChart | None]:
 def _net_chart(report: Report) -> ResultChart | None:
     return day_chart(
         [(day.day, day.total) for day in report.days],
-        description=f"Net result of closed trades: {signed(report.trades.sums.total)} "
-        f"{report.key.currency}.",
+        description="Net result of closed trades: "
+        f"{gain_amount(report.trades.sums.total, report.key.currency)}.",
     )

@@ -12,7 +12,7 @@ from analytics.twin_parts import Difference
 from analytics.twins import Comparison, compare, csv_rows, own_subscription, twins_of
 from common.confirmation import ConfirmationPage, Consequence
 from common.currencies import money_places
-from common.formatting import signed
+from common.formatting import amount, gain
 from connections import services, tasks
 from connections.models import AccountSnapshot, Subscription, SubscriptionTwin
 from execution.tasks import enqueue_twin_endings_on_commit
@@ -124,13 +124,15 @@ def _chosen(links: list[SubscriptionTwin], wanted: str) -> SubscriptionTwin | No
 
 
 def _context(found: Comparison, number: str | None) -> dict[str, Any]:
+    currency = found.link.currency
     description = (
-        f"Equity from {found.link.opening_balance} {found.link.currency}: live "
-        f"{signed(found.difference.live)}, paper twin {signed(found.difference.twin)}."
+        f"Equity from {amount(found.link.opening_balance, currency)}: live "
+        f"{gain(found.difference.live, currency)}, paper twin "
+        f"{gain(found.difference.twin, currency)}."
     )
     return {
         "comparison": found,
-        "places": money_places(found.link.currency),
+        "places": money_places(currency),
         "difference": found.difference,
         "parts": _parts(found.difference),
         "chart": twin_chart(found.equity, description=description),

@@ -2,6 +2,7 @@
 
 from signals.alert_dialects.hidden_secrets import without_secrets
 from signals.alert_dialects.level_support import (
+    may_be_distance,
     needs_quote,
     require_supported,
     require_within,
@@ -22,6 +23,7 @@ from signals.alert_dialects.translate import translate
 
 __all__ = [
     "NO_MAPPING", "SIZING", "AlertMapping", "AlertUpdate", "Dialect", "Distance", "LevelForm",
-    "Note", "Reading", "Unit", "needs_quote", "read_mapping", "require_magnitude", "require_near",
-    "require_supported", "require_within", "translate", "without_secrets",
+    "Note", "Reading", "Unit", "may_be_distance", "needs_quote", "read_mapping",
+    "require_magnitude", "require_near", "require_supported", "require_within", "translate",
+    "without_secrets",
 ]  # fmt: skip

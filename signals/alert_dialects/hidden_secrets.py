@@ -19,16 +19,24 @@ _IN_JSON = re.compile(
     rb'(?P<before>"(?P<name>' + _NAMES + rb')"\s*:\s*)(?:"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*)',
     re.IGNORECASE,
 )
-# `token: abc123` in a text, all in one line. “Token: SOL/USDT” alone names a coin.
-_COIN = rb"(?!token[ \t]*:[ \t]*[#$]?(?-i:[0-9]*[A-Z]{2,}(?:[/-][A-Z]{2,})?)(?![\w.-]))"
+# `token: abc123` in a text, all in one line. “Token: SOL/USDT” alone names a coin. Both may be
+# marked up: “**Token:** SOL/USDT”.
+_MARKS = rb"[*_`~]*"
+_COLON = _MARKS + rb"[ \t]*:[ \t*_`~]*"
+_COIN = (
+    rb"(?!token" + _COLON + rb"[#$]?(?-i:[0-9]*[A-Z]{2,}(?:[/-][A-Z]{2,})?)" + _MARKS
+    + rb"(?![\w.-]))"
+)  # fmt: skip
 
 
 def _in_text(value: bytes) -> list[re.Pattern[bytes]]:
     """Return what finds a secret behind `=` and behind a colon. value: a pattern of the secret."""
     value = rb"(?:(?:bearer|basic)[ \t]+)?" + value
-    before_colon = rb"(?:" + _NAMES + rb"|api[ -]key|secret[ -]key)[ \t]*:[ \t]*"
+    before_colon = rb"(?:" + _NAMES + rb"|api[ -]key|secret[ -]key)" + _COLON
     return [
-        re.compile(rb"(?<![\w.])(" + _NAMES + rb"\s*=\s*)" + value, re.IGNORECASE),
+        re.compile(
+            rb"(?<![\w.])(" + _NAMES + _MARKS + rb"\s*=\s*" + _MARKS + rb")" + value, re.IGNORECASE
+        ),
         re.compile(rb"(?<![\w.])" + _COIN + rb"(" + before_colon + rb")" + value, re.IGNORECASE),
     ]
 

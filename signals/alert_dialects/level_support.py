@@ -91,7 +91,7 @@ def looks_like_distance(pair: str, price: Decimal) -> bool:
     return price < _FEW or (price <= most and len(price.normalize().as_tuple().digits) <= 2)
 
 
-def _is_unclear(pair: str, price: Decimal, form: LevelForm) -> bool:
+def may_be_distance(pair: str, price: Decimal, form: LevelForm) -> bool:
     """Whether a level that is written in this form may be a distance."""
     is_rate = asset_class(pair) is AssetClass.FX and price < _LEAST_PIPS and bool(price % 1)
     if form is LevelForm.FIELD and is_rate:
@@ -130,7 +130,7 @@ def needs_quote(draft: SignalDraft, form: LevelForm) -> bool:
     prices = [price for _, price in _levels(draft)]
     if form not in _UNNAMED or not prices or draft.entry_price:
         return False
-    if not all(_is_unclear(draft.pair, price, form) for price in prices):
+    if not all(may_be_distance(draft.pair, price, form) for price in prices):
         return False
     bounds = bounds_of(draft.pair)
     are_close = len(prices) > 1 and apart(min(prices), max(prices)) <= bounds.together
@@ -149,7 +149,7 @@ def require_within(draft: SignalDraft, reference: Decimal, form: LevelForm) -> N
         return
     bounds = bounds_of(draft.pair)
     for name, price in _levels(draft):
-        is_round = _is_unclear(draft.pair, price, form)
+        is_round = may_be_distance(draft.pair, price, form)
         if form is LevelForm.FIELD and not is_round:
             continue
         stop, target = (

@@ -70,7 +70,8 @@ def require_near(pair: str, prices: Iterable[Decimal], known: Iterable[Decimal])
         raise ambiguous(
             f"{shown} for a trade in {pair} at {reference}", f"the price {shown}",
             f"a distance of {shown}", field="sl",
-            write="Write the price in full. A level that far away is sent as JSON (MODIFY).",
+            write="Write the price in full. A level that far away is published with the form or "
+            "the API.",
         )  # fmt: skip
 
 

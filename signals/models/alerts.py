@@ -23,7 +23,6 @@ class AlertSource(models.TextChoices):
 
     WEBHOOK = "WEBHOOK", "Webhook"
     TELEGRAM = "TELEGRAM", "Telegram"
-    TEST = "TEST", "Test"
 
 
 class Refusal(models.TextChoices):

@@ -176,7 +176,7 @@ class ReceivedAlert(models.Model):
     """An alert that was carried out, even if there was nothing to do. Stored for a week.
 
     It is recognised if it is sent again, and alerts that were sent before it and arrive later are
-    checked against it.
+    checked against it. So is a close of a feed's trades by a call that found none (`closing.py`).
     """
 
     feed = models.ForeignKey(Feed, models.CASCADE, related_name="received_alerts")

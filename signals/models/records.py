@@ -7,13 +7,17 @@ from signals.models.signals import Signal
 
 
 class RecordLink(models.Model):
-    """One publication or cancellation, sealed at its commit. It outlives the row of its signal."""
+    """One publication, cancellation or final result, sealed at its commit.
+
+    It outlives the row of its signal.
+    """
 
     class Kind(models.TextChoices):
         OPEN = "OPEN", "Opened"
         MODIFY = "MODIFY", "Modified"
         CLOSE = "CLOSE", "Closed"
         CANCEL = "CANCEL", "Cancelled"
+        RESULT = "RESULT", "Result"
 
     feed = models.ForeignKey(
         Feed, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False
@@ -22,10 +26,13 @@ class RecordLink(models.Model):
         Signal, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False
     )
     kind = models.CharField(max_length=6, choices=Kind)
-    terms = models.JSONField(help_text="The signal as published, with the market of that moment.")
+    terms = models.JSONField(
+        help_text="The signal as published, with the market of that moment; or its result."
+    )
     salt = models.CharField(max_length=36, help_text="So that a withheld link cannot be guessed.")
     sealed_later = models.BooleanField(
-        default=False, help_text="It was published before its feed had a record."
+        default=False,
+        help_text="It was published, or its result final, before such links were sealed.",
     )
     number = models.BigIntegerField(null=True, help_text="In its feed, without gaps, by commit.")
     sealed_at = models.DateTimeField(null=True, help_text="Machine time of the commit.")

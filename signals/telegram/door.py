@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import structlog
 import telegram
-from django.db import DatabaseError, InterfaceError, transaction
+from django.db import transaction
 from django.db.models import Case, When
 
+from common.database_errors import is_database_trouble, is_transient
 from common.errors import ConflictError, FillcastError, InvalidInputError
 from common.failpoints import failpoint
 from common.reason_codes import Code
@@ -23,8 +24,10 @@ from signals.alerts import (
     Receipt,
     accept_alert,
     alert_pause,
+    refusal_of,
     refusal_values,
     refuse_alert,
+    store_fault,
 )
 from signals.models import (
     AlertSource,
@@ -64,17 +67,22 @@ def take_update(lease: Lease, update: telegram.Update) -> int:
     """Store what an update says, once, and move the bot on.
 
     Returns 0, or for how many seconds the feed accepts no more alerts: then the update was not
-    taken. Raises LeaseLostError, and errors of the database.
+    taken. Raises LeaseLostError, and errors of a database that is in trouble. What makes
+    our program fail is set aside.
     """
     try:
         with transaction.atomic():
             return _take(lease, update)
-    except (DatabaseError, InterfaceError, LeaseLostError):
+    except LeaseLostError:
         raise
-    except Exception:  # any: a fault of ours must not stop the messages behind it
+    except Exception as error:  # any: a fault of ours must not stop the messages behind it
+        if is_transient(error) or is_database_trouble(error):
+            raise
         log.exception("telegram message not taken", bot=lease.bot, update=update.update_id)
         with transaction.atomic():
-            _move_on(_locked(lease), update.update_id)
+            bot = _locked(lease)
+            _set_aside(bot, update)
+            _move_on(bot, update.update_id)
         return 0
 
 
@@ -102,6 +110,28 @@ def _take(lease: Lease, update: telegram.Update) -> int:
     return 0
 
 
+def _set_aside(bot: TelegramBot, update: telegram.Update) -> None:
+    """Store a message that makes our program fail as refused, and notify the provider: Telegram
+    does not send it again, and its sender gets no answer."""
+    try:
+        message = message_of(update)
+    except Exception:  # the fault itself: neither its text nor its sender is known
+        refuse_alert(
+            bot.feed, b"", ConflictError(Code.ALERT_PROCESSING_FAILED),
+            source=AlertSource.TELEGRAM, source_key=f"update:{update.update_id}",
+        )  # fmt: skip
+        return
+    if message is None:
+        return
+    chat = bot.chats.filter(chat_id=message.chat_id).first()
+    body = message.text.encode("utf-8", "replace")
+    if (error := sender_error(message, bot, chat)) is not None:
+        _refuse(bot, message, body, error)
+        return
+    alert = store_fault(bot.feed, body, AlertSource.TELEGRAM, message.source_key)
+    notify_refused(alert, refusal_of(alert))
+
+
 def _counts_on(bot: TelegramBot) -> bool:
     return bot.update_at is not None and datetime.now(UTC) - bot.update_at < NUMBERING
 
@@ -120,9 +150,7 @@ def _take_message(bot: TelegramBot, message: ChatMessage) -> int:
     error = sender_error(message, bot, chat)
     if error is not None:
         bot.refused_count += 1
-        refuse_alert(
-            bot.feed, body, error, source=AlertSource.TELEGRAM, source_key=message.source_key
-        )
+        _refuse(bot, message, body, error)
         return 0
     if _known(bot, message.source_key):
         return 0
@@ -130,7 +158,7 @@ def _take_message(bot: TelegramBot, message: ChatMessage) -> int:
     if message.is_edit:
         decided = _origin_of_edit(bot, message, body)
         if isinstance(decided, FillcastError):
-            _notify(_refuse(bot, message, body, decided), message)
+            _notify(_refuse(bot, message, body, decided, is_known=True), message)
             return 0
         if decided is None:
             return 0
@@ -209,10 +237,18 @@ def _withdraw(bot: TelegramBot, message: ChatMessage) -> None:
             alert.save()
 
 
-def _refuse(bot: TelegramBot, message: ChatMessage, body: bytes, error: FillcastError) -> Receipt:
+def _refuse(
+    bot: TelegramBot,
+    message: ChatMessage,
+    body: bytes,
+    error: FillcastError,
+    *,
+    is_known: bool = False,
+) -> Receipt:
     return refuse_alert(
-        bot.feed, body, error, source=AlertSource.TELEGRAM, source_key=message.source_key
-    )
+        bot.feed, body, error, source=AlertSource.TELEGRAM, source_key=message.source_key,
+        is_known=is_known,
+    )  # fmt: skip
 
 
 def _notify(receipt: Receipt, message: ChatMessage) -> None:

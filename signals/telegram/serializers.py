@@ -1,5 +1,7 @@
 """A feed's Telegram bot as the API reads and returns it."""
 
+from typing import Any
+
 from rest_framework import serializers
 
 from common.api_fields import StrictModelSerializer, StrictSerializer
@@ -7,6 +9,7 @@ from common.formatting import known_code
 from common.reason_codes import Code
 from signals.models import TelegramBot, TelegramChat
 from signals.telegram.services import MOST_IDS
+from users.session_factor import require_fresh
 
 _SMALLEST, _LARGEST = -(2**53), 2**53
 
@@ -54,11 +57,22 @@ class BotTokenSerializer(StrictSerializer):
     token = serializers.CharField(max_length=200)
 
 
+class _Origins(_Ids):
+    """Chats from which strangers' words count: a browser's session that sends them must confirm its
+    second factor again, as the portal's page demands it. Pausing a bot needs none."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return the numbers. Raises if the session's second factor is not fresh."""
+        if request := self.context.get("request"):
+            require_fresh(request)
+        return super().to_internal_value(data)
+
+
 class ChangedBotSerializer(StrictSerializer):
     """A change of a bot. forward_from: chats whose forwarded messages count."""
 
     is_paused = serializers.BooleanField(required=False)
-    forward_from = _Ids(required=False, max_length=MOST_IDS)
+    forward_from = _Origins(required=False, max_length=MOST_IDS)
 
 
 class ChangedChatSerializer(StrictSerializer):

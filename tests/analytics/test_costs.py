@@ -11,6 +11,7 @@ from common.clocks import market_now
 from connections.models import ExecutionConnection
 from positions.models import ExecutionPosition
 from prices.models import PriceBar
+from signals.models import Signal
 from tests.analytics import factories
 from tests.portal.factories import World, order
 
@@ -61,25 +62,69 @@ def test_slippage_of_entry_and_exit_is_added_in_money() -> None:
     assert TradeCost.objects.get(position=one).slippage == D("0.3")
 
 
+def filled(account: ExecutionConnection, signal: Signal, slippage: int) -> None:
+    entry = order(account, signal, "FILLED", D(10), D("1286.1"), slippage=D(slippage),
+                  client_order_id=f"{account.pk}"[:18])  # fmt: skip
+    entry.expected_price = D(1286) - slippage
+    entry.save()
+
+
+def closed_long_ago(world: World) -> None:
+    """Bob's only trade is over, and there are medians of other signals already."""
+    at = datetime(2020, 1, 1, tzinfo=UTC)
+    Signal.objects.filter(pk=world.bobs_signal.pk).update(published_at=at)
+    ExecutionPosition.objects.filter(pk=world.bobs_position.pk).update(
+        quantity=D(0), opened_at=at, closed_at=at
+    )
+    SignalQuality.objects.create(signal=world.euro, persons=1)
+
+
 def test_person_with_many_accounts_counts_once_in_the_median() -> None:
     world = World()
-
-    def filled(account: ExecutionConnection, slippage: int) -> None:
-        entry = order(account, world.gold, "FILLED", D(10), D("1286.1"), slippage=D(slippage),
-                      client_order_id=f"{account.pk}"[:18])  # fmt: skip
-        entry.expected_price = D(1286) - slippage
-        entry.save()
-
     for n in range(7):
-        filled(factories.connection(world.bob, kind="mt5"), 50 + n)
+        filled(factories.connection(world.bob, kind="mt5"), world.gold, 50 + n)
     for n in range(5):
-        filled(factories.connection(factories.user(f"other-{n}"), kind="mt5"), n + 1)
-    world.gold.__class__.objects.filter(pk=world.bobs_signal.pk).update(
-        published_at=datetime(2020, 1, 1, tzinfo=UTC)
-    )
+        other = factories.connection(factories.user(f"other-{n}"), kind="mt5")
+        filled(other, world.gold, n + 1)
+    closed_long_ago(world)
     compute_signal_quality()
     quality = SignalQuality.objects.get(signal=world.gold)
     # Alice below 1, the others 1 to 5, Bob 53
     assert (quality.persons, quality.unit, quality.slippage) == (7, "PIPS", D(3))
     assert not SignalQuality.objects.filter(signal=world.bobs_signal).exists()
-    assert ExecutionPosition.objects.exists()
+
+
+def test_real_and_paper_money_have_medians_of_their_own() -> None:
+    """Simulated fills would make everybody's real ones look bad."""
+    world = World()
+    for n in range(6):
+        person = factories.user(f"other-{n}")
+        filled(factories.connection(person, kind="mt5"), world.gold, 20 + n)
+        filled(factories.connection(person, kind="paper"), world.gold, 0)
+    compute_signal_quality()
+    real = SignalQuality.objects.get(signal=world.gold, is_paper=False)
+    paper = SignalQuality.objects.get(signal=world.gold, is_paper=True)
+    assert (real.persons, real.slippage) == (7, D(22))  # Alice below 1
+    assert (paper.persons, paper.slippage) == (6, D(0))
+
+
+def test_entry_that_fills_after_weeks_gets_its_median() -> None:
+    """A limit order may wait for long; its position shows that it filled."""
+    world = World()
+    closed_long_ago(world)
+    now = market_now()
+    compute_signal_quality()
+    assert not SignalQuality.objects.filter(signal=world.bobs_signal).exists()
+    position = ExecutionPosition.objects.filter(pk=world.bobs_position.pk)
+    for state in ({"quantity": D(1000), "closed_at": None}, {"quantity": D(0), "closed_at": now}):
+        position.update(opened_at=now, **state)
+        compute_signal_quality()
+        assert SignalQuality.objects.filter(signal=world.bobs_signal).delete()[0] == 1
+
+
+def test_without_any_median_those_of_all_signals_are_computed() -> None:
+    world = World()
+    closed_long_ago(world)
+    SignalQuality.objects.all().delete()
+    compute_signal_quality()
+    assert SignalQuality.objects.filter(signal=world.bobs_signal).count() == 1

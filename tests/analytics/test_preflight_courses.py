@@ -16,6 +16,7 @@ from analytics.preflight.loading import load
 from analytics.preflight.replay import Replay
 from analytics.preflight.services import request_preflight
 from analytics.preflight.summary import summary_of
+from brokers.types import OrderType
 from common.clocks import MarketClock, set_market_clock
 from common.errors import ConflictError, InvalidInputError, NotAllowedError
 from connections.models import ExecutionConnection, TradingPreset
@@ -194,6 +195,94 @@ def test_signals_own_price_replaces_a_missing_one_and_has_no_result(
     [row] = summary(account, feed)["rows"]
     assert (row["basis"], row["state"], row["result"]) == ("signal", "unknown", "")
     assert "not known" in row["note"]
+
+
+def unfollowed(feed: Feed, minutes: float = 0, **fields: Any) -> Signal:
+    """A market entry with a rule that minute bars cannot follow, and the quote of its moment."""
+    moment = T + timedelta(minutes=minutes)
+    quoted = {"market_bid": D("1.1000"), "market_ask": D("1.1002"), "market_at": moment}
+    rule = {"trailing_distance": D(20), "stop_rule_unit": "PIPS"}
+    return published(feed, minutes, **quoted, **rule, **fields)
+
+
+def test_result_says_of_how_many_trades_it_is_known(
+    account: ExecutionConnection, feed: Feed
+) -> None:
+    published(feed)
+    unfollowed(feed, 5)
+    bars(account, (-1, *FLAT), (1, *FLAT), (2, "1.1000", "1.1110", "1.1000", "1.1105"), (4, *FLAT))
+    at(10)
+    found = summary(account, feed)
+    assert (found["traded"], found["results_known"], found["result"]) == (2, 1, "100")
+    assert [row["state"] for row in found["rows"]] == ["unknown", "closed"]
+
+
+def test_figures_are_unknown_if_no_result_is_known(
+    account: ExecutionConnection, feed: Feed
+) -> None:
+    unfollowed(feed)
+    at(10)
+    found = summary(account, feed)
+    assert (found["traded"], found["results_known"]) == (1, 0)
+    names = ("result", "result_percent", "equity", "closed", "open", "drawdown", "drawdown_percent",
+             "most_risk_percent")  # fmt: skip
+    assert {found[name] for name in names} == {None}
+
+
+def test_open_trade_without_a_price_of_now_has_no_known_result(
+    account: ExecutionConnection, feed: Feed
+) -> None:
+    """It is entered by the feed's record; the account's source has no price that it is worth."""
+    other = factories.account()
+    published(
+        feed, market_bid=D("1.1000"), market_ask=D("1.1002"), market_at=T,
+        market_source=other.data_connection_id,
+    )  # fmt: skip
+    bars(other, (1, *FLAT), (2, *FLAT))
+    at(5)
+    feed_records.compute_feed(feed)
+    found = summary(account, feed)
+    assert [row["state"] for row in found["rows"]] == ["open"]
+    assert (found["traded"], found["results_known"], found["open"]) == (1, 0, None)
+
+
+@pytest.mark.parametrize("is_held", [False, True])
+def test_order_that_never_fills_is_placed_and_not_traded(
+    account: ExecutionConnection, feed: Feed, is_held: bool
+) -> None:
+    """The counts are the same on a broker that takes stop entries and on one that does not."""
+    broker = factories.fake_broker()
+    broker.reset()
+    if is_held:
+        broker.order_types = frozenset({OrderType.MARKET, OrderType.LIMIT})
+    stop: dict[str, Any] = {"order_type": "STOP", "sl": D("1.0900")}
+    published(feed, **stop, stop_price=D("1.1300"), target_prices=[D("1.1400")])  # never reached
+    published(feed, **stop, stop_price=D("1.1050"))  # reached, and its target
+    unfollowed(feed, 20, **stop, stop_price=D("1.1300"), target_prices=[D("1.1400")])
+    bars(account, (-1, *FLAT), (1, *FLAT), (2, "1.1000", "1.1060", "1.1000", "1.1060"),
+         (4, "1.1060", "1.1110", "1.1060", "1.1105"), (19, *FLAT))  # fmt: skip
+    at(30)
+    found = summary(account, feed)
+    names = ("traded", "not_filled", "fill_unknown", "denied", "not_replayed", "results_known")
+    assert [found[name] for name in names] == [1, 1, 1, 0, 0, 1]
+    assert [row["fate"] for row in found["rows"]] == ["fill_unknown", "traded", "not_filled"]
+    assert found["rows"][2]["state"] == "waiting"
+    broker.reset()
+
+
+def test_distance_to_the_stop_has_the_unit_of_its_symbol(feed: Feed) -> None:
+    factories.instrument("BTC/USDT", pip=D("0.01"), quantity_step=D("0.001"),
+                         quantity_min=D("0.001"))  # fmt: skip
+    at(0)
+    account = factories.account(preset_fixed_quantity=D("0.031"), snapshot_currency="USDT")
+    make.subscription(account, feed)
+    published(
+        feed, currency_pair="BTC/USDT", sl=D("99_000"), target_prices=[D("120_000")],
+        market_bid=D("99_999"), market_ask=D("100_000"), market_at=T,
+    )  # fmt: skip
+    at(1)
+    [row] = summary(account, feed)["rows"]
+    assert (row["stop"], row["stop_unit"]) == ("100", "BPS")  # 1 % of 100,000
 
 
 def test_rounding_debt_is_what_steps_and_minimum_leave_out(feed: Feed) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from analytics.preflight.loading import load
-from analytics.preflight.replay import Outcome, Replay
+from analytics.preflight.outcome import Outcome
+from analytics.preflight.replay import Replay
 from common.clocks import market_now
 from connections.models import AccountSnapshot, ExecutionConnection
 from execution.models import Order
@@ -191,6 +192,8 @@ def test_signals_of_the_last_day_are_withheld_from_others(feed: Feed) -> None:
     account = factories.account()
     bar(account, D("1.0999"), D("1.1000"), "EUR/USD")
     factories.signal(feed)
-    assert replayed(account, feed).outcomes == []
+    withheld = replayed(account, feed)
+    assert (withheld.outcomes, withheld.setting.withheld) == ([], 1)
     own(feed, account)
-    assert len(replayed(account, feed).outcomes) == 1
+    shown = replayed(account, feed)
+    assert (len(shown.outcomes), shown.setting.withheld) == (1, 0)

@@ -68,6 +68,19 @@ def test_status_opens_only_with_the_token_of_the_alert(
         problem(Client().get(f"{endpoint.path}alerts/999999999999999999999999/"), 404, "NOT_FOUND")
 
 
+def test_status_opens_only_from_where_alerts_are_accepted(
+    world: World, endpoint: AlertEndpoint, as_web: AsWeb
+) -> None:
+    with as_web():
+        status = posted(endpoint.path).json()["status"]
+    world.public.alert_sources = ["203.0.113.0/24"]
+    world.public.save()
+    with as_web():
+        problem(Client().get(status), 403, "ALERT_SOURCE_NOT_ALLOWED")
+        there = Client(REMOTE_ADDR="203.0.113.7").get(status)
+    assert (there.status_code, there.json()["state"]) == (200, "WAITING")
+
+
 def test_log_lists_accepted_and_refused_alerts(
     world: World, endpoint: AlertEndpoint, as_web: AsWeb
 ) -> None:
@@ -154,6 +167,18 @@ def test_rotation_shows_the_new_address_once(world: World, endpoint: AlertEndpoi
     past = (datetime.now(UTC) - timedelta(days=1)).isoformat()
     refused = world.client("paula").post(path, {"old_ends_at": past}, format="json")
     assert problem(refused, 400, "FIELD_INVALID")["errors"][0]["field"] == "old_ends_at"
+
+
+def test_rotation_at_once_revokes_the_old_address(world: World, endpoint: AlertEndpoint) -> None:
+    token = world.public.tokens.get()
+    path = f"/api/v1/feeds/{world.public.slug}/tokens/{token.pk}/rotate/"
+    missing = world.client("paula").post(path, {}, format="json")
+    problem(missing, 400, "FIELD_REQUIRED")  # an end that was forgotten is no order to end it
+    created = world.client("paula").post(path, {"old_ends_at": None}, format="json")
+    assert created.status_code == 201, created.json()
+    assert posted(created.json()["path"]).status_code == 202
+    assert posted(endpoint.path).status_code == 404
+    assert world.public.tokens.get(pk=token.pk).revoked_at is not None
 
 
 def test_secrets_in_an_alert_are_not_stored_and_sizes_are_named(endpoint: AlertEndpoint) -> None:

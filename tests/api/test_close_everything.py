@@ -126,7 +126,28 @@ def test_dry_run_of_the_api_publishes_nothing(
     again = client.post(path, {"close_fraction": "0.5"}, format="json", **key).json()
     assert [s["id"] for s in again["signals"]] == [s["id"] for s in first["signals"]]
     assert len(closed(feed)) == 2
-    problem(client.post(path, {}, format="json", **key), 409, "DUPLICATE_SIGNAL")
+    problem(client.post(path, {}, format="json", **key), 409, "DUPLICATE_REQUEST")
+
+
+@pytest.mark.parametrize("name", ["external_id", "Idempotency-Key"])
+def test_repetition_over_the_api_closes_nothing_that_was_opened_since(
+    world: World, feed: Feed, holder: ExecutionConnection, name: str
+) -> None:
+    client, path = world.client("paula"), f"/api/v1/feeds/{feed.slug}/close-trades/"
+    by_id = name == "external_id"
+
+    def close(**body: str) -> Any:
+        header: Any = {} if by_id else {"HTTP_IDEMPOTENCY_KEY": "k" * 255}
+        own = {"external_id": "evening"} if by_id else {}
+        return client.post(path, body | own, format="json", **header)
+
+    assert close(symbol=DAX.pair).json()["signals"] == []
+    held(world, opened(world, feed, DAX.pair), holder)
+    held(world, opened(world, feed, DOLLAR.pair), holder)
+    assert close(symbol=DAX.pair).json()["signals"] == []
+    other = close(symbol=DOLLAR.pair)
+    problem(other, 409, "DUPLICATE_SIGNAL" if by_id else "DUPLICATE_REQUEST")
+    assert closed(feed) == []
 
 
 def test_api_names_all_faults_at_once(world: World, feed: Feed) -> None:

@@ -143,7 +143,7 @@ def test_alert_that_refers_to_a_signal_waits_for_alerts_of_its_pair(
     with held(position):
         leaving = PostedAlert(endpoint, **leave("BTC"))
         assert waiting(1)
-        moving = PostedAlert(endpoint, **later, sl="1.2")
+        moving = PostedAlert(endpoint, **later, sl="61000.50")
         assert in_turn(2)
     assert until(lambda: leaving.is_answered and moving.is_answered)
     assert (leaving.status, moving.status) == (201, 201), moving.body

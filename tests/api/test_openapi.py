@@ -85,6 +85,11 @@ def test_refusals_of_an_operation_are_problems(name: str) -> None:
     assert any(status.startswith("2") for status in operation["responses"])
 
 
+def test_status_of_an_alert_may_be_refused_by_its_readers_address() -> None:
+    path = "/hooks/tradingview/{feed}/{token}/alerts/{alert}/"
+    assert "403" in SCHEMA["paths"][path]["get"]["responses"]
+
+
 def test_problem_responses_are_documented_once() -> None:
     for status in ERRORS:
         shown = SCHEMA["components"]["responses"][f"Problem{status}"]

@@ -18,7 +18,8 @@ def test_preflight_is_asked_for_and_read(world: World) -> None:
     assert jobs.run_next()
     found = world.client("alice").get(f"/api/v1/preflights/{asked.json()['id']}/").json()
     assert found["state"] == "ready"
-    total = found["result"]["traded"] + found["result"]["denied"] + found["result"]["not_replayed"]
+    fates = ("traded", "not_filled", "fill_unknown", "denied", "not_replayed")
+    total = sum(found["result"][fate] for fate in fates)
     assert total == found["result"]["signals"] == found["signals_total"]
     [listed] = world.client("alice").get("/api/v1/preflights/").json()["results"]
     assert "result" not in listed

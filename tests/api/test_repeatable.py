@@ -1,6 +1,7 @@
 """Idempotency-Key: each POST of the schema, sent twice with one key, is carried out once."""
 
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from threading import Thread
@@ -41,10 +42,7 @@ KEYLESS = {
 DOORS = {
     "POST /hooks/tradingview/{feed}/{token}/": "senders set no headers; resends are recognised",
 }
-OWN = {
-    "connections/paper/", "feeds/{slug}/close-trades/", "feeds/{slug}/drafts/",
-    "orders/cancel-all/", "positions/close-all/", "signals/", "signals/bracket/", "signals/oco/",
-}  # fmt: skip
+OWN = {"orders/cancel-all/", "positions/close-all/", "signals/", "signals/bracket/", "signals/oco/"}
 """They recognise a repetition for good, and answer with what there is."""
 SECRETS = {
     "api-keys/", "channels/webhooks/", "channels/{id}/rotate-secret/", "feeds/{slug}/tokens/",
@@ -238,6 +236,62 @@ def test_second_request_with_the_key_changes_nothing(
         assert (second.status_code, second.content) == (first.status_code, first.content)
         assert second["Idempotency-Replayed"] == "true"
         assert "Idempotency-Replayed" not in first
+
+
+OTHER: dict[str, Callable[[World], dict[str, Any]]] = {
+    "orders/cancel-all/": lambda w: {"feed": w.feed.slug},
+    "positions/close-all/": lambda w: {"feed": w.feed.slug},
+    "signals/": lambda w: {"symbol": "GBPUSD"},
+    "signals/bracket/": lambda w: {"direction": "SELL", "sl": "1.45", "tp": "1.30"},
+    "signals/oco/": lambda w: {"symbol": "GBPUSD"},
+    "connections/paper/": lambda w: {"currency": "EUR"},
+    "feeds/{slug}/close-trades/": lambda w: {"symbol": "GBPUSD"},
+    "feeds/{slug}/drafts/": lambda w: {"body": {"symbol": "GBPUSD"}},
+    "feeds/{slug}/tokens/": lambda w: {"name": "another"},
+}
+"""Other contents than in the tables of cases."""
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_other_contents_change_nothing(world: World, as_web: AsWeb, name: str) -> None:
+    if name == "connections/paper/":
+        DataConnection.objects.create(user=None, name="shared", kind="static")
+    case = HERE.get(name, CASES[PREFIX + name])
+    client, path = world.client("alice"), f"/api/v1/{name}"
+    for argument, value in case.path(world).items():
+        path = path.replace("{" + argument + "}", str(value))
+    body = case.body(world) or {}
+
+    def send(other: dict[str, Any]) -> Any:
+        return client.post(path, body | other, format="json", HTTP_IDEMPOTENCY_KEY="once")
+
+    with as_web():
+        assert send({}).status_code == case.ok
+        before = contents()
+        refused = send(OTHER[name](world))
+    code = "DUPLICATE_SIGNAL" if name.startswith("signals/") else "DUPLICATE_REQUEST"
+    problem(refused, 409, code)
+    assert contents() == before
+
+
+def test_operations_with_their_own_keys_are_in_the_table() -> None:
+    assert set(OTHER) >= OWN
+
+
+def test_draft_is_answered_as_at_first_after_it_was_changed(world: World) -> None:
+    client, path = world.client("alice"), f"/api/v1/feeds/{world.feed.slug}/drafts/"
+    body = {"action": "OPEN", "body": {"symbol": "EURUSD"}}
+
+    def send() -> Any:
+        return client.post(path, body, format="json", HTTP_IDEMPOTENCY_KEY="once")
+
+    first = send()
+    change = {"body": {"symbol": "GBPUSD"}, "version": 1}
+    changed = client.patch(f"{path}{first.json()['id']}/", change, format="json")
+    assert changed.status_code == 200, changed.content
+    again = send()
+    assert (again.status_code, again.json()) == (201, first.json())
+    assert client.get(f"{path}{first.json()['id']}/").json()["body"] == {"symbol": "GBPUSD"}
 
 
 def contents() -> dict[str, str]:

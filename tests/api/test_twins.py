@@ -3,12 +3,14 @@
 import csv
 import io
 from collections.abc import Iterator
+from datetime import timedelta
 from decimal import Decimal as D
 from typing import Any
 
 import pytest
 from rest_framework.test import APIClient
 
+from analytics import api_twins
 from common.clocks import market_now
 from connections.models import AccountSnapshot, ConnectionLock, DataConnection, Subscription
 from execution.models import Order
@@ -79,6 +81,28 @@ def test_comparison_names_states_and_reasons(alice: APIClient, live: Subscriptio
     answer: Any = alice.get(path(live, "comparison"), {"format": "csv"})
     (row,) = csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode("utf-8-sig")))
     assert (row["signal"], row["live_reason"]) == (signal.number, "NO_MONEY")
+
+
+def test_comparison_is_paged_in_the_order_of_publication(
+    alice: APIClient, live: Subscription, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A draft is numbered when it is written, and published later."""
+    monkeypatch.setattr(api_twins, "A_PAGE", 2)
+    twin = alice.post(path(live, "twin")).json()
+    with for_all_tenants():
+        at = [market_now() + timedelta(seconds=n) for n in (4, 1, 2, 3)]
+        signals = [make.signal(live.feed, published_at=one) for one in at]
+        for signal in signals:
+            Order.objects.create(
+                connection_id=twin["connection"], signal=signal, leg="entry", pair="EUR/USD",
+                side="BUY", order_type="MARKET", time_in_force="GTC", status="PENDING",
+            )  # fmt: skip
+    first, second, third, fourth = (one.pk for one in signals)
+    page = alice.get(path(live, "comparison")).json()
+    assert [one["signal"] for one in page["signals"]] == [first, fourth]
+    following = alice.get(path(live, "comparison"), {"before": page["next_before"]}).json()
+    assert [one["signal"] for one in following["signals"]] == [third, second]
+    assert following["next_before"] is None
 
 
 def test_twins_own_subscription_has_no_twin(alice: APIClient, live: Subscription) -> None:

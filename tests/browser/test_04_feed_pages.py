@@ -22,12 +22,14 @@ RECORD_MS = 180_000  # computed every 20 seconds in the demo
 def test_a_record_is_computed_and_its_proof_is_checked(visit: Visit, device: Device) -> None:
     page = visit.arrive()
     page.goto("/feeds/")
+    fill(page, q="payr")
+    press(page, "Show")
     follow(page, "Record", inside="section:has(h2:text-is('Payrolls'))")
     figures = page.locator("dl.fc-kpis")
     expect(figures).to_contain_text("Result at recorded prices", timeout=RECORD_MS)
     for figure in ("Largest drawdown", "Won", "Subscribers’ real fills", "Followers", "Marked"):
         expect(figures).to_contain_text(figure)
-    for table in ("By month", "By pair", "By hour of publication, UTC"):
+    for table in ("Result by day", "By month", "By pair", "By hour of publication, UTC"):
         expect(page.get_by_role("heading", name=table)).to_be_visible()
     expect_in_order(visit, "record")
     follow(page, "Proof of this record")

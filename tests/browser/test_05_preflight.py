@@ -16,7 +16,7 @@ def test_a_preflight_is_followed_to_its_result_and_subscribed(
 ) -> None:
     page = visit.page
     use_preset(page)
-    page.goto("/feeds/")
+    page.goto("/feeds/?q=payrolls")
     follow(page, "Preflight", inside="section:has(h2:text-is('Payrolls'))")
     expect_heading(page, "What Payrolls would have done on Paper USD")
     expect(page.get_by_text("Not run yet")).to_be_visible()

@@ -55,7 +55,7 @@ def test_a_public_feed_is_approved_on_request(
     expect(page.get_by_text("Granted", exact=True)).to_be_visible()
     with another_browser(browser, demo, device) as follower:
         there = follower.sign_in(TENANT)
-        there.goto("/feeds/")
+        there.goto(f"/feeds/?q={name}")
         follow(there, "read them", inside=f"section:has(h2:text-is('{name}'))")
         expect(there.locator("#main")).to_contain_text("Ten euros a month.")
         expect_in_order(follower, "terms-for-followers")

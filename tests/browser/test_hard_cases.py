@@ -172,7 +172,9 @@ def test_an_account_in_yen_has_no_decimals(visit: Visit, device: Device, newcome
     expect(checks.get_by_text("accepted")).to_be_visible(timeout=WORKER_MS)
     page.goto("/accounts/")
     expect(page.locator("tbody")).to_contain_text("JPY", timeout=WORKER_MS)
-    for path in ("/accounts/", "/"):
+    own = page.locator("tbody a[href^='/accounts/']").first.get_attribute("href")
+    assert own
+    for path in ("/accounts/", own, "/"):
         page.goto(path)
         _no_decimals(page)
     expect_in_order(visit, "yen")

@@ -6,6 +6,7 @@ no list fails a test. A page is sent as a browser sends it: with all its fields,
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from itertools import count
 from typing import Any
@@ -191,7 +192,21 @@ PORTAL: dict[str, Form] = {
         connection, ({"name": "one"}, {"auto_correct": "on"}), {"name": "one", "auto_correct": True}
     ),
     "subscription_edit": Form(
-        subscription, ({"multiplier": "2"}, {"directions": "BUY"}, {"priority": "3"})
+        subscription,
+        (
+            {"multiplier": "2"},
+            {"directions": "BUY"},
+            {"priority": "3"},
+            {"expires_at": "2031-05-01T10:30:15"},
+            {"symbol_map": "EUR/USD = EURUSD.m"},
+        ),
+        {
+            "multiplier": 2,
+            "directions": "BUY",
+            "priority": 3,
+            "expires_at": datetime(2031, 5, 1, 10, 30, 15, tzinfo=UTC),
+            "symbol_map": {"EUR/USD": "EURUSD.m"},
+        },
     ),
     "loss_limit_edit": Form(
         subscription_loss_limit,
@@ -239,6 +254,7 @@ PORTAL_STEPS = {
     "first_steps", "account_paper", "account_test_state", "presets", "preset_new", "preset_assign",
     "preset_remove", "preset_example", "preset_edit",  # what changed since it was shown is refused
     "history", "history_start", "history_csv", "history_json", "preflight",
+    "preflight_csv",
     "telegram", "telegram_token", "telegram_chat", "telegram_chat_end", "telegram_forwarding",
     "telegram_pause", "telegram_resume", "telegram_remove",
     "results", "results_csv", "results_definitions", "results_execution", "results_month",

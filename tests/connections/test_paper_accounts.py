@@ -54,6 +54,17 @@ def test_the_same_request_opens_one(nora: User, prices: DataConnection) -> None:
         services.open_paper_account(by=nora, request_key="click")
 
 
+def test_changed_form_opens_what_it_says(nora: User, prices: DataConnection) -> None:
+    first, _ = services.open_paper_account(by=nora, request_key="click")
+    other, is_new = services.open_paper_account(
+        by=nora, currency="JPY", balance=1_000_000, request_key="click"
+    )
+    richer, _ = services.open_paper_account(by=nora, balance=50_000, request_key="click")
+    assert is_new
+    assert len({first.pk, other.pk, richer.pk}) == 3
+    assert PaperAccount.objects.get(number=other.account).currency == "JPY"
+
+
 def test_another_user_with_the_same_key_gets_an_own_account(
     nora: User, prices: DataConnection
 ) -> None:

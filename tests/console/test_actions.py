@@ -18,6 +18,7 @@ from execution import tasks
 from execution.disaster_recovery.epochs import open_epoch
 from execution.models import ExecutionLog, Order
 from signals.alert_addresses import address_of
+from signals.feeds import create_feed_token
 from tests.changes.concurrent_forms import fields_of
 from tests.console import seed
 from tests.console.seed import CANARY
@@ -372,6 +373,20 @@ def test_secret_of_a_token_is_displayed_once(
     assert "no-store" in response.headers["Cache-Control"]
     for later in (page(f"{path}change/"), page("/admin/signals/feedtoken/")):
         assert secret not in later
+
+
+@pytest.mark.parametrize("hours", [0, 24])
+def test_token_is_replaced_at_once_or_later(
+    small: dict[str, Any], client: Client, hours: int
+) -> None:
+    client.force_login(small["operator"])
+    old, _ = create_feed_token(small["feed"], "alerts")
+    path = f"/admin/signals/feedtoken/{old.pk}/rotate/"
+    html = html_of(client.post(path, {"hours": hours}))
+    secret = html.partition("/hooks/tradingview/swing/")[2].partition("/")[0]
+    assert address_of("swing", secret).token_id != old.pk
+    old.refresh_from_db()
+    assert (old.revoked_at is not None, old.expires_at is not None) == (not hours, bool(hours))
 
 
 def test_audit_trail_names_the_user_and_the_change(

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.ended_orders import ENDED_WAITS
 from common.reason_codes import Code
 from events.context import EventContext
 from events.messages import CLOSED_BY, DIGEST_LABELS, RENDERERS, render, render_digest
@@ -105,7 +106,7 @@ def test_closed_position_message_has_net_result() -> None:
         event("position.closed", facts=facts, pnl="-45.90", commission="2.50", reason="sl")
     )
     assert words.title == "Closed with −48.40 EUR: Buy 10,000 EUR/USD"
-    assert words.body.startswith("The stop loss was hit.\nCommission 2.50, part of the result.")
+    assert words.body.startswith("The stop loss was hit.\nCommission 2.50 EUR, part of the result.")
 
 
 def test_message_of_changed_levels_names_no_broker() -> None:
@@ -166,7 +167,8 @@ def test_orders_ended_while_waiting_count_as_not_sent() -> None:
     expired = event("order.expired", code="BROKER_HOST_DOWN")
     words = render_digest([*waited, expired, event("order.denied", code="MAX_LEVERAGE")])
     assert words.title == "1 order denied by us, 4 orders not sent in time: S-2041"
-    assert words.body.splitlines()[1] == "Not sent: Buy 10,000 EUR/USD · MT5 · 7714"
+    code = f"BROKER_HOST_DOWN: {ENDED_WAITS[Code.BROKER_HOST_DOWN].sentence.rstrip('.')}"
+    assert words.body.splitlines()[1] == f"Not sent: Buy 10,000 EUR/USD · {code} · MT5 · 7714"
     assert "if the signal is not too old by then" not in render(waited[0]).body
 
 

@@ -1,5 +1,6 @@
 """The pure parts of push messages: encryption, content, labels."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -156,3 +157,16 @@ def test_derived_key_is_valid_and_stays() -> None:
     first, second = (push_keys.derived_private_key("secret") for _ in range(2))
     assert first == second != push_keys.derived_private_key("other")
     assert len(push_keys.public_key_of(first)) == 65
+
+
+def test_click_on_a_fill_opens_its_page_though_its_position_is_in_the_message() -> None:
+    fill = replace(
+        event(EventKind.ORDER_FILLED, signal_id=7), facts={"position": "5", "leg": "entry"}
+    )
+    opened = replace(event(EventKind.POSITION_OPENED, payload={"position": 5}), id=2)
+    content = content_of([fill, opened], Message("t", "b"), uid="m", is_operator=False)
+    assert content.page == "/signals/7/"
+    exit_fill = replace(fill, facts={"position": "5", "leg": "sl"})
+    closed = replace(opened, kind=EventKind.POSITION_CLOSED)
+    content = content_of([exit_fill, closed], Message("t", "b"), uid="m", is_operator=False)
+    assert content.page == "/positions/5/"

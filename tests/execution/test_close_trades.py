@@ -121,6 +121,21 @@ def test_repetition_with_another_selection_is_refused(
     assert close(feed, first, external_id="evening") == ClosedTrades(closed.signals)
 
 
+def test_repetition_of_a_call_that_found_nothing_closes_nothing(
+    feed: Feed, alice: ExecutionConnection
+) -> None:
+    dollar = TradeSelection("EUR/USD")
+    assert close(feed, dollar, external_id="evening") == ClosedTrades()
+    later = factories.signal(feed)
+    factories.fill_all()
+    assert close(feed, dollar, external_id="evening") == ClosedTrades()
+    with pytest.raises(ConflictError) as refused:
+        close(feed, external_id="evening")
+    assert refused.value.code is Code.DUPLICATE_SIGNAL
+    assert exits() == {}
+    assert closed_ids(close(feed, dollar, external_id="next evening")) == [later.pk]
+
+
 def test_signals_state_what_was_closed_with_them(feed: Feed, trades: tuple[Signal, ...]) -> None:
     (closed,) = close(feed, TradeSelection("eurusd", Direction.SELL)).signals
     assert closed.note == "Closes all SELL trades in EUR/USD of the feed."

@@ -17,4 +17,5 @@ NO_PAGES = {
     "portal:results_csv", "portal:history_csv", "portal:history_json", "portal:positions_csv",
     "portal:working_orders_csv", "portal:subscription_twin_csv", "security:trail_csv",
     "security:trail_json", "security:data_download", "security:push_worker",
+    "portal:preflight_csv",
 }  # fmt: skip

@@ -102,6 +102,7 @@ PAGES: dict[str, str] = {
     "portal:publishing_draft_discard": TENANT,
     "portal:feed_record": TENANT,
     "portal:preflight": TENANT,
+    "portal:preflight_csv": TENANT,
     "portal:feed_proof": TENANT,
     "portal:feed_record_show": TENANT,
     "portal:public_record": OPEN,

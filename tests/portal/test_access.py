@@ -15,7 +15,10 @@ from tests.portal.conftest import SignedIn
 from tests.portal.factories import PASSWORD, World
 from tests.portal.no_pages import NO_PAGES
 
-FEED_PAGES = ("feed_record", "feed_proof", "feed_record_show", "public_record", "public_proof")
+FEED_PAGES = (
+    "feed_record", "feed_proof", "feed_record_show", "public_record", "public_proof",
+    "preflight_csv",
+)  # fmt: skip
 OPEN = {"sign_in", "sign_out", "reason", "public_record", "public_proof"}
 pytestmark = pytest.mark.usefixtures("private_feeds")
 OWN_ARGUMENTS: dict[str, Callable[[World, str], Any]] = {  # arguments that name a user's object

@@ -2,18 +2,24 @@
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.urls import reverse
 
+from portal.alert_forms import OVERLAPS
+from signals.alert_addresses import UnknownAddressError
 from signals.alert_posts import PostedAlert, receive_alert
 from signals.alert_templates import TEMPLATES
+from signals.feeds import create_feed_token
 from signals.models import Feed, FeedToken, Signal
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
 from tests.portal.factories import feed as make_feed
 from tests.signals.charting import templates
-from users.tenancy import for_all_tenants
+from users.tenancy import for_all_tenants, on_behalf_of
+
+TEXT = b"BUY EURUSD @ 1.0850 SL 1.0800"
 
 
 @pytest.fixture
@@ -57,8 +63,35 @@ def test_address_is_shown_once_and_works(
     listed = client.get(reverse("portal:alerts", args=[feed.slug])).content.decode()
     assert secret[1] not in listed
     assert "charts" in listed
-    receipt = receive_alert(PostedAlert(feed.slug, secret[1], b"BUY EURUSD @ 1.0850 SL 1.0800"))
+    receipt = receive_alert(PostedAlert(feed.slug, secret[1], TEXT))
     assert receipt.error is None
+
+
+@pytest.mark.parametrize("hours", [int(value) for value, _ in OVERLAPS])
+def test_each_choice_of_an_end_replaces_an_address(
+    world: World, signed_in: SignedIn, feed: Feed, as_web: None, hours: int
+) -> None:
+    client = signed_in(world.alice)
+    with on_behalf_of(world.alice):
+        old, secret = create_feed_token(feed, "charts")
+    address = reverse("portal:alert_address_replace", args=[feed.slug, old.pk])
+    begun = datetime.now(UTC)
+    made = client.post(address, {"overlap": hours})
+    assert made.status_code == 200
+    new = re.search(rf"/hooks/tradingview/{feed.slug}/([0-9a-f]+)/", made.content.decode())
+    assert new
+    old.refresh_from_db()
+    if hours:
+        assert old.expires_at is not None
+        assert old.revoked_at is None
+        rest = old.expires_at - begun - timedelta(hours=hours)
+        assert timedelta(0) <= rest < timedelta(minutes=5)
+        assert receive_alert(PostedAlert(feed.slug, secret, TEXT)).error is None
+    else:  # a stranger may know it
+        assert old.revoked_at is not None
+        with pytest.raises(UnknownAddressError):
+            receive_alert(PostedAlert(feed.slug, secret, TEXT))
+    assert receive_alert(PostedAlert(feed.slug, new[1], TEXT)).error is None
 
 
 def test_replaced_address_works_on_until_it_ends(

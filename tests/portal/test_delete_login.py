@@ -2,10 +2,13 @@
 
 import pytest
 from django.core import mail
+from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 
+from common.errors import ConflictError
 from common.sql import rows
+from connections.accounts import login_deletion
 from connections.models import ExecutionConnection, Subscription
 from connections.services import delete_login, items_of_login
 from execution.models import Order
@@ -92,6 +95,31 @@ def test_provider_with_followers_keeps_the_login(world: World) -> None:
         feed__owner=world.paula, archived_at__lt=timezone.now()
     ).exists()
     assert Order.objects.exists()
+
+
+def test_provider_who_archived_the_feeds_deletes_the_login(
+    world: World, signed_in: SignedIn, as_web: None
+) -> None:
+    """Followers who did not unsubscribe get nothing more of an archived feed."""
+    client = signed_in(world.paula)
+    page = html_of(client.get(PAGE))
+    assert "then archive the feeds in their settings" in page
+    assert 'href="/publishing/">Go there' in page
+    for feed in (world.breakout, world.carry):
+        assert client.post(f"/publishing/{feed.slug}/archive/").status_code == 302
+    with as_owner():
+        assert Subscription.objects.filter(feed__owner=world.paula, archived_at=None).exists()
+    assert "follow your feeds" not in html_of(client.get(PAGE))
+    assert "Your login is deleted" in html_of(client.post(PAGE, {"password": PASSWORD}))
+    with as_owner():
+        assert not User.objects.get(pk=world.paula.pk).is_active
+
+
+def test_follower_of_the_last_moment_keeps_the_feeds(world: World) -> None:
+    """Who subscribed between the question and the archiving is seen under the feeds' locks."""
+    with transaction.atomic(), pytest.raises(ConflictError, match="follow your feeds"):
+        login_deletion._archive_feeds(world.paula)
+    assert not Feed.objects.filter(owner=world.paula, archived_at__isnull=False).exists()
 
 
 def test_staff_are_sent_to_an_administrator(

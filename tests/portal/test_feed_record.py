@@ -1,9 +1,13 @@
 """The pages of a feed's record: for tenants, for its owner, and without sign-in."""
 
+import json
+import runpy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -157,8 +161,103 @@ def test_pages_of_a_long_record_take_few_statements(alice: Client, world: World)
     assert f"S-{signals[1].pk}" not in oldest.content.decode()
 
 
+def test_trades_are_in_the_order_of_their_publication(alice: Client, world: World) -> None:
+    """A draft is numbered when it is written; its record shows when it was published."""
+    first, second, third = traded(world.breakout, count=3)
+    later = market_now() + timedelta(minutes=1)
+    FeedTrade.objects.filter(pk=first.pk).update(published_at=later)
+
+    def order_of(**query: Any) -> list[int]:
+        answer: Any = alice.get(url("feed_record", world.breakout), query)
+        return [one.pk for one in answer.context_data["trades"]]
+
+    assert order_of() == [first.pk, third.pk, second.pk]
+    assert order_of(before=first.pk) == [third.pk, second.pk]
+    assert order_of(before=third.pk) == [second.pk]
+
+
 def test_cancelled_signal_is_a_link_of_the_proof(alice: Client, world: World) -> None:
     (signal,) = traded(world.breakout)
     services.cancel(signal.pk, by=None)
     rows("SET CONSTRAINTS record_seal IMMEDIATE")
     assert f"Cancel S-{signal.pk}" in alice.get(url("feed_proof", world.breakout)).content.decode()
+
+
+def test_record_has_its_curve_and_its_trades_as_files(alice: Client, world: World) -> None:
+    traded(world.breakout, age=timedelta(days=5), count=2)
+    FeedTrade.objects.filter(feed=world.breakout).order_by("pk").first().delete()  # type: ignore[union-attr]
+    (old,) = FeedTrade.objects.filter(feed=world.breakout)
+    (new,) = traded(world.breakout)
+    with web_role():
+        page = alice.get(url("feed_record", world.breakout)).content.decode()
+        assert "Result of closed trades by day, added up: +2.50 %." in page
+        files = reverse("feed-record-trades", args=[world.breakout.slug])
+        for kind in ("csv", "ndjson"):
+            assert f'href="{files}?format={kind}"' in page
+        lines = b"".join(alice.get(files, {"format": "csv"}).streaming_content).decode()  # type: ignore[attr-defined]
+        head, first, second = lines.splitlines()
+        assert head.startswith("\ufeffsignal,pair,direction,published_at,ended_at,state,basis,")
+        assert first.startswith(f"S-{new.pk},EUR/USD,BUY,")
+        assert second.startswith(f"S-{old.pk},EUR/USD,BUY,")
+        objects = b"".join(alice.get(files, {"format": "ndjson"}).streaming_content)  # type: ignore[attr-defined]
+    last = json.loads(objects.splitlines()[-1])
+    assert (last["signal"], last["percent"], last["marks"]) == (
+        f"S-{old.pk}",
+        "1.25",
+        "PRICE_MOVED",
+    )
+
+
+def test_files_of_a_record_hide_new_trades_from_visitors(client: Client, world: World) -> None:
+    """`carry` is shown to everybody; breakout is not."""
+    (new,) = traded(world.carry, age=timedelta(0))
+    with web_role():
+        answer = client.get(reverse("feed-record-trades", args=["kiwi-carry"]), {"format": "csv"})
+        text = b"".join(answer.streaming_content).decode()  # type: ignore[attr-defined]
+        hidden = client.get(
+            reverse("feed-record-trades", args=["macro-breakout"]), {"format": "csv"}
+        )
+    assert hidden.status_code == 401
+    assert len(text.splitlines()) == 1
+    assert f"S-{new.pk}" not in text
+
+
+def test_sealed_and_corrected_results_are_named(alice: Client, world: World) -> None:
+    (signal,) = traded(world.breakout)
+    FeedTrade.objects.filter(pk=signal.pk).update(is_final=True)
+    rows("SELECT set_config('fillcast.correction', 'A wrong price.', true)")
+    FeedTrade.objects.filter(pk=signal.pk).update(percent=D("0.75"))
+    rows("SET CONSTRAINTS record_seal IMMEDIATE")
+    with web_role():
+        page = alice.get(url("feed_record", world.breakout)).content.decode()
+        proof = alice.get(url("feed_proof", world.breakout)).content.decode()
+        trades = alice.get(reverse("feed-record-trades", args=[world.breakout.slug])).json()
+    (trade,) = trades["trades"]
+    (last,) = rows("SELECT links FROM signals_recordhead WHERE feed_id = %s", [signal.feed_id])
+    assert (trade["sealed_in"], trade["correction"]) == (last.links, "A wrong price.")
+    assert f"sealed in link {last.links}" in " ".join(page.split())
+    assert "corrected: A wrong price." in page
+    assert "Result S-" in proof
+    assert "A wrong price." in proof
+
+
+def test_script_compares_what_the_api_gives(alice: Client, world: World) -> None:
+    """The script's own functions, on the answers of the API: all kinds of values agree."""
+    script = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "verify_feed.py"))
+    (signal,) = traded(world.breakout)
+    FeedTrade.objects.filter(pk=signal.pk).update(
+        is_final=True, entry_price=D("1.10000"), subscribers=6, real_median=D("0.5"), marks=[]
+    )
+    rows("SET CONSTRAINTS record_seal IMMEDIATE")
+
+    def answers(name: str) -> Any:
+        address = reverse(f"feed-record-{name}", args=[world.breakout.slug])
+        return alice.get(address, {"limit": 500}).json()[name]
+
+    links = answers("links")
+    assert links[-1]["kind"] == "RESULT"
+    assert script["verify"](links)[0] == []
+    assert script["verify_results"](links, answers("trades")) == ([], [])
+    FeedTrade.objects.filter(pk=signal.pk).update(entry_price=D("1.2"))
+    (finding,), _ = script["verify_results"](links, answers("trades"))
+    assert finding.endswith("seals: entry_price.")

@@ -4,9 +4,13 @@ import time
 
 import pytest
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from common.sql import run
+from portal.kept_forms import MAX_CHARACTERS
+from portal.pages import NOTHING_DONE
+from signals.models import MAX_TERMS
 from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import PASSWORD, World
@@ -14,6 +18,7 @@ from users.models import LoginSession, User
 from users.tasks import delete_ended_sessions
 
 pytestmark = pytest.mark.django_db
+LOST = "What you typed could not be kept: please enter it again."
 TYPED = {"multiplier": "2.75", "directions": "SELL", "priority": "30"}
 
 
@@ -113,3 +118,42 @@ def test_sessions_that_have_ended_are_deleted_with_their_forms(
     delete_ended_sessions()
     assert not LoginSession.objects.filter(pk=kept.pk).exists()
     assert other.get("/keys/").status_code == 200
+
+
+def test_longest_terms_are_kept(world: World, signed_in: SignedIn, as_web: None) -> None:
+    client = signed_in(world.alice)
+    client.get("/keys/create/")
+    session_ends(client)
+    longest = "Terms.\r\n" * (MAX_TERMS // len("Terms.\n"))
+    typed = {"name": "n" * 200, "description": "d" * 2_000, "terms": longest}
+    client.post(reverse("portal:publishing_terms", args=[world.own.slug]), typed)
+    assert dict(client.session)["kept_form"]["fields"]["terms"] == [longest]
+
+
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        ({"name": "n" * (MAX_CHARACTERS + 1)}, f"{NOTHING_DONE} {LOST}"),
+        ({"csrfmiddlewaretoken": "x"}, NOTHING_DONE),
+    ],
+)
+def test_sign_in_page_says_what_was_not_kept(
+    world: World, signed_in: SignedIn, as_web: None, typed: dict[str, str], sentence: str
+) -> None:
+    client = signed_in(world.alice)
+    client.get("/keys/create/")
+    session_ends(client)
+    shown = html_of(client.post("/keys/create/", typed, follow=True))
+    assert f"<p>{sentence}</p>" in shown
+    assert "Sign in" in shown
+    assert NOTHING_DONE not in html_of(client.get("/login/")), "stated once"
+
+
+def test_sign_in_page_says_nothing_of_what_was_kept(
+    world: World, signed_in: SignedIn, as_web: None
+) -> None:
+    client = signed_in(world.alice)
+    client.get("/keys/create/")
+    session_ends(client)
+    shown = html_of(client.post("/keys/create/", {"name": "kept"}, follow=True))
+    assert NOTHING_DONE not in shown

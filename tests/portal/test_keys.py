@@ -1,7 +1,7 @@
 """API keys in the portal: listed, created and displayed once, revoked; also for staff."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.test import Client
 from django.utils import timezone
@@ -9,7 +9,7 @@ from django.utils import timezone
 from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
-from users.models import ApiKey
+from users.models import ApiKey, ApiKeyNetwork
 from users.services import create_api_key, user_for_key
 from users.tenancy import for_all_tenants, on_behalf_of
 
@@ -61,3 +61,22 @@ def test_key_that_ends_soon_is_marked(world: World, signed_in: SignedIn, as_web:
         ends = timezone.now() + timedelta(days=10)
         create_api_key(world.alice, "old script", expires_at=ends)
     assert "Expires soon: create a new one" in html_of(signed_in(world.alice).get("/keys/"))
+
+
+def test_each_network_has_the_time_of_its_last_use(
+    world: World, signed_in: SignedIn, as_web: None
+) -> None:
+    with on_behalf_of(world.alice):
+        key, _ = create_api_key(world.alice, "report")
+    used = datetime(2026, 11, 3, 9, 5, tzinfo=UTC)
+    with for_all_tenants():
+        ApiKey.objects.filter(pk=key.pk).update(last_used_at=used)
+        for network, at in (
+            ("203.0.113.0/24", used),
+            ("198.51.100.0/24", used - timedelta(days=2)),
+        ):
+            made = ApiKeyNetwork.objects.create(key=key, network=network)
+            ApiKeyNetwork.objects.filter(pk=made.pk).update(last_used_at=at)
+    page = " ".join(re.sub(r"<[^>]+>", " ", html_of(signed_in(world.alice).get("/keys/"))).split())
+    assert "from 203.0.113.0/24, last 3 Nov 2026 09:05" in page
+    assert "from 198.51.100.0/24, last 1 Nov 2026 09:05" in page

@@ -96,7 +96,7 @@ def test_account_without_a_feed_is_offered_one(world: World, signed_in: SignedIn
 def test_page_of_a_signal_explains_each_outcome(world: World, read: Read) -> None:
     page = read(f"/signals/{world.euro.pk}/")
     assert "Filled 40,000 EUR at 1.38254, 31.0 pips worse than requested." in page
-    assert "Requested price 1.38564; the difference cost 124.00." in page
+    assert "Requested price 1.38564; the difference cost 124.00 USD." in page
     until = f"until {world.euro.valid_until:%Y-%m-%d %H:%M:%S} UTC, when Fillcast ends it."
     assert f"Not filled yet; working at the broker, at 1.38564, {until}" in page
     assert "Skipped: the owner has paused the connection." in page

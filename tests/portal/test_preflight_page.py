@@ -1,7 +1,12 @@
 """The page of a preflight: ask, follow, read the result, go on to subscribe."""
 
+import csv
+import io
+import re
 from datetime import timedelta
 from decimal import Decimal
+from html import unescape
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -29,6 +34,11 @@ D = Decimal
 @pytest.fixture
 def alice(signed_in: SignedIn, world: World) -> Client:
     return signed_in(world.alice)
+
+
+def text(answer: Any) -> str:
+    """The page with single spaces."""
+    return " ".join(answer.content.decode().split())
 
 
 def page(world: World) -> str:
@@ -87,6 +97,96 @@ def test_tenant_runs_a_preflight_and_reads_it(alice: Client, world: World) -> No
     assert "−0.98" in shown  # still open, at the bid
     link = f"{reverse('portal:subscribe', args=[world.carry.slug])}?account={world.mt5.pk}"
     assert link.replace("&", "&amp;") in shown
+
+
+def ready(world: World, **found: object) -> None:
+    """A finished preflight as the job stores it, with these figures."""
+    zeros = dict.fromkeys(("equity", "result", "closed", "open", "drawdown"), "0")
+    counts = dict.fromkeys(
+        ("signals", "withheld", "traded", "not_filled", "fill_unknown", "denied", "not_replayed",
+         "results_known"), 0,
+    )  # fmt: skip
+    stored = {
+        "until": market_now().isoformat(), "since": None, "currency": "USD", "balance": "1000",
+        "result_percent": "0", "drawdown_percent": "0", "drawdown_from": None, "drawdown_at": None,
+        "most_risk_percent": "0", "max_risk_percent": "", "rounding_percent": "0", "reasons": [],
+        "debts": [], "curve": [], "bases": {}, "result_bases": {}, "rows": [],
+        **zeros, **counts, **found,
+    }  # fmt: skip
+    with for_all_tenants():
+        Preflight.objects.update_or_create(
+            connection=world.mt5, feed=world.carry,
+            defaults={"state": "ready", "signals_wanted": 100, "directions": "BOTH",
+                      "result": stored},
+        )  # fmt: skip
+
+
+def test_result_states_of_how_many_trades_it_is_known(alice: Client, world: World) -> None:
+    ready(
+        world, signals=100, traded=80, results_known=50, fill_unknown=3, not_filled=2, denied=15,
+        result_bases={"recorded": 50, "unknown": 35}, result="12.5", result_percent="1.3",
+        drawdown="4", drawdown_percent="0.4",
+    )  # fmt: skip
+    shown = text(alice.get(page(world)))
+    assert (
+        "Of 100 signals this account would have traded 80. The result of 50 of these trades is"
+        " known: together they gained 12.50 USD (1.3 %); by these the equity would have fallen by"
+        " 4.00 USD (0.4 %) at most. 2 more would have been placed, but not filled: their price"
+        " never came. Of 3 more that would have been placed it is not known if they were filled."
+    ) in shown
+    assert shown.count("known of 50 of 80 trades") == 1
+    assert "of the trades whose result is known" in shown
+    assert (
+        "Results are by: recorded prices of this account’s source (50); no price of then is kept"
+        " (35)."
+    ) in shown
+    assert "80 + 2 placed, not filled + 3 placed, their fill not known + 15 denied" in shown
+
+
+def test_unknown_result_is_not_shown_as_zero(alice: Client, world: World) -> None:
+    unknown = dict.fromkeys(("equity", "result", "result_percent", "closed", "open", "drawdown",
+                             "drawdown_percent", "most_risk_percent"))  # fmt: skip
+    ready(world, signals=5, traded=5, **unknown)
+    shown = text(alice.get(page(world)))
+    assert "The result of none of these trades is known" in shown
+    assert "gained" not in shown.split("<dl")[0]
+    assert "0.00" not in shown.split("What this does not cover")[0].split("would have traded")[1]
+
+
+def test_signals_that_are_for_subscribers_are_named(alice: Client, world: World) -> None:
+    ready(world, withheld=2)
+    shown = text(alice.get(page(world)))
+    assert "2 signals of the last 24 hours are for subscribers only" in shown
+    assert "has published no signal yet" not in shown
+    ready(world)
+    assert "has published no signal yet" in text(alice.get(page(world)))
+
+
+def test_signals_are_a_csv(alice: Client, world: World) -> None:
+    row = {
+        "signal": 7, "at": "2026-03-02T09:00:20+00:00", "pair": "BTC/USD", "side": "BUY",
+        "type": "MARKET", "stop": "100", "stop_unit": "BPS", "wanted": "0.0312", "sent": "0.031",
+        "loss": "0.6", "code": "", "detail": "", "note": "", "price": "64000",
+        "result": "-3.1", "fate": "traded", "state": "closed", "basis": "recorded",
+        "basis_text": "", "result_basis": "feed", "explanation": "",
+    }  # fmt: skip
+    ready(world, signals=1, traded=1, results_known=1, rows=[row])
+    shown = text(alice.get(page(world)))
+    assert "100 basis points" in shown
+    (link,) = re.findall(r'href="([^"]*preflight\.csv[^"]*)"', shown)
+    answer: Any = alice.get(unescape(link))
+    (found,) = csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode("utf-8-sig")))
+    assert (found["signal"], found["stop_distance"], found["stop_unit"]) == ("S-7", "100", "BPS")
+    assert (found["result"], found["currency"], found["fate"]) == ("-3.1", "USD", "traded")
+    none: Any = alice.get(f"/feeds/{world.breakout.slug}/preflight.csv?account={world.mt5.pk}")
+    assert len(b"".join(none.streaming_content).splitlines()) == 1
+
+
+def test_result_of_an_earlier_version_is_run_again(alice: Client, world: World) -> None:
+    ready(world)
+    with for_all_tenants():
+        Preflight.objects.update(result={"traded": 80, "result": "0.00"})
+    assert "Not run yet" in text(alice.get(page(world)))
 
 
 def test_part_that_follows_the_progress_is_a_part(alice: Client, world: World) -> None:

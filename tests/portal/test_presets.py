@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from common.clocks import market_now
 from common.models import TrailLine
 from connections.models import (
     SIZE_FIELDS,
@@ -19,6 +20,7 @@ from connections.models import (
 from connections.services import PRESET_FIELDS, preset_version
 from execution.models import Order
 from portal.preset_forms import LABELS, RULES, SECTIONS, SENTENCES, PresetForm
+from prices.models import LatestQuote
 from tests.connections import make
 from tests.html import html_of
 from tests.loss_limits import limit_of
@@ -36,11 +38,19 @@ def alice(world: World, signed_in: SignedIn) -> Client:
 
 @pytest.fixture
 def book(world: World) -> None:
-    """Let the broker of Alice's paper account list EUR/USD, in steps of a micro lot."""
+    """Let the broker of Alice's paper account list EUR/USD in steps of a micro lot, and a coin."""
     ExecutionConnection.objects.filter(pk=world.twin.pk).update(instrument_book="paper")
     make.instrument(
         "EURUSD", "EUR/USD", book="paper", digits=5, pip=D("0.0001"), quantity_min=D(1000),
         quantity_step=D(1000), quantity_max=D(50_000_000), contract_size=D(100_000),
+    )  # fmt: skip
+    make.instrument(
+        "BTCUSD", "BTC/USD", book="paper", digits=2, pip=D("0.01"), quantity_min=D("0.001"),
+        quantity_step=D("0.001"), quantity_max=D(1000), contract_size=D(1),
+    )  # fmt: skip
+    LatestQuote.objects.create(
+        data_connection=world.prices, symbol="BTC/USD", bid=D(64_320), ask=D(64_325),
+        time=market_now(),
     )  # fmt: skip
 
 
@@ -275,6 +285,15 @@ class TestExample:
         assert "Price now 1.38375, stop 1.38075" in self.shown(world, alice)
         shown = self.shown(world, alice, example_side="SELL")
         assert "Price now 1.38372, stop 1.38672" in shown
+
+    def test_a_coin_has_basis_points_and_the_digits_of_its_step(
+        self, world: World, alice: Client
+    ) -> None:
+        shown = self.shown(world, alice, example_pair="BTC/USD", example_stop="500")
+        # 100.358 / (5 % of 64,325) = 0.0312034, in steps of 0.001
+        assert "a stop of 500 basis points: " in shown
+        assert "(0.031 BTC)" in shown
+        assert "Calculated 0.0312, rounded down to the step of 0.001" in shown
 
     def test_what_is_denied_is_shown_with_its_figures(self, world: World, alice: Client) -> None:
         shown = self.shown(world, alice, max_quantity="20000")

@@ -205,6 +205,22 @@ def test_draft_is_shown_with_its_reach_and_published_once_by_two_clicks(
     assert client.get(first["Location"])["Location"] == expected  # the back button
 
 
+def test_second_draft_with_an_external_id_is_refused_on_its_page(
+    world: World, signed_in: SignedIn, as_web: None
+) -> None:
+    client, api = signed_in(world.alice), f"/api/v1/feeds/{world.own.slug}/drafts/"
+    body = {"symbol": "EURUSD", "direction": "BUY", "sl": "1.30", "external_id": "breakout-7"}
+    pages = []
+    for _ in range(2):  # the form has no external id; a program's draft may have one
+        made = client.post(api, {"action": "OPEN", "body": body}, "application/json")
+        pages.append(at("publishing_draft_publish", world.own, pk=made.json()["id"]))
+    assert client.post(pages[0], {"version": "1"}).status_code == 302
+    refused = client.post(pages[1], {"version": "1"}, follow=True)
+    assert refused.redirect_chain == [(pages[1], 302)]
+    published = Signal.objects.get(feed=world.own, external_id="breakout-7")
+    assert f"became {published.number}" in html_of(refused)
+
+
 def test_publishing_what_another_window_changed_is_refused(
     world: World, signed_in: SignedIn, as_web: None
 ) -> None:

@@ -2,9 +2,11 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from html import unescape
 from typing import Any
 
 import pytest
@@ -12,8 +14,10 @@ import pytest
 from analytics.models import SignalQuality
 from common.clocks import market_now
 from connections.models import AccountHistory, AccountSnapshot, CashFlow
+from execution.models import Order
 from positions.models import ExecutionPosition
 from signals.models import Feed, Signal
+from tests.analytics import factories
 from tests.console.conftest import statements
 from tests.html import html_of
 from tests.portal.conftest import SignedIn
@@ -110,6 +114,38 @@ def test_wrong_address_shows_ones_own_results(read: Read, query: str) -> None:
         assert "Results" in read(f"{address}?{query}")
 
 
+def options(page: str) -> dict[str, bool]:
+    """The feeds that the filter offers, and whether each is chosen."""
+    part = page.split('id="f-feed"')[1].split("</select>")[0]
+    found = re.findall(r'<option value="(\d+)"( selected)?>([^<]*)', part)
+    return {name.strip(): bool(chosen) for _, chosen, name in found}
+
+
+def test_filter_of_feeds_keeps_all_feeds_and_the_chosen_one(world: World, read: Read) -> None:
+    def trade_of_carry() -> None:
+        signal = Signal.objects.create(
+            feed=world.carry, currency_pair="NZD/USD", direction="BUY", approval="APPROVED"
+        )
+        at = market_now()
+        factories.trade(world.mt5, signal, closed_at=at, pnl=D(7)).save()
+
+    with_owner(trade_of_carry)
+    both = {"Macro Breakout", "Kiwi Carry"}
+    assert options(read("/results/?period=all")) == dict.fromkeys(both, False)
+    address = f"/results/?period=all&feed={world.carry.pk}"
+    assert options(read(address)) == {"Macro Breakout": False, "Kiwi Carry": True}
+    only_pair = options(read("/results/?period=all&pair=XAU/USD"))
+    assert only_pair == dict.fromkeys(both, False)
+    nothing = options(read(f"/results/?period=day&on=2020-01-01&feed={world.carry.pk}"))
+    assert nothing == {"Kiwi Carry": True}  # so that "Show" does not drop it
+
+
+def test_name_of_anothers_private_feed_is_not_shown(world: World, read: Read) -> None:
+    page = read(f"/results/?period=all&feed={world.bobs_own.pk}")
+    assert options(page)[f"Feed {world.bobs_own.pk}"]
+    assert world.bobs_own.name not in page
+
+
 def test_account_of_another_tenant_is_not_named(world: World, read: Read) -> None:
     page = read(f"/results/?period=all&account={world.bobs.pk}")
     assert "NZD/USD" not in page
@@ -131,6 +167,35 @@ def test_month_is_laid_out_for_paper(read: Read) -> None:
     page = read(f"/results/{now.year}/{now.month}/")
     assert f"Results of {now:%B %Y}" in page
     assert "fc-screen" in page
+
+
+@pytest.mark.parametrize(
+    ("address", "days"),
+    [
+        ("/results/2026/3/", "2026-03-01-2026-03-31"),
+        ("/results/2026/3/?period=year&on=2026-01-01", "2026-03-01-2026-03-31"),
+        ("/results/2026/3/?period=custom&from=2026-01-05&to=2026-02-05", "2026-03-01-2026-03-31"),
+        ("/results/?period=week&on=2026-03-04", "2026-03-02-2026-03-08"),
+        ("/results/?period=custom&from=2026-02-28&to=2026-03-05", "2026-02-28-2026-03-05"),
+        ("/results/execution/?period=month&on=2026-03-04&before=5", "2026-03-01-2026-03-31"),
+    ],
+)
+def test_tables_of_a_page_are_of_its_period(
+    world: World, signed_in: SignedIn, address: str, days: str
+) -> None:
+    """Also of the printed month, whose period is in its path and not in its query."""
+    at = datetime(2026, 3, 4, 12, tzinfo=UTC)
+    ExecutionPosition.objects.filter(connection=world.mt5, closed_at__isnull=False).update(
+        opened_at=at - timedelta(hours=1), closed_at=at
+    )
+    client = signed_in(world.alice)
+    page = html_of(client.get(address))
+    links = re.findall(r'href="(/results/[a-z]+\.csv\?[^"]*)"', page)
+    assert len(links) >= (1 if "execution/" in address else 7), links
+    for link in links:
+        response: Any = client.get(unescape(link))
+        assert f"-{days}.csv" in response["Content-Disposition"], link
+        assert len(b"".join(response.streaming_content).splitlines()) >= 1
 
 
 def test_definitions_are_linked_from_each_figure(read: Read) -> None:
@@ -173,6 +238,52 @@ def test_median_is_shown_only_with_five_other_persons(world: World, read: Read) 
     page = read(address)
     assert "all +0.31" in page
     assert f"/signals/{world.gold.pk}/" in page
+
+
+def test_own_execution_is_compared_with_the_same_kind_of_money(world: World, read: Read) -> None:
+    """Alice sold the euro with real money and on a paper account."""
+
+    def median(*, is_paper: bool, bps: str) -> None:
+        SignalQuality.objects.create(
+            signal=world.euro, is_paper=is_paper, persons=6, unit="PIPS", bps=D(bps)
+        )
+
+    with_owner(lambda: median(is_paper=False, bps="1.25"))
+    with_owner(lambda: median(is_paper=True, bps="0.11"))
+    real = read("/results/execution/?period=all&book=USD")
+    assert "all +1.25" in real
+    assert "+0.11" not in real
+    assert "with real money" in real
+    paper = read("/results/execution/?period=all&book=USD-paper")
+    assert "all +0.11" in paper
+    assert "+1.25" not in paper
+    assert "on paper accounts" in paper
+
+
+def test_sum_of_slippage_says_of_how_many_signals_it_is(world: World, read: Read) -> None:
+    """What is not known is no slippage of zero."""
+    address = "/results/execution/?period=all"
+    whole = " ".join(read(address).split())
+    assert "My slippage of all: 124.00 USD" in whole  # 40,000 sold 31 pips below 1.38564
+    gold = Order.objects.filter(signal=world.gold)
+    with_owner(lambda: gold.update(slippage_pips=None))
+    part = " ".join(read(address).split())
+    assert "2 signals filled" in part
+    assert "My slippage of the 1 of which it is known: 124.00 USD" in part
+
+
+def test_execution_is_listed_by_publication_not_by_number(world: World, read: Read) -> None:
+    """A draft keeps the number of when it was written."""
+    later = market_now() + timedelta(seconds=5)
+    with_owner(lambda: Signal.objects.filter(pk=world.gold.pk).update(published_at=later))
+    address = "/results/execution/?period=all"
+    page = read(address)
+    gold, euro = (page.index(f"/signals/{one.pk}/") for one in (world.gold, world.euro))
+    assert gold < euro
+    following = read(f"{address}&before={world.gold.pk}")
+    assert f"/signals/{world.gold.pk}/" not in following
+    assert f"/signals/{world.euro.pk}/" in following
+    assert f"/signals/{world.euro.pk}/" not in read(f"{address}&before={world.euro.pk}")
 
 
 def test_page_is_fast_with_ten_thousand_trades(world: World, signed_in: SignedIn) -> None:

@@ -19,6 +19,7 @@ from common.permissions import Right, Role
 from common.reason_codes import Code
 from config.middleware.second_factor import REAUTHENTICATED_API_CALLS, REAUTHENTICATED_VIEWS
 from connections.models import ExecutionConnection
+from signals.models import TelegramBot
 from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import PASSWORD, World
@@ -313,6 +314,29 @@ def test_listed_api_operation_needs_a_fresh_second_factor(
     page = address_with_any_argument(name)
     response = client.generic(method, page, "{}", content_type="application/json")
     assert (response.status_code, response.json()["code"]) == (403, "SECOND_FACTOR_NEEDED")
+
+
+def test_forwarding_chats_need_a_fresh_second_factor_and_a_pause_does_not(
+    world: World, signed_in: SignedIn, as_web: None
+) -> None:
+    """Who may forward, may publish: a session that was stolen must not add itself."""
+    with on_behalf_of(world.alice):
+        bot = TelegramBot.objects.create(feed=world.own, bot_id=1, token_sealed=b"box")
+    enrol_factor(world.alice)
+    client = signed_in(world.alice)
+    address = f"/api/v1/feeds/{world.own.slug}/telegram-bot/"
+    for seconds, status in ((FRESH_SECONDS + 1, 403), (0, 200)):
+        set_factor_age(client, world.alice, seconds)
+        for body in ({"forward_from": [-100999]}, {"forward_from": [], "is_paused": True}):
+            answer = client.patch(address, body, "application/json")
+            assert answer.status_code == status, answer.content
+            if status == 403:
+                assert answer.json()["code"] == "SECOND_FACTOR_NEEDED"
+    set_factor_age(client, world.alice, FRESH_SECONDS + 1)
+    assert client.patch(address, {"is_paused": False}, "application/json").status_code == 200
+    with on_behalf_of(world.alice):
+        bot.refresh_from_db()
+    assert (bot.is_paused, bot.forward_from) == (False, [])
 
 
 def test_changing_channels_needs_a_fresh_second_factor(

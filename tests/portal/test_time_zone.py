@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from decimal import Decimal as D
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from common.form_fields import UtcDateTimeField
+from common.templatetags.fillcast import terms
 from signals.models import Signal
 from tests.html import html_of
 from tests.portal.conftest import SignedIn
@@ -17,7 +19,7 @@ from users.models import User
 
 TEMPLATES = Path(__file__).parents[2] / "portal" / "templates"
 # Hours that are counted in UTC, the start of a month, sessions of markets, and a choice of zone.
-IN_UTC = {"By hour of publication, UTC", "since the 1st, UTC", "Times in UTC.",
+IN_UTC = {"By hour of publication, UTC", "since the 1st, UTC", "(UTC day)",
           "Times of markets are UTC", '"UTC"',
           ">UTC</a>"}  # fmt: skip
 
@@ -40,6 +42,16 @@ def test_time_is_shown_in_the_users_zone(
     page = re.sub(r"\s+", " ", html_of(client.get(reverse("portal:signal", args=[world.euro.pk]))))
     assert shown in page
     assert timezone.get_current_timezone_name() == "UTC"  # nothing is left behind
+
+
+@pytest.mark.parametrize(
+    ("zone", "shown"), [("UTC", "1 Jul 2026 12:30:01 UTC"),
+                        ("Europe/Berlin", "1 Jul 2026 14:30:01 Berlin time")],
+)  # fmt: skip
+def test_end_of_a_signal_has_its_day_and_zone(zone: str, shown: str) -> None:
+    signal = Signal(valid_until=datetime(2026, 7, 1, 12, 30, 1, tzinfo=UTC), sl=D(1))
+    with timezone.override(zone):
+        assert terms(signal) == f"Stop 1, valid until {shown}."
 
 
 def test_typed_time_is_utc_whatever_the_zone() -> None:

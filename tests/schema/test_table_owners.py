@@ -22,7 +22,7 @@ WRITE = r"\b(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM|TRUNCATE|MERGE\s+INTO)\s+(?:ON
 CEILINGS = {
     ("analytics", "connections"): 8,
     ("analytics", "execution"): 2,
-    ("analytics", "positions"): 4,
+    ("analytics", "positions"): 3,
     ("analytics", "signals"): 1,
     ("common", "connections"): 1,
     ("common", "paper"): 1,

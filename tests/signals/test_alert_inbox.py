@@ -163,6 +163,20 @@ def test_validity_of_an_alert_that_waited_counts_from_its_arrival(feed: Feed) ->
     assert Signal.objects.get().valid_until == arrived + timedelta(hours=1)
 
 
+@pytest.mark.parametrize(("coin", "is_read"), [("**SOL/USDT**", True), ("sol/usdt", False)])
+def test_what_is_accepted_is_what_the_worker_reads(feed: Feed, coin: str, is_read: bool) -> None:
+    """A name that looks like a secret is hidden: then the door refuses it, not the worker."""
+    feeds.update_feed(feed.pk, by=None, alert_mapping={"ignore": ["Token:"]})
+    feed.refresh_from_db()
+    receipt = accept_alert(feed, f"LONG\nToken: {coin}\nEntry: 150.25\nSL: 140.25".encode())
+    assert receipt.alert is not None
+    assert (receipt.error is None) == is_read
+    publish_waiting()
+    expected = AlertState.PUBLISHED if is_read else AlertState.REFUSED
+    assert state_of(receipt.alert)[0] == expected
+    assert (coin in receipt.alert.text) == is_read
+
+
 def test_message_with_a_known_key_is_the_same_alert(feed: Feed) -> None:
     of_chat: dict[str, Any] = {"source": AlertSource.TELEGRAM, "source_key": "7:99"}
     first = accept_alert(feed, text(**ENTRY), **of_chat)
@@ -375,6 +389,18 @@ class TestRotation:
         new, _ = feeds.rotate_feed_token(old.pk, old_ends_at=LATER)
         assert new.signing_key
         assert new.signing_key != old.signing_key
+
+    def test_address_that_others_know_ends_with_its_replacement(self, feed: Feed) -> None:
+        old, old_secret = create_feed_token(feed, "chart", signed=True)
+        new, _ = feeds.rotate_feed_token(old.pk, old_ends_at=None)
+        assert (new.name, new.expires_at, bool(new.signing_key)) == ("chart", None, True)
+        with pytest.raises(InvalidInputError) as refused:
+            deliver(feed, old_secret, text(**ENTRY))
+        assert refused.value.code == Code.FEED_UNKNOWN
+        old.refresh_from_db()
+        assert old.revoked_at is not None
+        with pytest.raises(ConflictError, match="works no more"):
+            feeds.rotate_feed_token(old.pk, old_ends_at=None)
 
     def test_ended_address_is_not_replaced(self, feed: Feed) -> None:
         old, _ = create_feed_token(feed)

@@ -10,7 +10,8 @@ from django.core.cache import cache
 from common.clocks import market_now
 from common.errors import FillcastError
 from common.reason_codes import Code
-from signals import alert_trades, feeds, open_signals, price_guard
+from events.models import Event, EventKind
+from signals import alert_trades, feeds, open_signals, price_guard, services
 from signals.alert_preview import preview_alert
 from signals.models import Feed, Signal
 from signals.price_guard import Reference
@@ -132,6 +133,65 @@ def test_reversal_at_a_price_is_refused_while_the_other_side_is_open(
     assert error.code == Code.ALERT_AMBIGUOUS
     assert "when the price is there" in error.detail
     assert "when the price is there" in str(preview_alert(feed, reversal.encode()).errors)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ENTRY,
+        "BUY EURUSD @ 1.3850 SL 20 pips",
+        '{"ticker": "EURUSD", "action": "buy", "sentiment": "long"}',
+        "MACD Cross (12, 26): order buy @ 1 filled on EURUSD. New strategy position is 1",
+    ],
+)
+@pytest.mark.parametrize("end", ["close", "cancel", "broker"])
+def test_equal_entry_after_the_end_of_its_trade_is_not_guessed(
+    feed: Feed, secret: str, text: str, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (opened,) = send(feed, secret, text)
+    assert send(feed, secret, text) == [opened]  # sent twice
+    if end == "close":
+        send(feed, secret, "close EURUSD")
+    elif end == "cancel":
+        services.cancel(opened.pk, by=None)
+    else:
+        monkeypatch.setattr(open_signals, "_sources", ["false"])
+        ended = f"SELECT {opened.pk} AS id WHERE %(feed)s > 0 AND %(since)s IS NOT NULL"
+        monkeypatch.setattr(alert_trades, "_ended_sources", [ended])
+    error = refusal(feed, secret, text)
+    assert error.code == Code.ALERT_AMBIGUOUS
+    assert f"opened {opened.number}, which has ended" in error.detail
+    assert Event.objects.filter(kind=EventKind.ALERT_REFUSED).count() == 1
+    timed = json.loads(text) if text.startswith("{") else None
+    now = market_now().strftime("%Y-%m-%dT%H:%M:%SZ")
+    again = json.dumps(timed | {"time": now}) if timed else f"{text} {now}"
+    assert send(feed, secret, again)[0] != opened
+
+
+@pytest.mark.parametrize(
+    ("symbol", "entry", "level", "is_refused"),
+    [
+        ("USDJPY", "150.00", {"sl": "50"}, True),
+        ("USDJPY", "150.00", {"tp": "250"}, True),
+        ("USDJPY", "150.00", {"sl": "148"}, False),
+        ("XAUUSD", "2345", {"sl": "20"}, True),
+        ("EURUSD", "1.3850", {"sl": "1.20"}, False),  # with decimals of a price: the feed's limit
+    ],
+)
+def test_distance_in_a_modify_is_no_price(
+    feed: Feed, secret: str, symbol: str, entry: str, level: dict[str, object], is_refused: bool
+) -> None:
+    send(feed, secret, f'{{"action": "OPEN", "symbol": "{symbol}", "direction": "BUY",'
+         f' "order_type": "LIMIT", "price": "{entry}", "external_id": "a"}}')  # fmt: skip
+    change = json.dumps({"action": "MODIFY", "refers_to_external_id": "a", **level})
+    with on_behalf_of(feed.owner):
+        shown = preview_alert(feed, change.encode())
+    if is_refused:
+        assert refusal(feed, secret, change).code == Code.ALERT_AMBIGUOUS
+        assert [one.code for one in shown.errors] == [Code.ALERT_AMBIGUOUS]
+    else:
+        assert not shown.errors
+        assert send(feed, secret, change)[0].action == "MODIFY"
 
 
 def test_one_target_does_not_replace_several(feed: Feed, secret: str) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from django.core.cache import cache
+from django.db.models import F
 
 from common.clocks import market_now
 from common.errors import ConflictError, FillcastError, InvalidInputError, NotAllowedError
 from common.reason_codes import Code
-from signals import alerts, feeds, services
+from signals import alert_trades, alerts, feeds, open_signals, services
 from signals.errors import field_errors
 from signals.ingest import REPLAY_WINDOW
 from signals.models import Feed, FeedToken, Origin, ReceivedAlert, Signal
@@ -241,6 +242,43 @@ class TestSignedToken:
             error = rejection(feed, secret, data, signature=signature)
             assert (type(error), error.code) == (NotAllowedError, Code.PERMISSION_DENIED)
         assert post(feed, secret, data, signature=feeds.signature_of(key, data))[1]
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            '{"action": "OPEN", "symbol": "EURUSD", "direction": "BUY", "order_type": "LIMIT",'
+            ' "price": "1.386", "sl": "1.38", "time": "%s"}',
+            '{"action": "OPEN", "symbol": "EURUSD", "direction": "BUY", "sl": "1.38",'
+            ' "time": "%s"}',
+            '{"action": "MODIFY", "refers_to_external_id": "o", "sl": "1.37", "time": "%s"}',
+            '{"action": "CLOSE", "refers_to_external_id": "o", "close_fraction": "0.5",'
+            ' "time": "%s"}',
+            '{"action": "CLOSE", "symbol": "EURUSD", "close_fraction": "0.5", "time": "%s"}',
+            "BUY GBPUSD @ 1.3860 SL 20 pips %s",
+            "EURUSD close half %s",
+            "EURUSD SL to BE %s",
+        ],
+    )
+    def test_signed_alert_of_a_clock_that_is_ahead_counts_once(
+        self, feed: Feed, signed: tuple[str, str], monkeypatch: pytest.MonkeyPatch, text: str
+    ) -> None:
+        """It may be sent again until its time is five minutes ago, ten minutes after the first."""
+        monkeypatch.setattr(open_signals, "_sources", ["true"])
+        monkeypatch.setattr(alert_trades, "_filled_sources", [])
+        secret, key = signed
+        opened = body(external_id="o")
+        post(feed, secret, opened, signature=feeds.signature_of(key, opened))
+        ahead = market_now() + timedelta(minutes=4)
+        data = (text % ahead.strftime("%Y-%m-%dT%H:%M:%SZ")).encode()
+        signature = feeds.signature_of(key, data)
+        first = deliver(feed, secret, data, signature=signature)
+        assert first.is_new
+        assert first.signals
+        earlier = timedelta(minutes=5, seconds=30)
+        Signal.objects.update(created_at=F("created_at") - earlier)
+        ReceivedAlert.objects.update(received_at=F("received_at") - earlier)
+        again = deliver(feed, secret, data, signature=signature)
+        assert (again.signals, again.is_new) == (first.signals, False)
 
     def test_signed_alert_needs_a_time(self, feed: Feed, signed: tuple[str, str]) -> None:
         secret, key = signed

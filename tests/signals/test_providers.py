@@ -213,6 +213,22 @@ def test_draft_is_published_once(feed: Feed) -> None:
         discard_draft(draft.pk, by=feed.owner)
 
 
+def test_second_draft_with_an_external_id_names_the_signal_of_the_first(feed: Feed) -> None:
+    body = ENTRY | {"external_id": "breakout-7"}
+    first, second = draft_of(feed, body), draft_of(feed, body)
+    signal, _ = publish_draft(first.pk, by=feed.owner)
+    for _ in range(2):
+        with pytest.raises(ConflictError, match=f"became {signal.number}") as refused:
+            publish_draft(second.pk, by=feed.owner)
+        assert refused.value.code == Code.DUPLICATE_SIGNAL
+    assert list(open_drafts(feed)) == [second]
+    changed = store_draft(
+        feed.pk, action=Action.OPEN, body=ENTRY | {"external_id": "breakout-8"}, key=second.key,
+        version=1, by=feed.owner,
+    )  # fmt: skip
+    assert publish_draft(changed.pk, by=feed.owner)[0] != signal
+
+
 def test_draft_of_an_unapproved_feed_waits_for_an_operator(unapproved: Feed) -> None:
     signal, is_first = publish_draft(draft_of(unapproved).pk, by=unapproved.owner)
     assert (is_first, signal.is_published, signal.approval) == (True, False, "PENDING")

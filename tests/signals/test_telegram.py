@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from django.core.cache import cache
-from django.db import OperationalError
+from django.db import DataError, OperationalError
 
 from common import failpoints
 from common.errors import ConflictError, InvalidInputError
@@ -20,13 +20,12 @@ from common.failpoints import AbandonedError, Failpoint
 from common.reason_codes import Code
 from common.sealing import new_private_key
 from events.models import Event, EventKind
-from signals import alert_trades, open_signals
+from signals import alert_trades, alerts, open_signals
 from signals.alert_publishing import publish_waiting
 from signals.feeds import create_feed
 from signals.models import AlertState, Feed, IncomingAlert, Signal, TelegramBot, TelegramChat
 from signals.rate import forget_failures
 from signals.telegram import door
-from signals.telegram.messages import message_of
 from signals.telegram.poller import NOTIFIED_AFTER, TelegramPoller
 from signals.telegram.services import change_bot, remove_bot, set_bot, set_chat
 from tests.fakes.telegram.bot_api import (
@@ -164,6 +163,45 @@ class TestOrder:
         earlier = int((datetime.now(UTC) - timedelta(minutes=2)).timestamp())
         api.post("Close all EURUSD", date=earlier)
         assert outcome(published(poller, api))[0] == AlertState.NOTHING
+
+
+class TestEqualTexts:
+    """The same words as another message: a slip, or a second trade."""
+
+    @pytest.mark.parametrize("text", [ENTRY, "BUY EURUSD NOW", "BUY EURUSD @ 1.3850 SL 20 pips"])
+    def test_entry_after_the_close_of_the_same_one_is_another_trade(
+        self, bot: TelegramBot, poller: TelegramPoller, api: BotApi, text: str
+    ) -> None:
+        for words in (text, "close EURUSD", text):
+            api.post(words)
+            assert outcome(published(poller, api)) == (AlertState.PUBLISHED, "")
+        assert Signal.objects.filter(action="OPEN").count() == 2
+        assert not notified()
+
+    @pytest.mark.parametrize("text", [ENTRY, "BUY EURUSD @ 1.3850 SL 20 pips"])
+    def test_entry_that_was_posted_twice_is_refused_with_both_readings(
+        self, bot: TelegramBot, poller: TelegramPoller, api: BotApi, text: str
+    ) -> None:
+        api.post(text)
+        published(poller, api)
+        api.post(text)
+        alert = published(poller, api)
+        assert outcome(alert) == (AlertState.REFUSED, Code.ALERT_AMBIGUOUS)
+        assert "that message again, or another trade" in alert.detail
+        assert notified() == [Code.ALERT_AMBIGUOUS]
+        assert Signal.objects.count() == 1
+
+    def test_forwarded_entry_that_is_older_than_the_close_opens_nothing(
+        self, feed: Feed, bot: TelegramBot, poller: TelegramPoller, api: BotApi
+    ) -> None:
+        now = int(time.time())
+        for age, words in ((40, ENTRY), (20, "close EURUSD")):
+            api.post(words, date=now - age)
+            published(poller, api)
+        change_bot(feed, by=feed.owner, forward_from=[CHANNEL_ID])
+        origin = {"type": "channel", "date": now - 40, "message_id": 3, "chat": CHANNEL}
+        api.post(ENTRY, forward_origin=origin)
+        assert outcome(published(poller, api)) == (AlertState.REFUSED, Code.ALERT_AMBIGUOUS)
 
 
 class TestReading:
@@ -382,6 +420,97 @@ class TestEdits:
         assert "It was read as: action OPEN, symbol EUR/USD, direction BUY" in alert.detail
         assert "Now it would be: " in alert.detail
         assert notified() == [Code.ALERT_EDIT_CHANGES_MEANING]
+        assert Signal.objects.count() == 1
+
+    @pytest.mark.parametrize(
+        ("old", "new", "sl", "targets"),
+        [
+            ("BUY EURUSD NOW", " SL 1.3800 TP 1.3900", "1.38", ["1.39"]),
+            ("SELL EURUSD NOW", " SL 1.3900 TP1 1.3800 TP2 1.37", "1.39", ["1.38", "1.37"]),
+            ("BUY EURUSD NOW TP 1.3900", " SL 1.3800", "1.38", []),
+            ("BUY EURUSD NOW SL 1.3800", " TP 1.3900", None, ["1.39"]),
+            ("LONG EURUSD", " SL 1.3800 TP 1.3900", "1.38", ["1.39"]),
+            ("SHORT EURUSD", " SL 1.3900", "1.39", []),
+            ("BUY EURUSD @ 1.3850", " SL 1.3800", "1.38", []),
+            ("SELL EURUSD @ 1.3850", " SL 1.3900 TP 1.3800", "1.39", ["1.38"]),
+            ("BUY LIMIT EURUSD @ 1.3850", " TP 1.3900", None, ["1.39"]),
+            ("SELL LIMIT EURUSD @ 1.3850", " SL 1.3900", "1.39", []),
+            ("BUY STOP EURUSD @ 1.3850", " SL 1.3800", "1.38", []),
+            ("SELL STOP EURUSD @ 1.3850", " SL 1.3900 TP 1.3800", "1.39", ["1.38"]),
+            ("BUY EURUSD @ 1.3850", " SL 50 pips", "1.38", []),
+        ],
+    )
+    def test_levels_are_added_to_a_bare_entry(
+        self,
+        bot: TelegramBot,
+        poller: TelegramPoller,
+        api: BotApi,
+        old: str,
+        new: str,
+        sl: str | None,
+        targets: list[str],
+    ) -> None:
+        post = api.post(old)
+        assert outcome(published(poller, api)) == (AlertState.PUBLISHED, "")
+        api.edit(post, old + new)
+        assert outcome(published(poller, api)) == (AlertState.PUBLISHED, "")
+        opened, change = Signal.objects.order_by("pk")
+        assert (change.action, change.refers_to) == ("MODIFY", opened)
+        assert (change.sl, change.target_prices) == (sl and D(sl), [D(one) for one in targets])
+        assert change.is_published
+
+    @pytest.mark.parametrize(
+        ("old", "new", "sl"),
+        [
+            ("BUY EURUSD @ 1.3850 SL 20 pips", "BUY EURUSD @ 1.3850 SL 50 pips", D("1.38")),
+            ("BUY EURUSD @ 1.3850 SL 1.3830", "BUY EURUSD @ 1.3850 SL 50 pips", D("1.38")),
+            ("SELL EURUSD @ 1.3850 SL 20 pips", "SELL EURUSD @ 1.3850 SL 1.3900", D("1.39")),
+            ("BUY EURUSD @ 1.3850 SL 50 pips", "BUY EURUSD @ 1.3850 SL 1.3800", None),
+        ],
+    )
+    def test_edited_distance_counts_from_the_entry(
+        self,
+        bot: TelegramBot,
+        poller: TelegramPoller,
+        api: BotApi,
+        old: str,
+        new: str,
+        sl: D | None,
+    ) -> None:
+        post = api.post(old)
+        published(poller, api)
+        api.edit(post, new)
+        alert = published(poller, api)
+        assert outcome(alert) == (AlertState.PUBLISHED if sl else AlertState.NOTHING, "")
+        assert [one.sl for one in Signal.objects.filter(action="MODIFY")] == ([sl] if sl else [])
+
+    @pytest.mark.parametrize(
+        ("old", "new", "code"),
+        [
+            ("BUY EURUSD NOW", "BUY EURUSD NOW SL 20 pips", Code.PRICE_REQUIRED),
+            (
+                "BUY EURUSD @ 1.3850 SL 50 pips", "BUY EURUSD @ 1.3850",
+                Code.ALERT_EDIT_CHANGES_MEANING,
+            ),
+            ("BUY EURUSD NOW SL 1.3800", "BUY EURUSD NOW SL 1.0380", Code.ALERT_AMBIGUOUS),
+            ("SELL EURUSD NOW TP 1.3800", "SELL EURUSD NOW TP 1.0380", Code.ALERT_AMBIGUOUS),
+            ("BUY XAUUSD NOW SL 2338", "BUY XAUUSD NOW SL 1538", Code.ALERT_AMBIGUOUS),
+        ],
+    )  # fmt: skip
+    def test_edited_level_must_be_one_of_its_trade(
+        self,
+        bot: TelegramBot,
+        poller: TelegramPoller,
+        api: BotApi,
+        old: str,
+        new: str,
+        code: Code,
+    ) -> None:
+        post = api.post(old)
+        assert outcome(published(poller, api)) == (AlertState.PUBLISHED, "")
+        api.edit(post, new)
+        assert outcome(published(poller, api)) == (AlertState.REFUSED, code)
+        assert notified() == [code]
         assert Signal.objects.count() == 1
 
     def test_edit_of_words_changes_nothing(
@@ -603,20 +732,65 @@ class TestFailures:
         monkeypatch.setattr(open_signals, "_sources", ["true"])
         assert len(read(poller, api)) == 1
 
-    def test_fault_of_ours_does_not_stop_what_is_behind_it(
+    @pytest.mark.parametrize("error", [ValueError("a fault"), DataError("no such value")])
+    def test_fault_of_ours_sets_its_message_aside_visibly(
+        self, bot: TelegramBot, poller: TelegramPoller, api: BotApi,
+        monkeypatch: pytest.MonkeyPatch, error: Exception,
+    ) -> None:  # fmt: skip
+        real = alerts.accept_alert
+
+        def fail_at_other(feed: Feed, body: bytes, **more: Any) -> Any:
+            if body == OTHER.encode():
+                raise error
+            return real(feed, body, **more)
+
+        monkeypatch.setattr(door, "accept_alert", fail_at_other)
+        api.post(OTHER)
+        api.post(ENTRY)
+        failed, behind = read(poller, api)
+        assert outcome(failed) == (AlertState.REFUSED, Code.ALERT_PROCESSING_FAILED)
+        assert failed.text == OTHER
+        assert notified() == [Code.ALERT_PROCESSING_FAILED]
+        assert (behind.text, behind.is_waiting) == (ENTRY, True)
+        wait(poller, lambda: not api.updates)  # it is not asked for again
+
+    def test_strangers_message_that_fails_sends_no_notification(
         self, bot: TelegramBot, poller: TelegramPoller, api: BotApi,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:  # fmt: skip
-        real = message_of
-
-        def fail_once(update: Any) -> Any:
-            monkeypatch.setattr(door, "message_of", real)
+        def fail(*_: Any) -> None:
             raise ValueError("a fault")
 
-        monkeypatch.setattr(door, "message_of", fail_once)
-        api.post(OTHER)
+        monkeypatch.setattr(door, "_remember_chat", fail)
+        api.say(ENTRY, sender=66, chat={"id": 66, "type": "private", "first_name": "Eve"})
+        [alert] = read(poller, api)
+        assert outcome(alert) == (AlertState.REFUSED, Code.TELEGRAM_CHAT_NOT_ALLOWED)
+        assert not notified()
+
+    @pytest.mark.parametrize("broken", ["message_of", "without_secrets"])
+    def test_message_that_cannot_even_be_read_is_in_the_log(
+        self, bot: TelegramBot, poller: TelegramPoller, api: BotApi,
+        monkeypatch: pytest.MonkeyPatch, broken: str,
+    ) -> None:  # fmt: skip
+        def fail(*_: Any) -> None:
+            raise RecursionError
+
+        monkeypatch.setattr(door if broken == "message_of" else alerts, broken, fail)
         api.post(ENTRY)
-        assert [alert.text for alert in read(poller, api)] == [ENTRY]
+        [alert] = read(poller, api)
+        assert outcome(alert) == (AlertState.REFUSED, Code.ALERT_PROCESSING_FAILED)
+        assert alert.text == ""
+
+    def test_strangers_use_up_no_notification_of_the_provider(
+        self, bot: TelegramBot, poller: TelegramPoller, api: BotApi
+    ) -> None:
+        for number in range(25):
+            chat = {"id": 1000 + number, "type": "private", "first_name": "Eve"}
+            api.say(ENTRY, sender=1000 + number, chat=chat)
+        read(poller, api)
+        api.edit({"message_id": 900, "chat": CHANNEL, "date": int(time.time())}, ENTRY)
+        read(poller, api)
+        assert notified() == [Code.ALERT_EDIT_UNKNOWN]
 
     def test_pause_and_removal_end_the_reading(
         self, feed: Feed, bot: TelegramBot, poller: TelegramPoller, api: BotApi

@@ -1,6 +1,7 @@
 """examples/verify_feed.py finds what was changed, with the standard library alone."""
 
 import ast
+import json
 import runpy
 import sys
 from collections.abc import Callable
@@ -12,7 +13,9 @@ import pytest
 from common.hash_chain import next_hash
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "verify_feed.py"
-verify: Callable[..., tuple[list[str], str, int]] = runpy.run_path(str(SCRIPT))["verify"]
+_SCRIPT = runpy.run_path(str(SCRIPT))
+verify: Callable[..., tuple[list[str], str, int]] = _SCRIPT["verify"]
+verify_results: Callable[..., tuple[list[str], list[str]]] = _SCRIPT["verify_results"]
 
 
 def chain(count: int = 5) -> list[dict[str, Any]]:
@@ -84,3 +87,44 @@ def test_kept_hash_alone_is_looked_up() -> None:
     assert verify(links, [kept])[0] == []
     written_again(links)
     assert verify(links, [kept])[0] == [f"No link has the hash {kept}, which you kept."]
+
+
+RESULT = {
+    "pair": "EUR/USD", "published_at": "2026-03-02T09:00:20.5+00:00", "percent": "1.25",
+    "subscribers": "0",
+}  # fmt: skip
+SHOWN = {
+    "signal": 7, "pair": "EUR/USD", "published_at": "2026-03-02T09:00:20.500000Z",
+    "percent": "1.2500", "subscribers": 0, "marks": [], "basis": "", "r": None, "sealed_in": 2,
+    "correction": "",
+}  # fmt: skip
+
+
+def result_link(number: int, terms: dict[str, Any]) -> dict[str, Any]:
+    content = {"number": number, "kind": "RESULT", "signal": 7, "terms": terms}
+    return {"number": number, "hash": "", "content": json.dumps(content)}
+
+
+def test_result_as_sealed_is_no_finding() -> None:
+    links = [*chain(1), result_link(2, RESULT), {"number": 3, "hash": "", "content": None}]
+    assert verify_results(links, [SHOWN]) == ([], [])
+    assert verify_results(links, [SHOWN | {"signal": 8, "percent": "9"}]) == ([], [])  # no seal yet
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"percent": "50"}, {"percent": None}, {"r": "3"}, {"marks": ["PRICE_MOVED"]},
+     {"published_at": "2026-03-02T09:00:21.500000Z"}, {"pair": "GBP/USD"}],
+)  # fmt: skip
+def test_result_that_differs_from_its_link_is_named(changed: dict[str, Any]) -> None:
+    (name,) = changed
+    findings, _ = verify_results([result_link(2, RESULT)], [SHOWN | changed])
+    assert findings == [f"S-7: the record shows another result than link 2 seals: {name}."]
+
+
+def test_corrected_result_is_named_and_counts() -> None:
+    corrected = RESULT | {"percent": "2", "correction": "a wrong price"}
+    links = [result_link(2, RESULT), result_link(3, corrected)]
+    found = verify_results(links, [SHOWN | {"percent": "2"}])
+    assert found == ([], ["S-7 was corrected: a wrong price"])
+    assert "link 3 seals: percent" in verify_results(links, [SHOWN])[0][0]

@@ -14,12 +14,14 @@ from signals.record_check import number_of, store_status, verify_feed
 
 HELP = """\
 Prove that no link of a feed's record was changed, removed, inserted or back-dated after it was
-sealed, and that its signals are as the links state.
+sealed, and that its signals and results are as the links state.
 
 Each link holds the hash of the link before it and of its own content: a published OPEN, MODIFY or
-CLOSE, or a cancellation. Every hour a worker signs the heads of all feeds (FILLCAST_SECRET_KEY).
-This command computes all hashes and signatures again, compares the signals with their links, and
-checks that the triggers exist. It prints one line for each fault; the last line of stdout is JSON:
+CLOSE, a cancellation, or the final result of a signal. Every hour a worker signs the heads of all
+feeds (FILLCAST_SECRET_KEY). This command computes all hashes and signatures again, compares the
+signals and the results that the record shows with their links, and the record's figures with its
+results, and checks that the triggers exist. It prints one line for each fault; the last line of
+stdout is JSON:
 {"feed", "ok", "links", "head", "anchors", "wrong"}.
 
 Keep the head (NUMBER:HASH) where the database's owner cannot write, and pass it with --expect or

@@ -54,8 +54,14 @@ def _factory_of(broker_type: str) -> Callable[[], BrokerAdapter]:
 class EngineProcess:
     """A running engine, and the accounts that it trades."""
 
-    def __init__(self, harnesses: Mapping[str, Harness], loop: BackgroundLoop) -> None:
-        """harnesses: open stages by name. Use it in a `with` statement."""
+    def __init__(
+        self, harnesses: Mapping[str, Harness], loop: BackgroundLoop, *, poll_seconds: float = 0.1
+    ) -> None:
+        """harnesses: open stages by name. Use it in a `with` statement.
+
+        poll_seconds: how often it looks for due orders; there is no worker that gets messages.
+        """
+        self._poll_seconds = poll_seconds
         self._harnesses = {_type_of(name): harness for name, harness in harnesses.items()}
         self._names = {_type_of(name): name for name in harnesses}
         self._loop, self._stack, self._engine = loop, ExitStack(), ExitStack()
@@ -69,7 +75,7 @@ class EngineProcess:
             FILLCAST_CREDENTIALS_PUBLIC_KEY=public_key_of(private),
             FILLCAST_CREDENTIALS_PRIVATE_KEYS=(private,),
             FILLCAST_BROKER_NETWORKS=(ipaddress.ip_network("127.0.0.0/8"),),
-            FILLCAST_POLL_SECONDS=0.1,
+            FILLCAST_POLL_SECONDS=self._poll_seconds,
         )
         with self._stack as stack:
             stack.enter_context(settings)

@@ -1,0 +1,89 @@
+"""The figures that the benchmarks are expected to reach, and what has become worse.
+
+`expected.json` holds one figure for each benchmark, with the machine and the load at which it was
+measured. Only ratios are compared: seconds depend on the machine. Processor time varies least, so
+its ratio is taken where a benchmark states one.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.results import Result
+
+PATH = Path(__file__).with_name("expected.json")
+TOLERANCE = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One benchmark's figure. name: what it is (`ratio` or `cpu_ratio`); load: of the machine."""
+
+    n: int
+    name: str
+    value: float
+    more_is_better: bool
+    measured_on: str
+    processor: str
+    cores: int
+    load: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How one result compares with what is expected. text: a line for people."""
+
+    text: str
+    is_worse: bool
+
+
+def read(path: Path = PATH) -> dict[str, Figure]:
+    """Return the expected figure of each benchmark that has one."""
+    if not path.exists():
+        return {}
+    return {name: Figure(**values) for name, values in json.loads(path.read_text()).items()}
+
+
+def record(facts: Mapping[str, Any], results: Sequence[Result], path: Path = PATH) -> None:
+    """Make these results what is expected from now on; figures of other benchmarks stay."""
+    figures = read(path) | {result.name: _figure(facts, result) for result in results}
+    text = json.dumps({name: asdict(figures[name]) for name in sorted(figures)}, indent=2)
+    path.write_text(f"{text}\n")
+
+
+def compare(results: Sequence[Result], expected: Mapping[str, Figure]) -> list[Comparison]:
+    """Compare each result with what is expected: worse by more than a fifth is a regression."""
+    return [_compare(result, expected.get(result.name)) for result in results]
+
+
+def _compare(result: Result, expected: Figure | None) -> Comparison:
+    if expected is None:
+        return Comparison(f"{result.name}: nothing is expected yet; record it", is_worse=False)
+    if result.n != expected.n:
+        text = f"{result.name}: not compared, n is {result.n:,} and was {expected.n:,}"
+        return Comparison(text, is_worse=False)
+    value = _value(result, expected.name)
+    change = value / expected.value - 1
+    is_worse = (-change if expected.more_is_better else change) > TOLERANCE
+    text = (
+        f"{result.name}: {expected.name} {value:.3g}, expected {expected.value:.3g}"
+        f" ({change:+.0%}, {'more' if expected.more_is_better else 'less'} is better;"
+        f" measured on {expected.measured_on} at load {expected.load:g})"
+    )
+    return Comparison(f"{text}: WORSE" if is_worse else text, is_worse)
+
+
+def _figure(facts: Mapping[str, Any], result: Result) -> Figure:
+    name = "cpu_ratio" if "cpu_ratio" in result.detail else "ratio"
+    return Figure(
+        n=result.n, name=name, value=float(f"{_value(result, name):.3g}"),
+        more_is_better=result.more_is_better, measured_on=datetime.now(UTC).date().isoformat(),
+        processor=facts["processor"], cores=facts["cores"], load=facts["load"],
+    )  # fmt: skip
+
+
+def _value(result: Result, name: str) -> float:
+    return float(result.ratio if name == "ratio" else result.detail[name])

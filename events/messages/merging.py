@@ -1,0 +1,72 @@
+"""A fill and the position that it opened or closed are one thing for people. Pure.
+
+The database writes both events in one statement. In a message that has both, the fill of an entry
+also states that its position is open, and a closed position also states its last exit.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from events.context import EventContext
+from events.messages.parts import slippage_text
+from events.models import EventKind
+
+FILLS = frozenset({EventKind.ORDER_FILLED, EventKind.ORDER_PARTIALLY_FILLED})
+CLOSING_LEGS = {
+    "sl": "sl", "tp": "tp", "time_exit": "time", "condition_exit": "when", "manual": "close",
+    "external_close": "external", "dust": "dust",
+}  # fmt: skip
+"""Close reason → how the leg of its exit begins."""
+
+
+def merged(events: Sequence[EventContext]) -> list[EventContext]:
+    """Return the events with one in place of each fill and position event of the same order."""
+    fills = [event for event in events if event.kind in FILLS]
+    taken: set[int] = set()
+    added: dict[int, dict[str, str]] = {}
+    for event in events:
+        if event.kind == EventKind.POSITION_OPENED:
+            if fill := _newest(_fills_of(event, fills, of_entry=True)):
+                taken.add(event.id)
+                added[fill.id] = {"opens": "1"}
+        elif event.kind == EventKind.POSITION_CLOSED:
+            exits = _fills_of(event, fills, of_entry=False)
+            if fill := _newest(_closing(event, exits) or exits):
+                taken.add(fill.id)
+                added[event.id] = {"exit": _exit(fill)}
+    return [
+        replace(event, facts={**event.facts, **added[event.id]}) if event.id in added else event
+        for event in events
+        if event.id not in taken
+    ]
+
+
+def _fills_of(
+    event: EventContext, fills: Iterable[EventContext], *, of_entry: bool
+) -> list[EventContext]:
+    """Return the fills of entries, or of exits, of the position that an event is about."""
+    position = event.get("position")
+    return [
+        fill
+        for fill in fills
+        if position
+        and fill.get("position") == position
+        and fill.get("leg").startswith("entry") == of_entry
+    ]
+
+
+def _closing(event: EventContext, exits: Iterable[EventContext]) -> list[EventContext]:
+    leg = CLOSING_LEGS.get(event.get("reason"), "")
+    return [fill for fill in exits if leg and fill.get("leg").partition("-")[0] == leg]
+
+
+def _newest(events: Sequence[EventContext]) -> EventContext | None:
+    return max(events, key=lambda event: event.id, default=None)
+
+
+def _exit(fill: EventContext) -> str:
+    """Return an exit's fill in words: `sl, Sell 10,000 EUR/USD at 1.0950, slippage +0.3 pips`."""
+    leg, trade, price = fill.get("leg"), fill.get("trade"), fill.get("price")
+    slippage = slippage_text(fill)
+    at = " ".join(filter(None, (trade, f"at {price}" if price else "")))
+    return ", ".join(filter(None, (leg, at, f"slippage {slippage}" if slippage else "")))

@@ -1,0 +1,74 @@
+"""The test of a text agrees with what the door and the worker do with it."""
+
+import json
+
+import pytest
+from django.core.cache import cache
+
+from common.errors import FillcastError, InvalidInputError
+from signals import alert_trades, feeds, open_signals
+from signals.alert_preview import preview_alert
+from signals.errors import field_errors
+from signals.models import Feed, IncomingAlert, Signal
+from signals.rate import forget_failures
+from tests.alert_inbox import deliver
+from users.tenancy import on_behalf_of
+
+TEXTS = [
+    "BUY EURUSD @ 1.3850 SL 1.3800",
+    "BUY EURUSD NOW",
+    "BUY GBPUSD @ 1.6000 SL 1.5900",
+    "Token: **SOL/USDT**\nLONG\nEntry: 150.25\nSL: 140.25",
+    "Token: sol/usdt\nLONG\nEntry: 150.25\nSL: 140.25",
+    "close EURUSD",
+    "EURUSD close half",
+    json.dumps({"ticker": "EURUSD", "action": "buy", "sentiment": "long"}),
+    json.dumps({"ticker": "EURUSD", "action": "sell", "sentiment": "flat"}),
+    json.dumps({"action": "OPEN", "symbol": "EURUSD", "direction": "BUY", "order_type": "LIMIT",
+                "price": "1.386", "sl": "1.38"}),
+    json.dumps({"action": "OPEN", "symbol": "EURUSD", "direction": "BUY", "sl": "1.38",
+                "time": "2020-01-01T00:00:00Z"}),
+    "Good morning",
+]  # fmt: skip
+FEEDS = {
+    "open": {"alert_mapping": {"ignore": ["Token:"]}},
+    "only GBP/USD": {"alert_symbols": ["GBP/USD"]},
+    "not approved": {"is_approved": False},
+}
+
+
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
+    forget_failures()
+    cache.clear()
+    monkeypatch.setattr(open_signals, "_sources", ["true"])
+    monkeypatch.setattr(alert_trades, "_filled_sources", [])
+
+
+@pytest.mark.parametrize("is_open", [False, True], ids=["nothing open", "a trade is open"])
+@pytest.mark.parametrize("rules", FEEDS.values(), ids=FEEDS)
+@pytest.mark.parametrize("text", TEXTS)
+def test_preview_and_door_agree(
+    feed: Feed, text: str, rules: dict[str, object], is_open: bool
+) -> None:
+    _, secret = feeds.create_feed_token(feed)
+    if is_open:
+        deliver(feed, secret, b"BUY EURUSD @ 1.3840 SL 1.3700")
+    Feed.objects.filter(pk=feed.pk).update(**rules)
+    feed.refresh_from_db()
+    before = (Signal.objects.count(), IncomingAlert.objects.count())
+    with on_behalf_of(feed.owner):
+        shown = preview_alert(feed, text.encode())
+    assert (Signal.objects.count(), IncomingAlert.objects.count()) == before
+    if not shown.dialect and not feed.is_approved:  # its faults help before the approval, too
+        assert shown.errors
+        return
+    try:
+        deliver(feed, secret, text.encode())
+    except FillcastError as error:
+        refused = field_errors(error) if isinstance(error, InvalidInputError) else (error,)
+        assert [one.code for one in shown.errors] == [one.code for one in refused]
+        assert not shown.effect
+    else:
+        assert not shown.errors
+        assert shown.effect
