@@ -18,10 +18,11 @@ from signals.alert_dialects import (
     require_near,
     require_within,
 )
+from signals.alert_sides import require_sides, touch
 from signals.draft import SignalDraft
 from signals.effective_levels import newest_modify, stop_now, targets_now
 from signals.ingest import find_referred
-from signals.models import Action, Direction, Feed, Signal
+from signals.models import Action, Feed, OrderType, Signal
 from signals.price_guard import newest_quote, prices_of
 
 
@@ -31,12 +32,12 @@ def require_near_market(feed: Feed, draft: SignalDraft, form: LevelForm) -> None
     form: how its dialect writes levels. The draft's pair must be complete.
     """
     has_levels = draft.sl is not None or bool(draft.targets)
-    if draft.action != Action.OPEN or draft.entry_price or not has_levels:
+    is_known = draft.entry_price is not None and draft.order_type != OrderType.MARKET
+    if draft.action != Action.OPEN or is_known or not has_levels:
         return
     quote = newest_quote(feed, draft.pair)
     if quote is not None:
-        market = quote.ask if draft.direction == Direction.BUY else quote.bid
-        require_within(draft, market, form)
+        require_within(draft, touch(draft, quote), form)
     elif needs_quote(draft, form):
         level = draft.sl if draft.sl is not None else draft.targets[0].price
         shown = plain(level)
@@ -53,6 +54,7 @@ def level_error(feed: Feed, draft: SignalDraft | None, form: LevelForm) -> Inval
     try:
         if draft is not None:
             require_near_market(feed, draft, form)
+            require_sides(feed, draft)
     except InvalidInputError as error:
         return error
     return None

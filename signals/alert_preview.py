@@ -15,6 +15,7 @@ from signals.alert_levels import require_clear_levels, require_near_market
 from signals.alert_orders import withheld_error
 from signals.alert_reading import Alert, AlertOrder, AlertSignal, ambiguous, read_alert
 from signals.alert_rules import entry_symbol_error
+from signals.alert_sides import require_sides
 from signals.alert_trades import (
     moment_of,
     only_trade,
@@ -24,6 +25,7 @@ from signals.alert_trades import (
 from signals.alert_updates import described, drafts_of, require_clear_cancel
 from signals.alerts import require_acceptable, require_approved
 from signals.draft import SignalDraft
+from signals.draft_fields import further_fields
 from signals.errors import FieldError, field_errors
 from signals.ingest import build_unsaved
 from signals.models import Action, Direction, Feed, Origin
@@ -117,6 +119,7 @@ def _draft_fields(draft: SignalDraft) -> Iterator[tuple[str, str]]:
     for name in ("external_id", "note", "refers_to", "refers_to_external_id"):
         if value := getattr(draft, name):
             yield name, str(value)
+    yield from further_fields(draft)
     if draft.sent_at is not None:
         yield "time", draft.sent_at.isoformat()
 
@@ -152,6 +155,7 @@ def _effect(feed: Feed, alert: Alert) -> str:
         if (error := entry_symbol_error(feed, draft)) is not None:
             raise error
         require_near_market(feed, draft, alert.level_form)
+        require_sides(feed, draft)
         draft = with_distances(feed, draft, alert.distances)
         may_end = alert.opposite and last_is_unended(feed.pk, draft.pair, alert.opposite)
         if may_end and draft.direction:

@@ -25,6 +25,7 @@ from signals.alert_sequence import (
     record_signal,
     require_in_order,
 )
+from signals.alert_sides import require_sides
 from signals.alert_sizes import size_note
 from signals.alert_trades import require_another_trade
 from signals.alert_updates import carry_out_update
@@ -142,7 +143,8 @@ def _save_and_publish(row: IncomingAlert, alert: AlertSignal) -> Outcome:
         feed, draft, origin=Origin.ALERT, by=feed.owner, received_at=row.received_at,
         is_another=partial(is_another, written_at=_written(row)),
     )  # fmt: skip
-    if created and opens:
+    if created and opens:  # when it is sent again, the market may have moved
+        require_sides(feed, draft)
         require_another_trade(feed, alert, draft)
     if not signal.is_published and signal.cancelled_at is None:
         require_in_order(feed, signal, draft)

@@ -19,6 +19,7 @@ from signals import services
 from signals.alert_dialects import AlertUpdate
 from signals.alert_levels import require_near_trade
 from signals.alert_sequence import BOTH, lock_alert_order, require_in_order
+from signals.alert_sides import require_direction
 from signals.alert_trades import Moment, has_filled, moment_of, only_trade
 from signals.draft import SignalDraft
 from signals.ingest import REPLAY_WINDOW, save_draft
@@ -210,6 +211,7 @@ def drafts_of(trade: Signal, update: AlertUpdate) -> Iterator[SignalDraft]:
         )
         raise InvalidInputError(Code.ALERT_AMBIGUOUS, detail, field="targets")
     require_near_trade(trade, update.prices)
+    require_direction(trade, update, stop)
     yield replace(reference, action=Action.MODIFY, sl=stop, targets=update.targets)
 
 

@@ -146,6 +146,11 @@ def known_pair(text: str) -> str:
     raise InvalidInputError(Code.SYMBOL_UNKNOWN, f"{_excerpt(text)} is not a known symbol.")
 
 
+def is_exchange(name: str) -> bool:
+    """Whether a name is that of an exchange whose shares have one currency: NYSE."""
+    return name.upper() in _QUOTED_AT
+
+
 def needs_currency(symbol: str) -> bool:
     """Whether a symbol's base must be sent with a currency: EUR or BTC alone is not a symbol,
     because pairs are quoted in it."""

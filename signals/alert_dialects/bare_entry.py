@@ -8,6 +8,7 @@ with a target show that it is an entry. Beside a share or “position” a price
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from decimal import Decimal
+from itertools import pairwise
 
 from common.errors import InvalidInputError
 from signals.alert_dialects.numbers import read_number
@@ -69,7 +70,7 @@ def _named_trade(tokens: list[Token], words: Collection[str]) -> str:
             line.append(token)
             continue
         is_about_it = any(one.kind in (Kind.BUY, Kind.SELL, Kind.SYMBOL) for one in line)
-        for one, after in zip(line, (*line[1:], token), strict=True):
+        for one, after in pairwise((*line, token)):
             if is_about_it and one.text.lower() in words and after.text.lower() not in _LABELLED:
                 return excerpt(one.text)
         line = []

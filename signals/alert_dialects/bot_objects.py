@@ -6,8 +6,6 @@ What such an object leaves to its robot cannot be known here, and is refused by 
 from collections.abc import Mapping
 from typing import Any
 
-from common.errors import InvalidInputError
-from common.reason_codes import Code
 from signals.alert_dialects.mapping import AlertMapping
 from signals.alert_dialects.reading import (
     Dialect,
@@ -16,9 +14,11 @@ from signals.alert_dialects.reading import (
     ambiguous,
     excerpt,
     not_understood,
+    unread,
 )
 
 _KNOWN = ("message_type", "bot_id", "email_token", "delay_seconds", "pair", "action")
+_MONEY = {"USDT", "USDC", "BUSD", "FDUSD", "TUSD", "DAI", "USD", "EUR", "GBP"}  # quotes of coins
 _NAMELESS = {"code": "WunderTrading", "qv_user_id": "QuantLynk"}
 
 
@@ -38,8 +38,7 @@ def read_bot_object(parsed: Mapping[str, Any], mapping: AlertMapping) -> Reading
         )  # fmt: skip
     for name in parsed:
         if name not in _KNOWN:
-            detail = f"{excerpt(str(name))} is not read here: leave it out."
-            raise InvalidInputError(Code.FIELD_UNKNOWN, detail, field=str(name)[:60])
+            raise unread(str(name))
     if str(parsed.get("delay_seconds") or "0") not in ("0", "0.0"):
         raise not_understood("An alert is carried out at once.", "Send delay_seconds 0.",
                              field="delay_seconds")  # fmt: skip
@@ -65,6 +64,18 @@ def read_bot_object(parsed: Mapping[str, Any], mapping: AlertMapping) -> Reading
 
 
 def _in_our_order(pair: str) -> str:
-    """Return a pair with its base first: these bots write USDT_BTC."""
-    quote, underscore, base = pair.partition("_")
-    return f"{base}/{quote}" if underscore else pair
+    """Return a pair with its base first: these bots write USDT_BTC, and USDT_BTCUSDT for futures.
+
+    Raises InvalidInputError ALERT_AMBIGUOUS for BTC_USDT, which may be in either order.
+    """
+    quote, underscore, base = pair.strip().upper().partition("_")
+    if not underscore:
+        return pair
+    if base.removesuffix("_PERP").removesuffix("-PERP").endswith(quote) and base != quote:
+        return base
+    if base in _MONEY and quote not in _MONEY:
+        raise ambiguous(
+            f"The pair {pair}", f"{quote}/{base}", f"{base}/{quote}", field="pair",
+            write=f"Send {base}_{quote} for {quote}/{base}, with the quote currency first.",
+        )  # fmt: skip
+    return f"{base}/{quote}"

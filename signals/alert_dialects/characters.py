@@ -15,6 +15,7 @@ from signals.alert_dialects.reading import ambiguous, excerpt, not_understood
 
 _KEYCAP = re.compile("([0-9])\ufe0f?\u20e3")
 _KEYCAP_OF_LINE = re.compile("^[ \t]*([0-9])\ufe0f?\u20e3", re.MULTILINE)
+_KEYCAP_BEHIND = re.compile("(?<=[0-9.,])(?=[0-9]\ufe0f?\u20e3)")
 _JOINER, _VARIANT = "\u200d", "\ufe0f"
 _STOP_WORD = re.compile(r"\s*(sl|s/l|stop(?:[ -]?loss)?)\b", re.IGNORECASE)
 _REPORTED = re.compile(r"\b(hit|reached|done)\s*$", re.IGNORECASE)  # the word says it, too
@@ -59,6 +60,7 @@ def readable(text: str) -> str:
         raise not_understood(
             f"It has {len(text)} characters.", f"Write at most {MAX_CHARACTERS}, the signal only."
         )
+    text = _KEYCAP_BEHIND.sub(" ", text)  # no digit of the number before it
     text = _KEYCAP_OF_LINE.sub(r"\1) ", in_plain_letters(text))
     text = _REACHED_TARGET.sub(r"\1 hit, ", _DONE_MOVE.sub(r"\1", text.replace("‼️", "‼")))
     text = _KEYCAP.sub(r"\1 ", text.replace("‼", " ")).translate(_DASHES)

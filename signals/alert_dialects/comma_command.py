@@ -11,12 +11,16 @@ from decimal import Decimal
 from typing import Any
 
 from common.errors import InvalidInputError
+from common.money import read_decimal
 from common.reason_codes import Code
+from common.units import AssetClass
 from signals.alert_dialects.bare_entry import is_clear_entry
 from signals.alert_dialects.comma_levels import require_clear_price, take_levels
 from signals.alert_dialects.comma_refusals import REFUSED
+from signals.alert_dialects.cursor import read_pips
 from signals.alert_dialects.hidden_secrets import HIDDEN
 from signals.alert_dialects.mapping import AlertMapping
+from signals.alert_dialects.option_values import require_one_value, require_size
 from signals.alert_dialects.reading import (
     SIZING,
     AlertUpdate,
@@ -29,10 +33,11 @@ from signals.alert_dialects.reading import (
     excerpt,
     not_understood,
     require_entry_size,
+    unread,
 )
 from signals.draft import Target
 from signals.models import Action, Direction
-from signals.symbols import read_symbol
+from signals.symbols import asset_class, read_symbol
 
 BUY, SELL = Direction.BUY, Direction.SELL
 _MARKET = {"buy": BUY, "long": BUY, "bull": BUY, "bullish": BUY,
@@ -91,6 +96,7 @@ def read_comma_command(text: str, mapping: AlertMapping) -> Reading:
             write="Leave it out to close everything, or send JSON with close_fraction.",
         )  # fmt: skip
     for name in ("risk", *sorted(_SIZES)):
+        require_size(name, options.get(name, ""))
         require_entry_size(name, options.get(name, ""))
     notes = [Note(f"{name}=", _IGNORED[name]) for name in _IGNORED if options.pop(name, None)]
     if command == "closeall":
@@ -142,7 +148,7 @@ def _entry(
     if price is not None:
         document["stop_price" if kind == "STOP" else "open_price"] = price
         require_clear_price(command, kind, price, read_symbol(symbol), levels)
-    document |= _rules(options)
+    document |= _rules(options, read_symbol(symbol))
     _refuse_options(options, "comment")
     reading = _reading(document, options, notes, distances)
     # “sell” is also what a strategy sends when it ends its long position.
@@ -169,7 +175,7 @@ def _reversed(
     document: dict[str, Any] = {
         "ticker": symbol, "action": side.lower(), "market_position": after,
         "prev_market_position": before,
-    } | levels | _rules(options)  # fmt: skip
+    } | levels | _rules(options, read_symbol(symbol))  # fmt: skip
     _refuse_options(options, "comment")
     if comment := options.get("comment"):
         document["note"] = comment
@@ -179,8 +185,23 @@ def _reversed(
     )  # fmt: skip
 
 
-def _rules(options: dict[str, str]) -> dict[str, str]:
-    """Take the stop rule and the spread filter out of the options; return them in our fields."""
+def _rules(options: dict[str, str], pair: str) -> dict[str, str]:
+    """Take the stop rule and the spread filter out of the options; return them in our fields.
+
+    Raises InvalidInputError for pips of a symbol that has none, and for what may be a price.
+    """
+    for name in (*_RULES, "spread"):
+        if name not in options:
+            continue
+        if asset_class(pair) is not AssetClass.FX:
+            raise ambiguous(
+                f"{name}={options[name]} of {pair}", "that many pips", "that many points",
+                f"a distance of {options[name]} in its price", field=name,
+                write=f"Leave {name} out, or send our own JSON with stop_rule_unit "
+                "(docs/trailing.md).",
+            )  # fmt: skip
+        if Decimal(0) != read_decimal(options[name], field=name):
+            read_pips(options[name], name)
     rules = {_RULES[name]: options.pop(name) for name in _RULES if name in options}
     if rules:
         rules["stop_rule_unit"] = "PIPS"
@@ -206,6 +227,7 @@ def _options(parts: list[str]) -> dict[str, str]:
             raise not_understood(f"{excerpt(part)} is not name=value.", WRITE)
         if name in options:
             raise InvalidInputError(Code.DUPLICATE_KEY, f"{name}= is there twice.", field=name[:60])
+        require_one_value(name, value, f"Put a comma between two options. {WRITE}")
         options[name] = value
     return options
 
@@ -213,8 +235,7 @@ def _options(parts: list[str]) -> dict[str, str]:
 def _refuse_options(options: Mapping[str, str], *known: str) -> None:
     for name in options:
         if name not in known:
-            detail = f"{excerpt(name + '=')} cannot be carried out here: leave it out."
-            raise InvalidInputError(Code.FIELD_UNKNOWN, detail, field=name[:60])
+            raise unread(f"{name}=")
 
 
 def _reading(

@@ -16,7 +16,10 @@ from signals.alert_dialects.reading import (
 )
 from signals.alert_dialects.vocabulary import Kind, Token
 
-_PIPS = re.compile(r"([0-9]+(?:\.[0-9]+)?)(pips?|p)", re.IGNORECASE)
+_PIPS = re.compile(r"([0-9]+(?:\.[0-9]+)?)pips?", re.IGNORECASE)
+_POINTS = re.compile(r"([0-9]+(?:\.[0-9]+)?)p(?:ts?|oints?)?", re.IGNORECASE)
+# Words that count the number before them, if none is behind them; others label the one behind.
+_UNITS = {"lot", "lots", "contracts", "units", "qty", "quantity"}
 
 
 def read_pips(text: str, level: str) -> Decimal:
@@ -34,11 +37,13 @@ def read_pips(text: str, level: str) -> Decimal:
 
 @dataclass(slots=True)
 class Cursor:
-    """A place in the tokens of a text. notes: what has no effect."""
+    """A place in the tokens of a text. notes: what has no effect. stated: prices, and the pips that
+    stand beside them."""
 
     tokens: list[Token]
     place: int = 0
     notes: list[Note] = field(default_factory=list)
+    stated: list[tuple[str, str]] = field(default_factory=list)
 
     def _next(self) -> Token:
         self.place += 1
@@ -59,13 +64,32 @@ class Cursor:
             self.place += 1
         return self.place > start
 
-    def _skip_enumerator(self) -> None:
-        """Skip the `1)` of a list."""
+    def _skip_enumerator(self, expected: int = 1) -> None:
+        """Skip the `1)` of a list. expected: its number."""
         number = self._peek()
         if number.kind is Kind.NUMBER and self._peek(1).text == ")" and number.text.isdigit():
-            if self._peek(2).kind is not Kind.NUMBER or int(number.text) > 10:
+            if self._peek(2).kind is not Kind.NUMBER or int(number.text) != expected:
                 raise self._no_price("The list", "targets")
             self.place += 2
+
+    def _is_unit(self, ahead: int) -> bool:
+        """Whether a word counts the number before it: “0.1 lots”, but not “2350 lot 0.10”."""
+        unit, after = self._peek(ahead), self._peek(ahead + 1)
+        if after.text in (":", "="):
+            after = self._peek(ahead + 2)
+        is_count = unit.kind is Kind.SIZE and unit.text.lower() in _UNITS
+        return is_count and after.kind not in (Kind.NUMBER, Kind.PERCENT)
+
+    def _skip_parenthesis(self) -> bool:
+        """Skip the mark before a price that is alone in parentheses, `SL (2340)`.
+
+        Return whether there is one.
+        """
+        number, after = self._peek(1), self._peek(3)
+        is_alone = number.kind is Kind.NUMBER and self._peek(2).text == ")"
+        is_price = self._peek().text == "(" and is_alone and after.kind is not Kind.NUMBER
+        self.place += is_price
+        return is_price
 
     def _share(self) -> str:
         start = self.place
@@ -92,9 +116,14 @@ class Cursor:
         if token.kind is Kind.WORD and (match := _PIPS.fullmatch(token.text)):
             self.place += 1
             return Distance(level, read_pips(match[1], level), Unit.PIPS)
+        if token.kind is Kind.WORD and (match := _POINTS.fullmatch(token.text)):
+            raise ambiguous(
+                excerpt(token.text), f"{match[1]} pips", f"{match[1]} points, a tenth of that",
+                field=level, write=f"Write “{match[1]} pips”, or the price.",
+            )  # fmt: skip
         return None
 
-    def _annotation(self) -> None:
+    def _annotation(self, price: str = "") -> None:
         """Skip the pips, the signed percent or the R:R in parentheses: the price counts."""
         if self._peek().text != "(":
             return
@@ -109,9 +138,16 @@ class Cursor:
             and (self._peek(3 + ahead).text == ")")
         ):
             self.place += 4 + ahead
+            self.stated += [(price, number.text)] if price else []
             self.notes.append(Note(f"({number.text} pips)", "the price counts"))
-        elif number.kind is Kind.WORD and _PIPS.fullmatch(number.text) and unit.text == ")":
+        elif (
+            number.kind is Kind.WORD
+            and (_PIPS.fullmatch(number.text) or _POINTS.fullmatch(number.text))
+            and unit.text == ")"
+        ):
             self.place += 3 + ahead
+            if price and (pips := _PIPS.fullmatch(number.text)):
+                self.stated.append((price, pips[1]))
             self.notes.append(Note(f"({number.text})", "the price counts"))
         elif not ahead and number.text == "1" and unit.text == ":" and self._peek(4).text == ")":
             self.notes.append(Note(f"(1:{self._peek(3).text})", "the price counts"))

@@ -1,6 +1,5 @@
 """Read the entry price of a text, or the ends of a range: of one entry, not of several. Pure."""
 
-import re
 from dataclasses import dataclass
 
 from common.errors import InvalidInputError
@@ -12,9 +11,11 @@ from signals.alert_dialects.vocabulary import Kind
 
 @dataclass(slots=True)
 class EntryPrices(TargetLists):
-    """The prices of an entry, among those of a text. entry_place: of the first one's token."""
+    """The prices of an entry, among those of a text. entry_place: of the first one's token.
+    is_at_market: a word says so."""
 
     entry_place: int = -1
+    is_at_market: bool = False
 
     def _take_entry(self, *, joint: str = "-") -> None:
         """Take an entry price, or a range. joint: what joins its ends, “and” after “between”."""
@@ -38,12 +39,17 @@ class EntryPrices(TargetLists):
             raise self._several_entries()
 
     def _labels_entry(self) -> bool:
-        """Take the price of “Buy: 14.20-14.50”, a line below “LONG”, where the side is its label;
-        return whether it is one."""
+        """Take the price of “Buy: 14.20-14.50” or “Buy at 2350”, a line below “LONG”.
+
+        Return whether the side is its label.
+        """
         starts_line = self.place > 1 and self.tokens[self.place - 2].kind is Kind.LINE
         ahead = 1 if self._peek().text.lower() == "zone" else 0
-        is_label = self._peek(ahead).text == ":" and self._peek(ahead + 1).kind is Kind.NUMBER
-        if not (starts_line and is_label) or self.entry:
+        is_label = (
+            self._peek(ahead).text.lower() in (":", "at", "@")
+            and self._peek(ahead + 1).kind is Kind.NUMBER
+        )
+        if not (starts_line and is_label) or self.entry or self.is_at_market:
             return False
         self.place += ahead + 1
         self._take_entry()
@@ -52,7 +58,7 @@ class EntryPrices(TargetLists):
     def _skip_number_of_entry(self) -> None:
         """Skip the number of “Entry 1: 1.0850”."""
         number, mark, price = self._peek(), self._peek(1), self._peek(2)
-        if re.fullmatch("[1-9]", number.text) and mark.text == ":" and price.kind is Kind.NUMBER:
+        if number.text == "1" and mark.text == ":" and price.kind is Kind.NUMBER:
             self.place += 2
 
     def _several_entries(self) -> InvalidInputError:

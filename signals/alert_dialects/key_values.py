@@ -11,6 +11,7 @@ from common.errors import InvalidInputError
 from common.money import read_decimal
 from common.reason_codes import Code
 from signals.alert_dialects.mapping import AlertMapping
+from signals.alert_dialects.option_values import require_one_value, require_size
 from signals.alert_dialects.reading import (
     SIZING,
     AlertUpdate,
@@ -22,6 +23,7 @@ from signals.alert_dialects.reading import (
     excerpt,
     not_understood,
     require_entry_size,
+    unread,
 )
 from signals.models import Direction
 from signals.symbols import read_symbol
@@ -61,6 +63,7 @@ def read_key_value(text: str, mapping: AlertMapping) -> Reading:
         name, _, value = word.partition("=")
         if name.lower() in options:
             raise InvalidInputError(Code.DUPLICATE_KEY, f"{name}= is there twice.", field=name)
+        require_one_value(name.lower(), value, f"Put a space between two options. {WRITE_LINE}")
         options[name.lower()] = value
     _require_sizes(options)
     notes = [Note(f"{name}=", _IGNORED[name]) for name in _IGNORED if options.pop(name, None)]
@@ -91,13 +94,31 @@ def _ended(close: str, symbol: str, options: dict[str, str], notes: list[Note]) 
         return Reading(Dialect.KEY_VALUE, update=update, notes=tuple(notes))
     if close.lower() != "position":
         raise not_understood(f"c={excerpt(close)} is not order or position.", WRITE_LINE)
-    if sized := [note.text for note in notes if note.text in ("q=", "amount=")]:
-        raise ambiguous(
-            f"{sized[0]} of a close", "a close of that much", "a close of everything", field="q",
-            write='Leave it out to close everything, or send JSON with close_fraction.',
-        )  # fmt: skip
+    _require_no_size(notes)
     document = {"action": "CLOSE", "symbol": symbol} | ({"direction": side.value} if side else {})
     return Reading(Dialect.KEY_VALUE, document, notes=tuple(notes))
+
+
+def _no_fixed_price(name: str, value: str, field: str) -> InvalidInputError:
+    if "%" in value:
+        return ambiguous(
+            f"{name}={value}", f"{value} of the price", f"{value} of the margin with leverage",
+            field=field, write=f"Work the price out, and write it behind {name}=@.",
+        )  # fmt: skip
+    return ambiguous(
+        f"{name}={value}", f"the price {value}", f"a distance of {value}", field=field,
+        write=f"Write a fixed price behind {name}=@, and work it out from a distance.",
+    )  # fmt: skip
+
+
+def _require_no_size(notes: list[Note]) -> None:
+    """Raise InvalidInputError for a close with a size, which is no share of a position."""
+    if sized := [note.text for note in notes if note.text in ("q=", "amount=")]:
+        raise ambiguous(
+            f"{sized[0]} of a close", "a close of that much", "a close of everything",
+            field=sized[0].rstrip("="),
+            write='Leave it out to close everything, or send JSON with close_fraction.',
+        )  # fmt: skip
 
 
 def _entry(symbol: str, options: dict[str, str]) -> dict[str, Any]:
@@ -115,19 +136,26 @@ def _entry(symbol: str, options: dict[str, str]) -> dict[str, Any]:
         if value is None:
             continue
         if not value.startswith("@") and name != "fp":
-            raise ambiguous(
-                f"{name}={value}", f"the price {value}", f"a distance of {value}", field=ours,
-                write=f"Write a fixed price as {name}=@{value.rstrip('%')}.",
-            )  # fmt: skip
+            raise _no_fixed_price(name, value, ours)
         if ours in document:
             raise InvalidInputError(Code.FIELD_INVALID, "Send fp= or p=, not both.", field=ours)
         document[ours] = value.removeprefix("@")
+    if kind == "market" and "open_price" in document:
+        raise _price_at_market(f"t=market with the price {document['open_price']}", "t=limit")
     _refuse(options)
     return document
 
 
+def _price_at_market(what: str, limit: str) -> InvalidInputError:
+    return ambiguous(
+        what, "an entry at market", "an order at that price", field="open_price",
+        write=f"Leave the price out, or write {limit}.",
+    )  # fmt: skip
+
+
 def _require_sizes(options: dict[str, str]) -> None:
     for name in ("q", "amount", "l", "leverage"):
+        require_size(name, options.get(name, ""))
         require_entry_size(name, options.get(name, ""))
 
 
@@ -139,8 +167,7 @@ def _unclear_sell(what: str, write: str) -> InvalidInputError:
 
 def _refuse(options: dict[str, str]) -> None:
     for name in options:
-        detail = f"{excerpt(name + '=')} cannot be carried out here: leave it out."
-        raise InvalidInputError(Code.FIELD_UNKNOWN, detail, field=name[:60])
+        raise unread(f"{name}=")
 
 
 def is_command_block(text: str) -> bool:
@@ -159,6 +186,7 @@ def read_command_block(text: str, mapping: AlertMapping) -> Reading:
         name, value = name.strip().lower(), value.strip()
         if not equals or not value or name in options:
             raise not_understood(f"{excerpt(part)} is not one name=value.", WRITE_BLOCK)
+        require_one_value(name, value, f"Put a comma between two options. {WRITE_BLOCK}")
         options[name] = value
     _require_sizes(options)
     notes = [Note(f"{name}=", _IGNORED[name]) for name in _IGNORED if options.pop(name, None)]
@@ -187,6 +215,8 @@ def read_command_block(text: str, mapping: AlertMapping) -> Reading:
                 "An offset from the market is not a price.", "Write offset=@65000."
             )
         document["open_price"] = offset[1:]
+        if name == "market":
+            raise _price_at_market(f"market() with offset={offset}", "limit(…)")
     _refuse(options)
     return Reading(Dialect.COMMAND_BLOCK, document, notes=tuple(notes), may_end=True)
 
@@ -198,6 +228,7 @@ def _target_position(symbol: str, name: str, options: dict[str, str], notes: lis
     if name != "market":
         raise not_understood("A position is taken at market.", WRITE_BLOCK, field="order_type")
     if not number:
+        _require_no_size(notes)
         return Reading(
             Dialect.COMMAND_BLOCK, {"action": "CLOSE", "symbol": symbol}, notes=tuple(notes)
         )

@@ -41,12 +41,15 @@ def _bounds(*parts: str, quotable: bool) -> Bounds:
 
 
 _FX = _bounds("0.12", "0.12", "0.05", "0.05", "0.06", quotable=False)
+# A stop of a major pair is rarely 500 pips away; 1.0080 for 1.0800 is 700.
+_MAJOR = _bounds("0.05", "0.12", "0.05", "0.05", "0.06", quotable=False)
 _METAL = _bounds("0.12", "0.12", "0.08", "0.10", "0.08", quotable=False)
 _OTHER = _bounds("0.15", "0.25", "0.12", "0.15", "0.10", quotable=False)
 _SHARE = _bounds("0.15", "0.25", "0.15", "0.25", "0.35", quotable=True)
 _CRYPTO = _bounds("0.30", "1.00", "0.20", "0.40", "0.22", quotable=True)
 _NAMES = {"GOLD": _METAL, "SILVER": _METAL, "BITCOIN": _CRYPTO, "ETHEREUM": _CRYPTO}
 _CLASSES = {AssetClass.FX: _FX, AssetClass.METAL: _METAL, AssetClass.CRYPTO: _CRYPTO}
+_MAJORS = {"EUR", "USD", "GBP", "CHF", "AUD", "NZD", "CAD", "JPY"}
 _NO_SHARES = {"NATGAS", "UKOIL", "USOIL", "USTEC", "WTI", "VIX"}
 # Distances are whole or have one decimal; above 1,000 they are points in round hundreds.
 _FEW, _MOST, _MOST_OF_INDEX = Decimal(1000), Decimal(2000), Decimal(5000)
@@ -59,7 +62,9 @@ WRITE = "Write the entry price too, the level with all decimals of a price, or â
 
 def bounds_of(pair: str) -> Bounds:
     """Return how far the levels of a symbol may be from its entry."""
-    base = pair.partition("/")[0]
+    base, _, quote = pair.partition("/")
+    if {base, quote} <= _MAJORS:
+        return _MAJOR
     found = _NAMES.get(base) or _CLASSES.get(asset_class(pair))
     return found or (_SHARE if _is_share(base) else _OTHER)
 

@@ -30,7 +30,8 @@ _UNKNOWN: tuple[Decimal | int, Decimal | int] = (0, _ANY)
 _IN_DOLLARS = {"", "USD", "USDT", "USDC", "EUR", "GBP", "JPY"}
 
 
-def _magnitude(pair: str) -> tuple[Decimal | int, Decimal | int]:
+def magnitude(pair: str) -> tuple[Decimal | int, Decimal | int]:
+    """Return between which prices a symbol trades, very roughly."""
     base, _, quote = pair.partition("/")
     if base in _MAJORS and quote in _MAJORS:
         return Decimal("0.2"), 5
@@ -41,7 +42,7 @@ def _magnitude(pair: str) -> tuple[Decimal | int, Decimal | int]:
 
 def require_magnitude(pair: str, prices: Iterable[Decimal]) -> None:
     """Raise InvalidInputError ALERT_AMBIGUOUS for a number that is rather a distance."""
-    low, high = _magnitude(pair)
+    low, high = magnitude(pair)
     for price in prices:
         if not low <= price <= high:
             shown = plain(price)

@@ -10,7 +10,7 @@ from typing import Any
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 from signals.alert_dialects.mapping import AlertMapping
-from signals.alert_dialects.reading import Dialect, LevelForm, Note, Reading, excerpt
+from signals.alert_dialects.reading import Dialect, LevelForm, Note, Reading, unread
 
 _OUTSIDE = {
     "passphrase": "the address is the secret here", "bar": "it describes the chart",
@@ -40,8 +40,7 @@ def read_nested_strategy(parsed: Mapping[str, Any], mapping: AlertMapping) -> Re
                                  (strategy, _OURS.keys(), "strategy.")):  # fmt: skip
         for name in names:
             if name not in known:
-                detail = f"{excerpt(str(name))} is not read here: leave it out."
-                raise InvalidInputError(Code.FIELD_UNKNOWN, detail, field=f"{before}{name}"[:60])
+                raise unread(str(name), f"{before}{name}")
     for name in ("market_position", "prev_market_position"):
         if strategy.get(name) in (None, ""):
             detail = (

@@ -11,7 +11,14 @@ from typing import Any, NamedTuple
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
 from common.reason_codes import Code
-from signals.alert_dialects.reading import LevelForm, Note, excerpt
+from signals.alert_dialects.reading import (
+    Distance,
+    LevelForm,
+    Note,
+    Unit,
+    excerpt,
+    unread,
+)
 from signals.models import Direction
 
 _PLACE = Decimal("1e-8")
@@ -64,6 +71,41 @@ def take_levels(
     return found
 
 
+def take_percents(rest: dict[str, Any], parsed: Mapping[str, Any]) -> tuple[Distance, ...]:
+    """Take the levels in percent of an entry that states no price: they count from its fill, here
+    from the quote of the moment. Beside a flat level, which may be the same one, none is taken."""
+    if _stated_price(parsed) is not None or any(parsed.get(one) not in (None, "") for one in _BARE):
+        return ()
+    found = []
+    for name, level in _LEVELS.items():
+        value = parsed.get(name)
+        if not isinstance(value, Mapping):
+            continue
+        given = {key: part for key, part in value.items() if part not in (None, "")}
+        is_plain = given.get("type") in ((None,) if level.gains else (None, "stop"))
+        if is_plain and given.keys() - {"type"} == {"percent"}:
+            number = read_decimal(given["percent"], field=f"{name}.percent", positive=True)
+            found.append(Distance(level.ours, number, Unit.PERCENT))
+            del rest[name]
+    return tuple(found)
+
+
+def apart_from(levels: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested levels, under their other names where the object states the same level flat.
+
+    One of them does not overwrite the other: both names together are refused as they are in our
+    own fields, and a reversal still closes.
+    """
+    others = {"sl": ("stop_loss", ("sl", "stop_loss")),
+              "tp": ("take_profit", ("tp", "take_profit", "targets"))}  # fmt: skip
+    found = {}
+    for name, value in levels.items():
+        other, flat = others[name]
+        stated = [one for one in flat if document.get(one) is not None]
+        found[other if stated and stated[0] != other else name] = value
+    return found
+
+
 def _stated_price(rest: Mapping[str, Any]) -> Any:
     names = ("limitPrice", "stopPrice", "signalPrice", "price", "trigger_price")
     return next((rest[name] for name in names if rest.get(name) not in (None, "")), None)
@@ -87,7 +129,7 @@ def _price(
         if key in _UNSUPPORTED:
             raise _fault(f"{name}.{key}", f"It cannot be carried out here. {_UNSUPPORTED[key]}")
         if key not in (*level.prices, "percent", "amount"):
-            raise _fault(f"{name}.{key}", f"{excerpt(str(key))} is not read here: leave it out.")
+            raise unread(str(key), f"{name}.{key}")
     if len(given) != 1:
         raise _fault(name, f"Send one of {level.prices[0]}, percent and amount.")
     [(key, number)] = given.items()

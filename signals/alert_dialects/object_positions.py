@@ -6,7 +6,14 @@ from typing import Any
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
 from common.reason_codes import Code
-from signals.alert_dialects.reading import SIZING, Note, ambiguous, excerpt, require_entry_size
+from signals.alert_dialects.reading import (
+    SIZING,
+    Note,
+    ambiguous,
+    excerpt,
+    require_entry_size,
+    unread,
+)
 
 _SENTIMENTS = {"bullish": "long", "bearish": "short", "long": "long", "short": "short",
                "flat": "flat"}  # fmt: skip
@@ -22,9 +29,7 @@ def _order_amount(rest: dict[str, Any]) -> tuple[Any, str]:
         raise field_fault("order", "An order is an object with amount and currency_type.")
     for name in order:
         if name not in ("amount", "currency_type"):
-            raise field_fault(
-                f"order.{name}", f"{excerpt(str(name))} is not read here: leave it out."
-            )
+            raise unread(str(name), f"order.{name}")
     return order.get("amount"), str(order.get("currency_type") or "")
 
 

@@ -28,7 +28,7 @@ def in_our_words(parsed: Mapping[str, Any]) -> Mapping[str, Any]:
         value = parsed.get(name)
         if isinstance(value, str) and (word := words.get(value.strip().lower())):
             changes[name] = word
-    if len(changes) > 1:
+    if "action" in changes and any(_has(parsed, name) for name in ("direction", "side")):
         changes = {}  # an action and a side: they may differ
     left_out = set[str]()
     kind = parsed.get("type")

@@ -3,8 +3,6 @@
 They become objects of our own fields, so that one reader validates them all. Pure.
 """
 
-import json
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -19,13 +17,20 @@ from signals.alert_dialects.mapped_object import (
 )
 from signals.alert_dialects.mapping import AlertMapping
 from signals.alert_dialects.nested_strategy import is_nested_strategy, read_nested_strategy
-from signals.alert_dialects.object_levels import form_of, take_levels
+from signals.alert_dialects.object_levels import apart_from, form_of, take_levels, take_percents
 from signals.alert_dialects.object_positions import (
     after_reversal,
     closed_share,
     field_fault,
     read_positions,
     require_same_side,
+)
+from signals.alert_dialects.object_rest import (
+    refuse_levels,
+    refuse_rest,
+    require_no_size,
+    require_plain_extras,
+    require_whole,
 )
 from signals.alert_dialects.object_words import in_our_words
 from signals.alert_dialects.reading import (
@@ -37,9 +42,9 @@ from signals.alert_dialects.reading import (
     Reading,
     ambiguous,
     excerpt,
-    require_entry_size,
+    unread,
 )
-from signals.alert_dialects.side_objects import as_entry, has_both_levels
+from signals.alert_dialects.side_objects import as_entry, has_both_levels, only_a_side
 from signals.errors import InvalidSignalError
 from signals.fields import Fields
 from signals.models import Action, Direction
@@ -52,16 +57,14 @@ _FOREIGN = {
     "secret", "max_lag", "trigger_price", "strategy_info", "order", "timestamp",
 }  # fmt: skip
 _POSITIONS = {"market_position", "prev_market_position", "position_size"}
+# Of an object that says no more than its side.
+_ONLY_SIDE = {"ticker", "symbol", "pair", "currency_pair", "action", "price", "time", "timenow"}
 _WORDS = {"exit", "cancel", "enter_long", "enter_short", "exit_long", "exit_short"}
 _IGNORED = {
     "quantity": SIZING, "quantityType": SIZING, "interval": "it has no effect",
     "extras": "it has no effect", "bot_uuid": "the address selects the feed",
     "secret": "the address is the secret here", "max_lag": "an alert counts for 5 minutes",
 }  # fmt: skip
-_CHANGES = re.compile(
-    r"test|dry.?run|paper|simul|demo|clos|reduce|exit|cancel|disab|enab|ignor|skip|inver|revers",
-    re.IGNORECASE,
-)
 _TYPES = {"market": "MARKET", "limit": "LIMIT", "stop": "STOP", "stop_limit": "STOP_LIMIT"}
 
 
@@ -78,13 +81,16 @@ def read_object(parsed: Mapping[str, Any], mapping: AlertMapping) -> Reading:
     if is_nested_strategy(parsed):
         require_no_duplicate(parsed)
         return read_nested_strategy(parsed, mapping)
+    is_ours = not {"direction", "side", "order_type", "refers_to"}.isdisjoint(parsed)
     parsed = in_our_words(parsed)
     action = str(parsed.get("action") or "").strip().lower()
-    is_ours = not {"direction", "side", "order_type", "refers_to"}.isdisjoint(parsed)
     if is_ours or not (_FOREIGN & set(parsed) or action in _WORDS):
         is_side_only = action in ("buy", "sell") and not _POSITIONS & set(parsed)
         if is_side_only and not is_ours and has_both_levels(parsed):
             parsed = as_entry(parsed)
+        elif is_side_only and not is_ours and _ONLY_SIDE.issuperset(parsed):
+            require_no_duplicate(parsed)
+            raise only_a_side(action)
         return Reading(
             Dialect.OWN, _with_symbol(parsed, mapping), needs_time=not is_side_only,
             level_form=LevelForm.FIELD,
@@ -106,81 +112,71 @@ def _with_symbol(parsed: Mapping[str, Any], mapping: AlertMapping) -> Mapping[st
     return parsed
 
 
-def _require_whole(parsed: Mapping[str, Any]) -> None:
-    """Raise InvalidInputError for a share of a position, which an order alone does not close."""
-    size = "" if parsed.get("quantity") is None else str(parsed["quantity"])
-    require_entry_size("quantity", size)
-    kind = str(parsed.get("quantityType") or "")
-    if "position" in kind.lower() and size.removesuffix("%") not in ("100", "100.0"):
-        raise ambiguous(
-            f"{size or 'A quantity'} of the position", "a close of that share",
-            "a close of everything", field="quantityType",
-            write="Send action CLOSE with close_fraction, or leave quantityType out.",
-        )  # fmt: skip
-
-
-def _require_plain_extras(extras: Any) -> None:
-    """Raise InvalidInputError for extras that can change what is meant, like {"dryRun": true}."""
-    if extras and (found := _CHANGES.search(json.dumps(extras))):
-        raise ambiguous(
-            f"extras with {excerpt(found[0])}", "a note", "another order than without it",
-            field="extras", write="Leave extras out.",
-        )  # fmt: skip
-
-
 def _order_object(parsed: Mapping[str, Any], action: str, mapping: AlertMapping) -> Reading:
     """Read an object of TradersPost, 3Commas and their like."""
-    _require_whole(parsed)
-    _require_plain_extras(parsed.get("extras"))
+    require_whole(parsed)
+    require_plain_extras(parsed.get("extras"))
     rest = dict(parsed)
     notes = [Note(name, _IGNORED[name]) for name in _IGNORED if rest.pop(name, None) is not None]
     if rest.get("cancel") is False:
         del rest["cancel"]
         notes.append(Note("cancel", "nothing is cancelled"))
+    if str(rest.get("timeInForce") or "").lower() == "gtc":
+        del rest["timeInForce"]
+        notes.append(
+            Note("timeInForce", "an order waits until it is cancelled, unless it says else")
+        )
     symbol = _symbol(rest, mapping)
     time = next((rest.pop(name) for name in ("time", "timenow", "timestamp") if name in rest), None)
     document: dict[str, Any] = {"ticker": symbol} | ({"timenow": time} if time else {})
     for name in ("external_id", "comment", "note", "sl", "tp", "stop_loss", "take_profit",
-                 "targets", "feed"):  # fmt: skip
+                 "targets", "feed", "order_id"):  # fmt: skip
         if name in rest:
             document[name] = rest.pop(name)
     rest.pop("action", None)
     side = {"buy": Direction.BUY, "enter_long": Direction.BUY, "sell": Direction.SELL,
             "enter_short": Direction.SELL}.get(action)  # fmt: skip
     form = form_of(parsed)
+    percents = take_percents(rest, parsed) if action.startswith("enter_") else ()
     levels = take_levels(rest, side=side, notes=notes)
     price = _price(rest)
+    if "order_id" in document and (action == "cancel" or action.startswith("exit")):
+        raise unread("order_id")  # of that order only?
     if action == "cancel":
-        _refuse_rest(rest, keep=())
+        refuse_levels(parsed, "a cancel")
+        refuse_rest(rest, keep=())
         if any(note.text == "quantity" for note in notes):
             raise field_fault("quantity", "A cancel ends an entry as a whole: leave quantity out.")
         sent_at = _moment(time)
         update = AlertUpdate(pair=read_symbol(str(symbol)), cancels=True, sent_at=sent_at)
         return Reading(Dialect.ORDER_OBJECT, update=update, notes=tuple(notes))
     if action == "exit" or action.startswith("exit_"):
+        refuse_levels(parsed, "an exit")
         return _exit(document, rest, action, notes, price)
     positions = read_positions(rest, notes)
     _require_market_exit(action, positions, rest)
     if action == "close" and "close_fraction" in rest:
         document["close_fraction"] = rest.pop("close_fraction")
     elif action == "close":
-        _require_no_size(notes)
-    document |= levels
+        require_no_size(notes)
+    document |= apart_from(levels, document)
     if action.startswith("enter_"):
         direction = Direction.BUY if action == "enter_long" else Direction.SELL
         require_same_side(action, positions)
         document |= {"action": Action.OPEN.value, "direction": direction.value}
         document |= {"price": price} if price else {}
         _order_type(document, rest)
-        _refuse_rest(rest, keep=())
-        return Reading(Dialect.ORDER_OBJECT, document, notes=tuple(notes), level_form=form)
+        refuse_rest(rest, keep=())
+        return Reading(
+            Dialect.ORDER_OBJECT, document, notes=tuple(notes), distances=percents, level_form=form
+        )
     if side and not positions and has_both_levels(parsed):
         document["direction"] = side.value
     else:
         document |= {"action": parsed.get("action"), **after_reversal(action, positions)}
     document |= {"price": price} if price else {}
     _order_type(document, rest)
-    _refuse_rest(rest, keep=())
+    refuse_rest(rest, keep=())
     if not time:
         reason = "an equal message within 5 minutes counts as the same one"
         notes.append(Note("no time", reason, explains=True))
@@ -224,25 +220,14 @@ def _exit(
     document |= {"action": Action.CLOSE.value} | ({"direction": side.value} if side else {})
     if (share := closed_share(rest)) is not None:
         document["close_fraction"] = share
-    _refuse_rest(rest, keep=("sentiment",))
+    refuse_rest(rest, keep=("sentiment",))
     if str(rest.get("sentiment") or "flat").lower() != "flat":
         detail = "An exit that leaves a position has no share: send action CLOSE, close_fraction."
         raise InvalidInputError(Code.ALERT_CONTRADICTORY, detail, field="sentiment")
     if price:
         notes.append(Note("price", "an exit is made at market"))
-    _require_no_size(notes)
+    require_no_size(notes)
     return Reading(Dialect.ORDER_OBJECT, document, notes=tuple(notes))
-
-
-def _require_no_size(notes: list[Note]) -> None:
-    """Raise InvalidInputError for a close with a size, which is no share of a position."""
-    if size := next((note.text for note in notes if note.reason == SIZING), ""):
-        name = size.split()[0]
-        detail = (
-            f"{name} of an exit could mean a close of that much, or of everything. Leave {name} "
-            "out, or send action CLOSE with close_fraction."
-        )
-        raise InvalidInputError(Code.ALERT_AMBIGUOUS, detail, field=name)
 
 
 def _require_market_exit(action: str, positions: dict[str, Any], rest: dict[str, Any]) -> None:
@@ -280,10 +265,3 @@ def _order_type(document: dict[str, Any], rest: dict[str, Any]) -> None:
     if stop is not None:
         document.pop("price", None)
         document["stop_price"] = stop
-
-
-def _refuse_rest(rest: dict[str, Any], *, keep: tuple[str, ...]) -> None:
-    for name in rest:
-        if name not in keep and rest[name] not in (None, ""):
-            detail = f"{excerpt(name)} is not read here: leave it out."
-            raise InvalidInputError(Code.FIELD_UNKNOWN, detail, field=name[:60])

@@ -3,16 +3,14 @@
 import re
 from dataclasses import dataclass, field
 
-from signals.alert_dialects.entry_prices import EntryPrices
 from signals.alert_dialects.numbers import read_number
 from signals.alert_dialects.reading import (
-    SIZING,
-    Note,
     ambiguous,
     excerpt,
     not_understood,
 )
 from signals.alert_dialects.target_lists import SEPARATORS
+from signals.alert_dialects.text_sizes import TextSizes
 from signals.alert_dialects.tokens import symbol_after_side
 from signals.alert_dialects.vocabulary import Kind, Token
 from signals.models import Direction
@@ -22,7 +20,6 @@ _SIDES = {Kind.BUY: Direction.BUY, Kind.SELL: Direction.SELL}
 _TYPES = (Kind.LIMIT, Kind.STOP_ORDER, Kind.STOP_LIMIT, Kind.MARKET)
 _FRAME = re.compile("[1-9][0-9]?(m|min|h|d|w)", re.ASCII | re.IGNORECASE)
 _AT = "@"
-_LINES = {True: (Kind.LINE,), False: ()}
 _UNFINISHED = {*":=@(&/+", "and", "at", "on", "with", "zone", "range"}
 _GLUED_TARGET = re.compile(
     "tp([1-9])([0-9]+(?:[.][0-9]+)?|[.][1-9][0-9]+)", re.ASCII | re.IGNORECASE
@@ -35,15 +32,15 @@ _FOREIGN_WORDS = (
     "mua ban kupit prodat osta myy kob salg"
 )
 FOREIGN = frozenset(_FOREIGN_WORDS.split())
-_RISK_WORDS = {"low", "medium", "moderate", "high"}
+_MOST_LINES = 10
 
 
 @dataclass(slots=True)
-class Parts(EntryPrices):
+class Parts(TextSizes):
     """The places of an entry's tokens.
 
-    is_bare: the entry price has no @ and no label. sizes: the numbers of risk, size and leverage.
-    is_market_entry: the market is named where an entry's price stands, “Entry: CMP”.
+    is_bare: the entry price has no @ and no label. is_market_entry: the market is named where an
+    entry's price stands, “Entry: CMP”. word: a symbol that only its place beside the side shows.
     """
 
     sides: list[Direction] = field(default_factory=list)
@@ -51,8 +48,8 @@ class Parts(EntryPrices):
     types: list[Kind] = field(default_factory=list)
     is_bare: bool = False
     label: str = ""
-    sizes: list[tuple[Kind, str]] = field(default_factory=list)
     is_market_entry: bool = False
+    word: str = ""
 
     def read(self) -> None:
         """Read all tokens. Raises InvalidInputError for one without a meaning in its place."""
@@ -72,7 +69,9 @@ class Parts(EntryPrices):
         elif token.kind is Kind.MARKET and token.text == "market" and self._is_label():
             self._market_label()
         elif token.kind in _TYPES:
+            self._require_whole_price(token)
             self.types.append(token.kind)
+            self.is_at_market |= token.kind is Kind.MARKET
         elif token.kind is Kind.ENTRY or token.text == _AT:
             self._entry(token)
         elif token.kind in (Kind.SL, Kind.STOP):
@@ -89,6 +88,8 @@ class Parts(EntryPrices):
             self._word(token)
         elif token.kind is Kind.FILLER:
             self._filler(token)
+        elif token.kind is Kind.DECOR and token.text.startswith("#"):
+            self._number_of_signal(token, is_first=not (self.sides or self.pairs))
         elif token.kind not in (Kind.DECOR, Kind.LINE):
             self._mark(token)
 
@@ -167,6 +168,7 @@ class Parts(EntryPrices):
         following = self._peek()
         if following.kind is Kind.WORD and (pair := symbol_after_side(following.text)):
             self.place += 1
+            self.word = following.text
             if pair not in self.pairs:
                 self.pairs.append(pair)
 
@@ -175,7 +177,8 @@ class Parts(EntryPrices):
         if self._peek().kind in (Kind.MARKET, Kind.LIMIT):
             self.is_market_entry |= self._peek().kind is Kind.MARKET
             return
-        self._skip_number_of_entry()
+        if token.kind is Kind.ENTRY:
+            self._skip_number_of_entry()
         self._skip_enumerator()
         if self._peek().kind is not Kind.NUMBER:
             if self._peek().kind in _SIDES and token.kind is Kind.ENTRY:
@@ -190,7 +193,8 @@ class Parts(EntryPrices):
                 field="sl", write="Write “BUY STOP @ …” for the one, “SL …” for the other.",
             )  # fmt: skip
         has_dash = self._skip_label()
-        self._skip_enumerator()
+        if not self._skip_parenthesis():
+            self._skip_enumerator()
         if self.sl or any(one.level == "sl" for one in self.distances):
             raise not_understood("It has several stops.", "Write one SL.", field="sl")
         if distance := self._distance("sl"):
@@ -201,47 +205,35 @@ class Parts(EntryPrices):
             raise self._no_price("The stop loss", "sl")
         self._note_money()
         self.sl = self._next().text
-        self._annotation()
+        self._annotation(self.sl)
         if (share := self._share()) and read_number(share) != 100:
             raise not_understood("The stop ends only a part.", "Write one SL.", field="sl")
 
-    def _without_effect(self, token: Token) -> None:
-        """Skip leverage, size and risk with their numbers."""
-        words = [token.text]
-        start, is_leverage = self.place, token.text.lower().startswith("lev")
-        self._skip(":=(!-" if is_leverage else ":=(", Kind.LEVERAGE, *_LINES[is_leverage])
-        if token.kind is Kind.RISK and self._peek().text.lower() in _RISK_WORDS:
-            words.append(self._next().text)
-        numbers = (Kind.NUMBER, Kind.PERCENT)
-        is_labelled = token.kind is not Kind.LEVERAGE or token.text.lower().startswith("lev")
-        if is_labelled and self._peek().kind in numbers:
-            if self._peek().kind is Kind.NUMBER:
-                self.sizes.append((token.kind, self._peek().text))
-            words.append(self._next().text)
-        if token.kind is Kind.RISK and self._peek().text == "-" and self._peek(1).kind in numbers:
-            self.place += 1
-            words.append(f"to {self._next().text}")
-        is_ratio = self._peek().text in (":", "/") and self._peek(1).kind is Kind.NUMBER
-        if token.kind in (Kind.RATIO, Kind.LEVERAGE) and is_ratio:
-            self.place += 1
-            words.append(self._next().text)
-        has_multiple = any(one.kind is Kind.LEVERAGE for one in self.tokens[start : self.place])
-        is_described = token.kind is Kind.LEVERAGE and (has_multiple or not is_leverage)
-        if len(words) == 1 and not is_described:
-            raise not_understood(
-                f"{excerpt(token.text)} has no number beside it.", "Leave it out: " + SIZING + "."
-            )
-        self._skip(")")
-        self.notes.append(Note(" ".join(words), SIZING))
+    def _require_whole_price(self, token: Token) -> None:
+        """Raise InvalidInputError for the market behind a price and its levels: “SL 1.0750 TP
+        1.0900 CMP” is rather the beginning of “CMP 1.0850” than another kind of entry."""
+        has_levels = bool(self.sl or self.targets or self.distances)
+        if token.kind is Kind.MARKET and self.entry and has_levels and not self.label:
+            raise ambiguous(
+                f"{excerpt(token.text)} behind the levels", "an entry at market",
+                f"a limit at {self.entry[0]}, and where the market is", field="order_type",
+                write="Write “NOW” before the price for the one, leave it out for the other.",
+            )  # fmt: skip
+
+    def _is_number_of_line(self, token: Token) -> bool:
+        """Whether a number only counts the lines of targets. Any other one may be the price."""
+        before = self.tokens[self.place - 2] if self.place > 1 else Token(Kind.LINE, "")
+        is_small = token.text.isdigit() and int(token.text) <= _MOST_LINES
+        is_apart = before.kind in (Kind.LINE, Kind.DECOR) or before.text in (",", ";", ":", "|")
+        is_listed = self._peek().text == ")" and self._peek(1).kind is Kind.TP
+        return is_listed and is_small and is_apart
 
     def _number(self, token: Token) -> None:
         """Take a number without a label: the price beside the symbol, or a number of lots."""
-        if self._peek().text == ")" and self._peek(1).kind is Kind.TP:
-            self.place += 1  # the number of a line: “1) TP1: 1.0900”
+        if self._is_number_of_line(token):
+            self.place += 1  # “1) TP1: 1.0900”
             return
-        if self._peek().kind is Kind.SIZE:
-            self.place += 1
-            self.notes.append(Note(f"{token.text} lots", SIZING))
+        if self._is_size(token):
             return
         comes_first = not (self.sl or self.targets or self.entry or self.distances)
         before = self.tokens[self.place - 2].kind if self.place > 1 else Kind.LINE
@@ -264,6 +256,7 @@ class Parts(EntryPrices):
         pair = symbol_after_side(token.text)
         if pair and not self.pairs and following.kind in _SIDES:
             self.pairs.append(pair)
+            self.word = token.text
             return
         if self.label in ("timeframe", "time frame", "tf") and _FRAME.fullmatch(token.text):
             return

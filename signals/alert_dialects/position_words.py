@@ -44,11 +44,12 @@ _UNSUPPORTED = {
 def refuse_unclear_words(tokens: Iterable[Token]) -> None:
     """Raise InvalidInputError for a text with such a word."""
     for token in tokens:
-        if token.kind is Kind.WORD and (error := _error(token.text)):
+        if token.kind is Kind.WORD and (error := unclear_word(token.text)):
             raise error
 
 
-def _error(text: str) -> InvalidInputError | None:
+def unclear_word(text: str) -> InvalidInputError | None:
+    """Return the error for a word with several meanings; None: it is none of them."""
     word = text.lower()
     for words, readings, write in _MEANINGS:
         if re.fullmatch(words, word):

@@ -87,6 +87,8 @@ class AlertUpdate:
     targets: tuple[Target, ...] = ()
     fraction: Decimal | None = None
     cancels: bool = False
+    sl_verb: str = ""
+    target_verb: str = ""
     sent_at: datetime | None = None
     key: str = ""
     dialect: Dialect = Dialect.TEXT_UPDATE
@@ -136,6 +138,26 @@ def excerpt(text: str) -> str:
     """Return a text in quotation marks, cut and without characters that cannot be seen."""
     shown = "".join(letter if letter.isprintable() else f"<U+{ord(letter):04X}>" for letter in text)
     return repr(shown if len(shown) <= 40 else shown[:40] + "…")
+
+
+# Parts that change an order: without them it would be another one.
+_CHANGING = re.compile(
+    r"test|dry.?run|paper|simul|demo|clos|reduce|exit|cancel|disab|enab|ignor|skip|inver|revers"
+    r"|delay|wait|post.?only|trail|stop|sl|tp|limit|profit|loss|trigger|break|cond|expir|valid|force|order.?id",
+    re.IGNORECASE,
+)
+
+
+def unread(name: str, field: str = "") -> InvalidInputError:
+    """Return the error for a part that is not read: leave it out, or send nothing without it."""
+    hint = (
+        "and without it this would be another order: do not just leave it out."
+        if _CHANGING.search(name)
+        else "leave it out."
+    )
+    joint = ", " if hint.startswith("and") else ": "
+    detail = f"{excerpt(name)} cannot be carried out here{joint}{hint}"
+    return InvalidInputError(Code.FIELD_UNKNOWN, detail, field=(field or name.rstrip("="))[:60])
 
 
 SIZING = "the size follows each subscriber's preset"

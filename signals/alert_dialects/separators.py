@@ -6,14 +6,18 @@ a text shows two habits, or none, its numbers stay as they are, and unclear ones
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from decimal import Decimal
+from itertools import islice
 
+from signals.alert_dialects.levels import magnitude
 from signals.alert_dialects.numbers import may_be_in_thousands
 from signals.alert_dialects.vocabulary import Kind, Token
 
 _SIZES = {Kind.SIZE, Kind.LEVERAGE, Kind.RISK, Kind.RATIO}
 
+_FAR = 10  # how far below a symbol's prices a number must be to be none of them
 _COMMA_THOUSANDS = re.compile(r"[1-9][0-9]{0,2}(?:,[0-9]{3})+", re.ASCII)
 _COMMA_AND_POINT = re.compile(r"[1-9][0-9]{0,2}(?:,[0-9]{3})+\.[0-9]+", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"(?:0|[1-9][0-9]*),[0-9]+", re.ASCII)
@@ -31,6 +35,8 @@ def with_clear_numbers(tokens: list[Token]) -> list[Token]:
     texts = [tokens[place].text for place in sorted(prices)]
     pairs = [token.pair for token in tokens if token.kind is Kind.SYMBOL]
     rewrite = _habit(texts, in_thousands=all(map(may_be_in_thousands, pairs)))
+    if rewrite is None and pairs and _are_only_thousands(texts, pairs):
+        rewrite = _without_commas
     if rewrite is None:
         return tokens
     return [
@@ -41,10 +47,32 @@ def with_clear_numbers(tokens: list[Token]) -> list[Token]:
 
 def _is_price(tokens: list[Token], place: int) -> bool:
     """Whether a number is of no size, leverage or risk: `lot 0.10`, `0.10 lots`."""
-    before = [token.kind for token in tokens[:place] if token.kind is not Kind.MARK][-1:]
-    after = [token.kind for token in tokens[place + 1 :] if token.kind is not Kind.MARK][:2]
+    if tokens[place].kind is not Kind.NUMBER:
+        return False
+    before = next(_kinds(tokens, range(place - 1, -1, -1)), Kind.LINE)
+    after = list(islice(_kinds(tokens, range(place + 1, len(tokens))), 2))
     is_unit = after[:1] and after[0] in _SIZES and after[1:] != [Kind.NUMBER]
-    return tokens[place].kind is Kind.NUMBER and not (_SIZES.intersection(before) or is_unit)
+    return not (before in _SIZES or is_unit)
+
+
+def _are_only_thousands(texts: list[str], pairs: list[str]) -> bool:
+    """Whether 43,000 is no price of these symbols with a decimal comma, and one with thousands: a
+    bitcoin at 43 is not sold."""
+    unclear = [text for text in texts if _COMMA_THOUSANDS.fullmatch(text)]
+    for low, high in map(magnitude, pairs):
+        for text in unclear:
+            as_decimal, as_whole = (
+                Decimal(text.replace(",", ".", 1).replace(",", "")),
+                Decimal(text.replace(",", "")),
+            )
+            if as_decimal * _FAR >= low or not low <= as_whole <= high:
+                return False
+    return True
+
+
+def _kinds(tokens: list[Token], places: range) -> Iterator[Kind]:
+    """Yield the kinds of the tokens at these places, without marks."""
+    return (tokens[place].kind for place in places if tokens[place].kind is not Kind.MARK)
 
 
 def _habit(texts: list[str], *, in_thousands: bool) -> Callable[[str], str] | None:

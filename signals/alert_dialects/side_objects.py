@@ -8,6 +8,8 @@ has a trade open on the other side, which it could be meant to reverse.
 from collections.abc import Mapping
 from typing import Any
 
+from common.errors import InvalidInputError
+from signals.alert_dialects.reading import ambiguous
 from signals.strict_json import JsonObject
 
 _STOPS, _TARGETS = ("sl", "stop_loss"), ("tp", "take_profit", "targets")
@@ -35,3 +37,13 @@ def as_entry(parsed: Mapping[str, Any]) -> Mapping[str, Any]:
     entry["direction"] = str(parsed["action"]).strip().upper()
     entry.duplicates = parsed.duplicates if isinstance(parsed, JsonObject) else ()
     return entry
+
+
+def only_a_side(action: str) -> InvalidInputError:
+    """Return the error for an object with buy or sell and nothing else."""
+    opens, closes = ("long", "short") if action == "buy" else ("short", "long")
+    return ambiguous(
+        f"action {action} alone", f"open a {opens} trade", f"close a {closes} one", field="action",
+        write=f'Send "sentiment" with it ({opens}, or flat for a close), or action enter_{opens} '
+        f"or exit_{closes}.",
+    )  # fmt: skip

@@ -59,6 +59,9 @@ _CONFIDENCE_BEHIND = re.compile(
     r"[0-9]{1,3}[ \t]?%[ \t]*\Z",
     re.IGNORECASE,
 )
+_ADVICE_BEHIND = re.compile(
+    r"(?<=[0-9)])[ \t,;|.-]+(?:nfa|dyor)(?:[ ,/&-]+(?:nfa|dyor))?[ \t.!]*\Z", re.IGNORECASE
+)
 _RULE = re.compile("[_=~]{3,}")
 
 
@@ -69,6 +72,9 @@ def without_signature(text: str) -> tuple[str, tuple[Note, ...]]:
         if confidence := _CONFIDENCE_BEHIND.search(line):
             line = line[: confidence.start()]
             notes.append(Note(excerpt(confidence[0].strip(" \t,;|-")), "it describes"))
+        if advice := _ADVICE_BEHIND.search(line):
+            line = line[: advice.start()]
+            notes.append(Note(excerpt(advice[0].strip(" \t,;|.-!")), "it changes nothing"))
         words = line.strip(" \t.!-*|")
         if reason := _reason(words):
             notes.append(Note(excerpt(words), reason))

@@ -18,6 +18,7 @@ from signals.alert_dialects.reading import (
     excerpt,
     not_understood,
 )
+from signals.alert_dialects.turning_words import turning_in_name
 
 _NUMBER = r"[0-9]{1,20}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,2})?"
 _SENTENCE = re.compile(
@@ -26,11 +27,6 @@ _SENTENCE = re.compile(
     rf"New strategy position is (?P<after>-?{_NUMBER})\.?"
     r"(?:\s+(?P<time>[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{5,15}Z))?",
     re.ASCII | re.IGNORECASE,
-)
-# A strategy has any name; these words before the sentence are rather a person's about it.
-_DENIAL = re.compile(
-    r"\b(?:don'?t|do not|not|never|ignore|disregard|cancel\w*|invalid|void|yesterday|example|if)\b",
-    re.IGNORECASE,
 )
 _MARK = re.compile(r"\border\s+\S+\s+@", re.IGNORECASE)
 WRITE = (
@@ -53,9 +49,10 @@ def read_sentence(text: str, mapping: AlertMapping) -> Reading:
     match = _SENTENCE.fullmatch(text.strip())
     if match is None or len(_MARK.findall(text)) != 1:
         raise not_understood("It is not one order of a strategy's default message.", WRITE)
-    if denial := _DENIAL.search(match["name"] or ""):
+    # A strategy has any name; these words before the sentence are rather a person's about it.
+    if word := turning_in_name(match["name"] or ""):
         raise ambiguous(
-            f"{excerpt(denial[0])} before the sentence", "a part of the strategy's name",
+            f"{excerpt(word)} before the sentence", "a part of the strategy's name",
             "a word about this order", write="Give the strategy a name without it.",
         )  # fmt: skip
     if not Decimal(match["size"]):

@@ -37,6 +37,8 @@ class TargetLists(Cursor):
                 f"Target {index} is number {len(self.targets) + 1} of the text.",
                 "Number targets from 1, each once.", field="targets",
             )  # fmt: skip
+        if index and self._peek().text == "." and self._peek(1).kind is Kind.NUMBER:
+            self.place += 1  # “TP1. 2360”
         has_dash = self._skip_label()
         if self._is_heading():
             return
@@ -46,12 +48,13 @@ class TargetLists(Cursor):
                 raise not_understood("Only one target can be in pips.", "Write prices.", field="tp")
             self.distances.append(distance)
             return
-        self._skip_enumerator()
+        if not self._skip_parenthesis():
+            self._skip_enumerator(len(self.targets) + 1)
         self._target(is_numbered=bool(index))
         joined = not index and self._is_joined_by_dashes()
         while not index and self._has_another(joined=joined):
             self._skip(",/|&-", Kind.LINE, Kind.FILLER)
-            self._skip_enumerator()
+            self._skip_enumerator(len(self.targets) + 1)
             self._target(is_numbered=False)
 
     def _skip_label(self) -> bool:
@@ -99,7 +102,7 @@ class TargetLists(Cursor):
         self._note_money()
         price = self._next().text
         self.targets.append(TargetText(price, self._share()))
-        self._annotation()
+        self._annotation(price)
 
     def _note_money(self) -> None:
         if self._peek().is_money:
@@ -124,8 +127,8 @@ class TargetLists(Cursor):
             return first.kind is Kind.NUMBER and is_price
         if first.text in (",", "/", "|", "&", "and") or (joined and first.text == "-"):
             return second.kind in (Kind.NUMBER, Kind.OPEN_END)
-        is_bare = first.kind is Kind.NUMBER and second.kind not in (Kind.PIPS, Kind.SIZE)
-        return is_bare and self._is_like_target(first.text)
+        is_counted = second.kind is Kind.PIPS or self._is_unit(lines + 1)
+        return first.kind is Kind.NUMBER and not is_counted and self._is_like_target(first.text)
 
     def _is_like_target(self, text: str, *, at_most: int = 0) -> bool:
         """Whether a number without a comma before it looks like the target before it: 1 950 is one
@@ -143,11 +146,12 @@ class TargetLists(Cursor):
         if number.kind is not Kind.NUMBER or not re.fullmatch("[1-9]", number.text):
             return 0
         is_marked = (mark.text in (":", ")", "=", "@") or mark.text.lower() == "at") and (
-            after.kind is Kind.NUMBER
+            after.kind in (Kind.NUMBER, Kind.OPEN_END)
         )
         is_price = len(after.text) > 2 and self._has_as_many_digits(after.text)
         is_marked |= mark.text == "-" and is_price
         is_apart = mark.kind is Kind.NUMBER and self._has_as_many_digits(mark.text)
+        is_apart |= mark.kind is Kind.OPEN_END and int(number.text) == len(self.targets) + 1 > 1
         if not (is_marked or is_apart):
             return 0
         self.place += 2 if is_marked else 1

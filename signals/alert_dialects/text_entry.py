@@ -21,9 +21,11 @@ from signals.alert_dialects.reading import (
     Note,
     Reading,
     ambiguous,
+    excerpt,
     not_understood,
 )
 from signals.alert_dialects.separators import with_clear_numbers
+from signals.alert_dialects.tokens import is_any_word
 from signals.alert_dialects.two_readings import require_one_reading
 from signals.alert_dialects.vocabulary import Kind, Token
 from signals.models import Action, Direction
@@ -53,6 +55,7 @@ def read_entry(
     document: dict[str, Any] = {
         "action": Action.OPEN.value, "symbol": pair, "direction": side.value,
     }  # fmt: skip
+    _require_symbol(parts)
     require_one_reading(tokens, parts)
     entry = read_entry_price(parts, pair, side)
     document |= _order(parts, entry, mapping)
@@ -148,6 +151,18 @@ def _symbol(parts: Parts) -> str:
             write="Send one message for each symbol.",
         )  # fmt: skip
     return pairs[0]
+
+
+def _require_symbol(parts: Parts) -> None:
+    """Raise InvalidInputError for “BUY KOSPI NOW”, in which nothing shows a symbol: no price and no
+    level. An upper-case word beside a side can be any word."""
+    has_price = parts.entry or parts.sl or parts.targets or parts.distances
+    if parts.word and not has_price and is_any_word(parts.word):
+        raise ambiguous(
+            f"{excerpt(parts.word)} beside a side without a price", "a symbol", "a word",
+            field="symbol",
+            write=f"Write its exchange, like NASDAQ:{parts.word}, or a price or stop.",
+        )  # fmt: skip
 
 
 # What people call a symbol beside its own name: “Gold (XAUUSD)”.

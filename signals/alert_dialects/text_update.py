@@ -35,6 +35,7 @@ WRITE = (
 _SL = r"(?:sl|s/l|stop|stop loss|stoploss)"
 _TP = r"(?:tp|t/p|take profit|target)"
 _MOVE = r"(?:move|set|put|shift|bring|change|adjust|modify|raise|lower|tighten)"
+_DIRECTED = {"raise", "lower", "tighten"}
 _BE = r"(?:be|b/e|breakeven|break even|break-even|entry|entry price|entry level)"
 _NUM = r"(?P<number>[0-9]+(?:[.,][0-9]+)*)"
 _SIDE = r"(?P<side>long|short|buy|sell|longs|shorts|buys|sells)"
@@ -49,7 +50,12 @@ _ENTRY_SL = re.compile(
     rf"(?:{_MOVE} (?:your |the |my )?{_SL}(?: to| at)? |{_SL} to ){_BE}"
     rf"|{_SL} (?:= |@ |at )?(?:be|b/e|breakeven|break even|break-even)"
 )
-_TO_ENTRY = re.compile(rf"(?:{_MOVE}(?: to)?|go to) {_BE}")
+_BE_ALONE = r"(?:be|b/e|breakeven|break even|break-even)"
+# “move to entry” is about the stop, “move entry” about the entry.
+_TO_ENTRY = re.compile(
+    rf"(?:{_MOVE}(?: to)?|go to) {_BE_ALONE}"
+    r"|(?:move|set|put|shift|bring) to (?:entry|entry price|entry level)"
+)
 _WHOSE, _TO = "(?:your |the |my |new )?", "(?: to| at)?"
 _NEW_SL = re.compile(rf"(?:{_MOVE} {_WHOSE}{_SL}{_TO} |{_SL} to |new {_SL}{_TO} ){_NUM}")
 _NEW_TP = re.compile(rf"(?:{_MOVE} {_WHOSE}{_TP}{_TO} |{_TP} to |new {_TP}{_TO} ){_NUM}")
@@ -82,7 +88,7 @@ _PREPOSITIONS = {"on", "of", "for", "in"}
 _UNSUPPORTED = (
     (r"\btrail", "A text sets no trailing stop.", "Send JSON with trailing_distance."),
     (
-        rf"^{_MOVE} .*\bentry\b", "A text does not move an entry that waits.",
+        rf"^(?:{_MOVE}|go) .*\bentry\b", "A text does not move an entry that waits.",
         "Cancel it and send a new one, or send JSON with action MODIFY and open_price.",
     ),
     (
@@ -213,11 +219,12 @@ def _with_clause(update: AlertUpdate, clause: str) -> AlertUpdate:
         return replace(update, sl_to_entry=True)
     if match := _NEW_SL.fullmatch(clause):
         _require_first(update.sl is None and not update.sl_to_entry, "stop")
-        return replace(update, sl=read_number(match["number"], field="sl"))
+        stop = read_number(match["number"], field="sl")
+        return replace(update, sl=stop, sl_verb=_direction(clause))
     if match := _NEW_TP.fullmatch(clause):
         _require_first(not update.targets, "target")
         target = Target(read_number(match["number"], field="targets"), ONE)
-        return replace(update, targets=(target,))
+        return replace(update, targets=(target,), target_verb=_direction(clause))
     if match := _CLOSE.fullmatch(clause):
         _require_first(update.fraction is None and not update.cancels, "close")
         share = match["share"] or "all"
@@ -234,6 +241,12 @@ def _with_clause(update: AlertUpdate, clause: str) -> AlertUpdate:
         _require_first(update == AlertUpdate(pair=update.pair), "cancel")
         return replace(update, cancels=True, side=_side(match))
     raise _refusal(clause)
+
+
+def _direction(clause: str) -> str:
+    """Return the verb that says where a level goes; '' for others, like move."""
+    verb = clause.partition(" ")[0]
+    return verb if verb in _DIRECTED else ""
 
 
 def _side(match: re.Match[str]) -> Direction | None:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 
 from common.errors import InvalidInputError
+from signals.alert_dialects.glued_words import is_glued
 from signals.alert_dialects.mapping import AlertMapping
 from signals.alert_dialects.reading import ambiguous, excerpt, not_understood
 from signals.alert_dialects.turning_words import meaningful
@@ -16,12 +17,27 @@ from signals.symbols import is_currency_or_metal, known_pair, read_symbol
 
 # Words that are also tickers: as a symbol they need their exchange or a $.
 _NOT_SYMBOLS = {
-    "NOW", "ALL", "IT", "SO", "ON", "A", "THE", "DIP", "SOME", "MORE", "THIS", "THAT", "ANY", "NO",
-    "NOT", "NEVER", "NONE", "IF", "WHEN", "AFTER", "BEFORE", "HERE", "AGAIN", "BACK", "OUT", "IN",
-    "FOR", "GO", "HIT", "OK", "ZONE", "AREA", "SETUP", "IDEA", "ONLY", "LATER", "SOON", "TODAY",
-    "YESTERDAY", "TOMORROW", "MAYBE", "WAIT", "WATCH", "CLOSED", "DONE", "AND", "OR", "BE", "ARE",
-    "TEST", "HOLD", "VIP", "EXIT", "DEMO", "FLAT", "LIVE", "NEW", "SIGNAL", "TRADE", "ID",
-    "ORDER", "ORDERS", "FROM", "OF", "TO", "WE", "I", "YOU", "BREAK", "ABOVE", "BELOW", "NEAR",
+    "NOW", "ALL", "IT", "SO", "ON", "A", "THE", "DIP", "SOME", "MORE", "THIS", "THAT", "ANY",
+    "NO", "NOT", "NEVER", "NONE", "IF", "WHEN", "AFTER", "BEFORE", "HERE", "AGAIN", "BACK",
+    "OUT", "IN", "FOR", "GO", "HIT", "OK", "ZONE", "AREA", "SETUP", "IDEA", "ONLY", "LATER",
+    "SOON", "TODAY", "YESTERDAY", "TOMORROW", "MAYBE", "WAIT", "WATCH", "CLOSED", "DONE",
+    "AND", "OR", "BE", "ARE", "TEST", "HOLD", "VIP", "EXIT", "DEMO", "FLAT", "LIVE", "NEW",
+    "SIGNAL", "TRADE", "ID", "ORDER", "ORDERS", "FROM", "OF", "TO", "WE", "I", "YOU", "BREAK",
+    "ABOVE", "BELOW", "NEAR", "ONE", "TWO", "THREE", "BOTH", "HALF", "REST", "FULL", "PART",
+    "PARTIAL", "EVERY", "EACH", "ELSE", "OTHER", "SAME", "FIRST", "SECOND", "NEXT", "LAST",
+    "FAST", "QUICK", "QUICKLY", "ASAP", "EARLY", "LATE", "SLOW", "SLOWLY", "LOW", "HIGH", "UP",
+    "DOWN", "TOP", "BOTTOM", "CHEAP", "DEEP", "DIPS", "BIG", "SMALL", "LITTLE", "LIGHT",
+    "HEAVY", "HARD", "EASY", "SAFE", "SAFELY", "RISKY", "RISK", "STRONG", "WEAK", "GOOD",
+    "GREAT", "BEST", "BAD", "NICE", "CASH", "MONEY", "PROFIT", "PROFITS", "LOSS", "COST",
+    "NET", "MET", "GAIN", "GAINS", "WIN", "PLEASE", "GUYS", "TEAM", "HELLO", "LETS", "GET",
+    "KEEP", "TAKE", "ADD", "LOAD", "CALL", "CALLS", "PUT", "PUTS", "OPTION", "OPTIONS", "BULL",
+    "BEAR", "BULLISH", "BEARISH", "PUMP", "DUMP", "MOON", "ROCKET", "HOT", "FREE", "BONUS",
+    "BASKET", "AREAS", "LEVEL", "LEVELS", "PRICE", "PULLBACK", "RETEST", "SUPPORT",
+    "RESISTANCE", "TREND", "GAP", "DAILY", "WEEKLY", "ASIA", "LONDON", "YORK", "NY", "NEWS",
+    "FED", "CPI", "NFP", "GAMMA", "ALERT", "WITH", "AT", "BY", "AS", "IS", "HAS", "HAVE",
+    "WILL", "CAN", "MAY", "ALSO", "TOO", "VERY", "JUST", "STILL", "YET", "OVER", "UNDER",
+    "INTO", "THEN", "THERE", "THEY", "THEM", "MY", "YOUR", "OUR", "STOCK", "STOCKS", "SHARE",
+    "SHARES", "COIN", "COINS", "TOKEN", "PAIR", "SYMBOL", "MARKET",
 }  # fmt: skip
 _COMMON_NAMES = {"gold", "silver", "dax", "nasdaq", "oil"}
 # A label that is glued to its price: SL2338, SL-2338, TP1-2350, TP1.0900. TP2350 and TP1.2350 stay
@@ -45,11 +61,13 @@ _THOUSANDS = re.compile(
     "(?:1000|10000|1000000|1M)(?:BONK|CAT|CHEEMS|FLOKI|LUNC|PEPE|RATS|SATS|SHIB|XEC)/?US(?:DT|DC|D)"
 )
 _NEGATION = re.compile(r"(?<!\S)!+[A-Za-z]\S{0,20}")
+_VOCABULARY = frozenset(word for phrase in PHRASES for word in phrase)
+_EXCHANGES = {"oanda", "binance", "bybit", "okx", "kucoin"}
 _GAPS = " \t\n:=@"
 # Lengths of candles. 5M is none of them: it is also how long a binary option lasts.
 _CHARTS = {"1H", "2H", "4H", "1D"}
 _TIMES = re.compile(r"[0-9]{1,3}(\.[0-9])?x|x[0-9]{1,3}", re.ASCII | re.IGNORECASE)
-_MARKED = re.compile(r"(tp|target|t/p)[ ._-]?([1-9][0-9]?)", re.ASCII | re.IGNORECASE)
+_MARKED = re.compile(r"(tp|target|t/p|t\.p)[ ._-]?([1-9][0-9]?)", re.ASCII | re.IGNORECASE)
 
 
 def raw_tokens(text: str) -> list[Token]:
@@ -99,14 +117,13 @@ def _words(text: str) -> Iterator[Token]:
     """Yield a word, or its parts if marks join words of the vocabulary (`Entry:BUY`)."""
     lower = GLUED.get(text.lower(), text.lower())
     parts = re.split(r"([:_ -])", lower)
-    vocabulary = {word for phrase in PHRASES for word in phrase}
     is_label = len(parts) > 1 and all(
-        part in vocabulary or part in ":_- " or _MARKED.fullmatch(part) for part in parts
+        part in _VOCABULARY or part in ":_- " or _MARKED.fullmatch(part) for part in parts
     )
     head, colon, tail = text.partition(":")
     if is_label and lower != "r:r":
         yield from (Token(Kind.WORD, part) for part in parts if part not in "_- " or part == ":")
-    elif colon and head.lower() in vocabulary - {"oanda", "binance", "bybit", "okx", "kucoin"}:
+    elif colon and head.lower() in _VOCABULARY - _EXCHANGES:
         yield Token(Kind.WORD, head)
         yield Token(Kind.MARK, ":")
         yield from _words(tail)
@@ -170,6 +187,12 @@ def _currencies(raw: list[Token], place: int) -> tuple[int, list[Token]] | None:
     return 2, [Token(Kind.SYMBOL, " ".join(codes), pair=read_symbol("/".join(codes)))]
 
 
+def is_any_word(text: str) -> bool:
+    """Whether nothing but its place shows that a word is a symbol: it is in no list, and has no
+    digit."""
+    return text.isalpha() and not _is_known(text)
+
+
 def _word(text: str, mapping: AlertMapping) -> Token:
     """Return a single word's meaning: a target's number, a symbol, leverage, or unknown."""
     if match := _MARKED.fullmatch(text):
@@ -180,12 +203,13 @@ def _word(text: str, mapping: AlertMapping) -> Token:
         return Token(Kind.DECOR, text)
     bare = text.removeprefix("#").removeprefix("$")
     if text.startswith("#") and (kind := PHRASES.get((bare.lower(),))):
-        return Token(kind, bare)  # “#BUY #EURUSD”
+        # “#BUY #EURUSD”; but “#market” may be a topic as well as an order
+        return Token(Kind.WORD if bare.lower() == "market" else kind, bare)
     if bare.upper() in mapping.sides and mapping.sides[bare.upper()] in ("BUY", "SELL"):
         return Token(Kind(mapping.sides[bare.upper()].lower()), text)
     if (pair := mapping.symbol_of(bare)) != bare:
         return Token(Kind.SYMBOL, text, pair=pair)
-    pair = _pair(text, bare)
+    pair = "" if is_glued(bare, _NOT_SYMBOLS) else _pair(text, bare)
     return Token(Kind.SYMBOL, text, pair=pair) if pair else Token(Kind.WORD, text)
 
 
@@ -247,8 +271,8 @@ def _is_word(text: str) -> bool:
 
 def symbol_after_side(text: str) -> str:
     """Return the symbol of an upper-case word beside the side; '' if it can be another word."""
-    word = re.fullmatch(r"[A-Z][A-Z0-9.]{1,11}", text, re.ASCII)
-    if word is None or text in _NOT_SYMBOLS or _is_word(text):
+    word = re.fullmatch(r"[A-Z][A-Z0-9.]{1,11}(?:(?<=[A-Z])[12]!)?", text, re.ASCII)
+    if word is None or text in _NOT_SYMBOLS or _is_word(text) or is_glued(text, _NOT_SYMBOLS):
         return ""
     try:
         return read_symbol(text)

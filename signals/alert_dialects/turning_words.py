@@ -42,6 +42,7 @@ _TRADE = (
     "cerr cierr ferm schlie zu. покуп прода купи закры شراء بيع إغلاق"
 )
 _MARKS = re.compile('[?¿؟⁉❓❔"“”„«»>~<−]|\\u0336|\\u0335')
+_MARKS_OF_NAMES = re.compile("[?¿؟⁉❓❔]")
 _IDEOGRAPHS = re.compile(
     "不|没|沒|未|别|別|勿|莫|无|無|非|如果|若|取消|平仓|平倉|等|可能|测试|買|买|卖|賣|空|多"
 )
@@ -75,6 +76,25 @@ def turning(word: str) -> str:
     return found[0] if found else ""
 
 
+# Words of reports in front of a copied sentence. Mappings that are stored may ignore them.
+_OF_REPORTS = _pattern("week. weeks. month. months. missed. old. archive. fake. joke.")
+# What names of strategies and notes about a chart are made of, though a text with it is refused.
+_OF_NAMES = _pattern(
+    "break above. below. setup confirm potential probab predict forecast expect net. sin. "
+    "no.repaint non.repainting last.bar look.back plan. hit.and.run last.look ready."
+)
+
+
+def turning_in_name(name: str) -> str:
+    """Return the word or mark of a strategy's name, or of a note, that denies, doubts, withdraws or
+    reports; '' if there is none."""
+    plain = _OF_NAMES.sub(" ", name.replace("_", " "))
+    if word := turning(plain):
+        return word
+    found = _OF_REPORTS.search(plain) or _MARKS_OF_NAMES.search(plain)
+    return found[0] if found else ""
+
+
 # A note beside an order is free text, but not one that takes the order back.
 _TAKEN_BACK = re.compile(
     r"\b(?:do not|don'?t|never) (?:trade|take|execute|copy|follow|use|enter|open|buy|sell)\b"
@@ -87,4 +107,30 @@ _TAKEN_BACK = re.compile(
 def taken_back(note: str) -> str:
     """Return the words of a note that take its order back; '' if there are none."""
     found = _TAKEN_BACK.search(note.replace("’", "'"))
+    return found[0] if found else ""
+
+
+# A close is often noted with what has happened (“TP hit”), but not with a condition.
+_NOT_YET = re.compile(
+    r"\b(?:if|unless|until|when|once|wait\w*|maybe|perhaps|example|sample|backtest\w*|yesterday)\b"
+    r"|\btest\b",
+    re.IGNORECASE,
+)
+_SHARE = re.compile(
+    r"\b(?:close|exit|reduce|take|book|sell|secure)\w*\W+(?:off |of |by )?"
+    r"(?:half|part|(?:a |one )?(?:third|quarter)|[0-9]+(?:\.[0-9]+)?\s?%)"
+    r"|\bpartial\w*",
+    re.IGNORECASE,
+)
+
+
+def postponing(note: str) -> str:
+    """Return the words of a close's note that make it conditional; '' if there are none."""
+    found = _NOT_YET.search(note)
+    return found[0] if found else ""
+
+
+def share_in(note: str) -> str:
+    """Return the words of a close's note that name a part of the trade; '' if there are none."""
+    found = _SHARE.search(note)
     return found[0] if found else ""

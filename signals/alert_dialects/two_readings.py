@@ -4,23 +4,33 @@ from decimal import Decimal
 from itertools import pairwise
 
 from common.errors import InvalidInputError
+from common.money import plain
+from common.reason_codes import Code
+from common.units import AssetClass
 from signals.alert_dialects.level_support import apart
 from signals.alert_dialects.numbers import read_number
 from signals.alert_dialects.parts import Parts
 from signals.alert_dialects.reading import ambiguous
 from signals.alert_dialects.vocabulary import Kind, Token
+from signals.symbols import asset_class
 
 _SIDES = (Kind.BUY, Kind.SELL)
 _JOINTS = (Kind.MARK, Kind.LINE, Kind.FILLER, Kind.DECOR)
 _JOINING = {"&", ",", "/", "|", "+", ";", "-", "and", "with", "."}
 _NEAR, _DECIMALS, _LARGE, _LEVERAGE = Decimal("0.15"), 3, 20, 500
+_DIGITS = 4
+_LARGE_PIPS = ("/JPY", "/HUF")
+_SLACK, _LEAST_SLACK = Decimal("0.15"), Decimal(2)  # of rounded pips
 _APART = {"buy stop", "sell stop"}  # as two words; “buystop” is an order type only
 
 
 def require_one_reading(tokens: list[Token], parts: Parts) -> None:
     """Raise InvalidInputError ALERT_AMBIGUOUS for an entry that could be another order."""
     _require_one_entry(tokens, parts)
+    _require_single_prices(parts)
     _require_plain_sizes(parts)
+    _require_plain_number(parts)
+    _require_stated_pips(parts)
     _require_clear_limit(tokens, parts)
     _require_clear_stop_order(tokens, parts)
     _require_target_beside_ratio(tokens, parts)
@@ -55,6 +65,19 @@ def _two_entries(parts: Parts) -> InvalidInputError:
     )  # fmt: skip
 
 
+def _require_single_prices(parts: Parts) -> None:
+    """Refuse “TP 2350.2360”: two prices with a point in place of a gap."""
+    for text in (*parts.entry, parts.sl, *(target.price for target in parts.targets)):
+        whole, _, after = text.partition(".")
+        is_long = len(whole) == len(after) >= _DIGITS and whole.isdigit() and after.isdigit()
+        if is_long and int(after) and apart(Decimal(whole), Decimal(after)) <= _NEAR:
+            raise ambiguous(
+                repr(text), f"the price {text}", f"the two prices {whole} and {after}",
+                field="targets", write=f"Write {text}0 for the one, a comma and a space between "
+                "the others.",
+            )  # fmt: skip
+
+
 def _require_plain_sizes(parts: Parts) -> None:
     """Refuse “@ 1.0850 risk 1.0800”: what has no effect may be the stop, if it looks like a price
     of the text."""
@@ -72,12 +95,47 @@ def _require_plain_sizes(parts: Parts) -> None:
         is_exact = decimals >= _DECIMALS or number >= _LARGE
         if kind is Kind.RISK:
             is_price = decimals >= _DECIMALS or (not prices and number >= _LARGE)
-        else:
-            is_price = False
+        else:  # lots have two decimals, prices of currencies more
+            is_price = decimals >= _DECIMALS and all(map(_is_of_currencies, parts.pairs))
         if is_price or (is_near and (is_exact or decimals == _most_decimals(texts) > 0)):
             raise ambiguous(
                 f"{kind} {text}", "a size, which has no effect", f"the price {text}, like a stop",
                 field="sl", write=f"Write “SL {text}” for a stop, or leave it out.",
+            )  # fmt: skip
+
+
+def _is_of_currencies(pair: str) -> bool:
+    return asset_class(pair) is AssetClass.FX
+
+
+def _require_plain_number(parts: Parts) -> None:
+    """Refuse “#2350 XAUUSD BUY SL 2340”: the number of the signal may be its price."""
+    texts = [*parts.entry, parts.sl, *(target.price for target in parts.targets)]
+    prices = [read_number(text) for text in texts if text]
+    for text in parts.numbered:
+        number = Decimal(text)
+        if number and any(apart(number, price) <= _NEAR for price in prices):
+            raise ambiguous(
+                f"#{text}", "the number of the signal", f"the price {text}", field="open_price",
+                write=f"Write “Signal #{text}”, or “@” before a price.",
+            )  # fmt: skip
+
+
+def _require_stated_pips(parts: Parts) -> None:
+    """Refuse “@ 1.0850 SL 1.0800 (20 pips)”: one of the numbers is wrong. Of a range its sender may
+    count from either edge. Only pips of currencies have one meaning."""
+    if not parts.entry or not parts.pairs or not all(map(_is_of_currencies, parts.pairs)):
+        return
+    pip = Decimal("0.01") if parts.pairs[0].endswith(_LARGE_PIPS) else Decimal("0.0001")
+    for price, text in parts.stated:
+        stated = read_number(text)
+        ways = [abs(read_number(edge) - read_number(price)) / pip for edge in parts.entry]
+        slack = max(_LEAST_SLACK, stated * _SLACK)
+        if not min(ways) - slack <= stated <= max(ways) + slack:
+            raise InvalidInputError(
+                Code.ALERT_CONTRADICTORY,
+                f"{price} is {plain(min(ways))} pips from the entry, and beside it are {text} "
+                "pips: check each digit, or leave the pips out.", field="sl",
             )  # fmt: skip
 
 

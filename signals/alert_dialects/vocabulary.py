@@ -68,12 +68,13 @@ PHRASES: dict[tuple[str, ...], Kind] = {
     ),
     **_phrases(
         Kind.SL,
-        "sl,s/l,stop loss,stoploss,stop target,stop targets,stop loss at,sl at,stop at,stop price",
+        "sl,s/l,s.l,stop loss,stoploss,stop target,stop targets,stop loss at,sl at,stop at,"
+        "stop price",
     ),
     **_phrases(Kind.STOP, "stop"),
     **_phrases(
         Kind.TP,
-        "tp,t/p,tps,take profit,take profits,takeprofit,target,targets,take profit target,"
+        "tp,t/p,t.p,tps,take profit,take profits,takeprofit,target,targets,take profit target,"
         "take profit targets,profit target,profit targets,tp at,target at,take profit at,"
         "objetivo,objetivos,alvo,alvos,ziel,ziele,kursziel,objectif,objectifs,obiettivo,obiettivi",
     ),

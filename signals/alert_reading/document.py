@@ -6,7 +6,7 @@ charting platform's placeholders (docs/tradingview.md), or a text of another dia
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,10 +17,12 @@ from signals.alert_dialects import (
     AlertMapping,
     Dialect,
     LevelForm,
+    Note,
     Reading,
     translate,
 )
-from signals.alert_dialects.turning_words import taken_back
+from signals.alert_dialects.position_words import unclear_word
+from signals.alert_dialects.turning_words import postponing, share_in, taken_back, turning_in_name
 from signals.alert_reading.alerts import Alert, AlertOrder, AlertSignal, only_feed
 from signals.alert_reading.scale import require_prices
 from signals.alert_reading.strategy_order import is_strategy_order, read_strategy_order
@@ -56,24 +58,39 @@ def read_alert(body: bytes, mapping: AlertMapping = NO_MAPPING) -> Alert:
         return replace(reading.update, key=key, dialect=reading.dialect, notes=reading.notes)
     alert = _read_document(reading)
     if isinstance(alert, AlertOrder):
-        return replace(
-            alert, dialect=reading.dialect, notes=reading.notes, level_form=reading.level_form
-        )
+        notes = (*reading.notes, *_unused_levels(alert, reading.document))
+        return replace(alert, dialect=reading.dialect, notes=notes, level_form=reading.level_form)
     return replace(
         alert, dialect=reading.dialect, notes=reading.notes, distances=reading.distances, key=key,
         levels_alone=reading.levels_alone, level_form=reading.level_form,
     )  # fmt: skip
 
 
+def _unused_levels(order: AlertOrder, parsed: Mapping[str, Any]) -> Iterator[Note]:
+    """Yield a note for each level of an order that opens nothing: a strategy's template has them
+    in each message."""
+    if order.opening is None and order.opening_error is None:
+        for name in ("sl", "stop_loss", "tp", "take_profit", "targets"):
+            if parsed.get(name) not in (None, ""):
+                yield Note(name, "an order that opens nothing has no levels")
+
+
 def _read_document(reading: Reading) -> AlertSignal | AlertOrder:
     parsed = reading.document
-    _require_meant(parsed)
+    _require_meant(parsed, taken_back)
     if is_strategy_order(parsed):
         return read_strategy_order(parsed, needs_time=reading.needs_time, form=reading.level_form)
     action = str(parsed.get("action") or "").strip().upper()
     referred = parsed.get("refers_to") or parsed.get("refers_to_external_id")
+    if action == Action.CLOSE:
+        _require_meant(parsed, postponing)
+        if parsed.get("close_fraction") is None:
+            _require_meant(parsed, share_in)
+    elif action != Action.MODIFY:
+        _require_meant(parsed, turning_in_name)
     if action == Action.CLOSE and not referred:
         return read_close(parsed)
+    _require_known_action(action)
     draft = _in_prices(read_signal(parsed), reading.level_form)
     if reading.may_end and draft.direction:
         return AlertSignal(draft, OTHER_SIDE[draft.direction])
@@ -83,6 +100,20 @@ def _read_document(reading: Reading) -> AlertSignal | AlertOrder:
         raise InvalidSignalError(field_errors(error), (only_feed(draft.feed),)) from error
 
 
+def _require_known_action(action: str) -> None:
+    """Raise InvalidInputError for an action of no form, with those that there are."""
+    if not action or action in Action.values or "{{" in action:
+        return
+    if error := unclear_word(action.lower()):
+        raise error
+    detail = (
+        f"{action[:40].lower()!r} is not one of OPEN, MODIFY, CLOSE; nor, without direction and "
+        "side, of enter_long, enter_short, exit, exit_long, exit_short, cancel, or buy and sell "
+        "with sentiment."
+    )
+    raise InvalidInputError(Code.FIELD_INVALID, detail, field="action")
+
+
 def _in_prices(draft: SignalDraft, form: LevelForm) -> SignalDraft:
     try:
         return require_prices(draft, form)
@@ -90,13 +121,16 @@ def _in_prices(draft: SignalDraft, form: LevelForm) -> SignalDraft:
         raise InvalidSignalError(field_errors(error), (draft,)) from error
 
 
-def _require_meant(parsed: Mapping[str, Any]) -> None:
-    """Raise InvalidInputError for a note that takes back what the other fields order."""
+def _require_meant(parsed: Mapping[str, Any], find: Callable[[str], str]) -> None:
+    """Raise InvalidInputError for a note with words that contradict what the other fields order.
+
+    find: returns them, or ''.
+    """
     for name in ("note", "comment"):
-        if found := taken_back(str(parsed.get(name) or "")):
+        if found := find(str(parsed.get(name) or "")):
             detail = (
-                f"{name} has {found!r}: it could be an order with a note, or none at all. Leave "
-                "the words out, or do not send it."
+                f"{name} has {found!r}: it could be an order with a note, or another one, or none "
+                "at all. Leave the words out, or do not send it."
             )
             raise InvalidInputError(Code.ALERT_AMBIGUOUS, detail, field=name)
 

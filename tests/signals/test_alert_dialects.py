@@ -189,6 +189,19 @@ def test_word_that_turns_a_signal_round_never_leaves_an_entry(
         assert rendered(denied).startswith("refuse"), denied
 
 
+@given(
+    st.sampled_from(OPENED), st.sampled_from([".", ":", "/", "-", "_", ";"]), st.integers(0, 400)
+)
+def test_mark_in_place_of_a_gap_never_changes_a_trade_silently(
+    golden: tuple[str, str], mark: str, place: int
+) -> None:
+    text, expected = golden
+    gaps = [i for i, letter in enumerate(text) if letter in " \n"]
+    if gaps and "filled on" not in text:
+        at = gaps[place % len(gaps)]
+        _same_or_refused(text[:at] + mark + text[at + 1 :], expected)
+
+
 LABELLED = [
     "Entry: {entry}", "SL: {sl}", "TP1: {one}\nTP2: {two}", "Leverage: 10x", "Market: Forex",
     "Type: scalp", "Use proper risk management", "https://t.me/pips",

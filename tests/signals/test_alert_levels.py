@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 
 # A symbol, and how far its stop may be from the entry: the larger price above the smaller one.
 SYMBOLS = {
-    "EURUSD": D("0.12"), "AUDJPY": D("0.12"), "EURHUF": D("0.12"), "USDMXN": D("0.12"),
+    "EURUSD": D("0.05"), "AUDJPY": D("0.05"), "EURHUF": D("0.12"), "USDMXN": D("0.12"),
     "EURCZK": D("0.12"), "XAUUSD": D("0.12"), "XAGUSD": D("0.12"), "GOLD": D("0.12"),
     "WTI": D("0.15"), "NDX": D("0.15"), "NASDAQ": D("0.15"), "US30": D("0.15"),
     "ESZ2026": D("0.15"), "AAPL": D("0.15"), "BTCUSDT": D("0.3"), "LTCUSDT": D("0.3"),
