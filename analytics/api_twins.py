@@ -175,7 +175,9 @@ def _number(request: Request, name: str) -> int | None:
 def _shown(found: Comparison, before: int | None) -> dict[str, Any]:
     # In the order of publication, in which their numbers need not be.
     numbers = [one.signal.pk for one in found.signals]
-    left = found.signals[numbers.index(before) + 1 :] if before in numbers else found.signals
+    last = len(numbers) if before is not None else -1  # of an unknown signal nothing is left
+    last = numbers.index(before) if before in numbers else last
+    left = found.signals[last + 1 :]
     page = left[:A_PAGE]
     return {
         "twin": found.link, "net_live": found.difference.live,

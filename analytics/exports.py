@@ -14,7 +14,6 @@ from analytics.reports import Report, executions
 from analytics.results import SumsRow, trades_after
 from analytics.statistics import Figure
 from common.money import plain
-from connections.models import ExecutionConnection
 from users.models import User
 from users.tenancy import for_all_tenants, on_behalf_of
 
@@ -68,12 +67,6 @@ def cell(value: Cell) -> str:
     if isinstance(value, str):
         return f"'{value}" if value.startswith(FORMULA_STARTS) else value
     return str(value)
-
-
-def currency_of(connection: ExecutionConnection) -> str:
-    """Return the currency of an account's money, as it was last read; '' before that."""
-    snapshot = getattr(connection, "snapshot", None)
-    return snapshot.currency if snapshot else ""
 
 
 def fees_text(fees: Mapping[str, str]) -> str:

@@ -1,10 +1,11 @@
 """A tenant's history: signals, orders and closed trades, newest first, searched and paged by key.
 
 Each page is read from the indexes that begin with the account, one short read for each account,
-so that a page costs the same among a million rows. Pages are cut by the last row's key, not by an
-offset: by the time that the list shows and filters, then by the number. Numbers alone are not in
-its order: a trade is numbered when it opens, a signal when it is drafted. A search for text reads
-the accounts' rows until the page is full.
+so that a page costs the same among a million rows; of signals, whose order no index has, a page
+costs the more the more signals the accounts have received. Pages are cut by the last row's key, not
+by an offset: by the time that the list shows and filters, then by the number. Numbers alone are not
+in its order: a trade is numbered when it opens, a signal when it is drafted. A search for text
+reads the accounts' rows until the page is full.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
-from analytics.exports import Row, currency_of, fees_text
+from analytics.exports import Row, fees_text
 from connections.models import ExecutionConnection
 from execution.models import Order, Status
 from positions.models import CloseReason, ExecutionPosition
@@ -118,13 +119,13 @@ def _of_signal(wanted: HistoryFilter, prefix: str) -> Q:
 def _after_key(wanted: HistoryFilter, column: str, known: Callable[[int], datetime | None]) -> Q:
     """Return what follows the last key seen, in the order of a time. known: the time of a key.
 
-    A key that is not the user's has no time, and nothing is left out.
+    A key that is not the user's has no time, and nothing follows it.
     """
     if wanted.before is None:
         return Q()
     at = wanted.before_at or known(wanted.before)
     if at is None:
-        return Q()
+        return Q(pk__in=())
     earlier = Q(**{f"{column}__lt": at}) | Q(pk__lt=wanted.before)
     return Q(**{f"{column}__lte": at}) & earlier
 
@@ -167,7 +168,7 @@ def _orders(ids: Sequence[int]) -> list[Row]:
             o.signal.feed.name if o.signal else "", o.pair, o.side, o.order_type, o.leg,
             o.quantity, o.limit_price, o.stop_price, o.filled_quantity, o.avg_fill_price,
             o.slippage_pips, o.slippage_unit if o.slippage_pips is not None else "", o.commission,
-            currency_of(o.connection), o.status, o.reason, o.detail, o.broker_order_id,
+            o.connection.account_currency, o.status, o.reason, o.detail, o.broker_order_id,
             o.signal.trade_plan_id if o.signal else "",
         )
         for o in found.order_by("-pk")
@@ -203,7 +204,7 @@ def _trades(ids: Sequence[int]) -> list[Row]:
         (
             p.pk, f"P-{p.pk}", p.closed_at, p.opened_at, p.connection.name, _s(p.signal_id),
             p.signal.feed.name, p.pair, p.side, p.opened_quantity, p.entry_price, p.close_reason,
-            p.net_result, p.commission, p.swap, currency_of(p.connection),
+            p.net_result, p.commission, p.swap, p.connection.account_currency,
             fees_text(p.unconverted_fees), p.signal.trade_plan_id,
         )
         for p in found.order_by("-closed_at", "-pk")

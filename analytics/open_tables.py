@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from analytics.exports import CHUNK, Row, currency_of
+from analytics.exports import CHUNK, Row
 from common.list_filters import by_account_and_pair
 from common.money import plain, to_stored
 from connections.models import ExecutionConnection
@@ -66,7 +66,7 @@ def _position(p: Any) -> Row:
     return (
         f"P-{p.pk}", p.opened_at, *_account(p.connection), p.signal.feed.name, f"S-{p.signal_id}",
         p.pair, p.symbol, p.side, p.quantity, p.opened_quantity, p.reserved, p.entry_price,
-        p.current_price, p.price_time, p.unrealized_pnl, currency_of(p.connection),
+        p.current_price, p.price_time, p.unrealized_pnl, p.connection.account_currency,
         p.sl, _distance(figures, p.sl, is_stop=True),
         " ".join(plain(price) for _, price in targets),
         _distance(figures, p.tp, is_stop=False), str(figures.unit),

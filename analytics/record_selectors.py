@@ -122,12 +122,12 @@ def trades_of(feed: Feed, *, before: int | None, limit: int, with_new: bool) -> 
 
 
 def _published_before(feed: Feed, signal_id: int) -> Q:
-    """Return what was published before a trade. Of none of the feed's: all, as without it."""
+    """Return what was published before a trade. Before one that is not the feed's there is none."""
     with for_all_tenants():
         last = FeedTrade.objects.filter(feed=feed, pk=signal_id)
         at = last.values_list("published_at", flat=True).first()
     if at is None:
-        return Q()
+        return Q(pk__in=())
     earlier = Q(published_at__lt=at) | Q(signal_id__lt=signal_id)
     return Q(published_at__lte=at) & earlier
 

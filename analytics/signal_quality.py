@@ -237,10 +237,17 @@ def execution_sums(scope: SignalScope) -> ExecutionSums:
 def compute_signal_quality(now: datetime | None = None, *, recent: timedelta = RECENT) -> int:
     """Write the medians of signals that were published or traded recently; return how many.
 
-    Without any medians it computes those of all signals. now: market time. Safe to repeat. It needs
-    the rows of all tenants, as workers have them.
+    Without any medians it computes those of all signals, in one transaction: a part of them would
+    pass for all. now: market time. Safe to repeat. It needs the rows of all tenants, as workers
+    have them.
     """
-    since = (now or market_now()) - recent if rows(ANY_MEDIAN) else BEGINNING
+    if rows(ANY_MEDIAN):
+        return _compute_since((now or market_now()) - recent)
+    with transaction.atomic():
+        return _compute_since(BEGINNING)
+
+
+def _compute_since(since: datetime) -> int:
     signals = [row.id for row in rows(DUE, {"since": since})]
     batches = (signals[start : start + BATCH] for start in range(0, len(signals), BATCH))
     return sum(map(_compute, batches))

@@ -53,7 +53,7 @@ def main() -> None:
         facts, results = run(names, given.n, given.rounds)
         if given.record:
             expected.record(facts, results)
-        comparisons = expected.compare(results, expected.read()) if given.check else []
+        comparisons = expected.compare(facts, results, expected.read()) if given.check else []
         for comparison in comparisons:
             report_progress(comparison.text)
         print(as_json(facts, results))

@@ -1,8 +1,9 @@
 """The figures that the benchmarks are expected to reach, and what has become worse.
 
 `expected.json` holds one figure for each benchmark, with the machine and the load at which it was
-measured. Only ratios are compared: seconds depend on the machine. Processor time varies least, so
-its ratio is taken where a benchmark states one.
+measured. Ratios to a baseline of the same run are compared on every machine; by processor time
+where a benchmark states it, which varies least. Where less is better most figures are seconds or
+megabytes: those are compared on the same processor only.
 """
 
 import json
@@ -54,17 +55,23 @@ def record(facts: Mapping[str, Any], results: Sequence[Result], path: Path = PAT
     path.write_text(f"{text}\n")
 
 
-def compare(results: Sequence[Result], expected: Mapping[str, Figure]) -> list[Comparison]:
+def compare(
+    facts: Mapping[str, Any], results: Sequence[Result], expected: Mapping[str, Figure]
+) -> list[Comparison]:
     """Compare each result with what is expected: worse by more than a fifth is a regression."""
-    return [_compare(result, expected.get(result.name)) for result in results]
+    return [_compare(facts, result, expected.get(result.name)) for result in results]
 
 
-def _compare(result: Result, expected: Figure | None) -> Comparison:
+def _compare(facts: Mapping[str, Any], result: Result, expected: Figure | None) -> Comparison:
     if expected is None:
         return Comparison(f"{result.name}: nothing is expected yet; record it", is_worse=False)
     if result.n != expected.n:
         text = f"{result.name}: not compared, n is {result.n:,} and was {expected.n:,}"
         return Comparison(text, is_worse=False)
+    machine = (facts["processor"], facts["cores"])
+    if not expected.more_is_better and machine != (expected.processor, expected.cores):
+        text = f"{result.name}: not compared, it was measured on {expected.processor}"
+        return Comparison(f"{text} with {expected.cores} cores", is_worse=False)
     value = _value(result, expected.name)
     change = value / expected.value - 1
     is_worse = (-change if expected.more_is_better else change) > TOLERANCE

@@ -55,10 +55,13 @@ def _percentiles(figures: dict[str, list[float]]) -> dict[str, float]:
 
 def _figures(environment: BenchEnvironment, count: int) -> dict[str, dict[str, list[float]]]:
     command = [sys.executable, "-m", "benchmarks.latency_engine", str(count)]
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment.stack.environ, text=True, timeout=SECONDS,
-        capture_output=True,
-    )  # fmt: skip
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment.stack.environ, text=True, timeout=SECONDS,
+            capture_output=True,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise BenchError(f"latency: it took longer than {SECONDS:g} s") from error
     if done.returncode:
         raise BenchError(f"{' '.join(command[2:])}: {done.stderr[-2000:]}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -1,4 +1,4 @@
-"""Verify the record of a Fillcast feed with nothing but Python's standard library.
+"""Verify the record of a Fillcast feed with nothing but Python 3.11 and its standard library.
 
     python verify_feed.py https://fillcast.example.com my-feed
     python verify_feed.py https://fillcast.example.com my-feed --expect 1041:9f2c…
@@ -66,20 +66,31 @@ def verify_results(
 ) -> tuple[list[str], list[str]]:
     """Return (findings, corrections): what the record shows otherwise than its links seal it.
 
-    A trade may be missing while it is withheld, and one whose link is withheld is not compared.
+    A trade whose link is withheld is not compared. Links are withheld no longer than trades: the
+    trade of each result that can be read is shown.
     """
     findings: list[str] = []
     corrections: list[str] = []
     sealed: dict[int, tuple[int, dict[str, Any]]] = {}
+    readable: set[int] = set()
     for link in links:
+        if link["content"]:
+            readable.add(link["number"])
         content = json.loads(link["content"]) if link["content"] else {}
         if content.get("kind") == "RESULT":
             reason = content["terms"].pop("correction", None)
             if reason is not None:
                 corrections.append(f"S-{content['signal']} was corrected: {reason}")
             sealed[content["signal"]] = content["number"], content["terms"]
+    not_shown = set(sealed)
     for trade in trades:
+        not_shown.discard(trade["signal"])
         number, terms = sealed.get(trade["signal"], (0, {}))
+        if not number and trade["sealed_in"] in readable:
+            findings.append(
+                f"S-{trade['signal']}: the record names link {trade['sealed_in']} as the seal of"
+                " its result, and that link seals no result of it."
+            )
         names = set(terms) | (set(trade) - {"signal", "sealed_in", "correction"})
         changed = [
             name for name in sorted(names) if number and not same(terms.get(name), trade.get(name))
@@ -89,6 +100,10 @@ def verify_results(
                 f"S-{trade['signal']}: the record shows another result than link {number} seals:"
                 f" {', '.join(changed)}."
             )
+    findings += [
+        f"S-{signal}: link {sealed[signal][0]} seals its result, and the record does not show it."
+        for signal in sorted(not_shown)
+    ]
     return findings, corrections
 
 
@@ -149,6 +164,8 @@ def main() -> int:
         "--expect", "--head", dest="expect", action="append", default=[], metavar="NUMBER:HASH"
     )
     given = parser.parse_args()
+    if sys.version_info < (3, 11):  # noqa: UP036 (it is copied to other machines)
+        parser.error("Python 3.11 or newer is needed: older ones cannot read all times")
     base = given.base.rstrip("/")
     links = list(all_links(base, given.slug))
     findings, head, withheld = verify(links, given.expect)

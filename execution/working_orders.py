@@ -21,6 +21,7 @@ from execution.changeable_orders import CHANGEABLE, may_be_cancelled, may_be_cha
 from execution.end_times import EntryEnd, end_of
 from execution.models import HELD, LIVE, NOT_ENDED, Order, Status
 from execution.order_explanations import Explanation, explain
+from execution.order_money import with_currency
 from prices.models import LatestQuote
 from signals.models import OrderType
 from signals.symbols import slippage_unit
@@ -144,12 +145,12 @@ def with_market(orders: QuerySet[Order]) -> QuerySet[Order]:
         book=OuterRef("connection__instrument_book"), pair=OuterRef("pair"), is_preferred=True
     )
     return (
-        orders.select_related(
+        with_currency(orders)
+        .select_related(
             "connection__snapshot", "connection__preset", "signal__feed", "trigger", "position"
         )
         .defer("connection__sealed_credentials")
         .annotate(
-            account_currency=F("connection__snapshot__currency"),
             market_bid=Subquery(quotes.values("bid")[:1]),
             market_ask=Subquery(quotes.values("ask")[:1]),
             market_time=Subquery(quotes.values("time")[:1]),

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -10,6 +10,7 @@ from django import forms
 from common.errors import InvalidInputError
 from signals.alert_dialects import read_mapping
 from signals.alert_dialects.mapping import PATHS
+from signals.feeds import end_of_old_token
 from signals.models import FeedToken
 from signals.strict_json import MAX_BYTES
 
@@ -49,11 +50,7 @@ class ReplaceForm(forms.Form):
 
     def end_of(self, token: FeedToken) -> datetime | None:
         """Return when the replaced address ends, by itself or by this form; None: at once."""
-        hours = int(self.cleaned_data["overlap"])
-        if not hours:
-            return None
-        chosen = datetime.now(UTC) + timedelta(hours=hours)
-        return min(chosen, token.expires_at or chosen)
+        return end_of_old_token(token, int(self.cleaned_data["overlap"]))
 
 
 def _pairs_text(values: Mapping[str, Any]) -> str:

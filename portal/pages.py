@@ -25,7 +25,7 @@ POLICY = (
     "base-uri 'none'; frame-ancestors 'none'"
 )
 
-NOTHING_DONE = "Your session had ended, so nothing was done."
+NOTHING_DONE = "You are not signed in, or not any more, so nothing was done."
 
 
 def with_security_headers(response: HttpResponse) -> HttpResponse:

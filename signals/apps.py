@@ -8,6 +8,7 @@ class SignalsConfig(AppConfig):
     def ready(self) -> None:
         """Update feeds when the rights of their owners change; add facts to messages."""
         from events.context import register_provider
+        from signals.alert_dialects import without_secrets
         from signals.feeds import narrow_own_approval
         from signals.record_facts import record_facts
         from users.data_export import register_export
@@ -21,8 +22,9 @@ class SignalsConfig(AppConfig):
         register_export("approval_requests", "signals.ApprovalRequest", "feed__owner_id")
         register_export("drafts", "signals.SavedDraft", "feed__owner_id")
         register_export("alert_addresses", "signals.FeedToken", "feed__owner_id")
-        register_export("alerts", "signals.IncomingAlert", "feed__owner_id", texts=["body"])
+        texts = {"body": without_secrets}
+        register_export("alerts", "signals.IncomingAlert", "feed__owner_id", texts=texts)
         register_export("telegram_bots", "signals.TelegramBot", "feed__owner_id")
         register_export("telegram_chats", "signals.TelegramChat", "bot__feed__owner_id")
         messages = "signals.TelegramMessage"
-        register_export("telegram_messages", messages, "feed__owner_id", texts=["body"])
+        register_export("telegram_messages", messages, "feed__owner_id", texts=texts)

@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -277,6 +277,15 @@ def rotate_feed_token(
     else:
         FeedToken.objects.filter(pk=old.pk).update(expires_at=old_ends_at)
     return created
+
+
+def end_of_old_token(token: FeedToken, hours: int) -> datetime | None:
+    """Return the end of a replaced token so many hours from now, or its own sooner end; for
+    `rotate_feed_token`. 0 hours: None, at once."""
+    if not hours:
+        return None
+    chosen = datetime.now(UTC) + timedelta(hours=hours)
+    return min(chosen, token.expires_at or chosen)
 
 
 def _require_end_of_old(old: FeedToken, ends_at: datetime, now: datetime) -> None:

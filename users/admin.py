@@ -8,7 +8,6 @@ from django.contrib.auth.models import Group
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
-from unfold.forms import UserCreationForm
 
 from common.admin import ConsoleAdmin, ReadOnlyAdmin, RightDenied
 from common.badges import badge
@@ -16,7 +15,7 @@ from common.errors import NotAllowedError
 from common.permissions import Right, Role
 from users import services
 from users.api_keys import ends_soon, has_ended
-from users.forms import PasswordForm, UserForm
+from users.forms import NewUserForm, PasswordForm, UserForm
 from users.invitations import why_unusable
 from users.models import AccountMail, ApiKey, Invitation, User
 from users.privileges import require_above
@@ -34,7 +33,7 @@ class UserAdmin(DjangoUserAdmin, ConsoleAdmin):  # type: ignore[type-arg,misc]
 
     change_right = Right.USERS
     form = UserForm
-    add_form = UserCreationForm
+    add_form = NewUserForm
     change_password_form = PasswordForm
     list_display = ("username", "email", "role_names", "is_superuser", "is_active", "last_login")
     list_filter = ("groups", "is_superuser", "is_active")

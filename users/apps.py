@@ -18,6 +18,7 @@ class UsersConfig(AppConfig):
         register_export("mails_about_the_login", "users.AccountMail", "user_id")
         register_rows("sessions", EXPORTED, exported_sessions)
         register_export("notifications", "events.Notification", "user_id")
-        register_export("channels", "events.Channel", "user_id")
+        when = ["digest", "digest_at"]  # a channel sends
+        register_export("channels", "events.Channel", "user_id", not_secret=when)
         register_export("messages_of_channels", "events.WebhookMessage", "channel__user_id")
         register_export("tries_of_messages", "events.WebhookAttempt", "channel__user_id")

@@ -10,7 +10,7 @@ import json
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,24 +31,28 @@ log = structlog.get_logger(__name__)
 KEPT_FOR, CLAIM, AGAIN_AFTER = timedelta(days=7), timedelta(minutes=5), timedelta(hours=1)
 ROWS_AT_ONCE, PART_BYTES, MAX_TRIES = 2_000, 1_000_000, 3
 SECRET_PARTS = ("secret", "password", "sealed", "hash", "signing_key", "credentials", "digest")
-NOT_SECRET = frozenset({"digest", "digest_at"})  # when a channel sends: rules, not digests of data
 State = DataExport.State
 
 
 Rows = Callable[[User], Iterable[Mapping[str, Any]]]
+"""What yields a user's rows."""
+Shown = Callable[[bytes], bytes]
+"""What returns the text of a binary column as its owner may see it, in UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExportedTable:
     """A table of the archive, of a model or of a function that yields rows.
 
-    model: its label. owner: the look-up of the owner's id. texts: binary columns that are text.
+    model: its label. owner: the look-up of the owner's id. texts: binary columns that are text, and
+    how each is shown. not_secret: columns whose names only sound like those of secrets.
     """
 
     name: str
     model: str = ""
     owner: str = ""
-    texts: tuple[str, ...] = ()
+    texts: Mapping[str, Shown] = field(default_factory=dict)
+    not_secret: frozenset[str] = frozenset()
     columns: tuple[str, ...] = ()
     read: Rows | None = None
 
@@ -56,9 +60,15 @@ class ExportedTable:
 _tables: dict[str, ExportedTable] = {}
 
 
-def register_export(name: str, model: str, owner: str, *, texts: Iterable[str] = ()) -> None:
-    """Add a model's table to everybody's archive. Call it when the app is ready."""
-    _tables[name] = ExportedTable(name, model, owner, tuple(texts))
+def register_export(
+    name: str, model: str, owner: str, *, texts: Mapping[str, Shown] | None = None,
+    not_secret: Iterable[str] = (),
+) -> None:  # fmt: skip
+    """Add a model's table to everybody's archive. Call it when the app is ready.
+
+    texts, not_secret: as in `ExportedTable`.
+    """
+    _tables[name] = ExportedTable(name, model, owner, texts or {}, frozenset(not_secret))
 
 
 def register_rows(name: str, columns: Iterable[str], read: Rows) -> None:
@@ -187,7 +197,7 @@ def _read(
         return list(table.columns), _counted(export, table.columns, table.read(export.user))
     model: Any = apps.get_model(table.model)
     fields = model._meta.concrete_fields
-    columns = [one.attname for one in fields if one.attname in table.texts or _is_shown(one)]
+    columns = [one.attname for one in fields if _is_shown(one, table)]
     return columns, _rows(export, model, table, columns)
 
 
@@ -212,7 +222,7 @@ def _rows(
             found = found.filter(**{f"{key}__gt": last})
         group = list(found.values(*{key: None, **dict.fromkeys(columns)})[:ROWS_AT_ONCE])
         for row in group:
-            yield {name: _text(row[name]) if name in table.texts else row[name] for name in columns}
+            yield {name: _value(row[name], table.texts.get(name)) for name in columns}
         if len(group) < ROWS_AT_ONCE:
             return
         last = group[-1][key]
@@ -245,15 +255,19 @@ def _store(export: DataExport, archive: Path) -> None:
     )
 
 
-def _is_shown(field: Any) -> bool:
+def _is_shown(column: Any, table: ExportedTable) -> bool:
     """Whether a column is exported: no secrets, and nothing that is not text."""
-    name = field.attname
-    is_secret = name not in NOT_SECRET and any(part in name for part in SECRET_PARTS)
-    return not is_secret and not isinstance(field, models.BinaryField)
+    name = column.attname
+    if name in table.texts or name in table.not_secret:
+        return True
+    is_secret = any(part in name for part in SECRET_PARTS)
+    return not is_secret and not isinstance(column, models.BinaryField)
 
 
-def _text(value: Any) -> str | None:
-    return None if value is None else bytes(value).decode("utf-8", "replace")
+def _value(value: Any, shown: Shown | None) -> Any:
+    if shown is None or value is None:
+        return value
+    return shown(bytes(value)).decode("utf-8", "replace")
 
 
 def _cell(value: Any) -> Any:

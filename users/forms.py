@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from django import forms
 from django.db import transaction
 from django.utils import timezone
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from common.errors import NotAllowedError
@@ -16,9 +16,26 @@ from users.api_keys import DEFAULT_LIFE, LIVES, SCOPES
 from users.models import ApiKey, User
 from users.new_passwords import store_password
 from users.privileges import require_givable, roles_of
+from users.sign_up import NAME_WITHOUT_AT
 
 
-class UserForm(UserChangeForm):  # type: ignore[misc]  # unfold has no types
+class _UserNameForm(forms.BaseForm):
+    """The check of a user name that is new."""
+
+    def clean_username(self) -> str:
+        """Return the name. Raises ValidationError if it could be another user's address, with
+        which that user signs in."""
+        name = str(self.cleaned_data["username"])
+        if "@" in name and "username" in self.changed_data:
+            raise forms.ValidationError(NAME_WITHOUT_AT)
+        return name
+
+
+class NewUserForm(_UserNameForm, UserCreationForm):  # type: ignore[misc]  # unfold has no types
+    """A user's name and first password."""
+
+
+class UserForm(_UserNameForm, UserChangeForm):  # type: ignore[misc]  # unfold has no types
     """A user's personal data and rights. by: the acting user; the services check them again."""
 
     by: ClassVar[User]

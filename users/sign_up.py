@@ -103,6 +103,11 @@ def sign_up_by_invitation(new: NewLogin, invitation: Invitation) -> User:
     return _stored(_checked(new), invitation)
 
 
+NAME_WITHOUT_AT = (  # it could be another user's address, with which that user signs in
+    "A user name has no @. You can also sign in with your confirmed e-mail address."
+)
+
+
 def name_fault(username: str) -> str:
     """Return why a visitor cannot have this user name; '' if they can."""
     normalized = User.normalize_username(username)
@@ -112,8 +117,8 @@ def name_fault(username: str) -> str:
         UnicodeUsernameValidator()(normalized)
     except ValidationError as error:
         return str(error.messages[0])
-    if "@" in normalized:  # it could be another user's address, with which that user signs in
-        return "A user name has no @. You can also sign in with your confirmed e-mail address."
+    if "@" in normalized:
+        return NAME_WITHOUT_AT
     owners = {owner.username.casefold() for owner in settings.FILLCAST_GATEWAY_OWNERS}
     reserved = normalized.casefold() in owners or normalized.startswith(DELETED_PREFIX)
     if reserved or User.objects.filter(username__iexact=normalized).exists():

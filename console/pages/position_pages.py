@@ -55,7 +55,7 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         "position/page.html",
         f"P-{pk}",
         position=position,
-        currency=_currency(position),
+        currency=position.connection.account_currency,
         protection=protection(position),
         why_unprotected=_why(position),
         exit_blocker=position.exit_blocker,
@@ -73,11 +73,6 @@ def _why(position: ExecutionPosition) -> str:
     return Code[code].sentence if code in Code.__members__ else ""
 
 
-def _currency(position: ExecutionPosition) -> str:
-    snapshot = getattr(position.connection, "snapshot", None)
-    return snapshot.currency if snapshot else ""
-
-
 def close(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     """Ask how much, then create an exit order and enqueue it."""
     require_permission(request, Right.TRADE)
@@ -86,7 +81,7 @@ def close(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         fraction = Decimal(form.cleaned_data["fraction"])
         return run_action(request, lambda: _close(position, fraction, request), back=address(pk))
-    points = close_consequences(position, currency=_currency(position))
+    points = close_consequences(position, currency=position.connection.account_currency)
     title = f"Close P-{pk}, {position.side.lower()} {position.pair} on {position.connection.name}?"
     question = ConfirmationPage(
         title, points, "Close it", address(pk), form=form, decline_label="Keep it"

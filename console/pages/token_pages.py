@@ -1,6 +1,6 @@
 """Creating and revoking secrets that are shown once: feed tokens and API keys."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -39,11 +39,7 @@ class RotateForm(forms.Form):
 
     def end_of(self, token: FeedToken) -> datetime | None:
         """Return when the old token ends, by itself or by this form; None: at once."""
-        hours = self.cleaned_data["hours"]
-        if not hours:
-            return None
-        chosen = datetime.now(UTC) + timedelta(hours=hours)
-        return min(chosen, token.expires_at or chosen)
+        return feeds.end_of_old_token(token, self.cleaned_data["hours"])
 
 
 class KeyForm(ApiKeyForm):

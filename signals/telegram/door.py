@@ -81,7 +81,7 @@ def take_update(lease: Lease, update: telegram.Update) -> int:
         log.exception("telegram message not taken", bot=lease.bot, update=update.update_id)
         with transaction.atomic():
             bot = _locked(lease)
-            _set_aside(bot, update)
+            _set_aside_if_possible(bot, update)
             _move_on(bot, update.update_id)
         return 0
 
@@ -108,6 +108,17 @@ def _take(lease: Lease, update: telegram.Update) -> int:
     failpoint("telegram.stored")
     _move_on(bot, update.update_id)
     return 0
+
+
+def _set_aside_if_possible(bot: TelegramBot, update: telegram.Update) -> None:
+    """As `_set_aside`; if our program fails there as well, only the log has the message."""
+    try:
+        with transaction.atomic():
+            _set_aside(bot, update)
+    except Exception as error:  # any: the same fault again must not stop the messages behind it
+        if is_transient(error) or is_database_trouble(error):
+            raise
+        log.exception("telegram message lost", bot=bot.pk, update=update.update_id)
 
 
 def _set_aside(bot: TelegramBot, update: telegram.Update) -> None:

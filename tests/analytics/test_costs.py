@@ -5,6 +5,7 @@ from decimal import Decimal as D
 
 import pytest
 
+from analytics import signal_quality
 from analytics.models import SignalQuality, TradeCost
 from analytics.services import compute_costs, compute_signal_quality
 from common.clocks import market_now
@@ -128,3 +129,25 @@ def test_without_any_median_those_of_all_signals_are_computed() -> None:
     SignalQuality.objects.all().delete()
     compute_signal_quality()
     assert SignalQuality.objects.filter(signal=world.bobs_signal).count() == 1
+
+
+def test_first_computation_that_breaks_off_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Medians of a part of the signals would pass for those of all."""
+    world = World()
+    closed_long_ago(world)
+    SignalQuality.objects.all().delete()
+    compute, computed = signal_quality._compute, list[int]()
+
+    def fail_at_second(signals: list[int]) -> int:
+        computed.extend(signals)
+        if len(computed) > 1:
+            raise RuntimeError("killed")
+        return compute(signals)
+
+    monkeypatch.setattr(signal_quality, "BATCH", 1)
+    monkeypatch.setattr(signal_quality, "_compute", fail_at_second)
+    with pytest.raises(RuntimeError):
+        compute_signal_quality()
+    monkeypatch.undo()
+    compute_signal_quality()
+    assert {*SignalQuality.objects.values_list("signal", flat=True)} >= {*computed}

@@ -43,7 +43,7 @@ def recorded(tmp_path: Path, *results: Result) -> dict[str, expected.Figure]:
 def test_a_ratio_may_be_worse_by_a_fifth(
     tmp_path: Path, before: Result, now: Result, is_worse: bool
 ) -> None:
-    (found,) = expected.compare([now], recorded(tmp_path, before))
+    (found,) = expected.compare(FACTS, [now], recorded(tmp_path, before))
     assert found.is_worse is is_worse
     assert ("WORSE" in found.text) is is_worse
 
@@ -51,7 +51,7 @@ def test_a_ratio_may_be_worse_by_a_fifth(
 def test_processor_time_is_compared_where_it_is_known(tmp_path: Path) -> None:
     figures = recorded(tmp_path, result(ratio=40, cpu_ratio=30.0))
     assert figures["fanout"].name == "cpu_ratio"
-    (found,) = expected.compare([result(ratio=10, cpu_ratio=29.0)], figures)
+    (found,) = expected.compare(FACTS, [result(ratio=10, cpu_ratio=29.0)], figures)
     assert not found.is_worse
     assert "cpu_ratio 29, expected 30 (-3%" in found.text
     assert "at load 0.4" in found.text
@@ -59,11 +59,19 @@ def test_processor_time_is_compared_where_it_is_known(tmp_path: Path) -> None:
 
 def test_other_sizes_and_new_benchmarks_are_named_and_not_compared(tmp_path: Path) -> None:
     figures = recorded(tmp_path, result(ratio=40))
-    small, new = expected.compare([result(ratio=1, n=20), result("idle", ratio=1)], figures)
+    small, new = expected.compare(FACTS, [result(ratio=1, n=20), result("idle", ratio=1)], figures)
     assert small.text == "fanout: not compared, n is 20 and was 1,000"
     assert new.text == "idle: nothing is expected yet; record it"
     assert not small.is_worse
     assert not new.is_worse
+
+
+def test_seconds_and_megabytes_are_compared_on_the_same_processor_only(tmp_path: Path) -> None:
+    figures = recorded(tmp_path, less(1.0), result(ratio=40))
+    other = {**FACTS, "processor": "another"}
+    found = expected.compare(other, [less(2.0), result(ratio=1)], figures)
+    assert [one.is_worse for one in found] == [False, True]
+    assert found[0].text == "memory: not compared, it was measured on a processor with 2 cores"
 
 
 def test_recording_one_figure_keeps_the_others(tmp_path: Path) -> None:

@@ -165,3 +165,17 @@ def test_operator_cannot_change_users(people: dict[str, User]) -> None:
     browser(people["operator"]).post("/admin/users/apikey/create/", form)
     assert rights(tenant) == before
     assert not ApiKey.objects.filter(user=tenant).exists()
+
+
+def test_new_user_name_is_no_address(people: dict[str, User]) -> None:
+    """It could be another user's, who then could not sign in with it."""
+    form = {"username": "a@example.com", "password1": PASSWORD, "password2": PASSWORD}
+    added = browser(people["root"]).post(
+        "/admin/users/user/add/", {**form, "usable_password": "true"}
+    )
+    assert "A user name has no @" in html_of(added)
+    changed = send(people["root"], people["tenant"], username="a@example.com")
+    assert "A user name has no @" in html_of(changed)
+    User.objects.filter(pk=people["tenant"].pk).update(username="kept@example.com")
+    people["tenant"].refresh_from_db()
+    assert send(people["root"], people["tenant"], email="t@example.com").status_code == 302

@@ -193,6 +193,13 @@ def test_signals_are_in_the_order_of_their_publication(world: World, client: Cli
     assert [row["signal"] for row in following["results"]] == [euro]
 
 
+@pytest.mark.parametrize("kind", ["signals", "trades"])
+def test_after_an_unknown_row_there_is_none(world: World, client: Client, kind: str) -> None:
+    """A program that pages must not get the first page again."""
+    assert client.get(f"/api/v1/history/{kind}/").json()["results"]
+    assert client.get(f"/api/v1/history/{kind}/?before=999999999").json()["results"] == []
+
+
 def test_money_has_its_currency(world: World, client: Client) -> None:
     closed(world, market_now() + timedelta(hours=1))
     AccountSnapshot.objects.filter(connection=world.mt5).update(currency="JPY")

@@ -200,8 +200,8 @@ def test_archive_has_what_is_stored_about_a_provider(
         )  # fmt: skip
         FeedTerms.objects.create(feed=world.own, text="No guarantee.", changed_by=world.alice)
         IncomingAlert.objects.create(
-            feed=world.own, body="BUY EURUSD “now”".encode(), state="PUBLISHED",
-            settled_at=timezone.now(),
+            feed=world.own, body="BUY EURUSD “now”\n**token:** s3cret".encode(),
+            state="PUBLISHED", settled_at=timezone.now(),
         )  # fmt: skip
         order = Order.objects.filter(connection__user=world.alice).latest("pk")
         bobs = Order.objects.filter(connection__user=world.bob).latest("pk")
@@ -218,7 +218,9 @@ def test_archive_has_what_is_stored_about_a_provider(
     (mail,) = (row for row in table("channels") if row["id"] == settings_of.pk)
     assert (mail["digest"], mail["digest_at"]) == ("DAILY", "07:00:00")
     assert "No guarantee." in {row["text"] for row in table("terms_of_feeds")}
-    assert "BUY EURUSD “now”" in {row["body"] for row in table("alerts")}
+    (body,) = {row["body"] for row in table("alerts")}
+    assert "BUY EURUSD “now”" in body
+    assert "s3cret" not in body
     logged = {row["detail"] for row in table("order_log")}
     assert f"log-{order.pk}" in logged
     assert f"log-{bobs.pk}" not in logged

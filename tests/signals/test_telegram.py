@@ -26,6 +26,7 @@ from signals.feeds import create_feed
 from signals.models import AlertState, Feed, IncomingAlert, Signal, TelegramBot, TelegramChat
 from signals.rate import forget_failures
 from signals.telegram import door
+from signals.telegram.messages import ChatMessage
 from signals.telegram.poller import NOTIFIED_AFTER, TelegramPoller
 from signals.telegram.services import change_bot, remove_bot, set_bot, set_chat
 from tests.fakes.telegram.bot_api import (
@@ -780,6 +781,24 @@ class TestFailures:
         [alert] = read(poller, api)
         assert outcome(alert) == (AlertState.REFUSED, Code.ALERT_PROCESSING_FAILED)
         assert alert.text == ""
+
+    def test_message_that_cannot_even_be_set_aside_stops_none_behind_it(
+        self, bot: TelegramBot, poller: TelegramPoller, api: BotApi,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        real = door.sender_error
+
+        def fail_at_other(message: ChatMessage, *more: Any) -> Any:
+            if message.text == OTHER:
+                raise ValueError("a fault")
+            return real(message, *more)
+
+        monkeypatch.setattr(door, "sender_error", fail_at_other)
+        api.post(OTHER)
+        api.post(ENTRY)
+        [behind] = read(poller, api)
+        assert (behind.text, behind.is_waiting) == (ENTRY, True)
+        wait(poller, lambda: not api.updates)
 
     def test_strangers_use_up_no_notification_of_the_provider(
         self, bot: TelegramBot, poller: TelegramPoller, api: BotApi

@@ -108,7 +108,23 @@ def result_link(number: int, terms: dict[str, Any]) -> dict[str, Any]:
 def test_result_as_sealed_is_no_finding() -> None:
     links = [*chain(1), result_link(2, RESULT), {"number": 3, "hash": "", "content": None}]
     assert verify_results(links, [SHOWN]) == ([], [])
-    assert verify_results(links, [SHOWN | {"signal": 8, "percent": "9"}]) == ([], [])  # no seal yet
+    without_seal = SHOWN | {"signal": 8, "percent": "9", "sealed_in": None}
+    assert verify_results(links, [SHOWN, without_seal]) == ([], [])
+
+
+def test_sealed_result_that_the_record_does_not_show_is_named() -> None:
+    links = [*chain(1), result_link(2, RESULT), {"number": 3, "hash": "", "content": None}]
+    found, _ = verify_results(links, [SHOWN | {"signal": 8, "sealed_in": 3}])  # withheld
+    assert found == ["S-7: link 2 seals its result, and the record does not show it."]
+
+
+def test_seal_that_belongs_to_another_result_is_named() -> None:
+    links = [*chain(1), result_link(2, RESULT)]
+    found, _ = verify_results(links, [SHOWN, SHOWN | {"signal": 8, "sealed_in": 1}])
+    assert found == [
+        "S-8: the record names link 1 as the seal of its result, and that link seals no result of"
+        " it."
+    ]
 
 
 @pytest.mark.parametrize(
