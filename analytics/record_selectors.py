@@ -48,7 +48,7 @@ class FeedFigures:
     """What a list of feeds shows of a record. followers: None: fewer than FEWEST."""
 
     percent: Decimal
-    drawdown: Decimal
+    drawdown_percent: Decimal
     closed: int
     signals: int
     followers: int | None

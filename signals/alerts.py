@@ -242,10 +242,7 @@ def store_fault(feed: Feed, body: bytes, source: AlertSource, source_key: str) -
     with on_behalf_of(feed.owner):
         if known := _by_source(feed, source, source_key):
             return known
-        try:
-            text = _stored_body(feed, body)[:REFUSED_BODY_BYTES]
-        except Exception:  # any: the reader may be what fails. Then its secrets are not known
-            text = b""
+        text = _stored_body(feed, body)[:REFUSED_BODY_BYTES] if body else b""
         alert = IncomingAlert(
             feed=feed, body=text, source=source, source_key=source_key, state=AlertState.REFUSED,
             settled_at=datetime.now(UTC),

@@ -95,7 +95,7 @@ SORTS = {
 }  # fmt: skip
 _FIGURES: dict[str, Callable[[FeedFigures], Decimal | int | None]] = {  # the highest first
     "result": lambda figures: figures.percent if figures.closed else None,
-    "drawdown": lambda figures: -figures.drawdown if figures.closed else None,
+    "drawdown": lambda figures: -figures.drawdown_percent if figures.closed else None,
     "signals": lambda figures: figures.signals,
     "followers": lambda figures: figures.followers,
 }

@@ -70,20 +70,19 @@ def take_update(lease: Lease, update: telegram.Update) -> int:
     taken. Raises LeaseLostError, and errors of a database that is in trouble. What makes
     our program fail is set aside.
     """
-    try:
-        with transaction.atomic():
-            return _take(lease, update)
-    except LeaseLostError:
-        raise
-    except Exception as error:  # any: a fault of ours must not stop the messages behind it
-        if is_transient(error) or is_database_trouble(error):
+    for take in (_take, _set_aside, _set_aside_unread):
+        try:
+            with transaction.atomic():
+                return take(lease, update)
+        except LeaseLostError:
             raise
-        log.exception("telegram message not taken", bot=lease.bot, update=update.update_id)
-        with transaction.atomic():
-            bot = _locked(lease)
-            _set_aside_if_possible(bot, update)
-            _move_on(bot, update.update_id)
-        return 0
+        except Exception as error:  # any: a fault of ours must not stop the messages behind it
+            if is_transient(error) or is_database_trouble(error):
+                raise
+            log.exception("telegram message not taken", bot=lease.bot, update=update.update_id)
+    with transaction.atomic():
+        _move_on(_locked(lease), update.update_id)
+    return 0
 
 
 def _locked(lease: Lease) -> TelegramBot:
@@ -110,30 +109,17 @@ def _take(lease: Lease, update: telegram.Update) -> int:
     return 0
 
 
-def _set_aside_if_possible(bot: TelegramBot, update: telegram.Update) -> None:
-    """As `_set_aside`; if our program fails there as well, only the log has the message."""
-    try:
-        with transaction.atomic():
-            _set_aside(bot, update)
-    except Exception as error:  # any: the same fault again must not stop the messages behind it
-        if is_transient(error) or is_database_trouble(error):
-            raise
-        log.exception("telegram message lost", bot=bot.pk, update=update.update_id)
-
-
-def _set_aside(bot: TelegramBot, update: telegram.Update) -> None:
+def _set_aside(lease: Lease, update: telegram.Update) -> int:
     """Store a message that makes our program fail as refused, and notify the provider: Telegram
     does not send it again, and its sender gets no answer."""
-    try:
-        message = message_of(update)
-    except Exception:  # the fault itself: neither its text nor its sender is known
-        refuse_alert(
-            bot.feed, b"", ConflictError(Code.ALERT_PROCESSING_FAILED),
-            source=AlertSource.TELEGRAM, source_key=f"update:{update.update_id}",
-        )  # fmt: skip
-        return
-    if message is None:
-        return
+    bot, message = _locked(lease), message_of(update)
+    if message is not None:
+        _store_as_failed(bot, message)
+    _move_on(bot, update.update_id)
+    return 0
+
+
+def _store_as_failed(bot: TelegramBot, message: ChatMessage) -> None:
     chat = bot.chats.filter(chat_id=message.chat_id).first()
     body = message.text.encode("utf-8", "replace")
     if (error := sender_error(message, bot, chat)) is not None:
@@ -141,6 +127,15 @@ def _set_aside(bot: TelegramBot, update: telegram.Update) -> None:
         return
     alert = store_fault(bot.feed, body, AlertSource.TELEGRAM, message.source_key)
     notify_refused(alert, refusal_of(alert))
+
+
+def _set_aside_unread(lease: Lease, update: telegram.Update) -> int:
+    """Store that there was a message: it cannot be read, so neither its text nor its sender is
+    known."""
+    bot = _locked(lease)
+    store_fault(bot.feed, b"", AlertSource.TELEGRAM, f"update:{update.update_id}")
+    _move_on(bot, update.update_id)
+    return 0
 
 
 def _counts_on(bot: TelegramBot) -> bool:

@@ -502,7 +502,7 @@ def test_paper_account_is_opened_once_by_its_idempotency_key(world: World, as_we
             for _ in range(2)
         )
         wrong = alice.post(PAPER, {"currency": "EUR", "balance": 7}, format="json")
-    assert (first.status_code, again.status_code) == (201, 200), first.content
+    assert (first.status_code, again.status_code) == (201, 201), first.content
     assert first.json()["id"] == again.json()["id"]
     shown = first.json()
     assert (shown["name"], shown["type"]) == ("Trial", "paper")

@@ -83,11 +83,18 @@ def test_order_whose_time_passes_in_the_queue_is_not_sent(account: Account) -> N
     account.terminal.fault(slow_trade=2)
     first, second = account.order("1000"), account.order("1000", send_by=machine_time() + 0.5)
 
-    async def at_once() -> list[Any]:
-        calls = (account.adapter.submit(account.spec, one, allow) for one in (first, second))
-        return await asyncio.gather(*calls, return_exceptions=True)
+    async def in_turn() -> list[Any]:
+        loop, is_sent = asyncio.get_running_loop(), asyncio.Event()
 
-    [[report], error] = run(at_once())
+        def notes_sending(_: OrderRequest) -> None:
+            loop.call_soon_threadsafe(is_sent.set)
+
+        sending = asyncio.ensure_future(account.adapter.submit(account.spec, first, notes_sending))
+        await is_sent.wait()
+        waiting = account.adapter.submit(account.spec, second, allow)
+        return await asyncio.gather(sending, waiting, return_exceptions=True)
+
+    [[report], error] = run(in_turn())
     assert report.client_order_id == first.client_order_id
     assert isinstance(error, NotSent)
     assert error.code is Code.SEND_DEADLINE

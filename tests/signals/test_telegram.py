@@ -782,7 +782,7 @@ class TestFailures:
         assert outcome(alert) == (AlertState.REFUSED, Code.ALERT_PROCESSING_FAILED)
         assert alert.text == ""
 
-    def test_message_that_cannot_even_be_set_aside_stops_none_behind_it(
+    def test_message_that_fails_again_when_set_aside_stops_none_behind_it(
         self, bot: TelegramBot, poller: TelegramPoller, api: BotApi,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:  # fmt: skip
@@ -796,7 +796,9 @@ class TestFailures:
         monkeypatch.setattr(door, "sender_error", fail_at_other)
         api.post(OTHER)
         api.post(ENTRY)
-        [behind] = read(poller, api)
+        failed, behind = read(poller, api)
+        assert outcome(failed) == (AlertState.REFUSED, Code.ALERT_PROCESSING_FAILED)
+        assert failed.text == ""
         assert (behind.text, behind.is_waiting) == (ENTRY, True)
         wait(poller, lambda: not api.updates)
 
