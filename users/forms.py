@@ -19,8 +19,11 @@ from users.privileges import require_givable, roles_of
 from users.sign_up import NAME_WITHOUT_AT
 
 
-class _UserNameForm(forms.BaseForm):
-    """The check of a user name that is new."""
+class _NewUserName:
+    """The check of a user name that is new, for a form."""
+
+    cleaned_data: dict[str, Any]
+    changed_data: list[str]
 
     def clean_username(self) -> str:
         """Return the name. Raises ValidationError if it could be another user's address, with
@@ -31,11 +34,11 @@ class _UserNameForm(forms.BaseForm):
         return name
 
 
-class NewUserForm(_UserNameForm, UserCreationForm):  # type: ignore[misc]  # unfold has no types
+class NewUserForm(_NewUserName, UserCreationForm):  # type: ignore[misc]  # unfold has no types
     """A user's name and first password."""
 
 
-class UserForm(_UserNameForm, UserChangeForm):  # type: ignore[misc]  # unfold has no types
+class UserForm(_NewUserName, UserChangeForm):  # type: ignore[misc]  # unfold has no types
     """A user's personal data and rights. by: the acting user; the services check them again."""
 
     by: ClassVar[User]

@@ -92,7 +92,7 @@ def test_order_whose_time_passes_in_the_queue_is_not_sent(account: Account) -> N
         sending = asyncio.ensure_future(account.adapter.submit(account.spec, first, notes_sending))
         await is_sent.wait()
         waiting = account.adapter.submit(account.spec, second, allow)
-        return await asyncio.gather(sending, waiting, return_exceptions=True)
+        return [*await asyncio.gather(sending, waiting, return_exceptions=True)]
 
     [[report], error] = run(in_turn())
     assert report.client_order_id == first.client_order_id

@@ -26,7 +26,7 @@ from signals.feeds import create_feed
 from signals.models import AlertState, Feed, IncomingAlert, Signal, TelegramBot, TelegramChat
 from signals.rate import forget_failures
 from signals.telegram import door
-from signals.telegram.messages import ChatMessage
+from signals.telegram.messages import ChatMessage, sender_error
 from signals.telegram.poller import NOTIFIED_AFTER, TelegramPoller
 from signals.telegram.services import change_bot, remove_bot, set_bot, set_chat
 from tests.fakes.telegram.bot_api import (
@@ -786,7 +786,7 @@ class TestFailures:
         self, bot: TelegramBot, poller: TelegramPoller, api: BotApi,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:  # fmt: skip
-        real = door.sender_error
+        real = sender_error
 
         def fail_at_other(message: ChatMessage, *more: Any) -> Any:
             if message.text == OTHER:
