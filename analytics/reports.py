@@ -158,6 +158,11 @@ class Report:
         )
 
     @property
+    def has_unexplained(self) -> bool:
+        """Whether a deposit or withdrawal may count as a result, since none is recorded."""
+        return any(line.is_unexplained for line in self.lines)
+
+    @property
     def days(self) -> list[DayRow]:
         """The trading days with a closed trade."""
         return self.trades.days

@@ -91,6 +91,15 @@ def test_equity_states_deposits_and_gaps(world: World, read: Read) -> None:
     assert 'role="img"' in page
 
 
+@pytest.mark.parametrize(("at_the_start", "marks"), [("9870", 0), ("5000", 5)])
+def test_figures_that_an_unrecorded_deposit_may_distort_say_so(
+    world: World, read: Read, at_the_start: str, marks: int
+) -> None:
+    with_owner(lambda: readings(world, at_the_start, "9877.80"))
+    page = read(f"/results/?period=all&account={world.mt5.pk}")
+    assert page.count('may count an <a href="#h-eq">unrecorded deposit</a>') == marks
+
+
 def with_owner(act: Callable[[], Any]) -> None:
     """Write as the owner of the tables, not as the web process."""
     from django.db import connection
