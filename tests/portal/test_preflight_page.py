@@ -186,7 +186,9 @@ def test_result_of_an_earlier_version_is_run_again(alice: Client, world: World) 
     ready(world)
     with for_all_tenants():
         Preflight.objects.update(result={"traded": 80, "result": "0.00"})
-    assert "Not run yet" in text(alice.get(page(world)))
+    shown = text(alice.get(page(world)))
+    assert "Run it again" in shown
+    assert "computed by an earlier version of Fillcast" in shown
 
 
 def test_part_that_follows_the_progress_is_a_part(alice: Client, world: World) -> None:
