@@ -17,6 +17,7 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from analytics.exports import Row, fees_text
+from common.list_filters import before_row
 from connections.models import ExecutionConnection
 from execution.models import Order, Status
 from positions.models import CloseReason, ExecutionPosition
@@ -126,8 +127,7 @@ def _after_key(wanted: HistoryFilter, column: str, known: Callable[[int], dateti
     at = wanted.before_at or known(wanted.before)
     if at is None:
         return Q(pk__in=())
-    earlier = Q(**{f"{column}__lt": at}) | Q(pk__lt=wanted.before)
-    return Q(**{f"{column}__lte": at}) & earlier
+    return before_row(column, at, wanted.before)
 
 
 def _newest(queries: Sequence[QuerySet[Any]], limit: int, *by: str) -> list[int]:

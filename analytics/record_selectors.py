@@ -14,6 +14,7 @@ from analytics.exports import CHUNK, Row
 from analytics.models import FeedRecord, FeedTrade
 from analytics.record_figures import FEWEST, Figures, RecordTrade, from_json
 from common.clocks import market_now
+from common.list_filters import before_row
 from signals.models import Feed
 from signals.record_results import seals_of
 from signals.record_selectors import WITHHELD
@@ -128,8 +129,7 @@ def _published_before(feed: Feed, signal_id: int) -> Q:
         at = last.values_list("published_at", flat=True).first()
     if at is None:
         return Q(pk__in=())
-    earlier = Q(published_at__lt=at) | Q(signal_id__lt=signal_id)
-    return Q(published_at__lte=at) & earlier
+    return before_row("published_at", at, signal_id)
 
 
 TRADE_COLUMNS = (

@@ -1,10 +1,11 @@
-"""The filters that lists of orders and of positions share, on pages and for downloads."""
+"""The filters that lists share, on pages, in the API and for downloads."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 Rows = TypeVar("Rows", bound=QuerySet[Any])  # any: of orders or positions
 
@@ -19,3 +20,12 @@ def by_account_and_pair(found: Rows, filters: Mapping[str, str]) -> Rows:
     if pair := filters.get("pair", "").replace("\0", "").strip().upper():
         found = found.filter(pair__icontains=pair)
     return found
+
+
+def before_row(column: str, at: datetime, pk: int) -> Q:
+    """Return what follows a row in a list that is newest first by a column, then by key.
+
+    at, pk: that column and the key of the last row seen.
+    """
+    earlier = Q(**{f"{column}__lt": at}) | Q(pk__lt=pk)
+    return Q(**{f"{column}__lte": at}) & earlier

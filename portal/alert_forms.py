@@ -49,7 +49,7 @@ class ReplaceForm(forms.Form):
     )  # fmt: skip
 
     def end_of(self, token: FeedToken) -> datetime | None:
-        """Return when the replaced address ends, by itself or by this form; None: at once."""
+        """Return when the replaced address ends, by this form or its own end; None: at once."""
         return end_of_old_token(token, int(self.cleaned_data["overlap"]))
 
 

@@ -127,8 +127,8 @@ class TakeForm(ChangedFieldsForm, forms.Form):
     symbol_map = SymbolMapField(
         label="Symbols",
         required=False,
-        help_text="Only where your broker’s symbol is not found by itself, or another one is to be "
-        "traded: one line each, EUR/USD = EURUSD.m",
+        help_text="Only where your broker’s symbol is not found automatically, or another one is to"
+        " be traded: one line each, EUR/USD = EURUSD.m",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -38,7 +38,7 @@ class RotateForm(forms.Form):
     )  # fmt: skip
 
     def end_of(self, token: FeedToken) -> datetime | None:
-        """Return when the old token ends, by itself or by this form; None: at once."""
+        """Return when the old token ends, by this form or its own end; None: at once."""
         return feeds.end_of_old_token(token, self.cleaned_data["hours"])
 
 

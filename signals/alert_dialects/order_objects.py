@@ -143,8 +143,7 @@ def _named_entry(order: _Order, positions: dict[str, Any]) -> Reading:
     require_same_side(order.action, positions)
     direction = Direction.BUY if order.action == "enter_long" else Direction.SELL
     order.document |= {"action": Action.OPEN.value, "direction": direction.value}
-    order.document |= {"price": order.price} if order.price else {}
-    _order_type(order.document, order.rest)
+    _order_type(order)
     return order.reading(distances=order.distances, level_form=order.form)
 
 
@@ -156,8 +155,7 @@ def _side(order: _Order, positions: dict[str, Any]) -> Reading:
     else:
         words = {"action": order.parsed.get("action"), **after_reversal(order.action, positions)}
         order.document |= words
-    order.document |= {"price": order.price} if order.price else {}
-    _order_type(order.document, order.rest)
+    _order_type(order)
     if not order.time:
         reason = "an equal message within 5 minutes counts as the same one"
         order.notes.append(Note("no time", reason, explains=True))
@@ -223,8 +221,10 @@ def _require_market_exit(action: str, positions: dict[str, Any], rest: dict[str,
         )  # fmt: skip
 
 
-def _order_type(document: dict[str, Any], rest: dict[str, Any]) -> None:
-    """Read orderType, limitPrice and stopPrice into our own fields."""
+def _order_type(order: _Order) -> None:
+    """Read the price, orderType, limitPrice and stopPrice into our own fields."""
+    document, rest = order.document, order.rest
+    document |= {"price": order.price} if order.price else {}
     name, limit, stop = (rest.pop(key, None) for key in ("orderType", "limitPrice", "stopPrice"))
     if name is not None:
         kind = _TYPES.get(str(name).lower())

@@ -167,15 +167,21 @@ def test_loss_limit_that_the_replay_reaches_denies_the_rest_of_the_day(
     assert found["result"] == "-102"
 
 
-def test_older_trade_is_followed_by_the_record_of_its_feed(
-    account: ExecutionConnection, feed: Feed
-) -> None:
-    """The account's source has no prices of then: the feed's record kept what was needed."""
+def priced_elsewhere(feed: Feed) -> ExecutionConnection:
+    """Publish a signal whose price of then is of another account's source; return that account."""
     other = factories.account()
     published(
         feed, market_bid=D("1.1000"), market_ask=D("1.1002"), market_at=T,
         market_source=other.data_connection_id,
     )  # fmt: skip
+    return other
+
+
+def test_older_trade_is_followed_by_the_record_of_its_feed(
+    account: ExecutionConnection, feed: Feed
+) -> None:
+    """The account's source has no prices of then: the feed's record kept what was needed."""
+    other = priced_elsewhere(feed)
     bars(other, (1, *FLAT), (2, "1.1000", "1.1110", "1.1000", "1.1105"))
     at(10)
     feed_records.compute_feed(feed)
@@ -233,11 +239,7 @@ def test_open_trade_without_a_price_of_now_has_no_known_result(
     account: ExecutionConnection, feed: Feed
 ) -> None:
     """It is entered by the feed's record; the account's source has no price that it is worth."""
-    other = factories.account()
-    published(
-        feed, market_bid=D("1.1000"), market_ask=D("1.1002"), market_at=T,
-        market_source=other.data_connection_id,
-    )  # fmt: skip
+    other = priced_elsewhere(feed)
     bars(other, (1, *FLAT), (2, *FLAT))
     at(5)
     feed_records.compute_feed(feed)
