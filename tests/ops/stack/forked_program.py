@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> None:
     if "--stubborn" in arguments:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     child = subprocess.Popen(["sleep", "600"]).pid if "--parent" in arguments else None
-    print(json.dumps({**state(), "child": child}))
+    print(json.dumps({**state(), "child": child}), flush=True)
     print("to standard error", file=sys.stderr)
     if "--exit" in arguments:
         sys.exit(int(arguments[arguments.index("--exit") + 1]))

@@ -23,10 +23,10 @@ from ops.stack.supervisor import Supervisor
 from tests.ops.stack.fork_stack import fork_server, forked
 
 pytestmark = [
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(300),
     pytest.mark.skipif(not fork_server_module.can_fork(), reason="needs Linux"),
 ]
-SECONDS = 20
+SECONDS = 60
 SERVER = "fork-server"
 Make = Callable[..., Supervisor]
 
@@ -68,6 +68,16 @@ def pid_of(supervisor: Supervisor, name: str, other_than: int | None = None) -> 
     return pid
 
 
+def described(supervisor: Supervisor) -> dict[str, Any]:
+    """Return what each process does and has written, and why the supervisor failed, if it has."""
+    children = supervisor.children.values()
+    return {"failure": supervisor.failure} | {
+        child.name: (child.pid, child.ready, child.restarts, child.log.read_text())
+        for child in children
+        if child.log.exists()
+    }
+
+
 def states(supervisor: Supervisor, name: str, count: int = 1) -> list[dict[str, Any]]:
     """Return what the first processes of this name have stated; wait for `count` of them."""
     log = supervisor.children[name].log
@@ -76,7 +86,7 @@ def states(supervisor: Supervisor, name: str, count: int = 1) -> list[dict[str, 
         lines = log.read_text().splitlines() if log.exists() else []
         return [line for line in lines if line.startswith("{")]
 
-    assert wait_until(lambda: len(stated()) >= count, SECONDS), log.read_text()
+    assert wait_until(lambda: len(stated()) >= count, SECONDS), described(supervisor)
     return [json.loads(line) for line in stated()]
 
 
