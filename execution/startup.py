@@ -58,7 +58,7 @@ from execution.monitoring.unprotected_time import update_unprotected
 from execution.reconciliation.reconcile import reconcile, reconcile_new
 from execution.recovery import stale_orders, sweeps
 from execution.recovery.order_polling import poll
-from execution.runtime import trading_runtime
+from execution.runtime import poll_wakes, trading_runtime
 from execution.runtime.broker_sessions import BrokerSessionManager
 from execution.runtime.event_stream import drain_and_wait, drain_events
 from execution.runtime.lane_leases import LaneSelection, OnLaneChange, ignore_lane_change
@@ -337,7 +337,13 @@ def _background_jobs(exits_only: bool, *, has_sessions: bool = False) -> tuple[B
         *_while(
             Work.TRADES,
             ("pending actions", poll_seconds, lambda: _execute(process_pending_actions())),
-            ("order polling", settings.FILLCAST_UPDATE_INTERVAL_SECONDS, poll),
+        ),
+        BackgroundJob(
+            "order polling",
+            settings.FILLCAST_UPDATE_INTERVAL_SECONDS,
+            poll,
+            Work.TRADES,
+            poll_wakes.polls,
         ),
         # Only the process of a session gets its events; those of shared streams any process.
         *_while(

@@ -20,6 +20,12 @@ class AccountSyncState(models.Model):
     poll_after = models.DateTimeField(
         null=True, help_text="Machine time; brokers without an event stream."
     )
+    poll_began_at = models.DateTimeField(
+        null=True, help_text="Machine time: of the poll that is running."
+    )
+    woken_at = models.DateTimeField(
+        null=True, help_text="Machine time: a poll from then on was requested."
+    )
     reconcile_requested_at = models.DateTimeField(
         null=True, help_text="From when on a reconciliation is requested."
     )
