@@ -5,9 +5,9 @@ OPEN_SECONDS: what works or is held changes without a request of ours, and a che
 write is one `stat`. A change of what is open, also a stop or target that a position has lost, is
 reported at once; for a ticket that is no longer open it reads the history with one command. So an
 event is at most OPEN_SECONDS later than the expert advisor's write (within its timer, 25 ms), plus
-that command; the more terminals, the later, by OPEN_TERMINAL_SECONDS each. Changes while no process was watching are found by the
-comparison that each new owner of a terminal makes; changes within SINCE before the first check are
-reported.
+that command; the more terminals, the later, by OPEN_TERMINAL_SECONDS each. Changes while no process
+was watching are found by the comparison that each new owner of a terminal makes; changes within
+SINCE before the first check are reported.
 """
 
 import asyncio
