@@ -46,9 +46,10 @@ def refusal_of(exchange_name: str, message: Mapping[str, Any]) -> str:
 
 def _binance(message: Mapping[str, Any]) -> Announcement:
     inner = message.get("event")
-    name = (inner if isinstance(inner, dict) else message).get("e")
-    if name in BINANCE_CHANGES:
-        return Announcement.CHANGED
+    event = inner if isinstance(inner, dict) else message
+    name, order = event.get("e"), event.get("o")
+    if name in BINANCE_CHANGES:  # spot has the order's fields in the event itself
+        return _of_order((order if isinstance(order, dict) else event).get("X") == "NEW")
     if name in BINANCE_ENDS:
         return Announcement.ENDING
     result = message.get("result")
@@ -61,7 +62,8 @@ def _binance(message: Mapping[str, Any]) -> Announcement:
 
 def _bybit(message: Mapping[str, Any]) -> Announcement:
     if str(message.get("topic") or "").startswith(BYBIT_TOPICS):
-        return Announcement.CHANGED
+        states = (line.get("orderStatus") for line in message.get("data") or ())
+        return _of_order(all(state in ("New", "Untriggered") for state in states))
     if message.get("op") == "subscribe":
         return _confirmed(message.get("success"))
     return Announcement.NOTHING
@@ -77,18 +79,24 @@ def _okx(message: Mapping[str, Any]) -> Announcement:
             return Announcement.REFUSED
         case "notice":  # remembered, 64008: the connection closes soon for a service upgrade
             return Announcement.ENDING
-    return Announcement.CHANGED if channel == "orders" and "data" in message else (
-        Announcement.NOTHING
-    )  # fmt: skip
+    if channel == "orders" and "data" in message:
+        return _of_order(all(line.get("state") == "live" for line in message["data"]))
+    return Announcement.NOTHING
 
 
 def _kraken(message: Mapping[str, Any]) -> Announcement:
     if message.get("channel") == "executions":
-        is_update = message.get("type") == "update"
-        return Announcement.CHANGED if is_update else Announcement.NOTHING
+        states = (line.get("exec_type") for line in message.get("data") or ())
+        return _of_order(all(state in ("pending_new", "new") for state in states))
     if message.get("method") == "subscribe":
         return _confirmed(message.get("success"))
     return Announcement.NOTHING
+
+
+def _of_order(is_new: bool) -> Announcement:
+    """Return what news of orders announces. Of a new one nothing is to be read: who sent it got the
+    answer, and the next poll sees it. A wake for each would only delay that for its fill."""
+    return Announcement.NOTHING if is_new else Announcement.CHANGED
 
 
 def _confirmed(success: Any) -> Announcement:
