@@ -59,7 +59,7 @@ from execution.monitoring.unprotected_time import update_unprotected
 from execution.reconciliation.reconcile import reconcile, reconcile_new
 from execution.recovery import stale_orders, sweeps
 from execution.recovery.order_polling import poll
-from execution.runtime import poll_wakes, trading_runtime
+from execution.runtime import order_streams, poll_wakes, trading_runtime
 from execution.runtime.broker_sessions import BrokerSessionManager
 from execution.runtime.event_stream import drain_and_wait, drain_events
 from execution.runtime.lane_leases import LaneSelection, OnLaneChange, ignore_lane_change
@@ -355,6 +355,13 @@ def _background_jobs(exits_only: bool, *, has_sessions: bool = False) -> tuple[B
             poll,
             Work.TRADES,
             poll_wakes.polls,
+        ),
+        BackgroundJob(
+            "order streams",
+            order_streams.SECONDS,
+            order_streams.maintain,
+            Work.TRADES,
+            order_streams.news_alarm,
         ),
         # Only the process of a session gets its events; those of shared streams any process.
         *_while(

@@ -9,12 +9,17 @@ from dataclasses import dataclass
 
 from brokers.rate_limits import Rate
 
+CONNECTS = Rate(per_second=0.1, burst=10.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """host: of one address, in requests, or in costs where there are no points. points: of one
     account, in costs. orders: new orders of one account (cancels too: cancels_count). order_cost:
-    what a new order costs, where ccxt's number is another limit's. costs_per_tier_point: costs in
+    what a new order costs, where ccxt's number is another limit's. connects: new connections by
+    websocket from one address: remembered, Binance 300 in five minutes, Bybit 500, OKX 3 a second,
+    Kraken 150 in ten minutes: half of the least, since others may use the address.
+    costs_per_tier_point: costs in
     one of the points that the owner's tier frees each second; 0: there are no tiers."""
 
     host: Rate
@@ -23,6 +28,7 @@ class Limits:
     order_cost: float | None = None
     cancels_count: bool = False
     costs_per_tier_point: float = 0.0
+    connects: Rate = CONNECTS
 
 
 # Weights are an address's: 6000 a minute on spot, ccxt counts a weight as a fifth: 1200 costs;

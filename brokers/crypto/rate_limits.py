@@ -25,13 +25,15 @@ class AccountRateLimits:
     """The rate limits of one account. host: all requests from this address; points: ccxt's costs
     per account, None: they count for the host; orders: orders per account; reads: the share of the
     host's limit for reads. Reads wait there in a separate queue: an entry that waited behind the
-    polls of fifty accounts would be too late."""
+    polls of fifty accounts would be too late. connects: new connections by websocket from this
+    address; None: unlimited."""
 
     host: RateLimiter
     points: RateLimiter | None
     orders: RateLimiter
     limits: Limits
     reads: RateLimiter
+    connects: RateLimiter | None = None
 
     async def admit(self, cost: float, guarded: GuardedCall | None) -> None:
         """Wait until a request may leave. Raises NotSent RATE_LIMITED when its turn is too late.
@@ -88,6 +90,7 @@ def account_rate_limits(exchange: Exchange, spec: ConnectionSpec) -> AccountRate
         orders=rate_limiter_for(f"{account} orders", limits.orders),
         limits=limits,
         reads=rate_limiter_for(f"{host} reads", read_rate(limits.host)),
+        connects=rate_limiter_for(f"{host} websockets", limits.connects),
     )
 
 

@@ -1,0 +1,112 @@
+"""ccxt's exchange classes with websockets (`ccxt.pro`), as far as we use them.
+
+ccxt connects, signs, subscribes and answers pings. What its methods return is not used: between two
+calls they miss messages, and a message that its parser cannot read would end its reading for good.
+So each message is passed on as it arrives, and the call that waits only states when the connection
+has ended.
+"""
+
+import asyncio
+import importlib
+import logging
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import cache
+from typing import Any
+
+from brokers.crypto.ccxt_hooks import HookedExchange
+
+log = logging.getLogger(__name__)
+CLOSE_SECONDS = 2.0
+SECRETS_OF_STREAMS = re.compile(
+    r"(listenKey=|/ws/|\"?(?:token|sign|signature)\"?\s*[:=]\s*\"?)[\w+/=\\-]{16,}"
+)
+"""In texts of errors: what lets others read the account's news for a while."""
+
+
+class StreamingExchange(HookedExchange):
+    """Mixed in before one of ccxt's classes with websockets. on_news: receives each message.
+    on_open: receives the address of each connection as it is opened."""
+
+    on_news: Callable[[Any], None]
+    on_open: Callable[[str], None]
+
+    def handle_message(self, client: Any, message: Any) -> None:
+        """Let ccxt handle a message, then pass it on, whatever ccxt makes of it."""
+        try:
+            super().handle_message(client, message)  # type: ignore[misc]
+        except Exception as error:  # any: ccxt's parsers; an error here would end its reading
+            log.warning("%s: a websocket message is not readable: %r", self.id, type(error))
+        self.on_news(message)
+
+    def client(self, url: str) -> Any:
+        """Return the connection to an address; nobody misses the errors of what it awaits."""
+        client = super().client(url)  # type: ignore[misc]
+        if "future" not in vars(client):
+            make = client.future
+            client.future = lambda name: _retrieved(make(name))
+        return client
+
+    def spawn(self, method: Any, *arguments: Any) -> Any:
+        """Run a call in the background, such as the renewal of a listen key."""
+        return _retrieved(super().spawn(method, *arguments))  # type: ignore[misc]
+
+    def on_connected(self, client: Any, message: Any = None) -> None:
+        """Pass on that a connection is open."""
+        super().on_connected(client, message)  # type: ignore[misc]
+        self.on_open(str(client.url))
+
+
+@cache
+def stream_class(name: str) -> Any:
+    """Return the class of an exchange's websockets."""
+    return type(name, (StreamingExchange, getattr(importlib.import_module("ccxt.pro"), name)), {})
+
+
+@asynccontextmanager
+async def reading(
+    exchange: Any, wait: Callable[[], Awaitable[Any]]
+) -> AsyncIterator["asyncio.Task[None]"]:
+    """Read an exchange's messages inside the block. wait: ccxt's method that subscribes and waits
+    for a message. Yields the task, which ends with the error that has ended the connection."""
+
+    async def read() -> None:
+        while True:
+            await wait()
+
+    task = asyncio.create_task(read())
+    try:
+        yield task
+    finally:
+        exchange.on_news = exchange.on_open = _ignore
+        task.cancel()
+        with suppress(Exception, asyncio.CancelledError):
+            await task
+        await close(exchange)
+
+
+async def close(exchange: Any) -> None:
+    """Close an exchange's connections by websocket; the HTTP session stays, since others use it."""
+    for bucket in exchange.options.values():
+        if isinstance(bucket, dict) and "listenKey" in bucket:
+            bucket["listenKey"] = None  # else ccxt's timer would renew it for nobody
+    with suppress(Exception):  # any: it is over whatever it raises
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await exchange.close_ws_clients()
+
+
+def without_secrets(text: str) -> str:
+    """Return an error's text without listen keys, tokens and signatures."""
+    return SECRETS_OF_STREAMS.sub(r"\1…", text)
+
+
+def _retrieved(future: Any) -> Any:
+    """Keep asyncio from logging the error of a future that ccxt awaits no more: its text may have
+    a listen key, and the task that reads reports it."""
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return future
+
+
+def _ignore(_: Any) -> None:
+    """Ignore it: nobody reads any more."""

@@ -1,0 +1,298 @@
+"""Order streams of accounts whose broker is polled: news lets the account be polled at once.
+
+The poll stays the only way to learn what has happened (`recovery/order_polling.py`); a stream only
+states when. So without a stream, or with a broken one, everything is as with polling alone.
+
+One process at a time listens to an account that has a working order or an open position. It writes
+its id into the account's row; once its lease as a process has ended, the row is free for another
+one. Two that listen for a moment are harmless: each wakes the same poll.
+"""
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any, NamedTuple
+from uuid import UUID
+from weakref import WeakKeyDictionary
+
+import structlog
+
+from brokers.base import OrderWatcher
+from brokers.registry import adapter_for, broker_types, capabilities_if_usable
+from common.clocks import machine_time
+from common.sql import Query, array, columns, periodic_rows, run
+from connections.selectors import (
+    HOST_IS_UP_SQL,
+    SPEC_COLUMNS,
+    AccountRow,
+    connection_join_sql,
+    spec_from_row,
+    spec_without_credentials,
+)
+from connections.session_lanes import IN_HELD_LANES_SQL, held_lanes_parameters
+from execution.runtime import trading_runtime
+from execution.runtime.job_alarm import JobAlarm
+from execution.runtime.order_stream import OrderStream
+from execution.runtime.poll_wakes import wake_polls
+from positions.joins import has_open_position_sql
+from prices import event_loop
+
+log = structlog.get_logger(__name__)
+SECONDS = 1.0  # between two looks for accounts to listen to
+CHECK_SECONDS = 5.0  # between two looks at those that are listened to
+LINGER_SECONDS = 30.0  # a stream stays open for so long after the last order and position
+MAX_STREAMS = 250  # of one process; further accounts are polled, or another process listens
+UNSUPPORTED = "The broker announces no changes of this account's orders: it is polled."
+news_alarm = JobAlarm()  # of the job that runs `maintain`
+
+IS_OPEN_SQL = f"""(EXISTS (SELECT FROM execution_order o WHERE o.connection_id = c.id
+  AND o.status IN ('SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED'))
+  OR {has_open_position_sql("c.id")})"""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldRow(AccountRow):
+    """An account that this process listens to. is_open: it has anything that could change."""
+
+    is_open: bool
+
+
+CLAIM = Query(
+    HeldRow,
+    f"""
+WITH free AS (
+  SELECT r.connection_id FROM execution_accountsyncstate r
+  {connection_join_sql("r.connection_id")}
+  WHERE c.type = ANY(%(broker_types)s::text[]) AND c.archived_at IS NULL AND {IN_HELD_LANES_SQL}
+    AND {HOST_IS_UP_SQL} AND {IS_OPEN_SQL}
+    AND (r.stream_holder = '' OR NOT EXISTS (SELECT FROM execution_workerlease w
+      WHERE w.id = r.stream_holder AND w.lease_until > clock_timestamp()))
+  ORDER BY r.connection_id LIMIT %(limit)s FOR NO KEY UPDATE OF r SKIP LOCKED
+), claimed AS (
+  UPDATE execution_accountsyncstate r SET stream_holder = %(holder)s, stream_since = NULL,
+    stream_error = ''
+  FROM free WHERE r.connection_id = free.connection_id RETURNING r.connection_id
+)
+SELECT t.connection_id, {SPEC_COLUMNS}, c.broker_host, true AS is_open
+FROM claimed t {connection_join_sql("t.connection_id")}
+""",
+)
+HELD = Query(
+    HeldRow,
+    f"""
+SELECT r.connection_id, {SPEC_COLUMNS}, c.broker_host,
+  c.archived_at IS NULL AND {IN_HELD_LANES_SQL} AND {IS_OPEN_SQL} AS is_open
+FROM execution_accountsyncstate r {connection_join_sql("r.connection_id")}
+WHERE r.connection_id = ANY(%(ids)s::uuid[]) AND r.stream_holder = %(holder)s
+""",
+)
+# Rows are locked in the order of their ids, as polls lock them.
+STORE = """
+WITH stated AS (
+  SELECT * FROM unnest(%s::uuid[], %s::timestamptz[], %s::text[], %s::text[])
+    AS t(connection_id, since, error, holder)
+), locked AS (
+  SELECT r.connection_id FROM execution_accountsyncstate r JOIN stated t USING (connection_id)
+  WHERE r.stream_holder = t.holder ORDER BY r.connection_id FOR NO KEY UPDATE OF r
+)
+UPDATE execution_accountsyncstate r SET stream_since = t.since, stream_error = t.error
+FROM stated t JOIN locked USING (connection_id) WHERE r.connection_id = t.connection_id
+"""
+RELEASE = """
+UPDATE execution_accountsyncstate SET stream_holder = '', stream_since = NULL, stream_error = ''
+WHERE connection_id IN (SELECT connection_id FROM execution_accountsyncstate
+  WHERE connection_id = ANY(%s::uuid[]) AND stream_holder = %s
+  ORDER BY connection_id FOR NO KEY UPDATE)
+"""
+
+
+class StreamState(NamedTuple):
+    """How an account's stream is, as it is stored."""
+
+    since: Any
+    error: str
+
+
+NOT_STARTED = StreamState(None, "")
+
+
+@dataclass(slots=True)
+class _Held:
+    """An account that this process holds. stream: None if its broker announces nothing. key: the
+    settings it was opened with. open_at: machine_time() at which anything was open."""
+
+    stream: OrderStream | None
+    key: tuple[Any, ...]
+    open_at: float
+    stored: StreamState = NOT_STARTED
+
+    def state(self) -> StreamState:
+        if self.stream is None:
+            return StreamState(None, UNSUPPORTED)
+        return StreamState(self.stream.since, self.stream.error)
+
+
+class OrderStreams:
+    """The order streams of one process. One job calls `maintain`."""
+
+    def __init__(self, runtime: trading_runtime.TradingRuntime) -> None:
+        self._runtime, self._holder = runtime, runtime.id
+        self._held: dict[UUID, _Held] = {}
+        self._news: set[UUID] = set()
+        self._lock = threading.Lock()  # of `_news`
+        self._claimed_at = self._checked_at = float("-inf")
+        self._is_closed = False
+        event_loop.register(self)
+
+    def maintain(self) -> None:
+        """Wake the polls of accounts with news; look for accounts to listen to, and to leave."""
+        self._wake()
+        now = machine_time()
+        if self._is_closed or self._runtime.is_draining or not watched_broker_types():
+            return
+        if now - self._checked_at >= CHECK_SECONDS and self._held:
+            self._check(now)
+            self._checked_at = now
+        if now - self._claimed_at >= SECONDS:
+            self._claim(now)
+            self._claimed_at = now
+        self._store()
+
+    def close(self) -> None:
+        """Request the end of all streams; return at once. Another process takes the accounts when
+        this one's lease ends."""
+        self._is_closed = True
+        for held in list(self._held.values()):
+            if held.stream is not None:
+                held.stream.close()
+
+    def wait_ended(self, seconds: float) -> bool:
+        """Wait for the end of all streams. Return whether they have ended."""
+        return all(
+            held.stream is None or held.stream.wait_ended(seconds) for held in self._held.values()
+        )
+
+    def _wake(self) -> None:
+        with self._lock:
+            news, self._news = self._news, set()
+        try:
+            wake_polls(news)
+        except Exception:  # any: the next run tries again
+            with self._lock:
+                self._news |= news
+            raise
+
+    def _claim(self, now: float) -> None:
+        if (limit := MAX_STREAMS - len(self._held)) <= 0:
+            return
+        for row in periodic_rows(
+            CLAIM,
+            {
+                "broker_types": array(watched_broker_types()),
+                "holder": self._holder,
+                "limit": limit,
+                **held_lanes_parameters(),
+            },
+        ):
+            self._held[row.connection_id] = self._open(row, now)
+
+    def _open(self, row: HeldRow, now: float) -> _Held:
+        watcher = adapter_for(row.type)
+        is_supported = watcher.capabilities(spec_without_credentials(row)).order_stream
+        if not is_supported or not isinstance(watcher, OrderWatcher):
+            return _Held(None, _key(row), now)
+        stream = OrderStream(
+            watcher,
+            spec_from_row(row),
+            self._runtime.dispatcher.loop,
+            partial(self._note_news, row.connection_id),
+            partial(self._may_connect, row.broker_host),
+        )
+        return _Held(stream, _key(row), now)
+
+    def _check(self, now: float) -> None:
+        """Leave accounts with nothing open, lost ones, and open streams with new settings again."""
+        parameters = {
+            "ids": array(self._held),
+            "holder": self._holder,
+            **held_lanes_parameters(),
+        }
+        rows = {row.connection_id: row for row in periodic_rows(HELD, parameters)}
+        idle = []
+        for connection_id, held in list(self._held.items()):
+            row = rows.get(connection_id)
+            if row is not None and row.is_open:
+                held.open_at = now
+            if row is None or now - held.open_at > LINGER_SECONDS:
+                self._leave(connection_id)
+                idle.append(connection_id)
+            elif held.key != _key(row):
+                self._leave(connection_id)
+                self._held[connection_id] = self._open(row, held.open_at)
+        if idle:
+            run(RELEASE, (array(idle), self._holder))
+
+    def _leave(self, connection_id: UUID) -> None:
+        held = self._held.pop(connection_id)
+        if held.stream is not None:
+            held.stream.close()
+
+    def _store(self) -> None:
+        """Store the streams that have begun or ceased to deliver."""
+        changed: Mapping[UUID, StreamState] = {
+            connection_id: state
+            for connection_id, held in self._held.items()
+            if (state := held.state()) != held.stored
+        }
+        if changed:
+            run(
+                STORE,
+                columns([(id_, *state, self._holder) for id_, state in changed.items()], 4),
+            )
+            for connection_id, state in changed.items():
+                self._held[connection_id].stored = state
+
+    # ---- on the loop -----------------------------------------------------------------------
+    def _note_news(self, connection_id: UUID) -> None:
+        with self._lock:
+            self._news.add(connection_id)
+        news_alarm.set()
+
+    def _may_connect(self, host: str) -> bool:
+        return host not in self._runtime.hosts_down
+
+
+_streams: WeakKeyDictionary[trading_runtime.TradingRuntime, OrderStreams] = WeakKeyDictionary()
+
+
+def maintain() -> None:
+    """Maintain the order streams of this process: its background job."""
+    runtime = trading_runtime.get_runtime()
+    streams = _streams.get(runtime)
+    if streams is None:
+        streams = _streams[runtime] = OrderStreams(runtime)
+    streams.maintain()
+
+
+@cache
+def watched_broker_types() -> Sequence[str]:
+    """Return the broker types whose adapters can watch orders, in this process."""
+    return tuple(name for name in broker_types() if _watches(name))
+
+
+def _watches(broker_type: str) -> bool:
+    capabilities = capabilities_if_usable(broker_type, with_library=False)
+    if capabilities is None or capabilities.event_stream:
+        return False  # without importing a library that this process may never need
+    usable = capabilities_if_usable(broker_type, with_library=True) is not None
+    return usable and isinstance(adapter_for(broker_type), OrderWatcher)
+
+
+def _key(row: HeldRow) -> tuple[Any, ...]:
+    """Return what a stream depends on; another value opens it again."""
+    sealed = row.sealed_credentials
+    return (
+        row.account, row.exchange_name, row.settings, None if sealed is None else bytes(sealed),
+        row.identity, row.identity_credentials_digest, row.broker_host,
+    )  # fmt: skip
