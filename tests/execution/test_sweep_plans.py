@@ -597,7 +597,7 @@ def test_batch_of_quotes_reads_no_trigger_that_it_does_not_reach(piled_up: Order
 
 
 def test_batch_of_quotes_reads_live_prices_of_polled_accounts_only(piled_up: Order) -> None:
-    """Beside ten thousand ended orders, and as many positions whose levels the prices do not reach."""
+    """Beside ten thousand ended orders, and as many positions whose levels are not reached."""
     source = ExecutionConnection.objects.get(pk=piled_up.connection_id).data_connection_id
     run(
         "UPDATE execution_order SET status = 'SUBMITTED', order_type = 'LIMIT', limit_price = 1.5"
