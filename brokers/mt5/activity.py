@@ -2,8 +2,8 @@
 
 The package has no callbacks. But the terminal is on this machine and its numbers of orders,
 positions and deals are read in a fraction of a millisecond, all of them with one request to the
-package's process. An order that was placed, filled or cancelled, and a position that was opened or
-closed changes at least one of them. What has changed is read by the poll, as without this.
+package's process. An order that was filled or cancelled, and a position that was opened or closed
+changes at least one of them. What has changed is read by the poll, as without this.
 
 A look never starts the package's process, never logs in, and waits for all other calls.
 """
@@ -30,6 +30,12 @@ class Activity(NamedTuple):
     positions: int
     past_orders: int
     deals: int
+
+    def is_news_after(self, before: "Activity | None") -> bool:
+        """Whether there may be anything to read that was not there before.
+
+        Of new working orders there is not: who has sent them got the answer."""
+        return before is None or self._replace(orders=min(self.orders, before.orders)) != before
 
 
 class Span(NamedTuple):
@@ -68,7 +74,8 @@ async def watch(look: Look, spec: ConnectionSpec) -> AsyncIterator[None]:
         if machine_time() - since > SPAN_SECONDS:
             span, since = Span.around(market_now()), machine_time()
         found = await look(spec, span)
-        if found is not None and found != seen:
-            seen = found
-            yield
+        if found is not None:
+            before, seen = seen, found
+            if found.is_news_after(before):
+                yield
         await asyncio.sleep(LOOK_SECONDS)

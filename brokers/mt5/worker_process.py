@@ -3,9 +3,10 @@
 The package holds the interpreter's lock while it waits for its terminal; here that stops nothing
 else. The process ends when its input ends.
 
-A request has `call` (the name of a function, or of several at once: `activity`), `args`, `kwargs`, and `before`: the machine time after
-which the call must not begin. The worker has called its guard before the write, but this process
-may have been suspended since. Both use one clock (`common.clocks.machine_time`).
+A request has `call` (the name of a function, or of several at once: `activity`), `args`, `kwargs`,
+and `before`: the machine time after which the call must not begin. The worker has called its guard
+before the write, but this process may have been suspended since. Both use one clock
+(`common.clocks.machine_time`).
 """
 
 import os

@@ -6,6 +6,9 @@ at once: from its own prices, mostly. So each batch of quotes is judged by its p
 account is polled (`wake_polls`) whose price was reached. That changes nothing by itself: only what
 the broker reports counts.
 
+An account whose order stream delivers (`runtime/order_streams.py`) is left out: its broker announces
+what it does, and another poll right before would only delay that one.
+
 A price that stays where it is would wake at each quote. So each order or level wakes again only
 after a pause, which doubles while its price stays reached; the interval goes on meanwhile. Judging
 is one statement that only reads, by the indexes of what is live, and none for a source without a
@@ -79,7 +82,8 @@ WITH q AS MATERIALIZED (
   UNION ALL {held_levels_reached_sql()}
 )
 SELECT f.kind, f.id, f.connection_id FROM found f {connection_join_sql("f.connection_id")}
-WHERE c.type = ANY(%(broker_types)s::text[])
+JOIN execution_accountsyncstate r ON r.connection_id = f.connection_id
+WHERE c.type = ANY(%(broker_types)s::text[]) AND r.stream_since IS NULL
 """,
 )
 Key = tuple[str, int]

@@ -1,7 +1,8 @@
-"""Changes in the terminal are seen by its numbers, with one request each, and never by logging in."""
+"""Changes in the terminal are seen by its numbers: one request each, and never a login."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -35,10 +36,14 @@ def test_fill_of_a_working_order_is_seen(venue: FakeTerminal, adapter: Mt5Adapte
         await adapter.connect(spec())
         stream = adapter.watch_orders(spec())
         await changed(stream)  # it is watched
+        waiting = asyncio.ensure_future(anext(stream))
         await adapter.submit(spec(), order(**LIMIT), no_guard)
-        await changed(stream)
+        before = calls_of(venue, "orders_total")
+        await looked(lambda: calls_of(venue, "orders_total") >= before + 3)
+        assert not waiting.done()  # of a new order there is nothing to read
         venue.quote("EURUSD", 1.0499, 1.05)
-        await changed(stream)
+        async with asyncio.timeout(SECONDS):
+            await waiting
 
     run(watch())
 
@@ -74,6 +79,21 @@ async def looked(is_so: Callable[[], bool]) -> None:
     async with asyncio.timeout(SECONDS):
         while not await asyncio.to_thread(is_so):  # noqa: ASYNC110 (another process changes it)
             await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("after", "is_news"),
+    [
+        ((3, 1, 1, 1), False),  # an order was placed
+        ((1, 1, 2, 1), True),  # one was cancelled
+        ((2, 1, 2, 1), True),  # one was cancelled, another one placed
+        ((3, 2, 2, 2), True),  # one was filled, two were placed
+        ((2, 1, 1, 1), False),
+    ],
+)
+def test_what_counts_as_news(after: tuple[int, int, int, int], *, is_news: bool) -> None:
+    before = activity.Activity(2, 1, 1, 1)
+    assert activity.Activity(*after).is_news_after(before) is is_news
 
 
 def test_other_account_is_not_logged_in_for_a_look(
@@ -152,9 +172,7 @@ def test_span_moves_on_and_its_numbers_count_as_a_change(monkeypatch: pytest.Mon
         stream = activity.watch(checked, spec())
         await changed(stream)
         now = activity.SPAN_SECONDS + 1
-        monkeypatch.setattr(
-            activity, "market_now", lambda: activity.datetime.fromisoformat("2030-01-01T00:00Z")
-        )
+        monkeypatch.setattr(activity, "market_now", lambda: datetime(2030, 1, 1, tzinfo=UTC))
         await changed(stream)
 
     run(watch())

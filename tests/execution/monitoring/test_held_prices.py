@@ -183,6 +183,17 @@ def test_pause_doubles_and_ends_with_its_order(
     assert judge() == {alice.pk}
 
 
+def test_account_whose_broker_announces_changes_is_left_out(
+    alice: ExecutionConnection, feed: Feed, polled_broker: FakeBroker, monitor: HeldPriceMonitor
+) -> None:
+    rest(feed, polled_broker, "BUY", "LIMIT", "1.09500")
+    AccountSyncState.objects.update(stream_since=market_now())
+    reached = quotes(("1.09490", "1.09500"))
+    assert monitor.process_quotes(source_of(alice), reached) == set()
+    AccountSyncState.objects.update(stream_since=None)
+    assert monitor.process_quotes(source_of(alice), reached) == {alice.pk}
+
+
 def test_account_with_an_event_stream_is_not_judged(
     alice: ExecutionConnection, feed: Feed, polled_broker: FakeBroker
 ) -> None:
