@@ -6,8 +6,8 @@ at once: from its own prices, mostly. So each batch of quotes is judged by its p
 account is polled (`wake_polls`) whose price was reached. That changes nothing by itself: only what
 the broker reports counts.
 
-An account whose order stream delivers (`runtime/order_streams.py`) is left out: its broker announces
-what it does, and another poll right before would only delay that one.
+An account whose order stream delivers (`runtime/order_streams.py`) is left out: its broker
+announces what it does, and another poll right before would only delay that one.
 
 A price that stays where it is would wake at each quote. So each order or level wakes again only
 after a pause, which doubles while its price stays reached; the interval goes on meanwhile. Judging
