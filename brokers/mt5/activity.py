@@ -18,7 +18,7 @@ from brokers.mt5.verified_logins import login_of
 from brokers.types import ConnectionSpec
 from common.clocks import machine_time, market_now
 
-LOOK_SECONDS = 0.05
+LOOK_SECONDS = 0.03
 SPAN = timedelta(days=2)  # of the history that is counted, before and after now; zones included
 SPAN_SECONDS = 6 * 3600.0  # after which the span moves on; its numbers then count as a change
 
