@@ -160,6 +160,15 @@ def test_fill_is_stored_when_the_stream_announces_it(
     assert ExecutionPosition.objects.get().quantity > 0
 
 
+@pytest.mark.parametrize("exchange", ONE, indirect=True)
+def test_stream_is_opened_while_the_order_is_sent(
+    alice: ExecutionConnection, feed: Feed, exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(order_streams, "SECONDS", NEVER)  # until the process looks by itself
+    resting(feed)
+    until(lambda: state().stream_since)
+
+
 @pytest.mark.parametrize("exchange", EACH, indirect=True)
 def test_lost_connection_is_made_again(
     alice: ExecutionConnection, feed: Feed, exchange: Exchange, monkeypatch: pytest.MonkeyPatch
