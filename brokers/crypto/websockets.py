@@ -11,10 +11,11 @@ import importlib
 import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any
 
+from brokers.base import outcome_of
 from brokers.crypto import stream_messages
 from brokers.crypto.ccxt_hooks import HookedExchange
 from common.clocks import machine_time
@@ -102,6 +103,7 @@ async def reading(
     async def read() -> None:
         while True:
             await wait()
+            await asyncio.sleep(0)  # whatever ccxt returns at once, the loop's other work goes on
 
     task = asyncio.create_task(read())
     try:
@@ -109,8 +111,8 @@ async def reading(
     finally:
         exchange.on_news = exchange.on_open = ignore
         task.cancel()
-        with suppress(Exception, asyncio.CancelledError):
-            await task
+        await asyncio.wait([task])
+        _retrieved(task)
         await close(exchange)
 
 
@@ -119,9 +121,12 @@ async def close(exchange: Any) -> None:
     for bucket in exchange.options.values():
         if isinstance(bucket, dict) and "listenKey" in bucket:
             bucket["listenKey"] = None  # else ccxt's timer would renew it for nobody
-    with suppress(Exception):  # any: it is over whatever it raises
+
+    async def close_in_time() -> None:
         async with asyncio.timeout(CLOSE_SECONDS):
             await exchange.close_ws_clients()
+
+    await outcome_of(close_in_time())  # it is over whatever it raises
 
 
 def without_secrets(text: str) -> str:

@@ -141,7 +141,7 @@ class OrderStreams:
         self._runtime, self._holder = runtime, runtime.id
         self.types: frozenset[str] = frozenset()  # broker types, once they are known
         self._held: dict[UUID, _Held] = {}
-        self._news: set[UUID] = set()
+        self._news: dict[UUID, int] = {}  # how many have come; until the polls are woken
         self._lock = threading.Lock()  # of `_news`
         self._claimed_at = self._checked_at = float("-inf")
         self._is_closed = self._is_expected = False
@@ -186,13 +186,10 @@ class OrderStreams:
 
     def _wake(self) -> None:
         with self._lock:
-            news, self._news = self._news, set()
-        try:
-            wake_polls(news)
-        except Exception:  # any: the next run tries again
-            with self._lock:
-                self._news |= news
-            raise
+            news = dict(self._news)
+        wake_polls(news)
+        with self._lock:  # not before: after an error the next run tries again
+            self._news = {id_: n for id_, n in self._news.items() if n != news.get(id_)}
 
     def _claim(self, now: float) -> None:
         if (limit := MAX_STREAMS - len(self._held)) <= 0:
@@ -267,7 +264,7 @@ class OrderStreams:
     # ---- on the loop -----------------------------------------------------------------------
     def _note_news(self, connection_id: UUID) -> None:
         with self._lock:
-            self._news.add(connection_id)
+            self._news[connection_id] = self._news.get(connection_id, 0) + 1
         news_alarm.set()
 
     def _may_connect(self, host: str) -> bool:
