@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from django.db.models.functions import Now
 
-from brokers.registry import capabilities_of
+from brokers.registry import capabilities_if_usable, capabilities_of
 from brokers.types import ConnectionSpec
 from common.formatting import hint, sentence
 from common.reason_codes import Code
@@ -23,7 +23,10 @@ class OrderUpdates(NamedTuple):
 
 
 def order_updates_of(connection: ExecutionConnection) -> OrderUpdates | None:
-    """Return how changes of a connection's orders become known; None: its broker reports them."""
+    """Return how changes of a connection's orders become known; None: its broker reports them, or
+    this process does not know the broker type."""
+    if capabilities_if_usable(connection.type, with_library=False) is None:
+        return None
     spec = ConnectionSpec(
         connection_id=str(connection.pk),
         account=connection.account,
@@ -38,13 +41,13 @@ def order_updates_of(connection: ExecutionConnection) -> OrderUpdates | None:
         return OrderUpdates(every, "its orders are read while anything is open")
     state = AccountSyncState.objects.filter(pk=connection.pk).first()
     if state is None or not _is_listened_to(state):
-        return OrderUpdates(every, "its exchange is listened to while anything is open")
+        return OrderUpdates(every, "it is watched while anything is open")
     if state.stream_since is not None:
-        return OrderUpdates("at once", "its exchange announces each change")
+        return OrderUpdates("at once", "changes are noticed as they happen")
     code, _, _ = state.stream_error.partition(" ")
     if code not in Code.__members__:
-        return OrderUpdates(every, "its exchange is about to be listened to")
-    return OrderUpdates(every, f"no announcements: {sentence(code)} {hint(code) or RETRIED}")
+        return OrderUpdates(every, "it is about to be watched")
+    return OrderUpdates(every, f"it is not watched: {sentence(code)} {hint(code) or RETRIED}")
 
 
 def _is_listened_to(state: AccountSyncState) -> bool:

@@ -54,7 +54,7 @@ def test_stream_of_a_dead_process_does_not_count(row: ExecutionConnection) -> No
 def test_broken_stream_states_why_and_what_to_do(row: ExecutionConnection, code: str) -> None:
     listened_to(row, stream_error=f"{code} something of the exchange's")
     how, detail = text(row)
-    assert (how, detail.startswith("no announcements: ")) == ("every 2 s", True)
+    assert (how, detail.startswith("it is not watched: ")) == ("every 2 s", True)
     assert detail.count(".") >= 2  # a sentence, and what to do
     assert "something of the exchange's" not in detail
 
@@ -66,3 +66,7 @@ def test_unchecked_exchange_is_polled(row: ExecutionConnection) -> None:
 
 def test_broker_that_reports_has_no_such_line() -> None:
     assert order_updates_of(make.connection(type="paper", account="P1")) is None
+
+
+def test_unknown_broker_type_has_no_such_line() -> None:
+    assert order_updates_of(ExecutionConnection(type="gone", account="x")) is None
