@@ -74,8 +74,9 @@ def worker(lanes: list[str]) -> Iterator[None]:
     with start_worker(
         app, pool="threads", concurrency=4, perform_ping_check=False, queues=queues,
         shutdown_timeout=30,
-    ):  # fmt: skip
+    ) as controller:  # fmt: skip
         yield
+    controller.pool.stop()  # Celery leaves its threads, and the engine's end waits for all threads
 
 
 def measured(

@@ -43,6 +43,7 @@ from execution.models import DroppedMessageCount
 from execution.monitoring import broker_positions
 from execution.monitoring.condition_exits import close_settled
 from execution.monitoring.condition_watch import wake_settled
+from execution.monitoring.held_prices import HeldPriceMonitor
 from execution.monitoring.level_sync import sync_levels
 from execution.monitoring.loss_limits import apply_loss_limits
 from execution.monitoring.pending_actions import process_pending_actions
@@ -83,6 +84,7 @@ log = structlog.get_logger(__name__)
 _tick_monitor, _paper_has_events = TickMonitor(), threading.Event()
 _stop_rule_monitor = StopRuleMonitor()
 _trigger_monitor = TriggerMonitor()
+_held_price_monitor = HeldPriceMonitor()
 GUARD_SECONDS = 1.0
 SCHEDULER_CHECK_SECONDS = 5.0  # for jobs that replace a scheduler that has stopped
 RETRY_SECONDS = 0.5
@@ -107,6 +109,7 @@ def connect() -> None:
     quotes_stored.connect(on_quotes_for_stop_rules, dispatch_uid="execution.stop_rules")
     quotes_stored.connect(on_quotes_for_triggers, dispatch_uid="execution.triggers")
     quotes_stored.connect(on_quotes_at_broker, dispatch_uid="execution.quotes")
+    quotes_stored.connect(on_quotes_for_polls, dispatch_uid="execution.polls")
     quotes_at_paper.connect(on_quotes_at_paper, dispatch_uid="execution.quotes_at_paper")
 
 
@@ -184,6 +187,14 @@ def on_quotes_for_triggers(
     """Enqueue the entries that the engine holds and whose trigger these quotes have reached."""
     if trading_runtime.is_started():
         tasks.enqueue(_trigger_monitor.process_quotes(data_connection_id, quotes, waited))
+
+
+def on_quotes_for_polls(*, data_connection_id: int, quotes: Sequence[Quote], **_: Any) -> None:
+    """Poll the accounts whose broker should fill something at these quotes."""
+    if quotes and trading_runtime.is_started():
+        is_open = trading_runtime.get_runtime().open_work.open & Work.TRADES
+        if is_open:
+            _held_price_monitor.process_quotes(data_connection_id, quotes)
 
 
 def on_quotes_at_broker(*, at_paper: bool = True, **_: Any) -> None:
