@@ -104,8 +104,7 @@ class QuoteStream:
     async def _connect(self) -> None:
         """Read quotes by one connection. Raises what has ended it, as ReadFailed."""
         client = await self._open_client()
-        if client.rate_limits.connects is not None:
-            await client.rate_limits.connects.acquire()
+        await client.rate_limits.admit_connection()
         exchange = self._open_stream(client, self._spec)
         exchange.conflates = CONFLATION_SECONDS
         exchange.on_news = lambda _: self._take(client, exchange)
