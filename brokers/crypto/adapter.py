@@ -55,6 +55,7 @@ from brokers.crypto.form import FORM
 from brokers.crypto.guarded_call import GuardedCall, as_current, priority_read
 from brokers.crypto.level_orders import LevelName
 from brokers.crypto.order_cache import OrderCache
+from brokers.crypto.quote_stream import QuoteStream
 from brokers.crypto.settings import Settings
 from brokers.record_cache import RECORD_CACHE, RecordCache
 from brokers.types import (
@@ -267,9 +268,12 @@ class CryptoAdapter:
         return await self._read(spec, partial(prices.quote, symbol=symbol))
 
     def stream_quotes(self, spec: ConnectionSpec, symbols: Sequence[str]) -> AsyncIterator[Quote]:
-        """Poll the quotes each second (prices.POLL_SECONDS). Raises ReadFailed."""
-        read_quotes = partial(prices.quotes, symbols=tuple(symbols))
-        return prices.stream(lambda: self._read(spec, read_quotes))
+        """Yield the quotes of a websocket, or poll them each second. Raises ReadFailed."""
+        names, open_client = tuple(symbols), partial(self._read, spec, _itself)
+        read_quotes = partial(prices.quotes, symbols=names)
+        live = QuoteStream(spec, names, open_client, self._clients.open_stream)
+        can_watch = bool(rules(spec.exchange_name).watches_prices)
+        return prices.stream(lambda: self._read(spec, read_quotes), live if can_watch else None)
 
     async def watch_orders(self, spec: ConnectionSpec) -> AsyncIterator[None]:
         """Yield when an order may have changed (`OrderWatcher`). Raises ReadFailed."""

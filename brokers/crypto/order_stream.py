@@ -71,8 +71,7 @@ async def watch(client: Client, exchange: Any, spec: ConnectionSpec) -> AsyncGen
 
     exchange: of `ClientPool.open_stream`, for this call only.
     """
-    if client.rate_limits.connects is not None:
-        await client.rate_limits.connects.acquire()
+    await client.rate_limits.admit_connection()
     news = _News(client)
     exchange.on_news, exchange.on_open = news.on_message, news.on_open
     async with websockets.reading(exchange, exchange.watch_orders) as task:

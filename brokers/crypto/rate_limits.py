@@ -55,11 +55,18 @@ class AccountRateLimits:
         if cost > 0:
             await self.host.acquire(cost, priority=priority, deadline=until)
 
+    async def admit_connection(self) -> None:
+        """Wait until a connection by websocket may be made."""
+        if self.connects is not None:
+            await self.connects.acquire(priority=Priority.EXIT)
+
     def back_off(self, seconds: float, *, whole_address: bool) -> None:
         """Send nothing for `seconds`: from this account, or from this whole address."""
         if whole_address:
             self.host.back_off(seconds)
             self.reads.back_off(seconds)  # else they would all be ahead of the next entry
+            if self.connects is not None:
+                self.connects.back_off(seconds)
         elif self.points is not None:
             self.points.back_off(seconds)
         self.orders.back_off(seconds)

@@ -1,4 +1,4 @@
-"""What a message of an exchange's private websocket announces. Pure.
+"""What a message of an exchange's websocket announces. Pure.
 
 Only that something has changed counts: what it is, the account's reads state. So a message that is
 lost, late, doubled or not understood changes nothing but when the account is read.
@@ -101,6 +101,24 @@ def _of_order(is_new: bool) -> Announcement:
 
 def _confirmed(success: Any) -> Announcement:
     return Announcement.SUBSCRIBED if success is True else Announcement.REFUSED
+
+
+def quoted_symbol(exchange_name: str, message: Any) -> str:
+    """Return the exchange's symbol of a message that states a whole bid and ask; '': it is none.
+
+    A later one replaces it. Not what only changes a book: Bybit's best level comes whole."""
+    if not isinstance(message, dict):
+        return ""
+    match exchange_name:
+        case "binance" if message.get("e", "bookTicker") == "bookTicker" and "b" in message:
+            return str(message.get("s") or "")
+        case "bybit" if message.get("type") == "snapshot":
+            return str(message.get("topic") or "")
+        case "okx" if "data" in message and message["arg"].get("channel") == "bbo-tbt":
+            return str(message["arg"].get("instId") or "")
+        case "kraken" if message.get("channel") == "ticker" and message.get("data"):
+            return str(message["data"][0].get("symbol") or "")
+    return ""
 
 
 READERS: Mapping[str, Callable[[Mapping[str, Any]], Announcement]] = {

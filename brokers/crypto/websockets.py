@@ -11,11 +11,14 @@ import importlib
 import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any
 
+from brokers.base import outcome_of
+from brokers.crypto import stream_messages
 from brokers.crypto.ccxt_hooks import HookedExchange
+from common.clocks import machine_time
 
 log = logging.getLogger(__name__)
 CLOSE_SECONDS = 2.0
@@ -27,12 +30,38 @@ SECRETS_OF_STREAMS = re.compile(
 
 class StreamingExchange(HookedExchange):
     """Mixed in before one of ccxt's classes with websockets. on_news: receives each message.
-    on_open: receives the address of each connection as it is opened."""
+    on_open: receives the address of each connection as it is opened. conflates: seconds within
+    which only the latest quote of a symbol is read; at 500 a second, reading each costs more than
+    all else here. 0: all are read."""
 
     on_news: Callable[[Any], None]
     on_open: Callable[[str], None]
+    conflates: float = 0.0
+    _read_at: dict[str, float]  # by symbol: when a quote of it was last read
+    _latest: dict[str, tuple[Any, Any]]  # by symbol: its connection and message, to be read
 
     def handle_message(self, client: Any, message: Any) -> None:
+        """Read a message, or a quote that others may soon replace a moment later."""
+        symbol = stream_messages.quoted_symbol(self.id, message) if self.conflates else ""
+        if not symbol:
+            self._read(client, message)
+            return
+        latest = self.__dict__.setdefault("_latest", {})
+        read_at = self.__dict__.setdefault("_read_at", {})
+        if symbol in latest:
+            latest[symbol] = client, message
+        elif (wait := read_at.get(symbol, 0.0) + self.conflates - machine_time()) <= 0:
+            read_at[symbol] = machine_time()
+            self._read(client, message)
+        else:
+            latest[symbol] = client, message
+            asyncio.get_running_loop().call_later(wait, self._read_latest, symbol)
+
+    def _read_latest(self, symbol: str) -> None:
+        self._read_at[symbol] = machine_time()
+        self._read(*self._latest.pop(symbol))
+
+    def _read(self, client: Any, message: Any) -> None:
         """Let ccxt handle a message, then pass it on, whatever ccxt makes of it."""
         try:
             super().handle_message(client, message)  # type: ignore[misc]
@@ -74,15 +103,16 @@ async def reading(
     async def read() -> None:
         while True:
             await wait()
+            await asyncio.sleep(0)  # whatever ccxt returns at once, the loop's other work goes on
 
     task = asyncio.create_task(read())
     try:
         yield task
     finally:
-        exchange.on_news = exchange.on_open = _ignore
+        exchange.on_news = exchange.on_open = ignore
         task.cancel()
-        with suppress(Exception, asyncio.CancelledError):
-            await task
+        await asyncio.wait([task])
+        _retrieved(task)
         await close(exchange)
 
 
@@ -91,9 +121,12 @@ async def close(exchange: Any) -> None:
     for bucket in exchange.options.values():
         if isinstance(bucket, dict) and "listenKey" in bucket:
             bucket["listenKey"] = None  # else ccxt's timer would renew it for nobody
-    with suppress(Exception):  # any: it is over whatever it raises
+
+    async def close_in_time() -> None:
         async with asyncio.timeout(CLOSE_SECONDS):
             await exchange.close_ws_clients()
+
+    await outcome_of(close_in_time())  # it is over whatever it raises
 
 
 def without_secrets(text: str) -> str:
@@ -108,5 +141,5 @@ def _retrieved(future: Any) -> Any:
     return future
 
 
-def _ignore(_: Any) -> None:
+def ignore(_: Any) -> None:
     """Ignore it: nobody reads any more."""

@@ -9,7 +9,7 @@ one. Two that listen for a moment are harmless: each wakes the same poll.
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -40,6 +40,7 @@ from prices import event_loop
 
 log = structlog.get_logger(__name__)
 SECONDS = 1.0  # between two looks for accounts to listen to
+EXPECTED_SECONDS = 0.1  # the same, while orders are being sent
 CHECK_SECONDS = 5.0  # between two looks at those that are listened to
 LINGER_SECONDS = 30.0  # a stream stays open for so long after the last order and position
 MAX_STREAMS = 250  # of one process; further accounts are polled, or another process listens
@@ -47,7 +48,7 @@ UNSUPPORTED = "The broker announces no changes of this account's orders: it is p
 news_alarm = JobAlarm()  # of the job that runs `maintain`
 
 IS_OPEN_SQL = f"""(EXISTS (SELECT FROM execution_order o WHERE o.connection_id = c.id
-  AND o.status IN ('SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED'))
+  AND o.status IN ('SUBMITTING', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED'))
   OR {has_open_position_sql("c.id")})"""
 
 
@@ -138,11 +139,12 @@ class OrderStreams:
 
     def __init__(self, runtime: trading_runtime.TradingRuntime) -> None:
         self._runtime, self._holder = runtime, runtime.id
+        self.types: frozenset[str] = frozenset()  # broker types, once they are known
         self._held: dict[UUID, _Held] = {}
-        self._news: set[UUID] = set()
+        self._news: dict[UUID, int] = {}  # how many have come; until the polls are woken
         self._lock = threading.Lock()  # of `_news`
         self._claimed_at = self._checked_at = float("-inf")
-        self._is_closed = False
+        self._is_closed = self._is_expected = False
         event_loop.register(self)
 
     def maintain(self) -> None:
@@ -151,13 +153,22 @@ class OrderStreams:
         now = machine_time()
         if self._is_closed or self._runtime.is_draining or not watched_broker_types():
             return
+        self.types = frozenset(watched_broker_types())
         if now - self._checked_at >= CHECK_SECONDS and self._held:
             self._check(now)
             self._checked_at = now
-        if now - self._claimed_at >= SECONDS:
-            self._claim(now)
+        if now - self._claimed_at >= (EXPECTED_SECONDS if self._is_expected else SECONDS):
+            self._is_expected = False
             self._claimed_at = now
+            self._claim(now)
+        elif self._is_expected:
+            news_alarm.set(self._claimed_at + EXPECTED_SECONDS - now)
         self._store()
+
+    def expect(self) -> None:
+        """Look for accounts to listen to at once: orders are being sent. From any thread."""
+        self._is_expected = True
+        news_alarm.set()
 
     def close(self) -> None:
         """Request the end of all streams; return at once. Another process takes the accounts when
@@ -175,13 +186,10 @@ class OrderStreams:
 
     def _wake(self) -> None:
         with self._lock:
-            news, self._news = self._news, set()
-        try:
-            wake_polls(news)
-        except Exception:  # any: the next run tries again
-            with self._lock:
-                self._news |= news
-            raise
+            news = dict(self._news)
+        wake_polls(news)
+        with self._lock:  # not before: after an error the next run tries again
+            self._news = {id_: n for id_, n in self._news.items() if n != news.get(id_)}
 
     def _claim(self, now: float) -> None:
         if (limit := MAX_STREAMS - len(self._held)) <= 0:
@@ -256,7 +264,7 @@ class OrderStreams:
     # ---- on the loop -----------------------------------------------------------------------
     def _note_news(self, connection_id: UUID) -> None:
         with self._lock:
-            self._news.add(connection_id)
+            self._news[connection_id] = self._news.get(connection_id, 0) + 1
         news_alarm.set()
 
     def _may_connect(self, host: str) -> bool:
@@ -273,6 +281,14 @@ def maintain() -> None:
     if streams is None:
         streams = _streams[runtime] = OrderStreams(runtime)
     streams.maintain()
+
+
+def expect(types: Collection[str]) -> None:
+    """Listen to accounts to which orders of these broker types are being sent: they may be filled
+    before this process looks for accounts again."""
+    streams = _streams.get(trading_runtime.get_runtime())
+    if streams is not None and not streams.types.isdisjoint(types):
+        streams.expect()
 
 
 @cache

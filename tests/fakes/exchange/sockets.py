@@ -21,14 +21,17 @@ class Sockets:
 
     opened: how many have connected so far; refused: how many were not let in (is_refusing);
     pushed: how many messages; addresses: where to. is_mute: nothing is pushed, as if each message
-    was lost. repeats: how often each is pushed.
+    was lost. repeats: how often each is pushed. confirms_nothing: no message of a client's is
+    answered.
     """
 
     def __init__(self, stream_class: type[Stream], accounts: Mapping[str, Venue]) -> None:
         self._stream_class, self._accounts = stream_class, accounts
         self._live: dict[web.WebSocketResponse, tuple[Stream, web.Request]] = {}
         self.opened = self.refused = self.pushed = 0
-        self.is_mute = self.is_refusing = False
+        self.is_mute = self.is_refusing = self.confirms_nothing = False
+        self.quiet_looks = 0  # without anything to push
+        self.next: list[Any] = []  # messages to push to the first client that listens
         self.repeats = 1
         self.addresses: list[str] = []
 
@@ -57,17 +60,17 @@ class Sockets:
         if self.is_refusing:
             self.refused += 1
             return web.Response(status=503, text="<html>unavailable</html>")
-        socket = web.WebSocketResponse(autoping=True)
-        await socket.prepare(request)
         stream = self._stream_class(self._accounts, request.path, request.query_string)
         pushes = _Pushes(stream, next(iter(self._accounts.values())))
+        socket = web.WebSocketResponse(autoping=True)
+        await socket.prepare(request)
         self.opened += 1
         self._live[socket] = stream, request
         pushing = asyncio.create_task(self._push(socket, pushes))
         try:
             async for message in socket:
                 if message.type is WSMsgType.TEXT:
-                    replies = stream.answer(message.data)
+                    replies = [] if self.confirms_nothing else stream.answer(message.data)
                     pushes.begin()
                     for reply in replies:
                         await _send(socket, reply)
@@ -80,6 +83,9 @@ class Sockets:
         with suppress(ConnectionError):
             while not socket.closed:
                 news = pushes.next()
+                if self.next:
+                    news.append(self.next.pop(0))
+                self.quiet_looks = 0 if news else self.quiet_looks + 1
                 for one in [] if self.is_mute else news * self.repeats:
                     self.pushed += 1
                     await _send(socket, one)

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from hashlib import sha256
 from pathlib import Path
 
 from tests.fakes.exchange.model import (
@@ -88,7 +89,7 @@ class Venue:
     @property
     def listen_key(self) -> str:
         """The listen key or token of the account's websockets."""
-        return f"listen{self.stream_generation}{self.key}".ljust(40, "x")
+        return sha256(f"{self.stream_generation} {self.key}".encode()).hexdigest()
 
     def expire_listen_key(self) -> None:
         """Let the listen key or token expire: what uses it ends."""
