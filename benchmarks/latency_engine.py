@@ -76,7 +76,8 @@ def worker(lanes: list[str]) -> Iterator[None]:
         shutdown_timeout=30,
     ) as controller:  # fmt: skip
         yield
-    controller.pool.stop()  # Celery leaves its threads, and the engine's end waits for all threads
+    pool: Any = controller.pool
+    pool.stop()  # Celery leaves its threads, and the engine's end waits for all threads
 
 
 def measured(
