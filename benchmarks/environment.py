@@ -18,7 +18,7 @@ import redis
 from psycopg.sql import SQL, Identifier
 
 from benchmarks import process_usage
-from common.queue_keys import queue_keys
+from common.message_queues import queue_keys
 from config.env import Settings
 from config.installation import var_folder
 from ops.embedded.ports import free_port
@@ -293,7 +293,7 @@ class BenchEnvironment:
 
 
 def create_database(url: str) -> None:
-    """Create the database of a server that is not ours anew."""
+    """Create the database of a server that is not ours again."""
     server, _, name = url.partition("?")[0].rpartition("/")
     with psycopg.connect(f"{server}/postgres", autocommit=True) as postgres:
         database = Identifier(name)

@@ -2,7 +2,7 @@
 
 The planner assumes that a table which was never analyzed has a few rows, and may compare each of
 them with each of a bundle's. Autovacuum analyzes new tables after a minute by default: the first
-signals of an installation would be executed with such plans. A session plans kept statements anew
+signals of an installation would be executed with such plans. A session plans kept statements again
 once their tables have been analyzed.
 """
 
