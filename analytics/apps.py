@@ -13,13 +13,16 @@ class AnalyticsConfig(AppConfig):
         """Register facts about events, own data, and the check of results, with apps below."""
         from analytics.event_context import event_context
         from analytics.own_trail import COLUMNS, all_changes
+        from analytics.preflight.waiting import ANY_TO_DO, KEPT
         from analytics.record_proof import check_results
+        from common.waiting_work import send_only_if_waiting
         from events.context import register_provider
         from signals.record_results import register_result_check
         from users.data_export import register_export, register_rows
 
         register_provider(event_context)
         register_result_check(check_results)
+        send_only_if_waiting("analytics.run_preflights", ANY_TO_DO, (KEPT,))
         register_export("costs_of_trades", "analytics.TradeCost", "position__connection__user_id")
         register_export("results_by_day", "analytics.AnalyticsDaily", "connection__user_id")
         register_export("preflights", "analytics.Preflight", "connection__user_id")

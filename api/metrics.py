@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseNotFound
+from kombu.exceptions import OperationalError
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -19,7 +20,7 @@ from prometheus_client.registry import Collector
 from redis import Redis
 from redis.exceptions import RedisError
 
-from common.queue_keys import queue_keys
+from common import message_queues
 from common.sql import rows
 from connections import metrics as connections
 from events import metrics as events
@@ -59,23 +60,28 @@ def _filled(metric: Any, statement: str) -> Any:
 
 def _queues() -> Iterator[Metric]:
     """Yield the lengths of the Celery queues, and whether Redis answers."""
-    up = GaugeMetricFamily("fillcast_redis_up", "Whether Redis answers.")
+    up = GaugeMetricFamily(
+        "fillcast_redis_up", "Whether Redis answers.", value=float(_redis_is_up())
+    )
     lengths = GaugeMetricFamily(
         "fillcast_queue_length", "Messages that wait, by queue.", labels=("queue",)
     )
     try:
-        redis = Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
-        with redis:
-            for queue in QUEUES:
-                waiting = sum(int(redis.llen(key)) for key in queue_keys(queue))
-                lengths.add_metric([queue], float(waiting))
-        up.add_metric([], 1)
-    except RedisError as error:
+        for queue, length in message_queues.lengths(QUEUES).items():
+            lengths.add_metric([queue], float(length))
+    except (RedisError, OperationalError, OSError) as error:
         log.warning("no queue lengths", error=str(error))
-        lengths.samples.clear()
-        up.add_metric([], 0)
     yield up
     yield lengths
+
+
+def _redis_is_up() -> bool:
+    redis = Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
+    try:
+        with redis:
+            return bool(redis.ping())
+    except RedisError:
+        return False
 
 
 def metrics(request: HttpRequest) -> HttpResponse:

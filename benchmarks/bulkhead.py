@@ -10,14 +10,12 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from benchmarks import fanout
 from benchmarks.data import BenchData
 from benchmarks.environment import BenchEnvironment, BenchError, report_progress
 from benchmarks.results import Baseline, Result, percentile
-from signals.models import Approval, Signal
 
 SIGNALS, TARGET = 6, 1.5
 FAILING, SLOW, SLOW_MS = 0.05, 0.02, 10_000
@@ -145,7 +143,7 @@ def _run(
     fanout.publish_as_web(first, data)
     environment.wait(environment.nothing_open)
     signals = [data.signal(data.feed(count)) for _ in range(SIGNALS)]
-    signals.insert(SIGNALS // 2, _close(first))
+    signals.insert(SIGNALS // 2, data.close(first))
     if trouble:
         environment.sql(CAUSE_TROUBLE, trouble)
     try:
@@ -169,10 +167,3 @@ def _run(
     data.refresh()
     exits = [float(ms) for is_exit, _, ms in results if is_exit]
     return Run([float(ms) for is_exit, _, ms in results if not is_exit], exits, seconds)
-
-
-def _close(signal: Signal) -> Signal:
-    return Signal.objects.create(
-        feed=signal.feed, action="CLOSE", refers_to=signal, currency_pair=signal.currency_pair,
-        direction=signal.direction, close_fraction=Decimal(1), approval=Approval.APPROVED,
-    )  # fmt: skip

@@ -95,6 +95,13 @@ class BenchData:
             target_fractions=[Decimal(1)], approval=Approval.APPROVED,
         )  # fmt: skip
 
+    def close(self, signal: Signal) -> Signal:
+        """Return a new CLOSE of all that `signal` has opened, ready to be published."""
+        return Signal.objects.create(
+            feed=signal.feed, action="CLOSE", refers_to=signal, currency_pair=signal.currency_pair,
+            direction=signal.direction, close_fraction=Decimal(1), approval=Approval.APPROVED,
+        )  # fmt: skip
+
     def published_signals(
         self,
         feed: Feed,

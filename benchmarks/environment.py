@@ -6,18 +6,19 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, LiteralString, Self
+from urllib.parse import urlsplit
 
 import psycopg
 import redis
 from psycopg.sql import SQL, Identifier
 
 from benchmarks import process_usage
-from common.queue_keys import queue_keys
+from common.message_queues import queue_keys
 from config.env import Settings
 from config.installation import var_folder
 from ops.embedded.ports import free_port
@@ -32,10 +33,10 @@ USUAL_ROUNDS = 3
 WAL_FILES = 16  # of 16 MB
 # Tables that trading writes. All others (users, accounts, subscriptions) are kept between rounds.
 TRADING_TABLES = (
-    "execution_order, execution_fill, execution_executionlog, execution_driftitem, "
-    "positions_executionposition, events_event, analytics_analyticsdaily, "
-    "paper_order, paper_fill, paper_position, paper_event"
-)
+    "execution_order", "execution_fill", "execution_executionlog", "execution_driftitem",
+    "positions_executionposition", "events_event", "analytics_analyticsdaily",
+    "paper_order", "paper_fill", "paper_position", "paper_event",
+)  # fmt: skip
 
 
 OPEN = """
@@ -52,6 +53,30 @@ class BenchError(Exception):
 def report_progress(text: str) -> None:
     """Print progress for people to standard error; standard output is for programs."""
     print(text, file=sys.stderr, flush=True)
+
+
+BENCH_DATABASE = "_bench"  # a database whose name ends so may be dropped
+
+
+def servers(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings of servers on which to measure: those of the environment, if any.
+
+    The database is dropped and created again, so its name must end with `_bench`; Redis must be
+    empty. Raises BenchError.
+    """
+    named = {name: environ.get(name, "") for name in ("DATABASE_URL", "REDIS_URL")}
+    database = urlsplit(named["DATABASE_URL"]).path.lstrip("/")
+    if named["DATABASE_URL"] and not database.endswith(BENCH_DATABASE):
+        raise BenchError(
+            f"DATABASE_URL names the database {database!r}. Benchmarks drop their database, so its "
+            f"name must end with {BENCH_DATABASE}. Unset DATABASE_URL to measure on an own server."
+        )
+    if named["REDIS_URL"] and redis.Redis.from_url(named["REDIS_URL"]).dbsize():
+        raise BenchError(
+            "The Redis database of REDIS_URL is not empty. Name one that is, for example with /9 "
+            "at the end, or unset REDIS_URL to measure on an own server."
+        )
+    return {name: url for name, url in named.items() if url}
 
 
 def own_servers(folder: Path) -> dict[str, str]:
@@ -79,12 +104,14 @@ class BenchEnvironment:
     def __init__(self, rounds: int = USUAL_ROUNDS) -> None:
         """rounds: how often a benchmark measures each of its two sides; the median counts."""
         self.rounds = rounds
+        self._has_history = False
         self._specs: Sequence[ProcessSpec] = ()
         self.stack = Stack(
             what="manage.py bench",
             children=lambda _: self._specs,
             extra={
                 **own_servers(var_folder(os.environ) / "bench" / "stack"),
+                **servers(os.environ),
                 "FILLCAST_BROKER_MAINTENANCE_WINDOWS": "no",  # the fakes trade on weekends
                 "FILLCAST_LOG_LEVEL": "WARNING",
             },
@@ -106,12 +133,17 @@ class BenchEnvironment:
 
     def _start(self) -> None:
         report_progress("Starting servers …")
-        with PostgresServer(self.stack.folder / "postgres") as server:
-            drop_used_database(server.url)
+        if url := self.stack.environ["DATABASE_URL"]:
+            create_database(url)
+        else:
+            with PostgresServer(self.stack.folder / "postgres") as server:
+                drop_used_database(server.url)
         self.stack.prepare()
         self.stack.use_here()
         self.owner = psycopg.connect(self.stack.environ["DATABASE_URL"], autocommit=True)
         self.owner.execute("SET enable_seqscan = off")  # new tables have no statistics
+        # Its own statements are rare and short; compiling them would be counted as the product's.
+        self.owner.execute("SET jit = off")
         self._age_log()
         self.redis = redis.Redis.from_url(self.stack.environ["REDIS_URL"])
 
@@ -194,16 +226,44 @@ class BenchEnvironment:
         return cursor.fetchall() if cursor.description else []
 
     def reset(self) -> None:
-        """Delete all rows that trading wrote, and all messages in the queues."""
+        """Delete all rows that trading wrote, and all messages in the queues; keep a history."""
         for attempts_left in reversed(range(RESETS)):
             try:
-                self.sql(f"TRUNCATE {TRADING_TABLES} CASCADE")
+                self._empty_tables()
                 break
             except psycopg.errors.DeadlockDetected:  # a polling worker locked in another order
                 if not attempts_left:
                     raise
+        if self._has_history:
+            self.sql(f"ANALYZE {', '.join(TRADING_TABLES)}")
         queues = [key for queue in (EXECUTION, "exits", "maintenance") for key in queue_keys(queue)]
         self.redis.delete(*queues, "unacked", "unacked_index")
+
+    def _empty_tables(self) -> None:
+        with self.owner.transaction():
+            self.sql(f"TRUNCATE {', '.join(TRADING_TABLES)} CASCADE")
+            if self._has_history:
+                self.sql("SET LOCAL session_replication_role = replica")  # no triggers
+                for table in TRADING_TABLES:
+                    self.sql(f"INSERT INTO {table} SELECT * FROM bench_{table}")
+
+    @contextlib.contextmanager
+    def history(self) -> Iterator[None]:
+        """Within: `reset` restores the rows that trading has written until now.
+
+        In empty tables the planner has no figures, and chooses plans that an installation has in
+        its first seconds only: a bundle may take ten times as long.
+        """
+        for table in TRADING_TABLES:
+            self.sql(f"CREATE UNLOGGED TABLE bench_{table} AS SELECT * FROM {table}")
+        self._has_history = True
+        try:
+            yield
+        finally:
+            self._has_history = False
+            for table in TRADING_TABLES:
+                self.sql(f"DROP TABLE bench_{table}")
+            self.reset()
 
     def waiting(self, queue: str) -> int:
         """Return the number of messages in a queue or prefetched by a worker."""
@@ -230,6 +290,15 @@ class BenchEnvironment:
             if self.stack.supervisor is not None and self.stack.supervisor.failure:
                 raise BenchError(self.stack.supervisor.failure)
             time.sleep(every)
+
+
+def create_database(url: str) -> None:
+    """Create the database of a server that is not ours again."""
+    server, _, name = url.partition("?")[0].rpartition("/")
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as postgres:
+        database = Identifier(name)
+        postgres.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(database))
+        postgres.execute(SQL("CREATE DATABASE {}").format(database))
 
 
 def drop_used_database(url: str) -> None:

@@ -14,6 +14,7 @@ from benchmarks import baseline, process_usage
 from benchmarks.data import BenchData
 from benchmarks.environment import EXECUTION, BenchEnvironment, BenchError, report_progress
 from benchmarks.results import Result, compared, percentile
+from benchmarks.statements import StatementMeter
 from common.sql import run
 from signals.models import Signal
 from signals.services import publish
@@ -24,8 +25,11 @@ BASELINE_MAX = 500  # the baseline is linear and slow
 
 COUNTS = """
 SELECT (SELECT count(*) FROM execution_order WHERE signal_id = %s AND status = 'FILLED'),
-  (SELECT count(*) FROM execution_fill), (SELECT count(*) FROM positions_executionposition),
-  (SELECT count(*) FROM paper_order WHERE status = 'FILLED')
+  (SELECT count(*) FROM execution_fill f JOIN execution_order o ON o.id = f.order_id
+    WHERE o.signal_id = %s),
+  (SELECT count(*) FROM positions_executionposition WHERE signal_id = %s),
+  (SELECT count(*) FROM paper_order p JOIN execution_order o USING (client_order_id)
+    WHERE o.signal_id = %s AND p.status = 'FILLED')
 """
 UNFILLED = """
 SELECT o.status, o.reason, o.detail, c.name, h.status, h.last_error
@@ -49,14 +53,23 @@ class Run:
     stages_ms: dict[str, Any]
 
 
-def ours(environment: BenchEnvironment, data: BenchData, count: int) -> Run:
-    """Publish a signal to `count` subscribers and wait until all of it is durable."""
+def ours(
+    environment: BenchEnvironment,
+    data: BenchData,
+    count: int,
+    meter: process_usage.Meter | None = None,
+) -> Run:
+    """Publish a signal to `count` subscribers and wait until all of it is durable.
+
+    meter: counts the CPU of that, without what the benchmark itself reads afterwards.
+    """
     signal = data.signal(data.feed(count))
-    began, start = datetime.now(UTC), time.perf_counter()
-    committed = publish_as_web(signal, data)
-    enqueued = time.perf_counter()
-    environment.wait(environment.nothing_open)
-    seconds = time.perf_counter() - start
+    with meter.over(count) if meter else contextlib.nullcontext():
+        began, start = datetime.now(UTC), time.perf_counter()
+        committed = publish_as_web(signal, data)
+        enqueued = time.perf_counter()
+        environment.wait(environment.nothing_open)
+        seconds = time.perf_counter() - start
     _check(environment, signal, count)
     steps = _steps(environment, began, signal)
     stages: dict[str, Any] = {
@@ -66,6 +79,20 @@ def ours(environment: BenchEnvironment, data: BenchData, count: int) -> Run:
         "all_committed": 1000 * seconds,
     }
     return Run(seconds, steps["filled"], stages)
+
+
+@contextlib.contextmanager
+def trade_history(environment: BenchEnvironment, data: BenchData, count: int) -> Iterator[None]:
+    """Within: the tables hold `count` trades that have been opened and closed, and `reset` keeps
+    them."""
+    environment.reset()
+    first = data.signal(data.feed(count))
+    for signal in (first, data.close(first)):
+        publish_as_web(signal, data)
+        environment.wait(environment.nothing_open)
+    with environment.history():
+        environment.reset()
+        yield
 
 
 def publish_as_web(signal: Signal, data: BenchData) -> float:
@@ -102,14 +129,20 @@ def _steps(
     }
 
 
-def plain(environment: BenchEnvironment, data: BenchData, count: int) -> float:
-    """Return the baseline's seconds for `count` connections."""
+def plain(
+    environment: BenchEnvironment,
+    data: BenchData,
+    count: int,
+    meter: process_usage.Meter | None = None,
+) -> float:
+    """Return the baseline's seconds for `count` connections. meter: as for `ours`."""
     signal = data.signal(data.feed(count))
     connection_ids = data.connections(count)
-    start = time.perf_counter()
-    baseline.fan_out(signal.pk, connection_ids, EXECUTION)
-    environment.wait(lambda: _filled(environment, signal) == count, every=0.05)
-    seconds = time.perf_counter() - start
+    with meter.over(count) if meter else contextlib.nullcontext():
+        start = time.perf_counter()
+        baseline.fan_out(signal.pk, connection_ids, EXECUTION)
+        environment.wait(lambda: _filled(environment, signal) == count, every=0.05)
+        seconds = time.perf_counter() - start
     _check(environment, signal, count)
     return seconds
 
@@ -121,7 +154,7 @@ def _filled(environment: BenchEnvironment, signal: Signal) -> int:
 
 def _check(environment: BenchEnvironment, signal: Signal, count: int) -> None:
     """Check that each order, fill, position and row of the broker's books exists once."""
-    (counts,) = environment.sql(COUNTS, signal.pk)
+    (counts,) = environment.sql(COUNTS, *[signal.pk] * 4)
     if set(counts) != {count}:
         message = f"{count} orders, but orders, fills, positions, broker's: {counts}"
         raise BenchError(message + unfilled(environment, signal))
@@ -139,23 +172,25 @@ def unfilled(environment: BenchEnvironment, signal: Signal) -> str:
 def fanout(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
     """Compare a fan-out with one task and plain ORM writes per connection."""
     environment.run(workers=2)
-    environment.reset()
-    ours(environment, data, count)  # warm-up
-    environment.reset()
-    plain(environment, data, min(count, 50))
-    environment.reset()
+    with trade_history(environment, data, count):
+        plain(environment, data, min(count, 50))  # warm-up, as the history is for ours
+        environment.reset()
+        return _compared_rounds(environment, data, count)
+
+
+def _compared_rounds(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
     few = min(count, BASELINE_MAX)
     meter, plain_meter = (
         process_usage.Meter(environment.pids),
         process_usage.Meter(environment.pids),
     )
+    statements = StatementMeter(environment.sql)
     runs, plain_seconds = [], []
     for number in range(environment.rounds):
-        with plain_meter.over(few):
-            plain_seconds.append(plain(environment, data, few))
+        plain_seconds.append(plain(environment, data, few, plain_meter))
         environment.reset()
-        with meter.over(count):
-            runs.append(ours(environment, data, count))
+        with statements.over(count):
+            runs.append(ours(environment, data, count, meter))
         environment.reset()
         report_progress(
             f"  round {number + 1}: {runs[-1].seconds:.3f} s, plain {plain_seconds[-1]:.2f} s"
@@ -172,6 +207,7 @@ def fanout(environment: BenchEnvironment, data: BenchData, count: int) -> Result
         latencies_ms=middle.latencies_ms,
         stages_ms=middle.stages_ms,
         cpu_us_an_order=meter.us_each,
+        statements=statements.top(),
         baseline_cpu_us_an_order=plain_meter.us_each,
         cpu_ratio=plain_meter.us_in_all / meter.us_in_all,
     )
@@ -182,13 +218,13 @@ def linear(environment: BenchEnvironment, data: BenchData, count: int) -> Result
     few = max(count // 10, 1)
     environment.run(workers=2)
     seconds: dict[int, list[float]] = {count: [], few: []}
-    for number in range(environment.rounds + 1):
-        for size in (few, count):
-            environment.reset()
-            run = ours(environment, data, size)
-            if number:  # the first is the warm-up
-                seconds[size].append(run.seconds)
-    environment.reset()
+    with trade_history(environment, data, few):
+        for number in range(environment.rounds + 1):
+            for size in (few, count):
+                environment.reset()
+                run = ours(environment, data, size)
+                if number:  # the first is the warm-up
+                    seconds[size].append(run.seconds)
     medians = {size: statistics.median(values) for size, values in seconds.items()}
     result = compared(
         "linear",

@@ -10,6 +10,10 @@ from benchmarks.results import Result, compared
 from config.celery import app
 
 SIGNALS, NOOPS = 10, 3_000
+FILLS = """
+SELECT count(*) FROM execution_fill f JOIN execution_order o ON o.id = f.order_id
+WHERE o.signal_id = ANY(%s)
+"""
 TARGETS = {1: 5.0, 2: 3.0}  # by the number of processes
 
 
@@ -27,17 +31,20 @@ def _sustained(
     name: str, environment: BenchEnvironment, data: BenchData, count: int, *, workers: int
 ) -> Result:
     environment.run(workers=workers)
-    environment.reset()
+    _noops(environment, min(NOOPS, count) // 10, process_usage.Meter(environment.pids))  # warm-up
+    with fanout.trade_history(environment, data, max(count // SIGNALS, 1)):
+        return _rounds(name, environment, data, count, workers)
+
+
+def _rounds(
+    name: str, environment: BenchEnvironment, data: BenchData, count: int, workers: int
+) -> Result:
     noops = min(NOOPS, count)
-    _noops(environment, noops // 10, process_usage.Meter(environment.pids))  # warm-up
-    fanout.ours(environment, data, max(count // SIGNALS, 1))
-    environment.reset()
     meter, noop_meter = process_usage.Meter(environment.pids), process_usage.Meter(environment.pids)
     seconds, noop_seconds = [], []
     for number in range(environment.rounds):
         noop_seconds.append(_noops(environment, noops, noop_meter))
-        with meter.over(count):
-            seconds.append(_orders(environment, data, count))
+        seconds.append(_orders(environment, data, count, meter))
         environment.reset()
         rates = f"{count / seconds[-1]:,.0f} orders/s, {noops / noop_seconds[-1]:,.0f} no-ops/s"
         report_progress(f"  round {number + 1}: {rates}")
@@ -57,16 +64,19 @@ def _sustained(
     )
 
 
-def _orders(environment: BenchEnvironment, data: BenchData, count: int) -> float:
+def _orders(
+    environment: BenchEnvironment, data: BenchData, count: int, meter: process_usage.Meter
+) -> float:
     """Return the seconds from the first publish to the end of the last of `count` orders."""
     subscribers = max(count // SIGNALS, 1)
     signals = [data.signal(data.feed(subscribers)) for _ in range(SIGNALS)]
-    start = time.perf_counter()
-    for signal in signals:
-        fanout.publish_as_web(signal, data)
-    environment.wait(environment.nothing_open, every=0.02)
-    seconds = time.perf_counter() - start
-    ((fills,),) = environment.sql("SELECT count(*) FROM execution_fill")
+    with meter.over(count):
+        start = time.perf_counter()
+        for signal in signals:
+            fanout.publish_as_web(signal, data)
+        environment.wait(environment.nothing_open, every=0.02)
+        seconds = time.perf_counter() - start
+    ((fills,),) = environment.sql(FILLS, [signal.pk for signal in signals])
     if fills != subscribers * SIGNALS:
         details = "".join(fanout.unfilled(environment, signal) for signal in signals)
         raise BenchError(f"{subscribers * SIGNALS} orders, but {fills} fills{details}")

@@ -1,15 +1,21 @@
 """Beat's scheduler: schedules are rows that operators edit, read and written sparingly.
 
-The package's own asks several times a second whether a row has changed, writes each run at once in
-four statements, and asks of each task for 10 ms whether it is due. An installation with nothing to
-do would spend most of beat's time on that.
+The package's own sends each due task, whether or not it has anything to do, asks several times a
+second whether a row has changed, writes each run at once in four statements, and asks of each task
+for 10 ms whether it is due. An installation with nothing to do would spend most of beat's time on
+that, and some of its workers'.
 """
 
+from typing import Any
+
+from django.db import DatabaseError
 from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
 
 from common.clocks import machine_time
+from common.waiting_work import has_question, tasks_without_work
 
 LOOK_SECONDS = 2.0  # until a change in the console counts
+ASK_SECONDS = 0.5  # for so long an answer counts that a task has nothing to do
 STORE_SECONDS = 5.0  # until the console shows a run; if beat dies meanwhile, it may run again
 
 
@@ -29,7 +35,25 @@ class BeatScheduler(DatabaseScheduler):  # type: ignore[misc]
 
     Entry = BeatEntry
     sync_every = STORE_SECONDS
-    _looks_at = 0.0  # machine time
+    _looks_at = _asks_at = 0.0  # machine time
+    _without_work: frozenset[str] = frozenset()
+
+    def apply_entry(self, entry: BeatEntry, producer: Any = None) -> None:
+        """Send the message of a task that is due, unless it would find nothing to do.
+
+        It has run then, too: the console and the alarm about a late beat count it.
+        """
+        if not (has_question(entry.task) and self._has_nothing_to_do(entry.task)):
+            super().apply_entry(entry, producer=producer)
+
+    def _has_nothing_to_do(self, task: str) -> bool:
+        if machine_time() >= self._asks_at:
+            self._asks_at = machine_time() + ASK_SECONDS
+            try:
+                self._without_work = frozenset(tasks_without_work())
+            except DatabaseError:  # the task itself finds out
+                self._without_work = frozenset()
+        return task in self._without_work
 
     def adjust(self, n: float, drift: float = 0.0) -> float:
         """Return when to look at a task: when it is due, and not 10 ms before."""

@@ -152,6 +152,13 @@ class Settings:
         secret=True,
     )
 
+    queue_url: Annotated[str, url("amqp", "amqps")] | None = setting(
+        None,
+        "RabbitMQ 3.10 or newer for the queues of Celery. If empty, they are in Redis, which is"
+        " needed in any case.",
+        secret=True,
+    )
+
     # --- Logs and e-mail
     log_format: Literal["console", "json"] = setting(
         "console", "Format of the logs on standard error: for people, or one JSON object per line."

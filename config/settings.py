@@ -295,7 +295,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
 }
 
 # --- Celery: the row is the job, its message only starts it sooner
-CELERY_BROKER_URL = REDIS_URL
+CELERY_BROKER_URL = env.queue_url or REDIS_URL
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = False
 CELERY_TASK_SERIALIZER = "json"
@@ -312,15 +312,20 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker waits for Redis without limit
-CELERY_BROKER_TRANSPORT_OPTIONS = {  # enqueueing fails fast while Redis is unreachable
-    "socket_timeout": 5,
-    "socket_connect_timeout": 2,
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker waits for its queues without limit
+# Enqueueing fails fast while the server is unreachable. The names of time-outs are the library's.
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, float] = {
+    **(
+        {"connect_timeout": 2, "read_timeout": 5, "write_timeout": 5}
+        if env.queue_url
+        else {"socket_timeout": 5, "socket_connect_timeout": 2}
+    ),
     "max_retries": 1,
     "interval_start": 0,
     "interval_step": 0.1,
     "interval_max": 0.2,
 }
+CELERY_TASK_QUEUE_MAX_PRIORITY = 9  # of queues in RabbitMQ: common/message_queues.py
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "config.beat:BeatScheduler"

@@ -44,6 +44,14 @@ def redis_sentence(url: str) -> str:
     return f"Redis: database {parts.path.strip('/') or '0'} at {host} (REDIS_URL)."
 
 
+def queue_sentences(url: str) -> list[str]:
+    """Return the sentence for the RabbitMQ that FILLCAST_QUEUE_URL names, if it names one."""
+    if not url:
+        return []
+    host = _host(urlsplit(url), 5672)
+    return [f"Queues: RabbitMQ at {host} (FILLCAST_QUEUE_URL)."]
+
+
 def print_once(*sentences: str, environ: Mapping[str, str] = os.environ) -> None:
     """Print sentences to standard error, once for a process and the processes that it starts."""
     global _has_printed
@@ -56,7 +64,8 @@ def print_servers(environ: Mapping[str, str] = os.environ) -> None:
     """Print which database and Redis a worker, beat or web process uses."""
     settings = Settings.read(environ)
     redis = redis_sentence(settings.redis_url or "")
-    print_once(process_database(settings), redis, environ=environ)
+    queues = queue_sentences(settings.queue_url or "")
+    print_once(process_database(settings), redis, *queues, environ=environ)
 
 
 def _host(parts: SplitResult, port: int) -> str | None:

@@ -24,6 +24,7 @@ from common import shared_sessions
 from common.clocks import machine_time
 from common.database_errors import is_database_trouble
 from common.gc_tuning import exclude_imports_from_gc
+from common.table_statistics import analyze_new_tables
 from connections import session_lanes
 from connections.services import (
     deactivate_disallowed,
@@ -91,6 +92,7 @@ RETRY_SECONDS = 0.5
 RELEASE_EVERY_SECONDS = 5.0
 OUTCOMES_SECONDS = 2.0
 ALERTS_SECONDS = 30.0  # at once, while alerts wait
+STATISTICS_SECONDS = 5.0  # the first signals of a new installation are planned without any
 UPKEEP_SECONDS = 20.0
 LANES_SECONDS, EVENTS_SECONDS, COMPARE_SECONDS, LISTINGS_SECONDS = 1.0, 0.01, 300.0, 60.0
 
@@ -315,6 +317,7 @@ def _maintenance_jobs(seconds: float) -> tuple[BackgroundJob, ...]:
             ("stuck orders", seconds, stale_orders.resolve_stuck),
             ("stale unknown orders", seconds, stale_orders.alert_stale_unknown),
             ("orders without a worker", seconds, services.flag_orders_without_worker),
+            ("statistics of new tables", STATISTICS_SECONDS, analyze_new_tables),
         ),
         *_while(Work.POSITIONS, ("dust", seconds, services.close_dust)),
         *_while(

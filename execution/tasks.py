@@ -15,6 +15,7 @@ from django.db import DatabaseError, transaction
 
 from common.clocks import machine_time
 from common.failpoints import failpoint
+from common.message_queues import message_priority
 from common.sql import rows
 from connections.models import KillSwitch, PriorityClass
 from connections.session_lanes import HELD_LANES_SQL, held_lanes
@@ -28,6 +29,7 @@ from execution.monitoring.scan_heartbeat import scan_as_scheduled
 from execution.reconciliation.effects import Decided
 from execution.reconciliation.reconcile import reconcile as reconcile_connections
 from execution.reconciliation.reconcile import reconcile_new
+from execution.runtime import trading_runtime
 from execution.services import MAX_BUNDLE
 
 log = structlog.get_logger(__name__)
@@ -37,7 +39,7 @@ QUEUE_DOWN_SECONDS = 5.0  # workers poll more often than that
 _queue_down_until = 0.0  # machine time
 LARGEST_ID = 2**63 - 1
 # By the priority of an order. The messages of a queue with the lowest value are taken first; exits
-# and entries by hand have 0. Redis has a list for each value: `common.queue_keys`.
+# and entries by hand have 0. `common.message_queues` has what that is in Redis and in RabbitMQ.
 MESSAGE_PRIORITIES = {
     FEED_PRIORITY + PriorityClass.HIGH: 3,
     FEED_PRIORITY + PriorityClass.NORMAL: 6,
@@ -55,7 +57,10 @@ def execute_signal(order_ids: object = None, *more: object, **named: object) -> 
         )
         return
     dropped_messages.record_unknown_ids(ids)
-    services.execute(ids)
+    if trading_runtime.is_started():
+        services.execute(ids)
+    else:  # RabbitMQ delivers before a worker is ready, which then looks for due orders
+        log.info("a message came before the worker was ready", orders=len(ids))
 
 
 @shared_task(name="execution.process_pending_actions", ignore_result=True)
@@ -151,7 +156,7 @@ def enqueue(
                     execute_signal.apply_async(
                         (bundle,),
                         queue=target,
-                        priority=priority,
+                        priority=message_priority(priority),
                         producer=producer,
                         retry=False,
                     )

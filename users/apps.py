@@ -6,11 +6,15 @@ class UsersConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from users import receivers
-        from users.data_export import register_export, register_rows
+        from common.waiting_work import send_only_if_waiting
+        from users import account_mails, receivers
+        from users.data_export import ANY_TO_DO, register_export, register_rows
         from users.login_sessions import EXPORTED, exported_sessions
 
         receivers.connect()
+        mails = {"kept": account_mails.KEPT_FOR}
+        send_only_if_waiting("users.send_account_mails", account_mails.ANY_TO_DO, mails)
+        send_only_if_waiting("users.build_data_exports", ANY_TO_DO)
         register_export("profile", "users.User", "id")
         register_export("api_keys", "users.ApiKey", "user_id")
         register_export("networks_of_api_keys", "users.ApiKeyNetwork", "key__user_id")

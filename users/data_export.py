@@ -32,7 +32,11 @@ KEPT_FOR, CLAIM, AGAIN_AFTER = timedelta(days=7), timedelta(minutes=5), timedelt
 ROWS_AT_ONCE, PART_BYTES, MAX_TRIES = 2_000, 1_000_000, 3
 SECRET_PARTS = ("secret", "password", "sealed", "hash", "signing_key", "credentials", "digest")
 State = DataExport.State
-
+ANY_TO_DO = f"""
+SELECT EXISTS (SELECT FROM users_dataexport WHERE expires_at < statement_timestamp()
+  OR state = '{State.WAITING.value}'
+  OR state = '{State.RUNNING.value}' AND claimed_until < statement_timestamp())
+"""
 
 Rows = Callable[[User], Iterable[Mapping[str, Any]]]
 """What yields a user's rows."""

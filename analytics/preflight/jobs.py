@@ -17,21 +17,17 @@ from analytics.models import Preflight
 from analytics.preflight.loading import load
 from analytics.preflight.replay import Replay
 from analytics.preflight.summary import summary_of
+from analytics.preflight.waiting import ANY_TO_DO, KEPT
 from common.sql import periodic_rows
 from connections.models import ExecutionConnection
 from execution.replay_rows import Terms
 from users.services import record_preflight
 
 log = structlog.get_logger(__name__)
-KEPT = timedelta(days=1)
 CLAIM = timedelta(seconds=30)
 MAX_TRIES = 3
 REPORT_SECONDS = 0.25
 State = Preflight.State
-ANY_TO_DO = f"""
-SELECT id FROM analytics_preflight WHERE state IN ('{State.WAITING.value}', '{State.RUNNING.value}')
-  OR requested_at < clock_timestamp() - %s::interval LIMIT 1
-"""
 
 
 class TakenOverError(RuntimeError):

@@ -146,15 +146,20 @@ def read_redis(lineage: str) -> HighWaterMark | None:
 _written_ns = 0  # when this process last wrote the file, by the file's own time
 
 
-def store(mark: HighWaterMark) -> None:
-    """Write a mark to the file and to Redis, unless they hold a higher one. Ignores I/O errors.
+def _kept_by_another(seen: HighWaterMark) -> HighWaterMark | None:
+    """Return the file's mark if another process of this machine raises it for the same database.
 
-    Of the processes that share the file one writes, once in CHECK_SECONDS; if it ends, another one
-    does.
+    Of the processes that share the file one takes values and writes, once in CHECK_SECONDS; if it
+    ends, another one does. The file's value is durable in the database, unlike one that is only
+    read there: after a crash that could be lower.
     """
+    kept = read_file() if _is_written_by_another() else None
+    return kept if kept and _lineage_and_epoch(kept) == _lineage_and_epoch(seen) else None
+
+
+def store(mark: HighWaterMark) -> None:
+    """Write a mark to the file and to Redis, unless they hold a higher one. Ignores I/O errors."""
     kept = read_file()
-    if _is_written_by_another() and kept and _lineage_and_epoch(kept) == _lineage_and_epoch(mark):
-        return
     text = json.dumps(asdict(mark))
     if newer(kept, mark) == mark or _is_of_another_lineage(kept, mark):
         with contextlib.suppress(OSError):
@@ -222,9 +227,11 @@ class RestoreDetector:
             seen = read_database()
             epoch = self._open_epoch_if_lost(seen, known)
             self._has_checked = True
-            mark = advance_mark(seen if epoch is None else read_database())
-            self.known, self.is_suspect = mark, False
-        store(mark)
+            kept = _kept_by_another(seen) if epoch is None else None
+            mark = kept or advance_mark(seen if epoch is None else read_database())
+            self.known, self.is_suspect = newer(mark, self.known), False
+        if kept is None:
+            store(mark)
         return epoch
 
     def _known_before(self) -> HighWaterMark | None:

@@ -10,8 +10,10 @@ import redis
 from django.conf import settings
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+from kombu.exceptions import OperationalError
 
 from brokers.types import Check
+from common import message_queues
 from common.formatting import join_first
 from common.sealing import (
     CannotOpenError,
@@ -83,6 +85,21 @@ def redis_server() -> list[Check]:
         client.close()
     version = str(info.get("redis_version", "?"))
     return [judge_redis(version, rtt * 1000), judge_clock("clock: redis", apart)]
+
+
+def queues() -> list[Check]:
+    """Check that RabbitMQ answers, if the queues are there."""
+    if settings.CELERY_BROKER_URL == settings.REDIS_URL:
+        return []
+    try:
+        waiting = message_queues.lengths(["execution", "exits", "maintenance"])
+    except (OperationalError, OSError) as error:
+        remedy = (
+            "Start RabbitMQ and check FILLCAST_QUEUE_URL. Workers continue without it; scheduled"
+            " jobs do not."
+        )
+        return [failure("rabbitmq", f"No answer: {type(error).__name__}.", remedy)]
+    return [well("rabbitmq", f"RabbitMQ answers; {sum(waiting.values())} messages wait.")]
 
 
 def judge_redis(version: str, milliseconds: float) -> Check:
@@ -261,6 +278,7 @@ WITHOUT_DATABASE: list[tuple[str, CheckFunction]] = [
     ("environment", environment),
     ("disk", disk),
     ("redis", redis_server),
+    ("rabbitmq", queues),
     ("credentials keys", keys),
 ]
 DATABASE: list[tuple[str, CheckFunction]] = [

@@ -211,10 +211,11 @@ class Stack:
         connections["default"].settings_dict.update(fresh)
         connections.settings["default"].update(fresh)
         redis_url = self.environ["REDIS_URL"]
-        settings.REDIS_URL = settings.CELERY_BROKER_URL = redis_url
+        queue_url = self._settings.queue_url or redis_url
+        settings.REDIS_URL, settings.CELERY_BROKER_URL = redis_url, queue_url
         settings.CACHES["default"]["LOCATION"] = redis_url
         caches.settings["default"]["LOCATION"] = redis_url
-        app.conf.update(broker_url=redis_url, broker_read_url=redis_url, broker_write_url=redis_url)
+        app.conf.update(broker_url=queue_url, broker_read_url=queue_url, broker_write_url=queue_url)
 
     def start(self) -> Supervisor:
         """Start the processes; return at once. Raises EmbeddedError if the port is taken."""

@@ -4,13 +4,16 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django_celery_beat.models import PeriodicTask
 
+from common import waiting_work
 from config import beat
 from config.beat import LOOK_SECONDS, BeatEntry, BeatScheduler
 from config.celery import app
+from events.models import EventKind
+from events.services import deliver, emit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -78,3 +81,51 @@ def test_changed_schedule_counts_within_the_time_of_a_look(scheduler: BeatSchedu
     assert len(asked) == 0
     scheduler.clock[0] += LOOK_SECONDS
     assert "deliver events" not in scheduler.schedule
+
+
+def sent_when_due(
+    scheduler: BeatScheduler, monkeypatch: pytest.MonkeyPatch, *names: str
+) -> list[str]:
+    """Let these tasks be due; return those whose messages are sent."""
+    sent: list[str] = []  # by `apply_async`, which would need a server
+    monkeypatch.setattr(scheduler, "apply_async", lambda entry, **_: sent.append(entry.name))
+    scheduler.clock[0] += beat.ASK_SECONDS
+    for name in names:
+        scheduler.apply_entry(scheduler.schedule[name])
+    return sent
+
+
+QUESTIONED = (
+    "deliver events", "send mails about logins", "make archives of users' data", "run preflights",
+)  # fmt: skip
+
+
+def test_tasks_that_would_find_nothing_are_not_sent(
+    scheduler: BeatScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    while deliver().events:  # of earlier tests
+        pass
+    sent = sent_when_due(scheduler, monkeypatch, *QUESTIONED, "reconcile")
+    assert sent == ["reconcile"]
+    with transaction.atomic():
+        emit(EventKind.AUDIT_FAILED)
+    assert sent_when_due(scheduler, monkeypatch, *QUESTIONED) == ["deliver events"]
+
+
+def test_answer_counts_for_a_moment(
+    scheduler: BeatScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    while deliver().events:
+        pass
+    assert sent_when_due(scheduler, monkeypatch, "deliver events") == []
+    with transaction.atomic():
+        emit(EventKind.AUDIT_FAILED)
+    scheduler.apply_entry(scheduler.schedule["deliver events"])
+    assert sent_when_due(scheduler, monkeypatch, "deliver events") == ["deliver events"]
+
+
+def test_tasks_are_sent_if_the_database_does_not_answer(
+    scheduler: BeatScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(waiting_work._questions, "broken", ("SELECT 1 / 0", None))
+    assert sent_when_due(scheduler, monkeypatch, *QUESTIONED) == list(QUESTIONED)

@@ -112,8 +112,8 @@ def pile(django_db_setup: None, django_db_blocker: Any) -> Iterator[ExecutionCon
         with connection.cursor() as cursor:
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
             cursor.execute(SEED, seeds)
-        # Earlier tests have left empty pages in some of the indexes, and the planner prefers a whole
-        # small index to one row of a large one. REINDEX makes their sizes those of their rows.
+        # Earlier tests have left empty pages in some of the indexes, and the planner prefers all
+        # of a small index to one row of a large one. REINDEX makes their sizes those of their rows.
         run("REINDEX TABLE execution_order")
         run("REINDEX TABLE positions_executionposition")
         run("ANALYZE execution_order, positions_executionposition, signals_signal")

@@ -50,6 +50,8 @@ class Command(BaseCommand):
                 " the same folder and with the same FILLCAST_VAR."
             )
         lines = {"FILLCAST_DB_ROLE": "trade", **servers}
+        if queues := os.environ.get("FILLCAST_QUEUE_URL"):
+            lines["FILLCAST_QUEUE_URL"] = queues
         lines |= {name: known[name] for name in SECRETS if known.get(name)}
         if in_production := is_production(os.environ):
             lines = {"FILLCAST_ENV": "production", **lines}

@@ -219,8 +219,10 @@ class TestLooking:
         watch.check()
         theirs = json.loads(var_folder.read_text())
         var_folder.write_text(json.dumps(theirs))  # by another process, just now
+        before = restore_detector.read_database()
         watch.check()
         assert json.loads(var_folder.read_text()) == theirs
+        assert restore_detector.read_database() == before  # nor has it taken a value
         late = time.time() - restore_detector.CHECK_SECONDS
         os.utime(var_folder, (late, late))  # and then no more
         watch.check()
@@ -228,6 +230,15 @@ class TestLooking:
         assert json.loads(var_folder.read_text())["mark"] == watch.known.mark > theirs["mark"]
         watch.check()  # from now on this one writes each time
         assert json.loads(var_folder.read_text())["mark"] == watch.known.mark
+
+    def test_process_that_does_not_write_detects_a_restore(self, var_folder: Path) -> None:
+        drawn()
+        watch = RestoreDetector()
+        watch.check()
+        set_back()
+        var_folder.write_text(var_folder.read_text())  # by another process, just now
+        assert watch.check() is not None
+        assert opened() == ["BEHIND"]
 
     def test_newer_epoch_is_written_although_another_process_wrote_last(
         self, var_folder: Path

@@ -1,0 +1,44 @@
+"""Figures of the planner for tables that have just grown.
+
+The planner assumes that a table which was never analyzed has a few rows, and may compare each of
+them with each of a bundle's. Autovacuum analyzes new tables after a minute by default: the first
+signals of an installation would be executed with such plans. A session plans kept statements again
+once their tables have been analyzed.
+"""
+
+from common.sql import rows
+
+# The function belongs to the owner of the tables: only that role may analyze them. A table that is
+# locked is left to the next call.
+CREATE_ANALYZE = """
+CREATE FUNCTION public.fillcast_analyze_new_tables() RETURNS text[]
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
+DECLARE
+  grown name;
+  analyzed text[] := '{}';
+BEGIN
+  FOR grown IN
+    SELECT c.relname FROM pg_class c
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'
+      AND pg_has_role(c.relowner, 'USAGE')
+      AND pg_stat_get_live_tuples(c.oid) > 100 + 10 * greatest(c.reltuples, 0)
+    ORDER BY c.oid
+  LOOP
+    EXECUTE format('ANALYZE (SKIP_LOCKED) public.%I', grown);
+    analyzed := analyzed || grown::text;
+  END LOOP;
+  RETURN analyzed;
+END
+$body$
+"""
+DROP_ANALYZE = "DROP FUNCTION public.fillcast_analyze_new_tables()"
+
+
+def analyze_new_tables() -> list[str]:
+    """Analyze the tables that have ten times the rows that the planner knows of; return their
+    names.
+
+    The server counts rows for this at the end of transactions, up to a second later.
+    """
+    ((analyzed,),) = rows("SELECT public.fillcast_analyze_new_tables()")
+    return list(analyzed)
