@@ -265,6 +265,6 @@ def test_other_messages_announce_nothing(exchange: str, message: Any) -> None:
 
 @pytest.fixture(autouse=True)
 def no_unretrieved_errors(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """asyncio logs errors that nobody awaits; their texts may have a listen key."""
+    """asyncio logs errors that no task awaits; their texts may have a listen key."""
     yield
     assert "never retrieved" not in caplog.text

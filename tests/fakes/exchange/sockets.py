@@ -93,7 +93,7 @@ class Sockets:
 
 
 class _Pushes:
-    """What one client has not been told yet. prices_of: whose prices it may follow."""
+    """What one client has not been sent yet. prices_of: whose prices it may follow."""
 
     def __init__(self, stream: Stream, prices_of: Venue) -> None:
         self._stream, self._prices_of = stream, prices_of
