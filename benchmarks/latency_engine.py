@@ -99,6 +99,7 @@ def measured(
         account.move(REACHED)
         until(database, signal.pk, "FILLED")
         report_ms.append(1000 * (time.perf_counter() - began))
+        account.await_price(REACHED)  # a fill may be committed before the price has come
     return {"submit_ms": submit_ms, "report_ms": report_ms}
 
 

@@ -18,7 +18,8 @@ from brokers.mt5.verified_logins import login_of
 from brokers.types import ConnectionSpec
 from common.clocks import machine_time, market_now
 
-LOOK_SECONDS = 0.05
+LOOK_SECONDS = 0.03
+AWAY_SECONDS = 1.0  # while another account is logged in: a terminal may serve many
 SPAN = timedelta(days=2)  # of the history that is counted, before and after now; zones included
 SPAN_SECONDS = 6 * 3600.0  # after which the span moves on; its numbers then count as a change
 
@@ -78,4 +79,4 @@ async def watch(look: Look, spec: ConnectionSpec) -> AsyncIterator[None]:
             before, seen = seen, found
             if found.is_news_after(before):
                 yield
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(AWAY_SECONDS if found is None else LOOK_SECONDS)

@@ -354,7 +354,7 @@ def _end_claims(polled: Sequence[tuple[Any, ...]]) -> None:
     if polled:
         [woken] = periodic_rows(END_CLAIM, columns(polled, 5))
         if woken.seconds is not None:
-            poll_wakes.polls.set(max(0.0, woken.seconds))
+            poll_wakes.poll_in(woken.seconds)
 
 
 def _claim_seconds() -> float:

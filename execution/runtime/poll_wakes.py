@@ -14,6 +14,7 @@ from common.sql import Query, array, periodic_rows
 from execution.runtime.job_alarm import JobAlarm
 
 WAKE_SECONDS = 0.1  # between the polls of an account that are woken
+CLOCK_SECONDS = 0.001  # by which this process's clock may be quicker: a look must not be too early
 polls = JobAlarm()  # of this process's polling job
 
 
@@ -56,4 +57,9 @@ def wake_polls(connection_ids: Collection[UUID]) -> None:
         return
     [woken] = periodic_rows(WAKE, {"ids": array(connection_ids), "gap": WAKE_SECONDS})
     if woken.seconds is not None:
-        polls.set(max(0.0, woken.seconds))
+        poll_in(woken.seconds)
+
+
+def poll_in(seconds: float) -> None:
+    """Let this process look for due accounts in so many seconds of the database's clock."""
+    polls.set(seconds + CLOCK_SECONDS if seconds > 0 else 0.0)

@@ -1,6 +1,7 @@
 """Changes in the terminal are seen by its numbers: one request each, and never a login."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -97,8 +98,9 @@ def test_what_counts_as_news(after: tuple[int, int, int, int], *, is_news: bool)
 
 
 def test_other_account_is_not_logged_in_for_a_look(
-    venue: FakeTerminal, adapter: Mt5Adapter
+    venue: FakeTerminal, adapter: Mt5Adapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(activity, "AWAY_SECONDS", 0.02)
     other = spec(1003)
 
     async def watch() -> None:
@@ -113,6 +115,21 @@ def test_other_account_is_not_logged_in_for_a_look(
             await waiting
 
     run(watch())
+
+
+def test_accounts_that_are_not_logged_in_are_looked_at_rarely() -> None:
+    looks: list[float] = []
+
+    async def look(_: ConnectionSpec, __: activity.Span) -> None:
+        looks.append(time.monotonic())
+
+    async def watch() -> None:
+        waiting = asyncio.ensure_future(anext(activity.watch(look, spec())))
+        await looked(lambda: len(looks) >= 2)
+        waiting.cancel()
+
+    run(watch())
+    assert looks[1] - looks[0] >= activity.AWAY_SECONDS * 0.9
 
 
 def test_look_starts_no_process(adapter: Mt5Adapter) -> None:
