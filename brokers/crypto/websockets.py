@@ -69,6 +69,10 @@ class StreamingExchange(HookedExchange):
             log.warning("%s: a websocket message is not readable: %r", self.id, type(error))
         self.on_news(message)
 
+    def seconds(self) -> int:
+        """Return the time that ccxt dates logins with: the exchange's, as for requests."""
+        return self.clock.now_ms() // 1000
+
     def client(self, url: str) -> Any:
         """Return the connection to an address; no error of what it awaits is logged."""
         client = super().client(url)  # type: ignore[misc]

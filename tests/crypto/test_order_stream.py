@@ -104,6 +104,17 @@ def test_execution_is_announced_and_a_new_order_is_not(account: ExchangeAccount)
     assert account.server.sockets.pushed == 2
 
 
+@pytest.mark.parametrize("minutes", [-10, 10])
+def test_login_is_dated_by_the_exchanges_clock(account: ExchangeAccount, minutes: int) -> None:
+    account.venue.skew_ms = minutes * 60_000
+
+    async def listen() -> ReadFailed | None:
+        async with listening(account) as listener:
+            return listener.failure
+
+    assert run(account, listen()) is None
+
+
 def test_cancellation_by_the_owner_is_announced(any_account: ExchangeAccount) -> None:
     async def listen() -> None:
         order = rest(any_account)
