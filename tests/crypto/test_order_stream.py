@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from brokers.base import ReadFailed
-from brokers.crypto import order_stream, stream_messages
+from brokers.crypto import exchanges, order_stream, stream_messages
 from brokers.crypto.capabilities import capabilities_of
 from brokers.crypto.stream_messages import Announcement
 from brokers.types import ConnectionSpec
@@ -188,6 +188,23 @@ def test_refused_connection_is_reported_without_the_listen_key(
     assert failure.code is Code.BROKER_UNREACHABLE
     assert account.server.sockets.refused == 1
     assert account.venue.listen_key not in failure.detail + caplog.text
+
+
+def test_connection_without_answers_to_pings_ends(
+    binance: ExchangeAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(exchanges.PINGS["ws"], "keepAlive", 100)  # ms
+
+    async def listen() -> ReadFailed | None:
+        async with listening(binance) as alive:
+            await until(lambda: binance.server.sockets.quiet_looks > 300)  # several pings long
+            assert alive.failure is None
+        binance.server.sockets.answers_pings = False
+        async with listening(binance) as dead:
+            await dead.until(lambda: dead.failure)
+            return dead.failure
+
+    assert run(binance, listen()).code is Code.BROKER_UNREACHABLE
 
 
 def test_expired_listen_key_ends_the_stream(binance: ExchangeAccount) -> None:
