@@ -200,7 +200,7 @@ BINANCE = Exchange(
     # time; at most five messages a second of ours, pings count.
     order_streams=frozenset({"spot", "swap"}),
     watches_prices="watch_bids_asks",
-    # ccxt pro: else it reads the positions at each connection, which nobody here uses.
+    # ccxt pro: else it reads the positions at each connection, which are not used here.
     stream_options={**PINGS, "watchPositions": {"fetchPositionsSnapshot": False}},
     options={
         "recvWindow": int(EXPIRES_SECONDS * 1000),

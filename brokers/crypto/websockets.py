@@ -69,8 +69,12 @@ class StreamingExchange(HookedExchange):
             log.warning("%s: a websocket message is not readable: %r", self.id, type(error))
         self.on_news(message)
 
+    def seconds(self) -> int:
+        """Return the time that ccxt dates logins with: the exchange's, as for requests."""
+        return self.clock.now_ms() // 1000
+
     def client(self, url: str) -> Any:
-        """Return the connection to an address; nobody misses the errors of what it awaits."""
+        """Return the connection to an address; no error of what it awaits is logged."""
         client = super().client(url)  # type: ignore[misc]
         if "future" not in vars(client):
             make = client.future
@@ -120,7 +124,7 @@ async def close(exchange: Any) -> None:
     """Close an exchange's connections by websocket; the HTTP session stays, since others use it."""
     for bucket in exchange.options.values():
         if isinstance(bucket, dict) and "listenKey" in bucket:
-            bucket["listenKey"] = None  # else ccxt's timer would renew it for nobody
+            bucket["listenKey"] = None  # else ccxt's timer would go on to renew it
 
     async def close_in_time() -> None:
         async with asyncio.timeout(CLOSE_SECONDS):
@@ -142,4 +146,4 @@ def _retrieved(future: Any) -> Any:
 
 
 def ignore(_: Any) -> None:
-    """Ignore it: nobody reads any more."""
+    """Ignore it: the stream has ended."""

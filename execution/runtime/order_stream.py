@@ -95,7 +95,7 @@ class OrderStream:
         if self.error:
             log.info("order_stream_restored", connection=self._spec.connection_id)
         self.since, self.error = market_now(), ""
-        self._on_news()  # what has changed while nobody listened
+        self._on_news()  # what has changed before
 
     def _note_failure(self, error: Exception) -> None:
         """Log it once, until the stream delivers again or fails for another reason."""

@@ -12,33 +12,22 @@ import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 from weakref import WeakKeyDictionary
-
-import structlog
 
 from brokers.base import OrderWatcher
 from brokers.registry import adapter_for, broker_types, capabilities_if_usable
 from common.clocks import machine_time
-from common.sql import Query, array, columns, periodic_rows, run
-from connections.selectors import (
-    HOST_IS_UP_SQL,
-    SPEC_COLUMNS,
-    AccountRow,
-    connection_join_sql,
-    spec_from_row,
-    spec_without_credentials,
-)
-from connections.session_lanes import IN_HELD_LANES_SQL, held_lanes_parameters
-from execution.runtime import trading_runtime
+from connections.selectors import spec_from_row, spec_without_credentials
+from connections.session_lanes import held_lanes
+from execution.runtime import stream_claims, trading_runtime
 from execution.runtime.job_alarm import JobAlarm
 from execution.runtime.order_stream import OrderStream
 from execution.runtime.poll_wakes import wake_polls
-from positions.joins import has_open_position_sql
+from execution.runtime.stream_claims import HeldRow, StreamState
 from prices import event_loop
 
-log = structlog.get_logger(__name__)
 SECONDS = 1.0  # between two looks for accounts to listen to
 EXPECTED_SECONDS = 0.1  # the same, while orders are being sent
 CHECK_SECONDS = 5.0  # between two looks at those that are listened to
@@ -47,85 +36,18 @@ MAX_STREAMS = 250  # of one process; further accounts are polled, or another pro
 UNSUPPORTED = "The broker announces no changes of this account's orders: it is polled."
 news_alarm = JobAlarm()  # of the job that runs `maintain`
 
-IS_OPEN_SQL = f"""(EXISTS (SELECT FROM execution_order o WHERE o.connection_id = c.id
-  AND o.status IN ('SUBMITTING', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED'))
-  OR {has_open_position_sql("c.id")})"""
-
-
-@dataclass(frozen=True, slots=True)
-class HeldRow(AccountRow):
-    """An account that this process listens to. is_open: it has anything that could change."""
-
-    is_open: bool
-
-
-CLAIM = Query(
-    HeldRow,
-    f"""
-WITH free AS (
-  SELECT r.connection_id FROM execution_accountsyncstate r
-  {connection_join_sql("r.connection_id")}
-  WHERE c.type = ANY(%(broker_types)s::text[]) AND c.archived_at IS NULL AND {IN_HELD_LANES_SQL}
-    AND {HOST_IS_UP_SQL} AND {IS_OPEN_SQL}
-    AND (r.stream_holder = '' OR NOT EXISTS (SELECT FROM execution_workerlease w
-      WHERE w.id = r.stream_holder AND w.lease_until > clock_timestamp()))
-  ORDER BY r.connection_id LIMIT %(limit)s FOR NO KEY UPDATE OF r SKIP LOCKED
-), claimed AS (
-  UPDATE execution_accountsyncstate r SET stream_holder = %(holder)s, stream_since = NULL,
-    stream_error = ''
-  FROM free WHERE r.connection_id = free.connection_id RETURNING r.connection_id
-)
-SELECT t.connection_id, {SPEC_COLUMNS}, c.broker_host, true AS is_open
-FROM claimed t {connection_join_sql("t.connection_id")}
-""",
-)
-HELD = Query(
-    HeldRow,
-    f"""
-SELECT r.connection_id, {SPEC_COLUMNS}, c.broker_host,
-  c.archived_at IS NULL AND {IN_HELD_LANES_SQL} AND {IS_OPEN_SQL} AS is_open
-FROM execution_accountsyncstate r {connection_join_sql("r.connection_id")}
-WHERE r.connection_id = ANY(%(ids)s::uuid[]) AND r.stream_holder = %(holder)s
-""",
-)
-# Rows are locked in the order of their ids, as polls lock them.
-STORE = """
-WITH stated AS (
-  SELECT * FROM unnest(%s::uuid[], %s::timestamptz[], %s::text[], %s::text[])
-    AS t(connection_id, since, error, holder)
-), locked AS (
-  SELECT r.connection_id FROM execution_accountsyncstate r JOIN stated t USING (connection_id)
-  WHERE r.stream_holder = t.holder ORDER BY r.connection_id FOR NO KEY UPDATE OF r
-)
-UPDATE execution_accountsyncstate r SET stream_since = t.since, stream_error = t.error
-FROM stated t JOIN locked USING (connection_id) WHERE r.connection_id = t.connection_id
-"""
-RELEASE = """
-UPDATE execution_accountsyncstate SET stream_holder = '', stream_since = NULL, stream_error = ''
-WHERE connection_id IN (SELECT connection_id FROM execution_accountsyncstate
-  WHERE connection_id = ANY(%s::uuid[]) AND stream_holder = %s
-  ORDER BY connection_id FOR NO KEY UPDATE)
-"""
-
-
-class StreamState(NamedTuple):
-    """How an account's stream is, as it is stored."""
-
-    since: Any
-    error: str
-
-
 NOT_STARTED = StreamState(None, "")
 
 
 @dataclass(slots=True)
 class _Held:
     """An account that this process holds. stream: None if its broker announces nothing. key: the
-    settings it was opened with. open_at: machine_time() at which anything was open."""
+    settings it was opened with; (): not yet. open_at: machine_time() at which anything was open."""
 
     stream: OrderStream | None
     key: tuple[Any, ...]
     open_at: float
+    lane: str
     stored: StreamState = NOT_STARTED
 
     def state(self) -> StreamState:
@@ -154,6 +76,7 @@ class OrderStreams:
         if self._is_closed or self._runtime.is_draining or not watched_broker_types():
             return
         self.types = frozenset(watched_broker_types())
+        self._leave_lost_lanes()
         if now - self._checked_at >= CHECK_SECONDS and self._held:
             self._check(now)
             self._checked_at = now
@@ -194,39 +117,29 @@ class OrderStreams:
     def _claim(self, now: float) -> None:
         if (limit := MAX_STREAMS - len(self._held)) <= 0:
             return
-        for row in periodic_rows(
-            CLAIM,
-            {
-                "broker_types": array(watched_broker_types()),
-                "holder": self._holder,
-                "limit": limit,
-                **held_lanes_parameters(),
-            },
-        ):
+        rows = stream_claims.claim(self._holder, watched_broker_types(), limit)
+        for row in rows:  # all of them first: after an error `_check` opens the others
+            self._held[row.connection_id] = _Held(None, (), now, row.lane)
+        for row in rows:
             self._held[row.connection_id] = self._open(row, now)
 
     def _open(self, row: HeldRow, now: float) -> _Held:
         watcher = adapter_for(row.type)
         is_supported = watcher.capabilities(spec_without_credentials(row)).order_stream
         if not is_supported or not isinstance(watcher, OrderWatcher):
-            return _Held(None, _key(row), now)
+            return _Held(None, _key(row), now, row.lane)
         stream = OrderStream(
             watcher,
             spec_from_row(row),
             self._runtime.dispatcher.loop,
             partial(self._note_news, row.connection_id),
-            partial(self._may_connect, row.broker_host),
+            partial(self._may_connect, row.broker_host, row.lane),
         )
-        return _Held(stream, _key(row), now)
+        return _Held(stream, _key(row), now, row.lane)
 
     def _check(self, now: float) -> None:
         """Leave accounts with nothing open, lost ones, and open streams with new settings again."""
-        parameters = {
-            "ids": array(self._held),
-            "holder": self._holder,
-            **held_lanes_parameters(),
-        }
-        rows = {row.connection_id: row for row in periodic_rows(HELD, parameters)}
+        rows = stream_claims.held(self._holder, self._held)
         idle = []
         for connection_id, held in list(self._held.items()):
             row = rows.get(connection_id)
@@ -238,8 +151,15 @@ class OrderStreams:
             elif held.key != _key(row):
                 self._leave(connection_id)
                 self._held[connection_id] = self._open(row, held.open_at)
-        if idle:
-            run(RELEASE, (array(idle), self._holder))
+        stream_claims.release(self._holder, idle)
+
+    def _leave_lost_lanes(self) -> None:
+        """Leave accounts whose lane another process may hold now: only that one may call them."""
+        lanes = held_lanes()
+        lost = [id_ for id_, held in self._held.items() if held.lane not in lanes]
+        for connection_id in lost:
+            self._leave(connection_id)
+        stream_claims.release(self._holder, lost)
 
     def _leave(self, connection_id: UUID) -> None:
         held = self._held.pop(connection_id)
@@ -253,13 +173,9 @@ class OrderStreams:
             for connection_id, held in self._held.items()
             if (state := held.state()) != held.stored
         }
-        if changed:
-            run(
-                STORE,
-                columns([(id_, *state, self._holder) for id_, state in changed.items()], 4),
-            )
-            for connection_id, state in changed.items():
-                self._held[connection_id].stored = state
+        stream_claims.store(self._holder, changed)
+        for connection_id, state in changed.items():
+            self._held[connection_id].stored = state
 
     # ---- on the loop -----------------------------------------------------------------------
     def _note_news(self, connection_id: UUID) -> None:
@@ -267,8 +183,8 @@ class OrderStreams:
             self._news[connection_id] = self._news.get(connection_id, 0) + 1
         news_alarm.set()
 
-    def _may_connect(self, host: str) -> bool:
-        return host not in self._runtime.hosts_down
+    def _may_connect(self, host: str, lane: str) -> bool:
+        return host not in self._runtime.hosts_down and lane in held_lanes()
 
 
 _streams: WeakKeyDictionary[trading_runtime.TradingRuntime, OrderStreams] = WeakKeyDictionary()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from brokers.base import ReadFailed
-from brokers.crypto import order_stream, stream_messages
+from brokers.crypto import exchanges, order_stream, stream_messages
 from brokers.crypto.capabilities import capabilities_of
 from brokers.crypto.stream_messages import Announcement
 from brokers.types import ConnectionSpec
@@ -104,6 +104,17 @@ def test_execution_is_announced_and_a_new_order_is_not(account: ExchangeAccount)
     assert account.server.sockets.pushed == 2
 
 
+@pytest.mark.parametrize("minutes", [-10, 10])
+def test_login_is_dated_by_the_exchanges_clock(account: ExchangeAccount, minutes: int) -> None:
+    account.venue.skew_ms = minutes * 60_000
+
+    async def listen() -> ReadFailed | None:
+        async with listening(account) as listener:
+            return listener.failure
+
+    assert run(account, listen()) is None
+
+
 def test_cancellation_by_the_owner_is_announced(any_account: ExchangeAccount) -> None:
     async def listen() -> None:
         order = rest(any_account)
@@ -177,6 +188,23 @@ def test_refused_connection_is_reported_without_the_listen_key(
     assert failure.code is Code.BROKER_UNREACHABLE
     assert account.server.sockets.refused == 1
     assert account.venue.listen_key not in failure.detail + caplog.text
+
+
+def test_connection_without_answers_to_pings_ends(
+    binance: ExchangeAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(exchanges.PINGS["ws"], "keepAlive", 100)  # ms
+
+    async def listen() -> ReadFailed | None:
+        async with listening(binance) as alive:
+            await until(lambda: binance.server.sockets.quiet_looks > 300)  # several pings long
+            assert alive.failure is None
+        binance.server.sockets.answers_pings = False
+        async with listening(binance) as dead:
+            await dead.until(lambda: dead.failure)
+            return dead.failure
+
+    assert run(binance, listen()).code is Code.BROKER_UNREACHABLE
 
 
 def test_expired_listen_key_ends_the_stream(binance: ExchangeAccount) -> None:
@@ -265,6 +293,6 @@ def test_other_messages_announce_nothing(exchange: str, message: Any) -> None:
 
 @pytest.fixture(autouse=True)
 def no_unretrieved_errors(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """asyncio logs errors that nobody awaits; their texts may have a listen key."""
+    """asyncio logs errors that no task awaits; their texts may have a listen key."""
     yield
     assert "never retrieved" not in caplog.text

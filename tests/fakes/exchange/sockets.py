@@ -30,6 +30,7 @@ class Sockets:
         self._live: dict[web.WebSocketResponse, tuple[Stream, web.Request]] = {}
         self.opened = self.refused = self.pushed = 0
         self.is_mute = self.is_refusing = self.confirms_nothing = False
+        self.answers_pings = True  # of the connections made from now on
         self.quiet_looks = 0  # without anything to push
         self.next: list[Any] = []  # messages to push to the first client that listens
         self.repeats = 1
@@ -62,7 +63,7 @@ class Sockets:
             return web.Response(status=503, text="<html>unavailable</html>")
         stream = self._stream_class(self._accounts, request.path, request.query_string)
         pushes = _Pushes(stream, next(iter(self._accounts.values())))
-        socket = web.WebSocketResponse(autoping=True)
+        socket = web.WebSocketResponse(autoping=self.answers_pings)
         await socket.prepare(request)
         self.opened += 1
         self._live[socket] = stream, request
@@ -93,7 +94,7 @@ class Sockets:
 
 
 class _Pushes:
-    """What one client has not been told yet. prices_of: whose prices it may follow."""
+    """What one client has not been sent yet. prices_of: whose prices it may follow."""
 
     def __init__(self, stream: Stream, prices_of: Venue) -> None:
         self._stream, self._prices_of = stream, prices_of

@@ -73,6 +73,9 @@ class BinanceStream(_Base):
         params = message["params"]
         venue, signature = self._account_of(params["apiKey"]), params.pop("signature")
         signed = "&".join(f"{name}={params[name]}" for name in sorted(params))
+        if venue is not None and not _is_current(venue, int(params["timestamp"])):
+            error = {"code": -1021, "msg": "Timestamp is outside of the recvWindow."}
+            return [{"id": message["id"], "status": 400, "error": error}]
         if venue is None or not _is_signed(venue.secret, signed, signature):
             error = {"code": -2015, "msg": "Invalid API-key, IP, or permissions for action."}
             return [{"id": message["id"], "status": 401, "error": error}]
@@ -139,7 +142,12 @@ class BybitStream(_Base):
     def _auth(self, arguments: list[Any], reply: dict[str, Any]) -> Any:
         key, expires, signature = arguments
         venue = self._account_of(key)
-        if venue is None or not _is_signed(venue.secret, f"GET/realtime{expires}", signature):
+        is_late = venue is not None and not _is_current(venue, int(expires) - 10_000)
+        if (
+            venue is None
+            or is_late
+            or not _is_signed(venue.secret, f"GET/realtime{expires}", signature)
+        ):
             del reply["req_id"]
             return {**reply, "success": False, "ret_msg": "error:USVC1111",
                     "request": {"op": "auth", "args": arguments}}  # fmt: skip
@@ -185,6 +193,8 @@ class OkxStream(_Base):
         venue, text = self._account_of(line["apiKey"]), f"{line['timestamp']}GET/users/self/verify"
         if venue is None or line["passphrase"] != venue.password:
             return {"event": "error", "msg": "Invalid apiKey", "code": "60005", "connId": "c"}
+        if not _is_current(venue, int(line["timestamp"]) * 1000, 30_000):
+            return {"event": "error", "msg": "Timestamp expired", "code": "60006", "connId": "c"}
         digest = hmac.new(venue.secret.encode(), text.encode(), hashlib.sha256).digest()
         if base64.b64encode(digest).decode() != line["sign"]:
             return {"event": "error", "msg": "Invalid sign", "code": "60007", "connId": "c"}
@@ -252,6 +262,10 @@ class KrakenStream(_Base):
                 "volume": 1.0, "vwap": 1.0, "low": 1.0, "high": 1.0, "change": 0.0,
                 "change_pct": 0.0}  # fmt: skip
         return {"channel": "ticker", "type": "update", "data": [line]}
+
+
+def _is_current(venue: Venue, dated_ms: int, window_ms: int = 5_000) -> bool:
+    return abs(venue.now() - dated_ms) <= window_ms
 
 
 def _is_signed(secret: str, text: str, signature: str) -> bool:
