@@ -74,8 +74,9 @@ def worker(lanes: list[str]) -> Iterator[None]:
     with start_worker(
         app, pool="threads", concurrency=4, perform_ping_check=False, queues=queues,
         shutdown_timeout=30,
-    ):  # fmt: skip
+    ) as controller:  # fmt: skip
         yield
+    controller.pool.stop()  # Celery leaves its threads, and the engine's end waits for all threads
 
 
 def measured(
@@ -98,6 +99,7 @@ def measured(
         account.move(REACHED)
         until(database, signal.pk, "FILLED")
         report_ms.append(1000 * (time.perf_counter() - began))
+        account.await_price(REACHED)  # a fill may be committed before the price has come
     return {"submit_ms": submit_ms, "report_ms": report_ms}
 
 

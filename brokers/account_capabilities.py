@@ -43,6 +43,7 @@ class Capabilities:
     shortest_gtd: timedelta = timedelta(0)  # it refuses an expiry that is nearer than this
     # What of a working order `change_order` changes in place.
     changes_orders: frozenset[OrderField] = frozenset()
+    order_stream: bool = False  # it announces changes (`OrderWatcher`), and is polled for them
     one_at_a_time: bool = False  # one command at a time: the next waits for the outcome
 
     @property

@@ -13,7 +13,7 @@ The most important rule: `submit` ends in exactly one of these outcomes:
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from brokers.account_capabilities import Capabilities
 from brokers.connection_form import Form
@@ -247,6 +247,20 @@ class BrokerAdapter(Protocol):
         """End one account's session, or with None all sessions of this process.
 
         The next call opens a new one."""
+        ...
+
+
+@runtime_checkable
+class OrderWatcher(Protocol):
+    """What an adapter has besides `BrokerAdapter` if its capabilities have `order_stream`."""
+
+    def watch_orders(self, spec: ConnectionSpec) -> AsyncIterator[None]:
+        """Yield once as soon as changes are announced, then once whenever an order of this account
+        may have changed or was executed; what the caller has not consumed yet is merged.
+
+        It only states when to read the account: a message that is lost or doubled changes nothing
+        else. Raises ReadFailed when the stream has ended (call it again, after a while), and at the
+        first step if capabilities have no `order_stream`."""
         ...
 
 

@@ -20,7 +20,7 @@ from brokers.host_limiter import HostLimiter
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, None]], None]
 Call = Callable[[], Coroutine[Any, Any, T]]
-GROUPING_SECONDS = 0.2  # results that arrive this soon after the first one are in its group
+GROUPING_SECONDS = 0.2
 GROUP_WAIT_SECONDS = 60.0  # for the first result of a group
 
 
@@ -43,6 +43,10 @@ class _BatchEnded:
     error: Exception | None
 
 
+class _Interruption:
+    """Ends a wait for results."""
+
+
 class BrokerCallRunner(Generic[T]):
     """Concurrent calls and their results. For one consuming thread.
 
@@ -50,7 +54,8 @@ class BrokerCallRunner(Generic[T]):
     of concurrent calls, of all hosts and of one. min_per_host: concurrent calls that are allowed
     even to an overloaded host. seconds: time-out of one request. requests_per_call: how many
     requests a call makes, one after another; a call may last as many times as long, from when it
-    has a slot.
+    has a slot. grouping_seconds: results that arrive this soon after the first one are in its
+    group.
     """
 
     def __init__(
@@ -62,7 +67,9 @@ class BrokerCallRunner(Generic[T]):
         seconds: float,
         requests_per_call: int = 1,
         min_per_host: int = 2,
+        grouping_seconds: float = GROUPING_SECONDS,
     ) -> None:
+        self._grouping_seconds = grouping_seconds
         self._run, self._seconds, self._requests_per_call = run, seconds, requests_per_call
         self._limiter = HostLimiter(
             max_calls=max_calls,
@@ -70,7 +77,9 @@ class BrokerCallRunner(Generic[T]):
             min_per_host=min_per_host,
             seconds=requests_per_call * seconds,
         )
-        self._results: SimpleQueue[tuple[_Batch, Any, T | Exception | _BatchEnded]] = SimpleQueue()
+        self._results: SimpleQueue[
+            tuple[_Batch, Any, T | Exception | _BatchEnded] | _Interruption
+        ] = SimpleQueue()
         self._answered_at: dict[str, float] = {}
         self._timed_out_at: dict[str, float] = {}
         self.remaining = 0
@@ -91,9 +100,12 @@ class BrokerCallRunner(Generic[T]):
         deadline = monotonic() + timeout
         while self.remaining:
             try:
-                batch, subject, result = self._results.get(timeout=max(0.0, deadline - monotonic()))
+                found = self._results.get(timeout=max(0.0, deadline - monotonic()))
             except Empty:
                 break
+            if isinstance(found, _Interruption):
+                break
+            batch, subject, result = found
             if isinstance(result, _BatchEnded):
                 if result.error is not None and group:  # return the results first
                     self._results.put((batch, subject, result))
@@ -105,9 +117,14 @@ class BrokerCallRunner(Generic[T]):
                 batch.remaining -= 1
                 self.remaining -= 1
                 if not group:
-                    deadline = min(deadline, monotonic() + GROUPING_SECONDS)
+                    deadline = min(deadline, monotonic() + self._grouping_seconds)
                 group.append((subject, result))
         return group
+
+    def interrupt(self) -> None:
+        """Let a running `group`, else the next one, return what it has. From any thread."""
+        if self.remaining:
+            self._results.put(_Interruption())
 
     def groups(self) -> Iterator[list[tuple[Any, T | Exception]]]:
         """Yield groups until all calls have ended."""

@@ -164,3 +164,15 @@ CURRENT_EPOCH_SQL = "SELECT lineage, number FROM connections_epoch ORDER BY numb
 ANY_HALT_TO_CARRY_OUT_SQL = """EXISTS (SELECT FROM connections_killswitch
   WHERE released_at IS NULL AND carried_out_at IS NULL AND (cancel_entries OR flatten))"""
 """Whether a halt still has entries to cancel or positions to close."""
+
+
+def accounts_of_source_sql(source_id: str, broker_types: str) -> str:
+    """Return a SELECT of the ids of the accounts of broker types whose prices a source gives.
+
+    source_id, broker_types: expressions; the latter is an array.
+    """
+    return (
+        "SELECT c.id FROM connections_executionconnection c"
+        f" WHERE c.data_connection_id = {source_id} AND c.archived_at IS NULL"
+        f" AND c.type = ANY({broker_types})"
+    )

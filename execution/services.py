@@ -37,7 +37,7 @@ from execution.position_trailing import end_trailing, set_trailing
 from execution.recovery import sweeps
 from execution.recovery.message_flow import flow_of
 from execution.reports.aggregates import dissolve
-from execution.runtime import margin_queries, trading_runtime
+from execution.runtime import margin_queries, order_streams, trading_runtime
 from execution.submission.claim import Claimed, DeferralPolicy, claim, defer_none
 from execution.submission.deferral import hold_for_restore_check
 from execution.submission.halted import deny_halted
@@ -127,6 +127,7 @@ def _execute(
             failpoint("claim.committed")
             session_lanes.mark_active(o.request.connection_id for o in claimed.outgoing)
         runtime.dispatcher.dispatch(claimed.outgoing)
+        order_streams.expect({one.broker_type for one in claimed.outgoing})
     _delayed.add(joining)
     return undecided
 

@@ -44,6 +44,7 @@ from execution.models import DroppedMessageCount
 from execution.monitoring import broker_positions
 from execution.monitoring.condition_exits import close_settled
 from execution.monitoring.condition_watch import wake_settled
+from execution.monitoring.held_prices import HeldPriceMonitor
 from execution.monitoring.level_sync import sync_levels
 from execution.monitoring.loss_limits import apply_loss_limits
 from execution.monitoring.pending_actions import process_pending_actions
@@ -59,7 +60,7 @@ from execution.monitoring.unprotected_time import update_unprotected
 from execution.reconciliation.reconcile import reconcile, reconcile_new
 from execution.recovery import stale_orders, sweeps
 from execution.recovery.order_polling import poll
-from execution.runtime import trading_runtime
+from execution.runtime import order_streams, poll_wakes, trading_runtime
 from execution.runtime.broker_sessions import BrokerSessionManager
 from execution.runtime.event_stream import drain_and_wait, drain_events
 from execution.runtime.lane_leases import LaneSelection, OnLaneChange, ignore_lane_change
@@ -84,6 +85,7 @@ log = structlog.get_logger(__name__)
 _tick_monitor, _paper_has_events = TickMonitor(), threading.Event()
 _stop_rule_monitor = StopRuleMonitor()
 _trigger_monitor = TriggerMonitor()
+_held_price_monitor = HeldPriceMonitor()
 GUARD_SECONDS = 1.0
 SCHEDULER_CHECK_SECONDS = 5.0  # for jobs that replace a scheduler that has stopped
 RETRY_SECONDS = 0.5
@@ -109,6 +111,7 @@ def connect() -> None:
     quotes_stored.connect(on_quotes_for_stop_rules, dispatch_uid="execution.stop_rules")
     quotes_stored.connect(on_quotes_for_triggers, dispatch_uid="execution.triggers")
     quotes_stored.connect(on_quotes_at_broker, dispatch_uid="execution.quotes")
+    quotes_stored.connect(on_quotes_for_polls, dispatch_uid="execution.polls")
     quotes_at_paper.connect(on_quotes_at_paper, dispatch_uid="execution.quotes_at_paper")
 
 
@@ -186,6 +189,14 @@ def on_quotes_for_triggers(
     """Enqueue the entries that the engine holds and whose trigger these quotes have reached."""
     if trading_runtime.is_started():
         tasks.enqueue(_trigger_monitor.process_quotes(data_connection_id, quotes, waited))
+
+
+def on_quotes_for_polls(*, data_connection_id: int, quotes: Sequence[Quote], **_: Any) -> None:
+    """Poll the accounts whose broker should fill something at these quotes."""
+    if quotes and trading_runtime.is_started():
+        is_open = trading_runtime.get_runtime().open_work.open & Work.TRADES
+        if is_open:
+            _held_price_monitor.process_quotes(data_connection_id, quotes)
 
 
 def on_quotes_at_broker(*, at_paper: bool = True, **_: Any) -> None:
@@ -340,7 +351,20 @@ def _background_jobs(exits_only: bool, *, has_sessions: bool = False) -> tuple[B
         *_while(
             Work.TRADES,
             ("pending actions", poll_seconds, lambda: _execute(process_pending_actions())),
-            ("order polling", settings.FILLCAST_UPDATE_INTERVAL_SECONDS, poll),
+        ),
+        BackgroundJob(
+            "order polling",
+            settings.FILLCAST_UPDATE_INTERVAL_SECONDS,
+            poll,
+            Work.TRADES,
+            poll_wakes.polls,
+        ),
+        BackgroundJob(
+            "order streams",
+            order_streams.SECONDS,
+            order_streams.maintain,
+            Work.TRADES,
+            order_streams.news_alarm,
         ),
         # Only the process of a session gets its events; those of shared streams any process.
         *_while(

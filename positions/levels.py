@@ -56,3 +56,29 @@ def lacks_level_sql(of: str = "") -> str:
 
 
 LACKS_LEVEL_SQL = lacks_level_sql()
+
+
+_REACHED = (
+    ("BUY", "sl", ">=", "low_bid"),
+    ("SELL", "sl", "<=", "high_ask"),
+    ("BUY", "tp", "<=", "high_bid"),
+    ("SELL", "tp", ">=", "low_ask"),
+)
+
+
+def held_levels_reached_sql() -> str:
+    """Return a SELECT of the levels that brokers hold and that price ranges `q` have reached.
+
+    q has source_id, pair, low_bid, high_bid, low_ask and high_ask. The rows are the level (`sl`,
+    `tp`), the position's id and its connection. LATERAL with OFFSET 0 makes the planner search the
+    level's index once for each range.
+    """
+    return "\nUNION ALL ".join(
+        f"""SELECT '{level}' AS kind, p.id, p.connection_id
+FROM q CROSS JOIN LATERAL (
+  SELECT id, connection_id FROM positions_executionposition
+  WHERE price_source_id = q.source_id AND pair = q.pair AND side = '{side}' AND quantity > 0
+    AND {level} IS NOT NULL AND {level} {comparison} q.{price} AND {is_confirmed_sql(level)}
+  OFFSET 0) p"""
+        for side, level, comparison, price in _REACHED
+    )

@@ -8,6 +8,7 @@ exchange where `exchanges.py` has `levels` of the market. Elsewhere they are our
 import asyncio
 import importlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
@@ -37,6 +38,7 @@ from brokers.crypto import (
     level_reads,
     lookup,
     order_encoding,
+    order_stream,
     orders,
     parse,
     prices,
@@ -53,6 +55,7 @@ from brokers.crypto.form import FORM
 from brokers.crypto.guarded_call import GuardedCall, as_current, priority_read
 from brokers.crypto.level_orders import LevelName
 from brokers.crypto.order_cache import OrderCache
+from brokers.crypto.quote_stream import QuoteStream
 from brokers.crypto.settings import Settings
 from brokers.record_cache import RECORD_CACHE, RecordCache
 from brokers.types import (
@@ -265,9 +268,22 @@ class CryptoAdapter:
         return await self._read(spec, partial(prices.quote, symbol=symbol))
 
     def stream_quotes(self, spec: ConnectionSpec, symbols: Sequence[str]) -> AsyncIterator[Quote]:
-        """Poll the quotes each second (prices.POLL_SECONDS). Raises ReadFailed."""
-        read_quotes = partial(prices.quotes, symbols=tuple(symbols))
-        return prices.stream(lambda: self._read(spec, read_quotes))
+        """Yield the quotes of a websocket, or poll them each second. Raises ReadFailed."""
+        names, open_client = tuple(symbols), partial(self._read, spec, _itself)
+        read_quotes = partial(prices.quotes, symbols=names)
+        live = QuoteStream(spec, names, open_client, self._clients.open_stream)
+        can_watch = bool(rules(spec.exchange_name).watches_prices)
+        return prices.stream(lambda: self._read(spec, read_quotes), live if can_watch else None)
+
+    async def watch_orders(self, spec: ConnectionSpec) -> AsyncIterator[None]:
+        """Yield when an order may have changed (`OrderWatcher`). Raises ReadFailed."""
+        if not capabilities_of(spec).order_stream:
+            raise ReadFailed(Code.NOT_SUPPORTED, f"{spec.exchange_name} is polled for orders")
+        client = await self._read(spec, _itself)
+        exchange = self._clients.open_stream(client, spec)
+        async with aclosing(order_stream.watch(client, exchange, spec)) as news:
+            async for _ in news:
+                yield
 
     async def what_if(self, spec: ConnectionSpec, request: OrderRequest) -> WhatIf:
         """Raise ReadFailed: exchanges report an order's margin only after they accepted it."""
@@ -509,6 +525,10 @@ class CryptoAdapter:
         if found is None:
             raise OutcomeUnknown(Code.REPLY_LOST, detail)
         return found
+
+
+async def _itself(client: Client) -> Client:
+    return client
 
 
 def _levels_of(request: OrderRequest, filled: Decimal) -> ModifyRequest:

@@ -38,7 +38,8 @@ def market_capabilities(exchange_name: str, market: str) -> Capabilities:
         position_modes=frozenset({PositionMode.NETTING}),
         partial_close=True,
         event_stream=False,  # orders and fills are polled, each `update_interval_seconds`
-        price_stream=True,  # polled each prices.POLL_SECONDS
+        order_stream=market in known.order_streams,  # and at once when a websocket announces one
+        price_stream=True,  # by websocket, else polled each prices.POLL_SECONDS
         lookup_horizon=known.lookup_horizon(market),
         arrives_within=timedelta(seconds=ARRIVES_SECONDS),
         refuses_repeated_ids=known.unique_ids,  # the others: among open orders

@@ -159,6 +159,32 @@ class ClientPool:
         if settings.market == "swap" and not exchange_rules.swap:
             raise ReadFailed(Code.FIELD_INVALID, f"{name} has spot only: set market to spot")
         exchange_class = type(name, (HookedExchange, library_class), {})
+        exchange = self._open_exchange(exchange_class, state, spec, settings)
+        clock = state.clocks.setdefault((name, settings.market, settings.sandbox), ExchangeClock())
+        exchange.rate_limits, exchange.clock = self._make_rate_limits(exchange_rules, spec), clock
+        exchange.lock = PriorityLock() if exchange_rules.one_at_a_time else None
+        return Client(exchange, exchange_rules, settings, exchange.rate_limits, clock)
+
+    def open_stream(self, client: Client, spec: ConnectionSpec) -> Any:
+        """Return ccxt's object for one connection by websocket, with the limits, clock and markets
+        of the account's client. Each connection has its own: what a lost one leaves in ccxt's
+        (listen keys, subscriptions) does not reach the next. Nothing is sent yet."""
+        websockets = importlib.import_module("brokers.crypto.websockets")
+        exchange = self._open_exchange(
+            websockets.stream_class(client.rules.name),
+            self._loops[asyncio.get_running_loop()], spec, client.settings,
+        )  # fmt: skip
+        exchange.options = exchange.deep_extend(exchange.options, client.rules.stream_options)
+        exchange.rate_limits, exchange.clock = client.rate_limits, client.clock
+        exchange.lock = client.exchange.lock
+        exchange.set_markets_from_exchange(client.exchange)
+        return exchange
+
+    def _open_exchange(
+        self, exchange_class: Any, state: _LoopState, spec: ConnectionSpec, settings: Settings
+    ) -> Any:
+        exchange_rules = rules(spec.exchange_name)
+        name = exchange_rules.name
         exchange = exchange_class(
             {
                 "apiKey": spec.credentials.get("api_key", ""),
@@ -184,10 +210,7 @@ class ClientPool:
                 exchange.set_sandbox_mode(True)
         if base_url := self._base_urls.get(name):
             exchange.urls["api"] = _redirected(exchange.urls["api"], base_url)
-        clock = state.clocks.setdefault((name, settings.market, settings.sandbox), ExchangeClock())
-        exchange.rate_limits, exchange.clock = self._make_rate_limits(exchange_rules, spec), clock
-        exchange.lock = PriorityLock() if exchange_rules.one_at_a_time else None
-        return Client(exchange, exchange_rules, settings, exchange.rate_limits, clock)
+        return exchange
 
 
 async def _load_markets(state: _LoopState, client: Client) -> float:

@@ -75,6 +75,9 @@ class Exchange:
     amends: on which markets a limit order is changed in place, by our id, and keeps both its ids.
     Binance replaces a spot order by another one, and so did Kraken's older call: not used.
     amends_whole: a change states price, quantity and the exchange's id, whatever stays.
+    order_streams: on which markets a private websocket announces changes of orders
+    (`stream_messages.py` reads its messages). watches_prices: ccxt's method for the bids and asks
+    of many symbols by websocket. stream_options: ccxt's options of its websockets.
     """
 
     name: str
@@ -117,6 +120,9 @@ class Exchange:
     funding: FundingApi | None = None
     funding_horizon: timedelta | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    order_streams: frozenset[str] = frozenset()
+    watches_prices: str = ""
+    stream_options: Mapping[str, Any] = field(default_factory=dict)
 
     def lookup_horizon(self, market: str) -> timedelta | None:
         """How far back `find_order` is sure for 'spot' or 'swap'; None: it cannot look up."""
@@ -124,6 +130,8 @@ class Exchange:
 
 
 EXPIRES_SECONDS = 5.0
+PINGS = {"ws": {"keepAlive": 10_000}}
+"""ccxt's options: ping each ten seconds; after twice that without an answer the stream is lost."""
 LAG_SECONDS = 2.0  # how long an accepted order may take to be seen by a look-up
 ARRIVES_SECONDS = EXPIRES_SECONDS + LAG_SECONDS  # after the write an absence proves nothing so long
 RECENT = timedelta(days=2, hours=23)
@@ -187,6 +195,13 @@ BINANCE = Exchange(
     # docs futures "Get Income History": the last three months, 1000 of a page.
     funding=FundingApi.INCOME,
     funding_horizon=timedelta(days=80),
+    # ccxt pro watchOrders: spot subscribes at the websocket API with a signature, futures connect
+    # with a listen key, renewed each 20 minutes. docs "Web Socket Streams": bookTicker is real
+    # time; at most five messages a second of ours, pings count.
+    order_streams=frozenset({"spot", "swap"}),
+    watches_prices="watch_bids_asks",
+    # ccxt pro: else it reads the positions at each connection, which are not used here.
+    stream_options={**PINGS, "watchPositions": {"fetchPositionsSnapshot": False}},
     options={
         "recvWindow": int(EXPIRES_SECONDS * 1000),
         # ccxt fetchOpenOrders refuses to ask for all symbols without this: it weighs 40 to 80.
@@ -249,6 +264,10 @@ BYBIT = Exchange(
     amends_levels=True,
     # docs v5 "Get Trade History": execType Funding; two years, 7 days of a request, limit 100.
     funding=FundingApi.EXECUTIONS,
+    # ccxt pro watchOrders: v5/private, topic order of all categories, after a signed auth. Its
+    # pings are messages of ours, each 18 s. watchBidsAsks: orderbook.1.
+    order_streams=frozenset({"spot", "swap"}),
+    watches_prices="watch_bids_asks",
     funding_horizon=timedelta(days=80),
     # ccxt createOrderRequest: on an account that is not unified, the amount of a spot market buy is
     # taken as money. Set here, so that ccxt neither requests nor guesses it; the connection test
@@ -301,6 +320,10 @@ OKX = Exchange(
     # ccxt: account/bills-archive, three months, type 8. remembered: begin and end in ms, limit 100.
     funding=FundingApi.BILLS,
     funding_horizon=timedelta(days=80),
+    # ccxt pro watchOrders: ws/v5/private, channel orders of any instrument type, after a signed
+    # login. A stop or target that triggers makes an order of this channel. watchBidsAsks: tickers.
+    order_streams=frozenset({"spot", "swap"}),
+    watches_prices="watch_bids_asks",
     # docs "Order expiry": header expTime, refused afterwards; not part of the signature.
     expires_seconds=EXPIRES_SECONDS,
     # ccxt createOrder sends a batch of one by default, whose partial success (code 2) raises
@@ -340,6 +363,10 @@ KRAKEN = Exchange(
     # remembered, "Add Order": timeinforce GTD with expiretm, in seconds.
     gtd={"spot": timedelta(0)},
     expiry_name="expiretm",
+    # ccxt pro watchOrders: ws-auth v2, channel executions, with a token that REST issues.
+    # watchBidsAsks: ticker, event_trigger bbo.
+    order_streams=frozenset({"spot"}),
+    watches_prices="watch_bids_asks",
     # ccxt editOrder: AmendOrder by cl_ord_id. docs "Amend Order": in place, both ids stay, no
     # cancel and no new order; order_qty includes what has filled. The answer has no order.
     amends=frozenset({"spot"}),

@@ -25,13 +25,15 @@ class AccountRateLimits:
     """The rate limits of one account. host: all requests from this address; points: ccxt's costs
     per account, None: they count for the host; orders: orders per account; reads: the share of the
     host's limit for reads. Reads wait there in a separate queue: an entry that waited behind the
-    polls of fifty accounts would be too late."""
+    polls of fifty accounts would be too late. connects: new connections by websocket from this
+    address; None: unlimited."""
 
     host: RateLimiter
     points: RateLimiter | None
     orders: RateLimiter
     limits: Limits
     reads: RateLimiter
+    connects: RateLimiter | None = None
 
     async def admit(self, cost: float, guarded: GuardedCall | None) -> None:
         """Wait until a request may leave. Raises NotSent RATE_LIMITED when its turn is too late.
@@ -53,11 +55,18 @@ class AccountRateLimits:
         if cost > 0:
             await self.host.acquire(cost, priority=priority, deadline=until)
 
+    async def admit_connection(self) -> None:
+        """Wait until a connection by websocket may be made."""
+        if self.connects is not None:
+            await self.connects.acquire(priority=Priority.EXIT)
+
     def back_off(self, seconds: float, *, whole_address: bool) -> None:
         """Send nothing for `seconds`: from this account, or from this whole address."""
         if whole_address:
             self.host.back_off(seconds)
             self.reads.back_off(seconds)  # else they would all be ahead of the next entry
+            if self.connects is not None:
+                self.connects.back_off(seconds)
         elif self.points is not None:
             self.points.back_off(seconds)
         self.orders.back_off(seconds)
@@ -88,6 +97,7 @@ def account_rate_limits(exchange: Exchange, spec: ConnectionSpec) -> AccountRate
         orders=rate_limiter_for(f"{account} orders", limits.orders),
         limits=limits,
         reads=rate_limiter_for(f"{host} reads", read_rate(limits.host)),
+        connects=rate_limiter_for(f"{host} websockets", limits.connects),
     )
 
 

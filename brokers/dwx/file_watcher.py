@@ -1,14 +1,17 @@
 """Watch the terminals' orders files, and report changes that we did not request as events.
 
-One thread checks all files every POLL_SECONDS. A change of what is open, also a stop or target that
-a position has lost, is reported at once; for a ticket that is no longer open it reads the history
-with one command. So an event is at most POLL_SECONDS later than the expert advisor's write (within
-its timer, 25 ms), plus that command. Changes while no process was watching are found by the
-comparison that each new owner of a terminal makes; changes within SINCE before the first check are
-reported.
+One thread checks all files every POLL_SECONDS, those of terminals where something is open every
+OPEN_SECONDS: what works or is held changes without a request of ours, and a check that finds no
+write is one `stat`. A change of what is open, also a stop or target that a position has lost, is
+reported at once; for a ticket that is no longer open it reads the history with one command. So an
+event is at most OPEN_SECONDS later than the expert advisor's write (within its timer, 25 ms), plus
+that command; the more terminals, the later, by OPEN_TERMINAL_SECONDS each. Changes while no process
+was watching are found by the comparison that each new owner of a terminal makes; changes within
+SINCE before the first check are reported.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, field, replace
@@ -27,6 +30,8 @@ from brokers.event_buffer import EventBuffer
 from brokers.types import HeldLevels
 
 POLL_SECONDS = 0.25
+OPEN_SECONDS = 0.025  # where something is open
+OPEN_TERMINAL_SECONDS = 0.0005  # for each of them at least, so that many do not cost a processor
 SINCE = timedelta(minutes=2)
 MAX_REPORTS = 10_000  # not acknowledged, in this process; then the oldest are dropped
 MAX_REPORTED = 2_000  # executions remembered as reported, of each terminal; none before SINCE
@@ -51,6 +56,11 @@ class WatchedTerminal:
     is_busy: bool = False
     is_behind: bool = False
 
+    @property
+    def has_open(self) -> bool:
+        """Whether something works or is held there."""
+        return self.mark is not None and bool(self.mark.open)
+
 
 class FileWatcher:
     """All terminals that this process has locked. It runs on the event loop that adds one."""
@@ -61,6 +71,7 @@ class FileWatcher:
         self._tried: dict[str, float] = {}  # last attempt to lock a connection's terminal
         self._tasks: dict[asyncio.Task[None], str] = {}  # each with its connection
         self._poller: asyncio.Task[None] | None = None
+        self._opened = asyncio.Event()  # where nothing was open, something is
 
     def add(self, client: DwxClient) -> None:
         """Watch a connection's terminal from now on."""
@@ -73,6 +84,7 @@ class FileWatcher:
         if self._poller is None or self._poller.done() or self._poller.get_loop() is not loop:
             for one in self._watched.values():
                 one.is_busy = False
+            self._opened = asyncio.Event()
             self._poller = loop.create_task(self._poll_forever())
 
     def take_and_watch(self, client: DwxClient) -> None:
@@ -123,6 +135,7 @@ class FileWatcher:
         except HistoryNeededError:
             return  # the call must not fail for it; the next check reads the history
         one.is_behind = False
+        self._note_opened(one, books)
         one.mark, one.since = books.mark, began - SINCE
         for report in reports:
             self.event_buffer.push(report)
@@ -136,10 +149,15 @@ class FileWatcher:
         one = self._watched.get(client.spec.connection_id)
         if one is None:
             return
+        self._note_opened(one, books)
         one.levels = {**levels_now(books.snapshot, books.roots_now), **one.levels}
         if one.mark is not None:
             # Keep the earlier state of what is known: the next check then reports its change.
             one.mark = replace(one.mark, open={**open_now(books.snapshot), **one.mark.open})
+
+    def _note_opened(self, one: WatchedTerminal, books: Mt4Reports) -> None:
+        if books.snapshot.tickets and not one.has_open:
+            self._opened.set()
 
     def set_levels(self, client: DwxClient, root: int, held: HeldLevels) -> None:
         """Store the levels after a change of ours, so that only later differences are reported."""
@@ -160,12 +178,31 @@ class FileWatcher:
         return self.event_buffer.notifications()
 
     async def _poll_forever(self) -> None:
+        all_at = time.monotonic()
         while self._watched:
-            await asyncio.sleep(POLL_SECONDS)
-            due = [one for one in self._watched.values() if not one.is_busy]
+            await self._pause(all_at + POLL_SECONDS - time.monotonic())
+            checks_all = time.monotonic() >= all_at + POLL_SECONDS
+            if checks_all:
+                all_at = time.monotonic()
+            due = [
+                one
+                for one in self._watched.values()
+                if not one.is_busy and (checks_all or one.has_open)
+            ]
             for one in await asyncio.to_thread(_changed_terminals, due, time.monotonic()):
                 one.is_busy = True
                 self._begin(one.client, self._poll(one))
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait until the next check: for so long if nothing is open and nothing is opened."""
+        self._opened.clear()
+        if many := sum(one.has_open for one in self._watched.values()):
+            often = max(OPEN_SECONDS, many * OPEN_TERMINAL_SECONDS)
+            await asyncio.sleep(max(0.0, min(seconds, often)))
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, seconds)):
+                await self._opened.wait()
 
     async def _poll(self, one: WatchedTerminal) -> None:
         try:

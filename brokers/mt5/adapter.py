@@ -18,7 +18,7 @@ from brokers.base import (
     unsupported_funding,
     unsupported_stream,
 )
-from brokers.mt5 import connection_checks, lookup, reads, terminal_calls
+from brokers.mt5 import activity, connection_checks, lookup, reads, terminal_calls
 from brokers.mt5.capabilities import capabilities_of
 from brokers.mt5.form import FORM
 from brokers.mt5.orders import OrderExecutor, is_exit
@@ -225,6 +225,10 @@ class Mt5Adapter:
                     sent[quote.symbol] = quote, machine_time()
                     yield quote
             await asyncio.sleep(QUOTE_SECONDS)
+
+    def watch_orders(self, spec: ConnectionSpec) -> AsyncIterator[None]:
+        """Yield when the numbers of the account's orders, positions or deals change."""
+        return activity.watch(self.calls.activity, spec)
 
     # ---- not supported --------------------------------------------------------------------
     def stream_events(self) -> AsyncIterator[None]:

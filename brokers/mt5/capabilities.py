@@ -54,6 +54,7 @@ def _capabilities(mode: PositionMode, native_stops: bool, lane: str) -> Capabili
         position_modes=frozenset([mode]),
         partial_close=True,
         event_stream=False,  # the package has no callbacks: it is polled
+        order_stream=True,  # at once when the terminal's numbers change (`activity.py`)
         price_stream=True,
         lookup_horizon=HORIZON,
         refuses_repeated_ids=False,

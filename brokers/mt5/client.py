@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 from brokers.base import NotSent, ReadFailed
 from brokers.mt5 import ipc
-from brokers.mt5.worker_process import FUNCTIONS
+from brokers.mt5.worker_process import ACTIVITY, FUNCTIONS
 from common.reason_codes import Code
 
 START_SECONDS = 30.0  # until the package is imported (numpy comes with it)
@@ -53,6 +53,10 @@ class PackageClient:
     def last_error(self) -> tuple[int, str]:
         """Return the package's error of the previous call."""
         return self._error
+
+    def activity(self, begin: int, end: int) -> Any:
+        """Return the account that is logged in and its numbers (`worker_process.activity`)."""
+        return self.call(ACTIVITY, begin, end)
 
     def order_send(self, request: dict[str, Any], before: float | None = None) -> Any:
         """Send a request. before: its send deadline, on machine_time().

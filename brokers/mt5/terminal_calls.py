@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from brokers.base import BrokerError, NotSent, OutcomeUnknown, ReadFailed, Rejected, outcome_of
+from brokers.mt5.activity import Activity, Span, read_activity
 from brokers.mt5.client import PackageClient
 from brokers.mt5.form import REPLY_SECONDS
 from brokers.mt5.orders import OrderExecutor
@@ -91,7 +92,18 @@ class TerminalCalls:
             return found
 
         self.connection_ids.add(spec.connection_id)
-        match await outcome_of(self.run(do, READ_SECONDS)):
+        return await self._read(do, CallPriority.READ)
+
+    async def activity(self, spec: ConnectionSpec, span: Span) -> Activity | None:
+        """Return the numbers of an account; None: not known now. Raises ReadFailed."""
+
+        def do(_: TerminalCall) -> Activity | None:
+            return read_activity(self.terminal, spec, span)
+
+        return await self._read(do, CallPriority.LOOK)
+
+    async def _read(self, work: Callable[[TerminalCall], T], priority: CallPriority) -> T:
+        match await outcome_of(self.run(work, READ_SECONDS, priority)):
             case Rejected() | ReadFailed() as error:
                 raise error
             case BrokerError() as error:

@@ -39,6 +39,7 @@ class CallPriority(IntEnum):
     EXIT = 0  # exits, cancels, levels
     ENTRY = 1
     READ = 2
+    LOOK = 3  # whether anything has changed
 
 
 class NoAnswerError(Exception):

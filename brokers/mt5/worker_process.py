@@ -3,16 +3,18 @@
 The package holds the interpreter's lock while it waits for its terminal; here that stops nothing
 else. The process ends when its input ends.
 
-A request has `call` (a function's name), `args`, `kwargs`, and `before`: the machine time after
-which the call must not begin. The worker has called its guard before the write, but this process
-may have been suspended since. Both use one clock (`common.clocks.machine_time`).
+A request has `call` (the name of a function, or of several at once: `activity`), `args`, `kwargs`,
+and `before`: the machine time after which the call must not begin. The worker has called its guard
+before the write, but this process may have been suspended since. Both use one clock
+(`common.clocks.machine_time`).
 """
 
 import os
 import signal
+from functools import partial
 from importlib import import_module
 from types import ModuleType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from brokers.mt5 import ipc
 from common.clocks import machine_time
@@ -25,6 +27,7 @@ FUNCTIONS = frozenset({
     "history_orders_total", "history_orders_get", "history_deals_total", "history_deals_get",
     "order_calc_margin", "order_check", "order_send",
 })  # fmt: skip
+ACTIVITY = "activity"  # of several functions: one request instead of five
 SECRETS = ("password",)
 
 
@@ -63,16 +66,38 @@ def _load() -> tuple[ModuleType | None, str]:
 def handle_call(package: Any, call: dict[str, Any]) -> dict[str, Any]:
     """Call the package. Return its result and `last_error`, or why the call failed."""
     name, kwargs, before = call["call"], call["kwargs"], call["before"]
-    if name not in FUNCTIONS:
+    if name not in FUNCTIONS and name != ACTIVITY:
         return {"raised": f"no function {name!r}"}
     try:
-        function = getattr(package, name)
+        function = partial(activity, package) if name == ACTIVITY else getattr(package, name)
         if before is not None and machine_time() > before:
             return {"late": True}
         answer = function(*call["args"], **kwargs)
         return {"result": ipc.pack(answer), "error": list(package.last_error())}
     except Exception as error:  # any: the package may raise anything
         return {"raised": _without_secrets(f"{type(error).__name__}: {error}", kwargs)}
+
+
+class ActivityRow(NamedTuple):
+    """The account that is logged in, and how many orders, positions, past orders and deals it has:
+    None where the package does not know."""
+
+    account: Any
+    numbers: list[int | None]
+
+
+def activity(package: Any, begin: int, end: int) -> ActivityRow | None:
+    """Return the numbers of the account that is logged in, past ones of a span of server time."""
+    account = package.account_info()
+    if account is None:
+        return None
+    numbers = [
+        package.orders_total(),
+        package.positions_total(),
+        package.history_orders_total(begin, end),
+        package.history_deals_total(begin, end),
+    ]
+    return ActivityRow(account, numbers)
 
 
 def _without_secrets(text: str, kwargs: dict[str, Any]) -> str:

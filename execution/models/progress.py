@@ -20,6 +20,23 @@ class AccountSyncState(models.Model):
     poll_after = models.DateTimeField(
         null=True, help_text="Machine time; brokers without an event stream."
     )
+    poll_began_at = models.DateTimeField(
+        null=True, help_text="Machine time: of the poll that is running."
+    )
+    woken_at = models.DateTimeField(
+        null=True, help_text="Machine time: a poll from then on was requested."
+    )
+    stream_holder = models.CharField(
+        max_length=80, blank=True, default="", db_default="",
+        help_text="The process (WorkerLease) that listens to its order stream; empty: none.",
+    )  # fmt: skip
+    stream_since = models.DateTimeField(
+        null=True, help_text="From when on its order stream delivers; null: it does not."
+    )
+    stream_error = models.CharField(
+        max_length=300, blank=True, default="", db_default="",
+        help_text="Why its order stream does not deliver.",
+    )  # fmt: skip
     reconcile_requested_at = models.DateTimeField(
         null=True, help_text="From when on a reconciliation is requested."
     )

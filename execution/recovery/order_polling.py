@@ -6,7 +6,7 @@ and targets that the broker holds (a broker may drop one that it has confirmed).
 
 Each process claims due accounts with SKIP LOCKED, so two processes never poll the same account. The
 interval is `update_interval_seconds` in the connection's settings, by default
-FILLCAST_UPDATE_INTERVAL_SECONDS.
+FILLCAST_UPDATE_INTERVAL_SECONDS. `wake_polls` makes an account due earlier.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache, partial
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -50,17 +50,20 @@ from execution.reconciliation.open_orders import (
 )
 from execution.reconciliation.open_positions import store_level_reads
 from execution.reconciliation.reconcile import reconcile
-from execution.runtime import broker_queries, trading_runtime
+from execution.runtime import broker_queries, poll_wakes, trading_runtime
+from execution.runtime.poll_wakes import wake_polls
 from positions.joins import has_open_position_sql
 
 log = structlog.get_logger(__name__)
 
+__all__ = ["interval_of", "poll", "polled_broker_types", "wake_polls"]
 MIN_SECONDS = 0.2
 COMPARISON_SECONDS = 5  # between comparisons, where the broker lists no executions
 FAILED_SECONDS = 5  # after a read that failed
 # At most, after an unusable answer: less than `status_updates.NEXT_ROUND_SECONDS`.
 UNUSABLE_SECONDS = 30
 WAIT_SECONDS = 1.0  # how long one round waits for answers
+GROUPING_SECONDS = 0.01  # answers that arrive this soon after the first one are written with it
 MAX_IN_FLIGHT = 2000  # polls of one process
 OVERLAP = timedelta(seconds=60)  # the broker's clock and books may lag behind ours
 
@@ -90,7 +93,8 @@ WITH due AS (
   ORDER BY r.poll_after NULLS FIRST LIMIT %(limit)s FOR NO KEY UPDATE OF r SKIP LOCKED
 ), claimed AS (
   UPDATE execution_accountsyncstate r
-  SET poll_after = clock_timestamp() + make_interval(secs => %(lease)s)
+  SET poll_after = clock_timestamp() + make_interval(secs => %(lease)s),
+    poll_began_at = clock_timestamp()
   FROM due WHERE r.connection_id = due.connection_id
   RETURNING r.connection_id, r.fills_synced_until
 )
@@ -107,20 +111,39 @@ FROM claimed t {connection_join_sql("t.connection_id")}
 """,
 )
 
-# Rows are locked in the order of their ids, as `request_reconciliation` locks them.
-END_CLAIM = """
+
+class WokenRow(NamedTuple):
+    """In how many seconds the first of the accounts that were woken meanwhile is due, if any."""
+
+    seconds: float | None
+
+
+# Rows are locked in the order of their ids, as `request_reconciliation` locks them. What was woken
+# during its poll is polled again at once, unless the poll failed: then the retry reads the same.
+END_CLAIM = Query(
+    WokenRow,
+    """
 WITH polled AS (
-  SELECT * FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::double precision[])
-  AS t(connection_id, fills_synced_until, began, seconds)
+  SELECT * FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::double precision[],
+    %s::boolean[]) AS t(connection_id, fills_synced_until, began, seconds, is_answered)
 ), locked AS (
-  SELECT r.connection_id FROM execution_accountsyncstate r JOIN polled USING (connection_id)
+  SELECT r.connection_id, coalesce(t.is_answered AND r.woken_at >= r.poll_began_at, false)
+    AS is_woken
+  FROM execution_accountsyncstate r JOIN polled t USING (connection_id)
   ORDER BY r.connection_id FOR NO KEY UPDATE OF r
+), ended AS (
+  UPDATE execution_accountsyncstate r SET fills_synced_until = coalesce(t.fills_synced_until,
+    r.fills_synced_until), poll_began_at = NULL,
+    poll_after = greatest(clock_timestamp(), CASE WHEN l.is_woken
+      THEN r.woken_at ELSE t.began + make_interval(secs => t.seconds) END)
+  FROM polled t JOIN locked l USING (connection_id) WHERE r.connection_id = t.connection_id
+  RETURNING r.poll_after, l.is_woken
 )
-UPDATE execution_accountsyncstate r SET fills_synced_until = coalesce(t.fills_synced_until,
-  r.fills_synced_until),
-  poll_after = greatest(clock_timestamp(), t.began + make_interval(secs => t.seconds))
-FROM polled t JOIN locked USING (connection_id) WHERE r.connection_id = t.connection_id
-"""
+SELECT extract(epoch FROM min(poll_after) FILTER (WHERE is_woken) - clock_timestamp())::float8
+  AS seconds
+FROM ended
+""",
+)
 
 
 EXTEND_CLAIM = """
@@ -174,19 +197,30 @@ def poll(limit: int = 200) -> int:
     if not broker_types:
         return 0
     calls = _in_flight.setdefault(
-        trading_runtime.get_runtime(), broker_queries.call_runner(requests_per_call=3)
+        trading_runtime.get_runtime(),
+        broker_queries.call_runner(requests_per_call=3, grouping_seconds=GROUPING_SECONDS),
     )
+    alarm = poll_wakes.polls
+    alarm.listen("poll", calls.interrupt)  # a wake does not wait for answers of other accounts
     deadline = monotonic() + WAIT_SECONDS
+    alarm.take()
+    polled = _start_all_due(calls, broker_types, limit)
+    while calls.remaining and (seconds := deadline - monotonic()) > 0:
+        if group := calls.group(max(0.0, min(seconds, alarm.seconds()))):
+            write_with_bisection(group)
+            _compare(group)
+        if alarm.take():
+            polled += _start_all_due(calls, broker_types, limit)
+    return polled
+
+
+def _start_all_due(calls: BrokerCallRunner[Orders], broker_types: Sequence[str], limit: int) -> int:
     polled = 0
     while calls.remaining < MAX_IN_FLIGHT:
         started = _start_due(calls, broker_types, limit)
         polled += started
         if started < limit:
             break
-    while calls.remaining and (seconds := deadline - monotonic()) > 0:
-        if group := calls.group(seconds):
-            write_with_bisection(group)
-            _compare(group)
     return polled
 
 
@@ -273,7 +307,7 @@ def _mark_unusable(account: PolledAccount, error: Exception) -> None:
     )
     account.fills = None  # it is not certain that any of it was stored
     account.is_usable = False
-    run(END_CLAIM, columns([_polled(account, is_answered=False)], 4))
+    _end_claims([_polled(account, is_answered=False)])
 
 
 def _write(group: PollResults) -> None:
@@ -302,7 +336,7 @@ def _write(group: PollResults) -> None:
     done = [
         _polled(account, account in answered) for account, _ in group if account not in compared
     ]
-    run(END_CLAIM, columns(done, 4))
+    _end_claims(done)
 
 
 def _compare(group: PollResults) -> None:
@@ -313,7 +347,14 @@ def _compare(group: PollResults) -> None:
         if account.since is None and account.is_usable and isinstance(answer, list)
     ]:
         reconcile([account.row.connection_id for account in accounts])
-        run(END_CLAIM, columns([_polled(account, is_answered=True) for account in accounts], 4))
+        _end_claims([_polled(account, is_answered=True) for account in accounts])
+
+
+def _end_claims(polled: Sequence[tuple[Any, ...]]) -> None:
+    if polled:
+        [woken] = periodic_rows(END_CLAIM, columns(polled, 5))
+        if woken.seconds is not None:
+            poll_wakes.poll_in(woken.seconds)
 
 
 def _claim_seconds() -> float:
@@ -330,7 +371,7 @@ def _polled(account: PolledAccount, is_answered: bool) -> tuple[Any, ...]:
     if not account.is_usable:
         seconds = min(UNUSABLE_SECONDS, seconds)
     read_until = None if account.fills is None else account.read_until
-    return account.row.connection_id, read_until, account.run.began, seconds
+    return account.row.connection_id, read_until, account.run.began, seconds, is_answered
 
 
 def interval_of(connection_settings: Mapping[str, Any]) -> float:

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from brokers.call_runner import BrokerCallRunner, Call, HostSkipped
+from brokers.call_runner import GROUPING_SECONDS, BrokerCallRunner, Call, HostSkipped
 from brokers.registry import adapter_for
 from brokers.types import (
     BrokerOrder,
@@ -101,10 +101,13 @@ class Snapshot:
     orders: list[BrokerOrder]
 
 
-def call_runner(*, requests_per_call: int = 1) -> BrokerCallRunner[Any]:
+def call_runner(
+    *, requests_per_call: int = 1, grouping_seconds: float = GROUPING_SECONDS
+) -> BrokerCallRunner[Any]:
     """Return a runner of calls on this process's loop.
 
     requests_per_call: broker requests in each call; each has a time-out (`with_call_timeout`).
+    grouping_seconds: how long results are collected after the first one.
     """
     return BrokerCallRunner(
         partial(trading_runtime.get_runtime().dispatcher.run_call, timeout=MAX_SECONDS),
@@ -113,6 +116,7 @@ def call_runner(*, requests_per_call: int = 1) -> BrokerCallRunner[Any]:
         min_per_host=MIN_PER_HOST,
         seconds=settings.FILLCAST_CALL_TIMEOUT_SECONDS,
         requests_per_call=requests_per_call,
+        grouping_seconds=grouping_seconds,
     )
 
 

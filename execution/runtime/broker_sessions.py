@@ -72,6 +72,8 @@ class BrokerSessionManager:
         self._listening: dict[str, Future[None]] = {}
         self._unavailable_types: set[str] = set()  # broker types whose events cannot be read here
         self._has_events = threading.Event()
+        self._types_with_events: set[str] = set()
+        self._lock = threading.Lock()  # of `_types_with_events`
 
     # ---- lanes -----------------------------------------------------------------------------
     def maintain(self) -> None:
@@ -196,11 +198,19 @@ class BrokerSessionManager:
         return True
 
     # ---- events ----------------------------------------------------------------------------
-    def drain_events(self, drain: Callable[[], object]) -> None:
-        """Wait up to a second for an event of a broker; call `drain` at once if there is one."""
+    def drain_events(self, drain: Callable[[Collection[str]], object]) -> None:
+        """Wait up to a second for an event of a broker; call `drain` at once if there is one, with
+        the broker types that have any."""
         if self._has_events.wait(RETRY_SECONDS):
             self._has_events.clear()
-            drain()
+            with self._lock:
+                broker_types, self._types_with_events = self._types_with_events, set()
+            drain(broker_types)
+
+    def _note_events(self, broker_type: str) -> None:
+        with self._lock:
+            self._types_with_events.add(broker_type)
+        self._has_events.set()
 
     def stop(self) -> None:
         """Stop all listeners and release the lanes: this process is ending."""
@@ -225,7 +235,7 @@ class BrokerSessionManager:
             self._listening.pop(broker_type).cancel()
 
     async def _listen_to(self, broker_type: str) -> None:
-        """Set `_has_events` at each event of the broker type, until cancelled."""
+        """Note each event of the broker type, until cancelled."""
         while True:
             error = await outcome_of(self._read_stream(broker_type))
             if error is not None:
@@ -234,7 +244,7 @@ class BrokerSessionManager:
 
     async def _read_stream(self, broker_type: str) -> None:
         async for _ in adapter_for(broker_type).stream_events():
-            self._has_events.set()
+            self._note_events(broker_type)
 
 
 async def _close(

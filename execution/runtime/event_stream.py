@@ -5,7 +5,7 @@ In this order a process that dies in between gets them again and loses none.
 
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence, Set
+from collections.abc import Callable, Collection, Coroutine, Sequence, Set
 from typing import Any, TypeVar
 
 import structlog
@@ -62,13 +62,16 @@ def drain_events() -> int:
         _drain_lock.release()
 
 
-def drain_and_wait() -> int:
+def drain_and_wait(broker_types: Collection[str] | None = None) -> int:
     """Apply all events that brokers have pushed before this call; return how many reports.
 
-    A drain that is running may have begun earlier, so this one waits for it and drains again.
+    broker_types: of these only; None: of all. Events of one type then do not wait for the streams
+    of others. A drain that is running may have begun earlier, so this one waits for it and drains
+    again.
     """
     with _drain_lock:
-        return sum(applied or 0 for applied in _drain_all(MAX_WAIT_SECONDS).values())
+        drained = _drain_all(MAX_WAIT_SECONDS, broker_types)
+        return sum(applied or 0 for applied in drained.values())
 
 
 def drain_before_comparison() -> set[str]:
@@ -84,10 +87,13 @@ def drain_before_comparison() -> set[str]:
         }
 
 
-def _drain_all(max_wait: float = 0.0) -> dict[str, int | None]:
+def _drain_all(
+    max_wait: float = 0.0, broker_types: Collection[str] | None = None
+) -> dict[str, int | None]:
     return {
         row.type: _drain_or_warn(row.type, is_shared=row.is_shared, max_wait=max_wait)
         for row in periodic_rows(BROKER_TYPES, held_lanes_parameters())
+        if broker_types is None or row.type in broker_types
     }
 
 

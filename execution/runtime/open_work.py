@@ -102,6 +102,13 @@ class OpenWork:
             raise
         self.update(found)
 
+    def add(self, found: Work) -> None:
+        """Store that there is this work, which is not read yet; wake the jobs of what is new."""
+        with self._changed:
+            if found not in self._open:
+                self._open |= found
+                self._changed.notify_all()
+
     def update(self, found: Work) -> None:
         """Store what there is now; wake the jobs of what is new."""
         now = machine_time()

@@ -6,6 +6,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import structlog
@@ -32,6 +33,7 @@ from execution.dispatch.order_dispatcher import (
 from execution.dispatch.report_writer import ReportWriter
 from execution.runtime.broker_sessions import BrokerSessionManager
 from execution.runtime.health_recorder import HealthRecorder
+from execution.runtime.job_alarm import JobAlarm
 from execution.runtime.lane_leases import (
     LaneLeaseManager,
     LaneSelection,
@@ -49,12 +51,13 @@ T = TypeVar("T")
 
 class BackgroundJob(NamedTuple):
     """A job that a process repeats, `seconds` after its last run. work: it sleeps while there is
-    nothing of these kinds; None: it never sleeps."""
+    nothing of these kinds; None: it never sleeps. alarm: what lets it run earlier."""
 
     name: str
     seconds: float
     run: Callable[[], object]
     work: Work | None = None
+    alarm: JobAlarm | None = None
 
 
 HEALTH_SECONDS = 1.0
@@ -105,6 +108,7 @@ class TradingRuntime:
         self._is_draining = self._all_written = False
         self._renewing: threading.Thread | None = None
         self._jobs: list[threading.Thread] = []
+        self._alarms: list[JobAlarm] = []
 
     @property
     def is_draining(self) -> bool:
@@ -147,8 +151,12 @@ class TradingRuntime:
             # So an event is read within FILLCAST_POLL_SECONDS, whichever process drained before.
             self.open_work.events_after = settings.FILLCAST_POLL_SECONDS - seconds
             self._jobs.append(self._repeat("open work", seconds, self.open_work.read))
-        for name, seconds, job, work in jobs:
-            self._jobs.append(self._repeat(name, seconds, job, work=work))
+        for name, seconds, job, work, alarm in jobs:
+            self._jobs.append(self._repeat(name, seconds, job, work=work, alarm=alarm))
+            if alarm is not None:
+                self._alarms.append(alarm)
+                if work is not None:  # or the job would sleep until this work is read
+                    alarm.listen("work", partial(self.open_work.add, work))
 
     def pause(self, seconds: float) -> None:
         """Wait so long, or until the process is to end: for background jobs."""
@@ -203,6 +211,8 @@ class TradingRuntime:
             return self._all_written
         self.drain()
         self.open_work.end()
+        for alarm in self._alarms:  # their jobs wait for them, not for the end of the process
+            alarm.set()
         self.lanes.release_all()
         self.dispatcher.background_calls.cancel_queued()
         idle = self.dispatcher.wait_idle(timeout) and self.report_writer.drain(timeout)
@@ -244,6 +254,7 @@ class TradingRuntime:
         *,
         until: threading.Event | None = None,
         work: Work | None = None,
+        alarm: JobAlarm | None = None,
         shares: bool = True,
     ) -> threading.Thread:
         """Repeat a job on a thread of its own, so that a hanging job delays no other.
@@ -253,12 +264,20 @@ class TradingRuntime:
         """
         ended = until or self._stopping
 
+        def wait() -> bool:
+            """Wait for the next run. Returns False at the end."""
+            if alarm is None:
+                return not ended.wait(seconds)
+            alarm.wait(seconds)
+            alarm.take()
+            return not ended.is_set()
+
         def loop() -> None:
             if shares:
                 shared_sessions.be_patient(min(seconds, MAX_PATIENCE_SECONDS))
             else:
                 shared_sessions.keep_own()
-            while not ended.wait(seconds):
+            while wait():
                 if work is not None and not self.open_work.wait(work):
                     break
                 try:

@@ -40,6 +40,7 @@ from connections.selectors import (
     with_skip_reason,
 )
 from connections.selectors import health_badge as health_of
+from execution.order_updates import OrderUpdates, order_updates_of
 from portal.selectors.halts import Halt, halts_affecting
 from users.models import User
 
@@ -119,6 +120,11 @@ class Account:
     def is_twin(self) -> bool:
         """Whether it is the paper twin of a subscription: in no sum, and with no choices."""
         return is_twin_account(self.connection.type, self.connection.account)
+
+    @property
+    def order_updates(self) -> OrderUpdates | None:
+        """How soon changes of its orders are known; None: its broker reports them."""
+        return order_updates_of(self.connection)
 
     @property
     def worker_hint(self) -> str:

@@ -155,6 +155,34 @@ def test_backoff_applies_to_account_or_address(
     ] == backed_off
 
 
+@pytest.mark.parametrize("name", ["binance", "bybit", "okx", "kraken", "another"])
+def test_first_connection_does_not_wait_and_many_do(name: str) -> None:
+    limits = limits_of(name, "spot")
+
+    async def connect(count: int, seconds: float) -> int:
+        limiter = rate_limiter_for(f"connects {name} {count}", limits.connects)
+        host = RecordingLimiter()
+        account_limits = AccountRateLimits(host, None, host, limits, host, limiter)
+        tasks = [asyncio.create_task(account_limits.admit_connection()) for _ in range(count)]
+        done, waiting = await asyncio.wait(tasks, timeout=seconds)
+        for task in waiting:
+            task.cancel()
+        return len(done)
+
+    assert asyncio.run(connect(1, 5.0)) == 1
+    assert asyncio.run(connect(100, 0.5)) <= limits.connects.burst + 1
+
+
+def test_pause_of_the_address_is_one_of_connections() -> None:
+    host, connects = RecordingLimiter(), RecordingLimiter()
+    limits = limits_of("binance", "spot")
+    account_limits = AccountRateLimits(host, None, RecordingLimiter(), limits, host, connects)
+    account_limits.back_off(7, whole_address=False)
+    assert connects.requested == []
+    account_limits.back_off(7, whole_address=True)
+    assert connects.requested == [(-7, False)]
+
+
 def test_exit_is_sent_while_reads_wait() -> None:
     """A new limiter starts with its reserve, which is for exits and cancels."""
     rate = Rate(per_second=0.1, burst=8.0)  # the next in ten seconds

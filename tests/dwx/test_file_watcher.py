@@ -1,6 +1,7 @@
 """Events at the terminal that we did not request."""
 
 import asyncio
+import time
 from datetime import timedelta
 from decimal import Decimal as D
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from brokers.dwx import file_watcher, shared_files
 from brokers.dwx.client import DwxClient
+from brokers.dwx.file_watcher import WatchedTerminal
 from brokers.dwx.parse import Snapshot
 from brokers.types import CloseCause, OrderReport, OrderType, ReportKind
 from tests.dwx.factories import Account, allow, run
@@ -115,6 +117,54 @@ def test_exit_right_before_first_poll_is_reported(account: Account) -> None:
         return await wait_for_event(account, is_exit)
 
     assert run(listen()).fills[0].broker_fill_id == "1001:out"
+
+
+def test_fill_is_reported_before_terminals_without_orders_are_checked(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def listen() -> OrderReport:
+        await account.adapter.connect(account.spec)
+        [watched] = account.adapter._watch._watched.values()
+        await wait_until(lambda: watched.mark is not None and not watched.is_busy)
+        monkeypatch.setattr(file_watcher, "POLL_SECONDS", 3600)
+        rounds = len(checks)  # a pause that has begun may still be of the usual length
+        await wait_until(lambda: len(checks) > rounds)
+        limit = account.order(order_type=OrderType.LIMIT, limit_price=D("1.05"))
+        await account.adapter.submit(account.spec, limit, allow)
+        await asyncio.to_thread(account.terminal.simulate, "trigger", ticket=1001)
+        return await wait_for_event(account, lambda one: bool(one.fills))
+
+    checks = counted_checks(monkeypatch)
+    assert run(listen()).fills[0].broker_fill_id == "1001:in"
+
+
+def test_terminal_with_nothing_open_is_checked_rarely(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def watch() -> None:
+        await account.adapter.connect(account.spec)
+        [watched] = account.adapter._watch._watched.values()
+        await wait_until(lambda: watched.mark is not None and not watched.is_busy)
+        before, began, rounds = watched.before, time.monotonic(), len(checks)
+        await wait_until(lambda: watched.before != before)  # it is written each second
+        most = 2 + (time.monotonic() - began) / file_watcher.POLL_SECONDS
+        assert len(checks) - rounds <= most
+
+    checks = counted_checks(monkeypatch)
+    run(watch())
+
+
+def counted_checks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the number of terminals of each check from now on."""
+    checks: list[int] = []
+    real = file_watcher._changed_terminals
+
+    def counted(watched: list[WatchedTerminal], now: float) -> list[WatchedTerminal]:
+        checks.append(len(watched))
+        return real(watched, now)
+
+    monkeypatch.setattr(file_watcher, "_changed_terminals", counted)
+    return checks
 
 
 def test_unreadable_terminal_is_polled_again(

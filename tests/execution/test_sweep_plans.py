@@ -36,6 +36,7 @@ from execution.monitoring import (
     condition_exits,
     condition_watch,
     halt_actions,
+    held_prices,
     incomplete_closes,
     level_monitor,
     level_sync,
@@ -593,6 +594,46 @@ def test_batch_of_quotes_reads_no_trigger_that_it_does_not_reach(piled_up: Order
         )  # whether there are any, and the newest trailing stop of a side
     found = rows(trigger_monitor.REACHED, asked)  # the prices pass both sides' newest peaks
     assert [one.order_id for one in found] == [None, None]
+
+
+def test_batch_of_quotes_reads_live_prices_of_polled_accounts_only(piled_up: Order) -> None:
+    """Beside ten thousand ended orders, and as many positions whose levels are not reached."""
+    source = ExecutionConnection.objects.get(pk=piled_up.connection_id).data_connection_id
+    run(
+        "UPDATE execution_order SET status = 'SUBMITTED', order_type = 'LIMIT', limit_price = 1.5"
+        " WHERE id = %s", (piled_up.pk,),
+    )  # fmt: skip
+    run(
+        "UPDATE positions_executionposition SET quantity = 1000, closed_at = NULL, sl = 1, tp = 2,"
+        " sl_guardian = 'BROKER', tp_guardian = 'BROKER', broker_sl = 1, broker_tp = 2,"
+        " price_source_id = %s", (source,),
+    )  # fmt: skip
+    run(
+        "UPDATE positions_executionposition SET side = 'SELL', sl = 2, tp = 1, broker_sl = 2,"
+        " broker_tp = 1 WHERE id % 2 = 0"
+    )
+    run("ANALYZE positions_executionposition")
+    of = {
+        "source_id": source, "broker_types": array([KIND]), "pair": array(["EUR/USD"]),
+        "low_bid": array([1.5]), "high_bid": array([1.5]), "low_ask": array([1.5]),
+        "high_ask": array([1.5]),
+    }  # fmt: skip
+    with transaction.atomic(), kept_plans():  # as `periodic_rows` plans it
+        (row,) = rows(f"EXPLAIN (ANALYZE, FORMAT JSON) {held_prices.REACHED}", of)
+    nodes = list(nodes_of(row[0][0]["Plan"]))
+    assert all(
+        node["Node Type"] != "Seq Scan" for node in nodes if node.get("Relation Name") in BIG
+    )
+    scans = [node for node in nodes if node.get("Index Name", "").startswith(("order_", "watch_"))]
+    watched = {f"watch_{side}_{level}" for side in ("buy", "sell") for level in ("sl", "tp")}
+    assert {node["Index Name"] for node in scans} == {"order_with_broker", *watched}
+    assert all("Index Cond" in node for node in scans)
+    read = [node["Actual Rows"] + node.get("Rows Removed by Filter", 0) for node in scans]
+    assert sum(read) == 1
+    (found,) = rows(held_prices.REACHED, of)
+    assert (found.kind, found.id, found.connection_id) == (
+        "order", piled_up.pk, piled_up.connection_id,
+    )  # fmt: skip
 
 
 def test_upkeep_reads_armed_triggers_only(piled_up: Order) -> None:

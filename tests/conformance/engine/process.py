@@ -24,7 +24,7 @@ from connections.health.connection_checks import run_test
 from connections.market_data.sources import get_or_create_broker_source
 from connections.models import DataConnection, ExecutionConnection, HealthStatus, Instrument
 from execution.recovery import order_polling
-from execution.runtime import trading_runtime
+from execution.runtime import order_streams, trading_runtime
 from prices.selectors import latest
 from tests.conformance.engine.account import SECONDS, EngineAccount
 from tests.conformance.engine.background import BackgroundLoop
@@ -179,6 +179,7 @@ def _clear_caches() -> None:
     registry.clear_cache()
     eligibility.needs_credentials.cache_clear()
     order_polling.polled_broker_types.cache_clear()
+    order_streams.watched_broker_types.cache_clear()
 
 
 def _stored(broker_type: str, harness: Harness) -> ExecutionConnection:

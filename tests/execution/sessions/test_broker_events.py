@@ -3,6 +3,7 @@
 import statistics
 import threading
 import time
+from collections.abc import Collection
 from decimal import Decimal as D
 
 import pytest
@@ -36,11 +37,11 @@ def test_pushed_event_is_applied_within_a_tenth_of_a_second(
     execute(factories.pending())
     assert session.dispatcher.wait_idle(30)
     assert session.report_writer.drain(30)
-    ended, looks = threading.Event(), []
+    ended, looks = threading.Event(), list[set[str]]()
 
-    def drain() -> None:
-        looks.append(1)
-        drain_and_wait()
+    def drain(broker_types: Collection[str]) -> None:
+        looks.append(set(broker_types))
+        drain_and_wait(broker_types)
 
     def listen() -> None:
         while not ended.is_set():
@@ -58,7 +59,19 @@ def test_pushed_event_is_applied_within_a_tenth_of_a_second(
     print(f"from the event to the row: median {median:.1f} ms, longest {max(took):.1f} ms")
     # One drain for each notification, and one when listening began. No other poll finds them.
     assert len(looks) <= len(took) + 1
+    assert all(one == {laned.type} for one in looks)
     assert min(took) < SOON_MS  # nothing waits on the way; `make bench` has the bar for all
+
+
+def test_events_of_a_type_do_not_wait_for_those_of_another(
+    laned: ExecutionConnection, session: TradingRuntime, broker: FakeBroker
+) -> None:
+    session.sessions.maintain()
+    read = len(broker.calls)
+    assert drain_and_wait({"paper"}) == 0
+    assert len(broker.calls) == read
+    drain_and_wait({laned.type})
+    assert [name for name, _ in broker.calls[read:]] == ["events"]
 
 
 def test_broken_broker_package_does_not_stop_the_lanes(

@@ -70,7 +70,10 @@ class Binance:
             name = "spot_account"
         params = {key: values[0] for key, values in parse_qs(f"{query}&{body}").items()}
         try:
-            if name not in PUBLIC:
+            if name == "listenKey":  # futures: the key alone, no signature
+                if headers.get("X-MBX-APIKEY") != self._venue.key or self._venue.refuses_streams:
+                    raise RejectedError("key")
+            elif name not in PUBLIC:
                 self._authenticate(query or body, params, headers)
             handler = getattr(self, f"_{method.lower()}_{name.replace('/', '_').lower()}", None)
             return (404, {}) if handler is None else (200, handler(params))
@@ -148,6 +151,11 @@ class Binance:
         bid, ask = (price or "0.00000000" for price in self._venue.best_bid_ask(name))
         answer = {"symbol": name, "bidPrice": bid, "bidQty": "1", "askPrice": ask, "askQty": "1"}
         return {**answer, "time": self._venue.now()} if self._venue.derivatives else answer
+
+    def _post_listenkey(self, _: Mapping[str, str]) -> Any:
+        return {"listenKey": self._venue.listen_key}
+
+    _put_listenkey = _post_listenkey
 
     # ---- the account ----------------------------------------------------------------------
     def _get_spot_account(self, _: Mapping[str, str]) -> Any:

@@ -103,6 +103,9 @@ class Kraken:
                 "v": ["1", "1"], "p": [p, p], "t": [1, 1], "l": [p, p], "h": [p, p],
                 "o": p}  # fmt: skip
 
+    def _getwebsocketstoken(self, _: Mapping[str, str]) -> Any:
+        return {"token": self._venue.listen_key, "expires": 900}
+
     # ---- the account ----------------------------------------------------------------------
     def _balanceex(self, _: Mapping[str, str]) -> Any:
         names = {"BTC": "XXBT"}

@@ -4,7 +4,7 @@ Kinds of faults that accept nothing: `drop` (the connection is closed), `silent`
 `status` (an answer from the test), `redirect`. Kinds that accept the request: `drop_after` and
 `reset_after` (no answer), `status_after` (an answer from the test), `half` (the connection ends
 within the answer, after `body`), `torn` (half of the JSON), `late` (the answer comes after a
-while). `process.py` runs it in a separate process.
+while). `sockets.py` serves its websockets. `process.py` runs it in a separate process.
 """
 
 import asyncio
@@ -16,6 +16,8 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
+from tests.fakes.exchange.sockets import Sockets
+from tests.fakes.exchange.streams import STREAMS
 from tests.fakes.exchange.venue import Fault, Venue
 
 LEVEL = re.compile(r"trigger|orderlist|type=(stop_loss|take_profit)\b(?!_)")
@@ -52,6 +54,7 @@ class Server:
         self.accounts = {account.key: account for account in (venue, *others)}
         self._dialects = {account.key: dialect(account) for account in (venue, *others)}
         self._dialect = self._dialects[venue.key]
+        self.sockets = Sockets(STREAMS[dialect.__name__], self.accounts)
         self._control = control
         self._port = port
         self._peers: set[Any] = set()
@@ -108,7 +111,13 @@ class Server:
         await site.start()
         self._port = self._runner.addresses[0][1]
 
+    def drop_sockets(self) -> None:
+        """Break all websockets."""
+        self.sockets.drop(self._loop)
+
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            return await self.sockets.serve(request)
         assert request.transport is not None
         self._peers.add(request.transport.get_extra_info("peername"))
         body = await request.text()

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from hashlib import sha256
 from pathlib import Path
 
 from tests.fakes.exchange.model import (
@@ -61,6 +62,8 @@ class Venue:
     drops_levels: bool = False  # it accepts a conditional exit or its change, and ends them all
     reserves_for_levels: bool = True  # spot: conditional orders that wait reserve their coins
     hides_levels: bool = False  # conditional orders are not listed yet
+    refuses_streams: bool = False  # by websocket the key is refused; by REST it is not
+    stream_generation: int = 0  # of its listen key; `expire_listen_key` begins the next
     may_read_spot: bool = True  # Binance: whether the key of a futures account may
     uid: str = "1001"  # the exchange's id of the account
     key: str = "key-1"
@@ -82,6 +85,16 @@ class Venue:
         """Return how many orders with this client order id were ever accepted."""
         with self.lock:
             return sum(1 for order in self.orders if order.cid == cid)
+
+    @property
+    def listen_key(self) -> str:
+        """The listen key or token of the account's websockets."""
+        return sha256(f"{self.stream_generation} {self.key}".encode()).hexdigest()
+
+    def expire_listen_key(self) -> None:
+        """Let the listen key or token expire: what uses it ends."""
+        with self.lock:
+            self.stream_generation += 1
 
     def margin(self) -> Decimal:
         """Return the margin of open positions, at a leverage of ten."""

@@ -1,0 +1,120 @@
+"""Which process listens to which account's order stream: the rows that state it.
+
+The holder is a process, by the id of its lease (`WorkerLease`): once that has ended, the account is
+free. So nothing is renewed for an account.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from common.sql import Query, array, columns, periodic_rows, run
+from connections.selectors import (
+    HOST_IS_UP_SQL,
+    SPEC_COLUMNS,
+    AccountRow,
+    connection_join_sql,
+)
+from connections.session_lanes import IN_HELD_LANES_SQL, held_lanes_parameters
+from positions.joins import has_open_position_sql
+
+IS_OPEN_SQL = f"""(EXISTS (SELECT FROM execution_order o WHERE o.connection_id = c.id
+  AND o.status IN ('SUBMITTING', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED'))
+  OR {has_open_position_sql("c.id")})"""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldRow(AccountRow):
+    """An account that this process listens to. is_open: it has anything that could change."""
+
+    is_open: bool
+    lane: str
+
+
+CLAIM = Query(
+    HeldRow,
+    f"""
+WITH free AS (
+  SELECT r.connection_id FROM execution_accountsyncstate r
+  {connection_join_sql("r.connection_id")}
+  WHERE c.type = ANY(%(broker_types)s::text[]) AND c.archived_at IS NULL AND {IN_HELD_LANES_SQL}
+    AND {HOST_IS_UP_SQL} AND {IS_OPEN_SQL}
+    AND (r.stream_holder = '' OR NOT EXISTS (SELECT FROM execution_workerlease w
+      WHERE w.id = r.stream_holder AND w.lease_until > clock_timestamp()))
+  ORDER BY r.connection_id LIMIT %(limit)s FOR NO KEY UPDATE OF r SKIP LOCKED
+), claimed AS (
+  UPDATE execution_accountsyncstate r SET stream_holder = %(holder)s, stream_since = NULL,
+    stream_error = ''
+  FROM free WHERE r.connection_id = free.connection_id RETURNING r.connection_id
+)
+SELECT t.connection_id, {SPEC_COLUMNS}, c.broker_host, c.lane, true AS is_open
+FROM claimed t {connection_join_sql("t.connection_id")}
+""",
+)
+HELD = Query(
+    HeldRow,
+    f"""
+SELECT r.connection_id, {SPEC_COLUMNS}, c.broker_host, c.lane,
+  c.archived_at IS NULL AND {IN_HELD_LANES_SQL} AND {IS_OPEN_SQL} AS is_open
+FROM execution_accountsyncstate r {connection_join_sql("r.connection_id")}
+WHERE r.connection_id = ANY(%(ids)s::uuid[]) AND r.stream_holder = %(holder)s
+""",
+)
+# Rows are locked in the order of their ids, as polls lock them.
+STORE = """
+WITH stated AS (
+  SELECT * FROM unnest(%s::uuid[], %s::timestamptz[], %s::text[], %s::text[])
+    AS t(connection_id, since, error, holder)
+), locked AS (
+  SELECT r.connection_id FROM execution_accountsyncstate r JOIN stated t USING (connection_id)
+  WHERE r.stream_holder = t.holder ORDER BY r.connection_id FOR NO KEY UPDATE OF r
+)
+UPDATE execution_accountsyncstate r SET stream_since = t.since, stream_error = t.error
+FROM stated t JOIN locked USING (connection_id) WHERE r.connection_id = t.connection_id
+"""
+RELEASE = """
+UPDATE execution_accountsyncstate SET stream_holder = '', stream_since = NULL, stream_error = ''
+WHERE connection_id IN (SELECT connection_id FROM execution_accountsyncstate
+  WHERE connection_id = ANY(%s::uuid[]) AND stream_holder = %s
+  ORDER BY connection_id FOR NO KEY UPDATE)
+"""
+
+
+class StreamState(NamedTuple):
+    """How an account's stream is, as it is stored."""
+
+    since: datetime | None
+    error: str
+
+
+def claim(holder: str, broker_types: Sequence[str], limit: int) -> list[HeldRow]:
+    """Let this process listen to free accounts that have anything open; return them."""
+    return periodic_rows(
+        CLAIM,
+        {
+            "broker_types": array(broker_types),
+            "holder": holder,
+            "limit": limit,
+            **held_lanes_parameters(),
+        },
+    )
+
+
+def held(holder: str, connection_ids: Collection[UUID]) -> dict[UUID, HeldRow]:
+    """Return those of the accounts that this process still holds, with their settings of now."""
+    parameters = {"ids": array(connection_ids), "holder": holder, **held_lanes_parameters()}
+    return {row.connection_id: row for row in periodic_rows(HELD, parameters)}
+
+
+def store(holder: str, states: Mapping[UUID, StreamState]) -> None:
+    """Store how the streams of these accounts are."""
+    if states:
+        run(STORE, columns([(id_, *state, holder) for id_, state in states.items()], 4))
+
+
+def release(holder: str, connection_ids: Collection[UUID]) -> None:
+    """Free these accounts for other processes."""
+    if connection_ids:
+        run(RELEASE, (array(connection_ids), holder))

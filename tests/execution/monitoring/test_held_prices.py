@@ -1,0 +1,224 @@
+"""A quote that reaches a price which a polled broker holds wakes the poll of the account."""
+
+from collections.abc import Iterator
+from decimal import Decimal as D
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from brokers.types import CloseCause, Quote
+from common.clocks import market_now
+from connections.models import ExecutionConnection
+from execution import startup
+from execution.models import AccountSyncState, Order
+from execution.monitoring import held_prices
+from execution.monitoring.held_prices import HeldPriceMonitor
+from execution.recovery import order_polling
+from execution.recovery.order_polling import poll
+from execution.runtime import poll_wakes, trading_runtime
+from execution.runtime.open_work import Work
+from execution.runtime.trading_runtime import BackgroundJob
+from positions.models import ExecutionPosition
+from prices.signals import quotes_stored
+from signals.models import Feed
+from tests.execution import factories
+from tests.execution.fake_broker import FakeBroker
+from tests.paper.broker_process import until
+from tests.statements import sent_statements
+
+pytestmark = pytest.mark.django_db(transaction=True)
+NEVER = 3600
+
+
+@pytest.fixture
+def polled_broker(
+    broker: FakeBroker, runtime: trading_runtime.TradingRuntime, settings: Any
+) -> Iterator[FakeBroker]:
+    """The fake broker without an event stream, each of whose accounts is polled every hour."""
+    broker.event_stream = False
+    settings.FILLCAST_UPDATE_INTERVAL_SECONDS = NEVER
+    order_polling.polled_broker_types.cache_clear()
+    poll_wakes.polls.take()
+    yield broker
+    order_polling.polled_broker_types.cache_clear()
+
+
+@pytest.fixture
+def monitor(polled_broker: FakeBroker) -> HeldPriceMonitor:
+    return HeldPriceMonitor()
+
+
+def rest(feed: Feed, broker: FakeBroker, side: str, order_type: str, price: str) -> Order:
+    """Return an order that works at the broker, whose account has just been polled."""
+    stop = D("1.09000") if side == "BUY" else D("1.11000")
+    name = "open_price" if order_type == "LIMIT" else "stop_price"
+    fields: dict[str, Any] = {name: D(price), "sl": stop}
+    factories.signal(feed, direction=side, order_type=order_type, **fields)
+    for outgoing in factories.claim_all():
+        factories.answer(outgoing, broker.rest(outgoing.request))
+    poll()
+    return Order.objects.latest("id")
+
+
+def quotes(*prices: tuple[str, str], pair: str = "EUR/USD") -> list[Quote]:
+    return [Quote(pair, D(bid), D(ask), market_now()) for bid, ask in prices]
+
+
+def source_of(account: ExecutionConnection) -> int:
+    assert account.data_connection_id is not None
+    return account.data_connection_id
+
+
+def is_woken(account: ExecutionConnection) -> bool:
+    return AccountSyncState.objects.get(connection=account).woken_at is not None
+
+
+CASES = [
+    ("BUY", "LIMIT", "1.09500", ("1.09510", "1.09501"), ("1.09490", "1.09500")),
+    ("SELL", "LIMIT", "1.10500", ("1.10499", "1.10510"), ("1.10500", "1.10510")),
+    ("BUY", "STOP", "1.10500", ("1.10480", "1.10499"), ("1.10490", "1.10500")),
+    ("SELL", "STOP", "1.09500", ("1.09501", "1.09510"), ("1.09500", "1.09510")),
+]
+
+
+@pytest.mark.parametrize(("side", "order_type", "price", "before", "reached"), CASES)
+def test_working_order_wakes_the_poll_when_its_price_is_reached(
+    alice: ExecutionConnection, feed: Feed, polled_broker: FakeBroker, monitor: HeldPriceMonitor,
+    side: str, order_type: str, price: str, before: tuple[str, str], reached: tuple[str, str],
+) -> None:  # fmt: skip
+    rest(feed, polled_broker, side, order_type, price)
+    source = source_of(alice)
+    assert monitor.process_quotes(source, quotes(before)) == set()
+    assert not is_woken(alice)
+    assert monitor.process_quotes(source, quotes(reached, pair="USD/JPY")) == set()
+    assert monitor.process_quotes(source + 1, quotes(reached)) == set()
+    assert monitor.process_quotes(source, quotes(before, reached, before)) == {alice.pk}
+    assert is_woken(alice)
+
+
+def test_reached_order_is_filled_long_before_the_interval(
+    alice: ExecutionConnection, feed: Feed, polled_broker: FakeBroker,
+    runtime: trading_runtime.TradingRuntime, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    order = rest(feed, polled_broker, "BUY", "LIMIT", "1.09500")
+    monkeypatch.setattr(startup, "_held_price_monitor", HeldPriceMonitor())
+    runtime.start_background_jobs(
+        [BackgroundJob("order polling", NEVER, poll, Work.TRADES, poll_wakes.polls)]
+    )
+    polled_broker.execute(polled_broker.tickets[0])
+    reached = quotes(("1.09490", "1.09500"))
+    startup.on_quotes_for_polls(data_connection_id=source_of(alice), quotes=reached)
+    until(lambda: Order.objects.get(pk=order.pk).status == "FILLED")
+    runtime.drain()
+    poll_wakes.polls.set()  # so that the job ends before the next test
+
+
+def test_nothing_is_judged_while_nothing_is_open(
+    alice: ExecutionConnection, polled_broker: FakeBroker, runtime: trading_runtime.TradingRuntime
+) -> None:
+    runtime.open_work = startup_work = type(runtime.open_work)()
+    startup_work._seen = dict.fromkeys(Work, float("-inf"))
+    startup_work.update(Work(0))
+    with sent_statements() as sent:
+        startup.on_quotes_for_polls(
+            data_connection_id=source_of(alice), quotes=quotes(("1.09490", "1.09500"))
+        )
+    assert sent == []
+
+
+def test_stop_held_at_the_broker_wakes_the_poll(
+    feed: Feed, polled_broker: FakeBroker, monitor: HeldPriceMonitor
+) -> None:
+    account = factories.account(feed, settings={"native_stops": True})
+    factories.mark_monitored(account)
+    position = factories.filled(factories.signal(feed))
+    assert position.broker_sl == D("1.09")
+    poll()
+    source = source_of(account)
+    assert monitor.process_quotes(source, quotes(("1.09001", "1.09010"))) == set()
+    assert monitor.process_quotes(source, quotes(("1.09000", "1.09010"))) == {account.pk}
+    polled_broker.close_at_broker(polled_broker.tickets[0], CloseCause.STOP_LOSS, D(100))
+    assert poll() == 1
+    assert ExecutionPosition.objects.get(pk=position.pk).close_reason == "sl"
+
+
+def test_stop_that_the_engine_watches_wakes_no_poll(
+    alice: ExecutionConnection, feed: Feed, polled_broker: FakeBroker, monitor: HeldPriceMonitor
+) -> None:
+    factories.filled(factories.signal(feed))
+    assert monitor.process_quotes(source_of(alice), quotes(("1.08000", "1.08010"))) == set()
+
+
+def test_price_that_stays_reached_does_not_flood(
+    alice: ExecutionConnection, feed: Feed, polled_broker: FakeBroker, monitor: HeldPriceMonitor
+) -> None:
+    rest(feed, polled_broker, "BUY", "LIMIT", "1.09500")
+    began, woken = monotonic(), 0
+    for _ in range(100):
+        woken += len(monitor.process_quotes(source_of(alice), quotes(("1.09400", "1.09410"))))
+    assert 1 <= woken <= 1 + (monotonic() - began) / held_prices.FIRST_PAUSE
+
+
+def test_pause_doubles_and_ends_with_its_order(
+    alice: ExecutionConnection, feed: Feed, polled_broker: FakeBroker, monitor: HeldPriceMonitor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    now = 1000.0
+    monkeypatch.setattr(held_prices, "machine_time", lambda: now)
+    rest(feed, polled_broker, "BUY", "LIMIT", "1.09500")
+    at: list[float] = []
+
+    def judge() -> set[UUID]:
+        return monitor.process_quotes(source_of(alice), quotes(("1.09400", "1.09410")))
+
+    for _ in range(640):  # 10 seconds, 64 quotes each
+        if judge():
+            at.append(now - 1000)
+        now += 1 / 64
+    assert at == [0.0, 0.25, 0.75, 1.75, 3.75, 7.75]
+    assert judge() == set()
+    rest(feed, polled_broker, "BUY", "LIMIT", "1.09500")  # another one of the account
+    assert judge() == {alice.pk}
+
+
+def test_account_whose_broker_announces_changes_is_left_out(
+    alice: ExecutionConnection, feed: Feed, polled_broker: FakeBroker, monitor: HeldPriceMonitor
+) -> None:
+    rest(feed, polled_broker, "BUY", "LIMIT", "1.09500")
+    AccountSyncState.objects.update(stream_since=market_now())
+    reached = quotes(("1.09490", "1.09500"))
+    assert monitor.process_quotes(source_of(alice), reached) == set()
+    AccountSyncState.objects.update(stream_since=None)
+    assert monitor.process_quotes(source_of(alice), reached) == {alice.pk}
+
+
+def test_account_with_an_event_stream_is_not_judged(
+    alice: ExecutionConnection, feed: Feed, polled_broker: FakeBroker
+) -> None:
+    rest(feed, polled_broker, "BUY", "LIMIT", "1.09500")
+    polled_broker.event_stream = True
+    order_polling.polled_broker_types.cache_clear()
+    monitor, reached = HeldPriceMonitor(), quotes(("1.09490", "1.09500"))
+    assert monitor.process_quotes(source_of(alice), reached) == set()
+    with sent_statements() as sent:
+        monitor.process_quotes(source_of(alice), reached)
+    assert sent == []  # it is known that the source has no polled account
+
+
+def test_batch_that_reaches_nothing_is_one_statement(
+    alice: ExecutionConnection, feed: Feed, polled_broker: FakeBroker, monitor: HeldPriceMonitor
+) -> None:
+    rest(feed, polled_broker, "BUY", "LIMIT", "1.09500")
+    batch = quotes(("1.10000", "1.10010"), ("1.09900", "1.09910"))
+    monitor.process_quotes(source_of(alice), batch)
+    with sent_statements() as sent:
+        monitor.process_quotes(source_of(alice), batch)
+    assert len(sent) == 1
+
+
+def test_stored_quotes_are_judged() -> None:
+    """The signal is connected where trading processes start."""
+    startup.connect()
+    assert startup.on_quotes_for_polls in quotes_stored._live_receivers(None)[0]
