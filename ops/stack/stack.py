@@ -250,7 +250,7 @@ class Stack:
         signal.default_int_handler(number, frame)
 
     def _raise_if_interrupted(self) -> None:
-        """Raise KeyboardInterrupt if a signal came while a destructor ran, where Python drops it."""
+        """Raise KeyboardInterrupt if a signal came during a destructor, where Python drops it."""
         if self._is_interrupted:
             raise KeyboardInterrupt
 
