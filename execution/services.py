@@ -35,6 +35,7 @@ from execution.permissions import require_on_accounts
 from execution.position_levels import modify_position, move_to_break_even
 from execution.position_trailing import end_trailing, set_trailing
 from execution.recovery import sweeps
+from execution.recovery.message_flow import flow_of
 from execution.reports.aggregates import dissolve
 from execution.runtime import margin_queries, order_streams, trading_runtime
 from execution.submission.claim import Claimed, DeferralPolicy, claim, defer_none
@@ -93,6 +94,7 @@ def _resume(order_ids: Sequence[int]) -> None:
 
 
 _delayed = DelayedOrders(_resume)
+_entry_messages = flow_of("execution")
 
 
 def _execute(
@@ -200,9 +202,12 @@ def process_due_orders(limit: int, *, exits_only: bool = False) -> int:
 
     It continues, `limit` orders at a time, until no more are found: without Redis this is the only
     way that orders are executed. Orders whose connection is locked stay due for the next poll.
+    While workers take messages of entries, entries are left to these for some seconds.
     """
     seen: set[int] = set()
     while order_ids := [i for i in sweeps.due(limit, exits_only=exits_only) if i not in seen]:
+        if not exits_only and _entry_messages.must_wait():
+            break
         execute(order_ids, skip_locked=True, urgent=exits_only)
         seen.update(order_ids)
     return len(seen)

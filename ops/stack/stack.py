@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from types import FrameType
 from typing import Any, Self
 
 from config import which_database
@@ -139,13 +140,14 @@ class Stack:
         self._lock = InstallLock(self.folder, what)
         self._servers: Servers | None = None
         self._redis_due = 0.0
+        self._is_interrupted = False
         self._at_exit = ExitStack()
 
     def __enter__(self) -> Self:
         """Lock the folder var/. Raises AlreadyRunningError if another stack uses it."""
         self._lock.__enter__()
         gc.enable()  # config/__init__.py disabled it, and a supervisor sets up no apps
-        self._at_exit.enter_context(handled_by(signal.default_int_handler))
+        self._at_exit.enter_context(handled_by(self._interrupt))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -173,6 +175,7 @@ class Stack:
         if not schema.is_current(self.environ["DATABASE_URL"]):
             self.manage("migrate", "--no-input", "--verbosity", "0", "--skip-checks")
             schema.note_current(self.environ["DATABASE_URL"])
+        self._raise_if_interrupted()
 
     def manage(self, *arguments: str, capture: bool = False) -> str:
         """Run a management command as the owner, in its own process; return captured output.
@@ -219,6 +222,7 @@ class Stack:
 
     def start(self) -> Supervisor:
         """Start the processes; return at once. Raises EmbeddedError if the port is taken."""
+        self._raise_if_interrupted()
         self._require_free_port()  # another installation may have taken it since `prepare`
         self.supervisor = Supervisor(
             self._children(self._settings),
@@ -240,6 +244,15 @@ class Stack:
         if self._servers is not None:
             self._servers.stop()
         self._lock.__exit__()
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        self._is_interrupted = True
+        signal.default_int_handler(number, frame)
+
+    def _raise_if_interrupted(self) -> None:
+        """Raise KeyboardInterrupt if a signal came during a destructor, where Python drops it."""
+        if self._is_interrupted:
+            raise KeyboardInterrupt
 
     def _require_free_port(self) -> None:
         port = self._settings.port
