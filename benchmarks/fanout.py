@@ -1,10 +1,9 @@
 """Fan-out of one signal to `count` accounts: from publish() to the commit of the last fill."""
 
 import contextlib
-import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,11 +14,13 @@ from benchmarks.data import BenchData
 from benchmarks.environment import EXECUTION, BenchEnvironment, BenchError, report_progress
 from benchmarks.results import Result, compared, percentile
 from common.sql import run
+from execution.models import Order
+from execution.signal_stages import stages_of
 from signals.models import Signal
 from signals.services import publish
 from users.tenancy import on_behalf_of
 
-TARGET, TARGET_LINEAR = 25.0, 1.3
+TARGET = 25.0
 BASELINE_MAX = 500  # the baseline is linear and slow
 
 COUNTS = """
@@ -47,6 +48,7 @@ class Run:
     seconds: float
     latencies_ms: list[float]  # from publish to the fill of each order
     stages_ms: dict[str, Any]
+    signal: Signal
 
 
 def ours(environment: BenchEnvironment, data: BenchData, count: int) -> Run:
@@ -65,7 +67,13 @@ def ours(environment: BenchEnvironment, data: BenchData, count: int) -> Run:
         **{name: [values[0], percentile(values, 50), values[-1]] for name, values in steps.items()},
         "all_committed": 1000 * seconds,
     }
-    return Run(seconds, steps["filled"], stages)
+    return Run(seconds, steps["filled"], stages, signal)
+
+
+def console_stages(signal: Signal, count: int) -> list[dict[str, Any]]:
+    """Return the stages of a signal as its page in the console shows them."""
+    orders = Order.objects.filter(signal=signal, leg="entry")
+    return [asdict(stage) for stage in stages_of(orders, count=count).stages]
 
 
 def publish_as_web(signal: Signal, data: BenchData) -> float:
@@ -149,13 +157,14 @@ def fanout(environment: BenchEnvironment, data: BenchData, count: int) -> Result
         process_usage.Meter(environment.pids),
         process_usage.Meter(environment.pids),
     )
-    runs, plain_seconds = [], []
+    runs, plain_seconds, stages = [], [], {}
     for number in range(environment.rounds):
         with plain_meter.over(few):
             plain_seconds.append(plain(environment, data, few))
         environment.reset()
         with meter.over(count):
             runs.append(ours(environment, data, count))
+        stages[runs[-1].signal.pk] = console_stages(runs[-1].signal, count)
         environment.reset()
         report_progress(
             f"  round {number + 1}: {runs[-1].seconds:.3f} s, plain {plain_seconds[-1]:.2f} s"
@@ -171,40 +180,8 @@ def fanout(environment: BenchEnvironment, data: BenchData, count: int) -> Result
         target=TARGET,
         latencies_ms=middle.latencies_ms,
         stages_ms=middle.stages_ms,
+        stages=stages[middle.signal.pk],
         cpu_us_an_order=meter.us_each,
         baseline_cpu_us_an_order=plain_meter.us_each,
         cpu_ratio=plain_meter.us_in_all / meter.us_in_all,
     )
-
-
-def linear(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
-    """Compare `count` connections with a tenth of them: an order must not take longer."""
-    few = max(count // 10, 1)
-    environment.run(workers=2)
-    seconds: dict[int, list[float]] = {count: [], few: []}
-    for number in range(environment.rounds + 1):
-        for size in (few, count):
-            environment.reset()
-            run = ours(environment, data, size)
-            if number:  # the first is the warm-up
-                seconds[size].append(run.seconds)
-    environment.reset()
-    medians = {size: statistics.median(values) for size, values in seconds.items()}
-    result = compared(
-        "linear",
-        count=count,
-        seconds=seconds[count],
-        baseline=f"the same for {few} connections",
-        baseline_count=few,
-        baseline_seconds=seconds[few],
-        target=TARGET_LINEAR,
-    )
-    time_per_order_ratio = (medians[count] / count) / (medians[few] / few)
-    return _less_is_better(result, time_per_order_ratio)
-
-
-def _less_is_better(result: Result, ratio: float) -> Result:
-    return replace(
-        result, ratio=ratio, ok=ratio <= result.target, half=ratio <= 2 * result.target,
-        more_is_better=False,
-    )  # fmt: skip

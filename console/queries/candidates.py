@@ -30,6 +30,7 @@ ENDED = ("cancelled", "expired")
 FILTER_STATES = ("unknown", "failed", "rejected", "denied", "skipped", "working", "expired",
                  "cancelled",
          "filled")  # fmt: skip
+FILTERS = ("state", "broker_type", "reason", "q")  # of the page's address
 _RANK = Case(
     *(When(status=status, then=Value(shown.rank)) for status, shown in STATES.items()),
     default=Value(9),

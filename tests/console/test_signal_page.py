@@ -18,9 +18,9 @@ from execution.models import Order, Status
 from signals import services
 from signals.models import Signal
 from tests.console import seed
-from tests.console.conftest import statements
 from tests.execution.factories import without_triggers
 from tests.html import html_of
+from tests.statements import sent_statements
 
 Page = Callable[..., str]
 
@@ -170,9 +170,9 @@ def test_export_has_every_candidate_and_no_formula(world: dict[str, Any], client
 def test_page_needs_few_queries(world: dict[str, Any], client: Client) -> None:
     client.force_login(world["operator"])
     client.get(address(world["signal"]))
-    with statements() as sent:
+    with sent_statements() as sent:
         client.get(address(world["signal"]))
-    assert len(sent) <= 16, "\n".join(sent)
+    assert len(sent) <= 12, "\n".join(sent)
 
 
 def test_publishing_twice_publishes_once(small: dict[str, Any], client: Client) -> None:
