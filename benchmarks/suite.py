@@ -29,7 +29,9 @@ from benchmarks import (
     paper,
     publishing,
     rate_limits,
+    recovery,
     session_worker,
+    slow_broker,
     start,
     sustained,
     sweep,
@@ -54,6 +56,7 @@ BENCHES: dict[str, tuple[Bench, int]] = {  # name → (function, usual n)
     "linear": (linear.ten_thousand, 10_000),
     "bulkhead": (bulkhead.bulkhead, 1_000),
     "fairness": (fairness.fairness, 1_000),
+    "slow_broker": (slow_broker.slow_broker, 1_000),
     "decisions": (decisions.decisions, 1_000),
     "sweep": (sweep.sweep, 200_000),
     "monitor": (monitor.monitor, 100_000),
@@ -81,6 +84,7 @@ ALONE: dict[str, tuple[Callable[[int], Result], int]] = {  # benchmarks that nee
     "mt4_watch": (mt4_watch.watch, 200),
     "session_worker_memory": (session_worker.memory, 50),
     "start": (start.start, 3),
+    "recovery": (recovery.recovery, 500),
     "crypto": (crypto.overhead, 1_000),
 }
 NAMES = [*BENCHES, *ALONE]
