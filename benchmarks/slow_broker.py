@@ -41,7 +41,7 @@ COUNTS = """
 SELECT (SELECT count(*) FROM execution_order WHERE signal_id = %s AND status = 'FILLED'),
   (SELECT count(*) FROM execution_fill), (SELECT count(*) FROM positions_executionposition)
 """
-LIVING = "SELECT worker_id FROM execution_workerlease WHERE lease_until > clock_timestamp() LIMIT 1"
+LIVING = "SELECT id FROM execution_workerlease WHERE lease_until > clock_timestamp() LIMIT 1"
 
 
 @dataclass(slots=True)
