@@ -11,7 +11,6 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -25,18 +24,32 @@ from tests.faults.seeding import FEEDS
 
 BAR_SECONDS, MOST_SECONDS = 60.0, 300.0
 REPLY_MS = 100  # the broker's answers take so long, so that many calls are in flight
-WORKER, EXITS = "execution-1", "exits"
-PROCESSES = (WORKER, EXITS, "maintenance", "sessions", "prices", "beat", "web", "fork-server")
+ENTRIES, EXITS, SESSIONS = "entries", "exits", "sessions"
+# Killed as soon as intents are committed, before most of their orders have left; SENT: after that.
+SENT = ("entries sent", "exits sent")
+PROCESSES = (
+    ENTRIES, EXITS, *SENT, SESSIONS, "maintenance", "prices", "beat", "web", "fork-server",
+)  # fmt: skip
 SERVERS = ("redis", "postgres", "supervisor")
-SMALL = (WORKER, "redis")  # of a test with a few connections
-USUAL_CONNECTIONS = 200  # from so many on it is a measurement
-FIRST_SIGNAL = "SELECT min(id) FROM signals_signal WHERE published_at IS NOT NULL"
+USUAL_CONNECTIONS = 200  # from so many on it is a measurement, else only a test:
+SMALL, QUICK = (ENTRIES, "redis"), {"FILLCAST_ABSENCE_GAP_SECONDS": "10"}
+# Those that send orders: one is killed while orders of it are in flight.
+SENDERS = {
+    ENTRIES: ("execution-1", "execution-2"), EXITS: (EXITS,), SESSIONS: (SESSIONS,),
+}  # fmt: skip
+SENDING = """
+SELECT w.pid, count(*) AS orders FROM execution_order o
+JOIN execution_workerlease w ON w.id = o.worker_id WHERE o.status = 'SUBMITTING'
+GROUP BY w.pid ORDER BY orders DESC
+"""
+OPEN_SIGNAL = "SELECT min(signal_id) FROM positions_executionposition WHERE quantity > 0"
 PUBLISHED = """
 SELECT coalesce(sum(candidate_count), 0) FROM signals_signal
 WHERE published_at IS NOT NULL AND action = 'OPEN'
 """
 ENDED = """
 SELECT count(*) FILTER (WHERE status = 'FILLED') AS filled, count(*) AS orders,
+  extract(epoch FROM clock_timestamp() - max(filled_at))::float8 AS filled_ago,
   coalesce(string_agg(DISTINCT nullif(reason, ''), ', '), '') AS reasons
 FROM execution_order WHERE id > %s AND leg LIKE %s
 """
@@ -44,10 +57,14 @@ FROM execution_order WHERE id > %s AND leg LIKE %s
 
 @dataclass(slots=True)
 class Case:
-    """The kill of one kind of process. seconds: from it until the last order was settled."""
+    """The kill of one kind of process. seconds: from it until the last order was settled.
+
+    filled_seconds: until the last fill; an order that had not left is settled by two look-ups.
+    """
 
     kind: str
     seconds: float = 0.0
+    filled_seconds: float = 0.0
     in_flight: int = 0
     filled: int = 0
     orders: int = 0
@@ -58,9 +75,10 @@ class Case:
 def recovery(count: int) -> Result:
     """Kill each kind of process while a signal to about `count` connections is executed."""
     subscribers = max(feed for feed in FEEDS if feed <= max(count, min(FEEDS)))
-    kinds = (*PROCESSES, *SERVERS) if count >= USUAL_CONNECTIONS else SMALL
+    is_usual = count >= USUAL_CONNECTIONS
+    kinds = (*PROCESSES, *SERVERS) if is_usual else SMALL
     folder = new_folder(var_folder(os.environ) / "bench")
-    with RecoveryEnvironment(folder, subscribers) as environment:
+    with RecoveryEnvironment(folder, subscribers, {} if is_usual else QUICK) as environment:
         environment.wait_well()
         environment.operator.do("publish", feed=subscribers)  # warm-up, closed below
         environment.servers.books.rows("UPDATE paper_account SET reply_delay_ms = %s", REPLY_MS)
@@ -73,61 +91,74 @@ def _run(environment: RecoveryEnvironment, kind: str, subscribers: int) -> Case:
     pids = environment.wait_well()
     case = Case(kind)
     newest = environment.servers.ours.value("SELECT coalesce(max(id), 0) FROM execution_order")
-    act = _kill_of(environment, kind, pids)
     if kind == "web":
-        killed_at = _publish_by_web(environment, subscribers, act)
+        killed_at = _publish_by_web(environment, subscribers, pids[kind])
     else:
-        killed_at = _publish(environment, kind, subscribers, case, act)
+        killed_at = _publish(environment, pids, subscribers, case)
     left = MOST_SECONDS - (time.monotonic() - killed_at)
     environment.wait(environment.is_settled, left, every=0.02, what=f"{kind}: settled")
     case.seconds = time.monotonic() - killed_at
     ours = environment.servers.ours
-    (ended,) = ours.rows(ENDED, newest, "close%" if kind == EXITS else "entry%")
+    (ended,) = ours.rows(ENDED, newest, "close%" if _sender(kind) == EXITS else "entry%")
     case.filled, case.orders, case.reasons = ended.filled, ended.orders, ended.reasons
+    case.filled_seconds = max(time.monotonic() - killed_at - (ended.filled_ago or 0.0), 0.0)
     case.wrong = environment.wrong(int(ours.value(PUBLISHED)))
     report_progress(
-        f"  {kind}: {case.seconds:.1f} s, {case.in_flight} in flight, {case.filled} of"
-        f" {case.orders} filled {case.reasons} {case.wrong or ''}"
+        f"  {kind}: {case.seconds:.1f} s (fills {case.filled_seconds:.1f} s), {case.in_flight} in"
+        f" flight, {case.filled} of {case.orders} filled {case.reasons} {case.wrong or ''}"
     )
     return case
 
 
-def _kill_of(
-    environment: RecoveryEnvironment, kind: str, pids: dict[str, int]
-) -> Callable[[], None]:
-    return {
-        "redis": environment.kill_redis,
-        "postgres": environment.kill_postgres,
-        "supervisor": environment.kill_stack,
-    }.get(kind) or partial(kill, pids[kind])
+def _sender(kind: str) -> str:
+    """Return the kind of senders that a case kills, or an empty text."""
+    name = kind.partition(" ")[0]
+    return name if name in SENDERS else ""
 
 
 def _publish(
-    environment: RecoveryEnvironment, kind: str, subscribers: int, case: Case,
-    act: Callable[[], None],
-) -> float:  # fmt: skip
-    """Publish a signal, kill the process once an order is in flight; return when."""
-    if kind == EXITS:
-        first = environment.servers.ours.value(FIRST_SIGNAL)
-        environment.operator.begin("publish", action="CLOSE", refers_to=first)
+    environment: RecoveryEnvironment, pids: dict[str, int], subscribers: int, case: Case
+) -> float:
+    """Publish a signal, kill the process while orders are in flight; return when."""
+    if _sender(case.kind) == EXITS:
+        opened = environment.servers.ours.value(OPEN_SIGNAL)
+        environment.operator.begin("publish", action="CLOSE", refers_to=opened)
     else:
         environment.operator.begin("publish", feed=subscribers)
-    environment.wait(
-        lambda: environment.count.in_flight() > 0, MOST_SECONDS, every=0.002, what="in flight"
-    )
+    victim = _await_in_flight(environment, pids, case)
+    if case.kind in SENT:
+        time.sleep(REPLY_MS / 2000)
     killed_at = time.monotonic()
-    case.in_flight = environment.count.in_flight()
-    act()
+    servers = {
+        "redis": environment.kill_redis,
+        "postgres": environment.kill_postgres,
+        "supervisor": environment.kill_stack,
+    }
+    servers.get(case.kind, partial(kill, victim))()
     try:
         environment.operator.answer()
     except OperatorFailedError as error:
-        report_progress(f"  {kind}: the publisher got an error after its commit: {error}")
+        report_progress(f"  {case.kind}: the publisher got an error after its commit: {error}")
     return killed_at
 
 
-def _publish_by_web(
-    environment: RecoveryEnvironment, subscribers: int, act: Callable[[], None]
-) -> float:
+def _await_in_flight(environment: RecoveryEnvironment, pids: dict[str, int], case: Case) -> int:
+    """Wait until orders are in flight; return the id of the process to be killed."""
+    senders = {pids[name] for name in SENDERS[_sender(case.kind) or ENTRIES]}
+    sending: dict[int, int] = {}
+
+    def are_in_flight() -> bool:
+        found = environment.servers.ours.rows(SENDING)
+        sending.update({row.pid: row.orders for row in found if row.pid in senders})
+        return bool(sending)
+
+    environment.wait(are_in_flight, MOST_SECONDS, every=0.002, what=f"{case.kind}: in flight")
+    case.in_flight = sum(sending.values())
+    most = max(sending, key=sending.__getitem__)
+    return most if _sender(case.kind) else pids.get(case.kind, 0)
+
+
+def _publish_by_web(environment: RecoveryEnvironment, subscribers: int, victim: int) -> float:
     """Publish by the API, kill the web process meanwhile, and repeat the request until it is
     answered; return when it was killed."""
     key, signal_id = environment.operator.do("draft", feed=subscribers)
@@ -151,7 +182,7 @@ def _publish_by_web(
     first.start()
     time.sleep(REPLY_MS / 2000)  # the publication is being written, or just was
     killed_at = time.monotonic()
-    act()
+    kill(victim)
     first.join()
     environment.wait(answered, MOST_SECONDS, every=0.1, what="web")
     return killed_at
@@ -177,8 +208,9 @@ def _result(count: int, cases: list[Case]) -> Result:
             "lost_or_twice": {case.kind: case.wrong for case in cases if case.wrong},
             "kinds": {
                 case.kind: {
-                    "seconds": case.seconds, "in_flight": case.in_flight, "orders": case.orders,
-                    "filled": case.filled, "reasons": case.reasons,
+                    "seconds": case.seconds, "filled_seconds": case.filled_seconds,
+                    "in_flight": case.in_flight, "orders": case.orders, "filled": case.filled,
+                    "reasons": case.reasons,
                 }
                 for case in cases
             },

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -42,9 +42,10 @@ FRESH = "UPDATE connections_accountsnapshot SET read_at = clock_timestamp()"
 class RecoveryEnvironment:
     """Use it in a `with` statement; leaving it ends all processes."""
 
-    def __init__(self, folder: Path, accounts: int) -> None:
+    def __init__(self, folder: Path, accounts: int, settings: Mapping[str, str]) -> None:
+        """settings: of the stack, beside the product's own."""
         folder.chmod(0o755)  # PostgreSQL runs as another user when we are root
-        self.folder, self._accounts = folder, accounts
+        self.folder, self._accounts, self._settings = folder, accounts, settings
         self.servers = Servers(folder, settings=())
         self.broker = Broker(self.servers)
         self.port = free_port()
@@ -84,6 +85,7 @@ class RecoveryEnvironment:
             "FILLCAST_SESSION_LANES": str(LANES),
             "PYTHONPATH": str(ROOT / "tests/fakes/plugin"),
             "SESSIONED_JOURNAL": str(self.folder / "calls.log"),
+            **self._settings,
         }
         (self.folder / "static").mkdir(exist_ok=True)
         return environ | development_secrets(environ)
