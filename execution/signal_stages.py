@@ -5,8 +5,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.contrib.postgres.aggregates import ArrayAgg
 from django.contrib.postgres.fields import ArrayField
-from django.db.models import Aggregate, Count, DateTimeField, F, Min, QuerySet
+from django.db.models import (
+    Aggregate,
+    Count,
+    DateTimeField,
+    F,
+    FloatField,
+    Func,
+    Min,
+    Q,
+    QuerySet,
+    Value,
+)
 from django.db.models.functions import Greatest, Mod
 
 from execution.models import Order, Status
@@ -31,11 +43,14 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """The stages of a signal. every: 1, or n if only every nth order was read."""
+    """The stages of a signal. every: 1, or n if only every nth order was read.
+
+    answered_ms: of each acknowledged order, from its own row to its acknowledgement.
+    """
 
     stages: Sequence[Stage]
     every: int
-    began_at: datetime | None
+    answered_ms: Sequence[float]
 
     @property
     def orders(self) -> int:
@@ -67,6 +82,13 @@ class _Percentiles(Aggregate):
     output_field = ArrayField(DateTimeField())
 
 
+class _Milliseconds(Func):
+    """An interval as milliseconds."""
+
+    template = "extract(epoch FROM %(expressions)s)::float8 * 1000"
+    output_field = FloatField()
+
+
 def stages_of(orders: QuerySet[Order], *, count: int) -> Stages:
     """Return the stages of these orders by one statement; of skipped ones, nothing is counted.
 
@@ -81,11 +103,17 @@ def stages_of(orders: QuerySet[Order], *, count: int) -> Stages:
     columns = {name: F("due" if name == "enqueued_at" else name) for name, _, _ in STAGES}
     found: dict[str, Any] = chosen.aggregate(
         began=Min("created_at"),
+        answered=ArrayAgg(
+            _Milliseconds(F("acknowledged_at") - F("created_at")),
+            filter=Q(acknowledged_at__isnull=False),
+            default=Value([], ArrayField(FloatField())),
+        ),
         **{f"{name}_count": Count(column) for name, column in columns.items()},
         **{f"{name}_times": _Percentiles(column) for name, column in columns.items()},
     )
     began = found["began"]
-    return Stages([_stage(found, began, *stage) for stage in STAGES], every, began)
+    stages = [_stage(found, began, *stage) for stage in STAGES]
+    return Stages(stages, every, found["answered"])
 
 
 def _stage(
