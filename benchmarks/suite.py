@@ -1,7 +1,7 @@
 """The list of all benchmarks, and the function that runs them."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -88,21 +88,25 @@ ALONE: dict[str, tuple[Callable[[int], Result], int]] = {  # benchmarks that nee
     "crypto": (crypto.overhead, 1_000),
 }
 NAMES = [*BENCHES, *ALONE]
+# With small numbers, for each run of the tests: those whose ratio hardly depends on what else the
+# machine does (docs/performance.md).
+SMALL, SMALL_ROUNDS = {"decisions": 500}, 20
 
 
 def run(
-    names: list[str], count: int | None, rounds: int = USUAL_ROUNDS
+    names: Sequence[str], counts: int | Mapping[str, int] | None, rounds: int = USUAL_ROUNDS
 ) -> tuple[dict[str, Any], list[Result]]:
     """Run benchmarks in the given order; return the machine's facts and the results.
 
-    count: replaces the usual count of each benchmark. The JSON line of the results is stored in
-    bench/latest.json of the installation's folder.
+    counts: replaces the usual count of each benchmark, or of those that it names. The JSON line of
+    the results is stored in bench/latest.json of the installation's folder.
     """
     facts, results = machine(), []
     folder = var_folder(os.environ) / "bench"  # before a benchmark changes the environment
     with ExitStack() as stack:
         stacked: tuple[BenchEnvironment, BenchData] | None = None
         for name in names:
+            count = counts.get(name) if isinstance(counts, Mapping) else counts
             if name in ALONE:
                 alone, usual_n = ALONE[name]
                 report_progress(f"{name}, n = {count or usual_n:,}")
