@@ -61,7 +61,7 @@ class Stages:
 # Column, name and what it says. A stage's time is stored by the statement that writes its rows.
 STAGES = (
     ("created_at", "Written", "Its row is written, in the transaction that publishes the signal."),
-    ("enqueued_at", "Due", "It may be executed, and a message tells a worker so. An entry that"
+    ("enqueued_at", "Due", "It may be executed, and a worker is notified of it. An entry that"
      " waits for a condition or a trigger is due later."),
     ("validated_at", "Claimed", "A worker has locked it, sized it and checked all limits."),
     ("submitted_at", "Submitted", "Its intent is stored; it is sent right after that commit."),
