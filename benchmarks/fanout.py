@@ -74,7 +74,8 @@ def ours(environment: BenchEnvironment, data: BenchData, count: int) -> Run:
 def console_stages(signal: Signal, count: int) -> list[dict[str, Any]]:
     """Return the stages of a signal as its page in the console shows them."""
     orders = Order.objects.filter(signal=signal, leg="entry")
-    return [asdict(stage) for stage in stages_of(orders, count=count).stages]
+    stages = [asdict(stage) for stage in stages_of(orders, count=count).stages]
+    return [{name: value for name, value in one.items() if name != "text"} for one in stages]
 
 
 def publish_as_web(signal: Signal, data: BenchData) -> float:
