@@ -42,7 +42,10 @@ SELECT w.pid, count(*) AS orders FROM execution_order o
 JOIN execution_workerlease w ON w.id = o.worker_id WHERE o.status = 'SUBMITTING'
 GROUP BY w.pid ORDER BY orders DESC
 """
-OPEN_SIGNAL = "SELECT min(signal_id) FROM positions_executionposition WHERE quantity > 0"
+OPEN_SIGNAL = """
+SELECT signal_id FROM positions_executionposition WHERE quantity > 0
+GROUP BY signal_id ORDER BY count(*) DESC, signal_id LIMIT 1
+"""
 PUBLISHED = """
 SELECT coalesce(sum(candidate_count), 0) FROM signals_signal
 WHERE published_at IS NOT NULL AND action = 'OPEN'
