@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 
 import django
 
@@ -21,16 +22,49 @@ def main() -> None:
     from benchmarks import expected
     from benchmarks.environment import USUAL_ROUNDS, BenchError, report_progress
     from benchmarks.results import as_json
-    from benchmarks.suite import NAMES, run
+    from benchmarks.suite import NAMES, SMALL, SMALL_ROUNDS, run
     from ops.embedded.errors import EmbeddedError
 
+    given = _parser(NAMES, USUAL_ROUNDS, SMALL_ROUNDS).parse_args()
+    names = [given.only] if given.only else [*SMALL] if given.small else NAMES
+    path = expected.SMALL_PATH if given.small else expected.PATH
+    figures = expected.read(path)
+    if given.check and not given.only:
+        names = [name for name in names if name in figures]
+        if not names:
+            sys.exit("Nothing is expected yet: run `manage.py bench --record` first.")
+    try:
+        rounds = given.rounds or (SMALL_ROUNDS if given.small else USUAL_ROUNDS)
+        facts, results = run(names, SMALL if given.small else given.n, rounds)
+        if given.record:
+            expected.record(facts, results, path)
+        comparisons = expected.compare(facts, results, figures) if given.check else []
+        for comparison in comparisons:
+            report_progress(comparison.text)
+        print(as_json(facts, results))
+        if any(comparison.is_worse for comparison in comparisons):
+            sys.exit(1)
+    except (EmbeddedError, BenchError) as e:
+        sys.exit(str(e))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _parser(names: Sequence[str], rounds: int, small_rounds: int) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="manage.py bench", description=HELP)
-    parser.add_argument("--only", choices=sorted(NAMES), help="run only this benchmark")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--small",
+        action="store_true",
+        help="run what is steady enough for each run of the tests, with small numbers;"
+        " --check and --record use benchmarks/expected_small.json",
+    )
+    which.add_argument("--only", choices=sorted(names), help="run only this benchmark")
     parser.add_argument(
         "--rounds",
         type=int,
-        default=USUAL_ROUNDS,
-        help="how often each side is measured; the median counts (default: %(default)s)",
+        help=f"how often each side is measured; the median counts (default: {rounds}, with --small"
+        f" {small_rounds})",
     )
     parser.add_argument("-n", type=int, help="number of connections, orders or positions")
     then = parser.add_mutually_exclusive_group()
@@ -43,26 +77,7 @@ def main() -> None:
     then.add_argument(
         "--record", action="store_true", help="then write the ratios to benchmarks/expected.json"
     )
-    given = parser.parse_args()
-    names = [given.only] if given.only else NAMES
-    if given.check and not given.only:
-        names = [name for name in NAMES if name in expected.read()]
-        if not names:
-            sys.exit("Nothing is expected yet: run `manage.py bench --record` first.")
-    try:
-        facts, results = run(names, given.n, given.rounds)
-        if given.record:
-            expected.record(facts, results)
-        comparisons = expected.compare(facts, results, expected.read()) if given.check else []
-        for comparison in comparisons:
-            report_progress(comparison.text)
-        print(as_json(facts, results))
-        if any(comparison.is_worse for comparison in comparisons):
-            sys.exit(1)
-    except (EmbeddedError, BenchError) as e:
-        sys.exit(str(e))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    return parser
 
 
 if __name__ == "__main__":

@@ -36,6 +36,16 @@ from signals.models import Signal
 @shared_task(name="benchmarks.fill_one", ignore_result=True)
 def fill_one(signal_id: int, connection_id: str) -> None:
     """Fill a signal on one connection."""
+    runtime = trading_runtime.get_runtime()
+    order, connection = save_intent(signal_id, connection_id, worker_id=runtime.id)
+    reports = runtime.dispatcher.run_call(_call(order, connection), 60)
+    save_outcome(order, reports, connection)
+
+
+def save_intent(
+    signal_id: int, connection_id: str | UUID, *, worker_id: str
+) -> tuple[Order, ExecutionConnection]:
+    """Size and save the order of a connection before it is sent."""
     signal = Signal.objects.get(pk=signal_id)
     connection = ExecutionConnection.objects.select_related("preset").get(pk=connection_id)
     subscription = Subscription.objects.get(connection=connection, feed_id=signal.feed_id)
@@ -48,9 +58,8 @@ def fill_one(signal_id: int, connection_id: str) -> None:
     )
     assert connection.preset is not None
     quantity = _quantity(signal, connection.preset, subscription, account, instrument, quote)
-    order = _save_order(signal, connection, instrument, quote, quantity)
-    reports = trading_runtime.get_runtime().dispatcher.run_call(_call(order, connection), 60)
-    _save_outcome(order, reports, connection)
+    order = _save_order(signal, connection, instrument, quote, quantity, worker_id)
+    return order, connection
 
 
 def _quantity(
@@ -89,6 +98,7 @@ def _save_order(
     instrument: Instrument,
     quote: LatestQuote,
     quantity: Decimal,
+    worker_id: str,
 ) -> Order:
     now = timezone.now()
     return Order.objects.create(
@@ -108,14 +118,15 @@ def _save_order(
         pip=instrument.pip,
         conversion_rate=Decimal(1),
         status=Status.SUBMITTING,
-        worker_id=trading_runtime.get_runtime().id,
+        worker_id=worker_id,
         answer_by=now + timedelta(seconds=30),
         submitted_at=now,
     )
 
 
-async def _call(order: Order, connection: ExecutionConnection) -> list[OrderReport]:
-    request = OrderRequest(
+def request_of(order: Order, connection: ExecutionConnection) -> OrderRequest:
+    """Return what is sent to the broker for an order."""
+    return OrderRequest(
         client_order_id=order.client_order_id or "",
         connection_id=str(connection.pk),
         account=connection.account,
@@ -129,15 +140,18 @@ async def _call(order: Order, connection: ExecutionConnection) -> list[OrderRepo
         order_id=order.pk,
         send_by=machine_time() + 30,
     )
+
+
+async def _call(order: Order, connection: ExecutionConnection) -> list[OrderReport]:
+    request = request_of(order, connection)
     spec = ConnectionSpec(request.connection_id, request.account, settings=connection.settings)
     adapter = trading_runtime.get_runtime().dispatcher.adapter(connection.type)
     return await adapter.submit(spec, request, lambda _: None)
 
 
 @transaction.atomic
-def _save_outcome(
-    order: Order, reports: list[OrderReport], connection: ExecutionConnection
-) -> None:
+def save_outcome(order: Order, reports: list[OrderReport], connection: ExecutionConnection) -> None:
+    """Save an order's outcome: its fill, its position, its log line and its event."""
     assert order.signal_id is not None
     (report,) = reports
     (fill,) = report.fills

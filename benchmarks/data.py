@@ -6,9 +6,10 @@ from uuid import UUID, uuid4
 
 from django.utils import timezone
 
+from benchmarks.bulk_rows import write_rows
 from benchmarks.environment import BenchEnvironment
-from brokers.paper.models import PaperInstrument
-from brokers.paper.seed import list_instruments, open_accounts
+from brokers.paper.models import PaperAccount, PaperInstrument
+from brokers.paper.seed import list_instruments
 from common.clocks import market_now
 from connections.models import (
     AccountSnapshot,
@@ -40,6 +41,7 @@ SELECT %(feed)s, 'OPEN', %(pair)s::text, 'BUY', 'MARKET', %(targets)s::numeric[]
 FROM generate_series(1, %(count)s::int) g RETURNING id
 """
 NO_TIME = timedelta(0)
+OF_CONNECTIONS = "unnest(%(ids)s::uuid[]) AS c (id)"
 
 
 class BenchData:
@@ -132,49 +134,53 @@ class BenchData:
     def _connect(self, existing: int, missing: int) -> None:
         first_user = User.objects.count()
         users = User.objects.bulk_create(
-            User(username=f"tenant-{first_user + number}")
-            for number in range(missing // CONNECTIONS_PER_USER + 1)
+            (
+                User(username=f"tenant-{first_user + number}")
+                for number in range(missing // CONNECTIONS_PER_USER + 1)
+            ),
+            BATCH,
         )
         numbers = [f"{existing + number:07d}" for number in range(missing)]
-        open_accounts(numbers, balance=BALANCE)
-        connections = [
-            ExecutionConnection(
-                id=uuid4(), user=users[index // CONNECTIONS_PER_USER], name=f"account {number}",
-                type="paper", account=number, preset=self._presets[index % PRESETS],
-                data_connection=self.source, instrument_book=BOOK,
-            )
-            for index, number in enumerate(numbers)
-        ]  # fmt: skip
-        now = timezone.now()
-        ExecutionConnection.objects.bulk_create(connections, BATCH)
-        ConnectionHealth.objects.bulk_create(
-            (
-                ConnectionHealth(connection=c, status="ACTIVE", reconciled_at=now)
-                for c in connections
-            ),
-            BATCH,
-        )
-        ConnectionLock.objects.bulk_create(
-            (ConnectionLock(connection=c) for c in connections), BATCH
-        )
-        AccountSnapshot.objects.bulk_create(
-            (
-                AccountSnapshot(
-                    connection=c, currency="USD", balance=BALANCE, equity=BALANCE,
-                    margin_used=Decimal(0), free_margin=BALANCE, leverage=Decimal(30),
-                    position_mode="HEDGING", read_at=now,
-                )
-                for c in connections
-            ),
-            BATCH,
+        write_rows(
+            PaperAccount(balance=BALANCE), "unnest(%(numbers)s::text[]) AS a (number)",
+            {"number": "a.number"}, {"numbers": numbers},
         )  # fmt: skip
-        self.connection_ids += [c.pk for c in connections]
+        ids = [uuid4() for _ in numbers]
+        write_rows(
+            ExecutionConnection(
+                type="paper", data_connection=self.source, instrument_book=BOOK,
+            ),
+            "unnest(%(ids)s::uuid[], %(numbers)s::text[], %(users)s::bigint[],"
+            " %(presets)s::bigint[]) AS c (id, number, tenant, preset)",
+            {
+                "id": "c.id", "user_id": "c.tenant", "name": "'account ' || c.number",
+                "account": "c.number", "preset_id": "c.preset",
+            },
+            {
+                "ids": ids, "numbers": numbers,
+                "users": [users[n // CONNECTIONS_PER_USER].pk for n in range(missing)],
+                "presets": [self._presets[n % PRESETS].pk for n in range(missing)],
+            },
+        )  # fmt: skip
+        now = timezone.now()
+        for row in (
+            ConnectionHealth(status="ACTIVE", reconciled_at=now),
+            ConnectionLock(),
+            AccountSnapshot(
+                currency="USD", balance=BALANCE, equity=BALANCE, margin_used=Decimal(0),
+                free_margin=BALANCE, leverage=Decimal(30), position_mode="HEDGING", read_at=now,
+            ),
+        ):  # fmt: skip
+            write_rows(row, OF_CONNECTIONS, {"connection_id": "c.id"}, {"ids": ids})
+        self.connection_ids += ids
 
     def subscribe(self, feed: Feed, connection_ids: list[UUID]) -> None:
-        subscriptions = Subscription.objects.bulk_create(
-            (Subscription(connection_id=pk, feed=feed) for pk in connection_ids), BATCH
-        )
-        now = market_now()
-        SubscriptionInterval.objects.bulk_create(
-            (SubscriptionInterval(subscription=s, started_at=now) for s in subscriptions), BATCH
+        ids = {"ids": connection_ids}
+        write_rows(Subscription(feed=feed), OF_CONNECTIONS, {"connection_id": "c.id"}, ids)
+        write_rows(
+            SubscriptionInterval(started_at=market_now()),
+            f"connections_subscription s JOIN {OF_CONNECTIONS} ON s.connection_id = c.id"
+            " AND s.feed_id = %(feed)s",
+            {"subscription_id": "s.id"},
+            {**ids, "feed": feed.pk},
         )

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from decimal import ROUND_DOWN, Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import transaction
 
@@ -45,11 +45,18 @@ WIDE: dict[str, Any] = {
 }
 
 
+class Took(NamedTuple):
+    """Seconds of the clock, and of this process's processor time."""
+
+    wall: float
+    cpu: float
+
+
 def decisions(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
     """Decide the entries of one signal, with and without limits, and size them by a formula."""
     _prepare(environment, data, count)
     unlimited = {name: getattr(TradingPreset(), name) for name in WIDE}
-    seconds: dict[str, list[float]] = {"limits": [], "no limits": [], "plain": []}
+    seconds: dict[str, list[Took]] = {"limits": [], "no limits": [], "plain": []}
     try:
         for name, values in (("no limits", unlimited), ("limits", WIDE)):
             TradingPreset.objects.update(**values)
@@ -60,7 +67,8 @@ def decisions(environment: BenchEnvironment, data: BenchData, count: int) -> Res
             environment.reset()
     finally:
         TradingPreset.objects.update(**unlimited)
-    measured = {name: values[1:] for name, values in seconds.items()}
+    measured = {name: [took.wall for took in values[1:]] for name, values in seconds.items()}
+    cpu = {name: min(took.cpu for took in values[1:]) for name, values in seconds.items()}
     return compared(
         "decisions",
         count=count,
@@ -71,6 +79,7 @@ def decisions(environment: BenchEnvironment, data: BenchData, count: int) -> Res
         target=TARGET,
         us_an_order={name: 1e6 * min(values) / count for name, values in measured.items()},
         limits=len(WIDE),
+        cpu_ratio=cpu["plain"] / cpu["limits"],
     )
 
 
@@ -97,7 +106,7 @@ def _queued(
         return pending, load_evaluation_context(pending, {row.id: row for row in signals})
 
 
-def _ours(pending: list[OrderRow], context: EvaluationContext) -> float:
+def _ours(pending: list[OrderRow], context: EvaluationContext) -> Took:
     """Return how long the decisions take. Raises BenchError if an entry is not allowed."""
     specs = {row.connection_id: spec_from_row(row) for row in pending}
     accounts = load_account_context(pending, specs, {})  # each entry is added to it
@@ -119,7 +128,7 @@ def _plain(row: OrderRow) -> Decimal:
     return quantity
 
 
-def _timed(act: Callable[[], object]) -> float:
-    began = time.perf_counter()
+def _timed(act: Callable[[], object]) -> Took:
+    began, spent = time.perf_counter(), time.process_time()
     act()
-    return time.perf_counter() - began
+    return Took(time.perf_counter() - began, time.process_time() - spent)

@@ -16,6 +16,7 @@ from typing import Any
 from benchmarks.results import Result
 
 PATH = Path(__file__).with_name("expected.json")
+SMALL_PATH = PATH.with_name("expected_small.json")  # of `suite.SMALL`
 TOLERANCE = 0.2
 
 

@@ -1,10 +1,9 @@
 """Fan-out of one signal to `count` accounts: from publish() to the commit of the last fill."""
 
 import contextlib
-import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,11 +15,14 @@ from benchmarks.environment import EXECUTION, BenchEnvironment, BenchError, repo
 from benchmarks.results import Result, compared, percentile
 from benchmarks.statements import StatementMeter
 from common.sql import run
+from execution.models import Order
+from execution.signal_stages import stages_of
 from signals.models import Signal
 from signals.services import publish
 from users.tenancy import on_behalf_of
 
-TARGET, TARGET_LINEAR = 25.0, 1.3
+TARGET = 25.0
+WAIT_SECONDS, FEWEST_A_SECOND = 180, 300
 BASELINE_MAX = 500  # the baseline is linear and slow
 
 COUNTS = """
@@ -51,6 +53,7 @@ class Run:
     seconds: float
     latencies_ms: list[float]  # from publish to the fill of each order
     stages_ms: dict[str, Any]
+    signal: Signal
 
 
 def ours(
@@ -68,7 +71,9 @@ def ours(
         began, start = datetime.now(UTC), time.perf_counter()
         committed = publish_as_web(signal, data)
         enqueued = time.perf_counter()
-        environment.wait(environment.nothing_open)
+        environment.wait(
+            environment.nothing_open, seconds=max(WAIT_SECONDS, count / FEWEST_A_SECOND)
+        )
         seconds = time.perf_counter() - start
     _check(environment, signal, count)
     steps = _steps(environment, began, signal)
@@ -78,7 +83,14 @@ def ours(
         **{name: [values[0], percentile(values, 50), values[-1]] for name, values in steps.items()},
         "all_committed": 1000 * seconds,
     }
-    return Run(seconds, steps["filled"], stages)
+    return Run(seconds, steps["filled"], stages, signal)
+
+
+def console_stages(signal: Signal, count: int) -> list[dict[str, Any]]:
+    """Return the stages of a signal as its page in the console shows them."""
+    orders = Order.objects.filter(signal=signal, leg="entry")
+    stages = [asdict(stage) for stage in stages_of(orders, count=count).stages]
+    return [{name: value for name, value in one.items() if name != "text"} for one in stages]
 
 
 @contextlib.contextmanager
@@ -185,12 +197,13 @@ def _compared_rounds(environment: BenchEnvironment, data: BenchData, count: int)
         process_usage.Meter(environment.pids),
     )
     statements = StatementMeter(environment.sql)
-    runs, plain_seconds = [], []
+    runs, plain_seconds, stages = [], [], {}
     for number in range(environment.rounds):
         plain_seconds.append(plain(environment, data, few, plain_meter))
         environment.reset()
         with statements.over(count):
             runs.append(ours(environment, data, count, meter))
+        stages[runs[-1].signal.pk] = console_stages(runs[-1].signal, count)
         environment.reset()
         report_progress(
             f"  round {number + 1}: {runs[-1].seconds:.3f} s, plain {plain_seconds[-1]:.2f} s"
@@ -206,41 +219,9 @@ def _compared_rounds(environment: BenchEnvironment, data: BenchData, count: int)
         target=TARGET,
         latencies_ms=middle.latencies_ms,
         stages_ms=middle.stages_ms,
+        stages=stages[middle.signal.pk],
         cpu_us_an_order=meter.us_each,
         statements=statements.top(),
         baseline_cpu_us_an_order=plain_meter.us_each,
         cpu_ratio=plain_meter.us_in_all / meter.us_in_all,
     )
-
-
-def linear(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
-    """Compare `count` connections with a tenth of them: an order must not take longer."""
-    few = max(count // 10, 1)
-    environment.run(workers=2)
-    seconds: dict[int, list[float]] = {count: [], few: []}
-    with trade_history(environment, data, few):
-        for number in range(environment.rounds + 1):
-            for size in (few, count):
-                environment.reset()
-                run = ours(environment, data, size)
-                if number:  # the first is the warm-up
-                    seconds[size].append(run.seconds)
-    medians = {size: statistics.median(values) for size, values in seconds.items()}
-    result = compared(
-        "linear",
-        count=count,
-        seconds=seconds[count],
-        baseline=f"the same for {few} connections",
-        baseline_count=few,
-        baseline_seconds=seconds[few],
-        target=TARGET_LINEAR,
-    )
-    time_per_order_ratio = (medians[count] / count) / (medians[few] / few)
-    return _less_is_better(result, time_per_order_ratio)
-
-
-def _less_is_better(result: Result, ratio: float) -> Result:
-    return replace(
-        result, ratio=ratio, ok=ratio <= result.target, half=ratio <= 2 * result.target,
-        more_is_better=False,
-    )  # fmt: skip

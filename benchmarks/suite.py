@@ -1,7 +1,7 @@
 """The list of all benchmarks, and the function that runs them."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,14 @@ from benchmarks import (
     bulkhead,
     crypto,
     decisions,
+    fairness,
     fanout,
     ibkr,
     idle,
     imports,
     killswitch,
     latency,
+    linear,
     memory,
     monitor,
     mt4,
@@ -27,7 +29,9 @@ from benchmarks import (
     paper,
     publishing,
     rate_limits,
+    recovery,
     session_worker,
+    slow_broker,
     start,
     sustained,
     sweep,
@@ -49,8 +53,10 @@ BENCHES: dict[str, tuple[Bench, int]] = {  # name → (function, usual n)
     "idle": (idle.idle, 150),
     "killswitch": (killswitch.killswitch, 1_000),
     "sustained": (sustained.two, 10_000),
-    "linear": (fanout.linear, 10_000),
+    "linear": (linear.ten_thousand, 10_000),
     "bulkhead": (bulkhead.bulkhead, 1_000),
+    "fairness": (fairness.fairness, 1_000),
+    "slow_broker": (slow_broker.slow_broker, 1_000),
     "decisions": (decisions.decisions, 1_000),
     "sweep": (sweep.sweep, 200_000),
     "monitor": (monitor.monitor, 100_000),
@@ -66,6 +72,7 @@ BENCHES: dict[str, tuple[Bench, int]] = {  # name → (function, usual n)
     # last: what they leave behind keeps the workers busy
     "alert_door": (alert_door.slow, 60),  # seconds
     "alert_door_500": (alert_door.fast, 60),
+    "fanout_100000": (linear.hundred_thousand, 100_000),  # and its accounts, which are read
 }
 ALONE: dict[str, tuple[Callable[[int], Result], int]] = {  # benchmarks that need no stack
     "imports": (imports.imports, 7),
@@ -77,24 +84,29 @@ ALONE: dict[str, tuple[Callable[[int], Result], int]] = {  # benchmarks that nee
     "mt4_watch": (mt4_watch.watch, 200),
     "session_worker_memory": (session_worker.memory, 50),
     "start": (start.start, 3),
+    "recovery": (recovery.recovery, 500),
     "crypto": (crypto.overhead, 1_000),
 }
 NAMES = [*BENCHES, *ALONE]
+# With small numbers, for each run of the tests: those whose ratio hardly depends on what else the
+# machine does (docs/performance.md).
+SMALL, SMALL_ROUNDS = {"decisions": 500}, 20
 
 
 def run(
-    names: list[str], count: int | None, rounds: int = USUAL_ROUNDS
+    names: Sequence[str], counts: int | Mapping[str, int] | None, rounds: int = USUAL_ROUNDS
 ) -> tuple[dict[str, Any], list[Result]]:
     """Run benchmarks in the given order; return the machine's facts and the results.
 
-    count: replaces the usual count of each benchmark. The JSON line of the results is stored in
-    bench/latest.json of the installation's folder.
+    counts: replaces the usual count of each benchmark, or of those that it names. The JSON line of
+    the results is stored in bench/latest.json of the installation's folder.
     """
     facts, results = machine(), []
     folder = var_folder(os.environ) / "bench"  # before a benchmark changes the environment
     with ExitStack() as stack:
         stacked: tuple[BenchEnvironment, BenchData] | None = None
         for name in names:
+            count = counts.get(name) if isinstance(counts, Mapping) else counts
             if name in ALONE:
                 alone, usual_n = ALONE[name]
                 report_progress(f"{name}, n = {count or usual_n:,}")

@@ -163,6 +163,15 @@ def milliseconds(value: float | timedelta | None) -> str:
     return "" if value is None else number(round(value))
 
 
+def duration(milliseconds_taken: float | None) -> str:
+    """Return a time with its unit: `243 ms` below ten seconds, then as an age, `12 s`."""
+    if milliseconds_taken is None:
+        return ""
+    if milliseconds_taken < 10_000:
+        return f"{milliseconds(milliseconds_taken)} ms"
+    return age(milliseconds_taken / 1000)
+
+
 def join_first(names: Sequence[str], most: int = 3) -> str:
     """Return the first `most` names and a count of the rest: `EUR/USD, GBP/USD and 7 more`."""
     more = f" and {len(names) - most} more" if len(names) > most else ""

@@ -160,6 +160,11 @@ def ms(value: Any) -> str:
 
 
 @register.filter
+def duration(milliseconds: float | None) -> str:
+    return formatting.duration(milliseconds)
+
+
+@register.filter
 def age(seconds: float | None) -> str:
     return formatting.age(seconds)
 

@@ -22,6 +22,7 @@ from console.pages.page_helpers import View, can, confirm, page, require_permiss
 from console.queries import banners, candidates, reach_preview
 from console.queries.funnel import funnel
 from execution.oco_results import pair_sentences
+from execution.signal_stages import stages_of
 from signals import services
 from signals.models import Approval, Signal
 from signals.preview import preview, require_useful
@@ -79,19 +80,26 @@ def _published_with(signal: Signal) -> list[Signal]:
 
 def _results(request: HttpRequest, signal: Signal) -> dict[str, Any]:
     counted = candidates.counts(signal)
-    orders = Paginator(candidates.filtered_orders(signal, request.GET), ORDERS_PER_PAGE)
+    matching = candidates.matching_orders(signal, request.GET)
+    orders = Paginator(matching, ORDERS_PER_PAGE)
+    if not any(request.GET.get(name) for name in candidates.FILTERS):
+        orders.count = counted.found  # instead of counting all of them again
     one_page = orders.get_page(request.GET.get("page"))
+    first = max(one_page.start_index() - 1, 0)
+    lines = candidates.details_of(matching[first : one_page.end_index()])
+    stages = stages_of(candidates.orders_of(signal), count=counted.found)
     return {
         "counts": counted,
         "funnel": funnel(counted.progress),
-        "ack": candidates.ack_times(signal),
+        "ack": candidates.ack_times(stages.answered_ms),
+        "stages": stages,
         "pills": [(share, counted.shares[share]) for share in candidates.FILTER_STATES],
         "broker_types": sorted(counted.broker_types),
         "reasons": [
             (reason, counted.meanings[reason], count)
             for reason, count in counted.reasons.most_common()
         ],
-        "candidates": [candidates.Candidate(order) for order in one_page],
+        "candidates": [candidates.Candidate(order) for order in lines],
         "one_page": one_page,
         "filters": request.GET,
         "read_at": timezone.now(),

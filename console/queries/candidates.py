@@ -1,7 +1,9 @@
 """The candidates of a signal: counts by state and reason, the filtered list, the order summary."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import ceil, floor, log2
 from typing import Any
 
 from django.db.models import Case, Count, F, IntegerField, Q, QuerySet, Value, When
@@ -16,8 +18,8 @@ from common.formatting import (
     signed,
     statuses_of,
 )
-from common.sql import rows
 from common.units import unit_label
+from connections.models import SubscriptionTwin
 from console.charts import Histogram, Segment, histogram, segments
 from console.queries.funnel import Progress
 from execution.models import Order
@@ -30,6 +32,7 @@ ENDED = ("cancelled", "expired")
 FILTER_STATES = ("unknown", "failed", "rejected", "denied", "skipped", "working", "expired",
                  "cancelled",
          "filled")  # fmt: skip
+FILTERS = ("state", "broker_type", "reason", "q")  # of the page's address
 _RANK = Case(
     *(When(status=status, then=Value(shown.rank)) for status, shown in STATES.items()),
     default=Value(9),
@@ -43,7 +46,8 @@ def orders_of(signal: Signal) -> QuerySet[Order]:
 
     Those of paper twins are left out, which are no candidates; their accounts' pages have them.
     """
-    candidates = Order.objects.filter(connection__twin_of=None)
+    # Not by a join: the planner expects that few accounts are no twins, and begins with those.
+    candidates = Order.objects.exclude(connection__in=SubscriptionTwin.objects.values("connection"))
     if signal.action == Action.OPEN:
         # by the index `one_entry`, which has the second condition
         return candidates.filter(signal=signal, leg="entry", leg__startswith="entry")
@@ -134,28 +138,14 @@ class AckTimes:
     chart: Histogram | None
 
 
-_ACK = """
-WITH times AS (
-  SELECT greatest(extract(epoch FROM acknowledged_at - created_at) * 1000, 0.1)::float8 AS ms
-  FROM execution_order
-  WHERE signal_id = %(signal)s AND leg::text LIKE 'entry%%' AND acknowledged_at IS NOT NULL
-)
-SELECT floor(2 * log(2, ms::numeric))::int AS bucket, count(*) AS count,
-       (SELECT percentile_cont(ARRAY[0.5, 0.9, 0.99, 1]) WITHIN GROUP (ORDER BY ms) FROM times) AS p
-FROM times GROUP BY bucket
-"""
-
-
-def ack_times(signal: Signal) -> AckTimes | None:
+def ack_times(answered_ms: Sequence[float]) -> AckTimes | None:
     """Return the times from order row to acknowledgement; None: no order is acknowledged yet."""
-    found = rows(_ACK, {"signal": signal.pk})
-    if not found:
+    times = sorted(max(ms, 0.1) for ms in answered_ms)
+    if not times:
         return None
-    p50, p90, p99, maximum = found[0].p
-    buckets = {max(row.bucket, 0): 0 for row in found}
-    for row in found:
-        buckets[max(row.bucket, 0)] += row.count
-    return AckTimes(sum(buckets.values()), p50, p90, p99, maximum, histogram(buckets, p50, p99))
+    p50, p90, p99 = (times[ceil(len(times) * part) - 1] for part in (0.5, 0.9, 0.99))
+    buckets = Counter(max(floor(2 * log2(ms)), 0) for ms in times)
+    return AckTimes(len(times), p50, p90, p99, times[-1], histogram(buckets, p50, p99))
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +183,26 @@ def explanation_of(order: Order) -> str:
 
 
 def filtered_orders(signal: Signal, filters: QueryDict) -> QuerySet[Order]:
+    """Return the candidates that match the page's filters, with what their lines show."""
+    return with_details(matching_orders(signal, filters))
+
+
+def with_details(orders: QuerySet[Order]) -> QuerySet[Order]:
+    """Add what the lines of orders show."""
+    related = with_figures(orders).select_related("connection__user", "connection__admin", "signal")
+    return related.defer("connection__sealed_credentials")
+
+
+def details_of(one_page: QuerySet[Order]) -> list[Order]:
+    """Return the orders of a page with what their lines show, in the same order.
+
+    The page is chosen first: all that the lines show of all candidates would be sorted with them.
+    """
+    found = with_details(Order.objects.filter(pk__in=one_page.values("pk")))
+    return list(found.order_by(*one_page.query.order_by))
+
+
+def matching_orders(signal: Signal, filters: QueryDict) -> QuerySet[Order]:
     """Return the candidates that match the page's filters, those that need attention first."""
     found = orders_of(signal)
     state = filters.get("state", "")
@@ -205,10 +215,9 @@ def filtered_orders(signal: Signal, filters: QueryDict) -> QuerySet[Order]:
         found = with_reason(found, reason)
     if term := filters.get("q", "").strip():
         found = found.filter(_search(term))
-    related = with_figures(found).select_related("connection__user", "connection__admin", "signal")
     sort = SORTS.get(filters.get("sort", ""))
     ordering: list[Any] = [_down(sort)] if sort else [_RANK]
-    return related.defer("connection__sealed_credentials").order_by(*ordering, "pk")
+    return found.order_by(*ordering, "pk")
 
 
 def _down(column: str) -> Any:

@@ -21,7 +21,7 @@ from tests.prepared_database import copy_to
 from tests.server_folders import server_folder
 
 ROOT = Path(__file__).parents[2]
-pytestmark = [pytest.mark.exhaustive, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.exhaustive, pytest.mark.timeout(900)]
 SECONDS = 60
 WORKERS = 5  # of the stack
 
@@ -69,7 +69,7 @@ def _has_workers(pids: list[int]) -> bool:
 
 def test_every_benchmark_runs_and_reports_in_one_format(folder: Path) -> None:
     running = launch(folder, "-n", "2", "--rounds", "1")
-    out, progress = running.communicate(timeout=SECONDS * 9)
+    out, progress = running.communicate(timeout=SECONDS * 13)
     assert running.returncode == 0, progress
     output: dict[str, Any] = json.loads(out.splitlines()[-1])
     assert [bench["name"] for bench in output["benches"]] == NAMES

@@ -72,10 +72,12 @@ class Servers:
     many as its cases publish to (`state_with`).
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: Sequence[str] = QUICK) -> None:
+        """settings: of both clusters, beside PostgreSQL's defaults."""
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)  # PostgreSQL runs as another user when we are root
         self.folder = folder
+        self._settings = settings
         self._key = new_private_key()
         self.postgres = PostgresServer(folder / "ours", max_connections=300)
         self.books_server = PostgresServer(folder / "books", max_connections=100)
@@ -88,7 +90,7 @@ class Servers:
         for server in (self.postgres, self.books_server):
             data = copy_to(server.folder)
             with (data / "postgresql.auto.conf").open("a") as settings:
-                settings.writelines(f"{setting}\n" for setting in QUICK)
+                settings.writelines(f"{setting}\n" for setting in self._settings)
             server.start()
         self.redis.start()
 

@@ -1,0 +1,221 @@
+"""Recovery: one process is killed by `kill -9` while a signal is executed. How long until all of
+its orders are settled, with nothing lost and nothing sent twice?
+
+Each kind of process is killed in turn, also PostgreSQL, Redis, and the supervisor with all that it
+has started. The broker is a server with books of its own, which says afterwards what it received.
+"""
+
+import os
+import shutil
+import threading
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from benchmarks.environment import BenchError, report_progress
+from benchmarks.recovery_environment import RecoveryEnvironment, kill, new_folder
+from benchmarks.results import Result, percentile
+from config.installation import var_folder
+from tests.faults.process_fleet import OperatorFailedError
+from tests.faults.seeding import FEEDS
+
+BAR_SECONDS, MOST_SECONDS = 60.0, 300.0
+REPLY_MS = 100  # the broker's answers take so long, so that many calls are in flight
+ENTRIES, EXITS, SESSIONS = "entries", "exits", "sessions"
+# Killed as soon as intents are committed, before most of their orders have left; SENT: after that.
+SENT = ("entries sent", "exits sent")
+PROCESSES = (
+    ENTRIES, EXITS, *SENT, SESSIONS, "maintenance", "prices", "beat", "web", "fork-server",
+)  # fmt: skip
+SERVERS = ("redis", "postgres", "supervisor")
+USUAL_CONNECTIONS = 200  # from so many on it is a measurement, else only a test:
+SMALL, QUICK = (ENTRIES, "redis"), {"FILLCAST_ABSENCE_GAP_SECONDS": "10"}
+# Those that send orders: one is killed while orders of it are in flight.
+SENDERS = {
+    ENTRIES: ("execution-1", "execution-2"), EXITS: (EXITS,), SESSIONS: (SESSIONS,),
+}  # fmt: skip
+SENDING = """
+SELECT w.pid, count(*) AS orders FROM execution_order o
+JOIN execution_workerlease w ON w.id = o.worker_id WHERE o.status = 'SUBMITTING'
+GROUP BY w.pid ORDER BY orders DESC
+"""
+OPEN_SIGNAL = """
+SELECT signal_id FROM positions_executionposition WHERE quantity > 0
+GROUP BY signal_id ORDER BY count(*) DESC, signal_id LIMIT 1
+"""
+PUBLISHED = """
+SELECT coalesce(sum(candidate_count), 0) FROM signals_signal
+WHERE published_at IS NOT NULL AND action = 'OPEN'
+"""
+ENDED = """
+SELECT count(*) FILTER (WHERE status = 'FILLED') AS filled, count(*) AS orders,
+  extract(epoch FROM clock_timestamp() - max(filled_at))::float8 AS filled_ago,
+  coalesce(string_agg(DISTINCT nullif(reason, ''), ', '), '') AS reasons
+FROM execution_order WHERE id > %s AND leg LIKE %s
+"""
+
+
+@dataclass(slots=True)
+class Case:
+    """The kill of one kind of process. seconds: from it until the last order was settled.
+
+    filled_seconds: until the last fill; an order that had not left is settled by two look-ups.
+    """
+
+    kind: str
+    seconds: float = 0.0
+    filled_seconds: float = 0.0
+    in_flight: int = 0
+    filled: int = 0
+    orders: int = 0
+    reasons: str = ""  # of orders that were not filled
+    wrong: dict[str, Any] = field(default_factory=dict)
+
+
+def recovery(count: int) -> Result:
+    """Kill each kind of process while a signal to about `count` connections is executed."""
+    subscribers = max(feed for feed in FEEDS if feed <= max(count, min(FEEDS)))
+    is_usual = count >= USUAL_CONNECTIONS
+    kinds = (*PROCESSES, *SERVERS) if is_usual else SMALL
+    folder = new_folder(var_folder(os.environ) / "bench")
+    with RecoveryEnvironment(folder, subscribers, {} if is_usual else QUICK) as environment:
+        environment.wait_well()
+        environment.operator.do("publish", feed=subscribers)  # warm-up, closed below
+        environment.servers.books.rows("UPDATE paper_account SET reply_delay_ms = %s", REPLY_MS)
+        cases = [_run(environment, kind, subscribers) for kind in kinds]
+    shutil.rmtree(folder, ignore_errors=True)
+    return _result(subscribers, cases)
+
+
+def _run(environment: RecoveryEnvironment, kind: str, subscribers: int) -> Case:
+    pids = environment.wait_well()
+    case = Case(kind)
+    newest = environment.servers.ours.value("SELECT coalesce(max(id), 0) FROM execution_order")
+    if kind == "web":
+        killed_at = _publish_by_web(environment, subscribers, pids[kind])
+    else:
+        killed_at = _publish(environment, pids, subscribers, case)
+    left = MOST_SECONDS - (time.monotonic() - killed_at)
+    environment.wait(environment.is_settled, left, every=0.02, what=f"{kind}: settled")
+    case.seconds = time.monotonic() - killed_at
+    ours = environment.servers.ours
+    (ended,) = ours.rows(ENDED, newest, "close%" if _sender(kind) == EXITS else "entry%")
+    case.filled, case.orders, case.reasons = ended.filled, ended.orders, ended.reasons
+    case.filled_seconds = max(time.monotonic() - killed_at - (ended.filled_ago or 0.0), 0.0)
+    case.wrong = environment.wrong(int(ours.value(PUBLISHED)))
+    report_progress(
+        f"  {kind}: {case.seconds:.1f} s (fills {case.filled_seconds:.1f} s), {case.in_flight} in"
+        f" flight, {case.filled} of {case.orders} filled {case.reasons} {case.wrong or ''}"
+    )
+    return case
+
+
+def _sender(kind: str) -> str:
+    """Return the kind of senders that a case kills, or an empty text."""
+    name = kind.partition(" ")[0]
+    return name if name in SENDERS else ""
+
+
+def _publish(
+    environment: RecoveryEnvironment, pids: dict[str, int], subscribers: int, case: Case
+) -> float:
+    """Publish a signal, kill the process while orders are in flight; return when."""
+    if _sender(case.kind) == EXITS:
+        opened = environment.servers.ours.value(OPEN_SIGNAL)
+        environment.operator.begin("publish", action="CLOSE", refers_to=opened)
+    else:
+        environment.operator.begin("publish", feed=subscribers)
+    victim = _await_in_flight(environment, pids, case)
+    if case.kind in SENT:
+        time.sleep(REPLY_MS / 2000)
+    killed_at = time.monotonic()
+    servers = {
+        "redis": environment.kill_redis,
+        "postgres": environment.kill_postgres,
+        "supervisor": environment.kill_stack,
+    }
+    servers.get(case.kind, partial(kill, victim))()
+    try:
+        environment.operator.answer()
+    except OperatorFailedError as error:
+        report_progress(f"  {case.kind}: the publisher got an error after its commit: {error}")
+    return killed_at
+
+
+def _await_in_flight(environment: RecoveryEnvironment, pids: dict[str, int], case: Case) -> int:
+    """Wait until orders are in flight; return the id of the process to be killed."""
+    senders = {pids[name] for name in SENDERS[_sender(case.kind) or ENTRIES]}
+    sending: dict[int, int] = {}
+
+    def are_in_flight() -> bool:
+        found = environment.servers.ours.rows(SENDING)
+        sending.update({row.pid: row.orders for row in found if row.pid in senders})
+        return bool(sending)
+
+    environment.wait(are_in_flight, MOST_SECONDS, every=0.002, what=f"{case.kind}: in flight")
+    case.in_flight = sum(sending.values())
+    most = max(sending, key=sending.__getitem__)
+    return most if _sender(case.kind) else pids.get(case.kind, 0)
+
+
+def _publish_by_web(environment: RecoveryEnvironment, subscribers: int, victim: int) -> float:
+    """Publish by the API, kill the web process meanwhile, and repeat the request until it is
+    answered; return when it was killed."""
+    key, signal_id = environment.operator.do("draft", feed=subscribers)
+    request = urllib.request.Request(  # our own web process on loopback
+        f"http://127.0.0.1:{environment.port}/api/v1/signals/{signal_id}/publish/",
+        method="POST",
+        headers={"Authorization": f"Bearer {key}"},
+    )
+
+    def answered() -> bool:
+        try:
+            with urllib.request.urlopen(request, timeout=20) as response:
+                response.read()
+        except urllib.error.HTTPError as error:
+            raise BenchError(f"the publication is refused: {error.read()[:500]!r}") from error
+        except OSError:
+            return False
+        return True
+
+    first = threading.Thread(target=answered)
+    first.start()
+    time.sleep(REPLY_MS / 2000)  # the publication is being written, or just was
+    killed_at = time.monotonic()
+    kill(victim)
+    first.join()
+    environment.wait(answered, MOST_SECONDS, every=0.1, what="web")
+    return killed_at
+
+
+def _result(count: int, cases: list[Case]) -> Result:
+    seconds = [case.seconds for case in cases]
+    slowest, is_right = max(seconds), not any(case.wrong for case in cases)
+    return Result(
+        name="recovery",
+        n=count,
+        seconds=percentile(seconds, 50),
+        rate=count / slowest,
+        p50_ms=1000 * percentile(seconds, 50),
+        p99_ms=1000 * slowest,
+        baseline=None,
+        ratio=slowest / BAR_SECONDS,
+        target=1.0,
+        ok=slowest <= BAR_SECONDS and is_right,
+        half=slowest <= 2 * BAR_SECONDS and is_right,
+        detail={
+            "unit": "the slowest recovery by the bar of 60 s, less is better",
+            "lost_or_twice": {case.kind: case.wrong for case in cases if case.wrong},
+            "kinds": {
+                case.kind: {
+                    "seconds": case.seconds, "filled_seconds": case.filled_seconds,
+                    "in_flight": case.in_flight, "orders": case.orders, "filled": case.filled,
+                    "reasons": case.reasons,
+                }
+                for case in cases
+            },
+        },
+    )  # fmt: skip
