@@ -176,3 +176,14 @@ def accounts_of_source_sql(source_id: str, broker_types: str) -> str:
         f" WHERE c.data_connection_id = {source_id} AND c.archived_at IS NULL"
         f" AND c.type = ANY({broker_types})"
     )
+
+
+def has_accounts_sql(broker_types: str) -> str:
+    """Return SQL for whether there are accounts of these broker types, by an index.
+
+    broker_types: an expression of an array. It depends on no row, so the server computes it once
+    and reads nothing else of a statement whose WHERE has it and finds none.
+    """
+    return f"""(SELECT EXISTS (SELECT FROM unnest({broker_types}) AS wanted(type)
+      CROSS JOIN LATERAL (SELECT FROM connections_executionconnection c
+        WHERE c.type = wanted.type AND c.archived_at IS NULL LIMIT 1) one))"""

@@ -191,6 +191,9 @@ class ExecutionConnection(models.Model):
         indexes = [
             models.Index(fields=["broker_host"], name="connection_of_host"),
             models.Index(fields=["lane"], name="connection_of_lane", condition=~Q(lane="")),
+            models.Index(
+                fields=["type"], name="connection_of_type", condition=Q(archived_at__isnull=True)
+            ),
         ]
 
     def __str__(self) -> str:

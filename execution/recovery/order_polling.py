@@ -33,6 +33,7 @@ from connections.selectors import (
     SPEC_COLUMNS,
     AccountRow,
     connection_join_sql,
+    has_accounts_sql,
     spec_from_row,
 )
 from connections.services import (
@@ -84,7 +85,8 @@ DUE = Query(
 WITH due AS (
   SELECT r.connection_id FROM execution_accountsyncstate r
   {connection_join_sql("r.connection_id")}
-  WHERE c.type = ANY(%(broker_types)s::text[]) AND c.archived_at IS NULL AND {IN_HELD_LANES_SQL}
+  WHERE {has_accounts_sql("%(broker_types)s::text[]")}  -- else all accounts would be read
+    AND c.type = ANY(%(broker_types)s::text[]) AND c.archived_at IS NULL AND {IN_HELD_LANES_SQL}
     AND {HOST_IS_UP_SQL}
     AND (r.poll_after IS NULL OR r.poll_after <= clock_timestamp())
     AND (EXISTS (SELECT FROM execution_order o WHERE o.connection_id = c.id
