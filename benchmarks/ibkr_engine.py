@@ -53,6 +53,7 @@ def main(port: int, count: int) -> dict[str, Any]:
     settings.FILLCAST_BROKER_NETWORKS = (ipaddress.ip_network("127.0.0.0/8"),)
     control = ControlConnection(port)
     runtime = startup.start_trading("execution+sessions")
+    make.continue_numbers()
     form = {"host": "127.0.0.1", "port": port, "symbols": ["EURUSD"], "timezone": "UTC"}
     preset = make.preset(
         sizing_mode="FIXED", fixed_quantity=PART * count, max_signal_age_seconds=600

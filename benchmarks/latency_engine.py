@@ -118,6 +118,9 @@ def until(database: psycopg.Connection[Any], signal_id: int, status: str) -> Non
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     django.setup()
+    from tests.connections import make
+
+    make.continue_numbers()
     figures: dict[str, Any] = {}
     for group in GROUPS:
         figures |= figures_of(int(sys.argv[1]), group)

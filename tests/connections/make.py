@@ -25,6 +25,13 @@ from tests.roles import give
 from users.models import User
 
 _number = count(1)
+APART = 1_000_000
+
+
+def continue_numbers() -> None:
+    """Number what is made from here beyond what other processes have made in this database."""
+    global _number
+    _number = count(1 + APART * User.objects.count())
 
 
 def user(name: str = "", **fields: Any) -> User:
