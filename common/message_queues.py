@@ -7,8 +7,10 @@ transport does. RabbitMQ takes those with the highest value first.
 from collections.abc import Iterable
 from typing import Any
 
+from amqp import NotFound
 from celery import current_app
 from django.conf import settings
+from kombu.exceptions import OperationalError
 from redis import Redis
 
 MESSAGE_PRIORITIES = (0, 3, 6, 9)
@@ -44,14 +46,16 @@ def _is_in_rabbitmq() -> bool:
 
 
 def _lengths_in_rabbitmq(queues: Iterable[str]) -> dict[str, int]:
-    found = {}
     with current_app.connection_for_read() as connection:
-        connection.ensure_connection(max_retries=1, timeout=2)
-        for queue in queues:
-            try:  # a channel of its own: an error closes it
-                channel: Any = connection.channel()
-                declared = channel.queue_declare(queue, passive=True)
-                found[queue] = int(declared.message_count)
-            except connection.channel_errors:  # no worker has declared it yet
-                found[queue] = 0
-    return found
+        try:
+            connection.ensure_connection(max_retries=1, timeout=2)
+            return {queue: _length_in_rabbitmq(connection, queue) for queue in queues}
+        except (*connection.connection_errors, *connection.channel_errors) as error:
+            raise OperationalError(str(error)) from error  # a wrong password, a limit, no answer
+
+
+def _length_in_rabbitmq(connection: Any, queue: str) -> int:
+    try:  # a channel of its own: an error closes it
+        return int(connection.channel().queue_declare(queue, passive=True).message_count)
+    except NotFound:  # no worker has declared it yet
+        return 0

@@ -8,30 +8,29 @@ once their tables have been analyzed.
 
 from common.sql import rows
 
-# The function belongs to the owner of the tables: only that role may analyze them. A table that is
-# locked is left to the next call.
+# The function belongs to the owner of the tables: only that role may analyze them. It analyzes one
+# table, so that what a time-out takes back is not that of the tables before. A table that is locked
+# is left to the next call.
 CREATE_ANALYZE = """
-CREATE FUNCTION public.fillcast_analyze_new_tables() RETURNS text[]
+CREATE FUNCTION public.fillcast_analyze_new_table(without text[]) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
   grown name;
-  analyzed text[] := '{}';
 BEGIN
-  FOR grown IN
-    SELECT c.relname FROM pg_class c
-    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'
-      AND pg_has_role(c.relowner, 'USAGE')
-      AND pg_stat_get_live_tuples(c.oid) > 100 + 10 * greatest(c.reltuples, 0)
-    ORDER BY c.oid
-  LOOP
+  SELECT c.relname INTO grown FROM pg_class c
+  WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'
+    AND pg_has_role(c.relowner, 'USAGE') AND c.relname <> ALL(without)
+    AND pg_stat_get_live_tuples(c.oid) > 100 + 10 * greatest(c.reltuples, 0)
+  ORDER BY c.oid LIMIT 1;
+  IF grown IS NOT NULL THEN
     EXECUTE format('ANALYZE (SKIP_LOCKED) public.%I', grown);
-    analyzed := analyzed || grown::text;
-  END LOOP;
-  RETURN analyzed;
+  END IF;
+  RETURN grown;
 END
 $body$
 """
-DROP_ANALYZE = "DROP FUNCTION public.fillcast_analyze_new_tables()"
+FUNCTION = "FUNCTION public.fillcast_analyze_new_table(text[])"
+DROP_ANALYZE = f"DROP {FUNCTION}"
 
 
 def analyze_new_tables() -> list[str]:
@@ -40,5 +39,9 @@ def analyze_new_tables() -> list[str]:
 
     The server counts rows for this at the end of transactions, up to a second later.
     """
-    ((analyzed,),) = rows("SELECT public.fillcast_analyze_new_tables()")
-    return list(analyzed)
+    analyzed: list[str] = []
+    while True:
+        ((name,),) = rows("SELECT public.fillcast_analyze_new_table(%s::text[])", (analyzed,))
+        if name is None:
+            return analyzed
+        analyzed.append(name)

@@ -8,7 +8,7 @@ that, and some of its workers'.
 
 from typing import Any
 
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
 
 from common.clocks import machine_time
@@ -51,7 +51,7 @@ class BeatScheduler(DatabaseScheduler):  # type: ignore[misc]
             self._asks_at = machine_time() + ASK_SECONDS
             try:
                 self._without_work = frozenset(tasks_without_work())
-            except DatabaseError:  # the task itself finds out
+            except (DatabaseError, InterfaceError):  # the task itself finds out
                 self._without_work = frozenset()
         return task in self._without_work
 

@@ -325,7 +325,10 @@ CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, float] = {
     "interval_step": 0.1,
     "interval_max": 0.2,
 }
-CELERY_TASK_QUEUE_MAX_PRIORITY = 9  # of queues in RabbitMQ: common/message_queues.py
+# Of queues in RabbitMQ, which takes the highest first, and what names none comes first in Redis.
+CELERY_TASK_QUEUE_MAX_PRIORITY = 9
+CELERY_TASK_DEFAULT_PRIORITY = 9 if env.queue_url else None
+CELERY_TASK_DEFAULT_DELIVERY_MODE = "transient"
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "config.beat:BeatScheduler"

@@ -202,15 +202,24 @@ def process_due_orders(limit: int, *, exits_only: bool = False) -> int:
 
     It continues, `limit` orders at a time, until no more are found: without Redis this is the only
     way that orders are executed. Orders whose connection is locked stay due for the next poll.
-    While workers take messages of entries, entries are left to these for some seconds.
+    While workers take messages of entries, those that may wait for their message's turn are left to
+    it for some seconds.
     """
     seen: set[int] = set()
-    while order_ids := [i for i in sweeps.due(limit, exits_only=exits_only) if i not in seen]:
-        if not exits_only and _entry_messages.must_wait():
-            break
+    while True:
+        found = sweeps.due(
+            limit, exits_only=exits_only, deferred_only=not exits_only and _messages_flow()
+        )
+        order_ids = [order_id for order_id in found if order_id not in seen]
+        if not order_ids:
+            return len(seen)
         execute(order_ids, skip_locked=True, urgent=exits_only)
         seen.update(order_ids)
-    return len(seen)
+
+
+def _messages_flow() -> bool:
+    """Return whether this process's entries are left to their messages. Lanes have own queues."""
+    return session_lanes.GENERAL in session_lanes.held_lanes() and _entry_messages.must_wait()
 
 
 def execute_rerouted() -> int:

@@ -3,9 +3,7 @@
 from django.db import migrations
 
 from common.row_security import TRADE
-from common.table_statistics import CREATE_ANALYZE, DROP_ANALYZE
-
-FUNCTION = "FUNCTION public.fillcast_analyze_new_tables()"
+from common.table_statistics import CREATE_ANALYZE, DROP_ANALYZE, FUNCTION
 
 
 class Migration(migrations.Migration):

@@ -78,23 +78,27 @@ class LookUpRow(LaneAccount):
 # The oldest due first: deferred orders (for their host, for a comparison) are due again every few
 # seconds and would otherwise always come before the others.
 TURNS = 10
-DUE = Query(
-    IdRow,
-    f"""
+
+
+def _due_sql(condition: str) -> str:
+    return f"""
 SELECT id FROM (
   SELECT id, priority, due_at,
     row_number() OVER (PARTITION BY priority, connection_id ORDER BY due_at, id) AS turn
   FROM (
     SELECT id, priority, due_at, connection_id FROM execution_order
     WHERE status = 'PENDING' AND due_at <= statement_timestamp() AND priority <= %(priority)s
-      AND pending_action = '' AND {in_held_lanes_sql("connection_id")}
+      AND {condition} AND pending_action = '' AND {in_held_lanes_sql("connection_id")}
       AND coalesce(enqueued_at, created_at) < clock_timestamp() - make_interval(secs => %(grace)s)
     ORDER BY priority, due_at, id LIMIT {TURNS} * %(limit)s
   ) oldest
 ) due
 ORDER BY priority, turn, due_at, id LIMIT %(limit)s
-""",
-)
+"""
+
+
+DUE = Query(IdRow, _due_sql("true"))
+DUE_DEFERRED = Query(IdRow, _due_sql("reason <> ''"))  # by the index `order_waiting`
 
 # The worker's lease has ended, or `answer_by` has passed: if a process never learns the outcome of
 # its own commit, the order stays SUBMITTING under a valid lease.
@@ -253,10 +257,17 @@ WHERE o.id = l.id AND (l.is_known OR o.lookup_claimed_until = l.claimed_until)
 """
 
 
-def due(limit: int, *, exits_only: bool = False, lanes: Collection[str] | None = None) -> list[int]:
+def due(
+    limit: int,
+    *,
+    exits_only: bool = False,
+    lanes: Collection[str] | None = None,
+    deferred_only: bool = False,
+) -> list[int]:
     """Return ids of PENDING orders that are due and whose Celery message seems lost.
 
     exits_only: leave out entries. lanes: session lanes to search; by default this process's own.
+    deferred_only: only orders that waited for something else; no message of theirs is on its way.
     """
     parameters = {
         "priority": 1 if exits_only else 32767,
@@ -264,7 +275,8 @@ def due(limit: int, *, exits_only: bool = False, lanes: Collection[str] | None =
         "limit": limit,
         **(held_lanes_parameters() if lanes is None else {"lanes": array(lanes)}),
     }
-    return [row.id for row in periodic_rows(DUE, parameters)]
+    sql = DUE_DEFERRED if deferred_only else DUE
+    return [row.id for row in periodic_rows(sql, parameters)]
 
 
 def mark_orphaned_unknown(worker_id: str) -> int:

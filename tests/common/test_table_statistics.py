@@ -56,7 +56,7 @@ def test_table_is_analyzed_once_it_has_ten_times_the_rows(table: None) -> None:
 
 def test_web_role_may_not_analyze() -> None:
     ((allowed,),) = rows(
-        "SELECT has_function_privilege(%s, 'public.fillcast_analyze_new_tables()', 'EXECUTE')",
+        "SELECT has_function_privilege(%s, 'public.fillcast_analyze_new_table(text[])', 'EXECUTE')",
         (WEB,),
     )
     assert not allowed

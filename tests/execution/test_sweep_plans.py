@@ -137,6 +137,11 @@ def piled_up(alice: ExecutionConnection) -> Order:
 
 STATEMENTS: dict[str, tuple[str, Any, set[str]]] = {  # name → (SQL, parameters, its indexes)
     "due": (sweeps.DUE, {"priority": 9, "grace": 1, "limit": 500, "lanes": ""}, {"order_due"}),
+    "due deferred": (
+        sweeps.DUE_DEFERRED,
+        {"priority": 9, "grace": 1, "limit": 500, "lanes": ""},
+        {"order_waiting", "order_due"},
+    ),
     "conditions": (  # each signal of the pile has one position: either index finds one row
         condition_watch.WAKE,
         {"now": market_now()},

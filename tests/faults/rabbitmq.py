@@ -21,7 +21,7 @@ def is_installed() -> bool:
 
 
 class RabbitMqServer:
-    """Starts, kills and ends one node. Its messages are lost if it is killed: none is durable."""
+    """Starts, kills and ends one node. Its messages are lost if it is killed: none is stored."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

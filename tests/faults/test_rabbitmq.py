@@ -112,6 +112,16 @@ print(lengths(["lane", "never declared"]))
 """
 
 
+ASK = """
+from kombu.exceptions import OperationalError
+from common.message_queues import lengths
+try:
+    print(lengths(["execution"]))
+except OperationalError as error:
+    print("OperationalError", str(error).partition("ACCESS")[1] + str(error).partition("ACCESS")[2])
+"""
+
+
 def test_exits_come_before_entries_and_these_follow_their_class(
     environment: FaultEnvironment, rabbitmq: RabbitMqServer
 ) -> None:
@@ -121,3 +131,17 @@ def test_exits_come_before_entries_and_these_follow_their_class(
         channel = connection.channel()
         messages: list[Any] = [channel.basic_get("lane", no_ack=True) for _ in range(4)]
     assert [json.loads(message.body)[0] for message in messages] == [[[3]], [[2]], [[4]], [[1]]]
+
+
+def test_refused_password_is_no_answer(
+    environment: FaultEnvironment, rabbitmq: RabbitMqServer
+) -> None:
+    environ = {
+        **environment.fleet.environ,
+        "FILLCAST_QUEUE_URL": rabbitmq.url.replace("guest:guest", "guest:wrong"),
+    }
+    asked = manage(environ, ["shell", "--no-imports", "-c", ASK])
+    assert asked.stdout.startswith("OperationalError ACCESS_REFUSED"), asked.stderr
+    doctor = manage(environ, ["doctor"])
+    assert "rabbitmq" in doctor.stdout
+    assert "Start RabbitMQ and check FILLCAST_QUEUE_URL" in doctor.stdout

@@ -112,15 +112,9 @@ def test_unreachable_queue_delays_nothing_and_is_not_asked_each_time(clock: Cloc
     assert len(asked) == 2
 
 
-@pytest.mark.django_db(transaction=True)
-def test_poll_leaves_entries_to_messages_that_flow(
-    feed: Feed,
-    alice: ExecutionConnection,
-    trading: TradingRuntime,
-    clock: Clock,
-    queue: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def flowing(clock: Clock, queue: str, monkeypatch: pytest.MonkeyPatch) -> MessageFlow:
+    """Let workers take messages about entries, and polls not wait a second for lost ones."""
     flow = flow_of(queue)
     monkeypatch.setattr(services, "_entry_messages", flow)
     monkeypatch.setattr(sweeps, "ENQUEUED_GRACE_SECONDS", 0)
@@ -128,8 +122,26 @@ def test_poll_leaves_entries_to_messages_that_flow(
     for _ in range(2):
         flow.must_wait()
         take(queue)
+    return flow
+
+
+@pytest.mark.django_db(transaction=True)
+def test_poll_leaves_entries_to_messages_that_flow(
+    feed: Feed,
+    alice: ExecutionConnection,
+    trading: TradingRuntime,
+    clock: Clock,
+    flowing: MessageFlow,
+) -> None:
     factories.signal(feed)
-    assert services.process_due_orders(10) == 0
-    assert Order.objects.get().status == "PENDING"
+    factories.signal(feed)
+    first, deferred = Order.objects.order_by("id")
+    Order.objects.filter(pk=deferred.pk).update(reason="HOST_DOWN")  # no message is on its way
+    assert services.process_due_orders(10) == 1
+    first.refresh_from_db()
+    deferred.refresh_from_db()
+    assert (first.status, deferred.status == "PENDING") == ("PENDING", False)
     clock.now += FLOW_SECONDS + 0.1
     assert services.process_due_orders(10) == 1
+    first.refresh_from_db()
+    assert first.status != "PENDING"
