@@ -86,7 +86,7 @@ def owner_of(row: ExecutionConnection) -> User:
         ({"stream_error": ""}, ("every 2 s", "it is about to be watched")),
     ],
 )
-def test_owner_is_told_about_the_stream(
+def test_owner_sees_the_state_of_the_stream(
     row: ExecutionConnection, fields: Any, expected: tuple[str, str]
 ) -> None:
     """Tenants see no lease of a process, and yet what it does for their account."""
@@ -100,8 +100,8 @@ def test_owner_is_told_about_the_stream(
         assert acting_for() == owner.pk
 
 
-def test_others_are_not_told_about_the_stream(row: ExecutionConnection) -> None:
-    """Whoever comes to hold another tenant's account learns nothing of it."""
+def test_others_see_nothing_of_the_stream(row: ExecutionConnection) -> None:
+    """Not even if a page showed them the account of another tenant."""
     listened_to(row, stream_since=market_now())
     with as_web(make.user()):
         how, detail = text(row)
