@@ -370,7 +370,7 @@ def _background_jobs(exits_only: bool, *, has_sessions: bool = False) -> tuple[B
         BackgroundJob(
             "held prices",
             held_prices.RETRY_SECONDS,
-            _held_price_monitor.judge,
+            _held_price_monitor.judge_after_rest,
             alarm=_held_price_monitor.alarm,
         ),
         # Only the process of a session gets its events; those of shared streams any process.

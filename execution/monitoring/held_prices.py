@@ -40,7 +40,7 @@ from prices.ranges import PriceRanges, in_sequence, price_ranges
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 60.0  # seconds between two wakes for the same order or level
 FORGET_SECONDS = 120.0  # after which an order or level whose price is not reached is forgotten
 SOURCE_SECONDS = 10.0  # how long it is known whether a source has polled accounts
-RETRY_SECONDS = 1.0  # after a database error, at the latest
+RETRY_SECONDS = 1.0  # after a database error
 REST, LONGEST_REST = 4.0, 1.0  # times as long as judging took, and seconds
 MAX_FOUND = 5_000  # reached orders and levels; the accounts of others are polled by the interval
 NOT_ANNOUNCED_SQL = "r.stream_since IS NULL"
@@ -134,6 +134,13 @@ class HeldPriceMonitor:
         self._keep({source_id: price_ranges(quotes, 0.0)}, are_newer=True)
         self.alarm.set(max(0.0, self._rests_until - machine_time()))
 
+    def judge_after_rest(self) -> None:
+        """Judge, or let the job run again at the end of its rest: quotes came before it began."""
+        if (seconds := self._rests_until - machine_time()) > 0:
+            self.alarm.set(seconds)
+        else:
+            self.judge()
+
     def judge(self) -> set[UUID]:
         """Wake the polls of accounts whose price was reached; return their ids.
 
@@ -147,10 +154,10 @@ class HeldPriceMonitor:
                 connection_ids = self._wake(ranges)
             except Exception:  # any: without a wake, prices have not been judged
                 self._keep(ranges, are_newer=False)
+                self._rests_until = machine_time() + RETRY_SECONDS
                 raise
-            finally:
-                ended = machine_time()
-                self._rests_until = ended + min(LONGEST_REST, REST * (ended - began))
+            ended = machine_time()
+            self._rests_until = ended + min(LONGEST_REST, REST * (ended - began))
             return connection_ids
 
     def _keep(self, added: Mapping[int, PriceRanges], *, are_newer: bool) -> None:

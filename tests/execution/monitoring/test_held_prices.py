@@ -119,7 +119,7 @@ def test_reached_order_is_filled_long_before_the_interval(
     runtime.start_background_jobs(
         [
             BackgroundJob("order polling", NEVER, poll, Work.TRADES, poll_wakes.polls),
-            BackgroundJob(JOB, NEVER, monitor.judge, alarm=monitor.alarm),
+            BackgroundJob(JOB, NEVER, monitor.judge_after_rest, alarm=monitor.alarm),
         ]
     )
     polled_broker.execute(polled_broker.tickets[0])
@@ -244,7 +244,7 @@ def test_stored_quotes_are_judged() -> None:
 def test_each_process_judges_what_it_adds(role: str) -> None:
     (job,) = (job for job in startup._jobs_of_role(role, role == "prices") if job.name == JOB)
     assert (job.run, job.alarm) == (
-        startup._held_price_monitor.judge, startup._held_price_monitor.alarm,
+        startup._held_price_monitor.judge_after_rest, startup._held_price_monitor.alarm,
     )  # fmt: skip
 
 
@@ -280,7 +280,7 @@ def test_sender_of_quotes_waits_for_no_judgement(
 
     def judge() -> None:
         began.set()
-        monitor.judge()
+        monitor.judge_after_rest()
 
     runtime.start_background_jobs([BackgroundJob(JOB, 0.05, judge, alarm=monitor.alarm)])
     with locked_orders():
@@ -304,6 +304,9 @@ def test_prices_outlast_a_database_error(
         for price in (("1.09490", "1.09500"), ("1.09510", "1.09520")):
             with pytest.raises(OperationalError):
                 judged(monitor, source, quotes(price))
+    monitor.alarm.take()
+    monitor.add_quotes(source, before)
+    assert monitor.alarm.seconds() > held_prices.RETRY_SECONDS / 2  # not with each quote
     assert judged(monitor, source, before) == {alice.pk}
     assert monitor.judge() == set()
 
@@ -355,3 +358,30 @@ def test_job_rests_for_longer_than_it_works(
     took = monotonic() - began
     monitor.add_quotes(source_of(alice), batch)
     assert 0 < monitor.alarm.seconds() <= held_prices.REST * took
+
+
+def test_quotes_that_come_meanwhile_do_not_end_the_rest(
+    alice: ExecutionConnection, polled_broker: FakeBroker, monitor: HeldPriceMonitor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Else a job that takes longer than the time between two quotes would never rest."""
+    now = 1000.0
+    monkeypatch.setattr(held_prices, "machine_time", lambda: now)
+    source, batch = source_of(alice), quotes(("1.10000", "1.10010"))
+
+    def slowly(_: object) -> set[UUID]:
+        nonlocal now
+        now += 0.125
+        monitor.add_quotes(source, batch)
+        return set()
+
+    monkeypatch.setattr(monitor, "_wake", slowly)
+    monitor.judge_after_rest()
+    assert monitor.alarm.take()  # for what came meanwhile
+    waiting, now = monitor._ranges, now + 0.25
+    monitor.judge_after_rest()
+    assert (monitor._ranges, now) == (waiting, 1000.375)
+    assert 0.1 < monitor.alarm.seconds() <= 0.25
+    now += 0.25
+    monitor.judge_after_rest()
+    assert now == 1000.75
