@@ -11,6 +11,7 @@ from common.reason_codes import Code
 from connections.models import ExecutionConnection
 from execution.models import AccountSyncState, WorkerLease
 from execution.recovery.order_polling import interval_of
+from users.tenancy import for_all_tenants
 
 RETRIED = "It is tried again by itself."
 
@@ -51,5 +52,12 @@ def order_updates_of(connection: ExecutionConnection) -> OrderUpdates | None:
 
 
 def _is_listened_to(state: AccountSyncState) -> bool:
-    """Whether a living process listens to the account."""
-    return WorkerLease.objects.filter(pk=state.stream_holder, lease_until__gt=Now()).exists()
+    """Whether a living process listens to the account.
+
+    state: as the user read it, so it is of an account of theirs. Leases are no tenant's rows: only
+    operators see them, and only whether this one is in force leaves this.
+    """
+    if not state.stream_holder:
+        return False
+    with for_all_tenants():
+        return WorkerLease.objects.filter(pk=state.stream_holder, lease_until__gt=Now()).exists()

@@ -41,7 +41,7 @@ from execution.base import dropped_messages
 from execution.disaster_recovery import epochs, restore_detector
 from execution.funding import book_funding
 from execution.models import DroppedMessageCount
-from execution.monitoring import broker_positions
+from execution.monitoring import broker_positions, held_prices
 from execution.monitoring.condition_exits import close_settled
 from execution.monitoring.condition_watch import wake_settled
 from execution.monitoring.held_prices import HeldPriceMonitor
@@ -192,11 +192,11 @@ def on_quotes_for_triggers(
 
 
 def on_quotes_for_polls(*, data_connection_id: int, quotes: Sequence[Quote], **_: Any) -> None:
-    """Poll the accounts whose broker should fill something at these quotes."""
+    """Let a job poll the accounts whose broker should fill something at these quotes."""
     if quotes and trading_runtime.is_started():
         is_open = trading_runtime.get_runtime().open_work.open & Work.TRADES
         if is_open:
-            _held_price_monitor.process_quotes(data_connection_id, quotes)
+            _held_price_monitor.add_quotes(data_connection_id, quotes)
 
 
 def on_quotes_at_broker(*, at_paper: bool = True, **_: Any) -> None:
@@ -365,6 +365,13 @@ def _background_jobs(exits_only: bool, *, has_sessions: bool = False) -> tuple[B
             order_streams.maintain,
             Work.TRADES,
             order_streams.news_alarm,
+        ),
+        # It needs no kind of work: without new quotes it looks at nothing.
+        BackgroundJob(
+            "held prices",
+            held_prices.RETRY_SECONDS,
+            _held_price_monitor.judge_after_rest,
+            alarm=_held_price_monitor.alarm,
         ),
         # Only the process of a session gets its events; those of shared streams any process.
         *_while(

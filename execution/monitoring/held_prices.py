@@ -2,9 +2,14 @@
 
 A broker without an event stream is polled, so what it fills is known an interval late. But when it
 fills a working order, or a stop or target that it holds, the price has got there, and that we know
-at once: from its own prices, mostly. So each batch of quotes is judged by its price ranges, and an
-account is polled (`wake_polls`) whose price was reached. That changes nothing by itself: only what
-the broker reports counts.
+at once: from its own prices, mostly. So quotes are judged by their price ranges, and an account is
+polled (`wake_polls`) whose price was reached. That changes nothing by itself: only what the broker
+reports counts.
+
+Quotes are only added here; a background job judges them. So nothing waits for this: neither the
+prices of other sources nor the stops that the engine watches. What arrives while the job is busy is
+conflated into one range for each pair of a source. After it the job rests for several times as long
+as it took, so many accounts cost later wakes and not more work.
 
 An account whose order stream delivers (`runtime/order_streams.py`) is left out: its broker
 announces what it does, and another poll right before would only delay that one.
@@ -16,7 +21,7 @@ polled account.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
@@ -27,13 +32,19 @@ from common.sql import Query, array, periodic_rows
 from connections.selectors import accounts_of_source_sql, connection_join_sql
 from execution.models import AT_BROKER
 from execution.recovery.order_polling import polled_broker_types
+from execution.runtime.job_alarm import JobAlarm
 from execution.runtime.poll_wakes import wake_polls
 from positions.levels import held_levels_reached_sql
-from prices.ranges import price_ranges
+from prices.ranges import PriceRanges, in_sequence, price_ranges
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 60.0  # seconds between two wakes for the same order or level
 FORGET_SECONDS = 120.0  # after which an order or level whose price is not reached is forgotten
 SOURCE_SECONDS = 10.0  # how long it is known whether a source has polled accounts
+RETRY_SECONDS = 1.0  # after a database error
+REST, LONGEST_REST = 4.0, 1.0  # times as long as judging took, and seconds
+MAX_FOUND = 5_000  # reached orders and levels; the accounts of others are polled by the interval
+NOT_ANNOUNCED_SQL = "r.stream_since IS NULL"
+"""Whether the broker of the account with the sync state `r` does not announce what it does."""
 
 
 class ReachedPrice(NamedTuple):
@@ -57,33 +68,37 @@ IS_POLLED = Query(
     " AS is_polled",
 )
 _AT_BROKER = ", ".join(f"'{status}'" for status in AT_BROKER)
-# Orders of a trailing stop are left out: only the broker knows where their price is.
+# The orders at the brokers of each account are walked once, however many pairs have prices. Orders
+# of a trailing stop are left out: only the broker knows where their price is.
 REACHED = Query(
     ReachedPrice,
     f"""
 WITH q AS MATERIALIZED (
-  SELECT %(source_id)s::bigint AS source_id, t.* FROM unnest(%(pair)s::text[],
+  SELECT * FROM unnest(%(source_id)s::bigint[], %(pair)s::text[],
     %(low_bid)s::numeric[], %(high_bid)s::numeric[], %(low_ask)s::numeric[],
-    %(high_ask)s::numeric[]) AS t(pair, low_bid, high_bid, low_ask, high_ask)
+    %(high_ask)s::numeric[]) AS t(source_id, pair, low_bid, high_bid, low_ask, high_ask)
 ), found AS (
   SELECT 'order' AS kind, o.id, o.connection_id
-  FROM q CROSS JOIN LATERAL (
-    {accounts_of_source_sql("q.source_id", "%(broker_types)s::text[]")} OFFSET 0) c
+  FROM (SELECT DISTINCT source_id FROM q) s CROSS JOIN LATERAL (
+    {accounts_of_source_sql("s.source_id", "%(broker_types)s::text[]")} OFFSET 0) c
   CROSS JOIN LATERAL (
-    SELECT id, connection_id FROM execution_order
-    WHERE connection_id = c.id AND status IN ({_AT_BROKER}) AND pair = q.pair AND CASE
-      WHEN order_type = '{OrderType.LIMIT}' AND side = 'BUY' THEN limit_price >= q.low_ask
-      WHEN order_type = '{OrderType.LIMIT}' THEN limit_price <= q.high_bid
-      WHEN order_type IN ('{OrderType.STOP}', '{OrderType.STOP_LIMIT}') AND side = 'BUY'
-        THEN stop_price <= q.high_ask
-      WHEN order_type IN ('{OrderType.STOP}', '{OrderType.STOP_LIMIT}')
-        THEN stop_price >= q.low_bid END
-    OFFSET 0) o
+    SELECT id, connection_id, pair, order_type, side, limit_price, stop_price FROM execution_order
+    WHERE connection_id = c.id AND status IN ({_AT_BROKER}) OFFSET 0) o
+  JOIN q ON q.source_id = s.source_id AND q.pair = o.pair
+  WHERE CASE
+    WHEN o.order_type = '{OrderType.LIMIT}' AND o.side = 'BUY' THEN o.limit_price >= q.low_ask
+    WHEN o.order_type = '{OrderType.LIMIT}' THEN o.limit_price <= q.high_bid
+    WHEN o.order_type IN ('{OrderType.STOP}', '{OrderType.STOP_LIMIT}') AND o.side = 'BUY'
+      THEN o.stop_price <= q.high_ask
+    WHEN o.order_type IN ('{OrderType.STOP}', '{OrderType.STOP_LIMIT}')
+      THEN o.stop_price >= q.low_bid END
   UNION ALL {held_levels_reached_sql()}
 )
-SELECT f.kind, f.id, f.connection_id FROM found f {connection_join_sql("f.connection_id")}
-JOIN execution_accountsyncstate r ON r.connection_id = f.connection_id
-WHERE c.type = ANY(%(broker_types)s::text[]) AND r.stream_since IS NULL
+SELECT f.kind, f.id, f.connection_id FROM found f CROSS JOIN LATERAL (
+  SELECT FROM execution_accountsyncstate r {connection_join_sql("r.connection_id")}
+  WHERE r.connection_id = f.connection_id AND c.type = ANY(%(broker_types)s::text[])
+    AND {NOT_ANNOUNCED_SQL} OFFSET 0) polled
+LIMIT {MAX_FOUND}
 """,
 )
 Key = tuple[str, int]
@@ -99,21 +114,73 @@ class Pause:
 
 
 class HeldPriceMonitor:
-    """Wakes polls, and remembers for what it did. Thread-safe."""
+    """Keeps the price ranges of new quotes, wakes polls, and remembers for what. Thread-safe."""
 
     def __init__(self) -> None:
+        self.alarm = JobAlarm()  # of the job that judges
+        self._ranges: dict[int, PriceRanges] = {}  # by source: not judged yet
+        self._ranges_lock = threading.Lock()  # never held during a statement
+        self._rests_until = 0.0
         self._pauses: dict[Key, Pause] = {}
         self._forgotten_at = machine_time()
         self._polled: dict[int, tuple[bool, float]] = {}  # by source; and until when it is known
-        self._lock = threading.Lock()
+        self._judging = threading.Lock()
 
-    def process_quotes(self, source_id: int, quotes: Sequence[Quote]) -> set[UUID]:
-        """Wake the polls of accounts whose price these quotes have reached; return their ids."""
-        with self._lock:
-            if not (quotes and self._has_polled(source_id)):
-                return set()
-            connection_ids = self._due(_reached(source_id, quotes))
+    def add_quotes(self, source_id: int, quotes: Sequence[Quote]) -> None:
+        """Let these quotes be judged soon. Waits for nothing."""
+        is_polled, until = self._polled.get(source_id, (True, 0.0))
+        if not quotes or (not is_polled and machine_time() <= until):
+            return
+        self._keep({source_id: price_ranges(quotes, 0.0)}, are_newer=True)
+        self.alarm.set(max(0.0, self._rests_until - machine_time()))
+
+    def judge_after_rest(self) -> None:
+        """Judge, or let the job run again at the end of its rest: quotes came before it began."""
+        if (seconds := self._rests_until - machine_time()) > 0:
+            self.alarm.set(seconds)
+        else:
+            self.judge()
+
+    def judge(self) -> set[UUID]:
+        """Wake the polls of accounts whose price was reached; return their ids.
+
+        After a database error, which is raised, the next call judges the same prices again.
+        """
+        with self._judging:
+            began = machine_time()
+            with self._ranges_lock:
+                ranges, self._ranges = self._ranges, {}
+            try:
+                connection_ids = self._wake(ranges)
+            except Exception:  # any: without a wake, prices have not been judged
+                self._keep(ranges, are_newer=False)
+                self._rests_until = machine_time() + RETRY_SECONDS
+                raise
+            ended = machine_time()
+            self._rests_until = ended + min(LONGEST_REST, REST * (ended - began))
+            return connection_ids
+
+    def _keep(self, added: Mapping[int, PriceRanges], *, are_newer: bool) -> None:
+        with self._ranges_lock:
+            for source_id, ranges in added.items():
+                kept = self._ranges.get(source_id, {})
+                self._ranges[source_id] = (
+                    in_sequence(kept, ranges) if are_newer else in_sequence(ranges, kept)
+                )
+
+    def _wake(self, ranges: Mapping[int, PriceRanges]) -> set[UUID]:
+        polled = {source: found for source, found in ranges.items() if self._has_polled(source)}
+        if not polled:
+            return set()
+        now, found = machine_time(), _reached(polled)
+        due = [one for one in found if self._is_due(one, now)]
+        connection_ids = {one.connection_id for one in due}
         wake_polls(connection_ids)
+        for one in due:
+            pause = self._pauses.setdefault((one.kind, one.id), Pause(0.0, FIRST_PAUSE / 2, now))
+            pause.seconds = min(LONGEST_PAUSE, 2 * pause.seconds)
+            pause.until = now + pause.seconds
+        self._forget(now)
         return connection_ids
 
     def _has_polled(self, source_id: int) -> bool:
@@ -124,15 +191,15 @@ class HeldPriceMonitor:
             self._polled[source_id] = is_polled, now + SOURCE_SECONDS
         return is_polled
 
-    def _due(self, found: Sequence[ReachedPrice]) -> set[UUID]:
-        now, connection_ids = machine_time(), set[UUID]()
-        for one in found:
-            pause = self._pauses.setdefault((one.kind, one.id), Pause(0.0, FIRST_PAUSE / 2, now))
-            pause.seen_at = now
-            if pause.until <= now:
-                pause.seconds = min(LONGEST_PAUSE, 2 * pause.seconds)
-                pause.until = now + pause.seconds
-                connection_ids.add(one.connection_id)
+    def _is_due(self, one: ReachedPrice, now: float) -> bool:
+        pause = self._pauses.get((one.kind, one.id))
+        if pause is None:
+            return True
+        pause.seen_at = now
+        return pause.until <= now
+
+    def _forget(self, now: float) -> None:
+        """Forget what was not reached for a while."""
         if now - self._forgotten_at > FORGET_SECONDS:
             self._forgotten_at = now
             self._pauses = {
@@ -140,20 +207,23 @@ class HeldPriceMonitor:
                 for key, pause in self._pauses.items()
                 if now - pause.seen_at < FORGET_SECONDS
             }
-        return connection_ids
 
 
-def _reached(source_id: int, quotes: Sequence[Quote]) -> list[ReachedPrice]:
-    ranges = sorted(price_ranges(quotes, 0.0).items())
+def _reached(ranges: Mapping[int, PriceRanges]) -> list[ReachedPrice]:
+    listed = [
+        (source_id, pair, prices)
+        for source_id, of_source in sorted(ranges.items())
+        for pair, prices in sorted(of_source.items())
+    ]
     return periodic_rows(
         REACHED,
         {
-            "source_id": source_id,
             "broker_types": array(polled_broker_types()),
-            "pair": array(pair for pair, _ in ranges),
-            "low_bid": array(prices.low_bid for _, prices in ranges),
-            "high_bid": array(prices.high_bid for _, prices in ranges),
-            "low_ask": array(prices.low_ask for _, prices in ranges),
-            "high_ask": array(prices.high_ask for _, prices in ranges),
+            "source_id": array(source_id for source_id, _, _ in listed),
+            "pair": array(pair for _, pair, _ in listed),
+            "low_bid": array(prices.low_bid for _, _, prices in listed),
+            "high_bid": array(prices.high_bid for _, _, prices in listed),
+            "low_ask": array(prices.low_ask for _, _, prices in listed),
+            "high_ask": array(prices.high_ask for _, _, prices in listed),
         },
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal as D
 from types import ModuleType
 from typing import Any
 from uuid import uuid4
@@ -29,7 +30,7 @@ from connections.services import HaltTarget, set_kill_switch
 from execution import order_ends, passed_entries, signal_changes, signal_outcomes, tasks
 from execution.dispatch import deferred_reports
 from execution.exits import dust, orders, partial_closes
-from execution.models import Order
+from execution.models import AccountSyncState, Order
 from execution.monitoring import (
     broker_positions,
     change_statements,
@@ -66,6 +67,7 @@ from tests.loss_limits import limit_of
 pytestmark = [pytest.mark.django_db, pytest.mark.timeout(400)]  # it inserts many rows
 
 FINISHED = 10_000
+ACCOUNTS, PAIRS = 300, 30
 SEED = """
 INSERT INTO signals_signal (feed_id, action, currency_pair, direction, order_type, target_prices,
   target_fractions, close_fraction, time_in_force, strategy_id, trade_plan_id, risk_category,
@@ -618,14 +620,7 @@ def test_batch_of_quotes_reads_live_prices_of_polled_accounts_only(piled_up: Ord
         " broker_tp = 1 WHERE id % 2 = 0"
     )
     run("ANALYZE positions_executionposition")
-    of = {
-        "source_id": source, "broker_types": array([KIND]), "pair": array(["EUR/USD"]),
-        "low_bid": array([1.5]), "high_bid": array([1.5]), "low_ask": array([1.5]),
-        "high_ask": array([1.5]),
-    }  # fmt: skip
-    with transaction.atomic(), kept_plans():  # as `periodic_rows` plans it
-        (row,) = rows(f"EXPLAIN (ANALYZE, FORMAT JSON) {held_prices.REACHED}", of)
-    nodes = list(nodes_of(row[0][0]["Plan"]))
+    nodes = nodes_of_reached(of := prices_at({source: ["EUR/USD"]}, D("1.5")))
     assert all(
         node["Node Type"] != "Seq Scan" for node in nodes if node.get("Relation Name") in BIG
     )
@@ -639,6 +634,46 @@ def test_batch_of_quotes_reads_live_prices_of_polled_accounts_only(piled_up: Ord
     assert (found.kind, found.id, found.connection_id) == (
         "order", piled_up.pk, piled_up.connection_id,
     )  # fmt: skip
+
+
+def test_batch_of_many_pairs_walks_the_orders_of_each_account_once(piled_up: Order) -> None:
+    """However many pairs have prices, and from whichever source."""
+    account = ExecutionConnection.objects.get(pk=piled_up.connection_id)
+    others = [copy_of(account, number) for number in range(ACCOUNTS - 1)]
+    ExecutionConnection.objects.bulk_create(others)
+    elsewhere = make.connection(type=KIND)  # of another source
+    AccountSyncState.objects.bulk_create(
+        [AccountSyncState(connection=one) for one in (*others, elsewhere)], ignore_conflicts=True
+    )
+    Order.objects.filter(pk=piled_up.pk).update(
+        status="SUBMITTED", order_type="LIMIT", limit_price=D("1.5")
+    )
+    run("ANALYZE connections_executionconnection, execution_accountsyncstate, execution_order")
+    pairs = ["EUR/USD", *(f"X{number}/USD" for number in range(PAIRS - 1))]
+    sources = {account.data_connection_id: pairs, elsewhere.data_connection_id: pairs[:5]}
+    nodes = nodes_of_reached(of := prices_at(sources, D("1.5")))
+    walks = [node for node in nodes if node.get("Index Name") == "order_with_broker"]
+    assert [round(node["Actual Loops"]) for node in walks] == [ACCOUNTS + 1]
+    (found,) = rows(held_prices.REACHED, of)
+    assert found.id == piled_up.pk
+
+
+def prices_at(pairs_of_sources: dict[Any, list[str]], price: D) -> dict[str, str]:
+    """The parameters of `held_prices.REACHED` for pairs that stand at one price."""
+    listed = [(source, pair) for source, pairs in pairs_of_sources.items() for pair in pairs]
+    names = ("low_bid", "high_bid", "low_ask", "high_ask")
+    return {
+        "broker_types": array([KIND]), "source_id": array(source for source, _ in listed),
+        "pair": array(pair for _, pair in listed),
+        **dict.fromkeys(names, array([price] * len(listed))),
+    }  # fmt: skip
+
+
+def nodes_of_reached(of: dict[str, str]) -> list[dict[str, Any]]:
+    """Run the statement; return the nodes of its plan."""
+    with transaction.atomic(), kept_plans():  # as `periodic_rows` plans it
+        (row,) = rows(f"EXPLAIN (ANALYZE, FORMAT JSON) {held_prices.REACHED}", of)
+    return list(nodes_of(row[0][0]["Plan"]))
 
 
 def test_upkeep_reads_armed_triggers_only(piled_up: Order) -> None:

@@ -1,15 +1,20 @@
 """A quote that reaches a price which a polled broker holds wakes the poll of the account."""
 
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal as D
 from time import monotonic
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
+from django.db import OperationalError, connection
 
 from brokers.types import CloseCause, Quote
 from common.clocks import market_now
+from common.sql import run
 from connections.models import ExecutionConnection
 from execution import startup
 from execution.models import AccountSyncState, Order
@@ -29,7 +34,7 @@ from tests.paper.broker_process import until
 from tests.statements import sent_statements
 
 pytestmark = pytest.mark.django_db(transaction=True)
-NEVER = 3600
+NEVER, JOB = 3600, "held prices"
 
 
 @pytest.fixture
@@ -71,6 +76,12 @@ def source_of(account: ExecutionConnection) -> int:
     return account.data_connection_id
 
 
+def judged(monitor: HeldPriceMonitor, source_id: int, batch: list[Quote]) -> set[UUID]:
+    """Return the accounts whose polls these quotes wake."""
+    monitor.add_quotes(source_id, batch)
+    return monitor.judge()
+
+
 def is_woken(account: ExecutionConnection) -> bool:
     return AccountSyncState.objects.get(connection=account).woken_at is not None
 
@@ -90,11 +101,11 @@ def test_working_order_wakes_the_poll_when_its_price_is_reached(
 ) -> None:  # fmt: skip
     rest(feed, polled_broker, side, order_type, price)
     source = source_of(alice)
-    assert monitor.process_quotes(source, quotes(before)) == set()
+    assert judged(monitor, source, quotes(before)) == set()
     assert not is_woken(alice)
-    assert monitor.process_quotes(source, quotes(reached, pair="USD/JPY")) == set()
-    assert monitor.process_quotes(source + 1, quotes(reached)) == set()
-    assert monitor.process_quotes(source, quotes(before, reached, before)) == {alice.pk}
+    assert judged(monitor, source, quotes(reached, pair="USD/JPY")) == set()
+    assert judged(monitor, source + 1, quotes(reached)) == set()
+    assert judged(monitor, source, quotes(before, reached, before)) == {alice.pk}
     assert is_woken(alice)
 
 
@@ -103,16 +114,21 @@ def test_reached_order_is_filled_long_before_the_interval(
     runtime: trading_runtime.TradingRuntime, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     order = rest(feed, polled_broker, "BUY", "LIMIT", "1.09500")
-    monkeypatch.setattr(startup, "_held_price_monitor", HeldPriceMonitor())
+    monitor = HeldPriceMonitor()
+    monkeypatch.setattr(startup, "_held_price_monitor", monitor)
     runtime.start_background_jobs(
-        [BackgroundJob("order polling", NEVER, poll, Work.TRADES, poll_wakes.polls)]
+        [
+            BackgroundJob("order polling", NEVER, poll, Work.TRADES, poll_wakes.polls),
+            BackgroundJob(JOB, NEVER, monitor.judge_after_rest, alarm=monitor.alarm),
+        ]
     )
     polled_broker.execute(polled_broker.tickets[0])
     reached = quotes(("1.09490", "1.09500"))
     startup.on_quotes_for_polls(data_connection_id=source_of(alice), quotes=reached)
     until(lambda: Order.objects.get(pk=order.pk).status == "FILLED")
     runtime.drain()
-    poll_wakes.polls.set()  # so that the job ends before the next test
+    poll_wakes.polls.set()  # so that the jobs end before the next test
+    monitor.alarm.set()
 
 
 def test_nothing_is_judged_while_nothing_is_open(
@@ -137,8 +153,8 @@ def test_stop_held_at_the_broker_wakes_the_poll(
     assert position.broker_sl == D("1.09")
     poll()
     source = source_of(account)
-    assert monitor.process_quotes(source, quotes(("1.09001", "1.09010"))) == set()
-    assert monitor.process_quotes(source, quotes(("1.09000", "1.09010"))) == {account.pk}
+    assert judged(monitor, source, quotes(("1.09001", "1.09010"))) == set()
+    assert judged(monitor, source, quotes(("1.09000", "1.09010"))) == {account.pk}
     polled_broker.close_at_broker(polled_broker.tickets[0], CloseCause.STOP_LOSS, D(100))
     assert poll() == 1
     assert ExecutionPosition.objects.get(pk=position.pk).close_reason == "sl"
@@ -148,7 +164,7 @@ def test_stop_that_the_engine_watches_wakes_no_poll(
     alice: ExecutionConnection, feed: Feed, polled_broker: FakeBroker, monitor: HeldPriceMonitor
 ) -> None:
     factories.filled(factories.signal(feed))
-    assert monitor.process_quotes(source_of(alice), quotes(("1.08000", "1.08010"))) == set()
+    assert judged(monitor, source_of(alice), quotes(("1.08000", "1.08010"))) == set()
 
 
 def test_price_that_stays_reached_does_not_flood(
@@ -157,7 +173,7 @@ def test_price_that_stays_reached_does_not_flood(
     rest(feed, polled_broker, "BUY", "LIMIT", "1.09500")
     began, woken = monotonic(), 0
     for _ in range(100):
-        woken += len(monitor.process_quotes(source_of(alice), quotes(("1.09400", "1.09410"))))
+        woken += len(judged(monitor, source_of(alice), quotes(("1.09400", "1.09410"))))
     assert 1 <= woken <= 1 + (monotonic() - began) / held_prices.FIRST_PAUSE
 
 
@@ -171,7 +187,7 @@ def test_pause_doubles_and_ends_with_its_order(
     at: list[float] = []
 
     def judge() -> set[UUID]:
-        return monitor.process_quotes(source_of(alice), quotes(("1.09400", "1.09410")))
+        return judged(monitor, source_of(alice), quotes(("1.09400", "1.09410")))
 
     for _ in range(640):  # 10 seconds, 64 quotes each
         if judge():
@@ -189,9 +205,9 @@ def test_account_whose_broker_announces_changes_is_left_out(
     rest(feed, polled_broker, "BUY", "LIMIT", "1.09500")
     AccountSyncState.objects.update(stream_since=market_now())
     reached = quotes(("1.09490", "1.09500"))
-    assert monitor.process_quotes(source_of(alice), reached) == set()
+    assert judged(monitor, source_of(alice), reached) == set()
     AccountSyncState.objects.update(stream_since=None)
-    assert monitor.process_quotes(source_of(alice), reached) == {alice.pk}
+    assert judged(monitor, source_of(alice), reached) == {alice.pk}
 
 
 def test_account_with_an_event_stream_is_not_judged(
@@ -201,9 +217,9 @@ def test_account_with_an_event_stream_is_not_judged(
     polled_broker.event_stream = True
     order_polling.polled_broker_types.cache_clear()
     monitor, reached = HeldPriceMonitor(), quotes(("1.09490", "1.09500"))
-    assert monitor.process_quotes(source_of(alice), reached) == set()
+    assert judged(monitor, source_of(alice), reached) == set()
     with sent_statements() as sent:
-        monitor.process_quotes(source_of(alice), reached)
+        judged(monitor, source_of(alice), reached)
     assert sent == []  # it is known that the source has no polled account
 
 
@@ -212,9 +228,9 @@ def test_batch_that_reaches_nothing_is_one_statement(
 ) -> None:
     rest(feed, polled_broker, "BUY", "LIMIT", "1.09500")
     batch = quotes(("1.10000", "1.10010"), ("1.09900", "1.09910"))
-    monitor.process_quotes(source_of(alice), batch)
+    judged(monitor, source_of(alice), batch)
     with sent_statements() as sent:
-        monitor.process_quotes(source_of(alice), batch)
+        judged(monitor, source_of(alice), batch)
     assert len(sent) == 1
 
 
@@ -222,3 +238,150 @@ def test_stored_quotes_are_judged() -> None:
     """The signal is connected where trading processes start."""
     startup.connect()
     assert startup.on_quotes_for_polls in quotes_stored._live_receivers(None)[0]
+
+
+@pytest.mark.parametrize("role", ["prices", "sessions", "execution"])
+def test_each_process_judges_what_it_adds(role: str) -> None:
+    (job,) = (job for job in startup._jobs_of_role(role, role == "prices") if job.name == JOB)
+    assert (job.run, job.alarm) == (
+        startup._held_price_monitor.judge_after_rest, startup._held_price_monitor.alarm,
+    )  # fmt: skip
+
+
+@contextmanager
+def locked_orders() -> Iterator[None]:
+    """Another session keeps everybody from the orders; this one gives up after a moment."""
+    run("SET lock_timeout = '50ms'")
+    try:
+        with psycopg.connect(**session_parameters()) as other:
+            other.execute("LOCK TABLE execution_order IN ACCESS EXCLUSIVE MODE")
+            yield
+            other.rollback()
+    finally:
+        run("RESET lock_timeout")
+
+
+def session_parameters() -> dict[str, Any]:
+    known = connection.get_connection_params()
+    return {name: known[name] for name in ("host", "port", "user", "password", "dbname")
+            if name in known}  # fmt: skip
+
+
+def test_sender_of_quotes_waits_for_no_judgement(
+    alice: ExecutionConnection, feed: Feed, polled_broker: FakeBroker,
+    runtime: trading_runtime.TradingRuntime, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """It checks the stops of every source, too; meanwhile this job hangs."""
+    rest(feed, polled_broker, "BUY", "LIMIT", "1.09500")
+    monitor = HeldPriceMonitor()
+    monkeypatch.setattr(startup, "_held_price_monitor", monitor)
+    source, reached = source_of(alice), quotes(("1.09490", "1.09500"))
+    began = threading.Event()
+
+    def judge() -> None:
+        began.set()
+        monitor.judge_after_rest()
+
+    runtime.start_background_jobs([BackgroundJob(JOB, 0.05, judge, alarm=monitor.alarm)])
+    with locked_orders():
+        startup.on_quotes_for_polls(data_connection_id=source, quotes=reached)
+        assert began.wait(10)
+        for _ in range(100):  # a statement about orders would fail here
+            startup.on_quotes_for_polls(data_connection_id=source, quotes=reached)
+        assert not is_woken(alice)
+    until(lambda: is_woken(alice))
+    runtime.drain()
+    monitor.alarm.set()
+
+
+def test_prices_outlast_a_database_error(
+    alice: ExecutionConnection, feed: Feed, polled_broker: FakeBroker, monitor: HeldPriceMonitor
+) -> None:
+    rest(feed, polled_broker, "BUY", "LIMIT", "1.09500")
+    source, before = source_of(alice), quotes(("1.09510", "1.09520"))
+    assert judged(monitor, source, before) == set()
+    with locked_orders():
+        for price in (("1.09490", "1.09500"), ("1.09510", "1.09520")):
+            with pytest.raises(OperationalError):
+                judged(monitor, source, quotes(price))
+    monitor.alarm.take()
+    monitor.add_quotes(source, before)
+    assert monitor.alarm.seconds() > held_prices.RETRY_SECONDS / 2  # not with each quote
+    assert judged(monitor, source, before) == {alice.pk}
+    assert monitor.judge() == set()
+
+
+def test_order_wakes_at_once_after_a_wake_that_failed(
+    alice: ExecutionConnection, feed: Feed, polled_broker: FakeBroker, monitor: HeldPriceMonitor
+) -> None:
+    rest(feed, polled_broker, "BUY", "LIMIT", "1.09500")
+    reached = quotes(("1.09490", "1.09500"))
+    with psycopg.connect(**session_parameters()) as other:
+        other.execute("SELECT FROM execution_accountsyncstate FOR UPDATE")
+        run("SET lock_timeout = '50ms'")
+        with pytest.raises(OperationalError):
+            judged(monitor, source_of(alice), reached)
+        run("RESET lock_timeout")
+    assert monitor.judge() == {alice.pk}
+
+
+def test_waiting_prices_are_one_range_for_each_pair(
+    alice: ExecutionConnection, feed: Feed, polled_broker: FakeBroker, monitor: HeldPriceMonitor
+) -> None:
+    """So they need no more memory, and one statement, however long the job waits."""
+    rest(feed, polled_broker, "BUY", "LIMIT", "1.09500")
+    source = source_of(alice)
+    judged(monitor, source, quotes(("1.10000", "1.10010")))
+    for _ in range(100):
+        for price in (("1.10000", "1.10010"), ("1.09490", "1.09500"), ("1.10000", "1.10010")):
+            monitor.add_quotes(source, quotes(price))
+            monitor.add_quotes(source, quotes(price, pair="USD/JPY"))
+    assert {source: 2} == {one: len(ranges) for one, ranges in monitor._ranges.items()}
+    with sent_statements() as sent:
+        assert monitor.judge() == {alice.pk}
+    assert len(sent) == 2  # and the wake
+    with sent_statements() as sent:
+        assert monitor.judge() == set()
+    assert sent == []
+
+
+def test_job_rests_for_longer_than_it_works(
+    alice: ExecutionConnection, polled_broker: FakeBroker, monitor: HeldPriceMonitor
+) -> None:
+    batch = quotes(("1.10000", "1.10010"))
+    assert monitor.alarm.seconds() == float("inf")
+    monitor.add_quotes(source_of(alice), batch)
+    assert monitor.alarm.seconds() <= 0  # the first quotes do not wait
+    monitor.alarm.take()
+    began = monotonic()
+    monitor.judge()
+    took = monotonic() - began
+    monitor.add_quotes(source_of(alice), batch)
+    assert 0 < monitor.alarm.seconds() <= held_prices.REST * took
+
+
+def test_quotes_that_come_meanwhile_do_not_end_the_rest(
+    alice: ExecutionConnection, polled_broker: FakeBroker, monitor: HeldPriceMonitor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Else a job that takes longer than the time between two quotes would never rest."""
+    now = 1000.0
+    monkeypatch.setattr(held_prices, "machine_time", lambda: now)
+    source, batch = source_of(alice), quotes(("1.10000", "1.10010"))
+
+    def slowly(_: object) -> set[UUID]:
+        nonlocal now
+        now += 0.125
+        monitor.add_quotes(source, batch)
+        return set()
+
+    monkeypatch.setattr(monitor, "_wake", slowly)
+    monitor.judge_after_rest()
+    assert monitor.alarm.take()  # for what came meanwhile
+    waiting, now = monitor._ranges, now + 0.25
+    monitor.judge_after_rest()
+    assert (monitor._ranges, now) == (waiting, 1000.375)
+    assert 0.1 < monitor.alarm.seconds() <= 0.25
+    now += 0.25
+    monitor.judge_after_rest()
+    assert now == 1000.75
