@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
@@ -53,7 +54,8 @@ class RecoveryEnvironment:
         self.count = InvariantCounts(self.servers.ours, self.servers.books, dict)
 
     def __enter__(self) -> Self:
-        try:
+        with ExitStack() as on_failure:
+            on_failure.callback(self.__exit__)
             self.servers.start()
             self.servers.fresh(self.servers.state_with(self._accounts))
             self.servers.ours.rows(TO_LANES)
@@ -63,9 +65,7 @@ class RecoveryEnvironment:
             self.operator = OperatorProcess(
                 {**self.environ, "FILLCAST_DB_ROLE": "trade"}, self.folder
             )
-        except BaseException:
-            self.__exit__()
-            raise
+            on_failure.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -34,7 +34,8 @@ def folder() -> Iterator[Path]:
 
 
 def launch(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    ours = {name: value for name, value in os.environ.items() if "FILLCAST" not in name}
+    servers = ("DATABASE_URL", "REDIS_URL")  # those of the tests
+    ours = {k: v for k, v in os.environ.items() if "FILLCAST" not in k and k not in servers}
     return subprocess.Popen(
         [sys.executable, "manage.py", "bench", *arguments],
         cwd=ROOT,

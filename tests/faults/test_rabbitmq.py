@@ -9,7 +9,7 @@ import amqp
 import pytest
 
 from ops.embedded.processes import wait_until
-from tests.faults.environment import ACCOUNTS, FaultEnvironment
+from tests.faults.environment import ACCOUNTS, FaultEnvironment, end_reused
 from tests.faults.process_fleet import Process
 from tests.faults.rabbitmq import RabbitMqServer, is_installed
 from tests.faults.servers import Servers, manage
@@ -43,6 +43,7 @@ def environment(
         rabbitmq.start()
     with FaultEnvironment(servers, tmp_path, {"FILLCAST_QUEUE_URL": rabbitmq.url}) as environment:
         yield environment
+    end_reused(servers)  # the operator's process may have this address, too
 
 
 def consumers(rabbitmq: RabbitMqServer, queue: str) -> int:
