@@ -40,7 +40,7 @@ def order_updates_of(connection: ExecutionConnection) -> OrderUpdates | None:
     every = f"every {interval_of(connection.settings):g} s"
     if not can.order_stream:
         return OrderUpdates(every, "its orders are read while anything is open")
-    state = AccountSyncState.objects.filter(pk=connection.pk).first()
+    state: AccountSyncState | None = getattr(connection, "sync_state", None)
     if state is None or not _is_listened_to(state):
         return OrderUpdates(every, "it is watched while anything is open")
     if state.stream_since is not None:

@@ -235,6 +235,7 @@ def connections_of(user: User) -> QuerySet[ExecutionConnection]:
             "preset__decision_provider",
             "data_connection__health",
             "cash_flow_read",
+            "sync_state",
         )
         .annotate(
             has_credentials=ExpressionWrapper(
