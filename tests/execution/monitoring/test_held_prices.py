@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal as D
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 from uuid import UUID
 
@@ -361,27 +361,26 @@ def test_job_rests_for_longer_than_it_works(
 
 
 def test_quotes_that_come_meanwhile_do_not_end_the_rest(
-    alice: ExecutionConnection, polled_broker: FakeBroker, monitor: HeldPriceMonitor,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    alice: ExecutionConnection, polled_broker: FakeBroker, monitor: HeldPriceMonitor
+) -> None:
     """Else a job that takes longer than the time between two quotes would never rest."""
-    now = 1000.0
-    monkeypatch.setattr(held_prices, "machine_time", lambda: now)
     source, batch = source_of(alice), quotes(("1.10000", "1.10010"))
 
-    def slowly(_: object) -> set[UUID]:
-        nonlocal now
-        now += 0.125
-        monitor.add_quotes(source, batch)
-        return set()
+    def judge() -> None:
+        monitor.judge_after_rest()
+        connection.close()
 
-    monkeypatch.setattr(monitor, "_wake", slowly)
-    monitor.judge_after_rest()
-    assert monitor.alarm.take()  # for what came meanwhile
-    waiting, now = monitor._ranges, now + 0.25
-    monitor.judge_after_rest()
-    assert (monitor._ranges, now) == (waiting, 1000.375)
-    assert 0.1 < monitor.alarm.seconds() <= 0.25
-    now += 0.25
-    monitor.judge_after_rest()
-    assert now == 1000.75
+    monitor.add_quotes(source, batch)
+    job = threading.Thread(target=judge)
+    with locked_orders():
+        job.start()
+        until(lambda: not monitor._ranges)  # it has taken them, and hangs
+        sleep(0.2)
+        monitor.add_quotes(source, batch)
+    job.join()
+    assert monitor.alarm.take()
+    with sent_statements() as sent:
+        monitor.judge_after_rest()
+    assert sent == []
+    assert 0.4 < monitor.alarm.seconds() <= held_prices.LONGEST_REST
+    assert monitor._ranges.keys() == {source}
