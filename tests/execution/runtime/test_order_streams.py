@@ -87,9 +87,7 @@ def runtime(broker: WatchedBroker) -> Iterator[TradingRuntime]:
 
 
 @pytest.fixture
-def streams(
-    runtime: TradingRuntime, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[OrderStreams]:
+def streams(runtime: TradingRuntime, monkeypatch: pytest.MonkeyPatch) -> Iterator[OrderStreams]:
     """Its order streams: each `maintain` looks at everything."""
     monkeypatch.setattr(order_streams, "SECONDS", 0.0)
     monkeypatch.setattr(order_streams, "CHECK_SECONDS", 0.0)
@@ -190,7 +188,7 @@ def test_account_whose_claim_was_not_answered_is_listened_to(
 
 
 def test_stream_that_cannot_be_opened_again_is_tried_after_the_others(
-    broker: WatchedBroker, feed: Feed, streams: OrderStreams
+    broker: WatchedBroker, feed: Feed, streams: OrderStreams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = accounts_with_orders(feed, 3)
     for one in made:
@@ -206,9 +204,9 @@ def test_stream_that_cannot_be_opened_again_is_tried_after_the_others(
     with pytest.raises(ValueError, match="fails"):
         streams.maintain()
     until(lambda: len(broker.opened) == 5)
-    order_streams.CHECK_SECONDS, before = 60.0, order_streams.CHECK_SECONDS
-    streams.maintain()
-    order_streams.CHECK_SECONDS = before
+    with monkeypatch.context() as patch:
+        patch.setattr(order_streams, "CHECK_SECONDS", 60.0)
+        streams.maintain()
     of_bad = AccountSyncState.objects.get(pk=bad)
     assert (of_bad.stream_since, of_bad.stream_error) == (None, "")  # it does not deliver now
     for one in made:
