@@ -70,14 +70,15 @@ class OrderStreams:
         self._news: dict[UUID, int] = {}  # how many have come; until the polls are woken
         self._lock = threading.Lock()  # of `_news`
         self._claimed_at = self._checked_at = float("-inf")
-        self._is_closed = self._is_expected = False
+        self._is_expected = False
+        self._closed = threading.Event()
         event_loop.register(self)
 
     def maintain(self) -> None:
         """Wake the polls of accounts with news; look for accounts to listen to, and to leave."""
         self._wake()
         now = machine_time()
-        if self._is_closed or self._runtime.is_draining or not watched_broker_types():
+        if self._closed.is_set() or self._runtime.is_draining or not watched_broker_types():
             return
         self.types = frozenset(watched_broker_types())
         self._leave_lost_lanes()
@@ -100,7 +101,7 @@ class OrderStreams:
     def close(self) -> None:
         """Request the end of all streams; return at once. Another process takes the accounts when
         this one's lease ends."""
-        self._is_closed = True
+        self._closed.set()
         for held in list(self._held.values()):
             held.close()
 
@@ -131,11 +132,11 @@ class OrderStreams:
 
     def _listen(self, row: HeldRow, before: _Held) -> None:
         """Open the stream of an account that is held without one, unless this process ends."""
-        if self._is_closed:
+        if self._closed.is_set():
             return
         held = self._held[row.connection_id] = self._open(row, before.open_at)
         held.stored = before.stored
-        if self._is_closed:  # meanwhile, so `close` may have missed it
+        if self._closed.is_set():  # meanwhile, so `close` may have missed it
             held.close()
 
     def _open(self, row: HeldRow, now: float) -> _Held:

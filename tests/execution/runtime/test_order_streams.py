@@ -143,7 +143,12 @@ def test_account_that_is_claimed_again_has_one_stream(
     until(delivers(streams, alice))
     monkeypatch.setattr(runtime, "_lease", -60.0)  # whatever renews it
     end_lease(runtime)
-    until(lambda: [streams.maintain(), len(broker.opened) > 1][1])
+
+    def is_opened_again() -> bool:
+        streams.maintain()
+        return len(broker.opened) > 1
+
+    until(is_opened_again)
     monkeypatch.undo()
     monkeypatch.setattr(order_streams, "SECONDS", 0.0)
     runtime.renew()
