@@ -59,6 +59,11 @@ def has_open_position_sql(connection_id: str) -> str:
     )
 
 
+def accounts_with_positions_sql() -> str:
+    """Return a SELECT of the connection ids of all open positions, one of each position."""
+    return "SELECT p.connection_id FROM positions_executionposition p WHERE p.quantity > 0"
+
+
 def has_open_trade_sql(connection_id: str, signal_id: str) -> str:
     """Return SQL: whether a signal has an open position on a connection. Both are expressions."""
     return (

@@ -42,7 +42,7 @@ class StreamingExchange(HookedExchange):
 
     def handle_message(self, client: Any, message: Any) -> None:
         """Read a message, or a quote that others may soon replace a moment later."""
-        symbol = stream_messages.quoted_symbol(self.id, message) if self.conflates else ""
+        symbol = self.conflates and self._try(stream_messages.quoted_symbol, self.id, message)
         if not symbol:
             self._read(client, message)
             return
@@ -63,11 +63,17 @@ class StreamingExchange(HookedExchange):
 
     def _read(self, client: Any, message: Any) -> None:
         """Let ccxt handle a message, then pass it on, whatever ccxt makes of it."""
+        self._try(super().handle_message, client, message)  # type: ignore[misc]
+        self._try(self.on_news, message)
+
+    def _try(self, read: Callable[..., Any], *arguments: Any) -> Any:
+        """Return what is read of a message; None if it raises."""
         try:
-            super().handle_message(client, message)  # type: ignore[misc]
-        except Exception as error:  # any: ccxt's parsers; an error here would end its reading
+            return read(*arguments)
+        except Exception as error:  # any: ccxt's parsers and ours; it would end ccxt's reading
+            # Not its text, which may have what the message states of the account.
             log.warning("%s: a websocket message is not readable: %r", self.id, type(error))
-        self.on_news(message)
+            return None
 
     def seconds(self) -> int:
         """Return the time that ccxt dates logins with: the exchange's, as for requests."""

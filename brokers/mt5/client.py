@@ -85,8 +85,8 @@ class PackageClient:
 
     @property
     def is_running(self) -> bool:
-        """Whether there is a process; without one, no terminal was called."""
-        return self._worker is not None
+        """Whether its process runs; without one, the next call would start it."""
+        return self._worker is not None and self._worker.process.poll() is None
 
     @property
     def pid(self) -> int | None:
@@ -94,7 +94,7 @@ class PackageClient:
         return self._worker.process.pid if self._worker else None
 
     def _ready(self) -> "WorkerProcess":
-        if self._worker is not None and self._worker.process.poll() is None:
+        if self._worker is not None and self.is_running:
             return self._worker
         if monotonic() > self._missing[1]:
             self._worker = worker = WorkerProcess()

@@ -139,7 +139,7 @@ class TerminalCalls:
             if self.library.is_running:
                 with suppress(ReadFailed):
                     self.terminal.close()
-                self.library.close()
+            self.library.close()  # also what is left of one that has crashed
 
         with suppress(NoAnswerError):  # it hangs and is ended anyway
             await self.run(do, READ_SECONDS)

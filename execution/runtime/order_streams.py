@@ -51,9 +51,13 @@ class _Held:
     stored: StreamState = NOT_STARTED
 
     def state(self) -> StreamState:
-        if self.stream is None:
-            return StreamState(None, UNSUPPORTED)
-        return StreamState(self.stream.since, self.stream.error)
+        if self.stream is not None:
+            return StreamState(self.stream.since, self.stream.error)
+        return StreamState(None, UNSUPPORTED) if self.key else NOT_STARTED
+
+    def close(self) -> None:
+        if self.stream is not None:
+            self.stream.close()
 
 
 class OrderStreams:
@@ -66,20 +70,21 @@ class OrderStreams:
         self._news: dict[UUID, int] = {}  # how many have come; until the polls are woken
         self._lock = threading.Lock()  # of `_news`
         self._claimed_at = self._checked_at = float("-inf")
-        self._is_closed = self._is_expected = False
+        self._is_expected = False
+        self._closed = threading.Event()
         event_loop.register(self)
 
     def maintain(self) -> None:
         """Wake the polls of accounts with news; look for accounts to listen to, and to leave."""
         self._wake()
         now = machine_time()
-        if self._is_closed or self._runtime.is_draining or not watched_broker_types():
+        if self._closed.is_set() or self._runtime.is_draining or not watched_broker_types():
             return
         self.types = frozenset(watched_broker_types())
         self._leave_lost_lanes()
-        if now - self._checked_at >= CHECK_SECONDS and self._held:
-            self._check(now)
+        if now - self._checked_at >= CHECK_SECONDS:
             self._checked_at = now
+            self._check(now)
         if now - self._claimed_at >= (EXPECTED_SECONDS if self._is_expected else SECONDS):
             self._is_expected = False
             self._claimed_at = now
@@ -96,16 +101,14 @@ class OrderStreams:
     def close(self) -> None:
         """Request the end of all streams; return at once. Another process takes the accounts when
         this one's lease ends."""
-        self._is_closed = True
+        self._closed.set()
         for held in list(self._held.values()):
-            if held.stream is not None:
-                held.stream.close()
+            held.close()
 
     def wait_ended(self, seconds: float) -> bool:
         """Wait for the end of all streams. Return whether they have ended."""
-        return all(
-            held.stream is None or held.stream.wait_ended(seconds) for held in self._held.values()
-        )
+        held = list(self._held.values())  # the job may still change it
+        return all(one.stream is None or one.stream.wait_ended(seconds) for one in held)
 
     def _wake(self) -> None:
         with self._lock:
@@ -115,13 +118,26 @@ class OrderStreams:
             self._news = {id_: n for id_, n in self._news.items() if n != news.get(id_)}
 
     def _claim(self, now: float) -> None:
-        if (limit := MAX_STREAMS - len(self._held)) <= 0:
+        # Those whose broker announces nothing cost nothing.
+        streams = sum(one.stream is not None or not one.key for one in self._held.values())
+        if (limit := MAX_STREAMS - streams) <= 0:
             return
         rows = stream_claims.claim(self._holder, watched_broker_types(), limit)
         for row in rows:  # all of them first: after an error `_check` opens the others
+            if row.connection_id in self._held:  # our lease had lapsed: the account was free
+                self._leave(row.connection_id)
             self._held[row.connection_id] = _Held(None, (), now, row.lane)
         for row in rows:
-            self._held[row.connection_id] = self._open(row, now)
+            self._listen(row, self._held[row.connection_id])
+
+    def _listen(self, row: HeldRow, before: _Held) -> None:
+        """Open the stream of an account that is held without one, unless this process ends."""
+        if self._closed.is_set():
+            return
+        held = self._held[row.connection_id] = self._open(row, before.open_at)
+        held.stored = before.stored
+        if self._closed.is_set():  # meanwhile, so `close` may have missed it
+            held.close()
 
     def _open(self, row: HeldRow, now: float) -> _Held:
         watcher = adapter_for(row.type)
@@ -139,19 +155,21 @@ class OrderStreams:
 
     def _check(self, now: float) -> None:
         """Leave accounts with nothing open, lost ones, and open streams with new settings again."""
-        rows = stream_claims.held(self._holder, self._held)
-        idle = []
+        rows = stream_claims.held(self._holder, watched_broker_types())
         for connection_id, held in list(self._held.items()):
             row = rows.get(connection_id)
             if row is not None and row.is_open:
                 held.open_at = now
             if row is None or now - held.open_at > LINGER_SECONDS:
                 self._leave(connection_id)
-                idle.append(connection_id)
-            elif held.key != _key(row):
+        # Also those whose release has failed, or of which the claim's answer was lost.
+        stream_claims.release(self._holder, rows.keys() - self._held.keys())
+        for connection_id, held in list(self._held.items()):
+            if held.key != _key(row := rows[connection_id]):
                 self._leave(connection_id)
-                self._held[connection_id] = self._open(row, held.open_at)
-        stream_claims.release(self._holder, idle)
+                # Kept also if it cannot be opened: the next check tries again, after the others.
+                self._held[connection_id] = _Held(None, (), held.open_at, row.lane, held.stored)
+                self._listen(row, held)
 
     def _leave_lost_lanes(self) -> None:
         """Leave accounts whose lane another process may hold now: only that one may call them."""
@@ -162,9 +180,7 @@ class OrderStreams:
         stream_claims.release(self._holder, lost)
 
     def _leave(self, connection_id: UUID) -> None:
-        held = self._held.pop(connection_id)
-        if held.stream is not None:
-            held.stream.close()
+        self._held.pop(connection_id).close()
 
     def _store(self) -> None:
         """Store the streams that have begun or ceased to deliver."""

@@ -16,13 +16,32 @@ from connections.selectors import (
     SPEC_COLUMNS,
     AccountRow,
     connection_join_sql,
+    has_accounts_sql,
 )
 from connections.session_lanes import IN_HELD_LANES_SQL, held_lanes_parameters
-from positions.joins import has_open_position_sql
+from positions.joins import accounts_with_positions_sql, has_open_position_sql
 
+_WORKING = "o.status IN ('SUBMITTING', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')"
 IS_OPEN_SQL = f"""(EXISTS (SELECT FROM execution_order o WHERE o.connection_id = c.id
-  AND o.status IN ('SUBMITTING', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED'))
-  OR {has_open_position_sql("c.id")})"""
+  AND {_WORKING}) OR {has_open_position_sql("c.id")})"""
+_ACCOUNTS_WITH_ANYTHING_OPEN_SQL = f"""SELECT o.connection_id FROM execution_order o
+  WHERE {_WORKING} UNION ALL {accounts_with_positions_sql()}"""
+
+
+def has_living_holder_sql(state: str) -> str:
+    """Return SQL: whether a living process listens to an account. state: its sync state."""
+    return (
+        f"EXISTS (SELECT FROM execution_workerlease w WHERE w.id = {state}.stream_holder"
+        " AND w.lease_until > clock_timestamp())"
+    )
+
+
+def is_delivering_sql(state: str) -> str:
+    """Return SQL: whether a living process listens to an account and its stream delivers.
+
+    A process that dies leaves its rows as they are. state: as above.
+    """
+    return f"({state}.stream_since IS NOT NULL AND {has_living_holder_sql(state)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +58,10 @@ CLAIM = Query(
 WITH free AS (
   SELECT r.connection_id FROM execution_accountsyncstate r
   {connection_join_sql("r.connection_id")}
-  WHERE c.type = ANY(%(broker_types)s::text[]) AND c.archived_at IS NULL AND {IN_HELD_LANES_SQL}
-    AND {HOST_IS_UP_SQL} AND {IS_OPEN_SQL}
-    AND (r.stream_holder = '' OR NOT EXISTS (SELECT FROM execution_workerlease w
-      WHERE w.id = r.stream_holder AND w.lease_until > clock_timestamp()))
+  WHERE {has_accounts_sql("%(broker_types)s::text[]")}  -- else all accounts would be read
+    AND c.type = ANY(%(broker_types)s::text[]) AND c.archived_at IS NULL AND {IN_HELD_LANES_SQL}
+    AND {HOST_IS_UP_SQL} AND c.id IN ({_ACCOUNTS_WITH_ANYTHING_OPEN_SQL})
+    AND (r.stream_holder = '' OR NOT {has_living_holder_sql("r")})
   ORDER BY r.connection_id LIMIT %(limit)s FOR NO KEY UPDATE OF r SKIP LOCKED
 ), claimed AS (
   UPDATE execution_accountsyncstate r SET stream_holder = %(holder)s, stream_since = NULL,
@@ -59,7 +78,7 @@ HELD = Query(
 SELECT r.connection_id, {SPEC_COLUMNS}, c.broker_host, c.lane,
   c.archived_at IS NULL AND {IN_HELD_LANES_SQL} AND {IS_OPEN_SQL} AS is_open
 FROM execution_accountsyncstate r {connection_join_sql("r.connection_id")}
-WHERE r.connection_id = ANY(%(ids)s::uuid[]) AND r.stream_holder = %(holder)s
+WHERE {has_accounts_sql("%(broker_types)s::text[]")} AND r.stream_holder = %(holder)s
 """,
 )
 # Rows are locked in the order of their ids, as polls lock them.
@@ -102,9 +121,14 @@ def claim(holder: str, broker_types: Sequence[str], limit: int) -> list[HeldRow]
     )
 
 
-def held(holder: str, connection_ids: Collection[UUID]) -> dict[UUID, HeldRow]:
-    """Return those of the accounts that this process still holds, with their settings of now."""
-    parameters = {"ids": array(connection_ids), "holder": holder, **held_lanes_parameters()}
+def held(holder: str, broker_types: Sequence[str]) -> dict[UUID, HeldRow]:
+    """Return all accounts that this process holds, with their settings of now; broker_types: of
+    those that it may hold."""
+    parameters = {
+        "broker_types": array(broker_types),
+        "holder": holder,
+        **held_lanes_parameters(),
+    }
     return {row.connection_id: row for row in periodic_rows(HELD, parameters)}
 
 

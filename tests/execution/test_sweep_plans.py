@@ -51,8 +51,9 @@ from execution.monitoring import (
     unprotected_time,
 )
 from execution.reconciliation import open_positions, reconcile
-from execution.recovery import stale_orders, sweeps
+from execution.recovery import order_polling, stale_orders, sweeps
 from execution.reports import broker_exits_sql, overfills
+from execution.runtime import stream_claims
 from execution.submission import claim_sql, recent, route_writes, signal_limits
 from positions import broker_levels, broker_reads, protection, stop_rule_rows
 from prices import symbol_selection
@@ -411,7 +412,12 @@ def test_kept_plans_of_bundles_find_their_rows_by_index(
     assert [scan for found in scans.values() for scan in found]
 
 
+OF_TYPES = {"broker_types": f"{{{KIND}}}", "lanes": '{""}', "limit": 50}
+STREAM_CLAIM = (stream_claims.CLAIM, {**OF_TYPES, "holder": "me"})
+POLLS = (order_polling.DUE, {**OF_TYPES, "lease": 1.0})
 PERIODIC: Sequence[tuple[str, Any]] = (
+    STREAM_CLAIM,
+    POLLS,
     (sweeps.DUE, {"priority": 9, "grace": 1, "limit": 500, "lanes": "{}"}),
     (sweeps.MARK_ORPHANED_UNKNOWN, ("me",)),
     (
@@ -836,9 +842,13 @@ OFF = 3_000
 
 
 def read_accounts_of(sql: str, parameters: Any) -> int:
-    """Run a query; return how many rows it has read of connections and of their snapshots."""
-    (row,) = rows(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", parameters)
-    tables = ("connections_executionconnection", "connections_accountsnapshot")
+    """Run a query; return how many rows it has read of connections and of what belongs to each."""
+    with kept_plans():
+        (row,) = rows(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", parameters)
+    tables = (
+        "connections_executionconnection", "connections_accountsnapshot",
+        "execution_accountsyncstate",
+    )  # fmt: skip
     scans = [one for one in nodes_of(row[0][0]["Plan"]) if one.get("Relation Name") in tables]
     assert scans
     return sum(
@@ -871,6 +881,52 @@ def test_loss_limits_read_no_account_if_there_is_none() -> None:
     assert alice.preset is not None
     limit_of(alice.preset)
     assert [row.connection_id for row in rows(figures.DUE, asked)] == [alice.pk]
+
+
+def with_other_accounts(of: ExecutionConnection, broker_type: str) -> None:
+    """Thousands of accounts of a broker type, with nothing open."""
+    others = [copy_of(of, number) for number in range(OFF)]
+    for other in others:
+        other.type = broker_type
+    ExecutionConnection.objects.bulk_create(others)
+    run("INSERT INTO execution_accountsyncstate (connection_id)"
+        " SELECT id FROM connections_executionconnection ON CONFLICT DO NOTHING")  # fmt: skip
+    run("ANALYZE connections_executionconnection, execution_accountsyncstate")
+
+
+def executed(sql: str, parameters: Any) -> str:
+    """Run a periodic query; return SQL that runs the plan which the session has kept of it."""
+    before = prepared()
+    periodic_rows(sql, parameters)
+    [name] = {name for name, figures in prepared().items() if before.get(name) != figures}
+    names = dict.fromkeys(re.findall(r"%\((\w+)\)s", sql))
+    values = ", ".join(f"'{parameters[one]}'" for one in names)
+    return f'EXECUTE "{name}" ({values})'
+
+
+@pytest.mark.parametrize(("sql", "parameters"), [STREAM_CLAIM, POLLS], ids=["streams", "polls"])
+def test_no_account_is_read_for_broker_types_without_any(
+    piled_up: Order, sql: str, parameters: Any
+) -> None:
+    """Each second, in each trading process of an installation of paper accounts."""
+    with_other_accounts(piled_up.connection, "paper")
+    types = ["none", "of_these", "zero"]
+    asked = {**parameters, "broker_types": array(types)}
+    assert read_accounts_of(executed(sql, asked), None) <= len(types)  # the next one in the index
+
+
+@pytest.mark.parametrize("with_orders", ["paper", KIND])
+def test_accounts_to_listen_to_are_found_from_what_is_open(
+    piled_up: Order, with_orders: str
+) -> None:
+    """Beside thousands with nothing open, and beside one order of another broker type."""
+    with_other_accounts(piled_up.connection, KIND)
+    ExecutionConnection.objects.filter(pk=piled_up.connection_id).update(type=with_orders)
+    sql, parameters = STREAM_CLAIM
+    assert read_accounts_of(executed(sql, parameters), None) < 20
+    run("UPDATE execution_accountsyncstate SET stream_holder = ''")
+    expected = [piled_up.connection_id] if with_orders == KIND else []
+    assert [row.connection_id for row in periodic_rows(sql, parameters)] == expected
 
 
 LISTS, NAMES = 100, 300

@@ -1,6 +1,8 @@
 """Changes in the terminal are seen by its numbers: one request each, and never a login."""
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
@@ -138,6 +140,20 @@ def test_look_starts_no_process(adapter: Mt5Adapter) -> None:
 
     assert run(look()) is None
     assert not adapter.calls.library.is_running
+
+
+def test_look_starts_no_process_after_a_crash(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
+    library = adapter.calls.library
+
+    async def look() -> activity.Activity | None:
+        await adapter.connect(spec())
+        assert library.pid is not None
+        os.kill(library.pid, signal.SIGKILL)
+        await looked(lambda: not library.is_running)
+        return await adapter.calls.activity(spec(), activity.Span(0, 1))
+
+    assert run(look()) is None
+    assert not library.is_running
 
 
 @pytest.mark.parametrize("name", ["orders_total", "history_deals_total", "account_info"])
