@@ -26,6 +26,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
 
+from django.db import DatabaseError, InterfaceError
+
 from brokers.types import OrderType, Quote
 from common.clocks import machine_time
 from common.sql import Query, array, periodic_rows
@@ -34,6 +36,7 @@ from execution.models import AT_BROKER
 from execution.recovery.order_polling import polled_broker_types
 from execution.runtime.job_alarm import JobAlarm
 from execution.runtime.poll_wakes import wake_polls
+from execution.runtime.stream_claims import is_delivering_sql
 from positions.levels import held_levels_reached_sql
 from prices.ranges import PriceRanges, in_sequence, price_ranges
 
@@ -43,7 +46,7 @@ SOURCE_SECONDS = 10.0  # how long it is known whether a source has polled accoun
 RETRY_SECONDS = 1.0  # after a database error
 REST, LONGEST_REST = 4.0, 1.0  # times as long as judging took, and seconds
 MAX_FOUND = 5_000  # reached orders and levels; the accounts of others are polled by the interval
-NOT_ANNOUNCED_SQL = "r.stream_since IS NULL"
+NOT_ANNOUNCED_SQL = f"NOT {is_delivering_sql('r')}"
 """Whether the broker of the account with the sync state `r` does not announce what it does."""
 
 
@@ -152,7 +155,7 @@ class HeldPriceMonitor:
                 ranges, self._ranges = self._ranges, {}
             try:
                 connection_ids = self._wake(ranges)
-            except Exception:  # any: without a wake, prices have not been judged
+            except (DatabaseError, InterfaceError):  # without a wake nothing has been judged
                 self._keep(ranges, are_newer=False)
                 self._rests_until = machine_time() + RETRY_SECONDS
                 raise
