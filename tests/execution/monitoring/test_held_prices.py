@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from decimal import Decimal as D
 from time import monotonic, sleep
 from typing import Any
@@ -14,10 +15,10 @@ from django.db import OperationalError, connection
 
 from brokers.types import CloseCause, Quote
 from common.clocks import market_now
-from common.sql import run
+from common.sql import database_now, run
 from connections.models import ExecutionConnection
 from execution import startup
-from execution.models import AccountSyncState, Order
+from execution.models import AccountSyncState, Order, WorkerLease
 from execution.monitoring import held_prices
 from execution.monitoring.held_prices import HeldPriceMonitor
 from execution.recovery import order_polling
@@ -203,10 +204,12 @@ def test_account_whose_broker_announces_changes_is_left_out(
     alice: ExecutionConnection, feed: Feed, polled_broker: FakeBroker, monitor: HeldPriceMonitor
 ) -> None:
     rest(feed, polled_broker, "BUY", "LIMIT", "1.09500")
-    AccountSyncState.objects.update(stream_since=market_now())
+    until = database_now() + timedelta(minutes=1)
+    WorkerLease.objects.create(id="listens", role="test", host="h", pid=1, lease_until=until)
+    AccountSyncState.objects.update(stream_since=market_now(), stream_holder="listens")
     reached = quotes(("1.09490", "1.09500"))
     assert judged(monitor, source_of(alice), reached) == set()
-    AccountSyncState.objects.update(stream_since=None)
+    WorkerLease.objects.update(lease_until=database_now() - timedelta(seconds=1))  # it has died
     assert judged(monitor, source_of(alice), reached) == {alice.pk}
 
 
