@@ -13,7 +13,7 @@ from execution.models import AccountSyncState, WorkerLease
 from execution.recovery.order_polling import interval_of
 from users.tenancy import for_all_tenants
 
-RETRIED = "It is tried again by itself."
+RETRIED = "It is tried again automatically."
 
 
 class OrderUpdates(NamedTuple):

@@ -352,27 +352,7 @@ def _background_jobs(exits_only: bool, *, has_sessions: bool = False) -> tuple[B
             Work.TRADES,
             ("pending actions", poll_seconds, lambda: _execute(process_pending_actions())),
         ),
-        BackgroundJob(
-            "order polling",
-            settings.FILLCAST_UPDATE_INTERVAL_SECONDS,
-            poll,
-            Work.TRADES,
-            poll_wakes.polls,
-        ),
-        BackgroundJob(
-            "order streams",
-            order_streams.SECONDS,
-            order_streams.maintain,
-            Work.TRADES,
-            order_streams.news_alarm,
-        ),
-        # It needs no kind of work: without new quotes it looks at nothing.
-        BackgroundJob(
-            "held prices",
-            held_prices.RETRY_SECONDS,
-            _held_price_monitor.judge_after_rest,
-            alarm=_held_price_monitor.alarm,
-        ),
+        *_polling_jobs(),
         # Only the process of a session gets its events; those of shared streams any process.
         *_while(
             Work.LANES if has_sessions else Work.EVENTS | Work.TRADES,
@@ -395,6 +375,33 @@ def _background_jobs(exits_only: bool, *, has_sessions: bool = False) -> tuple[B
             ("routed entries", poll_seconds, services.execute_rerouted),
         ),
         *_while(None, ("waiting alerts", poll_seconds, _publish_alerts)),
+    )
+
+
+def _polling_jobs() -> tuple[BackgroundJob, ...]:
+    """Return the jobs that poll accounts, and that wake a poll before its interval has passed."""
+    return (
+        BackgroundJob(
+            "order polling",
+            settings.FILLCAST_UPDATE_INTERVAL_SECONDS,
+            poll,
+            Work.TRADES,
+            poll_wakes.polls,
+        ),
+        BackgroundJob(
+            "order streams",
+            order_streams.SECONDS,
+            order_streams.maintain,
+            Work.TRADES,
+            order_streams.news_alarm,
+        ),
+        # It needs no kind of work: without new quotes it looks at nothing.
+        BackgroundJob(
+            "held prices",
+            held_prices.RETRY_SECONDS,
+            _held_price_monitor.judge_after_rest,
+            alarm=_held_price_monitor.alarm,
+        ),
     )
 
 

@@ -133,7 +133,7 @@ class QuoteStream:
         """Log a lost connection, once until it delivers again or fails for another reason."""
         if was_live or code is not self._failed:
             log.warning(
-                "prices of %s are polled until its websocket is back, which is tried by itself: %s",
+                "prices of %s are polled; its websocket is opened again automatically: %s",
                 self._spec.exchange_name,
                 error,
             )

@@ -3,7 +3,7 @@
 A broker without an event stream is polled, so what it fills is known an interval late. But when it
 fills a working order, or a stop or target that it holds, the price has got there, and that we know
 at once: from its own prices, mostly. So quotes are judged by their price ranges, and an account is
-polled (`wake_polls`) whose price was reached. That changes nothing by itself: only what the broker
+polled (`wake_polls`) whose price was reached. That alone changes nothing: only what the broker
 reports counts.
 
 Quotes are only added here; a background job judges them. So nothing waits for this: neither the

@@ -109,7 +109,7 @@ class OrderStream:
                 exchange=self._spec.exchange_name,
                 code=str(code),
                 detail=detail[:300],
-                effect="The account is polled; connected again by itself.",
+                effect="The account is polled; connected again automatically.",
             )
             self._on_news()  # what came last may not have been announced
         self.since, self.error = None, text

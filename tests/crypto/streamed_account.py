@@ -1,4 +1,4 @@
-"""A fake exchange and an account there that is practically never polled by itself."""
+"""A fake exchange and an account there whose interval of polls is practically endless."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -87,7 +87,7 @@ def exchange(request: pytest.FixtureRequest) -> Iterator[Exchange]:
 def alice(
     feed: Feed, exchange: Exchange, engine: trading_runtime.TradingRuntime
 ) -> ExecutionConnection:
-    """An account that is practically never polled by itself."""
+    """An account whose interval of polls is practically endless."""
     venue = exchange.venue
     account_settings = {
         "market": "swap" if exchange.swap else "spot", "symbols": [exchange.symbol],

@@ -65,7 +65,7 @@ def test_fill_is_stored_when_the_stream_announces_it(
 def test_stream_is_opened_while_the_order_is_sent(
     alice: ExecutionConnection, feed: Feed, exchange: Exchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(order_streams, "SECONDS", NEVER)  # until the process looks by itself
+    monkeypatch.setattr(order_streams, "SECONDS", NEVER)  # until the next look without news
     resting(feed)
     until(lambda: state().stream_since)
 

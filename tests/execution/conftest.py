@@ -1,6 +1,7 @@
 """Fixtures: a feed, an instrument, an account at the fake broker, and a dispatcher."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from execution.dispatch import deferred_reports
 from execution.dispatch.background_calls import BackgroundCall, CallResult
 from execution.dispatch.report_writer import record_call_results
 from execution.recovery import order_polling
-from execution.runtime import trading_runtime
+from execution.runtime import poll_wakes, trading_runtime
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.connections import make
@@ -125,3 +126,17 @@ def session(transactional_db: None, broker: FakeBroker) -> Iterator[trading_runt
     current.stop()
     session_lanes._held_lanes = session_lanes._general
     session_lanes.mark_idle(())
+
+
+@pytest.fixture
+def polled_broker(
+    broker: FakeBroker, runtime: trading_runtime.TradingRuntime, settings: Any
+) -> Iterator[FakeBroker]:
+    """The fake broker without an event stream, each of whose accounts is polled every hour."""
+    broker.event_stream = False
+    settings.FILLCAST_UPDATE_INTERVAL_SECONDS = 3600
+    order_polling.polled_broker_types.cache_clear()
+    poll_wakes.polls.take()
+    yield broker
+    broker.hang.end()
+    order_polling.polled_broker_types.cache_clear()

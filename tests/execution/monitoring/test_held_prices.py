@@ -39,19 +39,6 @@ NEVER, JOB = 3600, "held prices"
 
 
 @pytest.fixture
-def polled_broker(
-    broker: FakeBroker, runtime: trading_runtime.TradingRuntime, settings: Any
-) -> Iterator[FakeBroker]:
-    """The fake broker without an event stream, each of whose accounts is polled every hour."""
-    broker.event_stream = False
-    settings.FILLCAST_UPDATE_INTERVAL_SECONDS = NEVER
-    order_polling.polled_broker_types.cache_clear()
-    poll_wakes.polls.take()
-    yield broker
-    order_polling.polled_broker_types.cache_clear()
-
-
-@pytest.fixture
 def monitor(polled_broker: FakeBroker) -> HeldPriceMonitor:
     return HeldPriceMonitor()
 

@@ -1,9 +1,9 @@
 """A woken account is polled at once, whatever its interval is; wakes are bounded and never lost."""
 
-from collections.abc import Iterator
 from decimal import Decimal as D
+from threading import Thread
 from time import monotonic
-from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -23,20 +23,6 @@ from tests.paper.broker_process import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NEVER = 3600
-
-
-@pytest.fixture
-def polled_broker(
-    broker: FakeBroker, runtime: trading_runtime.TradingRuntime, settings: Any
-) -> Iterator[FakeBroker]:
-    """The fake broker without an event stream, each of whose accounts is polled every hour."""
-    broker.event_stream = False
-    settings.FILLCAST_UPDATE_INTERVAL_SECONDS = NEVER
-    order_polling.polled_broker_types.cache_clear()
-    poll_wakes.polls.take()
-    yield broker
-    broker.hang.end()
-    order_polling.polled_broker_types.cache_clear()
 
 
 @pytest.fixture
@@ -91,18 +77,23 @@ def test_wake_during_a_poll_is_followed_by_another(
     resting: Order, polled_broker: FakeBroker
 ) -> None:
     """The running one may have read before what the wake is about."""
-    account = resting.connection_id
-    polled_broker.hung, polled_broker.hanging = {str(account)}, {"open_orders"}
-    polled_broker.calls.clear()
-    wake_polls([account])
-    running = beside(poll)
-    until(lambda: polls_of(polled_broker) == 1)
-    wake_polls([account])
+    running = wake_during_a_poll(resting.connection_id, polled_broker)
     assert poll_claim_is_kept()
     polled_broker.hang.end()
     running.join(30)
     until(lambda: (poll(), polls_of(polled_broker))[1] == 2)
     assert (poll(), polls_of(polled_broker)) == (0, 2)
+
+
+def wake_during_a_poll(account: UUID, broker: FakeBroker) -> Thread:
+    """Wake an account while the answer to its poll is awaited; return the thread that polls."""
+    broker.hung, broker.hanging = {str(account)}, {"open_orders"}
+    broker.calls.clear()
+    wake_polls([account])
+    running = beside(poll)
+    until(lambda: polls_of(broker) == 1)
+    wake_polls([account])
+    return running
 
 
 def poll_claim_is_kept() -> bool:
@@ -143,13 +134,7 @@ def test_burst_of_wakes_is_bounded(resting: Order, polled_broker: FakeBroker) ->
 def test_wake_during_a_failing_poll_does_not_hasten_the_retry(
     resting: Order, polled_broker: FakeBroker
 ) -> None:
-    account = resting.connection_id
-    polled_broker.hung, polled_broker.hanging = {str(account)}, {"open_orders"}
-    polled_broker.calls.clear()
-    wake_polls([account])
-    running = beside(poll)
-    until(lambda: polls_of(polled_broker) == 1)
-    wake_polls([account])
+    running = wake_during_a_poll(resting.connection_id, polled_broker)
     polled_broker.reads_fail = True
     polled_broker.hang.end()
     running.join(30)
