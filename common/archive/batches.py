@@ -111,6 +111,7 @@ def archive_batch(
     kind: ArchiveKind, folder: Path, *, after: int, cutoff: datetime, rows_at_once: int
 ) -> Batch:
     """Archive what may go of the next rows behind the id `after`, in one transaction."""
+    parquet_files.import_library()
     with transaction.atomic(durable=True):
         if not rows(LOCK, lock_key(kind))[0].is_locked:
             raise ArchiveBusyError(kind.name)

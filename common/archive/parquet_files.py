@@ -1,7 +1,7 @@
 """Parquet files: written so that they survive a power loss, and read only if they are unchanged.
 
-pyarrow is imported when a function is called. It takes 50 MB of memory, and is used by commands
-that end after their work.
+pyarrow is imported when a function is called, or by `import_library`. It takes 50 MB of memory, and
+is used by commands that end after their work.
 """
 
 import hashlib
@@ -39,6 +39,12 @@ class WrittenFile:
 def is_available() -> bool:
     """Whether pyarrow is installed; it is not imported."""
     return find_spec("pyarrow") is not None
+
+
+def import_library() -> None:
+    """Import what `write` needs, before a transaction that it must not hold up: on a busy machine
+    that takes seconds."""
+    import pyarrow.parquet  # noqa: F401
 
 
 def write(

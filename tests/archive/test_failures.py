@@ -81,6 +81,23 @@ def test_failure_before_the_commit_leaves_no_file(folder: Path, disarmed: None) 
     assert (everywhere(folder), unlisted(folder)) == (lines, [])
 
 
+def test_library_is_imported_before_rows_are_locked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The import takes seconds on a busy machine, and the server ends transactions that idle."""
+    old_lines(2)
+    in_transaction = []
+    import_library = parquet_files.import_library
+
+    def noted() -> None:
+        in_transaction.append(connection.in_atomic_block)
+        import_library()
+
+    monkeypatch.setattr(parquet_files, "import_library", noted)
+    archive("logs", folder)
+    assert in_transaction[0] is False
+
+
 def test_full_disk_removes_no_row(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What os.fsync raises when the disk is full or broken."""
     lines = old_lines(2)

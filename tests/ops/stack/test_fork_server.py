@@ -79,12 +79,15 @@ def described(supervisor: Supervisor) -> dict[str, Any]:
 
 
 def states(supervisor: Supervisor, name: str, count: int = 1) -> list[dict[str, Any]]:
-    """Return what the first processes of this name have stated; wait for `count` of them."""
+    """Return what the first processes of this name have stated; wait for `count` of them.
+
+    Only whole lines count: a process killed before its line's end would join it to the next one's.
+    """
     log = supervisor.children[name].log
 
     def stated() -> list[str]:
-        lines = log.read_text().splitlines() if log.exists() else []
-        return [line for line in lines if line.startswith("{")]
+        lines = log.read_text().splitlines(keepends=True) if log.exists() else []
+        return [line for line in lines if line.startswith("{") and line.endswith("\n")]
 
     assert wait_until(lambda: len(stated()) >= count, SECONDS), described(supervisor)
     return [json.loads(line) for line in stated()]
