@@ -8,6 +8,7 @@ from typing import Any
 
 import environ
 
+from common.direct_sessions import DIRECT
 from config.env import Settings
 
 # In thousandths of the lease. A stopped process keeps its row locks until the server ends its
@@ -18,6 +19,7 @@ OWNER_TIMEOUTS = {  # a migration may build an index for long, but must not bloc
     "statement_timeout": 0,
     "idle_in_transaction_session_timeout": 60_000,
 }
+ENGINE = "django.db.backends.postgresql"
 # A host name that states the problem in the driver's own error message.
 UNSET = "postgresql://DATABASE_URL-is-not-set.invalid/fillcast"
 
@@ -33,15 +35,38 @@ def timeouts(role: str, lease_seconds: int) -> dict[str, int]:
     }
 
 
+def is_pooled(settings: Settings) -> bool:
+    """Return whether this process reaches PostgreSQL through a transaction pooler."""
+    return settings.db_pooler == "transaction" and settings.db_role != "owner"
+
+
+def session_parameters(settings: Settings) -> dict[str, int | str]:
+    """Return the parameters that each session of this process has, time-outs in ms."""
+    # JIT costs more than it saves in each of our queries.
+    return {**timeouts(settings.db_role, settings.lease_seconds), "jit": "off"}
+
+
 def startup_options(settings: Settings) -> str:
     """Return the startup options that set a new PostgreSQL session's parameters."""
     role = settings.db_role
-    values: dict[str, int | str] = dict(timeouts(role, settings.lease_seconds))
-    values["jit"] = "off"  # it costs more than it saves in each of our queries
+    values = session_parameters(settings)
     values["fillcast.program"] = program(sys.argv, role)  # for the audit trail
-    if role != "owner" and login(settings)[0] == "DATABASE_URL":
+    if role != "owner" and (is_pooled(settings) or login(settings)[0] == "DATABASE_URL"):
         values["role"] = f"fillcast_{role}"
     return " ".join(f"-c {name}={value}" for name, value in values.items())
+
+
+def name_sessions(options: dict[str, Any], settings: Settings, alias: str = "default") -> None:
+    """Let the sessions with these options name this process, for the audit trail.
+
+    A pooler passes on no startup option, but the application's name, which it gives to each
+    server session before a statement of ours (`common/audit_trail_sql.py` reads both).
+    """
+    options["application_name"] = f"fillcast-{settings.db_role}"
+    if is_pooled(settings) and alias != DIRECT:
+        options["application_name"] += f" {program(sys.argv, settings.db_role)}"
+    else:
+        options["options"] = startup_options(settings)
 
 
 def program(argv: Sequence[str], role: str) -> str:
@@ -68,18 +93,22 @@ def login(settings: Settings) -> tuple[str, str]:
     return "DATABASE_URL", settings.database_url or ""
 
 
+def databases(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Return the DATABASES of this process: with a pooler also the way past it."""
+    if not is_pooled(settings):
+        return {"default": database(settings)}
+    return {"default": database(settings), DIRECT: _direct(settings)}
+
+
 def database(settings: Settings) -> dict[str, Any]:
     """Return the DATABASES entry for the role of this process."""
     parsed: dict[str, Any] = dict(environ.Env.db_url_config(login(settings)[1] or UNSET))
-    options: dict[str, Any] = {
-        **parsed.get("OPTIONS", {}),
-        "options": startup_options(settings),
-        "connect_timeout": 5,
-        "application_name": f"fillcast-{settings.db_role}",
-    }
-    engine = "django.db.backends.postgresql"
+    options: dict[str, Any] = {**parsed.get("OPTIONS", {}), "connect_timeout": 5}
+    name_sessions(options, settings)
+    engine = ENGINE
     if settings.db_role == "web":  # requests run on many threads; each would keep a connection
         options["pool"] = {"min_size": 1, "max_size": 16, "timeout": 5, "max_idle": 60}
+        engine = "common.checked_sessions" if is_pooled(settings) else engine
     elif settings.db_role == "trade":  # so do background jobs
         engine = "common.shared_sessions"
     return {
@@ -87,5 +116,32 @@ def database(settings: Settings) -> dict[str, Any]:
         "ENGINE": engine,
         "OPTIONS": options,
         "CONN_MAX_AGE": 0 if "pool" in options else None,
+        "CONN_HEALTH_CHECKS": True,
+        **(_pooled(settings) if is_pooled(settings) else {}),
+    }
+
+
+def _pooled(settings: Settings) -> dict[str, Any]:
+    """Return what a DATABASES entry has besides if it leads to a transaction pooler."""
+    return {
+        "DISABLE_SERVER_SIDE_CURSORS": True,
+        "EXPECTED_SESSION": {
+            "role": f"fillcast_{settings.db_role}",
+            "setting": login(settings)[0],
+            "parameters": session_parameters(settings),
+        },
+    }
+
+
+def _direct(settings: Settings) -> dict[str, Any]:
+    """Return the DATABASES entry of the few sessions that need one of their own."""
+    parsed: dict[str, Any] = dict(environ.Env.db_url_config(settings.database_url or UNSET))
+    options: dict[str, Any] = {**parsed.get("OPTIONS", {}), "connect_timeout": 5}
+    name_sessions(options, settings, DIRECT)
+    return {
+        **parsed,
+        "ENGINE": ENGINE,
+        "OPTIONS": options,
+        "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
     }

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from django.db import DatabaseError, InterfaceError, connection
 
 from brokers.types import Check
+from common.direct_sessions import is_pooled
 from ops.doctor import archive, push, servers, trading
 from ops.doctor.verdicts import FAIL, SECONDS, CheckFunction, failure, warning, well
 
@@ -62,7 +63,8 @@ def _check_database() -> Check:
     name = "database"
     try:
         with connection.cursor() as cursor:
-            cursor.execute(f"SET statement_timeout = '{SECONDS}s'")
+            if not is_pooled():  # there it would stay, for other processes; the login has a limit
+                cursor.execute(f"SET statement_timeout = '{SECONDS}s'")
             cursor.execute("SELECT current_setting('server_version_num')::int")
             version = cursor.fetchone()[0] // 10_000
     except (DatabaseError, InterfaceError) as error:
