@@ -36,20 +36,23 @@ class WrongSessionError(psycopg.OperationalError):
     """A session was refused. It is tried again, as with every database that is not ready."""
 
 
-class _Settings(Protocol):
+class _Wrapper(Protocol):
     settings_dict: dict[str, Any]
+    connection: Any
 
 
 class CheckedSessions:
     """Mixin of Django's engine: refuses wrong sessions if its settings state what is right."""
 
-    def _configure_connection(self: _Settings, connection: Any) -> bool:
+    def _configure_connection(self: _Wrapper, connection: Any) -> bool:
         expected: ExpectedSession | None = self.settings_dict.get(EXPECTED)
         if expected is not None:
             try:
                 refuse_wrong(connection, expected)
             except psycopg.Error:
                 connection.close()
+                if self.connection is connection:  # else it belongs to psycopg's pool
+                    self.connection = None
                 raise
         commits: bool = super()._configure_connection(connection)  # type: ignore[misc]
         return commits

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import environ
 
@@ -91,6 +92,13 @@ def login(settings: Settings) -> tuple[str, str]:
     if settings.db_role == "trade" and settings.trade_database_url:
         return "FILLCAST_TRADE_DATABASE_URL", settings.trade_database_url
     return "DATABASE_URL", settings.database_url or ""
+
+
+def with_login(server: str, login_url: str) -> str:
+    """Return the URL of a server with the user and password of another URL."""
+    who, at, _ = urlsplit(login_url).netloc.rpartition("@")
+    parts = urlsplit(server)
+    return parts._replace(netloc=who + at + parts.netloc.rpartition("@")[2]).geturl()
 
 
 def databases(settings: Settings) -> dict[str, dict[str, Any]]:

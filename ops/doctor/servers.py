@@ -14,6 +14,7 @@ from kombu.exceptions import OperationalError
 
 from brokers.types import Check
 from common import message_queues
+from common.direct_sessions import direct_alias, is_pooled
 from common.formatting import join_first
 from common.sealing import (
     CannotOpenError,
@@ -250,13 +251,29 @@ def timeouts() -> list[Check]:
     return [judge_timeouts(expected, found), judge_durability(found)]
 
 
+def pooler() -> list[Check]:
+    """Check that what needs a session of its own gets one, if there is a transaction pooler.
+
+    That the others have their parameters was checked when this one was opened.
+    """
+    if not is_pooled():
+        return []
+    name = "pooler"
+    names_itself = "SELECT coalesce(current_setting('fillcast.program', true), '') <> '' AS does"
+    if rows(names_itself, using=direct_alias())[0].does:
+        return [well(name, "Transactions go through it; DATABASE_URL leads past it.")]
+    remedy = "Let DATABASE_URL name PostgreSQL's own address."
+    return [failure(name, "DATABASE_URL drops startup options: it leads to a pooler.", remedy)]
+
+
 def judge_timeouts(expected: Mapping[str, int], found: Mapping[str, str]) -> Check:
     """Judge the time-outs of a session, in milliseconds by name."""
     name = "time-outs"
     if wrong := [key for key, ms in expected.items() if int(found.get(key, 0)) != ms]:
         key = wrong[0]
         remedy = (
-            "A connection pooler drops start-up options: make it pass them, or connect directly."
+            "A connection pooler drops start-up options: connect directly, or set"
+            " FILLCAST_DB_POOLER=transaction (docs/operations.md)."
         )
         return failure(name, f"{key} is {found.get(key)} ms, not {expected[key]}.", remedy)
     return well(name, "Sessions get the time-outs that they request.")
@@ -287,5 +304,6 @@ DATABASE: list[tuple[str, CheckFunction]] = [
     ("row-level security", row_security),
     ("append-only log", append_only),
     ("time-outs", timeouts),
+    ("pooler", pooler),
     ("clock: database", database_clock),
 ]

@@ -21,6 +21,7 @@ from tests.faults.process_fleet import EVERYTHING, Process
 from tests.faults.servers import Servers, manage
 from tests.faults.test_entries import all_ended
 from tests.server_folders import server_folder
+from tests.web_process import WebProcess
 
 pytestmark = [
     pytest.mark.faults,
@@ -282,3 +283,76 @@ def test_trail_names_each_program(environment: FaultEnvironment, pgbouncer: PgBo
     assert len(backends) == 1
     assert [line.program for line in lines] == 2 * ["database", "command:shell"]
     assert {line.login for line in lines} == {"trade/trade"}
+
+
+PAPER = """
+import asyncio, json
+from brokers.paper.db_sessions import sessions
+from brokers.paper.notifications import notifications, notify
+from common.sql import rows
+from ops.kill_switch_drill import _only_drill
+
+def shown():
+    with sessions.transaction() as session:
+        names = ("lock_timeout", "statement_timeout", "enable_seqscan", "TimeZone")
+        return [session.execute(f"SHOW {name}").fetchone()[0] for name in names]
+
+def tell():
+    with sessions.transaction() as session:
+        notify(session)
+
+async def listen():
+    before, heard = await asyncio.to_thread(directly), notifications()
+    await anext(heard)
+    more = await asyncio.to_thread(directly) - before
+    await asyncio.to_thread(tell)
+    await asyncio.wait_for(anext(heard), 10)
+    await heard.aclose()
+    return more
+
+def directly():
+    return rows("SELECT count(*) AS n FROM pg_stat_activity WHERE usename = 'fillcast'")[0].n
+
+LOCKS = (
+    "SELECT DISTINCT usename FROM pg_locks JOIN pg_stat_activity USING (pid)"
+    " WHERE locktype = 'advisory'"
+)
+with _only_drill():
+    during = [row.usename for row in rows(LOCKS)]
+plans = rows("SELECT current_setting('enable_seqscan') AS is_on")[0].is_on
+print(json.dumps([shown(), plans, asyncio.run(listen()), during, rows(LOCKS)]))
+"""
+
+
+def test_what_needs_a_session_goes_past_the_pooler(environment: FaultEnvironment) -> None:
+    shown, plans, listening, locking, left = script(environment, "trade", PAPER)
+    assert shown == ["300ms", "4s", "off", "UTC"]  # of the paper broker's transactions
+    assert plans == "on"  # and of no other
+    assert listening == 1  # session of the login of DATABASE_URL
+    assert locking == [NAME]
+    assert left == []
+
+
+NEW_USER = """
+import json
+from users.models import User
+print(json.dumps(User.objects.create_user("tenant", password="correct horse 12").pk))
+"""
+
+
+def test_web_process_serves_pages_through_the_pool(
+    environment: FaultEnvironment, pgbouncer: PgBouncer, tmp_path: Path
+) -> None:
+    script(environment, "owner", NEW_USER)
+    with WebProcess(tmp_path / "web.log", **environ_of(environment, "web")) as web:
+        assert web.browser().get("/readyz").status == 200
+        browser = web.browser()
+        assert browser.sign_in("tenant", "correct horse 12").status == 302
+        for _ in range(5):
+            assert browser.get("/accounts/").status == 200
+        pgbouncer.kill()
+        assert web.browser().get("/readyz").status == 503
+        pgbouncer.start()
+        answers = wait_until(lambda: browser.get("/accounts/").status == 200, 20)
+        assert answers, (tmp_path / "web.log").read_text()[-3000:]
+    assert 0 < sessions(environment)["web"] <= POOL_SIZE

@@ -3,7 +3,6 @@
 import os
 from argparse import ArgumentParser
 from typing import Any
-from urllib.parse import urlsplit
 
 import psycopg
 from django.core.management.base import BaseCommand, CommandError
@@ -68,6 +67,6 @@ def _statements(settings: Settings, session: psycopg.Connection[Any]) -> list[An
 
 def _past_the_pooler(settings: Settings) -> str:
     """Return the URL of this process's login at the server of DATABASE_URL."""
-    server = urlsplit(settings.database_url or databases.UNSET)
-    login, at, _ = urlsplit(databases.login(settings)[1]).netloc.rpartition("@")
-    return server._replace(netloc=login + at + server.netloc.rpartition("@")[2]).geturl()
+    return databases.with_login(
+        settings.database_url or databases.UNSET, databases.login(settings)[1]
+    )
