@@ -6,7 +6,7 @@ restricted would read every tenant's rows. So such a session is refused.
 """
 
 from collections.abc import Mapping
-from typing import Any, Protocol, TypedDict
+from typing import Any, TypedDict
 
 import psycopg
 from psycopg.rows import dict_row
@@ -36,15 +36,13 @@ class WrongSessionError(psycopg.OperationalError):
     """A session was refused. It is tried again, as with every database that is not ready."""
 
 
-class _Wrapper(Protocol):
-    settings_dict: dict[str, Any]
-    connection: Any
-
-
 class CheckedSessions:
     """Mixin of Django's engine: refuses wrong sessions if its settings state what is right."""
 
-    def _configure_connection(self: _Wrapper, connection: Any) -> bool:
+    settings_dict: dict[str, Any]
+    connection: Any
+
+    def _configure_connection(self, connection: Any) -> bool:
         expected: ExpectedSession | None = self.settings_dict.get(EXPECTED)
         if expected is not None:
             try:

@@ -28,7 +28,7 @@ UNSET = "postgresql://DATABASE_URL-is-not-set.invalid/fillcast"
 def timeouts(role: str, lease_seconds: int) -> dict[str, int]:
     """Return the session's time-outs in ms. Those of web and trade are shorter than the lease."""
     if role == "owner":
-        return OWNER_TIMEOUTS
+        return dict(OWNER_TIMEOUTS)
     return {
         "lock_timeout": LOCK * lease_seconds,
         "statement_timeout": STATEMENT * lease_seconds,

@@ -4,12 +4,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import OperationalError, connections, transaction
+from django.db import OperationalError, connections
 
-from common.direct_sessions import EXPECTED, is_pooled
+from common.direct_sessions import EXPECTED
 from common.session_checks import ExpectedSession, WrongSessionError, find_faults, refuse_wrong
 from common.shared_sessions.base import DatabaseWrapper
-from common.sql import exchange, kept_plans, periodic_rows, rows
 
 EXPECTATION = ExpectedSession(
     role="fillcast_trade",
@@ -69,33 +68,3 @@ def test_refused_session_is_not_used_later(pooled: DatabaseWrapper) -> None:
     for _ in range(2):
         with pytest.raises(OperationalError, match="is not made for a transaction pooler"):
             pooled.ensure_connection()
-
-
-def prepared() -> int:
-    """Return how many of the following statements the present session has prepared."""
-    counting = (
-        "SELECT count(*) AS n FROM pg_prepared_statements WHERE statement LIKE 'SELECT 700_%'"
-    )
-    found: int = rows(counting)[0].n
-    return found
-
-
-def run_all() -> None:
-    with transaction.atomic(), kept_plans():
-        rows("SELECT 7001 AS n", planned_once=True)
-    assert periodic_rows("SELECT 7002 AS n")[0].n == 7002
-    assert exchange([("SELECT 7003 AS n", None)])[0][0].n == 7003
-
-
-@pytest.mark.django_db(transaction=True)
-def test_nothing_is_prepared_behind_a_pooler(monkeypatch: pytest.MonkeyPatch) -> None:
-    connection = connections["default"]
-    connection.ensure_connection()
-    monkeypatch.setattr(connection.connection, "prepare_threshold", None)  # as of a new session
-    monkeypatch.setitem(connections.settings["default"], EXPECTED, EXPECTATION)
-    assert is_pooled()
-    run_all()
-    assert prepared() == 0
-    monkeypatch.delitem(connections.settings["default"], EXPECTED)
-    run_all()
-    assert prepared() == 3

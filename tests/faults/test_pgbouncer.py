@@ -119,11 +119,13 @@ def test_every_process_shares_a_small_pool(
     processes = start_all(environment)
     environment.quote()
     assert len(environment.operator.do("publish", feed=ACCOUNTS)) == 1
-    seen = [sessions(environment)["trade"]]
-    environment.wait(
-        lambda: seen.append(sessions(environment)["trade"]) or environment.count.unsettled() == 0,
-        "still open",
-    )
+    seen = []
+
+    def is_settled() -> bool:
+        seen.append(sessions(environment)["trade"])
+        return bool(environment.count.unsettled() == 0)
+
+    environment.wait(is_settled, "still open")
     all_ended(environment, ACCOUNTS, absent_at_most=0)
     assert 0 < max(seen) <= POOL_SIZE
     assert pgbouncer.clients("trade") > POOL_SIZE
@@ -178,6 +180,34 @@ def test_login_of_another_role_is_refused_by_name(environment: FaultEnvironment)
     web = environment.fleet.environ["FILLCAST_WEB_DATABASE_URL"]
     told = command(environment, "trade", "killswitch", "list", FILLCAST_TRADE_DATABASE_URL=web)
     assert "it is a member of ['fillcast_web'], not of fillcast_trade" in told
+
+
+# Two threads, so that one statement is run in both server sessions.
+PREPARE = """
+import json
+from concurrent.futures import ThreadPoolExecutor
+from django.db import transaction
+from common.sql import exchange, kept_plans, periodic_rows, rows
+from execution.models import Order
+
+def run():
+    with transaction.atomic(), kept_plans():
+        rows("SELECT 1 AS n", planned_once=True)
+    periodic_rows("SELECT pg_sleep(0.002)")
+    exchange([("SELECT 3 AS n", None), ("SELECT 4 AS n", None)])
+    with transaction.atomic():
+        found = sum(1 for _ in Order.objects.iterator(chunk_size=10))
+        names = rows("SELECT name FROM pg_prepared_statements UNION SELECT name FROM pg_cursors")
+    return found, len(names)
+
+with ThreadPoolExecutor(4) as threads:
+    found = {future.result() for future in [threads.submit(run) for _ in range(200)]}
+print(json.dumps([*found]))
+"""
+
+
+def test_nothing_is_left_in_a_session(environment: FaultEnvironment) -> None:
+    assert script(environment, "trade", PREPARE) == [[0, 0]]
 
 
 def test_doctor_finds_the_pooler_well(environment: FaultEnvironment) -> None:
