@@ -7,6 +7,8 @@ which may give each transaction another server session. docs/adr/0058.
 from django.db import DEFAULT_DB_ALIAS, connections
 
 DIRECT = "direct"
+REPLICA = "replica"
+"""The alias of a streaming replica, which `analytics/replica.py` reads."""
 EXPECTED = "EXPECTED_SESSION"
 """A key of a DATABASES entry that leads to a transaction pooler: what its sessions must be like."""
 

@@ -9,12 +9,13 @@ from urllib.parse import urlsplit
 
 import environ
 
-from common.direct_sessions import DIRECT
+from common.direct_sessions import DIRECT, REPLICA
 from config.env import Settings
 
 # In thousandths of the lease. A stopped process keeps its row locks until the server ends its
 # transaction, and that has to happen before another worker takes over its work.
 IDLE_IN_TRANSACTION, STATEMENT, LOCK = 400, 600, 200
+REPLICA_STATEMENT = 300  # less than IDLE_IN_TRANSACTION
 OWNER_TIMEOUTS = {  # a migration may build an index for long, but must not block other processes
     "lock_timeout": 10_000,
     "statement_timeout": 0,
@@ -47,12 +48,15 @@ def session_parameters(settings: Settings) -> dict[str, int | str]:
     return {**timeouts(settings.db_role, settings.lease_seconds), "jit": "off"}
 
 
-def startup_options(settings: Settings) -> str:
+def startup_options(settings: Settings, alias: str = "default") -> str:
     """Return the startup options that set a new PostgreSQL session's parameters."""
     role = settings.db_role
     values = session_parameters(settings)
     values["fillcast.program"] = program(sys.argv, role)  # for the audit trail
-    if role != "owner" and (is_pooled(settings) or login(settings)[0] == "DATABASE_URL"):
+    if alias == REPLICA:  # a transaction of the primary may wait for the answer
+        values["statement_timeout"] = REPLICA_STATEMENT * settings.lease_seconds
+    is_own_login = alias == "default" and login(settings)[0] != "DATABASE_URL"
+    if role != "owner" and not is_own_login:
         values["role"] = f"fillcast_{role}"
     return " ".join(f"-c {name}={value}" for name, value in values.items())
 
@@ -64,10 +68,10 @@ def name_sessions(options: dict[str, Any], settings: Settings, alias: str = "def
     server session before a statement of ours (`common/audit_trail_sql.py` reads both).
     """
     options["application_name"] = f"fillcast-{settings.db_role}"
-    if is_pooled(settings) and alias != DIRECT:
+    if is_pooled(settings) and alias == "default":
         options["application_name"] += f" {program(sys.argv, settings.db_role)}"
     else:
-        options["options"] = startup_options(settings)
+        options["options"] = startup_options(settings, alias)
 
 
 def program(argv: Sequence[str], role: str) -> str:
@@ -102,10 +106,13 @@ def with_login(server: str, login_url: str) -> str:
 
 
 def databases(settings: Settings) -> dict[str, dict[str, Any]]:
-    """Return the DATABASES of this process: with a pooler also the way past it."""
-    if not is_pooled(settings):
-        return {"default": database(settings)}
-    return {"default": database(settings), DIRECT: _direct(settings)}
+    """Return the DATABASES of this process: also the way past a pooler, and a replica."""
+    found = {"default": database(settings)}
+    if is_pooled(settings):
+        found[DIRECT] = _direct(settings)
+    if settings.replica_database_url and settings.db_role != "owner":
+        found[REPLICA] = _replica(settings.replica_database_url, settings)
+    return found
 
 
 def database(settings: Settings) -> dict[str, Any]:
@@ -143,9 +150,23 @@ def _pooled(settings: Settings) -> dict[str, Any]:
 
 def _direct(settings: Settings) -> dict[str, Any]:
     """Return the DATABASES entry of the few sessions that need one of their own."""
-    parsed: dict[str, Any] = dict(environ.Env.db_url_config(settings.database_url or UNSET))
+    return _plain(settings.database_url or UNSET, settings, DIRECT)
+
+
+def _replica(url: str, settings: Settings) -> dict[str, Any]:
+    """Return the DATABASES entry of a streaming replica."""
+    entry = _plain(url, settings, REPLICA)
+    entry["OPTIONS"]["connect_timeout"] = 2  # a page waits for it; then the primary answers
+    entry["CONN_MAX_AGE"] = 0
+    if settings.db_role == "web":
+        entry["OPTIONS"]["pool"] = {"min_size": 0, "max_size": 8, "timeout": 2, "max_idle": 60}
+    return entry
+
+
+def _plain(url: str, settings: Settings, alias: str) -> dict[str, Any]:
+    parsed: dict[str, Any] = dict(environ.Env.db_url_config(url))
     options: dict[str, Any] = {**parsed.get("OPTIONS", {}), "connect_timeout": 5}
-    name_sessions(options, settings, DIRECT)
+    name_sessions(options, settings, alias)
     return {
         **parsed,
         "ENGINE": ENGINE,

@@ -152,6 +152,13 @@ class Settings:
         " transaction mode, DATABASE_URL to PostgreSQL itself (docs/operations.md). The same for"
         " every process.",
     )
+    replica_database_url: PostgresUrl | None = setting(
+        None,
+        "A streaming replica that answers what pages and exports of results read, and the searches"
+        " of the daily computation, as long as it has all that the primary has. The login must be a"
+        " member of fillcast_web or fillcast_trade, as the process is.",
+        secret=True,
+    )
     redis_url: Annotated[str, url("redis", "rediss")] | None = setting(
         None,
         "Redis 6.2 or newer, or Valkey. If empty, an embedded server is started.",

@@ -25,7 +25,6 @@ from tests.web_process import WebProcess
 
 pytestmark = [
     pytest.mark.faults,
-    pytest.mark.quick,
     pytest.mark.timeout(300, func_only=True),
     pytest.mark.skipif(program() is None, reason="needs the package pgbouncer"),
 ]
@@ -113,6 +112,7 @@ def sessions(environment: FaultEnvironment) -> Mapping[str, int]:
     return Counter(row.usename for row in found)
 
 
+@pytest.mark.quick
 def test_every_process_shares_a_small_pool(
     environment: FaultEnvironment, pgbouncer: PgBouncer
 ) -> None:
@@ -135,6 +135,7 @@ def test_every_process_shares_a_small_pool(
     assert "Traceback" not in logs, logs
 
 
+@pytest.mark.quick
 def test_killed_pooler_loses_and_doubles_nothing(
     environment: FaultEnvironment, pgbouncer: PgBouncer
 ) -> None:
@@ -206,6 +207,7 @@ print(json.dumps([*found]))
 """
 
 
+@pytest.mark.quick
 def test_nothing_is_left_in_a_session(environment: FaultEnvironment) -> None:
     assert script(environment, "trade", PREPARE) == [[0, 0]]
 
@@ -251,6 +253,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.quick
 def test_tenant_ends_with_the_transaction(
     environment: FaultEnvironment, pgbouncer: PgBouncer
 ) -> None:
