@@ -8,14 +8,12 @@ from pathlib import Path
 
 import redis
 from django.conf import settings
-from django.db import DatabaseError, connection, connections
+from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from kombu.exceptions import OperationalError
 
-from analytics.replica import replica_lag
 from brokers.types import Check
 from common import message_queues
-from common.direct_sessions import REPLICA, direct_alias, is_pooled
 from common.formatting import join_first
 from common.sealing import (
     CannotOpenError,
@@ -29,7 +27,6 @@ from config import databases
 from ops.doctor.verdicts import CheckFunction, failure, graded, warning, well
 
 CLOCK_WARN, CLOCK_FAIL = 0.5, 5.0
-REPLICA_LAG = 64 * 2**20  # bytes
 ROLES = ("fillcast_trade", "fillcast_web")
 
 
@@ -253,47 +250,6 @@ def timeouts() -> list[Check]:
     return [judge_timeouts(expected, found), judge_durability(found)]
 
 
-def pooler() -> list[Check]:
-    """Check that what needs a session of its own gets one, if there is a transaction pooler.
-
-    That the others have their parameters was checked when this one was opened.
-    """
-    if not is_pooled():
-        return []
-    name = "pooler"
-    names_itself = "SELECT coalesce(current_setting('fillcast.program', true), '') <> '' AS does"
-    if rows(names_itself, using=direct_alias())[0].does:
-        return [well(name, "Transactions go through it; DATABASE_URL leads past it.")]
-    remedy = "Let DATABASE_URL name PostgreSQL's own address."
-    return [failure(name, "DATABASE_URL drops startup options: it leads to a pooler.", remedy)]
-
-
-def replica() -> list[Check]:
-    """Check that the replica follows this primary, and how far it is behind."""
-    if REPLICA not in connections.settings:
-        return []
-    name = "replica"
-    try:
-        found = replica_lag()
-    except DatabaseError as error:
-        remedy = "Start it and check FILLCAST_REPLICA_DATABASE_URL. The primary answers meanwhile."
-        return [warning(name, f"No answer: {str(error).strip().splitlines()[0]}", remedy)]
-    return [judge_replica(**found)]
-
-
-def judge_replica(*, is_ours: bool, follows: bool, lag: int) -> Check:
-    """Judge a replica. lag: bytes of the primary's log that it has not replayed."""
-    name = "replica"
-    if not is_ours or not follows:
-        detail = "It was promoted." if is_ours else "It is the copy of another server."
-        remedy = "Let FILLCAST_REPLICA_DATABASE_URL name a standby that follows the primary."
-        return failure(name, detail, remedy)
-    detail = f"It follows, {lag / 1e6:,.1f} MB of the log behind."
-    if lag > REPLICA_LAG:
-        return warning(name, detail, "The primary answers meanwhile. Look at the standby's log.")
-    return well(name, detail)
-
-
 def judge_timeouts(expected: Mapping[str, int], found: Mapping[str, str]) -> Check:
     """Judge the time-outs of a session, in milliseconds by name."""
     name = "time-outs"
@@ -332,7 +288,5 @@ DATABASE: list[tuple[str, CheckFunction]] = [
     ("row-level security", row_security),
     ("append-only log", append_only),
     ("time-outs", timeouts),
-    ("pooler", pooler),
-    ("replica", replica),
     ("clock: database", database_clock),
 ]

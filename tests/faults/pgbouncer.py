@@ -3,7 +3,6 @@
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,6 +15,10 @@ from ops.embedded.processes import KILL, signal_group, spawn, wait_until
 
 SETTINGS = Path(__file__).resolve().parents[2] / "deploy" / "pgbouncer.ini"
 START_SECONDS = 20
+POOL_SIZE = 2
+LOGINS = {"trade": "fillcast_trade", "web": "fillcast_web"}
+PASSWORD = "pooled"
+ADMIN = "trade"  # may use the console
 
 
 def program() -> str | None:
@@ -26,17 +29,14 @@ def program() -> str | None:
 class PgBouncer:
     """Starts and kills one PgBouncer before one server."""
 
-    def __init__(
-        self, folder: Path, server: str, passwords: Mapping[str, str], *, size: int
-    ) -> None:
-        """server: PostgreSQL's URL. passwords: of the logins. size: sessions of each login."""
-        self.folder, self.port = folder, free_port()
-        self._server, self._passwords, self._size = server, passwords, size
+    def __init__(self, folder: Path, server: str) -> None:
+        """server: PostgreSQL's URL, as the owner, who creates the logins."""
+        self.folder, self.port, self._server = folder, free_port(), server
         self._process: subprocess.Popen[bytes] | None = None
 
     def url(self, login: str) -> str:
         """Return the URL at which a login reaches the database through it."""
-        return f"postgresql://{login}:{self._passwords[login]}@{HOST}:{self.port}/fillcast"
+        return f"postgresql://{login}:{PASSWORD}@{HOST}:{self.port}/fillcast"
 
     @property
     def log(self) -> str:
@@ -48,11 +48,18 @@ class PgBouncer:
         """Whether it was started and not killed since."""
         return self._process is not None
 
-    def start(self, *, pool_size: int | None = None) -> None:
-        """Start it, perhaps with another size, and wait until it accepts connections."""
+    def create_logins(self) -> None:
+        """Create a login for each role."""
+        with psycopg.connect(self._server, autocommit=True) as owner:
+            for login, role in LOGINS.items():
+                made = f"CREATE ROLE {login} LOGIN PASSWORD '{PASSWORD}' IN ROLE {role}"
+                owner.execute(made.encode())
+
+    def start(self, *, pool_size: int = POOL_SIZE) -> None:
+        """Start it and wait until it accepts connections. pool_size: sessions of each login."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "pgbouncer.ini").write_text(self._settings(pool_size or self._size))
-        users = [f'"{login}" "{password}"\n' for login, password in self._passwords.items()]
+        (self.folder / "pgbouncer.ini").write_text(self._settings(pool_size))
+        users = [f'"{login}" "{PASSWORD}"\n' for login in LOGINS]
         (self.folder / "userlist.txt").write_text("".join(users))
         found = program()
         assert found is not None
@@ -75,15 +82,16 @@ class PgBouncer:
         with psycopg.connect(self._console, autocommit=True) as console:
             console.execute("RECONNECT")
 
-    def clients(self, login: str) -> int:
-        """Return how many clients of a login are connected to it."""
+    def clients(self, login: str) -> list[str]:
+        """Return the names of the programs that are connected as a login, one a connection."""
         with psycopg.connect(self._console, autocommit=True) as console:
             cursor = console.cursor(row_factory=dict_row)
-            return sum(row["user"] == login for row in cursor.execute("SHOW CLIENTS"))
+            listed = cursor.execute("SHOW CLIENTS").fetchall()
+        return [row["application_name"] for row in listed if row["user"] == login]
 
     @property
     def _console(self) -> str:
-        return self.url(next(iter(self._passwords))).rpartition("/")[0] + "/pgbouncer"
+        return self.url(ADMIN).rpartition("/")[0] + "/pgbouncer"
 
     def _settings(self, size: int) -> str:
         """Return the settings of deploy/, with the addresses and the size of this test."""
@@ -100,7 +108,7 @@ class PgBouncer:
             text, count = re.subn(rf"(?m)^{name} = .*$", f"{name} = {value}", text)
             assert count == 1, f"{SETTINGS.name} has no line {name}"
         # The console is for `reconnect`; no socket in a common folder.
-        return f"{text}\nadmin_users = {next(iter(self._passwords))}\nunix_socket_dir =\n"
+        return f"{text}\nadmin_users = {ADMIN}\nunix_socket_dir =\n"
 
     def _answers(self) -> bool:
         assert self._process is not None

@@ -27,7 +27,7 @@ from common.clocks import MarketClock, set_market_clock
 from common.direct_sessions import REPLICA
 from common.sql import Query, rows, run
 from connections.models import ExecutionConnection
-from ops.doctor.servers import judge_replica
+from ops.doctor.database_paths import judge_replica
 from ops.doctor.verdicts import FAIL, OK, WARN
 from ops.embedded.postgres import PostgresServer
 from positions.models import ExecutionPosition
