@@ -22,7 +22,7 @@ RIGHT = {
 
 
 @pytest.mark.parametrize(
-    ("found", "told"),
+    ("found", "expected"),
     [
         ({}, []),
         ({"settings": ["0", "off"]}, ["lock_timeout is 0, not 2000"]),
@@ -35,8 +35,8 @@ RIGHT = {
         ),
     ],
 )
-def test_every_fault_is_named(found: dict[str, Any], told: list[str]) -> None:
-    assert find_faults({**RIGHT, **found}, EXPECTATION) == told
+def test_every_fault_is_named(found: dict[str, Any], expected: list[str]) -> None:
+    assert find_faults({**RIGHT, **found}, EXPECTATION) == expected
 
 
 def own_arguments() -> dict[str, Any]:

@@ -248,15 +248,15 @@ def test_owner_is_never_pooled() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "sentence"),
     [
         ("", "FILLCAST_WEB_DATABASE_URL is not set; expected the login that PgBouncer accepts"),
         ("postgresql://w:p@db/fillcast", "FILLCAST_WEB_DATABASE_URL name the same address"),
     ],
 )
-def test_pooler_needs_addresses_of_both_kinds(url: str, told: str) -> None:
+def test_pooler_needs_addresses_of_both_kinds(url: str, sentence: str) -> None:
     (reported,) = faults({**POOLED, "FILLCAST_WEB_DATABASE_URL": url})
-    assert told in reported
+    assert sentence in reported
 
 
 def test_server_with_another_login() -> None:

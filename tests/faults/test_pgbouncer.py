@@ -82,11 +82,11 @@ def test_login_without_parameters_is_refused_by_name(pooled: PooledEnvironment) 
         pooled.ours.rows(f"ALTER ROLE trade IN DATABASE {NAME} {change}")
     pooled.bouncer.reconnect()
     worker = pooled.fleet.worker(wait=False)
-    told = (
+    reported = (
         "The login trade of FILLCAST_TRADE_DATABASE_URL is not made for a transaction pooler:"
         " statement_timeout is 0, not 2400; jit is on, not off. Run `manage.py pooled_login`"
     )
-    assert wait_until(lambda: told in worker.output(), 60), worker.output()[-2000:]
+    assert wait_until(lambda: reported in worker.output(), 60), worker.output()[-2000:]
     assert not pooled.fleet.has_lease(worker.pid)
     assert "statement_timeout is 0, not 2400" in pooled.command("trade", "doctor", "--json")
     pooled.prepare_logins()
@@ -96,8 +96,8 @@ def test_login_without_parameters_is_refused_by_name(pooled: PooledEnvironment) 
 
 def test_login_of_another_role_is_refused_by_name(pooled: PooledEnvironment) -> None:
     web = pooled.fleet.environ["FILLCAST_WEB_DATABASE_URL"]
-    told = pooled.command("trade", "killswitch", "list", FILLCAST_TRADE_DATABASE_URL=web)
-    assert "it is a member of ['fillcast_web'], not of fillcast_trade" in told
+    reported = pooled.command("trade", "killswitch", "list", FILLCAST_TRADE_DATABASE_URL=web)
+    assert "it is a member of ['fillcast_web'], not of fillcast_trade" in reported
 
 
 NEW_USER = """

@@ -46,8 +46,8 @@ def test_nothing_is_left_in_a_session(pooled: PooledEnvironment) -> None:
 
 def test_doctor_finds_the_pooler_well(pooled: PooledEnvironment) -> None:
     pooled.fleet.worker(queues=EVERYTHING)
-    told = pooled.command("trade", "doctor", "--json")
-    assert "Sessions get the time-outs that they request" in told, told
+    reported = pooled.command("trade", "doctor", "--json")
+    assert "Sessions get the time-outs that they request" in reported, reported
     # The doctor's own time limit has not stayed in a session that others use.
     found = pooled.script("trade",
         "import json; from common.sql import rows;"
@@ -159,17 +159,17 @@ def shown():
         names = ("lock_timeout", "statement_timeout", "enable_seqscan", "TimeZone")
         return [session.execute(f"SHOW {name}").fetchone()[0] for name in names]
 
-def tell():
+def send():
     with sessions.transaction() as session:
         notify(session)
 
 async def listen():
-    before, heard = await asyncio.to_thread(directly), notifications()
-    await anext(heard)
+    before, stream = await asyncio.to_thread(directly), notifications()
+    await anext(stream)
     more = await asyncio.to_thread(directly) - before
-    await asyncio.to_thread(tell)
-    await asyncio.wait_for(anext(heard), 10)
-    await heard.aclose()
+    await asyncio.to_thread(send)
+    await asyncio.wait_for(anext(stream), 10)
+    await stream.aclose()
     return more
 
 def directly():
