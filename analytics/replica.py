@@ -2,7 +2,7 @@
 
 A read is answered by the replica only if that has replayed what the primary had written when the
 read began, so results are the same as the primary's: a trade counts from the moment it is closed.
-Otherwise, and whenever the replica does not answer, the primary answers. docs/adr/0059.
+Otherwise, and whenever the replica does not answer, the primary answers. docs/adr/0060.
 """
 
 import time
