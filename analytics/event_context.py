@@ -15,7 +15,8 @@ from positions.joins import opened_position_id_sql, position_join_sql
 class ContextRow(NamedTuple):
     """What an event is about. quantity: of the order's fills, else of the order or position.
 
-    position_id: of the position that it is about, or that its order opened.
+    position_id: of the position that it is about, or that its order opened. is_open: whether
+    something of that is open now.
     """
 
     event_id: int
@@ -39,6 +40,7 @@ class ContextRow(NamedTuple):
     slippage_unit: str | None
     trade_plan_id: str | None
     position_id: int | None
+    is_open: bool | None
 
 
 POSITION_ID = f"coalesce(e.position_id, o.position_id, ({opened_position_id_sql('o')}))"
@@ -52,7 +54,7 @@ SELECT e.event_id, c.name AS account_name, c.account, c.type AS broker_type,
   coalesce(nullif(o.filled_quantity, 0), o.quantity, p.opened_quantity) AS quantity,
   o.avg_fill_price AS price, o.leg, o.reason, o.detail, o.limit_price, o.stop_price,
   o.worst_price, o.expected_price, o.slippage_pips AS slippage, o.slippage_unit,
-  s.trade_plan_id, p.id AS position_id
+  s.trade_plan_id, p.id AS position_id, p.quantity > 0 AS is_open
 FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::bigint[], %s::bigint[])
   AS e(event_id, connection_id, signal_id, order_id, position_id)
 LEFT JOIN execution_order o ON o.id = e.order_id
@@ -98,6 +100,7 @@ def _facts(row: ContextRow) -> dict[str, str]:
         "side": row.side or "",
         "quantity": plain(row.quantity),
         "position": str(row.position_id or ""),
+        "is_open": "1" if row.is_open and (row.leg or "").startswith("entry") else "",
     }
     return {name: text for name, text in facts.items() if text}
 

@@ -57,6 +57,7 @@ POINTS = {
     "changes.begun": "a signal's change that waited for its order is requested; not committed",
     "changes.committed": "changes of working orders are claimed; the broker is not called yet",
     "changes.answered": "the broker has answered a change; nothing is written",
+    "unsent.found": "a dead process's journal lacks orders; none is due again yet",
     "orphans.committed": "orders of a dead process are UNKNOWN; no broker is queried yet",
     "lookup.answered": "brokers answered queries for orders; nothing is written",
     "absence.committed": "an absence confirmation is written",

@@ -678,6 +678,11 @@ class Code(StrEnum):
         "Wait: the order is looked up, and not sent again unless the broker is proven not to have"
         " it.",
     )
+    WORKER_LOST_UNSENT = (
+        "WORKER_LOST_UNSENT",
+        "The process that was to send the order died before it did.",
+        "It is tried again automatically while the signal is valid.",
+    )
     UNEXPECTED = (
         "UNEXPECTED",
         "An unexpected error in our own program.",
@@ -1612,6 +1617,7 @@ RETRIES: dict[Code, str] = {
     Code.BROKER_CLOCK: _NEVER_LEFT,
     Code.KILL_SWITCH: "when it is released; an entry that is evaluated before that is denied",
     Code.SESSION_MOVED: _DEFERRED,
+    Code.WORKER_LOST_UNSENT: _NEVER_LEFT,
     Code.MARKET_CLOSED: f"only if nothing was sent because no price had come yet: {_DEFERRED}",
     Code.RESEND: "an exit whose absence is confirmed twice, under the same id",
     Code.OPERATOR_RETRY: "once, under the next attempt digit",

@@ -10,13 +10,18 @@ class ConnectionsConfig(AppConfig):
     def ready(self) -> None:
         """Register the policy for resolved addresses, and the reader of instrument books."""
         from brokers import safe_connect
+        from common.waiting_work import send_only_if_waiting
         from connections.account_settings import hosts
+        from connections.health.due_tests import ANY_DUE
         from connections.market_data.instrument_books import InstrumentBooks
+        from connections.twin_links import ANY_TWIN
         from signals import listings
         from users.data_export import register_export
 
         safe_connect.set_address_policy(hosts.may_resolve_to)
         listings.use(InstrumentBooks())
+        send_only_if_waiting("connections.run_due_tests", ANY_DUE)
+        send_only_if_waiting("execution.wind_up_twins", ANY_TWIN)
         register_export("accounts", "connections.ExecutionConnection", "user_id")
         register_export("subscriptions", "connections.Subscription", "connection__user_id")
         register_export("paper_twins", "connections.SubscriptionTwin", "connection__user_id")

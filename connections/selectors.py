@@ -49,7 +49,7 @@ from connections.eligibility import (
 )
 from connections.exposure import describe_open_items, open_count_sql, open_items
 from connections.health.account_polling import accounts_due, accounts_due_sql
-from connections.health.connection_checks import due_tests
+from connections.health.due_tests import due_tests
 from connections.health.host_circuit_breaker import OPEN_HOSTS, open_hosts
 from connections.health.maintenance import (
     ANY_WINDOW,

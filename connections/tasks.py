@@ -14,7 +14,8 @@ from connections import session_lanes
 from connections.accounts.history_retention import thin_history
 from connections.health import inactivity
 from connections.health.account_polling import refresh_due_accounts
-from connections.health.connection_checks import due_tests, run_test
+from connections.health.connection_checks import run_test
+from connections.health.due_tests import due_tests
 from connections.health.instrument_polling import refresh_due_instruments
 from connections.market_data.exchange_hours import refresh_exchange_hours
 from connections.models import ExecutionConnection

@@ -58,6 +58,13 @@ _CHOSEN = (
     " AND (%(subscription)s::bigint IS NULL OR l.id = %(subscription)s)"
 )
 
+ANY_TWIN = """
+SELECT EXISTS (SELECT FROM connections_subscriptiontwin w
+  JOIN connections_executionconnection c ON c.id = w.connection_id
+  WHERE w.ended_at IS NULL OR c.archived_at IS NULL) AS is_any
+"""
+"""Whether any paper twin is running, or has ended and is not wound up."""
+
 FOLLOW_TERMS = f"""
 UPDATE connections_subscription t SET
   ({", ".join((*_COPIED, "is_paused"))}) = ROW(

@@ -23,8 +23,8 @@ class EventContext:
     """An event with the facts that its message needs.
 
     facts, all optional: `account` (MT5 · 7714), `trade` (Buy 10,000 EUR/USD), `price`, `signal`
-    (S-2041), `code`, `detail`, `currency`, `leg`, `pair`, `position` (its id), `twin` (1: of
-    a paper twin).
+    (S-2041), `code`, `detail`, `currency`, `leg`, `pair`, `position` (its id), `is_open`
+    (1: of an entry whose position is open now), `twin` (1: of a paper twin).
     """
 
     id: int

@@ -96,7 +96,9 @@ ALARMS = frozenset(
 TO_ONE_CHANNEL = frozenset({EventKind.CHANNEL_TEST, EventKind.CHANNEL_CONFIRMATION})
 """The kinds that go only to the channel they are about, whatever its `kinds`, and to no inbox."""
 
-ON_REQUEST = frozenset({EventKind.ORDER_PLACED, EventKind.POSITION_STOP_MOVED})
+ON_REQUEST = frozenset(
+    {EventKind.ORDER_PLACED, EventKind.POSITION_OPENED, EventKind.POSITION_STOP_MOVED}
+)
 """The kinds that go only to channels that list them: to no inbox, to no channel of all kinds."""
 
 URGENT = frozenset(

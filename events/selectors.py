@@ -8,13 +8,16 @@ from django.db.models import Count, Min, QuerySet
 
 from events.models import Channel, Delivery, EventKind, Notification, WebhookMessage
 
-WANTS_PLACED = (
-    f"is_active AND confirmed_at IS NOT NULL AND kinds ? '{EventKind.ORDER_PLACED.value}'"
-)
-"""SQL over events_channel: the channels that receive each accepted order.
 
-Without such a channel no event is written: it would be one for every order of every account.
-"""
+def requested_by_sql(kind: EventKind) -> str:
+    """Return a SELECT of the ids of the users with a channel that lists a kind sent on request.
+
+    For their accounts only such events are written: else it would be one for every order.
+    """
+    return (
+        "SELECT user_id FROM events_channel"
+        f" WHERE is_active AND confirmed_at IS NOT NULL AND kinds ? '{kind.value}'"
+    )
 
 
 def unread_count_sql(user_id: str) -> str:

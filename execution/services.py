@@ -70,8 +70,12 @@ __all__ = [
 ]  # fmt: skip
 
 
-def execute(order_ids: Sequence[int], *, skip_locked: bool = False, urgent: bool = False) -> None:
+def execute(
+    order_ids: Sequence[int], *, skip_locked: bool = False, urgent: bool = False
+) -> list[int]:
     """Claim the due orders of a bundle and dispatch them; return when the calls have started.
+
+    Returns the ids that were looked at and not found due.
 
     urgent: the orders are exits, which have reserved slots.
 
@@ -82,9 +86,10 @@ def execute(order_ids: Sequence[int], *, skip_locked: bool = False, urgent: bool
     Entries whose preset has a decision provider are claimed once it has answered: by this call if
     its rules are applied here, else on a thread of the provider's own.
     """
-    undecided = _execute(order_ids, skip_locked=skip_locked, urgent=urgent)
+    undecided, not_due = _execute(order_ids, skip_locked=skip_locked, urgent=urgent)
     if undecided and (decided := asking.ask(undecided, _resume)):
         _execute(decided)
+    return not_due
 
 
 def _resume(order_ids: Sequence[int]) -> None:
@@ -99,15 +104,16 @@ _entry_messages = flow_of("execution")
 
 def _execute(
     order_ids: Sequence[int], *, skip_locked: bool = False, urgent: bool = False
-) -> list[int]:
-    """Claim and dispatch as `execute` does; return the entries that need a provider's decision."""
+) -> tuple[list[int], list[int]]:
+    """Claim and dispatch; return the entries that need a provider's decision, and what `execute`
+    returns."""
     runtime = trading_runtime.get_runtime()
     if restore_detector.is_suspect():
         with transaction.atomic():
             hold_for_restore_check(order_ids)
-        return []
+        return [], []
     waiting = list(order_ids) if urgent else _without_halted(order_ids)
-    undecided, joining = list[int](), dict[int, float]()
+    undecided, not_due, joining = list[int](), list[int](), dict[int, float]()
     while waiting and not runtime.is_draining:
         slots = runtime.dispatcher.slots.reserve(len(waiting), urgent=urgent)
         chunk, waiting = waiting[:slots], waiting[slots:]
@@ -123,13 +129,14 @@ def _execute(
         waiting += claimed.moved
         undecided += claimed.undecided
         joining |= claimed.joining
+        not_due += sorted({*chunk}.difference(claimed.found))
         if claimed.outgoing:
             failpoint("claim.committed")
             session_lanes.mark_active(o.request.connection_id for o in claimed.outgoing)
         runtime.dispatcher.dispatch(claimed.outgoing)
         order_streams.expect({one.broker_type for one in claimed.outgoing})
     _delayed.add(joining)
-    return undecided
+    return undecided, not_due
 
 
 def _without_halted(order_ids: Sequence[int]) -> list[int]:
@@ -182,6 +189,7 @@ def _claim_with_bisection(
                 connection.close()
             elif len(part) == 1:
                 _quarantine(part[0], error)
+                claimed += Claimed(found=part)
             else:
                 middle = len(part) // 2
                 parts += [part[middle:], part[:middle]]

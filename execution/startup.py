@@ -60,6 +60,7 @@ from execution.monitoring.unprotected_time import update_unprotected
 from execution.reconciliation.reconcile import reconcile, reconcile_new
 from execution.recovery import stale_orders, sweeps
 from execution.recovery.order_polling import poll
+from execution.recovery.unsent_orders import return_unsent_orders
 from execution.runtime import order_streams, poll_wakes, trading_runtime
 from execution.runtime.broker_sessions import BrokerSessionManager
 from execution.runtime.event_stream import drain_and_wait, drain_events
@@ -501,7 +502,9 @@ class OrphanRecovery:
         self._releases_at = 0.0
 
     def run(self) -> None:
-        """Mark orphaned orders unknown; every few seconds release claims of look-ups."""
+        """Return what had not left, mark other orphaned orders unknown; every few seconds release
+        claims of look-ups."""
+        return_unsent_orders()
         if taken := sweeps.mark_orphaned_unknown(trading_runtime.get_runtime().id):
             log.warning("looking up orders of a dead or inactive process", orders=taken)
         if (now := machine_time()) >= self._releases_at:

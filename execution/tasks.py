@@ -56,11 +56,13 @@ def execute_signal(order_ids: object = None, *more: object, **named: object) -> 
             DroppedMessageCount.Name.MALFORMED, repr((order_ids, *more, *named))[:200]
         )
         return
-    dropped_messages.record_unknown_ids(ids)
+    not_due = ids
     if trading_runtime.is_started():
-        services.execute(ids)
+        not_due = services.execute(ids)
     else:  # RabbitMQ delivers before a worker is ready, which then looks for due orders
         log.info("a message came before the worker was ready", orders=len(ids))
+    if not_due:
+        dropped_messages.record_unknown_ids(not_due)
 
 
 @shared_task(name="execution.process_pending_actions", ignore_result=True)

@@ -22,7 +22,7 @@ from brokers.types import AccountState, Check, CheckResult, ConnectionSpec, Inst
 from common.errors import FillcastError
 from common.formatting import join_first, with_hint
 from common.reason_codes import Code
-from common.sql import array, database_now, rows
+from common.sql import database_now
 from connections import session_lanes
 from connections.account_settings.validation import check_resolved
 from connections.accounts import ownership, snapshots
@@ -32,7 +32,6 @@ from connections.error_messages import explain
 from connections.health import status_updates
 from connections.market_data.twin_lists import book_for
 from connections.models import ConnectionHealth, ExecutionConnection
-from connections.session_lanes import IN_HELD_LANES_SQL, held_lanes_parameters
 
 log = structlog.get_logger(__name__)
 CallRunner = Callable[[Coroutine[Any, Any, None]], None]
@@ -308,30 +307,3 @@ def _store(connection: ExecutionConnection, result: ConnectionTestResult) -> Non
     else:
         connection.mark_as_active(cleared=True)
         connection.update_last_connected()
-
-
-def due_tests(limit: int) -> list[UUID]:
-    """Return connections whose requested test is not done, the oldest request first.
-
-    These are connections in this process's lanes. General workers also get, last, those whose lane
-    is without a worker: these stay due until a worker holds the lane.
-    """
-    due = rows(
-        f"""
-        SELECT h.connection_id FROM connections_connectionhealth h
-        JOIN connections_executionconnection c ON c.id = h.connection_id
-        WHERE h.test_requested_at IS NOT NULL AND c.archived_at IS NULL
-          AND (h.last_tested_at IS NULL OR h.last_tested_at < h.test_requested_at)
-          AND ({IN_HELD_LANES_SQL} OR '' = ANY(%(lanes)s::text[]) AND c.lane =
-            ANY(%(without_worker)s::text[]))
-        ORDER BY NOT {IN_HELD_LANES_SQL}, h.test_requested_at LIMIT %(limit)s
-        """,
-        {
-            "limit": limit,
-            "without_worker": array(
-                session_lanes.lanes_without_worker(session_lanes.HANDOVER_SECONDS)
-            ),
-            **held_lanes_parameters(),
-        },
-    )
-    return [row.connection_id for row in due]

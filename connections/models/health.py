@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from common.fields import AmountField
 
@@ -81,6 +81,12 @@ class ConnectionHealth(models.Model):
             ),
             models.Index(
                 fields=["read_after"], name="health_may_not_trade", condition=~Q(error_code="")
+            ),
+            models.Index(
+                fields=["test_requested_at"],
+                name="health_test_due",
+                condition=Q(test_requested_at__isnull=False)
+                & (Q(last_tested_at=None) | Q(last_tested_at__lt=F("test_requested_at"))),
             ),
         ]
 

@@ -107,7 +107,7 @@ def reason_text(event: EventContext) -> str:
 
 def _of_fill(event: EventContext) -> list[str]:
     slippage = slippage_text(event)
-    return [f"slippage {slippage}" if slippage else "", "opened" if event.get("opens") else ""]
+    return [f"slippage {slippage}" if slippage else "", "open" if event.get("is_open") else ""]
 
 
 def _of_closed(event: EventContext) -> list[str]:

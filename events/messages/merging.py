@@ -1,7 +1,7 @@
 """A fill and the position that it opened or closed are one thing for people. Pure.
 
 The database writes both events in one statement. In a message that has both, the fill of an entry
-also states that its position is open, and a closed position also states its last exit.
+stands for its position, and a closed position also states its last exit.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,9 +26,8 @@ def merged(events: Sequence[EventContext]) -> list[EventContext]:
     added: dict[int, dict[str, str]] = {}
     for event in events:
         if event.kind == EventKind.POSITION_OPENED:
-            if fill := _newest(_fills_of(event, fills, of_entry=True)):
+            if _fills_of(event, fills, of_entry=True):
                 taken.add(event.id)
-                added[fill.id] = {"opens": "1"}
         elif event.kind == EventKind.POSITION_CLOSED:
             exits = _fills_of(event, fills, of_entry=False)
             if fill := _newest(_closing(event, exits) or exits):

@@ -25,7 +25,7 @@ def filled(event: EventContext) -> Lines:
     return (
         f"{word}: {trade(event)}" + (f" at {price}" if price else ""),
         f"Slippage {slippage}, + is worse." if slippage else "",
-        "The position is open." if event.get("opens") else "",
+        "The position is open." if event.get("is_open") else "",
     )
 
 
@@ -93,7 +93,7 @@ def stuck(event: EventContext) -> Lines:
 
 
 def cancelled(event: EventContext) -> Lines:
-    return (f"Cancelled: {trade(event)}", *reason_lines(event))
+    return (f"Cancelled: {trade(event)}", *reason_lines(event), _open_part(event))
 
 
 def changed(event: EventContext) -> Lines:
@@ -116,7 +116,12 @@ def changed(event: EventContext) -> Lines:
 def expired(event: EventContext) -> Lines:
     if is_ended_wait(event.get("code"), FINAL_STATUS[event.kind]):
         return _not_sent(event)
-    return (f"Expired: {trade(event)}", *reason_lines(event))
+    return (f"Expired: {trade(event)}", *reason_lines(event), _open_part(event))
+
+
+def _open_part(event: EventContext) -> str:
+    """Return the line about an entry that had filled in part, which no other event may report."""
+    return "The part that had filled is an open position." if event.get("is_open") else ""
 
 
 def published(event: EventContext) -> Lines:

@@ -107,9 +107,11 @@ class OrderDispatcher(threading.Thread):
         kill_switch: KillSwitchSnapshot,
         lane_deadline: Callable[[str], float] = lambda lane: float("inf"),
         may_begin: Callable[[str], bool] = lambda lane: True,
+        record_send: Callable[[int, int], None] = lambda order_id, fence: None,
     ) -> None:
         """slots: calls of orders at once. call_timeout: seconds.
 
+        record_send: records that an order with a fence leaves now (`SendJournal.record`).
         lane_deadline: the machine_time() until which orders of a lane may be sent. may_begin:
         whether a background call may start in a lane now (both: `lane_leases.LaneLeaseManager`).
         """
@@ -118,7 +120,7 @@ class OrderDispatcher(threading.Thread):
         self.loop = asyncio.new_event_loop()
         self.slots, self.latency = SlotPool(slots), LatencyTracker()
         self._call_timeout, self._kill_switch = call_timeout, kill_switch
-        self.lane_deadline = lane_deadline
+        self.lane_deadline, self._record_send = lane_deadline, record_send
         self._calls: dict[CallKey, InFlightCall] = {}
         self._dispatched_lanes: dict[CallKey, str] = {}  # until the outcome is in `results`
         self._overdue: frozenset[str] = frozenset()  # connections with an overdue call
@@ -306,6 +308,7 @@ class OrderDispatcher(threading.Thread):
             raise NotSent(Code.KILL_SWITCH)
         if call.outgoing.lane and machine_time() > self.lane_deadline(call.outgoing.lane):
             raise NotSent(Code.SESSION_MOVED)
+        self._record_send(request.order_id, request.fence)
         failpoint("dispatch.guarded")
 
     def _time_out(self, outgoing: Outgoing) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.db.models import Q
 
 from common.db_functions import ClockTimestamp
 from connections.models import DataConnection, ExecutionConnection
@@ -43,6 +44,13 @@ class AccountSyncState(models.Model):
     compared_at = models.DateTimeField(
         null=True, help_text="When the last requested reconciliation began."
     )
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["stream_holder"], name="account_streams", condition=~Q(stream_holder="")
+            ),
+        ]
 
     def __str__(self) -> str:
         return str(self.connection_id)

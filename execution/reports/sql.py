@@ -14,8 +14,9 @@ from connections.selectors import (
     on_tick_sql,
     tick_sql,
 )
+from events.models import EventKind
 from events.outbox import INSERT_EVENTS_SQL
-from events.selectors import WANTS_PLACED
+from events.selectors import requested_by_sql
 from execution.base.statements import (
     event_rows_sql,
     insert_events_sql,
@@ -181,6 +182,7 @@ COLUMNS = {
     "reported_quantity": "numeric",
 }
 
+_PLACED_REQUESTED_BY = requested_by_sql(EventKind.ORDER_PLACED)
 _UNNEST = ", ".join(f"%({name})s::{kind}[]" for name, kind in COLUMNS.items())
 _TARGET = "(e.targets::numeric[])[p.tp_number + executed.targets_done]"
 _NEXT_TARGET = f"""(SELECT {on_tick_sql(_TARGET, "p")}
@@ -234,7 +236,8 @@ _OPENED = event_rows_sql(
     payload="""jsonb_build_object('position', m.id, 'quantity', trim_scale(m.quantity)::text,
       'price', trim_scale(m.entry_price)::text)""",
     order_id="NULL::bigint",
-    where="m.is_new",
+    where=f"""m.is_new  -- the event of its fill states the same
+      AND {OWNER_ID_SQL} IN ({requested_by_sql(EventKind.POSITION_OPENED)})""",
 )
 _CLOSED = event_rows_sql(
     "closed m",
@@ -327,7 +330,7 @@ WITH d AS (
   {insert_events_sql(_MOVED, _OPENED, _CLOSED)}
 )
 SELECT count(*) AS written,
-  EXISTS (SELECT FROM events_channel WHERE {WANTS_PLACED}) AS has_placed_channel FROM u
+  EXISTS ({_PLACED_REQUESTED_BY}) AS has_placed_channel FROM u
 """,
 )
 
@@ -339,7 +342,7 @@ NOTIFY_PLACED = insert_events_sql(
         kind="'order.placed'",
         payload="jsonb_build_object('broker_order_id', m.broker_order_id)",
         where=f"""m.id = ANY(%s)
-  AND {OWNER_ID_SQL} IN (SELECT user_id FROM events_channel WHERE {WANTS_PLACED})
+  AND {OWNER_ID_SQL} IN ({_PLACED_REQUESTED_BY})
   AND (SELECT count(*) FROM execution_executionlog l
     WHERE l.order_id = m.id AND l.status = 'SUBMITTED') = 1""",
     )

@@ -79,6 +79,7 @@ SELECT r.connection_id, {SPEC_COLUMNS}, c.broker_host, c.lane,
   c.archived_at IS NULL AND {IN_HELD_LANES_SQL} AND {IS_OPEN_SQL} AS is_open
 FROM execution_accountsyncstate r {connection_join_sql("r.connection_id")}
 WHERE {has_accounts_sql("%(broker_types)s::text[]")} AND r.stream_holder = %(holder)s
+  AND r.stream_holder <> ''  -- as the partial index states
 """,
 )
 # Rows are locked in the order of their ids, as polls lock them.

@@ -31,6 +31,7 @@ from execution.dispatch.order_dispatcher import (
     ProcessEndingError,
 )
 from execution.dispatch.report_writer import ReportWriter
+from execution.dispatch.send_journal import SendJournal, journal_folder
 from execution.runtime.broker_sessions import BrokerSessionManager
 from execution.runtime.health_recorder import HealthRecorder
 from execution.runtime.job_alarm import JobAlarm
@@ -91,6 +92,7 @@ class TradingRuntime:
         self.lanes = LaneLeaseManager(
             self.id, LaneSelection.of(role.split("+")), self._lease, on_lane_change
         )
+        self._send_journal = SendJournal.none()
         self.hosts_down: frozenset[str] = frozenset()
         self.maintenance: tuple[Maintenance, ...] = ()
         self.dispatcher = OrderDispatcher(
@@ -99,6 +101,7 @@ class TradingRuntime:
             kill_switch=self.kill_switch,
             lane_deadline=self.lanes.until,
             may_begin=self.lanes.may_begin,
+            record_send=lambda order_id, fence: self._send_journal.record(order_id, fence),
         )
         self.health = HealthRecorder()
         self.report_writer = ReportWriter(self.dispatcher.results, self.health.record)
@@ -121,6 +124,7 @@ class TradingRuntime:
         A process that crashed left its lease; the doctor reports it for a day, then it is deleted.
         """
         run(DELETE_EXPIRED_LEASES)
+        self._send_journal = SendJournal.open(journal_folder(), self.id)
         self.renew()
         session_lanes.register_held_lanes(self.lanes.held)
         self.dispatcher.start()
@@ -234,6 +238,8 @@ class TradingRuntime:
         if self._jobs_have_ended():
             set_call_runner()
         self.lanes.release(self.lanes.names)  # taken by a job meanwhile
+        if idle:  # else what is in flight is settled by another process
+            self._send_journal.close()
         run("DELETE FROM execution_workerlease WHERE id = %s", (self.id,))
         shared_sessions.close_idle()
         return idle

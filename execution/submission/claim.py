@@ -68,13 +68,14 @@ class Claimed:
     outgoing: the intents to send. undecided: the ids of the entries about which a decision provider
     must be asked. moved: the ids of the orders that replace entries which their route sends to
     another account; they are due. joining: the entries that wait for others to be sent with, and
-    for how many seconds.
+    for how many seconds. found: the ids of the bundle that were due here, whatever was decided.
     """
 
     outgoing: list[Outgoing] = field(default_factory=list)
     undecided: list[int] = field(default_factory=list)
     moved: list[int] = field(default_factory=list)
     joining: dict[int, float] = field(default_factory=dict)
+    found: list[int] = field(default_factory=list)
 
     def __add__(self, other: "Claimed") -> "Claimed":
         """Return both, for the parts of a bundle."""
@@ -83,6 +84,7 @@ class Claimed:
             self.undecided + other.undecided,
             self.moved + other.moved,
             self.joining | other.joining,
+            self.found + other.found,
         )
 
 
@@ -90,8 +92,8 @@ class _Due(NamedTuple):
     """The due orders of a bundle that this process decides, as they were loaded.
 
     guests: entries beside the bundle that may be sent as one order with some of it. totals: what
-    was sent for the signals that are locked now. awaited: conditions that do not hold. moved: as in
-    `Claimed`. unroutable: entries that no account of their route may take.
+    was sent for the signals that are locked now. awaited: conditions that do not hold. moved,
+    found: as in `Claimed`. unroutable: entries that no account of their route may take.
     """
 
     bundle: list[OrderRow]
@@ -101,6 +103,7 @@ class _Due(NamedTuple):
     awaited: Mapping[int, Awaited]
     moved: list[int]
     unroutable: Mapping[int, Denial]
+    found: list[int]
 
 
 def defer_none(entries: Sequence[OrderRow]) -> Mapping[str, Deferred]:
@@ -132,7 +135,7 @@ def claim(
     with transaction.atomic(), kept_plans():
         due = _load_due(order_ids, skip_locked, lanes_without_worker)
         if not due.bundle:
-            return Claimed(moved=due.moved)
+            return Claimed(moved=due.moved, found=due.found)
         pending = due.bundle + due.guests
         specs = {row.connection_id: spec_from_row(row) for row in pending}
         context = _load_context(pending, due)
@@ -148,7 +151,7 @@ def claim(
             partial(bounds_of, context),
         )
         claimed = _write(joined, specs, context, worker_id=worker_id, send_by=send_by)
-        return replace(claimed, moved=due.moved)
+        return replace(claimed, moved=due.moved, found=due.found)
 
 
 def _load_due(
@@ -159,6 +162,7 @@ def _load_due(
     Signals are locked after connections and before orders, here as everywhere: no deadlock.
     """
     pending = _lock_and_load(order_ids, skip_locked, lanes_without_worker)
+    found = [row.id for row in pending]
     guests = [] if lanes_without_worker else load_guests(pending)
     ids = {row.signal_id for row in (*pending, *guests) if row.signal_id}
     signals = rows(sql.SIGNALS, (array(ids),), planned_once=True) if ids else []
@@ -170,7 +174,9 @@ def _load_due(
         for row in pending
         if row.id not in routed.left
     ]
-    return _Due(pending, guests, signals, totals, awaited, routed.new_order_ids, routed.denied)
+    return _Due(
+        pending, guests, signals, totals, awaited, routed.new_order_ids, routed.denied, found
+    )
 
 
 def _lock_and_load(

@@ -6,14 +6,17 @@ from collections.abc import Iterator
 import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
 from common import waiting_work
 from config import beat
 from config.beat import LOOK_SECONDS, BeatEntry, BeatScheduler
 from config.celery import app
+from connections.models import ConnectionHealth, ExecutionConnection, SubscriptionTwin
 from events.models import EventKind
 from events.services import deliver, emit
+from tests.connections import make
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -97,6 +100,7 @@ def sent_when_due(
 
 QUESTIONED = (
     "deliver events", "send mails about logins", "make archives of users' data", "run preflights",
+    "run due tests", "wind up paper twins",
 )  # fmt: skip
 
 
@@ -110,6 +114,41 @@ def test_tasks_that_would_find_nothing_are_not_sent(
     with transaction.atomic():
         emit(EventKind.AUDIT_FAILED)
     assert sent_when_due(scheduler, monkeypatch, *QUESTIONED) == ["deliver events"]
+
+
+def test_connection_test_that_is_due_has_its_task_sent(
+    scheduler: BeatScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = make.connection()
+    health = ConnectionHealth.objects.filter(connection=account)
+    health.update(test_requested_at=timezone.now(), last_tested_at=None)
+    assert sent_when_due(scheduler, monkeypatch, "run due tests") == ["run due tests"]
+    health.update(last_tested_at=timezone.now())
+    assert sent_when_due(scheduler, monkeypatch, "run due tests") == []
+    health.update(test_requested_at=timezone.now())
+    ExecutionConnection.objects.filter(pk=account.pk).update(archived_at=timezone.now())
+    assert sent_when_due(scheduler, monkeypatch, "run due tests") == []
+
+
+def test_paper_twin_is_wound_up_until_its_account_is_archived(
+    scheduler: BeatScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = make.feed()
+    live = make.subscription(make.connection(), feed)
+    paper = make.subscription(make.connection(live.connection.user), feed)
+    twin = SubscriptionTwin.objects.create(
+        subscription=live, twin=paper, connection=paper.connection, opening_balance=1,
+        currency="USD", started_at=timezone.now(),
+    )  # fmt: skip
+
+    def sent() -> bool:
+        return bool(sent_when_due(scheduler, monkeypatch, "wind up paper twins"))
+
+    assert sent()
+    SubscriptionTwin.objects.update(ended_at=timezone.now(), end_reason="STOPPED")
+    assert sent()
+    ExecutionConnection.objects.filter(pk=twin.connection_id).update(archived_at=timezone.now())
+    assert not sent()
 
 
 def test_answer_counts_for_a_moment(

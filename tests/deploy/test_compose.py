@@ -18,7 +18,9 @@ NOT_COMMON = {
     "FILLCAST_PUSH_PRIVATE_KEYS", "FILLCAST_MT5_TERMINAL",
     "FILLCAST_MT5_PORTABLE", "FILLCAST_MT5_NAME", "FILLCAST_ARCHIVE_FOLDER",
 }  # fmt: skip
-TEXT = (Path(__file__).parents[2] / "docker-compose.yml").read_text()
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docker-compose.yml").read_text()
+SENDS = "/srv/fillcast/sends"
 TRADING = {"exits", "execution", "maintenance", "sessions"}
 
 
@@ -62,11 +64,15 @@ def test_every_setting_is_passed_to_every_process(
     assert "FILLCAST_PUSH_PRIVATE_KEYS" not in web
 
 
+def folders_of(service: dict[str, Any]) -> set[str]:
+    return {volume.rpartition(":")[2] for volume in service.get("volumes", ())}
+
+
 def test_terminal_folders_are_mounted_in_session_workers(
     services: dict[str, dict[str, Any]],
 ) -> None:
     root = services["sessions"]["environment"]["FILLCAST_MT4_ROOT"]
-    assert [volume.rpartition(":")[2] for volume in services["sessions"]["volumes"]] == [root]
+    assert folders_of(services["sessions"]) == {root, SENDS}
 
 
 def test_archive_is_on_a_volume_of_the_only_process_that_writes_it(
@@ -79,8 +85,16 @@ def test_archive_is_on_a_volume_of_the_only_process_that_writes_it(
         if "FILLCAST_ARCHIVE_FOLDER" in service.get("environment", {})
     }
     assert folders == {"maintenance": "/srv/archive"}
-    volumes = services["maintenance"]["volumes"]
-    assert [volume.rpartition(":")[2] for volume in volumes] == ["/srv/archive"]
+    assert folders_of(services["maintenance"]) == {"/srv/archive", SENDS}
+
+
+def test_processes_that_send_orders_share_the_folder_of_their_sends(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    """So the others know what a killed one had not sent. The image creates it for its user."""
+    sharing = {name for name in services if SENDS in folders_of(services[name])}
+    assert sharing == TRADING | {"prices"}
+    assert SENDS in (ROOT / "deploy/Dockerfile").read_text()
 
 
 def test_gateway_address_is_outside_the_dynamic_range() -> None:

@@ -20,7 +20,7 @@ from users.models import User
 
 FILL = {
     **ORDER, "price": "1.0846", "slippage": "0.1", "slippage_unit": "PIPS", "position": "5",
-    "leg": "entry",
+    "leg": "entry", "is_open": "1",
 }  # fmt: skip
 OTHER = {"account": "MT5 · 7715", "trade": "Sell 5 XAU/USD", "signal": "S-9"}
 POSITION = {

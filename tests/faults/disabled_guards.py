@@ -65,6 +65,13 @@ def without_doubt() -> None:
     order_dispatcher.reports_from_outcome = hasty
 
 
+def without_records() -> None:
+    """Nothing is recorded before it is sent."""
+    from execution.dispatch.send_journal import SendJournal
+
+    SendJournal.record = lambda self, order_id, fence: None  # type: ignore[method-assign]
+
+
 def without_luck() -> None:
     """Every fiftieth order raises an error in our own code."""
     from execution.submission import bundle_evaluation

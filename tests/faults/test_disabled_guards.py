@@ -45,6 +45,18 @@ def test_with_one_absence_confirmation_late_order_becomes_live(
     assert wrong["audit RISEN"] == N
 
 
+def test_orders_double_if_sends_are_not_recorded(environment: FaultEnvironment) -> None:
+    victim = environment.fleet.worker("victim", faults="dispatch.answered:kill", without="records")
+    environment.quote()
+    environment.operator.do("publish", feed=N)
+    environment.wait(lambda: not victim.alive, "no process reached dispatch.answered")
+    environment.fleet.worker("successor")
+    environment.settle()
+    wrong = environment.count.wrong(N)
+    assert wrong["journal DUP"] > 0
+    assert wrong["audit DUP"] > 0
+
+
 def test_orders_double_if_lost_reply_counts_as_not_sent(
     environment: FaultEnvironment,
 ) -> None:

@@ -1,5 +1,7 @@
 """Processes that die while entries move between the accounts of a route: each is sent once."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.faults.environment import FaultEnvironment, Scenario
@@ -68,12 +70,16 @@ def test_worker_killed_while_entries_move_sends_each_once(
 
 
 def test_worker_killed_after_failed_entries_moved_sends_each_once(
-    environment: FaultEnvironment,
+    environment: FaultEnvironment, tmp_path: Path
 ) -> None:
     """The first accounts proved not to have them; the next accounts follow."""
     environment.ours.rows(ROUTES)
     environment.quote()
-    first = environment.fleet.worker("first", faults="claim.committed:kill:1")
+    another = tmp_path / "another"  # machine: the others do not learn from it what had not left
+    another.mkdir()
+    first = environment.fleet.worker(
+        "first", faults="claim.committed:kill:1", FILLCAST_VAR=str(another)
+    )
     environment.operator.do(
         "publish", feed=N, order_type="LIMIT", open_price="1.101", seconds_valid=300
     )

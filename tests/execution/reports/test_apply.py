@@ -6,6 +6,7 @@ from decimal import Decimal as D
 
 import pytest
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from brokers.base import NotSent, Rejected
 from brokers.types import CloseCause, HeldLevels, OrderReport, ReportKind
@@ -13,7 +14,7 @@ from common.clocks import market_now
 from common.reason_codes import Code
 from common.sql import run
 from connections.models import ExecutionConnection
-from events.models import Notification
+from events.models import Channel, Delivery, Event, Notification
 from events.routing import route_events
 from execution.exits.orders import ExitRequest, open_exits
 from execution.models import DriftItem, Fill, Order
@@ -450,7 +451,11 @@ def test_report_that_cannot_be_quarantined_does_not_stop_the_others(entry: Order
     assert Order.objects.get().status == "SUBMITTED"
 
 
-def test_opened_position_is_notified_once(entry: Order) -> None:
+def test_opened_position_is_reported_once_to_who_requests_it(entry: Order) -> None:
+    channel = Channel.objects.create(
+        user=entry.connection.user, name="bot", kinds=["position.opened"],
+        confirmed_at=timezone.now(),
+    )  # fmt: skip
     report = factories.fill_report(entry, 40, "f1")
     factories.apply(report)
     factories.apply(report, factories.fill_report(entry, 60, "f2", price="1.20000"))
@@ -458,5 +463,31 @@ def test_opened_position_is_notified_once(entry: Order) -> None:
     (opened,) = factories.events("position.opened")
     assert opened == {"position": position.pk, "quantity": "40", "price": "1.1"}
     route_events(100)
-    titles = Notification.objects.filter(kind="position.opened").values_list("title", flat=True)
-    assert list(titles) == ["Position opened: Buy 100 EUR/USD at 1.1"]
+    sent = Delivery.objects.filter(channel=channel).values_list("event_id", flat=True)
+    assert [*Event.objects.filter(pk__in=sent).values_list("kind", flat=True)] == [
+        "position.opened"
+    ]
+    assert not Notification.objects.filter(kind="position.opened").exists()
+
+
+@pytest.mark.parametrize("kinds", [None, [], ["order.filled"]])
+def test_without_a_request_the_fill_alone_states_that_the_position_is_open(
+    entry: Order, kinds: list[str] | None
+) -> None:
+    if kinds is not None:
+        Channel.objects.create(
+            user=entry.connection.user, name="bot", kinds=kinds, confirmed_at=timezone.now()
+        )
+    factories.apply(factories.fill_report(entry, 100, "f1"))
+    route_events(100)
+    assert factories.events("position.opened") == []
+    assert "The position is open." in Notification.objects.get(kind="order.filled").body
+
+
+def test_entry_that_ends_with_a_part_filled_states_its_open_position(entry: Order) -> None:
+    fill = factories.fill_report(entry, 40, "f1")
+    factories.apply(replace(fill, kind=ReportKind.CANCELLED))
+    route_events(100)
+    assert Order.objects.get().status == "CANCELLED"
+    body = Notification.objects.get(kind="order.cancelled").body
+    assert "The part that had filled is an open position." in body

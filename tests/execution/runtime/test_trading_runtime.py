@@ -24,7 +24,8 @@ from brokers.types import Check, ConnectionSpec
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 from common.sql import rows
-from connections.health.connection_checks import due_tests, run_on_process_loop, run_test
+from connections.health.connection_checks import run_on_process_loop, run_test
+from connections.health.due_tests import due_tests
 from connections.models import (
     ConnectionHealth,
     ExecutionConnection,

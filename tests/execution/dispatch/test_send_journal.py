@@ -1,0 +1,179 @@
+"""The file that proves which orders a dead process has not sent."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from config.installation import ROOT
+from execution.dispatch import send_journal
+from execution.dispatch.send_journal import RECORDS, DeadJournal, SendJournal, dead_journals
+
+# A process that records what it is told, and says so, until it is killed.
+PROGRAM = """
+import sys
+from pathlib import Path
+import django
+django.setup()
+from execution.dispatch.send_journal import SendJournal
+journal = SendJournal.open(Path(sys.argv[1]), sys.argv[2])
+print("open", flush=True)
+for line in sys.stdin:
+    journal.record(*map(int, line.split()))
+    print("recorded", flush=True)
+"""
+
+
+class Sender:
+    """A real process with a journal."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.popen = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(folder), name],
+            cwd=ROOT,
+            env={**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._answered()
+
+    def _answered(self) -> None:
+        assert self.popen.stdout is not None
+        assert self.popen.stdout.readline()
+
+    def record(self, order_id: int, fence: int) -> None:
+        assert self.popen.stdin is not None
+        self.popen.stdin.write(f"{order_id} {fence}\n")
+        self.popen.stdin.flush()
+        self._answered()
+
+    def end(self, number: int = signal.SIGKILL) -> None:
+        self.popen.send_signal(number)
+        if number == signal.SIGKILL:
+            self.popen.wait(10)
+
+
+@pytest.fixture
+def sender(tmp_path: Path) -> Iterator[Sender]:
+    made = Sender(tmp_path, "host-1")
+    yield made
+    made.end()
+
+
+def read(folder: Path) -> list[DeadJournal]:
+    return list(dead_journals(folder))
+
+
+def test_killed_process_leaves_what_it_had_begun_to_send(sender: Sender, tmp_path: Path) -> None:
+    sender.record(7, 1)
+    sender.record(8, 3)
+    assert read(tmp_path) == []  # it lives
+    sender.end(signal.SIGSTOP)
+    assert read(tmp_path) == []  # and may go on
+    sender.end()
+    (journal,) = read(tmp_path)
+    assert (journal.process_id, journal.sent) == ("host-1", {(7, 1), (8, 3)})
+    assert journal.proves_unsent(9, 1, age=3600)
+    assert journal.proves_unsent(7, 2, age=0)  # sent before, with another fence
+    assert not journal.proves_unsent(8, 3, age=0)
+
+
+def test_one_reader_at_a_time(sender: Sender, tmp_path: Path) -> None:
+    sender.end()
+    for _ in dead_journals(tmp_path):
+        assert read(tmp_path) == []
+    assert len(read(tmp_path)) == 1
+
+
+def test_ended_process_leaves_no_file(tmp_path: Path) -> None:
+    journal = SendJournal.open(tmp_path, "host-1")
+    journal.record(1, 1)
+    assert read(tmp_path) == []
+    journal.close()
+    assert list(tmp_path.iterdir()) == []
+    journal.record(2, 1)  # a late call finds no file, and breaks nothing
+    journal.close()
+
+
+def test_file_of_an_earlier_start_of_the_machine_proves_nothing(
+    sender: Sender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that loses power loses the last pages."""
+    sender.end()
+    monkeypatch.setattr(send_journal, "machine_start_id", lambda: "another")
+    assert read(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"x" * send_journal._SIZE])
+def test_damaged_file_proves_nothing(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "host-1.sends").write_bytes(content)
+    assert read(tmp_path) == []
+
+
+def test_full_disk_lets_orders_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    journal = SendJournal.open(tmp_path, "host-1")
+    journal.record(1, 1)
+    journal.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_system_without_an_id_of_its_start_records_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(send_journal, "machine_start_id", lambda: "")
+    SendJournal.open(tmp_path, "host-1").record(1, 1)
+    assert (read(tmp_path), list(tmp_path.iterdir())) == ([], [])
+
+
+def abandoned(journal: SendJournal) -> None:
+    """End its lock, as the death of its process does."""
+    assert journal._descriptor is not None
+    assert journal._pages is not None
+    os.close(journal._descriptor)
+    journal._pages.close()  # which has a copy of the descriptor
+    journal._descriptor = journal._pages = None
+
+
+@pytest.mark.parametrize("more", [0, 1, 10])
+def test_overwritten_records_prove_nothing_about_older_orders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(send_journal, "machine_time", lambda: now[0])
+    journal = SendJournal.open(tmp_path, "host-1")
+    for order_id in range(RECORDS + more):
+        journal.record(order_id, 1)
+        now[0] += 0.001
+    abandoned(journal)
+    (dead,) = read(tmp_path)
+    assert len(dead.sent) == RECORDS
+    assert dead.proves_unsent(RECORDS * 2, 1, age=60)  # younger than the oldest record
+    assert dead.proves_unsent(RECORDS * 2, 1, age=3600) == (more == 0)
+    if more:  # order 0 was sent 65.5 s ago and is overwritten
+        assert not dead.proves_unsent(0, 1, age=now[0] - 100.0)
+
+
+@given(st.lists(st.tuples(st.integers(1, 2**63 - 1), st.integers(0, 2**63 - 1)), max_size=40))
+def test_every_recorded_order_is_read(records: list[tuple[int, int]]) -> None:
+    content = bytearray(send_journal._SIZE)
+    start = send_journal.machine_start_id().encode()
+    content[: len(start)] = start
+    for index, record in enumerate(records):
+        at = send_journal._FIRST_AT + index * send_journal._RECORD.size
+        send_journal._RECORD.pack_into(content, at, *record, 1.0)
+    send_journal._COUNT.pack_into(content, send_journal._COUNT_AT, len(records))
+    journal = send_journal._read(Path("p.sends"), bytes(content))
+    assert journal is not None
+    assert journal.sent == set(records)

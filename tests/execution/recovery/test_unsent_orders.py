@@ -1,0 +1,105 @@
+"""What a dead process of this machine cannot have sent is due again, and nothing else is."""
+
+import os
+from pathlib import Path
+
+import pytest
+from pytest_django import Settings
+
+from common.sql import run
+from connections.models import ExecutionConnection
+from execution.dispatch.send_journal import SendJournal, journal_folder
+from execution.models import ExecutionLog, Order
+from execution.recovery import sweeps
+from execution.recovery.unsent_orders import return_unsent_orders
+from signals.models import Feed
+from tests.execution import factories
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("alice")]
+
+
+@pytest.fixture
+def entry(alice: ExecutionConnection, feed: Feed, tmp_path: Path, settings: Settings) -> Order:
+    """SUBMITTING under a live lease."""
+    settings.FILLCAST_VAR = tmp_path
+    factories.signal(feed)
+    factories.live_lease()
+    factories.claim_all()
+    return Order.objects.get()
+
+
+def died(entry: Order, *sent: tuple[int, int]) -> Path:
+    """Leave the journal of the process that has claimed the entry, after these sends."""
+    journal = SendJournal.open(journal_folder(), entry.worker_id)
+    for record in sent:
+        journal.record(*record)
+    assert journal._descriptor is not None
+    assert journal._pages is not None
+    os.close(journal._descriptor)
+    journal._pages.close()
+    return journal_folder() / f"{entry.worker_id}.sends"
+
+
+def state(order: Order) -> tuple[str, str, int]:
+    order.refresh_from_db()
+    return order.status, order.reason, order.send_retries
+
+
+def test_unsent_order_is_due_again_before_the_lease_ends(entry: Order) -> None:
+    died(entry)
+    assert return_unsent_orders() == 1
+    assert state(entry) == ("PENDING", "WORKER_LOST_UNSENT", 1)
+    assert ExecutionLog.objects.filter(order_id=entry.pk, code="WORKER_LOST_UNSENT").count() == 1
+    assert return_unsent_orders() == 0
+
+
+def test_order_that_may_have_left_is_looked_up(entry: Order) -> None:
+    died(entry, (entry.pk, entry.fence))
+    assert return_unsent_orders() == 0
+    assert state(entry)[0] == "SUBMITTING"
+    run("DELETE FROM execution_workerlease")
+    assert sweeps.mark_orphaned_unknown("another") == 1
+    assert state(entry)[:2] == ("UNKNOWN", "WORKER_LOST")
+
+
+def test_send_with_an_earlier_fence_is_another_one(entry: Order) -> None:
+    died(entry, (entry.pk, entry.fence - 1))
+    assert return_unsent_orders() == 1
+
+
+def test_journal_of_another_process_proves_nothing(entry: Order) -> None:
+    Order.objects.update(worker_id="another")
+    died(entry)
+    assert return_unsent_orders() == 0
+    assert state(entry)[0] == "SUBMITTING"
+
+
+def test_living_process_keeps_its_orders(entry: Order) -> None:
+    journal = SendJournal.open(journal_folder(), entry.worker_id)
+    assert return_unsent_orders() == 0
+    assert state(entry)[0] == "SUBMITTING"
+    journal.close()
+
+
+def test_journal_is_kept_until_the_lease_ends(entry: Order) -> None:
+    """A commit that was on its way when the process died may still come."""
+    path = died(entry)
+    return_unsent_orders()
+    assert return_unsent_orders() == 0
+    assert path.exists()
+    run("DELETE FROM execution_workerlease")
+    assert return_unsent_orders() == 0
+    assert not path.exists()
+
+
+def test_poison_order_that_kills_each_process_ends(entry: Order) -> None:
+    for _ in range(4):
+        died(entry)
+        assert return_unsent_orders() == 1
+        assert state(entry)[0] == "PENDING"
+        run("UPDATE execution_order SET due_at = clock_timestamp()")
+        factories.claim_all()
+        entry.refresh_from_db()
+    died(entry)
+    assert return_unsent_orders() == 1
+    assert state(entry)[:2] == ("FAILED", "SEND_RETRIES_EXHAUSTED")
