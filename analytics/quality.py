@@ -10,8 +10,9 @@ from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
+from analytics.replica import replica_rows
 from common.money import divide
-from common.sql import Query, rows
+from common.sql import Query
 from connections.selectors import connection_join_sql
 
 
@@ -122,7 +123,7 @@ def execution_quality(
     The first row covers all entries; then each broker type is followed by its pairs. [] without
     entries. connection_ids: those that the caller may see; None: all (operators).
     """
-    measured = rows(
+    measured = replica_rows(
         QUALITY,
         {
             "start": start,

@@ -16,10 +16,11 @@ from itertools import groupby
 from typing import NamedTuple
 from uuid import UUID
 
+from analytics.replica import replica_rows
 from analytics.rollup_sql import OFFSET, ZONE
 from analytics.statistics import Streaks, TradeSums
 from common.clocks import market_clock
-from common.sql import Query, array, rows
+from common.sql import Query, array
 from connections.selectors import PRESET_OF_ACCOUNT_SQL
 from connections.trading_day import day_start_sql, trading_date_sql
 from positions.joins import NET_SQL, closed_trades_join_sql
@@ -320,13 +321,13 @@ class TradeResults:
 
 def trade_results(scope: Scope) -> TradeResults:
     """Return the sums, breakdowns, streaks and fees of a scope, in two or three statements."""
-    parts = rows(SUMS, scope.parameters())
-    (run,) = rows(RUNS, scope.parameters())
+    parts = replica_rows(SUMS, scope.parameters())
+    (run,) = replica_rows(RUNS, scope.parameters())
     breakdowns = {kind: [row for row in parts if row.kind == kind] for kind in BREAKDOWNS}
     breakdowns["hour"].sort(key=lambda row: int(row.key))
     fees: dict[str, Decimal] = {}
     if run.has_fees:
-        fees = {row.currency: row.fee for row in rows(FEES, scope.parameters())}
+        fees = {row.currency: row.fee for row in replica_rows(FEES, scope.parameters())}
     return TradeResults(
         scope=scope,
         total=next(row for row in parts if row.kind == "total"),
@@ -362,19 +363,19 @@ def months_of(days: Iterable[DayRow]) -> list[MonthRow]:
 
 def result_months(scope: Scope) -> list[MonthRow]:
     """Return the months with a closed trade, in order."""
-    return rows(MONTHS, scope.parameters())
+    return replica_rows(MONTHS, scope.parameters())
 
 
 def result_feeds(scope: Scope) -> dict[int, str]:
     """Return the names of the feeds with a closed trade on the accounts, whatever is filtered."""
     every = replace(scope, feed_id=None, pair=None)
-    return {row.id: row.name for row in rows(FEEDS, every.parameters())}
+    return {row.id: row.name for row in replica_rows(FEEDS, every.parameters())}
 
 
 def trades_after(scope: Scope, after: datetime, after_id: int, *, limit: int) -> list[TradeRow]:
     """Return closed trades in closing order, those after (closed_at, id)."""
     parameters = {**scope.parameters(), "after": after, "after_id": after_id, "limit": limit}
-    return rows(TRADES, parameters)
+    return replica_rows(TRADES, parameters)
 
 
 class ClosedBetween(NamedTuple):
@@ -401,4 +402,4 @@ def closed_between(spans: Sequence[tuple[UUID, datetime, datetime]]) -> dict[UUI
         return {}
     moved = [(account, after + STEP, until + STEP) for account, after, until in spans]
     columns = [array(column) for column in zip(*moved, strict=True)]
-    return {row.connection_id: row.net for row in rows(CLOSED_BETWEEN, columns)}
+    return {row.connection_id: row.net for row in replica_rows(CLOSED_BETWEEN, columns)}

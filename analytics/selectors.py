@@ -13,10 +13,11 @@ from typing import NamedTuple
 from uuid import UUID
 
 from analytics.quality import Quality, execution_quality
+from analytics.replica import replica_rows
 from analytics.rollup import Rollup
 from analytics.rollup_sql import DAILY, LIVE_DAYS, earliest
 from common.clocks import market_now
-from common.sql import Query, rows
+from common.sql import Query
 from connections.trading_day import trading_date
 
 __all__ = [
@@ -145,7 +146,7 @@ def totals(connection_ids: Sequence[UUID] | None, start: date, end: date) -> dic
     They equal those of the closed trades in closing order, including the drawdown. Connections
     without a closed trade in that time are left out.
     """
-    totals_by_connection = rows(TOTALS, _parameters(connection_ids, start, end))
+    totals_by_connection = replica_rows(TOTALS, _parameters(connection_ids, start, end))
     return {row.connection_id: Rollup(*row[1:]) for row in totals_by_connection}
 
 
@@ -154,7 +155,7 @@ def unconverted_fees(
 ) -> dict[UUID, dict[str, Decimal]]:
     """Return the fees that no result contains, by connection and currency."""
     fees: dict[UUID, dict[str, Decimal]] = {}
-    for row in rows(UNCONVERTED_FEES_SQL, _parameters(connection_ids, start, end)):
+    for row in replica_rows(UNCONVERTED_FEES_SQL, _parameters(connection_ids, start, end)):
         fees.setdefault(row.connection_id, {})[row.currency] = row.fee
     return fees
 
@@ -183,7 +184,7 @@ def _curves(
 ) -> dict[tuple[bool, str], list[CurvePoint]]:
     curves: dict[tuple[bool, str], list[CurvePoint]] = {}
     parameters = {**_parameters(connection_ids, start, end), "paper_apart": paper_apart}
-    for row in rows(CURVE, parameters):
+    for row in replica_rows(CURVE, parameters):
         point = CurvePoint(row.day, row.trades, row.pnl, row.total, row.below_peak)
         curves.setdefault((row.is_paper, row.currency), []).append(point)
     return curves

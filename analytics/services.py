@@ -6,6 +6,7 @@ from typing import NamedTuple
 from django.db import transaction
 
 from analytics.costs import compute_costs
+from analytics.replica import JOB_SECONDS, replica_rows
 from analytics.rollup_sql import (
     COLUMNS,
     NAMES,
@@ -19,7 +20,7 @@ from analytics.rollup_sql import (
 )
 from analytics.signal_quality import compute_signal_quality
 from common.clocks import market_now
-from common.sql import Query, database_now, rows, run
+from common.sql import Query, database_now, run
 from connections.selectors import connection_join_sql
 from connections.trading_day import day_start_sql, trading_date, trading_date_sql
 
@@ -121,17 +122,16 @@ def compute_changed(*, recent: int = RECENT_DAYS, corrected: int = CORRECTION_DA
     """
     today = trading_date(market_now())
     since = today - timedelta(days=corrected)
-    with transaction.atomic():
-        run("SET LOCAL jit = off")
-        changed = rows(
-            CHANGED,
-            {
-                "margin": MARGIN_SECONDS,
-                "since": midnight(since),
-                # Trades of the first day may lie before `since`, so it cannot be compared.
-                "since_day": since + timedelta(days=1),
-            },
-        )
+    changed = replica_rows(
+        CHANGED,
+        {
+            "margin": MARGIN_SECONDS,
+            "since": midnight(since),
+            # Trades of the first day may lie before `since`, so it cannot be compared.
+            "since_day": since + timedelta(days=1),
+        },
+        patience=JOB_SECONDS,
+    )
     days = {row.day for row in changed} | {today - timedelta(days=n) for n in range(recent)}
     for day in sorted(days):
         compute_day(day)

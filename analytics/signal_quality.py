@@ -15,8 +15,9 @@ from uuid import UUID
 
 from django.db import transaction
 
+from analytics.replica import JOB_SECONDS, replica_rows
 from common.clocks import market_now
-from common.sql import Query, array, rows, run
+from common.sql import IdRow, Query, array, rows, run
 from connections.selectors import connection_join_sql, not_twin_sql
 from connections.trading_day import bounds
 from execution.entry_quality import filled_entries_sql
@@ -30,11 +31,14 @@ BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)  # before any signal
 
 # An entry that has filled since then has a position that is open, or was closed since. So a signal
 # whose entry waited for weeks gets its median, too.
-DUE = f"""
+DUE = Query(
+    IdRow,
+    f"""
 SELECT s.id FROM {published_sql("s", "%(since)s")}
 UNION SELECT p.signal_id {CLOSED_SINCE_SQL}
 ORDER BY 1
-"""
+""",
+)
 ANY_MEDIAN = "SELECT 1 AS found FROM analytics_signalquality LIMIT 1"
 _OF_BATCH = "o.signal_id = ANY(%(signals)s::bigint[])"
 _MEDIAN = "(percentile_disc(0.5) WITHIN GROUP (ORDER BY {0}))::numeric(38, 18)"
@@ -226,12 +230,12 @@ def signal_executions(
     Call it where all signals are visible (`for_all_tenants`): a feed that the user has left is
     hidden, but what its signals cost on their accounts is theirs.
     """
-    return rows(SIGNALS, {**scope.parameters(), "before": before, "limit": limit})
+    return replica_rows(SIGNALS, {**scope.parameters(), "before": before, "limit": limit})
 
 
 def execution_sums(scope: SignalScope) -> ExecutionSums:
     """Return the aggregate over all signals of the scope. Call it as `signal_executions`."""
-    return rows(SUMS, scope.parameters())[0]
+    return replica_rows(SUMS, scope.parameters())[0]
 
 
 def compute_signal_quality(now: datetime | None = None, *, recent: timedelta = RECENT) -> int:
@@ -248,7 +252,7 @@ def compute_signal_quality(now: datetime | None = None, *, recent: timedelta = R
 
 
 def _compute_since(since: datetime) -> int:
-    signals = [row.id for row in rows(DUE, {"since": since})]
+    signals = [row.id for row in replica_rows(DUE, {"since": since}, patience=JOB_SECONDS)]
     batches = (signals[start : start + BATCH] for start in range(0, len(signals), BATCH))
     return sum(map(_compute, batches))
 

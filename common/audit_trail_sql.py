@@ -28,7 +28,10 @@ DECLARE
   ignored text[] := TG_ARGV[1]::text[];
   old_row jsonb; new_row jsonb; key text; hidden jsonb := '"(secret)"';
   facts jsonb := coalesce(nullif(current_setting('fillcast.trail', true), ''), '{}')::jsonb;
-  program text := coalesce(nullif(current_setting('fillcast.program', true), ''), 'database');
+  program text := coalesce(nullif(current_setting('fillcast.program', true), ''),
+    substring(current_setting('application_name')  -- all that a transaction pooler passes on
+              from '^fillcast-(?:trade|web) ((?:command|process|task):[A-Za-z0-9._-]+)$'),
+    'database');
 BEGIN
   IF TG_OP <> 'INSERT' THEN old_row := to_jsonb(OLD) - ignored; END IF;
   IF TG_OP <> 'DELETE' THEN new_row := to_jsonb(NEW) - ignored; END IF;

@@ -20,9 +20,12 @@ from uuid import UUID
 import orjson
 import psycopg
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import DatabaseErrorWrapper
 from psycopg.adapt import Loader
 from psycopg.rows import RowFactory, RowMaker, namedtuple_row
+
+from common.direct_sessions import is_pooled
 
 
 class _JsonbLoader(Loader):
@@ -85,8 +88,9 @@ def rows(
     nothing about.
 
     planned_once: inside `kept_plans` the session keeps its plan, whatever the parameters are;
-    elsewhere this has no effect. For a statement that finds all of its rows by index and is run for
-    each bundle: planning it costs as much as what it does, or several times that.
+    elsewhere, and with a transaction pooler, this has no effect. For a statement that finds all of
+    its rows by index and is run for each bundle: planning it costs as much as what it does, or
+    several times that.
 
     Raises Django's database errors (OperationalError, IntegrityError, …), as the ORM does, and
     TypeError if the columns are not the fields of the `Query`'s type.
@@ -159,7 +163,7 @@ def kept_plans(*, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
     connection = connections[using]
     if not connection.in_atomic_block:
         raise RuntimeError("enter kept_plans inside a transaction")
-    _allow_prepared(connection.connection)
+    _allow_prepared(connection)
     run(_KEEP_PLANS, using=using)
     outer = _keeps_plans.set(using)
     try:
@@ -171,8 +175,10 @@ def kept_plans(*, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
         run(_PLAN_AS_USUAL, using=using)
 
 
-def _allow_prepared(raw: psycopg.Connection[Any]) -> None:
-    if raw.prepare_threshold is None:  # Django's default: nothing can be prepared
+def _allow_prepared(connection: BaseDatabaseWrapper) -> None:
+    raw = connection.connection
+    # Django's default: nothing can be prepared. A pooler would run it in another session.
+    if raw.prepare_threshold is None and not is_pooled(connection.alias):
         raw.prepare_threshold = sys.maxsize  # prepare only what passes prepare=True
 
 
@@ -250,7 +256,7 @@ def _exchanged(statements: Sequence[tuple[str, Params]]) -> list[psycopg.Cursor[
     connection = connections[DEFAULT_DB_ALIAS]
     connection.ensure_connection()
     raw = connection.connection
-    _allow_prepared(raw)
+    _allow_prepared(connection)
     with DatabaseErrorWrapper(connection):
         cursors = [_rows_cursor(raw) for _ in statements]
         with raw.pipeline():

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from config.env_types import (
     DAYS,
@@ -144,6 +145,19 @@ class Settings:
         "owner",
         "Database role of this process: owner for migrations, trade for workers, web for the web"
         " process.",
+    )
+    db_pooler: Literal["none", "transaction"] = setting(
+        "none",
+        "transaction: the logins of the web process and of the workers lead to PgBouncer in"
+        " transaction mode, DATABASE_URL to PostgreSQL itself (docs/operations.md). The same for"
+        " every process.",
+    )
+    replica_database_url: PostgresUrl | None = setting(
+        None,
+        "A streaming replica that answers what pages and exports of results read, and the searches"
+        " of the daily computation, as long as it has all that the primary has. The login must be a"
+        " member of fillcast_web or fillcast_trade, as the process is.",
+        secret=True,
     )
     redis_url: Annotated[str, url("redis", "rediss")] | None = setting(
         None,
@@ -392,6 +406,7 @@ class Settings:
                 "FILLCAST_PUSH_PRIVATE_KEYS is set in a web process; expected nothing there, since"
                 " only workers send push messages."
             )
+        yield from self._pooler_conflicts()
         if not self.production:
             return
         yield from self._push_conflicts()
@@ -415,6 +430,23 @@ class Settings:
         if self.failpoints:
             yield "FILLCAST_FAILPOINTS is set; expected nothing in production: it ends processes."
 
+    def _pooler_conflicts(self) -> Iterator[str]:
+        """A pooler has logins of its own; what needs a session of its own goes past it."""
+        if self.db_pooler == "none" or self.db_role == "owner":
+            return
+        own = self.web_database_url if self.db_role == "web" else self.trade_database_url
+        name = f"FILLCAST_{self.db_role.upper()}_DATABASE_URL"
+        if own is None:
+            yield (
+                f"{name} is not set; expected the login that PgBouncer accepts, because"
+                " FILLCAST_DB_POOLER is transaction."
+            )
+        elif self.database_url and _address(own) == _address(self.database_url):
+            yield (
+                f"DATABASE_URL and {name} name the same address; expected PostgreSQL's in the first"
+                " one and PgBouncer's in the second one, because FILLCAST_DB_POOLER is transaction."
+            )
+
     def _push_conflicts(self) -> Iterator[str]:
         if self.push_public_key is None:
             return
@@ -429,6 +461,11 @@ class Settings:
                 f"FILLCAST_PUSH_CONTACT is not set and FILLCAST_EMAIL_FROM is {contact}; expected"
                 " an address on the internet, without which push services refuse messages."
             )
+
+
+def _address(database: str) -> str:
+    """Return the part of a database's URL that names its servers."""
+    return urlsplit(database).netloc.rpartition("@")[2]
 
 
 SECTIONS = {  # the first field of each: its title in the docs

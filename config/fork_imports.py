@@ -12,7 +12,7 @@ import structlog
 
 from brokers.registry import BUILT_IN
 from config.celery import app
-from config.databases import startup_options
+from config.databases import name_sessions
 from config.env import Settings
 
 log = structlog.get_logger(__name__)
@@ -81,5 +81,6 @@ def name_database_sessions() -> None:
     """Let the database's audit trail name this fork's command, not the server's."""
     from django.conf import settings
 
-    options = settings.DATABASES["default"]["OPTIONS"]
-    options["options"] = startup_options(Settings.read(os.environ))
+    read = Settings.read(os.environ)
+    for alias, database in settings.DATABASES.items():
+        name_sessions(database["OPTIONS"], read, alias)

@@ -12,6 +12,8 @@ from typing import Any
 
 from django.db.backends.signals import connection_created
 
+from common.direct_sessions import is_pooled
+
 # In the environment of the stack's processes, if it has started PostgreSQL on this machine. On
 # another one the process numbers of the sessions mean nothing.
 SAME_MACHINE = "_FILLCAST_DATABASE_IS_LOCAL"
@@ -27,6 +29,8 @@ def follow_niceness() -> None:
 def _follow(connection: Any, **_: Any) -> None:
     # read now: a forked process gets its own after the imports
     if (niceness := os.getpriority(os.PRIO_PROCESS, 0)) <= 0:
+        return
+    if is_pooled(connection.alias):  # the number that a pooler gives belongs to no process, or any
         return
     pid = connection.connection.info.backend_pid
     with suppress(OSError):  # it has ended, belongs to another user, or there are no such groups

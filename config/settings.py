@@ -7,7 +7,7 @@ from typing import Any
 import environ
 
 from common import failpoints
-from config.databases import database
+from config.databases import databases
 from config.env import Settings
 from config.installation import ROOT, read_env_file
 from config.logs import configure_structlog, logging_config
@@ -176,7 +176,7 @@ TEMPLATES: list[dict[str, Any]] = [
 ]
 
 # --- Data
-DATABASES = {"default": database(env)}
+DATABASES = databases(env)
 REDIS_URL = env.redis_url or "redis://REDIS_URL-is-not-set.invalid"
 CACHES = {
     "default": {

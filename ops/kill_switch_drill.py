@@ -30,6 +30,7 @@ from brokers.paper.models import (
 from brokers.paper.seed import list_instruments, open_accounts
 from brokers.types import Quote
 from common.clocks import market_now
+from common.direct_sessions import direct_alias
 from common.reason_codes import Code
 from common.sql import rows
 from connections import services
@@ -160,12 +161,14 @@ def clean_up() -> bool:
 @contextmanager
 def _only_drill() -> Iterator[None]:
     """Hold the drill's lock, which ends with the process. Raises DrillError if another has it."""
-    if not rows("SELECT pg_try_advisory_lock(hashtext(%s)) AS is_free", (NAME,))[0].is_free:
+    own = direct_alias()
+    lock = "SELECT pg_try_advisory_lock(hashtext(%s)) AS is_free"
+    if not rows(lock, (NAME,), using=own)[0].is_free:
         raise DrillError("Another drill is running.")
     try:
         yield
     finally:
-        rows("SELECT pg_advisory_unlock(hashtext(%s))", (NAME,))
+        rows("SELECT pg_advisory_unlock(hashtext(%s))", (NAME,), using=own)
 
 
 def _described(queued: int, stopped: int, last_sent: float, last_stopped: float) -> str:

@@ -2,7 +2,7 @@
 
 Where the books are comes from Django's settings, read at the first use, so it follows the test
 database and the role. Sessions have time-outs below a lease: a process that hangs in a
-transaction loses it, and its locks.
+transaction loses it, and its locks. Those of a transaction pooler get them with each transaction.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,16 +10,24 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psycopg
-from django.db import connections
+from django.db import DEFAULT_DB_ALIAS, connections
 
+from common.direct_sessions import is_pooled
 from common.idle_sessions import IdleSessions
 
 LOCK_MS, STATEMENT_MS, IDLE_MS = 300, 4_000, 4_000
-OPTIONS = (
-    f"-c lock_timeout={LOCK_MS} -c statement_timeout={STATEMENT_MS} "
-    f"-c idle_in_transaction_session_timeout={IDLE_MS} -c jit=off -c TimeZone=UTC "
+PARAMETERS = {
+    "lock_timeout": str(LOCK_MS),
+    "statement_timeout": str(STATEMENT_MS),
+    "idle_in_transaction_session_timeout": str(IDLE_MS),
+    "jit": "off",
+    "TimeZone": "UTC",
     # Every statement here uses an index; without statistics the planner would not.
-    "-c enable_seqscan=off"
+    "enable_seqscan": "off",
+}
+OPTIONS = " ".join(f"-c {name}={value}" for name, value in PARAMETERS.items())
+SET_LOCAL = "SELECT " + ", ".join(
+    f"set_config('{name}', '{value}', true)" for name, value in PARAMETERS.items()
 )
 MAX_ATTEMPTS = 20  # × LOCK_MS: longer than a stopped process can hold a lock
 UNUSED_SECONDS = 30.0  # then a session is closed
@@ -39,10 +47,12 @@ class SessionPool:
         where = connection_arguments()
         session = self._idle.take(where)
         if session is None:
-            session = psycopg.connect(**where, autocommit=True, prepare_threshold=2)
+            session = _connect(where)
             self._idle.opened()
         try:
             with session.transaction():
+                if session.prepare_threshold is None:
+                    session.execute(SET_LOCAL)
                 yield session
         except psycopg.OperationalError:
             _close_if_broken(session)
@@ -69,14 +79,19 @@ class SessionPool:
         self._idle.close()
 
 
+def _connect(where: dict[str, Any]) -> Session:
+    threshold = None if is_pooled() else 2  # a pooler would run it in another session
+    return psycopg.connect(**where, autocommit=True, prepare_threshold=threshold)
+
+
 def _close_if_broken(session: Session) -> None:
     if session.broken:
         session.close()
 
 
-def connection_arguments() -> dict[str, Any]:
-    """Return psycopg's arguments for Django's default database."""
-    settings = connections.settings["default"]
+def connection_arguments(alias: str = DEFAULT_DB_ALIAS) -> dict[str, Any]:
+    """Return psycopg's arguments for one of Django's databases."""
+    settings = connections.settings[alias]
     options = dict(settings["OPTIONS"])
     names = {
         "dbname": "NAME",
@@ -89,7 +104,8 @@ def connection_arguments() -> dict[str, Any]:
     for ours in ("connect_timeout", "sslmode", "sslrootcert", "sslcert", "sslkey", "service"):
         if ours in options:
             parameters[ours] = options[ours]
-    parameters["options"] = f"{options.get('options', '')} {OPTIONS}".strip()
+    if not is_pooled(alias):
+        parameters["options"] = f"{options.get('options', '')} {OPTIONS}".strip()
     parameters["application_name"] = "fillcast-paper-broker"
     return parameters
 

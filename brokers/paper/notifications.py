@@ -1,7 +1,7 @@
 """PostgreSQL notifications of new events in the event stream.
 
 The writer of an event notifies in the same transaction, so listeners are notified when they can
-read it. A listener needs a database session of its own, not one from a transaction pool. A listener
+read it. A listener needs a database session of its own, so it goes past a transaction pooler. One
 that gets no notification still polls the events.
 """
 
@@ -11,6 +11,7 @@ import psycopg
 
 from brokers.base import ReadFailed
 from brokers.paper.db_sessions import Session, connection_arguments
+from common.direct_sessions import direct_alias
 from common.reason_codes import Code
 
 CHANNEL = "paper_event"
@@ -35,7 +36,7 @@ async def notifications() -> AsyncIterator[None]:
     """Yield once at the beginning and at each notification. Raises ReadFailed."""
     try:
         async with await psycopg.AsyncConnection.connect(
-            **{**KEEPALIVE, **connection_arguments()}, autocommit=True
+            **{**KEEPALIVE, **connection_arguments(direct_alias())}, autocommit=True
         ) as connection:
             await connection.execute(f"LISTEN {CHANNEL}")
             yield

@@ -6,6 +6,7 @@ from django.db.backends.postgresql import base
 from django.utils.asyncio import async_unsafe
 
 from common.idle_sessions import IdleSessions
+from common.session_checks import CheckedSessions
 
 KEEP = 2  # the task and the writer of its reports: neither waits for a session to open
 IDLE_SECONDS = 30.0
@@ -14,7 +15,7 @@ PREPARED_MAX = 400  # statements of a session: it has those of all threads
 SESSIONS = IdleSessions(keep=KEEP, seconds=IDLE_SECONDS)
 
 
-class DatabaseWrapper(base.DatabaseWrapper):
+class DatabaseWrapper(CheckedSessions, base.DatabaseWrapper):
     """Django's connection of a thread. `close` ends its session, `give_back` does not."""
 
     patience = 0.0

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from django.db import DatabaseError, InterfaceError, connection
 
 from brokers.types import Check
-from ops.doctor import archive, push, servers, trading
+from common.direct_sessions import is_pooled
+from ops.doctor import archive, database_paths, push, servers, trading
 from ops.doctor.verdicts import FAIL, SECONDS, CheckFunction, failure, warning, well
 
 WITHOUT_DATABASE = [*servers.WITHOUT_DATABASE, ("push keys", push.push_keys)]
@@ -28,7 +29,9 @@ def examine(
     for name, check in before if before is not None else WITHOUT_DATABASE:
         findings += _run_check(name, check)
     needing = (
-        [*servers.DATABASE, *archive.CHECKS, *trading.CHECKS] if database is None else database
+        [*servers.DATABASE, *database_paths.CHECKS, *archive.CHECKS, *trading.CHECKS]
+        if database is None
+        else database
     )
     database_finding = _check_database()
     findings.append(database_finding)
@@ -62,7 +65,8 @@ def _check_database() -> Check:
     name = "database"
     try:
         with connection.cursor() as cursor:
-            cursor.execute(f"SET statement_timeout = '{SECONDS}s'")
+            if not is_pooled():  # there it would stay, for other processes; the login has a limit
+                cursor.execute(f"SET statement_timeout = '{SECONDS}s'")
             cursor.execute("SELECT current_setting('server_version_num')::int")
             version = cursor.fetchone()[0] // 10_000
     except (DatabaseError, InterfaceError) as error:

@@ -256,7 +256,8 @@ def judge_timeouts(expected: Mapping[str, int], found: Mapping[str, str]) -> Che
     if wrong := [key for key, ms in expected.items() if int(found.get(key, 0)) != ms]:
         key = wrong[0]
         remedy = (
-            "A connection pooler drops start-up options: make it pass them, or connect directly."
+            "A connection pooler drops start-up options: connect directly, or set"
+            " FILLCAST_DB_POOLER=transaction (docs/operations.md)."
         )
         return failure(name, f"{key} is {found.get(key)} ms, not {expected[key]}.", remedy)
     return well(name, "Sessions get the time-outs that they request.")

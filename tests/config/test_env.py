@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from config.databases import database, timeouts
+from config.databases import database, databases, timeouts, with_login
 from config.env import VARIABLES, Settings
 from config.env_variables import InvalidEnvironmentError
 from config.installation import ROOT
@@ -215,3 +215,50 @@ def test_production_rejects_unsafe_web_settings(name: str, value: str, expected:
     (sentence,) = faults({**PRODUCTION, name: value})
     assert expected in sentence
     Settings.read({name: value})  # a development installation may
+
+
+POOLED = {
+    **PRODUCTION,
+    "FILLCAST_DB_ROLE": "web",
+    "FILLCAST_DB_POOLER": "transaction",
+    "FILLCAST_WEB_DATABASE_URL": "postgresql://w:p@pooler:6432/fillcast",
+}
+
+
+def test_pooler_gets_no_startup_option_and_nothing_prepared() -> None:
+    found = databases(Settings.read(POOLED))
+    entry = found["default"]
+    assert entry["ENGINE"] == "common.checked_sessions"
+    assert (entry["HOST"], entry["DISABLE_SERVER_SIDE_CURSORS"]) == ("pooler", True)
+    assert "options" not in entry["OPTIONS"]
+    assert entry["OPTIONS"]["application_name"].startswith("fillcast-web process:")
+    expected = entry["EXPECTED_SESSION"]
+    assert expected["role"] == "fillcast_web"
+    assert expected["parameters"] == {**timeouts("web", 10), "jit": "off"}
+    past = found["direct"]
+    assert (past["HOST"], past["ENGINE"]) == ("db", "django.db.backends.postgresql")
+    assert "-c role=fillcast_web" in past["OPTIONS"]["options"]
+
+
+def test_owner_is_never_pooled() -> None:
+    found = databases(Settings.read({**POOLED, "FILLCAST_DB_ROLE": "owner"}))
+    assert [*found] == ["default"]
+    assert (found["default"]["HOST"], found["default"]["USER"]) == ("db", "owner")
+    assert "statement_timeout=0" in found["default"]["OPTIONS"]["options"]
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("", "FILLCAST_WEB_DATABASE_URL is not set; expected the login that PgBouncer accepts"),
+        ("postgresql://w:p@db/fillcast", "FILLCAST_WEB_DATABASE_URL name the same address"),
+    ],
+)
+def test_pooler_needs_addresses_of_both_kinds(url: str, sentence: str) -> None:
+    (reported,) = faults({**POOLED, "FILLCAST_WEB_DATABASE_URL": url})
+    assert sentence in reported
+
+
+def test_server_with_another_login() -> None:
+    merged = with_login("postgresql://o:x@db:5432/f?sslmode=require", "postgresql://w:p%40@b:1/f")
+    assert merged == "postgresql://w:p%40@db:5432/f?sslmode=require"

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.environment import ACCOUNTS, FaultEnvironment, end_reused
+from tests.faults.pgbouncer import PgBouncer
+from tests.faults.pooled import PooledEnvironment
 from tests.faults.servers import Servers
 from tests.server_folders import server_folder
 
@@ -77,3 +79,25 @@ def crowded(servers: Servers, tmp_path: Path) -> Iterator[FaultEnvironment]:
     """Return an environment with CROWD eligible accounts, for bursts."""
     with FaultEnvironment(servers, tmp_path, state=servers.state_with(CROWD)) as environment:
         yield environment
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(servers: Servers) -> Iterator[PgBouncer]:
+    with server_folder("fillcast-pgbouncer-") as folder:
+        bouncer = PgBouncer(folder / "bouncer", servers.postgres.url)
+        bouncer.create_logins()
+        try:
+            yield bouncer
+        finally:
+            bouncer.kill()
+
+
+@pytest.fixture
+def pooled(pgbouncer: PgBouncer, servers: Servers, tmp_path: Path) -> Iterator[PooledEnvironment]:
+    """Return an environment whose processes go through PgBouncer."""
+    if not pgbouncer.runs:
+        pgbouncer.start()
+    end_reused(servers)  # its operator's process goes past it
+    with PooledEnvironment(servers, tmp_path, pgbouncer) as environment:
+        yield environment
+    end_reused(servers)  # its operator's process has this address

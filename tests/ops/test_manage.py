@@ -85,6 +85,25 @@ def test_worker_settings_print_no_key_in_production(name: str) -> None:
         assert f"FILLCAST_CREDENTIALS_PRIVATE_KEYS={key}" in lines
 
 
+def test_worker_settings_name_the_pooler_and_the_way_past_it() -> None:
+    given = {
+        "DATABASE_URL": "postgresql://owner:o@db/x", "REDIS_URL": "redis://r/0",
+        "FILLCAST_TRADE_DATABASE_URL": "postgresql://trader:t@pooler:6432/x",
+        "FILLCAST_DB_POOLER": "transaction", "FILLCAST_DB_ROLE": "trade",
+        "FILLCAST_ENV_FILE": os.devnull,
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "manage.py", "worker_settings"],
+        cwd=ROOT, env={**os.environ, **given}, capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert "DATABASE_URL=postgresql://trader:t@db/x" in lines  # not the owner's password
+    assert "FILLCAST_TRADE_DATABASE_URL=postgresql://trader:t@pooler:6432/x" in lines
+    assert "FILLCAST_DB_POOLER=transaction" in lines
+
+
 def test_worker_settings_state_that_nothing_runs(tmp_path: Path) -> None:
     without = {"DATABASE_URL", "REDIS_URL"}
     env = {name: value for name, value in os.environ.items() if name not in without}

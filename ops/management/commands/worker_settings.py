@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from config.databases import with_login
 from config.installation import is_production, var_folder
 from ops.bootstrap import development_secrets
 from ops.embedded.servers import running_urls
@@ -43,13 +44,16 @@ class Command(BaseCommand):
         names = ("DATABASE_URL", "REDIS_URL")
         servers = {name: os.environ.get(name) or urls.get(name, "") for name in names}
         if own_login := os.environ.get("FILLCAST_TRADE_DATABASE_URL"):
-            servers["DATABASE_URL"] = own_login  # not that of the tables' owner
+            # not that of the tables' owner
+            servers["DATABASE_URL"] = _own_address(servers["DATABASE_URL"], own_login)
         if lacking := [name for name in names if not servers[name]]:
             sys.exit(
                 f"{' and '.join(lacking)}: Fillcast does not run here. Start `make up` first, in"
                 " the same folder and with the same FILLCAST_VAR."
             )
         lines = {"FILLCAST_DB_ROLE": "trade", **servers}
+        if _is_pooled() and own_login:
+            lines |= {"FILLCAST_DB_POOLER": "transaction", "FILLCAST_TRADE_DATABASE_URL": own_login}
         if queues := os.environ.get("FILLCAST_QUEUE_URL"):
             lines["FILLCAST_QUEUE_URL"] = queues
         lines |= {name: known[name] for name in SECRETS if known.get(name)}
@@ -63,3 +67,12 @@ class Command(BaseCommand):
                 "These servers listen on this machine only and run as long as `make up` does. For a"
                 " worker on another machine use a PostgreSQL and a Redis of your own."
             )
+
+
+def _is_pooled() -> bool:
+    return os.environ.get("FILLCAST_DB_POOLER", "").strip() == "transaction"
+
+
+def _own_address(server: str, own_login: str) -> str:
+    """Return the DATABASE_URL of a worker; with a pooler it leads past it, with the same login."""
+    return with_login(server, own_login) if _is_pooled() else own_login

@@ -1,0 +1,338 @@
+"""Results are read from a real streaming replica, which lags, dies and is promoted."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal as D
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from django.db import connections, transaction
+
+from analytics import replica
+from analytics.models import AnalyticsDaily
+from analytics.replica import JOB_SECONDS, replica_lag, replica_rows
+from analytics.results import Scope, trade_results
+from analytics.services import compute_changed
+from common.clocks import MarketClock, set_market_clock
+from common.direct_sessions import REPLICA
+from common.sql import Query, rows, run
+from connections.models import ExecutionConnection
+from ops.doctor.database_paths import judge_replica
+from ops.doctor.verdicts import FAIL, OK, WARN
+from ops.embedded.ports import free_port
+from ops.embedded.postgres import PostgresServer
+from positions.models import ExecutionPosition
+from tests.analytics import factories
+from tests.faults import postgres_clusters
+from tests.faults.postgres_clusters import Clusters
+from tests.faults.servers import manage
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.timeout(240),
+    pytest.mark.faults,
+]
+CLOSED = datetime(2026, 3, 4, 12, tzinfo=UTC)
+START, END = date(2026, 3, 1), date(2026, 3, 31)
+PAUSE = 0.3
+
+
+class WhereRow(NamedTuple):
+    is_replica: bool
+
+
+WHERE = Query(WhereRow, "SELECT pg_is_in_recovery() AS is_replica")
+
+
+@dataclass(slots=True)
+class Pair:
+    """A primary and its standby."""
+
+    clusters: Clusters
+    primary: PostgresServer
+    standby: PostgresServer
+
+    def on_standby(self, statement: str) -> None:
+        with psycopg.connect(self.standby.url, autocommit=True) as session:
+            session.execute(statement.encode())
+
+
+@pytest.fixture(scope="module")
+def pairs() -> Iterator[dict[str, Pair]]:
+    """Return what the first test starts; each test of the module uses it."""
+    started: dict[str, Pair] = {}
+    yield started
+    for pair in started.values():
+        pair.clusters.stop()
+
+
+@pytest.fixture
+def servers_of(
+    pairs: dict[str, Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Pair]:
+    if not pairs:
+        clusters = Clusters()
+        primary = clusters.filled("primary", postgres_clusters.dump(tmp_path / "empty"))
+        pairs[""] = Pair(clusters, primary, clusters.standby(primary, "standby"))
+    pair = pairs[""]
+    pair.standby.start()
+    monkeypatch.setitem(replica.PAUSE_SECONDS, "lags", PAUSE)
+    monkeypatch.setitem(replica.PAUSE_SECONDS, "fails", PAUSE)
+    replica._pause.end()
+    with postgres_clusters.at(pair.primary.url):
+        yield pair
+    set_market_clock(None)
+
+
+@pytest.fixture
+def pair(servers_of: Pair) -> Iterator[Pair]:
+    with following(servers_of.standby):
+        yield servers_of
+
+
+@contextmanager
+def following(standby: PostgresServer) -> Iterator[None]:
+    """Give Django the standby as its replica inside this block."""
+    parts = urlsplit(standby.url)
+    connections.settings[REPLICA] = {
+        **connections.settings["default"], "HOST": parts.hostname, "PORT": parts.port,
+        "NAME": parts.path[1:], "USER": parts.username, "PASSWORD": parts.password,
+    }  # fmt: skip
+    wrapper = connections[REPLICA]
+
+    def ensure_connection() -> None:  # Django's tests allow only databases that they know
+        if wrapper.connection is None:
+            with wrapper.wrap_database_errors:
+                wrapper.connect()
+
+    wrapper.ensure_connection = ensure_connection  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        wrapper.close()
+        del connections[REPLICA]
+        del connections.settings[REPLICA]
+
+
+def is_replica(**how: Any) -> bool:
+    """Return whether the replica answers."""
+    return replica_rows(WHERE, **how)[0].is_replica
+
+
+def account(name: str) -> ExecutionConnection:
+    return factories.connection(factories.user(name))
+
+
+def close(of: ExecutionConnection, pnl: int) -> ExecutionPosition:
+    """Store one more closed trade."""
+    assert of.user is not None
+    (signal_,) = factories.signals(of.user, 1)
+    trade = factories.trade(of, signal_, closed_at=CLOSED, pnl=D(pnl))
+    trade.save()
+    return trade
+
+
+def total(of: ExecutionConnection) -> D:
+    return trade_results(Scope([of.pk], START, END)).sums.total
+
+
+def test_replica_answers_with_all_that_is_committed(pair: Pair) -> None:
+    alice = account("alice")
+    assert is_replica(patience=JOB_SECONDS)
+    run("SET log_statement = 'all'", using=REPLICA)
+    for closed in range(1, 21):
+        close(alice, closed)
+        assert total(alice) == sum(range(1, closed + 1))
+    run("RESET log_statement", using=REPLICA)
+    assert pair.standby.log.read_text().count("GROUPING SETS") >= 10  # a busy machine lags
+
+
+@pytest.mark.quick
+def test_results_equal_those_of_the_primary(pair: Pair) -> None:
+    bob = account("bob")
+    for pnl in (30, -20, 45, -5):
+        close(bob, pnl)
+    scope = Scope([bob.pk], START, END)
+    assert is_replica(patience=JOB_SECONDS)
+    by_replica = trade_results(scope)
+    with transaction.atomic():
+        close(bob, 0).delete()  # so that the primary answers
+        assert not is_replica()
+        by_primary = trade_results(scope)
+    assert by_replica == by_primary
+    assert by_replica.sums.total == 50
+
+
+def test_daily_computation_searches_on_the_replica(pair: Pair) -> None:
+    carol = account("carol")
+    close(carol, 7)
+    set_market_clock(MarketClock(CLOSED + timedelta(days=20), datetime.now(UTC), 1))
+    assert date(2026, 3, 4) in compute_changed()  # not one of the last days
+    assert date(2026, 3, 4) not in compute_changed(corrected=10)
+    assert AnalyticsDaily.objects.get(connection=carol).total_pnl == 7
+
+
+def test_own_change_is_read_on_the_primary(pair: Pair) -> None:
+    dora = account("dora")
+    close(dora, 10)
+    with transaction.atomic():
+        assert is_replica()
+        close(dora, 5)  # not committed
+        assert not is_replica()
+        assert total(dora) == 15
+    assert is_replica()
+
+
+@pytest.mark.quick
+def test_lagging_replica_is_waited_for_and_then_left_alone(pair: Pair) -> None:
+    erin = account("erin")
+    assert is_replica(patience=JOB_SECONDS)
+    pair.on_standby("SELECT pg_wal_replay_pause()")
+    close(erin, 3)
+    began = time.monotonic()
+    assert total(erin) == 3  # three statements, of which the first one waited
+    assert replica.PAGE_SECONDS <= time.monotonic() - began < 2 * replica.PAGE_SECONDS
+    assert not is_replica()
+    assert replica_lag()["lag"] > 0
+    time.sleep(PAUSE)
+    with ThreadPoolExecutor(1) as threads:
+        resumed = threads.submit(resume_later, pair)
+        assert is_replica(patience=JOB_SECONDS)  # a job waits longer than a page
+        resumed.result()
+    assert total(erin) == 3
+
+
+def resume_later(pair: Pair) -> None:
+    time.sleep(2 * replica.PAGE_SECONDS)
+    pair.on_standby("SELECT pg_wal_replay_resume()")
+
+
+def test_transaction_does_not_wait_as_long_as_a_job(pair: Pair) -> None:
+    frank = account("frank")
+    assert is_replica(patience=JOB_SECONDS)
+    pair.on_standby("SELECT pg_wal_replay_pause()")
+    try:
+        close(frank, 3)
+        began = time.monotonic()
+        with transaction.atomic():
+            assert not is_replica(patience=JOB_SECONDS)
+        assert time.monotonic() - began < 2 * replica.PAGE_SECONDS
+    finally:
+        pair.on_standby("SELECT pg_wal_replay_resume()")
+
+
+@pytest.mark.quick
+def test_killed_replica_is_replaced_by_the_primary(pair: Pair) -> None:
+    grace = account("grace")
+    close(grace, 4)
+    assert is_replica(patience=JOB_SECONDS)
+    assert pair.standby.process is not None
+    pair.standby.process.send_signal(signal.SIGQUIT)
+    pair.standby.process.wait(30)
+    close(grace, 5)
+    with transaction.atomic():  # the request's transaction is not lost
+        assert total(grace) == 9
+    assert not is_replica()
+    pair.standby.start()
+    time.sleep(PAUSE)
+    assert is_replica(patience=JOB_SECONDS)
+    assert total(grace) == 9
+
+
+def test_cancelled_statement_is_run_by_the_primary(pair: Pair) -> None:
+    slow = Query(WhereRow, "SELECT pg_is_in_recovery() AS is_replica FROM pg_sleep(%s)")
+    assert replica_rows(slow, (0.1,), patience=JOB_SECONDS)[0].is_replica
+    with ThreadPoolExecutor(1) as threads:
+        cancelled = threads.submit(cancel_sleeping, pair)
+        assert not replica_rows(slow, (2,), patience=JOB_SECONDS)[0].is_replica
+        cancelled.result()
+
+
+def cancel_sleeping(pair: Pair) -> None:
+    time.sleep(0.5)
+    pair.on_standby(
+        "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
+        " WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()"
+    )
+
+
+# In the web role, where row-level security holds.
+TENANT = """
+import json
+from analytics.replica import replica_rows
+from common.sql import Query
+from typing import NamedTuple
+from users.models import User
+from users.tenancy import for_all_tenants, on_behalf_of
+
+class Row(NamedTuple):
+    who: list
+    is_replica: bool
+
+OWNERS = Query(Row, "SELECT array_agg(DISTINCT user_id ORDER BY user_id) AS who,"
+                    " pg_is_in_recovery() AS is_replica FROM connections_executionconnection")
+found = [replica_rows(OWNERS, patience=30)[0]]
+for pk in IDS:
+    with on_behalf_of(User(pk=pk, is_active=True)):
+        found.append(replica_rows(OWNERS)[0])
+        with for_all_tenants():
+            found.append(replica_rows(OWNERS)[0])
+print(json.dumps(found))
+"""
+
+
+def test_tenants_see_their_own_rows_only(pair: Pair) -> None:
+    ids = [account(name).user_id for name in ("heidi", "ivan")]
+    every = rows("SELECT array_agg(DISTINCT user_id ORDER BY user_id) AS w"
+                 " FROM connections_executionconnection")[0].w  # fmt: skip
+    environ = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("FILLCAST_")},
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "DATABASE_URL": pair.primary.url,
+        "FILLCAST_REPLICA_DATABASE_URL": pair.standby.url,
+        "FILLCAST_DB_ROLE": "web",
+        "FILLCAST_ENV_FILE": os.devnull,
+    }
+    expected = [None, [ids[0]], every, [ids[1]], every]
+    assert tenants_rows(environ, ids) == [[owners, True] for owners in expected]
+    nowhere = f"postgresql://nobody@127.0.0.1:{free_port()}/none"
+    environ["FILLCAST_REPLICA_DATABASE_URL"] = nowhere
+    assert tenants_rows(environ, ids) == [[owners, False] for owners in expected]
+
+
+def tenants_rows(environ: Mapping[str, str], ids: Sequence[int | None]) -> Any:
+    """Return what a process of the web role reads, and whether the replica answered."""
+    done = manage(environ, ["shell", "--no-imports", "-c", f"IDS = {ids}\n{TENANT}"])
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_promoted_replica_is_no_longer_asked(servers_of: Pair) -> None:
+    pair = servers_of
+    promoted = pair.clusters.standby(pair.primary, "promoted")
+    with postgres_clusters.at(promoted.url):
+        postgres_clusters.promote()
+    judy = account("judy")
+    close(judy, 8)
+    with following(promoted):
+        assert not is_replica()
+        assert total(judy) == 8
+        assert not replica_lag()["follows"]
+
+
+@pytest.mark.quick
+def test_doctor_judges_the_replica() -> None:
+    assert judge_replica(is_ours=True, follows=True, lag=1_000).result is OK
+    assert judge_replica(is_ours=True, follows=True, lag=10**9).result is WARN
+    assert judge_replica(is_ours=False, follows=True, lag=0).result is FAIL
+    assert judge_replica(is_ours=True, follows=False, lag=0).result is FAIL
