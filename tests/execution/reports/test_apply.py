@@ -23,6 +23,7 @@ from execution.services import close_position
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import factories
+from users.models import User
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("alice")]
 
@@ -451,9 +452,14 @@ def test_report_that_cannot_be_quarantined_does_not_stop_the_others(entry: Order
     assert Order.objects.get().status == "SUBMITTED"
 
 
+def owner(entry: Order) -> User:
+    assert entry.connection.user is not None
+    return entry.connection.user
+
+
 def test_opened_position_is_reported_once_to_who_requests_it(entry: Order) -> None:
     channel = Channel.objects.create(
-        user=entry.connection.user, name="bot", kinds=["position.opened"],
+        user=owner(entry), name="bot", kinds=["position.opened"],
         confirmed_at=timezone.now(),
     )  # fmt: skip
     report = factories.fill_report(entry, 40, "f1")
@@ -476,7 +482,7 @@ def test_without_a_request_the_fill_alone_states_that_the_position_is_open(
 ) -> None:
     if kinds is not None:
         Channel.objects.create(
-            user=entry.connection.user, name="bot", kinds=kinds, confirmed_at=timezone.now()
+            user=owner(entry), name="bot", kinds=kinds, confirmed_at=timezone.now()
         )
     factories.apply(factories.fill_report(entry, 100, "f1"))
     route_events(100)
