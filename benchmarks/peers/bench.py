@@ -12,8 +12,8 @@ from benchmarks.peers.queues import QUEUE_PEERS
 from benchmarks.results import Result, compared
 
 TARGET = 10.0  # times the fastest of the queues, by orders a second
-QUEUE_ORDERS = 500  # at most, of the queues: they are linear and slow
-KILL_ORDERS = 300
+QUEUE_ORDERS = 200  # at most, of the queues: they are linear and slow
+KILL_ORDERS = 120
 USUAL_CONNECTIONS = 100  # from so many on it is a measurement, else only a test
 FEW_ORDERS, ONE_BOT, SHORT_SECONDS = 200, 1, 1.0
 FILLCAST_DURABLE = (

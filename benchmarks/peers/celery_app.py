@@ -1,17 +1,21 @@
 """Celery with Redis, as its documentation recommends for tasks that must not be lost.
 
-Acknowledged late, so that a worker that dies loses none; one message at a time. Redis redelivers what
-was not acknowledged after the visibility time-out: an hour unless it is set, here shorter.
+Acknowledged late, so that a worker that dies loses none; one message at a time. Redis redelivers
+what was not acknowledged after the visibility time-out: an hour unless it is set, here shorter.
 """
 
 import os
 from collections.abc import Sequence
 
 from celery import Celery
+from celery.signals import worker_ready, worker_shutdown
 
 from benchmarks.peers import job
 from benchmarks.peers.settings import QUEUE, STALLED_SECONDS
 
+# A worker of ours would start the trading runtime, whose jobs would work beside the peer's tasks.
+worker_ready.disconnect(dispatch_uid="execution.runtime")
+worker_shutdown.disconnect(dispatch_uid="execution.end")
 app = Celery("peers", broker=os.environ["REDIS_URL"], fixups=set())  # the session is kept
 app.conf.update(
     broker_connection_retry_on_startup=True,
