@@ -1,7 +1,8 @@
 """Celery with Redis, as its documentation recommends for tasks that must not be lost.
 
 Acknowledged late, so that a worker that dies loses none; one message at a time. Redis redelivers
-what was not acknowledged after the visibility time-out: an hour unless it is set, here shorter.
+what was not acknowledged after the visibility time-out: an hour unless it is set, looked for each
+100 s; here both are shorter.
 """
 
 import os
@@ -11,7 +12,7 @@ from celery import Celery
 from celery.signals import worker_ready, worker_shutdown
 
 from benchmarks.peers import job
-from benchmarks.peers.settings import QUEUE, STALLED_SECONDS
+from benchmarks.peers.settings import LOOK_SECONDS, QUEUE, STALLED_SECONDS
 
 # A worker of ours would start the trading runtime, whose jobs would work beside the peer's tasks.
 worker_ready.disconnect(dispatch_uid="execution.runtime")
@@ -19,7 +20,11 @@ worker_shutdown.disconnect(dispatch_uid="execution.end")
 app = Celery("peers", broker=os.environ["REDIS_URL"], fixups=set())  # the session is kept
 app.conf.update(
     broker_connection_retry_on_startup=True,
-    broker_transport_options={"visibility_timeout": STALLED_SECONDS},
+    broker_transport_options={
+        "visibility_timeout": STALLED_SECONDS,
+        "unacked_restore_interval": LOOK_SECONDS,
+        "unacked_restore_throttle": 1,
+    },
     task_acks_late=True,
     task_default_queue=QUEUE,
     task_ignore_result=True,

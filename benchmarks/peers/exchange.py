@@ -1,4 +1,4 @@
-"""The tests' fake Binance for a bot that also reads candles. It has one market and constant prices."""
+"""The tests' fake Binance for a bot that also reads candles. One market, constant prices."""
 
 import time
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,7 @@
 """freqtrade: a dry-run bot from its start to the end of its first loop, and its memory.
 
-It is a process for each account. The exchange is a fake one on this machine, so no network is in the
-figures; the strategy computes nothing.
+It is a process for each account. The exchange is a fake one on this machine, so no network is in
+the figures; the strategy computes nothing.
 """
 
 import json
@@ -35,12 +35,15 @@ def measure(bots: int = BOTS, idle_seconds: float = IDLE_SECONDS) -> dict[str, A
     """
     python = python_of(FREQTRADE)
     version = version_of(python, "freqtrade")
-    with exchange() as base, tempfile.TemporaryDirectory(prefix="fillcast-freqtrade-") as folder:
-        with _running(python, base, Path(folder), bots) as (seconds, pids):
-            memory = process_usage.memory_mb({"freqtrade": pids})["freqtrade"]
-            before = process_usage.run_seconds({"freqtrade": pids})["freqtrade"]
-            time.sleep(idle_seconds)
-            used = process_usage.run_seconds({"freqtrade": pids})["freqtrade"] - before
+    with (
+        exchange() as base,
+        tempfile.TemporaryDirectory(prefix="fillcast-freqtrade-") as folder,
+        _running(python, base, Path(folder), bots) as (seconds, pids),
+    ):
+        memory = process_usage.memory_mb({"freqtrade": pids})["freqtrade"]
+        before = process_usage.run_seconds({"freqtrade": pids})["freqtrade"]
+        time.sleep(idle_seconds)
+        used = process_usage.run_seconds({"freqtrade": pids})["freqtrade"] - before
     row = {
         "version": version,
         "bots": bots,

@@ -1,9 +1,9 @@
 """What a queue's worker does for one account: the same code for every queue.
 
-It writes the rows of `benchmarks.baseline`: the order before the broker is called, its outcome after
-it. A message that is delivered again finds the order: a filled one is left alone, any other is sent
-again, since nothing in a queue knows what the broker has. That is what "at least once" means for a
-task that calls somebody else.
+It writes the rows of `benchmarks.baseline`: the order before the broker is called, its outcome
+afterwards. A message that is delivered again finds the order: a filled one is left alone, any other
+is sent again, since nothing in a queue knows what the broker has. That is what "at least once"
+means for a task that calls somebody else.
 """
 
 import asyncio

@@ -8,11 +8,12 @@ same way, at the same shares of filled orders.
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from benchmarks.environment import EXECUTION, BenchEnvironment, report_progress
+from benchmarks.peers.settings import QUEUE
 
 if TYPE_CHECKING:
     from benchmarks.peers.queue_runs import Side
@@ -20,10 +21,14 @@ if TYPE_CHECKING:
 SHARES = (0.2, 0.4, 0.6, 0.8)
 REPLY_MS = 100
 REPLIES = "UPDATE paper_account SET reply_delay_ms = %s"
-QUIET_SECONDS = 45.0  # without another filled order: what is missing now is lost
-MOST_SECONDS = 150.0
+QUIET_SECONDS = 5.0  # without another filled order and with an empty queue: the rest is lost
+MOST_SECONDS = 240.0
 DONE_SECONDS = 2.0  # afterwards: tasks that were delivered twice still run
 IN_FLIGHT = "SELECT count(*) FROM execution_order WHERE signal_id = %s AND status = 'SUBMITTING'"
+JOBS = """
+SELECT count(*) FROM procrastinate.procrastinate_jobs
+WHERE status IN ('todo', 'doing') AND task_name = 'fill_one'
+"""
 LAST_TICKET = "SELECT coalesce(max(id), 0) FROM paper_order"
 LEFT = """
 WITH sent AS (
@@ -41,68 +46,90 @@ SELECT count(*) FILTER (WHERE s.times = 1) AS filled_once,
 FROM unnest(%(accounts)s::text[]) AS c (id)
 LEFT JOIN sent s ON s.connection_id = c.id LEFT JOIN ours o ON o.connection_id = c.id
 """
-Ended = Callable[["Side", Any, int], bool]
+Pending = Callable[["Side", Any], int]
 
 
-def FILLED_ALL(side: "Side", published: Any, count: int) -> bool:
-    """Every account's order is filled: a queue does not know more."""
-    return side.filled(published) == count
+def _of_celery(side: "Side", _: Any) -> int:
+    redis = side.environment.redis
+    return int(redis.llen(QUEUE)) + int(redis.hlen("unacked"))
 
 
-def NOTHING_OPEN(side: "Side", published: Any, count: int) -> bool:
-    """Every order has ended: filled, or known not to be."""
-    return side.orders(published) == count and side.environment.nothing_open()
+def _of_dramatiq(side: "Side", _: Any) -> int:
+    names = (f"dramatiq:{QUEUE}.msgs", f"dramatiq:{QUEUE}.DQ.msgs")  # the second: to be retried
+    return sum(int(side.environment.redis.hlen(name)) for name in names)
 
 
-def measure(side: "Side", count: int, restart: Callable[[], None], ended: Ended) -> dict[str, Any]:
+def _of_procrastinate(side: "Side", _: Any) -> int:
+    return int(side.environment.sql(JOBS)[0][0])
+
+
+def _of_fillcast(side: "Side", published: Any) -> int:
+    return int(side.orders(published) == 0 or not side.environment.nothing_open())
+
+
+PENDING: Mapping[str, Pending] = {
+    "celery": _of_celery,
+    "dramatiq": _of_dramatiq,
+    "procrastinate": _of_procrastinate,
+    "fillcast": _of_fillcast,
+}
+"""Tasks that are queued or being executed; of Fillcast, whether any order is open."""
+
+
+def measure(
+    side: "Side", count: int, restart: Callable[[], None], pending: Pending
+) -> dict[str, Any]:
     """Publish to `count` accounts, kill the workers at each share; return what is left."""
     side.environment.sql(REPLIES, REPLY_MS)
     try:
-        left = _kill(side, count, restart, ended)
+        left = _kill(side, count, restart, pending)
     finally:
         side.environment.sql(REPLIES, 0)
     report_progress(f"    kill -9: {left}")
     return left
 
 
-def _kill(side: "Side", count: int, restart: Callable[[], None], ended: Ended) -> dict[str, Any]:
+def _kill(
+    side: "Side", count: int, restart: Callable[[], None], pending: Pending
+) -> dict[str, Any]:
     environment = side.environment
     ((after,),) = environment.sql(LAST_TICKET)
     published, accounts = side.publish(count)
     in_flight, began = [], 0.0
     for share in SHARES:
-        _await_share(side, published, count, share, ended)
+        _await_share(side, published, count, share, pending)
         began = began or time.monotonic()
         ((sending,),) = environment.sql(IN_FLIGHT, published.pk)
         restart()
         in_flight.append(int(sending))
     side.publisher.end()
-    settled = _wait(side, published, count, ended, began)
+    settled = _wait(side, published, count, pending, began)
     time.sleep(DONE_SECONDS)
     left = _left(environment, after, published.pk, accounts)
+    left["still_queued"] = pending(side, published)
     return {"n": count, **left, "in_flight": in_flight, "from_first_kill_s": settled}
 
 
-def _await_share(side: "Side", published: Any, count: int, share: float, ended: Ended) -> None:
-    """Wait until this share of the orders is filled, or all have ended."""
-    side.environment.wait(
-        lambda: side.filled(published) >= share * count or ended(side, published, count),
-        every=0.002,
-    )
+def _await_share(side: "Side", published: Any, count: int, share: float, pending: Pending) -> None:
+    """Wait until this share of the orders is filled, or nothing is left to do."""
+
+    def is_reached() -> bool:
+        filled = side.filled(published)
+        return filled >= share * count or (filled > 0 and not pending(side, published))
+
+    side.environment.wait(is_reached, seconds=MOST_SECONDS, every=0.002)
 
 
-def _wait(side: "Side", published: Any, count: int, ended: Ended, began: float) -> float:
-    """Wait until all has ended, or until nothing changes any more; return the last change."""
+def _wait(side: "Side", published: Any, count: int, pending: Pending, began: float) -> float:
+    """Wait until all is filled, or nothing is left to do; return when the last was filled."""
     filled, changed = -1, began
-    while not ended(side, published, count):
-        now, known = time.monotonic(), side.filled(published)
-        if known != filled:
-            filled, changed = known, now
-        is_stuck = ended is FILLED_ALL and now - changed > QUIET_SECONDS
-        if is_stuck or now - began > MOST_SECONDS:
-            return changed - began
+    while filled < count and time.monotonic() - began < MOST_SECONDS:
+        if (now_filled := side.filled(published)) != filled:
+            filled, changed = now_filled, time.monotonic()
+        elif time.monotonic() - changed > QUIET_SECONDS and not pending(side, published):
+            break
         time.sleep(0.05)
-    return time.monotonic() - began
+    return changed - began
 
 
 def _left(

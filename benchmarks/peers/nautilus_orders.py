@@ -1,9 +1,9 @@
-"""NautilusTrader's order path: `python benchmarks/peers/nautilus_orders.py ORDERS`, in its packages.
+"""NautilusTrader's order path; a script for its own packages: `nautilus_orders.py ORDERS`.
 
-A strategy submits a market order at each quote; risk engine, execution engine and cache process it,
-and the simulated venue fills it. The same quotes without orders are subtracted. All orders add to one
-position, in its favour: a margin account looks at every open position at each fill, and statistics
-of closed ones take half of the time. It prints JSON: the median of several runs.
+A strategy submits a market order at each quote; risk engine, execution engine and cache process
+it, and the simulated venue fills it. The same quotes without orders are subtracted. All orders add
+to one position, in its favour: a margin account looks at every open position at each fill, and
+statistics of closed ones take half of the time. It prints JSON: the median of several runs.
 """
 
 import json

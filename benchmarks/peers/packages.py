@@ -1,4 +1,4 @@
-"""Where the packages of the peers are installed (deploy/peers.sh), and why one cannot be measured."""
+"""Where the peers' packages are installed (deploy/peers.sh), and why one cannot be measured."""
 
 import subprocess
 import sys

@@ -11,7 +11,7 @@ from typing import Any
 from procrastinate import App, PsycopgConnector
 
 from benchmarks.peers import job
-from benchmarks.peers.settings import QUEUE, STALLED_SECONDS
+from benchmarks.peers.settings import LOOK_SECONDS, QUEUE, STALLED_SECONDS
 
 HEARTBEAT_SECONDS = STALLED_SECONDS / 3
 app = App(
@@ -31,7 +31,7 @@ async def retry_stalled_jobs(context: object, timestamp: int) -> None:
         await app.job_manager.retry_job(one)
 
 
-app.periodic(cron="* * * * * */5")(
+app.periodic(cron=f"* * * * * */{LOOK_SECONDS}")(
     app.task(queue=QUEUE, queueing_lock="retry_stalled_jobs", pass_context=True)(retry_stalled_jobs)
 )
 

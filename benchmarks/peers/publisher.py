@@ -1,6 +1,6 @@
 """A process that publishes: `python -m benchmarks.peers.publisher MODULE`.
 
-For each line of its input, a JSON list of a signal and its accounts, it publishes and prints a line.
+For each line of its input, a JSON list of a signal and its accounts, it publishes and prints one.
 """
 
 import importlib

@@ -125,7 +125,7 @@ def measure_peer(
         }  # fmt: skip
         side.measure(runs, every=0.05)
         if kill:
-            runs.kill = kills.measure(side, kill, workers.restart, kills.FILLED_ALL)
+            runs.kill = kills.measure(side, kill, workers.restart, kills.PENDING[peer.name])
     environment.reset()
 
 
@@ -145,7 +145,7 @@ def measure_fillcast(environment: BenchEnvironment, data: BenchData, runs: Runs,
         if kill:
             environment.reset()
             runs.kill = kills.measure(
-                side, kill, lambda: kills.kill_entries(environment), kills.NOTHING_OPEN
+                side, kill, lambda: kills.kill_entries(environment), kills.PENDING["fillcast"]
             )
     environment.reset()
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.peers import packages
-from benchmarks.peers.settings import MAINTENANCE_IN_A_MILLION, QUEUE, STALLED_SECONDS
+from benchmarks.peers.settings import LOOK_SECONDS, MAINTENANCE_IN_A_MILLION, QUEUE, STALLED_SECONDS
 from config.installation import ROOT
 
 WORKERS = 2  # as many as Fillcast has for entries
@@ -56,7 +56,7 @@ QUEUE_PEERS: Sequence[QueuePeer] = (
     QueuePeer(
         "celery", "celery", "", tuple(_celery(number) for number in range(WORKERS)), IN_REDIS,
         f"acks_late, reject_on_worker_lost, prefetch 1, visibility_timeout {STALLED_SECONDS} s"
-        " (default 1 h)",
+        f" (default 1 h), looked for each {LOOK_SECONDS} s (default 100 s)",
     ),
     QueuePeer(
         "dramatiq", "dramatiq", packages.QUEUES,
@@ -71,7 +71,7 @@ QUEUE_PEERS: Sequence[QueuePeer] = (
         (("procrastinate", "--app", "benchmarks.peers.procrastinate_app.app", "worker",
           "--queues", QUEUE, "--concurrency", "1"),) * WORKERS,
         "jobs and order rows in PostgreSQL, with fsync",
-        f"stalled jobs retried after {STALLED_SECONDS} s, looked for each 5 s (in its"
+        f"stalled jobs retried after {STALLED_SECONDS} s, looked for each {LOOK_SECONDS} s (in its"
         " documentation: 30 s, each 10 min)",
     ),
 )  # fmt: skip
