@@ -17,7 +17,7 @@ from benchmarks.peers.settings import LOOK_SECONDS, QUEUE, STALLED_SECONDS
 # A worker of ours would start the trading runtime, whose jobs would work beside the peer's tasks.
 worker_ready.disconnect(dispatch_uid="execution.runtime")
 worker_shutdown.disconnect(dispatch_uid="execution.end")
-app = Celery("peers", broker=os.environ["REDIS_URL"], fixups=set())  # the session is kept
+app = Celery("peers", broker=os.environ["REDIS_URL"], fixups=[])  # the session is kept
 app.conf.update(
     broker_connection_retry_on_startup=True,
     broker_transport_options={

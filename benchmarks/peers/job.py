@@ -3,12 +3,13 @@
 It writes the rows of `benchmarks.baseline`: the order before the broker is called, its outcome
 afterwards. A message that is delivered again finds the order: a filled one is left alone, any other
 is sent again, since nothing in a queue knows what the broker has. That is what "at least once"
-means for a task that calls somebody else.
+means for a task that calls a broker.
 """
 
 import asyncio
 import os
 from collections.abc import Iterable
+from uuid import UUID
 
 import django
 
@@ -42,9 +43,9 @@ def fill(signal_id: int, connection_id: str) -> None:
 
 
 def _order_of(signal_id: int, connection_id: str) -> tuple[Order, ExecutionConnection]:
-    """Save the order of an account, or find the one of an earlier delivery and name it anew."""
+    """Save the order of an account, or find the one of an earlier delivery and name it again."""
     order = Order.objects.filter(
-        signal_id=signal_id, connection_id=connection_id, leg="entry"
+        signal_id=signal_id, connection_id=UUID(connection_id), leg="entry"
     ).first()
     if order is None:
         return baseline.save_intent(signal_id, connection_id, worker_id=f"peer-{os.getpid()}")

@@ -79,8 +79,9 @@ class Books:
 @pytest.mark.django_db
 def test_fills_of_an_account_are_counted_in_the_brokers_books() -> None:
     once, twice, never = (uuid4() for _ in range(3))
-    _booked(11, once), _booked(12, twice), _booked(13, twice)
-    _booked(14, never, status="REJECTED"), _booked(5, never)  # before the kill
+    for ticket, account in ((11, once), (12, twice), (13, twice), (5, never)):  # 5: before the kill
+        _booked(ticket, account)
+    _booked(14, never, status="REJECTED")
     books: Any = Books()
     assert kills._left(books, 10, 0, [once, twice, never]) == {
         "filled_once": 1, "filled_twice": 1, "not_filled": 1,
