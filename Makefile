@@ -8,7 +8,7 @@ export PYTHONDONTWRITEBYTECODE ?=
 WITHOUT_FAULTS := (not faults or quick) and not browser
 export TEST_PROCESSES ?= $(shell echo $$(( 2 * $$(nproc) < 8 ? 2 * $$(nproc) : 8 )))
 
-.PHONY: help venv demo up test test-all coverage mutation schemathesis test-faults test-browser chaos conformance client lint format bench bench-check \
+.PHONY: help venv demo up test test-all coverage mutation schemathesis test-faults test-browser chaos conformance client lint format peers bench bench-check \
 	docs lock clean
 
 help: ## list these commands
@@ -74,7 +74,10 @@ client: venv ## generate a Python client of the API into var/fillcast-client
 	@$(PYTHON) manage.py spectacular --format openapi-json --file var/openapi.json
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" openapi-python-client generate --path var/openapi.json --output-path var/fillcast-client --overwrite
 
-bench: venv ## run the benchmarks; ONLY=fanout, N=1000, ROUNDS=3
+peers: venv ## install what `make bench ONLY=peers` measures beside Fillcast into var/peers (1.5 GB, one minute)
+	@deploy/peers.sh
+
+bench: venv $(if $(filter peers,$(ONLY)),peers) ## run the benchmarks; ONLY=fanout, N=1000, ROUNDS=3
 	@$(PYTHON) manage.py bench $(if $(ONLY),--only $(ONLY)) $(if $(N),-n $(N)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 bench-check: venv ## run the benchmarks of benchmarks/expected.json and fail if a ratio is worse by more than a fifth; ONLY, ROUNDS, SMALL=1

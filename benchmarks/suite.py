@@ -39,6 +39,7 @@ from benchmarks import (
 )
 from benchmarks.data import BenchData
 from benchmarks.environment import USUAL_ROUNDS, BenchEnvironment, report_progress
+from benchmarks.peers.bench import peers
 from benchmarks.results import Result, as_json, machine
 from config.installation import var_folder
 
@@ -67,6 +68,7 @@ BENCHES: dict[str, tuple[Bench, int]] = {  # name → (function, usual n)
     "ibkr_reconnect": (ibkr.reconnect, 50),
     "paper": (paper.overhead, 1_000),
     "latency": (latency.latency, 30),
+    "peers": (peers, 1_000),
     "pages": (pages.pages, 1_000_000),
     "monitor_million": (monitor.million, 1_000_000),
     # last: what they leave behind keeps the workers busy
