@@ -1,0 +1,133 @@
+"""Thirty minutes of trading beside tenants who read pages: does anything grow?
+
+The stack is the one of `make up`. 2,000 accounts (1,600 paper, 200 at a broker over HTTP that
+answers after 100 ms, 140 IBKR sessions, 60 MetaTrader terminals) are spread over 40 feeds; 100
+tenants read a page each ten seconds. Five signals a second are published, each to one feed: an
+entry, and when the feed's turn comes again, eight seconds later, the exit of it. So 5 × 50 = 250
+orders a second arrive, and each account trades once in eight seconds. Two cores carry that: 200
+paper orders at 0.65 ms, 25 over HTTP at 2 ms and 25 of sessions at 8 ms are 0.4 of a core, their
+doubles, ten pages a second and publications about as much again.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks import fanout, load_accounts, load_figures
+from benchmarks.browsing import browsing
+from benchmarks.data import BenchData
+from benchmarks.environment import BenchEnvironment, BenchError, report_progress
+from benchmarks.load_accounts import Accounts, Mix
+from benchmarks.load_samples import Sampler
+from benchmarks.results import Result
+from benchmarks.session_doubles import Doubles, running
+from benchmarks.slow_broker import broker_running
+from config.env import Settings
+
+SIGNALS_A_SECOND = 5
+WARM_SECONDS = 20.0
+SETTLE_SECONDS = 120.0
+SETTINGS = {"FILLCAST_BROKER_NETWORKS": "127.0.0.0/8"}
+OPEN_POSITIONS = "SELECT count(*) FROM positions_executionposition WHERE quantity > 0"
+
+
+def load(environment: BenchEnvironment, data: BenchData, minutes: int) -> Result:
+    """Run the load for so many minutes."""
+    return measure(environment, data, 60.0 * minutes, Mix())
+
+
+def measure(environment: BenchEnvironment, data: BenchData, seconds: float, mix: Mix) -> Result:
+    """Run the load for so long over such a mix of accounts."""
+    environment.run(workers=0)
+    environment.reset()
+    with ExitStack() as stack:
+        doubles = stack.enter_context(_brokers(environment, mix))
+        accounts = stack.enter_context(load_accounts.made(environment, data, mix, doubles))
+        environment.run(workers=2)
+        stack.callback(environment.run, workers=0)
+        load_accounts.wait_ready(environment, accounts)
+        data.refresh()
+        result = _measured(environment, data, seconds, mix, accounts)
+    environment.reset()
+    return result
+
+
+@contextmanager
+def _brokers(environment: BenchEnvironment, mix: Mix) -> Iterator[Doubles]:
+    """Run all doubles; processes that start meanwhile may reach them."""
+    environ = environment.stack.environ
+    before = {name: environ.get(name) for name in (*SETTINGS, "FILLCAST_MT4_ROOT")}
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fillcast-bench-")))
+        stack.enter_context(broker_running(environment))
+        doubles = stack.enter_context(
+            running(folder / "root", folder / "state", mix.ibkr, mix.mt4, mix.mt5)
+        )
+        environ |= {**SETTINGS, "FILLCAST_MT4_ROOT": str(folder / "root")}
+        try:
+            yield doubles
+        finally:
+            for name, value in before.items():
+                environ[name] = value or ""
+
+
+def _measured(
+    environment: BenchEnvironment, data: BenchData, seconds: float, mix: Mix, accounts: Accounts
+) -> Result:
+    port = int(Settings.read(environment.stack.environ).port)
+    path = environment.stack.folder.parent / "load.jsonl"
+    with browsing(port, accounts.browsing) as browsers:
+        sampler = Sampler(
+            environment.stack.environ["DATABASE_URL"], environment.pids, browsers, path, _describe
+        )
+        late = _publish(data, accounts, sampler, seconds)
+        environment.wait(environment.nothing_open, seconds=SETTLE_SECONDS, every=0.1)
+        sampler.stop()
+    if left := environment.sql(OPEN_POSITIONS)[0][0]:
+        report_progress(f"  {left} positions are open at the end")
+    audit = json.loads(environment.stack.manage("audit", "--json", capture=True).splitlines()[-1])
+    result = load_figures.result_of(environment, mix, seconds, sampler, late, audit, left)
+    written = {"result": load_figures.as_dict(result), "samples": sampler.samples}
+    path.with_suffix(".json").write_text(json.dumps(written) + "\n")
+    return result
+
+
+def _publish(data: BenchData, accounts: Accounts, sampler: Sampler, seconds: float) -> list[float]:
+    """Publish entries and exits in turn; return by how many seconds each was late.
+
+    The number of signals is such that each entry has its exit.
+    """
+    feeds, entries, late = accounts.feeds, {}, []
+    turn = 2 * len(feeds)
+    count = max(int(seconds * SIGNALS_A_SECOND) // turn, 1) * turn
+    sampler.start()
+    for number in range(count):
+        due = number / SIGNALS_A_SECOND
+        if (left := due - sampler.seconds) > 0:
+            time.sleep(left)
+        late.append(max(sampler.seconds - due, 0.0))
+        feed = feeds[number % len(feeds)]
+        opened = entries.pop(feed.pk, None)
+        signal = data.close(opened) if opened else data.signal(feed)
+        if opened is None:
+            entries[feed.pk] = signal
+        fanout.publish_as_web(signal, data)
+        sampler.published.append((sampler.seconds, signal.pk))
+        if sampler.error is not None:
+            raise BenchError(f"the sampler failed: {sampler.error!r}")
+    return late
+
+
+def _describe(sample: dict[str, Any]) -> None:
+    orders, pages = sample["orders"], sample["pages"]
+    report_progress(
+        f"  {sample['at']:6.0f} s: {sum(sample['mb'].values()):.0f} MB,"
+        f" lag {sample['due_s']:.2f} s,"
+        f" orders p50 {orders['all']['p50_ms']} p99 {orders['all']['p99_ms']} ms"
+        f" {orders['states']}, {pages['count']} pages p99 {pages['p99_ms']} ms"
+        f" ({pages['failed']} failed), load {sample['load']}"
+    )
