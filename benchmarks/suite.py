@@ -15,6 +15,8 @@ from benchmarks import (
     decisions,
     fairness,
     fanout,
+    flame,
+    footprint,
     ibkr,
     idle,
     imports,
@@ -95,6 +97,8 @@ LONG: dict[str, tuple[Bench, int]] = {
     "curve_workers": (curves.workers, 8),
     "curve_connections": (curves.connections, 100_000),
     "curve_orders": (curves.orders, 10_000_000),
+    "footprint": (footprint.footprint, 10_000),
+    "flame": (flame.flame, 20),  # seconds
 }
 NAMES = [*BENCHES, *ALONE]
 # With small numbers, for each run of the tests: those whose ratio hardly depends on what else the
