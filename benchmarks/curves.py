@@ -40,9 +40,7 @@ class Points:
         found = self._read().get(self._curve, {})
         return {int(size): point for size, point in found.items()}
 
-    def measured(
-        self, sizes: Sequence[int], measure: Callable[[int], Point]
-    ) -> dict[int, Point]:
+    def measured(self, sizes: Sequence[int], measure: Callable[[int], Point]) -> dict[int, Point]:
         """Measure the sizes that are not stored, the smallest first; return those of `sizes`."""
         for size in sizes:
             if size in self.all():
@@ -81,19 +79,19 @@ def connections(environment: BenchEnvironment, data: BenchData, count: int) -> R
     sizes = sizes_up_to(count, CONNECTIONS)
     points = Points(environment, "connections")
     if all(size in points.all() for size in sizes):
-        found = points.measured(sizes, dict)
+        found = points.all()
     else:
         environment.run(workers=0)
         with linear.patience(environment):
             environment.run(workers=2)
             with fanout.trade_history(environment, data, min(sizes[-1], FANOUT)):
                 found = points.measured(sizes, lambda size: _fan_outs(environment, data, size))
-    return _result("curve_connections", found, "us_an_order", LINEAR)
+    return _result("curve_connections", [found[size] for size in sizes], sizes, LINEAR)
 
 
 def _fan_outs(environment: BenchEnvironment, data: BenchData, count: int) -> Point:
     environment.reset()
-    fanout.ours(environment, data, count)  # warm-up
+    fanout.ours(environment, data, min(count, linear.WARM))  # warm-up
     meter = process_usage.Meter(environment.pids)
     seconds: list[float] = []
     while sum(seconds) < SHORT_SECONDS or len(seconds) < environment.rounds:
@@ -114,17 +112,15 @@ def orders(environment: BenchEnvironment, data: BenchData, count: int) -> Result
     sizes = sizes_up_to(count, ORDERS)
     points = Points(environment, "orders")
     if all(size in points.all() for size in sizes):
-        found = points.measured(sizes, dict)
+        found = points.all()
     else:
         environment.run(workers=0)
         environment.reset()
         with pages.many_orders(environment, data, min(sizes[-1], ACCOUNTS), sizes[-1]) as history:
-            found = points.measured(
-                sizes, lambda size: _beside(environment, data, history, size)
-            )
+            found = points.measured(sizes, lambda size: _beside(environment, data, history, size))
         environment.run(workers=0)
         environment.reset()
-    return _result("curve_orders", found, "us_an_order", PAGES_GROWTH)
+    return _result("curve_orders", [found[size] for size in sizes], sizes, PAGES_GROWTH)
 
 
 def _beside(
@@ -156,10 +152,8 @@ def workers(environment: BenchEnvironment, data: BenchData, count: int) -> Resul
     """Measure sustained trading with one worker for entries and more, up to `count`."""
     sizes = sizes_up_to(count, WORKERS)
     points = Points(environment, "workers")
-    found = points.measured(
-        sizes, lambda size: curve_workers.measure(environment, data, size)
-    )
-    return _result("curve_workers", found, "us_an_order", LINEAR)
+    found = points.measured(sizes, lambda size: curve_workers.measure(environment, data, size))
+    return _result("curve_workers", [found[size] for size in sizes], sizes, LINEAR)
 
 
 def _cpu(meter: process_usage.Meter) -> dict[str, float]:
@@ -169,17 +163,17 @@ def _cpu(meter: process_usage.Meter) -> dict[str, float]:
             "cpu_us_entries": entries}  # fmt: skip
 
 
-def _result(name: str, found: dict[int, Point], figure: str, target: float) -> Result:
-    """Compare the largest size with the one of the least time an order."""
-    largest = max(found)
-    least = min(point[figure] for point in found.values())
-    ratio = found[largest][figure] / least
-    seconds = found[largest]["seconds"]
+def _result(
+    name: str, points: Sequence[Point], sizes: Sequence[int], target: float
+) -> Result:
+    """Compare an order's time at the largest size with the least of all sizes."""
+    last, least = points[-1], min(point["us_an_order"] for point in points)
+    ratio = last["us_an_order"] / least
     return Result(
         name=name,
-        n=largest,
-        seconds=seconds,
-        rate=1e6 / found[largest][figure],
+        n=sizes[-1],
+        seconds=last["seconds"],
+        rate=1e6 / last["us_an_order"],
         p50_ms=None,
         p99_ms=None,
         baseline=Baseline("the least of all sizes", least / 1e6, 1e6 / least),
@@ -187,5 +181,5 @@ def _result(name: str, found: dict[int, Point], figure: str, target: float) -> R
         target=target,
         ok=ratio <= target,
         half=ratio <= 2 * target,
-        detail={"points": {str(size): point for size, point in found.items()}},
+        detail={"points": dict(zip(map(str, sizes), points, strict=True))},
     )

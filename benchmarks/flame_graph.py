@@ -61,7 +61,6 @@ def draw(stacks: Mapping[tuple[str, ...], int], title: str) -> str:
     bars: list[str] = []
     depth = _draw(bars, root, 0.0, 0, root.samples)
     height = TOP + ROW * (depth + 1) + 8
-    placed = [bar.replace("BOTTOM", "") for bar in bars]
     legend = "".join(
         f'<rect x="{WIDTH - 110 * (len(LEGEND) - n)}" y="8" width="11" height="11"'
         f' fill="{COLOURS[name]}"/><text x="{WIDTH - 110 * (len(LEGEND) - n) + 16}" y="18"'
@@ -72,7 +71,7 @@ def draw(stacks: Mapping[tuple[str, ...], int], title: str) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}"'
         ' font-family="sans-serif" font-size="11">\n'
         f'<text x="2" y="18" font-size="13" fill="#808080">{escape(title)}</text>{legend}\n'
-        f'<g transform="translate(0 {TOP})">\n' + "\n".join(placed) + "\n</g></svg>\n"
+        f'<g transform="translate(0 {TOP})">\n' + "\n".join(bars) + "\n</g></svg>\n"
     )
 
 

@@ -10,12 +10,15 @@ doubles, ten pages a second and publications about as much again.
 """
 
 import json
+import os
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+
+from django.db import DatabaseError
 
 from benchmarks import fanout, load_accounts, load_figures
 from benchmarks.browsing import browsing
@@ -26,18 +29,28 @@ from benchmarks.load_samples import Sampler
 from benchmarks.results import Result
 from benchmarks.session_doubles import Doubles, running
 from benchmarks.slow_broker import broker_running
+from common.database_errors import is_transient
 from config.env import Settings
+from signals.models import Signal
 
 SIGNALS_A_SECOND = 5
-WARM_SECONDS = 20.0
-SETTLE_SECONDS = 120.0
+ATTEMPTS = 10
+SETTLE_SECONDS = 240.0  # two look-ups a minute apart, the lease, and the exit after them
 SETTINGS = {"FILLCAST_BROKER_NETWORKS": "127.0.0.0/8"}
+UNSETTLED = """
+SELECT c.type, o.status, o.reason, count(*) FROM execution_order o
+JOIN connections_executionconnection c ON c.id = o.connection_id
+WHERE o.status IN ('PENDING', 'SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED',
+  'CANCEL_REQUESTED') GROUP BY 1, 2, 3
+"""
 OPEN_POSITIONS = "SELECT count(*) FROM positions_executionposition WHERE quantity > 0"
 
 
 def load(environment: BenchEnvironment, data: BenchData, minutes: int) -> Result:
-    """Run the load for so many minutes."""
-    return measure(environment, data, 60.0 * minutes, Mix())
+    """Run the load for so many minutes. BENCH_LOAD_FEEDS: more feeds are fewer orders a second."""
+    feeds = os.environ.get("BENCH_LOAD_FEEDS")
+    mix = Mix(feeds=int(feeds)) if feeds else Mix()
+    return measure(environment, data, 60.0 * minutes, mix)
 
 
 def measure(environment: BenchEnvironment, data: BenchData, seconds: float, mix: Mix) -> Result:
@@ -85,10 +98,9 @@ def _measured(
             environment.stack.environ["DATABASE_URL"], environment.pids, browsers, path, _describe
         )
         late = _publish(data, accounts, sampler, seconds)
-        environment.wait(environment.nothing_open, seconds=SETTLE_SECONDS, every=0.1)
+        open_orders = _settle(environment)
         sampler.stop()
-    if left := environment.sql(OPEN_POSITIONS)[0][0]:
-        report_progress(f"  {left} positions are open at the end")
+    left = open_orders + int(environment.sql(OPEN_POSITIONS)[0][0])
     audit = json.loads(environment.stack.manage("audit", "--json", capture=True).splitlines()[-1])
     result = load_figures.result_of(environment, mix, seconds, sampler, late, audit, left)
     written = {"result": load_figures.as_dict(result), "samples": sampler.samples}
@@ -96,12 +108,24 @@ def _measured(
     return result
 
 
+def _settle(environment: BenchEnvironment) -> int:
+    """Wait until every order has ended; return how many have not, after some minutes."""
+    try:
+        environment.wait(environment.nothing_open, seconds=SETTLE_SECONDS, every=0.1)
+    except BenchError as error:
+        rows = environment.sql(UNSETTLED)
+        report_progress(f"  {error}: {rows}")
+        return sum(int(count) for *_, count in rows)
+    return 0
+
+
 def _publish(data: BenchData, accounts: Accounts, sampler: Sampler, seconds: float) -> list[float]:
     """Publish entries and exits in turn; return by how many seconds each was late.
 
     The number of signals is such that each entry has its exit.
     """
-    feeds, entries, late = accounts.feeds, {}, []
+    feeds, late = accounts.feeds, list[float]()
+    entries: dict[int, Signal] = {}
     turn = 2 * len(feeds)
     count = max(int(seconds * SIGNALS_A_SECOND) // turn, 1) * turn
     sampler.start()
@@ -115,11 +139,24 @@ def _publish(data: BenchData, accounts: Accounts, sampler: Sampler, seconds: flo
         signal = data.close(opened) if opened else data.signal(feed)
         if opened is None:
             entries[feed.pk] = signal
-        fanout.publish_as_web(signal, data)
+        sampler.repeated += _publish_as_client(signal, data)
         sampler.published.append((sampler.seconds, signal.pk))
         if sampler.error is not None:
             raise BenchError(f"the sampler failed: {sampler.error!r}")
     return late
+
+
+def _publish_as_client(signal: Signal, data: BenchData) -> int:
+    """Publish, and repeat what the database could not serve, as a client does; return how often."""
+    for attempt in range(ATTEMPTS):
+        try:
+            fanout.publish_as_web(signal, data)
+            return attempt
+        except DatabaseError as error:
+            if attempt + 1 == ATTEMPTS or not is_transient(error):
+                raise
+            report_progress(f"  published again after: {error}")
+    return ATTEMPTS
 
 
 def _describe(sample: dict[str, Any]) -> None:

@@ -75,6 +75,7 @@ def result_of(
             "an_order": cost_of_an_order(samples),
             "late_p99_s": percentile(late, 99),
             "signals": len(sampler.published),
+            "published_again": sampler.repeated,
             "accounts": {**asdict(mix), "all": mix.all, "of_a_feed": mix.of_a_feed},
             "counts": counts,
             "positions_left": left,
@@ -178,7 +179,8 @@ def _wrong(counts: Mapping[str, Any], audit: Mapping[str, Any], left: int) -> in
     """Return how many orders are not there once, and what is open or counted by the audit."""
     missing = abs(counts["candidates"] - counts["entries"])
     twice = counts["entries"] - counts["each_once"]
-    return missing + twice + left + sum(int(number) for number in audit["counters"].values())
+    counted = sum(int(number) for number in audit["counters"].values())
+    return int(missing + twice + left + counted)
 
 
 def _pages(pages: Sequence[float], failed: int, sampler: Sampler) -> dict[str, Any]:

@@ -56,6 +56,7 @@ class Sampler:
         self.samples: list[dict[str, Any]] = []
         self.requests: list[tuple[float, Request]] = []  # with the second in which they were read
         self.published: list[tuple[float, int]] = []
+        self.repeated = 0  # publications, after a deadlock or a time-out
         self.error: BaseException | None = None
         self._pids, self._browsers, self._report = pids, browsers, report
         self._database = psycopg.connect(database_url, autocommit=True)

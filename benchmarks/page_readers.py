@@ -1,9 +1,9 @@
 """Tenants who read the portal's pages, for `load`: `python -m benchmarks.page_readers PORT COOKIE`.
 
 The first line of its input is JSON: for each tenant the cookie's value and the id of an account.
-Each reads a page, thinks for ten seconds on average, and reads another one. Every few seconds the
-process prints the requests that have ended, as JSON: page, milliseconds, status. It ends with its
-input.
+Each reads a page, thinks for twenty seconds on average, and reads another one. Every few seconds
+the process prints the requests that have ended, as JSON: page, milliseconds, status. It ends with
+its input.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
-THINK_SECONDS = 10.0
+THINK_SECONDS = 20.0
 REPORT_SECONDS = 2.0
 # How often each page is read, of 20. {signal} is the newest one whose link the tenant has seen.
 WEIGHTS = {
@@ -77,8 +77,8 @@ async def main(port: int, name: str) -> None:
     jar = aiohttp.DummyCookieJar()
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}", cookie_jar=jar) as client:
         tasks = [
-            asyncio.ensure_future(Tenant(number, *one, name).read_pages(client, ended))
-            for number, one in enumerate(given)
+            asyncio.ensure_future(Tenant(number, cookie, account, name).read_pages(client, ended))
+            for number, (cookie, account) in enumerate(given)
         ]
         while not over.done():
             await asyncio.wait([over], timeout=REPORT_SECONDS)

@@ -190,7 +190,9 @@ def _write(
         environment.sql(TRADES, part)
     environment.sql("VACUUM ANALYZE")
     data.refresh()
-    report_progress(f"  {count:,} orders and their trades written in {time.perf_counter() - began:.0f} s")
+    report_progress(
+        f"  {count:,} orders and their trades written in {time.perf_counter() - began:.0f} s"
+    )
 
 
 def _measure(users: Sequence[User], feed: Feed) -> Found:

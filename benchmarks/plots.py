@@ -21,14 +21,15 @@ matplotlib.use("svg")
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 ROOT = Path(__file__).resolve().parents[1]
 MEASURED, IMAGES = ROOT / "benchmarks" / "measured", ROOT / "docs" / "images" / "performance"
 GREY = "#808080"
 COLOURS = ("#1f83d6", "#e8710a", "#2e9e5b", "#b158c9", "#c7375f", "#8a7a1f", "#17a2a8", "#7f7f7f")
 STYLE = {
-    "svg.hashsalt": "fillcast", "svg.fonttype": "none", "font.size": 12, "font.family": "sans-serif",
+    "svg.hashsalt": "fillcast", "svg.fonttype": "none", "font.size": 12,
+    "font.family": "sans-serif",
     "text.color": GREY, "axes.labelcolor": GREY, "axes.edgecolor": GREY, "xtick.color": GREY,
     "ytick.color": GREY, "axes.titlesize": 13, "axes.titlecolor": GREY, "axes.grid": True,
     "grid.color": GREY, "grid.alpha": 0.25, "axes.spines.top": False, "axes.spines.right": False,
@@ -58,8 +59,7 @@ def draw_all(source: Path, target: Path) -> list[Path]:
     with matplotlib.rc_context(STYLE):
         if (path := source / "load.json").exists():
             samples = json.loads(path.read_text())["samples"]
-            for name, draw in LOAD.items():
-                written.append(_save(target / f"{name}.svg", draw, samples))
+            written += [_save(target / f"{name}.svg", draw, samples) for name, draw in LOAD.items()]
         if (path := source / "curves.json").exists():
             curves = json.loads(path.read_text())
             for name, draw in CURVES.items():
@@ -138,6 +138,7 @@ def fills(figure: Figure, samples: Samples) -> None:
         if any(values):
             axes.plot(_minutes(samples), values, label=label)
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(_short))
     axes.yaxis.set_minor_locator(NullLocator())
     _legend(axes)
@@ -145,7 +146,7 @@ def fills(figure: Figure, samples: Samples) -> None:
 
 def page_times(figure: Figure, samples: Samples) -> None:
     """How long tenants wait for a page, and the bar."""
-    axes = _over_time(figure, "Pages, ten a second", "milliseconds")
+    axes = _over_time(figure, "Pages beside trading", "milliseconds")
     shown = [one for one in samples if one["pages"]["count"]]
     axes.plot(_minutes(shown), [one["pages"]["p99_ms"] for one in shown], label="99 of 100")
     axes.plot(_minutes(shown), [one["pages"]["p50_ms"] for one in shown], label="half")
