@@ -109,7 +109,7 @@ def _fan_outs(environment: BenchEnvironment, data: BenchData, count: int) -> Poi
 # ---- orders in the tables ---------------------------------------------------------------------
 def orders(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
     """Measure fan-outs and pages with ten thousand finished orders and more, up to `count`."""
-    sizes = sizes_up_to(count, ORDERS)
+    sizes = sizes_up_to(max(count, pages.FEWEST), ORDERS)  # each tenant needs a trade
     points = Points(environment, "orders")
     if all(size in points.all() for size in sizes):
         found = points.all()

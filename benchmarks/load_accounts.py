@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -56,6 +56,11 @@ class Mix:
     def all(self) -> int:
         """The number of all accounts."""
         return self.paper + self.http + self.ibkr + self.mt4 + self.mt5
+
+    def share(self, share: float) -> "Mix":
+        """Return as many accounts of each kind as this share of them, but one at least."""
+        return Mix(**{kind: max(round(share * count), 1) for kind, count in asdict(self).items()
+                      if kind != "feeds"}, feeds=self.feeds)  # fmt: skip
 
     @property
     def of_a_feed(self) -> int:

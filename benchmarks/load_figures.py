@@ -36,7 +36,7 @@ SELECT (SELECT coalesce(sum(candidate_count), 0) FROM signals_signal s
 
 
 def result_of(
-    environment: BenchEnvironment, mix: Mix, seconds: float, sampler: Sampler,
+    environment: BenchEnvironment, mix: Mix, sampler: Sampler,
     late: Sequence[float], audit: Mapping[str, Any], left: int,
 ) -> Result:  # fmt: skip
     """Return the result: its ratio is the worst of all figures by their bars."""
@@ -57,7 +57,7 @@ def result_of(
     ratio = max(value / bar for value, bar in bars.values())
     return Result(
         name="load",
-        n=round(seconds / 60),
+        n=round(sampler.samples[-1]["at"] / 60),
         seconds=samples[-1]["at"],
         rate=orders / sampler.samples[-1]["at"],
         p50_ms=_middle(samples, "p50_ms"),
