@@ -163,9 +163,7 @@ def _cpu(meter: process_usage.Meter) -> dict[str, float]:
             "cpu_us_entries": entries}  # fmt: skip
 
 
-def _result(
-    name: str, points: Sequence[Point], sizes: Sequence[int], target: float
-) -> Result:
+def _result(name: str, points: Sequence[Point], sizes: Sequence[int], target: float) -> Result:
     """Compare an order's time at the largest size with the least of all sizes."""
     last, least = points[-1], min(point["us_an_order"] for point in points)
     ratio = last["us_an_order"] / least

@@ -13,7 +13,7 @@ from pathlib import Path
 from zlib import crc32
 
 WIDTH, ROW, TOP = 1000, 17, 40
-LEAST = 0.008  # of all samples: narrower bars are left out
+LEAST = 0.011  # of all samples: narrower bars are left out
 MOST_DEPTH = 40
 LETTER = 6.1  # pixels of one
 COLOURS = {"execution": "#e8710a", "brokers": "#2e9e5b", "common": "#b158c9", "psycopg": "#1f83d6",

@@ -147,7 +147,11 @@ def _tenants(ids: Sequence[UUID]) -> list[tuple[User, UUID]]:
 def _sessions(environment: BenchEnvironment, data: BenchData, doubles: Doubles) -> list[UUID]:
     """Store an account at each gateway and terminal; the product tests them by itself."""
     _use_keys(environment)
-    preset = TradingPreset.objects.create(name="sessions", risk_percent=Decimal("0.1"))
+    # The gateways' what-if answers the same margin for any quantity, so it is asked for this one.
+    preset = TradingPreset.objects.create(
+        name="sessions", risk_percent=Decimal("0.1"), sizing_mode="FIXED",
+        fixed_quantity=Decimal(10_000),
+    )  # fmt: skip
     shared: dict[str, Any] = {"preset": preset, "data_connection": data.source}
     user = User.objects.create(username=f"sessions-{User.objects.count()}")
     rows = []
