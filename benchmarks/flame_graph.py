@@ -12,9 +12,9 @@ from html import escape
 from pathlib import Path
 from zlib import crc32
 
-WIDTH, ROW, TOP = 1000, 17, 40
+WIDTH, ROW, TOP = 1000, 17, 46
 LEAST = 0.011  # of all samples: narrower bars are left out
-MOST_DEPTH = 40
+MOST_DEPTH = 16
 LETTER = 6.1  # pixels of one
 COLOURS = {"execution": "#e8710a", "brokers": "#2e9e5b", "common": "#b158c9", "psycopg": "#1f83d6",
            "django": "#8a7a1f", "celery": "#7f8c8d", "kombu": "#7f8c8d"}  # fmt: skip
@@ -62,15 +62,14 @@ def draw(stacks: Mapping[tuple[str, ...], int], title: str) -> str:
     depth = _draw(bars, root, 0.0, 0, root.samples)
     height = TOP + ROW * (depth + 1) + 8
     legend = "".join(
-        f'<rect x="{WIDTH - 110 * (len(LEGEND) - n)}" y="8" width="11" height="11"'
-        f' fill="{COLOURS[name]}"/><text x="{WIDTH - 110 * (len(LEGEND) - n) + 16}" y="18"'
-        f' fill="#808080">{name}</text>'
+        f'<rect x="{2 + 90 * n}" y="26" width="11" height="11" fill="{COLOURS[name]}"/>'
+        f'<text x="{18 + 90 * n}" y="36" fill="#808080">{name}</text>'
         for n, name in enumerate(LEGEND)
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}"'
         ' font-family="sans-serif" font-size="11">\n'
-        f'<text x="2" y="18" font-size="13" fill="#808080">{escape(title)}</text>{legend}\n'
+        f'<text x="2" y="14" font-size="13" fill="#808080">{escape(title)}</text>{legend}\n'
         f'<g transform="translate(0 {TOP})">\n' + "\n".join(bars) + "\n</g></svg>\n"
     )
 
@@ -84,7 +83,10 @@ def _plain(frame: str) -> str:
 
 
 def _from_ours(stack: tuple[str, ...]) -> tuple[str, ...]:
-    first = next((n for n, frame in enumerate(stack) if frame.startswith(OURS)), 0)
+    first = next(
+        (n for part in (OURS, "kombu/") for n, frame in enumerate(stack) if frame.startswith(part)),
+        0,
+    )
     return stack[first : first + MOST_DEPTH]
 
 

@@ -115,7 +115,7 @@ def _measured(
 
 
 def _audit(environment: BenchEnvironment) -> dict[str, Any]:
-    """Return what `manage.py audit` finds, also if it fails: a counter that is not 0 is a figure."""
+    """Return what `manage.py audit` finds, also if a counter is not 0: that is a figure, too."""
     done = subprocess.run(
         [sys.executable, str(ROOT / "manage.py"), "audit", "--json", "--wait", str(AUDIT_SECONDS)],
         env=environment.stack.environ, cwd=ROOT, text=True, stdout=subprocess.PIPE, check=False,
