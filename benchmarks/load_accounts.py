@@ -15,7 +15,6 @@ from benchmarks.data import BALANCE, BenchData
 from benchmarks.environment import BenchEnvironment, report_progress
 from benchmarks.session_doubles import Doubles, folder_name, ibkr_account
 from common.clocks import market_now
-from connections.credentials.sealing import seal_credentials
 from connections.models import (
     AccountSnapshot,
     ConnectionHealth,
@@ -177,11 +176,9 @@ def _stored(
     row = ExecutionConnection(
         user=user, name=f"{kind} {account}", type=kind, account=account, settings=place, **shared
     )
-    if key:
-        row.sealed_credentials = seal_credentials(
-            {"password": key}, connection_id=row.pk, owner_id=user.pk
-        )
     row.save()
+    if key:
+        row.set_credential("password", key)
     ConnectionHealth.objects.create(
         connection=row, test_requested_at=timezone.now() - timedelta(seconds=1)
     )
