@@ -80,9 +80,9 @@ bench: venv ## run the benchmarks; ONLY=fanout, N=1000, ROUNDS=3
 bench-check: venv ## run the benchmarks of benchmarks/expected.json and fail if a ratio is worse by more than a fifth; ONLY, ROUNDS, SMALL=1
 	@$(PYTHON) manage.py bench --check $(if $(SMALL),--small) $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
-plots: ## draw the pictures of docs/performance.md from benchmarks/measured; FROM=var/bench: from your own runs
+plots: ## draw the pictures of docs/performance.md from benchmarks/measured; FROM=var/bench: your own runs, there
 	@ONLY=1 deploy/venv.sh var/plots-venv requirements-plots.txt
-	@var/plots-venv/bin/python -m benchmarks.plots $(if $(FROM),--from $(FROM))
+	@var/plots-venv/bin/python -m benchmarks.plots $(if $(FROM),--from $(FROM) --to $(FROM))
 
 flame: venv ## draw where a worker's Python spends its time while it trades: docs/images/performance/flame-entries.svg
 	@ONLY=1 deploy/venv.sh var/plots-venv requirements-plots.txt
