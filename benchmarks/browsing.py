@@ -30,6 +30,10 @@ class Browsers:
         """The id of the process."""
         return self._process.pid
 
+    def join(self) -> None:
+        """Wait until the process has written everything; its input must be closed."""
+        self._thread.join()
+
     def take(self) -> list[Request]:
         """Return the requests that have ended since the last call."""
         with self._lock:
@@ -51,13 +55,15 @@ def browsing(port: int, tenants: Sequence[tuple[User, UUID]]) -> Iterator[Browse
     command = [sys.executable, "-m", "benchmarks.page_readers", *arguments]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:  # type: ignore[call-overload]
+        browsers = Browsers(process)
         try:
             given = [[_cookie(user), str(account)] for user, account in tenants]
             process.stdin.write(json.dumps(given) + "\n")
             process.stdin.flush()
-            yield Browsers(process)
+            yield browsers
         finally:
             process.stdin.close()
+            browsers.join()
 
 
 def _cookie(user: User) -> str:

@@ -1,4 +1,4 @@
-"""Gateways and terminals with constant prices, for the sessions of `load`:
+"""Gateways and terminals with steady prices, for the sessions of `load`:
 `python -m benchmarks.session_doubles ROOT STATE GATEWAYS MT4 MT5`.
 
 Each gateway is a TWS of its own with one account, `DU` and its number. Each terminal has its folder
@@ -11,6 +11,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from tests.fakes.tws.server import FakeTws
 from tests.fakes.tws.venue import Venue
 
 BID, ASK, SYMBOL = "1.10000", "1.10010", "EURUSD"
+QUOTES = ([1.1, 1.1001], [1.10001, 1.10011])
 TIMER = 0.025  # as a terminal's own
 
 
@@ -75,7 +77,10 @@ async def main(root: Path, state: Path, gateways: int, mt4: int, mt5: int) -> No
     print(json.dumps([server.port for server in servers]), flush=True)
     ended = asyncio.ensure_future(asyncio.to_thread(sys.stdin.read))
     while not ended.done():
+        # A terminal whose prices never change counts as one that has lost its broker.
+        quote = QUOTES[int(time.monotonic()) % len(QUOTES)]
         for advisor in advisors:
+            advisor.server.state.prices[SYMBOL] = quote
             advisor.tick()
             await asyncio.sleep(0)  # the gateways answer between two terminals
         await asyncio.wait([ended], timeout=TIMER)
