@@ -110,7 +110,7 @@ def _measured(
     audit = _audit(environment)
     result = load_figures.result_of(environment, mix, sampler, late, audit, left)
     written = {"result": load_figures.as_dict(result), "samples": sampler.samples}
-    path.with_suffix(".json").write_text(json.dumps(written) + "\n")
+    path.with_suffix(".json").write_text(json.dumps(written, separators=(",", ":")) + "\n")
     return result
 
 
@@ -139,25 +139,27 @@ def _settle(environment: BenchEnvironment) -> int:
 
 
 def _publish(data: BenchData, accounts: Accounts, sampler: Sampler, seconds: float) -> list[float]:
-    """Publish entries and exits in turn; return by how many seconds each was late.
+    """Publish entries and exits; return by how many seconds each was late.
 
-    The number of signals is such that each entry has its exit.
+    Each entry has its exit. Every other feed begins a round later, so that entries and exits are
+    always as many.
     """
     feeds, late = accounts.feeds, list[float]()
     entries: dict[int, Signal] = {}
-    turn = 2 * len(feeds)
-    count = max(int(seconds * SIGNALS_A_SECOND) // turn, 1) * turn
+    rounds = 2 * max(int(seconds * SIGNALS_A_SECOND) // (2 * len(feeds)), 1)
     sampler.start()
-    for number in range(count):
+    for number in range((rounds + 1) * len(feeds)):
+        round_number, place = divmod(number, len(feeds))
+        if round_number == (0 if place % 2 else rounds):
+            continue
         due = number / SIGNALS_A_SECOND
         if (left := due - sampler.seconds) > 0:
             time.sleep(left)
         late.append(max(sampler.seconds - due, 0.0))
-        feed = feeds[number % len(feeds)]
-        opened = entries.pop(feed.pk, None)
-        signal = data.close(opened) if opened else data.signal(feed)
+        opened = entries.pop(place, None)
+        signal = data.close(opened) if opened else data.signal(feeds[place])
         if opened is None:
-            entries[feed.pk] = signal
+            entries[place] = signal
         sampler.repeated += _publish_as_client(signal, data)
         sampler.published.append((sampler.seconds, signal.pk))
         if sampler.error is not None:

@@ -276,8 +276,9 @@ def _size(one: dict[str, float] | None) -> float | None:
 
 
 def _short_name(table: str) -> str:
-    """Return a table's name without its app."""
-    return table.partition("_")[2].removeprefix("execution")
+    """Return a table's name without its app, except for the paper broker's."""
+    app, _, name = table.partition("_")
+    return f"paper {name}" if app == "paper" else name.removeprefix("execution")
 
 
 def _short(value: float, _position: int = 0) -> str:
