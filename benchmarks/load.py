@@ -54,9 +54,11 @@ def load(environment: BenchEnvironment, data: BenchData, minutes: int) -> Result
     """Run the load for so many minutes.
 
     BENCH_LOAD_SHARE, below 1: with this share of the accounts, and so of the orders a second.
+    BENCH_LOAD_FEEDS, more than 40: all accounts, but fewer orders a second.
     """
-    mix = Mix().share(float(os.environ.get("BENCH_LOAD_SHARE", 1)))
-    return measure(environment, data, 60.0 * minutes, mix)
+    mix = Mix(feeds=int(os.environ.get("BENCH_LOAD_FEEDS", 40)))
+    share = float(os.environ.get("BENCH_LOAD_SHARE", 1))
+    return measure(environment, data, 60.0 * minutes, mix.share(share))
 
 
 def measure(environment: BenchEnvironment, data: BenchData, seconds: float, mix: Mix) -> Result:
