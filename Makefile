@@ -8,7 +8,7 @@ export PYTHONDONTWRITEBYTECODE ?=
 WITHOUT_FAULTS := (not faults or quick) and not browser
 export TEST_PROCESSES ?= $(shell echo $$(( 2 * $$(nproc) < 8 ? 2 * $$(nproc) : 8 )))
 
-.PHONY: help venv demo up test test-all coverage mutation schemathesis test-faults test-browser chaos conformance client lint format peers bench bench-check \
+.PHONY: help venv demo up test test-all coverage mutation schemathesis test-faults test-browser chaos conformance client lint format peers bench bench-check plots flame \
 	docs lock clean
 
 help: ## list these commands
@@ -82,6 +82,16 @@ bench: venv $(if $(filter peers,$(ONLY)),peers) ## run the benchmarks; ONLY=fano
 
 bench-check: venv ## run the benchmarks of benchmarks/expected.json and fail if a ratio is worse by more than a fifth; ONLY, ROUNDS, SMALL=1
 	@$(PYTHON) manage.py bench --check $(if $(SMALL),--small) $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+plots: ## draw the pictures of docs/performance.md from benchmarks/measured; FROM=var/bench: your own runs, there
+	@ONLY=1 deploy/venv.sh var/plots-venv requirements-plots.txt
+	@var/plots-venv/bin/python -m benchmarks.plots $(if $(FROM),--from $(FROM) --to $(FROM))
+
+flame: venv ## draw where a worker's Python spends its time while it trades: docs/images/performance/flame-entries.svg
+	@ONLY=1 deploy/venv.sh var/plots-venv requirements-plots.txt
+	@PATH="$(CURDIR)/var/plots-venv/bin:$$PATH" $(PYTHON) manage.py bench --only flame $(if $(N),-n $(N)) > /dev/null
+	@$(PYTHON) -m benchmarks.flame_graph var/bench/flame-entries.folded docs/images/performance/flame-entries.svg \
+		"A worker for entries while it trades: where its Python spends its time"
 
 lock: venv ## pin what requirements*.in allow; deploy/lock.sh --upgrade takes newer versions
 	@deploy/lock.sh

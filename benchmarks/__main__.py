@@ -22,10 +22,10 @@ def main() -> None:
     from benchmarks import expected
     from benchmarks.environment import USUAL_ROUNDS, BenchError, report_progress
     from benchmarks.results import as_json
-    from benchmarks.suite import NAMES, SMALL, SMALL_ROUNDS, run
+    from benchmarks.suite import LONG, NAMES, SMALL, SMALL_ROUNDS, run
     from ops.embedded.errors import EmbeddedError
 
-    given = _parser(NAMES, USUAL_ROUNDS, SMALL_ROUNDS).parse_args()
+    given = _parser([*NAMES, *LONG], USUAL_ROUNDS, SMALL_ROUNDS).parse_args()
     names = [given.only] if given.only else [*SMALL] if given.small else NAMES
     path = expected.SMALL_PATH if given.small else expected.PATH
     figures = expected.read(path)

@@ -24,7 +24,7 @@ from config.installation import var_folder
 from ops.embedded.ports import free_port
 from ops.embedded.postgres import PostgresServer
 from ops.stack.process import ProcessSpec
-from ops.stack.stack import Stack, all_processes
+from ops.stack.stack import Stack, all_processes, worker_process
 
 EXECUTION = "execution"  # the queue, and the prefix of its workers' names
 TASKS = ("-I", "benchmarks.baseline,benchmarks.noop")
@@ -317,7 +317,8 @@ def drop_used_database(url: str) -> None:
 def _processes(settings: Settings, workers: int) -> list[ProcessSpec]:
     """Return the stack's processes; its Celery workers also know the baseline's tasks."""
     specs = []
-    for child in all_processes(settings):
+    more = [worker_process(f"{EXECUTION}-{number}", EXECUTION) for number in range(3, workers + 1)]
+    for child in [*all_processes(settings), *more]:
         if "worker" in child.command:
             child = replace(child, command=(*child.command, *TASKS))
         if not child.name.startswith(EXECUTION) or int(child.name.rpartition("-")[2]) <= workers:

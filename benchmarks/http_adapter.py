@@ -61,6 +61,7 @@ def message_of(request: OrderRequest) -> dict[str, str]:
     return {
         "id": request.client_order_id, "account": request.account, "symbol": request.symbol,
         "side": request.side.value, "quantity": str(request.quantity),
+        "closes": request.broker_position_id,
     }  # fmt: skip
 
 
@@ -72,7 +73,8 @@ def report_of(connection_id: str, order: Mapping[str, Any]) -> OrderReport:
     )  # fmt: skip
     return OrderReport(
         kind=ReportKind.FILLED, connection_id=connection_id, client_order_id=order["id"],
-        broker_order_id=order["number"], broker_position_id=order["number"], fills=(fill,),
+        broker_order_id=order["number"], broker_position_id=order["closes"] or order["number"],
+        fills=(fill,),
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ many milliseconds. `/journal` answers at once. It ends with its input.
 import asyncio
 import json
 import sys
+from collections import defaultdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,24 +17,34 @@ PRICE = "1.1"
 
 
 class Books:
-    """What the broker has executed, by client order id. received: requests to execute an order."""
+    """What the broker has executed, by client order id. received: requests to execute an order.
+
+    open: the orders whose positions are open, by account and number.
+    """
 
     def __init__(self, delay_seconds: float) -> None:
         self.delay_seconds = delay_seconds
         self.orders: dict[str, dict[str, Any]] = {}
+        self.open: defaultdict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
         self.received = 0
 
     async def place(self, request: web.Request) -> web.Response:
-        """Execute an order, once."""
+        """Execute an order, once: it opens a position, or closes the one that it names."""
         order = await request.json()
         self.received += 1
-        number = str(len(self.orders) + 1)
-        placed = self.orders.setdefault(
-            order["id"],
-            {**order, "number": number, "price": PRICE, "time": datetime.now(UTC).isoformat()},
-        )
+        if order["id"] not in self.orders:
+            self._execute(order)
         await asyncio.sleep(self.delay_seconds)
-        return web.json_response(placed)
+        return web.json_response(self.orders[order["id"]])
+
+    def _execute(self, order: dict[str, Any]) -> None:
+        now, number = datetime.now(UTC).isoformat(), str(len(self.orders) + 1)
+        placed = {**order, "number": number, "price": PRICE, "time": now}
+        self.orders[order["id"]] = placed
+        if order.get("closes"):
+            self.open[order["account"]].pop(order["closes"], None)
+        else:
+            self.open[order["account"]][number] = placed
 
     async def find(self, request: web.Request) -> web.Response:
         """Answer one order, or null."""
@@ -41,16 +52,15 @@ class Books:
         return web.json_response(self.orders.get(request.query["id"]))
 
     async def of_account(self, request: web.Request) -> web.Response:
-        """Answer all orders of an account; each opened a position."""
+        """Answer the orders of an account whose positions are open."""
         await asyncio.sleep(self.delay_seconds)
-        account = request.query["account"]
-        found = [order for order in self.orders.values() if order["account"] == account]
-        return web.json_response(found)
+        return web.json_response([*self.open[request.query["account"]].values()])
 
     async def journal(self, request: web.Request) -> web.Response:
         """Answer how many orders were received and executed, and forget them."""
         counts = {"received": self.received, "executed": len(self.orders)}
         self.orders.clear()
+        self.open.clear()
         self.received = 0
         return web.json_response(counts)
 

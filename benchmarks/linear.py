@@ -25,12 +25,12 @@ def ten_thousand(environment: BenchEnvironment, data: BenchData, count: int) -> 
 def hundred_thousand(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
     """Compare `count` connections with a hundredth of them, once: it takes minutes."""
     environment.run(workers=0)
-    with _patience(environment):
+    with patience(environment):
         return _linear("fanout_100000", environment, data, count, max(count // 100, 1), 1)
 
 
 @contextlib.contextmanager
-def _patience(environment: BenchEnvironment) -> Iterator[None]:
+def patience(environment: BenchEnvironment) -> Iterator[None]:
     """Let processes that start meanwhile send entries of older signals: they take a minute."""
     environment.stack.environ[MAX_AGE] = "600"
     try:

@@ -63,7 +63,7 @@ def _monitor(
 ) -> Result:
     environment.run(workers=0)
     environment.reset()
-    _seed(environment, data, count)
+    seed_positions(environment, data, count)
     grown = _scan_without_hits(environment, data)
     finds, hits, scans, writes = [], 0, [], []
     for _ in range(rounds):
@@ -92,7 +92,8 @@ def _monitor(
     )
 
 
-def _seed(environment: BenchEnvironment, data: BenchData, count: int) -> None:
+def seed_positions(environment: BenchEnvironment, data: BenchData, count: int) -> None:
+    """Write open positions with levels, and quotes that reach none of them."""
     data.connections(CONNECTIONS)
     ensure_signals(environment, data, "monitor", math.ceil(count / CONNECTIONS))
     parameters = {

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -78,6 +77,12 @@ FROM generate_series(%(from)s::bigint, %(to)s::bigint) g,
 """
 
 
+SIZES = """
+SELECT sum(pg_table_size(c)) / 1e6, sum(pg_indexes_size(c)) / 1e6
+FROM unnest(ARRAY['execution_order', 'positions_executionposition']::regclass[]) c
+"""
+
+
 @dataclass(slots=True)
 class Measured:
     """What the requests of one address took. cpu: of this process, without PostgreSQL's."""
@@ -104,24 +109,63 @@ def pages(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
     environment.reset()
     accounts = max(min(count, ACCOUNTS), FEWEST)
     count = max(count, accounts)
-    ids = data.connections(accounts)
-    feed = data.feed(accounts)
-    signals = data.published_signals(
-        feed, -(-count // accounts), strategy="pages", apart=timedelta(hours=8)
-    )
-    usual, large = _tenants(ids)
-    settings.ALLOWED_HOSTS = ["*"]
-    write = partial(_write, environment, ids, data, signals)
-    write(accounts, "one order for each account")
-    _measure(usual[:1], feed)  # imports modules, compiles templates
-    before = _measure(usual, feed)
-    write(count, f"{count:,} orders", first=accounts)
-    compute_changed()
-    environment.sql("VACUUM ANALYZE")
-    after, of_large = _measure(usual, feed), _measure([large] * TRIES_OF_LARGE, feed)
-    environment.reset()
-    environment.sql("DELETE FROM signals_signal WHERE strategy_id = 'pages'")
+    with many_orders(environment, data, accounts, count) as history:
+        history.write(accounts)
+        before = history.measure()
+        history.write(count)
+        after, of_large = history.measure(), history.measure_large()
+        environment.reset()
     return _result(count, before, after, of_large)
+
+
+class History:
+    """Finished orders and trades, and the tenants who ask for them."""
+
+    def __init__(
+        self, environment: BenchEnvironment, data: BenchData, accounts: int, most: int
+    ) -> None:
+        self._environment, self._data = environment, data
+        self._ids = data.connections(accounts)
+        self._feed = data.feed(accounts)
+        self._signals = data.published_signals(
+            self._feed, -(-most // accounts), strategy="pages", apart=timedelta(hours=8)
+        )
+        self._usual, self._large = _tenants(self._ids)
+        self._written = 0
+        settings.ALLOWED_HOSTS = ["*"]
+
+    def write(self, count: int) -> None:
+        """Write orders and their trades until there are `count`."""
+        _write(self._environment, self._ids, self._data, self._signals, count, first=self._written)
+        self._written = max(count, self._written)
+        compute_changed()
+        self._environment.sql("VACUUM ANALYZE")
+
+    def measure(self) -> Found:
+        """Ask for each page as usual tenants."""
+        _measure(self._usual[:1], self._feed)  # imports modules, compiles templates
+        return _measure(self._usual, self._feed)
+
+    def measure_large(self) -> Found:
+        """Ask for each page as the large tenant."""
+        return _measure([self._large] * TRIES_OF_LARGE, self._feed)
+
+    def sizes(self) -> dict[str, float]:
+        """Return the megabytes of the tables of orders and trades, and of their indexes."""
+        ((tables, indexes),) = self._environment.sql(SIZES)
+        return {"table_mb": float(tables), "index_mb": float(indexes)}
+
+
+@contextmanager
+def many_orders(
+    environment: BenchEnvironment, data: BenchData, accounts: int, most: int
+) -> Iterator[History]:
+    """Within: orders of so many accounts can be written, at most `most`."""
+    try:
+        yield History(environment, data, max(accounts, FEWEST), most)
+    finally:
+        environment.reset()
+        environment.sql("DELETE FROM signals_signal WHERE strategy_id = 'pages'")
 
 
 def _tenants(ids: Sequence[Any]) -> tuple[list[User], User]:
@@ -135,7 +179,7 @@ def _tenants(ids: Sequence[Any]) -> tuple[list[User], User]:
 
 def _write(
     environment: BenchEnvironment, ids: Sequence[UUID], data: BenchData, signals: Sequence[int],
-    count: int, what: str, *, first: int = 0,
+    count: int, *, first: int = 0,
 ) -> None:  # fmt: skip
     began = time.perf_counter()
     shared = {"ids": list(ids), "accounts": len(ids), "signals": signals,
@@ -146,7 +190,9 @@ def _write(
         environment.sql(TRADES, part)
     environment.sql("VACUUM ANALYZE")
     data.refresh()
-    report_progress(f"  {what} and their trades written in {time.perf_counter() - began:.0f} s")
+    report_progress(
+        f"  {count:,} orders and their trades written in {time.perf_counter() - began:.0f} s"
+    )
 
 
 def _measure(users: Sequence[User], feed: Feed) -> Found:

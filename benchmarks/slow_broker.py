@@ -61,7 +61,7 @@ def slow_broker(environment: BenchEnvironment, data: BenchData, count: int) -> R
     """Send one signal to `count` connections at the broker; in turn with the threads."""
     environment.run(workers=0)
     ids = data.connections(count)
-    with _broker(environment) as broker, _accounts_there(ids):
+    with broker_running(environment) as broker, _accounts_there(ids):
         environment.run(workers=2)
         environment.reset()
         _ours(environment, data, broker, count)  # warm-up
@@ -93,7 +93,7 @@ def slow_broker(environment: BenchEnvironment, data: BenchData, count: int) -> R
 
 
 @contextlib.contextmanager
-def _broker(environment: BenchEnvironment) -> Iterator[Broker]:
+def broker_running(environment: BenchEnvironment) -> Iterator[Broker]:
     """Run the broker; processes that start meanwhile know its type and its address."""
     command = [sys.executable, "-m", "benchmarks.http_broker", str(DELAY_MS)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}

@@ -11,15 +11,19 @@ from benchmarks import (
     analytics,
     bulkhead,
     crypto,
+    curves,
     decisions,
     fairness,
     fanout,
+    flame,
+    footprint,
     ibkr,
     idle,
     imports,
     killswitch,
     latency,
     linear,
+    load,
     memory,
     monitor,
     mt4,
@@ -89,6 +93,15 @@ ALONE: dict[str, tuple[Callable[[int], Result], int]] = {  # benchmarks that nee
     "recovery": (recovery.recovery, 500),
     "crypto": (crypto.overhead, 1_000),
 }
+# Measured by name only, since they take half an hour and more.
+LONG: dict[str, tuple[Bench, int]] = {
+    "load": (load.load, 30),  # minutes
+    "curve_workers": (curves.workers, 8),
+    "curve_connections": (curves.connections, 100_000),
+    "curve_orders": (curves.orders, 10_000_000),
+    "footprint": (footprint.footprint, 10_000),
+    "flame": (flame.flame, 20),  # seconds
+}
 NAMES = [*BENCHES, *ALONE]
 # With small numbers, for each run of the tests: those whose ratio hardly depends on what else the
 # machine does (docs/performance.md).
@@ -114,7 +127,7 @@ def run(
                 report_progress(f"{name}, n = {count or usual_n:,}")
                 results.append(alone(count or usual_n))
             else:
-                bench, usual_n = BENCHES[name]
+                bench, usual_n = (BENCHES | LONG)[name]
                 if stacked is None:
                     environment = stack.enter_context(BenchEnvironment(rounds))
                     stacked = environment, BenchData(environment)

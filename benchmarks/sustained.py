@@ -44,7 +44,7 @@ def _rounds(
     seconds, noop_seconds = [], []
     for number in range(environment.rounds):
         noop_seconds.append(_noops(environment, noops, noop_meter))
-        seconds.append(_orders(environment, data, count, meter))
+        seconds.append(orders(environment, data, count, meter))
         environment.reset()
         rates = f"{count / seconds[-1]:,.0f} orders/s, {noops / noop_seconds[-1]:,.0f} no-ops/s"
         report_progress(f"  round {number + 1}: {rates}")
@@ -64,7 +64,7 @@ def _rounds(
     )
 
 
-def _orders(
+def orders(
     environment: BenchEnvironment, data: BenchData, count: int, meter: process_usage.Meter
 ) -> float:
     """Return the seconds from the first publish to the end of the last of `count` orders."""

@@ -93,3 +93,22 @@ def test_ctrl_c_leaves_no_process_running(folder: Path) -> None:
     running.communicate(timeout=SECONDS)
     assert running.returncode == 130
     assert wait_until(lambda: not processes_of(folder), SECONDS)
+
+
+def test_load_has_every_candidate_once_and_stores_its_samples(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_LOAD_SHARE", "0.02")
+    running = launch(folder, "--only", "load", "-n", "1")
+    out, progress = running.communicate(timeout=SECONDS * 10)
+    assert running.returncode == 0, progress
+    (result,) = json.loads(out.splitlines()[-1])["benches"]
+    detail = result["detail"]
+    assert detail["bars"]["orders_not_each_once"]["value"] == 0, detail["counts"]
+    assert detail["counts"]["candidates"] == detail["counts"]["entries"] > 0
+    assert detail["bars"]["failed_pages"]["value"] == 0
+    assert detail["audit"]["ok"] is True
+    stored = json.loads((folder / "bench" / "load.json").read_text())
+    assert len(stored["samples"]) > 3
+    assert stored["samples"][-1]["published"] == detail["signals"]
+    assert wait_until(lambda: not processes_of(folder), SECONDS)
