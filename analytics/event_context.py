@@ -16,7 +16,7 @@ class ContextRow(NamedTuple):
     """What an event is about. quantity: of the order's fills, else of the order or position.
 
     position_id: of the position that it is about, or that its order opened. is_open: whether
-    something of that is open now.
+    what the order has filled is open now, or some of its position.
     """
 
     event_id: int
@@ -54,7 +54,7 @@ SELECT e.event_id, c.name AS account_name, c.account, c.type AS broker_type,
   coalesce(nullif(o.filled_quantity, 0), o.quantity, p.opened_quantity) AS quantity,
   o.avg_fill_price AS price, o.leg, o.reason, o.detail, o.limit_price, o.stop_price,
   o.worst_price, o.expected_price, o.slippage_pips AS slippage, o.slippage_unit,
-  s.trade_plan_id, p.id AS position_id, p.quantity > 0 AS is_open
+  s.trade_plan_id, p.id AS position_id, p.quantity > 0 AND o.filled_quantity > 0 AS is_open
 FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::bigint[], %s::bigint[])
   AS e(event_id, connection_id, signal_id, order_id, position_id)
 LEFT JOIN execution_order o ON o.id = e.order_id

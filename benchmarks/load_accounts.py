@@ -12,7 +12,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from benchmarks.data import BALANCE, BenchData
-from benchmarks.environment import BenchEnvironment, report_progress
+from benchmarks.environment import BenchEnvironment, BenchError, report_progress
 from benchmarks.session_doubles import Doubles, folder_name, ibkr_account
 from common.clocks import market_now
 from connections.models import (
@@ -118,7 +118,7 @@ def wait_ready(environment: BenchEnvironment, accounts: Accounts) -> None:
         environment.wait(
             lambda: not environment.sql(UNREADY, ids)[0][0], seconds=READY_SECONDS, every=1.0
         )
-    except Exception:
+    except BenchError:
         for line in environment.sql(WHY, ids):
             report_progress(f"  {line}")
         raise

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,6 @@ class Sampler:
         self.requests: list[tuple[float, Request]] = []  # with the second in which they were read
         self.published: list[tuple[float, int]] = []
         self.repeated = 0  # publications, after a deadlock or a time-out
-        self.error: BaseException | None = None
         self._pids, self._browsers, self._report = pids, browsers, report
         self._database = psycopg.connect(database_url, autocommit=True)
         self._database.execute("SET jit = off")
@@ -65,12 +65,13 @@ class Sampler:
         self._read_to = 0
         self._over = threading.Event()
         self._began = time.monotonic()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread = ThreadPoolExecutor(1)
+        self._sampling: Future[None] | None = None
 
     def start(self) -> None:
         """Begin; the seconds of the samples count from here."""
         self._began = time.monotonic()
-        self._thread.start()
+        self._sampling = self._thread.submit(self._run)
 
     @property
     def seconds(self) -> float:
@@ -80,21 +81,17 @@ class Sampler:
     def stop(self) -> None:
         """End the thread and take a last sample. Raises what the thread raised."""
         self._over.set()
-        self._thread.join()
-        if self.error is not None:
-            raise self.error
+        if self._sampling is not None:
+            self._sampling.result()
         self._take()
         self._file.close()
         self._database.close()
 
     def _run(self) -> None:
         due = EVERY_SECONDS
-        try:
-            while not self._over.wait(max(due - self.seconds, 0.0)):
-                self._take()
-                due += EVERY_SECONDS
-        except BaseException as error:  # raised again by `stop`
-            self.error = error
+        while not self._over.wait(max(due - self.seconds, 0.0)):
+            self._take()
+            due += EVERY_SECONDS
 
     def _take(self) -> None:
         sample = self._sample()

@@ -67,7 +67,11 @@ class ReadFailed(BrokerError):
 
 Guard = Callable[[OrderRequest], None]
 """Raises NotSent if the order must not leave any more (deadline, kill switch). The adapter calls it
-right before the socket write and awaits nothing in between."""
+right before the socket write and awaits nothing in between.
+
+It also records that the order leaves: one that was sent without it would be sent again if the
+process died before the outcome was stored.
+"""
 
 Outcome = list[OrderReport] | BrokerError
 OnOutcome = Callable[[OrderRequest, Outcome], None]

@@ -28,6 +28,7 @@ POINTS = {
     "claim.written": "its intents are written; not committed",
     "claim.committed": "the intents are on disk; the dispatcher does not have them yet",
     "dispatch.begin": "the event loop has the orders; no guard has checked them",
+    "dispatch.recorded": "an order's send is recorded; no guard has checked it",
     "dispatch.guarded": "the guard passed an order; it is not written to the socket yet",
     "dispatch.answered": "only the event loop has an order's outcome; not in the queue of results",
     "reports.gathered": "outcomes are taken from the queue; nothing is written",

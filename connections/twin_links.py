@@ -59,9 +59,10 @@ _CHOSEN = (
 )
 
 ANY_TWIN = """
-SELECT EXISTS (SELECT FROM connections_subscriptiontwin w
-  JOIN connections_executionconnection c ON c.id = w.connection_id
-  WHERE w.ended_at IS NULL OR c.archived_at IS NULL) AS is_any
+SELECT EXISTS (SELECT FROM connections_subscriptiontwin WHERE ended_at IS NULL)
+  OR EXISTS (SELECT FROM connections_subscriptiontwin w
+    JOIN connections_executionconnection c ON c.id = w.connection_id
+    WHERE c.archived_at IS NULL) AS is_any
 """
 """Whether any paper twin is running, or has ended and is not wound up."""
 

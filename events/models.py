@@ -256,6 +256,11 @@ class Channel(models.Model):
                 name="channel_wants_placed",
                 condition=Q(is_active=True, kinds__has_key="order.placed"),
             ),
+            models.Index(
+                fields=["user"],
+                name="channel_wants_opened",
+                condition=Q(is_active=True, kinds__has_key="position.opened"),
+            ),
         ]
 
     def __str__(self) -> str:

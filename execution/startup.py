@@ -346,6 +346,8 @@ def _background_jobs(exits_only: bool, *, has_sessions: bool = False) -> tuple[B
                 poll_seconds,
                 lambda: services.process_due_orders(bundle, exits_only=True),
             ),
+            # A job of its own: it reads files, and a disk that stands still stops no other.
+            ("unsent orders", poll_seconds, _return_unsent_orders),
             ("orphaned orders", poll_seconds, OrphanRecovery().run),
             ("unknown orders", poll_seconds, _query_unknown_orders),
         ),
@@ -495,6 +497,12 @@ def _query_unknown_orders() -> None:
     sweeps.query_unknown_orders(runtime.dispatcher, runtime.id)
 
 
+def _return_unsent_orders() -> None:
+    """Make due what a dead process had not sent, unless the database may have been restored."""
+    if not restore_detector.is_suspect():
+        return_unsent_orders()
+
+
 class OrphanRecovery:
     """Takes over from dead processes: their orders at each run, their look-ups less often."""
 
@@ -502,9 +510,7 @@ class OrphanRecovery:
         self._releases_at = 0.0
 
     def run(self) -> None:
-        """Return what had not left, mark other orphaned orders unknown; every few seconds release
-        claims of look-ups."""
-        return_unsent_orders()
+        """Mark orphaned orders unknown; every few seconds release claims of look-ups."""
         if taken := sweeps.mark_orphaned_unknown(trading_runtime.get_runtime().id):
             log.warning("looking up orders of a dead or inactive process", orders=taken)
         if (now := machine_time()) >= self._releases_at:

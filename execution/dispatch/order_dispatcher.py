@@ -299,8 +299,11 @@ class OrderDispatcher(threading.Thread):
     def _guard(self, request: OrderRequest) -> None:
         """Check deadline, kill switch and the lane's lease right before the socket write.
 
-        Raises NotSent.
+        The record comes first: if the disk stands still meanwhile, the checks notice. What they
+        refuse after it is not sent, as its outcome states. Raises NotSent.
         """
+        self._record_send(request.order_id, request.fence)
+        failpoint("dispatch.recorded")
         call = self._calls.get(_key(request))
         if call is None or machine_time() > request.send_by:
             raise NotSent(Code.SEND_DEADLINE)
@@ -308,7 +311,6 @@ class OrderDispatcher(threading.Thread):
             raise NotSent(Code.KILL_SWITCH)
         if call.outgoing.lane and machine_time() > self.lane_deadline(call.outgoing.lane):
             raise NotSent(Code.SESSION_MOVED)
-        self._record_send(request.order_id, request.fence)
         failpoint("dispatch.guarded")
 
     def _time_out(self, outgoing: Outgoing) -> None:

@@ -31,7 +31,7 @@ SUFFIX = ".sends"
 RECORDS = 65_536  # 13 s of 5,000 orders a second; more prove nothing about older orders
 _RECORD = struct.Struct("<QQd")  # order id, fence, machine_time()
 _COUNT = struct.Struct("<Q")
-_COUNT_AT, _FIRST_AT = 64, 128  # before them the id of the machine's start, as text
+_COUNT_AT, _FIRST_AT = 64, 128  # before them the header
 _SIZE = _FIRST_AT + RECORDS * _RECORD.size
 
 
@@ -45,6 +45,29 @@ def machine_start_id() -> str:
     with suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return ""
+
+
+def _header(descriptor: int) -> bytes:
+    """Return what a file begins with: this start of the machine, and the file itself, no copy."""
+    text = f"{machine_start_id()} {os.fstat(descriptor).st_ino}"
+    return text.encode().ljust(_COUNT_AT, b"\0")
+
+
+def _lock(descriptor: int) -> None:
+    """Lock a file, at once or not at all. Raises BlockingIOError."""
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _expect_exclusion(path: Path) -> None:
+    """Raise OSError if a locked file can be locked again: some shared folders allow that."""
+    again = os.open(path, os.O_RDWR)
+    try:
+        _lock(again)
+    except BlockingIOError:
+        return
+    finally:
+        os.close(again)
+    raise OSError(f"{path.parent} does not lock files")
 
 
 class SendJournal:
@@ -67,7 +90,7 @@ class SendJournal:
     @classmethod
     def open(cls, folder: Path, process_id: str) -> Self:
         """Create the file of a process. Its lock is held before it can be found."""
-        if not (start := machine_start_id()):
+        if not machine_start_id():
             return cls.none()
         path = folder / f"{process_id}{SUFFIX}"
         temporary = path.with_suffix(".new")
@@ -77,10 +100,11 @@ class SendJournal:
                 descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
                 undo.callback(os.close, descriptor)
                 undo.callback(temporary.unlink, missing_ok=True)
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock(descriptor)
+                _expect_exclusion(temporary)
                 os.posix_fallocate(descriptor, 0, _SIZE)  # no record fails on a full disk
                 pages = mmap.mmap(descriptor, _SIZE)
-                pages[: len(start)] = start.encode()
+                pages[:_COUNT_AT] = _header(descriptor)
                 temporary.rename(path)
             except OSError as error:
                 log.warning("orders of this process will be looked up if it dies", why=str(error))
@@ -101,10 +125,12 @@ class SendJournal:
     def close(self) -> None:
         """Remove the file: all outcomes are stored."""
         with self._recording:
-            if self._path is not None:
-                self._path.unlink(missing_ok=True)
             if self._pages is not None:
+                self._pages[:_COUNT_AT] = bytes(_COUNT_AT)  # who has it open already reads nothing
                 self._pages.close()
+            if self._path is not None:
+                with suppress(OSError):
+                    self._path.unlink()
             if self._descriptor is not None:
                 os.close(self._descriptor)
             self._path = self._pages = self._descriptor = None
@@ -128,32 +154,42 @@ class DeadJournal:
 
 
 def dead_journals(folder: Path) -> Iterator[DeadJournal]:
-    """Yield the journals of processes of this machine that have died, each locked meanwhile."""
-    for path in sorted(folder.glob(f"*{SUFFIX}")) if machine_start_id() else ():
-        with suppress(OSError):  # it lives, or another process is reading it
-            descriptor = os.open(path, os.O_RDWR)
+    """Yield the journals of processes of this machine that have died, each locked meanwhile.
+
+    A file that cannot be read, or that proves nothing, is left out; the latter is removed.
+    """
+    if not machine_start_id():
+        return
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        with ExitStack() as stack:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if (journal := _read(path, os.pread(descriptor, _SIZE, 0))) is not None:
-                    yield journal
-                else:
+                descriptor = os.open(path, os.O_RDWR)
+                stack.callback(os.close, descriptor)
+                _lock(descriptor)  # it lives, or another process is reading it
+                journal = _read(path, descriptor)
+                if journal is None:
                     path.unlink(missing_ok=True)
-            finally:
-                os.close(descriptor)
+            except OSError:
+                continue
+            if journal is not None:
+                yield journal
 
 
-def _read(path: Path, content: bytes) -> DeadJournal | None:
-    """Return what a file proves; None: nothing, as it is of an earlier start of the machine."""
-    start = machine_start_id().encode()
-    if len(content) < _SIZE or not start or not content.startswith(start):
+def _read(path: Path, descriptor: int) -> DeadJournal | None:
+    """Return what a file proves; None: nothing. It is a copy, of an earlier start of the machine,
+    or lacks a page: then times do not rise in the order of the records."""
+    content = os.pread(descriptor, _SIZE, 0)
+    if len(content) < _SIZE or not content.startswith(_header(descriptor)):
         return None
     (count,) = _COUNT.unpack_from(content, _COUNT_AT)
-    kept = min(count, RECORDS)
-    records = list(_RECORD.iter_unpack(content[_FIRST_AT : _FIRST_AT + kept * _RECORD.size]))
-    covers = float("inf")
-    if count > RECORDS:
-        covers = machine_time() - min(at for *_, at in records)
-    return DeadJournal(
-        path.name.removesuffix(SUFFIX), path, frozenset((id_, fence) for id_, fence, _ in records),
-        covers,
-    )  # fmt: skip
+    slots = list(_RECORD.iter_unpack(content[_FIRST_AT:]))
+    # Of a full ring the next slot may be half overwritten.
+    kept = slots[:count]
+    if count >= RECORDS:
+        kept = slots[count % RECORDS + 1 :] + slots[: count % RECORDS]
+    times = [at for *_, at in kept]
+    if times != sorted(times) or 0.0 in times:
+        return None
+    covers = machine_time() - times[0] if count >= RECORDS else float("inf")
+    sent = frozenset((order_id, fence) for order_id, fence, _ in slots if order_id)
+    return DeadJournal(path.name.removesuffix(SUFFIX), path, sent, covers)

@@ -4,6 +4,7 @@ Its journal proves that they have not left (`execution/dispatch/send_journal.py`
 it left SUBMITTING may be at their broker: `sweeps.py` has them looked up when its lease has ended.
 """
 
+from contextlib import suppress
 from typing import NamedTuple
 
 import structlog
@@ -80,7 +81,8 @@ def _return_unsent(journal: DeadJournal) -> int:
         )
         apply_or_defer([_not_sent(row) for row in unsent])
     elif lease.has_ended:  # the others are looked up
-        journal.path.unlink(missing_ok=True)
+        with suppress(OSError):
+            journal.path.unlink()
     return len(unsent)
 
 

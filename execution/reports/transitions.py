@@ -73,6 +73,7 @@ ALLOWED: dict[tuple[Status, Status], str] = {
 }
 
 MAX_TRIES = 5
+MAX_LOST_WORKERS = 3  # an entry that ends each process that sends it takes no more with it
 RETRYABLE = frozenset({Code.REQUOTE, Code.PRICE_INVALID})
 # Only the owner can fix these, and a broker locks an account after too many failed logins.
 LOGIN_REFUSED = frozenset(
@@ -279,7 +280,8 @@ def _after_decision(state: State, report: OrderReport) -> Transition | None:
         return Transition(S.FAILED, report.code, report.detail)
     if report.code in DEFERRED:
         return Transition(S.PENDING, report.code, report.detail, is_deferred=True)
-    if state.send_retries + 1 >= MAX_TRIES:
+    tries = MAX_LOST_WORKERS if report.code is Code.WORKER_LOST_UNSENT else MAX_TRIES
+    if state.send_retries + 1 >= tries:
         return Transition(
             S.FAILED, Code.SEND_RETRIES_EXHAUSTED, f"Last: {report.code} {report.detail}"
         )

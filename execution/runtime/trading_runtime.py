@@ -124,8 +124,8 @@ class TradingRuntime:
         A process that crashed left its lease; the doctor reports it for a day, then it is deleted.
         """
         run(DELETE_EXPIRED_LEASES)
-        self._send_journal = SendJournal.open(journal_folder(), self.id)
         self.renew()
+        self._send_journal = SendJournal.open(journal_folder(), self.id)
         session_lanes.register_held_lanes(self.lanes.held)
         self.dispatcher.start()
         # Connection tests and account reads share the adapters' sessions.

@@ -99,6 +99,9 @@ WRITE = Query(
     f"""
 WITH decided AS (
   SELECT * FROM {records_sql(DecisionRecord)}
+), locked AS MATERIALIZED (  -- in the order in which a CLOSE or MODIFY that is published locks them
+  SELECT o.id FROM execution_order o WHERE o.id = ANY(ARRAY(SELECT id FROM decided))
+  ORDER BY o.id FOR NO KEY UPDATE OF o
 ), moved AS (
   UPDATE execution_order o SET status = d.status, reason = d.reason, detail = left(d.detail, 300),
     client_order_id = coalesce(d.client_order_id, o.client_order_id), symbol = d.symbol,
@@ -117,7 +120,7 @@ WITH decided AS (
     validated_at = clock_timestamp(),
     submitted_at = CASE WHEN d.status = 'SUBMITTING' THEN clock_timestamp() END,
     done_at = CASE WHEN d.status <> 'SUBMITTING' THEN clock_timestamp() END
-  FROM decided d WHERE o.id = d.id AND {IS_PENDING}
+  FROM decided d JOIN locked USING (id) WHERE o.id = d.id AND {IS_PENDING}
   RETURNING o.id, o.fence, o.client_order_id, o.status, o.signal_id, o.connection_id
 ), logged AS (
   {insert_log_sql(_DECIDED)}

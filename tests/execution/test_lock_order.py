@@ -17,9 +17,11 @@ from execution.reconciliation.missing_positions import external_close_report
 from execution.reports.inferred_closes import FIND
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.signal_changes import begin_waiting_changes
+from execution.submission import claim as claim_module
 from execution.submission.change_terms import WantedTerms
 from execution.submission.changes import LOCK_CONNECTION
 from execution.submission.claim import claim
+from execution.submission.claim_writes import write_decisions
 from execution.submission.signal_limits import _SIGNAL_NOTIONAL, LOCK
 from positions.row_locks import lock_positions
 from signals.models import Feed
@@ -97,3 +99,23 @@ def test_waiting_change_of_a_routed_entry_waits_for_its_account_before_the_order
     [new] = claimed.moved
     change = EntryChange.objects.get()
     assert (change.order_id, change.state, change.order.limit_price) == (new, "DONE", D("1.094"))
+
+
+def test_claim_locks_its_orders_as_a_published_close_does(
+    alice: ExecutionConnection, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By id, whatever order the decisions are in: a CLOSE locks the entries of its signal so."""
+    factories.account(feed)
+    factories.signal(feed)
+    first, second = Order.objects.order_by("id").values_list("pk", flat=True)
+    write = write_decisions
+    monkeypatch.setattr(
+        claim_module, "write_decisions", lambda settled, worker: write(settled[::-1], worker)
+    )
+    with transaction.atomic():
+        list(Order.objects.select_for_update(no_key=True).filter(pk=first))
+        claiming = beside(factories.claim_all)
+        until(lambda: bool(rows(WAITING)))
+        list(Order.objects.select_for_update(no_key=True, nowait=True).filter(pk=second))
+    claiming.join(30)
+    assert {*Order.objects.values_list("status", flat=True)} == {"SUBMITTING"}

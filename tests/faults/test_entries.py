@@ -15,6 +15,7 @@ WORKER = {
     "claim.written": 2,
     "claim.committed": 2,
     "dispatch.begin": 2,
+    "dispatch.recorded": 70,
     "dispatch.guarded": 70,
     "dispatch.answered": 20,
     "reports.gathered": 1,

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
@@ -146,34 +147,87 @@ def abandoned(journal: SendJournal) -> None:
     journal._descriptor = journal._pages = None
 
 
-@pytest.mark.parametrize("more", [0, 1, 10])
+@pytest.mark.parametrize("more", [-1, 0, 1, 10])
 def test_overwritten_records_prove_nothing_about_older_orders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: int
 ) -> None:
     now = [100.0]
     monkeypatch.setattr(send_journal, "machine_time", lambda: now[0])
     journal = SendJournal.open(tmp_path, "host-1")
-    for order_id in range(RECORDS + more):
+    for order_id in range(1, RECORDS + more + 1):
         journal.record(order_id, 1)
         now[0] += 0.001
     abandoned(journal)
     (dead,) = read(tmp_path)
-    assert len(dead.sent) == RECORDS
+    assert len(dead.sent) == min(RECORDS, RECORDS + more)
     assert dead.proves_unsent(RECORDS * 2, 1, age=60)  # younger than the oldest record
-    assert dead.proves_unsent(RECORDS * 2, 1, age=3600) == (more == 0)
-    if more:  # order 0 was sent 65.5 s ago and is overwritten
-        assert not dead.proves_unsent(0, 1, age=now[0] - 100.0)
+    assert dead.proves_unsent(RECORDS * 2, 1, age=3600) == (more < 0)
+    if more > 0:  # the first was sent 65.5 s ago and is overwritten
+        assert not dead.proves_unsent(1, 1, age=now[0] - 100.0)
 
 
 @given(st.lists(st.tuples(st.integers(1, 2**63 - 1), st.integers(0, 2**63 - 1)), max_size=40))
 def test_every_recorded_order_is_read(records: list[tuple[int, int]]) -> None:
-    content = bytearray(send_journal._SIZE)
-    start = send_journal.machine_start_id().encode()
-    content[: len(start)] = start
-    for index, record in enumerate(records):
-        at = send_journal._FIRST_AT + index * send_journal._RECORD.size
-        send_journal._RECORD.pack_into(content, at, *record, 1.0)
-    send_journal._COUNT.pack_into(content, send_journal._COUNT_AT, len(records))
-    journal = send_journal._read(Path("p.sends"), bytes(content))
-    assert journal is not None
-    assert journal.sent == set(records)
+    with TemporaryDirectory() as folder:
+        journal = SendJournal.open(Path(folder), "host-1")
+        for record in records:
+            journal.record(*record)
+        abandoned(journal)
+        (dead,) = read(Path(folder))
+    assert dead.sent == frozenset(records)
+
+
+def test_copy_proves_nothing(sender: Sender, tmp_path: Path) -> None:
+    """Of a folder that was restored: the original may have more."""
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    sender.end()
+    (copy / "host-1.sends").write_bytes((tmp_path / "host-1.sends").read_bytes())
+    assert read(copy) == []
+    assert len(read(tmp_path)) == 1
+
+
+def test_lost_page_proves_nothing(sender: Sender, tmp_path: Path) -> None:
+    """A disk that fails may give an older page back."""
+    for order_id in range(1, 400):
+        sender.record(order_id, 1)
+    sender.end()
+    with (tmp_path / "host-1.sends").open("r+b") as file:
+        file.seek(4096)
+        file.write(bytes(4096))
+    assert read(tmp_path) == []
+
+
+def test_records_beyond_a_lost_count_are_read(sender: Sender, tmp_path: Path) -> None:
+    for order_id in range(1, 400):
+        sender.record(order_id, 1)
+    sender.end()
+    with (tmp_path / "host-1.sends").open("r+b") as file:
+        file.seek(send_journal._COUNT_AT)
+        file.write(send_journal._COUNT.pack(2))
+    (journal,) = read(tmp_path)
+    assert not journal.proves_unsent(399, 1, age=0)
+
+
+def test_folder_that_locks_nothing_has_no_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some shared folders grant every lock."""
+    monkeypatch.setattr("fcntl.flock", lambda *_: None)
+    journal = SendJournal.open(tmp_path, "host-1")
+    journal.record(1, 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_reader_that_has_opened_an_ended_process_s_file_finds_nothing(tmp_path: Path) -> None:
+    journal = SendJournal.open(tmp_path, "host-1")
+    path = tmp_path / "host-1.sends"
+    with path.open("r+b") as file:
+        journal.close()
+        assert send_journal._read(path, file.fileno()) is None
+
+
+def test_unreadable_file_hides_no_other(sender: Sender, tmp_path: Path) -> None:
+    (tmp_path / "a.sends").mkdir()
+    sender.end()
+    assert len(read(tmp_path)) == 1

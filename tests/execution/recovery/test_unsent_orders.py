@@ -8,6 +8,7 @@ from pytest_django import Settings
 
 from common.sql import run
 from connections.models import ExecutionConnection
+from execution import startup
 from execution.dispatch.send_journal import SendJournal, journal_folder
 from execution.models import ExecutionLog, Order
 from execution.recovery import sweeps
@@ -93,7 +94,7 @@ def test_journal_is_kept_until_the_lease_ends(entry: Order) -> None:
 
 
 def test_poison_order_that_kills_each_process_ends(entry: Order) -> None:
-    for _ in range(4):
+    for _ in range(2):
         died(entry)
         assert return_unsent_orders() == 1
         assert state(entry)[0] == "PENDING"
@@ -103,3 +104,15 @@ def test_poison_order_that_kills_each_process_ends(entry: Order) -> None:
     died(entry)
     assert return_unsent_orders() == 1
     assert state(entry)[:2] == ("FAILED", "SEND_RETRIES_EXHAUSTED")
+
+
+def test_nothing_is_due_again_while_the_database_may_have_been_restored(
+    entry: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    died(entry)
+    monkeypatch.setattr("execution.startup.restore_detector.is_suspect", lambda: True)
+    startup._return_unsent_orders()
+    assert state(entry)[0] == "SUBMITTING"
+    monkeypatch.setattr("execution.startup.restore_detector.is_suspect", lambda: False)
+    startup._return_unsent_orders()
+    assert state(entry)[0] == "PENDING"

@@ -49,6 +49,13 @@ def test_fill_of_an_entry_states_that_its_position_is_open(entry: Order) -> None
         assert part in stated.body
 
 
+def test_order_that_has_filled_nothing_opens_nothing(entry: Order) -> None:
+    """On a netting account a slice that was not filled shares the position of the others."""
+    Event.objects.filter(kind="slippage.alert").delete()
+    Order.objects.update(filled_quantity=0)
+    assert "open" not in message().body
+
+
 def test_exit_and_its_closed_position_are_one_message(entry: Order) -> None:
     message()
     report = factories.fill_report(entry, 100, "x1", price="1.10000", broker_order_id="X1")
