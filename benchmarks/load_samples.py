@@ -78,6 +78,11 @@ class Sampler:
         """Seconds since the start."""
         return time.monotonic() - self._began
 
+    def expect_running(self) -> None:
+        """Raise what has ended the thread, if it has ended."""
+        if self._sampling is not None and self._sampling.done():
+            self._sampling.result()
+
     def stop(self) -> None:
         """End the thread and take a last sample. Raises what the thread raised."""
         self._over.set()
