@@ -10,7 +10,6 @@ restart of the machine, whose last pages may be lost, and for orders older than 
 import mmap
 import os
 import struct
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -23,7 +22,7 @@ from django.conf import settings
 
 from common.clocks import machine_time
 
-if sys.platform != "win32":  # there nothing is recorded, and nothing proven
+with suppress(ImportError):  # Windows, where nothing is recorded and so nothing proven
     import fcntl
 
 log = structlog.get_logger(__name__)
