@@ -84,11 +84,11 @@ bench-check: venv ## run the benchmarks of benchmarks/expected.json and fail if 
 	@$(PYTHON) manage.py bench --check $(if $(SMALL),--small) $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 plots: ## draw the pictures of docs/performance.md from benchmarks/measured; FROM=var/bench: your own runs, there
-	@ONLY=1 deploy/venv.sh var/plots-venv requirements-plots.txt
+	@ALONE=1 deploy/venv.sh var/plots-venv requirements-plots.txt
 	@var/plots-venv/bin/python -m benchmarks.plots $(if $(FROM),--from $(FROM) --to $(FROM))
 
 flame: venv ## draw where a worker's Python spends its time while it trades: docs/images/performance/flame-entries.svg
-	@ONLY=1 deploy/venv.sh var/plots-venv requirements-plots.txt
+	@ALONE=1 deploy/venv.sh var/plots-venv requirements-plots.txt
 	@PATH="$(CURDIR)/var/plots-venv/bin:$$PATH" $(PYTHON) manage.py bench --only flame $(if $(N),-n $(N)) > /dev/null
 	@$(PYTHON) -m benchmarks.flame_graph var/bench/flame-entries.folded docs/images/performance/flame-entries.svg \
 		"A worker for entries while it trades: where its Python spends its time"

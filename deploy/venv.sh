@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # venv.sh [FOLDER [REQUIREMENTS...]]: install pinned packages into a virtual environment.
 # Those of requirements.txt and requirements-dev.txt, and of the other files that are named; the folder is .venv
-# unless another is named. Returns at once if nothing changed. ONLY=1: those of the named files alone.
+# unless another is named. Returns at once if nothing changed. ALONE=1: those of the named files only.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 say() { printf '%s\n' "$*" >&2; }
 venv=${1:-.venv}
 files=(requirements.txt requirements-dev.txt "${@:2}")
-if [[ -n ${ONLY:-} ]]; then files=("${@:2}"); fi
+if [[ -n ${ALONE:-} ]]; then files=("${@:2}"); fi
 stamp=$venv/.installed
 
 checksum=$(cat "${files[@]}" | cksum)

@@ -22,9 +22,6 @@ from django.conf import settings
 
 from common.clocks import machine_time
 
-with suppress(ImportError):  # Windows, where nothing is recorded and so nothing proven
-    import fcntl
-
 log = structlog.get_logger(__name__)
 SUFFIX = ".sends"
 RECORDS = 65_536  # 13 s of 5,000 orders a second; more prove nothing about older orders
@@ -54,6 +51,8 @@ def _header(descriptor: int) -> bytes:
 
 def _lock(descriptor: int) -> None:
     """Lock a file, at once or not at all. Raises BlockingIOError."""
+    import fcntl  # Windows has none; nothing is recorded there, and so nothing proven
+
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
