@@ -34,7 +34,7 @@ def everywhere(folder: Path) -> list[int]:
     return sorted([*line_ids(table("execution_executionlog")), *line_ids(archived("logs", folder))])
 
 
-@pytest.mark.parametrize("nth", [1, 2])
+@pytest.mark.parametrize("nth", [pytest.param(1, marks=pytest.mark.exhaustive), 2])
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_process_loses_and_doubles_no_row(folder: Path, point: str, nth: int) -> None:
     """The command itself, as a worker starts it, killed at its nth batch of three."""

@@ -35,7 +35,6 @@ def start_all(pooled: PooledEnvironment) -> list[Process]:
     return processes
 
 
-@pytest.mark.quick
 def test_every_process_shares_a_small_pool(pooled: PooledEnvironment) -> None:
     processes = start_all(pooled)
     pooled.quote()

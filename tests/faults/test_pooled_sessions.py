@@ -39,7 +39,6 @@ print(json.dumps([*found]))
 """
 
 
-@pytest.mark.quick
 def test_nothing_is_left_in_a_session(pooled: PooledEnvironment) -> None:
     assert pooled.script("trade", PREPARE) == [[0, 0]]
 

@@ -185,7 +185,9 @@ def test_higher_priority_overtakes_requests_of_all_processes(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("trouble", ["killed", "hanging"])
+@pytest.mark.parametrize(
+    "trouble", ["killed", pytest.param("hanging", marks=pytest.mark.exhaustive)]
+)
 def test_each_process_uses_its_share_without_redis_and_recovers(
     workers: RequestProcesses, server: RedisServer, trouble: str
 ) -> None:
