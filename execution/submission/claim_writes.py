@@ -81,27 +81,27 @@ class HeldRecord(NamedTuple):
 
 _DEFERRED = f"{{{','.join(sorted(code.value for code in DEFERRED))}}}"
 
+# `moved` has what was decided, too: to join both would compare each row with each, as the kept plan
+# expects few rows.
 _DECIDED = log_rows_sql(
-    "moved m JOIN decided d USING (id)",
-    code="coalesce(nullif(d.reason, ''), 'INTENT')",
-    detail="d.detail",
-    numbers="d.numbers",
+    "moved m",
+    code="coalesce(nullif(m.reason, ''), 'INTENT')",
+    detail="m.whole_detail",
+    numbers="m.numbers",
 )
 _NOT_SENT = event_rows_sql(
-    "moved m JOIN decided d USING (id)",
+    "moved m",
     kind="'order.' || lower(m.status)",
-    payload=refusal_payload_sql("d.reason", "d.detail", "d.numbers"),
+    payload=refusal_payload_sql("m.reason", "m.whole_detail", "m.numbers"),
     where="m.status <> 'SUBMITTING'",
 )
 
 WRITE = Query(
     IntentRow,
     f"""
-WITH decided AS (
-  SELECT * FROM {records_sql(DecisionRecord)}
-), locked AS MATERIALIZED (  -- in the order in which a CLOSE or MODIFY that is published locks them
-  SELECT o.id FROM execution_order o WHERE o.id = ANY(ARRAY(SELECT id FROM decided))
-  ORDER BY o.id FOR NO KEY UPDATE OF o
+WITH decided AS MATERIALIZED (  -- locked as a CLOSE or MODIFY that is published locks them
+  SELECT t.* FROM (SELECT * FROM {records_sql(DecisionRecord)}) t
+  JOIN execution_order o ON o.id = t.id ORDER BY o.id FOR NO KEY UPDATE OF o
 ), moved AS (
   UPDATE execution_order o SET status = d.status, reason = d.reason, detail = left(d.detail, 300),
     client_order_id = coalesce(d.client_order_id, o.client_order_id), symbol = d.symbol,
@@ -120,8 +120,9 @@ WITH decided AS (
     validated_at = clock_timestamp(),
     submitted_at = CASE WHEN d.status = 'SUBMITTING' THEN clock_timestamp() END,
     done_at = CASE WHEN d.status <> 'SUBMITTING' THEN clock_timestamp() END
-  FROM decided d JOIN locked USING (id) WHERE o.id = d.id AND {IS_PENDING}
-  RETURNING o.id, o.fence, o.client_order_id, o.status, o.signal_id, o.connection_id
+  FROM decided d WHERE o.id = d.id AND {IS_PENDING}
+  RETURNING o.id, o.fence, o.client_order_id, o.status, o.signal_id, o.connection_id, d.reason,
+    d.detail AS whole_detail, d.numbers
 ), logged AS (
   {insert_log_sql(_DECIDED)}
 ), notified AS (
