@@ -7,11 +7,12 @@ import pytest
 
 from connections import session_lanes
 from connections.models import ExecutionConnection
-from execution import tasks
+from execution import services, tasks
 from execution.dispatch import deferred_reports
 from execution.dispatch.background_calls import BackgroundCall, CallResult
 from execution.dispatch.report_writer import record_call_results
 from execution.recovery import order_polling
+from execution.recovery.message_flow import flow_of
 from execution.runtime import poll_wakes, trading_runtime
 from positions.models import ExecutionPosition
 from signals.models import Feed
@@ -35,6 +36,12 @@ def captured_enqueues(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
 def empty_deferred_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     """No report of another test waits in the process."""
     monkeypatch.setattr(deferred_reports, "deferred_queue", deferred_reports.DeferredReportQueue())
+
+
+@pytest.fixture(autouse=True)
+def unwatched_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No message of another test counts as taken: polls would leave due entries to the queue."""
+    monkeypatch.setattr(services, "_entry_messages", flow_of("execution"))
 
 
 @pytest.fixture
