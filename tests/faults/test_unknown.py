@@ -33,7 +33,7 @@ def test_lost_reply_is_looked_up_after_first_worker_died(
 
 def test_successor_may_die_during_takeover(environment: FaultEnvironment) -> None:
     environment.broker(reply_delay_ms=300)
-    first = environment.fleet.worker("first", faults="dispatch.guarded:kill:70")
+    first = environment.fleet.worker("first", faults="dispatch.guarded:kill:20")
     environment.quote()
     environment.operator.do("publish", feed=N)
     environment.wait(lambda: not first.alive, "the first did not die")
