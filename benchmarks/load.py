@@ -101,10 +101,11 @@ def _measured(
 ) -> Result:
     port = int(Settings.read(environment.stack.environ).port)
     path = environment.stack.folder.parent / "load.jsonl"
-    with browsing(port, accounts.browsing) as browsers:
-        sampler = Sampler(
-            environment.stack.environ["DATABASE_URL"], environment.pids, browsers, path, _describe
-        )
+    database = environment.stack.environ["DATABASE_URL"]
+    with (
+        browsing(port, accounts.browsing) as browsers,
+        Sampler(database, environment.pids, browsers, path, _describe) as sampler,
+    ):
         late = _publish(data, accounts, sampler, seconds)
         open_orders = _settle(environment)
         sampler.stop()

@@ -144,7 +144,7 @@ def _tenants(ids: Sequence[UUID]) -> list[tuple[User, UUID]]:
 
 
 def _sessions(environment: BenchEnvironment, data: BenchData, doubles: Doubles) -> list[UUID]:
-    """Store an account at each gateway and terminal; the product tests them by itself."""
+    """Store an account at each gateway and terminal; the product tests them automatically."""
     _use_keys(environment)
     # The gateways' what-if answers the same margin for any quantity, so it is asked for this one.
     preset = TradingPreset.objects.create(

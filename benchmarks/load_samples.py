@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 
@@ -67,6 +67,14 @@ class Sampler:
         self._began = time.monotonic()
         self._thread = ThreadPoolExecutor(1)
         self._sampling: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the thread, also after an error elsewhere: the process could not end without that."""
+        self._over.set()
+        self._thread.shutdown()
 
     def start(self) -> None:
         """Begin; the seconds of the samples count from here."""

@@ -305,7 +305,7 @@ def test_tenants_see_their_own_rows_only(pair: Pair) -> None:
     }
     expected = [None, [ids[0]], every, [ids[1]], every]
     assert tenants_rows(environ, ids) == [[owners, True] for owners in expected]
-    nowhere = f"postgresql://nobody@127.0.0.1:{free_port()}/none"
+    nowhere = f"postgresql://user@127.0.0.1:{free_port()}/none"
     environ["FILLCAST_REPLICA_DATABASE_URL"] = nowhere
     assert tenants_rows(environ, ids) == [[owners, False] for owners in expected]
 
