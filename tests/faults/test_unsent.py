@@ -22,7 +22,7 @@ def publish_to(environment: FaultEnvironment, fault: str) -> None:
 @pytest.mark.quick
 def test_entries_that_had_not_left_are_filled(environment: FaultEnvironment) -> None:
     """No look-up settles them, so no absence is waited for."""
-    publish_to(environment, "claim.committed:kill:2")
+    publish_to(environment, "claim.committed:kill")  # of a later claim, a first one is being sent
     scenario = Scenario(environment)
     assert scenario.in_flight > 0
     environment.fleet.worker("successor")
