@@ -29,6 +29,26 @@ BEGIN
 END
 $body$
 """
+# Each vacuum or analysis of a table has every session plan its kept statements of that table again,
+# milliseconds each. PostgreSQL's own thresholds are 50 changed rows: a table of leases, or one that
+# has just begun to grow, passes them at each look, and planning costs more than trading.
+ANALYZE_RARELY = """
+DO $body$
+DECLARE
+  our name;
+BEGIN
+  FOR our IN SELECT c.relname FROM pg_class c
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'
+      AND c.relowner = current_user::regrole
+      AND NOT coalesce(c.reloptions::text LIKE '%autovacuum_analyze_threshold%', false)
+    ORDER BY c.oid
+  LOOP
+    EXECUTE format('ALTER TABLE public.%I SET (autovacuum_analyze_threshold = 20000, '
+      'autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_insert_threshold = 20000)', our);
+  END LOOP;
+END
+$body$
+"""
 FUNCTION = "FUNCTION public.fillcast_analyze_new_table(text[])"
 DROP_ANALYZE = f"DROP {FUNCTION}"
 

@@ -60,3 +60,14 @@ def test_web_role_may_not_analyze() -> None:
         (WEB,),
     )
     assert not allowed
+
+
+def test_each_table_is_analyzed_rarely() -> None:
+    """Each look of autovacuum at a small busy table would have all sessions plan again."""
+    names = rows(
+        "SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace "
+        "AND c.relkind = 'r' AND NOT coalesce(c.reloptions::text LIKE "
+        "'%autovacuum_analyze_threshold=20000%', false)"
+    )
+    missing = [name for (name,) in names]
+    assert missing == [], "run ANALYZE_RARELY of common/table_statistics.py in your migration"
