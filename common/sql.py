@@ -221,6 +221,8 @@ def periodic_rows(sql: str, params: Params = None) -> list[Any]:
     Outside of a transaction the statement and its settings are sent together, and are answered
     together: on a busy machine each answer that is waited for takes longer than the statement.
     """
+    if _keeps_plans.get() == DEFAULT_DB_ALIAS:
+        return rows(sql, params, planned_once=True)
     if connections[DEFAULT_DB_ALIAS].in_atomic_block:
         with transaction.atomic(), kept_plans():
             return rows(sql, params, planned_once=True)
@@ -229,6 +231,8 @@ def periodic_rows(sql: str, params: Params = None) -> list[Any]:
 
 def periodic_run(sql: str, params: Params = None) -> int:
     """Run such a statement, as `periodic_rows`, and return how many rows it touched."""
+    if _keeps_plans.get() == DEFAULT_DB_ALIAS:
+        return run(sql, params, planned_once=True)
     if connections[DEFAULT_DB_ALIAS].in_atomic_block:
         with transaction.atomic(), kept_plans():
             return run(sql, params, planned_once=True)

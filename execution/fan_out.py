@@ -23,7 +23,7 @@ from uuid import UUID
 from django.db import connection as database
 
 from common.reason_codes import Code
-from common.sql import array, rows, run
+from common.sql import array, kept_plans, rows, run
 from connections import eligibility
 from connections.session_lanes import HELD_LANES_SQL
 from execution import signal_changes, signal_outcomes
@@ -80,13 +80,14 @@ def fan_out(signal: Signal) -> FanOut:
     if not database.in_atomic_block:
         raise RuntimeError("call fan_out inside the publish transaction")
     writers = {Action.OPEN: _open, Action.CLOSE: _close, Action.MODIFY: _modify}
-    with for_all_tenants():
+    with for_all_tenants(), kept_plans():  # planning them takes longer than 25 accounts
         result = writers[Action(signal.action)](signal)
         # Read here: after the commit a tenant's session does not see the rows of others.
         result = replace(result, lanes=lanes_of(result.order_ids))
         run(
             signal_outcomes.COUNT_CANDIDATES,
             {"candidates": result.candidates, "signal_id": signal.pk},
+            planned_once=True,
         )
     signal.candidate_count = result.candidates
     return result
@@ -99,7 +100,8 @@ def _open(signal: Signal) -> FanOut:
         reaches_admins=signal.reaches_admins,
         owner_only=signal.owner_only,
     )
-    written = rows(INSERT_ENTRIES, {**parameters, "rotation": rotation_of(signal.pk)})
+    parameters["rotation"] = rotation_of(signal.pk)
+    written = rows(INSERT_ENTRIES, parameters, planned_once=True)
     ready = {row.id: row.priority for row in written if row.is_ready}
     candidates = sum(not row.is_twin for row in written)
     return FanOut(candidates, list(ready), priorities=ready)
@@ -159,7 +161,7 @@ def _close(signal: Signal) -> FanOut:
 
 def _modify(signal: Signal) -> FanOut:
     locked = signal_changes.lock_accounts_of(signal)
-    unfilled = rows(LOCK_UNFILLED, (signal.refers_to_id,))
+    unfilled = rows(LOCK_UNFILLED, (signal.refers_to_id,), planned_once=True)
     waiting = [row for row in unfilled if row.status in LIVE]
     write_modify_lines(signal)
     _drop_own_levels(signal)
@@ -184,7 +186,10 @@ def _modify(signal: Signal) -> FanOut:
 
 def _count(connections: Collection[UUID]) -> int:
     """Return how many accounts these are, without paper twins."""
-    return rows(COUNT, (array(connections),))[0].accounts if connections else 0
+    if not connections:
+        return 0
+    (count,) = rows(COUNT, (array(connections),), planned_once=True)
+    return count.accounts
 
 
 def _has_levels(signal: Signal) -> bool:
@@ -245,10 +250,11 @@ def lanes_of(order_ids: Sequence[int]) -> dict[int, str]:
 
     No process takes messages for other lanes. Without session lanes this costs one small query.
     """
-    held = [row.lane for row in rows(HELD_LANES_SQL)] if order_ids else []
+    held = [row.lane for row in rows(HELD_LANES_SQL, planned_once=True)] if order_ids else []
     if not held:
         return {}
-    return {row.id: row.lane for row in rows(LANES_OF, (array(order_ids), array(held)))}
+    lanes = rows(LANES_OF, (array(order_ids), array(held)), planned_once=True)
+    return {row.id: row.lane for row in lanes}
 
 
 def withdraw(signal: Signal) -> list[int]:
@@ -267,7 +273,7 @@ def _lock_unfilled(opened: Signal) -> None:
     """Lock the unfilled orders of a signal: of an OCO pair both legs, in the order of their ids."""
     if opened.oco_group is not None:
         rows(LOCK_PAIRS, (opened.oco_group,))
-    rows(LOCK_UNFILLED, (opened.pk,))
+    rows(LOCK_UNFILLED, (opened.pk,), planned_once=True)
 
 
 def _withdraw(opened: Signal, signal_id: int, pending_action: str, code: Code) -> list[Withdrawn]:
@@ -279,4 +285,4 @@ def _withdraw(opened: Signal, signal_id: int, pending_action: str, code: Code) -
         "code": code.value,
         "live": LIVE,
     }
-    return rows(WITHDRAW, parameters)
+    return rows(WITHDRAW, parameters, planned_once=True)

@@ -23,7 +23,7 @@ from common.clocks import market_now
 from common.database_errors import is_database_trouble
 from common.money import plain
 from common.reason_codes import Code
-from common.sql import Query, rows
+from common.sql import Query, kept_plans, rows
 from connections import session_lanes
 from connections.selectors import (
     is_twin_account,
@@ -91,7 +91,7 @@ def preview(signal: Signal) -> Preview:
 
     Reads the rows of all tenants; returns only counts.
     """
-    with transaction.atomic(), for_all_tenants():
+    with transaction.atomic(), for_all_tenants(), kept_plans():
         return _entries(signal) if signal.action == Action.OPEN else _followers(signal)
 
 
@@ -105,6 +105,7 @@ def _followers(signal: Signal) -> Preview:
             "is_part": closes and signal.close_fraction < 1,
             "live": LIVE,
         },
+        planned_once=True,
     )
     accounts = len(followers.ids)
     owners, others = owner_counts(followers.ids, beside=signal.feed.owner_id)

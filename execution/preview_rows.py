@@ -49,7 +49,7 @@ def load_candidates(parameters: Mapping[str, Any]) -> tuple[list[OrderRow], dict
     Also returns the denials of those that no account may take.
     """
     unmoved: dict[str, list[str]] = {"subscribers": [], "accounts": [], "account_pairs": []}
-    candidates = with_terms(rows(LOAD, {**parameters, **unmoved}))
+    candidates = with_terms(rows(LOAD, {**parameters, **unmoved}, planned_once=True))
     routed = {row.id: row for row in candidates if row.status == "PENDING" and row.route_state}
     if not routed:
         return candidates, {}
@@ -74,4 +74,4 @@ def load_candidates(parameters: Mapping[str, Any]) -> tuple[list[OrderRow], dict
         elif choice is not None:
             moves.append((routed[order_id].connection_id, choice.connection_id, choice.pair))
     moved = dict(zip(unmoved, columns(moves, 3), strict=True))
-    return with_terms(rows(LOAD, {**parameters, **moved})), denied
+    return with_terms(rows(LOAD, {**parameters, **moved}, planned_once=True)), denied

@@ -43,7 +43,7 @@ ORDER BY id FOR NO KEY UPDATE {skip}
 def lock_positions(position_ids: Sequence[int]) -> None:
     """Lock these positions in id order."""
     if position_ids:
-        rows(LOCK_BY_ID, (list(position_ids),))
+        rows(LOCK_BY_ID, (list(position_ids),), planned_once=True)
 
 
 def lock_unlocked(position_ids: Sequence[int]) -> list[int]:

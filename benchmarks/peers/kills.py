@@ -18,6 +18,7 @@ from benchmarks.peers.settings import QUEUE
 if TYPE_CHECKING:
     from benchmarks.peers.queue_runs import Side
 
+OTHER_WORKERS = ("exits", "sessions", "maintenance")  # besides those for entries
 SHARES = (0.2, 0.4, 0.6, 0.8)
 REPLY_MS = 100
 REPLIES = "UPDATE paper_account SET reply_delay_ms = %s"
@@ -143,9 +144,9 @@ def _left(
     }  # fmt: skip
 
 
-def kill_entries(environment: BenchEnvironment) -> None:
-    """kill -9 of Fillcast's workers for entries; the supervisor starts them again."""
+def kill_workers(environment: BenchEnvironment) -> None:
+    """kill -9 of all of Fillcast's workers; the supervisor starts them again."""
     for name, pids in environment.pids().items():
-        if name.startswith(EXECUTION):
+        if name.startswith(EXECUTION) or name in OTHER_WORKERS:
             for pid in pids:
                 os.kill(pid, signal.SIGKILL)

@@ -145,7 +145,7 @@ def measure_fillcast(environment: BenchEnvironment, data: BenchData, runs: Runs,
         if kill:
             environment.reset()
             runs.kill = kills.measure(
-                side, kill, lambda: kills.kill_entries(environment), kills.PENDING["fillcast"]
+                side, kill, lambda: kills.kill_workers(environment), kills.PENDING["fillcast"]
             )
     environment.reset()
 

@@ -335,7 +335,7 @@ def reference_source_ids(feed_id: int, *, owner_id: int, reaches_admins: bool) -
     another tenant's own source quotes must not stop a publication.
     """
     parameters = {"feed_id": feed_id, "owner": owner_id, "reaches_admins": reaches_admins}
-    return [row.id for row in rows(_REFERENCE_SOURCES, parameters)]
+    return [row.id for row in periodic_rows(_REFERENCE_SOURCES, parameters)]
 
 
 def smallest_steps(

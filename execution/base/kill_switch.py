@@ -6,7 +6,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from common.reason_codes import Code
-from common.sql import Query, rows
+from common.sql import Query, periodic_rows, rows
 from connections.models import HaltMode
 from connections.selectors import EPOCH_IS_OPEN_SQL
 
@@ -98,7 +98,7 @@ def denial_code(mode: str) -> Code:
 
 def read_halts() -> Halts:
     """Read the halts that are set, in the caller's transaction if there is one."""
-    return halts_of(rows(CURRENT_HALTS))
+    return halts_of(periodic_rows(CURRENT_HALTS))
 
 
 def halts_of(found: Sequence[HaltRow]) -> Halts:

@@ -167,7 +167,7 @@ def close_all_of_signal(*, refers_to: int | None, fraction: Decimal, signal_id: 
     part = None if fraction == 1 else fraction
     requests = [
         ExitRequest(row.id, "close", part, of_free=True)
-        for row in rows(OPEN_OF_SIGNAL, (refers_to,))
+        for row in rows(OPEN_OF_SIGNAL, (refers_to,), planned_once=True)
     ]
     return open_exits(requests, signal_id=signal_id)
 

@@ -45,10 +45,12 @@ def lock_positions_of(order_ids: Sequence[int]) -> list[int]:
 
     Every transaction that changes several positions calls this first, so there is no deadlock.
     """
-    return [row.id for row in rows(LOCK, {"ids": list(order_ids)})] if order_ids else []
+    if not order_ids:
+        return []
+    return [row.id for row in rows(LOCK, {"ids": list(order_ids)}, planned_once=True)]
 
 
 def recompute_reserved_locked(position_ids: Sequence[int]) -> None:
     """Recompute `reserved` of positions that this transaction has locked."""
     if position_ids:
-        run(RECOMPUTE, (list(position_ids), array(TERMINAL)))
+        run(RECOMPUTE, (list(position_ids), array(TERMINAL)), planned_once=True)

@@ -150,7 +150,7 @@ def _write_results(done: Sequence[CallResult]) -> None:
     for result in done:
         if not result.failed:
             stored = _store(result.about, result.answer)
-            _unblocked.extend(row.id for row in rows(UNBLOCKED, (stored,)))
+            _unblocked.extend(row.id for row in periodic_rows(UNBLOCKED, (stored,)))
 
 
 def _store(request: DueRead, theirs: list[BrokerPosition]) -> list[int]:

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from common.failpoints import failpoint
 from common.reason_codes import Code
-from common.sql import Query, array, periodic_rows, rows, run
+from common.sql import Query, array, kept_plans, rows, run
 from execution.base.statements import (
     event_rows_sql,
     insert_events_sql,
@@ -108,15 +108,15 @@ def close_settled() -> list[int]:
     Entries of theirs that still work are ended before: orders are locked before positions. Skips
     what another session has locked; the next call finds it.
     """
-    with transaction.atomic():
+    with transaction.atomic(), kept_plans():
         ended = [
             row
-            for row in periodic_rows(ENTRIES, {"limit": LIMIT})
+            for row in rows(ENTRIES, {"limit": LIMIT}, planned_once=True)
             if verdict_of_signal(row) is Verdict.HOLDS
         ]
         if ended:
             run(END_ENTRIES, ([row.order_id for row in ended], [text_of(row) for row in ended]))
-        found = rows(POSITIONS, {"limit": LIMIT})
+        found = rows(POSITIONS, {"limit": LIMIT}, planned_once=True)
         requests = [
             ExitRequest(row.order_id, "when", code=Code.CONDITION_EXIT, detail=text_of(row))
             for row in found

@@ -12,7 +12,7 @@ from django.db import transaction
 from common.clocks import market_now
 from common.failpoints import failpoint
 from common.reason_codes import Code
-from common.sql import Query, rows
+from common.sql import Query, kept_plans, rows
 from execution.exits.dust import HELD_BACK
 from execution.exits.orders import ExitRequest, open_exits
 from execution.monitoring.level_monitor import RETRY_SECONDS
@@ -41,12 +41,12 @@ def close_due() -> list[int]:
 
     Skips positions that another session has locked; the next call finds them.
     """
-    with transaction.atomic():
+    with transaction.atomic(), kept_plans():
         requests = [
             ExitRequest(
                 row.id, "time", code=Code.TIME_EXIT, detail=f"at {row.close_at:%Y-%m-%d %H:%M:%S}"
             )
-            for row in rows(DUE, {"now": market_now()})
+            for row in rows(DUE, {"now": market_now()}, planned_once=True)
         ]
         written = open_exits(requests, skip_locked=True)
     if written:

@@ -12,7 +12,7 @@ from datetime import datetime
 from uuid import UUID
 
 from common.reason_codes import Code
-from common.sql import array, columns, run
+from common.sql import array, columns, periodic_run
 from execution.reconciliation.compare_positions import POSITION_CODES
 
 COMPARED = (
@@ -61,6 +61,6 @@ def resolve(
     names = ("skipped_connections", "skipped_kinds", "skipped_keys")
     skipped = dict(zip(names, columns(sorted(records), 3), strict=True))
     compared = array(code.value for code in COMPARED)
-    return run(
+    return periodic_run(
         RESOLVE, {**skipped, "connections": connections, "began": began, "compared": compared}
     )

@@ -16,7 +16,7 @@ from django.db import transaction
 
 from brokers.types import BrokerOrder, OrderReport, OrderTerms
 from common.reason_codes import Code
-from common.sql import Query, rows, run
+from common.sql import Query, periodic_rows, run
 from execution.base.change_events import changed_event_sql
 from execution.base.changed_orders import listed_order, terms_report
 from execution.base.statements import AT_BROKER_SQL, insert_events_sql
@@ -114,7 +114,7 @@ def _made(
 ) -> list[tuple[GivenUpChange, BrokerOrder]]:
     """Return the given-up changes whose values the broker lists: of an order the newest one."""
     made: dict[int, tuple[GivenUpChange, BrokerOrder]] = {}
-    for change in rows(GIVEN_UP, {"connections": list(theirs), "began": began}):
+    for change in periodic_rows(GIVEN_UP, {"connections": list(theirs), "began": began}):
         orders = theirs.get(change.connection_id, ())
         listed = listed_order(change.client_order_id, change.broker_order_id, orders)
         if listed is not None and _is_made(change, listed.terms):

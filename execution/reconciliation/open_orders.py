@@ -15,7 +15,7 @@ from django.db import transaction
 
 from brokers.types import BrokerOrder, CancelRequest, HeldLevels
 from common.reason_codes import Code
-from common.sql import Query, database_now, rows
+from common.sql import Query, database_now, periodic_rows, rows
 from connections.selectors import AccountRow, LaneAccount
 from execution.base.drift_items import DriftRecord
 from execution.base.statements import sent_as_sql
@@ -98,9 +98,11 @@ def start_run(accounts: Mapping[UUID, Account]) -> ReconciliationRun[Account]:
     began = database_now()
     ids = list(accounts)
     positions: dict[UUID, list[int]] = {}
-    for row in rows(OPEN, (ids,)):
+    for row in periodic_rows(OPEN, (ids,)):
         positions.setdefault(row.connection_id, []).append(row.id)
-    return ReconciliationRun(accounts, began, positions, {row.id for row in rows(WORKING, (ids,))})
+    return ReconciliationRun(
+        accounts, began, positions, {row.id for row in periodic_rows(WORKING, (ids,))}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ def resolve_order_differences(
     theirs_all = [order for orders in theirs.values() for order in orders]
     their_ids = [order.level_of or order.client_order_id for order in theirs_all]
     known = broker_queries.orders_by_client_id(their_ids, run.began)
-    working = [row for row in rows(WORKING, (list(theirs),)) if row.id in run.orders]
+    working = [row for row in periodic_rows(WORKING, (list(theirs),)) if row.id in run.orders]
     by_account: dict[UUID, OrderDifferences] = {}
     for key, orders in theirs.items():
         mine = [row for row in working if row.connection_id == key]
@@ -175,7 +177,7 @@ def _unexplained(
     Besides unknown orders: ours that the broker does not have, and orders working at the broker
     that have ended here.
     """
-    still_working = {row.id for row in rows(WORKING, (list(by_account),))}
+    still_working = {row.id for row in periodic_rows(WORKING, (list(by_account),))}
     records = [record for differences in by_account.values() for record in differences.records]
     for key, differences in by_account.items():
         records += [

@@ -12,7 +12,7 @@ from django.db import transaction
 
 from common.money import plain
 from common.reason_codes import Code
-from common.sql import Query, rows
+from common.sql import Query, periodic_rows
 from connections.selectors import LISTED_INSTRUMENTS_SQL, AccountRow, account_join_sql, tick_sql
 from execution.base.drift_items import DriftRecord
 from execution.base.statements import LIVE_SQL, sent_as_sql
@@ -208,7 +208,7 @@ def compare(
     for row in _ours(run, list(read)):
         if row.connection_id in ours:
             ours[row.connection_id].append(row)
-    entering = {(row.connection_id, row.symbol) for row in rows(ENTERING, (list(read),))}
+    entering = {(row.connection_id, row.symbol) for row in periodic_rows(ENTERING, (list(read),))}
     remainders = _remainders(list(read))
     by_account = {}
     for key, snapshot in read.items():
@@ -229,7 +229,7 @@ def compare(
 
 def _remainders(connections: list[UUID]) -> dict[UUID, dict[str, UnsellableRemainder]]:
     remainders: dict[UUID, dict[str, UnsellableRemainder]] = {}
-    for row in rows(REMAINDERS, {"connections": connections}):
+    for row in periodic_rows(REMAINDERS, {"connections": connections}):
         remainders.setdefault(row.connection_id, {})[row.symbol] = UnsellableRemainder(
             row.step, row.dust, row.minimum
         )
@@ -238,7 +238,7 @@ def _remainders(connections: list[UUID]) -> dict[UUID, dict[str, UnsellableRemai
 
 def _ours(run: ReconciliationRun[AccountRow], connections: list[UUID]) -> list[OurPosition]:
     before = [id_ for key in connections for id_ in run.positions.get(key, ())]
-    return rows(OURS, {"connections": connections, "before": before})
+    return periodic_rows(OURS, {"connections": connections, "before": before})
 
 
 def apply_missed_fills(

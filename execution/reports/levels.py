@@ -108,7 +108,8 @@ def write_levels(statements: Iterable[LevelStatement]) -> None:
     latest = {statement.client_order_id: statement for statement in statements}
     if not latest:
         return
-    lock_positions([row.id for row in rows(POSITIONS_OF, (array(latest),))])
+    found = rows(POSITIONS_OF, (array(latest),), planned_once=True)
+    lock_positions([row.id for row in found])
     records = columns(
         [
             (
@@ -120,7 +121,7 @@ def write_levels(statements: Iterable[LevelStatement]) -> None:
         ],
         8,
     )  # fmt: skip
-    if contradicting := rows(LEVELS, records):
+    if contradicting := rows(LEVELS, records, planned_once=True):
         request_reconciliation([row.connection_id for row in contradicting])
     if any(statement.refused for statement in latest.values()):  # its fills may be reported later
         run(NOT_HELD, records)

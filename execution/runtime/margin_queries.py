@@ -17,7 +17,7 @@ from brokers.base import outcome_of
 from brokers.registry import adapter_for, broker_types, capabilities_if_usable
 from brokers.types import OrderRequest, OrderType, Side, TimeInForce
 from common.clocks import machine_time
-from common.sql import array, rows
+from common.sql import array, periodic_rows, rows
 from connections import session_lanes
 from connections.selectors import connection_join_sql, health_reasons, spec_from_row
 from connections.session_lanes import GENERAL
@@ -59,7 +59,7 @@ def request_margins(order_ids: Sequence[int], deferral_policy: DeferralPolicy) -
     broker_types = _types_with_margins()
     if broker_types <= _types_with_sessions() and set(session_lanes.held_lanes()) <= {GENERAL}:
         return  # this process holds none of their sessions
-    if not rows(PENDING_ENTRIES, (array(order_ids), array(broker_types))):
+    if not periodic_rows(PENDING_ENTRIES, (array(order_ids), array(broker_types))):
         return
     unknown = [row for row in load_orders(order_ids) if _is_needed(row)]
     pending = _without_deferred(unknown, deferral_policy) if unknown else []

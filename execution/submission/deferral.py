@@ -12,7 +12,7 @@ from django.conf import settings
 from brokers.maintenance_windows import Maintenance
 from common.clocks import machine_seconds_until
 from common.reason_codes import Code
-from common.sql import array, columns, rows, run
+from common.sql import array, columns, periodic_run, rows, run
 from connections.selectors import deferred_entries, describe_window
 from execution.base.reconciliation_requests import request_reconciliation
 from execution.exits.safety import ExitBlocker
@@ -35,7 +35,7 @@ def defer_orders(deferred: Iterable[tuple[int, Deferred, float]]) -> None:
     """Defer orders: (order id, reason, seconds). A new reason gets one line in the order's log."""
     records = [(order_id, why.code.value, why.detail, after) for order_id, why, after in deferred]
     if records:
-        run(sql.DEFER, columns(records, 4))
+        periodic_run(sql.DEFER, columns(records, 4))
 
 
 def request_comparisons(
@@ -160,6 +160,6 @@ def request_prerequisites(deferred: Sequence[tuple[int, Deferred]]) -> None:
         if why.blocker in AWAITS_BROKER
     ]
     if requested:
-        run(sql.REQUEST_PREREQUISITES, columns(requested, 2))
+        periodic_run(sql.REQUEST_PREREQUISITES, columns(requested, 2))
     if halted := [order_id for order_id, why in deferred if why.blocker is ExitBlocker.HALT_END]:
         run(sql.RESTORE_LEVELS, (halted,))

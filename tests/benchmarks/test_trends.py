@@ -32,6 +32,14 @@ def test_noise_proves_no_growth_and_a_leak_in_it_is_proven() -> None:
     assert trend(TIMES[:2], leak[:2]).at_least == 0
 
 
+def test_short_run_proves_nothing() -> None:
+    """What it may be off is more than the bar, so it is not met, however flat the line is."""
+    noise = random.Random(1)
+    flat = [500 + noise.uniform(-5, 5) for _ in TIMES]
+    assert trend(TIMES, flat).uncertainty / 500 < load_figures.MEMORY_SHARE_AN_HOUR
+    assert trend(TIMES[:12], flat[:12]).uncertainty / 500 > load_figures.MEMORY_SHARE_AN_HOUR
+
+
 def sample(at: float, **changes: Any) -> dict[str, Any]:
     """A sample in which everything is well; 2,500 orders have ended since the one before."""
     tables = {"execution_order": {
