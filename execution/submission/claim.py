@@ -18,7 +18,7 @@ from brokers.types import ConnectionSpec
 from common.clocks import machine_time
 from common.failpoints import failpoint
 from common.reason_codes import Code
-from common.sql import array, kept_plans, rows
+from common.sql import array, kept_plans, rows, run
 from connections.selectors import spec_from_row
 from connections.session_lanes import held_lanes
 from execution.exits.dust import notify_below_minimum
@@ -167,6 +167,7 @@ def _load_due(
     ids = {row.signal_id for row in (*pending, *guests) if row.signal_id}
     signals = rows(sql.SIGNALS, (array(ids),), planned_once=True) if ids else []
     totals = lock_signal_totals(signals)
+    run(sql.LOCK_ORDERS, (array(row.id for row in (*pending, *guests)),), planned_once=True)
     pending, awaited = settle_conditions(pending)
     routed = route_entries(row for row in pending if not row.awaits_condition)
     pending = [

@@ -43,6 +43,12 @@ SELECT connection_id::text FROM connections_connectionlock WHERE connection_id I
 ORDER BY connection_id FOR NO KEY UPDATE {{skip}}
 """
 
+# A claim writes its orders by several statements: all are locked before, as a CLOSE or MODIFY that
+# is published locks them.
+LOCK_ORDERS = """
+SELECT id FROM execution_order WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE
+"""
+
 
 # What a subscription may set as well. Of these limits the tighter one counts: the lower, except for
 # a window, and both are checked where a list or a unit belongs to the limit.

@@ -99,9 +99,8 @@ _NOT_SENT = event_rows_sql(
 WRITE = Query(
     IntentRow,
     f"""
-WITH decided AS MATERIALIZED (  -- locked as a CLOSE or MODIFY that is published locks them
-  SELECT t.* FROM (SELECT * FROM {records_sql(DecisionRecord)}) t
-  JOIN execution_order o ON o.id = t.id ORDER BY o.id FOR NO KEY UPDATE OF o
+WITH decided AS MATERIALIZED (
+  SELECT * FROM {records_sql(DecisionRecord)}
 ), moved AS (
   UPDATE execution_order o SET status = d.status, reason = d.reason, detail = left(d.detail, 300),
     client_order_id = coalesce(d.client_order_id, o.client_order_id), symbol = d.symbol,

@@ -22,6 +22,7 @@ from execution.submission.change_terms import WantedTerms
 from execution.submission.changes import LOCK_CONNECTION
 from execution.submission.claim import claim
 from execution.submission.claim_writes import write_decisions
+from execution.submission.outcomes import Deferred
 from execution.submission.signal_limits import _SIGNAL_NOTIONAL, LOCK
 from positions.row_locks import lock_positions
 from signals.models import Feed
@@ -101,21 +102,30 @@ def test_waiting_change_of_a_routed_entry_waits_for_its_account_before_the_order
     assert (change.order_id, change.state, change.order.limit_price) == (new, "DONE", D("1.094"))
 
 
+@pytest.mark.parametrize("is_second_deferred", [False, True])
 def test_claim_locks_its_orders_as_a_published_close_does(
-    alice: ExecutionConnection, feed: Feed, monkeypatch: pytest.MonkeyPatch
+    alice: ExecutionConnection,
+    feed: Feed,
+    monkeypatch: pytest.MonkeyPatch,
+    is_second_deferred: bool,
 ) -> None:
-    """By id, whatever order the decisions are in: a CLOSE locks the entries of its signal so."""
+    """By id, whatever is decided, in whatever order: a CLOSE locks the entries of its signal so."""
     factories.account(feed)
     factories.signal(feed)
     first, second = Order.objects.order_by("id").values_list("pk", flat=True)
+    last = Order.objects.get(pk=second).connection_id
+    waits = {str(last): Deferred(Code.BROKER_HOST_DOWN)} if is_second_deferred else {}
     write = write_decisions
     monkeypatch.setattr(
         claim_module, "write_decisions", lambda settled, worker: write(settled[::-1], worker)
     )
     with transaction.atomic():
         list(Order.objects.select_for_update(no_key=True).filter(pk=first))
-        claiming = beside(factories.claim_all)
+        claiming = beside(
+            lambda: claim([first, second], worker_id="any", deferral_policy=lambda _: waits)
+        )
         until(lambda: bool(rows(WAITING)))
         list(Order.objects.select_for_update(no_key=True, nowait=True).filter(pk=second))
     claiming.join(30)
-    assert {*Order.objects.values_list("status", flat=True)} == {"SUBMITTING"}
+    expected = ["SUBMITTING", "PENDING" if is_second_deferred else "SUBMITTING"]
+    assert list(Order.objects.order_by("id").values_list("status", flat=True)) == expected
