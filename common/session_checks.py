@@ -18,6 +18,9 @@ READ = """
 SELECT current_user AS login, rolsuper OR rolbypassrls AS is_unrestricted,
   ARRAY(SELECT rolname::text FROM pg_roles
         WHERE rolname = ANY(%s) AND pg_has_role(current_user, oid, 'USAGE') ORDER BY 1) AS roles,
+  ARRAY(SELECT DISTINCT pg_get_userbyid(relowner)::text FROM pg_class
+        WHERE relnamespace = to_regnamespace(current_schema()) AND relkind IN ('r', 'p')
+          AND pg_has_role(current_user, relowner, 'USAGE') ORDER BY 1) AS owners,
   ARRAY(SELECT setting FROM unnest(%s::text[]) WITH ORDINALITY AS asked (name, position)
         LEFT JOIN pg_settings USING (name) ORDER BY position) AS settings
 FROM pg_roles WHERE rolname = current_user
@@ -81,6 +84,8 @@ def find_faults(found: Mapping[str, Any], expected: ExpectedSession) -> list[str
     ]
     if found["is_unrestricted"]:
         faults.append("it bypasses row-level security")
+    elif found["owners"]:  # row-level security does not hold for who has the rights of an owner
+        faults.append(f"it has the rights of {', '.join(found['owners'])}, which owns the tables")
     elif found["roles"] != [expected["role"]]:
         faults.append(f"it is a member of {found['roles'] or 'no role'}, not of {expected['role']}")
     return faults

@@ -152,8 +152,11 @@ def _column_names(cursor: Any) -> list[bytes]:
 
 
 @contextlib.contextmanager
-def kept_plans(*, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
+def kept_plans(*, reading: str = "", using: str = DEFAULT_DB_ALIAS) -> Iterator[Any]:
     """Let the statements with `planned_once` keep their plans. Enter it in a transaction.
+
+    reading: columns that the statement which sets this also reads, which costs no exchange. Its
+    row is what is entered.
 
     Meanwhile no plan scans a whole table if there is an index: a kept plan may have been made when
     the table was empty. Leave it at the end of the transaction or of a savepoint.
@@ -164,10 +167,11 @@ def kept_plans(*, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
     if not connection.in_atomic_block:
         raise RuntimeError("enter kept_plans inside a transaction")
     _allow_prepared(connection)
-    run(_KEEP_PLANS, using=using)
+    sql = f"{_KEEP_PLANS}, {reading}" if reading else _KEEP_PLANS
     outer = _keeps_plans.set(using)
     try:
-        yield
+        (read,) = rows(sql, using=using, planned_once=True)
+        yield read
     finally:
         _keeps_plans.reset(outer)
     # At the end of the transaction these settings end too.
@@ -185,9 +189,9 @@ def _allow_prepared(connection: BaseDatabaseWrapper) -> None:
 _keeps_plans: ContextVar[str] = ContextVar("keeps_plans", default="")  # the database's alias
 # To start JIT or a parallel worker takes longer than searching an index.
 _KEEP_PLANS = """
-SELECT set_config('plan_cache_mode', 'force_generic_plan', true),
-  set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true),
-  set_config('max_parallel_workers_per_gather', '0', true)
+SELECT set_config('plan_cache_mode', 'force_generic_plan', true) AS plans,
+  set_config('enable_seqscan', 'off', true) AS scans, set_config('jit', 'off', true) AS jit,
+  set_config('max_parallel_workers_per_gather', '0', true) AS workers
 """
 _PLAN_AS_USUAL = """
 SELECT set_config('plan_cache_mode', 'auto', true), set_config('enable_seqscan', 'on', true)

@@ -9,13 +9,19 @@ from urllib.parse import urlsplit
 
 import environ
 
+from common import replica_sessions
 from common.direct_sessions import DIRECT, REPLICA
 from config.env import Settings
 
 # In thousandths of the lease. A stopped process keeps its row locks until the server ends its
 # transaction, and that has to happen before another worker takes over its work.
 IDLE_IN_TRANSACTION, STATEMENT, LOCK = 400, 600, 200
-REPLICA_STATEMENT = 300  # less than IDLE_IN_TRANSACTION
+# A replica whose host vanishes is given up after some seconds instead of minutes. A standby that is
+# stopped still acknowledges: its sessions limit each answer (`common/replica_sessions.py`).
+REPLICA_NETWORK = {
+    "keepalives_idle": 2, "keepalives_interval": 1, "keepalives_count": 2,
+    "tcp_user_timeout": 3_000,
+}  # fmt: skip
 OWNER_TIMEOUTS = {  # a migration may build an index for long, but must not block other processes
     "lock_timeout": 10_000,
     "statement_timeout": 0,
@@ -54,7 +60,7 @@ def startup_options(settings: Settings, alias: str = "default") -> str:
     values = session_parameters(settings)
     values["fillcast.program"] = program(sys.argv, role)  # for the audit trail
     if alias == REPLICA:  # a transaction of the primary may wait for the answer
-        values["statement_timeout"] = REPLICA_STATEMENT * settings.lease_seconds
+        values["statement_timeout"] = replica_sessions.STATEMENT * settings.lease_seconds
     is_own_login = alias == "default" and login(settings)[0] != "DATABASE_URL"
     if role != "owner" and not is_own_login:
         values["role"] = f"fillcast_{role}"
@@ -156,10 +162,19 @@ def _direct(settings: Settings) -> dict[str, Any]:
 def _replica(url: str, settings: Settings) -> dict[str, Any]:
     """Return the DATABASES entry of a streaming replica."""
     entry = _plain(url, settings, REPLICA)
-    entry["OPTIONS"]["connect_timeout"] = 2  # a page waits for it; then the primary answers
+    entry["OPTIONS"] = {
+        **REPLICA_NETWORK,
+        **entry["OPTIONS"],
+        "connect_timeout": 2,  # libpq's least; a read waits for it no longer than the pool's
+        "pool": {
+            "connection_class": replica_sessions.ReplicaSession,
+            "min_size": 0,
+            "max_size": 8,
+            "timeout": replica_sessions.READY * settings.lease_seconds / 1000,
+            "max_idle": 60,
+        },
+    }
     entry["CONN_MAX_AGE"] = 0
-    if settings.db_role == "web":
-        entry["OPTIONS"]["pool"] = {"min_size": 0, "max_size": 8, "timeout": 2, "max_idle": 60}
     return entry
 
 

@@ -6,6 +6,7 @@ the calls. The other services write rows; their callers enqueue on commit.
 
 from collections.abc import Collection, Sequence
 from decimal import Decimal
+from itertools import chain
 
 import structlog
 from django.db import connection, transaction
@@ -19,6 +20,7 @@ from common.permissions import Right, require
 from common.reason_codes import Code
 from common.sql import IdRow, Query, rows
 from connections import session_lanes
+from execution.base.high_water_mark import DataLossSuspectedError
 from execution.base.kill_switch import read_halts
 from execution.cancels import cancel_order, cancel_orders
 from execution.decision_step import asking
@@ -109,9 +111,7 @@ def _execute(
     returns."""
     runtime = trading_runtime.get_runtime()
     if restore_detector.is_suspect():
-        with transaction.atomic():
-            hold_for_restore_check(order_ids)
-        return [], []
+        return _hold(order_ids)
     waiting = list(order_ids) if urgent else _without_halted(order_ids)
     undecided, not_due, joining = list[int](), list[int](), dict[int, float]()
     while waiting and not runtime.is_draining:
@@ -126,17 +126,27 @@ def _execute(
             )
         finally:
             runtime.dispatcher.slots.free(slots - len(claimed.outgoing))
-        waiting += claimed.moved
+        waiting += claimed.moved + claimed.refused
         undecided += claimed.undecided
         joining |= claimed.joining
-        not_due += sorted({*chunk}.difference(claimed.found))
+        not_due += sorted({*chunk}.difference(claimed.found, claimed.refused))
         if claimed.outgoing:
             failpoint("claim.committed")
             session_lanes.mark_active(o.request.connection_id for o in claimed.outgoing)
         runtime.dispatcher.dispatch(claimed.outgoing)
         order_streams.expect({one.broker_type for one in claimed.outgoing})
+        if claimed.refused:
+            _hold(waiting)
+            break
     _delayed.add(joining)
     return undecided, not_due
+
+
+def _hold(order_ids: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Let due orders wait until the database was checked; return what `_execute` does for none."""
+    with transaction.atomic():
+        hold_for_restore_check(order_ids)
+    return [], []
 
 
 def _without_halted(order_ids: Sequence[int]) -> list[int]:
@@ -145,10 +155,13 @@ def _without_halted(order_ids: Sequence[int]) -> list[int]:
     The process's copy of the kill switch becomes as new as this read.
     """
     runtime, read_at = trading_runtime.get_runtime(), machine_time()
+    known_mark = restore_detector.known_mark()
     halts = read_halts()
     runtime.kill_switch.update(halts, read_at)
     try:
-        return deny_halted(order_ids, halts, worker_id=runtime.id)
+        return deny_halted(order_ids, halts, worker_id=runtime.id, known_mark=known_mark)
+    except DataLossSuspectedError:  # the claim meets that server, too
+        return list(order_ids)
     except Exception as error:  # any: the claim denies them too, and finds which order is at fault
         if is_database_trouble(error):
             raise
@@ -167,8 +180,9 @@ def _claim_with_bisection(
 
     A failure of the database is raised: the rows stay due. It is only logged if a part of the
     bundle was claimed: those intents are committed and must be sent (`common.bisection` would lose
-    them).
+    them). If a server is met that may have lost rows, the rest of the bundle is refused.
     """
+    known_mark = restore_detector.known_mark()
     claimed = Claimed()
     parts = [order_ids]  # the next one is the last
     while parts:
@@ -180,7 +194,11 @@ def _claim_with_bisection(
                 skip_locked=skip_locked,
                 deferral_policy=deferral_policy,
                 lanes_without_worker=lanes_without_worker,
+                known_mark=known_mark,
             )
+        except DataLossSuspectedError as error:
+            restore_detector.suspect(error)
+            return claimed + Claimed(refused=[*part, *chain(*parts)])
         except Exception as error:  # any: one order's data may break any line of the evaluation
             if is_database_trouble(error):
                 log.warning("bundle not claimed", orders=len(part), error=str(error).strip())
@@ -237,8 +255,13 @@ def execute_rerouted() -> int:
     """
     if restore_detector.is_suspect():
         return 0
-    with transaction.atomic():
-        order_ids = route_failed()
+    known_mark = restore_detector.known_mark()
+    try:
+        with transaction.atomic():
+            order_ids = route_failed(known_mark)
+    except DataLossSuspectedError as error:
+        restore_detector.suspect(error)
+        return 0
     if order_ids:
         failpoint("route.moved")
         execute(order_ids)

@@ -38,6 +38,7 @@ from events.services import deliver_if_overdue
 from execution import services, tasks
 from execution.audit import listings
 from execution.base import dropped_messages
+from execution.base.high_water_mark import DataLossSuspectedError
 from execution.disaster_recovery import epochs, restore_detector
 from execution.funding import book_funding
 from execution.models import DroppedMessageCount
@@ -499,8 +500,12 @@ def _query_unknown_orders() -> None:
 
 def _return_unsent_orders() -> None:
     """Make due what a dead process had not sent, unless the database may have been restored."""
-    if not restore_detector.is_suspect():
-        return_unsent_orders()
+    if restore_detector.is_suspect():
+        return
+    try:
+        return_unsent_orders(restore_detector.known_mark())
+    except DataLossSuspectedError as error:
+        restore_detector.suspect(error)
 
 
 class OrphanRecovery:

@@ -31,6 +31,7 @@ from connections.models import Epoch, ExecutionConnection, HaltMode, KillSwitch
 from connections.selectors import EPOCH_IS_OPEN_SQL
 from connections.services import release_kill_switch, require_reconciliation, set_kill_switch
 from execution.base.drift_items import DriftRecord, upsert_items
+from execution.base.high_water_mark import MARK_SEQUENCE
 from execution.disaster_recovery import sql
 from execution.disaster_recovery.netting_exits import find_unsent
 from execution.disaster_recovery.open_issues import list_open_issues
@@ -42,7 +43,6 @@ from users.models import User
 
 log = structlog.get_logger(__name__)
 LOCK_EPOCHS = "SELECT pg_advisory_xact_lock(hashtext('fillcast.epoch'))"
-MARK_SEQUENCE = "fillcast_mark"  # its value, the high-water mark, is also kept outside the database
 
 
 def current_epoch() -> Epoch:

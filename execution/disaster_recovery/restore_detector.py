@@ -16,7 +16,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,14 @@ from redis.exceptions import RedisError
 from common.sql import exchange
 from connections.models import Epoch
 from connections.selectors import CURRENT_EPOCH_SQL
-from execution.disaster_recovery.epochs import MARK_SEQUENCE, current_epoch, open_epoch
+from execution.base.high_water_mark import (
+    MARK_SEQUENCE,
+    TIMELINE_SQL,
+    HighWaterMark,
+    find_loss,
+    newer,
+)
+from execution.disaster_recovery.epochs import current_epoch, open_epoch
 
 log = structlog.get_logger(__name__)
 CHECK_SECONDS = 1.0
@@ -38,56 +45,11 @@ NEW_SECONDS = 0.9 * CHECK_SECONDS
 FILE = "high_water_mark.json"
 
 
-@dataclass(frozen=True, slots=True)
-class HighWaterMark:
-    """The highest sequence value seen of a database, and which database it was.
-
-    cluster, timeline: '' if the server does not allow reading them.
-    """
-
-    lineage: str
-    epoch: int
-    mark: int
-    cluster: str = ""
-    timeline: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class DataLoss:
-    """Why the database is believed to have lost rows."""
-
-    cause: str
-    known: HighWaterMark
-    seen: HighWaterMark
-
-    def evidence(self) -> dict[str, Any]:
-        """Return both high-water marks, as the epoch stores them."""
-        return {"known": asdict(self.known), "seen": asdict(self.seen)}
-
-
-def find_loss(seen: HighWaterMark, known: HighWaterMark | None) -> DataLoss | None:
-    """Return the loss that two high-water marks of a database prove, if any. Pure."""
-    if known is None or known.lineage != seen.lineage or known.epoch < seen.epoch:
-        return None
-    if seen.epoch < known.epoch or seen.mark < known.mark:
-        return DataLoss(Epoch.Cause.BEHIND, known, seen)
-    same_server = bool(known.cluster) and known.cluster == seen.cluster
-    if same_server and known.timeline and seen.timeline and known.timeline != seen.timeline:
-        return DataLoss(Epoch.Cause.PROMOTED, known, seen)
-    return None
-
-
-def newer(first: HighWaterMark | None, other: HighWaterMark | None) -> HighWaterMark | None:
-    """Return the higher of two marks; the first if their lineages differ. None counts as lowest."""
-    if first is None or other is None or first.lineage != other.lineage:
-        return first or other
-    return max(first, other, key=lambda mark: (mark.epoch, mark.mark))
-
-
 # ---- read from the database --------------------------------------------------------------------
-NEXT_MARK = f"SELECT nextval('{MARK_SEQUENCE}') AS mark"
-_SERVER = """(SELECT system_identifier::text FROM pg_control_system()) AS cluster,
-  left(pg_walfile_name(pg_current_wal_lsn()), 8) AS timeline"""
+# Only of a server that has what was just read: a pooler may have gone on to another one.
+NEXT_MARK = f"SELECT nextval('{MARK_SEQUENCE}') AS mark FROM {MARK_SEQUENCE} WHERE last_value >= %s"
+_SERVER = f"""(SELECT system_identifier::text FROM pg_control_system()) AS cluster,
+  {TIMELINE_SQL} AS timeline"""
 
 
 def _read_sql(server: str) -> str:
@@ -116,9 +78,13 @@ def _row(sql: str) -> Any:
     return row
 
 
-def advance_mark(seen: HighWaterMark) -> HighWaterMark:
-    """Take the next sequence value. It is durable when this returns."""
-    return replace(seen, mark=_row(NEXT_MARK).mark)
+def advance_mark(seen: HighWaterMark) -> HighWaterMark | None:
+    """Take the next sequence value. It is durable when this returns.
+
+    None: the server that answers now lacks what was seen. No value is taken there.
+    """
+    [taken] = exchange([(NEXT_MARK, (seen.mark,))])
+    return replace(seen, mark=taken[0].mark) if taken else None
 
 
 # ---- kept outside of it ------------------------------------------------------------------------
@@ -226,10 +192,12 @@ class RestoreDetector:
             known = self._known_before()  # first: other processes raise the mark meanwhile
             seen = read_database()
             epoch = self._open_epoch_if_lost(seen, known)
-            self._has_checked = True
             kept = _kept_by_another(seen) if epoch is None else None
             mark = kept or advance_mark(seen if epoch is None else read_database())
-            self.known, self.is_suspect = newer(mark, self.known), False
+            if mark is None:
+                self.is_suspect = True  # the next check compares that server
+                return epoch
+            self.known, self.is_suspect, self._has_checked = newer(mark, self.known), False, True
         if kept is None:
             store(mark)
         return epoch
@@ -253,6 +221,11 @@ class RestoreDetector:
             expected_epoch=seen.epoch,
             must_exceed=(loss.known.epoch, loss.known.mark),
         )
+
+    def suspect(self, reason: object) -> None:
+        """Let claims wait for the next `check`: a transaction met a server that is behind."""
+        log.warning("the database may have lost rows; nothing is claimed", reason=str(reason))
+        self.is_suspect = True
 
     def check_connection(self) -> None:
         """Check a new database connection; after a loss, claims wait for the next `check`."""
@@ -290,6 +263,19 @@ def check() -> Epoch | None:
 def is_suspect() -> bool:
     """Whether this process must claim nothing until a new epoch is open."""
     return _detector.is_suspect
+
+
+def known_mark() -> HighWaterMark | None:
+    """Return the mark below which a server must not be, for `execution.base.high_water_mark`.
+
+    Take it before the transaction that is to be checked: others raise it meanwhile.
+    """
+    return _detector.known
+
+
+def suspect(reason: object) -> None:
+    """Claim nothing in this process until it has checked the database."""
+    _detector.suspect(reason)
 
 
 def start() -> None:

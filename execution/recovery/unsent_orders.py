@@ -8,11 +8,13 @@ from contextlib import suppress
 from typing import NamedTuple
 
 import structlog
+from django.db import transaction
 
 from brokers.types import OrderReport, ReportKind
 from common.failpoints import failpoint
 from common.reason_codes import Code
 from common.sql import Query, rows
+from execution.base.high_water_mark import HighWaterMark, refuse_server_behind
 from execution.dispatch.report_writer import apply_or_defer
 from execution.dispatch.send_journal import DeadJournal, dead_journals, journal_folder
 
@@ -58,17 +60,22 @@ SELECT NOT EXISTS (SELECT FROM execution_workerlease
 )
 
 
-def return_unsent_orders() -> int:
+def return_unsent_orders(known_mark: HighWaterMark | None = None) -> int:
     """Make orders due again that dead processes of this machine cannot have sent; return how many.
 
     It does not wait for their leases: who gets a journal's lock knows that its process has ended.
+
+    Raises DataLossSuspectedError if there is a journal and the server lacks known_mark: there an
+    order may still wait for a sending that another process has made since.
     """
-    return sum(map(_return_unsent, dead_journals(journal_folder())))
+    return sum(_return_unsent(one, known_mark) for one in dead_journals(journal_folder()))
 
 
-def _return_unsent(journal: DeadJournal) -> int:
-    (lease,) = rows(LEASE, (journal.process_id,))  # first: later intents are in the next statement
-    submitting = rows(SUBMITTING, (journal.process_id, MOST))
+def _return_unsent(journal: DeadJournal, known_mark: HighWaterMark | None) -> int:
+    with transaction.atomic():  # of one server, behind a pooler
+        refuse_server_behind(known_mark)
+        (lease,) = rows(LEASE, (journal.process_id,))  # first: the next statement has later intents
+        submitting = rows(SUBMITTING, (journal.process_id, MOST))
     unsent = [
         row
         for row in submitting

@@ -18,9 +18,10 @@ from brokers.types import ConnectionSpec
 from common.clocks import machine_time
 from common.failpoints import failpoint
 from common.reason_codes import Code
-from common.sql import array, kept_plans, rows, run
+from common.sql import array, rows, run
 from connections.selectors import spec_from_row
 from connections.session_lanes import held_lanes
+from execution.base.high_water_mark import HighWaterMark, checked_plans
 from execution.exits.dust import notify_below_minimum
 from execution.exits.reservations import recompute_reserved
 from execution.submission import aggregation
@@ -76,6 +77,7 @@ class Claimed:
     moved: list[int] = field(default_factory=list)
     joining: dict[int, float] = field(default_factory=dict)
     found: list[int] = field(default_factory=list)
+    refused: list[int] = field(default_factory=list)
 
     def __add__(self, other: "Claimed") -> "Claimed":
         """Return both, for the parts of a bundle."""
@@ -85,6 +87,7 @@ class Claimed:
             self.moved + other.moved,
             self.joining | other.joining,
             self.found + other.found,
+            self.refused + other.refused,
         )
 
 
@@ -118,6 +121,7 @@ def claim(
     skip_locked: bool = False,
     deferral_policy: DeferralPolicy = defer_none,
     lanes_without_worker: Collection[str] = (),
+    known_mark: HighWaterMark | None = None,
 ) -> Claimed:
     """Decide every due order of the bundle in one transaction; return what is to be done next.
 
@@ -126,13 +130,14 @@ def claim(
 
     deferral_policy: returns the connections whose entries wait, and why. lanes_without_worker:
     lanes that no process holds. If given, only their rows are processed and none is sent: an entry
-    that is too old ends, the others get the reason why they wait.
+    that is too old ends, the others get the reason why they wait. known_mark: the server of this
+    transaction must have it; it is read by a statement that the claim runs anyway.
 
-    Raises OperationalError if a connection stays locked beyond the lock time-out. The rows stay
-    PENDING, and the next sweep claims them.
+    Raises DataLossSuspectedError if it has not, and OperationalError if a connection stays locked
+    beyond the lock time-out. The rows stay PENDING, and the next sweep claims them.
     """
     send_by = machine_time() + settings.FILLCAST_SEND_DEADLINE_SECONDS  # before the transaction
-    with transaction.atomic(), kept_plans():
+    with transaction.atomic(), checked_plans(known_mark):
         due = _load_due(order_ids, skip_locked, lanes_without_worker)
         if not due.bundle:
             return Claimed(moved=due.moved, found=due.found)

@@ -16,8 +16,9 @@ from typing import NamedTuple
 from django.db import transaction
 
 from common.reason_codes import Code
-from common.sql import IdRow, Query, array, kept_plans, rows
+from common.sql import IdRow, Query, array, rows
 from connections.selectors import OWNER_ID_SQL, connection_join_sql
+from execution.base.high_water_mark import HighWaterMark, checked_plans
 from execution.base.kill_switch import Halts, denial_code
 from execution.models import Status
 from execution.submission.claim_writes import DecisionRecord, write_records
@@ -84,18 +85,25 @@ ORDER BY o.id FOR NO KEY UPDATE SKIP LOCKED
 )
 
 
-def deny_halted(order_ids: Sequence[int], halts: Halts, *, worker_id: str) -> list[int]:
+def deny_halted(
+    order_ids: Sequence[int],
+    halts: Halts,
+    *,
+    worker_id: str,
+    known_mark: HighWaterMark | None = None,
+) -> list[int]:
     """Deny the entries of a bundle that a halt stops; return the ids of the other orders.
 
     If there is one, also deny the halted entries of other bundles that are due. The log and the
-    events of each are those of the claim. Without halts nothing is read.
+    events of each are those of the claim. Without halts nothing is read. Raises
+    DataLossSuspectedError if the server lacks known_mark: an entry may have been sent since.
     """
     if not halts:
         return list(order_ids)
     own = rows(OF_BUNDLE, (array(order_ids),))
     if not _codes(own, halts):
         return list(order_ids)
-    with transaction.atomic(), kept_plans():
+    with transaction.atomic(), checked_plans(known_mark):
         found = {entry.id: entry for entry in [*own, *rows(ALL_DUE)]}
         codes = _codes(found.values(), halts)
         first = [*dict.fromkeys([*(entry.id for entry in own if entry.id in codes), *codes])][:MOST]

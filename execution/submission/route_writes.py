@@ -18,6 +18,7 @@ from connections.selectors import (
     ENTRY_SUBSCRIPTION_JOIN_SQL,
     connection_join_sql,
 )
+from execution.base.high_water_mark import HighWaterMark, refuse_server_behind
 from execution.base.statements import (
     event_rows_sql,
     insert_events_sql,
@@ -223,15 +224,17 @@ def route_entries(pending: Iterable[OrderRow]) -> Routed:
     return _route(ids) if ids else Routed()
 
 
-def route_failed() -> list[int]:
+def route_failed(known_mark: HighWaterMark | None = None) -> list[int]:
     """Move entries that failed unsent to the next account of their route; return the new orders.
 
     Call it in a transaction. An entry for which there is no other account keeps its failure, and
-    its owner is notified only now.
+    its owner is notified only now. Raises DataLossSuspectedError if there are such entries and this
+    transaction's server lacks known_mark: what failed may have been sent since.
     """
     failed = [row.id for row in rows(FAILED)]
     if not failed:
         return []
+    refuse_server_behind(known_mark)
     wanted = rows(
         STILL_WANTED, {"ids": failed, "proven_unsent": sorted(PROVEN_UNSENT), "now": market_now()}
     )

@@ -39,13 +39,21 @@ def replica() -> list[Check]:
     return [judge_replica(**found)]
 
 
-def judge_replica(*, is_ours: bool, follows: bool, lag: int) -> Check:
-    """Judge a replica. lag: bytes of the primary's log that it has not replayed."""
+def judge_replica(*, is_ours: bool, follows: bool, lag: int, timelines: tuple[int, int]) -> Check:
+    """Judge a replica. lag: bytes of the primary's log that it has not replayed. timelines: its own
+    and the primary's."""
     name = "replica"
     if not is_ours or not follows:
         detail = "It was promoted." if is_ours else "It is the copy of another server."
         remedy = "Let FILLCAST_REPLICA_DATABASE_URL name a standby that follows the primary."
         return failure(name, detail, remedy)
+    if timelines[0] != timelines[1]:
+        detail = "It is on timeline {} and the primary on timeline {}.".format(*timelines)
+        remedy = (
+            "Let it follow the promoted server, or unset FILLCAST_REPLICA_DATABASE_URL. The primary"
+            " answers meanwhile; a replica that follows is used from its next restart point on."
+        )
+        return warning(name, detail, remedy)
     detail = f"It follows, {lag / 1e6:,.1f} MB of the log behind."
     if lag > REPLICA_LAG:
         return warning(name, detail, "The primary answers meanwhile. Look at the standby's log.")

@@ -17,7 +17,7 @@ EXPECTATION = ExpectedSession(
 )
 RIGHT = {
     "login": "trade", "is_unrestricted": False, "roles": ["fillcast_trade"],
-    "settings": ["2000", "off"],
+    "owners": [], "settings": ["2000", "off"],
 }  # fmt: skip
 
 
@@ -28,6 +28,7 @@ RIGHT = {
         ({"settings": ["0", "off"]}, ["lock_timeout is 0, not 2000"]),
         ({"settings": [None, "on"]}, ["lock_timeout is None, not 2000", "jit is on, not off"]),
         ({"is_unrestricted": True}, ["it bypasses row-level security"]),
+        ({"owners": ["fillcast"]}, ["it has the rights of fillcast, which owns the tables"]),
         ({"roles": []}, ["it is a member of no role, not of fillcast_trade"]),
         (
             {"roles": ["fillcast_trade", "fillcast_web"]},
@@ -51,6 +52,29 @@ def test_owner_is_refused_as_the_login_of_a_pooler() -> None:
         with pytest.raises(WrongSessionError, match="it bypasses row-level security") as raised:
             refuse_wrong(session, EXPECTATION)
         assert "of FILLCAST_TRADE_DATABASE_URL is not made for a transaction" in str(raised.value)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_member", [False, True])
+def test_member_of_the_tables_owner_is_refused(is_member: bool) -> None:
+    """It is exempt from row-level security, as the owner is, without any attribute of its own."""
+    expected = ExpectedSession(role="fillcast_trade", setting="URL", parameters={})
+    with psycopg.connect(**own_arguments()) as session:  # ends in a rollback
+        for statement in (
+            "CREATE ROLE owner_of_one NOLOGIN",
+            "CREATE TABLE one_of_ours (id int)",
+            "ALTER TABLE one_of_ours OWNER TO owner_of_one",
+            "CREATE ROLE member IN ROLE fillcast_trade",
+            "GRANT owner_of_one TO member" if is_member else "SELECT",
+            "SET LOCAL ROLE member",
+        ):
+            session.execute(statement.encode())
+        if is_member:
+            with pytest.raises(WrongSessionError, match="it has the rights of owner_of_one, which"):
+                refuse_wrong(session, expected)
+        else:
+            refuse_wrong(session, expected)
+        session.rollback()
 
 
 @pytest.fixture

@@ -5,9 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from analytics import replica
+from common.clocks import set_market_clock
+from tests.faults import postgres_clusters
 from tests.faults.environment import ACCOUNTS, FaultEnvironment, end_reused
 from tests.faults.pgbouncer import PgBouncer
 from tests.faults.pooled import PooledEnvironment
+from tests.faults.postgres_clusters import Clusters
+from tests.faults.replica_pair import PAUSE, Pair, following
 from tests.faults.servers import Servers
 from tests.server_folders import server_folder
 
@@ -101,3 +106,36 @@ def pooled(pgbouncer: PgBouncer, servers: Servers, tmp_path: Path) -> Iterator[P
     with PooledEnvironment(servers, tmp_path, pgbouncer) as environment:
         yield environment
     end_reused(servers)  # its operator's process has this address
+
+
+@pytest.fixture(scope="module")
+def pairs() -> Iterator[dict[str, Pair]]:
+    """Return what the first test starts; each test of the module uses it."""
+    started: dict[str, Pair] = {}
+    yield started
+    for pair in started.values():
+        pair.clusters.stop()
+
+
+@pytest.fixture
+def servers_of(
+    pairs: dict[str, Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Pair]:
+    if not pairs:
+        clusters = Clusters()
+        primary = clusters.filled("primary", postgres_clusters.dump(tmp_path / "empty"))
+        pairs[""] = Pair(clusters, primary, clusters.standby(primary, "standby"))
+    pair = pairs[""]
+    pair.standby.start()
+    monkeypatch.setitem(replica.PAUSE_SECONDS, "lags", PAUSE)
+    monkeypatch.setitem(replica.PAUSE_SECONDS, "fails", PAUSE)
+    replica._pause.end()
+    with postgres_clusters.at(pair.primary.url):
+        yield pair
+    set_market_clock(None)
+
+
+@pytest.fixture
+def pair(servers_of: Pair) -> Iterator[Pair]:
+    with following(servers_of.standby.url):
+        yield servers_of

@@ -79,8 +79,20 @@ class PgBouncer:
 
     def reconnect(self) -> None:
         """Let it open new server sessions, which have the logins' present parameters."""
+        self._order("RECONNECT")
+
+    def switch_to(self, database: str) -> None:
+        """Lead all clients to another database, as at a failover: they keep their connections."""
+        settings = self.folder / "pgbouncer.ini"
+        self._order("PAUSE")
+        settings.write_text(re.sub(r"(?m)(^fillcast = .* dbname=).*$", rf"\g<1>{database}",
+                                   settings.read_text()))  # fmt: skip
+        self._order("RELOAD", "RESUME")
+
+    def _order(self, *commands: str) -> None:
         with psycopg.connect(self._console, autocommit=True) as console:
-            console.execute("RECONNECT")
+            for command in commands:
+                console.execute(command.encode())
 
     def clients(self, login: str) -> list[str]:
         """Return the names of the programs that are connected as a login, one a connection."""

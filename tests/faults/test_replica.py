@@ -4,19 +4,13 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal as D
-from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any
 
-import psycopg
 import pytest
-from django.db import connections, transaction
+from django.db import transaction
 
 from analytics import replica
 from analytics.models import AnalyticsDaily
@@ -26,15 +20,23 @@ from analytics.services import compute_changed
 from common.clocks import MarketClock, set_market_clock
 from common.direct_sessions import REPLICA
 from common.sql import Query, rows, run
-from connections.models import ExecutionConnection
 from ops.doctor.database_paths import judge_replica
 from ops.doctor.verdicts import FAIL, OK, WARN
 from ops.embedded.ports import free_port
-from ops.embedded.postgres import PostgresServer
-from positions.models import ExecutionPosition
-from tests.analytics import factories
 from tests.faults import postgres_clusters
-from tests.faults.postgres_clusters import Clusters
+from tests.faults.replica_pair import (
+    CLOSED,
+    END,
+    PAUSE,
+    START,
+    Pair,
+    WhereRow,
+    account,
+    close,
+    following,
+    is_replica,
+    total,
+)
 from tests.faults.servers import manage
 
 pytestmark = [
@@ -42,108 +44,6 @@ pytestmark = [
     pytest.mark.timeout(240),
     pytest.mark.faults,
 ]
-CLOSED = datetime(2026, 3, 4, 12, tzinfo=UTC)
-START, END = date(2026, 3, 1), date(2026, 3, 31)
-PAUSE = 0.3
-
-
-class WhereRow(NamedTuple):
-    is_replica: bool
-
-
-WHERE = Query(WhereRow, "SELECT pg_is_in_recovery() AS is_replica")
-
-
-@dataclass(slots=True)
-class Pair:
-    """A primary and its standby."""
-
-    clusters: Clusters
-    primary: PostgresServer
-    standby: PostgresServer
-
-    def on_standby(self, statement: str) -> None:
-        with psycopg.connect(self.standby.url, autocommit=True) as session:
-            session.execute(statement.encode())
-
-
-@pytest.fixture(scope="module")
-def pairs() -> Iterator[dict[str, Pair]]:
-    """Return what the first test starts; each test of the module uses it."""
-    started: dict[str, Pair] = {}
-    yield started
-    for pair in started.values():
-        pair.clusters.stop()
-
-
-@pytest.fixture
-def servers_of(
-    pairs: dict[str, Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Pair]:
-    if not pairs:
-        clusters = Clusters()
-        primary = clusters.filled("primary", postgres_clusters.dump(tmp_path / "empty"))
-        pairs[""] = Pair(clusters, primary, clusters.standby(primary, "standby"))
-    pair = pairs[""]
-    pair.standby.start()
-    monkeypatch.setitem(replica.PAUSE_SECONDS, "lags", PAUSE)
-    monkeypatch.setitem(replica.PAUSE_SECONDS, "fails", PAUSE)
-    replica._pause.end()
-    with postgres_clusters.at(pair.primary.url):
-        yield pair
-    set_market_clock(None)
-
-
-@pytest.fixture
-def pair(servers_of: Pair) -> Iterator[Pair]:
-    with following(servers_of.standby):
-        yield servers_of
-
-
-@contextmanager
-def following(standby: PostgresServer) -> Iterator[None]:
-    """Give Django the standby as its replica inside this block."""
-    parts = urlsplit(standby.url)
-    connections.settings[REPLICA] = {
-        **connections.settings["default"], "HOST": parts.hostname, "PORT": parts.port,
-        "NAME": parts.path[1:], "USER": parts.username, "PASSWORD": parts.password,
-    }  # fmt: skip
-    wrapper = connections[REPLICA]
-
-    def ensure_connection() -> None:  # Django's tests allow only databases that they know
-        if wrapper.connection is None:
-            with wrapper.wrap_database_errors:
-                wrapper.connect()
-
-    wrapper.ensure_connection = ensure_connection  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        wrapper.close()
-        del connections[REPLICA]
-        del connections.settings[REPLICA]
-
-
-def is_replica(**how: Any) -> bool:
-    """Return whether the replica answers."""
-    return replica_rows(WHERE, **how)[0].is_replica
-
-
-def account(name: str) -> ExecutionConnection:
-    return factories.connection(factories.user(name))
-
-
-def close(of: ExecutionConnection, pnl: int) -> ExecutionPosition:
-    """Store one more closed trade."""
-    assert of.user is not None
-    (signal_,) = factories.signals(of.user, 1)
-    trade = factories.trade(of, signal_, closed_at=CLOSED, pnl=D(pnl))
-    trade.save()
-    return trade
-
-
-def total(of: ExecutionConnection) -> D:
-    return trade_results(Scope([of.pk], START, END)).sums.total
 
 
 def test_replica_answers_with_all_that_is_committed(pair: Pair) -> None:
@@ -324,7 +224,7 @@ def test_promoted_replica_is_no_longer_asked(servers_of: Pair) -> None:
         postgres_clusters.promote()
     judy = account("judy")
     close(judy, 8)
-    with following(promoted):
+    with following(promoted.url):
         assert not is_replica()
         assert total(judy) == 8
         assert not replica_lag()["follows"]
@@ -332,7 +232,9 @@ def test_promoted_replica_is_no_longer_asked(servers_of: Pair) -> None:
 
 @pytest.mark.quick
 def test_doctor_judges_the_replica() -> None:
-    assert judge_replica(is_ours=True, follows=True, lag=1_000).result is OK
-    assert judge_replica(is_ours=True, follows=True, lag=10**9).result is WARN
-    assert judge_replica(is_ours=False, follows=True, lag=0).result is FAIL
-    assert judge_replica(is_ours=True, follows=False, lag=0).result is FAIL
+    whole: dict[str, Any] = {"is_ours": True, "follows": True, "lag": 1_000, "timelines": (2, 2)}
+    assert judge_replica(**whole).result is OK
+    assert judge_replica(**{**whole, "lag": 10**9}).result is WARN
+    assert judge_replica(**{**whole, "timelines": (1, 2)}).result is WARN
+    assert judge_replica(**{**whole, "is_ours": False}).result is FAIL
+    assert judge_replica(**{**whole, "follows": False}).result is FAIL

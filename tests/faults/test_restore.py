@@ -15,8 +15,9 @@ from brokers.types import CloseCause
 from common.sql import rows, run
 from connections.models import ConnectionHealth, Epoch, ExecutionConnection
 from execution.audit.counters import audit
+from execution.base.high_water_mark import MARK_SEQUENCE
 from execution.disaster_recovery import restore_detector
-from execution.disaster_recovery.epochs import MARK_SEQUENCE, process_open_epoch, release_epoch
+from execution.disaster_recovery.epochs import process_open_epoch, release_epoch
 from execution.disaster_recovery.open_issues import list_open_issues
 from execution.disaster_recovery.restore_detector import RestoreDetector
 from execution.models import DriftItem, Order

@@ -14,14 +14,10 @@ from django.db import connection
 
 from common.sql import rows, run
 from connections.models import Epoch, KillSwitch
+from execution.base.high_water_mark import HighWaterMark, find_loss, newer
 from execution.disaster_recovery import restore_detector
 from execution.disaster_recovery.epochs import current_epoch, open_epoch
-from execution.disaster_recovery.restore_detector import (
-    HighWaterMark,
-    RestoreDetector,
-    find_loss,
-    newer,
-)
+from execution.disaster_recovery.restore_detector import RestoreDetector
 
 HERE = HighWaterMark("one", 2, 100, "server", "00000001")
 

@@ -4,11 +4,14 @@ import os
 from pathlib import Path
 
 import pytest
+from django.core.cache import cache
 from pytest_django import Settings
 
-from common.sql import run
+from common.sql import rows, run
 from connections.models import ExecutionConnection
 from execution import startup
+from execution.disaster_recovery import restore_detector
+from execution.disaster_recovery.restore_detector import RestoreDetector
 from execution.dispatch.send_journal import SendJournal, journal_folder
 from execution.models import ExecutionLog, Order
 from execution.recovery import sweeps
@@ -116,3 +119,18 @@ def test_nothing_is_due_again_while_the_database_may_have_been_restored(
     monkeypatch.setattr("execution.startup.restore_detector.is_suspect", lambda: False)
     startup._return_unsent_orders()
     assert state(entry)[0] == "PENDING"
+
+
+def test_nothing_is_due_again_in_a_database_that_is_behind(
+    entry: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    died(entry)
+    rows("SELECT nextval('fillcast_mark') FROM generate_series(1, 100)")
+    cache.clear()
+    detector = RestoreDetector()
+    monkeypatch.setattr(restore_detector, "_detector", detector)
+    detector.check()
+    rows("SELECT setval('fillcast_mark', last_value - 1) FROM fillcast_mark")
+    startup._return_unsent_orders()
+    assert detector.is_suspect
+    assert state(entry)[0] == "SUBMITTING"
