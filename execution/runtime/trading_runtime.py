@@ -102,6 +102,7 @@ class TradingRuntime:
             lane_deadline=self.lanes.until,
             may_begin=self.lanes.may_begin,
             record_send=lambda order_id, fence: self._send_journal.record(order_id, fence),
+            distrust_records=lambda: self._send_journal.close(),
         )
         self.health = HealthRecorder()
         self.report_writer = ReportWriter(self.dispatcher.results, self.health.record)
