@@ -8,6 +8,7 @@ queue `results`, and the report writer stores them.
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ from execution.submission.outgoing import Outgoing
 
 log = structlog.get_logger(__name__)
 RECLAIM_SECONDS = 0.25
+WAIT_STEP_SECONDS = 0.01
 BATCH_TIMEOUT_SECONDS = 60
 PROCESS_ENDING = "This process is ending and calls no broker any more."
 CALL_NOT_ENDED = (TimeoutError, ReadFailed)
@@ -205,6 +207,15 @@ class OrderDispatcher(threading.Thread):
         idle = self.slots.wait_idle(timeout)
         return self.background_calls.wait_idle(max(0.0, until - machine_time())) and idle
 
+    def wait_ended(self, order_ids: Collection[int], timeout: float) -> bool:
+        """Wait until no call of these orders is in flight; return False after `timeout` seconds."""
+        until, wanted = machine_time() + timeout, {*order_ids}
+        while any(order_id in wanted for order_id, _ in self._dispatched_lanes.copy()):
+            if machine_time() >= until:
+                return False
+            time.sleep(WAIT_STEP_SECONDS)
+        return True
+
     def is_lane_busy(self, lane: str) -> bool:
         """Return whether a call of this lane is in flight: until its result is in `results`."""
         is_dispatched = lane in self._dispatched_lanes.copy().values()
@@ -305,7 +316,7 @@ class OrderDispatcher(threading.Thread):
     def _guard(self, request: OrderRequest) -> None:
         """Check deadline, kill switch and the lane's lease right before the socket write.
 
-        The record comes first: if the disk stands still meanwhile, the checks notice. What they
+        The record comes first: if it is held up (by a swap, a disk), the checks notice. What they
         refuse after it is not sent, as its outcome states. Raises NotSent.
         """
         self._recorder.at_guard(request, self._marks(request))
