@@ -13,22 +13,21 @@ from brokers.types import OrderReport, ReportKind
 from common.failpoints import failpoint
 from common.reason_codes import Code
 from common.sql import Query, rows
+from execution.dispatch.journal_folder import journal_folder
 from execution.dispatch.report_writer import apply_or_defer
-from execution.dispatch.send_journal import DeadJournal, dead_journals, journal_folder
+from execution.dispatch.send_journal import DeadJournal, dead_journals
 
 log = structlog.get_logger(__name__)
-MARGIN_SECONDS = 5.0  # between the database's clock and this machine's, for an order's age
 MOST = 5_000
 
 
 class SubmittingRow(NamedTuple):
-    """An order that a process was to send. age: seconds since its intent."""
+    """An order that a process was to send."""
 
     id: int
     client_order_id: str
     connection_id: str
     fence: int
-    age: float
 
 
 class LeaseRow(NamedTuple):
@@ -41,9 +40,7 @@ class LeaseRow(NamedTuple):
 SUBMITTING = Query(
     SubmittingRow,
     """
-SELECT o.id, o.client_order_id, o.connection_id::text, o.fence,
-  extract(epoch FROM clock_timestamp() - o.submitted_at)::float8 AS age
-FROM execution_order o
+SELECT o.id, o.client_order_id, o.connection_id::text, o.fence FROM execution_order o
 WHERE o.status = 'SUBMITTING' AND o.worker_id = %s
   AND (o.aggregate_id IS NULL OR o.aggregate_id = o.id)
 ORDER BY o.id + 0 LIMIT %s
@@ -69,11 +66,7 @@ def return_unsent_orders() -> int:
 def _return_unsent(journal: DeadJournal) -> int:
     (lease,) = rows(LEASE, (journal.process_id,))  # first: later intents are in the next statement
     submitting = rows(SUBMITTING, (journal.process_id, MOST))
-    unsent = [
-        row
-        for row in submitting
-        if journal.proves_unsent(row.id, row.fence, row.age + MARGIN_SECONDS)
-    ]
+    unsent = [row for row in submitting if journal.proves_unsent(row.id, row.fence)]
     if unsent:
         failpoint("unsent.found")
         log.warning(

@@ -10,7 +10,8 @@ from pytest_django import Settings
 from common.sql import run
 from connections.models import ExecutionConnection
 from execution import startup
-from execution.dispatch.send_journal import SendJournal, journal_folder
+from execution.dispatch.journal_folder import journal_folder
+from execution.dispatch.send_journal import SendJournal
 from execution.models import ExecutionLog, Order
 from execution.recovery import sweeps
 from execution.recovery.unsent_orders import return_unsent_orders
