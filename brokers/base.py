@@ -69,8 +69,8 @@ Guard = Callable[[OrderRequest], None]
 """Raises NotSent if the order must not leave any more (deadline, kill switch). The adapter calls it
 right before the socket write and awaits nothing in between.
 
-It also records that the order leaves: one that was sent without it would be sent again if the
-process died before the outcome was stored.
+For adapters of this repository it also records that the order leaves: one that was sent without it
+would be sent again if the process died before the outcome was stored.
 """
 
 Outcome = list[OrderReport] | BrokerError

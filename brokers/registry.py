@@ -42,6 +42,11 @@ def broker_types() -> tuple[str, ...]:
     return tuple(sorted({*BUILT_IN, *(point.name for point in entry_points(group=ENTRY_POINTS))}))
 
 
+def is_built_in(broker_type: str) -> bool:
+    """Return whether the adapter of a broker type is ours: not of a third party's package."""
+    return broker_type in BUILT_IN
+
+
 def adapter_for(broker_type: str) -> BrokerAdapter:
     """Return this process's only adapter of a broker type; the first call creates it.
 

@@ -1617,7 +1617,8 @@ RETRIES: dict[Code, str] = {
     Code.BROKER_CLOCK: _NEVER_LEFT,
     Code.KILL_SWITCH: "when it is released; an entry that is evaluated before that is denied",
     Code.SESSION_MOVED: _DEFERRED,
-    Code.WORKER_LOST_UNSENT: _NEVER_LEFT,
+    Code.WORKER_LOST_UNSENT: "an entry until three tries have failed, for this reason or others,"
+    " at growing intervals, while the signal is valid; an exit until its position is closed",
     Code.MARKET_CLOSED: f"only if nothing was sent because no price had come yet: {_DEFERRED}",
     Code.RESEND: "an exit whose absence is confirmed twice, under the same id",
     Code.OPERATOR_RETRY: "once, under the next attempt digit",

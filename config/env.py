@@ -53,6 +53,13 @@ class Settings:
         "var",
         "Folder for the embedded servers, logs and the secrets of a development installation.",
     )
+    send_journal_folder: Annotated[str, text("a folder", ".+")] | None = setting(
+        None,
+        "Folder in which workers record what they send, so that one that is killed leaves nothing"
+        " in doubt; in memory (tmpfs), and the same for all workers of a machine. A relative one is"
+        " below FILLCAST_VAR. If empty: in /dev/shm or XDG_RUNTIME_DIR, else sends/ in"
+        " FILLCAST_VAR.",
+    )
     installation_tag: Annotated[str, text("3 characters a-z or 0-9", "[a-z0-9]{3}")] = setting(
         "dev",
         "Starts every client order id, so that orders at a broker can be traced to this"

@@ -20,6 +20,7 @@ env = Settings.read(os.environ)
 # --- Fillcast's own settings
 FILLCAST_ENV = env.env
 FILLCAST_VAR = BASE_DIR / env.var
+FILLCAST_SEND_JOURNAL_FOLDER = env.send_journal_folder or ""
 FILLCAST_PORT = env.port
 FILLCAST_PUBLIC_URL = env.public_url or f"http://localhost:{env.port}"
 HAS_PUBLIC_URL = env.public_url is not None  # otherwise links lead to this machine

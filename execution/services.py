@@ -36,7 +36,7 @@ from execution.monitoring.pending_actions import process_pending_actions
 from execution.permissions import require_on_accounts
 from execution.position_levels import modify_position, move_to_break_even
 from execution.position_trailing import end_trailing, set_trailing
-from execution.recovery import sweeps
+from execution.recovery import isolation, sweeps
 from execution.recovery.message_flow import flow_of
 from execution.reports.aggregates import dissolve
 from execution.runtime import margin_queries, order_streams, trading_runtime
@@ -239,7 +239,9 @@ def process_due_orders(limit: int, *, exits_only: bool = False) -> int:
         order_ids = [order_id for order_id in found if order_id not in seen]
         if not order_ids:
             return len(seen)
-        execute(order_ids, skip_locked=True, urgent=exits_only)
+        dispatcher = trading_runtime.get_runtime().dispatcher
+        for part in [order_ids] if exits_only else isolation.parts(order_ids, dispatcher):
+            execute(part, skip_locked=True, urgent=exits_only)
         seen.update(order_ids)
 
 

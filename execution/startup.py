@@ -92,6 +92,7 @@ GUARD_SECONDS = 1.0
 SCHEDULER_CHECK_SECONDS = 5.0  # for jobs that replace a scheduler that has stopped
 RETRY_SECONDS = 0.5
 RELEASE_EVERY_SECONDS = 5.0
+UNSENT_PATIENCE_SECONDS = 5.0
 OUTCOMES_SECONDS = 2.0
 ALERTS_SECONDS = 30.0  # at once, while alerts wait
 STATISTICS_SECONDS = 5.0  # the first signals of a new installation are planned without any
@@ -348,7 +349,7 @@ def _background_jobs(exits_only: bool, *, has_sessions: bool = False) -> tuple[B
                 lambda: services.process_due_orders(bundle, exits_only=True),
             ),
             # A job of its own: it reads files, and a disk that stands still stops no other.
-            ("unsent orders", poll_seconds, _return_unsent_orders),
+            ("unsent orders", poll_seconds, _return_unsent_before_others),
             ("orphaned orders", poll_seconds, OrphanRecovery().run),
             ("unknown orders", poll_seconds, _query_unknown_orders),
         ),
@@ -508,14 +509,30 @@ def _return_unsent_orders() -> None:
         restore_detector.suspect(error)
 
 
+_unsent_returned = threading.Event()
+
+
+def _return_unsent_before_others() -> None:
+    try:
+        _return_unsent_orders()
+    finally:
+        _unsent_returned.set()
+
+
 class OrphanRecovery:
     """Takes over from dead processes: their orders at each run, their look-ups less often."""
 
     def __init__(self) -> None:
-        self._releases_at = 0.0
+        self._releases_at, self._patience = 0.0, UNSENT_PATIENCE_SECONDS
 
     def run(self) -> None:
-        """Mark orphaned orders unknown; every few seconds release claims of look-ups."""
+        """Mark orphaned orders unknown; every few seconds release claims of look-ups.
+
+        A process that starts after the lease of a dead one has ended reads its journal first. It
+        waits for that no longer than some seconds: the journals may be on a disk.
+        """
+        _unsent_returned.wait(self._patience)
+        self._patience = 0.0
         if taken := sweeps.mark_orphaned_unknown(trading_runtime.get_runtime().id):
             log.warning("looking up orders of a dead or inactive process", orders=taken)
         if (now := machine_time()) >= self._releases_at:

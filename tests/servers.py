@@ -42,6 +42,7 @@ class TestServers:
         self._servers = Servers(self.folder, given, fast=True).start()
         os.environ |= self._servers.urls
         os.environ["FILLCAST_VAR"] = str(self.folder)
+        os.environ["FILLCAST_SEND_JOURNAL_FOLDER"] = "sends"  # there, and removed with it
 
     def stop(self) -> None:
         """Stop the servers and remove their data. May be called twice."""

@@ -8,9 +8,10 @@ queue `results`, and the report writer stores them.
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -31,10 +32,12 @@ from execution.base.kill_switch import Halts
 from execution.dispatch.background_calls import BackgroundCallRunner
 from execution.dispatch.concurrency import LatencyTracker, SlotPool, throttled_connections
 from execution.dispatch.report_writer import OrderCallReports, ResultItem
+from execution.dispatch.send_recorder import CallOutcome, SendMarks, SendRecorder
 from execution.submission.outgoing import Outgoing
 
 log = structlog.get_logger(__name__)
 RECLAIM_SECONDS = 0.25
+WAIT_STEP_SECONDS = 0.01
 BATCH_TIMEOUT_SECONDS = 60
 PROCESS_ENDING = "This process is ending and calls no broker any more."
 CALL_NOT_ENDED = (TimeoutError, ReadFailed)
@@ -49,7 +52,6 @@ class ProcessEndingError(ReadFailed):
         super().__init__(Code.NO_SESSION_WORKER, PROCESS_ENDING)
 
 
-CallOutcome = Sequence[OrderReport] | BaseException
 # A call's order id and fence. Both, because an order may have two calls: while a machine sleeps its
 # timers stop and leases do not, so an order may be sent again before its earlier call times out.
 CallKey = tuple[int, int]
@@ -94,6 +96,7 @@ class InFlightCall:
     timer: asyncio.TimerHandle
     began: float
     has_yielded_slot: bool
+    marks: SendMarks = field(default_factory=SendMarks)
 
 
 class OrderDispatcher(threading.Thread):
@@ -108,10 +111,11 @@ class OrderDispatcher(threading.Thread):
         lane_deadline: Callable[[str], float] = lambda lane: float("inf"),
         may_begin: Callable[[str], bool] = lambda lane: True,
         record_send: Callable[[int, int], None] = lambda order_id, fence: None,
+        distrust_records: Callable[[], None] = lambda: None,
     ) -> None:
         """slots: calls of orders at once. call_timeout: seconds.
 
-        record_send: records that an order with a fence leaves now (`SendJournal.record`).
+        record_send, distrust_records: see `SendRecorder`.
         lane_deadline: the machine_time() until which orders of a lane may be sent. may_begin:
         whether a background call may start in a lane now (both: `lane_leases.LaneLeaseManager`).
         """
@@ -120,7 +124,8 @@ class OrderDispatcher(threading.Thread):
         self.loop = asyncio.new_event_loop()
         self.slots, self.latency = SlotPool(slots), LatencyTracker()
         self._call_timeout, self._kill_switch = call_timeout, kill_switch
-        self.lane_deadline, self._record_send = lane_deadline, record_send
+        self.lane_deadline = lane_deadline
+        self._recorder = SendRecorder(record_send, distrust_records)
         self._calls: dict[CallKey, InFlightCall] = {}
         self._dispatched_lanes: dict[CallKey, str] = {}  # until the outcome is in `results`
         self._overdue: frozenset[str] = frozenset()  # connections with an overdue call
@@ -202,6 +207,15 @@ class OrderDispatcher(threading.Thread):
         idle = self.slots.wait_idle(timeout)
         return self.background_calls.wait_idle(max(0.0, until - machine_time())) and idle
 
+    def wait_ended(self, order_ids: Collection[int], timeout: float) -> bool:
+        """Wait until no call of these orders is in flight; return False after `timeout` seconds."""
+        until, wanted = machine_time() + timeout, {*order_ids}
+        while any(order_id in wanted for order_id, _ in self._dispatched_lanes.copy()):
+            if machine_time() >= until:
+                return False
+            time.sleep(WAIT_STEP_SECONDS)
+        return True
+
     def is_lane_busy(self, lane: str) -> bool:
         """Return whether a call of this lane is in flight: until its result is in `results`."""
         is_dispatched = lane in self._dispatched_lanes.copy().values()
@@ -275,6 +289,7 @@ class OrderDispatcher(threading.Thread):
         request = outgoing.request
         adapter = self.adapter(outgoing.broker_type)
         limit = max(0.0, request.send_by - machine_time()) + self._call_timeout
+        self._recorder.before_submit(outgoing, self._marks(request))
         async with asyncio.timeout(limit):  # cancels the call: nothing is sent later
             return await adapter.submit(outgoing.spec, request, self._guard)
 
@@ -286,6 +301,8 @@ class OrderDispatcher(threading.Thread):
 
         async def submit() -> None:
             pairs = [(o.spec, o.request) for o in orders]
+            for outgoing in orders:
+                self._recorder.before_submit(outgoing, self._marks(outgoing.request))
             async with asyncio.timeout(BATCH_TIMEOUT_SECONDS):  # each order's is much shorter
                 await self.adapter(broker_type).submit_many(pairs, self._guard, report_outcome)
 
@@ -299,10 +316,10 @@ class OrderDispatcher(threading.Thread):
     def _guard(self, request: OrderRequest) -> None:
         """Check deadline, kill switch and the lane's lease right before the socket write.
 
-        The record comes first: if the disk stands still meanwhile, the checks notice. What they
+        The record comes first: if it is held up (by a swap, a disk), the checks notice. What they
         refuse after it is not sent, as its outcome states. Raises NotSent.
         """
-        self._record_send(request.order_id, request.fence)
+        self._recorder.at_guard(request, self._marks(request))
         failpoint("dispatch.recorded")
         call = self._calls.get(_key(request))
         if call is None or machine_time() > request.send_by:
@@ -312,6 +329,10 @@ class OrderDispatcher(threading.Thread):
         if call.outgoing.lane and machine_time() > self.lane_deadline(call.outgoing.lane):
             raise NotSent(Code.SESSION_MOVED)
         failpoint("dispatch.guarded")
+
+    def _marks(self, request: OrderRequest) -> SendMarks:
+        call = self._calls.get(_key(request))
+        return call.marks if call else _unknown_marks()
 
     def _time_out(self, outgoing: Outgoing) -> None:
         if _key(outgoing.request) in self._calls:
@@ -324,6 +345,7 @@ class OrderDispatcher(threading.Thread):
         call = self._calls.pop(_key(request), None)
         is_broker_answer = isinstance(outcome, Rejected) or not isinstance(outcome, BaseException)
         if call is not None or is_broker_answer:
+            self._recorder.at_outcome(outgoing, outcome, call.marks if call else _unknown_marks())
             self.results.put(
                 OrderCallReports(reports_from_outcome(request, outcome, outgoing.spec.credentials))
             )
@@ -332,6 +354,11 @@ class OrderDispatcher(threading.Thread):
             call.timer.cancel()
             self.latency.record(request.connection_id, machine_time() - call.began)
             self.slots.free(1, slow=call.has_yielded_slot)
+
+
+def _unknown_marks() -> SendMarks:
+    """Return the marks of a call that has ended: it is recorded again."""
+    return SendMarks(has_met_guard=True)
 
 
 def _key(request: OrderRequest) -> CallKey:

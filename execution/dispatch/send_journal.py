@@ -4,43 +4,35 @@ Each order is recorded right before its socket write, in a page that the kernel 
 process is killed. The process holds a lock on the file, which ends with it. So another process of
 the same machine, once it gets the lock, knows that the first one is dead, and that an order of it
 that the file lacks was never sent (docs/adr/0059). What proves too little is not used: after a
-restart of the machine, whose last pages may be lost, and for orders older than the oldest record.
+restart of the machine, whose last pages may be lost, and once a record had to be given up.
 """
 
 import mmap
 import os
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import structlog
-from django.conf import settings
 
 from common.clocks import machine_time
+from execution.dispatch.journal_folder import (
+    SUFFIX,
+    UNFINISHED,
+    is_private,
+    machine_start_id,
+)
 
 log = structlog.get_logger(__name__)
-SUFFIX = ".sends"
-RECORDS = 65_536  # 13 s of 5,000 orders a second; more prove nothing about older orders
+RECORDS = 65_536  # 13 s of 5,000 orders a second
 _RECORD = struct.Struct("<QQd")  # order id, fence, machine_time()
 _COUNT = struct.Struct("<Q")
 _COUNT_AT, _FIRST_AT = 64, 128  # before them the header
 _SIZE = _FIRST_AT + RECORDS * _RECORD.size
-
-
-def journal_folder() -> Path:
-    """Return the folder of the journals of this machine's processes."""
-    return Path(settings.FILLCAST_VAR) / "sends"
-
-
-def machine_start_id() -> str:
-    """Return an id that changes with each start of this machine; "" where the system has none."""
-    with suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return ""
 
 
 def _header(descriptor: int) -> bytes:
@@ -69,7 +61,7 @@ def _expect_exclusion(path: Path) -> None:
 
 
 class SendJournal:
-    """The file of a living process. Without one (another system, a full disk) nothing is proven.
+    """The file of a living process. Without one (another system, no space) nothing is proven.
 
     Thread-safe.
     """
@@ -79,6 +71,7 @@ class SendJournal:
         self._path, self._pages, self._descriptor = path, pages, descriptor
         self._recording = threading.Lock()
         self._count = 0
+        self._settled = 0  # records before this one may be overwritten
 
     @classmethod
     def none(cls) -> Self:
@@ -91,16 +84,19 @@ class SendJournal:
         if not machine_start_id():
             return cls.none()
         path = folder / f"{process_id}{SUFFIX}"
-        temporary = path.with_suffix(".new")
+        temporary = path.with_suffix(UNFINISHED)
         with ExitStack() as undo:
             try:
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                folder.mkdir(mode=0o700, exist_ok=True)
+                if not is_private(folder):
+                    raise OSError(f"{folder} is not only this user's")
                 descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
                 undo.callback(os.close, descriptor)
                 undo.callback(temporary.unlink, missing_ok=True)
                 _lock(descriptor)
                 _expect_exclusion(temporary)
-                os.posix_fallocate(descriptor, 0, _SIZE)  # no record fails on a full disk
+                os.posix_fallocate(descriptor, 0, _SIZE)  # no record fails for lack of space
                 pages = mmap.mmap(descriptor, _SIZE)
                 pages[:_COUNT_AT] = _header(descriptor)
                 temporary.rename(path)
@@ -113,6 +109,9 @@ class SendJournal:
     def record(self, order_id: int, fence: int) -> None:
         """Record that an order is about to leave; it has not before this returns."""
         with self._recording:
+            if self._pages is not None and self._count - self._settled >= RECORDS:
+                log.warning("orders of this process will be looked up if it dies", why="no space")
+                self._end()
             if self._pages is None:
                 return
             at = _FIRST_AT + self._count % RECORDS * _RECORD.size
@@ -120,35 +119,55 @@ class SendJournal:
             self._count += 1
             _COUNT.pack_into(self._pages, _COUNT_AT, self._count)  # last: now it counts
 
-    def close(self) -> None:
-        """Remove the file: all outcomes are stored."""
+    def make_space(self, unsettled: Callable[[], Collection[tuple[int, int]]]) -> None:
+        """If it is half full, let records be overwritten whose orders are settled.
+
+        unsettled: returns order id and fence of all of this process's orders that are SUBMITTING.
+        An order that was sent, and is not, never is again with this fence.
+        """
         with self._recording:
-            if self._pages is not None:
-                self._pages[:_COUNT_AT] = bytes(_COUNT_AT)  # who has it open already reads nothing
-                self._pages.close()
-            if self._path is not None:
-                with suppress(OSError):
-                    self._path.unlink()
-            if self._descriptor is not None:
-                os.close(self._descriptor)
-            self._path = self._pages = self._descriptor = None
+            count, content = self._count, b""
+            if self._pages is not None and count - self._settled > RECORDS // 2:
+                content = self._pages[_FIRST_AT:]
+        if not content:
+            return
+        needed = unsettled()
+        first = self._settled
+        while first < count:
+            order_id, fence, _ = _RECORD.unpack_from(content, first % RECORDS * _RECORD.size)
+            if (order_id, fence) in needed:
+                break
+            first += 1
+        self._settled = first
+
+    def close(self) -> None:
+        """Remove the file: all outcomes are stored, or it proves nothing any more."""
+        with self._recording:
+            self._end()
+
+    def _end(self) -> None:
+        if self._pages is not None:
+            self._pages[:_COUNT_AT] = bytes(_COUNT_AT)  # who has it open already reads nothing
+            self._pages.close()
+        if self._path is not None:
+            with suppress(OSError):
+                self._path.unlink()
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+        self._path = self._pages = self._descriptor = None
 
 
 @dataclass(frozen=True, slots=True)
 class DeadJournal:
-    """What a process that has died had begun to send, by order id and fence.
-
-    covers_seconds: an order whose intent is younger than this is in `sent`, or has not left.
-    """
+    """What a process that has died had begun to send, by order id and fence."""
 
     process_id: str
     path: Path
     sent: frozenset[tuple[int, int]]
-    covers_seconds: float
 
-    def proves_unsent(self, order_id: int, fence: int, age: float) -> bool:
-        """Return whether an order cannot have left. age: seconds since its intent."""
-        return age < self.covers_seconds and (order_id, fence) not in self.sent
+    def proves_unsent(self, order_id: int, fence: int) -> bool:
+        """Return whether an order of this process cannot have left."""
+        return (order_id, fence) not in self.sent
 
 
 def dead_journals(folder: Path) -> Iterator[DeadJournal]:
@@ -156,12 +175,12 @@ def dead_journals(folder: Path) -> Iterator[DeadJournal]:
 
     A file that cannot be read, or that proves nothing, is left out; the latter is removed.
     """
-    if not machine_start_id():
+    if not machine_start_id() or not is_private(folder):
         return
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         with ExitStack() as stack:
             try:
-                descriptor = os.open(path, os.O_RDWR)
+                descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
                 stack.callback(os.close, descriptor)
                 _lock(descriptor)  # it lives, or another process is reading it
                 journal = _read(path, descriptor)
@@ -181,13 +200,12 @@ def _read(path: Path, descriptor: int) -> DeadJournal | None:
         return None
     (count,) = _COUNT.unpack_from(content, _COUNT_AT)
     slots = list(_RECORD.iter_unpack(content[_FIRST_AT:]))
-    # Of a full ring the next slot may be half overwritten.
+    # Once all are used, the next one may be half overwritten: the record there was settled.
     kept = slots[:count]
     if count >= RECORDS:
         kept = slots[count % RECORDS + 1 :] + slots[: count % RECORDS]
     times = [at for *_, at in kept]
     if times != sorted(times) or 0.0 in times:
         return None
-    covers = machine_time() - times[0] if count >= RECORDS else float("inf")
     sent = frozenset((order_id, fence) for order_id, fence, _ in slots if order_id)
-    return DeadJournal(path.name.removesuffix(SUFFIX), path, sent, covers)
+    return DeadJournal(path.name.removesuffix(SUFFIX), path, sent)

@@ -15,22 +15,21 @@ from common.failpoints import failpoint
 from common.reason_codes import Code
 from common.sql import Query, rows
 from execution.base.high_water_mark import HighWaterMark, refuse_server_behind
+from execution.dispatch.journal_folder import journal_folder
 from execution.dispatch.report_writer import apply_or_defer
-from execution.dispatch.send_journal import DeadJournal, dead_journals, journal_folder
+from execution.dispatch.send_journal import DeadJournal, dead_journals
 
 log = structlog.get_logger(__name__)
-MARGIN_SECONDS = 5.0  # between the database's clock and this machine's, for an order's age
 MOST = 5_000
 
 
 class SubmittingRow(NamedTuple):
-    """An order that a process was to send. age: seconds since its intent."""
+    """An order that a process was to send."""
 
     id: int
     client_order_id: str
     connection_id: str
     fence: int
-    age: float
 
 
 class LeaseRow(NamedTuple):
@@ -43,9 +42,7 @@ class LeaseRow(NamedTuple):
 SUBMITTING = Query(
     SubmittingRow,
     """
-SELECT o.id, o.client_order_id, o.connection_id::text, o.fence,
-  extract(epoch FROM clock_timestamp() - o.submitted_at)::float8 AS age
-FROM execution_order o
+SELECT o.id, o.client_order_id, o.connection_id::text, o.fence FROM execution_order o
 WHERE o.status = 'SUBMITTING' AND o.worker_id = %s
   AND (o.aggregate_id IS NULL OR o.aggregate_id = o.id)
 ORDER BY o.id + 0 LIMIT %s
@@ -76,11 +73,7 @@ def _return_unsent(journal: DeadJournal, known_mark: HighWaterMark | None) -> in
         refuse_server_behind(known_mark)
         (lease,) = rows(LEASE, (journal.process_id,))  # first: the next statement has later intents
         submitting = rows(SUBMITTING, (journal.process_id, MOST))
-    unsent = [
-        row
-        for row in submitting
-        if journal.proves_unsent(row.id, row.fence, row.age + MARGIN_SECONDS)
-    ]
+    unsent = [row for row in submitting if journal.proves_unsent(row.id, row.fence)]
     if unsent:
         failpoint("unsent.found")
         log.warning(

@@ -73,7 +73,9 @@ ALLOWED: dict[tuple[Status, Status], str] = {
 }
 
 MAX_TRIES = 5
-MAX_LOST_WORKERS = 3  # an entry that ends each process that sends it takes no more with it
+# An entry that ends each process that sends it takes no more with it. What was in hand with it is
+# executed apart (`recovery/isolation.py`), so that it does not fail as well.
+MAX_LOST_WORKERS = 3
 RETRYABLE = frozenset({Code.REQUOTE, Code.PRICE_INVALID})
 # Only the owner can fix these, and a broker locks an account after too many failed logins.
 LOGIN_REFUSED = frozenset(

@@ -24,6 +24,8 @@ from connections import session_lanes
 from connections.selectors import ANY_WINDOW, OPEN_HOSTS, windows_open_now
 from connections.services import run_on_process_loop, set_call_runner
 from execution.base.kill_switch import CURRENT_HALTS, halts_of
+from execution.dispatch.journal_folder import journal_folder
+from execution.dispatch.journal_upkeep import JournalUpkeep
 from execution.dispatch.order_dispatcher import (
     PROCESS_ENDING,
     KillSwitchSnapshot,
@@ -31,7 +33,7 @@ from execution.dispatch.order_dispatcher import (
     ProcessEndingError,
 )
 from execution.dispatch.report_writer import ReportWriter
-from execution.dispatch.send_journal import SendJournal, journal_folder
+from execution.dispatch.send_journal import SendJournal
 from execution.runtime.broker_sessions import BrokerSessionManager
 from execution.runtime.health_recorder import HealthRecorder
 from execution.runtime.job_alarm import JobAlarm
@@ -62,6 +64,7 @@ class BackgroundJob(NamedTuple):
 
 
 HEALTH_SECONDS = 1.0
+JOURNAL_SECONDS = 1.0
 MAX_READ_SECONDS = 120
 JOBS_END_SECONDS = 2.0  # time for running background jobs to end before the process does
 MAX_PATIENCE_SECONDS = 5.0  # of a job for another one's database session
@@ -102,6 +105,7 @@ class TradingRuntime:
             lane_deadline=self.lanes.until,
             may_begin=self.lanes.may_begin,
             record_send=lambda order_id, fence: self._send_journal.record(order_id, fence),
+            distrust_records=lambda: self._send_journal.close(),
         )
         self.health = HealthRecorder()
         self.report_writer = ReportWriter(self.dispatcher.results, self.health.record)
@@ -137,6 +141,8 @@ class TradingRuntime:
             "renew", every_seconds, self.renew, until=self._ended, shares=False
         )
         self._repeat("health", HEALTH_SECONDS, self.health.write)
+        upkeep = JournalUpkeep(self._send_journal, self.id)
+        self._repeat("send journal", JOURNAL_SECONDS, upkeep.run, until=self._ended)
 
     def _run_for_connections(self, call: Coroutine[Any, Any, None]) -> None:
         """Run a connection test or account reads on the loop.

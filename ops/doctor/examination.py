@@ -10,7 +10,7 @@ from django.db import DatabaseError, InterfaceError, connection
 
 from brokers.types import Check
 from common.direct_sessions import is_pooled
-from ops.doctor import archive, database_paths, push, servers, trading
+from ops.doctor import archive, database_paths, push, send_journals, servers, trading
 from ops.doctor.verdicts import FAIL, SECONDS, CheckFunction, failure, warning, well
 
 WITHOUT_DATABASE = [*servers.WITHOUT_DATABASE, ("push keys", push.push_keys)]
@@ -29,7 +29,13 @@ def examine(
     for name, check in before if before is not None else WITHOUT_DATABASE:
         findings += _run_check(name, check)
     needing = (
-        [*servers.DATABASE, *database_paths.CHECKS, *archive.CHECKS, *trading.CHECKS]
+        [
+            *servers.DATABASE,
+            *database_paths.CHECKS,
+            *archive.CHECKS,
+            *send_journals.CHECKS,
+            *trading.CHECKS,
+        ]
         if database is None
         else database
     )

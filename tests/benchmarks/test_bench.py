@@ -39,7 +39,12 @@ def launch(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "manage.py", "bench", *arguments],
         cwd=ROOT,
-        env={**ours, "FILLCAST_ENV_FILE": os.devnull, "FILLCAST_VAR": str(folder)},
+        env={
+            **ours,
+            "FILLCAST_ENV_FILE": os.devnull,
+            "FILLCAST_VAR": str(folder),
+            "FILLCAST_SEND_JOURNAL_FOLDER": "sends",
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -120,6 +120,7 @@ class _Demo:
             "PYTHONPATH": os.pathsep.join(filter(None, [BANK, ours.get("PYTHONPATH", "")])),
             "FILLCAST_ENV_FILE": os.devnull,
             "FILLCAST_VAR": str(folder),
+            "FILLCAST_SEND_JOURNAL_FOLDER": "sends",
             "FILLCAST_PORT": str(port),
             "FILLCAST_OUTBOUND_NETWORKS": "127.0.0.1/32",  # what the tests receive
             "FILLCAST_SECRET_KEY": SECRET_KEY,

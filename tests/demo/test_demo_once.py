@@ -41,6 +41,7 @@ class Run:
             **ours,
             "FILLCAST_ENV_FILE": os.devnull,
             "FILLCAST_VAR": str(folder),
+            "FILLCAST_SEND_JOURNAL_FOLDER": "sends",
             "FILLCAST_PORT": str(free_port()),
         }
         self.done = subprocess.run(

@@ -1,5 +1,6 @@
 """docker-compose.yml: settings, the optional gateway, and which processes reach it."""
 
+import re
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ NOT_COMMON = {
     "FILLCAST_REPLICA_DATABASE_URL", "FILLCAST_CREDENTIALS_PRIVATE_KEYS",
     "FILLCAST_PUSH_PRIVATE_KEYS", "FILLCAST_MT5_TERMINAL",
     "FILLCAST_MT5_PORTABLE", "FILLCAST_MT5_NAME", "FILLCAST_ARCHIVE_FOLDER",
+    "FILLCAST_SEND_JOURNAL_FOLDER",
 }  # fmt: skip
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
@@ -94,6 +96,13 @@ def test_processes_that_send_orders_share_the_folder_of_their_sends(
     """So the others know what a killed one had not sent. The image creates it for its user."""
     sharing = {name for name in services if SENDS in folders_of(services[name])}
     assert sharing == TRADING | {"prices"}
+    for name in sharing:
+        assert services[name]["environment"]["FILLCAST_SEND_JOURNAL_FOLDER"] == SENDS
+    volume = yaml.safe_load(TEXT)["volumes"]["sends"]["driver_opts"]
+    assert (volume["type"], volume["device"]) == ("tmpfs", "tmpfs")
+    user = re.search(r"--uid (\d+)", (ROOT / "deploy/Dockerfile").read_text())
+    assert user is not None
+    assert f"uid={user[1]}" in volume["o"].split(",")
     assert SENDS in (ROOT / "deploy/Dockerfile").read_text()
 
 

@@ -121,6 +121,7 @@ class Servers:
             "REDIS_URL": self.redis.url,
             "FILLCAST_ENV_FILE": os.devnull,
             "FILLCAST_VAR": str(self.folder),
+            "FILLCAST_SEND_JOURNAL_FOLDER": "sends",  # removed with it, however processes end
             "FILLCAST_CREDENTIALS_PUBLIC_KEY": b64encode(public_key_of(self._key)).decode(),
             "FILLCAST_CREDENTIALS_PRIVATE_KEYS": b64encode(self._key).decode(),
             "FILLCAST_OUTBOUND_NETWORKS": "127.0.0.1/32",

@@ -76,3 +76,26 @@ def test_worker_of_another_machine_looks_them_up(
     assert 0 < absent <= scenario.in_flight
     assert states == {"FILLED": N - absent}
     assert environment.count.wrong(N) == {}
+
+
+def ends_by_poison(environment: FaultEnvironment, name: str) -> bool:
+    """Start a worker; return whether it dies. Otherwise no order is open any more."""
+    worker = environment.fleet.worker(name, imports="tests.faults.poison")
+    environment.wait(
+        lambda: not worker.alive or environment.count.unsettled() == 0,
+        "the worker neither dies nor ends the entries",
+    )
+    return not worker.alive
+
+
+def test_only_the_entry_that_ends_its_processes_fails(environment: FaultEnvironment) -> None:
+    """What each of them had in hand with it is sent apart from it, and filled."""
+    environment.quote()
+    environment.operator.do("publish", feed=N)
+    deaths = 0
+    while ends_by_poison(environment, f"worker-{deaths}"):
+        deaths += 1
+    assert deaths == 3
+    assert environment.count.states() == {"FILLED": N - 1, "FAILED SEND_RETRIES_EXHAUSTED": 1}
+    assert environment.count.accepted() == N - 1
+    assert environment.count.wrong(N) == {}

@@ -81,9 +81,9 @@ def test_killed_process_leaves_what_it_had_begun_to_send(sender: Sender, tmp_pat
     sender.end()
     (journal,) = read(tmp_path)
     assert (journal.process_id, set(journal.sent)) == ("host-1", {(7, 1), (8, 3)})
-    assert journal.proves_unsent(9, 1, age=3600)
-    assert journal.proves_unsent(7, 2, age=0)  # sent before, with another fence
-    assert not journal.proves_unsent(8, 3, age=0)
+    assert journal.proves_unsent(9, 1)
+    assert journal.proves_unsent(7, 2)  # sent before, with another fence
+    assert not journal.proves_unsent(8, 3)
 
 
 def test_one_reader_at_a_time(sender: Sender, tmp_path: Path) -> None:
@@ -147,23 +147,60 @@ def abandoned(journal: SendJournal) -> None:
     journal._descriptor = journal._pages = None
 
 
-@pytest.mark.parametrize("more", [-1, 0, 1, 10])
-def test_overwritten_records_prove_nothing_about_older_orders(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: int
-) -> None:
-    now = [100.0]
-    monkeypatch.setattr(send_journal, "machine_time", lambda: now[0])
-    journal = SendJournal.open(tmp_path, "host-1")
-    for order_id in range(1, RECORDS + more + 1):
+def fill(journal: SendJournal, first: int, last: int) -> None:
+    for order_id in range(first, last + 1):
         journal.record(order_id, 1)
-        now[0] += 0.001
+
+
+def test_journal_without_space_ends(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """No record is given up: a send that it lacks would be repeated."""
+    journal = SendJournal.open(tmp_path, "host-1")
+    fill(journal, 1, RECORDS)
+    assert len(list(tmp_path.iterdir())) == 1
+    journal.record(RECORDS + 1, 1)
+    assert list(tmp_path.iterdir()) == []
+    assert "no space" in caplog.text
+    journal.record(RECORDS + 2, 1)
+
+
+def test_settled_records_give_way(tmp_path: Path) -> None:
+    journal = SendJournal.open(tmp_path, "host-1")
+    fill(journal, 1, RECORDS)
+    unsettled = {(RECORDS - 1, 1)}
+    journal.make_space(lambda: unsettled)
+    fill(journal, RECORDS + 1, 2 * RECORDS - 2)
     abandoned(journal)
     (dead,) = read(tmp_path)
-    assert len(dead.sent) == min(RECORDS, RECORDS + more)
-    assert dead.proves_unsent(RECORDS * 2, 1, age=60)  # younger than the oldest record
-    assert dead.proves_unsent(RECORDS * 2, 1, age=3600) == (more < 0)
-    if more > 0:  # the first was sent 65.5 s ago and is overwritten
-        assert not dead.proves_unsent(1, 1, age=now[0] - 100.0)
+    assert not dead.proves_unsent(RECORDS - 1, 1)
+    assert not dead.proves_unsent(2 * RECORDS - 2, 1)
+    assert dead.proves_unsent(2 * RECORDS - 1, 1)
+
+
+def test_unsettled_record_is_never_overwritten(tmp_path: Path) -> None:
+    journal = SendJournal.open(tmp_path, "host-1")
+    fill(journal, 1, RECORDS)
+    journal.make_space(lambda: {(RECORDS - 1, 1)})
+    fill(journal, RECORDS + 1, 2 * RECORDS - 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_settled_are_looked_for_only_when_it_is_half_full(tmp_path: Path) -> None:
+    def read_database() -> set[tuple[int, int]]:
+        reads.append(1)
+        return set()
+
+    reads: list[int] = []
+    journal = SendJournal.open(tmp_path, "host-1")
+    fill(journal, 1, RECORDS // 2)
+    journal.make_space(read_database)
+    assert reads == []
+    fill(journal, 1, 1)
+    journal.make_space(read_database)
+    journal.make_space(read_database)
+    assert reads == [1]
+    journal.close()
+    journal.make_space(read_database)
+    assert reads == [1]
 
 
 @given(st.lists(st.tuples(st.integers(1, 2**63 - 1), st.integers(0, 2**63 - 1)), max_size=40))
@@ -206,7 +243,7 @@ def test_records_beyond_a_lost_count_are_read(sender: Sender, tmp_path: Path) ->
         file.seek(send_journal._COUNT_AT)
         file.write(send_journal._COUNT.pack(2))
     (journal,) = read(tmp_path)
-    assert not journal.proves_unsent(399, 1, age=0)
+    assert not journal.proves_unsent(399, 1)
 
 
 def test_folder_that_locks_nothing_has_no_journal(
@@ -231,3 +268,28 @@ def test_unreadable_file_hides_no_other(sender: Sender, tmp_path: Path) -> None:
     (tmp_path / "a.sends").mkdir()
     sender.end()
     assert len(read(tmp_path)) == 1
+
+
+def test_folder_that_others_can_look_into_has_no_journal(tmp_path: Path) -> None:
+    """Who can write there could forge a proof."""
+    folder = tmp_path / "open"
+    folder.mkdir()
+    folder.chmod(0o755)
+    SendJournal.open(folder, "host-1").record(1, 1)
+    assert list(folder.iterdir()) == []
+
+
+def test_journal_in_a_folder_of_others_proves_nothing(sender: Sender, tmp_path: Path) -> None:
+    sender.end()
+    tmp_path.chmod(0o755)
+    assert read(tmp_path) == []
+    tmp_path.chmod(0o700)
+    assert len(read(tmp_path)) == 1
+
+
+def test_link_is_not_followed(sender: Sender, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    sender.end()
+    (elsewhere / "host-2.sends").symlink_to(tmp_path / "host-1.sends")
+    assert read(elsewhere) == []

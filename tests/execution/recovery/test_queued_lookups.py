@@ -9,6 +9,7 @@ from common.clocks import machine_time
 from common.sql import rows, run
 from connections.models import ExecutionConnection
 from connections.session_lanes import held_lanes_parameters
+from execution import startup
 from execution.models import Order
 from execution.reconciliation.reconcile import reconcile_new
 from execution.recovery import sweeps
@@ -102,6 +103,7 @@ def test_look_up_that_a_dead_process_had_claimed_is_due(claimed_elsewhere: Order
 def test_trading_process_releases_a_dead_processes_look_ups_every_five_seconds(
     claimed_elsewhere: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(startup, "UNSENT_PATIENCE_SECONDS", 0.0)
     take_over = OrphanRecovery()
     take_over.run()
     end_its_process()

@@ -1,6 +1,7 @@
 """What a dead process of this machine cannot have sent is due again, and nothing else is."""
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,12 @@ from connections.models import ExecutionConnection
 from execution import startup
 from execution.disaster_recovery import restore_detector
 from execution.disaster_recovery.restore_detector import RestoreDetector
-from execution.dispatch.send_journal import SendJournal, journal_folder
+from execution.dispatch.journal_folder import journal_folder
+from execution.dispatch.send_journal import SendJournal
 from execution.models import ExecutionLog, Order
 from execution.recovery import sweeps
 from execution.recovery.unsent_orders import return_unsent_orders
+from execution.runtime.trading_runtime import TradingRuntime
 from signals.models import Feed
 from tests.execution import factories
 
@@ -134,3 +137,30 @@ def test_nothing_is_due_again_in_a_database_that_is_behind(
     startup._return_unsent_orders()
     assert detector.is_suspect
     assert state(entry)[0] == "SUBMITTING"
+
+
+def test_process_that_starts_after_the_lease_reads_the_journal_first(
+    entry: Order, runtime: TradingRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would have all of them looked up."""
+    monkeypatch.setattr(startup, "_unsent_returned", threading.Event())
+    died(entry)
+    run("DELETE FROM execution_workerlease")
+    recovery = threading.Thread(target=startup.OrphanRecovery().run)
+    recovery.start()
+    recovery.join(0.2)
+    assert state(entry)[0] == "SUBMITTING"
+    startup._return_unsent_before_others()
+    recovery.join(10)
+    assert not recovery.is_alive()
+    assert state(entry)[0] == "PENDING"
+
+
+def test_orders_of_the_dead_do_not_wait_for_a_disk(
+    entry: Order, runtime: TradingRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(startup, "_unsent_returned", threading.Event())
+    monkeypatch.setattr(startup, "UNSENT_PATIENCE_SECONDS", 0.1)
+    run("DELETE FROM execution_workerlease")
+    startup.OrphanRecovery().run()
+    assert state(entry)[0] == "UNKNOWN"

@@ -38,6 +38,7 @@ class SmallStack:
             **ours,
             "FILLCAST_ENV_FILE": os.devnull,
             "FILLCAST_VAR": str(folder),
+            "FILLCAST_SEND_JOURNAL_FOLDER": "sends",
             "FILLCAST_PORT": str(self.port),
         }
         self.running: list[subprocess.Popen[str]] = []
