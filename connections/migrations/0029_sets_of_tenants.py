@@ -40,11 +40,12 @@ SUBSCRIPTIONS = (
     " JOIN public.connections_executionconnection c ON c.id = s.connection_id"
 )
 PAST_SPANS = f"""
-WITH mine AS (SELECT s.id, s.feed_id, s.archived_at FROM {SUBSCRIPTIONS} WHERE {OWN})
-SELECT mine.feed_id, range_agg(tstzrange(span.started_at, span.ended_at, '[)'))
-FROM mine JOIN public.connections_subscriptioninterval span ON span.subscription_id = mine.id
-WHERE (span.ended_at IS NULL OR span.started_at < span.ended_at)
-  AND mine.feed_id NOT IN (SELECT live.feed_id FROM mine live WHERE live.archived_at IS NULL)
+SELECT s.feed_id, range_agg(tstzrange(span.started_at, span.ended_at, '[)'))
+FROM {SUBSCRIPTIONS}
+JOIN public.connections_subscriptioninterval span ON span.subscription_id = s.id
+WHERE {OWN} AND s.archived_at IS NOT NULL
+  AND (span.ended_at IS NULL OR span.started_at < span.ended_at)
+  AND s.feed_id NOT IN (SELECT public.fillcast_live_feeds())
 GROUP BY 1"""
 SEEN = f"own.user_id = {TENANT} OR (own.user_id IS NULL AND {SIGNED_IN})"
 FUNCTIONS = (
