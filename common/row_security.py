@@ -126,16 +126,15 @@ def replace_condition(
 
     operators: whether they reach all rows besides, as almost everywhere.
     """
-    return RunSQL(
-        *(
-            ";\n".join(
-                f"ALTER POLICY {_name(TENANT_ROWS, command)} ON {table}"
-                f" {_clauses(f'{OPERATOR} OR ({mine})' if operators else mine)[command]}"
-                for command in commands.split()
-            )
-            for mine in (now, was)
+
+    def altered(mine: str) -> str:
+        condition = f"{OPERATOR} OR ({mine})" if operators else mine
+        return ";\n".join(
+            f"ALTER POLICY {_name(TENANT_ROWS, command)} ON {table} {_clauses(condition)[command]}"
+            for command in commands.split()
         )
-    )
+
+    return RunSQL(altered(now), altered(was))
 
 
 def append_only(table: str) -> RunSQL:

@@ -23,6 +23,9 @@ from users.models import User
 
 HOURS = (-100, -80, -60, -40, -20, -1)  # at which each feed published a signal
 
+# Feed, when the subscription was archived, from when to when it was taken: hours from now.
+Takes = list[tuple[Feed, int | None, list[tuple[int, int | None]]]]
+
 
 @dataclass(frozen=True)
 class Caller:
@@ -45,7 +48,7 @@ def callers() -> list[Caller]:
         for hours in HOURS:
             make.signal(feed, published_at=at(hours))
     Feed.objects.filter(pk=archived.pk).update(archived_at=timezone.now(), is_public=False)
-    people = {
+    people: dict[str, Takes] = {
         "takes both": [(public, None, [(-90, None)]), (closed, None, [(-50, None)])],
         "left": [(closed, -30, [(-90, -70), (-50, -30)])],
         "left and came back": [(closed, None, [(-90, -70), (-10, None)])],
@@ -75,7 +78,7 @@ def callers() -> list[Caller]:
     ]
 
 
-def _tenant(name: str, takes: list[tuple[Feed, int | None, list[tuple[int, int | None]]]]) -> User:
+def _tenant(name: str, takes: Takes) -> User:
     user = make.user(name)
     for feed, archived, spans in takes:
         take(make.connection(user, preset=make.preset(user)), feed, archived, spans)
