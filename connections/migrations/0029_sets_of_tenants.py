@@ -15,7 +15,7 @@ sub-select returned under the tenant's own policies, T being the current tenant:
 - my_broker_types: the types of my connections.
 - my_presets, my_calendars: "user is T"; the reading policies of these tables allow that and more.
 - seen_presets, seen_calendars, seen_sources: the reading policies of these tables, word for word:
-  "user is T", or no user (the operators', for all) and somebody is signed in.
+  "user is T", or no user (the operators', for all) and a user is signed in.
 
 Without a tenant T is NULL, no comparison with it is true, and all of them are empty.
 """

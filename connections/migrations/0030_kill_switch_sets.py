@@ -1,6 +1,6 @@
 """Who sees and sets a kill switch is asked of functions (0029, ADR 0061).
 
-Separate from 0029: which feeds a tenant owns and sees is told by functions of the app `signals`.
+Separate from 0029: functions of the app `signals` return which feeds a tenant owns and sees.
 """
 
 from django.db import migrations

@@ -4,7 +4,7 @@ Why each function returns what the sub-select returned under the tenant's own po
 current tenant:
 
 - my_feeds: "owner is T"; the reading policy of feeds allows that and more.
-- seen_feeds: the reading policy of feeds, word for word: "owner is T", or public and somebody is
+- seen_feeds: the reading policy of feeds, word for word: "owner is T", or public and a user is
   signed in, or taken by one of my connections.
 - my_bots: bots of my feeds; the policy of bots is the same.
 """

@@ -21,7 +21,9 @@ from tests.loss_limits import limit_of
 from tests.users import world
 from users.models import User
 
-HOURS = (-100, -80, -60, -40, -20, -1)  # at which each feed published a signal
+NOW = timezone.now()
+# At which each feed published a signal: between the ends of spans, and exactly at each.
+HOURS = (-100, -90, -80, -75, -70, -60, -50, -41, -40, -30, -20, -10, -1)
 
 # Feed, when the subscription was archived, from when to when it was taken: hours from now.
 Takes = list[tuple[Feed, int | None, list[tuple[int, int | None]]]]
@@ -37,7 +39,7 @@ class Caller:
 
 
 def callers() -> list[Caller]:
-    """Build the world; return everybody in it, nobody, and operators."""
+    """Build the world; return all its users, a session without one, and operators."""
     alice, bob = world.tenant("alice"), world.tenant("bob")
     public = make.feed(alice.user, is_public=True)
     closed = make.feed(alice.user, is_public=False)
@@ -71,7 +73,7 @@ def callers() -> list[Caller]:
     everybody = [alice.user, bob.user, *made.values(), two, twice_left, admin]
     return [
         *(Caller(user.username, user.pk) for user in everybody),
-        Caller("nobody"),
+        Caller("without a user"),
         Caller("a deleted user", 10**9),
         Caller("operator", alice.user.pk, operator=True),
         Caller("operator without a user", operator=True),
@@ -86,7 +88,7 @@ def _tenant(name: str, takes: Takes) -> User:
 
 
 def at(hours: int) -> datetime:
-    return timezone.now() + timedelta(hours=hours)
+    return NOW + timedelta(hours=hours)
 
 
 def take(

@@ -103,9 +103,9 @@ def test_functions_return_what_the_policies_of_their_tables_allow(as_role: Opene
             continue
         with as_role("web", tenant=caller.tenant) as session:
             for name, query in SAME_AS.items():
-                told = values(session, f"SELECT fillcast_{name}()")
-                assert told == values(session, query), (caller.name, name)
-                sizes[name] += len(told)
+                returned = values(session, f"SELECT fillcast_{name}()")
+                assert returned == values(session, query), (caller.name, name)
+                sizes[name] += len(returned)
             mine = values(session, "SELECT id FROM positions_executionposition")
             with as_role("trade") as everything:
                 positions = values(everything, "SELECT id FROM positions_executionposition")
@@ -115,9 +115,7 @@ def test_functions_return_what_the_policies_of_their_tables_allow(as_role: Opene
     assert all(sizes.values()), sizes
 
 
-def test_nobody_and_operators_without_user_are_told_nothing(
-    alice: world.Tenant, as_role: Opened
-) -> None:
+def test_functions_return_nothing_without_a_user(alice: world.Tenant, as_role: Opened) -> None:
     for operator in (False, True):
         with as_role("web", operator=operator) as session:
             for name in (*SAME_AS, "past_spans"):
