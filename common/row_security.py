@@ -12,6 +12,10 @@ A migration lists its tables:
 table's policy allows, by two settings of the current transaction: `fillcast.tenant`, the id of the
 user for whom it works, and `fillcast.operator`, which opens all rows (`users.tenancy` sets them).
 Without either it reaches nothing. A table without a policy fails a test.
+
+A policy asks no other table that has policies itself: PostgreSQL would expand and plan those, too,
+for every statement (ADR 0061). What belongs to a tenant is asked
+of a function of the tables' owner (`tenant_set`), and such a sub-select fails a test.
 """
 
 from collections.abc import Sequence
@@ -24,11 +28,14 @@ WEB, TRADE = "fillcast_web", "fillcast_trade"
 # After the transaction that set it, a setting reads as '', not as NULL.
 OPERATOR = "(SELECT current_setting('fillcast.operator', true) = 'on')"
 TENANT = "(SELECT NULLIF(current_setting('fillcast.tenant', true), '')::bigint)"
-MY_CONNECTIONS = (
+MY_CONNECTIONS = "SELECT public.fillcast_my_connections()"  # connections/migrations/0029
+MY_CONNECTION = f"connection_id IN ({MY_CONNECTIONS})"
+# Only in migrations older than that function, whose policies it replaced.
+MY_CONNECTIONS_BY_SUBSELECT = (
     f"SELECT mine.id FROM connections_executionconnection mine"
     f" WHERE mine.user_id = {TENANT} OR mine.admin_id = {TENANT}"
 )
-MY_CONNECTION = f"connection_id IN ({MY_CONNECTIONS})"
+MY_CONNECTION_BY_SUBSELECT = f"connection_id IN ({MY_CONNECTIONS_BY_SUBSELECT})"
 MINE = f"user_id = {TENANT}"
 SIGNED_IN = f"{TENANT} IS NOT NULL"
 
@@ -84,6 +91,52 @@ def operator_rows(table: str, *, add: bool = False) -> RunSQL:
     )
 
 
+def tenant_set(name: str, returns: str, query: str) -> RunSQL:
+    """Create a function without arguments: what of other tables belongs to the current tenant.
+
+    returns: "SETOF bigint" or "TABLE (...)". A policy says `feed_id IN (SELECT name())`: evaluated
+    once per statement, not at all for operators, and hashed, so that thousands of ids cost no more
+    per row than one. The function reads as the owner of the tables, past their policies: `query`
+    has to contain all that they demand, and without a tenant it must find nothing.
+    """
+    return tenant_function(f"{name}()", returns, f"RETURN QUERY {query}", rows=20)
+
+
+def tenant_function(signature: str, returns: str, statement: str, *, rows: int = 0) -> RunSQL:
+    """Create a function for policies that runs as the owner of the tables; only the web role may.
+
+    PL/pgSQL, which keeps the plans of its statements for as long as the session.
+    """
+    function = f"public.{signature}"
+    estimate = f"ROWS {rows}" if rows else "COST 1000"  # several index scans: use an index before
+    return RunSQL(
+        f"CREATE FUNCTION {function} RETURNS {returns} LANGUAGE plpgsql STABLE PARALLEL SAFE"
+        f" SECURITY DEFINER SET search_path = pg_catalog, pg_temp {estimate}"
+        f" AS $body$ BEGIN {statement}; END $body$;\n"
+        f"REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC;\n"
+        f"GRANT EXECUTE ON FUNCTION {function} TO {WEB}",
+        f"DROP FUNCTION {function}",
+    )
+
+
+def replace_condition(
+    table: str, commands: str, *, now: str, was: str, operators: bool = True
+) -> RunSQL:
+    """Replace the condition of policies that `tenant_rows` made, for "SELECT UPDATE", say.
+
+    operators: whether they reach all rows besides, as almost everywhere.
+    """
+
+    def altered(mine: str) -> str:
+        condition = f"{OPERATOR} OR ({mine})" if operators else mine
+        return ";\n".join(
+            f"ALTER POLICY {_name(TENANT_ROWS, command)} ON {table} {_clauses(condition)[command]}"
+            for command in commands.split()
+        )
+
+    return RunSQL(altered(now), altered(was))
+
+
 def append_only(table: str) -> RunSQL:
     """Revoke the right to change or delete rows from both roles of the application."""
     privileges = "UPDATE, DELETE, TRUNCATE"
@@ -96,21 +149,24 @@ def append_only(table: str) -> RunSQL:
 def _secure(table: str, kind: str, policies: dict[str, str]) -> RunSQL:
     forwards = [f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY", *_drop(table, kind, policies)]
     for command, condition in policies.items():
-        clauses = {
-            "SELECT": f"USING ({condition})",
-            "INSERT": f"WITH CHECK ({condition})",
-            "UPDATE": f"USING ({condition}) WITH CHECK ({condition})",
-            "DELETE": f"USING ({condition})",
-        }
         forwards.append(
             f"CREATE POLICY {_name(kind, command)} ON {table} FOR {command} TO {WEB} "
-            f"{clauses[command]}"
+            f"{_clauses(condition)[command]}"
         )
     forwards.append(
         f"CREATE POLICY trade_rows ON {table} TO {TRADE} USING (true) WITH CHECK (true)"
     )
     backwards = [*_drop(table, kind, policies), f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY"]
     return RunSQL(";\n".join(forwards), ";\n".join(backwards))
+
+
+def _clauses(condition: str) -> dict[str, str]:
+    return {
+        "SELECT": f"USING ({condition})",
+        "INSERT": f"WITH CHECK ({condition})",
+        "UPDATE": f"USING ({condition}) WITH CHECK ({condition})",
+        "DELETE": f"USING ({condition})",
+    }
 
 
 def _name(kind: str, command: str) -> str:

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 from common.db_functions import ClockTimestamp
 from common.fields import AmountField
-from common.row_security import MY_CONNECTION, tenant_rows
+from common.row_security import MY_CONNECTION_BY_SUBSELECT, tenant_rows
 
 
 class Migration(migrations.Migration):
@@ -72,5 +72,5 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
-        tenant_rows("analytics_analyticsdaily", MY_CONNECTION, write="false"),
+        tenant_rows("analytics_analyticsdaily", MY_CONNECTION_BY_SUBSELECT, write="false"),
     ]

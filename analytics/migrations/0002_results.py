@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 import common.db_functions
 import common.fields
-from common.row_security import MY_CONNECTION, SIGNED_IN, tenant_rows
+from common.row_security import MY_CONNECTION_BY_SUBSELECT, SIGNED_IN, tenant_rows
 
 
 class Migration(migrations.Migration):
@@ -102,7 +102,7 @@ class Migration(migrations.Migration):
                 ),
             ],
         ),
-        tenant_rows("analytics_tradecost", MY_CONNECTION, write="false"),
+        tenant_rows("analytics_tradecost", MY_CONNECTION_BY_SUBSELECT, write="false"),
         # Fewer would show a single one.
         tenant_rows(
             "analytics_signalquality", "false", read=f"persons > 5 AND {SIGNED_IN}", write="false"

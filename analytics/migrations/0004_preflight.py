@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 import common.db_functions
 import common.fields
-from common.row_security import MY_CONNECTION, tenant_rows
+from common.row_security import MY_CONNECTION_BY_SUBSELECT, tenant_rows
 
 
 class Migration(migrations.Migration):
@@ -96,5 +96,5 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
-        tenant_rows("analytics_preflight", MY_CONNECTION),
+        tenant_rows("analytics_preflight", MY_CONNECTION_BY_SUBSELECT),
     ]

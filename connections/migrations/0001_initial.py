@@ -14,8 +14,8 @@ from common.fields import AmountField
 from common.migration_sql import run_file
 from common.row_security import (
     MINE,
-    MY_CONNECTION,
-    MY_CONNECTIONS,
+    MY_CONNECTION_BY_SUBSELECT,
+    MY_CONNECTIONS_BY_SUBSELECT,
     SIGNED_IN,
     TENANT,
     TRADE,
@@ -27,24 +27,24 @@ from connections.models.accounts import BrokerHost
 
 MY_SUBSCRIPTION = (
     "subscription_id IN (SELECT mine.id FROM connections_subscription mine"
-    f" WHERE mine.connection_id IN ({MY_CONNECTIONS}))"
+    f" WHERE mine.connection_id IN ({MY_CONNECTIONS_BY_SUBSELECT}))"
 )
 # A preset or price source without an owner is the operators', for everybody's use.
 MINE_OR_FOR_ALL = f"{MINE} OR (user_id IS NULL AND {SIGNED_IN})"
-BY_MINE = f"{MINE} AND (broker_connection_id IS NULL OR broker_connection_id IN ({MY_CONNECTIONS}))"
+BY_MINE = f"{MINE} AND (broker_connection_id IS NULL OR broker_connection_id IN ({MY_CONNECTIONS_BY_SUBSELECT}))"
 # Its source is looked for under that table's own policy.
 SEEN = "source_id IN (SELECT seen.id FROM connections_dataconnection seen)"
 MY_FEED = f"feed_id IN (SELECT mine.id FROM signals_feed mine WHERE mine.owner_id = {TENANT})"
 HALTS_ME = (
-    f"(scope = 'ALL' AND {SIGNED_IN}) OR {MINE} OR {MY_CONNECTION}"
+    f"(scope = 'ALL' AND {SIGNED_IN}) OR {MINE} OR {MY_CONNECTION_BY_SUBSELECT}"
     " OR feed_id IN (SELECT seen.id FROM signals_feed seen)"  # itself under its policy
 )
 # A tenant does not release what an operator set.
-I_HALT = f"set_by_id = {TENANT} AND ({MINE} OR {MY_CONNECTION} OR {MY_FEED})"
+I_HALT = f"set_by_id = {TENANT} AND ({MINE} OR {MY_CONNECTION_BY_SUBSELECT} OR {MY_FEED})"
 # Health is not written by the setting `fillcast.operator`, which opens rows for publications: by the
 # right.
 MINE_OR_BY_RIGHT = (
-    f"{MY_CONNECTION} OR ((SELECT public.fillcast_actor_may('manage_connections'))"
+    f"{MY_CONNECTION_BY_SUBSELECT} OR ((SELECT public.fillcast_actor_may('manage_connections'))"
     " OR (SELECT public.fillcast_actor_may('replace_credentials')))"
 )
 HEALTH_POLICIES = f"""
@@ -1308,11 +1308,11 @@ class Migration(migrations.Migration):
         tenant_rows(
             "connections_executionconnection", f"{MINE} OR admin_id = {TENANT}", write=MINE
         ),
-        tenant_rows("connections_connectionhealth", MY_CONNECTION),
+        tenant_rows("connections_connectionhealth", MY_CONNECTION_BY_SUBSELECT),
         migrations.RunSQL(HEALTH_POLICIES),
-        tenant_rows("connections_accountsnapshot", MY_CONNECTION, write="false"),
-        tenant_rows("connections_connectionlock", MY_CONNECTION),
-        tenant_rows("connections_subscription", MY_CONNECTION),
+        tenant_rows("connections_accountsnapshot", MY_CONNECTION_BY_SUBSELECT, write="false"),
+        tenant_rows("connections_connectionlock", MY_CONNECTION_BY_SUBSELECT),
+        tenant_rows("connections_subscription", MY_CONNECTION_BY_SUBSELECT),
         tenant_rows("connections_subscriptioninterval", MY_SUBSCRIPTION),
         tenant_rows("connections_tradingpreset", MINE, read=MINE_OR_FOR_ALL),
         tenant_rows("connections_dataconnection", BY_MINE, read=MINE_OR_FOR_ALL),

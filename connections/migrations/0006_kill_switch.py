@@ -5,8 +5,8 @@ from django.db import migrations, models
 from common.migration_sql import run_file
 from common.row_security import (
     MINE,
-    MY_CONNECTION,
-    MY_CONNECTIONS,
+    MY_CONNECTION_BY_SUBSELECT,
+    MY_CONNECTIONS_BY_SUBSELECT,
     SIGNED_IN,
     TENANT,
     tenant_rows,
@@ -15,15 +15,15 @@ from common.row_security import (
 MY_FEED = f"feed_id IN (SELECT mine.id FROM signals_feed mine WHERE mine.owner_id = {TENANT})"
 MY_BROKER_TYPE = (
     "broker_type IN (SELECT mine.type FROM connections_executionconnection mine"
-    f" WHERE mine.id IN ({MY_CONNECTIONS}))"
+    f" WHERE mine.id IN ({MY_CONNECTIONS_BY_SUBSELECT}))"
 )
 HALTS_ME = (
-    f"(scope IN ('ALL', 'SYMBOL') AND {SIGNED_IN}) OR {MINE} OR {MY_CONNECTION}"
+    f"(scope IN ('ALL', 'SYMBOL') AND {SIGNED_IN}) OR {MINE} OR {MY_CONNECTION_BY_SUBSELECT}"
     f" OR {MY_BROKER_TYPE}"
     " OR feed_id IN (SELECT seen.id FROM signals_feed seen)"  # itself under its policy
 )
 # A tenant does not release what an operator set.
-I_HALT = f"set_by_id = {TENANT} AND ({MINE} OR {MY_CONNECTION} OR {MY_FEED})"
+I_HALT = f"set_by_id = {TENANT} AND ({MINE} OR {MY_CONNECTION_BY_SUBSELECT} OR {MY_FEED})"
 
 NO_NAME = {"broker_type": "", "pair": ""}
 NO_ROW = {"feed": None, "user": None, "connection": None}

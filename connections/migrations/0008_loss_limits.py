@@ -8,12 +8,17 @@ from common.audit_trail_sql import track
 from common.db_functions import ClockTimestamp
 from common.fields import AmountField
 from common.migration_sql import run_file
-from common.row_security import MINE, MY_CONNECTION, MY_CONNECTIONS, tenant_rows
+from common.row_security import (
+    MINE,
+    MY_CONNECTION_BY_SUBSELECT,
+    MY_CONNECTIONS_BY_SUBSELECT,
+    tenant_rows,
+)
 
 MY_LIMIT = (
     f"preset_id IN (SELECT own.id FROM connections_tradingpreset own WHERE own.{MINE})"
     " OR subscription_id IN (SELECT own.id FROM connections_subscription own"
-    f" WHERE own.connection_id IN ({MY_CONNECTIONS}))"
+    f" WHERE own.connection_id IN ({MY_CONNECTIONS_BY_SUBSELECT}))"
 )
 # A preset is looked for under that table's own policy: the operators' are for all users.
 VISIBLE_LIMIT = f"{MY_LIMIT} OR preset_id IN (SELECT seen.id FROM connections_tradingpreset seen)"
@@ -452,9 +457,14 @@ class Migration(migrations.Migration):
             ),
         ),
         tenant_rows("connections_losslimit", MY_LIMIT, read=VISIBLE_LIMIT),
-        tenant_rows("connections_tradingpause", MY_CONNECTION, add="false"),
-        tenant_rows("connections_accounthistory", MY_CONNECTION, write="false"),
-        tenant_rows("connections_cashflow", MY_CONNECTION, write="false", add=MY_CONNECTION),
+        tenant_rows("connections_tradingpause", MY_CONNECTION_BY_SUBSELECT, add="false"),
+        tenant_rows("connections_accounthistory", MY_CONNECTION_BY_SUBSELECT, write="false"),
+        tenant_rows(
+            "connections_cashflow",
+            MY_CONNECTION_BY_SUBSELECT,
+            write="false",
+            add=MY_CONNECTION_BY_SUBSELECT,
+        ),
         run_file(__file__, "loss_limits.sql"),
         track("connections_losslimit"),
         track("connections_tradingpause"),

@@ -3,7 +3,7 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
-from common.row_security import MY_CONNECTION, tenant_rows
+from common.row_security import MY_CONNECTION_BY_SUBSELECT, tenant_rows
 
 
 class Migration(migrations.Migration):
@@ -59,5 +59,5 @@ class Migration(migrations.Migration):
                 ),
             ],
         ),
-        tenant_rows("connections_cashflowread", MY_CONNECTION, write="false"),
+        tenant_rows("connections_cashflowread", MY_CONNECTION_BY_SUBSELECT, write="false"),
     ]

@@ -5,11 +5,11 @@ from django.db import migrations, models
 
 import common.fields
 from common.audit_trail_sql import track
-from common.row_security import MY_CONNECTIONS, tenant_rows
+from common.row_security import MY_CONNECTIONS_BY_SUBSELECT, tenant_rows
 
 MY_TWIN = (
     "subscription_id IN (SELECT own.id FROM connections_subscription own"
-    f" WHERE own.connection_id IN ({MY_CONNECTIONS})) AND connection_id IN ({MY_CONNECTIONS})"
+    f" WHERE own.connection_id IN ({MY_CONNECTIONS_BY_SUBSELECT})) AND connection_id IN ({MY_CONNECTIONS_BY_SUBSELECT})"
 )
 
 

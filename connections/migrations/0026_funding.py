@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 import common.db_functions
 import common.fields
-from common.row_security import MY_CONNECTION, tenant_rows
+from common.row_security import MY_CONNECTION_BY_SUBSELECT, tenant_rows
 
 
 class Migration(migrations.Migration):
@@ -81,5 +81,5 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
-        tenant_rows("connections_fundingpayment", MY_CONNECTION, write="false"),
+        tenant_rows("connections_fundingpayment", MY_CONNECTION_BY_SUBSELECT, write="false"),
     ]

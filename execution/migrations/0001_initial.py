@@ -9,7 +9,7 @@ from common.db_functions import ClockTimestamp
 from common.fields import AmountField
 from common.migration_sql import run_file
 from common.row_security import (
-    MY_CONNECTION,
+    MY_CONNECTION_BY_SUBSELECT,
     TRADE,
     append_only,
     operator_rows,
@@ -782,12 +782,17 @@ class Migration(migrations.Migration):
             ],
             options={"ordering": ("-at",)},
         ),
-        tenant_rows("execution_order", MY_CONNECTION),
-        tenant_rows("execution_fill", MY_CONNECTION, write="false"),
-        tenant_rows("execution_executionlog", MY_CONNECTION, write="false", add=MY_CONNECTION),
+        tenant_rows("execution_order", MY_CONNECTION_BY_SUBSELECT),
+        tenant_rows("execution_fill", MY_CONNECTION_BY_SUBSELECT, write="false"),
+        tenant_rows(
+            "execution_executionlog",
+            MY_CONNECTION_BY_SUBSELECT,
+            write="false",
+            add=MY_CONNECTION_BY_SUBSELECT,
+        ),
         append_only("execution_executionlog"),
-        tenant_rows("execution_driftitem", MY_CONNECTION),
-        tenant_rows("execution_accountsyncstate", MY_CONNECTION),
+        tenant_rows("execution_driftitem", MY_CONNECTION_BY_SUBSELECT),
+        tenant_rows("execution_accountsyncstate", MY_CONNECTION_BY_SUBSELECT),
         operator_rows("execution_workerlease"),
         operator_rows("execution_droppedmessagecount"),
         operator_rows("execution_auditrun"),

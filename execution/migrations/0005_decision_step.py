@@ -4,7 +4,7 @@ import django.db.models.deletion
 from django.db import migrations, models
 
 import common.fields
-from common.row_security import MY_CONNECTION, tenant_rows
+from common.row_security import MY_CONNECTION_BY_SUBSELECT, tenant_rows
 
 
 class Migration(migrations.Migration):
@@ -79,5 +79,5 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
-        tenant_rows("execution_entrydecision", MY_CONNECTION, write="false"),
+        tenant_rows("execution_entrydecision", MY_CONNECTION_BY_SUBSELECT, write="false"),
     ]

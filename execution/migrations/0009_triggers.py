@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 import common.db_functions
 import common.fields
-from common.row_security import MY_CONNECTION, operator_rows, tenant_rows
+from common.row_security import MY_CONNECTION_BY_SUBSELECT, operator_rows, tenant_rows
 
 
 class Migration(migrations.Migration):
@@ -214,6 +214,6 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
-        tenant_rows("execution_ordertrigger", MY_CONNECTION, write="false"),
+        tenant_rows("execution_ordertrigger", MY_CONNECTION_BY_SUBSELECT, write="false"),
         operator_rows("execution_pricepeak"),
     ]

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 import common.db_functions
 import common.fields
-from common.row_security import MY_CONNECTION, tenant_rows
+from common.row_security import MY_CONNECTION_BY_SUBSELECT, tenant_rows
 
 
 class Migration(migrations.Migration):
@@ -154,5 +154,10 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
-        tenant_rows("execution_entrychange", MY_CONNECTION, write="false", add=MY_CONNECTION),
+        tenant_rows(
+            "execution_entrychange",
+            MY_CONNECTION_BY_SUBSELECT,
+            write="false",
+            add=MY_CONNECTION_BY_SUBSELECT,
+        ),
     ]

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 from common.db_functions import ClockTimestamp
 from common.fields import AmountField
-from common.row_security import MY_CONNECTION, tenant_rows
+from common.row_security import MY_CONNECTION_BY_SUBSELECT, tenant_rows
 
 # Levels of which a broker must be notified. The predicate of `positions/broker_levels.py DIFFERS_FROM_BROKER_SQL`, word
 # for word; Django's conditions cannot say it.
@@ -365,7 +365,7 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
-        tenant_rows("positions_executionposition", MY_CONNECTION),
+        tenant_rows("positions_executionposition", MY_CONNECTION_BY_SUBSELECT),
         migrations.RunSQL(LEVELS_INDEX),
         migrations.RunSQL(VACUUM_OFTEN),
     ]

@@ -5,9 +5,9 @@ from django.db import migrations, models
 
 import common.db_functions
 import common.fields
-from common.row_security import MY_CONNECTION, tenant_rows
+from common.row_security import MY_CONNECTION_BY_SUBSELECT, tenant_rows
 
-MY_POSITION = f"position_id IN (SELECT id FROM positions_executionposition WHERE {MY_CONNECTION})"
+MY_POSITION = f"position_id IN (SELECT id FROM positions_executionposition WHERE {MY_CONNECTION_BY_SUBSELECT})"
 WEB_ONLY_MAKES_DUE = """
 REVOKE UPDATE, DELETE ON positions_stoprule FROM fillcast_web;
 GRANT UPDATE (due_at) ON positions_stoprule TO fillcast_web

@@ -2,9 +2,9 @@
 
 from django.db import migrations, models
 
-from common.row_security import MY_CONNECTION, tenant_rows
+from common.row_security import MY_CONNECTION_BY_SUBSELECT, tenant_rows
 
-MY_POSITION = f"position_id IN (SELECT id FROM positions_executionposition WHERE {MY_CONNECTION})"
+MY_POSITION = f"position_id IN (SELECT id FROM positions_executionposition WHERE {MY_CONNECTION_BY_SUBSELECT})"
 # The columns that `positions/owner_rules.py` sets; never whose rule it is.
 WEB_SETS_TRAILING = """
 GRANT DELETE ON positions_stoprule TO fillcast_web;

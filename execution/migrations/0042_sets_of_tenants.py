@@ -1,0 +1,26 @@
+"""What is of a tenant's connections is asked of a function (connections 0029, ADR 0061)."""
+
+from django.db import migrations
+
+from common.row_security import MY_CONNECTION, MY_CONNECTION_BY_SUBSELECT, replace_condition
+
+ALL = "SELECT INSERT UPDATE DELETE"
+TABLES = (  # table, commands; the other ones are for operators only
+    ("execution_accountsyncstate", ALL),
+    ("execution_driftitem", ALL),
+    ("execution_entrychange", "SELECT INSERT"),
+    ("execution_entrydecision", "SELECT"),
+    ("execution_executionlog", "SELECT INSERT"),
+    ("execution_fill", "SELECT"),
+    ("execution_order", ALL),
+    ("execution_ordertrigger", "SELECT"),
+    ("execution_sliceplan", "SELECT"),
+)
+
+
+class Migration(migrations.Migration):
+    dependencies = [("execution", "0041_account_streams"), ("connections", "0029_sets_of_tenants")]
+    operations = [
+        replace_condition(table, commands, now=MY_CONNECTION, was=MY_CONNECTION_BY_SUBSELECT)
+        for table, commands in TABLES
+    ]
