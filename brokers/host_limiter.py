@@ -101,7 +101,9 @@ _loads: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, HostLoad]] = Weak
 def load_of(host: str) -> HostLoad:
     """Return the load of a host, shared by all limiters of the running loop."""
     known = _loads.setdefault(asyncio.get_running_loop(), {})
-    return known.setdefault(host, HostLoad())
+    if (load := known.get(host)) is None:
+        load = known[host] = HostLoad()
+    return load
 
 
 @dataclass(frozen=True, slots=True, eq=False)

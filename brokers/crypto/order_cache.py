@@ -55,6 +55,7 @@ class OrderCache:
     def __init__(self, record_cache: RecordCache = RECORD_CACHE) -> None:
         self._partition, self._lock = record_cache.partition(self), threading.Lock()
         self._live: OrderedDict[int, OrderRecord] = OrderedDict()  # by id(), oldest first
+        self._live_of: dict[str, dict[int, OrderRecord]] = {}  # by connection
         self._ended: OrderedDict[int, OrderRecord] = OrderedDict()
         self._by_client_id: dict[tuple[str, str], OrderRecord] = {}
         self._by_broker_id: dict[OrderKey, OrderRecord] = {}
@@ -145,9 +146,7 @@ class OrderCache:
         listed_ids = {order.broker_order_id for order in open_orders}
         settled_before = requested_at - ARRIVES_SECONDS
         with self._lock:
-            for record in [
-                record for record in self._live.values() if record.connection_id == connection_id
-            ]:
+            for record in list(self._live_of.get(connection_id, {}).values()):
                 is_old = record.sent_at is None or record.sent_at < settled_before
                 if record.broker_order_id and record.broker_order_id not in listed_ids and is_old:
                     self._put(record, ended=True)
@@ -212,8 +211,7 @@ class OrderCache:
                 evicted = next(iter(self._live.values()))
             if evicted is None:
                 return False
-            for group in (self._live, self._ended):
-                group.pop(id(evicted), None)
+            self._take_out(evicted)
             if (
                 evicted.client_order_id
                 and self._by_client_id.get((evicted.connection_id, evicted.client_order_id))
@@ -240,7 +238,18 @@ class OrderCache:
 
     def _put(self, record: OrderRecord, *, ended: bool) -> None:
         record.ended = ended
-        for group in (self._live, self._ended):
-            group.pop(id(record), None)
-        (self._ended if ended else self._live)[id(record)] = record
+        self._take_out(record)
+        if ended:
+            self._ended[id(record)] = record
+        else:
+            self._live[id(record)] = record
+            self._live_of.setdefault(record.connection_id, {})[id(record)] = record
         self._partition.update_size(len(self))
+
+    def _take_out(self, record: OrderRecord) -> None:
+        self._ended.pop(id(record), None)
+        if self._live.pop(id(record), None) is not None:
+            of_connection = self._live_of[record.connection_id]
+            del of_connection[id(record)]
+            if not of_connection:
+                del self._live_of[record.connection_id]

@@ -34,6 +34,7 @@ class OrderCache:
         self._loop = ref(loop) if (loop := running_loop()) else None
         self._live: OrderedDict[Key, Record] = OrderedDict()
         self._ended: OrderedDict[Key, Record] = OrderedDict()
+        self._of: dict[str, dict[Key, Record]] = {}  # both, by connection
         self._orders: dict[OrderKey, Record] = {}
         self._evicted: OrderedDict[int, None] = OrderedDict()  # hashes of evicted ended orders
         self._pinned: Counter[tuple[str, str]] = Counter()
@@ -61,13 +62,13 @@ class OrderCache:
         record = self.get(connection_id, client_order_id, leg)
         if record is None:
             record = Record(connection_id, client_order_id, leg)
-            self._live[record.key] = record
+            self._add(record)
             self._ensure_capacity()
         return record
 
     def keep(self, record: Record, client_id: int) -> None:
         """Add the record of an order that is about to be sent."""
-        self._live[record.key] = record
+        self._add(record)
         self.set_numbers(record, client_id, record.order_id)
         self._ensure_capacity()
 
@@ -95,13 +96,26 @@ class OrderCache:
         return self._orders.get((connection_id, client_id, order_id))
 
     def of(self, connection_id: str) -> list[Record]:
-        """Return every record of a connection."""
-        return [record for record in self._all() if record.connection_id == connection_id]
+        """Return every record of a connection, ended ones first.
+
+        Each read of positions asks for them: it may not take longer the more accounts there are.
+        """
+        records = self._of.get(connection_id, {})
+        ended = [record for key, record in records.items() if key in self._ended]
+        return ended + [record for key, record in records.items() if key not in self._ended]
+
+    def _add(self, record: Record) -> None:
+        self._live[record.key] = record
+        self._of.setdefault(record.connection_id, {})[record.key] = record
 
     def remove(self, record: Record) -> None:
         """Remove a record: it was never sent, or it is evicted."""
         self._live.pop(record.key, None)
         self._ended.pop(record.key, None)
+        of_connection = self._of.get(record.connection_id, {})
+        of_connection.pop(record.key, None)
+        if not of_connection:
+            self._of.pop(record.connection_id, None)
         self._partition.update_size(len(self))
         self._levels_reported.pop(record.key[:2], None)
         key = (record.connection_id, record.client_id, record.order_id)

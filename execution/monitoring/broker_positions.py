@@ -13,6 +13,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple
 
+import structlog
 from django.db import transaction
 
 from brokers.registry import adapter_for
@@ -26,6 +27,7 @@ from execution.runtime import trading_runtime
 from positions.broker_reads import CLAIM_READS_SQL, retry_reads, store_reads
 from positions.row_locks import lock_positions
 
+log = structlog.get_logger(__name__)
 ZERO = Decimal(0)
 
 
@@ -145,8 +147,14 @@ def _read(row: DueRead) -> Coroutine[Any, Any, list[BrokerPosition]]:
 
 def _write_results(done: Sequence[CallResult]) -> None:
     """Store what the brokers hold and schedule failed reads again."""
-    if failed := [id_ for result in done if result.failed for id_ in result.about.position_ids]:
-        retry_reads(failed)
+    if failed := [result for result in done if result.failed]:
+        log.warning(
+            "positions not read at their brokers; they are read again",
+            calls=len(failed),
+            connection=failed[0].about.connection_id,
+            why=repr(failed[0].answer),
+        )
+        retry_reads([id_ for result in failed for id_ in result.about.position_ids])
     for result in done:
         if not result.failed:
             stored = _store(result.about, result.answer)

@@ -39,6 +39,26 @@ def test_cache_is_bounded_and_ended_orders_are_evicted_first() -> None:
     asyncio.run(play())
 
 
+def test_orders_of_an_account_are_its_own_ended_ones_first_without_the_evicted() -> None:
+    async def play() -> None:
+        cache = OrderCache(EventBuffer(), RecordCache(4))
+        for connection, name in (("c1", "a"), ("c2", "b"), ("c1", "c"), ("c1", "d")):
+            cache.get_or_create(connection, name, "")
+        ended = cache.get("c1", "c")
+        assert ended is not None
+        ended.ended = ReportKind.CANCELLED
+        cache.report_changes(ended, (False, None))
+        assert [record.client_order_id for record in cache.of("c1")] == ["c", "a", "d"]
+        cache.get_or_create("c2", "e", "")  # evicts the ended one
+        assert [record.client_order_id for record in cache.of("c1")] == ["a", "d"]
+        for record in cache.of("c2"):
+            cache.remove(record)
+        assert cache.of("c2") == []
+        assert [record.client_order_id for record in cache.of("c1")] == ["a", "d"]
+
+    asyncio.run(play())
+
+
 @with_environment
 async def test_evicted_orders_are_requested_from_the_gateway(stage: Environment) -> None:
     await stage.adapter.connect(stage.spec)
