@@ -30,10 +30,12 @@ class MissedLevel(NamedTuple):
 
 # ---- reads on request ----------------------------------------------------------------------------
 # The claim lasts as long as the call may take (parameter `longest`, seconds). Closed positions need
-# no read: theirs is only ended.
+# no read: theirs is only ended. An account that is being read (parameter `reading`) is read again
+# afterwards, for all of its due positions: one for each would keep all waiting for a slot.
 CLAIM_READS_SQL = f"""WITH due AS (
   SELECT id FROM positions_executionposition
   WHERE broker_check_due_at <= statement_timestamp() AND {in_held_lanes_sql("connection_id")}
+    AND connection_id <> ALL(%(reading)s::uuid[])
   ORDER BY broker_check_due_at LIMIT 500 FOR NO KEY UPDATE SKIP LOCKED
 ), claimed AS (
   UPDATE positions_executionposition p SET broker_check_due_at =

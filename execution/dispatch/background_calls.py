@@ -124,6 +124,11 @@ class BackgroundCallRunner:
         if new:
             self._loop.call_soon_threadsafe(self._begin, new, machine_time())
 
+    def keys_in_flight(self) -> list[Hashable]:
+        """Return the keys of the calls that have not ended. From any thread."""
+        with self._changed:
+            return list(self._in_flight)
+
     def is_lane_busy(self, lane: str) -> bool:
         """Return whether a call of this lane has a slot or its result is not in the queue yet."""
         with self._changed:

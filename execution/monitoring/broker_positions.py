@@ -6,19 +6,21 @@ slow broker delays no other. A failed read proves nothing and is repeated.
 """
 
 from collections import deque
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
+from uuid import UUID
 
 import structlog
 from django.db import transaction
 
 from brokers.registry import adapter_for
 from brokers.types import BrokerPosition
-from common.sql import IdRow, Query, periodic_rows, rows
+from common.clocks import machine_time
+from common.sql import IdRow, Query, array, periodic_rows, rows
 from connections.selectors import SPEC_COLUMNS, LaneAccount, connection_join_sql, spec_from_row
 from connections.session_lanes import held_lanes_parameters
 from execution.base.statements import sent_as_sql
@@ -60,6 +62,25 @@ class OurPosition(NamedTuple):
     quantity: Decimal
     broker_position_id: str
     client_order_id: str | None
+
+
+class _ReadKey(NamedTuple):
+    """Of one account two reads may be in flight: one that hangs does not hold up all others."""
+
+    connection_id: UUID
+    is_second: bool = False
+
+    @property
+    def other(self) -> "_ReadKey":
+        return self._replace(is_second=not self.is_second)
+
+
+class _Holdings(NamedTuple):
+    """What an account holds. began: no later than when the broker was asked, by the database's
+    clock. An exit needs a read that is a few seconds old: without the wait for a slot."""
+
+    began: datetime
+    positions: list[BrokerPosition]
 
 
 class EnteringQuantity(NamedTuple):
@@ -125,14 +146,26 @@ def refresh() -> list[int]:
     Does not wait for brokers.
     """
     background_calls = trading_runtime.get_runtime().dispatcher.background_calls
+    keys = {key for key in background_calls.keys_in_flight() if isinstance(key, _ReadKey)}
+    due = periodic_rows(
+        CLAIM,
+        {
+            "longest": background_calls.max_seconds(),
+            "reading": array(key.connection_id for key in keys if key.other in keys),
+            **held_lanes_parameters(),
+        },
+    )
+    claimed_at = machine_time()
     background_calls.start(
         [
             BackgroundCall(
-                ("holdings", *row.position_ids), row, partial(_read, row), _write_results
+                key.other if key in keys else key,
+                row,
+                partial(_read, row, claimed_at),
+                _write_results,
             )
-            for row in periodic_rows(
-                CLAIM, {"longest": background_calls.max_seconds(), **held_lanes_parameters()}
-            )
+            for row in due
+            for key in [_ReadKey(row.connection_id)]
         ]
     )
     unblocked = []
@@ -141,8 +174,10 @@ def refresh() -> list[int]:
     return unblocked
 
 
-def _read(row: DueRead) -> Coroutine[Any, Any, list[BrokerPosition]]:
-    return adapter_for(row.type).positions(spec_from_row(row))
+async def _read(row: DueRead, claimed_at: float) -> _Holdings:
+    """Read an account's positions. claimed_at: machine_time() after the claim."""
+    waited = timedelta(seconds=machine_time() - claimed_at)  # for a slot
+    return _Holdings(row.began + waited, await adapter_for(row.type).positions(spec_from_row(row)))
 
 
 def _write_results(done: Sequence[CallResult]) -> None:
@@ -161,9 +196,9 @@ def _write_results(done: Sequence[CallResult]) -> None:
             _unblocked.extend(row.id for row in periodic_rows(UNBLOCKED, (stored,)))
 
 
-def _store(request: DueRead, theirs: list[BrokerPosition]) -> list[int]:
+def _store(request: DueRead, answer: _Holdings) -> list[int]:
     """Store what the broker holds of the requested positions; return the ids stored."""
-    connection_id, began = request.connection_id, request.began
+    connection_id, theirs = request.connection_id, answer.positions
     ours = {row.id: row for row in rows(OURS, (connection_id,))}
     entering = {(r.symbol, r.side): r.quantity for r in rows(ENTERING, (connection_id,))}
     records = [
@@ -174,7 +209,7 @@ def _store(request: DueRead, theirs: list[BrokerPosition]) -> list[int]:
     if records:
         with transaction.atomic():
             lock_positions([record[0] for record in records])
-            store_reads(began, records)
+            store_reads(answer.began, records)
     return [record[0] for record in records]
 
 

@@ -22,6 +22,7 @@ from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
+from tests.execution.trading_process import wait_until
 
 pytestmark = pytest.mark.django_db
 
@@ -205,6 +206,39 @@ def test_levels_of_a_netted_position_are_never_guarded_by_the_broker(
     position = factories.filled(factories.signal(feed, [("1.12", "1")]))
     assert (position.sl_guardian, position.tp_guardian) == ("ENGINE", "ENGINE")
     assert broker.tickets[0].request.stop_loss is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_account_has_two_reads_in_flight_and_the_next_one_is_for_all_that_wait(
+    theirs: ExecutionConnection,
+    feed: Feed,
+    trading: TradingRuntime,
+    broker: FakeBroker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A read for each position would keep all of them waiting for a slot."""
+    held = [factories.filled(factories.signal(feed)).pk for _ in range(5)]
+    real, begun, answer = broker.positions, [], asyncio.Event()
+
+    async def positions(spec: ConnectionSpec) -> list[BrokerPosition]:
+        begun.append(spec.connection_id)
+        await answer.wait()
+        return await real(spec)
+
+    monkeypatch.setattr(broker, "positions", positions)
+    for one in held:
+        ExecutionPosition.objects.filter(pk=one).update(broker_check_due_at=timezone.now())
+        broker_positions.refresh()
+    wait_until(lambda: len(begun) == 2, 10)
+    waiting = ExecutionPosition.objects.filter(broker_check_due_at__lte=timezone.now())
+    assert waiting.count() == 3
+    trading.dispatcher.loop.call_soon_threadsafe(answer.set)
+    assert trading.dispatcher.background_calls.wait_idle(20)
+    broker_positions.refresh()
+    assert trading.dispatcher.background_calls.wait_idle(20)
+    assert trading.report_writer.drain(20)
+    assert set(ExecutionPosition.objects.values_list("broker_quantity", flat=True)) == {100}
+    assert len(begun) == 3
 
 
 @pytest.mark.django_db(transaction=True)
