@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
-from common.sql import Query, columns, rows, run
+from common.sql import Query, columns, periodic_run, rows, run
 from connections.session_lanes import in_held_lanes_sql
 
 
@@ -55,11 +55,11 @@ WHERE id = ANY(%s) AND broker_check_due_at IS NOT NULL
 STORE_READS = """
 UPDATE positions_executionposition p SET broker_quantity = d.quantity,
   broker_quantity_is_shared = d.is_shared,
-  broker_checked_at = %s, broker_check_due_at = NULL,
+  broker_checked_at = d.began, broker_check_due_at = NULL,
   broker_position_id = coalesce(nullif(d.broker_position_id, ''), p.broker_position_id)
-FROM unnest(%s::bigint[], %s::numeric[], %s::text[], %s::boolean[])
-  AS d(id, quantity, broker_position_id, is_shared)
-WHERE p.id = d.id AND (p.broker_checked_at IS NULL OR p.broker_checked_at < %s)
+FROM unnest(%s::bigint[], %s::timestamptz[], %s::numeric[], %s::text[], %s::boolean[])
+  AS d(id, began, quantity, broker_position_id, is_shared)
+WHERE p.id = d.id AND (p.broker_checked_at IS NULL OR p.broker_checked_at < d.began)
 """
 
 
@@ -76,13 +76,25 @@ def retry_reads(position_ids: Sequence[int]) -> None:
     run(RETRY_READS, (list(position_ids),))
 
 
-def store_reads(began: datetime, records: Sequence[tuple[int, Decimal, str, bool]]) -> None:
-    """Store what the broker holds, unless a read that began later was stored. Lock the rows first.
+class BrokerRead(NamedTuple):
+    """What a broker holds of a position. began: when the read began, by the database's clock.
 
-    began: when the read began. records: id, quantity, the broker's id of the position or "", and
-    whether quantities of other positions were deducted.
+    is_shared: quantities of other positions were deducted.
     """
-    run(STORE_READS, (began, *columns(records, 4), began))
+
+    position_id: int
+    began: datetime
+    quantity: Decimal
+    broker_position_id: str
+    is_shared: bool
+
+
+def store_reads(reads: Collection[BrokerRead]) -> None:
+    """Store what brokers hold, one read for each position, unless a later one was stored.
+
+    Lock the positions first.
+    """
+    periodic_run(STORE_READS, columns(sorted(reads), 5))
 
 
 # ---- the broker's ids of positions ---------------------------------------------------------------

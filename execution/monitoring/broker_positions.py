@@ -5,7 +5,7 @@ executed, and for a position without a broker position id. The calls run on the 
 slow broker delays no other. A failed read proves nothing and is repeated.
 """
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,13 +20,13 @@ from django.db import transaction
 from brokers.registry import adapter_for
 from brokers.types import BrokerPosition
 from common.clocks import machine_time
-from common.sql import IdRow, Query, array, periodic_rows, rows
+from common.sql import IdRow, Query, array, kept_plans, periodic_rows
 from connections.selectors import SPEC_COLUMNS, LaneAccount, connection_join_sql, spec_from_row
 from connections.session_lanes import held_lanes_parameters
 from execution.base.statements import sent_as_sql
 from execution.dispatch.background_calls import BackgroundCall, CallResult
 from execution.runtime import trading_runtime
-from positions.broker_reads import CLAIM_READS_SQL, retry_reads, store_reads
+from positions.broker_reads import CLAIM_READS_SQL, BrokerRead, retry_reads, store_reads
 from positions.row_locks import lock_positions
 
 log = structlog.get_logger(__name__)
@@ -57,6 +57,7 @@ class OurPosition(NamedTuple):
     """An open position of ours, with the id that the broker knows its entry by."""
 
     id: int
+    connection_id: UUID
     symbol: str
     side: str
     quantity: Decimal
@@ -84,6 +85,7 @@ class _Holdings(NamedTuple):
 
 
 class EnteringQuantity(NamedTuple):
+    connection_id: UUID
     symbol: str
     side: str
     quantity: Decimal
@@ -103,12 +105,12 @@ WHERE d.broker_check_due_at IS NOT NULL GROUP BY c.id
 OURS = Query(
     OurPosition,
     f"""
-SELECT p.id, p.symbol, p.side, p.quantity, p.broker_position_id,
+SELECT p.id, p.connection_id, p.symbol, p.side, p.quantity, p.broker_position_id,
   {sent_as_sql("e")} AS client_order_id
 FROM positions_executionposition p
 JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
   AND e.leg = p.entry_leg AND e.leg LIKE 'entry%%'
-WHERE p.connection_id = %s AND p.quantity > 0
+WHERE p.connection_id = ANY(%s::uuid[]) AND p.quantity > 0
 """,
 )
 
@@ -116,11 +118,11 @@ WHERE p.connection_id = %s AND p.quantity > 0
 ENTERING = Query(
     EnteringQuantity,
     """
-SELECT o.symbol, o.side, sum(o.quantity - o.filled_quantity) AS quantity
+SELECT o.connection_id, o.symbol, o.side, sum(o.quantity - o.filled_quantity) AS quantity
 FROM execution_order o JOIN connections_accountsnapshot a ON a.connection_id = o.connection_id
-WHERE o.connection_id = %s AND o.position_id IS NULL AND o.status IN ('SUBMITTING', 'UNKNOWN')
-  AND a.position_mode = 'NETTING'
-GROUP BY o.symbol, o.side
+WHERE o.connection_id = ANY(%s::uuid[]) AND o.position_id IS NULL
+  AND o.status IN ('SUBMITTING', 'UNKNOWN') AND a.position_mode = 'NETTING'
+GROUP BY o.connection_id, o.symbol, o.side
 """,
 )
 
@@ -190,27 +192,37 @@ def _write_results(done: Sequence[CallResult]) -> None:
             why=repr(failed[0].answer),
         )
         retry_reads([id_ for result in failed for id_ in result.about.position_ids])
-    for result in done:
-        if not result.failed:
-            stored = _store(result.about, result.answer)
-            _unblocked.extend(row.id for row in periodic_rows(UNBLOCKED, (stored,)))
+    if answered := [(result.about, result.answer) for result in done if not result.failed]:
+        stored = _store(answered)
+        _unblocked.extend(row.id for row in periodic_rows(UNBLOCKED, (stored,)))
 
 
-def _store(request: DueRead, answer: _Holdings) -> list[int]:
-    """Store what the broker holds of the requested positions; return the ids stored."""
-    connection_id, theirs = request.connection_id, answer.positions
-    ours = {row.id: row for row in rows(OURS, (connection_id,))}
-    entering = {(r.symbol, r.side): r.quantity for r in rows(ENTERING, (connection_id,))}
-    records = [
-        (position.id, *broker_quantity_of(position, list(ours.values()), theirs, entering))
-        for position_id in request.position_ids
-        if (position := ours.get(position_id)) is not None
-    ]
-    if records:
-        with transaction.atomic():
-            lock_positions([record[0] for record in records])
-            store_reads(answer.began, records)
-    return [record[0] for record in records]
+def _store(answered: Sequence[tuple[DueRead, _Holdings]]) -> list[int]:
+    """Store what brokers hold of the requested positions; return the ids stored.
+
+    All accounts at once: an exit that waits for its read cannot wait for those of a hundred others.
+    """
+    accounts = array({request.connection_id for request, _ in answered})
+    ours: dict[UUID, dict[int, OurPosition]] = defaultdict(dict)
+    for row in periodic_rows(OURS, (accounts,)):
+        ours[row.connection_id][row.id] = row
+    entering: dict[UUID, dict[tuple[str, str], Decimal]] = defaultdict(dict)
+    for entry in periodic_rows(ENTERING, (accounts,)):
+        entering[entry.connection_id][entry.symbol, entry.side] = entry.quantity
+    reads: dict[int, BrokerRead] = {}
+    for request, holdings in sorted(answered, key=lambda one: one[1].began):
+        mine, others = ours[request.connection_id], entering[request.connection_id]
+        for position_id in request.position_ids:
+            if (position := mine.get(position_id)) is not None:
+                quantity = broker_quantity_of(
+                    position, list(mine.values()), holdings.positions, others
+                )
+                reads[position_id] = BrokerRead(position_id, holdings.began, *quantity)
+    if reads:
+        with transaction.atomic(), kept_plans():
+            lock_positions(sorted(reads))
+            store_reads(reads.values())
+    return list(reads)
 
 
 def broker_quantity_of(

@@ -315,7 +315,7 @@ class TestWithExits:
         if found := reads_live_rows(protection.OF_UNMONITORED_PAIRS, ([1], ["EUR/USD"], [now])):
             too_much["protection", "OF_UNMONITORED_PAIRS"] = found
         account = alice.pk
-        if found := reads_live_rows(broker_positions.ENTERING, (account,)):
+        if found := reads_live_rows(broker_positions.ENTERING, ([account],)):
             too_much["holdings", "ENTERING"] = found
         if found := reads_live_rows(broker_reads.UNMARK_MISSING, ([account], [1])):
             too_much["broker_reads", "UNMARK_MISSING"] = found
@@ -788,7 +788,7 @@ def test_entry_of_a_position_is_found_by_its_signal(piled_up: Order) -> None:
     one = {"ids": '{"x"}', "connection": str(piled_up.connection_id)}
     statements: dict[str, tuple[str, Any]] = {
         "exits of a claim": (claim_sql.EXITS, ([1],)),
-        "holdings": (broker_positions.OURS, (piled_up.connection_id,)),
+        "holdings": (broker_positions.OURS, ([piled_up.connection_id],)),
         "beyond": (overfills.WAITS, (one["ids"], one["connection"])),
         "levels": (level_sync.LEVELS, {"longest": 11, "lanes": '{""}'}),
         "exits that the broker made": (broker_exits_sql.LOAD, ([1],)),
