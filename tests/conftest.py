@@ -75,6 +75,14 @@ def django_test_environment(django_test_environment: None) -> None:
     Template._render = _TestState.saved_data.template_render  # type: ignore[attr-defined]
 
 
+@pytest.fixture(autouse=True)
+def unknown_high_water_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another test's database had proves no loss in this one's: claims compare it."""
+    from execution.disaster_recovery import restore_detector
+
+    monkeypatch.setattr(restore_detector, "_detector", restore_detector.RestoreDetector())
+
+
 @pytest.fixture(scope="session", autouse=True)
 def quick_password_hashes() -> Iterator[None]:
     """The production hash at a thousandth of its cost: few tests look at what it costs."""
