@@ -278,7 +278,7 @@ def test_number_of_statements_does_not_grow_with_accounts(feed: Feed, broker: Fa
     of_one = count()
     for _ in range(20):
         factories.account(feed, type="paper")
-    assert count() == of_one <= 20
+    assert count() == of_one <= 21  # two of them let the others keep their plans
 
 
 def test_unsaved_signal_has_the_same_preview(feed: Feed, broker: FakeBroker) -> None:
