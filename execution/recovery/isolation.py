@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from common.clocks import machine_time
 from common.reason_codes import Code
-from common.sql import Query, array, rows
+from common.sql import Query, array, periodic_rows
 from execution.dispatch.order_dispatcher import OrderDispatcher
 
 GROUP = 16  # about the root of a bundle
@@ -43,7 +43,7 @@ def parts(order_ids: Sequence[int], dispatcher: OrderDispatcher) -> Iterator[lis
     After a group it waits until its calls have ended. What the time is too short for is left to the
     next poll.
     """
-    suspects = rows(SUSPECTS, (array(order_ids),))
+    suspects = periodic_rows(SUSPECTS, (array(order_ids),))
     apart = {row.id for row in suspects}
     if together := [order_id for order_id in order_ids if order_id not in apart]:
         yield together

@@ -1,4 +1,4 @@
-"""Each transaction that leads to a sending is checked by itself, before the detector's next run.
+"""Each transaction that leads to a sending is checked on its own, before the detector's next run.
 
 Behind a pooler no new connection announces another server. The same for real: tests/faults.
 """
