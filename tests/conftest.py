@@ -76,11 +76,13 @@ def django_test_environment(django_test_environment: None) -> None:
 
 
 @pytest.fixture(autouse=True)
-def unknown_high_water_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+def unknown_high_water_mark() -> Iterator[None]:
     """What another test's database had proves no loss in this one's: claims compare it."""
     from execution.disaster_recovery import restore_detector
 
-    monkeypatch.setattr(restore_detector, "_detector", restore_detector.RestoreDetector())
+    with pytest.MonkeyPatch.context() as patch:  # a test may undo its own patches in the middle
+        patch.setattr(restore_detector, "_detector", restore_detector.RestoreDetector())
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

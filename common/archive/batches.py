@@ -1,9 +1,11 @@
 """Move old rows to the archive, a batch at a time, so that trading does not notice.
 
-A batch is one transaction and one file: rows are locked and read, the file is written and synced to
-disk, the manifest lists it, the rows are deleted, and that is committed. If the process dies before
-the commit, all rows are still there, and the manifest does not list the file: it is never read.
-After the commit they are in the file only. docs/adr/0054.
+A batch is one file and one transaction. Rows are read, and their file is written and synced to
+disk, which takes seconds on a slow disk, so nothing is locked meanwhile. Then one transaction reads
+them once more, locked: if they are what the file holds, the manifest lists it, the rows are
+deleted, and that is committed. If the process dies before the commit, all rows are still there, and
+the manifest does not list the file: it is never read. After the commit they are in the file only.
+docs/adr/0054.
 """
 
 import socket
@@ -15,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import structlog
 from django.db import transaction
 
 from common.archive import parquet_files
@@ -26,6 +29,7 @@ from common.failpoints import failpoint
 from common.models import ArchiveFile
 from common.sql import Query, array, database_now, rows
 
+log = structlog.get_logger(__name__)
 ROWS_AT_ONCE = 5_000
 REST = 4  # after a batch, times what it took: at most a fifth of one session's time is used
 _LOCK = 0x46434130  # namespace of the advisory locks
@@ -110,20 +114,34 @@ def archive_kind(
 def archive_batch(
     kind: ArchiveKind, folder: Path, *, after: int, cutoff: datetime, rows_at_once: int
 ) -> Batch:
-    """Archive what may go of the next rows behind the id `after`, in one transaction."""
+    """Archive what may go of the next rows behind the id `after`.
+
+    Rows that change while their file is written stay, all of the batch, for the next run.
+    """
     parquet_files.import_library()
+    columns = columns_of(kind.table)
+    values = {"after": after, "cutoff": cutoff, "most": rows_at_once}
     with transaction.atomic(durable=True):
-        if not rows(LOCK, lock_key(kind))[0].is_locked:
-            raise ArchiveBusyError(kind.name)
-        values = {"after": after, "cutoff": cutoff, "most": rows_at_once}
+        _lock(kind)
         window = WINDOW.format(time=kind.time_sql, table=kind.table)
         (found,) = rows(Query(WindowRow, window), values)
         if not found.has_old:
             return Batch(None)
-        columns = columns_of(kind.table)
-        records = rows(_read_sql(kind, columns), {**values, "last": found.last_id})
-        if records:
-            _move(kind, folder, columns, records)
+        values["last"] = found.last_id
+        records = _read(kind, columns, values)
+    if not records:
+        return Batch(found.last_id)
+    file = parquet_files.write(folder, kind.name, columns, records)
+    with ExitStack() as undo:
+        undo.callback(parquet_files.remove, folder / file.path)
+        failpoint("archive.written")
+        with transaction.atomic(durable=True):
+            _lock(kind)
+            if _read(kind, columns, values) != records:
+                log.info("rows changed while they were archived", kind=kind.name, path=file.path)
+                return Batch(found.last_id)
+            _replace(kind, file, records)
+            undo.pop_all()  # a commit that fails may have happened: from here on the file stays
     return Batch(found.last_id, len(records))
 
 
@@ -132,34 +150,32 @@ def lock_key(kind: ArchiveKind) -> tuple[int, int]:
     return _LOCK, zlib.crc32(kind.name.encode()) - 2**31
 
 
-def _read_sql(kind: ArchiveKind, columns: Sequence[Column]) -> str:
-    return READ.format(
+def _lock(kind: ArchiveKind) -> None:
+    """Hold the kind until the transaction ends. Raises ArchiveBusyError if another one does."""
+    if not rows(LOCK, lock_key(kind))[0].is_locked:
+        raise ArchiveBusyError(kind.name)
+
+
+def _read(kind: ArchiveKind, columns: Sequence[Column], values: dict[str, Any]) -> list[Any]:
+    """Return the rows of a window that may go, without those that others have locked."""
+    sql = READ.format(
         columns=", ".join(column.selected for column in columns),
         table=kind.table,
         time=kind.time_sql,
         removable=kind.removable,
         lock=LOCK_ROWS if kind.locks_rows else "",
     )
+    return list(rows(sql, values))
 
 
-def _move(
-    kind: ArchiveKind, folder: Path, columns: Sequence[Column], records: Sequence[Any]
-) -> None:
-    """Write the file, list it and delete its rows; the caller commits.
-
-    Before the commit is sent a failure is certain, and the file is removed. Afterwards it stays.
-    """
-    file = parquet_files.write(folder, kind.name, columns, records)
-    with ExitStack() as undo:
-        undo.callback(parquet_files.remove, folder / file.path)
-        failpoint("archive.written")
-        listed = _list(kind, file, records)
-        ids = array(record.id for record in records)
-        (gone,) = rows(Query(RemovedRow, kind.remove_sql), {"file": listed.pk, "ids": ids})
-        if gone.removed != len(records):
-            raise RuntimeError(f"{gone.removed} of {len(records)} rows of {kind.name} removed")
-        failpoint("archive.removed")
-        undo.pop_all()
+def _replace(kind: ArchiveKind, file: WrittenFile, records: Sequence[Any]) -> None:
+    """List the file and delete its rows; the caller commits."""
+    listed = _list(kind, file, records)
+    ids = array(record.id for record in records)
+    (gone,) = rows(Query(RemovedRow, kind.remove_sql), {"file": listed.pk, "ids": ids})
+    if gone.removed != len(records):
+        raise RuntimeError(f"{gone.removed} of {len(records)} rows of {kind.name} removed")
+    failpoint("archive.removed")
 
 
 def _list(kind: ArchiveKind, file: WrittenFile, records: Sequence[Any]) -> ArchiveFile:

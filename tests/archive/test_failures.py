@@ -81,21 +81,45 @@ def test_failure_before_the_commit_leaves_no_file(folder: Path, disarmed: None) 
     assert (everywhere(folder), unlisted(folder)) == (lines, [])
 
 
-def test_library_is_imported_before_rows_are_locked(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["import_library", "write"])
+def test_nothing_is_locked_while_the_library_or_the_disk_is_waited_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """The import takes seconds on a busy machine, and the server ends transactions that idle."""
+    """Both take seconds on a busy machine, and the server ends transactions that idle."""
     old_lines(2)
     in_transaction = []
-    import_library = parquet_files.import_library
+    original = getattr(parquet_files, name)
 
-    def noted() -> None:
+    def noted(*given: Any) -> Any:
         in_transaction.append(connection.in_atomic_block)
-        import_library()
+        return original(*given)
 
-    monkeypatch.setattr(parquet_files, "import_library", noted)
+    monkeypatch.setattr(parquet_files, name, noted)
     archive("logs", folder)
-    assert in_transaction[0] is False
+    assert set(in_transaction) == {False}
+
+
+@pytest.mark.parametrize("change", ["UPDATE events_delivery SET tries = tries + 1",
+                                    "DELETE FROM events_delivery"])  # fmt: skip
+def test_rows_that_change_while_their_file_is_written_stay(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    world.tenant("alice")
+    make_old("events_delivery", "due_at")
+    Delivery.objects.update(status="FAILED")
+    write = parquet_files.write
+
+    def changed_meanwhile(*given: Any) -> parquet_files.WrittenFile:
+        with elsewhere() as other:
+            other.execute(change)
+        return write(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parquet_files, "write", changed_meanwhile)
+        assert archive("deliveries", folder) == 0
+    assert (ArchiveFile.objects.count(), unlisted(folder)) == (0, [])
+    left = Delivery.objects.count()
+    assert archive("deliveries", folder) == left == (0 if "DELETE" in change else 1)
 
 
 def test_full_disk_removes_no_row(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,7 +84,8 @@ def test_updates_stay_in_place(source: DataConnection) -> None:
         cursor.execute("SELECT indexdef FROM pg_indexes WHERE tablename = 'prices_latestquote'")
         indexed = {column for (line,) in cursor.fetchall() for column in _columns(line)}
         cursor.execute("SELECT reloptions FROM pg_class WHERE relname = 'prices_latestquote'")
-        assert cursor.fetchone() == (["fillfactor=50"],)
+        (options,) = cursor.fetchone()
+    assert "fillfactor=50" in options
     assert indexed == {"id", "data_connection_id", "symbol"}
 
 
