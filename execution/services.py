@@ -96,8 +96,10 @@ def execute(
 
 def _resume(order_ids: Sequence[int]) -> None:
     """Execute entries on another thread: a provider has decided them, or they have waited."""
-    if trading_runtime.is_started():
-        execute(order_ids)
+    if not trading_runtime.is_started():
+        return
+    for part in isolation.parts(order_ids, trading_runtime.get_runtime().dispatcher):
+        execute(part)
 
 
 _delayed = DelayedOrders(_resume)

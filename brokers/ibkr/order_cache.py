@@ -105,6 +105,7 @@ class OrderCache:
         return ended + [record for key, record in records.items() if key not in self._ended]
 
     def _add(self, record: Record) -> None:
+        self._ended.pop(record.key, None)
         self._live[record.key] = record
         self._of.setdefault(record.connection_id, {})[record.key] = record
 

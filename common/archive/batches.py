@@ -128,7 +128,7 @@ def archive_batch(
         if not found.has_old:
             return Batch(None)
         values["last"] = found.last_id
-        records = _read(kind, columns, values)
+        records = _read(kind, columns, values, lock="")
     if not records:
         return Batch(found.last_id)
     file = parquet_files.write(folder, kind.name, columns, records)
@@ -137,7 +137,8 @@ def archive_batch(
         failpoint("archive.written")
         with transaction.atomic(durable=True):
             _lock(kind)
-            if _read(kind, columns, values) != records:
+            locked = _read(kind, columns, values, lock=LOCK_ROWS if kind.locks_rows else "")
+            if locked != records:
                 log.info("rows changed while they were archived", kind=kind.name, path=file.path)
                 return Batch(found.last_id)
             _replace(kind, file, records)
@@ -156,14 +157,16 @@ def _lock(kind: ArchiveKind) -> None:
         raise ArchiveBusyError(kind.name)
 
 
-def _read(kind: ArchiveKind, columns: Sequence[Column], values: dict[str, Any]) -> list[Any]:
-    """Return the rows of a window that may go, without those that others have locked."""
+def _read(
+    kind: ArchiveKind, columns: Sequence[Column], values: dict[str, Any], *, lock: str
+) -> list[Any]:
+    """Return the rows of a window that may go. lock: LOCK_ROWS leaves out what others hold."""
     sql = READ.format(
         columns=", ".join(column.selected for column in columns),
         table=kind.table,
         time=kind.time_sql,
         removable=kind.removable,
-        lock=LOCK_ROWS if kind.locks_rows else "",
+        lock=lock,
     )
     return list(rows(sql, values))
 
