@@ -97,7 +97,7 @@ async def _remove_unarrived(session: Session, entry: Record) -> None:
     snapshot = await session.snapshot()
     open_refs = {item[1].orderRef for item in snapshot.open if len(item) == 3}
     for leg in legs:
-        if leg.live and not leg.accepted and f"{leg.client_order_id}:{leg.leg}" not in open_refs:
+        if leg.live and not leg.accepted and leg.order_ref not in open_refs:
             require_absence(session, requested_at, [leg])
             order_cache.remove(leg)
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from brokers.base import ReadFailed
 from brokers.ibkr import parse
 from brokers.ibkr.order_records import ENTRY, Fill
+from brokers.ibkr.order_snapshots import Depth
 from brokers.ibkr.reads import NOT_TRANSMITTED, NOT_WORKING
 from brokers.ibkr.session import Session
 from brokers.order_listing import ZERO, ListedOrder
@@ -20,7 +21,7 @@ Key = tuple[str, str]
 async def listed_orders(session: Session, since: datetime) -> list[ListedOrder]:
     """List orders that work now or were executed today since a time. Raises ReadFailed."""
     await session.ready()
-    snapshot = await session.snapshot()
+    snapshot = await session.snapshot(Depth.EXECUTED)
     fills: dict[Key, dict[str, Fill]] = {}
     own_accounts = ("", session.endpoint.account)
     since -= timedelta(seconds=1)  # IBKR states whole seconds

@@ -110,6 +110,11 @@ class Record:
         return self.connection_id, self.client_order_id, self.leg
 
     @property
+    def order_ref(self) -> str:
+        """The text by which IBKR's lists name it, `orderRef`."""
+        return f"{self.client_order_id}:{self.leg}" if self.leg else self.client_order_id
+
+    @property
     def live(self) -> bool:
         """Whether it may still be executed."""
         return self.ended is None

@@ -1,7 +1,12 @@
-"""Snapshots of the broker's orders: one read at a time, shared by callers that wait for it."""
+"""Snapshots of the broker's orders: one read at a time, shared by callers that wait for it.
+
+TWS lists everything that ended or was executed today, which is more with each trade: a reader that
+needs only what works now does not ask for that, unless an order of ours is missing there.
+"""
 
 import asyncio
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +23,20 @@ if TYPE_CHECKING:
     from brokers.ibkr.session import Session
 
 
+class Depth(IntEnum):
+    """What a snapshot has at least: open orders; today's executions; orders that ended today."""
+
+    OPEN = 1
+    EXECUTED = 2
+    ENDED = 3
+
+
 @dataclass(slots=True)
 class Snapshot:
-    """Open orders as received, today's executions, and their commissions by execution id."""
+    """Open orders as received, today's executions, and their commissions by execution id.
+
+    The executions are empty where the reader did not ask for them.
+    """
 
     open: list[Any]
     executions: list[Any]
@@ -37,32 +53,51 @@ class OrderSnapshots:
 
     def __init__(self, session: "Session", wrapper: TwsWrapper) -> None:
         self._session, self._wrapper = session, wrapper
-        self._next: asyncio.Task[Snapshot] | None = None
+        self._next: dict[Depth, asyncio.Task[Snapshot]] = {}  # those that have not begun
         self._one_at_a_time = asyncio.Lock()
 
-    async def fresh(self) -> Snapshot:
+    async def fresh(self, depth: Depth) -> Snapshot:
         """Return a snapshot that is requested after this call. Raises ReadFailed."""
-        if self._next is None:
-            self._next = asyncio.get_running_loop().create_task(self._read())
-            self._next.add_done_callback(_retrieve_exception)
-        return await asyncio.shield(self._next)
+        task = next((task for has, task in self._next.items() if has >= depth), None)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._read(depth))
+            self._next[depth] = task
+            task.add_done_callback(_retrieve_exception)
+        return await asyncio.shield(task)
 
-    async def _read(self) -> Snapshot:
+    async def _read(self, depth: Depth) -> Snapshot:
         """Read open orders first: an order that ends meanwhile is in one of the later lists."""
         session = self._session
         request = partial(session.request, priority=Priority.LOOKUP)
         async with self._one_at_a_time:
-            self._next = None  # later callers get a newer snapshot
+            del self._next[depth]  # later callers get a newer snapshot
             filter_ = ExecutionFilter(acctCode=session.endpoint.account)
+            executions, commissions = list[Any](), dict[str, tuple[Any, str]]()
             try:
                 opened = await request(lambda client, _: client.reqAllOpenOrders(), key=OPEN)
-                await request(lambda client, _: client.reqCompletedOrders(False), key=COMPLETED)
-                with self._wrapper.collect_commissions() as commissions:
-                    executions = await request(lambda client, n: client.reqExecutions(n, filter_))
+                if not self._explains_all(opened):
+                    depth = Depth.ENDED
+                if depth >= Depth.ENDED:
+                    await request(lambda client, _: client.reqCompletedOrders(False), key=COMPLETED)
+                if depth >= Depth.EXECUTED:
+                    with self._wrapper.collect_commissions() as commissions:
+                        executions = await request(lambda c, n: c.reqExecutions(n, filter_))
             except AnswerError as error:
                 raise ReadFailed(Code.BROKER_UNREACHABLE, str(error)) from error
             session.require_ibkr()  # else TWS answered from its cache
             return Snapshot(opened, executions, commissions)
+
+    def _explains_all(self, opened: list[Any]) -> bool:
+        """Whether every order that may be executed is open, with the executions that we have.
+
+        Otherwise one has ended, or was executed, without a message.
+        """
+        open_refs = {item[1].orderRef for item in opened if len(item) == 3}
+        records = self._session.order_cache.of(self._session.endpoint.connection_id)
+        return all(
+            record.filled <= record.executed and (record.order_ref in open_refs or not record.live)
+            for record in records
+        )
 
 
 def _retrieve_exception(task: "asyncio.Task[Snapshot]") -> None:

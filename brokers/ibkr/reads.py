@@ -18,7 +18,7 @@ from brokers.ibkr.foreign_activity import foreign_exits, is_foreign, working_ord
 from brokers.ibkr.order_cache import state_of
 from brokers.ibkr.order_events import COMMISSION_WAIT_SECONDS
 from brokers.ibkr.order_records import ENTRY, STOP, TARGET, Record, held_levels, levels_report
-from brokers.ibkr.order_snapshots import Snapshot
+from brokers.ibkr.order_snapshots import Depth, Snapshot
 from brokers.ibkr.session import Session
 from brokers.ibkr.wrapper import POSITIONS, TIME, VALUES, AnswerError
 from brokers.rate_limits import Priority
@@ -122,12 +122,12 @@ async def _working_legs(session: Session) -> list[Record] | None:
     if not known:
         return []
     try:
-        snapshot = await session.snapshot()
+        snapshot = await session.snapshot(Depth.OPEN)
     except ReadFailed:
         return None
     open_refs = {item[1].orderRef for item in snapshot.open if len(item) == 3}
     for leg in known:
-        if leg.live and f"{leg.client_order_id}:{leg.leg}" not in open_refs:
+        if leg.live and leg.order_ref not in open_refs:
             before = state_of(leg)
             leg.ended, leg.detail = ReportKind.CANCELLED, "it is in no list of TWS any more"
             session.order_cache.report_changes(leg, before)
@@ -149,7 +149,7 @@ def _position(session: Session, contract: Any, quantity: Any, cost: Any) -> Brok
 async def open_orders(session: Session) -> list[BrokerOrder]:
     """Read all working orders, ours or not. Stops and targets are part of their entry's order."""
     await session.ready()
-    snapshot = await session.snapshot()
+    snapshot = await session.snapshot(Depth.OPEN)
     if unread := next((item[0] for item in snapshot.open if len(item) == 1), None):
         # In the log only: the account's owner may not read another person's order.
         log.warning("ibkr: cannot read an order that is not ours: %r", unread)
@@ -223,7 +223,7 @@ async def _reports_of(
 async def fills_since(session: Session, since: datetime) -> list[OrderReport]:
     """Read today's executions: ours, and those of other orders that reduced a position."""
     await session.ready()
-    snapshot = await session.snapshot()
+    snapshot = await session.snapshot(Depth.EXECUTED)
     ours = [r for r in session.order_cache.of(session.endpoint.connection_id) if r.fills]
     await _wait_for_commissions(session, ours)
     ours += evicted_records(session, snapshot)

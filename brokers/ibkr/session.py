@@ -23,7 +23,7 @@ from brokers.ibkr.endpoint import Endpoint
 from brokers.ibkr.malformed_messages import quotable_text
 from brokers.ibkr.order_cache import OrderCache
 from brokers.ibkr.order_events import OrderEventHandler
-from brokers.ibkr.order_snapshots import OrderSnapshots, Snapshot
+from brokers.ibkr.order_snapshots import Depth, OrderSnapshots, Snapshot
 from brokers.ibkr.requests import RequestClient
 from brokers.ibkr.timing import Timing
 from brokers.ibkr.trading_day import offset_of, zone_of
@@ -121,11 +121,11 @@ class Session:
         if not self.usable:
             raise ReadFailed(*self._unusable_reason)
 
-    async def snapshot(self) -> Snapshot:
+    async def snapshot(self, depth: Depth = Depth.ENDED) -> Snapshot:
         """Read open, ended and executed orders. Callers that wait together share one read.
 
-        Raises ReadFailed."""
-        return await self._snapshots.fresh()
+        depth: what the caller needs. Raises ReadFailed."""
+        return await self._snapshots.fresh(depth)
 
     def request_sync(self) -> None:
         """Read the orders again soon."""
@@ -259,13 +259,13 @@ class Session:
             self._refused.set_exception(ConnectionError(message or "closed at the greeting"))
             self._refused.exception()
 
-    async def _sync(self) -> None:
+    async def _sync(self, depth: Depth = Depth.ENDED) -> None:
         """Read the orders. After it, an order in no list does not exist.
 
         A read-only API lists no orders and accepts none."""
         self._sync_requested = False
         try:
-            await self.snapshot()
+            await self.snapshot(depth)
             self.read_only = False
             self.order_cache.report_dropped(self.endpoint.connection_id)
         except ReadFailed as error:
@@ -277,7 +277,7 @@ class Session:
     async def _monitor(self) -> None:
         """Sync and ping an open connection until it ends. Raises what ends it."""
         loop = asyncio.get_running_loop()
-        synced_at = answered_at = loop.time()
+        synced_at = answered_at = all_synced_at = loop.time()
         ibkr_lost_since: float | None = None
         while True:
             self._wake_up.clear()
@@ -293,8 +293,12 @@ class Session:
                     raise ReadFailed(*self._unusable_reason)
                 continue
             ibkr_lost_since = None
-            if self._sync_requested or not self._synced or now - synced_at >= self.timing.resync:
+            is_all_due = now - all_synced_at >= self.timing.full_resync
+            if self._sync_requested or not self._synced or is_all_due:
                 await self._sync()
+                synced_at = answered_at = all_synced_at = loop.time()
+            elif now - synced_at >= self.timing.resync:
+                await self._sync(Depth.OPEN)
                 synced_at = answered_at = loop.time()
             elif now - answered_at >= self.timing.ping:
                 await self.request(lambda client, _: client.reqCurrentTime(), key=TIME)

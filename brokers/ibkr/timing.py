@@ -27,5 +27,6 @@ class Timing:
     client_id_delay: float = 5.0  # minimum, if TWS still has the old session (326)
     ping: float = 10.0
     resync: float = 60.0
+    full_resync: float = 600.0  # with what has ended today
     settle: float = 5.0  # after a write, a connect or 1102, TWS may not list an order for so long
     ibkr_lost: float = 60.0  # reconnect after TWS was without IBKR for so long

@@ -81,8 +81,8 @@ async def test_message_priority_depends_on_its_purpose(stage: Environment) -> No
     resting = await ranks(stage.adapter.open_orders(stage.spec))
     assert {priority for _, priority in resting} == {Priority.LOOKUP}  # contracts, at the first use
     held = await ranks(stage.adapter.positions(stage.spec))
-    # The positions, and the lists with their levels; nothing else.
-    assert held == [(1, Priority.LOOKUP)] * 5
+    # The positions (a request, and its end) and the list with their levels; nothing else.
+    assert held == [(1, Priority.LOOKUP)] * 3
     for read in (stage.adapter.account, stage.adapter.instruments):
         stage.session.details.clear()
         assert {priority for _, priority in await ranks(read(stage.spec))} == {Priority.READ}
@@ -138,11 +138,11 @@ def test_reads_for_an_exit_request_only_contracts_of_held_positions(read: str) -
         results = await getattr(stage.adapter, read)(spec)
         assert "APPLE" in {one.symbol for one in results}
         assert {one.symbol for one in results} <= {"APPLE", "IBUS500"}
-        lists = 2 if read == "positions" else 3
-        assert budget.asked == [(1, Priority.LOOKUP)] * (lists + 1)  # and one contract
+        messages = 2 if read == "positions" else 1  # the end of positions is requested, too
+        assert budget.asked == [(1, Priority.LOOKUP)] * (messages + 1)  # and one contract
         budget.asked.clear()
         await getattr(stage.adapter, read)(spec)
-        assert budget.asked == [(1, Priority.LOOKUP)] * lists
+        assert budget.asked == [(1, Priority.LOOKUP)] * messages
 
     test()
 

@@ -250,6 +250,7 @@ class ClientSession:
         return [order for order in self._venue.orders if order.ref not in self._tws.unreported]
 
     def _open_orders(self) -> None:
+        self._tws.list_requests.append("open")
         for order in self._listed():
             if order.live:
                 self._send_open_order(order)
@@ -257,6 +258,7 @@ class ClientSession:
         self.send(messages.pack(53, 1))
 
     def _completed(self) -> None:
+        self._tws.list_requests.append("completed")
         for order in self._listed():
             if order.status in ENDED:
                 security = self._venue.securities[order.con_id]
@@ -266,6 +268,7 @@ class ClientSession:
         self.send(messages.pack(102))
 
     def _executions(self, req_id: int) -> None:
+        self._tws.list_requests.append("executions")
         for execution in self._venue.executions:
             if execution.order.ref in self._tws.unreported:
                 continue
