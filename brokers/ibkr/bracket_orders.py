@@ -12,6 +12,7 @@ from brokers.ibkr.contract_details import held_details
 from brokers.ibkr.order_cache import OrderCache
 from brokers.ibkr.order_encoding import leg_of, require_level_sides, to_order
 from brokers.ibkr.order_records import ENTRY, STOP, TARGET, Record, levels_report
+from brokers.ibkr.order_snapshots import Depth
 from brokers.ibkr.orders import require_own, wait_for_answer
 from brokers.ibkr.prices import quote_within
 from brokers.ibkr.reads import positions
@@ -94,7 +95,7 @@ async def _remove_unarrived(session: Session, entry: Record) -> None:
     if all(leg.accepted or not leg.live for leg in legs):
         return
     requested_at = asyncio.get_running_loop().time()
-    snapshot = await session.snapshot()
+    snapshot = await session.snapshot(Depth.OPEN)
     open_refs = {item[1].orderRef for item in snapshot.open if len(item) == 3}
     for leg in legs:
         if leg.live and not leg.accepted and leg.order_ref not in open_refs:

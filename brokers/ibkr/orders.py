@@ -19,6 +19,7 @@ from brokers.ibkr.absence_checks import require_absence
 from brokers.ibkr.contract_details import details_for
 from brokers.ibkr.order_encoding import leg_of, record_of, require_sides, to_order
 from brokers.ibkr.order_records import STOP, TARGET, Record
+from brokers.ibkr.order_snapshots import Depth
 from brokers.ibkr.prices import last_quote
 from brokers.ibkr.session import Session
 from brokers.ibkr.tws_socket import HalfSentError, TwsClient
@@ -117,7 +118,7 @@ async def cancel(session: Session, request: CancelRequest) -> list[OrderReport]:
     if record.ended is None:  # refused: read whether it still works
         record.cancelling = False
         with suppress(ReadFailed):
-            await session.snapshot()
+            await session.snapshot(Depth.OPEN)
     return _cancelled_or_not(record)
 
 
@@ -157,7 +158,7 @@ async def _outcome(session: Session, client: TwsClient, record: Record) -> list[
         if not _is_decided(record):  # look the order up at the broker
             with suppress(ReadFailed, TimeoutError):
                 async with asyncio.timeout(session.timing.reply):
-                    await session.snapshot()
+                    await session.snapshot(Depth.OPEN)
     finally:
         record.awaited = False
         if record.in_doubt:

@@ -178,7 +178,10 @@ async def find_order(session: Session, client_order_id: str) -> list[OrderReport
     await session.ready()
     with session.order_cache.pinned(session.endpoint.connection_id, client_order_id):
         requested_at = asyncio.get_running_loop().time()
-        snapshot = await session.snapshot()
+        known = session.order_cache.get(session.endpoint.connection_id, client_order_id)
+        # If a working order is not open any more, what has ended is read, too.
+        is_working = known is not None and known.live and not known.fills
+        snapshot = await session.snapshot(Depth.OPEN if is_working else Depth.ENDED)
         is_open = any(
             item[1].orderRef == client_order_id for item in snapshot.open if len(item) == 3
         )

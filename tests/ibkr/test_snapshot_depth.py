@@ -13,6 +13,7 @@ from brokers.types import ReportKind
 from common.clocks import market_now
 from tests.ibkr.factories import QUICK, Environment, adapter, limit, protected, with_environment
 
+FILLED, WORKING = "abc00000000000001", "abc00000000000021"
 ALL = ["open", "completed", "executions"]
 
 
@@ -21,7 +22,7 @@ async def connected(stage: Environment) -> None:
     await stage.adapter.connect(stage.spec)
     await stage.submit(protected())
     await stage.wait_for_reports(ReportKind.FILLED)
-    await stage.submit(limit("abc00000000000021"))
+    await stage.submit(limit(WORKING))
     await stage.adapter.positions(stage.spec)
     stage.tws.list_requests.clear()
 
@@ -40,18 +41,20 @@ async def test_what_works_is_read_without_what_has_ended(stage: Environment) -> 
         assert await lists_read_by(stage, stage.adapter.open_orders(stage.spec)) == ["open"]
     today = stage.adapter.fills_since(stage.spec, market_now() - timedelta(hours=1))
     assert await lists_read_by(stage, today) == ["open", "executions"]
-    order = stage.adapter.find_order(stage.spec, "abc00000000000021")
-    assert await lists_read_by(stage, order) == ALL
+    expected = {WORKING: ["open"], FILLED: ALL, "abc000000000000f1": ALL}
+    for client_order_id, lists in expected.items():
+        order = stage.adapter.find_order(stage.spec, client_order_id)
+        assert await lists_read_by(stage, order) == lists
 
 
 @with_environment
 async def test_order_that_ended_without_a_message_is_looked_for(stage: Environment) -> None:
     await connected(stage)
     stage.tws.sessions[0].silent = True
-    stage.venue.cancel(stage.venue.order("abc00000000000021"))
+    stage.venue.cancel(stage.venue.order(WORKING))
     assert await lists_read_by(stage, stage.adapter.open_orders(stage.spec)) == ALL
     (report,) = await stage.wait_for_reports(ReportKind.CANCELLED)
-    assert report.client_order_id == "abc00000000000021"
+    assert report.client_order_id == WORKING
     assert await lists_read_by(stage, stage.adapter.open_orders(stage.spec)) == ["open"]
 
 
@@ -60,12 +63,12 @@ async def test_execution_without_a_message_is_looked_for(stage: Environment) -> 
     """A part of the order that still works: its status in the list has more than we know."""
     await connected(stage)
     stage.tws.sessions[0].silent = True
-    working = stage.venue.order("abc00000000000021")
+    working = stage.venue.order(WORKING)
     stage.venue.execute(working, working.quantity / 4, Decimal("1.09"))
     assert await lists_read_by(stage, stage.adapter.open_orders(stage.spec)) == ALL
     assert await lists_read_by(stage, stage.adapter.open_orders(stage.spec)) == ["open"]
     (report,) = await stage.wait_for_reports(
-        ReportKind.FILLED, of=lambda report: report.client_order_id == "abc00000000000021"
+        ReportKind.FILLED, of=lambda report: report.client_order_id == WORKING
     )
     assert report.fills[0].quantity == working.quantity / 4
 
