@@ -1412,6 +1412,14 @@ class Code(StrEnum):
         "We sent this order to the broker, but the restored database does not have it.",
         "Check in the broker's history what happened to it, then decide.",
     )
+    ARCHIVED_ORDER_REPORTED = (
+        "ARCHIVED_ORDER_REPORTED",
+        "The broker reports that an order has executed or works which ended here without a fill,"
+        " and which is in the archive.",
+        "Read the order with `manage.py read_archive orders`, and compare the account: what it"
+        " opened appears as a difference of its own, for you to adopt or close. Then leave this"
+        " one, with a reason.",
+    )
     REPORT_PROCESSING_FAILED = (
         "REPORT_PROCESSING_FAILED",
         "A broker's report could not be stored.",

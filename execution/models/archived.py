@@ -1,0 +1,89 @@
+"""What stays of orders that are in the archive: docs/adr/0062."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+
+from common.db_functions import ClockTimestamp
+from common.fields import AmountField
+from common.models import ArchiveFile
+from connections.models import ExecutionConnection
+from execution.models.status import RouteState, Status
+from signals.models import OrderType, Signal
+
+COMMAND = "manage.py read_archive orders"
+
+
+class ArchivedOrder(models.Model):
+    """An entry that ended without a fill, and whose row is in a file of the archive.
+
+    It has what must still be known: that its account got its signal, how it ended, and the ids by
+    which its broker may yet name it. The application only adds to it, in the transaction that
+    deletes the order; a trigger refuses a second entry for its signal and account.
+    """
+
+    id = models.BigIntegerField(primary_key=True, help_text="The order's number.")
+    file = models.ForeignKey(ArchiveFile, models.PROTECT, related_name="+", db_index=False)
+    signal = models.ForeignKey(Signal, models.PROTECT, related_name="+", db_index=False)
+    connection = models.ForeignKey(
+        ExecutionConnection, models.PROTECT, related_name="+", db_index=False
+    )
+    routed_from = models.ForeignKey(
+        ExecutionConnection, models.PROTECT, null=True, related_name="+", db_index=False
+    )
+    route_state = models.CharField(
+        max_length=5, choices=RouteState, blank=True, default="", db_default=""
+    )
+    leg = models.CharField(max_length=16)
+    status = models.CharField(max_length=16, choices=Status)
+    reason = models.CharField(max_length=64, blank=True, default="", db_default="")
+    client_order_id = models.CharField(max_length=18, null=True)
+    broker_order_id = models.CharField(max_length=64, blank=True, default="", db_default="")
+    pair = models.CharField(max_length=20)
+    symbol = models.CharField(max_length=40, blank=True, default="", db_default="")
+    side = models.CharField(max_length=4)
+    order_type = models.CharField(max_length=16, choices=OrderType)
+    quantity = AmountField(null=True)
+    limit_price = AmountField(null=True)
+    stop_price = AmountField(null=True)
+    own_valid_until = models.DateTimeField(null=True)
+    created_at = models.DateTimeField()
+    submitted_at = models.DateTimeField(null=True)
+    acknowledged_at = models.DateTimeField(null=True)
+    done_at = models.DateTimeField()
+    archived_at = models.DateTimeField(db_default=ClockTimestamp())
+
+    class Meta:
+        ordering = ("-id",)
+        default_permissions = ("view",)
+        constraints = [
+            models.UniqueConstraint(
+                fields=["signal", "connection", "leg"], name="one_archived_entry"
+            ),
+            models.UniqueConstraint(  # those that were never sent have none
+                fields=["client_order_id"],
+                condition=Q(client_order_id__isnull=False),
+                name="one_archived_client_order_id",
+            ),
+            models.CheckConstraint(
+                condition=Q(leg="entry")
+                & Q(status__in=(
+                    Status.SKIPPED, Status.DENIED, Status.REJECTED, Status.CANCELLED,
+                    Status.EXPIRED, Status.FAILED,
+                )),
+                name="archived_has_ended_without_fill",
+            ),
+        ]  # fmt: skip
+        indexes = [
+            models.Index(fields=["connection", "signal"], name="archived_of_connection"),
+            models.Index(fields=["created_at"], name="archived_created_at"),
+        ]
+
+    def __str__(self) -> str:
+        return f"O-{self.pk} {self.side} {self.pair} {self.leg}"
+
+    @property
+    def command(self) -> str:
+        """The command that reads its whole row."""
+        return f"{COMMAND} --order O-{self.pk}"
