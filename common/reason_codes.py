@@ -1191,6 +1191,11 @@ class Code(StrEnum):
         "Ask an administrator; for a superuser, another superuser.",
     )
     NOT_FOUND = ("NOT_FOUND", "There is nothing here, or it is not yours.")
+    ORDER_ARCHIVED = (
+        "ORDER_ARCHIVED",
+        "The order ended without a fill long ago, and its row is in the archive.",
+        "An operator reads it with `manage.py read_archive orders`.",
+    )
     METHOD_NOT_ALLOWED = ("METHOD_NOT_ALLOWED", "This address does not allow this method.")
     NOT_ACCEPTABLE = ("NOT_ACCEPTABLE", "The requested content type is not available.")
     SECOND_FACTOR_WRONG = (

@@ -89,7 +89,7 @@ class Column:
 
 
 def columns_of(table: str, with_it: Mapping[str, str] | None = None) -> Sequence[Column]:
-    """Return the columns of a table, and those of `ArchiveKind.with_it`. Raises UnknownTypeError."""
+    """Return a table's columns, and those of `ArchiveKind.with_it`. Raises UnknownTypeError."""
     more = (with_it or {}).items()
     return [
         *(Column.read(row.name, row.type) for row in rows(COLUMNS, (table,))),

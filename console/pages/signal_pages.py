@@ -21,6 +21,7 @@ from connections.models import ExecutionConnection
 from console.pages.page_helpers import View, can, confirm, page, require_permission, run_action
 from console.queries import banners, candidates, reach_preview
 from console.queries.funnel import funnel
+from execution.archived_reads import note_of
 from execution.oco_results import pair_sentences
 from execution.signal_stages import stages_of
 from signals import services
@@ -83,13 +84,14 @@ def _results(request: HttpRequest, signal: Signal) -> dict[str, Any]:
     matching = candidates.matching_orders(signal, request.GET)
     orders = Paginator(matching, ORDERS_PER_PAGE)
     if not any(request.GET.get(name) for name in candidates.FILTERS):
-        orders.count = counted.found  # instead of counting all of them again
+        orders.count = counted.in_table  # instead of counting all of them again
     one_page = orders.get_page(request.GET.get("page"))
     first = max(one_page.start_index() - 1, 0)
     lines = candidates.details_of(matching[first : one_page.end_index()])
-    stages = stages_of(candidates.orders_of(signal), count=counted.found)
+    stages = stages_of(candidates.orders_of(signal), count=counted.in_table)
     return {
         "counts": counted,
+        "archive_note": note_of(signal, counted.archived),
         "funnel": funnel(counted.progress),
         "ack": candidates.ack_times(stages.answered_ms),
         "stages": stages,

@@ -160,8 +160,8 @@ SELECT id FROM moved
 """,
 )
 
-# Orders that a broker's books show with our tag and that have no row, in the archive neither. `likely`: the orders that
-# waited on that account when the backup was made; a person decides which one it is.
+# Orders that a broker's books show with our tag and that have no row, nor were archived. `likely`:
+# the orders that waited on that account when the backup was made; a person decides which it is.
 FORGOTTEN = Query(
     ForgottenOrder,
     f"""

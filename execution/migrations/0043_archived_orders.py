@@ -1,11 +1,11 @@
 """What stays of archived orders, the function that removes those, and a trigger against a second
 entry (docs/adr/0062)."""
 
-import common.db_functions
-import common.fields
 import django.db.models.deletion
 from django.db import migrations, models
 
+import common.db_functions
+import common.fields
 from common.migration_sql import run_file
 from common.row_security import MY_CONNECTION, append_only, tenant_rows
 from common.table_statistics import ANALYZE_RARELY
@@ -159,7 +159,7 @@ class Migration(migrations.Migration):
                 "ordering": ("-id",),
                 "default_permissions": ("view",),
                 "indexes": [
-                    models.Index(fields=["connection", "signal"], name="archived_of_connection"),
+                    models.Index(fields=["connection", "-id"], name="archived_of_connection"),
                     models.Index(fields=["created_at"], name="archived_created_at"),
                 ],
                 "constraints": [

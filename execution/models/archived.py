@@ -76,7 +76,7 @@ class ArchivedOrder(models.Model):
             ),
         ]  # fmt: skip
         indexes = [
-            models.Index(fields=["connection", "signal"], name="archived_of_connection"),
+            models.Index(fields=["connection", "-id"], name="archived_of_connection"),
             models.Index(fields=["created_at"], name="archived_created_at"),
         ]
 

@@ -364,7 +364,7 @@ FROM execution_archivedorder a WHERE a.client_order_id = ANY(%(ids)s)
 
 
 def orders_by_client_id(client_order_ids: Iterable[str], began: datetime) -> dict[str, OurOrder]:
-    """Return our orders with these ids, of any attempt, by the base of their id; archived ones, too.
+    """Return our orders with these ids, of any attempt, by the base of their id; also archived.
 
     has_ended: the order is not sent, or had ended before the read began at `began`, with all that
     it was sent with as one.
