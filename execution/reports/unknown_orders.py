@@ -20,10 +20,10 @@ NOTHING_NEW = frozenset({
 # Brokers repeat their reports: each statement is logged once.
 LOG = """
 INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail)
-SELECT a.id, a.signal_id, a.connection_id, %(code)s, a.status, %(detail)s
+SELECT a.id, a.signal_id, a.connection_id, %(code)s::text, a.status, %(detail)s::text
 FROM execution_archivedorder a WHERE a.id = %(id)s AND NOT EXISTS (
   SELECT FROM execution_executionlog l
-  WHERE l.order_id = a.id AND l.code = %(code)s AND l.detail = %(detail)s)
+  WHERE l.order_id = a.id AND l.code = %(code)s::text AND l.detail = %(detail)s::text)
 """
 
 

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from pytest_django import Settings
 
-from brokers.types import ReportKind
+from brokers.types import OrderRequest, ReportKind
 from common.sql import run
 from connections.models import ExecutionConnection
+from execution import services
 from execution.models import Order
+from positions.models import ExecutionPosition
 from signals.models import Feed, Signal
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
@@ -20,13 +22,19 @@ DAYS_AGO = 500
 
 @dataclass(frozen=True)
 class Past:
-    """alice's entry has filled, and its position is closed. The other ones never traded."""
+    """One entry has filled, and its position is closed. The other ones never traded."""
 
     signal: Signal
     filled: Order
     skipped: Order
     denied: Order
     rejected: Order
+    request: OrderRequest  # of the rejected one
+
+    @property
+    def traded(self) -> list[int]:
+        """The filled entry and its exit."""
+        return [self.filled.pk, Order.objects.exits().get().pk]
 
     @property
     def without_fill(self) -> list[int]:
@@ -59,16 +67,15 @@ def past(alice: ExecutionConnection, feed: Feed, broker: FakeBroker) -> Past:
     denied = factories.account(feed, preset_max_quantity=1)
     rejected = factories.account(feed)
     signal = factories.signal(feed)
-    factories.claim_all()
+    sent = {one.request.connection_id: one.request for one in factories.claim_all()}
     factories.apply(
         factories.fill_report(entry(alice, signal), 100, "f1"),
         factories.report(entry(rejected, signal), ReportKind.REJECTED),
     )
-    factories.force(
-        "UPDATE positions_executionposition SET quantity = 0, reserved = 0,"
-        " closed_at = clock_timestamp()"
-    )
+    closing = services.close_position(ExecutionPosition.objects.get().pk)
+    factories.claim_all()
+    factories.apply(factories.fill_report(Order.objects.get(pk=closing), 100, "f2"))
     run("UPDATE execution_executionlog SET at = at - %s", (timedelta(days=DAYS_AGO),))
     go_back()
     orders = (entry(one, signal) for one in (alice, paused, denied, rejected))
-    return Past(Signal.objects.get(pk=signal.pk), *orders)
+    return Past(Signal.objects.get(pk=signal.pk), *orders, sent[str(rejected.pk)])

@@ -25,7 +25,7 @@ def test_default_moves_nothing(past: Past, folder: Path, settings: Settings) -> 
     default = Environment.__dataclass_fields__["retention_order_days"].default
     settings.FILLCAST_RETENTION_ORDER_DAYS = default
     assert (default, archive("orders", folder), count_removable(KINDS["orders"])) == ("never", 0, 0)
-    assert Order.objects.count() == 4
+    assert Order.objects.count() == 5
 
 
 def test_entries_that_never_traded_go_and_are_read_back_whole(past: Past, folder: Path) -> None:
@@ -34,7 +34,7 @@ def test_entries_that_never_traded_go_and_are_read_back_whole(past: Past, folder
         "SKIPPED", "DENIED", "REJECTED",
     ]  # fmt: skip
     assert archive("orders", folder, rows_at_once=2) == 3
-    assert line_ids(table("execution_order")) == [past.filled.pk]
+    assert line_ids(table("execution_order")) == past.traded
     found = archived("orders", folder)
     assert line_ids(found) == past.without_fill
     for row in found:
@@ -49,8 +49,9 @@ def test_entries_that_never_traded_go_and_are_read_back_whole(past: Past, folder
 def test_what_must_be_known_stays(past: Past, folder: Path) -> None:
     archive("orders", folder)
     one = ArchivedOrder.objects.select_related("file").get(pk=past.rejected.pk)
-    for name in ("signal_id", "connection_id", "leg", "status", "reason", "client_order_id",
-                 "broker_order_id", "quantity", "created_at", "submitted_at", "done_at"):  # fmt: skip
+    names = ("signal_id", "connection_id", "leg", "status", "reason", "client_order_id",
+             "broker_order_id", "quantity", "created_at", "submitted_at", "done_at")  # fmt: skip
+    for name in names:
         assert getattr(one, name) == getattr(past.rejected, name), name
     assert (folder / one.file.path).exists()
     assert ArchivedOrder.objects.get(pk=past.skipped.pk).client_order_id is None
