@@ -7,7 +7,7 @@ from decimal import Decimal
 from django.utils import timezone
 
 from analytics.models import AnalyticsDaily, Preflight, SignalQuality, TradeCost
-from common.models import KeptAnswer
+from common.models import ArchiveFile, KeptAnswer
 from connections.models import (
     AccountHistory,
     AccountSnapshot,
@@ -32,6 +32,7 @@ from events.models import (
 )
 from execution.models import (
     AccountSyncState,
+    ArchivedOrder,
     DriftItem,
     EntryChange,
     ExecutionLog,
@@ -187,10 +188,24 @@ def _trade(connection: ExecutionConnection, signal: Signal) -> Order:
         opened_at=NOW,
     )  # fmt: skip
     StopRule.objects.create(position=position, trailing_distance=ONE)
+    _archived(connection, signal)
     AnalyticsDaily.objects.create(connection=connection, day=NOW.date())
     TradeCost.objects.create(position=position, connection=connection)
     SignalQuality.objects.create(signal=signal, persons=6)
     return order
+
+
+def _archived(connection: ExecutionConnection, signal: Signal) -> None:
+    """An entry that is in a file of the archive."""
+    number = 10**9 + signal.pk
+    file = ArchiveFile.objects.create(
+        kind="orders", path=f"orders/{number}", sha256="h", size=1, host="h", rows=1,
+        first_id=number, last_id=number, first_at=NOW, last_at=NOW,
+    )  # fmt: skip
+    ArchivedOrder.objects.create(
+        id=number, file=file, signal=signal, connection=connection, leg="entry", status="DENIED",
+        pair="EUR/USD", side="BUY", order_type="MARKET", created_at=NOW, done_at=NOW,
+    )  # fmt: skip
 
 
 def _notify(user: User, name: str) -> None:
