@@ -14,6 +14,7 @@ from analytics.replica import replica_rows
 from common.money import divide
 from common.sql import Query
 from connections.selectors import connection_join_sql
+from execution.entry_quality import all_entries_sql
 
 
 class QualityRow(NamedTuple):
@@ -68,15 +69,7 @@ SELECT c.type AS kind, o.pair, count(*) AS candidates,
   percentile_disc(0.99) WITHIN GROUP (ORDER BY x.to_wire) AS to_wire_p99_ms,
   percentile_disc(0.5) WITHIN GROUP (ORDER BY x.to_fill) AS to_fill_p50_ms,
   percentile_disc(0.99) WITHIN GROUP (ORDER BY x.to_fill) AS to_fill_p99_ms
-FROM (
-  SELECT connection_id, pair, side, status, filled_quantity, slippage_pips, slippage_unit,
-    expected_price, avg_fill_price, created_at, submitted_at, filled_at
-  FROM execution_order o WHERE o.leg LIKE 'entry%%' AND {_ASKED_FOR}
-  UNION ALL  -- entries in the archive ended without a fill
-  SELECT connection_id, pair, side, status, 0, NULL, 'PIPS', NULL, NULL, created_at, submitted_at,
-    NULL
-  FROM execution_archivedorder o WHERE {_ASKED_FOR}
-) o
+FROM ({all_entries_sql(_ASKED_FOR)}) o
 {connection_join_sql("o.connection_id")}
 CROSS JOIN LATERAL (SELECT
   CASE WHEN o.slippage_pips IS NOT NULL AND o.expected_price > 0 THEN

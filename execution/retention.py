@@ -61,15 +61,15 @@ AND (r.oco_group IS NULL OR NOT EXISTS (SELECT FROM execution_order o
 
 def _as_texts(row: str) -> str:
     """Return SQL of a row as an object of texts: no figure is rounded when it is read back."""
-    return f"SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each_text(to_jsonb({row})) e"
+    return f"(SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each_text(to_jsonb({row})) e)"
 
 
 # What stands with an order in other tables, and goes with it.
 _WITH_ORDER = {
-    "trigger": f"SELECT ({_as_texts('t')}) FROM execution_ordertrigger t WHERE t.order_id = r.id",
-    "decision": f"SELECT ({_as_texts('d')}) FROM execution_entrydecision d WHERE d.order_id = r.id",
-    "changes": f"SELECT jsonb_agg(({_as_texts('h')}) ORDER BY h.id) FROM execution_entrychange h"
-    " WHERE h.order_id = r.id",
+    "trigger": f"(SELECT {_as_texts('t')} FROM execution_ordertrigger t WHERE t.order_id = r.id)",
+    "decision": f"(SELECT {_as_texts('d')} FROM execution_entrydecision d WHERE d.order_id = r.id)",
+    "changes": f"(SELECT jsonb_agg({_as_texts('h')} ORDER BY h.id) FROM execution_entrychange h"
+    " WHERE h.order_id = r.id)",
 }
 
 KINDS = (

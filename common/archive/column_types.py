@@ -78,7 +78,7 @@ class Column:
     def selected(self) -> str:
         """SQL that selects it from a row `r`."""
         cast, _ = AS_TEXT.get(self.type, ("", None))
-        value = f"({self.expression})" if self.expression else f'r."{self.name}"'
+        value = self.expression or f'r."{self.name}"'
         return f'{value}{cast} AS "{self.name}"'
 
     def restore(self, value: Any) -> Any:
