@@ -19,7 +19,7 @@ class ArchiveKind:
     remove: SQL that deletes the rows with the ids %(ids)s that the file %(file)s has, and returns
     how many as `removed`. locks_rows: whether rows could change while they are archived. filters:
     columns for the filters of `manage.py read_archive`. with_it: what else goes into the file with
-    a row, from other tables: SQL in brackets of a jsonb, by its name, all of whose values are texts.
+    a row, from other tables: SQL in brackets of a jsonb by its name, all its values being texts.
     """
 
     name: str

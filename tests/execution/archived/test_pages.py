@@ -95,7 +95,7 @@ def test_history_has_archived_orders(past: Past, owner: User, folder: Path) -> N
     assert after["orders"][0].pop("detail") == "its row is in the archive"
     before["orders"][0].pop("detail")
     assert after == before
-    for query in ("", f"?q=S-{past.signal.pk}", "?state=REJECTED", "?before=999999"):
+    for query in ("", f"?q=S-{past.signal.pk}", "?state=REJECTED", "?before=99999999999"):
         assert f"O-{past.rejected.pk}" in html_of(client.get(f"/history/orders/{query}"))
 
 
