@@ -3,7 +3,7 @@
 Nothing that ended in the last 400 days is archived, so younger signals cost no statement.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -32,6 +32,11 @@ def archived_of(signals: Iterable[Signal]) -> QuerySet[ArchivedOrder]:
     """Return the archived entries of signals; of young ones nothing is read."""
     old = [one.pk for one in signals if may_be_archived(one.published_at)]
     return ArchivedOrder.objects.filter(signal__in=old) if old else ArchivedOrder.objects.none()
+
+
+def count_archived(ids: Collection[int], *, since: datetime) -> int:
+    """Return how many of these orders, of this time, are in the archive."""
+    return ArchivedOrder.objects.filter(pk__in=ids).count() if may_be_archived(since) else 0
 
 
 def archived_of_user(user: User) -> QuerySet[ArchivedOrder]:

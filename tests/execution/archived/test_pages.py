@@ -16,8 +16,9 @@ from django.utils import timezone
 from analytics.quality import execution_quality
 from console.queries import candidates
 from execution.feed_results import results_of
-from execution.models import Order
+from execution.models import Order, ScopedAction
 from execution.own_log import log_of
+from execution.scoped_results import scoped_result
 from execution.services import cancel_order
 from portal.selectors.signals import published_to, signal_history, signal_summaries
 from tests.archive.rows import archive
@@ -51,6 +52,11 @@ def root(db: None) -> User:
 def figures(past: Past, owner: User) -> dict[str, Callable[[], Any]]:
     """What is counted or listed of orders, by its name."""
     since = timezone.now() - timedelta(days=1000)
+    action = ScopedAction.objects.create(
+        user=owner, at=past.signal.published_at, cancels_entries=True, closes_positions=False,
+        scope={}, scope_name="all", cancelled=[past.denied.pk, past.rejected.pk],
+        ended=[past.filled.pk],
+    )  # fmt: skip
     return {
         "feed results": lambda: results_of([past.signal])[past.signal.pk],
         "console": lambda: [
@@ -65,6 +71,9 @@ def figures(past: Past, owner: User) -> dict[str, Callable[[], Any]]:
             (one.signal.pk, one.shares) for one in signal_summaries(owner, published_to(owner))
         ],
         "portal signal": lambda: signal_history(owner, past.signal).summary.breakdown,
+        "scoped action": lambda: (lambda r: (r.entries, r.exits, len(r.lines) + r.more))(
+            scoped_result(action)
+        ),
         "own log": lambda: list(log_of(owner)),
     }
 
