@@ -22,6 +22,7 @@ from console.pages.page_helpers import View, can, confirm, page, require_permiss
 from console.queries import banners, candidates, reach_preview
 from console.queries.funnel import funnel
 from execution.archived_reads import note_of
+from execution.models import ArchivedOrder
 from execution.oco_results import pair_sentences
 from execution.signal_stages import stages_of
 from signals import services
@@ -127,7 +128,7 @@ COLUMNS = ("connection", "broker_type", "account", "owner", "state", "code", "ex
 
 
 def export(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """Export the filtered candidates as CSV."""
+    """Export the filtered candidates as CSV, last those whose orders are in the archive."""
     signal = find(pk)
     response = HttpResponse(content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{signal.number}.csv"'
@@ -135,21 +136,34 @@ def export(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     writer.writerow(COLUMNS)
     for order in candidates.filtered_orders(signal, request.GET):
         writer.writerow(_line(candidates.Candidate(order)))
+    for archived in candidates.matching_archived(signal, request.GET):
+        writer.writerow(_archived_line(archived))
     return response
 
 
 def _line(candidate: candidates.Candidate) -> list[str]:
     order = candidate.order
-    connection = order.connection
     return [
-        *(_inert(text) for text in (connection.name, connection.type, connection.account,
-                                    _owner(connection))),
-        order.status, candidate.code, _inert(candidate.explanation), plain(order.quantity),
+        *_account(order.connection), order.status, candidate.code,
+        _inert(candidate.explanation), plain(order.quantity),
         plain(order.filled_quantity), plain(order.avg_fill_price), plain(order.slippage_pips),
         order.slippage_unit if order.slippage_pips is not None else "",
         milliseconds(order.ack_ms).replace(",", ""), order.client_order_id or "",
         _inert(order.broker_order_id),
     ]  # fmt: skip
+
+
+def _archived_line(order: ArchivedOrder) -> list[str]:
+    return [
+        *_account(order.connection), order.status, order.reason, "Its row is in the archive.",
+        plain(order.quantity), "0", "", "", "", milliseconds(order.ack_ms).replace(",", ""),
+        order.client_order_id or "", _inert(order.broker_order_id),
+    ]  # fmt: skip
+
+
+def _account(connection: ExecutionConnection) -> list[str]:
+    texts = (connection.name, connection.type, connection.account, _owner(connection))
+    return [_inert(text) for text in texts]
 
 
 def _owner(connection: ExecutionConnection) -> str:

@@ -23,7 +23,7 @@ from connections.models import SubscriptionTwin
 from console.charts import Histogram, Segment, histogram, segments
 from console.queries.funnel import Progress
 from execution.archived_reads import archived_of
-from execution.models import Order
+from execution.models import ArchivedOrder, Order
 from execution.order_explanations import explain
 from execution.order_figures import with_figures
 from execution.order_reasons import reason_of, stated_reason, states, with_reason
@@ -223,20 +223,34 @@ def details_of(one_page: QuerySet[Order]) -> list[Order]:
 
 def matching_orders(signal: Signal, filters: QueryDict) -> QuerySet[Order]:
     """Return the candidates that match the page's filters, those that need attention first."""
-    found = orders_of(signal)
+    found = _matching(orders_of(signal), filters)
+    if reason := filters.get("reason"):
+        found = with_reason(found, reason)
+    if term := filters.get("q", "").strip():
+        found = found.filter(_search(term) | states(term.upper()))
+    sort = SORTS.get(filters.get("sort", ""))
+    ordering: list[Any] = [_down(sort)] if sort else [_RANK]
+    return found.order_by(*ordering, "pk")
+
+
+def matching_archived(signal: Signal, filters: QueryDict) -> QuerySet[ArchivedOrder]:
+    """Return the candidates that match whose orders are in the archive."""
+    found = _matching(archived_of([signal]), filters)
+    if reason := filters.get("reason"):
+        found = found.filter(reason=reason)
+    if term := filters.get("q", "").strip():
+        found = found.filter(_search(term) | Q(reason=term.upper()))
+    return found.select_related("connection__user", "connection__admin").order_by("pk")
+
+
+def _matching(found: QuerySet[Any], filters: QueryDict) -> QuerySet[Any]:
     state = filters.get("state", "")
     shares = ENDED if state == "ended" else (state,) if state in SHARES else ()
     if shares:
         found = found.filter(status__in=[s for share in shares for s in statuses_of(share)])
     if broker_type := filters.get("broker_type"):
         found = found.filter(connection__type=broker_type)
-    if reason := filters.get("reason"):
-        found = with_reason(found, reason)
-    if term := filters.get("q", "").strip():
-        found = found.filter(_search(term))
-    sort = SORTS.get(filters.get("sort", ""))
-    ordering: list[Any] = [_down(sort)] if sort else [_RANK]
-    return found.order_by(*ordering, "pk")
+    return found
 
 
 def _down(column: str) -> Any:
@@ -250,5 +264,4 @@ def _search(term: str) -> Q:
         | Q(connection__user__username__icontains=term)
         | Q(client_order_id=term)
         | Q(broker_order_id=term)
-        | states(term.upper())
     )

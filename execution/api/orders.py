@@ -133,7 +133,11 @@ class OrderFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
 class OrderViewSet(
     ObjectView, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Order]
 ):
-    """The orders of your accounts: one for each signal and account, and their exits."""
+    """The orders of your accounts: one for each signal and account, and their exits.
+
+    Entries that ended without a fill years ago may be in the operators' archive. No list has them;
+    one by its number is 404 ORDER_ARCHIVED.
+    """
 
     queryset = Order.objects.none()
     serializer_class = OrderSerializer

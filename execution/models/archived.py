@@ -84,6 +84,12 @@ class ArchivedOrder(models.Model):
         return f"O-{self.pk} {self.side} {self.pair} {self.leg}"
 
     @property
+    def ack_ms(self) -> float | None:
+        """As `Order.ack_ms`."""
+        at = self.acknowledged_at
+        return (at - self.created_at).total_seconds() * 1000 if at else None
+
+    @property
     def command(self) -> str:
         """The command that reads its whole row."""
         return f"{COMMAND} --order O-{self.pk}"

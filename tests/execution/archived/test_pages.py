@@ -140,6 +140,26 @@ def test_console_states_that_orders_are_in_the_archive(
     assert client.get(f"{path}?state=denied").status_code == 200
 
 
+def test_export_of_candidates_has_archived_orders(past: Past, root: User, folder: Path) -> None:
+    client = signed_in(root)
+    path = f"/admin/signals/signal/{past.signal.pk}/candidates.csv"
+
+    def lines(query: str = "") -> dict[str, tuple[str, ...]]:
+        names = ("broker_type", "state", "code", "quantity", "filled", "ack_ms", "client_order_id")
+        text = client.get(path + query).content.decode()
+        return {
+            row["connection"]: tuple(row[name] for name in names)
+            for row in csv.DictReader(io.StringIO(text))
+        }
+
+    queries = ("", "?state=denied", "?state=filled", f"?q={past.rejected.client_order_id}",
+               f"?reason={past.denied.reason}")  # fmt: skip
+    before = [lines(query) for query in queries]
+    assert [len(found) for found in before] == [4, 1, 1, 1, 1]
+    archive("orders", folder)
+    assert [lines(query) for query in queries] == before
+
+
 def test_api_states_that_an_order_is_in_the_archive(
     past: Past, owner: User, root: User, folder: Path
 ) -> None:

@@ -8,7 +8,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from common.archive.overview import count_removable
-from common.sql import run
+from common.sql import rows, run
 from config.retention import KINDS
 from execution.models import ArchivedOrder, DriftItem, EntryChange, Order, OrderTrigger, SlicePlan
 from tests.archive.rows import archive, archived, line_ids, table
@@ -180,6 +180,31 @@ def test_younger_than_the_policy_stays(past: Past, folder: Path, settings: Setti
     assert archive("orders", folder) == 0
     go_back(2)
     assert archive("orders", folder) == 3
+
+
+# What refers to orders, and what becomes of it when one is archived.
+REFERENCES = {
+    "execution_ordertrigger": "goes with it",
+    "execution_entrychange": "goes with it",
+    "execution_entrydecision": "goes with it",
+    "execution_fill": "an order with one stays",
+    "execution_sliceplan": "an order with one stays",
+    "execution_driftitem": "an order with one that is not resolved stays; names it",
+    "execution_executionlog": "has a policy of its own; names it",
+    "events_event": "has a policy of its own; names it",
+}
+
+
+def test_each_table_that_refers_to_orders_is_decided_about() -> None:
+    found = rows(
+        "SELECT conrelid::regclass::text FROM pg_constraint"
+        " WHERE confrelid = 'execution_order'::regclass AND contype = 'f'"
+        " UNION SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
+        " WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace"
+        " AND a.attname = 'order_id' AND NOT a.attisdropped"
+        " AND c.relname <> 'paper_fill'"  # of an order in the paper broker's own book
+    )
+    assert {name for (name,) in found} == set(REFERENCES)
 
 
 def test_logs_of_archived_orders_may_go_too(past: Past, folder: Path) -> None:
