@@ -20,6 +20,7 @@ from django.db.models import Q, QuerySet
 from analytics.exports import Row, fees_text
 from common.list_filters import before_row
 from connections.models import ExecutionConnection
+from execution.archived_reads import may_be_archived
 from execution.models import ArchivedOrder, Order, Status
 from positions.models import CloseReason, ExecutionPosition
 from signals.models import Action, Signal
@@ -158,9 +159,16 @@ def _order_ids(user: User, wanted: HistoryFilter, limit: int) -> list[int]:
         number = _number(text, "O")
         found |= Q(pk=number) if number is not None else Q()
         q &= found | _of_signal(HistoryFilter(text=text), "signal__")
-    tables = (Order.objects.filter(q), ArchivedOrder.objects.filter(q))
     accounts = _accounts(user, wanted)
-    return _newest([rows.filter(connection=pk) for rows in tables for pk in accounts], limit, "pk")
+    base = Order.objects.filter(q)
+    found = _newest([base.filter(connection=pk) for pk in accounts], limit, "pk")
+    if len(found) == limit:  # else the page may go back to the first order
+        oldest = Order.objects.filter(pk=found[-1]).values_list("created_at", flat=True).first()
+        if not may_be_archived(oldest):
+            return found
+    archived = ArchivedOrder.objects.filter(q)
+    found += _newest([archived.filter(connection=pk) for pk in accounts], limit, "pk")
+    return sorted(found, reverse=True)[:limit]
 
 
 def _orders(ids: Sequence[int]) -> list[Row]:

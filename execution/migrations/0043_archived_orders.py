@@ -1,10 +1,10 @@
 """What stays of archived orders, the function that removes those, and a trigger against a second
 entry (docs/adr/0062)."""
 
+import django.contrib.postgres.indexes
 import django.db.models.deletion
 from django.db import migrations, models
 
-import common.db_functions
 import common.fields
 from common.migration_sql import run_file
 from common.row_security import MY_CONNECTION, append_only, tenant_rows
@@ -13,7 +13,6 @@ from common.table_statistics import ANALYZE_RARELY
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("common", "0006_program_behind_a_pooler"),
         ("connections", "0030_kill_switch_sets"),
         ("execution", "0042_sets_of_tenants"),
         ("signals", "0026_sets_of_tenants"),
@@ -45,6 +44,39 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "signal",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="signals.signal",
+                    ),
+                ),
+                ("created_at", models.DateTimeField()),
+                ("done_at", models.DateTimeField()),
+                (
+                    "connection",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="connections.executionconnection",
+                    ),
+                ),
+                ("submitted_at", models.DateTimeField(null=True)),
+                ("acknowledged_at", models.DateTimeField(null=True)),
+                ("own_valid_until", models.DateTimeField(null=True)),
+                (
+                    "routed_from",
+                    models.ForeignKey(
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="connections.executionconnection",
+                    ),
+                ),
+                (
                     "route_state",
                     models.CharField(
                         blank=True,
@@ -60,7 +92,6 @@ class Migration(migrations.Migration):
                         max_length=5,
                     ),
                 ),
-                ("leg", models.CharField(max_length=16)),
                 (
                     "status",
                     models.CharField(
@@ -83,13 +114,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("reason", models.CharField(blank=True, db_default="", default="", max_length=64)),
-                ("client_order_id", models.CharField(max_length=18, null=True)),
-                (
-                    "broker_order_id",
-                    models.CharField(blank=True, db_default="", default="", max_length=64),
-                ),
                 ("pair", models.CharField(max_length=20)),
-                ("symbol", models.CharField(blank=True, db_default="", default="", max_length=40)),
                 ("side", models.CharField(max_length=4)),
                 (
                     "order_type",
@@ -108,64 +133,33 @@ class Migration(migrations.Migration):
                 ("quantity", common.fields.AmountField(null=True)),
                 ("limit_price", common.fields.AmountField(null=True)),
                 ("stop_price", common.fields.AmountField(null=True)),
-                ("own_valid_until", models.DateTimeField(null=True)),
-                ("created_at", models.DateTimeField()),
-                ("submitted_at", models.DateTimeField(null=True)),
-                ("acknowledged_at", models.DateTimeField(null=True)),
-                ("done_at", models.DateTimeField()),
                 (
-                    "archived_at",
-                    models.DateTimeField(db_default=common.db_functions.ClockTimestamp()),
-                ),
-                (
-                    "connection",
-                    models.ForeignKey(
-                        db_index=False,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="connections.executionconnection",
+                    "symbol",
+                    models.CharField(
+                        blank=True,
+                        db_default="",
+                        default="",
+                        help_text="Empty if it was not sent.",
+                        max_length=40,
                     ),
                 ),
+                ("client_order_id", models.CharField(max_length=18, null=True)),
                 (
-                    "file",
-                    models.ForeignKey(
-                        db_index=False,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="common.archivefile",
-                    ),
-                ),
-                (
-                    "routed_from",
-                    models.ForeignKey(
-                        db_index=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="connections.executionconnection",
-                    ),
-                ),
-                (
-                    "signal",
-                    models.ForeignKey(
-                        db_index=False,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="signals.signal",
-                    ),
+                    "broker_order_id",
+                    models.CharField(blank=True, db_default="", default="", max_length=64),
                 ),
             ],
             options={
                 "ordering": ("-id",),
-                "default_permissions": ("view",),
+                "default_permissions": (),
                 "indexes": [
-                    models.Index(fields=["connection", "-id"], name="archived_of_connection"),
-                    models.Index(fields=["created_at"], name="archived_created_at"),
+                    models.Index(fields=["signal"], name="archived_of_signal"),
+                    models.Index(fields=["connection"], name="archived_of_connection"),
+                    django.contrib.postgres.indexes.BrinIndex(
+                        fields=["created_at"], name="archived_created_at"
+                    ),
                 ],
                 "constraints": [
-                    models.UniqueConstraint(
-                        fields=("signal", "connection", "leg"), name="one_archived_entry"
-                    ),
                     models.UniqueConstraint(
                         condition=models.Q(("client_order_id__isnull", False)),
                         fields=("client_order_id",),
@@ -173,11 +167,10 @@ class Migration(migrations.Migration):
                     ),
                     models.CheckConstraint(
                         condition=models.Q(
-                            ("leg", "entry"),
                             (
                                 "status__in",
                                 ("SKIPPED", "DENIED", "REJECTED", "CANCELLED", "EXPIRED", "FAILED"),
-                            ),
+                            )
                         ),
                         name="archived_has_ended_without_fill",
                     ),

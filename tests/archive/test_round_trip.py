@@ -14,7 +14,7 @@ from common.archive.kinds import ArchiveKind
 from common.archive.parquet_files import ArchiveDamagedError
 from common.models import ArchiveFile
 from config.retention import KINDS
-from execution.models import ArchivedOrder, Order
+from execution.models import Order
 from tests.archive.rows import archive, archived, line_ids, make_old, old_lines, table
 from tests.connections import make
 from tests.users import world
@@ -96,8 +96,6 @@ def test_older_file_is_read_after_a_column_was_added(samples: None, folder: Path
 def test_every_kind_has_columns_that_can_be_stored(settings: Settings, folder: Path) -> None:
     """A row of each table as the world has it, old enough; what goes is read back whole."""
     alice = world.tenant("alice")
-    ArchivedOrder.objects.all().delete()  # its file is made up
-    ArchiveFile.objects.all().delete()
     _old_denial(alice)
     settings.FILLCAST_RETENTION_ORDER_DAYS = "400"
     settings.FILLCAST_RETENTION_WEBHOOK_DAYS = "90"

@@ -16,12 +16,13 @@ BEGIN
   IF NOT FOUND THEN
     RAISE EXCEPTION 'These are not the orders of archive file %.', file;
   END IF;
-  INSERT INTO public.execution_archivedorder (id, file_id, signal_id, connection_id, routed_from_id,
-    route_state, leg, status, reason, client_order_id, broker_order_id, pair, symbol, side,
-    order_type, quantity, limit_price, stop_price, own_valid_until, created_at, submitted_at,
-    acknowledged_at, done_at)
-  SELECT o.id, file, o.signal_id, o.connection_id, o.routed_from_id, o.route_state, o.leg, o.status,
-    o.reason, o.client_order_id, o.broker_order_id, o.pair, o.symbol, o.side, o.order_type,
+  INSERT INTO public.execution_archivedorder (id, signal_id, connection_id, routed_from_id,
+    route_state, status, reason, client_order_id, broker_order_id, pair, symbol, side, order_type,
+    quantity, limit_price, stop_price, own_valid_until, created_at, submitted_at, acknowledged_at,
+    done_at)
+  SELECT o.id, o.signal_id, o.connection_id, o.routed_from_id, o.route_state, o.status, o.reason,
+    o.client_order_id, o.broker_order_id, o.pair,
+    CASE WHEN o.client_order_id IS NULL THEN '' ELSE o.symbol END, o.side, o.order_type,
     o.quantity, o.limit_price, o.stop_price, o.own_valid_until, o.created_at, o.submitted_at,
     o.acknowledged_at, o.done_at
   FROM public.execution_order o
