@@ -161,20 +161,20 @@ def _order_ids(user: User, wanted: HistoryFilter, limit: int) -> list[int]:
         q &= found | _of_signal(HistoryFilter(text=text), "signal__")
     accounts = _accounts(user, wanted)
     base = Order.objects.filter(q)
-    found = _newest([base.filter(connection=pk) for pk in accounts], limit, "pk")
-    if len(found) == limit:  # else the page may go back to the first order
-        oldest = Order.objects.filter(pk=found[-1]).values_list("created_at", flat=True).first()
+    ids = _newest([base.filter(connection=pk) for pk in accounts], limit, "pk")
+    if len(ids) == limit:  # else the page may go back to the first order
+        oldest = Order.objects.filter(pk=ids[-1]).values_list("created_at", flat=True).first()
         if not may_be_archived(oldest):
-            return found
+            return ids
     archived = ArchivedOrder.objects.filter(q)
-    found += _newest([archived.filter(connection=pk) for pk in accounts], limit, "pk")
-    return sorted(found, reverse=True)[:limit]
+    ids += _newest([archived.filter(connection=pk) for pk in accounts], limit, "pk")
+    return sorted(ids, reverse=True)[:limit]
 
 
 def _orders(ids: Sequence[int]) -> list[Row]:
     related = ("signal__feed", "connection__snapshot")
     found = Order.objects.filter(pk__in=ids).select_related(*related)
-    rows = [
+    rows: list[Row] = [
         (
             o.pk, f"O-{o.pk}", o.created_at, o.connection.name, _s(o.signal_id),
             o.signal.feed.name if o.signal else "", o.pair, o.side, o.order_type, o.leg,
@@ -188,7 +188,8 @@ def _orders(ids: Sequence[int]) -> list[Row]:
     if len(rows) < len(ids):
         archived = ArchivedOrder.objects.filter(pk__in=ids).select_related(*related)
         rows += map(_archived_order, archived)
-    return sorted(rows, key=lambda row: -row[0])
+    place = {pk: number for number, pk in enumerate(sorted(ids, reverse=True))}
+    return sorted(rows, key=lambda row: place[row[0]])  # type: ignore[index]
 
 
 def _archived_order(o: ArchivedOrder) -> Row:

@@ -144,7 +144,7 @@ def quarantine_report(report: OrderReport, error: Exception, reference: str) -> 
 
     reference: of the traceback in the log.
     """
-    details = {"fault": repr(error)[:1000], "reference": reference}
+    details: dict[str, Any] = {"fault": repr(error)[:1000], "reference": reference}
     # A report without executions is identified by its kind.
     differs = _execution_keys(report) or [report.kind.value]
     with transaction.atomic():

@@ -74,8 +74,12 @@ def past(alice: ExecutionConnection, feed: Feed, broker: FakeBroker) -> Past:
     )
     closing = services.close_position(ExecutionPosition.objects.get().pk)
     factories.claim_all()
+    assert closing is not None
     factories.apply(factories.fill_report(Order.objects.get(pk=closing), 100, "f2"))
     run("UPDATE execution_executionlog SET at = at - %s", (timedelta(days=DAYS_AGO),))
     go_back()
-    orders = (entry(one, signal) for one in (alice, paused, denied, rejected))
-    return Past(Signal.objects.get(pk=signal.pk), *orders, sent[str(rejected.pk)])
+    orders = [entry(one, signal) for one in (alice, paused, denied, rejected)]
+    return Past(
+        Signal.objects.get(pk=signal.pk), orders[0], orders[1], orders[2], orders[3],
+        sent[str(rejected.pk)],
+    )  # fmt: skip

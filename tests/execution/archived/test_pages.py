@@ -53,7 +53,7 @@ def figures(past: Past, owner: User) -> dict[str, Callable[[], Any]]:
     """What is counted or listed of orders, by its name."""
     since = timezone.now() - timedelta(days=1000)
     action = ScopedAction.objects.create(
-        user=owner, at=past.signal.published_at, cancels_entries=True, closes_positions=False,
+        user=owner, at=past.filled.created_at, cancels_entries=True, closes_positions=False,
         scope={}, scope_name="all", cancelled=[past.denied.pk, past.rejected.pk],
         ended=[past.filled.pk],
     )  # fmt: skip
@@ -68,7 +68,8 @@ def figures(past: Past, owner: User) -> dict[str, Callable[[], Any]]:
             since, timezone.now(), connection_ids=[past.denied.connection_id]
         ),
         "portal list": lambda: [
-            (one.signal.pk, one.shares) for one in signal_summaries(owner, published_to(owner))
+            (one.signal.pk, one.shares)
+            for one in signal_summaries(owner, list(published_to(owner)))
         ],
         "portal signal": lambda: signal_history(owner, past.signal).summary.breakdown,
         "scoped action": lambda: (lambda r: (r.entries, r.exits, len(r.lines) + r.more))(
