@@ -1,7 +1,7 @@
 -- Entries leave the database by this function alone: those that a file of the archive has, by their
 -- number and range, that ended at least 400 days ago, and that have no execution. What must still be
--- known of them is inserted in the same statement's transaction (docs/adr/0062). What stands with an
--- order in other tables is in its file, too.
+-- known of them is inserted in the same transaction (docs/adr/0062). What other tables have of an
+-- order goes with it, and is in its file, too.
 CREATE OR REPLACE FUNCTION public.execution_remove_archived_orders(file bigint, orders bigint[])
 RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
