@@ -25,6 +25,7 @@ from tests.archive.rows import archive
 from tests.connections import make
 from tests.execution.archived.conftest import Past
 from tests.html import html_of
+from tests.portal.conftest import as_web_process
 from users.models import User
 
 pytestmark = pytest.mark.django_db
@@ -113,7 +114,7 @@ def test_portal_states_that_an_order_is_in_the_archive(
     past: Past, owner: User, folder: Path
 ) -> None:
     archive("orders", folder)
-    client = signed_in(owner)
+    client = as_web_process(signed_in(owner))  # under row-level security
     page = html_of(client.get(f"/signals/{past.signal.pk}/"))
     assert f"manage.py read_archive orders --order O-{past.rejected.pk}" in page
     assert f"O-{past.skipped.pk}" not in page  # another user's

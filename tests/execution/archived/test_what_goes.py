@@ -11,6 +11,7 @@ from common.archive.overview import count_removable
 from common.models import ArchiveFile
 from common.sql import rows, run
 from config.retention import KINDS
+from execution.audit.counters import audit
 from execution.models import ArchivedOrder, DriftItem, EntryChange, Order, OrderTrigger, SlicePlan
 from tests.archive.rows import archive, archived, line_ids, table
 from tests.connections import make
@@ -175,6 +176,33 @@ def test_leg_of_a_pair_stays_while_the_other_one_counts(past: Past, folder: Path
         (copy.pk,),
     )
     assert archive("orders", folder) == 2  # both legs
+
+
+def routed(past: Past) -> None:
+    """The denied account's subscription has moved its entry to the account that was rejected."""
+    for order, state in ((past.denied, "MOVED"), (past.rejected, "LAST")):
+        factories.force(
+            "UPDATE execution_order SET routed_from_id = %s, route_state = %s WHERE id = %s",
+            (past.denied.connection_id, state, order.pk),
+        )
+
+
+def test_route_that_has_ended_goes_and_counts_as_before(past: Past, folder: Path) -> None:
+    routed(past)
+    before = audit()
+    assert (before.states["denied"], before.states["rejected"]) == (0, 1)  # MOVED is in no sum
+    assert archive("orders", folder, rows_at_once=1) == 3
+    assert audit() == before
+
+
+def test_route_stays_while_its_entry_counts(past: Past, folder: Path) -> None:
+    """What it was tried on before must be known for as long as it may be tried elsewhere."""
+    routed(past)
+    factories.force(
+        "UPDATE execution_order SET done_at = clock_timestamp() WHERE id = %s", (past.rejected.pk,)
+    )
+    assert archive("orders", folder) == 1
+    assert line_ids(archived("orders", folder)) == [past.skipped.pk]
 
 
 def test_younger_than_the_policy_stays(past: Past, folder: Path, settings: Settings) -> None:
