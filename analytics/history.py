@@ -11,6 +11,7 @@ reads the accounts' rows until the page is full.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +20,8 @@ from django.db.models import Q, QuerySet
 from analytics.exports import Row, fees_text
 from common.list_filters import before_row
 from connections.models import ExecutionConnection
-from execution.models import Order, Status
+from execution.archived_reads import may_be_archived
+from execution.models import ArchivedOrder, Order, Status
 from positions.models import CloseReason, ExecutionPosition
 from signals.models import Action, Signal
 from users.models import User
@@ -27,6 +29,7 @@ from users.tenancy import for_all_tenants, on_behalf_of
 
 CHUNK = 500  # rows of an export that are in memory
 MOST_TEXT = 60
+ZERO = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,13 +159,22 @@ def _order_ids(user: User, wanted: HistoryFilter, limit: int) -> list[int]:
         number = _number(text, "O")
         found |= Q(pk=number) if number is not None else Q()
         q &= found | _of_signal(HistoryFilter(text=text), "signal__")
+    accounts = _accounts(user, wanted)
     base = Order.objects.filter(q)
-    return _newest([base.filter(connection=pk) for pk in _accounts(user, wanted)], limit, "pk")
+    ids = _newest([base.filter(connection=pk) for pk in accounts], limit, "pk")
+    if len(ids) == limit:  # else the page may go back to the first order
+        oldest = Order.objects.filter(pk=ids[-1]).values_list("created_at", flat=True).first()
+        if not may_be_archived(oldest):
+            return ids
+    archived = ArchivedOrder.objects.filter(q)
+    ids += _newest([archived.filter(connection=pk) for pk in accounts], limit, "pk")
+    return sorted(ids, reverse=True)[:limit]
 
 
 def _orders(ids: Sequence[int]) -> list[Row]:
-    found = Order.objects.filter(pk__in=ids).select_related("signal__feed", "connection__snapshot")
-    return [
+    related = ("signal__feed", "connection__snapshot")
+    found = Order.objects.filter(pk__in=ids).select_related(*related)
+    rows: list[Row] = [
         (
             o.pk, f"O-{o.pk}", o.created_at, o.connection.name, _s(o.signal_id),
             o.signal.feed.name if o.signal else "", o.pair, o.side, o.order_type, o.leg,
@@ -171,8 +183,23 @@ def _orders(ids: Sequence[int]) -> list[Row]:
             o.connection.account_currency, o.status, o.reason, o.detail, o.broker_order_id,
             o.signal.trade_plan_id if o.signal else "",
         )
-        for o in found.order_by("-pk")
+        for o in found
     ]  # fmt: skip
+    if len(rows) < len(ids):
+        archived = ArchivedOrder.objects.filter(pk__in=ids).select_related(*related)
+        rows += map(_archived_order, archived)
+    place = {pk: number for number, pk in enumerate(sorted(ids, reverse=True))}
+    return sorted(rows, key=lambda row: place[row[0]])  # type: ignore[index]
+
+
+def _archived_order(o: ArchivedOrder) -> Row:
+    """Return the same of an order in the archive, which has its detail; it never filled."""
+    return (
+        o.pk, f"O-{o.pk}", o.created_at, o.connection.name, _s(o.signal_id), o.signal.feed.name,
+        o.pair, o.side, o.order_type, o.leg, o.quantity, o.limit_price, o.stop_price, ZERO, None,
+        None, "", ZERO, o.connection.account_currency, o.status, o.reason,
+        "its row is in the archive", o.broker_order_id, o.signal.trade_plan_id,
+    )  # fmt: skip
 
 
 def _trade_ids(user: User, wanted: HistoryFilter, limit: int) -> list[int]:
@@ -215,8 +242,10 @@ def _signal_ids(user: User, wanted: HistoryFilter, limit: int) -> list[int]:
     q = Q(published_at__isnull=False) & _days(wanted, "published_at") & _of_signal(wanted, "")
     q &= Q(currency_pair__icontains=wanted.pair) if wanted.pair else Q()
     q &= Q(action=wanted.state) if wanted.state else Q()
-    sent = Order.objects.filter(connection__in=_accounts(user, wanted)).values("signal_id")
-    mine = Signal.objects.filter(pk__in=sent)
+    accounts = _accounts(user, wanted)
+    sent = Order.objects.filter(connection__in=accounts).values("signal_id")
+    archived = ArchivedOrder.objects.filter(connection__in=accounts).values("signal_id")
+    mine = Signal.objects.filter(pk__in=sent.order_by().union(archived.order_by()))
 
     def publication(pk: int) -> datetime | None:
         found: datetime | None = mine.filter(pk=pk).values_list("published_at", flat=True).first()

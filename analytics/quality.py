@@ -14,6 +14,7 @@ from analytics.replica import replica_rows
 from common.money import divide
 from common.sql import Query
 from connections.selectors import connection_join_sql
+from execution.entry_quality import all_entries_sql
 
 
 class QualityRow(NamedTuple):
@@ -42,6 +43,8 @@ class QualityRow(NamedTuple):
     to_fill_p99_ms: Decimal | None
 
 
+_ASKED_FOR = """o.created_at >= %(start)s AND o.created_at < %(end)s
+    AND (%(all)s OR o.connection_id = ANY(%(connections)s::uuid[]))"""
 # percentile_disc returns an exact value that occurred; percentile_cont would return a float.
 QUALITY = Query(
     QualityRow,
@@ -66,7 +69,7 @@ SELECT c.type AS kind, o.pair, count(*) AS candidates,
   percentile_disc(0.99) WITHIN GROUP (ORDER BY x.to_wire) AS to_wire_p99_ms,
   percentile_disc(0.5) WITHIN GROUP (ORDER BY x.to_fill) AS to_fill_p50_ms,
   percentile_disc(0.99) WITHIN GROUP (ORDER BY x.to_fill) AS to_fill_p99_ms
-FROM execution_order o
+FROM ({all_entries_sql(_ASKED_FOR)}) o
 {connection_join_sql("o.connection_id")}
 CROSS JOIN LATERAL (SELECT
   CASE WHEN o.slippage_pips IS NOT NULL AND o.expected_price > 0 THEN
@@ -74,8 +77,6 @@ CROSS JOIN LATERAL (SELECT
       * CASE o.side WHEN 'BUY' THEN 1 ELSE -1 END, 18) END AS slippage,
   extract(epoch FROM o.submitted_at - o.created_at) * 1000 AS to_wire,
   extract(epoch FROM o.filled_at - o.submitted_at) * 1000 AS to_fill) AS x
-WHERE o.leg LIKE 'entry%%' AND o.created_at >= %(start)s AND o.created_at < %(end)s
-  AND (%(all)s OR o.connection_id = ANY(%(connections)s::uuid[]))
 GROUP BY GROUPING SETS ((c.type, o.pair), (c.type), ())
 ORDER BY c.type NULLS FIRST, o.pair NULLS FIRST
 """,

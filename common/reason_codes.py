@@ -1191,6 +1191,11 @@ class Code(StrEnum):
         "Ask an administrator; for a superuser, another superuser.",
     )
     NOT_FOUND = ("NOT_FOUND", "There is nothing here, or it is not yours.")
+    ORDER_ARCHIVED = (
+        "ORDER_ARCHIVED",
+        "The order ended without a fill long ago, and its row is in the archive.",
+        "An operator reads it with `manage.py read_archive orders`.",
+    )
     METHOD_NOT_ALLOWED = ("METHOD_NOT_ALLOWED", "This address does not allow this method.")
     NOT_ACCEPTABLE = ("NOT_ACCEPTABLE", "The requested content type is not available.")
     SECOND_FACTOR_WRONG = (
@@ -1411,6 +1416,14 @@ class Code(StrEnum):
         "FORGOTTEN_ORDER",
         "We sent this order to the broker, but the restored database does not have it.",
         "Check in the broker's history what happened to it, then decide.",
+    )
+    ARCHIVED_ORDER_REPORTED = (
+        "ARCHIVED_ORDER_REPORTED",
+        "The broker reports that an order has executed or works which ended here without a fill,"
+        " and which is in the archive.",
+        "Read the order with `manage.py read_archive orders`, and compare the account: what it"
+        " opened appears as a difference of its own, for you to adopt or close. Then leave this"
+        " one, with a reason.",
     )
     REPORT_PROCESSING_FAILED = (
         "REPORT_PROCESSING_FAILED",

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from config.env_types import (
     DAYS,
+    ORDER_DAYS,
     BearerToken,
     Clock,
     Fault,
@@ -349,6 +350,11 @@ class Settings:
     )
     retention_audit_run_days: Annotated[str, DAYS] = setting(
         "180", "How long results of the hourly audit stay; the last one always does."
+    )
+    retention_order_days: Annotated[str, ORDER_DAYS] = setting(
+        "never",
+        "How long entries stay that ended without a fill. Exchanges list what they executed for up"
+        " to two years: 800 is more than any of them.",
     )
 
     # --- Replays and tests

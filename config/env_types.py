@@ -48,6 +48,9 @@ def whole_number(lowest: int, highest: int) -> Reader:
 
 
 DAYS = text("never, or a number of days from 7 to 99999", "never|[7-9]|[1-9][0-9]{1,4}")
+ORDER_DAYS = text(
+    "never, or a number of days from 400 to 99999", "never|[4-9][0-9]{2}|[1-9][0-9]{3,4}"
+)
 
 
 def number(lowest: str, highest: str) -> Reader:

@@ -82,6 +82,7 @@ FILLCAST_RETENTION_EVENT_DAYS = env.retention_event_days
 FILLCAST_RETENTION_DELIVERY_DAYS = env.retention_delivery_days
 FILLCAST_RETENTION_WEBHOOK_DAYS = env.retention_webhook_days
 FILLCAST_RETENTION_AUDIT_RUN_DAYS = env.retention_audit_run_days
+FILLCAST_RETENTION_ORDER_DAYS = env.retention_order_days
 FILLCAST_FAILPOINTS = env.failpoints
 failpoints.arm(FILLCAST_FAILPOINTS)
 

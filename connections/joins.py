@@ -34,6 +34,18 @@ def not_twin_sql(connection_id: str) -> str:
     return NOT_TWIN_SQL.format(connection_id)
 
 
+def is_in_comparison_sql(connection_id: str) -> str:
+    """Return the condition that an account is or was a paper twin, or one that has a twin.
+
+    connection_id: an expression of its id. Hashed once a statement.
+    """
+    return (
+        f"{connection_id} IN (SELECT w.connection_id FROM connections_subscriptiontwin w"
+        " UNION ALL SELECT b.connection_id FROM connections_subscriptiontwin w"
+        " JOIN connections_subscription b ON b.id = w.subscription_id)"
+    )
+
+
 def subscription_join_sql(connection_id: str) -> str:
     """Join the subscription `b` of a connection to a signal's feed (`s`), if there is one or was.
 

@@ -27,6 +27,9 @@ class ExecutionConfig(AppConfig):
 
         startup.connect()
         register_export("orders", "execution.Order", "connection__user_id")
+        register_export(
+            "archived_orders", "execution.ArchivedOrder", "connection__user_id"
+        )  # their whole rows are in files that operators read
         register_export("fills", "execution.Fill", "order__connection__user_id")
         register_export("order_changes", "execution.EntryChange", "order__connection__user_id")
         register_export("differences", "execution.DriftItem", "connection__user_id")

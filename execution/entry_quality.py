@@ -26,6 +26,21 @@ def slippage_cost_sql(position: str) -> str:
     return f"(SELECT sum(cost) FROM ({parts}) measured)"
 
 
+def all_entries_sql(where: str) -> str:
+    """Return a SELECT of entries, of those in the archive, too, which ended without a fill.
+
+    where: a condition on columns that both tables have, of the orders `o`.
+    """
+    return f"""
+  SELECT o.connection_id, o.pair, o.side, o.status, o.filled_quantity, o.slippage_pips,
+    o.slippage_unit, o.expected_price, o.avg_fill_price, o.created_at, o.submitted_at, o.filled_at
+  FROM execution_order o WHERE o.leg LIKE 'entry%%' AND {where}
+  UNION ALL
+  SELECT o.connection_id, o.pair, o.side, o.status, 0, NULL, 'PIPS', NULL, NULL, o.created_at,
+    o.submitted_at, NULL
+  FROM execution_archivedorder o WHERE {where}"""
+
+
 def filled_entries_sql(where: str) -> str:
     """Return a SELECT with one row for each account that an entry of a signal has filled on.
 

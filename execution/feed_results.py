@@ -6,13 +6,14 @@ reason, so that it reveals nothing about one follower. Paper twins do not count.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from django.db import transaction
 from django.db.models import Count, Q
 
 from common.formatting import SHARES, STATES, known_code, number
+from execution.archived_reads import archived_of
 from execution.models import Order
 from execution.order_reasons import stated_reason
 from signals.models import Action, Signal
@@ -55,7 +56,7 @@ class FeedResult:
 
 
 def results_of(signals: Sequence[Signal]) -> dict[int, FeedResult]:
-    """Return the result of each of these signals by its id, in two statements at most.
+    """Return the result of each of these signals by its id, in two statements, or three if old.
 
     Reads all tenants' rows, and returns only counts: check the user's rights.
     """
@@ -76,7 +77,8 @@ def results_of(signals: Sequence[Signal]) -> dict[int, FeedResult]:
                 .values_list("signal_id", "status", "stated")
                 .annotate(count=Count("connection", distinct=True))
             )
-            for signal_id, status, reason, count in grouped:
+            found = [*grouped, *(_archived(signals) if condition is entries else ())]
+            for signal_id, status, reason, count in found:
                 share = STATES[status].share
                 results[signal_id].shares[share] += count
                 if share != "filled":
@@ -85,6 +87,12 @@ def results_of(signals: Sequence[Signal]) -> dict[int, FeedResult]:
     for signal_id, counter in counts.items():
         results[signal_id].reasons = _reasons(counter)
     return results
+
+
+def _archived(signals: Sequence[Signal]) -> Iterable[tuple[int, str, str, int]]:
+    """Return the same of entries in the archive, of which none is a twin's."""
+    grouped = archived_of(signals).order_by().values_list("signal_id", "status", "reason")
+    return grouped.annotate(count=Count("connection", distinct=True))
 
 
 def _reasons(counter: Counter[tuple[str, str]]) -> list[ReasonCount]:

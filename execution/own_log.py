@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db.models import Exists, OuterRef, QuerySet
 
-from execution.models import ExecutionLog, Order
+from execution.models import ArchivedOrder, ExecutionLog, Order
 from positions.models import ExecutionPosition
 from users.models import User
 
@@ -20,9 +20,10 @@ AT_ONCE = 500
 
 def log_of(user: User) -> Iterator[dict[str, Any]]:
     """Yield the lines about the user's orders, then those about their positions."""
-    for orders in _chunks(Order.objects.filter(connection__user=user), "pk"):
-        ids = [order["pk"] for order in orders]
-        yield from _lines(ExecutionLog.objects.filter(order_id__in=ids))
+    for table in (Order, ArchivedOrder):
+        for orders in _chunks(table.objects.filter(connection__user=user), "pk"):
+            ids = [order["pk"] for order in orders]
+            yield from _lines(ExecutionLog.objects.filter(order_id__in=ids))
     for group in _chunks(_first_positions(user), "pk", "signal_id", "connection_id"):
         pairs = {(one["signal_id"], one["connection_id"]) for one in group}
         found = ExecutionLog.objects.filter(

@@ -1,13 +1,14 @@
 """What became of the orders of a scoped action: done, ended before, and what still waits."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from common.badges import state_badge
+from execution.archived_reads import count_archived
 from execution.models import Order, PendingAction, ScopedAction, Status
 from execution.order_explanations import Explanation, explain
 from execution.order_figures import with_figures
@@ -95,13 +96,14 @@ def scoped_result(action: ScopedAction) -> ScopedResult:
         found.defer("connection__sealed_credentials"),
         key=lambda order: (order.done_at is not None, order.pk),
     )
-    exits = set(action.exits)
+    exits, archived = set(action.exits), count_archived(ids, since=action.at)
+    entries = _entries(order for order in orders if order.pk not in exits)
     return ScopedResult(
         action,
-        _entries(order for order in orders if order.pk not in exits),
+        replace(entries, cancelled=entries.cancelled + archived),  # those ended without a fill
         _exits(order for order in orders if order.pk in exits),
         [_line(order) for order in orders[:MAX_LINES]],
-        max(0, len(orders) - MAX_LINES),
+        max(0, len(orders) - MAX_LINES) + archived,
     )
 
 

@@ -73,6 +73,14 @@ def has_open_trade_sql(connection_id: str, signal_id: str) -> str:
     )
 
 
+def has_trade_sql(connection_id: str, signal_id: str) -> str:
+    """Return SQL: whether a signal has or had a position on a connection. Both are expressions."""
+    return (
+        "EXISTS (SELECT FROM positions_executionposition p"
+        f" WHERE p.signal_id = {signal_id} AND p.connection_id = {connection_id})"
+    )
+
+
 def is_open_position_sql(position_id: str) -> str:
     """Return SQL: whether the position with this id, an expression, is open."""
     return (

@@ -119,7 +119,7 @@ def archive_batch(
     Rows that change while their file is written stay, all of the batch, for the next run.
     """
     parquet_files.import_library()
-    columns = columns_of(kind.table)
+    columns = columns_of(kind.table, kind.with_it)
     values = {"after": after, "cutoff": cutoff, "most": rows_at_once}
     with transaction.atomic(durable=True):
         _lock(kind)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -46,13 +46,15 @@ ORDER BY attnum
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column. type: PostgreSQL's, without a length; of a list its elements'."""
+    """A column. type: PostgreSQL's, without a length; of a list its elements'. expression: SQL of a
+    row `r`, if it is no column of the table."""
 
     name: str
     type: str
     is_list: bool = False
     precision: int = 0
     scale: int = 0
+    expression: str = ""
 
     @classmethod
     def read(cls, name: str, written: str) -> "Column":
@@ -76,7 +78,8 @@ class Column:
     def selected(self) -> str:
         """SQL that selects it from a row `r`."""
         cast, _ = AS_TEXT.get(self.type, ("", None))
-        return f'r."{self.name}"{cast} AS "{self.name}"'
+        value = self.expression or f'r."{self.name}"'
+        return f'{value}{cast} AS "{self.name}"'
 
     def restore(self, value: Any) -> Any:
         """Return the value as the database returned it."""
@@ -85,6 +88,10 @@ class Column:
         return AS_TEXT[self.type][1](value)
 
 
-def columns_of(table: str) -> Sequence[Column]:
-    """Return the columns of a table. Raises UnknownTypeError."""
-    return [Column.read(row.name, row.type) for row in rows(COLUMNS, (table,))]
+def columns_of(table: str, with_it: Mapping[str, str] | None = None) -> Sequence[Column]:
+    """Return a table's columns, and those of `ArchiveKind.with_it`. Raises UnknownTypeError."""
+    more = (with_it or {}).items()
+    return [
+        *(Column.read(row.name, row.type) for row in rows(COLUMNS, (table,))),
+        *(Column(name, "jsonb", expression=sql) for name, sql in more),
+    ]

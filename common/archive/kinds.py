@@ -18,7 +18,8 @@ class ArchiveKind:
     rise with it. removable: SQL, which rows `r` nothing needs any more; it may use %(cutoff)s.
     remove: SQL that deletes the rows with the ids %(ids)s that the file %(file)s has, and returns
     how many as `removed`. locks_rows: whether rows could change while they are archived. filters:
-    columns for the filters of `manage.py read_archive`.
+    columns for the filters of `manage.py read_archive`. with_it: what else goes into the file with
+    a row, from other tables: SQL in brackets of a jsonb by its name, all its values being texts.
     """
 
     name: str
@@ -30,6 +31,7 @@ class ArchiveKind:
     remove: str = ""
     locks_rows: bool = True
     filters: Mapping[str, str] = field(default_factory=dict)
+    with_it: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def time_sql(self) -> str:

@@ -25,6 +25,8 @@ def read_archive(
     [since, until). Raises ArchiveDamagedError.
     """
     files = ArchiveFile.objects.filter(kind=kind.name)
+    if equal and (number := equal.get("id")) is not None:
+        files = files.filter(first_id__lte=number, last_id__gte=number)
     if since is not None:
         files = files.filter(last_at__gte=since)
     if until is not None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
@@ -15,6 +15,7 @@ from console.pages.page_helpers import View, can, confirm, page, require_permiss
 from console.queries.candidates import explanation_of
 from execution import services, tasks
 from execution.aggregate_results import cancelled_with_text
+from execution.archived_reads import text_of
 from execution.change_forms import (
     ChangeOrderForm,
     change_consequences,
@@ -24,7 +25,14 @@ from execution.change_forms import (
 from execution.changeable_orders import may_be_changed
 from execution.end_times import end_of
 from execution.market_analysis import market_analysis
-from execution.models import EntryChange, EntryDecision, ExecutionLog, Order, Status
+from execution.models import (
+    ArchivedOrder,
+    EntryChange,
+    EntryDecision,
+    ExecutionLog,
+    Order,
+    Status,
+)
 from execution.oco_results import cancelled_leg_text
 from execution.order_figures import with_figures
 from execution.order_money import currency_of
@@ -50,8 +58,15 @@ def address(pk: int) -> str:
 
 
 def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """The order's page."""
-    order = find(pk)
+    """The order's page; of one in the archive what is still known of it."""
+    try:
+        order = find(pk)
+    except Http404:
+        archived = ArchivedOrder.objects.select_related("connection").filter(pk=pk).first()
+        if archived is None:
+            raise
+        shown = {"order": archived, "text": text_of(archived)}
+        return page(request, "order/archived.html", f"O-{pk}", **shown)
     fills = list(order.fills.order_by("id"))
     log = ExecutionLog.objects.filter(order_id=pk).order_by("id")[:MAX_LOG_LINES]
     decision = EntryDecision.objects.filter(order=pk).first()

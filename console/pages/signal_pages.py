@@ -21,6 +21,8 @@ from connections.models import ExecutionConnection
 from console.pages.page_helpers import View, can, confirm, page, require_permission, run_action
 from console.queries import banners, candidates, reach_preview
 from console.queries.funnel import funnel
+from execution.archived_reads import note_of
+from execution.models import ArchivedOrder
 from execution.oco_results import pair_sentences
 from execution.signal_stages import stages_of
 from signals import services
@@ -83,13 +85,14 @@ def _results(request: HttpRequest, signal: Signal) -> dict[str, Any]:
     matching = candidates.matching_orders(signal, request.GET)
     orders = Paginator(matching, ORDERS_PER_PAGE)
     if not any(request.GET.get(name) for name in candidates.FILTERS):
-        orders.count = counted.found  # instead of counting all of them again
+        orders.count = counted.in_table  # instead of counting all of them again
     one_page = orders.get_page(request.GET.get("page"))
     first = max(one_page.start_index() - 1, 0)
     lines = candidates.details_of(matching[first : one_page.end_index()])
-    stages = stages_of(candidates.orders_of(signal), count=counted.found)
+    stages = stages_of(candidates.orders_of(signal), count=counted.in_table)
     return {
         "counts": counted,
+        "archive_note": note_of(signal, counted.archived),
         "funnel": funnel(counted.progress),
         "ack": candidates.ack_times(stages.answered_ms),
         "stages": stages,
@@ -125,7 +128,7 @@ COLUMNS = ("connection", "broker_type", "account", "owner", "state", "code", "ex
 
 
 def export(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """Export the filtered candidates as CSV."""
+    """Export the filtered candidates as CSV, last those whose orders are in the archive."""
     signal = find(pk)
     response = HttpResponse(content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{signal.number}.csv"'
@@ -133,21 +136,34 @@ def export(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     writer.writerow(COLUMNS)
     for order in candidates.filtered_orders(signal, request.GET):
         writer.writerow(_line(candidates.Candidate(order)))
+    for archived in candidates.matching_archived(signal, request.GET):
+        writer.writerow(_archived_line(archived))
     return response
 
 
 def _line(candidate: candidates.Candidate) -> list[str]:
     order = candidate.order
-    connection = order.connection
     return [
-        *(_inert(text) for text in (connection.name, connection.type, connection.account,
-                                    _owner(connection))),
-        order.status, candidate.code, _inert(candidate.explanation), plain(order.quantity),
+        *_account(order.connection), order.status, candidate.code,
+        _inert(candidate.explanation), plain(order.quantity),
         plain(order.filled_quantity), plain(order.avg_fill_price), plain(order.slippage_pips),
         order.slippage_unit if order.slippage_pips is not None else "",
         milliseconds(order.ack_ms).replace(",", ""), order.client_order_id or "",
         _inert(order.broker_order_id),
     ]  # fmt: skip
+
+
+def _archived_line(order: ArchivedOrder) -> list[str]:
+    return [
+        *_account(order.connection), order.status, order.reason, "Its row is in the archive.",
+        plain(order.quantity), "0", "", "", "", milliseconds(order.ack_ms).replace(",", ""),
+        order.client_order_id or "", _inert(order.broker_order_id),
+    ]  # fmt: skip
+
+
+def _account(connection: ExecutionConnection) -> list[str]:
+    texts = (connection.name, connection.type, connection.account, _owner(connection))
+    return [_inert(text) for text in texts]
 
 
 def _owner(connection: ExecutionConnection) -> str:

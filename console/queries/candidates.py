@@ -1,7 +1,7 @@
 """The candidates of a signal: counts by state and reason, the filtered list, the order summary."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import ceil, floor, log2
 from typing import Any
@@ -22,7 +22,8 @@ from common.units import unit_label
 from connections.models import SubscriptionTwin
 from console.charts import Histogram, Segment, histogram, segments
 from console.queries.funnel import Progress
-from execution.models import Order
+from execution.archived_reads import archived_of
+from execution.models import ArchivedOrder, Order
 from execution.order_explanations import explain
 from execution.order_figures import with_figures
 from execution.order_reasons import reason_of, stated_reason, states, with_reason
@@ -64,10 +65,16 @@ class Counts:
     reasons: Counter[str] = field(default_factory=Counter)
     meanings: dict[str, str] = field(default_factory=dict)
     progress: Counter[Progress] = field(default_factory=Counter)
+    archived: int = 0
 
     @property
     def found(self) -> int:
         return sum(self.shares.values())
+
+    @property
+    def in_table(self) -> int:
+        """Those that the page can list."""
+        return self.found - self.archived
 
     @property
     def adds_up(self) -> bool:
@@ -115,7 +122,9 @@ def counts(signal: Signal) -> Counts:
             count=Count("pk"),
         )
     )
-    for status, reason, broker_type, sent, answered, count in grouped:
+    archived = list(_archived(signal))
+    made.archived = sum(count for *_, count in archived)
+    for status, reason, broker_type, sent, answered, count in [*grouped, *archived]:
         made.shares[STATES[status].share] += count
         made.broker_types[broker_type] += count
         made.progress[Progress(status, sent=sent, answered=answered)] += count
@@ -124,6 +133,16 @@ def counts(signal: Signal) -> Counts:
             if STATES[status].share == "working" or reason not in made.meanings:
                 made.meanings[reason] = sentence(reason, status)
     return made
+
+
+def _archived(signal: Signal) -> Iterable[tuple[str, str, str, bool, bool, int]]:
+    """Return the same of entries in the archive, of which none is a twin's."""
+    grouped = archived_of([signal]).order_by().values_list("status", "reason", "connection__type")
+    return grouped.annotate(
+        sent=Q(submitted_at__isnull=False),
+        answered=Q(acknowledged_at__isnull=False),
+        count=Count("pk"),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,20 +223,34 @@ def details_of(one_page: QuerySet[Order]) -> list[Order]:
 
 def matching_orders(signal: Signal, filters: QueryDict) -> QuerySet[Order]:
     """Return the candidates that match the page's filters, those that need attention first."""
-    found = orders_of(signal)
+    found = _matching(orders_of(signal), filters)
+    if reason := filters.get("reason"):
+        found = with_reason(found, reason)
+    if term := filters.get("q", "").strip():
+        found = found.filter(_search(term) | states(term.upper()))
+    sort = SORTS.get(filters.get("sort", ""))
+    ordering: list[Any] = [_down(sort)] if sort else [_RANK]
+    return found.order_by(*ordering, "pk")
+
+
+def matching_archived(signal: Signal, filters: QueryDict) -> QuerySet[ArchivedOrder]:
+    """Return the candidates that match whose orders are in the archive."""
+    found = _matching(archived_of([signal]), filters)
+    if reason := filters.get("reason"):
+        found = found.filter(reason=reason)
+    if term := filters.get("q", "").strip():
+        found = found.filter(_search(term) | Q(reason=term.upper()))
+    return found.select_related("connection__user", "connection__admin").order_by("pk")
+
+
+def _matching(found: QuerySet[Any], filters: QueryDict) -> QuerySet[Any]:
     state = filters.get("state", "")
     shares = ENDED if state == "ended" else (state,) if state in SHARES else ()
     if shares:
         found = found.filter(status__in=[s for share in shares for s in statuses_of(share)])
     if broker_type := filters.get("broker_type"):
         found = found.filter(connection__type=broker_type)
-    if reason := filters.get("reason"):
-        found = with_reason(found, reason)
-    if term := filters.get("q", "").strip():
-        found = found.filter(_search(term))
-    sort = SORTS.get(filters.get("sort", ""))
-    ordering: list[Any] = [_down(sort)] if sort else [_RANK]
-    return found.order_by(*ordering, "pk")
+    return found
 
 
 def _down(column: str) -> Any:
@@ -231,5 +264,4 @@ def _search(term: str) -> Q:
         | Q(connection__user__username__icontains=term)
         | Q(client_order_id=term)
         | Q(broker_order_id=term)
-        | states(term.upper())
     )

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Value, When
+from django.http import Http404
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, status, viewsets
@@ -34,6 +35,7 @@ from execution.api.action_serializers import (
 from execution.api.order_changes import apply_change, change_levels
 from execution.api.order_serializers import OneOrderSerializer, OrderSerializer
 from execution.api.scopes import read_scope
+from execution.archived_reads import refuse_archived
 from execution.models import NOT_ENDED, Order, Status
 from execution.order_figures import with_figures
 from execution.order_reasons import with_reason
@@ -131,7 +133,11 @@ class OrderFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
 class OrderViewSet(
     ObjectView, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Order]
 ):
-    """The orders of your accounts: one for each signal and account, and their exits."""
+    """The orders of your accounts: one for each signal and account, and their exits.
+
+    Entries that ended without a fill years ago may be in the operators' archive. No list has them;
+    one by its number is 404 ORDER_ARCHIVED.
+    """
 
     queryset = Order.objects.none()
     serializer_class = OrderSerializer
@@ -150,6 +156,14 @@ class OrderViewSet(
         if self.asks_for("reason"):
             orders = with_figures(orders)
         return with_position_closed(orders) if self.asks_for("lifecycle") else orders
+
+    def get_object(self) -> Order:
+        """Return the order. Raises FillcastError ORDER_ARCHIVED if it is in the archive."""
+        try:
+            return super().get_object()
+        except Http404:
+            refuse_archived(caller(self.request), int(self.kwargs["pk"]))
+            raise
 
     def lock_for_change(self, row: Order) -> None:
         """Lock the position of an exit first, as the services do."""

@@ -180,7 +180,9 @@ FROM connections_executionconnection c
 LEFT JOIN execution_brokerlisting l ON l.connection_id = c.id
 {HEALTH_JOIN_SQL}
 WHERE c.id IN (SELECT c.id {{audited}}) AND (%(signal)s::bigint IS NULL OR EXISTS (
-  SELECT FROM execution_order o WHERE o.signal_id = %(signal)s::bigint AND o.connection_id = c.id))
+  SELECT FROM execution_order o WHERE o.signal_id = %(signal)s::bigint AND o.connection_id = c.id)
+  OR EXISTS (SELECT FROM execution_archivedorder a
+    WHERE a.signal_id = %(signal)s::bigint AND a.connection_id = c.id))
 ORDER BY c.name, c.id
 """
 

@@ -9,6 +9,8 @@ CTEs:
   (`listings.py`).
 - `accounts_read`: the accounts of these books and listings, with the time at which the read began.
   Rows with activity since then are not judged.
+
+Entries in the archive count like those in the table (docs/adr/0062).
 """
 
 from typing import NamedTuple
@@ -55,6 +57,9 @@ CANDIDATES = f"""{SCOPE}, candidates AS (
   SELECT s.id, o.connection_id FROM scope s
   JOIN execution_order o ON o.signal_id = s.id AND o.leg = 'entry' AND o.leg LIKE 'entry%%'
   WHERE s.origin = 'DRIFT'
+  UNION
+  SELECT s.id, a.connection_id FROM scope s JOIN execution_archivedorder a ON a.signal_id = s.id
+  WHERE s.origin = 'DRIFT'
 )"""
 
 TOTALS = Query(
@@ -68,8 +73,13 @@ SELECT (SELECT count(*) FROM scope) AS signals,
 STATES = Query(
     StatusCount,
     f"""{SCOPE}
-SELECT o.status, count(*) AS number FROM execution_order o JOIN scope s ON s.id = o.signal_id
-WHERE o.leg = 'entry' AND o.leg LIKE 'entry%%' AND o.route_state <> 'MOVED' GROUP BY o.status
+SELECT status, sum(number)::bigint AS number FROM (
+  SELECT o.status, count(*) AS number FROM execution_order o JOIN scope s ON s.id = o.signal_id
+  WHERE o.leg = 'entry' AND o.leg LIKE 'entry%%' AND o.route_state <> 'MOVED' GROUP BY o.status
+  UNION ALL
+  SELECT a.status, count(*) FROM execution_archivedorder a JOIN scope s ON s.id = a.signal_id
+  WHERE a.route_state <> 'MOVED' GROUP BY a.status
+) x GROUP BY status
 """,
 )
 
@@ -108,6 +118,18 @@ _JOURNAL = """, journal AS (
   AS t(connection_id, client_order_id, times, executed)
 )"""
 
+# All orders that a broker may name, by the indexes on their ids; those in the archive never filled.
+_NAMED = """(
+  SELECT id, connection_id, client_order_id, quantity, attempt, aggregate_id FROM execution_order
+  UNION ALL
+  SELECT id, connection_id, client_order_id, quantity, right(client_order_id, 1)::smallint, NULL
+  FROM execution_archivedorder WHERE client_order_id IS NOT NULL
+) o"""
+
+# Whether an order `o` is audited: of all signals, or of one.
+_IS_AUDITED = """(%(signal)s::bigint IS NULL OR o.id IN (SELECT id FROM orders)
+  OR o.id IN (SELECT a.id FROM execution_archivedorder a WHERE a.signal_id = %(signal)s::bigint))"""
+
 # All attempts of one order, by the index on its id.
 _SAME = """o.client_order_id BETWEEN j.base || '0' AND j.base || '9'
   AND left(o.client_order_id, -1) = j.base AND o.connection_id = j.connection_id"""
@@ -142,18 +164,30 @@ _FILLED = """, filled AS (
   FROM positions p
 )"""
 
+_SENT_LATE = """%(start)s::timestamptz
+    + ({0}.submitted_at - %(anchor)s::timestamptz) * %(speed)s::float8
+    > coalesce({0}.own_valid_until, s.valid_until)"""
+
 COUNTERS: dict[str, str] = {
     "MISSING": f"""{CANDIDATES}
 SELECT format('signal %%s, connection %%s', d.signal_id, d.connection_id) AS about
 FROM candidates d WHERE NOT EXISTS (SELECT FROM execution_order o
   WHERE o.leg = 'entry' AND o.leg LIKE 'entry%%'
-  AND o.signal_id = d.signal_id AND o.connection_id = d.connection_id)""",
+  AND o.signal_id = d.signal_id AND o.connection_id = d.connection_id)
+AND NOT EXISTS (SELECT FROM execution_archivedorder a
+  WHERE a.signal_id = d.signal_id AND a.connection_id = d.connection_id)""",
     "EXTRA": f"""{CANDIDATES}
 SELECT format('order %%s', o.id) AS about
-FROM execution_order o JOIN scope s ON s.id = o.signal_id
-WHERE o.leg = 'entry' AND o.leg LIKE 'entry%%' AND NOT EXISTS (SELECT FROM candidates d
-  WHERE d.signal_id = o.signal_id
-    AND d.connection_id = coalesce(o.routed_from_id, o.connection_id))""",
+FROM (
+  SELECT o.id, o.signal_id, coalesce(o.routed_from_id, o.connection_id) AS subscriber
+  FROM execution_order o JOIN scope s ON s.id = o.signal_id
+  WHERE o.leg = 'entry' AND o.leg LIKE 'entry%%'
+  UNION ALL
+  SELECT a.id, a.signal_id, coalesce(a.routed_from_id, a.connection_id)
+  FROM execution_archivedorder a JOIN scope s ON s.id = a.signal_id
+) o
+WHERE NOT EXISTS (SELECT FROM candidates d
+  WHERE d.signal_id = o.signal_id AND d.connection_id = o.subscriber)""",
     # Each open status has a due time; if it is %(grace)s seconds late, no process works on it.
     "LOST": f"""{_LIVE}
 SELECT format('order %%s, %%s', id, status) AS about FROM live
@@ -177,14 +211,15 @@ SELECT CASE WHEN j.times > 1 THEN format('order %%s, accepted %%s times', o.id, 
     trim_scale(o.quantity)) END AS about
 FROM (SELECT connection_id, base, sum(times) AS times, sum(executed) AS executed FROM journal
   GROUP BY connection_id, base) j
-JOIN execution_order o ON {_SAME}
+JOIN {_NAMED} ON {_SAME}
 WHERE (j.times > 1 OR j.executed > CASE WHEN o.aggregate_id IS NULL THEN o.quantity
     ELSE (SELECT sum(m.quantity) FROM execution_order m WHERE m.aggregate_id = o.aggregate_id) END)
-  AND (%(signal)s::bigint IS NULL OR o.id IN (SELECT id FROM orders))""",
+  AND {_IS_AUDITED}""",
     # A position with an order in flight, or with recent activity, is not judged.
     "ORPHAN": f"""{_ORDERS}{_JOURNAL}{_HELD}{_DECIDED}
 SELECT format('%%s on connection %%s', j.client_order_id, j.connection_id) AS about FROM journal j
 WHERE %(signal)s::bigint IS NULL AND NOT EXISTS (SELECT FROM execution_order o WHERE {_SAME})
+  AND NOT EXISTS (SELECT FROM execution_archivedorder o WHERE {_SAME} AND j.executed = 0)
   AND NOT EXISTS (SELECT FROM decided d
     WHERE d.connection_id = j.connection_id AND d.about = j.client_order_id)
 UNION ALL
@@ -219,8 +254,10 @@ SELECT format('order %%s', id) AS about FROM live WHERE status = 'UNKNOWN'
     "LATE": f"""{_ORDERS}
 SELECT format('order %%s', o.id) AS about FROM orders o JOIN scope s ON s.id = o.signal_id
 WHERE o.position_id IS NULL AND o.acknowledged_at IS NOT NULL
-  AND %(start)s::timestamptz + (o.submitted_at - %(anchor)s::timestamptz) * %(speed)s::float8
-    > coalesce(o.own_valid_until, s.valid_until)""",
+  AND {_SENT_LATE.format("o")}
+UNION ALL
+SELECT format('order %%s', a.id) FROM execution_archivedorder a JOIN scope s ON s.id = a.signal_id
+WHERE a.acknowledged_at IS NOT NULL AND {_SENT_LATE.format("a")}""",
     "MISMATCH": f"""{_ORDERS}{_AND_POSITIONS}{_FILLED}
 SELECT format('position %%s', id) AS about FROM filled
 WHERE quantity <> entered - exited OR opened_quantity <> entered
@@ -240,13 +277,13 @@ WHERE h.side <> p.side AND (NOT c.is_listed OR p.quantity > 0 AND p.last_activit
     # Accepted under an attempt that had ended. Only an absence or a rejection ends an attempt.
     "RISEN": f"""{_ORDERS}{_JOURNAL}
 SELECT DISTINCT format('order %%s', o.id) AS about
-FROM journal j JOIN execution_order o ON {_SAME}
+FROM journal j JOIN {_NAMED} ON {_SAME}
 CROSS JOIN LATERAL (
   SELECT max(l.id) FILTER (WHERE l.code = 'NEVER_ARRIVED') AS last,
     max(l.id) FILTER (WHERE l.code = 'OPERATOR_RETRY') AS retried
   FROM execution_executionlog l WHERE l.order_id = o.id
 ) a
-WHERE a.last IS NOT NULL AND (%(signal)s::bigint IS NULL OR o.id IN (SELECT id FROM orders))
+WHERE a.last IS NOT NULL AND {_IS_AUDITED}
   AND (right(j.client_order_id, 1)::int < o.attempt
     OR a.last > coalesce(a.retried, 0) AND right(j.client_order_id, 1)::int = o.attempt)""",
     "NAKED": f"""{_POSITIONS}

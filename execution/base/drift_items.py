@@ -124,18 +124,19 @@ def _values(record: DriftRecord) -> tuple[str | int | None, ...]:
     )
 
 
-def write_drift(code: Code, report: OrderReport, **more: object) -> bool:
+def write_drift(
+    code: Code, report: OrderReport, *, order_id: int | None = None, **more: object
+) -> bool:
     """Store a report as a drift item. Return False if its connection is unknown: no operator or
-    tenant could see the item.
+    tenant could see the item. order_id: the order that it is about, if that is known.
 
     Several reports about one order make one item with the executions of all of them. Each new
     execution opens it again.
     """
     evidence = {**asdict(report), "differs": _execution_keys(report) or "", **more}
-    return (
-        upsert_items([DriftRecord(code, report.connection_id, report.client_order_id, evidence)])
-        == 1
-    )
+    key = report.client_order_id
+    record = DriftRecord(code, report.connection_id, key, evidence, order_id=order_id)
+    return upsert_items([record]) == 1
 
 
 def quarantine_report(report: OrderReport, error: Exception, reference: str) -> bool:
@@ -143,7 +144,7 @@ def quarantine_report(report: OrderReport, error: Exception, reference: str) -> 
 
     reference: of the traceback in the log.
     """
-    details = {"fault": repr(error)[:1000], "reference": reference}
+    details: dict[str, Any] = {"fault": repr(error)[:1000], "reference": reference}
     # A report without executions is identified by its kind.
     differs = _execution_keys(report) or [report.kind.value]
     with transaction.atomic():

@@ -42,8 +42,9 @@ class UnknownId(NamedTuple):
 UNKNOWN_IDS = Query(
     UnknownId,
     """
-SELECT i.id, o.id IS NOT NULL AS has_ended FROM unnest(%s::bigint[]) AS i(id)
+SELECT i.id, o.id IS NOT NULL OR a.id IS NOT NULL AS has_ended FROM unnest(%s::bigint[]) AS i(id)
 LEFT JOIN execution_order o ON o.id = i.id
+LEFT JOIN execution_archivedorder a ON a.id = i.id
 WHERE o.id IS NULL OR o.done_at IS NOT NULL
 """,
 )

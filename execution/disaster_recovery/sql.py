@@ -160,8 +160,8 @@ SELECT id FROM moved
 """,
 )
 
-# Orders that a broker's books show with our tag and that have no row. `likely`: the orders that
-# waited on that account when the backup was made; a person decides which one it is.
+# Orders that a broker's books show with our tag and that have no row, nor were archived. `likely`:
+# the orders that waited on that account when the backup was made; a person decides which it is.
 FORGOTTEN = Query(
     ForgottenOrder,
     f"""
@@ -177,6 +177,10 @@ WHERE NOT EXISTS (SELECT FROM execution_order o
     WHERE o.client_order_id = ANY(ARRAY(
       SELECT left(j.client_order_id, -1) || digit FROM generate_series(0, 9) AS digit))
       AND o.connection_id = j.connection_id)
+  AND NOT EXISTS (SELECT FROM execution_archivedorder a
+    WHERE a.client_order_id = ANY(ARRAY(
+      SELECT left(j.client_order_id, -1) || digit FROM generate_series(0, 9) AS digit))
+      AND a.connection_id = j.connection_id)
   AND NOT EXISTS (SELECT FROM execution_driftitem d WHERE d.connection_id = j.connection_id
     AND d.kind = '{Code.FORGOTTEN_ORDER.value}' AND d.key = j.client_order_id)
 """,

@@ -1,5 +1,6 @@
 """Orders, their fills, and what the engine stores about its own work."""
 
+from execution.models.archived import ArchivedOrder
 from execution.models.changes import OPEN_CHANGE, OPEN_CHANGE_STATES, ChangeState, EntryChange
 from execution.models.decisions import EntryDecision
 from execution.models.drift import Decision, DriftItem
@@ -62,6 +63,7 @@ __all__ = [
     "UNSENT",
     "WORKING",
     "AccountSyncState",
+    "ArchivedOrder",
     "AuditRun",
     "BrokerListing",
     "ChangeState",

@@ -18,6 +18,7 @@ from common.money import plain
 from common.reason_codes import Code
 from common.sql import rows, run
 from connections.models import AccountSnapshot, ExecutionConnection, Instrument
+from execution.base.archived_orders import archived_orders
 from execution.ids import all_attempts, new_client_order_id
 from execution.models import DriftItem, Order
 from execution.reconciliation.evidence import BrokerEvidence
@@ -56,6 +57,14 @@ RETURNING id
 ORDERS_WITH_ID = "SELECT id FROM execution_order WHERE client_order_id = ANY(%s)"
 
 
+def has_own_id(evidence: BrokerEvidence) -> bool:
+    """Return whether an order with the evidence's id can be looked up as one of ours.
+
+    Not if it is that of an order in the archive: its broker names it, and no row may have its id.
+    """
+    return evidence.is_ours and not archived_orders([evidence.client_order_id])
+
+
 def adopt_position(
     item: DriftItem,
     evidence: BrokerEvidence,
@@ -80,7 +89,7 @@ def adopt_position(
         item, evidence, instrument.pair, _levels(connection, evidence, levels, instrument), by
     )
     order_id = _create_order(item, evidence, signal, instrument, rate, pending_action)
-    if evidence.is_ours:
+    if has_own_id(evidence):
         return None
     (order,) = rows("SELECT client_order_id FROM execution_order WHERE id = %s", (order_id,))
     apply_reports([confirmed_fill(item, evidence, order.client_order_id, how="adopted")])
@@ -218,7 +227,7 @@ def _create_order(
     rate: Decimal,
     pending_action: str,
 ) -> int:
-    is_ours = evidence.is_ours
+    is_ours = has_own_id(evidence)
     if is_ours and rows(ORDERS_WITH_ID, (all_attempts(evidence.client_order_id),)):
         raise ConflictError(Code.STATE_CONFLICT, "An order with this id exists now.")
     new_id = new_client_order_id(settings.FILLCAST_INSTALLATION_TAG)

@@ -18,6 +18,7 @@ from execution.reconciliation.adopt import (
     Levels,
     adopt_position,
     confirmed_fill,
+    has_own_id,
     size_from_evidence,
 )
 from execution.reconciliation.evidence import BrokerEvidence, parse_evidence
@@ -133,7 +134,7 @@ def relink_order(decided: Decided, order_id: int) -> None:
     )
     if order is None or not matches:
         raise ConflictError(Code.DRIFT_TARGET_NOT_APPLICABLE, f"Order {order_id} does not match.")
-    if evidence.is_ours:
+    if has_own_id(evidence):
         same = Order.objects.filter(client_order_id__in=all_attempts(evidence.client_order_id))
         if same.exclude(pk=order.pk).exists():
             raise ConflictError(Code.STATE_CONFLICT, "An order with this id exists now.")

@@ -14,6 +14,7 @@ from common.money import plain
 from common.reason_codes import Code
 from common.sql import Query, periodic_rows
 from connections.selectors import LISTED_INSTRUMENTS_SQL, AccountRow, account_join_sql, tick_sql
+from execution.base.archived_orders import archived_orders
 from execution.base.drift_items import DriftRecord
 from execution.base.statements import LIVE_SQL, sent_as_sql
 from execution.ids import base_of
@@ -180,7 +181,8 @@ def with_entry_fills(
 ) -> list[DriftRecord]:
     """Add to unknown positions with our tag how much their entry filled.
 
-    A part may be closed since; adopting the position reads all of its executions.
+    A part may be closed since; adopting the position reads all of its executions. One whose entry
+    is in the archive names it.
     """
     tag = settings.FILLCAST_INSTALLATION_TAG
     ours = [
@@ -193,7 +195,11 @@ def with_entry_fills(
         for r in ours
     ]
     filled = broker_queries.entry_filled_quantities(queries)
+    archived = archived_orders(record.evidence["client_order_id"] for record in ours)
     for record in ours:
+        base = base_of(record.evidence["client_order_id"])
+        if (order := archived.get((record.connection_id, base))) is not None:
+            record.evidence["archived_order"] = order.name
         quantity = filled.get((UUID(record.connection_id), record.evidence["client_order_id"]))
         if quantity:
             record.evidence["entered"] = plain(quantity)

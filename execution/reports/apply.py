@@ -18,13 +18,10 @@ from django.db import transaction
 from brokers.types import Execution, OrderReport, ReportKind
 from common.errors import CONTENT_ERRORS
 from common.failpoints import failpoint
-from common.reason_codes import Code
 from common.sql import array, columns, kept_plans, rows
-from execution.base.drift_items import write_drift
-from execution.base.dropped_messages import record_dropped
 from execution.exits.reservations import lock_positions_of, recompute_reserved_locked
 from execution.ids import all_attempts, base_of
-from execution.models import DroppedMessageCount, Status
+from execution.models import Status
 from execution.reports import fees, sql
 from execution.reports.aggregate_ends import settle_ended
 from execution.reports.aggregates import (
@@ -59,6 +56,7 @@ from execution.reports.persistence import write
 from execution.reports.position_rebuild import rebuild_positions
 from execution.reports.swaps import store_swaps, update_position_swaps
 from execution.reports.terms import write_terms
+from execution.reports.unknown_orders import record_unknown
 from positions.broker_reads import set_broker_position_ids
 
 log = structlog.get_logger(__name__)
@@ -220,17 +218,18 @@ def _group_by_order(
 ) -> dict[int, OrderChange]:
     """Group reports by order, in id order; a report without an order becomes drift."""
     changes: dict[int, OrderChange] = {}
+    unknown: list[OrderReport] = []
     for report, order_id in reports:
         if report.kind is ReportKind.LEVELS:
             continue
         row = orders.of(report, order_id)
         if row is None:
-            if not write_drift(Code.UNKNOWN_ORDER, report):
-                record_dropped(DroppedMessageCount.Name.UNKNOWN_CONNECTION, repr(report))
+            unknown.append(report)
             continue
         if (change := changes.get(row.id)) is None:
             change = changes[row.id] = OrderChange(row, state_of(row))
         change.reports.append(report)
+    record_unknown(unknown)
     return dict(sorted(changes.items()))
 
 

@@ -355,12 +355,16 @@ SELECT o.id, o.connection_id, o.client_order_id, o.broker_order_id, o.status, o.
       WHERE m.aggregate_id = o.aggregate_id AND coalesce(m.done_at >= %(began)s, true))
   ) AS has_ended
 FROM execution_order o WHERE o.client_order_id = ANY(%(ids)s)
+UNION ALL
+SELECT a.id, a.connection_id, a.client_order_id, a.broker_order_id, a.status, a.symbol, a.side,
+  a.order_type, coalesce(a.quantity, 0), 0, a.limit_price, a.stop_price, NULL, NULL, NULL, true
+FROM execution_archivedorder a WHERE a.client_order_id = ANY(%(ids)s)
 """,
 )
 
 
 def orders_by_client_id(client_order_ids: Iterable[str], began: datetime) -> dict[str, OurOrder]:
-    """Return our orders with these ids, of any attempt, by the base of their id.
+    """Return our orders with these ids, of any attempt, by the base of their id; also archived.
 
     has_ended: the order is not sent, or had ended before the read began at `began`, with all that
     it was sent with as one.

@@ -90,6 +90,10 @@ def of_account_sql(signal_id: str, order: str = "o") -> str:
     SELECT x.signal_id, x.connection_id, x.position_leg, x.status, x.filled_quantity, x.route_state
     FROM execution_order x WHERE x.signal_id = {signal_id} AND x.routed_from_id = {subscriber}
       AND x.leg LIKE 'entry%%' AND x.route_state IN ('OPEN', 'HERE', 'LAST')
+    UNION ALL  -- those in the archive ended without a fill
+    SELECT a.signal_id, a.connection_id, 'entry', a.status, 0, ''
+    FROM execution_archivedorder a WHERE a.signal_id = {signal_id} AND a.route_state <> 'MOVED'
+      AND coalesce(a.routed_from_id, a.connection_id) = {subscriber}
   ) e
   LEFT {entry_position_join_sql("e")})"""
 

@@ -10,9 +10,10 @@ from typing import Any
 from django.db.models import Q, QuerySet
 
 from common.formatting import SHARES, STATES, number
+from execution.archived_reads import archived_of, received_signals, text_of
 from execution.change_forms import change_line
 from execution.changeable_orders import may_be_cancelled, may_be_changed
-from execution.models import EntryChange, Fill, Order, Status
+from execution.models import ArchivedOrder, EntryChange, Fill, Order, Status
 from execution.order_explanations import Explanation, explain, slippage_cost
 from execution.order_figures import with_figures
 from execution.order_money import currency_of
@@ -56,17 +57,21 @@ class SignalSummary:
 
 def published_to(user: User) -> QuerySet[Signal]:
     """Return the published signals that the tenant's accounts were candidates of, newest first."""
-    mine = Order.objects.filter(connection__user=user).values("signal_id")
+    mine = received_signals(Order.objects.filter(connection__user=user), user)
     moves = Q(action="MODIFY", refers_to__in=mine)
     found = signals_for(user).filter(Q(pk__in=mine) | moves, published_at__isnull=False)
     return found.order_by("-published_at", "-pk")
 
 
 def signal_summaries(user: User, signals: Sequence[Signal]) -> list[SignalSummary]:
-    """Count what became of each, in one statement."""
+    """Count what became of each, in one statement, or two if any of them is old."""
     shares: dict[int, Counter[str]] = {signal.pk: Counter() for signal in signals}
     rows = Order.objects.filter(WRITTEN_AT_PUBLICATION, signal__in=shares, connection__user=user)
-    for signal_id, status in rows.order_by().values_list("signal_id", "status"):
+    archived = archived_of(signals).filter(connection__user=user)
+    for signal_id, status in (
+        *rows.order_by().values_list("signal_id", "status"),
+        *archived.order_by().values_list("signal_id", "status"),
+    ):
         if signal_id is not None:
             shares[signal_id][STATES[status].share] += 1
     return [SignalSummary(signal, shares[signal.pk]) for signal in signals]
@@ -122,13 +127,25 @@ class SignalHistory:
     signal: Signal
     outcomes: list[AccountOutcome] = field(default_factory=list)
     exits: list[AccountOutcome] = field(default_factory=list)
+    archived: list[ArchivedOrder] = field(default_factory=list)
 
     @property
     def summary(self) -> SignalSummary:
-        return SignalSummary(
-            self.signal,
-            Counter(one.explanation.state.share for one in self.outcomes if not one.order.is_slice),
+        shares = Counter(
+            one.explanation.state.share for one in self.outcomes if not one.order.is_slice
         )
+        shares.update(STATES[order.status].share for order in self.archived)
+        return SignalSummary(self.signal, shares)
+
+    @property
+    def accounts(self) -> int:
+        """How many orders the page has lines for, those in the archive included."""
+        return len(self.outcomes) + len(self.archived)
+
+    @property
+    def archived_texts(self) -> list[str]:
+        """What became of each order in the archive."""
+        return [text_of(order) for order in self.archived]
 
     @property
     def ack_ms(self) -> float | None:
@@ -162,7 +179,7 @@ class SignalHistory:
 
 
 def signal_history(user: User, signal: Signal) -> SignalHistory:
-    """Read what each of the tenant's accounts did, in four statements."""
+    """Read what each of the tenant's accounts did, in four statements, or five if it is old."""
     orders = with_figures(Order.objects.filter(signal=signal, connection__user=user))
     related = orders.select_related("connection__snapshot", "trigger", "signal").defer(
         "connection__sealed_credentials"
@@ -199,4 +216,6 @@ def signal_history(user: User, signal: Signal) -> SignalHistory:
 
     outcomes.sort(key=place)
     own = [one for one in outcomes if one.order.is_entry or signal.action != Action.OPEN]
-    return SignalHistory(signal, own, [one for one in outcomes if one not in own])
+    exits = [one for one in outcomes if one not in own]
+    archived = archived_of([signal]).filter(connection__user=user).select_related("connection")
+    return SignalHistory(signal, own, exits, list(archived.order_by("pk")))

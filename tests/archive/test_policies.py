@@ -293,4 +293,5 @@ def test_default_policies() -> None:
         "events": timedelta(days=90),
         "logs": timedelta(days=90),
         "audit-runs": timedelta(days=180),
+        "orders": None,
     }

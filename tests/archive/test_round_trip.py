@@ -14,7 +14,9 @@ from common.archive.kinds import ArchiveKind
 from common.archive.parquet_files import ArchiveDamagedError
 from common.models import ArchiveFile
 from config.retention import KINDS
+from execution.models import Order
 from tests.archive.rows import archive, archived, line_ids, make_old, old_lines, table
+from tests.connections import make
 from tests.users import world
 
 pytestmark = pytest.mark.django_db
@@ -93,7 +95,9 @@ def test_older_file_is_read_after_a_column_was_added(samples: None, folder: Path
 
 def test_every_kind_has_columns_that_can_be_stored(settings: Settings, folder: Path) -> None:
     """A row of each table as the world has it, old enough; what goes is read back whole."""
-    world.tenant("alice")
+    alice = world.tenant("alice")
+    _old_denial(alice)
+    settings.FILLCAST_RETENTION_ORDER_DAYS = "400"
     settings.FILLCAST_RETENTION_WEBHOOK_DAYS = "90"
     make_old("events_webhookattempt", "at")
     make_old("events_webhookmessage", "created_at")
@@ -112,8 +116,22 @@ def test_every_kind_has_columns_that_can_be_stored(settings: Settings, folder: P
     before = {kind.name: table(kind.table) for kind in KINDS.values()}
     for kind in KINDS.values():
         assert archive(kind, folder) > 0, kind.name
-        found = [*archived(kind, folder), *table(kind.table)]
+        went = archived(kind, folder)
+        assert {name: row.pop(name) for row in went for name in kind.with_it} == dict.fromkeys(
+            kind.with_it
+        )
+        found = [*went, *table(kind.table)]
         assert sorted(found, key=lambda row: int(row["id"])) == before[kind.name]
+
+
+def _old_denial(alice: world.Tenant) -> None:
+    """An entry of another account, denied 500 days ago."""
+    order = Order.objects.create(
+        signal=alice.signal, connection=make.connection(alice.user), leg="entry", pair="EUR/USD",
+        side="BUY", order_type="LIMIT", time_in_force="GTC", limit_price="1.10", status="DENIED",
+        reason="MAX_QUANTITY", done_at=datetime(2020, 1, 2, tzinfo=UTC),
+    )  # fmt: skip
+    Order.objects.filter(pk=order.pk).update(created_at=datetime(2020, 1, 1, tzinfo=UTC))
 
 
 def test_manifest_states_what_each_file_has(folder: Path) -> None:

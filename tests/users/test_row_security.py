@@ -197,8 +197,8 @@ def test_tenant_cannot_transfer_own_row(
 # Of these the web role may not change this column at all, its own rows included.
 NOT_GRANTED = {
     "connections_accounthistory", "connections_cashflow", "connections_connectionhealth",
-    "connections_tradingpause", "execution_executionlog", "execution_scopedaction",
-    "signals_feedterms", "signals_incomingalert",
+    "connections_tradingpause", "execution_archivedorder", "execution_executionlog",
+    "execution_scopedaction", "signals_feedterms", "signals_incomingalert",
     "positions_stoprule", "users_recoverycode", "users_secondfactor",
 }  # fmt: skip
 

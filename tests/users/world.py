@@ -32,6 +32,7 @@ from events.models import (
 )
 from execution.models import (
     AccountSyncState,
+    ArchivedOrder,
     DriftItem,
     EntryChange,
     ExecutionLog,
@@ -187,10 +188,19 @@ def _trade(connection: ExecutionConnection, signal: Signal) -> Order:
         opened_at=NOW,
     )  # fmt: skip
     StopRule.objects.create(position=position, trailing_distance=ONE)
+    _archived(connection, signal)
     AnalyticsDaily.objects.create(connection=connection, day=NOW.date())
     TradeCost.objects.create(position=position, connection=connection)
     SignalQuality.objects.create(signal=signal, persons=6)
     return order
+
+
+def _archived(connection: ExecutionConnection, signal: Signal) -> None:
+    """An entry that is in the archive."""
+    ArchivedOrder.objects.create(
+        id=10**9 + signal.pk, signal=signal, connection=connection, status="DENIED",
+        pair="EUR/USD", side="BUY", order_type="MARKET", created_at=NOW, done_at=NOW,
+    )  # fmt: skip
 
 
 def _notify(user: User, name: str) -> None:

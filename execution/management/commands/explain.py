@@ -8,7 +8,8 @@ from common.archive.overview import has_archived
 from common.commands import HelpedCommand, number_in
 from common.formatting import sentence
 from common.limit_figures import read_figures, text_with_detail
-from execution.models import ExecutionLog, Order
+from execution.archived_reads import text_of
+from execution.models import ArchivedOrder, ExecutionLog, Order
 from execution.order_explanations import explain
 from execution.order_figures import with_figures
 
@@ -48,6 +49,9 @@ def _find(number: str) -> Order:
     """Return an order by its number. Raises CommandError."""
     orders = with_figures(Order.objects.select_related("connection", "signal", "trigger"))
     found = orders.filter(pk=number_in(number, "O-")).first()
+    archived = ArchivedOrder.objects.filter(pk=number_in(number, "O-"))
+    if found is None and (gone := archived.select_related("connection").first()) is not None:
+        raise CommandError(text_of(gone))
     if found is None:
         raise CommandError(f"There is no order {number}. Its number is such as O-12.")
     return found
