@@ -16,8 +16,9 @@ from common.reason_codes import Code
 from tests.crypto.factories import ExchangeAccount, close, open_account
 from tests.fakes.exchange.actions import close_by_hand, move_price
 from tests.fakes.exchange.model import Fault, Order
+from tests.sampling import exhaustive
 
-EXCHANGES = ["binance", "okx"]
+EXCHANGES = [exhaustive("binance"), "okx"]
 NONE = HeldLevels(None, None)
 
 
