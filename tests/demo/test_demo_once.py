@@ -1,10 +1,9 @@
 """The demo as a user starts it: real processes, its own servers, one run from start to end.
 
-Usually with a third of its accounts: on a machine that also runs other tests, whose processes come
-before the demo's workers, testing all takes so long that the market begins again.
+Usually with a third of its accounts (small_demo.py).
 
-Its tables exist already, as at each start but the first. tests/ops/stack/test_stack.py begins with
-an empty folder.
+Its tables exist already, as at each start but the first. A test of tests/ops/stack/test_stack.py
+begins with an empty folder.
 """
 
 import json

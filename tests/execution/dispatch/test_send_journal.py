@@ -22,6 +22,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from execution.dispatch.send_journal import SendJournal
+from tests.sampling import examples
 journal = SendJournal.open(Path(sys.argv[1]), sys.argv[2])
 print("open", flush=True)
 for line in sys.stdin:
@@ -202,7 +203,7 @@ def test_settled_are_looked_for_only_when_it_is_half_full(tmp_path: Path) -> Non
     assert reads == [1]
 
 
-@settings(max_examples=30)  # each one writes and reads a whole file
+@settings(max_examples=examples(30, deep=300))  # each one writes and reads a whole file
 @given(st.lists(st.tuples(st.integers(1, 2**63 - 1), st.integers(0, 2**63 - 1)), max_size=40))
 def test_every_recorded_order_is_read(records: list[tuple[int, int]]) -> None:
     with TemporaryDirectory() as folder:
