@@ -457,10 +457,11 @@ def test_api_docs_load_nothing_from_other_hosts(world: World) -> None:
     assert {"200", "304", "401", "403", "429", "503"} <= statuses
 
 
-def test_schema_is_complete_and_valid(capsys: pytest.CaptureFixture[str]) -> None:
+def test_schema_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
     from django.core.management import call_command
 
-    call_command("spectacular", "--fail-on-warn", "--validate", "--file", "/dev/null")
+    # test_openapi.py shows that it is valid
+    call_command("spectacular", "--fail-on-warn", "--file", "/dev/null")
     assert "Warning" not in capsys.readouterr().err
 
 

@@ -13,6 +13,7 @@ from signals.models import Feed, Signal
 from tests.api.factories import World
 from tests.api.test_problems import problem
 from tests.api.test_symbols import alert, follower, listed
+from tests.sampling import exhaustive
 
 DAX, DOLLAR = listed("DAX", "DAX/EUR"), listed("DAXUSD", "DAX/USD")
 POUND = listed("GBPUSD", "GBP/USD")
@@ -154,7 +155,7 @@ def open_and_close(world: World, feed: Feed, pair: str) -> None:
     assert alert(world, feed, ticker=pair, action="CLOSE").status_code == 201
 
 
-@pytest.mark.parametrize("followers", [1, 2, 5])
+@pytest.mark.parametrize("followers", [1, exhaustive(2), 5])
 @pytest.mark.parametrize("other_follower", list(OTHER_FOLLOWER))
 def test_one_follower_does_not_bring_back_a_pair_that_others_no_longer_list(
     world: World, feed: Feed, other_follower: str, followers: int
@@ -181,7 +182,7 @@ def test_pair_of_one_follower_is_replaced_by_the_pair_that_others_list(
     assert accepted(world, feed).currency_pair == "DAX/EUR"
 
 
-@pytest.mark.parametrize("followers", [1, 2])
+@pytest.mark.parametrize("followers", [exhaustive(1), 2])
 @pytest.mark.parametrize("follower_has", ["listed", "mapped"])
 @pytest.mark.parametrize("other_follower", list(OTHER_FOLLOWER))
 def test_one_follower_does_not_change_the_pair_that_others_have_traded(

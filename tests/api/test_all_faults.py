@@ -16,6 +16,7 @@ from tests.api.factories import World
 from tests.api.factories import order as order_of
 from tests.api.test_doors import written
 from tests.execution.factories import quote as quote_of
+from tests.sampling import often
 
 pytestmark = pytest.mark.django_db
 PASSED = datetime(2020, 1, 2, 10, 30, tzinfo=UTC)
@@ -259,7 +260,7 @@ ROW_DOORS: dict[str, RowDoor] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("door", ROW_DOORS)
+@pytest.mark.parametrize("door", often(ROW_DOORS, every=3))
 def test_settings_are_refused_with_faults_of_all_stages(world: World, door: str) -> None:
     method, path, sent, fields = ROW_DOORS[door]
     if door.startswith("loss limit"):

@@ -13,6 +13,7 @@ from signals.field_table import BY_NAME, FIELDS, LEFT_OUT, MODIFIABLE, Door, nam
 from signals.models import Action, Feed, Signal
 from tests.api.doors import DOORS, ENTRY, TARGETS, alert, api, file, signal_form, stored, takes
 from tests.api.factories import World
+from tests.sampling import often
 
 LATER = datetime(2099, 1, 2, 10, 30, tzinfo=UTC)
 LIMIT = {"order_type": "LIMIT", "open_price": "1.1"}
@@ -191,7 +192,15 @@ def fit(name: str, other: str) -> bool:
     )
 
 
-@pytest.mark.parametrize("door", DOORS)
+# One of each kind; test_fault_is_the_same_at_every_door calls all.
+OFTEN = {"API", "form", "alert", "bracket form"}
+
+
+def is_often(door: str) -> bool:
+    return door in OFTEN
+
+
+@pytest.mark.parametrize("door", often(DOORS, every=len(DOORS), always=is_often))
 def test_door_takes_every_field_with_effect(world: World, feed: Feed, door: str) -> None:
     kind, send = DOORS[door]
     taken = [name for name in EXAMPLES if name in names_of(kind)]

@@ -6,6 +6,7 @@ import pytest
 
 from tests.api.factories import World
 from tests.api.test_results_api import close_two
+from tests.sampling import often
 from tests.statements import sent_statements
 
 
@@ -53,7 +54,7 @@ CASES: dict[str, tuple[str, str, int, str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", often(CASES, every=3))
 def test_what_was_not_asked_for_is_not_read(world: World, case: str) -> None:
     path, fields, fewer, unread = CASES[case]
     path = path.format(filled=world.filled.pk, position=world.position.pk, feed=world.feed.slug)
@@ -65,11 +66,11 @@ def test_what_was_not_asked_for_is_not_read(world: World, case: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [
+    often([
         "orders/", "orders/{filled}/", "positions/", "connections/", "subscriptions/", "api-keys/",
         "analytics/", "analytics/statistics/", "analytics/breakdown/", "analytics/months/",
         "analytics/compared/", "feeds/{feed}/record/",
-    ],
+    ], every=4, start=2),
 )  # fmt: skip
 def test_each_field_alone_is_as_in_the_whole_answer(world: World, path: str) -> None:
     close_two(world)

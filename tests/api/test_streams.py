@@ -15,6 +15,7 @@ from tests.api.conftest import AsWeb
 from tests.api.factories import World
 from tests.api.test_problems import problem
 from tests.api.test_results_api import close_two
+from tests.sampling import often
 
 RESULTS = [f"analytics/export/{table}/" for table in TABLES]
 PAGES = [
@@ -53,7 +54,7 @@ def _is_number(shown: str) -> bool:
     return shown.lstrip("-").replace(".", "").isdigit()
 
 
-@pytest.mark.parametrize("path", RESULTS + PAGES)
+@pytest.mark.parametrize("path", often(RESULTS + PAGES, every=3))
 def test_json_lines_have_the_rows_of_the_csv(world: World, as_web: AsWeb, path: str) -> None:
     close_two(world)
     only = f"connection={world.connection.pk}" if path.startswith("analytics/") else ""

@@ -19,6 +19,7 @@ from tests.browser.running_demo import RunningDemo, shared_demo
 from tests.browser.visits import DESKTOP, OPERATOR, Device, KeptSessions, Visit
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+HERE = Path(__file__).parent
 TEST_SECONDS = 900  # with what a test waits for the turn of others
 MOST_MS = 30_000  # for a page and for what a page shows: two cores carry the demo and two browsers
 expect.set_options(timeout=MOST_MS / 2)
@@ -27,7 +28,7 @@ expect.set_options(timeout=MOST_MS / 2)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark everything here, so that `make test` leaves it to `make test-browser`."""
     for item in items:
-        if Path(__file__).parent in item.path.parents:
+        if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.browser)
             item.add_marker(pytest.mark.timeout(TEST_SECONDS))
             if CHROMIUM is None:

@@ -44,6 +44,7 @@ from tests.decisions import calendar_of, provider_of
 from tests.html import html_of
 from tests.loss_limits import limit_of
 from tests.roles import give
+from tests.sampling import often
 from users.models import User
 from users.privileges import roles_of
 
@@ -340,7 +341,7 @@ def walk(form: Form, row: Model, path: str, user: User) -> None:
     assert not missing, found.values().get()
 
 
-@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("name", often(FORMS, every=4))
 def test_admin_form_change_is_not_lost(name: str) -> None:
     form, user = FORMS[name], superuser()
     row = form.make()

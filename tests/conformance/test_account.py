@@ -6,6 +6,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from conformance.live_account import LiveAccount, choose_instrument
 from conformance.report import line
 from conformance.runner import Mark, OpenHarness, all_checks, run
 from tests.conformance.stages import kinds, needs_database, stages_of
+from tests.sampling import often
 
 LEAVE_SOMETHING = ("C01", "C02", "C04", "C12", "C25", "C27", "C46", "C65", "C69", "C105", "C106")
 WITH_DATABASE = pytest.mark.django_db(transaction=True)
@@ -24,6 +26,11 @@ EVERY_STAGE = [
     for kind in kinds()
     for name, open_harness in stages_of(kind).items()
 ]
+OFTEN = {"paper", "binance spot", "mt5-dwx"}  # as in test_adapters.py; that one has `ibkr`, too
+
+
+def is_often(stage: Any) -> bool:
+    return stage.id in OFTEN
 
 
 class AccountOnFake(LiveAccount):
@@ -44,7 +51,9 @@ class AccountOnFake(LiveAccount):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("open_harness", EVERY_STAGE)
+@pytest.mark.parametrize(
+    "open_harness", often(EVERY_STAGE, every=len(EVERY_STAGE), always=is_often)
+)
 def test_checks_close_what_they_opened(open_harness: OpenHarness) -> None:
     asyncio.run(_run_checks(open_harness))
 

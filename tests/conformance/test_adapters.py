@@ -12,7 +12,7 @@ from tests.conformance.together import run_together
 
 WITH_DATABASE = pytest.mark.django_db(transaction=True)
 # One stage of each family; the others differ in details that rarely change.
-OFTEN = {"paper", "binance spot", "ibkr", "mt5 netting", "mt5-dwx"}
+OFTEN = {"paper", "binance spot", "ibkr", "mt5-dwx"}
 # test_engine_checks.py runs the others.
 ADAPTER_CHECKS = [one for one in all_checks() if not is_engine_check(one)]
 

@@ -31,6 +31,7 @@ from tests.fakes.exchange.kraken import Kraken
 from tests.fakes.exchange.okx import Okx
 from tests.fakes.exchange.server import Dialect, Server
 from tests.fakes.exchange.venue import Market, Venue
+from tests.sampling import often
 
 D = Decimal
 SERIALS = count()
@@ -164,7 +165,7 @@ MARKETS = [
 ]
 
 
-@pytest.fixture(params=MARKETS)
+@pytest.fixture(params=often(MARKETS, every=3))
 def account(request: pytest.FixtureRequest) -> Iterator[ExchangeAccount]:
     """An account at each exchange, on each of its markets."""
     name, swap = request.param
@@ -173,10 +174,13 @@ def account(request: pytest.FixtureRequest) -> Iterator[ExchangeAccount]:
     close(account)
 
 
-@pytest.fixture(
-    params=[("binance", True), ("bybit", True), ("okx", False), ("kraken", False)],
-    ids=lambda kind: kind[0],
-)
+EACH = [
+    pytest.param((name, name in ("binance", "bybit")), id=name)
+    for name in ("binance", "bybit", "okx", "kraken")
+]
+
+
+@pytest.fixture(params=often(EACH, every=2))
 def any_account(request: pytest.FixtureRequest) -> Iterator[ExchangeAccount]:
     """An account at each exchange, on one of its markets."""
     name, swap = request.param

@@ -27,10 +27,19 @@ from tests.fakes.exchange.venue import Market, Venue
 NEVER = 3600  # seconds between polls: what is stored before was announced
 RESTING, REACHED = D("49000.0"), D("48990.0")
 MARKETS = [
-    pytest.param((name, swap), id=f"{name}-{'swap' if swap else 'spot'}") for name, swap in SYMBOLS
-]
+    pytest.param(
+        (name, swap), id=f"{name}-{'swap' if swap else 'spot'}",
+        marks=() if name == "okx" else pytest.mark.exhaustive,
+    )
+    for name, swap in SYMBOLS
+]  # fmt: skip
 ONE = [pytest.param(("binance", True), id="binance-swap")]
-EACH = [pytest.param((name, name != "kraken"), id=name) for name in DIALECTS]
+EACH = [
+    pytest.param(
+        (name, name != "kraken"), id=name, marks=() if name == "kraken" else pytest.mark.exhaustive
+    )
+    for name in DIALECTS
+]
 
 
 @dataclass

@@ -12,12 +12,16 @@ from common.reason_codes import Code
 from tests.crypto.factories import ExchangeAccount, allow, close, open_account
 from tests.fakes.exchange.server import Server
 from tests.fakes.exchange.venue import Fault, Venue
+from tests.sampling import often
 
-WITH_IDENTITY = [("binance", False), ("binance", True), ("bybit", True), ("okx", False)]
+WITH_IDENTITY = [
+    pytest.param((name, swap), id=f"{name}-{'swap' if swap else 'spot'}")
+    for name, swap in (("binance", False), ("binance", True), ("bybit", True), ("okx", False))
+]
 UNKNOWN_ID = "abc000000000000990"
 
 
-@pytest.fixture(params=WITH_IDENTITY, ids=lambda kind: f"{kind[0]}-{'swap' if kind[1] else 'spot'}")
+@pytest.fixture(params=often(WITH_IDENTITY, every=2))
 def account(request: pytest.FixtureRequest) -> Iterator[ExchangeAccount]:
     name, swap = request.param
     account = open_account(name, swap=swap)

@@ -24,11 +24,12 @@ from tests.crypto.factories import unlimited_rates
 from tests.crypto.requests import AN_ORDER, spec_of
 from tests.fakes.exchange.process import DIALECTS, VenueProcess
 from tests.fakes.exchange.venue import Fault
+from tests.sampling import often
 
 TIMEOUT_SECONDS = 30.0
 
 
-@pytest.fixture(params=DIALECTS)
+@pytest.fixture(params=often(DIALECTS, every=4))
 def venue(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, VenueProcess]]:
     running = VenueProcess(request.param, tmp_path / "journal")
     yield request.param, running

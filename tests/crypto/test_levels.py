@@ -29,8 +29,9 @@ from common.reason_codes import Code
 from tests.crypto.factories import ExchangeAccount, close, open_account
 from tests.fakes.exchange.actions import move_price
 from tests.fakes.exchange.model import Fault, Order
+from tests.sampling import exhaustive
 
-EXCHANGES = ["bybit", "okx", "binance"]
+EXCHANGES = ["bybit", exhaustive("okx"), exhaustive("binance")]
 
 
 @pytest.fixture(params=EXCHANGES)

@@ -19,11 +19,15 @@ from common.reason_codes import Code
 from tests.crypto.factories import D, ExchangeAccount, close, open_account
 from tests.fakes.exchange import actions
 from tests.fakes.exchange.venue import Fault
+from tests.sampling import often
 
-PLACES = [("binance", True), ("bybit", False), ("okx", True), ("kraken", False)]
+PLACES = [
+    pytest.param((name, swap), id=name)
+    for name, swap in (("binance", True), ("bybit", False), ("okx", True), ("kraken", False))
+]
 
 
-@pytest.fixture(params=PLACES, ids=lambda place: place[0])
+@pytest.fixture(params=often(PLACES, every=2))
 def changeable(request: pytest.FixtureRequest) -> Iterator[ExchangeAccount]:
     """An account at each exchange that changes orders in place."""
     name, swap = request.param

@@ -10,18 +10,19 @@ from brokers.crypto.exchanges import rules
 from brokers.types import CheckResult, CloseCause, ExitSafety, Side
 from common.reason_codes import Code
 from tests.crypto.factories import D, ExchangeAccount, close, open_account
+from tests.sampling import often
 
 NAMES = ["binance", "bybit", "okx"]
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=often(NAMES, every=3))
 def one_way(request: pytest.FixtureRequest) -> Iterator[ExchangeAccount]:
     account = open_account(request.param, swap=True)
     yield account
     close(account)
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=often(NAMES, every=3))
 def hedge(request: pytest.FixtureRequest) -> Iterator[ExchangeAccount]:
     account = open_account(request.param, swap=True)
     account.venue.hedged = True

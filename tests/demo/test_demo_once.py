@@ -1,42 +1,51 @@
 """The demo as a user starts it: real processes, its own servers, one run from start to end.
 
-Its tables exist already, as at each start but the first. tests/ops/stack/test_stack.py begins with
-an empty folder.
+Usually with a third of its accounts (small_demo.py).
+
+Its tables exist already, as at each start but the first. A test of tests/ops/stack/test_stack.py
+begins with an empty folder.
 """
 
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from demo.accounts import NETTING, Account
 from ops.embedded.ports import free_port
 from ops.embedded.processes import birth
 from prices.recordings import DATA, DEFAULT_FILE, read_quotes
+from tests.demo.small_demo import every_account, fewer_accounts
 from tests.prepared_database import copy_to
+from tests.sampling import exhaustive
 from tests.server_folders import server_folder
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 600  # 150 on an idle machine; a slow one begins again, at half the speed
 SPEED = "15"  # a quarter of the usual: what is a second late is 15 seconds late in the market
 PIP = Decimal("0.0001")
+CANNOT_CONNECT = {"wrong password", "unreachable"}
 # The demo commits hundreds of times a second. Nothing here depends on what survives a power loss.
 QUICK = ("fsync = off", "synchronous_commit = off", "full_page_writes = off")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(SECONDS + 60)]
 
 
 class Run:
-    """One run of `manage.py demo --once` in a folder of its own."""
+    """One run of the demo in a folder of its own.
 
-    def __init__(self, folder: Path) -> None:
+    command: how Python starts it. accounts: those that it has.
+    """
+
+    def __init__(self, folder: Path, command: Sequence[str], accounts: list[Account]) -> None:
         ours = {name: value for name, value in os.environ.items() if "FILLCAST" not in name}
         del ours["DATABASE_URL"], ours["REDIS_URL"]
-        self.folder = folder
+        self.folder, self.accounts = folder, accounts
         env = {
             **ours,
             "FILLCAST_ENV_FILE": os.devnull,
@@ -45,7 +54,7 @@ class Run:
             "FILLCAST_PORT": str(free_port()),
         }
         self.done = subprocess.run(
-            [sys.executable, "manage.py", "demo", "--once", "--speed", SPEED],
+            [sys.executable, *command, "--once", "--speed", SPEED],
             cwd=ROOT,
             env=env,
             capture_output=True,
@@ -83,13 +92,24 @@ def _has(pid: int, needle: bytes) -> bool:
     return any(needle in text for text in texts) and birth(pid) is not None
 
 
-@pytest.fixture(scope="module")
-def run() -> Iterator[Run]:
+FEWER = ("-m", "tests.demo.small_demo")
+ALL = ("manage.py", "demo")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param((FEWER, fewer_accounts), id="a third"),
+        exhaustive(pytest.param((ALL, every_account), id="all")),
+    ],
+)
+def run(request: pytest.FixtureRequest) -> Iterator[Run]:
+    command, accounts = request.param
     with server_folder("fillcast-demo-") as folder:
         data = copy_to(folder / "postgres")
         with (data / "postgresql.auto.conf").open("a") as settings:
             settings.writelines(f"{setting}\n" for setting in QUICK)
-        yield Run(folder)
+        yield Run(folder, command, accounts())
 
 
 def test_audit_of_a_demo_run_holds(run: Run) -> None:
@@ -101,7 +121,7 @@ def test_audit_of_a_demo_run_holds(run: Run) -> None:
 def test_candidates_are_the_sum_of_all_order_states(run: Run) -> None:
     summary = run.summary
     assert summary["signals"] == 8
-    assert summary["candidates"] == 8 * 152 == sum(summary["states"].values())
+    assert summary["candidates"] == 8 * len(run.accounts) == sum(summary["states"].values())
     states = summary["states"]
     assert all(states[state] > 0 for state in ("filled", "skipped", "denied", "rejected"))
     assert states["unknown"] == states["failed"] == 0
@@ -139,9 +159,8 @@ def test_stops_trail_and_a_daily_loss_limit_pauses_accounts(run: Run) -> None:
 
 def test_targets_are_hit_and_slices_fill(run: Run) -> None:
     assert run.summary["targets_hit"] > 0
-    assert (
-        run.summary["slices_filled"] > 12
-    )  # of at most twelve netting accounts: not the first only
+    netting = [account for account in run.accounts if account.trait is NETTING]
+    assert run.summary["slices_filled"] > len(netting)  # of at most these: not the first only
     assert "slices of entries filled." in run.done.stderr
 
 
@@ -155,7 +174,9 @@ def test_output_states_logins_alerts_and_results(run: Run) -> None:
     assert "password  fillcast-demo" in output
     for code in ("→ 201 accepted as S-1", "→ 200 already known", "→ 400 ", "→ 409 "):
         assert code in output
-    assert "The workers tested 152 connections: 146 work" in output
+    total = len(run.accounts)
+    failing = sum(account.trait.name in CANNOT_CONNECT for account in run.accounts)
+    assert f"The workers tested {total} connections: {total - failing} work" in output
     assert "not accepted. Enter the password again." in output
     assert "S-1 Sell XAU/USD market" in output
     assert "by the owner at the broker" in output
@@ -171,5 +192,5 @@ def test_output_in_a_pipe_has_no_colours_or_tracebacks(run: Run) -> None:
 
 def test_run_leaves_a_summary_and_no_process(run: Run) -> None:
     summary = json.loads((run.folder / "demo" / "summary.json").read_text())
-    assert len(summary["connections"]) == 152
+    assert len(summary["connections"]) == len(run.accounts)
     assert run.left() == []

@@ -140,4 +140,4 @@ def test_changed_paired_and_conditional_entries_are_sent_once_whatever_happens(
     arguments.update(broker=broker, accounts=[routed, other, spare], feed=feed, netting=True)
     arguments.update(safety=ExitSafety.REDUCE_ONLY if mode == "NETTING" else None)
     kinds[:] = NETTED if mode == "NETTING" else HEDGED
-    explore(Changes, examples=10, deep_examples=300)
+    explore(Changes, examples=6, deep_examples=300)

@@ -13,6 +13,7 @@ from tests.execution import factories
 from tests.execution.submission.test_listed_symbols import INDEX
 from tests.execution.test_mapped_symbol_alerts import Door, brought_to, either_exit
 from tests.execution.test_sweep_plans import SEED
+from tests.sampling import often
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -55,7 +56,7 @@ def list_only(pairs: list[str]) -> None:
 
 
 @pytest.mark.parametrize("state", ["PENDING", "SUBMITTED", "FILLED"])
-@pytest.mark.parametrize("listed", LISTED)
+@pytest.mark.parametrize("listed", often(LISTED, every=3))
 @either_exit
 def test_word_of_an_exit_means_the_open_pair(
     feed: Feed, alice: ExecutionConnection, fields: dict[str, str], listed: str, state: str

@@ -190,7 +190,7 @@ def model_arguments(
 @pytest.mark.slow
 @pytest.mark.timeout(7200 if DEEP else 900)
 def test_core_invariants_hold_in_every_interleaving(model_arguments: dict[str, Any]) -> None:
-    explore(Core, examples=50, deep_examples=600)
+    explore(Core, examples=30, deep_examples=600)
 
 
 @pytest.mark.slow
@@ -210,4 +210,4 @@ def test_no_exit_ever_reverses_a_position(
     """The same events on accounts that do not close by ticket or that net positions."""
     AccountSnapshot.objects.update(position_mode=mode)
     arguments.update(safety=safety, netting=mode == "NETTING")
-    explore(Core, examples=8, deep_examples=150)
+    explore(Core, examples=5, deep_examples=150)

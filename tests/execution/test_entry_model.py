@@ -100,4 +100,4 @@ def test_entries_are_sent_once_whatever_happens(
     arguments.update(broker=broker, accounts=[routed, other, spare], feed=feed, netting=True)
     arguments.update(safety=ExitSafety.REDUCE_ONLY if mode == "NETTING" else None)
     kinds[:] = SLICED if mode == "NETTING" else HELD
-    explore(Entries, examples=10, deep_examples=300)
+    explore(Entries, examples=6, deep_examples=300)

@@ -33,6 +33,7 @@ from tests.conformance.stages import stages_of
 from tests.conformance.stages.mt5 import Mt5Stage
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
+from tests.sampling import often
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
@@ -130,7 +131,7 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("mistake", EXPECTED)
-@pytest.mark.parametrize(("kind", "name"), STAGED)
+@pytest.mark.parametrize(("kind", "name"), often(STAGED, every=2))
 def test_mistake_is_reported_to_its_owner_and_affects_no_other_account(
     feed: Feed, trading: TradingRuntime, kind: str, name: str, mistake: HarnessFeature
 ) -> None:
@@ -159,7 +160,7 @@ def test_mistake_is_reported_to_its_owner_and_affects_no_other_account(
 
 
 @pytest.mark.parametrize("mistake", EXPECTED)
-@pytest.mark.parametrize(("kind", "name"), STAGED)
+@pytest.mark.parametrize(("kind", "name"), often(STAGED, every=2))
 def test_failure_after_the_test_is_reported_by_the_next_order(
     feed: Feed, trading: TradingRuntime, kind: str, name: str, mistake: HarnessFeature
 ) -> None:
@@ -191,7 +192,7 @@ def test_failure_after_the_test_is_reported_by_the_next_order(
         (InjectedFault.NO_MONEY, Code.NO_MONEY),
     ],
 )
-@pytest.mark.parametrize(("kind", "name"), STAGED)
+@pytest.mark.parametrize(("kind", "name"), often(STAGED, every=2))
 def test_order_that_the_broker_forbids_is_rejected_with_its_code(
     feed: Feed, trading: TradingRuntime, kind: str, name: str, trouble: InjectedFault, code: Code
 ) -> None:
@@ -263,7 +264,7 @@ def test_account_with_trading_disabled_at_the_broker_stops(
         assert (state(row).status, state(row).error_code) == ("ERROR", "ACCOUNT_TRADING_DISABLED")
 
 
-@pytest.mark.parametrize(("kind", "name"), STAGED)
+@pytest.mark.parametrize(("kind", "name"), often(STAGED, every=2))
 def test_symbol_removed_at_the_broker_is_rejected_with_its_code(
     feed: Feed, trading: TradingRuntime, kind: str, name: str
 ) -> None:

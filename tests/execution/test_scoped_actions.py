@@ -24,6 +24,7 @@ from signals.models import Feed, Signal
 from tests.connections import make
 from tests.execution import factories
 from tests.roles import give
+from tests.sampling import often
 from tests.signals.test_ingest import at_once
 from users.models import User
 
@@ -101,7 +102,7 @@ def test_cancel_all_leaves_exits_alone(trades: dict[str, Signal]) -> None:
     assert list(Order.objects.filter(pk__in=exits).order_by("pk").values()) == before
 
 
-@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("scope", often(SCOPES, every=3))
 def test_tenant_reaches_only_own_accounts_in_every_scope(
     trades: dict[str, Signal],
     alice: ExecutionConnection,

@@ -90,6 +90,14 @@ BIG = ("execution_order", "positions_executionposition")
 
 
 @contextmanager
+def without_triggers() -> Iterator[None]:
+    """For thousands of rows: what is checked and written down about each takes most of the time."""
+    run("SET LOCAL session_replication_role = replica")
+    yield
+    run("SET LOCAL session_replication_role = DEFAULT")
+
+
+@contextmanager
 def undone_at_the_end(blocker: Any) -> Iterator[None]:
     """Rows shared by several tests, each of which undoes its own changes."""
     outer = transaction.atomic()
@@ -112,7 +120,7 @@ def pile(django_db_setup: None, django_db_blocker: Any) -> Iterator[ExecutionCon
         factories.signal(feed)
         factories.claim_all()
         seeds: Any = {"feed": feed.pk, "n": FINISHED, "connection": account.pk}
-        with connection.cursor() as cursor:
+        with connection.cursor() as cursor, without_triggers():
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
             cursor.execute(SEED, seeds)
         # Earlier tests have left empty pages in some of the indexes, and the planner prefers all
@@ -289,15 +297,19 @@ def with_exits(pile: ExecutionConnection, django_db_blocker: Any) -> Iterator[Ex
         yield pile
 
 
+CLOSES = """
+INSERT INTO execution_order (connection_id, signal_id, position_id, leg, pair, symbol,
+  side, order_type, time_in_force, quantity, filled_quantity, status, client_order_id,
+  answer_by, submitted_at, acknowledged_at, done_at)
+SELECT connection_id, signal_id, id, 'sl', pair, symbol, 'SELL', 'MARKET', 'GTC', 1000,
+  1000, 'FILLED', 'out' || id, now(), now(), now(), now()
+FROM positions_executionposition WHERE quantity = 0
+"""
+
+
 def close_all() -> None:
-    run(
-        """INSERT INTO execution_order (connection_id, signal_id, position_id, leg, pair, symbol,
-          side, order_type, time_in_force, quantity, filled_quantity, status, client_order_id,
-          answer_by, submitted_at, acknowledged_at, done_at)
-        SELECT connection_id, signal_id, id, 'sl', pair, symbol, 'SELL', 'MARKET', 'GTC', 1000,
-          1000, 'FILLED', 'out' || id, now(), now(), now(), now()
-        FROM positions_executionposition WHERE quantity = 0"""
-    )
+    with without_triggers():
+        run(CLOSES)
     run("ANALYZE execution_order")
 
 
@@ -525,7 +537,8 @@ FROM positions_executionposition WHERE quantity = 0
 
 def test_orders_in_flight_are_not_sought_among_those_that_work(piled_up: Order) -> None:
     """Run each second, beside ten thousand orders that rest at their brokers."""
-    run(WORKING)
+    with without_triggers():
+        run(WORKING)
     run("ANALYZE execution_order")
     for name in ("take over", "stale unknown"):
         sql, parameters, _ = STATEMENTS[name]
@@ -867,7 +880,8 @@ def test_loss_limits_read_no_account_if_there_is_none() -> None:
     preset, others = make.preset(), [copy_of(alice, number) for number in range(OFF)]
     for other in others:
         other.preset = preset
-    ExecutionConnection.objects.bulk_create(others)
+    with without_triggers():
+        ExecutionConnection.objects.bulk_create(others)
     run(
         """INSERT INTO connections_accountsnapshot (connection_id, currency, balance, equity,
           margin_used, free_margin, leverage, position_mode, read_at)
@@ -891,7 +905,8 @@ def with_other_accounts(of: ExecutionConnection, broker_type: str) -> None:
     others = [copy_of(of, number) for number in range(OFF)]
     for other in others:
         other.type = broker_type
-    ExecutionConnection.objects.bulk_create(others)
+    with without_triggers():
+        ExecutionConnection.objects.bulk_create(others)
     run("INSERT INTO execution_accountsyncstate (connection_id)"
         " SELECT id FROM connections_executionconnection ON CONFLICT DO NOTHING")  # fmt: skip
     run("ANALYZE connections_executionconnection, execution_accountsyncstate")
@@ -976,12 +991,13 @@ def switch_off(pile: ExecutionConnection) -> None:
     template.is_active = False
     template.save(update_fields=["is_active"])
     others = [copy_of(template, number) for number in range(OFF)]
-    ExecutionConnection.objects.bulk_create(others)
     then = market_now() - timedelta(days=1)
-    ConnectionHealth.objects.bulk_create(
-        [ConnectionHealth(connection=one, status="ACTIVE", last_connected_at=then,
-                          unreachable_at=then, last_error_at=then) for one in others]
-    )  # fmt: skip
+    with without_triggers():
+        ExecutionConnection.objects.bulk_create(others)
+        ConnectionHealth.objects.bulk_create(
+            [ConnectionHealth(connection=one, status="ACTIVE", last_connected_at=then,
+                              unreachable_at=then, last_error_at=then) for one in others]
+        )  # fmt: skip
     run("ANALYZE connections_executionconnection, connections_connectionhealth")
 
 

@@ -66,7 +66,7 @@ def test_door_killed_after_it_stored_an_alert(environment: FaultEnvironment) -> 
     settle(environment, 1)
 
 
-@pytest.mark.parametrize("fault", ["gone", pytest.param("stands still", marks=pytest.mark.quick)])
+@pytest.mark.parametrize("fault", ["gone", "stands still"])
 def test_door_accepts_alerts_without_redis(environment: FaultEnvironment, fault: str) -> None:
     environment.fleet.worker()
     environment.quote()

@@ -88,7 +88,7 @@ def test_worker_killed_at_decision_sends_each_entry_once(
     assert environment.ours.value(decided) == N
 
 
-@pytest.mark.parametrize(("point", "nth"), quick(WORKER))
+@pytest.mark.parametrize(("point", "nth"), WORKER.items(), ids=WORKER)
 def test_worker_stopped_at_failpoint_sends_nothing_late(
     environment: FaultEnvironment, point: str, nth: int
 ) -> None:

@@ -65,7 +65,7 @@ def is_forked(supervisor: Supervisor, name: str) -> bool:
     [
         pytest.param([], id="alone"),
         pytest.param(["worker-1"], id="with one"),
-        pytest.param([*WORKERS], id="with all", marks=pytest.mark.quick),
+        pytest.param([*WORKERS], id="with all"),
     ],
 )
 def test_fork_server_and_workers_killed_in_a_burst(

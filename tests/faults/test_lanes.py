@@ -237,7 +237,6 @@ def test_orders_wait_for_terminal_worker_with_reason(laned: Laned) -> None:
     assert laned.count.states()["FILLED"] == states.get("FILLED", 0) + 50
 
 
-@pytest.mark.quick
 def test_terminated_worker_releases_its_lanes_immediately(few_laned: Laned) -> None:
     few_laned.fleet.environ["FILLCAST_LEASE_SECONDS"] = "10"
     leaving = few_laned.sessions("leaving")

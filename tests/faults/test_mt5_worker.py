@@ -83,7 +83,6 @@ def published(terminal: Terminal) -> int:
     return int(signal)
 
 
-@pytest.mark.quick
 def test_mt5_account_trades_from_form_to_broker_books(terminal: Terminal) -> None:
     """Tested, reconciled, filled with its levels; the server's stop is applied within seconds."""
     general = terminal.fleet.worker("general", "execution,exits,maintenance", wait=False)

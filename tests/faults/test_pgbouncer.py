@@ -55,7 +55,6 @@ def test_every_process_shares_a_small_pool(pooled: PooledEnvironment) -> None:
     assert "Traceback" not in logs, logs
 
 
-@pytest.mark.quick
 def test_killed_pooler_loses_and_doubles_nothing(pooled: PooledEnvironment) -> None:
     start_all(pooled)
     pooled.broker(reply_delay_ms=100)

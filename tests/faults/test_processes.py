@@ -216,7 +216,6 @@ def _publish(port: str, key: str, signal_id: int) -> None:
     urllib.request.urlopen(request, timeout=20).read()
 
 
-@pytest.mark.quick
 def test_deploy_loses_nothing_and_waits_for_no_lease(environment: FaultEnvironment) -> None:
     """SIGTERM: calls in flight end, other orders are released at once for the next worker."""
     lease = 10

@@ -18,7 +18,6 @@ from tests.server_folders import server_folder
 
 pytestmark = [
     pytest.mark.faults,
-    pytest.mark.quick,
     pytest.mark.timeout(300, func_only=True),
     pytest.mark.skipif(not is_installed(), reason="needs the package rabbitmq-server"),
 ]

@@ -13,6 +13,7 @@ import pytest
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed, Rejected
 from brokers.types import OrderReport, OrderRequest, OrderType, ReportKind
 from tests.ibkr.factories import Environment, limit, order, with_environment
+from tests.sampling import often
 
 ORDERS, SEEDS = 40, range(3)
 FAULTS = (
@@ -82,7 +83,7 @@ class ChaosRun:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", often(SEEDS, every=len(SEEDS)))
 def test_each_order_exists_once_and_is_reported_as_the_broker_has_it(seed: int) -> None:
     @with_environment
     async def test(stage: Environment) -> None:

@@ -34,6 +34,7 @@ from common.clocks import MarketClock, set_market_clock
 from tests.fakes.paper_server.adapter import RemotePaper
 from tests.fakes.paper_server.operations import ExchangeClient
 from tests.fakes.paper_server.server import Server
+from tests.sampling import exhaustive
 
 T = TypeVar("T")
 NOON = datetime(2014, 5, 2, 12, tzinfo=UTC)
@@ -179,7 +180,7 @@ IN_PROCESS, REMOTE = "in process", "remote"
 IN_PROCESS_ONLY = pytest.mark.parametrize("trader", [IN_PROCESS], indirect=True)
 
 
-@pytest.fixture(params=[IN_PROCESS, REMOTE])
+@pytest.fixture(params=[IN_PROCESS, exhaustive(REMOTE)])
 def trader(request: pytest.FixtureRequest, transactional_db: None) -> Iterator[Trader]:
     """A trader with a hedging account A1 of 10,000 USD at 1:30, in process or over TCP."""
     with ExitStack() as stack:

@@ -14,6 +14,7 @@ from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import PASSWORD, World
 from tests.portal.no_pages import NO_PAGES
+from tests.sampling import often
 
 FEED_PAGES = (
     "feed_record", "feed_proof", "feed_record_show", "public_record", "public_proof",
@@ -151,6 +152,12 @@ def args(world: World, name: str, username: str) -> dict[str, Any]:
 
 
 PRIVATE = [name for name in names() if name not in OPEN]
+TRADES = (
+    "order_", "cancel_all", "close", "position_", "end_all", "account_end", "feed_end", "difference",
+    "entries_resume", "account_resume", "account_switch_on", "credentials", "subscription_",
+    "publishing_signal_", "publishing_draft_publish", "publishing_open", "publishing_modify",
+    "publishing_close",
+)  # fmt: skip
 # Public feeds, and what shows one's own rows whatever its address names.
 WITHOUT_OWNER = {
     "subscribe", "preflight", "reason", "feed_end", "results_csv", "results_month",
@@ -168,6 +175,11 @@ TABLES = (
 )  # fmt: skip
 
 
+def moves_money(name: str) -> bool:
+    """Return whether a page sends, changes, stops or lets through orders."""
+    return name.startswith(TRADES)
+
+
 def snapshot() -> list[Any]:
     """Return the rows that a page could have changed, as the owner of the tables sees them."""
     contents = []
@@ -178,7 +190,7 @@ def snapshot() -> list[Any]:
     return contents
 
 
-@pytest.mark.parametrize("name", PRIVATE)
+@pytest.mark.parametrize("name", often(PRIVATE, every=3))
 def test_visitors_are_sent_to_sign_in_and_operators_to_the_console(
     world: World, signed_in: SignedIn, as_web: None, name: str
 ) -> None:
@@ -188,7 +200,7 @@ def test_visitors_are_sent_to_sign_in_and_operators_to_the_console(
     assert signed_in(world.olga).get(address)["Location"] == "/admin/"
 
 
-@pytest.mark.parametrize("name", WITH_OWNER)
+@pytest.mark.parametrize("name", often(WITH_OWNER, every=3, always=moves_money))
 @pytest.mark.parametrize("role", ["fillcast_web", "NONE"])  # querysets alone must suffice, too
 def test_objects_of_another_tenant_are_not_found(
     world: World, signed_in: SignedIn, name: str, role: str
@@ -208,14 +220,14 @@ def test_objects_of_another_tenant_are_not_found(
     assert snapshot() == before
 
 
-@pytest.mark.parametrize("name", WITH_OWNER)
+@pytest.mark.parametrize("name", often(WITH_OWNER, every=3, always=moves_money))
 def test_own_objects_are_found(world: World, signed_in: SignedIn, as_web: None, name: str) -> None:
     """Otherwise the test above would pass for a portal that refuses every request."""
     address = reverse(f"portal:{name}", kwargs=args(world, name, "alice"))
     assert signed_in(world.alice).get(address).status_code in {200, 302}
 
 
-@pytest.mark.parametrize("name", PRIVATE)
+@pytest.mark.parametrize("name", often(PRIVATE, every=5, start=1))
 def test_every_page_has_a_strict_policy_and_is_not_cached(
     world: World, signed_in: SignedIn, as_web: None, name: str
 ) -> None:

@@ -13,6 +13,7 @@ from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
 from tests.portal.test_access import PRIVATE, args
 from tests.portal.test_kept_forms import session_ends, sign_in
+from tests.sampling import often
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("private_feeds")]
 TYPED = "1.2345678"
@@ -53,7 +54,11 @@ def values_on(content: str) -> dict[str, str]:
     return inputs | {name: html.unescape(text).strip() for name, text in areas}
 
 
-@pytest.mark.parametrize("name", ADDRESSES)
+def has_texts(name: str) -> bool:
+    return name in HAVE_TEXTS
+
+
+@pytest.mark.parametrize("name", often(ADDRESSES, every=8, always=has_texts))
 def test_what_was_typed_is_there_after_signing_in(
     world: World, signed_in: SignedIn, as_web: None, name: str
 ) -> None:

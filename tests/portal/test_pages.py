@@ -27,6 +27,7 @@ from tests.html import html_of
 from tests.portal import factories
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import D, World
+from tests.sampling import often
 from users.models import User
 from users.tenancy import for_all_tenants
 
@@ -309,8 +310,8 @@ def create_more_rows(world: World) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["/", "/live/", "/signals/", "/signals/{euro}/", "/positions/", "/accounts/",
-     "/accounts/{mt5}/", "/feeds/", "/inbox/"],
+    often(["/", "/live/", "/signals/", "/signals/{euro}/", "/positions/", "/accounts/",
+     "/accounts/{mt5}/", "/feeds/", "/inbox/"], every=4),
 )  # fmt: skip
 def test_more_rows_need_no_more_statements(world: World, signed_in: SignedIn, address: str) -> None:
     path = address.format(euro=world.euro.pk, mt5=world.mt5.pk)

@@ -17,6 +17,7 @@ from tests.portal.factories import World
 from tests.portal.role_matrix import CELLS, CONSOLE, OWN, PAGES, YES
 from tests.portal.test_access import TABLES, WITH_OWNER, args
 from tests.roles import staff
+from tests.sampling import exhaustive
 from users.services import create_api_key
 
 pytestmark = pytest.mark.usefixtures("private_feeds")
@@ -36,6 +37,7 @@ DEAD_LINKS = {"door:sign_up": {"404"}, "door:sign_up_finish": {"404"}} | {
     f"door:{name}": {"410"} for name in ("invitation", "reset_password", "confirm_address")
 }
 Addresses = dict[str, dict[str, Any]]  # the arguments of an address, by its name
+ROLES = 2  # the column of staff with a role
 Columns = list[tuple[str, int, Client]]  # caller, their column of the matrix, and their client
 
 
@@ -71,7 +73,7 @@ def columns(world: World) -> Columns:
     """Return a visitor, Alice, Nora (a tenant without rows), and staff with each role and none."""
     people = [("visitor", 0, None), ("alice", 1, world.alice), ("nora", 1, world.nora)]
     people += [
-        (role.value, 2, staff(role, name=f"is-{role.value.replace(' ', '-')}")) for role in Role
+        (role.value, ROLES, staff(role, name=f"is-{role.value.replace(' ', '-')}")) for role in Role
     ]
     people.append(("no role", 3, staff(name="no-role")))
     columns = []
@@ -130,13 +132,18 @@ def test_every_page_is_in_the_matrix() -> None:
     assert set(PAGES) == existing
 
 
+@pytest.mark.parametrize("is_whole", [False, exhaustive(True)], ids=["a role each", "every role"])
 def test_each_caller_gets_the_outcome_of_the_matrix(
-    world: World, alices: Addresses, columns: Columns, as_web: None
+    world: World, alices: Addresses, columns: Columns, as_web: None, is_whole: bool
 ) -> None:
+    """All roles have one column, so usually each page is opened by one of them in turn."""
     wrong = []
-    for name in REQUESTED:
+    others = [one for one in columns if one[1] != ROLES]
+    of_roles = [one for one in columns if one[1] == ROLES]
+    for number, name in enumerate(REQUESTED):
         address = address_of(name, world, alices)
-        for caller, column, client in columns:
+        some = of_roles if is_whole else [of_roles[number % len(of_roles)]]
+        for caller, column, client in [*others, *some]:
             actual = outcome(client.get(address))
             if actual not in expected(name, caller, column, GET_STATUSES):
                 wrong.append((name, caller, actual))

@@ -15,13 +15,23 @@ from tests.loss_limits import limit_of, pause_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
 from tests.portal.test_access import OPEN, args, names
+from tests.sampling import often
 from tests.statements import sent_statements
 
 MOST = 12
 pytestmark = pytest.mark.usefixtures("private_feeds")
 
 
-@pytest.mark.parametrize("name", [name for name in names() if name not in OPEN])
+HEAVY = {"overview", "live", "positions", "position", "signal", "signals", "results", "accounts"}
+
+
+def is_heavy(name: str) -> bool:
+    return name in HEAVY
+
+
+@pytest.mark.parametrize(
+    "name", often([name for name in names() if name not in OPEN], every=4, always=is_heavy)
+)
 def test_page_sends_few_statements(
     world: World, signed_in: SignedIn, as_web: None, name: str
 ) -> None:

@@ -22,6 +22,7 @@ from common.clocks import machine_time
 from common.reason_codes import Code
 from ops.embedded.processes import wait_until
 from ops.embedded.redis import RedisServer
+from tests.sampling import exhaustive
 
 PROCESSES = 3
 RATE = Rate(per_second=40, burst=6)
@@ -164,8 +165,8 @@ def test_processes_together_keep_and_use_the_rate(workers: RequestProcesses) -> 
     ("first", "behind"),
     [
         (Priority.EXIT, Priority.ENTRY),
-        (Priority.LOOKUP, Priority.ENTRY),
-        (Priority.ENTRY, Priority.READ),
+        exhaustive((Priority.LOOKUP, Priority.ENTRY)),
+        exhaustive((Priority.ENTRY, Priority.READ)),
     ],
 )
 def test_higher_priority_overtakes_requests_of_all_processes(

@@ -10,6 +10,7 @@ from signals.alert_preview import preview_alert
 from signals.models import Feed, Signal
 from signals.rate import forget_failures
 from tests.alert_inbox import deliver
+from tests.sampling import often
 from users.tenancy import on_behalf_of
 
 
@@ -45,7 +46,7 @@ BARE = [
 
 
 @pytest.mark.usefixtures("all_are_open")
-@pytest.mark.parametrize("text", BARE)
+@pytest.mark.parametrize("text", often(BARE, every=3))
 def test_bare_sell_with_a_price_is_refused_while_a_long_trade_is_open(
     feed: Feed, secret: str, text: str
 ) -> None:

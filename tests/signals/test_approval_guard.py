@@ -21,6 +21,7 @@ from signals.ingest import save_draft
 from signals.intake import read_signal
 from signals.models import Approval, Feed, Origin, Signal
 from tests.connections import make
+from tests.sampling import often
 from tests.signals.test_ingest import at_once
 from users.models import User
 from users.services import change_rights
@@ -158,7 +159,7 @@ def test_unapproved_signal_is_not_published(unapproved: Feed, private: Feed) -> 
 
 @pytest.mark.parametrize(
     "change",
-    [
+    often([
         {"sl": "1.2"},
         {"direction": "SELL"},
         {"valid_until": None},
@@ -180,9 +181,9 @@ def test_unapproved_signal_is_not_published(unapproved: Feed, private: Feed) -> 
         {"not_before": "2040-01-01T00:00:00Z"},
         {"close_at": "2040-01-01T00:00:00Z"},
         {"close_after_seconds": 60},
-    ],
+    ], every=3),
     ids=str,
-)
+)  # fmt: skip
 def test_changed_signal_needs_a_new_approval(
     feed: Feed, operator: User, change: dict[str, Any]
 ) -> None:

@@ -38,6 +38,7 @@ from tests.fakes.telegram.bot_api import (
     Refused,
     bot_api,
 )
+from tests.sampling import often
 
 ENTRY = "BUY EURUSD @ 1.3850 SL 1.3800 TP 1.3900"
 OTHER = "SELL GBPUSD @ 1.6000 SL 1.6100"
@@ -425,7 +426,7 @@ class TestEdits:
 
     @pytest.mark.parametrize(
         ("old", "new", "sl", "targets"),
-        [
+        often([
             ("BUY EURUSD NOW", " SL 1.3800 TP 1.3900", "1.38", ["1.39"]),
             ("SELL EURUSD NOW", " SL 1.3900 TP1 1.3800 TP2 1.37", "1.39", ["1.38", "1.37"]),
             ("BUY EURUSD NOW TP 1.3900", " SL 1.3800", "1.38", []),
@@ -439,8 +440,8 @@ class TestEdits:
             ("BUY STOP EURUSD @ 1.3850", " SL 1.3800", "1.38", []),
             ("SELL STOP EURUSD @ 1.3850", " SL 1.3900 TP 1.3800", "1.39", ["1.38"]),
             ("BUY EURUSD @ 1.3850", " SL 50 pips", "1.38", []),
-        ],
-    )
+        ], every=3),
+    )  # fmt: skip
     def test_levels_are_added_to_a_bare_entry(
         self,
         bot: TelegramBot,

@@ -15,24 +15,20 @@ Opened = Callable[..., AbstractContextManager[Session]]
 
 
 @pytest.fixture
-def as_role() -> Opened:
+def as_role() -> Iterator[Opened]:
     """A transaction on a connection of its own: `with as_role("web", tenant=1, operator=False)`.
 
-    before: a statement that the owner of the tables runs first, in the same transaction.
+    before: a statement that the owner of the tables runs first, in the same transaction. A test's
+    next transaction uses the connection again: role and tenant have ended with the one before.
     """
+    idle: list[Session] = []
 
     @contextmanager
     def opened(
         role: str, *, tenant: int | None = None, operator: bool = False, before: str = ""
     ) -> Iterator[Session]:
-        params = connection.get_connection_params()
-        with psycopg.connect(
-            **{
-                name: params[name]
-                for name in ("host", "port", "user", "password", "dbname")
-                if name in params
-            }
-        ) as session:
+        session = idle.pop() if idle else connected()
+        try:
             if before:
                 session.execute(before.encode())
             session.execute(f"SET ROLE fillcast_{role}")
@@ -40,12 +36,21 @@ def as_role() -> Opened:
                 session.execute("SELECT set_config('fillcast.tenant', %s, true)", (str(tenant),))
             if operator:
                 session.execute("SELECT set_config('fillcast.operator', 'on', true)")
-            try:
-                yield session
-            finally:
-                session.rollback()
+            yield session
+        finally:
+            session.rollback()
+            idle.append(session)
 
-    return opened
+    yield opened
+    for session in idle:
+        session.close()
+
+
+def connected() -> Session:
+    """Return a new connection as the owner of the tables."""
+    names = ("host", "port", "user", "password", "dbname")
+    params = connection.get_connection_params()
+    return psycopg.connect(**{name: params[name] for name in names if name in params})
 
 
 @pytest.fixture

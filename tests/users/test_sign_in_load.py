@@ -9,6 +9,7 @@ import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.core.cache import cache
 
+from tests.sampling import exhaustive
 from tests.web_process import WebProcess, all_at_once
 from users.models import User
 
@@ -41,7 +42,7 @@ def web(process: WebProcess, transactional_db: None, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "path"), [("alice", "/login/"), ("olga", "/admin/login/")])
+@pytest.mark.parametrize(("name", "path"), [("alice", "/login/"), exhaustive(("olga", "/admin/login/"))])
 def test_forty_concurrent_sign_ins_are_all_answered(web: WebProcess, name: str, path: str) -> None:
     browsers = [web.browser() for _ in range(MAX_CONCURRENT)]
     answers = all_at_once(browsers, (name, PASSWORD), path=path)

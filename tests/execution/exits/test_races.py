@@ -141,11 +141,11 @@ def account(
 def test_position_is_closed_once_in_every_order_of_events(
     account: ExecutionConnection, broker: FakeBroker, safety: ExitSafety | None, mode: str
 ) -> None:
-    """All 24 orders, each with immediate and with late replies; every fifth one unless DEEP."""
+    """All 24 orders, each with immediate and with late replies; every ninth one unless DEEP."""
     AccountSnapshot.objects.update(position_mode=mode)
     feed = account.subscriptions.get().feed
     races = list(product(permutations(EVENTS), (False, True)))
-    for number, (events, late) in enumerate(races if DEEP else races[::5]):
+    for number, (events, late) in enumerate(races if DEEP else races[::9]):
         model = ExecutionModel(broker, [account], feed, safety=safety, netting=mode == "NETTING")
         race = Race(model, late=late)
         halted_at = number % (len(events) + 3)  # before each event in turn; past the last: never

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal as D
+from itertools import product
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from signals.services import publish
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.paper.broker_process import until
+from tests.sampling import often
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BUY_STOP: dict[str, Any] = {"order_type": "STOP", "stop_price": D("1.105")}
@@ -167,8 +169,8 @@ CODES = {"REDUCING": "ENTRIES_HALTED", "HALTED": "TRADING_HALTED"}
 
 
 # ---- without cancelling -------------------------------------------------------------------------
-@pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize("mode", CODES)
+# Each state in one mode; `make test-all` takes each in both.
+@pytest.mark.parametrize(("mode", "state"), often(product(CODES, STATES), every=2))
 def test_entry_whose_moment_comes_under_a_halt_is_denied_for_good(
     account: ExecutionConnection,
     feed: Feed,
@@ -207,8 +209,12 @@ def test_entry_whose_moment_comes_after_the_release_goes_on(
     assert outgoing.request.order_id == order.pk
 
 
-@pytest.mark.parametrize("state", ["held", "conditional", "sliced"])
-@pytest.mark.parametrize("scope", ["FEED", "USER", "CONNECTION", "BROKER_TYPE", "SYMBOL"])
+SCOPES = ["FEED", "USER", "CONNECTION", "BROKER_TYPE", "SYMBOL"]
+
+
+@pytest.mark.parametrize(
+    ("state", "scope"), often(product(["held", "conditional", "sliced"], SCOPES), every=2)
+)
 def test_each_scope_stops_what_waits_in_it(
     account: ExecutionConnection, feed: Feed, state: str, scope: str
 ) -> None:
@@ -237,8 +243,7 @@ def test_leg_that_fires_under_a_halt_ends_its_pair(alice: ExecutionConnection, f
 
 
 # ---- with cancelling ----------------------------------------------------------------------------
-@pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize("mode", CODES)
+@pytest.mark.parametrize(("mode", "state"), often(product(CODES, STATES), every=2))
 def test_halt_that_cancels_ends_every_unsent_entry(
     account: ExecutionConnection, feed: Feed, trading: Any, state: str, mode: str
 ) -> None:

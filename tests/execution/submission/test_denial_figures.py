@@ -34,6 +34,7 @@ from tests.execution.fake_broker import FakeBroker
 from tests.execution.submission.test_market_hours import hours
 from tests.html import html_of
 from tests.loss_limits import pause_of
+from tests.sampling import often
 
 pytestmark = pytest.mark.django_db
 PRESET, SNAPSHOT = "connections_tradingpreset", "connections_accountsnapshot"
@@ -298,7 +299,7 @@ CODE_OF_SETTING = {
 UNITS_AND_WARNINGS = {"slippage_unit", "max_spread_unit", "correlated_exposure_warning_percent"}
 
 
-@pytest.mark.parametrize("code", CASES)
+@pytest.mark.parametrize("code", often(CASES, every=4))
 def test_denial_states_its_figures_everywhere(
     client: Client, feed: Feed, broker: FakeBroker, code: str
 ) -> None:

@@ -27,6 +27,7 @@ from tests.execution.submission.test_conditions import end_first, reach
 from tests.execution.submission.test_routed_entries import fail, moved_on, publish, route
 from tests.execution.submission.test_slices import TWAP, refresh
 from tests.loss_limits import pause_of
+from tests.sampling import often
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOUR = timedelta(hours=1)
@@ -112,17 +113,19 @@ Enter = Callable[[Feed, ExecutionConnection], tuple[Order, datetime]]
 ENTRIES: list[Enter] = [waiting, held, timed, routed, routed_later, later_slice, slice_at_end]
 
 
-@pytest.mark.parametrize("enter", ENTRIES)
+PAUSED: list[tuple[timedelta, timedelta | None, bool | set[Enter]]] = [
+    (-HOUR, timedelta(0), False),  # over before its time
+    (-HOUR, INSTANT, True),  # ended only after it
+    (-HOUR, None, True),  # open
+    (INSTANT, None, True),
+    # Between its time and the claim: a slice belongs to its own time only.
+    (INSTANT, 2 * INSTANT, {waiting, held, timed, routed, routed_later}),
+]
+
+
 @pytest.mark.parametrize(
-    ("begins", "ends", "stops"),
-    [
-        (-HOUR, timedelta(0), False),  # over before its time
-        (-HOUR, INSTANT, True),  # ended only after it
-        (-HOUR, None, True),  # open
-        (INSTANT, None, True),
-        # Between its time and the claim: a slice belongs to its own time only.
-        (INSTANT, 2 * INSTANT, {waiting, held, timed, routed, routed_later}),
-    ],
+    ("enter", "begins", "ends", "stops"),
+    often([(enter, *paused) for enter in ENTRIES for paused in PAUSED], every=2),
 )
 def test_pause_stops_entries_whose_time_lies_in_it(
     alice: ExecutionConnection, feed: Feed, broker: FakeBroker, enter: Enter, begins: timedelta,

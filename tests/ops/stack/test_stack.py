@@ -20,6 +20,7 @@ import pytest
 
 from ops.embedded.ports import free_port
 from ops.embedded.processes import birth, wait_until
+from tests.prepared_database import copy_to
 from tests.server_folders import server_folder
 
 ROOT = Path(__file__).parents[3]
@@ -112,7 +113,9 @@ def _has(pid: int, needle: bytes) -> bool:
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
+    """A folder whose database has its tables, as at each start but the first."""
     with server_folder("fillcast-stack-") as path:
+        copy_to(path / "postgres")
         yield path
 
 
@@ -148,6 +151,18 @@ def test_web_process_has_no_private_key(running: SmallStack) -> None:
     worker = running.process(b"worker")  # Celery renames its process if setproctitle is there
     assert private not in Path(f"/proc/{web}/environ").read_bytes()
     assert private in Path(f"/proc/{worker}/environ").read_bytes()
+
+
+@pytest.mark.exhaustive
+def test_first_start_makes_the_database() -> None:
+    """All migrations take half a minute of processor time."""
+    with server_folder("fillcast-first-") as folder:
+        stack = SmallStack(folder)
+        try:
+            stack.start()
+            assert get(stack.port, "/readyz")["ok"] is True
+        finally:
+            stack.end()
 
 
 def test_second_stack_is_refused_with_the_first_ones_address(running: SmallStack) -> None:
