@@ -118,12 +118,13 @@ _JOURNAL = """, journal AS (
   AS t(connection_id, client_order_id, times, executed)
 )"""
 
-# All orders that a broker may name, by the indexes on their ids; those in the archive never filled.
+# All orders that a broker may name; those in the archive never filled. Without a WHERE, so that the
+# planner uses the index on the id of each table.
 _NAMED = """(
   SELECT id, connection_id, client_order_id, quantity, attempt, aggregate_id FROM execution_order
   UNION ALL
   SELECT id, connection_id, client_order_id, quantity, right(client_order_id, 1)::smallint, NULL
-  FROM execution_archivedorder WHERE client_order_id IS NOT NULL
+  FROM execution_archivedorder
 ) o"""
 
 # Whether an order `o` is audited: of all signals, or of one.

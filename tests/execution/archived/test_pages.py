@@ -13,7 +13,9 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
+from analytics.history import HISTORY, HistoryFilter
 from analytics.quality import execution_quality
+from connections.models import ExecutionConnection
 from console.queries import candidates
 from execution.feed_results import results_of
 from execution.models import Order, ScopedAction
@@ -23,6 +25,7 @@ from execution.services import cancel_order
 from portal.selectors.signals import published_to, signal_history, signal_summaries
 from tests.archive.rows import archive
 from tests.connections import make
+from tests.execution import factories
 from tests.execution.archived.conftest import Past
 from tests.html import html_of
 from tests.portal.conftest import as_web_process
@@ -108,6 +111,32 @@ def test_history_has_archived_orders(past: Past, owner: User, folder: Path) -> N
     assert after == before
     for query in ("", f"?q=S-{past.signal.pk}", "?state=REJECTED", "?before=99999999999"):
         assert f"O-{past.rejected.pk}" in html_of(client.get(f"/history/orders/{query}"))
+
+
+@pytest.mark.parametrize("limit", [1, 2, 10])
+def test_pages_of_the_history_have_the_same_orders(
+    past: Past, owner: User, folder: Path, limit: int
+) -> None:
+    """Archived ones stand among those that traded, and behind a young one."""
+    accounts = (past.filled, past.denied, past.skipped)
+    ids = [order.connection_id for order in accounts]
+    ExecutionConnection.objects.filter(pk__in=ids).update(user=owner)
+    young = factories.signal(past.signal.feed)
+
+    def pages() -> list[list[int]]:
+        found, wanted = [], HistoryFilter()
+        while keys := [
+            row["key"] for row in HISTORY["orders"].page(owner, wanted, limit=limit)
+        ]:  # fmt: skip
+            found.append(keys)
+            wanted = HistoryFilter(before=keys[-1])
+        return found
+
+    before = pages()
+    assert {*past.without_fill, *past.traded} < {key for keys in before for key in keys}
+    assert Order.objects.filter(signal=young).count() == 4
+    archive("orders", folder)
+    assert pages() == before
 
 
 def test_portal_states_that_an_order_is_in_the_archive(
