@@ -2,6 +2,7 @@
 
 import json
 from itertools import product
+from typing import Any
 
 import pytest
 from django.core.cache import cache
@@ -32,7 +33,7 @@ TEXTS = [
                 "time": "2020-01-01T00:00:00Z"}),
     "Good morning",
 ]  # fmt: skip
-FEEDS = {
+FEEDS: dict[str, dict[str, Any]] = {
     "open": {"alert_mapping": {"ignore": ["Token:"]}},
     "only GBP/USD": {"alert_symbols": ["GBP/USD"]},
     "not approved": {"is_approved": False},
