@@ -37,9 +37,7 @@ def test_every_operation_is_in_the_table() -> None:
     assert set(MATRIX) == set(CASES)
 
 
-@pytest.mark.parametrize(
-    "name", often(ROLE_DEPENDENT, every=3, start=2, always=moves_money)
-)
+@pytest.mark.parametrize("name", often(ROLE_DEPENDENT, every=3, start=2, always=moves_money))
 def test_staff_may_do_what_their_role_allows(team: World, as_web: AsWeb, name: str) -> None:
     case, before = CASES[name], snapshot()
     for letter in LETTERS:

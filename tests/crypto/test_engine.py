@@ -43,10 +43,12 @@ def adapter() -> BrokerAdapter:
     return _adapters[-1]
 
 
-@pytest.fixture(params=[
+@pytest.fixture(
+    params=[
         pytest.param(("binance", "EURUSD"), id="binance"),
         pytest.param(("okx", "EUR-USD"), id="okx", marks=pytest.mark.exhaustive),
-    ])
+    ]
+)
 def exchange(request: pytest.FixtureRequest) -> Iterator[tuple[str, Server]]:
     """Spot euros: an exit reads the balance before it is sent."""
     name, symbol = request.param

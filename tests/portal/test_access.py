@@ -153,10 +153,10 @@ def args(world: World, name: str, username: str) -> dict[str, Any]:
 
 PRIVATE = [name for name in names() if name not in OPEN]
 TRADES = (
-    "order_", "cancel_all", "close", "position_", "end_all", "account_end", "feed_end", "difference",
-    "entries_resume", "account_resume", "account_switch_on", "credentials", "subscription_",
-    "publishing_signal_", "publishing_draft_publish", "publishing_open", "publishing_modify",
-    "publishing_close",
+    "order_", "cancel_all", "close", "position_", "end_all", "account_end", "feed_end",
+    "difference", "entries_resume", "account_resume", "account_switch_on", "credentials",
+    "subscription_", "publishing_signal_", "publishing_draft_publish", "publishing_open",
+    "publishing_modify", "publishing_close",
 )  # fmt: skip
 # Public feeds, and what shows one's own rows whatever its address names.
 WITHOUT_OWNER = {

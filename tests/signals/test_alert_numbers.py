@@ -102,7 +102,12 @@ NUMBERS = st.one_of(
 )
 
 
-@given(st.deferred(lambda: st.sampled_from(read_texts())), st.sampled_from(FORMS), NUMBERS, st.integers(0, 400))
+@given(
+    st.deferred(lambda: st.sampled_from(read_texts())),
+    st.sampled_from(FORMS),
+    NUMBERS,
+    st.integers(0, 400),
+)
 def test_number_that_is_added_anywhere_is_read_noted_or_refused(
     text: str, form: str, number: str, place: int
 ) -> None:

@@ -32,7 +32,7 @@ TEXTS = [
                 "time": "2020-01-01T00:00:00Z"}),
     "Good morning",
 ]  # fmt: skip
-FEEDS = {
+FEEDS: dict[str, dict[str, object]] = {
     "open": {"alert_mapping": {"ignore": ["Token:"]}},
     "only GBP/USD": {"alert_symbols": ["GBP/USD"]},
     "not approved": {"is_approved": False},

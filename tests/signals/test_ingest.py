@@ -18,8 +18,8 @@ from common.reason_codes import Code
 from signals.ingest import REPLAY_WINDOW, save_draft
 from signals.intake import read_signal
 from signals.models import Approval, Feed, Origin, Signal
-from users.models import User
 from tests.sampling import examples
+from users.models import User
 
 OPEN = {"symbol": "EURUSD", "direction": "BUY", "open_price": "1.3860", "sl": "1.38", "tp": "1.40"}
 
@@ -193,7 +193,9 @@ def test_follow_up_cannot_refer_to_another_feed(feed: Feed, unapproved: Feed) ->
 prices = st.sampled_from([None, "1", "1.5", "2", "2.5"])
 
 
-@settings(max_examples=examples(80, deep=1_000), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=examples(80, deep=1_000), deadline=None, suppress_health_check=list(HealthCheck)
+)
 @given(
     action=st.sampled_from(["OPEN", "MODIFY", "CLOSE"]),
     direction=st.sampled_from(["BUY", "SELL"]),

@@ -42,7 +42,9 @@ def web(process: WebProcess, transactional_db: None, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "path"), [("alice", "/login/"), exhaustive(("olga", "/admin/login/"))])
+@pytest.mark.parametrize(
+    ("name", "path"), [("alice", "/login/"), exhaustive(("olga", "/admin/login/"))]
+)
 def test_forty_concurrent_sign_ins_are_all_answered(web: WebProcess, name: str, path: str) -> None:
     browsers = [web.browser() for _ in range(MAX_CONCURRENT)]
     answers = all_at_once(browsers, (name, PASSWORD), path=path)

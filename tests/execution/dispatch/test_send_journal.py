@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from config.installation import ROOT
 from execution.dispatch import send_journal
 from execution.dispatch.send_journal import RECORDS, DeadJournal, SendJournal, dead_journals
+from tests.sampling import examples
 
 # A process that records each line of its input, and answers, until it is killed. It imports nothing
 # but the journal: with all of the engine, its start takes ten times as long.
@@ -22,7 +23,6 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from execution.dispatch.send_journal import SendJournal
-from tests.sampling import examples
 journal = SendJournal.open(Path(sys.argv[1]), sys.argv[2])
 print("open", flush=True)
 for line in sys.stdin:
