@@ -199,6 +199,9 @@ def _mutmut() -> list[str]:
     return [str(Path(sys.executable).with_name("mutmut"))]
 
 
+ALL = "(not faults or quick) and not browser"  # what is exhaustive may be what kills a mutant
+
+
 def _prepare(folder: Path, module: str, cache: Path) -> None:
     """Create the folder that mutmut runs in: links to the sources, and its configuration."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -214,7 +217,7 @@ def _prepare(folder: Path, module: str, cache: Path) -> None:
     settings = {
         "source_paths": [module],
         "also_copy": sorted(names),
-        "pytest_add_cli_args": ["-p", "tests.mutation.plugin", "-p", "no:cacheprovider"],
+        "pytest_add_cli_args": ["-p", "tests.mutation.plugin", "-p", "no:cacheprovider", "-m", ALL],
         "pytest_add_cli_args_test_selection": list(module_of(module).tests),
         "process_isolation": "forkserver",  # the process that forks has no sessions of a database
         "type_check_command": mypy,

@@ -2,7 +2,6 @@
 
 import json
 from itertools import product
-from typing import Any
 
 import pytest
 from django.core.cache import cache
@@ -33,7 +32,7 @@ TEXTS = [
                 "time": "2020-01-01T00:00:00Z"}),
     "Good morning",
 ]  # fmt: skip
-FEEDS: dict[str, dict[str, Any]] = {
+FEEDS: dict[str, dict[str, object]] = {
     "open": {"alert_mapping": {"ignore": ["Token:"]}},
     "only GBP/USD": {"alert_symbols": ["GBP/USD"]},
     "not approved": {"is_approved": False},
