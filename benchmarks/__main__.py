@@ -75,7 +75,9 @@ def _parser(names: Sequence[str], rounds: int, small_rounds: int) -> argparse.Ar
         " than a fifth",
     )
     then.add_argument(
-        "--record", action="store_true", help="then write the ratios to benchmarks/expected.json"
+        "--record",
+        action="store_true",
+        help="then write the ratios to benchmarks/expected.json; of several runs the worst is kept",
     )
     return parser
 

@@ -74,6 +74,15 @@ def test_seconds_and_megabytes_are_compared_on_the_same_processor_only(tmp_path:
     assert found[0].text == "memory: not compared, it was measured on a processor with 2 cores"
 
 
-def test_recording_one_figure_keeps_the_others(tmp_path: Path) -> None:
-    figures = recorded(tmp_path, result(ratio=40), less(1.0), result(ratio=50))
-    assert {name: figure.value for name, figure in figures.items()} == {"fanout": 50, "memory": 1}
+def test_recording_again_keeps_the_worst_run_and_other_figures(tmp_path: Path) -> None:
+    runs = (result(ratio=40), less(1.0), result(ratio=50), less(2.0), result(ratio=30))
+    figures = recorded(tmp_path, *runs)
+    kept = {name: (figure.value, figure.runs) for name, figure in figures.items()}
+    assert kept == {"fanout": (30, 3), "memory": (2, 2)}
+
+
+def test_another_size_or_kind_of_figure_replaces_the_last_one(tmp_path: Path) -> None:
+    figures = recorded(tmp_path, result(ratio=40), result(ratio=50, n=500))
+    assert (figures["fanout"].value, figures["fanout"].runs) == (50, 1)
+    by_cpu = recorded(tmp_path, result(ratio=60, n=500, cpu_ratio=70.0))["fanout"]
+    assert (by_cpu.name, by_cpu.value, by_cpu.runs) == ("cpu_ratio", 70, 1)
