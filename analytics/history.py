@@ -174,8 +174,8 @@ def _order_ids(user: User, wanted: HistoryFilter, limit: int) -> list[int]:
 def _orders(ids: Sequence[int]) -> list[Row]:
     related = ("signal__feed", "connection__snapshot")
     found = Order.objects.filter(pk__in=ids).select_related(*related)
-    rows: list[Row] = [
-        (
+    rows: dict[int, Row] = {
+        o.pk: (
             o.pk, f"O-{o.pk}", o.created_at, o.connection.name, _s(o.signal_id),
             o.signal.feed.name if o.signal else "", o.pair, o.side, o.order_type, o.leg,
             o.quantity, o.limit_price, o.stop_price, o.filled_quantity, o.avg_fill_price,
@@ -184,12 +184,11 @@ def _orders(ids: Sequence[int]) -> list[Row]:
             o.signal.trade_plan_id if o.signal else "",
         )
         for o in found
-    ]  # fmt: skip
+    }  # fmt: skip
     if len(rows) < len(ids):
         archived = ArchivedOrder.objects.filter(pk__in=ids).select_related(*related)
-        rows += map(_archived_order, archived)
-    place = {pk: number for number, pk in enumerate(sorted(ids, reverse=True))}
-    return sorted(rows, key=lambda row: place[row[0]])  # type: ignore[index]
+        rows |= {order.pk: _archived_order(order) for order in archived}
+    return [rows[pk] for pk in sorted(rows, reverse=True)]
 
 
 def _archived_order(o: ArchivedOrder) -> Row:

@@ -96,7 +96,7 @@ async def _remove_unarrived(session: Session, entry: Record) -> None:
         return
     requested_at = asyncio.get_running_loop().time()
     snapshot = await session.snapshot(Depth.OPEN)
-    open_refs = {item[1].orderRef for item in snapshot.open if len(item) == 3}
+    open_refs = snapshot.open_refs
     for leg in legs:
         if leg.live and not leg.accepted and leg.order_ref not in open_refs:
             require_absence(session, requested_at, [leg])

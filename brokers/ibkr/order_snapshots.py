@@ -42,6 +42,11 @@ class Snapshot:
     executions: list[Any]
     commissions: dict[str, tuple[Any, str]]
 
+    @property
+    def open_refs(self) -> set[str]:
+        """The references of the open orders."""
+        return _refs_of(self.open)
+
     def add_commission(self, fill: Fill, exec_id: str) -> None:
         """Give an execution of this list its commission; it may have been reported without it."""
         amount, fill.currency = self.commissions.get(exec_id, (None, ""))
@@ -92,12 +97,16 @@ class OrderSnapshots:
 
         Otherwise one has ended, or was executed, without a message.
         """
-        open_refs = {item[1].orderRef for item in opened if len(item) == 3}
+        open_refs = _refs_of(opened)
         records = self._session.order_cache.of(self._session.endpoint.connection_id)
         return all(
             record.filled <= record.executed and (record.order_ref in open_refs or not record.live)
             for record in records
         )
+
+
+def _refs_of(opened: list[Any]) -> set[str]:
+    return {item[1].orderRef for item in opened if len(item) == 3}  # others: statuses, unread
 
 
 def _retrieve_exception(task: "asyncio.Task[Snapshot]") -> None:

@@ -125,7 +125,7 @@ async def _working_legs(session: Session) -> list[Record] | None:
         snapshot = await session.snapshot(Depth.OPEN)
     except ReadFailed:
         return None
-    open_refs = {item[1].orderRef for item in snapshot.open if len(item) == 3}
+    open_refs = snapshot.open_refs
     for leg in known:
         if leg.live and leg.order_ref not in open_refs:
             before = state_of(leg)
@@ -182,9 +182,7 @@ async def find_order(session: Session, client_order_id: str) -> list[OrderReport
         # If a working order is not open any more, what has ended is read, too.
         is_working = known is not None and known.live and not known.fills
         snapshot = await session.snapshot(Depth.OPEN if is_working else Depth.ENDED)
-        is_open = any(
-            item[1].orderRef == client_order_id for item in snapshot.open if len(item) == 3
-        )
+        is_open = client_order_id in snapshot.open_refs
         return await _reports_of(
             session, client_order_id, is_open=is_open, requested_at=requested_at
         )
