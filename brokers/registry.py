@@ -68,6 +68,7 @@ def clear_cache() -> None:
     with _lock:
         _adapters.clear()
         broker_types.cache_clear()
+        _factory.cache_clear()
 
 
 def new_adapter(broker_type: str) -> BrokerAdapter:
@@ -121,6 +122,7 @@ def _module(broker_type: str) -> ModuleType:
     return import_module(_factory(broker_type).__module__)
 
 
+@cache  # reading the entry points of all packages takes milliseconds
 def _factory(broker_type: str) -> Callable[[], BrokerAdapter]:
     if path := BUILT_IN.get(broker_type):
         module, _, name = path.partition(":")

@@ -2,15 +2,16 @@
 
 import os
 
-from django.core.asgi import get_asgi_application
+import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-django = get_asgi_application()
+django.setup(set_prefix=False)
 
 from config.celery import require_servers  # noqa: E402
 from config.middleware.alert_door import AlertDoor  # noqa: E402
 from config.preload import preload  # noqa: E402  # its imports need the applications
+from config.request_threads import ThreadedHandler  # noqa: E402
 
-application = AlertDoor(django)
+application = AlertDoor(ThreadedHandler())
 require_servers()
 preload()

@@ -1,4 +1,4 @@
-"""Entry point for WSGI servers. Live pages (SSE) need config/asgi.py."""
+"""Entry point for WSGI servers; config/asgi.py also stores alerts that arrive together."""
 
 import os
 

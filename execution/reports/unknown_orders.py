@@ -45,13 +45,12 @@ def record_unknown(reports: Sequence[OrderReport]) -> None:
 
 
 def _about_archived(report: OrderReport, order: KnownOrder) -> None:
-    fills = [fill for fill in report.fills if not fill.is_commission_only]
-    if report.kind in NOTHING_NEW and not fills:
+    if report.kind in NOTHING_NEW and not report.fills:
         sample = f"{order.name}: {report.kind.value}"
         record_dropped(DroppedMessageCount.Name.ARCHIVED_ORDER, sample)
         return
     code = Code.ARCHIVED_ORDER_REPORTED
     write_drift(code, report, order_id=order.id, archived_order=order.name)
-    executed = ", ".join(fill.broker_fill_id for fill in fills)
+    executed = ", ".join(fill.broker_fill_id for fill in report.fills)
     detail = f"{report.kind.value} {executed}".strip()[:300]
     run(LOG, {"id": order.id, "code": code.value, "detail": detail})

@@ -26,9 +26,11 @@ class RoutedRow(NamedTuple):
     signal_pair: str
 
 
-_WAS_TRIED = """EXISTS (SELECT FROM execution_order x WHERE x.signal_id = o.signal_id
+_WAS_TRIED = """(EXISTS (SELECT FROM execution_order x WHERE x.signal_id = o.signal_id
     AND x.connection_id = c.id AND x.leg LIKE 'entry%%'
-    AND NOT (x.id = o.id AND o.route_state = 'OPEN'))"""
+    AND NOT (x.id = o.id AND o.route_state = 'OPEN'))
+  OR EXISTS (SELECT FROM execution_archivedorder a WHERE a.signal_id = o.signal_id
+    AND a.connection_id = c.id))"""
 
 
 def candidates_sql(
