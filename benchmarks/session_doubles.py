@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from config.installation import ROOT
+from tests.fakes.dwx import expert_advisor
 from tests.fakes.dwx.mt5_expert_advisor import advisor_of
 from tests.fakes.dwx.terminal import Terminal
 from tests.fakes.tws.server import FakeTws
@@ -25,7 +26,7 @@ from tests.fakes.tws.venue import Venue
 
 BID, ASK, SYMBOL = "1.10000", "1.10010", "EURUSD"
 QUOTES = ([1.1, 1.1001], [1.10001, 1.10011])
-TIMER = 0.025  # as a terminal's own
+TIMER, REFRESH = 0.025, 1.0  # as a terminal's own
 
 
 def ibkr_account(number: int) -> str:
@@ -63,6 +64,7 @@ def running(root: Path, state: Path, gateways: int, mt4: int, mt5: int) -> Itera
 
 async def main(root: Path, state: Path, gateways: int, mt4: int, mt5: int) -> None:
     """Serve until the input ends."""
+    expert_advisor.REFRESH = REFRESH
     servers = [FakeTws(Venue((ibkr_account(number),))) for number in range(gateways)]
     for server in servers:
         await server.open()
@@ -90,7 +92,15 @@ async def main(root: Path, state: Path, gateways: int, mt4: int, mt5: int) -> No
 
 def _advisor(root: Path, state: Path, name: str, is_mt5: bool) -> Any:
     terminal = Terminal(root, state / name, name, is_mt5)
-    return advisor_of(terminal.folder, terminal.state_folder)
+    advisor = advisor_of(terminal.folder, terminal.state_folder)
+    kind = type(advisor)
+    # Faults and events are files of the tests, which each tick would look for.
+    advisor.__class__ = type(kind.__name__, (kind,), {"faults": {}, "simulate_events": _nothing})
+    return advisor
+
+
+def _nothing(_: Any) -> list[Path]:
+    return []
 
 
 if __name__ == "__main__":

@@ -1,27 +1,11 @@
 """Exchanges' minimums for exits: what can be sold of a position, and what is dust."""
 
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Protocol
 
-from django.db.models import (
-    Case,
-    CharField,
-    Exists,
-    Expression,
-    ExpressionWrapper,
-    F,
-    Func,
-    OuterRef,
-    Q,
-    Value,
-    When,
-)
-from django.db.models.functions import Coalesce, Least
-
-from common.fields import AmountField
 from common.money import floor_to_step
 from common.reason_codes import Code
-from connections.models import Instrument
+from connections.selectors import LISTED_INSTRUMENTS_SQL
 
 DUST_STEPS = 2
 DUST_SHARE = Decimal("0.01")  # of what was opened
@@ -84,37 +68,11 @@ def dust_sql() -> str:
     )
 
 
-def exit_blocker_expression() -> Case:
-    """Return an expression for why no exit can be sent now: a reason code, '' if one can be sent.
+def exit_blocker_sql(price: str) -> str:
+    """Return SQL of why no exit of a position p can be sent now: a reason code, '' if one can be.
 
-    For positions annotated with `current_price` and `held_now` (`broker_quantity_expression`). Dust
-    has no blocker, because it will be closed in the books.
+    price: as for `unsellable_sql`. Dust has no blocker, because it will be closed in the books.
     """
-    whole = _amount(
-        Func(OuterRef("held_now") / F("quantity_step"), function="trunc") * F("quantity_step")
-    )
-    worth = _amount(F("whole") * Coalesce(OuterRef("current_price"), OuterRef("entry_price")))
-    instruments = Instrument.objects.filter(
-        book=OuterRef("connection__instrument_book"), symbol=OuterRef("symbol"), close_min__gt=0
-    )
-    unsellable = instruments.annotate(whole=whole, worth=worth).filter(
-        Q(whole__lt=F("close_min")) | Q(worth__lt=F("close_worth_min")),
-        quantity_step__lte=_amount(OuterRef("quantity") / DUST_STEPS),
-    )
-    is_open = Q(quantity__gt=0, quantity__gte=_amount(F("opened_quantity") * DUST_SHARE))
-    blocked = When(is_open & Exists(unsellable), then=Value(Code.EXIT_BELOW_MINIMUM.value))
-    return Case(blocked, default=Value(""), output_field=CharField())
-
-
-def broker_quantity_expression() -> Case:
-    """Return `BROKER_QUANTITY_SQL` as an expression of positions."""
-    is_known = Q(broker_checked_at__gt=F("last_activity_at"), broker_quantity_is_shared=False)
-    return Case(
-        When(is_known, then=Least(F("quantity"), F("broker_quantity"))),
-        default=F("quantity"),
-        output_field=AmountField(),
-    )
-
-
-def _amount(expression: Any) -> Expression:
-    return ExpressionWrapper(expression, output_field=AmountField())
+    return f"""CASE WHEN p.quantity > 0 AND EXISTS (SELECT FROM {LISTED_INSTRUMENTS_SQL}
+  WHERE c.id = p.connection_id AND i.symbol = p.symbol AND {unsellable_sql(price)}
+    AND NOT {dust_sql()}) THEN '{Code.EXIT_BELOW_MINIMUM.value}' ELSE '' END"""

@@ -6,15 +6,14 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db.models import Case, Expression, F, OuterRef, Q, QuerySet, Subquery, Value, When
-from django.db.models.functions import Cast
-from django.db.models.lookups import Exact
+from django.db.models import CharField, DateTimeField, Field, Q, QuerySet
+from django.db.models.expressions import RawSQL
 
 from common.fields import AmountField
 from common.sql import Query, rows
-from positions.exit_minimums import broker_quantity_expression, exit_blocker_expression
-from positions.models import STOP_NOT_HELD, ExecutionPosition, Side
-from prices.models import LatestQuote
+from positions.exit_minimums import exit_blocker_sql
+from positions.models import STOP_NOT_HELD, ExecutionPosition
+from prices.selectors import quote_join_sql
 
 UNPROTECTED = STOP_NOT_HELD | Q(quantity__gt=0, unprotected_since__isnull=False)
 """Open positions that should have a stop and have none, or one that is not monitored now."""
@@ -30,6 +29,11 @@ class OpenProfit(NamedTuple):
     oldest_quote: datetime | None  # market clock
 
 
+CLOSING_PRICE_SQL = "CASE p.side WHEN 'BUY' THEN q.bid ELSE q.ask END"
+PROFIT_SQL = """(CASE p.side WHEN 'BUY' THEN q.bid - p.entry_price ELSE p.entry_price - q.ask END
+    * p.quantity * p.conversion_rate)"""
+
+
 def with_prices(positions: QuerySet[ExecutionPosition]) -> QuerySet[ExecutionPosition]:
     """Annotate `current_price` (where it could be closed: bid for BUY, ask for SELL), `price_time`
     (market clock) and `unrealized_pnl` (account currency, gross). Without a quote all are NULL.
@@ -38,23 +42,22 @@ def with_prices(positions: QuerySet[ExecutionPosition]) -> QuerySet[ExecutionPos
     For a list on a page: it makes index look-ups for each row. For totals use `open_profit`.
     """
     return positions.annotate(
-        current_price=_of_quote(_closing_price()),
-        price_time=_of_quote(F("time")),
-        unrealized_pnl=_of_quote(_profit()),
-        held_now=broker_quantity_expression(),
-    ).annotate(exit_blocker=exit_blocker_expression())
+        current_price=_at_quote(CLOSING_PRICE_SQL, AmountField()),
+        price_time=_at_quote("q.time", DateTimeField()),
+        unrealized_pnl=_at_quote(f"{PROFIT_SQL}::numeric(38, 18)", AmountField()),
+        exit_blocker=_at_quote(exit_blocker_sql(CLOSING_PRICE_SQL), CharField()),
+    )
 
 
 OPEN_PROFIT = Query(
     OpenProfit,
-    """
+    f"""
 SELECT p.connection_id, count(*)::int AS positions,
   (count(*) FILTER (WHERE q.bid IS NULL))::int AS unpriced,
-  coalesce(sum(CASE p.side WHEN 'BUY' THEN q.bid - p.entry_price ELSE p.entry_price - q.ask END
-    * p.quantity * p.conversion_rate), 0)::numeric(38, 18) AS unrealized_pnl,
+  coalesce(sum({PROFIT_SQL}), 0)::numeric(38, 18) AS unrealized_pnl,
   min(q.time) AS oldest_quote
 FROM positions_executionposition p
-LEFT JOIN prices_latestquote q ON q.data_connection_id = p.price_source_id AND q.symbol = p.pair
+LEFT {quote_join_sql("p.price_source_id", "p.pair")}
 WHERE p.quantity > 0 AND (%(all)s OR p.connection_id = ANY(%(connections)s::uuid[]))
 GROUP BY p.connection_id ORDER BY p.connection_id
 """,
@@ -94,24 +97,10 @@ def protection(position: ExecutionPosition) -> tuple[str, str]:
     return "unprotected", "Unprotected"
 
 
-def _of_quote(expression: Expression | F) -> Subquery:
-    """Return an expression of the latest quote of the position's pair at its price source."""
-    quotes = LatestQuote.objects.filter(
-        data_connection_id=OuterRef("price_source_id"), symbol=OuterRef("pair")
-    )
-    return Subquery(quotes.annotate(result=expression).values("result")[:1])
-
-
-def _by_side(buy: Expression | F | Value, sell: Expression | F | Value) -> Case:
-    is_buy: Exact[Any] = Exact(OuterRef("side"), Value(Side.BUY.value))
-    return Case(When(is_buy, then=buy), default=sell, output_field=AmountField())
-
-
-def _closing_price() -> Case:
-    return _by_side(F("bid"), F("ask"))
-
-
-def _profit() -> Cast:
-    entry = OuterRef("entry_price")
-    moved = _by_side(F("bid") - entry, entry - F("ask"))
-    return Cast(moved * OuterRef("quantity") * OuterRef("conversion_rate"), AmountField())
+def _at_quote(expression: str, field: "Field[Any, Any]") -> RawSQL:
+    """Return SQL of the queryset's position p and its latest quote q as an annotation. Without a
+    quote the columns of q are NULL."""
+    table = ExecutionPosition._meta.db_table
+    sql = f"""SELECT {expression} FROM (SELECT {table}.*) p
+LEFT {quote_join_sql("p.price_source_id", "p.pair")}"""
+    return RawSQL(sql, [], output_field=field)

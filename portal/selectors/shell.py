@@ -1,6 +1,8 @@
 """What the shell of every page shows: notifications, the level scan, kill switches."""
 
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 from common.sql import rows
 from events.selectors import unread_count_sql
@@ -9,11 +11,13 @@ from portal.selectors.halts import SWITCH_COLUMNS, Halt, SwitchRow, affecting, a
 from users.models import User
 
 _SHELL = f"""
-SELECT mine.unread, {{scan}}, {{switches}}
+SELECT mine.unread, {", ".join(f"scan.{name}" for name in ScanStatus._fields)},
+  {", ".join(f"switch.{name}" for name in SWITCH_COLUMNS)}
 FROM (SELECT {unread_count_sql("%s::bigint")} AS unread) mine
 LEFT JOIN ({SCAN_STATUS_SQL}) scan ON true
 LEFT JOIN ({{affecting}}) switch ON true
 """
+_ANYBODY = -1  # the user for whom the statement is compiled
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +31,16 @@ class Shell:
 
 def shell_of(user: User) -> Shell:
     """Return what a user's pages show in their shell."""
-    sql, parameters = affecting(user).values(*SWITCH_COLUMNS).query.sql_with_params()
-    statement = _SHELL.format(
-        scan=", ".join(f"scan.{name}" for name in ScanStatus._fields),
-        switches=", ".join(f"switch.{name}" for name in SWITCH_COLUMNS),
-        affecting=sql,
-    )
-    found = rows(statement, (user.pk, *parameters))
+    statement, parameters = _statement()
+    found = rows(statement, [user.pk if one == _ANYBODY else one for one in parameters])
     begin = 1 + len(ScanStatus._fields)
     switches = [SwitchRow(*row[begin:]) for row in found if row.id is not None]
     return Shell(found[0].unread, ScanStatus(*found[0][1:begin]), as_halts(user, switches))
+
+
+@cache  # every page has a shell, and to compile this takes longer than to run it
+def _statement() -> tuple[str, tuple[Any, ...]]:
+    """Return the statement and its parameters, with `_ANYBODY` where a user's id belongs."""
+    found = affecting(User(pk=_ANYBODY)).values(*SWITCH_COLUMNS)
+    sql, parameters = found.query.sql_with_params()
+    return _SHELL.format(affecting=sql), (_ANYBODY, *parameters)
