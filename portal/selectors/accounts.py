@@ -11,6 +11,7 @@ from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from django.urls import reverse
 
 from common.formatting import hint, sentence
+from common.list_columns import other_columns
 from common.reason_codes import Code
 from connections.forms import (
     broker_type_label,
@@ -246,14 +247,21 @@ def connections_of(user: User) -> QuerySet[ExecutionConnection]:
     )
 
 
+# A list of accounts names the preset and knows its trading day, and shows no more of it.
+_NOT_LISTED = other_columns(
+    "preset", TradingPreset, "id", "user", "name", "trading_day_zone", "trading_day_start"
+)
+
+
 def accounts_of(user: User, *, halts: Sequence[Halt] | None = None) -> list[Account]:
-    """Return a tenant's accounts by name, in one statement.
+    """Return a tenant's accounts by name, in one statement, with what a list shows of each.
 
     halts: from `halts_affecting`, if they were read already; else they are read while one stops an
     account.
     """
-    found = list(with_skip_reason(connections_of(user)))
-    return as_accounts(user, found, halts)
+    listed = ("health", "snapshot", "preset", "data_connection__health")
+    found = connections_of(user).select_related(None).select_related(*listed).defer(*_NOT_LISTED)
+    return as_accounts(user, list(with_skip_reason(found)), halts)
 
 
 def as_accounts(user: User, found: Sequence[Any], halts: Sequence[Halt] | None) -> list[Account]:

@@ -8,12 +8,15 @@ from typing import Any
 from django.utils import timezone
 
 from common.clocks import market_now
+from common.list_columns import other_columns
 from common.money import divide
 from common.reason_codes import Code
 from common.units import Unit, size_of
+from connections.models import ExecutionConnection
 from connections.selectors import is_twin_account
 from positions.models import ExecutionPosition, PositionQuerySet
 from positions.selectors import protection, with_prices
+from signals.models import Signal
 from signals.symbols import slippage_unit
 from users.models import User
 
@@ -130,7 +133,16 @@ def positions_of(user: User) -> PositionQuerySet:
     return mine
 
 
+# A list shows the signal's number, and the account's name and currency.
+_NOT_LISTED = [
+    *other_columns("signal", Signal, "id"),
+    *other_columns("connection", ExecutionConnection, "id", "name", "type", "account"),
+]
+
+
 def open_positions(user: User) -> list[PositionView]:
-    """Return the open ones, those without a stop first."""
-    held = [PositionView(row) for row in with_prices(positions_of(user).open())]
+    """Return the open ones, those without a stop first, with what a list shows of each."""
+    listed = ("connection__snapshot", "signal", "stop_rule")
+    found = positions_of(user).open().select_related(None).select_related(*listed)
+    held = [PositionView(row) for row in with_prices(found.defer(*_NOT_LISTED))]
     return sorted(held, key=lambda one: not one.is_unprotected)
