@@ -9,6 +9,7 @@ and all terminals have written their files, and ends with its input.
 import asyncio
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -27,6 +28,7 @@ from tests.fakes.tws.venue import Venue
 BID, ASK, SYMBOL = "1.10000", "1.10010", "EURUSD"
 QUOTES = ([1.1, 1.1001], [1.10001, 1.10011])
 TIMER, REFRESH = 0.025, 1.0  # as a terminal's own
+NICENESS = 10  # as the workers that wait for them: brokers are on other machines
 
 
 def ibkr_account(number: int) -> str:
@@ -64,6 +66,7 @@ def running(root: Path, state: Path, gateways: int, mt4: int, mt5: int) -> Itera
 
 async def main(root: Path, state: Path, gateways: int, mt4: int, mt5: int) -> None:
     """Serve until the input ends."""
+    os.nice(NICENESS)
     expert_advisor.REFRESH = REFRESH
     servers = [FakeTws(Venue((ibkr_account(number),))) for number in range(gateways)]
     for server in servers:

@@ -25,7 +25,7 @@ from connections.models import (
 from connections.services import RouteAccount
 from execution import services
 from execution.audit.counters import audit
-from execution.models import EntryChange, ExecutionLog, Order
+from execution.models import ArchivedOrder, EntryChange, ExecutionLog, Order
 from execution.monitoring.condition_watch import wake_settled
 from execution.monitoring.loss_limits import apply_loss_limits
 from execution.monitoring.pending_actions import process_pending_actions
@@ -815,3 +815,21 @@ def test_exit_condition_is_set_on_an_entry_that_is_about_to_move(
     )  # fmt: skip
     moved_on()
     assert Order.objects.get(signal=signal, status="PENDING").has_exit_condition
+
+
+# ---- the archive -------------------------------------------------------------------------------
+def test_account_whose_entry_is_in_the_archive_gets_no_other(
+    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
+) -> None:
+    route(first, second)
+    signal = publish(feed)
+    claimed()
+    order = Order.objects.get()
+    ArchivedOrder.objects.create(
+        id=order.pk + 1000, signal=signal, connection=second, status="EXPIRED", pair="EUR/USD",
+        side="BUY", order_type="MARKET", created_at=signal.published_at,
+        done_at=signal.published_at,
+    )  # fmt: skip
+    fail(order, Code.NEVER_ARRIVED)
+    assert moved_on() == []
+    assert states() == [(first.pk, "FAILED", "NEVER_ARRIVED", "LAST")]

@@ -1,0 +1,25 @@
+"""Vacuum the busiest tables after 20,000 dead rows instead of 5,000.
+
+Each vacuum has all sessions plan their kept statements of that table again. At 125 orders a second
+orders were vacuumed every twenty seconds, and a quarter of PostgreSQL's time was planning. A search
+for what is due still reads past less than a hundredth of a second of dead rows.
+"""
+
+from django.db import migrations
+
+TABLES = ("execution_order", "positions_executionposition", "events_event")
+_SET = "ALTER TABLE {} SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = {})"
+
+
+def _threshold(rows: int) -> str:
+    return "; ".join(_SET.format(table, rows) for table in TABLES)
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("config", "0013_rare_statistics"),
+        ("events", "0011_sets_of_tenants"),
+        ("execution", "0043_archived_orders"),
+        ("positions", "0018_sets_of_tenants"),
+    ]
+    operations = [migrations.RunSQL(_threshold(20_000), _threshold(5_000))]
