@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Value, When
+from django.db.models import Case, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.http import Http404
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema
@@ -76,8 +76,10 @@ def with_position_closed(orders: QuerySet[Order]) -> QuerySet[Order]:
         entry_leg=OuterRef("position_leg"),
         closed_at__isnull=False,
     )
-    closed = Q(position__closed_at__isnull=False) | Q(Exists(opened))
-    return orders.annotate(
+    # Not Exists: for many orders the planner would read all closed positions of all tenants.
+    own = Subquery(opened.values("pk")[:1])
+    closed = Q(position__closed_at__isnull=False) | Q(closed_position__isnull=False)
+    return orders.alias(closed_position=own).annotate(
         position_closed=Case(When(closed, then=Value(True)), default=Value(False))
     )
 

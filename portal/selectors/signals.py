@@ -8,6 +8,7 @@ from statistics import median
 from typing import Any
 
 from django.db.models import Q, QuerySet
+from django.db.models.expressions import RawSQL
 
 from common.formatting import SHARES, STATES, number
 from execution.archived_reads import archived_of, received_signals, text_of
@@ -17,6 +18,7 @@ from execution.models import ArchivedOrder, EntryChange, Fill, Order, Status
 from execution.order_explanations import Explanation, explain, slippage_cost
 from execution.order_figures import with_figures
 from execution.order_money import currency_of
+from execution.recent_signals import recent_signals_sql
 from execution.timeline import Step, timeline
 from portal.selectors.positions import PositionView, positions_of
 from positions.selectors import with_prices
@@ -58,8 +60,19 @@ class SignalSummary:
 def published_to(user: User) -> QuerySet[Signal]:
     """Return the published signals that the tenant's accounts were candidates of, newest first."""
     mine = received_signals(Order.objects.filter(connection__user=user), user)
-    moves = Q(action="MODIFY", refers_to__in=mine)
-    found = signals_for(user).filter(Q(pk__in=mine) | moves, published_at__isnull=False)
+    moves = Signal.objects.filter(action=Action.MODIFY, refers_to__in=mine).order_by().values("pk")
+    return _published(user, mine.union(moves))
+
+
+def last_published_to(user: User, count: int) -> list[Signal]:
+    """Return the newest of them: those of each account's last orders, or if they are too few, of
+    all of its orders."""
+    recent = list(_published(user, RawSQL(*recent_signals_sql(user.pk)))[:count])
+    return recent if len(recent) == count else list(published_to(user)[:count])
+
+
+def _published(user: User, ids: Any) -> QuerySet[Signal]:
+    found = signals_for(user).filter(pk__in=ids, published_at__isnull=False)
     return found.order_by("-published_at", "-pk")
 
 

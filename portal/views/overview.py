@@ -31,7 +31,7 @@ from portal.selectors.halts import Halt
 from portal.selectors.positions import open_positions
 from portal.selectors.results import currency_summaries
 from portal.selectors.shell import shell_of
-from portal.selectors.signals import published_to, signal_summaries
+from portal.selectors.signals import last_published_to, signal_summaries
 from users.models import User
 
 LAST_SIGNALS, CURVE_DAYS = 6, 30
@@ -59,7 +59,7 @@ def _overview(user: User, halts: Sequence[Halt] | None = None) -> dict[str, Any]
             [account for account in accounts if not account.is_twin],
             [one for one in positions if not one.is_twin],
         ),
-        "last": signal_summaries(user, list(published_to(user)[:LAST_SIGNALS])),
+        "last": signal_summaries(user, last_published_to(user, LAST_SIGNALS)),
         "subscriptions": subscriptions,
         "steps": steps,
         "is_set_up": is_complete(steps),

@@ -1,0 +1,147 @@
+"""Pages and lists find a tenant's rows by index: none reads a table that grows with all tenants.
+
+With thousands of rows of others the planner scans a table where no index leads to the tenant's own
+rows, as with conditions that are joined by OR.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connection
+from django.db.models import Model
+from django.urls import reverse
+
+from benchmarks.pages import LISTS
+from common.sql import run
+from execution.models import ExecutionLog, Order
+from positions.models import ExecutionPosition
+from signals.models import Signal
+from tests.portal.conftest import SignedIn
+from tests.portal.factories import World
+from tests.portal.test_access import OPEN, args, names
+from tests.portal.test_statement_counts import HEAVY
+from tests.sampling import often
+from users.tenancy import act_as
+
+GROWING = (Signal, Order, ExecutionPosition, ExecutionLog)
+TABLES = {model._meta.db_table for model in GROWING}
+OTHERS = 6_000  # rows of others in each table
+ACCOUNT = "('00000000-0000-4000-8000-' || lpad((g.id % 200)::text, 12, '0'))::uuid"
+# From the newest line of all backwards: an index by account would cost each order four entries.
+NEWEST_FIRST = {"execution-logs"}
+GROUPS = 6  # of pages: to write the rows takes longer than a page
+
+pytestmark = pytest.mark.usefixtures("private_feeds")
+
+
+def copy(row: Model, source: str, **changed: str) -> None:
+    """Insert a row's copy for each row `g` of a SELECT. changed: SQL by column."""
+    columns = [field.column for field in row._meta.concrete_fields if field.column != "id"]
+    values = [changed.get(name, f't."{name}"') for name in columns]
+    named, table = ", ".join(f'"{name}"' for name in columns), row._meta.db_table
+    run(
+        f"INSERT INTO {table} ({named}) SELECT {', '.join(values)} FROM {table} t, ({source}) g"
+        f" WHERE t.id = {row.pk}"
+    )
+
+
+@pytest.fixture
+def others(world: World) -> None:
+    """Others have traded for years, on 200 accounts."""
+    signal = Signal.objects.filter(action="OPEN", published_at__isnull=False).earliest("pk")
+    order = Order.objects.filter(leg="entry").earliest("pk")
+    position = ExecutionPosition.objects.earliest("pk")
+    last = Signal.objects.latest("pk").pk
+    run("SET LOCAL session_replication_role = replica")  # accounts need not exist
+    copy(
+        signal, f"SELECT generate_series(1, {OTHERS}) AS n",
+        external_id="'other' || g.n", feed_id=str(world.carry.pk),
+        published_at="t.published_at - make_interval(secs => g.n)",
+    )  # fmt: skip
+    copied = f"SELECT id FROM signals_signal WHERE id > {last}"
+    theirs = {"connection_id": ACCOUNT, "signal_id": "g.id"}
+    copy(
+        order, copied, **theirs, client_order_id="'o' || g.id", status="'FILLED'",
+        pending_action="''", lookup_after="NULL", done_at="now()",
+    )  # fmt: skip
+    copy(position, copied, **theirs, quantity="0", reserved="0", closed_at="now()")
+    run(
+        "INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status) "
+        "SELECT id, signal_id, connection_id, 'FILL', 'FILLED' FROM execution_order"
+    )
+    run("SET LOCAL session_replication_role = origin")
+    run("ANALYZE " + ", ".join(TABLES))
+
+
+@contextlib.contextmanager
+def sent_reads() -> Iterator[list[tuple[str, Any]]]:
+    """Return what is read from now on, each with its parameters."""
+    sent: list[tuple[str, Any]] = []
+
+    def noted(execute: Any) -> Any:
+        def note(cursor: Any, query: Any, params: Any = None, *rest: Any, **more: Any) -> Any:
+            text = query.decode() if isinstance(query, bytes) else str(query)
+            if text.lstrip().startswith(("SELECT", "WITH")):
+                sent.append((text, params))
+            return execute(cursor, query, params, *rest, **more)
+
+        return note
+
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in (psycopg.Cursor, psycopg.ServerCursor):
+            patch.setattr(kind, "execute", noted(kind.execute))
+        yield sent
+
+
+def whole_scans(plan: Sequence[str]) -> list[str]:
+    """Return the steps of a plan that read a growing table from one end to the other."""
+    scans = [line.strip() for line in plan if "Seq Scan on " in line]
+    return [line for line in scans if line.partition(" on ")[2].partition(" ")[0] in TABLES]
+
+
+def plan_of(text: str, params: Any) -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (COSTS OFF) {text}", params)
+        return [line for (line,) in cursor.fetchall()]
+
+
+def expect_indexes(sent: Sequence[tuple[str, Any]]) -> None:
+    found = {text: scans for text, params in sent if (scans := whole_scans(plan_of(text, params)))}
+    assert not found
+
+
+PAGES = [name for name in names() if name not in OPEN]
+ORDERED = sorted(PAGES, key=lambda name: name not in HEAVY)
+
+
+@pytest.mark.parametrize(
+    "pages",
+    often([ORDERED[n::GROUPS] for n in range(GROUPS)], every=GROUPS, always=lambda _: False),
+)
+def test_pages_scan_no_table_of_all_tenants(
+    world: World, others: None, signed_in: SignedIn, as_web: None, pages: list[str]
+) -> None:
+    client = signed_in(world.alice)
+    for name in pages:
+        address = reverse(f"portal:{name}", kwargs=args(world, name, "alice"))
+        with sent_reads() as sent:
+            answer: Any = client.get(address)
+            b"".join(answer.streaming_content) if answer.streaming else answer.content
+        act_as(world.alice)
+        expect_indexes(sent)
+
+
+def test_lists_of_the_api_scan_no_table_of_all_tenants(
+    world: World, others: None, signed_in: SignedIn, as_web: None
+) -> None:
+    client = signed_in(world.alice)
+    for name in set(LISTS) - NEWEST_FIRST:
+        path, _, query = name.partition("?")
+        with sent_reads() as sent:
+            answer = client.get(f"/api/v1/{path}/?{query}")
+        assert answer.status_code == 200, name
+        act_as(world.alice)
+        expect_indexes(sent)
