@@ -41,7 +41,7 @@ def signals_for(user: User) -> QuerySet[Signal]:
         )
     )
     entitled = Q(published_at__isnull=False) & (taken_now | taken_then)
-    # Said twice, so that signals are found by their feeds and not all of them are read.
+    # Stated twice, so that signals are found by their feeds and not all of them are read.
     possible = Feed.objects.filter(owner=user).values("pk").union(_taken(user).values("pk"))
     return signals.filter(Q(feed__owner=user) | entitled, feed__in=possible)
 

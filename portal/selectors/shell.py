@@ -17,7 +17,7 @@ FROM (SELECT {unread_count_sql("%s::bigint")} AS unread) mine
 LEFT JOIN ({SCAN_STATUS_SQL}) scan ON true
 LEFT JOIN ({{affecting}}) switch ON true
 """
-_ANYBODY = -1  # the user for whom the statement is compiled
+_ANY_USER = -1  # the user for whom the statement is compiled
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Shell:
 def shell_of(user: User) -> Shell:
     """Return what a user's pages show in their shell."""
     statement, parameters = _statement()
-    found = rows(statement, [user.pk if one == _ANYBODY else one for one in parameters])
+    found = rows(statement, [user.pk if one == _ANY_USER else one for one in parameters])
     begin = 1 + len(ScanStatus._fields)
     switches = [SwitchRow(*row[begin:]) for row in found if row.id is not None]
     return Shell(found[0].unread, ScanStatus(*found[0][1:begin]), as_halts(user, switches))
@@ -40,7 +40,7 @@ def shell_of(user: User) -> Shell:
 
 @cache  # every page has a shell, and to compile this takes longer than to run it
 def _statement() -> tuple[str, tuple[Any, ...]]:
-    """Return the statement and its parameters, with `_ANYBODY` where a user's id belongs."""
-    found = affecting(User(pk=_ANYBODY)).values(*SWITCH_COLUMNS)
+    """Return the statement and its parameters, with `_ANY_USER` where a user's id belongs."""
+    found = affecting(User(pk=_ANY_USER)).values(*SWITCH_COLUMNS)
     sql, parameters = found.query.sql_with_params()
-    return _SHELL.format(affecting=sql), (_ANYBODY, *parameters)
+    return _SHELL.format(affecting=sql), (_ANY_USER, *parameters)

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -74,9 +74,10 @@ def answers(handler: ThreadedHandler, *addresses: str) -> list[list[dict[str, An
         async def receive() -> dict[str, Any]:
             if requests:
                 return requests.pop()
-            return await asyncio.get_running_loop().create_future()  # it stays connected
+            await asyncio.Event().wait()  # it stays connected
+            raise AssertionError
 
-        async def send(message: dict[str, Any]) -> None:
+        async def send(message: Mapping[str, Any]) -> None:
             sent.append({**message, "read": len(_read)})
 
         scope = {

@@ -827,8 +827,7 @@ def test_account_whose_entry_is_in_the_archive_gets_no_other(
     order = Order.objects.get()
     ArchivedOrder.objects.create(
         id=order.pk + 1000, signal=signal, connection=second, status="EXPIRED", pair="EUR/USD",
-        side="BUY", order_type="MARKET", created_at=signal.published_at,
-        done_at=signal.published_at,
+        side="BUY", order_type="MARKET", created_at=market_now(), done_at=market_now(),
     )  # fmt: skip
     fail(order, Code.NEVER_ARRIVED)
     assert moved_on() == []
