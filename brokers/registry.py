@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 
 from brokers.account_capabilities import Capabilities
@@ -39,7 +39,7 @@ _lock = threading.RLock()
 @cache
 def broker_types() -> tuple[str, ...]:
     """Return every installed broker type, sorted."""
-    return tuple(sorted({*BUILT_IN, *(point.name for point in entry_points(group=ENTRY_POINTS))}))
+    return tuple(sorted({*BUILT_IN, *_added()}))
 
 
 def is_built_in(broker_type: str) -> bool:
@@ -68,7 +68,7 @@ def clear_cache() -> None:
     with _lock:
         _adapters.clear()
         broker_types.cache_clear()
-        _factory.cache_clear()
+        _added.cache_clear()
 
 
 def new_adapter(broker_type: str) -> BrokerAdapter:
@@ -122,17 +122,24 @@ def _module(broker_type: str) -> ModuleType:
     return import_module(_factory(broker_type).__module__)
 
 
-@cache  # reading the entry points of all packages takes milliseconds
 def _factory(broker_type: str) -> Callable[[], BrokerAdapter]:
     if path := BUILT_IN.get(broker_type):
         module, _, name = path.partition(":")
         factory: Callable[[], BrokerAdapter] = getattr(import_module(module), name)
         return factory
-    for point in entry_points(group=ENTRY_POINTS):
-        if point.name == broker_type:
-            loaded: Callable[[], BrokerAdapter] = point.load()
-            return loaded
+    if (point := _added().get(broker_type)) is not None:
+        loaded: Callable[[], BrokerAdapter] = point.load()
+        return loaded
     raise InvalidInputError(
         Code.FIELD_INVALID,
         f"There is no broker type {broker_type!r}. Installed: {', '.join(broker_types())}.",
     )
+
+
+@cache  # reading the entry points of all packages takes milliseconds
+def _added() -> dict[str, EntryPoint]:
+    """Return the entry points of third parties' broker types, by name."""
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=ENTRY_POINTS):
+        found.setdefault(point.name, point)
+    return found

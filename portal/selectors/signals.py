@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from statistics import median
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Q, QuerySet
-from django.db.models.expressions import RawSQL
 
 from common.formatting import SHARES, STATES, number
 from execution.archived_reads import archived_of, received_signals, text_of
@@ -18,7 +18,7 @@ from execution.models import ArchivedOrder, EntryChange, Fill, Order, Status
 from execution.order_explanations import Explanation, explain, slippage_cost
 from execution.order_figures import with_figures
 from execution.order_money import currency_of
-from execution.recent_signals import recent_signals_sql
+from execution.recent_orders import recent_orders
 from execution.timeline import Step, timeline
 from portal.selectors.positions import PositionView, positions_of
 from positions.selectors import with_prices
@@ -59,20 +59,22 @@ class SignalSummary:
 
 def published_to(user: User) -> QuerySet[Signal]:
     """Return the published signals that the tenant's accounts were candidates of, newest first."""
-    mine = received_signals(Order.objects.filter(connection__user=user), user)
-    moves = Signal.objects.filter(action=Action.MODIFY, refers_to__in=mine).order_by().values("pk")
-    return _published(user, mine.union(moves))
+    return _published(user, received_signals(Order.objects.filter(connection__user=user), user))
 
 
-def last_published_to(user: User, count: int) -> list[Signal]:
+def last_published_to(user: User, connection_ids: Sequence[UUID], count: int) -> list[Signal]:
     """Return the newest of them: those of each account's last orders, or if they are too few, of
-    all of its orders."""
-    recent = list(_published(user, RawSQL(*recent_signals_sql(user.pk)))[:count])
-    return recent if len(recent) == count else list(published_to(user)[:count])
+    all of its orders. connection_ids: the tenant's accounts."""
+    received = recent_orders(connection_ids).order_by().values("signal_id")
+    found = list(_published(user, received)[:count])
+    return found if len(found) == count else list(published_to(user)[:count])
 
 
-def _published(user: User, ids: Any) -> QuerySet[Signal]:
-    found = signals_for(user).filter(pk__in=ids, published_at__isnull=False)
+def _published(user: User, received: QuerySet[Any]) -> QuerySet[Signal]:
+    """Return these signals, of which there are ids, and what modified them."""
+    moves = Signal.objects.filter(action=Action.MODIFY, refers_to__in=received)
+    either = received.union(moves.order_by().values("pk"))
+    found = signals_for(user).filter(pk__in=either, published_at__isnull=False)
     return found.order_by("-published_at", "-pk")
 
 

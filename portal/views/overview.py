@@ -44,6 +44,7 @@ def _overview(user: User, halts: Sequence[Halt] | None = None) -> dict[str, Any]
     have no stop.
     """
     accounts, positions = accounts_of(user, halts=halts), open_positions(user)
+    last = last_published_to(user, [one.connection.pk for one in accounts], LAST_SIGNALS)
     subscriptions = subscriptions_of(user).count() if accounts else 0
     steps = first_steps(accounts, subscriptions=subscriptions, ran_preflight=user.ran_preflight)
     unprotected = [one for one in positions if one.is_unprotected]
@@ -59,7 +60,7 @@ def _overview(user: User, halts: Sequence[Halt] | None = None) -> dict[str, Any]
             [account for account in accounts if not account.is_twin],
             [one for one in positions if not one.is_twin],
         ),
-        "last": signal_summaries(user, last_published_to(user, LAST_SIGNALS)),
+        "last": signal_summaries(user, last),
         "subscriptions": subscriptions,
         "steps": steps,
         "is_set_up": is_complete(steps),
