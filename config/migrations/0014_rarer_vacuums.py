@@ -8,7 +8,7 @@ for what is due still reads past less than a hundredth of a second of dead rows.
 from django.db import migrations
 
 TABLES = ("execution_order", "positions_executionposition", "events_event")
-_SET = "ALTER TABLE {} SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = {})"
+_SET = "ALTER TABLE {} SET (autovacuum_vacuum_threshold = {})"
 
 
 def _threshold(rows: int) -> str:

@@ -22,6 +22,7 @@ from connections.selectors import LISTED_INSTRUMENTS_SQL
 from execution.base.statements import event_rows_sql, insert_events_sql
 from positions.broker_reads import request_reads_sql
 from positions.exit_minimums import dust_sql, unsellable_sql
+from positions.selectors import CLOSING_PRICE_SQL
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +47,7 @@ FIND_DUST = Query(
     DustPosition,
     f"""
 SELECT p.id, p.connection_id::text, p.opened_quantity, p.entry_price, e.client_order_id,
-  CASE p.side WHEN 'BUY' THEN q.bid ELSE q.ask END AS price
+  {CLOSING_PRICE_SQL} AS price
 FROM {LISTED_INSTRUMENTS_SQL}
 JOIN positions_executionposition p ON p.connection_id = c.id AND p.symbol = i.symbol
 JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id

@@ -19,6 +19,7 @@ from execution.base.reconciliation_requests import request_reconciliation
 from execution.dispatch.report_writer import apply_with_bisection
 from execution.reconciliation.compare_positions import OurPosition, held_by_us, key_of
 from positions.broker_reads import mark_missing, unmark_missing
+from positions.selectors import CLOSING_PRICE_SQL
 
 SEEN_AGAIN_AFTER = timedelta(seconds=5)
 
@@ -37,9 +38,9 @@ class PricedPosition(NamedTuple):
 
 PRICES = Query(
     PricedPosition,
-    """
+    f"""
 SELECT p.id, e.client_order_id, p.quantity, p.opened_quantity, p.connection_id,
-  CASE p.side WHEN 'BUY' THEN q.bid ELSE q.ask END AS price, p.entry_price
+  {CLOSING_PRICE_SQL} AS price, p.entry_price
 FROM positions_executionposition p
 JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
   AND e.leg = p.entry_leg AND e.leg LIKE 'entry%%'

@@ -4,11 +4,9 @@ With thousands of rows of others the planner scans a table where no index leads 
 rows, as with conditions that are joined by OR.
 """
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import psycopg
 import pytest
 from django.db import connection
 from django.db.models import Model
@@ -24,6 +22,7 @@ from tests.portal.factories import World
 from tests.portal.test_access import OPEN, args, names
 from tests.portal.test_statement_counts import HEAVY
 from tests.sampling import often
+from tests.statements import sent_reads
 from users.tenancy import act_as
 
 GROWING = (Signal, Order, ExecutionPosition, ExecutionLog)
@@ -74,26 +73,6 @@ def others(world: World) -> None:
     )
     run("SET LOCAL session_replication_role = origin")
     run("ANALYZE " + ", ".join(TABLES))
-
-
-@contextlib.contextmanager
-def sent_reads() -> Iterator[list[tuple[str, Any]]]:
-    """Return what is read from now on, each with its parameters."""
-    sent: list[tuple[str, Any]] = []
-
-    def noted(execute: Any) -> Any:
-        def note(cursor: Any, query: Any, params: Any = None, *rest: Any, **more: Any) -> Any:
-            text = query.decode() if isinstance(query, bytes) else str(query)
-            if text.lstrip().startswith(("SELECT", "WITH")):
-                sent.append((text, params))
-            return execute(cursor, query, params, *rest, **more)
-
-        return note
-
-    with pytest.MonkeyPatch.context() as patch:
-        for kind in (psycopg.Cursor, psycopg.ServerCursor):
-            patch.setattr(kind, "execute", noted(kind.execute))
-        yield sent
 
 
 def whole_scans(plan: Sequence[str]) -> list[str]:
