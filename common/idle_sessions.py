@@ -38,9 +38,13 @@ class IdleSessions:
     `take` one, or open one and call `opened`; then `give_back`, or close it and call `closed`.
     """
 
-    def __init__(self, *, keep: int, seconds: float) -> None:
-        """keep: that many stay open for ever; others are closed once unused for `seconds`."""
-        self._keep, self._seconds = keep, seconds
+    def __init__(self, *, keep: int, seconds: float, turns: int | None = None) -> None:
+        """keep: that many stay open for ever; others are closed once unused for `seconds`.
+
+        turns: while that many are lent, the patient wait, even beside idle ones, which so grow old;
+        None: they wait only if none is idle.
+        """
+        self._keep, self._seconds, self._turns = keep, seconds, turns
         self._idle: list[_Idle] = []  # by `since`, the oldest first
         self._waiting: deque[_Waiting] = deque()
         self._lent = 0
@@ -59,16 +63,17 @@ class IdleSessions:
         """
         with self._lock:
             self._forget_parents()
-            if (session := self._pop(where)) is not None or not patience or not self._lent:
-                self._lent += session is not None
-                return session
+            if not (patience and self._is_taken_in_turns()):
+                session = self._lend(where)
+                if session is not None or not patience or not self._lent:
+                    return session
             waiting = _Waiting(where)
             self._waiting.append(waiting)
         waiting.is_served.wait(patience)
         with self._lock:
             if waiting in self._waiting:
                 self._waiting.remove(waiting)
-        return waiting.session
+            return waiting.session or self._lend(where)
 
     def opened(self) -> None:
         """Count a session that a thread has opened, and will give back or close."""
@@ -112,6 +117,14 @@ class IdleSessions:
             self._all_closed.notify_all()
         for one in idle:
             one.session.close()
+
+    def _is_taken_in_turns(self) -> bool:
+        return self._turns is not None and self._lent >= self._turns
+
+    def _lend(self, where: Mapping[str, Any]) -> Session | None:
+        session = self._pop(where)
+        self._lent += session is not None
+        return session
 
     def _pop(self, where: Mapping[str, Any]) -> Session | None:
         while self._idle:

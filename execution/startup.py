@@ -69,6 +69,7 @@ from execution.runtime.lane_leases import LaneSelection, OnLaneChange, ignore_la
 from execution.runtime.open_work import Work
 from execution.runtime.trading_runtime import BackgroundJob
 from execution.signal_outcomes import report_outcomes
+from execution.submission.deferral import prerequisites
 from prices.broker_feeds import BrokerFeedManager
 from prices.event_loop import set_loop
 from prices.feed_runner import LIVE_STEP_SECONDS, FeedRunner
@@ -286,11 +287,17 @@ def _while(work: Work | None, *jobs: Job) -> tuple[BackgroundJob, ...]:
 def _position_jobs() -> tuple[BackgroundJob, ...]:
     """Return the jobs that watch positions. Every process with exits has them."""
     return (
+        BackgroundJob(
+            "levels and positions",
+            GUARD_SECONDS / 2,
+            _sync_levels_and_positions,
+            Work.POSITIONS,
+            prerequisites,
+        ),
         *_while(
             Work.POSITIONS,
             ("stop failover", GUARD_SECONDS, _take_over_missed_levels),
             ("unprotected time", GUARD_SECONDS, update_unprotected),
-            ("levels and positions", GUARD_SECONDS / 2, _sync_levels_and_positions),
             ("break-even and trailing", GUARD_SECONDS, judge_due),
             ("time exits", GUARD_SECONDS, lambda: _execute(close_due())),
         ),

@@ -9,10 +9,11 @@ from common.idle_sessions import IdleSessions
 from common.session_checks import CheckedSessions
 
 KEEP = 2  # the task and the writer of its reports: neither waits for a session to open
+TURNS = 3  # jobs that use sessions at once; the others wait for their turn, as long as they may
 IDLE_SECONDS = 30.0
 PREPARED_MAX = 400  # statements of a session: it has those of all threads
 
-SESSIONS = IdleSessions(keep=KEEP, seconds=IDLE_SECONDS)
+SESSIONS = IdleSessions(keep=KEEP, seconds=IDLE_SECONDS, turns=TURNS)
 
 
 class DatabaseWrapper(CheckedSessions, base.DatabaseWrapper):

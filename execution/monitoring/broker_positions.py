@@ -26,6 +26,7 @@ from connections.session_lanes import held_lanes_parameters
 from execution.base.statements import sent_as_sql
 from execution.dispatch.background_calls import BackgroundCall, CallResult
 from execution.runtime import trading_runtime
+from execution.submission.deferral import prerequisites
 from positions.broker_reads import CLAIM_READS_SQL, BrokerRead, retry_reads, store_reads
 from positions.row_locks import lock_positions
 
@@ -194,7 +195,9 @@ def _write_results(done: Sequence[CallResult]) -> None:
         retry_reads([id_ for result in failed for id_ in result.about.position_ids])
     if answered := [(result.about, result.answer) for result in done if not result.failed]:
         stored = _store(answered)
-        _unblocked.extend(row.id for row in periodic_rows(UNBLOCKED, (stored,)))
+        if unblocked := periodic_rows(UNBLOCKED, (stored,)):
+            _unblocked.extend(row.id for row in unblocked)
+            prerequisites.set()
 
 
 def _store(answered: Sequence[tuple[DueRead, _Holdings]]) -> list[int]:

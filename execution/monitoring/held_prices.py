@@ -32,9 +32,9 @@ from brokers.types import OrderType, Quote
 from common.clocks import machine_time
 from common.sql import Query, array, periodic_rows
 from connections.selectors import accounts_of_source_sql, connection_join_sql
+from execution.base.job_alarm import JobAlarm
 from execution.models import AT_BROKER
 from execution.recovery.order_polling import polled_broker_types
-from execution.runtime.job_alarm import JobAlarm
 from execution.runtime.poll_wakes import wake_polls
 from execution.runtime.stream_claims import is_delivering_sql
 from positions.levels import held_levels_reached_sql

@@ -24,6 +24,7 @@ from execution.dispatch.call_results import run_atomically, write_results
 from execution.dispatch.report_writer import apply_call_reports
 from execution.monitoring.freeze import hold_frozen_levels
 from execution.runtime import trading_runtime
+from execution.submission.deferral import prerequisites
 from positions.broker_levels import (
     ANY_DUE_LEVELS,
     CLAIM_LEVELS_SQL,
@@ -121,6 +122,8 @@ def _write_level_results(done: Sequence[CallResult]) -> None:
     failpoint("pending_actions.answered")
     blocked = apply_call_reports(done)
     write_results(done, _store_level_changes, lock_unlocked, expect_locks=blocked)
+    if any(result.about.protection_suspended for result in done):
+        prerequisites.set()  # an exit waits for the read that follows
 
 
 def _store_level_changes(done: Sequence[CallResult]) -> None:

@@ -23,6 +23,7 @@ from common.sql import exchange, run
 from connections import session_lanes
 from connections.selectors import ANY_WINDOW, OPEN_HOSTS, windows_open_now
 from connections.services import run_on_process_loop, set_call_runner
+from execution.base.job_alarm import JobAlarm
 from execution.base.kill_switch import CURRENT_HALTS, halts_of
 from execution.dispatch.journal_folder import journal_folder
 from execution.dispatch.journal_upkeep import JournalUpkeep
@@ -36,7 +37,6 @@ from execution.dispatch.report_writer import ReportWriter
 from execution.dispatch.send_journal import SendJournal
 from execution.runtime.broker_sessions import BrokerSessionManager
 from execution.runtime.health_recorder import HealthRecorder
-from execution.runtime.job_alarm import JobAlarm
 from execution.runtime.lane_leases import (
     LaneLeaseManager,
     LaneSelection,

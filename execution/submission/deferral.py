@@ -8,12 +8,14 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.conf import settings
+from django.db import transaction
 
 from brokers.maintenance_windows import Maintenance
 from common.clocks import machine_seconds_until
 from common.reason_codes import Code
 from common.sql import array, columns, periodic_run, rows, run
 from connections.selectors import deferred_entries, describe_window
+from execution.base.job_alarm import JobAlarm
 from execution.base.reconciliation_requests import request_reconciliation
 from execution.exits.safety import ExitBlocker
 from execution.submission import deferral_sql as sql
@@ -26,6 +28,9 @@ from execution.submission.validity import seconds_left
 AWAITS_BROKER = (ExitBlocker.LEVELS_REMOVAL, ExitBlocker.BROKER_READ, ExitBlocker.POSITION_ID)
 # A command unanswered for this long occupies a terminal that takes one command at a time.
 UNANSWERED_SECONDS = 1
+
+prerequisites = JobAlarm()
+"""Of this process's job that does for exits what `request_prerequisites` has requested."""
 
 WAKEABLE = frozenset(DEFERRAL_SECONDS) - {Code.BROKER_MAINTENANCE, Code.DECISION_AWAITED}
 """Waits that an event ends, such as a reconciled account or a host that answers again."""
@@ -153,6 +158,7 @@ def request_prerequisites(deferred: Sequence[tuple[int, Deferred]]) -> None:
     """Request what deferred exits need: a read of the broker, or a change of their levels.
 
     While an exit waits for the end of a halt, its position's suspended levels are placed again.
+    Rings `prerequisites` after the commit: people wait for exits.
     """
     requested = [
         (order_id, why.blocker is ExitBlocker.LEVELS_REMOVAL)
@@ -161,5 +167,6 @@ def request_prerequisites(deferred: Sequence[tuple[int, Deferred]]) -> None:
     ]
     if requested:
         periodic_run(sql.REQUEST_PREREQUISITES, columns(requested, 2))
+        transaction.on_commit(prerequisites.set)
     if halted := [order_id for order_id, why in deferred if why.blocker is ExitBlocker.HALT_END]:
         run(sql.RESTORE_LEVELS, (halted,))

@@ -192,6 +192,25 @@ def test_who_waits_longest_is_served_first() -> None:
         assert idle.take(where) is connection
 
 
+def test_patient_thread_waits_for_its_turn_beside_an_idle_session() -> None:
+    """Or all that jobs ever used at once would be used again within the time that closes them."""
+    idle, where = IdleSessions(keep=9, seconds=SECONDS, turns=1), {"one": 1}
+    taken: list[object] = []
+    with raw() as lent, raw() as spare:
+        idle.give_back(where, spare)
+        idle.opened()  # `lent`
+        waiting = threading.Thread(
+            target=lambda: taken.append(idle.take(where, patience=SECONDS)), daemon=True
+        )
+        waiting.start()
+        until(partial(is_length, idle._waiting, 1))
+        idle.give_back(where, lent)
+        waiting.join(SECONDS)
+        assert taken == [lent]
+        assert idle.take(where, patience=0.05) is spare  # its patience has ended
+        assert idle.take(where) is None  # who has none opens one
+
+
 def test_thread_with_a_session_of_its_own_does_not_share_it() -> None:
     def keep() -> tuple[int, int]:
         shared_sessions.keep_own()

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from execution.runtime.job_alarm import JobAlarm
+from execution.base.job_alarm import JobAlarm
 from execution.runtime.trading_runtime import BackgroundJob, TradingRuntime
 from tests.execution.fake_broker import FakeBroker
 from tests.hanging import beside
