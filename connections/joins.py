@@ -14,6 +14,12 @@ JOIN connections_connectionhealth h ON h.connection_id = c.id"""
 """For a FROM: all connections `c`, archived ones too, each with its health `h`."""
 
 HEALTH_JOIN_SQL = "JOIN connections_connectionhealth h ON h.connection_id = c.id"
+NOT_RECONCILED_SQL = (
+    "SELECT connection_id FROM connections_connectionhealth"
+    " WHERE reconciled_at IS NULL AND status = 'ACTIVE'"
+)
+"""The connections that answer and were not compared since: a test, an error, a new owner."""
+
 PRESET_JOIN_SQL = "LEFT JOIN connections_tradingpreset t ON t.id = c.preset_id"
 """Joins the preset of `c`, if it has one."""
 

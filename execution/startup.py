@@ -97,6 +97,7 @@ UNSENT_PATIENCE_SECONDS = 5.0
 OUTCOMES_SECONDS = 2.0
 ALERTS_SECONDS = 30.0  # at once, while alerts wait
 STATISTICS_SECONDS = 5.0  # the first signals of a new installation are planned without any
+DUST_SECONDS = 10.0  # it reads the listed instruments of all accounts; nothing waits for it
 UPKEEP_SECONDS = 20.0
 LANES_SECONDS, EVENTS_SECONDS, COMPARE_SECONDS, LISTINGS_SECONDS = 1.0, 0.01, 300.0, 60.0
 
@@ -329,7 +330,7 @@ def _maintenance_jobs(seconds: float) -> tuple[BackgroundJob, ...]:
             ("orders without a worker", seconds, services.flag_orders_without_worker),
             ("statistics of new tables", STATISTICS_SECONDS, analyze_new_tables),
         ),
-        *_while(Work.POSITIONS, ("dust", seconds, services.close_dust)),
+        *_while(Work.POSITIONS, ("dust", DUST_SECONDS, services.close_dust)),
         *_while(
             None,
             ("funding", UPKEEP_SECONDS, book_funding),

@@ -83,6 +83,11 @@ class ConnectionHealth(models.Model):
                 fields=["read_after"], name="health_may_not_trade", condition=~Q(error_code="")
             ),
             models.Index(
+                fields=["connection"],
+                name="health_not_reconciled",
+                condition=Q(reconciled_at=None, status="ACTIVE"),
+            ),
+            models.Index(
                 fields=["test_requested_at"],
                 name="health_test_due",
                 condition=Q(test_requested_at__isnull=False)

@@ -50,6 +50,11 @@ class AccountSyncState(models.Model):
             models.Index(
                 fields=["stream_holder"], name="account_streams", condition=~Q(stream_holder="")
             ),
+            models.Index(
+                fields=["reconcile_requested_at"],
+                name="comparison_requests",
+                condition=Q(reconcile_requested_at__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -24,6 +24,7 @@ from connections.exposure import is_monitored_sql
 from connections.selectors import (
     CONNECTIONS_WITH_HEALTH_SQL,
     HOST_IS_UP_SQL,
+    NOT_RECONCILED_SQL,
     SPEC_COLUMNS,
     LaneAccount,
 )
@@ -74,11 +75,28 @@ class ComparedAccount(LaneAccount):
     selected_at: datetime
 
 
-def connections_sql() -> Query[ComparedAccount]:
+# Few accounts wait for a comparison: found by index, so that a search does not read all accounts.
+WAITING = f"""
+  SELECT connection_id FROM execution_accountsyncstate
+  WHERE reconcile_requested_at <= clock_timestamp()
+  UNION ALL {NOT_RECONCILED_SQL}"""
+RANDOM_ORDER = "row_number() OVER (PARTITION BY r.reconcile_requested_at IS NULL ORDER BY random())"
+
+
+def connections_sql(*, only_new: bool = False) -> Query[ComparedAccount]:
     """Return the statement for the accounts to compare: monitored ones and those with a request.
 
     An account compared in this round is left out until a new request for it is due.
+
+    only_new: see `reconcile_new`.
     """
+    which = (
+        f"c.id IN ({WAITING})"
+        if only_new
+        else "(r.reconcile_requested_at <= clock_timestamp() OR h.reconciled_at IS NULL"
+        f" OR {not_idle_sql()})"
+    )
+    order = f"{RANDOM_ORDER}, c.id LIMIT {FIRST_BATCH}" if only_new else "c.id"
     return Query(
         ComparedAccount,
         f"""
@@ -93,13 +111,10 @@ WHERE c.archived_at IS NULL AND h.status = 'ACTIVE' AND {IN_HELD_LANES_SQL}
     WHERE d.id = c.id AND NOT coalesce(
       r.reconcile_requested_at > d.selected_at AND r.reconcile_requested_at <= clock_timestamp(),
       false))
-  AND (r.reconcile_requested_at <= clock_timestamp() OR h.reconciled_at IS NULL
-    OR NOT %(only_new)s AND {not_idle_sql()})
+  AND {which}
   AND {HOST_IS_UP_SQL}
   AND (r.reconcile_requested_at <= clock_timestamp() OR {is_monitored_sql()})
-ORDER BY CASE WHEN %(only_new)s THEN
-  row_number() OVER (PARTITION BY r.reconcile_requested_at IS NULL ORDER BY random()) END, c.id
-LIMIT CASE WHEN %(only_new)s THEN {FIRST_BATCH} END
+ORDER BY {order}
 """,
     )
 
@@ -149,11 +164,10 @@ def _compare_some(
         "ids": list(connection_ids),
         "done": list(done),
         "selected_at": list(done.values()),
-        "only_new": only_new,
     }
     select = periodic_rows if only_new else rows  # every other second, and mostly for nothing
     accounts_due = select(
-        connections_sql(), {**parameters, **held_lanes_parameters(), **idle_parameters()}
+        connections_sql(only_new=only_new), {**parameters, **held_lanes_parameters(), **idle_parameters()}
     )
     if not accounts_due:
         return ComparisonBatch()

@@ -67,7 +67,9 @@ HEALTH_SECONDS = 1.0
 JOURNAL_SECONDS = 1.0
 MAX_READ_SECONDS = 120
 JOBS_END_SECONDS = 2.0  # time for running background jobs to end before the process does
-MAX_PATIENCE_SECONDS = 5.0  # of a job for another one's database session
+# Of a job for another one's database session. A short wait on a machine that stands still ends
+# with a session more, which plans everything for itself and makes it slower still.
+MIN_PATIENCE_SECONDS, MAX_PATIENCE_SECONDS = 2.0, 5.0
 
 RENEW = """
 INSERT INTO execution_workerlease (id, role, host, pid, lease_until)
@@ -272,7 +274,7 @@ class TradingRuntime:
         """Repeat a job on a thread of its own, so that a hanging job delays no other.
 
         shares: use the process's database sessions in turn with other jobs, after a wait of one
-        period at most. The renewal of the lease has one of its own.
+        period at most (2 to 5 s). The renewal of the lease has one of its own.
         """
         ended = until or self._stopping
 
@@ -286,7 +288,8 @@ class TradingRuntime:
 
         def loop() -> None:
             if shares:
-                shared_sessions.be_patient(min(seconds, MAX_PATIENCE_SECONDS))
+                patience = max(MIN_PATIENCE_SECONDS, min(seconds, MAX_PATIENCE_SECONDS))
+                shared_sessions.be_patient(patience)
             else:
                 shared_sessions.keep_own()
             while wait():
