@@ -9,6 +9,7 @@ from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 
 from common.errors import InvalidInputError
+from common.newest_rows import NUMBER
 from common.reason_codes import Code
 
 
@@ -22,7 +23,13 @@ class Pages(CursorPagination):
     page_size_query_description = "Results on a page: by default 50, at most 500."
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> Any:
-        """Return the page's rows. Raises InvalidInputError for a cursor of another list."""
+        """Return the page's rows. Raises InvalidInputError for a cursor of another list.
+
+        A view's `newest_rows` finds the rows of a tenant by other means than the database would.
+        """
+        is_by_number = self.get_ordering(request, queryset, view) == (f"-{NUMBER}",)
+        if is_by_number and (newest_rows := getattr(view, "newest_rows", None)) is not None:
+            queryset = newest_rows(queryset)
         if self.cursor_query_param not in request.query_params:
             return super().paginate_queryset(queryset, request, view)
         try:

@@ -14,6 +14,9 @@ JOIN connections_connectionhealth h ON h.connection_id = c.id"""
 """For a FROM: all connections `c`, archived ones too, each with its health `h`."""
 
 HEALTH_JOIN_SQL = "JOIN connections_connectionhealth h ON h.connection_id = c.id"
+ACCOUNTS_OF_USER_SQL = "SELECT id FROM connections_executionconnection WHERE user_id = %(user)s"
+"""The ids of a user's connections, archived ones too. Parameter: user."""
+
 NOT_RECONCILED_SQL = (
     "SELECT connection_id FROM connections_connectionhealth"
     " WHERE reconciled_at IS NULL AND status = 'ACTIVE'"

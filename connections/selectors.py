@@ -60,6 +60,7 @@ from connections.health.maintenance import (
 )
 from connections.health.maintenance import describe as describe_maintenance
 from connections.joins import (
+    ACCOUNTS_OF_USER_SQL,
     ANY_HALT_TO_CARRY_OUT_SQL,
     CLOSING_HALTS_SQL,
     CLOSING_PAUSES_SQL,
@@ -155,6 +156,7 @@ from connections.subscriptions.readiness import readiness_of
 from connections.twin_links import is_twin_account
 
 __all__ = [
+    "ACCOUNTS_OF_USER_SQL",
     "ANY_HALT_TO_CARRY_OUT_SQL",
     "ANY_LOSS_LIMIT_SQL",
     "ANY_WINDOW",

@@ -18,6 +18,7 @@ from common.api_views import ObjectView
 from common.errors import InvalidInputError, NotAllowedError
 from common.filters import MomentFilter
 from common.idempotency import HEADER, idempotency_key
+from common.newest_rows import NewestRows
 from common.permissions import Right
 from common.reason_codes import Code
 from signals import feeds, services
@@ -69,7 +70,13 @@ from signals.oco import (
 from signals.preview import preview, require_possible, require_useful, visible_to
 from signals.preview_serializers import OcoPreviewSerializer, PreviewSerializer
 from signals.provider_api import ProviderActions
-from signals.selectors import feeds_for, managed_signals, owned_feeds, signals_for
+from signals.selectors import (
+    feeds_for,
+    managed_signals,
+    newest_signals,
+    owned_feeds,
+    signals_for,
+)
 from signals.signal_serializers import (
     ClosedTradesSerializer,
     OcoPairSerializer,
@@ -362,6 +369,10 @@ class SignalViewSet(
         if self.action in ("preview", "notional"):
             return managed_signals(user)
         return signals_for(user) if self.request.method in READING else managed_signals(user)
+
+    def newest_rows(self, rows: QuerySet[Signal]) -> QuerySet[Signal] | NewestRows[Signal]:
+        """Return a page's rows, found feed by feed."""
+        return newest_signals(rows, caller(self.request))
 
     def lock_for_change(self, row: Signal) -> None:
         """Lock the feed as a publication does, then the signal."""

@@ -1,7 +1,10 @@
 """The feeds and signals that a user may see. Row-level security has the same rules."""
 
+from typing import Any
+
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
+from common.newest_rows import NewestRows
 from signals.models import Feed, Signal
 from users.models import User
 
@@ -42,8 +45,20 @@ def signals_for(user: User) -> QuerySet[Signal]:
     )
     entitled = Q(published_at__isnull=False) & (taken_now | taken_then)
     # Stated twice, so that signals are found by their feeds and not all of them are read.
-    possible = Feed.objects.filter(owner=user).values("pk").union(_taken(user).values("pk"))
-    return signals.filter(Q(feed__owner=user) | entitled, feed__in=possible)
+    return signals.filter(Q(feed__owner=user) | entitled, feed__in=feeds_with_signals(user))
+
+
+def feeds_with_signals(user: User) -> QuerySet[Feed, Any]:
+    """Return the ids of feeds that may have signals which the user sees: own or ever taken."""
+    return Feed.objects.filter(owner=user).values("pk").union(_taken(user).values("pk"))
+
+
+def newest_signals(signals: QuerySet[Signal], user: User) -> QuerySet[Signal] | NewestRows[Signal]:
+    """Return a page's rows of `signals_for(user)`, so that each feed's are found by index."""
+    if user.is_operator:
+        return signals
+    feeds = Feed.objects.filter(pk__in=feeds_with_signals(user))
+    return NewestRows(signals, feeds, "feed")
 
 
 def managed_signals(user: User) -> QuerySet[Signal]:

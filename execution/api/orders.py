@@ -18,9 +18,10 @@ from common.api_views import ObjectView
 from common.errors import ConflictError
 from common.filters import MomentFilter
 from common.idempotency import REPEATABLE, idempotency_key
+from common.newest_rows import NewestRows, Row
 from common.permissions import Right
 from common.reason_codes import Code
-from connections.api.connections import own_connections
+from connections.api.connections import own_connections, visible_connections
 from execution import services, tasks
 from execution.api.action_serializers import (
     BreakEvenSerializer,
@@ -61,6 +62,13 @@ def own_orders(user: User) -> QuerySet[Order]:
     rows = Order.objects.select_related("connection", "signal", "trigger")
     mine = own_connections(user).values("pk")
     return rows if user.is_operator else rows.filter(connection__in=mine)
+
+
+def newest_of_accounts(rows: QuerySet[Row], user: User) -> QuerySet[Row] | NewestRows[Row]:
+    """Return a page's rows, of orders or positions, so that each account's are found by index."""
+    if user.is_operator:
+        return rows
+    return NewestRows(rows, visible_connections(user), "connection")
 
 
 def orders_for(user: User) -> QuerySet[Order]:
@@ -158,6 +166,10 @@ class OrderViewSet(
         if self.asks_for("reason"):
             orders = with_figures(orders)
         return with_position_closed(orders) if self.asks_for("lifecycle") else orders
+
+    def newest_rows(self, rows: QuerySet[Order]) -> QuerySet[Order] | NewestRows[Order]:
+        """Return a page's rows, found account by account."""
+        return newest_of_accounts(rows, caller(self.request))
 
     def get_object(self) -> Order:
         """Return the order. Raises FillcastError ORDER_ARCHIVED if it is in the archive."""
@@ -273,6 +285,12 @@ class PositionViewSet(
         if self.asks_for(*WITH_FIRST_STOP):
             positions = with_first_stop(positions)
         return with_prices(positions) if self.asks_for(*WITH_PRICE) else positions
+
+    def newest_rows(
+        self, rows: QuerySet[ExecutionPosition]
+    ) -> QuerySet[ExecutionPosition] | NewestRows[ExecutionPosition]:
+        """Return a page's rows, found account by account."""
+        return newest_of_accounts(rows, caller(self.request))
 
     @extend_schema(request=ChangePositionSerializer, responses=PositionSerializer)
     def partial_update(self, request: Request, pk: str) -> Response:

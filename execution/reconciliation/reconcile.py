@@ -11,6 +11,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -78,7 +79,7 @@ class ComparedAccount(LaneAccount):
 # Few accounts wait for a comparison: found by index, so that a search does not read all accounts.
 WAITING = f"""
   SELECT connection_id FROM execution_accountsyncstate
-  WHERE reconcile_requested_at <= clock_timestamp()
+  WHERE reconcile_requested_at <= statement_timestamp()
   UNION ALL {NOT_RECONCILED_SQL}"""
 RANDOM_ORDER = "row_number() OVER (PARTITION BY r.reconcile_requested_at IS NULL ORDER BY random())"
 
@@ -160,14 +161,15 @@ def _compare_some(
 ) -> ComparisonBatch:
     """Compare connections once. only_new: see `reconcile_new`. done: those compared already."""
     done = done or {}
-    parameters = {
+    parameters: dict[str, Any] = {
         "ids": list(connection_ids),
         "done": list(done),
         "selected_at": list(done.values()),
     }
     select = periodic_rows if only_new else rows  # every other second, and mostly for nothing
     accounts_due = select(
-        connections_sql(only_new=only_new), {**parameters, **held_lanes_parameters(), **idle_parameters()}
+        connections_sql(only_new=only_new),
+        {**parameters, **held_lanes_parameters(), **idle_parameters()},
     )
     if not accounts_due:
         return ComparisonBatch()

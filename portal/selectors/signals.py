@@ -6,26 +6,26 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from statistics import median
 from typing import Any
-from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
 from common.formatting import SHARES, STATES, number
 from execution.archived_reads import archived_of, received_signals, text_of
 from execution.change_forms import change_line
 from execution.changeable_orders import may_be_cancelled, may_be_changed
+from execution.last_signals import last_received
 from execution.models import ArchivedOrder, EntryChange, Fill, Order, Status
 from execution.order_explanations import Explanation, explain, slippage_cost
 from execution.order_figures import with_figures
 from execution.order_money import currency_of
-from execution.recent_orders import recent_orders
 from execution.timeline import Step, timeline
 from portal.selectors.positions import PositionView, positions_of
 from positions.selectors import with_prices
 from signals.models import Action, Signal
-from signals.selectors import signals_for
+from signals.selectors import feeds_with_signals, signals_for
 from users.models import User
 
+NEWEST_FIRST = ("-published_at", "-pk")
 NEEDS_ATTENTION = (Status.UNKNOWN, Status.FAILED, Status.REJECTED)
 WRITTEN_AT_PUBLICATION = Q(leg="entry") | ~Q(signal__action="OPEN")
 """What a publication wrote: entries, or the exits of a CLOSE; not the later exits of an OPEN."""
@@ -62,20 +62,34 @@ def published_to(user: User) -> QuerySet[Signal]:
     return _published(user, received_signals(Order.objects.filter(connection__user=user), user))
 
 
-def last_published_to(user: User, connection_ids: Sequence[UUID], count: int) -> list[Signal]:
-    """Return the newest of them: those of each account's last orders, or if they are too few, of
-    all of its orders. connection_ids: the tenant's accounts."""
-    received = recent_orders(connection_ids).order_by().values("signal_id")
-    found = list(_published(user, received)[:count])
-    return found if len(found) == count else list(published_to(user)[:count])
+def last_published_to(user: User, count: int) -> list[Signal]:
+    """Return the newest of them, without reading all that the tenant's accounts ever traded."""
+    received = last_received(user.pk, count)
+    if received is None:
+        return list(published_to(user)[:count])
+    by_id = Signal.objects.filter(pk__in=received).order_by()
+    moves = Signal.objects.filter(_received_by(user), action=Action.MODIFY)
+    moves = moves.filter(feed__in=feeds_with_signals(user))
+    if len(received) == count:  # what modified an older one may be newer than these
+        oldest = by_id.order_by("published_at").values("published_at")[:1]
+        moves = moves.filter(published_at__gte=Subquery(oldest))
+    found = signals_for(user).filter(pk__in=by_id.values("pk").union(moves.order_by().values("pk")))
+    return list(found.filter(published_at__isnull=False).order_by(*NEWEST_FIRST)[:count])
+
+
+def _received_by(user: User) -> Q:
+    """Return the condition that a signal refers to one that the tenant's accounts received."""
+    entry_of = {"connection__user": user, "signal": OuterRef("refers_to")}
+    entries = Order.objects.filter(leg__startswith="entry", **entry_of)
+    return Q(Exists(entries)) | Q(Exists(ArchivedOrder.objects.filter(**entry_of)))
 
 
 def _published(user: User, received: QuerySet[Any]) -> QuerySet[Signal]:
-    """Return these signals, of which there are ids, and what modified them."""
+    """Return the signals that were received and what modified them. received: ids of signals."""
     moves = Signal.objects.filter(action=Action.MODIFY, refers_to__in=received)
     either = received.union(moves.order_by().values("pk"))
     found = signals_for(user).filter(pk__in=either, published_at__isnull=False)
-    return found.order_by("-published_at", "-pk")
+    return found.order_by(*NEWEST_FIRST)
 
 
 def signal_summaries(user: User, signals: Sequence[Signal]) -> list[SignalSummary]:

@@ -44,7 +44,7 @@ def _overview(user: User, halts: Sequence[Halt] | None = None) -> dict[str, Any]
     have no stop.
     """
     accounts, positions = accounts_of(user, halts=halts), open_positions(user)
-    last = last_published_to(user, [one.connection.pk for one in accounts], LAST_SIGNALS)
+    last = last_published_to(user, LAST_SIGNALS)
     subscriptions = subscriptions_of(user).count() if accounts else 0
     steps = first_steps(accounts, subscriptions=subscriptions, ran_preflight=user.ran_preflight)
     unprotected = [one for one in positions if one.is_unprotected]

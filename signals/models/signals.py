@@ -69,10 +69,10 @@ class SignalQuerySet(models.QuerySet["Signal"]):
 class Signal(StopRuleFields, SlicedEntry):
     """An instruction to OPEN, MODIFY or CLOSE. Prices in quote currency, times in market time."""
 
-    feed = models.ForeignKey(Feed, models.PROTECT, related_name="signals")
+    feed = models.ForeignKey(Feed, models.PROTECT, related_name="signals", db_index=False)
     action = models.CharField(max_length=6, choices=Action, default=Action.OPEN)
     refers_to = models.ForeignKey(
-        "self", models.PROTECT, null=True, blank=True, related_name="followers"
+        "self", models.PROTECT, null=True, blank=True, related_name="followers", db_index=False
     )
     currency_pair = models.CharField(max_length=20, help_text="Canonical, for example EUR/USD.")
     direction = models.CharField(max_length=4, choices=Direction)
@@ -329,6 +329,7 @@ class Signal(StopRuleFields, SlicedEntry):
         ]  # the sides of levels: a CHECK with ALL(array), in the migration
         indexes = [
             models.Index(fields=["feed", "-published_at"], name="signal_feed_published"),
+            models.Index(fields=["feed", "-id"], name="signal_of_feed"),
             models.Index(fields=["refers_to"], name="signal_refers_to"),
             models.Index(
                 fields=["oco_group"], name="signal_oco", condition=Q(oco_group__isnull=False)

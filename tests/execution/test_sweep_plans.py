@@ -1017,7 +1017,7 @@ class TestSwitchedOff:
         """For each of thousands of accounts that are off, every few seconds."""
         common = {"lanes": lanes, "limit": 500, "queried": "{}"}
         at = {"older": 45, "idle_ids": "{}"}
-        all_of_them = {"ids": "{}", "done": "{}", "selected_at": "{}", "only_new": False}
+        all_of_them = {"ids": "{}", "done": "{}", "selected_at": "{}"}
         statements = {
             "accounts due": (selectors.accounts_due_sql(), common | at),
             "doubted": (probes.failing_sql(), common | {"retry_seconds": 5}),
@@ -1037,6 +1037,21 @@ class TestSwitchedOff:
                 "position_open", "position_open_of_signal", "position_open_of_source",
                 "order_with_broker",
             }, (name, found)  # fmt: skip
+
+    def test_accounts_that_wait_for_a_comparison_are_found_by_index(
+        self, switched_off: ExecutionConnection
+    ) -> None:
+        """Every other second in three processes, and mostly there are none."""
+        run("UPDATE connections_connectionhealth SET reconciled_at = now()")
+        run("INSERT INTO execution_accountsyncstate (connection_id)"
+            " SELECT id FROM connections_executionconnection ON CONFLICT DO NOTHING")  # fmt: skip
+        run("ANALYZE connections_connectionhealth, execution_accountsyncstate")
+        which = {"ids": "{}", "done": "{}", "selected_at": "{}", "lanes": '{""}'}
+        read = list(nodes_of(plan(reconcile.connections_sql(only_new=True), which)))
+        used = {one.get("Index Name") for one in read}
+        assert {"health_not_reconciled", "comparison_requests"} <= used
+        whole = {one["Relation Name"] for one in read if one["Node Type"] == "Seq Scan"}
+        assert whole <= {"connections_hostcircuit"}  # it is empty here
 
     def test_users_of_a_price_source_are_found_by_index(
         self, switched_off: ExecutionConnection, alice: ExecutionConnection

@@ -263,7 +263,6 @@ def test_reconciliation_begun_while_switched_off_does_not_count_after(
         "ids": [alice.pk],
         "done": "{}",
         "selected_at": "{}",
-        "only_new": False,
         **session_lanes.held_lanes_parameters(),
         **session_lanes.idle_parameters(),
     }

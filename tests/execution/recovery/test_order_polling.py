@@ -254,7 +254,6 @@ def test_look_ups_at_a_hanging_host_time_out_together(
         "ids": [alice.pk],
         "done": "{}",
         "selected_at": "{}",
-        "only_new": False,
         **session_lanes.held_lanes_parameters(),
         **session_lanes.idle_parameters(),
     }

@@ -142,7 +142,6 @@ def test_cancel_keeps_its_lane_busy_and_its_time_out_starts_with_its_slot(
         "ids": [alice.pk],
         "done": "{}",
         "selected_at": "{}",
-        "only_new": False,
         **session_lanes.held_lanes_parameters(),
         **session_lanes.idle_parameters(),
     }

@@ -1,0 +1,46 @@
+"""Pages of rows that belong to several owners, such as accounts, each of which has an index.
+
+`WHERE owner IN (…) ORDER BY id DESC LIMIT 51` reads the table backwards until it has met 51 rows of
+these owners: for those who have been idle, all that everyone else did since.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any, Generic, Self, TypeVar
+
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import Model, OuterRef, QuerySet
+
+NUMBER = "pk"
+Row = TypeVar("Row", bound=Model)
+
+
+@dataclass(frozen=True, slots=True)
+class NewestRows(Generic[Row]):
+    """Rows by number, newest or oldest first: the first of each owner by its index, then merged.
+
+    It has what a paginator uses of a query set. owners: query set of those whose rows these are.
+    owner: the rows' field with the owner. Owners share no row.
+    """
+
+    rows: QuerySet[Row]
+    owners: QuerySet[Any]
+    owner: str
+    ordering: str = f"-{NUMBER}"
+
+    def order_by(self, ordering: str) -> Self:
+        """Return the same rows by `pk` or `-pk`."""
+        return replace(self, ordering=ordering)
+
+    def filter(self, *conditions: Any, **fields: Any) -> Self:
+        """Return the rows that meet conditions, too."""
+        return replace(self, rows=self.rows.filter(*conditions, **fields))
+
+    def __getitem__(self, part: slice) -> Sequence[Row]:
+        """Return the rows from `part.start` to `part.stop`, which both count from the first."""
+        of_owner = self.rows.filter(**{self.owner: OuterRef(NUMBER)}).order_by(self.ordering)
+        first = ArraySubquery(of_owner.values(NUMBER)[: part.stop])
+        found = self.owners.order_by().values_list(first, flat=True)
+        numbers = sorted(chain.from_iterable(found), reverse=self.ordering.startswith("-"))[part]
+        return list(self.rows.filter(pk__in=numbers).order_by(self.ordering)) if numbers else []
