@@ -1,4 +1,5 @@
-"""From a signal to its order at the broker, and from a fill to its committed row, of each adapter.
+"""From a signal to its order at the broker, from a fill to its committed row, and from a close to
+its exit at the broker, of each adapter.
 
 Each adapter trades at its fake broker, with its real client library, in a whole trading process.
 """
@@ -18,14 +19,14 @@ SECONDS = 600.0
 
 
 def latency(environment: BenchEnvironment, _: BenchData, count: int) -> Result:
-    """Publish and fill `count` entries of each adapter, one after the other."""
+    """Publish, fill and close `count` entries of each adapter, one after the other."""
     environment.run(workers=0)
     figures = _figures(environment, count)
     each = {name: _percentiles(of_stage) for name, of_stage in figures.items()}
-    submit = max(one["submit_p99_ms"] for one in each.values())
+    submit = max(one[f"{what}_p99_ms"] for one in each.values() for what in ("submit", "exit"))
     report = max(one["report_p99_ms"] for one in each.values())
     ratio = max(submit / SUBMIT_MS, report / REPORT_MS)
-    took = sum(sum(one["submit_ms"]) + sum(one["report_ms"]) for one in figures.values()) / 1000
+    took = sum(sum(stage) for one in figures.values() for stage in one.values()) / 1000
     return Result(
         name="latency",
         n=count,
@@ -48,7 +49,7 @@ def latency(environment: BenchEnvironment, _: BenchData, count: int) -> Result:
 def _percentiles(figures: dict[str, list[float]]) -> dict[str, float]:
     return {
         f"{what}_p{percent}_ms": percentile(figures[f"{what}_ms"], percent)
-        for what in ("submit", "report")
+        for what in ("submit", "report", "exit")
         for percent in (50, 99)
     }
 

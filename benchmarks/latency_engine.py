@@ -1,9 +1,10 @@
 """A trading process with an account at each fake broker, and a Celery worker on one of its threads:
 `python -m benchmarks.latency_engine N`.
 
-For each account N limit entries are published, one after the other, and the price is moved so that
-the broker fills each. The last printed line is JSON: for each account, the milliseconds from each
-publication to its submission, and from each move of the price to the committed fill.
+For each account N limit entries are published, one after the other, the price is moved so that the
+broker fills each, and the position is closed. The last printed line is JSON: for each account, the
+milliseconds from each publication to its submission, from each move of the price to the committed
+fill, and from each close to the submission of the exit, with what the broker is asked before it.
 """
 
 import json
@@ -32,11 +33,16 @@ SECONDS = 30.0
 LOOK_SECONDS = 0.002  # leaves the interpreter to the engine's threads
 UNDER = -2  # thousandths of the price: where the entry waits
 REACHED = -4
-STATUS = "SELECT status, reason, detail FROM execution_order WHERE signal_id = %s AND leg = 'entry'"
+ENTRY = "SELECT id FROM execution_order WHERE signal_id = %s AND leg = 'entry'"
+STATUS = "SELECT status, reason, detail FROM execution_order WHERE id = %s"
 SUBMITTED = """
 SELECT extract(epoch FROM o.submitted_at - s.published_at) FROM execution_order o
-JOIN signals_signal s ON s.id = o.signal_id WHERE o.signal_id = %s AND o.leg = 'entry'
+JOIN signals_signal s ON s.id = o.signal_id WHERE o.id = %s
 """
+EXIT_SUBMITTED = """
+SELECT extract(epoch FROM submitted_at - created_at) FROM execution_order WHERE id = %s
+"""
+POSITION = "SELECT id FROM positions_executionposition WHERE signal_id = %s"
 
 
 def figures_of(count: int, group: Sequence[tuple[str, str]]) -> dict[str, Any]:
@@ -70,7 +76,7 @@ def worker(lanes: list[str]) -> Iterator[None]:
 
     from config.celery import app
 
-    queues = sorted({"execution", *filter(None, lanes)})
+    queues = sorted({"execution", "exits", *filter(None, lanes)})
     with start_worker(
         app, pool="threads", concurrency=4, perform_ping_check=False, queues=queues,
         shutdown_timeout=30,
@@ -83,35 +89,53 @@ def worker(lanes: list[str]) -> Iterator[None]:
 def measured(
     account: "EngineAccount", database: psycopg.Connection[Any], count: int
 ) -> dict[str, list[float]]:
-    """Publish and fill `count` entries of an account, one after the other."""
+    """Publish, fill and close `count` entries of an account, one after the other."""
     preset = account.row.preset
     assert preset is not None
     preset.fixed_quantity = max(account.instrument.quantity_min, account.quantity / count)
     preset.save()
-    submit_ms, report_ms = [], []
+    submit_ms, report_ms, exit_ms = [], [], []
     for _ in range(count):
         account.move(0)
         account.await_price(0)
         signal = account.publish(order_type="LIMIT", open_price=account.price(UNDER))
-        until(database, signal.pk, "SUBMITTED")
-        [(seconds,)] = database.execute(SUBMITTED, (signal.pk,)).fetchall()
-        submit_ms.append(1000 * float(seconds))
+        entry_id = number(database, ENTRY, signal.pk)
+        until(database, entry_id, "SUBMITTED")
+        submit_ms.append(1000 * float(number(database, SUBMITTED, entry_id)))
         began = time.perf_counter()
         account.move(REACHED)
-        until(database, signal.pk, "FILLED")
+        until(database, entry_id, "FILLED")
         report_ms.append(1000 * (time.perf_counter() - began))
         account.await_price(REACHED)  # a fill may be committed before the price has come
-    return {"submit_ms": submit_ms, "report_ms": report_ms}
+        exit_id = close(number(database, POSITION, signal.pk))
+        until(database, exit_id, "FILLED")
+        exit_ms.append(1000 * float(number(database, EXIT_SUBMITTED, exit_id)))
+    return {"submit_ms": submit_ms, "report_ms": report_ms, "exit_ms": exit_ms}
 
 
-def until(database: psycopg.Connection[Any], signal_id: int, status: str) -> None:
-    """Wait until a signal's entry has this status. Raises TimeoutError."""
+def close(position_id: int) -> int:
+    """Close a position as the API does; return the number of its exit."""
+    from execution.services import close_position
+    from execution.tasks import EXITS, enqueue
+
+    exit_id = close_position(position_id)
+    assert exit_id is not None
+    enqueue([exit_id], queue=EXITS)
+    return exit_id
+
+
+def number(database: psycopg.Connection[Any], sql: str, about: int) -> Any:
+    """Return the only value of a statement about one row."""
+    [(value,)] = database.execute(sql, (about,)).fetchall()
+    return value
+
+
+def until(database: psycopg.Connection[Any], order_id: int, status: str) -> None:
+    """Wait until an order has this status. Raises TimeoutError."""
     end = time.monotonic() + SECONDS
-    while (found := database.execute(STATUS, (signal_id,)).fetchone()) is None or found[
-        0
-    ] != status:
+    while (found := database.execute(STATUS, (order_id,)).fetchone()) is None or found[0] != status:
         if time.monotonic() > end:
-            raise TimeoutError(f"the entry is {found}, not {status}")
+            raise TimeoutError(f"the order is {found}, not {status}")
         time.sleep(LOOK_SECONDS)
 
 

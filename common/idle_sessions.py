@@ -5,6 +5,7 @@ The last one given back is taken first, so that the others become old and can be
 
 import os
 import select
+import sys
 import threading
 import time
 from collections import deque
@@ -32,19 +33,31 @@ class _Waiting:
     session: Session | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """While `usual` sessions are lent, the patient wait, even beside idle ones, which so grow old.
+
+    While `most` are lent, they wait `longest` seconds, however little patience they have.
+    """
+
+    usual: int
+    most: int
+    longest: float
+
+
 class IdleSessions:
     """The idle sessions of a process. A forked process starts with none.
 
     `take` one, or open one and call `opened`; then `give_back`, or close it and call `closed`.
     """
 
-    def __init__(self, *, keep: int, seconds: float, turns: int | None = None) -> None:
+    def __init__(self, *, keep: int, seconds: float, turns: Turns | None = None) -> None:
         """keep: that many stay open for ever; others are closed once unused for `seconds`.
 
-        turns: while that many are lent, the patient wait, even beside idle ones, which so grow old;
-        None: they wait only if none is idle.
+        turns: how the patient take turns; None: they wait only if no session is idle.
         """
-        self._keep, self._seconds, self._turns = keep, seconds, turns
+        self._keep, self._seconds = keep, seconds
+        self._turns = turns or Turns(sys.maxsize, sys.maxsize, 0.0)
         self._idle: list[_Idle] = []  # by `since`, the oldest first
         self._waiting: deque[_Waiting] = deque()
         self._lent = 0
@@ -63,13 +76,14 @@ class IdleSessions:
         """
         with self._lock:
             self._forget_parents()
-            if not (patience and self._is_taken_in_turns()):
+            if not (patience and self._lent >= self._turns.usual):
                 session = self._lend(where)
                 if session is not None or not patience or not self._lent:
                     return session
             waiting = _Waiting(where)
             self._waiting.append(waiting)
-        waiting.is_served.wait(patience)
+        if not waiting.is_served.wait(patience) and self._lent >= self._turns.most:
+            waiting.is_served.wait(max(0.0, self._turns.longest - patience))
         with self._lock:
             if waiting in self._waiting:
                 self._waiting.remove(waiting)
@@ -117,9 +131,6 @@ class IdleSessions:
             self._all_closed.notify_all()
         for one in idle:
             one.session.close()
-
-    def _is_taken_in_turns(self) -> bool:
-        return self._turns is not None and self._lent >= self._turns
 
     def _lend(self, where: Mapping[str, Any]) -> Session | None:
         session = self._pop(where)

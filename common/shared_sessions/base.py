@@ -5,11 +5,13 @@ from typing import Any
 from django.db.backends.postgresql import base
 from django.utils.asyncio import async_unsafe
 
-from common.idle_sessions import IdleSessions
+from common.idle_sessions import IdleSessions, Turns
 from common.session_checks import CheckedSessions
 
 KEEP = 2  # the task and the writer of its reports: neither waits for a session to open
-TURNS = 3  # jobs that use sessions at once; the others wait for their turn, as long as they may
+# Sessions that are in use while a job waits for its turn. Six that hang hold up the others for half
+# a minute; without that bound a slow machine opens one for each job, and is slower for it.
+TURNS = Turns(usual=3, most=6, longest=30.0)
 IDLE_SECONDS = 30.0
 PREPARED_MAX = 400  # statements of a session: it has those of all threads
 

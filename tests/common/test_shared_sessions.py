@@ -16,7 +16,7 @@ from django.db import DatabaseError, connections, transaction
 from django.db.backends.signals import connection_created
 
 from common import shared_sessions
-from common.idle_sessions import IdleSessions
+from common.idle_sessions import IdleSessions, Turns
 from common.shared_sessions import base
 from common.sql import rows, run
 from config.installation import ROOT
@@ -194,7 +194,8 @@ def test_who_waits_longest_is_served_first() -> None:
 
 def test_patient_thread_waits_for_its_turn_beside_an_idle_session() -> None:
     """Or all that jobs ever used at once would be used again within the time that closes them."""
-    idle, where = IdleSessions(keep=9, seconds=SECONDS, turns=1), {"one": 1}
+    turns = Turns(usual=1, most=9, longest=SECONDS)
+    idle, where = IdleSessions(keep=9, seconds=SECONDS, turns=turns), {"one": 1}
     taken: list[object] = []
     with raw() as lent, raw() as spare:
         idle.give_back(where, spare)
@@ -209,6 +210,36 @@ def test_patient_thread_waits_for_its_turn_beside_an_idle_session() -> None:
         assert taken == [lent]
         assert idle.take(where, patience=0.05) is spare  # its patience has ended
         assert idle.take(where) is None  # who has none opens one
+
+
+def test_patient_thread_opens_none_beyond_the_most() -> None:
+    """A slow machine would have one session for each job, and each plans everything for itself."""
+    turns = Turns(usual=1, most=2, longest=SECONDS)
+    idle, where = IdleSessions(keep=9, seconds=SECONDS, turns=turns), {"one": 1}
+    taken: list[object] = []
+
+    def wait() -> None:
+        taken.append(idle.take(where, patience=0.01))
+
+    with raw() as first:
+        idle.opened()
+        wait()
+        assert taken == [None]  # it opens the second
+        idle.opened()
+        third = threading.Thread(target=wait, daemon=True)
+        third.start()
+        third.join(0.5)
+        assert third.is_alive()  # it is out of patience, and waits
+        idle.give_back(where, first)
+        third.join(SECONDS)
+        assert taken == [None, first]
+
+
+def test_job_runs_although_the_most_sessions_hang() -> None:
+    turns = Turns(usual=1, most=1, longest=0.2)
+    idle = IdleSessions(keep=9, seconds=SECONDS, turns=turns)
+    idle.opened()
+    assert idle.take({"one": 1}, patience=0.01) is None  # it opens one
 
 
 def test_thread_with_a_session_of_its_own_does_not_share_it() -> None:
