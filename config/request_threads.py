@@ -1,9 +1,14 @@
-"""Django's ASGI handler, with each request in one thread.
+"""Django's ASGI handler, with each request carried out in its thread from beginning to end.
 
-All middleware and views here are ordinary functions. Django's own handler runs the resolver on the
-event loop and every middleware and the view in a thread, so that a page changes between them some
-ten times; where both cores are busy, each change waits for its turn. Here the thread that begins a
-request ends it. The loop reads and sends; `common/streaming.py` streams as before.
+All middleware and views here are ordinary functions. Django's own handler runs them in one thread
+of the request, too, but it resolves the address on the event loop, and goes back there before and
+after each `process_view`, the view and the rendering: ten changes for the page to sign in. Where
+both cores are busy, each waits for its turn. Here the resolver runs in that thread as well, and the
+loop only reads the request and sends the answer; `common/streaming.py` streams as before.
+
+A request that was received as a whole is carried out to its end, also if its client disconnects
+meanwhile, and what it has done is committed: "Close all" from a phone that loses its network
+closes. Django's own handler cancels such a request, and its transaction is rolled back.
 """
 
 from asgiref.sync import sync_to_async
@@ -13,7 +18,7 @@ from django.http.response import HttpResponseBase
 
 
 class ThreadedHandler(ASGIHandler):
-    """An ASGI application whose middleware and view run in the request's thread."""
+    """An ASGI application whose middleware, resolver and view are one call in a thread."""
 
     def load_middleware(self, is_async: bool = False) -> None:
         """Load the middleware as for WSGI, whatever the caller asks for."""
