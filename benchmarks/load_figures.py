@@ -22,7 +22,8 @@ LAG_SECONDS_AN_HOUR = 1.0
 UNKNOWN = 1e6  # the uncertainty of a line through two samples
 PAGES_P99_MS = 300.0
 UNFILLED_SHARE = 0.01  # an overloaded stack lets entries expire, rightly: that is no load carried
-# Autovacuum begins at a fifth of a table: with more than a quarter of all rows it falls behind.
+# Autovacuum begins at 20,000 dead rows of orders and of positions, at some thousands and a fifth of
+# any other table: with more than a quarter of all rows it falls behind.
 DEAD_SHARE = 0.25
 MANY_ROWS = 10_000
 COUNTS = """

@@ -99,7 +99,7 @@ def protection(position: ExecutionPosition) -> tuple[str, str]:
 
 def _at_quote(expression: str, field: "Field[Any, Any]") -> RawSQL:
     """Return SQL of the queryset's position p and its latest quote q as an annotation. Without a
-    quote the columns of q are NULL."""
+    quote the columns of q are NULL. It names the table, so the queryset must give it no alias."""
     table = ExecutionPosition._meta.db_table
     sql = f"""SELECT {expression} FROM (SELECT {table}.*) p
 LEFT {quote_join_sql("p.price_source_id", "p.pair")}"""

@@ -23,6 +23,7 @@ from execution.base.statements import event_rows_sql, insert_events_sql
 from positions.broker_reads import request_reads_sql
 from positions.exit_minimums import dust_sql, unsellable_sql
 from positions.selectors import CLOSING_PRICE_SQL
+from prices.selectors import quote_join_sql
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +53,7 @@ FROM {LISTED_INSTRUMENTS_SQL}
 JOIN positions_executionposition p ON p.connection_id = c.id AND p.symbol = i.symbol
 JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
   AND e.leg = 'entry' AND e.leg LIKE 'entry%'
-LEFT JOIN prices_latestquote q ON q.data_connection_id = p.price_source_id AND q.symbol = p.pair
+LEFT {quote_join_sql("p.price_source_id", "p.pair")}
 WHERE i.close_min > 0 AND p.quantity > 0 AND e.client_order_id IS NOT NULL AND e.done_at IS NOT NULL
   AND {dust_sql()} AND (trunc(p.quantity / i.quantity_step) * i.quantity_step < i.close_min
     OR EXISTS (
@@ -81,12 +82,10 @@ HELD_BACK = f"""EXISTS (
   SELECT FROM execution_order x WHERE x.position_id = p.id AND x.status = 'CANCELLED'
     AND x.reason = '{Code.EXIT_BELOW_MINIMUM.value}')
   AND EXISTS (
-    SELECT FROM connections_executionconnection c
-    JOIN connections_instrument i ON i.book = c.instrument_book AND i.symbol = p.symbol
-    LEFT JOIN prices_latestquote lq
-      ON lq.data_connection_id = p.price_source_id AND lq.symbol = p.pair
-    WHERE c.id = p.connection_id
-      AND {unsellable_sql("CASE p.side WHEN 'BUY' THEN lq.bid ELSE lq.ask END")})"""
+    SELECT FROM {LISTED_INSTRUMENTS_SQL}
+    LEFT {quote_join_sql("p.price_source_id", "p.pair")}
+    WHERE c.id = p.connection_id AND i.symbol = p.symbol
+      AND {unsellable_sql(CLOSING_PRICE_SQL)})"""
 
 # Positions of which the broker held less than our books at the last read. They are read again each
 # minute, because this may hold back an exit.

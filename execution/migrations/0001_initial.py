@@ -23,7 +23,8 @@ NUMBERS_MAY_JUMP = ";".join(
     f"GRANT UPDATE ON SEQUENCE {table}_id_seq TO {TRADE}" for table in NUMBERED
 )
 # Few live rows in a large table: dead versions are removed after so many changes, not after a fifth of
-# the table. Otherwise each query for what is due reads past all of them, most in an outage.
+# the table. Otherwise each query for what is due reads past all of them, most in an outage. Migration
+# config 0014 has raised the 5,000 to 20,000.
 VACUUM_OFTEN = """
 ALTER TABLE execution_order SET (
   autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,

@@ -20,6 +20,7 @@ from execution.dispatch.report_writer import apply_with_bisection
 from execution.reconciliation.compare_positions import OurPosition, held_by_us, key_of
 from positions.broker_reads import mark_missing, unmark_missing
 from positions.selectors import CLOSING_PRICE_SQL
+from prices.selectors import quote_join_sql
 
 SEEN_AGAIN_AFTER = timedelta(seconds=5)
 
@@ -44,7 +45,7 @@ SELECT p.id, e.client_order_id, p.quantity, p.opened_quantity, p.connection_id,
 FROM positions_executionposition p
 JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
   AND e.leg = p.entry_leg AND e.leg LIKE 'entry%%'
-LEFT JOIN prices_latestquote q ON q.data_connection_id = p.price_source_id AND q.symbol = p.pair
+LEFT {quote_join_sql("p.price_source_id", "p.pair")}
 WHERE p.id = ANY(%s) AND p.quantity > 0
 """,
 )
