@@ -55,7 +55,7 @@ class BrokerCallRunner(Generic[T]):
     even to an overloaded host. seconds: time-out of one request. requests_per_call: how many
     requests a call makes, one after another; a call may last as many times as long, from when it
     has a slot. grouping_seconds: results that arrive this soon after the first one are in its
-    group.
+    group. before_wait: called on the consuming thread before it waits for a result.
     """
 
     def __init__(
@@ -68,7 +68,9 @@ class BrokerCallRunner(Generic[T]):
         requests_per_call: int = 1,
         min_per_host: int = 2,
         grouping_seconds: float = GROUPING_SECONDS,
+        before_wait: Callable[[], object] = lambda: None,
     ) -> None:
+        self._before_wait = before_wait
         self._grouping_seconds = grouping_seconds
         self._run, self._seconds, self._requests_per_call = run, seconds, requests_per_call
         self._limiter = HostLimiter(
@@ -99,6 +101,8 @@ class BrokerCallRunner(Generic[T]):
         group: list[tuple[Any, T | Exception]] = []
         deadline = monotonic() + timeout
         while self.remaining:
+            if self._results.empty():
+                self._before_wait()
             try:
                 found = self._results.get(timeout=max(0.0, deadline - monotonic()))
             except Empty:

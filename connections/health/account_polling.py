@@ -12,6 +12,7 @@ from django.db import transaction
 from brokers.base import BrokerAdapter, BrokerError
 from brokers.call_runner import BrokerCallRunner, HostSkipped
 from brokers.registry import adapter_for
+from common import shared_sessions
 from common.bisection import process_with_bisection
 from common.clocks import market_at
 from common.reason_codes import Code
@@ -100,6 +101,7 @@ def read_accounts(
         max_per_host=AT_ONE_HOST,
         seconds=SECONDS,
         min_per_host=LEAST_AT_ONE_HOST,
+        before_wait=shared_sessions.give_back,
     )
     ids = [row.connection_id for row in due]
     flows, fundings = cash_flows.flow_requests(ids), funding.funding_requests(ids)

@@ -18,6 +18,7 @@ from brokers.base import BrokerAdapter
 from brokers.call_runner import BrokerCallRunner
 from brokers.registry import adapter_for
 from brokers.types import Instrument
+from common import shared_sessions
 from common.sql import Query, rows, run
 from connections.accounts import snapshots
 from connections.credentials.specs import READ_COLUMNS, ReadRow, spec_from_row
@@ -97,7 +98,11 @@ def _read(
     due: Sequence[DueBook], run_calls: CallRunner, adapter: Callable[[str], BrokerAdapter]
 ) -> int:
     answers: BrokerCallRunner[list[Instrument]] = BrokerCallRunner(
-        run_calls, max_calls=MAX_CONCURRENT, max_per_host=AT_ONE_HOST, seconds=SECONDS
+        run_calls,
+        max_calls=MAX_CONCURRENT,
+        max_per_host=AT_ONE_HOST,
+        seconds=SECONDS,
+        before_wait=shared_sessions.give_back,
     )
     answers.start([(row, partial(_instruments, row, adapter)) for row in due])
     stored = 0

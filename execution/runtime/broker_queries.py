@@ -25,6 +25,7 @@ from brokers.types import (
     OrderReport,
     ReportKind,
 )
+from common import shared_sessions
 from common.sql import Query, columns, rows
 from connections.selectors import AccountRow, LaneAccount, SpecRow, spec_from_row
 from execution.dispatch.background_calls import send_deadline
@@ -117,6 +118,7 @@ def call_runner(
         seconds=settings.FILLCAST_CALL_TIMEOUT_SECONDS,
         requests_per_call=requests_per_call,
         grouping_seconds=grouping_seconds,
+        before_wait=shared_sessions.give_back,
     )
 
 

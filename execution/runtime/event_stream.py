@@ -13,6 +13,7 @@ from django.db import DatabaseError, InterfaceError, connection
 
 from brokers.base import BrokerError, ReadFailed, outcome_of
 from brokers.types import OrderReport
+from common import shared_sessions
 from common.clocks import machine_time
 from common.failpoints import failpoint
 from common.reason_codes import Code
@@ -69,6 +70,7 @@ def drain_and_wait(broker_types: Collection[str] | None = None) -> int:
     of others. A drain that is running may have begun earlier, so this one waits for it and drains
     again.
     """
+    shared_sessions.give_back()  # it may wait for seconds
     with _drain_lock:
         drained = _drain_all(MAX_WAIT_SECONDS, broker_types)
         return sum(applied or 0 for applied in drained.values())
@@ -79,6 +81,7 @@ def drain_before_comparison() -> set[str]:
 
     Those could not be read, or another process still drains them.
     """
+    shared_sessions.give_back()
     with _drain_lock:
         return {
             broker_type

@@ -17,6 +17,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 from uuid import uuid4
 
+from common import shared_sessions
 from common.clocks import machine_time
 from common.sql import Query, database_now, periodic_run, rows, run
 
@@ -99,6 +100,7 @@ def _wait_for_turn(named: Mapping[str, str], called_at: datetime, max_wait: floa
             return Turn.DRAINED
         if machine_time() >= deadline:
             return Turn.TIMED_OUT
+        shared_sessions.give_back()
         threading.Event().wait(pause)
         pause = min(2 * pause, MAX_POLL_SECONDS)
     return Turn.TAKEN

@@ -172,6 +172,7 @@ class TradingRuntime:
 
     def pause(self, seconds: float) -> None:
         """Wait so long, or until the process is to end: for background jobs."""
+        shared_sessions.give_back()
         self._stopping.wait(seconds)
 
     def renew(self) -> None:

@@ -1,13 +1,16 @@
 """Threads of a process share its database sessions, and keep none that they do not use."""
 
+import asyncio
 import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sized
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -15,6 +18,7 @@ import pytest
 from django.db import DatabaseError, connections, transaction
 from django.db.backends.signals import connection_created
 
+from brokers.call_runner import BrokerCallRunner
 from common import shared_sessions
 from common.idle_sessions import IdleSessions, Turns
 from common.shared_sessions import base
@@ -240,6 +244,32 @@ def test_job_runs_although_the_most_sessions_hang() -> None:
     idle = IdleSessions(keep=9, seconds=SECONDS, turns=turns)
     idle.opened()
     assert idle.take({"one": 1}, patience=0.01) is None  # it opens one
+
+
+def test_thread_that_waits_for_brokers_leaves_its_session_to_others() -> None:
+    """Of the jobs of a process with many sessions at brokers most wait for an answer."""
+    answer, reading = threading.Event(), threading.Event()
+
+    async def hung() -> str:
+        reading.set()
+        await asyncio.to_thread(answer.wait, SECONDS)
+        return "late"
+
+    def read() -> list[tuple[Any, Any]]:
+        session()
+        answers: BrokerCallRunner[str] = BrokerCallRunner(
+            asyncio.run, max_calls=1, max_per_host=1, seconds=SECONDS,
+            before_wait=shared_sessions.give_back,
+        )  # fmt: skip
+        answers.start([(SimpleNamespace(broker_host="away"), hung)])
+        return answers.group(SECONDS)
+
+    with ThreadPoolExecutor(1) as other:
+        waiting = other.submit(read)
+        assert reading.wait(SECONDS)
+        until(lambda: len(base.SESSIONS) == 1)
+        answer.set()
+        assert [found for _, found in waiting.result()] == ["late"]
 
 
 def test_thread_with_a_session_of_its_own_does_not_share_it() -> None:
