@@ -5,12 +5,10 @@ The last one given back is taken first, so that the others become old and can be
 
 import os
 import select
-import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -26,41 +24,16 @@ class _Idle:
     since: float
 
 
-@dataclass(eq=False, slots=True)
-class _Waiting:
-    where: Mapping[str, Any]
-    is_served: threading.Event = field(default_factory=threading.Event)
-    session: Session | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Turns:
-    """While `usual` sessions are lent, the patient wait, even beside idle ones, which so grow old.
-
-    While `most` are lent, they wait `longest` seconds, however little patience they have.
-    """
-
-    usual: int
-    most: int
-    longest: float
-
-
 class IdleSessions:
     """The idle sessions of a process. A forked process starts with none.
 
-    `take` one, or open one and call `opened`; then `give_back`, or close it and call `closed`.
+    `take` one, or open one; then `give_back`, or close it.
     """
 
-    def __init__(self, *, keep: int, seconds: float, turns: Turns | None = None) -> None:
-        """keep: that many stay open for ever; others are closed once unused for `seconds`.
-
-        turns: how the patient take turns; None: they wait only if no session is idle.
-        """
+    def __init__(self, *, keep: int, seconds: float) -> None:
+        """keep: that many stay open for ever; others are closed once unused for `seconds`."""
         self._keep, self._seconds = keep, seconds
-        self._turns = turns or Turns(sys.maxsize, sys.maxsize, 0.0)
         self._idle: list[_Idle] = []  # by `since`, the oldest first
-        self._waiting: deque[_Waiting] = deque()
-        self._lent = 0
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._all_closed = threading.Condition(self._lock)
@@ -69,53 +42,24 @@ class IdleSessions:
     def __len__(self) -> int:
         return len(self._idle)
 
-    def take(self, where: Mapping[str, Any], *, patience: float = 0.0) -> Session | None:
-        """Return a session that was opened with these arguments; None: open one.
-
-        patience: seconds to wait for one that is lent. Who waited longest is served first.
-        """
+    def take(self, where: Mapping[str, Any]) -> Session | None:
+        """Return a session that was opened with these arguments; None: open one."""
         with self._lock:
             self._forget_parents()
-            if not (patience and self._lent >= self._turns.usual):
-                session = self._lend(where)
-                if session is not None or not patience or not self._lent:
-                    return session
-            waiting = _Waiting(where)
-            self._waiting.append(waiting)
-        if not waiting.is_served.wait(patience) and self._lent >= self._turns.most:
-            waiting.is_served.wait(max(0.0, self._turns.longest - patience))
-        with self._lock:
-            if waiting in self._waiting:
-                self._waiting.remove(waiting)
-            return waiting.session or self._lend(where)
-
-    def opened(self) -> None:
-        """Count a session that a thread has opened, and will give back or close."""
-        with self._lock:
-            self._lent += 1
-
-    def closed(self) -> None:
-        """Count a session that its thread has closed. If it was the last one, none waits for it."""
-        with self._lock:
-            self._lent = max(0, self._lent - 1)
-            while not self._lent and self._waiting:
-                self._waiting.popleft().is_served.set()
+            while self._idle:
+                last = self._idle.pop()
+                if last.where == where and _is_alive(last.session):
+                    return last.session
+                last.session.close()
+            return None
 
     def give_back(self, where: Mapping[str, Any], session: Session) -> None:
         """Keep a session for the next thread; close it if it is broken or in a transaction."""
         if session.closed or session.info.transaction_status != TransactionStatus.IDLE:
             session.close()
-            self.closed()
             return
         with self._lock:
             self._forget_parents()
-            for waiting in self._waiting:
-                if waiting.where == where:
-                    self._waiting.remove(waiting)
-                    waiting.session = session
-                    waiting.is_served.set()
-                    return
-            self._lent = max(0, self._lent - 1)
             self._idle.append(_Idle(where, session, time.monotonic()))
             if len(self._idle) > self._keep and not self._is_closing:
                 self._is_closing = True
@@ -131,19 +75,6 @@ class IdleSessions:
             self._all_closed.notify_all()
         for one in idle:
             one.session.close()
-
-    def _lend(self, where: Mapping[str, Any]) -> Session | None:
-        session = self._pop(where)
-        self._lent += session is not None
-        return session
-
-    def _pop(self, where: Mapping[str, Any]) -> Session | None:
-        while self._idle:
-            last = self._idle.pop()
-            if last.where == where and _is_alive(last.session):
-                return last.session
-            last.session.close()
-        return None
 
     def _close_unused(self) -> None:
         """Close what has not been used for long, until no more than `keep` are left."""
@@ -165,7 +96,6 @@ class IdleSessions:
         """The sockets of before a fork are the parent's: they are neither used nor closed."""
         if self._pid != os.getpid():
             self._idle, self._pid, self._is_closing = [], os.getpid(), False
-            self._waiting, self._lent = deque(), 0
 
 
 def _is_alive(session: Session) -> bool:

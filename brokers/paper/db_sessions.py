@@ -48,7 +48,6 @@ class SessionPool:
         session = self._idle.take(where)
         if session is None:
             session = _connect(where)
-            self._idle.opened()
         try:
             with session.transaction():
                 if session.prepare_threshold is None:

@@ -22,9 +22,9 @@ def give_back() -> None:
 
 
 def be_patient(seconds: float) -> None:
-    """Let this thread wait up to `seconds` for another thread's session before it opens one.
+    """Let this thread, a job, wait up to `seconds` for its turn before it uses a session.
 
-    For threads that repeat something short: several that begin at the same moment take turns.
+    Jobs repeat something short: of several that begin at the same moment two go on at once.
     """
     connection = connections[DEFAULT_DB_ALIAS]
     if isinstance(connection, DatabaseWrapper):

@@ -5,42 +5,51 @@ from typing import Any
 from django.db.backends.postgresql import base
 from django.utils.asyncio import async_unsafe
 
-from common.idle_sessions import IdleSessions, Turns
+from common.idle_sessions import IdleSessions
 from common.session_checks import CheckedSessions
+from common.shared_sessions.turns import Turns
 
 KEEP = 2  # the task and the writer of its reports: neither waits for a session to open
-# Sessions that are in use while a job waits for its turn. Six that hang hold up the others for half
-# a minute; without that bound a slow machine opens one for each job, and is slower for it.
-TURNS = Turns(usual=3, most=6, longest=30.0)
 IDLE_SECONDS = 30.0
 PREPARED_MAX = 400  # statements of a session: it has those of all threads
 
-SESSIONS = IdleSessions(keep=KEEP, seconds=IDLE_SECONDS, turns=TURNS)
+SESSIONS = IdleSessions(keep=KEEP, seconds=IDLE_SECONDS)
+# Of the jobs. Six that hang hold up the others for half a minute; without that bound a machine that
+# is too slow opens a session for each job, and each of them plans every statement again.
+TURNS = Turns(usual=2, most=6, longest=30.0)
 
 
 class DatabaseWrapper(CheckedSessions, base.DatabaseWrapper):
     """Django's connection of a thread. `close` ends its session, `give_back` does not."""
 
     patience = 0.0
-    """Seconds to wait for another thread's session before one is opened."""
+    """Seconds to wait for a turn among the jobs; 0: this thread is none, and never waits."""
     keeps = False
     """Whether this thread takes no other thread's session, and gives its own to none."""
+    _has_turn = False
 
     @async_unsafe
     def connect(self) -> None:
-        """Take a session that no thread uses, or open one.
+        """Take a session that no thread uses, or open one; a job waits for its turn before.
 
         `connection_created` is sent for an opened one only: its receivers' effects are on the
         session and its server process, not on this thread.
         """
         if self.keeps:
             super().connect()
-        elif (session := SESSIONS.take(self._where(), patience=self.patience)) is not None:
-            self._adopt(session)
-        else:
-            super().connect()
-            self.connection.prepared_max = PREPARED_MAX
-            SESSIONS.opened()
+            return
+        if self.patience and not self._has_turn:
+            TURNS.begin(self.patience)
+            self._has_turn = True
+        try:
+            if (session := SESSIONS.take(self._where())) is not None:
+                self._adopt(session)
+            else:
+                super().connect()
+                self.connection.prepared_max = PREPARED_MAX
+        except BaseException:
+            self._end_turn()
+            raise
 
     def give_back(self) -> None:
         """Leave the session to other threads, unless a transaction is open on it."""
@@ -50,14 +59,18 @@ class DatabaseWrapper(CheckedSessions, base.DatabaseWrapper):
         self.validate_thread_sharing()
         self.connection = None
         SESSIONS.give_back(self._where(), session)
+        self._end_turn()
 
     def _close(self) -> None:
-        is_lent = self.connection is not None and not self.keeps
         try:
             super()._close()  # type: ignore[misc]  # the stubs do not know it
         finally:
-            if is_lent:
-                SESSIONS.closed()
+            self._end_turn()
+
+    def _end_turn(self) -> None:
+        if self._has_turn:
+            self._has_turn = False
+            TURNS.end()
 
     def _where(self) -> dict[str, Any]:
         return {**self.settings_dict, "OPTIONS": {**self.settings_dict["OPTIONS"]}}

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -20,7 +20,7 @@ from django.db.backends.signals import connection_created
 
 from brokers.call_runner import BrokerCallRunner
 from common import shared_sessions
-from common.idle_sessions import IdleSessions, Turns
+from common.idle_sessions import IdleSessions
 from common.shared_sessions import base
 from common.sql import rows, run
 from config.installation import ROOT
@@ -108,142 +108,64 @@ def test_threads_at_the_same_time_have_sessions_of_their_own() -> None:
     assert len({*pids}) == 2
 
 
-@pytest.mark.parametrize(("patience", "is_same"), [(SECONDS, True), (0.0, False)])
-def test_patient_thread_waits_for_a_session_and_another_opens_one(
-    patience: float, is_same: bool
-) -> None:
-    has_session, may_end, pids = threading.Event(), threading.Event(), []
+def test_jobs_take_turns_and_others_wait_for_none() -> None:
+    """Also beside idle sessions, which so grow old and are closed."""
+    held, may_end = threading.Semaphore(0), threading.Event()
 
     def hold() -> int:
-        pids.append(session())
-        has_session.set()
+        shared_sessions.be_patient(SECONDS)
+        session()
+        held.release()
         assert may_end.wait(SECONDS)
         return 0
 
-    def come() -> int:
-        assert has_session.wait(SECONDS)
-        shared_sessions.be_patient(patience)
-        threading.Timer(0.2, may_end.set).start()
-        return session()
-
-    holder = threading.Thread(target=on_thread, args=(hold,))
-    holder.start()
-    assert (on_thread(come) == pids[0]) is is_same
-    may_end.set()
-    holder.join(SECONDS)
-
-
-def test_no_thread_waits_for_a_session_if_none_is_in_use() -> None:
-    """As after an outage: the first thread that comes opens one."""
-
-    def come() -> float:
+    def job() -> float:
         shared_sessions.be_patient(SECONDS)
         began = time.monotonic()
         session()
         return time.monotonic() - began
 
-    assert on_thread(come) < SECONDS / 2
+    both = threading.Barrier(2, timeout=SECONDS)
+    with ThreadPoolExecutor(5) as threads:
+        for spare in [threads.submit(on_thread, lambda: (session(), both.wait())) for _ in "12"]:
+            spare.result(SECONDS)
+        holders = [threads.submit(on_thread, hold) for _ in "12"]
+        assert all(held.acquire(timeout=SECONDS) for _ in "12")
+        waiting = threads.submit(on_thread, job)
+        until(lambda: base.TURNS.waiting == 1)
+        assert on_thread(session)  # a task
+        assert not waiting.done()
+        may_end.set()
+        assert waiting.result(SECONDS) < SECONDS
+        assert [holder.result(SECONDS) for holder in holders] == [0, 0]
 
 
-def test_waiting_thread_opens_a_session_once_the_last_one_has_failed() -> None:
-    waits, took = threading.Event(), []
-
-    def come() -> int:
-        waits.set()
+def test_turn_ends_with_a_session_that_is_closed_or_not_opened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def close() -> None:
         shared_sessions.be_patient(SECONDS)
-        began = time.monotonic()
         session()
-        took.append(time.monotonic() - began)
-        return 0
-
-    def fail() -> int:
-        session()
-        other.start()
-        assert waits.wait(SECONDS)
-        time.sleep(0.2)
         connections["default"].close()
-        return 0
 
-    other = threading.Thread(target=on_thread, args=(come,))
-    on_thread(fail)
-    other.join(SECONDS)
-    assert 0.1 < took[0] < SECONDS / 2
+    def fail() -> None:
+        shared_sessions.be_patient(SECONDS)
+        with pytest.raises(DatabaseError):
+            session()
 
+    for _ in range(3):
+        on_thread(close)
+        with monkeypatch.context() as unreachable:
+            unreachable.setitem(connections.settings["default"], "PORT", "1")
+            on_thread(fail)
 
-def is_length(queue: Sized, length: int) -> bool:
-    return len(queue) == length
+    def job() -> int:
+        shared_sessions.be_patient(SECONDS)
+        return session()
 
-
-def test_who_waits_longest_is_served_first() -> None:
-    idle, where = IdleSessions(keep=9, seconds=SECONDS), {"one": 1}
-    served: list[int] = []
-
-    def wait(number: int) -> None:
-        if (taken := idle.take(where, patience=SECONDS)) is not None:
-            served.append(number)
-            idle.give_back(where, taken)
-
-    with raw() as connection:
-        idle.opened()
-        threads = [threading.Thread(target=wait, args=(number,)) for number in range(3)]
-        for number, thread in enumerate(threads, start=1):
-            thread.start()
-            until(partial(is_length, idle._waiting, number))
-        idle.give_back(where, connection)
-        for thread in threads:
-            thread.join(SECONDS)
-        assert served == [0, 1, 2]
-        assert idle.take(where) is connection
-
-
-def test_patient_thread_waits_for_its_turn_beside_an_idle_session() -> None:
-    """Or all that jobs ever used at once would be used again within the time that closes them."""
-    turns = Turns(usual=1, most=9, longest=SECONDS)
-    idle, where = IdleSessions(keep=9, seconds=SECONDS, turns=turns), {"one": 1}
-    taken: list[object] = []
-    with raw() as lent, raw() as spare:
-        idle.give_back(where, spare)
-        idle.opened()  # `lent`
-        waiting = threading.Thread(
-            target=lambda: taken.append(idle.take(where, patience=SECONDS)), daemon=True
-        )
-        waiting.start()
-        until(partial(is_length, idle._waiting, 1))
-        idle.give_back(where, lent)
-        waiting.join(SECONDS)
-        assert taken == [lent]
-        assert idle.take(where, patience=0.05) is spare  # its patience has ended
-        assert idle.take(where) is None  # who has none opens one
-
-
-def test_patient_thread_opens_none_beyond_the_most() -> None:
-    """A slow machine would have one session for each job, and each plans everything for itself."""
-    turns = Turns(usual=1, most=2, longest=SECONDS)
-    idle, where = IdleSessions(keep=9, seconds=SECONDS, turns=turns), {"one": 1}
-    taken: list[object] = []
-
-    def wait() -> None:
-        taken.append(idle.take(where, patience=0.01))
-
-    with raw() as first:
-        idle.opened()
-        wait()
-        assert taken == [None]  # it opens the second
-        idle.opened()
-        third = threading.Thread(target=wait, daemon=True)
-        third.start()
-        third.join(0.5)
-        assert third.is_alive()  # it is out of patience, and waits
-        idle.give_back(where, first)
-        third.join(SECONDS)
-        assert taken == [None, first]
-
-
-def test_job_runs_although_the_most_sessions_hang() -> None:
-    turns = Turns(usual=1, most=1, longest=0.2)
-    idle = IdleSessions(keep=9, seconds=SECONDS, turns=turns)
-    idle.opened()
-    assert idle.take({"one": 1}, patience=0.01) is None  # it opens one
+    began = time.monotonic()
+    assert on_thread(job)
+    assert time.monotonic() - began < SECONDS / 2
 
 
 def test_thread_that_waits_for_brokers_leaves_its_session_to_others() -> None:

@@ -12,6 +12,7 @@ from django.db import connections
 from common import shared_sessions
 from common.shared_sessions import base
 from tests.execution.trading_process import running
+from tests.paper.broker_process import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SECONDS = 4.0  # every job but those of each 20 s has run
@@ -63,10 +64,9 @@ def what_is_left_behind() -> list[tuple[Any, ...]]:
     wrapper = connections["default"]
     assert isinstance(wrapper, base.DatabaseWrapper)
     taken, found = [], []
-    patience = UNTIL_IDLE
-    while (session := base.SESSIONS.take(wrapper._where(), patience=patience)) is not None:
+    until(lambda: len(base.SESSIONS), UNTIL_IDLE)
+    while (session := base.SESSIONS.take(wrapper._where())) is not None:
         taken.append(session)
-        patience = 0.0
     for session in taken:
         found.append(session.execute(LEFT_BEHIND).fetchone())
         base.SESSIONS.give_back(wrapper._where(), session)
