@@ -45,7 +45,8 @@ SELECT k.since AS known_since, w.signal_id FROM known k LEFT JOIN LATERAL (
 def last_received(user_id: int, count: int) -> list[int] | None:
     """Return the ids of the last `count` signals that wrote orders for a user's accounts.
 
-    Fewer: there are no more. None: their accounts' last orders are of too few signals to tell.
+    Fewer: there are no more. None: the last orders of the accounts are of too few signals, so it
+    is not known.
     """
     for each in ORDERS_OF_AN_ACCOUNT:
         found = rows(_LAST, {"user": user_id, "each": each, "count": count})
