@@ -294,6 +294,7 @@ def _position_jobs() -> tuple[BackgroundJob, ...]:
             _sync_levels_and_positions,
             Work.POSITIONS,
             prerequisites,
+            is_urgent=True,
         ),
         *_while(
             Work.POSITIONS,
@@ -373,10 +374,10 @@ def _background_jobs(exits_only: bool, *, has_sessions: bool = False) -> tuple[B
         ),
         *_while(
             None,
-            ("paper events", EVENTS_SECONDS, _drain_paper_events),
             ("restore detector", restore_detector.CHECK_SECONDS, restore_detector.check),
         ),
     )
+    jobs += (BackgroundJob("paper events", EVENTS_SECONDS, _drain_paper_events, is_urgent=True),)
     if exits_only:
         return jobs
     # A job of its own: it may wait for slots of entries, and exits must not wait with it.
@@ -400,6 +401,7 @@ def _polling_jobs() -> tuple[BackgroundJob, ...]:
             poll,
             Work.TRADES,
             poll_wakes.polls,
+            is_urgent=True,
         ),
         BackgroundJob(
             "order streams",
@@ -414,6 +416,7 @@ def _polling_jobs() -> tuple[BackgroundJob, ...]:
             held_prices.RETRY_SECONDS,
             _held_price_monitor.judge_after_rest,
             alarm=_held_price_monitor.alarm,
+            is_urgent=True,
         ),
     )
 
@@ -424,11 +427,14 @@ def _session_jobs(seconds: float) -> tuple[BackgroundJob, ...]:
     def sessions() -> BrokerSessionManager:
         return trading_runtime.get_runtime().sessions
 
+    def drain() -> None:
+        sessions().drain_events(drain_and_wait)
+
     return (
+        BackgroundJob("session events", EVENTS_SECONDS, drain, is_urgent=True),
         *_while(
             None,
             ("session lanes", LANES_SECONDS, lambda: sessions().maintain()),
-            ("session events", EVENTS_SECONDS, lambda: sessions().drain_events(drain_and_wait)),
             ("account reads", LANES_SECONDS, lambda: sessions().read()),
         ),
         *_while(

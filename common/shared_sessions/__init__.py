@@ -24,7 +24,7 @@ def give_back() -> None:
 def be_patient(seconds: float) -> None:
     """Let this thread, a job, wait up to `seconds` for its turn before it uses a session.
 
-    Jobs repeat something short: of several that begin at the same moment two go on at once.
+    Jobs repeat something short: of several that begin at the same moment three go on at once.
     """
     connection = connections[DEFAULT_DB_ALIAS]
     if isinstance(connection, DatabaseWrapper):

@@ -16,7 +16,7 @@ PREPARED_MAX = 400  # statements of a session: it has those of all threads
 SESSIONS = IdleSessions(keep=KEEP, seconds=IDLE_SECONDS)
 # Of the jobs. Six that hang hold up the others for half a minute; without that bound a machine that
 # is too slow opens a session for each job, and each of them plans every statement again.
-TURNS = Turns(usual=2, most=6, longest=30.0)
+TURNS = Turns(usual=3, most=6, longest=30.0)
 
 
 class DatabaseWrapper(CheckedSessions, base.DatabaseWrapper):

@@ -6,6 +6,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable, Coroutine, Sequence
+from enum import Enum, auto
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -54,21 +55,31 @@ T = TypeVar("T")
 
 class BackgroundJob(NamedTuple):
     """A job that a process repeats, `seconds` after its last run. work: it sleeps while there is
-    nothing of these kinds; None: it never sleeps. alarm: what lets it run earlier."""
+    nothing of these kinds; None: it never sleeps. alarm: what lets it run earlier. is_urgent: a
+    fill or an exit waits for it, and so it waits for no turn at the database's sessions.
+    """
 
     name: str
     seconds: float
     run: Callable[[], object]
     work: Work | None = None
     alarm: JobAlarm | None = None
+    is_urgent: bool = False
+
+
+class Sessions(Enum):
+    """How a job gets at the database sessions of its process."""
+
+    IN_TURN = auto()
+    AT_ONCE = auto()
+    OWN = auto()
 
 
 HEALTH_SECONDS = 1.0
 JOURNAL_SECONDS = 1.0
 MAX_READ_SECONDS = 120
 JOBS_END_SECONDS = 2.0  # time for running background jobs to end before the process does
-# Of a job for another one's database session. A short wait on a machine that stands still ends
-# with a session more, which plans everything for itself and makes it slower still.
+# Of a job for its turn at the database sessions.
 MIN_PATIENCE_SECONDS, MAX_PATIENCE_SECONDS = 2.0, 5.0
 
 RENEW = """
@@ -140,7 +151,7 @@ class TradingRuntime:
         # Renewed until the last outcome is written: a process that drains is alive.
         every_seconds = min(1.0, self._lease / 4)
         self._renewing = self._repeat(
-            "renew", every_seconds, self.renew, until=self._ended, shares=False
+            "renew", every_seconds, self.renew, until=self._ended, sessions=Sessions.OWN
         )
         self._repeat("health", HEALTH_SECONDS, self.health.write)
         upkeep = JournalUpkeep(self._send_journal, self.id)
@@ -163,12 +174,22 @@ class TradingRuntime:
             # So an event is read within FILLCAST_POLL_SECONDS, whichever process drained before.
             self.open_work.events_after = settings.FILLCAST_POLL_SECONDS - seconds
             self._jobs.append(self._repeat("open work", seconds, self.open_work.read))
-        for name, seconds, job, work, alarm in jobs:
-            self._jobs.append(self._repeat(name, seconds, job, work=work, alarm=alarm))
-            if alarm is not None:
-                self._alarms.append(alarm)
-                if work is not None:  # or the job would sleep until this work is read
-                    alarm.listen("work", partial(self.open_work.add, work))
+        for job in jobs:
+            sessions = Sessions.AT_ONCE if job.is_urgent else Sessions.IN_TURN
+            self._jobs.append(
+                self._repeat(
+                    job.name,
+                    job.seconds,
+                    job.run,
+                    work=job.work,
+                    alarm=job.alarm,
+                    sessions=sessions,
+                )
+            )
+            if job.alarm is not None:
+                self._alarms.append(job.alarm)
+                if job.work is not None:  # or the job would sleep until this work is read
+                    job.alarm.listen("work", partial(self.open_work.add, job.work))
 
     def pause(self, seconds: float) -> None:
         """Wait so long, or until the process is to end: for background jobs."""
@@ -270,12 +291,12 @@ class TradingRuntime:
         until: threading.Event | None = None,
         work: Work | None = None,
         alarm: JobAlarm | None = None,
-        shares: bool = True,
+        sessions: Sessions = Sessions.IN_TURN,
     ) -> threading.Thread:
         """Repeat a job on a thread of its own, so that a hanging job delays no other.
 
-        shares: use the process's database sessions in turn with other jobs, after a wait of one
-        period at most (2 to 5 s). The renewal of the lease has one of its own.
+        sessions: the process's database sessions, in turn with other jobs after a wait of one
+        period (2 to 5 s), or at once; the renewal of the lease has one of its own.
         """
         ended = until or self._stopping
 
@@ -288,10 +309,10 @@ class TradingRuntime:
             return not ended.is_set()
 
         def loop() -> None:
-            if shares:
+            if sessions is Sessions.IN_TURN:
                 patience = max(MIN_PATIENCE_SECONDS, min(seconds, MAX_PATIENCE_SECONDS))
                 shared_sessions.be_patient(patience)
-            else:
+            elif sessions is Sessions.OWN:
                 shared_sessions.keep_own()
             while wait():
                 if work is not None and not self.open_work.wait(work):

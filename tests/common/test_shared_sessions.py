@@ -124,19 +124,23 @@ def test_jobs_take_turns_and_others_wait_for_none() -> None:
         session()
         return time.monotonic() - began
 
-    both = threading.Barrier(2, timeout=SECONDS)
-    with ThreadPoolExecutor(5) as threads:
-        for spare in [threads.submit(on_thread, lambda: (session(), both.wait())) for _ in "12"]:
+    def use_at_once() -> int:
+        session()
+        return together.wait()
+
+    together = threading.Barrier(3, timeout=SECONDS)
+    with ThreadPoolExecutor(6) as threads:
+        for spare in [threads.submit(on_thread, use_at_once) for _ in range(3)]:
             spare.result(SECONDS)
-        holders = [threads.submit(on_thread, hold) for _ in "12"]
-        assert all(held.acquire(timeout=SECONDS) for _ in "12")
+        holders = [threads.submit(on_thread, hold) for _ in range(3)]
+        assert all(held.acquire(timeout=SECONDS) for _ in range(3))
         waiting = threads.submit(on_thread, job)
         until(lambda: base.TURNS.waiting == 1)
         assert on_thread(session)  # a task
         assert not waiting.done()
         may_end.set()
         assert waiting.result(SECONDS) < SECONDS
-        assert [holder.result(SECONDS) for holder in holders] == [0, 0]
+        assert [holder.result(SECONDS) for holder in holders] == [0, 0, 0]
 
 
 def test_turn_ends_with_a_session_that_is_closed_or_not_opened(
