@@ -9,7 +9,7 @@ from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 
 from common.errors import InvalidInputError
-from common.newest_rows import NUMBER
+from common.newest_rows import ORDERINGS
 from common.reason_codes import Code
 
 
@@ -27,7 +27,8 @@ class Pages(CursorPagination):
 
         A view's `newest_rows` finds the rows of a tenant by other means than the database would.
         """
-        is_by_number = self.get_ordering(request, queryset, view) == (f"-{NUMBER}",)
+        by = self.get_ordering(request, queryset, view)
+        is_by_number = len(by) == 1 and by[0] in ORDERINGS
         if is_by_number and (newest_rows := getattr(view, "newest_rows", None)) is not None:
             queryset = newest_rows(queryset)
         if self.cursor_query_param not in request.query_params:

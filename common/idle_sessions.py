@@ -62,10 +62,10 @@ class IdleSessions:
             self._forget_parents()
             self._idle.append(_Idle(where, session, time.monotonic()))
             if len(self._idle) > self._keep and not self._is_closing:
-                self._is_closing = True
                 closing = threading.Thread(target=self._close_unused, daemon=True)
                 closing.name = "idle-sessions"
                 closing.start()
+                self._is_closing = True
 
     def close(self) -> None:
         """Close all idle sessions; the next use opens one again."""

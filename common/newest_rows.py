@@ -6,13 +6,13 @@ these owners: for those who have been idle, all that everyone else did since.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any, Generic, Self, TypeVar
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import Model, OuterRef, QuerySet
+from django.db.models import BigIntegerField, Func, Model, OuterRef, QuerySet
 
 NUMBER = "pk"
+ORDERINGS = {"pk": NUMBER, "id": NUMBER, "-pk": f"-{NUMBER}", "-id": f"-{NUMBER}"}
 Row = TypeVar("Row", bound=Model)
 
 
@@ -30,17 +30,21 @@ class NewestRows(Generic[Row]):
     ordering: str = f"-{NUMBER}"
 
     def order_by(self, ordering: str) -> Self:
-        """Return the same rows by `pk` or `-pk`."""
-        return replace(self, ordering=ordering)
+        """Return the same rows by one of ORDERINGS."""
+        return replace(self, ordering=ORDERINGS[ordering])
 
     def filter(self, *conditions: Any, **fields: Any) -> Self:
         """Return the rows that meet conditions, too."""
         return replace(self, rows=self.rows.filter(*conditions, **fields))
 
     def __getitem__(self, part: slice) -> Sequence[Row]:
-        """Return the rows from `part.start` to `part.stop`, which both count from the first."""
+        """Return the rows from `part.start` to `part.stop`, which both count from the first.
+
+        In one statement: a row that leaves the filter meanwhile must not make the page shorter.
+        """
         of_owner = self.rows.filter(**{self.owner: OuterRef(NUMBER)}).order_by(self.ordering)
         first = ArraySubquery(of_owner.values(NUMBER)[: part.stop])
-        found = self.owners.order_by().values_list(first, flat=True)
-        numbers = sorted(chain.from_iterable(found), reverse=self.ordering.startswith("-"))[part]
-        return list(self.rows.filter(pk__in=numbers).order_by(self.ordering)) if numbers else []
+        numbers = self.owners.order_by().values_list(
+            Func(first, function="unnest", output_field=BigIntegerField()), flat=True
+        )
+        return list(self.rows.filter(pk__in=numbers).order_by(self.ordering)[part])

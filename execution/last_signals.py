@@ -29,15 +29,17 @@ WITH last AS MATERIALIZED (
   SELECT coalesce(max(oldest), 0) AS since FROM (
     SELECT min(id) AS oldest FROM last GROUP BY account HAVING count(*) >= %(each)s) f
 ), written AS (
-  SELECT l.signal_id, l.id FROM last l {signal_join_sql("l.signal_id")}
+  SELECT l.signal_id, l.id, s.published_at FROM last l {signal_join_sql("l.signal_id")}
   WHERE l.leg = 'entry' OR s.action <> 'OPEN'
   UNION ALL
-  SELECT signal_id, id FROM execution_archivedorder
-  WHERE connection_id IN ({ACCOUNTS_OF_USER_SQL})
+  SELECT a.signal_id, a.id, s.published_at FROM execution_archivedorder a
+  {signal_join_sql("a.signal_id")}
+  WHERE a.connection_id IN ({ACCOUNTS_OF_USER_SQL})
 )
 SELECT k.since AS known_since, w.signal_id FROM known k LEFT JOIN LATERAL (
   SELECT signal_id FROM written WHERE id > k.since
-  GROUP BY signal_id ORDER BY min(id) DESC LIMIT %(count)s) w ON true
+  GROUP BY signal_id, published_at ORDER BY published_at DESC, signal_id DESC
+  LIMIT %(count)s) w ON true
 """,
 )
 

@@ -11,6 +11,7 @@ from itertools import chain
 import structlog
 from django.db import connection, transaction
 
+from common import shared_sessions
 from common.clocks import machine_time, market_now
 from common.database_errors import is_database_trouble
 from common.errors import ConflictError, InvalidInputError, raise_all
@@ -117,15 +118,17 @@ def _execute(
     waiting = list(order_ids) if urgent else _without_halted(order_ids)
     undecided, not_due, joining = list[int](), list[int](), dict[int, float]()
     while waiting and not runtime.is_draining:
+        shared_sessions.give_back()  # brokers may be slow to free a slot
         slots = runtime.dispatcher.slots.reserve(len(waiting), urgent=urgent)
         chunk, waiting = waiting[:slots], waiting[slots:]
         claimed = Claimed()
         try:
-            if not urgent:
-                margin_queries.request_margins(chunk, runtime.deferred_connections)
-            claimed = _claim_with_bisection(
-                chunk, runtime.id, skip_locked, runtime.deferred_connections
-            )
+            with shared_sessions.at_once():  # others wait for these slots
+                if not urgent:
+                    margin_queries.request_margins(chunk, runtime.deferred_connections)
+                claimed = _claim_with_bisection(
+                    chunk, runtime.id, skip_locked, runtime.deferred_connections
+                )
         finally:
             runtime.dispatcher.slots.free(slots - len(claimed.outgoing))
         waiting += claimed.moved + claimed.refused

@@ -285,6 +285,11 @@ def _while(work: Work | None, *jobs: Job) -> tuple[BackgroundJob, ...]:
     return tuple(BackgroundJob(*job, work) for job in jobs)
 
 
+def _urgent(jobs: Sequence[BackgroundJob]) -> tuple[BackgroundJob, ...]:
+    """Return jobs that a fill or an exit waits for."""
+    return tuple(job._replace(is_urgent=True) for job in jobs)
+
+
 def _position_jobs() -> tuple[BackgroundJob, ...]:
     """Return the jobs that watch positions. Every process with exits has them."""
     return (
@@ -296,9 +301,11 @@ def _position_jobs() -> tuple[BackgroundJob, ...]:
             prerequisites,
             is_urgent=True,
         ),
+        *_urgent(
+            _while(Work.POSITIONS, ("stop failover", GUARD_SECONDS, _take_over_missed_levels))
+        ),
         *_while(
             Work.POSITIONS,
-            ("stop failover", GUARD_SECONDS, _take_over_missed_levels),
             ("unprotected time", GUARD_SECONDS, update_unprotected),
             ("break-even and trailing", GUARD_SECONDS, judge_due),
             ("time exits", GUARD_SECONDS, lambda: _execute(close_due())),
@@ -349,24 +356,13 @@ def _maintenance_jobs(seconds: float) -> tuple[BackgroundJob, ...]:
 def _background_jobs(exits_only: bool, *, has_sessions: bool = False) -> tuple[BackgroundJob, ...]:
     poll_seconds = settings.FILLCAST_POLL_SECONDS
     bundle = settings.FILLCAST_BUNDLE_SIZE
-    jobs = (
-        *_while(
-            Work.ORDERS,
-            (
-                "due exits",
-                poll_seconds,
-                lambda: services.process_due_orders(bundle, exits_only=True),
-            ),
-            # A job of its own: it reads files, and a disk that stands still stops no other.
-            ("unsent orders", poll_seconds, _return_unsent_before_others),
-            ("orphaned orders", poll_seconds, OrphanRecovery().run),
-            ("unknown orders", poll_seconds, _query_unknown_orders),
-        ),
+    due_exits = partial(services.process_due_orders, bundle, exits_only=True)
+    urgent = (
+        *_while(Work.ORDERS, ("due exits", poll_seconds, due_exits)),
         *_while(
             Work.TRADES,
             ("pending actions", poll_seconds, lambda: _execute(process_pending_actions())),
         ),
-        *_polling_jobs(),
         # Only the process of a session gets its events; those of shared streams any process.
         *_while(
             Work.LANES if has_sessions else Work.EVENTS | Work.TRADES,
@@ -374,10 +370,21 @@ def _background_jobs(exits_only: bool, *, has_sessions: bool = False) -> tuple[B
         ),
         *_while(
             None,
+            ("paper events", EVENTS_SECONDS, _drain_paper_events),
             ("restore detector", restore_detector.CHECK_SECONDS, restore_detector.check),
         ),
     )
-    jobs += (BackgroundJob("paper events", EVENTS_SECONDS, _drain_paper_events, is_urgent=True),)
+    jobs = (
+        *_urgent(urgent),
+        *_while(
+            Work.ORDERS,
+            # A job of its own: it reads files, and a disk that stands still stops no other.
+            ("unsent orders", poll_seconds, _return_unsent_before_others),
+            ("orphaned orders", poll_seconds, OrphanRecovery().run),
+            ("unknown orders", poll_seconds, _query_unknown_orders),
+        ),
+        *_polling_jobs(),
+    )
     if exits_only:
         return jobs
     # A job of its own: it may wait for slots of entries, and exits must not wait with it.

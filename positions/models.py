@@ -215,6 +215,7 @@ class ExecutionPosition(models.Model):
             ),
         ]
         indexes = [
+            models.Index(fields=["connection", "-id"], name="position_of_account"),
             models.Index(fields=["connection"], name="position_open", condition=OPEN),
             models.Index(fields=["signal"], name="position_open_of_signal", condition=OPEN),
             models.Index(

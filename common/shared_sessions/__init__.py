@@ -5,6 +5,9 @@ calls `give_back` after each piece of work leaves its session to the next one. O
 database engine is this package share; elsewhere nothing happens.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from common.shared_sessions.base import SESSIONS, DatabaseWrapper
@@ -29,6 +32,20 @@ def be_patient(seconds: float) -> None:
     connection = connections[DEFAULT_DB_ALIAS]
     if isinstance(connection, DatabaseWrapper):
         connection.patience = seconds
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """Let this thread wait for no turn meanwhile: others wait for something that it holds."""
+    connection = connections[DEFAULT_DB_ALIAS]
+    if not isinstance(connection, DatabaseWrapper):
+        yield
+        return
+    patience, connection.patience = connection.patience, 0.0
+    try:
+        yield
+    finally:
+        connection.patience = patience
 
 
 def keep_own() -> None:

@@ -58,8 +58,10 @@ class DatabaseWrapper(CheckedSessions, base.DatabaseWrapper):
             return
         self.validate_thread_sharing()
         self.connection = None
-        SESSIONS.give_back(self._where(), session)
-        self._end_turn()
+        try:
+            SESSIONS.give_back(self._where(), session)
+        finally:
+            self._end_turn()
 
     def _close(self) -> None:
         try:

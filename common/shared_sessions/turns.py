@@ -3,6 +3,15 @@
 import os
 import threading
 from collections import deque
+from dataclasses import dataclass, field
+
+
+@dataclass(eq=False, slots=True)
+class _Waiting:
+    """A thread that waits. is_impatient: its patience has ended."""
+
+    has_begun: threading.Event = field(default_factory=threading.Event)
+    is_impatient: bool = False
 
 
 class Turns:
@@ -17,7 +26,7 @@ class Turns:
 
     def _start(self) -> None:
         self._pid, self._taken = os.getpid(), 0
-        self._waiting: deque[threading.Event] = deque()
+        self._waiting: deque[_Waiting] = deque()
 
     @property
     def waiting(self) -> int:
@@ -26,34 +35,36 @@ class Turns:
 
     def begin(self, patience: float) -> None:
         """Wait for a turn, about `patience` seconds; call `end` afterwards."""
+        thread = _Waiting()
         with self._lock:
             if self._pid != os.getpid():
                 self._start()
-            if self._taken < self._usual:
-                self._taken += 1
-                return
-            turn = threading.Event()
-            self._waiting.append(turn)
-        if turn.wait(patience) or self._has_begun(turn, self._most):
+            self._waiting.append(thread)
+            self._serve()
+        if thread.has_begun.wait(patience):
             return
-        if not turn.wait(max(0.0, self._longest - patience)):
-            self._has_begun(turn)
+        with self._lock:
+            thread.is_impatient = True
+            self._serve()
+        if not thread.has_begun.wait(max(0.0, self._longest - patience)):
+            with self._lock:
+                if not thread.has_begun.is_set():
+                    self._let_go_on(thread)
 
     def end(self) -> None:
         """Let the thread that has waited longest go on."""
         with self._lock:
             self._taken = max(0, self._taken - 1)
-            if self._waiting and self._taken < self._usual:
-                self._taken += 1
-                self._waiting.popleft().set()
+            self._serve()
 
-    def _has_begun(self, turn: threading.Event, most: int | None = None) -> bool:
-        """Begin a turn that was not passed on, unless `most` have one."""
-        with self._lock:
-            if turn.is_set():
-                return True
-            if most is not None and self._taken >= most:
-                return False
-            self._waiting.remove(turn)
-            self._taken += 1
-            return True
+    def _serve(self) -> None:
+        while self._waiting and self._taken < self._usual:
+            self._let_go_on(self._waiting[0])
+        for thread in [one for one in self._waiting if one.is_impatient]:
+            if self._taken < self._most:
+                self._let_go_on(thread)
+
+    def _let_go_on(self, thread: _Waiting) -> None:
+        self._waiting.remove(thread)
+        self._taken += 1
+        thread.has_begun.set()

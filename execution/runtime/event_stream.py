@@ -58,7 +58,8 @@ def drain_events() -> int:
     if not _drain_lock.acquire(blocking=False):
         return 0
     try:
-        return sum(applied or 0 for applied in _drain_all().values())
+        with shared_sessions.at_once():
+            return sum(applied or 0 for applied in _drain_all().values())
     finally:
         _drain_lock.release()
 
@@ -71,7 +72,7 @@ def drain_and_wait(broker_types: Collection[str] | None = None) -> int:
     again.
     """
     shared_sessions.give_back()  # it may wait for seconds
-    with _drain_lock:
+    with _drain_lock, shared_sessions.at_once():
         drained = _drain_all(MAX_WAIT_SECONDS, broker_types)
         return sum(applied or 0 for applied in drained.values())
 
@@ -82,7 +83,7 @@ def drain_before_comparison() -> set[str]:
     Those could not be read, or another process still drains them.
     """
     shared_sessions.give_back()
-    with _drain_lock:
+    with _drain_lock, shared_sessions.at_once():
         return {
             broker_type
             for broker_type, applied in _drain_all(MAX_WAIT_SECONDS).items()

@@ -25,7 +25,7 @@ LEASE_SECONDS = 15
 FIRST_POLL_SECONDS, MAX_POLL_SECONDS = 0.02, 0.32
 
 
-class Turn(Enum):
+class LeaseWait(Enum):
     """How a wait for the lease has ended."""
 
     TAKEN = auto()
@@ -80,9 +80,9 @@ def drain_once(
     """
     named = {"broker_type": broker_type, "holder": uuid4().hex}
     if periodic_run(TAKE, named) != 1:  # mostly it is free
-        turn = _wait_for_turn(named, database_now(), max_wait)
-        if turn is not Turn.TAKEN:
-            return 0 if turn is Turn.DRAINED else None
+        waited = _wait_for_lease(named, database_now(), max_wait)
+        if waited is not LeaseWait.TAKEN:
+            return 0 if waited is LeaseWait.DRAINED else None
     is_drained = False
     try:
         applied = drain(lambda: run(RENEW, named) == 1)
@@ -92,18 +92,18 @@ def drain_once(
     return applied
 
 
-def _wait_for_turn(named: Mapping[str, str], called_at: datetime, max_wait: float) -> Turn:
+def _wait_for_lease(named: Mapping[str, str], called_at: datetime, max_wait: float) -> LeaseWait:
     """Take the lease once it is free, unless another process has drained since `called_at`."""
     deadline, pause = machine_time() + max_wait, FIRST_POLL_SECONDS
     while not _take(named, state := rows(STATE, (called_at, named["broker_type"]))):
         if state and state[0].is_drained:
-            return Turn.DRAINED
+            return LeaseWait.DRAINED
         if machine_time() >= deadline:
-            return Turn.TIMED_OUT
+            return LeaseWait.TIMED_OUT
         shared_sessions.give_back()
         threading.Event().wait(pause)
         pause = min(2 * pause, MAX_POLL_SECONDS)
-    return Turn.TAKEN
+    return LeaseWait.TAKEN
 
 
 def _take(named: Mapping[str, str], state: Sequence[LeaseState]) -> bool:

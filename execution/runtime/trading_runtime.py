@@ -173,7 +173,8 @@ class TradingRuntime:
         if seconds := seconds_between_reads(jobs):
             # So an event is read within FILLCAST_POLL_SECONDS, whichever process drained before.
             self.open_work.events_after = settings.FILLCAST_POLL_SECONDS - seconds
-            self._jobs.append(self._repeat("open work", seconds, self.open_work.read))
+            read = self.open_work.read
+            self._jobs.append(self._repeat("open work", seconds, read, sessions=Sessions.AT_ONCE))
         for job in jobs:
             sessions = Sessions.AT_ONCE if job.is_urgent else Sessions.IN_TURN
             self._jobs.append(

@@ -1,6 +1,7 @@
 """The signals of a feed by number, for lists; not twice by feed and by what they refer to."""
 
 import django.db.models.deletion
+from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db import migrations, models
 
 
@@ -10,16 +11,18 @@ def without_own_index(field: str, index: str, **options: object) -> migrations.R
         on_delete=django.db.models.deletion.PROTECT, db_index=False, **options
     )
     return migrations.RunSQL(
-        f"DROP INDEX IF EXISTS {index}",
-        f"CREATE INDEX {index} ON signals_signal ({field}_id)",
+        f"DROP INDEX CONCURRENTLY IF EXISTS {index}",
+        f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {index} ON signals_signal ({field}_id)",
         state_operations=[migrations.AlterField("signal", field, key)],
     )
 
 
 class Migration(migrations.Migration):
+    atomic = False  # the table is used meanwhile
+
     dependencies = [("signals", "0026_sets_of_tenants")]
     operations = [
-        migrations.AddIndex(
+        AddIndexConcurrently(
             model_name="signal",
             index=models.Index(fields=["feed", "-id"], name="signal_of_feed"),
         ),

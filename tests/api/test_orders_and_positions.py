@@ -19,6 +19,8 @@ from signals.feeds import create_feed
 from signals.models import Signal
 from tests.api.factories import World, order
 from tests.api.test_problems import problem
+from tests.connections import make
+from users.models import User
 
 
 def get(world: World, path: str, username: str = "alice") -> Any:
@@ -98,6 +100,35 @@ def test_pagination_neither_skips_nor_repeats_rows(world: World) -> None:
             break
         data = world.client("alice").get(data["next"]).json()
     assert seen == [*reversed(created), world.pending.pk]
+
+
+@pytest.mark.parametrize("ordering", ["", "&ordering=-id", "&ordering=id", "&ordering=-created_at"])
+def test_pages_of_several_accounts_are_merged_in_both_directions(
+    world: World, ordering: str
+) -> None:
+    """Each account's rows are found apart."""
+    alice = User.objects.get(username="alice")
+    other, idle = (make.connection(alice, name=name, account=name) for name in ("second", "idle"))
+    mine = [
+        order(account, world.published, f"entry-{n}").pk
+        for n in range(5, 9)
+        for account in (world.connection, other)
+    ]
+    assert not Order.objects.filter(connection=idle).exists()
+    expected = [world.pending.pk, *mine]
+    if ordering != "&ordering=id":
+        expected.reverse()
+    page = get(world, f"orders/?page_size=2&status=PENDING{ordering}")
+    first, seen = page, list[int]()
+    while True:
+        seen += [row["id"] for row in page["results"]]
+        if not page["next"]:
+            break
+        page = world.client("alice").get(page["next"]).json()
+    assert seen == expected
+    while page["previous"]:
+        page = world.client("alice").get(page["previous"]).json()
+    assert page["results"] == first["results"]
 
 
 def test_orders_are_filtered_and_sorted(world: World) -> None:

@@ -40,7 +40,7 @@ def test_who_waits_longest_goes_on_first() -> None:
     assert served == [0, 1, 2]
 
 
-def test_thread_out_of_patience_is_one_more_up_to_the_most() -> None:
+def test_threads_out_of_patience_are_more_up_to_the_most_and_first_come() -> None:
     """A slow machine would have one session for each job, and each plans everything for itself."""
     those = turns()
     those.begin(SECONDS)
@@ -48,12 +48,15 @@ def test_thread_out_of_patience_is_one_more_up_to_the_most() -> None:
     third = waiting_for(those, NO_PATIENCE)
     third.join(0.5)
     assert third.is_alive()
-    those.end()  # there is still one more than usual
-    third.join(0.5)
-    assert third.is_alive()
+    fourth = waiting_for(those, NO_PATIENCE)
     those.end()
     third.join(SECONDS)
     assert not third.is_alive()
+    fourth.join(0.5)
+    assert fourth.is_alive()
+    those.end()
+    fourth.join(SECONDS)
+    assert not fourth.is_alive()
 
 
 def test_those_that_hang_hold_up_others_for_the_longest_wait_only() -> None:
