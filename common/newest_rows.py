@@ -13,6 +13,7 @@ from django.db.models import BigIntegerField, Func, Model, OuterRef, QuerySet
 
 NUMBER = "pk"
 ORDERINGS = {"pk": NUMBER, "id": NUMBER, "-pk": f"-{NUMBER}", "-id": f"-{NUMBER}"}
+MOST_OWNERS = 100  # of more the rows are so many that a page is soon found among all
 Row = TypeVar("Row", bound=Model)
 
 
@@ -42,6 +43,8 @@ class NewestRows(Generic[Row]):
 
         In one statement: a row that leaves the filter meanwhile must not make the page shorter.
         """
+        if self.owners.order_by()[: MOST_OWNERS + 1].count() > MOST_OWNERS:
+            return list(self.rows.order_by(self.ordering)[part])
         of_owner = self.rows.filter(**{self.owner: OuterRef(NUMBER)}).order_by(self.ordering)
         first = ArraySubquery(of_owner.values(NUMBER)[: part.stop])
         numbers = self.owners.order_by().values_list(

@@ -47,7 +47,7 @@ class DatabaseWrapper(CheckedSessions, base.DatabaseWrapper):
             else:
                 super().connect()
                 self.connection.prepared_max = PREPARED_MAX
-        except BaseException:
+        except BaseException:  # any: whoever ends without a session must not keep its turn
             self._end_turn()
             raise
 

@@ -9,6 +9,7 @@ from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
 from analytics.models import AnalyticsDaily
+from common import newest_rows
 from common.clocks import market_now
 from connections.models import ConnectionHealth, Instrument, Subscription
 from execution.api.order_serializers import lifecycle_of
@@ -103,10 +104,12 @@ def test_pagination_neither_skips_nor_repeats_rows(world: World) -> None:
 
 
 @pytest.mark.parametrize("ordering", ["", "&ordering=-id", "&ordering=id", "&ordering=-created_at"])
+@pytest.mark.parametrize("most_owners", [100, 2])
 def test_pages_of_several_accounts_are_merged_in_both_directions(
-    world: World, ordering: str
+    world: World, ordering: str, most_owners: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each account's rows are found apart."""
+    """Each account's rows are found apart, unless there are many accounts."""
+    monkeypatch.setattr(newest_rows, "MOST_OWNERS", most_owners)
     alice = User.objects.get(username="alice")
     other, idle = (make.connection(alice, name=name, account=name) for name in ("second", "idle"))
     mine = [
