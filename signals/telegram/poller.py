@@ -121,6 +121,7 @@ class TelegramPoller:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(2)
             if not self._thread.is_alive():
+                _end_tasks(self._loop)
                 self._loop.close()
             self._loop = self._thread = None
 
@@ -253,3 +254,12 @@ class TelegramPoller:
             )
             self._thread.start()
         return self._loop
+
+
+def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel what has not ended, such as the close of a bot's connections on a slow machine."""
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
