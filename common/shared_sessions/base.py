@@ -47,7 +47,7 @@ class DatabaseWrapper(CheckedSessions, base.DatabaseWrapper):
             else:
                 super().connect()
                 self.connection.prepared_max = PREPARED_MAX
-        except BaseException:  # any: whoever ends without a session must not keep its turn
+        except BaseException:  # any: a thread without a session must not keep a turn
             self._end_turn()
             raise
 
