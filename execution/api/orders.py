@@ -64,13 +64,6 @@ def own_orders(user: User) -> QuerySet[Order]:
     return rows if user.is_operator else rows.filter(connection__in=mine)
 
 
-def newest_of_accounts(rows: QuerySet[Row], user: User) -> QuerySet[Row] | NewestRows[Row]:
-    """Return a page's rows, of orders or positions, so that each account's are found by index."""
-    if user.is_operator:
-        return rows
-    return NewestRows(rows, visible_connections(user), "connection")
-
-
 def orders_for(user: User) -> QuerySet[Order]:
     """Return the same with the figures of denials, and `position_closed`."""
     return with_position_closed(with_figures(own_orders(user)))
@@ -108,6 +101,19 @@ def _done(ids: Sequence[int]) -> dict[str, Any]:
     return {"ids": ids, "count": len(ids), "dry_run": False}
 
 
+class OfAccounts:
+    """A list whose rows belong to accounts: each account's are found by index."""
+
+    request: Any  # the view has it
+
+    def newest_rows(self, rows: QuerySet[Row]) -> QuerySet[Row] | NewestRows[Row]:
+        """Return a page's rows; operators see those of all accounts."""
+        user = caller(self.request)
+        if user.is_operator:
+            return rows
+        return NewestRows(rows, visible_connections(user), "connection")
+
+
 class OrderFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
     """Filters of orders."""
 
@@ -141,7 +147,11 @@ class OrderFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
 
 
 class OrderViewSet(
-    ObjectView, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Order]
+    ObjectView,
+    OfAccounts,
+    mixins.ListModelMixin,
+    mixins.RetrieveModelMixin,
+    viewsets.GenericViewSet[Order],
 ):
     """The orders of your accounts: one for each signal and account, and their exits.
 
@@ -166,10 +176,6 @@ class OrderViewSet(
         if self.asks_for("reason"):
             orders = with_figures(orders)
         return with_position_closed(orders) if self.asks_for("lifecycle") else orders
-
-    def newest_rows(self, rows: QuerySet[Order]) -> QuerySet[Order] | NewestRows[Order]:
-        """Return a page's rows, found account by account."""
-        return newest_of_accounts(rows, caller(self.request))
 
     def get_object(self) -> Order:
         """Return the order. Raises FillcastError ORDER_ARCHIVED if it is in the archive."""
@@ -256,6 +262,7 @@ class OrderViewSet(
 
 class PositionViewSet(
     ObjectView,
+    OfAccounts,
     mixins.ListModelMixin,
     mixins.RetrieveModelMixin,
     viewsets.GenericViewSet[ExecutionPosition],
@@ -285,12 +292,6 @@ class PositionViewSet(
         if self.asks_for(*WITH_FIRST_STOP):
             positions = with_first_stop(positions)
         return with_prices(positions) if self.asks_for(*WITH_PRICE) else positions
-
-    def newest_rows(
-        self, rows: QuerySet[ExecutionPosition]
-    ) -> QuerySet[ExecutionPosition] | NewestRows[ExecutionPosition]:
-        """Return a page's rows, found account by account."""
-        return newest_of_accounts(rows, caller(self.request))
 
     @extend_schema(request=ChangePositionSerializer, responses=PositionSerializer)
     def partial_update(self, request: Request, pk: str) -> Response:
