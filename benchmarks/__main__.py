@@ -21,7 +21,7 @@ def main() -> None:
 
     from benchmarks import expected
     from benchmarks.environment import USUAL_ROUNDS, BenchError, report_progress
-    from benchmarks.results import as_json
+    from benchmarks.results import as_json, as_table
     from benchmarks.suite import LONG, NAMES, SMALL, SMALL_ROUNDS, run
     from ops.embedded.errors import EmbeddedError
 
@@ -41,6 +41,8 @@ def main() -> None:
         comparisons = expected.compare(facts, results, figures) if given.check else []
         for comparison in comparisons:
             report_progress(comparison.text)
+        if len(results) > 1:
+            report_progress(as_table(results))
         print(as_json(facts, results))
         if any(comparison.is_worse for comparison in comparisons):
             sys.exit(1)

@@ -27,7 +27,7 @@ class Result:
     rate: items per second; ratio: how many times better than the baseline. ok: the target is met;
     half: half of it is, as required for the first release. Where less is better (`memory`,
     `linear`), half means at most twice the target. The detail `cpu_ratio`, where there is one, is
-    the ratio by processor time.
+    the ratio by processor time. took_s: of the whole benchmark, with all that it prepares.
     """
 
     name: str
@@ -43,6 +43,12 @@ class Result:
     half: bool
     detail: dict[str, Any] = field(default_factory=dict)
     more_is_better: bool = False
+    took_s: float | None = None
+
+    @property
+    def verdict(self) -> str:
+        """Whether the target is met, in a word."""
+        return "met" if self.ok else "half" if self.half else "MISSED"
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -151,6 +157,22 @@ def as_json(machine_facts: dict[str, Any], results: Sequence[Result]) -> str:
     """Return the JSON line that programs read."""
     benches = [_rounded(asdict(result)) for result in results]
     return json.dumps({"machine": machine_facts, "benches": benches})
+
+
+def as_table(results: Sequence[Result]) -> str:
+    """Return the results for people, as a table in Markdown."""
+    head = "| benchmark | n | seconds | p50, p99 ms | ratio | bar | against | |"
+    return "\n".join([head, "| --- " * 8 + "|", *map(_row, results)])
+
+
+def _row(result: Result) -> str:
+    times = [f"{value:.3g}" for value in (result.p50_ms, result.p99_ms) if value is not None]
+    cells = [
+        f"`{result.name}`", f"{result.n:,}", f"{result.seconds:.3g}", ", ".join(times),
+        f"{result.ratio:.3g}", f"{'≥' if result.more_is_better else '≤'} {result.target:g}",
+        result.baseline.name if result.baseline else "", result.verdict,
+    ]  # fmt: skip
+    return f"| {' | '.join(cells)} |".replace("  ", " ")
 
 
 def _rounded(value: Any) -> Any:

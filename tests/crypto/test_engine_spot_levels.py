@@ -225,7 +225,7 @@ def test_exit_removes_the_levels_sells_and_places_them_again_for_what_is_left(
     assert terms(server) == []
     statuses = {one.status for one in Order.objects.exits().exclude(leg="dust")}
     assert statuses == {"FILLED"}  # none was refused because of the reserved coins
-    assert ExecutionPosition.objects.get().unprotected_seconds < 5
+    assert factories.events("position.unprotected") == []  # none of the gaps was so long
 
 
 def test_exit_of_one_position_leaves_the_levels_of_the_other_one(

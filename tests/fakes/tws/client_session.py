@@ -34,6 +34,7 @@ class ClientSession:
         self._reader, self._writer = reader, writer
         self.client_id = -1
         self.silent = False  # reports of changes are suppressed
+        self._is_ending = False  # nothing more is sent, and what comes is not answered
         self.prices: dict[int, int] = {}  # request id → conId
 
     async def serve(self) -> None:
@@ -41,6 +42,8 @@ class ClientSession:
         self.send(messages.pack(messages.VERSION, f"{self._tws.local_time():%Y%m%d %H:%M:%S} XST"))
         while True:
             fields = await self._read()
+            if self._is_ending:
+                continue
             await self._tws.listening.wait()
             self._tws.writes.append(time.monotonic())
             kind = int(fields[0])
@@ -51,6 +54,8 @@ class ClientSession:
                     self._tws.delays.append(time.perf_counter() - began)
 
     def send(self, message: bytes) -> None:
+        if self._is_ending:
+            return
         if self._tws.omits_list_ends and messages.kind_of(message) in messages.ENDS:
             return
         self._writer.write(message)
@@ -63,8 +68,14 @@ class ClientSession:
         self._writer.transport.abort()
 
     def close_after_sending(self) -> None:
-        """Close after what was written has left."""
-        self._writer.close()
+        """End this side after what was written; read on until the client has closed its own.
+
+        A close while something is unread would be a reset, which throws away what the client has
+        not read yet."""
+        self._is_ending = True
+        if self in self._tws.sessions:
+            self._tws.sessions.remove(self)
+        self._writer.write_eof()
 
     def report_order(self, order: Order, what: str) -> None:
         if self.silent:
