@@ -25,8 +25,10 @@ def main() -> None:
     from benchmarks.suite import LONG, NAMES, SMALL, SMALL_ROUNDS, run
     from ops.embedded.errors import EmbeddedError
 
-    given = _parser([*NAMES, *LONG], USUAL_ROUNDS, SMALL_ROUNDS).parse_args()
+    given = _parser(NAMES, [*NAMES, *LONG], USUAL_ROUNDS, SMALL_ROUNDS).parse_args()
     names = [given.only] if given.only else [*SMALL] if given.small else NAMES
+    if given.start:
+        names = NAMES[NAMES.index(given.start) :]
     path = expected.SMALL_PATH if given.small else expected.PATH
     figures = expected.read(path)
     if given.check and not given.only:
@@ -52,7 +54,9 @@ def main() -> None:
         sys.exit(130)
 
 
-def _parser(names: Sequence[str], rounds: int, small_rounds: int) -> argparse.ArgumentParser:
+def _parser(
+    usual: Sequence[str], names: Sequence[str], rounds: int, small_rounds: int
+) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="manage.py bench", description=HELP)
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
@@ -62,6 +66,13 @@ def _parser(names: Sequence[str], rounds: int, small_rounds: int) -> argparse.Ar
         " --check and --record use benchmarks/expected_small.json",
     )
     which.add_argument("--only", choices=sorted(names), help="run only this benchmark")
+    which.add_argument(
+        "--from",
+        dest="start",
+        choices=usual,
+        metavar="BENCHMARK",
+        help=f"run this benchmark and those after it, in this order: {', '.join(usual)}",
+    )
     parser.add_argument(
         "--rounds",
         type=int,
