@@ -6,7 +6,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from benchmarks import process_usage
@@ -45,11 +46,11 @@ def idle(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
     with _without_prices(environment, data):
         _wait(LINGER_SECONDS if is_usual else 0.0)
         before, began = environment.sql(TRANSACTIONS)[0][0], time.monotonic()
-        by_name, wake_ups = _measure(_pids(environment), seconds)
+        by_name, wake_ups = _measure(partial(_pids, environment), seconds)
         transactions = environment.sql(TRANSACTIONS)[0][0] - before
         transactions_s = transactions / (time.monotonic() - began)
         plain = _plain_celery(environment, seconds)
-    with_prices, _ = _measure(_pids(environment), seconds)
+    with_prices, _ = _measure(partial(_pids, environment), seconds)
     ours = sum(by_name.values())
     return Result(
         name="idle",
@@ -78,13 +79,17 @@ def _pids(environment: BenchEnvironment) -> Pids:
     return {**environment.pids(), "supervisor": [process_usage.me()]}
 
 
-def _measure(pids: Pids, seconds: float) -> tuple[dict[str, float], float]:
-    """Return the CPU seconds a minute of each group of processes, and wake-ups a second of all."""
-    everyone = [pid for group in pids.values() for pid in group]
-    before, woken, began = process_usage.run_seconds(pids), _wake_ups(everyone), time.monotonic()
+def _measure(pids: Callable[[], Pids], seconds: float) -> tuple[dict[str, float], float]:
+    """Return the CPU seconds a minute of each group of processes, and wake-ups a second of all.
+
+    pids: asked for twice, since sessions of the database begin and end meanwhile.
+    """
+    first = pids()
+    everyone = [pid for group in first.values() for pid in group]
+    before, woken, began = process_usage.run_seconds(first), _wake_ups(everyone), time.monotonic()
     time.sleep(seconds)
-    after, took = process_usage.run_seconds(pids), time.monotonic() - began
-    by_name = {name: max(0.0, MINUTE * (after[name] - before[name]) / took) for name in pids}
+    after, took = process_usage.run_seconds(pids()), time.monotonic() - began
+    by_name = {name: MINUTE * (after[name] - used) / took for name, used in before.items()}
     return by_name, max(0, _wake_ups(everyone) - woken) / took
 
 
@@ -135,7 +140,8 @@ def _plain_celery(environment: BenchEnvironment, seconds: float) -> float:
         ]
         try:
             _wait(SETTLE_SECONDS)
-            by_name, _ = _measure({"celery": [process.pid for process in started]}, seconds)
+            celery_pids = {"celery": [process.pid for process in started]}
+            by_name, _ = _measure(lambda: celery_pids, seconds)
         finally:
             for process in started:
                 process.terminate()

@@ -12,22 +12,19 @@ Pids = Mapping[str, list[int]]
 
 
 def cpu_seconds(pids: Pids) -> dict[str, float]:
-    """Return the CPU seconds that each named group of processes has used so far."""
+    """Return the CPU seconds that each named group of processes has used so far.
+
+    Children that have ended count with their parent: of PostgreSQL's sessions some end meanwhile.
+    """
     return {name: sum(map(_cpu, group)) for name, group in pids.items()}
 
 
 def run_seconds(pids: Pids) -> dict[str, float]:
     """Return as `cpu_seconds`, but exactly: also of threads that run for less than a tick.
 
-    Threads that have ended are not counted.
+    Threads that have ended are not counted, but ended processes are, in ticks.
     """
     return {name: sum(map(_ran, group)) for name, group in pids.items()}
-
-
-def ended_children_seconds(pid: int) -> float:
-    """Return the CPU seconds of those children of a process that have ended."""
-    fields = _stat(pid)
-    return (int(fields[13]) + int(fields[14])) / TICK if fields else 0.0
 
 
 def waited_seconds(pids: Iterable[int]) -> float:
@@ -106,7 +103,7 @@ def _title(pid: int) -> str:
 
 
 def _ran(pid: int) -> float:
-    seconds = 0.0
+    seconds = _ended_children(pid)
     for schedule in Path(f"/proc/{pid}/task").glob("*/schedstat"):
         with contextlib.suppress(OSError):  # the thread has ended
             seconds += int(schedule.read_text().split()[0]) / 1e9
@@ -115,7 +112,13 @@ def _ran(pid: int) -> float:
 
 def _cpu(pid: int) -> float:
     fields = _stat(pid)  # 11, 12: user and system time
-    return (int(fields[11]) + int(fields[12])) / TICK if fields else 0.0
+    own = (int(fields[11]) + int(fields[12])) / TICK if fields else 0.0
+    return own + _ended_children(pid)
+
+
+def _ended_children(pid: int) -> float:
+    fields = _stat(pid)
+    return (int(fields[13]) + int(fields[14])) / TICK if fields else 0.0
 
 
 def _stat(pid: int) -> list[str]:

@@ -96,7 +96,6 @@ def _run(environ: dict[str, str], *options: str) -> Start:
                 raise RuntimeError(f"The stack did not become ready; see {environ['FILLCAST_VAR']}")
             pids = _pids(stack.pid, json.loads(ready))
             cpu_seconds = sum(process_usage.cpu_seconds(pids).values())
-            cpu_seconds += process_usage.ended_children_seconds(stack.pid)
             time.sleep(IDLE_SECONDS)
             pids = _pids(stack.pid, json.loads(ready))
             mb = process_usage.memory_mb(pids)

@@ -25,6 +25,7 @@ from django.db.utils import DatabaseErrorWrapper
 from psycopg.adapt import Loader
 from psycopg.rows import RowFactory, RowMaker, namedtuple_row
 
+from common import shared_sessions
 from common.direct_sessions import is_pooled
 
 
@@ -230,7 +231,8 @@ def periodic_rows(sql: str, params: Params = None) -> list[Any]:
     if connections[DEFAULT_DB_ALIAS].in_atomic_block:
         with transaction.atomic(), kept_plans():
             return rows(sql, params, planned_once=True)
-    return _fetched(_in_one_exchange(sql, params), sql)
+    with shared_sessions.look() as has_settings:
+        return _fetched(_in_one_exchange(sql, params, has_settings), sql)
 
 
 def periodic_run(sql: str, params: Params = None) -> int:
@@ -240,12 +242,17 @@ def periodic_run(sql: str, params: Params = None) -> int:
     if connections[DEFAULT_DB_ALIAS].in_atomic_block:
         with transaction.atomic(), kept_plans():
             return run(sql, params, planned_once=True)
-    return _in_one_exchange(sql, params).rowcount
+    with shared_sessions.look() as has_settings:
+        return _in_one_exchange(sql, params, has_settings).rowcount
 
 
-def _in_one_exchange(sql: str, params: Params) -> psycopg.Cursor[Any]:
-    """Run one statement with a kept plan. The server makes a pipeline one transaction."""
-    return _exchanged([(_KEEP_PLANS, None), (sql, params)])[-1]
+def _in_one_exchange(sql: str, params: Params, has_settings: bool) -> psycopg.Cursor[Any]:
+    """Run one statement with a kept plan. The server makes a pipeline one transaction.
+
+    has_settings: those of `kept_plans` are the session's own.
+    """
+    before = [] if has_settings else [(_KEEP_PLANS, None)]
+    return _exchanged([*before, (sql, params)])[-1]
 
 
 def exchange(statements: Sequence[tuple[str, Params]]) -> list[list[Any]]:
@@ -256,8 +263,9 @@ def exchange(statements: Sequence[tuple[str, Params]]) -> list[list[Any]]:
     """
     if not statements:
         return []
-    cursors = _exchanged(statements)
-    return [_fetched(cursor, sql) for cursor, (sql, _) in zip(cursors, statements, strict=True)]
+    with shared_sessions.look():
+        cursors = _exchanged(statements)
+        return [_fetched(cursor, sql) for cursor, (sql, _) in zip(cursors, statements, strict=True)]
 
 
 def _exchanged(statements: Sequence[tuple[str, Params]]) -> list[psycopg.Cursor[Any]]:

@@ -39,6 +39,7 @@ from execution import services, tasks
 from execution.audit import listings
 from execution.base import dropped_messages
 from execution.base.high_water_mark import DataLossSuspectedError
+from execution.base.job_alarm import JobAlarm
 from execution.disaster_recovery import epochs, restore_detector
 from execution.funding import book_funding
 from execution.models import DroppedMessageCount
@@ -81,11 +82,12 @@ from prices.signals import (
     quotes_stored,
 )
 from signals.alert_publishing import is_any_due, publish_waiting, remove_old_alerts
-from signals.models import TelegramBot
+from signals.selectors import any_bot_listens
 
 log = structlog.get_logger(__name__)
 
-_tick_monitor, _paper_has_events = TickMonitor(), threading.Event()
+_tick_monitor = TickMonitor()
+_paper_events = JobAlarm()
 _stop_rule_monitor = StopRuleMonitor()
 _trigger_monitor = TriggerMonitor()
 _held_price_monitor = HeldPriceMonitor()
@@ -212,13 +214,7 @@ def on_quotes_at_broker(*, at_paper: bool = True, **_: Any) -> None:
 
 def on_quotes_at_paper(**_: Any) -> None:
     """Let the background job apply the paper broker's reports: checks of levels must not wait."""
-    _paper_has_events.set()
-
-
-def _drain_paper_events() -> None:
-    if _paper_has_events.wait(RETRY_SECONDS):
-        _paper_has_events.clear()
-        drain_and_wait()
+    _paper_events.set()
 
 
 def start_with_retry(
@@ -370,12 +366,15 @@ def _background_jobs(exits_only: bool, *, has_sessions: bool = False) -> tuple[B
         ),
         *_while(
             None,
-            ("paper events", EVENTS_SECONDS, _drain_paper_events),
             ("restore detector", restore_detector.CHECK_SECONDS, restore_detector.check),
         ),
     )
     jobs = (
         *_urgent(urgent),
+        # At once after quotes that this process gave the paper broker; else "events" has them.
+        BackgroundJob(
+            "paper events", COMPARE_SECONDS, drain_and_wait, alarm=_paper_events, is_urgent=True
+        ),
         *_while(
             Work.ORDERS,
             # A job of its own: it reads files, and a disk that stands still stops no other.
@@ -490,7 +489,7 @@ def _telegram_job() -> Callable[[], None]:
 
     def run() -> None:
         if not poller:
-            if not TelegramBot.objects.filter(is_paused=False).exists():
+            if not any_bot_listens():
                 return
             from signals.telegram.poller import TelegramPoller
 

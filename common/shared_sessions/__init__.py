@@ -10,7 +10,8 @@ from contextlib import contextmanager
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from common.shared_sessions.base import SESSIONS, DatabaseWrapper
+from common.direct_sessions import is_pooled
+from common.shared_sessions.base import LOOK_SESSIONS, SESSIONS, DatabaseWrapper
 
 
 def give_back() -> None:
@@ -48,6 +49,29 @@ def at_once() -> Iterator[None]:
         connection.patience = patience
 
 
+@contextmanager
+def look() -> Iterator[bool]:
+    """Let this thread use a session for statements that are repeated; yields whether it does.
+
+    In such a session every statement may keep its plan: it is set so that an index answers. So the
+    plans of what jobs repeat are in one session of the process, mostly, not in each. A thread that
+    has a session goes on with that one. Run no more than one exchange within, and no transaction.
+    """
+    connection = connections[DEFAULT_DB_ALIAS]
+    if not isinstance(connection, DatabaseWrapper) or connection.keeps or is_pooled():
+        yield False
+        return
+    if connection.connection is not None:
+        yield False
+        return
+    connection.is_looking = True
+    try:
+        yield True
+    finally:
+        connection.is_looking = False
+        connection.give_back()
+
+
 def keep_own() -> None:
     """Let this thread have a session of its own, from now on, that no other one uses."""
     connection = connections[DEFAULT_DB_ALIAS]
@@ -59,3 +83,4 @@ def keep_own() -> None:
 def close_idle() -> None:
     """Close the sessions that no thread uses."""
     SESSIONS.close()
+    LOOK_SESSIONS.close()

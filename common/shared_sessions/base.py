@@ -17,6 +17,17 @@ SESSIONS = IdleSessions(keep=KEEP, seconds=IDLE_SECONDS)
 # Of the jobs. Six that hang hold up the others for half a minute; without that bound a machine that
 # is too slow opens a session for each job, and each of them plans every statement again.
 TURNS = Turns(usual=3, most=6, longest=30.0)
+# Of the statements that are repeated: one session has the plans of all of them, mostly. They take
+# about a millisecond, so those that a fill waits for wait for their turn, too, but not for long.
+LOOK_SESSIONS = IdleSessions(keep=1, seconds=IDLE_SECONDS)
+LOOK_TURNS = Turns(usual=1, most=3, longest=30.0)
+LOOK_PATIENCE = 0.05
+# A kept plan that an index answers, whatever the parameters are. To start JIT or a parallel worker
+# takes longer than that.
+LOOK_SETTINGS = """
+SET plan_cache_mode = 'force_generic_plan'; SET enable_seqscan = off; SET jit = off;
+SET max_parallel_workers_per_gather = 0
+"""
 
 
 class DatabaseWrapper(CheckedSessions, base.DatabaseWrapper):
@@ -26,7 +37,10 @@ class DatabaseWrapper(CheckedSessions, base.DatabaseWrapper):
     """Seconds to wait for a turn among the jobs; 0: this thread is none, and never waits."""
     keeps = False
     """Whether this thread takes no other thread's session, and gives its own to none."""
-    _has_turn = False
+    is_looking = False
+    """Whether the session that it takes is one for the statements that jobs repeat."""
+    _turns: Turns | None = None
+    _idle = SESSIONS
 
     @async_unsafe
     def connect(self) -> None:
@@ -38,15 +52,15 @@ class DatabaseWrapper(CheckedSessions, base.DatabaseWrapper):
         if self.keeps:
             super().connect()
             return
-        if self.patience and not self._has_turn:
-            TURNS.begin(self.patience)
-            self._has_turn = True
+        self._begin_turn()
         try:
-            if (session := SESSIONS.take(self._where())) is not None:
+            if (session := self._idle.take(self._where())) is not None:
                 self._adopt(session)
             else:
                 super().connect()
                 self.connection.prepared_max = PREPARED_MAX
+                if self.is_looking:
+                    self.connection.execute(LOOK_SETTINGS)
         except BaseException:  # any: a thread without a session must not keep a turn
             self._end_turn()
             raise
@@ -59,7 +73,7 @@ class DatabaseWrapper(CheckedSessions, base.DatabaseWrapper):
         self.validate_thread_sharing()
         self.connection = None
         try:
-            SESSIONS.give_back(self._where(), session)
+            self._idle.give_back(self._where(), session)
         finally:
             self._end_turn()
 
@@ -69,10 +83,22 @@ class DatabaseWrapper(CheckedSessions, base.DatabaseWrapper):
         finally:
             self._end_turn()
 
+    def _begin_turn(self) -> None:
+        if self._turns is not None:
+            return
+        self._idle = LOOK_SESSIONS if self.is_looking else SESSIONS
+        turns = LOOK_TURNS if self.is_looking else TURNS
+        if self.patience:
+            turns.begin(self.patience)
+            self._turns = turns
+        elif self.is_looking:
+            turns.begin(LOOK_PATIENCE, longest=LOOK_PATIENCE)
+            self._turns = turns
+
     def _end_turn(self) -> None:
-        if self._has_turn:
-            self._has_turn = False
-            TURNS.end()
+        if (turns := self._turns) is not None:
+            self._turns = None
+            turns.end()
 
     def _where(self) -> dict[str, Any]:
         return {**self.settings_dict, "OPTIONS": {**self.settings_dict["OPTIONS"]}}

@@ -29,12 +29,20 @@ class Turns:
         self._waiting: deque[_Waiting] = deque()
 
     @property
+    def taken(self) -> int:
+        """How many threads have a turn."""
+        return self._taken
+
+    @property
     def waiting(self) -> int:
         """How many threads wait for a turn."""
         return len(self._waiting)
 
-    def begin(self, patience: float) -> None:
-        """Wait for a turn, about `patience` seconds; call `end` afterwards."""
+    def begin(self, patience: float, *, longest: float | None = None) -> None:
+        """Wait for a turn, about `patience` seconds; call `end` afterwards.
+
+        longest: instead of the usual one; after it this thread goes on, however many others do.
+        """
         thread = _Waiting()
         with self._lock:
             if self._pid != os.getpid():
@@ -46,7 +54,8 @@ class Turns:
         with self._lock:
             thread.is_impatient = True
             self._serve()
-        if not thread.has_begun.wait(max(0.0, self._longest - patience)):
+        longest = self._longest if longest is None else longest
+        if not thread.has_begun.wait(max(0.0, longest - patience)):
             with self._lock:
                 if not thread.has_begun.is_set():
                     self._let_go_on(thread)

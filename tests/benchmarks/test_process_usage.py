@@ -1,5 +1,8 @@
 """What the benchmarks count of processes."""
 
+import subprocess
+import sys
+
 import pytest
 
 from benchmarks import process_usage
@@ -17,3 +20,12 @@ def test_sessions_are_counted_and_the_servers_own_processes_are_not() -> None:
         count = process_usage.database_sessions(children)
         assert count == rows(IN_DATABASE)[0].n
         assert 3 <= count < len(children)
+
+
+def test_processes_that_have_ended_count_with_their_parent() -> None:
+    group = {"mine": [process_usage.me()]}
+    befores = [process_usage.cpu_seconds(group)["mine"], process_usage.run_seconds(group)["mine"]]
+    burn = "import time\nwhile time.process_time() < 0.3: pass"
+    subprocess.run([sys.executable, "-c", burn], check=True)
+    afters = [process_usage.cpu_seconds(group)["mine"], process_usage.run_seconds(group)["mine"]]
+    assert min(after - used for used, after in zip(befores, afters, strict=True)) > 0.25

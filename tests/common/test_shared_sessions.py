@@ -21,7 +21,8 @@ from brokers.call_runner import BrokerCallRunner
 from common import shared_sessions
 from common.idle_sessions import IdleSessions
 from common.shared_sessions import base
-from common.sql import rows, run
+from common.shared_sessions.turns import Turns
+from common.sql import periodic_rows, rows, run
 from config.installation import ROOT
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -65,6 +66,15 @@ def on_thread(work: Callable[[], Any]) -> Any:
 def session() -> int:
     """Return the process id of this thread's session."""
     return int(rows("SELECT pg_backend_pid() AS pid")[0].pid)
+
+
+SCANS = "SELECT pg_backend_pid() AS pid, current_setting('enable_seqscan') AS scans"
+
+
+def look() -> tuple[int, str]:
+    """Return the process id of the session for repeated statements, and whether it may scan."""
+    (row,) = periodic_rows(SCANS)
+    return int(row.pid), str(row.scans)
 
 
 def until(is_so: Callable[[], bool]) -> None:
@@ -242,6 +252,37 @@ def test_next_thread_begins_without_the_former_ones_state() -> None:
 
     pid = on_thread(fail)
     assert on_thread(succeed) == (pid, [pid])
+
+
+def test_statements_that_jobs_repeat_have_a_session_of_their_own(sharing: list[int]) -> None:
+    pid, scans = on_thread(look)
+    assert scans == "off"
+    assert on_thread(session) != pid  # whose sequential scans are as usual
+    assert on_thread(look) == (pid, "off")
+    assert len(sharing) == 2
+
+
+def test_thread_with_a_session_repeats_statements_in_that() -> None:
+    def work() -> list[Any]:
+        return [session(), look(), rows(SCANS)[0].scans]
+
+    pid, looked, scans = on_thread(work)
+    assert looked == (pid, "off")
+    assert scans == "on"  # the setting was for that statement only
+
+
+def test_failed_look_gives_its_session_and_its_turn_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "LOOK_TURNS", turns := Turns(usual=1, most=1, longest=SECONDS))
+
+    def fail() -> int:
+        shared_sessions.be_patient(SECONDS)
+        pid, _ = look()
+        with pytest.raises(DatabaseError):
+            periodic_rows("SELECT 1 / 0")
+        return pid
+
+    assert on_thread(fail) == on_thread(look)[0]
+    assert turns.taken == 0
 
 
 def test_session_in_a_transaction_is_never_passed_on() -> None:

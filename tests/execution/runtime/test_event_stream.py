@@ -153,11 +153,11 @@ def test_hanging_events_of_one_broker_do_not_delay_prices_of_another(
 
     factories.account(feed)
     monkeypatch.setattr(broker, "events", hang)
-    startup._paper_has_events.clear()
+    startup._paper_events.take()
     broker_connection = open_live(source, Source(quote("1.10", 100)), at(100), to_paper=True)
     broker_connection.step(at(100))
     assert asked == []
-    assert startup._paper_has_events.wait(30)
+    assert startup._paper_events.take()
 
 
 def test_paper_events_caused_by_real_prices_are_applied_at_once(

@@ -10,6 +10,7 @@ import pytest
 from django.db import connections
 
 from common import shared_sessions
+from common.idle_sessions import IdleSessions
 from common.shared_sessions import base
 from tests.execution.trading_process import running
 from tests.paper.broker_process import until
@@ -21,11 +22,13 @@ SHARE = 3  # of its threads: one has a session, even on a machine where each job
 LEFT_BEHIND = """
 SELECT (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()),
   (SELECT count(*) FROM pg_listening_channels()),
-  (SELECT coalesce(string_agg(name, ','), '') FROM pg_settings WHERE source = 'session'),
+  (SELECT coalesce(string_agg(name, ',' ORDER BY name), '') FROM pg_settings
+   WHERE source = 'session'),
   (SELECT count(*) FROM pg_class WHERE relpersistence = 't'),
   (SELECT count(*) FROM pg_cursors)
 """
 NOTHING = (0, 0, "", 0, 0)
+OF_LOOKS = (0, 0, "enable_seqscan,jit,max_parallel_workers_per_gather,plan_cache_mode", 0, 0)
 
 
 @pytest.fixture
@@ -54,20 +57,21 @@ def test_process_with_all_jobs_needs_few_sessions_and_leaves_nothing_in_them(
         time.sleep(SECONDS)
         assert 2 <= len(opened) <= len(threads) / SHARE
         with ThreadPoolExecutor(1) as own_thread:  # this one's connection does not share
-            left_behind = own_thread.submit(what_is_left_behind).result()
-        assert left_behind
-        assert {*left_behind} == {NOTHING}
+            left_behind = own_thread.submit(what_is_left_behind, base.SESSIONS).result()
+            of_looks = own_thread.submit(what_is_left_behind, base.LOOK_SESSIONS).result()
+        assert left_behind == {NOTHING}
+        assert of_looks == {OF_LOOKS}
 
 
-def what_is_left_behind() -> list[tuple[Any, ...]]:
-    """Return what each idle session still has of the threads that used it; wait for the first."""
+def what_is_left_behind(idle: IdleSessions) -> set[tuple[Any, ...]]:
+    """Return what idle sessions still have of the threads that used them; wait for the first."""
     wrapper = connections["default"]
     assert isinstance(wrapper, base.DatabaseWrapper)
     taken, found = [], []
-    until(lambda: len(base.SESSIONS), UNTIL_IDLE)
-    while (session := base.SESSIONS.take(wrapper._where())) is not None:
+    until(lambda: len(idle), UNTIL_IDLE)
+    while (session := idle.take(wrapper._where())) is not None:
         taken.append(session)
     for session in taken:
         found.append(session.execute(LEFT_BEHIND).fetchone())
-        base.SESSIONS.give_back(wrapper._where(), session)
-    return [row for row in found if row is not None]
+        idle.give_back(wrapper._where(), session)
+    return {row for row in found if row is not None}
