@@ -37,7 +37,8 @@ def main() -> None:
             sys.exit("Nothing is expected yet: run `manage.py bench --record` first.")
     try:
         rounds = given.rounds or (SMALL_ROUNDS if given.small else USUAL_ROUNDS)
-        facts, results = run(names, SMALL if given.small else given.n, rounds)
+        counts = SMALL if given.small else given.n
+        facts, results = run(names, counts, rounds, keeps_others=bool(given.start))
         if given.record:
             expected.record(facts, results, path)
         comparisons = expected.compare(facts, results, figures) if given.check else []
@@ -71,7 +72,8 @@ def _parser(
         dest="start",
         choices=usual,
         metavar="BENCHMARK",
-        help=f"run this benchmark and those after it, in this order: {', '.join(usual)}",
+        help="go on with a run that has stopped, from this benchmark on; what is stored of the"
+        f" others stays. The order: {', '.join(usual)}",
     )
     parser.add_argument(
         "--rounds",

@@ -75,7 +75,8 @@ class Usage:
 
     def _read(self) -> dict[str, float]:
         pids = {**self._environment.pids(), "publisher": [process_usage.me()]}
-        sessions = {f"backend {pid}": [pid] for pid in pids["postgres"]}
+        # The first one is their parent, with which those that have ended count.
+        sessions = {f"backend {pid}": [pid] for pid in pids["postgres"][1:]}
         return process_usage.run_seconds({**pids, **sessions})
 
 

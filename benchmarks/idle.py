@@ -6,9 +6,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from uuid import UUID
 
 from benchmarks import process_usage
 from benchmarks.data import BenchData
@@ -29,6 +30,9 @@ WORKERS = 5  # of the stack, in Celery
 TRANSACTIONS = """
 SELECT sum(xact_commit + xact_rollback)::bigint FROM pg_stat_database WHERE datname IS NOT NULL
 """
+OTHERS_ACTIVE = """
+UPDATE connections_executionconnection SET is_active = %s WHERE type = 'paper' AND id <> ALL(%s)
+"""
 SOURCE_ACTIVE = "UPDATE connections_dataconnection SET is_active = %s WHERE id = %s"
 
 
@@ -43,14 +47,15 @@ def idle(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
     data.feed(count)
     is_usual = count >= USUAL_ACCOUNTS
     seconds = SECONDS if is_usual else SMALL_SECONDS
-    with _without_prices(environment, data):
-        _wait(LINGER_SECONDS if is_usual else 0.0)
-        before, began = environment.sql(TRANSACTIONS)[0][0], time.monotonic()
-        by_name, wake_ups = _measure(partial(_pids, environment), seconds)
-        transactions = environment.sql(TRANSACTIONS)[0][0] - before
-        transactions_s = transactions / (time.monotonic() - began)
-        plain = _plain_celery(environment, seconds)
-    with_prices, _ = _measure(partial(_pids, environment), seconds)
+    with _only(environment, data.connections(count)):
+        with _without_prices(environment, data):
+            _wait(LINGER_SECONDS if is_usual else 0.0)
+            before, began = environment.sql(TRANSACTIONS)[0][0], time.monotonic()
+            by_name, wake_ups = _measure(partial(_pids, environment), seconds)
+            transactions = environment.sql(TRANSACTIONS)[0][0] - before
+            transactions_s = transactions / (time.monotonic() - began)
+            plain = _plain_celery(environment, seconds)
+        with_prices, _ = _measure(partial(_pids, environment), seconds)
     ours = sum(by_name.values())
     return Result(
         name="idle",
@@ -85,23 +90,36 @@ def _measure(pids: Callable[[], Pids], seconds: float) -> tuple[dict[str, float]
     pids: asked for twice, since sessions of the database begin and end meanwhile.
     """
     first = pids()
-    everyone = [pid for group in first.values() for pid in group]
-    before, woken, began = process_usage.run_seconds(first), _wake_ups(everyone), time.monotonic()
+    before, woken, began = process_usage.run_seconds(first), _wake_ups(first), time.monotonic()
     time.sleep(seconds)
-    after, took = process_usage.run_seconds(pids()), time.monotonic() - began
-    by_name = {name: MINUTE * (after[name] - used) / took for name, used in before.items()}
-    return by_name, max(0, _wake_ups(everyone) - woken) / took
+    last, took = pids(), time.monotonic() - began
+    after, woken_now = process_usage.run_seconds(last), _wake_ups(last)
+    by_name = {
+        name: MINUTE * (after.get(name, used) - used) / took for name, used in before.items()
+    }
+    return by_name, sum(woken_now[key] - woken.get(key, 0) for key in woken_now) / took
 
 
-def _wake_ups(pids: list[int]) -> int:
-    """Return how often the threads of these processes have gone to sleep so far."""
-    total = 0
-    for pid in pids:
+def _wake_ups(pids: Pids) -> dict[str, int]:
+    """Return how often each thread of these processes has gone to sleep so far."""
+    woken = {}
+    for pid in (pid for group in pids.values() for pid in group):
         for status in Path(f"/proc/{pid}/task").glob("*/status"):
             with contextlib.suppress(OSError):  # the thread has ended
                 text = status.read_text()
-                total += int(text.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
-    return total
+                counted = text.partition("\nvoluntary_ctxt_switches:")[2].split()[0]
+                woken[str(status)] = int(counted)
+    return woken
+
+
+@contextlib.contextmanager
+def _only(environment: BenchEnvironment, accounts: Sequence[UUID]) -> Iterator[None]:
+    """Within, no account but these is read: other benchmarks have made hundreds."""
+    environment.sql(OTHERS_ACTIVE, False, list(accounts))
+    try:
+        yield
+    finally:
+        environment.sql(OTHERS_ACTIVE, True, list(accounts))
 
 
 @contextlib.contextmanager

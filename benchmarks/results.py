@@ -159,6 +159,17 @@ def as_json(machine_facts: dict[str, Any], results: Sequence[Result]) -> str:
     return json.dumps({"machine": machine_facts, "benches": benches})
 
 
+def from_json(text: str, machine_facts: dict[str, Any]) -> list[Result]:
+    """Return the results of such a line, [] of another machine; its load may have been another."""
+    stored = json.loads(text)
+    if {**stored["machine"], "load": 0} != {**machine_facts, "load": 0}:
+        return []
+    return [
+        Result(**{**one, "baseline": one["baseline"] and Baseline(**one["baseline"])})
+        for one in stored["benches"]
+    ]
+
+
 def as_table(results: Sequence[Result]) -> str:
     """Return the results for people, as a table in Markdown."""
     head = "| benchmark | n | seconds | p50, p99 ms | ratio | bar | against | |"

@@ -46,7 +46,7 @@ from benchmarks import (
 from benchmarks.data import BenchData
 from benchmarks.environment import USUAL_ROUNDS, BenchEnvironment, report_progress
 from benchmarks.peers.bench import peers
-from benchmarks.results import Result, as_json, machine
+from benchmarks.results import Result, as_json, from_json, machine
 from config.installation import var_folder
 
 Bench = Callable[[BenchEnvironment, BenchData, int], Result]
@@ -111,16 +111,22 @@ SMALL, SMALL_ROUNDS = {"decisions": 500}, 20
 
 
 def run(
-    names: Sequence[str], counts: int | Mapping[str, int] | None, rounds: int = USUAL_ROUNDS
+    names: Sequence[str],
+    counts: int | Mapping[str, int] | None,
+    rounds: int = USUAL_ROUNDS,
+    *,
+    keeps_others: bool = False,
 ) -> tuple[dict[str, Any], list[Result]]:
     """Run benchmarks in the given order; return the machine's facts and the results.
 
     counts: replaces the usual count of each benchmark, or of those that it names. The JSON line of
     the results is stored in bench/latest.json of the installation's folder, after each benchmark,
-    since all of them take more than an hour.
+    since all of them take half an hour. keeps_others: results that are there from this machine, of
+    benchmarks that are not run now, stay.
     """
-    facts, results = machine(), []
+    facts = machine()
     folder = var_folder(os.environ) / "bench"  # before a benchmark changes the environment
+    results = _stored_of_others(folder, facts, names) if keeps_others else []
     with ExitStack() as stack:
         stacked: tuple[BenchEnvironment, BenchData] | None = None
         for name in names:
@@ -141,6 +147,12 @@ def run(
             report_progress(_describe(result))
             _save(as_json(facts, results), folder)
     return facts, results
+
+
+def _stored_of_others(folder: Path, facts: dict[str, Any], names: Sequence[str]) -> list[Result]:
+    path = folder / "latest.json"
+    stored = from_json(path.read_text(), facts) if path.exists() else []
+    return [result for result in stored if result.name not in names]
 
 
 def _describe(result: Result) -> str:

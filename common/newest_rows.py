@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, Self, TypeVar
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import BigIntegerField, Func, Model, OuterRef, QuerySet
+from django.db.models import BigIntegerField, F, Func, Model, OuterRef, QuerySet, Subquery
+from django.db.models.expressions import OrderBy
 
 NUMBER = "pk"
 ORDERINGS = {"pk": NUMBER, "id": NUMBER, "-pk": f"-{NUMBER}", "-id": f"-{NUMBER}"}
-MOST_OWNERS = 100  # of more the rows are so many that a page is soon found among all
+MOST_OWNERS = 1_000  # to look at each of more takes longer than to read all rows backwards, mostly
 Row = TypeVar("Row", bound=Model)
 
 
@@ -43,11 +44,22 @@ class NewestRows(Generic[Row]):
 
         In one statement: a row that leaves the filter meanwhile must not make the page shorter.
         """
-        if self.owners.order_by()[: MOST_OWNERS + 1].count() > MOST_OWNERS:
+        owners = self.owners.order_by()
+        count = owners[: MOST_OWNERS + 1].count()
+        if count > MOST_OWNERS:
             return list(self.rows.order_by(self.ordering)[part])
         of_owner = self.rows.filter(**{self.owner: OuterRef(NUMBER)}).order_by(self.ordering)
+        if count > part.stop:  # so many rows are of so many owners at most: those who come first
+            first_of_owner = Subquery(of_owner.values(NUMBER)[:1])
+            in_order = owners.alias(first=first_of_owner).order_by(self._by("first"))
+            owners = owners.filter(pk__in=in_order.values(NUMBER)[: part.stop])
         first = ArraySubquery(of_owner.values(NUMBER)[: part.stop])
-        numbers = self.owners.order_by().values_list(
+        numbers = owners.values_list(
             Func(first, function="unnest", output_field=BigIntegerField()), flat=True
         )
         return list(self.rows.filter(pk__in=numbers).order_by(self.ordering)[part])
+
+    def _by(self, name: str) -> OrderBy:
+        """Return this ordering of another column; owners without a row come last."""
+        is_descending = self.ordering.startswith("-")
+        return F(name).desc(nulls_last=True) if is_descending else F(name).asc(nulls_last=True)

@@ -2,7 +2,8 @@
 
 Django's cursor interpolates parameters on the client; for arrays of thousands that is slower, and
 it cannot prepare. These helpers open a plain psycopg cursor on Django's own connection, so what
-they do is part of the surrounding `transaction.atomic()`.
+they do is part of the surrounding `transaction.atomic()`. Outside of one, statements that are
+repeated may have a session of their own.
 """
 
 import contextlib
@@ -223,15 +224,16 @@ def periodic_rows(sql: str, params: Params = None) -> list[Any]:
     """Run one statement that is run every second or oftener, in a transaction; return its rows.
 
     The session keeps its plan. Most of these find nothing: planning would be all that they cost.
-    Outside of a transaction the statement and its settings are sent together, and are answered
-    together: on a busy machine each answer that is waited for takes longer than the statement.
+    Outside of a transaction the session may be one that threads share for this and that has the
+    settings for it; else they are sent together with the statement, and are answered together: on
+    a busy machine each answer that is waited for takes longer than the statement.
     """
     if _keeps_plans.get() == DEFAULT_DB_ALIAS:
         return rows(sql, params, planned_once=True)
     if connections[DEFAULT_DB_ALIAS].in_atomic_block:
         with transaction.atomic(), kept_plans():
             return rows(sql, params, planned_once=True)
-    with shared_sessions.look() as has_settings:
+    with shared_sessions.repeated_statements() as has_settings:
         return _fetched(_in_one_exchange(sql, params, has_settings), sql)
 
 
@@ -242,7 +244,7 @@ def periodic_run(sql: str, params: Params = None) -> int:
     if connections[DEFAULT_DB_ALIAS].in_atomic_block:
         with transaction.atomic(), kept_plans():
             return run(sql, params, planned_once=True)
-    with shared_sessions.look() as has_settings:
+    with shared_sessions.repeated_statements() as has_settings:
         return _in_one_exchange(sql, params, has_settings).rowcount
 
 
@@ -259,11 +261,12 @@ def exchange(statements: Sequence[tuple[str, Params]]) -> list[list[Any]]:
     """Run statements in one exchange with the server; return the rows of each, as `rows` does.
 
     The session keeps them prepared. After an error none of the later ones has run. On a busy
-    machine each answer that is waited for takes longer than its statement.
+    machine each answer that is waited for takes longer than its statement. Like a periodic one they
+    may run in the session for those: with plans that fit all parameters, and by index.
     """
     if not statements:
         return []
-    with shared_sessions.look():
+    with shared_sessions.repeated_statements():
         cursors = _exchanged(statements)
         return [_fetched(cursor, sql) for cursor, (sql, _) in zip(cursors, statements, strict=True)]
 

@@ -101,6 +101,7 @@ ALERTS_SECONDS = 30.0  # at once, while alerts wait
 STATISTICS_SECONDS = 5.0  # the first signals of a new installation are planned without any
 DUST_SECONDS = 10.0  # it reads the listed instruments of all accounts; nothing waits for it
 UPKEEP_SECONDS = 20.0
+PAPER_EVENTS_SECONDS = 3600.0
 LANES_SECONDS, EVENTS_SECONDS, COMPARE_SECONDS, LISTINGS_SECONDS = 1.0, 0.01, 300.0, 60.0
 
 
@@ -371,9 +372,15 @@ def _background_jobs(exits_only: bool, *, has_sessions: bool = False) -> tuple[B
     )
     jobs = (
         *_urgent(urgent),
-        # At once after quotes that this process gave the paper broker; else "events" has them.
+        # By its alarm: at once after quotes that this process gave the paper broker. All else that
+        # a broker reports the job "events" reads.
         BackgroundJob(
-            "paper events", COMPARE_SECONDS, drain_and_wait, alarm=_paper_events, is_urgent=True
+            "paper events",
+            PAPER_EVENTS_SECONDS,
+            drain_and_wait,
+            None,
+            _paper_events,
+            is_urgent=True,
         ),
         *_while(
             Work.ORDERS,

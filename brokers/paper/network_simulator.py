@@ -19,7 +19,7 @@ from brokers.types import ConnectionSpec, OrderRequest
 from common.reason_codes import Code
 
 log = logging.getLogger(__name__)
-THREADS = 6
+THREADS = 4
 P = ParamSpec("P")
 T = TypeVar("T")
 Sending = tuple[ConnectionSpec, OrderRequest, AccountAccess]

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from common.direct_sessions import is_pooled
-from common.shared_sessions.base import LOOK_SESSIONS, SESSIONS, DatabaseWrapper
+from common.shared_sessions.base import REPEATED_SESSIONS, SESSIONS, DatabaseWrapper
 
 
 def give_back() -> None:
@@ -37,7 +37,7 @@ def be_patient(seconds: float) -> None:
 
 @contextmanager
 def at_once() -> Iterator[None]:
-    """Let this thread wait for no turn meanwhile: others wait for something that it holds."""
+    """Let this thread wait for no turn of the jobs meanwhile: others wait for what it holds."""
     connection = connections[DEFAULT_DB_ALIAS]
     if not isinstance(connection, DatabaseWrapper):
         yield
@@ -50,26 +50,26 @@ def at_once() -> Iterator[None]:
 
 
 @contextmanager
-def look() -> Iterator[bool]:
-    """Let this thread use a session for statements that are repeated; yields whether it does.
+def repeated_statements() -> Iterator[bool]:
+    """Let this thread use the session of its process for statements that are repeated.
 
-    In such a session every statement may keep its plan: it is set so that an index answers. So the
-    plans of what jobs repeat are in one session of the process, mostly, not in each. A thread that
-    has a session goes on with that one. Run no more than one exchange within, and no transaction.
+    Yields whether it does. If so the session is set so that statements keep their plans and indexes
+    answer: the plans of what jobs repeat are in one session, mostly, not in each. A thread that has
+    a session goes on with that one; so does one that has waited for a moment, and nothing is kept
+    behind a pooler. Run no more than one exchange within, and no transaction.
     """
     connection = connections[DEFAULT_DB_ALIAS]
-    if not isinstance(connection, DatabaseWrapper) or connection.keeps or is_pooled():
+    if (
+        not isinstance(connection, DatabaseWrapper)
+        or is_pooled()
+        or not connection.begin_repeated()
+    ):
         yield False
         return
-    if connection.connection is not None:
-        yield False
-        return
-    connection.is_looking = True
     try:
         yield True
     finally:
-        connection.is_looking = False
-        connection.give_back()
+        connection.end_repeated()
 
 
 def keep_own() -> None:
@@ -83,4 +83,4 @@ def keep_own() -> None:
 def close_idle() -> None:
     """Close the sessions that no thread uses."""
     SESSIONS.close()
-    LOOK_SESSIONS.close()
+    REPEATED_SESSIONS.close()

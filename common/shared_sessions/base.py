@@ -17,14 +17,15 @@ SESSIONS = IdleSessions(keep=KEEP, seconds=IDLE_SECONDS)
 # Of the jobs. Six that hang hold up the others for half a minute; without that bound a machine that
 # is too slow opens a session for each job, and each of them plans every statement again.
 TURNS = Turns(usual=3, most=6, longest=30.0)
-# Of the statements that are repeated: one session has the plans of all of them, mostly. They take
-# about a millisecond, so those that a fill waits for wait for their turn, too, but not for long.
-LOOK_SESSIONS = IdleSessions(keep=1, seconds=IDLE_SECONDS)
-LOOK_TURNS = Turns(usual=1, most=3, longest=30.0)
-LOOK_PATIENCE = 0.05
+# Of the statements that are repeated: one session of the process has the plans of all of them. They
+# take about a millisecond. A thread that has waited longer, as for one that waits for a lock, uses
+# an ordinary session.
+REPEATED_SESSIONS = IdleSessions(keep=1, seconds=IDLE_SECONDS)
+REPEATED_TURNS = Turns(usual=1, most=1, longest=30.0)
+URGENT_PATIENCE, JOB_PATIENCE = 0.25, 1.0
 # A kept plan that an index answers, whatever the parameters are. To start JIT or a parallel worker
 # takes longer than that.
-LOOK_SETTINGS = """
+REPEATED_SETTINGS = """
 SET plan_cache_mode = 'force_generic_plan'; SET enable_seqscan = off; SET jit = off;
 SET max_parallel_workers_per_gather = 0
 """
@@ -34,11 +35,9 @@ class DatabaseWrapper(CheckedSessions, base.DatabaseWrapper):
     """Django's connection of a thread. `close` ends its session, `give_back` does not."""
 
     patience = 0.0
-    """Seconds to wait for a turn among the jobs; 0: this thread is none, and never waits."""
+    """Seconds to wait for a turn among the jobs; 0: this thread is none, and waits for no turn."""
     keeps = False
     """Whether this thread takes no other thread's session, and gives its own to none."""
-    is_looking = False
-    """Whether the session that it takes is one for the statements that jobs repeat."""
     _turns: Turns | None = None
     _idle = SESSIONS
 
@@ -52,18 +51,44 @@ class DatabaseWrapper(CheckedSessions, base.DatabaseWrapper):
         if self.keeps:
             super().connect()
             return
-        self._begin_turn()
+        if self.patience and self._turns is None:
+            TURNS.begin(self.patience)
+            self._turns = TURNS
         try:
             if (session := self._idle.take(self._where())) is not None:
                 self._adopt(session)
             else:
                 super().connect()
                 self.connection.prepared_max = PREPARED_MAX
-                if self.is_looking:
-                    self.connection.execute(LOOK_SETTINGS)
+                if self._idle is REPEATED_SESSIONS:
+                    self.connection.execute(REPEATED_SETTINGS)
         except BaseException:  # any: a thread without a session must not keep a turn
+            if self._idle is REPEATED_SESSIONS:
+                self.close()  # it may lack the settings
             self._end_turn()
             raise
+
+    def begin_repeated(self) -> bool:
+        """Let the next session be that for repeated statements; call `end_repeated` afterwards.
+
+        False: it stays an ordinary one, because this thread has a session, or because others have
+        used that for repeated statements for long.
+        """
+        if self.connection is not None or self.keeps:
+            return False
+        patience = JOB_PATIENCE if self.patience else URGENT_PATIENCE
+        if not REPEATED_TURNS.try_begin(patience):
+            return False
+        self._turns, self._idle = REPEATED_TURNS, REPEATED_SESSIONS
+        return True
+
+    def end_repeated(self) -> None:
+        """Give the session for repeated statements back."""
+        try:
+            self.give_back()
+        finally:
+            self._idle = SESSIONS
+            self._end_turn()
 
     def give_back(self) -> None:
         """Leave the session to other threads, unless a transaction is open on it."""
@@ -82,18 +107,6 @@ class DatabaseWrapper(CheckedSessions, base.DatabaseWrapper):
             super()._close()  # type: ignore[misc]  # the stubs do not know it
         finally:
             self._end_turn()
-
-    def _begin_turn(self) -> None:
-        if self._turns is not None:
-            return
-        self._idle = LOOK_SESSIONS if self.is_looking else SESSIONS
-        turns = LOOK_TURNS if self.is_looking else TURNS
-        if self.patience:
-            turns.begin(self.patience)
-            self._turns = turns
-        elif self.is_looking:
-            turns.begin(LOOK_PATIENCE, longest=LOOK_PATIENCE)
-            self._turns = turns
 
     def _end_turn(self) -> None:
         if (turns := self._turns) is not None:

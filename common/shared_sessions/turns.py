@@ -38,27 +38,38 @@ class Turns:
         """How many threads wait for a turn."""
         return len(self._waiting)
 
-    def begin(self, patience: float, *, longest: float | None = None) -> None:
-        """Wait for a turn, about `patience` seconds; call `end` afterwards.
+    def begin(self, patience: float) -> None:
+        """Wait for a turn, about `patience` seconds; call `end` afterwards."""
+        thread = self._join_queue()
+        if thread.has_begun.wait(patience):
+            return
+        with self._lock:
+            thread.is_impatient = True
+            self._serve()
+        if not thread.has_begun.wait(max(0.0, self._longest - patience)):
+            with self._lock:
+                if not thread.has_begun.is_set():
+                    self._let_go_on(thread)
 
-        longest: instead of the usual one; after it this thread goes on, however many others do.
-        """
+    def try_begin(self, seconds: float) -> bool:
+        """Wait for a turn, at most so long; return whether this thread has one."""
+        thread = self._join_queue()
+        if thread.has_begun.wait(seconds):
+            return True
+        with self._lock:
+            if not thread.has_begun.is_set():
+                self._waiting.remove(thread)
+                return False
+        return True
+
+    def _join_queue(self) -> _Waiting:
         thread = _Waiting()
         with self._lock:
             if self._pid != os.getpid():
                 self._start()
             self._waiting.append(thread)
             self._serve()
-        if thread.has_begun.wait(patience):
-            return
-        with self._lock:
-            thread.is_impatient = True
-            self._serve()
-        longest = self._longest if longest is None else longest
-        if not thread.has_begun.wait(max(0.0, longest - patience)):
-            with self._lock:
-                if not thread.has_begun.is_set():
-                    self._let_go_on(thread)
+        return thread
 
     def end(self) -> None:
         """Let the thread that has waited longest go on."""

@@ -67,7 +67,7 @@ class BackgroundJob(NamedTuple):
     is_urgent: bool = False
 
 
-class Sessions(Enum):
+class SessionUse(Enum):
     """How a job gets at the database sessions of its process."""
 
     IN_TURN = auto()
@@ -151,7 +151,7 @@ class TradingRuntime:
         # Renewed until the last outcome is written: a process that drains is alive.
         every_seconds = min(1.0, self._lease / 4)
         self._renewing = self._repeat(
-            "renew", every_seconds, self.renew, until=self._ended, sessions=Sessions.OWN
+            "renew", every_seconds, self.renew, until=self._ended, sessions=SessionUse.OWN
         )
         self._repeat("health", HEALTH_SECONDS, self.health.write)
         upkeep = JournalUpkeep(self._send_journal, self.id)
@@ -174,9 +174,9 @@ class TradingRuntime:
             # So an event is read within FILLCAST_POLL_SECONDS, whichever process drained before.
             self.open_work.events_after = settings.FILLCAST_POLL_SECONDS - seconds
             read = self.open_work.read
-            self._jobs.append(self._repeat("open work", seconds, read, sessions=Sessions.AT_ONCE))
+            self._jobs.append(self._repeat("open work", seconds, read, sessions=SessionUse.AT_ONCE))
         for job in jobs:
-            sessions = Sessions.AT_ONCE if job.is_urgent else Sessions.IN_TURN
+            sessions = SessionUse.AT_ONCE if job.is_urgent else SessionUse.IN_TURN
             self._jobs.append(
                 self._repeat(
                     job.name,
@@ -292,7 +292,7 @@ class TradingRuntime:
         until: threading.Event | None = None,
         work: Work | None = None,
         alarm: JobAlarm | None = None,
-        sessions: Sessions = Sessions.IN_TURN,
+        sessions: SessionUse = SessionUse.IN_TURN,
     ) -> threading.Thread:
         """Repeat a job on a thread of its own, so that a hanging job delays no other.
 
@@ -310,10 +310,10 @@ class TradingRuntime:
             return not ended.is_set()
 
         def loop() -> None:
-            if sessions is Sessions.IN_TURN:
+            if sessions is SessionUse.IN_TURN:
                 patience = max(MIN_PATIENCE_SECONDS, min(seconds, MAX_PATIENCE_SECONDS))
                 shared_sessions.be_patient(patience)
-            elif sessions is Sessions.OWN:
+            elif sessions is SessionUse.OWN:
                 shared_sessions.keep_own()
             while wait():
                 if work is not None and not self.open_work.wait(work):

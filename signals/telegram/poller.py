@@ -37,6 +37,7 @@ log = structlog.get_logger(__name__)
 POLL_SECONDS = 25.0
 LEASE_SECONDS = 40.0
 REFRESH_SECONDS = 2.0
+END_SECONDS = 2.0
 LONGEST_STEP = 0.5
 NOTIFIED_AFTER = 5  # failures in a row; a refused token at once
 
@@ -116,7 +117,7 @@ class TelegramPoller:
         closing = [self._forget(bot_id) for bot_id in ids]
         if ids:
             release_bots(self.holder, ids)
-        wait_for([one for one in closing if one is not None], timeout=2)
+        wait_for([one for one in closing if one is not None], timeout=END_SECONDS)
         if self._loop is not None and self._thread is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(2)
@@ -262,4 +263,4 @@ def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
     for task in tasks:
         task.cancel()
     if tasks:
-        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.run_until_complete(asyncio.wait(tasks, timeout=END_SECONDS))

@@ -111,11 +111,13 @@ def test_pages_of_several_accounts_are_merged_in_both_directions(
     """Each account's rows are found apart, unless there are many accounts."""
     monkeypatch.setattr(newest_rows, "MOST_OWNERS", most_owners)
     alice = User.objects.get(username="alice")
-    other, idle = (make.connection(alice, name=name, account=name) for name in ("second", "idle"))
+    *others, idle = (
+        make.connection(alice, name=name, account=name) for name in ("2nd", "3rd", "4th", "idle")
+    )
     mine = [
         order(account, world.published, f"entry-{n}").pk
-        for n in range(5, 9)
-        for account in (world.connection, other)
+        for n in range(5, 8)
+        for account in (world.connection, *others)
     ]
     assert not Order.objects.filter(connection=idle).exists()
     expected = [world.pending.pk, *mine]

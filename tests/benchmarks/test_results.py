@@ -2,7 +2,7 @@
 
 import json
 
-from benchmarks.results import as_json, compared, percentile
+from benchmarks.results import Result, as_json, as_table, compared, from_json, percentile
 
 
 def test_percentile_is_a_measured_value() -> None:
@@ -57,3 +57,22 @@ def test_output_is_one_json_line_with_all_keys() -> None:
     assert set(keys.split()) <= bench.keys()
     assert bench["baseline"].keys() == {"name", "seconds", "rate"}
     assert bench["seconds"] == 0.3333
+
+
+def result_of(name: str) -> Result:
+    return compared(
+        name, count=4, seconds=[0.5], baseline="slow", baseline_count=1, baseline_seconds=[0.5],
+        target=2,
+    )  # fmt: skip
+
+
+def test_stored_results_are_read_again_on_the_same_machine() -> None:
+    line = as_json({"cores": 2, "load": 1.5}, [result_of("one"), result_of("two")])
+    assert from_json(line, {"cores": 2, "load": 0.1}) == [result_of("one"), result_of("two")]
+    assert from_json(line, {"cores": 4, "load": 1.5}) == []
+
+
+def test_table_states_each_result_and_its_bar() -> None:
+    head, _, row = as_table([result_of("one")]).splitlines()
+    assert row == "| `one` | 4 | 0.5 | 500, 500 | 4 | ≥ 2 | slow | met |"
+    assert row.count("|") == head.count("|")

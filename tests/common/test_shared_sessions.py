@@ -21,7 +21,6 @@ from brokers.call_runner import BrokerCallRunner
 from common import shared_sessions
 from common.idle_sessions import IdleSessions
 from common.shared_sessions import base
-from common.shared_sessions.turns import Turns
 from common.sql import periodic_rows, rows, run
 from config.installation import ROOT
 
@@ -71,8 +70,8 @@ def session() -> int:
 SCANS = "SELECT pg_backend_pid() AS pid, current_setting('enable_seqscan') AS scans"
 
 
-def look() -> tuple[int, str]:
-    """Return the process id of the session for repeated statements, and whether it may scan."""
+def repeat() -> tuple[int, str]:
+    """Return the process id of a repeated statement's session, and whether it scanned tables."""
     (row,) = periodic_rows(SCANS)
     return int(row.pid), str(row.scans)
 
@@ -254,35 +253,76 @@ def test_next_thread_begins_without_the_former_ones_state() -> None:
     assert on_thread(succeed) == (pid, [pid])
 
 
-def test_statements_that_jobs_repeat_have_a_session_of_their_own(sharing: list[int]) -> None:
-    pid, scans = on_thread(look)
+def test_repeated_statements_have_a_session_of_their_own(sharing: list[int]) -> None:
+    pid, scans = on_thread(repeat)
     assert scans == "off"
     assert on_thread(session) != pid  # whose sequential scans are as usual
-    assert on_thread(look) == (pid, "off")
+    assert on_thread(repeat) == (pid, "off")
     assert len(sharing) == 2
 
 
 def test_thread_with_a_session_repeats_statements_in_that() -> None:
     def work() -> list[Any]:
-        return [session(), look(), rows(SCANS)[0].scans]
+        return [session(), repeat(), rows(SCANS)[0].scans]
 
-    pid, looked, scans = on_thread(work)
-    assert looked == (pid, "off")
+    pid, repeated, scans = on_thread(work)
+    assert repeated == (pid, "off")
     assert scans == "on"  # the setting was for that statement only
 
 
-def test_failed_look_gives_its_session_and_its_turn_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "LOOK_TURNS", turns := Turns(usual=1, most=1, longest=SECONDS))
+@pytest.mark.parametrize("patience", [0.0, SECONDS])
+def test_thread_does_not_wait_for_a_repeated_statement_that_hangs(patience: float) -> None:
+    """It runs its own in an ordinary session, whether it is a job or more urgent than that."""
+    held, may_end = threading.Event(), threading.Event()
 
+    def hang() -> int:
+        with shared_sessions.repeated_statements():
+            held.set()
+            assert may_end.wait(SECONDS)
+        return 0
+
+    def go_on() -> tuple[int, str, int]:
+        shared_sessions.be_patient(patience)
+        return *repeat(), session()
+
+    with ThreadPoolExecutor(1) as other:
+        hanging = other.submit(hang)
+        assert held.wait(SECONDS)
+        pid, scans, ordinary = on_thread(go_on)
+        may_end.set()
+        hanging.result(SECONDS)
+    assert (pid, scans) == (ordinary, "off")
+
+
+def test_thread_with_a_session_of_its_own_repeats_statements_in_it() -> None:
+    def work() -> tuple[int, int]:
+        shared_sessions.keep_own()
+        found = repeat()[0], session()
+        connections["default"].close()
+        return found
+
+    repeated, own = on_thread(work)
+    assert repeated == own
+
+
+def test_failed_repeated_statement_leaves_the_session_to_others() -> None:
     def fail() -> int:
         shared_sessions.be_patient(SECONDS)
-        pid, _ = look()
+        pid, _ = repeat()
         with pytest.raises(DatabaseError):
             periodic_rows("SELECT 1 / 0")
+        assert connections["default"].connection is None
+        assert base.REPEATED_TURNS.taken == 0
         return pid
 
-    assert on_thread(fail) == on_thread(look)[0]
-    assert turns.taken == 0
+    assert on_thread(fail) == on_thread(repeat)[0]
+
+
+def test_session_without_the_settings_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "REPEATED_SETTINGS", "SELECT 1 / 0")
+    with pytest.raises(DatabaseError), ThreadPoolExecutor(1) as other:
+        other.submit(repeat).result(SECONDS)
+    assert len(base.REPEATED_SESSIONS) == base.REPEATED_TURNS.taken == 0
 
 
 def test_session_in_a_transaction_is_never_passed_on() -> None:

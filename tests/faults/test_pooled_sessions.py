@@ -20,18 +20,22 @@ PREPARE = """
 import json
 from concurrent.futures import ThreadPoolExecutor
 from django.db import transaction
+from common import shared_sessions
 from common.sql import exchange, kept_plans, periodic_rows, rows
 from execution.models import Order
 
 def run():
     with transaction.atomic(), kept_plans():
         rows("SELECT 1 AS n", planned_once=True)
+    shared_sessions.give_back()  # so that the next statement might have a session of its own
     periodic_rows("SELECT pg_sleep(0.002)")
+    shared_sessions.give_back()
     exchange([("SELECT 3 AS n", None), ("SELECT 4 AS n", None)])
     with transaction.atomic():
         found = sum(1 for _ in Order.objects.iterator(chunk_size=10))
         names = rows("SELECT name FROM pg_prepared_statements UNION SELECT name FROM pg_cursors")
-    return found, len(names)
+        [(scans,)] = rows("SELECT current_setting('enable_seqscan') AS scans")
+    return found, len(names), scans
 
 with ThreadPoolExecutor(4) as threads:
     found = {future.result() for future in [threads.submit(run) for _ in range(200)]}
@@ -40,7 +44,7 @@ print(json.dumps([*found]))
 
 
 def test_nothing_is_left_in_a_session(pooled: PooledEnvironment) -> None:
-    assert pooled.script("trade", PREPARE) == [[0, 0]]
+    assert pooled.script("trade", PREPARE) == [[0, 0, "on"]]
 
 
 def test_doctor_finds_the_pooler_well(pooled: PooledEnvironment) -> None:

@@ -157,6 +157,7 @@ def test_hanging_events_of_one_broker_do_not_delay_prices_of_another(
     broker_connection = open_live(source, Source(quote("1.10", 100)), at(100), to_paper=True)
     broker_connection.step(at(100))
     assert asked == []
+    startup._paper_events.wait(30)
     assert startup._paper_events.take()
 
 
@@ -164,8 +165,10 @@ def test_paper_events_caused_by_real_prices_are_applied_at_once(
     tickets: list[Ticket], broker: FakeBroker
 ) -> None:
     broker.publish(broker.execute(tickets[0]))
+    [job] = [j for j in startup._background_jobs(exits_only=True) if j.name == "paper events"]
+    assert job.alarm is not None
+    job.alarm.take()
     startup.on_quotes_at_paper()
-    for job in startup._background_jobs(exits_only=True):
-        if job.name == "paper events":
-            job.run()
+    assert job.alarm.take()
+    job.run()
     assert Order.objects.filter(status="FILLED").count() == 1
