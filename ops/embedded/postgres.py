@@ -226,7 +226,7 @@ class PostgresServer:
             "max_connections": self._max_connections,
             "shared_buffers": "128MB",
             "max_wal_size": "1GB",
-            "autovacuum_naptime": "10s",  # an outage changes each waiting row every few seconds
+            "autovacuum_naptime": "30s",  # an outage changes each waiting row every few seconds
             "logging_collector": "off",
             "timezone": "UTC",
             **(FAST if self._fast else {}),

@@ -1,0 +1,11 @@
+"""What all tests of crypto accounts share."""
+
+import pytest
+
+from execution import startup
+
+
+@pytest.fixture(autouse=True)
+def dust_is_found_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing waits for the job that books what an exchange's step leaves over, but tests do."""
+    monkeypatch.setattr(startup, "DUST_SECONDS", 0.5)
