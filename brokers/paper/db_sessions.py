@@ -30,7 +30,7 @@ SET_LOCAL = "SELECT " + ", ".join(
     f"set_config('{name}', '{value}', true)" for name, value in PARAMETERS.items()
 )
 MAX_ATTEMPTS = 20  # × LOCK_MS: longer than a stopped process can hold a lock
-UNUSED_SECONDS = 30.0  # then a session is closed
+UNUSED_SECONDS = 75.0  # then a session is closed; accounts are read once a minute
 T = TypeVar("T")
 Session = psycopg.Connection[tuple[Any, ...]]
 
