@@ -16,6 +16,8 @@ from benchmarks.data import BenchData
 from benchmarks.environment import BenchEnvironment, report_progress
 from benchmarks.process_usage import Pids
 from benchmarks.results import Baseline, Result
+from brokers.paper.db_sessions import UNUSED_SECONDS
+from common.shared_sessions.base import IDLE_SECONDS
 from config.installation import ROOT
 from execution.runtime.open_work import LINGER_SECONDS
 from prices.feed_runner import FIND_SOURCES_EVERY
@@ -25,6 +27,8 @@ MINUTE = 60.0
 SECONDS, SMALL_SECONDS = 60.0, 2.0  # of each measurement; with a few accounts it is only a test
 USUAL_ACCOUNTS = 100  # from so many on it is a measurement
 SETTLE_SECONDS = FIND_SOURCES_EVERY + 1  # until the prices process has seen a change
+# Until jobs sleep, and the sessions that trading had opened are closed.
+QUIET_SECONDS = max(LINGER_SECONDS, UNUSED_SECONDS) + IDLE_SECONDS
 BASELINE = "as many plain Celery workers, and beat"
 WORKERS = 5  # of the stack, in Celery
 TRANSACTIONS = """
@@ -52,7 +56,7 @@ def idle(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
     seconds = SECONDS if is_usual else SMALL_SECONDS
     with _only(environment, data.connections(count)):
         with _without_prices(environment, data):
-            _wait(LINGER_SECONDS if is_usual else 0.0)
+            _wait(QUIET_SECONDS if is_usual else 0.0)
             before, began = environment.sql(TRANSACTIONS)[0][0], time.monotonic()
             by_name, wake_ups = _measure(partial(_pids, environment), seconds)
             transactions = environment.sql(TRANSACTIONS)[0][0] - before

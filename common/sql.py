@@ -278,7 +278,8 @@ def _exchanged(statements: Sequence[tuple[str, Params]]) -> list[psycopg.Cursor[
     _allow_prepared(connection)
     with DatabaseErrorWrapper(connection):
         cursors = [_rows_cursor(raw) for _ in statements]
-        with raw.pipeline():
+        # To begin and end a pipeline takes longer than to send one statement.
+        with raw.pipeline() if len(statements) > 1 else contextlib.nullcontext():
             for cursor, (sql, params) in zip(cursors, statements, strict=True):
                 cursor.execute(sql, params, prepare=True)
     return cursors
