@@ -147,18 +147,22 @@ def _publish(
 
 def _await_in_flight(environment: RecoveryEnvironment, pids: dict[str, int], case: Case) -> int:
     """Wait until orders are in flight; return the id of the process to be killed."""
-    senders = {pids[name] for name in SENDERS[_sender(case.kind) or ENTRIES]}
+    sender = _sender(case.kind)
+    # Only a sender must be one of these: after Redis was killed any process may send entries.
+    senders = {pids[name] for name in SENDERS[sender]} if sender else None
     sending: dict[int, int] = {}
 
     def are_in_flight() -> bool:
         found = environment.servers.ours.rows(SENDING)
-        sending.update({row.pid: row.orders for row in found if row.pid in senders})
+        sending.update({
+            row.pid: row.orders for row in found if senders is None or row.pid in senders
+        })  # fmt: skip
         return bool(sending)
 
     environment.wait(are_in_flight, MOST_SECONDS, every=0.002, what=f"{case.kind}: in flight")
     case.in_flight = sum(sending.values())
     most = max(sending, key=sending.__getitem__)
-    return most if _sender(case.kind) else pids.get(case.kind, 0)
+    return most if sender else pids.get(case.kind, 0)
 
 
 def _publish_by_web(environment: RecoveryEnvironment, subscribers: int, victim: int) -> float:

@@ -102,6 +102,7 @@ STATISTICS_SECONDS = 5.0  # the first signals of a new installation are planned 
 DUST_SECONDS = 10.0  # it reads the listed instruments of all accounts; nothing waits for it
 UPKEEP_SECONDS = 20.0
 PAPER_EVENTS_SECONDS = 3600.0
+FIRST_BOT_SECONDS = 5.0  # until the first bot of an installation is listened to
 LANES_SECONDS, EVENTS_SECONDS, COMPARE_SECONDS, LISTINGS_SECONDS = 1.0, 0.01, 300.0, 60.0
 
 
@@ -340,7 +341,7 @@ def _maintenance_jobs(seconds: float) -> tuple[BackgroundJob, ...]:
             None,
             ("funding", UPKEEP_SECONDS, book_funding),
             ("averages of slices", UPKEEP_SECONDS, store_slice_averages),
-            ("dropped message counts", seconds, dropped_messages.aggregate),
+            ("dropped message counts", SCHEDULER_CHECK_SECONDS, dropped_messages.aggregate),
             ("signal outcomes", OUTCOMES_SECONDS, report_outcomes),
             ("overdue events", SCHEDULER_CHECK_SECONDS, deliver_if_overdue),
             ("telegram bots", seconds, _telegram_job()),
@@ -493,9 +494,14 @@ def _telegram_job() -> Callable[[], None]:
     """Return what polls the bots of feeds that this process holds. The library is loaded with the
     first bot: most processes poll none."""
     poller: list[Any] = []
+    looks_at = 0.0
 
     def run() -> None:
+        nonlocal looks_at
         if not poller:
+            if machine_time() < looks_at:
+                return
+            looks_at = machine_time() + FIRST_BOT_SECONDS
             if not any_bot_listens():
                 return
             from signals.telegram.poller import TelegramPoller

@@ -115,7 +115,7 @@ class Supervisor:
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until a stop is requested, or for `seconds`; return whether one was."""
         most = math.inf if seconds is None else seconds
-        return processes.wait_until(lambda: self._stopping, most, every=POLL_SECONDS / 2)
+        return processes.wait_until(lambda: self._stopping, most, every=POLL_SECONDS)
 
     def request_stop(self) -> None:
         """Let the processes finish; a second call kills them. Safe in a signal handler."""

@@ -1,5 +1,6 @@
 """Beat reads and writes its schedules sparingly, and misses no change of an operator."""
 
+import signal
 import time
 from collections.abc import Iterator
 
@@ -8,8 +9,10 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
+from django_celery_beat.schedulers import DatabaseScheduler
 
 from common import waiting_work
+from common.sql import rows
 from config import beat
 from config.beat import LOOK_SECONDS, BeatEntry, BeatScheduler
 from config.celery import app
@@ -48,6 +51,32 @@ def test_run_is_stored_by_one_statement_that_leaves_settings_alone() -> None:
     row = deliveries()
     assert (row.total_run_count, row.description) == (runs + 1, "changed meanwhile")
     assert row.last_run_at == following.last_run_at
+
+
+def test_signal_that_interrupts_a_statement_does_not_wait_for_it(
+    scheduler: BeatScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Celery's handler closes the scheduler on the interrupted thread, and then at the end."""
+    entry = next(BeatEntry(deliveries(), app=app))
+    runs = deliveries().total_run_count
+    scheduler.schedule[entry.name] = entry
+    scheduler._dirty.add(entry.name)
+
+    def end(signum: int, frame: object) -> None:
+        scheduler.close()
+        raise SystemExit
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        monkeypatch.setattr(DatabaseScheduler, "tick", lambda self: rows("SELECT pg_sleep(5)"))
+        with pytest.raises(SystemExit):
+            scheduler.tick()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    connection.close()
+    scheduler.close()
+    assert deliveries().total_run_count > runs
 
 
 def test_runs_are_stored_together(scheduler: BeatScheduler) -> None:
