@@ -24,6 +24,7 @@ from tests.faults.seeding import FEEDS
 
 BAR_SECONDS, MOST_SECONDS = 60.0, 300.0
 REPLY_MS = 100  # the broker's answers take so long, so that many calls are in flight
+ALL_CLAIMED_SECONDS = 0.05  # no claim has followed the last one for so long
 ENTRIES, EXITS, SESSIONS = "entries", "exits", "sessions"
 # Killed as soon as intents are committed, before most of their orders have left; SENT: after that.
 SENT = ("entries sent", "exits sent")
@@ -152,12 +153,18 @@ def _await_in_flight(environment: RecoveryEnvironment, pids: dict[str, int], cas
     senders = {pids[name] for name in SENDERS[sender]} if sender else None
     sending: dict[int, int] = {}
 
+    grown_at = time.monotonic()
+
     def are_in_flight() -> bool:
-        found = environment.servers.ours.rows(SENDING)
-        sending.update({
-            row.pid: row.orders for row in found if senders is None or row.pid in senders
-        })  # fmt: skip
-        return bool(sending)
+        nonlocal grown_at
+        found = {row.pid: row.orders for row in environment.servers.ours.rows(SENDING)}
+        if senders is not None:
+            sending.update({pid: orders for pid, orders in found.items() if pid in senders})
+            return bool(sending)
+        if sum(found.values()) > sum(sending.values()):
+            sending.update(found)
+            grown_at = time.monotonic()
+        return bool(sending) and time.monotonic() - grown_at >= ALL_CLAIMED_SECONDS
 
     environment.wait(are_in_flight, MOST_SECONDS, every=0.002, what=f"{case.kind}: in flight")
     case.in_flight = sum(sending.values())
