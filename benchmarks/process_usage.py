@@ -111,14 +111,12 @@ def _ran(pid: int) -> float:
 
 
 def _cpu(pid: int) -> float:
-    fields = _stat(pid)  # 11, 12: user and system time
-    own = (int(fields[11]) + int(fields[12])) / TICK if fields else 0.0
-    return own + _ended_children(pid)
+    # 11 to 14: user and system time, of itself and of its children that have ended
+    return sum(map(int, _stat(pid)[11:15])) / TICK
 
 
 def _ended_children(pid: int) -> float:
-    fields = _stat(pid)
-    return (int(fields[13]) + int(fields[14])) / TICK if fields else 0.0
+    return sum(map(int, _stat(pid)[13:15])) / TICK
 
 
 def _stat(pid: int) -> list[str]:

@@ -28,6 +28,7 @@ from psycopg.rows import RowFactory, RowMaker, namedtuple_row
 
 from common import shared_sessions
 from common.direct_sessions import is_pooled
+from common.shared_sessions.base import PLAN_SETTINGS
 
 
 class _JsonbLoader(Loader):
@@ -189,12 +190,9 @@ def _allow_prepared(connection: BaseDatabaseWrapper) -> None:
 
 
 _keeps_plans: ContextVar[str] = ContextVar("keeps_plans", default="")  # the database's alias
-# To start JIT or a parallel worker takes longer than searching an index.
-_KEEP_PLANS = """
-SELECT set_config('plan_cache_mode', 'force_generic_plan', true) AS plans,
-  set_config('enable_seqscan', 'off', true) AS scans, set_config('jit', 'off', true) AS jit,
-  set_config('max_parallel_workers_per_gather', '0', true) AS workers
-"""
+_KEEP_PLANS = "SELECT " + ", ".join(
+    f"set_config('{name}', '{value}', true) AS {name}" for name, value in PLAN_SETTINGS.items()
+)
 _PLAN_AS_USUAL = """
 SELECT set_config('plan_cache_mode', 'auto', true), set_config('enable_seqscan', 'on', true)
 """

@@ -379,8 +379,7 @@ def _background_jobs(exits_only: bool, *, has_sessions: bool = False) -> tuple[B
             "paper events",
             PAPER_EVENTS_SECONDS,
             drain_and_wait,
-            None,
-            _paper_events,
+            alarm=_paper_events,
             is_urgent=True,
         ),
         *_while(

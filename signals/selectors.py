@@ -82,5 +82,5 @@ def feed_id_of(slug: str) -> int | None:
 
 
 def any_bot_listens() -> bool:
-    """Return whether a Telegram bot of any feed is not paused: for a job that asks each second."""
+    """Return whether a Telegram bot of any feed is not paused: for a job that asks often."""
     return bool(periodic_rows("SELECT id FROM signals_telegrambot WHERE NOT is_paused LIMIT 1"))

@@ -23,12 +23,12 @@ TURNS = Turns(usual=3, most=6, longest=30.0)
 REPEATED_SESSIONS = IdleSessions(keep=1, seconds=IDLE_SECONDS)
 REPEATED_TURNS = Turns(usual=1, most=1, longest=30.0)
 URGENT_PATIENCE, JOB_PATIENCE = 0.25, 1.0
-# A kept plan that an index answers, whatever the parameters are. To start JIT or a parallel worker
-# takes longer than that.
-REPEATED_SETTINGS = """
-SET plan_cache_mode = 'force_generic_plan'; SET enable_seqscan = off; SET jit = off;
-SET max_parallel_workers_per_gather = 0
-"""
+# For statements that keep their plans: one plan for all parameters, which an index answers, even if
+# it is made while the table is empty. To start JIT or a parallel worker takes longer than that.
+PLAN_SETTINGS = {
+    "plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "jit": "off",
+    "max_parallel_workers_per_gather": "0",
+}  # fmt: skip
 
 
 class DatabaseWrapper(CheckedSessions, base.DatabaseWrapper):
@@ -61,7 +61,8 @@ class DatabaseWrapper(CheckedSessions, base.DatabaseWrapper):
                 super().connect()
                 self.connection.prepared_max = PREPARED_MAX
                 if self._idle is REPEATED_SESSIONS:
-                    self.connection.execute(REPEATED_SETTINGS)
+                    for name, value in PLAN_SETTINGS.items():
+                        self.connection.execute("SELECT set_config(%s, %s, false)", (name, value))
         except BaseException:  # any: a thread without a session must not keep a turn
             if self._idle is REPEATED_SESSIONS:
                 self.close()  # it may lack the settings

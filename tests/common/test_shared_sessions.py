@@ -319,7 +319,7 @@ def test_failed_repeated_statement_leaves_the_session_to_others() -> None:
 
 
 def test_session_without_the_settings_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "REPEATED_SETTINGS", "SELECT 1 / 0")
+    monkeypatch.setitem(base.PLAN_SETTINGS, "no_such_setting", "off")
     with pytest.raises(DatabaseError), ThreadPoolExecutor(1) as other:
         other.submit(repeat).result(SECONDS)
     assert len(base.REPEATED_SESSIONS) == base.REPEATED_TURNS.taken == 0
