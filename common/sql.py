@@ -193,9 +193,7 @@ _keeps_plans: ContextVar[str] = ContextVar("keeps_plans", default="")  # the dat
 _KEEP_PLANS = "SELECT " + ", ".join(
     f"set_config('{name}', '{value}', true) AS {name}" for name, value in PLAN_SETTINGS.items()
 )
-_PLAN_AS_USUAL = """
-SELECT set_config('plan_cache_mode', 'auto', true), set_config('enable_seqscan', 'on', true)
-"""
+_PLAN_AS_USUAL = "; ".join(f"SET LOCAL {name} TO DEFAULT" for name in PLAN_SETTINGS)
 
 
 def run(

@@ -6,8 +6,6 @@ for 10 ms whether it is due. An installation with nothing to do would spend most
 that, and some of its workers'.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError
@@ -38,35 +36,7 @@ class BeatScheduler(DatabaseScheduler):  # type: ignore[misc]
     Entry = BeatEntry
     sync_every = STORE_SECONDS
     _looks_at = _asks_at = 0.0  # machine time
-    _is_at_work = False
     _without_work: frozenset[str] = frozenset()
-
-    def tick(self, *args: Any, **options: Any) -> Any:
-        """Send what is due; return the seconds until the next tick."""
-        with self._at_work():
-            return super().tick(*args, **options)
-
-    def sync(self) -> None:
-        """Store the runs."""
-        with self._at_work():
-            super().sync()
-
-    def close(self) -> None:
-        """Store the runs and end, unless a signal has interrupted this very thread at work.
-
-        Celery calls this in the signal's handler, where it would wait for ever for a lock that the
-        interrupted call holds, and once more when that call has ended.
-        """
-        if not self._is_at_work:
-            super().close()
-
-    @contextmanager
-    def _at_work(self) -> Iterator[None]:
-        before, self._is_at_work = self._is_at_work, True
-        try:
-            yield
-        finally:
-            self._is_at_work = before
 
     def apply_entry(self, entry: BeatEntry, producer: Any = None) -> None:
         """Send the message of a task that is due, unless it would find nothing to do.

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from functools import cached_property
 from typing import Any
 
 from celery import Celery
@@ -15,7 +16,18 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 # Celery would run Django's checks at each start, import every web page for that and ignore the
 # result. `manage.py check` runs them where an operator reads the result.
 os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
-app = Celery("fillcast")
+
+
+class Application(Celery):
+    """Celery's application with a beat of our own."""
+
+    @cached_property
+    def Beat(self) -> Any:  # Celery's name
+        """Return the class of the program `beat`."""
+        return self.subclass_with_self("config.beat_program:Beat")
+
+
+app = Application("fillcast")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.steps["worker"].add(DjangoStructLogInitStep)

@@ -37,6 +37,19 @@ def sent_as_sql(order: str) -> str:
     WHERE sent.id = {order}.aggregate_id), {order}.client_order_id)"""
 
 
+def entry_join_sql(position: str) -> str:
+    """Return a join with the entry `e` of each position, which is looked up by its key.
+
+    LIMIT 1 keeps the look-up: a plain join is planned as a read of all orders that the account ever
+    had, and costs more with each trade. position: the alias of a position's row.
+    """
+    return f"""CROSS JOIN LATERAL (SELECT * FROM execution_order entry
+  WHERE entry.signal_id = {position}.signal_id AND entry.connection_id = {position}.connection_id
+    AND entry.leg = {position}.entry_leg
+    AND entry.leg LIKE 'entry%%'  -- as the index `one_entry` has it
+  LIMIT 1) e"""
+
+
 def log_rows_sql(
     source: str,
     *,

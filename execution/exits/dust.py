@@ -19,7 +19,7 @@ from common.database_errors import is_database_trouble
 from common.reason_codes import Code
 from common.sql import Query, rows, run
 from connections.selectors import LISTED_INSTRUMENTS_SQL
-from execution.base.statements import event_rows_sql, insert_events_sql
+from execution.base.statements import entry_join_sql, event_rows_sql, insert_events_sql
 from positions.broker_reads import request_reads_sql
 from positions.exit_minimums import dust_sql, unsellable_sql
 from positions.selectors import CLOSING_PRICE_SQL
@@ -42,8 +42,7 @@ class DustPosition(NamedTuple):
 # Dust below the minimum, and dust whose exit was ended because it was worth too little; neither has
 # a live order. A larger position stays open (EXIT_BELOW_MINIMUM): the exchange may have raised its
 # minimum, or the price may recover. It starts from the few instruments that have a minimum and
-# never scans all positions. The LIKE matches the condition of the index `one_entry`; it has one %
-# because the statement has no parameters.
+# never scans all positions.
 FIND_DUST = Query(
     DustPosition,
     f"""
@@ -51,8 +50,7 @@ SELECT p.id, p.connection_id::text, p.opened_quantity, p.entry_price, e.client_o
   {CLOSING_PRICE_SQL} AS price
 FROM {LISTED_INSTRUMENTS_SQL}
 JOIN positions_executionposition p ON p.connection_id = c.id AND p.symbol = i.symbol
-JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
-  AND e.leg = 'entry' AND e.leg LIKE 'entry%'
+{entry_join_sql("p")}
 LEFT {quote_join_sql("p.price_source_id", "p.pair")}
 WHERE i.close_min > 0 AND p.quantity > 0 AND e.client_order_id IS NOT NULL AND e.done_at IS NOT NULL
   AND {dust_sql()} AND (trunc(p.quantity / i.quantity_step) * i.quantity_step < i.close_min
@@ -126,7 +124,7 @@ def notify_below_minimum(order_ids: Sequence[int]) -> None:
 
 def reports_of_dust() -> list[OrderReport]:
     """Return reports that close, in our books, the positions that are dust."""
-    return [_closing_report(row) for row in rows(FIND_DUST)]
+    return [_closing_report(row) for row in rows(FIND_DUST, ())]
 
 
 def _closing_report(row: DustPosition) -> OrderReport:

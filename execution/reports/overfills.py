@@ -19,6 +19,7 @@ from common.money import plain
 from common.reason_codes import Code
 from common.sql import IdRow, Query, array, rows
 from execution.base.drift_items import DriftRecord, upsert_items
+from execution.base.statements import entry_join_sql
 from execution.ids import all_attempts
 from execution.reports.apply import apply_reports
 from execution.reports.broker_exits import lock_in_order
@@ -92,8 +93,7 @@ WAITS = Query(
     IdRow,
     f"""
 SELECT x.id FROM execution_order x {position_join_sql("x.position_id")}
-JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
-  AND e.leg = p.entry_leg AND e.leg LIKE 'entry%%'
+{entry_join_sql("p")}
 WHERE x.client_order_id = ANY(%s::text[]) AND x.connection_id = %s::uuid AND {MAY_FILL}
 """,
 )

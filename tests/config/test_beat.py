@@ -1,15 +1,19 @@
 """Beat reads and writes its schedules sparingly, and misses no change of an operator."""
 
+import os
 import signal
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import psycopg
 import pytest
+from celery.beat import Service
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
-from django_celery_beat.schedulers import DatabaseScheduler
 
 from common import waiting_work
 from common.sql import rows
@@ -22,6 +26,9 @@ from events.services import deliver, emit
 from tests.connections import make
 
 pytestmark = pytest.mark.django_db(transaction=True)
+DELIVERIES = "deliver events"
+WAIT = "SELECT pg_sleep(60)"
+WAITS = f"SELECT true FROM pg_stat_activity WHERE query = '{WAIT}' AND state = 'active'"
 
 
 @pytest.fixture
@@ -53,30 +60,70 @@ def test_run_is_stored_by_one_statement_that_leaves_settings_alone() -> None:
     assert row.last_run_at == following.last_run_at
 
 
-def test_signal_that_interrupts_a_statement_does_not_wait_for_it(
-    scheduler: BeatScheduler, monkeypatch: pytest.MonkeyPatch
+class SleepsAtStart(BeatScheduler):
+    """Waits for the database while it reads the schedules."""
+
+    def setup_schedule(self) -> None:
+        rows(WAIT)
+
+
+class SleepsAtWork(BeatScheduler):
+    """Has sent a task, and waits for the database."""
+
+    def tick(self, *_: Any, **__: Any) -> float:
+        entry = next(self.schedule[DELIVERIES])
+        self.schedule[DELIVERIES] = entry
+        self._dirty.add(DELIVERIES)
+        rows(WAIT)
+        return 0.0
+
+
+@pytest.fixture
+def program() -> Iterator[Callable[[type[BeatScheduler]], Service]]:
+    """Return what makes beat's service, with its handlers, and sends SIGTERM once it waits."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    interrupts: list[threading.Thread] = []
+    given = connection.get_connection_params()
+    parameters = {key: given[key] for key in ("dbname", "user", "password", "host", "port")}
+
+    def interrupt() -> None:
+        with psycopg.connect(**parameters, autocommit=True) as other:
+            until = time.monotonic() + 30
+            while not other.execute(WAITS).fetchone():
+                assert time.monotonic() < until
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def make_service(scheduler: type[BeatScheduler]) -> Service:
+        made = app.Beat(app=app)
+        service = Service(app, scheduler_cls=scheduler)
+        made.install_sync_handler(service)
+        interrupts.append(threading.Thread(target=interrupt))
+        interrupts[0].start()
+        return service
+
+    yield make_service
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    for thread in interrupts:
+        thread.join()
+
+
+def test_signal_ends_beat_that_waits_for_the_database_at_its_start(
+    program: Callable[[type[BeatScheduler]], Service],
 ) -> None:
-    """Celery's handler closes the scheduler on the interrupted thread, and then at the end."""
-    entry = next(BeatEntry(deliveries(), app=app))
+    service = program(SleepsAtStart)
+    with pytest.raises(SystemExit):
+        service.start()
+
+
+def test_signal_ends_beat_that_waits_for_the_database_at_work_and_its_runs_are_stored(
+    program: Callable[[type[BeatScheduler]], Service],
+) -> None:
     runs = deliveries().total_run_count
-    scheduler.schedule[entry.name] = entry
-    scheduler._dirty.add(entry.name)
-
-    def end(signum: int, frame: object) -> None:
-        scheduler.close()
-        raise SystemExit
-
-    before = signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, 0.2)
-    try:
-        monkeypatch.setattr(DatabaseScheduler, "tick", lambda self: rows("SELECT pg_sleep(5)"))
-        with pytest.raises(SystemExit):
-            scheduler.tick()
-    finally:
-        signal.signal(signal.SIGALRM, before)
-    connection.close()
-    scheduler.close()
-    assert deliveries().total_run_count > runs
+    service = program(SleepsAtWork)
+    service.start()
+    service.scheduler._finalize.cancel()
+    assert deliveries().total_run_count == runs + 1
 
 
 def test_runs_are_stored_together(scheduler: BeatScheduler) -> None:

@@ -50,10 +50,10 @@ from execution.monitoring import (
     trigger_upkeep,
     unprotected_time,
 )
-from execution.reconciliation import open_positions, reconcile
+from execution.reconciliation import missing_positions, open_positions, reconcile
 from execution.recovery import order_polling, stale_orders, sweeps
 from execution.reports import broker_exits_sql, overfills
-from execution.runtime import stream_claims
+from execution.runtime import broker_queries, stream_claims
 from execution.submission import claim_sql, recent, route_writes, signal_limits
 from positions import broker_levels, broker_reads, protection, stop_rule_rows
 from prices import symbol_selection
@@ -242,7 +242,7 @@ OF_EXITS: dict[tuple[ModuleType, str], Any] = {
     (level_monitor, "DETAILS"): (30, [1, 2]),
     (incomplete_closes, "OF_PAUSES"): {"retry": 30},
     (incomplete_closes, "OF_HALTS"): {"retry": 30},
-    (dust, "FIND_DUST"): None,
+    (dust, "FIND_DUST"): (),
     (dust, "REQUEST_READ"): None,
     (stop_failover, "PASSED"): None,
     (broker_reads, "BREACHED"): None,
@@ -812,6 +812,24 @@ def test_entry_of_a_position_is_found_by_its_signal(piled_up: Order) -> None:
         assert found, name
         assert "order_of_connection" not in found, (name, found)
         assert None not in found, (name, found)  # a whole table
+
+
+def test_entry_of_a_position_is_found_by_its_key_whatever_is_estimated(piled_up: Order) -> None:
+    """Where many accounts trade, a join was planned as a read of all that they ever sent."""
+    one = {"ids": '{"x"}', "connection": str(piled_up.connection_id)}
+    statements: dict[str, tuple[str, Any]] = {
+        "holdings": (broker_positions.OURS, ([piled_up.connection_id],)),
+        "dust": (dust.FIND_DUST, ()),
+        "beyond": (overfills.WAITS, (one["ids"], one["connection"])),
+        "levels": (level_sync.LEVELS, {"longest": 11, "lanes": '{""}'}),
+        "tickets": (broker_queries.ENTRY_OF, ([piled_up.connection_id], ["t"])),
+        "missing": (missing_positions.PRICES, ([1],)),
+    }
+    run("SET LOCAL enable_nestloop = off")  # as if the planner expected too many positions for it
+    for name, (sql, parameters) in statements.items():
+        scans = scans_of(plan(sql, parameters))
+        (entry,) = [scan for scan in scans if scan.get("Alias") == "entry"]
+        assert entry.get("Index Name") == "one_entry", (name, entry)
 
 
 def test_positions_of_one_ticket_are_found_by_it(piled_up: Order) -> None:
