@@ -22,7 +22,7 @@ def cpu_seconds(pids: Pids) -> dict[str, float]:
 def run_seconds(pids: Pids) -> dict[str, float]:
     """Return as `cpu_seconds`, but exactly: also of threads that run for less than a tick.
 
-    Threads that have ended are not counted, but ended processes are, in ticks.
+    A process of which threads have ended, and ended processes, are counted in ticks.
     """
     return {name: sum(map(_ran, group)) for name, group in pids.items()}
 
@@ -103,11 +103,13 @@ def _title(pid: int) -> str:
 
 
 def _ran(pid: int) -> float:
-    seconds = _ended_children(pid)
+    """Return its seconds by its threads; those that have ended are only in the process' ticks."""
+    seconds = 0.0
     for schedule in Path(f"/proc/{pid}/task").glob("*/schedstat"):
         with contextlib.suppress(OSError):  # the thread has ended
             seconds += int(schedule.read_text().split()[0]) / 1e9
-    return seconds
+    in_ticks = sum(map(int, _stat(pid)[11:13])) / TICK
+    return max(seconds, in_ticks) + _ended_children(pid)
 
 
 def _cpu(pid: int) -> float:

@@ -29,3 +29,34 @@ def test_processes_that_have_ended_count_with_their_parent() -> None:
     subprocess.run([sys.executable, "-c", burn], check=True)
     afters = [process_usage.cpu_seconds(group)["mine"], process_usage.run_seconds(group)["mine"]]
     assert min(after - used for used, after in zip(befores, afters, strict=True)) > 0.25
+
+
+def test_time_of_threads_that_have_ended_is_not_taken_away() -> None:
+    """A thread of 0.3 s that ends between two readings; the process uses nothing else."""
+    code = """
+import sys, threading, time
+def work():
+    until = time.thread_time() + 0.3
+    while time.thread_time() < until:
+        pass
+    print("worked", flush=True)
+    sys.stdin.readline()
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+print("ended", flush=True)
+sys.stdin.readline()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin and process.stdout
+        process.stdout.readline()
+        before = process_usage.run_seconds({"it": [process.pid]})["it"]
+        process.stdin.write("\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        after = process_usage.run_seconds({"it": [process.pid]})["it"]
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert after > before - 0.05
