@@ -24,7 +24,9 @@ class Application(Celery):
     @cached_property
     def Beat(self) -> Any:  # Celery's name
         """Return the class of the program `beat`."""
-        return self.subclass_with_self("config.beat_program:Beat")
+        from config.beat_program import Beat
+
+        return self.subclass_with_self(Beat)
 
 
 app = Application("fillcast")

@@ -50,7 +50,8 @@ sys.stdin.readline()
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
-        assert process.stdin and process.stdout
+        assert process.stdin
+        assert process.stdout
         process.stdout.readline()
         before = process_usage.run_seconds({"it": [process.pid]})["it"]
         process.stdin.write("\n")

@@ -122,6 +122,7 @@ def test_signal_ends_beat_that_waits_for_the_database_at_work_and_its_runs_are_s
     runs = deliveries().total_run_count
     service = program(SleepsAtWork)
     service.start()
+    assert isinstance(service.scheduler, BeatScheduler)
     service.scheduler._finalize.cancel()
     assert deliveries().total_run_count == runs + 1
 
