@@ -11,6 +11,7 @@ from common.failpoints import failpoint
 from common.reason_codes import Code
 from common.sql import Query, array, kept_plans, rows, run
 from execution.base.statements import (
+    entry_join_sql,
     event_rows_sql,
     insert_events_sql,
     insert_log_sql,
@@ -26,16 +27,13 @@ from signals.effective_levels import exit_condition_sql
 
 LIMIT = 1000
 
-# The entry states whose subscriber the account is, by the index `one_entry`. LIMIT 1: it is read
-# for each position. A join that is planned before the first ANALYZE begins with all orders.
+# The entry states whose subscriber the account is.
 POSITIONS = Query(
     ConditionRow,
     f"""
 SELECT p.id AS order_id, {CONDITION_COLUMNS}
 FROM {CONDITIONED_SQL}
-CROSS JOIN LATERAL (SELECT x.routed_from_id, x.connection_id FROM execution_order x
-  WHERE x.connection_id = p.connection_id AND x.signal_id = p.signal_id AND x.leg = p.entry_leg
-    AND x.leg LIKE 'entry%%' LIMIT 1) e
+{entry_join_sql("p")}
 CROSS JOIN LATERAL {of_account_sql("w.signal_id", "e")} a
 WHERE {SETTLED} AND NOT EXISTS (SELECT FROM execution_order o WHERE o.position_id = p.id
     AND o.filled_quantity = 0

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import psycopg
 import pytest
 from celery.beat import Service
 from django.db import connection, transaction
@@ -23,6 +22,7 @@ from config.celery import app
 from connections.models import ConnectionHealth, ExecutionConnection, SubscriptionTwin
 from events.models import EventKind
 from events.services import deliver, emit
+from tests.common.test_shared_sessions import raw
 from tests.connections import make
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -83,11 +83,9 @@ def program() -> Iterator[Callable[[type[BeatScheduler]], Service]]:
     """Return what makes beat's service, with its handlers, and sends SIGTERM once it waits."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     interrupts: list[threading.Thread] = []
-    given = connection.get_connection_params()
-    parameters = {key: given[key] for key in ("dbname", "user", "password", "host", "port")}
 
     def interrupt() -> None:
-        with psycopg.connect(**parameters, autocommit=True) as other:
+        with raw() as other:
             until = time.monotonic() + 30
             while not other.execute(WAITS).fetchone():
                 assert time.monotonic() < until

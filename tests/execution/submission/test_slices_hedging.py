@@ -13,7 +13,7 @@ from common.failpoints import Failpoint, FailpointError, arm
 from common.reason_codes import Code
 from common.sql import rows, run
 from connections import services as connections
-from connections.models import ExecutionConnection
+from connections.models import ExecutionConnection, Instrument
 from execution.audit.counters import audit
 from execution.exits.orders import ExitRequest, open_exits
 from execution.models import ExecutionLog, Order, SlicePlan
@@ -22,7 +22,7 @@ from execution.monitoring.pending_actions import process_pending_actions
 from execution.reconciliation.reconcile import reconcile
 from execution.reports.apply import apply_reports
 from execution.runtime.trading_runtime import TradingRuntime
-from execution.services import close_position
+from execution.services import close_dust, close_position
 from execution.slice_results import slice_result
 from execution.submission.claim_sql import EXPOSURE
 from positions.closed_results import ClosedRequest, closed_sums
@@ -123,6 +123,17 @@ def test_slice_is_closed_when_its_own_ticket_is(
         for order in Order.objects.entries()
     }
     assert lifecycles == {"entry": "FILLED", "entry-2": "CLOSED", "entry-3": "FILLED"}
+
+
+def test_dust_of_a_slice_ends_its_own_position(feed: Feed, account: ExecutionConnection) -> None:
+    factories.signal(feed, **TWAP)
+    all_slices()
+    close_position(ExecutionPosition.objects.get(entry_leg="entry-2").pk, fraction=D("0.7"))
+    factories.fill_all()
+    assert held() == {"entry": 30, "entry-2": 10, "entry-3": 30}
+    Instrument.objects.update(close_min=D(1000))
+    assert close_dust() == 1
+    assert held() == {"entry": 30, "entry-2": 0, "entry-3": 30}
 
 
 def test_close_closes_each_ticket_once_and_cancels_the_rest(
