@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from config.python_build import is_optimized
+
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
@@ -140,6 +142,7 @@ def machine() -> dict[str, Any]:
         "memory_gb": round(memory / 2**30, 1),
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
+        "python_is_optimized": is_optimized(),
         "load": round(os.getloadavg()[0], 2),  # of other programs: no benchmark runs yet
     }
 

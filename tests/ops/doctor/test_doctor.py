@@ -60,6 +60,11 @@ def test_verdict_on_database_version(version: int, verdict: CheckResult) -> None
     assert result(examination.judge_version(version)) is verdict
 
 
+@pytest.mark.parametrize(("optimized", "verdict"), [(True, OK), (False, WARN)])
+def test_verdict_on_the_build_of_python(optimized: bool, verdict: CheckResult) -> None:
+    assert result(servers.judge_python("3.11.2", optimized=optimized)) is verdict
+
+
 @pytest.mark.parametrize(
     ("free", "verdict"), [(0.4e9, FAIL), (1.9e9, WARN), (99e9, WARN), (150e9, OK)]
 )
