@@ -161,7 +161,12 @@ class Notification(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["user", "event_id"], name="one_notification_an_event"),
         ]
-        indexes = [models.Index(fields=["user", "-id"], name="notification_inbox")]
+        indexes = [
+            models.Index(fields=["user", "-id"], name="notification_inbox"),
+            models.Index(  # counted for each page
+                fields=["user"], name="notification_unread", condition=Q(read_at__isnull=True)
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.title

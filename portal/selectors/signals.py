@@ -27,8 +27,6 @@ from users.models import User
 
 NEWEST_FIRST = ("-published_at", "-pk")
 NEEDS_ATTENTION = (Status.UNKNOWN, Status.FAILED, Status.REJECTED)
-WRITTEN_AT_PUBLICATION = Q(leg="entry") | ~Q(signal__action="OPEN")
-"""What a publication wrote: entries, or the exits of a CLOSE; not the later exits of an OPEN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +93,36 @@ def _published(user: User, received: QuerySet[Any]) -> QuerySet[Signal]:
 def signal_summaries(user: User, signals: Sequence[Signal]) -> list[SignalSummary]:
     """Count what became of each, in one statement, or two if any of them is old."""
     shares: dict[int, Counter[str]] = {signal.pk: Counter() for signal in signals}
-    rows = Order.objects.filter(WRITTEN_AT_PUBLICATION, signal__in=shares, connection__user=user)
+    written = _written_at_publication(user, signals)
     archived = archived_of(signals).filter(connection__user=user)
     for signal_id, status in (
-        *rows.order_by().values_list("signal_id", "status"),
+        *written.values_list("signal_id", "status"),
         *archived.order_by().values_list("signal_id", "status"),
     ):
         if signal_id is not None:
             shares[signal_id][STATES[status].share] += 1
     return [SignalSummary(signal, shares[signal.pk]) for signal in signals]
+
+
+def _written_at_publication(user: User, signals: Sequence[Signal]) -> QuerySet[Order]:
+    """Return entries, or the exits of a CLOSE; not the later exits of an OPEN."""
+    opens = [signal.pk for signal in signals if signal.action == Action.OPEN]
+    refers_to = {signal.pk: signal.refers_to_id for signal in signals if signal.refers_to_id}
+    mine = Order.objects.filter(connection__user=user).order_by()
+    entries = mine.entries().filter(signal__in=opens, leg="entry")
+    exits = mine.filter(signal__in=refers_to, position__signal__in={*refers_to.values()})
+    return entries.union(exits, all=True)
+
+
+def _orders_of(user: User, signal: Signal) -> QuerySet[Order]:
+    """Return all that a signal caused, its later exits included.
+
+    Entries are found by the signal, exits by their positions: by their account it would be all that
+    the tenant ever traded.
+    """
+    mine = Order.objects.filter(signal=signal, connection__user=user).order_by()
+    exits = mine.filter(position__signal=signal.refers_to_id or signal.pk)
+    return Order.objects.filter(pk__in=mine.entries().values("pk").union(exits.values("pk")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +237,7 @@ def _positions(user: User, opened_by: Signal) -> list[PositionView]:
 
 def signal_history(user: User, signal: Signal) -> SignalHistory:
     """Read what each of the tenant's accounts did, in four statements, or five if it is old."""
-    orders = with_figures(Order.objects.filter(signal=signal, connection__user=user))
+    orders = with_figures(_orders_of(user, signal))
     related = orders.select_related("connection__snapshot", "trigger").defer(
         "connection__sealed_credentials"
     )

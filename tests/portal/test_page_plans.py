@@ -15,6 +15,7 @@ from django.urls import reverse
 from benchmarks.pages import LISTS
 from common.sql import run
 from execution.models import ArchivedOrder, ExecutionLog, Order
+from portal.selectors.signals import signal_history, signal_summaries
 from positions.models import ExecutionPosition
 from signals.models import Signal
 from tests.portal.conftest import SignedIn
@@ -57,6 +58,11 @@ def copy(row: Model, source: str, **changed: str) -> None:
 @pytest.fixture
 def others(world: World) -> None:
     """Others have traded for years, on 200 accounts."""
+    write_trades(world, ACCOUNT)
+
+
+def write_trades(world: World, account: str) -> None:
+    """Write trades that have ended. account: SQL of the account of the row `g`."""
     signal = Signal.objects.filter(action="OPEN", published_at__isnull=False).earliest("pk")
     order = Order.objects.filter(leg="entry").earliest("pk")
     position = ExecutionPosition.objects.earliest("pk")
@@ -68,7 +74,7 @@ def others(world: World) -> None:
         published_at="t.published_at - make_interval(secs => g.n)",
     )  # fmt: skip
     copied = f"SELECT id FROM signals_signal WHERE id > {last}"
-    theirs = {"connection_id": ACCOUNT, "signal_id": "g.id"}
+    theirs = {"connection_id": account, "signal_id": "g.id"}
     copy(
         order, copied, **theirs, client_order_id="'o' || g.id", status="'FILLED'",
         pending_action="''", lookup_after="NULL", done_at="now()",
@@ -133,6 +139,21 @@ def test_pages_read_no_table_of_all_tenants(
         assert answer.status_code == (302 if name in FORMS_ONLY else 200), name
         act_as(world.alice)
         expect_indexes(sent)
+
+
+def test_outcomes_of_signals_are_found_by_the_signal(world: World) -> None:
+    """Not by the accounts, which may have traded for years."""
+    signals = list(Signal.objects.filter(published_at__isnull=False))
+    order = Order.objects.filter(connection__user=world.alice).earliest("pk")
+    write_trades(world, f"'{order.connection_id}'::uuid")
+    run("SET LOCAL ROLE fillcast_web")
+    act_as(world.alice)
+    with sent_reads() as sent:
+        summaries = signal_summaries(world.alice, signals)
+        histories = [signal_history(world.alice, signal) for signal in signals]
+    assert any(summary.accounts for summary in summaries)
+    assert any(history.outcomes for history in histories)
+    expect_indexes(sent)
 
 
 def test_lists_of_the_api_read_no_table_of_all_tenants(
