@@ -41,8 +41,9 @@ def entry_join_sql(position: str) -> str:
     """Return a join with the entry `e` of each position, which is looked up by its key.
 
     LIMIT 1 keeps the look-up: a plain join is planned as a read of all orders that the account ever
-    had, and costs more with each trade; before the first ANALYZE, of all orders. position: the
-    alias of a position's row.
+    had, and costs more with each trade; before the first ANALYZE, of all orders. The statement has
+    to be run with parameters, `()` if it has none: else `%%` stays two signs, and the index is not
+    used. position: the alias of a position's row.
     """
     return f"""CROSS JOIN LATERAL (SELECT * FROM execution_order entry
   WHERE entry.signal_id = {position}.signal_id AND entry.connection_id = {position}.connection_id

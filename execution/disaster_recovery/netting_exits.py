@@ -47,7 +47,7 @@ HELD_EXITS = Query(
 SELECT o.id, p.opened_at, c.id AS connection_id, {SPEC_COLUMNS}, c.broker_host,
   ARRAY(SELECT f.broker_fill_id FROM execution_order e JOIN execution_fill f ON f.order_id = e.id
     WHERE e.connection_id = p.connection_id AND e.signal_id = p.signal_id
-      AND e.position_id IS NULL AND NOT f.inferred) AS opened_by
+      AND e.leg LIKE 'entry%%' AND NOT f.inferred) AS opened_by
 FROM execution_order o
 {position_join_sql("o.position_id")}
 {connection_join_sql("o.connection_id")}

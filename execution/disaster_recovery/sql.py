@@ -136,10 +136,11 @@ WHERE o.id = ANY(%(ids)s) AND o.status = 'FAILED' AND o.reason = '{Code.RESTORED
   AND NOT EXISTS (SELECT FROM execution_order x WHERE x.position_id = p.id
     AND x.status IN ('SUBMITTING', 'UNKNOWN'))
   AND NOT EXISTS (SELECT FROM execution_order x JOIN execution_fill f ON f.order_id = x.id
-    WHERE x.connection_id = p.connection_id AND f.recorded_at > %(opened_at)s
-      AND (x.position_id = p.id OR x.position_id IS NULL AND x.signal_id = p.signal_id
-        AND x.position_leg = p.entry_leg)
-      AND x.id <> ALL(%(ids)s))
+    WHERE x.position_id = p.id AND f.recorded_at > %(opened_at)s AND x.id <> ALL(%(ids)s))
+  AND NOT EXISTS (SELECT FROM execution_order x JOIN execution_fill f ON f.order_id = x.id
+    WHERE x.connection_id = p.connection_id AND x.signal_id = p.signal_id
+      AND x.leg LIKE 'entry%%' AND x.position_leg = p.entry_leg
+      AND f.recorded_at > %(opened_at)s AND x.id <> ALL(%(ids)s))
 ORDER BY o.position_id, o.id
 """,
 )

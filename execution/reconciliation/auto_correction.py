@@ -61,10 +61,17 @@ SELECT connection_id, '{Code.DRIFT_CORRECTED.value}', left(kind || ' ' || key, 3
 # Orders are locked before positions, as everywhere. Inferred closes are left out: they only change
 # under their position's lock.
 LOCK_ORDERS = f"""
-SELECT o.id FROM execution_order o JOIN positions_executionposition p
-  ON o.position_id = p.id OR o.connection_id = p.connection_id AND o.signal_id = p.signal_id
-WHERE p.connection_id = %s AND p.broker_position_id = %s AND p.quantity > 0
-  AND ({IS_INFERRED_CLOSE}) IS NOT TRUE
+WITH p AS MATERIALIZED (
+  SELECT id, connection_id, signal_id FROM positions_executionposition
+  WHERE connection_id = %s AND broker_position_id = %s AND quantity > 0
+)
+SELECT o.id FROM execution_order o
+WHERE o.id IN (
+    SELECT x.id FROM p JOIN execution_order x ON x.position_id = p.id
+    UNION ALL
+    SELECT x.id FROM p JOIN execution_order x
+      ON x.connection_id = p.connection_id AND x.signal_id = p.signal_id AND x.leg LIKE 'entry%%'
+  ) AND ({IS_INFERRED_CLOSE}) IS NOT TRUE
 ORDER BY o.id FOR NO KEY UPDATE OF o
 """
 LOCK = Query(

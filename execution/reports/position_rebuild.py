@@ -24,6 +24,7 @@ WITH changed AS (
   FROM changed JOIN positions_executionposition p USING (id)
   JOIN execution_order o ON o.connection_id = p.connection_id AND o.signal_id = p.signal_id
     AND o.position_id IS NULL AND o.position_leg = p.entry_leg
+    AND o.leg LIKE 'entry%%'  -- as the index `one_entry` has it
   CROSS JOIN LATERAL (SELECT price, time, quantity - fee_in_base AS net,
     coalesce(round(commission * commission_rate, 18), 0) AS cost
     FROM execution_fill WHERE order_id = o.id) f

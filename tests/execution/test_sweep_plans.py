@@ -28,6 +28,8 @@ from connections.market_data.sources import is_used_sql
 from connections.models import ConnectionHealth, ExecutionConnection
 from connections.services import HaltTarget, set_kill_switch
 from execution import order_ends, passed_entries, signal_changes, signal_outcomes, tasks
+from execution.disaster_recovery import netting_exits
+from execution.disaster_recovery.sql import RELEASABLE_EXITS
 from execution.dispatch import deferred_reports
 from execution.exits import dust, orders, partial_closes
 from execution.models import AccountSyncState, Order
@@ -50,9 +52,9 @@ from execution.monitoring import (
     trigger_upkeep,
     unprotected_time,
 )
-from execution.reconciliation import missing_positions, open_positions, reconcile
+from execution.reconciliation import auto_correction, missing_positions, open_positions, reconcile
 from execution.recovery import order_polling, stale_orders, sweeps
-from execution.reports import broker_exits_sql, overfills
+from execution.reports import broker_exits_sql, overfills, position_rebuild
 from execution.runtime import broker_queries, stream_claims
 from execution.submission import claim_sql, recent, route_writes, signal_limits
 from positions import broker_levels, broker_reads, protection, stop_rule_rows
@@ -814,7 +816,7 @@ def test_entry_of_a_position_is_found_by_its_signal(piled_up: Order) -> None:
         assert None not in found, (name, found)  # a whole table
 
 
-def test_entry_of_a_position_is_found_by_its_key_whatever_is_estimated(piled_up: Order) -> None:
+def test_entry_of_a_position_is_found_by_its_key(piled_up: Order) -> None:
     """Where many accounts trade, a join was planned as a read of all that they ever sent."""
     one = {"ids": '{"x"}', "connection": str(piled_up.connection_id)}
     statements: dict[str, tuple[str, Any]] = {
@@ -830,6 +832,22 @@ def test_entry_of_a_position_is_found_by_its_key_whatever_is_estimated(piled_up:
         scans = scans_of(plan(sql, parameters))
         (entry,) = [scan for scan in scans if scan.get("Alias") == "entry"]
         assert entry.get("Index Name") == "one_entry", (name, entry)
+
+
+def test_orders_of_a_position_are_found_by_its_keys(piled_up: Order) -> None:
+    """What is rare, and runs while something is wrong. The account may have traded for years."""
+    account = piled_up.connection_id
+    now = {"opened_at": "2026-01-01T00:00Z", "answer_by": "2026-01-01T00:00Z", "ids": [1]}
+    statements: dict[str, tuple[str, Any]] = {
+        "rebuild": (position_rebuild.REBUILD, {"ids": [1]}),
+        "correction": (auto_correction.LOCK_ORDERS, (account, "t")),
+        "held exits": (netting_exits.HELD_EXITS, now | {"lanes": '{""}'}),
+        "releasable exits": (RELEASABLE_EXITS, now | {"unsent": [1]}),
+    }
+    for name, (sql, parameters) in statements.items():
+        found = {scan.get("Index Name") for scan in scans_of(plan(sql, parameters))}
+        assert "one_entry" in found, (name, found)
+        assert "order_of_connection" not in found, (name, found)
 
 
 def test_positions_of_one_ticket_are_found_by_it(piled_up: Order) -> None:
