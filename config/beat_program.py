@@ -1,4 +1,4 @@
-"""Beat as a program: how a signal ends it."""
+"""Beat as a program: how SIGTERM ends it."""
 
 from typing import Any
 
@@ -7,16 +7,16 @@ from celery.apps.beat import Beat as CeleryBeat
 
 
 class Beat(CeleryBeat):
-    """Celery's beat, which a signal ends wherever it is."""
+    """Celery's beat, which SIGTERM ends wherever it is."""
 
     def install_sync_handler(self, service: beat.Service) -> None:
         """End at SIGTERM or Ctrl-C; the service stores the schedules' runs at its end.
 
-        Celery's own handler stores them itself. It runs on the thread that the signal interrupts,
-        and would wait for ever if that is waiting for the database: for the lock of its own call.
+        Celery's own handler stores them itself. It runs on the thread that is interrupted, and
+        would wait for ever if that waits for the database: for the lock of its own call.
         """
 
-        def end(*_: Any) -> None:
+        def raise_exit(*_: Any) -> None:
             raise SystemExit
 
-        platforms.signals.update(SIGTERM=end, SIGINT=end)
+        platforms.signals.update(SIGTERM=raise_exit, SIGINT=raise_exit)

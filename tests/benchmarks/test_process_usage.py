@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -57,6 +59,9 @@ sys.stdin.readline()
         process.stdin.write("\n")
         process.stdin.flush()
         process.stdout.readline()
+        until = time.monotonic() + 10
+        while len([*Path(f"/proc/{process.pid}/task").iterdir()]) > 1:
+            assert time.monotonic() < until  # the kernel still lists the thread
         after = process_usage.run_seconds({"it": [process.pid]})["it"]
         process.stdin.write("\n")
         process.stdin.flush()

@@ -106,7 +106,7 @@ def program() -> Iterator[Callable[[type[BeatScheduler]], Service]]:
         thread.join()
 
 
-def test_signal_ends_beat_that_waits_for_the_database_at_its_start(
+def test_sigterm_ends_beat_at_its_start(
     program: Callable[[type[BeatScheduler]], Service],
 ) -> None:
     service = program(SleepsAtStart)
@@ -114,7 +114,7 @@ def test_signal_ends_beat_that_waits_for_the_database_at_its_start(
         service.start()
 
 
-def test_signal_ends_beat_that_waits_for_the_database_at_work_and_its_runs_are_stored(
+def test_sigterm_ends_beat_after_its_runs_are_stored(
     program: Callable[[type[BeatScheduler]], Service],
 ) -> None:
     runs = deliveries().total_run_count
