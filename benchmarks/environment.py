@@ -191,13 +191,17 @@ class BenchEnvironment:
         return sum(child.name.startswith(EXECUTION) for child in self._specs)
 
     def pids(self) -> dict[str, list[int]]:
-        """Return the process ids of the stack by name, with the servers, without this process."""
-        (backend,) = self.owner.execute("SELECT pg_backend_pid()").fetchone() or (0,)
-        postmaster = process_usage.parent_of(backend)
+        """Return the process ids of the stack by name, with the servers.
+
+        Without this process and without its session as the owner, which asks whether all is done.
+        """
+        own_session = self.owner.info.backend_pid
+        postmaster = process_usage.parent_of(own_session)
+        sessions = [pid for pid in process_usage.children_of(postmaster) if pid != own_session]
         running = self.stack.supervisor.children if self.stack.supervisor else {}
         info: dict[str, Any] = self.redis.info("server")
         return {
-            "postgres": [postmaster, *process_usage.children_of(postmaster)],
+            "postgres": [postmaster, *sessions],
             "redis": [int(info["process_id"])],
             **{name: [child.pid] for name, child in running.items() if child.pid},
         }

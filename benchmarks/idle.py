@@ -34,9 +34,11 @@ WORKERS = 5  # of the stack, in Celery
 TRANSACTIONS = """
 SELECT sum(xact_commit + xact_rollback)::bigint FROM pg_stat_database WHERE datname IS NOT NULL
 """
-OTHERS_ACTIVE = """
-UPDATE connections_executionconnection SET is_active = %s WHERE type = 'paper' AND id <> ALL(%s)
+DEACTIVATE_OTHERS = """
+UPDATE connections_executionconnection SET is_active = false
+WHERE is_active AND type = 'paper' AND id <> ALL(%s) RETURNING id
 """
+ACTIVATE = "UPDATE connections_executionconnection SET is_active = true WHERE id = ANY(%s)"
 SOURCE_ACTIVE = "UPDATE connections_dataconnection SET is_active = %s WHERE id = %s"
 
 
@@ -122,11 +124,11 @@ def _wake_ups(pids: Pids) -> dict[str, int]:
 @contextlib.contextmanager
 def _only(environment: BenchEnvironment, accounts: Sequence[UUID]) -> Iterator[None]:
     """Within, no account but these is read: other benchmarks have made hundreds."""
-    environment.sql(OTHERS_ACTIVE, False, list(accounts))
+    others = [account for (account,) in environment.sql(DEACTIVATE_OTHERS, list(accounts))]
     try:
         yield
     finally:
-        environment.sql(OTHERS_ACTIVE, True, list(accounts))
+        environment.sql(ACTIVATE, others)
 
 
 @contextlib.contextmanager

@@ -24,7 +24,6 @@ from tests.faults.seeding import FEEDS
 
 BAR_SECONDS, MOST_SECONDS = 60.0, 300.0
 REPLY_MS = 100  # the broker's answers take so long, so that many calls are in flight
-ALL_CLAIMED_SECONDS = 0.05  # no claim has followed the last one for so long
 ENTRIES, EXITS, SESSIONS = "entries", "exits", "sessions"
 # Killed as soon as intents are committed, before most of their orders have left; SENT: after that.
 SENT = ("entries sent", "exits sent")
@@ -34,12 +33,14 @@ PROCESSES = (
 SERVERS = ("redis", "postgres", "supervisor")
 USUAL_CONNECTIONS = 200  # from so many on it is a measurement, else only a test:
 SMALL, QUICK = (ENTRIES, "redis"), {"FILLCAST_ABSENCE_GAP_SECONDS": "10"}
-# Those that send orders: one is killed while orders of it are in flight.
+# Those that send orders: one is killed at its first claim.
 SENDERS = {
     ENTRIES: ("execution-1", "execution-2"), EXITS: (EXITS,), SESSIONS: (SESSIONS,),
 }  # fmt: skip
 SENDING = """
-SELECT w.pid, count(*) AS orders FROM execution_order o
+SELECT w.pid, count(*) AS orders,
+  EXISTS (SELECT FROM execution_order WHERE status = 'PENDING') AS some_wait
+FROM execution_order o
 JOIN execution_workerlease w ON w.id = o.worker_id WHERE o.status = 'SUBMITTING'
 GROUP BY w.pid ORDER BY orders DESC
 """
@@ -147,24 +148,22 @@ def _publish(
 
 
 def _await_in_flight(environment: RecoveryEnvironment, pids: dict[str, int], case: Case) -> int:
-    """Wait until orders are in flight; return the id of the process to be killed."""
+    """Wait until orders are in flight; return the id of the process to be killed.
+
+    A sender and Redis are killed at the first claim, so that others have to go on with what is
+    still queued; everything else once all orders are claimed.
+    """
     sender = _sender(case.kind)
     # Only a sender must be one of these: after Redis was killed any process may send entries.
     senders = {pids[name] for name in SENDERS[sender]} if sender else None
+    at_first_claim = senders is not None or case.kind == "redis"
     sending: dict[int, int] = {}
 
-    grown_at = time.monotonic()
-
     def are_in_flight() -> bool:
-        nonlocal grown_at
-        found = {row.pid: row.orders for row in environment.servers.ours.rows(SENDING)}
-        if senders is not None:
-            sending.update({pid: orders for pid, orders in found.items() if pid in senders})
-            return bool(sending)
-        if sum(found.values()) > sum(sending.values()):
-            sending.update(found)
-            grown_at = time.monotonic()
-        return bool(sending) and time.monotonic() - grown_at >= ALL_CLAIMED_SECONDS
+        nonlocal sending
+        found = environment.servers.ours.rows(SENDING)
+        sending = {row.pid: row.orders for row in found if senders is None or row.pid in senders}
+        return bool(sending) and (at_first_claim or not found[0].some_wait)
 
     environment.wait(are_in_flight, MOST_SECONDS, every=0.002, what=f"{case.kind}: in flight")
     case.in_flight = sum(sending.values())
