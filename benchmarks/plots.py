@@ -85,6 +85,11 @@ def _save(path: Path, draw: Callable[[Figure, Samples], None], samples: Samples)
 
 
 # ---- thirty minutes of load -------------------------------------------------------------------
+def _with_tables(samples: Samples) -> Samples:
+    """Return the samples that state what is in the tables: files that are kept have each third."""
+    return [one for one in samples if "tables" in one]
+
+
 def _minutes(samples: Samples) -> list[float]:
     return [one["at"] / 60 for one in samples]
 
@@ -158,6 +163,7 @@ def page_times(figure: Figure, samples: Samples) -> None:
 def dead_rows(figure: Figure, samples: Samples) -> None:
     """The share of dead rows of the busiest tables: autovacuum makes the teeth."""
     axes = _over_time(figure, "Dead rows that autovacuum has not removed yet", "% of rows")
+    samples = _with_tables(samples)
     tables = samples[-1]["tables"]
     busiest = sorted(tables, key=lambda name: tables[name]["updates"], reverse=True)[:5]
     for name in busiest:
@@ -169,6 +175,7 @@ def dead_rows(figure: Figure, samples: Samples) -> None:
 def sizes(figure: Figure, samples: Samples) -> None:
     """Tables and their indexes."""
     axes = _over_time(figure, "Tables with their indexes", "MB")
+    samples = _with_tables(samples)
     tables = samples[-1]["tables"]
     size = {name: one["table_mb"] + one["index_mb"] for name, one in tables.items()}
     shown = sorted(size, key=size.__getitem__, reverse=True)[:SHOWN_PROCESSES]
