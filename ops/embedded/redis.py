@@ -94,7 +94,7 @@ class RedisServer:
                 folder=Path("/"),
                 identity=self._identity if program else None,
                 stdin=(
-                    config + "appendonly no\ndaemonize no\nmaxmemory-policy noeviction\n"
+                    config + "appendonly no\ndaemonize no\nmaxmemory-policy noeviction\nhz 2\n"
                 ).encode(),
             )
         self._remember()

@@ -13,7 +13,7 @@ from ops.embedded import orphans, processes
 from ops.stack.fork_server import ForkServer, can_fork
 from ops.stack.process import ManagedProcess, ProcessSpec
 
-POLL_SECONDS = 0.2
+POLL_SECONDS, JOIN_SECONDS = 0.2, 1.0
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -132,8 +132,9 @@ class Supervisor:
     def run_forever(self) -> int:
         """Wait for SIGTERM, Ctrl-C or a failure, then stop. Return the exit code."""
         with self.signals_handled():
-            self.wait()
-            self.stop()
+            while self._thread is not None and self._thread.is_alive():
+                # Not for ever: a signal that reaches another thread interrupts no join.
+                self._thread.join(JOIN_SECONDS)
         if self.failure:
             self._report(self.failure)
         return 1 if self.failure else 0
