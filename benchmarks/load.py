@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from benchmarks.data import BenchData
 from benchmarks.environment import BenchEnvironment, BenchError, report_progress
 from benchmarks.load_accounts import Accounts, Mix
 from benchmarks.load_samples import Sampler
-from benchmarks.results import Result
+from benchmarks.results import Result, machine
 from benchmarks.session_doubles import Doubles, running
 from benchmarks.slow_broker import broker_running
 from common.database_errors import is_transient
@@ -62,6 +62,7 @@ def load(environment: BenchEnvironment, data: BenchData, minutes: int) -> Result
 
 def measure(environment: BenchEnvironment, data: BenchData, seconds: float, mix: Mix) -> Result:
     """Run the load for so long over such a mix of accounts."""
+    facts = machine()
     environment.run(workers=0)
     environment.reset()
     with ExitStack() as stack:
@@ -71,7 +72,7 @@ def measure(environment: BenchEnvironment, data: BenchData, seconds: float, mix:
         stack.callback(environment.run, workers=0)
         load_accounts.wait_ready(environment, accounts)
         data.refresh()
-        result = _measured(environment, data, seconds, mix, accounts)
+        result = _measured(environment, data, seconds, mix, accounts, facts)
     environment.reset()
     return result
 
@@ -96,7 +97,12 @@ def _brokers(environment: BenchEnvironment, mix: Mix) -> Iterator[Doubles]:
 
 
 def _measured(
-    environment: BenchEnvironment, data: BenchData, seconds: float, mix: Mix, accounts: Accounts
+    environment: BenchEnvironment,
+    data: BenchData,
+    seconds: float,
+    mix: Mix,
+    accounts: Accounts,
+    facts: Mapping[str, Any],
 ) -> Result:
     port = int(Settings.read(environment.stack.environ).port)
     path = environment.stack.folder.parent / "load.jsonl"
@@ -110,7 +116,7 @@ def _measured(
         sampler.stop()
     left = open_orders + int(environment.sql(OPEN_POSITIONS)[0][0])
     audit = _audit(environment)
-    result = load_figures.result_of(environment, mix, sampler, late, audit, left)
+    result = load_figures.result_of(environment, mix, sampler, late, audit, left, facts)
     written = {"result": load_figures.as_dict(result), "samples": sampler.samples}
     path.with_suffix(".json").write_text(json.dumps(written, separators=(",", ":")) + "\n")
     return result

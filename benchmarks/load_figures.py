@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.environment import BenchEnvironment
 from benchmarks.load_accounts import Mix
 from benchmarks.load_samples import Sampler
-from benchmarks.results import Result, machine, percentile
+from benchmarks.results import Result, percentile
 from benchmarks.trends import Trend, trend
 
 # Caches fill in the first minutes: plans, PostgreSQL's buffers, what adapters keep of orders.
@@ -40,10 +40,13 @@ SELECT (SELECT coalesce(sum(candidate_count), 0) FROM signals_signal s
 
 
 def result_of(
-    environment: BenchEnvironment, mix: Mix, sampler: Sampler,
-    late: Sequence[float], audit: Mapping[str, Any], left: int,
+    environment: BenchEnvironment, mix: Mix, sampler: Sampler, late: Sequence[float],
+    audit: Mapping[str, Any], left: int, machine: Mapping[str, Any],
 ) -> Result:  # fmt: skip
-    """Return the result: its ratio is the worst of all figures by their bars."""
+    """Return the result: its ratio is the worst of all figures by their bars.
+
+    machine: the facts about it from before the run.
+    """
     samples = settled(sampler.samples)
     counts = _counts(environment)
     trends = trends_of(samples)
@@ -86,7 +89,7 @@ def result_of(
             "positions_left": left,
             "audit": dict(audit),
             "autovacuums": _vacuums(sampler.samples),
-            "machine": machine(),
+            "machine": dict(machine),
         },
     )  # fmt: skip
 

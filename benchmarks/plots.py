@@ -86,7 +86,7 @@ def _save(path: Path, draw: Callable[[Figure, Samples], None], samples: Samples)
 
 # ---- thirty minutes of load -------------------------------------------------------------------
 def _with_tables(samples: Samples) -> Samples:
-    """Return the samples that state what is in the tables: files that are kept have each third."""
+    """Return the samples with tables: in committed files every third one has them."""
     return [one for one in samples if "tables" in one]
 
 

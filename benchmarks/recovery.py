@@ -32,17 +32,19 @@ PROCESSES = (
 )  # fmt: skip
 SERVERS = ("redis", "postgres", "supervisor")
 USUAL_CONNECTIONS = 200  # from so many on it is a measurement, else only a test:
-SMALL, QUICK = (ENTRIES, "redis"), {"FILLCAST_ABSENCE_GAP_SECONDS": "10"}
+SMALL, QUICK = (ENTRIES, "prices", "redis"), {"FILLCAST_ABSENCE_GAP_SECONDS": "10"}
 # Those that send orders: one is killed at its first claim.
 SENDERS = {
     ENTRIES: ("execution-1", "execution-2"), EXITS: (EXITS,), SESSIONS: (SESSIONS,),
 }  # fmt: skip
 SENDING = """
-SELECT w.pid, count(*) AS orders,
-  EXISTS (SELECT FROM execution_order WHERE status = 'PENDING') AS some_wait
-FROM execution_order o
+SELECT w.pid, count(*) AS orders FROM execution_order o
 JOIN execution_workerlease w ON w.id = o.worker_id WHERE o.status = 'SUBMITTING'
 GROUP BY w.pid ORDER BY orders DESC
+"""
+ALL_CLAIMED = """
+SELECT count(*) > 0 AND count(*) FILTER (WHERE status = 'PENDING') = 0 AS is_true
+FROM execution_order WHERE id > %s
 """
 OPEN_SIGNAL = """
 SELECT signal_id FROM positions_executionposition WHERE quantity > 0
@@ -99,7 +101,7 @@ def _run(environment: RecoveryEnvironment, kind: str, subscribers: int) -> Case:
     if kind == "web":
         killed_at = _publish_by_web(environment, subscribers, pids[kind])
     else:
-        killed_at = _publish(environment, pids, subscribers, case)
+        killed_at = _publish(environment, pids, subscribers, case, newest)
     left = MOST_SECONDS - (time.monotonic() - killed_at)
     environment.wait(environment.is_settled, left, every=0.02, what=f"{kind}: settled")
     case.seconds = time.monotonic() - killed_at
@@ -122,15 +124,22 @@ def _sender(kind: str) -> str:
 
 
 def _publish(
-    environment: RecoveryEnvironment, pids: dict[str, int], subscribers: int, case: Case
+    environment: RecoveryEnvironment,
+    pids: dict[str, int],
+    subscribers: int,
+    case: Case,
+    newest: int,
 ) -> float:
-    """Publish a signal, kill the process while orders are in flight; return when."""
+    """Publish a signal, kill the process while orders are in flight; return when.
+
+    newest: the highest id of an order before.
+    """
     if _sender(case.kind) == EXITS:
         opened = environment.servers.ours.value(OPEN_SIGNAL)
         environment.operator.begin("publish", action="CLOSE", refers_to=opened)
     else:
         environment.operator.begin("publish", feed=subscribers)
-    victim = _await_in_flight(environment, pids, case)
+    victim = _await_in_flight(environment, pids, case, newest)
     if case.kind in SENT:
         time.sleep(REPLY_MS / 2000)
     killed_at = time.monotonic()
@@ -147,7 +156,9 @@ def _publish(
     return killed_at
 
 
-def _await_in_flight(environment: RecoveryEnvironment, pids: dict[str, int], case: Case) -> int:
+def _await_in_flight(
+    environment: RecoveryEnvironment, pids: dict[str, int], case: Case, newest: int
+) -> int:
     """Wait until orders are in flight; return the id of the process to be killed.
 
     A sender and Redis are killed at the first claim, so that others have to go on with what is
@@ -163,12 +174,15 @@ def _await_in_flight(environment: RecoveryEnvironment, pids: dict[str, int], cas
         nonlocal sending
         found = environment.servers.ours.rows(SENDING)
         sending = {row.pid: row.orders for row in found if senders is None or row.pid in senders}
-        return bool(sending) and (at_first_claim or not found[0].some_wait)
+        if at_first_claim:
+            return bool(sending)
+        return bool(environment.servers.ours.value(ALL_CLAIMED, newest))
 
     environment.wait(are_in_flight, MOST_SECONDS, every=0.002, what=f"{case.kind}: in flight")
     case.in_flight = sum(sending.values())
-    most = max(sending, key=sending.__getitem__)
-    return most if sender else pids.get(case.kind, 0)
+    if senders is not None:
+        return max(sending, key=sending.__getitem__)
+    return pids.get(case.kind, 0)
 
 
 def _publish_by_web(environment: RecoveryEnvironment, subscribers: int, victim: int) -> float:

@@ -19,29 +19,32 @@ fi
 fits() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; }
 can_create() { "$1" -c 'import ensurepip, venv' 2>/dev/null; }
 is_optimized() { "$1" config/python_build.py 2>/dev/null; }
-first() { # the first Python found that passes these tests
+first_that() { # the first Python found that passes these tests
   local found test
-  for found in "${pythons[@]}"; do
+  for found in ${pythons[@]+"${pythons[@]}"}; do # bash before 4.4 takes an empty list for a fault
     for test in "$@"; do "$test" "$found" || continue 2; done
     printf '%s' "$found"
     return
   done
 }
 
+pythons=()
 if [[ -n ${FILLCAST_PYTHON:-} ]]; then
   pythons=("$FILLCAST_PYTHON")
 else
-  mapfile -t pythons < <(type -aP python3.12 python3.11 python3.13 python3)
+  while IFS= read -r found; do
+    if [[ $found != *"/$venv/"* ]]; then pythons+=("$found"); fi # it may be removed below
+  done < <(type -aP python3.12 python3.11 python3.13 python3)
 fi
-if [[ -z $(first fits) ]]; then
+if [[ -z $(first_that fits) ]]; then
   if [[ -n ${FILLCAST_PYTHON:-} ]]; then say "FILLCAST_PYTHON=$FILLCAST_PYTHON is no Python 3.11, 3.12 or 3.13."; fi
   say "No Python 3.11, 3.12 or 3.13 found; install one, or set its path: FILLCAST_PYTHON=/path/to/python make venv"
   exit 1
 fi
-python=$(first fits can_create is_optimized)
-python=${python:-$(first fits can_create)}
+python=$(first_that fits can_create is_optimized)
+python=${python:-$(first_that fits can_create)}
 if [[ -z $python ]]; then
-  python=$(first fits)
+  python=$(first_that fits)
   version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
   say "$python cannot create virtual environments (ensurepip is missing); on Debian and Ubuntu: apt install python$version-venv"
   exit 1
@@ -51,7 +54,7 @@ say "Installing into $venv (about a minute the first time) …"
 rm -f "$stamp"
 if ! [[ -x $venv/bin/python ]] || ! "$venv/bin/python" -c 'import pip' 2>/dev/null || ! fits "$venv/bin/python"; then
   if ! is_optimized "$python"; then
-    say "$python was built without optimizations, so Fillcast takes a fifth more processor time. Those of"
+    say "$python was built without optimizations, so orders take a seventh more of Python's time. Those of"
     say "distributions have them. To use another one: rm -r $venv; FILLCAST_PYTHON=/path/to/python make venv"
   fi
   rm -rf "$venv"

@@ -42,8 +42,8 @@ def entry_join_sql(position: str) -> str:
 
     LIMIT 1 keeps the look-up: a plain join is planned as a read of all orders that the account ever
     had, and costs more with each trade; before the first ANALYZE, of all orders. The statement has
-    to be run with parameters, `()` if it has none: else `%%` stays two signs, and the index is not
-    used. position: the alias of a position's row.
+    to be run with parameters, `()` if it has none: without them `%%` is sent as it is written, and
+    the index is not used. position: the alias of a position's row.
     """
     return f"""CROSS JOIN LATERAL (SELECT * FROM execution_order entry
   WHERE entry.signal_id = {position}.signal_id AND entry.connection_id = {position}.connection_id

@@ -59,7 +59,7 @@ def judge_python(version: str, *, optimized: bool) -> Check:
         return well("python", f"Python {version}.")
     return warning(
         "python",
-        f"Python {version}, built without optimizations: a fifth more processor time.",
+        f"Python {version}, built without optimizations: orders take a seventh more time in it.",
         "Install one that has them, as those of distributions do, and make .venv again with it: "
         "rm -r .venv; FILLCAST_PYTHON=/path/to/python make venv",
     )

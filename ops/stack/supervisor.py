@@ -131,8 +131,9 @@ class Supervisor:
 
     def run_forever(self) -> int:
         """Wait for SIGTERM, Ctrl-C or a failure, then stop. Return the exit code."""
+        assert self._thread is not None, "start it first"
         with self.signals_handled():
-            while self._thread is not None and self._thread.is_alive():
+            while self._thread.is_alive():
                 # Not for ever: a signal that reaches another thread interrupts no join.
                 self._thread.join(JOIN_SECONDS)
         if self.failure:

@@ -107,22 +107,31 @@ def signal_summaries(user: User, signals: Sequence[Signal]) -> list[SignalSummar
 def _written_at_publication(user: User, signals: Sequence[Signal]) -> QuerySet[Order]:
     """Return entries, or the exits of a CLOSE; not the later exits of an OPEN."""
     opens = [signal.pk for signal in signals if signal.action == Action.OPEN]
-    refers_to = {signal.pk: signal.refers_to_id for signal in signals if signal.refers_to_id}
-    mine = Order.objects.filter(connection__user=user).order_by()
-    entries = mine.entries().filter(signal__in=opens, leg="entry")
-    exits = mine.filter(signal__in=refers_to, position__signal__in={*refers_to.values()})
-    return entries.union(exits, all=True)
+    closes = [signal for signal in signals if signal.action == Action.CLOSE]
+    exits = _exits_from(user, [signal.refers_to_id for signal in closes])
+    entries = Order.objects.entries().filter(connection__user=user, signal__in=opens, leg="entry")
+    return entries.order_by().union(exits.filter(signal__in=closes), all=True)
+
+
+def _exits_from(user: User, opened: Sequence[int | None]) -> QuerySet[Order]:
+    """Return the exits from the tenant's positions that these signals have opened.
+
+    The only way to them is by these positions: an order's own account would lead the planner to all
+    that it ever traded, and the signal alone to all of its followers.
+    """
+    found = Order.objects.filter(position__connection__user=user, position__signal__in=opened)
+    return found.order_by()
 
 
 def _orders_of(user: User, signal: Signal) -> QuerySet[Order]:
     """Return all that a signal caused, its later exits included.
 
-    Entries are found by the signal, exits by their positions: by their account it would be all that
-    the tenant ever traded.
+    The ids are read first: joined, the planner may read all that the accounts ever traded.
     """
-    mine = Order.objects.filter(signal=signal, connection__user=user).order_by()
-    exits = mine.filter(position__signal=signal.refers_to_id or signal.pk)
-    return Order.objects.filter(pk__in=mine.entries().values("pk").union(exits.values("pk")))
+    entries = Order.objects.entries().filter(connection__user=user, signal=signal).order_by()
+    exits = _exits_from(user, [signal.refers_to_id or signal.pk]).filter(signal=signal)
+    ids = entries.values_list("pk", flat=True).union(exits.values_list("pk", flat=True))
+    return Order.objects.filter(pk__in=list(ids))
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +245,7 @@ def _positions(user: User, opened_by: Signal) -> list[PositionView]:
 
 
 def signal_history(user: User, signal: Signal) -> SignalHistory:
-    """Read what each of the tenant's accounts did, in four statements, or five if it is old."""
+    """Read what each of the tenant's accounts did, in five statements, or six if it is old."""
     orders = with_figures(_orders_of(user, signal))
     related = orders.select_related("connection__snapshot", "trigger").defer(
         "connection__sealed_credentials"

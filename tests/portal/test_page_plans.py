@@ -30,6 +30,7 @@ GROWING = (Signal, Order, ArchivedOrder, ExecutionPosition, ExecutionLog)
 TABLES = {model._meta.db_table for model in GROWING}
 OTHERS = 6_000  # rows of others in each table
 ACCOUNT = "('00000000-0000-4000-8000-' || lpad((g.id % 200)::text, 12, '0'))::uuid"
+FOLLOWER = "('00000000-0000-4000-9000-' || lpad(g.n::text, 12, '0'))::uuid"
 # From the newest line of all backwards: an index by account would cost each order four entries.
 NEWEST_FIRST = {"execution-logs"}
 # Addresses that only take a form lead a GET to the page with the form.
@@ -142,10 +143,23 @@ def test_pages_read_no_table_of_all_tenants(
 
 
 def test_outcomes_of_signals_are_found_by_the_signal(world: World) -> None:
-    """Not by the accounts, which may have traded for years."""
+    """Not by the accounts, which may have traded for years, nor among all of its followers."""
     signals = list(Signal.objects.filter(published_at__isnull=False))
     order = Order.objects.filter(connection__user=world.alice).earliest("pk")
     write_trades(world, f"'{order.connection_id}'::uuid")
+    trade, last = world.closed, world.closed.pk
+    run("SET LOCAL session_replication_role = replica")  # accounts need not exist
+    copy(
+        trade, f"SELECT generate_series(1, {OTHERS}) AS n", connection_id=FOLLOWER,
+        broker_position_id="''",
+    )  # fmt: skip
+    copy(
+        order, f"SELECT * FROM positions_executionposition WHERE id > {last}", leg="'sl'",
+        connection_id="g.connection_id", signal_id="g.signal_id", position_id="g.id",
+        client_order_id="'x' || g.id", status="'FILLED'", done_at="now()",
+    )  # fmt: skip
+    run("SET LOCAL session_replication_role = origin")
+    run("ANALYZE " + ", ".join(TABLES))
     run("SET LOCAL ROLE fillcast_web")
     act_as(world.alice)
     with sent_reads() as sent:
