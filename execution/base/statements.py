@@ -37,18 +37,28 @@ def sent_as_sql(order: str) -> str:
     WHERE sent.id = {order}.aggregate_id), {order}.client_order_id)"""
 
 
+def is_entry_of_sql(order: str, position: str) -> str:
+    """Return SQL: whether an order is an entry of a position's signal on its account.
+
+    By the index `one_entry`, which has entries only: the statement has to be run with parameters,
+    `()` if it has none. Without them `%%` is sent as it is written, and the index is not used.
+    order, position: aliases of rows.
+    """
+    return (
+        f"{order}.connection_id = {position}.connection_id"
+        f" AND {order}.signal_id = {position}.signal_id AND {order}.leg LIKE 'entry%%'"
+    )
+
+
 def entry_join_sql(position: str) -> str:
     """Return a join with the entry `e` of each position, which is looked up by its key.
 
     LIMIT 1 keeps the look-up: a plain join is planned as a read of all orders that the account ever
-    had, and costs more with each trade; before the first ANALYZE, of all orders. The statement has
-    to be run with parameters, `()` if it has none: without them `%%` is sent as it is written, and
-    the index is not used. position: the alias of a position's row.
+    had, and costs more with each trade; before the first ANALYZE, of all orders. To be run with
+    parameters, as `is_entry_of_sql`. position: the alias of a position's row.
     """
     return f"""CROSS JOIN LATERAL (SELECT * FROM execution_order entry
-  WHERE entry.signal_id = {position}.signal_id AND entry.connection_id = {position}.connection_id
-    AND entry.leg = {position}.entry_leg
-    AND entry.leg LIKE 'entry%%'  -- as the index `one_entry` has it
+  WHERE {is_entry_of_sql("entry", position)} AND entry.leg = {position}.entry_leg
   LIMIT 1) e"""
 
 

@@ -24,6 +24,7 @@ from common.reason_codes import Code
 from common.sql import Query, rows
 from connections.selectors import HEALTH_JOIN_SQL, SPEC_COLUMNS, AccountRow, connection_join_sql
 from connections.session_lanes import IN_HELD_LANES_SQL, held_lanes_parameters
+from execution.base.statements import is_entry_of_sql
 from execution.runtime import broker_queries
 from positions.joins import position_join_sql
 
@@ -46,8 +47,7 @@ HELD_EXITS = Query(
     f"""
 SELECT o.id, p.opened_at, c.id AS connection_id, {SPEC_COLUMNS}, c.broker_host,
   ARRAY(SELECT f.broker_fill_id FROM execution_order e JOIN execution_fill f ON f.order_id = e.id
-    WHERE e.connection_id = p.connection_id AND e.signal_id = p.signal_id
-      AND e.leg LIKE 'entry%%' AND NOT f.inferred) AS opened_by
+    WHERE {is_entry_of_sql("e", "p")} AND NOT f.inferred) AS opened_by
 FROM execution_order o
 {position_join_sql("o.position_id")}
 {connection_join_sql("o.connection_id")}

@@ -15,6 +15,7 @@ from django.db import transaction
 from common.reason_codes import Code
 from common.sql import Query, columns, rows, run
 from execution.base.drift_items import DriftRecord
+from execution.base.statements import is_entry_of_sql
 from execution.reconciliation.missing_positions import SEEN_AGAIN_AFTER, external_close_report
 from execution.reports.apply import apply_reports
 from execution.reports.inferred_closes import IS_INFERRED_CLOSE
@@ -69,8 +70,7 @@ SELECT o.id FROM execution_order o
 WHERE o.id IN (
     SELECT x.id FROM p JOIN execution_order x ON x.position_id = p.id
     UNION ALL
-    SELECT x.id FROM p JOIN execution_order x
-      ON x.connection_id = p.connection_id AND x.signal_id = p.signal_id AND x.leg LIKE 'entry%%'
+    SELECT x.id FROM p JOIN execution_order x ON {is_entry_of_sql("x", "p")}
   ) AND ({IS_INFERRED_CLOSE}) IS NOT TRUE
 ORDER BY o.id FOR NO KEY UPDATE OF o
 """

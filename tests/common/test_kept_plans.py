@@ -9,6 +9,10 @@ from common.shared_sessions.base import PLAN_SETTINGS
 from common.sql import IdRow, NowRow, Query, kept_plans, periodic_rows, periodic_run, rows
 
 PLANNER = "SELECT name, setting FROM pg_settings WHERE name = ANY(%s)"
+USUAL = {
+    "plan_cache_mode": "auto", "enable_seqscan": "on", "jit": "off",
+    "max_parallel_workers_per_gather": "2",
+}  # fmt: skip
 STATEMENT = "SELECT %s::int + 40 AS kept"
 COUNTS = """
 SELECT generic_plans, custom_plans FROM pg_prepared_statements
@@ -20,18 +24,8 @@ def _planner() -> dict[str, str]:
     return {row.name: row.setting for row in rows(PLANNER, ([*PLAN_SETTINGS],))}
 
 
-@pytest.fixture
-def usual() -> dict[str, str]:
-    """The settings outside; JIT is off in all sessions."""
-    settings = _planner()
-    assert settings.items() & PLAN_SETTINGS.items() == {("jit", "off")}
-    return settings
-
-
 @pytest.mark.django_db
-def test_statement_is_planned_once_inside_and_settings_end_with_the_block(
-    usual: dict[str, str],
-) -> None:
+def test_statement_is_planned_once_inside_and_settings_end_with_the_block() -> None:
     with transaction.atomic(), kept_plans():
         assert _planner() == PLAN_SETTINGS
         for number in range(3):
@@ -41,14 +35,14 @@ def test_statement_is_planned_once_inside_and_settings_end_with_the_block(
             pass
         assert _planner() == PLAN_SETTINGS
     assert [tuple(row) for row in counts] == [(3, 0)]
-    assert _planner() == usual
+    assert _planner() == USUAL
 
 
 @pytest.mark.django_db(transaction=True)
-def test_settings_end_with_the_transaction(usual: dict[str, str]) -> None:
+def test_settings_end_with_the_transaction() -> None:
     with transaction.atomic(), kept_plans():
         pass
-    assert _planner() == usual
+    assert _planner() == USUAL
 
 
 @pytest.mark.django_db(transaction=True)
@@ -60,33 +54,31 @@ def test_kept_plans_need_a_transaction() -> None:
 
 
 @pytest.mark.django_db
-def test_error_inside_leaves_no_setting_behind(usual: dict[str, str]) -> None:
+def test_error_inside_leaves_no_setting_behind() -> None:
     with pytest.raises(ZeroDivisionError), transaction.atomic(), kept_plans():
         raise ZeroDivisionError
-    assert _planner() == usual
+    assert _planner() == USUAL
 
 
 @pytest.mark.django_db(transaction=True)
-def test_periodic_statement_is_its_own_transaction_with_a_kept_plan(usual: dict[str, str]) -> None:
+def test_periodic_statement_is_its_own_transaction_with_a_kept_plan() -> None:
     statement, counts = (text.replace("40", "50") for text in (STATEMENT, COUNTS))
     assert [periodic_rows(statement, (number,))[0].kept for number in range(3)] == [50, 51, 52]
     assert [tuple(row) for row in rows(counts)] == [(3, 0)]
     found = periodic_rows(PLANNER, ([*PLAN_SETTINGS],))
     assert {row.name: row.setting for row in found} == PLAN_SETTINGS
-    assert _planner() == usual
+    assert _planner() == USUAL
     (inside,) = periodic_rows("SELECT txid_current() AS id")
     assert rows("SELECT txid_status(%s) AS status", (inside.id,))[0].status == "committed"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_periodic_statement_that_fails_writes_nothing_and_the_session_goes_on(
-    usual: dict[str, str],
-) -> None:
+def test_periodic_statement_that_fails_writes_nothing_and_the_session_goes_on() -> None:
     rows("CREATE TEMPORARY TABLE kept (id bigint)")
     written = "WITH w AS (INSERT INTO kept SELECT %s RETURNING id) SELECT 1 / (id - 1) AS id FROM w"
     with pytest.raises(DataError, match="division by zero"):
         periodic_run(written, (1,))
-    assert _planner() == usual
+    assert _planner() == USUAL
     assert periodic_run(written, (2,)) == 1
     assert [row.id for row in periodic_rows(Query(IdRow, "SELECT id FROM kept"))] == [2]
     with pytest.raises(TypeError, match="NowRow has the fields"):
