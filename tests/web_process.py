@@ -1,4 +1,4 @@
-"""The web process as in production: uvicorn with the test's database, over a real socket."""
+"""The web process as in production, with the test's database, over a real socket."""
 
 import http.client
 import os
@@ -36,7 +36,7 @@ class Answer:
 
 
 class WebProcess:
-    """`uvicorn config.asgi:application` with the options that the stack gives it."""
+    """`python -m config.web_server`, as the stack starts it."""
 
     def __init__(self, log: Path, **settings: str) -> None:
         self.port = free_port()
@@ -74,6 +74,12 @@ class WebProcess:
         assert self._process is not None
         self._process.kill()
         self._process.wait(10)
+
+    def end(self, number: signal.Signals) -> int:
+        """Send it a signal and return the exit code; minus the signal that ended it."""
+        assert self._process is not None
+        self._process.send_signal(number)
+        return self._process.wait(60)
 
     @contextmanager
     def stopped(self) -> Iterator[None]:

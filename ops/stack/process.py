@@ -181,7 +181,7 @@ class ManagedProcess:
             yield f"… and {len(found) - MAX_LINES_AT_ONCE} more lines like these in {self.log}"
 
     def _has_more(self) -> bool:
-        """Whether the log is longer than what was read: asked five times a second of each."""
+        """Whether the log is longer than what was read: asked in each round of the supervisor."""
         try:
             return self.log.stat().st_size > self._read_to
         except FileNotFoundError:

@@ -63,16 +63,9 @@ def web_process(settings: Settings) -> ProcessSpec:
     """Return the web process; it cannot open credentials."""
     port, host = settings.port, settings.bind
     host_name = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-    options = ["--host", host, "--port", str(port), "--timeout-graceful-shutdown", "2"]
-    options += [
-        "--lifespan",
-        "off",
-        "--no-access-log",
-        "--no-proxy-headers",
-    ]  # config/middleware/proxies.py
     return ProcessSpec(
         "web",
-        (sys.executable, "-m", "uvicorn", "config.asgi:application", *options),
+        (sys.executable, "-m", "config.web_server"),
         env={"FILLCAST_DB_ROLE": "web"},
         without=frozenset(["FILLCAST_CREDENTIALS_PRIVATE_KEYS", "FILLCAST_PUSH_PRIVATE_KEYS"]),
         ready=lambda: _answers(f"http://{host_name}:{port}/healthz"),

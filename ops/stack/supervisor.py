@@ -10,10 +10,12 @@ from pathlib import Path
 from types import FrameType
 
 from ops.embedded import orphans, processes
+from ops.stack.exit_watch import ExitWatch, can_watch
 from ops.stack.fork_server import ForkServer, can_fork
 from ops.stack.process import ManagedProcess, ProcessSpec
 
-POLL_SECONDS, JOIN_SECONDS = 0.2, 1.0
+# While all processes run, a round is due each second and when one of them ends.
+POLL_SECONDS, QUIET_SECONDS, JOIN_SECONDS = 0.2, 1.0, 1.0
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -60,7 +62,7 @@ class Supervisor:
 
         report: gets the messages for the operator. fork_server: from which those processes are
         forked whose spec says so; without it, or where that is impossible, they are started like
-        the others. check: called five times a second; if it raises Fatal, everything stops.
+        the others. check: called at least once a second; if it raises Fatal, everything stops.
         on_start: called with each process after each start.
         """
         logs.mkdir(parents=True, exist_ok=True)
@@ -77,6 +79,7 @@ class Supervisor:
         # No events: a signal handler that sets one waits for its lock, for ever if the thread that
         # it interrupts holds it.
         self._stopping = self._at_once = False
+        self._watch = ExitWatch()
         self._thread: threading.Thread | None = None
 
     @property
@@ -95,6 +98,7 @@ class Supervisor:
         # A new dict, since the supervisor's thread walks through the old one. It starts the process
         # on its next round.
         self.children = {**self.children, child.name: self._managed(child)}
+        self._watch.wake()
 
     def wait_ready(self, seconds: float = 60) -> bool:
         """Wait until every process is ready; False after `seconds`, or if all were stopped."""
@@ -121,11 +125,11 @@ class Supervisor:
         """Let the processes finish; a second call kills them. Safe in a signal handler."""
         if self._stopping:
             self._at_once = True
-        self._stopping = True
+        self._set_stopping()
 
     def stop(self) -> None:
         """Stop all processes and wait until they have ended. May be called twice."""
-        self._stopping = True
+        self._set_stopping()
         if self._thread is not None:
             self._thread.join()
 
@@ -158,6 +162,7 @@ class Supervisor:
 
     def _run(self) -> None:
         with contextlib.ExitStack() as at_the_end:
+            at_the_end.enter_context(self._watch)
             if self._fork_server is not None:
                 at_the_end.enter_context(orphans.adopted())
             at_the_end.callback(self._end_all)
@@ -165,13 +170,23 @@ class Supervisor:
             at_the_end.push(self._record_failure)  # first: `wait` returns once `_stopping` is set
             for running in self.children.values():
                 self._start_process(running)
-            while not self.wait(POLL_SECONDS):
+            self._pause()
+            while not self._stopping:
                 self._check()
                 for running in self.children.values():
                     self._poll(running)
+                self._pause()
+
+    def _pause(self) -> None:
+        """Wait for the next round: a process that is to be started soon needs it earlier."""
+        pids = [running.pid for running in self.children.values()]
+        running = [pid for pid in pids if pid is not None]
+        all_run = can_watch() and len(running) == len(pids)
+        self._watch.wait(running, QUIET_SECONDS if all_run else POLL_SECONDS)
 
     def _set_stopping(self) -> None:
         self._stopping = True
+        self._watch.wake()
 
     def _record_failure(self, _type: object, error: BaseException | None, _trace: object) -> bool:
         """Keep why the supervisor ends, for the operator; return whether that was intended."""

@@ -99,15 +99,15 @@ def output_until(text: str, line: list[str], log: Path, **environ: str) -> str:
 
 PREFORK = ["celery", "-A", "config", "worker", "-P", "prefork", "-c", "2", "-Q", "nothing"]
 BEAT = ["celery", "-A", "config", "beat", "-s", os.devnull]
-WEB = ["uvicorn", "config.asgi:application", "--lifespan", "off", "--port"]
+WEB = ["config.web_server"]
 
 
 @pytest.mark.parametrize("name", ["worker", "web"])
 def test_process_started_by_hand_prints_its_servers_once(tmp_path: Path, name: str) -> None:
-    environ = closed_servers(FILLCAST_DB_ROLE="web" if name == "web" else "trade")
-    web = [*WEB, str(free_port())]
+    role = "web" if name == "web" else "trade"
+    environ = closed_servers(FILLCAST_DB_ROLE=role, FILLCAST_PORT=str(free_port()))
     line, text = {  # the text that is printed after a worker has started its children
-        "worker": (PREFORK, "Cannot connect to redis"), "web": (web, "Uvicorn running"),
+        "worker": (PREFORK, "Cannot connect to redis"), "web": (WEB, "Uvicorn running"),
     }[name]  # fmt: skip
     output = output_until(text, line, tmp_path / "log", **environ)
     host = environ["nowhere"]
@@ -133,9 +133,10 @@ def test_beat_with_own_login_prints_its_setting_once(tmp_path: Path) -> None:
 
 
 def test_web_process_without_servers_exits_with_an_error() -> None:
-    environ = {k: v for k, v in closed_servers().items() if k not in ("DATABASE_URL", "REDIS_URL")}
+    given = closed_servers(FILLCAST_PORT=str(free_port()))
+    environ = {k: v for k, v in given.items() if k not in ("DATABASE_URL", "REDIS_URL")}
     done = subprocess.run(
-        [sys.executable, "-m", *WEB, str(free_port())], env=environ, cwd=ROOT,
+        [sys.executable, "-m", *WEB], env=environ, cwd=ROOT,
         capture_output=True, text=True, check=False, timeout=100,
     )  # fmt: skip
     assert done.returncode == 1

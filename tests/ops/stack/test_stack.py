@@ -147,7 +147,7 @@ def get(port: int, path: str) -> dict[str, Any]:
 def test_web_process_has_no_private_key(running: SmallStack) -> None:
     kept = json.loads((running.folder / "secrets.json").read_text())
     private = kept["FILLCAST_CREDENTIALS_PRIVATE_KEYS"].encode()
-    web = running.process(b"uvicorn")
+    web = running.process(b"web_server")
     worker = running.process(b"worker")  # Celery renames its process if setproctitle is there
     assert private not in Path(f"/proc/{web}/environ").read_bytes()
     assert private in Path(f"/proc/{worker}/environ").read_bytes()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ops.embedded.processes import birth, wait_until
+from ops.stack.exit_watch import can_watch
 from ops.stack.process import ManagedProcess, ProcessSpec
 from ops.stack.supervisor import Fatal, Supervisor
 
@@ -83,6 +84,34 @@ def test_dead_child_is_restarted(make: Make, messages: list[str]) -> None:
     assert supervisor.children["a"].restarts == supervisor.restarts == 1
     assert supervisor.children["b"].pid == other
     assert any(line.startswith("a killed by signal 9") for line in messages)
+
+
+@pytest.fixture
+def no_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A supervisor whose processes all run has nothing to do for ten minutes."""
+    monkeypatch.setattr("ops.stack.supervisor.QUIET_SECONDS", 600)
+
+
+@pytest.mark.skipif(not can_watch(), reason="this system does not report that a process has ended")
+def test_end_of_a_child_is_noticed_between_two_rounds(make: Make, no_rounds: None) -> None:
+    supervisor = make(ProcessSpec("a", SLEEPER))
+    for restarts in (1, 2):
+        os.kill(pid_of(supervisor, "a"), signal.SIGKILL)
+        assert wait_until(lambda: supervisor.restarts == restarts, 10)  # noqa: B023
+
+
+def test_process_that_is_added_is_started_between_two_rounds(make: Make, no_rounds: None) -> None:
+    supervisor = make(ProcessSpec("a", SLEEPER))
+    pid_of(supervisor, "a")
+    supervisor.add(ProcessSpec("b", SLEEPER))
+    assert pid_of(supervisor, "b")
+
+
+def test_stop_ends_a_supervisor_between_two_rounds(make: Make, no_rounds: None) -> None:
+    supervisor = make(ProcessSpec("a", SLEEPER))
+    pid = pid_of(supervisor, "a")
+    supervisor.request_stop()
+    assert wait_until(lambda: birth(pid) is None, 10)
 
 
 def test_failing_child_is_restarted_with_growing_delays(make: Make, messages: list[str]) -> None:

@@ -1,0 +1,70 @@
+"""`python -m config.web_server`: the web process, uvicorn with the options that Fillcast needs.
+
+It listens on FILLCAST_BIND and FILLCAST_PORT. uvicorn's own command does the same, but looks ten
+times a second whether it is to stop, all night.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+from types import FrameType
+
+import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+
+from config.env import Settings
+from config.env_variables import InvalidEnvironmentError
+from config.installation import read_env_file
+
+DATE_SECONDS = 1.0  # how often the answers' Date header changes
+
+
+class WebServer(uvicorn.Server):
+    """Sleeps until a signal stops it, but for the header."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Serve until a signal comes, or the most requests are answered."""
+        self._loop = asyncio.get_running_loop()
+        while not await self.on_tick(0):  # 0: it writes the header each time
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), DATE_SECONDS)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Request a stop, from a signal handler; the second Ctrl-C does not wait for answers."""
+        super().handle_exit(sig, frame)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._stopping.set)
+
+
+def main() -> None:
+    """Serve until SIGTERM or Ctrl-C; exit with an error if it cannot start."""
+    read_env_file()
+    try:
+        settings = Settings.read(os.environ)
+    except InvalidEnvironmentError as error:
+        sys.exit(str(error))
+    config = uvicorn.Config(
+        "config.asgi:application",
+        host=settings.bind,
+        port=settings.port,
+        timeout_graceful_shutdown=2,
+        lifespan="off",
+        access_log=False,
+        proxy_headers=False,  # config/middleware/proxies.py
+    )
+    config.load_app()
+    server = WebServer(config)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
+
+
+if __name__ == "__main__":
+    main()

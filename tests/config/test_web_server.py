@@ -1,0 +1,44 @@
+"""The web process while nobody asks it for anything: it ends at once, and its time is right."""
+
+import os
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+import pytest
+
+from ops.embedded.processes import wait_until
+from tests.web_process import ROOT, WebProcess
+
+CODES = {signal.SIGTERM: -signal.SIGTERM, signal.SIGINT: 0}
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.mark.parametrize("number", list(CODES), ids=lambda number: number.name)
+def test_idle_web_process_ends_at_a_signal(tmp_path: Path, number: signal.Signals) -> None:
+    with WebProcess(tmp_path / "log") as web:
+        assert web.end(number) == CODES[number]
+
+
+def test_date_of_answers_goes_on(tmp_path: Path) -> None:
+    with WebProcess(tmp_path / "log") as web:
+
+        def date() -> str:
+            return web.browser().get("/healthz").headers["Date"]
+
+        first = date()
+        assert abs(parsedate_to_datetime(first) - datetime.now(UTC)) < timedelta(minutes=1)
+        assert wait_until(lambda: date() != first, 30)
+
+
+def test_invalid_setting_ends_the_web_process_with_a_sentence() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "config.web_server"], env={**os.environ, "FILLCAST_PORT": "none"},
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "FILLCAST_PORT" in done.stderr
+    assert "Traceback" not in done.stderr
