@@ -81,13 +81,14 @@ def bulkhead(environment: BenchEnvironment, data: BenchData, count: int) -> Resu
     sizes = {"failing": round(count * FAILING), "slow": round(count * SLOW), "ms": SLOW_MS}
     ids = data.connections(count)
     healthy = [id_ for (id_,) in environment.sql(HEALTHY, {**sizes, "ids": ids})]
-    _run(environment, data, count, healthy)  # warm-up
     healthy_runs, failing_runs = [], []
-    for number in range(environment.rounds):
-        healthy_runs.append(_run(environment, data, count, healthy))
-        failing_runs.append(_run(environment, data, count, healthy, {**sizes, "ids": ids}))
-        healthy_text, failing_text = _describe(healthy_runs[-1]), _describe(failing_runs[-1])
-        report_progress(f"  round {number + 1}: p99 {healthy_text}; with failures {failing_text}")
+    with fanout.trade_history(environment, data, count):
+        _run(environment, data, count, healthy)  # warm-up
+        for number in range(environment.rounds):
+            healthy_runs.append(_run(environment, data, count, healthy))
+            failing_runs.append(_run(environment, data, count, healthy, {**sizes, "ids": ids}))
+            text, failing_text = _describe(healthy_runs[-1]), _describe(failing_runs[-1])
+            report_progress(f"  round {number + 1}: p99 {text}; with failures {failing_text}")
     # Each process records its connections' health once a second, perhaps after the orders have
     # ended. Without this the next benchmark would start with accounts in error.
     environment.run(workers=0)

@@ -144,7 +144,8 @@ def main() -> int:
         "--busy", type=int, default=0, metavar="N", help="keep N processors busy meanwhile (0)"
     )
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a script's background job ignores Ctrl-C
+        signal.signal(number, signal.default_int_handler)
     seed = options.seed if options.seed is not None else secrets.randbelow(1_000_000)
     try:
         result = run(seed, options.seconds, options.without, options.busy)
