@@ -142,9 +142,9 @@ def _factory(broker_type: str) -> Callable[[], BrokerAdapter]:
 @cache  # reading the entry points of all packages takes milliseconds
 def _added() -> "dict[str, EntryPoint]":
     """Return the entry points of third parties' broker types, by name."""
-    found: dict[str, EntryPoint] = {}
-    from importlib.metadata import entry_points  # a tenth of the import of all adapters
+    from importlib.metadata import entry_points  # it imports email and zipfile: only this needs it
 
+    found: dict[str, EntryPoint] = {}
     for point in entry_points(group=ENTRY_POINTS):
         found.setdefault(point.name, point)
     return found

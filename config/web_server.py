@@ -1,7 +1,7 @@
 """`python -m config.web_server`: the web process, uvicorn with the options that Fillcast needs.
 
-It listens on FILLCAST_BIND and FILLCAST_PORT. uvicorn's own command does the same, but looks ten
-times a second whether it is to stop, all night.
+It listens on FILLCAST_BIND and FILLCAST_PORT, with the database role of pages. uvicorn's own
+command would look ten times a second whether it is to stop, all night.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ DATE_SECONDS = 1.0  # how often the answers' Date header changes
 
 
 class WebServer(uvicorn.Server):
-    """Sleeps until a signal stops it, but for the header."""
+    """Wakes once a second for the header, and at once when a signal stops it."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -45,6 +45,7 @@ class WebServer(uvicorn.Server):
 def main() -> None:
     """Serve until SIGTERM or Ctrl-C; exit with an error if it cannot start."""
     read_env_file()
+    os.environ.setdefault("FILLCAST_DB_ROLE", "web")
     try:
         settings = Settings.read(os.environ)
     except InvalidEnvironmentError as error:
@@ -58,7 +59,7 @@ def main() -> None:
         access_log=False,
         proxy_headers=False,  # config/middleware/proxies.py
     )
-    config.load_app()
+    config.load()  # before it listens: a client waits for no import
     server = WebServer(config)
     with contextlib.suppress(KeyboardInterrupt):
         server.run()

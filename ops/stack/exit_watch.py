@@ -12,8 +12,10 @@ from typing import Self
 
 @cache
 def can_watch() -> bool:
-    """Return whether this system reports that a process has ended (Linux since 5.3)."""
-    if sys.platform != "linux":
+    """Return whether the end of a process can be waited for: by Linux since 5.3, if this Python
+    was compiled for that.
+    """
+    if sys.platform != "linux" or not hasattr(os, "pidfd_open"):
         return False
     try:
         os.close(os.pidfd_open(os.getpid()))
@@ -50,10 +52,14 @@ class ExitWatch:
         with contextlib.ExitStack() as opened, selectors.DefaultSelector() as selector:
             selector.register(self._woken, selectors.EVENT_READ)
             for pid in pids if can_watch() else ():
-                with contextlib.suppress(OSError):  # it is removed already: seen after `seconds`
+                try:
                     descriptor = os.pidfd_open(pid)
-                    opened.callback(os.close, descriptor)
-                    selector.register(descriptor, selectors.EVENT_READ)
+                except ProcessLookupError:  # it has ended, and another thread knows it already
+                    return
+                except OSError:  # no descriptor is left: its end is seen after `seconds`
+                    continue
+                opened.callback(os.close, descriptor)
+                selector.register(descriptor, selectors.EVENT_READ)
             selector.select(seconds)
         with contextlib.suppress(BlockingIOError):
             while self._woken.recv(64):

@@ -225,6 +225,7 @@ class Stack:
             report=self._report,
             fork_server=fork_server(),
             check=self._check_servers,
+            servers=self._server_pids,
             on_start=self._publish_children,
         )
         self.supervisor.start()
@@ -271,6 +272,13 @@ class Stack:
                 redis.start()
             except EmbeddedError as e:
                 self._report(str(e))
+
+    def _server_pids(self) -> list[int]:
+        """Return the ids of the servers that run here: one that has ended is seen by the check."""
+        if self._servers is None:
+            return []
+        servers = (self._servers.postgres, self._servers.redis)
+        return [one.process.pid for one in servers if one and one.process and one.alive]
 
     def _publish_children(self, _started: ManagedProcess) -> None:
         running = self.supervisor.children.values() if self.supervisor else []

@@ -4,7 +4,7 @@ import contextlib
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -14,8 +14,9 @@ from ops.stack.exit_watch import ExitWatch, can_watch
 from ops.stack.fork_server import ForkServer, can_fork
 from ops.stack.process import ManagedProcess, ProcessSpec
 
-# While all processes run, a round is due each second and when one of them ends.
-POLL_SECONDS, QUIET_SECONDS, JOIN_SECONDS = 0.2, 1.0, 1.0
+POLL_SECONDS = 0.2  # between two rounds while a process waits for its start
+QUIET_SECONDS = 1.0  # while all of them run; the end of one begins a round at once
+JOIN_SECONDS = 1.0
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -56,13 +57,16 @@ class Supervisor:
         report: Callable[[str], None],
         fork_server: ProcessSpec | None = None,
         check: Callable[[], None] = lambda: None,
+        servers: Callable[[], Collection[int]] = tuple,
         on_start: Callable[[ManagedProcess], None] = lambda _: None,
     ) -> None:
         """Set what to run; nothing happens before `start`.
 
         report: gets the messages for the operator. fork_server: from which those processes are
         forked whose spec says so; without it, or where that is impossible, they are started like
-        the others. check: called at least once a second; if it raises Fatal, everything stops.
+        the others. check: called in each round, of which there is one a second, and one when a
+        process ends; if it raises Fatal, everything stops. servers: the ids of living processes
+        whose end begins a round, too.
         on_start: called with each process after each start.
         """
         logs.mkdir(parents=True, exist_ok=True)
@@ -76,6 +80,7 @@ class Supervisor:
         self.children |= {child.name: self._managed(child) for child in children}
         self.failure: str | None = None
         self._report, self._check, self._on_start = report, check, on_start
+        self._servers = servers
         # No events: a signal handler that sets one waits for its lock, for ever if the thread that
         # it interrupts holds it.
         self._stopping = self._at_once = False
@@ -182,7 +187,8 @@ class Supervisor:
         pids = [running.pid for running in self.children.values()]
         running = [pid for pid in pids if pid is not None]
         all_run = can_watch() and len(running) == len(pids)
-        self._watch.wait(running, QUIET_SECONDS if all_run else POLL_SECONDS)
+        seconds = QUIET_SECONDS if all_run else POLL_SECONDS
+        self._watch.wait([*running, *self._servers()], seconds)
 
     def _set_stopping(self) -> None:
         self._stopping = True

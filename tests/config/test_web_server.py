@@ -1,16 +1,20 @@
-"""The web process while nobody asks it for anything: it ends at once, and its time is right."""
+"""The web process without requests: a signal wakes it, and the time of its answers is right."""
 
 import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
 
+from config.env import Settings
 from ops.embedded.processes import wait_until
+from ops.stack.process import ProcessSpec
+from ops.stack.stack import web_process
 from tests.web_process import ROOT, WebProcess
 
 CODES = {signal.SIGTERM: -signal.SIGTERM, signal.SIGINT: 0}
@@ -18,7 +22,14 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.mark.parametrize("number", list(CODES), ids=lambda number: number.name)
-def test_idle_web_process_ends_at_a_signal(tmp_path: Path, number: signal.Signals) -> None:
+def test_signal_wakes_a_web_process_that_sleeps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    def sleeper(settings: Settings) -> ProcessSpec:
+        code = "import config.web_server as web; web.DATE_SECONDS = 600; web.main()"
+        return replace(web_process(settings), command=(sys.executable, "-c", code))
+
+    monkeypatch.setattr("ops.stack.stack.web_process", sleeper)
     with WebProcess(tmp_path / "log") as web:
         assert web.end(number) == CODES[number]
 

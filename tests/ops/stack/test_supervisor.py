@@ -2,9 +2,10 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -43,7 +44,11 @@ def messages() -> list[str]:
 def make(tmp_path: Path, messages: list[str]) -> Iterator[Make]:
     supervisors: list[Supervisor] = []
 
-    def start(*children: ProcessSpec, check: Callable[[], None] = lambda: None) -> Supervisor:
+    def start(
+        *children: ProcessSpec,
+        check: Callable[[], None] = lambda: None,
+        servers: Callable[[], Collection[int]] = tuple,
+    ) -> Supervisor:
         supervisor = Supervisor(
             children,
             environ=os.environ,
@@ -51,6 +56,7 @@ def make(tmp_path: Path, messages: list[str]) -> Iterator[Make]:
             folder=tmp_path,
             report=messages.append,
             check=check,
+            servers=servers,
         )
         supervisor.start()
         supervisors.append(supervisor)
@@ -105,6 +111,25 @@ def test_process_that_is_added_is_started_between_two_rounds(make: Make, no_roun
     pid_of(supervisor, "a")
     supervisor.add(ProcessSpec("b", SLEEPER))
     assert pid_of(supervisor, "b")
+
+
+@pytest.mark.skipif(not can_watch(), reason="this system does not report that a process has ended")
+def test_end_of_a_server_begins_a_round(make: Make, no_rounds: None) -> None:
+    server = subprocess.Popen(SLEEPER)
+    rounds: list[int | None] = []
+    supervisor = make(
+        ProcessSpec("a", SLEEPER),
+        check=lambda: rounds.append(server.poll()),
+        servers=lambda: [server.pid] if server.poll() is None else [],
+    )
+    pid_of(supervisor, "a")
+    server.kill()
+    assert wait_until(lambda: rounds[-1:] == [-signal.SIGKILL], 10)
+
+
+def test_python_without_the_call_makes_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "pidfd_open", raising=False)
+    assert can_watch.__wrapped__() is False
 
 
 def test_stop_ends_a_supervisor_between_two_rounds(make: Make, no_rounds: None) -> None:
