@@ -104,6 +104,7 @@ def program() -> Iterator[Callable[[type[BeatScheduler]], Service]]:
         signal.signal(number, handler)
     for thread in interrupts:
         thread.join()
+    connection.close()  # what was interrupted may still be under way there
 
 
 def test_sigterm_ends_beat_at_its_start(
