@@ -29,7 +29,7 @@ class WebServer(uvicorn.Server):
         self._stopping = asyncio.Event()
 
     async def main_loop(self) -> None:
-        """Serve until a signal comes, or the most requests are answered."""
+        """Serve until a signal comes."""
         self._loop = asyncio.get_running_loop()
         while not await self.on_tick(0):  # 0: it writes the header each time
             with contextlib.suppress(TimeoutError):

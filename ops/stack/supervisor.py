@@ -175,20 +175,22 @@ class Supervisor:
             at_the_end.push(self._record_failure)  # first: `wait` returns once `_stopping` is set
             for running in self.children.values():
                 self._start_process(running)
-            self._pause()
-            while not self._stopping:
+            while self._wait_for_round():
                 self._check()
                 for running in self.children.values():
                     self._poll(running)
-                self._pause()
 
-    def _pause(self) -> None:
-        """Wait for the next round: a process that is to be started soon needs it earlier."""
+    def _wait_for_round(self) -> bool:
+        """Wait until the next round is due; False if a stop is requested instead.
+
+        A process that is to be started soon needs it earlier.
+        """
         pids = [running.pid for running in self.children.values()]
-        running = [pid for pid in pids if pid is not None]
-        all_run = can_watch() and len(running) == len(pids)
+        alive = [pid for pid in pids if pid is not None]
+        all_run = can_watch() and len(alive) == len(pids)
         seconds = QUIET_SECONDS if all_run else POLL_SECONDS
-        self._watch.wait([*running, *self._servers()], seconds)
+        self._watch.wait([*alive, *self._servers()], seconds)
+        return not self._stopping
 
     def _set_stopping(self) -> None:
         self._stopping = True

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ops.stack.supervisor import handled_by
 from tests.faults.chaos.fault_injection import FaultInjector
 from tests.faults.chaos.fault_plan import Step, plan
 from tests.faults.chaos.load import Load
@@ -144,11 +145,10 @@ def main() -> int:
         "--busy", type=int, default=0, metavar="N", help="keep N processors busy meanwhile (0)"
     )
     options = parser.parse_args()
-    for number in (signal.SIGINT, signal.SIGTERM):  # a script's background job ignores Ctrl-C
-        signal.signal(number, signal.default_int_handler)
     seed = options.seed if options.seed is not None else secrets.randbelow(1_000_000)
     try:
-        result = run(seed, options.seconds, options.without, options.busy)
+        with handled_by(signal.default_int_handler):
+            result = run(seed, options.seconds, options.without, options.busy)
     except KeyboardInterrupt:
         report_progress("stopped; nothing is left running")
         return 130
