@@ -73,10 +73,18 @@ class ExecutionPosition(models.Model):
     `opened_at` and `closed_at` are the broker's times of the fills (market clock).
     """
 
+    # Without constraints, which lock both rows for each execution: its entry order has them, and
+    # what has traded is never deleted (docs/adr/0063).
     connection = models.ForeignKey(
-        ExecutionConnection, models.PROTECT, related_name="positions", db_index=False
+        ExecutionConnection,
+        models.PROTECT,
+        related_name="positions",
+        db_index=False,
+        db_constraint=False,
     )
-    signal = models.ForeignKey(Signal, models.PROTECT, related_name="positions")
+    signal = models.ForeignKey(
+        Signal, models.PROTECT, related_name="positions", db_constraint=False
+    )
     entry_leg = models.CharField(max_length=16, default="entry", db_default="entry")
     pair = models.CharField(max_length=20)
     symbol = models.CharField(max_length=40)

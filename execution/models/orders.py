@@ -429,8 +429,12 @@ class Fill(models.Model):
     without fills that have ids. It shrinks as those arrive and is deleted with the last of them.
     """
 
-    connection = models.ForeignKey(
-        ExecutionConnection, models.PROTECT, related_name="fills", db_index=False
+    connection = models.ForeignKey(  # its order's, which has the constraint (docs/adr/0063)
+        ExecutionConnection,
+        models.PROTECT,
+        related_name="fills",
+        db_index=False,
+        db_constraint=False,
     )
     broker_fill_id = models.CharField(max_length=100)
     order = models.ForeignKey(Order, models.PROTECT, related_name="fills")
