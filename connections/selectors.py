@@ -138,6 +138,7 @@ from connections.market_data.ticks import (
     listed_pairs_sql,
     on_tick_sql,
     quantity_step_sql,
+    rounded_to_tick_sql,
     stops_level_sql,
     tick_sql,
 )
@@ -257,6 +258,7 @@ __all__ = [
     "reason_for",
     "reference_source_ids",
     "resume_message",
+    "rounded_to_tick_sql",
     "serves_paper",
     "skip_reasons",
     "slippage_rule",

@@ -16,7 +16,15 @@ LAST_ATTEMPT = 9
 
 def new_client_order_id(tag: str) -> str:
     """Return a new id at attempt 0: the installation's tag, 14 random characters, the digit."""
-    return f"{tag}{secrets.token_bytes(RANDOM_LENGTH).translate(_LETTERS).decode()}0"
+    (new,) = new_client_order_ids(tag, 1)
+    return new
+
+
+def new_client_order_ids(tag: str, count: int) -> list[str]:
+    """Return so many new ids; their random characters are read from the system at once."""
+    letters = secrets.token_bytes(RANDOM_LENGTH * count).translate(_LETTERS).decode()
+    starts = range(0, len(letters), RANDOM_LENGTH)
+    return [f"{tag}{letters[start : start + RANDOM_LENGTH]}0" for start in starts]
 
 
 def at_attempt(client_order_id: str, attempt: int) -> str:

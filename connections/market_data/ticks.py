@@ -40,12 +40,20 @@ def on_tick_sql(price: str, row: str) -> str:
     The same as `brokers.price_rounding.round_level_price`, so that our row and the broker hold the
     same price. row: as in `tick_sql`, with `side`.
     """
-    return f"""(SELECT CASE
-        WHEN step.size IS NULL OR mod(level.price, step.size) = 0 THEN level.price
-        WHEN {row}.side = 'BUY' THEN ceil(level.price / step.size) * step.size
-        ELSE floor(level.price / step.size) * step.size END
+    return f"""(SELECT {rounded_to_tick_sql("level.price", "step.size", f"{row}.side")}
       FROM (SELECT {price} AS price) level
       CROSS JOIN (SELECT {tick_sql(row)} AS size OFFSET 0) step)"""  # OFFSET 0: looked up once
+
+
+def rounded_to_tick_sql(price: str, tick: str, side: str) -> str:
+    """Return SQL for a level, rounded as by `on_tick_sql`. All are expressions; tick may be NULL.
+
+    For several levels of a row, whose tick is looked up once.
+    """
+    return f"""CASE
+        WHEN {tick} IS NULL OR mod({price}, {tick}) = 0 THEN {price}
+        WHEN {side} = 'BUY' THEN ceil({price} / {tick}) * {tick}
+        ELSE floor({price} / {tick}) * {tick} END"""
 
 
 def quantity_step_sql(row: str) -> str:

@@ -18,7 +18,7 @@ from execution.base.statements import (
     log_rows_sql,
     refusal_payload_sql,
 )
-from execution.ids import at_attempt, new_client_order_id
+from execution.ids import at_attempt, new_client_order_ids
 from execution.models import Status
 from execution.reports.transitions import DEFERRED
 from execution.submission.claim_sql import IS_PENDING
@@ -172,9 +172,13 @@ def write_decisions(
     settled: Sequence[tuple[OrderRow, Settled]], worker_id: str
 ) -> dict[int, IntentRow]:
     """Write intents and denials; return id, fence and client order id of each intent, by order."""
-    records = [_record(row, decision) for row, decision in settled]
-    if not records:
+    if not settled:
         return {}
+    new_ids = new_client_order_ids(settings.FILLCAST_INSTALLATION_TAG, len(settled))
+    records = [
+        _record(row, decision, new_id)
+        for (row, decision), new_id in zip(settled, new_ids, strict=True)
+    ]
     answer_within = (
         settings.FILLCAST_SEND_DEADLINE_SECONDS + settings.FILLCAST_CALL_TIMEOUT_SECONDS + 1
     )
@@ -196,9 +200,10 @@ def write_records(
     return rows(WRITE, parameters, planned_once=True)
 
 
-def _record(row: OrderRow, decision: Settled) -> DecisionRecord:
+def _record(row: OrderRow, decision: Settled, new_id: str) -> DecisionRecord:
+    """Return what becomes of an order. new_id: its client order id, if it has none yet."""
     if isinstance(decision, Intent):
-        return _intent_record(row, decision)
+        return _intent_record(row, decision, at_attempt(row.client_order_id or new_id, row.attempt))
     if isinstance(decision, Terminated):
         denial, status = decision.denial, decision.status
     else:
@@ -216,7 +221,7 @@ def _record(row: OrderRow, decision: Settled) -> DecisionRecord:
     )
 
 
-def _intent_record(row: OrderRow, intent: Intent) -> DecisionRecord:
+def _intent_record(row: OrderRow, intent: Intent, client_order_id: str) -> DecisionRecord:
     return DecisionRecord(
         id=row.id,
         status=Status.SUBMITTING.value,
@@ -224,7 +229,7 @@ def _intent_record(row: OrderRow, intent: Intent) -> DecisionRecord:
         detail=intent.detail,
         numbers="{}",
         symbol=intent.symbol,
-        client_order_id=_client_order_id(row),
+        client_order_id=client_order_id,
         order_type=intent.order_type,
         quantity=intent.quantity,
         limit_price=intent.limit_price,
@@ -241,11 +246,6 @@ def _intent_record(row: OrderRow, intent: Intent) -> DecisionRecord:
         trail_distance=intent.trail_distance,
         expires_at=intent.expires_at,
     )
-
-
-def _client_order_id(row: OrderRow) -> str:
-    known = row.client_order_id or new_client_order_id(settings.FILLCAST_INSTALLATION_TAG)
-    return at_attempt(known, row.attempt)
 
 
 def arm_triggers(held: Iterable[tuple[OrderRow, Deferred]], context: EvaluationContext) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from brokers.account_capabilities import Capabilities
 from brokers.registry import adapter_for
 from brokers.types import ConnectionSpec, ExitSafety, OrderRequest
 from brokers.worst_price import with_worst_price
@@ -45,8 +46,9 @@ def outgoing_of(
     signal = context.signal_of(row) if row.signal_id else None
     if is_entry and signal and signal.valid_until:  # it may end between this decision and sending
         send_by = min(send_by, machine_time() + machine_seconds_until(signal.valid_until))
-    request = _request(row, intent, written, spec, context, send_by)
-    request = with_worst_price(request, adapter_for(row.type).capabilities(spec))
+    capabilities = adapter_for(row.type).capabilities(spec)
+    request = _request(row, intent, written, capabilities, context, send_by)
+    request = with_worst_price(request, capabilities)
     return Outgoing(
         row.type, spec, request, is_entry, signal and signal.feed_id, row.owner_id,
         halted_pairs(row), row.lane,
@@ -57,7 +59,7 @@ def _request(
     row: OrderRow,
     intent: Intent,
     written: IntentRow,
-    spec: ConnectionSpec,
+    capabilities: Capabilities,
     context: EvaluationContext,
     send_by: float,
 ) -> OrderRequest:
@@ -80,7 +82,7 @@ def _request(
         reduce_only=closed is not None,
         broker_position_id=closed.broker_position_id if closed else "",
         closes=closed.entry_sent_as if closed else "",
-        oca_group=_oca_group(row, spec, entry_id or written.client_order_id),
+        oca_group=_oca_group(capabilities, entry_id or written.client_order_id),
         worst_price=intent.worst_price,
         expires_at=intent.expires_at,
         order_id=row.id,
@@ -89,8 +91,8 @@ def _request(
     )
 
 
-def _oca_group(row: OrderRow, spec: ConnectionSpec, entry_client_order_id: str) -> str:
+def _oca_group(capabilities: Capabilities, entry_client_order_id: str) -> str:
     """Return the OCA group that an entry's levels and exits share: the entry's base id."""
-    if adapter_for(row.type).capabilities(spec).exit_safety is not ExitSafety.OCA:
+    if capabilities.exit_safety is not ExitSafety.OCA:
         return ""
     return base_of(entry_client_order_id)

@@ -63,6 +63,7 @@ def read_back(records: list[Figures]) -> list[Figures]:
     [
         [{"price": None}, {"price": Decimal("1.10")}, {"price": None}],
         [{"reason": None}, {"reason": ""}, {"reason": "NULL"}],
+        [{"price": None, "reason": None}, {"price": None, "reason": "some"}],
         [{"ended_at": MOMENT}, {"ended_at": None}],
         [{"order_id": -(2**63)}, {"order_id": 0}, {"order_id": 2**63 - 1}],
         [{"quantity": PLACES}, {"quantity": -PLACES}, {"quantity": Decimal(10) ** 20 - PLACES}],
@@ -74,8 +75,8 @@ def read_back(records: list[Figures]) -> list[Figures]:
         [{"detail": text, "reason": text} for text in TEXTS],
         [{"detail": text} for text in ("plain", "plain too")],
     ],
-    ids=["none", "no text", "no time", "int", "digits", "exponent", "bool", "float", "same time",
-         "far times", "texts", "plain texts"],
+    ids=["none", "no text", "all none", "no time", "int", "digits", "exponent", "bool", "float",
+         "same time", "far times", "texts", "plain texts"],
 )  # fmt: skip
 def test_records_arrive_as_they_are_and_in_their_order(values: list[dict[str, Any]]) -> None:
     records = [figures(**one) for one in values]

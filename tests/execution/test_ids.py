@@ -4,7 +4,13 @@ import re
 
 import pytest
 
-from execution.ids import all_attempts, at_attempt, base_of, new_client_order_id
+from execution.ids import (
+    all_attempts,
+    at_attempt,
+    base_of,
+    new_client_order_id,
+    new_client_order_ids,
+)
 
 
 def test_id_is_eighteen_plain_characters_at_attempt_0() -> None:
@@ -14,6 +20,13 @@ def test_id_is_eighteen_plain_characters_at_attempt_0() -> None:
 
 def test_ids_do_not_repeat() -> None:
     assert len({new_client_order_id("dev") for _ in range(10_000)}) == 10_000
+
+
+@pytest.mark.parametrize("count", [0, 1, 500])
+def test_ids_of_a_bundle_are_as_many_and_each_once(count: int) -> None:
+    made = new_client_order_ids("dev", count)
+    assert len({*made}) == len(made) == count
+    assert all(re.fullmatch(r"dev[a-z0-9]{14}0", one) for one in made)
 
 
 def test_attempt_changes_the_last_digit_only() -> None:
