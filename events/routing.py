@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import replace
 from itertools import chain
 from typing import Any
 from uuid import UUID
@@ -74,11 +73,11 @@ def route_events(limit: int) -> int:
     sent to their owner, and are read in the inbox: they are no news about money.
     """
     with transaction.atomic():
-        claimed = [EventContext(*row) for row in rows(CLAIM, [limit])]
+        claimed = rows(CLAIM, [limit])
         if not claimed:
             return 0
-        facts = context_of(claimed)
-        events = [replace(event, facts=facts[event.id]) for event in claimed]
+        facts = context_of([EventContext(*row) for row in claimed])
+        events = [EventContext(*(*row, facts[row.id])) for row in claimed]
         operators = list(
             get_user_model()
             .objects.with_perm(Right.READ.codename, backend=BACKEND)

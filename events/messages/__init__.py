@@ -44,14 +44,12 @@ class Message:
 
 def render(event: EventContext) -> Message:
     """Return the message about one event. Facts that are not known are left out."""
-    renderer = RENDERERS.get(event.kind, _by_kind)
-    title, *body = renderer(event)
+    title, *body = _titled(event)
     plan = f"plan {plan_id}" if (plan_id := event.get("trade_plan_id")) else ""
     where = ", ".join(text for text in (event.get("account"), event.get("signal"), plan) if text)
     asked = asked_prices(event)
     lines = [*body, f"{capital(asked)}." if asked else "", f"{where}." if where else ""]
-    title = f"{TWIN}{title}" if event.is_of_twin else title
-    return Message(title[:TITLE_MAX], "\n".join(line for line in lines if line))
+    return Message(title, "\n".join(line for line in lines if line))
 
 
 def render_digest(events: Sequence[EventContext], *, room: int = ROOM) -> Message:
@@ -109,8 +107,14 @@ def _rank(kind: str) -> int:
 
 
 def _line(event: EventContext, *, with_signal: bool) -> str:
-    _, *body = RENDERERS.get(event.kind, _by_kind)(event)
-    return line_of(event, render(event).title, body, with_signal=with_signal)
+    title, *body = _titled(event)
+    return line_of(event, title, body, with_signal=with_signal)
+
+
+def _titled(event: EventContext) -> Lines:
+    """Return the title of an event's message, and the lines about what has happened."""
+    title, *body = RENDERERS.get(event.kind, _by_kind)(event)
+    return ((f"{TWIN}{title}" if event.is_of_twin else title)[:TITLE_MAX], *body)
 
 
 def _count(kind: str, count: int) -> str:

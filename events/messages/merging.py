@@ -4,6 +4,7 @@ The database writes both events in one statement. In a message that has both, th
 stands for its position, and a closed position also states its last exit.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -21,15 +22,16 @@ CLOSING_LEGS = {
 
 def merged(events: Sequence[EventContext]) -> list[EventContext]:
     """Return the events with one in place of each fill and position event of the same order."""
-    fills = [event for event in events if event.kind in FILLS]
+    fills = _fills(events)
     taken: set[int] = set()
     added: dict[int, dict[str, str]] = {}
     for event in events:
+        position = event.get("position")
         if event.kind == EventKind.POSITION_OPENED:
-            if _fills_of(event, fills, of_entry=True):
+            if fills[position, True]:
                 taken.add(event.id)
         elif event.kind == EventKind.POSITION_CLOSED:
-            exits = _fills_of(event, fills, of_entry=False)
+            exits = fills[position, False]
             if fill := _newest(_closing(event, exits) or exits):
                 taken.add(fill.id)
                 added[event.id] = {"exit": _exit(fill)}
@@ -40,18 +42,13 @@ def merged(events: Sequence[EventContext]) -> list[EventContext]:
     ]
 
 
-def _fills_of(
-    event: EventContext, fills: Iterable[EventContext], *, of_entry: bool
-) -> list[EventContext]:
-    """Return the fills of entries, or of exits, of the position that an event is about."""
-    position = event.get("position")
-    return [
-        fill
-        for fill in fills
-        if position
-        and fill.get("position") == position
-        and fill.get("leg").startswith("entry") == of_entry
-    ]
+def _fills(events: Iterable[EventContext]) -> dict[tuple[str, bool], list[EventContext]]:
+    """Return the fills by the position that they belong to, and whether they are of its entry."""
+    found: dict[tuple[str, bool], list[EventContext]] = defaultdict(list)
+    for event in events:
+        if event.kind in FILLS and (position := event.get("position")):
+            found[position, event.get("leg").startswith("entry")].append(event)
+    return found
 
 
 def _closing(event: EventContext, exits: Iterable[EventContext]) -> list[EventContext]:
