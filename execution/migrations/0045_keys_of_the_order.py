@@ -1,4 +1,4 @@
-"""A fill's account is its order's, which holds it; and the entry of a trade is never deleted."""
+"""A fill's account is its order's, which holds it; the entry of a trade stays, with its keys."""
 
 import django.db.models.deletion
 from django.db import migrations, models

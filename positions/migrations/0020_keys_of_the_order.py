@@ -7,6 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("connections", "0031_health_not_reconciled"),
+        ("execution", "0045_keys_of_the_order"),  # its triggers come first
         ("positions", "0019_positions_by_account"),
         ("signals", "0027_indexes_by_feed"),
     ]

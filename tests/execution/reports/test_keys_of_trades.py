@@ -8,7 +8,7 @@ from common.sql import rows, run
 from connections.models import ExecutionConnection
 from execution.models import Fill, Order
 from positions.models import ExecutionPosition
-from signals.models import Feed, Signal
+from signals.models import Feed
 from tests.execution import factories
 
 pytestmark = pytest.mark.django_db
@@ -25,11 +25,40 @@ def trade(alice: ExecutionConnection, feed: Feed) -> ExecutionPosition:
     return factories.filled(factories.signal(feed))
 
 
-def test_entry_that_has_traded_is_not_deleted(trade: ExecutionPosition) -> None:
-    entry = factories.order(signal=trade.signal, leg="entry")
-    with pytest.raises(IntegrityError, match="has traded"), transaction.atomic():
-        run("DELETE FROM execution_order WHERE id = %s", [entry.pk])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "status = 'FILLED'",
+        "status = 'PARTIALLY_FILLED', filled_quantity = 1",
+        "leg = 'entry-2'",
+        "filled_quantity = 0",  # its account has a position all the same
+    ],
+)
+def test_entry_that_has_traded_is_not_deleted(trade: ExecutionPosition, change: str) -> None:
+    entry = factories.order(signal=trade.signal, position=None)
+    factories.force(f"UPDATE execution_order SET {change} WHERE id = %s", [entry.pk])
+    for role in ("fillcast_trade", "NONE"):
+        run(f"SET LOCAL ROLE {role}")
+        with pytest.raises(IntegrityError, match="has traded"), transaction.atomic():
+            run("DELETE FROM execution_order WHERE id = %s", [entry.pk])
     assert Order.objects.filter(pk=entry.pk).exists()
+
+
+@pytest.mark.parametrize("column", ["signal_id", "connection_id"])
+def test_order_keeps_its_signal_and_its_account(
+    trade: ExecutionPosition, feed: Feed, column: str
+) -> None:
+    others = {"signal_id": factories.signal(feed).pk, "connection_id": factories.account(feed).pk}
+    entry = factories.order(signal=trade.signal, position=None)
+    with pytest.raises(IntegrityError, match="keeps its signal and its account"):
+        run(f"UPDATE execution_order SET {column} = %s WHERE id = %s", [others[column], entry.pk])
+
+
+def test_statement_that_sets_the_same_keys_is_allowed(trade: ExecutionPosition) -> None:
+    entry = factories.order(signal=trade.signal, position=None)
+    entry.save()  # Django sets all columns
+    entry.refresh_from_db()
+    assert entry.signal_id == trade.signal_id
 
 
 @pytest.mark.usefixtures("alice")
@@ -63,4 +92,3 @@ def test_fill_and_position_have_the_keys_of_their_entry(trade: ExecutionPosition
     fill = Fill.objects.get()
     assert (fill.order_id, fill.connection_id) == (entry.pk, entry.connection_id)
     assert (trade.signal_id, trade.connection_id) == (entry.signal_id, entry.connection_id)
-    assert Signal.objects.filter(pk=trade.signal_id).exists()
