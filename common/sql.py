@@ -31,8 +31,8 @@ from common import shared_sessions
 from common.direct_sessions import is_pooled
 from common.shared_sessions.base import PLAN_SETTINGS
 
-# psycopg's own, which is compiled: Django's Python one takes ten times as long, for the same value,
-# since its sessions have UTC.
+# psycopg's own, which is compiled. Django's is Python and takes ten times as long for the same
+# value, since every session has UTC.
 _TIMES: Any = psycopg.adapters.get_loader(psycopg.adapters.types["timestamptz"].oid, Format.TEXT)
 
 
