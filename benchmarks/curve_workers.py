@@ -24,6 +24,7 @@ def measure(environment: BenchEnvironment, data: BenchData, workers: int) -> dic
         environment.reset()
         took, shares = [], []
         for _ in range(environment.rounds):
+            fanout.plan_statements(environment, data, ORDERS // sustained.SIGNALS)
             usage = Usage(environment)
             took.append(sustained.orders(environment, data, ORDERS, meter))
             shares.append(usage.shares())

@@ -40,6 +40,7 @@ def flame(environment: BenchEnvironment, data: BenchData, seconds: int) -> Resul
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as spying:
             while spying.poll() is None:
                 environment.reset()
+                fanout.plan_statements(environment, data, ORDERS // sustained.SIGNALS)
                 sustained.orders(environment, data, ORDERS, meter)
                 orders += ORDERS
         took = time.monotonic() - began

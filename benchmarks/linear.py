@@ -69,6 +69,7 @@ def _rounds(
 
 def _run(environment: BenchEnvironment, data: BenchData, count: int) -> fanout.Run:
     environment.reset()
+    fanout.plan_statements(environment, data, count)
     return fanout.ours(environment, data, count)
 
 

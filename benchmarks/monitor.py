@@ -20,7 +20,7 @@ CONNECTIONS, SYMBOLS, FINDS, TARGET, MILLION_MS = 1_000, 100, 20, 100.0, 20.0
 QUIET, MOVED = (Decimal("100.00"), Decimal("100.02")), (Decimal("99.90"), Decimal("100.12"))
 
 # One position in a thousand has its stop within the move; none is reached at the quiet price. All
-# rows refer to existing ones, so their foreign keys are not checked one by one.
+# rows refer to existing ones, so no key and no trigger is checked row by row.
 SEED = """
 INSERT INTO positions_executionposition (connection_id, signal_id, pair, symbol, side, quantity,
   opened_quantity, entry_price, sl, tp, sl_guardian, tp_guardian, price_source_id, pip,

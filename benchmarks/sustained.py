@@ -44,7 +44,7 @@ def _rounds(
     seconds, noop_seconds = [], []
     for number in range(environment.rounds):
         noop_seconds.append(_noops(environment, noops, noop_meter))
-        fanout.plan_statements(environment, data)
+        fanout.plan_statements(environment, data, count // SIGNALS)
         seconds.append(orders(environment, data, count, meter))
         environment.reset()
         rates = f"{count / seconds[-1]:,.0f} orders/s, {noops / noop_seconds[-1]:,.0f} no-ops/s"
