@@ -20,6 +20,7 @@ from tests.browser.trading import (
     mid_price,
     open_trade,
     ready_to_trade,
+    shown,
     with_position,
 )
 from tests.browser.visits import Device, Visit
@@ -180,7 +181,7 @@ def test_working_orders_are_changed_and_cancelled(
     field.fill(f"{price - 0.015:.4f}")
     expect_in_order(visit, "order-change")
     page.locator("#confirm-button").click()
-    expect(page.locator("#main")).to_contain_text(f"{price - 0.015:.4f}"[:6])
+    expect(page.locator("#main")).to_contain_text(shown(price - 0.015))
 
     page.goto("/orders/")
     follow(page, re.compile("^Cancel…"))

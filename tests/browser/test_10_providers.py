@@ -14,7 +14,14 @@ from tests.browser.acts import (
 )
 from tests.browser.devices import ITEM_DEVICES
 from tests.browser.looked_at import looks_at
-from tests.browser.trading import FILL_MS, first_position, mid_price, publish, ready_to_trade
+from tests.browser.trading import (
+    FILL_MS,
+    first_position,
+    mid_price,
+    publish,
+    ready_to_trade,
+    shown,
+)
 from tests.browser.visits import DESKTOP, OPERATOR, TENANT, Device, Visit, send_form
 
 
@@ -136,8 +143,8 @@ def test_signals_are_drafted_published_modified_closed(
     fill(page, sl=f"{price - 0.008:.4f}")
     expect_in_order(visit, "signal-modify")
     publish(page)
-    expect(page.locator("#main")).to_contain_text(f"{price - 0.008:.4f}"[:6])
-    expect(first_position(page)).to_contain_text(f"{price - 0.008:.4f}"[:6], timeout=FILL_MS)
+    expect(page.locator("#main")).to_contain_text(shown(price - 0.008))
+    expect(first_position(page)).to_contain_text(shown(price - 0.008), timeout=FILL_MS)
 
     page.goto(f"/publishing/{slug}/signals/new/")
     follow(page, "Close…")

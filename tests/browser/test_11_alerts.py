@@ -15,7 +15,13 @@ from tests.browser.acts import (
 )
 from tests.browser.devices import ITEM_DEVICES
 from tests.browser.looked_at import looks_at
-from tests.browser.trading import create_private_feed, first_position, mid_price, ready_to_trade
+from tests.browser.trading import (
+    create_private_feed,
+    first_position,
+    mid_price,
+    ready_to_trade,
+    shown,
+)
 from tests.browser.visits import Device, Visit
 
 
@@ -53,7 +59,7 @@ def test_a_text_is_read_field_by_field_then_sent_to_the_door(
     press(page, "Read it")
     result = page.locator("#result")
     expect(result).to_contain_text("EUR/USD")
-    expect(result).to_contain_text(f"{price - 0.01:.4f}"[:6])
+    expect(result).to_contain_text(shown(price - 0.01))
     expect(result.get_by_role("columnheader", name="Understood as")).to_be_visible()
     expect(page.locator("tbody tr").filter(has_text="TradingView")).to_be_visible()
     expect(page.get_by_role("button", name="Copy the message").first).to_be_visible()

@@ -42,6 +42,11 @@ def mid_price(page: Page) -> float:
     return float(re.search(r"1\.\d{3,5}", text)[0])  # type: ignore[index]
 
 
+def shown(price: float) -> str:
+    """Return a price with four decimals as pages show it: `1.374`, without zeros at its end."""
+    return f"{price:.4f}".rstrip("0")
+
+
 def publish(page: Page) -> None:
     """From a filled form: look at what it reaches, then publish it."""
     press(page, "Show what it reaches")
