@@ -31,6 +31,7 @@ from benchmarks import (
     mt4,
     mt4_watch,
     mt5,
+    order_steps,
     pages,
     paper,
     publishing,
@@ -95,13 +96,14 @@ ALONE: dict[str, tuple[Callable[[int], Result], int]] = {  # benchmarks that nee
     "recovery": (recovery.recovery, 500),
     "crypto": (crypto.overhead, 1_000),
 }
-# Measured by name only, since they take half an hour and more.
+# Measured by name only: most take half an hour and more, and the last two show where time goes.
 LONG: dict[str, tuple[Bench, int]] = {
     "load": (load.load, 30),  # minutes
     "curve_workers": (curves.workers, 8),
     "curve_connections": (curves.connections, 100_000),
     "curve_orders": (curves.orders, 10_000_000),
     "footprint": (footprint.footprint, 10_000),
+    "order_steps": (order_steps.order_steps, 1_000),
     "flame": (flame.flame, 20),  # seconds
 }
 NAMES = [*BENCHES, *ALONE]
