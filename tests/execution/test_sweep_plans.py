@@ -1098,7 +1098,8 @@ class TestSwitchedOff:
         run("UPDATE positions_executionposition SET quantity = 1000, closed_at = NULL,"
             " price_source_id = %s", (alice.data_connection_id,))  # fmt: skip
         for table in BIG:
-            run(f"UPDATE {table} t SET connection_id = c.ids[t.id %% 3000 + 1] FROM"
+            factories.force(
+                f"UPDATE {table} t SET connection_id = c.ids[t.id %% 3000 + 1] FROM"
                 " (SELECT array_agg(id) AS ids FROM connections_executionconnection) c"
                 " WHERE %s", (True,))  # fmt: skip
             run(f"ANALYZE {table}")

@@ -88,8 +88,8 @@ def test_market_without_hours_has_no_warning(feed: Feed, broker: FakeBroker) -> 
 
 
 def test_exit_is_sent_while_the_market_is_closed(feed: Feed, broker: FakeBroker) -> None:
-    factories.account(feed, preset_market_hours_only=True)
-    position = factories.filled(factories.signal(feed))
+    trade_bitcoin(feed, preset_market_hours_only=True)
+    position = factories.filled(factories.signal(feed, **BITCOIN))
     Instrument.objects.update(hours=hours(60, 3600))
     close_position(position.pk)
     factories.claim_all()
