@@ -23,7 +23,8 @@ LEFT_BEHIND = """
 SELECT (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()),
   (SELECT count(*) FROM pg_listening_channels()),
   (SELECT coalesce(string_agg(name, ',' ORDER BY name), '') FROM pg_settings
-   WHERE source = 'session'),
+   -- Those of a transaction end with it, and keep this source: the audit trail sets them.
+   WHERE source = 'session' AND name NOT LIKE 'transaction_%'),
   (SELECT count(*) FROM pg_class WHERE relpersistence = 't'),
   (SELECT count(*) FROM pg_cursors)
 """
