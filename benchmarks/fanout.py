@@ -118,9 +118,8 @@ def plan_statements(environment: BenchEnvironment, data: BenchData, count: int) 
 
     Raises BenchError if one of them is not filled, or a worker got none.
     """
-    workers: set[str] = set()
+    accounts, workers = min(count, PLANNING), set[str]()
     for _ in range(PLANNING_TRIES):
-        accounts = min(count, PLANNING)
         signals = [data.signal(data.feed(accounts)) for _ in range(2 * environment.workers)]
         for signal in signals:  # faster than they are executed, so each worker should get some
             publish_as_web(signal, data)

@@ -6,7 +6,7 @@ from benchmarks import process_usage
 from benchmarks.data import BenchData
 from benchmarks.environment import BenchEnvironment, report_progress
 from benchmarks.monitor import seed_positions
-from benchmarks.results import Result
+from benchmarks.results import Result, bounded
 
 FEW, POSITIONS_EACH = 100, 10  # positions for each connection
 SETTLE_SECONDS = 90.0  # each account is read once a minute
@@ -36,18 +36,12 @@ def footprint(environment: BenchEnvironment, data: BenchData, count: int) -> Res
     connection = _each(before, connected, count)
     position = _each(connected, watched, positions)
     each = max(sum(connection.values()), 1.0)
-    return Result(
-        name="footprint",
-        n=count,
-        seconds=3 * settle,
-        rate=0.0,
-        p50_ms=None,
-        p99_ms=None,
-        baseline=None,
-        ratio=each,
+    return bounded(
+        "footprint",
+        count,
+        each,
         target=MOST_BYTES,
-        ok=each <= MOST_BYTES,
-        half=each <= 2 * MOST_BYTES,
+        seconds=3 * settle,
         detail={
             "unit": "bytes of memory for an idle connection, less is better",
             "connection_bytes": connection,

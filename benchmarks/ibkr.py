@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.data import BenchData
 from benchmarks.environment import BenchEnvironment
 from benchmarks.ibkr_sessions import ACCOUNT, spec_of
-from benchmarks.results import Result, overhead_of, percentile
+from benchmarks.results import Result, bounded, overhead_of, percentile
 from brokers import rate_limits
 from brokers.ibkr.adapter import IbkrAdapter
 from brokers.ibkr.timing import RATE
@@ -213,18 +213,13 @@ def memory(environment: BenchEnvironment, data: BenchData, count: int) -> Result
         process.close()
     figures = process.figures
     each = max((figures["connected_mb"] - figures["before_mb"]) / count, 0.001)  # less is noise
-    return Result(
-        name="ibkr_memory",
-        n=count,
+    return bounded(
+        "ibkr_memory",
+        count,
+        each,
+        target=SESSION_MB,
         seconds=figures["connected_seconds"],
         rate=count / figures["connected_seconds"],
-        p50_ms=None,
-        p99_ms=None,
-        baseline=None,
-        ratio=each,
-        target=SESSION_MB,
-        ok=each <= SESSION_MB,
-        half=each <= 2 * SESSION_MB,
         detail={"unit": "MB a session, less is better", **figures},
     )
 
@@ -236,18 +231,13 @@ def reconnect(environment: BenchEnvironment, data: BenchData, count: int) -> Res
     """
     seconds = _reconnect_seconds(environment, count, count)
     one_gateway = _reconnect_seconds(environment, count, 1)
-    return Result(
-        name="ibkr_reconnect",
-        n=count,
+    return bounded(
+        "ibkr_reconnect",
+        count,
+        seconds,
+        target=BACK_SECONDS,
         seconds=seconds,
         rate=count / seconds,
-        p50_ms=None,
-        p99_ms=None,
-        baseline=None,
-        ratio=seconds,
-        target=BACK_SECONDS,
-        ok=seconds <= BACK_SECONDS,
-        half=seconds <= 2 * BACK_SECONDS,
         detail={
             "unit": "s until the last of them is back, less is better",
             "all_at_one_gateway_s": one_gateway,  # at most 45 messages a second, 4 a session

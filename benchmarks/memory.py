@@ -3,7 +3,7 @@
 from benchmarks import fanout, process_usage
 from benchmarks.data import BenchData
 from benchmarks.environment import BenchEnvironment
-from benchmarks.results import Result
+from benchmarks.results import Result, bounded
 
 TARGET_MB = 1.0
 
@@ -21,18 +21,11 @@ def memory(environment: BenchEnvironment, data: BenchData, count: int) -> Result
     by_name = process_usage.memory_mb(pids)
     environment.reset()
     each = sum(by_name.values()) / count
-    return Result(
-        name="memory",
-        n=count,
-        seconds=0.0,
-        rate=0.0,
-        p50_ms=None,
-        p99_ms=None,
-        baseline=None,
-        ratio=each,
+    return bounded(
+        "memory",
+        count,
+        each,
         target=TARGET_MB,
-        ok=each <= TARGET_MB,
-        half=each <= 2 * TARGET_MB,
         detail={
             "unit": "MB per connection, less is better",
             "mb": by_name,

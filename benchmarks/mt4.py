@@ -17,7 +17,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from benchmarks import process_usage
-from benchmarks.results import Result, overhead_of, percentile
+from benchmarks.results import Result, bounded, overhead_of, percentile
 from brokers.dwx import mt5_adapter
 from brokers.dwx.adapter import DwxAdapter, create
 from brokers.types import ConnectionSpec, OrderRequest, OrderType, Side, TimeInForce
@@ -144,18 +144,13 @@ def memory(count: int) -> Result:
     with tempfile.TemporaryDirectory(prefix="fillcast-bench-") as folder:
         before, seconds, after = asyncio.run(_connected(Path(folder), count))
     each = max((after - before) / count, LEAST_MB)
-    return Result(
-        name="mt4_memory",
-        n=count,
+    return bounded(
+        "mt4_memory",
+        count,
+        each,
+        target=FOLDER_MB,
         seconds=seconds,
         rate=count / seconds,
-        p50_ms=None,
-        p99_ms=None,
-        baseline=None,
-        ratio=each,
-        target=FOLDER_MB,
-        ok=each <= FOLDER_MB,
-        half=each <= 2 * FOLDER_MB,
         detail={
             "unit": "MB for each folder, less is better",
             "before_mb": before,

@@ -5,7 +5,6 @@ locks and cores are shared. So the steps are called here one after the other, as
 them: publication, claim of a bundle, the paper broker, its reports, and the routing of the events.
 """
 
-import gc
 import statistics
 import time
 from collections import defaultdict
@@ -17,7 +16,7 @@ from django.conf import settings
 from benchmarks import fanout, process_usage
 from benchmarks.data import BenchData
 from benchmarks.environment import BenchEnvironment, BenchError
-from benchmarks.results import Result
+from benchmarks.results import Result, bounded
 from brokers.paper.order_intake import IncomingOrder, take_orders
 from brokers.paper.reads import account_access
 from brokers.types import OrderReport
@@ -77,16 +76,11 @@ def order_steps(environment: BenchEnvironment, data: BenchData, count: int) -> R
     with fanout.trade_history(environment, data, count):
         environment.run(workers=0)
         exclude_imports_from_gc(threshold=10_000)  # as trading processes do
-        try:
-            costs = Costs(environment)
-            _execute(environment, data, count, costs)  # warm-up
-            costs = Costs(environment)
-            began = time.perf_counter()
-            for _ in range(ROUNDS_EACH * environment.rounds):
-                _execute(environment, data, count, costs)
-            seconds = time.perf_counter() - began
-        finally:
-            gc.unfreeze()
+        _execute(environment, data, count, Costs(environment))  # warm-up
+        costs, began = Costs(environment), time.perf_counter()
+        for _ in range(ROUNDS_EACH * environment.rounds):
+            _execute(environment, data, count, costs)
+        seconds = time.perf_counter() - began
     return _result(count, seconds, costs.medians())
 
 
@@ -106,8 +100,7 @@ def _execute(environment: BenchEnvironment, data: BenchData, count: int, costs: 
 
 def _bundles(ids: Sequence[int]) -> Iterator[Sequence[int]]:
     size = settings.FILLCAST_BUNDLE_SIZE
-    for start in range(0, len(ids), size):
-        yield ids[start : start + size]
+    return (ids[start : start + size] for start in range(0, len(ids), size))
 
 
 def _placed(outgoing: Sequence[Outgoing]) -> list[OrderReport]:
@@ -129,17 +122,12 @@ def _result(count: int, seconds: float, costs: dict[str, Cost]) -> Result:
     path = [cost for step, cost in costs.items() if step != "events"]
     cpu = sum(cost.python + cost.postgres for cost in path)
     steps: dict[str, Any] = {step: costs[step]._asdict() for step in STEPS}
-    return Result(
-        name="order_steps",
-        n=count,
+    return bounded(
+        "order_steps",
+        count,
+        cpu,
+        target=TARGET,
         seconds=seconds,
         rate=1e6 / sum(cost.wall for cost in path),
-        p50_ms=None,
-        p99_ms=None,
-        baseline=None,
-        ratio=cpu,
-        target=TARGET,
-        ok=cpu <= TARGET,
-        half=cpu <= 2 * TARGET,
         detail={"unit": "µs of CPU an order without its events, less is better", "steps_us": steps},
     )

@@ -91,6 +91,36 @@ def overhead_of(
     )
 
 
+def bounded(
+    name: str,
+    count: int,
+    figure: float,
+    *,
+    target: float,
+    detail: dict[str, Any],
+    seconds: float = 0.0,
+    rate: float = 0.0,
+) -> Result:
+    """Return the result of a figure that must not exceed its target; the detail states its unit.
+
+    seconds, rate: of what was done meanwhile; 0 if that says nothing.
+    """
+    return Result(
+        name=name,
+        n=count,
+        seconds=seconds,
+        rate=rate,
+        p50_ms=None,
+        p99_ms=None,
+        baseline=None,
+        ratio=figure,
+        target=target,
+        ok=figure <= target,
+        half=figure <= 2 * target,
+        detail=detail,
+    )
+
+
 def compared(
     name: str,
     *,

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.ibkr import tws_of
 from benchmarks.mt4_watch import python
-from benchmarks.results import Result
+from benchmarks.results import Result, bounded
 
 FOLDERS_PER_SESSION = 4
 TARGET_MB = 256.0
@@ -31,17 +31,12 @@ def memory(count: int) -> Result:
             farm.stdin.close()
             farm.wait()
     memory_mb = figures["held_mb"]
-    return Result(
-        name="session_worker_memory",
-        n=count,
+    return bounded(
+        "session_worker_memory",
+        count,
+        memory_mb,
+        target=TARGET_MB,
         seconds=figures["connect_seconds"],
         rate=(count + folders) / figures["connect_seconds"],
-        p50_ms=None,
-        p99_ms=None,
-        baseline=None,
-        ratio=memory_mb,
-        target=TARGET_MB,
-        ok=memory_mb <= TARGET_MB,
-        half=memory_mb <= 2 * TARGET_MB,
         detail={"unit": "MB of the process, less is better", **figures},
     )

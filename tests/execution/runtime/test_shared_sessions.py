@@ -23,8 +23,10 @@ LEFT_BEHIND = """
 SELECT (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()),
   (SELECT count(*) FROM pg_listening_channels()),
   (SELECT coalesce(string_agg(name, ',' ORDER BY name), '') FROM pg_settings
-   -- Those of a transaction end with it, and keep this source: the audit trail sets them.
-   WHERE source = 'session' AND name NOT LIKE 'transaction_%'),
+   -- The check of the audit trail sets two for its transaction. With it their values end, and not
+   -- this source.
+   WHERE source = 'session' AND NOT (setting = boot_val
+     AND name IN ('transaction_isolation', 'transaction_read_only'))),
   (SELECT count(*) FROM pg_class WHERE relpersistence = 't'),
   (SELECT count(*) FROM pg_cursors)
 """
