@@ -18,13 +18,13 @@ IDLE_CORES = 0.1  # of all cores: less is left only if they are full
 def measure(environment: BenchEnvironment, data: BenchData, workers: int) -> dict[str, Any]:
     """Return the rate with so many workers, who used how much of a core, and the limit."""
     environment.run(workers=workers)
-    with fanout.trade_history(environment, data, ORDERS // sustained.SIGNALS):
+    with fanout.trade_history(environment, data, sustained.accounts_of(ORDERS)):
         meter = process_usage.Meter(environment.pids)
         sustained.orders(environment, data, ORDERS, process_usage.Meter(environment.pids))
         environment.reset()
         took, shares = [], []
         for _ in range(environment.rounds):
-            fanout.plan_statements(environment, data, ORDERS // sustained.SIGNALS)
+            fanout.plan_statements(environment, data, sustained.accounts_of(ORDERS))
             usage = Usage(environment)
             took.append(sustained.orders(environment, data, ORDERS, meter))
             shares.append(usage.shares())

@@ -28,7 +28,7 @@ def flame(environment: BenchEnvironment, data: BenchData, seconds: int) -> Resul
         raise BenchError("py-spy is not installed: use `make flame`.")
     environment.run(workers=2)
     target = environment.stack.folder.parent / FILE
-    with fanout.trade_history(environment, data, ORDERS // sustained.SIGNALS):
+    with fanout.trade_history(environment, data, sustained.accounts_of(ORDERS)):
         meter = process_usage.Meter(environment.pids)
         sustained.orders(environment, data, ORDERS, meter)  # warm-up
         (pid,) = environment.pids()[WORKER]
@@ -40,7 +40,7 @@ def flame(environment: BenchEnvironment, data: BenchData, seconds: int) -> Resul
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as spying:
             while spying.poll() is None:
                 environment.reset()
-                fanout.plan_statements(environment, data, ORDERS // sustained.SIGNALS)
+                fanout.plan_statements(environment, data, sustained.accounts_of(ORDERS))
                 sustained.orders(environment, data, ORDERS, meter)
                 orders += ORDERS
         took = time.monotonic() - began

@@ -27,12 +27,17 @@ def one(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
     return _sustained("sustained_one", environment, data, count, workers=1)
 
 
+def accounts_of(count: int) -> int:
+    """Return how many accounts each of the signals has for `count` orders."""
+    return max(count // SIGNALS, 1)
+
+
 def _sustained(
     name: str, environment: BenchEnvironment, data: BenchData, count: int, *, workers: int
 ) -> Result:
     environment.run(workers=workers)
     _noops(environment, min(NOOPS, count) // 10, process_usage.Meter(environment.pids))  # warm-up
-    with fanout.trade_history(environment, data, max(count // SIGNALS, 1)):
+    with fanout.trade_history(environment, data, accounts_of(count)):
         return _rounds(name, environment, data, count, workers)
 
 
@@ -44,7 +49,7 @@ def _rounds(
     seconds, noop_seconds = [], []
     for number in range(environment.rounds):
         noop_seconds.append(_noops(environment, noops, noop_meter))
-        fanout.plan_statements(environment, data, count // SIGNALS)
+        fanout.plan_statements(environment, data, accounts_of(count))
         seconds.append(orders(environment, data, count, meter))
         environment.reset()
         rates = f"{count / seconds[-1]:,.0f} orders/s, {noops / noop_seconds[-1]:,.0f} no-ops/s"
@@ -69,7 +74,7 @@ def orders(
     environment: BenchEnvironment, data: BenchData, count: int, meter: process_usage.Meter
 ) -> float:
     """Return the seconds from the first publish to the end of the last of `count` orders."""
-    subscribers = max(count // SIGNALS, 1)
+    subscribers = accounts_of(count)
     signals = [data.signal(data.feed(subscribers)) for _ in range(SIGNALS)]
     with meter.over(count):
         start = time.perf_counter()
