@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from common.formatting import number
 from common.money import plain
-from common.sql import Query, columns, rows
+from common.sql import Query, columns, kept_plans, rows
 from connections.selectors import is_twin_account
 from events.context import EventContext
 from positions.joins import opened_position_id_sql, position_join_sql
@@ -74,7 +74,9 @@ def event_context(events: Sequence[EventContext]) -> dict[int, dict[str, str]]:
     ]
     if not keys:
         return {}
-    return {row.event_id: _facts(row) for row in rows(EVENT_CONTEXT_SQL, columns(keys, 5))}
+    with kept_plans():  # else the planner reads whole tables for a few thousand events
+        found = rows(EVENT_CONTEXT_SQL, columns(keys, 5), planned_once=True)
+    return {row.event_id: _facts(row) for row in found}
 
 
 def _facts(row: ContextRow) -> dict[str, str]:

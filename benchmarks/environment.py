@@ -40,7 +40,8 @@ TRADING_TABLES = (
 
 
 OPEN = """
-SELECT EXISTS (SELECT FROM execution_order WHERE status = 'PENDING' AND due_at < 'infinity')
+SELECT EXISTS (SELECT FROM execution_order WHERE status = 'PENDING' AND id > 0
+    AND due_at < 'infinity')
   OR EXISTS (SELECT FROM execution_order WHERE status IN
     ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED'))
 """

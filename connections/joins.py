@@ -199,6 +199,20 @@ def accounts_of_source_sql(source_id: str, broker_types: str) -> str:
     )
 
 
+TYPES_AND_LANES_SQL = """WITH RECURSIVE kinds AS (
+  (SELECT type, lane FROM connections_executionconnection
+    WHERE archived_at IS NULL ORDER BY type, lane LIMIT 1)
+  UNION ALL
+  SELECT n.type, n.lane FROM kinds k CROSS JOIN LATERAL (
+    SELECT c.type, c.lane FROM connections_executionconnection c
+    WHERE c.archived_at IS NULL AND (c.type, c.lane) > (k.type, k.lane)
+    ORDER BY c.type, c.lane LIMIT 1) n
+) SELECT type, lane FROM kinds"""
+"""A SELECT of the broker types and lanes of the live accounts, each pair once.
+
+One step in an index for each pair: DISTINCT would read all accounts."""
+
+
 def has_accounts_sql(broker_types: str) -> str:
     """Return SQL for whether there are accounts of these broker types, by an index.
 

@@ -15,6 +15,7 @@ from common.sql import rows
 from connections.models import TradingPause
 from connections.selectors import account_join_sql
 from connections.trading_day import trading_date
+from execution.base.statements import PENDING_SQL
 from execution.models import Order, Status
 from positions.models import StopRule
 
@@ -75,7 +76,7 @@ WHERE l.status = 'UNKNOWN'
 # Without entries that wait until their broker can be reached: the demo's silent accounts stay so.
 UNFINISHED = f"""
 SELECT count(*) AS n FROM execution_order
-WHERE (status = 'PENDING' AND (position_id IS NOT NULL
+WHERE ({PENDING_SQL} AND (position_id IS NOT NULL
     OR reason <> '{Code.CONNECTION_UNREACHABLE.value}'))
   OR status IN ('SUBMITTING', 'UNKNOWN', 'CANCEL_REQUESTED') OR pending_action <> ''
   OR (position_id IS NOT NULL AND done_at IS NULL)

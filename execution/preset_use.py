@@ -8,7 +8,7 @@ from django.db.models import Case, CharField, Count, Q, Value, When
 
 from common.reason_codes import Code
 from connections.models import ExecutionConnection, Subscription, TradingPreset
-from execution.models import LIVE, Order, Status
+from execution.models import NOT_ENDED, Order, Status
 from positions.models import ExecutionPosition
 
 LATER_SLICES, HELD, WAITING, WORKING = "later slices", "held", "waiting", "working"
@@ -75,7 +75,7 @@ def uses_of_accounts(
     entries: dict[tuple[UUID, str], int] = {}
     found = (
         Order.objects.filter(of_feed, connection__in=ids, position=None, leg__startswith="entry")
-        .filter(Q(status__in=LIVE) | Q(status=Status.PENDING))
+        .filter(NOT_ENDED)
         .order_by()
         .annotate(sort=_SORT)
         .values("connection", "sort")

@@ -10,6 +10,7 @@ from connections.exposure import (
     register_priced_query,
 )
 from execution import tasks
+from execution.base.statements import PENDING_SQL
 from execution.fan_out import fan_out, withdraw
 from execution.models import AT_BROKER, IN_FLIGHT, may_move_sql
 from execution.preview import preview
@@ -69,9 +70,8 @@ register_open_signals(SIGNAL_HAS_OPEN_POSITION_SQL)
 register_open_signals(f"""s.id IN (
 SELECT o.signal_id FROM execution_order o WHERE o.leg LIKE 'entry%%'
   AND o.status IN ('{"', '".join((*IN_FLIGHT, *AT_BROKER))}'))""")
-register_open_signals("""s.id IN (
-SELECT o.signal_id FROM execution_order o WHERE o.leg LIKE 'entry%%'
-  AND o.status = 'PENDING')""")
+register_open_signals(f"""s.id IN (
+SELECT signal_id FROM execution_order WHERE leg LIKE 'entry%%' AND {PENDING_SQL})""")
 register_open_signals(f"""s.id IN (
 SELECT o.signal_id FROM execution_order o WHERE o.leg LIKE 'entry%%'
   AND {may_move_sql("o")})""")

@@ -20,7 +20,8 @@ from positions.row_locks import LOCK_BY_ID, lock_positions_sql
 # one at the broker, which would close all of the position at the first. If the signal has fewer
 # targets than the number of the position's next one, its last one counts.
 MOVE_LEVELS_SQL = f"""WITH locked AS (
-  SELECT id FROM positions_executionposition WHERE signal_id = %(refers_to)s AND quantity > 0
+  SELECT id FROM positions_executionposition WHERE signal_id = %(refers_to)s AND signal_id > 0
+    AND quantity > 0
   ORDER BY id FOR NO KEY UPDATE
 ), moved AS (
   UPDATE positions_executionposition p SET last_activity_at = clock_timestamp(),

@@ -14,7 +14,8 @@ positions were open may read all of them."""
 
 # Locked in the order of ids, as by `MOVE_LEVELS_SQL`.
 MOVE_CONDITION_SQL = """WITH locked AS (
-  SELECT id FROM positions_executionposition WHERE signal_id = %(refers_to)s AND quantity > 0
+  SELECT id FROM positions_executionposition WHERE signal_id = %(refers_to)s AND signal_id > 0
+    AND quantity > 0
   ORDER BY id FOR NO KEY UPDATE
 ), moved AS (
   UPDATE positions_executionposition p SET close_when_signal_id = %(other)s,

@@ -111,12 +111,13 @@ FROM positions_executionposition WHERE quantity > 0
 
 PRICED_POSITIONS_SQL = """
 SELECT price_source_id AS source_id, connection_id, pair
-FROM positions_executionposition WHERE quantity > 0
+FROM positions_executionposition WHERE quantity > 0 AND price_source_id > 0
 """
 """For `connections.exposure.register_priced_query`."""
 
 SIGNAL_HAS_OPEN_POSITION_SQL = """EXISTS (
-SELECT FROM positions_executionposition p WHERE p.signal_id = s.id AND p.quantity > 0)"""
+SELECT FROM positions_executionposition p
+WHERE p.signal_id = s.id AND p.signal_id > 0 AND p.quantity > 0)"""
 """Whether a signal `s` has an open position."""
 
 SIGNAL_HAS_POSITION_SQL = """EXISTS (

@@ -7,6 +7,8 @@ Which levels a quote has reached is found in SQL, for all positions at once
 from collections.abc import Sequence
 from decimal import Decimal
 
+from common.price_search import reached_sql
+
 
 def target_fraction(fractions: Sequence[Decimal], number: int) -> Decimal | None:
     """Return the fraction of the opened quantity that target `number` (from 1) closes. Pure.
@@ -70,15 +72,14 @@ def held_levels_reached_sql() -> str:
     """Return a SELECT of the levels that brokers hold and that price ranges `q` have reached.
 
     q has source_id, pair, low_bid, high_bid, low_ask and high_ask. The rows are the level (`sl`,
-    `tp`), the position's id and its connection. LATERAL with OFFSET 0 makes the planner search the
-    level's index once for each range.
+    `tp`), the position's id and its connection.
     """
-    return "\nUNION ALL ".join(
-        f"""SELECT '{level}' AS kind, p.id, p.connection_id
-FROM q CROSS JOIN LATERAL (
-  SELECT id, connection_id FROM positions_executionposition
+    return "\nUNION ALL ".join(_reached(*one) for one in _REACHED)
+
+
+def _reached(side: str, level: str, comparison: str, price: str) -> str:
+    of_pair = f"""SELECT id, connection_id FROM positions_executionposition
   WHERE price_source_id = q.source_id AND pair = q.pair AND side = '{side}' AND quantity > 0
-    AND {level} IS NOT NULL AND {level} {comparison} q.{price} AND {is_confirmed_sql(level)}
-  OFFSET 0) p"""
-        for side, level, comparison, price in _REACHED
-    )
+    AND {level} IS NOT NULL AND {is_confirmed_sql(level)}"""
+    return f"""SELECT '{level}' AS kind, p.id, p.connection_id
+FROM q CROSS JOIN LATERAL ({reached_sql(of_pair, level, comparison, f"q.{price}")}) p"""

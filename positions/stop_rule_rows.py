@@ -8,6 +8,7 @@ crash another process goes on from there.
 from decimal import Decimal
 from typing import NamedTuple
 
+from common.price_search import reached_sql
 from common.sql import IdRow, Query
 from connections.selectors import (
     PRESET_JOIN_SQL,
@@ -135,13 +136,12 @@ SELECT * FROM unnest(%s::bigint[], %s::text[], %s::numeric[], %s::numeric[])
 
 
 def _reached(side: str, comparison: str, price: str) -> str:
+    of_pair = f"""SELECT id FROM positions_executionposition
+    WHERE price_source_id = q.source_id AND pair = q.pair AND side = '{side}' AND quantity > 0
+      AND stop_moves_at IS NOT NULL AND reserved < quantity"""
     return f"""
   SELECT p.id FROM q CROSS JOIN LATERAL (
-    SELECT id FROM positions_executionposition
-    WHERE price_source_id = q.source_id AND pair = q.pair AND side = '{side}' AND quantity > 0
-      AND stop_moves_at IS NOT NULL AND stop_moves_at {comparison} q.{price}
-      AND reserved < quantity
-    OFFSET 0) p"""  # OFFSET 0: the index is searched once for each price
+    {reached_sql(of_pair, "stop_moves_at", comparison, f"q.{price}")}) p"""
 
 
 REACHED_RULES = Query(

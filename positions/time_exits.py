@@ -5,7 +5,8 @@ The time is resolved when a position opens and stored with it, so a process that
 
 # Locked in the order of ids, as by `MOVE_LEVELS_SQL`.
 MOVE_CLOSE_TIME_SQL = """WITH locked AS (
-  SELECT id FROM positions_executionposition WHERE signal_id = %(refers_to)s AND quantity > 0
+  SELECT id FROM positions_executionposition WHERE signal_id = %(refers_to)s AND signal_id > 0
+    AND quantity > 0
   ORDER BY id FOR NO KEY UPDATE
 ), timed AS (
   UPDATE positions_executionposition p SET close_at = %(close_at)s FROM locked

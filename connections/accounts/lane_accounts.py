@@ -12,6 +12,7 @@ from uuid import UUID
 from common.sql import Query, array, rows
 from connections.credentials.specs import READ_COLUMNS, SPEC_COLUMNS, AccountRow, ReadRow
 from connections.exposure import is_monitored_sql, is_open_sql
+from connections.joins import TYPES_AND_LANES_SQL
 from connections.market_data.sources import provides_prices_sql
 
 _COLUMNS = f"c.id AS connection_id, {SPEC_COLUMNS}, c.broker_host, c.lane"
@@ -64,10 +65,8 @@ IDS_OF_LANES = Query(
 
 BROKER_TYPES_OF_LANES = Query(
     BrokerTypeRow,
-    """
-SELECT DISTINCT type FROM connections_executionconnection
-WHERE lane <> '' AND lane = ANY(%s::text[]) AND archived_at IS NULL
-""",
+    f"SELECT DISTINCT type FROM ({TYPES_AND_LANES_SQL}) c"
+    " WHERE lane <> '' AND lane = ANY(%s::text[])",
 )
 
 

@@ -18,7 +18,7 @@ from django.db import DataError, IntegrityError, transaction
 from brokers.maintenance_windows import Maintenance
 from brokers.redaction import storable
 from common.reason_codes import Code
-from common.sql import columns, rows, run
+from common.sql import columns, kept_plans, rows, run
 from connections.health import host_circuit_breaker, maintenance
 from events.models import EventKind
 from events.outbox import INSERT_EVENTS_SQL
@@ -174,7 +174,7 @@ SET last_error = mine.message, last_error_at = clock_timestamp()
 FROM mine WHERE h.connection_id = mine.connection_id
 """
 
-_TOUCH = """
+TOUCH = """
 UPDATE connections_connectionhealth h SET {column} = clock_timestamp()
 FROM (
   SELECT connection_id FROM connections_connectionhealth
@@ -290,11 +290,17 @@ def mark_used(connection_ids: Collection[UUID], *, at_most_every_seconds: float 
     A row that is locked, or was written just now, is skipped: the time is only shown to people and
     must not delay trading.
     """
-    return run(_TOUCH.format(column="last_used_at"), (list(connection_ids), at_most_every_seconds))
+    return _touch("last_used_at", connection_ids, at_most_every_seconds)
 
 
 def mark_connected(connection_ids: Collection[UUID], *, at_most_every_seconds: float = 1) -> int:
     """Record contact with the brokers of these connections. Return how many rows were written."""
-    return run(
-        _TOUCH.format(column="last_connected_at"), (list(connection_ids), at_most_every_seconds)
-    )
+    return _touch("last_connected_at", connection_ids, at_most_every_seconds)
+
+
+def _touch(column: str, connection_ids: Collection[UUID], at_most_every_seconds: float) -> int:
+    if not connection_ids:
+        return 0
+    parameters = (list(connection_ids), at_most_every_seconds)
+    with transaction.atomic(), kept_plans():  # else a bundle of 500 reads a table of 100,000
+        return run(TOUCH.format(column=column), parameters, planned_once=True)

@@ -192,7 +192,9 @@ class ExecutionConnection(models.Model):
             models.Index(fields=["broker_host"], name="connection_of_host"),
             models.Index(fields=["lane"], name="connection_of_lane", condition=~Q(lane="")),
             models.Index(
-                fields=["type"], name="connection_of_type", condition=Q(archived_at__isnull=True)
+                fields=["type", "lane"],
+                name="connection_of_type",
+                condition=Q(archived_at__isnull=True),
             ),
         ]
 

@@ -3,17 +3,18 @@
 from dataclasses import dataclass
 
 from common.sql import rows
+from execution.base.statements import PENDING_SQL
 
 _UNKNOWN = """
 SELECT count(*) AS count, extract(epoch FROM clock_timestamp() - min(submitted_at)) AS oldest,
        count(DISTINCT connection_id) AS connections
 FROM execution_order WHERE status IN ('SUBMITTING', 'UNKNOWN') AND status = 'UNKNOWN'
 """
-_WORKING = """
+_WORKING = f"""
 SELECT status, count(*) AS count FROM execution_order
 WHERE status IN ('SUBMITTING', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED') GROUP BY status
 UNION ALL
-SELECT 'PENDING', count(*) FROM execution_order WHERE status = 'PENDING'
+SELECT 'PENDING', count(*) FROM execution_order WHERE {PENDING_SQL}
 """
 _UNPROTECTED = """
 SELECT count(*) AS count,

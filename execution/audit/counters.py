@@ -25,6 +25,7 @@ from brokers.registry import adapter_for, capabilities_if_usable
 from common.clocks import MarketClock, market_clock, market_now
 from common.formatting import SHARES, STATES
 from common.sql import Query, array, database_now, rows, run
+from connections.selectors import TYPES_AND_LANES_SQL
 from events.models import EventKind
 from events.services import emit
 from execution.audit import listings, sql
@@ -53,9 +54,7 @@ class Findings(NamedTuple):
 
 BROKER_TYPES = Query(
     BrokerTypeRow,
-    """
-SELECT DISTINCT type FROM connections_executionconnection WHERE archived_at IS NULL ORDER BY type
-""",
+    f"SELECT DISTINCT type FROM ({TYPES_AND_LANES_SQL}) c ORDER BY type",
 )
 STORE = """
 INSERT INTO execution_auditrun (ok, judged, counters, unread, not_judged)

@@ -121,7 +121,9 @@ SELECT id AS order_id, position_id, connection_id, quantity FROM written ORDER B
 )
 
 OPEN_OF_SIGNAL = Query(
-    IdRow, "SELECT id FROM positions_executionposition WHERE signal_id = %s AND quantity > 0"
+    IdRow,
+    "SELECT id FROM positions_executionposition"
+    " WHERE signal_id = %s AND signal_id > 0 AND quantity > 0",
 )
 
 

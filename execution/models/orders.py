@@ -16,6 +16,7 @@ from connections.models import ExecutionConnection
 from execution.models.status import (
     AT_BROKER,
     IN_FLIGHT,
+    PENDING,
     UNSENT,
     WORKING,
     PendingAction,
@@ -293,7 +294,7 @@ class Order(models.Model):
                 name="order_with_broker",
                 condition=Q(status__in=(*IN_FLIGHT, *AT_BROKER)),
             ),
-            models.Index(fields=["due_at"], name="order_due", condition=Q(status=Status.PENDING)),
+            models.Index(fields=["due_at"], name="order_due", condition=PENDING),
             models.Index(  # those that were deferred, and of what was just published none
                 fields=["connection"],
                 name="order_waiting",

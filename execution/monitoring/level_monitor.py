@@ -14,6 +14,7 @@ from django.db import transaction
 
 from common.failpoints import failpoint
 from common.money import plain
+from common.price_search import reached_sql
 from common.reason_codes import Code
 from common.sql import Params, Query, kept_plans, rows
 from execution.exits.dust import HELD_BACK, request_positions_read
@@ -51,17 +52,14 @@ SELECT data_connection_id, symbol, bid AS low_bid, bid AS high_bid, ask AS low_a
 NOT_WHOLLY_RESERVED = " AND reserved < quantity"
 
 
-# LATERAL with OFFSET 0 makes the planner search the index once per quote. For a price that it does
-# not know it expects a third of all positions to match, and would otherwise read them all.
 def _hits(side: str, level: str, comparison: str, price: str, guardian: str, condition: str) -> str:
+    of_pair = f"""SELECT id, {level} FROM positions_executionposition
+    WHERE price_source_id = q.data_connection_id AND pair = q.symbol AND side = '{side}'
+      AND quantity > 0 AND {level} IS NOT NULL
+      AND {is_guarded_by_sql(level, guardian)}{condition}"""
     return f"""
   SELECT p.id, '{level}' AS level, p.{level} AS price, q.{price} AS quote, q.symbol AS pair
-  FROM q CROSS JOIN LATERAL (
-    SELECT id, {level} FROM positions_executionposition
-    WHERE price_source_id = q.data_connection_id AND pair = q.symbol AND side = '{side}'
-      AND quantity > 0 AND {level} IS NOT NULL AND {level} {comparison} q.{price}
-      AND {is_guarded_by_sql(level, guardian)}{condition}
-    OFFSET 0) p"""
+  FROM q CROSS JOIN LATERAL ({reached_sql(of_pair, level, comparison, f"q.{price}")}) p"""
 
 
 def level_hits_sql(

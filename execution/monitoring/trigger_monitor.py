@@ -32,6 +32,7 @@ from django.db import transaction
 from brokers.types import Quote, Side
 from common.clocks import machine_time, market_now
 from common.failpoints import failpoint
+from common.price_search import reached_sql
 from common.reason_codes import Code
 from common.sql import (
     IdRow,
@@ -93,8 +94,8 @@ class TriggerHit(NamedTuple):
 
 
 # q: the price range of a pair. began: the database's time of its first price; a trigger counts that
-# was active by then. LATERAL with OFFSET 0 makes the planner search the index once for each range.
-# Only pairs with a trigger are judged. With EXISTS the planner would read all that are armed.
+# was active by then. Only pairs with a trigger are judged; with EXISTS the planner would read all
+# that are armed.
 _RANGES = """
 SELECT data_connection_id AS source_id, symbol AS pair, low_bid, high_bid, low_ask, high_ask, fall,
   rise, statement_timestamp() - make_interval(secs => age) AS began
@@ -107,6 +108,7 @@ WHERE t.symbol = (SELECT a.pair FROM execution_ordertrigger a
   ORDER BY a.pair LIMIT 1)"""
 _OF_PAIR = "source_id = q.source_id AND pair = q.pair AND is_armed"
 _AND_TRAILING = "AND kind = 'TRAILING'"
+_OF_SIDE = f"{_OF_PAIR} AND side = q.side {_AND_TRAILING}"
 _ACTIVE = "(active_since + interval '0')"  # so that the planner searches by the price, not by time
 
 
@@ -115,22 +117,25 @@ _FIRED = "NULL::numeric AS activation_price, distance"  # it is active, or needs
 
 
 def _reached(
-    side: str, price: str, condition: str, details: str = _FIRED, source: str = "q"
-) -> str:
-    """source: `q`, or a part of it that may reach such a trigger."""
+    side: str, price: str, comparison: str, condition: str, column: str = "level",
+    details: str = _FIRED,
+) -> str:  # fmt: skip
+    of_pair = f"""SELECT order_id, {details} FROM execution_ordertrigger
+    WHERE {_OF_PAIR} AND side = '{side}' AND {condition}"""
     return f"""
   SELECT t.order_id, q.{price} AS price, '{side}' AS side, q.pair, q.began, t.activation_price,
     t.distance, NULL::numeric AS mark, {_NO_PEAK}
-  FROM {source} CROSS JOIN LATERAL (
-    SELECT order_id, {details} FROM execution_ordertrigger
-    WHERE {_OF_PAIR} AND side = '{side}' AND {condition}
-    OFFSET 0) t"""
+  FROM q CROSS JOIN LATERAL ({reached_sql(of_pair, column, comparison, f"q.{price}")}) t"""
 
 
-_BEYOND = f"kind IN ('STOP', 'TRAILING') AND {_ACTIVE} <= q.began AND level"
-_TOUCHED = f"kind = 'IF_TOUCHED' AND {_ACTIVE} <= q.began AND level"
-_ACTIVATES = "activation_price, distance"
-_ACTIVATED = "active_since IS NULL AND armed_at <= q.began AND activation_price"
+def _activated(side: str, price: str, comparison: str) -> str:
+    condition = "active_since IS NULL AND armed_at <= q.began"
+    details = "activation_price, distance"
+    return _reached(side, price, comparison, condition, "activation_price", details)
+
+
+_BEYOND = f"kind IN ('STOP', 'TRAILING') AND {_ACTIVE} <= q.began"
+_TOUCHED = f"kind = 'IF_TOUCHED' AND {_ACTIVE} <= q.began"
 
 # trailed: the pairs and sides with trailing stops. worst, best: of the prices that count for them.
 # moved: the largest move against them within the batch. nearest: the smallest distance, and peak:
@@ -148,15 +153,13 @@ _TRAILED = f"""
     SELECT CASE s.side WHEN 'SELL' THEN max(price) ELSE min(price) END AS peak
     FROM execution_pricepeak
     WHERE source_id = q.source_id AND pair = q.pair AND side = s.side) p"""
+_TRAILING = f"SELECT order_id, distance FROM execution_ordertrigger WHERE {_OF_SIDE}"
 # Those that a move within the batch reaches, and those that are far enough from a peak.
 _TRAILING_REACHED = f"""
   SELECT t.order_id, q.worst AS price, q.side, q.pair, q.began, NULL::numeric AS activation_price,
-    t.distance, t.mark, {_NO_PEAK}
+    t.distance, NULL::numeric AS mark, {_NO_PEAK}
   FROM trailed q CROSS JOIN LATERAL (
-    SELECT order_id, distance, NULL::numeric AS mark FROM execution_ordertrigger
-    WHERE {_OF_PAIR} AND side = q.side {_AND_TRAILING} AND distance <= q.moved
-      AND {_ACTIVE} <= q.began
-    OFFSET 0) t
+    {reached_sql(f"{_TRAILING} AND {_ACTIVE} <= q.began", "distance", "<=", "q.moved")}) t
   WHERE q.moved >= q.nearest
   UNION ALL
   SELECT t.order_id, q.worst AS price, q.side, q.pair, q.began, NULL::numeric AS activation_price,
@@ -168,10 +171,7 @@ _TRAILING_REACHED = f"""
     WHERE source_id = q.source_id AND pair = q.pair AND side = q.side
     OFFSET 0) p
   CROSS JOIN LATERAL (
-    SELECT order_id, distance FROM execution_ordertrigger
-    WHERE {_OF_PAIR} AND side = q.side {_AND_TRAILING} AND distance <= p.behind
-      AND {_ACTIVE} <= p.began_at
-    OFFSET 0) t
+    {reached_sql(f"{_TRAILING} AND {_ACTIVE} <= p.began_at", "distance", "<=", "p.behind")}) t
   WHERE q.behind >= q.nearest"""
 # The newest peak counts for the newest trailing stop of a pair and side, if it began since then.
 _PEAKS_REACHED = f"""
@@ -180,7 +180,7 @@ _PEAKS_REACHED = f"""
     CASE WHEN p.began_at >= n.active_since THEN p.id END AS peak_id
   FROM trailed q CROSS JOIN LATERAL (
     SELECT active_since FROM execution_ordertrigger
-    WHERE {_OF_PAIR} AND side = q.side {_AND_TRAILING} AND active_since <= q.began
+    WHERE {_OF_SIDE} AND active_since <= q.began
     ORDER BY active_since DESC LIMIT 1) n
   LEFT JOIN LATERAL (
     SELECT id, began_at, price FROM execution_pricepeak
@@ -195,12 +195,12 @@ WITH q AS MATERIALIZED ({_RANGES}), trailed AS MATERIALIZED ({_TRAILED})
 {_PEAKS_REACHED}
 UNION ALL (
 SELECT DISTINCT ON (order_id) * FROM (
-  {_reached("BUY", "high_ask", f"{_BEYOND} <= q.high_ask")}
-  UNION ALL {_reached("SELL", "low_bid", f"{_BEYOND} >= q.low_bid")}
-  UNION ALL {_reached("BUY", "low_ask", f"{_TOUCHED} >= q.low_ask")}
-  UNION ALL {_reached("SELL", "high_bid", f"{_TOUCHED} <= q.high_bid")}
-  UNION ALL {_reached("BUY", "low_ask", f"{_ACTIVATED} >= q.low_ask", _ACTIVATES)}
-  UNION ALL {_reached("SELL", "high_bid", f"{_ACTIVATED} <= q.high_bid", _ACTIVATES)}
+  {_reached("BUY", "high_ask", "<=", _BEYOND)}
+  UNION ALL {_reached("SELL", "low_bid", ">=", _BEYOND)}
+  UNION ALL {_reached("BUY", "low_ask", ">=", _TOUCHED)}
+  UNION ALL {_reached("SELL", "high_bid", "<=", _TOUCHED)}
+  UNION ALL {_activated("BUY", "low_ask", ">=")}
+  UNION ALL {_activated("SELL", "high_bid", "<=")}
   UNION ALL {_TRAILING_REACHED}
 ) hits ORDER BY order_id, CASE side WHEN 'SELL' THEN -mark ELSE mark END)  -- the best mark, if any
 """,

@@ -18,6 +18,7 @@ from common.clocks import machine_time
 from common.failpoints import failpoint
 from common.reason_codes import Code
 from common.sql import periodic_rows
+from connections.selectors import TYPES_AND_LANES_SQL
 from connections.session_lanes import IN_HELD_LANES_SQL, held_lanes_parameters
 from execution.dispatch.deferred_reports import DEFER_SECONDS, log_blocked, without_levels
 from execution.dispatch.report_writer import (
@@ -43,8 +44,8 @@ _blocked: dict[Key, bool] = {}  # those of them that were blocked, and whether t
 # Only the process that holds a session gets its events. The stream of a broker type without
 # sessions is shared: every process can read the same events.
 BROKER_TYPES = f"""
-SELECT c.type, bool_or(c.lane = '') AS is_shared FROM connections_executionconnection c
-WHERE c.archived_at IS NULL AND {IN_HELD_LANES_SQL} GROUP BY c.type ORDER BY c.type
+SELECT c.type, bool_or(c.lane = '') AS is_shared FROM ({TYPES_AND_LANES_SQL}) c
+WHERE {IN_HELD_LANES_SQL} GROUP BY c.type ORDER BY c.type
 """
 MAX_WAIT_SECONDS = 10.0  # to wait for another process that drains
 

@@ -20,6 +20,7 @@ from common.sql import IdRow, Query, array, rows
 from connections.selectors import OWNER_ID_SQL, connection_join_sql
 from execution.base.high_water_mark import HighWaterMark, checked_plans
 from execution.base.kill_switch import Halts, denial_code
+from execution.base.statements import PENDING_SQL
 from execution.models import Status
 from execution.submission.claim_writes import DecisionRecord, write_records
 from execution.submission.triggers import HELD_AS
@@ -69,7 +70,7 @@ ALL_DUE = Query(
     f"""
 {_COLUMNS}
 FROM (
-  SELECT * FROM execution_order WHERE status = 'PENDING' AND due_at <= statement_timestamp()
+  SELECT * FROM execution_order WHERE {PENDING_SQL} AND due_at <= statement_timestamp()
   ORDER BY due_at LIMIT {SEARCHED}
 ) o {_JOINS}
 WHERE {_IS_QUEUED}

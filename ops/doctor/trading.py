@@ -22,6 +22,7 @@ from connections.services import (
     is_secret_sealed_with_current_key,
     sealing_key,
 )
+from execution.base.statements import PENDING_SQL
 from execution.decision_step import packages
 from execution.decision_step.types import NoAnswerError
 from execution.disaster_recovery.open_issues import list_open_issues
@@ -113,9 +114,9 @@ def judge_exchange_hours(ending: Sequence[str]) -> list[Check]:
 def due_orders() -> list[Check]:
     """Check for orders that wait too long, overdue replies and undecided drift."""
     (row,) = rows(
-        """
+        f"""
 SELECT extract(epoch FROM clock_timestamp() - (SELECT min(due_at) FROM execution_order
-    WHERE status = 'PENDING'))::float8 AS waiting,
+    WHERE {PENDING_SQL}))::float8 AS waiting,
   (SELECT count(*) FROM execution_order WHERE status IN ('SUBMITTING', 'UNKNOWN')
     AND answer_by < clock_timestamp() - interval '60 seconds') AS unanswered,
   (SELECT count(*) FROM execution_driftitem WHERE state = 'OPEN') AS drift

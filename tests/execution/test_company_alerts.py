@@ -10,9 +10,9 @@ from positions.models import ExecutionPosition
 from signals.models import Feed, Signal
 from tests.connections import make
 from tests.execution import factories
+from tests.execution.query_plans import SEED
 from tests.execution.submission.test_listed_symbols import INDEX
 from tests.execution.test_mapped_symbol_alerts import Door, brought_to, either_exit
-from tests.execution.test_sweep_plans import SEED
 from tests.sampling import often
 
 pytestmark = pytest.mark.django_db(transaction=True)

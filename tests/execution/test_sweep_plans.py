@@ -1,20 +1,15 @@
 """Periodic queries read live rows only, however many old rows there are: each
 statement finds its rows by a partial index."""
 
-import json
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from copy import copy
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 from types import ModuleType
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from django.db import connection, transaction
-from django.db.models.base import ModelState
 from django.test.utils import CaptureQueriesContext
 
 from common.clocks import market_now
@@ -65,48 +60,21 @@ from signals.symbol_completion import RECENTLY_TRADED
 from tests.connections import make
 from tests.execution import factories
 from tests.execution.fake_broker import KIND
+from tests.execution.query_plans import (
+    SEED,
+    copy_of,
+    nodes_of,
+    plan,
+    undone_at_the_end,
+    without_triggers,
+)
 from tests.loss_limits import limit_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.timeout(400)]  # it inserts many rows
 
 FINISHED = 10_000
 ACCOUNTS, PAIRS = 300, 30
-SEED = """
-INSERT INTO signals_signal (feed_id, action, currency_pair, direction, order_type, target_prices,
-  target_fractions, close_fraction, time_in_force, strategy_id, trade_plan_id, risk_category,
-  content_hash, origin, note, approval, published_at, valid_until)
-SELECT %(feed)s, 'OPEN', 'EUR/USD', 'BUY', 'MARKET', '{}', '{}', 1, 'GTC', 'old', '', 'normal', '',
-  'HAND', '', 'APPROVED', now(), now() - interval '1 minute' FROM generate_series(1, %(n)s);
-INSERT INTO execution_order (connection_id, signal_id, leg, pair, symbol, side, order_type,
-  time_in_force, quantity, filled_quantity, status, client_order_id, answer_by, submitted_at,
-  acknowledged_at, done_at)
-SELECT %(connection)s, id, 'entry', 'EUR/USD', 'EURUSD', 'BUY', 'MARKET', 'GTC', 1000, 1000,
-  'FILLED', 'old' || id, now(), now(), now(), now() FROM signals_signal WHERE strategy_id = 'old';
-INSERT INTO positions_executionposition (connection_id, signal_id, pair, symbol, side, quantity,
-  opened_quantity, entry_price, sl, sl_guardian, tp_guardian, pip, conversion_rate, opened_at,
-  closed_at)
-SELECT %(connection)s, id, 'EUR/USD', 'EURUSD', 'BUY', 0, 1000, 1.1, 1.09, 'BROKER', '', 0.0001, 1,
-  now(), now() FROM signals_signal WHERE strategy_id = 'old'
-"""
 BIG = ("execution_order", "positions_executionposition")
-
-
-@contextmanager
-def without_triggers() -> Iterator[None]:
-    """For thousands of rows: what is checked and written down about each takes most of the time."""
-    run("SET LOCAL session_replication_role = replica")
-    yield
-    run("SET LOCAL session_replication_role = DEFAULT")
-
-
-@contextmanager
-def undone_at_the_end(blocker: Any) -> Iterator[None]:
-    """Rows shared by several tests, each of which undoes its own changes."""
-    outer = transaction.atomic()
-    outer._from_testcase = True  # type: ignore[attr-defined]
-    with blocker.unblock(), outer:
-        yield
-        transaction.set_rollback(True)
 
 
 @pytest.fixture(scope="module")
@@ -1037,12 +1005,6 @@ def switch_off(pile: ExecutionConnection) -> None:
     run("ANALYZE connections_executionconnection, connections_connectionhealth")
 
 
-def copy_of(template: ExecutionConnection, number: int) -> ExecutionConnection:
-    found = copy(template)
-    found.pk, found.account, found._state = uuid4(), f"off {number}", ModelState()
-    return found
-
-
 class TestSwitchedOff:
     """Many accounts are off and silent beside the one of the live order, which is off too."""
 
@@ -1116,16 +1078,6 @@ class TestSwitchedOff:
             assert all("Index Cond" in scan for scan in found)
 
 
-def plan(sql: str, parameters: Any) -> dict[str, Any]:
-    """Return the planner's choice without running the query."""
-    (row,) = rows(f"EXPLAIN (FORMAT JSON) {sql}", parameters)
-    explained = row[0]
-    found: dict[str, Any] = (json.loads(explained) if isinstance(explained, str) else explained)[0][
-        "Plan"
-    ]
-    return found
-
-
 def scans_of(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Return the scans of the two big tables."""
     inner: Sequence[dict[str, Any]] = node.get("Plans", ())
@@ -1136,12 +1088,6 @@ def scans_of(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield node
     for one in inner:
         yield from scans_of(one)
-
-
-def nodes_of(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield node
-    for one in node.get("Plans", ()):
-        yield from nodes_of(one)
 
 
 def by_key(scan: dict[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from tests.faults.servers import Database
 
 # It uses the indexes of live rows, since it runs twice a second and must not add load.
 OPEN = """
-SELECT id FROM execution_order WHERE status = 'PENDING'
+SELECT id FROM execution_order WHERE status = 'PENDING' AND id > 0
 UNION ALL SELECT id FROM execution_order WHERE status IN ('SUBMITTING', 'UNKNOWN')
 UNION ALL SELECT id FROM execution_order WHERE status = 'CANCEL_REQUESTED'
 UNION ALL SELECT id FROM execution_order

@@ -1,0 +1,114 @@
+"""What tests of query plans share: many rows, the planner's choices, and what was read."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from copy import copy
+from typing import Any
+from uuid import uuid4
+
+from django.db import connection, transaction
+from django.db.models.base import ModelState
+
+from common.sql import kept_plans, rows, run
+from connections.models import ExecutionConnection
+
+SEED = """
+INSERT INTO signals_signal (feed_id, action, currency_pair, direction, order_type, target_prices,
+  target_fractions, close_fraction, time_in_force, strategy_id, trade_plan_id, risk_category,
+  content_hash, origin, note, approval, published_at, valid_until)
+SELECT %(feed)s, 'OPEN', 'EUR/USD', 'BUY', 'MARKET', '{}', '{}', 1, 'GTC', 'old', '', 'normal', '',
+  'HAND', '', 'APPROVED', now(), now() - interval '1 minute' FROM generate_series(1, %(n)s);
+INSERT INTO execution_order (connection_id, signal_id, leg, pair, symbol, side, order_type,
+  time_in_force, quantity, filled_quantity, status, client_order_id, answer_by, submitted_at,
+  acknowledged_at, done_at)
+SELECT %(connection)s, id, 'entry', 'EUR/USD', 'EURUSD', 'BUY', 'MARKET', 'GTC', 1000, 1000,
+  'FILLED', 'old' || id, now(), now(), now(), now() FROM signals_signal WHERE strategy_id = 'old';
+INSERT INTO positions_executionposition (connection_id, signal_id, pair, symbol, side, quantity,
+  opened_quantity, entry_price, sl, sl_guardian, tp_guardian, pip, conversion_rate, opened_at,
+  closed_at)
+SELECT %(connection)s, id, 'EUR/USD', 'EURUSD', 'BUY', 0, 1000, 1.1, 1.09, 'BROKER', '', 0.0001, 1,
+  now(), now() FROM signals_signal WHERE strategy_id = 'old'
+"""
+
+
+@contextmanager
+def without_triggers() -> Iterator[None]:
+    """For thousands of rows: what is checked and written down about each takes most of the time."""
+    run("SET LOCAL session_replication_role = replica")
+    yield
+    run("SET LOCAL session_replication_role = DEFAULT")
+
+
+@contextmanager
+def undone_at_the_end(blocker: Any) -> Iterator[None]:
+    """Rows shared by several tests, each of which undoes its own changes."""
+    outer = transaction.atomic()
+    outer._from_testcase = True  # type: ignore[attr-defined]
+    with blocker.unblock(), outer:
+        yield
+        transaction.set_rollback(True)
+
+
+def copy_of(template: ExecutionConnection, number: int) -> ExecutionConnection:
+    found = copy(template)
+    found.pk, found.account, found._state = uuid4(), f"off {number}", ModelState()
+    return found
+
+
+def plan(sql: str, parameters: Any) -> dict[str, Any]:
+    """Return the planner's choice without running the query."""
+    (row,) = rows(f"EXPLAIN (FORMAT JSON) {sql}", parameters)
+    explained = row[0]
+    found: dict[str, Any] = (json.loads(explained) if isinstance(explained, str) else explained)[0][
+        "Plan"
+    ]
+    return found
+
+
+def nodes_of(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for one in node.get("Plans", ()):
+        yield from nodes_of(one)
+
+
+def rows_read(sql: str, parameters: Any) -> dict[str, int]:
+    """Run a statement by the plan that a session keeps; return the rows that it read of each table.
+
+    Those that a filter removed count, too.
+    """
+    statement, values = _prepared(sql, parameters)
+    with kept_plans(), connection.cursor() as cursor:
+        run(f"PREPARE probe AS {statement}")
+        try:
+            cursor.execute(_explained(len(values)), values)
+            ((explained,),) = cursor.fetchall()
+        finally:
+            run("DEALLOCATE probe")
+    found: dict[str, int] = {}
+    plans = json.loads(explained) if isinstance(explained, str) else explained
+    for node in nodes_of(plans[0]["Plan"]):
+        if (table := node.get("Relation Name")) and node["Node Type"] != "ModifyTable":
+            removed = node.get("Rows Removed by Filter", 0)
+            read = (node["Actual Rows"] + removed) * node["Actual Loops"]
+            found[table] = found.get(table, 0) + round(read)
+    return found
+
+
+def _explained(number: int) -> str:
+    values = f"({', '.join(['%s'] * number)})" if number else ""
+    return f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE probe{values}"
+
+
+def _prepared(sql: str, parameters: Any) -> tuple[str, list[Any]]:
+    """Return a statement with `$1` for each parameter, and their values."""
+    if parameters is None:
+        return sql, []
+    if isinstance(parameters, Mapping):
+        names = list(parameters)
+        numbered = re.sub(r"%\((\w+)\)s", lambda found: f"${names.index(found[1]) + 1}", sql)
+        return numbered.replace("%%", "%"), list(parameters.values())
+    parts = re.split(r"(?<!%)%s", sql)
+    numbered = "".join(f"${number}{part}" if number else part for number, part in enumerate(parts))
+    return numbered.replace("%%", "%"), list(parameters)
