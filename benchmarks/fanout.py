@@ -9,11 +9,12 @@ from typing import Any
 
 from django.db import transaction
 
-from benchmarks import baseline, process_usage
+from benchmarks import baseline
+from benchmarks.costs import Costs, Metered
 from benchmarks.data import BenchData
 from benchmarks.environment import EXECUTION, BenchEnvironment, BenchError, report_progress
+from benchmarks.process_usage import Meter
 from benchmarks.results import Result, compared, percentile
-from benchmarks.statements import StatementMeter
 from common.sql import run
 from execution.models import Order
 from execution.signal_stages import stages_of
@@ -63,11 +64,11 @@ def ours(
     environment: BenchEnvironment,
     data: BenchData,
     count: int,
-    meter: process_usage.Meter | None = None,
+    meter: Metered | None = None,
 ) -> Run:
     """Publish a signal to `count` subscribers and wait until all of it is durable.
 
-    meter: counts the CPU of that, without what the benchmark itself reads afterwards.
+    meter: counts what that costs, without what the benchmark itself reads afterwards.
     """
     signal = data.signal(data.feed(count))
     with meter.over(count) if meter else contextlib.nullcontext():
@@ -172,7 +173,7 @@ def plain(
     environment: BenchEnvironment,
     data: BenchData,
     count: int,
-    meter: process_usage.Meter | None = None,
+    meter: Metered | None = None,
 ) -> float:
     """Return the baseline's seconds for `count` connections. meter: as for `ours`."""
     signal = data.signal(data.feed(count))
@@ -219,18 +220,13 @@ def fanout(environment: BenchEnvironment, data: BenchData, count: int) -> Result
 
 def _compared_rounds(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
     few = min(count, BASELINE_MAX)
-    meter, plain_meter = (
-        process_usage.Meter(environment.pids),
-        process_usage.Meter(environment.pids),
-    )
-    statements = StatementMeter(environment.sql)
+    costs, plain_meter = Costs(environment), Meter(environment.pids)
     runs, plain_seconds, stages = [], [], {}
     for number in range(environment.rounds):
         plain_seconds.append(plain(environment, data, few, plain_meter))
         environment.reset()
         plan_statements(environment, data, count)
-        with statements.over(count):
-            runs.append(ours(environment, data, count, meter))
+        runs.append(ours(environment, data, count, costs))
         stages[runs[-1].signal.pk] = console_stages(runs[-1].signal, count)
         environment.reset()
         report_progress(
@@ -248,8 +244,8 @@ def _compared_rounds(environment: BenchEnvironment, data: BenchData, count: int)
         latencies_ms=middle.latencies_ms,
         stages_ms=middle.stages_ms,
         stages=stages[middle.signal.pk],
-        cpu_us_an_order=meter.us_each,
-        statements=statements.top(),
+        cpu_us_an_order=costs.cpu.us_each,
+        statements=costs.statements.top(),
         baseline_cpu_us_an_order=plain_meter.us_each,
-        cpu_ratio=plain_meter.us_in_all / meter.us_in_all,
+        cpu_ratio=plain_meter.us_in_all / costs.cpu.us_in_all,
     )

@@ -2,11 +2,12 @@
 
 import contextlib
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from benchmarks import fanout, process_usage
+from benchmarks.costs import Costs
 from benchmarks.data import BenchData
 from benchmarks.environment import BenchEnvironment, report_progress
 from benchmarks.results import Result, compared
@@ -52,25 +53,36 @@ def _linear(
 def _rounds(
     name: str, environment: BenchEnvironment, data: BenchData, count: int, few: int, rounds: int
 ) -> Result:
-    _run(environment, data, min(count, WARM))
+    warmed_up = _Size(environment, min(count, WARM))
+    warmed_up.run(environment, data)
     few_mb = _memory(environment)
-    seconds: dict[int, list[float]] = {count: [], few: []}
+    large, small = _Size(environment, count), _Size(environment, few)
     for number in range(rounds):
-        for size in (few, count):
-            # A short one varies most, so it is repeated.
-            for _ in range(1 if size == count else max(count // few // 10, 1)):
-                seconds[size].append(_run(environment, data, size).seconds)
-        of_count, of_few = (statistics.median(seconds[size]) for size in (count, few))
-        report_progress(f"  round {number + 1}: {of_count:.2f} s, {few}: {of_few:.3f} s")
+        for _ in range(max(count // few // 10, 1)):  # a short one varies most
+            small.run(environment, data)
+        large.run(environment, data)
+        report_progress(f"  round {number + 1}: {large.median:.2f} s, {few}: {small.median:.3f} s")
     mb = _memory(environment)
     environment.reset()
-    return _result(name, count, few, seconds, _growth(mb, few_mb))
+    return _result(name, large, small, _growth(mb, few_mb))
 
 
-def _run(environment: BenchEnvironment, data: BenchData, count: int) -> fanout.Run:
-    environment.reset()
-    fanout.plan_statements(environment, data, count)
-    return fanout.ours(environment, data, count)
+class _Size:
+    """Fan-outs to the same number of connections: seconds of each, what an order costs in all."""
+
+    def __init__(self, environment: BenchEnvironment, count: int) -> None:
+        self.count = count
+        self.seconds: list[float] = []
+        self.costs = Costs(environment)
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+    def run(self, environment: BenchEnvironment, data: BenchData) -> None:
+        environment.reset()
+        fanout.plan_statements(environment, data, self.count)
+        self.seconds.append(fanout.ours(environment, data, self.count, self.costs).seconds)
 
 
 def _memory(environment: BenchEnvironment) -> Mapping[str, float]:
@@ -83,21 +95,22 @@ def _growth(mb: Mapping[str, float], before: Mapping[str, float]) -> dict[str, f
     return {"in_all": sum(each.values()), **each}
 
 
-def _result(
-    name: str, count: int, few: int, seconds: Mapping[int, Sequence[float]],
-    growth: Mapping[str, Any],
-) -> Result:  # fmt: skip
-    ratio = (statistics.median(seconds[count]) / count) / (statistics.median(seconds[few]) / few)
-    is_bounded = growth["in_all"] <= MOST_GROWTH_MB * count
+def _result(name: str, large: _Size, small: _Size, growth: Mapping[str, Any]) -> Result:
+    ratio = (large.median / large.count) / (small.median / small.count)
+    is_bounded = growth["in_all"] <= MOST_GROWTH_MB * large.count
     result = compared(
         name,
-        count=count,
-        seconds=seconds[count],
-        baseline=f"the same for {few} connections",
-        baseline_count=few,
-        baseline_seconds=seconds[few],
+        count=large.count,
+        seconds=large.seconds,
+        baseline=f"the same for {small.count} connections",
+        baseline_count=small.count,
+        baseline_seconds=small.seconds,
         target=TARGET,
         growth_mb=growth,
+        cpu_us_an_order=large.costs.cpu.us_each,
+        baseline_cpu_us_an_order=small.costs.cpu.us_each,
+        statements=large.costs.statements.top(),
+        baseline_statements=small.costs.statements.top(),
     )
     return replace(
         result, ratio=ratio, ok=ratio <= TARGET and is_bounded, half=ratio <= 2 * TARGET,

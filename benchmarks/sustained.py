@@ -2,10 +2,12 @@
 
 import time
 
-from benchmarks import fanout, process_usage
+from benchmarks import fanout
+from benchmarks.costs import Costs, Metered
 from benchmarks.data import BenchData
 from benchmarks.environment import EXECUTION, BenchEnvironment, BenchError, report_progress
 from benchmarks.noop import noop
+from benchmarks.process_usage import Meter
 from benchmarks.results import Result, compared
 from config.celery import app
 
@@ -36,7 +38,7 @@ def _sustained(
     name: str, environment: BenchEnvironment, data: BenchData, count: int, *, workers: int
 ) -> Result:
     environment.run(workers=workers)
-    _noops(environment, min(NOOPS, count) // 10, process_usage.Meter(environment.pids))  # warm-up
+    _noops(environment, min(NOOPS, count) // 10, Meter(environment.pids))  # warm-up
     with fanout.trade_history(environment, data, accounts_of(count)):
         return _rounds(name, environment, data, count, workers)
 
@@ -45,12 +47,12 @@ def _rounds(
     name: str, environment: BenchEnvironment, data: BenchData, count: int, workers: int
 ) -> Result:
     noops = min(NOOPS, count)
-    meter, noop_meter = process_usage.Meter(environment.pids), process_usage.Meter(environment.pids)
+    costs, noop_meter = Costs(environment), Meter(environment.pids)
     seconds, noop_seconds = [], []
     for number in range(environment.rounds):
         noop_seconds.append(_noops(environment, noops, noop_meter))
         fanout.plan_statements(environment, data, accounts_of(count))
-        seconds.append(orders(environment, data, count, meter))
+        seconds.append(orders(environment, data, count, costs))
         environment.reset()
         rates = f"{count / seconds[-1]:,.0f} orders/s, {noops / noop_seconds[-1]:,.0f} no-ops/s"
         report_progress(f"  round {number + 1}: {rates}")
@@ -62,17 +64,16 @@ def _rounds(
         baseline_count=noops,
         baseline_seconds=noop_seconds,
         target=TARGETS[workers],
-        cpu_us_an_order=meter.us_each,
+        cpu_us_an_order=costs.cpu.us_each,
         cpu_us_a_noop=noop_meter.us_each,
-        cpu_ratio=noop_meter.us_in_all / meter.us_in_all,
+        cpu_ratio=noop_meter.us_in_all / costs.cpu.us_in_all,
+        statements=costs.statements.top(),
         processes=workers,
         signals=SIGNALS,
     )
 
 
-def orders(
-    environment: BenchEnvironment, data: BenchData, count: int, meter: process_usage.Meter
-) -> float:
+def orders(environment: BenchEnvironment, data: BenchData, count: int, meter: Metered) -> float:
     """Return the seconds from the first publish to the end of the last of `count` orders."""
     subscribers = accounts_of(count)
     signals = [data.signal(data.feed(subscribers)) for _ in range(SIGNALS)]
@@ -89,7 +90,7 @@ def orders(
     return seconds
 
 
-def _noops(environment: BenchEnvironment, count: int, meter: process_usage.Meter) -> float:
+def _noops(environment: BenchEnvironment, count: int, meter: Meter) -> float:
     """Return the seconds to process a backlog of no-ops that was queued while workers paused."""
     with environment.halted():
         with app.producer_pool.acquire(block=True) as producer:
