@@ -26,6 +26,6 @@ class Costs:
 
     @contextlib.contextmanager
     def over(self, items: int) -> Iterator[None]:
-        """Count both inside; what the statements' own figures cost is not counted as CPU."""
+        """Count both inside. Reading the figures of statements is not counted as CPU."""
         with self.statements.over(items), self.cpu.over(items):
             yield

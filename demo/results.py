@@ -15,8 +15,8 @@ from common.sql import rows
 from connections.models import TradingPause
 from connections.selectors import account_join_sql
 from connections.trading_day import trading_date
-from execution.base.statements import PENDING_SQL
-from execution.models import Order, Status
+from execution.base.statements import ALL_PENDING_SQL
+from execution.models import ALL_PENDING, Order
 from positions.models import StopRule
 
 BY_SIGNAL = """
@@ -76,7 +76,7 @@ WHERE l.status = 'UNKNOWN'
 # Without entries that wait until their broker can be reached: the demo's silent accounts stay so.
 UNFINISHED = f"""
 SELECT count(*) AS n FROM execution_order
-WHERE ({PENDING_SQL} AND (position_id IS NOT NULL
+WHERE ({ALL_PENDING_SQL} AND (position_id IS NOT NULL
     OR reason <> '{Code.CONNECTION_UNREACHABLE.value}'))
   OR status IN ('SUBMITTING', 'UNKNOWN', 'CANCEL_REQUESTED') OR pending_action <> ''
   OR (position_id IS NOT NULL AND done_at IS NULL)
@@ -165,7 +165,7 @@ def is_settled() -> bool:
 
 def are_entries_sent() -> bool:
     """Return whether every entry was sent or decided, but those to brokers that do not answer."""
-    waiting = Order.objects.entries().filter(status=Status.PENDING)
+    waiting = Order.objects.entries().filter(ALL_PENDING)
     return not waiting.exclude(reason=Code.CONNECTION_UNREACHABLE).exists()
 
 

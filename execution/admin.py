@@ -114,6 +114,10 @@ class OrderAdmin(BigTableAdmin):
     search_fields = ("id",)
     search_help_text = "O-number, S-number, client or broker order id, account, or its owner"
 
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Return all orders; `id > 0` lets a list of the pending ones use `order_pending`."""
+        return super().get_queryset(request).filter(id__gt=0)
+
     def search_exact(self, queryset: Any, term: str) -> Any:
         upper = term.upper()
         if upper.startswith("S") and (signal := read_id(term, "S")) is not None:

@@ -1,17 +1,17 @@
 """Metrics of orders, workers, differences and audits, for `/metrics`."""
 
 from common.metrics import Gauge
-from execution.base.statements import LIVE_SQL, PENDING_SQL
+from execution.base.statements import ALL_PENDING_SQL, LIVE_SQL
 
 GAUGES = (
     Gauge("orders_live", "Orders that have not ended, by state.", ("state",), f"""
 SELECT status AS state, count(*) AS value FROM execution_order
 WHERE status IN {LIVE_SQL}
 GROUP BY status
-UNION ALL SELECT 'PENDING', count(*) FROM execution_order WHERE {PENDING_SQL}"""),
+UNION ALL SELECT 'PENDING', count(*) FROM execution_order WHERE {ALL_PENDING_SQL}"""),
     Gauge("order_due_seconds", "How long the oldest due order has been due.", (), f"""
 SELECT greatest(coalesce(extract(epoch FROM clock_timestamp() - min(due_at)), 0), 0) AS value
-FROM execution_order WHERE {PENDING_SQL}"""),
+FROM execution_order WHERE {ALL_PENDING_SQL}"""),
     Gauge("order_unknown_seconds", "How long the oldest UNKNOWN order has been sent.", (), """
 SELECT coalesce(extract(epoch FROM clock_timestamp() - min(submitted_at)), 0) AS value
 FROM execution_order WHERE status IN ('SUBMITTING', 'UNKNOWN') AND status = 'UNKNOWN'"""),

@@ -10,7 +10,7 @@ from connections.exposure import (
     register_priced_query,
 )
 from execution import tasks
-from execution.base.statements import PENDING_SQL
+from execution.base.statements import ALL_PENDING_SQL
 from execution.fan_out import fan_out, withdraw
 from execution.models import AT_BROKER, IN_FLIGHT, may_move_sql
 from execution.preview import preview
@@ -64,14 +64,14 @@ register_priced_query(
 # Uses the index order_of_connection.
 register_ordered_query("SELECT connection_id, pair, id AS number FROM execution_order")
 # A signal has far more ended orders than there are live ones of all signals: the indexes
-# order_with_broker, order_due and one_entry find the live ones.
+# order_with_broker, order_pending and one_entry find the live ones.
 # Pairs are not compared: with a mapped symbol an order's pair is not the signal's.
 register_open_signals(SIGNAL_HAS_OPEN_POSITION_SQL)
 register_open_signals(f"""s.id IN (
 SELECT o.signal_id FROM execution_order o WHERE o.leg LIKE 'entry%%'
   AND o.status IN ('{"', '".join((*IN_FLIGHT, *AT_BROKER))}'))""")
 register_open_signals(f"""s.id IN (
-SELECT signal_id FROM execution_order WHERE leg LIKE 'entry%%' AND {PENDING_SQL})""")
+SELECT signal_id FROM execution_order WHERE leg LIKE 'entry%%' AND {ALL_PENDING_SQL})""")
 register_open_signals(f"""s.id IN (
 SELECT o.signal_id FROM execution_order o WHERE o.leg LIKE 'entry%%'
   AND {may_move_sql("o")})""")

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from common.sql import Query, rows, run
 from connections.selectors import freeze_level_sql, on_tick_sql, quantity_step_sql
 from connections.session_lanes import in_held_lanes_sql
+from positions.joins import open_of_signal_sql
 from positions.levels import LACKS_LEVEL_SQL, differs_sql, lacks_level_sql
 from positions.row_locks import LOCK_BY_ID, lock_positions_sql
 
@@ -20,8 +21,7 @@ from positions.row_locks import LOCK_BY_ID, lock_positions_sql
 # one at the broker, which would close all of the position at the first. If the signal has fewer
 # targets than the number of the position's next one, its last one counts.
 MOVE_LEVELS_SQL = f"""WITH locked AS (
-  SELECT id FROM positions_executionposition WHERE signal_id = %(refers_to)s AND signal_id > 0
-    AND quantity > 0
+  SELECT id FROM positions_executionposition WHERE {open_of_signal_sql("%(refers_to)s")}
   ORDER BY id FOR NO KEY UPDATE
 ), moved AS (
   UPDATE positions_executionposition p SET last_activity_at = clock_timestamp(),

@@ -4,6 +4,8 @@ The condition is resolved when a position opens and stored with it, so that it i
 index and a process that dies loses nothing.
 """
 
+from positions.joins import open_of_signal_sql
+
 CONDITIONED_SQL = """positions_executionposition p
 CROSS JOIN LATERAL (SELECT p.close_when_signal_id AS signal_id, p.close_when_state AS state
   WHERE p.quantity > 0 AND p.close_when_signal_id IS NOT NULL AND NOT p.close_when_over
@@ -13,9 +15,8 @@ completely; by the index `position_close_when`. Plan it again: a plan that was k
 positions were open may read all of them."""
 
 # Locked in the order of ids, as by `MOVE_LEVELS_SQL`.
-MOVE_CONDITION_SQL = """WITH locked AS (
-  SELECT id FROM positions_executionposition WHERE signal_id = %(refers_to)s AND signal_id > 0
-    AND quantity > 0
+MOVE_CONDITION_SQL = f"""WITH locked AS (
+  SELECT id FROM positions_executionposition WHERE {open_of_signal_sql("%(refers_to)s")}
   ORDER BY id FOR NO KEY UPDATE
 ), moved AS (
   UPDATE positions_executionposition p SET close_when_signal_id = %(other)s,

@@ -64,6 +64,17 @@ def accounts_with_positions_sql() -> str:
     return "SELECT p.connection_id FROM positions_executionposition p WHERE p.quantity > 0"
 
 
+def open_of_signal_sql(signal_id: str, position: str = "") -> str:
+    """Return SQL: whether a position is open and of this signal, an expression.
+
+    By the index `position_open_by_signal`, which has the same conditions. position: its alias with
+    a point, such as `p.`.
+    """
+    return (
+        f"{position}signal_id = {signal_id} AND {position}signal_id > 0 AND {position}quantity > 0"
+    )
+
+
 def has_open_trade_sql(connection_id: str, signal_id: str) -> str:
     """Return SQL: whether a signal has an open position on a connection. Both are expressions."""
     return (
@@ -102,7 +113,7 @@ def open_nets_sql(connection_id: str, *, where: str) -> str:
     )
 
 
-# Each uses one of the indexes position_open, position_open_of_source and position_open_of_signal.
+# Each uses one of the indexes position_open, position_open_by_source and position_open_by_signal.
 OPEN_POSITIONS_SQL = """
 SELECT connection_id, symbol, 'an open position' AS what
 FROM positions_executionposition WHERE quantity > 0
@@ -115,9 +126,8 @@ FROM positions_executionposition WHERE quantity > 0 AND price_source_id > 0
 """
 """For `connections.exposure.register_priced_query`."""
 
-SIGNAL_HAS_OPEN_POSITION_SQL = """EXISTS (
-SELECT FROM positions_executionposition p
-WHERE p.signal_id = s.id AND p.signal_id > 0 AND p.quantity > 0)"""
+SIGNAL_HAS_OPEN_POSITION_SQL = f"""EXISTS (
+SELECT FROM positions_executionposition p WHERE {open_of_signal_sql("s.id", "p.")})"""
 """Whether a signal `s` has an open position."""
 
 SIGNAL_HAS_POSITION_SQL = """EXISTS (

@@ -225,15 +225,15 @@ class ExecutionPosition(models.Model):
         indexes = [
             models.Index(fields=["connection", "-id"], name="position_of_account"),
             models.Index(fields=["connection"], name="position_open", condition=OPEN),
-            # The keys are always above 0. Only a query that states so can use these two: just after
-            # a signal to many accounts the planner may believe that nothing is open, and would read
+            # A key is always above 0. Only a query that states so can use these two: just after a
+            # signal to many accounts the planner may believe that nothing is open, and would read
             # all of an index that is in the order of the table for each account or level.
             models.Index(
-                fields=["signal"], name="position_open_of_signal", condition=OPEN & Q(signal__gt=0)
+                fields=["signal"], name="position_open_by_signal", condition=OPEN & Q(signal__gt=0)
             ),
             models.Index(
                 fields=["price_source", "pair"],
-                name="position_open_of_source",
+                name="position_open_by_source",
                 condition=OPEN & Q(price_source__gt=0),
             ),
             models.Index(fields=["closed_at"], name="position_closed_at"),

@@ -3,10 +3,11 @@
 The time is resolved when a position opens and stored with it, so a process that dies loses nothing.
 """
 
+from positions.joins import open_of_signal_sql
+
 # Locked in the order of ids, as by `MOVE_LEVELS_SQL`.
-MOVE_CLOSE_TIME_SQL = """WITH locked AS (
-  SELECT id FROM positions_executionposition WHERE signal_id = %(refers_to)s AND signal_id > 0
-    AND quantity > 0
+MOVE_CLOSE_TIME_SQL = f"""WITH locked AS (
+  SELECT id FROM positions_executionposition WHERE {open_of_signal_sql("%(refers_to)s")}
   ORDER BY id FOR NO KEY UPDATE
 ), timed AS (
   UPDATE positions_executionposition p SET close_at = %(close_at)s FROM locked

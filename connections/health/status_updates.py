@@ -18,7 +18,7 @@ from django.db import DataError, IntegrityError, transaction
 from brokers.maintenance_windows import Maintenance
 from brokers.redaction import storable
 from common.reason_codes import Code
-from common.sql import columns, kept_plans, rows, run
+from common.sql import columns, periodic_run, rows, run
 from connections.health import host_circuit_breaker, maintenance
 from events.models import EventKind
 from events.outbox import INSERT_EVENTS_SQL
@@ -183,6 +183,7 @@ FROM (
   ORDER BY connection_id FOR NO KEY UPDATE SKIP LOCKED
 ) old WHERE h.connection_id = old.connection_id
 """
+"""Set a time of these accounts, `{column}`, unless it is younger than some seconds."""
 
 
 def retry_policy_for(code: Code) -> RetryPolicy:
@@ -301,6 +302,5 @@ def mark_connected(connection_ids: Collection[UUID], *, at_most_every_seconds: f
 def _touch(column: str, connection_ids: Collection[UUID], at_most_every_seconds: float) -> int:
     if not connection_ids:
         return 0
-    parameters = (list(connection_ids), at_most_every_seconds)
-    with transaction.atomic(), kept_plans():  # else a bundle of 500 reads a table of 100,000
-        return run(TOUCH.format(column=column), parameters, planned_once=True)
+    # With a kept plan: else the planner reads all of 100,000 accounts for a bundle of 500.
+    return periodic_run(TOUCH.format(column=column), (list(connection_ids), at_most_every_seconds))

@@ -10,7 +10,7 @@ from common.reason_codes import Code
 from common.sql import rows
 from connections.eligibility import REASON_SQL, eligibility_parameters
 from console.charts import Segment, segments
-from execution.base.statements import PENDING_SQL
+from execution.base.statements import ALL_PENDING_SQL
 
 MAX_COUNTED = 10_000  # a backlog is counted up to this number
 
@@ -137,7 +137,7 @@ _DUE = f"""
 SELECT NOT leg::text LIKE 'entry%%' AS is_exit, count(*) AS count,
        extract(epoch FROM clock_timestamp() - min(due_at)) AS oldest
 FROM (SELECT leg, due_at FROM execution_order
-      WHERE {PENDING_SQL} AND due_at <= statement_timestamp()
+      WHERE {ALL_PENDING_SQL} AND due_at <= statement_timestamp()
       ORDER BY due_at LIMIT {MAX_COUNTED + 1}) due
 GROUP BY is_exit
 """

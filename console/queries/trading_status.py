@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from common.sql import rows
-from execution.base.statements import PENDING_SQL
+from execution.base.statements import ALL_PENDING_SQL
 
 _UNKNOWN = """
 SELECT count(*) AS count, extract(epoch FROM clock_timestamp() - min(submitted_at)) AS oldest,
@@ -14,7 +14,7 @@ _WORKING = f"""
 SELECT status, count(*) AS count FROM execution_order
 WHERE status IN ('SUBMITTING', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED') GROUP BY status
 UNION ALL
-SELECT 'PENDING', count(*) FROM execution_order WHERE {PENDING_SQL}
+SELECT 'PENDING', count(*) FROM execution_order WHERE {ALL_PENDING_SQL}
 """
 _UNPROTECTED = """
 SELECT count(*) AS count,

@@ -172,7 +172,8 @@ class OrderViewSet(
 
     def get_queryset(self) -> QuerySet[Order]:
         """Return the caller's orders; all of them for operators."""
-        orders = own_orders(caller(self.request))
+        # Always true; a list of the pending ones of all accounts is found by `order_pending`.
+        orders = own_orders(caller(self.request)).filter(id__gt=0)
         if self.asks_for("reason"):
             orders = with_figures(orders)
         return with_position_closed(orders) if self.asks_for("lifecycle") else orders

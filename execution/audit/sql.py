@@ -16,7 +16,7 @@ Entries in the archive count like those in the table (docs/adr/0062).
 from typing import NamedTuple
 
 from common.sql import Query
-from execution.base.statements import PENDING_SQL, sent_as_sql
+from execution.base.statements import ALL_PENDING_SQL, sent_as_sql
 from execution.exits.partial_closes import IS_DUE_SQL
 from positions.joins import entry_position_join_sql
 
@@ -95,7 +95,7 @@ _ORDERS = f"""{SCOPE}, orders AS (
 # Orders that a process must still work on, however old their signal is; by partial indexes.
 _LIVE = f"""{_ORDERS}, live AS (
   SELECT o.* FROM (
-    SELECT * FROM execution_order WHERE {PENDING_SQL}
+    SELECT * FROM execution_order WHERE {ALL_PENDING_SQL}
     UNION ALL SELECT * FROM execution_order WHERE status IN ('SUBMITTING', 'UNKNOWN')
     UNION ALL SELECT * FROM execution_order
       WHERE pending_action <> '' AND status NOT IN ('PENDING', 'SUBMITTING', 'UNKNOWN')

@@ -19,8 +19,8 @@ def _listed(values: Iterable[str]) -> str:
 
 LIVE_SQL = _listed(LIVE)
 """The statuses of live orders, as partial indexes list them: `status IN {LIVE_SQL}`."""
-PENDING_SQL = "status = 'PENDING' AND id > 0"
-"""The pending orders of all accounts, as `execution.models.PENDING`."""
+ALL_PENDING_SQL = "status = 'PENDING' AND id > 0"
+"""The pending orders of all accounts, as `execution.models.ALL_PENDING`."""
 AT_BROKER_SQL = f"'{array(AT_BROKER)}'"
 """The array of the statuses of orders at their broker: `status = ANY({AT_BROKER_SQL})`."""
 OPEN_CHANGE_SQL = _listed(OPEN_CHANGE_STATES)

@@ -8,8 +8,8 @@ from common.reason_codes import Code
 from common.sql import IdRow, Query
 from connections.selectors import account_join_sql, connection_join_sql
 from execution.base.statements import (
+    ALL_PENDING_SQL,
     LIVE_SQL,
-    PENDING_SQL,
     event_rows_sql,
     insert_events_sql,
     insert_log_sql,
@@ -55,7 +55,7 @@ FROM (SELECT pg_get_serial_sequence(%(table)s, 'id')::regclass AS name) s
 LIVE = Query(
     IdRow,
     f"""
-SELECT id FROM execution_order WHERE {PENDING_SQL} AND created_at <= %(since)s
+SELECT id FROM execution_order WHERE {ALL_PENDING_SQL} AND created_at <= %(since)s
 UNION ALL
 SELECT id FROM execution_order WHERE status IN {LIVE_SQL} AND created_at <= %(since)s
 """,

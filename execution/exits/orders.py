@@ -17,6 +17,7 @@ from common.reason_codes import Code
 from common.sql import IdRow, Query, columns, rows
 from connections.selectors import connection_join_sql, instrument_join_sql
 from execution.exits.trade_parts import Ticket, allot_part
+from positions.joins import open_of_signal_sql
 from positions.quantities import reserve_sql
 from positions.row_locks import lock_with_free_quantity
 
@@ -122,8 +123,7 @@ SELECT id AS order_id, position_id, connection_id, quantity FROM written ORDER B
 
 OPEN_OF_SIGNAL = Query(
     IdRow,
-    "SELECT id FROM positions_executionposition"
-    " WHERE signal_id = %s AND signal_id > 0 AND quantity > 0",
+    f"SELECT id FROM positions_executionposition WHERE {open_of_signal_sql('%s')}",
 )
 
 

@@ -30,6 +30,7 @@ from execution.models.records import (
 from execution.models.scoped_actions import ScopedAction
 from execution.models.slices import SlicePlan
 from execution.models.status import (
+    ALL_PENDING,
     AT_BROKER,
     BY_HAND_PRIORITY,
     CANCELS,
@@ -38,7 +39,6 @@ from execution.models.status import (
     IN_FLIGHT,
     LIVE,
     NOT_ENDED,
-    PENDING,
     TERMINAL,
     UNSENT,
     WORKING,
@@ -49,6 +49,7 @@ from execution.models.status import (
 from execution.models.triggers import OrderTrigger, PricePeak, TriggerKind, trigger_of
 
 __all__ = [
+    "ALL_PENDING",
     "AT_BROKER",
     "BY_HAND_PRIORITY",
     "CANCELS",
@@ -60,7 +61,6 @@ __all__ = [
     "NOT_ENDED",
     "OPEN_CHANGE",
     "OPEN_CHANGE_STATES",
-    "PENDING",
     "TERMINAL",
     "UNSENT",
     "WORKING",

@@ -14,9 +14,9 @@ from common.fields import AmountField
 from common.money import to_stored
 from connections.models import ExecutionConnection
 from execution.models.status import (
+    ALL_PENDING,
     AT_BROKER,
     IN_FLIGHT,
-    PENDING,
     UNSENT,
     WORKING,
     PendingAction,
@@ -294,7 +294,7 @@ class Order(models.Model):
                 name="order_with_broker",
                 condition=Q(status__in=(*IN_FLIGHT, *AT_BROKER)),
             ),
-            models.Index(fields=["due_at"], name="order_due", condition=PENDING),
+            models.Index(fields=["due_at"], name="order_pending", condition=ALL_PENDING),
             models.Index(  # those that were deferred, and of what was just published none
                 fields=["connection"],
                 name="order_waiting",

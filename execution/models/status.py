@@ -35,11 +35,11 @@ IN_FLIGHT = (Status.SUBMITTING, Status.UNKNOWN)
 AT_BROKER = (Status.SUBMITTED, Status.PARTIALLY_FILLED, Status.CANCEL_REQUESTED)
 LIVE = (*IN_FLIGHT, *AT_BROKER)
 """Sent, or perhaps sent, and not ended."""
-PENDING = Q(status=Status.PENDING, id__gt=0)
+ALL_PENDING = Q(status=Status.PENDING, id__gt=0)
 """The pending orders of all accounts. Ids are always above 0, but only a query that states so can
-use the index `order_due`: if nothing was due at the last ANALYZE, the planner takes that one for
-empty, and would read all that a signal has made due for each bundle of accounts."""
-NOT_ENDED = PENDING | Q(status__in=LIVE)
+use the index `order_pending`: if nothing was due at the last ANALYZE, the planner takes that index
+for empty, and would read all that a signal has made due for each bundle of accounts."""
+NOT_ENDED = ALL_PENDING | Q(status__in=LIVE)
 """Two conditions that partial indexes have; by `done_at`, which none has, all orders are read."""
 HELD = Q(awaits_condition=True) | Q(reason=Code.AWAITING_TRIGGER.value)
 """Of PENDING entries: those that wait for a price or a condition."""

@@ -147,7 +147,8 @@ def _orders(target: HaltTarget | KillSwitch) -> QuerySet[Order]:
 
 
 def _positions(target: HaltTarget | KillSwitch) -> QuerySet[ExecutionPosition]:
-    return ExecutionPosition.objects.open().filter(scope_condition(target))
+    found = ExecutionPosition.objects.open().filter(signal__gt=0)  # `position_open_by_signal`
+    return found.filter(scope_condition(target))
 
 
 def scope_condition(target: HaltTarget | KillSwitch) -> Q:

@@ -16,6 +16,7 @@ from common.sql import Query, rows
 from connections.selectors import CLOSING_HALTS_SQL, CLOSING_PAUSES_SQL
 from execution.exits.dust import HELD_BACK
 from execution.exits.orders import ExitRequest
+from positions.joins import open_of_signal_sql
 from signals.joins import is_of_feed_sql, is_of_pair_sql
 
 CLOSE_RETRY_PERIOD = timedelta(days=7)  # after this time a CLOSE is no longer completed
@@ -53,7 +54,7 @@ OF_CLOSES = Query(
     f"""
 SELECT p.id, '{Code.CREATED.value}' AS code, 'S-' || f.id || ' is not done yet' AS detail
 FROM signals_signal f
-{_open_position("signal_id = f.refers_to_id")}
+{_open_position(open_of_signal_sql("f.refers_to_id"))}
 WHERE f.action = 'CLOSE' AND f.close_fraction = 1 AND f.published_at > %(since)s
   AND {MAY_BE_REPEATED_SQL}
 """,

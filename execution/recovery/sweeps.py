@@ -32,7 +32,7 @@ from connections.selectors import SPEC_COLUMNS, LaneAccount, connection_join_sql
 from connections.session_lanes import held_lanes_parameters, in_held_lanes_sql
 from execution.base.drift_items import DriftRecord, upsert_items
 from execution.base.statements import (
-    PENDING_SQL,
+    ALL_PENDING_SQL,
     event_rows_sql,
     insert_events_sql,
     insert_log_sql,
@@ -88,7 +88,7 @@ SELECT id FROM (
     row_number() OVER (PARTITION BY priority, connection_id ORDER BY due_at, id) AS turn
   FROM (
     SELECT id, priority, due_at, connection_id FROM execution_order
-    WHERE {PENDING_SQL} AND due_at <= statement_timestamp() AND priority <= %(priority)s
+    WHERE {ALL_PENDING_SQL} AND due_at <= statement_timestamp() AND priority <= %(priority)s
       AND {condition} AND pending_action = '' AND {in_held_lanes_sql("connection_id")}
       AND coalesce(enqueued_at, created_at) < clock_timestamp() - make_interval(secs => %(grace)s)
     ORDER BY priority, due_at, id LIMIT {TURNS} * %(limit)s

@@ -14,7 +14,7 @@ from common.clocks import machine_time
 from common.sql import Query, periodic_rows
 from connections.selectors import ANY_HALT_TO_CARRY_OUT_SQL, ANY_LOSS_LIMIT_SQL
 from connections.session_lanes import held_lanes
-from execution.base.statements import PENDING_SQL
+from execution.base.statements import ALL_PENDING_SQL
 from execution.models import may_move_sql
 from positions.watched import ANY_WATCHED_SQL
 
@@ -52,7 +52,7 @@ class OpenWorkRow(NamedTuple):
 OPEN_WORK = Query(
     OpenWorkRow,
     f"""
-SELECT EXISTS (SELECT FROM execution_order WHERE {PENDING_SQL})
+SELECT EXISTS (SELECT FROM execution_order WHERE {ALL_PENDING_SQL})
   OR EXISTS (SELECT FROM execution_order WHERE status IN
     ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED'))
   OR EXISTS (SELECT FROM execution_order WHERE pending_action <> '')

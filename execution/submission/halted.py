@@ -20,7 +20,7 @@ from common.sql import IdRow, Query, array, rows
 from connections.selectors import OWNER_ID_SQL, connection_join_sql
 from execution.base.high_water_mark import HighWaterMark, checked_plans
 from execution.base.kill_switch import Halts, denial_code
-from execution.base.statements import PENDING_SQL
+from execution.base.statements import ALL_PENDING_SQL
 from execution.models import Status
 from execution.submission.claim_writes import DecisionRecord, write_records
 from execution.submission.triggers import HELD_AS
@@ -64,13 +64,13 @@ FROM execution_order o {_JOINS}
 WHERE o.id = ANY(%s::bigint[]) AND {_IS_QUEUED}
 """,
 )
-# By the index `order_due`, in the order in which they would be claimed, roughly.
+# By the index `order_pending`, in the order in which they would be claimed, roughly.
 ALL_DUE = Query(
     QueuedEntry,
     f"""
 {_COLUMNS}
 FROM (
-  SELECT * FROM execution_order WHERE {PENDING_SQL} AND due_at <= statement_timestamp()
+  SELECT * FROM execution_order WHERE {ALL_PENDING_SQL} AND due_at <= statement_timestamp()
   ORDER BY due_at LIMIT {SEARCHED}
 ) o {_JOINS}
 WHERE {_IS_QUEUED}

@@ -22,7 +22,7 @@ from connections.services import (
     is_secret_sealed_with_current_key,
     sealing_key,
 )
-from execution.base.statements import PENDING_SQL
+from execution.base.statements import ALL_PENDING_SQL
 from execution.decision_step import packages
 from execution.decision_step.types import NoAnswerError
 from execution.disaster_recovery.open_issues import list_open_issues
@@ -116,7 +116,7 @@ def due_orders() -> list[Check]:
     (row,) = rows(
         f"""
 SELECT extract(epoch FROM clock_timestamp() - (SELECT min(due_at) FROM execution_order
-    WHERE {PENDING_SQL}))::float8 AS waiting,
+    WHERE {ALL_PENDING_SQL}))::float8 AS waiting,
   (SELECT count(*) FROM execution_order WHERE status IN ('SUBMITTING', 'UNKNOWN')
     AND answer_by < clock_timestamp() - interval '60 seconds') AS unanswered,
   (SELECT count(*) FROM execution_driftitem WHERE state = 'OPEN') AS drift

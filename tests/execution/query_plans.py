@@ -53,7 +53,7 @@ def undone_at_the_end(blocker: Any) -> Iterator[None]:
 
 def copy_of(template: ExecutionConnection, number: int) -> ExecutionConnection:
     found = copy(template)
-    found.pk, found.account, found._state = uuid4(), f"off {number}", ModelState()
+    found.pk, found.account, found._state = uuid4(), f"copy {number}", ModelState()
     return found
 
 
@@ -71,6 +71,31 @@ def nodes_of(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield node
     for one in node.get("Plans", ()):
         yield from nodes_of(one)
+
+
+PREPARED = """
+SELECT name, statement, generic_plans, custom_plans FROM pg_prepared_statements
+WHERE statement NOT LIKE '%set_config%'  -- which has plans kept
+"""
+Prepared = dict[str, tuple[str, int, int]]
+
+
+def prepared() -> Prepared:
+    """Return the session's statements, and how often each ran by a kept plan and by a new one.
+
+    By name: a text is prepared once for each set of parameter types.
+    """
+    return {row[0]: tuple(row[1:]) for row in rows(PREPARED)}
+
+
+def kept_since(before: Prepared) -> list[str]:
+    """Return the statements that have run since, by kept plans only."""
+    earlier = {name: figures[1:] for name, figures in before.items()}
+    return [
+        statement
+        for name, (statement, generic, custom) in prepared().items()
+        if generic > earlier.get(name, (0, 0))[0] and custom == earlier.get(name, (0, 0))[1]
+    ]
 
 
 def rows_read(sql: str, parameters: Any) -> dict[str, int]:
@@ -91,7 +116,8 @@ def rows_read(sql: str, parameters: Any) -> dict[str, int]:
     for node in nodes_of(plans[0]["Plan"]):
         if (table := node.get("Relation Name")) and node["Node Type"] != "ModifyTable":
             removed = node.get("Rows Removed by Filter", 0)
-            read = (node["Actual Rows"] + removed) * node["Actual Loops"]
+            # Figures are means of all loops; older servers round them down, so count one for each.
+            read = max(node["Actual Rows"] + removed, 1) * node["Actual Loops"]
             found[table] = found.get(table, 0) + round(read)
     return found
 

@@ -4,19 +4,23 @@ All of its rows have one price and one signal, and the planner's statistics are 
 from just after it."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from decimal import Decimal as D
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
-from analytics.event_context import EVENT_CONTEXT_SQL
+from analytics.event_context import EVENT_CONTEXT_SQL, event_context
 from common.clocks import market_now
 from common.sql import array, columns, rows, run
 from connections.health import status_updates
 from connections.models import ConnectionHealth, ExecutionConnection
+from events.context import EventContext
+from execution.exits import orders
 from execution.models import Order
 from execution.monitoring import (
+    incomplete_closes,
     level_monitor,
     stop_failover,
     tick_monitor,
@@ -32,6 +36,8 @@ from tests.execution.fake_broker import KIND
 from tests.execution.query_plans import (
     SEED,
     copy_of,
+    kept_since,
+    prepared,
     rows_read,
     undone_at_the_end,
     without_triggers,
@@ -158,17 +164,43 @@ def test_claim_reads_the_rows_of_its_accounts(published: ExecutionConnection) ->
     assert {name: read for name, one in asked.items() if (read := read_of(*one, most=most))} == {}
 
 
+def test_what_concerns_a_signal_reads_its_open_positions(published: ExecutionConnection) -> None:
+    """Of a thousand that are closed, too, each is of a signal of its own: none is read."""
+    signal = Order.objects.order_by("pk")[0].signal
+    assert signal is not None
+    factories.close_signal(signal)
+    asked = {"since": market_now() - timedelta(days=7), "retry": 30}
+    most = 2 * ACCOUNTS  # each open one once, and what the first condition looks up
+    assert read_of(incomplete_closes.OF_CLOSES, asked, most=most) == {}
+    assert read_of(orders.OPEN_OF_SIGNAL, (signal.pk + 1,), most=10) == {}
+
+
 def test_bundles_of_events_and_of_health_read_their_own_rows(
     published: ExecutionConnection,
 ) -> None:
     entries = list(Order.objects.filter(status="PENDING").order_by("pk")[:BUNDLE])
     accounts = array(entry.connection_id for entry in entries)
-    events = [(n, entry.connection_id, entry.signal_id, entry.pk, None)
-              for n, entry in enumerate(entries)]  # fmt: skip
-    assert read_of(EVENT_CONTEXT_SQL, columns(events, 5), most=10 * BUNDLE) == {}
+    facts = [(n, entry.connection_id, entry.signal_id, entry.pk, None)
+             for n, entry in enumerate(entries)]  # fmt: skip
+    assert read_of(EVENT_CONTEXT_SQL, columns(facts, 5), most=10 * BUNDLE) == {}
     for column in ("last_used_at", "last_connected_at"):
         touch = status_updates.TOUCH.format(column=column)
         assert read_of(touch, (accounts, 1.0), most=10 * BUNDLE) == {}
+
+
+def test_bundles_of_events_and_of_health_keep_their_plans(published: ExecutionConnection) -> None:
+    entry = Order.objects.filter(status="PENDING").order_by("pk")[0]
+    before = prepared()
+    status_updates.mark_used([entry.connection_id])
+    status_updates.mark_connected([entry.connection_id])
+    event = EventContext(
+        1, "order.filled", None, entry.connection_id, entry.signal_id, entry.pk, {}, market_now()
+    )
+    with transaction.atomic():
+        event_context([event])
+    kept = " ".join(kept_since(before))
+    assert kept.count("SET last_used_at") == kept.count("SET last_connected_at") == 1
+    assert kept.count("AS account_name") == 1
 
 
 def test_broker_types_are_found_without_a_read_of_all_accounts(

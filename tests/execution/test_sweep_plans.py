@@ -63,8 +63,10 @@ from tests.execution.fake_broker import KIND
 from tests.execution.query_plans import (
     SEED,
     copy_of,
+    kept_since,
     nodes_of,
     plan,
+    prepared,
     undone_at_the_end,
     without_triggers,
 )
@@ -117,11 +119,11 @@ def piled_up(alice: ExecutionConnection) -> Order:
 
 
 STATEMENTS: dict[str, tuple[str, Any, set[str]]] = {  # name → (SQL, parameters, its indexes)
-    "due": (sweeps.DUE, {"priority": 9, "grace": 1, "limit": 500, "lanes": ""}, {"order_due"}),
+    "due": (sweeps.DUE, {"priority": 9, "grace": 1, "limit": 500, "lanes": ""}, {"order_pending"}),
     "due deferred": (
         sweeps.DUE_DEFERRED,
         {"priority": 9, "grace": 1, "limit": 500, "lanes": ""},
-        {"order_waiting", "order_due"},
+        {"order_waiting", "order_pending"},  # it is built like "due"
     ),
     "conditions": (  # each signal of the pile has one position: either index finds one row
         condition_watch.WAKE,
@@ -138,7 +140,7 @@ STATEMENTS: dict[str, tuple[str, Any, set[str]]] = {  # name → (SQL, parameter
         {
             "position_close_when",
             "position_open",
-            "position_open_of_signal",
+            "position_open_by_signal",
             "one_exit",
             "positions_executionposition_signal_id_c11b7599",
             "one_position_of_leg",
@@ -160,7 +162,7 @@ STATEMENTS: dict[str, tuple[str, Any, set[str]]] = {  # name → (SQL, parameter
             "order_with_broker",
             "positions_executionposition_signal_id_c11b7599",
             "one_position_of_leg",
-            "position_open_of_signal",
+            "position_open_by_signal",
             "position_open",
         },
     ),
@@ -193,7 +195,7 @@ STATEMENTS: dict[str, tuple[str, Any, set[str]]] = {  # name → (SQL, parameter
     "awaiting": (
         stale_orders.ALERT_AWAITED_COMPARISONS,
         {"seconds": 300},
-        {"order_waiting", "order_due"},
+        {"order_waiting"},
     ),
     "pending actions": (pending_actions.LOCK, {"lanes": ""}, {"order_pending_action"}),
     "any levels": (broker_levels.ANY_DUE_LEVELS, {"lanes": ""}, {"position_level_sync"}),
@@ -241,9 +243,9 @@ BY_IDS = re.compile(
     r"\b(id|position_id) = (ANY\()?%(\(id\))?s|FROM unnest\(%s|FROM requested WHERE"
 )
 LIVE = {
-    "position_open", "position_open_of_signal", "position_open_of_source", "position_check_due",
+    "position_open", "position_open_by_signal", "position_open_by_source", "position_check_due",
     "position_breached", "position_without_stop", "position_unprotected", "position_level_sync",
-    "watch_buy_sl", "watch_buy_tp", "watch_sell_sl", "watch_sell_tp", "order_due",
+    "watch_buy_sl", "watch_buy_tp", "watch_sell_sl", "watch_sell_tp", "order_pending",
     "order_pending_action",
     "order_with_broker", "order_in_flight", "stop_moves_buy", "stop_moves_sell",
 }  # fmt: skip
@@ -345,31 +347,6 @@ def test_each_exit_statement_is_planned_or_selects_by_ids() -> None:
         if name not in HAS_TIMES | OF_ONE_ACCOUNT | PARTS | ONCE and not name.endswith("_SQL")
     ]
     assert unknown == []
-
-
-PREPARED = """
-SELECT name, statement, generic_plans, custom_plans FROM pg_prepared_statements
-WHERE statement NOT LIKE '%set_config%'  -- which has plans kept
-"""
-Prepared = dict[str, tuple[str, int, int]]
-
-
-def prepared() -> Prepared:
-    """Return the session's statements, and how often each ran by a kept plan and by a new one.
-
-    By name: a text is prepared once for each set of parameter types.
-    """
-    return {row[0]: tuple(row[1:]) for row in rows(PREPARED)}
-
-
-def kept_since(before: Prepared) -> list[str]:
-    """Return the statements that have run since, by kept plans only."""
-    earlier = {name: figures[1:] for name, figures in before.items()}
-    return [
-        statement
-        for name, (statement, generic, custom) in prepared().items()
-        if generic > earlier.get(name, (0, 0))[0] and custom == earlier.get(name, (0, 0))[1]
-    ]
 
 
 OF_BUNDLES = LIVE | {"one_client_order_id", "one_exit", "order_waiting", "position_open"}
@@ -727,8 +704,7 @@ def test_claim_finds_open_positions_by_index(piled_up: Order) -> None:
     for sql in (claim_sql.EXPOSURE, claim_sql.OPEN_SIDES):
         scans = scans_of(plan(sql, of))
         names = {scan.get("Index Name") for scan in scans if not by_key(scan)}
-        assert names <= {"order_with_broker", "order_waiting", "position_open",
-                         "position_open_of_signal"}  # fmt: skip
+        assert names <= {"order_with_broker", "order_waiting", "position_open"}
     loaded = list(scans_of(plan(claim_sql.LOAD, (array([piled_up.pk]),))))
     assert len(loaded) == 3  # the orders, the other legs of pairs, and the plans of slices
     assert all(by_key(scan) for scan in loaded)
@@ -744,7 +720,6 @@ def test_what_an_account_has_sent_is_found_by_index(piled_up: Order) -> None:
     names = {scan.get("Index Name") for scan in found if not by_key(scan)}
     assert names <= {
         "order_sent", "order_waiting", "order_with_broker", "position_open",
-        "position_open_of_signal",
     }  # fmt: skip
     assert all("Index Cond" in scan for scan in found if scan.get("Index Name") == "order_sent")
 
@@ -760,7 +735,7 @@ def test_remembered_parts_are_found_by_their_index(piled_up: Order) -> None:
     assert scan["Index Name"] == "order_close_fraction"
     scans = list(scans_of(plan(partial_closes.DUE_PARTS, ([1],))))
     names = {scan["Index Name"] for scan in scans if not by_key(scan)}
-    assert names <= {"order_close_fraction", "position_open", "position_open_of_signal"}
+    assert names <= {"order_close_fraction", "position_open", "position_open_by_signal"}
     of = {"fraction": "0.5", "signal_id": 1, "refers_to": piled_up.signal_id, "detail": ""}
     found = scans_of(plan(partial_closes.REMEMBER, of))
     assert {scan.get("Index Name") for scan in found} == {"one_entry"}
@@ -834,8 +809,8 @@ def test_open_signals_of_a_feed_are_found_from_live_rows(piled_up: Order, feed: 
     asked = {"feed": feed.pk, "pair": "EUR/USD", "sides": "{BUY,SELL}"}
     explained = plan(open_signals_sql(), asked)
     names = [scan.get("Index Name") for scan in scans_of(explained)]
-    orders = {"order_with_broker", "order_due", "order_route_failed"}
-    assert orders <= {*names} <= orders | {"position_open", "position_open_of_signal"}, names
+    orders = {"order_with_broker", "order_pending", "order_route_failed"}
+    assert orders <= {*names} <= orders | {"position_open", "position_open_by_signal"}, names
 
 
 def test_pair_of_a_word_is_searched_among_the_newest_trades(piled_up: Order, feed: Feed) -> None:
@@ -1032,7 +1007,7 @@ class TestSwitchedOff:
             assert found, name
             # One account or source by its index, or all live rows hashed once.
             assert found <= {
-                "position_open", "position_open_of_signal", "position_open_of_source",
+                "position_open", "position_open_by_signal", "position_open_by_source",
                 "order_with_broker",
             }, (name, found)  # fmt: skip
 
@@ -1067,13 +1042,13 @@ class TestSwitchedOff:
             run(f"ANALYZE {table}")
         used = f"SELECT id FROM connections_dataconnection d WHERE {is_used_sql('d.id')}"
         [scan] = scans_of(plan(used, None))
-        assert (scan["Index Name"], "Index Cond" in scan) == ("position_open_of_source", True)
+        assert (scan["Index Name"], "Index Cond" in scan) == ("position_open_by_source", True)
         for source in (0, alice.data_connection_id):
             found = list(
                 scans_of(plan(symbol_selection.required_pairs_sql(), {"sources": f"{{{source}}}"}))
             )
             assert {scan.get("Index Name") for scan in found} == {
-                "position_open_of_source", "order_of_connection",
+                "position_open_by_source", "order_of_connection",
             }  # fmt: skip
             assert all("Index Cond" in scan for scan in found)
 
