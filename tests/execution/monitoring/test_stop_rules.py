@@ -43,10 +43,17 @@ def preset(of: ExecutionConnection, **rule: Any) -> None:
     TradingPreset.objects.filter(pk=of.preset_id).update(**rule)
 
 
-def bought(feed: Feed, **fields: Any) -> ExecutionPosition:
-    """A buy of 100 at 1.1, stop 1.09, its rule judged at a bid of 1.0999."""
+def bought(feed: Feed, *, ago: float = 1.0, **fields: Any) -> ExecutionPosition:
+    """A buy of 100 at 1.1, stop 1.09, its rule judged at a bid of 1.0999.
+
+    ago: how old its rule is, in seconds. A price counts if it came later, and later by less than
+    what its judgement takes is not surely later.
+    """
     position = factories.filled(factories.signal(feed, **fields))
     judge_due()
+    run("UPDATE positions_stoprule SET created_at = created_at - make_interval(secs => %s),"
+        " water_mark_at = water_mark_at - make_interval(secs => %s) WHERE position_id = %s",
+        (ago, ago, position.pk))  # fmt: skip
     return position
 
 
@@ -220,7 +227,7 @@ def test_prices_from_before_the_position_do_not_count(
         patched.setattr(stop_rules, "rows", _away)
         with pytest.raises(OperationalError):
             monitor.process_quotes(source(alice), quotes_of("1.105"))
-    later = bought(feed)
+    later = bought(feed, ago=0)
     moved = monitor.process_quotes(source(alice), quotes_of("1.1"))
     assert later.pk not in moved
     assert len(moved) == 1  # the first position's price was kept
