@@ -36,7 +36,7 @@ _HELD = trade_sql(
     " sum(p.opened_quantity * p.entry_price * p.conversion_rate) AS notional,"
     " sum(p.opened_quantity * p.entry_price) AS value, sum(p.opened_quantity) AS quantity",
 )
-# Entries are found by the index one_entry, positions by one_position_of_leg.
+# Entries are found by the index one_entry, positions by position_of_entry.
 REAL_FILLS = Query(
     RealFills,
     f"""

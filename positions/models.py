@@ -83,7 +83,7 @@ class ExecutionPosition(models.Model):
         db_constraint=False,
     )
     signal = models.ForeignKey(
-        Signal, models.PROTECT, related_name="positions", db_constraint=False
+        Signal, models.PROTECT, related_name="positions", db_constraint=False, db_index=False
     )
     entry_leg = models.CharField(max_length=16, default="entry", db_default="entry")
     pair = models.CharField(max_length=20)
@@ -209,8 +209,10 @@ class ExecutionPosition(models.Model):
 
     class Meta:
         constraints = [
+            # Its index also finds all positions of a signal. One of the signal alone tempts the
+            # planner to read them all for each account (docs/adr/0064).
             models.UniqueConstraint(
-                fields=["connection", "signal", "entry_leg"], name="one_position_of_leg"
+                fields=["signal", "connection", "entry_leg"], name="position_of_entry"
             ),
             models.CheckConstraint(
                 condition=Q(reserved__gte=0) & Q(reserved__lte=F("quantity")),

@@ -31,12 +31,15 @@ class IncompleteClose(NamedTuple):
 
 
 def _open_position(condition: str) -> str:
-    """Return a join with each position `p` that has something to close, by an index each."""
+    """Return a join with each position `p` that has something to close, by an index each.
+
+    condition: of its columns; it names `quantity > 0`, as the indexes of open positions do.
+    """
     return f"""CROSS JOIN LATERAL (
   SELECT id, signal_id, connection_id, symbol, side, pair, price_source_id, quantity, entry_price,
     broker_quantity, broker_checked_at, broker_quantity_is_shared, last_activity_at
   FROM positions_executionposition
-  WHERE {condition} AND quantity > 0 AND reserved < quantity OFFSET 0) p"""
+  WHERE {condition} AND reserved < quantity OFFSET 0) p"""
 
 
 LONGEST_WAIT_SECONDS = 900
@@ -64,7 +67,7 @@ OF_PAUSES = Query(
     IncompleteClose,
     f"""
 SELECT p.id, t.code, t.detail FROM ({CLOSING_PAUSES_SQL}) t
-{_open_position("connection_id = t.connection_id")}
+{_open_position("quantity > 0 AND connection_id = t.connection_id")}
 WHERE (t.feed_id IS NULL OR {is_of_feed_sql("p.signal_id", "t.feed_id")})
   AND {MAY_BE_REPEATED_SQL}
 """,
@@ -79,7 +82,7 @@ _SCOPES = {
 }
 OF_SCOPES_SQL = "\nUNION ALL\n".join(
     f"""SELECT p.*, k.halt_id, k.set_at, k.cancel_entries FROM ({CLOSING_HALTS_SQL}) k
-{_open_position(condition)}
+{_open_position(f"quantity > 0 AND {condition}")}
 WHERE k.scope = '{scope}'"""
     for scope, condition in _SCOPES.items()
 )

@@ -13,6 +13,9 @@ from django.db.models.base import ModelState
 
 from common.sql import kept_plans, rows, run
 from connections.models import ExecutionConnection
+from signals.models import Feed
+from tests.connections import make
+from tests.execution import factories
 
 SEED = """
 INSERT INTO signals_signal (feed_id, action, currency_pair, direction, order_type, target_prices,
@@ -39,6 +42,23 @@ def without_triggers() -> Iterator[None]:
     run("SET LOCAL session_replication_role = replica")
     yield
     run("SET LOCAL session_replication_role = DEFAULT")
+
+
+def account_with_signal() -> tuple[ExecutionConnection, Feed]:
+    """Return an account and its feed, which has published one signal: its entry is pending."""
+    factories.fake_broker().reset()
+    factories.instrument()
+    feed = make.feed()
+    account = factories.account(feed)
+    factories.signal(feed)
+    return account, feed
+
+
+def add_earlier_trades(account: ExecutionConnection, feed: Feed, number: int) -> None:
+    """Add trades that have ended, each of a signal of its own."""
+    with connection.cursor() as cursor, without_triggers():
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute(SEED, {"feed": feed.pk, "n": number, "connection": account.pk})
 
 
 @contextmanager

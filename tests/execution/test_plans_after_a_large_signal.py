@@ -9,7 +9,7 @@ from decimal import Decimal as D
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 
 from analytics.event_context import EVENT_CONTEXT_SQL, event_context
 from common.clocks import market_now
@@ -30,11 +30,11 @@ from execution.runtime import event_stream
 from execution.submission import aggregate_rows, claim_sql, recent
 from positions import stop_rule_rows
 from positions.levels import held_levels_reached_sql
-from tests.connections import make
 from tests.execution import factories
 from tests.execution.fake_broker import KIND
 from tests.execution.query_plans import (
-    SEED,
+    account_with_signal,
+    add_earlier_trades,
     copy_of,
     kept_since,
     prepared,
@@ -89,17 +89,11 @@ def published(
 ) -> Iterator[ExecutionConnection]:
     with undone_at_the_end(django_db_blocker), pytest.MonkeyPatch.context() as patch:
         patch.setattr("execution.tasks.enqueue", lambda *_, **__: None)
-        factories.fake_broker().reset()
-        factories.instrument()
-        account = factories.account(make.feed())
-        feed = account.subscriptions.get().feed
-        factories.signal(feed)
+        account, feed = account_with_signal()
         factories.fill_all()
         factories.quote(account)
         ended = Order.objects.get()
-        with connection.cursor() as cursor, without_triggers():
-            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-            cursor.execute(SEED, {"feed": feed.pk, "n": EARLIER, "connection": account.pk})
+        add_earlier_trades(account, feed, EARLIER)
         for table in TABLES:  # without the empty pages that earlier tests have left in its indexes
             run(f"REINDEX TABLE {table}")
         run(f"ANALYZE {', '.join(TABLES)}")

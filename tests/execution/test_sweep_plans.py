@@ -61,7 +61,8 @@ from tests.connections import make
 from tests.execution import factories
 from tests.execution.fake_broker import KIND
 from tests.execution.query_plans import (
-    SEED,
+    account_with_signal,
+    add_earlier_trades,
     copy_of,
     kept_since,
     nodes_of,
@@ -85,16 +86,9 @@ def pile(django_db_setup: None, django_db_blocker: Any) -> Iterator[ExecutionCon
     with undone_at_the_end(django_db_blocker), pytest.MonkeyPatch.context() as patch:
         patch.setattr(tasks, "enqueue", lambda *_, **__: None)
         patch.setattr(deferred_reports, "deferred_queue", deferred_reports.DeferredReportQueue())
-        factories.fake_broker().reset()
-        factories.instrument()
-        account = factories.account(make.feed())
-        feed = account.subscriptions.get().feed
-        factories.signal(feed)
+        account, feed = account_with_signal()
         factories.claim_all()
-        seeds: Any = {"feed": feed.pk, "n": FINISHED, "connection": account.pk}
-        with connection.cursor() as cursor, without_triggers():
-            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-            cursor.execute(SEED, seeds)
+        add_earlier_trades(account, feed, FINISHED)
         # Earlier tests have left empty pages in some of the indexes, and the planner prefers all
         # of a small index to one row of a large one. REINDEX makes their sizes those of their rows.
         run("REINDEX TABLE execution_order")
@@ -125,13 +119,12 @@ STATEMENTS: dict[str, tuple[str, Any, set[str]]] = {  # name → (SQL, parameter
         {"priority": 9, "grace": 1, "limit": 500, "lanes": ""},
         {"order_waiting", "order_pending"},  # it is built like "due"
     ),
-    "conditions": (  # each signal of the pile has one position: either index finds one row
+    "conditions": (
         condition_watch.WAKE,
         {"now": market_now()},
         {
             "order_condition",
-            "positions_executionposition_signal_id_c11b7599",
-            "one_position_of_leg",
+            "position_of_entry",
         },
     ),
     "condition exits": (
@@ -142,8 +135,7 @@ STATEMENTS: dict[str, tuple[str, Any, set[str]]] = {  # name → (SQL, parameter
             "position_open",
             "position_open_by_signal",
             "one_exit",
-            "positions_executionposition_signal_id_c11b7599",
-            "one_position_of_leg",
+            "position_of_entry",
         },
     ),
     "entries of condition exits": (
@@ -151,8 +143,7 @@ STATEMENTS: dict[str, tuple[str, Any, set[str]]] = {  # name → (SQL, parameter
         {"limit": 100},
         {
             "order_exit_condition",
-            "positions_executionposition_signal_id_c11b7599",
-            "one_position_of_leg",
+            "position_of_entry",
         },
     ),
     "passed rests": (
@@ -160,8 +151,7 @@ STATEMENTS: dict[str, tuple[str, Any, set[str]]] = {  # name → (SQL, parameter
         (),
         {
             "order_with_broker",
-            "positions_executionposition_signal_id_c11b7599",
-            "one_position_of_leg",
+            "position_of_entry",
             "position_open_by_signal",
             "position_open",
         },
@@ -414,7 +404,7 @@ PERIODIC: Sequence[tuple[str, Any]] = (
 OF_PERIODIC = {
     "order_lookup", "order_condition", "order_prolonged", "order_exit_condition",
 }  # fmt: skip
-OF_SIGNAL = {"one_entry", "positions_executionposition_signal_id_c11b7599", "one_position_of_leg"}
+OF_SIGNAL = {"one_entry", "position_of_entry"}
 
 
 def test_kept_plans_of_periodic_jobs_touch_live_rows_only(piled_up: Order) -> None:
@@ -1069,6 +1059,6 @@ def by_key(scan: dict[str, Any]) -> bool:
     """Whether rows are fetched one by one: by id, the entry of a signal, the leg of a pair."""
     keys = {
         "execution_order_pkey", "positions_executionposition_pkey", "one_entry",
-        "one_oco_leg_fires", "one_routed_entry", "one_position_of_leg",
+        "one_oco_leg_fires", "one_routed_entry", "position_of_entry",
     }  # fmt: skip
     return scan.get("Index Name") in keys and "Index Cond" in scan
