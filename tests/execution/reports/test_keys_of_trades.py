@@ -1,5 +1,6 @@
 """What an entry's fills and position refer to stays: the entry holds it (docs/adr/0063)."""
 
+import psycopg
 import pytest
 from django.db import transaction
 from django.db.utils import IntegrityError
@@ -50,8 +51,9 @@ def test_order_keeps_its_signal_and_its_account(
 ) -> None:
     others = {"signal_id": factories.signal(feed).pk, "connection_id": factories.account(feed).pk}
     entry = factories.order(signal=trade.signal, position=None)
-    with pytest.raises(IntegrityError, match="keeps its signal and its account"):
+    with pytest.raises(IntegrityError, match="keeps its signal and its account") as refused:
         run(f"UPDATE execution_order SET {column} = %s WHERE id = %s", [others[column], entry.pk])
+    assert isinstance(refused.value.__cause__, psycopg.errors.CheckViolation)
 
 
 def test_statement_that_sets_the_same_keys_is_allowed(trade: ExecutionPosition) -> None:
