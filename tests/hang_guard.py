@@ -5,6 +5,7 @@ that never ends, or if the servers do not stop after the last test, the run woul
 say nothing.
 """
 
+import atexit
 import faulthandler
 import os
 from collections.abc import Generator
@@ -40,10 +41,18 @@ class HangGuardPlugin:
         self._exit_after(2 * _timeout(item) + self._grace, item.config)
         yield
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_unconfigure(self, config: pytest.Config) -> None:
-        """Allow END_SECONDS for what is left to stop."""
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_unconfigure(self, config: pytest.Config) -> Generator[None]:
+        """Allow END_SECONDS for what is left to stop now, and again for what stops at exit.
+
+        Between the two a process of `-n 2` waits, as long as the other one has tests to run.
+        """
         self._exit_after(END_SECONDS, config)
+        try:
+            return (yield)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+            atexit.register(self._exit_after, END_SECONDS, config)  # the last one runs first
 
     def _exit_after(self, seconds: float, config: pytest.Config) -> None:
         if self._terminal is None:  # a copy: pytest closes its own before the servers stop

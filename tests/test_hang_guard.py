@@ -50,21 +50,45 @@ def test_passes():
 """
 
 
-@pytest.mark.parametrize("text", [HANGS_IN_THE_TEST, HANGS_AFTER_A_FAILURE, HANGS_AT_THE_END])
-def test_a_test_that_hangs_ends_its_process_and_shows_where(tmp_path: Path, text: str) -> None:
-    (tmp_path / "conftest.py").write_text(CONFTEST)
-    (tmp_path / "test_hanging.py").write_text(text)
-    (tmp_path / "pytest.ini").write_text("[pytest]\ntimeout = 1\n")
-    command = [sys.executable, "-m", "pytest", "-p", "no:django", "-p", "no:cacheprovider", "."]
-    run = subprocess.run(
-        command,
-        cwd=tmp_path,
+LAST_TEST_OF_ONE_PROCESS = """
+import time
+import pytest
+from tests import hang_guard
+
+hang_guard.END_SECONDS = 0.5
+
+@pytest.mark.parametrize("seconds", [0, 2])
+@pytest.mark.timeout(10)
+def test_takes(seconds):
+    time.sleep(seconds)
+"""
+
+
+def run_tests(folder: Path, text: str, *options: str) -> subprocess.CompletedProcess[str]:
+    (folder / "conftest.py").write_text(CONFTEST)
+    (folder / "test_hanging.py").write_text(text)
+    (folder / "pytest.ini").write_text("[pytest]\ntimeout = 1\n")
+    command = [sys.executable, "-m", "pytest", "-p", "no:django", "-p", "no:cacheprovider"]
+    return subprocess.run(
+        [*command, *options, "."],
+        cwd=folder,
         env={"PYTHONPATH": str(ROOT), "PATH": ""},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+@pytest.mark.parametrize("text", [HANGS_IN_THE_TEST, HANGS_AFTER_A_FAILURE, HANGS_AT_THE_END])
+def test_a_test_that_hangs_ends_its_process_and_shows_where(tmp_path: Path, text: str) -> None:
+    run = run_tests(tmp_path, text)
     assert run.returncode == 1
     assert "Timeout (0:00:03)!" in run.stderr
     assert "test_hanging.py" in run.stderr or "threading.py" in run.stderr
+
+
+def test_process_without_tests_waits_for_the_other(tmp_path: Path) -> None:
+    run = run_tests(tmp_path, LAST_TEST_OF_ONE_PROCESS, "-n", "2")
+    assert (run.returncode, run.stderr) == (0, ""), run.stderr
+    assert "2 passed" in run.stdout
