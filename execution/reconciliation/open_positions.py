@@ -16,7 +16,7 @@ from common.sql import Query, periodic_rows
 from connections.selectors import LISTED_INSTRUMENTS_SQL, AccountRow, account_join_sql, tick_sql
 from execution.base.archived_orders import archived_orders
 from execution.base.drift_items import DriftRecord
-from execution.base.statements import LIVE_SQL, sent_as_sql
+from execution.base.statements import LIVE_SQL, sent_entry_join_sql
 from execution.ids import base_of
 from execution.reconciliation.compare_orders import is_ours
 from execution.reconciliation.compare_positions import (
@@ -73,17 +73,13 @@ SELECT p.id, p.connection_id, p.symbol, p.side, p.quantity, p.entry_price, p.pip
     WHERE n.connection_id = p.connection_id AND n.broker_position_id = p.broker_position_id
       AND n.broker_position_id <> ''  -- as the index `position_of_ticket` has it
       AND n.id <> p.id AND (n.quantity > 0 OR n.closed_at >= p.opened_at)) AS is_shared,
-  (SELECT e.client_order_id FROM execution_order e WHERE e.signal_id = p.signal_id
-    AND e.connection_id = p.connection_id AND e.leg = p.entry_leg AND e.leg LIKE 'entry%%'
-  ) AS client_order_id,
-  (SELECT {sent_as_sql("e")} FROM execution_order e WHERE e.signal_id = p.signal_id
-    AND e.connection_id = p.connection_id AND e.leg = p.entry_leg AND e.leg LIKE 'entry%%'
-  ) AS entry_sent_as,
+  e.client_order_id, e.sent_as AS entry_sent_as,
   EXISTS (SELECT FROM execution_order o WHERE o.connection_id = p.connection_id
       AND o.status IN {LIVE_SQL} AND (o.position_id = p.id OR o.signal_id = p.signal_id
         AND o.position_id IS NULL AND o.position_leg = p.entry_leg)) AS in_flight
 FROM positions_executionposition p
 {account_join_sql("p.connection_id")}
+{sent_entry_join_sql("p")}
 WHERE p.id = ANY(ARRAY(
   SELECT id FROM positions_executionposition
   WHERE connection_id = ANY(%(connections)s) AND quantity > 0

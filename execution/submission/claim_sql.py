@@ -12,10 +12,7 @@ from connections.selectors import (
     pause_join_sql,
     terms_join_sql,
 )
-from execution.base.statements import (
-    LIVE_SQL,
-    sent_as_sql,
-)
+from execution.base.statements import LIVE_SQL, sent_entry_join_sql
 from execution.submission.rows import (
     ExitRow,
     ExposureRow,
@@ -187,18 +184,14 @@ SELECT o.id AS order_id, p.quantity, p.opened_quantity, p.broker_position_id, p.
     AND x.position_id IS NULL AND x.symbol = p.symbol AND x.signal_id <> p.signal_id
     AND x.status IN {LIVE_SQL})
     AS shares_broker_position,
-  (SELECT e.client_order_id FROM execution_order e WHERE e.connection_id = p.connection_id
-    AND e.signal_id = p.signal_id AND e.leg = p.entry_leg AND e.leg LIKE 'entry%%'
-  ) AS entry_client_order_id,  -- the LIKE matches the condition of the index `one_entry`
-  (SELECT {sent_as_sql("e")} FROM execution_order e WHERE e.connection_id = p.connection_id
-    AND e.signal_id = p.signal_id AND e.leg = p.entry_leg AND e.leg LIKE 'entry%%'
-  ) AS entry_sent_as,
+  e.client_order_id AS entry_client_order_id, e.sent_as AS entry_sent_as,
   p.quantity - coalesce((
     SELECT sum(x.quantity - x.filled_quantity) FROM execution_order x
     WHERE x.position_id = p.id AND x.id <> o.id
       AND (x.status IN {LIVE_SQL} OR x.status = 'PENDING' AND x.id < o.id)), 0) AS closable
 FROM execution_order o {position_join_sql("o.position_id")}
 {account_join_sql("p.connection_id")}
+{sent_entry_join_sql("p")}
 LEFT JOIN execution_accountsyncstate r ON r.connection_id = p.connection_id
 WHERE o.id = ANY(%s)
 """,

@@ -142,8 +142,18 @@ class FakeBrokerBook:
             if ticket.number in nets.protected:
                 self.publish(self.levels(ticket))
         elif ticket.cause is None:
-            return nets.leave(ticket.lot, quantity)
+            held = ticket.lot.held
+            quantity = nets.leave(ticket.lot, quantity)
+            self._take_from_neighbours(nets, ticket.lot, quantity - held)
         return quantity  # an exit of its own is already booked
+
+    def _take_from_neighbours(self, nets: NettingModel, lot: Ticket, rest: Decimal) -> None:
+        """An exit of a netted position names one entry, and closes others with it."""
+        for other in self.tickets:
+            if other.lot is None and rest > 0 and nets.key(other) == nets.key(lot):
+                taken = min(rest, other.held)
+                other.held -= taken
+                rest -= taken
 
     def levels(self, lot: Ticket) -> OrderReport:
         covered = self.nets.protected.get(lot.number, Decimal(0)) if self.nets else None

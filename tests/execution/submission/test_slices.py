@@ -398,6 +398,9 @@ def test_slice_that_never_arrived_is_not_sent_again(
     assert seen()[3][1:3] == ("CANCELLED", "SLICE_NOT_NEEDED")
     with pytest.raises(ConflictError):
         retry_order(Order.objects.get(leg="entry").pk)
+    close_position(ExecutionPosition.objects.get().pk)
+    (closing,) = factories.claim_all()  # it names an entry that the broker knows
+    assert closing.request.closes == Order.objects.get(leg="entry-2").client_order_id
 
 
 def test_rejected_slice_ends_the_plan(feed: Feed, account: ExecutionConnection) -> None:
