@@ -41,7 +41,7 @@ class Cost(NamedTuple):
     postgres: float
 
 
-class Costs:
+class StepCosts:
     """What each step has cost, call by call."""
 
     def __init__(self, environment: BenchEnvironment) -> None:
@@ -76,15 +76,15 @@ def order_steps(environment: BenchEnvironment, data: BenchData, count: int) -> R
     with fanout.trade_history(environment, data, count):
         environment.run(workers=0)
         exclude_imports_from_gc(threshold=10_000)  # as trading processes do
-        _execute(environment, data, count, Costs(environment))  # warm-up
-        costs, began = Costs(environment), time.perf_counter()
+        _execute(environment, data, count, StepCosts(environment))  # warm-up
+        costs, began = StepCosts(environment), time.perf_counter()
         for _ in range(ROUNDS_EACH * environment.rounds):
             _execute(environment, data, count, costs)
         seconds = time.perf_counter() - began
     return _result(count, seconds, costs.medians())
 
 
-def _execute(environment: BenchEnvironment, data: BenchData, count: int, costs: Costs) -> None:
+def _execute(environment: BenchEnvironment, data: BenchData, count: int, costs: StepCosts) -> None:
     environment.reset()
     signal = data.signal(data.feed(count))
     costs.of("publication", count, lambda: fanout.publish_as_web(signal, data))

@@ -199,15 +199,15 @@ def accounts_of_source_sql(source_id: str, broker_types: str) -> str:
     )
 
 
-TYPES_AND_LANES_SQL = """WITH RECURSIVE kinds AS (
+TYPES_AND_LANES_SQL = """WITH RECURSIVE found AS (
   (SELECT type, lane FROM connections_executionconnection
     WHERE archived_at IS NULL ORDER BY type, lane LIMIT 1)
   UNION ALL
-  SELECT n.type, n.lane FROM kinds k CROSS JOIN LATERAL (
+  SELECT n.type, n.lane FROM found f CROSS JOIN LATERAL (
     SELECT c.type, c.lane FROM connections_executionconnection c
-    WHERE c.archived_at IS NULL AND (c.type, c.lane) > (k.type, k.lane)
+    WHERE c.archived_at IS NULL AND (c.type, c.lane) > (f.type, f.lane)
     ORDER BY c.type, c.lane LIMIT 1) n
-) SELECT type, lane FROM kinds"""
+) SELECT type, lane FROM found"""
 """A SELECT of the broker types and lanes of the live accounts, each pair once.
 
 One step in an index for each pair: DISTINCT would read all accounts."""

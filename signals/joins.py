@@ -5,22 +5,27 @@ FEED_JOIN_SQL = "JOIN signals_feed f ON f.id = s.feed_id"
 
 
 def is_of_feed_sql(signal_id: str, feed_id: str) -> str:
-    """Return SQL: whether a signal is of a feed. Both are expressions.
-
-    OFFSET 0: it is looked up for each row that asks. The planner would else begin with all signals
-    of the feed, as long as its statistics say that there are few.
-    """
+    """Return SQL: whether a signal is of a feed. Both are expressions."""
     return (
         f"EXISTS (SELECT FROM signals_signal of_feed WHERE of_feed.id = {signal_id}"
-        f" AND of_feed.feed_id = {feed_id} OFFSET 0)"
+        f" AND of_feed.feed_id = {feed_id})"
     )
 
 
+def feed_of_signal_sql(signal_id: str) -> str:
+    """Return a scalar SELECT of the feed of a signal, an expression: a look-up for each row.
+
+    With `is_of_feed_sql` the planner may begin with all signals of the feed, and does as long as
+    its statistics know of few.
+    """
+    return f"(SELECT of_feed.feed_id FROM signals_signal of_feed WHERE of_feed.id = {signal_id})"
+
+
 def is_of_pair_sql(signal_id: str, pair: str) -> str:
-    """Return SQL: whether a signal is of a symbol. Both are expressions. OFFSET 0: as above."""
+    """Return SQL: whether a signal is of a symbol. Both are expressions."""
     return (
         f"EXISTS (SELECT FROM signals_signal of_pair WHERE of_pair.id = {signal_id}"
-        f" AND of_pair.currency_pair = {pair} OFFSET 0)"
+        f" AND of_pair.currency_pair = {pair})"
     )
 
 

@@ -3,8 +3,10 @@
 See `execution.models.ALL_PENDING`. Processes that have not been restarted ask without it, and read
 the table."""
 
-from django.contrib.postgres.operations import AddIndexConcurrently, RemoveIndexConcurrently
+from django.contrib.postgres.operations import RemoveIndexConcurrently
 from django.db import migrations, models
+
+from common.index_migrations import BuildIndex
 
 
 class Migration(migrations.Migration):
@@ -13,7 +15,7 @@ class Migration(migrations.Migration):
     dependencies = [("execution", "0045_keys_of_the_order")]
 
     operations = [
-        AddIndexConcurrently(
+        BuildIndex(
             model_name="order",
             index=models.Index(
                 condition=models.Q(("id__gt", 0), ("status", "PENDING")),

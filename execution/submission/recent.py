@@ -14,7 +14,7 @@ from connections.trading_day import trading_day
 from execution.base.statements import LIVE_SQL
 from execution.submission.rows import OrderRow, RecentRow, SignalRow
 from positions.joins import open_nets_sql
-from signals.joins import is_of_feed_sql
+from signals.joins import feed_of_signal_sql
 
 LAST_ENTRIES = 20
 """How many entries of a symbol the median size is of."""
@@ -66,7 +66,7 @@ SELECT o.id, day.sent_in_minute, day.day_notional + planned.notional AS day_noti
       AND {_IN_RANGE}
       AND x.pair = o.pair AND x.side = o.side
       AND (x.status IN {LIVE_SQL} OR x.filled_quantity > 0)
-      AND {is_of_feed_sql("x.signal_id", "o.feed_id")}) AS same_trade_age
+      AND {feed_of_signal_sql("x.signal_id")} = o.feed_id) AS same_trade_age
 FROM unnest(%s::bigint[], %s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::timestamptz[],
     %s::boolean[], %s::boolean[], %s::boolean[], %s::float8[])
   AS o (id, connection_id, pair, side, feed_id, since, counts_day, counts_nets, counts_size,

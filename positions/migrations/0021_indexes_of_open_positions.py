@@ -2,8 +2,10 @@
 
 See `positions.models.ExecutionPosition.Meta.indexes`."""
 
-from django.contrib.postgres.operations import AddIndexConcurrently, RemoveIndexConcurrently
+from django.contrib.postgres.operations import RemoveIndexConcurrently
 from django.db import migrations, models
+
+from common.index_migrations import BuildIndex
 
 
 class Migration(migrations.Migration):
@@ -12,7 +14,7 @@ class Migration(migrations.Migration):
     dependencies = [("positions", "0020_keys_of_the_order")]
 
     operations = [
-        AddIndexConcurrently(
+        BuildIndex(
             model_name="executionposition",
             index=models.Index(
                 condition=models.Q(("quantity__gt", 0), ("signal__gt", 0)),
@@ -20,7 +22,7 @@ class Migration(migrations.Migration):
                 name="position_open_by_signal",
             ),
         ),
-        AddIndexConcurrently(
+        BuildIndex(
             model_name="executionposition",
             index=models.Index(
                 condition=models.Q(("quantity__gt", 0), ("price_source__gt", 0)),

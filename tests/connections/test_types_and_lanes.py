@@ -20,14 +20,14 @@ def test_installation_without_accounts_has_none() -> None:
 
 
 def test_each_type_and_lane_of_a_live_account_is_found_once() -> None:
-    kinds = [
+    expected = [
         ("double", ""), ("double", "mt5.a"), ("ibkr", "sessions.10"), ("ibkr", "sessions.2"),
         ("paper", ""),
     ]  # fmt: skip
-    for broker_type, lane in [*kinds, *kinds]:
+    for broker_type, lane in [*expected, *expected]:
         row = make.connection(type=broker_type)
         # The lane is computed when an account is saved.
         ExecutionConnection.objects.filter(pk=row.pk).update(lane=lane)
     archived = make.connection(type="mt4")
     ExecutionConnection.objects.filter(pk=archived.pk).update(archived_at=market_now())
-    assert found() == kinds
+    assert found() == expected
