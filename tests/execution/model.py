@@ -24,7 +24,7 @@ from execution.base.kill_switch import read_halts
 from execution.dispatch.order_dispatcher import KillSwitchSnapshot, reports_from_outcome
 from execution.dispatch.report_writer import apply_with_bisection
 from execution.models import AT_BROKER, TERMINAL
-from execution.monitoring import broker_positions
+from execution.monitoring import broker_positions, incomplete_closes
 from execution.monitoring.level_monitor import scan_levels
 from execution.monitoring.level_sync import sync_levels
 from execution.monitoring.pending_actions import process_pending_actions
@@ -373,12 +373,15 @@ class ExecutionModel:
         for ticket in self.tickets(working=True):
             if ticket.is_exit:
                 self.broker.publish(self.broker.end(ticket, "CANCELLED"))
-        before = self._fingerprint()
-        for _ in range(12):
+        before, has_waited = self._fingerprint(), False
+        for _ in range(12 + 2 * len(self.orders("PENDING"))):  # exits may go one after the other
             self.settle_once()
             after = self._fingerprint()
-            if before == after:
+            if before == after and has_waited:
                 return
+            has_waited = before == after
+            if has_waited:  # for the next try to close what a CLOSE has left open
+                self.pass_time(incomplete_closes.LONGEST_WAIT_SECONDS)
             before = after
         raise AssertionError("it does not settle")
 
