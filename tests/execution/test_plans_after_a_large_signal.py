@@ -52,16 +52,17 @@ TABLES = (*OF_ACCOUNTS, *OF_SIGNALS)
 # Of the one that has filled: a position of each account, and an entry of the next signal.
 FILLED = """
 INSERT INTO positions_executionposition SELECT (jsonb_populate_record(p, jsonb_build_object(
-  'id', 1000000 + n, 'connection_id', c.id, 'stop_moves_at', 1.3, 'sl', 1.05, 'tp', 1.35,
+  'id', nextval(pg_get_serial_sequence('positions_executionposition', 'id')),
+  'connection_id', c.id, 'stop_moves_at', 1.3, 'sl', 1.05, 'tp', 1.35,
   'broker_sl', 1.05, 'broker_tp', 1.35, 'sl_guardian', 'BROKER', 'tp_guardian', 'BROKER'))).*
 FROM positions_executionposition p
-CROSS JOIN (SELECT id, row_number() OVER () AS n FROM connections_executionconnection
-  WHERE id <> %s) c
+CROSS JOIN (SELECT id FROM connections_executionconnection WHERE id <> %s) c
 WHERE p.signal_id = %s
 """
 DUE = """
 INSERT INTO execution_order SELECT (jsonb_populate_record(o, jsonb_build_object(
-  'id', 1000000 + n, 'connection_id', c.id, 'signal_id', %s::bigint, 'client_order_id', 'due' || n,
+  'id', nextval(pg_get_serial_sequence('execution_order', 'id')), 'connection_id', c.id,
+  'signal_id', %s::bigint, 'client_order_id', 'due' || n,
   'status', 'PENDING', 'filled_quantity', 0, 'due_at', now(), 'done_at', NULL, 'filled_at', NULL,
   'submitted_at', NULL, 'acknowledged_at', NULL, 'answer_by', NULL, 'reason', '',
   'avg_fill_price', NULL))).*
