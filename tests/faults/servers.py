@@ -117,6 +117,7 @@ class Servers:
         clean = {k: v for k, v in os.environ.items() if not k.startswith("FILLCAST_")}
         return {
             **clean,
+            "DJANGO_SETTINGS_MODULE": "config.settings",  # `make chaos` runs without pytest
             "DATABASE_URL": self.ours.url,
             "REDIS_URL": self.redis.url,
             "FILLCAST_ENV_FILE": os.devnull,
