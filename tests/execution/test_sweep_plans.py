@@ -122,10 +122,7 @@ STATEMENTS: dict[str, tuple[str, Any, set[str]]] = {  # name → (SQL, parameter
     "conditions": (
         condition_watch.WAKE,
         {"now": market_now()},
-        {
-            "order_condition",
-            "position_of_entry",
-        },
+        {"order_condition", "position_of_entry"},
     ),
     "condition exits": (
         condition_exits.POSITIONS,
@@ -141,10 +138,7 @@ STATEMENTS: dict[str, tuple[str, Any, set[str]]] = {  # name → (SQL, parameter
     "entries of condition exits": (
         condition_exits.ENTRIES,
         {"limit": 100},
-        {
-            "order_exit_condition",
-            "position_of_entry",
-        },
+        {"order_exit_condition", "position_of_entry"},
     ),
     "passed rests": (
         passed_entries.PASSED_RESTS,
