@@ -31,7 +31,7 @@ from execution.base.dropped_messages import new_reference
 from execution.base.kill_switch import Halts
 from execution.dispatch.background_calls import BackgroundCallRunner
 from execution.dispatch.concurrency import LatencyTracker, SlotPool, throttled_connections
-from execution.dispatch.report_writer import OrderCallReports, ResultItem
+from execution.dispatch.report_writer import EndOfBatch, OrderCallReports, ResultItem
 from execution.dispatch.send_recorder import CallOutcome, SendMarks, SendRecorder
 from execution.submission.outgoing import Outgoing
 
@@ -75,6 +75,8 @@ class KillSwitchSnapshot:
         """Return whether this order must not be sent now."""
         if machine_time() > self._read_at + self._lease:
             return True
+        if not self._halts:
+            return False  # the usual case, asked twice for each order
         modes = [
             self._halts.mode(
                 owner_id=outgoing.owner_id,
@@ -349,6 +351,8 @@ class OrderDispatcher(threading.Thread):
             self.results.put(
                 OrderCallReports(reports_from_outcome(request, outcome, outgoing.spec.credentials))
             )
+            if not self._calls:
+                self.results.put(EndOfBatch.NO_CALL_IN_FLIGHT)
         self._dispatched_lanes.pop(_key(request), None)
         if call is not None:  # last: after `wait_idle` all outcomes are in `results`
             call.timer.cancel()

@@ -36,7 +36,7 @@ from execution.reports.overfills import apply_capped, is_overfill, may_precede_e
 from execution.reports.row_locks import split_locked
 
 log = structlog.get_logger(__name__)
-GATHER_SECONDS = 0.010  # a batch is what comes within this time of its first report
+GATHER_SECONDS = 0.010  # a batch is what comes within this time of its first report, at most
 MAX_BATCH = 500
 # A LEVELS report that is applied later than this may overwrite newer ones of the broker's stream.
 LATE_LEVELS_SECONDS = 1.0
@@ -67,7 +67,13 @@ class OrderCallReports:
     ended_at: float = field(default_factory=machine_time)
 
 
-ResultItem = OrderCallReports | CallResult | threading.Event
+class EndOfBatch(Enum):
+    """Ends a batch in the queue of results: none follows soon, so it is written at once."""
+
+    NO_CALL_IN_FLIGHT = auto()
+
+
+ResultItem = OrderCallReports | CallResult | threading.Event | EndOfBatch
 
 
 class Disposition(Enum):
@@ -378,22 +384,24 @@ class ReportWriter(threading.Thread):
         batch: list[OrderReport] = []
         self._oldest = math.inf
         try:
-            self._sort(self._results.get(timeout=deferred_reports.RETRY_SECONDS), batch)
+            item = self._results.get(timeout=deferred_reports.RETRY_SECONDS)
+            until = time.monotonic() + GATHER_SECONDS
+            while self._sort(item, batch) and len(batch) + len(self._done) < MAX_BATCH:
+                item = self._results.get(timeout=max(0.0, until - time.monotonic()))
         except queue.Empty:
-            return batch
-        until = time.monotonic() + GATHER_SECONDS
-        while len(batch) + len(self._done) < MAX_BATCH:
-            try:
-                self._sort(self._results.get(timeout=max(0.0, until - time.monotonic())), batch)
-            except queue.Empty:
-                break
+            pass
         return batch
 
-    def _sort(self, item: ResultItem, batch: list[OrderReport]) -> None:
+    def _sort(self, item: ResultItem, batch: list[OrderReport]) -> bool:
+        """Put an item where it belongs; return whether others may follow soon."""
+        if isinstance(item, EndOfBatch):
+            return False
         if isinstance(item, threading.Event):
             self._drain_events.append(item)  # set once everything before it is written
-        elif isinstance(item, CallResult):
+            return False
+        if isinstance(item, CallResult):
             self._done.append(item)
         else:
             batch += item.reports
             self._oldest = min(self._oldest, item.ended_at)
+        return True

@@ -353,3 +353,37 @@ def test_report_writer_survives_an_unwritable_report(
     trading.dispatcher.results.put(OrderCallReports([unwritable]))
     assert trade(trading).status == "FILLED"
     assert trading.report_writer.is_alive()
+
+
+def test_report_is_written_at_once_if_no_call_is_in_flight(
+    alice: ExecutionConnection, feed: Feed, trading: TradingRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("execution.dispatch.report_writer.GATHER_SECONDS", 3600.0)
+    factories.signal(feed)
+    execute(factories.pending())
+    until(lambda: Order.objects.get().status == "FILLED")
+
+
+def test_reports_wait_for_those_of_calls_in_flight(
+    alice: ExecutionConnection,
+    feed: Feed,
+    trading: TradingRuntime,
+    broker: FakeBroker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def submit_many(requests: Any, guard: Any, on_outcome: Any) -> None:
+        for _, request in requests:
+            on_outcome(request, broker.fill_at_once(request))
+            await asyncio.to_thread(until, trading.dispatcher.results.empty)
+
+    batches: list[int] = []
+    monkeypatch.setattr("execution.dispatch.report_writer.GATHER_SECONDS", 3600.0)
+    monkeypatch.setattr(trading.report_writer, "_on_reports", lambda b: batches.append(len(b)))
+    monkeypatch.setattr(broker, "submit_many", submit_many)
+    broker.submit_many_at_once = True
+    for _ in range(2):
+        factories.account(feed)
+    factories.signal(feed)
+    execute(factories.pending())
+    until(lambda: Order.objects.filter(status="FILLED").count() == 3)
+    assert batches == [3]
