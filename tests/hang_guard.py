@@ -43,16 +43,18 @@ class HangGuardPlugin:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_unconfigure(self, config: pytest.Config) -> Generator[None]:
-        """Allow END_SECONDS for what is left to stop now, and again for what stops at exit.
+        """Allow END_SECONDS for all that is left to stop.
 
-        Between the two a process of `-n 2` waits, as long as the other one has tests to run.
+        A process of `-n 2` then waits, as long as the other one has tests to run. What stops at its
+        exit is allowed END_SECONDS again, but a thread that never ends is not seen there.
         """
         self._exit_after(END_SECONDS, config)
         try:
             return (yield)
         finally:
-            faulthandler.cancel_dump_traceback_later()
-            atexit.register(self._exit_after, END_SECONDS, config)  # the last one runs first
+            if hasattr(config, "workerinput"):  # of pytest-xdist
+                faulthandler.cancel_dump_traceback_later()
+                atexit.register(self._exit_after, END_SECONDS, config)  # the last one runs first
 
     def _exit_after(self, seconds: float, config: pytest.Config) -> None:
         if self._terminal is None:  # a copy: pytest closes its own before the servers stop

@@ -48,16 +48,23 @@ atexit.register(threading.Event().wait)
 def test_passes():
     pass
 """
+LEAVES_A_THREAD = """
+import threading
+from tests import hang_guard
 
+hang_guard.END_SECONDS = 3
 
+def test_passes():
+    threading.Thread(target=threading.Event().wait).start()
+"""
 LAST_TEST_OF_ONE_PROCESS = """
 import time
 import pytest
 from tests import hang_guard
 
-hang_guard.END_SECONDS = 0.5
+hang_guard.END_SECONDS = 2
 
-@pytest.mark.parametrize("seconds", [0, 2])
+@pytest.mark.parametrize("seconds", [0, 6])
 @pytest.mark.timeout(10)
 def test_takes(seconds):
     time.sleep(seconds)
@@ -80,7 +87,9 @@ def run_tests(folder: Path, text: str, *options: str) -> subprocess.CompletedPro
     )
 
 
-@pytest.mark.parametrize("text", [HANGS_IN_THE_TEST, HANGS_AFTER_A_FAILURE, HANGS_AT_THE_END])
+@pytest.mark.parametrize(
+    "text", [HANGS_IN_THE_TEST, HANGS_AFTER_A_FAILURE, HANGS_AT_THE_END, LEAVES_A_THREAD]
+)
 def test_a_test_that_hangs_ends_its_process_and_shows_where(tmp_path: Path, text: str) -> None:
     run = run_tests(tmp_path, text)
     assert run.returncode == 1

@@ -53,20 +53,21 @@ def is_entry_of_sql(order: str, position: str) -> str:
 
 
 def opening_entry_sql(position: str, columns: str = "*") -> str:
-    """Return a SELECT of the entry that opened a position, by which its broker knows it.
+    """Return a SELECT of the entry whose ids name a position at its broker.
 
-    Of slices that share the position that is the first one that has filled: one that never arrived
-    is unknown there. LIMIT 1 keeps the look-up by key: a plain join is planned as a read of all
-    orders that the account ever had, and costs more with each trade; before the first ANALYZE, of
-    all orders. To be run with parameters, as `is_entry_of_sql`. position: the alias of a position.
+    Of slices that share the position that is the first one of the plan that has filled: one that
+    never arrived is unknown there. A late fill of an earlier slice makes it that one. LIMIT 1 keeps
+    the look-up by key: a plain join is planned as a read of all orders that the account ever had,
+    and costs more with each trade; before the first ANALYZE, of all orders. To be run with
+    parameters, as `is_entry_of_sql`. position: the alias of a position.
     """
     return f"""SELECT {columns} FROM execution_order entry
   WHERE {is_entry_of_sql("entry", position)} AND entry.position_leg = {position}.entry_leg
   ORDER BY entry.filled_quantity = 0, entry.id LIMIT 1"""
 
 
-def sent_entry_join_sql(position: str) -> str:
-    """Return a join with the ids `e` that the opening entry was sent by; without one they are NULL.
+def opening_entry_ids_join_sql(position: str) -> str:
+    """Return a join with the client order ids `e` of the opening entry, NULL if there is none.
 
     client_order_id: its own. sent_as: as `sent_as_sql`.
     """
@@ -74,7 +75,7 @@ def sent_entry_join_sql(position: str) -> str:
     return f"LEFT JOIN LATERAL ({opening_entry_sql(position, ids)}) e ON true"
 
 
-def entry_join_sql(position: str) -> str:
+def opening_entry_join_sql(position: str) -> str:
     """Return a join with the entry `e` that opened each position, as `opening_entry_sql`."""
     return f"CROSS JOIN LATERAL ({opening_entry_sql(position)}) e"
 

@@ -106,6 +106,7 @@ class BackgroundCallRunner:
             seconds=timeout,
         )
         self._in_flight: dict[Hashable, str] = {}  # lanes, by key
+        self._awaited = 0  # results that are not in the queue yet
         self._in_slot: dict[Hashable, str] = {}  # those of them that have a slot
         self._waiting: dict[asyncio.Timeout, str] = {}  # lanes of those that wait; loop only
         self._changed = threading.Condition()
@@ -121,8 +122,13 @@ class BackgroundCallRunner:
         with self._changed:
             new = [call for call in calls if call.key not in self._in_flight]
             self._in_flight |= {call.key: call.about.lane for call in new}
+            self._awaited += len(new)
         if new:
             self._loop.call_soon_threadsafe(self._begin, new, machine_time())
+
+    def awaits_results(self) -> bool:
+        """Return whether the result of a call is still to come. From any thread."""
+        return self._awaited > 0
 
     def keys_in_flight(self) -> list[Hashable]:
         """Return the keys of the calls that have not ended. From any thread."""
@@ -170,6 +176,8 @@ class BackgroundCallRunner:
 
     async def _run(self, call: BackgroundCall, send_by: float) -> None:
         answer = await outcome_of(self._call(call, send_by))
+        with self._changed:
+            self._awaited -= 1
         self._on_result(CallResult(call, answer))
         with self._changed:  # last: after `wait_idle` all results are in the queue
             self._in_flight.pop(call.key, None)

@@ -31,7 +31,7 @@ from execution.base.dropped_messages import new_reference
 from execution.base.kill_switch import Halts
 from execution.dispatch.background_calls import BackgroundCallRunner
 from execution.dispatch.concurrency import LatencyTracker, SlotPool, throttled_connections
-from execution.dispatch.report_writer import EndOfBatch, OrderCallReports, ResultItem
+from execution.dispatch.report_writer import OrderCallReports, ResultItem
 from execution.dispatch.send_recorder import CallOutcome, SendMarks, SendRecorder
 from execution.submission.outgoing import Outgoing
 
@@ -203,6 +203,10 @@ class OrderDispatcher(threading.Thread):
         """How many orders' calls are in flight or have a reserved slot."""
         return self.slots.in_flight
 
+    def awaits_reports(self) -> bool:
+        """Return whether the reports of an order's call are still to come. From any thread."""
+        return bool(self._calls)
+
     def wait_idle(self, timeout: float) -> bool:
         """Wait until no call is in flight; return False after `timeout` seconds."""
         until = machine_time() + timeout
@@ -351,8 +355,6 @@ class OrderDispatcher(threading.Thread):
             self.results.put(
                 OrderCallReports(reports_from_outcome(request, outcome, outgoing.spec.credentials))
             )
-            if not self._calls:
-                self.results.put(EndOfBatch.NO_CALL_IN_FLIGHT)
         self._dispatched_lanes.pop(_key(request), None)
         if call is not None:  # last: after `wait_idle` all outcomes are in `results`
             call.timer.cancel()

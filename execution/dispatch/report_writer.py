@@ -67,13 +67,7 @@ class OrderCallReports:
     ended_at: float = field(default_factory=machine_time)
 
 
-class EndOfBatch(Enum):
-    """Ends a batch in the queue of results: none follows soon, so it is written at once."""
-
-    NO_CALL_IN_FLIGHT = auto()
-
-
-ResultItem = OrderCallReports | CallResult | threading.Event | EndOfBatch
+ResultItem = OrderCallReports | CallResult | threading.Event
 
 
 class Disposition(Enum):
@@ -334,9 +328,14 @@ class ReportWriter(threading.Thread):
         self,
         results: "queue.SimpleQueue[ResultItem]",
         on_reports: Callable[[Sequence[OrderReport]], None] = lambda _: None,
+        *,
+        awaits_reports: Callable[[], bool] = lambda: True,
+        awaits_results: Callable[[], bool] = lambda: True,
     ) -> None:
+        """awaits_reports: whether orders' calls are in flight; awaits_results: background calls."""
         super().__init__(daemon=True, name="report-writer")
         self._on_reports = on_reports
+        self._awaits_reports, self._awaits_results = awaits_reports, awaits_results
         self._results, self._stop_requested = results, threading.Event()
         self._drain_events: list[threading.Event] = []
         self._done: list[CallResult] = []
@@ -383,25 +382,24 @@ class ReportWriter(threading.Thread):
     def _gather(self) -> list[OrderReport]:
         batch: list[OrderReport] = []
         self._oldest = math.inf
-        try:
-            item = self._results.get(timeout=deferred_reports.RETRY_SECONDS)
-            until = time.monotonic() + GATHER_SECONDS
-            while self._sort(item, batch) and len(batch) + len(self._done) < MAX_BATCH:
-                item = self._results.get(timeout=max(0.0, until - time.monotonic()))
-        except queue.Empty:
-            pass
+        seconds = deferred_reports.RETRY_SECONDS
+        until = math.inf
+        while len(batch) + len(self._done) < MAX_BATCH:
+            try:
+                self._sort(self._results.get(timeout=seconds), batch)
+            except queue.Empty:
+                break
+            until = min(until, time.monotonic() + GATHER_SECONDS)
+            # Without a call in flight only what is queued already is waited for.
+            awaits_more = self._awaits_reports if batch else self._awaits_results
+            seconds = max(0.0, until - time.monotonic()) if awaits_more() else 0.0
         return batch
 
-    def _sort(self, item: ResultItem, batch: list[OrderReport]) -> bool:
-        """Put an item where it belongs; return whether others may follow soon."""
-        if isinstance(item, EndOfBatch):
-            return False
+    def _sort(self, item: ResultItem, batch: list[OrderReport]) -> None:
         if isinstance(item, threading.Event):
             self._drain_events.append(item)  # set once everything before it is written
-            return False
-        if isinstance(item, CallResult):
+        elif isinstance(item, CallResult):
             self._done.append(item)
         else:
             batch += item.reports
             self._oldest = min(self._oldest, item.ended_at)
-        return True

@@ -19,7 +19,12 @@ from common.database_errors import is_database_trouble
 from common.reason_codes import Code
 from common.sql import Query, rows, run
 from connections.selectors import LISTED_INSTRUMENTS_SQL
-from execution.base.statements import entry_join_sql, event_rows_sql, insert_events_sql
+from execution.base.statements import (
+    event_rows_sql,
+    insert_events_sql,
+    is_entry_of_sql,
+    opening_entry_join_sql,
+)
 from positions.broker_reads import request_reads_sql
 from positions.exit_minimums import dust_sql, unsellable_sql
 from positions.selectors import CLOSING_PRICE_SQL
@@ -50,14 +55,16 @@ SELECT p.id, p.connection_id::text, p.opened_quantity, p.entry_price, e.client_o
   {CLOSING_PRICE_SQL} AS price
 FROM {LISTED_INSTRUMENTS_SQL}
 JOIN positions_executionposition p ON p.connection_id = c.id AND p.symbol = i.symbol
-{entry_join_sql("p")}
+{opening_entry_join_sql("p")}
 LEFT {quote_join_sql("p.price_source_id", "p.pair")}
-WHERE i.close_min > 0 AND p.quantity > 0 AND e.client_order_id IS NOT NULL AND e.done_at IS NOT NULL
+WHERE i.close_min > 0 AND p.quantity > 0 AND e.client_order_id IS NOT NULL
   AND {dust_sql()} AND (trunc(p.quantity / i.quantity_step) * i.quantity_step < i.close_min
     OR EXISTS (
     SELECT FROM execution_order x WHERE x.position_id = p.id AND x.status = 'CANCELLED'
       AND x.reason = '{Code.DUST.value}' AND x.quantity >= p.quantity))
   AND NOT EXISTS (SELECT FROM execution_order x WHERE x.position_id = p.id AND x.done_at IS NULL)
+  AND (SELECT true FROM execution_order x WHERE {is_entry_of_sql("x", "p")}
+    AND x.position_leg = p.entry_leg AND x.done_at IS NULL LIMIT 1) IS NULL
 """,
 )
 

@@ -23,7 +23,7 @@ from common.clocks import machine_time
 from common.sql import IdRow, Query, array, kept_plans, periodic_rows
 from connections.selectors import SPEC_COLUMNS, LaneAccount, connection_join_sql, spec_from_row
 from connections.session_lanes import held_lanes_parameters
-from execution.base.statements import entry_join_sql, sent_as_sql
+from execution.base.statements import opening_entry_join_sql, sent_as_sql
 from execution.dispatch.background_calls import BackgroundCall, CallResult
 from execution.runtime import trading_runtime
 from execution.submission.deferral import prerequisites
@@ -109,7 +109,7 @@ OURS = Query(
 SELECT p.id, p.connection_id, p.symbol, p.side, p.quantity, p.broker_position_id,
   {sent_as_sql("e")} AS client_order_id
 FROM positions_executionposition p
-{entry_join_sql("p")}
+{opening_entry_join_sql("p")}
 WHERE p.connection_id = ANY(%s::uuid[]) AND p.quantity > 0
 """,
 )

@@ -11,11 +11,11 @@ from common.failpoints import failpoint
 from common.reason_codes import Code
 from common.sql import Query, array, kept_plans, rows, run
 from execution.base.statements import (
-    entry_join_sql,
     event_rows_sql,
     insert_events_sql,
     insert_log_sql,
     log_rows_sql,
+    opening_entry_join_sql,
 )
 from execution.exits.dust import HELD_BACK
 from execution.exits.orders import ExitRequest, open_exits
@@ -33,7 +33,7 @@ POSITIONS = Query(
     f"""
 SELECT p.id AS order_id, {CONDITION_COLUMNS}
 FROM {CONDITIONED_SQL}
-{entry_join_sql("p")}
+{opening_entry_join_sql("p")}
 CROSS JOIN LATERAL {of_account_sql("w.signal_id", "e")} a
 WHERE {SETTLED} AND NOT EXISTS (SELECT FROM execution_order o WHERE o.position_id = p.id
     AND o.filled_quantity = 0

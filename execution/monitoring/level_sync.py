@@ -19,7 +19,7 @@ from common.reason_codes import Code
 from common.sql import Query, periodic_rows, rows
 from connections.selectors import SPEC_COLUMNS, LaneAccount, connection_join_sql, spec_from_row
 from connections.session_lanes import held_lanes_parameters
-from execution.base.statements import entry_join_sql
+from execution.base.statements import opening_entry_join_sql
 from execution.dispatch.background_calls import BackgroundCall, CallResult, send_deadline
 from execution.dispatch.call_results import run_atomically, write_results
 from execution.dispatch.report_writer import apply_call_reports
@@ -68,7 +68,7 @@ SELECT p.id, p.connection_id, p.symbol, p.broker_position_id, p.quantity, p.prot
   {SPEC_COLUMNS}, c.broker_host, c.lane
 FROM p
 {connection_join_sql("p.connection_id")}
-{entry_join_sql("p")}
+{opening_entry_join_sql("p")}
 ORDER BY p.id
 """,
 )

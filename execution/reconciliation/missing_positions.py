@@ -16,7 +16,7 @@ from common.reason_codes import Code
 from common.sql import Query, rows
 from execution.base.drift_items import DriftRecord, upsert_items
 from execution.base.reconciliation_requests import request_reconciliation
-from execution.base.statements import entry_join_sql
+from execution.base.statements import opening_entry_join_sql
 from execution.dispatch.report_writer import apply_with_bisection
 from execution.reconciliation.compare_positions import OurPosition, held_by_us, key_of
 from positions.broker_reads import mark_missing, unmark_missing
@@ -44,7 +44,7 @@ PRICES = Query(
 SELECT p.id, e.client_order_id, p.quantity, p.opened_quantity, p.connection_id,
   {CLOSING_PRICE_SQL} AS price, p.entry_price
 FROM positions_executionposition p
-{entry_join_sql("p")}
+{opening_entry_join_sql("p")}
 LEFT {quote_join_sql("p.price_source_id", "p.pair")}
 WHERE p.id = ANY(%s) AND p.quantity > 0
 """,

@@ -16,7 +16,7 @@ from common.sql import Query, periodic_rows
 from connections.selectors import LISTED_INSTRUMENTS_SQL, AccountRow, account_join_sql, tick_sql
 from execution.base.archived_orders import archived_orders
 from execution.base.drift_items import DriftRecord
-from execution.base.statements import LIVE_SQL, sent_entry_join_sql
+from execution.base.statements import LIVE_SQL, opening_entry_ids_join_sql
 from execution.ids import base_of
 from execution.reconciliation.compare_orders import is_ours
 from execution.reconciliation.compare_positions import (
@@ -79,7 +79,7 @@ SELECT p.id, p.connection_id, p.symbol, p.side, p.quantity, p.entry_price, p.pip
         AND o.position_id IS NULL AND o.position_leg = p.entry_leg)) AS in_flight
 FROM positions_executionposition p
 {account_join_sql("p.connection_id")}
-{sent_entry_join_sql("p")}
+{opening_entry_ids_join_sql("p")}
 WHERE p.id = ANY(ARRAY(
   SELECT id FROM positions_executionposition
   WHERE connection_id = ANY(%(connections)s) AND quantity > 0

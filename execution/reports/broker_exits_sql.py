@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from common.sql import IdRow, Query
+from execution.base.statements import is_entry_of_sql
 from execution.reports.inferred_closes import IS_INFERRED_CLOSE
 from positions.joins import entry_position_join_sql, position_join_sql
 
@@ -52,14 +53,30 @@ class InsertedExit(NamedTuple):
     leg: str
 
 
-# Of an entry `e`: whether executions of it may still be reported.
-MAY_FILL = f"""e.quantity > e.filled_quantity
-  AND coalesce(e.done_at > clock_timestamp() - interval '{FILL_AFTER_END_SECONDS} s', true)"""
+def may_fill_sql(entry: str) -> str:
+    """Return SQL: whether executions of an entry that was sent may still be reported."""
+    return (
+        f"({entry}.status <> 'PENDING' AND {entry}.quantity > {entry}.filled_quantity"
+        f" AND coalesce({entry}.done_at > clock_timestamp()"
+        f" - interval '{FILL_AFTER_END_SECONDS} s', true))"
+    )
+
+
+def may_grow_sql(position: str) -> str:
+    """Return SQL: whether a position's entry, or any slice of it, may still fill.
+
+    LIMIT 1 keeps the look-up by key, as in `opening_entry_sql`.
+    """
+    return f"""coalesce((SELECT true FROM execution_order entry
+  WHERE {is_entry_of_sql("entry", position)} AND entry.position_leg = {position}.entry_leg
+    AND {may_fill_sql("entry")} LIMIT 1), false)"""
+
 
 ENTRIES = Query(
     EntryRow,
     f"""
-SELECT e.client_order_id, e.connection_id::text, p.id AS position_id, {MAY_FILL} AS may_fill
+SELECT e.client_order_id, e.connection_id::text, p.id AS position_id,
+  {may_fill_sql("e")} OR {may_grow_sql("p")} AS may_fill
 FROM execution_order e
 LEFT {entry_position_join_sql("e")}
 WHERE e.client_order_id = ANY(%s)

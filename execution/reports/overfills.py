@@ -19,11 +19,10 @@ from common.money import plain
 from common.reason_codes import Code
 from common.sql import IdRow, Query, array, rows
 from execution.base.drift_items import DriftRecord, upsert_items
-from execution.base.statements import entry_join_sql
 from execution.ids import all_attempts
 from execution.reports.apply import apply_reports
 from execution.reports.broker_exits import lock_in_order
-from execution.reports.broker_exits_sql import MAY_FILL
+from execution.reports.broker_exits_sql import may_grow_sql
 from execution.reports.inferred_closes import IS_INFERRED_CLOSE, is_inferred_close
 from positions.joins import position_join_sql
 from positions.row_locks import lock_positions
@@ -93,8 +92,7 @@ WAITS = Query(
     IdRow,
     f"""
 SELECT x.id FROM execution_order x {position_join_sql("x.position_id")}
-{entry_join_sql("p")}
-WHERE x.client_order_id = ANY(%s::text[]) AND x.connection_id = %s::uuid AND {MAY_FILL}
+WHERE x.client_order_id = ANY(%s::text[]) AND x.connection_id = %s::uuid AND {may_grow_sql("p")}
 """,
 )
 

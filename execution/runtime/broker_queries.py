@@ -28,7 +28,7 @@ from brokers.types import (
 from common import shared_sessions
 from common.sql import Query, columns, rows
 from connections.selectors import AccountRow, LaneAccount, SpecRow, spec_from_row
-from execution.base.statements import entry_join_sql
+from execution.base.statements import opening_entry_join_sql
 from execution.dispatch.background_calls import send_deadline
 from execution.dispatch.report_writer import apply_or_defer
 from execution.ids import all_attempts, base_of
@@ -241,7 +241,7 @@ SELECT p.connection_id::text, p.broker_position_id, e.client_order_id
 FROM positions_executionposition p
 JOIN unnest(%s::uuid[], %s::text[]) AS t(connection_id, ticket)
   ON t.connection_id = p.connection_id AND t.ticket = p.broker_position_id
-{entry_join_sql("p")}
+{opening_entry_join_sql("p")}
 WHERE p.quantity > 0 AND e.client_order_id IS NOT NULL
 ORDER BY p.id
 """,

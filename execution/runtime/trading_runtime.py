@@ -121,7 +121,12 @@ class TradingRuntime:
             distrust_records=lambda: self._send_journal.close(),
         )
         self.health = HealthRecorder()
-        self.report_writer = ReportWriter(self.dispatcher.results, self.health.record)
+        self.report_writer = ReportWriter(
+            self.dispatcher.results,
+            self.health.record,
+            awaits_reports=self.dispatcher.awaits_reports,
+            awaits_results=self.dispatcher.background_calls.awaits_results,
+        )
         self.sessions = BrokerSessionManager(self.lanes, self.dispatcher, self.report_writer)
         self.open_work = OpenWork()
         self._stopping, self._ended = threading.Event(), threading.Event()

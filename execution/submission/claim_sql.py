@@ -12,7 +12,7 @@ from connections.selectors import (
     pause_join_sql,
     terms_join_sql,
 )
-from execution.base.statements import LIVE_SQL, sent_entry_join_sql
+from execution.base.statements import LIVE_SQL, opening_entry_ids_join_sql
 from execution.submission.rows import (
     ExitRow,
     ExposureRow,
@@ -191,7 +191,7 @@ SELECT o.id AS order_id, p.quantity, p.opened_quantity, p.broker_position_id, p.
       AND (x.status IN {LIVE_SQL} OR x.status = 'PENDING' AND x.id < o.id)), 0) AS closable
 FROM execution_order o {position_join_sql("o.position_id")}
 {account_join_sql("p.connection_id")}
-{sent_entry_join_sql("p")}
+{opening_entry_ids_join_sql("p")}
 LEFT JOIN execution_accountsyncstate r ON r.connection_id = p.connection_id
 WHERE o.id = ANY(%s)
 """,

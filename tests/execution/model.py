@@ -346,13 +346,19 @@ class ExecutionModel:
 
     def _check_log(self, lines: Sequence[Any]) -> None:
         last: dict[int, str] = {}
+        why: dict[int, str] = {}  # the code of the line that changed the status
         for line in lines:
             before = last.get(line.order_id)
             assert before in (None, line.status) or (before, line.status) in ALLOWED, (before, line)
             # A refusal may be written after the order was looked up twice and is not at the broker.
-            if before in TERMINAL and (before, line.status) != ("FAILED", "REJECTED"):
+            is_late_refusal = (before, line.status, why.get(line.order_id)) == (
+                "FAILED", "REJECTED", "NEVER_ARRIVED",
+            )  # fmt: skip
+            if before in TERMINAL and not is_late_refusal:
                 at_end = before == line.status or line.code in ("LATE_FILL", "OPERATOR_RETRY")
                 assert at_end, (before, line)
+            if before != line.status:
+                why[line.order_id] = line.code
             last[line.order_id] = line.status
         for order in self.orders_now:
             assert last.get(order.id, order.status) == order.status, order

@@ -138,11 +138,20 @@ def rows_read(sql: str, parameters: Any) -> dict[str, int]:
     for node in nodes_of(plans[0]["Plan"]):
         if (table := node.get("Relation Name")) and node["Node Type"] != "ModifyTable":
             removed = node.get("Rows Removed by Filter", 0)
+            removed += node.get("Rows Removed by Index Recheck", 0)
             # Figures are means of all loops; older servers round them down, so count one for each.
             read = max(node["Actual Rows"] + removed, 1) * node["Actual Loops"]
-            read += READ_WHOLE if is_read_whole(node) else 0
+            indexes = [one for one in (node, *_bitmaps_of(node)) if is_read_whole(one)]
+            read += READ_WHOLE * len(indexes)
             found[table] = found.get(table, 0) + round(read)
     return found
+
+
+def _bitmaps_of(node: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the index scans below a bitmap scan of a table."""
+    if node["Node Type"] != "Bitmap Heap Scan":
+        return []
+    return [one for one in nodes_of(node) if one["Node Type"] == "Bitmap Index Scan"]
 
 
 def is_read_whole(node: dict[str, Any]) -> bool:

@@ -1,5 +1,6 @@
 """An entry in slices at the fake broker: never twice, never more than planned, and who ends it."""
 
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal as D
 from typing import Any
@@ -8,16 +9,19 @@ import pytest
 from django.db import transaction
 
 from brokers.base import NotSent, OutcomeUnknown, Rejected
+from brokers.types import CloseCause
 from common.errors import ConflictError
 from common.failpoints import Failpoint, FailpointError, arm
 from common.reason_codes import Code
-from common.sql import run
+from common.sql import rows, run
 from connections import services as connections
 from connections.models import ExecutionConnection
 from execution.audit.counters import audit
 from execution.exits.orders import ExitRequest, open_exits
 from execution.fan_out import withdraw
-from execution.models import Order, SlicePlan
+from execution.models import DriftItem, Order, SlicePlan
+from execution.monitoring import broker_positions
+from execution.reconciliation import open_positions
 from execution.services import cancel_order, close_position, retry_order
 from execution.slice_results import slice_result
 from positions.models import ExecutionPosition
@@ -399,8 +403,35 @@ def test_slice_that_never_arrived_is_not_sent_again(
     with pytest.raises(ConflictError):
         retry_order(Order.objects.get(leg="entry").pk)
     close_position(ExecutionPosition.objects.get().pk)
-    (closing,) = factories.claim_all()  # it names an entry that the broker knows
-    assert closing.request.closes == Order.objects.get(leg="entry-2").client_order_id
+    known = Order.objects.get(leg="entry-2").client_order_id  # an entry that the broker knows
+    (closing,) = factories.claim_all()
+    assert closing.request.closes == known
+    for statement in (broker_positions.OURS, open_positions.OURS):
+        of = {"connections": [account.pk], "before": []}
+        (ours,) = rows(statement, of if "%(" in statement else ([account.pk],))
+        assert ours.client_order_id == known
+
+
+def test_exit_waits_for_the_fill_of_a_later_slice(
+    feed: Feed, account: ExecutionConnection, broker: FakeBroker
+) -> None:
+    """The broker holds more than is stored: what an exit closes beyond it is no overfill."""
+    factories.signal(feed, **TWAP)
+    factories.fill_all()
+    factories.pass_time(20)
+    refresh()
+    (second,) = factories.claim_all()
+    position = ExecutionPosition.objects.get()
+    close_position(position.pk)
+    factories.claim_all()
+    by_hand = factories.fill_report(factories.order(leg="entry"), 20, "h1", broker_order_id="H")
+    factories.apply(replace(by_hand, close_cause=CloseCause.EXTERNAL))
+    exit_fill = factories.fill_report(factories.order(leg="close-1"), 30, "x1")
+    assert factories.apply(exit_fill) == [exit_fill]
+    factories.answer(second, broker.fill_at_once(second.request))
+    assert factories.apply(exit_fill) == []
+    position.refresh_from_db()
+    assert (position.quantity, DriftItem.objects.count()) == (D(10), 0)
 
 
 def test_rejected_slice_ends_the_plan(feed: Feed, account: ExecutionConnection) -> None:
