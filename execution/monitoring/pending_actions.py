@@ -7,11 +7,11 @@ claims the row for as long as the call may take and does not wait for the answer
 stored by `apply_reports`. A request without an answer is repeated with a growing pause.
 """
 
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import structlog
 from django.db import DatabaseError, transaction
@@ -37,6 +37,7 @@ from execution.monitoring.halt_actions import carry_out_halts
 from execution.monitoring.level_sync import sync_levels
 from execution.reports.row_locks import free_orders
 from execution.runtime import trading_runtime
+from execution.runtime.broker_queries import PARTIAL_ANSWER
 from execution.submission.route_writes import end_routes
 
 log = structlog.get_logger(__name__)
@@ -279,7 +280,10 @@ def _claim_cancels(pending: Sequence[PendingActionRow], claimed_for: float) -> l
     return rows(CLAIM_CANCEL, (claimed_for, ids)) if ids else []
 
 
-def _cancel(row: CancelRow, send_by: float) -> Coroutine[Any, Any, list[OrderReport]]:
+async def _cancel(row: CancelRow, send_by: float) -> list[OrderReport]:
+    """Cancel at the broker. The answer need not state what it has executed: if the order is to be
+    looked up, because the reply to it was lost, it still is."""
     send_by = min(send_by, trading_runtime.get_runtime().lanes.until(row.lane))
     request = CancelRequest(row.client_order_id, row.broker_order_id, row.symbol, send_by)
-    return adapter_for(row.type).cancel(spec_from_row(row), request)
+    reports = await adapter_for(row.type).cancel(spec_from_row(row), request)
+    return [replace(report, event_id=report.event_id or PARTIAL_ANSWER) for report in reports]

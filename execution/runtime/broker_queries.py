@@ -38,8 +38,8 @@ T = TypeVar("T")
 MAX_CONCURRENT, MAX_PER_HOST = 500, 50
 MIN_PER_HOST = 8  # more than for look-ups: only one process compares an account
 MAX_SECONDS = 300
-# The event id of reports of fills only. They do not state all about an order: one in flight is
-# still looked up.
+# The event id of reports that do not state all about an order, of fills or of its cancellation: an
+# order that is to be looked up still is.
 PARTIAL_ANSWER = "executions"
 
 

@@ -30,6 +30,7 @@ from execution.monitoring.level_sync import sync_levels
 from execution.monitoring.pending_actions import process_pending_actions
 from execution.monitoring.stop_failover import take_over_missed_levels
 from execution.monitoring.unprotected_time import update_unprotected
+from execution.reconciliation import decisions
 from execution.reconciliation.reconcile import reconcile
 from execution.recovery import sweeps
 from execution.reports.allotment import fill_id_of
@@ -50,6 +51,9 @@ TABLES = ("execution_fill", "execution_order", "positions_executionposition", "e
           "execution_executionlog", "execution_workerlease", "events_event",
           "connections_killswitch", "signals_signal")  # fmt: skip
 NOW_AND_THEN = (1.5, 7.0, 31.0, 70.0)
+# Rounds of `settle_once`, about five minutes: only then accounts are compared, as by the job. Most
+# cases have settled before. What a broker closed beyond the fills that were known waits for it.
+COMPARED_EVERY = 4
 ORDERS = "SELECT * FROM execution_order ORDER BY id"
 POSITIONS = "SELECT * FROM positions_executionposition WHERE quantity > 0 ORDER BY id"
 OPENS = "SELECT count(*) AS number FROM signals_signal WHERE action = 'OPEN'"
@@ -62,6 +66,8 @@ SELECT p.id, p.quantity, p.reserved, coalesce(sum(o.quantity - o.filled_quantity
     JOIN execution_order x ON x.id = f.order_id WHERE x.position_id = p.id), 0) AS left
 FROM positions_executionposition p LEFT JOIN execution_order o ON o.position_id = p.id
 GROUP BY p.id"""
+EXCESSIVE = "SELECT key FROM execution_driftitem WHERE kind = 'EXIT_OVERFILLED'"
+MISSING = "SELECT id FROM execution_driftitem WHERE kind = 'POSITION_MISSING' AND state = 'OPEN'"
 LOG = (
     "SELECT order_id, status, code FROM execution_executionlog"
     " WHERE order_id IS NOT NULL AND status <> '' ORDER BY order_id, id"
@@ -380,8 +386,11 @@ class ExecutionModel:
             if ticket.is_exit:
                 self.broker.publish(self.broker.end(ticket, "CANCELLED"))
         before, has_waited = self._fingerprint(), False
-        for _ in range(12 + 2 * len(self.orders("PENDING"))):  # exits may go one after the other
+        rounds = 15 + 2 * len(self.orders("PENDING"))  # exits may go one after the other
+        for number in range(1, rounds + 1):
             self.settle_once()
+            if number % COMPARED_EVERY == 0:
+                self.close_missing()
             after = self._fingerprint()
             if before == after and has_waited:
                 return
@@ -390,6 +399,13 @@ class ExecutionModel:
                 self.pass_time(incomplete_closes.LONGEST_WAIT_SECONDS)
             before = after
         raise AssertionError("it does not settle")
+
+    def close_missing(self) -> None:
+        """Compare all accounts, and close positions that brokers do not hold, as a person would:
+        a broker may have closed more than was known to be open for a minute."""
+        self.sweep("reconcile")
+        for item in rows(MISSING):
+            decisions.close(item.id, by=None)
 
     def settle_once(self) -> None:
         """Let time pass, run every job, and send and fill what is due."""
@@ -447,12 +463,14 @@ class ExecutionModel:
         report = audit()
         assert report.ok, (report.counters, report.examples)
         by_number = {t.number: t for t in self.broker.tickets}
+        excessive = {item.key for item in rows(EXCESSIVE)}  # the rest of these is in the item
         for order in self.orders():
             assert order.status in (*TERMINAL, *AT_BROKER), order
             ticket = by_number.get(order.broker_order_id)
             if ticket is not None:
                 filled = sum((o.filled_quantity for o in self._sent_as_one(order)), D(0))
-                assert filled == ticket.filled, (order, ticket)
+                is_part = ticket.number in excessive and filled < ticket.filled
+                assert filled == ticket.filled or is_part, (order, ticket)
                 assert (order.status in AT_BROKER) == (ticket.status == "WORKING"), (order, ticket)
         self._check_held()
         # An exit may still work at the broker (checked above: nothing else is live), and reserves

@@ -1,5 +1,6 @@
 """CLOSE, MODIFY and cancel for an order in each status; pending actions survive rejections."""
 
+from dataclasses import replace
 from decimal import Decimal as D
 from typing import Any
 
@@ -13,6 +14,7 @@ from connections.models import ExecutionConnection
 from connections.services import set_kill_switch
 from execution.models import Order
 from execution.monitoring.pending_actions import process_pending_actions
+from execution.recovery import sweeps
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.services import cancel_order, close_position
 from positions.models import ExecutionPosition
@@ -162,6 +164,22 @@ def test_close_of_a_signal_without_orders_has_no_candidates(signal: Signal, stat
 
 
 # ---- cancel ----
+def test_cancelled_order_whose_reply_was_lost_is_still_looked_up(
+    signal: Signal, broker: FakeBroker, runtime: TradingRuntime
+) -> None:
+    """Its first fill was in the lost reply; the stream reports the second, the cancel none."""
+    (outgoing,) = factories.claim_all()
+    broker.execute(broker.receive(outgoing.request), D(40))
+    factories.answer(outgoing, OutcomeUnknown(Code.REPLY_LOST))
+    factories.apply(replace(broker.execute(broker.tickets[0], D(30)), event_id="streamed"))
+    close(signal)
+    process_pending_actions()
+    assert (state()[0], entry().filled_quantity) == ("CANCELLED", 30)
+    factories.pass_time(60)
+    sweeps.query_unknown_orders(runtime.dispatcher)
+    assert (entry().filled_quantity, entry().lookup_after) == (70, None)
+
+
 def test_cancelled_signal_cancels_unfilled_orders_and_keeps_fills(
     signal: Signal, broker: FakeBroker
 ) -> None:
