@@ -4,7 +4,7 @@ The stack is the one of `make up`. 2,000 accounts (1,600 paper, 200 at a broker 
 answers after 100 ms, 140 IBKR sessions, 60 MetaTrader terminals) are spread over 40 feeds; 100
 tenants read a page each twenty seconds. Five signals a second are published, each to one feed: an
 entry, and when the feed's turn comes again, eight seconds later, the exit of it. So 5 × 50 = 250
-orders a second arrive, and each account trades once in eight seconds. What that takes of the
+orders a second arrive, and each account trades once in sixteen seconds. What that takes of the
 machine is in docs/performance.md: an order of so few accounts costs several times one of thousands.
 """
 

@@ -157,7 +157,9 @@ class BrokerAdapter(Protocol):
         ...
 
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
-        """Cancel an order. Calls `check_deadline(request)` right before the socket write."""
+        """Cancel an order. Its reports need not state fills of before: those are looked up.
+
+        Calls `check_deadline(request)` right before the socket write."""
         ...
 
     async def change_order(self, spec: ConnectionSpec, request: ChangeRequest) -> list[OrderReport]:

@@ -34,6 +34,7 @@ from execution.passed_entries import cancel_passed_entries, cancel_passed_rests
 from execution.reports.apply import apply_reports
 from execution.reports.row_locks import free_orders
 from execution.runtime import trading_runtime
+from execution.runtime.broker_queries import as_partial_answer
 from execution.signal_changes import begin_waiting_changes
 
 
@@ -112,7 +113,7 @@ def _store(outcomes: Sequence[ChangeOutcome]) -> None:
             if one.shown is not None and one.row.change_id in settled
         ]
         if reports:
-            apply_reports(reports)
+            apply_reports(as_partial_answer(reports))
         refused = {
             one.row.id
             for one in outcomes

@@ -8,7 +8,7 @@ stored by `apply_reports`. A request without an answer is repeated with a growin
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from typing import NamedTuple
@@ -37,7 +37,7 @@ from execution.monitoring.halt_actions import carry_out_halts
 from execution.monitoring.level_sync import sync_levels
 from execution.reports.row_locks import free_orders
 from execution.runtime import trading_runtime
-from execution.runtime.broker_queries import PARTIAL_ANSWER
+from execution.runtime.broker_queries import as_partial_answer
 from execution.submission.route_writes import end_routes
 
 log = structlog.get_logger(__name__)
@@ -281,9 +281,6 @@ def _claim_cancels(pending: Sequence[PendingActionRow], claimed_for: float) -> l
 
 
 async def _cancel(row: CancelRow, send_by: float) -> list[OrderReport]:
-    """Cancel at the broker. The answer need not state what it has executed: if the order is to be
-    looked up, because the reply to it was lost, it still is."""
     send_by = min(send_by, trading_runtime.get_runtime().lanes.until(row.lane))
     request = CancelRequest(row.client_order_id, row.broker_order_id, row.symbol, send_by)
-    reports = await adapter_for(row.type).cancel(spec_from_row(row), request)
-    return [replace(report, event_id=report.event_id or PARTIAL_ANSWER) for report in reports]
+    return as_partial_answer(await adapter_for(row.type).cancel(spec_from_row(row), request))

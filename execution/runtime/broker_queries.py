@@ -38,9 +38,8 @@ T = TypeVar("T")
 MAX_CONCURRENT, MAX_PER_HOST = 500, 50
 MIN_PER_HOST = 8  # more than for look-ups: only one process compares an account
 MAX_SECONDS = 300
-# The event id of reports that do not state all about an order, of fills or of its cancellation: an
-# order that is to be looked up still is.
 PARTIAL_ANSWER = "executions"
+"""The event id of reports that do not state all about an order."""
 
 
 class OurOrder(NamedTuple):
@@ -338,12 +337,22 @@ def cancel(requests: Sequence[tuple[LaneAccount, CancelRequest]]) -> set[tuple[U
     return done
 
 
+def as_partial_answer(reports: Sequence[OrderReport]) -> list[OrderReport]:
+    """Return the reports of an answer that need not state all about its order.
+
+    Those to a cancel or a change lack fills of before: if the order is to be looked up, because the
+    reply to it was lost, it still is.
+    """
+    return [replace(report, event_id=report.event_id or PARTIAL_ANSWER) for report in reports]
+
+
 async def _cancel(row: LaneAccount, cancel_request: CancelRequest) -> list[OrderReport]:
     runtime = trading_runtime.get_runtime()
     send_by = send_deadline()
     with runtime.dispatcher.background_calls.tracked(row.lane):
         request = replace(cancel_request, send_by=min(send_by, runtime.lanes.until(row.lane)))
-        return await adapter_for(row.type).cancel(spec_from_row(row), request)
+        reports = await adapter_for(row.type).cancel(spec_from_row(row), request)
+    return as_partial_answer(reports)
 
 
 ORDERS_BY_CLIENT_ID = Query(

@@ -51,9 +51,7 @@ TABLES = ("execution_fill", "execution_order", "positions_executionposition", "e
           "execution_executionlog", "execution_workerlease", "events_event",
           "connections_killswitch", "signals_signal")  # fmt: skip
 NOW_AND_THEN = (1.5, 7.0, 31.0, 70.0)
-# Rounds of `settle_once`, about five minutes: only then accounts are compared, as by the job. Most
-# cases have settled before. What a broker closed beyond the fills that were known waits for it.
-COMPARED_EVERY = 4
+COMPARED_EVERY = 4  # rounds of `settle_once`, about five minutes, as by the job
 ORDERS = "SELECT * FROM execution_order ORDER BY id"
 POSITIONS = "SELECT * FROM positions_executionposition WHERE quantity > 0 ORDER BY id"
 OPENS = "SELECT count(*) AS number FROM signals_signal WHERE action = 'OPEN'"
@@ -66,8 +64,12 @@ SELECT p.id, p.quantity, p.reserved, coalesce(sum(o.quantity - o.filled_quantity
     JOIN execution_order x ON x.id = f.order_id WHERE x.position_id = p.id), 0) AS left
 FROM positions_executionposition p LEFT JOIN execution_order o ON o.position_id = p.id
 GROUP BY p.id"""
-EXCESSIVE = "SELECT key FROM execution_driftitem WHERE kind = 'EXIT_OVERFILLED'"
-MISSING = "SELECT id FROM execution_driftitem WHERE kind = 'POSITION_MISSING' AND state = 'OPEN'"
+EXCESSIVE = """
+SELECT key, position_id, evidence->'theirs'->>'closed' AS closed FROM execution_driftitem
+WHERE kind = 'EXIT_OVERFILLED'"""
+MISSING = """
+SELECT id FROM execution_driftitem
+WHERE kind = 'POSITION_MISSING' AND state = 'OPEN' AND position_id = ANY(%s)"""
 LOG = (
     "SELECT order_id, status, code FROM execution_executionlog"
     " WHERE order_id IS NOT NULL AND status <> '' ORDER BY order_id, id"
@@ -401,11 +403,12 @@ class ExecutionModel:
         raise AssertionError("it does not settle")
 
     def close_missing(self) -> None:
-        """Compare all accounts, and close positions that brokers do not hold, as a person would:
-        a broker may have closed more than was known to be open for a minute."""
-        self.sweep("reconcile")
-        for item in rows(MISSING):
-            decisions.close(item.id, by=None)
+        """Close positions of which a broker closed more than was known to be open for a minute, as
+        a person would, once a comparison has shown that it does not hold the rest."""
+        if excessive := [item.position_id for item in rows(EXCESSIVE)]:
+            self.sweep("reconcile")
+            for item in rows(MISSING, (excessive,)):
+                decisions.close(item.id, by=None)
 
     def settle_once(self) -> None:
         """Let time pass, run every job, and send and fill what is due."""
@@ -463,13 +466,13 @@ class ExecutionModel:
         report = audit()
         assert report.ok, (report.counters, report.examples)
         by_number = {t.number: t for t in self.broker.tickets}
-        excessive = {item.key for item in rows(EXCESSIVE)}  # the rest of these is in the item
+        excessive = {item.key: D(item.closed) for item in rows(EXCESSIVE)}  # the rest is there
         for order in self.orders():
             assert order.status in (*TERMINAL, *AT_BROKER), order
             ticket = by_number.get(order.broker_order_id)
             if ticket is not None:
                 filled = sum((o.filled_quantity for o in self._sent_as_one(order)), D(0))
-                is_part = ticket.number in excessive and filled < ticket.filled
+                is_part = filled < ticket.filled == excessive.get(ticket.number)
                 assert filled == ticket.filled or is_part, (order, ticket)
                 assert (order.status in AT_BROKER) == (ticket.status == "WORKING"), (order, ticket)
         self._check_held()

@@ -6,8 +6,16 @@ from typing import Any
 
 import pytest
 
-from brokers.base import Rejected
-from brokers.types import BrokerOrder, ConnectionSpec, OrderField, OrderTerms, ReportKind
+from brokers.base import OutcomeUnknown, Rejected
+from brokers.types import (
+    BrokerOrder,
+    ChangeRequest,
+    ConnectionSpec,
+    OrderField,
+    OrderReport,
+    OrderTerms,
+    ReportKind,
+)
 from common.errors import ConflictError, InvalidInputError
 from common.reason_codes import Code
 from common.sql import database_now
@@ -21,7 +29,7 @@ from execution.monitoring.pending_actions import process_pending_actions
 from execution.order_changes import change_order
 from execution.reconciliation.late_changes import take_over_late_changes
 from execution.reconciliation.reconcile import reconcile
-from execution.recovery import stale_orders
+from execution.recovery import stale_orders, sweeps
 from execution.rounding_debt import rounding_debts
 from execution.runtime.trading_runtime import TradingRuntime, run_call
 from execution.services import cancel_order
@@ -93,6 +101,33 @@ def test_price_is_changed_at_the_broker(order: Order, broker: FakeBroker) -> Non
         "CHANGE_REQUESTED",
         "ORDER_CHANGED",
     ]
+
+
+def test_changed_order_whose_reply_was_lost_is_still_looked_up(
+    alice: ExecutionConnection,
+    feed: Feed,
+    runtime: TradingRuntime,
+    broker: FakeBroker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its first fill was in the lost reply; the answer to the change has only what that filled."""
+    usual = broker.change_order
+
+    async def change_and_fill(spec: ConnectionSpec, wanted: ChangeRequest) -> list[OrderReport]:
+        return [*await usual(spec, wanted), broker.execute(ticket(broker), D(10))]
+
+    monkeypatch.setattr(broker, "change_order", change_and_fill)
+    factories.signal(feed, order_type="LIMIT", open_price=PRICE)
+    [outgoing] = factories.claim_all()
+    broker.execute(broker.receive(outgoing.request), D(40))
+    factories.answer(outgoing, OutcomeUnknown(Code.REPLY_LOST))
+    factories.apply(replace(broker.execute(ticket(broker), D(30)), event_id="streamed"))
+    request(Order.objects.get(), limit_price="1.094")
+    assert run_until_settled() is ChangeState.DONE
+    assert Order.objects.get().filled_quantity == 40
+    factories.pass_time(60)
+    sweeps.query_unknown_orders(runtime.dispatcher)
+    assert (Order.objects.get().filled_quantity, Order.objects.get().lookup_after) == (80, None)
 
 
 def test_larger_quantity_counts_from_its_request_on(order: Order, broker: FakeBroker) -> None:
