@@ -18,7 +18,7 @@ from common.failpoints import failpoint
 from common.money import DIGITS
 from common.sql import Query, columns, rows, run
 from connections.services import mark_funding_booked, unbooked_funding
-from execution.base.statements import is_entry_of_sql
+from execution.base.statements import opens_position_sql
 from execution.reports.allotment import by_largest_remainder
 from positions.joins import positions_since_sql
 from positions.quantities import add_funding_sql
@@ -50,7 +50,7 @@ CROSS JOIN LATERAL ({positions_since_sql("d.connection_id", "d.symbol", "d.at")}
 CROSS JOIN LATERAL (SELECT
   (SELECT coalesce(sum(f.quantity - f.fee_in_base), 0) FROM execution_order n
    JOIN execution_fill f ON f.order_id = n.id AND f.time <= d.at
-   WHERE {is_entry_of_sql("n", "p")} AND n.position_leg = p.entry_leg)
+   WHERE {opens_position_sql("n", "p")})
     * CASE p.side WHEN 'BUY' THEN 1 ELSE -1 END AS entered,
   (SELECT coalesce(sum(f.quantity), 0) FROM execution_order x
    JOIN execution_fill f ON f.order_id = x.id AND f.time <= d.at

@@ -52,6 +52,14 @@ def is_entry_of_sql(order: str, position: str) -> str:
     )
 
 
+def opens_position_sql(order: str, position: str) -> str:
+    """Return SQL: whether an order is the entry of a position itself, or a slice of it.
+
+    By the index `one_entry`, as `is_entry_of_sql`.
+    """
+    return f"{is_entry_of_sql(order, position)} AND {order}.position_leg = {position}.entry_leg"
+
+
 def opening_entry_sql(position: str, columns: str = "*") -> str:
     """Return a SELECT of the entry whose ids name a position at its broker.
 
@@ -62,7 +70,7 @@ def opening_entry_sql(position: str, columns: str = "*") -> str:
     parameters, as `is_entry_of_sql`. position: the alias of a position.
     """
     return f"""SELECT {columns} FROM execution_order entry
-  WHERE {is_entry_of_sql("entry", position)} AND entry.position_leg = {position}.entry_leg
+  WHERE {opens_position_sql("entry", position)}
   ORDER BY entry.filled_quantity = 0, entry.id LIMIT 1"""
 
 

@@ -13,8 +13,8 @@ from execution.base.statements import (
     event_rows_sql,
     insert_events_sql,
     insert_log_sql,
-    is_entry_of_sql,
     log_rows_sql,
+    opens_position_sql,
 )
 from positions.joins import position_join_sql
 
@@ -140,7 +140,7 @@ WHERE o.id = ANY(%(ids)s) AND o.status = 'FAILED' AND o.reason = '{Code.RESTORED
   AND NOT EXISTS (SELECT FROM execution_order x JOIN execution_fill f ON f.order_id = x.id
     WHERE x.position_id = p.id AND f.recorded_at > %(opened_at)s AND x.id <> ALL(%(ids)s))
   AND NOT EXISTS (SELECT FROM execution_order x JOIN execution_fill f ON f.order_id = x.id
-    WHERE {is_entry_of_sql("x", "p")} AND x.position_leg = p.entry_leg
+    WHERE {opens_position_sql("x", "p")}
       AND f.recorded_at > %(opened_at)s AND x.id <> ALL(%(ids)s))
 ORDER BY o.position_id, o.id
 """,

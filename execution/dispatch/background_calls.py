@@ -106,8 +106,8 @@ class BackgroundCallRunner:
             seconds=timeout,
         )
         self._in_flight: dict[Hashable, str] = {}  # lanes, by key
-        self._awaited = 0  # results that are not in the queue yet
         self._in_slot: dict[Hashable, str] = {}  # those of them that have a slot
+        self._awaited = 0  # results that are not in the queue yet
         self._waiting: dict[asyncio.Timeout, str] = {}  # lanes of those that wait; loop only
         self._changed = threading.Condition()
         self._tasks: set[asyncio.Task[None]] = set()

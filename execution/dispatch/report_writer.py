@@ -390,7 +390,7 @@ class ReportWriter(threading.Thread):
             except queue.Empty:
                 break
             until = min(until, time.monotonic() + GATHER_SECONDS)
-            # Without a call in flight only what is queued already is waited for.
+            # Without a call in flight, only what is queued already is taken.
             awaits_more = self._awaits_reports if batch else self._awaits_results
             seconds = max(0.0, until - time.monotonic()) if awaits_more() else 0.0
         return batch

@@ -22,8 +22,8 @@ from connections.selectors import LISTED_INSTRUMENTS_SQL
 from execution.base.statements import (
     event_rows_sql,
     insert_events_sql,
-    is_entry_of_sql,
     opening_entry_join_sql,
+    opens_position_sql,
 )
 from positions.broker_reads import request_reads_sql
 from positions.exit_minimums import dust_sql, unsellable_sql
@@ -63,8 +63,8 @@ WHERE i.close_min > 0 AND p.quantity > 0 AND e.client_order_id IS NOT NULL
     SELECT FROM execution_order x WHERE x.position_id = p.id AND x.status = 'CANCELLED'
       AND x.reason = '{Code.DUST.value}' AND x.quantity >= p.quantity))
   AND NOT EXISTS (SELECT FROM execution_order x WHERE x.position_id = p.id AND x.done_at IS NULL)
-  AND (SELECT true FROM execution_order x WHERE {is_entry_of_sql("x", "p")}
-    AND x.position_leg = p.entry_leg AND x.done_at IS NULL LIMIT 1) IS NULL
+  AND (SELECT true FROM execution_order x WHERE {opens_position_sql("x", "p")}
+    AND x.done_at IS NULL LIMIT 1) IS NULL  -- LIMIT 1: as in `opening_entry_sql`
 """,
 )
 

@@ -7,21 +7,20 @@ claims the row for as long as the call may take and does not wait for the answer
 stored by `apply_reports`. A request without an answer is repeated with a growing pause.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 from django.db import DatabaseError, transaction
 
-from brokers.registry import adapter_for
 from brokers.types import CancelRequest, OrderReport
 from common.failpoints import failpoint
 from common.reason_codes import Code
 from common.sql import IdRow, Query, kept_plans, rows, run
-from connections.selectors import SPEC_COLUMNS, LaneAccount, connection_join_sql, spec_from_row
+from connections.selectors import SPEC_COLUMNS, LaneAccount, connection_join_sql
 from connections.session_lanes import held_lanes_parameters, in_held_lanes_sql
 from execution.base.statements import AT_BROKER_SQL, LOCK_ORDERS, sent_as_sql
 from execution.dispatch.background_calls import BackgroundCall, CallResult, send_deadline
@@ -37,7 +36,7 @@ from execution.monitoring.halt_actions import carry_out_halts
 from execution.monitoring.level_sync import sync_levels
 from execution.reports.row_locks import free_orders
 from execution.runtime import trading_runtime
-from execution.runtime.broker_queries import as_partial_answer
+from execution.runtime.broker_queries import send_cancel
 from execution.submission.route_writes import end_routes
 
 log = structlog.get_logger(__name__)
@@ -280,7 +279,6 @@ def _claim_cancels(pending: Sequence[PendingActionRow], claimed_for: float) -> l
     return rows(CLAIM_CANCEL, (claimed_for, ids)) if ids else []
 
 
-async def _cancel(row: CancelRow, send_by: float) -> list[OrderReport]:
-    send_by = min(send_by, trading_runtime.get_runtime().lanes.until(row.lane))
-    request = CancelRequest(row.client_order_id, row.broker_order_id, row.symbol, send_by)
-    return as_partial_answer(await adapter_for(row.type).cancel(spec_from_row(row), request))
+def _cancel(row: CancelRow, send_by: float) -> Coroutine[Any, Any, list[OrderReport]]:
+    request = CancelRequest(row.client_order_id, row.broker_order_id, row.symbol)
+    return send_cancel(row, request, send_by)

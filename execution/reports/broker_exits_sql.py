@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from common.sql import IdRow, Query
-from execution.base.statements import is_entry_of_sql
+from execution.base.statements import opens_position_sql
 from execution.reports.inferred_closes import IS_INFERRED_CLOSE
 from positions.joins import entry_position_join_sql, position_join_sql
 
@@ -13,7 +13,7 @@ FILL_AFTER_END_SECONDS = 60
 
 
 class EntryRow(NamedTuple):
-    """An entry, its position if it has one, and whether fills of it may still be reported."""
+    """An entry, its position if it has one, and whether fills of this may still be reported."""
 
     client_order_id: str
     connection_id: str
@@ -53,30 +53,24 @@ class InsertedExit(NamedTuple):
     leg: str
 
 
-def may_fill_sql(entry: str) -> str:
-    """Return SQL: whether executions of an entry that was sent may still be reported."""
-    return (
-        f"({entry}.status <> 'PENDING' AND {entry}.quantity > {entry}.filled_quantity"
-        f" AND coalesce({entry}.done_at > clock_timestamp()"
-        f" - interval '{FILL_AFTER_END_SECONDS} s', true))"
-    )
-
-
 def may_grow_sql(position: str) -> str:
-    """Return SQL: whether a position's entry, or any slice of it, may still fill.
+    """Return SQL: whether executions of a position's entry, or of a slice of it that was sent, may
+    still be reported.
 
     LIMIT 1 keeps the look-up by key, as in `opening_entry_sql`.
     """
     return f"""coalesce((SELECT true FROM execution_order entry
-  WHERE {is_entry_of_sql("entry", position)} AND entry.position_leg = {position}.entry_leg
-    AND {may_fill_sql("entry")} LIMIT 1), false)"""
+  WHERE {opens_position_sql("entry", position)} AND entry.status <> 'PENDING'
+    AND entry.quantity > entry.filled_quantity AND coalesce(
+      entry.done_at > clock_timestamp() - interval '{FILL_AFTER_END_SECONDS} s', true)
+  LIMIT 1), false)"""
 
 
 ENTRIES = Query(
     EntryRow,
     f"""
 SELECT e.client_order_id, e.connection_id::text, p.id AS position_id,
-  {may_fill_sql("e")} OR {may_grow_sql("p")} AS may_fill
+  {may_grow_sql("p")} AS may_fill
 FROM execution_order e
 LEFT {entry_position_join_sql("e")}
 WHERE e.client_order_id = ANY(%s)

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 from brokers.types import Execution
 from common.money import to_stored
 from common.sql import Query, array, rows, run
-from execution.base.statements import is_entry_of_sql
+from execution.base.statements import opens_position_sql
 from execution.reports.sql import OrderRow
 from positions.joins import entry_position_join_sql
 from positions.quantities import store_unconverted_fees_sql
@@ -68,7 +68,7 @@ WITH changed AS (
       SELECT x.unconverted_fees FROM execution_order x WHERE x.position_id = p.id
       UNION ALL
       SELECT n.unconverted_fees FROM execution_order n
-      WHERE {is_entry_of_sql("n", "p")} AND n.position_leg = p.entry_leg
+      WHERE {opens_position_sql("n", "p")}
     ) o CROSS JOIN jsonb_each_text(o.unconverted_fees) e
     GROUP BY 1 HAVING sum(e.value::numeric) <> 0) x), '{{}}') AS fees
   FROM changed m JOIN positions_executionposition p USING (id)

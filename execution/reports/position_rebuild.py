@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from common.sql import run
-from execution.base.statements import is_entry_of_sql
+from execution.base.statements import opens_position_sql
 from execution.reports.close_reasons import close_reason_sql
 from positions.joins import entry_position_join_sql, position_join_sql
 from positions.quantities import rebuild_positions_sql
@@ -23,7 +23,7 @@ WITH changed AS (
     sum(f.net) AS opened_quantity,
     sum(f.cost) AS commission, min(f.time) AS opened_at
   FROM changed JOIN positions_executionposition p USING (id)
-  JOIN execution_order o ON {is_entry_of_sql("o", "p")} AND o.position_leg = p.entry_leg
+  JOIN execution_order o ON {opens_position_sql("o", "p")}
   CROSS JOIN LATERAL (SELECT price, time, quantity - fee_in_base AS net,
     coalesce(round(commission * commission_rate, 18), 0) AS cost
     FROM execution_fill WHERE order_id = o.id) f

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from common.sql import Query, columns, rows, run
-from execution.base.statements import is_entry_of_sql
+from execution.base.statements import opens_position_sql
 from execution.reports.order_changes import OrderChange
 from positions.joins import entry_position_join_sql
 from positions.quantities import store_swaps_sql
@@ -47,7 +47,7 @@ WITH changed AS (
       SELECT x.id FROM execution_order x WHERE x.position_id = p.id
       UNION ALL
       SELECT n.id FROM execution_order n
-      WHERE {is_entry_of_sql("n", "p")} AND n.position_leg = p.entry_leg
+      WHERE {opens_position_sql("n", "p")}
     ) o ON o.id = f.order_id), 0) AS swap
   FROM changed m JOIN positions_executionposition p USING (id)
 )

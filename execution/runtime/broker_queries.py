@@ -346,13 +346,22 @@ def as_partial_answer(reports: Sequence[OrderReport]) -> list[OrderReport]:
     return [replace(report, event_id=report.event_id or PARTIAL_ANSWER) for report in reports]
 
 
-async def _cancel(row: LaneAccount, cancel_request: CancelRequest) -> list[OrderReport]:
-    runtime = trading_runtime.get_runtime()
+async def send_cancel(
+    row: LaneAccount, request: CancelRequest, send_by: float
+) -> list[OrderReport]:
+    """Cancel an order at its broker, while this process holds the lane. send_by: machine time.
+
+    Raises what the adapter raises.
+    """
+    send_by = min(send_by, trading_runtime.get_runtime().lanes.until(row.lane))
+    request = replace(request, send_by=send_by)
+    return as_partial_answer(await adapter_for(row.type).cancel(spec_from_row(row), request))
+
+
+async def _cancel(row: LaneAccount, request: CancelRequest) -> list[OrderReport]:
     send_by = send_deadline()
-    with runtime.dispatcher.background_calls.tracked(row.lane):
-        request = replace(cancel_request, send_by=min(send_by, runtime.lanes.until(row.lane)))
-        reports = await adapter_for(row.type).cancel(spec_from_row(row), request)
-    return as_partial_answer(reports)
+    with trading_runtime.get_runtime().dispatcher.background_calls.tracked(row.lane):
+        return await send_cancel(row, request, send_by)
 
 
 ORDERS_BY_CLIENT_ID = Query(

@@ -55,9 +55,13 @@ def statuses() -> list[str]:
 
 def next_slice(**quote: Any) -> None:
     """Let the time until the next slice pass, and fill what is due."""
+    until_next_slice(**quote)
+    factories.fill_all()
+
+
+def until_next_slice(**quote: Any) -> None:
     factories.pass_time(20)
     refresh(**quote)
-    factories.fill_all()
 
 
 def refresh(**quote: Any) -> None:
@@ -211,8 +215,7 @@ def test_slice_of_an_account_that_was_not_read_is_caught_up(
 ) -> None:
     factories.signal(feed, **TWAP)
     factories.fill_all()
-    factories.pass_time(20)
-    refresh()
+    until_next_slice()
     run("UPDATE connections_accountsnapshot SET read_at = now() - interval '1 hour'")
     factories.fill_all()
     assert seen()[1][1:3] == ("DENIED", "ACCOUNT_DATA_STALE")
@@ -279,8 +282,7 @@ def test_price_limit_of_a_modify_is_stated_on_each_order_of_the_entry(
     """
     signal = factories.signal(feed, **TWAP, price_limit=D("1.10050"))
     factories.fill_all()
-    factories.pass_time(20)
-    refresh()
+    until_next_slice()
     assert len(factories.claim_all()) == 1  # the second is being sent
     moved = modify(signal, price_limit=D("1.10100"))
     modify(signal, price_limit=D("1.10100"))
@@ -377,8 +379,7 @@ def test_unknown_slice_stops_the_plan_until_it_is_settled(
     factories.signal(feed, **TWAP)
     (outgoing,) = factories.claim_all()
     factories.answer(outgoing, OutcomeUnknown(Code.REPLY_LOST))
-    factories.pass_time(20)
-    refresh()
+    until_next_slice()
     assert factories.claim_all() == []
     assert seen()[1][1:3] == ("PENDING", "SLICE_UNKNOWN")
     factories.answer(outgoing, broker.fill_at_once(outgoing.request))
@@ -406,10 +407,9 @@ def test_slice_that_never_arrived_is_not_sent_again(
     known = Order.objects.get(leg="entry-2").client_order_id  # an entry that the broker knows
     (closing,) = factories.claim_all()
     assert closing.request.closes == known
-    for statement in (broker_positions.OURS, open_positions.OURS):
-        of = {"connections": [account.pk], "before": []}
-        (ours,) = rows(statement, of if "%(" in statement else ([account.pk],))
-        assert ours.client_order_id == known
+    (read,) = rows(broker_positions.OURS, ([account.pk],))
+    (compared,) = rows(open_positions.OURS, {"connections": [account.pk], "before": []})
+    assert (read.client_order_id, compared.client_order_id) == (known, known)
 
 
 def test_exit_waits_for_the_fill_of_a_later_slice(
@@ -418,8 +418,7 @@ def test_exit_waits_for_the_fill_of_a_later_slice(
     """The broker holds more than is stored: what an exit closes beyond it is no overfill."""
     factories.signal(feed, **TWAP)
     factories.fill_all()
-    factories.pass_time(20)
-    refresh()
+    until_next_slice()
     (second,) = factories.claim_all()
     position = ExecutionPosition.objects.get()
     close_position(position.pk)
@@ -437,8 +436,7 @@ def test_exit_waits_for_the_fill_of_a_later_slice(
 def test_rejected_slice_ends_the_plan(feed: Feed, account: ExecutionConnection) -> None:
     factories.signal(feed, **TWAP)
     factories.fill_all()
-    factories.pass_time(20)
-    refresh()
+    until_next_slice()
     (outgoing,) = factories.claim_all()
     factories.answer(outgoing, Rejected(Code.NO_MONEY))
     next_slice()
