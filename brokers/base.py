@@ -65,6 +65,10 @@ class ReadFailed(BrokerError):
     """A read (account, positions, look-up) failed or was partial; it proves nothing."""
 
 
+class CallCancelled(Exception):
+    """What a call awaited was cancelled, by its library or by another call; it proves nothing."""
+
+
 Guard = Callable[[OrderRequest], None]
 """Raises NotSent if the order must not leave any more (deadline, kill switch). The adapter calls it
 right before the socket write and awaits nothing in between.
@@ -297,12 +301,17 @@ async def outcome_of(call: Awaitable[T]) -> T | Exception:
     """Await a call, such as an adapter's; return its answer, or the exception that it raised.
 
     An adapter raises BrokerError. Its broker's library, or a bug, may raise anything else, which
-    proves nothing about what was sent. A cancellation is raised.
+    proves nothing about what was sent. A cancellation of the task that awaits is raised.
     """
     try:
         return await call
     except Exception as error:  # any: a broker's library may raise anything
         return error
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        return CallCancelled()
 
 
 async def submit_one(

@@ -10,7 +10,7 @@ from connections.exposure import (
     register_priced_query,
 )
 from execution import tasks
-from execution.base.statements import ALL_PENDING_SQL
+from execution.base.statements import ALL_PENDING_SQL, is_partly_known_sql
 from execution.fan_out import fan_out, withdraw
 from execution.models import AT_BROKER, IN_FLIGHT, may_move_sql
 from execution.preview import preview
@@ -55,6 +55,10 @@ register_exposure_query(OPEN_POSITIONS_SQL)
 register_exposure_query(f"""
 SELECT connection_id, symbol, 'an order that is ' || status AS what
 FROM execution_order WHERE status IN ('{"', '".join((*IN_FLIGHT, *AT_BROKER))}')
+""")
+register_exposure_query(f"""
+SELECT connection_id, symbol, 'an order whose executions are looked up' AS what
+FROM execution_order WHERE {is_partly_known_sql("execution_order")}
 """)
 register_priced_query(PRICED_POSITIONS_SQL)
 # Uses the index trigger_armed.

@@ -60,6 +60,15 @@ def opens_position_sql(order: str, position: str) -> str:
     return f"{is_entry_of_sql(order, position)} AND {order}.position_leg = {position}.entry_leg"
 
 
+def is_partly_known_sql(order: str) -> str:
+    """Return SQL: whether an order has ended and its broker is still asked what it executed.
+
+    The reply to its submission was lost, and its end came by the event stream. By the index
+    `order_partly_known`.
+    """
+    return f"({order}.lookup_after IS NOT NULL AND {order}.done_at IS NOT NULL)"
+
+
 def opening_entry_sql(position: str, columns: str = "*") -> str:
     """Return a SELECT of the entry whose ids name a position at its broker.
 

@@ -152,10 +152,7 @@ def _apply_overfill(
         return None
     if defer_overfills and may_precede_entry_fill(report):
         return Disposition.DEFERRED
-    if not apply_capped(report):
-        return None
-    log.error("exit executed more than is open", order=report.client_order_id)
-    return Disposition.WRITTEN
+    return Disposition.WRITTEN if apply_capped(report) else None
 
 
 def _quarantine(report: OrderReport, error: Exception) -> Disposition:
@@ -172,10 +169,10 @@ def _quarantine(report: OrderReport, error: Exception) -> Disposition:
 
 def apply_or_defer(
     reports: Sequence[OrderReport], *, expect_locks: bool = False, waited: float = 0.0
-) -> bool:
+) -> NotApplied:
     """Apply reports that no broker sends again; defer in memory those that must wait.
 
-    Returns whether some are blocked. waited: the seconds since they were received. Late reports
+    Returns those that wait. waited: the seconds since they were received. Late reports
     about levels may overwrite newer ones from the broker's stream, so their accounts are compared.
     """
     began = time.monotonic()
@@ -186,7 +183,7 @@ def apply_or_defer(
     late = _late_about_levels(reports, waited + time.monotonic() - began)
     if late:
         _request_until_stored(lambda: _request_comparisons(late))
-    return bool(not_applied.blocked)
+    return not_applied
 
 
 def _late_about_levels(reports: Sequence[OrderReport], seconds: float) -> list[OrderReport]:
@@ -297,11 +294,11 @@ def _put_back(
     return [item for item in waited if id(item.report) not in kept]
 
 
-def apply_call_reports(done: Sequence[CallResult], *, expect_locks: bool = False) -> bool:
-    """Apply the reports in results of background calls; return whether some are blocked."""
+def apply_call_reports(done: Sequence[CallResult], *, expect_locks: bool = False) -> NotApplied:
+    """Apply the reports in results of background calls; return those that wait in memory."""
     reports = reports_in(done)
     if not reports:
-        return False
+        return NotApplied()
     waited = machine_time() - min(result.ended_at for result in done)
     return apply_or_defer(reports, expect_locks=expect_locks, waited=waited)
 

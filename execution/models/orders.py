@@ -311,6 +311,11 @@ class Order(models.Model):
                 name="order_lookup",
                 condition=Q(lookup_after__isnull=False),
             ),
+            models.Index(  # see `is_partly_known_sql`
+                fields=["connection"],
+                name="order_partly_known",
+                condition=Q(lookup_after__isnull=False, done_at__isnull=False),
+            ),
             models.Index(fields=["connection", "-id"], name="order_of_connection"),
             models.Index(  # what an account has sent, for limits that count it
                 fields=["connection", "submitted_at"],

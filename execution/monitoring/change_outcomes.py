@@ -95,6 +95,8 @@ def _failure(answer: Any) -> str:
 
 
 def _after_read(row: ChangeRow, result: CallResult, now: datetime) -> ChangeOutcome:
+    """Return what follows from a read. The order is looked up too: the lost answer to its change
+    may have had executions."""
     if result.failed:
         seconds = min(READ_MAX_SECONDS, max(5.0, row.age / 4))
         detail = f"The order could not be read: {_failure(result.answer)}"
@@ -106,12 +108,14 @@ def _after_read(row: ChangeRow, result: CallResult, now: datetime) -> ChangeOutc
     if shown is None:
         return _absent(row, left)
     if is_as_requested(row, shown.terms):
-        return ChangeOutcome(row, ChangeState.DONE, shown=shown.terms)
+        return ChangeOutcome(row, ChangeState.DONE, shown=shown.terms, look_up=True)
     if left > 0:  # the change may still arrive
         return ChangeOutcome(row, ChangeState.UNKNOWN, seconds=left + 0.1)
     if row.sends < MAX_SENDS and row.age <= GIVE_UP_SECONDS and not row.is_cancelled:
         return ChangeOutcome(row, ChangeState.REQUESTED, shown=None)
-    return ChangeOutcome(row, ChangeState.REFUSED, Code.CHANGE_NOT_KEPT, shown=shown.terms)
+    return ChangeOutcome(
+        row, ChangeState.REFUSED, Code.CHANGE_NOT_KEPT, shown=shown.terms, look_up=True
+    )
 
 
 def _absent(row: ChangeRow, left: float) -> ChangeOutcome:

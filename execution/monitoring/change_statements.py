@@ -79,13 +79,16 @@ _MOVED = f"""
   FROM ended e WHERE h.id = e.id
   RETURNING h.*
 """
-# A change that was sent may have been made: a late fill may need the larger quantity.
+# A change that was sent may have been made: a late fill may need the larger quantity, and its lost
+# answer may have had executions.
 _COUNTED_AT_END = """
   UPDATE execution_order o SET
     quantity = CASE WHEN h.state = 'DONE' THEN greatest(o.filled_quantity, h.quantity)
       WHEN h.sends = 0 THEN greatest(o.filled_quantity, h.old_quantity) ELSE o.quantity END,
     margin = CASE h.state WHEN 'DONE' THEN h.margin ELSE h.old_margin END,
-    risk = CASE h.state WHEN 'DONE' THEN h.risk ELSE h.old_risk END
+    risk = CASE h.state WHEN 'DONE' THEN h.risk ELSE h.old_risk END,
+    lookup_after = CASE WHEN h.sends > 0 THEN least(o.lookup_after, clock_timestamp())
+      ELSE o.lookup_after END
   FROM moved h WHERE o.id = h.order_id
   RETURNING o.id, o.signal_id, o.connection_id, h.id AS change_id, h.state
 """
@@ -126,7 +129,7 @@ _COUNTED = """
     margin = CASE h.state WHEN 'DONE' THEN h.margin WHEN 'REFUSED' THEN h.old_margin
       ELSE o.margin END,
     risk = CASE h.state WHEN 'DONE' THEN h.risk WHEN 'REFUSED' THEN h.old_risk ELSE o.risk END,
-    lookup_after = CASE WHEN h.look_up AND o.done_at IS NULL
+    lookup_after = CASE WHEN h.look_up
       THEN least(o.lookup_after, clock_timestamp()) ELSE o.lookup_after END
   FROM settled h WHERE o.id = h.order_id
   RETURNING o.id, o.signal_id, o.connection_id, o.status, h.state, h.code, h.detail,

@@ -120,7 +120,7 @@ def sync_levels() -> None:
 def _write_level_results(done: Sequence[CallResult]) -> None:
     """Store the results of level changes. We guard levels that the broker does not accept."""
     failpoint("pending_actions.answered")
-    blocked = apply_call_reports(done)
+    blocked = bool(apply_call_reports(done).blocked)
     write_results(done, _store_level_changes, lock_unlocked, expect_locks=blocked)
     if any(result.about.protection_suspended for result in done):
         prerequisites.set()  # an exit waits for the read that follows

@@ -15,7 +15,7 @@ tests/execution/test_sweep_plans.py checks the plans.
 
 from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -36,6 +36,7 @@ from execution.base.statements import (
     event_rows_sql,
     insert_events_sql,
     insert_log_sql,
+    is_partly_known_sql,
     log_rows_sql,
     sent_as_sql,
 )
@@ -243,18 +244,32 @@ def cancel_expired_working() -> int:
 
 # The call has ended, and so does its claim, unless another call has claimed the order since. An
 # answered order that is no longer UNKNOWN (the event stream changed it) needs no further look-up.
-END_LOOKUPS = """
-WITH d AS (
-  SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::boolean[])
-  AS t(id, claimed_until, answered)
-), locked AS (
-  SELECT o.id, d.claimed_until, d.answered AND o.status <> 'UNKNOWN' AS is_known
-  FROM execution_order o JOIN d USING (id) ORDER BY o.id FOR NO KEY UPDATE OF o
+# One that has ended, and whose account cannot be read, is given up when it is too old for its
+# broker's history: no answer is certain any more.
+_GIVEN_UP = log_rows_sql(
+    "ended m",
+    code=f"'{Code.LOOKUP_WINDOW_EXCEEDED.value}'",
+    detail="'The reply was lost and the account could not be read since: the next comparison"
+    " shows what was executed beyond this.'",
+    where="m.is_given_up",
 )
-UPDATE execution_order o SET lookup_claimed_until = NULL,
-  lookup_after = CASE WHEN l.is_known THEN NULL ELSE o.lookup_after END
-FROM locked l
-WHERE o.id = l.id AND (l.is_known OR o.lookup_claimed_until = l.claimed_until)
+END_LOOKUPS = f"""
+WITH d AS (
+  SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::boolean[], %s::boolean[])
+  AS t(id, claimed_until, answered, is_too_old)
+), locked AS (
+  SELECT o.id, d.claimed_until, d.answered AND o.status <> 'UNKNOWN' AS is_known,
+    d.is_too_old AND {is_partly_known_sql("o")} AS is_given_up
+  FROM execution_order o JOIN d USING (id) ORDER BY o.id FOR NO KEY UPDATE OF o
+), ended AS (
+  UPDATE execution_order o SET lookup_claimed_until = NULL,
+    lookup_after = CASE WHEN l.is_known OR l.is_given_up THEN NULL ELSE o.lookup_after END
+  FROM locked l
+  WHERE o.id = l.id
+    AND (l.is_known OR l.is_given_up OR o.lookup_claimed_until = l.claimed_until)
+  RETURNING o.id, o.signal_id, o.connection_id, o.status, l.is_given_up
+)
+{insert_log_sql(_GIVEN_UP)}
 """
 
 
@@ -335,14 +350,28 @@ def _find(row: LookUpRow) -> Coroutine[Any, Any, list[OrderReport] | None]:
 def apply_lookup_results(done: Sequence[CallResult]) -> None:
     """Store the results of look-ups: reports, absence confirmations or failures."""
     failpoint("lookup.answered")
-    blocked = apply_call_reports(done)
-    write_results(done, _end_lookups, free_orders, expect_locks=blocked)
+    not_applied = apply_call_reports(done)
+    # What waits is only in memory: if this process dies, its accounts' orders are looked up again.
+    waiting = {report.connection_id for report in not_applied.reports}
+    write = partial(_end_lookups, waiting)
+    write_results(done, write, free_orders, expect_locks=bool(not_applied.blocked))
 
 
-def _end_lookups(done: Sequence[CallResult]) -> None:
-    """End the claims of look-ups and count absence confirmations. Idempotent."""
-    ended = [(result.about.id, result.about.claimed_until, not result.failed) for result in done]
-    run(END_LOOKUPS, columns(ended, 3))
+def _end_lookups(waiting: Collection[str], done: Sequence[CallResult]) -> None:
+    """End the claims of look-ups and count absence confirmations. Idempotent.
+
+    waiting: accounts with reports that are not applied yet.
+    """
+    ended = [
+        (
+            result.about.id,
+            result.about.claimed_until,
+            not result.failed and str(result.about.connection_id) not in waiting,
+            result.failed and _is_beyond_horizon(result.about),
+        )
+        for result in done
+    ]
+    run(END_LOOKUPS, columns(ended, 4))
     # Neither a failed read nor an absence before `answer_by` or beyond the horizon counts.
     missing = [
         result.about
@@ -395,5 +424,14 @@ def _record_beyond_horizon(orders: Sequence[LookUpRow]) -> None:
 
 
 def _within_horizon(row: LookUpRow) -> bool:
-    horizon = adapter_for(row.type).capabilities(spec_from_row(row)).lookup_horizon
+    horizon = _horizon(row)
     return horizon is not None and row.age < horizon.total_seconds()
+
+
+def _is_beyond_horizon(row: LookUpRow) -> bool:
+    horizon = _horizon(row)
+    return horizon is not None and row.age >= horizon.total_seconds()
+
+
+def _horizon(row: LookUpRow) -> timedelta | None:
+    return adapter_for(row.type).capabilities(spec_from_row(row)).lookup_horizon

@@ -55,14 +55,15 @@ class InsertedExit(NamedTuple):
 
 def may_grow_sql(position: str) -> str:
     """Return SQL: whether executions of a position's entry, or of a slice of it that was sent, may
-    still be reported.
+    still be reported: it is working, has just ended, or its broker is still asked.
 
     LIMIT 1 keeps the look-up by key, as in `opening_entry_sql`.
     """
     return f"""coalesce((SELECT true FROM execution_order entry
   WHERE {opens_position_sql("entry", position)} AND entry.status <> 'PENDING'
-    AND entry.quantity > entry.filled_quantity AND coalesce(
-      entry.done_at > clock_timestamp() - interval '{FILL_AFTER_END_SECONDS} s', true)
+    AND entry.submitted_at IS NOT NULL
+    AND entry.quantity > entry.filled_quantity AND (entry.lookup_after IS NOT NULL OR coalesce(
+      entry.done_at > clock_timestamp() - interval '{FILL_AFTER_END_SECONDS} s', true))
   LIMIT 1), false)"""
 
 

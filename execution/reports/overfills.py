@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
 
+import structlog
 from django.db import IntegrityError, transaction
 
 from brokers.types import Execution, OrderReport, ReportKind
@@ -27,6 +28,7 @@ from execution.reports.inferred_closes import IS_INFERRED_CLOSE, is_inferred_clo
 from positions.joins import position_join_sql
 from positions.row_locks import lock_positions
 
+log = structlog.get_logger(__name__)
 ZERO = Decimal(0)
 RESERVED_CONSTRAINT = "reserved_within_quantity"
 
@@ -196,9 +198,11 @@ def split_fills(
 def apply_capped(report: OrderReport) -> bool:
     """Apply an exit's report up to the open quantity, and store the excess as a drift item.
 
-    Returns False for a correction, and if there is no excess after all: the caller quarantines the
-    report. Raises what `apply_reports` raises.
+    Without an excess (a fill of its entry was stored since the report could not be applied) it is
+    applied as it is. Returns False for a correction: the caller quarantines the report. Raises what
+    `apply_reports` raises.
     """
+    whole = report
     commissions = tuple(fill for fill in report.fills if fill.is_commission_only)
     report = replace(report, fills=tuple(f for f in report.fills if not f.is_commission_only))
     if is_inferred_close(report) or any(fill.revision for fill in report.fills):
@@ -223,10 +227,12 @@ def apply_capped(report: OrderReport) -> bool:
         known = {row.broker_fill_id: row.quantity for row in counted}
         split = split_fills(report.fills, exit_, known, previous)
         if split.reported <= split.counted:
-            return False
+            apply_reports([whole])
+            return True
         upsert_items([_drift_record(report, exit_, split)])
         cut = replace(report, fills=(*split.fills, *commissions))
         apply_reports([cut, *_end(report, exit_, split)])
+    log.error("exit executed more than is open", order=report.client_order_id)
     return True
 
 

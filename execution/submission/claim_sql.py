@@ -12,7 +12,7 @@ from connections.selectors import (
     pause_join_sql,
     terms_join_sql,
 )
-from execution.base.statements import LIVE_SQL, opening_entry_ids_join_sql
+from execution.base.statements import LIVE_SQL, is_partly_known_sql, opening_entry_ids_join_sql
 from execution.submission.rows import (
     ExitRow,
     ExposureRow,
@@ -317,6 +317,10 @@ UNION
 SELECT connection_id::text, pair, side, pending_action = 'CLOSE' FROM execution_order
 WHERE connection_id = ANY(%(connections)s::uuid[]) AND position_id IS NULL
   AND status IN {LIVE_SQL}
+UNION  -- what its broker executed is still looked up
+SELECT connection_id::text, pair, side, false FROM execution_order o
+WHERE connection_id = ANY(%(connections)s::uuid[]) AND position_id IS NULL
+  AND {is_partly_known_sql("o")}
 UNION  -- slices that are planned and not sent; by the index `order_waiting`
 SELECT s.connection_id::text, s.pair, s.side,
   coalesce(({trade_sql("s", "max(p.quantity - p.reserved)")}) <= 0, false) FROM (

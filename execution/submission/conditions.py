@@ -14,7 +14,7 @@ from common.clocks import machine_seconds_until, market_now
 from common.failpoints import failpoint
 from common.reason_codes import Code
 from common.sql import Query, array, columns, rows, run
-from execution.base.statements import insert_log_sql, log_rows_sql
+from execution.base.statements import insert_log_sql, is_partly_known_sql, log_rows_sql
 from execution.models import may_move_sql
 from execution.submission.order_loading import load_orders
 from execution.submission.outcomes import Awaited
@@ -36,8 +36,9 @@ class ConditionRow(NamedTuple):
     """What an entry waits for, and what its account did with the other signal.
 
     number: of the other signal's row. orders: its entries on this account, without those that were
-    skipped. is_live, is_filled, is_open: whether one may still be sent or filled, has filled, has
-    an open position. close_reason: of its last position; empty: none has closed.
+    skipped. is_live, is_filled, is_open: whether one may still be sent or filled, or is still
+    looked up; has filled; has an open position. close_reason: of its last position; empty: none has
+    closed.
     """
 
     order_id: int
@@ -77,21 +78,24 @@ def of_account_sql(signal_id: str, order: str = "o") -> str:
     subscriber = f"coalesce({order}.routed_from_id, {order}.connection_id)"
     return f"""(
   SELECT count(*) FILTER (WHERE e.status <> 'SKIPPED')::int AS orders,
-    coalesce(bool_or(e.status IN {_LIVE} OR {may_move_sql("e")}), false) AS is_live,
+    coalesce(bool_or(e.status IN {_LIVE} OR {may_move_sql("e")} OR {is_partly_known_sql("e")}),
+      false) AS is_live,
     coalesce(bool_or(e.filled_quantity > 0), false) AS is_filled,
     coalesce(bool_or(p.quantity > 0), false) AS is_open,
     coalesce((array_agg(p.close_reason ORDER BY p.closed_at DESC NULLS LAST))[1], '')
       AS close_reason
   FROM (
-    SELECT x.signal_id, x.connection_id, x.position_leg, x.status, x.filled_quantity, x.route_state
+    SELECT x.signal_id, x.connection_id, x.position_leg, x.status, x.filled_quantity, x.route_state,
+      x.lookup_after, x.done_at
     FROM execution_order x WHERE x.signal_id = {signal_id} AND x.connection_id = {subscriber}
       AND x.leg LIKE 'entry%%' AND x.routed_from_id IS NULL
     UNION ALL
-    SELECT x.signal_id, x.connection_id, x.position_leg, x.status, x.filled_quantity, x.route_state
+    SELECT x.signal_id, x.connection_id, x.position_leg, x.status, x.filled_quantity, x.route_state,
+      x.lookup_after, x.done_at
     FROM execution_order x WHERE x.signal_id = {signal_id} AND x.routed_from_id = {subscriber}
       AND x.leg LIKE 'entry%%' AND x.route_state IN ('OPEN', 'HERE', 'LAST')
     UNION ALL  -- those in the archive ended without a fill
-    SELECT a.signal_id, a.connection_id, 'entry', a.status, 0, ''
+    SELECT a.signal_id, a.connection_id, 'entry', a.status, 0, '', NULL, NULL
     FROM execution_archivedorder a WHERE a.signal_id = {signal_id} AND a.route_state <> 'MOVED'
       AND coalesce(a.routed_from_id, a.connection_id) = {subscriber}
   ) e

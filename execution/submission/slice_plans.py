@@ -9,7 +9,7 @@ from brokers.types import PositionMode
 from common.clocks import machine_seconds_until
 from common.reason_codes import Code
 from common.sql import Query, array, columns, rows, run
-from execution.base.statements import insert_log_sql, log_rows_sql
+from execution.base.statements import insert_log_sql, is_partly_known_sql, log_rows_sql
 from execution.submission.outcomes import Intent
 from execution.submission.rows import OrderRow, SignalRow
 from execution.submission.slicing import PlanState, Sibling, Slice, is_last_number, slice_number
@@ -44,7 +44,7 @@ class PlanRow(NamedTuple):
 
 
 class SliceRow(NamedTuple):
-    """The order of a slice."""
+    """The order of a slice. is_partly_known: as `is_partly_known_sql`."""
 
     connection_id: str
     signal_id: int
@@ -53,6 +53,7 @@ class SliceRow(NamedTuple):
     reason: str
     quantity: Decimal
     filled_quantity: Decimal
+    is_partly_known: bool
 
 
 _OF = """(e.signal_id, e.connection_id) IN (
@@ -74,7 +75,8 @@ SLICES = Query(
     SliceRow,
     f"""
 SELECT e.connection_id::text, e.signal_id, e.leg, e.status, e.reason,
-  coalesce(e.quantity, 0) AS quantity, e.filled_quantity
+  coalesce(e.quantity, 0) AS quantity, e.filled_quantity,
+  {is_partly_known_sql("e")} AS is_partly_known
 FROM execution_order e WHERE {_OF}
 """,
 )
@@ -126,7 +128,14 @@ def _state(row: OrderRow, plan: PlanRow, slices: Iterable[SliceRow], now: dateti
         catches_up=plan.catch_up == CatchUp.CATCH_UP,
         is_late=due <= now,
         siblings=tuple(
-            Sibling(slice_number(s.leg), s.status, s.reason, s.quantity, s.filled_quantity)
+            Sibling(
+                slice_number(s.leg),
+                s.status,
+                s.reason,
+                s.quantity,
+                s.filled_quantity,
+                s.is_partly_known,
+            )
             for s in slices
             if s.leg != row.leg
         ),

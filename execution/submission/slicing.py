@@ -129,13 +129,18 @@ def _shares(
 
 @dataclass(frozen=True, slots=True)
 class Sibling:
-    """The order of another slice of the plan. number: from 1, in the order of the plan."""
+    """The order of another slice of the plan.
+
+    number: from 1, in the order of the plan. is_partly_known: it has ended, and its broker is still
+    asked what it executed.
+    """
 
     number: int
     status: str
     reason: str
     quantity: Decimal
     filled: Decimal
+    is_partly_known: bool = False
 
     @property
     def used(self) -> Decimal:
@@ -215,7 +220,9 @@ class PlanState:
 
     def has_unknown(self) -> bool:
         """Return whether the outcome of a slice is not known: until it is, nothing is sent."""
-        return any(sibling.status == Status.UNKNOWN for sibling in self.siblings)
+        return any(
+            sibling.status == Status.UNKNOWN or sibling.is_partly_known for sibling in self.siblings
+        )
 
 
 def ending_of(siblings: Iterable[Sibling]) -> Code | None:

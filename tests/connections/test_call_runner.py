@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from brokers.base import CallCancelled
 from brokers.call_runner import BrokerCallRunner, HostSkipped
 from tests.hanging import Hang
 
@@ -81,6 +82,17 @@ def test_failed_call_does_not_stop_others() -> None:
     answers = asking()
     answers.start([(of("x"), refuse) for _ in range(30)])
     assert [type(result) for result in all_of(answers)] == [ValueError] * 30
+
+
+def test_call_that_cancels_itself_does_not_stop_others() -> None:
+    async def cancel() -> str:
+        raise asyncio.CancelledError
+
+    answers = asking()
+    answers.start([(of("x"), cancel), *((of("x"), well) for _ in range(30))])
+    results = all_of(answers)
+    assert [type(result) for result in results if result != "well"] == [CallCancelled]
+    assert results.count("well") == 30
 
 
 def test_error_that_stops_calls_is_raised_after_results() -> None:

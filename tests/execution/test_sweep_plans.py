@@ -231,7 +231,8 @@ LIVE = {
     "position_breached", "position_without_stop", "position_unprotected", "position_level_sync",
     "watch_buy_sl", "watch_buy_tp", "watch_sell_sl", "watch_sell_tp", "order_pending",
     "order_pending_action",
-    "order_with_broker", "order_in_flight", "stop_moves_buy", "stop_moves_sell",
+    "order_with_broker", "order_in_flight", "order_partly_known", "stop_moves_buy",
+    "stop_moves_sell",
 }  # fmt: skip
 
 
@@ -688,7 +689,9 @@ def test_claim_finds_open_positions_by_index(piled_up: Order) -> None:
     for sql in (claim_sql.EXPOSURE, claim_sql.OPEN_SIDES):
         scans = scans_of(plan(sql, of))
         names = {scan.get("Index Name") for scan in scans if not by_key(scan)}
-        assert names <= {"order_with_broker", "order_waiting", "position_open"}
+        assert names <= {
+            "order_partly_known", "order_with_broker", "order_waiting", "position_open",
+        }  # fmt: skip
     loaded = list(scans_of(plan(claim_sql.LOAD, (array([piled_up.pk]),))))
     assert len(loaded) == 3  # the orders, the other legs of pairs, and the plans of slices
     assert all(by_key(scan) for scan in loaded)
@@ -992,7 +995,7 @@ class TestSwitchedOff:
             # One account or source by its index, or all live rows hashed once.
             assert found <= {
                 "position_open", "position_open_by_signal", "position_open_by_source",
-                "order_with_broker",
+                "order_with_broker", "order_partly_known",
             }, (name, found)  # fmt: skip
 
     def test_accounts_that_wait_for_a_comparison_are_found_by_index(

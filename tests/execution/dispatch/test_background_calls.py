@@ -112,6 +112,36 @@ def test_hanging_look_up_does_not_delay_look_ups_of_others(
     assert Order.objects.get(connection=silent).status == "UNKNOWN"
 
 
+def test_cancel_that_cancels_itself_is_made_again(
+    alice: ExecutionConnection,
+    feed: Feed,
+    trading: TradingRuntime,
+    broker: FakeBroker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An adapter may await what another of its calls has cancelled."""
+    factories.signal(feed)
+    resting(trading, broker)
+    real, requests = broker.cancel, []
+
+    async def cancel(spec: Any, *args: Any) -> Any:
+        requests.append(args)
+        if len(requests) == 1:
+            raise asyncio.CancelledError
+        return await real(spec, *args)
+
+    monkeypatch.setattr(broker, "cancel", cancel)
+    order = Order.objects.get()
+    cancel_order(order.pk)
+    pending_actions.process_pending_actions()
+    assert trading.dispatcher.wait_idle(10)
+    assert not trading.dispatcher.background_calls.awaits_results()
+    factories.pass_time(60)
+    pending_actions.process_pending_actions()
+    until(lambda: Order.objects.get().status == "CANCELLED")
+    assert len(requests) == 2
+
+
 def test_cancel_is_retried_with_growing_delays(
     alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime, broker: FakeBroker
 ) -> None:

@@ -222,6 +222,23 @@ def test_lost_answer_is_read_and_not_sent_again(order: Order, broker: FakeBroker
     assert len(broker.tickets) == 1
 
 
+@pytest.mark.parametrize("ends", [False, True])
+def test_order_whose_change_was_not_answered_is_looked_up(
+    order: Order, runtime: TradingRuntime, broker: FakeBroker, ends: bool
+) -> None:
+    """The change made it marketable, and what it filled was in the lost answer."""
+    broker.changing = "silent"
+    request(order, limit_price="1.094")
+    process_pending_actions()
+    broker.execute(ticket(broker), D(10))
+    if ends:
+        factories.apply(replace(broker.end(ticket(broker), "EXPIRED"), event_id="streamed"))
+    assert run_until_settled() is (ChangeState.REFUSED if ends else ChangeState.DONE)
+    assert Order.objects.get().filled_quantity == 0
+    sweeps.query_unknown_orders(runtime.dispatcher)
+    assert (Order.objects.get().filled_quantity, Order.objects.get().lookup_after) == (10, None)
+
+
 def test_lost_request_is_sent_again_after_it_cannot_arrive_any_more(
     order: Order, broker: FakeBroker
 ) -> None:

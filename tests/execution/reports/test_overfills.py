@@ -25,7 +25,7 @@ from execution.dispatch.report_writer import (
 from execution.models import Decision, DriftItem, Order
 from execution.reconciliation import decisions, presentation
 from execution.recovery.sweeps import apply_lookup_results
-from execution.reports.overfills import PreviousOverfill, split_fills
+from execution.reports.overfills import PreviousOverfill, apply_capped, split_fills
 from execution.services import close_position
 from positions.models import ExecutionPosition
 from signals.models import Feed
@@ -63,6 +63,18 @@ def outcome(position: ExecutionPosition, exit_: Order) -> tuple[object, ...]:
 
 
 CLOSED = (D(0), D(40), "CANCELLED", "EXIT_OVERFILLED")
+
+
+def test_exit_whose_excess_a_fill_has_explained_meanwhile_is_applied_whole(
+    position: ExecutionPosition, leaving: Order
+) -> None:
+    """A session stores the entry's fill between the failed write and the next attempt."""
+    report = factories.fill_report(leaving, 100, "x1")
+    Order.objects.filter(leg="entry").update(quantity=200)
+    factories.apply(factories.fill_report(factories.order(leg="entry"), 60, "late"))
+    assert apply_capped(report)
+    assert outcome(position, leaving) == (D(0), D(100), "FILLED", "")
+    assert factories.drift_items() == []
 
 
 def test_overfill_closes_the_open_quantity_and_reports_the_excess(

@@ -395,7 +395,8 @@ def test_slice_that_never_arrived_is_not_sent_again(
     (outgoing,) = factories.claim_all()
     factories.answer(outgoing, OutcomeUnknown(Code.REPLY_LOST))
     factories.force("UPDATE execution_order SET status = 'FAILED', reason = 'NEVER_ARRIVED',"
-                    " done_at = clock_timestamp() WHERE leg = 'entry'")  # fmt: skip
+                    " done_at = clock_timestamp(), lookup_after = NULL"
+                    " WHERE leg = 'entry'")  # fmt: skip
     next_slice()
     next_slice()
     next_slice()

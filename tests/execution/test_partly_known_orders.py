@@ -1,0 +1,182 @@
+"""An entry has ended, and the lost reply to it had executions that nothing else reports.
+
+Until its look-up is answered, nothing counts it as settled.
+"""
+
+from dataclasses import replace
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+
+from brokers.base import OutcomeUnknown
+from brokers.types import CloseCause
+from common.reason_codes import Code
+from common.sql import run
+from connections.exposure import open_items
+from connections.models import ExecutionConnection
+from execution.models import Order
+from execution.monitoring.pending_actions import process_pending_actions
+from execution.recovery import sweeps
+from execution.runtime.trading_runtime import TradingRuntime
+from execution.services import cancel_order
+from positions.models import ExecutionPosition
+from signals.models import Feed
+from tests.execution import factories
+from tests.execution.fake_broker import FakeBroker
+from tests.execution.submission.test_slices import TWAP, refresh
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def look_up(trading: TradingRuntime, after: float = 60) -> None:
+    factories.pass_time(after)
+    sweeps.query_unknown_orders(trading.dispatcher)
+
+
+def end_partly_known(broker: FakeBroker, executed: int = 40, streamed: int = 0) -> Order:
+    """Send the entry that is due; its reply is lost, its end is reported."""
+    (outgoing,) = factories.claim_all()
+    ticket = broker.receive(outgoing.request)
+    broker.execute(ticket, D(executed))
+    factories.answer(outgoing, OutcomeUnknown(Code.REPLY_LOST))
+    if streamed:
+        factories.apply(replace(broker.execute(ticket, D(streamed)), event_id="s1"))
+    factories.apply(replace(broker.end(ticket, "EXPIRED"), event_id="s2"))
+    order = Order.objects.get(pk=outgoing.request.order_id)
+    assert (order.status, order.filled_quantity) == ("EXPIRED", streamed)
+    return order
+
+
+def test_account_is_not_free_of_exposure(
+    alice: ExecutionConnection, feed: Feed, broker: FakeBroker, runtime: TradingRuntime
+) -> None:
+    factories.signal(feed)
+    end_partly_known(broker)
+    (item,) = open_items(alice.pk)
+    assert "looked up" in str(item)
+    look_up(runtime)
+    assert Order.objects.get().filled_quantity == 40
+
+
+def test_look_up_of_an_account_that_cannot_be_read_is_given_up(
+    alice: ExecutionConnection, feed: Feed, broker: FakeBroker, runtime: TradingRuntime
+) -> None:
+    """Beyond the broker's history no answer is certain: a comparison finds what is left there."""
+    factories.signal(feed)
+    order = end_partly_known(broker)
+    broker.reads_fail = True
+    look_up(runtime, 23 * 3600)
+    assert open_items(alice.pk)
+    look_up(runtime, 2 * 3600)
+    assert not open_items(alice.pk)
+    assert ("LOOKUP_WINDOW_EXCEEDED", "EXPIRED") in factories.log_codes(order.pk)
+    assert sweeps.query_unknown_orders(runtime.dispatcher) == 0
+
+
+def test_look_up_is_kept_while_its_answer_is_only_in_memory(
+    alice: ExecutionConnection, feed: Feed, broker: FakeBroker, runtime: TradingRuntime
+) -> None:
+    """Another session has locked the position; this process may die before it lets go."""
+    factories.signal(feed)
+    order = end_partly_known(broker, streamed=30)
+    factories.pass_time(60)
+    run("SET lock_timeout = '300ms'")
+    with factories.locked_elsewhere("SELECT 1 FROM positions_executionposition FOR UPDATE"):
+        sweeps.query_unknown_orders(runtime.dispatcher)
+    order.refresh_from_db()
+    assert order.filled_quantity == 30
+    assert order.lookup_after is not None
+    look_up(runtime)
+    order = Order.objects.get()
+    assert order.filled_quantity == 70
+    assert order.lookup_after is None
+
+
+def test_next_slice_waits(feed: Feed, broker: FakeBroker, runtime: TradingRuntime) -> None:
+    """Otherwise it would catch up what its sibling has bought, and more than planned is bought."""
+    factories.account(
+        feed, preset_fixed_quantity=D(90), snapshot_position_mode="NETTING",
+        preset_max_signal_age_seconds=15,
+    )  # fmt: skip
+    factories.signal(feed, **TWAP)
+    (first,) = factories.claim_all()
+    run("UPDATE execution_order SET worst_price = 1.2 WHERE leg = 'entry'")
+    ticket = broker.receive(first.request)
+    broker.execute(ticket, D(20))
+    factories.answer(first, OutcomeUnknown(Code.REPLY_LOST))
+    factories.apply(replace(broker.execute(ticket, D(5)), event_id="s1"))
+    factories.apply(replace(broker.end(ticket, "EXPIRED"), event_id="s2"))
+    broker.reads_fail = True
+    look_up(runtime, 20)
+    refresh()
+    factories.fill_all()
+    second = Order.objects.get(leg="entry-2")
+    assert (second.status, second.reason) == ("PENDING", "SLICE_UNKNOWN")
+    broker.reads_fail = False
+    look_up(runtime, 15)
+    for _ in range(3):
+        factories.pass_time(20)
+        refresh()
+        factories.fill_all()
+    filled = {order.leg: order.filled_quantity for order in Order.objects.all()}
+    assert filled == {"entry": 25, "entry-2": 0, "entry-3": 60}  # of 90, in steps of 10
+    assert ExecutionPosition.objects.get().quantity == 85
+
+
+def test_exit_by_hand_waits(
+    alice: ExecutionConnection, feed: Feed, broker: FakeBroker, runtime: TradingRuntime
+) -> None:
+    """Its end is a minute old, so only the look-up may still report executions."""
+    factories.signal(feed, order_type="LIMIT", open_price=D("1.095"))
+    (outgoing,) = factories.claim_all()
+    broker.execute(broker.receive(outgoing.request), D(40))
+    factories.answer(outgoing, OutcomeUnknown(Code.REPLY_LOST))
+    factories.apply(replace(broker.execute(broker.tickets[0], D(30)), event_id="s1"))
+    cancel_order(Order.objects.get().pk)
+    process_pending_actions()
+    broker.reads_fail = True
+    look_up(runtime, 90)
+    assert (Order.objects.get().status, Order.objects.get().filled_quantity) == ("CANCELLED", 30)
+    closed = broker.close_at_broker(broker.tickets[0], CloseCause.EXTERNAL, D(70))
+    deferred = factories.apply(replace(closed, event_id="s2"))
+    assert len(deferred) == 1
+    broker.reads_fail = False
+    look_up(runtime)
+    factories.apply(*deferred)
+    assert (ExecutionPosition.objects.get().quantity, factories.drift_items()) == (0, [])
+
+
+def test_opposite_entry_is_denied_where_positions_net(feed: Feed, broker: FakeBroker) -> None:
+    factories.account(feed, snapshot_position_mode="NETTING")
+    factories.signal(feed)
+    end_partly_known(broker)
+    sell = factories.signal(feed, direction="SELL", sl="1.11000")
+    factories.fill_all()
+    assert Order.objects.get(signal=sell).reason == Code.NETTING_OPPOSITE
+
+
+@pytest.mark.parametrize("state", ["FILLED", "NOT_FILLED"])
+def test_entry_that_follows_it_waits(
+    alice: ExecutionConnection, feed: Feed, broker: FakeBroker, runtime: TradingRuntime, state: str
+) -> None:
+    first = factories.signal(feed)
+    end_partly_known(broker)
+    following = factories.signal(feed, after_signal=first, after_state=state)
+
+    def outcome() -> Any:
+        factories.pass_time(60)
+        refresh()
+        factories.fill_all()
+        order = Order.objects.get(signal=following)
+        return order.status, order.reason
+
+    assert outcome() == ("PENDING", "AWAITING_CONDITION")
+    look_up(runtime)
+    assert (
+        outcome()
+        == {
+            "FILLED": ("FILLED", ""),
+            "NOT_FILLED": ("CANCELLED", "CONDITION_FAILED"),
+        }[state]
+    )
