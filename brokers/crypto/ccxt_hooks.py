@@ -72,6 +72,11 @@ class HookedExchange:
             request["headers"]["expTime"] = str(expires_ms(self.clock))
         return request
 
+    def parse_order_status(self, status: str | None) -> Any:
+        """Return ccxt's word for an order's state, where ours differs as `exchanges.py` has it."""
+        known = rules(self.id).order_states.get(status or "")
+        return known or super().parse_order_status(status)  # type: ignore[misc]
+
     def handle_errors(
         self, code: int, reason: Any, url: str, method: str, headers: Any, body: str, answer: Any,
         *request: Any,

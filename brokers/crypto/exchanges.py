@@ -102,6 +102,7 @@ class Exchange:
     one_at_a_time: bool = False
     unique_ids: bool = False  # an id that it has ever taken is refused
     names_time_in_force: bool = True  # in the orders that it reports
+    order_states: Mapping[str, str] = field(default_factory=dict)  # in place of ccxt's word for one
     demo: bool = False  # its sandbox is what ccxt calls demo trading
     prices_at_once: str = "fetch_tickers"  # ccxt's call for the bids and asks of many symbols
     price: str = "fetch_ticker"  # and of one
@@ -238,6 +239,9 @@ BYBIT = Exchange(
     # ccxt fetchMyTrades asks for execType Trade alone, fetchMyLiquidations for BustTrade (a
     # liquidation) at the same address; docs v5 "Enums": AdlTrade is auto-deleveraging.
     swap_fills=({}, {"execType": "BustTrade"}, {"execType": "AdlTrade"}),
+    # docs v5 "Enums", orderStatus: spot's word for cancelled after a partial execution. ccxt calls
+    # it closed; its leavesQty is 0 then, so a market buy's numbers do not show what is missing.
+    order_states={"PartiallyFilledCanceled": "canceled"},
     # ccxt features.fetchOpenOrders: limit 50, and nextPageCursor.
     open_page=50,
     pages_orders=True,

@@ -189,6 +189,8 @@ def reports(
         return [*found, milliseconds(ENDED[status])]
     if status == "closed" and not fills and not optional_number(order.get("filled")):
         return [milliseconds(ReportKind.EXPIRED)]  # it ended and nothing was executed
+    if status == "closed" and found and _is_partly_filled(order):
+        return [*found, milliseconds(ReportKind.CANCELLED)]
     return found or [milliseconds(ReportKind.ACCEPTED)]
 
 
@@ -214,8 +216,14 @@ def has_ended(order: Mapping[str, Any]) -> bool:
     return order.get("status") in ALIVE - {"open"}
 
 
+def _is_partly_filled(order: Mapping[str, Any]) -> bool:
+    """Whether less was executed than ordered, by the order's own numbers; False if it has none."""
+    amount, filled = order.get("amount"), order.get("filled")
+    return bool(amount) and bool(filled) and number(filled) < number(amount)
+
+
 def _reason(kind: ReportKind, order: Mapping[str, Any]) -> Code | None:
-    is_brief = order.get("timeInForce") in ("IOC", "FOK")
+    is_brief = order.get("timeInForce") in ("IOC", "FOK") or order.get("type") == "market"
     if is_brief and kind in (ReportKind.EXPIRED, ReportKind.CANCELLED):  # exchanges differ in that
         return Code.NO_PRICE_WITHIN_LIMIT
     if kind is ReportKind.EXPIRED:

@@ -96,7 +96,9 @@ def _reports(order: dict[str, Any], fills: list[Any] | None = None) -> list[Any]
 
 def test_order_status_maps_to_reports() -> None:
     assert [r.kind for r in _reports(ORDER)] == [ReportKind.ACCEPTED]
-    closed_order = {**ORDER, "status": "closed", "filled": "4", "average": "50000.5"}
+    closed_order = {
+        **ORDER, "status": "closed", "amount": "4", "filled": "4", "average": "50000.5",
+    }  # fmt: skip
     (filled,) = _reports(closed_order, [parse.execution(TRADE, D("0.01"))])
     assert (filled.kind, len(filled.fills), filled.broker_position_id) == (
         ReportKind.FILLED, 1, "BTC/USDT:USDT",
@@ -114,6 +116,25 @@ def test_order_status_maps_to_reports() -> None:
     # Its price is not reported yet.
     (unpriced,) = _reports({**ORDER, "status": "closed", "filled": "4"})
     assert unpriced.kind is ReportKind.ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("fields", "end"),
+    [
+        ({}, (ReportKind.CANCELLED, None)),
+        ({"timeInForce": "FOK"}, (ReportKind.CANCELLED, Code.NO_PRICE_WITHIN_LIMIT)),
+        ({"type": "market"}, (ReportKind.CANCELLED, Code.NO_PRICE_WITHIN_LIMIT)),
+        ({"amount": "4"}, (ReportKind.FILLED, None)),
+        ({"amount": None}, (ReportKind.FILLED, None)),  # of a purchase for an amount of money
+        ({"average": None}, (ReportKind.ACCEPTED, None)),  # its executions are not known yet
+    ],
+)
+def test_closed_order_with_less_filled_than_ordered_is_cancelled(
+    fields: dict[str, Any], end: tuple[ReportKind, Code | None]
+) -> None:
+    order = {**ORDER, "status": "closed", "filled": "4", "average": "50001", **fields}
+    last = _reports(order)[-1]
+    assert (last.kind, last.code) == end
 
 
 def test_missing_fills_are_inferred_from_cumulative_quantity() -> None:

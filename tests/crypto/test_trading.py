@@ -5,8 +5,10 @@ from decimal import Decimal
 
 import pytest
 
+from brokers.crypto.exchanges import rules
 from brokers.types import CheckResult, OrderType, ReportKind, Side, TimeInForce
-from tests.crypto.factories import ExchangeAccount, account, allow
+from common.reason_codes import Code
+from tests.crypto.factories import ExchangeAccount, account, allow, close, open_account
 
 __all__ = ["account"]
 D = Decimal
@@ -76,6 +78,41 @@ def test_partly_filled_order_reports_fill_then_cancel(account: ExchangeAccount) 
     reports = account.cancel(request)
     assert [r.kind for r in reports] == [ReportKind.FILLED, ReportKind.CANCELLED]
     assert [f.broker_fill_id for f in reports[0].fills] == [f.broker_fill_id for f in filled.fills]
+
+
+BRIEF = [{}, {"limit_price": D(51000)}]
+
+
+@pytest.mark.parametrize("limit", BRIEF, ids=["market", "limit"])
+def test_ioc_order_ends_after_a_partial_fill(
+    account: ExchangeAccount, limit: dict[str, Decimal]
+) -> None:
+    _check_partial_fill(account, limit)
+
+
+@pytest.mark.parametrize("limit", BRIEF, ids=["market", "limit"])
+def test_bybit_spot_order_ends_after_a_partial_fill(limit: dict[str, Decimal]) -> None:
+    """It has a state of its own for that, which ccxt calls closed, and nothing is left of it."""
+    account = open_account("bybit")
+    _check_partial_fill(account, limit)
+    resting = account.order(limit_price=D(51000))
+    account.submit(resting)
+    ended = [ReportKind.FILLED, ReportKind.CANCELLED]
+    assert [r.kind for r in account.cancel(resting)] == ended
+    assert [r.kind for r in account.find(resting.client_order_id) or []] == ended
+    close(account)
+
+
+def _check_partial_fill(account: ExchangeAccount, limit: dict[str, Decimal]) -> None:
+    account.venue.fill_share = D("0.4")
+    request = account.order(**limit, time_in_force=TimeInForce.IOC)
+    reports = account.submit(request)
+    filled, ended = reports
+    assert (filled.kind, filled.fills[0].quantity) == (ReportKind.FILLED, D("0.2"))
+    assert ended.kind in (ReportKind.CANCELLED, ReportKind.EXPIRED)
+    if not limit or rules(account.spec.exchange_name).names_time_in_force:
+        assert ended.code is Code.NO_PRICE_WITHIN_LIMIT
+    assert account.find(request.client_order_id) == reports
 
 
 def test_ioc_order_without_liquidity_ends_without_fill(account: ExchangeAccount) -> None:

@@ -262,9 +262,9 @@ class Bybit:
             **self._of_derivatives(),
             "orderId": str(order.number), "orderLinkId": order.cid, "symbol": order.symbol,
             "price": str(order.price or 0), "qty": str(order.amount), "side": order.side.title(),
-            "orderStatus": "Untriggered" if order.is_untriggered else STATES[order.status],
-            "avgPrice": f"{order.average:f}",
-            "leavesQty": f"{order.amount - order.filled:f}", "cumExecQty": f"{order.filled:f}",
+            "orderStatus": self._state(order), "avgPrice": f"{order.average:f}",
+            "leavesQty": f"{order.amount - order.filled if order.is_open else 0:f}",
+            "cumExecQty": f"{order.filled:f}",
             "cumExecValue": f"{order.cost:f}", "cumExecFee": "0", "timeInForce": order.tif,
             "orderType": order.type.title(), "createdTime": str(order.time_ms),
             "updatedTime": str(order.time_ms), "reduceOnly": order.reduce_only,
@@ -274,6 +274,11 @@ class Bybit:
             "triggerDirection": 0 if order.rises is None else 1 if order.rises else 2,
             "closeOnTrigger": order.is_level,
         }  # fmt: skip
+
+    def _state(self, order: Order) -> str:
+        state = "Untriggered" if order.is_untriggered else STATES[order.status]
+        is_partly = state == "Cancelled" and order.filled and not self._venue.derivatives
+        return "PartiallyFilledCanceled" if is_partly else state  # "only spot has" this one
 
     def _execution_list(self, params: Mapping[str, Any]) -> Any:
         start, end = int(params.get("startTime", 0)), int(params.get("endTime", 2**62))
