@@ -52,6 +52,7 @@ class Client:
     is_renewing: bool = False
     identity: str | None = None  # see account_identity.py; None: not read yet
     unavailable_until: float = 0.0  # machine_time() until which the identity is not requested
+    warnings: set[str] = field(default_factory=set)  # what was logged, which each read would repeat
 
     @property
     def is_fresh(self) -> bool:

@@ -43,6 +43,16 @@ class LevelApi(StrEnum):
     BINANCE_OCO = "BINANCE_OCO"  # spot: a stop among the others, or an order list of both levels
 
 
+class Paging(StrEnum):
+    """How an exchange continues a list after a full page."""
+
+    NONE = "NONE"
+    CURSOR = "CURSOR"  # Bybit: by a token that comes with the page
+    OLDER = "OLDER"  # OKX: `after`, the id of the oldest entry of the page
+    NEWER = "NEWER"  # Binance: `fromId`; a page holds the oldest, and no time is given then
+    OFFSET = "OFFSET"  # Kraken: `ofs`, how many of the newest to leave out
+
+
 class FundingApi(StrEnum):
     """Where funding of perpetuals is listed, for ccxt's fetchFundingHistory."""
 
@@ -93,6 +103,7 @@ class Exchange:
     swap_horizon: timedelta | None = None
     fills_horizon: timedelta | None = None
     fills_page: int = 100
+    fills_paging: Paging = Paging.NONE
     fills_span: timedelta | None = None  # the longest time that one question may cover
     fills_by_symbol: bool = False
     swap_fills: Sequence[Mapping[str, Any]] = ({},)  # parameters, if one request does not list all
@@ -160,6 +171,9 @@ BINANCE = Exchange(
     fills_horizon=timedelta(days=80),
     # ccxt features.fetchMyTrades: limit 1000, untilDays 1 (spot) and 7 (linear), symbolRequired.
     fills_page=1000,
+    # ccxt fetchMyTrades: fromId "cannot be sent with startTime or endTime". remembered, "Account
+    # trade list": from startTime or fromId on, the oldest first.
+    fills_paging=Paging.NEWER,
     fills_span=timedelta(hours=23),
     fills_by_symbol=True,
     # docs "Timing security": a request later than timestamp + recvWindow is refused (-1021).
@@ -233,6 +247,8 @@ BYBIT = Exchange(
     fills_horizon=timedelta(days=700),
     # ccxt features.fetchMyTrades: limit 100, daysBack 730, untilDays 7.
     fills_page=100,
+    # docs v5 "Get Trade History": newest first, nextPageCursor.
+    fills_paging=Paging.CURSOR,
     fills_span=timedelta(days=6, hours=23),
     # ccxt parseTrade guesses the market of a symbol that spot and perpetuals share.
     fills_by_symbol=True,
@@ -303,6 +319,8 @@ OKX = Exchange(
     # ccxt features.fetchMyTrades: limit 100, daysBack 90.
     fills_horizon=timedelta(days=85),
     fills_page=100,
+    # ccxt fetchMyTrades: after a billId, what is older.
+    fills_paging=Paging.OLDER,
     # ccxt features.fetchOpenOrders: limit 100.
     open_page=100,
     # remembered, "Get transaction details (last 3 days)": at once; ccxt's, of 3 months, lags.
@@ -353,6 +371,9 @@ KRAKEN = Exchange(
     horizon=timedelta(days=14),
     fills_horizon=timedelta(days=80),
     fills_page=50,
+    # docs "Get Trades History": "50 results are returned at a time, the most recent by default";
+    # ccxt fetchMyTrades: ofs.
+    fills_paging=Paging.OFFSET,
     # remembered, "Add Order": `deadline` (RFC 3339), 500 ms to 60 s ahead.
     expires_seconds=EXPIRES_SECONDS,
     # remembered: a nonce that is not greater than the last one is refused: none may overtake.

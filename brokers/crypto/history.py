@@ -1,25 +1,34 @@
-"""Read what was executed since a time, completely: a full page is read again in two halves."""
+"""Read what was executed since a time, completely.
 
-from collections.abc import Mapping, Sequence
+A time with more executions than the exchange's pages may hold is read again in two halves.
+"""
+
+import importlib
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import product
 from typing import Any
 
 from brokers.base import ReadFailed
 from brokers.crypto import binance_algo, okx_algo, parse
 from brokers.crypto.client import Client
-from brokers.crypto.exchanges import RECENT, LevelApi
+from brokers.crypto.exchanges import RECENT, LevelApi, Paging
 from brokers.crypto.level_orders import CAUSES, LevelName
 from brokers.crypto.level_reads import has_levels
 from brokers.crypto.lookup import recent_trades
 from brokers.crypto.order_cache import OrderCache
 from brokers.crypto.order_encoding import CLIENT_ORDER_ID
+from brokers.crypto.paging import read_pages
 from brokers.crypto.reads import call_method
 from brokers.types import CloseCause, ConnectionSpec, OrderReport, ReportKind
 from common.reason_codes import Code
 
+log = logging.getLogger(__name__)
 MIN_SPAN = timedelta(seconds=2)  # some count in seconds
 SLACK = timedelta(seconds=5)  # a fill that is reported twice does no harm
+LISTED_WITHIN = timedelta(seconds=30)  # half of the engine's overlap: it is read again after that
 COMPARED_SECONDS = 60.0  # as long as the engine's own overlap: after a jump nothing is left out
 Trade = Mapping[str, Any]
 
@@ -39,7 +48,7 @@ async def fills_since(
         raise ReadFailed(Code.LOOKUP_WINDOW_EXCEEDED, f"further back than {horizon}")
     symbols: Sequence[str | None] = [None]
     if client.rules.fills_by_symbol:
-        symbols = client.settings.symbols
+        symbols = _listed(client)
     by_order: dict[tuple[str, str], dict[tuple[str, str], Trade]] = {}
     kinds = client.rules.swap_fills if client.settings.market == "swap" else ({},)
     for symbol, kind in product(symbols, kinds):
@@ -49,7 +58,36 @@ async def fills_since(
     return [
         await _report(client, spec, order_cache, key, sorted(trades.values(), key=_time))
         for key, trades in by_order.items()
+        if _is_readable(client, key[0], trades.values())
     ]
+
+
+def _listed(client: Client) -> list[str]:
+    """Return the connection's symbols that the exchange lists; no other can be asked for."""
+    missing = [name for name in client.settings.symbols if name not in client.exchange.markets]
+    for name in missing:
+        _warn_once(client, f"{name} is not listed: its executions are not read")
+    return [name for name in client.settings.symbols if name not in missing]
+
+
+def _is_readable(client: Client, symbol: str, trades: Iterable[Trade]) -> bool:
+    """Whether an order's symbol is among the loaded markets. If not, and it cannot be ours, the
+    owner traded what was listed since they were loaded, or what we do not trade: it is left out.
+
+    Raises ValueError if it may be ours."""
+    if symbol in client.exchange.markets:
+        return True
+    stated = {str((trade.get("info") or {}).get("clOrdId") or "") for trade in trades}
+    if any(map(CLIENT_ORDER_ID.fullmatch, stated)) or _listed(client) != [*client.settings.symbols]:
+        raise ValueError(f"an execution of {symbol}, which is not listed, may be ours")
+    _warn_once(client, f"{symbol} is not listed, and not ours: its executions are left out")
+    return False
+
+
+def _warn_once(client: Client, sentence: str) -> None:
+    if sentence not in client.warnings:
+        client.warnings.add(sentence)
+        log.warning("%s: %s", client.rules.name, sentence)
 
 
 async def _spans(
@@ -75,32 +113,53 @@ async def _between(
     *,
     is_last: bool,
 ) -> list[Trade]:
-    """Return all trades of a time: some exchanges list the oldest of a page, some the newest.
+    """Return all trades of a time.
 
     is_last: also those after its end, which is what their clock should show by now.
     """
-    page = client.rules.fills_page
-    since, until = _ms(start), {} if is_last else {"until": _ms(end)}
-    trades: list[Trade]
-    if client.rules.recent_fills and client.clock.now() - start < RECENT:
-        ends = {} if is_last else {"end": _ms(end)}
-        trades = await recent_trades(client, symbol, {"begin": since, **ends, "limit": page})
-    else:
-        trades = await call_method(
-            client, "fetch_my_trades", symbol, since, page, {**kind, **until}
-        )
-    if len(trades) < page:
+    trades, is_complete = await read_pages(
+        client.rules.fills_paging, client.rules.fills_page,
+        partial(_page, client, symbol, kind, start, None if is_last else end),
+    )  # fmt: skip
+    if is_complete:
         return trades
     if is_last:
         newest = datetime.fromtimestamp(max(map(_time, trades)) / 1000, UTC)
         end = max(end, newest)
     if end - start < MIN_SPAN:
-        raise ValueError(f"{page} executions within {end - start}")
+        raise ValueError(f"more than {len(trades)} executions within {end - start}")
     middle = start + (end - start) / 2
     return [
         *await _between(client, symbol, kind, start, middle, is_last=False),
         *await _between(client, symbol, kind, middle, end, is_last=is_last),
     ]
+
+
+async def _page(
+    client: Client,
+    symbol: str | None,
+    kind: Mapping[str, Any],
+    start: datetime,
+    end: datetime | None,
+    further: Mapping[str, Any],
+) -> Sequence[Trade]:
+    """Return a page of the trades of a time. end: None for no end; further: what asks for it."""
+    page, since = client.rules.fills_page, _ms(start)
+    if client.rules.fills_paging is Paging.NEWER and further:
+        trades: list[Trade] = await call_method(
+            client, "fetch_my_trades", symbol, None, page, {**kind, **further}
+        )
+        return [trade for trade in trades if end is None or _time(trade) <= _ms(end)]
+    if client.rules.recent_fills and client.clock.now() - start < RECENT:
+        ends = {} if end is None else {"end": _ms(end)}
+        return await recent_trades(
+            client, symbol, {"begin": since, **ends, "limit": page, **further}
+        )
+    until = {} if end is None else {"until": _ms(end)}
+    trades = await call_method(
+        client, "fetch_my_trades", symbol, since, page, {**kind, **until, **further}
+    )
+    return list(trades)
 
 
 def _ms(moment: datetime) -> int:
@@ -164,7 +223,7 @@ async def _client_order_id(
     record = order_cache.by_broker_id(spec.connection_id, symbol, broker_order_id)
     if record is not None and record.client_order_id is not None:
         return record.client_order_id
-    order = await call_method(client, "fetch_order", broker_order_id, symbol)
+    order = await _order_of(client, key, trade)
     # An order of OKX that a level made names it.
     algo_id = str((order.get("info") or {}).get("algoClOrdId") or "")
     client_order_id = algo_id or str(order.get("clientOrderId") or "")
@@ -179,6 +238,24 @@ async def _client_order_id(
         spec.connection_id, symbol, broker_order_id, client_order_id, ended=ended
     )
     return client_order_id
+
+
+async def _order_of(client: Client, key: tuple[str, str], trade: Trade) -> Mapping[str, Any]:
+    """Return a trade's order as ccxt's; one without content if the exchange keeps none.
+
+    Every exchange keeps an order of ours that was executed, and lists it within seconds of its
+    trades. Raises OrderNotFound for a trade that is so recent: the next read shows whose it is."""
+    symbol, broker_order_id = key
+    try:
+        order: Mapping[str, Any] = await call_method(client, "fetch_order", broker_order_id, symbol)
+    except importlib.import_module("ccxt").OrderNotFound:
+        if client.clock.now() - parse.moment(trade["timestamp"]) < LISTED_WITHIN:
+            raise
+        log.warning(
+            "%s: order %s of %s is not kept: not ours", client.rules.name, broker_order_id, symbol
+        )
+        return {"status": "closed"}
+    return order
 
 
 async def _reduces_position(
@@ -198,6 +275,6 @@ async def _reduces_position(
     record = order_cache.by_broker_id(spec.connection_id, symbol, broker_order_id)
     if record is not None and record.reduces is not None:
         return record.reduces
-    reduces = parse.reduces(await call_method(client, "fetch_order", broker_order_id, symbol))
+    reduces = parse.reduces(await _order_of(client, key, trade))
     order_cache.set_reduces(spec.connection_id, symbol, broker_order_id, reduces)
     return reduces

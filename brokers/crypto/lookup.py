@@ -10,6 +10,7 @@ from brokers.base import ReadFailed
 from brokers.crypto import parse
 from brokers.crypto.client import Client
 from brokers.crypto.exchanges import LAG_SECONDS, Lookup
+from brokers.crypto.paging import read_pages
 from brokers.types import Execution
 from common.clocks import machine_time
 from common.reason_codes import Code
@@ -129,28 +130,59 @@ async def executions(
     client: Client, order: Mapping[str, Any], symbol: str
 ) -> tuple[Execution, ...]:
     """Return an order's trades as far as the exchange lists them now. order: ccxt's."""
-    market = client.market(symbol)
-    exchange, broker_order_id = client.exchange, str(order["id"])
-    trades: list[Any] = []
+    market, broker_order_id = client.market(symbol), str(order["id"])
     if not parse.optional_number(order.get("filled")):
         return ()
     if client.rules.lookup is Lookup.OPEN_CLOSED:
-        ids = [trade["id"] for trade in order.get("trades") or ()]
-        if not ids:
-            return ()
-        params = {"trades": ids}
-        trades = await exchange.fetch_order_trades(broker_order_id, symbol, None, None, params)
-    elif client.rules.fills_by_symbol:  # ccxt's binance has fetchOrderTrades for spot only
-        trades = await exchange.fetch_my_trades(symbol, None, None, {"orderId": broker_order_id})
-    elif exchange.has.get("fetchOrderTrades"):
-        if client.rules.recent_fills:
-            trades = await recent_trades(client, symbol, {"ordId": broker_order_id})
-        if not trades:
-            trades = await exchange.fetch_order_trades(broker_order_id, symbol)
+        trades = await _kraken_trades(client, order, symbol)
     else:
-        return ()
+        trades = await _trades_of(client, broker_order_id, symbol)
     own_trades = [trade for trade in trades if str(trade.get("order")) == broker_order_id]
     return parse.executions(own_trades, market)
+
+
+async def _kraken_trades(
+    client: Client, order: Mapping[str, Any], symbol: str
+) -> Sequence[Mapping[str, Any]]:
+    """Query the trades that an order names."""
+    params = {"trades": [trade["id"] for trade in order.get("trades") or ()]}
+    if not params["trades"]:
+        return ()
+    trades: list[Any] = await client.exchange.fetch_order_trades(
+        str(order["id"]), symbol, None, None, params
+    )
+    return trades
+
+
+async def _trades_of(
+    client: Client, broker_order_id: str, symbol: str
+) -> Sequence[Mapping[str, Any]]:
+    """Query an order's trades, page by page."""
+    exchange, page = client.exchange, client.rules.fills_page
+
+    async def by_symbol(further: Mapping[str, Any]) -> Any:
+        # ccxt's binance has fetchOrderTrades for spot only.
+        asked = {"orderId": broker_order_id, **further}
+        return await exchange.fetch_my_trades(symbol, None, page, asked)
+
+    async def recent(further: Mapping[str, Any]) -> Any:
+        asked = {"ordId": broker_order_id, "limit": page, **further}
+        return await recent_trades(client, symbol, asked)
+
+    async def of_order(further: Mapping[str, Any]) -> Any:
+        return await exchange.fetch_order_trades(broker_order_id, symbol, None, None, further)
+
+    reads = [of_order] if exchange.has.get("fetchOrderTrades") else []
+    if client.rules.recent_fills:
+        reads = [recent, of_order]
+    if client.rules.fills_by_symbol:
+        reads = [by_symbol]
+    trades: Sequence[Mapping[str, Any]] = ()
+    for read in reads:
+        trades, _ = await read_pages(client.rules.fills_paging, page, read)
+        if trades:
+            break
+    return trades
 
 
 async def recent_trades(

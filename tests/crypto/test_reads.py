@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from brokers.base import OutcomeUnknown, ReadFailed, Rejected
-from brokers.crypto import exchanges
+from brokers.crypto import exchanges, paging
 from brokers.crypto.adapter import CryptoAdapter
 from brokers.crypto.client import ClientPool
 from brokers.types import Check, CheckResult, CloseCause, ReportKind
@@ -21,7 +21,7 @@ from tests.crypto.factories import (
     unlimited_rates,
 )
 from tests.fakes.exchange.okx import Okx
-from tests.fakes.exchange.venue import Fault
+from tests.fakes.exchange.venue import Fault, Market
 
 __all__ = ["any_account"]
 HOUR_AGO = timedelta(hours=1)
@@ -146,11 +146,13 @@ def test_unchecked_exchange_trades_by_unified_names() -> None:
 
 
 # ---- executions -----------------------------------------------------------------------------
+@pytest.mark.parametrize("max_pages", [1, 20], ids=["in halves", "page by page"])
 @pytest.mark.parametrize("minutes", [-50, 10], ids=["past", "later than now"])
-def test_full_page_of_fills_is_read_again_in_halves(
-    any_account: ExchangeAccount, minutes: int, monkeypatch: pytest.MonkeyPatch
+def test_more_fills_than_a_page_are_read_completely(
+    any_account: ExchangeAccount, minutes: int, max_pages: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Later than now: their clock jumped ahead a moment ago, and we have not noticed."""
+    monkeypatch.setattr(paging, "MAX_PAGES", max_pages)
     name = any_account.spec.exchange_name
     page, pieces = (50, 13) if name == "kraken" else (4, 3)  # Kraken's is always 50
     small = replace(exchanges.CHECKED[name], fills_page=page)
@@ -165,6 +167,128 @@ def test_full_page_of_fills_is_read_again_in_halves(
         any_account.adapter.fills_since(any_account.spec, datetime.now(UTC) - HOUR_AGO)
     )
     assert sorted(len(report.fills) for report in reports) == [pieces] * 4
+
+
+@pytest.mark.parametrize(
+    ("name", "swap", "pieces", "ago"),
+    [
+        ("kraken", False, 130, timedelta(minutes=1)), ("okx", True, 220, timedelta(minutes=1)),
+        ("okx", True, 220, timedelta(days=4)), ("bybit", True, 200, timedelta(minutes=1)),
+        ("binance", False, 1100, timedelta(minutes=1)),
+    ],
+    ids=["kraken", "okx", "okx-later", "bybit-full last page", "binance"],
+)  # fmt: skip
+def test_order_executed_at_once_in_more_trades_than_a_page_is_read(
+    name: str, swap: bool, pieces: int, ago: timedelta
+) -> None:
+    """No time is short enough to ask for a part of them; and later executions are read with it."""
+    account = open_account(name, swap=swap)
+    account.venue.trades_per_fill = pieces
+    request = account.order(quantity=D("1.2") if name != "okx" else D(1) / 2)
+    account.submit(request)
+    for trade in account.venue.trades:
+        trade.time_ms = account.venue.now() - int(ago.total_seconds() * 1000)
+    (looked_up,) = account.find(request.client_order_id) or []
+    assert [fill.inferred for fill in looked_up.fills] == [False] * pieces
+    account.venue.trades_per_fill = 1
+    account.venue.prices[account.exchange_symbol] += 100
+    account.venue.place(account.exchange_symbol, "SELL", "MARKET", D("0.5"), cid="")
+    found = account.run(
+        account.new_adapter().fills_since(account.spec, datetime.now(UTC) - ago - HOUR_AGO)
+    )
+    ours, external = sorted(found, key=lambda one: one.close_cause is not None)
+    assert {fill.broker_fill_id for fill in ours.fills} == {
+        fill.broker_fill_id for fill in looked_up.fills
+    }
+    assert (len(ours.fills), external.close_cause) == (pieces, CloseCause.EXTERNAL)
+    close(account)
+
+
+def test_more_fills_at_once_than_all_pages_hold_fail(
+    any_account: ExchangeAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = any_account.spec.exchange_name
+    monkeypatch.setattr(paging, "MAX_PAGES", 2)
+    small = replace(exchanges.CHECKED[name], fills_page=50)
+    monkeypatch.setattr(exchanges, "CHECKED", {**exchanges.CHECKED, name: small})
+    any_account.venue.trades_per_fill = 101
+    any_account.submit(any_account.order(quantity=D(2) if name != "okx" else D(1)))
+    with pytest.raises(ReadFailed, match="more than 100 executions"):
+        any_account.run(
+            any_account.adapter.fills_since(any_account.spec, datetime.now(UTC) - HOUR_AGO)
+        )
+
+
+# ---- executions of others -------------------------------------------------------------------
+def _sold_by_hand(account: ExchangeAccount, *, seconds_ago: int) -> None:
+    """Sell at the exchange by an order that it does not keep, as in a liquidation."""
+    account.venue.prices[account.exchange_symbol] += 100
+    order = account.venue.place(account.exchange_symbol, "SELL", "MARKET", D("0.1"), cid="")
+    account.venue.orders.remove(order)
+    account.venue.trades[-1].time_ms -= seconds_ago * 1000
+
+
+def test_trade_of_an_order_that_is_not_kept_is_external(any_account: ExchangeAccount) -> None:
+    request = any_account.order()
+    any_account.submit(request)
+    _sold_by_hand(any_account, seconds_ago=40)
+    found = any_account.run(
+        any_account.new_adapter().fills_since(any_account.spec, datetime.now(UTC) - HOUR_AGO)
+    )
+    assert {one.client_order_id: one.close_cause for one in found} == {
+        request.client_order_id: None, "": CloseCause.EXTERNAL,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["binance", "okx", "kraken"])
+def test_trade_whose_order_is_not_listed_yet_is_read_again(name: str) -> None:
+    """It may be ours: its order may follow a moment later."""
+    account = open_account(name)
+    account.submit(account.order())
+    _sold_by_hand(account, seconds_ago=0)
+    with pytest.raises(ReadFailed):
+        account.run(account.new_adapter().fills_since(account.spec, datetime.now(UTC) - HOUR_AGO))
+    close(account)
+
+
+@pytest.mark.parametrize(
+    ("cid", "symbols"), [("", []), ("abc00000000000zzz0", []), ("", ["ETH/USDT"])],
+    ids=["theirs", "ours", "perhaps ours"],
+)  # fmt: skip
+def test_trade_of_an_unlisted_symbol_is_left_out_unless_it_may_be_ours(
+    cid: str, symbols: list[str]
+) -> None:
+    """The owner trades by hand what was listed since the markets were loaded."""
+    account = open_account("okx")
+    settings = account.spec.settings
+    spec = replace(account.spec, settings={**settings, "symbols": [account.symbol, *symbols]})
+    request = account.order()
+    account.run(account.adapter.submit(spec, request, allow))
+    account.venue.markets["ETH-USDT"] = Market("ETH", "USDT", D("0.001"), D("0.1"), D(5))
+    account.venue.prices["ETH-USDT"] = D(2000)
+    account.venue.place("ETH-USDT", "BUY", "MARKET", D(1), cid=cid)
+    reading = account.adapter.fills_since(spec, datetime.now(UTC) - HOUR_AGO)
+    if cid or symbols:
+        with pytest.raises(ReadFailed, match="may be ours"):
+            account.run(reading)
+    else:
+        assert [one.client_order_id for one in account.run(reading)] == [request.client_order_id]
+    close(account)
+
+
+@pytest.mark.parametrize("name", ["binance", "bybit"])
+def test_fills_are_read_although_the_settings_name_an_unlisted_symbol(name: str) -> None:
+    account = open_account(name)
+    settings = {**account.spec.settings, "symbols": ["GONE/USDT", account.symbol]}
+    request = account.order()
+    account.submit(request)
+    (read,) = account.run(
+        account.adapter.fills_since(
+            replace(account.spec, settings=settings), datetime.now(UTC) - HOUR_AGO
+        )
+    )
+    assert read.client_order_id == request.client_order_id
+    close(account)
 
 
 def test_fills_beyond_the_horizon_are_not_requested(any_account: ExchangeAccount) -> None:

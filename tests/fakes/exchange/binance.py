@@ -37,6 +37,7 @@ CODES = {
     "pair_side": (-1197, "A stop loss order in a sell OCO must be below."),
     "expiry": (-1102, "Mandatory parameter 'goodTillDate' was not sent, was empty or malformed."),
     "same": (-5027, "No need to modify the order."),
+    "combination": (-1128, "Combination of optional parameters invalid."),
     "span": (-1127, "More than 24 hours between startTime and endTime."),
 }
 DERIVATIVES = {
@@ -431,7 +432,10 @@ class Binance:
         start, end = int(params.get("startTime", 0)), int(params.get("endTime", 2**62))
         if "startTime" in params and "endTime" in params and end - start > 86_400_000:
             raise RejectedError("span")
+        if "fromId" in params and ("startTime" in params or "endTime" in params):
+            raise RejectedError("combination")
         found = self._venue.find_trades(params["symbol"], params.get("orderId", ""), start, end)
+        found = [trade for trade in found if trade.number >= int(params.get("fromId", 0))]
         return [self._trade(trade) for trade in found[: int(params.get("limit", 500))]]
 
     _get_usertrades = _get_mytrades

@@ -291,8 +291,10 @@ class Bybit:
             listed = [self._funding(one) for one in fundings[: int(params.get("limit", 50))]]
             return {"list": listed, "nextPageCursor": "", "category": "linear"}
         found = [trade for trade in found if kind in ("", trade.kind)]
-        newest = found[::-1][: int(params.get("limit", 50))]
-        return {"list": [self._trade(trade) for trade in newest], "nextPageCursor": "",
+        first, size = int(params.get("cursor") or 0), int(params.get("limit", 50))
+        newest = found[::-1][first : first + size]
+        cursor = str(first + size) if len(newest) == size else ""  # also if nothing follows
+        return {"list": [self._trade(trade) for trade in newest], "nextPageCursor": cursor,
                 "category": "linear"}  # fmt: skip
 
     def _funding(self, one: Funding) -> Any:

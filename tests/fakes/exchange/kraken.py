@@ -201,7 +201,8 @@ class Kraken:
         start = int(float(params.get("start", 0)) * 1000)
         end = int(float(params.get("end", 2**40)) * 1000)
         found = self._venue.find_trades(start=start, end=end)
-        newest = found[::-1][:50]
+        left_out = int(params.get("ofs", 0))
+        newest = found[::-1][left_out : left_out + 50]
         return {"trades": {f"T{trade.number}": self._trade(trade) for trade in newest},
                 "count": len(found)}  # fmt: skip
 

@@ -370,6 +370,7 @@ class Okx:
     def _get_trade_fills(self, params: Mapping[str, Any]) -> Any:
         start, end = int(params.get("begin", 0)), int(params.get("end", 2**62))
         found = self._venue.find_trades(params.get("instId"), params.get("ordId", ""), start, end)
+        found = [trade for trade in found if trade.number < int(params.get("after", 2**62))]
         return [self._trade(trade) for trade in found[::-1][: int(params.get("limit", 100))]]
 
     _get_trade_fills_history = _get_trade_fills
