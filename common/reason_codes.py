@@ -1437,6 +1437,11 @@ class Code(StrEnum):
         "Compare the account: what is left at the broker appears as its own difference, for you to"
         " close or adopt. Then leave this one, with a reason.",
     )
+    TOO_MANY_OPEN_ORDERS = (
+        "TOO_MANY_OPEN_ORDERS",
+        "More orders are open at the exchange than can be read.",
+        "Cancel there what you no longer need; the account is read again automatically.",
+    )
     LOOKUP_WINDOW_EXCEEDED = (
         "LOOKUP_WINDOW_EXCEEDED",
         "An order without an answer is older than the broker can look back: its absence proves"

@@ -109,6 +109,7 @@ class Exchange:
     swap_fills: Sequence[Mapping[str, Any]] = ({},)  # parameters, if one request does not list all
     recent_fills: str = ""  # ccxt's method for what was executed within RECENT, where it has one
     open_page: int = 0  # how many open orders one answer holds at most; 0: all
+    open_paging: Paging = Paging.NONE
     expires_seconds: float = 0.0
     one_at_a_time: bool = False
     unique_ids: bool = False  # an id that it has ever taken is refused
@@ -126,7 +127,6 @@ class Exchange:
     expiry_in_ms: bool = False  # else in seconds
     amends: frozenset[str] = frozenset()
     amends_whole: bool = False
-    pages_orders: bool = False  # working orders are listed in pages with a cursor
     levels: Mapping[str, LevelApi] = field(default_factory=dict)
     amends_levels: bool = False
     funding: FundingApi | None = None
@@ -260,7 +260,7 @@ BYBIT = Exchange(
     order_states={"PartiallyFilledCanceled": "canceled"},
     # ccxt features.fetchOpenOrders: limit 50, and nextPageCursor.
     open_page=50,
-    pages_orders=True,
+    open_paging=Paging.CURSOR,
     # docs "Integration Guidance": server_time - recv_window <= timestamp (10002).
     expires_seconds=EXPIRES_SECONDS,
     unique_ids=True,
@@ -321,8 +321,9 @@ OKX = Exchange(
     fills_page=100,
     # ccxt fetchMyTrades: after a billId, what is older.
     fills_paging=Paging.OLDER,
-    # ccxt features.fetchOpenOrders: limit 100.
+    # ccxt features.fetchOpenOrders: limit 100; fetchOpenOrders: after an ordId, what is older.
     open_page=100,
+    open_paging=Paging.OLDER,
     # remembered, "Get transaction details (last 3 days)": at once; ccxt's, of 3 months, lags.
     # ccxt's fetchMyTrades knows the second only.
     recent_fills="privateGetTradeFills",

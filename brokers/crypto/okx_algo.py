@@ -1,8 +1,8 @@
 """Stops and targets at OKX: algo orders, which have ids, lists and a look-up of their own.
 
 A triggered one makes an ordinary order, which names it by `algoClOrdId`. On spot stop and target
-are one algo order, of type oco, with the name of the stop. Raises ccxt's errors, KeyError or
-ValueError.
+are one algo order, of type oco, with the name of the stop. Raises ccxt's errors, KeyError,
+ValueError or ReadFailed.
 """
 
 from collections.abc import Mapping
@@ -13,10 +13,11 @@ from typing import Any
 from brokers.crypto import parse
 from brokers.crypto.client import Client
 from brokers.crypto.level_orders import Leg, LevelName, LevelOrder
+from brokers.crypto.order_pages import too_many
+from brokers.crypto.paging import MAX_PAGES
 from brokers.types import OrderRequest, Side
 
 PAGE = 100
-MAX_PAGES = 20
 PREFIX = {Leg.STOP: "sl", Leg.TARGET: "tp"}
 ENDED = {"effective": "closed", "canceled": "canceled", "order_failed": "canceled"}
 """States of an algo order that has ended, in ccxt's words; others are open."""
@@ -91,7 +92,7 @@ async def live_levels(client: Client, symbol: str | None) -> list[LevelOrder]:
         if len(lines) < PAGE:
             return found
         asked = {**asked, "after": lines[-1]["algoId"]}
-    raise ValueError(f"more than {MAX_PAGES * PAGE} algo orders rest")
+    raise too_many(MAX_PAGES * PAGE)
 
 
 def _levels(client: Client, line: Mapping[str, Any]) -> list[LevelOrder]:

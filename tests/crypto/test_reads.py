@@ -332,14 +332,21 @@ def test_incomplete_read_fails(any_account: ExchangeAccount, name: str, fault: F
         any_account.run(getattr(any_account.adapter, name)(any_account.spec))
 
 
-def test_more_open_orders_than_one_page_fail(monkeypatch: pytest.MonkeyPatch) -> None:
-    small = replace(exchanges.OKX, open_page=2)
-    monkeypatch.setattr(exchanges, "CHECKED", {**exchanges.CHECKED, "okx": small})
-    account = open_account("okx")
-    for _ in range(2):
-        account.submit(account.order(limit_price=D(40000), quantity=D("0.1")))
-    with pytest.raises(ReadFailed, match="2 or more"):
+@pytest.mark.parametrize(("name", "count"), [("okx", 100), ("okx", 250), ("bybit", 120)])
+def test_more_open_orders_than_a_page_are_read(
+    name: str, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = open_account(name)
+    for _ in range(count):
+        account.venue.place(account.exchange_symbol, "BUY", "LIMIT", D("0.001"), D(40000))
+    listed = account.run(account.adapter.open_orders(account.spec))
+    assert sorted(int(one.broker_order_id) for one in listed) == [
+        order.number for order in account.venue.orders
+    ]
+    monkeypatch.setattr(paging, "MAX_PAGES", 1)
+    with pytest.raises(ReadFailed) as outcome:
         account.run(account.adapter.open_orders(account.spec))
+    assert outcome.value.code is Code.TOO_MANY_OPEN_ORDERS
     close(account)
 
 

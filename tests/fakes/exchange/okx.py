@@ -346,9 +346,14 @@ class Okx:
             params["instId"], params.get("clOrdId", ""), params.get("ordId", "")
         )
 
-    def _get_trade_orders_pending(self, _: Mapping[str, Any]) -> Any:
-        found = [order for order in self._venue.orders if order.is_open]
-        return [self._order(order) for order in found if not order.is_untriggered]
+    def _get_trade_orders_pending(self, params: Mapping[str, Any]) -> Any:
+        found = [
+            order
+            for order in self._venue.orders[::-1]
+            if order.is_open and not order.is_untriggered
+            and order.number < int(params.get("after", 2**62))
+        ]  # fmt: skip
+        return [self._order(order) for order in found[: int(params.get("limit", 100))]]
 
     def _order(self, order: Order) -> Any:
         kind = {"IOC": "ioc", "FOK": "fok"}.get(order.tif, "limit")
