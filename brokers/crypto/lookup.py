@@ -15,6 +15,7 @@ from brokers.types import Execution
 from common.clocks import machine_time
 from common.reason_codes import Code
 
+QUERIED_TRADES = 20  # docs "Query Trades Info": the most that one request may name
 MAY_STILL_ARRIVE = "it is not there yet, and may still arrive"
 
 
@@ -144,13 +145,17 @@ async def executions(
 async def _kraken_trades(
     client: Client, order: Mapping[str, Any], symbol: str
 ) -> Sequence[Mapping[str, Any]]:
-    """Query the trades that an order names."""
-    params = {"trades": [trade["id"] for trade in order.get("trades") or ()]}
-    if not params["trades"]:
-        return ()
-    trades: list[Any] = await client.exchange.fetch_order_trades(
-        str(order["id"]), symbol, None, None, params
-    )
+    """Query the trades that an order names.
+
+    Not by ccxt's fetch_order_trades: if their number is a multiple of its batch, it asks for no
+    trades at last, which Kraken refuses."""
+    ids = [str(trade["id"]) for trade in order.get("trades") or ()]
+    lines: list[Mapping[str, Any]] = []
+    for first in range(0, len(ids), QUERIED_TRADES):
+        txid = ",".join(ids[first : first + QUERIED_TRADES])
+        answer = await client.exchange.privatePostQueryTrades({"txid": txid})
+        lines += [{**line, "id": name} for name, line in answer["result"].items()]
+    trades: list[Any] = client.exchange.parse_trades(lines, client.market(symbol))
     return trades
 
 

@@ -131,6 +131,19 @@ def test_order_is_found_by_another_process(account: ExchangeAccount) -> None:
     account.run(adapter.disconnect())
 
 
+@pytest.mark.parametrize("pieces", [19, 20, 21, 40])
+def test_kraken_order_with_any_number_of_trades_is_found(pieces: int) -> None:
+    """Kraken is asked for at most 20 of them at once, and refuses to be asked for none."""
+    account = open_account("kraken")
+    account.venue.trades_per_fill = pieces
+    request = account.order()
+    for reports in (account.submit(request), account.find(request.client_order_id)):
+        (filled,) = reports or []
+        assert (filled.kind, len(filled.fills)) == (ReportKind.FILLED, pieces)
+        assert not any(fill.inferred for fill in filled.fills)
+    close(account)
+
+
 def test_fills_since_have_the_same_ids(account: ExchangeAccount) -> None:
     account.venue.trades_per_fill = 3
     request = account.order()

@@ -27,6 +27,7 @@ CODES = {
     "clock": "EAPI:Invalid nonce",
     "deadline": "EService:Deadline elapsed",
     "far": "EGeneral:Invalid arguments:deadline",
+    "arguments": "EGeneral:Invalid arguments",
     "trigger": "EGeneral:Invalid arguments:price",
     "expiry": "EGeneral:Invalid arguments:expiretm",
     "no_order": "EOrder:Unknown order",
@@ -193,7 +194,9 @@ class Kraken:
         }  # fmt: skip
 
     def _querytrades(self, params: Mapping[str, str]) -> Any:
-        trade_ids = params["txid"].split(",")
+        trade_ids = params.get("txid", "").split(",")
+        if trade_ids == [""] or len(trade_ids) > 20:
+            raise RejectedError("arguments")
         found = [trade for trade in self._venue.trades if f"T{trade.number}" in trade_ids]
         return {f"T{trade.number}": self._trade(trade) for trade in found}
 
