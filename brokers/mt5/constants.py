@@ -94,7 +94,7 @@ class OrderState(IntEnum):
 
 
 class Reason(IntEnum):
-    """Who made an order or a deal: the first seven of both enumerations are the same."""
+    """Who made an order or a deal. Only deals have the last four: the server made them."""
 
     CLIENT = 0
     MOBILE = 1
@@ -103,6 +103,10 @@ class Reason(IntEnum):
     SL = 4
     TP = 5
     SO = 6  # stop out
+    ROLLOVER = 7
+    VMARGIN = 8  # variation margin
+    SPLIT = 9
+    CORPORATE_ACTION = 10  # a security was renamed or merged, or the client moved
 
 
 class DealEntry(IntEnum):

@@ -7,11 +7,12 @@ connected to its server all the time, and enough time has passed for the termina
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cache
 from time import monotonic
 from typing import Any
 
 from brokers.base import ReadFailed
-from brokers.mt5 import parse
+from brokers.mt5 import parse, server_deals
 from brokers.mt5.constants import OrderState
 from brokers.mt5.order_ids import magic_of
 from brokers.mt5.parse import Reader
@@ -24,6 +25,7 @@ HORIZON = timedelta(days=30)
 CASH_FLOWS_HORIZON = timedelta(days=365)  # a terminal gets all deals of its account
 ZONE_MARGIN = timedelta(days=1)  # servers' clocks are within it of UTC
 LATE_MARGIN = timedelta(minutes=30)  # the terminal may list an execution so much later
+REOPENING = timedelta(minutes=1)  # within it the server opens again what it closed by itself
 SETTLE_SECONDS = 10.0
 ENDED = frozenset({ReportKind.CANCELLED, ReportKind.EXPIRED, ReportKind.REJECTED})
 
@@ -116,7 +118,7 @@ def _require_absence(terminal: Terminal, spec: ConnectionSpec, client_order_id: 
     magic = magic_of(client_order_id)
     begin, end = _window(market_now() - HORIZON)
     others = [*terminal.positions(), *terminal.deals(begin, end)]
-    if any(row.magic == magic and row.reason not in parse.NOT_BY_US for row in others):
+    if any(row.magic == magic for row in others):  # a close has it from what the order opened
         detail = "the terminal has its deal, but not its order yet"
         raise ReadFailed(Code.BROKER_UNREACHABLE, detail)
     terminal.require_account(spec)
@@ -132,16 +134,17 @@ def fills_since(terminal: Terminal, spec: ConnectionSpec, since: datetime) -> li
     read = account_reader(terminal, spec, account_info)
     begin, end = _window(since - LATE_MARGIN)
     deals = terminal.deals(begin, end)
-    known: dict[int, str] = {}
+
+    @cache
+    def deals_of(position: int) -> list[Any]:
+        return terminal.deals_of(position=position)
 
     def entry_of(position: int) -> str:
-        if position not in known:
-            known[position] = parse.entry_client_order_id(
-                terminal.order_ids, terminal.deals_of(position=position)
-            )
-        return known[position]
+        return parse.entry_client_order_id(terminal.order_ids, deals_of(position))
 
     reports = parse.deal_reports(read, deals, entry_of)
+    settled = market_now() - REOPENING
+    reports += server_deals.close_reports(read, deals, deals_of, settled)
     first = since - LATE_MARGIN
     return [report for report in reports if any(fill.time >= first for fill in report.fills)]
 

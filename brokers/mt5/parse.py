@@ -54,7 +54,10 @@ CAUSES: dict[int, CloseCause] = {
     Reason.SL: CloseCause.STOP_LOSS,
     Reason.TP: CloseCause.TAKE_PROFIT,
 }
-NOT_BY_US = frozenset({Reason.CLIENT, Reason.MOBILE, Reason.WEB, Reason.SL, Reason.TP, Reason.SO})
+# Of what the package sends, also if a person changes it later: the reason is who placed an order.
+OURS = frozenset({Reason.EXPERT})
+BY_SERVER = frozenset({Reason.ROLLOVER, Reason.VMARGIN, Reason.SPLIT, Reason.CORPORATE_ACTION})
+ORDERED = frozenset(Reason) - BY_SERVER  # by a person, a program, a level or a stop out
 ENDED: dict[int, tuple[ReportKind, Code | None]] = {
     OrderState.CANCELED: (ReportKind.CANCELLED, None),
     OrderState.PARTIAL: (ReportKind.CANCELLED, None),  # in history: the rest was taken away
@@ -153,9 +156,15 @@ def is_order_of(row: Any, client_order_id: str, magic: int) -> bool:
 
     What the broker or the owner did to our position may carry its magic number and comment too.
     """
-    if row.reason in NOT_BY_US:
+    if row.reason not in OURS:
         return False
     return bool(row.magic == magic or (row.magic == 0 and row.comment == client_order_id))
+
+
+def is_by_server(deal: Any) -> bool:
+    """Whether the server made a deal by itself. A reason that is not known yet counts as such: what
+    we have sent has one of `OURS`."""
+    return deal.reason not in ORDERED
 
 
 def execution(read: Reader, deal: Any) -> Execution:
@@ -193,7 +202,7 @@ def order_reports(
     Deals arrive later than their order: an ended order with missing deals is reported as accepted,
     with the deals that have arrived, so that it is looked up again.
     """
-    trades = [deal for deal in deals if deal.type in TRADES]
+    trades = [deal for deal in deals if deal.type in TRADES and deal.reason not in BY_SERVER]
     fills = tuple(execution(read, deal) for deal in trades)
     lots = read.lots(order.symbol)
     executed = lots.base(order.volume_initial) - lots.base(order.volume_current)
@@ -233,12 +242,13 @@ def deal_reports(
     """Return executions as reports, one for each order. entry_of: returns the entry's client order
     id of a position ('' if unknown).
 
-    It omits entries that are not ours. It also omits orders of ours with an unknown id: a look-up
-    by id finds them, and they must not be reported as external.
+    It omits entries that are not ours, and what the server made by itself (`server_deals`). It also
+    omits orders of ours with an unknown id: a look-up by id finds them, and they must not be
+    reported as external.
     """
     groups: dict[int, list[Any]] = {}
     for deal in deals:
-        if deal.type in TRADES:
+        if deal.type in TRADES and not is_by_server(deal):
             groups.setdefault(deal.order or -deal.ticket, []).append(deal)
     return [
         reports for group in groups.values() if (reports := _group_report(read, group, entry_of))
@@ -249,7 +259,8 @@ def _group_report(
     read: Reader, deals: Sequence[Any], entry_of: Callable[[int], str]
 ) -> OrderReport | None:
     first = deals[0]
-    name = "" if first.reason in NOT_BY_US else read.order_ids.resolve(first.magic, first.comment)
+    is_sent_by_us = first.reason in OURS
+    name = read.order_ids.resolve(first.magic, first.comment) if is_sent_by_us else ""
     if (
         name
         and not first.magic
@@ -257,7 +268,7 @@ def _group_report(
         and name == entry_of(first.position_id)
     ):
         name = ""  # an exit of others with the entry's comment: our exits have their own
-    is_sent_by_us = first.reason not in NOT_BY_US and (bool(name) or is_ours(first.magic))
+    is_sent_by_us = is_sent_by_us and (bool(name) or is_ours(first.magic))
     if (is_sent_by_us and not name) or (not is_sent_by_us and first.entry == DealEntry.IN):
         return None
     return OrderReport(
@@ -277,6 +288,6 @@ def entry_client_order_id(order_ids: OrderIds, deals: Sequence[Any]) -> str:
     found: Mapping[str, None] = {
         name: None
         for deal in opened
-        if deal.reason not in NOT_BY_US and (name := order_ids.resolve(deal.magic, deal.comment))
+        if deal.reason in OURS and (name := order_ids.resolve(deal.magic, deal.comment))
     }
     return next(iter(found), "")

@@ -73,6 +73,12 @@ def test_ended_order(state: int, left: float, deals: list[Any], kinds: list[K]) 
     assert all(report.fills for report in reports if report.kind is K.FILLED)
 
 
+def test_deal_of_the_server_is_no_fill_of_the_order_that_it_names() -> None:
+    reopened = [deal(), deal(ticket=10, entry=1, type=1, reason=7), deal(ticket=11, reason=7)]
+    (report,) = parse.order_reports(read(), CID, row(), reopened, is_open=False)
+    assert [fill.broker_fill_id for fill in report.fills] == ["9"]
+
+
 def test_working_order_that_is_partly_filled() -> None:
     waits = row(state=3, volume_current=0.06, position_id=0)
     reports = parse.order_reports(read(), CID, waits, [deal(volume=0.04)], is_open=True)
@@ -113,7 +119,7 @@ def test_close_by_is_not_an_order() -> None:
         ({"magic": 0, "comment": "rewritten"}, False),
         ({"magic": 4711}, False),
         ({"magic": magic_of(EXIT)}, False),
-        *(({"reason": reason}, False) for reason in (0, 1, 2, 4, 5, 6)),
+        *(({"reason": reason}, False) for reason in (0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11)),
     ],
 )
 def test_whose_order(changes: dict[str, Any], is_it: bool) -> None:
@@ -162,3 +168,4 @@ def test_entry_of_a_position() -> None:
     assert parse.entry_client_order_id(OrderIds(), [closed, opened]) == CID
     assert parse.entry_client_order_id(OrderIds(), [deal(reason=0, magic=0, comment="")]) == ""
     assert parse.entry_client_order_id(OrderIds(), [closed]) == ""
+    assert parse.entry_client_order_id(OrderIds(), [deal(reason=7)]) == ""  # opened again

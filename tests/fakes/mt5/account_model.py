@@ -170,6 +170,39 @@ class AccountModel:
         for position in self.positions:
             position["swap"] = round(position["swap"] + amount, 2)
 
+    def reopen(
+        self, position: dict[str, Any], reason: int, *, closed: float, again: float,
+        has_mark: bool = True, seconds_ago: int = 0,
+    ) -> None:  # fmt: skip
+        """Close lots of a position by the server itself, and open some of it again.
+
+        Its identifier stays; its ticket is the second order's. reason: ENUM_DEAL_REASON. has_mark:
+        the orders and deals have the position's magic number.
+        """
+        before = len(self.deals)
+        sides = (SELL, BUY) if position["type"] == BUY else (BUY, SELL)
+        for entry, side, lots in ((1, sides[0], closed), (0, sides[1], again)):
+            if not lots:
+                continue
+            order = self.order(
+                {
+                    "type": side, "volume": lots, "symbol": position["symbol"],
+                    "position": position["identifier"], "comment": "rollover",
+                    "magic": position["magic"] if has_mark else 0,
+                },
+                reason,
+            )  # fmt: skip
+            order["volume_current"] = 0.0
+            self.end(order, FILLED)
+            swap = self._release_swap(position, lots) if entry else 0.0
+            self._deal(order, position, side, lots, position["price_current"], entry, swap)
+            position["volume"] = round(position["volume"] + (-lots if entry else lots), 8)
+            position["ticket"] = position["ticket"] if entry else order["ticket"]
+        for deal in self.deals[before:]:
+            deal["time"] -= seconds_ago
+            deal["time_msc"] -= 1000 * seconds_ago
+        self.positions = [row for row in self.positions if row["volume"]]
+
     def _release_swap(self, position: dict[str, Any], volume: float) -> float:
         """Take the part of a position's swap that its close books, and return it."""
         share = min(1.0, volume / position["volume"])

@@ -158,6 +158,11 @@ class ClientHandler(socketserver.StreamRequestHandler):
     def _roll_over(self, model: TerminalModel, login: int, amount: float) -> None:
         model.accounts[login].roll_over(amount)
 
+    def _reopen(self, model: TerminalModel, login: int, reason: int, **how: Any) -> None:
+        account = model.accounts[login]
+        for position in list(account.positions):
+            account.reopen(position, reason, **how)
+
     def _comments(self, model: TerminalModel, login: int, cut: int, text: str = "") -> None:
         model.accounts[login].comments = lambda comment: text or comment[:cut]
 
