@@ -6,6 +6,10 @@ magic number of its order; a close by a stop or target has the position's, and a
 comment; a close by the expert advisor has the magic number of its last opening, a manual close has
 0. So closes are assigned by volume: each position's closed volume is what is no longer open. If a
 deal may belong to two positions, nothing is reported rather than something wrong.
+
+A deal names no reason either. A server that closes a position and opens it again, for a rollover or
+a split, may give the new deal the position's magic number. Only the volume shows it: an order of
+ours opens no more than it asked for.
 """
 
 from collections import defaultdict
@@ -132,6 +136,41 @@ def _deal(number: str, fields: Mapping[str, Any]) -> Deal | None:
         parse.number(fields["commission"]),
         str(fields["comment"]),
         parse.number(fields["swap"]),
+    )
+
+
+def without_reopenings(
+    deals: Sequence[Deal], names: Mapping[int, str], ordered: Mapping[int, Decimal]
+) -> list[Deal]:
+    """Return the deals without those by which the server closed a position of ours and opened it
+    again: its quantity is the same.
+
+    ordered: the lots of our entries by magic number, as sent.
+    """
+    opened: dict[int, Decimal] = defaultdict(Decimal)
+    left = {deal.number: deal for deal in sorted(deals, key=lambda one: one.number)}
+    for deal in list(left.values()):
+        if deal.entry != IN or not parse.client_order_id_of(deal, names):
+            continue
+        opened[deal.magic] += deal.lots
+        if opened[deal.magic] <= ordered.get(deal.magic, opened[deal.magic]):
+            continue
+        if closes := [one for one in left.values() if _may_have_closed(one, deal)]:
+            closed = max(closes, key=lambda one: (one.magic == deal.magic, one.number))
+            del left[closed.number], left[deal.number]
+            opened[deal.magic] -= deal.lots
+    return list(left.values())
+
+
+def _may_have_closed(deal: Deal, opening: Deal) -> bool:
+    """Whether by a deal the server may have closed what it then opened again."""
+    return (
+        deal.entry in OUT
+        and deal.number < opening.number
+        and (deal.symbol, deal.lots) == (opening.symbol, opening.lots)
+        and deal.side is opening.side.opposite
+        and deal.magic in (opening.magic, 0)
+        and deal.cause is None
     )
 
 

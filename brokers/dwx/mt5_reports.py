@@ -14,7 +14,15 @@ from functools import cached_property
 from brokers.dwx import parse
 from brokers.dwx.folders import TerminalUnavailableError
 from brokers.dwx.mt4_reports import Mt4Reports
-from brokers.dwx.mt5_deals import IN, Deal, HeldPosition, assign_deals, deals_by_exit, shows_netting
+from brokers.dwx.mt5_deals import (
+    IN,
+    Deal,
+    HeldPosition,
+    assign_deals,
+    deals_by_exit,
+    shows_netting,
+    without_reopenings,
+)
 from brokers.dwx.parse import Ticket
 from brokers.dwx.sent_commands import CLOSE, GONE, OPEN, PLACED, SentCommand
 from brokers.dwx.server_time import earliest_possible
@@ -51,13 +59,19 @@ class Mt5Reports(Mt4Reports):
             raise TerminalUnavailableError(Code.HEDGING_NEEDED, detail)
 
     @cached_property
+    def deals(self) -> list[Deal]:
+        """The history's deals, without those that changed no quantity."""
+        ordered = {one.magic: one.lots for one in self.commands if one.action == OPEN}
+        return without_reopenings(self.closed, self.names, ordered)
+
+    @cached_property
     def held(self) -> dict[int, HeldPosition]:
         """Our positions by magic number, and the deals that closed them."""
         still: dict[int, Decimal] = defaultdict(Decimal)
         for one in self.snapshot.tickets:
             if one.is_position and parse.client_order_id_of(one, self.names):
                 still[one.magic] += one.lots
-        return assign_deals(self.closed, self.names, still, self._exits)
+        return assign_deals(self.deals, self.names, still, self._exits)
 
     def overtaken(self, command: SentCommand) -> bool:
         open_now = [one for one in self.snapshot.tickets if one.is_position]
@@ -137,7 +151,7 @@ class Mt5Reports(Mt4Reports):
     @cached_property
     def _entries(self) -> Mapping[int, list[Deal]]:
         found: dict[int, list[Deal]] = defaultdict(list)
-        for one in self.closed:
+        for one in self.deals:
             if one.entry == IN:
                 found[one.magic].append(one)
         return found

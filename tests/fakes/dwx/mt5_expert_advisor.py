@@ -111,6 +111,19 @@ class Mt5TradeServer(TradeServer):
         self._deal(ticket, lots, "entry_out", price, own if magic < 0 else magic, mark)
         self.record("close", Ticket(**{**asdict(ticket), "lots": lots, "comment": mark}))
 
+    def reopen(self, number: int, *, has_mark: bool = True) -> None:
+        """Close a position by the server itself and open it again, under a new ticket.
+
+        has_mark: the deals have the position's magic number."""
+        ticket = self.state.tickets.pop(str(number))
+        magic = ticket.magic if has_mark else 0
+        for entry in ("entry_out", "entry_in"):
+            self._deal(ticket, ticket.lots, entry, ticket.price, magic, "rollover")
+        self.state.last += 1
+        ticket.number = self.state.last
+        self.state.tickets[str(ticket.number)] = ticket
+        self.record("reopen", ticket)
+
     def _net(self, ticket: Ticket, position: Ticket) -> int:
         bid, ask = self.state.prices[ticket.symbol]
         price = ask if ticket.type == "buy" else bid
@@ -169,6 +182,9 @@ class Mt5ExpertAdvisor(ExpertAdvisor):
 
     def simulate_trigger(self, ticket: int, lots: float = 0) -> None:
         self.server.trigger(ticket, lots)
+
+    def simulate_reopen(self, ticket: int, **how: bool) -> None:
+        self.server.reopen(ticket, **how)
 
     def simulate_delete(self, ticket: int) -> None:
         self.server.delete(ticket)
