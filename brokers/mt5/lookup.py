@@ -15,7 +15,7 @@ from brokers.base import ReadFailed
 from brokers.mt5 import parse, server_deals
 from brokers.mt5.constants import OrderState
 from brokers.mt5.order_ids import magic_of
-from brokers.mt5.parse import Reader
+from brokers.mt5.reader import Reader
 from brokers.mt5.session import Terminal
 from brokers.types import BrokerCashFlow, ConnectionSpec, OrderReport, ReportKind
 from common.clocks import market_now

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from brokers import price_rounding
-from brokers.base import Rejected
+from brokers.base import ReadFailed, Rejected
 from brokers.mt5.constants import (
     Execution,
     Filling,
@@ -29,6 +29,10 @@ ORDER_MASKS = {
     OrderType.STOP: OrderMask.STOP,
     OrderType.STOP_LIMIT: OrderMask.STOP_LIMIT,
 }
+
+
+class UnlistedSymbolError(ReadFailed):
+    """The broker has renamed or removed a symbol: nothing states how much a lot of it is."""
 
 
 def decimal(value: float) -> Decimal:

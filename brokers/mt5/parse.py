@@ -1,12 +1,10 @@
 """Convert the terminal's rows to our types. Pure."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from brokers.base import ReadFailed
 from brokers.mt5.constants import (
     AccountKind,
     DealEntry,
@@ -19,6 +17,7 @@ from brokers.mt5.constants import (
 )
 from brokers.mt5.lots import Lots, decimal, level
 from brokers.mt5.order_ids import OrderIds, is_ours
+from brokers.mt5.reader import Reader
 from brokers.types import (
     AccountState,
     BrokerCashFlow,
@@ -67,24 +66,6 @@ ENDED: dict[int, tuple[ReportKind, Code | None]] = {
 IMMEDIATE = dict.fromkeys((OrderKind.BUY_LIMIT, OrderKind.SELL_LIMIT), (Filling.FOK, Filling.IOC))
 
 
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """Converts one account's volumes, ids and times."""
-
-    connection_id: str
-    lots: Callable[[str], Lots]
-    utc: Callable[[float], datetime]
-    order_ids: OrderIds
-    currency: str = ""
-
-    def when(self, milliseconds: int) -> datetime | None:
-        """Return a time as UTC; None if the server's zone is not known yet."""
-        try:
-            return self.utc(milliseconds / 1000)
-        except ReadFailed:
-            return None
-
-
 def mode_of(account_info: Any) -> PositionMode:
     """Return the position mode of an account."""
     hedging = account_info.margin_mode == MarginMode.RETAIL_HEDGING
@@ -119,7 +100,7 @@ def position(read: Reader, row: Any) -> BrokerPosition:
         broker_position_id=str(row.identifier),
         symbol=row.symbol,
         side=Side.BUY if row.type == OrderKind.BUY else Side.SELL,
-        quantity=read.lots(row.symbol).base(row.volume),
+        quantity=decimal(row.volume) * read.units(row),
         entry_price=decimal(row.price_open),
         levels=levels_of(row),
         client_order_id=read.order_ids.resolve(row.magic, row.comment),
@@ -132,15 +113,15 @@ def working_order(read: Reader, row: Any) -> BrokerOrder | None:
     if row.type not in TYPES:
         return None
     side, order_type = TYPES[row.type]
-    lots, price = read.lots(row.symbol), decimal(row.price_open)
+    units, price = read.units(row), decimal(row.price_open)
     limit = level(row.price_stoplimit) if order_type is OrderType.STOP_LIMIT else price
     return BrokerOrder(
         broker_order_id=str(row.ticket),
         symbol=row.symbol,
         side=side,
         order_type=order_type,
-        quantity=lots.base(row.volume_initial),
-        filled=lots.base(row.volume_initial) - lots.base(row.volume_current),
+        quantity=decimal(row.volume_initial) * units,
+        filled=(decimal(row.volume_initial) - decimal(row.volume_current)) * units,
         limit_price=limit if order_type.has_limit_price else None,
         stop_price=price if order_type.has_stop_price else None,
         stop_loss=level(row.sl),
@@ -204,8 +185,6 @@ def order_reports(
     """
     trades = [deal for deal in deals if deal.type in TRADES and deal.reason not in BY_SERVER]
     fills = tuple(execution(read, deal) for deal in trades)
-    lots = read.lots(order.symbol)
-    executed = lots.base(order.volume_initial) - lots.base(order.volume_current)
     position_id = order.position_id or (trades[0].position_id if trades else 0)
 
     def report(
@@ -225,15 +204,29 @@ def order_reports(
     reports = [] if fills and not is_open else [report(ReportKind.ACCEPTED)]
     if fills:
         reports.append(report(ReportKind.FILLED, None, fills))
-    is_whole = sum((fill.quantity for fill in fills), Decimal(0)) >= executed
-    if not is_open and is_whole and order.state in ENDED:
-        kind, code = ENDED[order.state]
-        if kind is ReportKind.CANCELLED and order.type_filling in IMMEDIATE.get(order.type, ()):
-            code = Code.NO_PRICE_WITHIN_LIMIT
-        if kind is ReportKind.REJECTED and not fills:
-            return [report(kind, code)]
-        reports.append(report(kind, code))
-    return reports
+    end = None if is_open else _end_of(order, read.lots(order.symbol), fills)
+    if end is None:
+        return reports
+    if end[0] is ReportKind.REJECTED and not fills:
+        return [report(*end)]
+    return [*reports, report(*end)]
+
+
+def _end_of(
+    order: Any, lots: Lots, fills: Sequence[Execution]
+) -> tuple[ReportKind, Code | None] | None:
+    """Return how an order of the history ended; None: filled, or its deals are not whole yet."""
+    ordered, filled = lots.base(order.volume_initial), sum(fill.quantity for fill in fills)
+    executed = ordered - lots.base(order.volume_current)
+    state = order.state
+    if state == OrderState.FILLED and 0 < filled == executed < ordered:
+        state = OrderState.PARTIAL  # as some brokers' gateways write it: the rest was taken away
+    if filled < executed or state not in ENDED:
+        return None
+    kind, code = ENDED[state]
+    if kind is ReportKind.CANCELLED and order.type_filling in IMMEDIATE.get(order.type, ()):
+        code = Code.NO_PRICE_WITHIN_LIMIT
+    return kind, code
 
 
 def deal_reports(
@@ -242,8 +235,9 @@ def deal_reports(
     """Return executions as reports, one for each order. entry_of: returns the entry's client order
     id of a position ('' if unknown).
 
-    It omits entries that are not ours, and what the server made by itself (`server_deals`). It also
-    omits orders of ours with an unknown id: a look-up by id finds them, and they must not be
+    It omits entries that are not ours, what the server made by itself (`server_deals`), and others'
+    closes in a symbol that is not listed any more, which must not fail the read. It also omits
+    orders of ours with an unknown id: a look-up by id finds them, and they must not be
     reported as external.
     """
     groups: dict[int, list[Any]] = {}
@@ -271,10 +265,13 @@ def _group_report(
     is_sent_by_us = is_sent_by_us and (bool(name) or is_ours(first.magic))
     if (is_sent_by_us and not name) or (not is_sent_by_us and first.entry == DealEntry.IN):
         return None
+    client_order_id = name or entry_of(first.position_id)
+    if not client_order_id and not read.lists(first.symbol):
+        return None  # of others, of an unknown size
     return OrderReport(
         kind=ReportKind.FILLED,
         connection_id=read.connection_id,
-        client_order_id=name or entry_of(first.position_id),
+        client_order_id=client_order_id,
         broker_order_id=str(first.order) if first.order else "",
         broker_position_id=str(first.position_id),
         fills=tuple(execution(read, deal) for deal in deals),

@@ -17,11 +17,11 @@ from brokers.mt5.constants import DealEntry
 from brokers.mt5.lots import decimal
 from brokers.mt5.parse import (
     TRADES,
-    Reader,
     entry_client_order_id,
     execution,
     is_by_server,
 )
+from brokers.mt5.reader import Reader
 from brokers.types import CloseCause, OrderReport, ReportKind
 
 
@@ -36,12 +36,16 @@ def close_reports(
     closed = [deal for deal in _made_by_server(deals) if deal.entry != DealEntry.IN]
     reports = []
     for position in dict.fromkeys(deal.position_id for deal in closed):
-        lots_by_deal = closed_lots(deals_of(position))
-        of_position = [deal for deal in closed if deal.position_id == position]
+        all_deals = deals_of(position)
+        entry = entry_client_order_id(read.order_ids, all_deals)
+        lots_by_deal = closed_lots(all_deals)
         reports += [
-            _close_report(read, deal, lots, deals_of)
-            for deal in of_position
-            if (lots := lots_by_deal.get(deal.ticket)) and read.utc(deal.time_msc / 1000) <= settled
+            _close_report(read, deal, lots, entry)
+            for deal in closed
+            if deal.position_id == position
+            and (lots := lots_by_deal.get(deal.ticket))
+            and read.utc(deal.time_msc / 1000) <= settled
+            and (entry or read.lists(deal.symbol))
         ]
     return reports
 
@@ -71,14 +75,12 @@ def _distance(one: Any, other: Any) -> tuple[int, int]:
     return abs(one.time_msc - other.time_msc), abs(one.ticket - other.ticket)
 
 
-def _close_report(
-    read: Reader, deal: Any, lots: Decimal, deals_of: Callable[[int], Sequence[Any]]
-) -> OrderReport:
+def _close_report(read: Reader, deal: Any, lots: Decimal, entry: str) -> OrderReport:
     fill = replace(execution(read, deal), quantity=lots * read.lots(deal.symbol).contract)
     return OrderReport(
         kind=ReportKind.FILLED,
         connection_id=read.connection_id,
-        client_order_id=entry_client_order_id(read.order_ids, deals_of(deal.position_id)),
+        client_order_id=entry,
         broker_order_id=str(deal.order) if deal.order else "",
         broker_position_id=str(deal.position_id),
         fills=(fill,),

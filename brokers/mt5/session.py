@@ -5,6 +5,7 @@ connection's account first and checks the account again afterwards: a person at 
 in to another one.
 """
 
+import logging
 import ntpath
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 from brokers.base import ReadFailed, Rejected
 from brokers.mt5 import codes
 from brokers.mt5.client import PackageClient
-from brokers.mt5.lots import Lots
+from brokers.mt5.lots import Lots, UnlistedSymbolError
 from brokers.mt5.order_ids import OrderIds
 from brokers.mt5.parse import mode_of
 from brokers.mt5.server_time import ServerTime, read_zone
@@ -28,6 +29,7 @@ from brokers.record_cache import RECORD_CACHE, RecordCache
 from brokers.types import ConnectionSpec, PositionMode
 from common.reason_codes import Code
 
+log = logging.getLogger(__name__)
 # Time-out of `initialize` and `login`, below that of a read. A later call finds a terminal that
 # takes longer to start.
 START_MS = 15_000
@@ -60,6 +62,7 @@ class Terminal:
         self.modes: dict[str, PositionMode] = {}  # as read from the terminal, by connection
         self._times: dict[tuple[str, str], ServerTime] = {}
         self._symbols: dict[tuple[int, str], tuple[float, Lots]] = {}
+        self._unlisted: set[tuple[int, str]] = set()  # that the log has
         self._connected_since: tuple[int, float] | None = None
         self._verified_logins = VerifiedLogins()
 
@@ -224,13 +227,18 @@ class Terminal:
         self._symbols.pop((account_info.login, symbol), None)
 
     def lots_reader(self, account_info: Any) -> Callable[[str], Lots]:
-        """Return a function that returns a symbol's units and limits. It raises ReadFailed."""
+        """Return a function that returns a symbol's units and limits. It raises ReadFailed, for a
+        symbol that is not listed UnlistedSymbolError."""
 
         def lots_of(symbol: str) -> Lots:
             try:
                 return self.lots(account_info, symbol)
-            except Rejected as error:  # a position or order in a symbol that is not listed
-                raise ReadFailed(Code.BROKER_UNREACHABLE, f"no symbol {symbol}") from error
+            except Rejected as error:
+                if (key := (account_info.login, symbol)) not in self._unlisted:
+                    self._unlisted.add(key)
+                    log.warning("mt5: account %s: the broker no longer lists %s", *key)
+                detail = f"no symbol {symbol}"
+                raise UnlistedSymbolError(Code.BROKER_UNREACHABLE, detail) from error
 
         return lots_of
 

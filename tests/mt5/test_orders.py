@@ -60,10 +60,12 @@ def test_fill_in_pieces_has_an_id_for_each(venue: FakeTerminal, adapter: Mt5Adap
     assert [one.fills for one in again] == [report.fills]
 
 
+@pytest.mark.parametrize("state", [2, 4])
 def test_partly_filled_order_reports_its_remainder_as_cancelled(
-    venue: FakeTerminal, adapter: Mt5Adapter
+    venue: FakeTerminal, adapter: Mt5Adapter, state: int
 ) -> None:
-    venue.configure_account(fill_share=0.3)
+    """Its state in the history is CANCELED, or at some brokers FILLED all the same."""
+    venue.configure_account(fill_share=0.3, partial_state=state)
     filled, rest = submit(adapter, order())
     assert (filled.kind, filled.fills[0].quantity) == (K.FILLED, D(3_000))
     assert rest.kind is K.CANCELLED

@@ -9,7 +9,9 @@ import pytest
 from brokers.mt5 import parse
 from brokers.mt5.lots import Lots
 from brokers.mt5.order_ids import OrderIds, magic_of
+from brokers.mt5.reader import Reader
 from brokers.types import CloseCause, ReportKind, Side
+from common.reason_codes import Code
 from tests.fakes.mt5.symbols import symbol
 from tests.mt5.factories import CID, EXIT, D
 
@@ -20,8 +22,8 @@ def lots(**changes: Any) -> Lots:
     return Lots(SimpleNamespace(**symbol("EURUSD", 1.1, 1.1001, **changes)))
 
 
-def read() -> parse.Reader:
-    return parse.Reader(
+def read() -> Reader:
+    return Reader(
         connection_id="c",
         lots=lambda _: lots(),
         utc=lambda seconds: datetime.fromtimestamp(seconds, UTC),
@@ -62,6 +64,12 @@ def deal(**changes: Any) -> SimpleNamespace:
         (6, 0.1, [], [K.ACCEPTED, K.EXPIRED]),
         (5, 0.1, [], [K.REJECTED]),
         (5, 0.06, [deal(volume=0.04)], [K.FILLED, K.REJECTED]),
+        (4, 0.06, [deal(volume=0.04)], [K.FILLED, K.CANCELLED]),  # filled, and not completely
+        (4, 0.04, [deal(volume=0.04)], [K.FILLED]),  # and one of its deals is late
+        (4, 0.04, [], [K.ACCEPTED]),  # all of them are
+        (4, 0.1, [], [K.ACCEPTED]),  # its volume is late, too
+        (4, 0.1, [deal(volume=0.04)], [K.FILLED]),
+        (4, 0.04, [deal()], [K.FILLED]),  # its volume is late, its deals are whole
         (4, 0.0, [deal(type=2), deal()], [K.FILLED]),  # a deal that is money and no trade
     ],
 )
@@ -85,6 +93,15 @@ def test_working_order_that_is_partly_filled() -> None:
     assert [report.kind for report in reports] == [K.ACCEPTED, K.FILLED]
     reports = parse.order_reports(read(), CID, row(state=1, position_id=0), [], is_open=True)
     assert [(report.kind, report.broker_position_id) for report in reports] == [(K.ACCEPTED, "")]
+
+
+@pytest.mark.parametrize("state", [2, 3, 4])
+def test_rest_of_a_limit_order_that_fills_at_once_found_no_price(state: int) -> None:
+    ended = row(type=2, state=state, volume_current=0.06)
+    reports = parse.order_reports(read(), CID, ended, [deal(volume=0.04)], is_open=False)
+    assert [(one.kind, one.code) for one in reports] == [
+        (K.FILLED, None), (K.CANCELLED, Code.NO_PRICE_WITHIN_LIMIT),
+    ]  # fmt: skip
 
 
 def test_commission_is_a_cost_above_zero() -> None:

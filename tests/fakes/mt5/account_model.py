@@ -40,6 +40,9 @@ class AccountModel:
         self.accepted: list[dict[str, Any]] = []  # the journal: every accepted request
         self.comments: Callable[[str], str] = lambda comment: comment
         self.fill_share = 1.0  # the share of a market order that is filled
+        self.partial_state = (
+            CANCELED  # of a market order that was filled in part; some write FILLED
+        )
         self.pieces = 1  # the number of deals for each fill
         self.hide_deals = False
         self.drop_levels = False  # of market orders and level changes, silently
@@ -91,7 +94,7 @@ class AccountModel:
         if keep_rest and order["volume_current"]:
             order["state"] = PARTIAL
             return deals
-        self.end(order, FILLED if share == 1.0 else CANCELED)
+        self.end(order, FILLED if share == 1.0 else self.partial_state)
         return deals
 
     def _trade(self, order: dict[str, Any], volume: float, price: float) -> int:
