@@ -47,6 +47,11 @@ class Snapshot:
         """The references of the open orders."""
         return _refs_of(self.open)
 
+    @property
+    def executed_refs(self) -> set[str]:
+        """The references of the orders that were executed today."""
+        return {execution.orderRef for _, execution in self.executions}
+
     def add_commission(self, fill: Fill, exec_id: str) -> None:
         """Give an execution of this list its commission; it may have been reported without it."""
         amount, fill.currency = self.commissions.get(exec_id, (None, ""))

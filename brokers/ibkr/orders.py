@@ -15,7 +15,7 @@ from brokers.base import (
     Rejected,
     check_deadline,
 )
-from brokers.ibkr.absence_checks import require_absence
+from brokers.ibkr.absence_checks import remove_absent, require_absence
 from brokers.ibkr.contract_details import details_for
 from brokers.ibkr.order_encoding import leg_of, record_of, require_sides, to_order
 from brokers.ibkr.order_records import STOP, TARGET, Record
@@ -35,6 +35,8 @@ CONTRADICTS_DETAILS = frozenset(
 )  # fmt: skip
 """Rejections that contradict the contract's details: read the details again before the next order.
 """
+
+NO_SUCH_ORDER = "there is no such order today"
 
 
 async def submit(session: Session, request: OrderRequest, guard: Guard) -> list[OrderReport]:
@@ -96,7 +98,7 @@ async def cancel(session: Session, request: CancelRequest) -> list[OrderReport]:
     except ReadFailed as error:
         raise NotSent(error.code, error.detail) from error
     if record is None:
-        raise Rejected(Code.REJECTED_BY_BROKER, "there is no such order today")
+        raise Rejected(Code.REJECTED_BY_BROKER, NO_SUCH_ORDER)
     if record.ended is not None:
         return _cancelled_or_not(record)
     require_own(session, record)
@@ -117,9 +119,28 @@ async def cancel(session: Session, request: CancelRequest) -> list[OrderReport]:
     await wait_for_answer(session, client, record, partial(_has_ended, record))
     if record.ended is None:  # refused: read whether it still works
         record.cancelling = False
-        with suppress(ReadFailed):
-            await session.snapshot(Depth.OPEN)
+        await _read_refused(session, record)
     return _cancelled_or_not(record)
+
+
+async def _read_refused(session: Session, record: Record) -> None:
+    """Read an order that TWS did not cancel: it works, has ended, or is in no list any more.
+
+    Raises Rejected for the last; OutcomeUnknown while TWS may not list it yet.
+    """
+    requested_at = asyncio.get_running_loop().time()
+    try:
+        snapshot = await session.snapshot(Depth.OPEN)
+    except ReadFailed:
+        return
+    if record.ended is not None or record.order_ref in snapshot.open_refs:
+        return
+    try:
+        was_absent = remove_absent(session, record.client_order_id, snapshot, requested_at)
+    except ReadFailed as error:
+        raise OutcomeUnknown(Code.REPLY_LOST, error.detail) from error
+    if was_absent:
+        raise Rejected(Code.REJECTED_BY_BROKER, NO_SUCH_ORDER)
 
 
 def require_own(session: Session, record: Record) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from brokers.base import ReadFailed, Rejected
 from brokers.ibkr import parse
-from brokers.ibkr.absence_checks import require_absence
+from brokers.ibkr.absence_checks import remove_absent, require_absence
 from brokers.ibkr.contract_details import details_of, resolve_symbols
 from brokers.ibkr.contracts import traded_symbols
 from brokers.ibkr.evicted_executions import evicted_records
@@ -174,7 +174,9 @@ async def open_orders(session: Session) -> list[BrokerOrder]:
 
 
 async def find_order(session: Session, client_order_id: str) -> list[OrderReport] | None:
-    """Return all that IBKR has about one order; None: it certainly has nothing today."""
+    """Return all that IBKR has about one order; None: it certainly has nothing today.
+
+    Of an order that vanished after it was executed, those executions are all that there is."""
     await session.ready()
     with session.order_cache.pinned(session.endpoint.connection_id, client_order_id):
         requested_at = asyncio.get_running_loop().time()
@@ -182,32 +184,23 @@ async def find_order(session: Session, client_order_id: str) -> list[OrderReport
         # If a working order is not open any more, what has ended is read, too.
         is_working = known is not None and known.live and not known.fills
         snapshot = await session.snapshot(Depth.OPEN if is_working else Depth.ENDED)
-        is_open = client_order_id in snapshot.open_refs
-        return await _reports_of(
-            session, client_order_id, is_open=is_open, requested_at=requested_at
-        )
+        return await _reports_of(session, client_order_id, snapshot, requested_at)
 
 
 async def _reports_of(
-    session: Session, client_order_id: str, *, is_open: bool, requested_at: float
+    session: Session, client_order_id: str, snapshot: Snapshot, requested_at: float
 ) -> list[OrderReport] | None:
-    """Return what a snapshot shows of an order. is_open: it is in the list of open orders."""
+    """Return what a snapshot shows of an order; None if it is in no list."""
     connection_id = session.endpoint.connection_id
     record = session.order_cache.get(connection_id, client_order_id)
     if record is None:
         require_absence(session, requested_at)
         return None
     await _wait_for_commissions(session, [record])
-    known = record.accepted or record.ended is not None
-    if record.live and not is_open:
-        if not known:
-            absent = _with_level_records(session, client_order_id)
-            require_absence(session, requested_at, absent)
-            for cached in absent:  # from now on it may be sent again
-                session.order_cache.remove(cached)
+    if record.live and client_order_id not in snapshot.open_refs:
+        if remove_absent(session, client_order_id, snapshot, requested_at):
             return None
-        raise ReadFailed(Code.BROKER_UNREACHABLE, "it was accepted, and is in no list now")
-    if not known:
+    elif record.live and not record.accepted:
         detail = f"TWS has it, IBKR has not confirmed it: {record.status}"
         raise ReadFailed(Code.BROKER_UNREACHABLE, detail)
     legs = [session.order_cache.get(connection_id, client_order_id, leg) for leg in (STOP, TARGET)]
@@ -255,13 +248,6 @@ async def _request(
         return await session.request(send, key=key, priority=priority)
     except AnswerError as error:
         raise ReadFailed(Code.BROKER_UNREACHABLE, str(error)) from error
-
-
-def _with_level_records(session: Session, client_order_id: str) -> list[Record]:
-    """Return an order's record and those of its levels."""
-    key = session.endpoint.connection_id, client_order_id
-    records = (session.order_cache.get(*key, leg) for leg in (ENTRY, STOP, TARGET))
-    return [record for record in records if record is not None]
 
 
 def _foreign_contracts(session: Session, snapshot: Snapshot) -> list[Any]:

@@ -317,6 +317,28 @@ def test_trailing_stop_whose_answer_was_lost_is_found_and_can_be_cancelled(
     assert [(one["status"], D(one["filled"])) for one in ended] == [("Cancelled", D(0))]
 
 
+def test_working_order_that_vanished_is_a_difference_for_a_person(
+    alice: ExecutionConnection, feed: Feed, tws: TwsProcess
+) -> None:
+    """It neither ends nor is sent again by itself, also when its cancel finds nothing."""
+    factories.signal(feed, order_type="LIMIT", open_price=D("1.09000"), sl=D("1.08000"))
+    until(lambda: Order.objects.filter(status="SUBMITTED").exists())
+    order = Order.objects.get()
+    refs = [order.client_order_id, f"{order.client_order_id}:sl"]
+    for ref in refs:
+        tws.do("forget", ref)
+
+    def is_missing() -> bool:
+        compare(alice)  # not compared while TWS may not list it yet
+        return factories.drift_items() == [("ORDER_MISSING", "OPEN")]
+
+    until(is_missing)
+    cancel_order(order.pk)
+    until(lambda: Order.objects.filter(status="CANCEL_REQUESTED").exists())
+    assert is_missing()
+    assert tws.state()["received"] == refs
+
+
 def compare(of: ExecutionConnection) -> None:
     """Request a reconciliation of the account and wait for it."""
     request_reconciliation([of.pk])

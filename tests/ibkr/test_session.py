@@ -124,15 +124,6 @@ async def test_unterminated_lists_confirm_no_absence(stage: Environment) -> None
 
 
 @with_environment
-async def test_accepted_order_missing_in_lists_is_not_absent(stage: Environment) -> None:
-    await stage.submit(limit())
-    stage.venue.orders.clear()  # all orders are gone
-    with pytest.raises(ReadFailed):
-        await stage.adapter.find_order(stage.spec, ID)
-    assert await stage.adapter.open_orders(stage.spec) == []
-
-
-@with_environment
 async def test_tws_that_stays_without_ibkr_is_reconnected(stage: Environment) -> None:
     stage.adapter = IbkrAdapter(replace(QUICK, ibkr_lost=0.1))
     await stage.submit(limit())

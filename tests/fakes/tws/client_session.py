@@ -132,9 +132,8 @@ class ClientSession:
             return
         self.client_id = client_id
         self._tws.sessions.append(self)
-        used = [o.order_id for o in self._venue.orders if o.client_id == client_id]
         self.send(messages.pack(15, 1, ",".join(self._venue.accounts)))
-        self.send(messages.pack(9, 1, max(used, default=0) + 1))
+        self.send(messages.pack(9, 1, self._venue.last_order_ids.get(client_id, 0) + 1))
         self.send(messages.error(-1, 2104, "Market data farm connection is OK:usfarm"))
 
     def _place(self, placed: PlacedOrder) -> None:
@@ -152,6 +151,9 @@ class ClientSession:
         if known is not None and known.con_id != placed.con_id:
             text = "Order being modified does not match original order"
             self.send(messages.error(placed.order_id, 105, text))
+            return
+        if known is None and placed.order_id <= self._venue.last_order_ids.get(self.client_id, 0):
+            self.send(messages.error(placed.order_id, 103, "Duplicate order id"))
             return
         if refusal := self._refusal(placed):
             self.send(messages.error(placed.order_id, *refusal))

@@ -21,6 +21,7 @@ RECORDED_CALLS = (
     "fill",
     "correct",
     "end",
+    "forget",
     "give",
     "execute_again",
 )
@@ -82,6 +83,10 @@ class JournaledVenue(Venue):
     def end(self, ref: str, status: str = "Cancelled", why: str = "") -> None:
         self._write("end", ref, status, why)
         super().end(ref, status, why)
+
+    def forget(self, ref: str) -> None:
+        self._write("forget", ref)
+        super().forget(ref)
 
     def give(self, account: str, symbol: str, quantity: str, cost: str) -> None:
         self._write("give", account, symbol, quantity, cost)

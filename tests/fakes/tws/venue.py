@@ -118,6 +118,7 @@ class Venue:
         self.fill_share = Decimal(1)  # share of an order that is filled at once
         self.drops_levels = False  # accepts stops and targets, then drops them unreported
         self.clock_offset = 0.0
+        self.last_order_ids: dict[int, int] = {}  # by client id; TWS takes no lower one again
         self.now: Callable[[], datetime] = lambda: datetime.now(UTC)
         self.report_price: Callable[[int], None] = lambda con_id: None
         self.report_order: Callable[[Order, str], None] = lambda order, what: None
@@ -153,6 +154,10 @@ class Venue:
         order = self.order(ref)
         order.why = why
         self._end(order, status)
+
+    def forget(self, ref: str) -> None:
+        """Drop an order that ended unreported on an earlier day: no list has it any more."""
+        self.orders.remove(self.order(ref))
 
     def give(self, account: str, symbol: str, quantity: str, cost: str) -> None:
         """Give an account a position."""
@@ -213,6 +218,8 @@ class Venue:
             return known
         order = Order(client_id, next(self._perms), **vars(placed))
         self.orders.append(order)
+        last = self.last_order_ids.get(client_id, 0)
+        self.last_order_ids[client_id] = max(last, placed.order_id)
         parent = self.find(client_id, placed.parent_id) if placed.parent_id else None
         if parent is not None:
             parent.children.append(order)
