@@ -215,7 +215,7 @@ def _remaining_quantity(session: Session, entry: Record) -> Decimal:
     if session.order_cache.get(*entry.key) is not entry:  # from an earlier day: made of a position
         return entry.quantity
     entered = max(entry.filled, entry.executed)
-    if not entered and entry.ended is ReportKind.FILLED:
+    if not entered and not entry.fills and entry.ended is ReportKind.FILLED:
         entered = entry.quantity
     cached = session.order_cache.of(entry.connection_id)
     exits = [record for record in cached if _reduces(record, entry)]

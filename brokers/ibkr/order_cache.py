@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from weakref import ref
 
 from brokers.event_buffer import EventBuffer
-from brokers.ibkr.order_records import ENTRY, STOP, TARGET, Fill, Record, levels_report
+from brokers.ibkr.order_records import ENTRY, STOP, TARGET, ZERO, Fill, Record, levels_report
 from brokers.record_cache import RECORD_CACHE, RecordCache, running_loop
 from brokers.types import OrderReport, ReportKind
 
@@ -142,10 +142,16 @@ class OrderCache:
 
     # ---- changes --------------------------------------------------------------------------
     def add_fill(self, record: Record, fill: Fill) -> Fill | None:
-        """Add an execution and return it; None if the record has the same or a newer revision."""
+        """Add an execution and return it; None if the record has the same or a newer revision.
+
+        A correction replaces its execution, also in the order's total.
+        """
         known = record.fills.get(fill.broker_fill_id)
         if known is not None and known.correction >= fill.correction:
             return None
+        if known is not None and fill.quantity < known.quantity:
+            # IBKR's total had the former quantity. A status that counts more sets it again.
+            record.filled = max(ZERO, record.filled - (known.quantity - fill.quantity))
         record.fills[fill.broker_fill_id] = fill
         record.accepted, record.in_doubt = True, False
         self._fills[record.connection_id, fill.broker_fill_id] = (record, fill)

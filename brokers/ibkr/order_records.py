@@ -158,7 +158,9 @@ class Record:
         found = [self._report(ReportKind.FILLED, fills)] if fills else []
         if (end := self.end_report()) is not None:
             found.append(end)
-        return found or ([self.accepted_report()] if self.accepted else [])
+        elif self.accepted and not any(fill.quantity for fill in fills):
+            found.append(self.accepted_report())
+        return found
 
     def sum_report(self) -> OrderReport | None:
         """Return IBKR's cumulative quantity as a report, if today's executions are not all."""

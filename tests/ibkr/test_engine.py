@@ -339,6 +339,23 @@ def test_working_order_that_vanished_is_a_difference_for_a_person(
     assert tws.state()["received"] == refs
 
 
+def test_corrected_execution_corrects_the_position(
+    alice: ExecutionConnection, feed: Feed, tws: TwsProcess
+) -> None:
+    """A smaller one; one that leaves nothing is for a person."""
+    factories.signal(feed)
+    until(lambda: Order.objects.filter(status="FILLED").exists())
+    tws.do("correct", 1, "1.1002", "15000")
+    until(lambda: ExecutionPosition.objects.get().quantity == D(15000))
+    compare(alice)
+    fill = Fill.objects.get()
+    assert (fill.quantity, fill.inferred) == (D(15000), False)
+    assert (Order.objects.get().filled_quantity, factories.drift_items()) == (D(15000), [])
+    tws.do("correct", 1, "1.1002", "0")
+    until(lambda: factories.drift_items() == [("REPORT_PROCESSING_FAILED", "OPEN")])
+    assert ExecutionPosition.objects.get().quantity == D(15000)
+
+
 def compare(of: ExecutionConnection) -> None:
     """Request a reconciliation of the account and wait for it."""
     request_reconciliation([of.pk])

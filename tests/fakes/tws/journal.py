@@ -74,11 +74,11 @@ class JournaledVenue(Venue):
         self._write("fill", ref, quantity, price)
         return super().fill(ref, quantity, price)
 
-    def correct(self, execution: Execution | int, price: str) -> Execution:
+    def correct(self, execution: Execution | int, price: str, quantity: str = "") -> Execution:
         if isinstance(execution, int):
             execution = next(item for item in self.executions if item.number == execution)
-        self._write("correct", execution.number, price)
-        return super().correct(execution, price)
+        self._write("correct", execution.number, price, quantity)
+        return super().correct(execution, price, quantity)
 
     def end(self, ref: str, status: str = "Cancelled", why: str = "") -> None:
         self._write("end", ref, status, why)

@@ -142,10 +142,16 @@ class Venue:
         """Execute a part of an order."""
         return self.execute(self.order(ref), Decimal(quantity), Decimal(price))
 
-    def correct(self, execution: Execution, price: str) -> Execution:
-        """Correct an execution: the last part of its id increases."""
+    def correct(self, execution: Execution, price: str, quantity: str = "") -> Execution:
+        """Correct an execution: the last part of its id increases. quantity: '0' cancels it."""
         execution.correction += 1
         execution.price = Decimal(price)
+        if quantity:
+            change, order = Decimal(quantity) - execution.quantity, execution.order
+            execution.quantity += change
+            execution.cumulative += change
+            order.filled += change
+            self._book(order, change, execution.price)
         self.report_execution(execution)
         return execution
 
