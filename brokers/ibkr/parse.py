@@ -77,6 +77,15 @@ def parse_order_ref(ref: str) -> tuple[str, str] | None:
     return (found[1], found[2] or ENTRY) if found else None
 
 
+def order_key(client_id: int, order_id: int, perm_id: int) -> tuple[int, int]:
+    """Return a key that only this order of the gateway has; ib_async's is the same.
+
+    IBKR gives a new order its permId later: until then it is 0. What was entered in TWS has no
+    orderId.
+    """
+    return (client_id, order_id) if order_id > 0 else (-1, perm_id)
+
+
 def multiplier_of(contract: Contract) -> Decimal:
     """Return the base units in one unit of IBKR's: a future's multiplier, else 1."""
     if contract.secType != "FUT":

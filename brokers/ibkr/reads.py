@@ -156,7 +156,7 @@ async def open_orders(session: Session) -> list[BrokerOrder]:
         raise ReadFailed(Code.BROKER_UNREACHABLE, "an order that is not ours cannot be read")
     await resolve_symbols(session, _foreign_contracts(session, snapshot))
     executed = {item[0]: item[1] for item in snapshot.open if len(item) == 2}
-    found: dict[int, BrokerOrder] = {}
+    found: dict[tuple[int, int], BrokerOrder] = {}
     for contract, order, state in (item for item in snapshot.open if len(item) == 3):
         if order.account not in ("", session.endpoint.account):
             continue
@@ -164,12 +164,13 @@ async def open_orders(session: Session) -> list[BrokerOrder]:
         record = session.order_cache.get(session.endpoint.connection_id, *parts) if parts else None
         if parts and parts[1] != ENTRY:
             continue
+        key = parse.order_key(order.clientId, order.orderId, order.permId)
         if record is not None:
             if record.live and record.status not in NOT_TRANSMITTED:
-                found[order.permId] = _working_order(session, record)
+                found[key] = _working_order(session, record)
         elif state.status not in NOT_WORKING:
-            done = parse.to_decimal(executed.get(order.permId, 0)) or Decimal(0)
-            found[order.permId] = working_order(session, contract, order, done)
+            done = parse.to_decimal(executed.get(key, 0)) or Decimal(0)
+            found[key] = working_order(session, contract, order, done)
     return list(found.values())
 
 

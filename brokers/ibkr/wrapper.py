@@ -17,6 +17,7 @@ from brokers.base import BrokerError, ReadFailed
 from brokers.ibkr import codes
 from brokers.ibkr.market_data_lines import MarketDataLines
 from brokers.ibkr.order_events import OrderEventHandler
+from brokers.ibkr.parse import order_key
 from brokers.ibkr.tws_socket import OPEN_ORDER
 from common.reason_codes import Code
 
@@ -130,7 +131,7 @@ class TwsWrapper:
         whyHeld: str,
         mktCapPrice: float = 0.0,
     ) -> None:
-        self._add_item(OPEN, (permId, filled))
+        self._add_item(OPEN, (order_key(clientId, orderId, permId), filled))
         self._order_events.status(orderId, status, filled, avgFillPrice, permId, clientId)
 
     def execDetails(self, reqId: int, contract: Contract, execution: Any) -> None:

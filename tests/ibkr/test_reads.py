@@ -121,6 +121,21 @@ async def test_working_orders_of_any_origin(stage: Environment) -> None:
     assert len(listed) == 3
 
 
+@with_environment
+async def test_orders_without_a_number_of_ibkr_are_all_listed(stage: Environment) -> None:
+    """IBKR numbers an order (permId) once it has it; another program has just sent two."""
+    await stage.submit(limit())
+    sent = replace(stage.venue.order(ID), ref="other program", client_id=9, perm_id=0)
+    filled = Decimal(500)
+    stage.venue.orders += [
+        replace(sent, order_id=31, quantity=Decimal(1000), filled=filled),
+        replace(sent, order_id=32, quantity=Decimal(2000)),
+    ]
+    listed = await stage.adapter.open_orders(stage.spec)
+    found = {one.quantity: one.filled for one in listed}
+    assert found == {Decimal(1000): filled, Decimal(2000): 0, Decimal(20000): 0}
+
+
 def test_unreadable_foreign_order_stops_none_of_ours(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
