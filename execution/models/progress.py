@@ -18,6 +18,9 @@ class AccountSyncState(models.Model):
     fills_synced_until = models.DateTimeField(
         null=True, help_text="Broker's time: all executions before it have been requested."
     )
+    fills_failing_since = models.DateTimeField(
+        null=True, help_text="Machine time: since when executions cannot be read by polls."
+    )
     poll_after = models.DateTimeField(
         null=True, help_text="Machine time; brokers without an event stream."
     )

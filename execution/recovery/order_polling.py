@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache, partial
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -27,15 +27,9 @@ from brokers.registry import adapter_for, broker_types, capabilities_if_usable
 from brokers.types import BrokerOrder, BrokerPosition, OrderReport
 from common.bisection import process_with_bisection
 from common.clocks import market_at, market_now
-from common.sql import Query, array, columns, periodic_rows, run
-from connections.selectors import (
-    HOST_IS_UP_SQL,
-    SPEC_COLUMNS,
-    AccountRow,
-    connection_join_sql,
-    has_accounts_sql,
-    spec_from_row,
-)
+from common.sql import array, columns, periodic_rows, run
+from connections.error_messages import explain
+from connections.selectors import spec_from_row
 from connections.services import (
     CONTACT_OPERATORS,
     OWN_FAULTS,
@@ -43,7 +37,7 @@ from connections.services import (
     RetryPolicy,
     mark_errors,
 )
-from connections.session_lanes import IN_HELD_LANES_SQL, held_lanes_parameters
+from connections.session_lanes import held_lanes_parameters
 from execution.reconciliation.open_orders import (
     ReconciliationRun,
     resolve_order_differences,
@@ -51,9 +45,9 @@ from execution.reconciliation.open_orders import (
 )
 from execution.reconciliation.open_positions import store_level_reads
 from execution.reconciliation.reconcile import reconcile
+from execution.recovery.poll_claims import DUE, END_CLAIM, EXTEND_CLAIM, DueAccount
 from execution.runtime import broker_queries, poll_wakes, trading_runtime
 from execution.runtime.poll_wakes import wake_polls
-from positions.joins import has_open_position_sql
 
 log = structlog.get_logger(__name__)
 
@@ -66,93 +60,9 @@ UNUSABLE_SECONDS = 30
 WAIT_SECONDS = 1.0  # how long one round waits for answers
 GROUPING_SECONDS = 0.01  # answers that arrive this soon after the first one are written with it
 MAX_IN_FLIGHT = 2000  # polls of one process
+UNREAD_FILLS = timedelta(minutes=2)
+"""How long executions may be unreadable, while orders are read, before the owner is notified."""
 OVERLAP = timedelta(seconds=60)  # the broker's clock and books may lag behind ours
-
-
-@dataclass(frozen=True, slots=True)
-class DueAccount(AccountRow):
-    """An account to poll. since: start of the executions to read; began: database time."""
-
-    since: datetime | None
-    began: datetime
-    broker_holds_levels: bool
-
-
-# The claim lasts for the calls; if this process dies, another one takes the account after that.
-DUE = Query(
-    DueAccount,
-    f"""
-WITH due AS (
-  SELECT r.connection_id FROM execution_accountsyncstate r
-  {connection_join_sql("r.connection_id")}
-  WHERE {has_accounts_sql("%(broker_types)s::text[]")}  -- else all accounts would be read
-    AND c.type = ANY(%(broker_types)s::text[]) AND c.archived_at IS NULL AND {IN_HELD_LANES_SQL}
-    AND {HOST_IS_UP_SQL}
-    AND (r.poll_after IS NULL OR r.poll_after <= clock_timestamp())
-    AND (EXISTS (SELECT FROM execution_order o WHERE o.connection_id = c.id
-        AND o.status IN ('SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED'))
-      OR {has_open_position_sql("c.id")})
-  ORDER BY r.poll_after NULLS FIRST LIMIT %(limit)s FOR NO KEY UPDATE OF r SKIP LOCKED
-), claimed AS (
-  UPDATE execution_accountsyncstate r
-  SET poll_after = clock_timestamp() + make_interval(secs => %(lease)s),
-    poll_began_at = clock_timestamp()
-  FROM due WHERE r.connection_id = due.connection_id
-  RETURNING r.connection_id, r.fills_synced_until
-)
-SELECT t.connection_id, {SPEC_COLUMNS}, c.broker_host, coalesce(t.fills_synced_until, least(
-    (SELECT min(p.opened_at) FROM positions_executionposition p
-     WHERE p.connection_id = c.id AND p.quantity > 0),
-    (SELECT min(s.published_at) FROM execution_order o JOIN signals_signal s ON s.id = o.signal_id
-     WHERE o.connection_id = c.id AND o.status IN ('SUBMITTED', 'PARTIALLY_FILLED',
-       'CANCEL_REQUESTED')))) AS since, statement_timestamp() AS began,
-  EXISTS (SELECT FROM positions_executionposition p WHERE p.connection_id = c.id
-    AND p.quantity > 0 AND (p.sl_guardian = 'BROKER' OR p.tp_guardian = 'BROKER'))
-    AS broker_holds_levels
-FROM claimed t {connection_join_sql("t.connection_id")}
-""",
-)
-
-
-class WokenRow(NamedTuple):
-    """In how many seconds the first of the accounts that were woken meanwhile is due, if any."""
-
-    seconds: float | None
-
-
-# Rows are locked in the order of their ids, as `request_reconciliation` locks them. What was woken
-# during its poll is polled again at once, unless the poll failed: then the retry reads the same.
-END_CLAIM = Query(
-    WokenRow,
-    """
-WITH polled AS (
-  SELECT * FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::double precision[],
-    %s::boolean[]) AS t(connection_id, fills_synced_until, began, seconds, is_answered)
-), locked AS (
-  SELECT r.connection_id, coalesce(t.is_answered AND r.woken_at >= r.poll_began_at, false)
-    AS is_woken
-  FROM execution_accountsyncstate r JOIN polled t USING (connection_id)
-  ORDER BY r.connection_id FOR NO KEY UPDATE OF r
-), ended AS (
-  UPDATE execution_accountsyncstate r SET fills_synced_until = coalesce(t.fills_synced_until,
-    r.fills_synced_until), poll_began_at = NULL,
-    poll_after = greatest(clock_timestamp(), CASE WHEN l.is_woken
-      THEN r.woken_at ELSE t.began + make_interval(secs => t.seconds) END)
-  FROM polled t JOIN locked l USING (connection_id) WHERE r.connection_id = t.connection_id
-  RETURNING r.poll_after, l.is_woken
-)
-SELECT extract(epoch FROM min(poll_after) FILTER (WHERE is_woken) - clock_timestamp())::float8
-  AS seconds
-FROM ended
-""",
-)
-
-
-EXTEND_CLAIM = """
-UPDATE execution_accountsyncstate SET poll_after = clock_timestamp() + make_interval(secs => %s)
-WHERE connection_id IN (SELECT connection_id FROM execution_accountsyncstate
-  WHERE connection_id = ANY(%s::uuid[]) ORDER BY connection_id FOR NO KEY UPDATE)
-"""
 
 
 @dataclass(eq=False, slots=True)
@@ -160,7 +70,8 @@ class PolledAccount:
     """An account that is being polled.
 
     since: start of the executions to read; None where the broker lists none. fills: the executions
-    read; None if that failed. positions: read for their levels; None if not needed or failed.
+    read; None if that failed, with `fills_error`. positions: read for their levels; None if not
+    needed or failed.
     """
 
     row: DueAccount
@@ -168,6 +79,7 @@ class PolledAccount:
     read_until: datetime
     since: datetime | None
     fills: list[OrderReport] | None = None
+    fills_error: Exception | None = None
     positions: list[BrokerPosition] | None = None
     is_usable: bool = True
 
@@ -233,6 +145,7 @@ def _start_due(calls: BrokerCallRunner[Orders], broker_types: Sequence[str], lim
             "broker_types": array(broker_types),
             "limit": limit,
             "lease": _claim_seconds(),
+            "yesterday": market_now() - timedelta(days=1),
             **held_lanes_parameters(),
         },
     )
@@ -267,7 +180,10 @@ async def _read_account(account: PolledAccount) -> Orders:
         fills = await outcome_of(
             broker_queries.with_call_timeout(adapter.fills_since(spec, account.since))
         )
-        account.fills = None if isinstance(fills, Exception) else fills
+        if isinstance(fills, Exception):
+            account.fills_error = fills
+        else:
+            account.fills = fills
         if account.row.broker_holds_levels:
             positions = await outcome_of(broker_queries.with_call_timeout(adapter.positions(spec)))
             account.positions = None if isinstance(positions, Exception) else positions
@@ -312,6 +228,31 @@ def _mark_unusable(account: PolledAccount, error: Exception) -> None:
     _end_claims([_polled(account, is_answered=False)])
 
 
+def _mark_unread_fills(accounts: Sequence[PolledAccount]) -> None:
+    """Put accounts in error whose executions cannot be read, although their orders are.
+
+    Stops and targets that the broker has executed are missing here meanwhile.
+    """
+    for account in accounts:
+        since, error = account.row.fills_failing_since, account.fills_error
+        if since is None or error is None or account.row.began - since < UNREAD_FILLS:
+            continue
+        found = explain(error, account.row.type)
+        log.error(
+            "executions cannot be read", connection=str(account.connection_id), exc_info=error
+        )
+        sentence = (
+            f"Executions have not been read since {since:%Y-%m-%d %H:%M} UTC, so what the broker"
+            f" closed may still be open here: {found.code.sentence} {found.remedy}"
+        )
+        account.is_usable = False  # polled more often than read: it stays in error
+        mark_errors(
+            [(account.connection_id, sentence)],
+            retry=RetryPolicy.NEXT_ROUND,
+            began={account.connection_id: account.row.began},
+        )
+
+
 def _write(group: PollResults) -> None:
     """Store executions first, then query the orders that these do not explain."""
     broker_queries.apply_new_fills(
@@ -332,6 +273,7 @@ def _write(group: PollResults) -> None:
                 if account.positions is not None
             },
         )
+    _mark_unread_fills([*answered])
     compared = {account for account in answered if account.since is None}
     compared_ids = array([account.connection_id for account in compared])
     run(EXTEND_CLAIM, (_claim_seconds(), compared_ids))
@@ -354,7 +296,7 @@ def _compare(group: PollResults) -> None:
 
 def _end_claims(polled: Sequence[tuple[Any, ...]]) -> None:
     if polled:
-        [woken] = periodic_rows(END_CLAIM, columns(polled, 5))
+        [woken] = periodic_rows(END_CLAIM, columns(polled, 6))
         if woken.seconds is not None:
             poll_wakes.poll_in(woken.seconds)
 
@@ -373,7 +315,11 @@ def _polled(account: PolledAccount, is_answered: bool) -> tuple[Any, ...]:
     if not account.is_usable:
         seconds = min(UNUSABLE_SECONDS, seconds)
     read_until = None if account.fills is None else account.read_until
-    return account.row.connection_id, read_until, account.run.began, seconds, is_answered
+    has_failed_fills = account.fills_error is not None
+    return (
+        account.connection_id, read_until, account.run.began, seconds, is_answered,
+        has_failed_fills,
+    )  # fmt: skip
 
 
 def interval_of(connection_settings: Mapping[str, Any]) -> float:

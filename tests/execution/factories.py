@@ -249,7 +249,7 @@ MACHINE_TIMES = {
     "execution_order": ("due_at", "answer_by", "lookup_after", "submitted_at", "enqueued_at",
                         "created_at", "done_at", "acknowledged_at", "retried_at",
                         "pending_action_since", "lookup_claimed_until", "own_valid_until"),
-    "execution_accountsyncstate": ("reconcile_requested_at", "compared_at"),
+    "execution_accountsyncstate": ("reconcile_requested_at", "compared_at", "fills_failing_since"),
     "execution_workerlease": ("lease_until",),
     "positions_executionposition": ("missing_since", "last_activity_at", "level_sync_due_at",
     "broker_checked_at",

@@ -48,7 +48,7 @@ from execution.monitoring import (
     unprotected_time,
 )
 from execution.reconciliation import auto_correction, missing_positions, open_positions, reconcile
-from execution.recovery import order_polling, stale_orders, sweeps
+from execution.recovery import poll_claims, stale_orders, sweeps
 from execution.reports import broker_exits_sql, overfills, position_rebuild
 from execution.runtime import broker_queries, stream_claims
 from execution.submission import claim_sql, recent, route_writes, signal_limits
@@ -361,7 +361,7 @@ def test_kept_plans_of_bundles_find_their_rows_by_index(
 
 OF_TYPES = {"broker_types": f"{{{KIND}}}", "lanes": '{""}', "limit": 50}
 STREAM_CLAIM = (stream_claims.CLAIM, {**OF_TYPES, "holder": "me"})
-POLLS = (order_polling.DUE, {**OF_TYPES, "lease": 1.0})
+POLLS = (poll_claims.DUE, {**OF_TYPES, "lease": 1.0, "yesterday": market_now()})
 PERIODIC: Sequence[tuple[str, Any]] = (
     STREAM_CLAIM,
     POLLS,

@@ -2,15 +2,24 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal as D
 from typing import Any
 
 import pytest
 from django.db import ProgrammingError
 
-from brokers.types import BrokerOrder, CloseCause, ConnectionSpec, OrderType, Side
+from brokers.base import ReadFailed
+from brokers.types import (
+    BrokerOrder,
+    CloseCause,
+    ConnectionSpec,
+    OrderReport,
+    OrderType,
+    Side,
+)
 from common.clocks import market_now
+from common.reason_codes import Code
 from common.sql import rows, run
 from connections import session_lanes
 from connections.models import ConnectionHealth, ExecutionConnection, HostCircuit
@@ -242,6 +251,59 @@ def test_hanging_executions_do_not_delay_order_reads(
     until(ended)
     assert asked(polled_broker, "fills_since") == 1
     assert AccountSyncState.objects.get().fills_synced_until is None  # queried again, from then on
+
+
+def fail_fills(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, code: Code) -> None:
+    async def fail(*_: Any) -> list[OrderReport]:
+        raise ReadFailed(code)
+
+    monkeypatch.setattr(broker, "fills_since", fail)
+
+
+def test_owner_learns_that_executions_cannot_be_read(
+    resting: Order, polled_broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stop that its broker executed would stay open here, and nothing would state why."""
+    fail_fills(polled_broker, monkeypatch, Code.LOOKUP_WINDOW_EXCEEDED)
+    for _ in range(2):
+        poll()
+        due_again()
+        assert ConnectionHealth.objects.get().status == "ACTIVE"
+    factories.pass_time(130)
+    poll()
+    health = ConnectionHealth.objects.get()
+    assert health.status == "ERROR"
+    assert health.last_error.startswith("Executions have not been read since ")
+    assert Code.LOOKUP_WINDOW_EXCEEDED.sentence in health.last_error
+    monkeypatch.undo()
+    due_again()
+    poll()
+    state = AccountSyncState.objects.get()
+    assert (state.fills_failing_since, state.fills_synced_until is None) == (None, False)
+
+
+def test_executions_are_read_since_what_is_open_now(
+    resting: Order, polled_broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The account had nothing open for months, and its broker lists only so many days."""
+    asked_since: list[datetime] = []
+    usual = polled_broker.fills_since
+
+    async def fills_since(spec: ConnectionSpec, since: datetime) -> list[OrderReport]:
+        asked_since.append(since)
+        return await usual(spec, since)
+
+    monkeypatch.setattr(polled_broker, "fills_since", fills_since)
+    now = market_now()
+    assert resting.signal is not None
+    for synced, expected in (
+        (now - timedelta(days=100), resting.signal.published_at),
+        (now - timedelta(hours=3), now - timedelta(hours=3)),
+    ):
+        AccountSyncState.objects.update(fills_synced_until=synced, poll_after=None)
+        poll()
+        assert expected is not None
+        assert abs(asked_since.pop() + order_polling.OVERLAP - expected) < timedelta(seconds=1)
 
 
 def test_look_ups_at_a_hanging_host_time_out_together(
