@@ -122,13 +122,14 @@ def _read_deals(text: str) -> tuple[Deal, ...]:
 def _deal(number: str, fields: Mapping[str, Any]) -> Deal | None:
     if "deal_price" not in fields:  # a deposit has one, too
         raise OtherPlatformError("it is MetaTrader 4's, and this is for MetaTrader 5")
-    if fields["type"] not in SIDES:
+    lots = parse.number(fields["lots"])
+    if fields["type"] not in SIDES or not lots:  # money, or a correction without a volume
         return None
     return Deal(
         int(number),
         int(fields["magic"]),
         str(fields["symbol"]),
-        parse.number(fields["lots"]),
+        lots,
         SIDES[fields["type"]],
         str(fields["entry"]),
         parse.moment(fields["deal_time"]),

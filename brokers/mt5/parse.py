@@ -142,6 +142,11 @@ def is_order_of(row: Any, client_order_id: str, magic: int) -> bool:
     return bool(row.magic == magic or (row.magic == 0 and row.comment == client_order_id))
 
 
+def is_trade(deal: Any) -> bool:
+    """Whether a deal executed anything: others are money, or corrections without a volume."""
+    return deal.type in TRADES and decimal(deal.volume) > 0
+
+
 def is_by_server(deal: Any) -> bool:
     """Whether the server made a deal by itself. A reason that is not known yet counts as such: what
     we have sent has one of `OURS`."""
@@ -183,7 +188,7 @@ def order_reports(
     Deals arrive later than their order: an ended order with missing deals is reported as accepted,
     with the deals that have arrived, so that it is looked up again.
     """
-    trades = [deal for deal in deals if deal.type in TRADES and deal.reason not in BY_SERVER]
+    trades = [deal for deal in deals if is_trade(deal) and deal.reason not in BY_SERVER]
     fills = tuple(execution(read, deal) for deal in trades)
     position_id = order.position_id or (trades[0].position_id if trades else 0)
 
@@ -242,7 +247,7 @@ def deal_reports(
     """
     groups: dict[int, list[Any]] = {}
     for deal in deals:
-        if deal.type in TRADES and not is_by_server(deal):
+        if is_trade(deal) and not is_by_server(deal):
             groups.setdefault(deal.order or -deal.ticket, []).append(deal)
     return [
         reports for group in groups.values() if (reports := _group_report(read, group, entry_of))
@@ -281,7 +286,7 @@ def _group_report(
 
 def entry_client_order_id(order_ids: OrderIds, deals: Sequence[Any]) -> str:
     """Return the client order id of the order that opened a position; '' if it was not ours."""
-    opened = [deal for deal in deals if deal.type in TRADES and deal.entry == DealEntry.IN]
+    opened = [deal for deal in deals if is_trade(deal) and deal.entry == DealEntry.IN]
     found: Mapping[str, None] = {
         name: None
         for deal in opened

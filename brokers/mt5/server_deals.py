@@ -16,10 +16,10 @@ from typing import Any
 from brokers.mt5.constants import DealEntry
 from brokers.mt5.lots import decimal
 from brokers.mt5.parse import (
-    TRADES,
     entry_client_order_id,
     execution,
     is_by_server,
+    is_trade,
 )
 from brokers.mt5.reader import Reader
 from brokers.types import CloseCause, OrderReport, ReportKind
@@ -68,7 +68,7 @@ def closed_lots(deals: Sequence[Any]) -> dict[int, Decimal]:
 
 
 def _made_by_server(deals: Sequence[Any]) -> list[Any]:
-    return [deal for deal in deals if deal.type in TRADES and is_by_server(deal)]
+    return [deal for deal in deals if is_trade(deal) and is_by_server(deal)]
 
 
 def _distance(one: Any, other: Any) -> tuple[int, int]:

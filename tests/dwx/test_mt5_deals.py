@@ -155,6 +155,19 @@ def test_malformed_history_is_refused(raw: bytes) -> None:
         mt5_deals.history(TerminalHistory(), raw)
 
 
+def test_deal_without_volume_executed_nothing() -> None:
+    def raw(lots: str) -> bytes:
+        fields = (
+            f'"magic": 5, "symbol": "EURUSD", "lots": {lots}, "type": "buy", "entry": "entry_in", '
+            '"deal_time": "2026.11.20 17:57:12", "deal_price": 1.1, "commission": 0.00, '
+            '"swap": 0.00, "comment": ""'
+        )
+        return f'{{"1": {{{fields}}}}}'.encode()
+
+    assert [one.lots for one in mt5_deals.history(TerminalHistory(), raw("0.01"))] == [D("0.01")]
+    assert mt5_deals.history(TerminalHistory(), raw("0.00")) == ()
+
+
 ACCOUNT = {
     "name": "Z", "number": 4711, "currency": "USD", "leverage": 100, "free_margin": 1.5,
     "balance": 2.0, "equity": 3.0,

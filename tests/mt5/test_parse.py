@@ -70,6 +70,7 @@ def deal(**changes: Any) -> SimpleNamespace:
         (4, 0.1, [], [K.ACCEPTED]),  # its volume is late, too
         (4, 0.1, [deal(volume=0.04)], [K.FILLED]),
         (4, 0.04, [deal()], [K.FILLED]),  # its volume is late, its deals are whole
+        (4, 0.0, [deal(volume=0.0)], [K.ACCEPTED]),  # a correction, before its deal
         (4, 0.0, [deal(type=2), deal()], [K.FILLED]),  # a deal that is money and no trade
     ],
 )
@@ -151,7 +152,8 @@ def deal_outcomes(*deals: Any, entry: str = "") -> list[tuple[str, CloseCause | 
 
 
 def test_deals_of_one_order_are_one_report() -> None:
-    reports = parse.deal_reports(read(), [deal(), deal(ticket=10), deal(type=2)], lambda _: "")
+    nothing = [deal(type=2), deal(ticket=11, volume=0.0), deal(ticket=12, order=6, volume=0.0)]
+    reports = parse.deal_reports(read(), [deal(), deal(ticket=10), *nothing], lambda _: "")
     assert [[fill.broker_fill_id for fill in report.fills] for report in reports] == [["9", "10"]]
 
 
