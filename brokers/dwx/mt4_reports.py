@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from brokers.dwx import parse
 from brokers.dwx.parse import Ticket
-from brokers.dwx.sent_commands import SentCommand
+from brokers.dwx.sent_commands import IN_PART, SentCommand
 from brokers.dwx.server_time import earliest_possible
 from brokers.dwx.sync_marks import HeldLevelFlags, OpenTicket, SyncMark, levels_now, open_now
 from brokers.dwx.terminal_state import HistoryNeededError, TerminalState
@@ -61,7 +61,8 @@ class Mt4Reports(TerminalState):
         if not own:
             return None
         if filled := [one for one in own if one.is_position]:
-            return [self._entry_report(*group) for group in self._groups(filled)]
+            reports = [self._entry_report(*group) for group in self._groups(filled)]
+            return reports + self._rest_of(client_order_id, reports)
         return [self._unfilled_report(one, client_order_id) for one in own]
 
     def exits(self, client_order_id: str) -> list[OrderReport]:
@@ -227,6 +228,22 @@ class Mt4Reports(TerminalState):
             client_order_id, str(root), str(root), (fill,),
             levels=parse.levels_of(last) if last.closed_at is None else None,
         )  # fmt: skip
+
+    def _rest_of(self, client_order_id: str, filled: Sequence[OrderReport]) -> list[OrderReport]:
+        """Return the cancellation of what the server did not fill of a market order; else []."""
+        is_in_part = any(
+            one.client_order_id == client_order_id and one.outcome == IN_PART
+            for one in self.commands
+        )
+        detail = "The server filled a part of it, and took the rest away."
+        return [
+            OrderReport(
+                ReportKind.CANCELLED, self.spec.connection_id, client_order_id,
+                one.broker_order_id, one.broker_position_id, detail=detail,
+            )
+            for one in filled[:1]
+            if is_in_part
+        ]  # fmt: skip
 
     def _unfilled_report(self, ticket: Ticket, client_order_id: str) -> OrderReport:
         kind, code = ReportKind.ACCEPTED, None

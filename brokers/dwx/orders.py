@@ -36,7 +36,7 @@ from brokers.dwx.preflight import (
     waiting_ticket,
 )
 from brokers.dwx.raw_text import unknown_outcome
-from brokers.dwx.sent_commands import CLOSE, OPEN, REFUSED, UNSENT, SentCommand
+from brokers.dwx.sent_commands import CLOSE, IN_PART, OPEN, REFUSED, UNSENT, SentCommand
 from brokers.dwx.terminal_state import HistoryNeededError
 from brokers.dwx.timeouts import SentMark
 from brokers.types import (
@@ -92,6 +92,8 @@ async def place(client: DwxClient, request: OrderRequest, guard: Guard) -> list[
         number, "OPEN_ORDER", content, partial(guard, request), command
     )  # fmt: skip
     effect = partial(_entry_effect, client, request.client_order_id)
+    if request.order_type is OrderType.MARKET and not client.by_deals:
+        effect = partial(_market_order_effect, client, command)
     last = partial(_executed, client, request.client_order_id) if client.by_deals else None
     return await wait_for_outcome(client, sent, codes.OPENING, effect, command, last)
 
@@ -279,6 +281,20 @@ async def _entry_effect(
     if not client.by_deals:
         return (await client.traced(snapshot)).entry(client_order_id)
     return await _executed(client, client_order_id)
+
+
+async def _market_order_effect(
+    client: DwxClient, command: SentCommand, snapshot: Snapshot
+) -> list[OrderReport] | None:
+    """Return what a market order did that was sent just now to MetaTrader 4.
+
+    If its ticket has less than was sent when it is first seen, the server has filled a part of it,
+    which is noted. Later a smaller ticket may be what a close has left."""
+    for ticket in snapshot.tickets:
+        is_own = parse.is_order(ticket, command.client_order_id) and ticket.origin is None
+        if is_own and ticket.lots < command.lots:
+            await client.terminal.ended(command.number, IN_PART)
+    return await _entry_effect(client, command.client_order_id, snapshot)
 
 
 async def _executed(client: DwxClient, client_order_id: str) -> list[OrderReport] | None:

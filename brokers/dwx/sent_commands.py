@@ -8,7 +8,8 @@ from brokers.dwx.parse import Snapshot
 
 VISIBLE_WITHIN_SECONDS = 600.0  # after it a sent command shows its effect, if it had one
 OPEN, CLOSE = "open", "close"  # actions
-UNSENT, REFUSED, PLACED, GONE = "unsent", "refused", "placed", "gone"  # outcomes
+# Outcomes.
+UNSENT, REFUSED, PLACED, GONE, IN_PART = "unsent", "refused", "placed", "gone", "in part"
 NO_EFFECT = (UNSENT, REFUSED)
 
 
@@ -19,9 +20,9 @@ class SentCommand:
     number: of the command, unique in a terminal's folder. at: seconds since 1970. ticket: what a
     CLOSE closes. root: the first ticket of that position, which has another ticket after each
     partial close. outcome: UNSENT or REFUSED (no effect), PLACED (a working order), GONE (worked,
-    and is neither open nor filled any more); '' if it is not known for certain. account: to which
-    the terminal was logged in; '' if an older version wrote it. expires: of a GTD order, in
-    seconds of the server's time; 0: none."""
+    and is neither open nor filled any more), IN_PART (a market order that MetaTrader 4 filled in
+    part); '' if it is not known for certain. account: to which the terminal was logged in; '' if
+    an older version wrote it. expires: of a GTD order, in seconds of the server's time; 0: none."""
 
     number: int
     at: float

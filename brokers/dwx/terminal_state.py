@@ -10,7 +10,14 @@ from typing import Any
 from brokers.dwx import parse
 from brokers.dwx.lots import Lots, LotsError, lots_of
 from brokers.dwx.parse import Marked, Snapshot, Ticket
-from brokers.dwx.sent_commands import CLOSE, OPEN, SentCommand, client_order_ids, exits_by_ticket
+from brokers.dwx.sent_commands import (
+    CLOSE,
+    IN_PART,
+    OPEN,
+    SentCommand,
+    client_order_ids,
+    exits_by_ticket,
+)
 from brokers.dwx.server_time import Zone
 from brokers.types import ConnectionSpec
 
@@ -71,8 +78,10 @@ class TerminalState:
 
     @cached_property
     def _ordered(self) -> dict[str, Decimal]:
-        """The lots of our entries, as sent; MT4 fills an order completely or not at all."""
-        return {one.client_order_id: one.lots for one in self.commands if one.action == OPEN}
+        """The lots of our entries, as sent. MT4 fills an order completely, but for those that are
+        noted as filled in part: these are left out."""
+        sent = [one for one in self.commands if one.action == OPEN and one.outcome != IN_PART]
+        return {one.client_order_id: one.lots for one in sent}
 
     def position_id(self, ticket: Ticket) -> str:
         """Return the position id for reports, which does not change with the ticket."""

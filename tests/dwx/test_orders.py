@@ -39,6 +39,35 @@ def test_market_order_is_filled_with_levels_and_found(account: Account) -> None:
     assert position.client_order_id == request.client_order_id
 
 
+def test_market_order_that_is_filled_in_part(account: Account) -> None:
+    """An ECN had no more: the ticket is smaller than the order, and the rest was taken away."""
+    account.terminal.fault(fill_share=0.3)
+    request = account.order()
+    filled, rest = account.submit(request)
+    assert (filled.kind, filled.fills[0].quantity) == (ReportKind.FILLED, D(3000))
+    assert (rest.kind, rest.broker_order_id) == (ReportKind.CANCELLED, filled.broker_order_id)
+    account.restart()
+    assert account.find(request.client_order_id) == [filled, rest]
+    assert fills(account) == [filled]
+    [held] = account.positions()
+    assert (held.broker_position_id, held.quantity) == (filled.broker_position_id, D(3000))
+
+
+def test_position_of_an_order_filled_in_part_is_closed_in_parts(account: Account) -> None:
+    account.terminal.fault(fill_share=0.3)
+    entry, rest = account.submit(account.order())
+    account.terminal.fault()
+    exits = [account.exit(entry.broker_position_id, part) for part in ("1000", "2000")]
+    closed = [account.submit(request)[0].fills[0].quantity for request in exits]
+    assert closed == [D(1000), D(2000)]
+    assert account.positions() == []
+    account.restart()
+    found = account.find(entry.client_order_id) or []
+    assert [one.kind for one in found] == [ReportKind.FILLED, ReportKind.CANCELLED]
+    assert found[0].fills == entry.fills
+    assert found[1] == rest
+
+
 @pytest.mark.parametrize(
     ("side", "order_type", "price", "ticket_type"),
     [

@@ -120,6 +120,7 @@ class TradeServer:
         bid, ask = self.state.prices[ticket.symbol]
         buys = ticket.type.startswith("buy")
         if ticket.type in ("buy", "sell"):
+            ticket.lots = round(ticket.lots * self.faults.get("fill_share", 1.0), 2)
             ticket.price = ask if buys else bid
             ticket.commission = -round(ticket.lots * 7, 2)
         self._check_levels(ticket, ticket.price, ticket.sl, ticket.tp)
