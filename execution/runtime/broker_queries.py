@@ -193,11 +193,17 @@ def fully_known_fill_ids(
         if isinstance(answer, Exception):
             continue
         missed += (new := _not_stored(answer))
-        if all(fill.is_commission_only for report in new for fill in report.fills):
+        if not any(_is_execution(fill) for report in new for fill in report.fills):
             known_ids[row.connection_id] = {f.broker_fill_id for r in answer for f in r.fills}
     if ours := _about_us(missed):
         apply_or_defer(ours)
     return known_ids
+
+
+def _is_execution(fill: Execution) -> bool:
+    """Whether a fill that is not stored changes what was executed. One of no quantity is never
+    stored, unless it corrects another to nothing."""
+    return not fill.is_commission_only and bool(fill.quantity or fill.revision)
 
 
 KNOWN_FILLS = Query(

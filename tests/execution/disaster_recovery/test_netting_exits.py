@@ -81,6 +81,18 @@ def test_commission_that_is_missing_here_holds_no_exit(
     assert Fill.objects.get().commission == D("1.25")
 
 
+@pytest.mark.parametrize(("revision", "is_released"), [(0, True), (2, False)])
+def test_execution_of_no_quantity_holds_an_exit_only_as_a_correction(
+    position: ExecutionPosition, broker: FakeBroker, revision: int, is_released: bool
+) -> None:
+    fills = broker.tickets[0].fills
+    restored_and_compared()
+    nothing = replace(fills[0], broker_fill_id="nothing", quantity=D(0), revision=revision)
+    fills.append(nothing)
+    expected = [factories.order(leg="close-1").pk] if is_released else []
+    assert process_open_epoch() == expected
+
+
 def test_matching_net_quantity_alone_does_not_release_an_exit(
     position: ExecutionPosition, broker: FakeBroker
 ) -> None:
