@@ -22,9 +22,14 @@ def require_absence(session: Session, requested_at: float, written: Iterable[Rec
     """
     if session.wrong_zone:
         raise ReadFailed(Code.FIELD_INVALID, session.wrong_zone)
-    since = max([session.stable_since, *(record.written_at for record in written)])
-    if requested_at < since + session.timing.settle:
+    if not lists_all(session, requested_at, written):
         raise ReadFailed(Code.BROKER_UNREACHABLE, "in no list; TWS may not list it yet")
+
+
+def lists_all(session: Session, requested_at: float, written: Iterable[Record] = ()) -> bool:
+    """Return whether lists have every order that works. See `require_absence`."""
+    since = max([session.stable_since, *(record.written_at for record in written)])
+    return requested_at >= since + session.timing.settle
 
 
 def remove_absent(

@@ -10,7 +10,7 @@ from typing import Any
 
 from brokers.base import ReadFailed, Rejected
 from brokers.ibkr import parse
-from brokers.ibkr.absence_checks import remove_absent, require_absence
+from brokers.ibkr.absence_checks import lists_all, remove_absent, require_absence
 from brokers.ibkr.contract_details import details_of, resolve_symbols
 from brokers.ibkr.contracts import traded_symbols
 from brokers.ibkr.evicted_executions import evicted_records
@@ -111,7 +111,7 @@ async def positions(session: Session) -> list[BrokerPosition]:
 
 
 async def _working_legs(session: Session) -> list[Record] | None:
-    """Return the stops and targets that work now; None if the orders cannot be read.
+    """Return the stops and targets that work now; None if that is not certain.
 
     A level that is in no list any more has ended without a message."""
     known = [
@@ -121,16 +121,18 @@ async def _working_legs(session: Session) -> list[Record] | None:
     ]
     if not known:
         return []
+    requested_at = asyncio.get_running_loop().time()
     try:
         snapshot = await session.snapshot(Depth.OPEN)
     except ReadFailed:
         return None
-    open_refs = snapshot.open_refs
-    for leg in known:
-        if leg.live and leg.order_ref not in open_refs:
-            before = state_of(leg)
-            leg.ended, leg.detail = ReportKind.CANCELLED, "it is in no list of TWS any more"
-            session.order_cache.report_changes(leg, before)
+    missing = [leg for leg in known if leg.live and leg.order_ref not in snapshot.open_refs]
+    if missing and not lists_all(session, requested_at, missing):
+        return None
+    for leg in missing:
+        before = state_of(leg)
+        leg.ended, leg.detail = ReportKind.CANCELLED, "it is in no list of TWS any more"
+        session.order_cache.report_changes(leg, before)
     return [leg for leg in known if leg.live]
 
 

@@ -207,6 +207,28 @@ async def test_levels_that_work_outlast_their_vanished_entry(stage: Environment)
 
 
 @with_environment
+async def test_level_is_not_gone_before_tws_lists_all(stage: Environment) -> None:
+    """Otherwise a second stop would be placed beside the one that works."""
+    stage.adapter = adapter(timing=PATIENT)
+    await stage.submit(RESTING)
+    stage.venue.fill(ID, "20000", "1.0900")
+    await stage.wait_for_reports(ReportKind.FILLED)
+    stage.tws.unreported = {f"{ID}:sl"}
+    (held,) = await stage.adapter.positions(stage.spec)
+    assert held.levels is None
+    stage.tws.unreported = set()
+    (held,) = await stage.adapter.positions(stage.spec)
+    assert held.levels == HeldLevels(Decimal("1.08"), Decimal("1.12"), Decimal(20000))
+    stage.tws.unreported = {f"{ID}:sl"}
+    stage.session.stable_since -= LONG_AGO
+    for record in stage.session.order_cache.of("c1"):
+        record.written_at -= LONG_AGO
+    (held,) = await stage.adapter.positions(stage.spec)
+    assert held.levels is not None
+    assert (held.levels.stop_loss, held.levels.take_profit) == (None, Decimal("1.12"))
+
+
+@with_environment
 async def test_vanished_order_may_be_placed_after_its_absence(stage: Environment) -> None:
     await stage.submit(limit())
     await end_unseen(stage, ID)
