@@ -137,7 +137,7 @@ class Code(StrEnum):
         "ENTRIES_HALTED",
         "The kill switch allows exits only.",
         "If you set it, choose Resume in the portal. If an operator set it, an operator releases"
-        " it in the console.",
+        " it in the console. A provider's halt of a feed is released by the provider.",
     )
     LOSS_LIMIT = (
         "LOSS_LIMIT",
@@ -1363,6 +1363,13 @@ class Code(StrEnum):
         "TWIN_FOLLOWS",
         "A paper twin follows its live subscription.",
         "Change the live subscription, or stop the twin.",
+    )
+    FOLLOWERS_ACCOUNTS = (
+        "FOLLOWERS_ACCOUNTS",
+        "Only operators may hold, cancel or close what a feed's followers have open: the accounts"
+        " are not the provider's. Halt your feed with REDUCING and no further option: none of its"
+        " entries is sent, and exits go on.",
+        "Close what the feed has open by a CLOSE signal; end its entries by cancelling signals.",
     )
     EPOCH_OPEN = (
         "EPOCH_OPEN",

@@ -138,8 +138,11 @@ def halt_target(
     target = read_target(scope=scope, **names)
     owner_id = _owner_of(target)
     require(by, Right.HALT, owner_id=owner_id)
-    if cancel_entries or flatten:
-        _require_trading(by, target, owner_id)
+    trades = cancel_entries or flatten
+    if trades or mode == HaltMode.HALTED:
+        _refuse_for_followers(by, target)
+    if trades:
+        require(by, Right.TRADE, owner_id=owner_id)
     return target
 
 
@@ -156,10 +159,10 @@ def set_kill_switch(
 ) -> KillSwitch:
     """Halt trading from the commit on: with REDUCING only exits are sent, with HALTED nothing.
 
-    Staff with the right may halt everything; other users their own feeds, connections and
-    themselves. cancel_entries, flatten: a trading process also cancels the entries that have not
-    filled, and closes the open positions; enqueue pending actions on commit. names: as for
-    `read_target`. Raises InvalidInputError, NotAllowedError.
+    Staff with the right may halt everything; other users their own connections and themselves, and
+    the entries of their own feeds (REDUCING). cancel_entries, flatten: a trading process also
+    cancels the entries that have not filled, and closes the open positions; enqueue pending actions
+    on commit. names: as for `read_target`. Raises InvalidInputError, NotAllowedError.
     """
     target = halt_target(
         scope=scope, mode=mode, by=by, cancel_entries=cancel_entries, flatten=flatten, **names
@@ -172,15 +175,14 @@ def set_kill_switch(
     return switch
 
 
-def _require_trading(by: User | None, target: HaltTarget, owner_id: int | None) -> None:
-    """Raise NotAllowedError unless `by` may cancel orders and close positions of the target.
+def _refuse_for_followers(by: User | None, target: HaltTarget) -> None:
+    """Raise NotAllowedError if only operators may hold, cancel or close what the target has open.
 
-    A feed's owner does not own the accounts of its followers.
+    The owner of a target owns the accounts that it concerns, except of a feed: those are its
+    followers'. A provider decides which entries begin, and followers what becomes of what is open.
     """
     if target.scope == Scope.FEED and by is not None and not by.is_staff:
-        detail = "Close what a feed has open by a CLOSE signal; its entries by cancelling signals."
-        raise NotAllowedError(Code.PERMISSION_DENIED, detail)
-    require(by, Right.TRADE, owner_id=owner_id)
+        raise NotAllowedError(Code.FOLLOWERS_ACCOUNTS)
 
 
 @transaction.atomic
@@ -190,10 +192,8 @@ def release_kill_switch(switch_id: int, *, by: User | None) -> bool:
     Staff with the right may release every halt, other users only their own. Raises NotAllowedError;
     ConflictError EPOCH_OPEN for the halt of an open epoch, which ends with the epoch.
     """
+    _require_release(by, KillSwitch.objects.get(pk=switch_id))  # to be locked only by who may
     switch = KillSwitch.objects.select_for_update(no_key=True).get(pk=switch_id)
-    if by is not None and not by.is_staff and switch.set_by_id != by.pk:
-        raise NotAllowedError(Code.PERMISSION_DENIED, "An operator set this halt.")
-    require(by, Right.RELEASE, owner_id=switch.set_by_id)
     if switch.released_at is not None:
         return False
     if Epoch.objects.filter(kill_switch=switch, released_at=None).exists():
@@ -202,6 +202,19 @@ def release_kill_switch(switch_id: int, *, by: User | None) -> bool:
     switch.save(update_fields=["released_at"])
     _emit_event(switch, "released")
     return True
+
+
+def _require_release(by: User | None, switch: KillSwitch) -> None:
+    """Raise NotAllowedError, with who may, unless `by` may release this halt."""
+    if by is not None and not by.is_staff and switch.set_by_id != by.pk:
+        is_providers = switch.feed_id is not None and switch.set_by_id == _owner_of(switch)
+        detail = (
+            "The feed's provider set this halt: its provider or an operator releases it."
+            if is_providers
+            else "An operator set this halt: an operator releases it."
+        )
+        raise NotAllowedError(Code.PERMISSION_DENIED, detail)
+    require(by, Right.RELEASE, owner_id=switch.set_by_id)
 
 
 def _owner_of(target: HaltTarget | KillSwitch) -> int | None:

@@ -101,11 +101,12 @@ class KillSwitchViewSet(
 ):
     """Halts of trading that concern you. With REDUCING only exits are sent, with HALTED nothing.
 
-    You may halt yourself, your connections and your feeds; operators may halt everything, a broker
-    type or a symbol. A halt applies from the response on. `cancel_entries` also cancels the entries
-    that have not filled, `flatten` closes the open positions: both once, for what is there when the
-    halt is set, and only on your own accounts (an API key needs the scope `trade`). `dry_run` sets
-    nothing and returns what the halt would touch.
+    You may halt yourself and your connections, and the entries of your feeds (REDUCING); operators
+    may halt everything, a broker type or a symbol, and of a feed its followers' exits, too. A halt
+    applies from the response on. `cancel_entries` also cancels the entries that have not filled,
+    `flatten` closes the open positions: both once, for what is there when the halt is set, and only
+    on your own accounts (an API key needs the scope `trade`). `dry_run` sets nothing and returns
+    what the halt would touch.
     """
 
     queryset = KillSwitch.objects.none()

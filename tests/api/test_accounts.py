@@ -373,6 +373,26 @@ def test_only_operators_halt_other_users(world: World) -> None:
     assert released["released_at"] is not None
 
 
+def test_provider_halts_entries_of_a_feed_and_no_exits_of_followers(
+    world: World, as_web: AsWeb
+) -> None:
+    halt = {"scope": "FEED", "mode": "HALTED", "feed": world.public.slug, "reason": "r"}
+    with as_web():
+        for asked in (
+            halt,
+            {**halt, "dry_run": True},
+            {**halt, "mode": "REDUCING", "flatten": True},
+        ):
+            refused = problem(post(world, "kill-switch", asked, "paula"), 403, "FOLLOWERS_ACCOUNTS")
+            assert "REDUCING" in refused["detail"]
+        assert post(world, "kill-switch", halt, "olga").status_code == 201
+        made = post(world, "kill-switch", {**halt, "mode": "REDUCING"}, "paula").json()
+        release = f"/api/v1/kill-switch/{made['id']}/release/"
+        by_follower = problem(world.client("alice").post(release), 403, "PERMISSION_DENIED")
+        assert "provider set this halt" in by_follower["detail"]
+        assert world.client("paula").post(release).json()["released_at"] is not None
+
+
 def test_dry_run_of_a_halt_returns_what_it_would_touch(world: World) -> None:
     everything = {"scope": "ALL", "mode": "REDUCING", "reason": "r", "dry_run": True}
     before = KillSwitch.objects.count()

@@ -1,12 +1,15 @@
 """Setting and releasing halts."""
 
+from importlib import import_module
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from common.errors import InvalidInputError, NotAllowedError
 from common.permissions import Role
 from common.reason_codes import Code
+from common.sql import run
 from connections import services
 from connections.models import ExecutionConnection, KillSwitch
 from events.models import Event, EventKind
@@ -142,10 +145,61 @@ def test_cancelling_and_closing_needs_the_right_to_trade_on_the_accounts(
     assert not services.set_kill_switch(
         **of_feed, mode="REDUCING", reason="r", by=feed.owner
     ).flatten
-    with pytest.raises(NotAllowedError, match="CLOSE signal"):
+    with pytest.raises(NotAllowedError) as refused:
         services.set_kill_switch(**of_feed, **flatten, by=feed.owner)
+    assert refused.value.code == Code.FOLLOWERS_ACCOUNTS
+    assert "CLOSE signal" in refused.value.code.hint
     with pytest.raises(NotAllowedError):
         services.set_kill_switch(**{**own, "by": feed.owner}, **flatten)
+
+
+def test_provider_does_not_hold_the_exits_of_followers(operator: User) -> None:
+    """HALTED holds exits on accounts of others; a shell and operators may set it."""
+    feed = make.feed()
+    of_feed: dict[str, Any] = {"scope": "FEED", "mode": "HALTED", "feed_id": feed.pk}
+    for call in (services.halt_target, services.set_kill_switch):
+        with pytest.raises(NotAllowedError, match="REDUCING") as refused:
+            call(**of_feed, by=feed.owner, reason="r")
+        assert refused.value.code == Code.FOLLOWERS_ACCOUNTS
+    assert not KillSwitch.objects.exists()
+    for by in (operator, None):
+        assert services.set_kill_switch(**of_feed, by=by, reason="r").mode == "HALTED"
+    own: dict[str, Any] = {"scope": "USER", "user_id": feed.owner_id, "by": feed.owner}
+    assert services.set_kill_switch(**own, mode="HALTED", reason="r").mode == "HALTED"
+
+
+def test_refused_release_names_who_set_the_halt(
+    alices: ExecutionConnection, operator: User
+) -> None:
+    feed = make.feed()
+    make.subscription(alices, feed)
+    halt: dict[str, Any] = {
+        "scope": "FEED", "mode": "REDUCING", "feed_id": feed.pk, "reason": "r",
+    }  # fmt: skip
+    for by, named in ((feed.owner, "provider set this halt"), (operator, "An operator set this")):
+        switch = services.set_kill_switch(**halt, by=by)
+        with pytest.raises(NotAllowedError, match=named):
+            services.release_kill_switch(switch.pk, by=alices.user)
+
+
+def test_migration_lets_exits_through_that_providers_held(operator: User) -> None:
+    feed, account = make.feed(), make.connection()
+    owner: dict[str, Any] = {"set_by": feed.owner}
+    of_feed: dict[str, Any] = {"scope": "FEED", "feed": feed}
+    of_provider = make.kill_switch("HALTED", **of_feed, **owner)
+    released = make.kill_switch("HALTED", **of_feed, **owner, released_at=timezone.now())
+    kept = (
+        released,
+        make.kill_switch("HALTED", **of_feed, set_by=operator),
+        make.kill_switch("HALTED", **of_feed),
+        make.kill_switch("HALTED", scope="CONNECTION", connection=account, set_by=account.user),
+    )
+    run(import_module("connections.migrations.0033_halts_of_feeds").LET_EXITS_THROUGH)
+    of_provider.refresh_from_db()
+    assert of_provider.mode == "REDUCING"
+    assert of_provider.released_at is None
+    modes = KillSwitch.objects.filter(pk__in=[one.pk for one in kept])
+    assert set(modes.values_list("mode", flat=True)) == {"HALTED"}
 
 
 def test_risk_officer_halts_and_may_not_close_positions() -> None:

@@ -8,7 +8,7 @@ from django.db import connection as database
 from pytest_django import Settings
 
 from common.clocks import market_now
-from common.errors import ConflictError
+from common.errors import ConflictError, NotAllowedError
 from common.permissions import Role
 from common.sql import rows
 from connections import eligibility, services
@@ -95,6 +95,21 @@ def test_tenant_completes_account_lifecycle(people: tuple[User, User, Feed], as_
         assert services.release_kill_switch(switch.pk, by=alice)
         assert services.unsubscribe(taken.pk, by=alice)
         assert services.archive_connection(row.pk, by=alice)
+
+
+def test_follower_learns_that_the_provider_set_the_halt(
+    people: tuple[User, User, Feed], as_web: None
+) -> None:
+    """The row is seen and cannot be locked: the refusal must come before."""
+    alice, _bob, feed = people
+    with on_behalf_of(feed.owner):
+        switch = services.set_kill_switch(
+            scope="FEED", mode="REDUCING", reason="r", by=feed.owner, feed_id=feed.pk
+        )
+    with on_behalf_of(alice), pytest.raises(NotAllowedError, match="provider set this halt"):
+        services.release_kill_switch(switch.pk, by=alice)
+    with on_behalf_of(feed.owner):
+        assert services.release_kill_switch(switch.pk, by=feed.owner)
 
 
 def test_other_tenants_rows_are_not_found(people: tuple[User, User, Feed], as_web: None) -> None:

@@ -67,6 +67,10 @@ NEW_KEY = (
     "INSERT INTO users_apikey (user_id, name, prefix, secret_hash, scopes, created_at, expires_at)"
     " VALUES ({}, 'mine', 'stolen', 'h', ARRAY['read'], now(), now() + interval '90 days')"
 )
+NEW_HALT = (
+    "INSERT INTO connections_killswitch (scope, mode, reason, set_by_id, {1})"
+    " VALUES ({0}, 'r', {{me}}, {2})"
+)
 AS_TENANT = {
     "superuser": "UPDATE users_user SET is_superuser = true WHERE id = {me}",
     "staff": "UPDATE users_user SET is_staff = true WHERE id = {me}",
@@ -104,6 +108,17 @@ AS_TENANT = {
     "release a halt": "UPDATE connections_killswitch SET released_at = now() WHERE scope = 'ALL'",
     "a halt of all": "INSERT INTO connections_killswitch (scope, mode, reason, set_by_id)"
     " VALUES ('ALL', 'HALTED', 'r', {me})",
+    "exits of followers held": NEW_HALT.format("'FEED', 'HALTED'", "feed_id", "{own_feed}"),
+    "own halt made to hold exits of followers": "UPDATE connections_killswitch SET scope = 'FEED',"
+    " mode = 'HALTED', feed_id = {own_feed}, connection_id = NULL"
+    " WHERE set_by_id = {me} AND scope = 'CONNECTION'",
+    "exits of followers held again": "UPDATE connections_killswitch SET released_at = NULL"
+    " WHERE scope = 'FEED' AND set_by_id = {me}",
+    "another account halted": NEW_HALT.format(
+        "'CONNECTION', 'REDUCING'", "connection_id", "'{others_account}'"
+    ),
+    "own halt made one of all": "UPDATE connections_killswitch SET scope = 'ALL',"
+    " connection_id = NULL WHERE set_by_id = {me} AND scope = 'CONNECTION'",
     "another's channel": "UPDATE events_channel SET url_sealed = 'mine' WHERE user_id = {other}",
     "a schedule": "UPDATE django_celery_beat_periodictask SET enabled = false",
     "another's second factor": "DELETE FROM users_secondfactor WHERE user_id = {other}",
@@ -155,6 +170,10 @@ def _write_more(people: People) -> None:
     KillSwitch.objects.create(
         scope="ALL", mode="HALTED", reason="r", set_by=people.staff["superuser"]
     )
+    KillSwitch.objects.create(
+        scope="FEED", mode="HALTED", feed=people.alice.feed, reason="r",
+        set_by=people.alice.user, released_at=timezone.now(),
+    )  # fmt: skip
     make.preset(None, name="for all")
     make.signal(people.alice.feed, approval="PENDING")
     _schedule()
@@ -166,6 +185,7 @@ def _written(people: People, statement: str) -> bytes:
         me=people.alice.user.pk, other=people.bob.user.pk, root=people.staff["superuser"].pk,
         group=people.staff["operator"].groups.get().pk, staff=people.staff["operator"].pk,
         account=people.alice.connection.pk, others_account=people.bob.connection.pk,
+        own_feed=people.alice.feed.pk,
     ).encode()  # fmt: skip
 
 
@@ -234,6 +254,9 @@ BY_ROLE: list[tuple[str, str, set[str]]] = [
      {"administrator"}),
     ("UPDATE connections_killswitch SET released_at = now() WHERE scope = 'ALL'", "release",
      {"administrator", "operator", "risk officer"}),
+    ("INSERT INTO connections_killswitch (scope, mode, reason, set_by_id, connection_id)"
+     " VALUES ('CONNECTION', 'HALTED', 'r', public.fillcast_actor(), '{account}')", "halt",
+     {"administrator", "operator", "risk officer"}),
     ("UPDATE signals_feed SET is_approved = true, approved_by_owner = false"
      " WHERE id = (SELECT min(id) FROM signals_feed WHERE owner_id = {me})",
      "approval", {"administrator", "operator"}),
@@ -280,7 +303,12 @@ def test_tenants_keep_their_permissions(people: People, as_role: Opened) -> None
         f"UPDATE users_apikey SET revoked_at = now() WHERE user_id = {me}": 1,
         "UPDATE connections_executionconnection SET is_paused = true, claim = ''": 1,
         "UPDATE connections_tradingpreset SET max_open_positions = 3": 1,
-        f"UPDATE connections_killswitch SET released_at = now() WHERE set_by_id = {me}": 1,
+        f"UPDATE connections_killswitch SET released_at = now() WHERE set_by_id = {me}"
+        " AND released_at IS NULL": 1,
+        NEW_HALT.format("'FEED', 'REDUCING'", "feed_id", "{own_feed}").format(
+            me=me, own_feed=people.alice.feed.pk
+        ): 1,
+        NEW_HALT.format("'USER', 'HALTED'", "user_id", "{me}").format(me=me): 1,
         f"UPDATE signals_feed SET name = 'x' WHERE owner_id = {me}": 2,
         "UPDATE events_channel SET is_active = false": 1,
     }
