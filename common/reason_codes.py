@@ -1371,6 +1371,12 @@ class Code(StrEnum):
         " entries is sent, and exits go on.",
         "Close what the feed has open by a CLOSE signal; end its entries by cancelling signals.",
     )
+    HALT_LIMIT = (
+        "HALT_LIMIT",
+        "You have set as many halts as one user may have at a time.",
+        "Release those that you no longer need. One halt of yourself stops all your accounts; you"
+        " may always set it.",
+    )
     EPOCH_OPEN = (
         "EPOCH_OPEN",
         "The database was restored, and not everything that it lost is resolved.",

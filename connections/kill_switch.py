@@ -11,6 +11,7 @@ from brokers.registry import broker_types
 from common.errors import ConflictError, InvalidInputError, NotAllowedError, raise_all
 from common.permissions import Right, require
 from common.reason_codes import Code
+from common.sql import rows
 from connections.models import Epoch, ExecutionConnection, HaltMode, KillSwitch
 from events.models import Event, EventKind
 from signals.models import Feed
@@ -26,6 +27,7 @@ TARGET_FIELDS = {
     Scope.SYMBOL: "pair",
 }
 """The field that names the target of each scope, as callers write it."""
+MAX_HALTS = 100  # of one tenant that are set at a time; trading processes read them all the time
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,19 +162,40 @@ def set_kill_switch(
     """Halt trading from the commit on: with REDUCING only exits are sent, with HALTED nothing.
 
     Staff with the right may halt everything; other users their own connections and themselves, and
-    the entries of their own feeds (REDUCING). cancel_entries, flatten: a trading process also
-    cancels the entries that have not filled, and closes the open positions; enqueue pending actions
-    on commit. names: as for `read_target`. Raises InvalidInputError, NotAllowedError.
+    the entries of their own feeds (REDUCING). A halt that `by` has set already is returned, with
+    its reason, unless it was carried out. cancel_entries, flatten: a trading process also cancels
+    the entries that have not filled, and closes the open positions; enqueue pending actions on
+    commit. names: as for `read_target`. Raises InvalidInputError, NotAllowedError; ConflictError
+    HALT_LIMIT.
     """
     target = halt_target(
         scope=scope, mode=mode, by=by, cancel_entries=cancel_entries, flatten=flatten, **names
     )
-    switch = KillSwitch.objects.create(
-        mode=mode, reason=reason[:200], set_by=by, cancel_entries=cancel_entries, flatten=flatten,
-        **asdict(target),
-    )  # fmt: skip
+    options = {"cancel_entries": cancel_entries, "flatten": flatten}
+    halt = {"set_by": by, "mode": mode, **options, **asdict(target)}
+    if by is not None and (same := _set_before(by, halt)) is not None:
+        return same
+    switch = KillSwitch.objects.create(reason=reason[:200], **halt)
     _emit_event(switch, "set")
     return switch
+
+
+def _set_before(by: User, halt: dict[str, Any]) -> KillSwitch | None:
+    """Return the halt if it is set and still does all of this; None: it is to be set.
+
+    It is locked, so that it is neither released nor carried out meanwhile. Raises ConflictError.
+    """
+    rows("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"halts of user {by.pk}",))
+    same = KillSwitch.objects.filter(released_at=None, **halt)
+    found = same.filter(carried_out_at=None).select_for_update(no_key=True).first()
+    if found is None and not by.is_staff:
+        may_always = halt["user_id"] == by.pk and not same.exists()  # to stop one's own accounts
+        count = KillSwitch.objects.filter(set_by=by, released_at=None).count()
+        if count >= MAX_HALTS and not may_always:
+            raise ConflictError(
+                Code.HALT_LIMIT, f"You have set {count} halts. Release some of them."
+            )
+    return found
 
 
 def _refuse_for_followers(by: User | None, target: HaltTarget) -> None:

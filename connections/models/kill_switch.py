@@ -86,6 +86,25 @@ class KillSwitch(models.Model):
             models.CheckConstraint(
                 condition=Q(flatten=False) | Q(mode=HaltMode.REDUCING), name="flatten_needs_exits"
             ),
+            # A shell names no user: several people may set the same there; each releases theirs.
+            # What was carried out may be requested again, for what is there then.
+            models.UniqueConstraint(
+                fields=[
+                    "set_by",
+                    "scope",
+                    "mode",
+                    "feed",
+                    "user",
+                    "connection",
+                    "broker_type",
+                    "pair",
+                    "cancel_entries",
+                    "flatten",
+                ],
+                condition=Q(released_at=None, carried_out_at=None, set_by__isnull=False),
+                nulls_distinct=False,
+                name="same_halt_once_a_person",
+            ),
         ]
         indexes = [
             models.Index(

@@ -105,8 +105,9 @@ class KillSwitchViewSet(
     may halt everything, a broker type or a symbol, and of a feed its followers' exits, too. A halt
     applies from the response on. `cancel_entries` also cancels the entries that have not filled,
     `flatten` closes the open positions: both once, for what is there when the halt is set, and only
-    on your own accounts (an API key needs the scope `trade`). `dry_run` sets nothing and returns
-    what the halt would touch.
+    on your own accounts (an API key needs the scope `trade`). A halt that you have set already is
+    returned, with its reason, unless its options were carried out. `dry_run` sets nothing and
+    returns what the halt would touch.
     """
 
     queryset = KillSwitch.objects.none()

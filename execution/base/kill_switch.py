@@ -32,8 +32,8 @@ class ConnectionRow(NamedTuple):
 CURRENT_HALTS = Query(
     HaltRow,
     """
-SELECT scope, mode, feed_id, user_id, connection_id, broker_type, pair FROM connections_killswitch
-WHERE released_at IS NULL
+SELECT DISTINCT scope, mode, feed_id, user_id, connection_id, broker_type, pair
+FROM connections_killswitch WHERE released_at IS NULL
 """,
 )
 

@@ -10,6 +10,7 @@ import pytest
 from django.utils import timezone
 
 from common.models import TrailLine
+from connections import kill_switch
 from connections.credentials.sealing import open_credentials
 from connections.exposure import open_items
 from connections.models import (
@@ -391,6 +392,22 @@ def test_provider_halts_entries_of_a_feed_and_no_exits_of_followers(
         by_follower = problem(world.client("alice").post(release), 403, "PERMISSION_DENIED")
         assert "provider set this halt" in by_follower["detail"]
         assert world.client("paula").post(release).json()["released_at"] is not None
+
+
+def test_same_halt_is_set_once_and_their_number_is_limited(
+    world: World, as_web: AsWeb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kill_switch, "MAX_HALTS", 1)  # of the world
+    account = {"scope": "CONNECTION", "connection": str(world.connection.pk), "reason": "r"}
+    halt = {**account, "mode": "REDUCING"}
+    with as_web():
+        made = [post(world, "kill-switch", halt) for _ in range(3)]
+        assert [one.status_code for one in made] == [201] * 3
+        assert {one.json()["id"] for one in made} == {world.halt.pk}
+        refused = problem(post(world, "kill-switch", {**halt, "flatten": True}), 409, "HALT_LIMIT")
+        assert "Release" in refused["detail"]
+        oneself = {"scope": "USER", "mode": "REDUCING", "reason": "r"}
+        assert post(world, "kill-switch", oneself).status_code == 201
 
 
 def test_dry_run_of_a_halt_returns_what_it_would_touch(world: World) -> None:

@@ -1,18 +1,22 @@
 """Setting and releasing halts."""
 
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
+from threading import Barrier
 from typing import Any
 
 import pytest
+from django.db import IntegrityError, connection
 from django.utils import timezone
 
-from common.errors import InvalidInputError, NotAllowedError
+from common.errors import ConflictError, InvalidInputError, NotAllowedError
 from common.permissions import Role
 from common.reason_codes import Code
-from common.sql import run
-from connections import services
+from common.sql import periodic_rows, run
+from connections import kill_switch, services
 from connections.models import ExecutionConnection, KillSwitch
 from events.models import Event, EventKind
+from execution.base.kill_switch import CURRENT_HALTS, read_halts
 from tests.connections import make
 from tests.roles import give
 from users.models import User
@@ -200,6 +204,132 @@ def test_migration_lets_exits_through_that_providers_held(operator: User) -> Non
     assert of_provider.released_at is None
     modes = KillSwitch.objects.filter(pk__in=[one.pk for one in kept])
     assert set(modes.values_list("mode", flat=True)) == {"HALTED"}
+
+
+def halt_of(account: ExecutionConnection, by: User | None, **changes: Any) -> KillSwitch:
+    asked: dict[str, Any] = {
+        "scope": "CONNECTION", "mode": "REDUCING", "reason": "r", "connection_id": account.pk,
+    }  # fmt: skip
+    return services.set_kill_switch(by=by, **asked | changes)
+
+
+def test_same_halt_is_set_once(alices: ExecutionConnection) -> None:
+    first = halt_of(alices, alices.user)
+    again = halt_of(alices, alices.user, reason="another")
+    assert (again.pk, again.reason) == (first.pk, "r")
+    assert Event.objects.filter(kind=EventKind.KILL_SWITCH).count() == 1
+    other = make.connection(alices.user)
+    different = [
+        halt_of(alices, alices.user, mode="HALTED"),
+        halt_of(alices, alices.user, flatten=True),
+        halt_of(other, alices.user),
+        halt_of(alices, alices.user, scope="USER", connection_id=None, user_id=alices.user_id),
+    ]
+    assert len({first.pk, *(one.pk for one in different)}) == 5
+    assert services.release_kill_switch(first.pk, by=alices.user)
+    assert halt_of(alices, alices.user).pk > different[-1].pk
+
+
+@pytest.mark.django_db(transaction=True)
+def test_same_halt_is_set_once_by_requests_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    account = make.connection()
+    together, target_of = Barrier(4, timeout=20), kill_switch.halt_target
+
+    def all_at_once(**halt: Any) -> kill_switch.HaltTarget:
+        target = target_of(**halt)
+        together.wait()
+        return target
+
+    def click(_: int) -> int:
+        try:
+            return halt_of(account, account.user).pk
+        finally:
+            connection.close()
+
+    monkeypatch.setattr(kill_switch, "halt_target", all_at_once)
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(click, range(4)))) == 1
+    assert KillSwitch.objects.count() == 1
+
+
+def test_database_has_the_same_halt_once(alices: ExecutionConnection) -> None:
+    same: dict[str, Any] = {
+        "scope": "CONNECTION", "connection": alices, "set_by": alices.user,
+    }  # fmt: skip
+    make.kill_switch("REDUCING", **same)
+    make.kill_switch("REDUCING", **same, released_at=timezone.now())
+    make.kill_switch("REDUCING", **same, flatten=True, carried_out_at=timezone.now())
+    make.kill_switch("REDUCING", **same, flatten=True)
+    with pytest.raises(IntegrityError, match="same_halt_once_a_person"):
+        make.kill_switch("REDUCING", **same)
+
+
+def test_release_by_one_person_leaves_the_halts_of_others(
+    alices: ExecutionConnection, operator: User
+) -> None:
+    """Also those of the shell, which knows no persons: each is released by its number."""
+    setters = (alices.user, operator, None, None)
+    switches = [halt_of(alices, by) for by in setters]
+    assert len({switch.pk for switch in switches}) == 4
+    for switch, by in zip(switches, setters, strict=True):
+        assert not alices.can_execute_trades()
+        assert services.release_kill_switch(switch.pk, by=by)
+    assert alices.can_execute_trades()
+
+
+def test_tenant_has_a_limited_number_of_halts(
+    alices: ExecutionConnection, operator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kill_switch, "MAX_HALTS", 2)
+    first = halt_of(alices, alices.user)
+    halt_of(alices, alices.user, mode="HALTED")
+    halt_of(alices, make.user(is_staff=True))
+    with pytest.raises(ConflictError, match="You have set 2 halts") as refused:
+        halt_of(alices, alices.user, flatten=True)
+    assert refused.value.code == Code.HALT_LIMIT
+    assert halt_of(alices, alices.user).pk == first.pk
+    oneself: dict[str, Any] = {
+        "scope": "USER", "connection_id": None, "user_id": alices.user_id, "flatten": True,
+    }  # fmt: skip
+    own = halt_of(alices, alices.user, **oneself)
+    KillSwitch.objects.filter(pk=own.pk).update(carried_out_at=timezone.now())
+    with pytest.raises(ConflictError):
+        halt_of(alices, alices.user, **oneself)
+    for by in (operator, None):
+        halt_of(alices, by, flatten=True)
+    services.release_kill_switch(first.pk, by=alices.user)
+    services.release_kill_switch(own.pk, by=alices.user)
+    assert halt_of(alices, alices.user, flatten=True).pk > own.pk
+
+
+def test_trading_processes_read_the_same_halt_once(
+    alices: ExecutionConnection, operator: User
+) -> None:
+    for by in (alices.user, operator, None, None):
+        halt_of(alices, by)
+    halt_of(alices, operator, mode="HALTED")
+    assert len(periodic_rows(CURRENT_HALTS)) == 2
+    assert read_halts().connections == {str(alices.pk): "HALTED"}
+
+
+def test_migration_releases_further_ones_of_the_same_halt(
+    alices: ExecutionConnection, operator: User
+) -> None:
+    run("DROP INDEX same_halt_once_a_person")
+    of_account: dict[str, Any] = {"scope": "CONNECTION", "connection": alices}
+    carried_out: dict[str, Any] = {"flatten": True, "carried_out_at": timezone.now()}
+    first, second = (
+        make.kill_switch("REDUCING", **of_account, set_by=alices.user) for _ in range(2)
+    )
+    for fields in (
+        {"set_by": operator}, {}, {}, {"set_by": alices.user, "flatten": True},
+        {"set_by": alices.user, **carried_out}, {"set_by": alices.user, **carried_out},
+    ):  # fmt: skip
+        make.kill_switch("REDUCING", **of_account, **fields)
+    run(import_module("connections.migrations.0034_same_halt_once").RELEASE_FURTHER_ONES)
+    assert list(KillSwitch.objects.exclude(released_at=None)) == [second]
+    assert not alices.can_execute_trades()
+    assert first.pk < second.pk
 
 
 def test_risk_officer_halts_and_may_not_close_positions() -> None:

@@ -110,6 +110,21 @@ def test_positions_are_closed_once(trades: dict[str, Signal]) -> None:
     assert outgoing.request.order_id == exit_id
 
 
+def test_same_halt_acts_again_once_it_was_carried_out(
+    alice: ExecutionConnection, trades: dict[str, Signal]
+) -> None:
+    """What is open then is closed, too: a click that does nothing would leave it open."""
+    oneself: dict[str, Any] = {"scope": "USER", "user_id": alice.user_id, "by": alice.user}
+    first = halt(**oneself, flatten=True)
+    assert halt(**oneself, flatten=True).pk == first.pk  # not begun: it will close all there is
+    assert len(carry_out_halts()) == 1
+    factories.apply(factories.fill_report(entry_of(trades["working"]), 100, "late"))
+    assert carry_out_halts() == []
+    assert halt(**oneself, flatten=True).pk != first.pk
+    assert len(carry_out_halts()) == 1
+    assert not closable_positions(HaltTarget("ALL")).exists()
+
+
 def test_with_both_what_an_unanswered_entry_fills_is_closed_too(trades: dict[str, Signal]) -> None:
     halt(cancel_entries=True, flatten=True)
     assert len(carry_out_halts()) == 1
