@@ -127,7 +127,7 @@ def _followed(
             state = follow(state, _bars(signal, since, to), changes, until=to)
     if state.is_lost:
         state = replace(state, ended_at=_closed_by_feed(signal, followers))
-    return _trade(signal, state, followers, fills, until, max(to, signal.published_at))
+    return _trade(signal, state, known, followers, fills, until, max(to, signal.published_at))
 
 
 def _begun(signal: Signal) -> TradeState:
@@ -228,8 +228,8 @@ def _closed_by_feed(signal: Signal, followers: Sequence[Signal]) -> datetime | N
 
 
 def _trade(
-    signal: Signal, state: TradeState, followers: Sequence[Signal], fills: RealFills | None,
-    until: datetime, followed_until: datetime,
+    signal: Signal, state: TradeState, known: FeedTrade | None, followers: Sequence[Signal],
+    fills: RealFills | None, until: datetime, followed_until: datetime,
 ) -> FeedTrade:  # fmt: skip
     percent, r = results(state)
     entry, basis = state.entry, FeedTrade.Basis.PRICES if state.entry else ""
@@ -242,7 +242,7 @@ def _trade(
         if fills is not None and is_shown and fills.entry is not None:
             percent, entry, basis = fills.median, fills.entry, FeedTrade.Basis.FILLS
             r = _r_of(percent, entry, signal.sl)
-            kind, ended_at = FeedTrade.State.CLOSED, ended_at or until
+            kind, ended_at = FeedTrade.State.CLOSED, ended_at or _since(known) or until
     marks = sorted({mark for one in (signal, *followers) for mark in one.marks})
     done = (ended_at or signal.published_at) if state.is_ended else None
     assert signal.published_at is not None
@@ -258,6 +258,13 @@ def _trade(
         slippage=fills.slippage if fills is not None and fills.measured >= FEWEST else None,
         is_final=done is not None and until - done > _time_for_fills(state),
     )  # fmt: skip
+
+
+def _since(known: FeedTrade | None) -> datetime | None:
+    """Return since when subscribers' fills have been a trade's result; None: they were not."""
+    if known is None or known.basis != FeedTrade.Basis.FILLS:
+        return None
+    return known.ended_at
 
 
 def _time_for_fills(state: TradeState) -> timedelta:

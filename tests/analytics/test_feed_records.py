@@ -270,6 +270,20 @@ def test_median_fill_counts_where_no_price_is_known(feed: Feed) -> None:
     assert (figures.closed, figures.unknown) == (1, 1)
 
 
+def test_trade_without_prices_ends_once_when_enough_have_closed_it(feed: Feed) -> None:
+    opened = published(feed, None, sl=D("1.09"))
+    for number in range(5):
+        filled(subscriber(feed, number), opened, 33)
+    ends = []
+    for minutes in (5, 65, 27 * 24 * 60, 29 * 24 * 60):
+        at(minutes)
+        feed_records.compute_feed(feed)
+        trade = FeedTrade.objects.get(signal=opened)
+        ends.append((trade.ended_at, trade.is_final))
+    first = T + timedelta(minutes=5)
+    assert ends == [(first, False), (first, False), (first, False), (first, True)]
+
+
 def test_marks_of_any_signal_of_a_trade_mark_it(feed: Feed, source: DataConnection) -> None:
     opened = published(feed, source, sl=D("1.09"))
     published(feed, source, 2, action="CLOSE", refers_to=opened, marks=["WRITTEN_EARLIER"])
