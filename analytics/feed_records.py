@@ -21,6 +21,7 @@ from analytics.signal_result import (
     MinutePrices,
     TradeState,
     begin,
+    exit_price,
     follow,
     from_json,
     results,
@@ -121,7 +122,7 @@ def _followed(
     has_gap = signal.market_source is None or until - since > KEPT
     if not state.is_ended:
         if not is_followable(signal) or has_gap:
-            state = replace(state, is_lost=True)
+            state = replace(state, lost_at=until if known else signal.published_at)
         else:
             changes = [one for one in changes_of(signal, followers) if since < one.at <= to]
             state = follow(state, _bars(signal, since, to), changes, until=to)
@@ -249,7 +250,7 @@ def _trade(
     return FeedTrade(
         signal=signal, feed_id=signal.feed_id, pair=signal.currency_pair,
         direction=signal.direction, published_at=signal.published_at, ended_at=ended_at,
-        state=kind, basis=basis, entry_price=entry, exit_price=_exit_price(state),
+        state=kind, basis=basis, entry_price=entry, exit_price=exit_price(state),
         percent=percent, r=r, marks=marks, progress=to_json(state), followed_until=followed_until,
         subscribers=fills.persons if fills is not None and is_shown else 0,
         real_low=fills.low if fills is not None and is_shown else None,
@@ -284,11 +285,3 @@ def _r_of(percent: Decimal | None, entry: Decimal, sl: Decimal | None) -> Decima
     if percent is None or sl is None or sl == entry:
         return None
     return (percent / (abs(entry - sl) / entry * 100)).quantize(Decimal("1e-10"))
-
-
-def _exit_price(state: TradeState) -> Decimal | None:
-    closed = sum((one.fraction for one in state.exits), Decimal(0))
-    if not closed:
-        return None
-    value = sum((one.price * one.fraction for one in state.exits), Decimal(0))
-    return (value / closed).quantize(Decimal("1e-10"))

@@ -66,7 +66,7 @@ class TradeState:
     targets: all of the newest list; targets_done: how many have closed their part, of any list.
     open: the fraction that is open. stop_at_entry: the stop when it was entered, the risk of R.
     mark: the price at which it could be closed at `marked_at`. is_ended: nothing is open or waits.
-    is_lost: a price that was needed is not known.
+    lost_at: since when its result is not known, as a price that it needed is not; None: it is.
     """
 
     sign: int
@@ -84,9 +84,14 @@ class TradeState:
     mark: Decimal | None = None
     marked_at: datetime | None = None
     ended_at: datetime | None = None
-    is_lost: bool = False
+    lost_at: datetime | None = None
     changed_minutes: tuple[datetime, ...] = field(default=())
     targets_done: int = 0
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether a price that was needed is not known."""
+        return self.lost_at is not None
 
     @property
     def is_ended(self) -> bool:
@@ -106,7 +111,8 @@ def begin(
     state = replace(state, changed_minutes=(_minute(state.published_at),))
     if enters is None or leaves is None:
         # A waiting entry is followed by bars; one at market has no price.
-        return replace(state, is_lost=True) if state.price is None or is_immediate else state
+        is_lost = state.price is None or is_immediate
+        return replace(state, lost_at=state.published_at) if is_lost else state
     is_filled = state.price is None or _is_reached(state, enters)
     if is_filled:
         state = replace(_entered(state, enters, state.published_at), mark=leaves)
@@ -158,6 +164,31 @@ def results(state: TradeState) -> tuple[Decimal | None, Decimal | None]:
     return percent, (moved / risk).quantize(PLACES) if risk > 0 else None
 
 
+def as_of(state: TradeState, at: datetime) -> TradeState:
+    """Return the trade as it was at an earlier time, without a mark; its levels are the newest."""
+    exits = tuple(one for one in state.exits if one.at <= at)
+    found = replace(
+        state, exits=exits, mark=None, marked_at=None, ended_at=_until(state.ended_at, at),
+        lost_at=_until(state.lost_at, at),
+    )  # fmt: skip
+    if _until(state.entered_at, at) is None:
+        return replace(found, entry=None, entered_at=None, stop_at_entry=None, open=ZERO)
+    return replace(found, open=ONE - sum((one.fraction for one in exits), ZERO))
+
+
+def exit_price(state: TradeState) -> Decimal | None:
+    """Return the mean price of its exits, by their parts; None: it has none."""
+    closed = sum((one.fraction for one in state.exits), ZERO)
+    if not closed:
+        return None
+    value = sum((one.price * one.fraction for one in state.exits), ZERO)
+    return (value / closed).quantize(PLACES)
+
+
+def _until(moment: datetime | None, at: datetime) -> datetime | None:
+    return moment if moment is not None and moment <= at else None
+
+
 def _minute(at: datetime) -> datetime:
     return at.replace(second=0, microsecond=0)
 
@@ -194,7 +225,7 @@ def _changed(state: TradeState, change: Change) -> TradeState:
     if price is None and state.marked_at and change.at - state.marked_at <= RECENT:
         price = state.mark
     if price is None:
-        return replace(state, is_lost=True)
+        return replace(state, lost_at=change.at)
     return _exit(state, Exit(change.at, price, state.open * change.fraction, "close"))
 
 
@@ -210,7 +241,7 @@ def _modified(state: TradeState, change: Change) -> TradeState:
         targets=targets,
         price=change.price if change.price is not None and state.price else state.price,
         valid_until=change.valid_until or state.valid_until,
-        is_lost=change.has_rule,
+        lost_at=change.at if change.has_rule else None,
     )
 
 
@@ -273,8 +304,10 @@ def to_json(state: TradeState) -> dict[str, Any]:
 def from_json(values: dict[str, Any]) -> TradeState:
     """Return the state that `to_json` has stored."""
     amounts = ("price", "sl", "entry", "stop_at_entry", "open", "mark")
-    times = ("published_at", "valid_until", "entered_at", "marked_at", "ended_at")
-    read: dict[str, Any] = dict(values)
+    times = ("published_at", "valid_until", "entered_at", "marked_at", "ended_at", "lost_at")
+    read: dict[str, Any] = {"lost_at": None, **values}
+    if read.pop("is_lost", False):  # stored by an earlier version, without its time
+        read["lost_at"] = read["published_at"]
     for name in amounts:
         read[name] = None if read[name] is None else Decimal(read[name])
     for name in times:

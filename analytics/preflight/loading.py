@@ -6,7 +6,9 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from django.conf import settings
+from django.db.models import QuerySet
 
+from analytics.delayed_record import as_it_was
 from analytics.models import FeedTrade
 from analytics.preflight.courses import course_of
 from analytics.preflight.outcome import Case
@@ -40,26 +42,26 @@ class Loaded(NamedTuple):
 def load(connection: ExecutionConnection, feed_id: int, terms: Terms, wanted: int) -> Loaded:
     """Return the feed's last `wanted` OPEN signals for this account. Needs all tenants' rows.
 
-    Those of the last day count only for subscribers, as in the feed's record: else a replay every
-    minute would be a subscription that its provider does not see.
+    What was published in the last day counts only for subscribers, as in the feed's record: its
+    OPENs, and what changed earlier ones. Else a replay every minute would be a subscription that
+    its provider does not see.
     """
     until = market_now()
     feed = Feed.objects.get(pk=feed_id)
-    newest_shown = until if sees_new(feed, connection.user) else until - WITHHELD
+    known_until = until if sees_new(feed, connection.user) else until - WITHHELD
     opened = Signal.objects.published().filter(feed_id=feed_id, action=Action.OPEN)
-    shown = opened.filter(published_at__lte=newest_shown)
-    newest = shown.select_related("feed").order_by("-published_at", "-pk")[:wanted]
-    signals = sorted(newest, key=lambda one: (one.published_at, one.pk))
+    signals = _opened_until(known_until, opened, wanted)
     rows = replay_rows(connection.pk, connection.instrument_book, signals, terms)
     published = {one.pk: as_published(one) for one in signals}
     history = _history(connection, rows, signals, pairs_priced(rows, published), until)
-    followers = _followers(signals)
-    recorded = FeedTrade.objects.in_bulk([one.pk for one in signals])
+    followers = _followers(signals, known_until)
+    recorded = FeedTrade.objects.filter(pk__in=[one.pk for one in signals])
+    trades = {one.pk: as_it_was(one, known_until) for one in recorded}
     cases = [
         Case(
             one, row, published[one.pk],
             course_of(
-                one, row.pair, followers.get(one.pk, []), history, recorded.get(one.pk), until
+                one, row.pair, followers.get(one.pk, []), history, trades.get(one.pk), until
             ),
         )
         for one, row in zip(signals, rows, strict=True)
@@ -77,7 +79,7 @@ def load(connection: ExecutionConnection, feed_id: int, terms: Terms, wanted: in
             limits=_limits(connection, feed_id),
             until=until,
             market_entry_max_age_seconds=settings.FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS,
-            withheld=opened.filter(published_at__gt=newest_shown).count(),
+            withheld=opened.filter(published_at__gt=known_until).count(),
         ),
     )
 
@@ -100,9 +102,22 @@ def _spec(connection: ExecutionConnection) -> ConnectionSpec:
     )  # fmt: skip
 
 
-def _followers(signals: Sequence[Signal]) -> dict[int, list[Signal]]:
+def _opened_until(known_until: datetime, opened: QuerySet[Signal], wanted: int) -> list[Signal]:
+    """Return the last of these signals, the oldest first, not cancelled by what came later."""
+    shown = opened.filter(published_at__lte=known_until)
+    newest = shown.select_related("feed").order_by("-published_at", "-pk")[:wanted]
+    signals = sorted(newest, key=lambda one: (one.published_at, one.pk))
+    for one in signals:
+        if one.cancelled_at is not None and one.cancelled_at > known_until:
+            one.cancelled_at = None  # not saved
+    return signals
+
+
+def _followers(signals: Sequence[Signal], known_until: datetime) -> dict[int, list[Signal]]:
     found: dict[int, list[Signal]] = {}
-    followers = Signal.objects.published().filter(refers_to__in=[one.pk for one in signals])
+    followers = Signal.objects.published().filter(
+        refers_to__in=[one.pk for one in signals], published_at__lte=known_until
+    )
     for one in followers.order_by("published_at", "pk"):
         found.setdefault(one.refers_to_id or 0, []).append(one)
     return found

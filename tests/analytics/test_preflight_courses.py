@@ -193,6 +193,49 @@ def test_older_trade_is_followed_by_the_record_of_its_feed(
     assert found["bases"] == {"feed": 1}
 
 
+@pytest.mark.parametrize("is_recorded", [False, True], ids=["own prices", "the feed's record"])
+@pytest.mark.parametrize("change", [
+    {"action": "CLOSE"}, {"action": "CLOSE", "close_fraction": D("0.5")},
+    {"action": "MODIFY", "sl": D("1.0990")}, {"cancelled_at": T + 1500 * MINUTE},
+], ids=["close", "half", "stop", "cancel"])  # fmt: skip
+def test_what_changed_a_trade_in_the_last_day_is_withheld_from_others(
+    account: ExecutionConnection, feed: Feed, change: dict[str, Any], is_recorded: bool
+) -> None:
+    """Else a preflight every minute would show each CLOSE to those who do not take the feed."""
+    outsider, other = (factories.account(preset_fixed_quantity=D(10_000)) for _ in "12")
+    market: dict[str, Any] = {
+        "market_bid": D("1.1000"), "market_ask": D("1.1002"),
+        "market_source": other.data_connection_id,
+    }  # fmt: skip
+    is_cancel = "cancelled_at" in change
+    entry: dict[str, Any] = {"order_type": "LIMIT", "open_price": D("1.0950")} if is_cancel else {}
+    opened = published(feed, market_at=T, **market, **entry)
+    fallen = (1503, "1.1000", "1.1000", "1.0980", "1.0980")
+    for one in (other,) if is_recorded else (other, account, outsider):
+        bars(one, *((minute, *FLAT) for minute in (-1, 1, 1499, 1501, 1505)), fallen)
+    at(1490)
+    feed_records.compute_feed(feed)
+
+    def rows(minutes: float) -> list[Any]:
+        at(minutes)
+        feed_records.compute_feed(feed)
+        return [summary(of, feed)["rows"] for of in (account, outsider)]
+
+    before = rows(1498)
+    if is_cancel:
+        Signal.objects.filter(pk=opened.pk).update(**change)
+    else:
+        published(feed, 1500, **{
+            "refers_to": opened, "sl": None, "target_prices": [], "target_fractions": [],
+            "market_at": T + 1500 * MINUTE, **market, **change,
+        })  # fmt: skip
+    seen, withheld = rows(1530)
+    assert seen != before[0]
+    assert withheld == before[1]
+    shown, at_last = rows(1530 + 24 * 60)
+    assert at_last == shown
+
+
 def test_signals_own_price_replaces_a_missing_one_and_has_no_result(
     account: ExecutionConnection, feed: Feed
 ) -> None:

@@ -16,6 +16,7 @@ from analytics.signal_result import (
     Change,
     MinutePrices,
     TradeState,
+    as_of,
     begin,
     follow,
     from_json,
@@ -295,6 +296,27 @@ def test_following_in_pieces_is_the_same(case: Case, cuts: list[int]) -> None:
         since = to
     assert results(state) == results(whole)
     assert state_name(state) == state_name(whole)
+
+
+@settings(max_examples=examples(80, deep=1_000))
+@given(cases(), st.integers(1, 13))
+def test_trade_as_of_then_is_as_it_was_followed_until_then(case: Case, minutes: int) -> None:
+    bid, ask = market(case)
+    begun = begin(case.state, bid=bid, ask=ask, is_immediate=False)
+    whole = follow(begun, case.bars, case.changes, until=START + case.minutes * MINUTE)
+    then = START + min(minutes, case.minutes) * MINUTE + timedelta(microseconds=1)
+    bars = [one for one in case.bars if one.minute + MINUTE <= then]
+    was = follow(begun, bars, [one for one in case.changes if one.at <= then], until=then)
+    found = as_of(whole, then)
+    for name in ("entry", "entered_at", "stop_at_entry", "exits", "open", "ended_at", "lost_at"):
+        assert getattr(found, name) == getattr(was, name), name
+
+
+def test_state_of_an_earlier_version_is_read() -> None:
+    lost = to_json(begin(opened(), bid=None, ask=None, is_immediate=False))
+    del lost["lost_at"]
+    assert from_json({**lost, "is_lost": True}).lost_at == T
+    assert from_json({**lost, "is_lost": False}).lost_at is None
 
 
 @pytest.mark.parametrize("sign", [1, -1])
