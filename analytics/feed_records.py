@@ -15,7 +15,7 @@ from django.db.models import Exists, OuterRef, Q
 from analytics import record_figures
 from analytics.models import FeedRecord, FeedTrade
 from analytics.record_figures import FEWEST
-from analytics.record_selectors import in_order
+from analytics.record_selectors import in_order, in_order_then
 from analytics.signal_result import (
     Change,
     MinutePrices,
@@ -35,6 +35,7 @@ from prices.bars import KEPT
 from prices.selectors import minute_bars, minute_of
 from signals.late_publication import QUOTE_AGE
 from signals.models import Action, Direction, Feed, OrderType, RecordLink, Signal, TimeInForce
+from signals.record_selectors import WITHHELD
 
 BATCH = 500
 COMMITS_LATE = timedelta(minutes=1)  # what is published at a time can be read so much later
@@ -60,12 +61,14 @@ def compute_feed(feed: Feed) -> FeedRecord:
         for batch in _batches(_unfinished(feed)):
             _follow_all(feed, batch, until)
         figures = record_figures.figures_of(in_order(feed.pk))
+        delayed = record_figures.figures_of(in_order_then(feed.pk, until - WITHHELD))
         record, _ = FeedRecord.objects.update_or_create(
             feed=feed,
             defaults={
                 "until": until,
                 "followers": follower_count(feed.pk, owner_id=feed.owner_id),
                 "figures": record_figures.to_json(figures),
+                "delayed": record_figures.to_json(delayed),
             },
         )
     return record

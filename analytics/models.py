@@ -212,6 +212,9 @@ class FeedRecord(models.Model):
     until = models.DateTimeField(help_text="Market clock: later prices and signals are not in it.")
     followers = models.IntegerField(help_text="Persons with a live account that takes it now.")
     figures = models.JSONField()
+    delayed = models.JSONField(
+        help_text="The same as of 24 hours before, for those who do not take the feed."
+    )
 
     class Meta:
         default_permissions = ()

@@ -44,7 +44,9 @@ class RecordSerializer(StrictSerializer):
 
     feed = serializers.CharField()
     until = serializers.DateTimeField(
-        allow_null=True, help_text="Later prices and signals are not counted. null: not computed."
+        allow_null=True,
+        help_text="Later prices and signals are not counted: a day ago, unless you take the feed."
+        " null: not computed.",
     )
     age_days = serializers.IntegerField(help_text="Since the feed was made.")
     terms = serializers.CharField(help_text="Of now; empty: the provider has stated none.")
@@ -61,7 +63,10 @@ class RecordSerializer(StrictSerializer):
     drawdown_percent = Amount(help_text="A positive number.")
     drawdown_r = Amount(help_text="A positive number.")
     open = serializers.IntegerField()
-    open_percent = Amount(help_text="At the newest price; in no sum.")
+    open_percent = Amount(
+        allow_null=True,
+        help_text="At the newest price; in no sum. null: you do not take the feed.",
+    )
     not_entered = serializers.IntegerField()
     unknown = serializers.IntegerField(help_text="Signals without a known price, in no sum.")
     marked = serializers.IntegerField(help_text="Trades with a signal that came too late.")
@@ -196,13 +201,18 @@ class RecordView(_RecordView):
 
     @extend_schema(responses=RecordSerializer)
     def get(self, request: Request, slug: str) -> Response:
-        """Result, drawdown, months, pairs and hours; what subscribers really got; its age."""
+        """Result, drawdown, months, pairs and hours; what subscribers really got; its age.
+
+        Who does not take the feed gets the figures of 24 hours ago.
+        """
         feed = self.feed(request, slug)
         values = {"feed": feed.slug, "age_days": age_of(feed).days}
         if self.asks_for(*_COMPUTED):
-            record = record_of(feed)
+            with_new = sees_new(feed, self.viewer(request))
+            record = record_of(feed, with_new=with_new)
             figures = record.figures
             values |= asdict(figures) | {
+                "open_percent": figures.open_percent if with_new else None,
                 "until": record.until, "followers": record.followers,
                 "win_rate": figures.win_rate, "profit_factor": figures.profit_factor,
                 "expectancy_r": figures.expectancy_r,
@@ -232,9 +242,10 @@ class RecordTradesView(_RecordView):
         responses=streamed(RecordTradesSerializer),
     )
     def get(self, request: Request, slug: str) -> Response | StreamedResponse:
-        """List trades, the newest first. Those of the last 24 hours are for subscribers.
+        """List trades, the newest first. Who does not take the feed gets them as of 24 hours ago.
 
-        As CSV or JSON lines all of them are streamed, without pages.
+        Then a trade that ended since is OPEN, and none that is open has a result. As CSV or JSON
+        lines all of them are streamed, without pages.
         """
         feed, page = self.feed(request, slug), self.page(request)
         with_new = sees_new(feed, self.viewer(request))

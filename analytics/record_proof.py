@@ -5,16 +5,18 @@ the trades. How many follow the feed, and until when it was counted, is of the m
 it.
 """
 
+from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
 from analytics import record_figures
 from analytics.models import FeedRecord, FeedTrade
-from analytics.record_figures import Figures, figures_of
-from analytics.record_selectors import in_order
+from analytics.record_figures import Figures, RecordTrade, figures_of
+from analytics.record_selectors import in_order, in_order_then
 from common.hash_chain import Findings
 from common.sql import rows
 from signals.record_results import SEALED_RESULTS_SQL
+from signals.record_selectors import WITHHELD
 
 _TRADES = FeedTrade._meta.db_table
 _CHANGED = f"""
@@ -71,11 +73,17 @@ def _check_figures(found: Findings, feed_id: int) -> None:
     stored = FeedRecord.objects.filter(pk=feed_id).first()
     if stored is None:
         return  # the page shows none, and the next run computes them
-    shown, right = record_figures.from_json(stored.figures), figures_of(in_order(feed_id))
-    changed = [
-        field.name
-        for field in fields(Figures)
-        if getattr(shown, field.name) != getattr(right, field.name)
-    ]
-    if changed:
-        found.add(f"The figures of the record are not those of its trades: {', '.join(changed)}.")
+    then = in_order_then(feed_id, stored.until - WITHHELD)
+    for name, values, trades in (
+        ("figures", stored.figures, in_order(feed_id)),
+        ("delayed figures", stored.delayed, then),
+    ):
+        if changed := _changed(record_figures.from_json(values), trades):
+            found.add(f"The {name} of the record are not those of its trades: {changed}.")
+
+
+def _changed(shown: Figures, trades: Iterable[RecordTrade]) -> str:
+    """Name the figures that are shown otherwise than these trades make them."""
+    right = figures_of(trades)
+    names = [field.name for field in fields(Figures)]
+    return ", ".join(name for name in names if getattr(shown, name) != getattr(right, name))

@@ -1,21 +1,26 @@
-"""Read the computed record of a feed."""
+"""Read the computed record of a feed.
 
-from collections.abc import Collection, Iterator
+with_new: for those who see at once what the feed publishes (`signals.record_selectors.sees_new`);
+others see the record as it was 24 hours ago (`delayed_record.py`).
+"""
+
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 from django.db import transaction
-from django.db.models import F, Q, Sum
+from django.db.models import Case, F, JSONField, Q, QuerySet, Sum, When
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import TruncDate
 
+from analytics.delayed_record import as_it_was, had_ended
 from analytics.exports import CHUNK, Row
 from analytics.models import FeedRecord, FeedTrade
 from analytics.record_figures import FEWEST, Figures, RecordTrade, from_json
 from common.clocks import market_now
 from common.list_filters import before_row
-from signals.models import Feed
+from signals.models import Feed, Signal
 from signals.record_results import seals_of
 from signals.record_selectors import WITHHELD
 from users.tenancy import for_all_tenants
@@ -34,14 +39,16 @@ class Record:
     age: timedelta
 
 
-def record_of(feed: Feed) -> Record:
+def record_of(feed: Feed, *, with_new: bool) -> Record:
     """Return the figures of a feed's record, in one statement."""
     with for_all_tenants():
         stored = FeedRecord.objects.filter(pk=feed.pk).first()
     if stored is None:
         return Record(Figures(), None, None, age_of(feed))
     followers = stored.followers if stored.followers >= FEWEST else None
-    return Record(from_json(stored.figures), stored.until, followers, age_of(feed))
+    figures = from_json(stored.figures if with_new else stored.delayed)
+    until = stored.until if with_new else stored.until - WITHHELD
+    return Record(figures, until, followers, age_of(feed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +65,20 @@ class FeedFigures:
 _FIGURES = ("percent", "drawdown_percent", "closed", "open", "not_entered", "unknown")
 
 
-def figures_of_feeds(feed_ids: Collection[int]) -> dict[int, FeedFigures]:
+def figures_of_feeds(
+    feed_ids: Collection[int], with_new: Collection[int]
+) -> dict[int, FeedFigures]:
     """Return the stored figures of these feeds, in one statement; one without a record has none.
 
-    Only for feeds whose records the reader may see.
+    Only for feeds whose records the reader may see. with_new: those of which they see all.
     """
+    shown = Case(
+        When(pk__in=with_new, then=F("figures")), default=F("delayed"), output_field=JSONField()
+    )
     with for_all_tenants():
-        stored = FeedRecord.objects.filter(pk__in=feed_ids).values_list(
-            "feed_id", "followers", *(KeyTextTransform(name, "figures") for name in _FIGURES)
+        records = FeedRecord.objects.filter(pk__in=feed_ids).annotate(shown=shown)
+        stored = records.values_list(
+            "feed_id", "followers", *(KeyTextTransform(name, "shown") for name in _FIGURES)
         )
         return {
             feed_id: FeedFigures(
@@ -76,15 +89,17 @@ def figures_of_feeds(feed_ids: Collection[int]) -> dict[int, FeedFigures]:
         }  # fmt: skip
 
 
-def curve_of(feed: Feed) -> list[tuple[date, Decimal]]:
+def curve_of(feed: Feed, *, with_new: bool) -> list[tuple[date, Decimal]]:
     """Return the sum of the percents of closed trades at the end of each day on which some ended.
 
     UTC. It begins with nothing, a day before the first one.
     """
+    known_until = market_now() if with_new else market_now() - WITHHELD
     with for_all_tenants():
         closed = FeedTrade.objects.filter(
-            feed=feed, state=FeedTrade.State.CLOSED, percent__isnull=False
-        )
+            feed=feed, state=FeedTrade.State.CLOSED, percent__isnull=False,
+            ended_at__lte=known_until,
+        )  # fmt: skip
         by_day = closed.annotate(day=TruncDate("ended_at", tzinfo=UTC)).values_list("day")
         days = list(by_day.annotate(total=Sum("percent")).order_by("day"))
     points: list[tuple[date, Decimal]] = []
@@ -106,19 +121,35 @@ def trades_of(feed: Feed, *, before: int | None, limit: int, with_new: bool) -> 
     """Return a feed's trades, the newest publication first.
 
     before: the signal id of a trade, to go on with those published before it; None: the newest.
-    with_new: also those published in the last 24 hours.
     """
-    wanted = Q(feed=feed)
-    if before is not None:
-        wanted &= _published_before(feed, before)
-    if not with_new:
-        wanted &= Q(published_at__lt=market_now() - WITHHELD)
+    wanted = Q(feed=feed) if before is None else Q(feed=feed) & _published_before(feed, before)
     with for_all_tenants():
         newest = FeedTrade.objects.filter(wanted).order_by("-published_at", "-signal_id")
-        found = list(newest.defer("progress")[:limit])
+        if with_new:
+            found = list(newest.defer("progress")[:limit])
+        else:
+            then = market_now() - WITHHELD
+            found = _as_they_were(newest.filter(published_at__lt=then)[:limit], then)
     seals = seals_of([trade.pk for trade in found if trade.is_final])
     for trade in found:
         trade.seal = seals.get(trade.pk)
+    return found
+
+
+def _as_they_were(trades: QuerySet[FeedTrade], at: datetime) -> list[FeedTrade]:
+    """Return trades as they were at an earlier time."""
+    found = list(trades)
+    marks = _marks_until(at, [one.pk for one in found if not had_ended(one, at)])
+    return [as_it_was(one, at, sorted(marks.get(one.pk, ()))) for one in found]
+
+
+def _marks_until(at: datetime, ids: Sequence[int]) -> dict[int, set[str]]:
+    """Return the marks of OPEN signals, and of what had changed them at an earlier time."""
+    of_trades = Q(pk__in=ids) | Q(refers_to__in=ids)
+    signals = Signal.objects.published().filter(of_trades, published_at__lte=at)
+    found: dict[int, set[str]] = {}
+    for pk, opened, marks in signals.values_list("pk", "refers_to_id", "marks"):
+        found.setdefault(opened or pk, set()).update(marks)
     return found
 
 
@@ -166,7 +197,19 @@ def _key(trade: FeedTrade) -> tuple[datetime, int]:
 
 def in_order(feed_id: int) -> Iterator[RecordTrade]:
     """Yield all trades of a feed in the order in which they ended. Needs all tenants' rows."""
-    found = FeedTrade.objects.filter(feed_id=feed_id)
-    ordered = found.order_by(F("ended_at").asc(nulls_last=True), "signal_id")
+    yield from _in_order(FeedTrade.objects.filter(feed_id=feed_id))
+
+
+def in_order_then(feed_id: int, at: datetime) -> Iterator[RecordTrade]:
+    """Yield them as they were at an earlier time. Needs all tenants' rows."""
+    trades = FeedTrade.objects.filter(feed_id=feed_id, published_at__lt=at)
+    ended = Q(is_final=True) | Q(ended_at__lte=at)  # as `had_ended`
+    yield from _in_order(trades.filter(ended))
+    for trade in _as_they_were(trades.exclude(ended), at):
+        yield RecordTrade(*(getattr(trade, name) for name in RecordTrade._fields))
+
+
+def _in_order(trades: QuerySet[FeedTrade]) -> Iterator[RecordTrade]:
+    ordered = trades.order_by(F("ended_at").asc(nulls_last=True), "signal_id")
     for values in ordered.values_list(*RecordTrade._fields).iterator(chunk_size=5_000):
         yield RecordTrade(*values)

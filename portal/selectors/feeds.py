@@ -20,6 +20,7 @@ from common.clocks import market_now
 from connections.models import Subscription, SubscriptionTwin
 from portal.selectors.accounts import Account
 from signals.models import Feed, FeedTerms
+from signals.record_selectors import feeds_with_new
 from signals.selectors import feeds_for
 from users.models import User
 
@@ -104,7 +105,7 @@ MOST_TEXT = 100
 
 
 def feed_page(user: User, query: Mapping[str, str]) -> FeedPage:
-    """Return the feeds that the tenant may subscribe to and that match, in three statements.
+    """Return the feeds that the tenant may subscribe to and that match, in four statements.
 
     query: `q`, a part of name, address, description or provider; `sort`, of SORTS; `page`.
     """
@@ -119,14 +120,15 @@ def feed_page(user: User, query: Mapping[str, str]) -> FeedPage:
     mine = Exists(subscriptions_of(user).filter(feed=OuterRef("pk")))
     order = {"": (~mine, "name", "pk"), "newest": ("-pk",)}.get(sort, ("name", "pk"))
     ids = list(matching.order_by(*order).values_list("pk", flat=True))
-    figures = figures_of_feeds(ids) if sort in _FIGURES else {}
+    figures = {}
     if sort in _FIGURES:
+        figures = figures_of_feeds(ids, feeds_with_new(user, ids))
         ids.sort(key=lambda pk: _place(figures.get(pk), sort))
     one_page = Paginator(ids, A_PAGE).get_page(query.get("page"))
     shown = list(one_page)
     by_id = with_terms(subscribable_feeds(user)).in_bulk(shown)
     if sort not in _FIGURES:
-        figures = figures_of_feeds(shown)
+        figures = figures_of_feeds(shown, feeds_with_new(user, shown))
     return FeedPage(one_page, [by_id[pk] for pk in shown if pk in by_id], figures, sort)
 
 

@@ -94,8 +94,8 @@ def _context(request: HttpRequest, feed: Feed, user: User | None) -> dict[str, A
     trades = trades_of(feed, before=before, limit=ROWS, with_new=with_new)
     return {
         "feed": feed,
-        "record": record_of(feed),
-        "curve": _curve(feed),
+        "record": record_of(feed, with_new=with_new),
+        "curve": _curve(feed, with_new=with_new),
         "terms": record_terms(feed),
         "statement": statement(feed, anchors=0),
         "trades": trades,
@@ -110,9 +110,9 @@ def _context(request: HttpRequest, feed: Feed, user: User | None) -> dict[str, A
     }
 
 
-def _curve(feed: Feed) -> ResultChart | None:
+def _curve(feed: Feed, *, with_new: bool) -> ResultChart | None:
     """Draw the result day by day; None without a closed trade."""
-    points = [(day, percent / 100) for day, percent in curve_of(feed)]
+    points = [(day, percent / 100) for day, percent in curve_of(feed, with_new=with_new)]
     total = signed(points[-1][1] * 100) if points else ""
     return day_chart(
         points,

@@ -241,7 +241,7 @@ def test_real_fills_are_the_median_of_persons_without_paper_and_owner(
     assert (figures.real_trades, figures.real_median) == (1, D(3))
     assert figures.real_compared == trade.percent != D(3)
     assert figures.slippage == D("0.9090909091")
-    assert record_selectors.record_of(feed).followers == 5
+    assert record_selectors.record_of(feed, with_new=True).followers == 5
 
 
 def test_figures_about_few_persons_are_hidden(feed: Feed, source: DataConnection) -> None:
@@ -253,7 +253,7 @@ def test_figures_about_few_persons_are_hidden(feed: Feed, source: DataConnection
     trade = FeedTrade.objects.get()
     assert (trade.subscribers, trade.real_median, trade.slippage) == (0, None, None)
     assert (figures.real_trades, figures.slippage) == (0, None)
-    assert record_selectors.record_of(feed).followers is None
+    assert record_selectors.record_of(feed, with_new=True).followers is None
 
 
 def test_median_fill_counts_where_no_price_is_known(feed: Feed) -> None:

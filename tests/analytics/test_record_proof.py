@@ -143,6 +143,10 @@ EDITS = {
         [f"UPDATE {RECORD} SET figures = jsonb_set(figures, '{{months}}', '[]')"],
         "not those of its trades: months.",
     ),
+    "what others see": (
+        [f"UPDATE {RECORD} SET delayed = jsonb_set(delayed, '{{percent}}', '\"50\"')"],
+        "The delayed figures of the record are not those of its trades: percent.",
+    ),
 }  # fmt: skip
 WITHOUT_TRIGGERS = {
     "the seal": ([SEALED_AT_50], "its hash does not match its content"),

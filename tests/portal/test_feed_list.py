@@ -1,6 +1,7 @@
 """The list of feeds: search, order, pages, and the figures of each record."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from django.db import connection
@@ -26,11 +27,16 @@ def alice(signed_in: SignedIn, world: World) -> Client:
     return as_web_process(signed_in(world.alice))
 
 
-def with_record(feed: Feed, percent: str, drawdown: str, signals: int, followers: int) -> None:
+def with_record(
+    feed: Feed, percent: str, drawdown: str, signals: int, followers: int, *, delayed: str = ""
+) -> None:
+    """delayed: the percent of 24 hours ago, if it was another."""
     figures = Figures(percent=D(percent), drawdown_percent=D(drawdown), closed=signals - 1, open=1)
+    then = replace(figures, percent=D(delayed)) if delayed else figures
     FeedRecord.objects.create(
-        feed=feed, until=market_now(), followers=followers, figures=to_json(figures)
-    )
+        feed=feed, until=market_now(), followers=followers, figures=to_json(figures),
+        delayed=to_json(then),
+    )  # fmt: skip
 
 
 def listed(client: Client, **query: str) -> list[str]:
@@ -81,6 +87,15 @@ def test_each_feed_has_the_figures_of_its_record(alice: Client, three: None) -> 
     assert "Result +12.50 % · largest drawdown 3.00 % · 40 signals · 7 followers" in page
     assert "Result −2.00 % · largest drawdown 9.00 % · 120 signals · fewer than 5 followers" in page
     assert "Its record has no figures yet." in page
+
+
+def test_figures_of_a_feed_that_is_not_taken_are_those_of_a_day_ago(
+    alice: Client, world: World
+) -> None:
+    with_record(world.breakout, "12.5", "3", 40, 7, delayed="11.75")
+    with_record(world.carry, "-2", "9", 120, 4, delayed="12")
+    page = html_of(alice.get(PAGE, {"sort": "result"}))
+    assert re.findall(r"[+−][\d.]+(?= %)", page) == ["+12.50", "+12.00"]
 
 
 def test_another_tenants_private_feed_is_not_listed(

@@ -66,7 +66,8 @@ def traded(feed: Feed, *, age: timedelta = TWO_DAYS, count: int = 1) -> list[Sig
     ]  # fmt: skip
     figures = record_figures.to_json(figures_of(of_all))
     FeedRecord.objects.update_or_create(
-        feed=feed, defaults={"until": now, "followers": 7, "figures": figures}
+        feed=feed,
+        defaults={"until": now, "followers": 7, "figures": figures, "delayed": figures},
     )
     rows("SET CONSTRAINTS record_seal IMMEDIATE")
     return signals
