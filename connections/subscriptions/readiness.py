@@ -8,6 +8,7 @@ subscribe, and its signals are skipped or wait meanwhile.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from common.clocks import market_now
 from common.reason_codes import Code
 from connections.eligibility import PAUSE_REASONS, TEMPORARY_REASONS, needs_credentials, reason_for
 from connections.models import (
@@ -18,6 +19,8 @@ from connections.models import (
     Instrument,
 )
 from signals.models import Action, Feed, Signal
+from signals.record_selectors import WITHHELD, sees_new
+from users.models import User
 from users.tenancy import for_all_tenants
 
 NAMED = 10  # pairs in a message
@@ -98,9 +101,15 @@ def _test_obstacle(connection: ExecutionConnection) -> Obstacle | None:
     return None if code in TEMPORARY_REASONS else Obstacle(code)
 
 
-def _pairs_of(feed: Feed) -> list[str]:
-    """Return what the feed trades. Its signals are hidden from those who have not subscribed."""
+def _pairs_of(feed: Feed, user: User | None) -> list[str]:
+    """Return what the feed trades, by the signals that a user may know of; None: an operator.
+
+    Those of the last day count only for subscribers, as in the feed's record: else the refusal
+    would name the pair of a new signal, or state by a map of symbols whether it is of a pair.
+    """
     opened = Signal.objects.published().filter(feed=feed, action=Action.OPEN)
+    if user is not None and not sees_new(feed, user):
+        opened = opened.filter(published_at__lte=market_now() - WITHHELD)
     newest = opened.order_by("-published_at").values_list("currency_pair", flat=True)
     with for_all_tenants():
         return sorted(set(newest[:PAIRS_OF_LAST]))
@@ -114,7 +123,7 @@ def _symbol_obstacles(
     if not book or not listed.exists():
         yield Obstacle(Code.INSTRUMENTS_NOT_READ)
         return
-    pairs = _pairs_of(feed)
+    pairs = _pairs_of(feed, connection.user)
     mapped = {pair: symbol_map[pair] for pair in pairs if pair in symbol_map}
     found = set(
         listed.filter(pair__in=pairs, is_preferred=True).values_list("pair", flat=True)

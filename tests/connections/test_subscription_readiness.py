@@ -1,6 +1,7 @@
 """An account that cannot trade a feed is refused at subscribing, with all that it lacks."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ def health(**changed: Any) -> Change:
 @pytest.fixture
 def feed(db: None) -> Feed:
     feed = make.feed()
-    make.signal(feed, published_at=market_now())
+    make.signal(feed, published_at=market_now() - timedelta(hours=25))
     return feed
 
 
@@ -105,6 +106,20 @@ def test_mapped_symbol_makes_a_feed_tradable(account: ExecutionConnection, feed:
     Instrument.objects.update(pair="GBP/USD", symbol="EURUSD.m")
     assert codes(account, feed) == ["SYMBOL_NOT_AT_BROKER"]
     assert codes(account, feed, symbol_map={"EUR/USD": "EURUSD.m"}) == []
+
+
+def test_pairs_of_the_last_day_are_withheld_until_one_takes_the_feed(
+    account: ExecutionConnection, feed: Feed
+) -> None:
+    """Its signals are for subscribers: what refuses others names none of the last 24 hours."""
+    make.signal(feed, currency_pair="USD/JPY", published_at=market_now())
+    Instrument.objects.update(pair="GBP/USD", symbol="GBPUSD")
+    (missing,) = readiness_of(account, feed).missing
+    assert missing.detail == "The feed trades EUR/USD"
+    assert codes(account, feed, symbol_map={"USD/JPY": "GBPUSD"}) == ["SYMBOL_NOT_AT_BROKER"]
+    make.subscription(make.connection(account.user, type="mt5", account="2"), feed)
+    (missing,) = readiness_of(account, feed).missing
+    assert missing.detail == "The feed trades EUR/USD, USD/JPY"
 
 
 def test_account_that_takes_the_feed_already_gets_that_reason(
