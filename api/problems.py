@@ -30,6 +30,7 @@ from common.repeatable import RunningError
 from signals.alerts import RateLimitedError
 from signals.errors import FieldError, field_errors
 from users.attempt_limits import client_address
+from users.session_factor import SecondFactorNeededError
 
 log = logging.getLogger(__name__)
 CONTENT_TYPE = "application/problem+json"
@@ -112,6 +113,8 @@ def handle(error: Exception, context: dict[str, Any]) -> Response:
         error = exceptions.PermissionDenied()
     elif isinstance(error, django_errors.RequestDataTooBig):
         error = InvalidInputError(Code.BODY_TOO_LARGE)
+    elif isinstance(error, SecondFactorNeededError):
+        error = NotAllowedError(Code.SECOND_FACTOR_NEEDED)
     if wait := _wait_if_unauthenticated(error, context):
         error = exceptions.Throttled(wait)
     if isinstance(error, exceptions.APIException):

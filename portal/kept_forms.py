@@ -3,7 +3,8 @@
 A POST without a session changes nothing. Its fields, secrets excepted, wait in the visitor's
 session for half an hour. They are shown on the form's page to the user who typed them (a signed
 cookie names the last user of the browser), and nothing is sent until that user presses the button.
-So are those of a form that was open while its user signed in again (`stale_forms.py`).
+So are those of a form that was open while its user signed in again (`stale_forms.py`), and of one
+that needs the second factor again (`config/middleware/second_factor.py`).
 """
 
 import re
@@ -15,6 +16,7 @@ from functools import cache
 from typing import Any
 
 from django.conf import settings
+from django.contrib.admin.helpers import AdminForm
 from django.core.exceptions import RequestDataTooBig
 from django.core.signing import BadSignature
 from django.forms import BaseForm
@@ -43,6 +45,7 @@ class Why(StrEnum):
 
     SESSION_ENDED = "session_ended"
     SIGNED_IN_ELSEWHERE = "signed_in_elsewhere"
+    STALE_FACTOR = "stale_factor"
 
 
 def keep(request: HttpRequest, why: Why = Why.SESSION_ENDED) -> bool:
@@ -131,8 +134,8 @@ def _forms(values: Any) -> Iterator[BaseForm]:
     for value in values:
         if isinstance(value, BaseForm):
             yield value
-        elif isinstance(value, ConfirmationPage) and value.form is not None:
-            yield value.form
+        elif isinstance(value, (ConfirmationPage, AdminForm)):
+            yield from _forms([value.form])
         elif isinstance(value, (list, tuple)):
             yield from _forms(value)
 

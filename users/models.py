@@ -44,6 +44,7 @@ class User(AbstractUser):
     key_scopes: frozenset[Scope] | None = None  # of the API key that was sent; None: signed in
     key_ends_at: datetime | None = None
     key_id: int | None = None
+    has_stale_factor: bool = False  # of the session that was used (users/session_factor.py)
 
     class Meta:
         verbose_name, verbose_name_plural = "user", "users"

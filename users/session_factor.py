@@ -1,19 +1,28 @@
-"""Whether and when the second factor was entered in a browser's session."""
+"""Whether and when the second factor was entered in a browser's session.
+
+Services that seal secrets, or decide where they are sent, call `require_fresh_factor`: so no page,
+form or operation of the API does so without it, whatever its address is.
+"""
 
 import time
 from typing import Any
 
 from django.http import HttpRequest
-from rest_framework.authentication import SessionAuthentication
 from rest_framework.request import Request
 
-from common.errors import NotAllowedError
-from common.reason_codes import Code
 from users import second_factor
 from users.models import SecondFactor, User
 
 SESSION_KEY = "second_factor"
 FRESH_SECONDS = 300
+
+
+class SecondFactorNeededError(Exception):
+    """The session must confirm its second factor before this action; nothing was done.
+
+    No FillcastError: a form cannot be corrected by it. The API answers SECOND_FACTOR_NEEDED; pages
+    ask for the factor and then show again what was typed (config/middleware/second_factor.py).
+    """
 
 
 def record_second_factor(request: HttpRequest, user: User) -> None:
@@ -43,12 +52,18 @@ def is_fresh(request: HttpRequest, user: User) -> bool:
 
 
 def require_fresh(request: Request) -> None:
-    """Raise NotAllowedError SECOND_FACTOR_NEEDED unless the second factor is fresh (`is_fresh`).
+    """Raise SecondFactorNeededError unless the caller's second factor is fresh.
 
-    For API requests whose need depends on the body: config/middleware/second_factor.py only sees
-    the path. Requests with an API key pass.
+    For fields of the API that need it whatever the service would do with them.
     """
-    user = request.user
-    is_browser = isinstance(request.successful_authenticator, SessionAuthentication)
-    if is_browser and isinstance(user, User) and not is_fresh(request._request, user):
-        raise NotAllowedError(Code.SECOND_FACTOR_NEEDED)
+    if isinstance(request.user, User):
+        require_fresh_factor(request.user)
+
+
+def require_fresh_factor(by: User | None) -> None:
+    """Raise SecondFactorNeededError if `by` acts in a session whose second factor is stale.
+
+    API keys, which are created with the factor, and commands pass.
+    """
+    if by is not None and by.has_stale_factor:
+        raise SecondFactorNeededError

@@ -8,18 +8,28 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
+from django.contrib import messages
 from django.contrib.auth import logout
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from api.problems import CONTENT_TYPE, problem
 from common.reason_codes import Code
-from users.session_factor import has_second_factor, is_fresh
+from portal import kept_forms
+from users.session_factor import SecondFactorNeededError, has_second_factor, is_fresh
 
+RESTORED = (
+    "Nothing was saved yet. What you typed is below, passwords and keys excepted: check it, then "
+    "save it again."
+)
 # View names. Every view that replaces credentials, creates keys or tokens, changes rights or
 # releases a kill switch ("Pause everything" in the portal is one; a paused account or subscription
 # is not). A channel sends an account's events elsewhere; removing one silences alarms, such as the
 # one for a changed password. Testing a channel shows nothing on the page, so it is not listed.
+# They ask before anything is typed. Where only some values of a form require it, the service checks
+# (`users.session_factor.require_fresh_factor`), as it does for credentials from any page.
 REAUTHENTICATED_VIEWS = frozenset(
     {
         "portal:credentials", "portal:resume", "portal:telegram_token", "portal:telegram_chat",
@@ -39,8 +49,8 @@ REAUTHENTICATED_VIEWS = frozenset(
     }
 )  # fmt: skip
 # View names and methods of the API, for requests with a browser's session; API keys are exempt. If
-# only a body with some field requires it, that field checks (connections/api/serializers.py
-# Secrets, signals/telegram/serializers.py _Origins).
+# only some values of a body require it, the field (users/api_fields.py,
+# signals/telegram/serializers.py _Origins) or the service checks.
 REAUTHENTICATED_API_CALLS = frozenset(
     {
         ("api-key-list", "POST"), ("connection-credentials", "PUT"),
@@ -73,6 +83,7 @@ class SecondFactorMiddleware:
         match = request.resolver_match
         if match is None or not user.is_authenticated or is_fresh(request, user):
             return None
+        user.has_stale_factor = True  # for services; a key's user is another object
         if (match.view_name, request.method) in REAUTHENTICATED_API_CALLS:
             if request.headers.get("Authorization", "").lower().startswith("bearer "):
                 return None  # then the key alone authenticates (api/authentication.py)
@@ -80,5 +91,30 @@ class SecondFactorMiddleware:
             return JsonResponse(body, status=403, content_type=CONTENT_TYPE)
         if match.view_name not in REAUTHENTICATED_VIEWS:
             return None
-        back = {"next": request.get_full_path()}
-        return HttpResponseRedirect(f"{reverse('security:confirm')}?{urlencode(back)}")
+        return _ask(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Ask for the factor that a page's action needs, and keep what was typed meanwhile."""
+        if not isinstance(error, SecondFactorNeededError):
+            return None
+        if transaction.get_connection().in_atomic_block:
+            transaction.set_rollback(True)
+        if request.method == "POST" and not kept_forms.keep(request, kept_forms.Why.STALE_FACTOR):
+            messages.error(request, f"Nothing was done. {kept_forms.loss_of(request)}".rstrip())
+        return _ask(request)
+
+    def process_template_response(
+        self, request: HttpRequest, response: TemplateResponse
+    ) -> TemplateResponse:
+        """Show what was typed on a page of the console; the portal's pages restore their own."""
+        match = request.resolver_match
+        is_console = match is not None and match.namespace == "admin"
+        if is_console and kept_forms.restore(request, response.context_data or {}):
+            messages.info(request, RESTORED)
+        return response
+
+
+def _ask(request: HttpRequest) -> HttpResponse:
+    """Send the browser to the page that asks for the factor, and from there back."""
+    back = {"next": request.get_full_path()}
+    return HttpResponseRedirect(f"{reverse('security:confirm')}?{urlencode(back)}")

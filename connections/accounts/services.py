@@ -40,6 +40,7 @@ from connections.models import (
 from connections.twin_links import end_twins, follow_twin, refuse_twin
 from signals.locks import candidates_exclusive, candidates_exclusive_many
 from users.models import User
+from users.session_factor import require_fresh_factor
 
 
 @transaction.atomic
@@ -64,13 +65,15 @@ def create_connection(
 
     Exactly one of user and admin owns it; only operators create for others, and admin-owned ones.
     Raises InvalidInputError FIELD_INVALID, FIELD_REQUIRED, HOST_NOT_ALLOWED, PAPER_NEEDS_SHARED;
-    NotAllowedError; ConflictError STATE_CONFLICT if its owner has connected the account already.
+    NotAllowedError; SecondFactorNeededError with credentials; ConflictError STATE_CONFLICT if its
+    owner has connected the account already.
     The test checks whether another connection has claimed it (`connections.accounts.ownership`).
     """
     owner = _owner(user, admin)
     require(by, Right.CONNECTIONS, owner_id=None if user is None else user.pk)
     if credentials:
         require(by, Right.CREDENTIALS, owner_id=None if user is None else user.pk)
+        require_fresh_factor(by)
     faults = CollectedErrors()
     faults.attempt(lambda: _check_texts(name=name, account=account))
     faults.attempt(lambda: _check_aggregation(aggregation_ms, None))
@@ -209,9 +212,11 @@ def set_credentials(connection_id: UUID, *, by: User | None, values: Mapping[str
     """Replace the stored credentials and request a test of the new ones.
 
     Raises InvalidInputError FIELD_UNKNOWN or FIELD_REQUIRED if they do not match the form of the
-    broker type; ConflictError STATE_CONFLICT, see `broker_identity.ensure_identity_known`.
+    broker type; ConflictError STATE_CONFLICT, see `broker_identity.ensure_identity_known`;
+    NotAllowedError; SecondFactorNeededError.
     """
     connection = lock_connection(connection_id, by, right=Right.CREDENTIALS)
+    require_fresh_factor(by)
     if not all(isinstance(value, str) for value in values.values()):
         raise InvalidInputError(Code.FIELD_INVALID, "Credentials are texts.", field="credentials")
     check_secrets(values)

@@ -35,7 +35,7 @@ from connections.selectors import count_open_items, missing_worker_message
 from connections.symbol_filter import read_patterns
 from connections.trading_sessions import read_sessions
 from signals.models import Feed
-from users.session_factor import require_fresh
+from users.api_fields import FreshFactorMixin
 
 
 class OwnRowField(serializers.PrimaryKeyRelatedField[Any]):
@@ -119,22 +119,13 @@ class SnapshotSerializer(StrictModelSerializer[AccountSnapshot]):
 
 
 @extend_schema_field({"type": "object", "additionalProperties": {"type": "string"}})
-class Secrets(serializers.DictField):
-    """Write-only names and values.
-
-    A browser session that sends them must confirm its second factor again, in any serializer.
-    """
+class Secrets(FreshFactorMixin, serializers.DictField):
+    """Write-only names and values."""
 
     child = serializers.CharField(max_length=4000, trim_whitespace=False)
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"write_only": True, "allow_empty": False, **kwargs})
-
-    def to_internal_value(self, data: Any) -> Any:
-        """Return the values. Raises if the session's second factor is not fresh."""
-        if request := self.context.get("request"):
-            require_fresh(request)
-        return super().to_internal_value(data)
 
 
 class CredentialsSerializer(StrictSerializer):

@@ -28,6 +28,7 @@ from portal.pages import confirm, current_user, page, panel, tenants_only
 from portal.preset_texts import use_lines
 from portal.selectors.accounts import presets_for, price_sources_for
 from portal.views.accounts import address, find, request_test
+from users.session_factor import require_fresh_factor
 
 
 @tenants_only
@@ -37,6 +38,8 @@ def add(request: HttpRequest) -> HttpResponse:
     if broker_type is None or has_only_broker_type(request):
         return _choose(request)
     form = AddForm(user, broker_type, request.POST or None)
+    if request.method == "GET" and form.needs_credentials:
+        require_fresh_factor(user)  # asked for before they are typed: secrets are not kept
     created: list[UUID] = []
     points = [
         Consequence(
