@@ -31,10 +31,11 @@ class OpenChangeRule(StrEnum):
 
 
 _LOCATION_TYPES = frozenset({SettingType.HOST, SettingType.FOLDER})
-_LOCATION_KEYS = frozenset(
+_ADDRESS_KEYS = frozenset(
     {"host", "port", "server", "server_host", "gateway", "url", "base_url", "address", "exchange"}
-    | {"market", "sandbox"}
+    | {"sandbox"}
 )
+_LOCATION_KEYS = _ADDRESS_KEYS | {"market"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class Setting:
     whether it may change while something is open; None: fields that may locate the account (a HOST,
     a FOLDER, a key such as `server`) identify it, SYMBOLS are locked by symbol, all else is free.
     is_basic: people know it when they add the account, as they know what is required.
+    is_destination: whether it decides where the credentials are sent: they are stored for this
+    value only. None: a HOST, a FOLDER and keys such as `server` or `port` do.
     """
 
     key: str
@@ -61,6 +64,14 @@ class Setting:
     check: Callable[[Any], str] | None = None
     while_open: OpenChangeRule | None = None
     is_basic: bool = False
+    is_destination: bool | None = None
+
+    @property
+    def sends_credentials(self) -> bool:
+        """Whether the credentials are sent where it says."""
+        if self.is_destination is not None:
+            return self.is_destination
+        return self.value_type in _LOCATION_TYPES or self.key in _ADDRESS_KEYS
 
     @property
     def is_advanced(self) -> bool:
@@ -174,6 +185,21 @@ class Form:
         identifying = (field for field in self.fields if field.identifies_account)
         values = ((field, settings.get(field.key, field.default)) for field in identifying)
         return {field.key: value for field, value in values if value != field.default}
+
+    def redirected_by(
+        self, before: Mapping[str, Any], after: Mapping[str, Any]
+    ) -> tuple[Setting, ...]:
+        """Return the settings by whose change stored credentials would be sent elsewhere."""
+        return tuple(
+            field
+            for field in self.destinations
+            if before.get(field.key, field.default) != after.get(field.key, field.default)
+        )
+
+    @property
+    def destinations(self) -> tuple[Setting, ...]:
+        """The settings that decide where the credentials are sent; none without credentials."""
+        return tuple(one for one in self.fields if self.secrets and one.sends_credentials)
 
     def read(self, settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[InvalidInputError]]:
         """Return the settings to store, and one error for each invalid field.

@@ -97,6 +97,11 @@ class Code(StrEnum):
         "No credentials are stored for this account.",
         "Enter the broker's credentials on the connection.",
     )
+    CREDENTIALS_NEEDED = (
+        "CREDENTIALS_NEEDED",
+        "Stored credentials are not sent to another server.",
+        "Enter the credentials together with this change.",
+    )
     NO_PRESET = (
         "NO_PRESET",
         "The connection has no trading preset, which sets how large a trade may be.",

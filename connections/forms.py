@@ -11,7 +11,7 @@ from connections.account_settings.forms import (
 )
 from connections.account_settings.validation import check_resolved, form_if_available
 from connections.accounts.forms import ChangeAccountForm, NewAccountForm
-from connections.credentials.forms import CredentialsForm, credentials_page, secret_field
+from connections.credentials.forms import CredentialsForm, credentials_page
 from connections.subscriptions.forms import PriorityForm, RouteForm, route_points
 
 __all__ = [
@@ -29,7 +29,6 @@ __all__ = [
     "form_if_available",
     "has_only_broker_type",
     "route_points",
-    "secret_field",
     "selected_broker_type",
     "takes_credentials",
 ]

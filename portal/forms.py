@@ -17,7 +17,7 @@ from common.formatting import number
 from common.money import plain
 from common.row_changes import ChangedFieldsForm
 from common.stop_rules import RULE_FIELDS, stop_rule_faults
-from connections.forms import ACCOUNT_FIELDS, NewAccountForm, form_if_available, secret_field
+from connections.forms import ACCOUNT_FIELDS, NewAccountForm, form_if_available
 from connections.models import (
     Directions,
     PriorityClass,
@@ -28,7 +28,6 @@ from portal.form_fields import EndField, SymbolMapField, TextList
 from portal.selectors.accounts import Account, presets_for, price_sources_for
 from users.models import User
 
-PREFIX = "credentials."  # of a credential's field, as errors use it
 PRIORITIES = [c for c in PriorityClass.choices if c[0] != PriorityClass.HIGH]
 DIRECTIONS = [("BOTH", "Buys and sells"), ("BUY", "Buys only"), ("SELL", "Sells only")]
 
@@ -42,36 +41,10 @@ class AddForm(NewAccountForm):
         )
         for later in ("auto_correct", "aggregation_ms"):  # chosen on the account's page
             del self.fields[later]
-        form = form_if_available(broker_type)
-        self.secrets = {PREFIX + secret.key: secret for secret in (form.secrets if form else ())}
-        for name, secret in self.secrets.items():
-            field = secret_field(secret)
-            field.required = False  # judged together: without any of them they are entered later
-            if secret.required:
-                field.help_text = f"{secret.hint} Empty: enter it later.".strip()
-            self.fields[name] = field
+        self.add_credentials(form_if_available(broker_type), "Empty: enter it later.")
         settings = self.setting_names
         basic = [name for name in settings if name not in self.advanced_names]
         self.order_fields(["name", *ACCOUNT_FIELDS, *basic, *self.secrets, "preset", *settings])
-
-    @property
-    def needs_credentials(self) -> bool:
-        """Whether the broker type has credentials that it cannot do without."""
-        return any(secret.required for secret in self.secrets.values())
-
-    def entered_credentials(self) -> dict[str, str]:
-        """Return the credentials that were entered, by key."""
-        entered = {secret.key: self.cleaned_data.get(name) for name, secret in self.secrets.items()}
-        return {key: value for key, value in entered.items() if value}
-
-    def clean(self) -> dict[str, Any]:
-        """Ask for the other credentials if only some were entered."""
-        data = super().clean() or self.cleaned_data
-        if self.entered_credentials():
-            for name, secret in self.secrets.items():
-                if secret.required and not data.get(name) and name not in self.errors:
-                    self.add_error(name, f"{secret.label} is missing.")
-        return data
 
 
 class PaperForm(forms.Form):

@@ -103,6 +103,7 @@ FORM = Form(
             default=False,
             while_open=OpenChangeRule.IDENTIFIES_ACCOUNT,
             is_basic=True,
+            is_destination=True,
         ),
         Setting(
             "leverage",

@@ -38,6 +38,7 @@ FORM = Form(
         Setting(
             "folder", "Folder", "The name of the terminal's folder; ask the operators for it.",
             SettingType.FOLDER, required=True, while_open=OpenChangeRule.IDENTIFIES_ACCOUNT,
+            is_destination=True,
         ),
         Setting(
             "symbols", "Symbols",

@@ -43,6 +43,7 @@ FORM = Form(
             "Its exact name in the terminal's own login window: Broker-Live03.",
             required=True,
             while_open=OpenChangeRule.IDENTIFIES_ACCOUNT,
+            is_destination=True,
         ),
         Setting(
             "terminal",

@@ -10,6 +10,7 @@ from brokers.registry import form_of
 from connections.account_settings.forms import ACCOUNT_FIELDS, AccountSettings
 from connections.account_settings.validation import form_if_available
 from connections.accounts import services
+from connections.credentials.forms import CredentialFields
 from connections.market_data.forms import OWN, SourceField, selected_source
 from connections.market_data.sources import can_provide_prices
 from connections.models import (
@@ -23,7 +24,7 @@ from users.models import User
 FIRST_FIELDS = ("name", "owner", "takes_all", *ACCOUNT_FIELDS)
 
 
-class AccountForm(AccountSettings):
+class AccountForm(CredentialFields, AccountSettings):
     """The settings of an account that can change.
 
     presets, sources: the presets and price sources that are offered; of the sources only those that
@@ -99,6 +100,24 @@ class ChangeAccountForm(AccountForm):
 
     is_change = True
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        form = form_if_available(self.broker_type)
+        if form is None or self.connection is None or not self.connection.sealed_credentials:
+            return
+        if places := [setting.label for setting in form.destinations]:
+            needed = f"Needed if you change: {', '.join(places)}. Empty: it stays."
+            self.add_credentials(form, needed)
+            basic = [name for name in self.setting_names if name not in self.advanced_names]
+            self.order_fields([*FIRST_FIELDS, *basic, *self.secrets, *self.setting_names])
+
+    def changed_values(self) -> dict[str, Any]:
+        """Return the changed fields of the account; the credentials are one value, too."""
+        changed = super().changed_values()
+        changed = {name: value for name, value in changed.items() if name not in self.secrets}
+        credentials = self.entered_credentials()
+        return {**changed, "credentials": credentials} if credentials else changed
+
     @transaction.atomic
     def save(self, *, by: User) -> dict[str, Any]:
         """Write what was changed and return it. Raises as `update_connection`."""
@@ -125,10 +144,6 @@ class NewAccountForm(AccountForm):
         super().__init__(*args, **kwargs)
         self.add_account(form_of(self.broker_type))
         self.order_fields([*FIRST_FIELDS, *self.setting_names])
-
-    def entered_credentials(self) -> dict[str, str]:
-        """Return the credentials that were entered in this form; none by default."""
-        return {}
 
     @transaction.atomic
     def create(

@@ -8,6 +8,7 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
+from brokers.connection_form import raise_first
 from brokers.types import PositionMode
 from common.clocks import market_now
 from common.errors import CollectedErrors, ConflictError, InvalidInputError
@@ -17,6 +18,7 @@ from connections.account_settings.validation import (
     check_credential_names,
     check_line,
     check_secrets,
+    form_for,
     read_exchange,
     read_settings,
 )
@@ -160,14 +162,20 @@ def _check_aggregation(milliseconds: int, connection: ExecutionConnection | None
 
 @transaction.atomic
 def update_connection(
-    connection_id: UUID, *, by: User | None, **changes: Any
+    connection_id: UUID,
+    *,
+    by: User | None,
+    credentials: Mapping[str, str] | None = None,
+    **changes: Any,
 ) -> ExecutionConnection:
     """Change name, settings, auto_correct, aggregation_ms, preset or data_connection.
 
     Owner, broker type and account cannot change: for another account create another connection.
     After a change of settings a test is requested, and no entry is sent before it has passed.
+    credentials: replace the stored ones, as `set_credentials` does and raises. They are needed if a
+    setting decides where credentials are sent: the stored ones are for the former place only.
     Raises InvalidInputError FIELD_UNKNOWN for other fields, FIELD_INVALID for a window that the
-    account cannot have, and SETTING_IN_USE if a setting decides
+    account cannot have, CREDENTIALS_NEEDED, and SETTING_IN_USE if a setting decides
     where the account is, or what a symbol means, while anything is open there.
     """
     connection = lock_connection(connection_id, by)
@@ -185,6 +193,8 @@ def update_connection(
         setattr(connection, field, value)
     kind, owner_id = connection.type, connection.owner_id
     faults = CollectedErrors()
+    if credentials is not None:
+        faults.attempt(lambda: _replace_credentials(connection, credentials, by))
     faults.attempt(lambda: _check_texts(name=connection.name, account=connection.account))
     if "aggregation_ms" in changes:
         faults.attempt(lambda: _check_aggregation(connection.aggregation_ms, connection))
@@ -195,6 +205,8 @@ def update_connection(
         connection.settings = faults.attempt(lambda: read_settings(kind, sent, owner_name)) or {}
         faults.raise_all()
         if connection.settings != before:
+            if credentials is None and connection.sealed_credentials:
+                _require_same_destination(kind, before, connection.settings)
             open_exposure.ensure_settings_changeable(connection, before)
             _require_test(connection)
             # The settings may name another account now: the next test determines which.
@@ -207,6 +219,24 @@ def update_connection(
     return connection
 
 
+def _require_same_destination(
+    broker_type: str, before: Mapping[str, Any], after: Mapping[str, Any]
+) -> None:
+    """Raise InvalidInputError CREDENTIALS_NEEDED for each setting that would send the stored
+    credentials to another place."""
+    raise_first(
+        [
+            InvalidInputError(
+                Code.CREDENTIALS_NEEDED,
+                f"{setting.label} decides where the credentials are sent, and the stored ones were"
+                " entered for another. Enter them again with this change.",
+                field=f"settings.{setting.key}",
+            )
+            for setting in form_for(broker_type).redirected_by(before, after)
+        ]
+    )
+
+
 @transaction.atomic
 def set_credentials(connection_id: UUID, *, by: User | None, values: Mapping[str, str]) -> None:
     """Replace the stored credentials and request a test of the new ones.
@@ -216,6 +246,14 @@ def set_credentials(connection_id: UUID, *, by: User | None, values: Mapping[str
     NotAllowedError; SecondFactorNeededError.
     """
     connection = lock_connection(connection_id, by, right=Right.CREDENTIALS)
+    _replace_credentials(connection, values, by)
+
+
+def _replace_credentials(
+    connection: ExecutionConnection, values: Mapping[str, str], by: User | None
+) -> None:
+    """Replace the credentials of a connection whose row is locked, and request a test."""
+    check_owner(connection, by, Right.CREDENTIALS)
     require_fresh_factor(by)
     if not all(isinstance(value, str) for value in values.values()):
         raise InvalidInputError(Code.FIELD_INVALID, "Credentials are texts.", field="credentials")

@@ -144,7 +144,7 @@ class WorkerSerializer(StrictSerializer):
     )
 
 
-IDENTITY = ("type", "account", "exchange_name", "credentials", "as_administrator")
+IDENTITY = ("type", "account", "exchange_name", "as_administrator")
 """The fields that say which account a connection is: they cannot be changed."""
 
 
@@ -159,7 +159,11 @@ class ConnectionSerializer(StrictModelSerializer[ExecutionConnection]):
         help_text="True: use the prices of the account's own broker. `data_connection` becomes that"
         " source, which is created if there is none yet.",
     )
-    credentials = Secrets(required=False)
+    credentials = Secrets(
+        required=False,
+        help_text="They replace all stored ones. A change of a setting that decides where they are"
+        " sent, such as the server, needs them again: 400 CREDENTIALS_NEEDED.",
+    )
     has_credentials = serializers.SerializerMethodField()
     as_administrator = serializers.BooleanField(
         write_only=True,

@@ -106,7 +106,7 @@ def change(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
     valid = request.method == "POST" and form.is_valid()
     changed = _run_or_show_error(form, lambda: form.save(by=by)) if valid else None
     if changed is not None:
-        restarts = changed.get("is_active") or "settings" in changed
+        restarts = changed.get("is_active") or changed.keys() & {"settings", "credentials"}
         effect = resume_message(find(pk)) if restarts else "It applies from now on."
         messages.success(request, f"Saved. {effect}")
         return HttpResponseRedirect(address(pk))

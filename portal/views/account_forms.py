@@ -30,6 +30,8 @@ from portal.selectors.accounts import presets_for, price_sources_for
 from portal.views.accounts import address, find, request_test
 from users.session_factor import require_fresh_factor
 
+NEED_A_TEST = frozenset({"settings", "credentials"})  # of an account's fields
+
 
 @tenants_only
 def add(request: HttpRequest) -> HttpResponse:
@@ -109,7 +111,7 @@ def edit(request: HttpRequest, *, pk: UUID) -> HttpResponse:
         changed = form.save(by=user)
         if not changed:
             return "Nothing was changed."
-        if "settings" not in changed:
+        if not changed.keys() & NEED_A_TEST:
             return "Saved. The change applies from now on."
         request_test(pk, user)
         return "Saved, and its test is running. The change applies from now on."
@@ -117,7 +119,8 @@ def edit(request: HttpRequest, *, pk: UUID) -> HttpResponse:
     response = confirm(
         request, question, act, template="account_form.html", account=find(request, pk)
     )
-    if response.status_code == 302 and form.is_valid() and "settings" in form.changed_values():
+    is_saved = response.status_code == 302 and form.is_valid()
+    if is_saved and form.changed_values().keys() & NEED_A_TEST:
         return HttpResponseRedirect(request.path)
     return response
 

@@ -66,7 +66,7 @@ def test_credentials_are_stored_sealed_and_never_returned(
         200,
         200,
         200,
-        400,
+        200,
         400,
         400,
         409,

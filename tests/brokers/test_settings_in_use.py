@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from brokers.connection_form import Form, OpenChangeRule, Setting, SettingType
+from brokers.connection_form import Form, OpenChangeRule, Secret, Setting, SettingType
 from brokers.registry import BUILT_IN, form_of
 from common.reason_codes import Code
 
@@ -127,3 +127,41 @@ def test_account_location_includes_default_values() -> None:
     assert spot != form.account_location({"market": "swap"})
     assert spot != form.account_location({"sandbox": True})
     assert spot == form.account_location({"currency": "USDC"})  # the same balances
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys"),
+    [
+        ("mt5", ["server"]), ("mt4", ["folder"]), ("mt5-dwx", ["folder"]), ("crypto", ["sandbox"]),
+        ("ibkr", []), ("paper", []),
+    ],
+)  # fmt: skip
+def test_setting_that_decides_where_credentials_are_sent(kind: str, keys: list[str]) -> None:
+    form = form_of(kind)
+    assert [one.key for one in form.destinations] == keys
+    for key in keys:
+        moved = form.redirected_by({key: "here"}, {key: "elsewhere"})
+        assert [one.key for one in moved] == [key]
+        assert form.redirected_by({key: "here"}, {key: "here", "reply_timeout": 3}) == ()
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [
+        ("where", SettingType.HOST), ("drawer", SettingType.FOLDER), ("server", SettingType.TEXT),
+        ("port", SettingType.WHOLE), ("base_url", SettingType.TEXT),
+    ],
+)  # fmt: skip
+def test_unknown_setting_keeps_credentials_where_they_were_entered_for(
+    key: str, kind: SettingType
+) -> None:
+    """A third party's form that says nothing of it must not let them be sent elsewhere."""
+    field = Setting(key, key, value_type=kind, default="usual")
+    secrets = (Secret("password", "Password"),)
+    assert Form(settings=(field,), secrets=secrets).redirected_by({}, {key: "other"}) == (field,)
+    assert Form(settings=(field,), secrets=secrets).redirected_by({}, {key: "usual"}) == ()
+    assert Form(settings=(field,)).redirected_by({}, {key: "other"}) == ()
+    same = Setting(key, key, value_type=kind, is_destination=False)
+    assert Form(settings=(same,), secrets=secrets).redirected_by({}, {key: "other"}) == ()
+    own = Setting("region", "Region", is_destination=True)
+    assert Form(settings=(own,), secrets=secrets).redirected_by({}, {"region": "eu"}) == (own,)
