@@ -42,6 +42,7 @@ REAUTHENTICATED_VIEWS = frozenset(
         "admin:users_apikey_create", "admin:signals_feed_token", "admin:users_invitation_create",
         "admin:signals_feedtoken_rotate",
         "admin:connections_executionconnection_credentials",
+        "admin:connections_decisionprovider_add", "admin:connections_decisionprovider_change",
         "admin:connections_killswitch_release", "admin:connections_epoch_release",
         "admin:users_user_add", "admin:users_user_change", "admin:auth_user_password_change",
         "admin:users_user_reset_second_factor", "admin:password_change",

@@ -9,11 +9,10 @@ from django.http import HttpRequest
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminPasswordWidget
 
-from common.admin import ConsoleAdmin
+from common.admin import ConsoleAdmin, RightDenied
+from common.errors import NotAllowedError
 from common.permissions import Right
-from common.row_changes import change_row
 from connections import services
-from connections.credentials.provider_secrets import seal_secret
 from connections.decisions.calendars import MAX_BYTES as MAX_CALENDAR_BYTES
 from connections.decisions.calendars import read_calendar
 from connections.models import DecisionProvider, NewsCalendar
@@ -29,11 +28,10 @@ class DecisionProviderForm(forms.ModelForm):  # type: ignore[type-arg]
     )  # fmt: skip
 
     def clean(self) -> dict[str, Any]:
-        """Seal the secret, before the constraints of the row are checked."""
+        """Let the row have a secret while its constraints are checked: the service seals it."""
         values = super().clean() or self.cleaned_data
-        if secret := values.get("secret"):
-            self.instance.user = values.get("user")
-            self.instance.secret_sealed = seal_secret(secret, self.instance)
+        if values.get("secret"):
+            self.instance.secret_sealed = b"sealed when it is stored"
         return values
 
 
@@ -63,10 +61,18 @@ class DecisionProviderAdmin(ConsoleAdmin):
     )  # fmt: skip
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Write what was changed on the page, with a new secret."""
-        super().save_model(request, obj, form, change)
-        if change and form.cleaned_data.get("secret"):
-            change_row(obj, {"secret_sealed": obj.secret_sealed})
+        """Add the provider, or write what was changed on the page. Raises RightDenied."""
+        by: Any = request.user
+        secret = form.cleaned_data.get("secret") or ""
+        names = set(form.changed_data) - {"secret"}
+        try:
+            if not change:
+                services.add_decision_provider(obj, secret=secret, by=by)
+            elif names or secret:
+                changes = {name: form.cleaned_data[name] for name in names}
+                services.change_decision_provider(obj.pk, secret=secret, by=by, **changes)
+        except NotAllowedError as error:
+            raise RightDenied(error) from error
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Return the owner for a provider that exists: its secret is bound to them."""

@@ -18,6 +18,7 @@ from connections.api.connections import READING, NewRowOwnerMixin, usable_rows
 from connections.api.serializers import OwnRowField
 from connections.models import DecisionProvider, NewsCalendar
 from users.api import caller
+from users.api_fields import SecretText
 from users.models import User
 
 DIGITS = "[0-9]{1,18}"
@@ -35,8 +36,8 @@ class DecisionProviderSerializer(StrictModelSerializer[DecisionProvider]):
         help_text="It belongs to the operators, and all users may use it."
     )
     calendar = OwnRowField(model=NewsCalendar, required=False, allow_null=True)
-    secret = serializers.CharField(
-        write_only=True, required=False, min_length=16, max_length=200, trim_whitespace=False,
+    secret = SecretText(
+        required=False, min_length=16, max_length=200,
         help_text="Signs the requests to the URL. It is stored encrypted and never shown.",
     )  # fmt: skip
     has_secret = serializers.SerializerMethodField(help_text="Whether a secret is stored.")

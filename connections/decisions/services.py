@@ -13,6 +13,10 @@ from common.row_faults import row_errors
 from connections.credentials.provider_secrets import seal_secret
 from connections.models import DecisionProvider, NewsCalendar
 from users.models import User
+from users.session_factor import require_fresh_factor
+
+WHO_DECIDES = ("kind", "url", "entry_point")
+"""The fields that name who is asked: who answers sees balances and scales entries."""
 
 
 @transaction.atomic
@@ -21,9 +25,12 @@ def add_decision_provider(
 ) -> DecisionProvider:
     """Add a provider; presets may then use it.
 
-    Raises NotAllowedError; InvalidInputError with all faults. secret: signs the requests to a URL.
+    Raises NotAllowedError; InvalidInputError with all faults; SecondFactorNeededError unless it
+    decides by rules. secret: signs the requests to a URL.
     """
     require(by, Right.LIMITS, owner_id=provider.user_id)
+    if secret or provider.is_foreign:
+        require_fresh_factor(by)
     if secret:
         provider.secret_sealed = seal_secret(secret, provider)
     raise_all(row_errors(provider))
@@ -35,11 +42,17 @@ def add_decision_provider(
 def change_decision_provider(
     provider_id: int, *, secret: str = "", by: User | None, **changes: Any
 ) -> DecisionProvider:
-    """Change a provider from the next entry on. Raises as `add_decision_provider`."""
+    """Change a provider from the next entry on. Raises as `add_decision_provider`.
+
+    SecondFactorNeededError only for a secret, or a change of who is asked.
+    """
     provider = DecisionProvider.objects.select_for_update(no_key=True).get(pk=provider_id)
     require(by, Right.LIMITS, owner_id=provider.user_id)
+    before = [getattr(provider, name) for name in WHO_DECIDES]
     for name, value in changes.items():
         setattr(provider, name, value)
+    if secret or before != [getattr(provider, name) for name in WHO_DECIDES]:
+        require_fresh_factor(by)
     if secret:
         changes["secret_sealed"] = provider.secret_sealed = seal_secret(secret, provider)
     raise_all(row_errors(provider))

@@ -229,6 +229,11 @@ class DecisionProvider(FieldConstraints, models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether code that is not ours decides: it is sent the account's figures."""
+        return self.kind != ProviderKind.RULES
+
     def clean(self) -> None:
         """Raise ValidationError for a zone, session, URL or calendar that cannot be used."""
         errors: dict[str, list[str]] = {}

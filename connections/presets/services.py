@@ -26,6 +26,7 @@ from connections.models import (
     TradingPreset,
 )
 from users.models import User
+from users.session_factor import require_fresh_factor
 
 UNCHANGEABLE = frozenset({"id", "user", "created_at"})
 PRESET_FIELDS = tuple(
@@ -43,9 +44,11 @@ def create_preset(
     """Store a new preset of `preset.user` (None: the operators', which all users may use).
 
     copied_id: a preset that the caller may use, whose loss limits it gets, too. Raises
-    NotAllowedError; InvalidInputError with all faults.
+    NotAllowedError; InvalidInputError with all faults; SecondFactorNeededError with a decision
+    provider that is not of rules.
     """
     require(by, Right.LIMITS, owner_id=preset.user_id)
+    _require_factor_for_provider(preset, by)
     raise_all(preset_errors(preset))
     preset.save(force_insert=True)
     if copied_id is not None:
@@ -63,7 +66,8 @@ def change_preset(
 
     seen: `preset_version` of what the caller was shown; '' if it does not matter. Raises
     NotAllowedError; ConflictError STATE_CONFLICT if it has changed since; InvalidInputError with
-    all faults of the preset as it would be.
+    all faults of the preset as it would be; SecondFactorNeededError for another decision provider
+    that is not of rules.
     """
     preset = TradingPreset.objects.select_for_update(no_key=True, of=("self",)).get(pk=preset_id)
     require(by, Right.LIMITS, owner_id=preset.user_id)
@@ -73,11 +77,20 @@ def change_preset(
     if unknown := sorted(set(changes) - set(PRESET_FIELDS)):
         detail = f"{unknown[0]!r} cannot be changed."
         raise InvalidInputError(Code.FIELD_UNKNOWN, detail, field=unknown[0])
+    before = preset.decision_provider_id
     for name, value in changes.items():
         setattr(preset, name, value)
+    if preset.decision_provider_id != before:
+        _require_factor_for_provider(preset, by)
     raise_all(preset_errors(preset))
     # as `clean` spells them
     return change_row(preset, {name: getattr(preset, name) for name in changes})
+
+
+def _require_factor_for_provider(preset: TradingPreset, by: User | None) -> None:
+    """Require a fresh factor to choose a provider that is sent figures and scales entries."""
+    if preset.decision_provider is not None and preset.decision_provider.is_foreign:
+        require_fresh_factor(by)
 
 
 @transaction.atomic
