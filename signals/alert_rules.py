@@ -1,7 +1,8 @@
 """What a feed allows of its alerts: from where, how many, signed or not, in which symbols."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Any
 
 from common.errors import InvalidInputError, NotAllowedError
 from common.reason_codes import Code
@@ -58,6 +59,26 @@ def require_source(feed: Feed, address: str) -> None:
     if feed.alert_sources and not _is_from(address, _networks(feed.alert_sources)):
         detail = f"It came from {address or 'an unknown address'}, which is not listed."
         raise NotAllowedError(Code.ALERT_SOURCE_NOT_ALLOWED, detail)
+
+
+def loosens(feed: Feed, changes: Mapping[str, Any]) -> bool:
+    """Return whether changes of a feed let in alerts that it refuses now: unsigned ones, or those
+    from further network addresses. Together the two rules are all that makes a leaked unsigned
+    address useless."""
+    if feed.alerts_signed_only and not changes.get("alerts_signed_only", True):
+        return True
+    after = changes.get("alert_sources")
+    if after is None or not feed.alert_sources:
+        return False
+    allowed = _networks(feed.alert_sources)
+    return not after or not all(_is_within(one, allowed) for one in _networks(after))
+
+
+def _is_within(
+    one: IPv4Network | IPv6Network, allowed: Iterable[IPv4Network | IPv6Network]
+) -> bool:
+    same = [network for network in allowed if network.version == one.version]
+    return any(one.subnet_of(network) for network in same)  # type: ignore[arg-type]
 
 
 def _networks(sources: Iterable[str]) -> list[IPv4Network | IPv6Network]:

@@ -17,6 +17,7 @@ from common.permissions import Right, may, require
 from common.reason_codes import Code
 from common.row_faults import row_errors
 from signals.alert_dialects import read_mapping
+from signals.alert_rules import loosens
 from signals.approval_notices import notify_decided
 from signals.locks import feed_exclusive
 from signals.models import (
@@ -30,6 +31,7 @@ from signals.models import (
 )
 from signals.signing import seal_signing_key
 from users.models import User
+from users.session_factor import require_fresh_factor
 
 PREFIX_LENGTH, MAX_NAME = 10, 200
 
@@ -105,7 +107,8 @@ def update_feed(feed_id: int, *, by: User | None, **changes: Any) -> Feed:
     If it goes public or to another owner, its approval is withdrawn, unless an operator approves it
     in the same call. A trigger then sets its unpublished signals to PENDING, as it does when the
     feed is archived. Raises InvalidInputError with all faults; NotAllowedError if `by` (None: the
-    system) may not change or approve it.
+    system) may not change or approve it; SecondFactorNeededError if the feed would then take alerts
+    that it refuses now (`alert_rules.loosens`).
     """
     feed = feed_exclusive(feed_id)
     require(by, Right.FEEDS, owner_id=feed.owner_id)
@@ -113,6 +116,8 @@ def update_feed(feed_id: int, *, by: User | None, **changes: Any) -> Feed:
         require(by, Right.APPROVE)
     if "alert_mapping" in changes:
         read_mapping(changes["alert_mapping"])
+    if loosens(feed, changes):
+        require_fresh_factor(by)
     changes |= approval_after(feed, changes)
     _end_request(feed, changes, by)
     for name, value in changes.items():

@@ -15,6 +15,7 @@ from brokers.registry import broker_types
 from common.permissions import Role
 from connections.models import DecisionProvider, ExecutionConnection, TradingPreset
 from connections.services import create_connection
+from signals.models import Feed
 from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
@@ -438,3 +439,62 @@ def test_server_changes_freely_while_no_credentials_are_stored(
 def stored(connection: ExecutionConnection) -> ExecutionConnection:
     with for_all_tenants():
         return ExecutionConnection.objects.get(pk=connection.pk)
+
+
+@pytest.fixture
+def guarded_feed(world: World) -> Feed:
+    """Let Alice's feed take signed alerts from two networks. Before `as_web`."""
+    world.own.alert_sources, world.own.alerts_signed_only = ["203.0.113.0/24", "2001:db8::1"], True
+    world.own.save(update_fields=["alert_sources", "alerts_signed_only"])
+    return world.own
+
+
+def test_looser_rules_of_alerts_need_a_fresh_factor_and_stricter_ones_do_not(
+    world: World, signed_in: SignedIn, guarded_feed: Feed, as_web: None
+) -> None:
+    client = client_with_stale_factor(signed_in, world.alice)
+    address = f"/api/v1/feeds/{guarded_feed.slug}/"
+    changes: tuple[dict[str, Any], ...] = (
+        {"alerts_signed_only": False}, {"alert_sources": []}, {"alert_sources": ["tradingview"]},
+        {"alert_sources": ["203.0.113.0/24", "2001:db8::/64"]},
+        {"alert_sources": ["0.0.0.0/0"], "name": "Renamed"},
+    )  # fmt: skip
+    for looser in changes:
+        answer = client.patch(address, looser, "application/json")
+        assert (answer.status_code, answer.json().get("code")) == (403, "SECOND_FACTOR_NEEDED")
+    for stricter in (
+        {"alert_sources": ["203.0.113.7"], "alerts_signed_only": True}, {"name": "Renamed"},
+    ):  # fmt: skip
+        answer = client.patch(address, stricter, "application/json")
+        assert answer.status_code == 200, answer.content
+    assert client.get(address).json()["alert_sources"] == ["203.0.113.7"]
+    set_factor_age(client, world.alice, 0)
+    open_to_all: dict[str, Any] = {"alert_sources": [], "alerts_signed_only": False}
+    assert client.patch(address, open_to_all, "application/json").status_code == 200
+    set_factor_age(client, world.alice, STALE)
+    again = open_to_all | {"alert_sources": ["tradingview"]}
+    assert client.patch(address, again, "application/json").status_code == 200
+
+
+def test_pages_of_feeds_ask_for_the_factor_and_keep_what_was_typed(
+    world: World, signed_in: SignedIn, rita: User, guarded_feed: Feed, as_web: None
+) -> None:
+    pages = {
+        world.alice: reverse("portal:publishing_settings", args=[guarded_feed.slug]),
+        rita: reverse("admin:signals_feed_change", args=[guarded_feed.pk]),
+    }
+    for user, page in pages.items():
+        client = client_with_stale_factor(signed_in, user)
+        typed = form_on(client, page) | {"name": f"Of {user}", "alert_sources": ""}
+        asked = client.post(page, typed)
+        assert is_asked(asked), errors_on(asked)
+        shown = html_of(confirm(client, asked))
+        assert f'value="Of {user}"' in shown
+        with for_all_tenants():
+            guarded_feed.refresh_from_db()
+        assert guarded_feed.alert_sources
+        assert client.post(page, typed).status_code == 302
+        with for_all_tenants():
+            guarded_feed.refresh_from_db()
+            assert (guarded_feed.name, guarded_feed.alert_sources) == (f"Of {user}", [])
+            Feed.objects.filter(pk=guarded_feed.pk).update(alert_sources=["203.0.113.7"])
