@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from signals.alert_dialects.entry_prices import EntryPrices
 from signals.alert_dialects.reading import SIZING, Note, ambiguous, excerpt, not_understood
+from signals.alert_dialects.tokens import is_multiple
 from signals.alert_dialects.vocabulary import Kind, Token
 
-_LINES = {True: (Kind.LINE,), False: ()}
 _RISK_WORDS = {"low", "medium", "moderate", "high"}
-_MOST_LEVERAGE = 500
+_MOST_LEVERAGE, _MOST_PERCENT, _DECIMALS = 500, 100, 2
 _NAMES_OF_NUMBER = {"signal", "signals", "trade", "alert", "new signal", "new trade", "id", "order",
                     "signal alert", "gold signal"}  # fmt: skip
 
@@ -29,38 +29,73 @@ class TextSizes(EntryPrices):
         words = [token.text]
         start, is_leverage = self.place, token.text.lower().startswith("lev")
         is_margin = token.text.lower() == "margin"
-        self._skip(":=(!-" if is_leverage else ":=(", Kind.LEVERAGE, *_LINES[is_leverage])
+        marks = ":=(!-" if is_leverage else ":=("
+        self._skip(marks, *((Kind.LINE,) if is_leverage else ()))
+        self._skip(marks, Kind.LEVERAGE)
+        skipped = self.tokens[start : self.place]
         if token.kind is Kind.RISK and self._peek().text.lower() in _RISK_WORDS:
             words.append(self._next().text)
-        self._take_size(token, words)
-        skipped = self.tokens[start : self.place]
-        has_multiple = any(one.kind is Kind.LEVERAGE for one in skipped)
-        is_described = (has_multiple and (is_margin or token.kind is Kind.LEVERAGE)) or (
+        modes = [one.text for one in skipped if one.kind is Kind.LEVERAGE]
+        self._take_size(token, words, modes)
+        is_described = (bool(modes) and (is_margin or token.kind is Kind.LEVERAGE)) or (
             token.kind is Kind.LEVERAGE and not is_leverage
         )
         if len(words) == 1 and not is_described:
             raise not_understood(
                 f"{excerpt(token.text)} has no number beside it.", "Leave it out: " + SIZING + "."
             )
-        words += [one.text for one in skipped if one.kind is Kind.LEVERAGE]
+        words += modes
         self._skip(")")
         self.notes.append(Note(" ".join(words), SIZING))
+        self._require_no_second(token.kind, " ".join(words))
 
-    def _take_size(self, token: Token, words: list[str]) -> None:
-        """Take the number of a size, a range or a ratio, `1-2%`, `1:2`."""
-        numbers = (Kind.NUMBER, Kind.PERCENT)
-        is_labelled = token.kind is not Kind.LEVERAGE or token.text.lower().startswith("lev")
+    def _take_size(self, token: Token, words: list[str], modes: list[str]) -> None:
+        """Take the number of a size, a range or a ratio, `1-2%`, `1:2`. modes: isolated, 10x. A
+        leverage has one value: behind 10x a number is another thing."""
+        is_leverage = token.kind is Kind.LEVERAGE
+        is_labelled = not is_leverage or token.text.lower().startswith("lev")
+        has_multiple = any(map(is_multiple, (token.text, *modes)))
+        numbers = (Kind.PERCENT,) if has_multiple else (Kind.NUMBER, Kind.PERCENT)
+        first = Token(Kind.LINE, "")
         if is_labelled and self._peek().kind in numbers:
-            if self._peek().kind is Kind.NUMBER:
-                self.sizes.append((token.kind, self._peek().text))
-            words.append(self._next().text)
-        if token.kind is Kind.RISK and self._peek().text == "-" and self._peek(1).kind in numbers:
-            self.place += 1
-            words.append(f"to {self._next().text}")
+            first = self._next()
+            words.append(first.text)
+            is_plain = is_leverage and not modes and _is_leverage(first.text)
+            if not is_plain:  # else “leverage 5” is nothing else
+                self._note_size(token.kind, first)
+        after = self._peek(1)
+        # a range that begins with a percent ends with one
+        is_end = after.kind is Kind.PERCENT or (after.kind is first.kind is Kind.NUMBER)
+        if token.kind is Kind.RISK and self._peek().text == "-" and is_end:
+            self.place += 2
+            words.append(f"to {after.text}")
+            self._note_size(token.kind, after)
         is_ratio = self._peek().text in (":", "/") and self._peek(1).kind is Kind.NUMBER
-        if token.kind in (Kind.RATIO, Kind.LEVERAGE) and is_ratio:
-            self.place += 1
-            words.append(self._next().text)
+        is_ratio &= first.kind is Kind.NUMBER and (is_leverage or token.kind is Kind.RATIO)
+        if is_ratio:
+            joint, second = self._next(), self._next()
+            words.append(second.text)
+            if (first.text, joint.text) != ("1", ":"):  # 1:2 and 1:500 are nothing else
+                self._note_size(token.kind, second)
+
+    def _note_size(self, kind: Kind, token: Token) -> None:
+        """Remember a number without effect: it may look like a price of the text."""
+        if token.kind is Kind.NUMBER:
+            self.sizes.append((kind, token.text))
+
+    def _require_no_second(self, kind: Kind, size: str) -> None:
+        """Raise ALERT_AMBIGUOUS for “10x / 150” and “risk 1% - 2”: a second value, or the price."""
+        joint, after = self._peek(), self._peek(1)
+        if joint.text not in ("-", "/") or after.kind is not Kind.NUMBER:
+            return
+        whole, _, part = after.text.partition(".")
+        is_percent = whole.isdigit() and int(whole) <= _MOST_PERCENT and len(part) <= _DECIMALS
+        if _is_leverage(after.text) if kind is Kind.LEVERAGE else is_percent:
+            raise ambiguous(
+                f"{size} {joint.text} {after.text}", "a second size, which has no effect",
+                f"the price {after.text}", field="open_price",
+                write=f"Write “@ {after.text}” for a price, or one size.",
+            )  # fmt: skip
 
     def _is_size(self, token: Token) -> bool:
         """Take a number without a label that is a size, `0.1 lots`, or a leverage, `3-5x`; return
@@ -69,6 +104,7 @@ class TextSizes(EntryPrices):
             unit = self._next().text
             self.sizes.append((Kind.SIZE, token.text))
             self.notes.append(Note(f"{token.text} {unit}", SIZING))
+            self._require_no_second(Kind.SIZE, f"{token.text} {unit}")
             return True
         most = self._peek(1)
         if self._peek().text != "-" or most.kind is not Kind.LEVERAGE:
@@ -78,6 +114,7 @@ class TextSizes(EntryPrices):
         if not (is_range and int(token.text) < int(digits) <= _MOST_LEVERAGE):
             return False
         self.place += 2
+        self.sizes.append((Kind.LEVERAGE, token.text))
         self.notes.append(Note(f"{token.text}-{most.text}", SIZING))
         return True
 
@@ -96,3 +133,7 @@ class TextSizes(EntryPrices):
                 )  # fmt: skip
             self.numbered.append(token.text[1:])
         self.notes.append(Note(token.text, "it numbers the signal"))
+
+
+def _is_leverage(text: str) -> bool:
+    return text.isdigit() and int(text) <= _MOST_LEVERAGE

@@ -193,11 +193,16 @@ def is_any_word(text: str) -> bool:
     return text.isalpha() and not _is_known(text)
 
 
+def is_multiple(text: str) -> bool:
+    """Whether a word is a leverage, `10x`."""
+    return bool(_TIMES.fullmatch(text))
+
+
 def _word(text: str, mapping: AlertMapping) -> Token:
     """Return a single word's meaning: a target's number, a symbol, leverage, or unknown."""
     if match := _MARKED.fullmatch(text):
         return Token(Kind.TP, text, index=int(match[2]))
-    if _TIMES.fullmatch(text):
+    if is_multiple(text):
         return Token(Kind.LEVERAGE, text)
     if text in _CHARTS:
         return Token(Kind.DECOR, text)

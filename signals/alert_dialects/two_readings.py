@@ -12,6 +12,7 @@ from signals.alert_dialects.numbers import read_number
 from signals.alert_dialects.parts import Parts
 from signals.alert_dialects.reading import ambiguous
 from signals.alert_dialects.vocabulary import Kind, Token
+from signals.models import Direction
 from signals.symbols import asset_class
 
 _SIDES = (Kind.BUY, Kind.SELL)
@@ -84,12 +85,17 @@ def _require_plain_sizes(parts: Parts) -> None:
     texts = [*parts.entry, parts.sl, *(target.price for target in parts.targets)]
     prices = [read_number(text) for text in texts if text]
     for kind, text in parts.sizes:
-        if kind is Kind.LEVERAGE and text.isdigit() and int(text) <= _LEVERAGE:
-            continue
         try:
             number = read_number(text)
         except InvalidInputError:
             continue  # no price is written like that
+        if _fits_as_entry(number, parts):
+            raise ambiguous(
+                f"{kind} {text}", "a size, which has no effect", f"the entry price {text}",
+                field="open_price", write=f"Write “@ {text}” for a price, or leave it out.",
+            )  # fmt: skip
+        if kind is Kind.LEVERAGE and text.isdigit() and number <= _LEVERAGE:
+            continue
         decimals = len(text.partition(".")[2])
         is_near = any(apart(number, price) <= _NEAR for price in prices)
         is_exact = decimals >= _DECIMALS or number >= _LARGE
@@ -102,6 +108,21 @@ def _require_plain_sizes(parts: Parts) -> None:
                 f"{kind} {text}", "a size, which has no effect", f"the price {text}, like a stop",
                 field="sl", write=f"Write “SL {text}” for a stop, or leave it out.",
             )  # fmt: skip
+
+
+def _fits_as_entry(number: Decimal, parts: Parts) -> bool:
+    """Whether a number could be the price that an entry does not state: it is between stop and
+    target, or near the only one of them."""
+    if parts.entry or not parts.sides:
+        return False
+    sign = 1 if parts.sides[0] is Direction.BUY else -1
+    stops = [read_number(parts.sl)] if parts.sl else []
+    targets = [read_number(target.price) for target in parts.targets if target.price]
+    is_inside = all((number - stop) * sign > 0 for stop in stops)
+    is_inside &= all((target - number) * sign > 0 for target in targets)
+    levels = [*stops, *targets]
+    is_near = any(apart(number, level) <= _NEAR for level in levels)
+    return is_inside and (is_near or bool(stops and targets))
 
 
 def _is_of_currencies(pair: str) -> bool:
