@@ -4,21 +4,19 @@ import re
 from dataclasses import dataclass, field
 
 from signals.alert_dialects.numbers import read_number
-from signals.alert_dialects.reading import (
-    ambiguous,
-    excerpt,
-    not_understood,
-)
+from signals.alert_dialects.reading import Note, ambiguous, excerpt, not_understood
 from signals.alert_dialects.target_lists import SEPARATORS
 from signals.alert_dialects.text_sizes import TextSizes
 from signals.alert_dialects.tokens import symbol_after_side
 from signals.alert_dialects.vocabulary import Kind, Token
+from signals.alert_dialects.word_numbers import FRAMES, is_frame, number_of_word
 from signals.models import Direction
 
 WRITE = "Write it like “BUY EURUSD @ 1.0850 SL 1.0800 TP1 1.0900 TP2 1.0950”."
 _SIDES = {Kind.BUY: Direction.BUY, Kind.SELL: Direction.SELL}
 _TYPES = (Kind.LIMIT, Kind.STOP_ORDER, Kind.STOP_LIMIT, Kind.MARKET)
-_FRAME = re.compile("[1-9][0-9]?(m|min|h|d|w)", re.ASCII | re.IGNORECASE)
+_SIZES = (Kind.LEVERAGE, Kind.SIZE, Kind.RISK, Kind.RATIO)
+_BESIDE = (Kind.SYMBOL, *_SIDES)
 _AT = "@"
 _UNFINISHED = {*":=@(&/+", "and", "at", "on", "with", "zone", "range"}
 _GLUED_TARGET = re.compile(
@@ -41,6 +39,7 @@ class Parts(TextSizes):
 
     is_bare: the entry price has no @ and no label. is_market_entry: the market is named where an
     entry's price stands, “Entry: CMP”. word: a symbol that only its place beside the side shows.
+    before: the last token to which a number could belong: no mark, line end or complete size.
     """
 
     sides: list[Direction] = field(default_factory=list)
@@ -50,6 +49,7 @@ class Parts(TextSizes):
     label: str = ""
     is_market_entry: bool = False
     word: str = ""
+    before: Token | None = None
 
     def read(self) -> None:
         """Read all tokens. Raises InvalidInputError for one without a meaning in its place."""
@@ -60,6 +60,8 @@ class Parts(TextSizes):
             is_open_label = token.kind in (Kind.LABEL, Kind.FILLER, Kind.DECOR)
             if not (is_open_label or token.text in ":=-("):
                 self.label = ""
+            if not (token.kind in (Kind.MARK, Kind.LINE) or self._is_complete(token)):
+                self.before = token
 
     def _read(self, token: Token) -> None:
         if token.kind in _SIDES:
@@ -78,7 +80,7 @@ class Parts(TextSizes):
             self._stop(token)
         elif token.kind is Kind.TP:
             self._targets(token)
-        elif token.kind in (Kind.LEVERAGE, Kind.SIZE, Kind.RISK, Kind.RATIO):
+        elif token.kind in _SIZES:
             self._without_effect(token)
         elif token.kind is Kind.LABEL:
             self.label = token.text
@@ -228,6 +230,20 @@ class Parts(TextSizes):
         is_listed = self._peek().text == ")" and self._peek(1).kind is Kind.TP
         return is_listed and is_small and is_apart
 
+    def _is_complete(self, token: Token) -> bool:
+        """Whether a size has its value, so that a number behind it is another thing: “risk 1%”,
+        “cross 20x”, “0.1 lots”."""
+        if token.kind in _SIZES:
+            return any(letter.isdigit() for letter in self.notes[-1].text)
+        return token.kind is Kind.NUMBER and self.tokens[self.place - 1].kind in _SIZES
+
+    def _require_own_number(self, token: Token) -> None:
+        """Raise ALERT_AMBIGUOUS if a number may belong to the word before it."""
+        is_aside = self.tokens[self.place - 2].text == "(" and self._peek().text != "-"
+        before = self.before or Token(Kind.LINE, "")
+        if error := number_of_word(before, token.text, is_aside=is_aside):
+            raise error
+
     def _number(self, token: Token) -> None:
         """Take a number without a label: the price beside the symbol, or a number of lots."""
         if self._is_number_of_line(token):
@@ -235,10 +251,17 @@ class Parts(TextSizes):
             return
         if self._is_size(token):
             return
+        is_of_label = bool(self.before and self.label == self.before.text)
+        if is_of_label and self.label in FRAMES and is_frame(token.text):
+            self.notes.append(Note(f"{self.label} {token.text}", "it describes the chart"))
+            return
         comes_first = not (self.sl or self.targets or self.entry or self.distances)
         before = self.tokens[self.place - 2].kind if self.place > 1 else Kind.LINE
-        is_beside = not self.entry and before in (Kind.SYMBOL, *_SIDES)
-        if (comes_first or is_beside) and self.sides and self.pairs:
+        is_beside = not self.entry and before in _BESIDE
+        is_price = (comes_first or is_beside) and bool(self.sides and self.pairs)
+        if self.label or is_price:
+            self._require_own_number(token)
+        if is_price:
             self.place -= 1
             self._take_entry()
             self.is_bare = True
@@ -258,7 +281,7 @@ class Parts(TextSizes):
             self.pairs.append(pair)
             self.word = token.text
             return
-        if self.label in ("timeframe", "time frame", "tf") and _FRAME.fullmatch(token.text):
+        if self.label in FRAMES and is_frame(token.text):
             return
         if match := _GLUED_TARGET.fullmatch(token.text):
             raise ambiguous(

@@ -9,11 +9,10 @@ from signals.alert_dialects.entry_prices import EntryPrices
 from signals.alert_dialects.reading import SIZING, Note, ambiguous, excerpt, not_understood
 from signals.alert_dialects.tokens import is_multiple
 from signals.alert_dialects.vocabulary import Kind, Token
+from signals.alert_dialects.word_numbers import NAMES_OF_NUMBER
 
 _RISK_WORDS = {"low", "medium", "moderate", "high"}
 _MOST_LEVERAGE, _MOST_PERCENT, _DECIMALS = 500, 100, 2
-_NAMES_OF_NUMBER = {"signal", "signals", "trade", "alert", "new signal", "new trade", "id", "order",
-                    "signal alert", "gold signal"}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -124,7 +123,7 @@ class TextSizes(EntryPrices):
         Elsewhere it may be a price. Raises InvalidInputError.
         """
         before = self.tokens[self.place - 2].text.lower() if self.place > 1 else ""
-        if before not in _NAMES_OF_NUMBER:
+        if before not in NAMES_OF_NUMBER:
             if not is_first:
                 raise ambiguous(
                     token.text, "the number of the signal", f"the price {token.text[1:]}",
