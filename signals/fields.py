@@ -133,15 +133,9 @@ class Fields:
         if value is None:
             return None
         try:
-            if isinstance(value, NumberText) or not isinstance(value, str) or not value.isascii():
-                raise ValueError(value)
-            time = datetime.fromisoformat(value)
-            if time.tzinfo is None:
-                raise ValueError(value)
-            return time.astimezone(UTC)
-        except (ValueError, OverflowError):
-            detail = f"{_excerpt(value)} is not a time with its zone, like 2026-11-20T12:00:00Z."
-            self.add_error(Code.FIELD_INVALID, name, detail)
+            return read_time(value, field=name)
+        except InvalidInputError as error:
+            self.add_error(error.code, name, error.detail)
             return None
 
     def objects(self, name: str, most: int) -> list["Fields"]:
@@ -170,6 +164,20 @@ class Fields:
         """Raise InvalidSignalError if there are errors. drafts: what was read all the same."""
         if self.errors:
             raise InvalidSignalError(self.errors, () if self.failed("action") else drafts)
+
+
+def read_time(value: object, *, field: str = "time") -> datetime:
+    """Return an ISO 8601 time with its offset, in UTC. Raises InvalidInputError FIELD_INVALID."""
+    try:
+        if isinstance(value, NumberText) or not isinstance(value, str) or not value.isascii():
+            raise ValueError(value)
+        time = datetime.fromisoformat(value)
+        if time.tzinfo is None:
+            raise ValueError(value)
+        return time.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        detail = f"{_excerpt(value)} is not a time with its zone, like 2026-11-20T12:00:00Z."
+        raise InvalidInputError(Code.FIELD_INVALID, detail, field=field) from error
 
 
 def _is_prose(text: str) -> bool:

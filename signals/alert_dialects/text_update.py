@@ -7,7 +7,6 @@ refused. A message has one symbol at most.
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from itertools import pairwise
 
 from common.errors import InvalidInputError
@@ -26,6 +25,7 @@ from signals.alert_dialects.reading import (
 from signals.alert_dialects.shares import SHARE, read_reduction, read_share, unclear_close
 from signals.alert_dialects.vocabulary import Kind, Token
 from signals.draft import Target
+from signals.fields import read_time
 from signals.models import Direction
 
 WRITE = (
@@ -151,7 +151,7 @@ def read_update(tokens: list[Token], sent_at: str = "") -> Reading:
         return _close_all(update, len(clauses) - len(notes), notes, sent_at)
     require_magnitude(pair, update.prices)
     if sent_at:
-        update = replace(update, sent_at=datetime.fromisoformat(sent_at).astimezone(UTC))
+        update = replace(update, sent_at=read_time(sent_at))
     return Reading(Dialect.TEXT_UPDATE, update=update, notes=tuple(notes))
 
 
