@@ -157,6 +157,11 @@ def needs_currency(symbol: str) -> bool:
     return symbol.partition("/")[0] in _QUOTES
 
 
+def is_asset(text: str) -> bool:
+    """Whether a text is the upper-case code of a currency, a precious metal or a coin."""
+    return text in _FIAT or text in _METALS or text in _STABLE or text in _CRYPTO
+
+
 def is_currency_or_metal(text: str) -> bool:
     """Whether a text is the upper-case code of a currency or a precious metal."""
     return text in _FIAT or text in _METALS

@@ -1,6 +1,5 @@
 """Put the tokens of an entry into their places: side, symbol, entry, stop, targets. Pure."""
 
-import re
 from dataclasses import dataclass, field
 
 from signals.alert_dialects.numbers import read_number
@@ -8,28 +7,17 @@ from signals.alert_dialects.reading import Note, ambiguous, excerpt, not_underst
 from signals.alert_dialects.target_lists import SEPARATORS
 from signals.alert_dialects.text_sizes import TextSizes
 from signals.alert_dialects.tokens import symbol_after_side
+from signals.alert_dialects.unknown_words import WRITE, unknown_word
 from signals.alert_dialects.vocabulary import Kind, Token
 from signals.alert_dialects.word_numbers import FRAMES, is_frame, number_of_word
 from signals.models import Direction
 
-WRITE = "Write it like “BUY EURUSD @ 1.0850 SL 1.0800 TP1 1.0900 TP2 1.0950”."
 _SIDES = {Kind.BUY: Direction.BUY, Kind.SELL: Direction.SELL}
 _TYPES = (Kind.LIMIT, Kind.STOP_ORDER, Kind.STOP_LIMIT, Kind.MARKET)
 _SIZES = (Kind.LEVERAGE, Kind.SIZE, Kind.RISK, Kind.RATIO)
 _BESIDE = (Kind.SYMBOL, *_SIDES)
 _AT = "@"
 _UNFINISHED = {*":=@(&/+", "and", "at", "on", "with", "zone", "range"}
-_GLUED_TARGET = re.compile(
-    "tp([1-9])([0-9]+(?:[.][0-9]+)?|[.][1-9][0-9]+)", re.ASCII | re.IGNORECASE
-)
-# Words for buying and selling in other languages. They are read only by a feed's mapping.
-_FOREIGN_WORDS = (
-    "kaufen kauf kaufe verkaufen verkauf verkaufe compra comprar compre comprad vender venta venda "
-    "vende vendre vendez vente achat acheter achetez acquista acquisto comprare vendere vendi "
-    "vendita koop kopen verkoop verkopen kup kupno sprzedaj sprzedaz al sat alis satis beli jual "
-    "mua ban kupit prodat osta myy kob salg"
-)
-FOREIGN = frozenset(_FOREIGN_WORDS.split())
 _MOST_LINES = 10
 
 
@@ -283,22 +271,15 @@ class Parts(TextSizes):
             return
         if self.label in FRAMES and is_frame(token.text):
             return
-        if match := _GLUED_TARGET.fullmatch(token.text):
-            raise ambiguous(
-                excerpt(token.text), f"a target at {match[1]}{match[2]}",
-                f"target {match[1]} at {match[2].removeprefix('.')}", field="targets",
-                write="Write a space or a colon before the price.",
-            )  # fmt: skip
-        if token.text.lower() in FOREIGN:
-            raise not_understood(
-                f"{excerpt(token.text)} is not English.",
-                "If it is your word for BUY or SELL, set it among the words of the feed's mapping "
-                "(docs/alerts.md#mapping).", field="direction",
-            )  # fmt: skip
-        raise not_understood(
-            f"{excerpt(token.text)} is not understood.",
-            f"Leave it out, or add it to what the feed's mapping ignores. {WRITE}",
-        )
+        raise unknown_word(
+            token.text, [one.text for one in self.tokens if one.kind is Kind.WORD],
+            has_symbol=any(one.kind is Kind.SYMBOL for one in self.tokens),
+            is_beside_side=self._is_beside_side(),
+        )  # fmt: skip
+
+    def _is_beside_side(self) -> bool:
+        before = self.tokens[self.place - 2].kind if self.place > 1 else Kind.LINE
+        return before in _SIDES or self._peek().kind in _SIDES
 
     def _mark(self, token: Token) -> None:
         if token.kind is Kind.MARK and token.text in ":,;|.!()-=&/":

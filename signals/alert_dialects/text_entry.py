@@ -14,7 +14,7 @@ from signals.alert_dialects.entry_price import read_entry_price
 from signals.alert_dialects.levels import require_plausible
 from signals.alert_dialects.mapping import AlertMapping
 from signals.alert_dialects.numbers import mixed_separators, read_number, thousands_with_point
-from signals.alert_dialects.parts import WRITE, Parts
+from signals.alert_dialects.parts import Parts
 from signals.alert_dialects.reading import (
     ONE,
     Dialect,
@@ -27,6 +27,7 @@ from signals.alert_dialects.reading import (
 from signals.alert_dialects.separators import with_clear_numbers
 from signals.alert_dialects.tokens import is_any_word
 from signals.alert_dialects.two_readings import require_one_reading
+from signals.alert_dialects.unknown_words import WRITE
 from signals.alert_dialects.vocabulary import Kind, Token
 from signals.models import Action, Direction
 

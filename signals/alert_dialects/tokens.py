@@ -233,7 +233,7 @@ def _pair(text: str, bare: str) -> str:
             excerpt(text), *map(known_pair, halves), field="symbol",
             write="Send one message for each symbol.",
         )  # fmt: skip
-    if text.startswith("#") and (_is_word(bare) or (bare.islower() and not _is_known(bare))):
+    if text.startswith("#") and bare not in _COMMON_NAMES and _is_topic(bare):
         return ""
     try:
         if text != bare and bare[0].isdigit():
@@ -267,6 +267,10 @@ def _is_known(text: str) -> bool:
         return bool(known_pair(text))
     except InvalidInputError:
         return False
+
+
+def _is_topic(text: str) -> bool:
+    return _is_word(text) or (text.islower() and not _is_known(text))
 
 
 def _is_word(text: str) -> bool:

@@ -20,7 +20,6 @@ from signals.alert_dialects.characters import readable
 from signals.alert_dialects.emoji import trend_of
 from signals.alert_dialects.envelopes import from_form, message_of, without_mark
 from signals.alert_dialects.mapping import AlertMapping
-from signals.alert_dialects.parts import WRITE
 from signals.alert_dialects.position_words import refuse_unclear_words
 from signals.alert_dialects.reading import (
     SIZING,
@@ -32,6 +31,7 @@ from signals.alert_dialects.reading import (
 )
 from signals.alert_dialects.signature import without_signature
 from signals.alert_dialects.tokens import concepts
+from signals.alert_dialects.unknown_words import WRITE
 from signals.alert_dialects.vocabulary import Kind
 from signals.alert_dialects.worded_ranges import with_ranges
 

@@ -74,6 +74,40 @@ def test_text_with_several_meanings_is_refused_with_each(text: str, readings: li
         assert reading in caught.value.detail
 
 
+LEAVE_OUT = "Leave it out"
+
+
+@pytest.mark.parametrize(("text", "advice"), [
+    ("Don't buy gold here 2650", "'Don't' can deny"),
+    ("EURUSD BUY 1.0850 SL 1.0800 (not a signal)", "'not' can deny"),
+    ("Gold buy zone 2640-2645, wait", "'wait' can deny"),
+    ("Our BUY GOLD 2640 TP 2650 hit", "'hit' can deny"),
+    ("Bought EURUSD 1.0850 SL 1.0800", "'Bought' can deny"),
+    ("GOLD SELLL 2650 SL 2660", "Did you mean SELL?"),
+    ("GOLD SELL 2650 Stoplos 2660", "Did you mean STOPLOSS?"),
+    ("Enrty 2650 GOLD BUY SL 2640", "Did you mean ENTRY?"),
+    ("GOLD SELL 2650 stopped SL 2660", "can change what the signal says"),
+    ("BTC long 63250 SL 61000", "Write the pair, like BTC/USDT."),
+    ("buy us30 now sl 42100", "Write US30/USD."),
+    ("sell aapl @ 195 sl 200", "Write AAPL/USD."),
+    ("BUY EUR now SL 1.08", "Write the pair, like EUR/USD."),
+    ("BUY ALL @ 20.5 SL 19.5", "Write the pair"),
+    ("buy kospi now sl 300", "Write the pair"),
+])  # fmt: skip
+def test_refusal_of_a_word_says_what_to_write_and_not_to_leave_it_out(
+    text: str, advice: str
+) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        read_alert(text.encode())
+    assert advice in caught.value.detail.replace('"', "'")
+    assert LEAVE_OUT not in caught.value.detail
+
+
+def test_word_without_a_meaning_can_be_left_out() -> None:
+    with pytest.raises(InvalidInputError, match=LEAVE_OUT):
+        read_alert(b"GOLD BUY 2650 SL 2640 lovely")
+
+
 @pytest.mark.parametrize(("text", "hidden"), [
     ('{"secret": "s3cret", "action": "exit"}', '{"secret": "hidden", "action": "exit"}'),
     ('{"email_token":"a\\"b","bot_id":1}', '{"email_token":"hidden","bot_id":1}'),
