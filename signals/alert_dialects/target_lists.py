@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field
 
 from signals.alert_dialects.cursor import Cursor
+from signals.alert_dialects.numbers import read_number
 from signals.alert_dialects.reading import Distance, ambiguous, not_understood
 from signals.alert_dialects.vocabulary import Kind, Token
 
@@ -154,8 +155,41 @@ class TargetLists(Cursor):
         is_apart |= mark.kind is Kind.OPEN_END and int(number.text) == len(self.targets) + 1 > 1
         if not (is_marked or is_apart):
             return 0
+        price = after if is_marked else mark
+        if (is_apart or mark.text == "-") and price.kind is Kind.NUMBER:
+            self._require_no_list(number.text, price.text)
         self.place += 2 if is_marked else 1
         return int(number.text)
+
+    def _require_no_list(self, number: str, price: str) -> None:
+        """Raise ALERT_AMBIGUOUS for a number that is as likely the first of two targets."""
+        if self._is_list(number, price):
+            raise ambiguous(
+                f"TP {number} {price}", f"target {number} at {price}",
+                f"two targets, {number} and {price}", field="targets",
+                write=f"Write “TP{number}: {price}” for the one, “TP {number}, {price}” for the "
+                "other.",
+            )  # fmt: skip
+
+    def _is_list(self, number: str, price: str) -> bool:
+        """Whether the number of a target could be the first of two targets, as in “@ 0.92 TP 1
+        1.2”: it is on the way from the prices before it, and no other target has a number."""
+        known = [target.price for target in self.targets[-1:]] or self.entry or [self.sl]
+        if not known[-1]:
+            return False
+        texts = (known[-1], number, price)
+        start, first, last = (read_number(text, field="targets") for text in texts)
+        others = (place for place in range(len(self.tokens)) if place != self.place - 1)
+        is_on_way = start < first < last or start > first > last
+        return is_on_way and not any(self._is_numbered(place) for place in others)
+
+    def _is_numbered(self, place: int) -> bool:
+        """Whether a target has a number of its own here: “TP2”, “TP 2 1.0950”, “TP 2: 1.0950”."""
+        token, number, after = (*self.tokens[place : place + 3], None, None)[:3]
+        if token is None or token.kind is not Kind.TP:
+            return False
+        is_small = number is not None and bool(re.fullmatch("[1-9]", number.text))
+        return token.index > 0 or (is_small and after is not None and after.kind is not Kind.LINE)
 
     def _has_as_many_digits(self, text: str) -> bool:
         """Whether a number looks like the prices before it: so many digits before the point."""
