@@ -40,7 +40,7 @@ _DASHES = str.maketrans({"–": "-", "—": "-", "‐": "-", "‑": "-", "‒": 
                          "\r": "\n", "ℹ": " "})  # fmt: skip
 _SIGN = re.compile("[−➖]")
 _DIGITS = tuple("0123456789")
-_ARROW = re.compile("[-=]+>")  # as typed: SL -> 1.0800
+_ARROW = re.compile("(?<![-=])[-=]+>")  # as typed: SL -> 1.0800
 _BULLET = re.compile(r"^[ \t]*(?:[-*][ \t]+|[•·‣⁃∙◦][ \t]*)(?=\S)", re.MULTILINE)
 _NUMBER_BEFORE = re.compile(r"(?<![A-Za-z0-9])[0-9][0-9.,]*[ \t]*$")
 # As robots write bold, italic and fixed letters. ~~ strikes out, and stays.

@@ -15,7 +15,10 @@ _STYLED_WORD = re.compile(f"(?<!{_IN_WORD}){_IN_WORD}*[{_STYLES}]{_IN_WORD}*")
 _MARKS = "\u200e\u200f\u061c"
 _DIRECTING = re.compile(f"(?<![A-Za-z0-9.,])[{_MARKS}]+|[{_MARKS}]+(?![A-Za-z0-9.,])")
 _EMBEDDING = "\u202a\u202b\u202c\u2066\u2067\u2068\u2069"
-_AROUND_LINE = re.compile(f"^[ \t]*[{_EMBEDDING}]+|[{_EMBEDDING}]+(?=[ \t\r]*$)", re.MULTILINE)
+# A run is looked at from its beginning only: within a line it would be searched from each mark.
+_AROUND_LINE = re.compile(
+    f"^[ \t]*[{_EMBEDDING}]+|(?<![{_EMBEDDING}])[{_EMBEDDING}]+(?=[ \t\r]*$)", re.MULTILINE
+)
 _WIDE_SPACES = str.maketrans(dict.fromkeys("\u00a0\u2007\u2009\u202f", " "))
 _UNBROKEN = "[\u00a0\u2007\u2009\u202f]"
 _SPACED = re.compile(

@@ -35,7 +35,7 @@ _DISCLAIMER = re.compile(
 
 
 _WARNING = re.compile(r"\A(?:risk )?(?:disclaimer|warning)[ \t]*[:-][ \t]*", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"[.!;|]+(?=[ \t]|\Z)")
+_SENTENCE_END = re.compile(r"(?<![.!;|])[.!;|]+(?=[ \t]|\Z)")  # a run from its beginning only
 _SIZE = re.compile(
     rf"(?:amount(?: per trade)?|capital(?: invested)?|invest(?: up to)?|position size"
     rf"|risk(?: management| per trade)?|rm|use)[ \t]*[:-]?[ \t]*{_PERCENT}(?: risk| max)?{_OWNED}",

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from decimal import Decimal as D
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,28 @@ def test_text_with_several_meanings_is_refused_with_each(text: str, readings: li
     assert ", or " in caught.value.detail
     for reading in readings:
         assert reading in caught.value.detail
+
+
+def seconds_to_read(text: str) -> float:
+    """Return the least time of three that a text takes."""
+    times = []
+    for _ in range(3):
+        start = time.process_time()
+        rendered(text)
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+@pytest.mark.parametrize(("before", "mark", "after"), [
+    ("", "|", "a"), ("", ";", "a"), ("", ".", "a"), ("", "!", "a"), ("", "=", ""), ("", "-=", ""),
+    ("a ", "\u2066", " b"), ("a ", "\u202b", "b"), ("a", "\u200e", "a"), ("", "_", ""),
+    ("BUY EURUSD ", " \t", "x"),
+])  # fmt: skip
+def test_time_to_read_a_run_of_marks_grows_with_its_length(
+    before: str, mark: str, after: str
+) -> None:
+    short, long = (before + mark * (count // len(mark)) + after for count in (970, 3_880))
+    assert seconds_to_read(long) < 9 * seconds_to_read(short)  # 4 times; 16 times if squared
 
 
 LEAVE_OUT = "Leave it out"
