@@ -79,7 +79,9 @@ def may_be_in_thousands(pair: str) -> bool:
     return not (kind is AssetClass.FX or is_small or base in _BELOW_THOUSANDS)
 
 
-def thousands_with_point(pair: str, texts: list[str]) -> InvalidInputError | None:
+def thousands_with_point(
+    pair: str, texts: list[str], *, field: str = "open_price"
+) -> InvalidInputError | None:
     """Return the error if all prices look like 18.250, which can be 18250; None: it is clear.
 
     Currencies and small coins are quoted with three decimals; indices, shares, gold and large coins
@@ -91,6 +93,6 @@ def thousands_with_point(pair: str, texts: list[str]) -> InvalidInputError | Non
         return None
     text = texts[0]
     return ambiguous(
-        repr(text), plain(Decimal(text)), text.replace(".", ""), field="open_price",
+        repr(text), plain(Decimal(text)), text.replace(".", ""), field=field,
         write=f"Write {text}0 for the one, or {text.replace('.', '')} for the other.",
     )  # fmt: skip

@@ -11,7 +11,11 @@ from itertools import pairwise
 
 from common.errors import InvalidInputError
 from signals.alert_dialects.levels import require_magnitude
-from signals.alert_dialects.numbers import read_number
+from signals.alert_dialects.numbers import (
+    mixed_separators,
+    read_number,
+    thousands_with_point,
+)
 from signals.alert_dialects.reading import (
     ONE,
     AlertUpdate,
@@ -22,6 +26,7 @@ from signals.alert_dialects.reading import (
     excerpt,
     not_understood,
 )
+from signals.alert_dialects.separators import with_clear_numbers
 from signals.alert_dialects.shares import SHARE, read_reduction, read_share, unclear_close
 from signals.alert_dialects.vocabulary import Kind, Token
 from signals.draft import Target
@@ -134,8 +139,10 @@ def read_update(tokens: list[Token], sent_at: str = "") -> Reading:
     if words[-1] in ("and", "then", "&", "+", "to", "at"):
         raise not_understood(f"It ends with {excerpt(words[-1])}, as if it were cut off.", WRITE)
     _require_one_sentence(tokens)
+    tokens = with_clear_numbers(tokens)
     update, notes, closes_all = AlertUpdate(pair=pair), list[Note](), False
     clauses = list(_clauses(tokens))
+    _require_clear_levels(pair, clauses)
     for clause in clauses:
         if _REPORT.fullmatch(clause) or _GAIN.fullmatch(clause):
             notes.append(Note(clause, "a report changes nothing"))
@@ -153,6 +160,19 @@ def read_update(tokens: list[Token], sent_at: str = "") -> Reading:
     if sent_at:
         update = replace(update, sent_at=read_time(sent_at))
     return Reading(Dialect.TEXT_UPDATE, update=update, notes=tuple(notes))
+
+
+def _require_clear_levels(pair: str, clauses: list[str]) -> None:
+    """Raise InvalidInputError for levels whose point or comma may be of thousands. Without a symbol
+    the trade decides: a level must be near its prices."""
+    patterns = (_NEW_SL, _NEW_TP, _LEVEL_ALONE)
+    found = [pattern.fullmatch(clause) for clause in clauses for pattern in patterns]
+    levels = [match["number"] for match in found if match]
+    error = mixed_separators(levels)
+    if pair and not error:
+        error = thousands_with_point(pair, levels, field="sl")
+    if error:
+        raise error
 
 
 def _require_one_sentence(tokens: list[Token]) -> None:
