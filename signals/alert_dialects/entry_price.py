@@ -10,6 +10,7 @@ from common.errors import InvalidInputError
 from common.money import plain
 from common.reason_codes import Code
 from common.units import AssetClass
+from signals.alert_dialects.levels import require_magnitude, require_plausible
 from signals.alert_dialects.numbers import read_number
 from signals.alert_dialects.parts import Parts
 from signals.alert_dialects.reading import Note, ambiguous
@@ -104,7 +105,8 @@ def _require_no_lots(parts: Parts, number: Decimal) -> None:
 
 def _require_price(parts: Parts, number: Decimal, pair: str, side: Direction) -> None:
     """Raise ALERT_AMBIGUOUS if a number without @ beside the symbol may be a quantity. One like the
-    levels, on their wrong side, is left to be refused as a price there."""
+    levels, on their wrong side, is left to be refused as a price there. Levels that do not fit each
+    other are refused first: the number may well be right."""
     sign = 1 if side == Direction.BUY else -1
     prices = [read_number(parts.sl, field="sl")] if parts.sl else []
     levels = [(number - price) * sign for price in prices]
@@ -113,11 +115,14 @@ def _require_price(parts: Parts, number: Decimal, pair: str, side: Direction) ->
             prices.append(read_number(target.price, field="targets"))
             levels.append((prices[-1] - number) * sign)
     least = 3 if parts.distances or pair.endswith("/JPY") else 4
-    if not levels and _has_decimals_of_a_price(parts.entry[0], pair, least):
-        return
+    if _has_decimals_of_a_price(parts.entry[0], pair, least):
+        return  # levels that are far from it are refused as such
     is_like_levels = all(one <= number * 2 and number <= one * 2 for one in prices)
     if levels and max(levels) <= number / 2 and (min(levels) > 0 or is_like_levels):
         return
+    document = {"sl": prices[0]} if parts.sl else {}
+    require_magnitude(pair, prices)
+    require_plausible(pair, side, None, document, prices[len(document) :])
     shown = plain(number)
     raise ambiguous(
         f"{shown} beside the symbol", f"the price {shown}", f"a quantity of {shown}",
