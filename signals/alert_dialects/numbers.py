@@ -6,13 +6,14 @@ from decimal import Decimal
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
 from common.units import AssetClass
-from signals.alert_dialects.reading import ambiguous, not_understood
+from signals.alert_dialects.reading import ambiguous, excerpt, not_understood
 from signals.symbols import asset_class
 
 _PLAIN = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?", re.ASCII)
 _THOUSANDS = re.compile(r"[1-9][0-9]{0,2}(,[0-9]{3})+", re.ASCII)
 _THOUSANDS_WITH_POINT = re.compile(r"[1-9][0-9]{0,2}(,[0-9]{3})+\.[0-9]+", re.ASCII)
 _POINT_AND_THREE = re.compile(r"[1-9][0-9]{0,2}\.[0-9]{3}", re.ASCII)
+_ALIKE = 2  # how many times the highest price of a list may be the lowest one
 _COMMA = re.compile(r"(0|[1-9][0-9]*),([0-9]+)", re.ASCII)
 
 
@@ -24,15 +25,31 @@ def read_number(text: str, *, field: str = "") -> Decimal:
     """
     if _PLAIN.fullmatch(text):
         return read_decimal(text, field=field, positive=True)
-    if _THOUSANDS_WITH_POINT.fullmatch(text) or (
-        _THOUSANDS.fullmatch(text) and text.count(",") > 1
-    ):
+    parts = text.split(",")
+    is_grouped = len(parts) > 2 and bool(_THOUSANDS.fullmatch(text))
+    if is_grouped and _are_alike(parts):
+        raise ambiguous(
+            repr(text), text.replace(",", ""), f"the prices {', '.join(parts)}", field=field,
+            write=f"Write {text.replace(',', '')}, or “{', '.join(parts)}” with spaces.",
+        )  # fmt: skip
+    if is_grouped or _THOUSANDS_WITH_POINT.fullmatch(text):
         return read_decimal(text.replace(",", ""), field=field, positive=True)
     if match := _COMMA.fullmatch(text):
         return _with_comma(text, match[1], match[2], field)
+    if len(parts) > 1 and all(map(_PLAIN.fullmatch, parts)):
+        raise not_understood(
+            f"{excerpt(text)} is not one number.",
+            f"Write a space after each comma: “{', '.join(parts[:3])}”.", field=field,
+        )  # fmt: skip
     raise not_understood(
         f"{text[:40]!r} is not a number.", "Write prices like 1.0850 or 64200.5.", field=field
     )
+
+
+def _are_alike(parts: list[str]) -> bool:
+    """Whether the parts of 155,160,170 look like prices of one symbol."""
+    numbers = [int(part) for part in parts]
+    return min(numbers) >= 100 and max(numbers) < min(numbers) * _ALIKE
 
 
 def _with_comma(text: str, whole: str, after: str, field: str) -> Decimal:

@@ -116,6 +116,10 @@ LEAVE_OUT = "Leave it out"
     ("BUY EUR now SL 1.08", "Write the pair, like EUR/USD."),
     ("BUY ALL @ 20.5 SL 19.5", "Write the pair"),
     ("buy kospi now sl 300", "Write the pair"),
+    ("GOLD BUY 2650 SL 2640 TP 2655,2660,2665", "after each comma: “2655, 2660, 2665”"),
+    ("EURUSD BUY 1.0850 SL 1.0800 TP 1.0900,1.0950", "after each comma: “1.0900, 1.0950”"),
+    ("SOLUSDT LONG @ 150 SL 145 TP 155.5,160.25,170", "after each comma"),
+    ("BUY EURUSD @ 1.0840,1.0850 SL 1.0800", "after each comma"),
 ])  # fmt: skip
 def test_refusal_of_a_word_says_what_to_write_and_not_to_leave_it_out(
     text: str, advice: str
