@@ -32,12 +32,14 @@ from signals.alert_dialects.reading import (
 from signals.alert_dialects.signature import without_signature
 from signals.alert_dialects.tokens import concepts
 from signals.alert_dialects.unknown_words import WRITE
-from signals.alert_dialects.vocabulary import Kind
+from signals.alert_dialects.vocabulary import Kind, Token
 from signals.alert_dialects.worded_ranges import with_ranges
 
 _TIME = re.compile(
     r"\s[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?Z\s*$", re.ASCII
 )
+
+_LEAST_OF_ENTRY = 2
 
 
 def translate(body: bytes, mapping: AlertMapping) -> Reading:
@@ -110,11 +112,32 @@ def _read_words(plain: str, mapping: AlertMapping, trend: str, notes: Sequence[N
     sent_at = time[0].strip() if time else ""
     refuse_unclear_words(tokens)
     if text_update.is_update(tokens):
-        return text_update.read_update(tokens, sent_at)
+        return _read_update(tokens, sent_at)
     if not any(token.kind in (Kind.BUY, Kind.SELL, Kind.SYMBOL) for token in tokens):
         raise not_understood("It has no side and no symbol.", WRITE)
     reading = text_entry.read_entry(tokens, mapping, trend, sent_at)
     return with_doubt(reading, tokens, notes)
+
+
+def _read_update(tokens: list[Token], sent_at: str) -> Reading:
+    """Read an update. Raises InvalidInputError, for one beside an entry with what to do."""
+    try:
+        return text_update.read_update(tokens, sent_at)
+    except InvalidInputError as error:
+        if error.code != Code.ALERT_NOT_UNDERSTOOD or not _has_entry(tokens):
+            raise
+        raise not_understood(
+            "It has an entry and an instruction about an open trade.",
+            "Send each as a message of its own; write shares of targets as “TP1 1.0900 (50%)”.",
+        ) from error
+
+
+def _has_entry(tokens: list[Token]) -> bool:
+    """Whether a text has a side, a number and two of a price, a stop and targets."""
+    kinds = {Kind.SL if token.kind is Kind.STOP else token.kind for token in tokens}
+    has_price = Kind.ENTRY in kinds or any(token.text == "@" for token in tokens)
+    has_numbers = Kind.NUMBER in kinds and bool({Kind.BUY, Kind.SELL} & kinds)
+    return has_numbers and has_price + (Kind.SL in kinds) + (Kind.TP in kinds) >= _LEAST_OF_ENTRY
 
 
 def _with_mapped_words(text: str, mapping: AlertMapping) -> str:
