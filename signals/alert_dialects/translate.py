@@ -31,7 +31,7 @@ from signals.alert_dialects.reading import (
 )
 from signals.alert_dialects.signature import without_signature
 from signals.alert_dialects.tokens import concepts
-from signals.alert_dialects.unknown_words import WRITE
+from signals.alert_dialects.unknown_words import WRITE, foreign_word
 from signals.alert_dialects.vocabulary import Kind, Token
 from signals.alert_dialects.worded_ranges import with_ranges
 
@@ -114,6 +114,9 @@ def _read_words(plain: str, mapping: AlertMapping, trend: str, notes: Sequence[N
     if text_update.is_update(tokens):
         return _read_update(tokens, sent_at)
     if not any(token.kind in (Kind.BUY, Kind.SELL, Kind.SYMBOL) for token in tokens):
+        for token in tokens:
+            if error := foreign_word(token.text):
+                raise error
         raise not_understood("It has no side and no symbol.", WRITE)
     reading = text_entry.read_entry(tokens, mapping, trend, sent_at)
     return with_doubt(reading, tokens, notes)
