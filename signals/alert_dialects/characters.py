@@ -43,9 +43,18 @@ _DIGITS = tuple("0123456789")
 _ARROW = re.compile("(?<![-=])[-=]+>")  # as typed: SL -> 1.0800
 _BULLET = re.compile(r"^[ \t]*(?:[-*][ \t]+|[•·‣⁃∙◦][ \t]*)(?=\S)", re.MULTILINE)
 _NUMBER_BEFORE = re.compile(r"(?<![A-Za-z0-9])[0-9][0-9.,]*[ \t]*$")
+# No part of a word or number: 1.0__850__.
+_APART, _BEFORE_GAP = r"(?<!\w)(?<![0-9][.,])", r"(?!\w|[.,][0-9])"
 # As robots write bold, italic and fixed letters. ~~ strikes out, and stays.
 _EMPHASIS = re.compile(
-    r"(?<![\w*`])(?P<mark>[*_`])(?=\S)(?P<inside>[^*_`\n]+)(?<=\S)(?P=mark)(?![\w*`])"
+    rf"{_APART}(?<![*`])(?P<mark>[*_`])(?=\S)(?P<inside>[^*_`\n]+)(?<=\S)(?P=mark)(?![*`])"
+    rf"{_BEFORE_GAP}"
+)
+_UNDERLINE = re.compile(rf"{_APART}__(?=\S)(?P<inside>[^_\n]+)(?<=\S)__{_BEFORE_GAP}")
+# A language colours a block. Not “diff”, whose minus takes a line away.
+_BLOCK = re.compile(
+    rf"{_APART}```(?:(?:text|txt|yaml|yml|ini|css|md|markdown|json|fix|bash)[ \t\r]*\n)?"
+    rf"(?P<inside>[^`]+)```(?!`){_BEFORE_GAP}"
 )
 _DECORATION = {"So", "Sk", "Sm"}
 _ASCII_SYMBOLS = set("+<=>^`|~$")
@@ -60,6 +69,7 @@ def readable(text: str) -> str:
         raise not_understood(
             f"It has {len(text)} characters.", f"Write at most {MAX_CHARACTERS}, the signal only."
         )
+    text = _UNDERLINE.sub(r"\g<inside>", _BLOCK.sub("\n\\g<inside>\n", text))
     text = _KEYCAP_BEHIND.sub(" ", text)  # no digit of the number before it
     text = _KEYCAP_OF_LINE.sub(r"\1) ", in_plain_letters(text))
     text = _REACHED_TARGET.sub(r"\1 hit, ", _DONE_MOVE.sub(r"\1", text.replace("‼️", "‼")))
@@ -72,7 +82,7 @@ def readable(text: str) -> str:
         if not (letter.isascii() and (letter.isprintable() or letter in "\n\t")):
             raise _unreadable(letter)
     plain = _BRACKETS.sub(r"(\1)", plain)
-    return _EMPHASIS.sub(r"\g<inside>", plain.replace("**", " "))
+    return _EMPHASIS.sub(r"\g<inside>", plain.replace("***", " ").replace("**", " "))
 
 
 def _line(line: str) -> str:
