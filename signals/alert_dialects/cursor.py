@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from common.errors import InvalidInputError
-from signals.alert_dialects.numbers import read_number
+from signals.alert_dialects.numbers import read_number, without_k
 from signals.alert_dialects.reading import (
     Distance,
     Note,
@@ -155,6 +155,5 @@ class Cursor:
 
     def _no_price(self, what: str, name: str) -> InvalidInputError:
         shown = excerpt(self._peek().text) if self._peek().kind is not Kind.LINE else "nothing"
-        return not_understood(
-            f"{what} has no price, but {shown}.", "Write a price like 1.0850.", field=name
-        )
+        price = without_k(self._peek().text) or "a price like 1.0850"
+        return not_understood(f"{what} has no price, but {shown}.", f"Write {price}.", field=name)

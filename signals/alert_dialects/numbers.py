@@ -13,6 +13,7 @@ _PLAIN = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?", re.ASCII)
 _THOUSANDS = re.compile(r"[1-9][0-9]{0,2}(,[0-9]{3})+", re.ASCII)
 _THOUSANDS_WITH_POINT = re.compile(r"[1-9][0-9]{0,2}(,[0-9]{3})+\.[0-9]+", re.ASCII)
 _POINT_AND_THREE = re.compile(r"[1-9][0-9]{0,2}\.[0-9]{3}", re.ASCII)
+_K = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)k", re.ASCII | re.IGNORECASE)
 _ALIKE = 2  # how many times the highest price of a list may be the lowest one
 _COMMA = re.compile(r"(0|[1-9][0-9]*),([0-9]+)", re.ASCII)
 
@@ -44,6 +45,12 @@ def read_number(text: str, *, field: str = "") -> Decimal:
     raise not_understood(
         f"{text[:40]!r} is not a number.", "Write prices like 1.0850 or 64200.5.", field=field
     )
+
+
+def without_k(text: str) -> str:
+    """Return a price like 63k in full, 63000; '' for another text."""
+    match = _K.fullmatch(text)
+    return plain(Decimal(match[1]) * 1000) if match else ""
 
 
 def _are_alike(parts: list[str]) -> bool:

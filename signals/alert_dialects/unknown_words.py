@@ -9,6 +9,7 @@ from difflib import get_close_matches
 
 from common.errors import InvalidInputError
 from common.units import AssetClass
+from signals.alert_dialects.numbers import without_k
 from signals.alert_dialects.reading import ambiguous, excerpt, not_understood
 from signals.alert_dialects.turning_words import meaningful, turning
 from signals.alert_dialects.vocabulary import PHRASES
@@ -45,6 +46,8 @@ def unknown_word(
         )  # fmt: skip
     if error := foreign_word(text):
         return error
+    if price := without_k(text):
+        return not_understood(f"{excerpt(text)} is no price that is read.", f"Write {price}.")
     if turned := next((one for one in others if turning(one) and not _asset(one)), ""):
         return not_understood(
             f"{excerpt(turned)} can deny, delay or report: without it this would be another "
