@@ -106,6 +106,8 @@ _UNSUPPORTED = (
     ),
 )  # fmt: skip
 _SPLIT = re.compile(r"(?: (?:[,;.!&+|]|and|then|\n))+(?: |$)")
+# A number ends an instruction, and a label begins the next one: “new SL 2651.5 new TP 2680”.
+_NEXT_LEVEL = re.compile(rf"(?<=[0-9%]) (?=(?:(?:{_MOVE}|new) {_WHOSE})?(?:{_SL}|{_TP})\b)")
 _WORDS = {
     "long": Direction.BUY, "longs": Direction.BUY, "buy": Direction.BUY, "buys": Direction.BUY,
     "short": Direction.SELL, "shorts": Direction.SELL, "sell": Direction.SELL,
@@ -214,6 +216,7 @@ def _clauses(tokens: list[Token]) -> Iterator[str]:
     if gain := _GAIN.match(text):
         yield gain[0]
         text = text[gain.end() :]
+    text = _NEXT_LEVEL.sub(" , ", text)
     yield from (clause.strip(" ") for clause in _SPLIT.split(f" {text} ") if clause.strip(" "))
 
 
