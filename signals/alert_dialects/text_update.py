@@ -101,6 +101,10 @@ _UNSUPPORTED = (
         "Name its symbol: “cancel EURUSD”.",
     ),
     (
+        r"#[0-9]|\b(?:signal|trade|order|id) [0-9]+\b", "Updates know no number of a signal.",
+        "Answer the signal's message, or name its symbol: “EURUSD close half”.",
+    ),
+    (
         r"\b(?:except|but|besides|other than)\b", "A close with an exception is not read.",
         "Name each symbol that is closed, in a message of its own.",
     ),

@@ -127,6 +127,8 @@ LEAVE_OUT = "Leave it out"
     ("BTCUSDT LONG @ 63.25k SL 61000", "Write 63250."),
     ("BTCUSDT LONG 63000 SL 61.5K TP 66000", "Write 61500."),
     ("BTCUSDT LONG NOW SL 61000 TP 66k", "Write 66000."),
+    ("Signal #128 close half", "Answer the signal's message"),
+    ("trade 128: SL to BE", "Answer the signal's message"),
     ("GOLD BUY 2650 SL 2640 TP 2655,2660,2665", "after each comma: “2655, 2660, 2665”"),
     ("EURUSD BUY 1.0850 SL 1.0800 TP 1.0900,1.0950", "after each comma: “1.0900, 1.0950”"),
     ("SOLUSDT LONG @ 150 SL 145 TP 155.5,160.25,170", "after each comma"),
