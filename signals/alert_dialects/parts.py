@@ -243,6 +243,8 @@ class Parts(TextSizes):
         if is_of_label and self.label in FRAMES and is_frame(token.text):
             self.notes.append(Note(f"{self.label} {token.text}", "it describes the chart"))
             return
+        if self._numbers_signal(token):
+            return
         comes_first = not (self.sl or self.targets or self.entry or self.distances)
         before = self.tokens[self.place - 2].kind if self.place > 1 else Kind.LINE
         is_beside = not self.entry and before in _BESIDE

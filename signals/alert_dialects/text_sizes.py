@@ -117,6 +117,17 @@ class TextSizes(EntryPrices):
         self.notes.append(Note(f"{token.text}-{most.text}", SIZING))
         return True
 
+    def _numbers_signal(self, token: Token) -> bool:
+        """Note the number of “Signal 128” or “Signal: 128” in a line of its own at the beginning;
+        return whether it is one. Elsewhere it may be a price."""
+        *words, _ = (one.text.lower() for one in self.tokens[: self.place] if one.text != ":")
+        is_alone = len(words) == 1 and self._peek().kind is Kind.LINE
+        if not (is_alone and token.text.isdigit() and words[0] in NAMES_OF_NUMBER):
+            return False
+        self.numbered.append(token.text)
+        self.notes.append(Note(f"{words[0]} {token.text}", "it numbers the signal"))
+        return True
+
     def _number_of_signal(self, token: Token, *, is_first: bool) -> None:
         """Note the number of a signal: `Signal #128`, or `#128` before its side and symbol.
 
