@@ -43,7 +43,11 @@ def read_entry_price(parts: Parts, pair: str, side: Direction) -> Decimal | None
     _require_range(parts, low, high, side)
     near, far = (high, low) if side == Direction.BUY else (low, high)
     _require_narrow(parts, pair, near, far)
-    reason = f"the entry is at {plain(near)} or better, the edge that is reached first"
+    is_market = Kind.MARKET in parts.types
+    meaning = (
+        f"its price is {plain(near)}" if is_market else f"the entry is at {plain(near)} or better"
+    )
+    reason = f"{meaning}, the edge that is reached first"
     parts.notes.append(Note(f"{parts.entry[0]}-{parts.entry[1]}", reason, explains=True))
     return near
 

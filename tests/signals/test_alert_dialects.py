@@ -97,6 +97,14 @@ def test_time_to_read_a_run_of_marks_grows_with_its_length(
     assert seconds_to_read(long) < 9 * seconds_to_read(short)  # 4 times; 16 times if squared
 
 
+def test_range_of_a_market_entry_is_no_limit_in_its_notes() -> None:
+    notes = read_alert(b"XAUUSD BUY NOW 2650-2647 SL 2640").notes
+    assert [note.reason for note in notes] == [
+        "its price is 2650, the edge that is reached first",
+        "the price is compared with the market, not ordered",
+    ]
+
+
 LEAVE_OUT = "Leave it out"
 
 
