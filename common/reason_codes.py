@@ -1178,6 +1178,11 @@ class Code(StrEnum):
         "Send `Authorization: Bearer <API key>` or log in.",
     )
     PERMISSION_DENIED = ("PERMISSION_DENIED", "Your role does not allow this.")
+    API_KEY_MADE_WITH_KEY = (
+        "API_KEY_MADE_WITH_KEY",
+        "The key that you sent was made with a key, so it makes no keys.",
+        "Make the key with the first key, or sign in and make it under API keys.",
+    )
     RIGHT_MISSING = (
         "RIGHT_MISSING",
         "None of your roles includes this right, or your API key leaves it out.",

@@ -47,6 +47,7 @@ class EventKind(models.TextChoices):
     HOST_DOWN = "host.down"
     HOST_UP = "host.up"
     DRIFT_FOUND = "drift.found"
+    API_KEY_MADE = "api_key.made"
     API_KEY_ENDS_SOON = "api_key.ends_soon"
     API_KEY_ENDED = "api_key.ended"
     API_KEY_NEW_NETWORK = "api_key.new_network"
@@ -112,6 +113,7 @@ URGENT = frozenset(
         EventKind.LOSS_LIMIT_REACHED,
         EventKind.KILL_SWITCH,
         EventKind.PASSWORD_CHANGED,
+        EventKind.API_KEY_MADE,
         EventKind.API_KEY_NEW_NETWORK,
         EventKind.AUDIT_TRAIL_BROKEN,
     }

@@ -73,7 +73,7 @@ class ApiKeySerializer(StrictModelSerializer[ApiKey]):
         model = ApiKey
         fields = (
             "id", "name", "prefix", "scopes", "created_at", "expires_at", "revoked_at",
-            "last_used_at", "networks",
+            "last_used_at", "made_with", "networks",
         )  # fmt: skip
         read_only_fields = fields
 
@@ -125,7 +125,10 @@ class ApiKeyViewSet(
 
     @extend_schema(request=NewApiKeySerializer, responses={201: CreatedApiKeySerializer})
     def create(self, request: Request) -> Response:
-        """Create an API key. The secret in the response is never shown again."""
+        """Create an API key. The secret in the response is never shown again.
+
+        One made with an API key ends with that key, and makes no keys itself (403
+        `API_KEY_MADE_WITH_KEY`). You are notified of each (`api_key.made`)."""
         body = NewApiKeySerializer(data=request.data)
         body.is_valid(raise_exception=True)
         key, secret = create_api_key(caller(request), **body.validated_data, by=caller(request))
@@ -137,7 +140,7 @@ class ApiKeyViewSet(
     @extend_schema(request=None, responses=ApiKeySerializer)
     @action(detail=True, methods=["post"])
     def revoke(self, request: Request, pk: str) -> Response:
-        """Revoke an API key: it stops working at once, for good."""
+        """Revoke an API key: it and those made with it stop working at once, for good."""
         key = self.get_object()
         revoke_api_key(key.pk, by=caller(request))
         key.refresh_from_db()

@@ -73,6 +73,15 @@ def require_no_more(by: User, scopes: Collection[str], end: datetime) -> None:
         raise NotAllowedError(Code.PERMISSION_DENIED, detail)
 
 
+def require_may_make_keys(key: ApiKey) -> None:
+    """Raise NotAllowedError if no key can be made with this one: it is revoked, or was itself made
+    with a key. So to revoke a key ends all that came of it."""
+    if key.revoked_at is not None:
+        raise NotAllowedError(Code.PERMISSION_DENIED, "The key that you sent was revoked.")
+    if key.made_with_id is not None:
+        raise NotAllowedError(Code.API_KEY_MADE_WITH_KEY)
+
+
 def ends_soon(key: ApiKey, *, now: datetime) -> bool:
     """Whether an open key ends within two weeks, so that it is time to make another."""
     return key.revoked_at is None and now < key.expires_at <= now + ENDS_SOON

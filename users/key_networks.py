@@ -2,6 +2,8 @@
 
 Stored is the network (a /24 of IPv4, a /48 of IPv6), never the full address: providers change the
 last part often, so a full address would cause alarms about nothing. The first network is no alarm.
+A key that was made with a key is compared with the networks of both: a thief who makes a key with a
+stolen one is noticed as if they had used that one.
 
 It is recorded after the request, in a transaction of its own: a refused call of a thief rolls its
 transaction back, and must be noticed all the same. A process remembers what it recorded, so that
@@ -37,12 +39,15 @@ WHERE key_id = %s AND network = %s
 RECORD = f"""
 WITH known AS (
   SELECT count(*) AS networks,
-    count(*) FILTER (WHERE first_used_at > clock_timestamp() - interval '1 day') AS today
-  FROM users_apikeynetwork WHERE key_id = %(key)s
+    count(*) FILTER (WHERE n.key_id = k.id) AS of_this_key,
+    count(*) FILTER (WHERE n.network = %(network)s) AS here,
+    count(*) FILTER (WHERE n.first_used_at > clock_timestamp() - interval '1 day') AS today
+  FROM users_apikey k JOIN users_apikeynetwork n ON n.key_id IN (k.id, k.made_with_id)
+  WHERE k.id = %(key)s
 ), added AS (
   INSERT INTO users_apikeynetwork (key_id, network, first_used_at, last_used_at)
   SELECT %(key)s, %(network)s, clock_timestamp(), clock_timestamp() FROM known
-  WHERE networks < %(most)s
+  WHERE of_this_key < %(most)s
   ON CONFLICT (key_id, network) DO NOTHING RETURNING network
 )
 {INSERT_EVENTS_SQL}
@@ -51,7 +56,7 @@ SELECT '{EventKind.API_KEY_NEW_NETWORK.value}', k.user_id, NULL, NULL, NULL,
     'network', added.network,
     'at', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
 FROM added, known, users_apikey k
-WHERE k.id = %(key)s AND known.networks > 0 AND known.today < %(alarms)s
+WHERE k.id = %(key)s AND known.networks > 0 AND known.here = 0 AND known.today < %(alarms)s
 """
 
 _remembered: OrderedDict[tuple[int, str], float] = OrderedDict()

@@ -1,10 +1,12 @@
-"""Notify owners 7 days and 1 day before an API key ends, and when it has ended."""
+"""Notify owners of a new API key, 7 days and 1 day before a key ends, and when it has ended."""
 
 from django.db import transaction
 
 from common.sql import run
 from events.models import EventKind
 from events.outbox import INSERT_EVENTS_SQL
+from events.services import emit
+from users.models import ApiKey, User
 
 # stage 1: a week left, 2: a day left, 3: ended. A key whose lifetime is not longer than a notice's
 # lead gets no such notice. Keys that ended more than a week ago are not reported.
@@ -34,6 +36,18 @@ SELECT CASE d.stage WHEN 3 THEN '{EventKind.API_KEY_ENDED.value}'
     'ends_at', to_char(d.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
 FROM recorded r JOIN due d ON d.id = r.key_id ORDER BY d.id
 """
+
+
+def notify_made(key: ApiKey, by: User) -> None:
+    """Write the event of a new key, in the transaction that stores it. by: who made it."""
+    parent = key.made_with
+    payload = {
+        "key_id": key.pk, "name": key.name, "prefix": key.prefix, "page": "/keys/",
+        "scopes": ", ".join(key.scopes), "ends_at": f"{key.expires_at:%Y-%m-%dT%H:%M:%SZ}",
+        "by": "owner" if by.pk == key.user_id else "administrator",
+        "made_with": f"“{parent.name}” ({parent.prefix}…)" if parent else "",
+    }  # fmt: skip
+    emit(EventKind.API_KEY_MADE, user_id=key.user_id, payload=payload)
 
 
 def notify_key_ends() -> int:

@@ -223,6 +223,10 @@ class ApiKey(models.Model):
     expires_at = models.DateTimeField()
     revoked_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
+    made_with = models.ForeignKey(
+        "self", models.CASCADE, null=True, blank=True, editable=False, related_name="made_keys",
+        help_text="The API key that it was made with: it is revoked with that one.",
+    )  # fmt: skip
 
     class Meta:
         ordering = ("-created_at",)

@@ -19,7 +19,14 @@ from common.errors import ConflictError, InvalidInputError
 from common.permissions import Right, Role, Scope, require
 from common.prepared_lookup import PreparedLookup
 from common.reason_codes import Code
-from users.api_keys import expiry_of, has_ended, ordered, require_no_more
+from users.api_keys import (
+    expiry_of,
+    has_ended,
+    ordered,
+    require_may_make_keys,
+    require_no_more,
+)
+from users.key_notices import notify_made
 from users.models import ApiKey, User
 from users.privileges import require_above, require_givable, require_superuser, roles_of
 from users.signals import rights_changed
@@ -46,16 +53,19 @@ def create_api_key(
 ) -> tuple[ApiKey, str]:
     """Return a new key and its secret, which is not stored: show it once.
 
-    expires_at: by default in 90 days. by: the acting user; one who called with a key can give no
-    more than that key has. Raises InvalidInputError (an end in the past or too far away, no scope
-    or an unknown one), NotAllowedError.
+    expires_at: by default in 90 days. by: the acting user (None: the system); one who called with a
+    key can give no more than that key has, and the new key is revoked with it. The owner is
+    notified unless the system made it. Raises InvalidInputError (an end in the past or too far
+    away, no scope or an unknown one), NotAllowedError.
     """
     ends = expiry_of(expires_at, now=timezone.now(), at_most=by.key_ends_at if by else None)
     allowed = ordered(scopes)
     if by is not None and by.pk != user.pk:
         require_above(user, by, Right.API_KEYS)
+    parent = None
     if by is not None:
         require_no_more(by, allowed, ends)
+        parent = _parent(by)
     prefix = secrets.token_hex(_PREFIX_BYTES)
     secret = f"{_BRAND}_{prefix}_{secrets.token_urlsafe(_SECRET_BYTES)}"
     key = ApiKey.objects.create(
@@ -65,8 +75,21 @@ def create_api_key(
         secret_hash=_hash(secret),
         expires_at=ends,
         scopes=allowed,
+        made_with=parent,
     )
+    if by is not None:
+        notify_made(key, by)
     return key, secret
+
+
+def _parent(by: User) -> ApiKey | None:
+    """Return the key that `by` called with; it stays locked, so that a revocation of it that comes
+    at the same time finds the key that is made with it. None: they are signed in."""
+    if by.key_id is None:
+        return None
+    key = ApiKey.objects.select_for_update(no_key=True).get(pk=by.key_id)
+    require_may_make_keys(key)
+    return key
 
 
 @transaction.atomic(savepoint=False)  # for_all_tenants() opens one
@@ -92,15 +115,18 @@ def user_for_key(secret: str) -> User | None:
 
 @transaction.atomic
 def revoke_api_key(key_id: int, *, by: User | None = None) -> bool:
-    """Revoke a key for good. Returns False if it was revoked before.
+    """Revoke a key for good, and those that were made with it. Returns False if it was before.
 
     Raises NotAllowedError for another user's key unless `by` may manage it (None: the system).
     """
-    key = ApiKey.objects.select_related("user").get(pk=key_id)
+    # Locked: a key that is being made with it is stored before, or is refused.
+    keys = ApiKey.objects.select_for_update(of=("self",), no_key=True).select_related("user")
+    key = keys.get(pk=key_id)
     if by is not None and by.pk != key.user_id:
         require_above(key.user, by, Right.API_KEYS)
-    unrevoked = ApiKey.objects.filter(pk=key_id, revoked_at=None)
-    return unrevoked.update(revoked_at=timezone.now()) == 1
+    with_it = Q(pk=key_id) | Q(made_with=key_id)
+    ApiKey.objects.filter(with_it, revoked_at=None).update(revoked_at=timezone.now())
+    return key.revoked_at is None
 
 
 def create_user(

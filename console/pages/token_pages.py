@@ -167,7 +167,9 @@ def revoke_key(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         return run_action(request, lambda: _revoke_key(key, request), back=back)
     points = [
         Consequence(
-            "cancelled", "Requests with this key are refused from now on. This cannot be undone."
+            "cancelled",
+            "Requests with this key, and with keys that were made with it, are refused from now on."
+            " This cannot be undone.",
         )
     ]
     title = f"Revoke the key “{key.name}” of {key.user.get_username()}?"

@@ -161,6 +161,7 @@ RENDERERS: dict[str, Callable[[EventContext], Lines]] = {
     EventKind.DRIFT_FOUND: installation.drift_found,
     EventKind.AUDIT_FAILED: installation.audit,
     EventKind.AUDIT_NOT_JUDGED: installation.not_judged,
+    EventKind.API_KEY_MADE: users.key_made,
     EventKind.API_KEY_ENDS_SOON: users.key_ends_soon,
     EventKind.API_KEY_ENDED: users.key_ended,
     EventKind.API_KEY_NEW_NETWORK: users.key_new_network,

@@ -50,6 +50,7 @@ DIGEST_LABELS: dict[str, tuple[str, str]] = {
         "API key used from a new network",
         "API keys used from new networks",
     ),
+    EventKind.API_KEY_MADE: ("new API key", "new API keys"),
     EventKind.API_KEY_ENDED: ("API key has ended", "API keys have ended"),
     EventKind.API_KEY_ENDS_SOON: ("API key ends soon", "API keys end soon"),
     EventKind.CHANNEL_ENDED: ("channel has ended", "channels have ended"),

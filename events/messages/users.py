@@ -4,6 +4,26 @@ from events.context import EventContext
 from events.messages.parts import Lines, utc_minute
 
 
+def key_made(event: EventContext) -> Lines:
+    parent = event.get("made_with")
+    if event.get("by") != "owner":
+        how = "An administrator made it for you. If you did not request it, revoke it under Keys."
+    elif parent:
+        how = (
+            f"It was made with the key {parent}. If no program of yours did this, revoke that key "
+            "now under Keys: this one ends with it."
+        )
+    else:
+        how = (
+            "It was made in a browser that is signed in as you. If this was not you, revoke it "
+            "under Keys, then change your password."
+        )
+    return (
+        f"{_key(event)} was made",
+        f"It may {event.get('scopes')} until {utc_minute(event.get('ends_at'))}. {how}",
+    )
+
+
 def key_ends_soon(event: EventContext) -> Lines:
     days = event.get("days")
     return (

@@ -40,7 +40,7 @@ def keys(request: HttpRequest) -> HttpResponse:
     """List the user's keys, active ones first."""
     now = timezone.now()
     mine = ApiKey.objects.filter(user=current_user(request)).order_by("-created_at")
-    mine = mine.prefetch_related(
+    mine = mine.select_related("made_with").prefetch_related(
         Prefetch("networks", ApiKeyNetwork.objects.order_by("-last_used_at"))
     )
     listed = [
@@ -87,11 +87,20 @@ def revoke(request: HttpRequest, *, pk: int) -> HttpResponse:
         Consequence(
             "cancelled", "Requests with this key are refused from now on. This cannot be undone."
         ),
+        *_with_it(key),
         Consequence("safe", "Orders and positions do not change."),
     ]
     title = f"Revoke the key “{key.name}”?"
     question = ConfirmationPage(title, points, "Revoke it", back, decline_label="Keep it")
     return own_page(request, "key_revoke.html", question=question)
+
+
+def _with_it(key: ApiKey) -> list[Consequence]:
+    """Return what else ends: the keys that were made with it."""
+    names = [f"“{one.name}” ({one.prefix}…)" for one in key.made_keys.filter(revoked_at=None)]
+    if not names:
+        return []
+    return [Consequence("cancelled", f"Keys that were made with it end, too: {', '.join(names)}.")]
 
 
 def _revoke(key: ApiKey) -> str:

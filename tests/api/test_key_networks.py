@@ -82,6 +82,19 @@ def test_alarms_of_a_key_are_limited_within_a_day(alice: User) -> None:
     assert len(alarms()) == key_networks.MOST_ALARMS - 1  # the first network is no alarm
 
 
+def test_key_made_with_a_key_is_compared_with_the_networks_of_both(alice: User) -> None:
+    first = caller(alice)
+    made = first.post("/api/v1/api-keys/", {"name": "second"}, format="json", REMOTE_ADDR=HOME)
+    second = APIClient(headers={"Authorization": f"Bearer {made.json()['secret']}"})
+    assert [call(second, NEAR), alarms()] == [200, []]  # known of the first key
+    assert [call(second, AWAY), alarms()] == [200, ["198.51.100.0/24"]]
+    name = Event.objects.get(kind=EventKind.API_KEY_NEW_NETWORK).payload["name"]
+    assert name == "second"
+    assert list(
+        ApiKeyNetwork.objects.filter(key__name="second").values_list("network", flat=True)
+    ) == ["203.0.113.0/24", "198.51.100.0/24"]
+
+
 def test_known_network_costs_no_statement(alice: User) -> None:
     client = caller(alice)
     call(client, HOME)

@@ -10,6 +10,9 @@ from drf_spectacular.generators import SchemaGenerator
 from rest_framework.test import APIClient
 
 from common.permissions import Scope
+from events.context import EventContext
+from events.messages import render
+from events.models import Event, EventKind
 from signals.models import FeedToken
 from tests.api.conftest import AsWeb
 from tests.api.factories import World
@@ -126,6 +129,72 @@ def test_key_created_by_a_key_has_no_more_rights_and_ends_no_later(world: World)
     assert make(expires_at=(timezone.now() + timedelta(days=6)).isoformat()) == 403
     SecondFactor.objects.create(user=world.alice, sealed_secret=b"x", last_step=0)
     assert make() == 403  # keys are then created where the second factor is checked
+
+
+def keyed(secret: str) -> APIClient:
+    return APIClient(headers={"Authorization": f"Bearer {secret}"})
+
+
+def made_with(secret: str, **fields: Any) -> str:
+    body = {"name": "second", "scopes": ["read", "operate", "publish"], **fields}
+    made = keyed(secret).post("/api/v1/api-keys/", body, "json")
+    assert made.status_code == 201, made.json()
+    return str(made.json()["secret"])
+
+
+def test_key_made_with_a_key_is_revoked_with_it(world: World, as_web: AsWeb) -> None:
+    stolen, secret = create_api_key(world.alice, "robot")
+    with as_web():
+        second = made_with(secret)
+        assert keyed(second).get("/api/v1/me/").status_code == 200
+        assert keyed(secret).post(f"/api/v1/api-keys/{stolen.pk}/revoke/").status_code == 200
+        for ended in (secret, second):
+            assert keyed(ended).get("/api/v1/me/").status_code == 401
+    child = ApiKey.objects.get(name="second")
+    assert (child.made_with, child.revoked_at is None) == (stolen, False)
+
+
+def test_alert_address_made_with_a_key_of_a_key_ends_with_the_first(world: World) -> None:
+    stolen, secret = create_api_key(world.alice, "robot")
+    path = f"/api/v1/feeds/{world.feed.slug}/tokens/"
+    created = keyed(made_with(secret)).post(path, {"name": "alerts"}, "json").json()
+    alert = {"symbol": "FX:EURUSD", "direction": "buy", "sl": "1.08"}
+    assert keyed("").post(created["path"], alert, "json").status_code == 202
+    assert revoke_api_key(stolen.pk, by=world.alice)
+    closed = keyed("").post(created["path"], {**alert, "external_id": "2"}, "json")
+    assert (closed.status_code, closed.json()["code"]) == (404, "FEED_UNKNOWN")
+
+
+def test_key_made_with_a_key_makes_no_keys(world: World) -> None:
+    _, secret = create_api_key(world.alice, "robot")
+    second = made_with(secret)
+    refused = keyed(second).post("/api/v1/api-keys/", {"name": "third"}, "json")
+    assert (refused.status_code, refused.json()["code"]) == (403, "API_KEY_MADE_WITH_KEY")
+    assert not ApiKey.objects.filter(name="third").exists()
+
+
+def message_of(event: Event) -> str:
+    words = render(
+        EventContext(
+            event.pk, event.kind, event.user_id, None, None, None, event.payload, event.created_at
+        )
+    )
+    return f"{words.title}\n{words.body}"
+
+
+def test_owner_is_notified_of_a_new_key(world: World) -> None:
+    robot, secret = create_api_key(world.alice, "robot")
+    made_with(secret)
+    create_api_key(world.alice, "by herself", by=world.alice)
+    found = Event.objects.filter(kind=EventKind.API_KEY_MADE).order_by("pk")
+    with_key, signed_in = found
+    assert (with_key.user_id, signed_in.user_id) == (world.alice.pk, world.alice.pk)
+    words = message_of(with_key)
+    assert words.startswith("API key “second”")
+    assert f"made with the key “robot” ({robot.prefix}…)" in words
+    assert "may read, publish, operate until" in words
+    assert "signed in as you" in message_of(signed_in)
+    assert secret not in str(with_key.payload)
 
 
 def test_alert_address_created_by_a_key_ends_with_the_key(world: World) -> None:

@@ -49,7 +49,7 @@ def titles_after_check(client: Client) -> list[str]:
     deliver()
     results = client.get("/api/v1/notifications/").json()["results"]
     return [
-        result["title"] for result in reversed(results) if result["kind"].startswith("api_key.")
+        result["title"] for result in reversed(results) if result["kind"].startswith("api_key.end")
     ]
 
 
