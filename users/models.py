@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower, Now
+from django.utils import timezone
 
 from common.permissions import Right, Scope, read_only_rights
 from users.password_slots import slots
@@ -239,6 +240,11 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is neither revoked nor over. What it set up counts for as long."""
+        return self.revoked_at is None and self.expires_at > timezone.now()
 
 
 class LoginSession(AbstractBaseSession):

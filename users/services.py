@@ -21,7 +21,6 @@ from common.prepared_lookup import PreparedLookup
 from common.reason_codes import Code
 from users.api_keys import (
     expiry_of,
-    has_ended,
     ordered,
     require_may_make_keys,
     require_no_more,
@@ -266,7 +265,7 @@ def record_preflight(user_id: int) -> None:
 
 
 def _is_usable(key: ApiKey) -> bool:
-    return not has_ended(key, now=timezone.now()) and key.revoked_at is None and key.user.is_active
+    return key.is_open and key.user.is_active
 
 
 def _record_use(key: ApiKey) -> None:

@@ -9,6 +9,7 @@ from signals.models import Feed, TelegramBot, TelegramChat
 
 STALE = timedelta(minutes=3)
 """Telegram answers each call within half a minute."""
+KEEP = "If it is yours, paste its token with “Replace the token…”. If not, remove it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +26,19 @@ class ShownBot:
     @property
     def has_chat(self) -> bool:
         """Whether a chat is accepted."""
-        return any(chat.is_allowed for chat in self.chats)
+        return any(chat.is_allowed and not chat.ended_with_key for chat in self.chats)
 
 
 def bot_of(feed: Feed) -> ShownBot | None:
     """Return a feed's bot with its chats, accepted ones first; None without one."""
-    bot = TelegramBot.objects.filter(feed=feed).first()
+    keys = ("made_with", "forward_from_made_with")
+    bot = TelegramBot.objects.select_related(*keys).filter(feed=feed).first()
     if bot is None:
         return None
-    chats = tuple(bot.chats.order_by("-is_allowed", "-found_at"))
+    chats = tuple(bot.chats.select_related("made_with").order_by("-is_allowed", "-found_at"))
+    if bot.ended_with_key:
+        text = f"It was set up with the API key {bot.made_with}, which has ended: nothing is read."
+        return ShownBot(bot, chats, "cancelled", "Ended", text, KEEP)
     if bot.is_paused:
         return ShownBot(bot, chats, "paused", "Paused", "Nothing is read.")
     if bot.error_code and known_code(bot.error_code):
@@ -45,6 +50,7 @@ def bot_of(feed: Feed) -> ShownBot | None:
     if datetime.now(UTC) - contact > STALE:
         text = "No worker has read it for minutes. Messages wait at Telegram for up to 24 hours."
         return ShownBot(bot, chats, "attention", "Not read", text, "Operators see why.")
-    if not any(chat.is_allowed for chat in chats):
+    reads = ShownBot(bot, chats, "ok", "Reads", "Messages become signals within seconds.")
+    if not reads.has_chat:
         return ShownBot(bot, chats, "pending", "Waits for a chat", "No chat is accepted yet.")
-    return ShownBot(bot, chats, "ok", "Reads", "Messages become signals within seconds.")
+    return reads

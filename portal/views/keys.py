@@ -46,7 +46,7 @@ def keys(request: HttpRequest) -> HttpResponse:
     listed = [
         {
             "key": key,
-            "is_open": key.revoked_at is None and not api_keys.has_ended(key, now=now),
+            "is_open": key.is_open,
             "networks": list(key.networks.all())[:NETWORKS],
             "ends_soon": api_keys.ends_soon(key, now=now),
         }

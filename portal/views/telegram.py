@@ -101,7 +101,7 @@ def forwarding(request: HttpRequest, *, slug: str) -> HttpResponse:
     """Set the chats whose forwarded messages count."""
     feed, user = _find(request, slug), current_user(request)
     bot = _find_bot(feed)
-    form = ForwardForm(request.POST or None, initial={"chats": bot.forward_from})
+    form = ForwardForm(request.POST or None, initial={"chats": bot.counted_origins})
     points = [
         Consequence("attention", "The authors of these chats can send signals through yours."),
         Consequence("denied", "Messages forwarded from any other chat are refused."),

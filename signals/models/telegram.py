@@ -17,10 +17,18 @@ class TelegramBot(models.Model):
     feed = models.OneToOneField("signals.Feed", models.CASCADE, related_name="telegram_bot")
     bot_id = models.BigIntegerField(help_text="Telegram's number of the bot.")
     token_sealed = models.BinaryField()
+    made_with = models.ForeignKey(
+        "users.ApiKey", models.CASCADE, null=True, blank=True, editable=False, related_name="+",
+        help_text="The API key that set its token: it is not read once that has ended.",
+    )  # fmt: skip
     username = models.CharField(max_length=64, blank=True, default="", db_default="")
     forward_from = ArrayField(
         models.BigIntegerField(), default=list, db_default=[], blank=True,
         help_text="Chats whose forwarded messages count. Empty: forwarded messages are refused.",
+    )  # fmt: skip
+    forward_from_made_with = models.ForeignKey(
+        "users.ApiKey", models.CASCADE, null=True, blank=True, editable=False, related_name="+",
+        help_text="The API key that set forward_from: those chats count no more once it has ended.",
     )  # fmt: skip
     is_paused = models.BooleanField(default=False, db_default=False)
     created_at = models.DateTimeField(db_default=ClockTimestamp())
@@ -51,6 +59,17 @@ class TelegramBot(models.Model):
     def __str__(self) -> str:
         return f"@{self.username}" if self.username else f"Bot {self.bot_id}"
 
+    @property
+    def ended_with_key(self) -> bool:
+        """Whether the API key that set its token has ended, so that it is not read."""
+        return self.made_with is not None and not self.made_with.is_open
+
+    @property
+    def counted_origins(self) -> list[int]:
+        """The chats whose forwarded messages count now."""
+        key = self.forward_from_made_with
+        return self.forward_from if key is None or key.is_open else []
+
 
 class TelegramChat(models.Model):
     """A chat in which a bot has seen a message; its messages count once the provider allows it."""
@@ -68,6 +87,10 @@ class TelegramChat(models.Model):
     kind = models.CharField(max_length=10, choices=Kind)
     title = models.CharField(max_length=200, blank=True, default="", db_default="")
     is_allowed = models.BooleanField(default=False, db_default=False)
+    made_with = models.ForeignKey(
+        "users.ApiKey", models.CASCADE, null=True, blank=True, editable=False, related_name="+",
+        help_text="The API key that allowed it: it is allowed no more once that has ended.",
+    )  # fmt: skip
     sender_ids = ArrayField(
         models.BigIntegerField(), default=list, db_default=[], blank=True,
         help_text="Who may send signals here. Empty: only posts of the channel itself.",
@@ -90,6 +113,11 @@ class TelegramChat(models.Model):
 
     def __str__(self) -> str:
         return self.title or str(self.chat_id)
+
+    @property
+    def ended_with_key(self) -> bool:
+        """Whether the API key that allowed it has ended, so that its messages count no more."""
+        return self.made_with is not None and not self.made_with.is_open
 
 
 class TelegramMessage(models.Model):

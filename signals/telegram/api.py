@@ -53,7 +53,8 @@ class TelegramActions(Base):
     @telegram_bot.mapping.post
     def set_telegram_bot(self, request: Request, slug: str) -> Response:
         """Store a bot's token, in place of an earlier one. It is tested within seconds:
-        `checked_at` or `error_code` say so."""
+        `checked_at` or `error_code` say so. One that an API key sets is read while the key is open.
+        """
         feed = self.get_object()
         token = validated_body(BotTokenSerializer, request)["token"]
         set_bot(feed, token, by=caller(request))
@@ -62,7 +63,8 @@ class TelegramActions(Base):
     @extend_schema(request=ChangedBotSerializer, responses=TelegramBotSerializer)
     @telegram_bot.mapping.patch
     def change_telegram_bot(self, request: Request, slug: str) -> Response:
-        """Pause or resume the bot; set the chats whose forwarded messages count."""
+        """Pause or resume the bot; set the chats whose forwarded messages count. Those set with an
+        API key count while the key is open."""
         feed = self.get_object()
         get_object_or_404(TelegramBot, feed=feed)
         change_bot(feed, by=caller(request), **validated_body(ChangedBotSerializer, request))
@@ -82,7 +84,8 @@ class TelegramActions(Base):
         detail=True, methods=["patch"], url_path=r"telegram-bot/chats/(?P<chat_id>-?[0-9]{1,16})"
     )
     def telegram_chat(self, request: Request, slug: str, chat_id: str) -> Response:
-        """Allow a chat in which the bot has seen a message, or allow it no more."""
+        """Allow a chat in which the bot has seen a message, or allow it no more. One allowed with
+        an API key is allowed while the key is open."""
         feed = self.get_object()
         values = validated_body(ChangedChatSerializer, request)
         get_object_or_404(TelegramChat, bot__feed=feed, chat_id=int(chat_id))
@@ -90,5 +93,5 @@ class TelegramActions(Base):
         return Response(TelegramChatSerializer(chat).data)
 
     def _bot(self, feed: Feed, code: int = status.HTTP_200_OK) -> Response:
-        bots = TelegramBot.objects.prefetch_related("chats")
+        bots = TelegramBot.objects.select_related("made_with").prefetch_related("chats__made_with")
         return Response(TelegramBotSerializer(get_object_or_404(bots, feed=feed)).data, status=code)

@@ -39,6 +39,7 @@ from signals.models import (
 )
 from signals.tasks import notify_worker_on_commit
 from signals.telegram.messages import ChatMessage, message_of, sender_error
+from users.joins import of_open_key
 
 log = structlog.get_logger(__name__)
 MOST_CHATS = 20
@@ -60,7 +61,8 @@ class Lease(NamedTuple):
 
 
 class LeaseLostError(Exception):
-    """Another process holds the bot, or it was changed, paused or removed; nothing was stored."""
+    """Another process holds the bot, or it was changed, paused or removed, or its key has ended.
+    Nothing was stored."""
 
 
 def take_update(lease: Lease, update: telegram.Update) -> int:
@@ -89,7 +91,13 @@ def _locked(lease: Lease) -> TelegramBot:
     bot = (
         TelegramBot.objects.select_related("feed__owner")
         .select_for_update(of=("self",), no_key=True)
-        .filter(pk=lease.bot, holder=lease.holder, fence=lease.fence, is_paused=False)
+        .filter(
+            of_open_key("made_with"),
+            pk=lease.bot,
+            holder=lease.holder,
+            fence=lease.fence,
+            is_paused=False,
+        )
         .first()
     )
     if bot is None:

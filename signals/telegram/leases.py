@@ -10,6 +10,7 @@ from django.db.models import Q, QuerySet
 from common.db_functions import ClockTimestamp
 from common.sql import array, run
 from signals.models import TelegramBot
+from users.joins import of_open_key
 
 # Checked again on the locked row: another process may have taken it meanwhile.
 TAKE = """
@@ -44,7 +45,10 @@ class HeldBot:
 
 def _readable() -> QuerySet[TelegramBot]:
     return TelegramBot.objects.filter(
-        is_paused=False, feed__archived_at=None, feed__owner__is_active=True
+        of_open_key("made_with"),
+        is_paused=False,
+        feed__archived_at=None,
+        feed__owner__is_active=True,
     )
 
 

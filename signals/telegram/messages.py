@@ -119,13 +119,13 @@ def sender_error(
     message: ChatMessage, bot: TelegramBot, chat: TelegramChat | None
 ) -> FillcastError | None:
     """Return why a message is not believed; None if it may be a signal."""
-    if chat is None or not chat.is_allowed:
+    if chat is None or not chat.is_allowed or chat.ended_with_key:
         detail = f"{message.title or 'The chat'} ({message.chat_id}) is not allowed."
         return NotAllowedError(Code.TELEGRAM_CHAT_NOT_ALLOWED, detail)
     if message.sender_id is not None and message.sender_id not in chat.sender_ids:
         detail = f"{message.sender or 'The sender'} ({message.sender_id}) is not allowed here."
         return NotAllowedError(Code.TELEGRAM_SENDER_NOT_ALLOWED, detail)
-    if message.origin_id is not None and message.origin_id not in bot.forward_from:
+    if message.origin_id is not None and message.origin_id not in bot.counted_origins:
         origin = f"the chat {message.origin_id}" if message.origin_id else "a hidden sender"
         return NotAllowedError(Code.TELEGRAM_FORWARDED, f"It was forwarded from {origin}.")
     return None

@@ -21,21 +21,26 @@ class _Ids(serializers.ListField):
 
 
 class TelegramChatSerializer(StrictModelSerializer[TelegramChat]):
-    """A chat in which the bot has seen a message."""
+    """A chat in which the bot has seen a message. ended_with_key: the API key that allowed it was
+    revoked or has ended, so its messages count no more."""
+
+    ended_with_key = serializers.BooleanField(read_only=True)
 
     class Meta:
         model = TelegramChat
         fields = (
             "chat_id", "kind", "title", "is_allowed", "sender_ids", "found_sender_id",
-            "found_sender", "found_at",
+            "found_sender", "found_at", "ended_with_key",
         )  # fmt: skip
         read_only_fields = fields
 
 
 class TelegramBotSerializer(StrictModelSerializer[TelegramBot]):
-    """A feed's bot, without its token. error_hint: what to do about the last error."""
+    """A feed's bot, without its token. error_hint: what to do about the last error. ended_with_key:
+    the API key that set its token was revoked or has ended, so it is not read."""
 
     error_hint = serializers.SerializerMethodField()
+    ended_with_key = serializers.BooleanField(read_only=True)
     chats = TelegramChatSerializer(many=True, read_only=True)
 
     class Meta:
@@ -43,7 +48,7 @@ class TelegramBotSerializer(StrictModelSerializer[TelegramBot]):
         fields = (
             "bot_id", "username", "is_paused", "forward_from", "created_at", "checked_at",
             "contact_at", "update_at", "refused_count", "error_code", "error_detail", "error_at",
-            "error_hint", "chats",
+            "error_hint", "ended_with_key", "chats",
         )  # fmt: skip
         read_only_fields = fields
 

@@ -11,6 +11,7 @@ from common.permissions import Right, require
 from common.reason_codes import Code
 from signals.models import Feed, TelegramBot, TelegramChat
 from signals.telegram.tokens import bot_id_of, seal_token
+from users.joins import setter_key
 from users.models import User
 
 MOST_IDS = 50
@@ -21,6 +22,7 @@ def set_bot(feed: Feed, token: str, *, by: User | None) -> TelegramBot:
     """Store a bot's token, in place of an earlier one; the next poll checks it.
 
     A new token of the same bot keeps its chats and its place; another bot starts without chats.
+    One that an API key sets is read while that key is open.
     Raises InvalidInputError FIELD_INVALID; ConflictError STATE_CONFLICT; NotAllowedError.
     """
     require(by, Right.FEEDS, owner_id=feed.owner_id)
@@ -32,10 +34,13 @@ def set_bot(feed: Feed, token: str, *, by: User | None) -> TelegramBot:
         before.delete()
         before = None
     if before is not None:
-        return _changed(before, token_sealed=sealed, checked_at=None)
+        key = setter_key(_key(by), before.made_with_id, is_changed=False)
+        return _changed(before, token_sealed=sealed, checked_at=None, made_with_id=key)
     try:
         with transaction.atomic():
-            return TelegramBot.objects.create(feed=feed, bot_id=bot_id, token_sealed=sealed)
+            return TelegramBot.objects.create(
+                feed=feed, bot_id=bot_id, token_sealed=sealed, made_with_id=_key(by)
+            )
     except IntegrityError as error:  # the same form was sent twice
         detail = "The feed has got a bot meanwhile. Reload the page."
         raise ConflictError(Code.STATE_CONFLICT, detail) from error
@@ -51,6 +56,7 @@ def change_bot(
 ) -> TelegramBot:
     """Pause or resume a bot; set the chats whose forwarded messages count.
 
+    Those that an API key sets count while that key is open.
     Raises TelegramBot.DoesNotExist, InvalidInputError FIELD_INVALID, NotAllowedError.
     """
     require(by, Right.FEEDS, owner_id=feed.owner_id)
@@ -59,7 +65,11 @@ def change_bot(
     if is_paused is not None:
         changes["is_paused"] = is_paused
     if forward_from is not None:
-        changes["forward_from"] = _ids(forward_from, "forward_from")
+        ids = _ids(forward_from, "forward_from")
+        changes["forward_from"] = ids
+        changes["forward_from_made_with_id"] = setter_key(
+            _key(by), bot.forward_from_made_with_id, is_changed=ids != bot.forward_from
+        )
     return _changed(bot, **changes)
 
 
@@ -81,13 +91,15 @@ def set_chat(
     """Allow a chat in which the bot has seen a message, or allow it no more.
 
     sender_ids: who may send signals there; None: those of before, else, in a group, who wrote
-    the message by which it was found. What was written before stays refused.
+    the message by which it was found. What was written before stays refused. A chat that an API
+    key allows or changes is allowed while that key is open.
     Raises TelegramChat.DoesNotExist, InvalidInputError FIELD_INVALID, NotAllowedError.
     """
     require(by, Right.FEEDS, owner_id=feed.owner_id)
     chat = TelegramChat.objects.select_for_update(of=("self",), no_key=True).get(
         bot__feed=feed, chat_id=chat_id
     )
+    before = chat.is_allowed, chat.sender_ids
     if sender_ids is not None:
         chat.sender_ids = _ids(sender_ids, "sender_ids")
     elif not chat.sender_ids and chat.found_sender_id:
@@ -96,8 +108,14 @@ def set_chat(
     if is_allowed and chat.kind != TelegramChat.Kind.CHANNEL and not chat.sender_ids:
         detail = "In a group or a private chat, name the senders whose messages count."
         raise InvalidInputError(Code.FIELD_INVALID, detail, field="sender_ids")
-    chat.save(update_fields=["is_allowed", "sender_ids"])
+    is_changed = before != (chat.is_allowed, chat.sender_ids)
+    chat.made_with_id = setter_key(_key(by), chat.made_with_id, is_changed=is_changed)
+    chat.save(update_fields=["is_allowed", "sender_ids", "made_with"])
     return chat
+
+
+def _key(by: User | None) -> int | None:
+    return by.key_id if by else None
 
 
 def _ids(values: Collection[int], field: str) -> list[int]:

@@ -39,6 +39,8 @@ from tests.fakes.telegram.bot_api import (
     bot_api,
 )
 from tests.sampling import often
+from users.models import ApiKey, User
+from users.services import create_api_key, revoke_api_key, user_for_key
 
 ENTRY = "BUY EURUSD @ 1.3850 SL 1.3800 TP 1.3900"
 OTHER = "SELL GBPUSD @ 1.6000 SL 1.6100"
@@ -876,3 +878,123 @@ class TestSetUp:
         settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = []
         with pytest.raises(ConflictError):
             set_bot(feed, TOKEN, by=feed.owner)
+
+
+@pytest.fixture
+def with_key(feed: Feed) -> User:
+    """The provider, as a request with an API key knows them."""
+    _, secret = create_api_key(feed.owner, "robot")
+    caller = user_for_key(secret)
+    assert caller is not None
+    return caller
+
+
+def revoke(caller: User) -> None:
+    assert caller.key_id is not None
+    assert revoke_api_key(caller.key_id, by=caller)
+
+
+class TestKeys:
+    """What an API key set up ends with the key; what a person sets or confirms is theirs."""
+
+    def test_bot_ends_with_its_key_until_a_person_sets_it_again(
+        self, feed: Feed, with_key: User, poller: TelegramPoller, api: BotApi
+    ) -> None:
+        set_bot(feed, TOKEN, by=with_key)
+        api.post("Hello")
+        wait(poller, TelegramChat.objects.exists)
+        set_chat(feed, CHANNEL_ID, is_allowed=True, by=with_key)
+        api.post(ENTRY)
+        assert outcome(published(poller, api)) == (AlertState.PUBLISHED, "")
+        revoke(with_key)
+        poller.refresh()
+        assert not poller._polls
+        api.post(OTHER)
+        set_bot(feed, TOKEN, by=feed.owner)  # the bot is theirs; its chat is not
+        assert outcome(published(poller, api)) == (
+            AlertState.REFUSED, Code.TELEGRAM_CHAT_NOT_ALLOWED,
+        )  # fmt: skip
+        set_chat(feed, CHANNEL_ID, is_allowed=True, by=feed.owner)
+        api.post(OTHER)
+        assert outcome(published(poller, api)) == (AlertState.PUBLISHED, "")
+
+    def test_answer_that_comes_after_the_revocation_stores_nothing(
+        self, feed: Feed, with_key: User, poller: TelegramPoller, api: BotApi
+    ) -> None:
+        set_bot(feed, TOKEN, by=with_key)
+        api.post("Hello")
+        wait(poller, TelegramChat.objects.exists)
+        set_chat(feed, CHANNEL_ID, is_allowed=True, by=with_key)
+        IncomingAlert.objects.all().delete()
+        wait(poller, lambda: poller._polls)
+        api.post(ENTRY)
+        poll, answer = poller._answers.get(timeout=SECONDS)
+        revoke(with_key)
+        poller._settle(poll, answer)
+        assert not IncomingAlert.objects.exists()
+
+    def test_bot_ends_when_its_key_does(
+        self, feed: Feed, with_key: User, poller: TelegramPoller, api: BotApi
+    ) -> None:
+        set_bot(feed, TOKEN, by=with_key)
+        wait(poller, lambda: poller._polls)
+        ApiKey.objects.filter(name="robot").update(expires_at=datetime.now(UTC))
+        poller.refresh()
+        assert not poller._polls
+        assert TelegramBot.objects.get().ended_with_key
+
+    def test_chat_ends_with_the_key_that_allowed_it_and_the_others_count(
+        self, feed: Feed, bot: TelegramBot, with_key: User, poller: TelegramPoller, api: BotApi
+    ) -> None:
+        api.say("hello", sender=55)
+        read(poller, api)
+        set_chat(feed, GROUP_ID, is_allowed=True, by=with_key)
+        set_chat(feed, CHANNEL_ID, is_allowed=True, by=with_key)  # it repeats what a person set
+        api.say(ENTRY, sender=55)
+        assert outcome(published(poller, api)) == (AlertState.PUBLISHED, "")
+        revoke(with_key)
+        api.say(OTHER, sender=55)
+        assert outcome(published(poller, api)) == (
+            AlertState.REFUSED, Code.TELEGRAM_CHAT_NOT_ALLOWED,
+        )  # fmt: skip
+        api.post(OTHER)
+        assert outcome(published(poller, api)) == (AlertState.PUBLISHED, "")
+
+    def test_senders_that_a_key_added_end_the_chat_with_it(
+        self, feed: Feed, bot: TelegramBot, with_key: User, poller: TelegramPoller, api: BotApi
+    ) -> None:
+        api.say("hello", sender=55)
+        read(poller, api)
+        set_chat(feed, GROUP_ID, is_allowed=True, by=feed.owner)
+        set_chat(feed, GROUP_ID, is_allowed=True, sender_ids=[55, 66], by=with_key)
+        revoke(with_key)
+        api.say(ENTRY, sender=66)
+        assert outcome(published(poller, api))[0] == AlertState.REFUSED
+        set_chat(feed, GROUP_ID, is_allowed=True, sender_ids=[55], by=feed.owner)
+        api.say(ENTRY, sender=55)
+        assert outcome(published(poller, api)) == (AlertState.PUBLISHED, "")
+
+    def test_forwarded_messages_end_with_the_key_that_allowed_them(
+        self, feed: Feed, bot: TelegramBot, with_key: User, poller: TelegramPoller, api: BotApi
+    ) -> None:
+        origin = {
+            "type": "channel", "date": int(time.time()), "message_id": 3,
+            "chat": {"id": -100999, "type": "channel", "title": "Rival"},
+        }  # fmt: skip
+        change_bot(feed, by=with_key, forward_from=[-100999])
+        api.post(ENTRY, forward_origin=origin)
+        assert outcome(published(poller, api)) == (AlertState.PUBLISHED, "")
+        revoke(with_key)
+        api.post(OTHER, forward_origin=origin)
+        assert outcome(published(poller, api)) == (AlertState.REFUSED, Code.TELEGRAM_FORWARDED)
+        change_bot(feed, by=feed.owner, forward_from=[-100999])
+        api.post(OTHER, forward_origin=origin)
+        assert outcome(published(poller, api)) == (AlertState.PUBLISHED, "")
+
+    def test_new_token_of_a_persons_bot_leaves_it_theirs(
+        self, feed: Feed, bot: TelegramBot, with_key: User, poller: TelegramPoller, api: BotApi
+    ) -> None:
+        set_bot(feed, TOKEN, by=with_key)
+        revoke(with_key)
+        api.post(ENTRY)
+        assert outcome(published(poller, api)) == (AlertState.PUBLISHED, "")
