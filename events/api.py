@@ -276,7 +276,7 @@ class ChannelViewSet(
         """Create a signed webhook. The secret in the response is never shown again."""
         body = NewWebhookSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        channel, secret = create_webhook(user_id=_user_id(request), **body.validated_data)
+        channel, secret = create_webhook(**_adder(request), **body.validated_data)
         created = {"channel": ChannelSerializer(channel).data, "secret": secret}
         return Response(created, status=status.HTTP_201_CREATED, headers=NOT_STORED)
 
@@ -289,7 +289,7 @@ class ChannelViewSet(
         values: dict[str, Any] = dict(body.validated_data)
         keys = {name: values.pop(name) for name in ("endpoint", "p256dh", "auth")}
         subscription = checked_subscription(**keys)
-        channel = subscribe_browser(user_id=_user_id(request), subscription=subscription, **values)
+        channel = subscribe_browser(**_adder(request), subscription=subscription, **values)
         return Response(ChannelSerializer(channel).data, status=status.HTTP_201_CREATED)
 
     @extend_schema(responses=PushKeySerializer, filters=False)
@@ -338,7 +338,7 @@ class ChannelViewSet(
 
     def perform_create(self, serializer: serializers.BaseSerializer[Channel]) -> None:
         values: dict[str, Any] = dict(serializer.validated_data)
-        serializer.instance = create_channel(user_id=_user_id(self.request), **values)
+        serializer.instance = create_channel(**_adder(self.request), **values)
 
     @extend_schema(request=None, responses={202: None})
     @action(detail=True, methods=["post"])
@@ -362,6 +362,11 @@ class ChannelViewSet(
         """Send the confirmation link again; the previous link becomes invalid."""
         request_confirmation(self.get_object().pk)
         return Response(status=status.HTTP_202_ACCEPTED)
+
+
+def _adder(request: Request) -> dict[str, Any]:
+    """Return who adds a channel: the user, and the API key that the request was sent with."""
+    return {"user_id": _user_id(request), "key_id": getattr(request.user, "key_id", None)}
 
 
 def _user_id(request: Request) -> int:

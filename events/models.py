@@ -236,6 +236,10 @@ class Channel(models.Model):
     ended_at = models.DateTimeField(
         null=True, help_text="When the browser's push service stated that it has gone."
     )
+    made_with = models.ForeignKey(
+        "users.ApiKey", models.SET_NULL, null=True, blank=True, editable=False, related_name="+",
+        help_text="The API key that added it. It outlives the key: its owner may switch it off.",
+    )  # fmt: skip
 
     class Meta:
         constraints = [

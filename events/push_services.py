@@ -68,11 +68,13 @@ def checked_subscription(endpoint: str, p256dh: str, auth: str) -> Subscription:
 
 @transaction.atomic
 def subscribe_browser(
-    *, user_id: int, name: str, subscription: Subscription, kinds: Sequence[str] = ()
-) -> Channel:
+    *, user_id: int, name: str, subscription: Subscription, kinds: Sequence[str] = (),
+    key_id: int | None = None,
+) -> Channel:  # fmt: skip
     """Add a browser as a channel, or renew the user's channel of the same subscription.
 
-    Raises ConflictError STATE_CONFLICT if this installation has no push key.
+    key_id: the API key that adds it. Raises ConflictError STATE_CONFLICT if this installation has
+    no push key.
     """
     key, digest = _offered_key(), _digest(subscription)
     known = Channel.objects.select_for_update(no_key=True).filter(
@@ -83,7 +85,7 @@ def subscribe_browser(
     channel = Channel(
         user_id=user_id, name=checked_name(name)[:100], kinds=checked_kinds(kinds),
         push_key=key, push_digest=digest, confirmed_at=timezone.now(),
-        url_display=_display(subscription),
+        url_display=_display(subscription), made_with_id=key_id,
     )  # fmt: skip
     channel.url_sealed = _sealed(subscription, channel)
     channel.save(force_insert=True)

@@ -126,17 +126,21 @@ def deliver_if_overdue() -> None:
 
 
 @transaction.atomic
-def create_channel(*, user_id: int, name: str, url: str, kinds: Sequence[str] = ()) -> Channel:
+def create_channel(
+    *, user_id: int, name: str, url: str, kinds: Sequence[str] = (), key_id: int | None = None
+) -> Channel:
     """Add a channel. url: mailto:…, https://… or an apprise URL; stored sealed, shown in part.
 
     kinds: which events are sent there; empty: all. An e-mail address receives a confirmation link
-    first, and nothing else until it is confirmed. Raises InvalidInputError FIELD_INVALID,
-    FIELD_REQUIRED, HOST_NOT_ALLOWED; ConflictError INSTALLATION_FAULT without a key to seal the
-    URL, CONFIRMATION_LIMIT after too many messages.
+    first, and nothing else until it is confirmed. key_id: the API key that adds it. Raises
+    InvalidInputError FIELD_INVALID, FIELD_REQUIRED, HOST_NOT_ALLOWED; ConflictError
+    INSTALLATION_FAULT without a key to seal the URL, CONFIRMATION_LIMIT after too many messages.
     """
     checked, name = checked_kinds(kinds), checked_name(name)
     url_display = channels.check_url(url)[:100]
-    channel = Channel(user_id=user_id, name=name, url_display=url_display, kinds=checked)
+    channel = Channel(
+        user_id=user_id, name=name, url_display=url_display, kinds=checked, made_with_id=key_id
+    )
     channel.url_sealed = channels.seal_url(url.strip(), channel)
     channel.confirmed_at = None if channel.is_mail else timezone.now()
     channel.save(force_insert=True)

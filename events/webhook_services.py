@@ -18,15 +18,16 @@ OVERLAP = timedelta(hours=24)
 
 @transaction.atomic
 def create_webhook(
-    *, user_id: int, name: str, url: str, kinds: Sequence[str] = ()
+    *, user_id: int, name: str, url: str, kinds: Sequence[str] = (), key_id: int | None = None
 ) -> tuple[Channel, str]:
     """Add a signed webhook. Returns it and its secret, which is shown once: only sealed it is kept.
 
-    url: https://…; http only to networks that the operators allow. Raises as `create_channel`.
+    url: https://…; http only to networks that the operators allow. key_id: the API key that adds
+    it. Raises as `create_channel`.
     """
     channel = Channel(
         user_id=user_id, name=checked_name(name), url_display=webhooks.check_url(url)[:100],
-        kinds=checked_kinds(kinds), confirmed_at=timezone.now(),
+        kinds=checked_kinds(kinds), confirmed_at=timezone.now(), made_with_id=key_id,
     )  # fmt: skip
     secret = webhooks.new_secret()
     channel.url_sealed = channels.seal_url(url.strip(), channel)

@@ -10,11 +10,14 @@ class SignalsConfig(AppConfig):
         from events.context import register_provider
         from signals.alert_dialects import without_secrets
         from signals.feeds import narrow_own_approval
+        from signals.key_setups import setups
         from signals.record_facts import record_facts
         from users.data_export import register_export
+        from users.key_setups import register_setups
         from users.signals import rights_changed
 
         register_provider(record_facts)
+        register_setups(setups)
         rights_changed.connect(narrow_own_approval, dispatch_uid="narrow_own_approval")
         register_export("feeds", "signals.Feed", "owner_id")
         register_export("signals", "signals.Signal", "feed__owner_id")

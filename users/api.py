@@ -4,16 +4,23 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.db.models import Prefetch, QuerySet
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import generics, mixins, serializers, status, viewsets
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from common.api_fields import StrictModelSerializer, StrictSerializer, UtcDateTime, known_zone
+from common.api_fields import (
+    StrictModelSerializer,
+    StrictSerializer,
+    UtcDateTime,
+    known_zone,
+    validated_body,
+)
 from common.api_views import ObjectView
 from common.permissions import OWN, Scope
 from users.api_keys import SCOPES
+from users.key_setups import set_up_by_key, set_up_with
 from users.models import ApiKey, ApiKeyNetwork, User
 from users.services import create_api_key, revoke_api_key
 
@@ -64,18 +71,42 @@ class ApiKeyNetworkSerializer(StrictModelSerializer[ApiKeyNetwork]):
         read_only_fields = fields
 
 
+class SetUpSerializer(StrictSerializer):
+    """Something that a key set up and that acts on its own. ends_with_key: or outlives the key."""
+
+    kind = serializers.CharField(read_only=True)
+    name = serializers.CharField(read_only=True)
+    ends_with_key = serializers.BooleanField(read_only=True)
+
+
 class ApiKeySerializer(StrictModelSerializer[ApiKey]):
     """An API key. Only its hash is stored; the prefix identifies it."""
 
     networks = ApiKeyNetworkSerializer(many=True, read_only=True)
+    set_up = serializers.SerializerMethodField()
 
     class Meta:
         model = ApiKey
         fields = (
             "id", "name", "prefix", "scopes", "created_at", "expires_at", "revoked_at",
-            "last_used_at", "made_with", "networks",
+            "last_used_at", "made_with", "networks", "set_up",
         )  # fmt: skip
         read_only_fields = fields
+
+    @extend_schema_field(SetUpSerializer(many=True))
+    def get_set_up(self, key: ApiKey) -> Any:
+        """Return what the key, and those made with it, set up; read once for a whole list."""
+        known = self.context.get("set_up")
+        found = set_up_with(key.pk) if known is None else known.get(key.pk, [])
+        return SetUpSerializer(found, many=True).data
+
+
+class RevokeApiKeySerializer(StrictSerializer):
+    """What ends besides the key."""
+
+    channels = serializers.BooleanField(
+        default=False, help_text="Switch off the channels that the key added: they outlive it."
+    )
 
 
 class NewApiKeySerializer(StrictSerializer):
@@ -110,7 +141,7 @@ class ApiKeyViewSet(
 
     queryset = ApiKey.objects.none()
     serializer_class = ApiKeySerializer
-    moving = frozenset({"last_used_at", "networks"})
+    moving = frozenset({"last_used_at", "networks", "set_up"})
     shown_once = frozenset({"create"})
     rights = {"create": OWN, "revoke": OWN}
     lookup_value_regex = "[0-9]{1,18}"
@@ -123,6 +154,16 @@ class ApiKeyViewSet(
             return mine
         return mine.prefetch_related(Prefetch("networks", latest))
 
+    def get_serializer_context(self) -> dict[str, Any]:
+        """Read once for a list what its keys set up."""
+        context: dict[str, Any] = super().get_serializer_context()
+        request: Request | None = self.request  # None while the schema is generated
+        is_list = self.action == "list" and request is not None
+        if is_list and self.request.user.is_authenticated and self.asks_for("set_up"):
+            keys = self.get_queryset().values_list("pk", flat=True)
+            context["set_up"] = set_up_by_key(list(keys))
+        return context
+
     @extend_schema(request=NewApiKeySerializer, responses={201: CreatedApiKeySerializer})
     def create(self, request: Request) -> Response:
         """Create an API key. The secret in the response is never shown again.
@@ -132,16 +173,23 @@ class ApiKeyViewSet(
         body = NewApiKeySerializer(data=request.data)
         body.is_valid(raise_exception=True)
         key, secret = create_api_key(caller(request), **body.validated_data, by=caller(request))
-        created: dict[str, Any] = {"key": ApiKeySerializer(key).data, "secret": secret}
+        created: dict[str, Any] = {
+            "key": ApiKeySerializer(key, context={"set_up": {}}).data,
+            "secret": secret,
+        }
         return Response(
             created, status=status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"}
         )
 
-    @extend_schema(request=None, responses=ApiKeySerializer)
+    @extend_schema(request=RevokeApiKeySerializer, responses=ApiKeySerializer)
     @action(detail=True, methods=["post"])
     def revoke(self, request: Request, pk: str) -> Response:
-        """Revoke an API key: it and those made with it stop working at once, for good."""
+        """Revoke an API key: it and those made with it stop working at once, for good.
+
+        `set_up` lists what they set up. Alert addresses, Telegram bots and chats have ended with
+        it; channels are on until they are switched off (`channels`)."""
         key = self.get_object()
-        revoke_api_key(key.pk, by=caller(request))
+        both = validated_body(RevokeApiKeySerializer, request)["channels"]
+        revoke_api_key(key.pk, by=caller(request), and_its_channels=both)
         key.refresh_from_db()
         return Response(self.get_serializer(key).data)

@@ -7,11 +7,13 @@ class UsersConfig(AppConfig):
 
     def ready(self) -> None:
         from common.waiting_work import send_only_if_waiting
-        from users import account_mails, receivers
+        from users import account_mails, key_channels, receivers
         from users.data_export import ANY_TO_DO, register_export, register_rows
+        from users.key_setups import register_setups
         from users.login_sessions import EXPORTED, exported_sessions
 
         receivers.connect()
+        register_setups(key_channels.setups)
         mails = {"kept": account_mails.KEPT_FOR}
         send_only_if_waiting("users.send_account_mails", account_mails.ANY_TO_DO, mails)
         send_only_if_waiting("users.build_data_exports", ANY_TO_DO)

@@ -19,6 +19,7 @@ from common.errors import ConflictError, InvalidInputError
 from common.permissions import Right, Role, Scope, require
 from common.prepared_lookup import PreparedLookup
 from common.reason_codes import Code
+from users import key_channels
 from users.api_keys import (
     expiry_of,
     ordered,
@@ -26,6 +27,7 @@ from users.api_keys import (
     require_no_more,
 )
 from users.key_notices import notify_made
+from users.key_setups import with_its_keys
 from users.models import ApiKey, User
 from users.privileges import require_above, require_givable, require_superuser, roles_of
 from users.signals import rights_changed
@@ -113,9 +115,11 @@ def user_for_key(secret: str) -> User | None:
 
 
 @transaction.atomic
-def revoke_api_key(key_id: int, *, by: User | None = None) -> bool:
+def revoke_api_key(key_id: int, *, by: User | None = None, and_its_channels: bool = False) -> bool:
     """Revoke a key for good, and those that were made with it. Returns False if it was before.
 
+    `key_setups.set_up_with` lists what else it set up. and_its_channels: switch off the channels
+    that it added.
     Raises NotAllowedError for another user's key unless `by` may manage it (None: the system).
     """
     # Locked: a key that is being made with it is stored before, or is refused.
@@ -125,6 +129,8 @@ def revoke_api_key(key_id: int, *, by: User | None = None) -> bool:
         require_above(key.user, by, Right.API_KEYS)
     with_it = Q(pk=key_id) | Q(made_with=key_id)
     ApiKey.objects.filter(with_it, revoked_at=None).update(revoked_at=timezone.now())
+    if and_its_channels:
+        key_channels.switch_off(with_its_keys(key_id))
     return key.revoked_at is None
 
 

@@ -16,6 +16,7 @@ from signals import feeds
 from signals.models import Feed, FeedToken
 from users import services
 from users.forms import ApiKeyForm
+from users.key_setups import SetUp, set_up_with
 from users.models import ApiKey, User
 
 
@@ -170,12 +171,20 @@ def revoke_key(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
             "cancelled",
             "Requests with this key, and with keys that were made with it, are refused from now on."
             " This cannot be undone.",
-        )
+        ),
+        *(_set_up(one) for one in set_up_with(key.pk)),
     ]
     title = f"Revoke the key “{key.name}” of {key.user.get_username()}?"
     return confirm(
         request, ConfirmationPage(title, points, "Revoke it", back, decline_label="Keep it")
     )
+
+
+def _set_up(one: SetUp) -> Consequence:
+    """Return what becomes of something that a key set up."""
+    if one.ends_with_key:
+        return Consequence("cancelled", f"It set up the {one}, which ends with it.")
+    return Consequence("attention", f"It added the {one}, which stays until its owner ends it.")
 
 
 def _revoke_key(key: ApiKey, request: HttpRequest) -> str:

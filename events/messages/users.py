@@ -29,7 +29,8 @@ def key_ends_soon(event: EventContext) -> Lines:
     return (
         f"{_key(event)} ends in {'1 day' if days == '1' else f'{days} days'}",
         f"It stops working at {utc_minute(event.get('ends_at'))}. Make a new key under Keys, put "
-        "it into the program that uses this one, then revoke this one.",
+        "it into the program that uses this one, then revoke this one. Alert addresses, Telegram "
+        "bots and chats that it set up end with it; set up again what you need.",
     )
 
 
@@ -37,7 +38,8 @@ def key_ended(event: EventContext) -> Lines:
     return (
         f"{_key(event)} has ended",
         f"Calls with it have been refused since {utc_minute(event.get('ends_at'))}. If a program "
-        "still needs it, make a new key under Keys and put it into that program.",
+        "still needs it, make a new key under Keys and put it into that program. Alert addresses, "
+        "Telegram bots and chats that it set up have ended, too; set up again what you need.",
     )
 
 

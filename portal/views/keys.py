@@ -1,9 +1,10 @@
 """A user's own API keys: list, create (shown once), revoke. For tenants and staff."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
+from django import forms
 from django.db.models import Prefetch
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -17,6 +18,7 @@ from portal.pages import current_user, page, redirect_to_sign_in, run_action, wi
 from portal.sign_in_steps import home_url
 from users import api_keys, services
 from users.forms import ApiKeyForm
+from users.key_setups import SetUp, set_up_with
 from users.models import ApiKey, ApiKeyNetwork
 
 View = Callable[..., HttpResponse]
@@ -79,32 +81,56 @@ def revoke(request: HttpRequest, *, pk: int) -> HttpResponse:
     if key is None:
         raise Http404
     back = reverse("security:keys")
+    set_up = set_up_with(key.pk)
+    form = (
+        _ChannelsForm(request.POST or None)
+        if any(not one.ends_with_key for one in set_up)
+        else None
+    )
     if request.method == "POST":
-        return run_action(request, lambda: _revoke(key), back=back)
+        ends = form is not None and form.is_valid() and bool(form.cleaned_data["channels"])
+        return run_action(request, lambda: _revoke(key, and_its_channels=ends), back=back)
     if key.revoked_at is not None:
         return HttpResponseRedirect(back)
     points = [
         Consequence(
             "cancelled", "Requests with this key are refused from now on. This cannot be undone."
         ),
-        *_with_it(key),
+        *_with_it(key, set_up),
         Consequence("safe", "Orders and positions do not change."),
     ]
     title = f"Revoke the key “{key.name}”?"
-    question = ConfirmationPage(title, points, "Revoke it", back, decline_label="Keep it")
+    question = ConfirmationPage(
+        title, points, "Revoke it", back, form=form, decline_label="Keep it"
+    )
     return own_page(request, "key_revoke.html", question=question)
 
 
-def _with_it(key: ApiKey) -> list[Consequence]:
-    """Return what else ends: the keys that were made with it."""
-    names = [f"“{one.name}” ({one.prefix}…)" for one in key.made_keys.filter(revoked_at=None)]
-    if not names:
-        return []
-    return [Consequence("cancelled", f"Keys that were made with it end, too: {', '.join(names)}.")]
+class _ChannelsForm(forms.Form):
+    """What to do with the channels that a key added."""
+
+    channels = forms.BooleanField(
+        label="Switch off the channels that it added", required=False, initial=True
+    )
 
 
-def _revoke(key: ApiKey) -> str:
-    done_now = services.revoke_api_key(key.pk, by=key.user)
+def _with_it(key: ApiKey, set_up: Sequence[SetUp]) -> list[Consequence]:
+    """Return what else ends with the key, and what it set up that stays."""
+    keys = key.made_keys.filter(revoked_at=None)
+    ends = [f"key “{one}”" for one in keys] + [str(one) for one in set_up if one.ends_with_key]
+    stays = [str(one) for one in set_up if not one.ends_with_key]
+    points = []
+    if ends:
+        points.append(Consequence("cancelled", f"What it made ends, too: {'; '.join(ends)}."))
+    if stays:
+        text = f"Messages about your accounts still go to what it added: {'; '.join(stays)}."
+        points.append(Consequence("attention", text))
+    text = "What else it changed stays. “My audit trail” lists it by the key's name."
+    return [*points, Consequence("attention", text)]
+
+
+def _revoke(key: ApiKey, *, and_its_channels: bool) -> str:
+    done_now = services.revoke_api_key(key.pk, by=key.user, and_its_channels=and_its_channels)
     return f"“{key.name}” is revoked." if done_now else f"“{key.name}” was already revoked."
 
 

@@ -12,7 +12,7 @@ from rest_framework.test import APIClient
 from common.permissions import Scope
 from events.context import EventContext
 from events.messages import render
-from events.models import Event, EventKind
+from events.models import Channel, Event, EventKind
 from signals.models import FeedToken
 from tests.api.conftest import AsWeb
 from tests.api.factories import World
@@ -195,6 +195,33 @@ def test_owner_is_notified_of_a_new_key(world: World) -> None:
     assert "may read, publish, operate until" in words
     assert "signed in as you" in message_of(signed_in)
     assert secret not in str(with_key.payload)
+
+
+def test_revocation_states_what_the_key_set_up_and_switches_its_channels_off(
+    world: World, as_web: AsWeb
+) -> None:
+    stolen, secret = create_api_key(world.alice, "robot")
+    with as_web():
+        for key, name in ((secret, "thief"), (made_with(secret), "thief's second")):
+            body = {"name": name, "url": "https://example.com/hook"}
+            made = keyed(key).post("/api/v1/channels/webhooks/", body, "json")
+            assert made.status_code == 201, made.json()
+        keyed(secret).post(f"/api/v1/feeds/{world.feed.slug}/tokens/", {"name": "alerts"}, "json")
+        path = f"/api/v1/api-keys/{stolen.pk}/revoke/"
+        own = world.client("alice")
+        rows = {one["id"]: one["set_up"] for one in own.get("/api/v1/api-keys/").json()["results"]}
+        listed = own.post(path, {}, format="json").json()["set_up"]
+        assert rows[stolen.pk] == listed
+        second = ApiKey.objects.get(name="second")
+        assert [one["name"] for one in rows[second.pk]] == ["thief's second (https://example.com)"]
+        assert [(one["kind"], one["ends_with_key"]) for one in listed] == [
+            ("channel", False), ("channel", False), ("alert address", True),
+        ]  # fmt: skip
+        assert "thief (https://example.com)" in listed[0]["name"]
+        assert Channel.objects.filter(name__startswith="thief", is_active=True).count() == 2
+        left = own.post(path, {"channels": True}, format="json").json()["set_up"]
+        assert [one["kind"] for one in left] == ["alert address"]
+    assert not Channel.objects.filter(name__startswith="thief", is_active=True).exists()
 
 
 def test_alert_address_created_by_a_key_ends_with_the_key(world: World) -> None:

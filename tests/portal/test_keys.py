@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from django.test import Client
 from django.utils import timezone
 
+from events.models import Channel
 from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
@@ -80,3 +81,30 @@ def test_each_network_has_the_time_of_its_last_use(
     page = " ".join(re.sub(r"<[^>]+>", " ", html_of(signed_in(world.alice).get("/keys/"))).split())
     assert "from 203.0.113.0/24, last 3 Nov 2026 09:05" in page
     assert "from 198.51.100.0/24, last 1 Nov 2026 09:05" in page
+
+
+def test_revocation_names_what_the_key_made_and_offers_to_switch_its_channels_off(
+    world: World, signed_in: SignedIn, as_web: None
+) -> None:
+    with on_behalf_of(world.alice):
+        key, secret = create_api_key(world.alice, "robot")
+    robot = Client(headers={"Authorization": f"Bearer {secret}"})
+    for path, body in (
+        ("api-keys/", {"name": "second"}),
+        ("channels/", {"name": "thief", "url": "https://example.com/hook"}),
+    ):
+        made = robot.post(f"/api/v1/{path}", body, "application/json")
+        assert made.status_code == 201, made.content
+    client, page = signed_in(world.alice), f"/keys/{key.pk}/revoke/"
+    assert "made with the key “robot”" in html_of(client.get("/keys/"))
+    asked = html_of(client.get(page))
+    assert "What it made ends, too: key “second" in asked
+    assert "still go to what it added: channel “thief" in asked
+    assert "Switch off the channels that it added" in asked
+    client.post(page)  # the box is not ticked
+    assert user_for_key(secret) is None
+    with for_all_tenants():
+        assert Channel.objects.get(name="thief").is_active
+    client.post(page, {"channels": "on"})
+    with for_all_tenants():
+        assert not Channel.objects.get(name="thief").is_active
