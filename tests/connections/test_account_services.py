@@ -145,8 +145,9 @@ def test_changed_settings_need_a_new_test(alice: User) -> None:
 def test_identity_of_connection_cannot_change(alice: User) -> None:
     row = make.connection(alice)
     for field in ("account", "type", "user", "sealed_credentials"):
+        changes: dict[str, Any] = {field: "x"}
         with pytest.raises(InvalidInputError) as refused:
-            services.update_connection(row.pk, by=alice, **{field: "x"})
+            services.update_connection(row.pk, by=alice, **changes)
         assert refused.value.code is Code.FIELD_UNKNOWN
 
 
