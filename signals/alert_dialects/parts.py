@@ -9,7 +9,7 @@ from signals.alert_dialects.text_sizes import TextSizes
 from signals.alert_dialects.tokens import symbol_after_side
 from signals.alert_dialects.unknown_words import WRITE, unknown_word
 from signals.alert_dialects.vocabulary import Kind, Token
-from signals.alert_dialects.word_numbers import FRAMES, is_frame, number_of_word
+from signals.alert_dialects.word_numbers import FRAMES, NAMES_OF_NUMBER, is_frame, number_of_word
 from signals.models import Direction
 
 _SIDES = {Kind.BUY: Direction.BUY, Kind.SELL: Direction.SELL}
@@ -28,6 +28,7 @@ class Parts(TextSizes):
     is_bare: the entry price has no @ and no label. is_market_entry: the market is named where an
     entry's price stands, “Entry: CMP”. word: a symbol that only its place beside the side shows.
     before: the last token to which a number could belong: no mark, line end or complete size.
+    beside: the last side or symbol of the line.
     """
 
     sides: list[Direction] = field(default_factory=list)
@@ -38,6 +39,7 @@ class Parts(TextSizes):
     is_market_entry: bool = False
     word: str = ""
     before: Token | None = None
+    beside: Token | None = None
 
     def read(self) -> None:
         """Read all tokens. Raises InvalidInputError for one without a meaning in its place."""
@@ -48,8 +50,19 @@ class Parts(TextSizes):
             is_open_label = token.kind in (Kind.LABEL, Kind.FILLER, Kind.DECOR)
             if not (is_open_label or token.text in ":=-("):
                 self.label = ""
-            if not (token.kind in (Kind.MARK, Kind.LINE) or self._is_complete(token)):
+            if token.kind is Kind.LINE:
+                self._end_line()
+            elif token.kind is not Kind.MARK and not self._is_complete(token):
                 self.before = token
+                self.beside = token if token.kind in _BESIDE else self.beside
+
+    def _end_line(self) -> None:
+        """Forget a description at the end of a line with a side or symbol: “SOLUSDT LONG | 4H”. A
+        number of the next line is the price."""
+        if self.before and self.before.kind is Kind.DECOR and self.beside:
+            is_named = self.before.text in NAMES_OF_NUMBER
+            self.before = self.before if is_named else self.beside
+        self.beside = None
 
     def _read(self, token: Token) -> None:
         if token.kind in _SIDES:
