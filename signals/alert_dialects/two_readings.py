@@ -27,6 +27,7 @@ _APART = {"buy stop", "sell stop"}  # as two words; “buystop” is an order ty
 
 def require_one_reading(tokens: list[Token], parts: Parts) -> None:
     """Raise InvalidInputError ALERT_AMBIGUOUS for an entry that could be another order."""
+    _require_whole_symbol(tokens)
     _require_one_entry(tokens, parts)
     _require_single_prices(parts)
     _require_plain_sizes(parts)
@@ -36,6 +37,20 @@ def require_one_reading(tokens: list[Token], parts: Parts) -> None:
     _require_clear_stop_order(tokens, parts)
     _require_target_beside_ratio(tokens, parts)
     _require_levels_beside_zone(tokens, parts)
+
+
+def _require_whole_symbol(tokens: list[Token]) -> None:
+    """Refuse “SHORT ETHUSD T.P 2300”: a gap may have parted ETHUSDT.P, the perpetual contract, and
+    its price be no target. In the next line “T.P” is a label, unless targets have another one."""
+    has_other = any(one.kind is Kind.TP and one.text != "t.p" for one in tokens)
+    words = [one for one in tokens if not (has_other and one.kind is Kind.LINE)]
+    for symbol, label in pairwise(words):
+        is_in_dollars = symbol.kind is Kind.SYMBOL and symbol.text.upper().endswith("USD")
+        if is_in_dollars and label.text == "t.p":
+            raise ambiguous(
+                f"“{symbol.text} T.P”", f"a target of {symbol.text}", f"{symbol.text}T.P",
+                field="symbol", write="Write “TP” for a target, or the symbol without a space.",
+            )  # fmt: skip
 
 
 def _require_one_entry(tokens: list[Token], parts: Parts) -> None:
