@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 
-from common.errors import InvalidInputError
 from signals.alert_dialects.levels import require_magnitude
 from signals.alert_dialects.numbers import (
     mixed_separators,
@@ -27,22 +26,15 @@ from signals.alert_dialects.reading import (
     not_understood,
 )
 from signals.alert_dialects.separators import with_clear_numbers
-from signals.alert_dialects.shares import SHARE, read_reduction, read_share, unclear_close
+from signals.alert_dialects.shares import SHARE, read_reduction, read_share
+from signals.alert_dialects.update_refusals import MOVE, NUM, SL, TP, WRITE, unread_instruction
 from signals.alert_dialects.vocabulary import Kind, Token
 from signals.draft import Target
 from signals.fields import read_time
 from signals.models import Direction
 
-WRITE = (
-    "Write it like “EURUSD close half”, “EURUSD SL to BE”, “EURUSD move SL to 1.0870”, “cancel "
-    "EURUSD” or “close all EURUSD trades”."
-)
-_SL = r"(?:sl|s/l|stop|stop loss|stoploss)"
-_TP = r"(?:tp|t/p|take profit|target)"
-_MOVE = r"(?:move|set|put|shift|bring|change|adjust|modify|raise|lower|tighten)"
 _DIRECTED = {"raise", "lower", "tighten"}
 _BE = r"(?:be|b/e|breakeven|break even|break-even|entry|entry price|entry level)"
-_NUM = r"(?P<number>[0-9]+(?:[.,][0-9]+)*)"
 _SIDE = r"(?P<side>long|short|buy|sell|longs|shorts|buys|sells)"
 _THING = r"(?:trade|trades|position|positions|order|orders)"
 _VERBS = {
@@ -52,18 +44,18 @@ _VERBS = {
     "reduce", "secure", "modify", "keep", "hold", "leave", "partial", "partials", "take", "book",
 }  # fmt: skip
 _ENTRY_SL = re.compile(
-    rf"(?:{_MOVE} (?:your |the |my )?{_SL}(?: to| at)? |{_SL} to ){_BE}"
-    rf"|{_SL} (?:= |@ |at )?(?:be|b/e|breakeven|break even|break-even)"
+    rf"(?:{MOVE} (?:your |the |my )?{SL}(?: to| at)? |{SL} to ){_BE}"
+    rf"|{SL} (?:= |@ |at )?(?:be|b/e|breakeven|break even|break-even)"
 )
 _BE_ALONE = r"(?:be|b/e|breakeven|break even|break-even)"
 # “move to entry” is about the stop, “move entry” about the entry.
 _TO_ENTRY = re.compile(
-    rf"(?:{_MOVE}(?: to)?|go to) {_BE_ALONE}"
+    rf"(?:{MOVE}(?: to)?|go to) {_BE_ALONE}"
     r"|(?:move|set|put|shift|bring) to (?:entry|entry price|entry level)"
 )
 _WHOSE, _TO = "(?:your |the |my |new )?", "(?: to| at)?"
-_NEW_SL = re.compile(rf"(?:{_MOVE} {_WHOSE}{_SL}{_TO} |{_SL} to |new {_SL}{_TO} ){_NUM}")
-_NEW_TP = re.compile(rf"(?:{_MOVE} {_WHOSE}{_TP}{_TO} |{_TP} to |new {_TP}{_TO} ){_NUM}")
+_NEW_SL = re.compile(rf"(?:{MOVE} {_WHOSE}{SL}{_TO} |{SL} to |new {SL}{_TO} ){NUM}")
+_NEW_TP = re.compile(rf"(?:{MOVE} {_WHOSE}{TP}{_TO} |{TP} to |new {TP}{_TO} ){NUM}")
 _CLOSE = re.compile(
     rf"(?:full |partial (?=close {SHARE}))?(?:close|exit)"
     rf"(?: (?P<share>{SHARE}|all|full|fully|everything))?"
@@ -86,32 +78,12 @@ _GAIN = re.compile(
     r" [0-9]+(?:\.[0-9])? ?pips?(?: (?:running|profit|in profit|up))?(?= |$)"
 )
 _OFFSET = re.compile(rf"\b{_BE} \+")
-_REMOVAL = re.compile(rf"(?:cancel|delete|remove|drop|no) (?:{_SL}|{_TP})(?: order)?")
 _LEFT_OUT = {"please", "now", "the", "this", "here", "update"}
-_LEVEL_ALONE = re.compile(rf"(?:{_SL}|{_TP})(?: at)? {_NUM}")
+_LEVEL_ALONE = re.compile(rf"(?:{SL}|{TP})(?: at)? {NUM}")
 _PREPOSITIONS = {"on", "of", "for", "in"}
-_UNSUPPORTED = (
-    (r"\btrail", "A text sets no trailing stop.", "Send JSON with trailing_distance."),
-    (
-        rf"^(?:{_MOVE}|go) .*\bentry\b", "A text does not move an entry that waits.",
-        "Cancel it and send a new one, or send JSON with action MODIFY and open_price.",
-    ),
-    (
-        r"^(?:cancel|delete) (?:all|everything)", "A text cancels one entry.",
-        "Name its symbol: “cancel EURUSD”.",
-    ),
-    (
-        r"#[0-9]|\b(?:signal|trade|order|id) [0-9]+\b", "Updates know no number of a signal.",
-        "Answer the signal's message, or name its symbol: “EURUSD close half”.",
-    ),
-    (
-        r"\b(?:except|but|besides|other than)\b", "A close with an exception is not read.",
-        "Name each symbol that is closed, in a message of its own.",
-    ),
-)  # fmt: skip
 _SPLIT = re.compile(r"(?: (?:[,;.!&+|]|and|then|\n))+(?: |$)")
 # A number ends an instruction, and a label begins the next one: “new SL 2651.5 new TP 2680”.
-_NEXT_LEVEL = re.compile(rf"(?<=[0-9%]) (?=(?:(?:{_MOVE}|new) {_WHOSE})?(?:{_SL}|{_TP})\b)")
+_NEXT_LEVEL = re.compile(rf"(?<=[0-9%]) (?=(?:(?:{MOVE}|new) {_WHOSE})?(?:{SL}|{TP})\b)")
 _WORDS = {
     "long": Direction.BUY, "longs": Direction.BUY, "buy": Direction.BUY, "buys": Direction.BUY,
     "short": Direction.SELL, "shorts": Direction.SELL, "sell": Direction.SELL,
@@ -267,7 +239,7 @@ def _with_clause(update: AlertUpdate, clause: str) -> AlertUpdate:
     if match := _CANCEL.fullmatch(clause):
         _require_first(update == AlertUpdate(pair=update.pair), "cancel")
         return replace(update, cancels=True, side=_side(match))
-    raise _refusal(clause)
+    raise unread_instruction(clause)
 
 
 def _direction(clause: str) -> str:
@@ -283,31 +255,6 @@ def _side(match: re.Match[str]) -> Direction | None:
 def _require_first(is_first: bool, what: str) -> None:
     if not is_first:
         raise not_understood(f"It has more than one instruction for the {what}.", WRITE)
-
-
-def _refusal(clause: str) -> InvalidInputError:
-    if _REMOVAL.fullmatch(clause):
-        return ambiguous(
-            excerpt(clause), "take a level off the open trade", "end an entry that waits",
-            field="action",
-            write="A trade keeps its stop: write “move SL to …”, or “cancel EURUSD”.",
-        )  # fmt: skip
-    for words, detail, write in _UNSUPPORTED:
-        if re.search(words, clause):
-            return not_understood(detail, write)
-    if error := unclear_close(clause):
-        return error
-    if "partial" in clause:
-        return not_understood(
-            "A partial close has no share.", "Write “close half” or “close 30%”.",
-            field="close_fraction",
-        )  # fmt: skip
-    if re.fullmatch(rf"{_SL} {_NUM}", clause):
-        return ambiguous(
-            excerpt(clause), "move the stop of the open trade", "a part of an entry without a side",
-            field="sl", write="Write “move SL to …” for the one.",
-        )  # fmt: skip
-    return not_understood(f"{excerpt(clause)} is no instruction that is read.", WRITE)
 
 
 def _close_all(update: AlertUpdate, clauses: int, notes: list[Note], sent_at: str) -> Reading:
