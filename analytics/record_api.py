@@ -1,6 +1,7 @@
 """REST API of the records of feeds. One that its provider shows to all needs no sign-in."""
 
 from dataclasses import asdict
+from decimal import Decimal
 from typing import Any
 
 from django.http import Http404
@@ -64,8 +65,7 @@ class RecordSerializer(StrictSerializer):
     drawdown_r = Amount(help_text="A positive number.")
     open = serializers.IntegerField()
     open_percent = Amount(
-        allow_null=True,
-        help_text="At the newest price; in no sum. null: you do not take the feed.",
+        help_text="At the newest price; in no sum. 0 for those who do not take the feed."
     )
     not_entered = serializers.IntegerField()
     unknown = serializers.IntegerField(help_text="Signals without a known price, in no sum.")
@@ -212,7 +212,7 @@ class RecordView(_RecordView):
             record = record_of(feed, with_new=with_new)
             figures = record.figures
             values |= asdict(figures) | {
-                "open_percent": figures.open_percent if with_new else None,
+                "open_percent": figures.open_percent if with_new else Decimal(0),
                 "until": record.until, "followers": record.followers,
                 "win_rate": figures.win_rate, "profit_factor": figures.profit_factor,
                 "expectancy_r": figures.expectancy_r,

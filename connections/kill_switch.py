@@ -163,10 +163,10 @@ def set_kill_switch(
 
     Staff with the right may halt everything; other users their own connections and themselves, and
     the entries of their own feeds (REDUCING). A halt that `by` has set already is returned, with
-    its reason, unless it was carried out. cancel_entries, flatten: a trading process also cancels
-    the entries that have not filled, and closes the open positions; enqueue pending actions on
-    commit. names: as for `read_target`. Raises InvalidInputError, NotAllowedError; ConflictError
-    HALT_LIMIT.
+    its reason; one that was carried out is replaced. cancel_entries, flatten: a trading process
+    also cancels the entries that have not filled, and closes the open positions; enqueue pending
+    actions on commit. names: as for `read_target`. Raises InvalidInputError, NotAllowedError;
+    ConflictError HALT_LIMIT.
     """
     target = halt_target(
         scope=scope, mode=mode, by=by, cancel_entries=cancel_entries, flatten=flatten, **names
@@ -188,14 +188,16 @@ def _set_before(by: User, halt: dict[str, Any]) -> KillSwitch | None:
     rows("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"halts of user {by.pk}",))
     same = KillSwitch.objects.filter(released_at=None, **halt)
     found = same.filter(carried_out_at=None).select_for_update(no_key=True).first()
-    if found is None and not by.is_staff:
-        may_always = halt["user_id"] == by.pk and not same.exists()  # to stop one's own accounts
+    if found is not None:
+        return found
+    same.update(released_at=timezone.now())  # carried out: the new one takes its place
+    if not by.is_staff and halt["user_id"] != by.pk:  # one's own accounts may always be stopped
         count = KillSwitch.objects.filter(set_by=by, released_at=None).count()
-        if count >= MAX_HALTS and not may_always:
+        if count >= MAX_HALTS:
             raise ConflictError(
                 Code.HALT_LIMIT, f"You have set {count} halts. Release some of them."
             )
-    return found
+    return None
 
 
 def _refuse_for_followers(by: User | None, target: HaltTarget) -> None:

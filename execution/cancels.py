@@ -137,7 +137,9 @@ def _cancel(orders: Sequence[Order], by: User | None, then_close: bool) -> dict[
         order_id: [
             found[pk]
             for pk in _without_other_leg(order_id, sorted(group), found)
-            if found[pk].done_at is None or found[pk].may_move
+            if found[pk].done_at is None
+            or found[pk].may_move
+            or (then_close and found[pk].is_partly_known)
         ]
         for order_id, group in together.items()
     }

@@ -77,6 +77,9 @@ SELECT o.signal_id FROM execution_order o WHERE o.leg LIKE 'entry%%'
 register_open_signals(f"""s.id IN (
 SELECT signal_id FROM execution_order WHERE leg LIKE 'entry%%' AND {ALL_PENDING_SQL})""")
 register_open_signals(f"""s.id IN (
+SELECT o.signal_id FROM execution_order o
+WHERE o.leg LIKE 'entry%%' AND {is_partly_known_sql("o")})""")
+register_open_signals(f"""s.id IN (
 SELECT o.signal_id FROM execution_order o WHERE o.leg LIKE 'entry%%'
   AND {may_move_sql("o")})""")
 # By the index one_entry.

@@ -106,8 +106,8 @@ class KillSwitchViewSet(
     applies from the response on. `cancel_entries` also cancels the entries that have not filled,
     `flatten` closes the open positions: both once, for what is there when the halt is set, and only
     on your own accounts (an API key needs the scope `trade`). A halt that you have set already is
-    returned, with its reason, unless its options were carried out. `dry_run` sets nothing and
-    returns what the halt would touch.
+    returned, with its reason, and one release ends it for all your programs; one whose options
+    were carried out is replaced. `dry_run` sets nothing and returns what the halt would touch.
     """
 
     queryset = KillSwitch.objects.none()

@@ -63,8 +63,8 @@ def opens_position_sql(order: str, position: str) -> str:
 def is_partly_known_sql(order: str) -> str:
     """Return SQL: whether an order has ended and its broker is still asked what it executed.
 
-    The reply to its submission was lost, and its end came by the event stream. By the index
-    `order_partly_known`.
+    An answer about it was lost or has not come yet, and its end came by another way, such as the
+    event stream. By the index `order_partly_known`.
     """
     return f"({order}.lookup_after IS NOT NULL AND {order}.done_at IS NOT NULL)"
 

@@ -413,6 +413,11 @@ class Order(models.Model):
         ).first()
 
     @property
+    def is_partly_known(self) -> bool:
+        """Whether it has ended, and its broker is still asked what it executed."""
+        return self.done_at is not None and self.lookup_after is not None
+
+    @property
     def may_move(self) -> bool:
         """Whether it has failed, and may still move to the next account of its route."""
         return all(getattr(self, name) == value for name, value in _OF_FAILED_ROUTE.items())

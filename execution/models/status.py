@@ -41,6 +41,8 @@ use the index `order_pending`: if nothing was due at the last ANALYZE, the plann
 for empty, and would read all that a signal has made due for each bundle of accounts."""
 NOT_ENDED = ALL_PENDING | Q(status__in=LIVE)
 """Two conditions that partial indexes have; by `done_at`, which none has, all orders are read."""
+PARTLY_KNOWN = Q(lookup_after__isnull=False, done_at__isnull=False)
+"""As `is_partly_known_sql`: ended orders whose broker is still asked what they executed."""
 HELD = Q(awaits_condition=True) | Q(reason=Code.AWAITING_TRIGGER.value)
 """Of PENDING entries: those that wait for a price or a condition."""
 UNSENT = (

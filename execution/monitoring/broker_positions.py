@@ -23,7 +23,7 @@ from common.clocks import machine_time
 from common.sql import IdRow, Query, array, kept_plans, periodic_rows
 from connections.selectors import SPEC_COLUMNS, LaneAccount, connection_join_sql, spec_from_row
 from connections.session_lanes import held_lanes_parameters
-from execution.base.statements import opening_entry_join_sql, sent_as_sql
+from execution.base.statements import is_partly_known_sql, opening_entry_join_sql, sent_as_sql
 from execution.dispatch.background_calls import BackgroundCall, CallResult
 from execution.runtime import trading_runtime
 from execution.submission.deferral import prerequisites
@@ -117,11 +117,16 @@ WHERE p.connection_id = ANY(%s::uuid[]) AND p.quantity > 0
 # Entries without an outcome: they may have filled and be part of a netted position already.
 ENTERING = Query(
     EnteringQuantity,
-    """
+    f"""
 SELECT o.connection_id, o.symbol, o.side, sum(o.quantity - o.filled_quantity) AS quantity
-FROM execution_order o JOIN connections_accountsnapshot a ON a.connection_id = o.connection_id
-WHERE o.connection_id = ANY(%s::uuid[]) AND o.position_id IS NULL
-  AND o.status IN ('SUBMITTING', 'UNKNOWN') AND a.position_mode = 'NETTING'
+FROM (
+  SELECT * FROM execution_order
+  WHERE connection_id = ANY(%(ids)s::uuid[]) AND status IN ('SUBMITTING', 'UNKNOWN')
+  UNION ALL
+  SELECT * FROM execution_order o
+  WHERE connection_id = ANY(%(ids)s::uuid[]) AND {is_partly_known_sql("o")}
+) o JOIN connections_accountsnapshot a ON a.connection_id = o.connection_id
+WHERE o.position_id IS NULL AND a.position_mode = 'NETTING'
 GROUP BY o.connection_id, o.symbol, o.side
 """,
 )
@@ -209,7 +214,7 @@ def _store(answered: Sequence[tuple[DueRead, _Holdings]]) -> list[int]:
     for row in periodic_rows(OURS, (accounts,)):
         ours[row.connection_id][row.id] = row
     entering: dict[UUID, dict[tuple[str, str], Decimal]] = defaultdict(dict)
-    for entry in periodic_rows(ENTERING, (accounts,)):
+    for entry in periodic_rows(ENTERING, {"ids": accounts}):
         entering[entry.connection_id][entry.symbol, entry.side] = entry.quantity
     reads: dict[int, BrokerRead] = {}
     for request, holdings in sorted(answered, key=lambda one: one[1].began):

@@ -95,8 +95,8 @@ def _failure(answer: Any) -> str:
 
 
 def _after_read(row: ChangeRow, result: CallResult, now: datetime) -> ChangeOutcome:
-    """Return what follows from a read. The order is looked up too: the lost answer to its change
-    may have had executions."""
+    """Return what follows from a read. Once the change is settled, the order is looked up, too: the
+    lost answer to the change may have had executions."""
     if result.failed:
         seconds = min(READ_MAX_SECONDS, max(5.0, row.age / 4))
         detail = f"The order could not be read: {_failure(result.answer)}"

@@ -87,7 +87,8 @@ _COUNTED_AT_END = """
       WHEN h.sends = 0 THEN greatest(o.filled_quantity, h.old_quantity) ELSE o.quantity END,
     margin = CASE h.state WHEN 'DONE' THEN h.margin ELSE h.old_margin END,
     risk = CASE h.state WHEN 'DONE' THEN h.risk ELSE h.old_risk END,
-    lookup_after = CASE WHEN h.sends > 0 THEN least(o.lookup_after, clock_timestamp())
+    lookup_after = CASE WHEN h.sends > 0 AND o.status <> 'FILLED'
+      THEN least(o.lookup_after, clock_timestamp())
       ELSE o.lookup_after END
   FROM moved h WHERE o.id = h.order_id
   RETURNING o.id, o.signal_id, o.connection_id, h.id AS change_id, h.state
@@ -129,7 +130,7 @@ _COUNTED = """
     margin = CASE h.state WHEN 'DONE' THEN h.margin WHEN 'REFUSED' THEN h.old_margin
       ELSE o.margin END,
     risk = CASE h.state WHEN 'DONE' THEN h.risk WHEN 'REFUSED' THEN h.old_risk ELSE o.risk END,
-    lookup_after = CASE WHEN h.look_up
+    lookup_after = CASE WHEN h.look_up AND o.status <> 'FILLED'
       THEN least(o.lookup_after, clock_timestamp()) ELSE o.lookup_after END
   FROM settled h WHERE o.id = h.order_id
   RETURNING o.id, o.signal_id, o.connection_id, o.status, h.state, h.code, h.detail,

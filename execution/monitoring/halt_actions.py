@@ -30,7 +30,16 @@ from common.reason_codes import Code
 from connections.models import KillSwitch
 from connections.services import HaltTarget
 from execution.exits.orders import ExitRequest, open_exits
-from execution.models import CANCELS, HELD, MAY_MOVE, NOT_ENDED, Order, PendingAction, Status
+from execution.models import (
+    CANCELS,
+    HELD,
+    MAY_MOVE,
+    NOT_ENDED,
+    PARTLY_KNOWN,
+    Order,
+    PendingAction,
+    Status,
+)
 from execution.submission.route_writes import end_routes
 from positions.models import ExecutionPosition
 
@@ -198,13 +207,14 @@ def live_entries(target: HaltTarget | KillSwitch, *, closes: bool = False) -> Qu
 
     Those that have failed count as long as they may move to the next account of their route.
 
-    closes: also those that are being cancelled, but what they fill before stays open.
+    closes: also those that are being cancelled, but what they fill before stays open, and those
+    that have ended and are still looked up.
     """
-    untouched = NOT_CANCELLED
-    if closes:
-        cancels = Q(pending_action__in=CANCELS)
-        untouched |= cancels & ~Q(status=Status.PENDING)  # an unsent one is never sent
-    return _orders(target).filter(untouched & NOT_ENDED | MAY_MOVE, position=None)
+    if not closes:
+        return _orders(target).filter(NOT_CANCELLED & NOT_ENDED | MAY_MOVE, position=None)
+    cancels = Q(pending_action__in=CANCELS)
+    untouched = NOT_CANCELLED | cancels & ~Q(status=Status.PENDING)  # an unsent one is never sent
+    return _orders(target).filter(untouched & (NOT_ENDED | PARTLY_KNOWN) | MAY_MOVE, position=None)
 
 
 def count_live_entries(target: HaltTarget | KillSwitch, accounts: Q) -> tuple[int, int]:
@@ -243,7 +253,7 @@ def _cancel_entries(switch: KillSwitch) -> None:
     sent = PendingAction.CLOSE if switch.flatten else PendingAction.CANCEL
     requested = When(~Q(pending_action="") & Q(due_at__isnull=False), then=F("due_at"))
     end_routes(ids, detail=f"kill switch {switch.pk}")
-    Order.objects.filter(NOT_ENDED, pk__in=ids).update(
+    Order.objects.filter(NOT_ENDED | PARTLY_KNOWN, pk__in=ids).update(
         pending_action=Case(unsent, default=Value(sent)),
         due_at=Case(requested, default=ClockTimestamp()),
     )

@@ -22,7 +22,7 @@ from common.reason_codes import Code
 from common.sql import IdRow, Query, kept_plans, rows, run
 from connections.selectors import SPEC_COLUMNS, LaneAccount, connection_join_sql
 from connections.session_lanes import held_lanes_parameters, in_held_lanes_sql
-from execution.base.statements import AT_BROKER_SQL, LOCK_ORDERS, sent_as_sql
+from execution.base.statements import AT_BROKER_SQL, LOCK_ORDERS, is_partly_known_sql, sent_as_sql
 from execution.dispatch.background_calls import BackgroundCall, CallResult, send_deadline
 from execution.dispatch.call_results import run_atomically, write_results
 from execution.dispatch.report_writer import apply_call_reports
@@ -55,6 +55,7 @@ class PendingActionRow(NamedTuple):
     filled_quantity: Decimal
     position_id: int | None
     free: Decimal
+    is_partly_known: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +82,9 @@ ORDER BY due_at LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
 # A separate statement: a join in LOCK would return the position as it was before a parallel fill.
 LOAD = Query(
     PendingActionRow,
-    """
+    f"""
 SELECT o.id, o.status, o.pending_action, o.filled_quantity, p.id AS position_id,
-  coalesce(p.quantity - p.reserved, 0) AS free
+  coalesce(p.quantity - p.reserved, 0) AS free, {is_partly_known_sql("o")} AS is_partly_known
 FROM execution_order o
 LEFT JOIN positions_executionposition p
   ON o.position_id IS NULL AND p.connection_id = o.connection_id AND p.signal_id = o.signal_id
@@ -93,9 +94,10 @@ WHERE o.id = ANY(%s) ORDER BY o.id
 )
 
 # An order without an outcome cannot be cancelled; storing its outcome makes the action due again.
+# What the look-up of an ended one finds is closed, too.
 WAIT_FOR_OUTCOME = """
 UPDATE execution_order SET due_at = clock_timestamp()
-  + CASE status WHEN 'UNKNOWN' THEN interval '10 seconds' ELSE interval '1 second' END
+  + CASE status WHEN 'SUBMITTING' THEN interval '1 second' ELSE interval '10 seconds' END
 WHERE id = ANY(%s)
 """
 
@@ -262,12 +264,13 @@ def _end_finished(pending: Sequence[PendingActionRow]) -> list[int]:
             failed.setdefault(code, []).append(row.id)
     for code, ids in failed.items():
         end_routes(ids, detail="", code=code)
-    if ended:
-        run(END_ACTIONS, ([row.id for row in ended],))
+    looked_up = {row.id for row in ended if row.is_partly_known and row.pending_action == "CLOSE"}
+    if settled := [row.id for row in ended if row.id not in looked_up]:
+        run(END_ACTIONS, (settled,))
     if unsent := [row.id for row in pending if row.status == "PENDING"]:
         run(CANCEL_UNSENT, (unsent,))
         recompute_reserved(unsent)
-    if waiting := [row.id for row in pending if row.status in IN_FLIGHT]:
+    if waiting := [r.id for r in pending if r.status in IN_FLIGHT or r.id in looked_up]:
         run(WAIT_FOR_OUTCOME, (waiting,))
     return [exit_.order_id for exit_ in exits]
 

@@ -16,7 +16,12 @@ from common.sql import Query, periodic_rows
 from connections.selectors import LISTED_INSTRUMENTS_SQL, AccountRow, account_join_sql, tick_sql
 from execution.base.archived_orders import archived_orders
 from execution.base.drift_items import DriftRecord
-from execution.base.statements import LIVE_SQL, opening_entry_ids_join_sql
+from execution.base.statements import (
+    LIVE_SQL,
+    is_partly_known_sql,
+    opening_entry_ids_join_sql,
+    opens_position_sql,
+)
 from execution.ids import base_of
 from execution.reconciliation.compare_orders import is_ours
 from execution.reconciliation.compare_positions import (
@@ -76,7 +81,9 @@ SELECT p.id, p.connection_id, p.symbol, p.side, p.quantity, p.entry_price, p.pip
   e.client_order_id, e.sent_as AS entry_sent_as,
   EXISTS (SELECT FROM execution_order o WHERE o.connection_id = p.connection_id
       AND o.status IN {LIVE_SQL} AND (o.position_id = p.id OR o.signal_id = p.signal_id
-        AND o.position_id IS NULL AND o.position_leg = p.entry_leg)) AS in_flight
+        AND o.position_id IS NULL AND o.position_leg = p.entry_leg))
+    OR EXISTS (SELECT FROM execution_order o WHERE {opens_position_sql("o", "p")}
+      AND {is_partly_known_sql("o")}) AS in_flight
 FROM positions_executionposition p
 {account_join_sql("p.connection_id")}
 {opening_entry_ids_join_sql("p")}
@@ -107,9 +114,11 @@ WHERE i.close_min > 0 AND c.id = ANY(%(connections)s)
 ENTERING = Query(
     EnteringSymbol,
     f"""
-SELECT DISTINCT connection_id, symbol FROM execution_order
-WHERE connection_id = ANY(%s) AND position_id IS NULL
-  AND status IN {LIVE_SQL}
+SELECT connection_id, symbol FROM execution_order
+WHERE connection_id = ANY(%(ids)s) AND position_id IS NULL AND status IN {LIVE_SQL}
+UNION
+SELECT connection_id, symbol FROM execution_order o
+WHERE connection_id = ANY(%(ids)s) AND position_id IS NULL AND {is_partly_known_sql("o")}
 """,
 )
 
@@ -210,7 +219,9 @@ def compare(
     for row in _ours(run, list(read)):
         if row.connection_id in ours:
             ours[row.connection_id].append(row)
-    entering = {(row.connection_id, row.symbol) for row in periodic_rows(ENTERING, (list(read),))}
+    entering = {
+        (row.connection_id, row.symbol) for row in periodic_rows(ENTERING, {"ids": list(read)})
+    }
     remainders = _remainders(list(read))
     by_account = {}
     for key, snapshot in read.items():

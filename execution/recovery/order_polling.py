@@ -245,7 +245,7 @@ def _mark_unread_fills(accounts: Sequence[PolledAccount]) -> None:
             f"Executions have not been read since {since:%Y-%m-%d %H:%M} UTC, so what the broker"
             f" closed may still be open here: {found.code.sentence} {found.remedy}"
         )
-        account.is_usable = False  # polled more often than read: it stays in error
+        account.is_usable = False  # polled again before the next account read ends the error
         mark_errors(
             [(account.connection_id, sentence)],
             retry=RetryPolicy.NEXT_ROUND,
@@ -273,7 +273,7 @@ def _write(group: PollResults) -> None:
                 if account.positions is not None
             },
         )
-    _mark_unread_fills([*answered])
+    _mark_unread_fills(list(answered))
     compared = {account for account in answered if account.since is None}
     compared_ids = array([account.connection_id for account in compared])
     run(EXTEND_CLAIM, (_claim_seconds(), compared_ids))

@@ -13,6 +13,7 @@ from connections.selectors import (
     has_accounts_sql,
 )
 from connections.session_lanes import IN_HELD_LANES_SQL
+from execution.base.statements import LIVE_SQL, is_partly_known_sql
 from positions.joins import has_open_position_sql
 
 
@@ -20,8 +21,9 @@ from positions.joins import has_open_position_sql
 class DueAccount(AccountRow):
     """An account to poll.
 
-    since: start of the executions to read; fills_failing_since: when such a read first failed,
-    after the last that did not; began: all by the database's clock but `since`.
+    since: start of the executions to read, by the broker's clock. fills_failing_since: when the
+    first of the reads failed that have failed in a row; began: when this poll was claimed. Both by
+    the database's clock.
     """
 
     since: datetime | None
@@ -30,13 +32,14 @@ class DueAccount(AccountRow):
     broker_holds_levels: bool
 
 
-# Since when the account has had what is open. What was open before it has been polled to its end.
-_OPEN_SINCE = """least(
+# Since when the account has had what is open or looked up. What it had before was polled until it
+# ended.
+_OPEN_SINCE = f"""least(
     (SELECT min(p.opened_at) FROM positions_executionposition p
      WHERE p.connection_id = c.id AND p.quantity > 0),
     (SELECT min(s.published_at) FROM execution_order o JOIN signals_signal s ON s.id = o.signal_id
-     WHERE o.connection_id = c.id AND o.status IN ('SUBMITTED', 'PARTIALLY_FILLED',
-       'CANCEL_REQUESTED')))"""
+     WHERE o.connection_id = c.id
+       AND (o.status IN {LIVE_SQL} OR {is_partly_known_sql("o")})))"""
 
 # After a day without anything open, executions are read since the first of what is open now: a
 # broker lists only so many days, and months would be read page by page.
@@ -57,13 +60,16 @@ WITH due AS (
   ORDER BY r.poll_after NULLS FIRST LIMIT %(limit)s FOR NO KEY UPDATE OF r SKIP LOCKED
 ), claimed AS (
   UPDATE execution_accountsyncstate r
-  SET poll_after = clock_timestamp() + make_interval(secs => %(lease)s),
+  SET fills_failing_since = CASE WHEN r.poll_after > clock_timestamp() - interval '2 minutes'
+      THEN r.fills_failing_since END,  -- else the account was not polled since
+    poll_after = clock_timestamp() + make_interval(secs => %(lease)s),
     poll_began_at = clock_timestamp()
   FROM due WHERE r.connection_id = due.connection_id
   RETURNING r.connection_id, r.fills_synced_until, r.fills_failing_since
 )
 SELECT t.connection_id, {SPEC_COLUMNS}, c.broker_host,
-  CASE WHEN t.fills_synced_until > %(yesterday)s THEN t.fills_synced_until
+  CASE WHEN t.fills_synced_until > %(yesterday)s OR t.fills_failing_since IS NOT NULL
+      THEN t.fills_synced_until
     ELSE greatest(t.fills_synced_until, {_OPEN_SINCE}) END AS since,
   t.fills_failing_since, statement_timestamp() AS began,
   EXISTS (SELECT FROM positions_executionposition p WHERE p.connection_id = c.id

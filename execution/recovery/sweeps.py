@@ -15,7 +15,7 @@ tests/execution/test_sweep_plans.py checks the plans.
 
 from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -244,13 +244,13 @@ def cancel_expired_working() -> int:
 
 # The call has ended, and so does its claim, unless another call has claimed the order since. An
 # answered order that is no longer UNKNOWN (the event stream changed it) needs no further look-up.
-# One that has ended, and whose account cannot be read, is given up when it is too old for its
-# broker's history: no answer is certain any more.
+# One that has ended, and whose broker cannot be asked or does not know it, is given up when it is
+# too old for the broker's history: no answer is certain any more.
 _GIVEN_UP = log_rows_sql(
     "ended m",
     code=f"'{Code.LOOKUP_WINDOW_EXCEEDED.value}'",
-    detail="'The reply was lost and the account could not be read since: the next comparison"
-    " shows what was executed beyond this.'",
+    detail="'The reply was lost and no look-up was answered since: the next comparison shows what"
+    " was executed beyond this.'",
     where="m.is_given_up",
 )
 END_LOOKUPS = f"""
@@ -351,23 +351,23 @@ def apply_lookup_results(done: Sequence[CallResult]) -> None:
     """Store the results of look-ups: reports, absence confirmations or failures."""
     failpoint("lookup.answered")
     not_applied = apply_call_reports(done)
-    # What waits is only in memory: if this process dies, its accounts' orders are looked up again.
-    waiting = {report.connection_id for report in not_applied.reports}
-    write = partial(_end_lookups, waiting)
+    # What waits is only in memory, so the look-ups of these accounts are not ended: they ask again.
+    accounts_waiting = {report.connection_id for report in not_applied.reports}
+    write = partial(_end_lookups, accounts_waiting)
     write_results(done, write, free_orders, expect_locks=bool(not_applied.blocked))
 
 
-def _end_lookups(waiting: Collection[str], done: Sequence[CallResult]) -> None:
+def _end_lookups(accounts_waiting: Collection[str], done: Sequence[CallResult]) -> None:
     """End the claims of look-ups and count absence confirmations. Idempotent.
 
-    waiting: accounts with reports that are not applied yet.
+    accounts_waiting: those with reports that are not applied yet.
     """
     ended = [
         (
             result.about.id,
             result.about.claimed_until,
-            not result.failed and str(result.about.connection_id) not in waiting,
-            result.failed and _is_beyond_horizon(result.about),
+            not result.failed and str(result.about.connection_id) not in accounts_waiting,
+            (result.failed or result.answer is None) and not _within_horizon(result.about),
         )
         for result in done
     ]
@@ -424,14 +424,5 @@ def _record_beyond_horizon(orders: Sequence[LookUpRow]) -> None:
 
 
 def _within_horizon(row: LookUpRow) -> bool:
-    horizon = _horizon(row)
+    horizon = adapter_for(row.type).capabilities(spec_from_row(row)).lookup_horizon
     return horizon is not None and row.age < horizon.total_seconds()
-
-
-def _is_beyond_horizon(row: LookUpRow) -> bool:
-    horizon = _horizon(row)
-    return horizon is not None and row.age >= horizon.total_seconds()
-
-
-def _horizon(row: LookUpRow) -> timedelta | None:
-    return adapter_for(row.type).capabilities(spec_from_row(row)).lookup_horizon

@@ -227,7 +227,7 @@ def apply_capped(report: OrderReport) -> bool:
         known = {row.broker_fill_id: row.quantity for row in counted}
         split = split_fills(report.fills, exit_, known, previous)
         if split.reported <= split.counted:
-            apply_reports([whole])
+            apply_reports([whole], defer_overfills=False)
             return True
         upsert_items([_drift_record(report, exit_, split)])
         cut = replace(report, fills=(*split.fills, *commissions))

@@ -278,6 +278,14 @@ FROM (
   FROM execution_order
   WHERE connection_id = ANY(%(connections)s::uuid[]) AND position_id IS NULL
     AND status IN {LIVE_SQL}
+  UNION ALL  -- what its broker executed is still looked up
+  SELECT connection_id, pair, CASE WHEN filled_quantity > 0 OR leg <> 'entry' THEN 0 ELSE 1 END, 0,
+    (quantity - filled_quantity) * coalesce(expected_price, 0) * coalesce(conversion_rate, 0),
+    coalesce(margin, 0) * (quantity - filled_quantity) / quantity, false,
+    coalesce(risk, 0) * (quantity - filled_quantity) / quantity
+  FROM execution_order o
+  WHERE connection_id = ANY(%(connections)s::uuid[]) AND position_id IS NULL
+    AND {is_partly_known_sql("o")} AND quantity > filled_quantity
   UNION ALL  -- slices that are planned and not sent; by the index `order_waiting`
   SELECT connection_id, pair, 0, 0, quantity * expected_price * conversion_rate, margin, false, risk
   FROM execution_order

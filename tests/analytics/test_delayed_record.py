@@ -147,9 +147,9 @@ def test_visitor_gets_the_close_a_day_after_it_on_page_api_and_file(
             "Result of closed trades by day" in in_page, "<td" in in_page and " Closed " in in_page
         )  # fmt: skip
 
-    assert shown(NOW) == ("OPEN", None, [1, 0, None], False, (False, False))
+    assert shown(NOW) == ("OPEN", None, [1, 0, "0"], False, (False, False))
     state, ended_at, figures, *is_closed = shown(NOW + DAY)
-    assert (state, figures, is_closed) == ("CLOSED", [0, 1, None], [True, (True, True)])
+    assert (state, figures, is_closed) == ("CLOSED", [0, 1, "0"], [True, (True, True)])
     assert ended_at is not None
 
 

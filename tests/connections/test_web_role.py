@@ -1,6 +1,7 @@
 """What a tenant does, done by the web process under row-level security."""
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import pytest
 from django.db import ProgrammingError
@@ -44,8 +45,8 @@ def people() -> tuple[User, User, Feed]:
 
 @pytest.fixture
 def published(people: tuple[User, User, Feed]) -> None:
-    """A signal of the public feed, which no tenant sees before subscribing."""
-    make.signal(people[2], published_at=market_now())
+    """A signal of the public feed of two days ago: later ones are not named before subscribing."""
+    make.signal(people[2], published_at=market_now() - timedelta(days=2))
 
 
 @pytest.fixture

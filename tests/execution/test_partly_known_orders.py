@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 
-from brokers.base import OutcomeUnknown
+from brokers.base import OutcomeUnknown, ReadFailed
 from brokers.types import CloseCause
 from common.reason_codes import Code
 from common.sql import run
+from connections import services as connections
 from connections.exposure import open_items
 from connections.models import ExecutionConnection
+from execution.cancels import cancel_orders
 from execution.models import Order
 from execution.monitoring.pending_actions import process_pending_actions
+from execution.reconciliation.reconcile import reconcile
 from execution.recovery import sweeps
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.services import cancel_order
@@ -91,6 +94,72 @@ def test_look_up_is_kept_while_its_answer_is_only_in_memory(
     order = Order.objects.get()
     assert order.filled_quantity == 70
     assert order.lookup_after is None
+
+
+@pytest.mark.parametrize("how", ["person", "halt before", "halt after"])
+def test_what_the_look_up_finds_is_closed(
+    alice: ExecutionConnection, feed: Feed, broker: FakeBroker, runtime: TradingRuntime, how: str
+) -> None:
+    """The close was requested before the look-up was answered."""
+    factories.signal(feed)
+    (outgoing,) = factories.claim_all()
+    ticket = broker.receive(outgoing.request)
+    broker.execute(ticket, D(40))
+    factories.answer(outgoing, OutcomeUnknown(Code.REPLY_LOST))
+    if how == "person":
+        assert cancel_orders([outgoing.request.order_id], then_close=True)
+    elif how == "halt before":
+        flatten()
+    process_pending_actions()
+    factories.apply(replace(broker.end(ticket, "EXPIRED"), event_id="s2"))
+    if how == "halt after":
+        flatten()
+    process_pending_actions()
+    look_up(runtime)
+    assert ExecutionPosition.objects.get().quantity == 40
+    factories.pass_time(30)
+    process_pending_actions()
+    assert [order.leg for order in Order.objects.exclude(leg="entry")] == ["close-1"]
+    process_pending_actions()
+    assert Order.objects.get(leg="entry").pending_action == ""
+
+
+def flatten() -> None:
+    connections.set_kill_switch(
+        scope="ALL", mode="REDUCING", reason="test", by=None, flatten=True, cancel_entries=True
+    )
+
+
+def test_limits_count_it(feed: Feed, broker: FakeBroker) -> None:
+    factories.account(feed, preset_max_open_positions=1)
+    factories.signal(feed)
+    end_partly_known(broker)
+    other = factories.signal(feed)
+    factories.fill_all()
+    order = Order.objects.get(signal=other)
+    assert (order.status, order.reason) == ("DENIED", "MAX_OPEN_POSITIONS")
+
+
+def test_comparison_takes_its_fill_for_no_foreign_position(
+    alice: ExecutionConnection,
+    feed: Feed,
+    broker: FakeBroker,
+    runtime: TradingRuntime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its executions cannot be read now, its account's positions can."""
+
+    async def unreadable(*_: object) -> list[object]:
+        raise ReadFailed(Code.BROKER_UNREACHABLE)
+
+    for read in ("fills_since", "find_order"):
+        monkeypatch.setattr(broker, read, unreadable)
+    factories.signal(feed)
+    end_partly_known(broker)
+    for _ in range(3):
+        reconcile()
+        factories.pass_time(120)
+    assert factories.drift_items() == []
 
 
 def test_next_slice_waits(feed: Feed, broker: FakeBroker, runtime: TradingRuntime) -> None:

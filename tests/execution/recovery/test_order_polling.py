@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.db import ProgrammingError
 
-from brokers.base import ReadFailed
+from brokers.base import OutcomeUnknown, ReadFailed
 from brokers.types import (
     BrokerOrder,
     CloseCause,
@@ -27,7 +27,7 @@ from execution.models import AccountSyncState, DriftItem, Fill, Order
 from execution.monitoring.pending_actions import process_pending_actions
 from execution.monitoring.unprotected_time import update_unprotected
 from execution.reconciliation import reconcile
-from execution.recovery import order_polling
+from execution.recovery import order_polling, sweeps
 from execution.recovery.order_polling import interval_of, poll
 from execution.runtime import broker_queries, trading_runtime
 from positions.models import ExecutionPosition
@@ -260,6 +260,52 @@ def fail_fills(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, code: Code) 
     monkeypatch.setattr(broker, "fills_since", fail)
 
 
+def due_a_second_ago() -> None:
+    run("UPDATE execution_accountsyncstate SET poll_after = clock_timestamp() - interval '1 s'")
+
+
+def test_failed_read_before_a_pause_does_not_count(
+    resting: Order, polled_broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last poll failed, then nothing was open for days: no poll could end the failure."""
+    fail_fills(polled_broker, monkeypatch, Code.BROKER_UNREACHABLE)
+    poll()
+    factories.pass_time(5 * 86_400)
+    run("UPDATE execution_accountsyncstate SET poll_after = clock_timestamp() - interval '5 days'")
+    poll()
+    assert ConnectionHealth.objects.get().status == "ACTIVE"
+
+
+def test_stop_of_an_entry_that_is_looked_up_is_read(
+    alice: ExecutionConnection,
+    feed: Feed,
+    polled_broker: FakeBroker,
+    runtime: trading_runtime.TradingRuntime,
+) -> None:
+    """After an idle month an entry's reply is lost, and its stop is hit before its look-up, while
+    another order works, so that the account is polled."""
+    factories.signal(feed)
+    (outgoing,) = factories.claim_all()
+    ticket = polled_broker.receive(outgoing.request)
+    polled_broker.execute(ticket, D(100))
+    factories.answer(outgoing, OutcomeUnknown(Code.REPLY_LOST))
+    polled_broker.close_at_broker(ticket, CloseCause.STOP_LOSS, D(100))
+    for one in polled_broker.tickets:
+        one.fills = [replace(fill, time=fill.time - timedelta(minutes=10)) for fill in one.fills]
+    run("UPDATE signals_signal SET published_at = published_at - interval '11 minutes'")
+    factories.signal(feed, order_type="LIMIT", open_price=D("1.095"))
+    (second,) = factories.claim_all()
+    factories.answer(second, polled_broker.rest(second.request))
+    month_ago = market_now() - timedelta(days=30)
+    AccountSyncState.objects.update(fills_synced_until=month_ago, poll_after=None)
+    poll()
+    factories.pass_time(60)
+    sweeps.query_unknown_orders(runtime.dispatcher)
+    due_again()
+    poll()
+    assert ExecutionPosition.objects.get().quantity == 0
+
+
 def test_owner_learns_that_executions_cannot_be_read(
     resting: Order, polled_broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,9 +313,10 @@ def test_owner_learns_that_executions_cannot_be_read(
     fail_fills(polled_broker, monkeypatch, Code.LOOKUP_WINDOW_EXCEEDED)
     for _ in range(2):
         poll()
-        due_again()
+        due_a_second_ago()
         assert ConnectionHealth.objects.get().status == "ACTIVE"
     factories.pass_time(130)
+    due_a_second_ago()
     poll()
     health = ConnectionHealth.objects.get()
     assert health.status == "ERROR"
