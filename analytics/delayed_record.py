@@ -13,7 +13,7 @@ from analytics.signal_result import as_of, exit_price, from_json, to_json
 
 
 def had_ended(trade: FeedTrade, at: datetime) -> bool:
-    """Whether a trade had ended at an earlier time; a final one had."""
+    """Whether a trade had ended at an earlier time; a final one had, two days ago at least."""
     return trade.is_final or (trade.ended_at is not None and trade.ended_at <= at)
 
 

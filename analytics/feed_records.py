@@ -248,7 +248,7 @@ def _trade(
             r = _r_of(percent, entry, signal.sl)
             kind, ended_at = FeedTrade.State.CLOSED, ended_at or _since(known) or until
     marks = sorted({mark for one in (signal, *followers) for mark in one.marks})
-    done = (ended_at or signal.published_at) if state.is_ended else None
+    done = max((at for at in (ended_at, state.lost_at) if at is not None), default=None)
     assert signal.published_at is not None
     return FeedTrade(
         signal=signal, feed_id=signal.feed_id, pair=signal.currency_pair,
@@ -272,7 +272,10 @@ def _since(known: FeedTrade | None) -> datetime | None:
 
 
 def _time_for_fills(state: TradeState) -> timedelta:
-    """Return how long after its end a trade may change: one without prices waits for fills."""
+    """Return how long after its end a trade may change: one without prices waits for fills.
+
+    It is longer than WITHHELD: what is final ended before that, and everybody may see it.
+    """
     return FILLS_MAY_COME if not state.is_lost else KEPT * 4
 
 

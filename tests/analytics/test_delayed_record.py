@@ -95,6 +95,28 @@ def test_trade_that_changed_since_looks_unchanged_to_others(
         assert delayed == all_of_it
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [{"trailing_distance": D(20), "stop_rule_unit": "PIPS"}, {"break_even_target": 1}],
+    ids=["trailing", "break-even"],
+)
+def test_rule_for_a_trade_of_a_month_is_withheld_too(
+    feed: Feed, source: DataConnection, rule: dict[str, Any]
+) -> None:
+    """What bars cannot follow is final four weeks after the rule, not after the publication."""
+    opened = published(
+        feed, source, sl=D("1.0800"), target_prices=[D("1.2")], target_fractions=[D(1)]
+    )
+    month = 30 * DAY
+    before = [seen(feed, day * DAY, with_new=False) for day in range(6, 31, 6)][-1]
+    published(feed, source, month + 10, refers_to=opened, action="MODIFY", **rule)
+    assert seen(feed, month + 30, with_new=False) == before
+    assert FeedTrade.objects.get().state == "UNKNOWN"
+    for minutes, is_final in ((DAY + 30, False), (28 * DAY, False), (28 * DAY + 30, True)):
+        assert seen(feed, month + minutes, with_new=False)[1].unknown == 1
+        assert FeedTrade.objects.get().is_final == is_final
+
+
 def test_open_trade_has_what_was_known_a_day_ago(feed: Feed, source: DataConnection) -> None:
     opened = published(feed, source, sl=D("1.0800"), marks=["PRICE_MOVED"])
     published(feed, source, 30, action="CLOSE", refers_to=opened, close_fraction=D("0.5"),
