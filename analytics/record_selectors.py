@@ -1,7 +1,8 @@
 """Read the computed record of a feed.
 
 with_new: for those who see at once what the feed publishes (`signals.record_selectors.sees_new`);
-others see the record as it was 24 hours ago (`delayed_record.py`).
+others see figures, curve and trades as they were 24 hours before the figures were computed
+(`delayed_record.py`), so that all of them agree.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -94,12 +95,15 @@ def curve_of(feed: Feed, *, with_new: bool) -> list[tuple[date, Decimal]]:
 
     UTC. It begins with nothing, a day before the first one.
     """
-    known_until = market_now() if with_new else market_now() - WITHHELD
     with for_all_tenants():
         closed = FeedTrade.objects.filter(
-            feed=feed, state=FeedTrade.State.CLOSED, percent__isnull=False,
-            ended_at__lte=known_until,
-        )  # fmt: skip
+            feed=feed, state=FeedTrade.State.CLOSED, percent__isnull=False
+        )
+        if not with_new:
+            then = _delayed_until(feed)
+            if then is None:
+                return []
+            closed = closed.filter(_ended_at(then), published_at__lt=then)
         by_day = closed.annotate(day=TruncDate("ended_at", tzinfo=UTC)).values_list("day")
         days = list(by_day.annotate(total=Sum("percent")).order_by("day"))
     points: list[tuple[date, Decimal]] = []
@@ -110,6 +114,12 @@ def curve_of(feed: Feed, *, with_new: bool) -> list[tuple[date, Decimal]]:
         total += value
         points.append((day, total))
     return points
+
+
+def _delayed_until(feed: Feed) -> datetime | None:
+    """Return as of when others see a feed's record; None: not computed. Needs all tenants' rows."""
+    until = FeedRecord.objects.filter(pk=feed.pk).values_list("until", flat=True).first()
+    return until - WITHHELD if until else None
 
 
 def age_of(feed: Feed) -> timedelta:
@@ -128,17 +138,19 @@ def trades_of(feed: Feed, *, before: int | None, limit: int, with_new: bool) -> 
         if with_new:
             found = list(newest.defer("progress")[:limit])
         else:
-            then = market_now() - WITHHELD
-            found = _as_they_were(newest.filter(published_at__lt=then)[:limit], then)
+            then = _delayed_until(feed)
+            found = _as_they_were(newest, then, limit) if then else []
     seals = seals_of([trade.pk for trade in found if trade.is_final])
     for trade in found:
         trade.seal = seals.get(trade.pk)
     return found
 
 
-def _as_they_were(trades: QuerySet[FeedTrade], at: datetime) -> list[FeedTrade]:
-    """Return trades as they were at an earlier time."""
-    found = list(trades)
+def _as_they_were(
+    trades: QuerySet[FeedTrade], at: datetime, limit: int | None = None
+) -> list[FeedTrade]:
+    """Return the first of the trades that were published then, as they were; None: all."""
+    found = list(trades.filter(published_at__lt=at)[:limit])
     marks = _marks_until(at, [one.pk for one in found if not had_ended(one, at)])
     return [as_it_was(one, at, sorted(marks.get(one.pk, ()))) for one in found]
 
@@ -202,11 +214,15 @@ def in_order(feed_id: int) -> Iterator[RecordTrade]:
 
 def in_order_then(feed_id: int, at: datetime) -> Iterator[RecordTrade]:
     """Yield them as they were at an earlier time. Needs all tenants' rows."""
-    trades = FeedTrade.objects.filter(feed_id=feed_id, published_at__lt=at)
-    ended = Q(is_final=True) | Q(ended_at__lte=at)  # as `had_ended`
-    yield from _in_order(trades.filter(ended))
+    trades, ended = FeedTrade.objects.filter(feed_id=feed_id), _ended_at(at)
+    yield from _in_order(trades.filter(ended, published_at__lt=at))
     for trade in _as_they_were(trades.exclude(ended), at):
         yield RecordTrade(*(getattr(trade, name) for name in RecordTrade._fields))
+
+
+def _ended_at(at: datetime) -> Q:
+    """Return what had ended at an earlier time, as `had_ended`."""
+    return Q(is_final=True) | Q(ended_at__lte=at)
 
 
 def _in_order(trades: QuerySet[FeedTrade]) -> Iterator[RecordTrade]:

@@ -117,6 +117,26 @@ def test_rule_for_a_trade_of_a_month_is_withheld_too(
         assert FeedTrade.objects.get().is_final == is_final
 
 
+def test_figures_curve_and_trades_are_of_one_time_between_two_runs(
+    feed: Feed, source: DataConnection
+) -> None:
+    opened = published(feed, source, sl=D("1.0800"))
+    published(feed, source, 60, action="CLOSE", refers_to=opened, bid=D("1.1100"))
+    published(feed, source, 70)
+
+    def of_others(minutes: float) -> tuple[Any, ...]:
+        at(minutes)
+        trades = trades_of(feed, before=None, limit=9, with_new=False)
+        figures, curve = record_of(feed, with_new=False).figures, curve_of(feed, with_new=False)
+        return figures.closed, len(curve), [trade.state for trade in trades]
+
+    assert of_others(DAY + 50) == (0, 0, [])  # not computed yet
+    feed_records.compute_feed(feed)
+    assert of_others(DAY + 50) == of_others(DAY + 109) == (0, 0, ["OPEN"])
+    feed_records.compute_feed(feed)
+    assert of_others(DAY + 110) == (1, 2, ["OPEN", "CLOSED"])
+
+
 def test_open_trade_has_what_was_known_a_day_ago(feed: Feed, source: DataConnection) -> None:
     opened = published(feed, source, sl=D("1.0800"), marks=["PRICE_MOVED"])
     published(feed, source, 30, action="CLOSE", refers_to=opened, close_fraction=D("0.5"),

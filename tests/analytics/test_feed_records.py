@@ -300,6 +300,7 @@ def test_new_trades_are_for_subscribers(feed: Feed, source: DataConnection) -> N
     assert record_selectors.trades_of(feed, before=None, limit=5, with_new=False) == []
     (trade,) = record_selectors.trades_of(feed, before=None, limit=5, with_new=True)
     at(25 * 60)
+    feed_records.compute_feed(feed)
     assert record_selectors.trades_of(feed, before=None, limit=5, with_new=False) == [trade]
 
 
