@@ -93,6 +93,15 @@ def test_record_shows_figures_until_when_and_definitions(alice: Client, world: W
     assert url("feed_record", world.breakout) in feeds
 
 
+def test_others_read_what_is_withheld_from_them(alice: Client, world: World) -> None:
+    sentence = "UTC; the last 24 hours are for subscribers"
+    for feed, is_shown in ((world.breakout, False), (world.carry, True)):
+        traded(feed)
+        words = " ".join(alice.get(url("feed_record", feed)).content.decode().split())
+        assert (sentence in words) == is_shown
+        assert "Everybody else sees the record of 24 hours ago" in words
+
+
 def test_empty_record_says_so(alice: Client, world: World) -> None:
     quiet = Feed.objects.create(slug="quiet", name="Quiet", owner=world.paula)
     text = alice.get(url("feed_record", quiet)).content.decode()
