@@ -213,8 +213,10 @@ class FeedRecord(models.Model):
     followers = models.IntegerField(help_text="Persons with a live account that takes it now.")
     figures = models.JSONField()
     delayed = models.JSONField(
-        help_text="The same as of 24 hours before, for those who do not take the feed."
-    )
+        default=dict, db_default={},
+        help_text="The same as of 24 hours before, for those who do not take the feed;"
+        " empty: not computed.",
+    )  # fmt: skip
 
     class Meta:
         default_permissions = ()

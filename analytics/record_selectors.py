@@ -44,12 +44,12 @@ def record_of(feed: Feed, *, with_new: bool) -> Record:
     """Return the figures of a feed's record, in one statement."""
     with for_all_tenants():
         stored = FeedRecord.objects.filter(pk=feed.pk).first()
-    if stored is None:
+    shown = stored and (stored.figures if with_new else stored.delayed)
+    if not stored or not shown:
         return Record(Figures(), None, None, age_of(feed))
     followers = stored.followers if stored.followers >= FEWEST else None
-    figures = from_json(stored.figures if with_new else stored.delayed)
     until = stored.until if with_new else stored.until - WITHHELD
-    return Record(figures, until, followers, age_of(feed))
+    return Record(from_json(shown), until, followers, age_of(feed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,7 @@ def figures_of_feeds(
     )
     with for_all_tenants():
         records = FeedRecord.objects.filter(pk__in=feed_ids).annotate(shown=shown)
+        records = records.exclude(shown={})
         stored = records.values_list(
             "feed_id", "followers", *(KeyTextTransform(name, "shown") for name in _FIGURES)
         )
@@ -118,7 +119,8 @@ def curve_of(feed: Feed, *, with_new: bool) -> list[tuple[date, Decimal]]:
 
 def _delayed_until(feed: Feed) -> datetime | None:
     """Return as of when others see a feed's record; None: not computed. Needs all tenants' rows."""
-    until = FeedRecord.objects.filter(pk=feed.pk).values_list("until", flat=True).first()
+    computed = FeedRecord.objects.filter(pk=feed.pk).exclude(delayed={})
+    until = computed.values_list("until", flat=True).first()
     return until - WITHHELD if until else None
 
 

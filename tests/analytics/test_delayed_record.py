@@ -1,5 +1,6 @@
 """What a record shows of the last 24 hours to those who do not take the feed: nothing."""
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
@@ -11,8 +12,16 @@ from django.urls import reverse
 
 from analytics import feed_records
 from analytics.exports import Row
-from analytics.models import FeedTrade
-from analytics.record_selectors import curve_of, record_of, trade_rows, trades_of
+from analytics.models import FeedRecord, FeedTrade
+from analytics.record_proof import check_results
+from analytics.record_selectors import (
+    curve_of,
+    figures_of_feeds,
+    record_of,
+    trade_rows,
+    trades_of,
+)
+from common.hash_chain import Findings
 from common.sql import rows as sql_rows
 from connections.models import DataConnection
 from signals.models import Feed, Signal
@@ -135,6 +144,32 @@ def test_figures_curve_and_trades_are_of_one_time_between_two_runs(
     assert of_others(DAY + 50) == of_others(DAY + 109) == (0, 0, ["OPEN"])
     feed_records.compute_feed(feed)
     assert of_others(DAY + 110) == (1, 2, ["OPEN", "CLOSED"])
+
+
+def test_record_of_the_earlier_version_is_not_computed_for_others(
+    feed: Feed, source: DataConnection
+) -> None:
+    """While it is deployed, a process of the earlier version stores records without `delayed`."""
+    opened = published(feed, source, sl=D("1.0800"))
+    published(feed, source, 60, action="CLOSE", refers_to=opened, bid=D("1.1100"))
+    computed = [seen(feed, 2 * DAY, with_new=with_new) for with_new in (True, False)]
+    stored = FeedRecord.objects.get()
+    stored.delete()
+    sql_rows("INSERT INTO analytics_feedrecord (feed_id, until, followers, figures)"
+             " VALUES (%s, %s, 0, %s::jsonb)",
+             [feed.pk, stored.until, json.dumps(stored.figures)])  # fmt: skip
+    for with_new, closed in ((True, [1]), (False, [])):
+        record = record_of(feed, with_new=with_new)
+        trades = list(trade_rows(feed, with_new=with_new))[1:]
+        curve = curve_of(feed, with_new=with_new)
+        listed = figures_of_feeds([feed.pk], [feed.pk] if with_new else [])
+        assert [one.closed for one in listed.values()] == closed
+        shown = {record.until is not None, record.figures.closed == 1, bool(trades), bool(curve)}
+        assert shown == {with_new}
+    findings = Findings()
+    check_results(findings, feed.pk)
+    assert not findings.wrong
+    assert [seen(feed, 2 * DAY, with_new=with_new) for with_new in (True, False)] == computed
 
 
 def test_open_trade_has_what_was_known_a_day_ago(feed: Feed, source: DataConnection) -> None:
