@@ -187,7 +187,8 @@ class ApiKeyViewSet(
         """Revoke an API key: it and those made with it stop working at once, for good.
 
         `set_up` lists what they set up. Alert addresses, Telegram bots and chats have ended with
-        it; channels are on until they are switched off (`channels`)."""
+        it; channels are on until they are switched off (`channels`), which needs a fresh second
+        factor in a browser's session."""
         key = self.get_object()
         both = validated_body(RevokeApiKeySerializer, request)["channels"]
         revoke_api_key(key.pk, by=caller(request), and_its_channels=both)

@@ -30,6 +30,7 @@ from users.key_notices import notify_made
 from users.key_setups import with_its_keys
 from users.models import ApiKey, User
 from users.privileges import require_above, require_givable, require_superuser, roles_of
+from users.session_factor import require_fresh_factor
 from users.signals import rights_changed
 from users.tenancy import for_all_tenants
 
@@ -119,9 +120,12 @@ def revoke_api_key(key_id: int, *, by: User | None = None, and_its_channels: boo
     """Revoke a key for good, and those that were made with it. Returns False if it was before.
 
     `key_setups.set_up_with` lists what else it set up. and_its_channels: switch off the channels
-    that it added.
-    Raises NotAllowedError for another user's key unless `by` may manage it (None: the system).
+    that it added; that needs a fresh second factor, as everything that silences alarms.
+    Raises NotAllowedError for another user's key unless `by` may manage it (None: the system);
+    SecondFactorNeededError.
     """
+    if and_its_channels:
+        require_fresh_factor(by)
     # Locked: a key that is being made with it is stored before, or is refused.
     keys = ApiKey.objects.select_for_update(of=("self",), no_key=True).select_related("user")
     key = keys.get(pk=key_id)

@@ -19,7 +19,7 @@ from portal.sign_in_steps import home_url
 from users import api_keys, services
 from users.forms import ApiKeyForm
 from users.key_setups import SetUp, set_up_with
-from users.models import ApiKey, ApiKeyNetwork
+from users.models import ApiKey, ApiKeyNetwork, User
 
 View = Callable[..., HttpResponse]
 NETWORKS = 5  # the latest of each key
@@ -89,7 +89,7 @@ def revoke(request: HttpRequest, *, pk: int) -> HttpResponse:
     )
     if request.method == "POST":
         ends = form is not None and form.is_valid() and bool(form.cleaned_data["channels"])
-        return run_action(request, lambda: _revoke(key, and_its_channels=ends), back=back)
+        return run_action(request, lambda: _revoke(key, user, and_its_channels=ends), back=back)
     if key.revoked_at is not None:
         return HttpResponseRedirect(back)
     points = [
@@ -129,8 +129,8 @@ def _with_it(key: ApiKey, set_up: Sequence[SetUp]) -> list[Consequence]:
     return [*points, Consequence("attention", text)]
 
 
-def _revoke(key: ApiKey, *, and_its_channels: bool) -> str:
-    done_now = services.revoke_api_key(key.pk, by=key.user, and_its_channels=and_its_channels)
+def _revoke(key: ApiKey, user: User, *, and_its_channels: bool) -> str:
+    done_now = services.revoke_api_key(key.pk, by=user, and_its_channels=and_its_channels)
     return f"“{key.name}” is revoked." if done_now else f"“{key.name}” was already revoked."
 
 

@@ -10,6 +10,8 @@ from events.models import Channel
 from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
+from tests.portal.test_fresh_factor import STALE, client_with_stale_factor, confirm, is_asked
+from tests.portal.test_second_factor import set_factor_age
 from users.models import ApiKey, ApiKeyNetwork
 from users.services import create_api_key, user_for_key
 from users.tenancy import for_all_tenants, on_behalf_of
@@ -108,3 +110,31 @@ def test_revocation_names_what_the_key_made_and_offers_to_switch_its_channels_of
     client.post(page, {"channels": "on"})
     with for_all_tenants():
         assert not Channel.objects.get(name="thief").is_active
+
+
+def test_channels_are_switched_off_with_their_key_with_a_fresh_factor_only(
+    world: World, signed_in: SignedIn, as_web: None
+) -> None:
+    """To revoke the key alone must stay quick."""
+    with on_behalf_of(world.alice):
+        key, secret = create_api_key(world.alice, "robot")
+    robot = Client(headers={"Authorization": f"Bearer {secret}"})
+    body = {"name": "alarms", "url": "https://example.com/hook"}
+    assert robot.post("/api/v1/channels/", body, "application/json").status_code == 201
+    client = client_with_stale_factor(signed_in, world.alice)
+    call, page = f"/api/v1/api-keys/{key.pk}/revoke/", f"/keys/{key.pk}/revoke/"
+    refused = client.post(call, {"channels": True}, "application/json")
+    assert (refused.status_code, refused.json()["code"]) == (403, "SECOND_FACTOR_NEEDED")
+    asked = client.post(page, {"channels": "on"})
+    assert is_asked(asked)
+    assert user_for_key(secret) is not None, "nothing was done"
+    assert "checked" in html_of(confirm(client, asked)), "what was chosen is kept"
+    set_factor_age(client, world.alice, STALE)
+    assert client.post(page).status_code == 302
+    assert user_for_key(secret) is None
+    with for_all_tenants():
+        assert Channel.objects.get(name="alarms").is_active
+    set_factor_age(client, world.alice, 0)
+    client.post(page, {"channels": "on"})
+    with for_all_tenants():
+        assert not Channel.objects.get(name="alarms").is_active
