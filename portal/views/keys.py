@@ -82,14 +82,11 @@ def revoke(request: HttpRequest, *, pk: int) -> HttpResponse:
         raise Http404
     back = reverse("security:keys")
     set_up = set_up_with(key.pk)
-    form = (
-        _ChannelsForm(request.POST or None)
-        if any(not one.ends_with_key for one in set_up)
-        else None
-    )
+    channels = [str(one) for one in set_up if not one.ends_with_key]
+    form = _ChannelsForm(request.POST or None) if channels else None
     if request.method == "POST":
         ends = form is not None and form.is_valid() and bool(form.cleaned_data["channels"])
-        return run_action(request, lambda: _revoke(key, user, and_its_channels=ends), back=back)
+        return run_action(request, lambda: _revoke(key, user, channels if ends else []), back=back)
     if key.revoked_at is not None:
         return HttpResponseRedirect(back)
     points = [
@@ -107,11 +104,10 @@ def revoke(request: HttpRequest, *, pk: int) -> HttpResponse:
 
 
 class _ChannelsForm(forms.Form):
-    """What to do with the channels that a key added."""
+    """What to do with the channels that a key added. Not ticked at first: who merely replaces a
+    key must not lose alarms."""
 
-    channels = forms.BooleanField(
-        label="Switch off the channels that it added", required=False, initial=True
-    )
+    channels = forms.BooleanField(label="Switch off the channels that it added", required=False)
 
 
 def _with_it(key: ApiKey, set_up: Sequence[SetUp]) -> list[Consequence]:
@@ -123,15 +119,21 @@ def _with_it(key: ApiKey, set_up: Sequence[SetUp]) -> list[Consequence]:
     if ends:
         points.append(Consequence("cancelled", f"What it made ends, too: {'; '.join(ends)}."))
     if stays:
-        text = f"Messages about your accounts still go to what it added: {'; '.join(stays)}."
+        goes, it = ("goes", "it") if len(stays) == 1 else ("go", "them")
+        text = (
+            f"It added {'; '.join(stays)}, which {goes} on receiving messages about your accounts"
+            f" unless you switch {it} off below."
+        )
         points.append(Consequence("attention", text))
     text = "What else it changed stays. “My audit trail” lists it by the key's name."
     return [*points, Consequence("attention", text)]
 
 
-def _revoke(key: ApiKey, user: User, *, and_its_channels: bool) -> str:
-    done_now = services.revoke_api_key(key.pk, by=user, and_its_channels=and_its_channels)
-    return f"“{key.name}” is revoked." if done_now else f"“{key.name}” was already revoked."
+def _revoke(key: ApiKey, user: User, channels: Sequence[str]) -> str:
+    """channels: those to switch off with it."""
+    done_now = services.revoke_api_key(key.pk, by=user, and_its_channels=bool(channels))
+    text = f"“{key.name}” is revoked." if done_now else f"“{key.name}” was already revoked."
+    return f"{text} Switched off: {'; '.join(channels)}." if channels else text
 
 
 def own_page(

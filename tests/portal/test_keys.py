@@ -16,6 +16,8 @@ from users.models import ApiKey, ApiKeyNetwork
 from users.services import create_api_key, user_for_key
 from users.tenancy import for_all_tenants, on_behalf_of
 
+TICKED = re.compile(r'<input type="checkbox" name="channels"[^>]* checked')
+
 
 def test_new_key_is_displayed_once_and_works(
     world: World, signed_in: SignedIn, as_web: None
@@ -101,13 +103,18 @@ def test_revocation_names_what_the_key_made_and_offers_to_switch_its_channels_of
     assert "made with the key “robot”" in html_of(client.get("/keys/"))
     asked = html_of(client.get(page))
     assert "What it made ends, too: key “second" in asked
-    assert "still go to what it added: channel “thief" in asked
+    with for_all_tenants():
+        thief = f"channel “thief ({Channel.objects.get(name='thief').url_display})”"
+    assert f"It added {thief}, which goes on receiving messages about your accounts" in asked
+    assert "unless you switch it off below" in asked
     assert "Switch off the channels that it added" in asked
+    assert not TICKED.search(asked), "who merely replaces a key keeps the alarms"
     client.post(page)  # the box is not ticked
     assert user_for_key(secret) is None
     with for_all_tenants():
         assert Channel.objects.get(name="thief").is_active
-    client.post(page, {"channels": "on"})
+    done = html_of(client.post(page, {"channels": "on"}, follow=True))
+    assert f"Switched off: {thief}." in done
     with for_all_tenants():
         assert not Channel.objects.get(name="thief").is_active
 
@@ -128,7 +135,7 @@ def test_channels_are_switched_off_with_their_key_with_a_fresh_factor_only(
     asked = client.post(page, {"channels": "on"})
     assert is_asked(asked)
     assert user_for_key(secret) is not None, "nothing was done"
-    assert "checked" in html_of(confirm(client, asked)), "what was chosen is kept"
+    assert TICKED.search(html_of(confirm(client, asked))), "what was chosen is kept"
     set_factor_age(client, world.alice, STALE)
     assert client.post(page).status_code == 302
     assert user_for_key(secret) is None
