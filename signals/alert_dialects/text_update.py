@@ -82,8 +82,14 @@ _LEFT_OUT = {"please", "now", "the", "this", "here", "update"}
 _LEVEL_ALONE = re.compile(rf"(?:{SL}|{TP})(?: at)? {NUM}")
 _PREPOSITIONS = {"on", "of", "for", "in"}
 _SPLIT = re.compile(r"(?: (?:[,;.!&+|]|and|then|\n))+(?: |$)")
-# A number ends an instruction, and a label begins the next one: “new SL 2651.5 new TP 2680”.
-_NEXT_LEVEL = re.compile(rf"(?<=[0-9%]) (?=(?:(?:{MOVE}|new) {_WHOSE})?(?:{SL}|{TP})\b)")
+# A number ends an instruction, and a whole level is the next one: “new SL 2651.5 new TP 2680”. In
+# “close 50% TP 1 hit” a report follows, and the whole of it is no instruction.
+_PRICE = r"[0-9]+(?:[.,][0-9]+)*"
+_NEXT_LEVEL = re.compile(
+    rf"(?<=[0-9%]) (?=(?:(?:{MOVE}|new) {_WHOSE})?(?:{SL}|{TP})(?: to| at| =| @)? "
+    rf"(?:{_PRICE}|{_BE})(?: (?!hit\b|reached\b|done\b)|$))"
+)
+_NUMBERS_OF_TARGETS = set("123456789")
 _WORDS = {
     "long": Direction.BUY, "longs": Direction.BUY, "buy": Direction.BUY, "buys": Direction.BUY,
     "short": Direction.SELL, "shorts": Direction.SELL, "sell": Direction.SELL,
@@ -222,6 +228,7 @@ def _with_clause(update: AlertUpdate, clause: str) -> AlertUpdate:
         return replace(update, sl=stop, sl_verb=_direction(clause))
     if match := _NEW_TP.fullmatch(clause):
         _require_first(not update.targets, "target")
+        _require_price(match["number"])
         target = Target(read_number(match["number"], field="targets"), ONE)
         return replace(update, targets=(target,), target_verb=_direction(clause))
     if match := _CLOSE.fullmatch(clause):
@@ -240,6 +247,15 @@ def _with_clause(update: AlertUpdate, clause: str) -> AlertUpdate:
         _require_first(update == AlertUpdate(pair=update.pair), "cancel")
         return replace(update, cancels=True, side=_side(match))
     raise unread_instruction(clause)
+
+
+def _require_price(text: str) -> None:
+    """Raise ALERT_AMBIGUOUS for “TP 1” of an update: it rather names the first target."""
+    if text in _NUMBERS_OF_TARGETS:
+        raise ambiguous(
+            f"“TP {text}”", f"target {text}", f"a target at {text}", field="targets",
+            write=f"Write “move TP to {text}.00” for a price.",
+        )  # fmt: skip
 
 
 def _direction(clause: str) -> str:
