@@ -66,10 +66,10 @@ def bounds_of(pair: str) -> Bounds:
     if {base, quote} <= _MAJORS:
         return _MAJOR
     found = _NAMES.get(base) or _CLASSES.get(asset_class(pair))
-    return found or (_SHARE if _is_share(base) else _OTHER)
+    return found or (_SHARE if is_share(base) else _OTHER)
 
 
-def _is_share(base: str) -> bool:
+def is_share(base: str) -> bool:
     """Whether a base is a share that is known: of other words the quotation is unknown."""
     if base in _NO_SHARES or any(letter.isdigit() for letter in base):
         return False

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 
+from signals.alert_dialects.level_support import is_share
 from signals.alert_dialects.levels import require_magnitude
 from signals.alert_dialects.numbers import (
     mixed_separators,
@@ -89,6 +90,7 @@ _NEXT_LEVEL = re.compile(
     rf"(?<=[0-9%]) (?=(?:(?:{MOVE}|new) {_WHOSE})?(?:{SL}|{TP})(?: to| at| =| @)? "
     rf"(?:{_PRICE}|{_BE})(?: (?!hit\b|reached\b|done\b)|$))"
 )
+_BELOW_TEN_THOUSAND = {"BNB", "BCH"}
 _NUMBERS_OF_TARGETS = set("123456789")
 _WORDS = {
     "long": Direction.BUY, "longs": Direction.BUY, "buy": Direction.BUY, "buys": Direction.BUY,
@@ -153,10 +155,17 @@ def _require_clear_levels(pair: str, clauses: list[str]) -> None:
     found = [pattern.fullmatch(clause) for clause in clauses for pattern in patterns]
     levels = [match["number"] for match in found if match]
     error = mixed_separators(levels)
-    if pair and not error:
+    if pair and not error and all(_may_be_thousands(pair, level) for level in levels):
         error = thousands_with_point(pair, levels, field="sl")
     if error:
         raise error
+
+
+def _may_be_thousands(pair: str, level: str) -> bool:
+    """Whether 195.250 of a symbol could be 195250: no share, and no BNB, is above 10,000."""
+    base = pair.partition("/")[0]
+    is_below = is_share(base) or base in _BELOW_TEN_THOUSAND
+    return len(level.partition(".")[0]) == 1 or not is_below
 
 
 def _require_one_sentence(tokens: list[Token]) -> None:
