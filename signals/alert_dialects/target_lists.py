@@ -9,6 +9,7 @@ from signals.alert_dialects.reading import Distance, ambiguous, not_understood
 from signals.alert_dialects.vocabulary import Kind, Token
 
 SEPARATORS = ":=@-"
+_DECIMALS = 2  # of a price that a whole number may stand beside in a list
 
 
 @dataclass(slots=True)
@@ -181,6 +182,7 @@ class TargetLists(Cursor):
         start, first, last = (read_number(text, field="targets") for text in texts)
         others = (place for place in range(len(self.tokens)) if place != self.place - 1)
         is_on_way = start < first < last or start > first > last
+        is_on_way &= len(price.partition(".")[2]) <= _DECIMALS  # 1 and 0.9900 are no list
         return is_on_way and not any(self._is_numbered(place) for place in others)
 
     def _is_numbered(self, place: int) -> bool:
