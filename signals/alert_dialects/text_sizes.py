@@ -4,6 +4,7 @@
 """
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from signals.alert_dialects.entry_prices import EntryPrices
 from signals.alert_dialects.reading import SIZING, Note, ambiguous, excerpt, not_understood
@@ -15,12 +16,23 @@ _RISK_WORDS = {"low", "medium", "moderate", "high"}
 _MOST_LEVERAGE, _MOST_PERCENT, _DECIMALS = 500, 100, 2
 
 
+class Size(NamedTuple):
+    """A number without effect. shown: with its word. is_counted: its unit is behind it, `0.1 lots`.
+    is_labelled: it is as clear beside the market, `Lot: 0.10`, `3-5x`; alone 3 can be a price."""
+
+    kind: Kind
+    text: str
+    shown: str
+    is_counted: bool = False
+    is_labelled: bool = False
+
+
 @dataclass(slots=True)
 class TextSizes(EntryPrices):
     """The sizes of a text. sizes: the numbers of risk, size and leverage. numbered: those of the
     signal itself, `#128`."""
 
-    sizes: list[tuple[Kind, str]] = field(default_factory=list)
+    sizes: list[Size] = field(default_factory=list)
     numbered: list[str] = field(default_factory=list)
 
     def _without_effect(self, token: Token) -> None:
@@ -61,26 +73,28 @@ class TextSizes(EntryPrices):
             words.append(first.text)
             is_plain = is_leverage and not modes and _is_leverage(first.text)
             if not is_plain:  # else “leverage 5” is nothing else
-                self._note_size(token.kind, first)
+                self._note_size(token, first)
         after = self._peek(1)
         # a range that begins with a percent ends with one
         is_end = after.kind is Kind.PERCENT or (after.kind is first.kind is Kind.NUMBER)
         if token.kind is Kind.RISK and self._peek().text == "-" and is_end:
             self.place += 2
             words.append(f"to {after.text}")
-            self._note_size(token.kind, after)
+            self._note_size(token, after)
         is_ratio = self._peek().text in (":", "/") and self._peek(1).kind is Kind.NUMBER
         is_ratio &= first.kind is Kind.NUMBER and (is_leverage or token.kind is Kind.RATIO)
         if is_ratio:
             joint, second = self._next(), self._next()
             words.append(second.text)
             if (first.text, joint.text) != ("1", ":"):  # 1:2 and 1:500 are nothing else
-                self._note_size(token.kind, second)
+                self._note_size(token, second)
 
-    def _note_size(self, kind: Kind, token: Token) -> None:
+    def _note_size(self, word: Token, token: Token) -> None:
         """Remember a number without effect: it may look like a price of the text."""
         if token.kind is Kind.NUMBER:
-            self.sizes.append((kind, token.text))
+            is_labelled = self.tokens[self.place - 2].text in (":", "=")
+            shown = f"{word.text}: {token.text}" if is_labelled else f"{word.text} {token.text}"
+            self.sizes.append(Size(word.kind, token.text, shown, is_labelled=is_labelled))
 
     def _require_no_second(self, kind: Kind, size: str) -> None:
         """Raise ALERT_AMBIGUOUS for “10x / 150” and “risk 1% - 2”: a second value, or the price."""
@@ -101,7 +115,7 @@ class TextSizes(EntryPrices):
         whether it is one."""
         if self._is_unit(0):
             unit = self._next().text
-            self.sizes.append((Kind.SIZE, token.text))
+            self.sizes.append(Size(Kind.SIZE, token.text, f"{token.text} {unit}", is_counted=True))
             self.notes.append(Note(f"{token.text} {unit}", SIZING))
             self._require_no_second(Kind.SIZE, f"{token.text} {unit}")
             return True
@@ -113,8 +127,9 @@ class TextSizes(EntryPrices):
         if not (is_range and int(token.text) < int(digits) <= _MOST_LEVERAGE):
             return False
         self.place += 2
-        self.sizes.append((Kind.LEVERAGE, token.text))
-        self.notes.append(Note(f"{token.text}-{most.text}", SIZING))
+        shown = f"{token.text}-{most.text}"
+        self.sizes.append(Size(Kind.LEVERAGE, token.text, shown, is_labelled=True))
+        self.notes.append(Note(shown, SIZING))
         return True
 
     def _numbers_signal(self, token: Token) -> bool:

@@ -11,6 +11,7 @@ from signals.alert_dialects.level_support import apart
 from signals.alert_dialects.numbers import read_number
 from signals.alert_dialects.parts import Parts
 from signals.alert_dialects.reading import ambiguous
+from signals.alert_dialects.text_sizes import Size
 from signals.alert_dialects.vocabulary import Kind, Token
 from signals.models import Direction
 from signals.symbols import asset_class
@@ -99,16 +100,16 @@ def _require_plain_sizes(parts: Parts) -> None:
     of the text."""
     texts = [*parts.entry, parts.sl, *(target.price for target in parts.targets)]
     prices = [read_number(text) for text in texts if text]
-    for kind, text in parts.sizes:
+    is_at_market = Kind.MARKET in parts.types
+    for size in parts.sizes:
+        kind, text = size.kind, size.text
         try:
             number = read_number(text)
         except InvalidInputError:
             continue  # no price is written like that
-        if _fits_as_entry(number, parts):
-            raise ambiguous(
-                f"{kind} {text}", "a size, which has no effect", f"the entry price {text}",
-                field="open_price", write=f"Write “@ {text}” for a price, or leave it out.",
-            )  # fmt: skip
+        is_stated = size.is_counted or (is_at_market and size.is_labelled)
+        if not is_stated and _fits_as_entry(number, parts):
+            raise _size_or_entry(size)
         if kind is Kind.LEVERAGE and text.isdigit() and number <= _LEVERAGE:
             continue
         decimals = len(text.partition(".")[2])
@@ -123,6 +124,14 @@ def _require_plain_sizes(parts: Parts) -> None:
                 f"{kind} {text}", "a size, which has no effect", f"the price {text}, like a stop",
                 field="sl", write=f"Write “SL {text}” for a stop, or leave it out.",
             )  # fmt: skip
+
+
+def _size_or_entry(size: Size) -> InvalidInputError:
+    return ambiguous(
+        f"“{size.shown}”", "a size, which has no effect here",
+        "the entry price, since it fits your stop and target", field="open_price",
+        write=f"If it is a size, leave it out; if it is the price, write “@ {size.text}”.",
+    )  # fmt: skip
 
 
 def _fits_as_entry(number: Decimal, parts: Parts) -> bool:
