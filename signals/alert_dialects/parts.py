@@ -9,7 +9,15 @@ from signals.alert_dialects.text_sizes import TextSizes
 from signals.alert_dialects.tokens import symbol_after_side
 from signals.alert_dialects.unknown_words import WRITE, unknown_word
 from signals.alert_dialects.vocabulary import Kind, Token
-from signals.alert_dialects.word_numbers import FRAMES, NAMES_OF_NUMBER, is_frame, number_of_word
+from signals.alert_dialects.word_numbers import (
+    FRAMES,
+    ends_with_line,
+    is_frame,
+    names_side,
+    names_signal,
+    number_of_word,
+    only_describes,
+)
 from signals.models import Direction
 
 _SIDES = {Kind.BUY: Direction.BUY, Kind.SELL: Direction.SELL}
@@ -28,7 +36,8 @@ class Parts(TextSizes):
     is_bare: the entry price has no @ and no label. is_market_entry: the market is named where an
     entry's price stands, “Entry: CMP”. word: a symbol that only its place beside the side shows.
     before: the last token to which a number could belong: no mark, line end or complete size.
-    beside: the last side or symbol of the line.
+    beside: the last side or symbol of the line. phrase: the word that belongs to the side before
+    it, “BUY ORDER”, or names the signal in the line before.
     """
 
     sides: list[Direction] = field(default_factory=list)
@@ -40,6 +49,7 @@ class Parts(TextSizes):
     word: str = ""
     before: Token | None = None
     beside: Token | None = None
+    phrase: Token | None = None
 
     def read(self) -> None:
         """Read all tokens. Raises InvalidInputError for one without a meaning in its place."""
@@ -52,17 +62,25 @@ class Parts(TextSizes):
                 self.label = ""
             if token.kind is Kind.LINE:
                 self._end_line()
+            elif names_side(self._previous(), token):
+                self.phrase = token
             elif token.kind is not Kind.MARK and not self._is_complete(token):
-                self.before = token
+                self.before, self.phrase = token, None
                 self.beside = token if token.kind in _BESIDE else self.beside
 
     def _end_line(self) -> None:
-        """Forget a description at the end of a line with a side or symbol: “SOLUSDT LONG | 4H”. A
-        number of the next line is the price."""
-        if self.before and self.before.kind is Kind.DECOR and self.beside:
-            is_named = self.before.text in NAMES_OF_NUMBER
-            self.before = self.before if is_named else self.beside
+        """Forget a description at the end of a line with a side or symbol, “SOLUSDT LONG | 4H”, and
+        that of a chart. A number of the next line is the price, unless it can number a signal."""
+        is_open = self._previous().text in (":", "=")
+        before = self.before
+        if before and not is_open:
+            is_described = before.kind is Kind.DECOR and self.beside is not None
+            self.phrase = before if names_signal(before) else None
+            self.before = self.beside if is_described or ends_with_line(before) else before
         self.beside = None
+
+    def _previous(self) -> Token:
+        return self.tokens[self.place - 2] if self.place > 1 else Token(Kind.LINE, "")
 
     def _read(self, token: Token) -> None:
         if token.kind in _SIDES:
@@ -176,13 +194,15 @@ class Parts(TextSizes):
                 self.pairs.append(pair)
 
     def _entry(self, token: Token) -> None:
+        is_aside = token.text == _AT and self._previous().text == "("  # “(@ 150)”
         self._skip(SEPARATORS, Kind.LINE, Kind.FILLER)
         if self._peek().kind in (Kind.MARKET, Kind.LIMIT):
             self.is_market_entry |= self._peek().kind is Kind.MARKET
             return
         if token.kind is Kind.ENTRY:
             self._skip_number_of_entry()
-        self._skip_enumerator()
+        if not is_aside:
+            self._skip_enumerator()
         if self._peek().kind is not Kind.NUMBER:
             if self._peek().kind in _SIDES and token.kind is Kind.ENTRY:
                 return  # “Entry: BUY @ …”
@@ -233,16 +253,24 @@ class Parts(TextSizes):
 
     def _is_complete(self, token: Token) -> bool:
         """Whether a size has its value, so that a number behind it is another thing: “risk 1%”,
-        “cross 20x”, “0.1 lots”."""
+        “risk low”, “cross 20x”, “0.1 lots”; of “leverage cross” it can follow."""
         if token.kind in _SIZES:
-            return any(letter.isdigit() for letter in self.notes[-1].text)
+            return token.kind is not Kind.LEVERAGE or any(
+                letter.isdigit() for letter in self.notes[-1].text
+            )
         return token.kind is Kind.NUMBER and self.tokens[self.place - 1].kind in _SIZES
 
     def _require_own_number(self, token: Token) -> None:
         """Raise ALERT_AMBIGUOUS if a number may belong to the word before it."""
         is_aside = self.tokens[self.place - 2].text == "(" and self._peek().text != "-"
-        before = self.before or Token(Kind.LINE, "")
-        if error := number_of_word(before, token.text, is_aside=is_aside):
+        before = self.phrase or self.before or Token(Kind.LINE, "")
+        is_of_phrase = self.phrase is not None
+        is_behind_aside = self._previous().text == ")" and only_describes(before)
+        if is_behind_aside or (token.is_money and not self.label):
+            return  # “(swing) 240”, “SOLUSDT ($150)”
+        if error := number_of_word(
+            before, token.text, is_aside=is_aside, is_of_phrase=is_of_phrase
+        ):
             raise error
 
     def _number(self, token: Token) -> None:

@@ -13,12 +13,19 @@ from signals.alert_dialects.vocabulary import Kind, Token
 FRAMES = ("timeframe", "time frame", "tf")
 NAMES_OF_NUMBER = {"signal", "signals", "trade", "alert", "new signal", "new trade", "id", "order",
                    "signal alert", "gold signal"}  # fmt: skip
+# “BUY SIGNAL”, “SELL ORDER”: one phrase, which says the side.
+_OF_SIDE = NAMES_OF_NUMBER | {"position"}
+_EXCHANGES = {"binance", "bybit", "bybit usdt", "okx", "kucoin", "bitget", "oanda"}
 _FRAME = re.compile("[1-9][0-9]{0,2}(m|min|h|d|w)", re.ASCII | re.IGNORECASE)
+_CHART = re.compile("[mhd][0-9]{1,2}|[1-9][hd]", re.ASCII | re.IGNORECASE)
 _MOST_MINUTES = 1440
+_INTERVALS = {1, 3, 5, 15, 30, 45, 60, 120, 180, 240, 360, 480, 720, 1440}
+_MOST_LOTS, _DECIMALS_OF_PRICE = 10, 3
 _PRICED = (
     Kind.LIMIT, Kind.STOP_ORDER, Kind.STOP_LIMIT, Kind.MARKET, Kind.ENTRY,
 )  # fmt: skip
-_BESIDE = (Kind.SYMBOL, Kind.BUY, Kind.SELL)
+_EXECUTIONS = {"execution", "entry order"}
+_SIDES = (Kind.BUY, Kind.SELL)
 
 
 def is_frame(text: str) -> bool:
@@ -26,19 +33,65 @@ def is_frame(text: str) -> bool:
     return bool(_FRAME.fullmatch(text)) or (text.isdigit() and 0 < int(text) <= _MOST_MINUTES)
 
 
-def number_of_word(before: Token, text: str, *, is_aside: bool) -> InvalidInputError | None:
+def names_side(before: Token, word: Token) -> bool:
+    """Whether a word and the side before it are one phrase: “BUY SIGNAL”, “SELL ORDER”."""
+    return before.kind in _SIDES and word.text in _OF_SIDE
+
+
+def only_describes(token: Token) -> bool:
+    """Whether a word describes and has no number: “swing”, “with”, but not “H4” or “signal”."""
+    word = token.text
+    has_number = word in NAMES_OF_NUMBER or word in _EXCHANGES or bool(_CHART.fullmatch(word))
+    return token.kind in (Kind.DECOR, Kind.FILLER) and not has_number
+
+
+def ends_with_line(token: Token) -> bool:
+    """Whether a word's number can only be in its own line: that of a chart."""
+    is_value = token.kind in (Kind.NUMBER, Kind.WORD) and is_frame(token.text)
+    return is_value or (token.kind is Kind.DECOR and bool(_CHART.fullmatch(token.text)))
+
+
+def names_signal(token: Token) -> bool:
+    """Whether a word names a signal, which can have a number: “signal”, “new trade”."""
+    return token.kind is Kind.DECOR and token.text in NAMES_OF_NUMBER
+
+
+def number_of_word(
+    before: Token, text: str, *, is_aside: bool, is_of_phrase: bool = False
+) -> InvalidInputError | None:
     """Return the error for a number that may belong to the word before it; None: it is the price.
 
-    is_aside: it is in parentheses.
+    is_aside: it is in parentheses. is_of_phrase: the word belongs to the side, “BUY ORDER”, or it
+    names the signal in the line before.
     """
     word, kind = before.text, before.kind
-    if kind in _PRICED or word == "execution" or (kind in _BESIDE and not is_aside):
+    if kind in (*_PRICED, *_SIDES, Kind.LINE) or word in _EXECUTIONS:
         return None
-    is_of_signal = text.isdigit() and word in NAMES_OF_NUMBER
-    if not (kind is Kind.LABEL or is_of_signal or (text.isdigit() and is_frame(text))):
+    if not (_may_be_of_phrase(text) if is_of_phrase else _may_be_of(before, text, is_aside)):
         return None
     return ambiguous(
-        f"“{word} ({text})”" if is_aside else f"“{word} {text}”", f"the price {text}",
-        f"a number of “{word}”", field="open_price",
-        write=f"Write “@ {text}” for a price, or leave it out.",
+        f"{text} behind “{word}”", "the entry price", f"a number that belongs to “{word}”",
+        field="open_price",
+        write=f"If it is the price, write “@ {text}”; if not, leave the number {text} out.",
     )  # fmt: skip
+
+
+def _may_be_of(before: Token, text: str, is_aside: bool) -> bool:
+    """Whether a number may belong to the word before it."""
+    if before.kind is Kind.LABEL:
+        return len(text.replace(",", ".").partition(".")[2]) < _DECIMALS_OF_PRICE
+    if not text.isdigit() or (before.kind is Kind.SYMBOL and not is_aside):
+        return False
+    if only_describes(before):
+        return int(text) in _INTERVALS
+    return before.text in NAMES_OF_NUMBER or is_frame(text)
+
+
+def _may_be_of_phrase(text: str) -> bool:
+    return (text.isdigit() and is_frame(text)) or _may_be_lots(text)
+
+
+def _may_be_lots(text: str) -> bool:
+    whole, _, after = text.replace(",", ".").partition(".")
+    is_small = whole.isdigit() and int(whole) < _MOST_LOTS
+    return is_small and len(after) < _DECIMALS_OF_PRICE
