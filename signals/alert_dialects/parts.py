@@ -302,7 +302,9 @@ class Parts(TextSizes):
                 f"{token.text} before the symbol", "a quantity", "the price", field="open_price",
                 write="Leave a quantity out; write a price as @ 1.0850 after the symbol.",
             )  # fmt: skip
-        raise not_understood(f"The number {token.text} has no label.", f"Write what it is. {WRITE}")
+        is_named = self.before is not None and names_signal(self.before)
+        write = f"Write “Signal #{token.text}”." if is_named else f"Write what it is. {WRITE}"
+        raise not_understood(f"The number {token.text} has no label.", write)
 
     def _word(self, token: Token) -> None:
         """Take a word that is a symbol because the side follows it; refuse any other."""

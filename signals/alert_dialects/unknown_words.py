@@ -21,6 +21,8 @@ _LEAST_LETTERS, _LIKENESS = 4, 0.8  # of a typing error
 _GLUED_TARGET = re.compile(
     "tp([1-9])([0-9]+(?:[.][0-9]+)?|[.][1-9][0-9]+)", re.ASCII | re.IGNORECASE
 )
+_SHORT_TARGET = re.compile("t([1-9])", re.ASCII | re.IGNORECASE)
+_LABEL_AND_POINT = re.compile(r"(tp|sl)\.([0-9]{2,})", re.ASCII | re.IGNORECASE)
 # Words for buying and selling in other languages. They are read only by a feed's mapping.
 _FOREIGN_WORDS = (
     "kaufen kauf kaufe verkaufen verkauf verkaufe compra comprar compre comprad vender venta venda "
@@ -44,6 +46,15 @@ def unknown_word(
             f"target {match[1]} at {match[2].removeprefix('.')}", field="targets",
             write="Write a space or a colon before the price.",
         )  # fmt: skip
+    if match := _SHORT_TARGET.fullmatch(text):
+        return not_understood(
+            f"{excerpt(text)} is not understood.", f"Write “TP{match[1]}: …” for a target.",
+            field="targets",
+        )  # fmt: skip
+    if match := _LABEL_AND_POINT.fullmatch(text):
+        return not_understood(
+            f"{excerpt(text)} is not understood.", f"Write “{match[1].upper()} {match[2]}”."
+        )
     if error := foreign_word(text):
         return error
     if price := without_k(text):

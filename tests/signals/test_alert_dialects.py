@@ -141,6 +141,10 @@ LEAVE_OUT = "Leave it out"
     ("EURUSD BUY 1.0850 SL 1.0800 TP 1.0900,1.0950", "after each comma: “1.0900, 1.0950”"),
     ("SOLUSDT LONG @ 150 SL 145 TP 155.5,160.25,170", "after each comma"),
     ("BUY EURUSD @ 1.0840,1.0850 SL 1.0800", "after each comma"),
+    ("Signal 12: XAUUSD BUY 2650", "Write “Signal #12”."),
+    ("VIP Signal 12\nXAUUSD BUY 2650\nSL 2640", "Write “Signal #12”."),
+    ("XAUUSD BUY 2650 SL 2640 TP.2660", "Write “TP 2660”."),
+    ("BTCUSDT LONG 64000\nSL 63000\nT1: 66000", "Write “TP1: …” for a target."),
 ])  # fmt: skip
 def test_refusal_of_a_word_says_what_to_write_and_not_to_leave_it_out(
     text: str, advice: str
