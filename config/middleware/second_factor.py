@@ -100,8 +100,6 @@ class SecondFactorMiddleware:
             return None
         if transaction.get_connection().in_atomic_block:
             transaction.set_rollback(True)
-        if request.method == "POST" and not kept_forms.keep(request, kept_forms.Why.STALE_FACTOR):
-            messages.error(request, f"Nothing was done. {kept_forms.loss_of(request)}".rstrip())
         return _ask(request)
 
     def process_template_response(
@@ -116,6 +114,11 @@ class SecondFactorMiddleware:
 
 
 def _ask(request: HttpRequest) -> HttpResponse:
-    """Send the browser to the page that asks for the factor, and from there back."""
+    """Send the browser to the page that asks for the factor, and from there back.
+
+    What was typed is kept for the page, secrets excepted; if it cannot be, a message states so.
+    """
+    if request.method == "POST" and not kept_forms.keep(request, kept_forms.Why.STALE_FACTOR):
+        messages.error(request, f"Nothing was done. {kept_forms.loss_of(request)}".rstrip())
     back = {"next": request.get_full_path()}
     return HttpResponseRedirect(f"{reverse('security:confirm')}?{urlencode(back)}")

@@ -37,7 +37,8 @@ def bot_of(feed: Feed) -> ShownBot | None:
         return None
     chats = tuple(bot.chats.select_related("made_with").order_by("-is_allowed", "-found_at"))
     if bot.ended_with_key:
-        text = f"It was set up with the API key {bot.made_with}, which has ended: nothing is read."
+        key = bot.made_with or "of an operator"  # whose keys the owner does not see
+        text = f"It was set up with the API key {key}, which has ended: nothing is read."
         return ShownBot(bot, chats, "cancelled", "Ended", text, KEEP)
     if bot.is_paused:
         return ShownBot(bot, chats, "paused", "Paused", "Nothing is read.")

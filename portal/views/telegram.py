@@ -124,12 +124,17 @@ def chat(request: HttpRequest, *, slug: str, pk: int) -> HttpResponse:
     found = get_object_or_404(TelegramChat, bot__feed=feed, pk=pk)
     is_channel = found.kind == TelegramChat.Kind.CHANNEL
     senders = found.sender_ids or ([found.found_sender_id] if found.found_sender_id else [])
+    ended, before = found.ended_with_key, ", ".join(map(str, found.sender_ids))
+    senders = [] if ended else senders  # whoever had the key may have named them
     form = None if is_channel else SendersForm(request.POST or None, initial={"senders": senders})
     who = "Every post of this channel" if is_channel else "Messages of the senders below"
     points = [
         Consequence("attention", f"{who} can open and close trades for your followers."),
         Consequence("denied", "What was written before now stays refused."),
     ]
+    if ended and not is_channel:
+        text = f"An API key that has ended had set the senders {before}. Name only those you know."
+        points.append(Consequence("attention", text))
     title = f"Accept signals from {found} ({found.chat_id})?"
     question = ConfirmationPage(title, points, "Accept them", _back(feed), False, form, "Not now")
 

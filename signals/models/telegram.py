@@ -5,6 +5,7 @@ from django.db import models
 from django.db.models import Q
 
 from common.db_functions import ClockTimestamp
+from users.api_keys import is_open_key
 
 
 class TelegramBot(models.Model):
@@ -62,13 +63,13 @@ class TelegramBot(models.Model):
     @property
     def ended_with_key(self) -> bool:
         """Whether the API key that set its token has ended, so that it is not read."""
-        return self.made_with is not None and not self.made_with.is_open
+        return self.made_with_id is not None and not is_open_key(self.made_with_id)
 
     @property
     def counted_origins(self) -> list[int]:
         """The chats whose forwarded messages count now."""
-        key = self.forward_from_made_with
-        return self.forward_from if key is None or key.is_open else []
+        key_id = self.forward_from_made_with_id
+        return self.forward_from if key_id is None or is_open_key(key_id) else []
 
 
 class TelegramChat(models.Model):
@@ -117,7 +118,7 @@ class TelegramChat(models.Model):
     @property
     def ended_with_key(self) -> bool:
         """Whether the API key that allowed it has ended, so that its messages count no more."""
-        return self.made_with is not None and not self.made_with.is_open
+        return self.made_with_id is not None and not is_open_key(self.made_with_id)
 
 
 class TelegramMessage(models.Model):

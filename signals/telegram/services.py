@@ -92,20 +92,25 @@ def set_chat(
 
     sender_ids: who may send signals there; None: those of before, else, in a group, who wrote
     the message by which it was found. What was written before stays refused. A chat that an API
-    key allows or changes is allowed while that key is open.
-    Raises TelegramChat.DoesNotExist, InvalidInputError FIELD_INVALID, NotAllowedError.
+    key allows or changes is allowed while that key is open; then its senders are to be named again.
+    Raises TelegramChat.DoesNotExist, InvalidInputError FIELD_INVALID, FIELD_REQUIRED,
+    NotAllowedError.
     """
     require(by, Right.FEEDS, owner_id=feed.owner_id)
     chat = TelegramChat.objects.select_for_update(of=("self",), no_key=True).get(
         bot__feed=feed, chat_id=chat_id
     )
     before = chat.is_allowed, chat.sender_ids
+    is_group = chat.kind != TelegramChat.Kind.CHANNEL
+    if is_allowed and sender_ids is None and is_group and chat.ended_with_key:
+        detail = "They were set with an API key that has ended: name those whose messages count."
+        raise InvalidInputError(Code.FIELD_REQUIRED, detail, field="sender_ids")
     if sender_ids is not None:
         chat.sender_ids = _ids(sender_ids, "sender_ids")
     elif not chat.sender_ids and chat.found_sender_id:
         chat.sender_ids = [chat.found_sender_id]
     chat.is_allowed = is_allowed
-    if is_allowed and chat.kind != TelegramChat.Kind.CHANNEL and not chat.sender_ids:
+    if is_allowed and is_group and not chat.sender_ids:
         detail = "In a group or a private chat, name the senders whose messages count."
         raise InvalidInputError(Code.FIELD_INVALID, detail, field="sender_ids")
     is_changed = before != (chat.is_allowed, chat.sender_ids)

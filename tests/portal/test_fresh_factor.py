@@ -498,3 +498,23 @@ def test_pages_of_feeds_ask_for_the_factor_and_keep_what_was_typed(
             guarded_feed.refresh_from_db()
             assert (guarded_feed.name, guarded_feed.alert_sources) == (f"Of {user}", [])
             Feed.objects.filter(pk=guarded_feed.pk).update(alert_sources=["203.0.113.7"])
+
+
+def test_console_keeps_what_was_typed_about_a_provider(
+    world: World,
+    signed_in: SignedIn,
+    rita: User,
+    providers: tuple[DecisionProvider, DecisionProvider],
+    as_web: None,
+) -> None:
+    """The page asks before anything is typed, and the factor may end while one types."""
+    enrol_factor(rita)
+    client = signed_in(rita)
+    set_factor_age(client, rita, 0)
+    page = reverse("admin:connections_decisionprovider_change", args=[providers[0].pk])
+    typed = form_on(client, page) | {"name": "Typed for six minutes"}
+    set_factor_age(client, rita, STALE)
+    answer = client.post(page, typed)
+    assert is_asked(answer)
+    shown = html_of(confirm(client, answer))
+    assert "Typed for six minutes" in shown
