@@ -135,6 +135,11 @@ AS_TENANT = {
     "more scopes": "UPDATE users_apikey SET scopes = ARRAY['read', 'trade'] WHERE user_id = {me}",
     "a key for longer": "UPDATE users_apikey SET expires_at = expires_at + interval '1 day'"
     " WHERE user_id = {me}",
+    "own key from the one that made it": "UPDATE users_apikey SET made_with_id = NULL"
+    " WHERE user_id = {me} AND made_with_id IS NOT NULL",
+    "own key as made with another": "UPDATE users_apikey SET made_with_id = made.id"
+    " FROM users_apikey made WHERE users_apikey.user_id = {me} AND made.user_id = {me}"
+    " AND users_apikey.made_with_id IS NULL AND made.id <> users_apikey.id",
     "healthy without a test": "UPDATE connections_connectionhealth SET status = 'ACTIVE'"
     " WHERE connection_id = '{account}'",
     "no test needed": "UPDATE connections_connectionhealth SET needs_test = false"
@@ -176,6 +181,11 @@ def _write_more(people: People) -> None:
     )  # fmt: skip
     make.preset(None, name="for all")
     make.signal(people.alice.feed, approval="PENDING")
+    first = ApiKey.objects.get(user=people.alice.user)
+    ApiKey.objects.create(
+        user=first.user, name="second", prefix="second", secret_hash="h", made_with=first,
+        expires_at=first.expires_at,
+    )  # fmt: skip
     _schedule()
     _second_factors(people)
 
@@ -300,7 +310,7 @@ def test_tenants_keep_their_permissions(people: People, as_role: Opened) -> None
         f"UPDATE users_user SET email = 'a@example.org', password = 'p' WHERE id = {me}": 1,
         f"UPDATE users_user SET last_login = now() WHERE id = {me}": 1,
         NEW_KEY.format(me): 1,
-        f"UPDATE users_apikey SET revoked_at = now() WHERE user_id = {me}": 1,
+        f"UPDATE users_apikey SET revoked_at = now() WHERE user_id = {me}": 2,
         "UPDATE connections_executionconnection SET is_paused = true, claim = ''": 1,
         "UPDATE connections_tradingpreset SET max_open_positions = 3": 1,
         f"UPDATE connections_killswitch SET released_at = now() WHERE set_by_id = {me}"
