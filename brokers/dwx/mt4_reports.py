@@ -235,14 +235,14 @@ class Mt4Reports(TerminalState):
             one.client_order_id == client_order_id and one.outcome == IN_PART
             for one in self.commands
         )
-        detail = "The server filled a part of it, and took the rest away."
+        if not filled or not is_in_part:
+            return []
         return [
             OrderReport(
                 ReportKind.CANCELLED, self.spec.connection_id, client_order_id,
-                one.broker_order_id, one.broker_position_id, detail=detail,
+                filled[0].broker_order_id, filled[0].broker_position_id,
+                detail="The server filled a part of it, and took the rest away.",
             )
-            for one in filled[:1]
-            if is_in_part
         ]  # fmt: skip
 
     def _unfilled_report(self, ticket: Ticket, client_order_id: str) -> OrderReport:
