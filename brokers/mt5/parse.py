@@ -188,6 +188,8 @@ def order_reports(
     Deals arrive later than their order: an ended order with missing deals is reported as accepted,
     with the deals that have arrived, so that it is looked up again.
     """
+    # These are deals of an order that we sent, so an unknown reason is ours; among all deals of an
+    # account (`deal_reports`) one with our magic number may also be the server's.
     trades = [deal for deal in deals if is_trade(deal) and deal.reason not in BY_SERVER]
     fills = tuple(execution(read, deal) for deal in trades)
     position_id = order.position_id or (trades[0].position_id if trades else 0)
