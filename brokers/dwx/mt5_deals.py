@@ -56,7 +56,7 @@ class Deal:
 
 @dataclass(slots=True)
 class HeldPosition:
-    """A position of ours. left: lots that were closed and have no deal yet."""
+    """A position of ours. remaining_lots: what was closed and has no deal yet."""
 
     magic: int
     symbol: str
@@ -183,9 +183,9 @@ def assign_deals(
 ) -> dict[int, HeldPosition]:
     """Return our positions by magic number, each with the deals that closed it.
 
-    names: client order ids by magic number; open_lots: what is open of each; intents: our exits
-    that may have had an effect. `left` is above zero if not all deals can be assigned; below zero
-    the account is a netting account.
+    names: client order ids by magic number; open_lots: what is open of each; commands: our exits
+    that may have had an effect. `remaining_lots` is above zero if not all deals can be assigned;
+    below zero the account is a netting account.
     """
     found: dict[int, HeldPosition] = {}
     for deal in deals:
