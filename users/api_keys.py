@@ -94,7 +94,7 @@ def has_ended(key: ApiKey, *, now: datetime) -> bool:
 
 
 def is_open_key(key_id: int) -> bool:
-    """Whether a key is neither revoked nor over, whoever's it is. What it set up counts as long."""
+    """Whether a key of any user is neither revoked nor over. What it set up counts as long."""
     with for_all_tenants():
         key = ApiKey.objects.filter(pk=key_id).first()
     return key is not None and key.is_open

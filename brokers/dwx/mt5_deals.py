@@ -5,11 +5,8 @@ Source: DWX_Server_MT5.mq5 1.0 of github.com/darwinex/dwxconnect (its StringForm
 magic number of its order; a close by a stop or target has the position's, and a mark in the
 comment; a close by the expert advisor has the magic number of its last opening, a manual close has
 0. So closes are assigned by volume: each position's closed volume is what is no longer open. If a
-deal may belong to two positions, nothing is reported rather than something wrong.
-
-A deal names no reason either. A server that closes a position and opens it again, for a rollover or
-a split, may give the new deal the position's magic number. Only the volume shows it: an order of
-ours opens no more than it asked for.
+deal may belong to two positions, nothing is reported rather than something wrong. What the server
+closes and opens again by itself is left out first (reopenings.py).
 """
 
 from collections import defaultdict
@@ -31,7 +28,8 @@ IN, OUT, IN_OUT = "entry_in", ("entry_out", "entry_out_by"), "in_out"
 
 @dataclass(frozen=True, slots=True)
 class Deal:
-    """One execution. side: of the deal itself; at: the broker server's time, without a zone."""
+    """One execution. side: of the deal itself; at: the broker server's time, without a zone; again:
+    by it the server opened a position again whose first opening the history does not have."""
 
     number: int
     magic: int
@@ -44,6 +42,7 @@ class Deal:
     commission: Decimal
     comment: str
     swap: Decimal = Decimal(0)
+    again: bool = False
 
     @property
     def cause(self) -> CloseCause | None:
@@ -56,7 +55,8 @@ class Deal:
 
 @dataclass(slots=True)
 class HeldPosition:
-    """A position of ours. remaining_lots: what was closed and has no deal yet."""
+    """A position of ours. entered: how it was opened, or opened again; remaining_lots: what was
+    closed and has no deal yet."""
 
     magic: int
     symbol: str
@@ -64,6 +64,11 @@ class HeldPosition:
     entered: list[Deal]
     remaining_lots: Decimal
     closed: list[Deal] = field(default_factory=list)
+
+    @property
+    def filled(self) -> list[Deal]:
+        """The deals that filled its entry."""
+        return [one for one in self.entered if not one.again]
 
     def may_own(self, deal: Deal) -> bool:
         """Whether a deal may have closed it."""
@@ -137,41 +142,6 @@ def _deal(number: str, fields: Mapping[str, Any]) -> Deal | None:
         parse.number(fields["commission"]),
         str(fields["comment"]),
         parse.number(fields["swap"]),
-    )
-
-
-def without_reopenings(
-    deals: Sequence[Deal], names: Mapping[int, str], ordered: Mapping[int, Decimal]
-) -> list[Deal]:
-    """Return the deals without those by which the server closed a position of ours and opened it
-    again: its quantity is the same.
-
-    ordered: the lots of our entries by magic number, as sent.
-    """
-    opened: dict[int, Decimal] = defaultdict(Decimal)
-    left = {deal.number: deal for deal in sorted(deals, key=lambda one: one.number)}
-    for deal in list(left.values()):
-        if deal.entry != IN or not parse.client_order_id_of(deal, names):
-            continue
-        opened[deal.magic] += deal.lots
-        if opened[deal.magic] <= ordered.get(deal.magic, opened[deal.magic]):
-            continue
-        if closes := [one for one in left.values() if _may_have_closed(one, deal)]:
-            closed = max(closes, key=lambda one: (one.magic == deal.magic, one.number))
-            del left[closed.number], left[deal.number]
-            opened[deal.magic] -= deal.lots
-    return list(left.values())
-
-
-def _may_have_closed(deal: Deal, opening: Deal) -> bool:
-    """Whether by a deal the server may have closed what it then opened again."""
-    return (
-        deal.entry in OUT
-        and deal.number < opening.number
-        and (deal.symbol, deal.lots) == (opening.symbol, opening.lots)
-        and deal.side is opening.side.opposite
-        and deal.magic in (opening.magic, 0)
-        and deal.cause is None
     )
 
 

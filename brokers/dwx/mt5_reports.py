@@ -21,9 +21,9 @@ from brokers.dwx.mt5_deals import (
     assign_deals,
     deals_by_exit,
     shows_netting,
-    without_reopenings,
 )
 from brokers.dwx.parse import Ticket
+from brokers.dwx.reopenings import closes_by_exits, without_reopenings
 from brokers.dwx.sent_commands import CLOSE, GONE, OPEN, PLACED, SentCommand
 from brokers.dwx.server_time import earliest_possible
 from brokers.dwx.sync_marks import SyncMark, open_now
@@ -61,8 +61,14 @@ class Mt5Reports(Mt4Reports):
     @cached_property
     def deals(self) -> list[Deal]:
         """The history's deals, without those that changed no quantity."""
-        ordered = {one.magic: one.lots for one in self.commands if one.action == OPEN}
-        return without_reopenings(self.closed, self.names, ordered)
+        entries = [one for one in self.commands if one.action == OPEN]
+        return without_reopenings(
+            self.closed,
+            self.names,
+            ordered={one.magic: one.lots for one in entries},
+            by_exits=closes_by_exits(self.closed, self._exits, self.zone.utc),
+            unreached={one.magic for one in entries if one.at < self.reach},
+        )
 
     @cached_property
     def held(self) -> dict[int, HeldPosition]:
@@ -111,7 +117,7 @@ class Mt5Reports(Mt4Reports):
         ended = [self.cancelled(client_order_id)] if self._is_gone(client_order_id) else []
         if entered:
             return [self._filled(client_order_id, entered, None), *ended]
-        if any(one.is_position for one in own):
+        if any(one.is_position for one in own) or parse.magic_of(client_order_id) in self.held:
             raise HistoryNeededError("It is open, and its execution is not in the history yet.")
         if own:
             return [self._unfilled_report(one, client_order_id) for one in own]
@@ -152,7 +158,7 @@ class Mt5Reports(Mt4Reports):
     def _entries(self) -> Mapping[int, list[Deal]]:
         found: dict[int, list[Deal]] = defaultdict(list)
         for one in self.deals:
-            if one.entry == IN:
+            if one.entry == IN and not one.again:
                 found[one.magic].append(one)
         return found
 
@@ -212,8 +218,8 @@ class Mt5Reports(Mt4Reports):
         reports = []
         for magic, held in self.held.items():
             entry = parse.client_order_id_of(held.entered[0], self.names)
-            if any(map(is_new, held.entered)):
-                reports.append(self._filled(entry, held.entered, None))
+            if any(map(is_new, held.filled)):
+                reports.append(self._filled(entry, held.filled, None))
             if any(map(is_new, self._explained(magic).closed)):
                 reports += self._closings(held, entry, is_new)
         return reports

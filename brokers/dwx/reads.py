@@ -4,6 +4,7 @@ TerminalUnavailableError."""
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from brokers.dwx import prices
@@ -42,7 +43,7 @@ async def find(client: DwxClient, client_order_id: str) -> list[OrderReport] | N
         now = await client.snapshot_after(
             await client.terminal.mark(), client.terminal.timeouts.stale
         )
-        return (await client.books(now, tuple(books.closed))).entry(client_order_id)
+        return replace(books, snapshot=now).entry(client_order_id)
     return None
 
 

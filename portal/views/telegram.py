@@ -125,7 +125,7 @@ def chat(request: HttpRequest, *, slug: str, pk: int) -> HttpResponse:
     is_channel = found.kind == TelegramChat.Kind.CHANNEL
     senders = found.sender_ids or ([found.found_sender_id] if found.found_sender_id else [])
     ended, before = found.ended_with_key, ", ".join(map(str, found.sender_ids))
-    senders = [] if ended else senders  # whoever had the key may have named them
+    senders = [] if ended else senders  # a thief of the key may have named them
     form = None if is_channel else SendersForm(request.POST or None, initial={"senders": senders})
     who = "Every post of this channel" if is_channel else "Messages of the senders below"
     points = [

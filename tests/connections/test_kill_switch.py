@@ -293,14 +293,14 @@ def test_tenant_has_a_limited_number_of_halts(
     }  # fmt: skip
     own = halt_of(alices, alices.user, **oneself)
     KillSwitch.objects.filter(pk=own.pk).update(carried_out_at=timezone.now())
-    anew = halt_of(alices, alices.user, **oneself)
+    again = halt_of(alices, alices.user, **oneself)
     own.refresh_from_db()
-    assert (anew.pk > own.pk, own.released_at is None) == (True, False)
+    assert (again.pk > own.pk, own.released_at is None) == (True, False)
     for by in (operator, None):
         halt_of(alices, by, flatten=True)
     services.release_kill_switch(first.pk, by=alices.user)
-    services.release_kill_switch(anew.pk, by=alices.user)
-    assert halt_of(alices, alices.user, flatten=True).pk > anew.pk
+    services.release_kill_switch(again.pk, by=alices.user)
+    assert halt_of(alices, alices.user, flatten=True).pk > again.pk
 
 
 def test_trading_processes_read_the_same_halt_once(

@@ -1,6 +1,7 @@
 """An account at a terminal: its connection, its adapter, and the requests of the tests."""
 
 import asyncio
+import json
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -127,6 +128,15 @@ class Account:
         """Replace our process: a new adapter takes over."""
         run(self.adapter.disconnect())
         self.adapter = self._create(str(self.root))
+
+
+def age_ledger(account: Account, days: float) -> None:
+    """Let all commands have been sent so many days earlier. Restart our process before."""
+    ledger = account.terminal.folder / "fillcast/ledger.jsonl"
+    lines = [json.loads(line) for line in ledger.read_text().splitlines() if line]
+    for line in lines:
+        line["at"] = line.get("at", 0) - days * 86_400 if "what" in line else 0
+    ledger.write_text("\n".join(map(json.dumps, lines)))
 
 
 def fills(account: Account) -> list[OrderReport]:

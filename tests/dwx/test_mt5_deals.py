@@ -98,48 +98,6 @@ def test_exit_may_consist_of_several_deals() -> None:
     assert [one.number for one in deals_by_exit(position, [exit_of(CID, 9, "0.05")])[9]] == [2]
 
 
-def numbers_after_reopenings(*deals: Deal, lots: str = "0.1") -> list[int]:
-    ordered = {magic_of(CID): D(lots)}
-    return [one.number for one in mt5_deals.without_reopenings(deals, {}, ordered)]
-
-
-def test_what_the_server_opened_again_is_left_out() -> None:
-    entry, again = deal(1, CID), deal(3, CID, comment="rollover")
-    names = {magic_of(CID): CID}
-    for close in (deal(2, CID, OUT), deal(2, entry=OUT)):  # with and without the magic number
-        ordered = {magic_of(CID): D("0.1")}
-        found = mt5_deals.without_reopenings([entry, close, again], names, ordered)
-        assert found == [entry]
-        assert mt5_deals.without_reopenings([entry, close, again], names, {}) == [
-            entry, close, again,
-        ]  # fmt: skip
-
-
-def test_entry_in_parts_is_not_taken_for_a_reopening() -> None:
-    """A part was closed before the rest of the order was filled."""
-    parts = [
-        deal(1, CID, lots=D("0.05")), deal(2, CID, OUT, lots=D("0.05")),
-        deal(3, CID, lots=D("0.05")),
-    ]  # fmt: skip
-    assert numbers_after_reopenings(*parts) == [1, 2, 3]
-
-
-def test_reopening_belongs_to_the_last_close_of_its_volume() -> None:
-    """An exit of ours closed half; the server then closed and opened the other half."""
-    half: dict[str, Any] = {"lots": D("0.05")}
-    deals = [
-        deal(1, CID), deal(2, CID, OUT, **half), deal(3, CID, OUT, **half), deal(4, CID, **half),
-        deal(5, OTHER, OUT, **half),
-    ]  # fmt: skip
-    assert numbers_after_reopenings(*deals) == [1, 2, 5]
-
-
-def test_opening_without_a_close_is_kept() -> None:
-    """What it is is not known: its volume then does not fit, and the reads fail."""
-    stop = deal(2, CID, OUT, comment="[sl 1.1]")
-    assert numbers_after_reopenings(deal(1, CID), stop, deal(3, CID)) == [1, 2, 3]
-
-
 def test_netting_is_detected_from_deals() -> None:
     assert not shows_netting([deal(1, CID), deal(2, CID, OUT, comment=CID)])
     assert shows_netting([deal(1, CID), deal(2, OTHER, OUT, comment=OTHER)])

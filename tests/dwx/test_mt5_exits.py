@@ -28,23 +28,6 @@ def test_external_exits_are_reported(mt5_account: Account, mark: str, cause: Clo
     assert exits(mt5_account) == [(entry.client_order_id, D(10000), cause)]
 
 
-@pytest.mark.parametrize("has_mark", [True, False])
-def test_position_that_the_server_opened_again_has_neither_grown_nor_closed(
-    mt5_account: Account, *, has_mark: bool
-) -> None:
-    """A rollover: a close and an opening of the same volume, which no order of ours made."""
-    entry = mt5_account.buy()
-    mt5_account.terminal.simulate("reopen", ticket=1001, has_mark=has_mark)
-    mt5_account.restart()
-    assert fills(mt5_account) == [entry]
-    assert mt5_account.find(entry.client_order_id) == [entry]
-    [held] = mt5_account.positions()
-    assert (held.broker_position_id, held.quantity) == (entry.broker_position_id, D(10_000))
-    ours = mt5_account.exit(entry.broker_position_id)
-    mt5_account.submit(ours)
-    assert exits(mt5_account) == [(ours.client_order_id, D(10000), None)]
-
-
 def test_equal_positions_are_distinguished(mt5_account: Account) -> None:
     """A close by the expert advisor has the magic number of another position."""
     first, second, third = (mt5_account.buy() for _ in range(3))  # tickets 1001, 1003, 1005

@@ -1,6 +1,5 @@
 """MetaTrader 5 by files: placing, closing, cancelling and changing levels."""
 
-import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 from typing import Any
@@ -15,7 +14,7 @@ from brokers.types import (
     ReportKind,
 )
 from common.reason_codes import Code
-from tests.dwx.factories import Account, fills, raises_outcome, run
+from tests.dwx.factories import Account, age_ledger, fills, raises_outcome, run
 
 
 def test_entry_is_reported_from_its_deals(mt5_account: Account) -> None:
@@ -167,11 +166,7 @@ def test_order_older_than_history_is_not_cancelled(mt5_account: Account) -> None
     order = mt5_account.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
     mt5_account.restart()
     mt5_account.change_settings(history_days=1)
-    ledger = mt5_account.terminal.folder / "fillcast/ledger.jsonl"
-    lines = [json.loads(line) for line in ledger.read_text().splitlines() if line]
-    for line in lines:
-        line["at"] = line.get("at", 0) - 30 * 86_400 if "what" in line else 0
-    ledger.write_text("\n".join(map(json.dumps, lines)))
+    age_ledger(mt5_account, 30)
     mt5_account.terminal.simulate("end", ticket=1001, mark="")
     with raises_outcome(ReadFailed):
         mt5_account.find(order.client_order_id)

@@ -7,12 +7,14 @@ errors are numbers; a close has the magic number of the last order that was open
 
 import json
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from tests.fakes.dwx.expert_advisor import ExpertAdvisor
 from tests.fakes.dwx.trade_server import Ticket, TradeError, TradeServer
 
+MOMENT = "%Y.%m.%d %H:%M:%S"
 SEND_FAILED, DISABLED = "ErrorCode: 4756", "ErrorCode: 4752"
 
 
@@ -38,6 +40,7 @@ class Mt5TradeServer(TradeServer):
         self.deals: list[Deal] = []
         self.other_deals: dict[str, list[Deal]] = {}  # by account
         self.unlisted: set[int] = set()  # magic numbers: filled, and not yet in any file
+        self.taken_away: dict[int, Ticket] = {}
         self.last_magic = 0  # lost when the expert advisor restarts
         path = state_folder / "deals.json"
         if path.exists():
@@ -92,6 +95,14 @@ class Mt5TradeServer(TradeServer):
         self._deal(ticket, part, "entry_in", ticket.price, ticket.magic, ticket.comment)
         self.save()
 
+    def trigger_rest(self, number: int) -> None:
+        """Fill what a partial fill has left; its position may be closed."""
+        ticket = self.state.tickets.pop(f"{number}w")
+        ticket.type = ticket.type.removesuffix("limit")
+        self.state.tickets[str(number)] = ticket
+        self._deal(ticket, ticket.lots, "entry_in", ticket.price, ticket.magic, ticket.comment)
+        self.record("trigger", ticket)
+
     def close(
         self, number: int, lots: float, mark: str = "", at: float | None = None, magic: int = -1
     ) -> None:
@@ -111,18 +122,31 @@ class Mt5TradeServer(TradeServer):
         self._deal(ticket, lots, "entry_out", price, own if magic < 0 else magic, mark)
         self.record("close", Ticket(**{**asdict(ticket), "lots": lots, "comment": mark}))
 
-    def reopen(self, number: int, *, has_mark: bool = True) -> None:
-        """Close a position by the server itself and open it again, under a new ticket.
+    def take_away(self, number: int, *, has_mark: bool = True) -> None:
+        """Close a position by the server itself, which `open_again` opens again.
 
-        has_mark: the deals have the position's magic number."""
+        has_mark: the deal has the position's magic number."""
         ticket = self.state.tickets.pop(str(number))
+        self.taken_away[number] = ticket
         magic = ticket.magic if has_mark else 0
-        for entry in ("entry_out", "entry_in"):
-            self._deal(ticket, ticket.lots, entry, ticket.price, magic, "rollover")
+        self._deal(ticket, ticket.lots, "entry_out", ticket.price, magic, "rollover")
+        self.record("take_away", ticket)
+
+    def open_again(self, number: int, *, has_mark: bool = True) -> None:
+        """Open again what the server took away, under a new ticket."""
+        ticket = self.taken_away.pop(number)
+        magic = ticket.magic if has_mark else 0
+        self._deal(ticket, ticket.lots, "entry_in", ticket.price, magic, "rollover")
         self.state.last += 1
         ticket.number = self.state.last
         self.state.tickets[str(ticket.number)] = ticket
-        self.record("reopen", ticket)
+        self.record("open_again", ticket)
+
+    def age(self, seconds: float) -> None:
+        """Let all deals have happened so much earlier."""
+        for deal in self.deals:
+            at = datetime.strptime(deal.at, MOMENT).replace(tzinfo=UTC)
+            deal.at = (at - timedelta(seconds=seconds)).strftime(MOMENT)
 
     def _net(self, ticket: Ticket, position: Ticket) -> int:
         bid, ask = self.state.prices[ticket.symbol]
@@ -183,8 +207,21 @@ class Mt5ExpertAdvisor(ExpertAdvisor):
     def simulate_trigger(self, ticket: int, lots: float = 0) -> None:
         self.server.trigger(ticket, lots)
 
+    def simulate_trigger_rest(self, ticket: int) -> None:
+        self.server.trigger_rest(ticket)
+
+    def simulate_take_away(self, ticket: int, **how: bool) -> None:
+        self.server.take_away(ticket, **how)
+
+    def simulate_open_again(self, ticket: int, **how: bool) -> None:
+        self.server.open_again(ticket, **how)
+
     def simulate_reopen(self, ticket: int, **how: bool) -> None:
-        self.server.reopen(ticket, **how)
+        self.server.take_away(ticket, **how)
+        self.server.open_again(ticket, **how)
+
+    def simulate_age(self, seconds: float) -> None:
+        self.server.age(seconds)
 
     def simulate_delete(self, ticket: int) -> None:
         self.server.delete(ticket)
@@ -233,7 +270,12 @@ class Mt5ExpertAdvisor(ExpertAdvisor):
         if self.faults.get("ignore_history_requests"):
             return
         is_hidden = self.faults.get("hide_history")
-        listed = [deal for deal in self.server.deals if deal.magic not in self.server.unlisted]
+        first = self.faults.get("oldest_deal", 0)
+        listed = [
+            deal
+            for deal in self.server.deals
+            if deal.magic not in self.server.unlisted and deal.number >= first
+        ]
         lines = [] if is_hidden else [_deal_record(deal) for deal in reversed(listed)]
         lines.append(
             '"7": {"magic": 0, "symbol": "", "lots": 0.00, "type": "balance", "entry": "entry_in", '

@@ -124,7 +124,7 @@ class Terminal:
         (from the next trade on), half_tail (text behind the half), hide_history,
         ignore_history_requests, no_deposit, deals (the history is the other MetaTrader's),
         unlisted (MetaTrader 5: a fill is in no file until the history was written once),
-        disk_skew (seconds).
+        oldest_deal (MetaTrader 5: the history begins with this number), disk_skew (seconds).
         The broker's: slow_trade (seconds), error (text of each trade; late: executed after so many
         seconds nevertheless), once (only for one trade), stopped_first and filled_first (before a
         close arrives), stops_level (price), drops_levels, rewrite_comment, cut_comment (length),
@@ -147,8 +147,10 @@ class Terminal:
         """Make an event happen; wait until the files contain it.
 
         price (symbol, bid, ask), account (number), end (ticket, mark, lots, at), trigger (ticket,
-        and at MetaTrader 5 lots), delete (ticket; MetaTrader 5), levels (ticket, sl, tp), order
-        (a ticket's fields), time_zone (hours).
+        and at MetaTrader 5 lots), levels (ticket, sl, tp), order (a ticket's fields), time_zone
+        (hours); at MetaTrader 5 also delete and trigger_rest (ticket), take_away and open_again
+        (ticket, has_mark: the server closes and opens by itself), reopen (both of them), age
+        (seconds: all deals are so much older).
         """
         name = f"{next(self._count):06}"
         fresh = self.state_folder / f"{name}.new"
