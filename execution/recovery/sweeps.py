@@ -244,30 +244,35 @@ def cancel_expired_working() -> int:
 
 # The call has ended, and so does its claim, unless another call has claimed the order since. An
 # answered order that is no longer UNKNOWN (the event stream changed it) needs no further look-up.
-# One that has ended, and whose broker cannot be asked or does not know it, is given up when it is
-# too old for the broker's history: no answer is certain any more.
 _GIVEN_UP = log_rows_sql(
     "ended m",
     code=f"'{Code.LOOKUP_WINDOW_EXCEEDED.value}'",
     detail="'The reply was lost and no look-up was answered since: the next comparison shows what"
     " was executed beyond this.'",
-    where="m.is_given_up",
 )
-END_LOOKUPS = f"""
+END_LOOKUPS = """
 WITH d AS (
-  SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::boolean[], %s::boolean[])
-  AS t(id, claimed_until, answered, is_too_old)
+  SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::boolean[])
+  AS t(id, claimed_until, answered)
 ), locked AS (
-  SELECT o.id, d.claimed_until, d.answered AND o.status <> 'UNKNOWN' AS is_known,
-    d.is_too_old AND {is_partly_known_sql("o")} AS is_given_up
+  SELECT o.id, d.claimed_until, d.answered AND o.status <> 'UNKNOWN' AS is_known
   FROM execution_order o JOIN d USING (id) ORDER BY o.id FOR NO KEY UPDATE OF o
-), ended AS (
-  UPDATE execution_order o SET lookup_claimed_until = NULL,
-    lookup_after = CASE WHEN l.is_known OR l.is_given_up THEN NULL ELSE o.lookup_after END
-  FROM locked l
-  WHERE o.id = l.id
-    AND (l.is_known OR l.is_given_up OR o.lookup_claimed_until = l.claimed_until)
-  RETURNING o.id, o.signal_id, o.connection_id, o.status, l.is_given_up
+)
+UPDATE execution_order o SET lookup_claimed_until = NULL,
+  lookup_after = CASE WHEN l.is_known THEN NULL ELSE o.lookup_after END
+FROM locked l
+WHERE o.id = l.id AND (l.is_known OR o.lookup_claimed_until = l.claimed_until)
+"""
+
+# An order that has ended, and whose account cannot be read, is given up when it is too old for its
+# broker's history: no answer is certain any more.
+GIVE_UP = f"""
+WITH ended AS (
+  UPDATE execution_order SET lookup_after = NULL, lookup_claimed_until = NULL
+  WHERE id = ANY(ARRAY(SELECT o.id FROM execution_order o
+    WHERE o.id = ANY(%s::bigint[]) AND {is_partly_known_sql("o")}
+    ORDER BY o.id FOR NO KEY UPDATE))
+  RETURNING id, signal_id, connection_id, status
 )
 {insert_log_sql(_GIVEN_UP)}
 """
@@ -367,11 +372,13 @@ def _end_lookups(accounts_waiting: Collection[str], done: Sequence[CallResult]) 
             result.about.id,
             result.about.claimed_until,
             not result.failed and str(result.about.connection_id) not in accounts_waiting,
-            (result.failed or result.answer is None) and not _within_horizon(result.about),
         )
         for result in done
     ]
-    run(END_LOOKUPS, columns(ended, 4))
+    run(END_LOOKUPS, columns(ended, 3))
+    failed = [result.about for result in done if result.failed]
+    if too_old := [row.id for row in failed if not _within_horizon(row)]:
+        run(GIVE_UP, (array(too_old),))
     # Neither a failed read nor an absence before `answer_by` or beyond the horizon counts.
     missing = [
         result.about
