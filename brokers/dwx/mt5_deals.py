@@ -6,7 +6,7 @@ magic number of its order; a close by a stop or target has the position's, and a
 comment; a close by the expert advisor has the magic number of its last opening, a manual close has
 0. So closes are assigned by volume: each position's closed volume is what is no longer open. If a
 deal may belong to two positions, nothing is reported rather than something wrong. What the server
-closes and opens again by itself is left out first (reopenings.py).
+closes and opens again automatically is left out first (reopenings.py).
 """
 
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""What a server closes and opens again by itself, as for a rollover or a split. Pure.
+"""What a server closes and opens again automatically, as for a rollover or a split. Pure.
 
 A deal names no reason. The server's deals may have the position's magic number, or none. A close
 with that number and without the mark of a level is the server's unless an exit of ours made it: one

@@ -25,7 +25,7 @@ HORIZON = timedelta(days=30)
 CASH_FLOWS_HORIZON = timedelta(days=365)  # a terminal gets all deals of its account
 ZONE_MARGIN = timedelta(days=1)  # servers' clocks are within it of UTC
 LATE_MARGIN = timedelta(minutes=30)  # the terminal may list an execution so much later
-REOPENING = timedelta(minutes=1)  # within it the server opens again what it closed by itself
+REOPENING = timedelta(minutes=1)  # within it the server opens again what it closed
 SETTLE_SECONDS = 10.0
 ENDED = frozenset({ReportKind.CANCELLED, ReportKind.EXPIRED, ReportKind.REJECTED})
 

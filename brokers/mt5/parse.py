@@ -148,8 +148,8 @@ def is_trade(deal: Any) -> bool:
 
 
 def is_by_server(deal: Any) -> bool:
-    """Whether the server made a deal by itself. A reason that is not known yet counts as such: what
-    we have sent has one of `OURS`."""
+    """Whether the server made a deal automatically. A reason that is not known yet counts as such:
+    what we have sent has one of `OURS`."""
     return deal.reason not in ORDERED
 
 
@@ -242,7 +242,7 @@ def deal_reports(
     """Return executions as reports, one for each order. entry_of: returns the entry's client order
     id of a position ('' if unknown).
 
-    It omits entries that are not ours, what the server made by itself (`server_deals`), and others'
+    It omits entries that are not ours, what the server made (`server_deals`), and others'
     closes in a symbol that is not listed any more, which must not fail the read. It also omits
     orders of ours with an unknown id: a look-up by id finds them, and they must not be
     reported as external.

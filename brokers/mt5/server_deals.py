@@ -1,4 +1,4 @@
-"""Deals that the server makes by itself for a position, such as a rollover. Pure.
+"""Deals that the server makes automatically for a position, such as a rollover. Pure.
 
 It closes a position and opens it again, under the same identifier, to charge swap or variation
 margin, or after a split: price and swap change, the quantity does not. The deals may have the

@@ -17,6 +17,7 @@ from execution.models.status import (
     ALL_PENDING,
     AT_BROKER,
     IN_FLIGHT,
+    PARTLY_KNOWN,
     UNSENT,
     WORKING,
     PendingAction,
@@ -314,7 +315,7 @@ class Order(models.Model):
             models.Index(  # see `is_partly_known_sql`
                 fields=["connection"],
                 name="order_partly_known",
-                condition=Q(lookup_after__isnull=False, done_at__isnull=False),
+                condition=PARTLY_KNOWN,
             ),
             models.Index(fields=["connection", "-id"], name="order_of_connection"),
             models.Index(  # what an account has sent, for limits that count it

@@ -233,6 +233,7 @@ def _mark_unread_fills(accounts: Sequence[PolledAccount]) -> None:
 
     Stops and targets that the broker has executed are missing here meanwhile.
     """
+    errors = []
     for account in accounts:
         since, error = account.row.fills_failing_since, account.fills_error
         if since is None or error is None or account.row.began - since < UNREAD_FILLS:
@@ -246,11 +247,10 @@ def _mark_unread_fills(accounts: Sequence[PolledAccount]) -> None:
             f" closed may still be open here: {found.code.sentence} {found.remedy}"
         )
         account.is_usable = False  # polled again before the next account read ends the error
-        mark_errors(
-            [(account.connection_id, sentence)],
-            retry=RetryPolicy.NEXT_ROUND,
-            began={account.connection_id: account.row.began},
-        )
+        errors.append((account.connection_id, sentence))
+    if errors:
+        began = {account.connection_id: account.row.began for account in accounts}
+        mark_errors(errors, retry=RetryPolicy.NEXT_ROUND, began=began)
 
 
 def _write(group: PollResults) -> None:

@@ -247,6 +247,14 @@ LEFT JOIN connections_sourcehealth h ON h.source_id = d.id WHERE d.id = ANY(%s)
 """,
 )
 
+# Of an entry that may still fill: whether that makes a position, and what the rest of it adds.
+_NEW_POSITION = "CASE WHEN filled_quantity > 0 OR leg <> 'entry' THEN 0 ELSE 1 END"
+_UNFILLED_NOTIONAL = (
+    "(quantity - filled_quantity) * coalesce(expected_price, 0) * coalesce(conversion_rate, 0)"
+)
+_UNFILLED_MARGIN = "coalesce(margin, 0) * (quantity - filled_quantity) / quantity"
+_UNFILLED_RISK = "coalesce(risk, 0) * (quantity - filled_quantity) / quantity"
+
 # pairs: those with a row of their own; an account's other pairs share one.
 EXPOSURE = Query(
     ExposureRow,
@@ -269,20 +277,16 @@ FROM (
   WHERE p.connection_id = ANY(%(connections)s::uuid[]) AND p.quantity > 0
   UNION ALL
   SELECT connection_id, pair,
-    CASE WHEN filled_quantity > 0 OR leg <> 'entry' THEN 0 ELSE 1 END, 1,
-    (quantity - filled_quantity) * coalesce(expected_price, 0) * coalesce(conversion_rate, 0),
-    coalesce(margin, 0) * (quantity - filled_quantity) / quantity,
+    {_NEW_POSITION}, 1, {_UNFILLED_NOTIONAL}, {_UNFILLED_MARGIN},
     status = 'SUBMITTING' AND answer_by > clock_timestamp()
       AND submitted_at < clock_timestamp() - make_interval(secs => %(unanswered)s),
-    coalesce(risk, 0) * (quantity - filled_quantity) / quantity
+    {_UNFILLED_RISK}
   FROM execution_order
   WHERE connection_id = ANY(%(connections)s::uuid[]) AND position_id IS NULL
     AND status IN {LIVE_SQL}
   UNION ALL  -- what its broker executed is still looked up
-  SELECT connection_id, pair, CASE WHEN filled_quantity > 0 OR leg <> 'entry' THEN 0 ELSE 1 END, 0,
-    (quantity - filled_quantity) * coalesce(expected_price, 0) * coalesce(conversion_rate, 0),
-    coalesce(margin, 0) * (quantity - filled_quantity) / quantity, false,
-    coalesce(risk, 0) * (quantity - filled_quantity) / quantity
+  SELECT connection_id, pair,
+    {_NEW_POSITION}, 0, {_UNFILLED_NOTIONAL}, {_UNFILLED_MARGIN}, false, {_UNFILLED_RISK}
   FROM execution_order o
   WHERE connection_id = ANY(%(connections)s::uuid[]) AND position_id IS NULL
     AND {is_partly_known_sql("o")} AND quantity > filled_quantity

@@ -1,4 +1,4 @@
-"""MetaTrader 5 by files: what the server closes and opens again by itself."""
+"""MetaTrader 5 by files: what the server closes and opens again automatically."""
 
 from decimal import Decimal as D
 
