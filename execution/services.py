@@ -12,14 +12,12 @@ import structlog
 from django.db import connection, transaction
 
 from common import shared_sessions
-from common.clocks import machine_time, market_now
+from common.clocks import machine_time
 from common.database_errors import is_database_trouble
-from common.errors import ConflictError, InvalidInputError, raise_all
+from common.errors import InvalidInputError, raise_all
 from common.failpoints import failpoint
 from common.money import plain
-from common.permissions import Right, require
 from common.reason_codes import Code
-from common.sql import IdRow, Query, rows
 from connections import session_lanes
 from execution.base.high_water_mark import DataLossSuspectedError
 from execution.base.kill_switch import read_halts
@@ -30,16 +28,14 @@ from execution.dispatch.delayed import DelayedOrders
 from execution.dispatch.report_writer import apply_with_bisection
 from execution.exits.dust import reports_of_dust
 from execution.exits.orders import ExitablePosition, ExitRequest, exitable, open_exits
-from execution.exits.reservations import recompute_reserved
-from execution.models import BY_HAND_PRIORITY, Order, SlicePlan, Status
 from execution.monitoring.halt_actions import HaltImpact, halt_impact
 from execution.monitoring.pending_actions import process_pending_actions
+from execution.order_retries import retry_obstacle, retry_order
 from execution.permissions import require_on_accounts
 from execution.position_levels import modify_position, move_to_break_even
 from execution.position_trailing import end_trailing, set_trailing
 from execution.recovery import isolation, sweeps
 from execution.recovery.message_flow import flow_of
-from execution.reports.aggregates import dissolve
 from execution.runtime import margin_queries, order_streams, trading_runtime
 from execution.submission.claim import Claimed, DeferralPolicy, claim, defer_none
 from execution.submission.deferral import hold_for_restore_check
@@ -47,7 +43,7 @@ from execution.submission.halted import deny_halted
 from execution.submission.quarantine import quarantine_order
 from execution.submission.route_writes import route_failed
 from positions.models import ExecutionPosition
-from positions.row_locks import lock_positions_sql, lock_with_free_quantity
+from positions.row_locks import lock_with_free_quantity
 from users.models import User
 
 log = structlog.get_logger(__name__)
@@ -68,6 +64,7 @@ __all__ = [
     "process_due_orders",
     "process_pending_actions",
     "quantity_errors",
+    "retry_obstacle",
     "retry_order",
     "set_trailing",
 ]  # fmt: skip
@@ -114,7 +111,8 @@ def _execute(
     returns."""
     runtime = trading_runtime.get_runtime()
     if restore_detector.is_suspect():
-        return _hold(order_ids)
+        _hold(order_ids)
+        return [], []
     waiting = list(order_ids) if urgent else _without_halted(order_ids)
     undecided, not_due, joining = list[int](), list[int](), dict[int, float]()
     while waiting and not runtime.is_draining:
@@ -147,11 +145,10 @@ def _execute(
     return undecided, not_due
 
 
-def _hold(order_ids: Sequence[int]) -> tuple[list[int], list[int]]:
-    """Let due orders wait until the database was checked; return what `_execute` does for none."""
+def _hold(order_ids: Sequence[int]) -> None:
+    """Let due orders wait until the database was checked."""
     with transaction.atomic():
         hold_for_restore_check(order_ids)
-    return [], []
 
 
 def _without_halted(order_ids: Sequence[int]) -> list[int]:
@@ -358,104 +355,3 @@ def close_positions(
     ]
     with transaction.atomic():
         return [written.order_id for written in open_exits(requests)]
-
-
-def _has_plan(order: Order) -> bool:
-    """Return whether it is a slice of an entry that has begun."""
-    return (
-        order.is_entry
-        and SlicePlan.objects.filter(
-            order__signal=order.signal_id, order__connection=order.connection_id, order__leg="entry"
-        ).exists()
-    )
-
-
-# A statement of its own: the next one then sees what the former holder of the lock committed.
-LOCK_POSITION = lock_positions_sql("SELECT position_id FROM execution_order WHERE id = %s")
-
-RETRY = Query(
-    IdRow,
-    f"""
-WITH moved AS (
-  UPDATE execution_order SET status = 'PENDING', reason = '{Code.OPERATOR_RETRY.value}',
-    detail = %(detail)s, done_at = NULL, send_retries = 0, attempt = least(attempt + 1, 9),
-    due_at = clock_timestamp(), enqueued_at = clock_timestamp(), fence = fence + 1,
-    waiting_since = clock_timestamp(), retried_at = %(now)s, pending_action_since = NULL,
-    pending_action_attempts = 0, priority = least(priority, {BY_HAND_PRIORITY})
-  WHERE id = %(id)s AND status = 'FAILED' AND attempt < 9 AND route_state <> 'MOVED'
-    AND reason <> '{Code.RESTORED_EXIT.value}'
-    AND NOT EXISTS (SELECT FROM execution_sliceplan s JOIN execution_order e ON e.id = s.order_id
-      WHERE e.signal_id = execution_order.signal_id AND e.leg = 'entry'
-        AND e.connection_id = execution_order.connection_id)
-    AND (position_id IS NULL OR quantity <= (
-      SELECT p.quantity - p.reserved FROM positions_executionposition p WHERE p.id = position_id))
-  RETURNING id, signal_id, connection_id
-), logged AS (
-  INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail)
-  SELECT id, signal_id, connection_id, '{Code.OPERATOR_RETRY.value}', 'PENDING', %(detail)s
-  FROM moved
-)
-SELECT id FROM moved
-""",
-)
-
-
-def retry_obstacle(order: Order) -> str:
-    """Return why a retry of a FAILED entry could not succeed; empty: it may be tried."""
-    signal = order.signal
-    if order.status != Status.FAILED or not order.is_entry or signal is None:
-        return ""
-    if _has_plan(order):
-        return "It is a slice of an entry, and the plan goes on without it."
-    if order.sent_with.filter(done_at__isnull=True).exists():
-        return "It is not known yet what became of the order that it was sent in with others."
-    if order.sent_with.filter(filled_quantity__gt=0).exists():
-        return "The order that it was sent in with others was executed. Publish a new signal."
-    end = order.own_valid_until or signal.valid_until
-    if end is None or end > market_now():
-        return ""
-    return (
-        f"{signal.number} was valid until {end:%Y-%m-%d %H:%M:%S} UTC, so it would "
-        "expire unsent. If you still want the trade, publish a new signal."
-    )
-
-
-def _separated(order_id: int) -> Order | None:
-    """Return an order, alone from now on if nothing came of the one that it was sent in.
-
-    A later attempt has the first one's client order id, and must not be taken for all of them.
-    """
-    order = Order.objects.select_related("signal").filter(pk=order_id).first()
-    if order is None or order.aggregate_id is None or order.status != Status.FAILED:
-        return order
-    members = Order.objects.select_for_update(no_key=True).filter(aggregate_id=order.aggregate_id)
-    if all(member.done_at and not member.filled_quantity for member in members.order_by("pk")):
-        dissolve([order.aggregate_id])
-        order.aggregate_id = None
-    return order
-
-
-def retry_order(order_id: int, *, by: User | None = None) -> int:
-    """Make a FAILED order due under the next attempt digit; return its id to enqueue.
-
-    valid_until, price, limits and kill switch are checked again. Its age counts from now on: the
-    person has seen how old the signal is, and the proof that a market entry never arrived takes
-    longer than the maximum age of one.
-
-    Raises ConflictError for any other status (an order that may be live is never sent again), for
-    an exit of more than is free to close, and with SIGNAL_EXPIRED if the signal is no longer valid.
-    """
-    detail = f"by {by.get_username()}; its age counts from now on" if by else ""
-    require(by, Right.RETRY)
-    with transaction.atomic():
-        order = _separated(order_id)
-        if order is not None and (obstacle := retry_obstacle(order)):
-            is_part = _has_plan(order) or order.aggregate_id is not None
-            code = Code.STATE_CONFLICT if is_part else Code.SIGNAL_EXPIRED
-            raise ConflictError(code, obstacle)
-        rows(LOCK_POSITION, (order_id,))
-        moved = rows(RETRY, {"id": order_id, "detail": detail, "now": market_now()})
-        recompute_reserved([order_id])
-    if not moved:
-        raise ConflictError(Code.STATE_CONFLICT, "Only a FAILED order can be retried.")
-    return moved[0].id

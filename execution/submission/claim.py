@@ -70,6 +70,7 @@ class Claimed:
     must be asked. moved: the ids of the orders that replace entries which their route sends to
     another account; they are due. joining: the entries that wait for others to be sent with, and
     for how many seconds. found: the ids of the bundle that were due here, whatever was decided.
+    refused: the ids that were not looked at, since their server may have lost rows.
     """
 
     outgoing: list[Outgoing] = field(default_factory=list)
