@@ -12,7 +12,7 @@ from common.errors import InvalidInputError
 from common.form_fields import Amount
 from common.money import ceil_to_step, rounded_apart
 from common.units import Unit
-from connections.models import SizingMode, TradingPreset
+from connections.models import TradingPreset
 from connections.symbols import canonical
 from execution.sizing_example import Asked, Example, example_pairs, sizing_example
 from portal.preset_forms import PresetForm
@@ -21,7 +21,6 @@ from portal.selectors.presets import sizing_summary
 from signals.models import RiskCategory
 
 USUAL_STOP, USUAL_PAIR = Decimal(30), "EUR/USD"
-PROVIDER_MODES = (SizingMode.PROVIDER_MULTIPLE, SizingMode.EQUITY_RATIO)
 
 
 class ExampleForm(forms.Form):

@@ -195,8 +195,6 @@ ENTRY_FIELDS = tuple(
     if field.name not in _READ_BY_ORDER
     for name in field.names
 )
-# Of a leg, and beside the legs: what both have in common.
-COMMON_OF_PAIR = ("feed", "symbol", "external_id")
 
 
 def columns_of(door: Door) -> tuple[str, ...]:

@@ -125,11 +125,6 @@ def has_no_pips(pair: str, unit: str) -> bool:
     return unit == Unit.PIPS and slippage_unit(pair) is not Unit.PIPS
 
 
-def no_pips(pair: str) -> str:
-    """Return the error for a limit in pips of a symbol without pips."""
-    return f"{pair} has no pips: choose basis points, ticks or percent."
-
-
 def entry_price_errors(
     order_type: str, prices: Mapping[str, Decimal | None]
 ) -> Iterator[tuple[str, str]]:
