@@ -26,7 +26,7 @@ class OrderDifferences:
     levels: list[BrokerOrder] = field(default_factory=list)
 
 
-def orders_of(
+def compare_orders(
     connection_id: str,
     working: Sequence[OurOrder],
     known: Mapping[str, OurOrder],

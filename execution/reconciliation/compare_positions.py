@@ -122,7 +122,7 @@ class UnsellableRemainder:
 NO_REMAINDERS: Mapping[str, UnsellableRemainder] = {}
 
 
-def positions_of(
+def compare_positions(
     connection_id: str,
     ours: Sequence[OurPosition],
     theirs: Sequence[BrokerPosition],
@@ -143,33 +143,23 @@ def positions_of(
         if any(_is_changing(position, began) for position in mine):
             differences.skip(POSITION_CODES, number, *map(key_of, mine))
             continue
-        held = sum((p.quantity if p.side == ticket.side else -p.quantity for p in mine), Decimal(0))
         remainder = remainders.get(ticket.symbol)
+        held = sum((p.quantity if p.side == ticket.side else -p.quantity for p in mine), Decimal(0))
         is_same = held == ticket.quantity or (
             remainder is not None and remainder.explain(ticket.quantity - held)
         )
-        if not mine and (
-            is_same or (remainder is not None and ticket.quantity < remainder.minimum)
-        ):
-            continue  # dust of several sales, or less than can be sold
         if not mine:
-            differences.records.append(_unknown(connection_id, ticket))
-        elif (
-            not is_same and remainder is not None and remainder.is_remainder(ticket.quantity, held)
-        ):
+            is_unsellable = remainder is not None and ticket.quantity < remainder.minimum
+            if not is_same and not is_unsellable:  # else it is dust of several sales
+                differences.records.append(_unknown(connection_id, ticket))
+        elif is_same:
+            _compare_details(differences, connection_id, mine, ticket)
+        elif remainder is not None and remainder.is_remainder(ticket.quantity, held):
             mine_of[number] = mine  # gone, except for dust
-        elif not is_same:
+        else:
             differences.fills_needed_since(mine)
             differences.records.append(_quantity(connection_id, mine, ticket, held))
             differences.skip(DETAIL_CODES, number)
-        elif len(mine) == 1:
-            _levels(differences, connection_id, mine[0], ticket)
-            _price(differences, connection_id, mine[0], ticket)
-        else:  # the broker states one price for all of them
-            differences.skip(DETAIL_CODES, number)
-            for position in mine:
-                if (levels := levels_of_entry(position, ticket)) is not None:
-                    _record_level_read(differences, position, levels)
     left = [(number, p) for number, group in mine_of.items() for p in group]
     differences.gone = [p for _, p in left if not _is_changing(p, began)]
     for number, position in left:
@@ -178,6 +168,23 @@ def positions_of(
     if differences.gone:
         differences.fills_needed_since(differences.gone)
     return differences
+
+
+def _compare_details(
+    differences: Differences,
+    connection_id: str,
+    mine: Sequence[OurPosition],
+    ticket: BrokerPosition,
+) -> None:
+    """Compare levels and entry price of positions of ours that have the broker's quantity."""
+    if len(mine) == 1:
+        _levels(differences, connection_id, mine[0], ticket)
+        _price(differences, connection_id, mine[0], ticket)
+        return
+    differences.skip(DETAIL_CODES, ticket.broker_position_id)  # the broker has one price for all
+    for position in mine:
+        if (levels := levels_of_entry(position, ticket)) is not None:
+            _record_level_read(differences, position, levels)
 
 
 def _other_levels(mine: Sequence[OurPosition], ticket: BrokerPosition) -> dict[str, HeldLevels]:

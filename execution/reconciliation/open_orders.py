@@ -21,8 +21,8 @@ from execution.base.drift_items import DriftRecord
 from execution.base.statements import sent_as_sql
 from execution.reconciliation.compare_orders import (
     OrderDifferences,
+    compare_orders,
     order_record,
-    orders_of,
 )
 from execution.reconciliation.late_changes import take_over_late_changes
 from execution.reports.levels import LevelStatement, write_levels
@@ -130,7 +130,7 @@ def resolve_order_differences(
         mine = [row for row in working if row.connection_id == key]
         of_account = {base: row for base, row in known.items() if row.connection_id == key}
         tag = settings.FILLCAST_INSTALLATION_TAG
-        by_account[key] = orders_of(str(key), mine, of_account, orders, tag)
+        by_account[key] = compare_orders(str(key), mine, of_account, orders, tag)
     _remove_levels(run.began, by_account)
     queries = [
         (run.accounts[key], row.client_order_id, row.symbol)

@@ -30,8 +30,8 @@ from execution.reconciliation.compare_positions import (
     Differences,
     OurPosition,
     UnsellableRemainder,
+    compare_positions,
     is_of,
-    positions_of,
 )
 from execution.reconciliation.open_orders import ReconciliationRun
 from execution.reports.levels import LevelStatement, write_levels
@@ -231,7 +231,7 @@ def compare(
             for ticket in snapshot.positions
             if (key, ticket.symbol) not in entering or is_of(ours[key], ticket)
         ]
-        by_account[key] = positions_of(
+        by_account[key] = compare_positions(
             str(key), ours[key], theirs, run.began, remainders.get(key, NO_REMAINDERS)
         )
         skipped = {ticket.broker_position_id for ticket in snapshot.positions}

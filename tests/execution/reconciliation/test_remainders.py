@@ -13,7 +13,7 @@ from execution.models import Order
 from execution.reconciliation.compare_positions import (
     OurPosition,
     UnsellableRemainder,
-    positions_of,
+    compare_positions,
 )
 from execution.reconciliation.reconcile import reconcile
 from execution.runtime.trading_runtime import TradingRuntime
@@ -77,7 +77,7 @@ def test_position_is_gone_only_when_the_balance_is_unsellable(
 ) -> None:
     ours = [] if held is None else [position(held)]
     rests = {"EURUSD": UnsellableRemainder(step=D("0.1"), dust=D(dust), minimum=D(least))}
-    found = positions_of("alice", ours, [balance(left)], market_now(), rests)
+    found = compare_positions("alice", ours, [balance(left)], market_now(), rests)
     kinds = [record.kind for record in found.records]
     assert (kinds, bool(found.gone)) == (
         [expected] if isinstance(expected, Code) else [], expected == "gone",
