@@ -18,7 +18,7 @@ from common.failpoints import failpoint
 from common.money import DIGITS
 from common.sql import Query, columns, rows, run
 from connections.services import mark_funding_booked, unbooked_funding
-from execution.base.statements import opens_position_sql
+from execution.base.statements import is_partly_known_sql, opens_position_sql
 from execution.reports.allotment import by_largest_remainder
 from positions.joins import positions_since_sql
 from positions.quantities import add_funding_sql
@@ -70,9 +70,10 @@ class Unsettled(NamedTuple):
 
 UNSETTLED = Query(
     Unsettled,
-    """
-SELECT DISTINCT connection_id, symbol FROM execution_order
-WHERE status IN ('SUBMITTING', 'UNKNOWN')
+    f"""
+SELECT connection_id, symbol FROM execution_order WHERE status IN ('SUBMITTING', 'UNKNOWN')
+UNION
+SELECT connection_id, symbol FROM execution_order o WHERE {is_partly_known_sql("o")}
 """,
 )
 ADD = add_funding_sql("unnest(%s::bigint[], %s::numeric[]) AS paid(id, amount)")

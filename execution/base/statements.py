@@ -69,6 +69,14 @@ def is_partly_known_sql(order: str) -> str:
     return f"({order}.lookup_after IS NOT NULL AND {order}.done_at IS NOT NULL)"
 
 
+def counts_as_live_sql(order: str) -> str:
+    """Return SQL: whether an order is live or partly known, so that more of it may have filled.
+
+    No index has both: what searches for such orders among all asks for each apart.
+    """
+    return f"({order}.status IN {LIVE_SQL} OR {is_partly_known_sql(order)})"
+
+
 def opening_entry_sql(position: str, columns: str = "*") -> str:
     """Return a SELECT of the entry whose ids name a position at its broker.
 

@@ -34,7 +34,7 @@ from connections.selectors import (
     value_of,
 )
 from connections.services import end_due_pauses, lock_account, mark_checked, start_pauses
-from execution.base.statements import LIVE_SQL, is_partly_known_sql
+from execution.base.statements import counts_as_live_sql
 from execution.exits.orders import ExitRequest, open_exits
 from execution.models import ExecutionLog
 from positions.closed_results import ClosedRequest, closed_sums, last_closes
@@ -53,7 +53,7 @@ UPDATE execution_order SET pending_action = 'CLOSE', due_at = clock_timestamp()
 WHERE id = ANY(ARRAY(
   SELECT id FROM execution_order
   WHERE connection_id = %(connection_id)s AND leg LIKE 'entry%%' AND position_id IS NULL
-    AND (status IN {LIVE_SQL} OR {is_partly_known_sql("execution_order")})
+    AND {counts_as_live_sql("execution_order")}
     AND (%(feed_id)s::bigint IS NULL OR {is_of_feed_sql("signal_id", "%(feed_id)s::bigint")})
   ORDER BY id FOR NO KEY UPDATE))
 """

@@ -13,7 +13,7 @@ from connections.selectors import (
     has_accounts_sql,
 )
 from connections.session_lanes import IN_HELD_LANES_SQL
-from execution.base.statements import LIVE_SQL, is_partly_known_sql
+from execution.base.statements import counts_as_live_sql
 from positions.joins import has_open_position_sql
 
 
@@ -39,7 +39,7 @@ _OPEN_SINCE = f"""least(
      WHERE p.connection_id = c.id AND p.quantity > 0),
     (SELECT min(s.published_at) FROM execution_order o JOIN signals_signal s ON s.id = o.signal_id
      WHERE o.connection_id = c.id
-       AND (o.status IN {LIVE_SQL} OR {is_partly_known_sql("o")})))"""
+       AND {counts_as_live_sql("o")}))"""
 
 # After a day without anything open, executions are read since the first of what is open now: a
 # broker lists only so many days, and months would be read page by page.

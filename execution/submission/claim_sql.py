@@ -183,6 +183,10 @@ SELECT o.id AS order_id, p.quantity, p.opened_quantity, p.broker_position_id, p.
     SELECT FROM execution_order x WHERE x.connection_id = p.connection_id
     AND x.position_id IS NULL AND x.symbol = p.symbol AND x.signal_id <> p.signal_id
     AND x.status IN {LIVE_SQL})
+  OR a.position_mode IS DISTINCT FROM 'HEDGING' AND EXISTS (
+    SELECT FROM execution_order x WHERE x.connection_id = p.connection_id
+    AND x.position_id IS NULL AND x.symbol = p.symbol AND x.signal_id <> p.signal_id
+    AND {is_partly_known_sql("x")})
     AS shares_broker_position,
   e.client_order_id AS entry_client_order_id, e.sent_as AS entry_sent_as,
   p.quantity - coalesce((

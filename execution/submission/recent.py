@@ -11,7 +11,7 @@ from typing import Any
 from common.clocks import machine_seconds_until, market_now
 from common.sql import Query, columns, rows
 from connections.trading_day import trading_day
-from execution.base.statements import LIVE_SQL
+from execution.base.statements import LIVE_SQL, counts_as_live_sql, is_partly_known_sql
 from execution.submission.rows import OrderRow, RecentRow, SignalRow
 from positions.joins import open_nets_sql
 from signals.joins import feed_of_signal_sql
@@ -28,7 +28,7 @@ _SENT = """x.connection_id = o.connection_id AND x.leg LIKE 'entry%%'
 _PLANNED = """x.connection_id = o.connection_id AND x.status = 'PENDING' AND x.reason <> ''
     AND x.leg LIKE 'entry-%%' AND x.quantity IS NOT NULL"""
 # What an entry counts in the sums of a day: all of it while it may be filled.
-_COUNTED = f"CASE WHEN x.status IN {LIVE_SQL} THEN x.quantity ELSE x.filled_quantity END"
+_COUNTED = f"CASE WHEN {counts_as_live_sql('x')} THEN x.quantity ELSE x.filled_quantity END"
 _PRICE = "coalesce(x.expected_price, 0) * coalesce(x.conversion_rate, 0)"
 _WORTH = f"{_COUNTED} * {_PRICE}"
 _SIGN = "CASE x.side WHEN 'BUY' THEN 1 ELSE -1 END"
@@ -65,7 +65,7 @@ SELECT o.id, day.sent_in_minute, day.day_notional + planned.notional AS day_noti
       AND x.submitted_at > statement_timestamp() - make_interval(secs => o.time_window)
       AND {_IN_RANGE}
       AND x.pair = o.pair AND x.side = o.side
-      AND (x.status IN {LIVE_SQL} OR x.filled_quantity > 0)
+      AND ({counts_as_live_sql("x")} OR x.filled_quantity > 0)
       AND {feed_of_signal_sql("x.signal_id")} = o.feed_id) AS same_trade_age
 FROM unnest(%s::bigint[], %s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::timestamptz[],
     %s::boolean[], %s::boolean[], %s::boolean[], %s::float8[])
@@ -92,6 +92,11 @@ CROSS JOIN LATERAL (
     FROM execution_order x
     WHERE o.counts_nets AND x.connection_id = o.connection_id AND x.position_id IS NULL
       AND x.status IN {LIVE_SQL}
+    UNION ALL
+    SELECT x.pair, (x.quantity - x.filled_quantity) * {_PRICE} * {_SIGN}
+    FROM execution_order x
+    WHERE o.counts_nets AND x.connection_id = o.connection_id AND x.position_id IS NULL
+      AND {is_partly_known_sql("x")}
     UNION ALL
     SELECT x.pair, x.quantity * {_PRICE} * {_SIGN} FROM execution_order x
     WHERE o.counts_nets AND {_PLANNED}) n) nets

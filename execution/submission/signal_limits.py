@@ -14,6 +14,7 @@ from common.money import rounded_apart, to_stored
 from common.reason_codes import Code
 from common.sql import Query, array, rows
 from connections.selectors import not_twin_sql
+from execution.base.statements import counts_as_live_sql
 from execution.submission.rows import QuoteRow, SignalRow
 from execution.submission.sizing import ZERO, Denial
 from prices.selectors import conversion
@@ -38,8 +39,8 @@ SENT = Query(
     _SentRow,
     f"""
 SELECT signal_id, split_part(pair, '/', 2) AS currency, sum(coalesce(expected_price, 0)
-  * CASE WHEN status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED',
-    'CANCEL_REQUESTED', 'PENDING') THEN coalesce(quantity, 0) ELSE filled_quantity END) AS notional
+  * CASE WHEN status = 'PENDING' OR {counts_as_live_sql("execution_order")}
+    THEN coalesce(quantity, 0) ELSE filled_quantity END) AS notional
 FROM execution_order
 WHERE signal_id = ANY(%s::bigint[]) AND leg LIKE 'entry%%'
   AND (status <> 'PENDING' OR leg <> 'entry')  -- slices are planned, and may still be sent

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from brokers.base import OutcomeUnknown, ReadFailed
-from brokers.types import CloseCause
+from brokers.types import CloseCause, ExitSafety
 from common.reason_codes import Code
 from common.sql import run
 from connections import services as connections
@@ -22,11 +22,13 @@ from execution.monitoring.pending_actions import process_pending_actions
 from execution.reconciliation.reconcile import reconcile
 from execution.recovery import sweeps
 from execution.runtime.trading_runtime import TradingRuntime
-from execution.services import cancel_order
+from execution.services import cancel_order, close_position
+from execution.submission.claim import claim
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
+from tests.execution.netting_model import NettingModel
 from tests.execution.submission.test_slices import TWAP, refresh
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -249,3 +251,50 @@ def test_entry_that_follows_it_waits(
             "NOT_FILLED": ("CANCELLED", "CONDITION_FAILED"),
         }[state]
     )
+
+
+@pytest.mark.parametrize(
+    ("limit", "code"),
+    [
+        ({"preset_max_daily_volume": D(150)}, "DAILY_VOLUME"),
+        ({"preset_same_trade_window_seconds": 300}, "SAME_TRADE"),
+        ({"preset_max_currency_exposure_percent": D("1.5")}, "CURRENCY_EXPOSURE"),
+    ],
+)
+def test_limits_of_what_was_sent_count_it(
+    feed: Feed, broker: FakeBroker, limit: dict[str, Any], code: str
+) -> None:
+    factories.account(feed, **limit)
+    factories.signal(feed)
+    end_partly_known(broker)
+    other = factories.signal(feed)
+    factories.fill_all()
+    order = Order.objects.get(signal=other)
+    assert (order.status, order.reason) == ("DENIED", code)
+
+
+def test_limit_of_a_signal_counts_it(feed: Feed, broker: FakeBroker) -> None:
+    for _ in range(2):
+        factories.account(feed)
+    Feed.objects.filter(pk=feed.pk).update(max_signal_notional=150, max_signal_currency="USD")
+    factories.signal(feed)
+    (outgoing,) = claim([factories.pending()[0]], worker_id=factories.OWNER).outgoing
+    ticket = broker.receive(outgoing.request)
+    broker.execute(ticket, D(40))
+    factories.answer(outgoing, OutcomeUnknown(Code.REPLY_LOST))
+    factories.apply(replace(broker.end(ticket, "EXPIRED"), event_id="s2"))
+    factories.fill_all()
+    denied = Order.objects.exclude(pk=outgoing.request.order_id).get()
+    assert (denied.status, denied.reason) == ("DENIED", "SIGNAL_NOTIONAL")
+
+
+def test_exit_of_a_shared_position_waits_for_a_read(feed: Feed, broker: FakeBroker) -> None:
+    """Its broker nets what the lost reply has filled: the exit could close that."""
+    broker.nets = NettingModel(ExitSafety.REDUCE_ONLY, netting=True)
+    factories.account(feed, snapshot_position_mode="NETTING")
+    position = factories.filled(factories.signal(feed))
+    factories.signal(feed)
+    end_partly_known(broker)
+    close_position(position.pk)
+    assert factories.claim_all() == []
+    assert Order.objects.get(leg="close-1").status == "PENDING"

@@ -706,7 +706,7 @@ def test_what_an_account_has_sent_is_found_by_index(piled_up: Order) -> None:
     found = list(scans_of(plan(recent.RECENT, columns([asked], len(asked)))))
     names = {scan.get("Index Name") for scan in found if not by_key(scan)}
     assert names <= {
-        "order_sent", "order_waiting", "order_with_broker", "position_open",
+        "order_partly_known", "order_sent", "order_waiting", "order_with_broker", "position_open",
     }  # fmt: skip
     assert all("Index Cond" in scan for scan in found if scan.get("Index Name") == "order_sent")
 
