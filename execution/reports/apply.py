@@ -52,7 +52,7 @@ from execution.reports.order_changes import (
     last_reported,
     state_of,
 )
-from execution.reports.persistence import write
+from execution.reports.persistence import end_answered_look_ups, write
 from execution.reports.position_rebuild import rebuild_positions
 from execution.reports.swaps import store_swaps, update_position_swaps
 from execution.reports.terms import write_terms
@@ -169,6 +169,7 @@ def _apply(resolved: ResolvedReports, leaders: frozenset[int] = frozenset()) -> 
     fees.update_unconverted_fees([c.row.id for c in changed if _has_unconverted_fees(c)])
     update_position_swaps([*with_swap, *(c.row.id for c in changed if c.delta.corrected)])
     written += write([change for change in changed if change.state.is_exit])
+    end_answered_look_ups(changes.values())
     rebuild_positions(restated)
     recompute_reserved_locked(positions)
     _store_broker_position_ids(changes.values())

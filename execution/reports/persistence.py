@@ -1,6 +1,7 @@
 """Write changed orders and all that follows from them, set-based."""
 
 import random
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -103,7 +104,7 @@ def _record(change: OrderChange) -> tuple[Any, ...]:
         min(delta.times, default=None),
         max(delta.times, default=None),
         any(report.kind not in DECISIONS for report in change.reports),
-        any(report.kind not in DECISIONS and not report.event_id for report in change.reports),
+        _is_answered(change),
         row.status in IN_FLIGHT,
         ended,
         _target_done(change),
@@ -114,6 +115,21 @@ def _record(change: OrderChange) -> tuple[Any, ...]:
         orjson.dumps(_numbers(change)).decode(),
         *_levels(change),
     )
+
+
+def _is_answered(change: OrderChange) -> bool:
+    """Return whether reports reply to a call or query of ours, so with all that the broker knew."""
+    return any(report.kind not in DECISIONS and not report.event_id for report in change.reports)
+
+
+def end_answered_look_ups(changes: Iterable[OrderChange]) -> None:
+    """End the look-ups of orders whose reply states nothing that the stream had not reported."""
+    if answered := [
+        change.row.id
+        for change in changes
+        if change.transition is None and change.row.is_partly_known and _is_answered(change)
+    ]:
+        run(sql.END_LOOK_UPS, (answered,))
 
 
 def _wait(row: sql.OrderRow, transition: Transition) -> float:

@@ -22,6 +22,7 @@ from execution.base.statements import (
     event_rows_sql,
     insert_events_sql,
     insert_log_sql,
+    is_partly_known_sql,
     log_rows_sql,
 )
 from execution.models import may_move_sql
@@ -71,6 +72,7 @@ class OrderRow(NamedTuple):
     aggregate_id: int | None = None
     pending_action: str = ""
     passed_detail: str = ""
+    is_partly_known: bool = False
 
 
 class NewFill(NamedTuple):
@@ -122,7 +124,8 @@ SELECT o.id, o.client_order_id, o.status, o.fence, o.signal_id,
   CASE o.pending_action WHEN 'PASSED' THEN coalesce((
     SELECT l.detail FROM execution_executionlog l
     WHERE l.order_id = o.id AND l.code = '{Code.LEVEL_PAST_ENTRY.value}'
-    ORDER BY l.id DESC LIMIT 1), '') ELSE '' END AS passed_detail
+    ORDER BY l.id DESC LIMIT 1), '') ELSE '' END AS passed_detail,
+  {is_partly_known_sql("o")} AS is_partly_known
 FROM execution_order o
 {connection_join_sql("o.connection_id")}
 {PRESET_JOIN_SQL}
@@ -369,6 +372,10 @@ NOTIFY_EXIT_DELAYED = insert_events_sql(
         where="m.id = ANY(%s)",
     )
 )
+
+END_LOOK_UPS = """
+UPDATE execution_order SET lookup_after = NULL, lookup_claimed_until = NULL WHERE id = ANY(%s)
+"""
 
 # A fill arrived after its order had ended, and a CLOSE of its signal was published meanwhile.
 CLOSE_AGAIN = """

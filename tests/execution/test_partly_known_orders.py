@@ -253,6 +253,30 @@ def test_entry_that_follows_it_waits(
     )
 
 
+@pytest.mark.parametrize("executed", [0, 40])
+def test_reply_without_news_settles_it(
+    feed: Feed, broker: FakeBroker, runtime: TradingRuntime, executed: int
+) -> None:
+    """The stream was quicker than the reply: all is known, and nothing has to be looked up."""
+    factories.account(feed, preset_max_open_positions=1, snapshot_position_mode="NETTING")
+    first = factories.signal(feed)
+    (outgoing,) = factories.claim_all()
+    ticket = broker.receive(outgoing.request)
+    if executed:
+        factories.apply(replace(broker.execute(ticket, D(executed)), event_id="s1"))
+    factories.apply(replace(broker.end(ticket, "EXPIRED"), event_id="s2"))
+    order = Order.objects.get(signal=first)
+    assert (order.status, order.is_partly_known) == ("EXPIRED", True)
+    factories.answer(outgoing, broker.all_of(ticket))
+    order.refresh_from_db()
+    assert (order.status, order.filled_quantity) == ("EXPIRED", executed)
+    assert not order.is_partly_known
+    if not executed:
+        second = factories.signal(feed, direction="SELL", sl="1.11000")
+        factories.fill_all()
+        assert Order.objects.get(signal=second).status == "FILLED"
+
+
 @pytest.mark.parametrize(
     ("limit", "code"),
     [
