@@ -242,26 +242,32 @@ def cancel_expired_working() -> int:
     return ended
 
 
-# The call has ended, and so does its claim, unless another call has claimed the order since. An
-# answered order that is no longer UNKNOWN (the event stream changed it) needs no further look-up.
 _GIVEN_UP = log_rows_sql(
     "ended m",
     code=f"'{Code.LOOKUP_WINDOW_EXCEEDED.value}'",
     detail="'The reply was lost and no look-up was answered since: the next comparison shows what"
     " was executed beyond this.'",
 )
-END_LOOKUPS = """
+# The call has ended, and so does its claim, unless another call has claimed the order since. An
+# answered order that is no longer UNKNOWN (the event stream changed it) needs no further look-up.
+# One that has ended and is not found is looked up once more: its broker's history may lag.
+END_LOOKUPS = f"""
 WITH d AS (
-  SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::boolean[])
-  AS t(id, claimed_until, answered)
+  SELECT * FROM unnest(%(ids)s::bigint[], %(claims)s::timestamptz[], %(answered)s::boolean[],
+    %(first_absence)s::boolean[]) AS t(id, claimed_until, answered, first_absence)
 ), locked AS (
-  SELECT o.id, d.claimed_until, d.answered AND o.status <> 'UNKNOWN' AS is_known
+  SELECT o.id, d.claimed_until, d.answered AND o.status <> 'UNKNOWN' AS is_answered,
+    d.first_absence AND {is_partly_known_sql("o")} AS is_asked_again
   FROM execution_order o JOIN d USING (id) ORDER BY o.id FOR NO KEY UPDATE OF o
 )
 UPDATE execution_order o SET lookup_claimed_until = NULL,
-  lookup_after = CASE WHEN l.is_known THEN NULL ELSE o.lookup_after END
+  lookup_after = CASE WHEN NOT l.is_answered THEN o.lookup_after
+    WHEN l.is_asked_again THEN clock_timestamp() + make_interval(secs => %(gap)s) END,
+  absence_confirmations = CASE WHEN l.is_answered AND l.is_asked_again THEN 1
+    ELSE o.absence_confirmations END
 FROM locked l
-WHERE o.id = l.id AND (l.is_known OR o.lookup_claimed_until = l.claimed_until)
+WHERE o.id = l.id AND (l.is_answered AND NOT l.is_asked_again
+  OR o.lookup_claimed_until = l.claimed_until)
 """
 
 # An order that has ended, and whose account cannot be read, is given up when it is too old for its
@@ -372,10 +378,13 @@ def _end_lookups(accounts_waiting: Collection[str], done: Sequence[CallResult]) 
             result.about.id,
             result.about.claimed_until,
             not result.failed and str(result.about.connection_id) not in accounts_waiting,
+            result.answer is None and result.about.absence_confirmations == 0,
         )
         for result in done
     ]
-    run(END_LOOKUPS, columns(ended, 3))
+    names = ("ids", "claims", "answered", "first_absence")
+    gap = settings.FILLCAST_ABSENCE_GAP_SECONDS
+    run(END_LOOKUPS, {**dict(zip(names, columns(ended, 4), strict=True)), "gap": gap})
     failed = [result.about for result in done if result.failed]
     if too_old := [row.id for row in failed if not _within_horizon(row)]:
         run(GIVE_UP, (array(too_old),))
@@ -395,7 +404,7 @@ def _end_lookups(accounts_waiting: Collection[str], done: Sequence[CallResult]) 
                 "ids": [row.id for row in absent],
                 "fences": [row.fence for row in absent],
                 "absence_confirmations": [row.absence_confirmations for row in absent],
-                "gap": settings.FILLCAST_ABSENCE_GAP_SECONDS,
+                "gap": gap,
             },
         )
         failpoint("absence.committed")

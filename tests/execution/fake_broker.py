@@ -74,6 +74,7 @@ class FakeBroker(FakeBrokerBook):
         self.changing = "take"  # refuse, not sent; no answer: "silent", and without effect: "lost"
         self.changes_orders = frozenset(OrderField)
         self.reads_fail = False
+        self.history_lags = False  # orders that have ended are not found yet
         self.state: AccountState | None = None  # its report for every account, if set
         self.event_stream = True
         self.hang, self.hung = Hang(), set[str]()  # connections with reads that hang
@@ -225,7 +226,12 @@ class FakeBroker(FakeBrokerBook):
         if self.reads_fail or not symbol:  # as exchanges do: it is found by its symbol only
             raise ReadFailed(Code.BROKER_UNREACHABLE)
         known = self.known(spec, client_order_id)
-        found = [ticket for ticket in known if ticket.request.symbol == symbol]
+        found = [
+            ticket
+            for ticket in known
+            if ticket.request.symbol == symbol
+            and (ticket.status == "WORKING" or not self.history_lags)
+        ]
         return [report for ticket in found for report in self.all_of(ticket)] or None
 
     async def _hang(self, spec: ConnectionSpec, read: str) -> None:

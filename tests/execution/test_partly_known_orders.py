@@ -277,6 +277,35 @@ def test_reply_without_news_settles_it(
         assert Order.objects.get(signal=second).status == "FILLED"
 
 
+def test_one_answer_that_it_is_not_found_settles_nothing(
+    alice: ExecutionConnection, feed: Feed, broker: FakeBroker, runtime: TradingRuntime
+) -> None:
+    """Its broker has reported its end, so it exists: the history lags behind."""
+    factories.signal(feed)
+    end_partly_known(broker)
+    broker.history_lags = True
+    look_up(runtime)
+    assert Order.objects.get().is_partly_known
+    broker.history_lags = False
+    look_up(runtime)
+    order = Order.objects.get()
+    assert (order.status, order.filled_quantity, order.is_partly_known) == ("EXPIRED", 40, False)
+
+
+def test_two_answers_that_it_is_not_found_settle_it(
+    alice: ExecutionConnection, feed: Feed, broker: FakeBroker, runtime: TradingRuntime
+) -> None:
+    """Some brokers forget orders that ended without a fill: it does not count for ever."""
+    factories.signal(feed)
+    end_partly_known(broker, executed=0)
+    broker.history_lags = True
+    look_up(runtime)
+    look_up(runtime, 1)
+    assert Order.objects.get().is_partly_known  # too soon after the first
+    look_up(runtime)
+    assert not Order.objects.get().is_partly_known
+
+
 @pytest.mark.parametrize(
     ("limit", "code"),
     [
