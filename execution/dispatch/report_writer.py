@@ -31,6 +31,7 @@ from execution.dispatch.deferred_reports import without_levels
 from execution.dispatch.partial_writes import RETRY_SECONDS, WritePlan, write_in_parts
 from execution.models import DroppedMessageCount
 from execution.reports.apply import apply_reports
+from execution.reports.explained_overfills import apply_cut_exits
 from execution.reports.levels import level_statements
 from execution.reports.overfills import apply_capped, is_overfill, may_precede_entry_fill
 from execution.reports.row_locks import split_locked
@@ -107,7 +108,9 @@ def apply_with_bisection(
     not_applied = NotApplied()
 
     def write(batch: list[OrderReport]) -> list[OrderReport]:
-        return apply_reports(batch, defer_overfills=defer_overfills).deferred
+        applied = apply_reports(batch, defer_overfills=defer_overfills)
+        apply_cut_exits(applied.grown)
+        return applied.deferred
 
     def on_bad_item(report: OrderReport, error: Exception) -> bool:
         disposition = _write_what_fits(report, error, defer_overfills)

@@ -7,7 +7,7 @@ decide.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -64,10 +64,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """How many orders changed, and which reports must be applied again later."""
+    """How many orders changed, and which reports must be applied again later.
+
+    grown: the accounts of entries with a position that were reported to have filled (more).
+    """
 
     written: int
     deferred: list[OrderReport]
+    grown: frozenset[str] = frozenset()
 
 
 def apply_reports(reports: Sequence[OrderReport], *, defer_overfills: bool = True) -> Applied:
@@ -86,7 +90,7 @@ def apply_reports(reports: Sequence[OrderReport], *, defer_overfills: bool = Tru
     applied = _apply_until_complete(split.reports, defer_overfills=defer_overfills)
     if split.commissions:
         transaction.on_commit(partial(_book, split.commissions))
-    return Applied(applied.written, split.as_they_came(applied.deferred))
+    return replace(applied, deferred=split.as_they_came(applied.deferred))
 
 
 def _book(commissions: Sequence[StatedCommission]) -> None:
@@ -127,19 +131,20 @@ def _apply_all(
         inferred = [report for report in reports if is_inferred_close(report)]
         other_reports = [r for r in reports if not is_inferred_close(r)] if inferred else reports
         resolved = create_exit_orders(other_reports, defer_overfills=defer_overfills)
-        written, deferred = _apply(resolved, leaders), resolved.deferred
+        changes, deferred = _apply(resolved, leaders), resolved.deferred
         if inferred:  # afterwards: reported exits take precedence
             closes = create_inferred_closes(inferred)
-            written, deferred = written + _apply(closes), deferred + closes.deferred
+            changes, deferred = changes + _apply(closes), deferred + closes.deferred
         settle_ended(leaders)
         write_levels(level_statements(reports))
         failpoint("reports.written")
     failpoint("reports.committed")
-    return Applied(written, early + deferred)
+    written = sum(change.transition is not None for change in changes)
+    return Applied(written, early + deferred, _grown(changes))
 
 
-def _apply(resolved: ResolvedReports, leaders: frozenset[int] = frozenset()) -> int:
-    """Apply reports whose order rows are known or can be looked up; return how many changed.
+def _apply(resolved: ResolvedReports, leaders: frozenset[int] = frozenset()) -> list[OrderChange]:
+    """Apply reports whose order rows are known or can be looked up; return what they change.
 
     leaders: aggregates whose members have their reports. Raises AggregatesFoundError for others.
     """
@@ -164,11 +169,11 @@ def _apply(resolved: ResolvedReports, leaders: frozenset[int] = frozenset()) -> 
     positions = lock_positions_of(with_position)
     restated = _reverse_inferred_closes(changed, resolved.are_inferred)
     # Separately, because a statement can change a position's row only once.
-    written = write([change for change in changed if not change.state.is_exit])
+    write([change for change in changed if not change.state.is_exit])
     # After the entries have their positions, and before the event of a closed one states its fees.
     fees.update_unconverted_fees([c.row.id for c in changed if _has_unconverted_fees(c)])
     update_position_swaps([*with_swap, *(c.row.id for c in changed if c.delta.corrected)])
-    written += write([change for change in changed if change.state.is_exit])
+    write([change for change in changed if change.state.is_exit])
     end_answered_look_ups(changes.values())
     rebuild_positions(restated)
     recompute_reserved_locked(positions)
@@ -179,7 +184,21 @@ def _apply(resolved: ResolvedReports, leaders: frozenset[int] = frozenset()) -> 
         if change.row.aggregate_id is not None and change.state.status == Status.PENDING
     )
     write_levels(_first_level_statements(changes.values()))
-    return written
+    return list(changes.values())
+
+
+def _grown(changes: Iterable[OrderChange]) -> frozenset[str]:
+    """Return the accounts of entries that had a position before and are reported to have filled.
+
+    Also if nothing of it is new: a worker may have died after it had been stored.
+    """
+    return frozenset(
+        change.row.connection_id
+        for change in changes
+        if not change.state.is_exit
+        and (change.row.filled_quantity > 0 or change.row.leg != "entry")
+        and any(report.fills for report in change.reports)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,13 @@
 
 Such a report cannot be applied as it is, because a position is never closed below zero. The open
 quantity is closed and the excess is stored as a drift item: it may be part of another position, or
-may have reversed the account. An operator decides after the next reconciliation.
+may have reversed the account. An operator decides after the next reconciliation, unless a later
+fill of the entry explains it (`explained_overfills.py`).
 
 First the report waits: while the entry may still fill, its fills may only be reported later.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
@@ -53,6 +54,9 @@ class CountedFill(NamedTuple):
 
     broker_fill_id: str
     quantity: Decimal
+    revision: int
+    commission: Decimal
+    commission_currency: str
 
 
 class StoredOverfill(NamedTuple):
@@ -101,7 +105,7 @@ WHERE x.client_order_id = ANY(%s::text[]) AND x.connection_id = %s::uuid AND {ma
 COUNTED = Query(
     CountedFill,
     """
-SELECT broker_fill_id, quantity FROM execution_fill
+SELECT broker_fill_id, quantity, revision, commission, commission_currency FROM execution_fill
 WHERE connection_id = %s::uuid AND broker_fill_id = ANY(%s::text[])
 """,
 )
@@ -207,24 +211,12 @@ def apply_capped(report: OrderReport) -> bool:
     report = replace(report, fills=tuple(f for f in report.fills if not f.is_commission_only))
     if is_inferred_close(report) or any(fill.revision for fill in report.fills):
         return False
-    ids = all_attempts(report.client_order_id)
-    parameters = {
-        "ids": array(ids),
-        "broker_order_id": report.broker_order_id,
-        "connection": report.connection_id,
-    }
     with transaction.atomic():
-        lock_in_order([report])
-        rows(LOCK, (array(ids),))
-        exits = rows(EXIT, parameters)
-        if len(exits) != 1:
+        if (exit_ := lock_exit(report)) is None:
             return False
-        lock_positions([exits[0].position_id])
-        (exit_,) = rows(EXIT, parameters)  # again: the previous holder of the lock may change it
         previous = _previous_overfill(report)
-        fill_ids = array([*previous.fills, *(fill.broker_fill_id for fill in report.fills)])
-        counted = rows(COUNTED, (report.connection_id, fill_ids))
-        known = {row.broker_fill_id: row.quantity for row in counted}
+        counted = load_counted(report.connection_id, report.fills, previous.fills)
+        known = {fill_id: fill.quantity for fill_id, fill in counted.items()}
         split = split_fills(report.fills, exit_, known, previous)
         if split.reported <= split.counted:
             apply_reports([whole], defer_overfills=False)
@@ -234,6 +226,32 @@ def apply_capped(report: OrderReport) -> bool:
         apply_reports([cut, *_end(report, exit_, split)])
     log.error("exit executed more than is open", order=report.client_order_id)
     return True
+
+
+def lock_exit(report: OrderReport) -> ExitRow | None:
+    """Lock the exit that a report is about, and its position; None if that is not one exit."""
+    ids = array(all_attempts(report.client_order_id))
+    parameters = {
+        "ids": ids,
+        "broker_order_id": report.broker_order_id,
+        "connection": report.connection_id,
+    }
+    lock_in_order([report])
+    rows(LOCK, (ids,))
+    exits = rows(EXIT, parameters)
+    if len(exits) != 1:
+        return None
+    lock_positions([exits[0].position_id])
+    (exit_,) = rows(EXIT, parameters)  # again: the previous holder of the lock may change it
+    return exit_
+
+
+def load_counted(
+    connection_id: str, fills: Iterable[Execution], others: Iterable[str] = ()
+) -> dict[str, CountedFill]:
+    """Return what is stored of executions, by id. others: ids of more executions."""
+    ids = array([*others, *(fill.broker_fill_id for fill in fills)])
+    return {row.broker_fill_id: row for row in rows(COUNTED, (connection_id, ids))}
 
 
 def _previous_overfill(report: OrderReport) -> PreviousOverfill:

@@ -4,6 +4,7 @@ Until its look-up is answered, nothing counts it as settled.
 """
 
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal as D
 from typing import Any
 
@@ -11,16 +12,19 @@ import pytest
 
 from brokers.base import OutcomeUnknown, ReadFailed
 from brokers.types import CloseCause, ExitSafety
+from common.clocks import market_now
 from common.reason_codes import Code
 from common.sql import run
 from connections import services as connections
 from connections.exposure import open_items
 from connections.models import ExecutionConnection
 from execution.cancels import cancel_orders
-from execution.models import Order
+from execution.dispatch.report_writer import apply_with_bisection
+from execution.models import DriftItem, Order
 from execution.monitoring.pending_actions import process_pending_actions
 from execution.reconciliation.reconcile import reconcile
 from execution.recovery import sweeps
+from execution.reports.apply import apply_reports
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.services import cancel_order, close_position
 from execution.submission.claim import claim
@@ -351,3 +355,98 @@ def test_exit_of_a_shared_position_waits_for_a_read(feed: Feed, broker: FakeBrok
     close_position(position.pk)
     assert factories.claim_all() == []
     assert Order.objects.get(leg="close-1").status == "PENDING"
+
+
+# ---- an exit that the look-up explains ----------------------------------------------------------
+def overfilled(broker: FakeBroker) -> Order:
+    """Of an entry 30 are known, and 40 in the lost reply; its owner closes all 70, a minute ago."""
+    order = end_partly_known(broker, streamed=30)
+    closed = broker.close_at_broker(broker.tickets[0], CloseCause.EXTERNAL, D(70))
+    event = replace(closed, event_id="s3")
+    assert factories.apply(event) == [event]
+    assert apply_with_bisection([event], defer_overfills=False).reports == []
+    assert ExecutionPosition.objects.get().quantity == 0
+    assert factories.drift_items() == [("EXIT_OVERFILLED", "OPEN")]
+    return order
+
+
+def test_look_up_explains_an_exit_that_was_cut(
+    alice: ExecutionConnection, feed: Feed, broker: FakeBroker, runtime: TradingRuntime
+) -> None:
+    factories.signal(feed)
+    overfilled(broker)
+    look_up(runtime)
+    position, exit_ = ExecutionPosition.objects.get(), factories.order(leg="external-1")
+    assert (position.opened_quantity, position.quantity) == (70, 0)
+    assert (exit_.status, exit_.quantity, exit_.filled_quantity) == ("FILLED", 70, 70)
+    assert factories.drift_items() == [("EXIT_OVERFILLED", "RESOLVED")]
+    look_up(runtime)
+    assert factories.order(leg="external-1").filled_quantity == 70
+
+
+def test_exit_that_was_cut_is_explained_in_parts(
+    alice: ExecutionConnection, feed: Feed, broker: FakeBroker, runtime: TradingRuntime
+) -> None:
+    factories.signal(feed)
+    entry = overfilled(broker)
+    DriftItem.objects.update(state="IGNORED")
+    before = market_now() - timedelta(seconds=10)
+    factories.apply(replace(factories.fill_report(entry, 10, "late", time=before), event_id="s4"))
+    position, exit_ = ExecutionPosition.objects.get(), factories.order(leg="external-1")
+    assert (position.opened_quantity, position.quantity) == (40, 0)
+    assert exit_.filled_quantity == 40
+    item = DriftItem.objects.get()
+    assert (item.state, item.evidence["differs"]) == ("IGNORED", "40 70")
+    factories.apply(replace(factories.fill_report(entry, 50, "later", time=before), event_id="s5"))
+    position.refresh_from_db()
+    assert (position.opened_quantity, position.quantity) == (90, 20)
+    assert factories.order(leg="external-1").filled_quantity == 70
+    assert factories.drift_items() == [("EXIT_OVERFILLED", "RESOLVED")]
+
+
+def test_fill_after_the_exit_does_not_explain_it(
+    alice: ExecutionConnection, feed: Feed, broker: FakeBroker, runtime: TradingRuntime
+) -> None:
+    factories.signal(feed)
+    entry = overfilled(broker)
+    factories.apply(replace(factories.fill_report(entry, 10, "later"), event_id="s4"))
+    assert ExecutionPosition.objects.get().quantity == 10
+    assert factories.drift_items() == [("EXIT_OVERFILLED", "OPEN")]
+
+
+def test_own_exit_that_was_cut_is_explained(
+    alice: ExecutionConnection, feed: Feed, broker: FakeBroker, runtime: TradingRuntime
+) -> None:
+    """The broker's stop has taken 20 of 70, the exit of the known 30 was executed as a whole."""
+    factories.signal(feed)
+    end_partly_known(broker, streamed=30)
+    close_position(ExecutionPosition.objects.get().pk)
+    (leaving,) = factories.claim_all()
+    stopped = broker.close_at_broker(broker.tickets[0], CloseCause.STOP_LOSS, D(20))
+    factories.apply(replace(stopped, event_id="s3"))
+    executed = replace(broker.execute(broker.receive(leaving.request)), event_id="s4")
+    assert apply_with_bisection([executed], defer_overfills=False).reports == []
+    exit_ = factories.order(leg="close-1")
+    assert (exit_.status, exit_.filled_quantity) == ("CANCELLED", 10)
+    look_up(runtime)
+    exit_.refresh_from_db()
+    assert (exit_.status, exit_.filled_quantity) == ("FILLED", 30)
+    assert ExecutionPosition.objects.get().quantity == 20
+    assert factories.drift_items() == [("EXIT_OVERFILLED", "RESOLVED")]
+
+
+def test_worker_that_dies_before_the_exit_is_explained(
+    alice: ExecutionConnection,
+    feed: Feed,
+    broker: FakeBroker,
+    runtime: TradingRuntime,
+) -> None:
+    """The next look-up finds nothing new of the entry, and explains it."""
+    factories.signal(feed)
+    overfilled(broker)
+    (found,) = broker.all_of(broker.tickets[0])[:1]
+    apply_reports([replace(found, event_id="s4")])
+    assert ExecutionPosition.objects.get().quantity == 40
+    look_up(runtime)
+    assert ExecutionPosition.objects.get().quantity == 0
+    assert factories.drift_items() == [("EXIT_OVERFILLED", "RESOLVED")]

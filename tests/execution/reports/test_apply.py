@@ -120,7 +120,8 @@ def test_applied_reports_are_counted_by_order_and_early_ones_returned(
     filled = [factories.fill_report(entry, quantity, f"f{quantity}") for quantity in (40, 60)]
     early = replace(factories.fill_report(other, 100, "x1"), close_cause=CloseCause.STOP_LOSS)
     assert apply_reports([early, *filled, accepted]) == Applied(2, [early])
-    assert apply_reports([*filled, accepted]) == Applied(0, [])
+    grown = frozenset({str(entry.connection_id)})
+    assert apply_reports([*filled, accepted]) == Applied(0, [], grown)
     position = ExecutionPosition.objects.get()
     gone = replace(
         factories.fill_report(entry, 100, "", inferred=True, broker_order_id=""),
@@ -138,7 +139,8 @@ def test_inferred_close_before_the_rest_of_the_entry_is_deferred(entry: Order) -
         close_cause=CloseCause.EXTERNAL,
     )
     report = factories.fill_report(entry, 20, "f2")
-    assert apply_reports([gone, report]) == Applied(1, [gone])
+    grown = frozenset({str(entry.connection_id)})
+    assert apply_reports([gone, report]) == Applied(1, [gone], grown)
 
 
 def test_report_of_an_order_by_another_connection_becomes_drift(entry: Order, feed: Feed) -> None:
