@@ -133,7 +133,7 @@ def _apply_all(
         resolved = create_exit_orders(other_reports, defer_overfills=defer_overfills)
         changes, deferred = _apply(resolved, leaders), resolved.deferred
         if inferred:  # afterwards: reported exits take precedence
-            closes = create_inferred_closes(inferred)
+            closes = create_inferred_closes(inferred, defer_overfills=defer_overfills)
             changes, deferred = changes + _apply(closes), deferred + closes.deferred
         settle_ended(leaders)
         write_levels(level_statements(reports))

@@ -139,9 +139,11 @@ def create_exit_orders(
     return resolved
 
 
-def create_inferred_closes(reports: Sequence[OrderReport]) -> ResolvedReports:
+def create_inferred_closes(
+    reports: Sequence[OrderReport], *, defer_overfills: bool = True
+) -> ResolvedReports:
     """Create order rows for inferred closes: only what exceeds all reported exits is written."""
-    resolved = ResolvedReports(are_inferred=True)
+    resolved = ResolvedReports(are_inferred=True, defer_overfills=defer_overfills)
     largest: dict[tuple[str, str], OrderReport] = {}
     for report in sorted(reports, key=_inferred_quantity):
         largest[report.connection_id, base_of(report.client_order_id)] = report
@@ -264,7 +266,8 @@ def _resolve_inferred_close(
 ) -> None:
     """Find or create the row for what must have been closed beyond all reported exits."""
     position = closing.row
-    if _inferred_quantity(report) > position.opened_quantity and entry.may_fill:
+    exceeds_opened = _inferred_quantity(report) > position.opened_quantity
+    if exceeds_opened and entry.may_fill and resolved.defer_overfills:
         resolved.deferred.append(report)
         return
     closed = position.opened_quantity - position.quantity

@@ -450,3 +450,16 @@ def test_worker_that_dies_before_the_exit_is_explained(
     look_up(runtime)
     assert ExecutionPosition.objects.get().quantity == 0
     assert factories.drift_items() == [("EXIT_OVERFILLED", "RESOLVED")]
+
+
+def test_close_that_is_inferred_waits_for_a_minute_only(
+    alice: ExecutionConnection, feed: Feed, broker: FakeBroker
+) -> None:
+    """A correction has made the position smaller since the close was inferred."""
+    factories.signal(feed)
+    entry = end_partly_known(broker, streamed=30)
+    gone = factories.fill_report(entry, 40, "", inferred=True, broker_order_id="")
+    gone = replace(gone, close_cause=CloseCause.EXTERNAL, levels=None)
+    assert apply_with_bisection([gone]).deferred == [gone]
+    assert apply_with_bisection([gone], defer_overfills=False).reports == []
+    assert ExecutionPosition.objects.get().quantity == 0
