@@ -50,6 +50,7 @@ class Paging(StrEnum):
     CURSOR = "CURSOR"  # Bybit: by a token that comes with the page
     OLDER = "OLDER"  # OKX: `after`, the id of the oldest entry of the page
     NEWER = "NEWER"  # Binance: `fromId`; a page holds the oldest, and no time is given then
+    NUMBER = "NUMBER"  # Binance's income: `page`, from 1 on
     OFFSET = "OFFSET"  # Kraken: `ofs`, how many of the newest to leave out
 
 

@@ -2,17 +2,20 @@
 
 Sources: ccxt 4.5.90 fetchFundingHistory and parseIncome of each exchange. Binance: GET income, type
 FUNDING_FEE, an amount below 0 is charged. Bybit: executions of type Funding, whose execFee is a
-cost. OKX: bills of type 8, balChg; ccxt neither sends its `since` nor an end there.
+cost. OKX: bills of type 8, balChg; ccxt neither sends its `since` nor an end there. Pages:
+Binance's have numbers (`page`), Bybit's a nextPageCursor; OKX's go on `after` a billId.
 Raises ccxt's errors, KeyError or ValueError.
 """
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from brokers.crypto import parse
 from brokers.crypto.client import Client
-from brokers.crypto.exchanges import FundingApi
+from brokers.crypto.exchanges import FundingApi, Paging
+from brokers.crypto.paging import read_pages
 from brokers.crypto.reads import call_method
 from brokers.types import BrokerFunding
 
@@ -20,6 +23,10 @@ SPAN = timedelta(days=6, hours=23)  # Bybit's longest
 MIN_SPAN = timedelta(seconds=2)
 SLACK = timedelta(seconds=5)
 PAGES = {FundingApi.INCOME: 1000, FundingApi.EXECUTIONS: 100, FundingApi.BILLS: 100}
+PAGING = {
+    FundingApi.INCOME: Paging.NUMBER, FundingApi.EXECUTIONS: Paging.CURSOR,
+    FundingApi.BILLS: Paging.OLDER,
+}  # fmt: skip
 SYMBOL_FIELDS = {
     FundingApi.INCOME: "symbol", FundingApi.EXECUTIONS: "symbol", FundingApi.BILLS: "instId",
 }  # fmt: skip
@@ -45,25 +52,34 @@ async def funding_between(
 async def _between(
     client: Client, api: FundingApi, start: datetime, end: datetime
 ) -> list[Mapping[str, Any]]:
-    """Return all entries of a time; a full page is read again in two halves."""
-    page = PAGES[api]
-    since, until = _ms(start), _ms(end)
+    """Return all entries of a time; what all pages do not hold is read again in two halves."""
+    entries, is_complete = await read_pages(
+        PAGING[api], PAGES[api], partial(_page, client, api, start, end)
+    )
+    if is_complete:
+        return entries
+    if end - start < MIN_SPAN:
+        raise ValueError(f"more than {len(entries)} fundings within {end - start}")
+    middle = start + (end - start) / 2
+    return [
+        *await _between(client, api, start, middle), *await _between(client, api, middle, end),
+    ]  # fmt: skip
+
+
+async def _page(
+    client: Client, api: FundingApi, start: datetime, end: datetime, further: Mapping[str, Any]
+) -> list[Mapping[str, Any]]:
+    """Return a page of the entries of a time. further: what asks for it."""
+    page, since, until = PAGES[api], _ms(start), _ms(end)
     options: dict[str, Any] = {"until": until}
     if api is FundingApi.EXECUTIONS:
         options["limit"] = page
     elif api is FundingApi.BILLS:
         options = {"begin": str(since), "end": str(until), "type": "8"}
     entries: list[Mapping[str, Any]] = await call_method(
-        client, "fetch_funding_history", None, since, page, options
+        client, "fetch_funding_history", None, since, page, {**options, **further}
     )
-    if len(entries) < page:
-        return entries
-    if end - start < MIN_SPAN:
-        raise ValueError(f"{page} fundings within {end - start}")
-    middle = start + (end - start) / 2
-    return [
-        *await _between(client, api, start, middle), *await _between(client, api, middle, end),
-    ]  # fmt: skip
+    return entries
 
 
 def _funding(client: Client, api: FundingApi, entry: Mapping[str, Any]) -> BrokerFunding | None:

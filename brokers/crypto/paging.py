@@ -26,7 +26,7 @@ async def read_pages(
         found |= {tuple(str(one.get(name)) for name in IDENTITY): one for one in page}
         if not size or len(page) < size:
             return list(found.values()), True
-        following = _next_page(paging, page, number * size, id_name)
+        following = _next_page(paging, page, number, size, id_name)
         if following == {}:
             return list(found.values()), True
         if following is None or len(found) == known:
@@ -36,10 +36,10 @@ async def read_pages(
 
 
 def _next_page(
-    paging: Paging, page: Sequence[Entry], read: int, id_name: str
+    paging: Paging, page: Sequence[Entry], number: int, size: int, id_name: str
 ) -> Mapping[str, Any] | None:
     """Return the parameters that ask for what follows a full page; none if nothing follows; None
-    if it cannot be asked for."""
+    if it cannot be asked for. number: the page's own, from 1 on."""
     match paging:
         case Paging.CURSOR:  # ccxt writes it into the first line of the answer, and sorts them
             cursors = [one["info"].get("nextPageCursor") for one in page]
@@ -50,6 +50,8 @@ def _next_page(
         case Paging.NEWER:
             return {"fromId": max(int(one["id"]) for one in page) + 1}
         case Paging.OFFSET:
-            return {"ofs": read}
+            return {"ofs": number * size}
+        case Paging.NUMBER:
+            return {"page": number + 1}
         case Paging.NONE:
             return None

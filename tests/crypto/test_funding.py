@@ -74,6 +74,17 @@ def test_each_page_and_week_is_read(perpetuals: ExchangeAccount) -> None:
     assert sum(one.amount for one in found) == D("-0.01") * count - 15
 
 
+def test_more_at_once_than_a_page_holds_is_read(perpetuals: ExchangeAccount) -> None:
+    """An exchange charges all positions in the same moment."""
+    count = 1100 if perpetuals.spec.exchange_name == "binance" else 110
+    at = perpetuals.venue.now() - 5000
+    for _ in range(count):
+        perpetuals.venue.charge(perpetuals.exchange_symbol, D("-0.01"))
+    for one in perpetuals.venue.fundings:
+        one.time_ms = at
+    assert len(fundings(perpetuals)) == count
+
+
 def test_half_read_list_fails(perpetuals: ExchangeAccount) -> None:
     perpetuals.venue.charge(perpetuals.exchange_symbol, D("-1"))
     perpetuals.venue.truncates_reads = True

@@ -442,7 +442,8 @@ class Binance:
 
     def _get_income(self, params: Mapping[str, str]) -> Any:
         start, end = int(params.get("startTime", 0)), int(params.get("endTime", 2**62))
-        found = self._venue.find_fundings(start, end)[: int(params.get("limit", 100))]
+        size, number = int(params.get("limit", 100)), int(params.get("page", 1))
+        found = self._venue.find_fundings(start, end)[(number - 1) * size : number * size]
         if params.get("incomeType") != "FUNDING_FEE":
             return []
         return [

@@ -286,16 +286,13 @@ class Bybit:
             params.get("symbol"), str(params.get("orderId", "")), start, end
         )
         kind = str(params.get("execType", ""))  # empty: all kinds
+        lines = [self._trade(trade) for trade in found if kind in ("", trade.kind)]
         if kind == "Funding":
-            fundings = self._venue.find_fundings(start, end)[::-1]
-            listed = [self._funding(one) for one in fundings[: int(params.get("limit", 50))]]
-            return {"list": listed, "nextPageCursor": "", "category": "linear"}
-        found = [trade for trade in found if kind in ("", trade.kind)]
+            lines = [self._funding(one) for one in self._venue.find_fundings(start, end)]
         first, size = int(params.get("cursor") or 0), int(params.get("limit", 50))
-        newest = found[::-1][first : first + size]
+        newest = lines[::-1][first : first + size]
         cursor = str(first + size) if len(newest) == size else ""  # also if nothing follows
-        return {"list": [self._trade(trade) for trade in newest], "nextPageCursor": cursor,
-                "category": "linear"}  # fmt: skip
+        return {"list": newest, "nextPageCursor": cursor, "category": "linear"}
 
     def _funding(self, one: Funding) -> Any:
         return {

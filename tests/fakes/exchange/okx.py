@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qs
 
+from tests.fakes.exchange.model import Funding
 from tests.fakes.exchange.venue import Order, Position, RejectedError, Trade, Venue
 
 CODES = {
@@ -384,9 +385,12 @@ class Okx:
         if params.get("type") != "8":
             return []
         start, end = int(params.get("begin", 0)), int(params.get("end", 2**62))
-        newest = self._venue.find_fundings(start, end)[::-1][: int(params.get("limit", 100))]
+        older_than = int(params.get("after", 2**62))
+        found = self._venue.find_fundings(start, end)[::-1]
+        found = [one for one in found if _bill_id(one) < older_than]
+        newest = found[: int(params.get("limit", 100))]
         return [
-            {"bal": "1", "balChg": f"{one.amount:f}", "billId": str(one.number), "ccy": "USDT",
+            {"bal": "1", "balChg": f"{one.amount:f}", "billId": str(_bill_id(one)), "ccy": "USDT",
              "instId": one.symbol, "instType": "SWAP", "mgnMode": "cross", "pnl": f"{one.amount:f}",
              "posBal": "0", "posBalChg": "0", "subType": "174" if one.amount > 0 else "173",
              "sz": f"{one.quantity:f}", "ts": str(one.time_ms), "type": "8"}
@@ -413,3 +417,8 @@ def _leg(order: Order) -> str:
 
 def _pos_side(position_side: str) -> str:
     return "net" if position_side == "BOTH" else position_side.lower()
+
+
+def _bill_id(one: Funding) -> int:
+    """Ids of bills increase with their time."""
+    return one.time_ms * 10**6 + one.number % 10**6
