@@ -53,7 +53,7 @@ def _level(client: Client, line: Mapping[str, Any]) -> LevelOrder | None:
     name = LevelName.read(str(line.get("clientAlgoId") or ""))
     if name is None or line["algoStatus"] not in WAITING:
         return None
-    market = client.exchange.safe_market(line["symbol"], None, None, "contract")
+    market = client.market(client.exchange.safe_symbol(line["symbol"], None, None, "contract"))
     return LevelOrder(
         name=name,
         symbol=str(market["symbol"]),

@@ -8,6 +8,7 @@ import asyncio
 import importlib
 import importlib.util
 import logging
+import math
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -41,7 +42,7 @@ MISSING = (
 @dataclass(slots=True)
 class Client:
     """One account at one exchange. markets_at: machine_time() when its markets were loaded; 0.0:
-    not yet, and no other request is made before."""
+    not yet, and no other request is made before. markets_doubted_at: when one was last missing."""
 
     exchange: Any  # ccxt's object
     rules: Exchange
@@ -49,6 +50,7 @@ class Client:
     rate_limits: AccountRateLimits
     clock: ExchangeClock
     markets_at: float = 0.0
+    markets_doubted_at: float = -math.inf
     is_renewing: bool = False
     identity: str | None = None  # see account_identity.py; None: not read yet
     unavailable_until: float = 0.0  # machine_time() until which the identity is not requested
@@ -65,9 +67,21 @@ class Client:
         return self.rules.levels.get(self.settings.market)
 
     def market(self, symbol: str) -> Mapping[str, Any]:
-        """Return ccxt's market of a listed symbol. Raises KeyError."""
-        found: Mapping[str, Any] = self.exchange.markets[symbol]
-        return found
+        """Return ccxt's market of a symbol. Raises ReadFailed UNKNOWN_SYMBOL_AT_BROKER if none is
+        loaded; then they are loaded again, at most once a minute: it may be newer than they are."""
+        found: Mapping[str, Any] | None = self.exchange.markets.get(symbol)
+        if found is not None:
+            return found
+        if machine_time() - self.markets_doubted_at > RENEW_SECONDS:
+            self.markets_doubted_at = machine_time()
+            self.markets_at = self.markets_doubted_at - MARKETS_SECONDS
+        raise ReadFailed(Code.UNKNOWN_SYMBOL_AT_BROKER, f"the exchange does not list {symbol}")
+
+    def warn_once(self, sentence: str) -> None:
+        """Log a warning that each read would repeat."""
+        if sentence not in self.warnings:
+            self.warnings.add(sentence)
+            log.warning("%s: %s", self.rules.name, sentence)
 
 
 @dataclass(slots=True)
@@ -222,7 +236,8 @@ async def _load_markets(state: _LoopState, client: Client) -> float:
     for other in state.clients.values():
         other_settings = other.settings
         is_same_market = other_settings.market == settings.market
-        same = is_same_market and other_settings.sandbox == settings.sandbox
+        is_newer = other.markets_at > client.markets_doubted_at
+        same = is_same_market and is_newer and other_settings.sandbox == settings.sandbox
         if same and other.is_fresh and other.rules.name == client.rules.name:
             exchange.set_markets_from_exchange(other.exchange)
             return other.markets_at

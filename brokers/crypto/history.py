@@ -12,7 +12,7 @@ from itertools import product
 from typing import Any
 
 from brokers.base import ReadFailed
-from brokers.crypto import binance_algo, okx_algo, parse
+from brokers.crypto import binance_algo, okx_algo, parse, unlisted
 from brokers.crypto.client import Client
 from brokers.crypto.exchanges import RECENT, LevelApi, Paging
 from brokers.crypto.level_orders import CAUSES, LevelName
@@ -48,7 +48,7 @@ async def fills_since(
         raise ReadFailed(Code.LOOKUP_WINDOW_EXCEEDED, f"further back than {horizon}")
     symbols: Sequence[str | None] = [None]
     if client.rules.fills_by_symbol:
-        symbols = _listed(client)
+        symbols = _asked(client)
     by_order: dict[tuple[str, str], dict[tuple[str, str], Trade]] = {}
     kinds = client.rules.swap_fills if client.settings.market == "swap" else ({},)
     for symbol, kind in product(symbols, kinds):
@@ -62,32 +62,23 @@ async def fills_since(
     ]
 
 
-def _listed(client: Client) -> list[str]:
+def _asked(client: Client) -> list[str]:
     """Return the connection's symbols that the exchange lists; no other can be asked for."""
-    missing = [name for name in client.settings.symbols if name not in client.exchange.markets]
-    for name in missing:
-        _warn_once(client, f"{name} is not listed: its executions are not read")
-    return [name for name in client.settings.symbols if name not in missing]
+    found = unlisted.listed(client)
+    for name in client.settings.symbols:
+        if name not in found:
+            client.warn_once(f"{name} is not listed: its executions are not read")
+    return found
 
 
 def _is_readable(client: Client, symbol: str, trades: Iterable[Trade]) -> bool:
-    """Whether an order's symbol is among the loaded markets. If not, and it cannot be ours, the
-    owner traded what was listed since they were loaded, or what we do not trade: it is left out.
+    """Whether an order's symbol is listed; its executions are left out if it cannot be ours.
 
-    Raises ValueError if it may be ours."""
-    if symbol in client.exchange.markets:
-        return True
-    stated = {str((trade.get("info") or {}).get("clOrdId") or "") for trade in trades}
-    if any(map(CLIENT_ORDER_ID.fullmatch, stated)) or _listed(client) != [*client.settings.symbols]:
-        raise ValueError(f"an execution of {symbol}, which is not listed, may be ours")
-    _warn_once(client, f"{symbol} is not listed, and not ours: its executions are left out")
-    return False
-
-
-def _warn_once(client: Client, sentence: str) -> None:
-    if sentence not in client.warnings:
-        client.warnings.add(sentence)
-        log.warning("%s: %s", client.rules.name, sentence)
+    Raises ReadFailed if it may be ours."""
+    infos = [trade.get("info") or {} for trade in trades]
+    stated = {str(info.get("clOrdId") or info.get("orderLinkId") or "") for info in infos}
+    may_be_ours = any(map(unlisted.is_our_id, stated)) or not unlisted.all_are_listed(client)
+    return unlisted.is_readable(client, symbol, what="executions", may_be_ours=may_be_ours)
 
 
 async def _spans(

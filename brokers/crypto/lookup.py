@@ -75,7 +75,8 @@ async def _bybit(client: Client, client_order_id: str) -> Mapping[str, Any] | No
         orders = answer["result"]["list"]
         if orders:
             # One market per symbol: only those of the account's market type are loaded.
-            market = exchange.markets_by_id[orders[0]["symbol"]][0]
+            name = orders[0]["symbol"]
+            market = (exchange.markets_by_id.get(name) or [client.market(name)])[0]
             return require_named(exchange.parse_order(orders[0], market), client_order_id)
     return None
 

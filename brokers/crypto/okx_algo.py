@@ -100,7 +100,7 @@ def _levels(client: Client, line: Mapping[str, Any]) -> list[LevelOrder]:
     name = LevelName.read(str(line.get("algoClOrdId") or ""))
     if name is None:
         return []
-    market = client.exchange.safe_market(line["instId"])
+    market = client.market(client.exchange.safe_symbol(line["instId"]))
     return [
         LevelOrder(
             name=replace(name, leg=leg),

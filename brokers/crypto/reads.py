@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from brokers.base import ReadFailed
-from brokers.crypto import account_identity, order_pages, parse, spot_positions
+from brokers.crypto import account_identity, order_pages, parse, spot_positions, unlisted
 from brokers.crypto.client import Client
 from brokers.crypto.exchanges import Total
 from brokers.types import AccountState, BrokerOrder, BrokerPosition, Instrument, PositionMode
@@ -81,7 +81,8 @@ def _may_trade(read: Mapping[str, Any]) -> bool:
 async def _base_value(client: Client, totals: Mapping[str, Any]) -> Decimal:
     """What the bases of the listed symbols are worth at the last price."""
     amounts = {
-        name: parse.optional_number(totals.get(name.partition("/")[0])) for name in _listed(client)
+        name: parse.optional_number(totals.get(name.partition("/")[0]))
+        for name in unlisted.listed(client)
     }
     amounts = {name: amount for name, amount in amounts.items() if amount}
     if not amounts:
@@ -96,17 +97,17 @@ async def _open_profit(client: Client) -> Decimal:
     return sum((parse.optional_number(one.get("unrealizedPnl")) for one in found), Decimal(0))
 
 
-def _listed(client: Client) -> list[str]:
-    return [name for name in client.settings.symbols if name in client.exchange.markets]
-
-
 # ---- positions ------------------------------------------------------------------------------
 async def positions(client: Client) -> list[BrokerPosition]:
     """What is held: on spot by the balances, on perpetuals by the exchange's positions."""
     if client.settings.market == "spot":
         return await _spot_positions(client)
     found = []
+    may_be_ours = not unlisted.all_are_listed(client)
     for read in await call_method(client, "fetch_positions"):
+        symbol = str(read["symbol"])
+        if not unlisted.is_readable(client, symbol, what="positions", may_be_ours=may_be_ours):
+            continue
         size = parse.contract_size(client.market(read["symbol"]))
         position = parse.position(read, size)
         if position is not None and read.get("hedged") is True:
@@ -121,7 +122,7 @@ async def held_symbols(client: Client) -> list[str]:
     totals = (await _balance(client))["total"]
     return [
         name
-        for name in _listed(client)
+        for name in unlisted.listed(client)
         if parse.optional_number(totals.get(name.partition("/")[0]))
     ]
 
@@ -129,7 +130,7 @@ async def held_symbols(client: Client) -> list[str]:
 async def _spot_positions(client: Client) -> list[BrokerPosition]:
     totals = (await _balance(client))["total"]
     found = []
-    for name in _listed(client):
+    for name in unlisted.listed(client):
         instrument = parse.instrument(client.market(name))
         balance = parse.optional_number(totals.get(name.partition("/")[0]))
         if spot_positions.sellable(balance, instrument):
@@ -145,8 +146,14 @@ async def _spot_positions(client: Client) -> list[BrokerPosition]:
 
 # ---- orders ---------------------------------------------------------------------------------
 async def open_orders(client: Client) -> list[BrokerOrder]:
-    """What rests on the account, on every symbol."""
-    read = await order_pages.open_orders(client)
+    """What rests on the account, on every symbol that the exchange lists."""
     return [
-        parse.resting(order, parse.contract_size(client.market(order["symbol"]))) for order in read
+        parse.resting(order, parse.contract_size(client.market(order["symbol"])))
+        for order in await order_pages.open_orders(client)
+        if unlisted.is_readable(
+            client,
+            str(order["symbol"]),
+            what="open orders",
+            may_be_ours=unlisted.is_our_id(str(order.get("clientOrderId") or "")),
+        )
     ]

@@ -1,5 +1,6 @@
 """Look-ups, histories and the connection test; a partial read fails."""
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -269,7 +270,7 @@ def test_trade_of_an_unlisted_symbol_is_left_out_unless_it_may_be_ours(
     account.venue.place("ETH-USDT", "BUY", "MARKET", D(1), cid=cid)
     reading = account.adapter.fills_since(spec, datetime.now(UTC) - HOUR_AGO)
     if cid or symbols:
-        with pytest.raises(ReadFailed, match="may be ours"):
+        with pytest.raises(ReadFailed, match="does not list"):
             account.run(reading)
     else:
         assert [one.client_order_id for one in account.run(reading)] == [request.client_order_id]
@@ -347,6 +348,85 @@ def test_more_open_orders_than_a_page_are_read(
     with pytest.raises(ReadFailed) as outcome:
         account.run(account.adapter.open_orders(account.spec))
     assert outcome.value.code is Code.TOO_MANY_OPEN_ORDERS
+    close(account)
+
+
+# ---- symbols that are not among the loaded markets ------------------------------------------
+def _list_eth(account: ExchangeAccount) -> str:
+    """List another symbol after the markets were loaded; return the exchange's name of it."""
+    account.load_markets()
+    name = account.exchange_symbol.replace("BTC", "ETH").replace("XBT", "ETH")
+    market = account.venue.markets[account.exchange_symbol]
+    account.venue.markets[name] = replace(market, base="ETH")
+    account.venue.prices[name] = D(50000)
+    return name
+
+
+def _renew_markets(account: ExchangeAccount) -> None:
+    """Let the next use of the account load its markets again, which happens in the background."""
+
+    async def renew() -> None:
+        await account.adapter._clients.get(account.spec)
+        (state,) = account.adapter._clients._loops.values()
+        await asyncio.gather(*state.renewing)
+
+    account.run(renew())
+
+
+def test_open_order_of_others_in_a_new_symbol_does_not_stop_the_read(
+    any_account: ExchangeAccount,
+) -> None:
+    name = _list_eth(any_account)
+    any_account.venue.place(name, "BUY", "LIMIT", D("0.5"), D(40000), cid="theirs")
+    request = any_account.order(limit_price=D(40000))
+    any_account.submit(request)
+    (listed,) = any_account.run(any_account.adapter.open_orders(any_account.spec))
+    assert listed.client_order_id == request.client_order_id
+
+
+@pytest.mark.parametrize("swap", [False, True], ids=["spot", "swap"])
+@pytest.mark.parametrize("name", ["binance", "bybit", "okx"])
+def test_open_order_of_ours_in_a_new_symbol_is_explained_then_understood(
+    name: str, swap: bool
+) -> None:
+    """Another process, whose markets are newer, has sent it."""
+    account = open_account(name, swap=swap)
+    symbol = _list_eth(account)
+    account.venue.place(symbol, "BUY", "LIMIT", D("0.5"), D(40000), cid="abc00000000000zzz0")
+    with pytest.raises(ReadFailed, match="does not list") as outcome:
+        account.run(account.adapter.open_orders(account.spec))
+    assert outcome.value.code is Code.UNKNOWN_SYMBOL_AT_BROKER
+    _renew_markets(account)
+    (listed,) = account.run(account.adapter.open_orders(account.spec))
+    size = account.venue.markets[symbol].contract_size
+    assert (listed.symbol[:4], listed.quantity) == ("ETH/", D("0.5") * size)
+    close(account)
+
+
+def test_other_account_with_the_same_old_markets_is_no_source_of_newer_ones() -> None:
+    account = open_account("binance")
+    other = replace(account.spec, connection_id="22222222-2222-4222-8222-222222222222")
+    symbol = _list_eth(account)
+    account.run(account.adapter.instruments(other))  # shares the markets
+    account.venue.place(symbol, "BUY", "LIMIT", D("0.5"), D(40000), cid="abc00000000000zzz0")
+    with pytest.raises(ReadFailed):
+        account.run(account.adapter.open_orders(account.spec))
+    _renew_markets(account)
+    assert len(account.run(account.adapter.open_orders(account.spec))) == 1
+    close(account)
+
+
+@pytest.mark.parametrize("name", ["binance", "bybit", "okx"])
+def test_position_of_others_in_a_new_symbol_does_not_stop_the_read(name: str) -> None:
+    account = open_account(name, swap=True)
+    symbol = _list_eth(account)
+    account.submit(account.order())
+    account.venue.place(symbol, "BUY", "MARKET", D("0.5"))
+    (held,) = account.run(account.adapter.positions(account.spec))
+    assert held.symbol == account.symbol
+    settings = {**account.spec.settings, "symbols": [account.symbol, "ETH/USDT:USDT"]}
+    with pytest.raises(ReadFailed, match="does not list"):  # it may be ours
+        account.run(account.adapter.positions(replace(account.spec, settings=settings)))
     close(account)
 
 
