@@ -23,6 +23,7 @@ from brokers.crypto.guarded_call import as_current, priority_read
 from brokers.crypto.priority_lock import PriorityLock
 from brokers.crypto.rate_limits import AccountRateLimits, LimitsFactory, account_rate_limits
 from brokers.crypto.settings import Settings
+from brokers.crypto.unread_trades import UnreadTrades
 from brokers.types import ConnectionSpec
 from common.clocks import machine_time
 from common.reason_codes import Code
@@ -54,6 +55,7 @@ class Client:
     is_renewing: bool = False
     identity: str | None = None  # see account_identity.py; None: not read yet
     unavailable_until: float = 0.0  # machine_time() until which the identity is not requested
+    unread: UnreadTrades | None = None  # executions of which a part was read; see unread_trades.py
     warnings: set[str] = field(default_factory=set)  # what was logged, which each read would repeat
 
     @property

@@ -51,7 +51,7 @@ class Paging(StrEnum):
     OLDER = "OLDER"  # OKX: `after`, the id of the oldest entry of the page
     NEWER = "NEWER"  # Binance: `fromId`; a page holds the oldest, and no time is given then
     NUMBER = "NUMBER"  # Binance's income: `page`, from 1 on
-    OFFSET = "OFFSET"  # Kraken: `ofs`, how many of the newest to leave out
+    TIME = "TIME"  # Kraken: `end`, and `ofs` newest left out (unread_trades.py)
 
 
 class FundingApi(StrEnum):
@@ -374,8 +374,8 @@ KRAKEN = Exchange(
     fills_horizon=timedelta(days=80),
     fills_page=50,
     # docs "Get Trades History": "50 results are returned at a time, the most recent by default";
-    # ccxt fetchMyTrades: ofs.
-    fills_paging=Paging.OFFSET,
+    # ccxt fetchMyTrades: start is exclusive, end inclusive, ofs how many to leave out.
+    fills_paging=Paging.TIME,
     # remembered, "Add Order": `deadline` (RFC 3339), 500 ms to 60 s ahead.
     expires_seconds=EXPIRES_SECONDS,
     # remembered: a nonce that is not greater than the last one is refused: none may overtake.

@@ -12,7 +12,7 @@ from itertools import product
 from typing import Any
 
 from brokers.base import ReadFailed
-from brokers.crypto import binance_algo, okx_algo, parse, unlisted
+from brokers.crypto import binance_algo, okx_algo, parse, unlisted, unread_trades
 from brokers.crypto.client import Client
 from brokers.crypto.exchanges import RECENT, LevelApi, Paging
 from brokers.crypto.level_orders import CAUSES, LevelName
@@ -30,6 +30,7 @@ MIN_SPAN = timedelta(seconds=2)  # some count in seconds
 SLACK = timedelta(seconds=5)  # a fill that is reported twice does no harm
 LISTED_WITHIN = timedelta(seconds=30)  # half of the engine's overlap: it is read again after that
 COMPARED_SECONDS = 60.0  # as long as the engine's own overlap: after a jump nothing is left out
+QUERIED_ORDERS = 20  # ccxt fetchOrdersByIds: the most that one request may name
 Trade = Mapping[str, Any]
 
 
@@ -55,11 +56,14 @@ async def fills_since(
         for trade in await _spans(client, symbol, kind, since - SLACK, now):
             order = by_order.setdefault((str(trade["symbol"]), str(trade["order"])), {})
             order[(str(trade["id"]), str(trade["side"]))] = trade
-    return [
+    await _read_orders(client, spec, order_cache, by_order)
+    found = [
         await _report(client, spec, order_cache, key, sorted(trades.values(), key=_time))
         for key, trades in by_order.items()
         if _is_readable(client, key[0], trades.values())
     ]
+    client.unread = None
+    return found
 
 
 def _asked(client: Client) -> list[str]:
@@ -85,6 +89,8 @@ async def _spans(
     client: Client, symbol: str | None, kind: Mapping[str, Any], start: datetime, now: datetime
 ) -> list[Trade]:
     """Return all trades since a time. The last request has no end, so no clock can cut it."""
+    if client.rules.fills_paging is Paging.TIME:
+        return await _going_on(client, symbol, start, now)
     end = max(now, start) + SLACK
     span = client.rules.fills_span or (end - start)
     found: list[Trade] = []
@@ -93,6 +99,21 @@ async def _spans(
         found += await _between(client, symbol, kind, start, until, is_last=until == end)
         start = until
     return found
+
+
+async def _going_on(
+    client: Client, symbol: str | None, start: datetime, now: datetime
+) -> list[Trade]:
+    """Return all trades since a time, from where the last read of them has stopped."""
+
+    async def read_page(since: datetime, asked: Mapping[str, Any]) -> Sequence[Trade]:
+        return await _page(client, symbol, {}, since, None, asked)
+
+    unread, client.unread = unread_trades.going_on(client.unread, start, now), None
+    try:
+        return await unread.read(read_page, client.rules.fills_page)
+    finally:
+        client.unread = unread  # until its orders are read, too
 
 
 async def _between(
@@ -193,6 +214,36 @@ async def _report(
         fills=parse.executions(trades, client.market(symbol)),
         close_cause=CloseCause.EXTERNAL if is_external_close else None,
     )
+
+
+async def _read_orders(
+    client: Client,
+    spec: ConnectionSpec,
+    order_cache: OrderCache,
+    keys: Iterable[tuple[str, str]],
+) -> None:
+    """Read the orders of trades together, where an exchange lists no client order id with a trade
+    and an order costs as much as many (Kraken). What is missing is then read one by one."""
+    if client.rules.fills_paging is not Paging.TIME:
+        return
+    symbols = {number: symbol for symbol, number in keys}
+    unknown = [
+        number for number, symbol in symbols.items()
+        if (record := order_cache.by_broker_id(spec.connection_id, symbol, number)) is None
+        or record.client_order_id is None
+    ]  # fmt: skip
+    for first in range(0, len(unknown), QUERIED_ORDERS):
+        asked = unknown[first : first + QUERIED_ORDERS]
+        try:
+            orders = await call_method(client, "fetch_orders_by_ids", asked)
+        except importlib.import_module("ccxt").ExchangeError:
+            return  # of one that it does not keep, perhaps
+        for order in orders:
+            number, name = str(order["id"]), str(order.get("clientOrderId") or "")
+            ended = parse.has_ended(order) or not unlisted.is_our_id(name)
+            order_cache.set_client_order_id(
+                spec.connection_id, symbols[number], number, name, ended=ended
+            )
 
 
 async def _client_order_id(

@@ -23,10 +23,10 @@ async def read_pages(
     asked: Mapping[str, Any] = {}
     for number in range(1, MAX_PAGES + 1):
         page, known = await read(asked), len(found)
-        found |= {tuple(str(one.get(name)) for name in IDENTITY): one for one in page}
+        found |= {identity_of(one): one for one in page}
         if not size or len(page) < size:
             return list(found.values()), True
-        following = _next_page(paging, page, number, size, id_name)
+        following = _next_page(paging, page, number, id_name)
         if following == {}:
             return list(found.values()), True
         if following is None or len(found) == known:
@@ -35,8 +35,13 @@ async def read_pages(
     return list(found.values()), False
 
 
+def identity_of(entry: Entry) -> tuple[str, ...]:
+    """Return what distinguishes an entry from all others of its list."""
+    return tuple(str(entry.get(name)) for name in IDENTITY)
+
+
 def _next_page(
-    paging: Paging, page: Sequence[Entry], number: int, size: int, id_name: str
+    paging: Paging, page: Sequence[Entry], number: int, id_name: str
 ) -> Mapping[str, Any] | None:
     """Return the parameters that ask for what follows a full page; none if nothing follows; None
     if it cannot be asked for. number: the page's own, from 1 on."""
@@ -49,9 +54,7 @@ def _next_page(
             return {"after": str(min(int(one["info"][id_name]) for one in page))}
         case Paging.NEWER:
             return {"fromId": max(int(one["id"]) for one in page) + 1}
-        case Paging.OFFSET:
-            return {"ofs": number * size}
         case Paging.NUMBER:
             return {"page": number + 1}
-        case Paging.NONE:
+        case Paging.TIME | Paging.NONE:
             return None

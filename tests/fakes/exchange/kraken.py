@@ -165,8 +165,11 @@ class Kraken:
         return {"closed": found, "count": len(found)}
 
     def _queryorders(self, params: Mapping[str, str]) -> Any:
-        order = self._venue.find(None, "", params["txid"])
-        return {str(order.number): self._order(order)} if order else {}
+        numbers = params["txid"].split(",")
+        if len(numbers) > 20:
+            raise RejectedError("arguments")
+        found = [self._venue.find(None, "", number) for number in numbers]
+        return {str(order.number): self._order(order) for order in found if order}
 
     def _list_orders(self, params: Mapping[str, str], *, is_open: bool) -> Any:
         cid = params.get("cl_ord_id", "")
@@ -203,7 +206,7 @@ class Kraken:
     def _tradeshistory(self, params: Mapping[str, str]) -> Any:
         start = int(float(params.get("start", 0)) * 1000)
         end = int(float(params.get("end", 2**40)) * 1000)
-        found = self._venue.find_trades(start=start, end=end)
+        found = self._venue.find_trades(start=start + 1, end=end)  # the start is exclusive
         left_out = int(params.get("ofs", 0))
         newest = found[::-1][left_out : left_out + 50]
         return {"trades": {f"T{trade.number}": self._trade(trade) for trade in newest},
