@@ -115,6 +115,7 @@ class Exchange:
     one_at_a_time: bool = False
     unique_ids: bool = False  # an id that it has ever taken is refused
     names_time_in_force: bool = True  # in the orders that it reports
+    earning_suffix: str = ""  # of a currency's further balance, which is traded like the first
     order_states: Mapping[str, str] = field(default_factory=dict)  # in place of ccxt's word for one
     demo: bool = False  # its sandbox is what ccxt calls demo trading
     prices_at_once: str = "fetch_tickers"  # ccxt's call for the bids and asks of many symbols
@@ -389,6 +390,9 @@ KRAKEN = Exchange(
     trigger_name="stopLossPrice",
     # remembered, "Add Order": timeinforce GTD with expiretm, in seconds.
     gtd={"spot": timedelta(0)},
+    # remembered, "Get Account Balance": what earns in Kraken's rewards is listed as XBT.F beside
+    # XXBT, and stays available for trading.
+    earning_suffix=".F",
     expiry_name="expiretm",
     # ccxt pro watchOrders: ws-auth v2, channel executions, with a token that REST issues.
     # watchBidsAsks: ticker, event_trigger bbo.

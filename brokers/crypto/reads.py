@@ -64,7 +64,19 @@ async def _balance(client: Client) -> Mapping[str, Any]:
     read = await call_method(client, "fetch_balance", {"type": client.settings.market})
     if not isinstance(read, dict) or not isinstance(read.get("total"), dict):
         raise ValueError("no balances in the answer")  # noqa: TRY004 - an answer, not a type
-    return read
+    suffix = client.rules.earning_suffix
+    return _with_earning(read, suffix) if suffix else read
+
+
+def _with_earning(read: Mapping[str, Any], suffix: str) -> Mapping[str, Any]:
+    """Return the balances, each with what the exchange lists under its name and a suffix."""
+    sums: dict[str, dict[str, Decimal]] = {"total": {}, "free": {}}
+    for kind, balances in sums.items():
+        for name, amount in read[kind].items():
+            currency = name.removesuffix(suffix)
+            so_far = balances.get(currency, Decimal(0))
+            balances[currency] = so_far + parse.optional_number(amount)
+    return {**read, **sums}
 
 
 async def log_in(client: Client) -> None:

@@ -63,6 +63,19 @@ def test_exit_sells_what_is_left_after_fees_in_coin() -> None:
     close(account)
 
 
+def test_balance_that_earns_at_kraken_is_the_position_and_the_money() -> None:
+    """Kraken lists it under a name of its own, and sells it like any other."""
+    account = open_account("kraken")
+    account.submit(account.order())
+    before = account.run(account.adapter.account(account.spec))
+    account.venue.earning = frozenset({"BTC", "USDT"})
+    (position,) = account.run(account.adapter.positions(account.spec))
+    assert position.quantity == D("0.5")
+    now = account.run(account.adapter.account(account.spec))
+    assert (now.equity, now.free_margin) == (before.equity, before.free_margin)
+    close(account)
+
+
 def test_removing_levels_is_confirmed_without_a_request_where_none_can_rest() -> None:
     account = open_account("bybit")
     remove_levels = ModifyRequest("abc", "BTC/USDT", "BTC/USDT", None, None)

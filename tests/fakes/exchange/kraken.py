@@ -109,11 +109,12 @@ class Kraken:
 
     # ---- the account ----------------------------------------------------------------------
     def _balanceex(self, _: Mapping[str, str]) -> Any:
-        names = {"BTC": "XXBT"}
+        names, earning = {"BTC": "XXBT"}, {"BTC": "XBT.F"}
         return {
-            names.get(name, name): {"balance": f"{amount:f}", "hold_trade": "0"}
+            (earning.get(name, f"{name}.F") if name in self._venue.earning
+             else names.get(name, name)): {"balance": f"{amount:f}", "hold_trade": "0"}
             for name, amount in self._venue.balances.items()
-        }
+        }  # fmt: skip
 
     # ---- orders ---------------------------------------------------------------------------
     def _addorder(self, params: Mapping[str, str]) -> Any:

@@ -65,6 +65,7 @@ class Venue:
     refuses_streams: bool = False  # by websocket the key is refused; by REST it is not
     stream_generation: int = 0  # of its listen key; `expire_listen_key` begins the next
     may_read_spot: bool = True  # Binance: whether the key of a futures account may
+    earning: frozenset[str] = frozenset()  # Kraken: currencies that are in its rewards
     uid: str = "1001"  # the exchange's id of the account
     key: str = "key-1"
     secret: str = "c2VjcmV0LTE="  # base64, as Kraken requires
