@@ -202,6 +202,9 @@ TABLES: Mapping[Envelope, Mapping[str, Verdict]] = {
 }  # fmt: skip
 
 # Binance -2010 and -1013: one code, many reasons ("Error codes", messages for -1010, -2010, -2011).
+# Bybit 10001, remembered: "The order remains unchanged as the parameters entered match the existing
+# ones."
+MANY_REASONS = frozenset({"-2010", "-1013", "10001"})
 MESSAGES: Mapping[Envelope, tuple[tuple[str, Verdict], ...]] = {
     Envelope.BINANCE: (
         ("insufficient balance", _MONEY),
@@ -215,6 +218,7 @@ MESSAGES: Mapping[Envelope, tuple[tuple[str, Verdict], ...]] = {
         ("PRICE_FILTER", _PRICE),
         ("PERCENT_PRICE", _PRICE),
     ),
+    Envelope.BYBIT: (("remains unchanged", UNCHANGED),),
 }
 
 # Statuses that mean refused before anything was taken. Binance "HTTP Return Codes", read
@@ -270,7 +274,7 @@ def verdict_of(envelope: Envelope, code: str, message: str) -> Verdict | None:
         found is None and envelope is Envelope.KRAKEN
     ):  # "EOrder:Invalid price:Invalid price argument"
         found = next((v for name, v in _KRAKEN.items() if code.startswith(f"{name}:")), None)
-    if code in ("-2010", "-1013"):
+    if code in MANY_REASONS:
         return next((v for part, v in MESSAGES.get(envelope, ()) if part in message), found)
     return found
 

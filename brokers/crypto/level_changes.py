@@ -226,8 +226,8 @@ class LevelChange:
         had_written = self._wrote
         try:
             await orders.send(self._client, self._spec, guarded, call)
-        except orders.NoSuchOrder:
-            return  # it has ended: the next read and look-up show what became of it
+        except (orders.NoSuchOrder, orders.Unchanged):
+            return  # the next read and look-up show what became of it
         except (NotSent, Rejected) as error:
             self._wrote = had_written
             if had_written and isinstance(error, NotSent):

@@ -31,6 +31,10 @@ CODES = {
     "falling": (110093, "expect Falling, but trigger_price >= current"),
     "trigger": (110092, "expect Rising, but trigger_price <= current"),
     "expiry": (10001, "Params Error"),
+    "same": (
+        10001,
+        "The order remains unchanged as the parameters entered match the existing ones.",
+    ),
     "no_order": (110001, "order not exists or too late to cancel"),
 }
 SPOT = {
@@ -216,6 +220,10 @@ class Bybit:
             for name in ("qty", "price", "triggerPrice")
         )
         rises = bool(order and order.rises)
+        if order is not None and order.is_open:
+            pairs = ((amount, order.amount), (price, order.price), (trigger, order.trigger))
+            if all(asked in (None, present) for asked, present in pairs):
+                raise RejectedError("same")
         done = self._checked(
             rises, self._venue.amend, order, amount, price, trigger, refuses_reached=True
         )
