@@ -85,11 +85,11 @@ def test_more_executions_than_the_rate_limit_lets_through_are_read(
     kraken.run(adapter.disconnect())
 
 
-def test_read_of_an_earlier_time_begins_anew() -> None:
+def test_read_of_an_earlier_time_begins_again() -> None:
     kept = UnreadTrades(NOW - 9 * MINUTE, NOW, [])
     for _ in range(2):
         assert going_on(kept, NOW - 8 * MINUTE, NOW + MINUTE) is kept
     assert [gap.start for gap in kept.gaps] == [NOW - MINUTE]
-    anew = going_on(kept, NOW - 20 * MINUTE, NOW + 2 * MINUTE)
-    assert (anew is kept, anew.since) == (False, NOW - 21 * MINUTE)
+    fresh = going_on(kept, NOW - 20 * MINUTE, NOW + 2 * MINUTE)
+    assert (fresh is kept, fresh.since) == (False, NOW - 21 * MINUTE)
     assert going_on(kept, NOW + 5 * MINUTE, NOW + 6 * MINUTE) is not kept
