@@ -149,13 +149,12 @@ class TextSizes(EntryPrices):
         Elsewhere it may be a price. Raises InvalidInputError.
         """
         before = self.tokens[self.place - 2].text.lower() if self.place > 1 else ""
-        if before not in NAMES_OF_NUMBER:
-            if not is_first:
-                raise ambiguous(
-                    token.text, "the number of the signal", f"the price {token.text[1:]}",
-                    field="open_price", write=f"Write “Signal {token.text}”, or “@” before a "
-                    "price.",
-                )  # fmt: skip
+        if before not in NAMES_OF_NUMBER and not is_first:
+            raise ambiguous(
+                token.text, "the number of the signal", f"the price {token.text[1:]}",
+                field="open_price", write=f"Write “Signal {token.text}”, or “@” before a price.",
+            )  # fmt: skip
+        if before not in NAMES_OF_NUMBER or before == "id":  # “ID: 2650” can be the price, too
             self.numbered.append(token.text[1:])
         self.notes.append(Note(token.text, "it numbers the signal"))
 

@@ -29,6 +29,7 @@ from signals.alert_dialects.reading import (
     ambiguous,
     not_understood,
 )
+from signals.alert_dialects.signal_numbers import with_signal_numbers
 from signals.alert_dialects.signature import without_signature
 from signals.alert_dialects.tokens import concepts
 from signals.alert_dialects.unknown_words import WRITE, foreign_word
@@ -108,7 +109,8 @@ def _read_text(text: str, mapping: AlertMapping) -> Reading:
 def _read_words(plain: str, mapping: AlertMapping, trend: str, notes: Sequence[Note]) -> Reading:
     """Read an entry or an update in words."""
     time = _TIME.search(plain)
-    tokens = with_ranges(concepts(plain[: time.start()] if time else plain, mapping))
+    words = concepts(plain[: time.start()] if time else plain, mapping)
+    tokens = with_signal_numbers(with_ranges(words))
     sent_at = time[0].strip() if time else ""
     refuse_unclear_words(tokens)
     if text_update.is_update(tokens):
