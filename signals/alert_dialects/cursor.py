@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import pairwise
 
 from common.errors import InvalidInputError
 from signals.alert_dialects.numbers import read_number, without_k
@@ -18,6 +19,7 @@ from signals.alert_dialects.vocabulary import Kind, Token
 
 _PIPS = re.compile(r"([0-9]+(?:\.[0-9]+)?)pips?", re.IGNORECASE)
 _POINTS = re.compile(r"([0-9]+(?:\.[0-9]+)?)p(?:ts?|oints?)?", re.IGNORECASE)
+_LONGEST_ITEM = 8  # tokens of an item of a list behind its price: “- 50%”, a line end, “2.”
 # Words that count the number before them, if none is behind them; others label the one behind.
 _UNITS = {"lot", "lots", "contracts", "units", "qty", "quantity"}
 
@@ -65,12 +67,33 @@ class Cursor:
         return self.place > start
 
     def _skip_enumerator(self, expected: int = 1) -> None:
-        """Skip the `1)` of a list. expected: its number."""
+        """Skip the `1)`, `1.`, `1:` or `1 -` of a list. expected: its number."""
         number = self._peek()
+        if self._is_in_list(0, expected):
+            self.place += 2
+            return
         if number.kind is Kind.NUMBER and self._peek(1).text == ")" and number.text.isdigit():
             if self._peek(2).kind is not Kind.NUMBER or int(number.text) != expected:
                 raise self._no_price("The list", "targets")
             self.place += 2
+
+    def _is_in_list(self, ahead: int, expected: int) -> bool:
+        """Whether `1. 66000` stands here: the number in a list, and its price. `1. 2650` can be a
+        price with a gap, and `1 - 1.2` a range, unless the list goes on with 2."""
+        number, mark, price = (self._peek(ahead + more) for more in range(3))
+        kinds = (Kind.NUMBER, Kind.OPEN_END) if expected > 1 else (Kind.NUMBER,)
+        is_item = number.text == str(expected) and price.kind in kinds
+        if not is_item or mark.text not in (".", ":", "-"):
+            return False
+        is_line = self._peek(ahead - 1).kind is Kind.LINE
+        is_clear = mark.text == ":" or (mark.text == "." and not price.text.isdigit())
+        if (is_line and is_clear) or expected > 1:
+            return True
+        following = self.tokens[self.place + ahead + 3 :][:_LONGEST_ITEM]
+        return any(
+            one.text == str(expected + 1) and after.text == mark.text
+            for one, after in pairwise(following)
+        )
 
     def _is_unit(self, ahead: int) -> bool:
         """Whether a word counts the number before it: “0.1 lots”, but not “2350 lot 0.10”."""

@@ -35,7 +35,7 @@ class EntryPrices(TargetLists):
         lines = self._lines_ahead()
         is_listed = self._peek(lines).kind is Kind.NUMBER and self._peek(lines + 1).text == ")"
         is_listed &= self._peek(lines + 2).kind not in (Kind.TP, Kind.SL, Kind.STOP)
-        if is_listed or (share and read_number(share) != 100):
+        if is_listed or self._is_in_list(lines, 2) or (share and read_number(share) != 100):
             raise self._several_entries()
 
     def _labels_entry(self) -> bool:

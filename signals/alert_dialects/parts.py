@@ -15,6 +15,7 @@ from signals.alert_dialects.word_numbers import (
     is_frame,
     names_side,
     names_signal,
+    number_behind_gap,
     number_of_word,
     only_describes,
 )
@@ -302,6 +303,8 @@ class Parts(TextSizes):
                 f"{token.text} before the symbol", "a quantity", "the price", field="open_price",
                 write="Leave a quantity out; write a price as @ 1.0850 after the symbol.",
             )  # fmt: skip
+        if error := number_behind_gap(self.tokens[: self.place]):
+            raise error
         is_named = self.before is not None and names_signal(self.before)
         write = f"Write “Signal #{token.text}”." if is_named else f"Write what it is. {WRITE}"
         raise not_understood(f"The number {token.text} has no label.", write)

@@ -123,6 +123,8 @@ class TargetLists(Cursor):
         first, second = self._peek(lines), self._peek(lines + 1)
         if first.kind is Kind.NUMBER and second.text == ")":
             return self._peek(lines + 2).kind is not Kind.TP
+        if self._is_in_list(lines, len(self.targets) + 1):
+            return True
         if lines:
             is_alone = second.kind is Kind.LINE or second.text in ("(", ",")
             is_price = is_alone and self._is_like_target(first.text, at_most=1)

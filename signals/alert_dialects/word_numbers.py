@@ -5,6 +5,7 @@ word's number, and 2350 only that of a signal.
 """
 
 import re
+from collections.abc import Sequence
 
 from common.errors import InvalidInputError
 from signals.alert_dialects.reading import ambiguous
@@ -31,6 +32,21 @@ _SIDES = (Kind.BUY, Kind.SELL)
 def is_frame(text: str) -> bool:
     """Whether a text is the length of a chart's candles: 4h, or 240 minutes."""
     return bool(_FRAME.fullmatch(text)) or (text.isdigit() and 0 < int(text) <= _MOST_MINUTES)
+
+
+def number_behind_gap(tokens: Sequence[Token]) -> InvalidInputError | None:
+    """Return the error for “1. 2650” at the end of these tokens: a price, or the first of a list;
+    None: there is no such number."""
+    if len(tokens) < len(("1", ".", "2650")) or tokens[-2].text != ".":
+        return None
+    whole, part = tokens[-3], tokens[-1].text
+    if whole.kind is not Kind.NUMBER or not whole.text.isdigit():
+        return None
+    return ambiguous(
+        f"“{whole.text}. {part}”", f"the price {whole.text}.{part}",
+        f"{part} as number {whole.text} of a list", field="targets",
+        write=f"Write {whole.text}.{part} without a space, or “TP{whole.text}: {part}”.",
+    )  # fmt: skip
 
 
 def names_side(before: Token, word: Token) -> bool:
