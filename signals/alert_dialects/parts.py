@@ -12,6 +12,7 @@ from signals.alert_dialects.vocabulary import Kind, Token
 from signals.alert_dialects.word_numbers import (
     FRAMES,
     ends_with_line,
+    is_beside_symbol,
     is_frame,
     names_side,
     names_signal,
@@ -317,7 +318,9 @@ class Parts(TextSizes):
             self.pairs.append(pair)
             self.word = token.text
             return
-        if self.label in FRAMES and is_frame(token.text):
+        is_of_chart = self.label in FRAMES or is_beside_symbol(self.tokens, self.place - 1)
+        if is_frame(token.text) and is_of_chart:
+            self.notes.append(Note(token.text, "it describes the chart"))
             return
         raise unknown_word(
             token.text, [one.text for one in self.tokens if one.kind is Kind.WORD],

@@ -34,6 +34,16 @@ def is_frame(text: str) -> bool:
     return bool(_FRAME.fullmatch(text)) or (text.isdigit() and 0 < int(text) <= _MOST_MINUTES)
 
 
+def is_beside_symbol(tokens: Sequence[Token], place: int) -> bool:
+    """Whether the length of candles stands beside a symbol or side of an entry with levels:
+    “SOLUSDT 1h LONG”. Without levels 5m can be how long a binary option lasts; 1M is a month."""
+    around = (reversed(tokens[:place]), tokens[place + 1 :])
+    beside = [next((one for one in side if one.kind is not Kind.MARK), None) for side in around]
+    is_beside = any(one and one.kind in (Kind.SYMBOL, *_SIDES) for one in beside)
+    has_levels = any(token.kind in (Kind.SL, Kind.STOP, Kind.TP) for token in tokens)
+    return is_beside and has_levels and not tokens[place].text.endswith("M")
+
+
 def number_behind_gap(tokens: Sequence[Token]) -> InvalidInputError | None:
     """Return the error for “1. 2650” at the end of these tokens: a price, or the first of a list;
     None: there is no such number."""
