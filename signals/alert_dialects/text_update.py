@@ -83,11 +83,13 @@ _LEFT_OUT = {"please", "now", "the", "this", "here", "update"}
 _LEVEL_ALONE = re.compile(rf"(?:{SL}|{TP})(?: at)? {NUM}")
 _PREPOSITIONS = {"on", "of", "for", "in"}
 _SPLIT = re.compile(r"(?: (?:[,;.!&+|]|and|then|\n))+(?: |$)")
-# A number ends an instruction, and a whole level is the next one: “new SL 2651.5 new TP 2680”. In
-# “close 50% TP 1 hit” a report follows, and the whole of it is no instruction.
+# A number, a share or a report ends an instruction, and a whole level is the next one: “new SL
+# 2651.5 new TP 2680”, “TP1 hit move SL to BE”. In “close 50% TP 1 hit” a report follows, and the
+# whole of it is no instruction. A condition stays in front: “if TP1 hit”.
 _PRICE = r"[0-9]+(?:[.,][0-9]+)*"
+_END = r"(?:(?<=[0-9%])|(?<= half)|(?<= hit)|(?<= reached)|(?<= done))"
 _NEXT_LEVEL = re.compile(
-    rf"(?<=[0-9%]) (?=(?:(?:{MOVE}|new) {_WHOSE})?(?:{SL}|{TP})(?: to| at| =| @)? "
+    rf"{_END} (?=(?:(?:{MOVE}|new) {_WHOSE})?(?:{SL}|{TP})(?: to| at| =| @)? "
     rf"(?:{_PRICE}|{_BE})(?: (?!hit\b|reached\b|done\b)|$))"
 )
 _BELOW_TEN_THOUSAND = {"BNB", "BCH"}

@@ -30,6 +30,11 @@ _UNSUPPORTED = (
         "Answer the signal's message, or name its symbol: “EURUSD close half”.",
     ),
     (
+        r"^(?:tp|target) ?[1-9]? ?(?:hit|reached|done) (?:close|exit|take|book|reduce)\b",
+        "It has a report and an instruction without a mark between them.",
+        "Write the instruction alone: “EURUSD close half”.",
+    ),
+    (
         r"\b(?:except|but|besides|other than)\b", "A close with an exception is not read.",
         "Name each symbol that is closed, in a message of its own.",
     ),
