@@ -35,7 +35,9 @@ def with_signal_numbers(tokens: list[Token]) -> list[Token]:
 
 def _number_of(tokens: list[Token], start: int) -> tuple[str, int]:
     """Return the number that a line states, and the place behind it; '' for none."""
-    place = start + (tokens[start].text.lower() in NAMES_OF_NUMBER - _WORDS)
+    place = start
+    while place < len(tokens) and _is_name(tokens[place]):
+        place += 1
     word = tokens[place].text.lower() if place < len(tokens) else ""
     glued = _GLUED.fullmatch(word)
     if not (glued or (word in _WORDS and (place > start or word == "id"))):
@@ -52,3 +54,9 @@ def _number_of(tokens: list[Token], start: int) -> tuple[str, int]:
     if not (is_line or (start == 0 and is_marked)):
         return "", start
     return number.removeprefix("#"), place
+
+
+def _is_name(token: Token) -> bool:
+    """Whether a word stands before the number of a signal: “VIP”, “signal”, “order”."""
+    is_number = token.text.startswith("#") or token.text.lower() in _WORDS
+    return (token.kind is Kind.DECOR or token.text.lower() in NAMES_OF_NUMBER) and not is_number
