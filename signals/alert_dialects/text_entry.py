@@ -188,7 +188,7 @@ def _order(parts: Parts, entry: Decimal | None, mapping: AlertMapping) -> dict[s
             "Send it as JSON with order_type STOP_LIMIT (docs/alerts.md).", field="order_type",
         )  # fmt: skip
     if len(kinds) > 1:
-        words = [kind.value for kind in kinds]
+        words = [kind.value for kind in dict.fromkeys(parts.types)]  # in the order of the text
         raise ambiguous("The entry", *words, field="order_type", write="Write one kind of order.")
     if Kind.LIMIT in kinds or Kind.STOP_ORDER in kinds:
         word = "limit" if Kind.LIMIT in kinds else "stop"
