@@ -39,11 +39,12 @@ def read_pips(text: str, level: str) -> Decimal:
 
 @dataclass(slots=True)
 class Cursor:
-    """A place in the tokens of a text. notes: what has no effect. stated: prices, and the pips that
-    stand beside them."""
+    """A place in the tokens of a text. list_mark: behind the numbers of a list of prices, `1.`.
+    notes: what has no effect. stated: prices, and the pips that stand beside them."""
 
     tokens: list[Token]
     place: int = 0
+    list_mark: str = ""
     notes: list[Note] = field(default_factory=list)
     stated: list[tuple[str, str]] = field(default_factory=list)
 
@@ -70,6 +71,7 @@ class Cursor:
         """Skip the `1)`, `1.`, `1:` or `1 -` of a list. expected: its number."""
         number = self._peek()
         if self._is_in_list(0, expected):
+            self.list_mark = self._peek(1).text
             self.place += 2
             return
         if number.kind is Kind.NUMBER and self._peek(1).text == ")" and number.text.isdigit():
@@ -87,7 +89,9 @@ class Cursor:
             return False
         is_line = self._peek(ahead - 1).kind is Kind.LINE
         is_clear = mark.text == ":" or (mark.text == "." and not price.text.isdigit())
-        if (is_line and is_clear) or expected > 1:
+        if expected > 1:
+            return mark.text == self.list_mark
+        if is_line and is_clear:
             return True
         following = self.tokens[self.place + ahead + 3 :][:_LONGEST_ITEM]
         return any(

@@ -34,6 +34,7 @@ class TargetLists(Cursor):
     def _targets(self, token: Token) -> None:
         """Read a target, or a list of them."""
         index = token.index or self._index()
+        self.list_mark = self.list_mark if self.targets else ""
         if index and index != len(self.targets) + 1:
             raise not_understood(
                 f"Target {index} is number {len(self.targets) + 1} of the text.",
