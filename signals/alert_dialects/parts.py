@@ -19,6 +19,7 @@ from signals.alert_dialects.word_numbers import (
     number_behind_gap,
     number_of_word,
     only_describes,
+    stop_of_candles,
 )
 from signals.models import Direction
 
@@ -231,6 +232,9 @@ class Parts(TextSizes):
         self._note_money()
         self.sl = self._next().text
         self._annotation(self.sl)
+        ahead = 1 if self._peek().text == "(" else 0
+        if error := stop_of_candles(self.sl, self._peek(ahead)):
+            raise error
         if (share := self._share()) and read_number(share) != 100:
             raise not_understood("The stop ends only a part.", "Write one SL.", field="sl")
 

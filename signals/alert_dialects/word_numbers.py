@@ -44,13 +44,25 @@ def is_beside_symbol(tokens: Sequence[Token], place: int) -> bool:
     return is_beside and has_levels and not tokens[place].text.endswith("M")
 
 
+def stop_of_candles(price: str, after: Token) -> InvalidInputError | None:
+    """Return the error for “SL 2640 (H4)”, if this token is behind a stop's price; None."""
+    if after.kind is not Kind.DECOR or not _CHART.fullmatch(after.text):
+        return None
+    chart = after.text.upper()
+    return ambiguous(
+        f"SL {price} {chart}", f"a stop at {price}, and the chart {chart}",
+        f"a stop only if a candle of {chart} closes beyond {price}", field="sl",
+        write=f"Write {chart} beside the symbol, or leave it out.",
+    )  # fmt: skip
+
+
 def number_behind_gap(tokens: Sequence[Token]) -> InvalidInputError | None:
     """Return the error for “1. 2650” at the end of these tokens: a price, or the first of a list;
     None: there is no such number."""
     if len(tokens) < len(("1", ".", "2650")) or tokens[-2].text != ".":
         return None
     whole, part = tokens[-3], tokens[-1].text
-    if whole.kind is not Kind.NUMBER or not whole.text.isdigit():
+    if whole.kind is not Kind.NUMBER or not (whole.text.isdigit() and part.isdigit()):
         return None
     return ambiguous(
         f"“{whole.text}. {part}”", f"the price {whole.text}.{part}",
