@@ -660,6 +660,11 @@ class Code(StrEnum):
         "There is no connection to the broker; nothing was sent.",
         "It is tried again automatically while the signal is valid.",
     )
+    REOPENING_AWAITED = (
+        "REOPENING_AWAITED",
+        "The broker's server closed the position automatically and may open it again.",
+        "Wait a minute: it continues with the position, or with its close.",
+    )
     SEND_RETRIES_EXHAUSTED = (
         "SEND_RETRIES_EXHAUSTED",
         "Every attempt to send the order failed before anything left.",
@@ -1652,6 +1657,8 @@ RETRIES: dict[Code, str] = {
     Code.NOT_CONNECTED: _UNREACHABLE,
     Code.BROKER_UNREACHABLE: _UNREACHABLE,
     Code.CLIENT_ID_IN_USE: _UNREACHABLE,
+    Code.REOPENING_AWAITED: "at growing intervals, until its position is open again or closed for"
+    " good",
     Code.TRADING_DISABLED: f"only if nothing was sent: {_UNREACHABLE}",
     Code.SEND_DEADLINE: _DEFERRED,
     Code.RATE_LIMITED: _DEFERRED,

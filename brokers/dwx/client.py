@@ -1,10 +1,12 @@
 """One connection's access to its terminal: account checks, and the state at one moment."""
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -16,12 +18,13 @@ from brokers.dwx.mt4_reports import Mt4Reports
 from brokers.dwx.parse import Snapshot
 from brokers.dwx.sent_commands import GONE, PLACED, CommandFilter, SentCommand
 from brokers.dwx.server_time import Zone
-from brokers.dwx.sync_marks import OpenTicket
+from brokers.dwx.sync_marks import OpenTicket, WaitingClose
 from brokers.dwx.terminal import Terminal
 from brokers.dwx.terminal_state import HistoryNeededError
 from brokers.types import ConnectionSpec, HeldLevels
 from common.reason_codes import Code
 
+log = logging.getLogger(__name__)
 HISTORY_DAYS = 90
 MIN_GAP_SECONDS = 0.5  # between two reads that must both miss an order
 ALL_HISTORY = "In MetaTrader, Account History, right click: All History."
@@ -125,7 +128,31 @@ class DwxClient:
         days_back = self._days(days)
         reach = time.time() - (days_back - 1) * 86_400  # its days are the server's
         closed = await self.terminal.history(days_back)
-        return self.remember(await self.books(snapshot, closed, reach))
+        books = await self.books(snapshot, closed, reach)
+        if self.by_deals:
+            now, wait = datetime.now(UTC), timedelta(seconds=self.terminal.timeouts.reopen)
+            sightings = self.terminal.first_seen.note(
+                self.spec.account, closed, self.zone.utc, now, wait
+            )
+            books = replace(books, sightings=sightings)
+        self.remember(books)
+        self._note_waiting(books.waiting_closes)
+        return books
+
+    def _note_waiting(self, waiting: Mapping[int, WaitingClose]) -> None:
+        for number in waiting.keys() - self.terminal.waiting_closes.keys():
+            log.info("connection %s: %s", self.spec.connection_id, _reason(waiting[number]))
+        self.terminal.waiting_closes = waiting
+
+    def require_settled(self, snapshot: Snapshot, position: str = "") -> None:
+        """Raise TerminalUnavailableError REOPENING_AWAITED while the server may open again a
+        position of ours that it has closed: this one, or any."""
+        now = datetime.now(UTC)
+        found = {one.magic for one in snapshot.tickets if one.is_position}
+        for one in self.terminal.waiting_closes.values():
+            is_meant = position in ("", f"m{one.magic}")
+            if is_meant and one.magic not in found and one.waits(now):
+                raise TerminalUnavailableError(Code.REOPENING_AWAITED, _reason(one))
 
     async def _record_ends(
         self, books: Mt4Reports, commands: Sequence[SentCommand], outcome: str
@@ -210,6 +237,13 @@ class DwxClient:
             detail = f"The terminal is logged in to account {snapshot.account.number}."
             raise TerminalUnavailableError(Code.UNKNOWN_ACCOUNT, detail)
         return snapshot
+
+
+def _reason(one: WaitingClose) -> str:
+    return (
+        f"Position m{one.magic} was closed at {one.since:%H:%M:%S} UTC, neither by us nor by hand."
+        f" The server may open it again until {one.until:%H:%M:%S} UTC."
+    )
 
 
 def days_of(spec: ConnectionSpec) -> int:

@@ -13,6 +13,7 @@ from brokers.base import BrokerError, NotSent, OutcomeUnknown, Rejected
 from brokers.dwx.parse import Message
 from common.reason_codes import Code
 
+TICKET_NOT_FOUND = "CLOSE_ORDER_SELECT_TICKET"  # nothing was closed
 BY_EXPERT_ADVISOR: dict[str, Code] = {  # it refused without sending to the broker
     "OPEN_ORDER_MAXIMUM_NUMBER": Code.TERMINAL_LIMIT,
     "OPEN_ORDER_LOTSIZE_TOO_LARGE": Code.TERMINAL_LIMIT,
@@ -23,7 +24,7 @@ BY_EXPERT_ADVISOR: dict[str, Code] = {  # it refused without sending to the brok
     "MODIFY_ORDER_WRONG_FORMAT": Code.REJECTED_BY_BROKER,
     "CLOSE_ORDER_WRONG_FORMAT": Code.REJECTED_BY_BROKER,
     "MODIFY_ORDER_SELECT_TICKET": Code.NO_POSITION,
-    "CLOSE_ORDER_SELECT_TICKET": Code.NO_POSITION,
+    TICKET_NOT_FOUND: Code.NO_POSITION,
     "WRONG_FORMAT_START_IDENTIFIER": Code.REJECTED_BY_BROKER,
     "WRONG_FORMAT_END_IDENTIFIER": Code.REJECTED_BY_BROKER,
     "WRONG_FORMAT_COMMAND": Code.REJECTED_BY_BROKER,

@@ -5,9 +5,9 @@ OPEN_SECONDS: what works or is held changes without a request of ours, and a che
 write is one `stat`. A change of what is open, also a stop or target that a position has lost, is
 reported at once; for a ticket that is no longer open it reads the history with one command. So an
 event is at most OPEN_SECONDS later than the expert advisor's write (within its timer, 25 ms), plus
-that command; the more terminals, the later, by OPEN_TERMINAL_SECONDS each. Changes while no process
-was watching are found by the comparison that each new owner of a terminal makes; changes within
-SINCE before the first check are reported.
+that command; the more terminals, the later, by OPEN_TERMINAL_SECONDS each. What waits in a mark is
+read again when it is due. Changes while no process was watching are found by the comparison that
+each new owner of a terminal makes; changes within SINCE before the first check are reported.
 """
 
 import asyncio
@@ -235,6 +235,8 @@ class FileWatcher:
         if one.mark is None:
             return False
         now = open_now(snapshot)
+        if one.mark.is_due(datetime.now(UTC)):
+            return False
         if now == one.mark.open and _has_same_levels(one, snapshot):
             return True
         books = await one.client.open_books(snapshot)
@@ -277,7 +279,7 @@ def _changed_terminals(watched: list[WatchedTerminal], now: float) -> list[Watch
 def _shows_only_reported(one: WatchedTerminal) -> bool:
     mark, terminal = one.mark, one.client.terminal
     _, found = read_if_changed(terminal.folder / ORDERS, terminal.platform.snapshot)
-    if mark is None or found is None:
+    if mark is None or found is None or mark.is_due(datetime.now(UTC)):
         return False
     if found.account.number != one.client.spec.account or not _has_same_levels(one, found):
         return False

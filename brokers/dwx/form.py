@@ -26,7 +26,8 @@ def _symbols_error(value: Any) -> str:
     return ""
 
 
-def _wait(key: str, label: str, hint: str) -> Setting:
+def seconds_setting(key: str, label: str, hint: str) -> Setting:
+    """Return the setting of one of the `Timeouts`."""
     return Setting(
         f"{key}_seconds", label, hint, SettingType.NUMBER, getattr(Timeouts(), key),
         minimum=0.05, maximum=600,
@@ -57,10 +58,16 @@ FORM = Form(
             "history_days", "Look back … days", "How far back orders and fills are looked up.",
             SettingType.WHOLE, HISTORY_DAYS, minimum=1, maximum=3600,
         ),
-        _wait("take", "Wait for the terminal … seconds", "A command not taken then is withdrawn."),
-        _wait("answer", "Wait for an outcome … seconds", "An order without one is then unknown."),
-        _wait("stale", "Heartbeat … seconds", "A terminal without a write for so long is down."),
-        _wait(
+        seconds_setting(
+            "take", "Wait for the terminal … seconds", "A command not taken then is withdrawn."
+        ),
+        seconds_setting(
+            "answer", "Wait for an outcome … seconds", "An order without one is then unknown."
+        ),
+        seconds_setting(
+            "stale", "Heartbeat … seconds", "A terminal without a write for so long is down."
+        ),
+        seconds_setting(
             "settle", "Absence counts after … seconds",
             "Until then an order without an answer may still be on its way to the broker.",
         ),

@@ -14,7 +14,14 @@ from brokers.dwx import parse
 from brokers.dwx.parse import Ticket
 from brokers.dwx.sent_commands import IN_PART, SentCommand
 from brokers.dwx.server_time import earliest_possible
-from brokers.dwx.sync_marks import HeldLevelFlags, OpenTicket, SyncMark, levels_now, open_now
+from brokers.dwx.sync_marks import (
+    HeldLevelFlags,
+    OpenTicket,
+    SyncMark,
+    WaitingClose,
+    levels_now,
+    open_now,
+)
 from brokers.dwx.terminal_state import HistoryNeededError, TerminalState
 from brokers.types import (
     BrokerOrder,
@@ -35,6 +42,12 @@ class Mt4Reports(TerminalState):
 
     def check(self) -> None:
         """Raise TerminalUnavailableError if the account cannot be traded."""
+
+    @property
+    def waiting_closes(self) -> Mapping[int, WaitingClose]:
+        """The closes by the server that are not reported yet, since it may open again what it has
+        closed; by the number of the execution."""
+        return {}
 
     def newly_working(self) -> list[SentCommand]:
         """Return our working entries that are not stored as such, if the history omits them."""

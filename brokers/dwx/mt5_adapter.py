@@ -11,6 +11,7 @@ from brokers.connection_form import Setting, SettingType
 from brokers.dwx import capabilities
 from brokers.dwx.adapter import DwxAdapter, valid_root
 from brokers.dwx.form import FORM as MT4_FORM
+from brokers.dwx.form import seconds_setting
 from brokers.dwx.mt_platform import MT5
 from brokers.types import ConnectionSpec
 
@@ -24,9 +25,13 @@ HEDGING = Setting(
     "MetaTrader's title bar shows Hedge. For a netting account use the broker type mt5.",
     SettingType.SWITCH, required=True, check=_hedging_error,
 )  # fmt: skip
+REOPENING = seconds_setting(
+    "reopen", "Reopening within … seconds",
+    "Until then the server may open again what it has closed automatically.",
+)  # fmt: skip
 FORM = replace(
     MT4_FORM,
-    settings=(MT4_FORM.settings[0], HEDGING, *MT4_FORM.settings[1:]),
+    settings=(MT4_FORM.settings[0], HEDGING, *MT4_FORM.settings[1:], REOPENING),
     label="MetaTrader 5 by files",
 )
 __all__ = ["FORM", "capabilities_of", "create"]

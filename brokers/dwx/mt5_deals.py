@@ -9,6 +9,7 @@ deal may belong to two positions, nothing is reported rather than something wron
 closes and opens again automatically is left out first (reopenings.py).
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from brokers.types import CloseCause, Side
 
 SIDES = {"buy": Side.BUY, "sell": Side.SELL}
 IN, OUT, IN_OUT = "entry_in", ("entry_out", "entry_out_by"), "in_out"
+STOP_OUT = re.compile(r"\[?so[ :]")  # lower case
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,12 @@ class Deal:
         if "[sl" in comment:
             return CloseCause.STOP_LOSS
         return CloseCause.TAKE_PROFIT if "[tp" in comment else None
+
+    @property
+    def is_unmarked_close(self) -> bool:
+        """Whether it closed, and no mark states a level or a stop-out as the cause."""
+        is_stop_out = STOP_OUT.match(self.comment.lower())
+        return self.entry in OUT and self.cause is None and not is_stop_out
 
 
 @dataclass(slots=True)
@@ -196,7 +204,7 @@ def _assign(group: Sequence[HeldPosition], out: list[Deal], exits: Sequence[Sent
         if owner is None:
             continue
         for deal in out:
-            if deal.cause is None and deal.lots == command.lots and owner.may_own(deal):
+            if deal.is_unmarked_close and deal.lots == command.lots and owner.may_own(deal):
                 owner.own(deal)
                 out.remove(deal)
                 break
@@ -225,7 +233,7 @@ def deals_by_exit(held: HeldPosition, exits: Sequence[SentCommand]) -> dict[int,
     """Return which deals each exit of ours has made of a position, by the command's number. An
     exit may have been executed in parts."""
     unassigned = sorted(
-        (one for one in held.closed if one.cause is None), key=lambda one: one.number
+        (one for one in held.closed if one.is_unmarked_close), key=lambda one: one.number
     )
     found = {}
     for command in sorted(exits, key=lambda one: (one.at, one.number)):

@@ -26,7 +26,7 @@ from brokers.dwx.parse import Ticket
 from brokers.dwx.reopenings import closes_by_exits, without_reopenings
 from brokers.dwx.sent_commands import CLOSE, GONE, OPEN, PLACED, SentCommand
 from brokers.dwx.server_time import earliest_possible
-from brokers.dwx.sync_marks import SyncMark, open_now
+from brokers.dwx.sync_marks import SyncMark, WaitingClose, open_now
 from brokers.dwx.terminal_state import HistoryNeededError
 from brokers.types import CloseCause, Execution, HeldLevels, OrderReport, ReportKind
 from common.reason_codes import Code
@@ -185,14 +185,13 @@ class Mt5Reports(Mt4Reports):
     # ---- all there is ----------------------------------------------------------------------
     @property
     def mark(self) -> SyncMark:
-        return SyncMark(
-            open_now(self.snapshot), max((one.number for one in self.closed), default=0)
-        )  # fmt: skip
+        last = max((one.number for one in self.closed), default=0)
+        return SyncMark(open_now(self.snapshot), last, self.waiting_closes)
 
     def changes_since(
         self, mark: SyncMark | None, moment: datetime, known_fills: Container[str] = ()
     ) -> list[OrderReport]:
-        reports = self._fill_reports(moment, mark.last if mark else None, known_fills)
+        reports = self._fill_reports(moment, mark, known_fills)
         now = {one.magic for one in self.snapshot.tickets if not one.is_position}
         for was in mark.open.values() if mark else ():
             client_order_id = self.names.get(was.magic, "")
@@ -205,15 +204,22 @@ class Mt5Reports(Mt4Reports):
         return self._fill_reports(moment, None)
 
     def _fill_reports(
-        self, moment: datetime, last: int | None, known: Container[str] = ()
+        self, moment: datetime, mark: SyncMark | None, known: Container[str] = ()
     ) -> list[OrderReport]:
-        """Return our executions since a moment, and those with a number above `last`."""
+        """Return our executions since a moment, and those that were not reported at a mark."""
         early = earliest_possible(moment)
 
         def is_new(deal: Deal) -> bool:
-            is_later = last is not None and deal.number > last
-            is_due = is_later or (deal.at >= early and self.zone.utc(deal.at) >= moment)
-            return is_due and str(deal.number) not in known
+            if str(deal.number) in known:
+                return False
+            if mark is not None and (deal.number > mark.last or deal.number in mark.waiting):
+                return True
+            if deal.at < early:
+                return False
+            # A read before this moment may have left it waiting.
+            may_have_waited = mark is None and deal.magic and deal.is_unmarked_close
+            at = self._waiting(deal).until if may_have_waited else self.zone.utc(deal.at)
+            return at >= moment
 
         reports = []
         for magic, held in self.held.items():
@@ -230,18 +236,44 @@ class Mt5Reports(Mt4Reports):
         """Return a position's closes: our exits by their own ids, others by the entry's id."""
         exits = self._exits_by_magic.get(held.magic, [])
         names = {one.number: one.client_order_id for one in exits}
-        ours = deals_by_exit(held, exits)
         reports = [
             self._filled(names[number], parts, held)
-            for number, parts in ours.items()
+            for number, parts in deals_by_exit(held, exits).items()
             if any(map(is_new, parts))
         ]
-        known = {deal.number for parts in ours.values() for deal in parts}
         return reports + [
             self._filled(entry, [deal], held, deal.cause or CloseCause.EXTERNAL)
-            for deal in held.closed
-            if deal.number not in known and is_new(deal)
+            for deal in self._by_others(held)
+            if deal.number not in self.waiting_closes and is_new(deal)
         ]
+
+    def _by_others(self, held: HeldPosition) -> list[Deal]:
+        """Return the closes of a position that no exit of ours made."""
+        ours = deals_by_exit(held, self._exits_by_magic.get(held.magic, []))
+        numbers = {deal.number for parts in ours.values() for deal in parts}
+        return [deal for deal in held.closed if deal.number not in numbers]
+
+    @cached_property
+    def waiting_closes(self) -> Mapping[int, WaitingClose]:
+        waiting = {
+            deal.number: self._waiting(deal)
+            for held in self.held.values()
+            for deal in held.closed
+            if deal.magic == held.magic and deal.is_unmarked_close
+        }
+        read_at = self.sightings.read_at
+        if not any(one.waits(read_at) for one in waiting.values()):
+            return {}
+        others = {deal.number for held in self.held.values() for deal in self._by_others(held)}
+        return {
+            number: one
+            for number, one in waiting.items()
+            if number in others and one.waits(read_at)
+        }
+
+    def _waiting(self, deal: Deal) -> WaitingClose:
+        since = self.sightings.known_since(deal, self.zone.utc)
+        return WaitingClose(deal.magic, since, since + self.sightings.wait)
 
     # ---- parts of it -----------------------------------------------------------------------
     def _filled(

@@ -33,6 +33,7 @@ from brokers.dwx.preflight import (
     is_part_filled,
     named_price,
     order_type_word,
+    position_name,
     waiting_ticket,
 )
 from brokers.dwx.raw_text import unknown_outcome
@@ -107,6 +108,7 @@ async def close(client: DwxClient, request: OrderRequest, guard: Guard) -> list[
     if request.order_type is not OrderType.MARKET or expiration(client, request):
         raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, "an exit is at market")
     lots_requested = client.in_lots(request.symbol, request.quantity)
+    position = position_name(request.broker_position_id, request.closes)
     with as_not_sent():
         books = await client.traced(await client.snapshot(), request.client_order_id)
         earlier = [one for one in books.commands if one.client_order_id == request.client_order_id]
@@ -114,6 +116,7 @@ async def close(client: DwxClient, request: OrderRequest, guard: Guard) -> list[
             books = await client.with_history()
             if reports := books.exits(request.client_order_id):
                 return reports
+        client.require_settled(books.snapshot, position)
     ticket = current_ticket(books, request.broker_position_id, request.closes)
     if not ticket.is_position or ticket.side is request.side or lots_requested > ticket.lots:
         raise Rejected(Code.VOLUME_INVALID, "more than is open, or on its own side")
@@ -137,8 +140,14 @@ async def close(client: DwxClient, request: OrderRequest, guard: Guard) -> list[
         partial(guard, request),
         command,
     )
-    effect = partial(_close_effect, client, command, ticket.lots)
-    return await wait_for_outcome(client, sent, codes.CLOSING, effect, command)
+    effect = partial(_close_effect, client, sent, command, ticket.lots)
+    try:
+        return await wait_for_outcome(client, sent, codes.CLOSING, effect, command)
+    except Rejected as error:
+        if error.code is Code.NO_POSITION and client.by_deals:
+            with as_not_sent():
+                client.require_settled((await client.with_history()).snapshot, position)
+        raise
 
 
 async def cancel(client: DwxClient, request: CancelRequest) -> list[OrderReport]:
@@ -169,6 +178,8 @@ async def modify(client: DwxClient, request: ModifyRequest) -> list[OrderReport]
     lots = client.lots(request.symbol)
     with as_not_sent():
         books = await client.traced(await client.snapshot())
+        position = position_name(request.broker_position_id, request.client_order_id)
+        client.require_settled(books.snapshot, position)
         ticket = current_ticket(books, request.broker_position_id, request.client_order_id)
         levels = (request.stop_loss, request.take_profit)
         at = None if ticket.is_position else ticket.price
@@ -305,13 +316,17 @@ async def _executed(client: DwxClient, client_order_id: str) -> list[OrderReport
 
 
 async def _close_effect(
-    client: DwxClient, command: SentCommand, lots: Decimal, snapshot: Snapshot
+    client: DwxClient, sent: SentMark, command: SentCommand, lots: Decimal, snapshot: Snapshot
 ) -> list[OrderReport] | None:
     """lots: what the ticket had before."""
     for one in snapshot.tickets:
         if one.number == command.ticket and one.is_position and one.lots >= lots:
             return None
     books = await client.with_history()
+    # A deal names no command. If this one was not carried out, the reason is written by now.
+    message = codes.newest_message(await client.terminal.news(sent), codes.CLOSING)
+    if client.by_deals and message is not None and message.kind == codes.TICKET_NOT_FOUND:
+        raise codes.outcome_of(message)
     if reports := books.exits(command.client_order_id):
         return reports
     if books.overtaken(command):

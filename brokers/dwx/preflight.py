@@ -118,6 +118,11 @@ def current_ticket(books: Mt4Reports, position: str, client_order_id: str) -> Ti
     raise Rejected(Code.NO_POSITION, "The terminal holds no such position.")
 
 
+def position_name(position: str, client_order_id: str) -> str:
+    """A position's id, or that of what an entry opens on MetaTrader 5 where it is not known."""
+    return position or f"m{parse.magic_of(client_order_id)}"
+
+
 def waiting_ticket(snapshot: Snapshot, request: CancelRequest | ChangeRequest) -> Ticket | None:
     """The ticket of the order that a request means; of one that was filled in part what waits."""
     for one in sorted(snapshot.tickets, key=lambda one: one.is_position):

@@ -68,12 +68,17 @@ async def fills_since(client: DwxClient, since: datetime) -> list[OrderReport]:
 
 
 async def positions(client: DwxClient) -> Mt4Reports:
-    """Return the state of what is open. It takes a turn only if it needs the history."""
+    """Return the state of what is open. It takes a turn only if it needs the history.
+
+    While the server may open a position again, its absence proves nothing."""
     books = await client.open_books(await client.snapshot())
     if traceable(books):
-        return client.remember(books)
-    async with client.terminal.turn():
-        return await client.traced(await client.snapshot())
+        client.remember(books)
+    else:
+        async with client.terminal.turn():
+            books = await client.traced(await client.snapshot())
+    client.require_settled(books.snapshot)
+    return books
 
 
 async def account(client: DwxClient) -> AccountState:

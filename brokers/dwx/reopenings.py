@@ -1,10 +1,11 @@
 """What a server closes and opens again automatically, as for a rollover or a split. Pure.
 
 A deal names no reason. The server's deals may have the position's magic number, or none. A close
-with that number and without the mark of a level is the server's unless an exit of ours made it: one
-by hand has none. So an opening of the same volume that follows it fills no order. If the close has
-no number, only the volume shows it: an order of ours opens no more than it asked for. In doubt an
-opening is a fill, since the quantity is then right.
+with that number and without a mark is the server's unless an exit of ours made it: one by hand has
+none. So an opening of the same volume that follows it fills no order, and until that can come no
+more the close is not reported (`Mt5Reports.waiting_closes`). If the close has no number, only the
+volume shows it: an order of ours opens no more than it asked for. In doubt an opening is a fill,
+since the quantity is then right.
 """
 
 from bisect import bisect_left, bisect_right
@@ -16,7 +17,7 @@ from decimal import Decimal
 from typing import Any
 
 from brokers.dwx import parse
-from brokers.dwx.mt5_deals import IN, OUT, Deal
+from brokers.dwx.mt5_deals import IN, Deal
 from brokers.dwx.sent_commands import VISIBLE_WITHIN_SECONDS, SentCommand
 
 CLOCK_ERROR_SECONDS = 60.0  # between the server's clock and ours
@@ -29,7 +30,7 @@ def closes_by_exits(
     nearest in time to when it was sent. utc: converts the server's time."""
     closes: dict[tuple[str, Decimal], list[tuple[float, int]]] = defaultdict(list)
     for deal in deals:
-        if deal.entry in OUT and deal.cause is None:
+        if deal.is_unmarked_close:
             closes[deal.symbol, deal.lots].append((utc(deal.at).timestamp(), deal.number))
     for alike in closes.values():
         alike.sort()
@@ -66,7 +67,7 @@ def without_reopenings(
     closes: dict[tuple[Any, ...], list[Deal]] = defaultdict(list)
     left = {deal.number: deal for deal in sorted(deals, key=lambda one: one.number)}
     for deal in list(left.values()):
-        if deal.entry in OUT and deal.cause is None:
+        if deal.is_unmarked_close:
             alike = deal.symbol, deal.side.opposite, deal.lots
             closes[deal.magic, deal.number in by_exits, *alike].append(deal)
         if deal.entry != IN or not parse.client_order_id_of(deal, names):

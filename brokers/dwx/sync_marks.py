@@ -1,7 +1,8 @@
 """How far a terminal was reported, and which levels its positions had then. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -11,10 +12,16 @@ from brokers.dwx.parse import Snapshot
 @dataclass(frozen=True, slots=True)
 class SyncMark:
     """How far a terminal was reported. open: the open tickets by number; last: the highest number
-    of an execution, if executions have numbers."""
+    of an execution, if executions have numbers; waiting: those up to it that are not reported
+    yet."""
 
     open: Mapping[int, "OpenTicket"]
     last: int = 0
+    waiting: Mapping[int, "WaitingClose"] = field(default_factory=dict)
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether something that waited can be reported."""
+        return not all(one.waits(now) for one in self.waiting.values())
 
 
 class OpenTicket(NamedTuple):
@@ -23,6 +30,20 @@ class OpenTicket(NamedTuple):
     waits: bool
     lots: Decimal
     magic: int
+
+
+class WaitingClose(NamedTuple):
+    """A close that is not reported yet: the server may open again what it has closed.
+
+    magic: the position's; since: when it was closed, or first seen."""
+
+    magic: int
+    since: datetime
+    until: datetime
+
+    def waits(self, now: datetime) -> bool:
+        """Whether it still waits; not if the clock was set back."""
+        return self.since <= now < self.until
 
 
 class HeldLevelFlags(NamedTuple):

@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from brokers.base import NotSent, OutcomeUnknown
 from brokers.dwx import file_io, parse
 from brokers.dwx.command_ids import CommandIds
 from brokers.dwx.command_journal import CommandJournal
+from brokers.dwx.first_seen import FirstSeen
 from brokers.dwx.folders import FolderInUseError, TerminalUnavailableError
 from brokers.dwx.history_cache import TerminalHistory
 from brokers.dwx.market_data_file import QuoteAges
@@ -38,6 +39,7 @@ from brokers.dwx.shared_files import (
     wait_until_changed,
     wait_until_gone,
 )
+from brokers.dwx.sync_marks import WaitingClose
 from brokers.dwx.timeouts import SentMark, Timeouts, messages_now
 from brokers.record_cache import RECORD_CACHE, RecordCache
 from common.clocks import machine_time
@@ -60,6 +62,8 @@ class Terminal:
         self.oldest = time.time()  # when the oldest ticket that was ever seen here was opened
         self._orders, self._messages = folder / "DWX_Orders.txt", folder / "DWX_Messages.txt"
         self._history, self._past = folder / "DWX_Historic_Trades.txt", TerminalHistory()
+        self.first_seen = FirstSeen()
+        self.waiting_closes: Mapping[int, WaitingClose] = {}  # at the last read of the history
         self._slot = folder / "DWX_Commands_0.txt"
         self._withdrawn = own / "withdrawn.txt"
         self.prices, self.watched = folder / "DWX_Market_Data.txt", set[str]()

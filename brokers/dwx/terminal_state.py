@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
 from brokers.dwx import parse
+from brokers.dwx.first_seen import Sightings
 from brokers.dwx.lots import Lots, LotsError, lots_of
 from brokers.dwx.parse import Marked, Snapshot, Ticket
 from brokers.dwx.sent_commands import (
@@ -30,7 +31,7 @@ class HistoryNeededError(Exception):
 class TerminalState:
     """The state of one terminal at one moment. closed: the history that was read; roots: the first
     tickets of what was open before; reach: since when the history is complete, in seconds since
-    1970."""
+    1970; sightings: since when its executions are known."""
 
     spec: ConnectionSpec
     zone: Zone
@@ -39,6 +40,7 @@ class TerminalState:
     commands: Sequence[SentCommand]
     roots: Mapping[int, int]
     reach: float = math.inf
+    sightings: Sightings = field(default_factory=Sightings)
 
     @cached_property
     def tickets(self) -> list[Ticket]:

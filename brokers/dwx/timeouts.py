@@ -16,18 +16,20 @@ RETRY_SECONDS = 0.015  # until a file that is half-written is read again
 class Timeouts:
     """Seconds. take: until a command file is taken, else it is withdrawn; answer: until the
     outcome is seen; stale: how old the orders file may be; settle: how long after an unanswered
-    order its absence proves nothing, since the terminal itself may be waiting for the broker."""
+    order its absence proves nothing, since the terminal itself may be waiting for the broker;
+    reopen: how long a MetaTrader 5 server may open again what it has closed automatically."""
 
     take: float = 2.0
     answer: float = 20.0
     stale: float = 5.0
     settle: float = 60.0
+    reopen: float = 60.0
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "Timeouts":
-        """Read `take_seconds`, `answer_seconds`, `stale_seconds`, `settle_seconds`."""
+        """Read `take_seconds` and so on."""
         values = {}
-        for name in ("take", "answer", "stale", "settle"):
+        for name in ("take", "answer", "stale", "settle", "reopen"):
             try:
                 values[name] = min(600.0, max(0.05, float(settings[f"{name}_seconds"])))
             except (KeyError, TypeError, ValueError):

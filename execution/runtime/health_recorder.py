@@ -30,6 +30,7 @@ NOT_CONNECTION_FAULTS = frozenset({
     Code.SEND_DEADLINE, Code.KILL_SWITCH, Code.SESSION_MOVED, Code.UNEXPECTED,
     Code.RATE_LIMITED,  # the broker answers, and our rate limit backs off
     Code.BROKER_CLOCK,  # our clock is wrong, or we were too slow
+    Code.REOPENING_AWAITED,  # only that position waits
 })  # fmt: skip
 
 ORDER_ONLY_REJECTIONS = frozenset({

@@ -240,6 +240,8 @@ class Mt5ExpertAdvisor(ExpertAdvisor):
         mark = self.faults.get("stopped_first")
         if mark and ticket is not None:
             self.server.close(number, ticket.lots, mark)
+        if self.faults.get("taken_away_first"):
+            self.server.take_away(number)
         if first := self.faults.get("filled_first"):
             self.server.trigger(number, 0 if first is True else first)
         tickets = self.server.state.tickets
