@@ -239,18 +239,19 @@ def _end_of(
 def deal_reports(
     read: Reader, deals: Sequence[Any], entry_of: Callable[[int], str]
 ) -> list[OrderReport]:
-    """Return executions as reports, one for each order. entry_of: returns the entry's client order
-    id of a position ('' if unknown).
+    """Return executions as reports, one for each order and position. entry_of: returns the entry's
+    client order id of a position ('' if unknown). One order closes two positions by each other.
 
     It omits entries that are not ours, what the server made (`server_deals`), and others'
     closes in a symbol that is not listed any more, which must not fail the read. It also omits
     orders of ours with an unknown id: a look-up by id finds them, and they must not be
     reported as external.
     """
-    groups: dict[int, list[Any]] = {}
+    groups: dict[tuple[int, int], list[Any]] = {}
     for deal in deals:
         if is_trade(deal) and not is_by_server(deal):
-            groups.setdefault(deal.order or -deal.ticket, []).append(deal)
+            group = deal.order or -deal.ticket, deal.position_id
+            groups.setdefault(group, []).append(deal)
     return [
         reports for group in groups.values() if (reports := _group_report(read, group, entry_of))
     ]

@@ -22,6 +22,7 @@ from tests.mt5.factories import CID, EXIT, LIMIT, D, bought, order, run, spec, s
 
 pytestmark = pytest.mark.usefixtures("venue")
 
+OTHER = "fcxotherotherothe0"
 K = ReportKind
 AGO = timedelta(hours=1)
 
@@ -243,6 +244,26 @@ def test_exit_by_the_owner_is_external(
         (CloseCause.EXTERNAL, CID),
     ]
     assert reports[1].fills[0].quantity == 4_000
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_positions_that_the_owner_closed_by_each_other_are_both_closed(
+    venue: FakeTerminal, adapter: Mt5Adapter, *, is_first: bool
+) -> None:
+    """One order of the server has a deal for each of them."""
+    long = bought(adapter)
+    (report,) = submit(adapter, order(OTHER, side=Side.SELL, quantity=D(4_000)))
+    tickets = [int(long), int(report.broker_position_id)]
+    ticket, opposite = tickets if is_first else tickets[::-1]
+    venue.control("close_by", login=1001, ticket=ticket, opposite=opposite)
+    reports = run(adapter.fills_since(spec(), datetime.now(UTC) - AGO))
+    assert {
+        (one.client_order_id, one.broker_position_id, sum(fill.quantity for fill in one.fills))
+        for one in reports
+        if one.close_cause is CloseCause.EXTERNAL
+    } == {(CID, long, D(4_000)), (OTHER, report.broker_position_id, D(4_000))}
+    (held,) = run(adapter.positions(spec()))
+    assert (held.broker_position_id, held.quantity) == (long, D(6_000))
 
 
 def test_positions_and_account(adapter: Mt5Adapter) -> None:

@@ -5,7 +5,9 @@ from itertools import count
 from typing import Any
 
 BUY, SELL = 0, 1
-EXPERT, BY_SL, BY_TP = 3, 4, 5
+BY_HAND, EXPERT, BY_SL, BY_TP = 0, 3, 4, 5
+CLOSE_BY = 8  # of an order
+OUT_BY = 3  # of a deal: its entry
 CANCELED, PARTIAL, FILLED, EXPIRED = 2, 3, 4, 6
 SPECIFIED = 2  # of an order's lifetime: until its expiry
 HEDGING = 2
@@ -167,6 +169,24 @@ class AccountModel:
         if self.hide_deals:
             self.late.add(ticket)
         return ticket
+
+    def close_by(self, ticket: int, opposite: int) -> None:
+        """Close two opposite positions by each other, as the owner does by hand: one order with a
+        deal for each of them."""
+        pair = [row for row in self.positions if row["ticket"] in (ticket, opposite)]
+        volume = min(row["volume"] for row in pair)
+        order = self.order(
+            {"type": CLOSE_BY, "volume": volume, "symbol": pair[0]["symbol"], "position": ticket},
+            BY_HAND,
+        )
+        order.update(position_by_id=opposite, volume_current=0.0)
+        self.end(order, FILLED)
+        for row in pair:
+            side = SELL if row["type"] == BUY else BUY
+            swap = self._release_swap(row, volume)
+            self._deal(order, row, side, volume, pair[0]["price_open"], OUT_BY, swap)
+            row["volume"] = round(row["volume"] - volume, 8)
+        self.positions = [row for row in self.positions if row["volume"]]
 
     def roll_over(self, amount: float) -> None:
         """Charge or credit each open position for a night; it is booked when it closes."""

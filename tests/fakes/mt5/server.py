@@ -163,6 +163,9 @@ class ClientHandler(socketserver.StreamRequestHandler):
         for position in list(account.positions):
             account.reopen(position, reason, **how)
 
+    def _close_by(self, model: TerminalModel, login: int, ticket: int, opposite: int) -> None:
+        model.accounts[login].close_by(ticket, opposite)
+
     def _comments(self, model: TerminalModel, login: int, cut: int, text: str = "") -> None:
         model.accounts[login].comments = lambda comment: text or comment[:cut]
 
