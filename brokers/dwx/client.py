@@ -93,7 +93,8 @@ class DwxClient:
         reach: float = math.inf,
     ) -> Mt4Reports:  # fmt: skip
         return self.terminal.platform.books(
-            self.spec, self.zone, snapshot, closed, commands, dict(self.terminal.roots), reach
+            self.spec, self.zone, snapshot, closed, commands, dict(self.terminal.roots), reach,
+            sides=dict(self.terminal.sides),
         )  # fmt: skip
 
     async def traced(self, snapshot: Snapshot, client_order_id: str = "") -> Mt4Reports:
@@ -202,6 +203,7 @@ class DwxClient:
         self.record_open(self, books)
         roots = books.roots_now
         self.terminal.roots = {one.number: roots[one.number] for one in books.snapshot.tickets}
+        self.terminal.sides = {one.number: one.side for one in books.snapshot.tickets}
         for one in books.snapshot.tickets:
             opened = self.zone.utc(one.opened_at).timestamp()
             self.terminal.oldest = min(self.terminal.oldest, opened)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from brokers.dwx import mt5_deals, parse
+from brokers.dwx import close_by, mt5_deals, parse
 from brokers.dwx.history_cache import TerminalHistory
 from brokers.dwx.mt4_reports import Mt4Reports
 from brokers.dwx.mt5_reports import Mt5Reports
@@ -23,7 +23,9 @@ class Platform:
     books: type[Mt4Reports]
 
 
-MT4 = Platform("MetaTrader 4", "DWX_Server_MT4", False, parse.snapshot, parse.history, Mt4Reports)
+MT4 = Platform(
+    "MetaTrader 4", "DWX_Server_MT4", False, parse.snapshot, close_by.history, Mt4Reports
+)
 MT5 = Platform(
     "MetaTrader 5", "DWX_Server_MT5", True, mt5_deals.snapshot, mt5_deals.history, Mt5Reports
 )

@@ -42,6 +42,7 @@ from brokers.dwx.shared_files import (
 from brokers.dwx.sync_marks import WaitingClose
 from brokers.dwx.timeouts import SentMark, Timeouts, messages_now
 from brokers.record_cache import RECORD_CACHE, RecordCache
+from brokers.types import Side
 from common.clocks import machine_time
 from common.reason_codes import Code
 
@@ -59,6 +60,7 @@ class Terminal:
         self.timeouts = Timeouts()
         self.journal = CommandJournal(own / "ledger.jsonl", record_cache)
         self.roots: dict[int, int] = {}  # of open tickets: the ticket that the position began as
+        self.sides: dict[int, Side] = {}  # of the same tickets
         self.oldest = time.time()  # when the oldest ticket that was ever seen here was opened
         self._orders, self._messages = folder / "DWX_Orders.txt", folder / "DWX_Messages.txt"
         self._history, self._past = folder / "DWX_Historic_Trades.txt", TerminalHistory()

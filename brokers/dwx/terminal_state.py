@@ -20,7 +20,7 @@ from brokers.dwx.sent_commands import (
     exits_by_ticket,
 )
 from brokers.dwx.server_time import Zone
-from brokers.types import ConnectionSpec
+from brokers.types import ConnectionSpec, Side
 
 
 class HistoryNeededError(Exception):
@@ -30,8 +30,8 @@ class HistoryNeededError(Exception):
 @dataclass(frozen=True)
 class TerminalState:
     """The state of one terminal at one moment. closed: the history that was read; roots: the first
-    tickets of what was open before; reach: since when the history is complete, in seconds since
-    1970; sightings: since when its executions are known."""
+    tickets of what was open before; sides: of the same; reach: since when the history is complete,
+    in seconds since 1970; sightings: since when its executions are known."""
 
     spec: ConnectionSpec
     zone: Zone
@@ -41,6 +41,7 @@ class TerminalState:
     roots: Mapping[int, int]
     reach: float = math.inf
     sightings: Sightings = field(default_factory=Sightings)
+    sides: Mapping[int, Side] = field(default_factory=dict)
 
     @cached_property
     def tickets(self) -> list[Ticket]:
@@ -56,12 +57,9 @@ class TerminalState:
     @cached_property
     def roots_now(self) -> dict[int, int]:
         """The first ticket of each ticket. Raises HistoryNeededError if one of ours has none."""
+        parents = self._parents
         known = {i.ticket: i.root for i in self.commands if i.action == CLOSE} | dict(self.roots)
         seen = {one.number for one in self.tickets} | set(known)
-        parents = {one.remainder: one.number for one in self.closed if one.remainder}
-        for one in self.tickets:
-            if one.origin:
-                parents.setdefault(one.number, one.origin)
         family = _first_tickets(self.tickets, self.names)
         found = {}
         for one in self.tickets:
@@ -71,8 +69,24 @@ class TerminalState:
                 raise HistoryNeededError(
                     f"ticket {one.number} came from #{root}, which is not listed"
                 )
-            found[one.number] = known.get(root, root)
+            found[one.number] = known.get(one.number) or known.get(root, root)
         return found
+
+    @property
+    def _parents(self) -> dict[int, int]:
+        """The ticket that each remainder was left by. Raises HistoryNeededError."""
+        parents = {one.remainder: one.number for one in self.closed if one.remainder}
+        listed = {one.number: one.side for one in self.tickets}
+        sides = {**self.sides, **listed}
+        for one in self.tickets:
+            if one.origin is None:
+                continue
+            if sides.get(one.origin, one.side) is one.side:
+                parents.setdefault(one.number, one.origin)
+            elif one.origin not in listed and parse.client_order_id_of(one, self.names):
+                # Two positions closed each other, and it names the other one (close_by.py).
+                raise HistoryNeededError(f"ticket {one.number} names #{one.origin} only")
+        return parents
 
     @cached_property
     def _closers(self) -> dict[int, SentCommand]:

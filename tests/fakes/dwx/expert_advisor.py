@@ -339,6 +339,9 @@ class ExpertAdvisor:
         else:
             self.server.delete(ticket, mark)
 
+    def simulate_close_by(self, ticket: int, other: int) -> None:
+        self.server.close_by(ticket, other)
+
     def simulate_trigger(self, ticket: int) -> None:
         self.server.trigger(ticket)
 

@@ -166,6 +166,26 @@ class TradeServer:
         self.state.history[str(number)] = ticket
         self.record("close", ticket)
 
+    def close_by(self, number: int, other: int) -> None:
+        """OrderCloseBy: the history has the volume at the first, and none at the second. What is
+        left of the larger one names the first, too."""
+        first, second = (self.state.tickets.pop(str(one)) for one in (number, other))
+        larger = max(first, second, key=lambda one: one.lots)
+        volume, left = min(first.lots, second.lots), round(abs(first.lots - second.lots), 2)
+        if left:
+            self.state.last += 1
+            rest = Ticket(**{**asdict(larger), "number": self.state.last, "lots": left})
+            rest.comment = f"from #{number}"
+            self.state.tickets[str(rest.number)] = rest
+            first.comment = "partial close"
+        first.lots, first.close_price = volume, second.price
+        second.lots, second.close_price = 0.0, second.price
+        second.comment = f"close hedge by #{number}"
+        for one in (first, second):
+            one.closed = self.now()
+            self.state.history[str(one.number)] = one
+            self.record("close", one)
+
     def delete(self, number: int, mark: str = "cancelled") -> None:
         """OrderDelete, or the end of an order without a request."""
         ticket = self.state.tickets.pop(str(number))
