@@ -198,12 +198,15 @@ def update_from_completed(
 ) -> None:
     """Update a record from IBKR's list of ended orders. filled: base units.
 
-    The list says when an order ended, which may be long before now.
+    The list says when an order ended, which may be long before now. What is inactive in it was
+    refused, perhaps after a part of it was executed.
     """
     record.detail = record.detail or state.completedStatus
     record.filled = max(record.filled, filled or Decimal(0))
-    if state.status == "Inactive" and record.live and not record.executed and not record.filled:
-        record.ended, record.code = ReportKind.REJECTED, Code.REJECTED_BY_BROKER
+    if state.status == "Inactive" and record.live:
+        in_part = record.executed or record.filled
+        record.ended = ReportKind.CANCELLED if in_part else ReportKind.REJECTED
+        record.code = Code.REJECTED_BY_BROKER
         record.in_doubt = False
     else:
         update_from_status(record, state.status, completed_at(state.completedTime) or now)

@@ -137,6 +137,21 @@ async def test_accepted_order_refused_later_is_rejected(stage: Environment) -> N
 
 
 @with_environment
+async def test_rest_of_a_part_filled_order_that_the_exchange_refuses_is_cancelled(
+    stage: Environment,
+) -> None:
+    """TWS lists it as ended and inactive, and names no number."""
+    await stage.submit(limit())
+    stage.venue.fill(ID, "5000", "1.0900")
+    stage.venue.end(ID, "Inactive", "Halted")
+    (report,) = await stage.wait_for_reports(ReportKind.CANCELLED)
+    assert (report.client_order_id, report.detail) == (ID, "Halted")
+    found = await stage.find(ID) or []
+    assert [one.kind for one in found] == [ReportKind.FILLED, ReportKind.CANCELLED]
+    assert found[0].fills[0].quantity == 5000
+
+
+@with_environment
 async def test_notice_ends_no_order(stage: Environment) -> None:
     await stage.submit(limit())
     placed = stage.venue.order(ID)
