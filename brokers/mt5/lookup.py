@@ -143,9 +143,10 @@ def fills_since(terminal: Terminal, spec: ConnectionSpec, since: datetime) -> li
         return parse.entry_client_order_id(terminal.order_ids, deals_of(position))
 
     reports = parse.deal_reports(read, deals, entry_of)
-    settled = market_now() - REOPENING
+    ahead = terminal.time(spec, account_info).ahead
+    settled = market_now() + ahead - REOPENING
     reports += server_deals.close_reports(read, deals, deals_of, settled)
-    first = since - LATE_MARGIN
+    first = since - LATE_MARGIN + min(ahead, timedelta(0))
     return [report for report in reports if any(fill.time >= first for fill in report.fills)]
 
 

@@ -76,6 +76,12 @@ class ServerTime:
         """The configured zone, else the measured one; None if it is unknown."""
         return self._configured or self._measured
 
+    @property
+    def ahead(self) -> timedelta:
+        """By how much its times, as UTC, are ahead of our clock, as far as ticks show it; below
+        zero: behind. A configured zone may be wrong, as in the other half of the year."""
+        return self.skew or NONE
+
     def record(self, symbol: str, time_msc: int) -> None:
         """Sample a symbol's latest tick. time_msc: the tick's time by the server.
 

@@ -23,14 +23,16 @@ UNKNOWN_REASON = 11  # that MetaTrader may add one day
 LONG_AGO = 120  # seconds, after which a reopening would have followed
 
 
-def fills(adapter: Mt5Adapter) -> list[OrderReport]:
-    return run(adapter.fills_since(spec(), datetime.now(UTC) - timedelta(hours=1)))
+def fills(adapter: Mt5Adapter, **settings: Any) -> list[OrderReport]:
+    return run(adapter.fills_since(spec(**settings), datetime.now(UTC) - timedelta(hours=1)))
 
 
-def quantities(adapter: Mt5Adapter) -> dict[tuple[str, CloseCause | None], Decimal]:
+def quantities(
+    adapter: Mt5Adapter, **settings: Any
+) -> dict[tuple[str, CloseCause | None], Decimal]:
     """Return what was executed, by client order id and close cause."""
     found: dict[tuple[str, CloseCause | None], Decimal] = defaultdict(Decimal)
-    for report in fills(adapter):
+    for report in fills(adapter, **settings):
         for fill in report.fills:
             found[report.client_order_id, report.close_cause] += fill.quantity
     return found
@@ -89,17 +91,23 @@ def test_part_that_is_not_opened_again_is_closed(venue: FakeTerminal, adapter: M
     assert quantities(adapter)[CID, CloseCause.EXTERNAL] == D(4_000)
 
 
+@pytest.mark.parametrize("zone", ["UTC+1", "UTC+2", "UTC+3"])
 def test_close_waits_for_the_opening_that_may_belong_to_it(
-    venue: FakeTerminal, adapter: Mt5Adapter
+    venue: FakeTerminal, adapter: Mt5Adapter, zone: str
 ) -> None:
-    """The terminal is read between the server's two deals: the position must not end."""
+    """The terminal is read between the server's two deals: the position must not end. The zone of
+    the settings may be an hour off, as ticks then show."""
+    venue.configure(zone_seconds=2 * 3600)
+    for _ in range(2):
+        run(adapter.quote(spec(server_timezone=zone), "EURUSD"))
     bought(adapter)
     venue.control("reopen", login=LOGIN, reason=Reason.ROLLOVER, closed=0.1, again=0)
-    assert quantities(adapter) == {(CID, None): D(10_000)}
+    assert quantities(adapter, server_timezone=zone) == {(CID, None): D(10_000)}
     deals = venue.state()["deals"]
     old = [{**one, "time_msc": one["time_msc"] - 1000 * LONG_AGO} for one in deals]
     venue.configure_account(deals=old)
-    assert quantities(adapter)[CID, CloseCause.EXTERNAL] == D(10_000)
+    closed = quantities(adapter, server_timezone=zone)
+    assert closed[CID, CloseCause.EXTERNAL] == D(10_000)
 
 
 def test_close_of_a_position_of_others_names_no_order(

@@ -7,6 +7,7 @@ import pytest
 from brokers.base import ReadFailed
 from brokers.mt5.adapter import Mt5Adapter
 from brokers.mt5.server_time import ServerTime, read_zone
+from brokers.types import CloseCause
 from tests.fakes.mt5.fake_terminal import FakeTerminal
 from tests.mt5.factories import CID, bought, run, spec
 
@@ -117,6 +118,7 @@ def test_tick_behind_our_clock_may_be_as_old_as_the_previous_poll(
     clock.at += timedelta(seconds=apart)
     server_clock.record("EURUSD", int((clock.at + timedelta(seconds=ahead)).timestamp() * 1000))
     assert server_clock.skew == timedelta(seconds=skew)
+    assert server_clock.ahead == timedelta(seconds=skew)
 
 
 def test_configured_zone_overrides_measurements() -> None:
@@ -136,6 +138,21 @@ def test_executions_of_a_server_in_another_zone(venue: FakeTerminal, adapter: Mt
     assert before < report.fills[0].time < before + timedelta(seconds=60)
     later = datetime.now(UTC) + timedelta(hours=2)
     assert run(adapter.fills_since(there, later)) == []
+
+
+def test_executions_are_read_if_the_zone_of_the_settings_is_an_hour_ahead(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
+    """As in winter, if it was entered in summer as a fixed offset."""
+    venue.configure(zone_seconds=2 * 3600)
+    summer = spec(server_timezone="UTC+3")
+    for _ in range(2):  # ticks that show it
+        run(adapter.quote(summer, "EURUSD"))
+    begun = datetime.now(UTC)
+    number = bought(adapter)
+    venue.control("close", login=1001, ticket=int(number), reason=4, comment="[sl]")
+    reports = run(adapter.fills_since(summer, begun))
+    assert [report.close_cause for report in reports] == [None, CloseCause.STOP_LOSS]
 
 
 def test_server_whose_zone_is_measured(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
