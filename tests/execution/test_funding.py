@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokers.types import BrokerFunding, CloseCause
+from brokers.base import OutcomeUnknown
+from brokers.types import BrokerFunding, CloseCause, ReportKind
 from common.clocks import market_now
 from common.failpoints import AbandonedError, Failpoint, arm
+from common.reason_codes import Code
 from common.sql import run
 from connections.health.account_polling import refresh_due_accounts
 from connections.models import AccountSnapshot, ExecutionConnection, FundingPayment
@@ -180,13 +182,17 @@ class TestBooking:
             assert AccountSnapshot.objects.get().funding_read_at is None
         assert [name for name, _ in venue.calls].count("funding") == 2  # it is not tried at once
 
+    @pytest.mark.parametrize("is_partly_known", [False, True])
     def test_payment_waits_for_an_order_without_an_answer_an_hour_at_most(
-        self, alice: ExecutionConnection, feed: Feed, venue: FakeBroker
+        self, alice: ExecutionConnection, feed: Feed, venue: FakeBroker, is_partly_known: bool
     ) -> None:
         opened(feed, "100", 30 * MINUTE)
         signal = factories.signal(feed)
-        factories.claim_all()
+        (outgoing,) = factories.claim_all()
         late = Order.objects.get(signal=signal)
+        if is_partly_known:
+            factories.answer(outgoing, OutcomeUnknown(Code.REPLY_LOST))
+            factories.apply(factories.report(late, ReportKind.EXPIRED, event_id="s1"))
         pay(venue, "-2.00")
         read()
         assert book_funding(settle_seconds=0) == 0

@@ -25,7 +25,13 @@ from execution.dispatch.report_writer import (
 from execution.models import Decision, DriftItem, Order
 from execution.reconciliation import decisions, presentation
 from execution.recovery.sweeps import apply_lookup_results
-from execution.reports.overfills import PreviousOverfill, apply_capped, split_fills
+from execution.reports.explained_overfills import rest_of
+from execution.reports.overfills import (
+    CountedFill,
+    PreviousOverfill,
+    apply_capped,
+    split_fills,
+)
 from execution.services import close_position
 from positions.models import ExecutionPosition
 from signals.models import Feed
@@ -220,6 +226,28 @@ def test_executions_are_split_at_the_open_quantity(
     found = split_fills(fills, so_far, {"known": D(30)}, PreviousOverfill())
     assert [one.quantity for one in found.fills] == kept
     assert [found.reported, found.counted] == [reported, counted]
+
+
+@pytest.mark.parametrize(
+    ("filled", "room", "fills", "rest"),
+    [
+        (30, 40, [fill("cut", 70)], [("cut", 70, 3)]),
+        (30, 15, [fill("cut", 70)], [("cut", 45, 3)]),
+        (30, 50, [fill("cut", 70), fill("new", 20)], [("cut", 70, 3), ("new", 10, 0)]),
+        (30, 0, [fill("cut", 70)], []),
+        (30, -5, [fill("cut", 70), fill("", 90, inferred=True)], []),
+        (30, 40, [fill("cut", 30)], []),
+        (30, 40, [fill("", 90, inferred=True)], [("", 70, 0)]),
+    ],
+)
+def test_rest_of_an_exit_is_what_was_cut_and_is_open(
+    filled: int, room: int, fills: list[Execution], rest: list[tuple[str, int, int]]
+) -> None:
+    """A fill that was cut is replaced by a revision with the commission that is booked."""
+    counted = {"cut": CountedFill("cut", D(30), 2, D(7), "EUR")}
+    found = rest_of(fills, D(filled), D(room), counted)
+    assert [(one.broker_fill_id, int(one.quantity), one.revision) for one in found] == rest
+    assert all(one.commission == 7 for one in found if one.revision)
 
 
 # ---- an exit that is reported before its entry's fills ------------------------------------------
