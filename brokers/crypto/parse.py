@@ -27,6 +27,7 @@ ENDED = {
     "rejected": ReportKind.REJECTED,
 }
 ALIVE = frozenset({"open", "closed", *ENDED})
+SELF_TRADE = "EXPIRED_IN_MATCH"  # Binance: it would have traded with another order of the account
 BY_EXCHANGE = frozenset({"BustTrade", "AdlTrade"})  # Bybit's own closings of a position
 MAX_NUMBER = Decimal(10) ** 15  # "no maximum"
 
@@ -177,7 +178,7 @@ def reports(
             broker_position_id=position if executions else "",
             fills=executions,
             code=_reason(kind, order),
-            detail=str(status) if kind in ENDED.values() else "",
+            detail=_end_of(order) if kind in ENDED.values() else "",
         )
 
     executed = sum((fill.quantity for fill in fills), Decimal(0))
@@ -222,7 +223,15 @@ def _is_partly_filled(order: Mapping[str, Any]) -> bool:
     return bool(amount) and bool(filled) and number(filled) < number(amount)
 
 
+def _end_of(order: Mapping[str, Any]) -> str:
+    """Return how an order ended: ccxt's word, or the exchange's own where it states more."""
+    stated = (order.get("info") or {}).get("status")
+    return SELF_TRADE if stated == SELF_TRADE else str(order.get("status"))
+
+
 def _reason(kind: ReportKind, order: Mapping[str, Any]) -> Code | None:
+    if kind is ReportKind.EXPIRED and _end_of(order) == SELF_TRADE:
+        return Code.REJECTED_BY_BROKER  # neither its time nor its price
     is_brief = order.get("timeInForce") in ("IOC", "FOK") or order.get("type") == "market"
     if is_brief and kind in (ReportKind.EXPIRED, ReportKind.CANCELLED):  # exchanges differ in that
         return Code.NO_PRICE_WITHIN_LIMIT

@@ -109,6 +109,13 @@ def test_order_status_maps_to_reports() -> None:
     assert [r.kind for r in cancelled] == [ReportKind.FILLED, ReportKind.CANCELLED]
     (expired,) = _reports({**ORDER, "status": "expired"})
     assert (expired.kind, expired.code) == (ReportKind.EXPIRED, Code.TIME_IN_FORCE_ENDED)
+    for kind in ({}, {"type": "market"}, {"timeInForce": "IOC"}):
+        (self_trade,) = _reports(
+            {**ORDER, "status": "expired", "info": {"status": "EXPIRED_IN_MATCH"}, **kind}
+        )
+        assert (self_trade.code, self_trade.detail) == (
+            Code.REJECTED_BY_BROKER, "EXPIRED_IN_MATCH",
+        )  # fmt: skip
     (refused,) = _reports({**ORDER, "status": "rejected"})
     assert (refused.kind, refused.code) == (ReportKind.REJECTED, Code.REJECTED_BY_BROKER)
     (unfilled,) = _reports({**ORDER, "status": "closed", "filled": "0"})
