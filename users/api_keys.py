@@ -8,7 +8,6 @@ from common.permissions import Scope
 from common.reason_codes import Code
 from users.models import ApiKey, User
 from users.second_factor import factor_of, is_required
-from users.tenancy import for_all_tenants
 
 DEFAULT_LIFE, LONGEST_LIFE, ENDS_SOON = timedelta(days=90), timedelta(days=366), timedelta(days=14)
 LIVES = [("7", "7 days"), ("30", "30 days"), ("90", "90 days"), ("365", "A year")]
@@ -91,10 +90,3 @@ def ends_soon(key: ApiKey, *, now: datetime) -> bool:
 def has_ended(key: ApiKey, *, now: datetime) -> bool:
     """Whether a key has expired."""
     return key.expires_at <= now
-
-
-def is_open_key(key_id: int) -> bool:
-    """Whether a key of any user is neither revoked nor over. What it set up counts as long."""
-    with for_all_tenants():
-        key = ApiKey.objects.filter(pk=key_id).first()
-    return key is not None and key.is_open

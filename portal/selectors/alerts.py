@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from signals.models import Feed, FeedToken
+from users.setter_keys import read_keys
 
 MOST = 50
 
@@ -21,7 +22,8 @@ class Address:
 def addresses_of(feed: Feed) -> list[Address]:
     """Return the newest addresses of a feed, those that work first."""
     now = datetime.now(UTC)
-    tokens = feed.tokens.select_related("made_with").order_by("-id")[:MOST]
+    tokens = list(feed.tokens.order_by("-id")[:MOST])
+    read_keys(tokens, "made_with")
     return sorted((_address(token, now) for token in tokens), key=lambda one: not one.is_open)
 
 

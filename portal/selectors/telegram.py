@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from common.formatting import known_code
 from common.reason_codes import Code
 from signals.models import Feed, TelegramBot, TelegramChat
+from users.setter_keys import read_keys, shown_key
 
 STALE = timedelta(minutes=3)
 """Telegram answers each call within half a minute."""
@@ -31,13 +32,14 @@ class ShownBot:
 
 def bot_of(feed: Feed) -> ShownBot | None:
     """Return a feed's bot with its chats, accepted ones first; None without one."""
-    keys = ("made_with", "forward_from_made_with")
-    bot = TelegramBot.objects.select_related(*keys).filter(feed=feed).first()
+    bot = TelegramBot.objects.filter(feed=feed).first()
     if bot is None:
         return None
-    chats = tuple(bot.chats.select_related("made_with").order_by("-is_allowed", "-found_at"))
+    chats = tuple(bot.chats.order_by("-is_allowed", "-found_at"))
+    read_keys([bot], "made_with", "forward_from_made_with")
+    read_keys(chats, "made_with")
     if bot.ended_with_key:
-        key = bot.made_with or "of an operator"  # whose keys the owner does not see
+        key = shown_key(bot, "made_with", owner_id=feed.owner_id)
         text = f"It was set up with the API key {key}, which has ended: nothing is read."
         return ShownBot(bot, chats, "cancelled", "Ended", text, KEEP)
     if bot.is_paused:

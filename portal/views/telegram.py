@@ -1,5 +1,7 @@
 """A feed's Telegram bot, for its owner: its token, the chats that it found, pause and removal."""
 
+from collections.abc import Sequence
+
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -11,6 +13,7 @@ from portal.telegram_forms import ForwardForm, SendersForm, TokenForm
 from signals.models import Feed, TelegramBot, TelegramChat
 from signals.selectors import owned_feeds
 from signals.telegram.services import change_bot, remove_bot, set_bot, set_chat
+from users.setter_keys import shown_key
 
 REFRESH_SECONDS = 3
 
@@ -29,6 +32,21 @@ def _back(feed: Feed) -> str:
 def _find_bot(feed: Feed) -> TelegramBot:
     found: TelegramBot = get_object_or_404(TelegramBot, feed=feed)
     return found
+
+
+def _of_key(
+    feed: Feed, row: TelegramBot | TelegramChat, field: str, what: str, numbers: Sequence[int]
+) -> list[Consequence]:
+    """Return which numbers an API key set, if one did. It may have been stolen, so a user who wants
+    to keep them enters them again."""
+    if not numbers or getattr(row, f"{field}_id") is None:
+        return []
+    key = shown_key(row, field, owner_id=feed.owner_id)
+    text = (
+        f"The API key {key} set these {what}: {', '.join(map(str, numbers))}."
+        " Enter those that you know."
+    )
+    return [Consequence("attention", text)]
 
 
 @tenants_only
@@ -101,8 +119,10 @@ def forwarding(request: HttpRequest, *, slug: str) -> HttpResponse:
     """Set the chats whose forwarded messages count."""
     feed, user = _find(request, slug), current_user(request)
     bot = _find_bot(feed)
-    form = ForwardForm(request.POST or None, initial={"chats": bot.counted_origins})
+    key_set = _of_key(feed, bot, "forward_from_made_with", "chats", bot.forward_from)
+    form = ForwardForm(request.POST or None, initial={"chats": [] if key_set else bot.forward_from})
     points = [
+        *key_set,
         Consequence("attention", "The authors of these chats can send signals through yours."),
         Consequence("denied", "Messages forwarded from any other chat are refused."),
     ]
@@ -123,18 +143,16 @@ def chat(request: HttpRequest, *, slug: str, pk: int) -> HttpResponse:
     feed, user = _find(request, slug), current_user(request)
     found = get_object_or_404(TelegramChat, bot__feed=feed, pk=pk)
     is_channel = found.kind == TelegramChat.Kind.CHANNEL
-    senders = found.sender_ids or ([found.found_sender_id] if found.found_sender_id else [])
-    ended, before = found.ended_with_key, ", ".join(map(str, found.sender_ids))
-    senders = [] if ended else senders  # a thief of the key may have named them
+    finder = [found.found_sender_id] if found.found_sender_id else []
+    key_set = [] if is_channel else _of_key(feed, found, "made_with", "senders", found.sender_ids)
+    senders = [] if key_set else found.sender_ids or finder
     form = None if is_channel else SendersForm(request.POST or None, initial={"senders": senders})
     who = "Every post of this channel" if is_channel else "Messages of the senders below"
     points = [
+        *key_set,
         Consequence("attention", f"{who} can open and close trades for your followers."),
         Consequence("denied", "What was written before now stays refused."),
     ]
-    if ended and not is_channel:
-        text = f"An API key that has ended had set the senders {before}. Name only those you know."
-        points.append(Consequence("attention", text))
     title = f"Accept signals from {found} ({found.chat_id})?"
     question = ConfirmationPage(title, points, "Accept them", _back(feed), False, form, "Not now")
 

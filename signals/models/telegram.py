@@ -5,7 +5,7 @@ from django.db import models
 from django.db.models import Q
 
 from common.db_functions import ClockTimestamp
-from users.api_keys import is_open_key
+from users.setter_keys import ended_with
 
 
 class TelegramBot(models.Model):
@@ -63,13 +63,17 @@ class TelegramBot(models.Model):
     @property
     def ended_with_key(self) -> bool:
         """Whether the API key that set its token has ended, so that it is not read."""
-        return self.made_with_id is not None and not is_open_key(self.made_with_id)
+        return ended_with(self, "made_with")
+
+    @property
+    def forward_from_ended_with_key(self) -> bool:
+        """Whether the API key that set forward_from has ended, so that it counts no more."""
+        return ended_with(self, "forward_from_made_with")
 
     @property
     def counted_origins(self) -> list[int]:
         """The chats whose forwarded messages count now."""
-        key_id = self.forward_from_made_with_id
-        return self.forward_from if key_id is None or is_open_key(key_id) else []
+        return [] if self.forward_from_ended_with_key else self.forward_from
 
 
 class TelegramChat(models.Model):
@@ -118,7 +122,7 @@ class TelegramChat(models.Model):
     @property
     def ended_with_key(self) -> bool:
         """Whether the API key that allowed it has ended, so that its messages count no more."""
-        return self.made_with_id is not None and not is_open_key(self.made_with_id)
+        return ended_with(self, "made_with")
 
 
 class TelegramMessage(models.Model):

@@ -21,6 +21,7 @@ from signals.telegram.serializers import (
 )
 from signals.telegram.services import change_bot, remove_bot, set_bot, set_chat
 from users.api import caller
+from users.setter_keys import read_keys
 
 if TYPE_CHECKING:
     from rest_framework.viewsets import GenericViewSet
@@ -85,7 +86,8 @@ class TelegramActions(Base):
     )
     def telegram_chat(self, request: Request, slug: str, chat_id: str) -> Response:
         """Allow a chat in which the bot has seen a message, or allow it no more. One allowed with
-        an API key is allowed while the key is open."""
+        an API key is allowed while the key is open; another caller names its senders to keep them
+        (400 `FIELD_REQUIRED`)."""
         feed = self.get_object()
         values = validated_body(ChangedChatSerializer, request)
         get_object_or_404(TelegramChat, bot__feed=feed, chat_id=int(chat_id))
@@ -93,5 +95,7 @@ class TelegramActions(Base):
         return Response(TelegramChatSerializer(chat).data)
 
     def _bot(self, feed: Feed, code: int = status.HTTP_200_OK) -> Response:
-        bots = TelegramBot.objects.select_related("made_with").prefetch_related("chats__made_with")
-        return Response(TelegramBotSerializer(get_object_or_404(bots, feed=feed)).data, status=code)
+        bot = get_object_or_404(TelegramBot.objects.prefetch_related("chats"), feed=feed)
+        read_keys([bot], "made_with", "forward_from_made_with")
+        read_keys(bot.chats.all(), "made_with")
+        return Response(TelegramBotSerializer(bot).data, status=code)

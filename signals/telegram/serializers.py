@@ -37,18 +37,20 @@ class TelegramChatSerializer(StrictModelSerializer[TelegramChat]):
 
 class TelegramBotSerializer(StrictModelSerializer[TelegramBot]):
     """A feed's bot, without its token. error_hint: what to do about the last error. ended_with_key:
-    the API key that set its token was revoked or has ended, so it is not read."""
+    the API key that set its token was revoked or has ended, so it is not read.
+    forward_from_ended_with_key: the one that set forward_from, so those chats count no more."""
 
     error_hint = serializers.SerializerMethodField()
     ended_with_key = serializers.BooleanField(read_only=True)
+    forward_from_ended_with_key = serializers.BooleanField(read_only=True)
     chats = TelegramChatSerializer(many=True, read_only=True)
 
     class Meta:
         model = TelegramBot
         fields = (
-            "bot_id", "username", "is_paused", "forward_from", "created_at", "checked_at",
-            "contact_at", "update_at", "refused_count", "error_code", "error_detail", "error_at",
-            "error_hint", "ended_with_key", "chats",
+            "bot_id", "username", "is_paused", "forward_from", "forward_from_ended_with_key",
+            "created_at", "checked_at", "contact_at", "update_at", "refused_count", "error_code",
+            "error_detail", "error_at", "error_hint", "ended_with_key", "chats",
         )  # fmt: skip
         read_only_fields = fields
 

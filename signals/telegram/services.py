@@ -92,29 +92,30 @@ def set_chat(
 
     sender_ids: who may send signals there; None: those of before, else, in a group, who wrote
     the message by which it was found. What was written before stays refused. A chat that an API
-    key allows or changes is allowed while that key is open; then its senders are to be named again.
-    Raises TelegramChat.DoesNotExist, InvalidInputError FIELD_INVALID, FIELD_REQUIRED,
-    NotAllowedError.
+    key allows or changes is allowed while that key is open; its senders become another caller's
+    only by name.
+    Raises TelegramChat.DoesNotExist, InvalidInputError FIELD_INVALID or FIELD_REQUIRED (sender_ids
+    of a chat that another API key set), NotAllowedError.
     """
     require(by, Right.FEEDS, owner_id=feed.owner_id)
     chat = TelegramChat.objects.select_for_update(of=("self",), no_key=True).get(
         bot__feed=feed, chat_id=chat_id
     )
-    before = chat.is_allowed, chat.sender_ids
-    is_group = chat.kind != TelegramChat.Kind.CHANNEL
-    if is_allowed and sender_ids is None and is_group and chat.ended_with_key:
-        detail = "They were set with an API key that has ended: name those whose messages count."
-        raise InvalidInputError(Code.FIELD_REQUIRED, detail, field="sender_ids")
+    before, has_senders = (chat.is_allowed, chat.sender_ids), chat.kind != TelegramChat.Kind.CHANNEL
     if sender_ids is not None:
         chat.sender_ids = _ids(sender_ids, "sender_ids")
+    elif is_allowed and has_senders and chat.made_with_id not in (None, _key(by)):
+        detail = "An API key set its senders: name those whose messages count."
+        raise InvalidInputError(Code.FIELD_REQUIRED, detail, field="sender_ids")
     elif not chat.sender_ids and chat.found_sender_id:
         chat.sender_ids = [chat.found_sender_id]
     chat.is_allowed = is_allowed
-    if is_allowed and is_group and not chat.sender_ids:
+    if is_allowed and has_senders and not chat.sender_ids:
         detail = "In a group or a private chat, name the senders whose messages count."
         raise InvalidInputError(Code.FIELD_INVALID, detail, field="sender_ids")
-    is_changed = before != (chat.is_allowed, chat.sender_ids)
-    chat.made_with_id = setter_key(_key(by), chat.made_with_id, is_changed=is_changed)
+    if is_allowed or sender_ids is not None:  # a refusal leaves them as whose they were
+        is_changed = before != (chat.is_allowed, chat.sender_ids)
+        chat.made_with_id = setter_key(_key(by), chat.made_with_id, is_changed=is_changed)
     chat.save(update_fields=["is_allowed", "sender_ids", "made_with"])
     return chat
 

@@ -883,7 +883,11 @@ class TestSetUp:
 @pytest.fixture
 def with_key(feed: Feed) -> User:
     """The provider, as a request with an API key knows them."""
-    _, secret = create_api_key(feed.owner, "robot")
+    return user_with_key(feed, "robot")
+
+
+def user_with_key(feed: Feed, name: str) -> User:
+    _, secret = create_api_key(feed.owner, name)
     caller = user_for_key(secret)
     assert caller is not None
     return caller
@@ -973,6 +977,43 @@ class TestKeys:
         set_chat(feed, GROUP_ID, is_allowed=True, sender_ids=[55], by=feed.owner)
         api.say(ENTRY, sender=55)
         assert outcome(published(poller, api)) == (AlertState.PUBLISHED, "")
+
+    @pytest.mark.parametrize("by", ["person", "another key"])
+    @pytest.mark.parametrize("is_revoked", [True, False])
+    @pytest.mark.parametrize("is_refused_first", [True, False])
+    def test_senders_that_a_key_set_become_anothers_by_name_only(
+        self, feed: Feed, bot: TelegramBot, with_key: User, by: str, *, is_revoked: bool,
+        is_refused_first: bool,
+    ) -> None:  # fmt: skip
+        """A repeated call without names must not adopt the sender whom a thief added."""
+        TelegramChat.objects.create(
+            bot=bot, chat_id=GROUP_ID, kind="group", is_allowed=True, sender_ids=[55]
+        )
+        set_chat(feed, GROUP_ID, is_allowed=True, sender_ids=[55, 666], by=with_key)
+        set_chat(feed, GROUP_ID, is_allowed=True, by=with_key)  # its own call again
+        if is_revoked:
+            revoke(with_key)
+        caller = feed.owner if by == "person" else user_with_key(feed, "innocent")
+        if is_refused_first:
+            set_chat(feed, GROUP_ID, is_allowed=False, by=caller)
+        with pytest.raises(InvalidInputError) as refused:
+            set_chat(feed, GROUP_ID, is_allowed=True, by=caller)
+        assert (refused.value.code, refused.value.field) == (Code.FIELD_REQUIRED, "sender_ids")
+        chat = TelegramChat.objects.get(chat_id=GROUP_ID)
+        assert chat.made_with_id == with_key.key_id
+        chat = set_chat(feed, GROUP_ID, is_allowed=True, sender_ids=[55], by=caller)
+        assert (chat.sender_ids, chat.made_with_id) == ([55], caller.key_id)
+
+    def test_chat_that_a_key_only_refused_stays_a_persons(
+        self, feed: Feed, bot: TelegramBot, with_key: User
+    ) -> None:
+        TelegramChat.objects.create(
+            bot=bot, chat_id=GROUP_ID, kind="group", is_allowed=True, sender_ids=[55]
+        )
+        set_chat(feed, GROUP_ID, is_allowed=False, by=with_key)
+        revoke(with_key)
+        chat = set_chat(feed, GROUP_ID, is_allowed=True, by=feed.owner)
+        assert (chat.sender_ids, chat.made_with_id) == ([55], None)
 
     def test_forwarded_messages_end_with_the_key_that_allowed_them(
         self, feed: Feed, bot: TelegramBot, with_key: User, poller: TelegramPoller, api: BotApi
