@@ -22,7 +22,7 @@ def setups(keys: Collection[int]) -> Iterator[SetUp]:
     for bot in TelegramBot.objects.filter(forward_from_made_with__in=keys).select_related("feed"):
         if bot.forward_from:
             key_id = bot.forward_from_made_with_id
-            yield SetUp(key_id, "forwarded messages", str(bot.feed), ends_with_key=True)
+            yield SetUp(key_id, "list of forwarded chats", str(bot.feed), ends_with_key=True)
     chats = TelegramChat.objects.filter(made_with__in=keys, is_allowed=True)
     for chat in chats.select_related("bot__feed").order_by("pk"):
         yield SetUp(

@@ -106,7 +106,10 @@ class ChangeAccountForm(AccountForm):
         if form is None or self.connection is None or not self.connection.sealed_credentials:
             return
         if places := [setting.label for setting in form.destinations]:
-            needed = f"Needed if you change: {', '.join(places)}. Empty: it stays."
+            needed = (
+                "Leave it empty to keep the stored one. Needed only if you change: "
+                f"{', '.join(places)}."
+            )
             self.add_credentials(form, needed)
             basic = [name for name in self.setting_names if name not in self.advanced_names]
             self.order_fields([*FIRST_FIELDS, *basic, *self.secrets, *self.setting_names])

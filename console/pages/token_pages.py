@@ -184,7 +184,8 @@ def _set_up(one: SetUp) -> Consequence:
     """Return what becomes of something that a key set up."""
     if one.ends_with_key:
         return Consequence("cancelled", f"It set up the {one}, which ends with it.")
-    return Consequence("attention", f"It added the {one}, which stays until its owner ends it.")
+    text = f"It added the {one}, which stays on until its owner switches it off."
+    return Consequence("attention", text)
 
 
 def _revoke_key(key: ApiKey, request: HttpRequest) -> str:

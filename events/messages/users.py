@@ -18,9 +18,11 @@ def key_made(event: EventContext) -> Lines:
             "It was made in a browser that is signed in as you. If this was not you, revoke it "
             "under Keys, then change your password."
         )
+    *others, last = event.get("scopes").split(", ")
+    scopes = f"Its scopes are {', '.join(others)} and {last}" if others else f"Its scope is {last}"
     return (
         f"{_key(event)} was made",
-        f"It may {event.get('scopes')} until {utc_minute(event.get('ends_at'))}. {how}",
+        f"{scopes}; it ends on {utc_minute(event.get('ends_at'))}. {how}",
     )
 
 
@@ -29,8 +31,8 @@ def key_ends_soon(event: EventContext) -> Lines:
     return (
         f"{_key(event)} ends in {'1 day' if days == '1' else f'{days} days'}",
         f"It stops working at {utc_minute(event.get('ends_at'))}. Make a new key under Keys, put "
-        "it into the program that uses this one, then revoke this one. Alert addresses, Telegram "
-        "bots and chats that it set up end with it; set up again what you need.",
+        "it into the program that uses this one, then revoke this one. If it set up alert "
+        "addresses, Telegram bots or chats, they end with it, too; set up again what you need.",
     )
 
 
@@ -38,8 +40,9 @@ def key_ended(event: EventContext) -> Lines:
     return (
         f"{_key(event)} has ended",
         f"Calls with it have been refused since {utc_minute(event.get('ends_at'))}. If a program "
-        "still needs it, make a new key under Keys and put it into that program. Alert addresses, "
-        "Telegram bots and chats that it set up have ended, too; set up again what you need.",
+        "still needs it, make a new key under Keys and put it into that program. If it set up "
+        "alert addresses, Telegram bots or chats, they have ended, too; set up again what you "
+        "need.",
     )
 
 

@@ -192,7 +192,10 @@ def test_owner_is_notified_of_a_new_key(world: World) -> None:
     words = message_of(with_key)
     assert words.startswith("API key “second”")
     assert f"made with the key “robot” ({robot.prefix}…)" in words
-    assert "may read, publish, operate until" in words
+    assert "Its scopes are read, publish and operate; it ends on" in words
+    create_api_key(world.alice, "reader", scopes=["read"], by=world.alice)
+    reader = Event.objects.filter(kind=EventKind.API_KEY_MADE).latest("pk")
+    assert "Its scope is read; it ends on" in message_of(reader)
     assert "signed in as you" in message_of(signed_in)
     assert secret not in str(with_key.payload)
 

@@ -14,11 +14,13 @@ from nacl.public import PrivateKey
 
 from common.clocks import market_now
 from connections.models import Epoch, ExecutionConnection, KillSwitch, Subscription, TradingPreset
+from events.models import Channel
 from execution import tasks
 from execution.disaster_recovery.epochs import open_epoch
 from execution.models import ExecutionLog, Order
 from signals.alert_addresses import address_of
 from signals.feeds import create_feed_token
+from signals.models import TelegramBot
 from tests.changes.concurrent_forms import fields_of
 from tests.console import seed
 from tests.console.seed import CANARY
@@ -413,6 +415,15 @@ def test_api_key_is_displayed_once_and_revoked(
     assert user.get_username() == "tenant-01"
     assert secret not in page("/admin/users/apikey/")
     key = user.api_keys.get()
+    bot = {"bot_id": 1, "token_sealed": b"box", "forward_from": [-99]}
+    TelegramBot.objects.create(feed=small["feed"], forward_from_made_with=key, **bot)
+    hook = {"name": "alarms", "url_display": "https://example.com"}
+    Channel.objects.create(user=user, made_with=key, **hook)
+    asked = page(f"/admin/users/apikey/{key.pk}/revoke/")
+    assert f"the list of forwarded chats “{small['feed']}”, which ends with it." in asked
+    assert (
+        "“alarms (https://example.com)”, which stays on until its owner switches it off." in asked
+    )
     client.post(f"/admin/users/apikey/{key.pk}/revoke/")
     assert user_for_key(secret) is None
 

@@ -376,6 +376,8 @@ def test_pages_change_a_server_with_the_credentials_only(
     }
     for user, page in pages.items():
         client = client_with_stale_factor(signed_in, user)
+        stays = "Leave it empty to keep the stored one. Needed only if you change: Server."
+        assert stays in html_of(client.get(page))
         moved = form_on(client, page) | {"settings.server": f"Evil-{user}"}
         before = stored(account)
         refused = client.post(page, moved)

@@ -75,6 +75,7 @@ def test_owner_is_notified_once_at_each_of_three_moments(
 
     body = client.get("/api/v1/notifications/").json()["results"][0]["body"]
     assert "make a new key under Keys and put it into that program" in body
+    assert "If it set up alert addresses, Telegram bots or chats, they have ended, too" in body
     assert "https://fillcast.example.com/keys/" in mail.outbox[0].body
 
 
