@@ -13,15 +13,18 @@ class ConnectionsConfig(AppConfig):
         from common.waiting_work import send_only_if_waiting
         from connections.account_settings import hosts
         from connections.health.due_tests import ANY_DUE
+        from connections.key_setups import setups
         from connections.market_data.instrument_books import InstrumentBooks
         from connections.twin_links import ANY_TWIN
         from signals import listings
         from users.data_export import register_export
+        from users.key_setups import register_setups
 
         safe_connect.set_address_policy(hosts.may_resolve_to)
         listings.use(InstrumentBooks())
         send_only_if_waiting("connections.run_due_tests", ANY_DUE)
         send_only_if_waiting("execution.wind_up_twins", ANY_TWIN)
+        register_setups(setups)
         register_export("accounts", "connections.ExecutionConnection", "user_id")
         register_export("subscriptions", "connections.Subscription", "connection__user_id")
         register_export("paper_twins", "connections.SubscriptionTwin", "connection__user_id")

@@ -42,8 +42,8 @@ def ended_with(row: Model, field: str) -> bool:
 
 
 def shown_key(row: Model, field: str, *, owner_id: int) -> str:
-    """Return how the owner of what it set up is told of the key of this field: by its name, unless
-    it is another user's."""
+    """Return what the owner of what it set up sees of the key of this field: its name, unless it is
+    another user's."""
     read_keys([row], field)
     key: ApiKey | None = getattr(row, field)
     return str(key) if key is not None and key.user_id == owner_id else "of an operator"

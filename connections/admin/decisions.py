@@ -17,6 +17,8 @@ from connections.decisions.calendars import MAX_BYTES as MAX_CALENDAR_BYTES
 from connections.decisions.calendars import read_calendar
 from connections.models import DecisionProvider, NewsCalendar
 
+KEEP = ("Its API key has ended", {"fields": ("keep",)})
+
 
 class DecisionProviderForm(forms.ModelForm):  # type: ignore[type-arg]
     """A provider with its secret, which is only entered, never shown."""
@@ -24,8 +26,19 @@ class DecisionProviderForm(forms.ModelForm):  # type: ignore[type-arg]
     secret = forms.CharField(
         required=False, min_length=16, max_length=200, strip=False,
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
-        help_text="Signs the requests to the URL; at least 16 characters. Empty: it stays.",
+        help_text="Signs the requests to the URL; at least 16 characters. Leave it empty to"
+        " keep the stored one.",
     )  # fmt: skip
+    keep = forms.BooleanField(
+        label="Keep who is asked", required=False,
+        help_text="An API key that has ended named who is asked, and a thief of it may have named"
+        " themselves. Tick this once you have checked the URL or the entry point.",
+    )  # fmt: skip
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not self.instance.ended_with_key:
+            self.fields.pop("keep", None)
 
     def clean(self) -> dict[str, Any]:
         """Let the row have a secret while its constraints are checked: the service seals it."""
@@ -64,7 +77,9 @@ class DecisionProviderAdmin(ConsoleAdmin):
         """Add the provider, or write what was changed on the page. Raises RightDenied."""
         by: Any = request.user
         secret = form.cleaned_data.get("secret") or ""
-        names = set(form.changed_data) - {"secret"}
+        names = set(form.changed_data) - {"secret", "keep"}
+        if form.cleaned_data.get("keep"):
+            names |= {"url", "entry_point"}
         try:
             if not change:
                 services.add_decision_provider(obj, secret=secret, by=by)
@@ -73,6 +88,11 @@ class DecisionProviderAdmin(ConsoleAdmin):
                 services.change_decision_provider(obj.pk, secret=secret, by=by, **changes)
         except NotAllowedError as error:
             raise RightDenied(error) from error
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return them with the question whether to keep who is asked, if its key has ended."""
+        found = super().get_fieldsets(request, obj)
+        return [*found, KEEP] if obj is not None and obj.ended_with_key else found
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Return the owner for a provider that exists: its secret is bound to them."""

@@ -41,6 +41,10 @@ class DecisionProviderSerializer(StrictModelSerializer[DecisionProvider]):
         help_text="Signs the requests to the URL. It is stored encrypted and never shown.",
     )  # fmt: skip
     has_secret = serializers.SerializerMethodField(help_text="Whether a secret is stored.")
+    ended_with_key = serializers.BooleanField(
+        read_only=True,
+        help_text="The API key that named who is asked has ended: they are not asked.",
+    )
     timeout_seconds = Amount(required=False)
     broken_rule_factor = Amount(required=False)
     max_spread = Amount(required=False, allow_null=True)
@@ -50,7 +54,7 @@ class DecisionProviderSerializer(StrictModelSerializer[DecisionProvider]):
 
     class Meta:
         model = DecisionProvider
-        exclude = ("user", "key", "secret_sealed")
+        exclude = ("user", "key", "secret_sealed", "made_with")
         read_only_fields = ("created_at",)
         validators: list[Any] = []  # the rules of the row have our texts
 

@@ -12,11 +12,13 @@ from common.row_changes import change_row
 from common.row_faults import row_errors
 from connections.credentials.provider_secrets import seal_secret
 from connections.models import DecisionProvider, NewsCalendar
+from users.joins import setter_key
 from users.models import User
 from users.session_factor import require_fresh_factor
 
 WHO_DECIDES = ("kind", "url", "entry_point")
-"""The fields that name who is asked: who answers sees balances and scales entries."""
+"""The fields that name who is asked: who answers sees balances and scales entries. What an API key
+sets of them, or the secret, ends with the key."""
 
 
 @transaction.atomic
@@ -33,6 +35,7 @@ def add_decision_provider(
         require_fresh_factor(by)
     if secret:
         provider.secret_sealed = seal_secret(secret, provider)
+    provider.made_with_id = _key(by)
     raise_all(row_errors(provider))
     provider.save(force_insert=True)
     return provider
@@ -44,21 +47,31 @@ def change_decision_provider(
 ) -> DecisionProvider:
     """Change a provider from the next entry on. Raises as `add_decision_provider`.
 
-    SecondFactorNeededError only for a secret, or a change of who is asked.
+    SecondFactorNeededError only for a secret, a change of who is asked, or to keep, by naming it
+    again, whom an API key had set.
     """
     provider = DecisionProvider.objects.select_for_update(no_key=True).get(pk=provider_id)
     require(by, Right.LIMITS, owner_id=provider.user_id)
     before = [getattr(provider, name) for name in WHO_DECIDES]
     for name, value in changes.items():
         setattr(provider, name, value)
-    if secret or before != [getattr(provider, name) for name in WHO_DECIDES]:
+    is_changed = bool(secret) or before != [getattr(provider, name) for name in WHO_DECIDES]
+    is_named = is_changed or not changes.keys().isdisjoint(WHO_DECIDES)
+    if is_changed or (is_named and provider.made_with_id is not None):
         require_fresh_factor(by)
+    if is_named:
+        key_id = setter_key(_key(by), provider.made_with_id, is_changed=is_changed)
+        changes["made_with_id"] = provider.made_with_id = key_id
     if secret:
         changes["secret_sealed"] = provider.secret_sealed = seal_secret(secret, provider)
     raise_all(row_errors(provider))
     if "sessions" in changes:
         changes["sessions"] = provider.sessions
     return change_row(provider, changes)
+
+
+def _key(by: User | None) -> int | None:
+    return by.key_id if by else None
 
 
 @transaction.atomic

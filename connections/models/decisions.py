@@ -17,6 +17,7 @@ from common.row_faults import FieldConstraints
 from common.time_zones import is_time_zone
 from connections import trading_sessions
 from connections.decision_urls import check_url
+from users.setter_keys import ended_with
 
 
 class Impact(models.TextChoices):
@@ -152,6 +153,10 @@ class DecisionProvider(FieldConstraints, models.Model):
     entry_point = models.CharField(
         max_length=100, blank=True, default="", help_text="Its name; `manage.py doctor` lists them."
     )
+    made_with = models.ForeignKey(
+        "users.ApiKey", models.CASCADE, null=True, blank=True, editable=False, related_name="+",
+        help_text="The API key that named who is asked: they are not asked once it has ended.",
+    )  # fmt: skip
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -233,6 +238,11 @@ class DecisionProvider(FieldConstraints, models.Model):
     def is_foreign(self) -> bool:
         """Whether code that is not ours decides: it is sent the account's figures."""
         return self.kind != ProviderKind.RULES
+
+    @property
+    def ended_with_key(self) -> bool:
+        """Whether the API key that named who is asked has ended, so that they are not asked."""
+        return self.is_foreign and ended_with(self, "made_with")
 
     def clean(self) -> None:
         """Raise ValidationError for a zone, session, URL or calendar that cannot be used."""

@@ -110,6 +110,9 @@ def _answers(asked: Asked) -> Answers:
         return {}
     if provider.kind == ProviderKind.RULES:
         return {q.order_id: rules.decide(provider, q, asked.calendar) for q in allowed}
+    if provider.ended_with_key:
+        ended = NoAnswerError(Failure.KEY_ENDED, "The API key that named who is asked has ended.")
+        return {q.order_id: ended for q in allowed}
 
     def call() -> Answers:
         if provider.kind == ProviderKind.HTTP:

@@ -55,7 +55,9 @@ def load_asked(provider_id: int, order_ids: Sequence[int]) -> Asked | None:
     """Return what to ask a provider about these entries; None if none of them waits for it."""
     pending = [r for r in _waiting_rows(order_ids) if r.decision_provider_id == provider_id]
     provider = (
-        DecisionProvider.objects.select_related("calendar").filter(pk=provider_id).first()
+        DecisionProvider.objects.select_related("calendar", "made_with")
+        .filter(pk=provider_id)
+        .first()
         if pending
         else None
     )

@@ -27,6 +27,7 @@ class Failure(StrEnum):
     NO_DATA = "NO_DATA"
     NOT_INSTALLED = "NOT_INSTALLED"
     NOT_ALLOWED = "NOT_ALLOWED"
+    KEY_ENDED = "KEY_ENDED"
     ERROR = "ERROR"
 
 

@@ -4,6 +4,8 @@ from decimal import Decimal as D
 from typing import Any
 
 import pytest
+from django.test import Client
+from django.urls import reverse
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
@@ -15,8 +17,11 @@ from connections.credentials.provider_secrets import open_secret
 from connections.models import DecisionProvider, TradingPreset
 from tests.connections import make
 from tests.decisions import SECRET, calendar_of, provider_of, service_at
+from tests.portal.test_fresh_factor import form_on
+from users.key_setups import set_up_with
 from users.models import User
-from users.services import create_api_key
+from users.services import create_api_key, revoke_api_key, user_for_key
+from users.session_factor import SecondFactorNeededError
 
 pytestmark = pytest.mark.django_db
 URL = "https://model.example.org/decide"
@@ -200,3 +205,80 @@ def test_api_imports_a_calendar_or_names_all_faults(client: APIClient) -> None:
     assert "Line 3" in refused.content.decode()
     good = "time,currency,impact,title\n2026-01-02T13:30:00Z,USD,HIGH,A\n"
     assert client.post(address, {"csv": good}, format="json").json()["event_count"] == 1
+
+
+# ---- providers whom an API key named ----
+@pytest.fixture
+def robot(alice: User) -> User:
+    """Alice, as a request with an API key knows her."""
+    _, secret = create_api_key(alice, "robot")
+    caller = user_for_key(secret)
+    assert caller is not None
+    return caller
+
+
+def ended(provider: DecisionProvider) -> bool:
+    return DecisionProvider.objects.get(pk=provider.pk).ended_with_key
+
+
+def test_provider_that_a_key_pointed_elsewhere_ends_with_the_key(alice: User, robot: User) -> None:
+    mine = service_at(URL, alice)
+    new = DecisionProvider(name="p", user=alice, kind="HTTP", url=URL)
+    services.add_decision_provider(new, secret=SECRET, by=robot)
+    untouched = service_at(URL, alice)
+    services.change_decision_provider(mine.pk, by=robot, url=f"{URL}/evil")
+    services.change_decision_provider(untouched.pk, by=robot, name="another name")
+    assert not any(map(ended, (mine, new, untouched)))
+    assert robot.key_id is not None
+    listed = [str(one) for one in set_up_with(robot.key_id)]
+    assert listed == ["decision provider “My model”", "decision provider “p”"]
+    revoke_api_key(robot.key_id, by=alice)
+    assert [*map(ended, (mine, new, untouched))] == [True, True, False]
+    services.change_decision_provider(mine.pk, by=alice, name="mine")
+    assert ended(mine), "to rename it does not name who is asked"
+    services.change_decision_provider(mine.pk, by=alice, url=f"{URL}/evil")
+    assert not ended(mine), "named again by its owner"
+
+
+def test_owner_learns_of_an_operators_ended_provider(client: APIClient) -> None:
+    """The key is not the owner's to read."""
+    operator = make.user("olga", is_staff=True, is_superuser=True)
+    _, secret = create_api_key(operator, "shared")
+    staff = APIClient(headers={"authorization": f"Bearer {secret}"})
+    body = {"name": "m", "kind": "HTTP", "url": URL, "secret": SECRET}
+    added_one = staff.post("/api/v1/decision-providers/", body, format="json").json()
+    address = f"/api/v1/decision-providers/{added_one['id']}/"
+    assert client.get(address).json()["ended_with_key"] is False
+    caller = user_for_key(secret)
+    assert caller is not None
+    assert caller.key_id is not None
+    revoke_api_key(caller.key_id, by=operator)
+    shown = client.get(address).json()
+    assert (shown["ended_with_key"], "made_with" in shown) == (True, False)
+
+
+def test_session_keeps_whom_a_key_named_with_a_fresh_factor_only(alice: User, robot: User) -> None:
+    provider = service_at(URL, alice)
+    services.change_decision_provider(provider.pk, by=robot, url=f"{URL}/evil")
+    alice.has_stale_factor = True
+    services.change_decision_provider(provider.pk, by=alice, name="mine")
+    with pytest.raises(SecondFactorNeededError):
+        services.change_decision_provider(provider.pk, by=alice, url=f"{URL}/evil")
+
+
+def test_console_asks_whether_to_keep_whom_an_ended_key_named(robot: User, alice: User) -> None:
+    provider = service_at(URL, alice)
+    operator = make.user("olga", is_staff=True, is_superuser=True)
+    console = Client()
+    console.force_login(operator)
+    page = reverse("admin:connections_decisionprovider_change", args=[provider.pk])
+    services.change_decision_provider(provider.pk, by=robot, url=f"{URL}/evil")
+    assert "Keep who is asked" not in console.get(page).content.decode()
+    assert robot.key_id is not None
+    revoke_api_key(robot.key_id, by=alice)
+    assert "Keep who is asked" in console.get(page).content.decode()
+    for more, is_ended in (({"name": "renamed"}, True), ({"keep": "on"}, False)):
+        answer = console.post(page, form_on(console, page) | more)
+        assert answer.status_code == 302, answer.content.decode()
+        assert ended(provider) is is_ended
+    assert DecisionProvider.objects.get().url == f"{URL}/evil"

@@ -22,6 +22,7 @@ from tests.decisions import service_at
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.fakes.decision_service import DecisionService, factor
+from users.services import create_api_key, revoke_api_key
 
 pytestmark = pytest.mark.django_db
 
@@ -285,3 +286,18 @@ def test_preset_that_may_not_use_a_provider_gets_no_answer(
     asking.ask_provider(provider.pk, waiting(feed))
     assert kept() == [(None, Failure.NOT_ALLOWED, "")]
     assert service.journal == []
+
+
+@pytest.mark.usefixtures("accounts")
+def test_service_that_a_revoked_key_named_is_not_asked(
+    feed: Feed, service: DecisionService, provider: DecisionProvider
+) -> None:
+    """A thief of the key would go on seeing balances and scaling entries."""
+    service.answer = factor("3")
+    key, _ = create_api_key(make.user("alice"), "robot")
+    DecisionProvider.objects.update(made_with=key)
+    asking.ask_provider(provider.pk, waiting(feed))
+    revoke_api_key(key.pk)
+    asking.ask_provider(provider.pk, waiting(feed))
+    assert [row[:2] for row in kept()] == [(D(3), "")] * 2 + [(None, "KEY_ENDED")] * 2
+    assert len(service.journal) == 1
