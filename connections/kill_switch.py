@@ -1,5 +1,6 @@
 """Set and release halts of trading. Public through `connections.services`."""
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -17,6 +18,7 @@ from events.models import Event, EventKind
 from signals.models import Feed
 from signals.symbols import read_pair
 from users.models import User
+from users.tenancy import for_all_tenants
 
 Scope = KillSwitch.Scope
 TARGET_FIELDS = {
@@ -232,14 +234,22 @@ def release_kill_switch(switch_id: int, *, by: User | None) -> bool:
 def _require_release(by: User | None, switch: KillSwitch) -> None:
     """Raise NotAllowedError, with who may, unless `by` may release this halt."""
     if by is not None and not by.is_staff and switch.set_by_id != by.pk:
-        is_providers = switch.feed_id is not None and switch.set_by_id == _owner_of(switch)
-        detail = (
-            "The feed's provider set this halt: its provider or an operator releases it."
-            if is_providers
-            else "An operator set this halt: an operator releases it."
-        )
+        if switch.feed_id is not None and switch.set_by_id == _owner_of(switch):
+            detail = "The feed's provider set this halt: its provider or an operator releases it."
+        elif switch.set_by_id in earlier_providers({switch.set_by_id}):
+            detail = "An earlier provider of the feed set this halt: an operator releases it."
+        else:
+            detail = "An operator set this halt: an operator releases it."
         raise NotAllowedError(Code.PERMISSION_DENIED, detail)
     require(by, Right.RELEASE, owner_id=switch.set_by_id)
+
+
+def earlier_providers(set_by: Collection[int | None]) -> frozenset[int]:
+    """Return which of the users who set halts are no staff. Of a halt that is not its owner's, that
+    is who owned the feed when they set it."""
+    with for_all_tenants():
+        found = User.objects.filter(pk__in=set_by, is_staff=False).values_list("pk", flat=True)
+        return frozenset(found)
 
 
 def _owner_of(target: HaltTarget | KillSwitch) -> int | None:

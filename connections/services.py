@@ -68,6 +68,7 @@ from connections.health.status_updates import (
 from connections.kill_switch import (
     TARGET_FIELDS,
     HaltTarget,
+    earlier_providers,
     halt_errors,
     halt_target,
     read_target,
@@ -163,6 +164,7 @@ __all__ = [
     "delete_loss_limit",
     "delete_news_calendar",
     "delete_preset",
+    "earlier_providers",
     "end_due_pauses",
     "end_twins_of_archived_feeds",
     "flag_sources_without_worker",

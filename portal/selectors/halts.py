@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from django.db.models import F, Q, QuerySet
 
 from connections.models import ExecutionConnection, KillSwitch, Subscription
+from connections.services import earlier_providers
 from users.models import User
 
 
@@ -39,10 +40,14 @@ _WIDEST_FIRST = ("ALL", "BROKER_TYPE", "SYMBOL", "USER", "FEED", "CONNECTION")
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """One kill switch that is set. is_mine: the tenant set it and can release it."""
+    """One kill switch that is set. is_mine: the tenant set it and can release it.
+
+    is_earlier_providers: who owned the feed before set it, so that its owner cannot release it.
+    """
 
     switch: SwitchRow
     is_mine: bool
+    is_earlier_providers: bool = False
 
     @property
     def is_total(self) -> bool:
@@ -59,12 +64,23 @@ class Halt:
         return f"{self._who} {verb} {self._what}"
 
     @property
-    def _who(self) -> str:
+    def who_releases(self) -> str:
+        """Who can release it, if the tenant cannot."""
+        who = "Its provider or an operator" if self._is_providers else "Only an operator"
+        return "" if self.is_mine else f"{who} can release it."
+
+    @property
+    def _is_providers(self) -> bool:
         owner_id = self.switch.feed_owner_id
+        return owner_id is not None and owner_id == self.switch.set_by_id
+
+    @property
+    def _who(self) -> str:
         if self.is_mine:
             return "You"
-        is_owners = owner_id is not None and owner_id == self.switch.set_by_id
-        return "Its provider" if is_owners else "An operator"
+        if self.is_earlier_providers:
+            return "An earlier provider"
+        return "Its provider" if self._is_providers else "An operator"
 
     @property
     def _what(self) -> str:
@@ -89,7 +105,16 @@ def halts_affecting(user: User) -> list[Halt]:
 def as_halts(user: User, switches: Iterable[SwitchRow]) -> list[Halt]:
     """Return these kill switches for a tenant, the widest scope first."""
     in_order = sorted(switches, key=lambda switch: (_WIDEST_FIRST.index(switch.scope), switch.id))
-    return [Halt(switch, switch.set_by_id == user.pk) for switch in in_order]
+    others = {
+        switch.set_by_id
+        for switch in in_order
+        if switch.scope == "FEED" and switch.set_by_id not in (None, user.pk, switch.feed_owner_id)
+    }
+    earlier = earlier_providers(others) if others else frozenset()
+    return [
+        Halt(switch, switch.set_by_id == user.pk, switch.set_by_id in earlier)
+        for switch in in_order
+    ]
 
 
 def affecting(user: User) -> QuerySet[Any]:

@@ -15,8 +15,11 @@ from common.reason_codes import Code
 from common.sql import periodic_rows, run
 from connections import kill_switch, services
 from connections.models import ExecutionConnection, KillSwitch
+from events.context import EventContext
+from events.messages import render
 from events.models import Event, EventKind
 from execution.base.kill_switch import CURRENT_HALTS, read_halts
+from signals.models import Feed
 from tests.connections import make
 from tests.roles import give
 from users.models import User
@@ -184,6 +187,11 @@ def test_refused_release_names_who_set_the_halt(
         switch = services.set_kill_switch(**halt, by=by)
         with pytest.raises(NotAllowedError, match=named):
             services.release_kill_switch(switch.pk, by=alices.user)
+    of_provider = services.set_kill_switch(**halt, by=feed.owner)
+    Feed.objects.filter(pk=feed.pk).update(owner=make.user("successor"))
+    for other in (alices.user, User.objects.get(username="successor")):
+        with pytest.raises(NotAllowedError, match="An earlier provider of the feed set this halt"):
+            services.release_kill_switch(of_provider.pk, by=other)
 
 
 def test_migration_lets_exits_through_that_providers_held(operator: User) -> None:
@@ -204,6 +212,14 @@ def test_migration_lets_exits_through_that_providers_held(operator: User) -> Non
     assert of_provider.released_at is None
     modes = KillSwitch.objects.filter(pk__in=[one.pk for one in kept])
     assert set(modes.values_list("mode", flat=True)) == {"HALTED"}
+    event = Event.objects.get()
+    assert (event.kind, event.user_id) == (EventKind.KILL_SWITCH, feed.owner_id)
+    context = EventContext(
+        event.pk, event.kind, event.user_id, None, None, None, event.payload, event.created_at
+    )
+    message = render(context)
+    assert message.title == "Kill switch set: exits only"
+    assert "Since the upgrade it holds entries only." in message.body
 
 
 def halt_of(account: ExecutionConnection, by: User | None, **changes: Any) -> KillSwitch:

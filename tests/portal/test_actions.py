@@ -114,6 +114,21 @@ def test_operators_halt_is_displayed_and_cannot_be_released_by_the_tenant(
     assert KillSwitch.objects.get().released_at is None
 
 
+def test_halt_of_a_feed_states_who_set_it_and_who_releases_it(
+    world: World, signed_in: SignedIn, request: pytest.FixtureRequest
+) -> None:
+    """Also of a feed that got another owner, who cannot release what the earlier one set."""
+    halt: dict[str, Any] = {"scope": "FEED", "mode": "REDUCING", "reason": "holiday"}
+    for user in (world.paula, world.bob):
+        KillSwitch.objects.create(**halt, feed=world.breakout, set_by=user)
+    request.getfixturevalue("as_web")
+    page = html_of(signed_in(world.alice).get("/"))
+    assert "Its provider paused the feed Macro Breakout" in page
+    assert "Its provider or an operator can release it." in page
+    assert "An earlier provider paused the feed Macro Breakout" in page
+    assert "Only an operator can release it." in page
+
+
 def test_position_is_closed_once_and_its_exit_is_enqueued(
     world: World, alice: Client, enqueued: list[Any], django_capture_on_commit_callbacks: Committed
 ) -> None:
