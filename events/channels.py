@@ -23,11 +23,13 @@ from django.core.validators import validate_email
 from common.errors import CONTENT_ERRORS, ConflictError, InvalidInputError
 from common.reason_codes import Code
 from common.sealing import CannotOpenError, is_sealed_with_key, open_sealed, public_key_of, seal
+from events.chat_text import plain
 from events.messages.parts import ROOM
 from events.models import Channel
 from events.outbound import RefusedError, guarded, is_allowed
 
 SECONDS = 15.0  # for one message, with all its requests
+MOST_TARGETS = 5  # recipients of one URL: each is a request of the thread that sends
 WEBHOOKS = {"json": False, "jsons": True}  # scheme → encrypted
 SERVICES = frozenset(
     {"discord", "gchat", "gotifys", "mmosts", "msteams", "ntfys", "pover", "slack", "tgram"}
@@ -170,8 +172,8 @@ def _send_by_apprise(plugin: Any, message: Outgoing) -> None:
         guarded(settings.FILLCAST_OUTBOUND_NETWORKS, seconds=SECONDS) as guard,
     ):
         try:
-            body = message.body or message.title  # apprise sends nothing without one
-            sent = plugin.notify(body=body, title=message.title, notify_type=kind)
+            title, body = _texts(_scheme(plugin), message)
+            sent = plugin.notify(body=body, title=title, notify_type=kind)
         except RefusedError:
             raise
         except (OSError, *CONTENT_ERRORS) as error:
@@ -179,6 +181,17 @@ def _send_by_apprise(plugin: Any, message: Outgoing) -> None:
         if not sent:
             text = _without_secrets(warnings[-1] if warnings else "It was not accepted.", plugin)
             raise SendError(text, retry_after=guard.retry_after)
+
+
+def _texts(service: str, message: Outgoing) -> tuple[str, str]:
+    """Return title and body as a service displays them unchanged (events/chat_text.py)."""
+    body = message.body or message.title  # apprise sends nothing without one
+    if service == "tgram":  # it counts characters after it has read them
+        return plain(message.title, service), plain(body, service)
+    most = MOST_CHARACTERS.get(service)
+    # Slack's titles are escaped by apprise.
+    title = message.title if service == "slack" else plain(message.title, service, most=most)
+    return title, plain(body, service, most=None if most is None else most - len(title))
 
 
 class _ApprisePluginLog(logging.Handler):
@@ -210,6 +223,7 @@ def _collect_warnings() -> Iterator[list[str]]:
 def _plugin(url: str) -> Any:
     """Return apprise's plugin for a URL, with unsafe options off. Raises InvalidInputError."""
     import apprise  # slow to import, and most processes never need it
+    from apprise import NotifyFormat
 
     asset = apprise.AppriseAsset(
         app_id="Fillcast",
@@ -230,11 +244,27 @@ def _plugin(url: str) -> Any:
         raise InvalidInputError(
             Code.FIELD_INVALID, f"This is not a channel's URL; expected {EXPECTED}.", field="url"
         )
+    if _reads_files(plugin) or len(plugin) > MOST_TARGETS:
+        raise InvalidInputError(
+            Code.FIELD_INVALID,
+            f"A channel has no template and at most {MOST_TARGETS} recipients: add another one.",
+            field="url",
+        )
     # A URL may request other values of these; it must not get them.
     plugin.redirects = False
+    plugin.notify_format = NotifyFormat.HTML if _scheme(plugin) == "tgram" else NotifyFormat.TEXT
+    plugin.request_rate_per_sec = 0.0  # the service refuses what is too fast, and no thread sleeps
     plugin.verify_certificate = True
     plugin.socket_connect_timeout = plugin.socket_read_timeout = 5.0
     return plugin
+
+
+def _reads_files(plugin: Any) -> bool:
+    """Whether the URL names a file, such as a template: it would be one of this machine."""
+    from apprise import AppriseAttachment
+
+    options = vars(plugin).values()
+    return any(isinstance(option, AppriseAttachment) and len(option) for option in options)
 
 
 def _as_webhook(url: str) -> str:

@@ -1,14 +1,21 @@
 """Which URLs are taken, what is shown of them, and that they are sealed."""
 
+from contextlib import suppress
+from html import escape
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
 import pytest
 from django.core import mail
 from pytest_django import Settings
 
 from common.errors import ConflictError, InvalidInputError
 from events import channels, services
-from events.channels import Outgoing
+from events.channels import Outgoing, SendError
 from events.models import Channel
 from events.outbound import RefusedError
+from tests.events.receiver import Receiver
 from users.models import User
 
 TOKEN = "canary7f3aQ0XabcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -121,3 +128,68 @@ def test_mail_goes_through_djangos_backend_with_a_reference() -> None:
     (sent,) = mail.outbox
     assert (sent.to, sent.subject, sent.body) == (["alice@example.com"], "Title", "Body")
     assert sent.extra_headers["X-Fillcast-Events"] == MESSAGE.reference
+
+
+@pytest.mark.parametrize("of", ["discord", "slack"])
+@pytest.mark.parametrize("address", ["{path}", "file://{path}", "https://example.com/t.json"])
+def test_channel_sends_no_file_of_this_machine(tmp_path: Path, of: str, address: str) -> None:
+    """apprise reads a template that the URL names, and posts it to the chat."""
+    file = tmp_path / "settings.json"
+    file.write_text('{"content": "a secret of the machine"}')
+    chat = {
+        "discord": f"discord://123456789012345678/{TOKEN}/",
+        "slack": "slack://TJDGYGN3G/B1234AAB1/aaaaaaaaaaaaaaaaaaaaaaaa/",
+    }[of]
+    channels.check_url(chat)
+    with pytest.raises(InvalidInputError, match="no template"):
+        channels.check_url(f"{chat}?template={quote(address.format(path=file), safe='')}")
+
+
+def test_channel_has_few_recipients_and_waits_for_none() -> None:
+    """apprise sleeps between two of them, on the thread that sends everybody's messages."""
+    topics = "/".join(f"t{number}" for number in range(100))
+    with pytest.raises(InvalidInputError, match="recipients"):
+        channels.check_url(f"ntfys://ntfy.example.com/{topics}")
+    plugin = channels._plugin("ntfys://ntfy.example.com/a/b/c")
+    assert plugin.request_rate_per_sec == 0.0
+
+
+EVIL = (
+    "Gold <b & <!channel> <https://evil.example|Log in> @everyone <@42> <users/all>"
+    ' <a href="https://evil.example">x</a> [Log in](https://evil.example)'
+)
+ESCAPED = escape(EVIL, quote=False)
+NO_MARKDOWN = EVIL.replace("@", "@\u200b").replace("[", r"\[")
+BOT = "123456789:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+
+
+@pytest.mark.parametrize("option", ["", "?format=markdown", "?format=html"])
+@pytest.mark.parametrize(
+    ("url", "attribute", "text_of", "expected"),
+    [
+        (f"discord://123456789012345678/{TOKEN}/", "notify_url", lambda got: got["content"],
+         f"{NO_MARKDOWN}\r\n{NO_MARKDOWN}"),
+        ("slack://TJDGYGN3G/B1234AAB1/aaaaaaaaaaaaaaaaaaaaaaaa/", "webhook_url",
+         lambda got: "\r\n".join((got["attachments"][0]["title"], got["attachments"][0]["text"])),
+         f"{ESCAPED}\r\n{ESCAPED}"),
+        (f"tgram://{BOT}/12345/", "notify_url", lambda got: got["text"],
+         f"<b>{ESCAPED}</b>\r\n{ESCAPED}"),
+    ],
+)  # fmt: skip
+def test_words_of_other_users_are_text_in_a_chat(
+    hook: Receiver, url: str, option: str, attribute: str, text_of: Any, expected: str
+) -> None:
+    """A feed's name or the reason of a halt must neither call everybody, nor hide an address, nor
+    make Telegram refuse an alarm."""
+    plugin = channels._plugin(url + option)
+    setattr(plugin, attribute, hook.url().replace("json:", "http:"))
+    with suppress(SendError):  # the receiver does not answer as the service does
+        channels._send_by_apprise(plugin, Outgoing(EVIL, EVIL, is_alarm=True))
+    assert [text_of(got) for got in hook.journal if "getMe" not in got][-1] == expected
+
+
+def test_text_that_grows_is_cut_to_what_the_chat_takes() -> None:
+    title, body = channels._texts("discord", Outgoing("@" * 100, "@" * 1_800, is_alarm=True))
+    assert len(title) + len(body) == channels.MOST_CHARACTERS["discord"]
+    title, body = channels._texts("slack", Outgoing("t", "&" * 10_000, is_alarm=True))
+    assert body.replace("&amp;", "") == "", "no half entity"
