@@ -13,11 +13,11 @@ from uuid import UUID
 from analytics.reports import Report, executions
 from analytics.results import SumsRow, trades_after
 from analytics.statistics import Figure
+from common.csv_text import inert
 from common.money import plain
 from users.models import User
 from users.tenancy import for_all_tenants, on_behalf_of
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 CHUNK = 500
 TABLES = (
     "statistics", "trades", "days", "months", "feed", "pair", "account", "hour", "equity", "costs",
@@ -65,7 +65,7 @@ def cell(value: Cell) -> str:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     if isinstance(value, str):
-        return f"'{value}" if value.startswith(FORMULA_STARTS) else value
+        return inert(value)
     return str(value)
 
 

@@ -22,6 +22,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models, transaction
 from django.utils import timezone
 
+from common.csv_text import inert
 from common.errors import ConflictError
 from common.reason_codes import Code
 from users.models import DataExport, DataExportPart, User
@@ -277,10 +278,8 @@ def _value(value: Any, shown: Shown | None) -> Any:
 def _cell(value: Any) -> Any:
     """Return a value for CSV: a text that a spreadsheet would run as a formula gets a quote."""
     if isinstance(value, (dict, list)):
-        return json.dumps(value, cls=DjangoJSONEncoder, ensure_ascii=False)
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{value}"
-    return value
+        return inert(json.dumps(value, cls=DjangoJSONEncoder, ensure_ascii=False))
+    return inert(value) if isinstance(value, str) else value
 
 
 def _readme(export: DataExport) -> str:

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from common.clocks import market_now
 from common.confirmation import ConfirmationPage, Consequence, error_message
+from common.csv_text import inert
 from common.errors import ConflictError
 from common.formatting import milliseconds, number
 from common.money import plain
@@ -145,11 +146,11 @@ def _line(candidate: candidates.Candidate) -> list[str]:
     order = candidate.order
     return [
         *_account(order.connection), order.status, candidate.code,
-        _inert(candidate.explanation), plain(order.quantity),
+        inert(candidate.explanation), plain(order.quantity),
         plain(order.filled_quantity), plain(order.avg_fill_price), plain(order.slippage_pips),
         order.slippage_unit if order.slippage_pips is not None else "",
         milliseconds(order.ack_ms).replace(",", ""), order.client_order_id or "",
-        _inert(order.broker_order_id),
+        inert(order.broker_order_id),
     ]  # fmt: skip
 
 
@@ -157,23 +158,18 @@ def _archived_line(order: ArchivedOrder) -> list[str]:
     return [
         *_account(order.connection), order.status, order.reason, "Its row is in the archive.",
         plain(order.quantity), "0", "", "", "", milliseconds(order.ack_ms).replace(",", ""),
-        order.client_order_id or "", _inert(order.broker_order_id),
+        order.client_order_id or "", inert(order.broker_order_id),
     ]  # fmt: skip
 
 
 def _account(connection: ExecutionConnection) -> list[str]:
     texts = (connection.name, connection.type, connection.account, _owner(connection))
-    return [_inert(text) for text in texts]
+    return [inert(text) for text in texts]
 
 
 def _owner(connection: ExecutionConnection) -> str:
     owner = connection.user or connection.admin
     return owner.get_username() if owner else ""
-
-
-def _inert(text: str) -> str:
-    """Return a text that a spreadsheet does not read as a formula."""
-    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
 
 
 def publish(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
