@@ -23,7 +23,7 @@ from connections.models import SubscriptionTwin
 from console.charts import Histogram, Segment, histogram, segments
 from console.queries.funnel import Progress
 from execution.archived_reads import archived_of
-from execution.models import ArchivedOrder, Order
+from execution.models import ArchivedOrder, Order, RouteState
 from execution.order_explanations import explain
 from execution.order_figures import with_figures
 from execution.order_reasons import reason_of, stated_reason, states, with_reason
@@ -45,10 +45,12 @@ SORTS = {"slippage": "slippage_pips", "ack": "acknowledged_at"}
 def orders_of(signal: Signal) -> QuerySet[Order]:
     """Return the orders of a publication: its entries, or the exits of a CLOSE.
 
-    Those of paper twins are left out, which are no candidates; their accounts' pages have them.
+    Those of paper twins are left out, which are no candidates, and those that moved to another
+    account of their route, where the candidate is counted; their accounts' pages have them.
     """
     # Not by a join: the planner expects that few accounts are no twins, and begins with those.
     candidates = Order.objects.exclude(connection__in=SubscriptionTwin.objects.values("connection"))
+    candidates = candidates.exclude(route_state=RouteState.MOVED)
     if signal.action == Action.OPEN:
         # by the index `one_entry`, which has the second condition
         return candidates.filter(signal=signal, leg="entry", leg__startswith="entry")
@@ -137,12 +139,16 @@ def counts(signal: Signal) -> Counts:
 
 def _archived(signal: Signal) -> Iterable[tuple[str, str, str, bool, bool, int]]:
     """Return the same of entries in the archive, of which none is a twin's."""
-    grouped = archived_of([signal]).order_by().values_list("status", "reason", "connection__type")
+    grouped = _in_archive(signal).order_by().values_list("status", "reason", "connection__type")
     return grouped.annotate(
         sent=Q(submitted_at__isnull=False),
         answered=Q(acknowledged_at__isnull=False),
         count=Count("pk"),
     )
+
+
+def _in_archive(signal: Signal) -> QuerySet[ArchivedOrder]:
+    return archived_of([signal]).exclude(route_state=RouteState.MOVED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +241,7 @@ def matching_orders(signal: Signal, filters: QueryDict) -> QuerySet[Order]:
 
 def matching_archived(signal: Signal, filters: QueryDict) -> QuerySet[ArchivedOrder]:
     """Return the candidates that match whose orders are in the archive."""
-    found = _matching(archived_of([signal]), filters)
+    found = _matching(_in_archive(signal), filters)
     if reason := filters.get("reason"):
         found = found.filter(reason=reason)
     if term := filters.get("q", "").strip():

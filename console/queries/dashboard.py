@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from django.db.models import Count
+
 from common.clocks import market_clock, market_now
 from common.formatting import SHARES, STATES, age
 from common.sql import database_now, rows
@@ -15,6 +17,8 @@ from connections.models import HostCircuit
 from connections.selectors import not_twin_sql
 from console.charts import Segment, segments
 from console.queries import audit_verdict, banners, latency, system_status, trading_status
+from execution.archived_reads import archived_of
+from execution.models import RouteState
 from signals.models import Signal
 
 LAST_SIGNALS = 7
@@ -34,7 +38,7 @@ class SignalLine:
 
     @property
     def found(self) -> int:
-        """The number of order rows; it must equal `candidates`."""
+        """The number of candidates that have an order; it must equal `candidates`."""
         return sum(self.shares.values())
 
     @property
@@ -78,18 +82,25 @@ class Accounted:
         return sum(max(line.found - line.candidates, 0) for line in self.lines)
 
 
+# Of a candidate only one row counts: that of its first slice, on the account of its route that has
+# it. LIKE is the condition of the index `one_entry`.
 _COUNTS = f"""
 SELECT signal_id, status, count(*) AS count FROM execution_order
-WHERE signal_id = ANY(%(ids)s) AND leg::text LIKE 'entry%%' AND {not_twin_sql("connection_id")}
+WHERE signal_id = ANY(%(ids)s) AND leg = 'entry' AND leg::text LIKE 'entry%%'
+  AND route_state <> 'MOVED' AND {not_twin_sql("connection_id")}
 GROUP BY signal_id, status
 """
 
 
 def accounted(signals: list[Signal]) -> Accounted:
-    """Count the entry legs of these signals by state, with one index range each."""
+    """Count the candidates of these signals by state, with one index range each."""
     lines = {signal.pk: SignalLine(signal) for signal in signals}
-    for row in rows(_COUNTS, {"ids": list(lines)}):
-        lines[row.signal_id].shares[STATES[row.status].share] += row.count
+    archived = archived_of(signals).exclude(route_state=RouteState.MOVED).order_by()
+    for signal_id, status, count in [
+        *((row.signal_id, row.status, row.count) for row in rows(_COUNTS, {"ids": list(lines)})),
+        *archived.values_list("signal_id", "status").annotate(count=Count("pk")),
+    ]:
+        lines[signal_id].shares[STATES[status].share] += count
     return Accounted(list(lines.values()))
 
 

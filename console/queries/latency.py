@@ -1,4 +1,4 @@
-"""Latency of the steps of an order, over the newest orders, from one query."""
+"""Latency of the steps of an entry, over the newest orders, from one query."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -43,8 +43,8 @@ _RECENT = f"""
 SELECT {_columns()}, count(*) AS orders, min(created_at) AS since FROM (
   SELECT * FROM execution_order ORDER BY id DESC LIMIT {NEWEST}
 ) newest
-WHERE created_at > clock_timestamp() - interval '{MINUTES} minutes' AND leg::text LIKE 'entry%'
-"""  # our own names and numbers
+WHERE created_at > clock_timestamp() - interval '{MINUTES} minutes' AND leg = 'entry'
+"""  # our own names and numbers. Later slices wait for their time: how long is no latency
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Latency:
 
 
 def recent() -> Latency:
-    """Return the latency of the last 15 minutes' newest orders; steps without data are left out."""
+    """Return the latency of the newest entries of 15 minutes; steps without data are left out."""
     row = rows(_RECENT)[0]
     steps = {
         key: Step(

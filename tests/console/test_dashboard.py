@@ -12,8 +12,9 @@ from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
 from connections.models import ExecutionConnection, HostCircuit
-from console.queries import dashboard, latency, system_status, trading_status
-from execution.models import AuditRun, Order, WorkerLease
+from console.queries import candidates, dashboard, latency, system_status, trading_status
+from execution.models import ArchivedOrder, AuditRun, Order, WorkerLease
+from signals.models import Signal
 from tests.console import seed
 from tests.console.conftest import statements
 from tests.html import html_of
@@ -41,6 +42,50 @@ def test_missing_order_row_raises_an_alarm(
     html = page("/admin/console/live/")
     assert "98 rows for 100 candidates" in html
     assert "Missing 2, extra 0." in html
+
+
+def again(order: Order, **fields: Any) -> Order:
+    """Write another row of an entry's candidate."""
+    order.pk, order.client_order_id, order.broker_order_id = None, None, ""
+    for name, value in fields.items():
+        setattr(order, name, value)
+    order.save(force_insert=True)
+    return order
+
+
+def test_later_slices_are_no_candidates_of_their_own(world: dict[str, Any]) -> None:
+    late = timezone.now() + timedelta(minutes=8)
+    again(world["orders"][0], leg="entry-2", submitted_at=late)
+    totals = dashboard.accounted(dashboard.last_signals())
+    assert (totals.missing, totals.extra) == (0, 0)
+    assert latency.recent().sent_p99 is not None
+    assert all(step.maximum < 60_000 for step in latency.recent().steps)
+
+
+def test_entry_that_moved_along_its_route_counts_once(world: dict[str, Any]) -> None:
+    left = Order.objects.filter(signal=world["signal"], status="CANCELLED").first()
+    assert left is not None
+    for one, state in ((left, "MOVED"), (world["orders"][0], "HERE")):
+        Order.objects.filter(pk=one.pk).update(routed_from=left.connection, route_state=state)
+    Signal.objects.filter(pk=world["signal"].pk).update(candidate_count=99)
+    totals = dashboard.accounted(dashboard.last_signals())
+    assert (totals.missing, totals.extra) == (0, 0)
+    signal = Signal.objects.get(pk=world["signal"].pk)
+    assert candidates.counts(signal).adds_up
+
+
+def test_archived_entries_are_accounted_for(world: dict[str, Any]) -> None:
+    done = timezone.now() - timedelta(days=400)
+    Signal.objects.filter(pk=world["signal"].pk).update(published_at=done)
+    for order in Order.objects.filter(signal=world["signal"], status="SKIPPED"):
+        ArchivedOrder.objects.create(
+            id=order.pk, signal=world["signal"], connection=order.connection, status=order.status,
+            pair=order.pair, side=order.side, order_type=order.order_type, created_at=done,
+            done_at=done,
+        )  # fmt: skip
+        order.delete()
+    totals = dashboard.accounted(dashboard.last_signals())
+    assert (totals.missing, totals.extra) == (0, 0)
 
 
 def test_unreachable_broker_host_is_displayed(
