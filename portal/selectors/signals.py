@@ -51,7 +51,9 @@ class SignalSummary:
 
     @property
     def breakdown(self) -> str:
-        """The parts and their total: `2 filled + 1 skipped`."""
+        """The parts, `2 filled + 1 skipped`; of a MODIFY, which has no orders, what it changes."""
+        if self.signal.action == Action.MODIFY:
+            return f"changes S-{self.signal.refers_to_id}; no order of its own"
         return " + ".join(f"{number(count)} {share}" for share, count in self.parts)
 
 

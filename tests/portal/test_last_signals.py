@@ -12,7 +12,9 @@ from execution.models import ArchivedOrder, Order
 from portal.selectors.signals import last_published_to, published_to
 from positions.models import ExecutionPosition
 from signals.models import Signal
+from tests.html import html_of
 from tests.portal import factories
+from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
 
 COUNT = 6
@@ -53,6 +55,15 @@ def shown(world: World) -> list[int]:
 
 def expect_the_first_of_the_list(world: World) -> None:
     assert shown(world) == [one.pk for one in published_to(world.alice)[:COUNT]]
+
+
+@pytest.mark.parametrize("path", ["/", "/signals/"])
+def test_modification_states_what_it_changes(world: World, signed_in: SignedIn, path: str) -> None:
+    moved = modified(world, world.euro)
+    page = html_of(signed_in(world.alice).get(path))
+    assert f"changes S-{world.euro.pk}; no order of its own" in page
+    shown = html_of(signed_in(world.alice).get(f"/signals/{moved.pk}/"))
+    assert f"It changes what S-{world.euro.pk} has caused" in " ".join(shown.split())
 
 
 def test_fewer_signals_than_are_shown(world: World) -> None:
