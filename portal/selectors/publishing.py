@@ -131,7 +131,8 @@ def reach_points(user: User, signal: Signal, preview: Preview) -> list[Consequen
     points = [_approval_point(signal)] if not _may_publish(signal) else []
     points.append(_sent_point(signal, preview))
     if signal.action == Action.OPEN and preview.candidates > preview.sent:
-        text = f"{_accounts(preview.candidates)} of {_owners(preview.followers)} follow the feed."
+        follow = "follows" if preview.candidates == 1 else "follow"
+        text = f"{_accounts(preview.candidates)} of {_owners(preview.followers)} {follow} the feed."
         points.append(Consequence("validated", text))
     if preview.sent and signal.action != Action.MODIFY:
         points.append(_quantity_point(signal, preview))

@@ -13,9 +13,10 @@ from common.clocks import market_now
 from connections.models import KillSwitch, Subscription
 from connections.subscriptions.followers import followers_of
 from execution.feed_results import results_of
+from portal.selectors.publishing import reach_points
 from signals.drafts import preview_draft
 from signals.models import ApprovalRequest, Feed, SavedDraft, Signal
-from signals.preview import Preview, rounded, visible_to
+from signals.preview import Outcome, Preview, Reason, rounded, visible_to
 from signals.terms import change_terms
 from tests.connections import make
 from tests.html import html_of
@@ -277,6 +278,28 @@ def test_approved_signal_is_published_from_its_page(
         client.post(address)
     world.waiting.refresh_from_db()
     assert world.waiting.is_published
+
+
+def test_page_of_a_signal_that_waits_for_approval_is_not_final(
+    world: World, signed_in: SignedIn
+) -> None:
+    client = signed_in(world.alice)
+    waiting = Signal.objects.create(feed=world.own, currency_pair="EUR/USD", direction="BUY")
+    page = html_of(client.get(at("publishing_signal", world.own, pk=waiting.pk)))
+    assert "Updated every 15 s" in page
+    Signal.objects.filter(pk=waiting.pk).update(approval="REJECTED")
+    page = html_of(client.get(at("publishing_signal", world.own, pk=waiting.pk)))
+    assert "this page no longer updates" in page
+
+
+@pytest.mark.parametrize(("count", "text"), [(1, "follower follows"), (2, "followers follow")])
+def test_accounts_that_follow_are_counted_in_words(world: World, count: int, text: str) -> None:
+    expected = Preview(
+        market_now(), 0, (Reason(Outcome.SKIPPED, None, count),), followers=count
+    )  # fmt: skip
+    signal = Signal(feed=world.own, currency_pair="EUR/USD", direction="BUY")
+    points = [one.text for one in reach_points(world.alice, signal, expected)]
+    assert any(point.endswith(f"of {count} {text} the feed.") for point in points), points
 
 
 def test_kill_switch_is_stated_before_publishing(world: World, signed_in: SignedIn) -> None:

@@ -7,7 +7,7 @@ from django.shortcuts import get_object_or_404
 from common.clocks import market_now
 from common.confirmation import ConfirmationPage, Consequence, error_message
 from common.errors import ConflictError
-from execution.feed_results import results_of
+from execution.feed_results import FeedResult, results_of
 from portal.pages import confirm, current_user, tenants_only
 from portal.selectors.publishing import (
     MOST_WAITING,
@@ -54,8 +54,16 @@ def feed_signal(request: HttpRequest, *, slug: str, pk: int) -> HttpResponse:
         can_publish=_can_publish(signal),
         can_cancel=signal.cancelled_at is None
         and (not signal.is_published or signal.action == Action.OPEN),
-        refresh_seconds=0 if result.is_settled else FAST_SECONDS,
+        refresh_seconds=_refresh_seconds(signal, result),
     )  # fmt: skip
+
+
+def _refresh_seconds(signal: Signal, result: FeedResult) -> int:
+    """Return the refresh interval: one that waits for its publication may still change."""
+    if not signal.is_published:
+        is_final = signal.cancelled_at is not None or signal.approval == Approval.REJECTED
+        return 0 if is_final else SLOW_SECONDS
+    return 0 if result.is_settled else FAST_SECONDS
 
 
 @tenants_only
