@@ -18,7 +18,7 @@ from common import reason_links as reason_pages
 from common.badges import badge
 from common.clocks import market_at, market_now
 from common.ended_orders import ENDED_WAITS, EndedWait
-from common.money import plain
+from common.money import plain, significant
 from common.units import unit_label
 
 register = template.Library()
@@ -46,6 +46,12 @@ def unconverted(fees: Mapping[str, Any] | None) -> str:
 def units(value: Decimal | None, pair: str) -> str:
     """Return a quantity with its unit: `10,000 EUR`."""
     return formatting.quantity(value, pair)
+
+
+@register.filter
+def rounded(value: Decimal) -> Decimal:
+    """Round a computed value to what people can read: `1476.62`, `0.000012345`."""
+    return significant(value)
 
 
 @register.filter

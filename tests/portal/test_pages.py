@@ -242,7 +242,7 @@ def test_account_without_a_worker_states_what_to_start(world: World, signed_in: 
     content = page(address)
     assert "NO_SESSION_WORKER" in content
     assert "The test waits for its worker" in content
-    assert "The test is running" not in content
+    assert "The test is requested" not in content
     assert "Its checks appear here." not in content
 
 
@@ -376,6 +376,7 @@ def test_distance_to_the_stop_has_the_unit_of_the_instrument(
     ("unrounded", "expected"),
     [
         ("40500", "500 EUR of EUR/USD left out by rounding (1 entry)"),
+        ("41476.622586178276987771", "1,476.62 EUR of EUR/USD left out by rounding (1 entry)"),
         ("39999", "1 EUR of EUR/USD added by the broker’s minimum (1 entry)"),
     ],
 )
