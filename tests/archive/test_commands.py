@@ -151,6 +151,9 @@ def test_table_limit_and_times(lines: list[dict[str, Any]]) -> None:
     [
         (["deliveries", "--order", "O-1"], "Rows of deliveries name no order"),
         (["logs", "--account", "alice"], "'alice' is not the id"),
+        (["logs", "--order", "twelve"], "'twelve' is not a number such as O-12"),
+        (["logs", "--since", "yesterday"], "'yesterday' is not a day or time such as 2026-01-31"),
+        (["logs", "--limit", "-3"], "'-3' is not a number from 1"),
     ],
 )
 def test_unusable_filters_are_refused(folder: Path, arguments: list[str], message: str) -> None:

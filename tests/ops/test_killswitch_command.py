@@ -120,6 +120,8 @@ def test_each_scope_is_named_by_its_usual_name(feed: Feed) -> None:
         (("--scope", "BROKER_TYPE", "--name", "mt9"), "is not a broker type"),
         (("--scope", "SYMBOL", "--name", "?!"), "SYMBOL_UNKNOWN"),
         (("--name", "x"), "Leave --name empty"),
+        (("--scope", "SYMBOL"), "--scope SYMBOL needs --name"),
+        (("--scope", "FEED"), "--scope FEED needs --name"),
         (("--mode", "HALTED", "--flatten"), "Choose exits only"),
         (
             ("--mode", "HALTED", "--flatten", "--scope", "FEED", "--name", "unknown"),

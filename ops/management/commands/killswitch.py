@@ -237,6 +237,8 @@ def _release(options: dict[str, Any]) -> dict[str, Any]:
 
 def _target(scope: str, name: str) -> dict[str, Any]:
     """Return the keyword arguments that name the target. Raises CommandError."""
+    if scope != KillSwitch.Scope.ALL and not name:
+        raise CommandError(f"--scope {scope} needs --name: what is halted.")
     if scope == KillSwitch.Scope.BROKER_TYPE:
         return {"broker_type": name}
     if scope == KillSwitch.Scope.SYMBOL:

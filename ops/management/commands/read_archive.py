@@ -2,6 +2,7 @@
 
 import csv
 import json
+from argparse import ArgumentTypeError
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -44,9 +45,11 @@ class Command(HelpedCommand):
         parser.add_argument("--account", help="the id of a connection")
         parser.add_argument("--order", help="the number of an order, such as O-12")
         parser.add_argument("--signal", help="the number of a signal, such as S-7")
-        parser.add_argument("--since", type=_time, metavar="TIME", help="a day, or a time of ISO")
+        parser.add_argument(
+            "--since", type=_time, metavar="TIME", help="such as 2026-01-31, or 2026-01-31T14:30"
+        )
         parser.add_argument("--until", type=_time, metavar="TIME", help="the same")
-        parser.add_argument("--limit", type=int, help="no more rows than these")
+        parser.add_argument("--limit", type=_at_least_one, help="no more rows than these")
         parser.add_argument(
             "--format", choices=FORMATS, default="table", help="json: one object in each line"
         )
@@ -98,9 +101,15 @@ def _wanted(kind: ArchiveKind, options: Mapping[str, Any]) -> dict[str, Any]:
     if missing := [name for name in given if name not in kind.filters]:
         raise CommandError(f"Rows of {kind.name} name no {missing[0]}.")
     numbers = {
-        "order": lambda text: number_in(text, "O-"), "signal": lambda text: number_in(text, "S-")
+        "order": lambda text: _number(text, "O-"), "signal": lambda text: _number(text, "S-")
     }  # fmt: skip
     return {kind.filters[name]: numbers.get(name, _account)(text) for name, text in given.items()}
+
+
+def _number(text: str, prefix: str) -> int:
+    if not (number := number_in(text, prefix)):
+        raise CommandError(f"{text!r} is not a number such as {prefix}12.")
+    return number
 
 
 def _account(text: str) -> str:
@@ -110,8 +119,19 @@ def _account(text: str) -> str:
         raise CommandError(f"{text!r} is not the id of a connection.") from error
 
 
+def _at_least_one(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise ArgumentTypeError(f"{text!r} is not a number from 1.")
+    return int(text)
+
+
 def _time(text: str) -> datetime:
-    at = datetime.fromisoformat(text)
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ArgumentTypeError(
+            f"{text!r} is not a day or time such as 2026-01-31 or 2026-01-31T14:30."
+        ) from error
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
