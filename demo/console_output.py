@@ -48,11 +48,14 @@ class ConsoleOutput:
 
     def alert_posted(self, answer: Answer) -> None:
         """Print the outcome of an alert."""
-        outcome = {201: "accepted", STATUS_DUPLICATE: "already known"}.get(
-            answer.status, answer.sentence
-        )
+        outcome = {
+            201: "accepted",
+            202: "stored, a worker will read it",
+            STATUS_DUPLICATE: "already known",
+        }.get(answer.status, answer.sentence)
         number = f" as {answer.body['number']}" if answer.body.get("number") else ""
-        surprise = "" if answer.is_expected else "  (the scenario expects another status)"
+        expected = " or ".join(map(str, answer.step.expect))
+        surprise = "" if answer.is_expected else f"  (the scenario expects {expected})"
         text = f"alert: {answer.step.title} → {answer.status} {outcome}{number}{surprise}"
         self.write(text, "cyan" if answer.is_expected else "bold red")
 
