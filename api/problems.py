@@ -108,7 +108,9 @@ def handle(error: Exception, context: dict[str, Any]) -> Response:
         record_database_error(request._request, error)
         return _answer(problem(Code.DATABASE_BUSY, 503))
     if isinstance(error, Http404 | django_errors.ObjectDoesNotExist):
-        error = exceptions.NotFound()
+        error = exceptions.NotFound(_nothing_at(context))
+    elif isinstance(error, exceptions.MethodNotAllowed):
+        error.detail = exceptions.ErrorDetail(_allowed_instead(context), error.default_code)
     elif isinstance(error, django_errors.PermissionDenied):
         error = exceptions.PermissionDenied()
     elif isinstance(error, django_errors.RequestDataTooBig):
@@ -122,6 +124,17 @@ def handle(error: Exception, context: dict[str, Any]) -> Response:
     if isinstance(error, FillcastError):
         return refusal(error)
     return _unexpected_error(error, context)
+
+
+def _nothing_at(context: dict[str, Any]) -> str | None:
+    request = context.get("request")
+    return f"There is nothing at {request.path}, or it is not yours." if request else None
+
+
+def _allowed_instead(context: dict[str, Any]) -> str:
+    request, view = context["request"], context["view"]
+    allowed = ", ".join(sorted(set(view.allowed_methods) - {"HEAD", "OPTIONS"}))
+    return f"{request.method} is not allowed here. Allowed: {allowed}."
 
 
 def _wait_if_unauthenticated(error: Exception, context: dict[str, Any]) -> int:

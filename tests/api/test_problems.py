@@ -36,7 +36,8 @@ def test_unknown_addresses_are_not_found(world: World) -> None:
         problem(alice.get(path), 404, "NOT_FOUND")
     without_slash = problem(alice.get("/api/v1/orders"), 404, "NOT_FOUND")
     assert "slash" in without_slash["detail"]
-    problem(alice.get("/api/v1/orders/999999999/"), 404, "NOT_FOUND")
+    unknown = problem(alice.get("/api/v1/orders/999999999/"), 404, "NOT_FOUND")
+    assert unknown["detail"] == "There is nothing at /api/v1/orders/999999999/, or it is not yours."
     problem(
         alice.get("/api/v1/connections/00000000-0000-0000-0000-00000000000g/"), 404, "NOT_FOUND"
     )
@@ -50,7 +51,8 @@ def test_unknown_addresses_are_not_found(world: World) -> None:
 def test_wrong_method_media_type_and_representation_are_refused(world: World) -> None:
     alice = world.client("alice")
     refused = alice.delete("/api/v1/signals/")
-    problem(refused, 405, "METHOD_NOT_ALLOWED")
+    detail = problem(refused, 405, "METHOD_NOT_ALLOWED")["detail"]
+    assert detail == "DELETE is not allowed here. Allowed: GET, POST."
     assert set(refused["Allow"].split(", ")) == {"GET", "POST", "HEAD", "OPTIONS"}
     for content_type in (
         "text/plain",
