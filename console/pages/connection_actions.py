@@ -133,7 +133,7 @@ def _request_test(pk: UUID, request: HttpRequest) -> str:
     by: Any = request.user
     services.request_test(pk, by=by)
     transaction.on_commit(lambda: tasks.enqueue_test(pk))
-    return "The test is running; its checks appear below."
+    return "The test is requested; its checks appear below."
 
 
 def credentials(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:

@@ -62,7 +62,7 @@ def add(request: HttpRequest) -> HttpResponse:
         if connection.sealed_credentials is None and form.needs_credentials:
             return "The account was added. Enter its credentials next: the test needs them."
         request_test(connection.pk, user)
-        return "The account was added, and its test is running."
+        return "The account was added, and its test is requested."
 
     response = confirm(request, question, act)
     if created and response.status_code == 302:
@@ -114,7 +114,7 @@ def edit(request: HttpRequest, *, pk: UUID) -> HttpResponse:
         if not changed.keys() & NEED_A_TEST:
             return "Saved. The change applies from now on."
         request_test(pk, user)
-        return "Saved, and its test is running. The change applies from now on."
+        return "Saved, and its test is requested. The change applies from now on."
 
     response = confirm(
         request, question, act, template="account_form.html", account=find(request, pk)
@@ -168,7 +168,7 @@ def paper(request: HttpRequest) -> HttpResponse:
         if not is_new:
             return f"{connection.name} is open already: nothing was opened twice."
         transaction.on_commit(lambda: tasks.enqueue_test(connection.pk))
-        return f"{connection.name} is open and funded. Its test is running."
+        return f"{connection.name} is open and funded. Its test is requested."
 
     response = confirm(request, question, act)
     if opened and response.status_code == 302:

@@ -146,7 +146,7 @@ def request_test(pk: UUID, user: User) -> str:
     """Request a test and enqueue it on commit; return a sentence about it."""
     services.request_test(pk, by=user)
     transaction.on_commit(lambda: tasks.enqueue_test(pk))
-    return "The test is running; its checks appear below."
+    return "The test is requested; its checks appear below."
 
 
 @tenants_only

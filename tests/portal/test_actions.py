@@ -263,7 +263,7 @@ def test_added_accounts_page_states_the_next_step(world: World, alice: Client) -
              "data_connection": world.prices.pk}  # fmt: skip
     page = html_of(alice.post("/accounts/add/", typed, follow=True))
     assert "New one" in page
-    assert "The account was added, and its test is running." in page
+    assert "The account was added, and its test is requested." in page
     added = ExecutionConnection.objects.get(account="P-77")
     assert "CONNECTION_TEST_PENDING" in html_of(alice.get(f"/accounts/{added.pk}/"))
     repeated = alice.post("/accounts/add/", typed)
