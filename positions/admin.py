@@ -89,7 +89,7 @@ class ExecutionPositionAdmin(BigTableAdmin):
 
     @admin.display(description="Account")
     def account(self, position: ExecutionPosition) -> str:
-        return position.connection.name
+        return f"{position.connection.name} · {position.connection.account}"
 
     @admin.display(description="Open")
     def open_quantity(self, position: ExecutionPosition) -> SafeString:

@@ -53,8 +53,8 @@ class SubscriptionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Connection", ordering="connection__name")
     def account(self, row: Subscription) -> str:
-        """Return the connection's name."""
-        return row.connection.name
+        """Return the connection's name and number: many have the same name."""
+        return f"{row.connection.name} · {row.connection.account}"
 
     @admin.display(description="State")
     def state(self, row: Subscription) -> SafeString:

@@ -65,3 +65,30 @@ def test_page_states_what_rounding_left_out(
     assert "left out by rounding" not in page(path)
     type(order).objects.filter(pk=order.pk).update(unrounded_quantity=order.quantity + 700)
     assert "700 EUR of EUR/USD left out by rounding (1 entry)" in page(path)
+
+
+def test_order_that_has_ended_does_not_wait(
+    small: dict[str, Any], page: Callable[..., str], client: Client
+) -> None:
+    client.force_login(small["operator"])
+    account = small["connections"][0]
+    published = seed.signal(small["feed"], candidate_count=1)
+    (order,) = seed.orders(published, [account], {("PENDING", "QUOTE_STALE"): 1})
+    since = timezone.now()
+    type(order).objects.filter(pk=order.pk).update(waiting_since=since)
+    path = reverse("admin:connections_executionconnection_page", args=[account.pk])
+    assert "Waiting since" in page(path)
+    type(order).objects.filter(pk=order.pk).update(status="EXPIRED", done_at=since)
+    assert "QUOTE_STALE" in page(path)
+    assert "Waiting since" not in page(path)
+
+
+def test_positions_name_the_number_of_their_account(
+    small: dict[str, Any], page: Callable[..., str], client: Client
+) -> None:
+    client.force_login(small["operator"])
+    published = seed.signal(small["feed"], candidate_count=1)
+    (order,) = seed.orders(published, small["connections"], {("FILLED", ""): 1})
+    account = seed.position(order).connection
+    listed = page(reverse("admin:positions_executionposition_changelist"))
+    assert f"{account.name} · {account.account}" in listed

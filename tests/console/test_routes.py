@@ -31,7 +31,10 @@ def test_operator_sets_a_route_and_sees_who_would_get_an_entry(
     subscription, other = accounts
     client.force_login(seed.operator())
     address = f"/admin/connections/subscription/{subscription.pk}/route/"
-    assert address in html_of(client.get("/admin/connections/subscription/"))
+    listed = html_of(client.get("/admin/connections/subscription/"))
+    assert address in listed
+    account = subscription.connection
+    assert f"{account.name} · {account.account}" in listed
     html = html_of(client.get(address))
     assert other.name in html
     assert "Where an entry would go now" not in html
