@@ -5,8 +5,10 @@ Names and addresses of others stay theirs: a change by staff is one by "staff".
 """
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
+from django.apps import apps
 from django.db.models import CharField, Q, QuerySet, Value
 from django.db.models.functions import Cast
 
@@ -106,14 +108,23 @@ def _row(line: TrailLine, user: User, staff: set[int], keys: dict[int, str]) -> 
         "entry_point": line.origin,
         "api_key": keys.get(key, f"key {key}") if is_mine and key else "",
         "change": line.get_operation_display().lower(),
-        "what": WHAT[line.relation][0] if line.relation in WHAT else _plain(line.relation),
+        "what": _name_of(line.relation),
         "number": line.row_id,
         "fields": "; ".join(_fields(line)),
     }
 
 
-def _plain(relation: str) -> str:
-    return relation.partition("_")[2].replace("_", " ")
+def _name_of(relation: str) -> str:
+    if relation in WHAT:
+        return WHAT[relation][0]
+    without_model = relation.partition("_")[2].replace("_", " ")
+    return _model_names().get(relation, without_model)
+
+
+@cache
+def _model_names() -> dict[str, str]:
+    models = apps.get_models(include_auto_created=True)
+    return {model._meta.db_table: str(model._meta.verbose_name) for model in models}
 
 
 def _fields(line: TrailLine) -> Iterator[str]:

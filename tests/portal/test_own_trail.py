@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 
 from common.audit_trail import changed_by
+from connections.models import KillSwitch, TradingPreset
 from events.services import create_channel
 from tests.html import html_of
 from tests.portal.conftest import SignedIn
@@ -60,3 +61,13 @@ def test_page_works_with_the_rights_of_the_web_process(
     assert lines_of(client)
     for table in ("signals", "orders", "trades"):
         assert "Nothing yet" not in html_of(client.get(f"/history/{table}/"))
+
+
+def test_trail_names_what_was_changed_in_words(world: World, signed_in: SignedIn) -> None:
+    with on_behalf_of(world.alice), changed_by(world.alice.pk):
+        TradingPreset.objects.create(user=world.alice, name="My own", risk_percent=1)
+        KillSwitch.objects.create(
+            scope="USER", user=world.alice, mode="REDUCING", set_by=world.alice, reason="holiday"
+        )
+    kinds = {line["what"] for line in lines_of(signed_in(world.alice))}
+    assert {"trading preset", "kill switch"} <= kinds
