@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
-from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from common.clocks import market_at, market_now
@@ -17,16 +16,17 @@ from common.reason_codes import Code
 from common.sql import rows
 from common.stop_rules import RULE_FIELDS
 from signals.draft import SignalDraft, in_order_of_price, level_errors
+from signals.draft_ends import end_errors, valid_until_of
 from signals.effective_levels import stop_now
 from signals.entry_ends import new_end_errors
 from signals.entry_sides import new_price_errors
 from signals.errors import FieldError, InvalidSignalError, field_errors
 from signals.locks import feed_shared
-from signals.models import TRAIL_OPTIONS, Action, Approval, Feed, OrderType, Origin, Signal
+from signals.models import TRAIL_OPTIONS, Action, Approval, Feed, Origin, Signal
 from signals.price_guard import require_reasonable_prices
-from signals.slicing import STYLE_FIELDS, new_limit_errors, style_errors
+from signals.slicing import STYLE_FIELDS, new_limit_errors
 from signals.symbol_completion import settled_pair
-from signals.validation import condition_errors, entry_price_errors
+from signals.validation import entry_price_errors
 from users.models import User
 
 Value = TypeVar("Value")
@@ -183,7 +183,7 @@ def _found_beside(
     except InvalidSignalError as error:
         found = error.errors
     except InvalidInputError as error:  # by find_feed: the times need no feed
-        found = [*field_errors(error), *_end_errors(draft, origin, market_now(), failed)]
+        found = [*field_errors(error), *end_errors(draft, origin, market_now(), failed)]
     except (ConflictError, NotAllowedError):
         pass  # what could be read is not what was meant, so only its own errors are sure
     return [one for one in found if one.field.partition(".")[0] not in failed]
@@ -247,75 +247,6 @@ def _same_or_conflict(known: Signal | None, digest: str) -> Signal:
     return known
 
 
-def _too_old_to_enter(draft: SignalDraft, now: datetime) -> InvalidInputError | None:
-    """Return the error for an alert's market entry that is too old; None if it is not."""
-    until = _market_entry_until(draft)
-    if until is None or draft.sent_at is None or until > now:
-        return None
-    age = int((now - draft.sent_at).total_seconds())
-    most = settings.FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS
-    detail = (
-        f"The alert was sent at {draft.sent_at.isoformat()}, {age} s ago. A market entry must not "
-        f"be older than {most} s."
-    )
-    return InvalidInputError(Code.ALERT_TOO_OLD, detail, field="time")
-
-
-def _market_entry_until(draft: SignalDraft) -> datetime | None:
-    """Return when a market entry becomes too old by its sender's time; None for other drafts."""
-    if draft.sent_at is None or draft.action != Action.OPEN or draft.order_type != OrderType.MARKET:
-        return None
-    return draft.sent_at + timedelta(seconds=settings.FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS)
-
-
-def _end_errors(
-    draft: SignalDraft, origin: Origin, now: datetime, failed: Collection[str]
-) -> Iterator[FieldError]:
-    """Yield what is wrong with the times of a draft now.
-
-    failed: fields that could not be read, so that what depends on them is not compared.
-    """
-    if draft.close_at is not None and draft.close_at <= now:
-        detail = f"close_at {draft.close_at.isoformat()} has passed; it is {now.isoformat()}."
-        yield FieldError(Code.SIGNAL_ENDED, "close_at", detail)
-    if draft.valid_for is None and draft.valid_until is not None and draft.valid_until <= now:
-        detail = f"valid_until {draft.valid_until.isoformat()} has passed; it is {now.isoformat()}."
-        yield FieldError(Code.SIGNAL_ENDED, "valid_until", detail)
-    until = _own_end(draft, now)
-    is_read = not {*failed} - {"feed"}
-    if until is not None and until > now and draft.execution_style and is_read:
-        values: dict[str, Any] = {"valid_until": until}
-        values |= {name: getattr(draft, name) for name in (*STYLE_FIELDS, "action")}
-        yield from style_errors(values, now=max(now, draft.not_before or now))
-    if origin == Origin.ALERT and (error := _too_old_to_enter(draft, now)):
-        yield FieldError(error.code, error.field, error.detail)
-    if until is not None and until > now and not {"not_before", "close_at"} & set(failed):
-        for name, detail in condition_errors((), draft.not_before, until):
-            yield FieldError(Code.FIELD_INVALID, name, detail)
-
-
-def _own_end(draft: SignalDraft, now: datetime) -> datetime | None:
-    """Return until when a draft may be sent by its own fields; None: it has no end."""
-    until = draft.valid_until
-    if draft.valid_for is not None:
-        until = now + timedelta(seconds=draft.valid_for)
-    if draft.close_at is not None and draft.action == Action.OPEN:
-        return min(until or draft.close_at, draft.close_at)  # nothing is entered to close at once
-    return until
-
-
-def _valid_until(draft: SignalDraft, origin: Origin, now: datetime) -> datetime | None:
-    """Return until when a signal may be sent; an alert's market entry always has an end."""
-    valid_until = _own_end(draft, now)
-    if origin != Origin.ALERT or draft.has_condition:  # its age counts from when that holds
-        return valid_until
-    first_until = _market_entry_until(draft)
-    if first_until is not None and draft.duration_seconds:  # its first slice is that old at most
-        first_until += timedelta(seconds=draft.duration_seconds)
-    ends = (valid_until, first_until)
-    return min((end for end in ends if end is not None), default=None)
-
-
 def _values(
     feed: Feed,
     draft: SignalDraft,
@@ -342,8 +273,8 @@ def _values(
     if (wrong_feed := _feed_error(feed, draft)) is not None:
         errors.extend(field_errors(wrong_feed))
     now = market_now()
-    valid_until = _valid_until(draft, origin, market_at(received_at) if received_at else now)
-    errors += _end_errors(draft, origin, now, failed)
+    valid_until = valid_until_of(draft, origin, market_at(received_at) if received_at else now)
+    errors += end_errors(draft, origin, now, failed)
     is_open = draft.action == Action.OPEN
     names_another = draft.refers_to is not None or draft.refers_to_external_id
     refers = not is_open and bool(names_another or not failed)

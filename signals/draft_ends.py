@@ -1,0 +1,87 @@
+"""Until when a draft may be sent, and what is wrong with its times. Pure: `now` is given."""
+
+from collections.abc import Collection, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+
+from common.errors import InvalidInputError
+from common.reason_codes import Code
+from signals.draft import SignalDraft
+from signals.errors import FieldError
+from signals.models import Action, OrderType, Origin
+from signals.slicing import STYLE_FIELDS, style_errors
+from signals.validation import condition_errors
+
+
+def valid_until_of(draft: SignalDraft, origin: Origin, now: datetime) -> datetime | None:
+    """Return until when a signal may be sent; an alert's market entry always has an end.
+
+    now: the market time at which the draft arrived.
+    """
+    valid_until = _own_end(draft, now)
+    if origin != Origin.ALERT or draft.has_condition:  # its age counts from when that holds
+        return valid_until
+    first_until = _market_entry_until(draft)
+    if first_until is not None and draft.duration_seconds:  # its first slice is that old at most
+        first_until += timedelta(seconds=draft.duration_seconds)
+    ends = (valid_until, first_until)
+    return min((end for end in ends if end is not None), default=None)
+
+
+def end_errors(
+    draft: SignalDraft, origin: Origin, now: datetime, failed: Collection[str]
+) -> Iterator[FieldError]:
+    """Yield what is wrong with the times of a draft. now: market time.
+
+    failed: fields that could not be read, so that what depends on them is not compared.
+    """
+    if draft.close_at is not None and draft.close_at <= now:
+        detail = f"close_at {draft.close_at.isoformat()} has passed; it is {now.isoformat()}."
+        yield FieldError(Code.SIGNAL_ENDED, "close_at", detail)
+    if draft.valid_for is None and draft.valid_until is not None and draft.valid_until <= now:
+        detail = f"valid_until {draft.valid_until.isoformat()} has passed; it is {now.isoformat()}."
+        yield FieldError(Code.SIGNAL_ENDED, "valid_until", detail)
+    until = _own_end(draft, now)
+    is_read = not {*failed} - {"feed"}
+    if until is not None and until > now and draft.execution_style and is_read:
+        values: dict[str, Any] = {"valid_until": until}
+        values |= {name: getattr(draft, name) for name in (*STYLE_FIELDS, "action")}
+        yield from style_errors(values, now=max(now, draft.not_before or now))
+    if origin == Origin.ALERT and (error := _too_old_to_enter(draft, now)):
+        yield FieldError(error.code, error.field, error.detail)
+    if until is not None and until > now and not {"not_before", "close_at"} & set(failed):
+        for name, detail in condition_errors((), draft.not_before, until):
+            yield FieldError(Code.FIELD_INVALID, name, detail)
+
+
+def _own_end(draft: SignalDraft, now: datetime) -> datetime | None:
+    """Return until when a draft may be sent by its own fields; None: it has no end."""
+    until = draft.valid_until
+    if draft.valid_for is not None:
+        until = now + timedelta(seconds=draft.valid_for)
+    if draft.close_at is not None and draft.action == Action.OPEN:
+        return min(until or draft.close_at, draft.close_at)  # nothing is entered to close at once
+    return until
+
+
+def _market_entry_until(draft: SignalDraft) -> datetime | None:
+    """Return when a market entry becomes too old by its sender's time; None for other drafts."""
+    if draft.sent_at is None or draft.action != Action.OPEN or draft.order_type != OrderType.MARKET:
+        return None
+    return draft.sent_at + timedelta(seconds=settings.FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS)
+
+
+def _too_old_to_enter(draft: SignalDraft, now: datetime) -> InvalidInputError | None:
+    """Return the error for an alert's market entry that is too old; None if it is not."""
+    until = _market_entry_until(draft)
+    if until is None or draft.sent_at is None or until > now:
+        return None
+    age = int((now - draft.sent_at).total_seconds())
+    most = settings.FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS
+    detail = (
+        f"The alert was sent at {draft.sent_at.isoformat()}, {age} s ago. A market entry must not "
+        f"be older than {most} s."
+    )
+    return InvalidInputError(Code.ALERT_TOO_OLD, detail, field="time")
