@@ -1,7 +1,5 @@
 """A feed's Telegram bot as the API reads and returns it."""
 
-from typing import Any
-
 from rest_framework import serializers
 
 from common.api_fields import StrictModelSerializer, StrictSerializer
@@ -9,7 +7,7 @@ from common.formatting import known_code
 from common.reason_codes import Code
 from signals.models import TelegramBot, TelegramChat
 from signals.telegram.services import MOST_IDS
-from users.session_factor import require_fresh
+from users.api_fields import FreshFactorMixin
 
 _SMALLEST, _LARGEST = -(2**53), 2**53
 
@@ -64,15 +62,9 @@ class BotTokenSerializer(StrictSerializer):
     token = serializers.CharField(max_length=200)
 
 
-class _Origins(_Ids):
-    """Chats from which strangers' words count: a browser's session that sends them must confirm its
-    second factor again, as the portal's page demands it. Pausing a bot needs none."""
-
-    def to_internal_value(self, data: Any) -> Any:
-        """Return the numbers. Raises if the session's second factor is not fresh."""
-        if request := self.context.get("request"):
-            require_fresh(request)
-        return super().to_internal_value(data)
+class _Origins(FreshFactorMixin, _Ids):
+    """Chats from which strangers' words count: the portal's page demands a fresh second factor,
+    too. Pausing a bot needs none."""
 
 
 class ChangedBotSerializer(StrictSerializer):
