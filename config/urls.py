@@ -17,7 +17,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/login/", ConsoleSignIn.as_view(), name="console_sign_in"),
     path("admin/", admin.site.urls),
     path("", include("api.urls")),
-    path("", include("portal.door_urls")),
+    path("", include("portal.visitor_urls")),
     path("", include("portal.security_urls")),
     path("", include("portal.urls")),
 ]

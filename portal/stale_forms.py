@@ -12,7 +12,7 @@ from portal import kept_forms
 from portal.pages import redirect_to_sign_in, with_security_headers
 
 SIGNED_IN_AREAS = frozenset({"portal", "security"})
-AREAS = SIGNED_IN_AREAS | {"door"}
+AREAS = SIGNED_IN_AREAS | {"visitor"}
 # They take no GET, or their GET is no form of their own.
 WITHOUT_PAGE = frozenset({"portal:sign_out"})
 SENTENCE = (

@@ -38,7 +38,7 @@ def delete(request: HttpRequest) -> HttpResponse:
             add_form_error(form, error)
         else:
             logout(request)
-            return render(request, "portal/door/deleted.html")
+            return render(request, "portal/visitor/deleted.html")
     items = items_of_login(user)
     context = {
         "form": form,

@@ -120,7 +120,7 @@ class NewPasswordForm(SetPasswordMixin, forms.Form):  # type: ignore[type-arg]
         self.validate_passwords("new_password1", "new_password2")
 
 
-def door(view: View) -> View:
+def visitor_page(view: View) -> View:
     """Add what all these pages share: headers, and the answer after too many attempts."""
 
     @wraps(view)
@@ -128,28 +128,28 @@ def door(view: View) -> View:
         try:
             return with_security_headers(view(request, **arguments))
         except (TooManyAttemptsError, SlotsBusyError) as error:
-            return too_many_tries_response(request, error, locked="portal/door/too_many.html")
+            return too_many_tries_response(request, error, locked="portal/visitor/too_many.html")
 
     return answer
 
 
-@door
+@visitor_page
 def ask_to_sign_up(request: HttpRequest) -> HttpResponse:
     """Ask for the address to which the link is sent."""
     if not sign_up.is_open():
         return _closed(request)
-    sent_page = "portal/door/sign_up_sent.html"
+    sent_page = "portal/visitor/sign_up_sent.html"
     return _ask(request, "sign-up", sign_up.ask_to_sign_up, "sign_up.html", sent_page)
 
 
-@door
+@visitor_page
 def finish_sign_up(request: HttpRequest, *, token: str) -> HttpResponse:
     """Let the reader of the inbox choose a user name and a password."""
     if not sign_up.is_open():
         return _closed(request)
     email = links.read_sign_up(token)
     if email is None:
-        return _dead_link(request, Code.LINK_INVALID.sentence, reverse("door:sign_up"))
+        return _dead_link(request, Code.LINK_INVALID.sentence, reverse("visitor:sign_up"))
     if User.objects.filter(email__iexact=email, email_confirmed_at__isnull=False).exists():
         return _dead_link(request, "This link was used: your login exists.", "")
     form = LoginForm(request.POST or None)
@@ -157,10 +157,12 @@ def finish_sign_up(request: HttpRequest, *, token: str) -> HttpResponse:
     def add(chosen: LoginForm) -> User:
         return sign_up.sign_up_by_address(chosen.chosen(email=email))
 
-    return _finish(request, form, add, "Create your login", again=reverse("door:sign_up"), to=email)
+    return _finish(
+        request, form, add, "Create your login", again=reverse("visitor:sign_up"), to=email
+    )
 
 
-@door
+@visitor_page
 def accept_invitation(request: HttpRequest, *, secret: str) -> HttpResponse:
     """Let the holder of an invitation choose a user name and a password."""
     if request.method == "POST":
@@ -177,17 +179,17 @@ def accept_invitation(request: HttpRequest, *, secret: str) -> HttpResponse:
     return _finish(request, form, add, "You are invited", again="", is_counted=True)
 
 
-@door
+@visitor_page
 def forgot_password(request: HttpRequest) -> HttpResponse:
     """Ask for the address to which a link to a new password is sent."""
     service = forgotten_passwords.ask_for_reset
-    return _ask(request, "reset", service, "forgot.html", "portal/door/forgot_sent.html")
+    return _ask(request, "reset", service, "forgot.html", "portal/visitor/forgot_sent.html")
 
 
-@door
+@visitor_page
 def reset_password(request: HttpRequest, *, uid: str, token: str) -> HttpResponse:
     """Let the holder of a link set a new password; it signs no one in."""
-    again = reverse("door:forgot_password")
+    again = reverse("visitor:forgot_password")
     if request.method == "POST":
         sign_up.count_form(request)
     user = forgotten_passwords.user_of_link(uid, token)
@@ -210,7 +212,7 @@ def reset_password(request: HttpRequest, *, uid: str, token: str) -> HttpRespons
     return _form_page(request, "new_password.html", form, context)
 
 
-@door
+@visitor_page
 def confirm_address(request: HttpRequest, *, token: str) -> HttpResponse:
     """Confirm an address by a button: programs that read mail open links, too."""
     again = reverse("security:profile")
@@ -225,7 +227,7 @@ def confirm_address(request: HttpRequest, *, token: str) -> HttpResponse:
         text = f"{parts[1]} is confirmed." if is_new else f"{parts[1]} was confirmed before."
         messages.success(request, text)
         return HttpResponseRedirect(again)
-    return render(request, "portal/door/confirm_address.html", {"address": parts[1]})
+    return render(request, "portal/visitor/confirm_address.html", {"address": parts[1]})
 
 
 def _ask(
@@ -276,14 +278,14 @@ def _form_page(
     request: HttpRequest, template: str, form: forms.Form, context: dict[str, Any]
 ) -> HttpResponse:
     status = 422 if form.errors else 200
-    return render(request, f"portal/door/{template}", context, status=status)
+    return render(request, f"portal/visitor/{template}", context, status=status)
 
 
 def _closed(request: HttpRequest) -> HttpResponse:
-    return render(request, "portal/door/closed.html", status=404)
+    return render(request, "portal/visitor/closed.html", status=404)
 
 
 def _dead_link(request: HttpRequest, sentence: str, again: str) -> HttpResponse:
     """Say why a link does not work, and offer what does. again: '' if no new one can be had."""
     context = {"sentence": sentence, "again": again}
-    return render(request, "portal/door/dead_link.html", context, status=410)
+    return render(request, "portal/visitor/dead_link.html", context, status=410)

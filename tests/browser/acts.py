@@ -22,7 +22,7 @@ def follow(page: Page, name: str | re.Pattern[str], *, inside: str = "body") -> 
         page.locator(inside).get_by_role("link", name=name).first.click()
 
 
-def press(page: Page, name: str, *, inside: str = "#main, .fc-door") -> None:
+def press(page: Page, name: str, *, inside: str = "#main, .fc-narrow") -> None:
     """Press the first button of this name, and wait for the page that answers."""
     with page.expect_navigation():
         page.locator(inside).get_by_role("button", name=name, exact=True).first.click()

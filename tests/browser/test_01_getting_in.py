@@ -41,7 +41,7 @@ def code_now(secret: str, *, step: int = 0) -> str:
 
 
 @ITEM_DEVICES
-@looks_at("door:sign_up_finish")
+@looks_at("visitor:sign_up_finish")
 def test_sign_up_by_a_mail_and_set_the_time_zone(
     visit: Visit, device: Device, inbox: Inbox
 ) -> None:
@@ -58,7 +58,7 @@ def test_sign_up_by_a_mail_and_set_the_time_zone(
 
 
 @ITEM_DEVICES
-@looks_at("door:invitation")
+@looks_at("visitor:invitation")
 def test_an_invitation_is_for_one_login_and_until_its_end(
     visit: Visit, device: Device, operators: APIRequestContext, database: DemoDatabase
 ) -> None:
@@ -85,7 +85,7 @@ def test_an_invitation_is_for_one_login_and_until_its_end(
 
 
 @ITEM_DEVICES
-@looks_at("door:confirm_address", "door:forgot_password", "door:reset_password")
+@looks_at("visitor:confirm_address", "visitor:forgot_password", "visitor:reset_password")
 def test_an_address_is_confirmed_and_a_forgotten_password_replaced(
     visit: Visit, device: Device, newcomer: str, inbox: Inbox
 ) -> None:

@@ -29,7 +29,7 @@ def test_portal_pages_are_in_order(visit: Visit, device: Device) -> None:
     "path",
     [
         pytest.param("/login/", marks=looks_at("portal:sign_in")),
-        pytest.param("/sign-up/", marks=looks_at("door:sign_up")),
+        pytest.param("/sign-up/", marks=looks_at("visitor:sign_up")),
         "/admin/login/", "/reasons/NO_MONEY/", "/no-such-page/",
         "/api/v1/docs/", "/api/v1/docs/orders/",
     ],

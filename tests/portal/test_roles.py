@@ -10,9 +10,9 @@ from common.permissions import Role
 from common.sql import rows, run
 from events.models import WebhookMessage
 from events.services import create_channel
-from portal.door_urls import urlpatterns as door_urls
 from portal.security_urls import urlpatterns as security_urls
 from portal.urls import urlpatterns as portal_urls
+from portal.visitor_urls import urlpatterns as visitor_urls
 from tests.portal.factories import World
 from tests.portal.role_matrix import CELLS, CONSOLE, OWN, PAGES, YES
 from tests.portal.test_access import TABLES, WITH_OWNER, args
@@ -33,8 +33,8 @@ GET_STATUSES, POST_STATUSES = {"200", "302"}, {"200", "302", "405", "422"}
 REQUESTED = [name for name in PAGES if name not in ("portal:sign_in", "portal:sign_out")]
 FORM = {"fraction": "1", "name": "changed", "cancel_working": "on"}
 # Visitors' links, which are guesses here; sign-up is by invitation only.
-DEAD_LINKS = {"door:sign_up": {"404"}, "door:sign_up_finish": {"404"}} | {
-    f"door:{name}": {"410"} for name in ("invitation", "reset_password", "confirm_address")
+DEAD_LINKS = {"visitor:sign_up": {"404"}, "visitor:sign_up_finish": {"404"}} | {
+    f"visitor:{name}": {"410"} for name in ("invitation", "reset_password", "confirm_address")
 }
 Addresses = dict[str, dict[str, Any]]  # the arguments of an address, by its name
 ROLES = 2  # the column of staff with a role
@@ -59,10 +59,10 @@ def alices(world: World) -> Addresses:
         "security:message_resend": {"pk": message.pk},
     }
     arguments |= {  # guesses
-        "door:sign_up_finish": {"token": "a:b:c"},
-        "door:invitation": {"secret": "a" * 32},
-        "door:reset_password": {"uid": "MQ", "token": "a-b"},
-        "door:confirm_address": {"token": "a:b:c"},
+        "visitor:sign_up_finish": {"token": "a:b:c"},
+        "visitor:invitation": {"secret": "a" * 32},
+        "visitor:reset_password": {"uid": "MQ", "token": "a-b"},
+        "visitor:confirm_address": {"token": "a:b:c"},
         "security:session_end": {"reference": "a" * 24},
     }
     return arguments | {CONFIRMATION: {"pk": channel, "code": "a" * 24}}  # a guess
@@ -128,7 +128,7 @@ def expected(name: str, caller: str, column: int, permitted: set[str]) -> set[st
 def test_every_page_is_in_the_matrix() -> None:
     existing = {f"portal:{pattern.name}" for pattern in portal_urls}
     existing |= {f"security:{pattern.name}" for pattern in security_urls}
-    existing |= {f"door:{pattern.name}" for pattern in door_urls}
+    existing |= {f"visitor:{pattern.name}" for pattern in visitor_urls}
     assert set(PAGES) == existing
 
 
