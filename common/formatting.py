@@ -198,8 +198,11 @@ def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:
     return f"{large} {large_unit}" + (f" {small} {small_unit}" if small else "")
 
 
-def clock(at: datetime | None, *, fine: bool = False) -> str:
-    """Return a time of day, UTC: `12:30:01`; fine: with milliseconds, `12:30:01.204`."""
+def clock(at: datetime | None, *, with_ms: bool = False) -> str:
+    """Return a time of day: `12:30:01`; with_ms: with milliseconds, `12:30:01.204`.
+
+    In the zone of `at`, which is not converted.
+    """
     if at is None:
         return ""
-    return f"{at:%H:%M:%S}" + (f".{at.microsecond // 1000:03d}" if fine else "")
+    return f"{at:%H:%M:%S}" + (f".{at.microsecond // 1000:03d}" if with_ms else "")

@@ -27,6 +27,7 @@ REASON_IN_LINE = re.compile(r"(?:(?<=^Code )|(?<= · ))([A-Z][A-Z0-9_]+)(?=$|: |
 
 @register.filter
 def num(value: Decimal | int | None, places: int | None = None) -> str:
+    """Return a number with separators: `1,234.5`. places: the fixed number of decimals."""
     return formatting.number(value, places)
 
 
@@ -139,6 +140,7 @@ def wrong_fields(form: Form) -> list[BoundField]:
 
 @register.filter
 def signed(value: Decimal | int | None, places: int = 2) -> str:
+    """Return a number with its sign: `+150.08`, `−48.40`."""
     return formatting.signed(value, places)
 
 
@@ -162,16 +164,19 @@ def money_css(value: Decimal | None) -> str:
 
 @register.filter
 def ms(value: Any) -> str:
+    """Return a number of milliseconds, or a duration, in whole ones: `1,040`."""
     return formatting.milliseconds(value)
 
 
 @register.filter
 def duration(milliseconds: float | None) -> str:
+    """Return a time with its unit: `243 ms`, from ten seconds on `12 s`."""
     return formatting.duration(milliseconds)
 
 
 @register.filter
 def age(seconds: float | None) -> str:
+    """Return an age in its two largest units: `6 min 22 s`."""
     return formatting.age(seconds)
 
 
@@ -183,12 +188,14 @@ def page_time(at: datetime | None) -> datetime | None:
 
 @register.filter(expects_localtime=True)
 def clock(at: datetime | None) -> str:
+    """Return a time of day in the page's zone: `12:30:01`."""
     return formatting.clock(at)
 
 
 @register.filter(expects_localtime=True)
-def fine(at: datetime | None) -> str:
-    return formatting.clock(at, fine=True)
+def clock_ms(at: datetime | None) -> str:
+    """Return a time of day in the page's zone with milliseconds: `12:30:01.204`."""
+    return formatting.clock(at, with_ms=True)
 
 
 @register.simple_tag
@@ -231,6 +238,7 @@ def terms(signal: Any) -> str:
 
 @register.simple_tag
 def state(css: str, word: str) -> SafeString:
+    """Return a badge. css: the class of its shape; word: the text beside it."""
     return badge(css, word)
 
 
