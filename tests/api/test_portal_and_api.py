@@ -11,7 +11,7 @@ from drf_spectacular.generators import SchemaGenerator
 
 from api.problems import not_found
 from config.middleware.second_factor import REAUTHENTICATED_API_CALLS, REAUTHENTICATED_VIEWS
-from portal import door_urls, security_urls, urls
+from portal import security_urls, urls, visitor_urls
 
 CHANNEL, FEED, SUBSCRIPTION = "channels/{id}/", "feeds/{slug}/", "subscriptions/{id}/"
 CANCEL_AND_CLOSE = ("POST orders/cancel-all/", "POST positions/close-all/")
@@ -198,12 +198,12 @@ PERSON: dict[str, str] = {
     "security:data": "all of a person's data at once: not with a key that may leak",
     "security:data_download": "all of a person's data at once: not with a key that may leak",
     "security:push_worker": "a script that a browser runs",
-    "door:sign_up": _DOOR,
-    "door:sign_up_finish": _DOOR,
-    "door:invitation": _DOOR,
-    "door:forgot_password": _DOOR,
-    "door:reset_password": _DOOR,
-    "door:confirm_address": _DOOR,
+    "visitor:sign_up": _DOOR,
+    "visitor:sign_up_finish": _DOOR,
+    "visitor:invitation": _DOOR,
+    "visitor:forgot_password": _DOOR,
+    "visitor:reset_password": _DOOR,
+    "visitor:confirm_address": _DOOR,
 }
 """Pages that have no operation, each with the reason."""
 
@@ -211,7 +211,7 @@ PERSON: dict[str, str] = {
 def test_each_page_is_in_one_table() -> None:
     pages = {
         f"{one.app_name}:{pattern.name}"
-        for one in (urls, security_urls, door_urls)
+        for one in (urls, security_urls, visitor_urls)
         for pattern in one.urlpatterns
     }
     assert pages == set(SAME) | set(PERSON)
