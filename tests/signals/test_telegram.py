@@ -114,7 +114,7 @@ def read(poller: TelegramPoller, api: BotApi) -> list[IncomingAlert]:
 def published(poller: TelegramPoller, api: BotApi) -> IncomingAlert:
     """Take all updates and publish what waits; return the last alert."""
     read(poller, api)
-    publish_waiting()
+    publish_waiting(seconds=60)
     return IncomingAlert.objects.order_by("pk")[IncomingAlert.objects.count() - 1]
 
 
