@@ -181,7 +181,9 @@ class CryptoAdapter:
             raise OutcomeUnknown(Code.REPLY_LOST, error.detail) from error
         if reports is None:
             raise OutcomeUnknown(Code.REPLY_LOST, "it is neither cancelled nor to be found")
-        if refused and all(report.kind is ReportKind.FILLED for report in reports):
+        # One that is still open the exchange may be cancelling (OKX 51410): no refusal of ours.
+        has_ended = self._order_cache.has_ended(spec.connection_id, request.client_order_id)
+        if refused and has_ended and all(one.kind is ReportKind.FILLED for one in reports):
             last = reports[-1]
             reports = [*reports, OrderReport(ReportKind.CANCEL_REFUSED, spec.connection_id,
                                        request.client_order_id, last.broker_order_id,

@@ -136,6 +136,11 @@ class OrderCache:
             if record := self.get(connection_id, client_order_id):
                 self._put(record, ended=True)
 
+    def has_ended(self, connection_id: str, client_order_id: str) -> bool:
+        """Whether an order of ours is known to be no longer open at the exchange."""
+        record = self.get(connection_id, client_order_id)
+        return record is not None and record.ended
+
     def set_open(
         self, connection_id: str, open_orders: Iterable[BrokerOrder], requested_at: float
     ) -> None:

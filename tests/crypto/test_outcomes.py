@@ -294,6 +294,30 @@ def test_cancel_with_lost_reply_is_unknown_and_may_be_repeated(account: Exchange
     assert account.venue.orders[0].status == "CANCELED"
 
 
+NOT_CANCELLABLE = {
+    "binance": (400, '{"code":-2011,"msg":"Unknown order sent."}'),
+    "bybit": (200, '{"retCode":110001,"retMsg":"order not exists or too late to cancel"}'),
+    "okx": (200, '{"code":"1","data":[{"sCode":"51410","sMsg":"already under cancelling"}]}'),
+    "kraken": (200, '{"error":["EOrder:Unknown order"]}'),
+}
+
+
+def test_cancel_refused_as_missing_is_no_refusal_while_the_order_is_open(
+    any_account: ExchangeAccount,
+) -> None:
+    """Its list is late, or it is cancelling the order already. What has filled is reported."""
+    any_account.venue.fill_share = D("0.4")
+    request = any_account.order(limit_price=D(51000))
+    any_account.submit(request)
+    status, body = NOT_CANCELLABLE[any_account.spec.exchange_name]
+    any_account.venue.faults.append(Fault("status", status, body, on="cancel"))
+    reports = any_account.cancel(request)
+    assert [report.kind for report in reports] == [ReportKind.FILLED]
+    assert reports[0].fills[0].quantity == D("0.2")
+    reports = any_account.cancel(request)
+    assert [report.kind for report in reports] == [ReportKind.FILLED, ReportKind.CANCELLED]
+
+
 def test_cancel_is_unknown_when_lookup_fails(any_account: ExchangeAccount) -> None:
     request = any_account.order(limit_price=D(40000))
     any_account.submit(request)
