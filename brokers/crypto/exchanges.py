@@ -111,6 +111,8 @@ class Exchange:
     recent_fills: str = ""  # ccxt's method for what was executed within RECENT, where it has one
     open_page: int = 0  # how many open orders one answer holds at most; 0: all
     open_paging: Paging = Paging.NONE
+    positions_page: int = 0  # how many positions one answer holds at most; 0: all
+    positions_paging: Paging = Paging.NONE
     expires_seconds: float = 0.0
     one_at_a_time: bool = False
     unique_ids: bool = False  # an id that it has ever taken is refused
@@ -263,6 +265,9 @@ BYBIT = Exchange(
     # ccxt features.fetchOpenOrders: limit 50, and nextPageCursor.
     open_page=50,
     open_paging=Paging.CURSOR,
+    # docs v5 "Get Position Info": at most 200 of a page, nextPageCursor; ccxt reads one page.
+    positions_page=200,
+    positions_paging=Paging.CURSOR,
     # docs "Integration Guidance": server_time - recv_window <= timestamp (10002).
     expires_seconds=EXPIRES_SECONDS,
     unique_ids=True,

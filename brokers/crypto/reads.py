@@ -1,6 +1,6 @@
 """What an account holds, rests and has executed. Raises ccxt's errors, KeyError or ValueError."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -9,6 +9,7 @@ from brokers.base import ReadFailed
 from brokers.crypto import account_identity, order_pages, parse, spot_positions, unlisted
 from brokers.crypto.client import Client
 from brokers.crypto.exchanges import Total
+from brokers.crypto.paging import read_pages
 from brokers.types import AccountState, BrokerOrder, BrokerPosition, Instrument, PositionMode
 from common.reason_codes import Code
 
@@ -105,7 +106,7 @@ async def _base_value(client: Client, totals: Mapping[str, Any]) -> Decimal:
 
 
 async def _open_profit(client: Client) -> Decimal:
-    found = await call_method(client, "fetch_positions")
+    found = await _open_positions(client)
     return sum((parse.optional_number(one.get("unrealizedPnl")) for one in found), Decimal(0))
 
 
@@ -116,7 +117,7 @@ async def positions(client: Client) -> list[BrokerPosition]:
         return await _spot_positions(client)
     found = []
     may_be_ours = not unlisted.all_are_listed(client)
-    for read in await call_method(client, "fetch_positions"):
+    for read in await _open_positions(client):
         symbol = str(read["symbol"])
         if not unlisted.is_readable(client, symbol, what="positions", may_be_ours=may_be_ours):
             continue
@@ -126,6 +127,24 @@ async def positions(client: Client) -> list[BrokerPosition]:
             raise ReadFailed(Code.FIELD_INVALID, HEDGE_MODE)
         if position is not None:
             found.append(position)
+    return found
+
+
+async def _open_positions(client: Client) -> Sequence[Mapping[str, Any]]:
+    """Return the open positions as ccxt's, all or none: one that is missing would count as closed.
+
+    Raises ValueError if they cannot be read completely."""
+
+    async def read(further: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+        page: Sequence[Mapping[str, Any]] = await call_method(
+            client, "fetch_positions", None, further
+        )
+        return page
+
+    rules = client.rules
+    found, is_complete = await read_pages(rules.positions_paging, rules.positions_page, read)
+    if not is_complete:
+        raise ValueError(f"{len(found)} or more positions are open, and the rest is not listed")
     return found
 
 

@@ -10,6 +10,7 @@ from brokers.crypto.exchanges import rules
 from brokers.types import CheckResult, CloseCause, ExitSafety, Side
 from common.reason_codes import Code
 from tests.crypto.factories import D, ExchangeAccount, close, open_account
+from tests.fakes.exchange.model import Market, Position
 from tests.sampling import often
 
 NAMES = ["binance", "bybit", "okx"]
@@ -47,6 +48,24 @@ def test_short_is_read_as_position(one_way: ExchangeAccount) -> None:
     assert (position.side, position.quantity, position.broker_position_id) == (
         Side.SELL, D("0.3"), one_way.symbol,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [200, 450])
+def test_bybit_positions_of_all_pages_are_read(count: int) -> None:
+    """One that is missing would count as closed."""
+    names = [f"C{number:03d}" for number in range(count)]
+    symbols = [f"{name}/USDT:USDT" for name in names]
+    account = open_account("bybit", swap=True, symbols=symbols)
+    venue = account.venue
+    for name in names:
+        venue.markets[f"{name}USDT"] = Market(name, "USDT", D("0.1"), D("0.1"), D(5))
+        venue.prices[f"{name}USDT"] = D(100)
+        venue.positions[f"{name}USDT", "BOTH"] = Position(D(2), D(99))
+    found = account.run(account.adapter.positions(account.spec))
+    assert [position.symbol for position in found] == symbols
+    state = account.run(account.adapter.account(account.spec))
+    assert state.equity == D(100_000) + 2 * count, "the open profit of each counts"
+    close(account)
 
 
 def test_account_in_hedge_mode_is_not_traded(hedge: ExchangeAccount) -> None:

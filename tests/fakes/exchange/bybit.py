@@ -152,7 +152,7 @@ class Bybit:
         return {"list": [{"accountType": "UNIFIED", "coin": coins}]}
 
     def _position_list(self, params: Mapping[str, Any]) -> Any:
-        """Open positions; for a named symbol also an empty one."""
+        """Open positions, page by page; for a named symbol also an empty one."""
         found = []
         sides = ("LONG", "SHORT") if self._venue.hedged else ("BOTH",)
         flat = {(params.get("symbol", ""), side): Position() for side in sides}
@@ -168,7 +168,10 @@ class Bybit:
                     "unrealisedPnl": f"{(price - held.entry) * held.amount * direction:f}",
                     "createdTime": str(self._venue.now()), "updatedTime": str(self._venue.now()),
                 })  # fmt: skip
-        return {"category": "linear", "list": found, "nextPageCursor": ""}
+        start, size = int(params.get("cursor") or 0), int(params.get("limit", 20))
+        page = found[start : start + size]
+        cursor = str(start + size) if page else ""  # also if nothing follows
+        return {"category": "linear", "list": page, "nextPageCursor": cursor}
 
     # ---- orders ---------------------------------------------------------------------------
     def _order_create(self, params: Mapping[str, Any]) -> Any:
