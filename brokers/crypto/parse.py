@@ -30,6 +30,8 @@ ALIVE = frozenset({"open", "closed", *ENDED})
 SELF_TRADE = "EXPIRED_IN_MATCH"  # Binance: it would have traded with another order of the account
 BY_EXCHANGE = frozenset({"BustTrade", "AdlTrade"})  # Bybit's own closings of a position
 MAX_NUMBER = Decimal(10) ** 15  # "no maximum"
+# Bybit's maximum of a market order, on perpetuals and on spot; ccxt does not read it.
+MARKET_MAXIMA = ("maxMktOrderQty", "maxMarketOrderQty")
 
 
 def number(value: Any) -> Decimal:
@@ -76,12 +78,12 @@ def contract_size(market: Mapping[str, Any]) -> Decimal:
 def instrument(market: Mapping[str, Any]) -> Instrument:
     """Read a market. Quantities in base units; ccxt counts contracts. Raises ValueError."""
     size = contract_size(market)
-    amounts = (market.get("limits") or {}).get("amount") or {}
+    minimum_amount = _limits(market, "amount").get("min")
     step = number(market["precision"]["amount"]) * size
     tick = number(market["precision"]["price"])
     if step <= 0 or tick <= 0:
         raise ValueError(f"{market['symbol']} has no steps")
-    minimum = max(optional_number(amounts.get("min")) * size, step)
+    minimum = max(optional_number(minimum_amount) * size, step)
     is_spot = bool(market.get("spot"))  # a derivative's rest can be closed however small it is
     exponent = tick.normalize().as_tuple().exponent
     return Instrument(
@@ -91,7 +93,7 @@ def instrument(market: Mapping[str, Any]) -> Instrument:
         pip=tick,
         quantity_min=minimum,
         quantity_step=step,
-        quantity_max=optional_number(amounts.get("max"), MAX_NUMBER) * size,
+        quantity_max=_max_amount(market) * size,
         contract_size=size,
         tick=tick,
         close_min=minimum if is_spot else Decimal(0),
@@ -99,10 +101,27 @@ def instrument(market: Mapping[str, Any]) -> Instrument:
     )
 
 
+def _limits(market: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    return (market.get("limits") or {}).get(name) or {}
+
+
+def _max_amount(market: Mapping[str, Any]) -> Decimal:
+    """Return the largest amount of every order. Exits are market orders, for which exchanges take
+    less: what a limit order has opened must be closable. ccxt: Binance's MARKET_LOT_SIZE is
+    `limits.market`; OKX's maxMktSz counts contracts, but on spot money."""
+    info = market.get("info") or {}
+    lot = info.get("lotSizeFilter") or {}
+    stated = [_limits(market, name).get("max") for name in ("amount", "market")]
+    stated += [lot.get(name) for name in MARKET_MAXIMA]
+    if market.get("contract"):
+        stated.append(info.get("maxMktSz"))
+    maxima = [found for found in map(optional_number, stated) if found > 0]  # 0: none
+    return min(maxima, default=MAX_NUMBER)
+
+
 def min_notional(market: Mapping[str, Any]) -> Decimal:
     """Return the smallest notional that the market takes, in quote currency; 0 if none is given."""
-    costs = (market.get("limits") or {}).get("cost") or {}
-    return optional_number(costs.get("min"))
+    return optional_number(_limits(market, "cost").get("min"))
 
 
 # ---- orders ---------------------------------------------------------------------------------

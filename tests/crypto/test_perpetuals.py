@@ -9,7 +9,7 @@ from brokers.base import ReadFailed, Rejected
 from brokers.crypto.exchanges import rules
 from brokers.types import CheckResult, CloseCause, ExitSafety, Side
 from common.reason_codes import Code
-from tests.crypto.factories import D, ExchangeAccount, close, open_account
+from tests.crypto.factories import SYMBOLS, D, ExchangeAccount, close, open_account
 from tests.fakes.exchange.model import Market, Position
 from tests.sampling import often
 
@@ -139,6 +139,27 @@ def test_bybit_liquidation_is_reported_as_external(kind: str) -> None:
     reports = account.run(account.adapter.fills_since(account.spec, since))
     assert [report.close_cause for report in reports] == [None, CloseCause.EXTERNAL]
     assert reports[1].fills[0].quantity == D("0.5")
+    close(account)
+
+
+@pytest.mark.parametrize(
+    ("name", "swap"),
+    [("binance", True), ("binance", False), ("bybit", True), ("bybit", False), ("okx", True)],
+)
+def test_what_a_limit_order_opens_can_be_closed_at_market(name: str, swap: bool) -> None:
+    """Exchanges take less of a market order, and exits are market orders."""
+    symbol, size = SYMBOLS[name, swap]
+    step = D("0.001") if size == 1 else D("0.1")
+    market = Market("BTC", "USDT", step, D("0.1"), D(5), size, max_market=D(1) / size)
+    account = open_account(name, swap=swap, listed=(symbol, market))
+    (instrument,) = account.run(account.adapter.instruments(account.spec))
+    assert instrument.quantity_max == D(1)
+    with pytest.raises(Rejected, match="to 1") as outcome:
+        account.submit(account.order(quantity=D("1.1"), limit_price=D(51000)))
+    assert outcome.value.code is Code.VOLUME_INVALID
+    account.submit(account.order(quantity=D(1), limit_price=D(51000)))
+    account.submit(account.order(side=Side.SELL, quantity=D(1), reduce_only=True))
+    assert account.run(account.adapter.positions(account.spec)) == []
     close(account)
 
 

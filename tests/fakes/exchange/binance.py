@@ -18,6 +18,7 @@ CODES = {
     "symbol": (-1121, "Invalid symbol."),
     "lot": (-1013, "Filter failure: LOT_SIZE"),
     "notional": (-1013, "Filter failure: NOTIONAL"),
+    "market_lot": (-1013, "Filter failure: MARKET_LOT_SIZE"),
     "money": (-2010, "Account has insufficient balance for requested action."),
     "duplicate": (-2010, "Duplicate order sent."),
     "closed": (-2010, "Market is closed."),
@@ -41,6 +42,7 @@ CODES = {
     "span": (-1127, "More than 24 hours between startTime and endTime."),
 }
 DERIVATIVES = {
+    "market_lot": (-4005, "Quantity greater than max quantity."),
     "money": (-2019, "Margin is insufficient."),
     "duplicate": (-4116, "ClientOrderId is duplicated."),
     "notional": (-4164, "Order's notional must be no smaller than 5"),
@@ -131,7 +133,8 @@ class Binance:
             "filters": [
                 {"filterType": "PRICE_FILTER", "minPrice": tick, "maxPrice": "1000000",
                  "tickSize": tick},
-                {"filterType": "LOT_SIZE", **lot}, {"filterType": "MARKET_LOT_SIZE", **lot},
+                {"filterType": "LOT_SIZE", **lot},
+                {"filterType": "MARKET_LOT_SIZE", **lot, "maxQty": f"{market.max_market:f}"},
                 notional,
             ],
         }  # fmt: skip

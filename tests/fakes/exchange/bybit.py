@@ -17,6 +17,7 @@ from tests.fakes.exchange.venue import Order, Position, RejectedError, Trade, Ve
 CODES = {
     "symbol": (10001, "params error: symbol invalid"),
     "lot": (10001, "Qty invalid"),
+    "market_lot": (10001, "The number of contracts exceeds maximum limit allowed: too large"),
     "notional": (110094, "Order does not meet minimum order value"),
     "money": (110007, "ab not enough for new order"),
     "duplicate": (110072, "OrderLinkedID is duplicate"),
@@ -41,6 +42,7 @@ SPOT = {
     "symbol": (170121, "Invalid symbol."),
     "money": (170131, "Insufficient balance."),
     "duplicate": (170141, "Duplicate clientOrderId."),
+    "market_lot": (170136, "Order quantity exceeded upper limit."),
     "notional": (170140, "Order value exceeded lower limit."),
     "no_order": (170213, "Order does not exist."),
 }
@@ -106,15 +108,17 @@ class Bybit:
                 "status": "Trading", "priceFilter": {"tickSize": f"{market.tick:f}"},
             }  # fmt: skip
             lot = {"minOrderQty": step, "maxOrderQty": "9000"}
+            most = f"{market.max_market:f}"
             if self._venue.derivatives:
                 least = f"{market.min_cost:f}"
                 instrument |= {"contractType": "LinearPerpetual", "settleCoin": market.quote,
                         "launchTime": "1584230400000", "deliveryTime": "0", "priceScale": "1",
                         "leverageFilter": {"minLeverage": "1", "maxLeverage": "100"},
-                        "lotSizeFilter": {**lot, "qtyStep": step,
+                        "lotSizeFilter": {**lot, "qtyStep": step, "maxMktOrderQty": most,
                                           "minNotionalValue": least}}  # fmt: skip
             else:
                 instrument |= {"lotSizeFilter": {**lot, "basePrecision": step,
+                                          "maxMarketOrderQty": most,
                                           "quotePrecision": "0.0000001",
                                           "minOrderAmt": f"{market.min_cost:f}",
                                           "maxOrderAmt": "4000000"}}  # fmt: skip

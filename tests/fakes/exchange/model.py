@@ -29,7 +29,7 @@ class Funding:
 @dataclass(frozen=True)
 class Market:
     """A traded symbol. step, tick: of amounts and prices. contract_size: base units in one unit of
-    amount. min_amount: the stated minimum; 0: one step."""
+    amount. min_amount: the stated minimum; 0: one step. max_market: the most of a market order."""
 
     base: str
     quote: str
@@ -38,6 +38,7 @@ class Market:
     min_cost: Decimal
     contract_size: Decimal = ONE
     min_amount: Decimal = ZERO
+    max_market: Decimal = Decimal(9000)
 
 
 @dataclass

@@ -19,6 +19,7 @@ from tests.fakes.exchange.venue import Order, Position, RejectedError, Trade, Ve
 CODES = {
     "symbol": ("51001", "Instrument ID doesn't exist."),
     "lot": ("51121", "Order quantity must be a multiple of the lot size."),
+    "market_lot": ("51202", "Market order quantity exceeds the maximum"),
     "notional": ("51020", "Your order should meet or exceed the minimum order amount."),
     "money": ("51008", "Order failed. Insufficient USDT balance in account."),
     "duplicate": ("51016", "Client order ID already exists."),
@@ -115,6 +116,7 @@ class Okx:
                 "ctType": "linear" if swap else "", "tickSz": f"{market.tick:f}",
                 "lotSz": f"{market.step:f}", "minSz": f"{market.min_amount or market.step:f}",
                 "maxLmtSz": "100000",
+                "maxMktSz": f"{market.max_market:f}" if swap else "1000000",  # on spot USDT
                 "uly": f"{market.base}-{market.quote}" if swap else "",
                 "instFamily": f"{market.base}-{market.quote}" if swap else "",
                 "lever": "100", "listTime": "1606468572000", "expTime": "", "alias": "",

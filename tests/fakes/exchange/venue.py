@@ -165,6 +165,8 @@ class Venue:
         """
         with self.lock:
             market = self._check(symbol, amount, price, cid, reduce_only)
+            if price is None and amount > market.max_market:
+                raise RejectedError("market_lot")
             order = Order(
                 len(self.orders) + 1001, symbol, side, type, tif, amount, price, cid, reduce_only,
                 position_side, self.now(), trigger=trigger, rises=rises, expires_ms=expires_ms,
