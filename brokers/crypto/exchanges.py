@@ -180,6 +180,9 @@ BINANCE = Exchange(
     fills_paging=Paging.NEWER,
     fills_span=timedelta(hours=23),
     fills_by_symbol=True,
+    # docs spot "Enums", order status: PENDING_NEW waits for the other order of a list,
+    # PENDING_CANCEL is being cancelled. ccxt has no word for the one, "canceling" for the other.
+    order_states={"PENDING_NEW": "open", "PENDING_CANCEL": "open"},
     # docs "Timing security": a request later than timestamp + recvWindow is refused (-1021).
     expires_seconds=EXPIRES_SECONDS,
     # ccxt sign: "testnet/sandbox mode is not supported for futures anymore".

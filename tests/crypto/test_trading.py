@@ -8,9 +8,9 @@ import pytest
 from brokers.crypto.exchanges import rules
 from brokers.types import CheckResult, OrderType, ReportKind, Side, TimeInForce
 from common.reason_codes import Code
-from tests.crypto.factories import ExchangeAccount, account, allow, close, open_account
+from tests.crypto.factories import ExchangeAccount, account, allow, binance, close, open_account
 
-__all__ = ["account"]
+__all__ = ["account", "binance"]
 D = Decimal
 
 
@@ -78,6 +78,17 @@ def test_partly_filled_order_reports_fill_then_cancel(account: ExchangeAccount) 
     reports = account.cancel(request)
     assert [r.kind for r in reports] == [ReportKind.FILLED, ReportKind.CANCELLED]
     assert [f.broker_fill_id for f in reports[0].fills] == [f.broker_fill_id for f in filled.fills]
+
+
+@pytest.mark.parametrize("state", ["PENDING_NEW", "PENDING_CANCEL"])
+def test_binance_order_in_a_pending_state_is_open(binance: ExchangeAccount, state: str) -> None:
+    request = binance.order(limit_price=D(40000))
+    binance.submit(request)
+    binance.venue.orders[0].status = state
+    found = binance.find(request.client_order_id)
+    assert found is not None
+    assert [report.kind for report in found] == [ReportKind.ACCEPTED]
+    assert [report.kind for report in binance.cancel(request)] == [ReportKind.CANCELLED]
 
 
 BRIEF = [{}, {"limit_price": D(51000)}]
