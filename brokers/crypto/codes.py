@@ -72,7 +72,8 @@ _BINANCE: Mapping[str, Verdict] = {
     "-1121": _SYMBOL,
     "-2010": _OTHER,  # new order rejected; its message has the reason
     "-2018": _MONEY, "-2019": _MONEY, "-2027": _MONEY, "-2028": _MONEY,
-    "-2022": _FLAT,  # reduce-only rejected
+    "-2022": _FLAT, "-2024": _FLAT,  # reduce-only rejected; the position is not sufficient
+    "-2025": _OTHER,  # too many open orders
     "-2020": _FILLED_NOT, "-5021": _FILLED_NOT,  # fill-or-kill
     "-5022": _OTHER,  # post-only would match
     "-1100": _OTHER, "-1101": _OTHER, "-1102": _OTHER, "-1104": _OTHER, "-1106": _OTHER,
@@ -109,7 +110,7 @@ _BYBIT: Mapping[str, Verdict] = {
     "170124": _VOLUME, "170135": _VOLUME, "110020": _OTHER, "110022": _OTHER,
     "110004": _MONEY, "110006": _MONEY, "110007": _MONEY, "110012": _MONEY, "110014": _MONEY,
     "110044": _MONEY, "110045": _MONEY, "110052": _MONEY, "170131": _MONEY, "170033": _MONEY,
-    "110017": _FLAT, "110018": _KEY, "170121": _SYMBOL,
+    "110017": _FLAT, "110034": _FLAT, "110018": _KEY, "170121": _SYMBOL,
     "170105": _OTHER, "170201": _DISABLED, "170202": _OTHER,
     "10027": _DISABLED, "10028": _DISABLED, "110023": _NO_SYMBOL, "110042": _NO_SYMBOL,
     "110067": _DISABLED, "110068": _DISABLED, "110069": _DISABLED, "170209": _NO_SYMBOL,
@@ -136,6 +137,7 @@ _OKX: Mapping[str, Verdict] = {
     "51024": _DISABLED, "51155": _NO_SYMBOL, "51010": _DISABLED,
     "50062": _OTHER,
     "50014": _OTHER, "50015": _OTHER, "51000": _OTHER, "51169": _FLAT, "51112": _FLAT,
+    "51023": _FLAT,  # "Position does not exist"
     "51001": _SYMBOL, "51002": _SYMBOL, "51014": _SYMBOL,
     "51021": _MARKET, "51022": _MARKET, "51027": _MARKET, "51028": _MARKET, "51030": _MARKET,
     "51005": _VOLUME, "51020": _VOLUME, "51121": _VOLUME, "51201": _VOLUME, "51202": _VOLUME,
@@ -156,7 +158,8 @@ _OKX: Mapping[str, Verdict] = {
     "51400": MISSING, "51401": MISSING, "51402": MISSING, "51410": MISSING, "51603": MISSING,
 }  # fmt: skip
 
-# "API errors". Remembered: those that name cl_ord_id, costs, ticks, limits or a deadline.
+# "API errors". Remembered: those that name cl_ord_id, costs, ticks, limits, the margin's
+# allowance and level, or a deadline.
 _KRAKEN: Mapping[str, Verdict] = {
     "EAPI:Rate limit exceeded": _BUSY, "EOrder:Rate limit exceeded": _BUSY,
     "EGeneral:Too many requests": _BUSY, "EGeneral:Temporary lockout": _BUSY,
@@ -170,6 +173,7 @@ _KRAKEN: Mapping[str, Verdict] = {
     # remembered: "…:DOGEUSD trading restricted for US:TX."
     "EAccount:Invalid permissions": _NO_SYMBOL,
     "EOrder:Insufficient funds": _MONEY, "EOrder:Insufficient margin": _MONEY,
+    "EOrder:Margin allowance exceeded": _MONEY, "EOrder:Margin level too low": _MONEY,
     "EOrder:Order minimum not met": _VOLUME, "EOrder:Cost minimum not met": _VOLUME,
     "EGeneral:Invalid arguments:volume": _VOLUME,
     "EGeneral:Invalid arguments:price": _PRICE, "EOrder:Invalid price": _PRICE,

@@ -54,6 +54,58 @@ def test_exchange_refusal_is_rejection_with_reason_code(
     assert account.venue.orders == []
 
 
+def _futures(code: int) -> Fault:
+    return Fault("status", 400, f'{{"code":{code},"msg":"refused"}}')
+
+
+def _bybit(code: int) -> Fault:
+    return Fault("status", 200, f'{{"retCode":{code},"retMsg":"refused"}}')
+
+
+def _okx(code: int) -> Fault:
+    return Fault("status", 200, f'{{"code":"1","data":[{{"sCode":"{code}","sMsg":"refused"}}]}}')
+
+
+def _kraken(text: str) -> Fault:
+    return Fault("status", 200, f'{{"error":["{text}"]}}')
+
+
+MARGIN_PRICE_POSITION = [
+    ("binance", _futures(-2019), Code.NO_MONEY),
+    ("binance", _futures(-4131), Code.PRICE_INVALID),
+    ("binance", _futures(-4016), Code.PRICE_INVALID),
+    ("binance", _futures(-4005), Code.VOLUME_INVALID),
+    ("binance", _futures(-2022), Code.NO_POSITION),
+    ("binance", _futures(-2024), Code.NO_POSITION),
+    ("binance", _futures(-2025), Code.REJECTED_BY_BROKER),
+    ("bybit", _bybit(110007), Code.NO_MONEY),
+    ("bybit", _bybit(110003), Code.PRICE_INVALID),
+    ("bybit", _bybit(110017), Code.NO_POSITION),
+    ("bybit", _bybit(110034), Code.NO_POSITION),
+    ("okx", _okx(51008), Code.NO_MONEY),
+    ("okx", _okx(51137), Code.PRICE_INVALID),
+    ("okx", _okx(51138), Code.PRICE_INVALID),
+    ("okx", _okx(51169), Code.NO_POSITION),
+    ("okx", _okx(51023), Code.NO_POSITION),
+    ("kraken", _kraken("EOrder:Insufficient funds"), Code.NO_MONEY),
+    ("kraken", _kraken("EOrder:Margin allowance exceeded"), Code.NO_MONEY),
+]
+
+
+@pytest.mark.parametrize(("name", "fault", "code"), MARGIN_PRICE_POSITION)
+def test_refusals_for_margin_price_and_position_have_true_reasons(
+    name: str, fault: Fault, code: Code
+) -> None:
+    account = open_account(name, swap=name != "kraken")
+    account.load_markets()
+    account.venue.faults.append(fault)
+    with pytest.raises(Rejected) as outcome:
+        account.submit(account.order(limit_price=D(51000)))
+    assert outcome.value.code is code
+    assert account.venue.orders == []
+    close(account)
+
+
 UNTRADABLE_PAIRS = [
     ("bybit", Fault("status", 200, '{"retCode":110023,"retMsg":"You can only reduce"}')),
     ("bybit", Fault("status", 200, '{"retCode":170209,"retMsg":"This trading pair is offline"}')),
