@@ -55,6 +55,7 @@ NO_POSITION_TICKET = "-1"
 meanwhile; with lots below zero the terminal refuses that, and a deletion does not look at them."""
 
 MIN_SECONDS = 0.1  # for the last look
+REWRITTEN_SECONDS = 1.0  # within which a file that is being written is whole again
 Effect = Callable[[Snapshot], Awaitable[list[OrderReport] | None]]
 Last = Callable[[], Awaitable[list[OrderReport] | None]]
 
@@ -323,10 +324,13 @@ async def _close_effect(
         if one.number == command.ticket and one.is_position and one.lots >= lots:
             return None
     books = await client.with_history()
-    # A deal names no command. If this one was not carried out, the reason is written by now.
-    message = codes.newest_message(await client.terminal.news(sent), codes.CLOSING)
-    if client.by_deals and message is not None and message.kind == codes.TICKET_NOT_FOUND:
-        raise codes.outcome_of(message)
+    if client.by_deals:
+        # A deal names no command. If this one was not carried out, the reason is written by now;
+        # the answer to the read of the history may be being written beside it.
+        news = await client.terminal.news(sent, REWRITTEN_SECONDS)
+        message = codes.newest_message(news, codes.CLOSING)
+        if message is not None and message.kind == codes.TICKET_NOT_FOUND:
+            raise codes.outcome_of(message)
     if reports := books.exits(command.client_order_id):
         return reports
     if books.overtaken(command):

@@ -126,10 +126,12 @@ class Terminal:
         """Seconds since a price last changed: while they move, the terminal has its broker."""
         return await asyncio.to_thread(self._market.age)
 
-    async def news(self, sent: SentMark) -> list[Message]:
-        """Return the messages since a command left, oldest first. None is a normal case."""
+    async def news(self, sent: SentMark, seconds: float = 0.0) -> list[Message]:
+        """Return the messages since a command left, oldest first. None is a normal case.
+
+        seconds: how long to wait for the rest of a file that is half-written."""
         try:
-            found = await read_whole(self._messages, parse.messages, 0)
+            found = await read_whole(self._messages, parse.messages, seconds)
         except TerminalUnavailableError as error:
             self.unreadable = error.raw or self.unreadable
             return []

@@ -75,11 +75,15 @@ def test_what_waits_for_a_reopening_states_why_and_since_when(mt5_account: Accou
     assert mt5_account.positions() == []
 
 
-def test_exit_that_the_server_overtakes_is_not_sent(mt5_account: Account) -> None:
-    """It closes the position after we have looked and before it carries the exit out."""
+@pytest.mark.parametrize("half_written", [(), ("Messages",)])
+def test_exit_that_the_server_overtakes_is_not_sent(
+    mt5_account: Account, half_written: tuple[str, ...]
+) -> None:
+    """It closes the position after we have looked and before it carries the exit out. The message
+    that states it may be read while the next one is written."""
     entry = mt5_account.buy()
     ours = mt5_account.exit(entry.broker_position_id)
-    mt5_account.terminal.fault(taken_away_first=True)
+    mt5_account.terminal.fault(taken_away_first=True, half=half_written, half_seconds=0.1)
     with raises_outcome(NotSent, Code.REOPENING_AWAITED):
         mt5_account.submit(ours)
     mt5_account.terminal.fault()
