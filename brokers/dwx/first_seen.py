@@ -2,7 +2,8 @@
 
 A zone that is wrong, as in the weeks in which only one of two countries has summer time, makes a
 new execution look old. So what this process has seen arrive counts from then on, by its own clock.
-Only what was there at its first read counts by the server's time, and from that read at the latest.
+Only what was there at its first read counts by the server's time, and from that read at the latest;
+so does what no zone explains: a terminal that has just started reads its history by and by.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -60,7 +61,7 @@ class FirstSeen:
         early = earliest_possible(now)
         for deal in deals:
             has_arrived = highest is not None and deal.number > highest
-            if has_arrived or (deal.at >= early and utc(deal.at) > now):
+            if deal.at >= early and (has_arrived or utc(deal.at) > now):
                 seen.setdefault(deal.number, now)
         for number in list(seen)[:-MAX_SEEN]:
             del seen[number]

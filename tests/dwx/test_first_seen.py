@@ -57,6 +57,13 @@ def test_older_one_that_a_longer_history_has_is_not_new() -> None:
     assert read(seen, old, execution(7, 100)).known_since(old, utc) == utc(old.at)
 
 
+@pytest.mark.parametrize("others", [[], [execution(4, 9e6)]])
+def test_old_one_that_is_listed_late_is_not_new(others: list[Execution]) -> None:
+    seen, old = FirstSeen(), execution(5, 9e5)
+    read(seen, *others)
+    assert read(seen, *others, old).known_since(old, utc) == utc(old.at)
+
+
 def test_accounts_are_separate() -> None:
     seen, one = FirstSeen(), execution(7, 100)
     read(seen, execution(9, 100), account="2")

@@ -115,6 +115,19 @@ def test_close_that_waited_is_reported_after_a_restart(mt5_account: Account) -> 
     assert exits(mt5_account) == [(entry.client_order_id, D(10000), CloseCause.EXTERNAL)]
 
 
+def test_old_close_that_a_terminal_lists_late_does_not_wait(mt5_account: Account) -> None:
+    """A terminal that has just started reads its history from the server by and by."""
+    mt5_account.buy()
+    mt5_account.terminal.simulate("take_away", ticket=1001)
+    mt5_account.terminal.simulate("age", seconds=10 * 86_400)
+    mt5_account.restart()
+    mt5_account.terminal.fault(oldest_deal=2000)
+    for _ in range(2):
+        fills(mt5_account)
+        assert mt5_account.positions() == []
+        mt5_account.terminal.fault()
+
+
 def test_close_that_waited_is_in_reads_from_later_than_it(mt5_account: Account) -> None:
     """A poll reads on from the one before, in which it waited."""
     entry = mt5_account.buy()
