@@ -7,9 +7,10 @@ proven not sent. Unknown: sent, outcome not known.
 from dataclasses import dataclass
 from decimal import Decimal
 
+from common.clocks import market_at
 from common.currencies import money_places
 from common.ended_orders import is_ended_wait
-from common.formatting import CANCELLING, STATES, StateLabel, amount, number
+from common.formatting import CANCELLING, STATES, StateLabel, amount, clock, number
 from common.formatting import quantity as with_unit
 from common.money import plain
 from common.reason_codes import Code
@@ -130,7 +131,8 @@ def _why(order: Order, reason: OrderReason, detail: str) -> str:
 
 
 def _since(reason: OrderReason) -> str:
-    return f" since {reason.since:%H:%M:%S} UTC" if reason.since else ""
+    """Return since when an order waits, on the market clock, as pages show machine times."""
+    return f" since {clock(market_at(reason.since))} UTC" if reason.since else ""
 
 
 def _until(order: Order) -> str:

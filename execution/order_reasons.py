@@ -26,7 +26,11 @@ DUE_REASONS = (
 
 @dataclass(frozen=True, slots=True)
 class OrderReason:
-    """Why an order has its status. code: '' if there is nothing to explain. since: PENDING only."""
+    """Why an order has its status.
+
+    code: '' if there is nothing to explain. since: since when it waits, machine time; None: it does
+    not wait, or has ended.
+    """
 
     code: str
     status: str
@@ -47,7 +51,7 @@ def reason_of(order: Order) -> OrderReason:
     """Return why an order has its status."""
     if _lacks_worker(order):
         return OrderReason(Code.NO_WORKER.value, order.status, order.due_at)
-    since = order.waiting_since
+    since = order.waiting_since if order.done_at is None else None
     if order.status == Status.PENDING and order.reason and since is None:
         since = order.due_at
     return OrderReason(order.reason, order.status, since)

@@ -1,11 +1,16 @@
 """`manage.py explain`: an order's state, the figures of its denial, and its log."""
 
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from decimal import Decimal as D
 
 import pytest
 from django.core.management import CommandError, call_command
 
-from execution.models import Order
+from common.clocks import MarketClock, set_market_clock
+from execution.models import ExecutionLog, Order
+from execution.order_explanations import explain
+from execution.order_reasons import reason_of
 from signals.models import Feed
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
@@ -34,6 +39,39 @@ def test_denied_order_is_explained_with_its_figures(
     assert code == "Code MAX_QUANTITY"
     assert [line.split()[3:5] for line in log][1] == ["DENIED", "MAX_QUANTITY"]
     assert log[1].endswith("Quantity: 100 EUR, maximum 99 EUR.")
+
+
+MACHINE, MARKET = datetime(2026, 5, 4, 9, tzinfo=UTC), datetime(2014, 5, 2, 12, 30, tzinfo=UTC)
+
+
+@pytest.fixture
+def replayed() -> Iterator[None]:
+    set_market_clock(MarketClock(MARKET, MACHINE, 60))
+    yield
+    set_market_clock(None)
+
+
+def test_times_are_those_of_the_replayed_market(
+    feed: Feed, broker: FakeBroker, capsys: pytest.CaptureFixture[str], replayed: None
+) -> None:
+    order = Order(
+        pk=1, status="PENDING", reason="CONNECTION_UNREACHABLE", waiting_since=MACHINE,
+        pair="EUR/USD", leg="entry", side="BUY",
+    )  # fmt: skip
+    assert "waiting since 12:30:00 UTC: " in explain(order).summary
+    assert explain(order).brief.startswith("Waiting since 12:30:00 UTC: ")
+    factories.account(feed, preset_max_quantity=D(99))
+    factories.signal(feed)
+    factories.claim_all()
+    ExecutionLog.objects.update(at=MACHINE)
+    _, *log = explained(capsys, str(Order.objects.get().pk)).split("Code MAX_QUANTITY\n")
+    assert {line[:23] for line in log[0].splitlines()} == {"2014-05-02 12:30:00 UTC"}
+
+
+@pytest.mark.parametrize("status", ["CANCELLED", "EXPIRED", "FILLED"])
+def test_ended_order_waits_since_no_time(status: str) -> None:
+    waited = Order(status=status, reason="SIGNAL_TOO_OLD", waiting_since=MACHINE, done_at=MACHINE)
+    assert reason_of(waited).since is None
 
 
 @pytest.mark.parametrize("number", ["O-1", "first", "99999999999999999999", "²"])

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from common.archive.overview import has_archived
+from common.clocks import market_at
 from common.commands import HelpedCommand, number_in
 from common.formatting import sentence
 from common.limit_figures import read_figures, text_with_detail
@@ -15,7 +16,8 @@ from execution.order_figures import with_figures
 
 HELP = """\
 Show what happened to an order, and why: its state, the limit that denied it with value and maximum,
-what to do about it, and each line of its log.
+what to do about it, and each line of its log. Times are those of the market clock,
+as on the pages.
 
   manage.py explain O-12      by its number; 12 is the same"""
 
@@ -62,4 +64,4 @@ def _line(line: ExecutionLog) -> str:
     shown = " ".join(
         filter(None, [line.status, line.code, sentence(line.code, line.status), detail])
     )
-    return f"{line.at:%Y-%m-%d %H:%M:%S} UTC  {shown}"
+    return f"{market_at(line.at):%Y-%m-%d %H:%M:%S} UTC  {shown}"
