@@ -41,6 +41,11 @@ def place(account: Account, order: BookOrder, market: Market, changes: ChangeSet
     return execute(account, order, market, order.time, changes)
 
 
+def _last_price(listed: Listed) -> str:
+    at = listed.quoted_at
+    return "no price yet" if at is None else f"last price {at:%Y-%m-%d %H:%M:%S} UTC"
+
+
 def refuse(account: Account, order: BookOrder, market: Market) -> Refusal | None:
     """Return why the broker rejects an order, or None. Margin is checked on execution."""
     if account.reject_code:
@@ -53,7 +58,7 @@ def refuse(account: Account, order: BookOrder, market: Market) -> Refusal | None
     if listed is None:
         return Code.UNKNOWN_SYMBOL_AT_BROKER, order.symbol
     if not listed.is_open(order.time):
-        return Code.MARKET_CLOSED, f"last price {listed.quoted_at or 'never'}"
+        return Code.MARKET_CLOSED, _last_price(listed)
     if not order.reduce_only and (wrong := refuse_quantity(order.quantity, listed)):
         return wrong
     if order.order_type is OrderType.TRAILING_STOP:

@@ -1,5 +1,6 @@
 """Orders that the broker rejects, and its record of them."""
 
+import re
 from datetime import timedelta
 from decimal import Decimal as D
 from typing import Any
@@ -51,11 +52,13 @@ def test_unlisted_symbol_is_rejected(trader: Trader) -> None:
 
 
 def test_market_is_closed_without_a_fresh_price(trader: Trader) -> None:
-    assert_rejected(trader, Code.MARKET_CLOSED, Side.BUY, "1000", symbol="GBPUSD")  # never quoted
+    unquoted = assert_rejected(trader, Code.MARKET_CLOSED, Side.BUY, "1000", symbol="GBPUSD")
+    assert unquoted.detail == "no price yet"
     trader.wait_until(trader.now + timedelta(seconds=600))
     assert trader.buy("1000")[0].kind is ReportKind.FILLED
     trader.wait_until(trader.now + timedelta(seconds=1))
-    assert_rejected(trader, Code.MARKET_CLOSED, Side.BUY, "1000")
+    late = assert_rejected(trader, Code.MARKET_CLOSED, Side.BUY, "1000")
+    assert re.fullmatch(r"last price 2014-\d\d-\d\d \d\d:\d\d:\d\d UTC", late.detail)
     trader.wait_until(NOON - timedelta(seconds=120))  # a price from the future of a replay
     assert_rejected(trader, Code.MARKET_CLOSED, Side.BUY, "1000")
 
