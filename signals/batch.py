@@ -21,6 +21,10 @@ from signals.preview import require_possible
 from users.models import User
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
+HINTS = {
+    Code.BODY_NOT_JSON: "Write one JSON object, a list of them, or one object on each line.",
+    Code.BODY_TOO_LARGE: "A file has at most 64 MiB, each of its lines 16 KiB.",
+}
 PUBLISHED, ALREADY, WAITING, REFUSED = "published", "already", "waiting", "refused"
 OUTCOMES = (PUBLISHED, ALREADY, WAITING, REFUSED)
 
@@ -49,8 +53,15 @@ class Outcome:
         if self.signal:
             summary |= {"signal": self.signal.pk, "candidates": self.signal.candidate_count}
         if self.errors:
-            summary["errors"] = [error.as_dict() for error in self.errors]
+            summary["errors"] = [
+                error.as_dict() | {"hint": hint_of(error.code)} for error in self.errors
+            ]
         return summary
+
+
+def hint_of(code: Code) -> str:
+    """Return what to do about an error of a file; a code's own hint may be for the API's bodies."""
+    return HINTS.get(code, code.hint)
 
 
 def entries_of(data: bytes) -> list[Entry]:

@@ -93,6 +93,7 @@ def test_invalid_entries_are_reported_and_others_published(tmp_path: Path, feed:
         4: [("REFERENCE_REQUIRED", "refers_to")],
     }
     assert "#1 refused" in result.progress
+    assert "content type" not in json.dumps(result.summary) + result.progress
     assert set(Signal.objects.values_list("currency_pair", flat=True)) == {"EUR/USD", "USD/JPY"}
 
 
@@ -176,6 +177,7 @@ def test_unreadable_file_exits_with_2(tmp_path: Path, feed: Feed, content: bytes
         run(tmp_path, content)
     assert caught.value.returncode == 2
     assert "BODY_NOT_JSON" in str(caught.value)
+    assert str(caught.value).endswith("a list of them, or one object on each line.")
 
 
 def test_missing_file_exits_with_2(tmp_path: Path) -> None:

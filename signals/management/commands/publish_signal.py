@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
 
-from common.commands import HelpedCommand, fault_text
+from common.commands import HelpedCommand
 from common.errors import InvalidInputError
 from common.permissions import Right, may
 from signals.batch import (
@@ -21,6 +21,7 @@ from signals.batch import (
     Outcome,
     Publisher,
     entries_of,
+    hint_of,
 )
 from users.models import User
 
@@ -107,7 +108,7 @@ class Command(HelpedCommand):
         except OSError as error:
             raise CommandError(f"{file}: {error.strerror}", returncode=2) from error
         except InvalidInputError as error:
-            detail = f"{file}: {fault_text(error)}"
+            detail = f"{file}: {error.code}: {error.detail} {hint_of(error.code)}"
             raise CommandError(detail, returncode=2) from error
 
     def _user(self, username: str) -> User | None:
@@ -138,5 +139,7 @@ class Command(HelpedCommand):
         self.stderr.write(f"#{outcome.index} {outcome.outcome} {text}".rstrip(), str)
         for error in outcome.errors:
             where = f" {error.field}:" if error.field else ""
-            self.stderr.write(f"   {error.code}{where} {error.detail} {error.hint}".rstrip(), str)
+            self.stderr.write(
+                f"   {error.code}{where} {error.detail} {hint_of(error.code)}".rstrip(), str
+            )
         return outcome
