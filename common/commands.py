@@ -1,7 +1,8 @@
 """What management commands share: help that is laid out by hand, and the text of errors."""
 
-from argparse import RawDescriptionHelpFormatter
-from collections.abc import Iterable
+import math
+from argparse import ArgumentTypeError, RawDescriptionHelpFormatter
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -28,6 +29,28 @@ def number_in(text: str, prefix: str) -> int:
     digits = text.upper().removeprefix(prefix)
     is_number = digits.isascii() and digits.isdigit() and len(digits) <= 18
     return int(digits) if is_number else 0
+
+
+def row_number(prefix: str, row: str) -> Callable[[str], int]:
+    """Return how an option reads the number of a row, such as `S-`, `a signal`: `S-12` or `12`."""
+
+    def read(text: str) -> int:
+        if number := number_in(text, prefix):
+            return number
+        raise ArgumentTypeError(f"{text!r} is not the number of {row}, such as {prefix}12 or 12.")
+
+    return read
+
+
+def read_seconds(text: str) -> float:
+    """Read an option's number of seconds, which is not negative."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0 <= found < math.inf:
+        raise ArgumentTypeError(f"{text!r} is not a number of seconds, such as 20; 0 is the least.")
+    return found
 
 
 def fault_text(error: FillcastError) -> str:

@@ -69,6 +69,21 @@ def test_refusals_say_what_to_do(fill: Fill, arguments: tuple[str, ...], refusal
     assert Fill.objects.get().commission == 0
 
 
-def test_order_without_fills_is_refused(fill: Fill) -> None:
-    with pytest.raises(CommandError, match="O-999 has no fill that its broker reported"):
-        call_command("book_commission", "O-999", "e1", "1", "USD")
+@pytest.mark.parametrize(
+    ("number", "refusal"),
+    [
+        ("first", "'first' is not an order's number, such as O-12."),
+        ("O-99999", "There is no order O-99999."),
+        ("99999", "There is no order O-99999."),
+    ],
+)
+def test_order_that_there_is_not_is_named(db: None, number: str, refusal: str) -> None:
+    with pytest.raises(CommandError, match=refusal):
+        call_command("book_commission", number, "e1", "1", "USD")
+
+
+def test_order_without_fills_is_refused(alice: ExecutionConnection, feed: Feed) -> None:
+    factories.signal(feed)
+    number = f"O-{Order.objects.get().pk}"
+    with pytest.raises(CommandError, match=f"{number} has no fill that its broker reported"):
+        call_command("book_commission", number, "e1", "1", "USD")

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from common.commands import HelpedCommand
+from common.commands import HelpedCommand, number_in, read_seconds
 from execution.audit.counter_help import COUNTERS
 from execution.audit.counters import AuditReport, audit, request_readings
 from execution.audit.listings import WAIT_SECONDS, wait_for
@@ -41,7 +41,7 @@ class Command(HelpedCommand):
         parser.add_argument(
             "--wait",
             metavar="SECONDS",
-            type=float,
+            type=read_seconds,
             default=WAIT_SECONDS,
             help="how long to wait for accounts to be read; default: 20",
         )
@@ -95,12 +95,11 @@ def as_line(report: AuditReport) -> str:
 def _signal_id(text: str | None) -> int | None:
     if text is None:
         return None
-    digits = text.upper().removeprefix("S-")
-    if not digits.isascii() or not digits.isdigit():
+    number = number_in(text, "S-")
+    if not number:
         raise CommandError(
             f"{text!r} is not a signal's number, such as 2041 or S-2041.", returncode=2
         )
-    number = int(digits)
     if not Signal.objects.published().filter(pk=number, action="OPEN").exists():
         raise CommandError(
             f"There is no published OPEN signal S-{number}. `manage.py audit` audits all.",

@@ -9,7 +9,7 @@ from common.commands import HelpedCommand, number_in
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
 from common.reason_codes import Code
-from execution.models import Fill
+from execution.models import Fill, Order
 from execution.reports.commissions import StatedCommission, book_commissions
 
 HELP = """\
@@ -60,14 +60,19 @@ class Command(HelpedCommand):
 
 def _find(number: str, fill_id: str) -> Fill:
     """Return an order's fill. Raises CommandError with those that there are."""
-    fills = list(Fill.objects.filter(order_id=number_in(number, "O-"), inferred=False))
+    pk = number_in(number, "O-")
+    if not pk:
+        raise CommandError(f"{number!r} is not an order's number, such as O-12.")
+    if not Order.objects.filter(pk=pk).exists():
+        raise CommandError(f"There is no order O-{pk}.")
+    fills = list(Fill.objects.filter(order_id=pk, inferred=False))
     for fill in fills:
         if fill.broker_fill_id == fill_id:
             return fill
     if not fills:
-        raise CommandError(f"{number} has no fill that its broker reported.")
+        raise CommandError(f"O-{pk} has no fill that its broker reported.")
     known = ", ".join(fill.broker_fill_id for fill in fills)
-    raise CommandError(f"{number} has no fill {fill_id}. Its fills: {known}.")
+    raise CommandError(f"O-{pk} has no fill {fill_id}. Its fills: {known}.")
 
 
 def _amount(text: str) -> Decimal:

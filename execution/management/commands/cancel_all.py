@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from common.commands import HelpedCommand
+from common.commands import HelpedCommand, row_number
 from execution import scoped_actions, tasks
 from execution.management.scope_options import (
     add_scope_options,
@@ -27,7 +27,7 @@ published afterwards are not affected; to stop those, set the kill switch.
   manage.py cancel_all --yes                  cancel everywhere, without a question
   manage.py cancel_all --user anna --yes      one tenant's; also --connection UUID, --feed SLUG,
                                               --symbol EUR/USD, --broker-type mt5
-  manage.py cancel_all --signal 12 --yes      one signal's; also with one of the options above
+  manage.py cancel_all --signal S-12 --yes    one signal's; also with one of the options above
 
 Without --yes it asks at a terminal, and elsewhere changes nothing and ends with exit code 2. The
 last line on standard output is JSON: {"cancelled": n}."""
@@ -41,7 +41,12 @@ class Command(HelpedCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the scope and the confirmation."""
         add_scope_options(parser)
-        parser.add_argument("--signal", type=int, help="only this signal's entries (number)")
+        parser.add_argument(
+            "--signal",
+            metavar="ID",
+            type=row_number("S-", "a signal"),
+            help="only this signal's entries: 2041 or S-2041",
+        )
         parser.add_argument("--yes", action="store_true", help="cancel them without a question")
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 from django.core.management.base import CommandError, CommandParser
 
 from common.clocks import machine_time
-from common.commands import HelpedCommand
+from common.commands import HelpedCommand, read_seconds
 from common.formatting import sentence
 from common.sql import Query, array, rows
 from connections.models import ExecutionConnection
@@ -57,7 +57,7 @@ class Command(HelpedCommand):
         parser.add_argument("--connection", metavar="ID", help="only this connection")
         parser.add_argument(
             "--wait",
-            type=float,
+            type=read_seconds,
             default=60,
             metavar="SECONDS",
             help="how long to wait; default: 60",

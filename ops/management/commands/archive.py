@@ -15,7 +15,7 @@ from common.archive.column_types import UnknownTypeError
 from common.archive.kinds import ArchiveKind
 from common.archive.overview import count_removable, damaged, overview, unlisted
 from common.clocks import machine_time
-from common.commands import HelpedCommand
+from common.commands import HelpedCommand, read_seconds
 from config.retention import KINDS, archive_folder, has_policy, obstacle
 
 NICENESS = 10
@@ -53,7 +53,9 @@ class Command(HelpedCommand):
         what.add_argument("--dry-run", action="store_true", help="only count it")
         what.add_argument("--verify", action="store_true", help="check every file")
         parser.add_argument("--kind", choices=list(KINDS), help="only this kind of rows")
-        parser.add_argument("--seconds", type=float, help="with --now: begin no batch after these")
+        parser.add_argument(
+            "--seconds", type=read_seconds, help="with --now: begin no batch after these"
+        )
         parser.add_argument(
             "--rows", type=int, default=ROWS_AT_ONCE, help="rows of one transaction and file"
         )
