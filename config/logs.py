@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
@@ -11,8 +11,6 @@ from django.http import HttpRequest
 from api.alert_paths import hide_tokens
 from users.link_paths import hide_link_secrets
 
-# Registered at import: a process's first request may be an alert whose URL contains a token.
-_redactors: list[Callable[[str], str]] = [hide_tokens, hide_link_secrets]
 HIDDEN = "[hidden]"
 _SECRET_NAME = re.compile(
     r"passw|secret|token|api_?key|private|credential|authorization|cookie|signature|ciphertext",
@@ -24,18 +22,10 @@ _ASSIGNED = re.compile(
 )
 
 
-def add_redactor(redactor: Callable[[str], str]) -> None:
-    """Pass every text through `redactor` before it is logged; it returns the redacted text."""
-    if redactor not in _redactors:
-        _redactors.append(redactor)
-
-
 def redact_text(text: str) -> str:
-    """Return `text` without logins in URLs, assigned secrets, and what a redactor removes."""
+    """Return `text` without assigned secrets, logins in URLs, and our paths' tokens and secrets."""
     text = _ASSIGNED.sub(rf"\1{HIDDEN}", _URL_LOGIN.sub(HIDDEN, text))
-    for redactor in _redactors:
-        text = redactor(text)
-    return text
+    return hide_link_secrets(hide_tokens(text))
 
 
 def _redact_value(name: str, value: Any) -> Any:
