@@ -138,11 +138,13 @@ def _entries(signal: Signal) -> Preview:
     draft = signal_row(signal, now)
     evaluations = _evaluate_pending(pending, draft, unroutable) if pending else []
     sent = {one.row.owner_id for one in evaluations if isinstance(one.decision, Intent)}
+    owners = {row.owner_id for row in candidates}
     return replace(
         _summary(now, skipped, evaluations),
-        followers=len({row.owner_id for row in candidates}),
+        followers=len(owners),
         sent_followers=len(sent),
         sent_others=len(sent - {feed.owner_id}),
+        is_owners_alone=owners == {feed.owner_id},
     )
 
 

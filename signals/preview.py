@@ -106,8 +106,9 @@ class Preview:
     able_candidates: how many candidates could take it, now or after a wait. correlated: how many
     that would get an order have a warning about correlated exposure. followers: the owners of the
     candidates; sent_followers: of those that would get an order; sent_others: without the feed's
-    own owner. quantity: what would be sent to all of them, or closed, in base units; None: it is
-    not the reader's to see, or nothing is sent.
+    own owner. is_owners_alone: all candidates are accounts of the feed's owner. quantity: what
+    would be sent to all of them, or closed, in base units; None: it is not the reader's to see, or
+    nothing is sent.
     """
 
     as_of: datetime
@@ -120,6 +121,7 @@ class Preview:
     followers: int = 0
     sent_followers: int = 0
     sent_others: int = 0
+    is_owners_alone: bool = False
     quantity: Decimal | None = None
 
     def count(self, outcome: Outcome) -> int:
@@ -174,13 +176,15 @@ def visible_to(user: Caller, signal: Signal, preview: Preview) -> Preview:
     """Return the part of a preview that this user may see.
 
     Staff who may read everything see all of it, and so do owners whose approval covers only their
-    own accounts. Providers see how many followers would trade and what is wrong with the signal,
-    but not the followers' sizes, nor the reasons of their accounts. What all of them would send is
-    shown to two digits, if it is that of FEW followers at least, the provider not counted: who
-    knows their own part knows the rest. Their own accounts alone are theirs to see.
+    own accounts, or whose feed only their own accounts follow. Providers see how many followers
+    would trade and what is wrong with the signal, but not the followers' sizes, nor the reasons of
+    their accounts. What all of them would send is shown to two digits, if it is that of FEW
+    followers at least, the provider not counted: who knows their own part knows the rest. Their own
+    accounts alone are theirs to see.
     """
     feed = signal.feed
-    is_own = feed.approved_by_owner and signal.approved_by_id is None and feed.owner_id == user.pk
+    for_owner_only = feed.approved_by_owner and signal.approved_by_id is None
+    is_own = feed.owner_id == user.pk and (for_owner_only or preview.is_owners_alone)
     if is_own or may(user, Right.READ):
         return preview
     counts: Counter[tuple[Outcome, Code | None]] = Counter()

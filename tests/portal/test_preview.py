@@ -41,6 +41,22 @@ def test_provider_sees_how_many_accounts_would_trade(world: World, signed_in: Si
         assert secret not in html, secret
 
 
+def test_provider_without_other_followers_sees_the_reasons_of_own_accounts(
+    world: World, signed_in: SignedIn
+) -> None:
+    factories.instrument()
+    own = feed(world.paula, "preview", "Preview")
+    factories.account(own, owner=world.paula, type="paper", is_paused=True)
+    signal, client = draft(own), signed_in(world.paula)
+    html = html_of(client.get(f"/signals/{signal.pk}/"))
+    assert "For reasons of the accounts themselves." not in html
+    assert "has paused the connection" in html
+    factories.account(own, type="paper", is_paused=True)  # another's, with the same reason
+    html = html_of(client.get(f"/signals/{signal.pk}/"))
+    assert "For reasons of the accounts themselves." in html
+    assert "has paused the connection" not in html
+
+
 def test_provider_sees_why_no_account_would_trade(world: World, signed_in: SignedIn) -> None:
     signal = draft(feed_with_followers(world), sl=D("1.11"))
     html = html_of(signed_in(world.paula).get(f"/signals/{signal.pk}/"))
