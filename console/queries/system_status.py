@@ -10,6 +10,7 @@ from common.reason_codes import Code
 from common.sql import rows
 from connections.eligibility import REASON_SQL, eligibility_parameters
 from console.charts import Segment, segments
+from console.schedule_texts import clock_schedule, interval
 from execution.base.statements import ALL_PENDING_SQL
 
 MAX_COUNTED = 10_000  # a backlog is counted up to this number
@@ -229,8 +230,9 @@ def scheduled_jobs(now: datetime) -> list[ScheduledJob]:
 def _scheduled_job(task: PeriodicTask, now: datetime) -> ScheduledJob:
     ago = (now - task.last_run_at).total_seconds() if task.last_run_at else None
     if not task.interval:
-        return ScheduledJob(task, ago, str(task.crontab or task.schedule), is_late=False)
+        when = clock_schedule(task.crontab) if task.crontab else str(task.schedule)
+        return ScheduledJob(task, ago, when, is_late=False)
     every = task.interval.schedule.run_every.total_seconds()
     return ScheduledJob(
-        task, ago, str(task.interval), is_late=ago is not None and ago > 3 * every + 10
+        task, ago, interval(int(every)), is_late=ago is not None and ago > 3 * every + 10
     )
