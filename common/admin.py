@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from decimal import Decimal
 from functools import cache
+from operator import attrgetter
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -47,12 +48,13 @@ def changed_columns(obj: Model, form: Any) -> list[str]:
 def time_column(field: str, title: str) -> Callable[[Any], str]:
     """Return a list column for a time: UTC, or market time while a replay runs. Empty without one.
 
-    field: the model's field, in machine time.
+    field: the model's field, or that of a row that it leads to (`health__last_tested_at`), in
+    machine time.
     """
 
     @admin.display(description=title, ordering=field)
     def column(row: Any) -> str:
-        at = getattr(row, field)
+        at = attrgetter(field.replace(LOOKUP_SEP, "."))(row)
         return f"{market_at(at):%-d %b %Y, %H:%M:%S}" if at is not None else ""
 
     column.__name__ = field

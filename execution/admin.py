@@ -134,7 +134,7 @@ class OrderAdmin(BigTableAdmin):
 
     @admin.display(description="Account")
     def account(self, order: Order) -> str:
-        return order.connection.name
+        return f"{order.connection.name} · {order.connection.account}"
 
     @admin.display(description="State", ordering="status")
     def state(self, order: Order) -> SafeString:
@@ -349,7 +349,7 @@ class DriftItemAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Connection", ordering="connection__name")
     def account(self, item: DriftItem) -> str:
-        return item.connection.name
+        return f"{item.connection.name} · {item.connection.account}"
 
     @admin.display(description="Ours and the broker’s")
     def differs(self, item: DriftItem) -> str:

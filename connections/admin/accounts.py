@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import RelatedDropdownFilter
 
-from common.admin import ConsoleAdmin, ReadOnlyAdmin
+from common.admin import ConsoleAdmin, ReadOnlyAdmin, time_column
 from common.badges import badge
 from common.formatting import number
 from common.permissions import Right
@@ -61,7 +61,9 @@ class ExecutionConnectionAdmin(ConsoleAdmin):
     change_right = Right.CONNECTIONS
     page_list = True
     actions = None
-    list_display = ("name", "broker", "account", "owner", "status", "preset", "tested", "used")
+    list_display = ("name", "broker", "account", "owner", "status", "preset",
+                    time_column("health__last_tested_at", "Tested"),
+                    time_column("health__last_used_at", "Last used"))  # fmt: skip
     list_filter = (
         TradesFilter,
         "type",
@@ -92,16 +94,6 @@ class ExecutionConnectionAdmin(ConsoleAdmin):
     def status(self, connection: ExecutionConnection) -> SafeString:
         """Return the health badge."""
         return badge(*health_badge(connection))
-
-    @admin.display(description="Tested", ordering="health__last_tested_at")
-    def tested(self, connection: ExecutionConnection) -> Any:
-        """Return when it was last tested."""
-        return connection.health.last_tested_at
-
-    @admin.display(description="Last used", ordering="health__last_used_at")
-    def used(self, connection: ExecutionConnection) -> Any:
-        """Return when an order was last sent."""
-        return connection.health.last_used_at
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return False: a connection is changed on its own page, by services."""

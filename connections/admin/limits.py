@@ -128,8 +128,8 @@ class TradingPauseAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Connection", ordering="connection__name")
     def account(self, pause: TradingPause) -> str:
-        """Return the connection's name."""
-        return pause.connection.name
+        """Return the connection's name and number: many have the same name."""
+        return f"{pause.connection.name} · {pause.connection.account}"
 
     @admin.display(description="State")
     def state(self, pause: TradingPause) -> SafeString:
@@ -154,8 +154,8 @@ class CashFlowAdmin(ConsoleAdmin):
 
     @admin.display(description="Connection", ordering="connection__name")
     def account(self, flow: CashFlow) -> str:
-        """Return the connection's name."""
-        return flow.connection.name
+        """Return the connection's name and number: many have the same name."""
+        return f"{flow.connection.name} · {flow.connection.account}"
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return False: a wrong entry is corrected by its opposite."""

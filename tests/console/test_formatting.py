@@ -97,5 +97,8 @@ def test_pages_display_machine_times_on_the_market_clock_of_a_replay() -> None:
         created = time_column("created_at", "Created")
         assert created(SimpleNamespace(created_at=later)) == "2 May 2014, 12:32:00"
         assert created(SimpleNamespace(created_at=None)) == ""
+        used = time_column("health__last_used_at", "Last used")
+        connection = SimpleNamespace(health=SimpleNamespace(last_used_at=later))
+        assert used(connection) == "2 May 2014, 12:32:00"
     finally:
         set_market_clock(None)
