@@ -24,7 +24,7 @@ from brokers.types import (
 )
 from common.reason_codes import Code
 from conformance.assertions import describe_kinds, ended, filled, is_filled
-from conformance.harness import Harness, InjectedFault
+from conformance.harness import Harness, HarnessFeature, InjectedFault
 from conformance.observer import AccountObserver
 from conformance.registry import CheckFailed, expect
 
@@ -133,6 +133,21 @@ class Scenario(AccountObserver):
         refused = [report for report in found if report.kind is ReportKind.REJECTED]
         expect(refused, f"it was not refused but {describe_kinds(found)}")
         return refused[0].code, refused[0].detail
+
+    async def expect_refused(self, request: OrderRequest, *codes: Code) -> None:
+        """Place an order that must be refused, with one of these codes if any are given.
+
+        The broker's journal must not have accepted it, if the harness has one.
+        """
+        try:
+            code, _ = await self.refusal(request)
+        except NotSent as error:
+            code = error.code
+        except BrokerError as error:
+            raise CheckFailed(f"it raised {type(error).__name__} {error}") from error
+        expect(not codes or code in codes, f"its code is {code}, not {' or '.join(codes)}")
+        if HarnessFeature.JOURNAL not in self.harness.unavailable:
+            await self.expect_accepted(request, 0)
 
     async def left_unknown(self, request: OrderRequest, fault: InjectedFault) -> None:
         """Place an order with a fault: it must raise OutcomeUnknown. Ends the fault."""

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from brokers.base import BrokerError, NotSent, Rejected
-from brokers.types import OrderReport, OrderRequest, OrderType, ReportKind
+from brokers.types import OrderReport, OrderType, ReportKind
 from common.reason_codes import Code
 from conformance.assertions import describe_kinds, filled
 from conformance.harness import HarnessFeature, InjectedFault
@@ -16,7 +16,9 @@ JOURNAL = HarnessFeature.JOURNAL
 @check(29, "unknown symbol", Capability.MARKET)
 async def unknown_symbol(scenario: Scenario) -> None:
     """An order for a symbol that the broker does not list is refused with that code."""
-    await _refused(scenario, scenario.order(symbol="NOSUCHSYMBOL"), Code.UNKNOWN_SYMBOL_AT_BROKER)
+    await scenario.expect_refused(
+        scenario.order(symbol="NOSUCHSYMBOL"), Code.UNKNOWN_SYMBOL_AT_BROKER
+    )
 
 
 @check(30, "between the steps", Capability.MARKET)
@@ -38,7 +40,7 @@ async def between_steps(scenario: Scenario) -> None:
 async def below_minimum(scenario: Scenario) -> None:
     """A quantity below the minimum is refused with that code, and never rounded up."""
     minimum = scenario.instrument.quantity_min
-    await _refused(scenario, scenario.order(quantity=minimum / 2), Code.VOLUME_INVALID)
+    await scenario.expect_refused(scenario.order(quantity=minimum / 2), Code.VOLUME_INVALID)
 
 
 @check(32, "above the maximum", Capability.MARKET, HarnessFeature.EXTREMES)
@@ -46,7 +48,7 @@ async def above_maximum(scenario: Scenario) -> None:
     """A quantity above the maximum is refused and never reduced."""
     maximum = scenario.instrument.quantity_max
     request = scenario.order(quantity=maximum + scenario.instrument.quantity_step)
-    await _refused(scenario, request, Code.VOLUME_INVALID, Code.NO_MONEY)
+    await scenario.expect_refused(request, Code.VOLUME_INVALID, Code.NO_MONEY)
 
 
 @check(33, "invalid quantity", Capability.MARKET)
@@ -84,34 +86,21 @@ async def closed(scenario: Scenario) -> None:
     """An order to a closed market is refused with that code."""
     entry = scenario.order()
     await scenario.harness.begin(InjectedFault.CLOSED)
-    await _refused(scenario, entry, Code.MARKET_CLOSED)
+    await scenario.expect_refused(entry, Code.MARKET_CLOSED)
 
 
 @check(37, "no money", Capability.MARKET, InjectedFault.NO_MONEY)
 async def no_money(scenario: Scenario) -> None:
     """An order that the account cannot pay for is refused with that code."""
     await scenario.harness.begin(InjectedFault.NO_MONEY)
-    await _refused(scenario, scenario.order(), Code.NO_MONEY)
+    await scenario.expect_refused(scenario.order(), Code.NO_MONEY)
 
 
 @check(38, "a price is missing", Capability.LIMIT)
 async def no_price(scenario: Scenario) -> None:
     """A limit order without a price is refused; it never becomes a market order."""
-    await _refused(scenario, scenario.order(order_type=OrderType.LIMIT))
+    await scenario.expect_refused(scenario.order(order_type=OrderType.LIMIT))
     expect(await scenario.held() == 0, "it was filled")
-
-
-async def _refused(scenario: Scenario, request: OrderRequest, *codes: Code) -> None:
-    """Place an order that must be refused, with one of these codes if any are given."""
-    try:
-        code, _ = await scenario.refusal(request)
-    except NotSent as error:
-        code = error.code
-    except BrokerError as error:
-        raise CheckFailed(f"it raised {type(error).__name__} {error}") from error
-    expect(not codes or code in codes, f"its code is {code}, not {' or '.join(codes)}")
-    if JOURNAL not in scenario.harness.unavailable:
-        await scenario.expect_accepted(request, 0)
 
 
 async def _invalid_stop(scenario: Scenario, stop: Decimal) -> None:

@@ -2,11 +2,10 @@
 
 from decimal import Decimal
 
-from brokers.base import NotSent
 from brokers.types import OrderRequest, OrderType, Side
 from common.reason_codes import Code
 from conformance.assertions import filled
-from conformance.harness import HarnessFeature, NotApplicable
+from conformance.harness import HarnessFeature
 from conformance.registry import Capability, check, expect
 from conformance.scenario import Scenario
 
@@ -54,7 +53,7 @@ async def limit_beyond_stop(scenario: Scenario) -> None:
     """A buy with its limit above its stop price is filled between them when the market is there.
     An account that claims to refuse such orders refuses it."""
     if _refuses_beyond(scenario):
-        await _refused(scenario, await _order(scenario, limit=Decimal(2)))
+        await scenario.expect_refused(await _order(scenario, limit=Decimal(2)), *REFUSED)
         return
     entry = await _placed(scenario, limit=Decimal(2))
     await _move(scenario, Decimal("1.5"))
@@ -85,7 +84,9 @@ async def no_price(scenario: Scenario) -> None:
     another type."""
     whole = await _order(scenario, limit=HALF)
     for prices in ({"stop_price": whole.stop_price}, {"limit_price": whole.limit_price}):
-        await _refused(scenario, scenario.order(order_type=OrderType.STOP_LIMIT, **prices))
+        await scenario.expect_refused(
+            scenario.order(order_type=OrderType.STOP_LIMIT, **prices), *REFUSED
+        )
     expect(await scenario.held() == 0, "one was filled")
 
 
@@ -146,14 +147,3 @@ async def _fills_within_limit(scenario: Scenario, entry: OrderRequest) -> None:
     worst = max(fill.price for report in answer for fill in report.fills)
     expect(worst <= entry.limit_price, f"filled at {worst}, above its limit")
     await scenario.wait_until_held(entry.quantity)
-
-
-async def _refused(scenario: Scenario, request: OrderRequest) -> None:
-    try:
-        code, _ = await scenario.refusal(request)
-    except NotSent as error:
-        code = error.code
-    expect(code in REFUSED, f"its code is {code}")
-    if HarnessFeature.JOURNAL in scenario.harness.unavailable:
-        raise NotApplicable("the harness has no journal")
-    await scenario.expect_accepted(request, 0)

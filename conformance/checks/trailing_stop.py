@@ -2,11 +2,10 @@
 
 from decimal import Decimal
 
-from brokers.base import NotSent
 from brokers.types import BrokerOrder, OrderRequest, OrderType, Side
 from common.reason_codes import Code
 from conformance.assertions import filled
-from conformance.harness import HarnessFeature, InjectedFault, NotApplicable
+from conformance.harness import HarnessFeature, InjectedFault
 from conformance.registry import Capability, CheckFailed, check, expect
 from conformance.scenario import Scenario
 
@@ -74,7 +73,9 @@ async def no_distance(scenario: Scenario) -> None:
     order of another type."""
     whole = await _order(scenario)
     for terms in ({"stop_price": whole.stop_price}, {"trail_distance": whole.trail_distance}):
-        await _refused(scenario, scenario.order(order_type=OrderType.TRAILING_STOP, **terms))
+        await scenario.expect_refused(
+            scenario.order(order_type=OrderType.TRAILING_STOP, **terms), *REFUSED
+        )
     expect(await scenario.held() == 0, "one was filled")
 
 
@@ -177,14 +178,3 @@ def _is_near(
     if order.stop_price is None or price is None:
         return False
     return abs(order.stop_price - price) <= spread + tick
-
-
-async def _refused(scenario: Scenario, request: OrderRequest) -> None:
-    try:
-        code, _ = await scenario.refusal(request)
-    except NotSent as error:
-        code = error.code
-    expect(code in REFUSED, f"its code is {code}")
-    if HarnessFeature.JOURNAL in scenario.harness.unavailable:
-        raise NotApplicable("the harness has no journal")
-    await scenario.expect_accepted(request, 0)
