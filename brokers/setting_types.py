@@ -5,7 +5,9 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from enum import StrEnum
+from itertools import chain
 from math import isfinite
+from sys import float_info
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 MAX_LENGTH = 1000  # characters of a text
 MAX_NAME_LENGTH, MAX_SYMBOL_LENGTH = 60, 40  # the symbol column of an instrument has this length
 MAX_NAMES = 2000
+MAX_LEVELS = 20  # of a value: an object in an object is two
 FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -147,15 +150,15 @@ def _is_entry(name: Any, value: Any) -> bool:
     return isinstance(name, str) and bool(name) and is_value
 
 
-def _is_storable(value: Any) -> bool:
-    """Whether a JSON column accepts it: no control characters, no infinite number, no NaN."""
+def _is_storable(value: Any, levels: int = MAX_LEVELS) -> bool:
+    """Whether a JSON column accepts it, and we can read it: no control characters, no NaN, no
+    number that is too large for a float, and few levels."""
     if isinstance(value, str):
         return len(value) <= MAX_LENGTH and value.isprintable()
-    if isinstance(value, Mapping):
-        return all(isinstance(key, str) and _is_storable([key, v]) for key, v in value.items())
-    if isinstance(value, list | tuple):
-        return all(map(_is_storable, value))
-    return value is None or isinstance(value, int) or (isinstance(value, float) and isfinite(value))
+    if isinstance(value, Mapping | list | tuple):
+        inside = chain(value, value.values()) if isinstance(value, Mapping) else value
+        return levels > 0 and all(_is_storable(item, levels - 1) for item in inside)
+    return value is None or (isinstance(value, int | float) and abs(value) <= float_info.max)
 
 
 def _symbols(setting: "Setting", value: Any) -> list[str] | dict[str, Any]:

@@ -235,5 +235,5 @@ def _value(text: str) -> Any:
 def _json(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # what is nested too deeply is refused as a text
         return text

@@ -155,3 +155,15 @@ def test_bounds_and_examples_are_human_readable_numbers() -> None:
         form.validate({"id": -1})
     with pytest.raises(InvalidInputError, match="such as 5"):
         form.validate({"id": "one"})
+
+
+def nested(levels: int) -> str:
+    return '{"a": ' * levels + "1" + "}" * levels
+
+
+@pytest.mark.parametrize("value", [nested(300), nested(2_400), "9" * 400, f"-{'9' * 400}"])
+def test_values_that_no_account_has_are_refused_by_name(value: str) -> None:
+    """They ended in an error of the server: too deep to parse or to read, or no float."""
+    for typed in (f"EURUSD = {value}", f'{{"EURUSD": {value}}}'):
+        form = page({**TYPED, "settings.rates": typed}, {})
+        assert list(form.errors) == ["settings.rates"]
