@@ -10,12 +10,13 @@ from html import escape
 
 _UNLINKED = "\u200b"  # a space without a width: what follows "@" is no name for the chat
 _ENTITIES = {mark: escape(mark, quote=False) for mark in "&<>"}
-_MARKDOWN = {"@": f"@{_UNLINKED}", "[": r"\["}
+_LINKS = {"[": r"\[", "\\": r"\\"}  # a backslash of the text would take the meaning of ours
+_MARKDOWN = {"@": f"@{_UNLINKED}", **_LINKS}
 MARKS: Mapping[str, Mapping[str, str]] = {
     "discord": _MARKDOWN,
     "gchat": {"<": "‹", ">": "›"},
     "mmosts": _MARKDOWN,
-    "msteams": {**_ENTITIES, "[": r"\["},
+    "msteams": {**_ENTITIES, **_LINKS},
     "slack": _ENTITIES,
     "tgram": _ENTITIES,
 }

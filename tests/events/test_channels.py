@@ -157,9 +157,10 @@ def test_channel_has_few_recipients_and_waits_for_none() -> None:
 EVIL = (
     "Gold <b & <!channel> <https://evil.example|Log in> @everyone <@42> <users/all>"
     ' <a href="https://evil.example">x</a> [Log in](https://evil.example)'
+    r" \[Log in](https://evil.example)"
 )
 ESCAPED = escape(EVIL, quote=False)
-NO_MARKDOWN = EVIL.replace("@", "@\u200b").replace("[", r"\[")
+NO_MARKDOWN = EVIL.replace("\\", r"\\").replace("@", "@\u200b").replace("[", r"\[")
 BOT = "123456789:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
 
