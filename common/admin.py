@@ -36,7 +36,7 @@ from common.money import plain
 from common.permissions import Right, refusal
 from common.row_changes import ChangedFieldsModelForm
 
-HIDDEN_NAMES = re.compile("hash|password|seal|secret")
+HIDDEN_NAMES = re.compile("_digest|hash|password|seal|secret")
 
 
 def changed_columns(obj: Model, form: Any) -> list[str]:
