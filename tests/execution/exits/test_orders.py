@@ -10,9 +10,10 @@ import pytest
 from brokers.types import CloseCause, ReportKind
 from common.errors import ConflictError, InvalidInputError
 from common.reason_codes import Code
-from connections.models import ExecutionConnection
+from connections.models import ExecutionConnection, Instrument
 from execution.exits.orders import ExitRequest, exit_quantity, next_leg
 from execution.models import ExecutionLog, Order
+from execution.monitoring.level_monitor import scan_levels
 from execution.services import cancel_order, close_position, retry_order
 from positions.models import ExecutionPosition
 from signals.models import Feed
@@ -262,3 +263,26 @@ def test_external_close_has_no_slippage(
     position.refresh_from_db()
     assert (position.close_reason, position.realized_pnl) == ("external_close", D(-10))
     assert Code.CREATED.value in dict(factories.log_codes(factories.order(leg="entry").pk))
+
+
+@pytest.mark.parametrize("requested_by", ["CLOSE", "stop"])
+def test_position_above_the_brokers_maximum_is_closed_by_several_exits(
+    alice: ExecutionConnection, feed: Feed, requested_by: str
+) -> None:
+    """The broker has lowered its maximum since the position was opened: each exit would fail."""
+    signal = factories.signal(feed, sl=D("1.09"))
+    factories.filled(signal)  # 100 in steps of 10
+    Instrument.objects.update(quantity_max=D(45))
+    if requested_by == "CLOSE":
+        factories.close_signal(signal)
+    else:
+        factories.quote(alice, "1.08000", "1.08010")
+    sent = []
+    while ExecutionPosition.objects.get().quantity and len(sent) < 5:
+        scan_levels()
+        (outgoing,) = factories.claim_all()
+        sent.append(outgoing.request.quantity)
+        factories.answer(outgoing, factories.fake_broker().fill_at_once(outgoing.request))
+    assert sent == [40, 40, 20]
+    lines = ExecutionLog.objects.filter(detail__contains="the broker takes no more in one order")
+    assert lines.count() == 2
