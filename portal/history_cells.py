@@ -15,6 +15,7 @@ from positions.models import CloseReason
 from signals.models import Action
 
 Row = Mapping[str, object]
+LABELS = {"trade_plan_id": "Trade plan"}  # where the name of the field is no word
 MONEY = frozenset({"net", "commission", "swap"})  # of the row's currency
 
 
@@ -31,6 +32,11 @@ def cell(row: Row, name: str) -> str:
         return str(value)
     currency = str(row.get("currency") or "")
     return gain(value, currency) if name in MONEY and currency else number(value)
+
+
+def label(name: str) -> str:
+    """Return the heading of a column: `Trade plan`, `Entry price`."""
+    return LABELS.get(name, name.replace("_", " ").capitalize())
 
 
 def state_name(value: str) -> str:

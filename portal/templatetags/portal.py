@@ -1,6 +1,6 @@
 """Template tags of the portal, besides the shared ones (common/templatetags)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -62,10 +62,15 @@ def tab_here(tab: str, name: str) -> SafeString:
 
 
 @register.simple_tag
-def history_cell(row: Sequence[tuple[str, object]], name: str) -> str:
-    """Return a column of a row of the history, with its links. row: names, in words, and values."""
-    values = {one.replace(" ", "_"): value for one, value in row}
-    return history_cells.cell(values, name.replace(" ", "_"))
+def history_cell(row: Mapping[str, object], name: str) -> str:
+    """Return a column of a row of the history, with its links."""
+    return history_cells.cell(row, name)
+
+
+@register.filter
+def history_label(name: str) -> str:
+    """Return the heading of a column of the history."""
+    return history_cells.label(name)
 
 
 @register.filter

@@ -1,8 +1,5 @@
 """The history of signals, orders and trades: search, pages, export."""
 
-from collections.abc import Iterable
-from typing import Any
-
 from django.http import Http404, HttpRequest, HttpResponse
 
 from analytics.history import HISTORY, HistoryFilter
@@ -22,6 +19,8 @@ SHOWN = {
     "trades": ("position", "closed_at", "account", "signal", "pair", "side", "quantity",
                "entry_price", "closed_by", "net", "currency"),
 }  # fmt: skip
+STATE_LABELS = {"signals": "Action", "orders": "State", "trades": "Closed by"}
+"""What a table's filter of states offers."""
 
 
 @tenants_only
@@ -41,8 +40,9 @@ def history(request: HttpRequest, *, table: str = "signals") -> HttpResponse:
         "history.html",
         table=HISTORY[table],
         tabs=list(HISTORY),
-        head=[name.replace("_", " ") for name in shown],
-        rows=[_shown(row, shown) for row in found[:A_PAGE]],
+        columns=shown,
+        rows=found[:A_PAGE],
+        state_label=STATE_LABELS[table],
         before=found[A_PAGE - 1]["key"] if len(found) > A_PAGE else None,
         accounts=ExecutionConnection.objects.filter(user=user).order_by("name"),
         feeds=feeds,
@@ -62,7 +62,3 @@ def export(request: HttpRequest, *, table: str, form: str) -> HttpResponse:
     response = StreamedResponse(lines, content_type=kind)
     response["Content-Disposition"] = f'attachment; filename="fillcast-{table}.{form}"'
     return response  # type: ignore[return-value]  # the stubs know no common class
-
-
-def _shown(row: dict[str, Any], columns: Iterable[str]) -> list[tuple[str, Any]]:
-    return [(name.replace("_", " "), row[name]) for name in columns]

@@ -54,6 +54,22 @@ def test_each_tab_shows_own_rows_only(world: World, client: Client, table: str) 
         assert {row["order"] for row in mine} == numbers
 
 
+@pytest.mark.parametrize(
+    ("table", "filter_label", "column"),
+    [
+        ("signals", "Action", "Trade plan"),
+        ("orders", "State", "Slippage"),
+        ("trades", "Closed by", "Entry price"),
+    ],
+)
+def test_filter_and_columns_have_words(
+    client: Client, table: str, filter_label: str, column: str
+) -> None:
+    page = html_of(client.get(f"/history/{table}/"))
+    assert f'<label for="f-state">{filter_label}</label>' in page
+    assert f'<th scope="col">{column}</th>' in page
+
+
 def test_unknown_table_is_missing(client: Client) -> None:
     for path in ("/history/passwords/", "/history/passwords.csv"):
         assert client.get(path).status_code == 404
@@ -116,7 +132,7 @@ def test_pages_are_cut_by_key_and_miss_nothing(world: World, client: Client) -> 
     path = "/history/orders/?q=MAX_LEVERAGE"
     for _ in range(4):
         response: Any = client.get(path)
-        found = [row[0][1] for row in response.context_data["rows"]]
+        found = [row["order"] for row in response.context_data["rows"]]
         seen += found
         if response.context_data["before"] is None:
             break
@@ -142,7 +158,7 @@ def walked(client: Client, path: str, column: str) -> list[str]:
     address = path
     while True:
         response: Any = client.get(address)
-        seen += [dict(row)[column] for row in response.context_data["rows"]]
+        seen += [row[column] for row in response.context_data["rows"]]
         before = response.context_data["before"]
         if before is None:
             return seen
