@@ -9,19 +9,12 @@ from common.errors import FillcastError
 from portal.alert_forms import AddressForm, AlertTestForm, MappingForm, ReplaceForm, name_of
 from portal.pages import confirm, current_user, page, tenants_only
 from portal.selectors.alerts import addresses_of
+from portal.selectors.publishing import own_feed
 from portal.selectors.telegram import bot_of
 from signals import feeds
 from signals.alert_preview import preview_alert
 from signals.alert_templates import TEMPLATES
 from signals.models import Feed, FeedToken
-from signals.selectors import owned_feeds
-
-
-def _find(request: HttpRequest, slug: str) -> Feed:
-    """Return the user's own feed; others are not found."""
-    mine = owned_feeds(current_user(request)).filter(archived_at=None)
-    found: Feed = get_object_or_404(mine, slug=slug)
-    return found
 
 
 def _back(feed: Feed) -> str:
@@ -31,7 +24,7 @@ def _back(feed: Feed) -> str:
 @tenants_only
 def alerts(request: HttpRequest, *, slug: str) -> HttpResponse:
     """Show where alerts are sent and what to paste; read a pasted text without publishing it."""
-    feed = _find(request, slug)
+    feed = own_feed(current_user(request), slug)
     form = AlertTestForm(request.POST or None)
     shown, status = None, 200
     if request.method == "POST":
@@ -49,7 +42,7 @@ def alerts(request: HttpRequest, *, slug: str) -> HttpResponse:
 @tenants_only
 def new_address(request: HttpRequest, *, slug: str) -> HttpResponse:
     """Create an address and show it once."""
-    feed = _find(request, slug)
+    feed = own_feed(current_user(request), slug)
     form = AddressForm(request.POST or None)
     points = [
         Consequence("validated", f"A sender who has the address can send signals to {feed.name}."),
@@ -84,7 +77,7 @@ def _find_token(feed: Feed, pk: int) -> FeedToken:
 @tenants_only
 def replace_address(request: HttpRequest, *, slug: str, pk: int) -> HttpResponse:
     """Create an address in place of another, which works on for a while."""
-    feed = _find(request, slug)
+    feed = own_feed(current_user(request), slug)
     token = _find_token(feed, pk)
     form = ReplaceForm(request.POST or None)
     points = [
@@ -108,7 +101,7 @@ def replace_address(request: HttpRequest, *, slug: str, pk: int) -> HttpResponse
 @tenants_only
 def revoke_address(request: HttpRequest, *, slug: str, pk: int) -> HttpResponse:
     """Confirm, then end an address at once."""
-    feed = _find(request, slug)
+    feed = own_feed(current_user(request), slug)
     token = _find_token(feed, pk)
     points = [
         Consequence("cancelled", "Alerts to this address are refused from now on, for good."),
@@ -127,7 +120,8 @@ def revoke_address(request: HttpRequest, *, slug: str, pk: int) -> HttpResponse:
 @tenants_only
 def mapping(request: HttpRequest, *, slug: str) -> HttpResponse:
     """Change what the feed's own words and JSON fields mean."""
-    feed, user = _find(request, slug), current_user(request)
+    user = current_user(request)
+    feed = own_feed(user, slug)
     form = MappingForm(feed.alert_mapping, request.POST or None)
     points = [
         Consequence("validated", "Applies from the next alert on. Test one afterwards."),

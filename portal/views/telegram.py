@@ -8,21 +8,14 @@ from django.urls import reverse
 
 from common.confirmation import ConfirmationPage, Consequence
 from portal.pages import confirm, current_user, page, run_action, tenants_only
+from portal.selectors.publishing import own_feed
 from portal.selectors.telegram import bot_of
 from portal.telegram_forms import ForwardForm, SendersForm, TokenForm
 from signals.models import Feed, TelegramBot, TelegramChat
-from signals.selectors import owned_feeds
 from signals.telegram.services import change_bot, remove_bot, set_bot, set_chat
 from users.setter_keys import shown_key
 
 REFRESH_SECONDS = 3
-
-
-def _find(request: HttpRequest, slug: str) -> Feed:
-    """Return the user's own feed; others are not found."""
-    mine = owned_feeds(current_user(request)).filter(archived_at=None)
-    found: Feed = get_object_or_404(mine, slug=slug)
-    return found
 
 
 def _back(feed: Feed) -> str:
@@ -52,7 +45,7 @@ def _of_key(
 @tenants_only
 def telegram(request: HttpRequest, *, slug: str) -> HttpResponse:
     """Show the steps, what Telegram answers, and the chats; the page follows them by itself."""
-    feed = _find(request, slug)
+    feed = own_feed(current_user(request), slug)
     return page(
         request, "telegram.html", feed=feed, shown=bot_of(feed), refresh_seconds=REFRESH_SECONDS
     )
@@ -61,7 +54,8 @@ def telegram(request: HttpRequest, *, slug: str) -> HttpResponse:
 @tenants_only
 def token(request: HttpRequest, *, slug: str) -> HttpResponse:
     """Store a bot's token; a worker tests it at once."""
-    feed, user = _find(request, slug), current_user(request)
+    user = current_user(request)
+    feed = own_feed(user, slug)
     form = TokenForm(request.POST or None)
     points = [
         Consequence("validated", "It is stored encrypted, tested within seconds, never shown."),
@@ -82,7 +76,8 @@ def token(request: HttpRequest, *, slug: str) -> HttpResponse:
 @tenants_only
 def switch(request: HttpRequest, *, slug: str, pause: bool) -> HttpResponse:
     """Pause or resume a bot."""
-    feed, user = _find(request, slug), current_user(request)
+    user = current_user(request)
+    feed = own_feed(user, slug)
     bot = _find_bot(feed)
 
     def act() -> str:
@@ -97,7 +92,8 @@ def switch(request: HttpRequest, *, slug: str, pause: bool) -> HttpResponse:
 @tenants_only
 def remove(request: HttpRequest, *, slug: str) -> HttpResponse:
     """Confirm, then remove a bot."""
-    feed, user = _find(request, slug), current_user(request)
+    user = current_user(request)
+    feed = own_feed(user, slug)
     bot = _find_bot(feed)
     points = [
         Consequence("cancelled", "Its messages become no signals from now on."),
@@ -117,7 +113,8 @@ def remove(request: HttpRequest, *, slug: str) -> HttpResponse:
 @tenants_only
 def forwarding(request: HttpRequest, *, slug: str) -> HttpResponse:
     """Set the chats whose forwarded messages count."""
-    feed, user = _find(request, slug), current_user(request)
+    user = current_user(request)
+    feed = own_feed(user, slug)
     bot = _find_bot(feed)
     key_set = _of_key(feed, bot, "forward_from_made_with", "chats", bot.forward_from)
     form = ForwardForm(request.POST or None, initial={"chats": [] if key_set else bot.forward_from})
@@ -140,7 +137,8 @@ def forwarding(request: HttpRequest, *, slug: str) -> HttpResponse:
 @tenants_only
 def chat(request: HttpRequest, *, slug: str, pk: int) -> HttpResponse:
     """Confirm that a chat's messages may be signals, and of whom."""
-    feed, user = _find(request, slug), current_user(request)
+    user = current_user(request)
+    feed = own_feed(user, slug)
     found = get_object_or_404(TelegramChat, bot__feed=feed, pk=pk)
     is_channel = found.kind == TelegramChat.Kind.CHANNEL
     finder = [found.found_sender_id] if found.found_sender_id else []
@@ -167,7 +165,8 @@ def chat(request: HttpRequest, *, slug: str, pk: int) -> HttpResponse:
 @tenants_only
 def end_chat(request: HttpRequest, *, slug: str, pk: int) -> HttpResponse:
     """Confirm, then believe a chat no more."""
-    feed, user = _find(request, slug), current_user(request)
+    user = current_user(request)
+    feed = own_feed(user, slug)
     found = get_object_or_404(TelegramChat, bot__feed=feed, pk=pk)
     points = [
         Consequence("cancelled", "Messages in this chat are refused from now on."),

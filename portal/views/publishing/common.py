@@ -3,18 +3,11 @@
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
-from portal.pages import current_user, page
-from portal.selectors.publishing import approval_of, my_feeds
+from portal.pages import page
+from portal.selectors.publishing import approval_of
 from signals.models import Feed
-
-
-def find_feed(request: HttpRequest, slug: str) -> Feed:
-    """Return one of the user's own feeds. Raises Http404."""
-    found: Feed = get_object_or_404(my_feeds(current_user(request)), slug=slug)
-    return found
 
 
 def feed_page(

@@ -13,10 +13,11 @@ from portal.pages import confirm, current_user, tenants_only
 from portal.selectors.publishing import (
     MOST_TRADES,
     open_trades_of,
+    own_feed,
     reach_button,
     reach_points,
 )
-from portal.views.publishing.common import address, feed_page, find_feed
+from portal.views.publishing.common import address, feed_page
 from signals.act_forms import ActForm
 from signals.drafts import (
     discard_draft,
@@ -40,14 +41,14 @@ ABOUT = {
 @tenants_only
 def drafts(request: HttpRequest, *, slug: str) -> HttpResponse:
     """List the drafts of a feed."""
-    feed = find_feed(request, slug)
+    feed = own_feed(current_user(request), slug, with_archived=True)
     return feed_page(request, "drafts.html", feed, "drafts", drafts=open_drafts(feed)[:500])
 
 
 @tenants_only
 def choose(request: HttpRequest, *, slug: str) -> HttpResponse:
     """Choose what to publish: an entry, a change or a closing."""
-    feed = find_feed(request, slug)
+    feed = own_feed(current_user(request), slug, with_archived=True)
     return feed_page(
         request, "choose.html", feed, "new",
         trades=open_trades_of(feed)[:20], about=[(one, ABOUT[one]) for one in Action],
@@ -57,14 +58,14 @@ def choose(request: HttpRequest, *, slug: str) -> HttpResponse:
 @tenants_only
 def write(request: HttpRequest, *, slug: str, act: str) -> HttpResponse:
     """Write a new signal."""
-    feed = find_feed(request, slug)
+    feed = own_feed(current_user(request), slug, with_archived=True)
     return _write(request, feed, Action(act.upper()), None)
 
 
 @tenants_only
 def edit(request: HttpRequest, *, slug: str, pk: int) -> HttpResponse:
     """Go on writing a draft."""
-    feed = find_feed(request, slug)
+    feed = own_feed(current_user(request), slug, with_archived=True)
     draft = _find(feed, pk)
     if not draft.is_open:
         return _ended(request, draft)
@@ -113,7 +114,8 @@ def _answer(request: HttpRequest, feed: Feed, action: Action, form: ActForm) -> 
 @tenants_only
 def publish(request: HttpRequest, *, slug: str, pk: int) -> HttpResponse:
     """Show what a draft would reach, then publish it. A second click finds it published."""
-    user, feed = current_user(request), find_feed(request, slug)
+    user = current_user(request)
+    feed = own_feed(user, slug, with_archived=True)
     draft = _find(feed, pk)
     if request.method == "POST":
         return _publish(request, draft)
@@ -169,7 +171,8 @@ def _published_text(signal: Signal, *, is_first: bool) -> str:
 @tenants_only
 def discard(request: HttpRequest, *, slug: str, pk: int) -> HttpResponse:
     """Confirm, then discard a draft."""
-    user, feed = current_user(request), find_feed(request, slug)
+    user = current_user(request)
+    feed = own_feed(user, slug, with_archived=True)
     draft = _find(feed, pk)
     points = [Consequence("cancelled", "What you wrote is gone from the list. Nothing was sent.")]
     question = ConfirmationPage(

@@ -17,10 +17,11 @@ from portal.selectors.publishing import (
     approval_of,
     followers,
     my_feeds,
+    own_feed,
     published_page,
     unpublished,
 )
-from portal.views.publishing.common import address, feed_page, find_feed
+from portal.views.publishing.common import address, feed_page
 from signals import approval_requests, feeds
 from signals.models import Feed
 from signals.preview import FEW
@@ -74,7 +75,7 @@ def _create(user: User, values: dict[str, Any]) -> tuple[Feed, bool]:
 @tenants_only
 def feed(request: HttpRequest, *, slug: str) -> HttpResponse:
     """One feed: its approval, followers, last signals and terms."""
-    found = find_feed(request, slug)
+    found = own_feed(current_user(request), slug, with_archived=True)
     latest = published_page(found, None)
     return feed_page(
         request, "feed.html", found, "overview",
@@ -90,7 +91,7 @@ def feed(request: HttpRequest, *, slug: str) -> HttpResponse:
 @tenants_only
 def feed_followers(request: HttpRequest, *, slug: str) -> HttpResponse:
     """The followers of a feed in numbers."""
-    found = find_feed(request, slug)
+    found = own_feed(current_user(request), slug, with_archived=True)
     return feed_page(
         request, "followers.html", found, "followers", followers=followers(found), few=FEW
     )
@@ -99,7 +100,8 @@ def feed_followers(request: HttpRequest, *, slug: str) -> HttpResponse:
 @tenants_only
 def ask_approval(request: HttpRequest, *, slug: str) -> HttpResponse:
     """Ask the operators to approve a feed."""
-    user, found = current_user(request), find_feed(request, slug)
+    user = current_user(request)
+    found = own_feed(user, slug, with_archived=True)
     form = RequestForm(request.POST if request.method == "POST" else None)
     points = [
         Consequence("pending", "An operator reads the feed, its terms and what you write here."),
@@ -127,7 +129,8 @@ def ask_approval(request: HttpRequest, *, slug: str) -> HttpResponse:
 @tenants_only
 def withdraw(request: HttpRequest, *, slug: str) -> HttpResponse:
     """Withdraw the request for approval."""
-    user, found = current_user(request), find_feed(request, slug)
+    user = current_user(request)
+    found = own_feed(user, slug, with_archived=True)
 
     def act() -> str:
         if approval_requests.withdraw_request(found.pk, by=user):
@@ -140,7 +143,8 @@ def withdraw(request: HttpRequest, *, slug: str) -> HttpResponse:
 @tenants_only
 def archive(request: HttpRequest, *, slug: str) -> HttpResponse:
     """Confirm, then archive a feed."""
-    user, found = current_user(request), find_feed(request, slug)
+    user = current_user(request)
+    found = own_feed(user, slug, with_archived=True)
     counted = followers(found)
     points = [
         Consequence("cancelled", "It accepts and publishes no more signals, for good."),

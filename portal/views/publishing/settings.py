@@ -11,7 +11,8 @@ from common.confirmation import add_form_error
 from common.errors import FillcastError
 from portal.pages import current_user, tenants_only
 from portal.publishing_forms import FeedSettingsForm, TermsForm
-from portal.views.publishing.common import address, feed_page, find_feed
+from portal.selectors.publishing import own_feed
+from portal.views.publishing.common import address, feed_page
 from signals.feeds import update_feed, withdrawn_by
 from signals.models import Feed
 from signals.terms import change_terms, current_terms
@@ -20,7 +21,8 @@ from signals.terms import change_terms, current_terms
 @tenants_only
 def settings(request: HttpRequest, *, slug: str) -> HttpResponse:
     """Change name, description, reach and limits. What a change would withdraw is stated first."""
-    user, feed = current_user(request), find_feed(request, slug)
+    user = current_user(request)
+    feed = own_feed(user, slug, with_archived=True)
     form = FeedSettingsForm(feed, request.POST if request.method == "POST" else None)
     withdrawn: list[str] = []
     if request.method == "POST" and form.is_valid():
@@ -45,7 +47,8 @@ def settings(request: HttpRequest, *, slug: str) -> HttpResponse:
 @tenants_only
 def change(request: HttpRequest, *, slug: str) -> HttpResponse:
     """Change the terms of a feed; the earlier ones stay readable."""
-    user, feed = current_user(request), find_feed(request, slug)
+    user = current_user(request)
+    feed = own_feed(user, slug, with_archived=True)
     terms = current_terms(feed)
     initial = {"text": terms.text if terms else ""}
     form = TermsForm(request.POST if request.method == "POST" else None, initial=initial)

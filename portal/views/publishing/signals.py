@@ -11,13 +11,14 @@ from execution.feed_results import FeedResult, results_of
 from portal.pages import confirm, current_user, tenants_only
 from portal.selectors.publishing import (
     MOST_WAITING,
+    own_feed,
     published_page,
     reach_button,
     reach_points,
     stage_of,
     unpublished,
 )
-from portal.views.publishing.common import address, feed_page, find_feed
+from portal.views.publishing.common import address, feed_page
 from portal.views.publishing.drafts import REFRESH_SECONDS
 from signals import services
 from signals.models import Action, Approval, Feed, Signal
@@ -29,7 +30,7 @@ FAST_SECONDS, SLOW_SECONDS = 3, 15
 @tenants_only
 def feed_signals(request: HttpRequest, *, slug: str) -> HttpResponse:
     """List the signals of a feed with their results in counts."""
-    feed = find_feed(request, slug)
+    feed = own_feed(current_user(request), slug, with_archived=True)
     before = request.GET.get("before", "")
     is_id = before.isascii() and before.isdigit() and len(before) <= 18
     one_page = published_page(feed, int(before) if is_id else None)
@@ -44,7 +45,7 @@ def feed_signals(request: HttpRequest, *, slug: str) -> HttpResponse:
 @tenants_only
 def feed_signal(request: HttpRequest, *, slug: str, pk: int) -> HttpResponse:
     """One signal of a feed: what became of it on all accounts, in counts."""
-    feed = find_feed(request, slug)
+    feed = own_feed(current_user(request), slug, with_archived=True)
     signal = _find(feed, pk)
     result = results_of([signal])[signal.pk]
     is_live = signal.is_published and signal.action == Action.OPEN and not signal.cancelled_at
@@ -69,7 +70,8 @@ def _refresh_seconds(signal: Signal, result: FeedResult) -> int:
 @tenants_only
 def publish_signal(request: HttpRequest, *, slug: str, pk: int) -> HttpResponse:
     """Show what an approved signal would reach, then publish it."""
-    user, feed = current_user(request), find_feed(request, slug)
+    user = current_user(request)
+    feed = own_feed(user, slug, with_archived=True)
     signal = _find(feed, pk)
     back = address("publishing_signal", feed, pk=pk)
     if request.method != "POST" and not _can_publish(signal):
@@ -100,7 +102,8 @@ def publish_signal(request: HttpRequest, *, slug: str, pk: int) -> HttpResponse:
 @tenants_only
 def cancel_signal(request: HttpRequest, *, slug: str, pk: int) -> HttpResponse:
     """Say what a cancellation ends, then cancel the signal."""
-    user, feed = current_user(request), find_feed(request, slug)
+    user = current_user(request)
+    feed = own_feed(user, slug, with_archived=True)
     signal = _find(feed, pk)
     back = address("publishing_signal", feed, pk=pk)
     try:
