@@ -10,6 +10,8 @@ from typing import Any, ParamSpec, TypeVar
 from brokers.paper import account_actions, quote_processing, seed
 from brokers.types import Quote
 
+CURRENCIES = ("USD", "EUR", "GBP", "CHF", "JPY")
+"""What its accounts may be in."""
 P = ParamSpec("P")
 T = TypeVar("T")
 _backend: Callable[..., Any] | None = None

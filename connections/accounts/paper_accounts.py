@@ -30,12 +30,10 @@ from users.models import User
 from users.tenancy import for_all_tenants
 
 PAPER = "paper"
+_USUAL_BALANCES = (1_000, 10_000, 50_000, 100_000)
+_OTHER_BALANCES = {"JPY": (100_000, 1_000_000, 5_000_000, 10_000_000)}
 BALANCES: Mapping[str, tuple[int, ...]] = {
-    "USD": (1_000, 10_000, 50_000, 100_000),
-    "EUR": (1_000, 10_000, 50_000, 100_000),
-    "GBP": (1_000, 10_000, 50_000, 100_000),
-    "CHF": (1_000, 10_000, 50_000, 100_000),
-    "JPY": (100_000, 1_000_000, 5_000_000, 10_000_000),
+    currency: _OTHER_BALANCES.get(currency, _USUAL_BALANCES) for currency in exchange.CURRENCIES
 }
 """The balances that a paper account may start with, by its currency."""
 USUAL_CURRENCY, USUAL_BALANCE = "USD", 10_000

@@ -1,5 +1,6 @@
 """manage.py open_paper_account: an account to try everything with."""
 
+import re
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -8,6 +9,8 @@ from brokers.paper import exchange
 from brokers.paper.models import PaperAccount
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
+
+NUMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 
 
 class Command(BaseCommand):
@@ -23,7 +26,11 @@ class Command(BaseCommand):
         """Declare the options."""
         parser.add_argument("number", help="what the account is known by, e.g. 1001")
         parser.add_argument("--balance", default="10000", help="default: %(default)s")
-        parser.add_argument("--currency", default="USD", help="default: %(default)s")
+        parser.add_argument(
+            "--currency",
+            default="USD",
+            help=f"one of {', '.join(exchange.CURRENCIES)}; default: %(default)s",
+        )
         parser.add_argument(
             "--mode",
             choices=[mode.value for mode in PaperAccount.Mode],
@@ -39,10 +46,15 @@ class Command(BaseCommand):
             amount = read_decimal(balance, field="balance", positive=True)
         except InvalidInputError as error:
             raise CommandError(f"--balance: {error.detail}") from error
-        if len(currency) != 3 or not currency.isalpha() or not currency.isascii():
-            raise CommandError(f"--currency: {currency!r} is not a currency such as USD.")
+        if not NUMBER.fullmatch(number):
+            raise CommandError(
+                f"{number!r} is not an account's number, such as 1001: up to 60 letters, digits,"
+                " dots, underscores and hyphens."
+            )
+        currency = currency.upper()
+        if currency not in exchange.CURRENCIES:
+            offered = ", ".join(exchange.CURRENCIES)
+            raise CommandError(f"--currency: {currency!r} is not offered, only {offered}.")
         exchange.list_instruments()
-        exchange.open_account(number, balance=amount, currency=currency.upper(), position_mode=mode)
-        self.stderr.write(
-            f"Paper account {number}: {plain(amount)} {currency.upper()}, {mode.lower()}."
-        )
+        exchange.open_account(number, balance=amount, currency=currency, position_mode=mode)
+        self.stderr.write(f"Paper account {number}: {plain(amount)} {currency}, {mode.lower()}.")
