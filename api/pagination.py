@@ -8,6 +8,7 @@ from rest_framework.exceptions import NotFound
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 
+from common.api_parameters import MOST_DIGITS
 from common.errors import InvalidInputError
 from common.newest_rows import ORDERINGS
 from common.reason_codes import Code
@@ -38,6 +39,19 @@ class Pages(CursorPagination):
         except (NotFound, ValueError, TypeError, OverflowError, ValidationError, DataError) as why:
             detail = "The cursor does not belong to this list."
             raise InvalidInputError(Code.FIELD_INVALID, detail, field="cursor") from why
+
+    def get_page_size(self, request: Request) -> int | None:
+        """Return how many rows a page has. Raises InvalidInputError for what is no number of rows.
+
+        More than the maximum is the maximum.
+        """
+        text = request.query_params.get(self.page_size_query_param, "")
+        is_number = text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS
+        if text and not (is_number and int(text)):
+            detail = f"A whole number from 1 to {self.max_page_size}."
+            raise InvalidInputError(Code.FIELD_INVALID, detail, field=self.page_size_query_param)
+        size: int | None = super().get_page_size(request)
+        return size
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
         """Return the page's schema: both addresses are always there, null at either end."""

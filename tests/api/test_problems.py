@@ -206,6 +206,18 @@ def test_invalid_filters_are_refused(world: World, query: str) -> None:
     assert response["Content-Type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize("text", ["all", "0", "-1", "2.5", "²", "9" * 5000])
+def test_invalid_page_size_is_refused(world: World, text: str) -> None:
+    response = world.client("alice").get("/api/v1/orders/", {"page_size": text})
+    [error] = problem(response, 400, "FIELD_INVALID")["errors"]
+    assert (error["field"], error["detail"]) == ("page_size", "A whole number from 1 to 500.")
+
+
+@pytest.mark.parametrize("query", ["page_size=2", "page_size=5000", "page_size=", "lang=de"])
+def test_large_page_size_and_unknown_parameters_are_taken(world: World, query: str) -> None:
+    assert world.client("alice").get(f"/api/v1/orders/?{query}").status_code == 200
+
+
 def test_conflicting_requests_are_refused(world: World) -> None:
     alice, olga = world.client("alice"), world.client("olga")
     problem(alice.post(f"/api/v1/orders/{world.filled.pk}/cancel/"), 409, "STATE_CONFLICT")
