@@ -213,6 +213,18 @@ def test_invalid_page_size_is_refused(world: World, text: str) -> None:
     assert (error["field"], error["detail"]) == ("page_size", "A whole number from 1 to 500.")
 
 
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("orders", "done"), ("feeds", "mine"), ("feeds", "is_public"), ("connections", "archived")],
+)
+def test_unreadable_boolean_filter_is_refused(world: World, path: str, name: str) -> None:
+    client = world.client("alice")
+    [error] = problem(client.get(f"/api/v1/{path}/?{name}=maybe"), 400, "FIELD_INVALID")["errors"]
+    assert (error["field"], error["detail"]) == (name, "true or false.")
+    for text in ("", "true", "False", "1", "0"):
+        assert client.get(f"/api/v1/{path}/?{name}={text}").status_code == 200
+
+
 @pytest.mark.parametrize("query", ["page_size=2", "page_size=5000", "page_size=", "lang=de"])
 def test_large_page_size_and_unknown_parameters_are_taken(world: World, query: str) -> None:
     assert world.client("alice").get(f"/api/v1/orders/?{query}").status_code == 200
