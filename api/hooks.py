@@ -52,7 +52,7 @@ class AlertView(_TokenView):
     is the same signal. What cannot be read is refused with all of its faults.
     """
 
-    # The web process answers most posts before they get here (config/middleware/alert_door.py).
+    # The web process answers most posts before they get here (config/middleware/alert_endpoint.py).
 
     @extend_schema(
         auth=[],

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import (
-    alert_door,
+    alert_endpoint,
     analytics,
     bulkhead,
     crypto,
@@ -79,8 +79,8 @@ BENCHES: dict[str, tuple[Bench, int]] = {  # name → (function, usual n)
     "pages": (pages.pages, 1_000_000),
     "monitor_million": (monitor.million, 1_000_000),
     # last: what they leave behind keeps the workers busy
-    "alert_door": (alert_door.slow, 60),  # seconds
-    "alert_door_500": (alert_door.fast, 60),
+    "alert_endpoint": (alert_endpoint.slow, 60),  # seconds
+    "alert_endpoint_500": (alert_endpoint.fast, 60),
     "fanout_100000": (linear.hundred_thousand, 100_000),  # and its accounts, which are read
 }
 ALONE: dict[str, tuple[Callable[[int], Result], int]] = {  # benchmarks that need no stack

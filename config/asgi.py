@@ -8,10 +8,10 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup(set_prefix=False)
 
 from config.celery import require_servers  # noqa: E402
-from config.middleware.alert_door import AlertDoor  # noqa: E402
+from config.middleware.alert_endpoint import AlertEndpoint  # noqa: E402
 from config.preload import preload  # noqa: E402  # its imports need the applications
 from config.request_threads import ThreadedHandler  # noqa: E402
 
-application = AlertDoor(ThreadedHandler())
+application = AlertEndpoint(ThreadedHandler())
 require_servers()
 preload()

@@ -30,6 +30,7 @@ INSTEAD = {
     "unheld": "without a worker",
     "rung": "enqueued",
     "lately": "recently",
+    "door|doors": "entry point, endpoint",
 }
 # Names of others, and what stays: the audit's counter keys are part of the contract.
 KEPT = re.compile(

@@ -18,7 +18,7 @@ from common.errors import FillcastError, InvalidInputError
 from common.units import CHOICES
 from signals.entry_forms import LegForm
 from signals.errors import FieldError, InvalidSignalError, field_errors
-from signals.field_table import FIELDS, Door, names_of
+from signals.field_table import FIELDS, EntryPoint, names_of
 from signals.ingest import build_unsaved, further_errors
 from signals.intake import read_signal
 from signals.models import (
@@ -34,10 +34,10 @@ from signals.models import (
 from signals.option_forms import SignalIdField, option_field
 from signals.preview import possible_preview
 
-DOORS = {
-    Action.OPEN: Door.OPEN_FORM,
-    Action.MODIFY: Door.MODIFY_FORM,
-    Action.CLOSE: Door.CLOSE_FORM,
+ENTRY_POINTS = {
+    Action.OPEN: EntryPoint.OPEN_FORM,
+    Action.MODIFY: EntryPoint.MODIFY_FORM,
+    Action.CLOSE: EntryPoint.CLOSE_FORM,
 }
 BASIC: Mapping[Action, tuple[str, ...]] = {
     Action.OPEN: (
@@ -214,9 +214,9 @@ def _typed(form: ActForm, name: str) -> str:
 
 
 def _form_names(action: Action) -> tuple[str, ...]:
-    """Return the fields of a form: those of its door, the basic ones first."""
+    """Return the fields of a form: those of its entry point, the basic ones first."""
     names = dict.fromkeys(BASIC[action])
-    for name in names_of(DOORS[action]):
+    for name in names_of(ENTRY_POINTS[action]):
         if name == "feed":  # the page is of one feed
             continue
         names |= dict.fromkeys(

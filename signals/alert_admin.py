@@ -1,4 +1,4 @@
-"""The console's list of alerts: what arrived at feeds' doors in the last week, and its outcome."""
+"""The console's list of alerts: what arrived for feeds in the last week, and its outcome."""
 
 from typing import Any
 

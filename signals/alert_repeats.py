@@ -18,7 +18,7 @@ from users.tenancy import for_all_tenants
 def is_another(known: Signal, *, written_at: datetime | None) -> bool:
     """Whether an alert is another one than that which published `known`, with the same contents.
 
-    written_at: when a chat states that it was written (market time); its door knows each message,
+    written_at: when a chat states that it was written (market time); each message is known there,
     so that it is another message for certain. Raises InvalidInputError ALERT_AMBIGUOUS for an entry
     that may be the same one again: of a chat unless the feed had ended its trade before it was
     written, else if that trade has ended.

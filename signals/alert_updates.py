@@ -59,7 +59,7 @@ def carry_out_update(
 
     received_at: when it arrived; it may have waited since. reply_to: the message that it answers;
     it is then about that message's trade, however many are open. written_at: when a chat states it
-    was written; its door then knows that it is no repetition.
+    was written; its source then knows that it is no repetition.
 
     Raises InvalidInputError ALERT_WITHOUT_TRADE, ALERT_AMBIGUOUS (several trades, or a cancel of
     one that has filled), PRICE_REQUIRED (break-even of a trade without a price), and what

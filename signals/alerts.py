@@ -1,4 +1,4 @@
-"""The inbox of alerts, for all doors: posts with a token (`signals/alert_posts.py`) and chats.
+"""The inbox of alerts, for all sources: posts with a token (`signals/alert_posts.py`) and chats.
 
 An alert is read and stored in the inbox (`IncomingAlert`); a worker publishes it
 (`signals/alert_publishing.py`). What cannot be read, or may not be sent, is refused at once, and
@@ -55,7 +55,7 @@ class RateLimitedError(FillcastError):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What the door did with an alert.
+    """What became of an alert as it arrived.
 
     alert: its row; None: refused, and not stored, since many were or its address is wrong. error:
     why it was refused; None: it waits for a worker, or it was stored before. note: a sentence about
@@ -136,10 +136,10 @@ def accept_alert(
     origin: MessageOrigin | None = None,
     **sent: Any,
 ) -> Receipt:
-    """Store an alert whose sender is known: for all doors. Needs no transaction.
+    """Store an alert whose sender is known: for all sources. Needs no transaction.
 
     source_key: what the source calls the message; a second one with the same key is the first.
-    origin: of a chat's message, whose door counts the alerts of a minute itself. sent: further
+    origin: of a chat's message, whose source counts the alerts of a minute itself. sent: further
     columns.
     The receipt's error is RateLimitedError, NotAllowedError FEED_NOT_APPROVED, or InvalidInputError
     with all faults of its text, as `read_alert` has them, ALERT_TOO_OLD,

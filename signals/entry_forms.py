@@ -20,7 +20,7 @@ from common.errors import FillcastError, InvalidInputError
 from common.units import CHOICES
 from signals.draft import SignalDraft
 from signals.errors import FieldError, InvalidSignalError, field_errors
-from signals.field_table import Door, names_of
+from signals.field_table import EntryPoint, names_of
 from signals.ingest import build_unsaved, further_errors, save_draft
 from signals.intake import read_bracket
 from signals.models import Direction, Feed, OrderType, Origin, RiskCategory, Signal, TimeInForce
@@ -145,16 +145,16 @@ class LegForm(forms.Form):
         return data
 
 
-# What the first part of the page asks for; all else that the door takes is optional.
+# What the first part of the page asks for; all else that the entry point takes is optional.
 _ASKED = (*SharedForm.base_fields, *LegForm.base_fields, "targets")
 _COMMON = (
     "strategy_id", "trade_plan_id", "provider_quantity", "provider_equity", "provider_currency",
 )  # fmt: skip
 
 
-def options_of(door: Door) -> tuple[str, ...]:
-    """Return the fields of a form's door that an entry may leave out, by the table."""
-    return tuple(name for name in names_of(door) if name not in (*_ASKED, *_COMMON))
+def options_of(entry_point: EntryPoint) -> tuple[str, ...]:
+    """Return the fields of a form's entry point that an entry may leave out, by the table."""
+    return tuple(name for name in names_of(entry_point) if name not in (*_ASKED, *_COMMON))
 
 
 class EntryForms:
@@ -163,7 +163,7 @@ class EntryForms:
     A page previews what was entered; only what it has shown is stored (`is_confirmed`).
     """
 
-    door: ClassVar[Door]
+    entry_point: ClassVar[EntryPoint]
     types: ClassVar[tuple[OrderType, ...]]
     leg_names: ClassVar[tuple[str, ...]]
     required: ClassVar[tuple[str, ...]] = ()
@@ -177,7 +177,7 @@ class EntryForms:
             LegForm(self.types, data, prefix=name, initial=self.initial.get(name))
             for name in self.leg_names
         ]
-        names = options_of(self.door)
+        names = options_of(self.entry_point)
         self.options = [OptionsForm(names, data, prefix=name) for name in self.leg_names]
         for leg in self.legs:
             for name in self.required:
@@ -328,7 +328,7 @@ class EntryForms:
 class PairForms(EntryForms):
     """An OCO pair: two entries of one symbol, of which each account sends at most one."""
 
-    door = Door.PAIR_FORM
+    entry_point = EntryPoint.PAIR_FORM
     types = HELD_TYPES
     leg_names = ("first", "second")
     initial: ClassVar = {
@@ -362,7 +362,7 @@ class PairForms(EntryForms):
 class BracketForms(EntryForms):
     """A bracket: an entry with a stop loss and at least one target."""
 
-    door = Door.BRACKET_FORM
+    entry_point = EntryPoint.BRACKET_FORM
     types = (OrderType.MARKET, *HELD_TYPES)
     leg_names = ("entry",)
     required = ("sl", "target_prices")

@@ -1,7 +1,7 @@
-"""The fields of a signal, one table for all doors. Pure.
+"""The fields of a signal, one table for all entry points. Pure.
 
 The reader, alerts, files, the API's serializer and the console's forms take their names from here,
-so that no door lacks one. What a door cannot have is in `LEFT_OUT`, with the reason.
+so that no entry point lacks one. What an entry point cannot have is in `LEFT_OUT`, with the reason.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ EXIT_CONDITION_NAMES = (
 )  # fmt: skip
 
 
-class Door(StrEnum):
+class EntryPoint(StrEnum):
     """How a signal comes in. JSON: a body of the API, an entry of a file, an alert with action."""
 
     JSON = "json"
@@ -162,28 +162,28 @@ def _not_of(action: Action) -> dict[str, str]:
     return {**others, "action": "each action has its own page"}
 
 
-LEFT_OUT: Mapping[Door, Mapping[str, str]] = {
-    Door.JSON: {},
-    Door.STRATEGY: _STRATEGY,
-    Door.CLOSE_ALERT: {
+LEFT_OUT: Mapping[EntryPoint, Mapping[str, str]] = {
+    EntryPoint.JSON: {},
+    EntryPoint.STRATEGY: _STRATEGY,
+    EntryPoint.CLOSE_ALERT: {
         **dict.fromkeys(REFERENCES, "with one it is a signal as by the API"),
         **{field.name: _CLOSES for field in FIELDS if Action.CLOSE not in field.actions},
     },
-    Door.SIGNAL_FORM: _FORM,
-    Door.BRACKET: _OF_BRACKET,
-    Door.BRACKET_FORM: {**_FORM, **_OF_ENTRY},
-    Door.PAIR: _OF_LEG,
-    Door.PAIR_FORM: {**_FORM, **_OF_LEG},
-    Door.OPEN_FORM: {**_FORM, **_not_of(Action.OPEN)},
-    Door.MODIFY_FORM: {**_FORM, **_FOLLOWS, **_not_of(Action.MODIFY)},
-    Door.CLOSE_FORM: {**_FORM, **_FOLLOWS, **_not_of(Action.CLOSE)},
+    EntryPoint.SIGNAL_FORM: _FORM,
+    EntryPoint.BRACKET: _OF_BRACKET,
+    EntryPoint.BRACKET_FORM: {**_FORM, **_OF_ENTRY},
+    EntryPoint.PAIR: _OF_LEG,
+    EntryPoint.PAIR_FORM: {**_FORM, **_OF_LEG},
+    EntryPoint.OPEN_FORM: {**_FORM, **_not_of(Action.OPEN)},
+    EntryPoint.MODIFY_FORM: {**_FORM, **_FOLLOWS, **_not_of(Action.MODIFY)},
+    EntryPoint.CLOSE_FORM: {**_FORM, **_FOLLOWS, **_not_of(Action.CLOSE)},
 }
-"""What a door does not take, by the field's name, and why."""
+"""What an entry point does not take, by the field's name, and why."""
 
 
-def names_of(door: Door) -> tuple[str, ...]:
-    """Return the names of the fields that a door takes, without aliases."""
-    return tuple(field.name for field in FIELDS if field.name not in LEFT_OUT[door])
+def names_of(entry_point: EntryPoint) -> tuple[str, ...]:
+    """Return the names of the fields that an entry point takes, without aliases."""
+    return tuple(field.name for field in FIELDS if field.name not in LEFT_OUT[entry_point])
 
 
 # What an alert's order sends for the trade that it opens. It reads the other fields itself: symbol,
@@ -191,15 +191,15 @@ def names_of(door: Door) -> tuple[str, ...]:
 _READ_BY_ORDER = ("action", "symbol", "direction", "external_id", "time")
 ENTRY_FIELDS = tuple(
     name
-    for field in map(BY_NAME.__getitem__, names_of(Door.STRATEGY))
+    for field in map(BY_NAME.__getitem__, names_of(EntryPoint.STRATEGY))
     if field.name not in _READ_BY_ORDER
     for name in field.names
 )
 
 
-def columns_of(door: Door) -> tuple[str, ...]:
-    """Return the model's fields for what a door takes, each once, targets with their fractions."""
-    columns = dict.fromkeys(BY_NAME[name].column or name for name in names_of(door))
+def columns_of(entry_point: EntryPoint) -> tuple[str, ...]:
+    """Return the model's fields for what an entry point takes, each once, targets with parts."""
+    columns = dict.fromkeys(BY_NAME[name].column or name for name in names_of(entry_point))
     return tuple(
         name
         for column in columns

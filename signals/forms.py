@@ -18,7 +18,7 @@ from signals.alert_rules import read_sources, read_symbols
 from signals.closing import TradeSelection, selection_errors
 from signals.draft import SignalDraft
 from signals.errors import FieldError, field_errors
-from signals.field_table import BY_NAME, FIELDS, Door, columns_of, names_of
+from signals.field_table import BY_NAME, FIELDS, EntryPoint, columns_of, names_of
 from signals.fields import Fields
 from signals.ingest import build_unsaved, further_errors
 from signals.intake import read_fields
@@ -95,7 +95,7 @@ class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
 
     class Meta:
         model = Signal
-        fields = columns_of(Door.SIGNAL_FORM)
+        fields = columns_of(EntryPoint.SIGNAL_FORM)
 
     def clean_currency_pair(self) -> str:
         try:
@@ -172,7 +172,7 @@ def sent_values(data: Mapping[str, Any]) -> dict[str, Any]:
     sent: dict[str, Any] = {}
     unused = Signal()
     action = data.get("action", Action.OPEN)
-    for name in names_of(Door.SIGNAL_FORM):
+    for name in names_of(EntryPoint.SIGNAL_FORM):
         field = BY_NAME[name]
         column = field.column or name
         value = data.get(column)

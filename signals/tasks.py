@@ -31,8 +31,8 @@ def publish_alerts(*_: object, **__: object) -> None:
 class WorkerNotifier:
     """Notifies workers that alerts wait, on a thread of its own.
 
-    So no answer of the door waits for Redis, and several alerts at once are one message. A message
-    that cannot be sent is given up: workers poll the inbox.
+    So no answer waits for Redis, and several alerts at once are one message. A message that cannot
+    be sent is given up: workers poll the inbox.
     """
 
     def __init__(self) -> None:

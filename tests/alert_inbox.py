@@ -1,7 +1,7 @@
 """Post alerts in tests, do what a worker does with them, and look at the result.
 
-The door only stores an alert. Most tests are about what becomes of it: `deliver` raises what it is
-refused with, and `answer_of` turns the door's answer into the answer of the whole.
+The endpoint only stores an alert. Most tests are about what becomes of it: `deliver` raises what it
+is refused with, and `answer_of` turns the endpoint's answer into the answer of the whole.
 """
 
 import json
@@ -61,7 +61,7 @@ def settled(alert_id: int) -> IncomingAlert:
 def answer_of(response: Any) -> Any:
     """Return the answer of a posted alert once it is settled: 201, 200, or why it was refused.
 
-    The door's own answer if it refused the alert.
+    The endpoint's own answer if it refused the alert.
     """
     if response.status_code != 202:
         return response
@@ -79,7 +79,7 @@ def answer_of(response: Any) -> Any:
 
 
 def deliver(feed: Feed, secret: str, body: bytes, **more: Any) -> Outcome:
-    """Post an alert and publish it; raise what it is refused with, by the door or the worker."""
+    """Post an alert and publish it; raise what refuses it, the endpoint or the worker."""
     receipt: Receipt = receive_alert(PostedAlert(feed.slug, secret, body, **more))
     if receipt.error is not None:
         raise receipt.error

@@ -30,7 +30,7 @@ from ops.stack.supervisor import Fatal, Supervisor, handled_by
 REDIS_RETRY_SECONDS = 5.0
 SESSION_THREADS = 4
 # Entries and upkeep are most of the work, and use whatever the machine has. What waits only for a
-# moment goes first: exits, an alert at the door, a page, the database's own work.
+# moment goes first: exits, an alert at the endpoint, a page, the database's own work.
 NICENESS = 10
 
 

@@ -27,7 +27,7 @@ from signals.alert_reading.order_fields import (
 )
 from signals.alert_reading.scale import require_prices
 from signals.draft import SignalDraft
-from signals.field_table import ENTRY_FIELDS, LEFT_OUT, Door
+from signals.field_table import ENTRY_FIELDS, LEFT_OUT, EntryPoint
 from signals.fields import Fields
 from signals.intake import read_fields
 from signals.models import Action, Direction
@@ -63,7 +63,7 @@ def read_strategy_order(
     feed = fields.text("feed", 60)
     for name in ENTRY_FIELDS:
         fields.raw(name)  # read below if the order opens a trade
-    for name, reason in LEFT_OUT[Door.STRATEGY].items():
+    for name, reason in LEFT_OUT[EntryPoint.STRATEGY].items():
         if fields.raw(name) is not None:
             detail = f"The order of a strategy has no {name}: {reason}."
             fields.add_error(Code.FIELD_INVALID, name, detail)

@@ -1,1 +1,1 @@
-"""Telegram as a door for alerts: a bot in the provider's channel, read by long polling."""
+"""Telegram as a source for alerts: a bot in the provider's channel, read by long polling."""

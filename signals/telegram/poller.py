@@ -29,9 +29,9 @@ from events.models import EventKind
 from events.services import emit
 from signals.models import TelegramBot
 from signals.telegram.bot_calls import BASE_URL, Answer, BotClient, Failure, failure_of
-from signals.telegram.door import NUMBERING, Lease, LeaseLostError, take_update
 from signals.telegram.leases import HeldBot, release_bots, take_bots
 from signals.telegram.tokens import open_token
+from signals.telegram.updates import NUMBERING, Lease, LeaseLostError, take_update
 
 log = structlog.get_logger(__name__)
 POLL_SECONDS = 25.0

@@ -25,7 +25,7 @@ from api.alert_batches import (
     stored_together,
 )
 from common.reason_codes import Code
-from config.middleware.alert_door import _post_in
+from config.middleware.alert_endpoint import _post_in
 from signals import alert_posts
 from signals.alert_posts import PostedAlert, receive_alerts
 from signals.alerts import Receipt

@@ -11,10 +11,10 @@ from common.clocks import market_now
 from connections.models import DataConnection, Instrument
 from execution.models import EntryChange, Order
 from signals.models import Signal
-from tests.api.doors import DOORS, ENTRY, alert, api, takes
+from tests.api.entry_points import ENTRY, ENTRY_POINTS, alert, api, takes
 from tests.api.factories import World
 from tests.api.factories import order as order_of
-from tests.api.test_doors import written
+from tests.api.test_entry_points import written
 from tests.execution.factories import quote as quote_of
 from tests.sampling import often
 
@@ -29,16 +29,16 @@ def quote(world: World) -> None:
     quote_of(world.connection)
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 def test_signal_is_refused_with_faults_of_its_fields_the_feed_and_the_market(
-    world: World, door: str
+    world: World, entry_point: str
 ) -> None:
-    kind, send = DOORS[door]
+    kind, send = ENTRY_POINTS[entry_point]
     Signal.objects.filter(pk=world.published.pk).update(external_id="first")
     sent = written(
         {"order_type": "LIMIT", "open_price": "1.09", "sl": "0.109", "break_even_target": "3",
          "valid_until": PASSED, "time_in_force": "GTD"},
-        door,
+        entry_point,
     )  # fmt: skip
     assert takes(kind, sent)
     before = Signal.objects.count()
@@ -113,8 +113,8 @@ def limit_order(world: World) -> Order:
     )  # fmt: skip
 
 
-RowDoor = tuple[str, Callable[[World], str], dict[str, Any], set[str]]
-ROW_DOORS: dict[str, RowDoor] = {
+RowEntryPoint = tuple[str, Callable[[World], str], dict[str, Any], set[str]]
+ROW_ENTRY_POINTS: dict[str, RowEntryPoint] = {
     "loss limit": (
         "post", lambda _: "/api/v1/loss-limits/",
         {"window": "LIFETIME", "measure": "LOSING_STREAK", "basis": "PEAK", "unit": "PERCENT",
@@ -260,12 +260,12 @@ ROW_DOORS: dict[str, RowDoor] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("door", often(ROW_DOORS, every=3))
-def test_settings_are_refused_with_faults_of_all_stages(world: World, door: str) -> None:
-    method, path, sent, fields = ROW_DOORS[door]
-    if door.startswith("loss limit"):
+@pytest.mark.parametrize("entry_point", often(ROW_ENTRY_POINTS, every=3))
+def test_settings_are_refused_with_faults_of_all_stages(world: World, entry_point: str) -> None:
+    method, path, sent, fields = ROW_ENTRY_POINTS[entry_point]
+    if entry_point.startswith("loss limit"):
         sent = {"preset": world.preset.pk} | sent
-    if door == "deposit":
+    if entry_point == "deposit":
         sent = {"connection": str(world.connection.pk)} | sent
     answer = getattr(world.client("alice"), method)(path(world), sent, format="json")
     assert answer.status_code == 400

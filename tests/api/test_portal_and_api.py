@@ -174,7 +174,7 @@ SAME: dict[str, tuple[str, ...]] = {
     "security:channel_confirm": (f"POST {CHANNEL}confirm/",),
 }  # fmt: skip
 _PERSON = "a person at a browser: it asks for the password or the second factor"
-_DOOR = "who comes here has no login yet, and a link from a mail"
+_VISITOR = "who comes here has no login yet, and a link from a mail"
 PERSON: dict[str, str] = {
     "portal:sign_in": "a program has a key",
     "portal:sign_out": "a program revokes its key",
@@ -198,12 +198,12 @@ PERSON: dict[str, str] = {
     "security:data": "all of a person's data at once: not with a key that may leak",
     "security:data_download": "all of a person's data at once: not with a key that may leak",
     "security:push_worker": "a script that a browser runs",
-    "visitor:sign_up": _DOOR,
-    "visitor:sign_up_finish": _DOOR,
-    "visitor:invitation": _DOOR,
-    "visitor:forgot_password": _DOOR,
-    "visitor:reset_password": _DOOR,
-    "visitor:confirm_address": _DOOR,
+    "visitor:sign_up": _VISITOR,
+    "visitor:sign_up_finish": _VISITOR,
+    "visitor:invitation": _VISITOR,
+    "visitor:forgot_password": _VISITOR,
+    "visitor:reset_password": _VISITOR,
+    "visitor:confirm_address": _VISITOR,
 }
 """Pages that have no operation, each with the reason."""
 

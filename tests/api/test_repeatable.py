@@ -40,7 +40,7 @@ KEYLESS = {
     "signals/preview/": "shows what would happen",
     "signals/oco/preview/": "shows what would happen",
 }
-DOORS = {
+ENDPOINTS = {
     "POST /hooks/tradingview/{feed}/{token}/": "senders set no headers; resends are recognised",
 }
 OWN = {"orders/cancel-all/", "positions/close-all/", "signals/", "signals/bracket/", "signals/oco/"}
@@ -199,7 +199,7 @@ def test_every_post_takes_a_key_or_is_named_with_its_reason() -> None:
         if "Idempotency-Key" in {one["name"] for one in operation.get("parameters", ())}
     }
     assert taking == set(POSTS)
-    assert set(operations()) - taking == {PREFIX + name for name in KEYLESS} | set(DOORS)
+    assert set(operations()) - taking == {PREFIX + name for name in KEYLESS} | set(ENDPOINTS)
 
 
 def recognises_itself(name: str) -> bool:

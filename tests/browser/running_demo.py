@@ -44,7 +44,7 @@ class RunningDemo:
     def turn(self, *, alone: bool) -> Iterator[None]:
         """Wait until a test may run: beside others, or alone; who waits to be alone goes first."""
         mode = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
-        with _locked(self.meeting / "room", mode, behind=self.meeting / "door"):
+        with _locked(self.meeting / "room", mode, behind=self.meeting / "queue"):
             yield
 
 

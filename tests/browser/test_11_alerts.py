@@ -1,4 +1,4 @@
-"""Items 11 and 12, alerts: an address to copy, a text read field by field, the door, its log."""
+"""Items 11 and 12, alerts: an address to copy, a text read field by field, the test, its log."""
 
 import re
 
@@ -41,7 +41,7 @@ def new_address(page: Page, slug: str) -> str:
 
 
 @ITEM_DEVICES
-def test_a_text_is_read_field_by_field_then_sent_to_the_door(
+def test_a_text_is_read_field_by_field_then_sent_to_the_endpoint(
     visit: Visit, device: Device, trader: str
 ) -> None:
     page = visit.page

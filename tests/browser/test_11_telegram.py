@@ -1,4 +1,4 @@
-"""Item 11: a Telegram bot as a door: its token, a channel that is accepted, and refused again.
+"""Item 11: a Telegram bot as a source: its token, a channel that is accepted, and refused again.
 
 Telegram itself is not asked: what its answers do is tested with tests/fakes/telegram.
 """

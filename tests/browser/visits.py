@@ -81,7 +81,7 @@ class Visit:
         return self.page
 
     def arrive(self, username: str = TENANT, password: str = PASSWORD) -> Page:
-        """Come with a session of an earlier sign-in, for tests of what is behind the door."""
+        """Come with a session of an earlier sign-in, for tests of what needs one."""
         assert self._sessions is not None
         self.page.context.add_cookies(self._sessions.cookies_of(username, password))
         self.page.goto("/")

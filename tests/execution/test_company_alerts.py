@@ -12,7 +12,7 @@ from tests.connections import make
 from tests.execution import factories
 from tests.execution.query_plans import SEED
 from tests.execution.submission.test_listed_symbols import INDEX
-from tests.execution.test_mapped_symbol_alerts import Door, brought_to, either_exit
+from tests.execution.test_mapped_symbol_alerts import AlertClient, brought_to, either_exit
 from tests.sampling import often
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -31,9 +31,9 @@ def alice(feed: Feed) -> ExecutionConnection:
     return row
 
 
-def entry(door: Door) -> Order:
+def entry(client: AlertClient) -> Order:
     """Publish a limit entry by the word; return its waiting order."""
-    door.send(
+    client.send(
         ticker=WORD, action="OPEN", direction="BUY", sl="300", order_type="LIMIT", price="330"
     )
     order = Order.objects.get(leg="entry", status="PENDING")
@@ -62,60 +62,64 @@ def test_word_of_an_exit_means_the_open_pair(
     feed: Feed, alice: ExecutionConnection, fields: dict[str, str], listed: str, state: str
 ) -> None:
     """Newer trades of other pairs and changed listings do not matter."""
-    door = Door(feed)
-    order = entry(door)
+    client = AlertClient(feed)
+    order = entry(client)
     brought_to(order, state)
     trade_on(alice, feed)
     list_only(LISTED[listed])
-    assert door.send(ticker=WORD, **fields)["summary"] == f"Closed S-{order.signal_id}."
+    assert client.send(ticker=WORD, **fields)["summary"] == f"Closed S-{order.signal_id}."
     assert Signal.objects.get(refers_to=order.signal_id).action == "CLOSE"
 
 
 def test_word_means_the_open_one_of_two_pairs(feed: Feed, alice: ExecutionConnection) -> None:
     """The feed has traded both recently; one of them is open."""
-    door = Door(feed)
-    order = entry(door)
+    client = AlertClient(feed)
+    order = entry(client)
     list_only([EURO, WON])
     factories.quote(alice, "340", "341", pair=WON)
-    door.send(ticker=WON, action="OPEN", direction="BUY", sl="300", order_type="LIMIT", price="330")
-    door.send(ticker=WON, action="CLOSE")
-    assert door.send(ticker=WORD, action="CLOSE")["summary"] == f"Closed S-{order.signal_id}."
+    client.send(
+        ticker=WON, action="OPEN", direction="BUY", sl="300", order_type="LIMIT", price="330"
+    )
+    client.send(ticker=WON, action="CLOSE")
+    assert client.send(ticker=WORD, action="CLOSE")["summary"] == f"Closed S-{order.signal_id}."
 
 
 def test_unfilled_exit_of_one_account_does_not_make_a_word_ambiguous(
     feed: Feed, alice: ExecutionConnection
 ) -> None:
     """The feed has closed its trade in one pair; what one account still holds does not count."""
-    door = Door(feed)
-    brought_to(entry(door), "FILLED")
-    door.send(ticker=WORD, action="CLOSE")
+    client = AlertClient(feed)
+    brought_to(entry(client), "FILLED")
+    client.send(ticker=WORD, action="CLOSE")
     list_only([EURO, WON])
     factories.quote(alice, "340", "341", pair=WON)
-    door.send(ticker=WON, action="OPEN", direction="BUY", sl="300", order_type="LIMIT", price="330")
+    client.send(
+        ticker=WON, action="OPEN", direction="BUY", sl="300", order_type="LIMIT", price="330"
+    )
     assert ExecutionPosition.objects.get().quantity > 0
     won = Signal.objects.get(currency_pair=WON)
-    assert door.send(ticker=WORD, action="CLOSE")["summary"] == f"Closed {won.number}."
+    assert client.send(ticker=WORD, action="CLOSE")["summary"] == f"Closed {won.number}."
 
 
 @pytest.mark.parametrize("state", ["PENDING", "FILLED"])
 def test_exit_is_accepted_after_many_trades_despite_foreign_mappings(
     feed: Feed, alice: ExecutionConnection, state: str
 ) -> None:
-    door = Door(feed)
-    order = entry(door)
+    client = AlertClient(feed)
+    order = entry(client)
     brought_to(order, state)
     trade_on(alice, feed)
     row = factories.account()
     make.subscription(row, feed, symbol_map={"KOSPI200/ZZZ": "EURUSD"})
-    assert door.send(ticker=WORD, action="CLOSE")["summary"] == f"Closed S-{order.signal_id}."
+    assert client.send(ticker=WORD, action="CLOSE")["summary"] == f"Closed S-{order.signal_id}."
 
 
 def test_word_of_a_feed_without_open_trades_means_its_newest(
     feed: Feed, alice: ExecutionConnection
 ) -> None:
-    door = Door(feed)
-    entry(door)
-    door.send(ticker=WORD, action="CLOSE")
+    client = AlertClient(feed)
+    entry(client)
+    client.send(ticker=WORD, action="CLOSE")
     list_only([EURO, WON])
-    summary = door.send(ticker=WORD, action="CLOSE")["summary"]
+    summary = client.send(ticker=WORD, action="CLOSE")["summary"]
     assert summary == f"Nothing to do: this feed has no open trade in {EURO}."

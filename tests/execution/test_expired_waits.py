@@ -155,19 +155,19 @@ def test_no_page_or_api_promises_to_send_an_ended_order(
     status = "DENIED" if ends_by == "age" else "EXPIRED"
     assert (order.status, order.reason) == (status, "BROKER_HOST_DOWN")
     ended = ENDED_WAITS[Code.BROKER_HOST_DOWN]
-    seen = all_doors(alice, signal, order)
-    for door, text in seen.items():
-        assert ended.sentence.lower() in text.lower(), (door, text)
+    seen = all_views(alice, signal, order)
+    for view, text in seen.items():
+        assert ended.sentence.lower() in text.lower(), (view, text)
         for promise in PROMISES:
-            assert promise not in text, (door, promise)
-    for door in ("API order", "portal", "console order", "message"):
-        assert ended.hint in seen[door], door
+            assert promise not in text, (view, promise)
+    for view in ("API order", "portal", "console order", "message"):
+        assert ended.hint in seen[view], view
     assert "Not sent: the broker's host" in seen["portal"]
     assert "Nothing was sent." in seen["portal"]
     assert seen["message"].startswith("Not sent: Buy EUR/USD")
 
 
-def all_doors(account: ExecutionConnection, signal: Signal, order: Order) -> dict[str, str]:
+def all_views(account: ExecutionConnection, signal: Signal, order: Order) -> dict[str, str]:
     """Return what owner and operator read about an order."""
     owner, operator = Client(), Client()
     assert account.user is not None

@@ -33,7 +33,7 @@ def alice(feed: Feed) -> ExecutionConnection:
     return row
 
 
-class Door:
+class AlertClient:
     """The alert address of a feed."""
 
     def __init__(self, feed: Feed) -> None:
@@ -91,10 +91,10 @@ CLOSED = {  # state of the entry → its state, the action requested, and the ex
 def test_close_alert_ends_entry_of_a_mapped_symbol(
     feed: Feed, state: str, fields: dict[str, str]
 ) -> None:
-    door = Door(feed)
-    entry = door.open()
+    client = AlertClient(feed)
+    entry = client.open()
     brought_to(entry, state)
-    answer = door.send(**fields)
+    answer = client.send(**fields)
     assert answer["summary"] == f"Closed S-{entry.signal_id}."
     entry.refresh_from_db()
     exits = Order.objects.exclude(position=None)
@@ -103,10 +103,10 @@ def test_close_alert_ends_entry_of_a_mapped_symbol(
 
 @pytest.mark.parametrize("state", CLOSED)
 def test_reversal_ends_the_mapped_entry_that_it_reverses(feed: Feed, state: str) -> None:
-    door = Door(feed)
-    entry = door.open()
+    client = AlertClient(feed)
+    entry = client.open()
     brought_to(entry, state)
-    answer = door.send(
+    answer = client.send(
         action="sell", prev_market_position="long", market_position="short", sl="19000"
     )
     assert answer["change"] == "reverse"
@@ -118,10 +118,10 @@ def test_reversal_ends_the_mapped_entry_that_it_reverses(feed: Feed, state: str)
 
 @pytest.mark.parametrize("state", ["SUBMITTED", "FILLED"])
 def test_modify_alert_reaches_a_mapped_entry(feed: Feed, state: str) -> None:
-    door = Door(feed)
-    entry = door.open()
+    client = AlertClient(feed)
+    entry = client.open()
     brought_to(entry, state)
-    door.send(action="MODIFY", refers_to=entry.signal_id, sl="17100")
+    client.send(action="MODIFY", refers_to=entry.signal_id, sl="17100")
     (modified,) = Signal.objects.filter(action="MODIFY")
     assert modified.candidate_count == 1
     for position in ExecutionPosition.objects.all():

@@ -320,7 +320,7 @@ def test_price_that_passes_an_entrys_own_stop_is_refused_for_it_alone(
     assert EntryChange.objects.latest("pk").code == "STOP_AT_ENTRY"
 
 
-# ---- doors ---------------------------------------------------------------------------------------
+# ---- entry points -------------------------------------------------------------------------------
 def refused(feed: Feed, **fields: Any) -> list[tuple[str, str, str]]:
     draft = SignalDraft(action=Action.MODIFY, **fields)
     with pytest.raises(InvalidInputError) as raised:

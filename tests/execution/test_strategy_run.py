@@ -70,7 +70,7 @@ def quote(accounts: dict[str, ExecutionConnection], pair: str = "EUR/USD") -> No
         factories.quote(account, "1.10000", "1.10002", pair=pair)
 
 
-class Door:
+class AlertClient:
     """The webhook of a chart's alert."""
 
     def __init__(self, feed: Feed) -> None:
@@ -127,20 +127,20 @@ RUN: list[tuple[tuple[str, str, str], str, Held]] = [
 def test_strategy_run_leaves_each_account_with_the_strategys_position(
     accounts: dict[str, ExecutionConnection], feed: Feed
 ) -> None:
-    door, chart, message = Door(feed), Chart(), templates()["strategy"]
+    client, chart, message = AlertClient(feed), Chart(), templates()["strategy"]
     start = market_now()
     for number, ((name, action, contracts), change, lots) in enumerate(RUN):
         quote(accounts)
         now = start + timedelta(seconds=number // 2)  # all in one bar, two orders in a second
         body = fill_in(message, chart.order(name, action, contracts, now))
-        response = door.send(body)
+        response = client.send(body)
         assert (response["status"], response["change"], response["is_new"]) == (
             201,
             change,
             True,
         ), response
         expect(lots)
-        again = door.send(body, kind="text/plain; charset=utf-8")  # sent a second time
+        again = client.send(body, kind="text/plain; charset=utf-8")  # sent a second time
         assert (again["status"], again["is_new"]) == (200, False)
         assert again["signals"] == response["signals"]
     expect([])
@@ -166,12 +166,12 @@ def mapped(accounts: dict[str, ExecutionConnection]) -> dict[str, ExecutionConne
 def test_strategy_run_on_mapped_accounts_ends_working_entries_too(
     mapped: dict[str, ExecutionConnection], feed: Feed
 ) -> None:
-    door, now = Door(feed), market_now()
+    client, now = AlertClient(feed), market_now()
 
     def send(number: int, **fields: str) -> dict[str, Any]:
         sent_at = (now + timedelta(seconds=number)).isoformat()
         quote(mapped, "GBP/USD")
-        response = door.send(
+        response = client.send(
             json.dumps({"ticker": "EURUSD", "timenow": sent_at, **fields}).encode()
         )
         assert response["status"] == 201, response
@@ -205,9 +205,9 @@ def test_strategy_run_on_mapped_accounts_ends_working_entries_too(
 
 def test_exit_without_an_open_trade_is_accepted_without_effect(feed: Feed) -> None:
     """The followers started in the middle of the strategy's trade."""
-    door, chart, message = Door(feed), Chart(position=D(3)), templates()["strategy"]
+    client, chart, message = AlertClient(feed), Chart(position=D(3)), templates()["strategy"]
     for name, contracts, change in (("Partial", "1", "reduce"), ("Stop", "2", "flat")):
-        response = door.send(fill_in(message, chart.order(name, "sell", contracts)))
+        response = client.send(fill_in(message, chart.order(name, "sell", contracts)))
         assert (response["status"], response["id"], response["change"]) == (200, None, change)
         assert response["summary"] == "Nothing to do: this feed has no open long trade in EUR/USD."
     assert not Signal.objects.exists()
@@ -216,14 +216,14 @@ def test_exit_without_an_open_trade_is_accepted_without_effect(feed: Feed) -> No
 
 def test_late_exit_does_not_close_a_trade_of_a_newer_alert(feed: Feed) -> None:
     """TradingView sends an alert again after a server error."""
-    door, chart, message = Door(feed), Chart(), templates()["strategy"]
+    client, chart, message = AlertClient(feed), Chart(), templates()["strategy"]
     now: datetime = market_now()
-    door.send(fill_in(message, chart.order("Long", "buy", "3", now - timedelta(seconds=20))))
+    client.send(fill_in(message, chart.order("Long", "buy", "3", now - timedelta(seconds=20))))
     expect([LONG])
     late = fill_in(message, chart.order("Stop", "sell", "3", now - timedelta(seconds=10)))
-    door.send(fill_in(message, chart.order("Long", "buy", "3", now)))
+    client.send(fill_in(message, chart.order("Long", "buy", "3", now)))
     expect([LONG, LONG])
-    response = door.send(late)
+    response = client.send(late)
     assert (response["status"], response["change"]) == (201, "flat")
     expect([LONG])
     assert [one.pk for one in Signal.objects.filter(action="OPEN", followers=None)] == [
@@ -232,29 +232,29 @@ def test_late_exit_does_not_close_a_trade_of_a_newer_alert(feed: Feed) -> None:
 
 
 def test_indicator_opens_and_closes_by_symbol(feed: Feed) -> None:
-    door, message = Door(feed), templates()
+    client, message = AlertClient(feed), templates()
     chart = Chart(plots={"Stop": "1.09", "Target": "1.12"})
-    opened = door.send(fill_in(message["indicator"], chart.bar()))
+    opened = client.send(fill_in(message["indicator"], chart.bar()))
     assert (opened["status"], opened["is_new"]) == (201, True)
     signal = Signal.objects.get()
     assert (signal.direction, signal.sl, signal.tp) == ("BUY", D("1.09"), D("1.12"))
     expect([LONG])
     half = message["close"].replace('"CLOSE",', '"CLOSE", "close_fraction": "0.34",')
-    assert door.send(fill_in(half, chart.bar()))["status"] == 201
+    assert client.send(fill_in(half, chart.bar()))["status"] == 201
     expect([("BUY", D(2000))])
-    closed = door.send(fill_in(message["close"], chart.bar(market_now() + timedelta(seconds=1))))
+    closed = client.send(fill_in(message["close"], chart.bar(market_now() + timedelta(seconds=1))))
     assert (closed["status"], closed["change"]) == (201, "close")
     expect([])
-    nothing = door.send(fill_in(message["close"], chart.bar(market_now() + timedelta(seconds=2))))
+    nothing = client.send(fill_in(message["close"], chart.bar(market_now() + timedelta(seconds=2))))
     assert (nothing["status"], nothing["id"]) == (200, None)
 
 
 def test_reversal_waits_where_limits_do_not_allow_both_trades(feed: Feed) -> None:
-    door, chart, message = Door(feed), Chart(), templates()["strategy"]
+    client, chart, message = AlertClient(feed), Chart(), templates()["strategy"]
     TradingPreset.objects.update(max_open_positions=1)
-    door.send(fill_in(message, chart.order("Long", "buy", "3")))
+    client.send(fill_in(message, chart.order("Long", "buy", "3")))
     expect([LONG])
-    response = door.send(fill_in(message, chart.order("Short", "sell", "6")))
+    response = client.send(fill_in(message, chart.order("Short", "sell", "6")))
     assert response["change"] == "reverse"
     assert [one[0] for one in response["signals"]] == ["S", "S"]
     expect([SHORT])

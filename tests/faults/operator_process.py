@@ -91,7 +91,7 @@ def publish_pair(feed: int, first: dict[str, str], second: dict[str, str]) -> li
 
 
 def alert(feed: int, count: int = 1, first: int = 0, times: int = 1) -> list[str]:
-    """Send alerts to the feed with `feed` subscribers as the door receives them, each `times`
+    """Send alerts to the feed with `feed` subscribers as the endpoint receives them, each `times`
     times; return their states."""
     from django.db import transaction
 

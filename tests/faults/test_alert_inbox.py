@@ -1,4 +1,4 @@
-"""Alerts at the door and in the inbox: none is lost, each becomes one signal, whatever fails."""
+"""Alerts from the endpoint to the inbox: none is lost, each is one signal, whatever fails."""
 
 import signal
 import time
@@ -58,7 +58,7 @@ def test_stopped_worker_gives_an_alert_up(environment: FaultEnvironment) -> None
     settle(environment, 1)
 
 
-def test_door_killed_after_it_stored_an_alert(environment: FaultEnvironment) -> None:
+def test_endpoint_killed_after_it_stored_an_alert(environment: FaultEnvironment) -> None:
     environment.fleet.worker()
     environment.quote()
     with pytest.raises(OperatorDiedError):
@@ -67,7 +67,7 @@ def test_door_killed_after_it_stored_an_alert(environment: FaultEnvironment) -> 
 
 
 @pytest.mark.parametrize("fault", ["gone", "stands still"])
-def test_door_accepts_alerts_without_redis(environment: FaultEnvironment, fault: str) -> None:
+def test_endpoint_accepts_alerts_without_redis(environment: FaultEnvironment, fault: str) -> None:
     environment.fleet.worker()
     environment.quote()
     if fault == "gone":

@@ -48,7 +48,7 @@ PASSED = [
 
 
 @pytest.mark.parametrize(("text", "code"), PASSED)
-def test_level_that_the_market_has_passed_is_refused_at_the_door_and_in_the_preview(
+def test_level_that_the_market_has_passed_is_refused_at_the_endpoint_and_in_the_preview(
     feed: Feed, secret: str, monkeypatch: pytest.MonkeyPatch, text: str, code: Code
 ) -> None:
     quote(monkeypatch, "1.0850")

@@ -165,7 +165,7 @@ def test_validity_of_an_alert_that_waited_counts_from_its_arrival(feed: Feed) ->
 
 @pytest.mark.parametrize(("coin", "is_read"), [("**SOL/USDT**", True), ("sol/usdt", False)])
 def test_what_is_accepted_is_what_the_worker_reads(feed: Feed, coin: str, is_read: bool) -> None:
-    """A name that looks like a secret is hidden: then the door refuses it, not the worker."""
+    """A name that looks like a secret is hidden: then the endpoint refuses it, not the worker."""
     feeds.update_feed(feed.pk, by=None, alert_mapping={"ignore": ["Token:"]})
     feed.refresh_from_db()
     receipt = accept_alert(feed, f"LONG\nToken: {coin}\nEntry: 150.25\nSL: 140.25".encode())

@@ -1,4 +1,4 @@
-"""The test of a text agrees with what the door and the worker do with it."""
+"""The test of a text agrees with what the endpoint and the worker do with it."""
 
 import json
 from itertools import product
@@ -50,7 +50,7 @@ def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("text", "rules", "is_open"), often(product(TEXTS, FEEDS, [False, True]), every=5)
 )
-def test_preview_and_door_agree(feed: Feed, text: str, rules: str, is_open: bool) -> None:
+def test_preview_and_endpoint_agree(feed: Feed, text: str, rules: str, is_open: bool) -> None:
     _, secret = feeds.create_feed_token(feed)
     if is_open:
         deliver(feed, secret, b"BUY EURUSD @ 1.3840 SL 1.3700")

@@ -1,4 +1,4 @@
-"""Texts at the door of a feed: entries, updates of its only trade, and levels as distances."""
+"""Texts at the endpoint of a feed: entries, updates of its only trade, and levels as distances."""
 
 import json
 from datetime import timedelta
@@ -281,7 +281,7 @@ def test_object_with_both_levels_is_refused_while_the_other_side_is_open(
     assert (opened.direction, opened.sl, opened.target_prices) == ("SELL", D("1.39"), [D("1.38")])
 
 
-def test_feeds_mapping_is_used_at_the_door(feed: Feed, secret: str) -> None:
+def test_feeds_mapping_is_used_at_the_endpoint(feed: Feed, secret: str) -> None:
     Feed.objects.filter(pk=feed.pk).update(alert_mapping={"symbols": {"FIBER": "EUR/USD"}})
     (signal,) = send(feed, secret, "BUY FIBER @ 1.3850")
     assert signal.currency_pair == "EUR/USD"
@@ -405,7 +405,7 @@ def test_preview_says_that_it_could_be_about_either_trade(feed: Feed, secret: st
     assert ended.number in shown.errors[0].detail
 
 
-def test_preview_refuses_an_old_time_as_the_door_does(feed: Feed) -> None:
+def test_preview_refuses_an_old_time_as_the_endpoint_does(feed: Feed) -> None:
     with on_behalf_of(feed.owner):
         shown = preview_alert(feed, f"{ENTRY} {at(-1000)}".encode())
     assert [error.code for error in shown.errors] == [Code.ALERT_TOO_OLD]

@@ -143,7 +143,7 @@ def test_alert_is_valid_until_its_last_slice(feed: Feed) -> None:
         {"slice_variation": D(51)}, {"price_limit": D(0)}, {"execution_style": ""},
     ],
 )  # fmt: skip
-def test_database_refuses_what_the_doors_refuse(feed: Feed, changes: dict[str, Any]) -> None:
+def test_database_refuses_what_the_entry_points_refuse(feed: Feed, changes: dict[str, Any]) -> None:
     values = {"currency_pair": "EUR/USD", "direction": "BUY", **TWAP}
     Signal.objects.create(feed=feed, **values)
     with pytest.raises(IntegrityError), transaction.atomic():

@@ -1,4 +1,4 @@
-"""Telegram as a door: what a bot reads becomes one signal, whatever fails on the way.
+"""Telegram as a source: what a bot reads becomes one signal, whatever fails on the way.
 
 The real client library talks to a double of the Bot API (tests/fakes/telegram).
 """
@@ -25,7 +25,7 @@ from signals.alert_publishing import publish_waiting
 from signals.feeds import create_feed
 from signals.models import AlertState, Feed, IncomingAlert, Signal, TelegramBot, TelegramChat
 from signals.rate import forget_failures
-from signals.telegram import door
+from signals.telegram import updates
 from signals.telegram.messages import ChatMessage, sender_error
 from signals.telegram.poller import NOTIFIED_AFTER, TelegramPoller
 from signals.telegram.services import change_bot, remove_bot, set_bot, set_chat
@@ -276,7 +276,7 @@ class TestReading:
         self, feed: Feed, bot: TelegramBot, poller: TelegramPoller, api: BotApi,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:  # fmt: skip
-        monkeypatch.setattr(door, "alert_pause", lambda _: 30)
+        monkeypatch.setattr(updates, "alert_pause", lambda _: 30)
         api.post(ENTRY)
         wait(poller, lambda: TelegramBot.objects.get().due_at > datetime.now(UTC))
         assert not IncomingAlert.objects.exists()
@@ -324,14 +324,14 @@ class TestSenders:
         bot.refresh_from_db()
         assert bot.refused_count >= 30
         unknown = TelegramChat.objects.filter(is_allowed=False)
-        assert unknown.count() == door.MOST_CHATS
+        assert unknown.count() == updates.MOST_CHATS
         mine = {"id": -100777, "type": "channel", "title": "My second channel"}
         api.say("Hello", sender=1, chat=mine)
         for number in range(30):
             chat = {"id": 5000 + number, "type": "private", "first_name": "Eve"}
             api.say(ENTRY, sender=5000 + number, chat=chat)
         read(poller, api)
-        assert unknown.count() == door.MOST_CHATS
+        assert unknown.count() == updates.MOST_CHATS
         assert unknown.filter(chat_id=-100777).exists(), "strangers keep no channel away"
 
     def test_only_named_senders_of_a_group(
@@ -728,7 +728,7 @@ class TestFailures:
         def fail(*_: Any, **__: Any) -> None:
             raise OperationalError("the server is restarting")
 
-        monkeypatch.setattr(door, "_take_message", fail)
+        monkeypatch.setattr(updates, "_take_message", fail)
         api.post(ENTRY)
         with pytest.raises(OperationalError):
             read(poller, api)
@@ -748,7 +748,7 @@ class TestFailures:
                 raise error
             return real(feed, body, **more)
 
-        monkeypatch.setattr(door, "accept_alert", fail_at_other)
+        monkeypatch.setattr(updates, "accept_alert", fail_at_other)
         api.post(OTHER)
         api.post(ENTRY)
         failed, behind = read(poller, api)
@@ -765,7 +765,7 @@ class TestFailures:
         def fail(*_: Any) -> None:
             raise ValueError("a fault")
 
-        monkeypatch.setattr(door, "_remember_chat", fail)
+        monkeypatch.setattr(updates, "_remember_chat", fail)
         api.say(ENTRY, sender=66, chat={"id": 66, "type": "private", "first_name": "Eve"})
         [alert] = read(poller, api)
         assert outcome(alert) == (AlertState.REFUSED, Code.TELEGRAM_CHAT_NOT_ALLOWED)
@@ -779,7 +779,7 @@ class TestFailures:
         def fail(*_: Any) -> None:
             raise RecursionError
 
-        monkeypatch.setattr(door if broken == "message_of" else alerts, broken, fail)
+        monkeypatch.setattr(updates if broken == "message_of" else alerts, broken, fail)
         api.post(ENTRY)
         [alert] = read(poller, api)
         assert outcome(alert) == (AlertState.REFUSED, Code.ALERT_PROCESSING_FAILED)
@@ -796,7 +796,7 @@ class TestFailures:
                 raise ValueError("a fault")
             return real(message, *more)
 
-        monkeypatch.setattr(door, "sender_error", fail_at_other)
+        monkeypatch.setattr(updates, "sender_error", fail_at_other)
         api.post(OTHER)
         api.post(ENTRY)
         failed, behind = read(poller, api)

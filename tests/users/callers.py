@@ -16,10 +16,10 @@ from django.test import Client
 from api import reference
 from signals.rate import forget_failures
 from tests.api.schemas import schema
-from tests.users.doors import (
+from tests.users.endpoints import (
     FIRST_ID,
     MARK,
-    Door,
+    Endpoint,
     Victim,
     ids_of_all_rows,
     mark,
@@ -116,13 +116,13 @@ def make_victim() -> Victim:
     return Victim(str(made.connection.pk), made.feed.slug, rows)
 
 
-def calls(door: Door, victim: Victim) -> Iterator[tuple[str, Any]]:
+def calls(endpoint: Endpoint, victim: Victim) -> Iterator[tuple[str, Any]]:
     """Yield the calls to make at an address: methods with their bodies."""
-    for method in door.methods:
+    for method in endpoint.methods:
         if method == "get":
             yield method, {}
-        elif door.path.startswith("/api/"):
-            yield method, body_of(method, door, victim)
+        elif endpoint.path.startswith("/api/"):
+            yield method, body_of(method, endpoint, victim)
         else:
             yield method, {**references(victim), "fraction": "1", "name": "changed"}
 
@@ -149,11 +149,11 @@ def references(victim: Victim) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def body_of(method: str, door: Door, victim: Victim) -> Any:
+def body_of(method: str, endpoint: Endpoint, victim: Victim) -> Any:
     """Return the operation's example with the victim's objects in it."""
     for path, methods in schema()["paths"].items():
         parts = [part if part[:1] != "{" else "{}" for part in path.split("/")]
-        if "/".join(parts) == door.template and method in methods:
+        if "/".join(parts) == endpoint.template and method in methods:
             return named(reference.requests().get(methods[method]["operationId"], {}), victim)
     return {}
 
@@ -168,9 +168,9 @@ def named(value: Any, victim: Victim, name: str = "") -> Any:
     return ours.get(name, value)
 
 
-def fault(door: Door, answer: Answer, victim: Victim, sent: Any) -> str:
+def fault(endpoint: Endpoint, answer: Answer, victim: Victim, sent: Any) -> str:
     """Return what is wrong with an answer to someone who may not see the victim; "" if nothing."""
-    known = {*door.values, *(str(value) for value in strings(sent) if len(str(value)) > 3)}
+    known = {*endpoint.values, *(str(value) for value in strings(sent) if len(str(value)) > 3)}
     leak = victim.found_in(answer.text, known) or victim.found_in(answer.to, known)
     if answer.status >= 500:
         return "it failed"
@@ -179,7 +179,7 @@ def fault(door: Door, answer: Answer, victim: Victim, sent: Any) -> str:
     if answer.changed:
         return "it changed the victim's rows"
     is_refused = answer.status in REFUSED or answer.to.startswith((*SIGN_IN, "/admin/?"))
-    if door.values and not is_refused and not door.path.startswith(UNCHANGED):
+    if endpoint.values and not is_refused and not endpoint.path.startswith(UNCHANGED):
         return "it answered about the victim's object"
     return ""
 
@@ -197,30 +197,30 @@ def strings(value: Any) -> Iterator[Any]:
 
 
 def faults_at(
-    found: list[Door],
+    found: list[Endpoint],
     caller: Caller,
     victim: Victim,
-    judge: Callable[[Door, Answer, Victim, Any], str] = fault,
+    judge: Callable[[Endpoint, Answer, Victim, Any], str] = fault,
 ) -> list[str]:
     """Make all calls at these addresses; return what was wrong, a line each.
 
     Who may read everything, for whom there is another judge, need not search.
     """
     lines = []
-    for number, door in enumerate(found):
+    for number, endpoint in enumerate(found):
         if number % 15 == 0:  # no caller is to be throttled
             cache.clear()
             forget_failures()
-        for method, data in calls(door, victim):
-            answer = caller.ask(method, door.path, data)
-            lines += _line(method, door, answer, judge(door, answer, victim, data))
-            is_list = method == "get" and not door.values and answer.status == 200
+        for method, data in calls(endpoint, victim):
+            answer = caller.ask(method, endpoint.path, data)
+            lines += _line(method, endpoint, answer, judge(endpoint, answer, victim, data))
+            is_list = method == "get" and not endpoint.values and answer.status == 200
             if is_list and judge is fault:
                 for query in searches(answer.asked, victim):
-                    answer = caller.ask(method, door.path, query)
-                    lines += _line(method, door, answer, judge(door, answer, victim, query))
+                    answer = caller.ask(method, endpoint.path, query)
+                    lines += _line(method, endpoint, answer, judge(endpoint, answer, victim, query))
     return lines
 
 
-def _line(method: str, door: Door, answer: Answer, why: str) -> list[str]:
-    return [f"{method.upper()} {door.path}: {answer.status} {answer.to} {why}"] if why else []
+def _line(method: str, endpoint: Endpoint, answer: Answer, why: str) -> list[str]:
+    return [f"{method.upper()} {endpoint.path}: {answer.status} {answer.to} {why}"] if why else []

@@ -1,4 +1,4 @@
-"""Sign-in at the public door: a real web process, many people at once, guesses, claims."""
+"""Sign-in at the public endpoint: a real web process, many people at once, guesses, claims."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -96,7 +96,7 @@ def test_api_key_is_found_before_its_user_is_known(alice: world.Tenant, as_web: 
         _key, secret = services.create_api_key(alice.user, "robot")
     with transaction.atomic():
         assert services.user_for_key(secret) == alice.user
-        assert ApiKey.objects.count() == 0, "the look-up must not leave the door open"
+        assert ApiKey.objects.count() == 0, "the look-up must not leave rows readable"
 
 
 def respond(status: int, work: Callable[[], object]) -> Callable[[HttpRequest], HttpResponse]:

@@ -277,7 +277,7 @@ def test_position_above_the_brokers_maximum_is_closed_by_several_exits(
         factories.close_signal(signal)
     else:
         factories.quote(alice, "1.08000", "1.08010")
-    sent = []
+    sent: list[D] = []
     while ExecutionPosition.objects.get().quantity and len(sent) < 5:
         scan_levels()
         (outgoing,) = factories.claim_all()

@@ -159,7 +159,7 @@ def test_account_without_the_type_or_time_in_force_denies_it(
     assert seen() == ("DENIED", "ORDER_TYPE_UNSUPPORTED")
     assert Order.objects.get().detail == detail
     signal.pk, signal.published_at = None, None
-    with pytest.raises(InvalidSignalError) as refused:  # no door stores it
+    with pytest.raises(InvalidSignalError) as refused:  # no entry point stores it
         require_possible(signal)
     [error] = refused.value.errors
     field = "order_type" if detail == "STOP_LIMIT" else "time_in_force"

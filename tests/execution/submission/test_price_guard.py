@@ -1,4 +1,4 @@
-"""A price with a wrong digit is never published: the feed's guard, at each door and at publish."""
+"""A price with a wrong digit is never published: the feed's guard, at entry points and publish."""
 
 import json
 from dataclasses import replace
@@ -29,7 +29,7 @@ from signals.slicing import ExecutionStyle
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.test_lock_order import WAITING
-from tests.execution.test_strategy_run import Door
+from tests.execution.test_strategy_run import AlertClient
 from tests.hanging import beside
 from tests.paper.broker_process import until
 from tests.signals.charting import Chart, fill_in, templates
@@ -181,7 +181,7 @@ def test_reversal_whose_entry_is_refused_still_closes(
     factories.quote(account, "0.00000001", "0.00000001")
     chart = Chart(position=D(3))
     alert = json.loads(fill_in(templates()["strategy"], chart.order("Short", "sell", "6")))
-    answer = Door(feed).send(json.dumps(alert | {"sl": "4.9"}).encode())
+    answer = AlertClient(feed).send(json.dumps(alert | {"sl": "4.9"}).encode())
     assert (answer["status"], answer["change"]) == (201, "reverse")
     assert "opened no short trade: 1.1 is 10999999900 % from" in answer["summary"]
     closing = Signal.objects.get(action=Action.CLOSE)

@@ -50,7 +50,7 @@ class Victim:
 
 
 @dataclass(frozen=True)
-class Door:
+class Endpoint:
     """An address. values: those of the victim in it; template: the API's way to write it."""
 
     path: str
@@ -141,12 +141,12 @@ def template_of(parts: tuple[Any, ...]) -> tuple[str, list[str]] | None:
     return "/" + text, names
 
 
-def doors(victim: Victim, words: dict[str, tuple[str, ...]]) -> list[Door]:
+def endpoints(victim: Victim, words: dict[str, tuple[str, ...]]) -> list[Endpoint]:
     """Return every address with all values of the victim that it accepts.
 
     words: values of parameters that name no object, such as a table.
     """
-    found: dict[str, Door] = {}
+    found: dict[str, Endpoint] = {}
     for *parts, callback in patterns():
         made = template_of(tuple(parts))
         if made is None or any(name.startswith("_") for name in made[1]):
@@ -158,7 +158,7 @@ def doors(victim: Victim, words: dict[str, tuple[str, ...]]) -> list[Door]:
             if path not in found and leads_to(path, callback):
                 named = [v for name, v in zip(names, values, strict=True) if name not in words]
                 text = template % dict.fromkeys(names, "{}")
-                found[path] = Door(path, text, tuple(named), methods_of(callback))
+                found[path] = Endpoint(path, text, tuple(named), methods_of(callback))
     return list(found.values())
 
 

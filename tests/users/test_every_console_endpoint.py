@@ -1,4 +1,4 @@
-"""Every address of the console × every caller, and of the API × staff (test_every_door.py)."""
+"""Every address of the console × every caller, and of the API × staff (test_every_endpoint.py)."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from common.permissions import Role
 from tests.kept_rows import kept_rows
 from tests.roles import staff
 from tests.users.callers import PARTS, WORDS, Answer, Caller, fault, faults_at, make_victim
-from tests.users.doors import Door, Victim, doors
+from tests.users.endpoints import Endpoint, Victim, endpoints
 from tests.users.world import tenant
 
 victim = kept_rows(make_victim)
@@ -24,13 +24,15 @@ def public_key(settings: Any) -> None:
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = []
 
 
-def console_doors(victim: Victim) -> list[Door]:
-    return [door for door in doors(victim, WORDS) if door.path.startswith("/admin/")]
+def console_endpoints(victim: Victim) -> list[Endpoint]:
+    return [
+        endpoint for endpoint in endpoints(victim, WORDS) if endpoint.path.startswith("/admin/")
+    ]
 
 
 @pytest.mark.exhaustive
 def test_visitors_and_tenants_get_nothing_in_the_console(victim: Victim) -> None:
-    found = console_doors(victim)
+    found = console_endpoints(victim)
     assert len(found) > 200
     for user in (None, tenant("cuckoo").user):
         assert faults_at(found, Caller(victim, user), victim) == []
@@ -39,13 +41,13 @@ def test_visitors_and_tenants_get_nothing_in_the_console(victim: Victim) -> None
 @pytest.mark.exhaustive
 def test_staff_without_a_role_get_nothing_in_the_console(victim: Victim) -> None:
     caller = Caller(victim, staff(name="no-role"))
-    assert faults_at(console_doors(victim), caller, victim) == []
+    assert faults_at(console_endpoints(victim), caller, victim) == []
 
 
-def of_support(door: Door, answer: Answer, victim: Victim, sent: Any) -> str:
+def of_support(endpoint: Endpoint, answer: Answer, victim: Victim, sent: Any) -> str:
     """Return what is wrong with an answer to staff who read everything and change nothing."""
-    if door.path.startswith(PRIVATE):
-        return fault(door, answer, victim, sent)
+    if endpoint.path.startswith(PRIVATE):
+        return fault(endpoint, answer, victim, sent)
     if answer.status >= 500:
         return "it failed"
     return "it changed the victim's rows" if answer.changed else ""
@@ -54,6 +56,10 @@ def of_support(door: Door, answer: Answer, victim: Victim, sent: Any) -> str:
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("part", range(PARTS))
 def test_support_reads_but_changes_nothing_of_a_tenant(victim: Victim, part: int) -> None:
-    found = [door for door in doors(victim, WORDS) if door.path.startswith(("/admin/", "/api/"))]
+    found = [
+        endpoint
+        for endpoint in endpoints(victim, WORDS)
+        if endpoint.path.startswith(("/admin/", "/api/"))
+    ]
     caller = Caller(victim, staff(Role.SUPPORT, name="support"))
     assert faults_at(found[part::PARTS], caller, victim, of_support) == []

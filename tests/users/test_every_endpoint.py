@@ -23,7 +23,7 @@ from signals.models import Feed
 from tests.kept_rows import kept_rows
 from tests.roles import staff
 from tests.users.callers import PARTS, WORDS, Caller, faults_at, make_victim
-from tests.users.doors import FIRST_ID, Door, Victim, doors
+from tests.users.endpoints import FIRST_ID, Endpoint, Victim, endpoints
 from tests.users.world import tenant
 
 victim = kept_rows(make_victim)
@@ -36,13 +36,15 @@ def public_key(settings: Any) -> None:
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = []
 
 
-def all_doors(victim: Victim) -> list[Door]:
-    return [door for door in doors(victim, WORDS) if not door.path.startswith("/admin/")]
+def all_endpoints(victim: Victim) -> list[Endpoint]:
+    return [
+        endpoint for endpoint in endpoints(victim, WORDS) if not endpoint.path.startswith("/admin/")
+    ]
 
 
 def test_addresses_are_found_with_the_victims_objects(victim: Victim) -> None:
     """Otherwise the tests below would pass for want of addresses."""
-    found = {door.path: door for door in all_doors(victim)}
+    found = {endpoint.path: endpoint for endpoint in all_endpoints(victim)}
     assert len(found) > 300
     for place in (
         f"/orders/{FIRST_ID}/change/",
@@ -58,7 +60,7 @@ def test_addresses_are_found_with_the_victims_objects(victim: Victim) -> None:
 
 
 def test_visitors_get_nothing_of_a_tenant(victim: Victim) -> None:
-    assert faults_at(all_doors(victim), Caller(victim), victim) == []
+    assert faults_at(all_endpoints(victim), Caller(victim), victim) == []
 
 
 @pytest.mark.exhaustive
@@ -68,7 +70,7 @@ def test_another_tenant_gets_nothing_of_a_tenant(victim: Victim, role: str, part
     caller = Caller(victim, tenant("cuckoo").user)
     with connection.cursor() as cursor:
         cursor.execute(f"SET ROLE {role}")
-    found = faults_at(all_doors(victim)[part::PARTS], caller, victim)
+    found = faults_at(all_endpoints(victim)[part::PARTS], caller, victim)
     with connection.cursor() as cursor:
         cursor.execute("RESET ROLE")
     assert found == []
@@ -76,7 +78,7 @@ def test_another_tenant_gets_nothing_of_a_tenant(victim: Victim, role: str, part
 
 @pytest.mark.exhaustive
 def test_staff_without_a_role_get_nothing_of_a_tenant(victim: Victim) -> None:
-    assert faults_at(all_doors(victim), Caller(victim, staff(name="no-role")), victim) == []
+    assert faults_at(all_endpoints(victim), Caller(victim, staff(name="no-role")), victim) == []
 
 
 # --- that these tests can fail: views that are open on purpose
@@ -171,10 +173,10 @@ urlpatterns = [
 ]
 
 
-@pytest.mark.urls("tests.users.test_every_door")
+@pytest.mark.urls("tests.users.test_every_endpoint")
 def test_open_views_are_found(victim: Victim, settings: Any) -> None:
     settings.MIDDLEWARE = []
-    lines = faults_at(doors(victim, WORDS), Caller(victim), victim)
+    lines = faults_at(endpoints(victim, WORDS), Caller(victim), victim)
     found = {line.split(": ")[0] for line in lines}
     assert {line.split(": ")[0] for line in lines if "it failed" in line} == {
         f"{method} /failing/{victim.slug}/" for method in ("GET", "POST")

@@ -53,7 +53,7 @@ class Answer(NamedTuple):
     headers: Mapping[str, str]
 
 
-class AlertDoor:
+class AlertEndpoint:
     """An ASGI application around Django's."""
 
     def __init__(self, django: Application) -> None:

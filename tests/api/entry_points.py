@@ -1,4 +1,4 @@
-"""The doors that a signal comes in by: each sends the same fields its own way."""
+"""The entry points that a signal comes in by: each sends the same fields its own way."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ from signals.drafts import read_draft, store_draft
 from signals.entry_forms import BracketForms, EntryForms, PairForms
 from signals.errors import field_errors
 from signals.feeds import create_feed_token
-from signals.field_table import BY_NAME, FIELDS, Door, names_of
+from signals.field_table import BY_NAME, FIELDS, EntryPoint, names_of
 from signals.forms import SignalForm
 from signals.ingest import save_draft
 from signals.models import Action, Feed, Origin, Signal
@@ -33,7 +33,7 @@ OTHER = {"direction": "SELL", "order_type": "STOP", "stop_price": "1.01", "sl": 
 
 
 def column(field: str) -> str:
-    """Return the model's field that an error is about, whatever the door calls it."""
+    """Return the model's field that an error is about, whatever the entry point calls it."""
     parts = field.split(".")
     name = parts[2] if parts[0] == "legs" and len(parts) > 2 else parts[0]
     if name == "target_fractions":
@@ -187,23 +187,23 @@ def open_form(_: World, feed: Feed, sent: Sent) -> Faults:
     return _shown(form)
 
 
-DOORS: dict[str, tuple[Door, Callable[[World, Feed, Sent], Faults]]] = {
-    "API": (Door.JSON, api),
-    "API bracket": (Door.BRACKET, bracket),
-    "API pair": (Door.PAIR, pair),
-    "file": (Door.JSON, file),
-    "alert": (Door.JSON, plain_alert),
-    "strategy": (Door.STRATEGY, strategy),
-    "form": (Door.SIGNAL_FORM, signal_form),
-    "bracket form": (Door.BRACKET_FORM, bracket_form),
-    "pair form": (Door.PAIR_FORM, pair_form),
-    "portal form": (Door.OPEN_FORM, open_form),
+ENTRY_POINTS: dict[str, tuple[EntryPoint, Callable[[World, Feed, Sent], Faults]]] = {
+    "API": (EntryPoint.JSON, api),
+    "API bracket": (EntryPoint.BRACKET, bracket),
+    "API pair": (EntryPoint.PAIR, pair),
+    "file": (EntryPoint.JSON, file),
+    "alert": (EntryPoint.JSON, plain_alert),
+    "strategy": (EntryPoint.STRATEGY, strategy),
+    "form": (EntryPoint.SIGNAL_FORM, signal_form),
+    "bracket form": (EntryPoint.BRACKET_FORM, bracket_form),
+    "pair form": (EntryPoint.PAIR_FORM, pair_form),
+    "portal form": (EntryPoint.OPEN_FORM, open_form),
 }
 
 
-def takes(door: Door, sent: Sent) -> bool:
-    """Return whether a door takes all of these fields."""
-    return set(sent) <= set(names_of(door))
+def takes(entry_point: EntryPoint, sent: Sent) -> bool:
+    """Return whether an entry point takes all of these fields."""
+    return set(sent) <= set(names_of(entry_point))
 
 
 def stored() -> Signal:

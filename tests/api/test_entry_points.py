@@ -1,4 +1,4 @@
-"""Every field of a signal at every door: accepted with effect, or refused with the same fault."""
+"""Every field of a signal at every entry point: it has an effect, or the same fault."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
@@ -9,9 +9,19 @@ import pytest
 from common.clocks import market_now
 from connections.models import Subscription
 from signals.draft_serializers import NewSignalSerializer
-from signals.field_table import BY_NAME, FIELDS, LEFT_OUT, MODIFIABLE, Door, names_of
+from signals.field_table import BY_NAME, FIELDS, LEFT_OUT, MODIFIABLE, EntryPoint, names_of
 from signals.models import Action, Feed, Signal
-from tests.api.doors import DOORS, ENTRY, TARGETS, alert, api, file, signal_form, stored, takes
+from tests.api.entry_points import (
+    ENTRY,
+    ENTRY_POINTS,
+    TARGETS,
+    alert,
+    api,
+    file,
+    signal_form,
+    stored,
+    takes,
+)
 from tests.api.factories import World
 from tests.sampling import often
 
@@ -127,17 +137,17 @@ def feed(world: World) -> Feed:
     return world.public
 
 
-def written(sent: dict[str, Any], door: str) -> dict[str, Any]:
-    """Return the fields as this door's sender writes them."""
+def written(sent: dict[str, Any], entry_point: str) -> dict[str, Any]:
+    """Return the fields as this entry point's sender writes them."""
     first = str(Signal.objects.get(external_id="first").pk)
     values = {**ENTRY, **sent}
-    if door in ("API pair", "pair form") and "order_type" not in values:
+    if entry_point in ("API pair", "pair form") and "order_type" not in values:
         values |= LIMIT
     named = {
         name: first for name in ("after_signal", "close_when_signal") if values.get(name) == ""
     }
     return {
-        name: value.strftime("%Y-%m-%dT%H:%M" + ("" if "form" in door else "+00:00"))
+        name: value.strftime("%Y-%m-%dT%H:%M" + ("" if "form" in entry_point else "+00:00"))
         if isinstance(value, datetime)
         else value
         for name, value in (values | named).items()
@@ -148,9 +158,9 @@ def written(sent: dict[str, Any], door: str) -> dict[str, Any]:
 def test_table_has_the_fields_of_the_api() -> None:
     assert set(NewSignalSerializer().fields) == set(BY_NAME)
     assert set(EXAMPLES) | NOT_STORED == set(BY_NAME)
-    for door in Door:
-        assert set(LEFT_OUT[door]) <= set(BY_NAME), door
-        assert all(LEFT_OUT[door].values()), door
+    for entry_point in EntryPoint:
+        assert set(LEFT_OUT[entry_point]) <= set(BY_NAME), entry_point
+        assert all(LEFT_OUT[entry_point].values()), entry_point
     assert set(MODIFIABLE) == {
         "sl", "stop_loss", "tp", "take_profit", "targets", "open_price", "price", "stop_price",
         "close_at", "close_when_signal", "close_when_signal_external_id", "close_when_state",
@@ -192,25 +202,29 @@ def fit(name: str, other: str) -> bool:
     )
 
 
-# One of each kind; test_fault_is_the_same_at_every_door calls all.
+# One of each kind; test_fault_is_the_same_at_every_entry_point calls all.
 OFTEN = {"API", "form", "alert", "bracket form"}
 
 
-def is_often(door: str) -> bool:
-    return door in OFTEN
+def is_often(entry_point: str) -> bool:
+    return entry_point in OFTEN
 
 
-@pytest.mark.parametrize("door", often(DOORS, every=len(DOORS), always=is_often))
-def test_door_takes_every_field_with_effect(world: World, feed: Feed, door: str) -> None:
-    kind, send = DOORS[door]
+@pytest.mark.parametrize(
+    "entry_point", often(ENTRY_POINTS, every=len(ENTRY_POINTS), always=is_often)
+)
+def test_entry_point_takes_every_field_with_effect(
+    world: World, feed: Feed, entry_point: str
+) -> None:
+    kind, send = ENTRY_POINTS[entry_point]
     taken = [name for name in EXAMPLES if name in names_of(kind)]
     assert taken
     for names in in_few_signals(taken):
         sent = {key: value for name in names for key, value in EXAMPLES[name][0].items()}
-        values = written(sent, door)
-        if door == "strategy":
+        values = written(sent, entry_point)
+        if entry_point == "strategy":
             values.pop("action", None)
-        if kind is Door.STRATEGY or "pair" not in door:
+        if kind is EntryPoint.STRATEGY or "pair" not in entry_point:
             values = {
                 key: value
                 for key, value in values.items()
@@ -228,15 +242,17 @@ def test_door_takes_every_field_with_effect(world: World, feed: Feed, door: str)
         Signal.objects.filter(pk__gt=before).delete()
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_door_refuses_what_it_leaves_out(world: World, feed: Feed, door: str) -> None:
-    kind, send = DOORS[door]
-    if "form" in door:
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
+def test_entry_point_refuses_what_it_leaves_out(world: World, feed: Feed, entry_point: str) -> None:
+    kind, send = ENTRY_POINTS[entry_point]
+    if "form" in entry_point:
         pytest.skip("a field that is not on a form cannot be sent")
     values = {"close_fraction": "0.5", "refers_to": "1", "refers_to_external_id": "first"}
     for name in LEFT_OUT[kind]:
         sent = EXAMPLES[name][0] if name in EXAMPLES else {name: values[name]}
-        faults = send(world, feed, written({"action": "CLOSE"} if name == "action" else sent, door))
+        faults = send(
+            world, feed, written({"action": "CLOSE"} if name == "action" else sent, entry_point)
+        )
         assert ("FIELD_INVALID", BY_NAME[name].column or name) in faults, (name, faults)
 
 
@@ -322,13 +338,13 @@ BAD: dict[str, tuple[dict[str, Any], set[tuple[str, str]]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_fault_is_the_same_at_every_door(world: World, feed: Feed, door: str) -> None:
-    kind, send = DOORS[door]
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
+def test_fault_is_the_same_at_every_entry_point(world: World, feed: Feed, entry_point: str) -> None:
+    kind, send = ENTRY_POINTS[entry_point]
     signals = Signal.objects.count()
     refused = 0
     for name, (sent, faults) in BAD.items():
-        values = written(sent, door)
+        values = written(sent, entry_point)
         if not takes(kind, values):
             continue
         refused += 1
@@ -362,30 +378,32 @@ FOLLOW_UPS: dict[str, tuple[dict[str, Any], set[tuple[str, str]]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("door", ["API", "file", "alert", "form"])
-def test_follow_up_has_the_same_faults_at_every_door(world: World, feed: Feed, door: str) -> None:
+@pytest.mark.parametrize("entry_point", ["API", "file", "alert", "form"])
+def test_follow_up_has_the_same_faults_at_every_entry_point(
+    world: World, feed: Feed, entry_point: str
+) -> None:
     first = Signal.objects.get(external_id="first")
-    send = {"API": api, "file": file, "alert": alert, "form": signal_form}[door]
+    send = {"API": api, "file": file, "alert": alert, "form": signal_form}[entry_point]
     same = {"refers_to": str(first.pk)}
-    if door == "form":
+    if entry_point == "form":
         same |= {"symbol": "EUR/USD", "direction": "BUY"}
     for name, (sent, faults) in FOLLOW_UPS.items():
-        values = {k: v for k, v in written(sent, door).items() if k in sent or k in same}
+        values = {k: v for k, v in written(sent, entry_point).items() if k in sent or k in same}
         assert send(world, feed, {**values, **same}) == faults, name
     assert Signal.objects.filter(action__in=FOLLOW).count() == 0
 
 
-@pytest.mark.parametrize("door", ["API", "file", "alert", "form"])
-def test_price_limit_of_slices_is_modified_at_every_door(
-    world: World, feed: Feed, door: str
+@pytest.mark.parametrize("entry_point", ["API", "file", "alert", "form"])
+def test_price_limit_of_slices_is_modified_at_every_entry_point(
+    world: World, feed: Feed, entry_point: str
 ) -> None:
     assert api(world, feed, {**ENTRY, **TWAP, "order_type": None, "open_price": None,
                              "external_id": "sliced"}) == set()  # fmt: skip
     sliced = Signal.objects.get(external_id="sliced")
     Signal.objects.filter(pk=sliced.pk).update(published_at=market_now())
-    send = {"API": api, "file": file, "alert": alert, "form": signal_form}[door]
+    send = {"API": api, "file": file, "alert": alert, "form": signal_form}[entry_point]
     same = {"refers_to": str(sliced.pk)}
-    if door == "form":
+    if entry_point == "form":
         same |= {"symbol": "EUR/USD", "direction": "BUY"}
     wrong = {"action": "MODIFY", "sl": "1.06", "price_limit": "1.05"}
     for sent, faults in (
@@ -394,7 +412,7 @@ def test_price_limit_of_slices_is_modified_at_every_door(
         ({"action": "MODIFY", "price_limit": "1.04"}, {("FIELD_INVALID", "price_limit")}),
         ({"action": "MODIFY", "price_limit": "1.15"}, set[tuple[str, str]]()),
     ):
-        values = {k: v for k, v in written(sent, door).items() if k in sent or k in same}
+        values = {k: v for k, v in written(sent, entry_point).items() if k in sent or k in same}
         assert send(world, feed, {**values, **same}) == faults
     assert Signal.objects.get(action="MODIFY").price_limit == D("1.15")
 
@@ -403,7 +421,7 @@ FOLLOW = (Action.MODIFY, Action.CLOSE)
 
 
 def test_alert_that_closes_a_symbol_takes_the_fields_of_a_close(world: World, feed: Feed) -> None:
-    taken = set(names_of(Door.CLOSE_ALERT))
+    taken = set(names_of(EntryPoint.CLOSE_ALERT))
     assert taken == {field.name for field in FIELDS if Action.CLOSE in field.actions} - {
         "refers_to", "refers_to_external_id",
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The door for alerts over HTTP: its answer, the status of an alert, the feed's log."""
+"""The endpoint for alerts over HTTP: its answer, the status of an alert, the feed's log."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""The door for alerts: how soon it answers, while workers publish to a thousand subscribers."""
+"""The endpoint for alerts: how soon it answers, while workers publish to a thousand subscribers."""
 
 import asyncio
 import json
@@ -24,25 +24,25 @@ ALONE_SECONDS = 5
 # that one alert can cause; at 500 a second they are spread.
 FEEDS = {SLOW: 1, FAST: 50}
 BASELINE = "one INSERT with its own commit"
-INSERT = "INSERT INTO bench_door (body) VALUES (%s)"
+INSERT = "INSERT INTO bench_post (body) VALUES (%s)"
 
 
 def slow(environment: BenchEnvironment, data: BenchData, seconds: int) -> Result:
-    """Measure the door's answers at 50 alerts a second for `seconds`."""
-    return _measure("alert_door", environment, data, SLOW, seconds)
+    """Measure the endpoint's answers at 50 alerts a second for `seconds`."""
+    return _measure("alert_endpoint", environment, data, SLOW, seconds)
 
 
 def fast(environment: BenchEnvironment, data: BenchData, seconds: int) -> Result:
-    """Measure the door's answers at 500 alerts a second for `seconds`."""
-    return _measure("alert_door_500", environment, data, FAST, seconds)
+    """Measure the endpoint's answers at 500 alerts a second for `seconds`."""
+    return _measure("alert_endpoint_500", environment, data, FAST, seconds)
 
 
 def _measure(
     name: str, environment: BenchEnvironment, data: BenchData, rate: int, seconds: int
 ) -> Result:
-    """Send alerts at a fixed rate, whether the door keeps up or not.
+    """Send alerts at a fixed rate, whether the endpoint keeps up or not.
 
-    The time of an alert counts from when it was due, so a door that falls behind is seen. Workers
+    The time of an alert counts from when it was due, so falling behind is seen. Workers
     publish and trade meanwhile, as many of the alerts as the machine allows.
     """
     environment.run(workers=2)
@@ -55,11 +55,11 @@ def _measure(
     )
     paths = [f"/hooks/tradingview/{feed.slug}/{create_feed_token(feed)[1]}/" for feed in feeds]
     baseline = _insert_seconds(environment)
-    exclude_imports_from_gc(threshold=10_000)  # its pauses would be measured as the door's
+    exclude_imports_from_gc(threshold=10_000)  # its pauses would be measured as the endpoint's
     client = _Clients(port, paths)
     client.at_rate(rate, 2)  # the first connections, and the first of each statement
     client.forget()
-    with environment.halted():  # the door alone
+    with environment.halted():  # the endpoint alone
         client.at_rate(rate, min(ALONE_SECONDS, seconds))
     alone = 1000 * percentile(client.seconds, 99)
     client.forget()
@@ -67,7 +67,7 @@ def _measure(
     client.at_rate(rate, seconds)
     took = time.perf_counter() - began
     if client.refused:
-        raise BenchError(f"the door answered {client.refused[:3]}")
+        raise BenchError(f"the endpoint answered {client.refused[:3]}")
     p99 = 1000 * percentile(client.seconds, 99)
     answered = 1000 * percentile(client.answered, 99)
     waited = environment.sql(
@@ -104,13 +104,13 @@ def _measure(
 
 def _feeds(environment: BenchEnvironment, data: BenchData, count: int) -> list[Feed]:
     """Return so many feeds, each with its share of the subscribers; the first call creates them."""
-    prefix = f"door-{count}-"
+    prefix = f"endpoint-{count}-"
     known = list(Feed.objects.filter(slug__startswith=prefix).order_by("pk"))
     if not known:
         connections, each = data.connections(SUBSCRIBERS), SUBSCRIBERS // count
         for number in range(count):
             feed = Feed.objects.create(
-                slug=f"{prefix}{number}", name=f"door {number} of {count}", owner=data.operator,
+                slug=f"{prefix}{number}", name=f"endpoint {number} of {count}", owner=data.operator,
                 is_approved=True,
             )  # fmt: skip
             data.subscribe(feed, connections[number * each : (number + 1) * each])
@@ -122,13 +122,13 @@ def _feeds(environment: BenchEnvironment, data: BenchData, count: int) -> list[F
 
 def _insert_seconds(environment: BenchEnvironment) -> float:
     """Return the median seconds of one durable insert."""
-    environment.sql("CREATE TABLE IF NOT EXISTS bench_door (body text)")
+    environment.sql("CREATE TABLE IF NOT EXISTS bench_post (body text)")
     took = []
     for _ in range(200):
         began = time.perf_counter()
         environment.sql(INSERT, "x" * 300)
         took.append(time.perf_counter() - began)
-    environment.sql("DROP TABLE bench_door")
+    environment.sql("DROP TABLE bench_post")
     return statistics.median(took)
 
 
