@@ -155,6 +155,8 @@ def _is_storable(value: Any, levels: int = MAX_LEVELS) -> bool:
     number that is too large for a float, and few levels."""
     if isinstance(value, str):
         return len(value) <= MAX_LENGTH and value.isprintable()
+    if isinstance(value, Mapping) and not all(isinstance(key, str) for key in value):
+        return False
     if isinstance(value, Mapping | list | tuple):
         inside = chain(value, value.values()) if isinstance(value, Mapping) else value
         return levels > 0 and all(_is_storable(item, levels - 1) for item in inside)
