@@ -25,6 +25,7 @@ from common.sql import Query, array, rows, run
 from execution.base.statements import opens_position_sql
 from execution.reports.apply import apply_reports
 from execution.reports.overfills import CountedFill, load_counted, lock_exit
+from positions.joins import position_join_sql
 
 log = structlog.get_logger(__name__)
 ZERO = Decimal(0)
@@ -49,7 +50,7 @@ CUT_EXITS = Query(
     CutExit,
     f"""
 SELECT d.id, d.evidence FROM execution_driftitem d
-JOIN positions_executionposition p ON p.id = d.position_id AND p.quantity > 0
+{position_join_sql("d.position_id")} AND p.quantity > 0
 WHERE d.connection_id = ANY(%s::uuid[]) AND d.kind = '{Code.EXIT_OVERFILLED.value}'
   AND d.state <> 'RESOLVED'
 ORDER BY d.id
@@ -61,9 +62,9 @@ ENTERED_SINCE = Query(
     EnteredRow,
     f"""
 SELECT coalesce(sum(f.quantity - f.fee_in_base), 0) AS quantity
-FROM positions_executionposition p JOIN execution_order e ON {opens_position_sql("e", "p")}
+FROM (VALUES (%s::bigint)) AS closed(id) {position_join_sql("closed.id")}
+JOIN execution_order e ON {opens_position_sql("e", "p")}
 JOIN execution_fill f ON f.order_id = e.id AND f.time > %s
-WHERE p.id = %s
 """,
 )
 
@@ -97,7 +98,8 @@ def _apply_rest(cut: CutExit) -> None:
     with transaction.atomic():
         if (exit_ := lock_exit(report)) is None:
             return
-        entered = rows(ENTERED_SINCE, (max(fill.time for fill in report.fills), exit_.position_id))
+        executed_at = max(fill.time for fill in report.fills)
+        entered = rows(ENTERED_SINCE, (exit_.position_id, executed_at))
         room = exit_.open_quantity - entered[0].quantity
         counted = load_counted(report.connection_id, report.fills)
         rest = rest_of(report.fills, exit_.filled, room, counted)
