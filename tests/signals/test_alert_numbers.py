@@ -60,10 +60,12 @@ def shown(text: str, alert: Alert) -> set[D]:
 
 
 def is_ordinal(tokens: list[Token], place: int) -> bool:
-    """Whether a number counts lines or targets: `1) 3200`, `TP 2 OPEN`, `Entry 1: 1.0850`."""
+    """Whether a number counts lines or targets: `1) 3200`, `1. 3200`, `1: 3200` in a line of
+    its own, `TP 2 OPEN`, `Entry 1: 1.0850`."""
     number, before, after = tokens[place], tokens[place - 1], tokens[place + 1 : place + 2]
     is_small = bool(re.fullmatch("[1-9]|10", number.text))
-    is_listed = bool(after) and after[0].text == ")"
+    marks = (")", ".", ":", "-") if place and before.kind is Kind.LINE else (")", ".")
+    is_listed = bool(after) and after[0].text in marks
     return is_small and (is_listed or (place > 0 and _is_label(before)))
 
 
