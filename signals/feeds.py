@@ -30,6 +30,7 @@ from signals.models import (
     RequestOutcome,
 )
 from signals.signing import seal_signing_key
+from users.joins import key_of
 from users.models import User
 from users.session_factor import require_fresh_factor
 
@@ -236,7 +237,7 @@ def create_feed_token(
         secret_hash=hash_of(secret),
         signing_key=seal_signing_key(signing_key, secret, prefix) if signed else "",
         expires_at=ends,
-        made_with_id=by.key_id if by else None,
+        made_with_id=key_of(by),
     )
     token.signing_key = signing_key
     return token, secret

@@ -4,9 +4,14 @@ What an API key set up and that acts on its own, such as an alert address or a T
 with the key. It has the key in a column, which is NULL for what a person or the system set up.
 """
 
+from typing import TYPE_CHECKING
+
 from django.db.models import Q
 
 from common.db_functions import ClockTimestamp
+
+if TYPE_CHECKING:
+    from users.models import User
 
 
 def is_active_user_sql(user_id: str) -> str:
@@ -30,6 +35,11 @@ def of_open_key(field: str) -> Q:
     (`ApiKey.is_open`), and what no key set up."""
     open_key = {f"{field}__revoked_at": None, f"{field}__expires_at__gt": ClockTimestamp()}
     return Q(**{field: None}) | Q(**open_key)
+
+
+def key_of(by: "User | None") -> int | None:
+    """Return the API key with which a caller acts; None: a person in a session, or the system."""
+    return by.key_id if by else None
 
 
 def setter_key(by_key: int | None, before: int | None, *, is_changed: bool) -> int | None:

@@ -246,6 +246,12 @@ def deals_by_exit(held: HeldPosition, exits: Sequence[SentCommand]) -> dict[int,
     return found
 
 
+def closes_by_others(held: HeldPosition, ours: Mapping[int, Sequence[Deal]]) -> list[Deal]:
+    """Return the closes of a position that no exit of ours made. ours: of `deals_by_exit`."""
+    numbers = {deal.number for parts in ours.values() for deal in parts}
+    return [deal for deal in held.closed if deal.number not in numbers]
+
+
 def _matching_volume(deals: Sequence[Deal], command: SentCommand) -> list[Deal]:
     parts: list[Deal] = []
     for deal in deals:

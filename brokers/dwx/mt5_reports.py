@@ -19,6 +19,7 @@ from brokers.dwx.mt5_deals import (
     Deal,
     HeldPosition,
     assign_deals,
+    closes_by_others,
     deals_by_exit,
     shows_netting,
 )
@@ -236,40 +237,33 @@ class Mt5Reports(Mt4Reports):
         """Return a position's closes: our exits by their own ids, others by the entry's id."""
         exits = self._exits_by_magic.get(held.magic, [])
         names = {one.number: one.client_order_id for one in exits}
+        ours = deals_by_exit(held, exits)
         reports = [
             self._filled(names[number], parts, held)
-            for number, parts in deals_by_exit(held, exits).items()
+            for number, parts in ours.items()
             if any(map(is_new, parts))
         ]
         return reports + [
             self._filled(entry, [deal], held, deal.cause or CloseCause.EXTERNAL)
-            for deal in self._by_others(held)
+            for deal in closes_by_others(held, ours)
             if deal.number not in self.waiting_closes and is_new(deal)
         ]
 
-    def _by_others(self, held: HeldPosition) -> list[Deal]:
-        """Return the closes of a position that no exit of ours made."""
-        ours = deals_by_exit(held, self._exits_by_magic.get(held.magic, []))
-        numbers = {deal.number for parts in ours.values() for deal in parts}
-        return [deal for deal in held.closed if deal.number not in numbers]
-
     @cached_property
     def waiting_closes(self) -> Mapping[int, WaitingClose]:
-        waiting = {
-            deal.number: self._waiting(deal)
-            for held in self.held.values()
-            for deal in held.closed
-            if deal.magic == held.magic and deal.is_unmarked_close
-        }
-        read_at = self.sightings.read_at
-        if not any(one.waits(read_at) for one in waiting.values()):
-            return {}
-        others = {deal.number for held in self.held.values() for deal in self._by_others(held)}
-        return {
-            number: one
-            for number, one in waiting.items()
-            if number in others and one.waits(read_at)
-        }
+        found = dict[int, WaitingClose]()
+        for held in self.held.values():
+            waiting = {
+                deal.number: one
+                for deal in held.closed
+                if deal.magic == held.magic and deal.is_unmarked_close
+                if (one := self._waiting(deal)).waits(self.sightings.read_at)
+            }
+            if waiting:
+                ours = deals_by_exit(held, self._exits_by_magic.get(held.magic, []))
+                by_others = {deal.number for deal in closes_by_others(held, ours)}
+                found |= {number: one for number, one in waiting.items() if number in by_others}
+        return found
 
     def _waiting(self, deal: Deal) -> WaitingClose:
         since = self.sightings.known_since(deal, self.zone.utc)

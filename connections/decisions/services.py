@@ -12,7 +12,7 @@ from common.row_changes import change_row
 from common.row_faults import row_errors
 from connections.credentials.provider_secrets import seal_secret
 from connections.models import DecisionProvider, NewsCalendar
-from users.joins import setter_key
+from users.joins import key_of, setter_key
 from users.models import User
 from users.session_factor import require_fresh_factor
 
@@ -35,7 +35,7 @@ def add_decision_provider(
         require_fresh_factor(by)
     if secret:
         provider.secret_sealed = seal_secret(secret, provider)
-    provider.made_with_id = _key(by)
+    provider.made_with_id = key_of(by)
     raise_all(row_errors(provider))
     provider.save(force_insert=True)
     return provider
@@ -60,7 +60,7 @@ def change_decision_provider(
     if is_changed or (is_named and provider.made_with_id is not None):
         require_fresh_factor(by)
     if is_named:
-        key_id = setter_key(_key(by), provider.made_with_id, is_changed=is_changed)
+        key_id = setter_key(key_of(by), provider.made_with_id, is_changed=is_changed)
         changes["made_with_id"] = provider.made_with_id = key_id
     if secret:
         changes["secret_sealed"] = provider.secret_sealed = seal_secret(secret, provider)
@@ -68,10 +68,6 @@ def change_decision_provider(
     if "sessions" in changes:
         changes["sessions"] = provider.sessions
     return change_row(provider, changes)
-
-
-def _key(by: User | None) -> int | None:
-    return by.key_id if by else None
 
 
 @transaction.atomic

@@ -11,7 +11,7 @@ from common.permissions import Right, require
 from common.reason_codes import Code
 from signals.models import Feed, TelegramBot, TelegramChat
 from signals.telegram.tokens import bot_id_of, seal_token
-from users.joins import setter_key
+from users.joins import key_of, setter_key
 from users.models import User
 
 MOST_IDS = 50
@@ -34,12 +34,12 @@ def set_bot(feed: Feed, token: str, *, by: User | None) -> TelegramBot:
         before.delete()
         before = None
     if before is not None:
-        key = setter_key(_key(by), before.made_with_id, is_changed=False)
+        key = setter_key(key_of(by), before.made_with_id, is_changed=False)
         return _changed(before, token_sealed=sealed, checked_at=None, made_with_id=key)
     try:
         with transaction.atomic():
             return TelegramBot.objects.create(
-                feed=feed, bot_id=bot_id, token_sealed=sealed, made_with_id=_key(by)
+                feed=feed, bot_id=bot_id, token_sealed=sealed, made_with_id=key_of(by)
             )
     except IntegrityError as error:  # the same form was sent twice
         detail = "The feed has got a bot meanwhile. Reload the page."
@@ -68,7 +68,7 @@ def change_bot(
         ids = _ids(forward_from, "forward_from")
         changes["forward_from"] = ids
         changes["forward_from_made_with_id"] = setter_key(
-            _key(by), bot.forward_from_made_with_id, is_changed=ids != bot.forward_from
+            key_of(by), bot.forward_from_made_with_id, is_changed=ids != bot.forward_from
         )
     return _changed(bot, **changes)
 
@@ -104,7 +104,7 @@ def set_chat(
     before, has_senders = (chat.is_allowed, chat.sender_ids), chat.kind != TelegramChat.Kind.CHANNEL
     if sender_ids is not None:
         chat.sender_ids = _ids(sender_ids, "sender_ids")
-    elif is_allowed and has_senders and chat.made_with_id not in (None, _key(by)):
+    elif is_allowed and has_senders and chat.made_with_id not in (None, key_of(by)):
         detail = "An API key set its senders: name those whose messages count."
         raise InvalidInputError(Code.FIELD_REQUIRED, detail, field="sender_ids")
     elif not chat.sender_ids and chat.found_sender_id:
@@ -115,13 +115,9 @@ def set_chat(
         raise InvalidInputError(Code.FIELD_INVALID, detail, field="sender_ids")
     if is_allowed or sender_ids is not None:  # a refusal leaves them as whose they were
         is_changed = before != (chat.is_allowed, chat.sender_ids)
-        chat.made_with_id = setter_key(_key(by), chat.made_with_id, is_changed=is_changed)
+        chat.made_with_id = setter_key(key_of(by), chat.made_with_id, is_changed=is_changed)
     chat.save(update_fields=["is_allowed", "sender_ids", "made_with"])
     return chat
-
-
-def _key(by: User | None) -> int | None:
-    return by.key_id if by else None
 
 
 def _ids(values: Collection[int], field: str) -> list[int]:

@@ -10,7 +10,15 @@ from django.utils import timezone
 
 from connections.exposure import describe_open_items, open_items
 from connections.models import ConnectionHealth, ExecutionConnection, LaneLease
+from execution.models import Order
 from tests.console import seed
+
+
+def an_order(small: dict[str, Any], status: str, reason: str = "") -> Order:
+    """Publish a signal to the first account, whose order has this status."""
+    published = seed.signal(small["feed"], candidate_count=1)
+    (order,) = seed.orders(published, small["connections"][:1], {(status, reason): 1})
+    return order
 
 
 def test_page_names_the_worker_of_an_account(
@@ -37,8 +45,7 @@ def test_pages_state_what_is_open_at_an_inactive_connection(
     small: dict[str, Any], page: Callable[..., str], client: Client
 ) -> None:
     client.force_login(small["operator"])
-    published = seed.signal(small["feed"], candidate_count=1)
-    (order,) = seed.orders(published, small["connections"], {("FILLED", ""): 1})
+    order = an_order(small, "FILLED")
     account = seed.position(order).connection
     path = reverse("admin:connections_executionconnection_page", args=[account.pk])
     listed = reverse("admin:connections_executionconnection_changelist")
@@ -59,8 +66,7 @@ def test_page_states_what_rounding_left_out(
 ) -> None:
     client.force_login(small["operator"])
     account = small["connections"][0]
-    published = seed.signal(small["feed"], candidate_count=1)
-    (order,) = seed.orders(published, [account], {("FILLED", ""): 1})
+    order = an_order(small, "FILLED")
     path = reverse("admin:connections_executionconnection_page", args=[account.pk])
     assert "left out by rounding" not in page(path)
     type(order).objects.filter(pk=order.pk).update(unrounded_quantity=order.quantity + 700)
@@ -72,8 +78,7 @@ def test_order_that_has_ended_does_not_wait(
 ) -> None:
     client.force_login(small["operator"])
     account = small["connections"][0]
-    published = seed.signal(small["feed"], candidate_count=1)
-    (order,) = seed.orders(published, [account], {("PENDING", "QUOTE_STALE"): 1})
+    order = an_order(small, "PENDING", "QUOTE_STALE")
     since = timezone.now()
     type(order).objects.filter(pk=order.pk).update(waiting_since=since)
     path = reverse("admin:connections_executionconnection_page", args=[account.pk])
@@ -87,8 +92,7 @@ def test_positions_name_the_number_of_their_account(
     small: dict[str, Any], page: Callable[..., str], client: Client
 ) -> None:
     client.force_login(small["operator"])
-    published = seed.signal(small["feed"], candidate_count=1)
-    (order,) = seed.orders(published, small["connections"], {("FILLED", ""): 1})
+    order = an_order(small, "FILLED")
     account = seed.position(order).connection
     listed = page(reverse("admin:positions_executionposition_changelist"))
     assert f"{account.name} · {account.account}" in listed
