@@ -17,11 +17,13 @@ MAX_FILE_SIZE = 64_000_000  # bytes; a closed trade takes some 350 of them
 def read(path: Path, begin: int = 0) -> bytes:
     """Return a file's content from this byte on. Raises OSError."""
     with os.fdopen(_open(path, os.O_RDONLY), "rb") as file:
+        size = os.fstat(file.fileno()).st_size - begin
+        if size > MAX_FILE_SIZE:
+            raise OSError(f"{path.name} is larger than {MAX_FILE_SIZE} bytes")
         file.seek(begin)
-        found = file.read(MAX_FILE_SIZE + 1)
-    if len(found) > MAX_FILE_SIZE:
-        raise OSError(f"{path.name} is larger than {MAX_FILE_SIZE} bytes")
-    return found
+        # Python reserves what is asked for, so no more than there is. What is added meanwhile is
+        # found by the next read.
+        return file.read(max(size, 0))
 
 
 def create(path: Path, raw: bytes) -> None:
