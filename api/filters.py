@@ -1,4 +1,4 @@
-"""Filters and orderings of lists, of which an unreadable value is refused, never ignored."""
+"""Boolean filters of lists: an unreadable value is refused, never ignored."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -84,7 +84,7 @@ def _carried_out(alert: IncomingAlert, read: Alert, late: ConflictError | None) 
         return Outcome(done.signals, done.is_new, "update", done.summary)
     refuse_second_entry(alert, read)
     if read.draft.action == Action.OPEN and (late is not None or alert.entry_until is None):
-        # Without an end of its own it was no entry at the endpoint: the mapping has changed since.
+        # Without an end of its own it was no entry when it arrived: the mapping has changed since.
         raise late or ConflictError(Code.ALERT_EXPIRED, waiting_time(alert))
     return _save_and_publish(alert, read)
 

@@ -1,4 +1,4 @@
-"""Parts of other apps' SQL statements: what they test of users and keys.
+"""Parts of other apps' queries and rows: what they test and store of users and keys.
 
 What an API key set up and that acts on its own, such as an alert address or a Telegram bot, ends
 with the key. It has the key in a column, which is NULL for what a person or the system set up.

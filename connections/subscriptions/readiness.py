@@ -1,4 +1,4 @@
-"""What an account lacks to trade a feed. Until that is done no entry point subscribes it.
+"""What an account lacks to trade a feed. Neither pages nor API subscribe it until that is done.
 
 What only a person can change is missing. What passes by itself (a broker that does not answer, a
 comparison that is due), or what the owner has chosen (a pause), is a warning: the account may

@@ -61,11 +61,14 @@ def shown(text: str, alert: Alert) -> set[D]:
 
 def is_ordinal(tokens: list[Token], place: int) -> bool:
     """Whether a number counts lines or targets: `1) 3200`, `1. 3200`, `1: 3200` in a line of
-    its own, `TP 2 OPEN`, `Entry 1: 1.0850`."""
-    number, before, after = tokens[place], tokens[place - 1], tokens[place + 1 : place + 2]
+    its own, `1) 3200 2) 3210` and `1. 3200 2. 3210` in one, `TP 2 OPEN`, `Entry 1: 1.0850`."""
+    number, before, after = tokens[place], tokens[place - 1], tokens[place + 1 : place + 3]
     is_small = bool(re.fullmatch("[1-9]|10", number.text))
-    marks = (")", ".", ":", "-") if place and before.kind is Kind.LINE else (")", ".")
+    has_line = bool(place) and before.kind is Kind.LINE
+    marks = (")", ".", ":", "-") if has_line else (")", ".")
     is_listed = bool(after) and after[0].text in marks
+    if is_listed and after[0].text == "." and not has_line:
+        is_listed = len(after) == 2 and after[1].kind is Kind.NUMBER
     return is_small and (is_listed or (place > 0 and _is_label(before)))
 
 
