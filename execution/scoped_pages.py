@@ -16,6 +16,7 @@ from execution.scoped_actions import (
     count_positions,
     scope_impact,
 )
+from execution.scoped_results import closed_positions
 from users.models import User
 
 CANCEL, CLOSE, BOTH = "CANCEL", "CLOSE", "BOTH"
@@ -205,7 +206,7 @@ def done_message(action: ScopedAction) -> str:
             f"{_count(len(action.cancelled), 'entry', 'entries')} cancelled or asked to be."
         )
     if action.closes_positions:
-        parts.append(f"{_count(len(action.exits), 'position', 'positions')} being closed.")
+        parts.append(f"{_count(closed_positions(action), 'position', 'positions')} being closed.")
     return " ".join(parts)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from django.db.models import Count
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
@@ -83,7 +84,14 @@ class ScopedResult:
         shown = self.action.shown_positions
         if shown is None or not self.action.closes_positions:
             return 0
-        return len(self.action.exits) - shown
+        return closed_positions(self.action) - shown
+
+
+def closed_positions(action: ScopedAction) -> int:
+    """Return how many positions the action closes: one may need several exits."""
+    orders = Order.objects.filter(pk__in=action.exits)
+    further = orders.aggregate(n=Count("pk") - Count("position_id", distinct=True))["n"]
+    return len(action.exits) - int(further)
 
 
 def scoped_result(action: ScopedAction) -> ScopedResult:

@@ -305,8 +305,9 @@ def close_position(
     """Write an exit for a fraction of the opened quantity; return the id of the order to enqueue.
 
     quantity: base units, in place of the fraction; floored to the broker's step. None: all of the
-    position is closed or being closed already. Raises InvalidInputError for a fraction outside
-    (0, 1], and for a quantity that is not open or below the smallest one.
+    position is closed or being closed already. Where the broker takes no more in one order, it is
+    the first of several; the poll of exits finds the others. Raises InvalidInputError for a
+    fraction outside (0, 1], and for a quantity that is not open or below the smallest one.
     """
     if quantity is None:
         written = close_positions([position_id], fraction=fraction, by=by)
@@ -320,8 +321,7 @@ def close_position(
         if not lock_with_free_quantity([position_id]):
             return None
         raise_all(quantity_errors(exitable(position_id), quantity))
-        [closing] = open_exits([request], are_locked=True)
-        return closing.order_id
+        return open_exits([request], are_locked=True)[0].order_id
 
 
 def quantity_errors(position: ExitablePosition, quantity: Decimal) -> list[InvalidInputError]:

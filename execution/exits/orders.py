@@ -2,7 +2,7 @@
 
 Every exit is written here, whether a CLOSE signal, its owner or a level that was hit requests it:
 the position row is locked, its free quantity is read, and the order row and the reservation are
-written in one transaction.
+written in one transaction. Above the broker's largest order there are several rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,10 +12,11 @@ from typing import NamedTuple
 from uuid import UUID
 
 from common.failpoints import failpoint
-from common.money import floor_to_step
+from common.money import floor_to_step, plain
 from common.reason_codes import Code
-from common.sql import IdRow, Query, columns, rows
+from common.sql import IdRow, Query, array, columns, rows
 from connections.selectors import connection_join_sql, instrument_join_sql
+from execution.exits.order_sizes import order_sizes
 from execution.exits.trade_parts import Ticket, allot_part
 from positions.joins import open_of_signal_sql
 from positions.quantities import reserve_sql
@@ -54,7 +55,8 @@ class Exit(NamedTuple):
 
 
 class ExitablePosition(NamedTuple):
-    """A position to exit from, in base units. step and minimum: 0 where the broker lists none.
+    """A position to exit from, in base units. step, minimum and maximum (of one
+    order): 0 where the broker lists none.
 
     legs: of all its exits. live_legs: of those that have not ended, without the suffix of
     repeated exits: `tp-2` for `tp-2.3`.
@@ -69,6 +71,7 @@ class ExitablePosition(NamedTuple):
     tp_number: int
     step: Decimal
     minimum: Decimal
+    maximum: Decimal
     legs: list[str] | None
     live_legs: list[str] | None
 
@@ -80,6 +83,7 @@ LOAD = Query(
 SELECT p.id, p.connection_id, p.quantity, p.reserved, p.opened_quantity, p.side, p.tp_number,
   coalesce(i.quantity_step, 0) AS step, coalesce(greatest(i.quantity_min,
     ceil(i.close_worth_min / p.entry_price / i.quantity_step) * i.quantity_step), 0) AS minimum,
+  coalesce(i.quantity_max, 0) AS maximum,
   (SELECT array_agg(o.leg) FROM execution_order o WHERE o.position_id = p.id) AS legs,
   (SELECT array_agg(split_part(o.leg, '.', 1)) FROM execution_order o
    WHERE o.position_id = p.id AND o.done_at IS NULL) AS live_legs
@@ -92,30 +96,32 @@ WHERE p.id = ANY(%s) ORDER BY p.id
 
 _RESERVE = reserve_sql(
     "requested",
-    returning="""p.id, p.connection_id, p.signal_id, p.pair, p.symbol, p.side, requested.leg,
-    requested.quantity, requested.code, requested.detail""",
+    returning="""p.id, p.connection_id, p.signal_id, p.pair, p.symbol, p.side, requested.legs,
+    requested.sizes, requested.code, requested.detail""",
 )
 
 WRITE = Query(
     Exit,
     f"""
 WITH requested AS (
-  SELECT * FROM unnest(%s::bigint[], %s::text[], %s::numeric[], %s::text[], %s::text[])
-    AS t(position_id, leg, quantity, code, detail)
+  SELECT * FROM unnest(%s::bigint[], %s::numeric[], %s::text[], %s::text[], %s::text[], %s::text[])
+    AS t(position_id, quantity, legs, sizes, code, detail)
 ), reserved AS (
   {_RESERVE}
 ), written AS (
   INSERT INTO execution_order (signal_id, connection_id, position_id, leg, priority, pair, symbol,
     side, order_type, time_in_force, quantity, due_at, enqueued_at, detail)
-  SELECT coalesce(%s, signal_id), connection_id, id, leg, 1, pair, symbol,
-    CASE side WHEN 'BUY' THEN 'SELL' ELSE 'BUY' END, 'MARKET', 'GTC', quantity,
+  SELECT coalesce(%s, signal_id), connection_id, id, one.leg, 1, pair, symbol,
+    CASE side WHEN 'BUY' THEN 'SELL' ELSE 'BUY' END, 'MARKET', 'GTC', one.size,
     clock_timestamp(), clock_timestamp(), detail
-  FROM reserved ORDER BY id
+  FROM reserved CROSS JOIN LATERAL
+    unnest(legs::text[], sizes::numeric[]) WITH ORDINALITY AS one(leg, size, number)
+  ORDER BY id, one.number
   RETURNING id, signal_id, connection_id, position_id, quantity, leg, detail
 ), logged AS (
   INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail)
   SELECT w.id, w.signal_id, w.connection_id, r.code, 'PENDING', w.detail
-  FROM written w JOIN reserved r ON r.id = w.position_id AND r.leg = w.leg
+  FROM written w JOIN reserved r ON r.id = w.position_id
 )
 SELECT id AS order_id, position_id, connection_id, quantity FROM written ORDER BY id
 """,
@@ -136,9 +142,10 @@ def open_exits(
 ) -> list[Exit]:
     """Write an exit order for each request whose position has a free quantity.
 
-    Must run in a transaction. At most one request for each position. skip_locked: for sweeps; a
-    position that another session has locked is left to the next run. are_locked: the caller has
-    locked the positions. signal_id: the CLOSE signal, if any.
+    Where that is more than the broker takes in one order, several are written; the result has them
+    one after the other. Must run in a transaction. At most one request for each position.
+    skip_locked: for sweeps; a position that another session has locked is left to the next run.
+    are_locked: the caller has locked the positions. signal_id: the CLOSE signal, if any.
     """
     by_position = {request.position_id: request for request in requests}
     if not by_position:
@@ -156,7 +163,7 @@ def open_exits(
     ]
     if not records:
         return []
-    written = rows(WRITE, (*columns(records, 5), signal_id), planned_once=True)
+    written = rows(WRITE, (*columns(records, 6), signal_id), planned_once=True)
     failpoint("exits.written")
     return written
 
@@ -239,12 +246,20 @@ def _parts_of_trades(
 
 def _record(
     position: ExitablePosition, request: ExitRequest, part: Decimal | None
-) -> tuple[int, str, Decimal, str, str] | None:
+) -> tuple[int, Decimal, str, str, str, str] | None:
     quantity = exit_quantity(position, request) if part is None else part
     if quantity <= 0 or _is_superseded_target(position, request):
         return None
-    leg = next_leg(request.leg, position.legs or [])
-    return position.id, leg, quantity, request.code.value, request.detail
+    sizes = order_sizes(
+        quantity, maximum=position.maximum, minimum=position.minimum, step=position.step
+    )
+    legs, detail = list[str](), request.detail
+    for _ in sizes:
+        legs.append(next_leg(request.leg, [*(position.legs or []), *legs]))
+    if len(sizes) > 1:
+        why = f"{plain(quantity)} by {len(sizes)} orders: the broker takes no more in one"
+        detail = f"{detail}; {why}" if detail else why
+    return position.id, quantity, array(legs), array(sizes), request.code.value, detail
 
 
 def _is_superseded_target(position: ExitablePosition, request: ExitRequest) -> bool:

@@ -51,7 +51,7 @@ def write(changes: list[OrderChange]) -> int:
         return 0
     records = [_record(change) for change in changes]
     arrays = dict(zip(sql.COLUMNS, columns(records, len(sql.COLUMNS)), strict=True))
-    opening = {c.row.signal_id for c in changes if c.delta.quantity or _target_done(c)} - {None}
+    opening = {c.row.signal_id for c in changes if c.delta.quantity or _ended_target(c)} - {None}
     levels = []
     if opening:
         levels = rows(sql.EFFECTIVE_LEVELS, (array(opening),), planned_once=True)
@@ -107,7 +107,7 @@ def _record(change: OrderChange) -> tuple[Any, ...]:
         _is_answered(change),
         row.status in IN_FLIGHT,
         ended,
-        _target_done(change),
+        _ended_target(change),
         state.attempt + transition.next_attempt,
         min(row.send_retries + transition.next_try, MAX_COUNTED_TRIES),
         _wait(row, transition),
@@ -176,11 +176,16 @@ def _is_unexpectedly_live(change: OrderChange) -> bool:
     return change.transition is not None and change.transition.code is Code.UNEXPECTEDLY_LIVE
 
 
-def _target_done(change: OrderChange) -> bool:
-    """Return whether a take profit has ended with something filled, and had not before."""
+def _ended_target(change: OrderChange) -> int | None:
+    """Return the number of a take profit that has ended with something filled, and had not before.
+
+    Its leg is `tp-2`, or `tp-2.3` if it is not the first order of this target.
+    """
     before = change.row.status in TERMINAL and change.row.filled_quantity > 0
     now = change.state.status in TERMINAL and change.state.filled > 0
-    return now and not before and change.row.leg.startswith("tp")
+    if before or not now or not change.row.leg.startswith("tp-"):
+        return None
+    return int(change.row.leg.removeprefix("tp-").partition(".")[0])
 
 
 def _implied(row: sql.OrderRow, status: Status) -> tuple[Any, ...]:

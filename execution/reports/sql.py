@@ -174,7 +174,7 @@ COLUMNS = {
     "is_reply": "boolean",  # in reply to our call or query, so with all that the broker knew
     "was_in_flight": "boolean",
     "ended": "boolean",
-    "target_done": "boolean",  # a take profit that ended with something filled, for the first time
+    "ended_target": "int",  # number of a take profit that ended with something filled; else NULL
     "attempt": "int",
     "send_retries": "int",
     "wait": "double precision",  # seconds until a row that goes back to PENDING may run
@@ -188,7 +188,7 @@ COLUMNS = {
 
 _PLACED_REQUESTED_BY = requested_by_sql(EventKind.ORDER_PLACED)
 _UNNEST = ", ".join(f"%({name})s::{kind}[]" for name, kind in COLUMNS.items())
-_TARGET = "(e.targets::numeric[])[p.tp_number + executed.targets_done]"
+_TARGET = "(e.targets::numeric[])[executed.last_target + 1]"
 _NEXT_TARGET = f"""(SELECT {on_tick_sql(_TARGET, "p")}
       FROM unnest(%(signal_ids)s::bigint[], %(targets)s::text[])
       AS e(signal_id, targets) WHERE e.signal_id = p.signal_id)"""
@@ -305,7 +305,7 @@ WITH d AS (
     o.leg, o.position_leg, o.stop_loss, o.take_profit, o.pip, o.conversion_rate, o.quantity,
     o.route_state, o.routed_from_id, o.own_stop_loss, o.own_take_profit, d.moved, d.reason,
     d.detail, d.numbers, d.implied, d.broker_position_id, d.new_quantity, d.new_value, d.opened,
-    d.opened_value, d.new_commission, d.first_fill, d.target_done, d.levels_reported,
+    d.opened_value, d.new_commission, d.first_fill, d.ended_target, d.levels_reported,
     d.reported_sl, d.reported_tp, d.reported_quantity
 ), levels AS MATERIALIZED (
   SELECT e.*, w.signal_id AS when_signal_id, w.state AS when_state
@@ -319,7 +319,7 @@ WITH d AS (
 ), executed AS (
   SELECT u.position_id, sum(u.new_quantity) AS quantity, sum(u.new_value) AS value,
     sum(u.new_commission) AS commission, max(u.conversion_rate) AS rate,
-    count(*) FILTER (WHERE u.target_done) AS targets_done
+    max(u.ended_target) AS last_target
   FROM u WHERE u.position_id IS NOT NULL GROUP BY u.position_id
 ), newest_exit AS (  -- by the time of execution, not of the report
   SELECT DISTINCT ON (x.position_id) x.position_id, f.time,

@@ -6,7 +6,7 @@ No limit of entries blocks an exit. It is never larger than what is still open.
 from decimal import Decimal
 
 from brokers.account_capabilities import Capabilities
-from common.money import floor_to_step, plain
+from common.money import plain
 from common.reason_codes import Code
 from execution.exits.safety import (
     ExitBlocker,
@@ -58,8 +58,7 @@ def decide_exit(row: OrderRow, context: EvaluationContext, capabilities: Capabil
         return decision
     if blocker:
         return Deferred(EXIT_CODES[blocker], blocker=blocker)
-    wanted = min(row.quantity, max_exit_quantity(capabilities.exit_safety, position))
-    requested = min(wanted, _largest_order(instrument) or wanted)
+    requested = min(row.quantity, max_exit_quantity(capabilities.exit_safety, position))
     quantity = sellable(requested, price, instrument)
     if quantity <= 0:
         minimum = instrument.close_min if instrument else None
@@ -73,24 +72,8 @@ def decide_exit(row: OrderRow, context: EvaluationContext, capabilities: Capabil
         expected_price=price,
         pip=pip,
         rate=rate,
-        detail=f"{plain(quantity)} at {plain(price)}{_why_less(requested, wanted)}",
+        detail=f"{plain(quantity)} at {plain(price)}",
     )
-
-
-def _largest_order(instrument: InstrumentRow | None) -> Decimal:
-    """Return the largest exit that the broker takes at once, in whole steps; 0: without a maximum.
-
-    A position can be larger: opened in parts or elsewhere, or the broker has lowered its maximum.
-    """
-    if instrument is None:
-        return Decimal(0)
-    return floor_to_step(instrument.quantity_max, instrument.quantity_step)
-
-
-def _why_less(requested: Decimal, wanted: Decimal) -> str:
-    if requested == wanted:
-        return ""
-    return f" of {plain(wanted)}: the broker takes no more in one order"
 
 
 def _unsellable(row: OrderRow, position: ExitRow, instrument: InstrumentRow | None) -> Terminated:

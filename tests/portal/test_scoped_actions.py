@@ -10,7 +10,9 @@ from django.test import Client
 from django.urls import reverse
 
 from execution.models import Order, ScopedAction
+from positions.models import ExecutionPosition
 from tests.connections import make
+from tests.execution import factories
 from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
@@ -121,6 +123,28 @@ def test_what_opened_after_the_question_is_closed_and_named(world: World, alice:
     form = shown(alice, ALL, "CLOSE")
     html = html_of(alice.post(ALL, {**form, "shown_positions": "1"}, follow=True))
     assert "2 more positions were opened and are closed too." in " ".join(html.split())
+
+
+@pytest.fixture
+def small_maximum(world: World) -> None:
+    """Let the broker of the largest position take less in one order than is open."""
+    largest = ExecutionPosition.objects.order_by("quantity").last()
+    assert largest is not None
+    factories.instrument(
+        book=largest.connection.instrument_book, quantity_max=largest.quantity - 10
+    )
+
+
+def test_position_that_several_exits_close_counts_once(
+    world: World, small_maximum: None, alice: Client
+) -> None:
+    form = shown(alice, ALL, "CLOSE")
+    html = html_of(alice.post(ALL, form, follow=True))
+    exits = own(world).get().exits
+    positions = Order.objects.filter(pk__in=exits).values("position").distinct().count()
+    assert positions < len(exits)
+    assert f"{positions} positions being closed." in html
+    assert "opened and" not in html
 
 
 def test_private_feed_and_result_of_another_tenant_are_not_found(

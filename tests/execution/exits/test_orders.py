@@ -6,17 +6,20 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from brokers.types import CloseCause, ReportKind
 from common.errors import ConflictError, InvalidInputError
 from common.reason_codes import Code
 from connections.models import ExecutionConnection, Instrument
+from execution.exits.order_sizes import MOST_ORDERS, order_sizes
 from execution.exits.orders import ExitRequest, exit_quantity, next_leg
 from execution.models import ExecutionLog, Order
 from execution.monitoring.level_monitor import scan_levels
 from execution.services import cancel_order, close_position, retry_order
 from positions.models import ExecutionPosition
-from signals.models import Feed
+from signals.models import Feed, Signal
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 
@@ -265,24 +268,115 @@ def test_external_close_has_no_slippage(
     assert Code.CREATED.value in dict(factories.log_codes(factories.order(leg="entry").pk))
 
 
-@pytest.mark.parametrize("requested_by", ["CLOSE", "stop"])
+def _above_the_maximum(feed: Feed, **levels: Any) -> Signal:
+    """Return a signal with a position of 100; since then its broker takes 45 in one order."""
+    signal = factories.signal(feed, **levels)
+    factories.filled(signal)  # 100 in steps of 10
+    Instrument.objects.update(quantity_max=D(45))
+    return signal
+
+
+def _fill_due_exits() -> list[D]:
+    """Fill all exits that are due, with no further look at levels and signals; return their sizes.
+
+    The broker takes what is no larger than its maximum.
+    """
+    sent = list[D]()
+    for outgoing in factories.claim_all():
+        sent.append(outgoing.request.quantity)
+        factories.answer(outgoing, factories.fake_broker().fill_at_once(outgoing.request))
+    return sent
+
+
+@pytest.mark.parametrize("requested_by", ["CLOSE", "person", "stop", "target"])
 def test_position_above_the_brokers_maximum_is_closed_by_several_exits(
     alice: ExecutionConnection, feed: Feed, requested_by: str
 ) -> None:
-    """The broker has lowered its maximum since the position was opened: each exit would fail."""
-    signal = factories.signal(feed, sl=D("1.09"))
-    factories.filled(signal)  # 100 in steps of 10
-    Instrument.objects.update(quantity_max=D(45))
+    """The broker has lowered its maximum since the position was opened."""
+    signal = _above_the_maximum(feed, sl=D("1.09"), targets=[("1.12", "1")])
+    position = ExecutionPosition.objects.get()
     if requested_by == "CLOSE":
         factories.close_signal(signal)
+    elif requested_by == "person":
+        close_position(position.pk)
     else:
-        factories.quote(alice, "1.08000", "1.08010")
-    sent: list[D] = []
-    while ExecutionPosition.objects.get().quantity and len(sent) < 5:
+        price = {"stop": "1.08000", "target": "1.12500"}[requested_by]
+        factories.quote(alice, price, f"{price[:-1]}5")
         scan_levels()
-        (outgoing,) = factories.claim_all()
-        sent.append(outgoing.request.quantity)
-        factories.answer(outgoing, factories.fake_broker().fill_at_once(outgoing.request))
-    assert sent == [40, 40, 20]
-    lines = ExecutionLog.objects.filter(detail__contains="the broker takes no more in one order")
-    assert lines.count() == 2
+    position.refresh_from_db()
+    assert position.reserved == 100
+    assert _fill_due_exits() == [40, 40, 20]
+    position.refresh_from_db()
+    assert (position.quantity, position.reserved) == (0, 0)
+    lines = ExecutionLog.objects.filter(
+        detail__contains="100 by 3 orders: the broker takes no more in one"
+    )
+    assert lines.count() == 3
+
+
+def test_part_above_the_brokers_maximum_is_closed_by_several_exits(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    _above_the_maximum(feed)
+    close_position(ExecutionPosition.objects.get().pk, fraction=D("0.9"))
+    assert _fill_due_exits() == [40, 40, 10]
+    assert ExecutionPosition.objects.get().quantity == 10
+
+
+def test_exits_of_one_target_lead_to_the_next_one_once(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    """The first of them ends the target; the others are of the same one."""
+    targets = [("1.11", "0.7"), ("1.12", "0.3")]
+    _above_the_maximum(feed, targets=targets)
+    factories.quote(alice, "1.11500", "1.11510")
+    scan_levels()
+    assert _fill_due_exits() == [40, 30]
+    position = ExecutionPosition.objects.get()
+    assert (position.quantity, position.tp_number, position.tp) == (30, 2, D("1.12"))
+    scan_levels()
+    assert _fill_due_exits() == []
+    factories.quote(alice, "1.12500", "1.12510")
+    scan_levels()
+    assert _fill_due_exits() == [30]
+    legs = Order.objects.filter(position=position).order_by("pk").values_list("leg", flat=True)
+    assert list(legs) == ["tp-1", "tp-1.2", "tp-2"]
+
+
+@pytest.mark.parametrize(
+    ("quantity", "minimum", "maximum", "step", "sizes"),
+    [
+        (100, 10, 45, 10, [40, 40, 20]),
+        (45, 10, 45, 10, [45]),  # no larger than the maximum, though it is no whole step
+        (80, 10, 40, 10, [40, 40]),
+        (90, 20, 45, 10, [40, 30, 20]),  # the last one would be below the minimum
+        ("80.3", 10, 40, 10, ["40", "40.3"]),  # no whole step: it could not be sent alone
+        ("10.5", 1, 4, 0, ["4", "4", "2.5"]),  # no step listed
+        ("8.5", 1, 4, 0, ["4", "3.5", "1"]),
+        (100, 10, 0, 10, [100]),  # no maximum listed
+        (100, 10, 5, 10, [100]),  # a maximum below the step: an error of the list
+        (50, 30, 40, 10, [40, 10]),  # neither way is possible; the broker decides
+    ],
+)
+def test_sizes_of_the_orders_of_one_exit(
+    quantity: Any, minimum: int, maximum: int, step: int, sizes: list[Any]
+) -> None:
+    found = order_sizes(
+        D(quantity), maximum=D(maximum), minimum=D(minimum), step=D(step)
+    )  # fmt: skip
+    assert found == [D(size) for size in sizes]
+
+
+@given(
+    st.integers(1, 100_000), st.integers(0, 500), st.integers(0, 50), st.sampled_from([0, 1, 7, 10])
+)
+def test_orders_of_one_exit_are_all_of_it(
+    quantity: int, maximum: int, minimum: int, step: int
+) -> None:
+    found = order_sizes(
+        D(quantity), maximum=D(maximum), minimum=D(minimum), step=D(step)
+    )  # fmt: skip
+    assert sum(found) == quantity
+    assert all(size > 0 for size in found)
+    assert all(size <= maximum for size in found[:-1])
+    assert len(found) <= MOST_ORDERS
