@@ -230,17 +230,19 @@ def _eliminate(group: Sequence[HeldPosition], out: list[Deal]) -> bool:
 
 
 def deals_by_exit(held: HeldPosition, exits: Sequence[SentCommand]) -> dict[int, list[Deal]]:
-    """Return which deals each exit of ours has made of a position, by the command's number. An
-    exit may have been executed in parts."""
+    """Return which deals each exit of ours has made of a position, by the command's number.
+
+    An exit may have been executed in parts. Of one deal and several that have its volume, those
+    count that were complete first, so that later deals never change what was reported."""
     unassigned = sorted(
         (one for one in held.closed if one.is_unmarked_close), key=lambda one: one.number
     )
     found = {}
     for command in sorted(exits, key=lambda one: (one.at, one.number)):
-        parts = [one for one in unassigned if one.lots == command.lots][:1] or _matching_volume(
-            unassigned, command
-        )
-        if parts:
+        single = [one for one in unassigned if one.lots == command.lots][:1]
+        several = _matching_volume(unassigned, command)
+        if single or several:
+            parts = min(filter(None, (single, several)), key=lambda deals: deals[-1].number)
             found[command.number] = parts
             unassigned = [one for one in unassigned if one not in parts]
     return found

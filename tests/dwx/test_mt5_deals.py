@@ -98,6 +98,19 @@ def test_exit_may_consist_of_several_deals() -> None:
     assert [one.number for one in deals_by_exit(position, [exit_of(CID, 9, "0.05")])[9]] == [2]
 
 
+def test_later_deal_of_the_same_volume_does_not_change_what_an_exit_has_made() -> None:
+    """Two equal exits of a position: the first was executed in two deals, the second in one."""
+    position = assign_deals([deal(1, CID)], {}, {}, [])[magic_of(CID)]
+    exits = [exit_of(CID, 8, "0.04"), exit_of(CID, 9, "0.04")]
+    for number in (2, 3):
+        position.own(deal(number, entry=OUT, lots=D("0.02")))
+    first = deals_by_exit(position, exits)
+    position.own(deal(4, entry=OUT, lots=D("0.04")))
+    both = deals_by_exit(position, exits)
+    assert [one.number for one in first[8]] == [one.number for one in both[8]] == [2, 3]
+    assert [one.number for one in both[9]] == [4]
+
+
 def test_netting_is_detected_from_deals() -> None:
     assert not shows_netting([deal(1, CID), deal(2, CID, OUT, comment=CID)])
     assert shows_netting([deal(1, CID), deal(2, OTHER, OUT, comment=OTHER)])
