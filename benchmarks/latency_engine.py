@@ -118,8 +118,7 @@ def close(position_id: int) -> int:
     from execution.services import close_position
     from execution.tasks import EXITS, enqueue
 
-    exit_id = close_position(position_id)
-    assert exit_id is not None
+    [exit_id] = close_position(position_id)
     enqueue([exit_id], queue=EXITS)
     return exit_id
 

@@ -64,7 +64,7 @@ def results_of(signals: Sequence[Signal]) -> dict[int, FeedResult]:
     opens = [signal.pk for signal in signals if signal.action == Action.OPEN]
     closes = [signal.pk for signal in signals if signal.action == Action.CLOSE]
     entries = Q(signal__in=opens, leg="entry", leg__startswith="entry")  # index `one_entry`
-    exits = Q(signal__in=closes, position__isnull=False)
+    exits = Q(signal__in=closes, position__isnull=False) & ~Q(leg__contains="+")  # first orders
     counts: dict[int, Counter[tuple[str, str]]] = {}
     with transaction.atomic(), for_all_tenants():
         for condition in (entries if opens else None, exits if closes else None):

@@ -206,7 +206,9 @@ def done_message(action: ScopedAction) -> str:
             f"{_count(len(action.cancelled), 'entry', 'entries')} cancelled or asked to be."
         )
     if action.closes_positions:
-        parts.append(f"{_count(closed_positions(action), 'position', 'positions')} being closed.")
+        parts.append(
+            f"{_count(closed_positions(action.exits), 'position', 'positions')} being closed."
+        )
     return " ".join(parts)
 
 

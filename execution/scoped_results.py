@@ -1,6 +1,6 @@
 """What became of the orders of a scoped action: done, ended before, and what still waits."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -48,7 +48,10 @@ class Entries:
 
 @dataclass(frozen=True, slots=True)
 class Exits:
-    """Exits by what became of them. unfilled: ended and closed nothing."""
+    """Positions by what became of their exits, of which one position may need several.
+
+    waiting: one has not ended. unfilled: one has ended and closed nothing. filled: the others.
+    """
 
     filled: int = 0
     unfilled: int = 0
@@ -57,11 +60,13 @@ class Exits:
 
 @dataclass(frozen=True, slots=True)
 class ScopedResult:
-    """lines: those that wait first, at most MAX_LINES; more: how many are left out."""
+    """positions: how many are closed. lines: those that wait first, at most MAX_LINES; more: how
+    many are left out."""
 
     action: ScopedAction
     entries: Entries
     exits: Exits
+    positions: int
     lines: list[ResultLine] = field(default_factory=list)
     more: int = 0
 
@@ -84,14 +89,14 @@ class ScopedResult:
         shown = self.action.shown_positions
         if shown is None or not self.action.closes_positions:
             return 0
-        return closed_positions(self.action) - shown
+        return self.positions - shown
 
 
-def closed_positions(action: ScopedAction) -> int:
-    """Return how many positions the action closes: one may need several exits."""
-    orders = Order.objects.filter(pk__in=action.exits)
+def closed_positions(exit_ids: Sequence[int]) -> int:
+    """Return how many positions these exits close: one may need several."""
+    orders = Order.objects.filter(pk__in=exit_ids)
     further = orders.aggregate(n=Count("pk") - Count("position_id", distinct=True))["n"]
-    return len(action.exits) - int(further)
+    return len(exit_ids) - int(further)
 
 
 def scoped_result(action: ScopedAction) -> ScopedResult:
@@ -110,6 +115,7 @@ def scoped_result(action: ScopedAction) -> ScopedResult:
         action,
         replace(entries, cancelled=entries.cancelled + archived),  # those ended without a fill
         _exits(order for order in orders if order.pk in exits),
+        closed_positions(action.exits),
         [_line(order) for order in orders[:MAX_LINES]],
         max(0, len(orders) - MAX_LINES) + archived,
     )
@@ -128,7 +134,15 @@ def _entries(orders: Iterable[Order]) -> Entries:
 
 
 def _exits(orders: Iterable[Order]) -> Exits:
-    filled, unfilled, waiting = _counts(orders)
+    by_position: dict[int | None, list[Order]] = {}
+    for order in orders:
+        by_position.setdefault(order.position_id, []).append(order)
+    # The one that waits decides, then the one that closed nothing.
+    deciding = (
+        min(exits, key=lambda one: (one.done_at is not None, one.filled_quantity > 0))
+        for exits in by_position.values()
+    )
+    filled, unfilled, waiting = _counts(deciding)
     return Exits(filled=filled, unfilled=unfilled, waiting=waiting)
 
 

@@ -301,17 +301,16 @@ def close_position(
     fraction: Decimal = Decimal(1),
     quantity: Decimal | None = None,
     by: User | None = None,
-) -> int | None:
-    """Write an exit for a fraction of the opened quantity; return the id of the order to enqueue.
+) -> list[int]:
+    """Write an exit for a fraction of the opened quantity; return the ids of the orders to enqueue.
 
-    quantity: base units, in place of the fraction; floored to the broker's step. None: all of the
-    position is closed or being closed already. Where the broker takes no more in one order, it is
-    the first of several; the poll of exits finds the others. Raises InvalidInputError for a
-    fraction outside (0, 1], and for a quantity that is not open or below the smallest one.
+    quantity: base units, in place of the fraction; floored to the broker's step. None is written if
+    all of the position is closed or being closed already, and several where the broker takes no
+    more in one order. Raises InvalidInputError for a fraction outside (0, 1], and for a quantity
+    that is not open or below the smallest one.
     """
     if quantity is None:
-        written = close_positions([position_id], fraction=fraction, by=by)
-        return written[0] if written else None
+        return close_positions([position_id], fraction=fraction, by=by)
     account = ExecutionPosition.objects.values_list("connection_id", flat=True).get(pk=position_id)
     require_on_accounts([account], by)
     request = ExitRequest(
@@ -319,9 +318,9 @@ def close_position(
     )
     with transaction.atomic():
         if not lock_with_free_quantity([position_id]):
-            return None
+            return []
         raise_all(quantity_errors(exitable(position_id), quantity))
-        return open_exits([request], are_locked=True)[0].order_id
+        return [written.order_id for written in open_exits([request], are_locked=True)]
 
 
 def quantity_errors(position: ExitablePosition, quantity: Decimal) -> list[InvalidInputError]:

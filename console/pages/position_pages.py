@@ -91,11 +91,12 @@ def close(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
 
 def _close(position: ExecutionPosition, fraction: Decimal, request: HttpRequest) -> str:
     by: Any = request.user
-    order_id = services.close_position(position.pk, fraction=fraction, by=by)
-    if order_id is None:
+    order_ids = services.close_position(position.pk, fraction=fraction, by=by)
+    if not order_ids:
         return f"P-{position.pk} is already closed or being closed; nothing was sent."
-    tasks.enqueue_on_commit([order_id], queue=tasks.EXITS)
-    return f"P-{position.pk} is being closed by O-{order_id}."
+    tasks.enqueue_on_commit(order_ids, queue=tasks.EXITS)
+    exits = " and ".join(f"O-{order_id}" for order_id in order_ids)
+    return f"P-{position.pk} is being closed by {exits}."
 
 
 URLS: tuple[tuple[str, str, View], ...] = (

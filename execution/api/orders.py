@@ -336,13 +336,16 @@ class PositionViewSet(
     @extend_schema(request=CloseSerializer, responses={202: OrderSerializer})
     @action(detail=True, methods=["post"])
     def close(self, request: Request, pk: str) -> Response:
-        """Close it, a fraction of what was opened, or a quantity; return the exit order."""
+        """Close it, a fraction of what was opened, or a quantity; return the exit order.
+
+        Above the broker's largest order there are several exits, and this is the first.
+        """
         position, data = self.get_object(), validated_body(CloseSerializer, request)
-        order_id = services.close_position(position.pk, by=caller(request), **data)
-        if order_id is None:
+        order_ids = services.close_position(position.pk, by=caller(request), **data)
+        if not order_ids:
             raise ConflictError(Code.NOTHING_TO_CLOSE)
-        tasks.enqueue_on_commit([order_id], queue=tasks.EXITS)
-        order = orders_for(caller(request)).get(pk=order_id)
+        tasks.enqueue_on_commit(order_ids, queue=tasks.EXITS)
+        order = orders_for(caller(request)).get(pk=order_ids[0])
         body = OrderSerializer(order, context=self.get_serializer_context()).data
         return Response(body, status=status.HTTP_202_ACCEPTED)
 

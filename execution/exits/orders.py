@@ -16,7 +16,7 @@ from common.money import floor_to_step, plain
 from common.reason_codes import Code
 from common.sql import IdRow, Query, array, columns, rows
 from connections.selectors import connection_join_sql, instrument_join_sql
-from execution.exits.order_sizes import order_sizes
+from execution.exits.order_sizes import leg_of_order, order_sizes, request_of_leg_sql
 from execution.exits.trade_parts import Ticket, allot_part
 from positions.joins import open_of_signal_sql
 from positions.quantities import reserve_sql
@@ -58,8 +58,10 @@ class ExitablePosition(NamedTuple):
     """A position to exit from, in base units. step, minimum and maximum (of one
     order): 0 where the broker lists none.
 
-    legs: of all its exits. live_legs: of those that have not ended, without the suffix of
-    repeated exits: `tp-2` for `tp-2.3`.
+    is_rounded: the claim rounds exits down to whole steps. target_filled: what exits of the next
+    target have filled; more than 0 if others of the same request have failed. legs: of all its
+    exits. live_legs: of those that have not ended, without the suffixes of repeated exits and of
+    further orders: `tp-2` for `tp-2.3` and `tp-2+2`.
     """
 
     id: int
@@ -72,6 +74,8 @@ class ExitablePosition(NamedTuple):
     step: Decimal
     minimum: Decimal
     maximum: Decimal
+    is_rounded: bool
+    target_filled: Decimal
     legs: list[str] | None
     live_legs: list[str] | None
 
@@ -83,9 +87,11 @@ LOAD = Query(
 SELECT p.id, p.connection_id, p.quantity, p.reserved, p.opened_quantity, p.side, p.tp_number,
   coalesce(i.quantity_step, 0) AS step, coalesce(greatest(i.quantity_min,
     ceil(i.close_worth_min / p.entry_price / i.quantity_step) * i.quantity_step), 0) AS minimum,
-  coalesce(i.quantity_max, 0) AS maximum,
+  coalesce(i.quantity_max, 0) AS maximum, coalesce(i.close_min, 0) > 0 AS is_rounded,
+  (SELECT coalesce(sum(o.filled_quantity), 0) FROM execution_order o WHERE o.position_id = p.id
+    AND split_part({request_of_leg_sql("o.leg")}, '.', 1) = 'tp-' || p.tp_number) AS target_filled,
   (SELECT array_agg(o.leg) FROM execution_order o WHERE o.position_id = p.id) AS legs,
-  (SELECT array_agg(split_part(o.leg, '.', 1)) FROM execution_order o
+  (SELECT array_agg(split_part({request_of_leg_sql("o.leg")}, '.', 1)) FROM execution_order o
    WHERE o.position_id = p.id AND o.done_at IS NULL) AS live_legs
 FROM positions_executionposition p
 {connection_join_sql("p.connection_id")}
@@ -113,7 +119,7 @@ WITH requested AS (
     side, order_type, time_in_force, quantity, due_at, enqueued_at, detail)
   SELECT coalesce(%s, signal_id), connection_id, id, one.leg, 1, pair, symbol,
     CASE side WHEN 'BUY' THEN 'SELL' ELSE 'BUY' END, 'MARKET', 'GTC', one.size,
-    clock_timestamp(), clock_timestamp(), detail
+    clock_timestamp(), clock_timestamp(), left(detail, 300)
   FROM reserved CROSS JOIN LATERAL
     unnest(legs::text[], sizes::numeric[]) WITH ORDINALITY AS one(leg, size, number)
   ORDER BY id, one.number
@@ -200,7 +206,7 @@ def exit_quantity(position: ExitablePosition, request: ExitRequest) -> Decimal:
     """Return how much an exit may take: all that is free, or the requested fraction. Base units.
 
     A part is floored to the broker's step. An exit that would leave less than the smallest
-    quantity takes all.
+    quantity takes all. Of a target, what its earlier exits have filled is not closed again.
     """
     free = position.quantity - position.reserved
     if request.quantity is not None:
@@ -209,6 +215,8 @@ def exit_quantity(position: ExitablePosition, request: ExitRequest) -> Decimal:
         return free
     else:
         requested = (free if request.of_free else position.opened_quantity) * request.fraction
+        if request.leg.startswith("tp-"):
+            requested -= position.target_filled
     if position.step > 0:
         requested = floor_to_step(requested, position.step)
     requested = max(requested, position.minimum)
@@ -251,11 +259,14 @@ def _record(
     if quantity <= 0 or _is_superseded_target(position, request):
         return None
     sizes = order_sizes(
-        quantity, maximum=position.maximum, minimum=position.minimum, step=position.step
+        quantity,
+        maximum=position.maximum,
+        minimum=position.minimum,
+        step=position.step,
+        is_rounded=position.is_rounded,
     )
-    legs, detail = list[str](), request.detail
-    for _ in sizes:
-        legs.append(next_leg(request.leg, [*(position.legs or []), *legs]))
+    leg, detail = next_leg(request.leg, position.legs or []), request.detail
+    legs = [leg_of_order(leg, number) for number in range(1, len(sizes) + 1)]
     if len(sizes) > 1:
         why = f"{plain(quantity)} by {len(sizes)} orders: the broker takes no more in one"
         detail = f"{detail}; {why}" if detail else why

@@ -15,6 +15,7 @@ from common.reason_codes import Code
 from common.sql import Query, rows
 from connections.selectors import CLOSING_HALTS_SQL, CLOSING_PAUSES_SQL
 from execution.exits.dust import HELD_BACK
+from execution.exits.order_sizes import request_of_leg_sql
 from execution.exits.orders import ExitRequest
 from positions.joins import open_of_signal_sql
 from signals.joins import is_of_feed_sql, is_of_pair_sql
@@ -43,13 +44,14 @@ def _open_position(condition: str) -> str:
 
 
 LONGEST_WAIT_SECONDS = 900
+_REQUESTS_SQL = f"count(DISTINCT {request_of_leg_sql('o.leg')})"
 # No exit of the position has just ended without a fill, and its remainder can be sold. The more
 # have, the longer it waits: a market may be closed for days.
 MAY_BE_REPEATED_SQL = f"""NOT EXISTS (
     SELECT FROM execution_order o WHERE o.position_id = p.id AND o.filled_quantity = 0
       AND o.done_at IS NOT NULL
     HAVING max(o.done_at) > clock_timestamp() - make_interval(secs => least(
-      {LONGEST_WAIT_SECONDS}, %(retry)s * power(2, least(count(*), 10) - 1))))
+      {LONGEST_WAIT_SECONDS}, %(retry)s * power(2, least({_REQUESTS_SQL}, 10) - 1))))
   AND NOT ({HELD_BACK})"""
 
 OF_CLOSES = Query(

@@ -177,15 +177,15 @@ def _is_unexpectedly_live(change: OrderChange) -> bool:
 
 
 def _ended_target(change: OrderChange) -> int | None:
-    """Return the number of a take profit that has ended with something filled, and had not before.
+    """Return the number of the target whose exit has ended with something filled, and had not.
 
-    Its leg is `tp-2`, or `tp-2.3` if it is not the first order of this target.
+    Its leg is `tp-2`, or for example `tp-2.3+2`: repeated, and the second order of that request.
     """
     before = change.row.status in TERMINAL and change.row.filled_quantity > 0
     now = change.state.status in TERMINAL and change.state.filled > 0
     if before or not now or not change.row.leg.startswith("tp-"):
         return None
-    return int(change.row.leg.removeprefix("tp-").partition(".")[0])
+    return int(change.row.leg.removeprefix("tp-").partition("+")[0].partition(".")[0])
 
 
 def _implied(row: sql.OrderRow, status: Status) -> tuple[Any, ...]:

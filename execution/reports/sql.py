@@ -25,6 +25,7 @@ from execution.base.statements import (
     is_partly_known_sql,
     log_rows_sql,
 )
+from execution.exits.order_sizes import request_of_leg_sql
 from execution.models import may_move_sql
 from execution.reports.close_reasons import close_reason_sql
 from positions.quantities import close_positions_sql, open_positions_sql
@@ -174,7 +175,7 @@ COLUMNS = {
     "is_reply": "boolean",  # in reply to our call or query, so with all that the broker knew
     "was_in_flight": "boolean",
     "ended": "boolean",
-    "ended_target": "int",  # number of a take profit that ended with something filled; else NULL
+    "ended_target": "int",  # the target whose exit ended with something filled; else NULL
     "attempt": "int",
     "send_retries": "int",
     "wait": "double precision",  # seconds until a row that goes back to PENDING may run
@@ -216,6 +217,14 @@ _EXECUTIONS = f"""
     cardinality(e.targets::numeric[]) AS number) l
   CROSS JOIN LATERAL (SELECT {tick_sql("u")} AS size OFFSET 0) step  -- looked up once
   WHERE u.new_quantity > 0 AND u.opened > 0 AND u.position_id IS NULL"""
+
+# Whether the other orders of an exit's request, which are rare, have ended with something filled,
+# too. If one failed, the target is not over: its next exit closes the rest.
+_IS_WHOLE_REQUEST = f"""u.ended_target IS NOT NULL AND NOT EXISTS (
+      SELECT FROM execution_order x WHERE x.position_id = u.position_id AND x.id <> u.id
+        AND {request_of_leg_sql("x.leg")} = {request_of_leg_sql("u.leg")}
+        AND coalesce((SELECT now.filled_quantity = 0 OR now.done_at IS NULL
+            FROM u now WHERE now.id = x.id), x.filled_quantity = 0 OR x.done_at IS NULL))"""
 
 # The source of `close_positions_sql`.
 _EXITS = "executed LEFT JOIN newest_exit USING (position_id)"
@@ -306,7 +315,7 @@ WITH d AS (
     o.route_state, o.routed_from_id, o.own_stop_loss, o.own_take_profit, d.moved, d.reason,
     d.detail, d.numbers, d.implied, d.broker_position_id, d.new_quantity, d.new_value, d.opened,
     d.opened_value, d.new_commission, d.first_fill, d.ended_target, d.levels_reported,
-    d.reported_sl, d.reported_tp, d.reported_quantity
+    d.reported_sl, d.reported_tp, d.reported_quantity, o.filled_quantity, o.done_at
 ), levels AS MATERIALIZED (
   SELECT e.*, w.signal_id AS when_signal_id, w.state AS when_state
   FROM unnest(%(signal_ids)s::bigint[], %(sls)s::numeric[], %(targets)s::text[])
@@ -319,7 +328,7 @@ WITH d AS (
 ), executed AS (
   SELECT u.position_id, sum(u.new_quantity) AS quantity, sum(u.new_value) AS value,
     sum(u.new_commission) AS commission, max(u.conversion_rate) AS rate,
-    max(u.ended_target) AS last_target
+    max(u.ended_target) FILTER (WHERE {_IS_WHOLE_REQUEST}) AS last_target
   FROM u WHERE u.position_id IS NOT NULL GROUP BY u.position_id
 ), newest_exit AS (  -- by the time of execution, not of the report
   SELECT DISTINCT ON (x.position_id) x.position_id, f.time,

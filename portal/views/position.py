@@ -172,10 +172,10 @@ def close_part(request: HttpRequest, *, pk: int) -> HttpResponse:
     )
 
     def close() -> str:
-        order_id = services.close_position(pk, quantity=form.cleaned_data["amount"], by=user)
-        if order_id is None:
+        order_ids = services.close_position(pk, quantity=form.cleaned_data["amount"], by=user)
+        if not order_ids:
             return "It was already closed or being closed; nothing was sent."
-        tasks.enqueue_on_commit([order_id], queue=tasks.EXITS)
+        tasks.enqueue_on_commit(order_ids, queue=tasks.EXITS)
         return "The part is being closed; it is listed under the orders below."
 
     def points(around: Surroundings) -> list[Consequence]:

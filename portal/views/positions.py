@@ -19,6 +19,7 @@ from execution.base.kill_switch import read_halts
 from execution.exits.forms import CloseForm, close_all_consequences, close_consequences
 from execution.exits.orders import exitable
 from execution.position_outlook import exit_obstacles, fractions_text, halted_text
+from execution.scoped_results import closed_positions
 from portal.files import csv_file
 from portal.forms import ShownPositionsForm
 from portal.pages import confirm, current_user, page, tenants_only
@@ -117,9 +118,10 @@ def _close_all(views: list[PositionView], changed: str, user: User) -> str:
     tasks.enqueue_on_commit(ids, queue=tasks.EXITS)
     if not ids:
         return "They were already closed or being closed; nothing was sent."
-    is_one = len(ids) == 1
+    count = closed_positions(ids)
+    is_one = count == 1
     return (
-        f"{'1 position is' if is_one else f'{len(ids)} positions are'} being closed. "
+        f"{'1 position is' if is_one else f'{count} positions are'} being closed. "
         f"{'It disappears' if is_one else 'They disappear'} once the close is filled.{changed}"
     )
 
@@ -177,14 +179,14 @@ class CloseShownForm(CloseForm):
 
 
 def _close(view: PositionView, form: CloseForm, user: User) -> str:
-    order_id = services.close_position(
+    order_ids = services.close_position(
         view.position.pk,
         fraction=Decimal(form.cleaned_data["fraction"]),
         by=user,
     )
-    if order_id is None:
+    if not order_ids:
         return "It was already closed or being closed; nothing was sent."
-    tasks.enqueue_on_commit([order_id], queue=tasks.EXITS)
+    tasks.enqueue_on_commit(order_ids, queue=tasks.EXITS)
     return (
         f"{view.position.pair} is being closed. The position disappears once the close is filled."
     )

@@ -18,7 +18,7 @@ from common.clocks import machine_time
 from common.errors import ConflictError
 from common.reason_codes import Code
 from common.sql import _allow_prepared, _fetched, _rows_cursor, rows, run
-from connections.models import ExecutionConnection
+from connections.models import ExecutionConnection, Instrument
 from execution.audit.counters import audit
 from execution.base.kill_switch import read_halts
 from execution.dispatch.order_dispatcher import KillSwitchSnapshot, reports_from_outcome
@@ -119,6 +119,7 @@ class ExecutionModel:
         run("SELECT setval(pg_get_serial_sequence('signals_signal', 'id'), 1, false), setseed(0)")
         for account in accounts:
             factories.quote(account)
+        Instrument.objects.update(quantity_max=D(1000))
         self._names, self.skew = count(1), 0.0
         self.processes = [self._process(), self._process()]
         self.transit: list[tuple[float, OrderRequest]] = []

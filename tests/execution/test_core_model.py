@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 )
 
 from brokers.types import ExitSafety
-from connections.models import AccountSnapshot
+from connections.models import AccountSnapshot, Instrument
 from execution import services
 from execution.runtime import trading_runtime
 from tests.connections import make
@@ -174,6 +174,20 @@ class Core(RuleBasedStateMachine):
             self.model.check_settled()
 
 
+class CappedOrders(Core):
+    """The same events, with positions of 100 and a largest order of 45, which changes."""
+
+    @initialize(kind=KIND)
+    def begin(self, kind: str) -> None:
+        super().begin(kind)
+        self.model.trade(self.model.processes[0], ["fill"], False)
+        self.change_maximum(D(45))
+
+    @rule(maximum=st.sampled_from([D(1000), D(45), D(45)]))
+    def change_maximum(self, maximum: D) -> None:
+        Instrument.objects.update(quantity_max=maximum)
+
+
 @pytest.fixture
 def model_arguments(
     transactional_db: None, runtime: trading_runtime.TradingRuntime, broker: FakeBroker
@@ -191,6 +205,16 @@ def model_arguments(
 @pytest.mark.timeout(7200 if DEEP else 900)
 def test_core_invariants_hold_in_every_interleaving(model_arguments: dict[str, Any]) -> None:
     explore(Core, examples=30, deep_examples=600)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200 if DEEP else 900)
+@pytest.mark.parametrize("safety", [None, ExitSafety.CANCEL_FIRST])
+def test_positions_above_the_largest_order_are_closed_in_every_interleaving(
+    model_arguments: dict[str, Any], safety: ExitSafety | None
+) -> None:
+    arguments.update(safety=safety)
+    explore(CappedOrders, examples=15, deep_examples=150)
 
 
 @pytest.mark.slow

@@ -218,7 +218,7 @@ def test_positions_already_closing_are_left_alone(alice: ExecutionConnection, fe
     factories.signal(feed)
     factories.fill_all()
     first, *others = ExecutionPosition.objects.order_by("pk").values_list("pk", flat=True)
-    assert services.close_position(first) is not None
+    assert services.close_position(first)
     written = services.close_positions([first, *others])
     closed = Order.objects.filter(pk__in=written).values_list("position_id", "quantity")
     assert list(closed.order_by("position_id")) == [(pk, D(100)) for pk in others]

@@ -201,8 +201,7 @@ def test_switched_off_account_is_polled_and_its_exits_are_sent(
     off(alice)
     assert poll() == 1
     position = ExecutionPosition.objects.get()
-    exit_id = close_position(position.pk)
-    assert exit_id is not None
+    [exit_id] = close_position(position.pk)
     execute([exit_id], urgent=True)
     assert trading.dispatcher.wait_idle(30)
     assert trading.report_writer.drain(30)

@@ -15,6 +15,7 @@ from execution.management.scope_options import (
     show,
 )
 from execution.scoped_pages import consequences, live_scope
+from execution.scoped_results import closed_positions
 
 HELP = """\
 Close every open position by a market order, ahead of all entries.
@@ -54,5 +55,6 @@ class Command(HelpedCommand):
         request = scoped_actions.ActionRequest(scope, closes_positions=True)
         ids = scoped_actions.carry_out(request, by=None).exits
         tasks.enqueue_on_commit(ids, queue=tasks.EXITS)
-        self.stderr.write(f"{len(ids)} positions are being closed.")
-        self.stdout.write(json.dumps({"closing": len(ids)}))
+        closing = closed_positions(ids)
+        self.stderr.write(f"{closing} positions are being closed.")
+        self.stdout.write(json.dumps({"closing": closing}))

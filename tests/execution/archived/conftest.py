@@ -72,9 +72,8 @@ def past(alice: ExecutionConnection, feed: Feed, broker: FakeBroker) -> Past:
         factories.fill_report(entry(alice, signal), 100, "f1"),
         factories.report(entry(rejected, signal), ReportKind.REJECTED),
     )
-    closing = services.close_position(ExecutionPosition.objects.get().pk)
+    [closing] = services.close_position(ExecutionPosition.objects.get().pk)
     factories.claim_all()
-    assert closing is not None
     factories.apply(factories.fill_report(Order.objects.get(pk=closing), 100, "f2"))
     run("UPDATE execution_executionlog SET at = at - %s", (timedelta(days=DAYS_AGO),))
     go_back()

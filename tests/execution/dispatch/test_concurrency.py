@@ -171,7 +171,6 @@ def test_exit_of_a_slow_account_gets_a_slot_though_entries_fill_the_pool(
     factories.signal(feed)
     execute(list(Order.objects.filter(connection__in=crowd).values_list("pk", flat=True)))
     trading.dispatcher.latency.record(str(alice.pk), 9)
-    exit_id = close_position(position.pk)
-    assert exit_id is not None
+    [exit_id] = close_position(position.pk)
     execute([exit_id], urgent=True)
     until(lambda: Order.objects.get(pk=exit_id).status == "FILLED", 1.4)  # none is overdue yet

@@ -1,11 +1,14 @@
 """Exits: names of legs, quantities, reservations; slippage and its alarm."""
 
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal as D
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.db import transaction
+from django.db.models import F
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,10 +17,11 @@ from common.errors import ConflictError, InvalidInputError
 from common.reason_codes import Code
 from connections.models import ExecutionConnection, Instrument
 from execution.exits.order_sizes import MOST_ORDERS, order_sizes
-from execution.exits.orders import ExitRequest, exit_quantity, next_leg
+from execution.exits.orders import ExitRequest, exit_quantity, next_leg, open_exits
 from execution.models import ExecutionLog, Order
 from execution.monitoring.level_monitor import scan_levels
 from execution.services import cancel_order, close_position, retry_order
+from execution.submission.outgoing import Outgoing
 from positions.models import ExecutionPosition
 from signals.models import Feed, Signal
 from tests.execution import factories
@@ -85,7 +89,7 @@ def test_exits_share_the_open_quantity(position: ExecutionPosition) -> None:
     made = [close_position(position.pk, fraction=D("0.6")) for _ in range(3)]
     found = Order.objects.exits().order_by("id").values_list("leg", "quantity", "priority")
     assert list(found) == [("close-1", D(60), 1), ("close-2", D(40), 1)]
-    assert made[2] is None
+    assert made[2] == []
     position.refresh_from_db()
     assert position.reserved == 100
 
@@ -108,15 +112,14 @@ def test_unfilled_quantity_of_an_ended_exit_is_released(
     factories.apply(factories.report(leaving, kind))
     position.refresh_from_db()
     assert position.reserved == 0
-    assert close_position(position.pk) is not None
+    assert close_position(position.pk)
     assert Order.objects.latest("id").quantity == position.quantity
 
 
 def test_quantity_of_an_exit_cancelled_before_sending_is_released(
     position: ExecutionPosition,
 ) -> None:
-    exit_id = close_position(position.pk)
-    assert exit_id is not None
+    [exit_id] = close_position(position.pk)
     assert cancel_order(exit_id) == "CANCELLED"
     position.refresh_from_db()
     assert position.reserved == 0
@@ -130,8 +133,7 @@ def failed(order_id: int) -> None:
 
 
 def test_failed_exit_is_retried_within_the_free_quantity(position: ExecutionPosition) -> None:
-    exit_id = close_position(position.pk)
-    assert exit_id is not None
+    [exit_id] = close_position(position.pk)
     failed(exit_id)
     retry_order(exit_id)
     position.refresh_from_db()
@@ -288,6 +290,12 @@ def _fill_due_exits() -> list[D]:
     return sent
 
 
+def _reject(outgoing: Outgoing) -> Order:
+    order = Order.objects.get(client_order_id=outgoing.request.client_order_id)
+    factories.apply(factories.report(order, ReportKind.REJECTED, code=Code.REJECTED_BY_BROKER))
+    return order
+
+
 @pytest.mark.parametrize("requested_by", ["CLOSE", "person", "stop", "target"])
 def test_position_above_the_brokers_maximum_is_closed_by_several_exits(
     alice: ExecutionConnection, feed: Feed, requested_by: str
@@ -340,7 +348,57 @@ def test_exits_of_one_target_lead_to_the_next_one_once(
     scan_levels()
     assert _fill_due_exits() == [30]
     legs = Order.objects.filter(position=position).order_by("pk").values_list("leg", flat=True)
-    assert list(legs) == ["tp-1", "tp-1.2", "tp-2"]
+    assert list(legs) == ["tp-1", "tp-1+2", "tp-2"]
+
+
+@pytest.mark.parametrize("rejected", [0, 1])
+@pytest.mark.parametrize("has_second", [False, True])
+def test_target_is_not_over_while_one_of_its_exits_has_failed(
+    alice: ExecutionConnection, feed: Feed, rejected: int, has_second: bool
+) -> None:
+    """What the broker rejected is closed by the target's next exit, and no more than that."""
+    targets = [("1.11", "0.8"), ("1.12", "0.2")] if has_second else [("1.11", "1")]
+    _above_the_maximum(feed, targets=targets)
+    factories.quote(alice, "1.11500", "1.11510")
+    scan_levels()
+    exits = factories.claim_all()
+    failed = _reject(exits.pop(rejected))
+    for outgoing in exits:
+        factories.answer(outgoing, factories.fake_broker().fill_at_once(outgoing.request))
+    position = ExecutionPosition.objects.get()
+    assert (position.quantity, position.tp_number, position.tp) == (
+        60 if has_second else 40,
+        1,
+        D("1.11"),
+    )
+    Order.objects.filter(pk=failed.pk).update(done_at=F("done_at") - timedelta(minutes=1))
+    scan_levels()
+    assert _fill_due_exits() == [40]
+    position.refresh_from_db()
+    expected = (20, 2, D("1.12")) if has_second else (0, 2, None)
+    assert (position.quantity, position.tp_number, position.tp) == expected
+
+
+def test_long_detail_of_a_request_leaves_room_for_the_orders(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    _above_the_maximum(feed)
+    request = ExitRequest(ExecutionPosition.objects.get().pk, "close", detail="x" * 300)
+    with transaction.atomic():
+        assert len(open_exits([request])) == 3
+
+
+def test_orders_of_one_request_count_once_when_it_is_repeated(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    """A CLOSE that fails waits as long as one of a single order: half a minute at first."""
+    signal = _above_the_maximum(feed)
+    factories.close_signal(signal)
+    for outgoing in factories.claim_all():
+        _reject(outgoing)
+    assert scan_levels() == []
+    Order.objects.exits().update(done_at=F("done_at") - timedelta(seconds=40))
+    assert len(scan_levels()) == 3
 
 
 @pytest.mark.parametrize(
@@ -350,7 +408,7 @@ def test_exits_of_one_target_lead_to_the_next_one_once(
         (45, 10, 45, 10, [45]),  # no larger than the maximum, though it is no whole step
         (80, 10, 40, 10, [40, 40]),
         (90, 20, 45, 10, [40, 30, 20]),  # the last one would be below the minimum
-        ("80.3", 10, 40, 10, ["40", "40.3"]),  # no whole step: it could not be sent alone
+        ("80.3", 10, 40, 10, ["40", "40", "0.3"]),  # the broker decides about what is no step
         ("10.5", 1, 4, 0, ["4", "4", "2.5"]),  # no step listed
         ("8.5", 1, 4, 0, ["4", "3.5", "1"]),
         (100, 10, 0, 10, [100]),  # no maximum listed
@@ -365,6 +423,11 @@ def test_sizes_of_the_orders_of_one_exit(
         D(quantity), maximum=D(maximum), minimum=D(minimum), step=D(step)
     )  # fmt: skip
     assert found == [D(size) for size in sizes]
+
+
+def test_rest_that_the_claim_rounds_down_stays_with_the_last_order() -> None:
+    found = order_sizes(D("80.3"), maximum=D(40), minimum=D(10), step=D(10), is_rounded=True)
+    assert found == [D(40), D("40.3")]
 
 
 @given(

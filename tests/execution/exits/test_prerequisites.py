@@ -46,8 +46,7 @@ def test_exit_does_not_wait_for_the_interval_of_the_job(
     position = factories.filled(factories.signal(feed))
     factories.apply(*broker.news.values())
     broker.calls.clear()
-    exit_order = close_position(position.pk)
-    assert exit_order is not None
+    [exit_order] = close_position(position.pk)
     services.execute([exit_order], urgent=True)
     until(lambda: sells(broker))
     called = [name for name, _ in broker.calls]

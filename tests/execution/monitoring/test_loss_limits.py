@@ -170,8 +170,7 @@ def test_exit_is_sent_during_a_pause(account: ExecutionConnection, feed: Feed) -
     held = position(account, feed)
     read(account, "9400")
     apply_loss_limits()
-    order_id = close_position(held.pk)
-    assert order_id is not None
+    [order_id] = close_position(held.pk)
     claim([order_id], worker_id=factories.OWNER)
     assert Order.objects.get(pk=order_id).reason != "LOSS_LIMIT"
     assert Order.objects.get(pk=order_id).status in ("SUBMITTING", "PENDING")

@@ -220,7 +220,7 @@ def test_quantity_is_closed_in_whole_steps(
     position: ExecutionPosition, quantity: str, closed: int
 ) -> None:
     Instrument.objects.update(quantity_min=20)
-    assert close_position(position.pk, quantity=D(quantity)) is not None
+    assert close_position(position.pk, quantity=D(quantity))
     assert Order.objects.exits().get().quantity == closed
 
 
@@ -239,5 +239,5 @@ def test_quantity_that_cannot_be_closed_is_refused(
 def test_quantity_counts_what_another_exit_closes_already(position: ExecutionPosition) -> None:
     close_position(position.pk, quantity=D(70))
     assert refused(lambda: close_position(position.pk, quantity=D(40)))[0] == Code.EXIT_ABOVE_OPEN
-    assert close_position(position.pk, quantity=D(30)) is not None
-    assert close_position(position.pk, quantity=D(10)) is None
+    assert close_position(position.pk, quantity=D(30))
+    assert close_position(position.pk, quantity=D(10)) == []

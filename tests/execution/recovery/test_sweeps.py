@@ -223,7 +223,7 @@ def test_order_is_due_again_only_when_its_message_was_lost(feed: Feed) -> None:
 
 def test_exits_worker_polls_exits_only(feed: Feed) -> None:
     position = factories.filled(factories.signal(feed))
-    leaving = close_position(position.pk)
+    [leaving] = close_position(position.pk)
     factories.signal(feed)
     factories.pass_time(2)
     assert sweeps.due(10, exits_only=True) == [leaving]

@@ -45,8 +45,7 @@ def position(entry: Order) -> ExecutionPosition:
 
 def exit_of(position: ExecutionPosition, fraction: str = "1") -> Order:
     """An exit in flight."""
-    order_id = close_position(position.pk, fraction=D(fraction))
-    assert order_id is not None
+    [order_id] = close_position(position.pk, fraction=D(fraction))
     factories.claim_all()
     return Order.objects.get(pk=order_id)
 
@@ -206,7 +205,7 @@ def test_late_fill_of_an_ended_exit_keeps_reservations_of_others(
     factories.apply(factories.fill_report(first, 20, "x1"))
     position.refresh_from_db()
     assert (position.quantity, position.reserved) == (80, 50)
-    assert close_position(position.pk) is not None
+    assert close_position(position.pk)
     assert Order.objects.get(leg="close-3").quantity == 30
 
 

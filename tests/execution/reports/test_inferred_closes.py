@@ -76,8 +76,7 @@ def test_larger_inferred_close_adds_to_the_earlier_one(entry: Order) -> None:
 
 
 def test_exit_that_ends_unfilled_leaves_the_inferred_close(entry: Order) -> None:
-    exit_id = close_position(position().pk)
-    assert exit_id is not None
+    [exit_id] = close_position(position().pk)
     factories.claim_all()
     factories.apply(gone(entry))
     factories.apply(factories.report(Order.objects.get(pk=exit_id), ReportKind.CANCELLED))

@@ -73,8 +73,7 @@ def test_exits_and_entries_of_other_hosts_are_sent(
     elsewhere = factories.account(feed, exchange_name="elsewhere")
     away(trading)
     factories.signal(feed)
-    exit_id = close_position(position.pk)
-    assert exit_id is not None
+    [exit_id] = close_position(position.pk)
     trade(trading)
     assert Order.objects.get(pk=exit_id).status == "FILLED"
     assert Order.objects.get(connection=elsewhere).status == "FILLED"
@@ -104,8 +103,7 @@ def test_answer_of_the_broker_closes_the_circuit(
     position = factories.filled(factories.signal(feed))
     away(trading)
     run("UPDATE connections_hostcircuit SET opened_at = opened_at - interval '1 minute'")
-    exit_id = close_position(position.pk)
-    assert exit_id is not None
+    [exit_id] = close_position(position.pk)
     execute([exit_id])
     assert trading.dispatcher.wait_idle(10)
     assert trading.report_writer.drain(10)

@@ -138,8 +138,7 @@ def test_exits_query_no_margin(alice: ExecutionConnection, feed: Feed, broker: F
     services.execute(factories.pending())
     wait_until(ExecutionPosition.objects.exists, 60)
     margins.stored_margins.clear()
-    exit_id = services.close_position(ExecutionPosition.objects.get().pk)
-    assert exit_id is not None
+    [exit_id] = services.close_position(ExecutionPosition.objects.get().pk)
     services.execute([exit_id])
     wait_until(lambda: ExecutionPosition.objects.get().quantity == 0, 60)
     assert asked(broker) == 1

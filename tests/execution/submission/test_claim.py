@@ -438,8 +438,7 @@ def test_quarantined_exit_releases_its_reservation(
     alice: ExecutionConnection, feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     position = factories.filled(factories.signal(feed))
-    exit_id = close_position(position.pk)
-    assert exit_id is not None
+    [exit_id] = close_position(position.pk)
     poison(monkeypatch, exit_id)
     services._claim_with_bisection([exit_id], "me", False)
     position.refresh_from_db()

@@ -176,7 +176,7 @@ def test_entries_and_exits_are_sent_beside_an_unanswered_order(
     factories.claim_all()
     run("UPDATE execution_order SET submitted_at = submitted_at - interval '2 s'")
     factories.signal(feed)
-    leaving = close_position(position.pk)
+    [leaving] = close_position(position.pk)
     entry = Order.objects.get(status="PENDING", position=None)
     assert [o.request.order_id for o in factories.claim_all()] == [leaving, entry.pk]
 
@@ -243,8 +243,7 @@ def test_kill_switch_is_checked_at_the_claim(
     position = factories.filled(factories.signal(feed))
     factories.signal(feed)
     halted = Order.objects.get(status="PENDING")
-    exit_id = close_position(position.pk)
-    assert exit_id is not None
+    [exit_id] = close_position(position.pk)
     named: dict[str, dict[str, Any]] = {
         "FEED": {"feed": feed},
         "USER": {"user": alice.user},

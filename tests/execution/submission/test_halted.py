@@ -139,8 +139,7 @@ def test_what_waits_or_may_become_something_else_is_left_to_the_claim(
 
 def test_exits_are_never_denied(alice: ExecutionConnection, feed: Feed) -> None:
     position = factories.filled(factories.signal(feed))
-    exit_id = close_position(position.pk)
-    assert exit_id is not None
+    [exit_id] = close_position(position.pk)
     (entry_id,) = queued(feed)
     assert deny([exit_id, entry_id]) == [exit_id]
     assert states([exit_id]) == [("PENDING", "")]

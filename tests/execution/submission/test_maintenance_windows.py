@@ -84,8 +84,7 @@ def test_exits_and_entries_of_other_brokers_are_sent(
     elsewhere = factories.account(feed, exchange_name="elsewhere")
     here = factories.account(feed, exchange_name="here")
     factories.signal(feed)
-    exit_id = close_position(position.pk)
-    assert exit_id is not None
+    [exit_id] = close_position(position.pk)
     trade(trading)
     assert Order.objects.get(pk=exit_id).status == "FILLED"
     assert Order.objects.get(connection=elsewhere).status == "FILLED"
