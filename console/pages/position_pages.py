@@ -8,6 +8,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
 from common.confirmation import ConfirmationPage
+from common.formatting import join_first
 from common.permissions import Right
 from common.reason_codes import Code
 from console.pages.page_helpers import View, can, confirm, page, require_permission, run_action
@@ -95,7 +96,7 @@ def _close(position: ExecutionPosition, fraction: Decimal, request: HttpRequest)
     if not order_ids:
         return f"P-{position.pk} is already closed or being closed; nothing was sent."
     tasks.enqueue_on_commit(order_ids, queue=tasks.EXITS)
-    exits = " and ".join(f"O-{order_id}" for order_id in order_ids)
+    exits = join_first([f"O-{order_id}" for order_id in order_ids])
     return f"P-{position.pk} is being closed by {exits}."
 
 

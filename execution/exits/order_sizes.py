@@ -34,9 +34,13 @@ def order_sizes(
         return [quantity]
     full = min(int(quantity // largest), MOST_ORDERS - 1)
     sizes, rest = [largest] * full, quantity - full * largest
-    if rest < step or rest == 0:
-        return [*sizes[:-1], largest + rest] if is_rounded or rest == 0 else [*sizes, rest]
-    missing = ceil_to_step(max(minimum - rest, Decimal(0)), step) if step > 0 else minimum - rest
+    if rest == 0:
+        return sizes
+    if rest < step:
+        return [*sizes[:-1], largest + rest] if is_rounded else [*sizes, rest]
+    missing = max(minimum - rest, Decimal(0))
+    if step > 0:
+        missing = ceil_to_step(missing, step)
     if 0 < missing <= largest - max(minimum, step):
         sizes[-1] -= missing
         rest += missing

@@ -334,7 +334,7 @@ def test_part_above_the_brokers_maximum_is_closed_by_several_exits(
 def test_exits_of_one_target_lead_to_the_next_one_once(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
-    """The first of them ends the target; the others are of the same one."""
+    """The last of them ends the target; all are of the same one."""
     targets = [("1.11", "0.7"), ("1.12", "0.3")]
     _above_the_maximum(feed, targets=targets)
     factories.quote(alice, "1.11500", "1.11510")
@@ -419,9 +419,7 @@ def test_orders_of_one_request_count_once_when_it_is_repeated(
 def test_sizes_of_the_orders_of_one_exit(
     quantity: Any, minimum: int, maximum: int, step: int, sizes: list[Any]
 ) -> None:
-    found = order_sizes(
-        D(quantity), maximum=D(maximum), minimum=D(minimum), step=D(step)
-    )  # fmt: skip
+    found = order_sizes(D(quantity), maximum=D(maximum), minimum=D(minimum), step=D(step))
     assert found == [D(size) for size in sizes]
 
 
@@ -436,9 +434,7 @@ def test_rest_that_the_claim_rounds_down_stays_with_the_last_order() -> None:
 def test_orders_of_one_exit_are_all_of_it(
     quantity: int, maximum: int, minimum: int, step: int
 ) -> None:
-    found = order_sizes(
-        D(quantity), maximum=D(maximum), minimum=D(minimum), step=D(step)
-    )  # fmt: skip
+    found = order_sizes(D(quantity), maximum=D(maximum), minimum=D(minimum), step=D(step))
     assert sum(found) == quantity
     assert all(size > 0 for size in found)
     assert all(size <= maximum for size in found[:-1])
