@@ -1,9 +1,10 @@
-"""Boolean filters of lists: an unreadable value is refused, never ignored."""
+"""Filters and order of lists: a value that cannot be read is refused, never ignored."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from django_filters.rest_framework import BooleanFilter, DjangoFilterBackend
+from rest_framework.filters import OrderingFilter
 from rest_framework.request import Request
 
 from common.errors import InvalidInputError, raise_all
@@ -24,6 +25,25 @@ class CheckedFilters(DjangoFilterBackend):  # type: ignore[misc]  # it has no ty
             ]
             _check_booleans(request, names)
         return filters
+
+
+class CheckedOrdering(OrderingFilter):  # type: ignore[misc]  # it has no types
+    """The order of a list by `?ordering=`. Raises InvalidInputError FIELD_INVALID for other names.
+
+    The library would ignore them, and a caller would read the wrong rows as the newest ones.
+    """
+
+    def remove_invalid_fields(
+        self, queryset: Any, fields: Sequence[str], view: Any, request: Request
+    ) -> Any:
+        """Return the fields, if the list can be in their order."""
+        valid = super().remove_invalid_fields(queryset, fields, view, request)
+        if list(valid) != list(fields):
+            known = self.get_valid_fields(queryset, view, {"request": request})
+            names = ", ".join(name for name, _ in known)
+            detail = f"One of {names}; with “-” before it, in reverse."
+            raise InvalidInputError(Code.FIELD_INVALID, detail, field=self.ordering_param)
+        return valid
 
 
 def _check_booleans(request: Request, names: Sequence[str]) -> None:

@@ -256,7 +256,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_PARSER_CLASSES": ["api.parsing.StrictJSONParser"],
     "DEFAULT_FILTER_BACKENDS": [
         "api.filters.CheckedFilters",
-        "rest_framework.filters.OrderingFilter",
+        "api.filters.CheckedOrdering",
     ],
     "DEFAULT_PAGINATION_CLASS": "api.pagination.Pages",
     "DEFAULT_THROTTLE_CLASSES": ["api.throttling.ScopeThrottle"],

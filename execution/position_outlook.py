@@ -312,7 +312,8 @@ def close_part_consequences(
             "submitting",
             f"Sends {around.broker} a market order to {opposite}"
             f" {quantity(closed, position.pair)}, ahead of all entries. It can only reduce the"
-            f" position, never open one.{rounded}",
+            f" position, never open one. What is above the broker's largest order is divided into"
+            f" several.{rounded}",
         ),
         Consequence(
             "validated",

@@ -32,7 +32,8 @@ def close_consequences(position: Any, *, currency: str) -> list[Consequence]:
         Consequence(
             "submitting",
             f"Sends a market order to {opposite} up to {free} {position.symbol}, ahead of all "
-            "entries. It can only reduce the position, never open one.",
+            "entries. It can only reduce the position, never open one. What is above the broker's "
+            "largest order is divided into several.",
         ),
         Consequence("validated", _result(position, currency)),
         Consequence("safe", "Its stop stays active until the close is filled."),
@@ -50,7 +51,8 @@ def close_all_consequences(positions: Sequence[tuple[Any, str, str]]) -> list[Co
         Consequence(
             "submitting",
             f"Sends a market order for each of them, ahead of all entries: {listed}. An order can "
-            "only reduce its position, never open one.",
+            "only reduce its position, never open one. What is above the broker's largest order is "
+            "divided into several.",
         ),
         Consequence("validated", _results(positions)),
         Consequence("safe", "Each stop stays active until its close is filled."),

@@ -225,6 +225,20 @@ def test_unreadable_boolean_filter_is_refused(world: World, path: str, name: str
         assert client.get(f"/api/v1/{path}/?{name}={text}").status_code == 200
 
 
+@pytest.mark.parametrize("text", ["nonsense", "created_at,nonsense", "--id", "connection__owner"])
+def test_unknown_order_of_a_list_is_refused(world: World, text: str) -> None:
+    response = world.client("alice").get("/api/v1/orders/", {"ordering": text})
+    [error] = problem(response, 400, "FIELD_INVALID")["errors"]
+    detail = "One of id, created_at; with “-” before it, in reverse."
+    assert (error["field"], error["detail"]) == ("ordering", detail)
+
+
+@pytest.mark.parametrize("text", ["", "id", "-id", "created_at", "-created_at, id"])
+def test_known_order_of_a_list_is_taken(world: World, text: str) -> None:
+    response = world.client("alice").get("/api/v1/orders/", {"ordering": text})
+    assert response.status_code == 200
+
+
 @pytest.mark.parametrize("query", ["page_size=2", "page_size=5000", "page_size=", "lang=de"])
 def test_large_page_size_and_unknown_parameters_are_taken(world: World, query: str) -> None:
     assert world.client("alice").get(f"/api/v1/orders/?{query}").status_code == 200
