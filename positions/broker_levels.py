@@ -15,6 +15,7 @@ from connections.session_lanes import in_held_lanes_sql
 from positions.joins import open_of_signal_sql
 from positions.levels import LACKS_LEVEL_SQL, differs_sql, lacks_level_sql
 from positions.row_locks import LOCK_BY_ID, lock_positions_sql
+from signals import effective_levels
 
 # ---- by signals ----------------------------------------------------------------------------------
 # The engine guards a level that had no guardian. It also guards several targets that replace the
@@ -39,6 +40,15 @@ MOVE_LEVELS_SQL = f"""WITH locked AS (
 )"""
 """The WITH of a statement that gives the open positions of a signal (`refers_to`) other levels;
 `moved` are those positions. Parameters: sl (NULL: unchanged), targets (empty: unchanged)."""
+
+END_TARGETS = f"""
+UPDATE positions_executionposition p SET tp_number = p.tp_number + 1,
+  tp = {on_tick_sql(f"({effective_levels.TARGET_PRICES})[p.tp_number + 1]", "p")},
+  last_activity_at = clock_timestamp()
+FROM signals_signal s {effective_levels.JOIN}
+WHERE p.id = ANY(%s) AND s.id = p.signal_id
+"""
+"""Gives positions, which the caller has locked, their signal's next target, or none."""
 
 
 # ---- by brokers' reports -------------------------------------------------------------------------

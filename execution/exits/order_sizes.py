@@ -5,8 +5,6 @@ Their legs are `tp-1`, `tp-1+2`, `tp-1+3`: the request's name, and the number of
 
 from decimal import Decimal
 
-from common.money import ceil_to_step, floor_to_step
-
 MOST_ORDERS = 50  # of one exit: a maximum that needs more is an error of the broker's list
 
 
@@ -20,31 +18,29 @@ def order_sizes(
 ) -> list[Decimal]:
     """Return the sizes of the orders that close a quantity, each no larger than the broker takes.
 
-    All in base units; maximum, minimum and step are 0 where the broker lists none. A rest below the
-    minimum is enlarged by what the order before it gives up. A rest below a step stays with that
-    order if the claim rounds it down (is_rounded); else the broker decides about it alone. After
-    MOST_ORDERS the last one has all that is left.
+    All in base units; maximum, minimum and step are 0 if the broker lists none. The sizes are as
+    equal as whole steps allow, so that none is near the broker's minimum, which may be a value at
+    the price of that moment. A rest below a step stays with the last order if the claim rounds it
+    down (is_rounded); else the broker decides about it alone.
 
     >>> sizes = order_sizes(Decimal(90), maximum=Decimal(45), minimum=Decimal(20), step=Decimal(10))
     >>> [int(size) for size in sizes]
-    [40, 30, 20]
+    [30, 30, 30]
     """
-    largest = floor_to_step(maximum, step) if step > 0 else maximum
-    if largest <= 0 or quantity <= maximum:
+    if step <= 0 or maximum < step or quantity <= maximum:
         return [quantity]
-    full = min(int(quantity // largest), MOST_ORDERS - 1)
-    sizes, rest = [largest] * full, quantity - full * largest
-    if rest == 0:
-        return sizes
-    if rest < step:
-        return [*sizes[:-1], largest + rest] if is_rounded else [*sizes, rest]
-    missing = max(minimum - rest, Decimal(0))
-    if step > 0:
-        missing = ceil_to_step(missing, step)
-    if 0 < missing <= largest - max(minimum, step):
-        sizes[-1] -= missing
-        rest += missing
-    return [*sizes, rest]
+    steps, of_largest = int(quantity // step), int(maximum // step)
+    count = -(-steps // of_largest)
+    each, larger = divmod(steps, min(count, MOST_ORDERS))
+    if count > MOST_ORDERS or each * step < minimum:  # no way is right: as much as possible is
+        each, larger, count = of_largest, 0, min(steps // of_largest, MOST_ORDERS - 1)
+    sizes = [(each + (number < larger)) * step for number in range(count)]
+    rest = quantity - sum(sizes, Decimal(0))
+    if 0 < rest < step and is_rounded:
+        sizes[-1] += rest
+    elif rest > 0:
+        sizes.append(rest)
+    return sizes
 
 
 def leg_of_order(leg: str, number: int) -> str:

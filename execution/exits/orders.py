@@ -14,14 +14,16 @@ from uuid import UUID
 from common.failpoints import failpoint
 from common.money import floor_to_step, plain
 from common.reason_codes import Code
-from common.sql import IdRow, Query, array, columns, rows
+from common.sql import IdRow, Query, array, columns, rows, run
 from connections.selectors import connection_join_sql, instrument_join_sql
 from execution.exits.order_sizes import leg_of_order, order_sizes, request_of_leg_sql
 from execution.exits.trade_parts import Ticket, allot_part
+from positions.broker_levels import END_TARGETS
 from positions.joins import open_of_signal_sql
 from positions.quantities import reserve_sql
 from positions.row_locks import lock_with_free_quantity
 
+MOST_DETAIL = 300  # characters
 _NUMBERED = ("close", "time", "when")  # legs that may occur often
 
 
@@ -119,7 +121,7 @@ WITH requested AS (
     side, order_type, time_in_force, quantity, due_at, enqueued_at, detail)
   SELECT coalesce(%s, signal_id), connection_id, id, one.leg, 1, pair, symbol,
     CASE side WHEN 'BUY' THEN 'SELL' ELSE 'BUY' END, 'MARKET', 'GTC', one.size,
-    clock_timestamp(), clock_timestamp(), left(detail, 300)
+    clock_timestamp(), clock_timestamp(), left(detail, {MOST_DETAIL})
   FROM reserved CROSS JOIN LATERAL
     unnest(legs::text[], sizes::numeric[]) WITH ORDINALITY AS one(leg, size, number)
   ORDER BY id, one.number
@@ -160,6 +162,8 @@ def open_exits(
     if not are_locked:
         locked = lock_with_free_quantity(by_position, skip_locked=skip_locked)
     loaded = rows(LOAD, (locked,), planned_once=True)
+    if ended := [p.id for p in loaded if _is_target_over(p, by_position[p.id])]:
+        run(END_TARGETS, (ended,))
     parts = _parts_of_trades(loaded, by_position)
     records = [
         record
@@ -209,18 +213,27 @@ def exit_quantity(position: ExitablePosition, request: ExitRequest) -> Decimal:
     quantity takes all. Of a target, what its earlier exits have filled is not closed again.
     """
     free = position.quantity - position.reserved
+    if _closes_all(request):
+        return free
+    requested = max(_requested_part(position, request), position.minimum)
+    return free if free - requested < max(position.minimum, position.step) else min(requested, free)
+
+
+def _closes_all(request: ExitRequest) -> bool:
+    return request.quantity is None and (request.fraction is None or request.fraction >= 1)
+
+
+def _requested_part(position: ExitablePosition, request: ExitRequest) -> Decimal:
+    """Return the part of a position that a request names, floored to the broker's step."""
     if request.quantity is not None:
         requested = request.quantity
-    elif request.fraction is None or request.fraction >= 1:
-        return free
     else:
-        requested = (free if request.of_free else position.opened_quantity) * request.fraction
+        free = position.quantity - position.reserved
+        whole = free if request.of_free else position.opened_quantity
+        requested = whole * (request.fraction or 0)
         if request.leg.startswith("tp-"):
-            requested -= position.target_filled
-    if position.step > 0:
-        requested = floor_to_step(requested, position.step)
-    requested = max(requested, position.minimum)
-    return free if free - requested < max(position.minimum, position.step) else min(requested, free)
+            requested = max(requested - position.target_filled, Decimal(0))
+    return floor_to_step(requested, position.step) if position.step > 0 else requested
 
 
 def exitable(position_id: int) -> ExitablePosition:
@@ -256,7 +269,11 @@ def _record(
     position: ExitablePosition, request: ExitRequest, part: Decimal | None
 ) -> tuple[int, Decimal, str, str, str, str] | None:
     quantity = exit_quantity(position, request) if part is None else part
-    if quantity <= 0 or _is_superseded_target(position, request):
+    if (
+        quantity <= 0
+        or _is_superseded_target(position, request)
+        or _is_target_over(position, request)
+    ):
         return None
     sizes = order_sizes(
         quantity,
@@ -269,7 +286,7 @@ def _record(
     legs = [leg_of_order(leg, number) for number in range(1, len(sizes) + 1)]
     if len(sizes) > 1:
         why = f"{plain(quantity)} by {len(sizes)} orders: the broker takes no more in one"
-        detail = f"{detail}; {why}" if detail else why
+        detail = f"{detail[: MOST_DETAIL - len(why) - 2]}; {why}" if detail else why
     return position.id, quantity, array(legs), array(sizes), request.code.value, detail
 
 
@@ -282,3 +299,17 @@ def _is_superseded_target(position: ExitablePosition, request: ExitRequest) -> b
     if not request.leg.startswith("tp-"):
         return False
     return request.leg in (position.live_legs or ()) or request.leg != f"tp-{position.tp_number}"
+
+
+def _is_target_over(position: ExitablePosition, request: ExitRequest) -> bool:
+    """Return whether nothing that the broker takes is left of the next target, once it has filled.
+
+    So it is if a MODIFY has given it a smaller part meanwhile, or if an exit filled in part and the
+    rest is below the broker's minimum.
+    """
+    if not request.leg.startswith("tp-") or _is_superseded_target(position, request):
+        return False
+    if position.target_filled == 0 or _closes_all(request):
+        return False
+    left = _requested_part(position, request)
+    return left <= 0 or left < position.minimum

@@ -37,12 +37,14 @@ class LevelHit(NamedTuple):
 
 
 class HitDetails(NamedTuple):
-    """The position of a hit. is_held_back: no exit may be written for it now."""
+    """The position of a hit. failed_levels: levels with an exit that has just ended unfilled, `sl`
+    or `tp`. is_held_back: no exit may be written for it now."""
 
     id: int
     tp: Decimal | None
     tp_number: int
     target_fractions: list[Decimal]
+    failed_levels: list[str]
     is_held_back: bool
 
 
@@ -82,14 +84,15 @@ def level_hits_sql(
 
 HITS = level_hits_sql(LATEST)
 
-# Read for hits only: the target's number, and whether an exit has just failed or the remainder is
-# below the exchange's minimum.
+# Read for hits only: the target's number, which exits have just failed, and whether the remainder is
+# below the exchange's minimum. A stop does not wait because an exit of a target failed.
 DETAILS = Query(
     HitDetails,
     f"""
-SELECT p.id, p.tp, p.tp_number, {effective_levels.TARGET_FRACTIONS} AS target_fractions, EXISTS (
-    SELECT FROM execution_order o WHERE o.position_id = p.id AND o.filled_quantity = 0
-      AND o.done_at > clock_timestamp() - make_interval(secs => %s)) OR {HELD_BACK} AS is_held_back
+SELECT p.id, p.tp, p.tp_number, {effective_levels.TARGET_FRACTIONS} AS target_fractions, ARRAY(
+    SELECT left(o.leg, 2) FROM execution_order o WHERE o.position_id = p.id AND o.filled_quantity = 0
+      AND o.done_at > clock_timestamp() - make_interval(secs => %s)) AS failed_levels,
+  {HELD_BACK} AS is_held_back
 FROM positions_executionposition p JOIN signals_signal s ON s.id = p.signal_id
 {effective_levels.JOIN}
 WHERE p.id = ANY(%s)
@@ -129,15 +132,14 @@ def exit_requests_for(hits: list[LevelHit]) -> list[ExitRequest]:
     by_position = {hit.id: hit for hit in sorted(hits, key=lambda hit: hit.level == "sl")}
     details = rows(DETAILS, (RETRY_SECONDS, list(by_position)), planned_once=True)
     return [
-        _exit_request(by_position[d.id], d)
-        for d in details
-        if not d.is_held_back and _is_still_next(by_position[d.id], d)
+        _exit_request(by_position[d.id], d) for d in details if _may_exit(by_position[d.id], d)
     ]
 
 
-def _is_still_next(hit: LevelHit, details: HitDetails) -> bool:
-    """Return whether the target hit is still the next one; it may have filled since."""
-    return hit.level == "sl" or hit.price == details.tp
+def _may_exit(hit: LevelHit, details: HitDetails) -> bool:
+    """Return whether an exit may be written now. A target may have filled since it was hit."""
+    is_current = hit.level == "sl" or hit.price == details.tp
+    return is_current and hit.level not in details.failed_levels and not details.is_held_back
 
 
 def _exit_request(hit: LevelHit, details: HitDetails) -> ExitRequest:

@@ -175,7 +175,7 @@ COLUMNS = {
     "is_reply": "boolean",  # in reply to our call or query, so with all that the broker knew
     "was_in_flight": "boolean",
     "ended": "boolean",
-    "ended_target": "int",  # the target whose exit ended with something filled; else NULL
+    "ended_target": "int",  # the target whose exit has filled now; else NULL
     "attempt": "int",
     "send_retries": "int",
     "wait": "double precision",  # seconds until a row that goes back to PENDING may run
@@ -218,13 +218,12 @@ _EXECUTIONS = f"""
   CROSS JOIN LATERAL (SELECT {tick_sql("u")} AS size OFFSET 0) step  -- looked up once
   WHERE u.new_quantity > 0 AND u.opened > 0 AND u.position_id IS NULL"""
 
-# Whether the other orders of an exit's request, which are rare, have ended with something filled,
-# too. If one failed, the target is not over: its next exit closes the rest.
+# Whether the other orders of an exit's request, which are rare, have filled, too. If one ended with
+# less, the target is not over: its next exit closes the rest.
 _IS_WHOLE_REQUEST = f"""u.ended_target IS NOT NULL AND NOT EXISTS (
       SELECT FROM execution_order x WHERE x.position_id = u.position_id AND x.id <> u.id
         AND {request_of_leg_sql("x.leg")} = {request_of_leg_sql("u.leg")}
-        AND coalesce((SELECT now.filled_quantity = 0 OR now.done_at IS NULL
-            FROM u now WHERE now.id = x.id), x.filled_quantity = 0 OR x.done_at IS NULL))"""
+        AND coalesce((SELECT now.status FROM u now WHERE now.id = x.id), x.status) <> 'FILLED')"""
 
 # The source of `close_positions_sql`.
 _EXITS = "executed LEFT JOIN newest_exit USING (position_id)"
@@ -315,7 +314,7 @@ WITH d AS (
     o.route_state, o.routed_from_id, o.own_stop_loss, o.own_take_profit, d.moved, d.reason,
     d.detail, d.numbers, d.implied, d.broker_position_id, d.new_quantity, d.new_value, d.opened,
     d.opened_value, d.new_commission, d.first_fill, d.ended_target, d.levels_reported,
-    d.reported_sl, d.reported_tp, d.reported_quantity, o.filled_quantity, o.done_at
+    d.reported_sl, d.reported_tp, d.reported_quantity
 ), levels AS MATERIALIZED (
   SELECT e.*, w.signal_id AS when_signal_id, w.state AS when_state
   FROM unnest(%(signal_ids)s::bigint[], %(sls)s::numeric[], %(targets)s::text[])

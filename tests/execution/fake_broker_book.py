@@ -69,10 +69,13 @@ class FakeBrokerBook:
         self.reports_levels = True  # with an execution
         self.price = PRICE
         self.tick = Decimal(0)  # levels are kept in whole ticks
+        self.maximum: Decimal | None = None  # of one order
         self._numbers = count(1)
 
     def receive(self, request: OrderRequest) -> Ticket:
-        """Accept an order. Raises Rejected for an exit of nothing."""
+        """Accept an order. Raises Rejected for an exit of nothing, and above the maximum."""
+        if self.maximum is not None and request.quantity > self.maximum:
+            raise Rejected(Code.VOLUME_INVALID)
         lot = None
         if request.reduce_only:
             lot = self._lot_of(request)

@@ -186,6 +186,7 @@ class CappedOrders(Core):
     @rule(maximum=st.sampled_from([D(1000), D(45), D(45)]))
     def change_maximum(self, maximum: D) -> None:
         Instrument.objects.update(quantity_max=maximum)
+        self.model.broker.maximum = maximum
 
 
 @pytest.fixture

@@ -275,19 +275,33 @@ def _above_the_maximum(feed: Feed, **levels: Any) -> Signal:
     signal = factories.signal(feed, **levels)
     factories.filled(signal)  # 100 in steps of 10
     Instrument.objects.update(quantity_max=D(45))
+    factories.fake_broker().maximum = D(45)
     return signal
 
 
 def _fill_due_exits() -> list[D]:
     """Fill all exits that are due, with no further look at levels and signals; return their sizes.
 
-    The broker takes what is no larger than its maximum.
+    The broker refuses what is larger than its maximum.
     """
     sent = list[D]()
     for outgoing in factories.claim_all():
         sent.append(outgoing.request.quantity)
         factories.answer(outgoing, factories.fake_broker().fill_at_once(outgoing.request))
     return sent
+
+
+def _fill_in_part(outgoing: Outgoing, quantity: D) -> Order:
+    """Fill a part of an exit; the broker cancels the rest."""
+    broker = factories.fake_broker()
+    ticket = broker.receive(outgoing.request)
+    factories.answer(outgoing, [broker.execute(ticket, quantity), broker.end(ticket, "CANCELLED")])
+    return Order.objects.get(client_order_id=outgoing.request.client_order_id)
+
+
+def _end_half_a_minute_ago() -> None:
+    """Let the time pass after which a level is tried again."""
+    Order.objects.exits().update(done_at=F("done_at") - timedelta(seconds=31))
 
 
 def _reject(outgoing: Outgoing) -> Order:
@@ -313,7 +327,7 @@ def test_position_above_the_brokers_maximum_is_closed_by_several_exits(
         scan_levels()
     position.refresh_from_db()
     assert position.reserved == 100
-    assert _fill_due_exits() == [40, 40, 20]
+    assert _fill_due_exits() == [40, 30, 30]
     position.refresh_from_db()
     assert (position.quantity, position.reserved) == (0, 0)
     lines = ExecutionLog.objects.filter(
@@ -327,7 +341,7 @@ def test_part_above_the_brokers_maximum_is_closed_by_several_exits(
 ) -> None:
     _above_the_maximum(feed)
     close_position(ExecutionPosition.objects.get().pk, fraction=D("0.9"))
-    assert _fill_due_exits() == [40, 40, 10]
+    assert _fill_due_exits() == [30, 30, 30]
     assert ExecutionPosition.objects.get().quantity == 10
 
 
@@ -362,18 +376,15 @@ def test_target_is_not_over_while_one_of_its_exits_has_failed(
     factories.quote(alice, "1.11500", "1.11510")
     scan_levels()
     exits = factories.claim_all()
-    failed = _reject(exits.pop(rejected))
+    left = _reject(exits.pop(rejected)).quantity
     for outgoing in exits:
         factories.answer(outgoing, factories.fake_broker().fill_at_once(outgoing.request))
     position = ExecutionPosition.objects.get()
-    assert (position.quantity, position.tp_number, position.tp) == (
-        60 if has_second else 40,
-        1,
-        D("1.11"),
-    )
-    Order.objects.filter(pk=failed.pk).update(done_at=F("done_at") - timedelta(minutes=1))
+    quantity = left + 20 if has_second else left
+    assert (position.quantity, position.tp_number, position.tp) == (quantity, 1, D("1.11"))
+    _end_half_a_minute_ago()
     scan_levels()
-    assert _fill_due_exits() == [40]
+    assert _fill_due_exits() == [left]
     position.refresh_from_db()
     expected = (20, 2, D("1.12")) if has_second else (0, 2, None)
     assert (position.quantity, position.tp_number, position.tp) == expected
@@ -386,6 +397,86 @@ def test_long_detail_of_a_request_leaves_room_for_the_orders(
     request = ExitRequest(ExecutionPosition.objects.get().pk, "close", detail="x" * 300)
     with transaction.atomic():
         assert len(open_exits([request])) == 3
+    [detail] = set(Order.objects.exits().values_list("detail", flat=True))
+    assert len(detail) == 300
+    assert detail.endswith("xx; 100 by 3 orders: the broker takes no more in one")
+
+
+@pytest.mark.parametrize("has_maximum", [False, True])
+def test_target_is_not_over_while_its_exit_has_filled_in_part(
+    alice: ExecutionConnection, feed: Feed, has_maximum: bool
+) -> None:
+    """Of 80, the broker has executed 50 and cancelled the rest."""
+    _above_the_maximum(feed, targets=[("1.11", "0.8"), ("1.12", "0.2")])
+    if not has_maximum:
+        Instrument.objects.update(quantity_max=D(1000))
+        factories.fake_broker().maximum = None
+    factories.quote(alice, "1.11500", "1.11510")
+    scan_levels()
+    *others, last = factories.claim_all()
+    for outgoing in others:
+        factories.answer(outgoing, factories.fake_broker().fill_at_once(outgoing.request))
+    _fill_in_part(last, D(10) if has_maximum else D(50))
+    position = ExecutionPosition.objects.get()
+    assert (position.quantity, position.tp_number, position.tp) == (50, 1, D("1.11"))
+    scan_levels()
+    assert _fill_due_exits() == [30]
+    position.refresh_from_db()
+    assert (position.quantity, position.tp_number, position.tp) == (20, 2, D("1.12"))
+
+
+@pytest.mark.parametrize("minimum", [1, 10])
+def test_target_of_which_nothing_is_left_gives_way_to_the_next(
+    alice: ExecutionConnection, feed: Feed, minimum: int
+) -> None:
+    """It filled 40 of 80; then the provider gave it a part of 30."""
+    signal = _above_the_maximum(feed, targets=[("1.11", "0.8"), ("1.12", "0.2")])
+    Instrument.objects.update(quantity_min=D(minimum))
+    factories.quote(alice, "1.11500", "1.11510")
+    scan_levels()
+    first, second = factories.claim_all()
+    factories.answer(first, factories.fake_broker().fill_at_once(first.request))
+    _reject(second)
+    factories.signal(
+        feed, [("1.11", "0.3"), ("1.12", "0.7")], action="MODIFY", refers_to=signal, sl=None
+    )
+    _end_half_a_minute_ago()
+    scan_levels()
+    assert _fill_due_exits() == []
+    position = ExecutionPosition.objects.get()
+    assert (position.quantity, position.tp_number, position.tp) == (60, 2, D("1.12"))
+    factories.quote(alice, "1.12500", "1.12510")
+    scan_levels()
+    assert sum(_fill_due_exits()) == 60
+
+
+def test_rest_of_a_target_below_the_minimum_stays_for_the_next(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    factories.filled(factories.signal(feed, [("1.11", "0.8"), ("1.12", "0.2")]))
+    Instrument.objects.update(quantity_min=D(20))
+    factories.quote(alice, "1.11500", "1.11510")
+    scan_levels()
+    [outgoing] = factories.claim_all()
+    _fill_in_part(outgoing, D(70))
+    scan_levels()
+    assert _fill_due_exits() == []
+    position = ExecutionPosition.objects.get()
+    assert (position.quantity, position.tp_number, position.tp) == (30, 2, D("1.12"))
+
+
+def test_stop_does_not_wait_because_an_exit_of_a_target_failed(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    _above_the_maximum(feed, sl=D("1.09"), targets=[("1.11", "0.8"), ("1.12", "0.2")])
+    factories.quote(alice, "1.11500", "1.11510")
+    scan_levels()
+    for outgoing in factories.claim_all():
+        _reject(outgoing)
+    factories.quote(alice, "1.08000", "1.08010")
+    scan_levels()
+    assert _fill_due_exits() == [40, 30, 30]
+    assert ExecutionPosition.objects.get().close_reason == "sl"
 
 
 def test_orders_of_one_request_count_once_when_it_is_repeated(
@@ -397,27 +488,27 @@ def test_orders_of_one_request_count_once_when_it_is_repeated(
     for outgoing in factories.claim_all():
         _reject(outgoing)
     assert scan_levels() == []
-    Order.objects.exits().update(done_at=F("done_at") - timedelta(seconds=40))
+    _end_half_a_minute_ago()
     assert len(scan_levels()) == 3
 
 
 @pytest.mark.parametrize(
     ("quantity", "minimum", "maximum", "step", "sizes"),
     [
-        (100, 10, 45, 10, [40, 40, 20]),
+        (100, 10, 45, 10, [40, 30, 30]),
         (45, 10, 45, 10, [45]),  # no larger than the maximum, though it is no whole step
         (80, 10, 40, 10, [40, 40]),
-        (90, 20, 45, 10, [40, 30, 20]),  # the last one would be below the minimum
+        (90, 30, 40, 10, [30, 30, 30]),  # 40, 40 and 10: the last one would be below the minimum
+        ("8.1", "0.1", 4, "0.01", ["2.7", "2.7", "2.7"]),  # each worth as much as it can be
         ("80.3", 10, 40, 10, ["40", "40", "0.3"]),  # the broker decides about what is no step
-        ("10.5", 1, 4, 0, ["4", "4", "2.5"]),  # no step listed
-        ("8.5", 1, 4, 0, ["4", "3.5", "1"]),
-        (100, 10, 0, 10, [100]),  # no maximum listed
+        (1000, 1, 5, 1, [*[5] * 49, 755]),  # the list is wrong: the broker decides about the rest
+        (100, 0, 0, 0, [100]),  # nothing listed
         (100, 10, 5, 10, [100]),  # a maximum below the step: an error of the list
         (50, 30, 40, 10, [40, 10]),  # neither way is possible; the broker decides
     ],
 )
 def test_sizes_of_the_orders_of_one_exit(
-    quantity: Any, minimum: int, maximum: int, step: int, sizes: list[Any]
+    quantity: Any, minimum: Any, maximum: Any, step: Any, sizes: list[Any]
 ) -> None:
     found = order_sizes(D(quantity), maximum=D(maximum), minimum=D(minimum), step=D(step))
     assert found == [D(size) for size in sizes]

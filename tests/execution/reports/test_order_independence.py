@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from brokers.types import CloseCause, OrderReport, ReportKind
 from common.clocks import market_now
 from common.sql import rows
-from connections.models import ExecutionConnection
+from connections.models import ExecutionConnection, Instrument
 from execution.exits.orders import ExitRequest, open_exits
 from execution.models import DriftItem, Order
 from positions.models import ExecutionPosition
@@ -123,7 +123,31 @@ def outcome(batches: list[Story]) -> list[list[tuple[Any, ...]]]:
 def test_any_order_and_repetition_ends_in_the_same_rows(
     entry: Order, story: Callable[[Order], Story]
 ) -> None:
-    reports = story(entry)
+    check_any_order(story(entry))
+
+
+def test_orders_of_one_exit_end_in_the_same_rows_in_any_order(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    """A target's exit of 50 in three orders; a late fill completes one that was cancelled."""
+    factories.filled(factories.signal(feed, [("1.12", "0.5"), ("1.13", "0.5")]))
+    Instrument.objects.update(quantity_max=D(20))
+    open_exits([ExitRequest(ExecutionPosition.objects.get().pk, "tp-1", D("0.5"))])
+    factories.claim_all()
+    first, second, third = Order.objects.exits().order_by("pk")
+    check_any_order(
+        [
+            at(first, 10, "t1", "1.12000", 5),
+            at(first, 10, "t2", "1.12010", 6),
+            at(second, 10, "t3", "1.12000", 7),
+            factories.report(second, ReportKind.CANCELLED),
+            at(second, 10, "t4", "1.12000", 8),
+            at(third, 10, "t5", "1.12000", 9),
+        ]
+    )
+
+
+def check_any_order(reports: Story) -> None:
     expected = outcome([reports])
 
     @settings(max_examples=25, deadline=None, database=None, derandomize=True,
