@@ -1,6 +1,6 @@
 """Filters and order of lists: a value that cannot be read is refused, never ignored."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django_filters.rest_framework import BooleanFilter, DjangoFilterBackend
@@ -27,14 +27,14 @@ class CheckedFilters(DjangoFilterBackend):  # type: ignore[misc]  # it has no ty
         return filters
 
 
-class CheckedOrdering(OrderingFilter):  # type: ignore[misc]  # it has no types
+class CheckedOrdering(OrderingFilter):
     """The order of a list by `?ordering=`. Raises InvalidInputError FIELD_INVALID for other names.
 
     The library would ignore them, and a caller would read the wrong rows as the newest ones.
     """
 
     def remove_invalid_fields(
-        self, queryset: Any, fields: Sequence[str], view: Any, request: Request
+        self, queryset: Any, fields: Iterable[str], view: Any, request: Request
     ) -> Any:
         """Return the fields, if the list can be in their order."""
         valid = super().remove_invalid_fields(queryset, fields, view, request)

@@ -84,13 +84,14 @@ def level_hits_sql(
 
 HITS = level_hits_sql(LATEST)
 
-# Read for hits only: the target's number, which exits have just failed, and whether the remainder is
-# below the exchange's minimum. A stop does not wait because an exit of a target failed.
+# Read for hits only: the target's number, which exits have just failed, and whether the remainder
+# is below the exchange's minimum. A stop does not wait because an exit of a target failed.
 DETAILS = Query(
     HitDetails,
     f"""
-SELECT p.id, p.tp, p.tp_number, {effective_levels.TARGET_FRACTIONS} AS target_fractions, ARRAY(
-    SELECT left(o.leg, 2) FROM execution_order o WHERE o.position_id = p.id AND o.filled_quantity = 0
+SELECT p.id, p.tp, p.tp_number, {effective_levels.TARGET_FRACTIONS} AS target_fractions,
+  ARRAY(SELECT left(o.leg, 2) FROM execution_order o
+    WHERE o.position_id = p.id AND o.filled_quantity = 0
       AND o.done_at > clock_timestamp() - make_interval(secs => %s)) AS failed_levels,
   {HELD_BACK} AS is_held_back
 FROM positions_executionposition p JOIN signals_signal s ON s.id = p.signal_id
@@ -131,9 +132,7 @@ def exit_requests_for(hits: list[LevelHit]) -> list[ExitRequest]:
         return []
     by_position = {hit.id: hit for hit in sorted(hits, key=lambda hit: hit.level == "sl")}
     details = rows(DETAILS, (RETRY_SECONDS, list(by_position)), planned_once=True)
-    return [
-        _exit_request(by_position[d.id], d) for d in details if _may_exit(by_position[d.id], d)
-    ]
+    return [_exit_request(by_position[d.id], d) for d in details if _may_exit(by_position[d.id], d)]
 
 
 def _may_exit(hit: LevelHit, details: HitDetails) -> bool:

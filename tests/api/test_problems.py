@@ -225,7 +225,7 @@ def test_unreadable_boolean_filter_is_refused(world: World, path: str, name: str
         assert client.get(f"/api/v1/{path}/?{name}={text}").status_code == 200
 
 
-@pytest.mark.parametrize("text", ["nonsense", "created_at,nonsense", "--id", "connection__owner"])
+@pytest.mark.parametrize("text", ["price", "created_at,price", "--id", "connection__owner"])
 def test_unknown_order_of_a_list_is_refused(world: World, text: str) -> None:
     response = world.client("alice").get("/api/v1/orders/", {"ordering": text})
     [error] = problem(response, 400, "FIELD_INVALID")["errors"]
