@@ -8,11 +8,13 @@ import asyncio
 import contextlib
 import os
 import sys
+import time
 from types import FrameType
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
+from common.free_memory import RELEASED_EVERY_SECONDS, release_free_memory
 from config.env import Settings
 from config.env_variables import InvalidEnvironmentError
 from config.installation import read_env_file
@@ -31,7 +33,11 @@ class WebServer(uvicorn.Server):
     async def main_loop(self) -> None:
         """Serve until a signal comes."""
         self._loop = asyncio.get_running_loop()
+        release_at = time.monotonic() + RELEASED_EVERY_SECONDS
         while not await self.on_tick(0):  # 0: it writes the header each time
+            if time.monotonic() >= release_at:
+                release_free_memory()
+                release_at = time.monotonic() + RELEASED_EVERY_SECONDS
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), DATE_SECONDS)
 

@@ -23,6 +23,7 @@ from brokers.types import Quote
 from common import shared_sessions
 from common.clocks import machine_time
 from common.database_errors import is_database_trouble
+from common.free_memory import RELEASED_EVERY_SECONDS, release_free_memory
 from common.gc_tuning import exclude_imports_from_gc
 from common.table_statistics import analyze_new_tables
 from connections import session_lanes
@@ -390,6 +391,7 @@ def _background_jobs(exits_only: bool, *, has_sessions: bool = False) -> tuple[B
             ("unknown orders", poll_seconds, _query_unknown_orders),
         ),
         *_polling_jobs(),
+        *_while(None, ("free memory", RELEASED_EVERY_SECONDS, release_free_memory)),
     )
     if exits_only:
         return jobs
