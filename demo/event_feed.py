@@ -81,9 +81,11 @@ class EventReader:
 
 
 def detail_of(event: Any) -> str:
-    """Return what distinguishes events of one kind: the leg of a fill, the reason of a refusal."""
+    """Return what distinguishes events of one kind: of a fill what closed or opened, of a refusal
+    the reason."""
     if event.kind in ("order.filled", "order.partially_filled"):
-        leg = event.leg or ""  # tp-2.1 is the second order for target 2
+        leg = (event.leg or "").partition("+")[0]  # tp-2+2 is the second order of one request
+        # tp-2.2 is of the second request for target 2
         return leg.partition(".")[0] if leg.startswith("tp") else leg.partition("-")[0]
     if event.kind == "position.closed":
         return str(event.payload.get("reason", ""))

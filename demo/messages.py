@@ -1,9 +1,10 @@
 """Turns a group of events into one line with its colour and market time."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from common.formatting import sentence
 from common.reason_codes import Code
@@ -155,9 +156,9 @@ class MessageFormatter:
 def _filled(group: Group) -> str | None:
     number, leg = len(group.events), group.detail
     if leg.startswith("tp-"):
-        return f"target {leg[3:]} taken on {number} accounts{_slippage(group)}"
+        return f"target {leg[3:]} taken on {_accounts(group.events)} accounts{_slippage(group)}"
     if leg == "close":
-        parts = sum(1 for event in group.events if event.is_open)
+        parts = _accounts(event for event in group.events if event.is_open)
         return f"a part closed on {parts} accounts" if parts else None
     if leg != "entry":
         return None  # the line of the closed position follows
@@ -177,7 +178,7 @@ def _closed(group: Group) -> str:
 def _slipped(group: Group) -> str:
     worst = max(Decimal(event.payload.get("slippage") or 0) for event in group.events)
     unit = unit_label(group.events[0].payload.get("slippage_unit", ""))
-    return f"slippage alert on {len(group.events)} accounts, worst {worst:+.1f} {unit}"
+    return f"slippage alert on {_accounts(group.events)} accounts, worst {worst:+.1f} {unit}"
 
 
 def _slippage(group: Group) -> str:
@@ -187,6 +188,11 @@ def _slippage(group: Group) -> str:
     best, worst = min(known), max(known)
     spread = f"{best:+.1f} to " if f"{best:+.1f}" != f"{worst:+.1f}" else ""
     return f", slippage {spread}{worst:+.1f} {unit_label(group.events[0].slippage_unit)}"
+
+
+def _accounts(events: Iterable[Any]) -> int:
+    """Return on how many accounts these are: one may have several orders of one exit request."""
+    return len({event.connection_id for event in events})
 
 
 def _context(group: Group) -> EventContext:

@@ -16,6 +16,7 @@ from connections.models import TradingPause
 from connections.selectors import account_join_sql
 from connections.trading_day import trading_date
 from execution.base.statements import ALL_PENDING_SQL
+from execution.exits.order_sizes import request_of_leg_sql
 from execution.models import ALL_PENDING, Order
 from positions.models import StopRule
 
@@ -39,6 +40,11 @@ CLOSES = """
 SELECT close_reason AS reason, count(*) AS n, count(*) FILTER (WHERE realized_pnl > 0) AS won,
   count(*) FILTER (WHERE realized_pnl < 0) AS lost
 FROM positions_executionposition WHERE closed_at IS NOT NULL GROUP BY 1 ORDER BY n DESC
+"""
+# A target may take several orders, of one request (`tp-1+2`) or of a repeated one (`tp-1.2`).
+TARGETS_HIT = f"""
+SELECT count(DISTINCT (position_id, split_part({request_of_leg_sql("leg")}, '.', 1))) AS n
+FROM execution_order WHERE filled_quantity > 0 AND leg LIKE 'tp%%'
 """
 SLIPPAGE = """
 SELECT what, unit, count(*) AS n, min(slip) AS best,
@@ -183,7 +189,7 @@ def collect(audit: Mapping[str, Any]) -> Results:
         results=_results(day),
         stop_moves=_stop_moves(),
         slices_filled=filled.entries().exclude(signal__execution_style="").count(),
-        targets_hit=filled.filter(leg__startswith="tp").count(),
+        targets_hit=rows(TARGETS_HIT)[0].n,
         paused=TradingPause.objects.exclude(limit=None).values("connection").distinct().count(),
         lost_replies=rows(LOST_REPLIES)[0],
         seconds_to_first_fill=None if first.seconds is None else round(float(first.seconds), 3),

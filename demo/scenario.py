@@ -117,7 +117,7 @@ class AlertClient:
         return Answer(step, status, body)
 
     def close_all(self, key: str) -> int:
-        """Close all positions of an API key's owner; return the number of exit orders.
+        """Close all positions of an API key's owner; return how many are being closed.
 
         Raises OSError if the request fails.
         """

@@ -12,7 +12,7 @@ KEY_NAME = "demo"
 
 
 def close_by_api(client: AlertClient) -> int:
-    """Close all positions of a few tenants through the API; return the number of exit orders.
+    """Close all positions of a few tenants through the API; return how many.
 
     Raises OSError if the API does not accept a request.
     """

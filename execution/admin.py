@@ -400,7 +400,7 @@ class ScopedActionAdmin(ReadOnlyAdmin):
     def entries(self, action: ScopedAction) -> SafeString:
         return amount(len(action.cancelled))
 
-    @admin.display(description="Exits")
+    @admin.display(description="Exit orders")
     def exits_shown(self, action: ScopedAction) -> SafeString:
         return amount(len(action.exits))
 

@@ -2,7 +2,9 @@
 
 A provider sees how many accounts filled, and why others did not if the signal, the feed or the
 market is the reason. What concerns an account itself (its money, its limits) is counted without a
-reason, so that it reveals nothing about one follower. Paper twins do not count.
+reason, so that it reveals nothing about one follower. The provider's own accounts are counted like
+all others; the portal's page of the signal has their reasons. Paper twins do not count. Of the
+exits that a CLOSE has on an account one decides (`deciding_exits`).
 """
 
 from collections import Counter
@@ -10,10 +12,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from django.db import transaction
-from django.db.models import Count, Q
+from django.db.models import Count, Q, QuerySet
 
 from common.formatting import SHARES, STATES, known_code, number
 from execution.archived_reads import archived_of
+from execution.deciding_exits import deciding
 from execution.models import Order
 from execution.order_reasons import stated_reason
 from signals.models import Action, Signal
@@ -33,14 +36,15 @@ class ReasonCount:
 
 @dataclass(slots=True)
 class FeedResult:
-    """The orders of one signal: entries of an OPEN, exits of a CLOSE; a MODIFY has none."""
+    """The accounts of one signal, by their entry of an OPEN or their exits of a CLOSE; a MODIFY has
+    none. reasons: of those that did not fill."""
 
     shares: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SHARES, 0))
     reasons: list[ReasonCount] = field(default_factory=list)
 
     @property
     def accounts(self) -> int:
-        """All accounts that it reached."""
+        """All accounts on which it has an order."""
         return sum(self.shares.values())
 
     @property
@@ -62,31 +66,42 @@ def results_of(signals: Sequence[Signal]) -> dict[int, FeedResult]:
     """
     results = {signal.pk: FeedResult() for signal in signals}
     opens = [signal.pk for signal in signals if signal.action == Action.OPEN]
-    closes = [signal.pk for signal in signals if signal.action == Action.CLOSE]
-    entries = Q(signal__in=opens, leg="entry", leg__startswith="entry")  # index `one_entry`
-    exits = Q(signal__in=closes, position__isnull=False) & ~Q(leg__contains="+")  # first orders
+    closes = [signal for signal in signals if signal.action == Action.CLOSE]
     counts: dict[int, Counter[tuple[str, str]]] = {}
     with transaction.atomic(), for_all_tenants():
-        for condition in (entries if opens else None, exits if closes else None):
-            if condition is None:
-                continue
-            grouped = (
-                Order.objects.filter(condition, connection__twin_of=None)
-                .order_by()
-                .annotate(stated=stated_reason())
-                .values_list("signal_id", "status", "stated")
-                .annotate(count=Count("connection", distinct=True))
-            )
-            found = [*grouped, *(_archived(signals) if condition is entries else ())]
-            for signal_id, status, reason, count in found:
-                share = STATES[status].share
-                results[signal_id].shares[share] += count
-                if share != "filled":
-                    shown = reason if is_public_reason(known_code(reason)) else ""
-                    counts.setdefault(signal_id, Counter())[share, shown] += count
+        found = [
+            *(_grouped(_entries(opens)) if opens else ()),
+            *(_archived(signals) if opens else ()),
+            *(_grouped(deciding(_exits(closes))) if closes else ()),
+        ]
+    for signal_id, status, reason, count in found:
+        share = STATES[status].share
+        results[signal_id].shares[share] += count
+        if share != "filled":
+            shown = reason if is_public_reason(known_code(reason)) else ""
+            counts.setdefault(signal_id, Counter())[share, shown] += count
     for signal_id, counter in counts.items():
         results[signal_id].reasons = _reasons(counter)
     return results
+
+
+def _entries(opens: Sequence[int]) -> QuerySet[Order]:
+    first = Q(leg="entry", leg__startswith="entry")  # index `one_entry`
+    return Order.objects.filter(first, signal__in=opens, connection__twin_of=None)
+
+
+def _exits(closes: Sequence[Signal]) -> QuerySet[Order]:
+    """Return the exits of CLOSE signals, found by the positions that these close."""
+    opened = [signal.refers_to_id for signal in closes]
+    found = Order.objects.filter(signal__in=closes, position__signal__in=opened)
+    return found.filter(connection__twin_of=None)
+
+
+def _grouped(orders: QuerySet[Order]) -> Iterable[tuple[int, str, str, int]]:
+    """Return how many accounts each signal, status and reason has."""
+    grouped = orders.order_by().annotate(stated=stated_reason())
+    by_reason = grouped.values_list("signal_id", "status", "stated")
+    return by_reason.annotate(count=Count("connection", distinct=True))
 
 
 def _archived(signals: Sequence[Signal]) -> Iterable[tuple[int, str, str, int]]:

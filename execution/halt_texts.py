@@ -115,7 +115,7 @@ def _positions(impact: HaltImpact, mode: str, *, flattens: bool, kept: str) -> C
 def _exits(impact: HaltImpact, mode: str) -> list[Consequence]:
     if not impact.exits and mode != HaltMode.HALTED:
         return []
-    found = f"Exits that have not ended: {impact.exits}."
+    found = f"Exit orders that have not ended: {impact.exits}."
     if mode == HaltMode.HALTED:
         text = f"{found} Those at brokers stay there; no other is sent until the release."
         return [Consequence("unprotected", text)]

@@ -16,7 +16,7 @@ from execution.scoped_actions import (
     count_positions,
     scope_impact,
 )
-from execution.scoped_results import closed_positions
+from execution.scoped_results import positions_of_exits
 from users.models import User
 
 CANCEL, CLOSE, BOTH = "CANCEL", "CLOSE", "BOTH"
@@ -207,7 +207,7 @@ def done_message(action: ScopedAction) -> str:
         )
     if action.closes_positions:
         parts.append(
-            f"{_count(closed_positions(action.exits), 'position', 'positions')} being closed."
+            f"{_count(positions_of_exits(action.exits), 'position', 'positions')} being closed."
         )
     return " ".join(parts)
 

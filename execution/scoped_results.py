@@ -48,20 +48,21 @@ class Entries:
 
 @dataclass(frozen=True, slots=True)
 class Exits:
-    """Positions by what became of their exits, of which one position may need several.
+    """Positions that were to be closed, each of which may need several exits.
 
-    waiting: one has not ended. unfilled: one has ended and closed nothing. filled: the others.
+    waiting: one of these has not ended. left_open: all have ended, and something is still open.
+    closed: the others.
     """
 
-    filled: int = 0
-    unfilled: int = 0
+    closed: int = 0
+    left_open: int = 0
     waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ScopedResult:
-    """positions: how many are closed. lines: those that wait first, at most MAX_LINES; more: how
-    many are left out."""
+    """positions: how many were to be closed. lines: those that wait first, at most MAX_LINES; more:
+    how many are left out."""
 
     action: ScopedAction
     entries: Entries
@@ -85,15 +86,15 @@ class ScopedResult:
 
     @property
     def more_positions(self) -> int:
-        """How many more positions were closed than the question named; below 0: fewer."""
+        """How many more positions were to be closed than the question named; below 0: fewer."""
         shown = self.action.shown_positions
         if shown is None or not self.action.closes_positions:
             return 0
         return self.positions - shown
 
 
-def closed_positions(exit_ids: Sequence[int]) -> int:
-    """Return how many positions these exits close: one may need several."""
+def positions_of_exits(exit_ids: Sequence[int]) -> int:
+    """Return of how many positions these exits are: one may need several."""
     orders = Order.objects.filter(pk__in=exit_ids)
     further = orders.aggregate(n=Count("pk") - Count("position_id", distinct=True))["n"]
     return len(exit_ids) - int(further)
@@ -115,7 +116,7 @@ def scoped_result(action: ScopedAction) -> ScopedResult:
         action,
         replace(entries, cancelled=entries.cancelled + archived),  # those ended without a fill
         _exits(order for order in orders if order.pk in exits),
-        closed_positions(action.exits),
+        positions_of_exits(action.exits),
         [_line(order) for order in orders[:MAX_LINES]],
         max(0, len(orders) - MAX_LINES) + archived,
     )
@@ -129,7 +130,14 @@ def refresh_seconds(result: ScopedResult) -> int:
 
 
 def _entries(orders: Iterable[Order]) -> Entries:
-    filled, cancelled, waiting = _counts(orders)
+    filled = cancelled = waiting = 0
+    for order in orders:
+        if order.done_at is None:
+            waiting += 1
+        elif order.filled_quantity:
+            filled += 1
+        else:
+            cancelled += 1
     return Entries(filled=filled, cancelled=cancelled, waiting=waiting)
 
 
@@ -137,26 +145,16 @@ def _exits(orders: Iterable[Order]) -> Exits:
     by_position: dict[int | None, list[Order]] = {}
     for order in orders:
         by_position.setdefault(order.position_id, []).append(order)
-    # The one that waits decides, then the one that closed nothing.
-    deciding = (
-        min(exits, key=lambda one: (one.done_at is not None, one.filled_quantity > 0))
-        for exits in by_position.values()
-    )
-    filled, unfilled, waiting = _counts(deciding)
-    return Exits(filled=filled, unfilled=unfilled, waiting=waiting)
-
-
-def _counts(orders: Iterable[Order]) -> tuple[int, int, int]:
-    """Return how many have filled, also in part, have ended without a fill, have not ended."""
-    filled = unfilled = waiting = 0
-    for order in orders:
-        if order.done_at is None:
+    closed = left_open = waiting = 0
+    for exits in by_position.values():
+        position = exits[0].position
+        if any(one.done_at is None for one in exits):
             waiting += 1
-        elif order.filled_quantity:
-            filled += 1
+        elif position is not None and position.is_open:
+            left_open += 1
         else:
-            unfilled += 1
-    return filled, unfilled, waiting
+            closed += 1
+    return Exits(closed=closed, left_open=left_open, waiting=waiting)
 
 
 def _line(order: Order) -> ResultLine:

@@ -1,7 +1,8 @@
 """Notify operators, once per signal, of orders that were not executed, with the counts by reason.
 
 Counted are orders that were rejected, skipped, failed, or not sent before their signal became too
-old. A publication writes a check, which is repeated for up to two minutes while orders are
+old. A CLOSE may have several exits on an account: one that was not executed counts, and one that is
+unsettled. A publication writes a check, which is repeated for up to two minutes while orders are
 unsettled; then one message has the counts. If the unsettled orders change them, one correction
 follows within 15 minutes of the publication. If nothing is lost by then and orders still wait
 (their broker may be down for long), the check is repeated for a day.
@@ -77,7 +78,8 @@ FROM execution_outcomecheck n LEFT JOIN signals_signal s ON s.id = n.signal_id
 WHERE n.due_at <= clock_timestamp() ORDER BY n.due_at LIMIT %s FOR UPDATE OF n SKIP LOCKED
 """,
 )
-# Finds entries by the index on their signal, exits by the one on their position.
+# Finds entries by the index on their signal, exits by the one on their position. Of an account's
+# exits one counts that is unsettled, and one of the others.
 COUNT = Query(
     OrderCount,
     f"""
@@ -88,10 +90,13 @@ WITH s AS MATERIALIZED (
   WHERE s.action = 'OPEN' AND o.leg = 'entry' AND o.leg LIKE 'entry%%' AND o.route_state <> 'MOVED'
     AND {not_twin_sql("o.connection_id")}
   UNION ALL
-  SELECT o.signal_id, o.status, o.reason
+  (SELECT DISTINCT ON (o.signal_id, o.connection_id, o.status IN ({UNSETTLED}))
+    o.signal_id, o.status, o.reason
   FROM s JOIN positions_executionposition p ON p.signal_id = s.refers_to_id
   JOIN execution_order o ON o.position_id = p.id AND o.signal_id = s.id
   WHERE s.action <> 'OPEN' AND {not_twin_sql("o.connection_id")}
+  ORDER BY o.signal_id, o.connection_id, o.status IN ({UNSETTLED}),
+    o.status NOT IN ({COUNTED}), o.id)
 )
 SELECT signal_id, CASE WHEN status IN ({UNSETTLED}) THEN '' ELSE status END AS status,
   CASE WHEN status IN ({COUNTED}) THEN reason ELSE '' END AS reason, count(*) AS orders

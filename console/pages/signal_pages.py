@@ -97,7 +97,7 @@ def _results(request: HttpRequest, signal: Signal) -> dict[str, Any]:
         "funnel": funnel(counted.progress),
         "ack": candidates.ack_times(stages.answered_ms),
         "stages": stages,
-        "pills": [(share, counted.shares[share]) for share in candidates.FILTER_STATES],
+        "pills": [(share, counted.order_shares[share]) for share in candidates.FILTER_STATES],
         "broker_types": sorted(counted.broker_types),
         "reasons": [
             (reason, counted.meanings[reason], count)

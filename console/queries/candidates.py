@@ -23,6 +23,7 @@ from connections.models import SubscriptionTwin
 from console.charts import Histogram, Segment, histogram, segments
 from console.queries.funnel import Progress
 from execution.archived_reads import archived_of
+from execution.deciding_exits import deciding
 from execution.models import ArchivedOrder, Order, RouteState
 from execution.order_explanations import explain
 from execution.order_figures import with_figures
@@ -43,7 +44,8 @@ SORTS = {"slippage": "slippage_pips", "ack": "acknowledged_at"}
 
 
 def orders_of(signal: Signal) -> QuerySet[Order]:
-    """Return the orders of a publication: its entries, or the exits of a CLOSE.
+    """Return the orders of a publication: its entries, one for each candidate, or the exits of a
+    CLOSE, of which a candidate may have several.
 
     Those of paper twins are left out, which are no candidates, and those that moved to another
     account of their route, where the candidate is counted; their accounts' pages have them.
@@ -59,10 +61,15 @@ def orders_of(signal: Signal) -> QuerySet[Order]:
 
 @dataclass(slots=True)
 class Counts:
-    """A signal's candidates by state, reason and broker type, from one grouped query."""
+    """A signal's candidates by state and step, and their orders by state, reason and broker type.
+
+    From one grouped query. A candidate has one order, but of a CLOSE it may have several: then one
+    decides about it (`deciding_exits`).
+    """
 
     candidates: int
     shares: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SHARES, 0))
+    order_shares: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SHARES, 0))
     broker_types: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     meanings: dict[str, str] = field(default_factory=dict)
@@ -71,12 +78,17 @@ class Counts:
 
     @property
     def found(self) -> int:
+        """How many candidates have an order."""
         return sum(self.shares.values())
 
     @property
+    def orders(self) -> int:
+        return sum(self.order_shares.values())
+
+    @property
     def in_table(self) -> int:
-        """Those that the page can list."""
-        return self.found - self.archived
+        """The orders that the page can list."""
+        return self.orders - self.archived
 
     @property
     def adds_up(self) -> bool:
@@ -107,44 +119,44 @@ class Counts:
     @property
     def bar_label(self) -> str:
         parts = ", ".join(f"{count:,} {share}" for share, count in self.shares.items() if count)
-        return f"{self.found:,} candidates: {parts}"
+        return f"{self.found:,} candidate{'' if self.found == 1 else 's'}: {parts}"
 
 
 def counts(signal: Signal) -> Counts:
-    """Count a signal's candidates by everything that the page filters by."""
+    """Count a signal's candidates, and their orders by everything that the page filters by."""
     made = Counts(candidates=signal.candidate_count or 0)
-    grouped = (
-        orders_of(signal)
-        .order_by()
-        .annotate(stated=stated_reason())
-        .values_list("status", "stated", "connection__type")
-        .annotate(
-            sent=Q(submitted_at__isnull=False),
-            answered=Q(acknowledged_at__isnull=False),
-            count=Count("pk"),
-        )
-    )
-    archived = list(_archived(signal))
-    made.archived = sum(count for *_, count in archived)
-    for status, reason, broker_type, sent, answered, count in [*grouped, *archived]:
-        made.shares[STATES[status].share] += count
+    archived = list(_grouped(_in_archive(signal), "reason", Q()))
+    made.archived = sum(row[-1] for row in archived)
+    orders, decides = orders_of(signal), Q()
+    if signal.action != Action.OPEN:
+        decides = Q(pk__in=deciding(orders).values("pk"))
+    grouped = _grouped(orders.annotate(stated=stated_reason()), "stated", decides)
+    for status, reason, broker_type, sent, answered, found, count in [*grouped, *archived]:
+        share = STATES[status].share
+        made.shares[share] += found
+        made.progress[Progress(status, sent=sent, answered=answered)] += found
+        made.order_shares[share] += count
         made.broker_types[broker_type] += count
-        made.progress[Progress(status, sent=sent, answered=answered)] += count
         if reason:
             made.reasons[reason] += count
-            if STATES[status].share == "working" or reason not in made.meanings:
+            if share == "working" or reason not in made.meanings:
                 made.meanings[reason] = sentence(reason, status)
     return made
 
 
-def _archived(signal: Signal) -> Iterable[tuple[str, str, str, bool, bool, int]]:
-    """Return the same of entries in the archive, of which none is a twin's."""
-    grouped = _in_archive(signal).order_by().values_list("status", "reason", "connection__type")
-    return grouped.annotate(
+def _grouped(
+    orders: QuerySet[Any, Any], reason: str, decides: Q
+) -> Iterable[tuple[str, str, str, bool, bool, int, int]]:
+    """Return, by status, reason, broker type and step, how many orders decide about a candidate,
+    and how many there are. Those in the archive are entries, of which none is a twin's."""
+    by = orders.order_by().values_list("status", reason, "connection__type")
+    found: Iterable[tuple[str, str, str, bool, bool, int, int]] = by.annotate(
         sent=Q(submitted_at__isnull=False),
         answered=Q(acknowledged_at__isnull=False),
+        found=Count("pk", filter=decides or None),
         count=Count("pk"),
     )
+    return found
 
 
 def _in_archive(signal: Signal) -> QuerySet[ArchivedOrder]:

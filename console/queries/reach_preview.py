@@ -37,7 +37,7 @@ _OUTCOME_VERBS = {
 _SENT_VERBS = {
     Action.OPEN: ("gets an order, sent", "get one order each, sent"),
     Action.MODIFY: ("gets the new levels", "get the new levels"),
-    Action.CLOSE: ("gets an exit order, sent", "get one exit order each, sent"),
+    Action.CLOSE: ("gets its exit, sent", "get their exits, sent"),
 }
 
 

@@ -53,7 +53,12 @@ def _fills(events: Iterable[EventContext]) -> dict[tuple[str, bool], list[EventC
 
 def _closing(event: EventContext, exits: Iterable[EventContext]) -> list[EventContext]:
     leg = CLOSING_LEGS.get(event.get("reason"), "")
-    return [fill for fill in exits if leg and fill.get("leg").partition("-")[0] == leg]
+    return [fill for fill in exits if leg and _begins(fill.get("leg")) == leg]
+
+
+def _begins(leg: str) -> str:
+    """Return how a leg begins: `sl` of `sl`, `sl-2` and `sl+2`, a further order of its request."""
+    return leg.partition("+")[0].partition("-")[0]
 
 
 def _newest(events: Sequence[EventContext]) -> EventContext | None:

@@ -184,7 +184,7 @@ class HaltImpactSerializer(serializers.Serializer[Any]):
         help_text="Of these, later slices of entries that have begun."
     )
     working = serializers.IntegerField(help_text="Entries that were sent and have not ended.")
-    exits = serializers.IntegerField(help_text="Exits that have not ended.")
+    exits = serializers.IntegerField(help_text="Exit orders that have not ended.")
     positions = serializers.IntegerField(help_text="Open positions.")
     open_amounts = serializers.DictField(
         child=Amount(), help_text="Open positions at their entry price, by account currency."
@@ -207,8 +207,9 @@ class HaltImpactSerializer(serializers.Serializer[Any]):
 class ManyDoneSerializer(StrictSerializer):
     """What was requested. Orders and positions that had ended meanwhile are left out.
 
-    ids: of the orders that are cancelled, or of the exits that close; with `dry_run` of what it
-    would reach: orders or positions.
+    ids: of the orders that are cancelled, or of the exit orders that close; with `dry_run` of what
+    it would reach: orders or positions. count: orders that are cancelled or positions that are
+    closed, which may have several exit orders each; with `dry_run` as many as would be.
     """
 
     not_always = ("impact",)

@@ -49,6 +49,7 @@ from execution.scoped_actions import (
     position_ids,
     scope_impact,
 )
+from execution.scoped_results import positions_of_exits
 from positions.api import WITH_FIRST_STOP, WITH_PRICE, PositionFilter, PositionSerializer
 from positions.models import ExecutionPosition
 from positions.owner_rules import Trailing
@@ -338,7 +339,7 @@ class PositionViewSet(
     def close(self, request: Request, pk: str) -> Response:
         """Close it, a fraction of what was opened, or a quantity; return the exit order.
 
-        Above the broker's largest order there are several exits, and this is the first.
+        Above the broker's largest order the request has several orders, and this is the first.
         """
         position, data = self.get_object(), validated_body(CloseSerializer, request)
         order_ids = services.close_position(position.pk, by=caller(request), **data)
@@ -357,9 +358,9 @@ class PositionViewSet(
     )
     @action(detail=False, methods=["post"], url_path="close-all")
     def close_all(self, request: Request) -> Response:
-        """Close all your open positions; return the ids of the exit orders.
+        """Close all your open positions; return how many, and the ids of the exit orders.
 
-        Positions that an exit closes already are not closed again.
+        A position may have several of these. One that is being closed already is left out.
         """
         data, user = validated_body(ManySerializer, request), caller(request)
         key, scope = idempotency_key(request), read_scope(data, user)
@@ -367,4 +368,5 @@ class PositionViewSet(
             return _dry_run(position_ids(scope, by=user), scope, user)
         done = carry_out(ActionRequest(scope, closes_positions=True, request_id=key), by=user)
         tasks.enqueue_on_commit(done.exits, queue=tasks.EXITS)
-        return Response(_done(done.exits), status=status.HTTP_202_ACCEPTED)
+        body = _done(done.exits) | {"count": positions_of_exits(done.exits)}
+        return Response(body, status=status.HTTP_202_ACCEPTED)

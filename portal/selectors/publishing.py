@@ -19,7 +19,7 @@ A_PAGE, MOST_WAITING, MOST_TRADES = 30, 50, 200
 _VERBS = {
     Action.OPEN: ("gets an order", "get one order each"),
     Action.MODIFY: ("gets the new levels", "get the new levels"),
-    Action.CLOSE: ("gets an exit order", "get one exit order each"),
+    Action.CLOSE: ("gets its exit", "get their exits"),
 }
 _LEFT_OUT = {
     Outcome.WAITING: "would wait",

@@ -1,7 +1,7 @@
 """Signals, and what one tenant's accounts did with them."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from statistics import median
@@ -13,6 +13,7 @@ from common.formatting import SHARES, STATES, number
 from execution.archived_reads import archived_of, received_signals, text_of
 from execution.change_forms import change_line
 from execution.changeable_orders import may_be_cancelled, may_be_changed
+from execution.deciding_exits import RANK, deciding
 from execution.last_signals import last_received
 from execution.models import ArchivedOrder, EntryChange, Fill, Order, Status
 from execution.order_explanations import Explanation, explain, slippage_cost
@@ -107,12 +108,15 @@ def signal_summaries(user: User, signals: Sequence[Signal]) -> list[SignalSummar
 
 
 def _written_at_publication(user: User, signals: Sequence[Signal]) -> QuerySet[Order]:
-    """Return entries, or the exits of a CLOSE; not the later exits of an OPEN."""
+    """Return an order for each account: its entry, or of the exits of a CLOSE the one that decides.
+
+    The later exits of an OPEN are left out.
+    """
     opens = [signal.pk for signal in signals if signal.action == Action.OPEN]
     closes = [signal for signal in signals if signal.action == Action.CLOSE]
     exits = _exits_from(user, [signal.refers_to_id for signal in closes])
     entries = Order.objects.entries().filter(connection__user=user, signal__in=opens, leg="entry")
-    return entries.order_by().union(exits.filter(signal__in=closes), all=True)
+    return entries.order_by().union(deciding(exits.filter(signal__in=closes)), all=True)
 
 
 def _exits_from(user: User, opened: Sequence[int | None]) -> QuerySet[Order]:
@@ -138,11 +142,16 @@ def _orders_of(user: User, signal: Signal) -> QuerySet[Order]:
 
 @dataclass(frozen=True, slots=True)
 class AccountOutcome:
-    """What one account did with the signal: its order, fills and position."""
+    """What one account did with the signal: an order of it, with its fills and position.
+
+    position_view: None also if an earlier one has it. is_counted: False for further orders of an
+    account, which are slices of its entry or exits of one CLOSE.
+    """
 
     order: Order
     fills: list[Fill]
     position_view: PositionView | None
+    is_counted: bool = True
 
     @property
     def explanation(self) -> Explanation:
@@ -190,16 +199,9 @@ class SignalHistory:
 
     @property
     def summary(self) -> SignalSummary:
-        shares = Counter(
-            one.explanation.state.share for one in self.outcomes if not one.order.is_slice
-        )
+        shares = Counter(one.explanation.state.share for one in self.outcomes if one.is_counted)
         shares.update(STATES[order.status].share for order in self.archived)
         return SignalSummary(self.signal, shares)
-
-    @property
-    def accounts(self) -> int:
-        """How many orders the page has lines for, those in the archive included."""
-        return len(self.outcomes) + len(self.archived)
 
     @property
     def archived_texts(self) -> list[str]:
@@ -219,6 +221,7 @@ class SignalHistory:
 
     @property
     def position_views(self) -> list[PositionView]:
+        """Each position once, although it may have several exits."""
         return [one.position_view for one in self.outcomes if one.position_view]
 
     @property
@@ -237,53 +240,83 @@ class SignalHistory:
         return [(*key, sums[key]) for key in sorted(sums, key=lambda key: (key[1], key[0]))]
 
 
-def _positions(user: User, opened_by: Signal) -> list[PositionView]:
-    """Return the positions that a signal has opened, without reading it with each of them."""
+def _positions(user: User, opened_by: Signal) -> dict[object, PositionView]:
+    """Return the positions that a signal has opened, without reading it with each of them.
+
+    By their ids, and by account and leg.
+    """
     found = positions_of(user).filter(signal=opened_by).select_related(None)
     rows = list(with_prices(found.select_related("connection__snapshot", "stop_rule")))
     for row in rows:
         row.signal = opened_by
-    return [PositionView(row) for row in rows]
+    views: dict[object, PositionView] = {}
+    for row in rows:
+        views[row.pk] = views[row.connection_id, row.entry_leg] = PositionView(row)
+    return views
 
 
 def signal_history(user: User, signal: Signal) -> SignalHistory:
     """Read what each of the tenant's accounts did, in five statements, or six if it is old."""
-    orders = with_figures(_orders_of(user, signal))
-    related = orders.select_related("connection__snapshot", "trigger").defer(
-        "connection__sealed_credentials"
-    )
-    related = related.prefetch_related("changes")
-    all_orders: list[Any] = list(related.order_by("connection__name", "pk"))
-    for order in all_orders:
-        order.signal = signal
+    all_orders = _read_orders(user, signal)
     fills: dict[int, list[Fill]] = {}
     for fill in Fill.objects.filter(order__in=all_orders).order_by("pk"):
         fills.setdefault(fill.order_id, []).append(fill)
     views = _positions(user, signal.refers_to or signal)
-    by_id = {view.position.pk: view for view in views}
-    by_leg = {(view.position.connection_id, view.position.entry_leg): view for view in views}
+    counted, shown = _counted(all_orders), set[int]()
 
-    def view_of(order: Order) -> PositionView | None:
-        """The position that it closes, or that its leg has opened."""
-        if order.position_id is not None:
-            return by_id.get(order.position_id)
-        is_added = order.is_slice and order.position_leg != order.leg
-        return None if is_added else by_leg.get((order.connection_id, order.position_leg))
+    def outcome_of(order: Order) -> AccountOutcome:
+        view = _view_of(order, views)
+        if view is not None and view.position.pk in shown:
+            view = None
+        if view is not None:
+            shown.add(view.position.pk)
+        return AccountOutcome(order, fills.get(order.pk, []), view, order.pk in counted)
 
-    outcomes = [
-        AccountOutcome(order, fills.get(order.pk, []), view_of(order)) for order in all_orders
-    ]
-    rank = {status: label.rank for status, label in STATES.items()}
-
-    def place(outcome: AccountOutcome) -> int:
-        """What needs a person's attention comes first, then what was filled."""
-        order = outcome.order
-        if order.status in NEEDS_ATTENTION:
-            return rank[order.status]
-        return 10 if order.filled_quantity else 20
-
-    outcomes.sort(key=place)
-    own = [one for one in outcomes if one.order.is_entry or signal.action != Action.OPEN]
-    exits = [one for one in outcomes if one not in own]
+    all_orders.sort(key=_place)
+    own = [one for one in all_orders if one.is_entry or signal.action != Action.OPEN]
+    exits = [one for one in all_orders if one not in own]
     archived = archived_of([signal]).filter(connection__user=user).select_related("connection")
-    return SignalHistory(signal, own, exits, list(archived.order_by("pk")))
+    return SignalHistory(
+        signal,
+        [outcome_of(order) for order in own],
+        [outcome_of(order) for order in exits],
+        list(archived.order_by("pk")),
+    )
+
+
+def _read_orders(user: User, signal: Signal) -> list[Any]:
+    """Return all that a signal caused, by account, with what its page shows of them."""
+    orders = with_figures(_orders_of(user, signal)).annotate(exit_rank=RANK)
+    related = orders.select_related("connection__snapshot", "trigger").defer(
+        "connection__sealed_credentials"
+    )
+    found: list[Any] = list(related.prefetch_related("changes").order_by("connection__name", "pk"))
+    for order in found:
+        order.signal = signal
+    return found
+
+
+def _counted(orders: Iterable[Any]) -> set[int]:
+    """Return the ids of the entries, without later slices, and of each account's deciding exit."""
+    found = {order.pk for order in orders if order.is_entry and not order.is_slice}
+    exits = [order for order in orders if not order.is_entry]
+    exits.sort(key=lambda order: (order.exit_rank, order.pk))
+    deciding_ones: dict[Any, int] = {}
+    for order in exits:
+        deciding_ones.setdefault(order.connection_id, order.pk)
+    return found | set(deciding_ones.values())
+
+
+def _view_of(order: Order, views: Mapping[object, PositionView]) -> PositionView | None:
+    """Return the position that an order closes, or that its leg has opened."""
+    if order.position_id is not None:
+        return views.get(order.position_id)
+    is_added = order.is_slice and order.position_leg != order.leg
+    return None if is_added else views.get((order.connection_id, order.position_leg))
+
+
+def _place(order: Order) -> int:
+    """What needs a person's attention comes first, then what was filled."""
+    if order.status in NEEDS_ATTENTION:
+        return STATES[order.status].rank
+    return 10 if order.filled_quantity else 20

@@ -19,7 +19,7 @@ from execution.base.kill_switch import read_halts
 from execution.exits.forms import CloseForm, close_all_consequences, close_consequences
 from execution.exits.orders import exitable
 from execution.position_outlook import exit_obstacles, fractions_text, halted_text
-from execution.scoped_results import closed_positions
+from execution.scoped_results import positions_of_exits
 from portal.files import csv_file
 from portal.forms import ShownPositionsForm
 from portal.pages import confirm, current_user, page, tenants_only
@@ -118,7 +118,7 @@ def _close_all(views: list[PositionView], changed: str, user: User) -> str:
     tasks.enqueue_on_commit(ids, queue=tasks.EXITS)
     if not ids:
         return "They were already closed or being closed; nothing was sent."
-    count = closed_positions(ids)
+    count = positions_of_exits(ids)
     is_one = count == 1
     return (
         f"{'1 position is' if is_one else f'{count} positions are'} being closed. "

@@ -382,6 +382,20 @@ def test_dry_run_leaves_out_what_is_being_closed(world: World) -> None:
     assert alice.post(path, {"dry_run": True}, format="json").json()["ids"] == []
 
 
+def test_close_all_counts_positions_as_its_dry_run_does(world: World) -> None:
+    alice, path = world.client("alice"), "/api/v1/positions/close-all/"
+    Instrument.objects.create(
+        book=world.connection.instrument_book, pair="EUR/USD", symbol=world.position.symbol,
+        digits=5, pip=Decimal("0.0001"), quantity_min=10, quantity_step=10, quantity_max=400,
+        contract_size=100_000, read_at=market_now(),
+    )  # fmt: skip
+    body: dict[str, Any] = {"connection": str(world.connection.pk)}
+    shown = alice.post(path, body | {"dry_run": True}, format="json").json()
+    done = alice.post(path, body, format="json").json()
+    assert (shown["count"], done["count"], len(done["ids"])) == (1, 1, 3)
+    assert alice.post(path, body, format="json").json()["count"] == 0
+
+
 def test_repeated_request_with_its_key_ends_nothing_more(world: World) -> None:
     alice, path = world.client("alice"), "/api/v1/positions/close-all/"
     key: Any = {"HTTP_IDEMPOTENCY_KEY": "flat-1"}

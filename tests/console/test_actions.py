@@ -273,7 +273,7 @@ def test_kill_switch_is_set_displayed_and_released(
     path = "/admin/connections/killswitch/set/"
     assert "There is no such feed." in html_of(client.post(path, form))
     shown = html_of(client.post(path, {**form, "name": "swing"}))
-    assert "Exits that have not ended:" in shown
+    assert "Exit orders that have not ended:" in shown
     assert not KillSwitch.objects.filter(released_at=None).exists()
     client.post(path, {**form, "name": "swing", "seen": "HALTED|FEED|swing|False|False"})
     switch = KillSwitch.objects.get(released_at=None)

@@ -163,6 +163,4 @@ def test_preview_of_a_close_counts_its_exits(feed: Feed, page: Page) -> None:
     assert Order.objects.get().status == "PENDING"
     close = draft(feed, action="CLOSE", refers_to=opened, sl=None, target_prices=[],
                   target_fractions=[])  # fmt: skip
-    assert "1 connection gets an exit order, sent within a second." in page(
-        address(close, "publish/")
-    )
+    assert "1 connection gets its exit, sent within a second." in page(address(close, "publish/"))

@@ -82,6 +82,18 @@ def event(**fields: Any) -> SimpleNamespace:
     return SimpleNamespace(**{**plain, **fields})
 
 
+@pytest.mark.parametrize(
+    ("leg", "detail"),
+    [
+        ("entry", "entry"), ("entry-2", "entry"), ("sl", "sl"), ("sl-2", "sl"), ("sl+2", "sl"),
+        ("close-1+2", "close"), ("tp-1", "tp-1"), ("tp-1+2", "tp-1"), ("tp-2.2", "tp-2"),
+        ("tp-2.2+3", "tp-2"),
+    ],
+)  # fmt: skip
+def test_orders_of_one_exit_are_one_line(leg: str, detail: str) -> None:
+    assert event_feed.detail_of(event(leg=leg)) == detail
+
+
 def line(kind: str, detail: str, *events: SimpleNamespace) -> str | None:
     message = MessageFormatter(lambda at: at).line(Group(kind, None, detail, list(events)))
     return message.text if message else None
@@ -96,7 +108,8 @@ def line(kind: str, detail: str, *events: SimpleNamespace) -> str | None:
          [event(order_type="STOP", slippage_pips=31)] * 2),
         ("Kill switch set: exits only", "kill_switch.changed", "",
          [event(connection=None, username=None, payload={"change": "set", "mode": "REDUCING"})]),
-        ("target 2 taken on 2 accounts", "order.filled", "tp-2", [event()] * 2),
+        ("target 2 taken on 2 accounts", "order.filled", "tp-2",
+         [event(connection_id=number) for number in (1, 2, 2)]),
         (None, "order.filled", "sl", [event()] * 2),
         ("a part closed on 1 accounts", "order.filled", "close",
          [event(is_open=True), event()]),

@@ -115,6 +115,17 @@ def test_closed_position_states_its_last_exit() -> None:
     assert "Last exit: sl, Sell 6,000 EUR/USD at 1.08, slippage +0.1 pips." in alone.body
 
 
+def test_last_exit_may_be_a_further_order_of_its_request() -> None:
+    first, further = ({**FILL, "leg": leg, "price": price}
+                      for leg, price in (("sl", "1.08"), ("sl+2", "1.07")))  # fmt: skip
+    events = [
+        event("order.filled", number=1, facts=first),
+        event("order.filled", number=2, facts=further),
+        event("position.closed", number=3, facts=POSITION, position=5, pnl="9", reason="sl"),
+    ]
+    assert "exit sl+2, Buy 10,000 EUR/USD at 1.07" in render_digest(events).body
+
+
 def test_positions_of_other_orders_are_not_merged() -> None:
     fill = event("order.filled", number=1, facts={**FILL, "position": "6"})
     unknown = {name: text for name, text in POSITION.items() if name != "position"}

@@ -15,7 +15,7 @@ from execution.management.scope_options import (
     show,
 )
 from execution.scoped_pages import consequences, live_scope
-from execution.scoped_results import closed_positions
+from execution.scoped_results import positions_of_exits
 
 HELP = """\
 Close every open position by a market order, ahead of all entries.
@@ -55,6 +55,6 @@ class Command(HelpedCommand):
         request = scoped_actions.ActionRequest(scope, closes_positions=True)
         ids = scoped_actions.carry_out(request, by=None).exits
         tasks.enqueue_on_commit(ids, queue=tasks.EXITS)
-        closing = closed_positions(ids)
+        closing = positions_of_exits(ids)
         self.stderr.write(f"{closing} positions are being closed.")
         self.stdout.write(json.dumps({"closing": closing}))

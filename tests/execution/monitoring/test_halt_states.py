@@ -336,14 +336,15 @@ def test_lines_name_each_kind_with_its_count_and_money() -> None:
         "Entries at brokers: 5 (70.00 USD). They stay there and may still fill.\n"
         "Open positions: 6 (10.50 EUR, 1,200.00 USD). They stay open, and their stops and targets"
         " keep working.\n"
-        "Exits that have not ended: 1. They go on as usual."
+        "Exit orders that have not ended: 1. They go on as usual."
     )
 
 
 def test_lines_of_halted_state_what_is_held_back() -> None:
     text = shown("HALTED")
     assert "Only stops and targets that brokers hold work meanwhile." in text
-    assert "Exits that have not ended: 1. Those at brokers stay there; no other is sent" in text
+    found = "Exit orders that have not ended: 1."
+    assert f"{found} Those at brokers stay there; no other is sent" in text
 
 
 def test_lines_of_a_halt_that_cancels_and_closes() -> None:
