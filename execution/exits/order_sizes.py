@@ -1,11 +1,11 @@
-"""How an exit above the broker's largest order is divided into orders. Pure.
+"""How an exit request above the broker's largest order is divided into orders. Pure.
 
 Their legs are `tp-1`, `tp-1+2`, `tp-1+3`: the request's name, and the number of the order.
 """
 
 from decimal import Decimal
 
-MOST_ORDERS = 50  # of one exit: a maximum that needs more is an error of the broker's list
+MOST_ORDERS = 50  # of one request: a maximum that needs more is an error of the broker's list
 
 
 def order_sizes(
