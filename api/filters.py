@@ -37,8 +37,9 @@ class CheckedOrdering(OrderingFilter):
         self, queryset: Any, fields: Iterable[str], view: Any, request: Request
     ) -> Any:
         """Return the fields, if the list can be in their order."""
-        valid = super().remove_invalid_fields(queryset, fields, view, request)
-        if list(valid) != list(fields):
+        named = [field for field in fields if field]
+        valid = super().remove_invalid_fields(queryset, named, view, request)
+        if list(valid) != named:
             known = self.get_valid_fields(queryset, view, {"request": request})
             names = ", ".join(name for name, _ in known)
             detail = f"One of {names}; with “-” before it, in reverse."

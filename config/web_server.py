@@ -36,7 +36,7 @@ class WebServer(uvicorn.Server):
         release_at = time.monotonic() + RELEASED_EVERY_SECONDS
         while not await self.on_tick(0):  # 0: it writes the header each time
             if time.monotonic() >= release_at:
-                release_free_memory()
+                await asyncio.to_thread(release_free_memory)
                 release_at = time.monotonic() + RELEASED_EVERY_SECONDS
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), DATE_SECONDS)

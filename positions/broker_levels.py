@@ -45,10 +45,13 @@ END_TARGETS = f"""
 UPDATE positions_executionposition p SET tp_number = p.tp_number + 1,
   tp = {on_tick_sql(f"({effective_levels.TARGET_PRICES})[p.tp_number + 1]", "p")},
   last_activity_at = clock_timestamp()
-FROM signals_signal s {effective_levels.JOIN}
-WHERE p.id = ANY(%s) AND s.id = p.signal_id
+FROM unnest(%s::bigint[], %s::numeric[]) AS ended(id, fraction), signals_signal s
+{effective_levels.JOIN}
+WHERE p.id = ended.id AND s.id = p.signal_id
+  AND ({effective_levels.TARGET_FRACTIONS})[p.tp_number] = ended.fraction
 """
-"""Gives positions, which the caller has locked, their signal's next target, or none."""
+"""Gives positions, which the caller has locked, their signal's next target, or none, unless its
+fraction is another one by now."""
 
 
 # ---- by brokers' reports -------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from common.money import floor_to_step, plain
 from common.reason_codes import Code
 from common.sql import IdRow, Query, array, columns, rows, run
 from connections.selectors import connection_join_sql, instrument_join_sql
+from execution.base.statements import is_partly_known_sql
 from execution.exits.order_sizes import leg_of_order, order_sizes, request_of_leg_sql
 from execution.exits.trade_parts import Ticket, allot_part
 from positions.broker_levels import END_TARGETS
@@ -62,7 +63,7 @@ class ExitablePosition(NamedTuple):
 
     is_rounded: the claim rounds exits down to whole steps. target_filled: what exits of the next
     target have filled; more than 0 if others of the same request have failed. legs: of all its
-    exits. live_legs: of those that have not ended, without the suffixes of repeated exits and of
+    exits. live_legs: of those of which more may fill, without the suffixes of repeated exits and of
     further orders: `tp-2` for `tp-2.3` and `tp-2+2`.
     """
 
@@ -94,7 +95,7 @@ SELECT p.id, p.connection_id, p.quantity, p.reserved, p.opened_quantity, p.side,
     AND split_part({request_of_leg_sql("o.leg")}, '.', 1) = 'tp-' || p.tp_number) AS target_filled,
   (SELECT array_agg(o.leg) FROM execution_order o WHERE o.position_id = p.id) AS legs,
   (SELECT array_agg(split_part({request_of_leg_sql("o.leg")}, '.', 1)) FROM execution_order o
-   WHERE o.position_id = p.id AND o.done_at IS NULL) AS live_legs
+   WHERE o.position_id = p.id AND (o.done_at IS NULL OR {is_partly_known_sql("o")})) AS live_legs
 FROM positions_executionposition p
 {connection_join_sql("p.connection_id")}
 {instrument_join_sql("p.symbol")}
@@ -162,8 +163,12 @@ def open_exits(
     if not are_locked:
         locked = lock_with_free_quantity(by_position, skip_locked=skip_locked)
     loaded = rows(LOAD, (locked,), planned_once=True)
-    if ended := [p.id for p in loaded if _is_target_over(p, by_position[p.id])]:
-        run(END_TARGETS, (ended,))
+    if over := [
+        (position.id, by_position[position.id].fraction)
+        for position in loaded
+        if _is_target_over(position, by_position[position.id])
+    ]:
+        run(END_TARGETS, columns(over, 2))
     parts = _parts_of_trades(loaded, by_position)
     records = [
         record
@@ -302,14 +307,11 @@ def _is_superseded_target(position: ExitablePosition, request: ExitRequest) -> b
 
 
 def _is_target_over(position: ExitablePosition, request: ExitRequest) -> bool:
-    """Return whether nothing that the broker takes is left of the next target, once it has filled.
+    """Return whether nothing is left of the next target, of which exits have filled a part.
 
-    So it is if a MODIFY has given it a smaller part meanwhile, or if an exit filled in part and the
-    rest is below the broker's minimum.
+    So it is if one of them failed, and a MODIFY has given the target a smaller part since.
     """
     if not request.leg.startswith("tp-") or _is_superseded_target(position, request):
         return False
-    if position.target_filled == 0 or _closes_all(request):
-        return False
-    left = _requested_part(position, request)
-    return left <= 0 or left < position.minimum
+    is_in_part = position.target_filled > 0 and not _closes_all(request)
+    return is_in_part and _requested_part(position, request) <= 0

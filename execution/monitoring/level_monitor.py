@@ -18,6 +18,7 @@ from common.price_search import reached_sql
 from common.reason_codes import Code
 from common.sql import Params, Query, kept_plans, rows
 from execution.exits.dust import HELD_BACK, request_positions_read
+from execution.exits.order_sizes import request_of_leg_sql
 from execution.exits.orders import ExitRequest, open_exits
 from execution.monitoring.incomplete_closes import incomplete_closes
 from positions.levels import is_guarded_by_sql, target_fraction
@@ -37,14 +38,14 @@ class LevelHit(NamedTuple):
 
 
 class HitDetails(NamedTuple):
-    """The position of a hit. failed_levels: levels with an exit that has just ended unfilled, `sl`
-    or `tp`. is_held_back: no exit may be written for it now."""
+    """The position of a hit. waiting: the levels with an exit that has just ended unfilled, or of a
+    target in part: `sl`, `tp-1`. is_held_back: no exit may be written for it now."""
 
     id: int
     tp: Decimal | None
     tp_number: int
     target_fractions: list[Decimal]
-    failed_levels: list[str]
+    waiting: list[str]
     is_held_back: bool
 
 
@@ -85,14 +86,16 @@ def level_hits_sql(
 HITS = level_hits_sql(LATEST)
 
 # Read for hits only: the target's number, which exits have just failed, and whether the remainder
-# is below the exchange's minimum. A stop does not wait because an exit of a target failed.
+# is below the exchange's minimum. A stop does not wait because a CLOSE or a target failed.
 DETAILS = Query(
     HitDetails,
     f"""
 SELECT p.id, p.tp, p.tp_number, {effective_levels.TARGET_FRACTIONS} AS target_fractions,
-  ARRAY(SELECT left(o.leg, 2) FROM execution_order o
-    WHERE o.position_id = p.id AND o.filled_quantity = 0
-      AND o.done_at > clock_timestamp() - make_interval(secs => %s)) AS failed_levels,
+  ARRAY(SELECT CASE WHEN o.leg LIKE 'sl%%' THEN 'sl'
+      ELSE split_part({request_of_leg_sql("o.leg")}, '.', 1) END FROM execution_order o
+    WHERE o.position_id = p.id
+      AND (o.filled_quantity = 0 OR o.leg LIKE 'tp%%' AND o.status <> 'FILLED')
+      AND o.done_at > clock_timestamp() - make_interval(secs => %s)) AS waiting,
   {HELD_BACK} AS is_held_back
 FROM positions_executionposition p JOIN signals_signal s ON s.id = p.signal_id
 {effective_levels.JOIN}
@@ -138,13 +141,16 @@ def exit_requests_for(hits: list[LevelHit]) -> list[ExitRequest]:
 def _may_exit(hit: LevelHit, details: HitDetails) -> bool:
     """Return whether an exit may be written now. A target may have filled since it was hit."""
     is_current = hit.level == "sl" or hit.price == details.tp
-    return is_current and hit.level not in details.failed_levels and not details.is_held_back
+    return is_current and _leg(hit, details) not in details.waiting and not details.is_held_back
+
+
+def _leg(hit: LevelHit, details: HitDetails) -> str:
+    return "sl" if hit.level == "sl" else f"tp-{details.tp_number}"
 
 
 def _exit_request(hit: LevelHit, details: HitDetails) -> ExitRequest:
     detail = f"{hit.level} {plain(hit.price)} reached at {plain(hit.quote)}"
-    if hit.level == "sl":
-        return ExitRequest(hit.id, "sl", None, Code.LEVEL_HIT, detail)
-    number = details.tp_number
-    fraction = target_fraction(details.target_fractions, number)
-    return ExitRequest(hit.id, f"tp-{number}", fraction, Code.LEVEL_HIT, detail)
+    fraction = None
+    if hit.level != "sl":
+        fraction = target_fraction(details.target_fractions, details.tp_number)
+    return ExitRequest(hit.id, _leg(hit, details), fraction, Code.LEVEL_HIT, detail)

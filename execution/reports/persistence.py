@@ -177,13 +177,15 @@ def _is_unexpectedly_live(change: OrderChange) -> bool:
 
 
 def _ended_target(change: OrderChange) -> int | None:
-    """Return the number of the target whose exit has filled now, as a whole.
+    """Return the number of the target whose exit has ended with something filled, and had not.
 
     Its leg is `tp-2`, or for example `tp-2.3+2`: repeated, and the second order of that request.
-    One that ended with a part filled leaves the rest to the target's next exit.
+    A broker's own exit has ended, and is larger, after each of its executions.
     """
-    has_filled = change.row.status != Status.FILLED == change.state.status
-    if not has_filled or not change.row.leg.startswith("tp-"):
+    is_ours = change.row.client_order_id is not None
+    before = is_ours and change.row.status in TERMINAL and change.row.filled_quantity > 0
+    now = change.state.status in TERMINAL and change.state.filled > 0
+    if before or not now or not change.row.leg.startswith("tp-"):
         return None
     return int(change.row.leg.removeprefix("tp-").partition("+")[0].partition(".")[0])
 

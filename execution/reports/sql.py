@@ -175,7 +175,7 @@ COLUMNS = {
     "is_reply": "boolean",  # in reply to our call or query, so with all that the broker knew
     "was_in_flight": "boolean",
     "ended": "boolean",
-    "ended_target": "int",  # the target whose exit has filled now; else NULL
+    "ended_target": "int",  # the target whose exit ended with something filled; else NULL
     "attempt": "int",
     "send_retries": "int",
     "wait": "double precision",  # seconds until a row that goes back to PENDING may run
@@ -218,12 +218,26 @@ _EXECUTIONS = f"""
   CROSS JOIN LATERAL (SELECT {tick_sql("u")} AS size OFFSET 0) step  -- looked up once
   WHERE u.new_quantity > 0 AND u.opened > 0 AND u.position_id IS NULL"""
 
-# Whether the other orders of an exit's request, which are rare, have filled, too. If one ended with
-# less, the target is not over: its next exit closes the rest.
-_IS_WHOLE_REQUEST = f"""u.ended_target IS NOT NULL AND NOT EXISTS (
-      SELECT FROM execution_order x WHERE x.position_id = u.position_id AND x.id <> u.id
-        AND {request_of_leg_sql("x.leg")} = {request_of_leg_sql("u.leg")}
-        AND coalesce((SELECT now.status FROM u now WHERE now.id = x.id), x.status) <> 'FILLED')"""
+# The orders of the request of an exit `u`: itself and, rarely, others. now: as this statement
+# leaves them, NULL for those that it does not change.
+_OF_REQUEST = f"""FROM execution_order x LEFT JOIN u now ON now.id = x.id
+      WHERE x.position_id = u.position_id
+        AND {request_of_leg_sql("x.leg")} = {request_of_leg_sql("u.leg")}"""
+
+# A target is over when all orders of a request have ended with something filled. If one failed, its
+# next exit closes the rest.
+_HAVE_ENDED = f"""u.ended_target IS NOT NULL AND NOT EXISTS (
+      SELECT {_OF_REQUEST} AND CASE WHEN now.id IS NULL
+        THEN x.filled_quantity = 0 OR x.done_at IS NULL
+        ELSE now.filled_quantity = 0 OR now.done_at IS NULL END)"""
+
+# What is left of an exit in part is closed at the next target, or keeps the last one: it is over
+# once it has filled completely. A broker's own exit always has, so only its position tells.
+_IS_OVER = f"""{_HAVE_ENDED} AND (
+      u.ended_target < (SELECT cardinality(e.targets::numeric[]) FROM levels e
+        WHERE e.signal_id = u.signal_id)
+      OR u.client_order_id IS NOT NULL AND NOT EXISTS (
+        SELECT {_OF_REQUEST} AND coalesce(now.status, x.status) <> 'FILLED'))"""
 
 # The source of `close_positions_sql`.
 _EXITS = "executed LEFT JOIN newest_exit USING (position_id)"
@@ -314,7 +328,8 @@ WITH d AS (
     o.route_state, o.routed_from_id, o.own_stop_loss, o.own_take_profit, d.moved, d.reason,
     d.detail, d.numbers, d.implied, d.broker_position_id, d.new_quantity, d.new_value, d.opened,
     d.opened_value, d.new_commission, d.first_fill, d.ended_target, d.levels_reported,
-    d.reported_sl, d.reported_tp, d.reported_quantity
+    d.reported_sl, d.reported_tp, d.reported_quantity, o.filled_quantity, o.done_at,
+    o.client_order_id
 ), levels AS MATERIALIZED (
   SELECT e.*, w.signal_id AS when_signal_id, w.state AS when_state
   FROM unnest(%(signal_ids)s::bigint[], %(sls)s::numeric[], %(targets)s::text[])
@@ -327,7 +342,8 @@ WITH d AS (
 ), executed AS (
   SELECT u.position_id, sum(u.new_quantity) AS quantity, sum(u.new_value) AS value,
     sum(u.new_commission) AS commission, max(u.conversion_rate) AS rate,
-    max(u.ended_target) FILTER (WHERE {_IS_WHOLE_REQUEST}) AS last_target
+    max(u.ended_target) FILTER (WHERE {_IS_OVER}) AS last_target,
+    max(u.ended_target) FILTER (WHERE {_HAVE_ENDED}) AS closing_target
   FROM u WHERE u.position_id IS NOT NULL GROUP BY u.position_id
 ), newest_exit AS (  -- by the time of execution, not of the report
   SELECT DISTINCT ON (x.position_id) x.position_id, f.time,

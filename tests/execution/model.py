@@ -70,18 +70,14 @@ WHERE kind = 'EXIT_OVERFILLED'"""
 MISSING = """
 SELECT id FROM execution_driftitem
 WHERE kind = 'POSITION_MISSING' AND state = 'OPEN' AND position_id = ANY(%s)"""
-# A target ends when all orders of one of its requests have filled, or when the broker takes nothing
-# that is left of it: below 10, of the half that its signal names. Positions that one fill opened.
-ENDED_TOO_EARLY = """
-SELECT p.id, number FROM positions_executionposition p, generate_series(1, p.tp_number - 1) number
-WHERE 1 = (SELECT count(*) FROM execution_fill f JOIN execution_order e ON e.id = f.order_id
-    WHERE e.signal_id = p.signal_id AND e.connection_id = p.connection_id
-      AND e.position_id IS NULL)
+# The last target of an open position is over only when all orders of one of its requests filled.
+WITHOUT_TARGET = """
+SELECT p.id FROM positions_executionposition p JOIN signals_signal s ON s.id = p.signal_id
+WHERE p.quantity > 0 AND p.tp IS NULL AND cardinality(s.target_prices) > 0
   AND NOT EXISTS (SELECT FROM execution_order o
-    WHERE o.position_id = p.id AND o.leg ~ ('^tp-' || number || '([.+]|$)')
-    GROUP BY split_part(o.leg, '+', 1) HAVING bool_and(o.status = 'FILLED'))
-  AND p.opened_quantity / 2 - (SELECT coalesce(sum(o.filled_quantity), 0) FROM execution_order o
-    WHERE o.position_id = p.id AND o.leg ~ ('^tp-' || number || '([.+]|$)')) >= 10"""
+  WHERE o.position_id = p.id
+    AND o.leg ~ ('^tp-' || cardinality(s.target_prices) || '([.+]|$)')
+  GROUP BY split_part(o.leg, '+', 1) HAVING bool_and(o.status = 'FILLED'))"""
 LOG = (
     "SELECT order_id, status, code FROM execution_executionlog"
     " WHERE order_id IS NOT NULL AND status <> '' ORDER BY order_id, id"
@@ -497,7 +493,7 @@ class ExecutionModel:
             " WHERE p.quantity > p.reserved"
         )
         assert not left, left
-        early = rows(ENDED_TOO_EARLY)
-        assert not early, early
+        without_target = rows(WITHOUT_TARGET)
+        assert not without_target, without_target
         poisoned = rows("SELECT * FROM execution_driftitem WHERE kind = 'REPORT_PROCESSING_FAILED'")
         assert not poisoned, poisoned

@@ -19,7 +19,7 @@ from connections.models import ExecutionConnection, Instrument
 from execution.exits.order_sizes import MOST_ORDERS, order_sizes
 from execution.exits.orders import ExitRequest, exit_quantity, next_leg, open_exits
 from execution.models import ExecutionLog, Order
-from execution.monitoring.level_monitor import scan_levels
+from execution.monitoring.level_monitor import exit_requests_for, find_hits, scan_levels
 from execution.services import cancel_order, close_position, retry_order
 from execution.submission.outgoing import Outgoing
 from positions.models import ExecutionPosition
@@ -299,6 +299,10 @@ def _fill_in_part(outgoing: Outgoing, quantity: D) -> Order:
     return Order.objects.get(client_order_id=outgoing.request.client_order_id)
 
 
+def _modify_targets(signal: Signal, targets: list[tuple[str, str]]) -> None:
+    factories.signal(signal.feed, targets, action="MODIFY", refers_to=signal, sl=None)
+
+
 def _end_half_a_minute_ago() -> None:
     """Let the time pass after which a level is tried again."""
     Order.objects.exits().update(done_at=F("done_at") - timedelta(seconds=31))
@@ -402,12 +406,30 @@ def test_long_detail_of_a_request_leaves_room_for_the_orders(
     assert detail.endswith("xx; 100 by 3 orders: the broker takes no more in one")
 
 
+def test_what_the_broker_leaves_of_a_target_is_closed_at_the_next(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    """Of 80 it executes 40 by one order and 10 by the other, and cancels the rest."""
+    _above_the_maximum(feed, targets=[("1.11", "0.8"), ("1.12", "0.2")])
+    factories.quote(alice, "1.11500", "1.11510")
+    scan_levels()
+    first, second = factories.claim_all()
+    factories.answer(first, factories.fake_broker().fill_at_once(first.request))
+    _fill_in_part(second, D(10))
+    position = ExecutionPosition.objects.get()
+    assert (position.quantity, position.tp_number, position.tp) == (50, 2, D("1.12"))
+    factories.quote(alice, "1.12500", "1.12510")
+    scan_levels()
+    assert sum(_fill_due_exits()) == 50
+    position.refresh_from_db()
+    assert (position.quantity, position.tp_number, position.tp) == (0, 3, None)
+
+
 @pytest.mark.parametrize("has_maximum", [False, True])
-def test_target_is_not_over_while_its_exit_has_filled_in_part(
+def test_last_target_stays_until_all_has_filled(
     alice: ExecutionConnection, feed: Feed, has_maximum: bool
 ) -> None:
-    """Of 80, the broker has executed 50 and cancelled the rest."""
-    _above_the_maximum(feed, targets=[("1.11", "0.8"), ("1.12", "0.2")])
+    _above_the_maximum(feed, targets=[("1.11", "1")])
     if not has_maximum:
         Instrument.objects.update(quantity_max=D(1000))
         factories.fake_broker().maximum = None
@@ -416,13 +438,53 @@ def test_target_is_not_over_while_its_exit_has_filled_in_part(
     *others, last = factories.claim_all()
     for outgoing in others:
         factories.answer(outgoing, factories.fake_broker().fill_at_once(outgoing.request))
-    _fill_in_part(last, D(10) if has_maximum else D(50))
+    _fill_in_part(last, D(10) if has_maximum else D(80))
     position = ExecutionPosition.objects.get()
-    assert (position.quantity, position.tp_number, position.tp) == (50, 1, D("1.11"))
+    assert (position.quantity, position.tp_number, position.tp) == (20, 1, D("1.11"))
+    assert scan_levels() == []  # a broker that executes a little each time is not asked at once
+    _end_half_a_minute_ago()
+    scan_levels()
+    assert _fill_due_exits() == [20]
+    position.refresh_from_db()
+    assert (position.quantity, position.tp_number, position.tp) == (0, 2, None)
+
+
+def test_rest_of_the_last_target_waits_for_fills_in_a_reply(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    """The stream states a fill and the end before the reply, which has another fill."""
+    _above_the_maximum(feed, targets=[("1.11", "1")])
+    Instrument.objects.update(quantity_max=D(1000))
+    broker = factories.fake_broker()
+    broker.maximum = None
+    factories.quote(alice, "1.11500", "1.11510")
+    scan_levels()
+    [outgoing] = factories.claim_all()
+    ticket = broker.receive(outgoing.request)
+    first, late = broker.execute(ticket, D(20)), broker.execute(ticket, D(50))
+    end = broker.end(ticket, "CANCELLED")
+    factories.apply(replace(first, event_id="a"), replace(end, event_id="b"))
+    _end_half_a_minute_ago()
+    assert scan_levels() == []
+    factories.answer(outgoing, [late, end])
     scan_levels()
     assert _fill_due_exits() == [30]
-    position.refresh_from_db()
-    assert (position.quantity, position.tp_number, position.tp) == (20, 2, D("1.12"))
+    assert ExecutionPosition.objects.get().quantity == 0
+
+
+@pytest.mark.parametrize("guardian", ["BROKER", "ENGINE"])
+def test_brokers_own_target_in_parts_stays_until_nothing_is_left(
+    alice: ExecutionConnection, feed: Feed, guardian: str
+) -> None:
+    factories.filled(factories.signal(feed, [("1.11", "1")]))
+    ExecutionPosition.objects.update(tp_guardian=guardian, broker_tp=D("1.11"))
+    entry = Order.objects.get()
+    for fill_id, quantity, left in (("x1", 30, 70), ("x2", 20, 50), ("x3", 50, 0)):
+        executed = factories.fill_report(entry, quantity, fill_id, price="1.11")
+        factories.apply(replace(executed, broker_order_id="9", close_cause=CloseCause.TAKE_PROFIT))
+        position = ExecutionPosition.objects.get()
+        expected = (left, 1, D("1.11")) if left else (0, 2, None)
+        assert (position.quantity, position.tp_number, position.tp) == expected
 
 
 @pytest.mark.parametrize("minimum", [1, 10])
@@ -437,9 +499,7 @@ def test_target_of_which_nothing_is_left_gives_way_to_the_next(
     first, second = factories.claim_all()
     factories.answer(first, factories.fake_broker().fill_at_once(first.request))
     _reject(second)
-    factories.signal(
-        feed, [("1.11", "0.3"), ("1.12", "0.7")], action="MODIFY", refers_to=signal, sl=None
-    )
+    _modify_targets(signal, [("1.11", "0.3"), ("1.12", "0.7")])
     _end_half_a_minute_ago()
     scan_levels()
     assert _fill_due_exits() == []
@@ -450,19 +510,24 @@ def test_target_of_which_nothing_is_left_gives_way_to_the_next(
     assert sum(_fill_due_exits()) == 60
 
 
-def test_rest_of_a_target_below_the_minimum_stays_for_the_next(
+def test_target_that_a_modify_enlarges_meanwhile_is_not_over(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
-    factories.filled(factories.signal(feed, [("1.11", "0.8"), ("1.12", "0.2")]))
-    Instrument.objects.update(quantity_min=D(20))
+    """The level's hit was found before: by it, nothing is left of the target."""
+    signal = _above_the_maximum(feed, targets=[("1.11", "0.8"), ("1.12", "0.2")])
     factories.quote(alice, "1.11500", "1.11510")
     scan_levels()
-    [outgoing] = factories.claim_all()
-    _fill_in_part(outgoing, D(70))
-    scan_levels()
-    assert _fill_due_exits() == []
+    first, second = factories.claim_all()
+    factories.answer(first, factories.fake_broker().fill_at_once(first.request))
+    _reject(second)
+    _end_half_a_minute_ago()
+    _modify_targets(signal, [("1.11", "0.4"), ("1.12", "0.6")])
+    found = exit_requests_for(find_hits())
+    _modify_targets(signal, [("1.116", "0.8"), ("1.12", "0.2")])
+    with transaction.atomic():
+        assert open_exits(found) == []
     position = ExecutionPosition.objects.get()
-    assert (position.quantity, position.tp_number, position.tp) == (30, 2, D("1.12"))
+    assert (position.tp_number, position.tp) == (1, D("1.116"))
 
 
 def test_stop_does_not_wait_because_an_exit_of_a_target_failed(

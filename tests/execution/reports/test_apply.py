@@ -332,29 +332,18 @@ def test_position_opens_with_the_earliest_and_closes_with_the_latest_fill(entry:
 
 
 def test_target_is_done_once_though_a_late_fill_follows_its_cancel(feed: Feed) -> None:
-    """Its next exit closes what is left of it, which the late fill makes smaller."""
     factories.signal(feed, [("1.12", "0.5"), ("1.13", "0.3"), ("1.14", "0.2")])
     factories.claim_all()
     factories.apply(factories.fill_report(Order.objects.get(), 100, "f1"))
     position = ExecutionPosition.objects.get()
-    _exit_of_target(position, "tp-1")
+    open_exits([ExitRequest(position.pk, "tp-1", D("0.5"))])
+    factories.claim_all()
     target = Order.objects.get(leg="tp-1")
     factories.apply(factories.fill_report(target, 20, "x1"))
     factories.apply(factories.report(target, ReportKind.CANCELLED))
     factories.apply(factories.fill_report(target, 10, "x2"))
     position.refresh_from_db()
-    assert (position.tp_number, position.tp, position.quantity) == (1, D("1.12"), 70)
-    _exit_of_target(position, "tp-1")
-    repeated = Order.objects.get(leg="tp-1.2")
-    assert repeated.quantity == 20
-    factories.apply(factories.fill_report(repeated, 20, "x3"))
-    position.refresh_from_db()
-    assert (position.tp_number, position.tp, position.quantity) == (2, D("1.13"), 50)
-
-
-def _exit_of_target(position: ExecutionPosition, leg: str) -> None:
-    open_exits([ExitRequest(position.pk, leg, D("0.5"))])
-    factories.claim_all()
+    assert (position.tp_number, position.tp, position.quantity) == (2, D("1.13"), 70)
 
 
 @pytest.mark.parametrize("quantity", [100, 40])
