@@ -122,6 +122,8 @@ class DwxClient:
             gone = [one for one in books.commands if one.client_order_id in vanished]
             books = await self._record_ends(books, gone, GONE)
         books = await self._record_ends(books, books.newly_working(), PLACED)
+        if unstored := books.unstored_closes():  # before anything states them
+            await self.terminal.store_deals(unstored)
         self.report_books(self, books)
         return books
 
@@ -166,6 +168,16 @@ class DwxClient:
             replace(one, outcome=outcome) if one.number in ended else one for one in books.commands
         ]
         return replace(books, commands=known) if ended else books
+
+    async def require_deals(self) -> None:
+        """Read the history if this process has not yet: `last_deal` is known then. In a turn."""
+        if self.by_deals and self.last_deal < 0:
+            await self.with_history()
+
+    @property
+    def last_deal(self) -> int:
+        """The highest number of a deal that was read; below 0: none was, as on MetaTrader 4."""
+        return self.terminal.first_seen.highest(self.spec.account)
 
     async def history(self) -> tuple[Any, ...]:
         """Read the history, back to the opening of the oldest ticket that was ever open here."""

@@ -16,7 +16,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from decimal import Decimal
@@ -39,6 +39,8 @@ REWRITE_ABOVE = 4_000_000  # bytes
 COUNT_ABOVE = 1_000_000  # bytes: in less there are not too many to hold
 MAX_COMMANDS = MAX_RECORDS - 1000  # of one terminal: 1000 more may come before it is compacted
 OVERLAP = 200  # bytes that are read again
+DEALS = "deals"
+LATER_FIELDS = "after", DEALS  # than version 0.1.0
 RESERVED = "reserved"  # not an outcome: numbers up to this one may have been used
 FILE_KEYS = {"action": "what", "outcome": "end"}  # the file has other names for these fields
 FIELD_NAMES = {key: name for name, key in FILE_KEYS.items()}
@@ -58,11 +60,18 @@ class CommandJournal:
 
     def write(self, command: SentCommand) -> None:
         """Store a command before it is sent."""
-        self._append(_as_json(command))
+        with self._writing:
+            file_io.append(self._path, _lines_of(command))
 
     def end(self, number: int, outcome: str) -> None:
         """Note how a command certainly ended."""
         self._append({"number": number, "end": outcome})
+
+    def store_deals(self, deals: Mapping[int, Sequence[int]]) -> None:
+        """Note which deals are reported as those of commands, by the commands' numbers."""
+        lines = [_line({"number": one, DEALS: list(numbers)}) for one, numbers in deals.items()]
+        with self._writing:
+            file_io.append(self._path, b"".join(lines))
 
     def commands(self) -> list[SentCommand]:
         """Return all commands, oldest first; read only what is new. Raises OSError for lines that
@@ -196,7 +205,7 @@ class CommandJournal:
             return True
         fresh = self._path.with_suffix(".new")
         fresh.unlink(missing_ok=True)
-        lines, last = [_line(_as_json(one)) for one in stays], self.last_number()
+        lines, last = [_lines_of(one) for one in stays], self.last_number()
         file_io.append(fresh, b"".join([*lines, _line(_reserved(last))]))
         os.replace(fresh, self._path)
         return True
@@ -231,7 +240,16 @@ def _line(record: dict[str, Any]) -> bytes:
 
 def _as_json(command: SentCommand) -> dict[str, Any]:
     values = {**asdict(command), "lots": str(command.lots)}
-    return {FILE_KEYS.get(name, name): value for name, value in values.items()}
+    return {FILE_KEYS.get(name, name): values[name] for name in values if name not in LATER_FIELDS}
+
+
+def _lines_of(command: SentCommand) -> bytes:
+    """Return all that is stored of a command. An older version refuses a command with a field that
+    it does not know, so the later ones have a line of their own."""
+    first = _line(_as_json(command))
+    if command.after < 0 and not command.deals:
+        return first
+    return first + _line({"number": command.number, "after": command.after, DEALS: command.deals})
 
 
 def _reserved(number: int) -> dict[str, Any]:
@@ -253,6 +271,9 @@ def _fold(found: dict[int, SentCommand], raw: bytes) -> None:
         number = record["number"]
         if "what" in record:
             found[number] = _read_command(record)
+        elif number in found and DEALS in record:
+            after = record.get("after", found[number].after)
+            found[number] = replace(found[number], after=after, deals=tuple(record[DEALS]))
         elif number in found and record.get("end") != RESERVED:
             found[number] = replace(found[number], outcome=str(record.get("end", "")))
 

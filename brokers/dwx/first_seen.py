@@ -48,6 +48,10 @@ class FirstSeen:
         self._highest: dict[str, int] = {}
         self._seen: dict[str, dict[int, datetime]] = {}
 
+    def highest(self, account: str) -> int:
+        """Return the highest number of an account's executions; below 0 if none were read yet."""
+        return self._highest.get(account, -1)
+
     def note(
         self,
         account: str,

@@ -49,6 +49,14 @@ class Mt4Reports(TerminalState):
         closed; by the number of the execution."""
         return {}
 
+    def unstored_closes(self) -> dict[int, tuple[int, ...]]:
+        """Return the deals that the reports have as those of commands, by the commands' numbers,
+        where the ledger does not have them."""
+        return {}
+
+    def check_absent(self, command: SentCommand) -> None:
+        """Raise HistoryNeededError if an exit without executions may have had an effect."""
+
     def newly_working(self) -> list[SentCommand]:
         """Return our working entries that are not stored as such, if the history omits them."""
         return []

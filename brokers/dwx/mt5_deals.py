@@ -4,9 +4,11 @@ Source: DWX_Server_MT5.mq5 1.0 of github.com/darwinex/dwxconnect (its StringForm
 2026-11-20. A deal in the history names neither its order nor its position. An opening deal has the
 magic number of its order; a close by a stop or target has the position's, and a mark in the
 comment; a close by the expert advisor has the magic number of its last opening, a manual close has
-0. So closes are assigned by volume: each position's closed volume is what is no longer open. If a
-deal may belong to two positions, nothing is reported rather than something wrong. What the server
-closes and opens again automatically is left out first (reopenings.py).
+0, as has one by an expert advisor that has opened nothing since it started. So closes are assigned
+by volume: each position's closed volume is what is no longer open. If a deal may belong to two
+positions, nothing is reported rather than something wrong. What was reported is in the ledger and
+stays. What the server closes and opens again automatically is left out first (reopenings.py); which
+of a position's closes exits of ours made: exit_deals.py.
 """
 
 import re
@@ -20,7 +22,7 @@ from typing import Any
 from brokers.dwx import parse
 from brokers.dwx.history_cache import TerminalHistory
 from brokers.dwx.parse import MalformedError, OtherPlatformError, Snapshot
-from brokers.dwx.sent_commands import SentCommand
+from brokers.dwx.sent_commands import CLOSE, SentCommand, most_likely_first
 from brokers.types import CloseCause, Side
 
 SIDES = {"buy": Side.BUY, "sell": Side.SELL}
@@ -64,7 +66,8 @@ class Deal:
 @dataclass(slots=True)
 class HeldPosition:
     """A position of ours. entered: how it was opened, or opened again; remaining_lots: what was
-    closed and has no deal yet."""
+    closed and has no deal yet; reported: numbers of the closes that the ledger has (exit_deals.py
+    states which of them exits of ours made)."""
 
     magic: int
     symbol: str
@@ -72,6 +75,7 @@ class HeldPosition:
     entered: list[Deal]
     remaining_lots: Decimal
     closed: list[Deal] = field(default_factory=list)
+    reported: set[int] = field(default_factory=set)
 
     @property
     def filled(self) -> list[Deal]:
@@ -162,8 +166,9 @@ def assign_deals(
     """Return our positions by magic number, each with the deals that closed it.
 
     names: client order ids by magic number; open_lots: what is open of each; commands: our exits
-    that may have had an effect. `remaining_lots` is above zero if not all deals can be assigned;
-    below zero the account is a netting account.
+    that may have had an effect, and our entries. What the ledger has as a close of a position stays
+    its close. `remaining_lots` is above zero if not all deals can be assigned; below zero the
+    account is a netting account.
     """
     found: dict[int, HeldPosition] = {}
     for deal in deals:
@@ -186,10 +191,29 @@ def assign_deals(
         is_ours = deal.magic in found or deal.magic in names
         if deal.entry in OUT and (deal.magic == 0 or is_ours):
             out[deal.symbol, deal.side.opposite].append(deal)
+    owners = {number: one.magic for one in commands for number in one.deals}
+    exits = most_likely_first(one for one in commands if one.action == CLOSE and not one.deals)
     for like, group in groups.items():
         first = min(held.entered[0].number for held in group)
-        _assign(group, [one for one in out[like] if one.number > first], commands)
+        later = [one for one in out[like] if one.number > first]
+        _assign(group, _without_reported(found, later, owners), exits)
     return found
+
+
+def _without_reported(
+    held: Mapping[int, HeldPosition], out: Sequence[Deal], owners: Mapping[int, int]
+) -> list[Deal]:
+    """Let positions own the closes that the ledger has as theirs, and return the others. owners:
+    their magic numbers by the deals' numbers."""
+    left = []
+    for deal in out:
+        owner = held.get(owners.get(deal.number, 0))
+        if owner is None:
+            left.append(deal)
+        else:
+            owner.own(deal)
+            owner.reported.add(deal.number)
+    return left
 
 
 def _assign(group: Sequence[HeldPosition], out: list[Deal], exits: Sequence[SentCommand]) -> None:
@@ -199,14 +223,21 @@ def _assign(group: Sequence[HeldPosition], out: list[Deal], exits: Sequence[Sent
         if owner is not None and owner.may_own(deal):
             owner.own(deal)
             out.remove(deal)
-    for command in sorted(exits, key=lambda one: (one.at, one.number)):
-        owner = by_magic.get(command.magic)
-        if owner is None:
-            continue
-        for deal in out:
-            if deal.is_unmarked_close and deal.lots == command.lots and owner.may_own(deal):
+    sent_later: dict[Decimal, list[SentCommand]] = defaultdict(list)  # than the deal
+    for command in exits:
+        if command.magic in by_magic:
+            sent_later[command.lots].append(command)
+    sent: dict[Decimal, list[SentCommand]] = defaultdict(list)  # the most likely last
+    for deal in [one for one in out if one.is_unmarked_close]:
+        later, may_be = sent_later[deal.lots], sent[deal.lots]
+        while later and later[-1].after < deal.number:
+            may_be.append(later.pop())
+        for index in reversed(range(len(may_be))):
+            owner = by_magic[may_be[index].magic]
+            if owner.may_own(deal):
                 owner.own(deal)
                 out.remove(deal)
+                del may_be[index]
                 break
     while _eliminate(group, out):
         pass
@@ -227,40 +258,6 @@ def _eliminate(group: Sequence[HeldPosition], out: list[Deal]) -> bool:
             out.remove(deal)
             return True
     return False
-
-
-def deals_by_exit(held: HeldPosition, exits: Sequence[SentCommand]) -> dict[int, list[Deal]]:
-    """Return which deals each exit of ours has made of a position, by the command's number.
-
-    An exit may have been executed in parts. Of one deal and several that have its volume, those
-    count that were complete first, so that later deals never change what was reported."""
-    unassigned = sorted(
-        (one for one in held.closed if one.is_unmarked_close), key=lambda one: one.number
-    )
-    found = {}
-    for command in sorted(exits, key=lambda one: (one.at, one.number)):
-        single = [one for one in unassigned if one.lots == command.lots][:1]
-        several = _matching_volume(unassigned, command)
-        if single or several:
-            parts = min(filter(None, (single, several)), key=lambda deals: deals[-1].number)
-            found[command.number] = parts
-            unassigned = [one for one in unassigned if one not in parts]
-    return found
-
-
-def closes_by_others(held: HeldPosition, ours: Mapping[int, Sequence[Deal]]) -> list[Deal]:
-    """Return the closes of a position that no exit of ours made. ours: of `deals_by_exit`."""
-    numbers = {deal.number for parts in ours.values() for deal in parts}
-    return [deal for deal in held.closed if deal.number not in numbers]
-
-
-def _matching_volume(deals: Sequence[Deal], command: SentCommand) -> list[Deal]:
-    parts: list[Deal] = []
-    for deal in deals:
-        parts.append(deal)
-        if sum(one.lots for one in parts) == command.lots:
-            return parts
-    return []
 
 
 def shows_netting(deals: Sequence[Deal]) -> bool:

@@ -12,6 +12,14 @@ from decimal import Decimal
 from functools import cached_property
 
 from brokers.dwx import parse
+from brokers.dwx.exit_deals import (
+    PARTS_WITHIN,
+    awaited_parts,
+    closes_by_others,
+    deals_by_exit,
+    may_be_made_in_part,
+    unstored_deals,
+)
 from brokers.dwx.folders import TerminalUnavailableError
 from brokers.dwx.mt4_reports import Mt4Reports
 from brokers.dwx.mt5_deals import (
@@ -19,8 +27,6 @@ from brokers.dwx.mt5_deals import (
     Deal,
     HeldPosition,
     assign_deals,
-    closes_by_others,
-    deals_by_exit,
     shows_netting,
 )
 from brokers.dwx.parse import Ticket
@@ -62,14 +68,18 @@ class Mt5Reports(Mt4Reports):
     @cached_property
     def deals(self) -> list[Deal]:
         """The history's deals, without those that changed no quantity."""
-        entries = [one for one in self.commands if one.action == OPEN]
+        by_exits = closes_by_exits(self.closed, self._exits, self.zone.utc)
         return without_reopenings(
             self.closed,
             self.names,
-            ordered={one.magic: one.lots for one in entries},
-            by_exits=closes_by_exits(self.closed, self._exits, self.zone.utc),
-            unreached={one.magic for one in entries if one.at < self.reach},
+            ordered={one.magic: one.lots for one in self._opens},
+            by_exits=by_exits | {number for one in self._exits for number in one.deals},
+            unreached={one.magic for one in self._opens if one.at < self.reach},
         )
+
+    @cached_property
+    def _opens(self) -> list[SentCommand]:
+        return [one for one in self.commands if one.action == OPEN]
 
     @cached_property
     def held(self) -> dict[int, HeldPosition]:
@@ -78,7 +88,7 @@ class Mt5Reports(Mt4Reports):
         for one in self.snapshot.tickets:
             if one.is_position and parse.client_order_id_of(one, self.names):
                 still[one.magic] += one.lots
-        return assign_deals(self.deals, self.names, still, self._exits)
+        return assign_deals(self.deals, self.names, still, [*self._opens, *self._exits])
 
     def overtaken(self, command: SentCommand) -> bool:
         open_now = [one for one in self.snapshot.tickets if one.is_position]
@@ -87,6 +97,24 @@ class Mt5Reports(Mt4Reports):
         return command.number not in deals_by_exit(
             self._explained(command.magic), self._exits_of(command)
         )
+
+    def check_absent(self, command: SentCommand) -> None:
+        if command.action != CLOSE:
+            return
+        held = self._explained(command.magic)
+        if may_be_made_in_part(held, self._exits_of(command), command):
+            raise HistoryNeededError(
+                "A part of its position was closed since it was sent, perhaps by it: compare the"
+                " terminal's history."
+            )
+
+    def unstored_closes(self) -> dict[int, tuple[int, ...]]:
+        found = dict[int, tuple[int, ...]]()
+        entries = {one.magic: one for one in self._opens}
+        for magic, held in self.held.items():
+            exits = self._exits_by_magic.get(magic, [])
+            found |= unstored_deals(held, exits, entries.get(magic), self._unreported)
+        return found
 
     @cached_property
     def _exits(self) -> list[SentCommand]:
@@ -129,8 +157,7 @@ class Mt5Reports(Mt4Reports):
 
     def newly_working(self) -> list[SentCommand]:
         waits = {one.magic for one in self.snapshot.tickets if not one.is_position}
-        sent = [one for one in self.commands if one.action == OPEN and one.may_take_effect]
-        return [one for one in sent if one.magic in waits]
+        return [one for one in self._opens if one.may_take_effect and one.magic in waits]
 
     def vanished(self, awaited: str = "") -> set[str]:
         placed = {one.client_order_id for one in self._ended(PLACED) if one.at >= self.reach}
@@ -187,7 +214,7 @@ class Mt5Reports(Mt4Reports):
     @property
     def mark(self) -> SyncMark:
         last = max((one.number for one in self.closed), default=0)
-        return SyncMark(open_now(self.snapshot), last, self.waiting_closes)
+        return SyncMark(open_now(self.snapshot), last, self._unreported)
 
     def changes_since(
         self, mark: SyncMark | None, moment: datetime, known_fills: Container[str] = ()
@@ -218,9 +245,10 @@ class Mt5Reports(Mt4Reports):
             if deal.at < early:
                 return False
             # A read before this moment may have left it waiting.
-            may_have_waited = mark is None and deal.magic and deal.is_unmarked_close
-            at = self._waiting(deal).until if may_have_waited else self.zone.utc(deal.at)
-            return at >= moment
+            may_have_waited = mark is None and deal.is_unmarked_close
+            since = self.sightings.known_since(deal, self.zone.utc)
+            longest = max(self.sightings.wait, PARTS_WITHIN)
+            return (since + longest if may_have_waited else self.zone.utc(deal.at)) >= moment
 
         reports = []
         for magic, held in self.held.items():
@@ -246,8 +274,17 @@ class Mt5Reports(Mt4Reports):
         return reports + [
             self._filled(entry, [deal], held, deal.cause or CloseCause.EXTERNAL)
             for deal in closes_by_others(held, ours)
-            if deal.number not in self.waiting_closes and is_new(deal)
+            if deal.number not in self._unreported and is_new(deal)
         ]
+
+    @cached_property
+    def _unreported(self) -> Mapping[int, WaitingClose]:
+        """The closes that wait: for what the server may open again, or for another part."""
+        found = dict(self.waiting_closes)
+        for magic, exits in self._exits_by_magic.items():
+            if magic in self.held:
+                found |= awaited_parts(self.held[magic], exits, self.sightings.read_at)
+        return found
 
     @cached_property
     def waiting_closes(self) -> Mapping[int, WaitingClose]:

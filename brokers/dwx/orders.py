@@ -111,6 +111,7 @@ async def close(client: DwxClient, request: OrderRequest, guard: Guard) -> list[
     lots_requested = client.in_lots(request.symbol, request.quantity)
     position = position_name(request.broker_position_id, request.closes)
     with as_not_sent():
+        await client.require_deals()  # so that deals of before are not taken for this exit's
         books = await client.traced(await client.snapshot(), request.client_order_id)
         earlier = [one for one in books.commands if one.client_order_id == request.client_order_id]
         if any(one.may_take_effect for one in earlier):
@@ -133,6 +134,7 @@ async def close(client: DwxClient, request: OrderRequest, guard: Guard) -> list[
         ticket.number,
         root,
         account=client.spec.account,
+        after=client.last_deal,
     )
     sent = await client.terminal.send(
         number,

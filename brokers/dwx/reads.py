@@ -37,6 +37,8 @@ async def find(client: DwxClient, client_order_id: str) -> list[OrderReport] | N
         for one in sent
         if one.may_take_effect and not (one.action == CLOSE and books.overtaken(one))
     ]
+    for one in open_ended:
+        books.check_absent(one)
     if open_ended:
         await _require_absence(client, open_ended)
     if open_ended and not closing:  # it may have arrived while the history was read

@@ -22,7 +22,10 @@ class SentCommand:
     partial close. outcome: UNSENT or REFUSED (no effect), PLACED (a working order), GONE (worked,
     and is neither open nor filled any more), IN_PART (a market order that MetaTrader 4 filled in
     part); '' if it is not known for certain. account: to which the terminal was logged in; '' if
-    an older version wrote it. expires: of a GTD order, in seconds of the server's time; 0: none."""
+    an older version wrote it. expires: of a GTD order, in seconds of the server's time; 0: none.
+    after: of an exit on MetaTrader 5, the highest number of a deal that was known when it was sent;
+    below 0: not known. deals: the numbers of the deals that were reported as this exit's, or, of an
+    entry, as closes of its position by others."""
 
     number: int
     at: float
@@ -36,11 +39,17 @@ class SentCommand:
     outcome: str = ""
     account: str = ""
     expires: int = 0
+    after: int = -1
+    deals: tuple[int, ...] = ()
 
     @property
     def may_take_effect(self) -> bool:
         """Whether it may have had an effect that is not visible yet."""
         return self.outcome == ""
+
+    def may_have_made(self, number: int, lots: Decimal) -> bool:
+        """Whether it may have made a deal of this number and volume, or made it among others."""
+        return number > self.after and lots <= self.lots
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +168,16 @@ def without_ended(
     excess = max(0, len(kept) + len(removable) - limit)
     kept |= {one.number for one in removable[excess:]}
     return [one for one in commands if one.number in kept]
+
+
+def most_likely_first(exits: Iterable[SentCommand]) -> list[SentCommand]:
+    """Return exits in the order in which they may have a deal that several of them may have made.
+
+    The newest is first: an older one has shown no effect for a while. Those of an older version are
+    last, the oldest first: it is not known which deals there were when they were sent."""
+    in_order = sorted(exits, key=lambda one: (one.after, one.at, one.number))
+    known = [one for one in in_order if one.after >= 0]
+    return [*reversed(known), *(one for one in in_order if one.after < 0)]
 
 
 def client_order_ids(commands: Iterable[SentCommand]) -> dict[int, str]:

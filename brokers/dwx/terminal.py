@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -286,6 +286,13 @@ class Terminal:
             await asyncio.to_thread(self.journal.end, number, outcome)
         except OSError:
             pass  # it then counts as one that may have had: looked up, and never sent blindly
+
+    async def store_deals(self, deals: Mapping[int, Sequence[int]]) -> None:
+        """Note which deals are reported as those of commands, by the commands' numbers."""
+        try:
+            await asyncio.to_thread(self.journal.store_deals, deals)
+        except OSError:
+            pass  # it is decided again, by the same rules
 
     async def history(self, days: int) -> tuple[Any, ...]:
         """Return the closed trades of those opened in so many days. In a turn.

@@ -1,5 +1,6 @@
 """The journal of commands to a terminal, on disk."""
 
+import json
 import time
 from decimal import Decimal as D
 from pathlib import Path
@@ -38,6 +39,37 @@ def test_long_journal_drops_commands_without_effect_first(tmp_path: Path, monkey
     journal.tidy()
     assert [one.number for one in journal.commands()] == [2, 3, 6]
     assert journal.last_number() == 6
+
+
+def test_journal_has_the_deals_that_were_reported(tmp_path: Path, monkeypatch: Any) -> None:
+    journal = CommandJournal(tmp_path / "ledger.jsonl")
+    journal.write(sent_command(1))
+    journal.write(sent_command(2, action=CLOSE, ticket=5, after=40))
+    journal.store_deals({1: (41,), 2: (42, 43), 9: (44,)})
+    journal.store_deals({1: (41, 45)})
+    journal.end(1, "placed")
+    monkeypatch.setattr(command_journal, "COUNT_ABOVE", 10)
+    monkeypatch.setattr(command_journal, "REWRITE_ABOVE", 10)
+    for _ in range(2):
+        for read in (journal, CommandJournal(tmp_path / "ledger.jsonl")):
+            known = [(one.after, one.deals, one.outcome) for one in read.commands()]
+            assert known == [(-1, (41, 45), "placed"), (40, (42, 43), "")]
+        record_snapshots(journal)
+        assert journal.tidy()
+
+
+def test_older_version_can_read_a_command_with_later_fields(tmp_path: Path) -> None:
+    """It takes no other fields than these, and from other lines the outcome alone."""
+    journal = CommandJournal(tmp_path / "ledger.jsonl")
+    journal.write(sent_command(1, action=CLOSE, after=5))
+    first, second = map(json.loads, (tmp_path / "ledger.jsonl").read_text().split("\n")[1:])
+    assert set(first) == {
+        "number", "at", "what", "client_order_id", "magic", "symbol", "lots", "ticket", "root",
+        "end", "account", "expires",
+    }  # fmt: skip
+    assert second == {"number": 1, "after": 5, "deals": []}
+    file_io.append(tmp_path / "ledger.jsonl", command_journal._line({**first, "number": 2}))
+    assert [(one.after, one.deals) for one in journal.commands()] == [(5, ()), (-1, ())]
 
 
 def test_journal_drops_only_old_commands(tmp_path: Path, monkeypatch: Any) -> None:

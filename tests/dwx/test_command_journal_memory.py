@@ -55,6 +55,7 @@ STEPS = st.lists(
         st.tuples(st.just("open"), SMALL),
         st.tuples(st.just("close"), st.tuples(SMALL, SMALL)),
         st.tuples(st.just("end"), st.tuples(SMALL, st.sampled_from([UNSENT, REFUSED, GONE]))),
+        st.tuples(st.just("deals"), st.tuples(SMALL, st.lists(SMALL, max_size=2))),
         st.tuples(st.just("about"), ABOUT),
         st.tuples(st.just("all"), st.just(0)),
         st.tuples(st.just("drop"), st.booleans()),
@@ -84,6 +85,8 @@ def test_results_do_not_depend_on_evicted_commands(
                     file_io.append(
                         path, command_journal._line({"number": value[0], "end": value[1]})
                     )
+                case "deals":
+                    journal.store_deals(dict([value]))
                 case "about":
                     assert journal.about(value) == CommandJournal(path, RecordCache()).about(value)
                 case "all":

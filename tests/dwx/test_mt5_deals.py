@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal as D
 from typing import Any
@@ -10,9 +11,9 @@ import pytest
 
 from brokers.dwx import mt5_deals
 from brokers.dwx.history_cache import TerminalHistory
-from brokers.dwx.mt5_deals import Deal, assign_deals, deals_by_exit, shows_netting
+from brokers.dwx.mt5_deals import Deal, assign_deals, shows_netting
 from brokers.dwx.parse import MalformedError, magic_of
-from brokers.dwx.sent_commands import CLOSE, SentCommand
+from brokers.dwx.sent_commands import CLOSE, OPEN, SentCommand
 from brokers.types import (
     Side,
 )
@@ -29,8 +30,10 @@ def deal(number: int, cid: str = "", entry: str = "entry_in", **fields: Any) -> 
     return Deal(number=number, entry=entry, **{**values, **fields})
 
 
-def exit_of(cid: str, number: int, lots: str = "0.1") -> SentCommand:
-    return SentCommand(number, float(number), CLOSE, f"x{number}", magic_of(cid), "EURUSD", D(lots))
+def exit_of(cid: str, number: int, lots: str = "0.1", **fields: Any) -> SentCommand:
+    return SentCommand(
+        number, float(number), CLOSE, f"x{number}", magic_of(cid), "EURUSD", D(lots), **fields
+    )
 
 
 def assigned_deals(
@@ -81,6 +84,29 @@ def test_closing_deals_are_assigned_in_order_of_exits() -> None:
     assert assigned_deals(deals, exits=exits) == {CID: ([3], D(0)), OTHER: ([4], D(0))}
 
 
+def test_close_that_was_known_before_an_exit_was_sent_is_not_its_own() -> None:
+    """The first position was closed by hand; then the exit of the second one was executed."""
+    deals = [deal(1, CID), deal(2, OTHER), deal(3, entry=OUT), deal(4, CID, OUT)]
+    exits = [exit_of(OTHER, 8, after=3)]
+    assert assigned_deals(deals, exits=exits) == {CID: ([3], D(0)), OTHER: ([4], D(0))}
+
+
+def test_close_belongs_to_the_newest_exit_that_may_have_made_it() -> None:
+    """That of the first position had no effect; much later the owner closes the position."""
+    deals = [deal(1, CID), deal(2, OTHER), deal(3, OTHER, OUT), deal(5, entry=OUT)]
+    exits = [exit_of(CID, 7, after=2), exit_of(OTHER, 8, after=2)]
+    assert assigned_deals(deals[:3], {CID: "0.1"}, exits) == {CID: ([], D(0)), OTHER: ([3], D(0))}
+    assert assigned_deals(deals, exits=exits) == {CID: ([5], D(0)), OTHER: ([3], D(0))}
+
+
+def test_close_that_the_ledger_has_stays_with_its_position() -> None:
+    """The first position was closed by hand while the exit of the second one was on its way."""
+    deals = [deal(1, CID), deal(2, OTHER), deal(3, entry=OUT), deal(4, CID, OUT)]
+    entry = replace(exit_of(CID, 6), action=OPEN, deals=(3,))
+    exits = [entry, exit_of(OTHER, 8, after=2)]
+    assert assigned_deals(deals, exits=exits) == {CID: ([3], D(0)), OTHER: ([4], D(0))}
+
+
 def test_level_comment_identifies_position() -> None:
     deals = [
         deal(1, CID), deal(2, OTHER), deal(3, OTHER, OUT, comment="[sl 1.1]"), deal(4, entry=OUT),
@@ -88,27 +114,6 @@ def test_level_comment_identifies_position() -> None:
     assert assigned_deals(deals) == {CID: ([4], D(0)), OTHER: ([3], D(0))}
     foreign = deal(3, entry=OUT, magic=magic_of("gone"), comment="[sl 1.1]")
     assert assigned_deals([deal(1, CID), foreign], {CID: "0.1"}) == {CID: ([], D(0))}
-
-
-def test_exit_may_consist_of_several_deals() -> None:
-    deals = [deal(1, CID), *(deal(n, entry=OUT, lots=D("0.05")) for n in (2, 3))]
-    position = assign_deals(deals, {}, {}, [])[magic_of(CID)]
-    assert [one.number for one in deals_by_exit(position, [exit_of(CID, 9)])[9]] == [2, 3]
-    assert deals_by_exit(position, [exit_of(CID, 9, "0.07")]) == {}
-    assert [one.number for one in deals_by_exit(position, [exit_of(CID, 9, "0.05")])[9]] == [2]
-
-
-def test_later_deal_of_the_same_volume_does_not_change_what_an_exit_has_made() -> None:
-    """Two equal exits of a position: the first was executed in two deals, the second in one."""
-    position = assign_deals([deal(1, CID)], {}, {}, [])[magic_of(CID)]
-    exits = [exit_of(CID, 8, "0.04"), exit_of(CID, 9, "0.04")]
-    for number in (2, 3):
-        position.own(deal(number, entry=OUT, lots=D("0.02")))
-    first = deals_by_exit(position, exits)
-    position.own(deal(4, entry=OUT, lots=D("0.04")))
-    both = deals_by_exit(position, exits)
-    assert [one.number for one in first[8]] == [one.number for one in both[8]] == [2, 3]
-    assert [one.number for one in both[9]] == [4]
 
 
 def test_netting_is_detected_from_deals() -> None:

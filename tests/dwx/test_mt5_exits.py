@@ -1,6 +1,7 @@
 """MetaTrader 5 by files: external exits, and the assignment of deals to positions."""
 
 import asyncio
+import json
 from decimal import Decimal as D
 
 import pytest
@@ -9,11 +10,12 @@ from brokers.base import OutcomeUnknown, ReadFailed, Rejected
 from brokers.types import (
     CloseCause,
     OrderReport,
+    OrderRequest,
     OrderType,
     ReportKind,
 )
 from common.reason_codes import Code
-from tests.dwx.factories import Account, exits, fills, raises_outcome, run
+from tests.dwx.factories import Account, age_ledger, exits, fills, raises_outcome, run
 from tests.fakes.dwx.terminal import until
 
 
@@ -104,6 +106,99 @@ def test_stop_is_reported_by_event(mt5_account: Account) -> None:
     )  # fmt: skip
     [ended] = [one for one in reports if one.kind is ReportKind.CANCELLED]
     assert ended.client_order_id == working_order.client_order_id
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_exit_after_closes_by_hand_of_its_volume_is_reported(
+    mt5_account: Account, *, restarts: bool
+) -> None:
+    entry = mt5_account.buy("8000")
+    for _ in range(2):
+        mt5_account.terminal.simulate("end", ticket=1001, mark="", lots=0.02)
+    by_hand = (entry.client_order_id, D(2000), CloseCause.EXTERNAL)
+    assert exits(mt5_account) == [by_hand, by_hand]
+    if restarts:
+        mt5_account.restart()
+    request = mt5_account.exit(entry.broker_position_id, "4000")
+    [report] = mt5_account.submit(request)
+    assert [one.quantity for one in report.fills] == [D(4000)]
+    ledger = (mt5_account.terminal.folder / "fillcast/ledger.jsonl").read_text().splitlines()
+    known = [json.loads(line)["after"] for line in ledger if '"after"' in line]
+    assert known == [int(report.fills[0].broker_fill_id) - 1]
+    mt5_account.restart()
+    assert mt5_account.find(request.client_order_id) == [report]
+    ours = (request.client_order_id, D(4000), None)
+    assert sorted(exits(mt5_account), key=str) == sorted([by_hand, by_hand, ours], key=str)
+
+
+def unanswered_exit(account: Account, position: str, quantity: str) -> OrderRequest:
+    """Send an exit that has no effect, which its message does not show."""
+    account.terminal.fault(error="trade timeout")
+    request = account.exit(position, quantity)
+    with raises_outcome(OutcomeUnknown):
+        account.submit(request)
+    account.terminal.fault()
+    return request
+
+
+def test_exit_after_one_without_effect_has_its_own_deal(mt5_account: Account) -> None:
+    entry = mt5_account.buy()
+    unanswered_exit(mt5_account, entry.broker_position_id, "4000")
+    request = mt5_account.exit(entry.broker_position_id, "4000")
+    [report] = mt5_account.submit(request)
+    assert report.client_order_id == request.client_order_id
+    mt5_account.terminal.simulate("end", ticket=1001, mark="", lots=0.02)
+    mt5_account.restart()
+    assert mt5_account.find(request.client_order_id) == [report]
+
+
+def test_exit_is_complete_though_the_files_are_read_between_its_parts(mt5_account: Account) -> None:
+    entry = mt5_account.buy()
+    request = unanswered_exit(mt5_account, entry.broker_position_id, "6000")
+    mt5_account.terminal.simulate("end", ticket=1001, mark="", lots=0.04)
+    assert exits(mt5_account) == []
+    mt5_account.terminal.simulate("end", ticket=1001, mark="", lots=0.02)
+    for _ in range(2):
+        [report] = mt5_account.find(request.client_order_id) or []
+        assert [one.quantity for one in report.fills] == [D(4000), D(2000)]
+        assert exits(mt5_account) == [(request.client_order_id, D(4000), None)]
+        mt5_account.restart()
+
+
+def test_exit_that_may_have_been_executed_in_part_is_not_absent(mt5_account: Account) -> None:
+    """Another part that comes late does not take back what was reported as closed by others."""
+    entry = mt5_account.buy()
+    request = unanswered_exit(mt5_account, entry.broker_position_id, "6000")
+    mt5_account.restart()
+    age_ledger(mt5_account, 0.01)
+    with raises_outcome(ReadFailed):  # it subscribes to prices
+        mt5_account.find(request.client_order_id)
+    mt5_account.terminal.simulate("price", symbol="EURUSD", bid=1.2, ask=1.2)
+    assert mt5_account.find(request.client_order_id) is None
+    for lots, quantities in ((0.04, [D(4000)]), (0.02, [D(4000), D(2000)])):
+        mt5_account.terminal.simulate("end", ticket=1001, mark="", lots=lots)
+        assert [one[:2] for one in exits(mt5_account)] == [
+            (entry.client_order_id, quantity) for quantity in quantities
+        ]
+        with raises_outcome(ReadFailed) as caught:
+            mt5_account.find(request.client_order_id)
+        assert "A part of its position was closed" in caught[0].detail
+
+
+def test_exit_of_a_position_that_the_history_does_not_explain_is_not_absent(
+    mt5_account: Account,
+) -> None:
+    """A part of it was closed, which may have been a part of another position as well."""
+    entry, other = mt5_account.buy(), mt5_account.buy()  # tickets 1001, 1003
+    request = unanswered_exit(mt5_account, entry.broker_position_id, "6000")
+    mt5_account.terminal.simulate("end", ticket=1001, mark="", lots=0.04)
+    mt5_account.terminal.simulate("end", ticket=1003, mark="", lots=0.04)
+    mt5_account.restart()
+    age_ledger(mt5_account, 0.01)
+    with raises_outcome(ReadFailed) as caught:
+        mt5_account.find(request.client_order_id)
+    assert "which deals" in caught[0].detail
+    assert mt5_account.find(other.client_order_id)
 
 
 @pytest.mark.parametrize("quantity", ["4000", "10000"])
