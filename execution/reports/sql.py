@@ -232,7 +232,7 @@ _HAVE_ENDED = f"""u.ended_target IS NOT NULL AND NOT EXISTS (
         ELSE now.filled_quantity = 0 OR now.done_at IS NULL END)"""
 
 # What is left of an exit in part is closed at the next target, or keeps the last one: it is over
-# once it has filled completely. A broker's own exit always has, so only its position tells.
+# once it has filled completely. A broker's own exit always has: over is then its position.
 _IS_OVER = f"""{_HAVE_ENDED} AND (
       u.ended_target < (SELECT cardinality(e.targets::numeric[]) FROM levels e
         WHERE e.signal_id = u.signal_id)
