@@ -231,8 +231,9 @@ _HAVE_ENDED = f"""u.ended_target IS NOT NULL AND NOT EXISTS (
         THEN x.filled_quantity = 0 OR x.done_at IS NULL
         ELSE now.filled_quantity = 0 OR now.done_at IS NULL END)"""
 
-# What is left of an exit in part is closed at the next target, or keeps the last one: it is over
-# once it has filled completely. A broker's own exit always has: over is then its position.
+# What the broker leaves of an exit is closed at the next target. The last target is over once its
+# exit has filled completely; by a broker's own exit, whose parts are one order that is always
+# filled, once nothing of the position is left (`closing_target`).
 _IS_OVER = f"""{_HAVE_ENDED} AND (
       u.ended_target < (SELECT cardinality(e.targets::numeric[]) FROM levels e
         WHERE e.signal_id = u.signal_id)
