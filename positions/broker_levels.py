@@ -50,8 +50,8 @@ FROM unnest(%s::bigint[], %s::numeric[]) AS ended(id, fraction), signals_signal 
 WHERE p.id = ended.id AND s.id = p.signal_id
   AND ({effective_levels.TARGET_FRACTIONS})[p.tp_number] = ended.fraction
 """
-"""Gives positions, which the caller has locked, their signal's next target, or none, unless its
-fraction is another one by now."""
+"""Gives positions, which the caller has locked, their signal's next target, or none. Parameters:
+ids, and the fraction of the target that is over: where a MODIFY has changed it, nothing happens."""
 
 
 # ---- by brokers' reports -------------------------------------------------------------------------

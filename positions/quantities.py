@@ -23,6 +23,7 @@ _RESULT_CHANGED = """last_activity_at = CASE WHEN p.quantity = 0 THEN clock_time
     ELSE p.last_activity_at END"""
 
 
+# The number of the target after the one whose exit closed all of the position; else NULL.
 _AFTER_CLOSING = """CASE WHEN p.quantity = executed.quantity
       THEN executed.closing_target + 1 END"""
 
@@ -61,10 +62,11 @@ def close_positions_sql(exits: str, *, next_target: str) -> str:
 
     exits: source with two aliases, both with position_id. executed: quantity, value (the sum of
     quantity × price), commission, rate (to the account currency; NULL: the position's) and
-    last_target (number of the last target that is over; NULL: none) and closing_target (the same,
-    if nothing of the position is left). newest_exit: time and close_reason of the newest exit; NULL
-    without one. next_target: an expression over p and executed: the price of the target after
-    last_target. Several exits may be of one target.
+    last_target (number of the last target that is over; NULL: none) and closing_target (number of
+    the last one whose orders have ended, which is over if nothing of the position is left).
+    newest_exit: time and close_reason of the newest exit; NULL without one. next_target: an
+    expression over p and executed: the price of the target after last_target. Several exits may be
+    of one target.
 
     The UPDATE returns what an event about the position states, and closed_quantity.
     """

@@ -123,7 +123,10 @@ class DwxClient:
             books = await self._record_ends(books, gone, GONE)
         books = await self._record_ends(books, books.newly_working(), PLACED)
         if unstored := books.unstored_closes():  # before anything states them
-            await self.terminal.store_deals(unstored)
+            decided = [one for one in books.commands if one.number in unstored]
+            await self.terminal.store_deals(
+                [replace(one, deals=unstored[one.number]) for one in decided]
+            )
         self.report_books(self, books)
         return books
 

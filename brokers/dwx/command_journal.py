@@ -16,7 +16,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from decimal import Decimal
@@ -67,9 +67,11 @@ class CommandJournal:
         """Note how a command certainly ended."""
         self._append({"number": number, "end": outcome})
 
-    def store_deals(self, deals: Mapping[int, Sequence[int]]) -> None:
-        """Note which deals are reported as those of commands, by the commands' numbers."""
-        lines = [_line({"number": one, DEALS: list(numbers)}) for one, numbers in deals.items()]
+    def store_deals(self, commands: Sequence[SentCommand]) -> None:
+        """Note which deals are reported as those of commands: their `deals`."""
+        lines = [
+            _line({"number": one.number, DEALS: one.deals, "end": one.outcome}) for one in commands
+        ]
         with self._writing:
             file_io.append(self._path, b"".join(lines))
 
@@ -245,11 +247,13 @@ def _as_json(command: SentCommand) -> dict[str, Any]:
 
 def _lines_of(command: SentCommand) -> bytes:
     """Return all that is stored of a command. An older version refuses a command with a field that
-    it does not know, so the later ones have a line of their own."""
+    it does not know, so the later ones have a line of their own, with the outcome: the older one
+    reads it from the last line."""
     first = _line(_as_json(command))
     if command.after < 0 and not command.deals:
         return first
-    return first + _line({"number": command.number, "after": command.after, DEALS: command.deals})
+    later = {"after": command.after, DEALS: command.deals, "end": command.outcome}
+    return first + _line({"number": command.number, **later})
 
 
 def _reserved(number: int) -> dict[str, Any]:

@@ -118,6 +118,8 @@ async def close(client: DwxClient, request: OrderRequest, guard: Guard) -> list[
             books = await client.with_history()
             if reports := books.exits(request.client_order_id):
                 return reports
+        elif client.by_deals and any(one.is_unexplained_exit for one in books.commands):
+            books = await client.with_history()  # so that its deals are not taken for this exit's
         client.require_settled(books.snapshot, position)
     ticket = current_ticket(books, request.broker_position_id, request.closes)
     if not ticket.is_position or ticket.side is request.side or lots_requested > ticket.lots:

@@ -47,6 +47,11 @@ class SentCommand:
         """Whether it may have had an effect that is not visible yet."""
         return self.outcome == ""
 
+    @property
+    def is_unexplained_exit(self) -> bool:
+        """Whether it is an exit whose effect, if it had any, is not known yet."""
+        return self.action == CLOSE and self.may_take_effect and not self.deals
+
     def may_have_made(self, number: int, lots: Decimal) -> bool:
         """Whether it may have made a deal of this number and volume, or made it among others."""
         return number > self.after and lots <= self.lots

@@ -287,10 +287,10 @@ class Terminal:
         except OSError:
             pass  # it then counts as one that may have had: looked up, and never sent blindly
 
-    async def store_deals(self, deals: Mapping[int, Sequence[int]]) -> None:
-        """Note which deals are reported as those of commands, by the commands' numbers."""
+    async def store_deals(self, commands: Sequence[SentCommand]) -> None:
+        """Note which deals are reported as those of commands: their `deals`."""
         try:
-            await asyncio.to_thread(self.journal.store_deals, deals)
+            await asyncio.to_thread(self.journal.store_deals, commands)
         except OSError:
             pass  # it is decided again, by the same rules
 

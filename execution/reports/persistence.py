@@ -177,17 +177,21 @@ def _is_unexpectedly_live(change: OrderChange) -> bool:
 
 
 def _ended_target(change: OrderChange) -> int | None:
-    """Return the number of the target whose exit has ended with something filled, and had not.
+    """Return the number of the target whose exit has ended with something filled, and had not, or
+    has filled completely only now.
 
     Its leg is `tp-2`, or for example `tp-2.3+2`: repeated, and the second order of that request.
-    A broker's own exit has ended, and is larger, after each of its executions.
+    A broker's own exit is filled after each of its executions, and larger each time.
     """
-    is_ours = change.row.client_order_id is not None
-    before = is_ours and change.row.status in TERMINAL and change.row.filled_quantity > 0
-    now = change.state.status in TERMINAL and change.state.filled > 0
-    if before or not now or not change.row.leg.startswith("tp-"):
+    row, state = change.row, change.state
+    if not row.leg.startswith("tp-") or state.status not in TERMINAL or state.filled <= 0:
         return None
-    return int(change.row.leg.removeprefix("tp-").partition("+")[0].partition(".")[0])
+    if row.status in TERMINAL and row.filled_quantity > 0:
+        is_brokers_own = row.client_order_id is None
+        is_larger = is_brokers_own and state.filled > row.filled_quantity
+        if not is_larger and (row.status == Status.FILLED or state.status != Status.FILLED):
+            return None
+    return int(row.leg.removeprefix("tp-").partition("+")[0].partition(".")[0])
 
 
 def _implied(row: sql.OrderRow, status: Status) -> tuple[Any, ...]:

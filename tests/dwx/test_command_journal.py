@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from decimal import Decimal as D
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,14 @@ import pytest
 
 from brokers.dwx import command_journal, file_io, sent_commands
 from brokers.dwx.command_journal import CommandJournal
-from brokers.dwx.sent_commands import CLOSE, OPEN, CommandFilter, OpenSnapshot, SentCommand
+from brokers.dwx.sent_commands import (
+    CLOSE,
+    OPEN,
+    REFUSED,
+    CommandFilter,
+    OpenSnapshot,
+    SentCommand,
+)
 from tests.dwx.file_samples import CID
 
 
@@ -45,8 +53,10 @@ def test_journal_has_the_deals_that_were_reported(tmp_path: Path, monkeypatch: A
     journal = CommandJournal(tmp_path / "ledger.jsonl")
     journal.write(sent_command(1))
     journal.write(sent_command(2, action=CLOSE, ticket=5, after=40))
-    journal.store_deals({1: (41,), 2: (42, 43), 9: (44,)})
-    journal.store_deals({1: (41, 45)})
+    first, second = journal.commands()
+    unknown = sent_command(9, deals=(44,))
+    journal.store_deals([replace(first, deals=(41,)), replace(second, deals=(42, 43)), unknown])
+    journal.store_deals([replace(first, deals=(41, 45))])
     journal.end(1, "placed")
     monkeypatch.setattr(command_journal, "COUNT_ABOVE", 10)
     monkeypatch.setattr(command_journal, "REWRITE_ABOVE", 10)
@@ -59,17 +69,20 @@ def test_journal_has_the_deals_that_were_reported(tmp_path: Path, monkeypatch: A
 
 
 def test_older_version_can_read_a_command_with_later_fields(tmp_path: Path) -> None:
-    """It takes no other fields than these, and from other lines the outcome alone."""
+    """It takes no other fields than these, and from other lines the outcome, of the last one."""
     journal = CommandJournal(tmp_path / "ledger.jsonl")
-    journal.write(sent_command(1, action=CLOSE, after=5))
-    first, second = map(json.loads, (tmp_path / "ledger.jsonl").read_text().split("\n")[1:])
+    refused = sent_command(1, action=CLOSE, after=5, outcome=REFUSED)
+    journal.write(refused)
+    journal.store_deals([replace(refused, deals=(6,))])
+    first, second, third = map(json.loads, (tmp_path / "ledger.jsonl").read_text().split("\n")[1:])
     assert set(first) == {
         "number", "at", "what", "client_order_id", "magic", "symbol", "lots", "ticket", "root",
         "end", "account", "expires",
     }  # fmt: skip
-    assert second == {"number": 1, "after": 5, "deals": []}
+    assert second == {"number": 1, "after": 5, "deals": [], "end": REFUSED}
+    assert third == {"number": 1, "deals": [6], "end": REFUSED}
     file_io.append(tmp_path / "ledger.jsonl", command_journal._line({**first, "number": 2}))
-    assert [(one.after, one.deals) for one in journal.commands()] == [(5, ()), (-1, ())]
+    assert [(one.after, one.deals) for one in journal.commands()] == [(5, (6,)), (-1, ())]
 
 
 def test_journal_drops_only_old_commands(tmp_path: Path, monkeypatch: Any) -> None:

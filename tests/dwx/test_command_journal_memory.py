@@ -86,7 +86,7 @@ def test_results_do_not_depend_on_evicted_commands(
                         path, command_journal._line({"number": value[0], "end": value[1]})
                     )
                 case "deals":
-                    journal.store_deals(dict([value]))
+                    journal.store_deals([sent_command(value[0], deals=value[1])])
                 case "about":
                     assert journal.about(value) == CommandJournal(path, RecordCache()).about(value)
                 case "all":

@@ -141,6 +141,41 @@ def unanswered_exit(account: Account, position: str, quantity: str) -> OrderRequ
     return request
 
 
+def test_stop_after_an_exit_whose_reply_was_lost_may_be_absent(mt5_account: Account) -> None:
+    """What the first has executed meanwhile is known before the second is sent."""
+    entry = mt5_account.buy()
+    first = unanswered_exit(mt5_account, entry.broker_position_id, "2000")
+    mt5_account.terminal.simulate("end", ticket=1001, mark="", lots=0.02)  # its deal
+    second = unanswered_exit(mt5_account, entry.broker_position_id, "8000")
+    mt5_account.restart()
+    age_ledger(mt5_account, 0.01)
+    assert mt5_account.find(first.client_order_id)
+    with raises_outcome(ReadFailed):  # it subscribes to prices
+        mt5_account.find(second.client_order_id)
+    mt5_account.terminal.simulate("price", symbol="EURUSD", bid=1.2, ask=1.2)
+    assert mt5_account.find(second.client_order_id) is None
+
+
+def test_close_by_hand_is_not_of_an_exit_that_was_sent_again(mt5_account: Account) -> None:
+    entry = mt5_account.buy()
+    request = unanswered_exit(mt5_account, entry.broker_position_id, "4000")
+    age_ledger(mt5_account, 0.01)
+    mt5_account.restart()
+    with raises_outcome(ReadFailed):  # it subscribes to prices
+        mt5_account.find(request.client_order_id)
+    mt5_account.terminal.simulate("price", symbol="EURUSD", bid=1.2, ask=1.2)
+    assert mt5_account.find(request.client_order_id) is None
+    [_] = mt5_account.submit(request)
+    age_ledger(mt5_account, 2)
+    mt5_account.restart()
+    mt5_account.terminal.simulate("end", ticket=1001, mark="", lots=0.04)
+    expected = [
+        (entry.client_order_id, D(4000), CloseCause.EXTERNAL),
+        (request.client_order_id, D(4000), None),
+    ]
+    assert sorted(exits(mt5_account), key=str) == sorted(expected, key=str)
+
+
 def test_exit_after_one_without_effect_has_its_own_deal(mt5_account: Account) -> None:
     entry = mt5_account.buy()
     unanswered_exit(mt5_account, entry.broker_position_id, "4000")

@@ -472,6 +472,62 @@ def test_rest_of_the_last_target_waits_for_fills_in_a_reply(
     assert ExecutionPosition.objects.get().quantity == 0
 
 
+@pytest.mark.parametrize("fraction", ["1", "0.5"])
+def test_late_fill_may_complete_the_last_target(
+    alice: ExecutionConnection, feed: Feed, fraction: str
+) -> None:
+    factories.filled(factories.signal(feed, [("1.11", fraction)]))
+    broker = factories.fake_broker()
+    factories.quote(alice, "1.11500", "1.11510")
+    scan_levels()
+    [outgoing] = factories.claim_all()
+    size = outgoing.request.quantity
+    ticket = broker.receive(outgoing.request)
+    first, late = broker.execute(ticket, D(20)), broker.execute(ticket, size - 20)
+    factories.answer(outgoing, [first, broker.end(ticket, "CANCELLED")])
+    position = ExecutionPosition.objects.get()
+    assert (position.quantity, position.tp_number, position.tp) == (80, 1, D("1.11"))
+    factories.apply(replace(late, event_id="late"))
+    position.refresh_from_db()
+    assert (position.quantity, position.tp_number, position.tp) == (100 - size, 2, None)
+
+
+def test_rest_of_the_last_target_that_the_broker_refuses_waits_longer_each_time(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    factories.filled(factories.signal(feed, [("1.11", "1")]))
+    factories.quote(alice, "1.11500", "1.11510")
+    scan_levels()
+    [outgoing] = factories.claim_all()
+    _fill_in_part(outgoing, D(90))
+    for seconds in (31, 31, 61, 121, 241, 481, 901, 901):
+        Order.objects.exits().update(done_at=F("done_at") - timedelta(seconds=seconds - 2))
+        assert scan_levels() == []
+        Order.objects.exits().update(done_at=F("done_at") - timedelta(seconds=2))
+        scan_levels()
+        [outgoing] = factories.claim_all()
+        _reject(outgoing)
+
+
+def test_correction_of_a_part_of_the_brokers_own_target_skips_no_target(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    signal = factories.signal(feed, [("1.11", "1")])
+    factories.filled(signal)
+    executed = replace(
+        factories.fill_report(Order.objects.get(), 30, "x1", price="1.11"),
+        broker_order_id="9", close_cause=CloseCause.TAKE_PROFIT,
+    )  # fmt: skip
+    factories.apply(executed)
+    _modify_targets(signal, [("1.12", "0.5"), ("1.13", "0.5")])
+    [fill] = executed.fills
+    for changed in (replace(fill, commission=D(1), revision=1),
+                    replace(fill, quantity=D(29), revision=2)):  # fmt: skip
+        factories.apply(replace(executed, fills=(changed,)))
+        position = ExecutionPosition.objects.get()
+        assert (position.tp_number, position.tp) == (1, D("1.12"))
+
+
 @pytest.mark.parametrize("guardian", ["BROKER", "ENGINE"])
 def test_brokers_own_target_in_parts_stays_until_nothing_is_left(
     alice: ExecutionConnection, feed: Feed, guardian: str
