@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum
 
 from analytics.selectors import totals
 from analytics.services import compute_day
@@ -16,7 +16,6 @@ from connections.models import TradingPause
 from connections.selectors import account_join_sql
 from connections.trading_day import trading_date
 from execution.base.statements import ALL_PENDING_SQL
-from execution.exits.order_sizes import request_of_leg_sql
 from execution.models import ALL_PENDING, Order
 from positions.models import StopRule
 
@@ -40,11 +39,6 @@ CLOSES = """
 SELECT close_reason AS reason, count(*) AS n, count(*) FILTER (WHERE realized_pnl > 0) AS won,
   count(*) FILTER (WHERE realized_pnl < 0) AS lost
 FROM positions_executionposition WHERE closed_at IS NOT NULL GROUP BY 1 ORDER BY n DESC
-"""
-# A target may take several orders, of one request (`tp-1+2`) or of a repeated one (`tp-1.2`).
-TARGETS_HIT = f"""
-SELECT count(DISTINCT (position_id, split_part({request_of_leg_sql("leg")}, '.', 1))) AS n
-FROM execution_order WHERE filled_quantity > 0 AND leg LIKE 'tp%%'
 """
 SLIPPAGE = """
 SELECT what, unit, count(*) AS n, min(slip) AS best,
@@ -189,12 +183,21 @@ def collect(audit: Mapping[str, Any]) -> Results:
         results=_results(day),
         stop_moves=_stop_moves(),
         slices_filled=filled.entries().exclude(signal__execution_style="").count(),
-        targets_hit=rows(TARGETS_HIT)[0].n,
+        targets_hit=_targets_hit(filled),
         paused=TradingPause.objects.exclude(limit=None).values("connection").distinct().count(),
         lost_replies=rows(LOST_REPLIES)[0],
         seconds_to_first_fill=None if first.seconds is None else round(float(first.seconds), 3),
         audit=audit,
     )
+
+
+def _targets_hit(filled: QuerySet[Order]) -> int:
+    """Return how many targets were executed.
+
+    One may take several orders, of one request (`tp-1+2`) or of a repeated one (`tp-1.2`).
+    """
+    exits = filled.filter(leg__startswith="tp").values_list("position_id", "leg")
+    return len({(id_, leg.partition("+")[0].partition(".")[0]) for id_, leg in exits})
 
 
 def _stop_moves() -> StopMoves:

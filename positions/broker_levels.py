@@ -16,6 +16,7 @@ from positions.joins import open_of_signal_sql
 from positions.levels import LACKS_LEVEL_SQL, differs_sql, lacks_level_sql
 from positions.row_locks import LOCK_BY_ID, lock_positions_sql
 from signals import effective_levels
+from signals.joins import signal_join_sql
 
 # ---- by signals ----------------------------------------------------------------------------------
 # The engine guards a level that had no guardian. It also guards several targets that replace the
@@ -45,10 +46,11 @@ END_TARGETS = f"""
 UPDATE positions_executionposition p SET tp_number = p.tp_number + 1,
   tp = {on_tick_sql(f"({effective_levels.TARGET_PRICES})[p.tp_number + 1]", "p")},
   last_activity_at = clock_timestamp()
-FROM unnest(%s::bigint[], %s::numeric[]) AS ended(id, fraction), signals_signal s
+FROM unnest(%s::bigint[], %s::numeric[]) AS ended(id, fraction)
+JOIN positions_executionposition locked ON locked.id = ended.id
+{signal_join_sql("locked.signal_id")}
 {effective_levels.JOIN}
-WHERE p.id = ended.id AND s.id = p.signal_id
-  AND ({effective_levels.TARGET_FRACTIONS})[p.tp_number] = ended.fraction
+WHERE p.id = ended.id AND ({effective_levels.TARGET_FRACTIONS})[p.tp_number] = ended.fraction
 """
 """Gives positions, which the caller has locked, their signal's next target, or none. Parameters:
 ids, and the fraction of the target that is over: where a MODIFY has changed it, nothing happens."""

@@ -6,7 +6,11 @@ import pytest
 
 from tests.api.factories import World
 
-LISTS = ("orders", "feeds", "api-keys")
+LISTS = {
+    "orders": ("", "id", "-created_at"),
+    "feeds": ("", "name", "-created_at"),
+    "api-keys": ("", "id", "-id"),
+}
 WRONG = {
     "no base64": "x",
     "not ASCII": "ß",
@@ -23,7 +27,7 @@ WRONG = {
 @pytest.mark.parametrize("name", LISTS)
 def test_wrong_cursor_is_refused(world: World, name: str, cursor: str) -> None:
     client = world.client("alice")
-    for ordering in ("", "id", "-created_at", "published_at"):
+    for ordering in LISTS[name]:
         answer = client.get(f"/api/v1/{name}/", {"cursor": cursor, "ordering": ordering})
         assert answer.status_code in (200, 400), (ordering, answer.content)
         if answer.status_code == 400:

@@ -58,7 +58,7 @@ def sample(at: float, **changes: Any) -> dict[str, Any]:
 def test_first_minutes_are_left_out_unless_too_few_samples_remain() -> None:
     samples = [sample(at) for at in TIMES[1:]]
     settled = load_figures.settled(samples)
-    assert settled[0]["at"] == pytest.approx(250)  # a sixth of 25 minutes
+    assert settled[0]["at"] == pytest.approx(500)  # a third of 25 minutes
     assert load_figures.settled(samples[:2]) == samples[:2]
 
 
