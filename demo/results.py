@@ -16,6 +16,7 @@ from connections.models import TradingPause
 from connections.selectors import account_join_sql
 from connections.trading_day import trading_date
 from execution.base.statements import ALL_PENDING_SQL
+from execution.exits.order_sizes import target_of_leg
 from execution.models import ALL_PENDING, Order
 from positions.models import StopRule
 
@@ -197,7 +198,7 @@ def _targets_hit(filled: QuerySet[Order]) -> int:
     One may take several orders, of one request (`tp-1+2`) or of a repeated one (`tp-1.2`).
     """
     exits = filled.filter(leg__startswith="tp").values_list("position_id", "leg")
-    return len({(id_, leg.partition("+")[0].partition(".")[0]) for id_, leg in exits})
+    return len({(position_id, target_of_leg(leg)) for position_id, leg in exits})
 
 
 def _stop_moves() -> StopMoves:

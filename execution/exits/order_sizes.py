@@ -51,3 +51,17 @@ def leg_of_order(leg: str, number: int) -> str:
 def request_of_leg_sql(leg: str) -> str:
     """Return SQL: the leg of the first order of the same request. leg: an expression."""
     return f"split_part({leg}, '+', 1)"
+
+
+def target_of_leg_sql(leg: str) -> str:
+    """Return SQL of `target_of_leg`. leg: an expression."""
+    return f"split_part({request_of_leg_sql(leg)}, '.', 1)"
+
+
+def target_of_leg(leg: str) -> str:
+    """Return the leg of the first exit of a target, also of a repeated or further one.
+
+    >>> target_of_leg("tp-2.3+2"), target_of_leg("tp-2")
+    ('tp-2', 'tp-2')
+    """
+    return leg.partition("+")[0].partition(".")[0]

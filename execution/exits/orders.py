@@ -17,7 +17,7 @@ from common.reason_codes import Code
 from common.sql import IdRow, Query, array, columns, rows, run
 from connections.selectors import connection_join_sql, instrument_join_sql
 from execution.base.statements import is_partly_known_sql
-from execution.exits.order_sizes import leg_of_order, order_sizes, request_of_leg_sql
+from execution.exits.order_sizes import leg_of_order, order_sizes, target_of_leg_sql
 from execution.exits.trade_parts import Ticket, allot_part
 from positions.broker_levels import END_TARGETS
 from positions.joins import open_of_signal_sql
@@ -92,9 +92,9 @@ SELECT p.id, p.connection_id, p.quantity, p.reserved, p.opened_quantity, p.side,
     ceil(i.close_worth_min / p.entry_price / i.quantity_step) * i.quantity_step), 0) AS minimum,
   coalesce(i.quantity_max, 0) AS maximum, coalesce(i.close_min, 0) > 0 AS is_rounded,
   (SELECT coalesce(sum(o.filled_quantity), 0) FROM execution_order o WHERE o.position_id = p.id
-    AND split_part({request_of_leg_sql("o.leg")}, '.', 1) = 'tp-' || p.tp_number) AS target_filled,
+    AND {target_of_leg_sql("o.leg")} = 'tp-' || p.tp_number) AS target_filled,
   (SELECT array_agg(o.leg) FROM execution_order o WHERE o.position_id = p.id) AS legs,
-  (SELECT array_agg(split_part({request_of_leg_sql("o.leg")}, '.', 1)) FROM execution_order o
+  (SELECT array_agg({target_of_leg_sql("o.leg")}) FROM execution_order o
    WHERE o.position_id = p.id AND (o.done_at IS NULL OR {is_partly_known_sql("o")})) AS live_legs
 FROM positions_executionposition p
 {connection_join_sql("p.connection_id")}
@@ -163,18 +163,16 @@ def open_exits(
     if not are_locked:
         locked = lock_with_free_quantity(by_position, skip_locked=skip_locked)
     loaded = rows(LOAD, (locked,), planned_once=True)
-    if over := [
-        (position.id, by_position[position.id].fraction)
-        for position in loaded
-        if _is_target_over(position, by_position[position.id])
-    ]:
-        run(END_TARGETS, columns(over, 2))
+    requested = [(position, by_position[position.id]) for position in loaded]
+    if over := {
+        one.id: request.fraction for one, request in requested if _is_target_over(one, request)
+    }:
+        run(END_TARGETS, (list(over), list(over.values())))
     parts = _parts_of_trades(loaded, by_position)
     records = [
         record
-        for position in loaded
-        if (record := _record(position, by_position[position.id], parts.get(position.id)))
-        is not None
+        for one, request in requested
+        if one.id not in over and (record := _record(one, request, parts.get(one.id))) is not None
     ]
     if not records:
         return []
@@ -274,11 +272,7 @@ def _record(
     position: ExitablePosition, request: ExitRequest, part: Decimal | None
 ) -> tuple[int, Decimal, str, str, str, str] | None:
     quantity = exit_quantity(position, request) if part is None else part
-    if (
-        quantity <= 0
-        or _is_superseded_target(position, request)
-        or _is_target_over(position, request)
-    ):
+    if quantity <= 0 or _is_superseded_target(position, request):
         return None
     sizes = order_sizes(
         quantity,

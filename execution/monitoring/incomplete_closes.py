@@ -44,14 +44,24 @@ def _open_position(condition: str) -> str:
 
 
 LONGEST_WAIT_SECONDS = 900
+
+
+def growing_wait_sql(first: str, failures: str) -> str:
+    """Return SQL of the interval until the next try, twice as long after each failure.
+
+    first: seconds; failures: how many there were, at least 1. Both are expressions.
+    """
+    return f"""make_interval(secs => least({LONGEST_WAIT_SECONDS},
+      {first} * power(2, least({failures}, 10) - 1)))"""
+
+
 _REQUESTS_SQL = f"count(DISTINCT {request_of_leg_sql('o.leg')})"
 # No exit of the position has just ended without a fill, and its remainder can be sold. The more
 # have, the longer it waits: a market may be closed for days.
 MAY_BE_REPEATED_SQL = f"""NOT EXISTS (
     SELECT FROM execution_order o WHERE o.position_id = p.id AND o.filled_quantity = 0
       AND o.done_at IS NOT NULL
-    HAVING max(o.done_at) > clock_timestamp() - make_interval(secs => least(
-      {LONGEST_WAIT_SECONDS}, %(retry)s * power(2, least({_REQUESTS_SQL}, 10) - 1))))
+    HAVING max(o.done_at) > clock_timestamp() - {growing_wait_sql("%(retry)s", _REQUESTS_SQL)})
   AND NOT ({HELD_BACK})"""
 
 OF_CLOSES = Query(

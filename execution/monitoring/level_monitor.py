@@ -18,9 +18,9 @@ from common.price_search import reached_sql
 from common.reason_codes import Code
 from common.sql import Params, Query, kept_plans, rows
 from execution.exits.dust import HELD_BACK, request_positions_read
-from execution.exits.order_sizes import request_of_leg_sql
+from execution.exits.order_sizes import request_of_leg_sql, target_of_leg_sql
 from execution.exits.orders import ExitRequest, open_exits
-from execution.monitoring.incomplete_closes import LONGEST_WAIT_SECONDS, incomplete_closes
+from execution.monitoring.incomplete_closes import growing_wait_sql, incomplete_closes
 from positions.levels import is_guarded_by_sql, target_fraction
 from signals import effective_levels
 
@@ -88,19 +88,17 @@ HITS = level_hits_sql(LATEST)
 # Read for hits only: the target's number, which levels wait, and whether the remainder is below the
 # exchange's minimum. A stop does not wait because a CLOSE or a target failed. A target waits longer
 # the more of its requests have failed: what is left of it may be too small for the broker.
-_LEVEL = f"""CASE WHEN o.leg LIKE 'sl%%' THEN 'sl'
-      ELSE split_part({request_of_leg_sql("o.leg")}, '.', 1) END"""
+_LEVEL = f"CASE WHEN o.leg LIKE 'sl%%' THEN 'sl' ELSE {target_of_leg_sql('o.leg')} END"
 _FAILED = "o.filled_quantity = 0 AND o.done_at IS NOT NULL"
-_FAILURES = f"""CASE WHEN {_LEVEL} = 'sl' THEN 1
-        ELSE count(DISTINCT {request_of_leg_sql("o.leg")}) FILTER (WHERE {_FAILED}) END"""
+_FAILURES = f"""CASE WHEN {_LEVEL} = 'sl' THEN 1 ELSE greatest(1,
+        count(DISTINCT {request_of_leg_sql("o.leg")}) FILTER (WHERE {_FAILED})) END"""
 DETAILS = Query(
     HitDetails,
     f"""
 SELECT p.id, p.tp, p.tp_number, {effective_levels.TARGET_FRACTIONS} AS target_fractions,
   ARRAY(SELECT {_LEVEL} FROM execution_order o
     WHERE o.position_id = p.id AND ({_FAILED} OR o.leg LIKE 'tp%%' AND o.status <> 'FILLED')
-    GROUP BY 1 HAVING max(o.done_at) > clock_timestamp() - make_interval(secs => least(
-      {LONGEST_WAIT_SECONDS}, %s * power(2, least(greatest({_FAILURES}, 1), 10) - 1)))
+    GROUP BY 1 HAVING max(o.done_at) > clock_timestamp() - {growing_wait_sql("%s", _FAILURES)}
   ) AS waiting, {HELD_BACK} AS is_held_back
 FROM positions_executionposition p JOIN signals_signal s ON s.id = p.signal_id
 {effective_levels.JOIN}

@@ -18,6 +18,7 @@ from common.reason_codes import Code
 from common.sql import array, columns, rows, run
 from common.units import Unit
 from execution.base.reconciliation_requests import request_reconciliation
+from execution.exits.order_sizes import target_of_leg
 from execution.models import IN_FLIGHT, TERMINAL, Status
 from execution.reports import sql
 from execution.reports.order_changes import OrderChange, last_reported
@@ -191,7 +192,7 @@ def _ended_target(change: OrderChange) -> int | None:
         is_larger = is_brokers_own and state.filled > row.filled_quantity
         if not is_larger and (row.status == Status.FILLED or state.status != Status.FILLED):
             return None
-    return int(row.leg.removeprefix("tp-").partition("+")[0].partition(".")[0])
+    return int(target_of_leg(row.leg).removeprefix("tp-"))
 
 
 def _implied(row: sql.OrderRow, status: Status) -> tuple[Any, ...]:
