@@ -5,7 +5,7 @@ Their legs are `tp-1`, `tp-1+2`, `tp-1+3`: the request's name, and the number of
 
 from decimal import Decimal
 
-MOST_ORDERS = 50  # of one request: a maximum that needs more is an error of the broker's list
+MOST_ORDERS = 50  # of one request, and one of a rest: a maximum that needs more is a wrong list
 
 
 def order_sizes(
@@ -21,7 +21,7 @@ def order_sizes(
     All in base units; maximum, minimum and step are 0 if the broker lists none. The sizes are as
     equal as whole steps allow, so that none is near the broker's minimum, which may be a value at
     the price of that moment. A rest below a step stays with the last order if the claim rounds it
-    down (is_rounded); else the broker decides about it alone.
+    down (is_rounded); else it is an order of its own, about which the broker decides.
 
     >>> sizes = order_sizes(Decimal(90), maximum=Decimal(45), minimum=Decimal(20), step=Decimal(10))
     >>> [int(size) for size in sizes]
