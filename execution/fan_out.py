@@ -26,8 +26,13 @@ from common.reason_codes import Code
 from common.sql import array, kept_plans, rows, run
 from connections import eligibility
 from connections.session_lanes import HELD_LANES_SQL
-from execution import signal_changes, signal_outcomes
+from execution import signal_outcomes
 from execution.base.rotation import rotation_of
+from execution.changes import signal_changes
+from execution.changes.modify_lines import write_modify_lines
+from execution.changes.order_ends import move_ends
+from execution.changes.passed_entries import cancel_passed_entries
+from execution.changes.waiting_stops import drop_waiting_stops
 from execution.exits import orders as exits
 from execution.exits.partial_closes import remember_partial_close
 from execution.fan_out_sql import (
@@ -46,10 +51,6 @@ from execution.fan_out_sql import (
     MovedPosition,
     Withdrawn,
 )
-from execution.modify_lines import write_modify_lines
-from execution.order_ends import move_ends
-from execution.passed_entries import cancel_passed_entries
-from execution.waiting_stops import drop_waiting_stops
 from signals.models import LIMITED, TRIGGERED, Action, Origin, Signal
 from users.tenancy import for_all_tenants
 

@@ -20,9 +20,9 @@ from connections.forms import broker_type_label
 from connections.models import HaltMode, Instrument
 from connections.selectors import health_badge, missing_worker_message
 from execution.base.kill_switch import Halts
+from execution.changes.position_levels import steps_of
 from execution.exits.orders import ExitablePosition, ExitRequest, exit_quantity
 from execution.models import Order
-from execution.position_levels import steps_of
 from positions.figures import PositionFigures
 from positions.freeze_level import frozen_price
 from positions.models import ExecutionPosition, Guardian

@@ -22,6 +22,8 @@ from connections import session_lanes
 from execution.base.high_water_mark import DataLossSuspectedError
 from execution.base.kill_switch import read_halts
 from execution.cancels import cancel_order, cancel_orders
+from execution.changes.position_levels import modify_position, move_to_break_even
+from execution.changes.position_trailing import end_trailing, set_trailing
 from execution.decision_step import asking
 from execution.disaster_recovery import restore_detector
 from execution.dispatch.delayed import DelayedOrders
@@ -32,8 +34,6 @@ from execution.monitoring.halt_actions import HaltImpact, halt_impact
 from execution.monitoring.pending_actions import process_pending_actions
 from execution.order_retries import retry_obstacle, retry_order
 from execution.permissions import require_on_accounts
-from execution.position_levels import modify_position, move_to_break_even
-from execution.position_trailing import end_trailing, set_trailing
 from execution.recovery import isolation, sweeps
 from execution.recovery.message_flow import flow_of
 from execution.runtime import margin_queries, order_streams, trading_runtime

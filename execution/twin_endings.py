@@ -13,7 +13,7 @@ from connections.services import (
     end_twins_of_archived_feeds,
     follow_twin,
 )
-from execution.scoped_actions import (
+from execution.scoped.actions import (
     ActionRequest,
     as_scope,
     carry_out,

@@ -17,7 +17,7 @@ from common.money import divide
 from common.reason_codes import Code
 from common.units import Unit, size_of
 from connections.models import Instrument
-from execution.changeable_orders import CHANGEABLE, may_be_cancelled, may_be_changed
+from execution.changes.changeable_orders import CHANGEABLE, may_be_cancelled, may_be_changed
 from execution.end_times import EntryEnd, end_of
 from execution.models import HELD, LIVE, NOT_ENDED, Order, Status
 from execution.order_explanations import Explanation, explain

@@ -16,13 +16,13 @@ from console.queries.candidates import explanation_of
 from execution import services, tasks
 from execution.aggregate_results import cancelled_with_text
 from execution.archived_reads import text_of
-from execution.change_forms import (
+from execution.changes.changeable_orders import may_be_changed
+from execution.changes.forms import (
     ChangeOrderForm,
     change_consequences,
     change_line,
     make_change,
 )
-from execution.changeable_orders import may_be_changed
 from execution.end_times import end_of
 from execution.market_analysis import market_analysis
 from execution.models import (

@@ -15,9 +15,9 @@ from console.pages.page_helpers import View, confirm, page, require_permission
 from console.pages.scope_fields import ScopeForm
 from execution import tasks
 from execution.models import ScopedAction
-from execution.scoped_actions import ActionRequest, ActionScope, carry_out
-from execution.scoped_pages import BOTH, LiveScope, ScopedActionForm, done_message, live_scope
-from execution.scoped_results import refresh_seconds, scoped_result
+from execution.scoped.actions import ActionRequest, ActionScope, carry_out
+from execution.scoped.pages import BOTH, LiveScope, ScopedActionForm, done_message, live_scope
+from execution.scoped.results import refresh_seconds, scoped_result
 
 SHOW = "Show what it touches"
 

@@ -19,9 +19,9 @@ from common.stop_rules import OFFSET_UNITS, UNIT_CHOICES
 from common.trials import trial_errors
 from execution.api.order_changes import LEVELS, TERMS, apply_change
 from execution.api.scopes import scope_errors
+from execution.changes.position_levels import level_errors
+from execution.changes.position_trailing import trailing_errors
 from execution.models import Status
-from execution.position_levels import level_errors
-from execution.position_trailing import trailing_errors
 from positions.owner_rules import Trailing
 
 

@@ -9,9 +9,9 @@ from common.errors import ConflictError, InvalidInputError, raise_all
 from common.reason_codes import Code
 from common.trials import trial_errors
 from execution import services
-from execution.changeable_orders import may_be_changed, obstacle
+from execution.changes.changeable_orders import may_be_changed, obstacle
+from execution.changes.order_changes import change_order
 from execution.models import Order
-from execution.order_changes import change_order
 from execution.submission.change_terms import WantedTerms
 from positions.models import ExecutionPosition
 from users.models import User

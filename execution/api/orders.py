@@ -41,7 +41,7 @@ from execution.models import NOT_ENDED, Order, Status
 from execution.order_figures import with_figures
 from execution.order_reasons import with_reason
 from execution.position_outlook import with_first_stop
-from execution.scoped_actions import (
+from execution.scoped.actions import (
     ActionRequest,
     ActionScope,
     carry_out,
@@ -49,7 +49,7 @@ from execution.scoped_actions import (
     position_ids,
     scope_impact,
 )
-from execution.scoped_results import positions_of_exits
+from execution.scoped.results import positions_of_exits
 from positions.api import WITH_FIRST_STOP, WITH_PRICE, PositionFilter, PositionSerializer
 from positions.models import ExecutionPosition
 from positions.owner_rules import Trailing

@@ -9,7 +9,7 @@ from common.reason_codes import Code
 from connections.models import KillSwitch
 from connections.services import HaltTarget, read_target
 from execution.models import Order
-from execution.scoped_actions import ActionScope
+from execution.scoped.actions import ActionScope
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from signals.selectors import feeds_for

@@ -14,7 +14,7 @@ class ScopedAction(models.Model):
     """One call that cancelled entries or closed positions of a scope. Rows are never changed.
 
     request_id: the caller's own; a repetition with it returns this row and does nothing. scope: as
-    `execution.scoped_actions` stores it; scope_name: in words. cancelled: entries that had not
+    `execution.scoped.actions` stores it; scope_name: in words. cancelled: entries that had not
     ended when their turn came; ended: the others that were found. exits: the orders that close.
     shown_entries, shown_positions: how many the confirmation page named; NULL without such a page.
     """

@@ -23,6 +23,8 @@ from connections.session_lanes import held_lanes_parameters
 from execution.base.changed_orders import terms_report
 from execution.base.kill_switch import Halts, read_halts
 from execution.base.statements import LOCK_ORDERS
+from execution.changes.passed_entries import cancel_passed_entries, cancel_passed_rests
+from execution.changes.signal_changes import begin_waiting_changes
 from execution.dispatch.background_calls import BackgroundCall, CallResult, send_deadline
 from execution.dispatch.call_results import write_results
 from execution.models import ChangeState
@@ -30,12 +32,10 @@ from execution.monitoring.change_outcomes import not_made, outcome_of_call, stop
 from execution.monitoring.change_rows import ChangeOutcome, ChangeRow
 from execution.monitoring.change_statements import ANY_DUE, CLAIM, END, SETTLE, SettledRecord
 from execution.monitoring.freeze import hold_frozen_changes
-from execution.passed_entries import cancel_passed_entries, cancel_passed_rests
 from execution.reports.apply import apply_reports
 from execution.reports.row_locks import free_orders
 from execution.runtime import trading_runtime
 from execution.runtime.broker_queries import as_partial_answer
-from execution.signal_changes import begin_waiting_changes
 
 
 def sync_entry_changes() -> None:

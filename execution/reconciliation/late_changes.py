@@ -20,8 +20,8 @@ from common.sql import Query, periodic_rows, run
 from execution.base.change_events import changed_event_sql
 from execution.base.changed_orders import listed_order, terms_report
 from execution.base.statements import AT_BROKER_SQL, insert_events_sql
+from execution.changes.passed_entries import cancel_passed_entries
 from execution.models import Order
-from execution.passed_entries import cancel_passed_entries
 from execution.reports.apply import apply_reports
 
 

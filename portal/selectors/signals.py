@@ -11,8 +11,8 @@ from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
 from common.formatting import SHARES, STATES, number
 from execution.archived_reads import archived_of, received_signals, text_of
-from execution.change_forms import change_line
-from execution.changeable_orders import may_be_cancelled, may_be_changed
+from execution.changes.changeable_orders import may_be_cancelled, may_be_changed
+from execution.changes.forms import change_line
 from execution.deciding_exits import RANK, deciding
 from execution.last_signals import last_received
 from execution.models import ArchivedOrder, EntryChange, Fill, Order, Status

@@ -18,8 +18,9 @@ from common.formatting import quantity
 from common.money import plain
 from common.stop_rules import ATR
 from execution import services, tasks
+from execution.changes.position_levels import break_even_level, steps_of
+from execution.changes.position_trailing import trailing_text
 from execution.exits.orders import ExitRequest, exitable
-from execution.position_levels import break_even_level, steps_of
 from execution.position_outlook import (
     Surroundings,
     close_part_consequences,
@@ -28,7 +29,6 @@ from execution.position_outlook import (
     level_consequences,
     trailing_consequences,
 )
-from execution.position_trailing import trailing_text
 from portal.pages import current_user, page, tenants_only
 from portal.position_forms import (
     BreakEvenForm,

@@ -19,7 +19,7 @@ from execution.base.kill_switch import read_halts
 from execution.exits.forms import CloseForm, close_all_consequences, close_consequences
 from execution.exits.orders import exitable
 from execution.position_outlook import exit_obstacles, fractions_text, halted_text
-from execution.scoped_results import positions_of_exits
+from execution.scoped.results import positions_of_exits
 from portal.files import csv_file
 from portal.forms import ShownPositionsForm
 from portal.pages import confirm, current_user, page, tenants_only

@@ -16,9 +16,9 @@ from connections.models import KillSwitch
 from connections.services import HaltTarget
 from execution import tasks
 from execution.models import NOT_ENDED, Order, ScopedAction
-from execution.scoped_actions import ActionRequest, ActionScope, carry_out
-from execution.scoped_pages import ACTIONS, CANCEL, ScopedActionForm, done_message, live_scope
-from execution.scoped_results import ResultLine, refresh_seconds, scoped_result
+from execution.scoped.actions import ActionRequest, ActionScope, carry_out
+from execution.scoped.pages import ACTIONS, CANCEL, ScopedActionForm, done_message, live_scope
+from execution.scoped.results import ResultLine, refresh_seconds, scoped_result
 from portal.pages import current_user, page, redirect_with_error, tenants_only
 from portal.selectors.feeds import subscribable_feeds
 from portal.views import accounts

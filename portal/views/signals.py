@@ -12,7 +12,7 @@ from common.formatting import STATES
 from common.permissions import Right, may
 from execution import services, tasks
 from execution.aggregate_results import cancelled_with_text
-from execution.change_forms import ChangeOrderForm, change_consequences, make_change
+from execution.changes.forms import ChangeOrderForm, change_consequences, make_change
 from execution.market_analysis import market_analysis
 from execution.models import EntryDecision, Order, Status
 from execution.oco_results import cancelled_leg_text, pair_sentences

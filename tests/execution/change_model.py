@@ -16,10 +16,10 @@ from common.clocks import market_now
 from common.errors import ConflictError, InvalidInputError
 from common.failpoints import AbandonedError, Failpoint, arm
 from common.sql import rows, run
+from execution.changes.order_changes import change_order
 from execution.models import AT_BROKER, TERMINAL
 from execution.monitoring.condition_watch import wake_settled
 from execution.monitoring.trigger_monitor import TriggerMonitor
-from execution.order_changes import change_order
 from execution.submission.change_terms import WantedTerms
 from signals import services as signal_services
 from signals.models import Approval, Signal

@@ -13,12 +13,13 @@ from connections import services as connections
 from connections.models import ExecutionConnection
 from connections.services import HaltTarget
 from events.models import Event
-from execution import scoped_actions, services
+from execution import services
 from execution.models import MAY_MOVE, ExecutionLog, Order, may_move_sql
 from execution.monitoring.halt_actions import halt_impact
 from execution.monitoring.pending_actions import process_pending_actions
 from execution.runtime.trading_runtime import TradingRuntime
-from execution.scoped_actions import ActionRequest, ActionScope
+from execution.scoped import actions as scoped_actions
+from execution.scoped.actions import ActionRequest, ActionScope
 from execution.submission.claim import claim
 from signals.models import Feed
 from tests.changes.concurrent_forms import at_once

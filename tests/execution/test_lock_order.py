@@ -10,13 +10,13 @@ from common.reason_codes import Code
 from common.sql import rows
 from connections.models import ExecutionConnection
 from connections.services import RouteAccount, set_route
+from execution.changes.order_changes import change_order
+from execution.changes.signal_changes import begin_waiting_changes
 from execution.models import EntryChange, Order
-from execution.order_changes import change_order
 from execution.reconciliation import auto_correction
 from execution.reconciliation.missing_positions import external_close_report
 from execution.reports.inferred_closes import FIND
 from execution.runtime.trading_runtime import TradingRuntime
-from execution.signal_changes import begin_waiting_changes
 from execution.submission import claim as claim_module
 from execution.submission.change_terms import WantedTerms
 from execution.submission.changes import LOCK_CONNECTION

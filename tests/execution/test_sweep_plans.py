@@ -22,7 +22,8 @@ from connections.market_data.instrument_books import COMPLETIONS
 from connections.market_data.sources import is_used_sql
 from connections.models import ConnectionHealth, ExecutionConnection
 from connections.services import HaltTarget, set_kill_switch
-from execution import order_ends, passed_entries, signal_changes, signal_outcomes, tasks
+from execution import signal_outcomes, tasks
+from execution.changes import order_ends, passed_entries, signal_changes
 from execution.disaster_recovery import netting_exits
 from execution.disaster_recovery.sql import RELEASABLE_EXITS
 from execution.dispatch import deferred_reports

@@ -156,7 +156,7 @@ def change(orders: list[int], **wanted: str) -> None:
     from django.db import transaction
 
     from execution import tasks
-    from execution.order_changes import change_order
+    from execution.changes.order_changes import change_order
     from execution.submission.change_terms import WantedTerms
 
     values: dict[str, Any] = {name: Decimal(value) for name, value in wanted.items()}

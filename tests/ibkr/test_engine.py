@@ -19,9 +19,9 @@ from common.reason_codes import Code
 from connections.health.connection_checks import run_test
 from connections.models import ExecutionConnection, HealthStatus
 from execution.base.reconciliation_requests import request_reconciliation
+from execution.changes.order_changes import change_order
 from execution.ids import new_client_order_id
 from execution.models import AccountSyncState, BrokerListing, DriftItem, Fill, Order, OrderTrigger
-from execution.order_changes import change_order
 from execution.runtime import trading_runtime
 from execution.services import cancel_order
 from execution.submission.change_terms import WantedTerms

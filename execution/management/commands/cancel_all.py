@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from common.commands import HelpedCommand, row_number
-from execution import scoped_actions, tasks
+from execution import tasks
 from execution.management.scope_options import (
     add_scope_options,
     is_confirmed,
@@ -14,7 +14,8 @@ from execution.management.scope_options import (
     read_scope,
     show,
 )
-from execution.scoped_pages import consequences, live_scope
+from execution.scoped import actions as scoped_actions
+from execution.scoped.pages import consequences, live_scope
 
 HELP = """\
 Cancel every entry that has not filled. Positions, stops and targets stay.

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from common.commands import HelpedCommand
-from execution import scoped_actions, tasks
+from execution import tasks
 from execution.management.scope_options import (
     add_scope_options,
     is_confirmed,
@@ -14,8 +14,9 @@ from execution.management.scope_options import (
     read_scope,
     show,
 )
-from execution.scoped_pages import consequences, live_scope
-from execution.scoped_results import positions_of_exits
+from execution.scoped import actions as scoped_actions
+from execution.scoped.pages import consequences, live_scope
+from execution.scoped.results import positions_of_exits
 
 HELP = """\
 Close every open position by a market order, ahead of all entries.

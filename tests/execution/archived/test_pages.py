@@ -20,7 +20,7 @@ from console.queries import candidates
 from execution.feed_results import results_of
 from execution.models import Order, ScopedAction
 from execution.own_log import log_of
-from execution.scoped_results import scoped_result
+from execution.scoped.results import scoped_result
 from execution.services import cancel_order
 from portal.selectors.signals import published_to, signal_history, signal_summaries
 from tests.archive.rows import archive

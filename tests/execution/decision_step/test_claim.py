@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connections.models import DecisionProvider
+from execution.changes.order_changes import change_order
 from execution.models import EntryDecision, ExecutionLog, Order
-from execution.order_changes import change_order
 from execution.submission.change_terms import WantedTerms
 from execution.submission.claim import claim
 from execution.submission.outcomes import Deferred

@@ -21,12 +21,12 @@ from common.reason_codes import Code
 from common.sql import database_now
 from connections.models import ExecutionConnection, TradingPreset
 from connections.selectors import spec_for
-from execution.change_forms import change_line
+from execution.changes.forms import change_line
+from execution.changes.order_changes import change_order
 from execution.dispatch.background_calls import BackgroundCall, CallResult
 from execution.dispatch.report_writer import record_call_results
 from execution.models import ChangeState, EntryChange, Order
 from execution.monitoring.pending_actions import process_pending_actions
-from execution.order_changes import change_order
 from execution.reconciliation.late_changes import take_over_late_changes
 from execution.reconciliation.reconcile import reconcile
 from execution.recovery import stale_orders, sweeps

@@ -16,9 +16,9 @@ from brokers.types import OrderType, Quote
 from common.clocks import market_now
 from common.errors import ConflictError
 from connections.models import AccountSnapshot, ExecutionConnection
+from execution.changes.order_changes import change_order
 from execution.models import Order, OrderTrigger
 from execution.monitoring.trigger_monitor import TriggerMonitor
-from execution.order_changes import change_order
 from execution.services import cancel_order, retry_order
 from execution.submission.change_terms import WantedTerms
 from execution.submission.claim import claim

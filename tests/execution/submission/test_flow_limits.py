@@ -16,8 +16,8 @@ from common.reason_codes import Code
 from common.sql import run
 from connections.models import ExecutionConnection, Subscription
 from connections.trading_day import trading_day
+from execution.changes.order_changes import change_order
 from execution.models import Order
-from execution.order_changes import change_order
 from execution.preview import preview
 from execution.services import close_position
 from execution.submission.change_terms import WantedTerms

@@ -9,8 +9,8 @@ import pytest
 from common.clocks import market_now
 from common.errors import ConflictError
 from connections.models import Instrument
+from execution.changes.order_changes import change_order
 from execution.models import ExecutionLog, Order
-from execution.order_changes import change_order
 from execution.services import close_position
 from execution.submission.change_terms import WantedTerms
 from signals.models import Feed

@@ -10,10 +10,10 @@ from common.clocks import market_now
 from common.errors import ConflictError
 from common.reason_codes import Code
 from connections.models import ExecutionConnection
+from execution.changes.order_changes import change_order
 from execution.models import EntryChange, Order, SlicePlan
 from execution.monitoring.pending_actions import process_pending_actions
 from execution.monitoring.trigger_monitor import TriggerMonitor
-from execution.order_changes import change_order
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.submission.change_terms import WantedTerms
 from execution.submission.claim import claim

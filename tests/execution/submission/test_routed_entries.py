@@ -25,6 +25,7 @@ from connections.models import (
 from connections.services import RouteAccount
 from execution import services
 from execution.audit.counters import audit
+from execution.changes.signal_changes import begin_waiting_changes
 from execution.models import ArchivedOrder, EntryChange, ExecutionLog, Order
 from execution.monitoring.condition_watch import wake_settled
 from execution.monitoring.loss_limits import apply_loss_limits
@@ -33,7 +34,6 @@ from execution.recovery import sweeps
 from execution.rounding_debt import rounding_debts
 from execution.route_preview import preview_route
 from execution.runtime.trading_runtime import TradingRuntime
-from execution.signal_changes import begin_waiting_changes
 from execution.submission.claim import claim
 from execution.submission.outgoing import Outgoing
 from execution.submission.route_writes import route_failed

@@ -8,8 +8,8 @@ from django.test import Client
 
 from connections.models import ExecutionConnection
 from connections.services import HaltTarget
-from execution import scoped_actions
 from execution.models import Order
+from execution.scoped import actions as scoped_actions
 from signals.models import Feed
 from tests.console import seed
 from tests.execution import factories

@@ -14,9 +14,9 @@ from common.errors import ConflictError
 from common.reason_codes import Code
 from common.sql import rows
 from connections.models import ExecutionConnection, Subscription
-from execution.changeable_orders import may_be_changed
+from execution.changes.changeable_orders import may_be_changed
+from execution.changes.order_changes import change_order
 from execution.models import Order, OrderTrigger
-from execution.order_changes import change_order
 from execution.order_explanations import explain
 from execution.submission.change_terms import WantedTerms
 from signals import services

@@ -15,10 +15,10 @@ from common.errors import InvalidInputError, NotAllowedError
 from common.reason_codes import Code
 from common.sql import rows
 from connections.models import ExecutionConnection
+from execution.changes.order_changes import change_order
 from execution.models import EntryChange, ExecutionLog, Order
 from execution.monitoring import trigger_monitor
 from execution.monitoring.trigger_monitor import TriggerMonitor
-from execution.order_changes import change_order
 from execution.submission.change_terms import WantedTerms
 from signals.models import Feed
 from tests.connections import make

@@ -14,7 +14,11 @@ from common.failpoints import failpoint
 from common.reason_codes import Code
 from common.sql import IdRow, Query, array, periodic_rows, rows, run
 from execution.base.statements import insert_log_sql, log_rows_sql
-from execution.changeable_orders import WITH_LIMIT, WITH_STOP, obstacle
+from execution.changes.changeable_orders import WITH_LIMIT, WITH_STOP, obstacle
+from execution.changes.order_changes import move_position_of, request_change
+from execution.changes.order_ends import refuse_prolonged
+from execution.changes.passed_entries import cancel_passed_entries
+from execution.changes.waiting_stops import refusal_of_stop
 from execution.models import (
     ChangeState,
     EntryChange,
@@ -22,13 +26,9 @@ from execution.models import (
     OrderTrigger,
     may_move_sql,
 )
-from execution.order_changes import move_position_of, request_change
-from execution.order_ends import refuse_prolonged
-from execution.passed_entries import cancel_passed_entries
 from execution.submission import claim_sql
 from execution.submission.change_terms import WantedTerms
 from execution.submission.changes import lock_before_order
-from execution.waiting_stops import refusal_of_stop
 from signals.models import Signal
 from users.tenancy import for_all_tenants
 

@@ -8,6 +8,8 @@ from common.limit_figures import text_with_detail
 from common.reason_codes import Code
 from common.sql import rows
 from connections.models import AccountSnapshot
+from execution.changes.order_ends import broker_end_error, end_errors
+from execution.changes.passed_entries import passed_level
 from execution.models import (
     OPEN_CHANGE,
     EntryChange,
@@ -16,8 +18,6 @@ from execution.models import (
     SlicePlan,
     Status,
 )
-from execution.order_ends import broker_end_error, end_errors
-from execution.passed_entries import passed_level
 from execution.reports.sql import EFFECTIVE_LEVELS
 from execution.submission.change_terms import WantedTerms
 from execution.submission.outcomes import SIDES

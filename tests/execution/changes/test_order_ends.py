@@ -12,9 +12,9 @@ from common.clocks import market_now
 from common.errors import ConflictError, InvalidInputError
 from connections.models import ExecutionConnection
 from execution.audit.counters import audit
+from execution.changes.order_changes import change_order
 from execution.models import EntryChange, Order
 from execution.monitoring.pending_actions import process_pending_actions
-from execution.order_changes import change_order
 from execution.recovery import sweeps
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.submission.change_terms import WantedTerms

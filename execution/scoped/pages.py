@@ -9,14 +9,14 @@ from common.confirmation import Consequence
 from execution.halt_texts import unsent_kinds, worth_text
 from execution.models import ScopedAction
 from execution.monitoring.halt_actions import HaltImpact
-from execution.scoped_actions import (
+from execution.scoped.actions import (
     ActionRequest,
     ActionScope,
     count_entries,
     count_positions,
     scope_impact,
 )
-from execution.scoped_results import positions_of_exits
+from execution.scoped.results import positions_of_exits
 from users.models import User
 
 CANCEL, CLOSE, BOTH = "CANCEL", "CLOSE", "BOTH"

@@ -5,7 +5,7 @@ from django.db import transaction
 from common.errors import ConflictError, InvalidInputError, raise_all
 from common.reason_codes import Code
 from common.stop_rules import describe_trailing, stop_rule_faults
-from execution.position_levels import lock_open_position, log_of_position
+from execution.changes.position_levels import lock_open_position, log_of_position
 from positions import owner_rules
 from positions.models import StopRule
 from positions.owner_rules import Trailing

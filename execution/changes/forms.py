@@ -10,9 +10,9 @@ from common.form_fields import Amount, UtcDateTimeField
 from common.formatting import clock
 from common.reason_codes import Code
 from common.trials import trial_errors
-from execution.changeable_orders import WITH_LIMIT, WITH_STOP, coming_levels
+from execution.changes.changeable_orders import WITH_LIMIT, WITH_STOP, coming_levels
+from execution.changes.order_changes import change_order, describe
 from execution.models import ChangeState, EntryChange, Order, Status
-from execution.order_changes import change_order, describe
 from execution.submission.change_terms import WantedTerms
 from users.models import User
 

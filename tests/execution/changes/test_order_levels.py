@@ -11,11 +11,11 @@ from common.reason_codes import Code
 from common.sql import run
 from connections.models import ExecutionConnection, HaltMode, TradingPreset
 from connections.services import RouteAccount, set_route
-from execution.changeable_orders import coming_levels
+from execution.changes.changeable_orders import coming_levels
+from execution.changes.order_changes import change_order
 from execution.models import EntryChange, Order
 from execution.monitoring.level_monitor import scan_levels
 from execution.monitoring.pending_actions import process_pending_actions
-from execution.order_changes import change_order
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.submission.change_terms import WantedTerms
 from positions.models import ExecutionPosition

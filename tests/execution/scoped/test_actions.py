@@ -16,9 +16,9 @@ from common.permissions import Role
 from common.reason_codes import Code
 from connections.models import ExecutionConnection
 from connections.services import HaltTarget
-from execution import scoped_actions
 from execution.models import Order, ScopedAction
-from execution.scoped_pages import live_scope
+from execution.scoped import actions as scoped_actions
+from execution.scoped.pages import live_scope
 from positions.models import ExecutionPosition
 from signals.models import Feed, Signal
 from tests.connections import make

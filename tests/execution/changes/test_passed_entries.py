@@ -12,13 +12,13 @@ from common.clocks import market_now
 from common.errors import InvalidInputError
 from connections.models import ExecutionConnection, TradingPreset
 from execution.audit.counters import audit
+from execution.changes.order_changes import change_order
+from execution.changes.passed_entries import passed_level
+from execution.changes.position_levels import modify_position
 from execution.models import EntryChange, Order, OrderTrigger
 from execution.monitoring.pending_actions import process_pending_actions
 from execution.monitoring.stop_rules import judge_due
-from execution.order_changes import change_order
 from execution.order_explanations import explain
-from execution.passed_entries import passed_level
-from execution.position_levels import modify_position
 from execution.recovery import sweeps
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.submission.change_terms import WantedTerms

@@ -21,7 +21,10 @@ from common.reason_codes import Code
 from common.sql import database_now, run
 from execution.base.change_events import changed_event_sql
 from execution.base.statements import insert_events_sql
-from execution.changeable_orders import obstacle, refusal_of, unfit_terms
+from execution.changes.changeable_orders import obstacle, refusal_of, unfit_terms
+from execution.changes.order_ends import seconds_until_end
+from execution.changes.position_levels import modify_position
+from execution.changes.waiting_stops import has_waiting_stop, write_waiting_stop
 from execution.models import (
     ChangeState,
     EntryChange,
@@ -29,14 +32,11 @@ from execution.models import (
     OrderTrigger,
     Status,
 )
-from execution.order_ends import seconds_until_end
 from execution.permissions import require_on_accounts
-from execution.position_levels import modify_position
 from execution.submission.change_terms import AllowedChange, WantedTerms
 from execution.submission.changes import evaluate_change, lock_before_order
 from execution.submission.signal_limits import SignalTotals
 from execution.submission.sizing import Denial
-from execution.waiting_stops import has_waiting_stop, write_waiting_stop
 from signals.models import OrderType
 from users.models import User
 from users.tenancy import for_all_tenants

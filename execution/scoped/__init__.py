@@ -1,0 +1,1 @@
+"""Cancel all entries or close all positions of one scope: the action, its pages, its result."""
