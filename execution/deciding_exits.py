@@ -2,16 +2,40 @@
 
 An account has several where it holds several positions of the trade, and where the broker takes no
 more in one order. What counts accounts counts one of them: the account is done when all of them
-have filled, and not before.
+have filled, and not before. One that has failed does not count once its close is requested again.
 """
 
-from django.db.models import Case, IntegerField, Q, QuerySet, Value, When
+from django.db.models import (
+    Case,
+    CharField,
+    Exists,
+    F,
+    Func,
+    IntegerField,
+    OuterRef,
+    Q,
+    QuerySet,
+    Value,
+    When,
+)
 
 from execution.models import Order, Status
+
+
+def _request(leg: F | OuterRef) -> Func:
+    """Return what `order_sizes.request_of_leg_sql` does."""
+    return Func(leg, Value("+"), Value(1), function="split_part", output_field=CharField())
+
+
+_LATER = Order.objects.filter(
+    signal=OuterRef("signal"), position=OuterRef("position"), pk__gt=OuterRef("pk")
+).alias(request=_request(F("leg")))
+_IS_REPEATED = Exists(_LATER.exclude(request=_request(OuterRef("leg"))))
 
 RANK = Case(
     When(status=Status.UNKNOWN, then=Value(0)),
     When(done_at=None, then=Value(1)),
+    When(_IS_REPEATED, then=Value(5)),
     When(filled_quantity=0, then=Value(2)),
     When(~Q(status=Status.FILLED), then=Value(3)),  # filled in part
     default=Value(4),
@@ -22,6 +46,7 @@ RANK = Case(
 
 def deciding(exits: QuerySet[Order]) -> QuerySet[Order]:
     """Return of these exits the one that decides, for each signal and account."""
-    chosen = exits.order_by("signal_id", "connection_id", RANK, "pk")
+    ranked = exits.alias(rank=RANK)  # not in order_by(): Django would not rename its tables there
+    chosen = ranked.order_by("signal_id", "connection_id", "rank", "pk")
     one_each = chosen.distinct("signal_id", "connection_id")
     return Order.objects.filter(pk__in=one_each.values("pk")).order_by()

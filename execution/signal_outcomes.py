@@ -1,11 +1,12 @@
 """Notify operators, once per signal, of orders that were not executed, with the counts by reason.
 
 Counted are orders that were rejected, skipped, failed, or not sent before their signal became too
-old. A CLOSE may have several exits on an account: one that was not executed counts, and one that is
-unsettled. A publication writes a check, which is repeated for up to two minutes while orders are
-unsettled; then one message has the counts. If the unsettled orders change them, one correction
-follows within 15 minutes of the publication. If nothing is lost by then and orders still wait
-(their broker may be down for long), the check is repeated for a day.
+old. A CLOSE may have several exits on an account: one that was not executed counts, unless its
+close was requested again, and one that is unsettled. A publication writes a check, which is
+repeated for up to two minutes while orders are unsettled; then one message has the counts. If the
+unsettled orders change them, one correction follows within 15 minutes of the publication. If
+nothing is lost by then and orders still wait (their broker may be down for long), the check is
+repeated for a day.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from common.sql import Query, array, columns, periodic_rows, rows, run
 from connections.selectors import not_twin_sql
 from events.models import EventKind
 from events.services import NewEvent, emit_many
+from execution.exits.order_sizes import request_of_leg_sql
 from signals.services import STORE_CANDIDATE_COUNT_SQL
 
 FIRST_CHECK_SECONDS = 3
@@ -95,6 +97,9 @@ WITH s AS MATERIALIZED (
   FROM s JOIN positions_executionposition p ON p.signal_id = s.refers_to_id
   JOIN execution_order o ON o.position_id = p.id AND o.signal_id = s.id
   WHERE s.action <> 'OPEN' AND {not_twin_sql("o.connection_id")}
+    AND (o.done_at IS NULL OR NOT EXISTS (SELECT FROM execution_order later
+      WHERE later.position_id = p.id AND later.signal_id = s.id AND later.id > o.id
+        AND {request_of_leg_sql("later.leg")} <> {request_of_leg_sql("o.leg")}))
   ORDER BY o.signal_id, o.connection_id, o.status IN ({UNSETTLED}),
     o.status NOT IN ({COUNTED}), o.id)
 )

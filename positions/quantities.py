@@ -23,11 +23,6 @@ _RESULT_CHANGED = """last_activity_at = CASE WHEN p.quantity = 0 THEN clock_time
     ELSE p.last_activity_at END"""
 
 
-# The number of the target after the one whose exit closed all of the position; else NULL.
-_AFTER_CLOSING = """CASE WHEN p.quantity = executed.quantity
-      THEN executed.closing_target + 1 END"""
-
-
 def open_positions_sql(executions: str) -> str:
     """Return an INSERT that opens positions by entries' executions, or adds to open ones.
 
@@ -62,11 +57,11 @@ def close_positions_sql(exits: str, *, next_target: str) -> str:
 
     exits: source with two aliases, both with position_id. executed: quantity, value (the sum of
     quantity × price), commission, rate (to the account currency; NULL: the position's) and
-    last_target (number of the last target that is over; NULL: none) and closing_target (number of
-    the last one whose orders have ended, which is over if nothing of the position is left).
-    newest_exit: time and close_reason of the newest exit; NULL without one. next_target: an
-    expression over p and executed: the price of the target after last_target. Several exits may be
-    of one target.
+    last_target (number of the last target that is over; NULL: none). newest_exit: time and
+    close_reason of the newest exit; NULL without one. next_target: an expression over p and
+    executed: the price of the target after last_target. Several exits may be of one target.
+
+    A closed position keeps its levels: they count if a late fill or a correction opens it again.
 
     The UPDATE returns what an event about the position states, and closed_quantity.
     """
@@ -76,9 +71,8 @@ def close_positions_sql(exits: str, *, next_target: str) -> str:
       + round((executed.value - executed.quantity * p.entry_price)
       * {_DIRECTION} * coalesce(executed.rate, p.conversion_rate), 18),
     commission = p.commission + executed.commission, last_activity_at = clock_timestamp(),
-    tp_number = greatest(p.tp_number, executed.last_target + 1, {_AFTER_CLOSING}),
-    tp = CASE WHEN executed.last_target >= p.tp_number THEN {next_target}
-      WHEN {_AFTER_CLOSING} > p.tp_number THEN NULL ELSE p.tp END,
+    tp_number = greatest(p.tp_number, executed.last_target + 1),
+    tp = CASE WHEN executed.last_target >= p.tp_number THEN {next_target} ELSE p.tp END,
     close_reason = CASE WHEN p.quantity = executed.quantity
       THEN coalesce(newest_exit.close_reason, p.close_reason) ELSE p.close_reason END,
     closed_at = CASE WHEN p.quantity = executed.quantity

@@ -26,6 +26,8 @@ LEFT JOIN LATERAL (
 SL = "coalesce(moved_stop.sl, s.sl)"
 TARGET_PRICES = "coalesce(moved_targets.target_prices, s.target_prices)"
 TARGET_FRACTIONS = "coalesce(moved_targets.target_fractions, s.target_fractions)"
+LEAVES_A_PART = f"coalesce((SELECT sum(t) < 1 FROM unnest({TARGET_FRACTIONS}) t), false)"
+"""Whether its targets together close less than all of a position."""
 
 _WITH_LEVELS = f"""
 SELECT s.id FROM signals_signal s{JOIN}

@@ -106,18 +106,20 @@ class DwxClient:
             books = await self.books(snapshot, await self.history())
         return self.remember(books)
 
-    async def with_history(self, days: int = 0, awaited: str = "") -> Mt4Reports:
-        """Return the complete state. Call it in a turn.
+    async def with_history(
+        self, days: int = 0, awaited: str = "", within: float | None = None
+    ) -> Mt4Reports:
+        """Return the complete state. Call it in a turn. within: seconds for the terminal to answer.
 
         It reads what is open before what was closed, so that what moves between them is in both. A
         working order, and `awaited`, counts as gone only if a second read of newer files does not
         show it either: the terminal removes a filled order before it lists the execution."""
-        books = await self._books_with_history(await self.snapshot(), days)
+        books = await self._books_with_history(await self.snapshot(), days, within)
         if vanished := books.vanished(awaited):
             mark = await self.terminal.mark()
             await asyncio.sleep(MIN_GAP_SECONDS)
             snapshot = await self.snapshot_after(mark, self.terminal.timeouts.stale)
-            books = await self._books_with_history(snapshot, days)
+            books = await self._books_with_history(snapshot, days, within)
             vanished &= books.vanished(awaited)
             gone = [one for one in books.commands if one.client_order_id in vanished]
             books = await self._record_ends(books, gone, GONE)
@@ -130,10 +132,12 @@ class DwxClient:
         self.report_books(self, books)
         return books
 
-    async def _books_with_history(self, snapshot: Snapshot, days: int) -> Mt4Reports:
+    async def _books_with_history(
+        self, snapshot: Snapshot, days: int, within: float | None
+    ) -> Mt4Reports:
         days_back = self._days(days)
         reach = time.time() - (days_back - 1) * 86_400  # its days are the server's
-        closed = await self.terminal.history(days_back)
+        closed = await self.terminal.history(days_back, within)
         books = await self.books(snapshot, closed, reach)
         if self.by_deals:
             now, wait = datetime.now(UTC), timedelta(seconds=self.terminal.timeouts.reopen)

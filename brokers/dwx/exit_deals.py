@@ -3,15 +3,15 @@
 A deal names no command. Known is its volume; its number, and each exit has the highest number that
 was known when it was sent (`SentCommand.after`): what was read before it, it has not made; and its
 magic number, which all parts of one execution share. Deals are decided one by one in the order of
-their numbers, each with what was known when it was read first. So no later deal, and no exit that
-is sent later, changes what an earlier one decided, also in another process. What was reported is in
-the ledger as well (`SentCommand.deals`), and stays.
+their numbers, each with what was known when it was read first. So no later deal, and no other exit
+that is sent later, changes what an earlier one decided, also in another process. What was reported
+is in the ledger as well (`SentCommand.deals`), and stays. The exits that all functions take are
+without those that were sent again (`exits_with_effect`).
 
 Where a deal may be of several exits:
 - One that has its whole volume comes before one of which it would be a part.
 - The newest is first. An older one has shown no effect for a while, and may have been given up: the
-  newer one would be taken for absent, and close a second time. One that was sent again, with the
-  same client order id, has none: its repetition has them.
+  newer one would be taken for absent, and close a second time.
 - An exit without deals is unknown, not absent, while a close since it was sent may be a part of it
   (`may_be_made_in_part`), also one by hand: a person has to decide, since sending it again might
   close a second time.
@@ -36,12 +36,7 @@ def deals_by_exit(held: HeldPosition, exits: Sequence[SentCommand]) -> dict[int,
     for command in exits:
         if parts := [deals[number] for number in command.deals if number in deals]:
             found[command.number] = parts
-    newest = {one.client_order_id: one.number for one in sorted(exits, key=lambda one: one.number)}
-    undecided = [
-        one
-        for one in most_likely_first(exits)
-        if not one.deals and newest[one.client_order_id] == one.number
-    ]
+    undecided = [one for one in most_likely_first(exits) if not one.deals]
     free: list[Deal] = []
     for deal in sorted(held.closed, key=lambda one: one.number):
         if not deal.is_unmarked_close or deal.number in held.reported:

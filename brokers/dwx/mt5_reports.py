@@ -31,7 +31,7 @@ from brokers.dwx.mt5_deals import (
 )
 from brokers.dwx.parse import Ticket
 from brokers.dwx.reopenings import closes_by_exits, without_reopenings
-from brokers.dwx.sent_commands import CLOSE, GONE, OPEN, PLACED, SentCommand
+from brokers.dwx.sent_commands import GONE, OPEN, PLACED, SentCommand, exits_with_effect
 from brokers.dwx.server_time import earliest_possible
 from brokers.dwx.sync_marks import SyncMark, WaitingClose, open_now
 from brokers.dwx.terminal_state import HistoryNeededError
@@ -99,7 +99,7 @@ class Mt5Reports(Mt4Reports):
         )
 
     def check_absent(self, command: SentCommand) -> None:
-        if command.action != CLOSE:
+        if command not in self._exits:  # an entry, or sent again: then the repetition is checked
             return
         held = self._explained(command.magic)
         if may_be_made_in_part(held, self._exits_of(command), command):
@@ -118,7 +118,7 @@ class Mt5Reports(Mt4Reports):
 
     @cached_property
     def _exits(self) -> list[SentCommand]:
-        return [one for one in self.commands if one.action == CLOSE and one.may_take_effect]
+        return exits_with_effect(self.commands)
 
     @cached_property
     def _exits_by_magic(self) -> Mapping[int, list[SentCommand]]:

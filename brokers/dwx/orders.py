@@ -37,7 +37,15 @@ from brokers.dwx.preflight import (
     waiting_ticket,
 )
 from brokers.dwx.raw_text import unknown_outcome
-from brokers.dwx.sent_commands import CLOSE, IN_PART, OPEN, REFUSED, UNSENT, SentCommand
+from brokers.dwx.sent_commands import (
+    CLOSE,
+    IN_PART,
+    OPEN,
+    REFUSED,
+    UNSENT,
+    SentCommand,
+    exits_with_effect,
+)
 from brokers.dwx.terminal_state import HistoryNeededError
 from brokers.dwx.timeouts import SentMark
 from brokers.types import (
@@ -56,6 +64,7 @@ meanwhile; with lots below zero the terminal refuses that, and a deletion does n
 
 MIN_SECONDS = 0.1  # for the last look
 REWRITTEN_SECONDS = 1.0  # within which a file that is being written is whole again
+DEALS_SECONDS = 1.0  # an exit waits no longer for deals of earlier exits
 Effect = Callable[[Snapshot], Awaitable[list[OrderReport] | None]]
 Last = Callable[[], Awaitable[list[OrderReport] | None]]
 
@@ -118,8 +127,8 @@ async def close(client: DwxClient, request: OrderRequest, guard: Guard) -> list[
             books = await client.with_history()
             if reports := books.exits(request.client_order_id):
                 return reports
-        elif client.by_deals and any(one.is_unexplained_exit for one in books.commands):
-            books = await client.with_history()  # so that its deals are not taken for this exit's
+        else:
+            books = await _with_known_deals(client, books, request.symbol)
         client.require_settled(books.snapshot, position)
     ticket = current_ticket(books, request.broker_position_id, request.closes)
     if not ticket.is_position or ticket.side is request.side or lots_requested > ticket.lots:
@@ -153,6 +162,23 @@ async def close(client: DwxClient, request: OrderRequest, guard: Guard) -> list[
             with as_not_sent():
                 client.require_settled((await client.with_history()).snapshot, position)
         raise
+
+
+async def _with_known_deals(client: DwxClient, books: Mt4Reports, symbol: str) -> Mt4Reports:
+    """Return the state before an exit; with the history if deals of an earlier exit may be in it,
+    which are not known yet, so that they are not taken for this exit's.
+
+    The exit does not wait for a terminal that takes long, or cannot write its history: which deals
+    are whose matters less than that it closes."""
+    exits = exits_with_effect(books.commands) if client.by_deals else []
+    if all(one.deals or one.symbol != symbol for one in exits):
+        return books
+    if client.terminal.history_seconds > DEALS_SECONDS:
+        return books
+    try:
+        return await client.with_history(within=DEALS_SECONDS)
+    except (TerminalUnavailableError, HistoryNeededError):
+        return books
 
 
 async def cancel(client: DwxClient, request: CancelRequest) -> list[OrderReport]:

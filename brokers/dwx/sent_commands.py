@@ -47,11 +47,6 @@ class SentCommand:
         """Whether it may have had an effect that is not visible yet."""
         return self.outcome == ""
 
-    @property
-    def is_unexplained_exit(self) -> bool:
-        """Whether it is an exit whose effect, if it had any, is not known yet."""
-        return self.action == CLOSE and self.may_take_effect and not self.deals
-
     def may_have_made(self, number: int, lots: Decimal) -> bool:
         """Whether it may have made a deal of this number and volume, or made it among others."""
         return number > self.after and lots <= self.lots
@@ -173,6 +168,17 @@ def without_ended(
     excess = max(0, len(kept) + len(removable) - limit)
     kept |= {one.number for one in removable[excess:]}
     return [one for one in commands if one.number in kept]
+
+
+def exits_with_effect(commands: Iterable[SentCommand]) -> list[SentCommand]:
+    """Return the exits that may have an effect, without those that were sent again.
+
+    What is sent again, with the same client order id, was found absent: its repetition has the
+    deals, unless the ledger has some as its own.
+    """
+    exits = [one for one in commands if one.action == CLOSE and one.may_take_effect]
+    newest = {one.client_order_id: one.number for one in sorted(exits, key=lambda one: one.number)}
+    return [one for one in exits if one.deals or newest[one.client_order_id] == one.number]
 
 
 def most_likely_first(exits: Iterable[SentCommand]) -> list[SentCommand]:

@@ -9,6 +9,7 @@ That a command file is gone proves nothing alone: a starting expert advisor dele
 """
 
 import asyncio
+import math
 import os
 import threading
 import time
@@ -64,6 +65,7 @@ class Terminal:
         self.oldest = time.time()  # when the oldest ticket that was ever seen here was opened
         self._orders, self._messages = folder / "DWX_Orders.txt", folder / "DWX_Messages.txt"
         self._history, self._past = folder / "DWX_Historic_Trades.txt", TerminalHistory()
+        self.history_seconds = 0.0  # that the last read took; infinite: it was not answered
         self.first_seen = FirstSeen()
         self.waiting_closes: Mapping[int, WaitingClose] = {}  # at the last read of the history
         self._slot = folder / "DWX_Commands_0.txt"
@@ -294,16 +296,21 @@ class Terminal:
         except OSError:
             pass  # it is decided again, by the same rules
 
-    async def history(self, days: int) -> tuple[Any, ...]:
+    async def history(self, days: int, within: float | None = None) -> tuple[Any, ...]:
         """Return the closed trades of those opened in so many days. In a turn.
 
-        Raises TerminalUnavailableError."""
+        within: how long to wait for them; None: as for any answer. Raises TerminalUnavailableError.
+        """
+        seconds = min(within or self.timeouts.answer, self.timeouts.answer)
+        began = time.monotonic()
         before = await asyncio.to_thread(signature, self._history)
         sent = await self._ask(self.next_number(), "GET_HISTORIC_TRADES", str(min(days, DAYS)))
-        if not sent or not await wait_until_changed(self._history, before, self.timeouts.answer):
+        if not sent or not await wait_until_changed(self._history, before, seconds):
+            self.history_seconds = math.inf
             raise TerminalUnavailableError(
                 Code.NOT_CONNECTED, "The expert advisor did not write the history."
             )
+        self.history_seconds = time.monotonic() - began
         self._settled = True  # it has come to this command, so none before it is under way
         read = partial(self.platform.history, self._past)
         return await read_whole(self._history, read, self.timeouts.stale)

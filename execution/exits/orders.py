@@ -36,7 +36,7 @@ class ExitRequest:
     fraction: of the opened quantity or, with of_free, of the free quantity, which is open and not
     reserved by other exits. None closes all of the free quantity. Requests with of_free are of one
     signal: what an account holds of it in several positions counts as one. quantity: base units, in
-    place of a fraction.
+    place of a fraction. signal_id: the CLOSE signal, if one requests it.
     """
 
     position_id: int
@@ -46,6 +46,7 @@ class ExitRequest:
     detail: str = ""
     of_free: bool = False
     quantity: Decimal | None = None
+    signal_id: int | None = None
 
 
 class Exit(NamedTuple):
@@ -105,22 +106,22 @@ WHERE p.id = ANY(%s) ORDER BY p.id
 
 _RESERVE = reserve_sql(
     "requested",
-    returning="""p.id, p.connection_id, p.signal_id, p.pair, p.symbol, p.side, requested.legs,
-    requested.sizes, requested.code, requested.detail""",
+    returning="""p.id, p.connection_id, coalesce(requested.signal_id, p.signal_id) AS signal_id,
+    p.pair, p.symbol, p.side, requested.legs, requested.sizes, requested.code, requested.detail""",
 )
 
 WRITE = Query(
     Exit,
     f"""
 WITH requested AS (
-  SELECT * FROM unnest(%s::bigint[], %s::numeric[], %s::text[], %s::text[], %s::text[], %s::text[])
-    AS t(position_id, quantity, legs, sizes, code, detail)
+  SELECT * FROM unnest(%s::bigint[], %s::numeric[], %s::text[], %s::text[], %s::text[], %s::text[],
+    %s::bigint[]) AS t(position_id, quantity, legs, sizes, code, detail, signal_id)
 ), reserved AS (
   {_RESERVE}
 ), written AS (
   INSERT INTO execution_order (signal_id, connection_id, position_id, leg, priority, pair, symbol,
     side, order_type, time_in_force, quantity, due_at, enqueued_at, detail)
-  SELECT coalesce(%s, signal_id), connection_id, id, one.leg, 1, pair, symbol,
+  SELECT signal_id, connection_id, id, one.leg, 1, pair, symbol,
     CASE side WHEN 'BUY' THEN 'SELL' ELSE 'BUY' END, 'MARKET', 'GTC', one.size,
     clock_timestamp(), clock_timestamp(), left(detail, {MOST_DETAIL})
   FROM reserved CROSS JOIN LATERAL
@@ -145,7 +146,6 @@ OPEN_OF_SIGNAL = Query(
 def open_exits(
     requests: Sequence[ExitRequest],
     *,
-    signal_id: int | None = None,
     skip_locked: bool = False,
     are_locked: bool = False,
 ) -> list[Exit]:
@@ -154,7 +154,7 @@ def open_exits(
     Where that is more than the broker takes in one order, several are written; the result has them
     one after the other. Must run in a transaction. At most one request for each position.
     skip_locked: for sweeps; a position that another session has locked is left to the next run.
-    are_locked: the caller has locked the positions. signal_id: the CLOSE signal, if any.
+    are_locked: the caller has locked the positions.
     """
     by_position = {request.position_id: request for request in requests}
     if not by_position:
@@ -176,7 +176,7 @@ def open_exits(
     ]
     if not records:
         return []
-    written = rows(WRITE, (*columns(records, 6), signal_id), planned_once=True)
+    written = rows(WRITE, columns(records, 7), planned_once=True)
     failpoint("exits.written")
     return written
 
@@ -188,10 +188,10 @@ def close_all_of_signal(*, refers_to: int | None, fraction: Decimal, signal_id: 
     """
     part = None if fraction == 1 else fraction
     requests = [
-        ExitRequest(row.id, "close", part, of_free=True)
+        ExitRequest(row.id, "close", part, of_free=True, signal_id=signal_id)
         for row in rows(OPEN_OF_SIGNAL, (refers_to,), planned_once=True)
     ]
-    return open_exits(requests, signal_id=signal_id)
+    return open_exits(requests)
 
 
 def next_leg(leg: str, taken: Sequence[str]) -> str:
@@ -270,7 +270,7 @@ def _parts_of_trades(
 
 def _record(
     position: ExitablePosition, request: ExitRequest, part: Decimal | None
-) -> tuple[int, Decimal, str, str, str, str] | None:
+) -> tuple[int, Decimal, str, str, str, str, int | None] | None:
     quantity = exit_quantity(position, request) if part is None else part
     if quantity <= 0 or _is_superseded_target(position, request):
         return None
@@ -286,7 +286,10 @@ def _record(
     if len(sizes) > 1:
         why = f"{plain(quantity)} by {len(sizes)} orders: the broker takes no more in one"
         detail = f"{detail[: MOST_DETAIL - len(why) - 2]}; {why}" if detail else why
-    return position.id, quantity, array(legs), array(sizes), request.code.value, detail
+    return (
+        position.id, quantity, array(legs), array(sizes), request.code.value, detail,
+        request.signal_id,
+    )  # fmt: skip
 
 
 def _is_superseded_target(position: ExitablePosition, request: ExitRequest) -> bool:

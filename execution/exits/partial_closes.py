@@ -155,9 +155,10 @@ def _write_exits(due: list[_DuePart]) -> list[int]:
             "close",
             quantity=quantity,
             detail=f"S-{part.signal_id} came before O-{part.order_id} had filled",
+            signal_id=part.signal_id,
         )
     return [
         exit_.order_id
-        for signal_id, requests in by_signal.items()
-        for exit_ in open_exits(list(requests.values()), signal_id=signal_id)
+        for requests in by_signal.values()
+        for exit_ in open_exits(list(requests.values()))
     ]

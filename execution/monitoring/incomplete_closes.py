@@ -24,11 +24,13 @@ CLOSE_RETRY_PERIOD = timedelta(days=7)  # after this time a CLOSE is no longer c
 
 
 class IncompleteClose(NamedTuple):
-    """A position that is still open. code, detail: why it is to be closed."""
+    """A position that is still open. code, detail: why it is to be closed. signal_id: the CLOSE
+    signal, if one requests it."""
 
     id: int
     code: str
     detail: str
+    signal_id: int | None
 
 
 def _open_position(condition: str) -> str:
@@ -56,18 +58,20 @@ def growing_wait_sql(first: str, failures: str) -> str:
 
 
 _REQUESTS_SQL = f"count(DISTINCT {request_of_leg_sql('o.leg')})"
-# No exit of the position has just ended without a fill, and its remainder can be sold. The more
-# have, the longer it waits: a market may be closed for days.
+# No close of the position has just ended without a fill, and its remainder can be sold. The more
+# have, the longer it waits: a market may be closed for days. Stops and targets that failed do not
+# count: they are tried again at intervals of their own.
 MAY_BE_REPEATED_SQL = f"""NOT EXISTS (
     SELECT FROM execution_order o WHERE o.position_id = p.id AND o.filled_quantity = 0
-      AND o.done_at IS NOT NULL
+      AND o.done_at IS NOT NULL AND o.leg NOT LIKE 'tp-%%' AND o.leg NOT LIKE 'sl%%'
     HAVING max(o.done_at) > clock_timestamp() - {growing_wait_sql("%(retry)s", _REQUESTS_SQL)})
   AND NOT ({HELD_BACK})"""
 
 OF_CLOSES = Query(
     IncompleteClose,
     f"""
-SELECT p.id, '{Code.CREATED.value}' AS code, 'S-' || f.id || ' is not done yet' AS detail
+SELECT p.id, '{Code.CREATED.value}' AS code, 'S-' || f.id || ' is not done yet' AS detail,
+  f.id AS signal_id
 FROM signals_signal f
 {_open_position(open_of_signal_sql("f.refers_to_id"))}
 WHERE f.action = 'CLOSE' AND f.close_fraction = 1 AND f.published_at > %(since)s
@@ -78,7 +82,7 @@ WHERE f.action = 'CLOSE' AND f.close_fraction = 1 AND f.published_at > %(since)s
 OF_PAUSES = Query(
     IncompleteClose,
     f"""
-SELECT p.id, t.code, t.detail FROM ({CLOSING_PAUSES_SQL}) t
+SELECT p.id, t.code, t.detail, NULL::bigint AS signal_id FROM ({CLOSING_PAUSES_SQL}) t
 {_open_position("quantity > 0 AND connection_id = t.connection_id")}
 WHERE (t.feed_id IS NULL OR {is_of_feed_sql("p.signal_id", "t.feed_id")})
   AND {MAY_BE_REPEATED_SQL}
@@ -104,7 +108,8 @@ WHERE k.scope = '{scope}'"""
 OF_HALTS = Query(
     IncompleteClose,
     f"""
-SELECT p.id, '{Code.FLATTENED.value}' AS code, 'kill switch ' || p.halt_id AS detail
+SELECT p.id, '{Code.FLATTENED.value}' AS code, 'kill switch ' || p.halt_id AS detail,
+  NULL::bigint AS signal_id
 FROM ({OF_SCOPES_SQL}) p
 WHERE EXISTS (SELECT FROM execution_order o WHERE o.position_id = p.id AND o.leg LIKE 'close-%%'
     AND (p.cancel_entries AND o.created_at >= p.set_at OR EXISTS (
@@ -127,4 +132,9 @@ def incomplete_closes(retry_seconds: float) -> list[ExitRequest]:
         for statement in (OF_CLOSES, OF_PAUSES, OF_HALTS)
         for row in rows(statement, asked, planned_once=True)
     ]
-    return [ExitRequest(row.id, "close", code=Code(row.code), detail=row.detail) for row in found]
+    return [
+        ExitRequest(
+            row.id, "close", code=Code(row.code), detail=row.detail, signal_id=row.signal_id
+        )
+        for row in found
+    ]

@@ -38,8 +38,8 @@ class LevelHit(NamedTuple):
 
 
 class HitDetails(NamedTuple):
-    """The position of a hit. waiting: of what an exit has just ended unfilled, or of a target in
-    part: `sl`, `tp-1`, `close-1`. is_held_back: no exit may be written for it now."""
+    """The position of a hit. waiting: the levels (`sl`, `tp-1`) whose next exit waits, since one
+    has ended unfilled, or of a target in part. is_held_back: no exit may be written for it now."""
 
     id: int
     tp: Decimal | None
@@ -86,8 +86,8 @@ def level_hits_sql(
 HITS = level_hits_sql(LATEST)
 
 # Read for hits only: the target's number, which levels wait, and whether the remainder is below the
-# exchange's minimum. A stop does not wait because a CLOSE or a target failed. A target waits longer
-# the more of its requests have failed: what is left of it may be too small for the broker.
+# exchange's minimum. No level waits because something else failed. A target waits longer the more
+# of its requests have failed: what is left of it may be too small for the broker.
 _LEVEL = f"CASE WHEN o.leg LIKE 'sl%%' THEN 'sl' ELSE {target_of_leg_sql('o.leg')} END"
 _FAILED = "o.filled_quantity = 0 AND o.done_at IS NOT NULL"
 _FAILURES = f"""CASE WHEN {_LEVEL} = 'sl' THEN 1 ELSE greatest(1,
@@ -97,7 +97,8 @@ DETAILS = Query(
     f"""
 SELECT p.id, p.tp, p.tp_number, {effective_levels.TARGET_FRACTIONS} AS target_fractions,
   ARRAY(SELECT {_LEVEL} FROM execution_order o
-    WHERE o.position_id = p.id AND ({_FAILED} OR o.leg LIKE 'tp%%' AND o.status <> 'FILLED')
+    WHERE o.position_id = p.id AND (o.leg LIKE 'sl%%' AND {_FAILED}
+      OR o.leg LIKE 'tp%%' AND o.status <> 'FILLED')
     GROUP BY 1 HAVING max(o.done_at) > clock_timestamp() - {growing_wait_sql("%s", _FAILURES)}
   ) AS waiting, {HELD_BACK} AS is_held_back
 FROM positions_executionposition p JOIN signals_signal s ON s.id = p.signal_id
@@ -113,15 +114,19 @@ def scan_levels() -> list[int]:
     Returns the order ids to enqueue. Skips locked positions until the next scan.
     """
     with transaction.atomic(), kept_plans():
-        requests = [
-            *incomplete_closes(RETRY_SECONDS),
-            *exit_requests_for(find_hits()),
-        ]  # of two requests for a position, the later one counts
+        requests = [*exit_requests_for(find_hits()), *incomplete_closes(RETRY_SECONDS)]
+        requests.sort(key=_precedence)  # of two requests for a position, the later one counts
         written = open_exits(requests, skip_locked=True)
     if written:
         failpoint("levels.committed")
     request_positions_read()
     return [exit_.order_id for exit_ in written]
+
+
+def _precedence(request: ExitRequest) -> int:
+    """Rank requests: a target's may be for a part, or refused; what is to be closed wholly is
+    closed as a stop if that was reached too."""
+    return 0 if request.leg.startswith("tp-") else 2 if request.leg == "sl" else 1
 
 
 def find_hits(statement: Query[LevelHit] = HITS, parameters: Params = None) -> list[LevelHit]:

@@ -90,11 +90,12 @@ class NewFill(NamedTuple):
 
 
 class SignalLevels(NamedTuple):
-    """The levels that a signal has now."""
+    """The levels that a signal has now. leaves_a_part: its targets close less than a position."""
 
     signal_id: int
     sl: Decimal | None
     targets: list[Decimal]
+    leaves_a_part: bool
 
 
 class WriteResult(NamedTuple):
@@ -224,21 +225,21 @@ _OF_REQUEST = f"""FROM execution_order x LEFT JOIN u now ON now.id = x.id
       WHERE x.position_id = u.position_id
         AND {request_of_leg_sql("x.leg")} = {request_of_leg_sql("u.leg")}"""
 
-# A target is over when all orders of a request have ended with something filled. If one failed, its
-# next exit closes the rest.
+# A target that others follow is over when all orders of a request have ended with something filled:
+# what the broker leaves of it is closed at the next one. If one failed, its next exit closes the
+# rest. The last target is never over if it closes all that is left. If it closes a part, it is over
+# once that has filled completely, which a broker's own exit, always filled, does not state.
 _HAVE_ENDED = f"""u.ended_target IS NOT NULL AND NOT EXISTS (
       SELECT {_OF_REQUEST} AND CASE WHEN now.id IS NULL
         THEN x.filled_quantity = 0 OR x.done_at IS NULL
         ELSE now.filled_quantity = 0 OR now.done_at IS NULL END)"""
 
-# What the broker leaves of an exit is closed at the next target. The last target is over once its
-# exit has filled completely; by a broker's own exit, whose parts are one order that is always
-# filled, once nothing of the position is left (`closing_target`).
-_IS_OVER = f"""{_HAVE_ENDED} AND (
-      u.ended_target < (SELECT cardinality(e.targets::numeric[]) FROM levels e
-        WHERE e.signal_id = u.signal_id)
-      OR u.client_order_id IS NOT NULL AND NOT EXISTS (
-        SELECT {_OF_REQUEST} AND coalesce(now.status, x.status) <> 'FILLED'))"""
+_IS_OVER = f"""{_HAVE_ENDED} AND EXISTS (
+      SELECT FROM levels e WHERE e.signal_id = u.signal_id
+        AND (u.ended_target < cardinality(e.targets::numeric[])
+          OR u.ended_target = cardinality(e.targets::numeric[]) AND e.leaves_a_part
+            AND u.client_order_id IS NOT NULL AND NOT EXISTS (
+              SELECT {_OF_REQUEST} AND coalesce(now.status, x.status) <> 'FILLED')))"""
 
 # The source of `close_positions_sql`.
 _EXITS = "executed LEFT JOIN newest_exit USING (position_id)"
@@ -333,8 +334,8 @@ WITH d AS (
     o.client_order_id
 ), levels AS MATERIALIZED (
   SELECT e.*, w.signal_id AS when_signal_id, w.state AS when_state
-  FROM unnest(%(signal_ids)s::bigint[], %(sls)s::numeric[], %(targets)s::text[])
-    AS e(signal_id, sl, targets)
+  FROM unnest(%(signal_ids)s::bigint[], %(sls)s::numeric[], %(targets)s::text[],
+    %(leaving)s::boolean[]) AS e(signal_id, sl, targets, leaves_a_part)
   CROSS JOIN LATERAL {effective_levels.exit_condition_sql("e.signal_id")} w
 ), opened AS (
   {open_positions_sql(_EXECUTIONS)}
@@ -343,8 +344,7 @@ WITH d AS (
 ), executed AS (
   SELECT u.position_id, sum(u.new_quantity) AS quantity, sum(u.new_value) AS value,
     sum(u.new_commission) AS commission, max(u.conversion_rate) AS rate,
-    max(u.ended_target) FILTER (WHERE {_IS_OVER}) AS last_target,
-    max(u.ended_target) FILTER (WHERE {_HAVE_ENDED}) AS closing_target
+    max(u.ended_target) FILTER (WHERE {_IS_OVER}) AS last_target
   FROM u WHERE u.position_id IS NOT NULL GROUP BY u.position_id
 ), newest_exit AS (  -- by the time of execution, not of the report
   SELECT DISTINCT ON (x.position_id) x.position_id, f.time,
@@ -381,7 +381,8 @@ NOTIFY_PLACED = insert_events_sql(
 EFFECTIVE_LEVELS = Query(
     SignalLevels,
     f"""
-SELECT s.id AS signal_id, {effective_levels.SL} AS sl, {effective_levels.TARGET_PRICES} AS targets
+SELECT s.id AS signal_id, {effective_levels.SL} AS sl, {effective_levels.TARGET_PRICES} AS targets,
+  {effective_levels.LEAVES_A_PART} AS leaves_a_part
 FROM signals_signal s {effective_levels.JOIN}
 WHERE s.id = ANY(%s)
 """,

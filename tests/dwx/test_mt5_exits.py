@@ -176,6 +176,51 @@ def test_close_by_hand_is_not_of_an_exit_that_was_sent_again(mt5_account: Accoun
     assert sorted(exits(mt5_account), key=str) == sorted(expected, key=str)
 
 
+@pytest.mark.parametrize("is_unexplained", [False, True])
+def test_exit_is_sent_though_the_terminal_cannot_write_its_history(
+    mt5_account: Account, *, is_unexplained: bool
+) -> None:
+    """Deals of an earlier exit, which may be in it, delay the next exit, but not for long."""
+    positions = [mt5_account.buy() for _ in range(3)]
+    mt5_account.submit(mt5_account.exit(positions[0].broker_position_id, "2000"))
+    if is_unexplained:
+        unanswered_exit(mt5_account, positions[0].broker_position_id, "4000")
+    before = len(mt5_account.terminal.journal("close"))
+    mt5_account.shorten_timeouts("answer_seconds")
+    mt5_account.terminal.fault(ignore_history_requests=True)
+    for number, entry in enumerate(positions[1:], 1):
+        with raises_outcome(OutcomeUnknown):
+            mt5_account.submit(mt5_account.exit(entry.broker_position_id))
+        assert len(mt5_account.terminal.journal("close")) == before + number
+
+
+def sent_again(account: Account, position: str) -> OrderRequest:
+    """An exit of 4000 that was not carried out, was found absent, and was sent again."""
+    request = unanswered_exit(account, position, "4000")
+    account.restart()
+    age_ledger(account, 0.01)
+    with raises_outcome(ReadFailed):  # it subscribes to prices
+        account.find(request.client_order_id)
+    account.terminal.simulate("price", symbol="EURUSD", bid=1.2, ask=1.2)
+    assert account.find(request.client_order_id) is None
+    assert account.submit(request)[0].fills[0].quantity == 4000
+    return request
+
+
+def test_closes_by_hand_after_an_exit_was_sent_again_are_not_mistaken(
+    mt5_account: Account,
+) -> None:
+    """Two of equal volume, of two positions, are ambiguous: neither is reported as the other."""
+    first, _ = mt5_account.buy(), mt5_account.buy()  # tickets 1001, 1003
+    sent_again(mt5_account, first.broker_position_id)
+    for ticket, bid in ((1003, 1.2), (1001, 1.3)):
+        mt5_account.terminal.simulate("price", symbol="EURUSD", bid=bid, ask=bid)
+        mt5_account.terminal.simulate("end", ticket=ticket, mark="", lots=0.04)
+    mt5_account.restart()
+    with raises_outcome(ReadFailed):
+        fills(mt5_account)
+
+
 def test_exit_after_one_without_effect_has_its_own_deal(mt5_account: Account) -> None:
     entry = mt5_account.buy()
     unanswered_exit(mt5_account, entry.broker_position_id, "4000")

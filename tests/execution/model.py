@@ -70,14 +70,10 @@ WHERE kind = 'EXIT_OVERFILLED'"""
 MISSING = """
 SELECT id FROM execution_driftitem
 WHERE kind = 'POSITION_MISSING' AND state = 'OPEN' AND position_id = ANY(%s)"""
-# The last target of an open position is over only when all orders of one of its requests filled.
+# The last target of an open position closes all that is left: it stays, whatever has filled.
 WITHOUT_TARGET = """
 SELECT p.id FROM positions_executionposition p JOIN signals_signal s ON s.id = p.signal_id
-WHERE p.quantity > 0 AND p.tp IS NULL AND cardinality(s.target_prices) > 0
-  AND NOT EXISTS (SELECT FROM execution_order o
-  WHERE o.position_id = p.id
-    AND o.leg ~ ('^tp-' || cardinality(s.target_prices) || '([.+]|$)')
-  GROUP BY split_part(o.leg, '+', 1) HAVING bool_and(o.status = 'FILLED'))"""
+WHERE p.quantity > 0 AND p.tp IS NULL AND (SELECT sum(t) FROM unnest(s.target_fractions) t) >= 1"""
 LOG = (
     "SELECT order_id, status, code FROM execution_executionlog"
     " WHERE order_id IS NOT NULL AND status <> '' ORDER BY order_id, id"

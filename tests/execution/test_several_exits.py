@@ -4,11 +4,12 @@ Wherever accounts, positions or results are counted, the account and its positio
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 from typing import Any
 
 import pytest
+from django.db.models import F
 from django.http import QueryDict
 
 from brokers.types import ReportKind
@@ -162,6 +163,20 @@ def test_message_to_operators_counts_the_account_once(
     [payload] = factories.events("signal.incomplete")
     assert payload["candidates"] == 1
     assert payload["orders"] == {"REJECTED": {"REJECTED_BY_BROKER": 1}}
+
+
+def test_message_to_operators_leaves_out_what_was_closed_at_the_next_attempt(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    signal = opened(feed)
+    OutcomeCheck.objects.all().delete()
+    factories.close_signal(signal)
+    answered(["reject", "reject", "reject"])
+    Order.objects.exits().update(done_at=F("done_at") - timedelta(minutes=1))
+    assert len(scan_levels()) == 3
+    answered(["fill", "fill", "fill"])
+    OutcomeCheck.objects.update(due_at=datetime(2020, 1, 1, tzinfo=UTC))
+    assert report_outcomes() == 0
 
 
 @pytest.mark.parametrize(
