@@ -19,6 +19,7 @@ from signals.alert_dialects.word_numbers import (
     number_behind_gap,
     number_of_word,
     only_describes,
+    part_of_number,
     stop_of_candles,
 )
 from signals.models import Direction
@@ -197,20 +198,30 @@ class Parts(TextSizes):
                 self.pairs.append(pair)
 
     def _entry(self, token: Token) -> None:
-        is_aside = token.text == _AT and self._previous().text == "("  # “(@ 150)”
+        before = self._previous()
+        is_aside = token.text == _AT and before.text == "("  # “(@ 150)”
         self._skip(SEPARATORS, Kind.LINE, Kind.FILLER)
         if self._peek().kind in (Kind.MARKET, Kind.LIMIT):
             self.is_market_entry |= self._peek().kind is Kind.MARKET
             return
-        if token.kind is Kind.ENTRY:
+        if token.index > 1:
+            raise self._several_entries()
+        if token.kind is Kind.ENTRY and not token.index:
             self._skip_number_of_entry()
         if not is_aside:
             self._skip_enumerator()
         if self._peek().kind is not Kind.NUMBER:
-            if self._peek().kind in _SIDES and token.kind is Kind.ENTRY:
-                return  # “Entry: BUY @ …”
+            if token.kind is Kind.ENTRY and self._describes_entry(before):
+                return
             raise self._no_price("The entry", "open_price")
         self._take_entry(joint="and" if token.text == "between" else "-")
+
+    def _describes_entry(self, before: Token) -> bool:
+        """Whether “entry” has no price of its own: “Entry: BUY @ …”, “LONG entry BTCUSDT @ …”,
+        “market entry”."""
+        after = self._peek().kind
+        is_of_side = before.kind in _SIDES and after is Kind.SYMBOL
+        return after in _SIDES or is_of_side or before.text == "market"
 
     def _stop(self, token: Token) -> None:
         if token.kind is Kind.STOP and not (self.entry or Kind.MARKET in self.types):
@@ -236,7 +247,10 @@ class Parts(TextSizes):
         if error := stop_of_candles(self.sl, self._peek(ahead)):
             raise error
         if (share := self._share()) and read_number(share) != 100:
-            raise not_understood("The stop ends only a part.", "Write one SL.", field="sl")
+            raise ambiguous(
+                f"SL {self.sl} beside {share}%", "how far the stop is", "a stop of that share",
+                field="sl", write="Write one SL, and no percent beside it.",
+            )  # fmt: skip
 
     def _require_whole_price(self, token: Token) -> None:
         """Raise InvalidInputError for the market behind a price and its levels: “SL 1.0750 TP
@@ -309,6 +323,8 @@ class Parts(TextSizes):
                 write="Leave a quantity out; write a price as @ 1.0850 after the symbol.",
             )  # fmt: skip
         if error := number_behind_gap(self.tokens[: self.place]):
+            raise error
+        if error := part_of_number(self.tokens, self.place - 1):
             raise error
         is_named = self.before is not None and names_signal(self.before)
         write = f"Write “Signal #{token.text}”." if is_named else f"Write what it is. {WRITE}"

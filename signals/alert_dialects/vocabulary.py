@@ -36,7 +36,8 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A part of a text. index: of a target. pair: of a symbol. is_money: a number after a $."""
+    """A part of a text. index: of a target or an entry. pair: of a symbol. is_money: a number with
+    a $."""
 
     kind: Kind
     text: str
