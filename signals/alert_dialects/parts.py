@@ -115,7 +115,7 @@ class Parts(TextSizes):
             self._filler(token)
         elif token.kind is Kind.DECOR and token.text.startswith("#"):
             self._number_of_signal(token, is_first=not (self.sides or self.pairs))
-        elif token.kind not in (Kind.DECOR, Kind.LINE):
+        elif token.kind not in (Kind.DECOR, Kind.LINE) and not self._percent_of_size(token):
             self._mark(token)
 
     def _require_end(self) -> None:
@@ -135,6 +135,7 @@ class Parts(TextSizes):
         ahead = 1 if self._peek().text in tuple(SEPARATORS) else 0
         is_priced |= self._peek(ahead).kind is Kind.NUMBER
         is_label = word in ("at", "zone", "range") and self._peek(ahead).kind is Kind.NUMBER
+        is_label &= not self._is_leverage_range(ahead)  # “at 5-10x”
         if is_label and self.sides and not self.entry:
             self.place += ahead
             self._take_entry()
@@ -278,7 +279,8 @@ class Parts(TextSizes):
             return token.kind is not Kind.LEVERAGE or any(
                 letter.isdigit() for letter in self.notes[-1].text
             )
-        return token.kind is Kind.NUMBER and self.tokens[self.place - 1].kind in _SIZES
+        has_number = token.kind in (Kind.NUMBER, Kind.PERCENT)
+        return has_number and self.tokens[self.place - 1].kind in _SIZES
 
     def _require_own_number(self, token: Token) -> None:
         """Raise ALERT_AMBIGUOUS if a number may belong to the word before it."""

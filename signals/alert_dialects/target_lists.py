@@ -129,7 +129,7 @@ class TargetLists(Cursor):
         """
         lines = self._lines_ahead()
         first, second = self._peek(lines), self._peek(lines + 1)
-        if first.kind is Kind.NUMBER and second.text == ")":
+        if self._is_enumerator(lines):
             return self._peek(lines + 2).kind is not Kind.TP
         if self._is_in_list(lines, len(self.targets) + 1):
             return True

@@ -25,6 +25,7 @@ _DIGITS = 4
 _LARGE_PIPS = ("/JPY", "/HUF")
 _SLACK, _LEAST_SLACK = Decimal("0.15"), Decimal(2)  # of rounded pips
 _MULTIPLE = re.compile(r"[1-9](?:\.5)?", re.ASCII)  # of the risk, as people state it
+_COUNTING = set("123456789")
 _APART = {"buy stop", "sell stop"}  # as two words; “buystop” is an order type only
 
 
@@ -40,6 +41,7 @@ def require_one_reading(tokens: list[Token], parts: Parts) -> None:
     _require_clear_stop_order(tokens, parts)
     _require_target_beside_ratio(tokens, parts)
     _require_no_ratio_as_target(tokens, parts)
+    _require_whole_targets(tokens, parts)
     _require_levels_beside_zone(tokens, parts)
 
 
@@ -257,6 +259,21 @@ def _require_no_ratio_as_target(tokens: list[Token], parts: Parts) -> None:
                 f"“TP 1:{number}”", f"target 1 at the price {number}",
                 f"a target at {number} times the risk", field="targets",
                 write=f"Write “TP {price}” for the one, and the price for the other.",
+            )  # fmt: skip
+
+
+def _require_whole_targets(tokens: list[Token], parts: Parts) -> None:
+    """Refuse “SELL EURUSD NOW SL 1.0880 TP 1”: target 1, whose price is missing, or the price 1."""
+    texts = [*parts.entry, parts.sl, *(target.price for target in parts.targets)]
+    if _most_decimals(texts) < _DECIMALS:
+        return
+    for label, number in pairwise(tokens):
+        is_number = label.kind is Kind.TP and not label.index and number.text in _COUNTING
+        if is_number and any(target.price == number.text for target in parts.targets):
+            raise ambiguous(
+                f"“TP {number.text}”", f"target {number.text}, whose price is missing",
+                f"the price {number.text}", field="targets",
+                write=f"Write “TP {number.text}.00” for a price.",
             )  # fmt: skip
 
 
