@@ -197,6 +197,4 @@ class Cursor:
     def _no_price(self, what: str, name: str) -> InvalidInputError:
         shown = excerpt(self._peek().text) if self._peek().kind is not Kind.LINE else "nothing"
         price = without_k(self._peek().text) or "a price like 1.0850"
-        if self._peek().text == "." and self._peek(1).kind is Kind.NUMBER:
-            shown, price = f"'.{self._peek(1).text}'", f"0.{self._peek(1).text}"
         return not_understood(f"{what} has no price, but {shown}.", f"Write {price}.", field=name)

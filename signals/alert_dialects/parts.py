@@ -357,6 +357,9 @@ class Parts(TextSizes):
     def _mark(self, token: Token) -> None:
         if token.kind is Kind.MARK and token.text in ":,;|.!()-=&/":
             return
-        raise not_understood(
-            f"{excerpt(token.text)} is not understood here.", f"Leave it out. {WRITE}"
-        )
+        advice = "Leave it out."
+        if token.kind in (Kind.PIPS, Kind.PERCENT):
+            advice = "Write it directly behind its stop or target."
+        elif token.kind is Kind.OPEN_END:
+            advice = "Write “TP3 open”, or “TP 2350, 2360, open” with a comma before it."
+        raise not_understood(f"{excerpt(token.text)} is not understood here.", f"{advice} {WRITE}")

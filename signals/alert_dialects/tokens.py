@@ -62,6 +62,8 @@ _TOKEN = re.compile(
 _THOUSANDS = re.compile(
     "(?:1000|10000|1000000|1M)(?:BONK|CAT|CHEEMS|FLOKI|LUNC|PEPE|RATS|SATS|SHIB|XEC)/?US(?:DT|DC|D)"
 )
+# “.485”: without its point it would be 485. In “TP.2660” the point belongs to the word.
+_POINT_FIRST = re.compile(r"(?<![^\s(:=@/$|,+-])\.[0-9]+(?![0-9.,])", re.ASCII)
 _PLACEHOLDER = re.compile(r"\{\{?[^{}\n]{1,60}\}\}?")
 # What a mark of these is about may be a price: only the mark itself can be left out.
 _WRITE_OF_MARKS = {
@@ -85,6 +87,11 @@ def raw_tokens(text: str) -> list[Token]:
     """Return the words, numbers and marks of a text. Raises InvalidInputError for other marks."""
     found: list[Token] = []
     position = 0
+    if match := _POINT_FIRST.search(text):
+        raise not_understood(
+            f"{excerpt(match[0])} has no digit before its point.",
+            f"Write 0{match[0]}, or leave the point out.",
+        )
     if match := _NEGATION.search(text):
         raise not_understood(f"{excerpt(match[0])} can say “not”.", "Leave the mark out.")
     while position < len(text):
