@@ -29,7 +29,7 @@ _DONE_MOVE = re.compile(
 )
 _REACHED_TARGET = re.compile(
     rf"^({_WITHOUT_SIDE}\b(?:tp|target)[ ]?[1-9]){_CHECKED}"
-    r"(?=[ \t]*(?:\+[ \t]?[0-9.]+[ \t]?pips?[ \t]*)?$|[ \t]+(?:move|sl to)\b)",
+    r"(?=[ \t]*(?:\+[ \t]?[0-9.]+[ \t]?(?:pips?|%)[ \t]*)?$|[ \t]+(?:move|sl to)\b)",
     re.IGNORECASE | re.MULTILINE,
 )
 # A chart's length or a range: [H4], [1.0845-1.0850].

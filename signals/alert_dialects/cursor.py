@@ -20,6 +20,7 @@ from signals.alert_dialects.vocabulary import Kind, Token
 _PIPS = re.compile(r"([0-9]+(?:\.[0-9]+)?)pips?", re.IGNORECASE)
 _POINTS = re.compile(r"([0-9]+(?:\.[0-9]+)?)p(?:ts?|oints?)?", re.IGNORECASE)
 _LONGEST_ITEM = 8  # tokens of an item of a list behind its price: “- 50%”, a line end, “2.”
+_DIGITS_OF_ENUMERATOR = 2
 # Words that count the number before them, if none is behind them; others label the one behind.
 _UNITS = {"lot", "lots", "contracts", "units", "qty", "quantity"}
 
@@ -74,10 +75,16 @@ class Cursor:
             self.list_mark = self._peek(1).text
             self.place += 2
             return
-        if number.kind is Kind.NUMBER and self._peek(1).text == ")" and number.text.isdigit():
+        if self._is_enumerator(0):
             if self._peek(2).kind is not Kind.NUMBER or int(number.text) != expected:
                 raise self._no_price("The list", "targets")
             self.place += 2
+
+    def _is_enumerator(self, ahead: int) -> bool:
+        """Whether the `1)` of a list stands here. In “(SL 2640)” the price ends an aside."""
+        number, mark = self._peek(ahead), self._peek(ahead + 1)
+        is_small = number.text.isdigit() and len(number.text) <= _DIGITS_OF_ENUMERATOR
+        return number.kind is Kind.NUMBER and is_small and mark.text == ")"
 
     def _is_in_list(self, ahead: int, expected: int) -> bool:
         """Whether `1. 66000` stands here: the number in a list, and its price. `1. 2650` can be a
@@ -118,10 +125,17 @@ class Cursor:
         self.place += is_price
         return is_price
 
+    def _is_risk(self, ahead: int) -> bool:
+        """Whether “risk” has its percent before it, “1% risk”, and none behind it."""
+        mark = 1 if self._peek(ahead + 1).text in tuple(":=-") else 0
+        after = self._peek(ahead + 1 + mark).kind
+        is_own = after in (Kind.NUMBER, Kind.PERCENT) and (mark or after is Kind.PERCENT)
+        return self._peek(ahead).kind is Kind.RISK and not is_own
+
     def _share(self) -> str:
         start = self.place
         self._skip("(-:")
-        if self._peek().kind is Kind.PERCENT:
+        if self._peek().kind is Kind.PERCENT and not self._is_risk(1):
             text = self._next().text.rstrip("% ")
             self._skip(")")
             return text

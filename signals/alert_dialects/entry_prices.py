@@ -8,6 +8,8 @@ from signals.alert_dialects.reading import ambiguous
 from signals.alert_dialects.target_lists import TargetLists
 from signals.alert_dialects.vocabulary import Kind
 
+MOST_LEVERAGE = 500
+
 
 @dataclass(slots=True)
 class EntryPrices(TargetLists):
@@ -21,6 +23,8 @@ class EntryPrices(TargetLists):
         """Take an entry price, or a range. joint: what joins its ends, “and” after “between”."""
         if self.entry:
             raise self._several_entries()
+        if self._is_leverage_range(0):
+            raise self._no_price("The entry", "open_price")
         self.entry_place = self.place
         self.entry.append(self._next().text)
         if self._peek().text == joint and self._peek(1).kind is Kind.NUMBER:
@@ -37,6 +41,13 @@ class EntryPrices(TargetLists):
         is_listed &= self._peek(lines + 2).kind not in (Kind.TP, Kind.SL, Kind.STOP)
         if is_listed or self._is_in_list(lines, 2) or (share and read_number(share) != 100):
             raise self._several_entries()
+
+    def _is_leverage_range(self, ahead: int) -> bool:
+        """Whether “5-10x” stands here."""
+        least, joint, most = (self._peek(ahead + more) for more in range(3))
+        digits = most.text.lower().removesuffix("x")
+        is_range = least.text.isdigit() and digits.isdigit() and most.kind is Kind.LEVERAGE
+        return is_range and joint.text == "-" and int(least.text) < int(digits) <= MOST_LEVERAGE
 
     def _labels_entry(self) -> bool:
         """Take the price of “Buy: 14.20-14.50” or “Buy at 2350”, a line below “LONG”.

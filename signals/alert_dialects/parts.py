@@ -19,6 +19,7 @@ from signals.alert_dialects.word_numbers import (
     number_behind_gap,
     number_of_word,
     only_describes,
+    part_of_number,
     stop_of_candles,
 )
 from signals.models import Direction
@@ -114,7 +115,7 @@ class Parts(TextSizes):
             self._filler(token)
         elif token.kind is Kind.DECOR and token.text.startswith("#"):
             self._number_of_signal(token, is_first=not (self.sides or self.pairs))
-        elif token.kind not in (Kind.DECOR, Kind.LINE):
+        elif token.kind not in (Kind.DECOR, Kind.LINE) and not self._percent_of_size(token):
             self._mark(token)
 
     def _require_end(self) -> None:
@@ -134,6 +135,7 @@ class Parts(TextSizes):
         ahead = 1 if self._peek().text in tuple(SEPARATORS) else 0
         is_priced |= self._peek(ahead).kind is Kind.NUMBER
         is_label = word in ("at", "zone", "range") and self._peek(ahead).kind is Kind.NUMBER
+        is_label &= not self._is_leverage_range(ahead)  # “at 5-10x”
         if is_label and self.sides and not self.entry:
             self.place += ahead
             self._take_entry()
@@ -197,20 +199,30 @@ class Parts(TextSizes):
                 self.pairs.append(pair)
 
     def _entry(self, token: Token) -> None:
-        is_aside = token.text == _AT and self._previous().text == "("  # “(@ 150)”
+        before = self._previous()
+        is_aside = token.text == _AT and before.text == "("  # “(@ 150)”
         self._skip(SEPARATORS, Kind.LINE, Kind.FILLER)
         if self._peek().kind in (Kind.MARKET, Kind.LIMIT):
             self.is_market_entry |= self._peek().kind is Kind.MARKET
             return
-        if token.kind is Kind.ENTRY:
+        if token.index > 1:
+            raise self._several_entries()
+        if token.kind is Kind.ENTRY and not token.index:
             self._skip_number_of_entry()
         if not is_aside:
             self._skip_enumerator()
         if self._peek().kind is not Kind.NUMBER:
-            if self._peek().kind in _SIDES and token.kind is Kind.ENTRY:
-                return  # “Entry: BUY @ …”
+            if token.kind is Kind.ENTRY and self._describes_entry(before):
+                return
             raise self._no_price("The entry", "open_price")
         self._take_entry(joint="and" if token.text == "between" else "-")
+
+    def _describes_entry(self, before: Token) -> bool:
+        """Whether “entry” has no price of its own: “Entry: BUY @ …”, “LONG entry BTCUSDT @ …”,
+        “market entry”."""
+        after = self._peek().kind
+        is_of_side = before.kind in _SIDES and after is Kind.SYMBOL
+        return after in _SIDES or is_of_side or before.text == "market"
 
     def _stop(self, token: Token) -> None:
         if token.kind is Kind.STOP and not (self.entry or Kind.MARKET in self.types):
@@ -236,7 +248,10 @@ class Parts(TextSizes):
         if error := stop_of_candles(self.sl, self._peek(ahead)):
             raise error
         if (share := self._share()) and read_number(share) != 100:
-            raise not_understood("The stop ends only a part.", "Write one SL.", field="sl")
+            raise ambiguous(
+                f"SL {self.sl} beside {share}%", "how far the stop is", "a stop of that share",
+                field="sl", write="Write one SL, and no percent beside it.",
+            )  # fmt: skip
 
     def _require_whole_price(self, token: Token) -> None:
         """Raise InvalidInputError for the market behind a price and its levels: “SL 1.0750 TP
@@ -264,7 +279,8 @@ class Parts(TextSizes):
             return token.kind is not Kind.LEVERAGE or any(
                 letter.isdigit() for letter in self.notes[-1].text
             )
-        return token.kind is Kind.NUMBER and self.tokens[self.place - 1].kind in _SIZES
+        has_number = token.kind in (Kind.NUMBER, Kind.PERCENT)
+        return has_number and self.tokens[self.place - 1].kind in _SIZES
 
     def _require_own_number(self, token: Token) -> None:
         """Raise ALERT_AMBIGUOUS if a number may belong to the word before it."""
@@ -310,6 +326,8 @@ class Parts(TextSizes):
             )  # fmt: skip
         if error := number_behind_gap(self.tokens[: self.place]):
             raise error
+        if error := part_of_number(self.tokens, self.place - 1):
+            raise error
         is_named = self.before is not None and names_signal(self.before)
         write = f"Write “Signal #{token.text}”." if is_named else f"Write what it is. {WRITE}"
         raise not_understood(f"The number {token.text} has no label.", write)
@@ -339,6 +357,9 @@ class Parts(TextSizes):
     def _mark(self, token: Token) -> None:
         if token.kind is Kind.MARK and token.text in ":,;|.!()-=&/":
             return
-        raise not_understood(
-            f"{excerpt(token.text)} is not understood here.", f"Leave it out. {WRITE}"
-        )
+        advice = "Leave it out."
+        if token.kind in (Kind.PIPS, Kind.PERCENT):
+            advice = "Write it directly behind its stop or target."
+        elif token.kind is Kind.OPEN_END:
+            advice = "Write “TP3 open”, or “TP 2350, 2360, open” with a comma before it."
+        raise not_understood(f"{excerpt(token.text)} is not understood here.", f"{advice} {WRITE}")

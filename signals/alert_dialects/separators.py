@@ -13,6 +13,7 @@ from itertools import islice
 
 from signals.alert_dialects.levels import magnitude
 from signals.alert_dialects.numbers import may_be_in_thousands
+from signals.alert_dialects.tokens import is_multiple
 from signals.alert_dialects.vocabulary import Kind, Token
 
 _SIZES = {Kind.SIZE, Kind.LEVERAGE, Kind.RISK, Kind.RATIO}
@@ -46,13 +47,15 @@ def with_clear_numbers(tokens: list[Token]) -> list[Token]:
 
 
 def _is_price(tokens: list[Token], place: int) -> bool:
-    """Whether a number is of no size, leverage or risk: `lot 0.10`, `0.10 lots`."""
+    """Whether a number is of no size, leverage or risk: `lot 0.10`, `0.10 lots`. In `66,000 | 10x`
+    the leverage has its own number."""
     if tokens[place].kind is not Kind.NUMBER:
         return False
-    before = next(_kinds(tokens, range(place - 1, -1, -1)), Kind.LINE)
-    after = list(islice(_kinds(tokens, range(place + 1, len(tokens))), 2))
-    is_unit = after[:1] and after[0] in _SIZES and after[1:] != [Kind.NUMBER]
-    return not (before in _SIZES or is_unit)
+    before = next(_words(tokens, range(place - 1, -1, -1)), None)
+    after = list(islice(_words(tokens, range(place + 1, len(tokens))), 2))
+    is_unit = bool(after) and after[0].kind in _SIZES and not is_multiple(after[0].text)
+    is_unit &= [one.kind for one in after[1:]] != [Kind.NUMBER]
+    return not (is_unit or (before is not None and before.kind in _SIZES))
 
 
 def _are_only_thousands(texts: list[str], pairs: list[str]) -> bool:
@@ -70,9 +73,9 @@ def _are_only_thousands(texts: list[str], pairs: list[str]) -> bool:
     return True
 
 
-def _kinds(tokens: list[Token], places: range) -> Iterator[Kind]:
-    """Yield the kinds of the tokens at these places, without marks."""
-    return (tokens[place].kind for place in places if tokens[place].kind is not Kind.MARK)
+def _words(tokens: list[Token], places: range) -> Iterator[Token]:
+    """Yield the tokens at these places, without marks."""
+    return (tokens[place] for place in places if tokens[place].kind is not Kind.MARK)
 
 
 def _habit(texts: list[str], *, in_thousands: bool) -> Callable[[str], str] | None:

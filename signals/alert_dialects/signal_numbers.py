@@ -8,9 +8,10 @@ import re
 from signals.alert_dialects.vocabulary import Kind, Token
 from signals.alert_dialects.word_numbers import NAMES_OF_NUMBER
 
-_WORDS = {"no", "nr", "num", "number", "id"}
-_GLUED = re.compile(r"(?:no|nr)\.([0-9]{1,10})", re.ASCII | re.IGNORECASE)  # “no.12”
-_NUMBER = re.compile("#?[0-9]{1,10}", re.ASCII)
+_WORDS = {"no", "nr", "num", "number", "id", "ticket"}
+_IDS = {"id", "ticket"}  # which say it alone
+_GLUED = re.compile(r"(?:no|nr)\.([0-9]{1,12})", re.ASCII | re.IGNORECASE)  # “no.12”
+_NUMBER = re.compile("#?[0-9]{1,12}", re.ASCII)
 _MARKS = ".:#-"
 _NAME, _ID = Token(Kind.DECOR, "signal"), Token(Kind.DECOR, "id")
 
@@ -24,7 +25,7 @@ def with_signal_numbers(tokens: list[Token]) -> list[Token]:
         starts_line = not found or found[-1].kind is Kind.LINE
         number, end = _number_of(tokens, place) if starts_line else ("", place)
         if number:
-            is_named = tokens[place].text.lower() != "id"
+            is_named = tokens[place].text.lower() not in _IDS
             found += [_NAME if is_named else _ID, Token(Kind.DECOR, f"#{number}")]
             place = end
         else:
@@ -40,7 +41,7 @@ def _number_of(tokens: list[Token], start: int) -> tuple[str, int]:
         place += 1
     word = tokens[place].text.lower() if place < len(tokens) else ""
     glued = _GLUED.fullmatch(word)
-    if not (glued or (word in _WORDS and (place > start or word == "id"))):
+    if not (glued or (word in _WORDS and (place > start or word in _IDS))):
         return "", start
     marked = place = place + 1
     while place < len(tokens) and tokens[place].text in tuple(_MARKS):

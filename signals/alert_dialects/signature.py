@@ -10,7 +10,8 @@ from signals.alert_dialects.reading import SIZING, Note, excerpt
 _LEAD = (
     r"(?:(?:join|follow|channel|chart|link|website|telegram|contact|admin|source|support"
     r"|(?:published |posted |signal )?by)"
-    r"(?: us| our channel| here)?[ \t]*[:-]?[ \t]*)?"
+    r"(?: us| here|(?: our)?(?: free| vip| premium)?(?: channel| group)?)(?: now)?"
+    r"[ \t]*[:-]?[ \t]*)?"
 )
 _LINK = re.compile(rf"{_LEAD}(?:https?://|www\.|t\.me/)[^\s,;]+", re.IGNORECASE)
 _MENTION = re.compile(rf"{_LEAD}@(?P<name>[A-Za-z][A-Za-z0-9_]{{3,31}})", re.IGNORECASE)

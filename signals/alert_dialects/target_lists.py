@@ -42,7 +42,10 @@ class TargetLists(Cursor):
             )  # fmt: skip
         if index and self._peek().text == "." and self._peek(1).kind is Kind.NUMBER:
             self.place += 1  # “TP1. 2360”
+        start = self.place
         has_dash = self._skip_label()
+        # “TP @ 1.0900 @ 1.0950”; before the entry a second one can be its price
+        label = {one.text for one in self.tokens[start : self.place]} if self.entry else set()
         if self._is_heading():
             return
         if distance := self._distance("tp"):
@@ -54,9 +57,10 @@ class TargetLists(Cursor):
         if not self._skip_parenthesis():
             self._skip_enumerator(len(self.targets) + 1)
         self._target(is_numbered=bool(index))
-        joined = not index and self._is_joined_by_dashes()
-        while not index and self._has_another(joined=joined):
-            self._skip(",/|&-", Kind.LINE, Kind.FILLER)
+        joints = "-" if not index and self._is_joined_by_dashes() else ""
+        joints += "@" if "@" in label else ""
+        while not index and self._has_another(joints):
+            self._skip(",/|&;-@", Kind.LINE, Kind.FILLER)
             self._skip_enumerator(len(self.targets) + 1)
             self._target(is_numbered=False)
 
@@ -118,11 +122,14 @@ class TargetLists(Cursor):
             lines += 1
         return lines
 
-    def _has_another(self, *, joined: bool) -> bool:
-        """Whether the list of targets goes on: after a comma or space, or on the next line."""
+    def _has_another(self, joints: str) -> bool:
+        """Whether the list of targets goes on: after a comma or space, or on the next line.
+
+        joints: the marks that join these targets besides.
+        """
         lines = self._lines_ahead()
         first, second = self._peek(lines), self._peek(lines + 1)
-        if first.kind is Kind.NUMBER and second.text == ")":
+        if self._is_enumerator(lines):
             return self._peek(lines + 2).kind is not Kind.TP
         if self._is_in_list(lines, len(self.targets) + 1):
             return True
@@ -130,7 +137,7 @@ class TargetLists(Cursor):
             is_alone = second.kind is Kind.LINE or second.text in ("(", ",")
             is_price = is_alone and self._is_like_target(first.text, at_most=1)
             return first.kind is Kind.NUMBER and is_price
-        if first.text in (",", "/", "|", "&", "and") or (joined and first.text == "-"):
+        if first.text in (*",/|&;", "and", *joints):
             return second.kind in (Kind.NUMBER, Kind.OPEN_END)
         is_counted = second.kind is Kind.PIPS or self._is_unit(lines + 1)
         return first.kind is Kind.NUMBER and not is_counted and self._is_like_target(first.text)

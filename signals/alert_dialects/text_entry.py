@@ -9,6 +9,7 @@ from dataclasses import replace
 from decimal import ROUND_DOWN, Context, Decimal
 from typing import Any
 
+from common.errors import InvalidInputError
 from common.money import plain
 from signals.alert_dialects.entry_price import read_entry_price
 from signals.alert_dialects.levels import require_plausible
@@ -119,12 +120,7 @@ def _is_quote(token: Token, quotes: set[str]) -> bool:
 
 def _side(parts: Parts, trend: str) -> Direction:
     if not parts.sides and (parts.sl or parts.targets) and not parts.entry:
-        raise ambiguous(
-            "Levels without BUY or SELL", "new levels of the open trade",
-            "an entry whose side is missing", field="direction",
-            write="Write “move SL to 1.0830” and “move TP to 1.0990” for the one, BUY or SELL for "
-            "the other.",
-        )  # fmt: skip
+        raise levels_without_side()
     if not parts.sides:
         raise not_understood("It has no BUY or SELL.", WRITE, field="direction")
     if len(set(parts.sides)) > 1:
@@ -140,6 +136,16 @@ def _side(parts: Parts, trend: str) -> Direction:
             write="Leave the arrow out.",
         )  # fmt: skip
     return side
+
+
+def levels_without_side() -> InvalidInputError:
+    """Return the error for a text with a stop or targets, and no side."""
+    return ambiguous(
+        "Levels without BUY or SELL", "new levels of the open trade",
+        "an entry whose side is missing", field="direction",
+        write="Write “move SL to 1.0830” and “move TP to 1.0990” for the one, BUY or SELL for "
+        "the other.",
+    )  # fmt: skip
 
 
 def _symbol(parts: Parts) -> str:

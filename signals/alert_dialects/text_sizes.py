@@ -6,14 +6,14 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from signals.alert_dialects.entry_prices import EntryPrices
+from signals.alert_dialects.entry_prices import MOST_LEVERAGE, EntryPrices
 from signals.alert_dialects.reading import SIZING, Note, ambiguous, excerpt, not_understood
 from signals.alert_dialects.tokens import is_multiple
 from signals.alert_dialects.vocabulary import Kind, Token
 from signals.alert_dialects.word_numbers import NAMES_OF_NUMBER
 
 _RISK_WORDS = {"low", "medium", "moderate", "high"}
-_MOST_LEVERAGE, _MOST_PERCENT, _DECIMALS = 500, 100, 2
+_MOST_PERCENT, _DECIMALS = 100, 2
 
 
 class Size(NamedTuple):
@@ -119,17 +119,21 @@ class TextSizes(EntryPrices):
             self.notes.append(Note(f"{token.text} {unit}", SIZING))
             self._require_no_second(Kind.SIZE, f"{token.text} {unit}")
             return True
+        if not self._is_leverage_range(-1):
+            return False
         most = self._peek(1)
-        if self._peek().text != "-" or most.kind is not Kind.LEVERAGE:
-            return False
-        digits = most.text.lower().removesuffix("x")
-        is_range = token.text.isdigit() and digits.isdigit()
-        if not (is_range and int(token.text) < int(digits) <= _MOST_LEVERAGE):
-            return False
         self.place += 2
+        self._skip("", Kind.LEVERAGE)  # “5-10x leverage”
         shown = f"{token.text}-{most.text}"
         self.sizes.append(Size(Kind.LEVERAGE, token.text, shown, is_labelled=True))
         self.notes.append(Note(shown, SIZING))
+        return True
+
+    def _percent_of_size(self, token: Token) -> bool:
+        """Note “1% risk”; return whether a percent is one."""
+        if token.kind is not Kind.PERCENT or not self._is_risk(0):
+            return False
+        self.notes.append(Note(f"{token.text} {self._next().text}", SIZING))
         return True
 
     def _numbers_signal(self, token: Token) -> bool:
@@ -160,4 +164,4 @@ class TextSizes(EntryPrices):
 
 
 def _is_leverage(text: str) -> bool:
-    return text.isdigit() and int(text) <= _MOST_LEVERAGE
+    return text.isdigit() and int(text) <= MOST_LEVERAGE

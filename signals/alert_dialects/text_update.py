@@ -72,11 +72,15 @@ _CANCEL = re.compile(
 )
 _REPORT = re.compile(r"(?:tp|target) ?[1-9]? ?(?:hit|reached|done)")
 # A gain that is there, before the first instruction: “running +50 pips”, “TP1 hit +50 pips”.
-# Without such a word it could be the condition of what follows.
+# Without such a word it could be the condition of what follows. A percent has a plus, and before a
+# close a mark: in “running 50% close” it can be the share.
+_HIT = r"(?:tp|target) ?[1-9]? ?(?:hit|reached|done)(?: [,!.|\n])*"
+_RUNS = r"(?:running|floating|currently|already)(?: in profit)?(?: by)?"
 _GAIN = re.compile(
-    r"(?:(?:tp|target) ?[1-9]? ?(?:hit|reached|done)(?: [,!.|\n])* \+"
-    r"|(?:running|floating|currently|already)(?: in profit)?(?: by)?(?: \+)?)"
+    rf"(?:{_HIT} \+|{_RUNS}(?: \+)?)"
     r" [0-9]+(?:\.[0-9])? ?pips?(?: (?:running|profit|in profit|up))?(?= |$)"
+    rf"|(?:{_HIT}|{_RUNS}) \+ [0-9]{{1,4}}(?:\.[0-9]+)?%(?: (?:profit|in profit|gain|roi|roe))?"
+    rf"(?= (?:[,;.!|\n]|(?:{MOVE}|{SL}|new)\b)|$)"
 )
 _OFFSET = re.compile(rf"\b{_BE} \+")
 _LEFT_OUT = {"please", "now", "the", "this", "here", "update"}

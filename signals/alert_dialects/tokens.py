@@ -8,7 +8,9 @@ import re
 from collections.abc import Iterator
 
 from common.errors import InvalidInputError
+from common.reason_codes import Code
 from signals.alert_dialects.glued_words import is_glued
+from signals.alert_dialects.initials import refuse_initials
 from signals.alert_dialects.mapping import AlertMapping
 from signals.alert_dialects.reading import ambiguous, excerpt, not_understood
 from signals.alert_dialects.turning_words import meaningful
@@ -48,10 +50,10 @@ _GLUED_LABEL = (
     r"|(?:tp|target)(?=[0-9]\.0[0-9]+(?![A-Za-z0-9.,]))"
 )
 _TOKEN = re.compile(
-    rf"(?P<glued>(?i:{_GLUED_LABEL}))|(?P<listed>\#[0-9]{{1,6}}\b)|"
+    rf"(?P<glued>(?i:{_GLUED_LABEL}))|(?P<listed>\#[0-9]{{1,12}}\b)|"
     r"(?P<alnum>[#$]?[0-9]+(?:[.,][0-9]+)*[A-Za-z][A-Za-z0-9]*(?:/[A-Za-z0-9]+)?)"
     r"|(?P<percent>[0-9]+(?:[.,][0-9]+)*\s?%)"
-    r"|(?P<number>\$?[0-9]+(?:[.,][0-9]+)*)"
+    r"|(?P<number>\$?[0-9]+(?:[.,][0-9]+)*\$?)"
     r"|(?P<word>[$#]?[A-Za-z][A-Za-z0-9_']*(?:(?:[/._-]|:(?=[A-Za-z]))[A-Za-z0-9]+)*(?:(?<=[A-Z][12])!)?)"
     r"|(?P<line>\n)|(?P<space>[ \t]+)|(?P<mark>[@:=(),;|/.!&+-])",
     re.ASCII,
@@ -60,6 +62,16 @@ _TOKEN = re.compile(
 _THOUSANDS = re.compile(
     "(?:1000|10000|1000000|1M)(?:BONK|CAT|CHEEMS|FLOKI|LUNC|PEPE|RATS|SATS|SHIB|XEC)/?US(?:DT|DC|D)"
 )
+# “.485”: without its point it would be 485. In “TP.2660” the point belongs to the word.
+_POINT_FIRST = re.compile(r"(?<![^\s(:=@/$|,+-])\.[0-9]+(?![0-9.,])", re.ASCII)
+_PLACEHOLDER = re.compile(r"\{\{?[^{}\n]{1,60}\}\}?")
+# What a mark of these is about may be a price: only the mark itself can be left out.
+_WRITE_OF_MARKS = {
+    **dict.fromkeys("[]{}", "Leave the brackets out, or write “(” and “)”."),
+    "$": "Write it beside its price, “$64200”, or leave it out.",
+    "#": "Leave the mark out, or write it beside its word: “#EURUSD”.",
+    "_": "Leave the mark out.",
+}
 _NEGATION = re.compile(r"(?<!\S)!+[A-Za-z]\S{0,20}")
 _VOCABULARY = frozenset(word for phrase in PHRASES for word in phrase)
 _EXCHANGES = {"oanda", "binance", "bybit", "okx", "kucoin"}
@@ -67,6 +79,7 @@ _GAPS = " \t\n:=@"
 # Lengths of candles. 5M is none of them: it is also how long a binary option lasts.
 _CHARTS = {"1H", "2H", "4H", "1D"}
 _TIMES = re.compile(r"[0-9]{1,3}(\.[0-9])?x|x[0-9]{1,3}", re.ASCII | re.IGNORECASE)
+_NUMBERED_ENTRY = re.compile("entry([1-9])", re.ASCII | re.IGNORECASE)
 _MARKED = re.compile(r"(tp|target|t/p|t\.p)[ ._-]?([1-9][0-9]?)", re.ASCII | re.IGNORECASE)
 
 
@@ -74,15 +87,24 @@ def raw_tokens(text: str) -> list[Token]:
     """Return the words, numbers and marks of a text. Raises InvalidInputError for other marks."""
     found: list[Token] = []
     position = 0
+    if match := _POINT_FIRST.search(text):
+        raise not_understood(
+            f"{excerpt(match[0])} has no digit before its point.",
+            f"Write 0{match[0]}, or leave the point out.",
+        )
     if match := _NEGATION.search(text):
         raise not_understood(f"{excerpt(match[0])} can say “not”.", "Leave the mark out.")
     while position < len(text):
         match = _TOKEN.match(text, position)
-        if match is None:
+        if match is None and (placeholder := _PLACEHOLDER.match(text, position)):
             raise not_understood(
-                f"{excerpt(text[position])} has no meaning here.",
-                "Leave it out, with what it marks.",
+                f"{excerpt(placeholder[0])} is a placeholder that was not filled in.",
+                "Send the value; TradingView fills in {{close}} and its other names only.",
             )
+        if match is None:
+            letter = text[position]
+            write = _WRITE_OF_MARKS.get(letter, "Leave it out, with what it marks.")
+            raise not_understood(f"{excerpt(letter)} has no meaning here.", write)
         if match[0] == "-":
             _require_separator(text, position, found)
         position = match.end()
@@ -98,8 +120,7 @@ def raw_tokens(text: str) -> list[Token]:
         if kind is Kind.WORD:
             found += _words(match[0])
         else:
-            is_money = match[0].startswith("$")
-            found.append(Token(kind, match[0].removeprefix("$"), is_money=is_money))
+            found.append(Token(kind, match[0].strip("$"), is_money="$" in match[0]))
     return found
 
 
@@ -202,6 +223,8 @@ def _word(text: str, mapping: AlertMapping) -> Token:
     """Return a single word's meaning: a target's number, a symbol, leverage, or unknown."""
     if match := _MARKED.fullmatch(text):
         return Token(Kind.TP, text, index=int(match[2]))
+    if match := _NUMBERED_ENTRY.fullmatch(text):
+        return Token(Kind.ENTRY, "entry", index=int(match[1]))
     if is_multiple(text):
         return Token(Kind.LEVERAGE, text)
     if text in _CHARTS:
@@ -239,6 +262,7 @@ def _pair(text: str, bare: str) -> str:
         if text != bare and bare[0].isdigit():
             return known_pair(bare) if _is_known(bare) else _counted_in_thousands(bare)
         if text != bare:
+            refuse_initials(bare)
             return read_symbol(bare)
         if ("/" in bare or ":" in bare) and (is_upper or bare == bare.lower()):
             return read_symbol(bare)
@@ -249,6 +273,8 @@ def _pair(text: str, bare: str) -> str:
         is_long = len(bare) >= 6 or (is_upper and len(bare) >= 2)
         return known_pair(bare) if is_long else ""
     except InvalidInputError as error:
+        if error.code == Code.ALERT_AMBIGUOUS:
+            raise
         if text != bare:
             raise not_understood(
                 f"{excerpt(text)} is no symbol with one meaning.",
@@ -281,6 +307,7 @@ def _is_word(text: str) -> bool:
 def symbol_after_side(text: str) -> str:
     """Return the symbol of an upper-case word beside the side; '' if it can be another word."""
     word = re.fullmatch(r"[A-Z][A-Z0-9.]{1,11}(?:(?<=[A-Z])[12]!)?", text, re.ASCII)
+    refuse_initials(text)
     if word is None or text in _NOT_SYMBOLS or _is_word(text) or is_glued(text, _NOT_SYMBOLS):
         return ""
     try:

@@ -20,6 +20,7 @@ from signals.alert_dialects.characters import readable
 from signals.alert_dialects.emoji import trend_of
 from signals.alert_dialects.envelopes import from_form, message_of, without_mark
 from signals.alert_dialects.mapping import AlertMapping
+from signals.alert_dialects.option_contracts import refuse_options
 from signals.alert_dialects.position_words import refuse_unclear_words
 from signals.alert_dialects.reading import (
     SIZING,
@@ -71,6 +72,8 @@ def translate(body: bytes, mapping: AlertMapping) -> Reading:
 
 def _is_json(body: bytes) -> bool:
     """Whether a body is meant as JSON. “[H4] BUY EURUSD” is a text."""
+    if body[:2] == b"{{":
+        return False  # a placeholder
     if body[:1] == b"{" or (body[:1] == b"[" and body[1:].lstrip()[:1] in b'{["]'):
         return True
     if body[:1] not in (b"[", b'"'):
@@ -112,6 +115,7 @@ def _read_words(plain: str, mapping: AlertMapping, trend: str, notes: Sequence[N
     words = concepts(plain[: time.start()] if time else plain, mapping)
     tokens = with_signal_numbers(with_ranges(words))
     sent_at = time[0].strip() if time else ""
+    refuse_options(tokens)
     refuse_unclear_words(tokens)
     if text_update.is_update(tokens):
         return _read_update(tokens, sent_at)
@@ -119,6 +123,10 @@ def _read_words(plain: str, mapping: AlertMapping, trend: str, notes: Sequence[N
         for token in tokens:
             if error := foreign_word(token.text):
                 raise error
+        kinds = {token.kind for token in tokens}
+        is_report = any(token.text.lower() in ("hit", "reached", "done") for token in tokens)
+        if Kind.NUMBER in kinds and kinds & {Kind.SL, Kind.TP} and not is_report:
+            raise text_entry.levels_without_side()
         raise not_understood("It has no side and no symbol.", WRITE)
     reading = text_entry.read_entry(tokens, mapping, trend, sent_at)
     return with_doubt(reading, tokens, notes)

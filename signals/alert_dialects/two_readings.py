@@ -1,5 +1,6 @@
 """Entries whose words are all known and still mean two things together. Pure."""
 
+import re
 from decimal import Decimal
 from itertools import pairwise
 
@@ -23,6 +24,8 @@ _NEAR, _DECIMALS, _LARGE, _LEVERAGE = Decimal("0.15"), 3, 20, 500
 _DIGITS = 4
 _LARGE_PIPS = ("/JPY", "/HUF")
 _SLACK, _LEAST_SLACK = Decimal("0.15"), Decimal(2)  # of rounded pips
+_MULTIPLE = re.compile(r"[1-9](?:\.5)?", re.ASCII)  # of the risk, as people state it
+_COUNTING = set("123456789")
 _APART = {"buy stop", "sell stop"}  # as two words; “buystop” is an order type only
 
 
@@ -37,6 +40,8 @@ def require_one_reading(tokens: list[Token], parts: Parts) -> None:
     _require_clear_limit(tokens, parts)
     _require_clear_stop_order(tokens, parts)
     _require_target_beside_ratio(tokens, parts)
+    _require_no_ratio_as_target(tokens, parts)
+    _require_whole_targets(tokens, parts)
     _require_levels_beside_zone(tokens, parts)
 
 
@@ -231,6 +236,45 @@ def _require_target_beside_ratio(tokens: list[Token], parts: Parts) -> None:
         "R:R without a target", "a description", "a target at that multiple of the risk",
         field="targets", write="Write the target as a price, or leave R:R out.",
     )  # fmt: skip
+
+
+def _require_no_ratio_as_target(tokens: list[Token], parts: Parts) -> None:
+    """Refuse “XRPUSDT LONG @ 2.5 SL 2.3 TP 1:3”: target 1 at 3, or three times the risk. “TP1: 3”
+    names its target, but not beside prices with more decimals."""
+    has_stop = parts.sl or any(one.level == "sl" for one in parts.distances)
+    if not has_stop or len(parts.targets) != 1:
+        return
+    most = _most_decimals([*parts.entry, parts.sl])
+    for place, label in enumerate(tokens):
+        texts = [one.text for one in tokens[place + 1 : place + 4]]
+        if label.index:
+            texts.insert(0, str(label.index))
+        if label.kind is not Kind.TP or texts[:2] != ["1", ":"]:
+            continue
+        number = texts[2] if len(texts) > 2 else ""
+        is_named = label.index and _most_decimals([number]) >= most
+        if _MULTIPLE.fullmatch(number) and not is_named:
+            price = f"{number}0" if "." in number else f"{number}.0"
+            raise ambiguous(
+                f"“TP 1:{number}”", f"target 1 at the price {number}",
+                f"a target at {number} times the risk", field="targets",
+                write=f"Write “TP {price}” for the one, and the price for the other.",
+            )  # fmt: skip
+
+
+def _require_whole_targets(tokens: list[Token], parts: Parts) -> None:
+    """Refuse “SELL EURUSD NOW SL 1.0880 TP 1”: target 1, whose price is missing, or the price 1."""
+    texts = [*parts.entry, parts.sl, *(target.price for target in parts.targets)]
+    if _most_decimals(texts) < _DECIMALS:
+        return
+    for label, number in pairwise(tokens):
+        is_number = label.kind is Kind.TP and not label.index and number.text in _COUNTING
+        if is_number and any(target.price == number.text for target in parts.targets):
+            raise ambiguous(
+                f"“TP {number.text}”", f"target {number.text}, whose price is missing",
+                f"the price {number.text}", field="targets",
+                write=f"Write “TP {number.text}.00” for a price.",
+            )  # fmt: skip
 
 
 def _require_levels_beside_zone(tokens: list[Token], parts: Parts) -> None:

@@ -16,6 +16,8 @@ from signals.alert_dialects.vocabulary import PHRASES
 from signals.symbols import asset_class, is_asset, known_pair, needs_currency
 
 WRITE = "Write it like “BUY EURUSD @ 1.0850 SL 1.0800 TP1 1.0900 TP2 1.0950”."
+WRITE_UPDATE = "Write “close EURUSD”, “close half EURUSD” or “cancel EURUSD” about an open trade."
+_POINTS = {"point", "points", "pts", "pt"}
 _VOCABULARY = sorted({word for phrase in PHRASES for word in phrase})
 _LEAST_LETTERS, _LIKENESS = 4, 0.8  # of a typing error
 _GLUED_TARGET = re.compile(
@@ -23,6 +25,17 @@ _GLUED_TARGET = re.compile(
 )
 _SHORT_TARGET = re.compile("t([1-9])", re.ASCII | re.IGNORECASE)
 _LABEL_AND_POINT = re.compile(r"(tp|sl)\.([0-9]{2,})", re.ASCII | re.IGNORECASE)
+_STOP_OF_SEVERAL = re.compile("(?:sl|stop)[1-9]", re.ASCII | re.IGNORECASE)
+_ORDINAL = re.compile("1st|2nd|3rd|first|second|third|final", re.ASCII | re.IGNORECASE)
+# They end or change a trade that is there: left out, “cut BTCUSDT long” would open one.
+_INSTRUCTION_WORDS = (
+    "cut trim kill dump scratch bail abandon unwind liquidate offload flatten out secure book lock "
+    "square stopped"
+)
+_INSTRUCTIONS = frozenset(_INSTRUCTION_WORDS.split())
+# A choice or a second order: without them one of the two would be lost, or be added.
+_CHOICE_WORDS = "or again another also plus either xor then each max min"
+_CHOICES = frozenset(_CHOICE_WORDS.split())
 # Words for buying and selling in other languages. They are read only by a feed's mapping.
 _FOREIGN_WORDS = (
     "kaufen kauf kaufe verkaufen verkauf verkaufe compra comprar compre comprad vender venta venda "
@@ -55,7 +68,7 @@ def unknown_word(
         return not_understood(
             f"{excerpt(text)} is not understood.", f"Write “{match[1].upper()} {match[2]}”."
         )
-    if error := foreign_word(text):
+    if error := foreign_word(text) or _unread_part(text):
         return error
     if price := without_k(text):
         return not_understood(f"{excerpt(text)} is no price that is read.", f"Write {price}.")
@@ -71,15 +84,46 @@ def unknown_word(
         return not_understood(
             f"{excerpt(text)} is not understood.", f"Did you mean {meant.upper()}? {WRITE}"
         )
+    if text.lower() in _INSTRUCTIONS | _CHOICES:
+        return _not_to_leave_out(text)
     if meaningful(text):
-        return not_understood(
-            f"{excerpt(text)} is not understood, and can change what the signal says: do not just "
-            "leave it out.", WRITE,
-        )  # fmt: skip
+        return _not_to_leave_out(text)
     return not_understood(
         f"{excerpt(text)} is not understood.",
-        f"Leave it out, or add it to what the feed's mapping ignores. {WRITE}",
+        "Leave it out if the signal is the same without it, or add it to what the feed's mapping "
+        f"ignores. {WRITE}",
     )
+
+
+def _not_to_leave_out(text: str) -> InvalidInputError:
+    return not_understood(
+        f"{excerpt(text)} is not understood, and can change what the signal says: do not just "
+        "leave it out.", WRITE_UPDATE if text.lower() in _INSTRUCTIONS else WRITE,
+    )  # fmt: skip
+
+
+def _unread_part(text: str) -> InvalidInputError | None:
+    """Return the error for a part that has another form here: points, a second stop, an ordinal."""
+    if text.lower() in _POINTS:
+        return ambiguous(
+            excerpt(text), "pips", "points, a tenth of that", "whole points of an index",
+            field="sl", write="Write the price, or “20 pips” of a currency pair.",
+        )  # fmt: skip
+    if _STOP_OF_SEVERAL.fullmatch(text):
+        return not_understood(
+            f"{excerpt(text)} numbers several stops.", "Write one “SL 1.0800”.", field="sl"
+        )
+    if text.lower() == "ticket":
+        return not_understood(
+            f"{excerpt(text)} is read at the beginning of a line, with its number.",
+            "Write “Ticket: 123456” in a line of its own.",
+        )  # fmt: skip
+    if _ORDINAL.fullmatch(text):
+        return not_understood(
+            f"{excerpt(text)} is no number that is read.",
+            "Number targets as “TP1 1.0900 TP2 1.0950”; send one message for each entry.",
+        )  # fmt: skip
+    return None
 
 
 def foreign_word(text: str) -> InvalidInputError | None:
@@ -98,6 +142,8 @@ def _meant(text: str) -> str:
     word = text.lower()
     if len(word) < _LEAST_LETTERS or not word.isalpha():
         return ""
+    if word in _VOCABULARY:  # only in a phrase: “take profit”
+        return min((" ".join(one) for one in PHRASES if word in one), key=len)
     near = [one for one in _VOCABULARY if abs(len(one) - len(word)) <= 1]
     return next(iter(get_close_matches(word, near, n=1, cutoff=_LIKENESS)), "")
 

@@ -35,6 +35,25 @@ _UNSUPPORTED = (
         "Write the instruction alone: “EURUSD close half”.",
     ),
     (
+        r"^(?:close|exit) (?:remaining|rest|other|last|first|second)\b",
+        "Which part that is depends on what each account still has.",
+        "Write “close” for all that is open, or “close half” for a share of it.",
+    ),
+    (
+        rf"^(?:{MOVE} (?:your |the |my |new )?|new )(?:tp|target) ?[1-9] ",
+        "A text changes no single one of several targets.",
+        "Send JSON with action MODIFY and all targets.",
+    ),
+    (
+        rf"\b{SL} (?:to|at) (?:tp|target) ?[1-9]\b", "A target is no price of a stop.",
+        "Write the price itself: “move SL to 1.0870”.",
+    ),
+    (
+        r"\b(?:moved|changed|raised|lowered|closed|cancelled|canceled|deleted)\b",
+        "It can report what was done.",
+        "Write what is to be done: “move SL to 1.0870”, “SL to BE”, “close half”.",
+    ),
+    (
         r"\b(?:except|but|besides|other than)\b", "A close with an exception is not read.",
         "Name each symbol that is closed, in a message of its own.",
     ),

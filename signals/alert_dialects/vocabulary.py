@@ -36,7 +36,8 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A part of a text. index: of a target. pair: of a symbol. is_money: a number after a $."""
+    """A part of a text. index: of a target or an entry. pair: of a symbol. is_money: a number with
+    a $."""
 
     kind: Kind
     text: str
@@ -68,10 +69,9 @@ PHRASES: dict[tuple[str, ...], Kind] = {
     ),
     **_phrases(
         Kind.SL,
-        "sl,s/l,s.l,stop loss,stoploss,stop target,stop targets,stop loss at,sl at,stop at,"
-        "stop price",
+        "sl,s/l,s.l,stop loss,stoploss,stop target,stop targets,stop loss at,sl at",
     ),
-    **_phrases(Kind.STOP, "stop"),
+    **_phrases(Kind.STOP, "stop,stop at,stop price"),
     **_phrases(
         Kind.TP,
         "tp,t/p,t.p,tps,take profit,take profits,takeprofit,target,targets,take profit target,"

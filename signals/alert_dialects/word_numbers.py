@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 
 from common.errors import InvalidInputError
-from signals.alert_dialects.reading import ambiguous
+from signals.alert_dialects.reading import ambiguous, not_understood
 from signals.alert_dialects.vocabulary import Kind, Token
 
 FRAMES = ("timeframe", "time frame", "tf")
@@ -21,6 +21,14 @@ _FRAME = re.compile("[1-9][0-9]{0,2}(m|min|h|d|w)", re.ASCII | re.IGNORECASE)
 _CHART = re.compile("[mhd][0-9]{1,2}|[1-9][hd]", re.ASCII | re.IGNORECASE)
 _MOST_MINUTES = 1440
 _INTERVALS = {1, 3, 5, 15, 30, 45, 60, 120, 180, 240, 360, 480, 720, 1440}
+_HOUR, _PAIR = "(?:[01]?[0-9]|2[0-3])", "[0-5][0-9]"
+_TIME = re.compile(rf"(?<![0-9.,]){_HOUR} : {_PAIR}(?: : {_PAIR})?(?![0-9.,])")
+_JOINT = "( ?[-/.] ?)"
+_DATE = re.compile(
+    rf"(?<![0-9.,])(?:20[0-9]{{2}}{_JOINT}[01]?[0-9]\1[0-3]?[0-9]"
+    rf"|[0-3]?[0-9]{_JOINT}[01]?[0-9]\2(?:20)?[0-9]{{2}})(?![0-9.,])"
+)
+_FIRST_GROUP, _GROUP = re.compile("[1-9][0-9]{0,2}"), re.compile(r"[0-9]{3}(?:[.,][0-9]+)?")
 _MOST_LOTS, _DECIMALS_OF_PRICE = 10, 3
 _PRICED = (
     Kind.LIMIT, Kind.STOP_ORDER, Kind.STOP_LIMIT, Kind.MARKET, Kind.ENTRY,
@@ -69,6 +77,26 @@ def number_behind_gap(tokens: Sequence[Token]) -> InvalidInputError | None:
         f"{part} as number {whole.text} of a list", field="targets",
         write=f"Write {whole.text}.{part} without a space, or “TP{whole.text}: {part}”.",
     )  # fmt: skip
+
+
+def part_of_number(tokens: Sequence[Token], place: int) -> InvalidInputError | None:
+    """Return the error for a number that is only a part: of a time, 14:30, of a date, 2026-11-28,
+    or of a price with a space, 64 500; None: it is none of them."""
+    around = " ".join(token.text for token in tokens[max(0, place - 4) : place + 5])
+    if found := _DATE.search(around) or _TIME.search(around):
+        return not_understood(
+            f"{found[0].replace(' ', '')} is no price.",
+            "Leave it out; if it is when the signal was sent, write it at the end, like "
+            "2026-11-28T14:30:00Z.",
+        )  # fmt: skip
+    before, number = tokens[max(0, place - 1)], tokens[place]
+    if _FIRST_GROUP.fullmatch(before.text) and _GROUP.fullmatch(number.text):
+        whole = before.text + number.text
+        return not_understood(
+            f"{before.text} {number.text} has a space in it.",
+            f"Write {whole} if it is one number.",
+        )  # fmt: skip
+    return None
 
 
 def names_side(before: Token, word: Token) -> bool:

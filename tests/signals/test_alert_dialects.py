@@ -145,6 +145,33 @@ LEAVE_OUT = "Leave it out"
     ("VIP Signal 12\nXAUUSD BUY 2650\nSL 2640", "Write “Signal #12”."),
     ("XAUUSD BUY 2650 SL 2640 TP.2660", "Write “TP 2660”."),
     ("BTCUSDT LONG 64000\nSL 63000\nT1: 66000", "Write “TP1: …” for a target."),
+    ("Cut BTCUSDT long", "“close half EURUSD”"),
+    ("XAUUSD BUY 2650 SL 2640 or SELL 2660 SL 2670", "can change what the signal says"),
+    ("XAUUSD BUY 2650 SL 2640 AGAIN", "can change what the signal says"),
+    ("BUY AAPL 190 CALL 3.20 SL 2.50", "options are not traded"),
+    ("BUY SPY 600 PUT @ 2.10 SL 1.50 TP 3.50", "options are not traded"),
+    ("BUY NIFTY 24500 CE @ 120 SL 90", "options are not traded"),
+    ("SPX 5950P @ 3.20 SL 2.00", "options are not traded"),
+    ("US30 BUY 44150 SL 100 pts", "or whole points of an index"),
+    ("#EURUSD SELL 1.09 SL 1.093\nProfit: 1.084", "Did you mean TAKE PROFIT?"),
+    ("EURUSD BUY 1.0850 SL1 1.0820 SL2 1.0800", "Write one “SL 1.0800”"),
+    ("GOLD SELL 2650 SL 2656 1st target 2645", "Number targets as “TP1"),
+    ("XAUUSD BUY 2650 SL 2640 Ticket 2660", "in a line of its own"),
+    ("BUY EURUSD @ 1.0850 [SL 1.0820]", "Leave the brackets out"),
+    ("LONG BTCUSDT entry 65 000 sl 64 000", "Write 65000 if it is one number"),
+    ("LONG XRPUSDT entry .5120 sl .5050", "Write 0.5120,"),
+    ("XRPUSDT SHORT .485", "Write 0.485,"),
+    ("XRPUSDT move SL to .45", "Write 0.45,"),
+    ("XAUUSD SELL 2655 SL 2663 TP 2650 2645 OPEN", "with a comma before it"),
+    ("XAUUSD SELL 2655 SL 80 pips TP 50/100 pips", "directly behind its stop or target"),
+    ("BNBUSDT SHORT 612 TP 600 SL 618 (1%)", "no percent beside it"),
+    ("buy BTCUSDT @ {{close}}", "'{{close}}' is a placeholder that was not filled in"),
+    ("{{ticker}} buy", "'{{ticker}}' is a placeholder that was not filled in"),
+    ("Edit: SL 2642", "Write “move SL to 1.0830”"),
+    ("SL moved to entry", "It can report what was done"),
+    ("close remaining 50%", "what each account still has"),
+    ("move TP2 to 2680", "Send JSON with action MODIFY and all targets"),
+    ("SL to TP1", "Write the price itself"),
 ])  # fmt: skip
 def test_refusal_of_a_word_says_what_to_write_and_not_to_leave_it_out(
     text: str, advice: str
@@ -153,6 +180,20 @@ def test_refusal_of_a_word_says_what_to_write_and_not_to_leave_it_out(
         read_alert(text.encode())
     assert advice in caught.value.detail.replace('"', "'")
     assert LEAVE_OUT not in caught.value.detail
+
+
+@pytest.mark.parametrize(("text", "shown"), [
+    ("14:30 GBPUSD sell 1.2750 sl 1.2790", "14:30 is no price"),
+    ("GBPUSD sell 1.2750 sl 1.2790 14:30 GMT", "14:30 is no price"),
+    ("GBPUSD sell 1.2750 sl 1.2790\n2026-11-28 14:32:05", "2026-11-28 is no price"),
+    ("GBPUSD sell 27.11.2026 1.2750 sl 1.2790", "27.11.2026 is no price"),
+    ("27/11/2026 GBPUSD sell 1.2750 sl 1.2790", "27/11/2026 is no price"),
+])  # fmt: skip
+def test_time_or_date_is_named_as_one(text: str, shown: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        read_alert(text.encode())
+    assert shown in caught.value.detail
+    assert "2026-11-28T14:30:00Z" in caught.value.detail
 
 
 def test_word_without_a_meaning_can_be_left_out() -> None:
