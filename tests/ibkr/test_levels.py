@@ -60,6 +60,24 @@ async def test_replaced_level_is_known_to_the_next_process(stage: Environment) -
 
 
 @with_environment
+async def test_cancel_that_its_exchange_has_not_made_yet_is_not_refused(
+    stage: Environment,
+) -> None:
+    """As while the exchange is closed. TWS refuses a second cancel in that state."""
+    await stage.submit(limit())
+    stage.venue.cancels_later = True
+    with pytest.raises(OutcomeUnknown):
+        await stage.adapter.cancel(stage.spec, stopping())
+    for _ in range(2):
+        (report,) = await stage.adapter.cancel(stage.spec, stopping())
+        assert report.kind is ReportKind.ACCEPTED
+    stage.venue.end(ID)
+    (report,) = await stage.wait_for_reports(ReportKind.CANCELLED)
+    found = await stage.adapter.cancel(stage.spec, stopping())
+    assert [one.kind for one in found] == [ReportKind.CANCELLED]
+
+
+@with_environment
 async def test_refused_move_of_a_stop_that_comes_too_late_leaves_the_stop(
     stage: Environment,
 ) -> None:
