@@ -22,10 +22,19 @@ class ExchangeError:
     message: str
 
 
+LONGEST_BAN_SECONDS = 3 * 24 * 3600
+"""Of an address. docs Binance spot "IP Limits": bans last from two minutes to three days."""
+
+
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that a Retry-After header names; None: none, or one that is no number."""
+    """Return the seconds that a Retry-After header names; None: none, or no such wait.
+
+    A date is none, nor is what lasts longer than any ban, as a time since 1970 or in milliseconds:
+    all accounts of the address, in all processes, would send no exit any more."""
     value = next((v for name, v in headers.items() if name.lower() == "retry-after"), "")
-    return float(value) if value.isascii() and value.isdigit() else None
+    if not (value.isascii() and value.isdigit()):
+        return None
+    return seconds if (seconds := float(value)) <= LONGEST_BAN_SECONDS else None
 
 
 def read_error(envelope: Envelope, body: str) -> ExchangeError | None:
@@ -43,8 +52,8 @@ def read_error(envelope: Envelope, body: str) -> ExchangeError | None:
             return ExchangeError(str(read["retCode"]), str(read.get("retMsg", "")))
         case Envelope.OKX if "code" in read:
             return _okx_error(read)
-        case Envelope.KRAKEN if read.get("error"):
-            return ExchangeError(str(read["error"][0]), "")
+        case Envelope.KRAKEN if (errors := read.get("error")) and isinstance(errors, list):
+            return ExchangeError(str(errors[0]), "")
         case _:
             return None
 

@@ -209,7 +209,14 @@ def test_reduce_only_order_is_recognised(order: dict[str, object], reduces: bool
 
 @pytest.mark.parametrize(
     ("headers", "seconds"),
-    [({"retry-after": "30"}, 30.0), ({"Retry-After": "Wed, 21 Oct"}, None), ({}, None)],
+    [
+        ({"retry-after": "30"}, 30.0),
+        ({"Retry-After": "259200"}, 259200.0),
+        ({"Retry-After": "Wed, 21 Oct"}, None),
+        ({}, None),
+        ({"Retry-After": "1795000000"}, None),
+        ({"Retry-After": "9" * 400}, None),
+    ],
 )
 def test_retry_after_header_is_read(headers: dict[str, str], seconds: float | None) -> None:
     assert response.retry_after(headers) == seconds

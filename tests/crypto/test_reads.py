@@ -63,8 +63,12 @@ def test_order_not_listed_yet_is_not_absent(any_account: ExchangeAccount) -> Non
 
 
 @pytest.mark.parametrize(
-    "body", ["<html>We are being maintained</html>", "", "{}", "null", "[]", '{"orderId":']
-)
+    "body",
+    [
+        "<html>We are being maintained</html>", "", "{}", "null", "[]", '{"orderId":',
+        '{"error":{"message":"no"}}',
+    ],
+)  # fmt: skip
 def test_malformed_answer_is_no_absence(any_account: ExchangeAccount, body: str) -> None:
     request = any_account.order()
     any_account.submit(request)
