@@ -12,6 +12,10 @@ BINANCE_LISTS = frozenset({
     "openOrders", "myTrades", "userTrades", "positionRisk", "openAlgoOrders", "allAlgoOrders",
     "income",
 })  # fmt: skip
+BYBIT_LISTS = frozenset({"realtime", "history", "list", "wallet-balance"})
+KRAKEN_LISTS = {"OpenOrders": "open", "ClosedOrders": "closed", "TradesHistory": "trades"}
+"""The last parts of the addresses of lists; ccxt takes an answer without its list for an empty one.
+Of Kraken's, where the list stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,24 +71,35 @@ def is_json(body: str) -> bool:
 
 
 def is_whole(envelope: Envelope, path: str, read: Any) -> bool:
-    """Whether an answer has the exchange's own envelope for success. An empty object, or a page of
-    a gateway, is not an account without positions. path: of the address, without its query."""
+    """Whether an answer has the exchange's own envelope for success, and the list that was asked
+    for. An empty object, or a page of a gateway, is not an account without positions. path: of the
+    address, without its query."""
+    name = path.rpartition("/")[2]
     if envelope is Envelope.CCXT:
         return isinstance(read, (dict, list))
     if envelope is Envelope.BINANCE:
-        name = path.rpartition("/")[2]
         if name in BINANCE_LISTS:
-            return isinstance(read, list)
+            return _is_list(read)
         if name == "account":
             return isinstance(read, dict) and ("balances" in read or "assets" in read)
         return isinstance(read, (dict, list)) and bool(read)
     if not isinstance(read, dict):
         return False
-    if envelope is Envelope.BYBIT:
-        return str(read.get("retCode")) == "0" and isinstance(read.get("result"), dict)
     if envelope is Envelope.OKX:
-        return str(read.get("code")) == "0" and isinstance(read.get("data"), list)
-    return read.get("error") == [] and "result" in read
+        return str(read.get("code")) == "0" and _is_list(read.get("data"))
+    result = read.get("result")
+    if not isinstance(result, dict):
+        return False
+    if envelope is Envelope.BYBIT:
+        has_list = name not in BYBIT_LISTS or _is_list(result.get("list"))
+        return str(read.get("retCode")) == "0" and has_list
+    has_list = name not in KRAKEN_LISTS or isinstance(result.get(KRAKEN_LISTS[name]), (dict, list))
+    return read.get("error") == [] and has_list
+
+
+def _is_list(value: Any) -> bool:
+    """Whether it is a list of objects, none of them without content; or of nothing."""
+    return isinstance(value, list) and all(isinstance(one, dict) and one for one in value)
 
 
 def _okx_error(read: Mapping[str, Any]) -> ExchangeError:

@@ -78,6 +78,36 @@ def test_malformed_answer_is_no_absence(any_account: ExchangeAccount, body: str)
         any_account.find(request.client_order_id)
 
 
+WITHOUT_LIST = [
+    ("binance", "[{}]"),
+    ("bybit", '{"retCode":0,"result":{}}'),
+    ("bybit", '{"retCode":0,"result":{"list":null}}'),
+    ("okx", '{"code":"0","data":[null]}'),
+    ("kraken", '{"error":[],"result":null}'),
+    ("kraken", '{"error":[],"result":{}}'),
+    ("kraken", '{"error":[],"result":{"open":null,"closed":null,"trades":null}}'),
+]
+
+
+@pytest.mark.parametrize(("name", "body"), WITHOUT_LIST)
+def test_success_without_its_list_is_no_empty_account(name: str, body: str) -> None:
+    """It would end positions, and have an order sent again whose reply was lost."""
+    account = open_account(name)
+    adapter, spec, request = account.adapter, account.spec, account.order()
+    account.submit(request)
+    for read in (
+        adapter.find_order(spec, request.client_order_id),
+        adapter.open_orders(spec),
+        adapter.fills_since(spec, datetime.now(UTC) - HOUR_AGO),
+    ):
+        account.venue.faults += [Fault("status", 200, body, on="read") for _ in range(9)]
+        with pytest.raises(ReadFailed):
+            account.run(read)
+        account.venue.faults.clear()
+    assert account.find(request.client_order_id)
+    close(account)
+
+
 @pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])
 def test_gateway_error_is_no_absence(any_account: ExchangeAccount, status: int) -> None:
     any_account.load_markets()
