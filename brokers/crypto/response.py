@@ -16,6 +16,8 @@ BYBIT_LISTS = frozenset({"realtime", "history", "list", "wallet-balance"})
 KRAKEN_LISTS = {"OpenOrders": "open", "ClosedOrders": "closed", "TradesHistory": "trades"}
 """The last parts of the addresses of lists; ccxt takes an answer without its list for an empty one.
 Of Kraken's, where the list stands."""
+BALANCES = frozenset({"balance", "wallet-balance"})
+"""OKX and Bybit: a list of one account, also if that has nothing. Without it nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,27 +81,29 @@ def is_whole(envelope: Envelope, path: str, read: Any) -> bool:
         return isinstance(read, (dict, list))
     if envelope is Envelope.BINANCE:
         if name in BINANCE_LISTS:
-            return _is_list(read)
+            return _is_list_of(name, read)
         if name == "account":
             return isinstance(read, dict) and ("balances" in read or "assets" in read)
         return isinstance(read, (dict, list)) and bool(read)
     if not isinstance(read, dict):
         return False
     if envelope is Envelope.OKX:
-        return str(read.get("code")) == "0" and _is_list(read.get("data"))
+        return str(read.get("code")) == "0" and _is_list_of(name, read.get("data"))
     result = read.get("result")
     if not isinstance(result, dict):
         return False
     if envelope is Envelope.BYBIT:
-        has_list = name not in BYBIT_LISTS or _is_list(result.get("list"))
+        has_list = name not in BYBIT_LISTS or _is_list_of(name, result.get("list"))
         return str(read.get("retCode")) == "0" and has_list
     has_list = name not in KRAKEN_LISTS or isinstance(result.get(KRAKEN_LISTS[name]), (dict, list))
     return read.get("error") == [] and has_list
 
 
-def _is_list(value: Any) -> bool:
-    """Whether it is a list of objects, none of them without content; or of nothing."""
-    return isinstance(value, list) and all(isinstance(one, dict) and one for one in value)
+def _is_list_of(name: str, value: Any) -> bool:
+    """Whether it is a list of objects with content; it may be empty unless it is of balances."""
+    if not isinstance(value, list) or not (value or name not in BALANCES):
+        return False
+    return all(isinstance(one, dict) and one for one in value)
 
 
 def _okx_error(read: Mapping[str, Any]) -> ExchangeError:

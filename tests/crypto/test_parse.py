@@ -264,6 +264,7 @@ WHOLE: list[tuple[Envelope, str, object, bool]] = [
     (Envelope.OKX, "/x", {"code": "0", "data": []}, True),
     (Envelope.OKX, "/x", {"code": "2", "data": []}, False),
     (Envelope.OKX, "/x", {"code": "0", "data": [{}]}, False),
+    (Envelope.OKX, "/api/v5/account/balance", {"code": "0", "data": []}, False),
     (Envelope.KRAKEN, "/x", {"error": [], "result": {}}, True),
     (Envelope.KRAKEN, "/x", {"error": []}, False),
     (Envelope.KRAKEN, "/x", {"error": [], "result": None}, False),

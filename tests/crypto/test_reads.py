@@ -108,6 +108,27 @@ def test_success_without_its_list_is_no_empty_account(name: str, body: str) -> N
     close(account)
 
 
+WITHOUT_BALANCES = [
+    ("binance", '{"balances":null}'),
+    ("binance", '{"balances":[{}]}'),
+    ("bybit", '{"retCode":0,"result":{"list":[]}}'),
+    ("okx", '{"code":"0","data":[]}'),
+]
+
+
+@pytest.mark.parametrize(("name", "body"), WITHOUT_BALANCES)
+def test_balances_that_are_missing_end_no_spot_position(name: str, body: str) -> None:
+    account = open_account(name)
+    account.submit(account.order())
+    for read in (account.adapter.positions, account.adapter.account):
+        account.venue.faults += [Fault("status", 200, body, on="read") for _ in range(9)]
+        with pytest.raises(ReadFailed):
+            account.run(read(account.spec))
+        account.venue.faults.clear()
+    assert len(account.run(account.adapter.positions(account.spec))) == 1
+    close(account)
+
+
 @pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])
 def test_gateway_error_is_no_absence(any_account: ExchangeAccount, status: int) -> None:
     any_account.load_markets()
