@@ -12,6 +12,7 @@ from brokers.crypto.exchanges import CHECKED, Envelope, Lookup, rules
 from brokers.types import Execution, OrderReport, OrderType, ReportKind, Side
 from common.reason_codes import Code
 from execution.ids import new_client_order_id
+from execution.models import Fill
 
 D = Decimal
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -86,6 +87,21 @@ def test_fill_id_is_symbol_order_trade_and_side() -> None:
     opposite = parse.execution({**TRADE, "side": "sell", "fee": None}, D(1))
     assert opposite.broker_fill_id != fill.broker_fill_id
     assert (opposite.commission, opposite.commission_currency) == (D(0), "")
+
+
+@pytest.mark.parametrize("symbol", ["BTC/USDT:USDT", "1000000BABYDOGE/USDT:USDT"])
+def test_fill_id_of_any_symbol_can_be_stored(symbol: str) -> None:
+    """Ids as Bybit's derivatives have them."""
+    trade = {**TRADE, "symbol": symbol, "order": "8c065341-7b52-4ca9-ac2c-37e31ac55c94"}
+    names = {
+        parse.execution({**trade, "id": name, "side": side}, D(1)).broker_fill_id
+        for name in ("e0cbe81d-0f18-5866-9415-cf319b5dab3b", "e0cbe81d-0f18-5866-9415-cf319b5dab3c")
+        for side in ("buy", "sell")
+    }
+    longest = Fill._meta.get_field("broker_fill_id").max_length
+    assert longest is not None
+    assert len(names) == 4
+    assert max(map(len, names)) <= longest
 
 
 def _reports(order: dict[str, Any], fills: list[Any] | None = None) -> list[Any]:
