@@ -235,9 +235,13 @@ class ModifyRequest:
     send_by: float | None = None  # machine_time(); past it the request must not leave
 
 
+MAX_FILL_ID_LENGTH = 100
+
+
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """One fill. broker_fill_id is unique per connection. time: the broker's, aware UTC.
+    """One fill. broker_fill_id is unique per connection, and not longer than MAX_FILL_ID_LENGTH.
+    time: the broker's, aware UTC.
 
     inferred: not one execution of the broker but a cumulative sum: `quantity` is all that the order
     has executed so far, `price` its average, `commission` its sum. Executions with ids replace it

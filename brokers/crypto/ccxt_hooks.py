@@ -14,7 +14,9 @@ from brokers.crypto.exchanges import EXPIRES_SECONDS, Envelope, rules
 from brokers.crypto.guarded_call import current_call
 from brokers.crypto.priority_lock import PriorityLock
 from brokers.crypto.rate_limits import AccountRateLimits
-from brokers.crypto.response import is_whole, retry_after
+from brokers.crypto.response import is_json, is_whole, retry_after
+
+PROXY_STATUSES = frozenset({407, 511})  # a proxy or a network asks us to log in
 
 
 class HookedExchange:
@@ -93,6 +95,20 @@ class HookedExchange:
         )
         if code < 300 and not is_whole(envelope, str(url).partition("?")[0], answer):
             raise importlib.import_module("ccxt").BadResponse(f"{self.id} {body}")
+
+    def handle_http_status_code(
+        self, code: int, reason: Any, url: str, method: str, body: str
+    ) -> Any:
+        """Raise ccxt's error for a status without an error of the exchange's own.
+
+        For a proxy's status, and for a page instead of an answer, that is never a refused key: such
+        a refusal would end the account's orders, and pause its polls for hours."""
+        if code in PROXY_STATUSES or (code == 401 and body.strip() and not is_json(body)):
+            detail = f"{self.id} {method} {url} {code} {reason} {body}"
+            raise importlib.import_module("ccxt").ExchangeNotAvailable(detail)
+        return super().handle_http_status_code(  # type: ignore[misc]
+            code, reason, url, method, body
+        )
 
     def _back_off(self, envelope: Envelope, code: int, headers: Mapping[str, str] | None) -> None:
         default = codes.ADDRESS_BACKOFFS.get(envelope, codes.DEFAULT_BACKOFFS).get(code)

@@ -6,9 +6,11 @@ It reads ccxt's unified structures, made with `number=str`, so that no price pas
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from hashlib import sha256
 from typing import Any
 
 from brokers.types import (
+    MAX_FILL_ID_LENGTH,
     BrokerOrder,
     BrokerPosition,
     Execution,
@@ -133,9 +135,8 @@ def execution(trade: Mapping[str, Any], size: Decimal, *, spot_base: str = "") -
     """
     fee = trade.get("fee") or {}
     is_taken = bool(spot_base) and fee.get("currency") == spot_base and trade["side"] == "buy"
-    name = ":".join(str(trade[part]) for part in ("symbol", "order", "id", "side"))
     return Execution(
-        broker_fill_id=name,
+        broker_fill_id=_fill_id(trade),
         quantity=number(trade["amount"]) * size,
         price=number(trade["price"]),
         time=moment(trade["timestamp"]),
@@ -143,6 +144,13 @@ def execution(trade: Mapping[str, Any], size: Decimal, *, spot_base: str = "") -
         commission_currency=str(fee.get("currency") or ""),
         fee_in_base=optional_number(fee.get("cost")) if is_taken else Decimal(0),
     )
+
+
+def _fill_id(trade: Mapping[str, Any]) -> str:
+    """Return a trade's id that no other has; of a long one its digest: Bybit's ids of orders and
+    trades have 36 characters each, and some of its symbols 25."""
+    name = ":".join(str(trade[part]) for part in ("symbol", "order", "id", "side"))
+    return name if len(name) <= MAX_FILL_ID_LENGTH else sha256(name.encode()).hexdigest()
 
 
 def executions(

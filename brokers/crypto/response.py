@@ -12,6 +12,12 @@ BINANCE_LISTS = frozenset({
     "openOrders", "myTrades", "userTrades", "positionRisk", "openAlgoOrders", "allAlgoOrders",
     "income",
 })  # fmt: skip
+BYBIT_LISTS = frozenset({"realtime", "history", "list", "wallet-balance"})
+KRAKEN_LISTS = {"OpenOrders": "open", "ClosedOrders": "closed", "TradesHistory": "trades"}
+"""The last parts of the addresses of lists; ccxt takes an answer without its list for an empty one.
+Of Kraken's, where the list stands."""
+BALANCES = frozenset({"balance", "wallet-balance"})
+"""OKX and Bybit: a list of one account, also if that has nothing. Without it nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +28,19 @@ class ExchangeError:
     message: str
 
 
+LONGEST_BAN_SECONDS = 3 * 24 * 3600
+"""Of an address. docs Binance spot "IP Limits": bans last from two minutes to three days."""
+
+
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that a Retry-After header names; None: none, or one that is no number."""
+    """Return the seconds that a Retry-After header names; None: none, or no such wait.
+
+    A date is none, nor is what lasts longer than any ban, as a time since 1970 or in milliseconds:
+    all accounts of the address, in all processes, would send no exit any more."""
     value = next((v for name, v in headers.items() if name.lower() == "retry-after"), "")
-    return float(value) if value.isascii() and value.isdigit() else None
+    if not (value.isascii() and value.isdigit()):
+        return None
+    return seconds if (seconds := float(value)) <= LONGEST_BAN_SECONDS else None
 
 
 def read_error(envelope: Envelope, body: str) -> ExchangeError | None:
@@ -43,8 +58,8 @@ def read_error(envelope: Envelope, body: str) -> ExchangeError | None:
             return ExchangeError(str(read["retCode"]), str(read.get("retMsg", "")))
         case Envelope.OKX if "code" in read:
             return _okx_error(read)
-        case Envelope.KRAKEN if read.get("error"):
-            return ExchangeError(str(read["error"][0]), "")
+        case Envelope.KRAKEN if (errors := read.get("error")) and isinstance(errors, list):
+            return ExchangeError(str(errors[0]), "")
         case _:
             return None
 
@@ -58,24 +73,37 @@ def is_json(body: str) -> bool:
 
 
 def is_whole(envelope: Envelope, path: str, read: Any) -> bool:
-    """Whether an answer has the exchange's own envelope for success. An empty object, or a page of
-    a gateway, is not an account without positions. path: of the address, without its query."""
+    """Whether an answer has the exchange's own envelope for success, and the list that was asked
+    for. An empty object, or a page of a gateway, is not an account without positions. path: of the
+    address, without its query."""
+    name = path.rpartition("/")[2]
     if envelope is Envelope.CCXT:
         return isinstance(read, (dict, list))
     if envelope is Envelope.BINANCE:
-        name = path.rpartition("/")[2]
         if name in BINANCE_LISTS:
-            return isinstance(read, list)
+            return _is_list_of(name, read)
         if name == "account":
             return isinstance(read, dict) and ("balances" in read or "assets" in read)
         return isinstance(read, (dict, list)) and bool(read)
     if not isinstance(read, dict):
         return False
-    if envelope is Envelope.BYBIT:
-        return str(read.get("retCode")) == "0" and isinstance(read.get("result"), dict)
     if envelope is Envelope.OKX:
-        return str(read.get("code")) == "0" and isinstance(read.get("data"), list)
-    return read.get("error") == [] and "result" in read
+        return str(read.get("code")) == "0" and _is_list_of(name, read.get("data"))
+    result = read.get("result")
+    if not isinstance(result, dict):
+        return False
+    if envelope is Envelope.BYBIT:
+        has_list = name not in BYBIT_LISTS or _is_list_of(name, result.get("list"))
+        return str(read.get("retCode")) == "0" and has_list
+    has_list = name not in KRAKEN_LISTS or isinstance(result.get(KRAKEN_LISTS[name]), (dict, list))
+    return read.get("error") == [] and has_list
+
+
+def _is_list_of(name: str, value: Any) -> bool:
+    """Whether it is a list of objects with content; it may be empty unless it is of balances."""
+    if not isinstance(value, list) or not (value or name not in BALANCES):
+        return False
+    return all(isinstance(one, dict) and one for one in value)
 
 
 def _okx_error(read: Mapping[str, Any]) -> ExchangeError:

@@ -136,6 +136,7 @@ async def _send_changes(
         now = order_cache.get(*change.record.key)
         assert now is not None
         now.refused_change, now.changing, now.cancelling = "", not change.cancel, change.cancel
+        now.was_changed = now.was_changed or not change.cancel
     await _wait_for_answers(session, client, changes)
 
 

@@ -136,7 +136,7 @@ async def _send(
     except OSError as error:
         raise NotSent(Code.NOT_CONNECTED, str(error)) from error
     for record in present:
-        record.refused_change, record.changing = "", True
+        record.refused_change, record.changing, record.was_changed = "", True, True
     wanted, order = _terms_of(changes[0]), present[0]
 
     def is_answered() -> bool:

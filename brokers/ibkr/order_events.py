@@ -10,7 +10,6 @@ from ib_async.contract import Contract
 from brokers.ibkr import codes, parse
 from brokers.ibkr.order_cache import OrderCache, state_of
 from brokers.ibkr.order_records import Fill, Record
-from brokers.types import ReportKind
 from common.clocks import market_now
 
 log = logging.getLogger(__name__)
@@ -154,8 +153,8 @@ class OrderEventHandler:
         elif number == codes.CANCELLED:
             record.detail = detail
             parse.update_from_status(record, "Cancelled", market_now())
-        elif refused and record.live and (not record.accepted or number == 201):
-            record.ended, record.code, record.detail = ReportKind.REJECTED, refused, detail
+        elif refused and record.live and _is_about_the_order(record, number):
+            record.ended, record.code, record.detail = record.end_if_refused, refused, detail
             record.in_doubt = False
         elif record.live:
             record.in_doubt, record.detail = True, detail
@@ -172,3 +171,9 @@ class OrderEventHandler:
     def _report_without_commission(self, record: Record, fill: Fill) -> None:
         if not fill.reported:
             self._order_cache.report_fill(record, fill)
+
+
+def _is_about_the_order(record: Record, number: int) -> bool:
+    """Whether a refusal certainly ends the order. A change has the order's own number, and TWS may
+    refuse it after we stopped waiting: then the lists show whether the order works."""
+    return not record.accepted or (number == 201 and not record.was_changed)

@@ -95,7 +95,8 @@ class Record:
     detail: str = ""
     in_doubt: bool = False  # the last answer proves nothing
     cancelling: bool = False
-    changing: bool = False  # a level change is in flight: errors are about that
+    changing: bool = False  # a change is in flight: errors are about that
+    was_changed: bool = False  # a change was sent: an error may be about that, however late it is
     filled: Decimal = ZERO  # by its status
     average: Decimal = ZERO  # average price of `filled`
     fills: dict[str, Fill] = field(default_factory=dict)
@@ -118,6 +119,11 @@ class Record:
     def live(self) -> bool:
         """Whether it may still be executed."""
         return self.ended is None
+
+    @property
+    def end_if_refused(self) -> ReportKind:
+        """How it ends when IBKR refuses it: of one that was executed in part, the rest does."""
+        return ReportKind.CANCELLED if self.executed or self.filled else ReportKind.REJECTED
 
     @property
     def executed(self) -> Decimal:

@@ -37,6 +37,8 @@ CONTRADICTS_DETAILS = frozenset(
 """
 
 NO_SUCH_ORDER = "there is no such order today"
+PENDING_CANCEL = "PendingCancel"
+"""TWS has sent a cancel, which the exchange makes once it is open. It refuses another (10148)."""
 
 
 async def submit(session: Session, request: OrderRequest, guard: Guard) -> list[OrderReport]:
@@ -120,6 +122,7 @@ async def cancel(session: Session, request: CancelRequest) -> list[OrderReport]:
     if record.ended is None:  # refused: read whether it still works
         record.cancelling = False
         await _read_refused(session, record)
+        record.cancelling = _is_being_cancelled(record)
     return _cancelled_or_not(record)
 
 
@@ -197,6 +200,11 @@ async def _outcome(session: Session, client: TwsClient, record: Record) -> list[
 def _has_ended(record: Record) -> bool:
     """Whether a cancel is answered: the order has ended, or the cancel was refused."""
     return record.ended is not None or bool(record.refused_change)
+
+
+def _is_being_cancelled(record: Record) -> bool:
+    """Whether an earlier cancel is still on its way, so that its refusal states nothing."""
+    return record.ended is None and record.status == PENDING_CANCEL
 
 
 def _is_decided(record: Record) -> bool:
@@ -285,7 +293,8 @@ def _client_to_write(session: Session) -> TwsClient:
 
 
 def _cancelled_or_not(record: Record) -> list[OrderReport]:
-    if record.ended in (ReportKind.CANCELLED, ReportKind.EXPIRED):
+    has_ended = record.ended in (ReportKind.CANCELLED, ReportKind.EXPIRED)
+    if has_ended or _is_being_cancelled(record):
         return record.reports()
     refused = OrderReport(
         kind=ReportKind.CANCEL_REFUSED,

@@ -204,8 +204,7 @@ def update_from_completed(
     record.detail = record.detail or state.completedStatus
     record.filled = max(record.filled, filled or Decimal(0))
     if state.status == "Inactive" and record.live:
-        in_part = record.executed or record.filled
-        record.ended = ReportKind.CANCELLED if in_part else ReportKind.REJECTED
+        record.ended = record.end_if_refused
         record.code = Code.REJECTED_BY_BROKER
         record.in_doubt = False
     else:

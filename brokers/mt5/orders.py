@@ -21,7 +21,7 @@ from brokers.base import (
     check_deadline,
 )
 from brokers.mt5 import codes, lookup, order_encoding, parse
-from brokers.mt5.constants import OrderKind
+from brokers.mt5.constants import OrderKind, OrderState
 from brokers.mt5.lots import Lots, decimal
 from brokers.mt5.order_ids import magic_of
 from brokers.mt5.parse import mode_of
@@ -130,30 +130,48 @@ class OrderExecutor:
     def cancel(self, request: CancelRequest) -> list[OrderReport]:
         """Cancel a working order. If it has ended: its reports and CANCEL_REFUSED.
 
-        Raises NotSent or OutcomeUnknown."""
+        An exchange may take longer than its broker's answer, and execute the order meanwhile: then
+        the order is reported as it is listed. Raises NotSent or OutcomeUnknown."""
         account_info = self.terminal.ensure_account(self.spec)
         client_order_id = request.client_order_id
         magic = magic_of(client_order_id)
-        tickets = [
-            order.ticket
+        working = [
+            order
             for order in self.terminal.orders()
             if str(order.ticket) == request.broker_order_id
             or parse.is_order_of(order, client_order_id, magic)
         ]
-        if not tickets:
+        if not working:
             return self._already_ended(request)
-        try:
-            self._send(
-                order_encoding.removal(tickets[0]),
-                partial(check_deadline, request),
-                request.send_by,
-            )
-        except Rejected:
-            return self._already_ended(request)
-        reports = self._listed_reports(account_info, client_order_id, tickets[0])
-        if any(report.kind is ReportKind.CANCELLED for report in reports):
+        ticket = working[0].ticket
+        if working[0].state != OrderState.REQUEST_CANCEL:  # else the exchange has the request
+            try:
+                self._send(
+                    order_encoding.removal(ticket), partial(check_deadline, request),
+                    request.send_by,
+                )  # fmt: skip
+            except Rejected:
+                return self._already_ended(request)
+        is_working = self._is_still_working(ticket)
+        reports = self._listed_reports(account_info, client_order_id, ticket)
+        states_end = any(one.fills or one.kind is ReportKind.CANCELLED for one in reports)
+        if states_end or (is_working and reports):
             return reports
-        return [self._report(ReportKind.CANCELLED, client_order_id, tickets[0])]
+        kind = ReportKind.ACCEPTED if is_working else ReportKind.CANCELLED
+        return [self._report(kind, client_order_id, ticket)]
+
+    def _is_still_working(self, ticket: int) -> bool:
+        """Whether the terminal lists an order as working LEVELS_WAIT_SECONDS after the server has
+        taken its removal."""
+        deadline = monotonic() + LEVELS_WAIT_SECONDS
+        while True:
+            try:
+                is_listed = any(row.ticket == ticket for row in self.terminal.orders())
+            except BrokerError as error:
+                raise OutcomeUnknown(Code.REPLY_LOST, f"accepted, but {error.detail}") from error
+            if not is_listed or monotonic() >= deadline:
+                return is_listed
+            sleep(LEVELS_WAIT_SECONDS / 10)
 
     def modify(self, request: ModifyRequest) -> list[OrderReport]:
         """Set both levels of a position or of a working entry. Return the levels it then has.

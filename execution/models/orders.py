@@ -8,6 +8,7 @@ from typing import Self
 from django.db import models
 from django.db.models import F, Q
 
+from brokers.types import MAX_FILL_ID_LENGTH
 from common import units
 from common.db_functions import ClockTimestamp
 from common.fields import AmountField
@@ -448,7 +449,7 @@ class Fill(models.Model):
         db_index=False,
         db_constraint=False,
     )
-    broker_fill_id = models.CharField(max_length=100)
+    broker_fill_id = models.CharField(max_length=MAX_FILL_ID_LENGTH)
     order = models.ForeignKey(Order, models.PROTECT, related_name="fills")
     side = models.CharField(max_length=4)
     quantity = AmountField()
@@ -504,7 +505,7 @@ class VoidedFill(models.Model):
     connection = models.ForeignKey(
         ExecutionConnection, models.CASCADE, related_name="+", db_index=False
     )
-    broker_fill_id = models.CharField(max_length=100)
+    broker_fill_id = models.CharField(max_length=MAX_FILL_ID_LENGTH)
     revision = models.SmallIntegerField(help_text="Of the correction to nothing.")
 
     class Meta:

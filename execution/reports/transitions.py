@@ -47,7 +47,7 @@ ALLOWED: dict[tuple[Status, Status], str] = {
     (S.SUBMITTED, S.UNKNOWN): "the session was lost with it",
     (S.PARTIALLY_FILLED, S.FILLED): "reported by the broker",
     (S.PARTIALLY_FILLED, S.CANCEL_REQUESTED): "our cancel request",
-    (S.PARTIALLY_FILLED, S.CANCELLED): "reported by the broker",
+    (S.PARTIALLY_FILLED, S.CANCELLED): "reported by the broker, or it refused the rest",
     (S.PARTIALLY_FILLED, S.EXPIRED): "reported by the broker",
     (S.PARTIALLY_FILLED, S.UNKNOWN): "the database was restored: queried again",
     (S.CANCEL_REQUESTED, S.UNKNOWN): "the database was restored: queried again",
@@ -252,15 +252,19 @@ def previous_attempt_live(state: State, attempt: int) -> Transition | None:
 
 
 def _after_rejection(state: State, report: OrderReport) -> Transition | None:
-    """Return the transition for a rejection; a retryable one of the first attempt is sent again."""
-    if state.status == S.CANCEL_REQUESTED and state.filled:
-        return None
+    """Return the transition for a rejection; a retryable one of the first attempt is sent again.
+
+    Of an order that has executed in part it is a statement about the rest: that has ended.
+    """
+    code = report.code or Code.REJECTED_BY_BROKER
+    if state.filled and state.status in (*IN_FLIGHT, *AT_BROKER):
+        return Transition(S.CANCELLED, code, report.detail)
     if state.status not in (*IN_FLIGHT, S.SUBMITTED, S.CANCEL_REQUESTED, S.PENDING, S.FAILED):
         return None
     is_first_reply = state.status in (S.SUBMITTING, S.PENDING)
     if is_first_reply and report.code in RETRYABLE and state.attempt == 0:
         return Transition(S.PENDING, report.code, report.detail, next_attempt=1)
-    return Transition(S.REJECTED, report.code or Code.REJECTED_BY_BROKER, report.detail)
+    return Transition(S.REJECTED, code, report.detail)
 
 
 def _after_decision(state: State, report: OrderReport) -> Transition | None:

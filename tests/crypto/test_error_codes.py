@@ -25,6 +25,7 @@ from tests.crypto.factories import (
     open_account,
     unlimited_rates,
 )
+from tests.crypto.test_rate_limits import RecordingLimiter
 from tests.fakes.exchange.venue import Fault
 
 __all__ = ["account", "any_account"]
@@ -201,6 +202,54 @@ def test_address_backoff_applies_to_all_its_accounts(name: str, fault: Fault) ->
     close(account)
 
 
+@pytest.mark.parametrize("seconds", ["1795000000", "9" * 400])
+def test_wait_that_is_longer_than_any_ban_is_not_kept(seconds: str) -> None:
+    """A gateway may state a time instead of a duration. Then the reference's own wait counts."""
+    account, host = open_account("binance", swap=True), RecordingLimiter()
+
+    def recorded_limits(known: Exchange, spec: ConnectionSpec) -> AccountRateLimits:
+        return replace(unlimited_rates(known, spec), host=host)
+
+    account.adapter = CryptoAdapter(ClientPool({"binance": account.server.base}, recorded_limits))
+    account.load_markets()
+    headers = {"Retry-After": seconds}
+    account.venue.faults.append(Fault("status", 429, "{}", on="read", headers=headers))
+    with pytest.raises(ReadFailed):
+        account.run(account.adapter.account(account.spec))
+    assert [-taken for taken, _ in host.requested if taken < 0] == [10.0]
+    close(account)
+
+
+GATEWAY_PAGES = [(401, "<html>Authorization required</html>"), (407, ""), (511, "<html>Log in")]
+
+
+@pytest.mark.parametrize(("status", "body"), GATEWAY_PAGES)
+def test_page_of_a_gateway_is_no_refused_key(
+    any_account: ExchangeAccount, status: int, body: str
+) -> None:
+    """A refused key would end the order, and pause the account for half an hour."""
+    page = Fault("status", status, body, on="read")
+    any_account.venue.faults.append(page)
+    request = any_account.order()
+    with pytest.raises(NotSent) as not_sent:
+        any_account.submit(request)
+    assert not_sent.value.code is Code.NOT_CONNECTED
+    assert [report.kind for report in any_account.submit(request)] == [ReportKind.FILLED]
+    any_account.venue.faults.append(page)
+    with pytest.raises(ReadFailed) as failed:
+        any_account.run(any_account.adapter.account(any_account.spec))
+    assert failed.value.code is Code.BROKER_UNREACHABLE
+
+
+def test_empty_answer_of_status_401_is_a_refused_key(any_account: ExchangeAccount) -> None:
+    """As Bybit answers for a key that has expired."""
+    any_account.load_markets()
+    any_account.venue.faults.append(Fault("status", 401, "", on="read"))
+    with pytest.raises(ReadFailed) as failed:
+        any_account.run(any_account.adapter.account(any_account.spec))
+    assert failed.value.code is Code.CREDENTIALS_REFUSED
+
+
 UNKNOWN_OUTCOMES = [
     ("binance", Fault("status_after", 503, '{"code":-1000,"msg":"Unknown error, please check"}')),
     ("binance", Fault("status_after", 400, '{"code":-1007,"msg":"Timeout waiting for response"}')),
@@ -220,6 +269,15 @@ UNKNOWN_OUTCOMES = [
     ("kraken", Fault("status_after", 200, '{"error":["EService:Unavailable"]}')),
     ("kraken", Fault("status_after", 200, '{"error":["EGeneral:Internal error"]}')),
     ("kraken", Fault("status_after", 520, "")),
+    ("kraken", Fault("status_after", 200, '{"error":{"message":"try later"}}')),
+    ("kraken", Fault("status_after", 403, '{"error":{"message":"no"},"result":{}}')),
+    ("kraken", Fault("status_after", 200, '{"error":"try later"}')),
+    ("okx", Fault("status_after", 200, '{"code":"1","data":{"sCode":"51008"}}')),
+    ("okx", Fault("status_after", 200, '{"code":"1","data":["no"],"msg":null}')),
+    ("bybit", Fault("status_after", 200, '{"retCode":null,"result":null}')),
+    ("bybit", Fault("status_after", 200, '{"retCode":0,"result":[]}')),
+    ("binance", Fault("status_after", 200, '{"success":false,"msg":{"a":1}}')),
+    ("binance", Fault("status_after", 200, '{"code":{"a":1},"msg":null}')),
     ("kraken", Fault("status_after", 200, '{"error":["ETomorrow:Code"]}')),
 ]  # fmt: skip
 

@@ -12,6 +12,7 @@ from brokers.crypto.exchanges import CHECKED, Envelope, Lookup, rules
 from brokers.types import Execution, OrderReport, OrderType, ReportKind, Side
 from common.reason_codes import Code
 from execution.ids import new_client_order_id
+from execution.models import Fill
 
 D = Decimal
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -86,6 +87,21 @@ def test_fill_id_is_symbol_order_trade_and_side() -> None:
     opposite = parse.execution({**TRADE, "side": "sell", "fee": None}, D(1))
     assert opposite.broker_fill_id != fill.broker_fill_id
     assert (opposite.commission, opposite.commission_currency) == (D(0), "")
+
+
+@pytest.mark.parametrize("symbol", ["BTC/USDT:USDT", "1000000BABYDOGE/USDT:USDT"])
+def test_fill_id_of_any_symbol_can_be_stored(symbol: str) -> None:
+    """Ids as Bybit's derivatives have them."""
+    trade = {**TRADE, "symbol": symbol, "order": "8c065341-7b52-4ca9-ac2c-37e31ac55c94"}
+    names = {
+        parse.execution({**trade, "id": name, "side": side}, D(1)).broker_fill_id
+        for name in ("e0cbe81d-0f18-5866-9415-cf319b5dab3b", "e0cbe81d-0f18-5866-9415-cf319b5dab3c")
+        for side in ("buy", "sell")
+    }
+    longest = Fill._meta.get_field("broker_fill_id").max_length
+    assert longest is not None
+    assert len(names) == 4
+    assert max(map(len, names)) <= longest
 
 
 def _reports(order: dict[str, Any], fills: list[Any] | None = None) -> list[Any]:
@@ -209,7 +225,14 @@ def test_reduce_only_order_is_recognised(order: dict[str, object], reduces: bool
 
 @pytest.mark.parametrize(
     ("headers", "seconds"),
-    [({"retry-after": "30"}, 30.0), ({"Retry-After": "Wed, 21 Oct"}, None), ({}, None)],
+    [
+        ({"retry-after": "30"}, 30.0),
+        ({"Retry-After": "259200"}, 259200.0),
+        ({"Retry-After": "Wed, 21 Oct"}, None),
+        ({}, None),
+        ({"Retry-After": "1795000000"}, None),
+        ({"Retry-After": "9" * 400}, None),
+    ],
 )
 def test_retry_after_header_is_read(headers: dict[str, str], seconds: float | None) -> None:
     assert response.retry_after(headers) == seconds
@@ -243,15 +266,27 @@ WHOLE: list[tuple[Envelope, str, object, bool]] = [
     (Envelope.BINANCE, "/fapi/v3/account", {"x": 1}, False),
     (Envelope.BINANCE, "/api/v3/openOrders", [], True),
     (Envelope.BINANCE, "/api/v3/openOrders", {}, False),
+    (Envelope.BINANCE, "/api/v3/openOrders", [{"orderId": 1}], True),
+    (Envelope.BINANCE, "/api/v3/openOrders", [{"orderId": 1}, {}], False),
+    (Envelope.BINANCE, "/api/v3/openOrders", [None], False),
     (Envelope.BINANCE, "/api/v3/order", {}, False),
     (Envelope.BINANCE, "/api/v3/order", {"orderId": 1}, True),
     (Envelope.BYBIT, "/v5/x", {"retCode": 0, "result": {}}, True),
     (Envelope.BYBIT, "/v5/x", {"retCode": 0, "result": None}, False),
     (Envelope.BYBIT, "/v5/x", [], False),
+    (Envelope.BYBIT, "/v5/order/realtime", {"retCode": 0, "result": {"list": []}}, True),
+    (Envelope.BYBIT, "/v5/order/realtime", {"retCode": 0, "result": {}}, False),
+    (Envelope.BYBIT, "/v5/position/list", {"retCode": 0, "result": {"list": None}}, False),
     (Envelope.OKX, "/x", {"code": "0", "data": []}, True),
     (Envelope.OKX, "/x", {"code": "2", "data": []}, False),
+    (Envelope.OKX, "/x", {"code": "0", "data": [{}]}, False),
+    (Envelope.OKX, "/api/v5/account/balance", {"code": "0", "data": []}, False),
     (Envelope.KRAKEN, "/x", {"error": [], "result": {}}, True),
     (Envelope.KRAKEN, "/x", {"error": []}, False),
+    (Envelope.KRAKEN, "/x", {"error": [], "result": None}, False),
+    (Envelope.KRAKEN, "/x/OpenOrders", {"error": [], "result": {"open": {}}}, True),
+    (Envelope.KRAKEN, "/x/OpenOrders", {"error": [], "result": {}}, False),
+    (Envelope.KRAKEN, "/x/ClosedOrders", {"error": [], "result": {"closed": None}}, False),
     (Envelope.CCXT, "/x", [], True),
     (Envelope.CCXT, "/x", None, False),
 ]

@@ -63,8 +63,12 @@ def test_order_not_listed_yet_is_not_absent(any_account: ExchangeAccount) -> Non
 
 
 @pytest.mark.parametrize(
-    "body", ["<html>We are being maintained</html>", "", "{}", "null", "[]", '{"orderId":']
-)
+    "body",
+    [
+        "<html>We are being maintained</html>", "", "{}", "null", "[]", '{"orderId":',
+        '{"error":{"message":"no"}}',
+    ],
+)  # fmt: skip
 def test_malformed_answer_is_no_absence(any_account: ExchangeAccount, body: str) -> None:
     request = any_account.order()
     any_account.submit(request)
@@ -72,6 +76,57 @@ def test_malformed_answer_is_no_absence(any_account: ExchangeAccount, body: str)
         any_account.venue.faults.append(Fault("status", 200, body, on="read"))
     with pytest.raises(ReadFailed):
         any_account.find(request.client_order_id)
+
+
+WITHOUT_LIST = [
+    ("binance", "[{}]"),
+    ("bybit", '{"retCode":0,"result":{}}'),
+    ("bybit", '{"retCode":0,"result":{"list":null}}'),
+    ("okx", '{"code":"0","data":[null]}'),
+    ("kraken", '{"error":[],"result":null}'),
+    ("kraken", '{"error":[],"result":{}}'),
+    ("kraken", '{"error":[],"result":{"open":null,"closed":null,"trades":null}}'),
+]
+
+
+@pytest.mark.parametrize(("name", "body"), WITHOUT_LIST)
+def test_success_without_its_list_is_no_empty_account(name: str, body: str) -> None:
+    """It would end positions, and have an order sent again whose reply was lost."""
+    account = open_account(name)
+    adapter, spec, request = account.adapter, account.spec, account.order()
+    account.submit(request)
+    for read in (
+        adapter.find_order(spec, request.client_order_id),
+        adapter.open_orders(spec),
+        adapter.fills_since(spec, datetime.now(UTC) - HOUR_AGO),
+    ):
+        account.venue.faults += [Fault("status", 200, body, on="read") for _ in range(9)]
+        with pytest.raises(ReadFailed):
+            account.run(read)
+        account.venue.faults.clear()
+    assert account.find(request.client_order_id)
+    close(account)
+
+
+WITHOUT_BALANCES = [
+    ("binance", '{"balances":null}'),
+    ("binance", '{"balances":[{}]}'),
+    ("bybit", '{"retCode":0,"result":{"list":[]}}'),
+    ("okx", '{"code":"0","data":[]}'),
+]
+
+
+@pytest.mark.parametrize(("name", "body"), WITHOUT_BALANCES)
+def test_balances_that_are_missing_end_no_spot_position(name: str, body: str) -> None:
+    account = open_account(name)
+    account.submit(account.order())
+    for read in (account.adapter.positions, account.adapter.account):
+        account.venue.faults += [Fault("status", 200, body, on="read") for _ in range(9)]
+        with pytest.raises(ReadFailed):
+            account.run(read(account.spec))
+        account.venue.faults.clear()
+    assert len(account.run(account.adapter.positions(account.spec))) == 1
+    close(account)
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])

@@ -152,6 +152,21 @@ async def test_rest_of_a_part_filled_order_that_the_exchange_refuses_is_cancelle
 
 
 @with_environment
+async def test_rest_of_a_part_filled_order_that_an_error_refuses_is_cancelled(
+    stage: Environment,
+) -> None:
+    await stage.submit(limit())
+    stage.venue.fill(ID, "5000", "1.0900")
+    await stage.wait_for_reports(ReportKind.FILLED)
+    stage.venue.end(ID, "Inactive")
+    stage.tws.send(_refusal(stage.venue.order(ID).order_id))
+    (report,) = await stage.wait_for_reports(ReportKind.CANCELLED)
+    assert (report.client_order_id, report.code) == (ID, "NO_MONEY")
+    found = await stage.find(ID) or []
+    assert [one.kind for one in found] == [ReportKind.FILLED, ReportKind.CANCELLED]
+
+
+@with_environment
 async def test_notice_ends_no_order(stage: Environment) -> None:
     await stage.submit(limit())
     placed = stage.venue.order(ID)

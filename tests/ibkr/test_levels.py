@@ -16,6 +16,7 @@ from brokers.types import (
 )
 from common.clocks import machine_time
 from common.reason_codes import Code
+from tests.fakes.tws import messages
 from tests.ibkr.factories import Environment, exit_of, limit, order, protected, with_environment
 
 ID = "abc00000000000001"
@@ -56,6 +57,43 @@ async def test_replaced_level_is_known_to_the_next_process(stage: Environment) -
     stage.venue.cancel(stage.venue.order(f"{ID}:sl"))  # also if cancelled elsewhere
     (gone, *_) = await stage.wait_for_reports(ReportKind.LEVELS, of=lambda r: r.stop_loss is None)
     assert gone.take_profit == Decimal("1.12")
+
+
+@with_environment
+async def test_cancel_that_its_exchange_has_not_made_yet_is_not_refused(
+    stage: Environment,
+) -> None:
+    """As while the exchange is closed. TWS refuses a second cancel in that state."""
+    await stage.submit(limit())
+    stage.venue.cancels_later = True
+    with pytest.raises(OutcomeUnknown):
+        await stage.adapter.cancel(stage.spec, stopping())
+    for _ in range(2):
+        (report,) = await stage.adapter.cancel(stage.spec, stopping())
+        assert report.kind is ReportKind.ACCEPTED
+    stage.venue.end(ID)
+    (report,) = await stage.wait_for_reports(ReportKind.CANCELLED)
+    found = await stage.adapter.cancel(stage.spec, stopping())
+    assert [one.kind for one in found] == [ReportKind.CANCELLED]
+
+
+@with_environment
+async def test_refused_move_of_a_stop_that_comes_too_late_leaves_the_stop(
+    stage: Environment,
+) -> None:
+    await stage.submit(protected())
+    stop = stage.venue.order(f"{ID}:sl")
+    stage.fault("ignore")
+    with pytest.raises(OutcomeUnknown):
+        await stage.adapter.modify(stage.spec, move("1.095", "1.12"))
+    stage.tws.send(messages.error(stop.order_id, 201, "Order rejected - reason:Invalid price."))
+    (held,) = await stage.adapter.positions(stage.spec)
+    assert (held.stop_loss, held.take_profit) == (Decimal("1.09"), Decimal("1.12"))
+    found = [one for one in await stage.drain_events() if one.kind is ReportKind.LEVELS]
+    assert {one.code for one in found} <= {None}
+    (report,) = await stage.adapter.modify(stage.spec, move("1.095", "1.12"))
+    assert report.stop_loss == Decimal("1.095")
+    assert [one.live for one in stage.venue.orders if one.ref == stop.ref] == [True]  # the same one
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from brokers.base import OutcomeUnknown, Rejected
 from brokers.types import ChangeRequest, OrderTerms, OrderType, ReportKind, Side
 from common.reason_codes import Code
+from tests.fakes.tws import messages
 from tests.fakes.tws.faults import Fault
 from tests.ibkr.factories import CONNECTION, Environment, limit, with_environment
 
@@ -62,6 +63,35 @@ async def test_refused_change_keeps_the_order(stage: Environment) -> None:
     assert refused.value.code is Code.CHANGE_REFUSED
     (listed,) = await stage.adapter.open_orders(stage.spec)
     assert listed.terms == OLD
+
+
+TOO_LARGE = 201, "Order rejected - reason:too large"
+
+
+@with_environment
+async def test_refusal_of_a_change_that_comes_too_late_ends_no_order(stage: Environment) -> None:
+    """The change is not awaited any more, and the order works as it was."""
+    await stage.submit(limit())
+    stage.fault("ignore")
+    with pytest.raises(OutcomeUnknown):
+        await stage.adapter.change_order(stage.spec, change(replace(OLD, quantity=D(40000))))
+    stage.tws.send(messages.error(stage.venue.order(ID).order_id, *TOO_LARGE))
+    (found,) = await stage.find(ID) or []
+    assert found.kind is ReportKind.ACCEPTED
+    (listed,) = await stage.adapter.open_orders(stage.spec)
+    assert listed.terms == OLD
+    assert {one.kind for one in await stage.drain_events()} <= {ReportKind.ACCEPTED}
+
+
+@with_environment
+async def test_changed_order_that_is_refused_ends_as_the_lists_show(stage: Environment) -> None:
+    await stage.submit(limit())
+    new = replace(OLD, limit_price=D("1.0880"))
+    await stage.adapter.change_order(stage.spec, change(new))
+    stage.venue.end(ID, "Inactive", "No money")
+    stage.tws.send(messages.error(stage.venue.order(ID).order_id, *TOO_LARGE))
+    (report,) = await stage.wait_for_reports(ReportKind.REJECTED)
+    assert report.detail.endswith("too large")
 
 
 @with_environment

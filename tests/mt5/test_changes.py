@@ -98,6 +98,34 @@ def test_fill_between_our_read_and_the_cancel_wins(
     assert [item.kind for item in report] == [K.ACCEPTED, K.CANCEL_REFUSED]
 
 
+def test_order_that_an_exchange_has_not_removed_yet_is_not_cancelled(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
+    """10008: the request is placed. The order may be executed before it is removed."""
+    (accepted,) = submit(adapter, order(**LIMIT))
+    venue.configure(removes_later=True)
+    request = CancelRequest(CID, accepted.broker_order_id, "EURUSD")
+    for _ in range(2):  # the second is no further request, and no refusal of the first
+        assert [report.kind for report in run(adapter.cancel(spec(), request))] == [K.ACCEPTED]
+    removals = [one for one in venue.state()["accepted"] if one["action"] == 8]
+    assert len(removals) == 1
+    venue.quote("EURUSD", 1.04, 1.04)
+    reports = run(adapter.cancel(spec(), request))
+    assert [report.kind for report in reports] == [K.FILLED, K.CANCEL_REFUSED]
+
+
+def test_order_that_an_exchange_removes_later_is_cancelled_then(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
+    (accepted,) = submit(adapter, order(**LIMIT))
+    venue.configure(removes_later=True)
+    request = CancelRequest(CID, accepted.broker_order_id, "EURUSD")
+    run(adapter.cancel(spec(), request))
+    venue.control("end_order", login=1001, ticket=int(accepted.broker_order_id), state=2)
+    kinds = [report.kind for report in run(adapter.cancel(spec(), request))]
+    assert kinds == [K.ACCEPTED, K.CANCELLED]
+
+
 # ---- price of a waiting entry -------------------------------------------------------------------
 def change(kind: OrderType, terms: OrderTerms, present: OrderTerms) -> ChangeRequest:
     return ChangeRequest(

@@ -220,6 +220,44 @@ def test_exit_revived_by_a_late_fill_reserves_its_remainder(
     assert (leaving.status, position.quantity, position.reserved) == ("PARTIALLY_FILLED", 80, 30)
 
 
+@pytest.mark.parametrize("is_one_answer", [True, False])
+@pytest.mark.parametrize("is_cancelling", [True, False])
+def test_rejected_rest_of_a_partly_filled_exit_frees_its_reservation(
+    position: ExecutionPosition, is_one_answer: bool, is_cancelling: bool
+) -> None:
+    """As MetaTrader lists it: executed in part, and its state is REJECTED."""
+    leaving = exit_of(position)
+    fill = factories.fill_report(leaving, 20, "x1")
+    refusal = factories.report(leaving, ReportKind.REJECTED, detail="halted")
+    if not is_one_answer:
+        factories.apply(fill)
+    if is_cancelling:
+        factories.apply(factories.report(leaving, ReportKind.ACCEPTED))
+        Order.objects.filter(pk=leaving.pk).update(status="CANCEL_REQUESTED")
+    factories.apply(fill, refusal)
+    factories.apply(fill, refusal)  # a look-up repeats both
+    leaving.refresh_from_db()
+    position.refresh_from_db()
+    assert (leaving.status, leaving.reason) == ("CANCELLED", "REJECTED_BY_BROKER")
+    assert (leaving.filled_quantity, leaving.done_at is None) == (20, False)
+    assert (position.quantity, position.reserved) == (80, 0)
+    assert exit_of(position).quantity == 80
+
+
+def test_exit_revived_by_a_late_part_ends_when_its_rejection_is_repeated(
+    position: ExecutionPosition,
+) -> None:
+    leaving = exit_of(position)
+    refusal = factories.report(leaving, ReportKind.REJECTED, code=Code.MARKET_CLOSED)
+    factories.apply(refusal)
+    factories.apply(factories.fill_report(leaving, 20, "x1"))
+    assert Order.objects.get(pk=leaving.pk).status == "PARTIALLY_FILLED"
+    factories.apply(refusal)
+    position.refresh_from_db()
+    assert Order.objects.get(pk=leaving.pk).status == "CANCELLED"
+    assert (position.quantity, position.reserved) == (80, 0)
+
+
 def test_broker_exit_in_two_parts_keeps_our_exits_reservation(
     position: ExecutionPosition,
 ) -> None:

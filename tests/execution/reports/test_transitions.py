@@ -127,7 +127,7 @@ PENDING            SUBMITTED  REJECTED  CANCELLED  EXPIRED  ·               · 
 SUBMITTING         SUBMITTED  REJECTED  CANCELLED  EXPIRED  ·               PENDING   UNKNOWN
 UNKNOWN            SUBMITTED  REJECTED  CANCELLED  EXPIRED  ·               ·         ·
 SUBMITTED          ·          REJECTED  CANCELLED  EXPIRED  ·               ·         ·
-PARTIALLY_FILLED   ·          ·         CANCELLED  EXPIRED  ·               ·         ·
+PARTIALLY_FILLED   ·          CANCELLED CANCELLED  EXPIRED  ·               ·         ·
 CANCEL_REQUESTED   ·          REJECTED  CANCELLED  EXPIRED  SUBMITTED       ·         ·
 FILLED             ·          ·         ·          ·        ·               ·         ·
 SKIPPED            !          ·         ·          ·        ·               ·         ·
@@ -215,8 +215,12 @@ def test_unexpectedly_live_order_is_reported(name: str) -> None:
     )
 
 
-def test_rejected_remainder_after_a_partial_fill_is_left_to_the_look_up() -> None:
-    assert after_report(state(S.CANCEL_REQUESTED, filled=D(5)), report_of(K.REJECTED)) is None
+@pytest.mark.parametrize("status", [*IN_FLIGHT, *AT_BROKER])
+@pytest.mark.parametrize("code", [None, Code.REQUOTE])
+def test_rejected_rest_of_a_partly_filled_order_ends_it(status: Status, code: Code | None) -> None:
+    step = after_report(state(status, filled=D(5)), report_of(K.REJECTED, code, detail="halted"))
+    assert step == Transition(S.CANCELLED, code or Code.REJECTED_BY_BROKER, "halted")
+    require(status, step.status)
 
 
 @pytest.mark.parametrize(

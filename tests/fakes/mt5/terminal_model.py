@@ -9,6 +9,7 @@ from tests.fakes.mt5.symbols import listed
 
 DEAL, PENDING, SLTP, MODIFY, REMOVE = 1, 5, 6, 7, 8
 RETURN = 2
+REQUEST_CANCEL = 9  # of an order: its state
 REQUEST_OR_INSTANT = (0, 1)
 FINE = (1, "Success")
 BUYS = (0, 2, 4, 6)
@@ -37,6 +38,7 @@ class TerminalModel:
         self.holding = threading.Event()
         self.calls: list[str] = []
         self.gap: dict[str, Any] | None = None  # a quote that arrives before the next order
+        self.removes_later = False  # as at an exchange: the order works until `end_order`
         self.spent: list[float] = []  # seconds in the package: [n + 1] is of call n
 
     def now(self) -> int:
@@ -407,5 +409,8 @@ class TerminalModel:
     def _remove(self, request: dict[str, Any]) -> dict[str, Any]:
         account = self._account()
         for order in [one for one in account.orders if one["ticket"] == request["order"]]:
+            if self.removes_later:
+                order["state"] = REQUEST_CANCEL
+                return self.result(request, 10008, request["order"])
             account.end(order, CANCELED)
         return self.result(request, 10009, request["order"])

@@ -237,9 +237,12 @@ class ClientSession:
         if order is None:
             text = f"OrderId {order_id} that needs to be cancelled is not found."
             self.send(messages.error(order_id, 10147, text))
-        elif not order.live:
+        elif not order.live or order.status == "PendingCancel":
             text = f"OrderId {order_id} that needs to be cancelled cannot be cancelled,"
             self.send(messages.error(order_id, 10148, f"{text} state: {order.status}."))
+        elif self._venue.cancels_later:
+            order.status = "PendingCancel"
+            self.report_order(order, "status")
         else:
             self._venue.cancel(order)
             self.send(messages.error(order_id, 202, "Order Canceled - reason:"))

@@ -9,7 +9,7 @@ from itertools import count
 
 from tests.fakes.tws.messages import PlacedOrder, Security, by_hand
 
-LIVE = ("PreSubmitted", "Submitted", "PendingSubmit")
+LIVE = ("PreSubmitted", "Submitted", "PendingSubmit", "PendingCancel")
 SECURITIES = (
     Security(
         12087792, "EUR", "CASH", "IDEALPRO", "USD", "0.00005", "0.01", "0.01", local="EUR.USD"
@@ -116,6 +116,7 @@ class Venue:
         self.commission = Decimal("1.25")
         self.trades_per_fill = 1  # executions in which an order is filled
         self.fill_share = Decimal(1)  # share of an order that is filled at once
+        self.cancels_later = False  # as while its exchange is closed: until `end`
         self.drops_levels = False  # accepts stops and targets, then drops them unreported
         self.clock_offset = 0.0
         self.last_order_ids: dict[int, int] = {}  # by client id; TWS takes no lower one again
