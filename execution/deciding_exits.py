@@ -2,7 +2,8 @@
 
 An account has several where it holds several positions of the trade, and where the broker takes no
 more in one order. What counts accounts counts one of them: the account is done when all of them
-have filled, and not before. One that has failed does not count once its close is requested again.
+have filled, and not before. One that has failed does not count once its CLOSE of the whole position
+is requested again. A CLOSE of a part is not repeated: its later exits are of what filled later.
 """
 
 from django.db.models import (
@@ -27,10 +28,15 @@ def _request(leg: F | OuterRef) -> Func:
     return Func(leg, Value("+"), Value(1), function="split_part", output_field=CharField())
 
 
-_LATER = Order.objects.filter(
-    signal=OuterRef("signal"), position=OuterRef("position"), pk__gt=OuterRef("pk")
-).alias(request=_request(F("leg")))
-_IS_REPEATED = Exists(_LATER.exclude(request=_request(OuterRef("leg"))))
+_OTHERS = (  # exits of other requests for the same position and CLOSE
+    Order.objects.filter(
+        signal=OuterRef("signal"), position=OuterRef("position"), signal__close_fraction=1
+    )
+    .alias(request=_request(F("leg")))
+    .exclude(request=_request(OuterRef("leg")))
+)
+_IS_REPEATED = Exists(_OTHERS.filter(pk__gt=OuterRef("pk")))
+_REPEATS = Exists(_OTHERS.filter(pk__lt=OuterRef("pk")))
 
 RANK = Case(
     When(status=Status.UNKNOWN, then=Value(0)),
@@ -50,3 +56,8 @@ def deciding(exits: QuerySet[Order]) -> QuerySet[Order]:
     chosen = ranked.order_by("signal_id", "connection_id", "rank", "pk")
     one_each = chosen.distinct("signal_id", "connection_id")
     return Order.objects.filter(pk__in=one_each.values("pk")).order_by()
+
+
+def first_requested(orders: QuerySet[Order]) -> QuerySet[Order]:
+    """Return these orders without the exits by which a CLOSE was requested again."""
+    return orders.exclude(Q(position__isnull=False) & _REPEATS)

@@ -215,6 +215,7 @@ def _move_levels(signal: Signal) -> list[MovedPosition]:
         {
             "sl": signal.sl,
             "targets": list(signal.target_prices),
+            "is_one_for_all": list(signal.target_fractions) == [1],
             "refers_to": signal.refers_to_id,
             "signal_id": signal.pk,
         },

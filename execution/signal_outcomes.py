@@ -1,10 +1,10 @@
 """Notify operators, once per signal, of orders that were not executed, with the counts by reason.
 
 Counted are orders that were rejected, skipped, failed, or not sent before their signal became too
-old. A CLOSE may have several exits on an account: one that was not executed counts, unless its
-close was requested again, and one that is unsettled. A publication writes a check, which is
-repeated for up to two minutes while orders are unsettled; then one message has the counts. If the
-unsettled orders change them, one correction follows within 15 minutes of the publication. If
+old. A CLOSE may have several exits on an account: one that was not executed counts, unless it was
+to close all and was requested again, and one that is unsettled. A publication writes a check, which
+is repeated for up to two minutes while orders are unsettled; then one message has the counts. If
+the unsettled orders change them, one correction follows within 15 minutes of the publication. If
 nothing is lost by then and orders still wait (their broker may be down for long), the check is
 repeated for a day.
 """
@@ -86,7 +86,7 @@ COUNT = Query(
     OrderCount,
     f"""
 WITH s AS MATERIALIZED (
-  SELECT id, refers_to_id, action FROM signals_signal WHERE id = ANY(%s::bigint[])
+  SELECT id, refers_to_id, action, close_fraction FROM signals_signal WHERE id = ANY(%s::bigint[])
 ), caused AS (
   SELECT o.signal_id, o.status, o.reason FROM s JOIN execution_order o ON o.signal_id = s.id
   WHERE s.action = 'OPEN' AND o.leg = 'entry' AND o.leg LIKE 'entry%%' AND o.route_state <> 'MOVED'
@@ -97,7 +97,7 @@ WITH s AS MATERIALIZED (
   FROM s JOIN positions_executionposition p ON p.signal_id = s.refers_to_id
   JOIN execution_order o ON o.position_id = p.id AND o.signal_id = s.id
   WHERE s.action <> 'OPEN' AND {not_twin_sql("o.connection_id")}
-    AND (o.done_at IS NULL OR NOT EXISTS (SELECT FROM execution_order later
+    AND (o.done_at IS NULL OR s.close_fraction < 1 OR NOT EXISTS (SELECT FROM execution_order later
       WHERE later.position_id = p.id AND later.signal_id = s.id AND later.id > o.id
         AND {request_of_leg_sql("later.leg")} <> {request_of_leg_sql("o.leg")}))
   ORDER BY o.signal_id, o.connection_id, o.status IN ({UNSETTLED}),

@@ -19,8 +19,8 @@ from signals import effective_levels
 from signals.joins import signal_join_sql
 
 # ---- by signals ----------------------------------------------------------------------------------
-# The engine guards a level that had no guardian. It also guards several targets that replace the
-# one at the broker, which would close all of the position at the first. If the signal has fewer
+# The engine guards a level that had no guardian. It also guards several targets, or one of a part,
+# that replace the one at the broker, which closes all of the position. If the signal has fewer
 # targets than the number of the position's next one, its last one counts.
 MOVE_LEVELS_SQL = f"""WITH locked AS (
   SELECT id FROM positions_executionposition WHERE {open_of_signal_sql("%(refers_to)s")}
@@ -31,8 +31,8 @@ MOVE_LEVELS_SQL = f"""WITH locked AS (
       ELSE {on_tick_sql("coalesce(t.targets[p.tp_number], t.targets[t.n])", "p")} END,
     sl_guardian = CASE WHEN t.sl IS NULL OR p.sl_guardian <> '' THEN p.sl_guardian
       ELSE 'ENGINE' END,
-    tp_guardian = CASE WHEN t.n = 0 OR t.n = 1 AND p.tp_guardian <> '' THEN p.tp_guardian
-      ELSE 'ENGINE' END,
+    tp_guardian = CASE WHEN t.n = 0 OR %(is_one_for_all)s AND p.tp_guardian <> ''
+      THEN p.tp_guardian ELSE 'ENGINE' END,
     levels_given_up = false, levels_dropped_at = NULL
   FROM locked, (SELECT %(sl)s::numeric AS sl, %(targets)s::numeric[] AS targets,
     cardinality(%(targets)s::numeric[]) AS n) t
@@ -40,7 +40,8 @@ MOVE_LEVELS_SQL = f"""WITH locked AS (
   RETURNING p.id, p.connection_id
 )"""
 """The WITH of a statement that gives the open positions of a signal (`refers_to`) other levels;
-`moved` are those positions. Parameters: sl (NULL: unchanged), targets (empty: unchanged)."""
+`moved` are those positions. Parameters: sl (NULL: unchanged), targets (empty: unchanged),
+is_one_for_all (there is one, and it closes all of a position)."""
 
 END_TARGETS = f"""
 UPDATE positions_executionposition p SET tp_number = p.tp_number + 1,

@@ -34,14 +34,16 @@ def signal_join_sql(signal_id: str) -> str:
     return f"JOIN signals_signal s ON s.id = {signal_id}"
 
 
-def newest_part_close_sql(opened_id: str) -> str:
-    """Return SQL of the id of a signal's newest published CLOSE of a part; NULL: it has none.
+def newest_close_sql(opened_id: str, *, of_a_part: bool) -> str:
+    """Return SQL of the id of a signal's newest published CLOSE, of a part or of all; NULL: it has
+    none.
 
     opened_id: an expression of the OPEN signal's id.
     """
+    closes = "close_fraction < 1" if of_a_part else "close_fraction = 1"
     return (
         f"(SELECT f.id FROM signals_signal f WHERE f.refers_to_id = {opened_id}"
-        " AND f.action = 'CLOSE' AND f.close_fraction < 1 AND f.published_at IS NOT NULL"
+        f" AND f.action = 'CLOSE' AND f.{closes} AND f.published_at IS NOT NULL"
         " ORDER BY f.published_at DESC, f.id DESC LIMIT 1)"
     )
 

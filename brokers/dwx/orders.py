@@ -64,7 +64,7 @@ meanwhile; with lots below zero the terminal refuses that, and a deletion does n
 
 MIN_SECONDS = 0.1  # for the last look
 REWRITTEN_SECONDS = 1.0  # within which a file that is being written is whole again
-DEALS_SECONDS = 1.0  # an exit waits no longer for deals of earlier exits
+DEALS_SECONDS = 1.0  # that the terminal has to write deals of earlier exits before an exit is sent
 Effect = Callable[[Snapshot], Awaitable[list[OrderReport] | None]]
 Last = Callable[[], Awaitable[list[OrderReport] | None]]
 

@@ -22,7 +22,7 @@ from execution.base.statements import insert_log_sql, log_rows_sql
 from execution.exits.orders import ExitRequest, open_exits
 from execution.models import may_move_sql
 from positions.joins import entry_position_join_sql
-from signals.joins import newest_part_close_sql
+from signals.joins import newest_close_sql
 
 LATE_FILL_DAYS = 7  # a later fill of an order that ended filled in part is not closed in part
 _LEAST = "0.000000000001"  # less is a rounding difference of a product of fractions
@@ -96,7 +96,7 @@ DUE_PARTS = Query(
 SELECT o.id AS order_id, p.id AS position_id,
   least(o.close_fraction * o.filled_quantity - o.close_offset,
     o.close_fraction * (p.quantity - p.reserved)) AS quantity,
-  {newest_part_close_sql("o.signal_id")} AS signal_id
+  {newest_close_sql("o.signal_id", of_a_part=True)} AS signal_id
 FROM execution_order o {entry_position_join_sql("o")}
 WHERE o.id = ANY(%s::bigint[]) AND p.quantity > 0 AND {IS_DUE_SQL}
 ORDER BY o.id

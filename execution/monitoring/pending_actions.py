@@ -38,6 +38,7 @@ from execution.reports.row_locks import free_orders
 from execution.runtime import trading_runtime
 from execution.runtime.broker_queries import send_cancel
 from execution.submission.route_writes import end_routes
+from signals.joins import newest_close_sql
 
 log = structlog.get_logger(__name__)
 
@@ -47,7 +48,8 @@ CANCEL_BACKOFF = "least(30, 5 * power(2, least(pending_action_attempts, 9)))"
 
 
 class PendingActionRow(NamedTuple):
-    """An order with a pending action. free: what its position has open and not reserved."""
+    """An order with a pending action. free: what its position has open and not reserved. close_id:
+    of a pending CLOSE the signal that requests it, if one does."""
 
     id: int
     status: str
@@ -56,6 +58,7 @@ class PendingActionRow(NamedTuple):
     position_id: int | None
     free: Decimal
     is_partly_known: bool
+    close_id: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,9 @@ LOAD = Query(
     PendingActionRow,
     f"""
 SELECT o.id, o.status, o.pending_action, o.filled_quantity, p.id AS position_id,
-  coalesce(p.quantity - p.reserved, 0) AS free, {is_partly_known_sql("o")} AS is_partly_known
+  coalesce(p.quantity - p.reserved, 0) AS free, {is_partly_known_sql("o")} AS is_partly_known,
+  CASE WHEN o.pending_action = 'CLOSE'
+    THEN {newest_close_sql("o.signal_id", of_a_part=False)} END AS close_id
 FROM execution_order o
 LEFT JOIN positions_executionposition p
   ON o.position_id IS NULL AND p.connection_id = o.connection_id AND p.signal_id = o.signal_id
@@ -249,12 +254,13 @@ def _count_cancels(done: Sequence[CallResult]) -> None:
 def _end_finished(pending: Sequence[PendingActionRow]) -> list[int]:
     """End actions on orders that have ended or were never sent; return exits for what filled."""
     ended = [row for row in pending if row.status in TERMINAL]
-    closing = [
-        row.position_id
-        for row in ended
-        if row.position_id is not None and row.pending_action == "CLOSE" and row.free > 0
-    ]
-    exits = open_exits([ExitRequest(position_id, "close") for position_id in closing])
+    exits = open_exits(
+        [
+            ExitRequest(row.position_id, "close", signal_id=row.close_id)
+            for row in ended
+            if row.position_id is not None and row.pending_action == "CLOSE" and row.free > 0
+        ]
+    )
     # Cancelled while it was being sent: the next account of its route does not get it either.
     failed: dict[Code, list[int]] = {}
     for row in ended:

@@ -190,7 +190,9 @@ COLUMNS = {
 
 _PLACED_REQUESTED_BY = requested_by_sql(EventKind.ORDER_PLACED)
 _UNNEST = ", ".join(f"%({name})s::{kind}[]" for name, kind in COLUMNS.items())
-_TARGET = "(e.targets::numeric[])[executed.last_target + 1]"
+# After the last target it stays, for what may still be open.
+_TARGET = """coalesce((e.targets::numeric[])[executed.last_target + 1],
+        (e.targets::numeric[])[cardinality(e.targets::numeric[])], p.tp)"""
 _NEXT_TARGET = f"""(SELECT {on_tick_sql(_TARGET, "p")}
       FROM unnest(%(signal_ids)s::bigint[], %(targets)s::text[])
       AS e(signal_id, targets) WHERE e.signal_id = p.signal_id)"""
@@ -202,7 +204,7 @@ _EXECUTIONS = f"""
     {rounded_to_tick_sql("l.tp", "step.size", "u.side")},
     CASE WHEN l.sl IS NULL THEN '' WHEN u.stop_loss IS NOT NULL THEN 'BROKER' ELSE 'ENGINE' END,
     CASE WHEN l.tp IS NULL THEN '' WHEN u.take_profit IS NOT NULL AND l.number <= 1
-      THEN 'BROKER' ELSE 'ENGINE' END,
+      AND NOT e.leaves_a_part THEN 'BROKER' ELSE 'ENGINE' END,
     -- What the broker reports, never what was sent; a level that this order lacks is another's.
     CASE WHEN u.stop_loss IS NOT NULL THEN u.reported_sl END,
     CASE WHEN u.take_profit IS NOT NULL THEN u.reported_tp END, u.reported_quantity,
@@ -227,8 +229,10 @@ _OF_REQUEST = f"""FROM execution_order x LEFT JOIN u now ON now.id = x.id
 
 # A target that others follow is over when all orders of a request have ended with something filled:
 # what the broker leaves of it is closed at the next one. If one failed, its next exit closes the
-# rest. The last target is never over if it closes all that is left. If it closes a part, it is over
-# once that has filled completely, which a broker's own exit, always filled, does not state.
+# rest. The last target counts as reached once they have filled completely, which a broker's own
+# exit, always filled, does not state; its price stays, for what another exit leaves open or a late
+# fill adds. A last target of a part ends at its next hit, once nothing is left of that part
+# (`exits.orders`).
 _HAVE_ENDED = f"""u.ended_target IS NOT NULL AND NOT EXISTS (
       SELECT {_OF_REQUEST} AND CASE WHEN now.id IS NULL
         THEN x.filled_quantity = 0 OR x.done_at IS NULL
@@ -236,10 +240,9 @@ _HAVE_ENDED = f"""u.ended_target IS NOT NULL AND NOT EXISTS (
 
 _IS_OVER = f"""{_HAVE_ENDED} AND EXISTS (
       SELECT FROM levels e WHERE e.signal_id = u.signal_id
-        AND (u.ended_target < cardinality(e.targets::numeric[])
-          OR u.ended_target = cardinality(e.targets::numeric[]) AND e.leaves_a_part
-            AND u.client_order_id IS NOT NULL AND NOT EXISTS (
-              SELECT {_OF_REQUEST} AND coalesce(now.status, x.status) <> 'FILLED')))"""
+        AND (u.ended_target < cardinality(e.targets::numeric[]) OR NOT e.leaves_a_part
+          AND u.client_order_id IS NOT NULL AND NOT EXISTS (
+            SELECT {_OF_REQUEST} AND coalesce(now.status, x.status) <> 'FILLED')))"""
 
 # The source of `close_positions_sql`.
 _EXITS = "executed LEFT JOIN newest_exit USING (position_id)"

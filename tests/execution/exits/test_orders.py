@@ -390,7 +390,7 @@ def test_target_is_not_over_while_one_of_its_exits_has_failed(
     scan_levels()
     assert _fill_due_exits() == [left]
     position.refresh_from_db()
-    expected = (20, 2, D("1.12")) if has_second else (0, 1, D("1.11"))
+    expected = (20, 2, D("1.12")) if has_second else (0, 2, D("1.11"))
     assert (position.quantity, position.tp_number, position.tp) == expected
 
 
@@ -422,7 +422,7 @@ def test_what_the_broker_leaves_of_a_target_is_closed_at_the_next(
     scan_levels()
     assert sum(_fill_due_exits()) == 50
     position.refresh_from_db()
-    assert (position.quantity, position.tp_number, position.tp) == (0, 2, D("1.12"))
+    assert (position.quantity, position.tp_number, position.tp) == (0, 3, D("1.12"))
 
 
 @pytest.mark.parametrize("has_maximum", [False, True])
@@ -446,7 +446,7 @@ def test_last_target_stays_until_all_has_filled(
     scan_levels()
     assert _fill_due_exits() == [20]
     position.refresh_from_db()
-    assert (position.quantity, position.tp_number, position.tp) == (0, 1, D("1.11"))
+    assert (position.quantity, position.tp_number, position.tp) == (0, 2, D("1.11"))
 
 
 def test_rest_of_the_last_target_waits_for_fills_in_a_reply(
@@ -489,7 +489,7 @@ def test_late_fill_may_complete_the_last_target(
     assert (position.quantity, position.tp_number, position.tp) == (80, 1, D("1.11"))
     factories.apply(replace(late, event_id="late"))
     position.refresh_from_db()
-    expected = (0, 1, D("1.11")) if fraction == "1" else (50, 2, None)
+    expected = (0, 2, D("1.11")) if fraction == "1" else (50, 1, D("1.11"))
     assert (position.quantity, position.tp_number, position.tp) == expected
 
 

@@ -1,7 +1,7 @@
 """Targets and closes of a position, whose exits fail, come late, or overtake each other."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 
 import pytest
@@ -9,14 +9,21 @@ from django.db.models import F
 
 from brokers.base import OutcomeUnknown, Rejected
 from common.reason_codes import Code
-from connections.models import ExecutionConnection
+from connections.models import ExecutionConnection, Instrument
+from console.queries import candidates
+from execution.deciding_exits import first_requested
 from execution.feed_results import results_of
-from execution.models import Order
+from execution.models import Order, OutcomeCheck
 from execution.monitoring.level_monitor import scan_levels
+from execution.monitoring.pending_actions import process_pending_actions
+from execution.monitoring.stop_rules import judge_due
+from execution.runtime.trading_runtime import TradingRuntime
 from execution.services import close_position
+from execution.signal_outcomes import report_outcomes
+from execution.signal_stages import stages_of
 from portal.selectors.signals import signal_history
 from positions.models import ExecutionPosition
-from signals.models import Feed
+from signals.models import Feed, Signal
 from tests.execution import factories
 from tests.execution.exits.test_orders import (
     _end_half_a_minute_ago,
@@ -175,3 +182,167 @@ def test_close_that_succeeds_when_it_is_repeated_counts_as_filled(
     assert results_of([close])[close.pk].breakdown == "1 filled"
     assert alice.user is not None
     assert signal_history(alice.user, close).summary.breakdown == "1 filled"
+
+
+def _part_close(feed: Feed) -> Signal:
+    """40 are open; CLOSE of a half is refused; half of the later 60 is closed."""
+    opened = factories.signal(feed)
+    OutcomeCheck.objects.all().delete()
+    factories.claim_all()
+    entry = Order.objects.get(leg="entry")
+    factories.apply(factories.fill_report(entry, 40, "f1"))
+    half = factories.close_signal(opened, "0.5")
+    [out] = factories.claim_all()
+    factories.answer(out, Rejected(Code.MARKET_CLOSED))
+    entry.refresh_from_db()
+    factories.apply(factories.fill_report(entry, 60, "f2"))
+    factories.pass_time(2)
+    process_pending_actions()
+    _fill_exits()
+    return half
+
+
+def _fill_exits() -> None:
+    factories.claim_all()
+    for exit_ in Order.objects.exits().filter(status="SUBMITTING").order_by("id"):
+        factories.apply(factories.fill_report(exit_, exit_.quantity or 0, f"x{exit_.pk}"))
+
+
+def test_part_close_refused_is_not_hidden_by_the_part_of_a_late_fill(
+    alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime
+) -> None:
+    half = _part_close(feed)
+    assert ExecutionPosition.objects.get().quantity == 70  # 50 was wanted: 20 were refused
+    for _ in range(3):
+        _end_half_a_minute_ago()
+    assert scan_levels() == []  # and are not repeated
+    assert results_of([half])[half.pk].breakdown == "1 rejected"
+
+
+def test_part_close_refused_is_in_the_message(
+    alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime
+) -> None:
+    _part_close(feed)
+    OutcomeCheck.objects.update(due_at=datetime(2020, 1, 1, tzinfo=UTC))
+    assert report_outcomes() == 1
+
+
+def test_last_partial_target_stays_if_another_exit_fails_after_it(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    position = factories.filled(factories.signal(feed, [("1.11", "0.5")]))
+    close_position(position.pk, fraction=D("0.8"))
+    [by_hand] = factories.claim_all()
+    factories.quote(alice, "1.11500", "1.11510")
+    scan_levels()
+    [target] = factories.claim_all()
+    assert target.request.quantity == 20
+    factories.answer(target, factories.fake_broker().fill_at_once(target.request))
+    _reject(by_hand)
+    position.refresh_from_db()
+    assert (position.quantity, position.tp) == (80, D("1.11"))
+
+
+def test_thirds_closed_all_and_a_correction_opens_again(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    third = [("1.11", "0.3333"), ("1.12", "0.3333"), ("1.13", "0.3333")]
+    factories.filled(factories.signal(feed, third))
+    Instrument.objects.update(quantity_min=D(20))
+    for bid in ("1.115", "1.125", "1.135"):
+        factories.quote(alice, bid)
+        scan_levels()
+        [target] = factories.claim_all()
+        broker = factories.fake_broker()
+        ticket = broker.receive(target.request)
+        executed = broker.execute(ticket, target.request.quantity)
+        factories.answer(target, [executed])
+    position = ExecutionPosition.objects.get()
+    assert position.quantity == 0
+    [fill] = executed.fills
+    factories.apply(
+        replace(executed, fills=(replace(fill, quantity=D(10), revision=1),), event_id="bust")
+    )
+    position.refresh_from_db()
+    assert position.tp == D("1.13")
+
+
+def test_break_even_after_the_target_that_a_modify_made_the_last(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    signal = factories.signal(feed, [("1.11", "0.5"), ("1.12", "0.5")], break_even_target=1)
+    factories.filled(signal)
+    factories.quote(alice, "1.11500", "1.11510")
+    scan_levels()
+    [target] = factories.claim_all()
+    _modify_targets(signal, [("1.13", "1")])
+    factories.answer(target, factories.fake_broker().fill_at_once(target.request))
+    judge_due()
+    position = ExecutionPosition.objects.get()
+    assert (position.quantity, position.tp) == (50, D("1.13"))
+    assert position.sl == D("1.1")
+
+
+def test_close_refused_then_done_by_the_cancel_of_its_entry(
+    alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime
+) -> None:
+    """A late fill's pending CLOSE closes all that is free."""
+    opened = factories.signal(feed)
+    factories.claim_all()
+    entry = Order.objects.get(leg="entry")
+    factories.apply(factories.fill_report(entry, 40, "f1"))
+    close = factories.close_signal(opened)
+    for out in factories.claim_all():
+        factories.answer(out, Rejected(Code.MARKET_CLOSED))
+    entry.refresh_from_db()
+    factories.apply(factories.fill_report(entry, 60, "f2"))
+    factories.pass_time(2)
+    process_pending_actions()
+    _fill_exits()
+    assert ExecutionPosition.objects.get().quantity == 0
+    assert results_of([close])[close.pk].breakdown == "1 filled"
+
+
+def test_modify_to_one_larger_partial_target_while_the_first_is_in_flight(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    signal = factories.signal(feed, [("1.11", "0.5"), ("1.12", "0.5")])
+    factories.filled(signal)
+    factories.quote(alice, "1.11500", "1.11510")
+    scan_levels()
+    [target] = factories.claim_all()
+    _modify_targets(signal, [("1.13", "0.8")])
+    factories.answer(target, factories.fake_broker().fill_at_once(target.request))
+    position = ExecutionPosition.objects.get()
+    assert (position.quantity, position.tp) == (50, D("1.13"))
+
+
+def test_stages_of_a_close_are_of_its_publication(alice: ExecutionConnection, feed: Feed) -> None:
+    signal = factories.signal(feed)
+    factories.filled(signal)
+    close = factories.close_signal(signal)
+    [out] = factories.claim_all()
+    factories.answer(out, Rejected(Code.MARKET_CLOSED))
+    hour = timedelta(hours=1)  # passes
+    Order.objects.exits().update(
+        created_at=F("created_at") - hour,
+        done_at=F("done_at") - hour,
+        due_at=F("due_at") - hour,
+        enqueued_at=F("enqueued_at") - hour,
+    )
+    assert len(scan_levels()) == 1
+    page = stages_of(first_requested(candidates.orders_of(close)), count=2).stages
+    assert page[0].last is not None
+    assert page[0].last < 1000  # "in the transaction that publishes the signal"
+
+
+def test_broker_does_not_hold_a_target_of_a_part_that_a_modify_sets(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    """The broker's target closes all of the position; the provider wants a half."""
+    signal = factories.signal(feed, [("1.11", "1")])
+    factories.filled(signal)
+    ExecutionPosition.objects.update(tp_guardian="BROKER", broker_tp=D("1.11"))
+    _modify_targets(signal, [("1.12", "0.5")])
+    position = ExecutionPosition.objects.get()
+    assert (position.tp, position.tp_guardian) == (D("1.12"), "ENGINE")
