@@ -3,7 +3,8 @@
 An account has several where it holds several positions of the trade, and where the broker takes no
 more in one order. What counts accounts counts one of them: the account is done when all of them
 have filled, and not before. One that has failed does not count once its CLOSE of the whole position
-is requested again. A CLOSE of a part is not repeated: its later exits are of what filled later.
+is requested again. A CLOSE of a part is not repeated: its later exits are of what filled later. One
+that ended as dust states nothing: what was there to close had been closed.
 """
 
 from django.db.models import (
@@ -20,6 +21,7 @@ from django.db.models import (
     When,
 )
 
+from common.reason_codes import Code
 from execution.models import Order, Status
 
 
@@ -28,20 +30,20 @@ def _request(leg: F | OuterRef) -> Func:
     return Func(leg, Value("+"), Value(1), function="split_part", output_field=CharField())
 
 
-_OTHERS = (  # exits of other requests for the same position and CLOSE
+_LATER = (  # exits of later requests for the same position and CLOSE
     Order.objects.filter(
-        signal=OuterRef("signal"), position=OuterRef("position"), signal__close_fraction=1
+        signal=OuterRef("signal"), position=OuterRef("position"), pk__gt=OuterRef("pk"),
+        signal__close_fraction=1,
     )
+    .exclude(reason=Code.DUST)
     .alias(request=_request(F("leg")))
     .exclude(request=_request(OuterRef("leg")))
-)
-_IS_REPEATED = Exists(_OTHERS.filter(pk__gt=OuterRef("pk")))
-_REPEATS = Exists(_OTHERS.filter(pk__lt=OuterRef("pk")))
+)  # fmt: skip
 
 RANK = Case(
     When(status=Status.UNKNOWN, then=Value(0)),
     When(done_at=None, then=Value(1)),
-    When(_IS_REPEATED, then=Value(5)),
+    When(Q(reason=Code.DUST) | Q(Exists(_LATER)), then=Value(5)),
     When(filled_quantity=0, then=Value(2)),
     When(~Q(status=Status.FILLED), then=Value(3)),  # filled in part
     default=Value(4),
@@ -56,8 +58,3 @@ def deciding(exits: QuerySet[Order]) -> QuerySet[Order]:
     chosen = ranked.order_by("signal_id", "connection_id", "rank", "pk")
     one_each = chosen.distinct("signal_id", "connection_id")
     return Order.objects.filter(pk__in=one_each.values("pk")).order_by()
-
-
-def first_requested(orders: QuerySet[Order]) -> QuerySet[Order]:
-    """Return these orders without the exits by which a CLOSE was requested again."""
-    return orders.exclude(Q(position__isnull=False) & _REPEATS)

@@ -99,6 +99,7 @@ WITH s AS MATERIALIZED (
   WHERE s.action <> 'OPEN' AND {not_twin_sql("o.connection_id")}
     AND (o.done_at IS NULL OR s.close_fraction < 1 OR NOT EXISTS (SELECT FROM execution_order later
       WHERE later.position_id = p.id AND later.signal_id = s.id AND later.id > o.id
+        AND later.reason <> '{Code.DUST.value}'
         AND {request_of_leg_sql("later.leg")} <> {request_of_leg_sql("o.leg")}))
   ORDER BY o.signal_id, o.connection_id, o.status IN ({UNSETTLED}),
     o.status NOT IN ({COUNTED}), o.id)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.postgres.aggregates import ArrayAgg
@@ -17,12 +17,14 @@ from django.db.models import (
     Min,
     Q,
     QuerySet,
+    Subquery,
     Value,
 )
 from django.db.models.functions import Greatest, Mod
 
 from execution.models import Order, Status
 
+WRITTEN_WITHIN = timedelta(seconds=20)  # after the first order, by the publication
 MOST = 20_000  # orders that are read; of more, every second, third … in the order of their queue
 
 
@@ -90,12 +92,15 @@ class _Milliseconds(Func):
 
 
 def stages_of(orders: QuerySet[Order], *, count: int) -> Stages:
-    """Return the stages of these orders by one statement; of skipped ones, nothing is counted.
+    """Return the stages of these orders by one statement; of skipped ones, nothing is counted, nor
+    of exits that came later, when a CLOSE was requested again or an entry filled late.
 
     count: about how many there are. Reads at most MOST of them.
     """
     every = max(-(-count // MOST), 1)
+    first = orders.order_by("pk").values("created_at")[:1]
     chosen = orders.exclude(status=Status.SKIPPED).order_by()
+    chosen = chosen.filter(created_at__lt=Subquery(first) + WRITTEN_WITHIN)
     if every > 1:
         chosen = chosen.alias(place=Mod("pk", every)).filter(place=0)
     # `enqueued_at` is the start of the statement that writes the row.

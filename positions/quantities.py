@@ -72,7 +72,9 @@ def close_positions_sql(exits: str, *, next_target: str) -> str:
       * {_DIRECTION} * coalesce(executed.rate, p.conversion_rate), 18),
     commission = p.commission + executed.commission, last_activity_at = clock_timestamp(),
     tp_number = greatest(p.tp_number, executed.last_target + 1),
-    tp = CASE WHEN executed.last_target >= p.tp_number THEN {next_target} ELSE p.tp END,
+    tp = CASE WHEN executed.last_target >= p.tp_number
+      THEN coalesce({next_target}, CASE WHEN p.quantity = executed.quantity THEN p.tp END)
+      ELSE p.tp END,
     close_reason = CASE WHEN p.quantity = executed.quantity
       THEN coalesce(newest_exit.close_reason, p.close_reason) ELSE p.close_reason END,
     closed_at = CASE WHEN p.quantity = executed.quantity

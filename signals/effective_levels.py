@@ -26,8 +26,9 @@ LEFT JOIN LATERAL (
 SL = "coalesce(moved_stop.sl, s.sl)"
 TARGET_PRICES = "coalesce(moved_targets.target_prices, s.target_prices)"
 TARGET_FRACTIONS = "coalesce(moved_targets.target_fractions, s.target_fractions)"
-LEAVES_A_PART = f"coalesce((SELECT sum(t) < 1 FROM unnest({TARGET_FRACTIONS}) t), false)"
-"""Whether its targets together close less than all of a position."""
+LAST_PART = f"""(SELECT CASE WHEN sum(t) < 1 THEN (array_agg(t ORDER BY n DESC))[1] END
+  FROM unnest({TARGET_FRACTIONS}) WITH ORDINALITY x(t, n))"""
+"""The fraction that its last target closes; NULL: all that is left (`levels.target_fraction`)."""
 
 _WITH_LEVELS = f"""
 SELECT s.id FROM signals_signal s{JOIN}

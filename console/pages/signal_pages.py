@@ -23,7 +23,6 @@ from console.pages.page_helpers import View, can, confirm, page, require_permiss
 from console.queries import banners, candidates, reach_preview
 from console.queries.funnel import funnel
 from execution.archived_reads import note_of
-from execution.deciding_exits import first_requested
 from execution.models import ArchivedOrder
 from execution.oco_results import pair_sentences
 from execution.signal_stages import stages_of
@@ -91,8 +90,7 @@ def _results(request: HttpRequest, signal: Signal) -> dict[str, Any]:
     one_page = orders.get_page(request.GET.get("page"))
     first = max(one_page.start_index() - 1, 0)
     lines = candidates.details_of(matching[first : one_page.end_index()])
-    requested = first_requested(candidates.orders_of(signal))
-    stages = stages_of(requested, count=counted.in_table)
+    stages = stages_of(candidates.orders_of(signal), count=counted.in_table)
     return {
         "counts": counted,
         "archive_note": note_of(signal, counted.archived),

@@ -60,7 +60,7 @@ def write(changes: list[OrderChange]) -> int:
         "signal_ids": [level.signal_id for level in levels],
         "sls": [level.sl for level in levels],
         "targets": [array(level.targets) for level in levels],
-        "leaving": [level.leaves_a_part for level in levels],
+        "last_parts": [level.last_part for level in levels],
     }
     if implied := [_implied(c.row, status) for c in changes if c.passed for status in _passed(c)]:
         run(sql.LOG_IMPLIED_STEPS, columns(implied, 5))

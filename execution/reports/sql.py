@@ -12,6 +12,7 @@ from connections.selectors import (
     account_join_sql,
     connection_join_sql,
     on_tick_sql,
+    quantity_step_sql,
     rounded_to_tick_sql,
     tick_sql,
 )
@@ -25,7 +26,7 @@ from execution.base.statements import (
     is_partly_known_sql,
     log_rows_sql,
 )
-from execution.exits.order_sizes import request_of_leg_sql
+from execution.exits.order_sizes import request_of_leg_sql, target_of_leg_sql
 from execution.models import may_move_sql
 from execution.reports.close_reasons import close_reason_sql
 from positions.quantities import close_positions_sql, open_positions_sql
@@ -90,12 +91,13 @@ class NewFill(NamedTuple):
 
 
 class SignalLevels(NamedTuple):
-    """The levels that a signal has now. leaves_a_part: its targets close less than a position."""
+    """The levels that a signal has now. last_part: the fraction that its last target closes; None:
+    all that is left."""
 
     signal_id: int
     sl: Decimal | None
     targets: list[Decimal]
-    leaves_a_part: bool
+    last_part: Decimal | None
 
 
 class WriteResult(NamedTuple):
@@ -190,12 +192,14 @@ COLUMNS = {
 
 _PLACED_REQUESTED_BY = requested_by_sql(EventKind.ORDER_PLACED)
 _UNNEST = ", ".join(f"%({name})s::{kind}[]" for name, kind in COLUMNS.items())
-# After the last target it stays, for what may still be open.
+# After a last target for all the position's own level stays, for what may still be open.
 _TARGET = """coalesce((e.targets::numeric[])[executed.last_target + 1],
-        (e.targets::numeric[])[cardinality(e.targets::numeric[])], p.tp)"""
+        CASE WHEN e.last_part IS NOT NULL THEN NULL
+          WHEN executed.last_target = p.tp_number THEN p.tp
+          ELSE (e.targets::numeric[])[cardinality(e.targets::numeric[])] END)"""
 _NEXT_TARGET = f"""(SELECT {on_tick_sql(_TARGET, "p")}
-      FROM unnest(%(signal_ids)s::bigint[], %(targets)s::text[])
-      AS e(signal_id, targets) WHERE e.signal_id = p.signal_id)"""
+      FROM unnest(%(signal_ids)s::bigint[], %(targets)s::text[], %(last_parts)s::numeric[])
+      AS e(signal_id, targets, last_part) WHERE e.signal_id = p.signal_id)"""
 
 # The columns that `open_positions_sql` inserts. u, levels: as in `WRITE`.
 _EXECUTIONS = f"""
@@ -204,7 +208,7 @@ _EXECUTIONS = f"""
     {rounded_to_tick_sql("l.tp", "step.size", "u.side")},
     CASE WHEN l.sl IS NULL THEN '' WHEN u.stop_loss IS NOT NULL THEN 'BROKER' ELSE 'ENGINE' END,
     CASE WHEN l.tp IS NULL THEN '' WHEN u.take_profit IS NOT NULL AND l.number <= 1
-      AND NOT e.leaves_a_part THEN 'BROKER' ELSE 'ENGINE' END,
+      AND e.last_part IS NULL THEN 'BROKER' ELSE 'ENGINE' END,
     -- What the broker reports, never what was sent; a level that this order lacks is another's.
     CASE WHEN u.stop_loss IS NOT NULL THEN u.reported_sl END,
     CASE WHEN u.take_profit IS NOT NULL THEN u.reported_tp END, u.reported_quantity,
@@ -229,20 +233,31 @@ _OF_REQUEST = f"""FROM execution_order x LEFT JOIN u now ON now.id = x.id
 
 # A target that others follow is over when all orders of a request have ended with something filled:
 # what the broker leaves of it is closed at the next one. If one failed, its next exit closes the
-# rest. The last target counts as reached once they have filled completely, which a broker's own
-# exit, always filled, does not state; its price stays, for what another exit leaves open or a late
-# fill adds. A last target of a part ends at its next hit, once nothing is left of that part
-# (`exits.orders`).
+# rest. The last target is over once they have filled completely, which a broker's own exit, always
+# filled, does not state. If it closes all, its price stays, for what another exit leaves open or a
+# late fill adds. If it closes a part, that must be closed, too: another exit may have left less for
+# it, and a MODIFY may have enlarged it.
 _HAVE_ENDED = f"""u.ended_target IS NOT NULL AND NOT EXISTS (
       SELECT {_OF_REQUEST} AND CASE WHEN now.id IS NULL
         THEN x.filled_quantity = 0 OR x.done_at IS NULL
         ELSE now.filled_quantity = 0 OR now.done_at IS NULL END)"""
 
+# Of what a last target `u.ended_target` closes less than a step is left. e: the signal's levels.
+_PART_IS_CLOSED = f"""(
+            SELECT e.last_part * p.opened_quantity - sum(coalesce(now.filled_quantity,
+              x.filled_quantity)) < coalesce(nullif({quantity_step_sql("p")}, 0), 1e-12)
+            FROM positions_executionposition p JOIN execution_order x ON x.position_id = p.id
+            LEFT JOIN u now ON now.id = x.id
+            WHERE p.id = u.position_id
+              AND {target_of_leg_sql("x.leg")} = 'tp-' || u.ended_target
+            GROUP BY p.id)"""
+
 _IS_OVER = f"""{_HAVE_ENDED} AND EXISTS (
       SELECT FROM levels e WHERE e.signal_id = u.signal_id
-        AND (u.ended_target < cardinality(e.targets::numeric[]) OR NOT e.leaves_a_part
-          AND u.client_order_id IS NOT NULL AND NOT EXISTS (
-            SELECT {_OF_REQUEST} AND coalesce(now.status, x.status) <> 'FILLED')))"""
+        AND (u.ended_target < cardinality(e.targets::numeric[])
+          OR u.client_order_id IS NOT NULL AND NOT EXISTS (
+            SELECT {_OF_REQUEST} AND coalesce(now.status, x.status) <> 'FILLED')
+          AND (e.last_part IS NULL OR {_PART_IS_CLOSED})))"""
 
 # The source of `close_positions_sql`.
 _EXITS = "executed LEFT JOIN newest_exit USING (position_id)"
@@ -338,7 +353,7 @@ WITH d AS (
 ), levels AS MATERIALIZED (
   SELECT e.*, w.signal_id AS when_signal_id, w.state AS when_state
   FROM unnest(%(signal_ids)s::bigint[], %(sls)s::numeric[], %(targets)s::text[],
-    %(leaving)s::boolean[]) AS e(signal_id, sl, targets, leaves_a_part)
+    %(last_parts)s::numeric[]) AS e(signal_id, sl, targets, last_part)
   CROSS JOIN LATERAL {effective_levels.exit_condition_sql("e.signal_id")} w
 ), opened AS (
   {open_positions_sql(_EXECUTIONS)}
@@ -385,7 +400,7 @@ EFFECTIVE_LEVELS = Query(
     SignalLevels,
     f"""
 SELECT s.id AS signal_id, {effective_levels.SL} AS sl, {effective_levels.TARGET_PRICES} AS targets,
-  {effective_levels.LEAVES_A_PART} AS leaves_a_part
+  {effective_levels.LAST_PART} AS last_part
 FROM signals_signal s {effective_levels.JOIN}
 WHERE s.id = ANY(%s)
 """,

@@ -11,14 +11,13 @@ from brokers.base import OutcomeUnknown, Rejected
 from common.reason_codes import Code
 from connections.models import ExecutionConnection, Instrument
 from console.queries import candidates
-from execution.deciding_exits import first_requested
 from execution.feed_results import results_of
 from execution.models import Order, OutcomeCheck
 from execution.monitoring.level_monitor import scan_levels
 from execution.monitoring.pending_actions import process_pending_actions
 from execution.monitoring.stop_rules import judge_due
 from execution.runtime.trading_runtime import TradingRuntime
-from execution.services import close_position
+from execution.services import close_dust, close_position
 from execution.signal_outcomes import report_outcomes
 from execution.signal_stages import stages_of
 from portal.selectors.signals import signal_history
@@ -331,7 +330,7 @@ def test_stages_of_a_close_are_of_its_publication(alice: ExecutionConnection, fe
         enqueued_at=F("enqueued_at") - hour,
     )
     assert len(scan_levels()) == 1
-    page = stages_of(first_requested(candidates.orders_of(close)), count=2).stages
+    page = stages_of(candidates.orders_of(close), count=2).stages
     assert page[0].last is not None
     assert page[0].last < 1000  # "in the transaction that publishes the signal"
 
@@ -346,3 +345,173 @@ def test_broker_does_not_hold_a_target_of_a_part_that_a_modify_sets(
     _modify_targets(signal, [("1.12", "0.5")])
     position = ExecutionPosition.objects.get()
     assert (position.tp, position.tp_guardian) == (D("1.12"), "ENGINE")
+
+
+def test_break_even_after_the_only_target_which_is_of_a_part(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    factories.filled(factories.signal(feed, [("1.11", "0.5")], break_even_target=1))
+    factories.quote(alice, "1.11500", "1.11510")
+    scan_levels()
+    factories.fill_all()
+    factories.quote(alice, "1.10500", "1.10510")
+    scan_levels()
+    judge_due()
+    position = ExecutionPosition.objects.get()
+    assert position.quantity == 50
+    assert position.sl == D("1.1")
+
+
+@pytest.mark.parametrize("late", [10, 20])
+def test_small_late_fill_does_not_close_more_than_the_part(
+    alice: ExecutionConnection, feed: Feed, late: int
+) -> None:
+    Instrument.objects.update(quantity_step=D(1), quantity_min=D(30))
+    factories.signal(feed, [("1.11", "0.5")])
+    [entry] = factories.claim_all()
+    broker = factories.fake_broker()
+    ticket = broker.receive(entry.request)
+    factories.answer(entry, [broker.execute(ticket, D(100 - late))])
+    factories.quote(alice, "1.11500", "1.11510")
+    scan_levels()
+    [target] = factories.claim_all()
+    factories.answer(target, broker.fill_at_once(target.request))
+    factories.quote(alice, "1.10000", "1.10010")
+    factories.apply(replace(broker.execute(ticket, D(late)), event_id="rest"))
+    factories.quote(alice, "1.11500", "1.11510")
+    scan_levels()
+    factories.fill_all()
+    position = ExecutionPosition.objects.get()
+    assert position.quantity >= 50
+
+
+@pytest.mark.parametrize("is_seen_again", [True, False])
+def test_target_that_a_modify_gives_after_the_part(
+    alice: ExecutionConnection, feed: Feed, is_seen_again: bool
+) -> None:
+    signal = factories.signal(feed, [("1.11", "0.5")])
+    factories.filled(signal)
+    factories.quote(alice, "1.11500", "1.11510")
+    scan_levels()
+    factories.fill_all()
+    if is_seen_again:
+        scan_levels()
+    factories.quote(alice, "1.10500", "1.10510")
+    scan_levels()
+    _modify_targets(signal, [("1.13", "0.5")])
+    factories.quote(alice, "1.13500", "1.13510")
+    scan_levels()
+    factories.fill_all()
+    assert ExecutionPosition.objects.get().quantity == 0
+
+
+def test_count_of_a_close_whose_entry_had_not_filled(
+    alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime
+) -> None:
+    opened = factories.signal(feed)
+    factories.claim_all()
+    entry = Order.objects.get(leg="entry")
+    close = factories.close_signal(opened)
+    entry.refresh_from_db()
+    factories.apply(factories.fill_report(entry, 100, "f1"))
+    factories.pass_time(2)
+    process_pending_actions()
+    factories.claim_all()
+    for exit_ in Order.objects.exits():
+        factories.apply(factories.fill_report(exit_, 100, f"x{exit_.pk}"))
+    close.refresh_from_db()
+    counted = candidates.counts(close)
+    assert (counted.found, counted.candidates, counted.adds_up) == (1, 1, True)
+
+
+def test_own_target_stays_the_accounts_own_after_it_was_reached(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    """The owner gave the entry a target of 1.15; the signal's is 1.11."""
+    factories.signal(feed, [("1.11", "1")])
+    Order.objects.update(own_take_profit=D("1.15"))
+    [entry] = factories.claim_all()
+    broker = factories.fake_broker()
+    ticket = broker.receive(entry.request)
+    factories.answer(entry, [broker.execute(ticket, D(40))])
+    assert ExecutionPosition.objects.get().tp == D("1.15")
+    factories.quote(alice, "1.15500", "1.15510")
+    scan_levels()
+    [target] = factories.claim_all()
+    factories.answer(target, broker.fill_at_once(target.request))
+    factories.quote(alice, "1.12000", "1.12010")
+    factories.apply(replace(broker.execute(ticket, D(60)), event_id="rest"))
+    assert scan_levels() == []
+    position = ExecutionPosition.objects.get()
+    assert (position.quantity, position.tp) == (60, D("1.15"))
+
+
+def test_break_even_after_the_second_of_two_targets_of_a_part(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    targets = [("1.11", "0.3"), ("1.12", "0.3")]
+    factories.filled(factories.signal(feed, targets, break_even_target=2))
+    for bid in ("1.115", "1.125"):
+        factories.quote(alice, bid)
+        scan_levels()
+        factories.fill_all()
+    factories.quote(alice, "1.10500", "1.10510")
+    scan_levels()
+    judge_due()
+    position = ExecutionPosition.objects.get()
+    assert (position.quantity, position.sl) == (40, D("1.1"))
+
+
+def test_stages_of_a_close_without_what_filled_an_hour_later(
+    alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime
+) -> None:
+    factories.account(feed)
+    opened = factories.signal(feed)
+    first, second = factories.claim_all()
+    factories.answer(first, factories.fake_broker().fill_at_once(first.request))
+    close = factories.close_signal(opened)
+    factories.fill_all()
+    factories.pass_time(3600)
+    entry = Order.objects.get(client_order_id=second.request.client_order_id)
+    factories.apply(factories.fill_report(entry, 100, "late"))
+    factories.pass_time(2)
+    process_pending_actions()
+    page = stages_of(candidates.orders_of(close), count=2).stages
+    assert page[0].last is not None
+    assert page[0].last < 1000
+
+
+def test_persons_target_stays_after_it_was_reached(alice: ExecutionConnection, feed: Feed) -> None:
+    """As above, set on the open position."""
+    factories.signal(feed, [("1.11", "1")])
+    [entry] = factories.claim_all()
+    broker = factories.fake_broker()
+    ticket = broker.receive(entry.request)
+    factories.answer(entry, [broker.execute(ticket, D(40))])
+    ExecutionPosition.objects.update(tp=D("1.15"))
+    factories.quote(alice, "1.15500", "1.15510")
+    scan_levels()
+    [target] = factories.claim_all()
+    factories.answer(target, broker.fill_at_once(target.request))
+    factories.quote(alice, "1.12000", "1.12010")
+    factories.apply(replace(broker.execute(ticket, D(60)), event_id="rest"))
+    assert scan_levels() == []
+
+
+@pytest.mark.parametrize("scans_first", [True, False])
+def test_close_that_leaves_dust_counts_as_filled(
+    alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime, scans_first: bool
+) -> None:
+    """A spot exchange took its fee in the coin: 95 in steps of 10. The rest is dust."""
+    Instrument.objects.update(close_min=D(10))
+    signal = factories.signal(feed)
+    factories.filled(signal)
+    ExecutionPosition.objects.update(quantity=95, opened_quantity=95)
+    close = factories.close_signal(signal)
+    [out] = factories.claim_all()
+    factories.answer(out, factories.fake_broker().fill_at_once(out.request))
+    if scans_first:
+        scan_levels()
+        assert factories.claim_all() == []
+    close_dust()
+    assert results_of([close])[close.pk].breakdown == "1 filled"
