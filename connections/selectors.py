@@ -140,6 +140,7 @@ from connections.market_data.ticks import (
     on_tick_sql,
     quantity_step_sql,
     rounded_to_tick_sql,
+    smallest_close_sql,
     stops_level_sql,
     tick_sql,
 )
@@ -264,6 +265,7 @@ __all__ = [
     "serves_paper",
     "skip_reasons",
     "slippage_rule",
+    "smallest_close_sql",
     "smallest_steps",
     "source_status",
     "sources_in_lanes",

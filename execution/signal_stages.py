@@ -98,7 +98,8 @@ def stages_of(orders: QuerySet[Order], *, count: int) -> Stages:
     count: about how many there are. Reads at most MOST of them.
     """
     every = max(-(-count // MOST), 1)
-    first = orders.order_by("pk").values("created_at")[:1]
+    all_of_them = orders.order_by().annotate(all=Value(1)).values("all")
+    first = all_of_them.annotate(first=Min("created_at")).values("first")
     chosen = orders.exclude(status=Status.SKIPPED).order_by()
     chosen = chosen.filter(created_at__lt=Subquery(first) + WRITTEN_WITHIN)
     if every > 1:

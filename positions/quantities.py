@@ -9,6 +9,8 @@ has locked the positions (`row_locks.py`). Quantities are in base units, profit 
 the account currency.
 """
 
+from connections.selectors import smallest_close_sql
+
 # Of all entries, as ON CONFLICT sees them: p has the earlier ones, EXCLUDED the added ones.
 _AVERAGE_ENTRY_PRICE = """round((p.opened_quantity * p.entry_price
       + EXCLUDED.opened_quantity * EXCLUDED.entry_price)
@@ -52,29 +54,35 @@ def open_positions_sql(executions: str) -> str:
     p.xmax = 0 AS is_new  -- 0: inserted, not found"""
 
 
+# Less than can be closed is left of the part that a last target closes; NULL: it closes all.
+_PART_IS_CLOSED = f"""(executed.last_part IS NULL OR executed.last_part * p.opened_quantity
+      - executed.target_filled < {smallest_close_sql("p")})"""
+
+
 def close_positions_sql(exits: str, *, next_target: str) -> str:
     """Return an UPDATE that deducts what exits have executed from their positions.
 
     exits: source with two aliases, both with position_id. executed: quantity, value (the sum of
     quantity × price), commission, rate (to the account currency; NULL: the position's) and
-    last_target (number of the last target that is over; NULL: none). newest_exit: time and
-    close_reason of the newest exit; NULL without one. next_target: an expression over p and
+    last_target (number of the last target whose exit has ended; NULL: none); if that closes a part
+    only, last_part (the fraction) and target_filled (what its exits have filled). newest_exit: time
+    and close_reason of the newest exit; NULL without one. next_target: an expression over p and
     executed: the price of the target after last_target. Several exits may be of one target.
 
     A closed position keeps its levels: they count if a late fill or a correction opens it again.
 
     The UPDATE returns what an event about the position states, and closed_quantity.
     """
+    is_over = f"""executed.last_target >= p.tp_number AND {_PART_IS_CLOSED}
+      AND (p.quantity > executed.quantity OR {next_target} IS NOT NULL)"""
     return f"""UPDATE positions_executionposition p SET quantity = p.quantity - executed.quantity,
     reserved = least(p.reserved, p.quantity - executed.quantity),  -- until it is recomputed
     realized_pnl = p.realized_pnl
       + round((executed.value - executed.quantity * p.entry_price)
       * {_DIRECTION} * coalesce(executed.rate, p.conversion_rate), 18),
     commission = p.commission + executed.commission, last_activity_at = clock_timestamp(),
-    tp_number = greatest(p.tp_number, executed.last_target + 1),
-    tp = CASE WHEN executed.last_target >= p.tp_number
-      THEN coalesce({next_target}, CASE WHEN p.quantity = executed.quantity THEN p.tp END)
-      ELSE p.tp END,
+    tp_number = CASE WHEN {is_over} THEN executed.last_target + 1 ELSE p.tp_number END,
+    tp = CASE WHEN {is_over} THEN {next_target} ELSE p.tp END,
     close_reason = CASE WHEN p.quantity = executed.quantity
       THEN coalesce(newest_exit.close_reason, p.close_reason) ELSE p.close_reason END,
     closed_at = CASE WHEN p.quantity = executed.quantity

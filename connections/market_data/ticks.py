@@ -66,6 +66,19 @@ def quantity_step_sql(row: str) -> str:
       WHERE of_row.id = {row}.connection_id)"""
 
 
+def smallest_close_sql(row: str) -> str:
+    """Return SQL for the smallest quantity that a position's broker closes: the instrument's step,
+    or its minimum at the entry price; almost nothing where none is listed.
+
+    row: as in `tick_sql`, with `entry_price`.
+    """
+    return f"""coalesce((SELECT greatest(i.quantity_step, i.quantity_min,
+        ceil(i.close_worth_min / {row}.entry_price / i.quantity_step) * i.quantity_step)
+      FROM connections_executionconnection of_row
+      JOIN connections_instrument i ON i.book = of_row.instrument_book AND i.symbol = {row}.symbol
+      WHERE of_row.id = {row}.connection_id), 1e-12)"""
+
+
 def contract_size_sql(book: str, pair: str) -> str:
     """Return SQL for the contract size of the instrument that a book prefers for a pair."""
     return f"""(SELECT i.contract_size FROM connections_instrument i

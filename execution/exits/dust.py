@@ -44,6 +44,8 @@ class DustPosition(NamedTuple):
     price: Decimal | None
 
 
+_IS_BELOW_MINIMUM = "trunc(p.quantity / i.quantity_step) * i.quantity_step < i.close_min"
+
 # Dust below the minimum, and dust whose exit was ended because it was worth too little; neither has
 # a live order. A larger position stays open (EXIT_BELOW_MINIMUM): the exchange may have raised its
 # minimum, or the price may recover. It starts from the few instruments that have a minimum and
@@ -58,8 +60,7 @@ JOIN positions_executionposition p ON p.connection_id = c.id AND p.symbol = i.sy
 {opening_entry_join_sql("p")}
 LEFT {quote_join_sql("p.price_source_id", "p.pair")}
 WHERE i.close_min > 0 AND p.quantity > 0 AND e.client_order_id IS NOT NULL
-  AND {dust_sql()} AND (trunc(p.quantity / i.quantity_step) * i.quantity_step < i.close_min
-    OR EXISTS (
+  AND {dust_sql()} AND ({_IS_BELOW_MINIMUM} OR EXISTS (
     SELECT FROM execution_order x WHERE x.position_id = p.id AND x.status = 'CANCELLED'
       AND x.reason = '{Code.DUST.value}' AND x.quantity >= p.quantity))
   AND NOT EXISTS (SELECT FROM execution_order x WHERE x.position_id = p.id AND x.done_at IS NULL)
@@ -91,6 +92,12 @@ HELD_BACK = f"""EXISTS (
     LEFT {quote_join_sql("p.price_source_id", "p.pair")}
     WHERE c.id = p.connection_id AND i.symbol = p.symbol
       AND {unsellable_sql(CLOSING_PRICE_SQL)})"""
+
+# Of a position p: it is dust that no exit could close, and is written off.
+IS_UNSELLABLE_DUST = f"""EXISTS (
+  SELECT FROM {LISTED_INSTRUMENTS_SQL}
+  WHERE c.id = p.connection_id AND i.symbol = p.symbol AND i.close_min > 0
+    AND {dust_sql()} AND {_IS_BELOW_MINIMUM})"""
 
 # Positions of which the broker held less than our books at the last read. They are read again each
 # minute, because this may hold back an exit.

@@ -12,7 +12,6 @@ from connections.selectors import (
     account_join_sql,
     connection_join_sql,
     on_tick_sql,
-    quantity_step_sql,
     rounded_to_tick_sql,
     tick_sql,
 )
@@ -235,29 +234,21 @@ _OF_REQUEST = f"""FROM execution_order x LEFT JOIN u now ON now.id = x.id
 # what the broker leaves of it is closed at the next one. If one failed, its next exit closes the
 # rest. The last target is over once they have filled completely, which a broker's own exit, always
 # filled, does not state. If it closes all, its price stays, for what another exit leaves open or a
-# late fill adds. If it closes a part, that must be closed, too: another exit may have left less for
-# it, and a MODIFY may have enlarged it.
+# late fill adds. If it closes a part, that must be closed, too (`close_positions_sql`): another
+# exit may have left less for it, and a MODIFY may have enlarged it.
 _HAVE_ENDED = f"""u.ended_target IS NOT NULL AND NOT EXISTS (
       SELECT {_OF_REQUEST} AND CASE WHEN now.id IS NULL
         THEN x.filled_quantity = 0 OR x.done_at IS NULL
         ELSE now.filled_quantity = 0 OR now.done_at IS NULL END)"""
 
-# Of what a last target `u.ended_target` closes less than a step is left. e: the signal's levels.
-_PART_IS_CLOSED = f"""(
-            SELECT e.last_part * p.opened_quantity - sum(coalesce(now.filled_quantity,
-              x.filled_quantity)) < coalesce(nullif({quantity_step_sql("p")}, 0), 1e-12)
-            FROM positions_executionposition p JOIN execution_order x ON x.position_id = p.id
-            LEFT JOIN u now ON now.id = x.id
-            WHERE p.id = u.position_id
-              AND {target_of_leg_sql("x.leg")} = 'tp-' || u.ended_target
-            GROUP BY p.id)"""
-
-_IS_OVER = f"""{_HAVE_ENDED} AND EXISTS (
-      SELECT FROM levels e WHERE e.signal_id = u.signal_id
-        AND (u.ended_target < cardinality(e.targets::numeric[])
-          OR u.client_order_id IS NOT NULL AND NOT EXISTS (
-            SELECT {_OF_REQUEST} AND coalesce(now.status, x.status) <> 'FILLED')
-          AND (e.last_part IS NULL OR {_PART_IS_CLOSED})))"""
+# e: the signal's levels.
+_IS_LAST = "u.ended_target >= cardinality(e.targets::numeric[])"
+_IS_OVER = f"""{_HAVE_ENDED} AND (NOT {_IS_LAST} OR u.client_order_id IS NOT NULL AND NOT EXISTS (
+      SELECT {_OF_REQUEST} AND coalesce(now.status, x.status) <> 'FILLED'))"""
+_TARGET_FILLED = f"""(SELECT sum(coalesce(now.filled_quantity, x.filled_quantity))
+      FROM execution_order x LEFT JOIN u now ON now.id = x.id
+      WHERE x.position_id = s.position_id
+        AND {target_of_leg_sql("x.leg")} = 'tp-' || s.last_target)"""
 
 # The source of `close_positions_sql`.
 _EXITS = "executed LEFT JOIN newest_exit USING (position_id)"
@@ -359,11 +350,16 @@ WITH d AS (
   {open_positions_sql(_EXECUTIONS)}
 ), ruled AS (
   {insert_stop_rules_sql(_OPENED_FOR)}
-), executed AS (
+), summed AS (
   SELECT u.position_id, sum(u.new_quantity) AS quantity, sum(u.new_value) AS value,
     sum(u.new_commission) AS commission, max(u.conversion_rate) AS rate,
-    max(u.ended_target) FILTER (WHERE {_IS_OVER}) AS last_target
-  FROM u WHERE u.position_id IS NOT NULL GROUP BY u.position_id
+    max(u.ended_target) FILTER (WHERE {_IS_OVER}) AS last_target,
+    max(e.last_part) FILTER (WHERE {_IS_LAST}) AS last_part
+  FROM u LEFT JOIN levels e ON u.ended_target IS NOT NULL AND e.signal_id = u.signal_id
+  WHERE u.position_id IS NOT NULL GROUP BY u.position_id
+), executed AS (
+  SELECT s.*, CASE WHEN s.last_part IS NOT NULL THEN {_TARGET_FILLED} END AS target_filled
+  FROM summed s
 ), newest_exit AS (  -- by the time of execution, not of the report
   SELECT DISTINCT ON (x.position_id) x.position_id, f.time,
     {close_reason_sql("x.leg")} AS close_reason

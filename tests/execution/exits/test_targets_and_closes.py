@@ -515,3 +515,88 @@ def test_close_that_leaves_dust_counts_as_filled(
         assert factories.claim_all() == []
     close_dust()
     assert results_of([close])[close.pk].breakdown == "1 filled"
+
+
+def _hit() -> list[int]:
+    account = ExecutionConnection.objects.get()
+    factories.quote(account, "1.11500", "1.11510")
+    return scan_levels()
+
+
+def _calm() -> None:
+    factories.quote(ExecutionConnection.objects.get(), "1.10000", "1.10010")
+
+
+def test_last_part_that_closed_the_position_does_not_close_all_of_a_late_fill(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    """Half of 40 a person has closed, half the target: then 60 fill. The target's half is 50."""
+    factories.signal(feed, [("1.11", "0.5")])
+    [entry] = factories.claim_all()
+    broker = factories.fake_broker()
+    ticket = broker.receive(entry.request)
+    factories.answer(entry, [broker.execute(ticket, D(40))])
+    close_position(ExecutionPosition.objects.get().pk, fraction=D("0.5"))
+    factories.fill_all()
+    _hit()
+    factories.fill_all()
+    assert ExecutionPosition.objects.get().quantity == 0
+    _calm()
+    factories.apply(replace(broker.execute(ticket, D(60)), event_id="rest"))
+    assert ExecutionPosition.objects.get().quantity == 60
+    _hit()
+    factories.fill_all()
+    assert ExecutionPosition.objects.get().quantity >= 30
+
+
+def test_late_fill_while_the_part_is_in_flight_does_not_close_more_than_the_part(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    Instrument.objects.update(quantity_step=D(1), quantity_min=D(30))
+    factories.signal(feed, [("1.11", "0.5")])
+    [entry] = factories.claim_all()
+    broker = factories.fake_broker()
+    ticket = broker.receive(entry.request)
+    factories.answer(entry, [broker.execute(ticket, D(80))])
+    _hit()
+    [target] = factories.claim_all()
+    assert target.request.quantity == 40
+    factories.apply(replace(broker.execute(ticket, D(20)), event_id="rest"))
+    factories.answer(target, broker.fill_at_once(target.request))
+    _hit()
+    factories.fill_all()
+    assert ExecutionPosition.objects.get().quantity >= 50
+
+
+def test_rest_of_the_part_below_the_minimum_does_not_close_more_than_the_part(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    """60 are reserved by a person's exit, which fails after the target has closed 40 of its 50."""
+    Instrument.objects.update(quantity_step=D(1), quantity_min=D(30))
+    position = factories.filled(factories.signal(feed, [("1.11", "0.5")]))
+    close_position(position.pk, fraction=D("0.6"))
+    [by_hand] = factories.claim_all()
+    _hit()
+    [target] = factories.claim_all()
+    assert target.request.quantity == 40
+    factories.answer(target, factories.fake_broker().fill_at_once(target.request))
+    _reject(by_hand)
+    _hit()
+    factories.fill_all()
+    assert ExecutionPosition.objects.get().quantity >= 50
+
+
+def test_no_exit_of_the_dust_that_the_last_target_leaves(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    Instrument.objects.update(close_min=D(10))
+    factories.filled(factories.signal(feed, [("1.11", "1")]))
+    ExecutionPosition.objects.update(quantity=95, opened_quantity=95)
+    _hit()
+    factories.fill_all()
+    assert ExecutionPosition.objects.get().quantity == 5
+    assert _hit() == []
+    factories.claim_all()
+    close_dust()
+    rows = list(Order.objects.exits().order_by("pk").values_list("leg", "status", "reason"))
+    assert rows == [("tp-1", "FILLED", ""), ("dust-1", "FILLED", "")]
