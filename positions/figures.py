@@ -79,9 +79,11 @@ class PositionFigures:
 def open_targets(position: ExecutionPosition) -> list[tuple[int, Decimal]]:
     """Return the next target and the later ones of its signal, each with its number from 1 on.
 
-    Empty: it has no target. Reads the position's signal.
+    The last one stays the next after it was reached, while a part of the position is open. Empty:
+    it has no target. Reads the position's signal.
     """
     if position.tp is None:
         return []
-    later = list(enumerate(position.signal.target_prices or [], 1))[position.tp_number :]
-    return [(position.tp_number, position.tp), *later]
+    prices = list(enumerate(position.signal.target_prices or [], 1))
+    number = min(position.tp_number, max(len(prices), 1))
+    return [(number, position.tp), *prices[number:]]

@@ -73,7 +73,7 @@ def smallest_close_sql(row: str) -> str:
     row: as in `tick_sql`, with `entry_price`.
     """
     return f"""coalesce((SELECT greatest(i.quantity_step, i.quantity_min,
-        ceil(i.close_worth_min / {row}.entry_price / i.quantity_step) * i.quantity_step)
+        ceil(i.close_worth_min / nullif({row}.entry_price, 0) / i.quantity_step) * i.quantity_step)
       FROM connections_executionconnection of_row
       JOIN connections_instrument i ON i.book = of_row.instrument_book AND i.symbol = {row}.symbol
       WHERE of_row.id = {row}.connection_id), 1e-12)"""

@@ -304,11 +304,14 @@ def _is_superseded_target(position: ExitablePosition, request: ExitRequest) -> b
 
 
 def _is_target_over(position: ExitablePosition, request: ExitRequest) -> bool:
-    """Return whether nothing is left of the next target, of which exits have filled a part.
+    """Return whether nothing is left of the next target that could be closed, of which exits have
+    filled a part.
 
-    So it is if one of them failed, and a MODIFY has given the target a smaller part since.
+    So it may be if one of them failed, if a MODIFY has given the target a smaller part since, or if
+    a late fill has given it a little more.
     """
     if not request.leg.startswith("tp-") or _is_superseded_target(position, request):
         return False
     is_in_part = position.target_filled > 0 and not _closes_all(request)
-    return is_in_part and _requested_part(position, request) <= 0
+    left = _requested_part(position, request) if is_in_part else Decimal(0)
+    return is_in_part and (left <= 0 or left < max(position.minimum, position.step))

@@ -84,8 +84,8 @@ class PositionPage:
             found.append(Level("Stop", stop, position.stop_watcher, position.broker_sl))
         prices = list(position.signal.target_prices or [])
         fractions = list(position.signal.target_fractions or [])
-        for number, price in open_targets(position):
-            is_next = number == position.tp_number
+        for place, (number, price) in enumerate(open_targets(position)):
+            is_next = place == 0
             found.append(
                 Level(
                     f"Target {number}" if len(prices) > 1 else "Target",

@@ -600,3 +600,24 @@ def test_no_exit_of_the_dust_that_the_last_target_leaves(
     close_dust()
     rows = list(Order.objects.exits().order_by("pk").values_list("leg", "status", "reason"))
     assert rows == [("tp-1", "FILLED", ""), ("dust-1", "FILLED", "")]
+
+
+def test_little_that_a_late_fill_adds_to_a_part_is_not_closed_as_a_minimum(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    """Of 40 a person and the target closed half each; of 15 more its part would be 7, of 10."""
+    Instrument.objects.update(quantity_step=D(1), quantity_min=D(10))
+    factories.signal(feed, [("1.11", "0.5")])
+    [entry] = factories.claim_all()
+    broker = factories.fake_broker()
+    ticket = broker.receive(entry.request)
+    factories.answer(entry, [broker.execute(ticket, D(40))])
+    close_position(ExecutionPosition.objects.get().pk, fraction=D("0.5"))
+    factories.fill_all()
+    _hit()
+    factories.fill_all()
+    _calm()
+    factories.apply(replace(broker.execute(ticket, D(15)), event_id="rest"))
+    assert _hit() == []
+    position = ExecutionPosition.objects.get()
+    assert (position.quantity, position.tp) == (15, None)
