@@ -134,6 +134,7 @@ from connections.market_data.sources import (
 )
 from connections.market_data.ticks import (
     TICK_SQL,
+    close_minimum_sql,
     contract_size_sql,
     freeze_level_sql,
     listed_pairs_sql,
@@ -214,6 +215,7 @@ __all__ = [
     "broker_types_of_lanes",
     "calendars_ending",
     "can_provide_prices",
+    "close_minimum_sql",
     "connection_join_sql",
     "contract_size_sql",
     "count_open_items",

@@ -4,14 +4,19 @@ TICK_SQL = "coalesce(nullif(i.tick, 0), trim_scale(1 / power(10::numeric, i.digi
 """The tick of an instrument `i`."""
 
 
+def _of_instrument_sql(row: str, expression: str) -> str:
+    """Return SQL for an expression over the instrument `i` of a row; NULL where none is listed."""
+    return f"""(SELECT {expression} FROM connections_executionconnection of_row
+      JOIN connections_instrument i ON i.book = of_row.instrument_book AND i.symbol = {row}.symbol
+      WHERE of_row.id = {row}.connection_id)"""
+
+
 def tick_sql(row: str) -> str:
     """Return SQL for the tick of a row's instrument; NULL where the broker lists none.
 
     row: alias of a position or an order, with `connection_id` and `symbol`.
     """
-    return f"""(SELECT {TICK_SQL} FROM connections_executionconnection of_row
-      JOIN connections_instrument i ON i.book = of_row.instrument_book AND i.symbol = {row}.symbol
-      WHERE of_row.id = {row}.connection_id)"""
+    return _of_instrument_sql(row, TICK_SQL)
 
 
 def stops_level_sql(row: str) -> str:
@@ -19,9 +24,7 @@ def stops_level_sql(row: str) -> str:
 
     row: as in `tick_sql`.
     """
-    return f"""(SELECT i.stops_level FROM connections_executionconnection of_row
-      JOIN connections_instrument i ON i.book = of_row.instrument_book AND i.symbol = {row}.symbol
-      WHERE of_row.id = {row}.connection_id)"""
+    return _of_instrument_sql(row, "i.stops_level")
 
 
 def freeze_level_sql(row: str) -> str:
@@ -29,9 +32,7 @@ def freeze_level_sql(row: str) -> str:
 
     row: as in `tick_sql`. NULL where the instrument is not listed.
     """
-    return f"""(SELECT i.freeze_level FROM connections_executionconnection of_row
-      JOIN connections_instrument i ON i.book = of_row.instrument_book AND i.symbol = {row}.symbol
-      WHERE of_row.id = {row}.connection_id)"""
+    return _of_instrument_sql(row, "i.freeze_level")
 
 
 def on_tick_sql(price: str, row: str) -> str:
@@ -61,9 +62,14 @@ def quantity_step_sql(row: str) -> str:
 
     row: as in `tick_sql`.
     """
-    return f"""(SELECT i.quantity_step FROM connections_executionconnection of_row
-      JOIN connections_instrument i ON i.book = of_row.instrument_book AND i.symbol = {row}.symbol
-      WHERE of_row.id = {row}.connection_id)"""
+    return _of_instrument_sql(row, "i.quantity_step")
+
+
+def close_minimum_sql(entry_price: str) -> str:
+    """Return SQL for the smallest exit that an instrument `i` takes, also by its value at this
+    price, which is an expression. Base units."""
+    return f"""greatest(i.quantity_min,
+    ceil(i.close_worth_min / nullif({entry_price}, 0) / i.quantity_step) * i.quantity_step)"""
 
 
 def smallest_close_sql(row: str) -> str:
@@ -72,11 +78,8 @@ def smallest_close_sql(row: str) -> str:
 
     row: as in `tick_sql`, with `entry_price`.
     """
-    return f"""coalesce((SELECT greatest(i.quantity_step, i.quantity_min,
-        ceil(i.close_worth_min / nullif({row}.entry_price, 0) / i.quantity_step) * i.quantity_step)
-      FROM connections_executionconnection of_row
-      JOIN connections_instrument i ON i.book = of_row.instrument_book AND i.symbol = {row}.symbol
-      WHERE of_row.id = {row}.connection_id), 1e-12)"""
+    smallest = f"greatest(i.quantity_step, {close_minimum_sql(f'{row}.entry_price')})"
+    return f"coalesce({_of_instrument_sql(row, smallest)}, 1e-12)"
 
 
 def contract_size_sql(book: str, pair: str) -> str:

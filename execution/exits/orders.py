@@ -15,7 +15,7 @@ from common.failpoints import failpoint
 from common.money import floor_to_step, plain
 from common.reason_codes import Code
 from common.sql import IdRow, Query, array, columns, rows, run
-from connections.selectors import connection_join_sql, instrument_join_sql
+from connections.selectors import close_minimum_sql, connection_join_sql, instrument_join_sql
 from execution.base.statements import is_partly_known_sql
 from execution.exits.order_sizes import leg_of_order, order_sizes, target_of_leg_sql
 from execution.exits.trade_parts import Ticket, allot_part
@@ -89,8 +89,8 @@ LOAD = Query(
     ExitablePosition,
     f"""
 SELECT p.id, p.connection_id, p.quantity, p.reserved, p.opened_quantity, p.side, p.tp_number,
-  coalesce(i.quantity_step, 0) AS step, coalesce(greatest(i.quantity_min,
-    ceil(i.close_worth_min / p.entry_price / i.quantity_step) * i.quantity_step), 0) AS minimum,
+  coalesce(i.quantity_step, 0) AS step,
+  coalesce({close_minimum_sql("p.entry_price")}, 0) AS minimum,
   coalesce(i.quantity_max, 0) AS maximum, coalesce(i.close_min, 0) > 0 AS is_rounded,
   (SELECT coalesce(sum(o.filled_quantity), 0) FROM execution_order o WHERE o.position_id = p.id
     AND {target_of_leg_sql("o.leg")} = 'tp-' || p.tp_number) AS target_filled,
@@ -312,6 +312,7 @@ def _is_target_over(position: ExitablePosition, request: ExitRequest) -> bool:
     """
     if not request.leg.startswith("tp-") or _is_superseded_target(position, request):
         return False
-    is_in_part = position.target_filled > 0 and not _closes_all(request)
-    left = _requested_part(position, request) if is_in_part else Decimal(0)
-    return is_in_part and (left <= 0 or left < max(position.minimum, position.step))
+    if position.target_filled <= 0 or _closes_all(request):
+        return False
+    left = _requested_part(position, request)
+    return left <= 0 or left < max(position.minimum, position.step)
