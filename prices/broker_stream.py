@@ -61,6 +61,7 @@ class BrokerStream:
         self._unpriced: dict[str, float] = {}  # pairs without a price: when to query them again
         self._streamed: set[str] = set()  # the pairs of the open streams
         self._dropped: set[str] = set()  # streamed pairs with a price that the stream did not send
+        self._moved: set[str] = set()  # pairs whose price moved without a quote of the open streams
         self._more_pairs = asyncio.Event()  # there are pairs to open a stream for
         self._unstreamed_until = 0.0  # until then prices are only queried
         self._streamed_at = self._began = 0.0
@@ -158,7 +159,8 @@ class BrokerStream:
 
     async def _follow(self) -> None:
         """Stream the pairs that have prices and query quiet ones. Raises when it cannot go on."""
-        self._streamed, jobs = set(), [asyncio.ensure_future(self._query_quiet())]
+        self._streamed, self._moved = set(), set()
+        jobs = [asyncio.ensure_future(self._query_quiet())]
         try:
             while not any(job.done() for job in jobs):
                 if symbols := self._pairs_to_stream():
@@ -198,6 +200,7 @@ class BrokerStream:
             async for quote in stream:
                 self._streamed_at = machine_time()
                 self._dropped.discard(quote.symbol)
+                self._moved.discard(quote.symbol)
                 self._accept(quote)
         finally:
             if isinstance(stream, AsyncGenerator):
@@ -274,11 +277,14 @@ class BrokerStream:
         if pair not in self._streamed:
             self._more_pairs.set()  # it has a price now: a stream can be opened
             return True
-        moved = before is not None and (before.bid, before.ask) != (quote.bid, quote.ask)
-        if moved and machine_time() - self._streamed_at > QUIET_SECONDS:
-            raise _RestartStreamError
-        if moved or before is None:
+        if before is None:
             self._dropped.add(pair)
+        elif (before.bid, before.ask) != (quote.bid, quote.ask):
+            self._dropped.add(pair)
+            self._moved.add(pair)
+        # It may have moved while the stream still sent other pairs, and stand still since then.
+        if pair in self._moved and machine_time() - self._streamed_at > QUIET_SECONDS:
+            raise _RestartStreamError
         return True
 
     async def _fetch_quote(self, symbol: str) -> Quote:

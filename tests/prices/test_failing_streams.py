@@ -10,7 +10,7 @@ import pytest
 from brokers.account_capabilities import Capabilities
 from brokers.base import ReadFailed
 from brokers.types import ConnectionSpec
-from common.clocks import machine_time
+from common.clocks import machine_time, market_now
 from common.reason_codes import Code
 from connections import session_lanes
 from prices import broker_stream
@@ -237,6 +237,24 @@ def test_endless_stream_cleanup_does_not_block_source(
     price_broker.answers = {
         "EURUSD.x": quote("1.20")
     }  # its stream did not deliver: it is restarted
+    until(lambda: len(price_broker.asked) >= 2)
+
+
+def test_silent_stream_is_restarted_for_a_price_that_moved_before_it_fell_silent(
+    follow: Follow, price_broker: FakePriceBroker, loop: asyncio.AbstractEventLoop
+) -> None:
+    stream = follow()
+    with emitting(price_broker, loop) as emit:
+        emit(quote("1.10"), quote("1.30", GBP))
+        wait_for_quotes(stream, lambda quotes: len(quotes) >= 2)
+        price_broker.answers = {"EURUSD.x": quote("1.20")}  # it moves once
+
+        def is_known() -> bool:
+            emit(quote("1.30", GBP))  # the stream goes on with the other pair
+            return any(one.bid == D("1.20") for one in stream.due(market_now()))
+
+        until(is_known)
+        assert len(price_broker.asked) == 1
     until(lambda: len(price_broker.asked) >= 2)
 
 
