@@ -59,12 +59,13 @@ class BrokerStream:
         self._ended = threading.Event()
         self._queried: dict[str, float] = {}  # by pair: when it was queried
         self._unpriced: dict[str, float] = {}  # pairs without a price: when to query them again
-        self._streamed: set[str] = set()  # the pairs of the open streams
+        self._streamed: dict[str, int] = {}  # the pairs of the open streams, each with its stream
+        self._received_at: list[float] = []  # by stream: when it last sent something
         self._dropped: set[str] = set()  # streamed pairs with a price that the stream did not send
         self._moved: set[str] = set()  # pairs whose price moved without a quote of the open streams
         self._more_pairs = asyncio.Event()  # there are pairs to open a stream for
         self._unstreamed_until = 0.0  # until then prices are only queried
-        self._streamed_at = self._began = 0.0
+        self._began = 0.0
         self._loop = loop
         self._run: Future[None] = asyncio.run_coroutine_threadsafe(self._run_while_held(), loop)
         event_loop.register(self)
@@ -142,7 +143,7 @@ class BrokerStream:
 
         Stops stay monitored where only the stream fails.
         """
-        self._streamed, unanswered, deadline = set(), 0, machine_time() + seconds
+        self._streamed, unanswered, deadline = {}, 0, machine_time() + seconds
         while (left := deadline - machine_time()) > 0:
             await asyncio.sleep(min(left, QUERY_EVERY) if may_query else left)
             if may_query and (pair := self._quietest(machine_time())):
@@ -159,14 +160,15 @@ class BrokerStream:
 
     async def _follow(self) -> None:
         """Stream the pairs that have prices and query quiet ones. Raises when it cannot go on."""
-        self._streamed, self._moved = set(), set()
+        self._streamed, self._received_at, self._moved = {}, [], set()
         jobs = [asyncio.ensure_future(self._query_quiet())]
         try:
             while not any(job.done() for job in jobs):
                 if symbols := self._pairs_to_stream():
                     if len(jobs) > MAX_STREAMS:  # some brokers need a request for each stream
                         raise _RestartStreamError
-                    jobs.append(asyncio.ensure_future(self._stream(symbols)))
+                    number = len(self._received_at) - 1
+                    jobs.append(asyncio.ensure_future(self._stream(number, symbols)))
                 self._more_pairs.clear()
                 more = asyncio.ensure_future(self._more_pairs.wait())
                 try:
@@ -187,18 +189,18 @@ class BrokerStream:
         """Return the symbols for which to open a stream now, and mark them as streamed."""
         if not self._streams:
             return []
-        pairs = self._intake.symbols.keys() - self._unpriced.keys() - self._streamed
-        if pairs and not self._streamed:
-            self._streamed_at = machine_time()
-        self._streamed |= pairs
+        pairs = self._intake.symbols.keys() - self._unpriced.keys() - self._streamed.keys()
+        if pairs:
+            self._streamed |= dict.fromkeys(pairs, len(self._received_at))
+            self._received_at.append(machine_time())
         return [symbol for pair, symbol in self._intake.symbols.items() if pair in pairs]
 
-    async def _stream(self, symbols: list[str]) -> None:
+    async def _stream(self, number: int, symbols: list[str]) -> None:
         """Accept the quotes of one stream. Raises ReadFailed when it ends."""
         stream = self._adapter.stream_quotes(self._spec, symbols)
         try:
             async for quote in stream:
-                self._streamed_at = machine_time()
+                self._received_at[number] = machine_time()
                 self._dropped.discard(quote.symbol)
                 self._moved.discard(quote.symbol)
                 self._accept(quote)
@@ -283,7 +285,8 @@ class BrokerStream:
             self._dropped.add(pair)
             self._moved.add(pair)
         # It may have moved while the stream still sent other pairs, and stand still since then.
-        if pair in self._moved and machine_time() - self._streamed_at > QUIET_SECONDS:
+        quiet_since = self._received_at[self._streamed[pair]]
+        if pair in self._moved and machine_time() - quiet_since > QUIET_SECONDS:
             raise _RestartStreamError
         return True
 
