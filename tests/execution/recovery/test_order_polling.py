@@ -544,7 +544,7 @@ def test_failed_read_of_positions_delays_nothing_else(
 ) -> None:
     polled_broker.close_at_broker(polled_broker.tickets[0], CloseCause.STOP_LOSS, D(100))
     polled_broker.hung, polled_broker.hanging = {str(protected.connection_id)}, {"positions"}
-    settings.FILLCAST_CALL_TIMEOUT_SECONDS = 3  # the other reads must not take so long
+    settings.FILLCAST_CALL_TIMEOUT_SECONDS = 0.2
     poll()
     protected.refresh_from_db()
     assert (protected.quantity, protected.close_reason) == (0, "sl")
