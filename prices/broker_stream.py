@@ -38,6 +38,13 @@ class _RestartStreamError(Exception):
     """Open the stream again at once."""
 
 
+class _OpenStream:
+    """A stream of some pairs. received_at: when it last sent something; at first, its start."""
+
+    def __init__(self) -> None:
+        self.received_at = machine_time()
+
+
 class _AdapterFaultError(ReadFailed):
     """The adapter raised something that is not a BrokerError."""
 
@@ -59,8 +66,7 @@ class BrokerStream:
         self._ended = threading.Event()
         self._queried: dict[str, float] = {}  # by pair: when it was queried
         self._unpriced: dict[str, float] = {}  # pairs without a price: when to query them again
-        self._streamed: dict[str, int] = {}  # the pairs of the open streams, each with its stream
-        self._received_at: list[float] = []  # by stream: when it last sent something
+        self._streamed: dict[str, _OpenStream] = {}  # the pairs of open streams, each with its own
         self._dropped: set[str] = set()  # streamed pairs with a price that the stream did not send
         self._moved: set[str] = set()  # pairs whose price moved without a quote of the open streams
         self._more_pairs = asyncio.Event()  # there are pairs to open a stream for
@@ -160,15 +166,16 @@ class BrokerStream:
 
     async def _follow(self) -> None:
         """Stream the pairs that have prices and query quiet ones. Raises when it cannot go on."""
-        self._streamed, self._received_at, self._moved = {}, [], set()
+        self._streamed, self._moved = {}, set()
         jobs = [asyncio.ensure_future(self._query_quiet())]
         try:
             while not any(job.done() for job in jobs):
-                if symbols := self._pairs_to_stream():
+                if symbols := self._symbols_to_stream():
                     if len(jobs) > MAX_STREAMS:  # some brokers need a request for each stream
                         raise _RestartStreamError
-                    number = len(self._received_at) - 1
-                    jobs.append(asyncio.ensure_future(self._stream(number, symbols)))
+                    opened = _OpenStream()
+                    self._streamed |= dict.fromkeys(symbols, opened)
+                    jobs.append(asyncio.ensure_future(self._stream(opened, [*symbols.values()])))
                 self._more_pairs.clear()
                 more = asyncio.ensure_future(self._more_pairs.wait())
                 try:
@@ -185,22 +192,19 @@ class BrokerStream:
             if job.done() and not job.cancelled() and (error := job.exception()) is not None:
                 raise error
 
-    def _pairs_to_stream(self) -> list[str]:
-        """Return the symbols for which to open a stream now, and mark them as streamed."""
+    def _symbols_to_stream(self) -> dict[str, str]:
+        """Return the pairs for which to open a stream now, each with its symbol."""
         if not self._streams:
-            return []
+            return {}
         pairs = self._intake.symbols.keys() - self._unpriced.keys() - self._streamed.keys()
-        if pairs:
-            self._streamed |= dict.fromkeys(pairs, len(self._received_at))
-            self._received_at.append(machine_time())
-        return [symbol for pair, symbol in self._intake.symbols.items() if pair in pairs]
+        return {pair: symbol for pair, symbol in self._intake.symbols.items() if pair in pairs}
 
-    async def _stream(self, number: int, symbols: list[str]) -> None:
+    async def _stream(self, opened: _OpenStream, symbols: list[str]) -> None:
         """Accept the quotes of one stream. Raises ReadFailed when it ends."""
         stream = self._adapter.stream_quotes(self._spec, symbols)
         try:
             async for quote in stream:
-                self._received_at[number] = machine_time()
+                opened.received_at = machine_time()
                 self._dropped.discard(quote.symbol)
                 self._moved.discard(quote.symbol)
                 self._accept(quote)
@@ -285,7 +289,7 @@ class BrokerStream:
             self._dropped.add(pair)
             self._moved.add(pair)
         # It may have moved while the stream still sent other pairs, and stand still since then.
-        quiet_since = self._received_at[self._streamed[pair]]
+        quiet_since = self._streamed[pair].received_at
         if pair in self._moved and machine_time() - quiet_since > QUIET_SECONDS:
             raise _RestartStreamError
         return True

@@ -14,7 +14,7 @@ _random = random.SystemRandom()  # what a test seeds would be the same in other 
 
 
 def free_port() -> int:
-    """Return a port that is free now, and that the system gives to no process by itself."""
+    """Return a port that is free now, and that the system gives only to a process that names it."""
     while not is_free(port := _random.choice(SERVERS)):
         pass
     return port

@@ -41,6 +41,7 @@ class Level:
     at_broker: Decimal | None
     fraction: Decimal | None = None
     is_next: bool = True
+    is_stop: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,8 @@ class PositionPage:
         found = []
         if position.sl is not None:
             stop = figures.level(position.sl, is_stop=True)
-            found.append(Level("Stop", stop, position.stop_watcher, position.broker_sl))
+            watcher, at_broker = position.stop_watcher, position.broker_sl
+            found.append(Level("Stop", stop, watcher, at_broker, is_stop=True))
         for place, target in enumerate(open_targets(position, self.targets)):
             is_next = place == 0
             found.append(

@@ -180,8 +180,10 @@ def test_job_archives_in_one_process_of_its_own(
     running = retention._running
     assert running is not None
     running.send_signal(signal.SIGSTOP)
-    assert not retention.start_archiving()  # it still runs
-    running.send_signal(signal.SIGCONT)
+    try:
+        assert not retention.start_archiving()  # it still runs
+    finally:
+        running.send_signal(signal.SIGCONT)
     assert running.wait(200) == 0
     assert line_ids(archived("logs", folder)) == lines
     assert table("execution_executionlog") == []

@@ -156,7 +156,7 @@ def allowed_with_lapses(
 
 
 def own_share(rate: Rate = RATE) -> float:
-    """Return how many requests a process admits by itself until it asks Redis again."""
+    """Return how many requests a process admits without Redis until it asks it again."""
     share = rate.share(PROCESSES)
     return share.per_second * scheduler.REDIS_BACKOFF_SECONDS + share.burst
 

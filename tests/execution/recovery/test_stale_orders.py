@@ -8,7 +8,7 @@ import pytest
 from brokers.types import OrderRequest, ReportKind
 from common.clocks import market_now
 from common.reason_codes import Code
-from common.sql import database_now, rows, run
+from common.sql import rows, run
 from connections.models import ExecutionConnection, TradingPreset
 from connections.session_lanes import held_lanes_parameters
 from execution.models import Order
@@ -20,6 +20,7 @@ from signals.models import Feed
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.fake_broker_book import Ticket
+from tests.execution.pauses import Pause, pause_after
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("alice")]
 
@@ -57,29 +58,26 @@ def state(order: Order) -> tuple[str, str, str]:
 
 
 # ---- unknown for long ----------------------------------------------------------------------------
-def pause_after(order: Order, unknown_for: float) -> tuple[float, float]:
-    """Return the seconds until the next look-up, at least and at most: they begin between two looks
-    at the clock, which a busy machine may take apart."""
+def look_up_pause(unknown_for: float) -> Pause:
+    """Return the pause before the next look-up."""
     run(
         "UPDATE execution_order SET lookup_after = clock_timestamp(),"
         " answer_by = clock_timestamp() - make_interval(secs => %s)",
         (unknown_for,),
     )
     times = {"first": sweeps.FIRST_LOOKUP_SECONDS, "longest": 20, "claim": 0, "worker_id": ""}
-    before = database_now()
-    assert rows(sweeps.CLAIM_LOOKUPS, {**times, **held_lanes_parameters()})
-    after = database_now()
-    order.refresh_from_db()
-    assert order.lookup_after is not None
-    due = order.lookup_after
-    return (due - after).total_seconds(), (due - before).total_seconds()
+
+    def claim() -> None:
+        assert rows(sweeps.CLAIM_LOOKUPS, {**times, **held_lanes_parameters()})
+
+    return pause_after(claim, until="lookup_after")
 
 
 @pytest.mark.parametrize(("unknown_for", "pause"), [(0, 2), (2, 2), (10, 5), (20, 10), (9999, 20)])
 def test_look_up_delays_grow_with_jitter(entry: Order, unknown_for: float, pause: float) -> None:
-    pauses = [pause_after(entry, unknown_for) for _ in range(20)]
-    assert all(0.75 * pause <= most and least <= 1.26 * pause for least, most in pauses)
-    most_of_each = [most for _, most in pauses]
+    pauses = [look_up_pause(unknown_for) for _ in range(20)]
+    assert all(one.overlaps(0.75 * pause, 1.26 * pause) for one in pauses)
+    most_of_each = [one.most for one in pauses]
     assert max(most_of_each) - min(most_of_each) > 0.05 * pause
 
 

@@ -1,9 +1,7 @@
 """Unsent and rejected orders: how often they are retried, and who is notified."""
 
-import math
 from datetime import timedelta
 from decimal import Decimal as D
-from typing import NamedTuple
 
 import pytest
 
@@ -11,7 +9,7 @@ from brokers.base import NotSent, Rejected
 from brokers.types import OrderReport, ReportKind
 from common.clocks import market_now
 from common.reason_codes import RETRIES, Code
-from common.sql import database_now, run
+from common.sql import run
 from connections.models import ExecutionConnection
 from events.models import Notification
 from events.routing import route_events
@@ -20,6 +18,7 @@ from execution.reports.transitions import MAX_TRIES, RETRYABLE, State, Transitio
 from signals.models import Feed, Signal
 from tests.connections import make
 from tests.execution import factories
+from tests.execution.pauses import Pause, pause_after
 
 pytestmark = pytest.mark.django_db
 
@@ -32,28 +31,13 @@ def entry(alice: ExecutionConnection, feed: Feed) -> Order:
     return Order.objects.get()
 
 
-class Pause(NamedTuple):
-    """The seconds from an answer until the retry. The answer came between two looks at the clock,
-    which a busy machine may take apart."""
-
-    least: float
-    most: float
-
-    def overlaps(self, least: float, most: float) -> bool:
-        return least <= self.most and self.least <= most
-
-
 def not_sent(order: Order, code: Code = Code.BROKER_CLOCK) -> Pause:
     """Report it as not sent; return the pause before the retry."""
     order.refresh_from_db()
-    before = database_now()
-    factories.answer(factories.claimed_call(order), NotSent(code, "the broker's words"))
-    after = database_now()
-    due_at = Order.objects.values_list("due_at", flat=True).get()
+    answer = NotSent(code, "the broker's words")
+    pause = pause_after(lambda: factories.answer(factories.claimed_call(order), answer))
     order.refresh_from_db()
-    if due_at is None:
-        return Pause(math.inf, math.inf)
-    return Pause((due_at - after).total_seconds(), (due_at - before).total_seconds())
+    return pause
 
 
 def test_unsent_order_is_retried_five_times_with_growing_delays(entry: Order) -> None:

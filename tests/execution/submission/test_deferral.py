@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +11,7 @@ from brokers.base import NotSent
 from brokers.types import BrokerPosition
 from common.reason_codes import Code
 from common.sealing import new_private_key, public_key_of
-from common.sql import database_now, rows, run
+from common.sql import rows, run
 from connections import services
 from connections.health.account_polling import refresh_due_accounts
 from connections.health.probes import retry_failed
@@ -29,6 +28,7 @@ from signals.models import Feed, OrderType
 from tests.connections.fake_brokers import account
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
+from tests.execution.pauses import Pause, pause_after
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("alice")]
 PASSES = {
@@ -56,15 +56,9 @@ def due_in() -> float:
     return float(row.s)
 
 
-def wait_after(outgoing: Outgoing) -> tuple[float, float]:
-    """Answer that the rate limit refused it. Return the seconds for which its order then waits, at
-    least and at most: they begin between two looks at the clock."""
-    before = database_now()
-    factories.answer(outgoing, NotSent(Code.RATE_LIMITED))
-    after = database_now()
-    due_at = Order.objects.get().due_at
-    assert due_at is not None
-    return (due_at - after).total_seconds(), (due_at - before).total_seconds()
+def wait_after(outgoing: Outgoing) -> Pause:
+    """Answer that the rate limit refused it; return for how long its order then waits."""
+    return pause_after(lambda: factories.answer(outgoing, NotSent(Code.RATE_LIMITED)))
 
 
 @pytest.mark.parametrize("code", PASSES)
@@ -220,14 +214,10 @@ def test_orders_deferred_by_the_restore_check_state_it(
     factories.signal(feed)
     order = Order.objects.get()
     monkeypatch.setattr(restore_detector._detector, "is_suspect", True)
-    before = database_now()
-    execute([order.pk])
-    after = database_now()
+    assert pause_after(lambda: execute([order.pk])).overlaps(0, 1)
     order.refresh_from_db()
     assert (order.status, order.reason) == ("PENDING", "RESTORE_CHECK")
     assert order.waiting_since is not None
-    assert order.due_at is not None
-    assert before < order.due_at <= after + timedelta(seconds=1)
     assert factories.log_codes(order.pk)[-1] == ("RESTORE_CHECK", "PENDING")
     monkeypatch.undo()
     factories.pass_time(2)
@@ -274,8 +264,8 @@ def test_deferred_limit_entry_keeps_its_since_and_is_retried_less_often(feed: Fe
                      " FROM execution_order")  # fmt: skip
     assert waited.s > 101
     assert (order.reason, order.send_retries) == ("RATE_LIMITED", 0)
-    for wanted, (least, most) in zip([1, 1, 3, 10], waits, strict=True):
-        assert least - 0.5 <= wanted <= most + 0.5
+    for wanted, wait in zip([1, 1, 3, 10], waits, strict=True):
+        assert wait.overlaps(wanted - 0.5, wanted + 0.5)
 
 
 def test_deferred_market_entry_is_retried_each_second_and_keeps_its_since(feed: Feed) -> None:
@@ -283,9 +273,7 @@ def test_deferred_market_entry_is_retried_each_second_and_keeps_its_since(feed: 
     since = set()
     for _ in range(3):
         (outgoing,) = factories.claim_all()
-        least, most = wait_after(outgoing)
-        assert least <= 1
-        assert most > 0.5
+        assert wait_after(outgoing).overlaps(0.5, 1)
         since.add(Order.objects.get().waiting_since)
         run("UPDATE execution_order SET due_at = clock_timestamp()")
     assert len(since) == 1
