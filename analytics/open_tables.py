@@ -45,7 +45,7 @@ class OpenTable:
             found = self._find(user, filters).order_by()  # sorted, it may walk through ended rows
             ids = sorted(found.values_list("pk", flat=True), reverse=True)
         for start in range(0, len(ids), CHUNK):
-            with on_behalf_of(user), for_all_tenants():  # names of feeds that the user has left
+            with on_behalf_of(user), for_all_tenants():  # feeds that the user has left
                 chunk = self._read(ids[start : start + CHUNK])
             yield from chunk
 

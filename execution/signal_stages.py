@@ -24,7 +24,7 @@ from django.db.models.functions import Greatest, Mod
 
 from execution.models import Order, Status
 
-WRITTEN_WITHIN = timedelta(seconds=20)  # exits, after the first order, by the publication
+WRITTEN_WITHIN = timedelta(seconds=20)  # of the first order: the exits that the publication wrote
 MOST = 20_000  # orders that are read; of more, every second, third … in the order of their queue
 
 
@@ -62,7 +62,8 @@ class Stages:
 
 # Column, name and what it says. A stage's time is stored by the statement that writes its rows.
 STAGES = (
-    ("created_at", "Written", "Its row is written, in the transaction that publishes the signal."),
+    ("created_at", "Written", "Its row is written: when the signal is published, or when a route"
+     " passes the entry on to this account."),
     ("enqueued_at", "Due", "It may be executed, and a worker is notified of it. An entry that"
      " waits for a condition or a trigger is due later."),
     ("validated_at", "Claimed", "A worker has locked it, sized it and checked all limits."),

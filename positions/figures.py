@@ -91,8 +91,8 @@ class OpenTarget(NamedTuple):
 def open_targets(position: ExecutionPosition, targets: Targets) -> list[OpenTarget]:
     """Return the next target and the later ones of its signal. Empty: it has no target.
 
-    targets: those that the signal has now. The last one stays the next after it was reached, while
-    a part of the position is open.
+    targets: those that the signal has now. What is left after the last one was reached keeps it as
+    its next, unless it was the last target of that part alone.
     """
     if position.tp is None:
         return []

@@ -39,10 +39,14 @@ class _RestartStreamError(Exception):
 
 
 class _OpenStream:
-    """A stream of some pairs. received_at: when it last sent something; at first, its start."""
+    """A stream of some pairs. received_at: when it last sent something; at first, its start.
+
+    is_over: another one took its place. What it still sends is not used.
+    """
 
     def __init__(self) -> None:
         self.received_at = machine_time()
+        self.is_over = False
 
 
 class _AdapterFaultError(ReadFailed):
@@ -183,6 +187,8 @@ class BrokerStream:
                 finally:
                     more.cancel()
         finally:
+            for opened in self._streamed.values():
+                opened.is_over = True
             for job in jobs:
                 job.cancel()
             _, hung = await asyncio.wait(jobs, timeout=CLEANUP_SECONDS)
@@ -204,6 +210,8 @@ class BrokerStream:
         stream = self._adapter.stream_quotes(self._spec, symbols)
         try:
             async for quote in stream:
+                if opened.is_over:  # its clean-up does not end
+                    break
                 opened.received_at = machine_time()
                 self._dropped.discard(quote.symbol)
                 self._moved.discard(quote.symbol)

@@ -116,7 +116,11 @@ WHERE s.id = ANY(%s::bigint[])
 
 
 def targets_by_signal(ids: Collection[int]) -> dict[int, Targets]:
-    """Return the targets that these signals have now, by their ids."""
+    """Return the targets that these signals have now, by their ids.
+
+    Call it where all signals are visible (`for_all_tenants`), for positions that the caller may
+    see: those follow a MODIFY also after their owner has left the feed.
+    """
     return {row.id: row for row in rows(_TARGETS, (array(ids),))}
 
 

@@ -23,6 +23,7 @@ from positions.figures import LevelFigures, PositionFigures, open_targets
 from positions.selectors import with_prices
 from signals.effective_levels import Targets, targets_by_signal
 from users.models import User
+from users.tenancy import for_all_tenants
 
 MAX_ORDERS, MAX_LINES = 30, 60
 _IMPLIED = {"SUBMITTED": "The broker has accepted the order, as its fill shows."}
@@ -136,7 +137,8 @@ def surroundings(view: PositionView) -> Surroundings:
 def position_page(view: PositionView) -> PositionPage:
     """Return what the page of a position shows, in five statements."""
     signal_id = view.position.signal_id
-    targets = targets_by_signal([signal_id])[signal_id]
+    with for_all_tenants():  # a MODIFY moves it also after its owner has left the feed
+        targets = targets_by_signal([signal_id])[signal_id]
     return PositionPage(view, surroundings(view), _history(view.position), targets)
 
 

@@ -11,15 +11,16 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from analytics.open_tables import OPEN_TABLES
 from common.clocks import market_now
-from connections.models import Instrument, KillSwitch
+from connections.models import Instrument, KillSwitch, Subscription, SubscriptionInterval
 from execution.models import ExecutionLog, Order
 from positions.models import ExecutionPosition, StopRule
 from prices.models import LatestQuote
 from signals.models import Signal
 from tests.execution import factories
 from tests.html import html_of
-from tests.portal.conftest import SignedIn
+from tests.portal.conftest import SignedIn, as_web_process
 from tests.portal.factories import World
 
 pytestmark = pytest.mark.django_db
@@ -98,6 +99,28 @@ def test_targets_are_those_of_the_newest_modify_with_what_each_closes(
     assert re.findall(r"Target \d|closes (?:\d+ %|all)", page) == [
         "Target 2", "closes 30 %", "Target 3", "closes all",
     ]  # fmt: skip
+
+
+def test_targets_follow_a_modify_after_the_owner_has_left_the_feed(
+    owner: Client, world: World, held: ExecutionPosition
+) -> None:
+    """Their position follows it, so page and export say where it will be closed."""
+    feed, left_at = held.signal.feed, market_now()
+    Subscription.objects.filter(feed=feed).update(archived_at=left_at)
+    SubscriptionInterval.objects.filter(subscription__feed=feed).update(ended_at=left_at)
+    modified = factories.signal(
+        feed, [("1.3700", "0.5"), ("1.3690", "0.5")], action="MODIFY", refers_to=held.signal,
+        sl=None,
+    )  # fmt: skip
+    ExecutionPosition.objects.filter(pk=held.pk).update(tp="1.3700", tp_number=1)
+    as_web_process(owner)
+    page = html_of(owner.get(f"/positions/{held.pk}/"))
+    found = re.findall(r"Target \d|1\.3[67]\d+|closes (?:\d+ %|all)", page)
+    assert found == ["Target 1", "closes 50 %", "1.37000", "Target 2", "closes all", "1.36900"]
+    names, *rows = OPEN_TABLES["open-positions"].rows(world.alice, {})
+    (row,) = (row for row in rows if row[0] == f"P-{held.pk}")
+    assert row[names.index("targets")] == "1.37 1.369"
+    assert owner.get(f"/signals/{modified.pk}/").status_code == 404
 
 
 def test_target_beyond_the_list_closes_all_that_is_left(

@@ -32,6 +32,7 @@ class FakePriceBroker(FakeBroker):
         super().__init__()
         self.streams_prices = self.quotes = True
         self.hangs = False  # where its stream ends
+        self.is_endless = False  # its stream goes on when it is cancelled
         self.looked: list[str] = []
         self.coming: asyncio.Queue[Quote | Exception] | None = None
         self.asked: list[list[str]] = []
@@ -66,7 +67,12 @@ class FakePriceBroker(FakeBroker):
             raise ReadFailed(Code.UNKNOWN_SYMBOL_AT_BROKER, str(wrong))
         try:
             while True:
-                one = await coming.get()
+                try:
+                    one = await coming.get()
+                except asyncio.CancelledError:
+                    if not self.is_endless:
+                        raise
+                    continue
                 if isinstance(one, Exception):
                     raise one
                 yield one

@@ -240,6 +240,32 @@ def test_endless_stream_cleanup_does_not_block_source(
     until(lambda: len(price_broker.asked) >= 2)
 
 
+def test_nothing_is_used_of_a_stream_that_goes_on_after_its_end(
+    follow: Follow,
+    price_broker: FakePriceBroker,
+    loop: asyncio.AbstractEventLoop,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(broker_stream, "CLEANUP_SECONDS", 0.1)
+    price_broker.is_endless = True
+    stream = follow({EUR: "EURUSD.x"})
+    with emitting(price_broker, loop) as emit:
+        emit(quote("1.10"))
+    wait_for_quotes(stream, lambda quotes: len(quotes) >= 1)
+    old = price_broker.coming
+    price_broker.answers = {"EURUSD.x": quote("1.20")}  # the stream did not send it: restarted
+    until(lambda: len(price_broker.asked) >= 2)
+    price_broker.is_endless = False
+    assert old is not None
+    assert old is not price_broker.coming
+    loop.call_soon_threadsafe(old.put_nowait, quote("1.05"))
+    price_broker.answers = {}
+    with emitting(price_broker, loop) as emit:
+        emit(quote("1.30"))
+    quotes = wait_for_quotes(stream, lambda quotes: any(q.bid == D("1.30") for q in quotes))
+    assert all(q.bid != D("1.05") for q in quotes)
+
+
 def test_silent_stream_is_restarted_for_a_price_that_moved_before_it_fell_silent(
     follow: Follow, price_broker: FakePriceBroker, loop: asyncio.AbstractEventLoop
 ) -> None:

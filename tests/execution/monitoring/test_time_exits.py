@@ -5,6 +5,7 @@ from decimal import Decimal as D
 from typing import Any
 
 import pytest
+from django.db.models import F
 
 from common.clocks import market_now
 from connections.models import ExecutionConnection, Instrument
@@ -103,6 +104,25 @@ def test_dust_that_its_exit_leaves_gets_none(alice: ExecutionConnection, feed: F
     position.refresh_from_db()
     assert position.quantity == 5
     assert close_due() == []
+
+
+@pytest.mark.parametrize("smallest", [(10, 100), (20, 1)], ids=["worth", "quantity"])
+def test_dust_of_an_entry_that_still_works_gets_one_exit_at_most(
+    alice: ExecutionConnection, feed: Feed, smallest: tuple[int, int]
+) -> None:
+    """It is written off once its entry has ended, not before: it may grow."""
+    factories.signal(feed, close_at=market_now() + HOUR)
+    [entry] = factories.claim_all()
+    broker = factories.fake_broker()
+    factories.answer(entry, [broker.execute(broker.receive(entry.request), D(10))])
+    Instrument.objects.update(close_min=smallest[0], close_worth_min=smallest[1])
+    set_time(ExecutionPosition.objects.get(), market_now() - SECOND)
+    for _ in range(3):
+        close_due()
+        factories.claim_all()
+        Order.objects.exits().update(done_at=F("done_at") - HOUR)
+    exits = Order.objects.exits().values_list("reason", flat=True)
+    assert list(exits) == (["DUST"] if smallest == (10, 100) else [])
 
 
 def test_exit_that_failed_is_written_again_after_a_while(
