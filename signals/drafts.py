@@ -7,11 +7,12 @@ from uuid import UUID, uuid4
 
 import orjson
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from common.db_functions import ClockTimestamp
 from common.errors import ConflictError, InvalidInputError
 from common.permissions import Right, require
+from common.quotas import require_quota, within_a_day
 from common.reason_codes import Code
 from signals import services
 from signals.draft import SignalDraft
@@ -40,8 +41,8 @@ def store_draft(
 
     body: the signal as the API takes it, faults included. key: of its form. version: what the
     caller has read; None: the caller is writing it for the first time. Raises ConflictError
-    STATE_CONFLICT if it has ended or is another version, or with too many drafts;
-    InvalidInputError; NotAllowedError.
+    STATE_CONFLICT if it has ended or is another version, or with too many drafts of the feed,
+    QUOTA_REACHED with too many of its owner; InvalidInputError; NotAllowedError.
     """
     feed = feed_shared(feed_id)
     require(by, Right.PUBLISH, owner_id=feed.owner_id)
@@ -51,6 +52,7 @@ def store_draft(
         if open_drafts(feed).count() >= MAX_OPEN:
             detail = f"The feed has {MAX_OPEN} drafts. Publish or discard some of them."
             raise ConflictError(Code.STATE_CONFLICT, detail)
+        _require_quota(feed.owner_id)
         made, created = SavedDraft.objects.get_or_create(
             feed=feed, key=key, defaults={"action": action, "body": values, "created_by": by}
         )
@@ -65,6 +67,11 @@ def store_draft(
         action=action, body=values, version=draft.version + 1, changed_at=ClockTimestamp()
     )
     return SavedDraft.objects.get(pk=draft.pk)
+
+
+def _require_quota(owner_id: int) -> None:
+    counted = Q(signal=None, discarded_at=None) | within_a_day()
+    require_quota("drafts", owner_id, SavedDraft.objects.filter(counted, feed__owner=owner_id))
 
 
 def open_drafts(feed: Feed) -> QuerySet[SavedDraft]:

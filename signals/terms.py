@@ -4,6 +4,7 @@ from django.db import transaction
 
 from common.errors import InvalidInputError
 from common.permissions import Right, require
+from common.quotas import require_quota, within_a_day
 from common.reason_codes import Code
 from signals.locks import feed_exclusive
 from signals.models import MAX_TERMS, Feed, FeedTerms
@@ -14,7 +15,8 @@ from users.models import User
 def change_terms(feed_id: int, text: str, *, by: User) -> tuple[FeedTerms, bool]:
     """State a feed's terms from now on; return them and whether they are other ones.
 
-    The earlier ones stay readable. Raises InvalidInputError FIELD_INVALID; NotAllowedError.
+    The earlier ones stay readable. Raises InvalidInputError FIELD_INVALID; NotAllowedError;
+    ConflictError QUOTA_REACHED.
     """
     feed = feed_exclusive(feed_id)
     require(by, Right.FEEDS, owner_id=feed.owner_id)
@@ -28,6 +30,8 @@ def change_terms(feed_id: int, text: str, *, by: User) -> tuple[FeedTerms, bool]
     if before is None and not text:
         detail = "Write the terms: there are none to remove."
         raise InvalidInputError(Code.FIELD_REQUIRED, detail, field="text")
+    changed = FeedTerms.objects.filter(within_a_day(), feed__owner=feed.owner_id)
+    require_quota("versions of terms within a day", feed.owner_id, changed)
     made = FeedTerms.objects.create(feed=feed, text=text, changed_by=by)
     return FeedTerms.objects.get(pk=made.pk), True  # with the database's time
 

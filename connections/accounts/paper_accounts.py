@@ -58,7 +58,7 @@ def open_paper_account(
     that exists; a form that was changed and sent again opens another one.
 
     Raises NotAllowedError; InvalidInputError FIELD_INVALID for another currency or balance;
-    ConflictError PAPER_ACCOUNT_LIMIT, NO_SHARED_PRICES.
+    ConflictError PAPER_ACCOUNT_LIMIT, QUOTA_REACHED, NO_SHARED_PRICES.
     """
     for right in (Right.CONNECTIONS, Right.CREDENTIALS):
         require(by, right, owner_id=by.pk)
