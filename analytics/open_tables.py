@@ -20,6 +20,7 @@ from execution.working_orders import WorkingOrder, filtered, with_market, workin
 from positions.figures import PositionFigures, open_targets
 from positions.models import ExecutionPosition
 from positions.selectors import protection, with_prices
+from signals.effective_levels import Targets, targets_by_signal
 from users.models import User
 from users.tenancy import for_all_tenants, on_behalf_of
 
@@ -58,17 +59,19 @@ def _positions(ids: Sequence[int]) -> list[Row]:
     found = ExecutionPosition.objects.open().filter(pk__in=ids)
     found = found.select_related("connection__snapshot", "signal__feed")
     found = found.defer("connection__sealed_credentials").order_by("-pk")
-    return [_position(row) for row in with_prices(found)]
+    read = list(with_prices(found))
+    targets = targets_by_signal({row.signal_id for row in read})
+    return [_position(row, targets[row.signal_id]) for row in read]
 
 
-def _position(p: Any) -> Row:
-    figures, targets = PositionFigures(p, p.current_price, None), open_targets(p)
+def _position(p: Any, targets: Targets) -> Row:
+    figures = PositionFigures(p, p.current_price, None)
     return (
         f"P-{p.pk}", p.opened_at, *_account(p.connection), p.signal.feed.name, f"S-{p.signal_id}",
         p.pair, p.symbol, p.side, p.quantity, p.opened_quantity, p.reserved, p.entry_price,
         p.current_price, p.price_time, p.unrealized_pnl, p.connection.account_currency,
         p.sl, _distance(figures, p.sl, is_stop=True),
-        " ".join(plain(price) for _, price in targets),
+        " ".join(plain(target.price) for target in open_targets(p, targets)),
         _distance(figures, p.tp, is_stop=False), str(figures.unit),
         protection(p)[1], p.unprotected_since, p.unprotected_reason, p.seconds_without_stop,
         p.exit_blocker, p.close_at, p.exit_condition_text,

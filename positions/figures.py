@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from common.money import divide
 from common.units import Unit, size_of
+from positions.levels import target_fraction
 from positions.models import ExecutionPosition
+from signals.effective_levels import Targets
 from signals.symbols import slippage_unit
 
 
@@ -76,14 +79,26 @@ class PositionFigures:
         return gain
 
 
-def open_targets(position: ExecutionPosition) -> list[tuple[int, Decimal]]:
-    """Return the next target and the later ones of its signal, each with its number from 1 on.
+class OpenTarget(NamedTuple):
+    """A target of an open position, numbered from 1 on. fraction: of what was opened; None: it
+    closes all that is left."""
 
-    The last one stays the next after it was reached, while a part of the position is open. Empty:
-    it has no target. Reads the position's signal.
+    number: int
+    price: Decimal
+    fraction: Decimal | None
+
+
+def open_targets(position: ExecutionPosition, targets: Targets) -> list[OpenTarget]:
+    """Return the next target and the later ones of its signal. Empty: it has no target.
+
+    targets: those that the signal has now. The last one stays the next after it was reached, while
+    a part of the position is open.
     """
     if position.tp is None:
         return []
-    prices = list(enumerate(position.signal.target_prices or [], 1))
-    number = min(position.tp_number, max(len(prices), 1))
-    return [(number, position.tp), *prices[number:]]
+    next_one, count = position.tp_number, len(targets.prices)
+    own = OpenTarget(
+        min(next_one, max(count, 1)), position.tp, target_fraction(targets.fractions, next_one)
+    )
+    later = enumerate(targets.prices[next_one:], next_one + 1)
+    return [own, *(OpenTarget(n, at, target_fraction(targets.fractions, n)) for n, at in later)]

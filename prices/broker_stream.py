@@ -38,6 +38,13 @@ class _RestartStreamError(Exception):
     """Open the stream again at once."""
 
 
+class _OpenStream:
+    """A stream of some pairs. received_at: when it last sent something; at first, its start."""
+
+    def __init__(self) -> None:
+        self.received_at = machine_time()
+
+
 class _AdapterFaultError(ReadFailed):
     """The adapter raised something that is not a BrokerError."""
 
@@ -59,12 +66,12 @@ class BrokerStream:
         self._ended = threading.Event()
         self._queried: dict[str, float] = {}  # by pair: when it was queried
         self._unpriced: dict[str, float] = {}  # pairs without a price: when to query them again
-        self._streamed: set[str] = set()  # the pairs of the open streams
+        self._streamed: dict[str, _OpenStream] = {}  # the pairs of open streams, each with its own
         self._dropped: set[str] = set()  # streamed pairs with a price that the stream did not send
         self._moved: set[str] = set()  # pairs whose price moved without a quote of the open streams
         self._more_pairs = asyncio.Event()  # there are pairs to open a stream for
         self._unstreamed_until = 0.0  # until then prices are only queried
-        self._streamed_at = self._began = 0.0
+        self._began = 0.0
         self._loop = loop
         self._run: Future[None] = asyncio.run_coroutine_threadsafe(self._run_while_held(), loop)
         event_loop.register(self)
@@ -142,7 +149,7 @@ class BrokerStream:
 
         Stops stay monitored where only the stream fails.
         """
-        self._streamed, unanswered, deadline = set(), 0, machine_time() + seconds
+        self._streamed, unanswered, deadline = {}, 0, machine_time() + seconds
         while (left := deadline - machine_time()) > 0:
             await asyncio.sleep(min(left, QUERY_EVERY) if may_query else left)
             if may_query and (pair := self._quietest(machine_time())):
@@ -159,14 +166,16 @@ class BrokerStream:
 
     async def _follow(self) -> None:
         """Stream the pairs that have prices and query quiet ones. Raises when it cannot go on."""
-        self._streamed, self._moved = set(), set()
+        self._streamed, self._moved = {}, set()
         jobs = [asyncio.ensure_future(self._query_quiet())]
         try:
             while not any(job.done() for job in jobs):
-                if symbols := self._pairs_to_stream():
+                if symbols := self._symbols_to_stream():
                     if len(jobs) > MAX_STREAMS:  # some brokers need a request for each stream
                         raise _RestartStreamError
-                    jobs.append(asyncio.ensure_future(self._stream(symbols)))
+                    opened = _OpenStream()
+                    self._streamed |= dict.fromkeys(symbols, opened)
+                    jobs.append(asyncio.ensure_future(self._stream(opened, [*symbols.values()])))
                 self._more_pairs.clear()
                 more = asyncio.ensure_future(self._more_pairs.wait())
                 try:
@@ -183,22 +192,19 @@ class BrokerStream:
             if job.done() and not job.cancelled() and (error := job.exception()) is not None:
                 raise error
 
-    def _pairs_to_stream(self) -> list[str]:
-        """Return the symbols for which to open a stream now, and mark them as streamed."""
+    def _symbols_to_stream(self) -> dict[str, str]:
+        """Return the pairs for which to open a stream now, each with its symbol."""
         if not self._streams:
-            return []
-        pairs = self._intake.symbols.keys() - self._unpriced.keys() - self._streamed
-        if pairs and not self._streamed:
-            self._streamed_at = machine_time()
-        self._streamed |= pairs
-        return [symbol for pair, symbol in self._intake.symbols.items() if pair in pairs]
+            return {}
+        pairs = self._intake.symbols.keys() - self._unpriced.keys() - self._streamed.keys()
+        return {pair: symbol for pair, symbol in self._intake.symbols.items() if pair in pairs}
 
-    async def _stream(self, symbols: list[str]) -> None:
+    async def _stream(self, opened: _OpenStream, symbols: list[str]) -> None:
         """Accept the quotes of one stream. Raises ReadFailed when it ends."""
         stream = self._adapter.stream_quotes(self._spec, symbols)
         try:
             async for quote in stream:
-                self._streamed_at = machine_time()
+                opened.received_at = machine_time()
                 self._dropped.discard(quote.symbol)
                 self._moved.discard(quote.symbol)
                 self._accept(quote)
@@ -283,7 +289,8 @@ class BrokerStream:
             self._dropped.add(pair)
             self._moved.add(pair)
         # It may have moved while the stream still sent other pairs, and stand still since then.
-        if pair in self._moved and machine_time() - self._streamed_at > QUIET_SECONDS:
+        quiet_since = self._streamed[pair].received_at
+        if pair in self._moved and machine_time() - quiet_since > QUIET_SECONDS:
             raise _RestartStreamError
         return True
 

@@ -6,8 +6,9 @@ fractions of targets come from the same signal, so their number always agrees.
 
 from collections.abc import Collection
 from decimal import Decimal
+from typing import NamedTuple
 
-from common.sql import array, rows
+from common.sql import Query, array, rows
 from signals.models import Action, Signal
 
 JOIN = """
@@ -94,6 +95,29 @@ def close_time_sql(signal_id: str, opened_at: str) -> str:
         AND f.close_at IS NOT NULL ORDER BY f.published_at DESC, f.id DESC LIMIT 1),
       least(s.close_at, {opened_at} + make_interval(secs => s.close_after_seconds)))
     FROM signals_signal s WHERE s.id = {signal_id})"""
+
+
+class Targets(NamedTuple):
+    """The targets of a signal, the nearest first, and the fraction that each of them closes."""
+
+    id: int  # the signal's
+    prices: list[Decimal]
+    fractions: list[Decimal]
+
+
+_TARGETS = Query(
+    Targets,
+    f"""
+SELECT s.id, {TARGET_PRICES} AS prices, {TARGET_FRACTIONS} AS fractions
+FROM signals_signal s{JOIN}
+WHERE s.id = ANY(%s::bigint[])
+""",
+)
+
+
+def targets_by_signal(ids: Collection[int]) -> dict[int, Targets]:
+    """Return the targets that these signals have now, by their ids."""
+    return {row.id: row for row in rows(_TARGETS, (array(ids),))}
 
 
 def ids_with_levels(ids: Collection[int]) -> set[int]:

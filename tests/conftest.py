@@ -35,9 +35,9 @@ def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
     if others and given:
         raise pytest.UsageError(f"-n: all processes would use the server of {' and '.join(given)}")
     _servers = set_up(needed=not others or "PYTEST_XDIST_WORKER" in os.environ)
-    hypothesis.settings.register_profile(
-        "fillcast", deadline=None
-    )  # no test fails because it is slow
+    hypothesis.settings.register_profile(  # no test fails because it is slow
+        "fillcast", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
     hypothesis.settings.load_profile("fillcast")
     empty_quickly()
     keep_sessions()

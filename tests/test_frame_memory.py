@@ -3,7 +3,7 @@
 import resource
 
 DEPTHS = range(0, 400, 2)  # a chunk has 16 KB: some of these calls begin another one
-TIMES = 3
+TIMES, ATTEMPTS = 3, 5
 
 
 def deep(depth: int) -> int:
@@ -16,9 +16,17 @@ def call_each() -> None:
 
 
 def test_calls_that_repeat_map_no_memory() -> None:
-    """Outside of a large frame, each time takes a page or more for each depth."""
+    """Outside of a large frame, each time takes a page or more for each depth.
+
+    The least of some attempts counts: the system takes pages back on a machine that lacks memory.
+    """
     call_each()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    assert min(pages_mapped() for _ in range(ATTEMPTS)) < TIMES * len(DEPTHS) / 2
+
+
+def pages_mapped() -> int:
+    """Return how many pages this thread maps while the calls repeat."""
+    before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
     for _ in range(TIMES):
         call_each()
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < TIMES * len(DEPTHS) / 2
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before

@@ -82,7 +82,7 @@ def run_tests(folder: Path, text: str, *options: str) -> subprocess.CompletedPro
         env={"PYTHONPATH": str(ROOT), "PATH": ""},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         check=False,
     )
 

@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 
 from django.db import connection
 
-from ops.embedded.ports import free_port
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -81,23 +81,22 @@ NOTIFY_BELOW_MINIMUM = insert_events_sql(
     )
 )
 
-# Of a position p: an exit was ended because the exchange accepts no such quantity, and it would
-# still accept none. As soon as the price, the minimum, the quantity or the broker's quantity allow
-# an exit, a new one is written.
-HELD_BACK = f"""EXISTS (
+# Of a position p: no exit is written that ends without being sent. It is dust, which no exit can
+# close and `close_dust` writes off; or one was ended because the exchange accepts no such quantity,
+# and it would still accept none. As soon as the price, the minimum, the quantity or the broker's
+# quantity allow an exit, a new one is written.
+HELD_BACK = f"""(EXISTS (
+    SELECT FROM {LISTED_INSTRUMENTS_SQL}
+    WHERE c.id = p.connection_id AND i.symbol = p.symbol AND i.close_min > 0
+      AND {dust_sql()} AND {_IS_BELOW_MINIMUM})
+  OR EXISTS (
   SELECT FROM execution_order x WHERE x.position_id = p.id AND x.status = 'CANCELLED'
     AND x.reason = '{Code.EXIT_BELOW_MINIMUM.value}')
   AND EXISTS (
     SELECT FROM {LISTED_INSTRUMENTS_SQL}
     LEFT {quote_join_sql("p.price_source_id", "p.pair")}
     WHERE c.id = p.connection_id AND i.symbol = p.symbol
-      AND {unsellable_sql(CLOSING_PRICE_SQL)})"""
-
-# Of a position p: it is dust that no exit could close, and is written off.
-IS_UNSELLABLE_DUST = f"""EXISTS (
-  SELECT FROM {LISTED_INSTRUMENTS_SQL}
-  WHERE c.id = p.connection_id AND i.symbol = p.symbol AND i.close_min > 0
-    AND {dust_sql()} AND {_IS_BELOW_MINIMUM})"""
+      AND {unsellable_sql(CLOSING_PRICE_SQL)}))"""
 
 # Positions of which the broker held less than our books at the last read. They are read again each
 # minute, because this may hold back an exit.

@@ -38,7 +38,7 @@ CROSS JOIN LATERAL {of_account_sql("w.signal_id", "e")} a
 WHERE {SETTLED} AND NOT EXISTS (SELECT FROM execution_order o WHERE o.position_id = p.id
     AND o.filled_quantity = 0 AND o.leg LIKE 'when-%%'
     AND o.done_at > clock_timestamp() - make_interval(secs => {RETRY_SECONDS}))
-  AND NOT ({HELD_BACK})
+  AND NOT {HELD_BACK}
 ORDER BY p.id LIMIT %(limit)s
 """,
 )

@@ -39,8 +39,9 @@ def _open_position(condition: str) -> str:
     condition: of its columns; it names `quantity > 0`, as the indexes of open positions do.
     """
     return f"""CROSS JOIN LATERAL (
-  SELECT id, signal_id, connection_id, symbol, side, pair, price_source_id, quantity, entry_price,
-    broker_quantity, broker_checked_at, broker_quantity_is_shared, last_activity_at
+  SELECT id, signal_id, connection_id, symbol, side, pair, price_source_id, quantity,
+    opened_quantity, entry_price, broker_quantity, broker_checked_at, broker_quantity_is_shared,
+    last_activity_at
   FROM positions_executionposition
   WHERE {condition} AND reserved < quantity OFFSET 0) p"""
 
@@ -65,7 +66,7 @@ MAY_BE_REPEATED_SQL = f"""NOT EXISTS (
     SELECT FROM execution_order o WHERE o.position_id = p.id AND o.filled_quantity = 0
       AND o.done_at IS NOT NULL AND o.leg NOT LIKE 'tp-%%' AND o.leg NOT LIKE 'sl%%'
     HAVING max(o.done_at) > clock_timestamp() - {growing_wait_sql("%(retry)s", _REQUESTS_SQL)})
-  AND NOT ({HELD_BACK})"""
+  AND NOT {HELD_BACK}"""
 
 OF_CLOSES = Query(
     IncompleteClose,

@@ -17,7 +17,7 @@ from common.money import plain
 from common.price_search import reached_sql
 from common.reason_codes import Code
 from common.sql import Params, Query, kept_plans, rows
-from execution.exits.dust import HELD_BACK, IS_UNSELLABLE_DUST, request_positions_read
+from execution.exits.dust import HELD_BACK, request_positions_read
 from execution.exits.order_sizes import request_of_leg_sql, target_of_leg_sql
 from execution.exits.orders import ExitRequest, open_exits
 from execution.monitoring.incomplete_closes import growing_wait_sql, incomplete_closes
@@ -101,7 +101,7 @@ SELECT p.id, p.tp, p.tp_number, {effective_levels.TARGET_FRACTIONS} AS target_fr
     WHERE o.position_id = p.id AND (o.leg LIKE 'sl%%' AND {_FAILED}
       OR o.leg LIKE 'tp%%' AND o.status <> 'FILLED')
     GROUP BY 1 HAVING max(o.done_at) > clock_timestamp() - {growing_wait_sql("%s", _FAILURES)}
-  ) AS waiting, {HELD_BACK} OR {IS_UNSELLABLE_DUST} AS is_held_back
+  ) AS waiting, {HELD_BACK} AS is_held_back
 FROM positions_executionposition p JOIN signals_signal s ON s.id = p.signal_id
 {effective_levels.JOIN}
 WHERE p.id = ANY(%s)

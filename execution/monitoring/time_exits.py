@@ -32,7 +32,7 @@ DUE = Query(
     AND NOT EXISTS (SELECT FROM execution_order o WHERE o.position_id = p.id
       AND o.filled_quantity = 0 AND o.leg LIKE 'time-%%'
       AND o.done_at > clock_timestamp() - make_interval(secs => {RETRY_SECONDS}))
-    AND NOT ({HELD_BACK})"""),
+    AND NOT {HELD_BACK}"""),
 )
 
 

@@ -191,14 +191,17 @@ COLUMNS = {
 
 _PLACED_REQUESTED_BY = requested_by_sql(EventKind.ORDER_PLACED)
 _UNNEST = ", ".join(f"%({name})s::{kind}[]" for name, kind in COLUMNS.items())
-# After a last target for all the position's own level stays, for what may still be open.
-_TARGET = """coalesce((e.targets::numeric[])[executed.last_target + 1],
-        CASE WHEN e.last_part IS NOT NULL THEN NULL
+# e: the signal's levels.
+_TARGET_COUNT = "cardinality(e.targets::numeric[])"
+# After a target for all the position's own level stays, for what may still be open. The last one
+# may be of a part; one beyond the list, which a MODIFY has made shorter, is for all.
+_TARGET = f"""coalesce((e.targets::numeric[])[executed.last_target + 1],
+        CASE WHEN executed.last_part IS NOT NULL THEN NULL
           WHEN executed.last_target = p.tp_number THEN p.tp
-          ELSE (e.targets::numeric[])[cardinality(e.targets::numeric[])] END)"""
+          ELSE (e.targets::numeric[])[{_TARGET_COUNT}] END)"""
 _NEXT_TARGET = f"""(SELECT {on_tick_sql(_TARGET, "p")}
-      FROM unnest(%(signal_ids)s::bigint[], %(targets)s::text[], %(last_parts)s::numeric[])
-      AS e(signal_id, targets, last_part) WHERE e.signal_id = p.signal_id)"""
+      FROM unnest(%(signal_ids)s::bigint[], %(targets)s::text[]) AS e(signal_id, targets)
+      WHERE e.signal_id = p.signal_id)"""
 
 # The columns that `open_positions_sql` inserts. u, levels: as in `WRITE`.
 _EXECUTIONS = f"""
@@ -241,9 +244,8 @@ _HAVE_ENDED = f"""u.ended_target IS NOT NULL AND NOT EXISTS (
         THEN x.filled_quantity = 0 OR x.done_at IS NULL
         ELSE now.filled_quantity = 0 OR now.done_at IS NULL END)"""
 
-# e: the signal's levels.
-_IS_LAST = "u.ended_target >= cardinality(e.targets::numeric[])"
-_IS_OVER = f"""{_HAVE_ENDED} AND (NOT {_IS_LAST} OR u.client_order_id IS NOT NULL AND NOT EXISTS (
+_IS_OVER = f"""{_HAVE_ENDED} AND (u.ended_target < {_TARGET_COUNT}
+      OR u.client_order_id IS NOT NULL AND NOT EXISTS (
       SELECT {_OF_REQUEST} AND coalesce(now.status, x.status) <> 'FILLED'))"""
 _TARGET_FILLED = f"""(SELECT sum(coalesce(now.filled_quantity, x.filled_quantity))
       FROM execution_order x LEFT JOIN u now ON now.id = x.id
@@ -354,12 +356,15 @@ WITH d AS (
   SELECT u.position_id, sum(u.new_quantity) AS quantity, sum(u.new_value) AS value,
     sum(u.new_commission) AS commission, max(u.conversion_rate) AS rate,
     max(u.ended_target) FILTER (WHERE {_IS_OVER}) AS last_target,
-    max(e.last_part) FILTER (WHERE {_IS_LAST}) AS last_part
+    max({_TARGET_COUNT}) AS target_count, max(e.last_part) AS part
   FROM u LEFT JOIN levels e ON u.ended_target IS NOT NULL AND e.signal_id = u.signal_id
   WHERE u.position_id IS NOT NULL GROUP BY u.position_id
 ), executed AS (
-  SELECT s.*, CASE WHEN s.last_part IS NOT NULL THEN {_TARGET_FILLED} END AS target_filled
+  SELECT s.*, l.last_part, CASE WHEN l.last_part IS NOT NULL THEN {_TARGET_FILLED} END
+    AS target_filled
   FROM summed s
+  CROSS JOIN LATERAL (
+    SELECT CASE WHEN s.last_target = s.target_count THEN s.part END AS last_part) l
 ), newest_exit AS (  -- by the time of execution, not of the report
   SELECT DISTINCT ON (x.position_id) x.position_id, f.time,
     {close_reason_sql("x.leg")} AS close_reason

@@ -21,6 +21,7 @@ from portal.selectors.positions import PositionView, positions_of
 from portal.selectors.signals import AccountOutcome
 from positions.figures import LevelFigures, PositionFigures, open_targets
 from positions.selectors import with_prices
+from signals.effective_levels import Targets, targets_by_signal
 from users.models import User
 
 MAX_ORDERS, MAX_LINES = 30, 60
@@ -30,8 +31,9 @@ _OF_POSITION = re.compile(r"position (\d+)(?: by [^:]*)?:? ?")
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A stop or a target of a position. word: `Stop`, `Target 2`. fraction: of what was opened, if
-    its signal states one. is_next: the one that is guarded now; later targets come after it."""
+    """A stop or a target of a position. word: `Stop`, `Target 2`. fraction: what it closes of what
+    was opened; None: all that is left. is_next: the one that is guarded now; later targets come
+    after it."""
 
     word: str
     figures: LevelFigures
@@ -39,6 +41,7 @@ class Level:
     at_broker: Decimal | None
     fraction: Decimal | None = None
     is_next: bool = True
+    is_stop: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ class PositionPage:
     view: PositionView
     around: Surroundings
     history: PositionHistory
+    targets: Targets  # that its signal has now
 
     @property
     def levels(self) -> list[Level]:
@@ -81,18 +85,17 @@ class PositionPage:
         found = []
         if position.sl is not None:
             stop = figures.level(position.sl, is_stop=True)
-            found.append(Level("Stop", stop, position.stop_watcher, position.broker_sl))
-        prices = list(position.signal.target_prices or [])
-        fractions = list(position.signal.target_fractions or [])
-        for place, (number, price) in enumerate(open_targets(position)):
+            watcher, at_broker = position.stop_watcher, position.broker_sl
+            found.append(Level("Stop", stop, watcher, at_broker, is_stop=True))
+        for place, target in enumerate(open_targets(position, self.targets)):
             is_next = place == 0
             found.append(
                 Level(
-                    f"Target {number}" if len(prices) > 1 else "Target",
-                    figures.level(price, is_stop=False),
+                    f"Target {target.number}" if len(self.targets.prices) > 1 else "Target",
+                    figures.level(target.price, is_stop=False),
                     position.target_watcher if is_next else "",
                     position.broker_tp if is_next else None,
-                    fractions[number - 1] if number <= len(fractions) else None,
+                    target.fraction,
                     is_next,
                 )
             )
@@ -131,9 +134,10 @@ def surroundings(view: PositionView) -> Surroundings:
 
 
 def position_page(view: PositionView) -> PositionPage:
-    """Return what the page of a position shows, in four statements."""
-    history = _history(view.position)
-    return PositionPage(view, surroundings(view), history)
+    """Return what the page of a position shows, in five statements."""
+    signal_id = view.position.signal_id
+    targets = targets_by_signal([signal_id])[signal_id]
+    return PositionPage(view, surroundings(view), _history(view.position), targets)
 
 
 def _history(position: Any) -> PositionHistory:

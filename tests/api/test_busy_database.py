@@ -26,6 +26,7 @@ from tests.execution import factories as trading
 from users.models import User
 
 SECONDS = 30.0
+RETRIED_MS = 3_000  # within which a test sees that the retry waits, and lets it go on
 Send = Callable[[], Any]
 
 
@@ -96,7 +97,7 @@ def rename(world: World) -> Send:
 
 
 def test_request_that_waited_too_long_is_retried(world: World, limits: Callable[..., None]) -> None:
-    limits(lock_timeout=400)
+    limits(lock_timeout=RETRIED_MS)
     with held(world.feed):
         request = PendingRequest(rename(world))
         first = request.wait_for_lock()
@@ -141,7 +142,7 @@ def alert(world: World, secret: str) -> Any:
 
 def test_alert_is_retried_and_published_once(world: World, limits: Callable[..., None]) -> None:
     _, secret = create_feed_token(world.feed)
-    limits(lock_timeout=400)
+    limits(lock_timeout=RETRIED_MS)
     with held(world.feed):
         request = PendingRequest(partial(alert, world, secret))
         request.wait_for_lock(after=request.wait_for_lock())
@@ -235,7 +236,7 @@ def test_page_is_retried_with_its_session_and_form(
     world: World, limits: Callable[..., None]
 ) -> None:
     row = make.connection(world.alice, account="901")
-    limits(lock_timeout=400)
+    limits(lock_timeout=RETRIED_MS)
     with held(row):
         request = PendingRequest(partial(post_form, world.alice, f"/accounts/{row.pk}/pause/"))
         request.wait_for_lock(after=request.wait_for_lock())
@@ -282,7 +283,7 @@ def test_password_is_changed_by_the_retry(
     world: World, limits: Callable[..., None], username: str, path: str
 ) -> None:
     send = password_change(world, username, path)
-    limits(lock_timeout=2000)
+    limits(lock_timeout=RETRIED_MS)
     with locked("events_event"):
         request = PendingRequest(send)
         request.wait_for_lock(after=request.wait_for_lock())

@@ -463,11 +463,11 @@ def test_second_request_during_the_first_has_to_wait(world: World) -> None:
         wait_for_a_lock()
         second = Thread(target=send)
         second.start()
-        second.join(20)
+        second.join(60)
         assert len(answers) == 1, "the second one was answered before the first"
         problem(answers[0], 409, "REQUEST_RUNNING")
         assert answers[0]["Retry-After"] == "1"
-    first.join(20)
+    first.join(60)
     assert answers[1].status_code == 200
     send()
     assert answers[2].content == answers[1].content
@@ -495,7 +495,7 @@ def test_killed_first_request_leaves_neither_effect_nor_key(world: World) -> Non
                 " WHERE datname = current_database() AND wait_event_type = 'Lock'"
             )
             assert cursor.fetchall() == [(True,)]
-    first.join(20)
+    first.join(60)
     assert answers[0].status_code == 200
     assert "Idempotency-Replayed" not in answers[0]
     assert KeptAnswer.objects.count() == 1

@@ -25,7 +25,10 @@ from tests.archive.rows import archive, archived, environment, line_ids, make_ol
 from tests.sampling import exhaustive, often
 from tests.users import world
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.timeout(300),  # a process imports all there is, on a machine that does much else
+]
 ROOT = Path(__file__).resolve().parents[2]
 POINTS = ("archive.written", "archive.removed", "archive.committed")
 KILLED_OFTEN = ("archive.written", "archive.removed")  # before the commit
@@ -58,7 +61,7 @@ def archive_command(folder: Path, faults: str) -> int:
     """Run `manage.py archive --now` as the role of workers, two rows at once."""
     environ = {**os.environ, **environment(folder), "FILLCAST_FAILPOINTS": faults}
     line = [sys.executable, "manage.py", "archive", "--now", "--kind", "logs", "--rows", "2"]
-    done = subprocess.run(line, env=environ, cwd=ROOT, capture_output=True, timeout=60)
+    done = subprocess.run(line, env=environ, cwd=ROOT, capture_output=True, timeout=250)
     if done.returncode > 0:
         raise AssertionError(done.stderr.decode()[-2000:])
     return done.returncode

@@ -15,8 +15,8 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from ops.embedded.ports import free_port
 from tests.fakes.chat_services import chat_services
+from tests.ports import free_port
 from tests.prepared_database import copy_to
 from tests.server_folders import server_folder
 

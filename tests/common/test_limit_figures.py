@@ -63,7 +63,10 @@ def test_small_values_keep_their_significant_digits(value: str, shown: str) -> N
 
 @pytest.mark.django_db
 @given(st.lists(st.tuples(EDGES, EDGES), min_size=1, max_size=200))
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @example([(D("0.125"), D(3)), (D("0.135"), D(3)), (D("-2.125"), D(1)), (D("0.005"), D(0))])
 @example([(D("500.004"), D(500)), (D("330.000000000000000001"), D(330)), (D(2), D(2))])
 def test_database_rounds_values_as_the_program_does(pairs: list[tuple[D, D]]) -> None:

@@ -18,7 +18,7 @@ from django.db import DatabaseError, connections, transaction
 from django.db.backends.signals import connection_created
 
 from brokers.call_runner import BrokerCallRunner
-from common import shared_sessions
+from common import idle_sessions, shared_sessions
 from common.idle_sessions import IdleSessions
 from common.shared_sessions import base
 from common.sql import periodic_rows, rows, run
@@ -26,7 +26,7 @@ from config.installation import ROOT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ENGINE = "common.shared_sessions"
-SECONDS = 10.0
+SECONDS = 30.0
 
 
 @pytest.fixture(autouse=True)
@@ -350,17 +350,22 @@ def test_session_to_another_place_is_not_used() -> None:
         assert connection.closed
 
 
-def test_last_session_given_back_comes_first_and_unused_ones_are_closed() -> None:
-    idle, where = IdleSessions(keep=1, seconds=0.3), {"one": 1}
+def test_last_session_given_back_comes_first_and_unused_ones_are_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    idle, where, now = IdleSessions(keep=1, seconds=0.3), {"one": 1}, [1000.0]
+    monkeypatch.setattr(idle_sessions, "time", SimpleNamespace(monotonic=lambda: now[0]))
     with raw() as first, raw() as second, raw() as third:
         for connection in (first, second, third):
             idle.give_back(where, connection)
         assert idle.take(where) is third
+        now[0] += 1
         until(lambda: first.closed)
         assert not second.closed  # one is kept
         idle.give_back(where, third)
         until(lambda: second.closed)
-        time.sleep(0.5)
+        now[0] += 3600
+        until(lambda: not idle._is_closing)
         assert idle.take(where) is third
     idle.close()
 
@@ -370,7 +375,8 @@ def test_thread_that_closes_unused_sessions_ends_with_them() -> None:
     before = threading.enumerate()  # earlier tests may have left such a thread
     with raw() as connection:
         idle.give_back({}, connection)
-        (closing,) = [t for t in threading.enumerate() if t not in before]
+        started = [t for t in threading.enumerate() if t not in before]
+        (closing,) = [t for t in started if t.name == "idle-sessions"]
         idle.close()
         assert connection.closed
         closing.join(SECONDS)

@@ -45,12 +45,12 @@ def test_table_is_analyzed_once_it_has_ten_times_the_rows(table: None) -> None:
     assert TABLE not in as_trade()
     assert known() < 0  # never analyzed
     grow(1000)
-    assert wait_until(lambda: TABLE in as_trade(), 10)
+    assert wait_until(lambda: TABLE in as_trade(), 60)
     assert known() == 1051
     grow(8000)
     assert TABLE not in as_trade()
     grow(3000)
-    assert wait_until(lambda: TABLE in as_trade(), 10)
+    assert wait_until(lambda: TABLE in as_trade(), 60)
     assert known() == 12051
 
 

@@ -48,7 +48,7 @@ def test_date_of_answers_goes_on(tmp_path: Path) -> None:
 def test_invalid_setting_ends_the_web_process_with_a_sentence() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "config.web_server"], env={**os.environ, "FILLCAST_PORT": "none"},
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=60,
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=100,
     )  # fmt: skip
     assert done.returncode == 1
     assert "FILLCAST_PORT" in done.stderr

@@ -4,7 +4,6 @@
 `exit_safety`, and we have no real account of each broker.
 """
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from conformance.report import line
 from conformance.runner import Mark, OpenHarness, all_checks, run
 from tests.conformance.stages import kinds, needs_database, stages_of
 from tests.sampling import often
+from tests.steady_loop import run as run_steadily
 
 LEAVE_SOMETHING = ("C01", "C02", "C04", "C12", "C25", "C27", "C46", "C65", "C69", "C105", "C106")
 WITH_DATABASE = pytest.mark.django_db(transaction=True)
@@ -55,7 +55,7 @@ class AccountOnFake(LiveAccount):
     "open_harness", often(EVERY_STAGE, every=len(EVERY_STAGE), always=is_often)
 )
 def test_checks_close_what_they_opened(open_harness: OpenHarness) -> None:
-    asyncio.run(_run_checks(open_harness))
+    run_steadily(_run_checks(open_harness))
 
 
 async def _run_checks(open_harness: OpenHarness) -> None:

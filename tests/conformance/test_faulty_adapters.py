@@ -1,6 +1,5 @@
 """Each of these adapters has one fault, and a check fails because of it."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from functools import partial
@@ -15,6 +14,7 @@ from tests.conformance import faulty_adapters, faulty_reads
 from tests.conformance.stages import stages_of
 from tests.conformance.stages.ibkr import IbkrStage
 from tests.conformance.stages.paper import opening
+from tests.steady_loop import run as run_steadily
 
 DETECTED = [  # the check, the adapter, and a part of the check's reason
     ("C01", faulty_adapters.ReportsHalf, "only this was reported"),
@@ -192,4 +192,4 @@ def _result(number: str, open_harness: OpenHarness) -> Result:
             yield harness
 
     [chosen] = [one for one in all_checks() if one.number == number]
-    return asyncio.run(run([chosen], with_short_waits))[0]
+    return run_steadily(run([chosen], with_short_waits))[0]

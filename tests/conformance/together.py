@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from conformance.registry import ConformanceCheck
 from conformance.runner import Mark, OpenHarness, Result, missing_requirement, run
+from tests.steady_loop import run as run_steadily
 
 
 def run_together(
@@ -15,7 +16,7 @@ def run_together(
     at_once: int,
 ) -> list[Result]:
     """Run at most `at_once` checks at a time; call on_result as each ends; return all in order."""
-    results = asyncio.run(_run(selected, open_harness, on_result, at_once))
+    results = run_steadily(_run(selected, open_harness, on_result, at_once))
     positions = {item.number: index for index, item in enumerate(selected)}
     return sorted(results, key=lambda item: positions[item.number])
 

@@ -67,5 +67,5 @@ def elsewhere(work: Callable[[], Any]) -> Iterator[list[Any]]:
     thread = Thread(target=run, daemon=True)
     thread.start()
     yield outcome
-    thread.join(timeout=20)
+    thread.join(timeout=60)
     assert not thread.is_alive(), "the other process never came through"

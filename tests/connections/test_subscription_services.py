@@ -148,7 +148,7 @@ def _publish(feed: Feed, done: Flag) -> tuple[datetime, int]:
     with transaction.atomic():
         candidates_shared(feed.pk)
         published_at = market_now()
-        assert done.wait(10)
+        assert done.wait(60)
         found = rows(
             f"SELECT count(*) AS n FROM {eligibility.CANDIDATES_SQL}",
             eligibility.eligibility_parameters(feed_id=feed.pk, direction="BUY"),

@@ -64,6 +64,14 @@ def test_each_stage_counts_its_orders_and_their_times(signal: Signal) -> None:
     ]  # fmt: skip
 
 
+def test_entry_that_a_route_wrote_a_minute_later_counts(signal: Signal) -> None:
+    last = candidates.orders_of(signal).exclude(status="SKIPPED").order_by("-pk")[0]
+    with without_triggers():
+        Order.objects.filter(pk=last.pk).update(created_at=START + timedelta(seconds=60))
+    written = found(signal).stages[0]
+    assert (written.count, written.last) == (93, 60_000)
+
+
 def test_large_signal_is_sampled_evenly(signal: Signal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signal_stages, "MOST", 20)
     stages = found(signal)

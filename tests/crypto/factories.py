@@ -32,6 +32,7 @@ from tests.fakes.exchange.okx import Okx
 from tests.fakes.exchange.server import Dialect, Server
 from tests.fakes.exchange.venue import Market, Venue
 from tests.sampling import often
+from tests.steady_loop import SteadyLoop
 
 D = Decimal
 SERIALS = count()
@@ -141,7 +142,7 @@ def open_account(
         {symbol: market}, {symbol: D("50000.0")}, {"USDT": D(100000)}, derivatives=swap,
         refuses_duplicates="always" if name == "bybit" else "open",
     )  # fmt: skip
-    server = Server(DIALECTS[name], venue)
+    server = Server(DIALECTS[name], venue, make_loop=SteadyLoop)
     unified_symbol = f"{market.base}/{market.quote}{f':{market.quote}' if swap else ''}"
     spec = ConnectionSpec(
         connection_id="11111111-1111-4111-8111-111111111111",
@@ -151,7 +152,8 @@ def open_account(
         credentials={"api_key": venue.key, "secret": venue.secret, "password": venue.password},
     )
     adapter = CryptoAdapter(ClientPool({name: server.base}, unlimited_rates))
-    return ExchangeAccount(venue, server, adapter, spec, unified_symbol, symbol, asyncio.Runner())
+    runner = asyncio.Runner(loop_factory=SteadyLoop)
+    return ExchangeAccount(venue, server, adapter, spec, unified_symbol, symbol, runner)
 
 
 def close(account: ExchangeAccount) -> None:

@@ -1,6 +1,7 @@
 """Stops and targets that rest at an exchange, as orders of one position each."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from decimal import Decimal as D
 
 import pytest
@@ -72,7 +73,7 @@ def buy(account: ExchangeAccount, **changes: object) -> OrderRequest:
 
 
 def level_exits(account: ExchangeAccount) -> list[OrderReport]:
-    since = market_now().replace(hour=0, minute=0, second=0)
+    since = market_now() - timedelta(hours=1)
     found = account.run(account.adapter.fills_since(account.spec, since))
     return [one for one in found if one.close_cause is not None]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import timedelta
 from decimal import Decimal as D
 
 import pytest
@@ -71,7 +72,7 @@ def sell(account: ExchangeAccount, quantity: str, closes: OrderRequest) -> list[
 
 
 def level_exits(account: ExchangeAccount) -> list[OrderReport]:
-    since = market_now().replace(hour=0, minute=0, second=0)
+    since = market_now() - timedelta(hours=1)
     found = account.run(account.adapter.fills_since(account.spec, since))
     return [one for one in found if one.close_cause is not None]
 

@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 
 from demo.accounts import NETTING, Account
-from ops.embedded.ports import free_port
 from ops.embedded.processes import birth
 from prices.recordings import DATA, DEFAULT_FILE, read_quotes
 from tests.demo.small_demo import every_account, fewer_accounts
+from tests.ports import free_port
 from tests.prepared_database import copy_to
 from tests.sampling import exhaustive
 from tests.server_folders import server_folder

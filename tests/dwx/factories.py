@@ -38,9 +38,9 @@ SETTINGS = {
     "folder": "alice",
     "symbols": "EURUSD, XAUUSD.m",
     "server_zone": "UTC+2",
-    "take_seconds": 3,
-    "answer_seconds": 4,
-    "stale_seconds": 4,
+    "take_seconds": 20,
+    "answer_seconds": 20,
+    "stale_seconds": 20,
     "settle_seconds": 0.5,
 }
 

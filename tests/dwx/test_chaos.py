@@ -113,7 +113,7 @@ def submit_again(account: Account, request: OrderRequest) -> bool | None:
             results.append(None)
         return True
 
-    until(is_sent, 20)
+    until(is_sent, 60)
     return results[-1]
 
 
@@ -130,5 +130,5 @@ def was_executed(account: Account, client_order_id: str) -> bool:
             return False
         return True
 
-    until(is_known, 20)
+    until(is_known, 60)
     return results[-1]

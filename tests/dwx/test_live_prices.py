@@ -72,7 +72,7 @@ def connection(
         "broker_holds_stops": False,
     }
     row = make.connection(
-        type="mt4", account="4711", settings={**SETTINGS, "stale_seconds": 5},
+        type="mt4", account="4711", settings={**SETTINGS, "stale_seconds": 10},
         sealed_credentials=None, preset=make.preset(**sized), health_status=HealthStatus.UNTESTED,
     )  # fmt: skip
     row.sealed_credentials = seal_credentials(
@@ -126,9 +126,9 @@ def test_entry_and_stop_use_prices_of_the_file(source: int, feed: Feed, terminal
     until(lambda: ExecutionPosition.objects.get().quantity == 0)
     assert terminal.open_tickets() == {}
     assert [one["close_price"] for one in terminal.journal("close")] == [1889.0]
+    until(lambda: SourceHealth.objects.get(pk=source).error_code == "")
     health = SourceHealth.objects.get(pk=source)
-    assert (health.error_code, health.missing) == ("", [])
-    assert set(health.pairs) == {"EUR/USD", "XAU/USD"}
+    assert (set(health.pairs), health.missing) == ({"EUR/USD", "XAU/USD"}, [])
 
 
 def denied_entry(feed: Feed) -> Order:
@@ -177,13 +177,13 @@ def test_prices_go_stale_when_price_file_does_not_change(
     monkeypatch.setattr("brokers.dwx.prices.STALE_SECONDS", 2.0)  # else two minutes
     monkeypatch.setattr("prices.broker_stream.QUIET_SECONDS", 1.0)
     move(terminal, "1889.00", "1889.50")
-    until(lambda: SourceHealth.objects.get(pk=source).error_code)
-    health = SourceHealth.objects.get(pk=source)
-    assert (health.error_code, "has moved" in health.error) == ("QUOTE_STALE", True)
+    until(lambda: SourceHealth.objects.get(pk=source).error_code == "QUOTE_STALE")
+    assert "has moved" in SourceHealth.objects.get(pk=source).error
     age_quotes(source, 61)
     stored = latest(source)
     entry = denied_entry(feed)
-    assert (entry.reason, health.error in entry.detail) == ("QUOTE_STALE", True)
+    # The source's error, whose seconds go on meanwhile.
+    assert (entry.reason, "has moved" in entry.detail) == ("QUOTE_STALE", True)
     assert latest(source) == stored  # none has been stored since
     assert Order.objects.exclude(leg="entry").count() == 0
 

@@ -33,7 +33,7 @@ def test_rejection_is_unknown_until_order_is_absent(mt5_account: Account) -> Non
         except ReadFailed:
             return False
 
-    until(is_certain, 20)
+    until(is_certain, 60)
 
 
 def test_disabled_trading_means_not_sent(mt5_account: Account) -> None:

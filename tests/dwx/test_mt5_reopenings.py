@@ -3,7 +3,7 @@
 import asyncio
 import re
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 
 import pytest
@@ -65,7 +65,9 @@ def test_what_waits_for_a_reopening_states_why_and_since_when(mt5_account: Accou
     with raises_outcome(NotSent, Code.REOPENING_AWAITED):
         mt5_account.modify(position, "1.05")
     [closed_at] = re.findall(r"closed at (\S+) UTC", caught[0].detail)
-    assert f"{began:%H:%M:%S}" <= closed_at <= f"{datetime.now(UTC):%H:%M:%S}"
+    passed = int((datetime.now(UTC) - began).total_seconds()) + 1
+    seconds = (began + timedelta(seconds=n) for n in range(passed + 1))
+    assert closed_at in {f"{one:%H:%M:%S}" for one in seconds}
     mt5_account.submit(mt5_account.exit(other.broker_position_id))  # another position's
     mt5_account.terminal.simulate("open_again", ticket=1001)
     mt5_account.modify(position, "1.05")

@@ -37,7 +37,7 @@ def occupied(trading: TradingRuntime, host: str) -> Iterator[None]:
     trading.dispatcher.background_calls.start(holders)
     try:
         for _ in holders:
-            assert held.acquire(timeout=20)
+            assert held.acquire(timeout=60)
         yield
     finally:
         released.set()

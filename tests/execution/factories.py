@@ -333,13 +333,13 @@ def locked_elsewhere(statement: str) -> Iterator[None]:
         with transaction.atomic():
             run(statement)
             locked.set()
-            done.wait(20)
+            done.wait(60)
         connection.close()
 
     holder = threading.Thread(target=hold)
     holder.start()
     try:
-        assert locked.wait(10)
+        assert locked.wait(60)
         yield
     finally:
         done.set()

@@ -36,8 +36,8 @@ PROMISES = ("if the signal is not too old by then", "the order waits for it", "e
 
 def trade(present: TradingRuntime) -> None:
     execute(factories.pending())
-    assert present.dispatcher.wait_idle(10)
-    assert present.report_writer.drain(10)
+    assert present.dispatcher.wait_idle(60)
+    assert present.report_writer.drain(60)
 
 
 def lose_to_the_host(present: TradingRuntime, feed: Feed, **fields: Any) -> Signal:

@@ -137,7 +137,7 @@ def publish_beside(draft: Signal, report: OrderReport) -> None:
         factories.apply(report)
         other.start()
         other.join(0.5)
-    other.join(10)
+    other.join(60)
     assert Signal.objects.get(pk=draft.pk).is_published
 
 

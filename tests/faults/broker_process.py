@@ -3,10 +3,10 @@
 import signal
 from typing import Any
 
-from ops.embedded.ports import free_port
 from tests.fakes.paper_server.sync_client import SyncClient
 from tests.faults.process_fleet import Process, wait_until
 from tests.faults.servers import Servers
+from tests.ports import free_port
 
 
 class Broker:

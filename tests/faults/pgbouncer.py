@@ -10,8 +10,9 @@ import psycopg
 from psycopg.rows import dict_row
 
 from ops.embedded.os_user import server_user
-from ops.embedded.ports import HOST, free_port
+from ops.embedded.ports import HOST
 from ops.embedded.processes import KILL, signal_group, spawn, wait_until
+from tests.ports import free_port
 
 SETTINGS = Path(__file__).resolve().parents[2] / "deploy" / "pgbouncer.ini"
 START_SECONDS = 20

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import amqp
 
-from ops.embedded.ports import free_port
 from ops.embedded.processes import KILL, signal_group, spawn, wait_until
+from tests.ports import free_port
 
 # The command in PATH changes to a user of its own, who may not write into the tests' folders.
 PROGRAM = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")

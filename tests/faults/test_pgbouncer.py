@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from ops.embedded.ports import free_port
 from ops.embedded.postgres import NAME
 from ops.embedded.processes import wait_until
 from tests.faults.environment import ACCOUNTS, Scenario
@@ -17,6 +16,7 @@ from tests.faults.pgbouncer import POOL_SIZE, program
 from tests.faults.pooled import PooledEnvironment
 from tests.faults.process_fleet import EVERYTHING, Process
 from tests.faults.test_entries import all_ended
+from tests.ports import free_port
 from tests.web_process import Browser, WebProcess
 
 pytestmark = [

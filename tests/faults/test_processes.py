@@ -10,11 +10,11 @@ from functools import partial
 import pytest
 
 from config.env import Settings
-from ops.embedded.ports import free_port
 from ops.stack import stack
 from tests.faults.conftest import CROWD, OPENED
 from tests.faults.environment import TAKE_OVER_SECONDS, FaultEnvironment, Scenario
 from tests.faults.test_entries import all_ended
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300, func_only=True)]
 BURST = 5

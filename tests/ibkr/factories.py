@@ -23,6 +23,7 @@ from brokers.types import (
 from tests.fakes.tws.faults import Fault
 from tests.fakes.tws.server import FakeTws
 from tests.fakes.tws.venue import Venue
+from tests.steady_loop import run as run_steadily
 
 MAX_SECONDS = 120.0  # for one test
 WAIT_SECONDS = 30.0  # for one condition
@@ -136,11 +137,12 @@ class Environment:
 
 
 def with_environment(test: Test) -> Callable[[], None]:
-    """Run a test with its own environment and event loop."""
+    """Run a test with its own environment and event loop. Adapter and fake share the loop, whose
+    clock stands while a busy machine lets neither of them run."""
 
     @functools.wraps(test)
     def run() -> None:
-        asyncio.run(_run(test))
+        run_steadily(_run(test))
 
     del run.__wrapped__  # else pytest takes `stage` for a fixture
     return run

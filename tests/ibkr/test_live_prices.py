@@ -42,8 +42,8 @@ def test_session_worker_trades_on_prices_of_its_account(
     assert entry.expected_price == D("1.2002")
     position = ExecutionPosition.objects.get(signal=signal)
     assert position.price_source_id == source
-    health = SourceHealth.objects.get(pk=source)
-    assert (health.error_code, health.pairs) == ("", ["EUR/USD"])
+    until(lambda: SourceHealth.objects.get(pk=source).error_code == "")
+    assert SourceHealth.objects.get(pk=source).pairs == ["EUR/USD"]
 
 
 def test_prices_stop_and_resume_with_the_gateway(

@@ -16,9 +16,11 @@ import pytest
 from brokers.base import OutcomeUnknown
 from brokers.types import OrderReport, ReportKind
 from tests.fakes.tws.server_process import ROOT, TwsProcess
-from tests.ibkr.factories import adapter, limit, protected, spec_at
+from tests.ibkr.factories import QUICK, adapter, limit, protected, spec_at
 
 ID = "abc00000000000001"
+# The gateway is another process, which a busy machine may let wait.
+BESIDE = replace(QUICK, connect=30.0, read=30.0, reply=30.0)
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 async def found_by_the_next(tws: TwsProcess) -> list[OrderReport] | None:
     """Look the order up from a new process; the old session may still be ending."""
-    ours, spec = adapter(), spec_at(tws.port)
+    ours, spec = adapter(timing=BESIDE), spec_at(tws.port)
     try:
         return await ours.find_order(spec, ID)
     finally:
@@ -67,7 +69,7 @@ def test_order_of_process_killed_after_the_write_is_found(tws: TwsProcess) -> No
     assert [report.kind for report in found] == [ReportKind.ACCEPTED]
 
     async def placed_again() -> list[OrderReport]:
-        ours, spec = adapter(), spec_at(tws.port)
+        ours, spec = adapter(timing=BESIDE), spec_at(tws.port)
         try:
             await ours.find_order(spec, ID)
             return await ours.submit(spec, limit(ID), lambda _: None)
@@ -97,7 +99,7 @@ def without_commissions(reports: list[OrderReport] | None) -> list[OrderReport]:
 
 def test_fake_gateway_restores_its_journal(tws: TwsProcess) -> None:
     async def play() -> None:
-        ours, spec = adapter(), spec_at(tws.port)
+        ours, spec = adapter(timing=replace(BESIDE, reply=4.0)), spec_at(tws.port)
         await ours.submit(spec, protected(ID), lambda _: None)
         tws.do("fault", "accept in silence")
         resting = limit("abc00000000000002")
@@ -108,7 +110,7 @@ def test_fake_gateway_restores_its_journal(tws: TwsProcess) -> None:
         tws.kill()
         await ours.disconnect()  # else it reconnects first, with the same client id
         tws.start()
-        again = adapter()
+        again = adapter(timing=BESIDE)
         assert without_commissions(await again.find_order(spec, ID)) == before
         assert await again.positions(spec) == held
         found = await again.find_order(spec, resting.client_order_id)

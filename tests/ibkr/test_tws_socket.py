@@ -75,7 +75,7 @@ class Brim(UnlimitedRate):
 
     def __init__(self, stage: Environment) -> None:
         self._stage, self.fills = stage, False
-        stage.adapter = adapter(self, replace(QUICK, ping=5.0))  # no ping while the buffer is full
+        stage.adapter = adapter(self, replace(QUICK, ping=60.0))  # no ping fills the buffer
 
     async def acquire(
         self,

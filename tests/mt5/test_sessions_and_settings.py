@@ -70,9 +70,10 @@ def test_process_ends_with_its_last_account(adapter: Mt5Adapter) -> None:
 # ---- prices -------------------------------------------------------------------------------------
 def test_quote(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     venue.configure(zone_seconds=7200)
+    began = datetime.now(UTC)
     quote = run(adapter.quote(spec(server_timezone="UTC+2"), "EURUSD.m"))
     assert (quote.symbol, quote.bid, quote.ask) == ("EUR/USD", D("1.1"), D("1.1001"))
-    assert abs(datetime.now(UTC) - quote.time) < timedelta(seconds=5)
+    assert began - timedelta(seconds=5) < quote.time < datetime.now(UTC) + timedelta(seconds=5)
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,10 @@ def test_hanging_call_is_unknown_and_the_next_uses_a_new_process(
 ) -> None:
     pid = process_of(adapter)
     venue.fault("order_send", "hold", accepts=accepts)
-    error = outcome(adapter, order(), reply_timeout=3)  # which its way to the send must not take
+    for seconds in (3, 20):  # a busy machine may need the first of them until the send
+        error = outcome(adapter, order(), reply_timeout=seconds)
+        if "order_send" in venue.state()["calls"]:
+            break
     assert (type(error), error.code) == (OutcomeUnknown, Code.REPLY_LOST)
     assert kinds(adapter) == ([K.FILLED] if accepts else None)
     assert submit(adapter, order(OTHER))[-1].kind is K.FILLED
@@ -133,12 +136,12 @@ def test_order_read_too_late_by_its_process_is_not_sent(
 ) -> None:
     """It stood still between our guard and its send."""
     pid = process_of(adapter)
-    until = machine_time() + 3.0  # a busy machine needs some of it to reach the guard
     guarded: list[float] = []
 
     def guard(_: OrderRequest) -> None:
-        guarded.append(machine_time())
-        os.kill(pid, signal.SIGSTOP)
+        if (now := machine_time()) < until:
+            guarded.append(now)
+            os.kill(pid, signal.SIGSTOP)
 
     async def stand_still() -> BaseException | None:
         sending = asyncio.create_task(adapter.submit(spec(), order(send_by=until), guard))
@@ -147,9 +150,12 @@ def test_order_read_too_late_by_its_process_is_not_sent(
         (ended,) = await asyncio.gather(sending, return_exceptions=True)
         return ended if isinstance(ended, BaseException) else None
 
-    error = run(stand_still())
+    for seconds in (3.0, 20.0):  # a busy machine may need the first of them to reach the guard
+        until = machine_time() + seconds
+        error = run(stand_still())
+        if guarded:
+            break
     assert guarded
-    assert guarded[0] < until
     assert isinstance(error, NotSent)
     assert error.code is Code.SEND_DEADLINE
     assert venue.accepted() == []

@@ -10,22 +10,22 @@ from pathlib import Path
 import pytest
 from nacl.public import PrivateKey
 
-from ops.embedded.ports import free_port
+from tests.ports import closed_port
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_command_without_database_prints_one_error_sentence() -> None:
-    closed = f"127.0.0.1:{free_port()}"
-    env = {
-        **os.environ,
-        "DATABASE_URL": f"postgresql://user:s3cret@{closed}/none",
-        "REDIS_URL": f"redis://{closed}",
-    }
-    done = subprocess.run(
-        [sys.executable, "manage.py", "audit"],
-        cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    with closed_port() as port:
+        env = {
+            **os.environ,
+            "DATABASE_URL": f"postgresql://user:s3cret@127.0.0.1:{port}/none",
+            "REDIS_URL": f"redis://127.0.0.1:{port}",
+        }
+        done = subprocess.run(
+            [sys.executable, "manage.py", "audit"],
+            cwd=ROOT, env=env, capture_output=True, text=True, timeout=100, check=False,
+        )  # fmt: skip
     assert done.returncode == 1
     database, error = done.stderr.splitlines()
     assert database.startswith("Database: ")
@@ -41,7 +41,7 @@ def test_process_without_servers_exits_with_an_error(role: str) -> None:
     env |= {"FILLCAST_ENV_FILE": os.devnull, "FILLCAST_DB_ROLE": "trade"}
     done = subprocess.run(
         [sys.executable, "-m", "celery", "-A", "config", role, *_OF_ROLE[role]],
-        cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False,
+        cwd=ROOT, env=env, capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
     assert done.returncode == 1
     error = done.stderr.strip().splitlines()[-1]
@@ -67,7 +67,7 @@ def test_worker_settings_print_no_key_in_production(name: str) -> None:
     }  # fmt: skip
     done = subprocess.run(
         [sys.executable, "manage.py", "worker_settings"],
-        cwd=ROOT, env={**os.environ, **given}, capture_output=True, text=True, timeout=60,
+        cwd=ROOT, env={**os.environ, **given}, capture_output=True, text=True, timeout=100,
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -94,7 +94,7 @@ def test_worker_settings_name_the_pooler_and_the_way_past_it() -> None:
     }  # fmt: skip
     done = subprocess.run(
         [sys.executable, "manage.py", "worker_settings"],
-        cwd=ROOT, env={**os.environ, **given}, capture_output=True, text=True, timeout=60,
+        cwd=ROOT, env={**os.environ, **given}, capture_output=True, text=True, timeout=100,
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -110,7 +110,7 @@ def test_worker_settings_state_that_nothing_runs(tmp_path: Path) -> None:
     env |= {"FILLCAST_ENV_FILE": os.devnull, "FILLCAST_VAR": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "manage.py", "worker_settings"],
-        cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False,
+        cwd=ROOT, env=env, capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "")
     assert "Start `make up` first" in done.stderr

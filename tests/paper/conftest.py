@@ -204,11 +204,11 @@ def serving(**options: Any) -> Iterator[Server]:
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     server = Server(**options)
-    asyncio.run_coroutine_threadsafe(server.open("127.0.0.1", 0), loop).result(10)
+    asyncio.run_coroutine_threadsafe(server.open("127.0.0.1", 0), loop).result(60)
     try:
         yield server
     finally:
-        asyncio.run_coroutine_threadsafe(server.close(0.1), loop).result(10)
+        asyncio.run_coroutine_threadsafe(server.close(0.1), loop).result(60)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(60)
         loop.close()

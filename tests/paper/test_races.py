@@ -89,8 +89,8 @@ def test_fill_before_cancel_wins(trader: Trader, pool: ThreadPoolExecutor) -> No
         wait_for(lambda: waiting_sessions() == 1)
         cancel = pool.submit(account_actions.cancel, account, request)
         wait_for(lambda: waiting_sessions() == 2)
-    assert fill.result(10) == 1
-    reports = cancel.result(10)
+    assert fill.result(60) == 1
+    reports = cancel.result(60)
     assert [r.kind for r in reports] == [ReportKind.CANCEL_REFUSED, ReportKind.FILLED]
     assert reports[1].fills == trader.new_events()[0].fills
     assert PaperOrder.objects.get(pk=int(resting.broker_order_id)).status == "FILLED"
@@ -106,9 +106,9 @@ def test_cancel_before_fill_wins(trader: Trader, pool: ThreadPoolExecutor) -> No
         wait_for(lambda: waiting_sessions() == 1)
         fill = pool.submit(quote_processing.on_quotes, [quote("1.08000", trader.now)])
         wait_for(lambda: waiting_sessions() == 2)
-    reports = cancel.result(10)
+    reports = cancel.result(60)
     assert [(r.kind, r.code) for r in reports] == [(ReportKind.CANCELLED, Code.OWNER_CANCELLED)]
-    assert fill.result(10) == 0
+    assert fill.result(60) == 0
     assert trader.new_events() == []
     assert PaperFill.objects.count() == 0
 
@@ -146,11 +146,11 @@ def test_quote_waits_for_order_being_placed(trader: Trader, pool: ThreadPoolExec
         wait_for(lambda: waiting_sessions() == 1)
         price = pool.submit(quote_processing.on_quotes, [quote("1.08000", trader.now)])
         wait_for(lambda: waiting_sessions() == 2)  # although it affects no order that it knows of
-    [reply] = order.result(10)
+    [reply] = order.result(60)
     assert reply is not None
     assert isinstance(reply.answer, list)
     assert reply.answer[0].kind is ReportKind.ACCEPTED
-    assert price.result(10) == 1
+    assert price.result(60) == 1
 
 
 @pytest.mark.usefixtures("long_lock_timeout")
@@ -163,8 +163,8 @@ def test_order_waits_for_quote_being_processed(trader: Trader, pool: ThreadPoolE
         wait_for(lambda: waiting_sessions() == 1)
         order = pool.submit(take_orders, [incoming_order], trader.guard)
         wait_for(lambda: waiting_sessions() == 2)
-    assert price.result(10) == 1
-    [reply] = order.result(10)
+    assert price.result(60) == 1
+    [reply] = order.result(60)
     assert reply is not None
     assert isinstance(reply.answer, list)
     assert reply.answer[0].fills[0].price == D("1.08002")
@@ -173,7 +173,7 @@ def test_order_waits_for_quote_being_processed(trader: Trader, pool: ThreadPoolE
 def test_order_of_another_symbol_does_not_wait(trader: Trader, pool: ThreadPoolExecutor) -> None:
     trader.price("0.86000", symbol="NZD/USD")
     with lock_rows("SELECT pg_advisory_xact_lock(%s, hashtext('NZDUSD'))", EXCHANGE_LOCKS):
-        [report] = pool.submit(trader.buy, "1000").result(10)
+        [report] = pool.submit(trader.buy, "1000").result(60)
         assert report.kind is ReportKind.FILLED
 
 
@@ -188,7 +188,7 @@ def test_locked_account_delays_only_its_own_order(trader: Trader, pool: ThreadPo
         orders = pool.submit(take_orders, incoming_orders, trader.guard)
         wait_for(lambda: PaperFill.objects.count() == 2)
         assert not orders.done()
-    assert all(reply is not None for reply in orders.result(10))
+    assert all(reply is not None for reply in orders.result(60))
     assert PaperFill.objects.count() == 3
 
 
@@ -235,7 +235,7 @@ def test_concurrent_exits_close_a_position_once(trader: Trader, pool: ThreadPool
     with lock_account():
         futures: list[Future[Any]] = [pool.submit(take_orders, [e], trader.guard) for e in exits]
         wait_for(lambda: waiting_sessions() == 2)
-    answers = [future.result(10)[0].answer for future in futures]
+    answers = [future.result(60)[0].answer for future in futures]
     assert sorted(type(answer).__name__ for answer in answers) == ["Rejected", "list"]
     assert trader.positions() == []
     assert PaperFill.objects.filter(is_exit=True).count() == 1

@@ -16,6 +16,8 @@ from connections.models import Instrument, KillSwitch
 from execution.models import ExecutionLog, Order
 from positions.models import ExecutionPosition, StopRule
 from prices.models import LatestQuote
+from signals.models import Signal
+from tests.execution import factories
 from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
@@ -81,6 +83,32 @@ def test_page_states_the_result_in_money_pips_and_r(alice: Client, held: Any) ->
     assert "1 R is the distance from the entry to its first stop, 1.38814." in page
     entry = Order.objects.get(connection=held.connection_id, signal=held.signal_id)
     assert f"O-{entry.pk}" in page
+
+
+def test_targets_are_those_of_the_newest_modify_with_what_each_closes(
+    owner: Client, held: ExecutionPosition
+) -> None:
+    factories.signal(
+        held.signal.feed,
+        [("1.3850", "0.5"), ("1.3840", "0.3"), ("1.3830", "0.2")],
+        action="MODIFY", refers_to=held.signal, sl=None,
+    )  # fmt: skip
+    ExecutionPosition.objects.filter(pk=held.pk).update(tp="1.3840", tp_number=2)
+    page = html_of(owner.get(f"/positions/{held.pk}/"))
+    assert re.findall(r"Target \d|closes (?:\d+ %|all)", page) == [
+        "Target 2", "closes 30 %", "Target 3", "closes all",
+    ]  # fmt: skip
+
+
+def test_target_beyond_the_list_closes_all_that_is_left(
+    owner: Client, held: ExecutionPosition
+) -> None:
+    Signal.objects.filter(pk=held.signal_id).update(
+        target_prices=[D("1.3850")], target_fractions=[D("0.5")]
+    )
+    ExecutionPosition.objects.filter(pk=held.pk).update(tp="1.3840", tp_number=2)
+    page = html_of(owner.get(f"/positions/{held.pk}/"))
+    assert re.findall(r"closes (?:\d+ %|all)", page) == ["closes all"]
 
 
 def test_list_states_the_distances_to_stop_and_target(owner: Client, held: Any) -> None:

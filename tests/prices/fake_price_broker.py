@@ -83,7 +83,7 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
     thread.start()
     yield made
     made.call_soon_threadsafe(made.stop)
-    thread.join(10)
+    thread.join(60)
     left = asyncio.all_tasks(made)
     made.close()
     assert not left, "what a test begins to follow, it ends: else a later test is blamed"

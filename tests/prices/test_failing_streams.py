@@ -258,6 +258,26 @@ def test_silent_stream_is_restarted_for_a_price_that_moved_before_it_fell_silent
     until(lambda: len(price_broker.asked) >= 2)
 
 
+def test_silent_stream_is_restarted_though_another_sends(
+    follow: Follow, price_broker: FakePriceBroker, loop: asyncio.AbstractEventLoop
+) -> None:
+    """A pair that was added later has a stream of its own."""
+    stream = follow({EUR: "EURUSD.x"})
+    with emitting(price_broker, loop) as emit:
+        emit(quote("1.10"))
+    wait_for_quotes(stream, lambda quotes: len(quotes) >= 1)
+    stream.add_pairs({GBP: "GBPUSD.x"})
+    until(lambda: len(price_broker.asked) == 2)
+    price_broker.answers = {"EURUSD.x": quote("1.20")}
+
+    def is_restarted() -> bool:
+        if len(price_broker.asked) == 2:
+            emit(quote("1.30", GBP))  # through the stream of that pair
+        return len(price_broker.asked) >= 3
+
+    until(is_restarted)
+
+
 def test_no_call_after_lane_is_lost(
     price_broker: FakePriceBroker, loop: asyncio.AbstractEventLoop
 ) -> None:

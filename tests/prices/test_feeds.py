@@ -18,7 +18,7 @@ from django.db import ProgrammingError, connection
 
 from brokers.paper.models import PaperQuote
 from brokers.types import Quote
-from common.clocks import market_now, set_market_clock
+from common.clocks import machine_time, market_now, set_market_clock
 from common.errors import MisconfiguredError
 from connections.market_data.sources import get_or_create_broker_source
 from connections.models import DataConnection
@@ -206,15 +206,19 @@ def test_sources_come_and_go_while_it_runs(
     assert at(100) < latest(source.pk)["EUR/USD"].time <= at(110)
 
 
-def test_runner_waits_without_an_open_source_and_never_with_one(source: DataConnection) -> None:
+def test_runner_waits_without_an_open_source_and_never_with_one(
+    source: DataConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = machine_time()
+    monkeypatch.setattr("prices.feed_runner.machine_time", lambda: now)
     sources = DataConnection.objects.filter(pk=source.pk)
     sources.update(is_active=False)
     recorded, live = FeedRunner(), FeedRunner(BrokerFeedManager(lambda: (GENERAL,)))
     assert (recorded.seconds_without_sources(), live.seconds_without_sources()) == (0.0, 0.0)
     recorded.step()
     live.step()
-    assert FIND_SOURCES_EVERY - 1 < recorded.seconds_without_sources() <= FIND_SOURCES_EVERY
-    assert 0 < live.seconds_without_sources() <= MAINTAIN_EVERY
+    assert recorded.seconds_without_sources() == pytest.approx(FIND_SOURCES_EVERY)
+    assert live.seconds_without_sources() == pytest.approx(MAINTAIN_EVERY)
     sources.update(is_active=True)
     opened = FeedRunner()
     opened.step()

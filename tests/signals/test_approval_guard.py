@@ -283,7 +283,7 @@ def test_publication_waits_for_a_change_of_its_feed() -> None:
         thread = threading.Thread(target=publish)
         thread.start()
         wait_until_a_session_waits()
-    thread.join(20)
+    thread.join(60)
     assert [error.code for error in results] == [Code.SIGNAL_NOT_APPROVED]
 
 
@@ -297,7 +297,7 @@ def test_new_signal_waits_for_a_change_of_its_feed() -> None:
         thread = threading.Thread(target=lambda: results.extend(at_once(lambda: send(private))))
         thread.start()
         wait_until_a_session_waits()
-    thread.join(20)
+    thread.join(60)
     assert [signal.approval for signal in results] == [Approval.PENDING]
 
 

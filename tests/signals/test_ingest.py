@@ -234,7 +234,7 @@ def at_once(*actions: Callable[[], Any]) -> list[Any]:
 
     def run(number: int, action: Callable[[], Any]) -> None:
         try:
-            start.wait(10)
+            start.wait(60)
             results[number] = action()
         except Exception as error:  # any: it is the result
             results[number] = error
@@ -245,7 +245,7 @@ def at_once(*actions: Callable[[], Any]) -> list[Any]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     return results
 
 

@@ -266,7 +266,7 @@ def test_concurrent_publications_are_one_chain() -> None:
     def publisher(part: list[Signal]) -> None:
         try:
             for signal in part:
-                barrier.wait(10)  # the publications of each round begin together
+                barrier.wait(60)  # the publications of each round begin together
                 services.publish(signal.pk, by=None)
         except Exception as error:
             errors.append(error)
@@ -293,7 +293,7 @@ def test_a_publication_waits_for_the_commit_of_an_earlier_seal() -> None:
 
     def publisher() -> None:
         try:
-            sealed.wait(10)
+            sealed.wait(60)
             services.publish(later.pk, by=None)
             done.set()
         finally:
@@ -308,7 +308,7 @@ def test_a_publication_waits_for_the_commit_of_an_earlier_seal() -> None:
         while not _one_waits():
             assert thread.is_alive()
         assert not done.is_set()
-    thread.join(10)
+    thread.join(60)
     assert [link.signal_id for link in links(feed)] == [first.pk, later.pk]
     assert verify_feed(feed.pk).is_proven
 

@@ -241,7 +241,7 @@ def test_publication_waits_for_a_change_of_the_candidates() -> None:
         thread.start()
         _wait_until_a_session_waits_for_a_lock()
         changed_at = market_now()
-    thread.join(10)
+    thread.join(60)
     signal.refresh_from_db()
     assert done == [True]
     assert signal.published_at is not None

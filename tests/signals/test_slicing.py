@@ -128,10 +128,11 @@ def test_valid_until_before_the_end_is_refused(feed: Feed) -> None:
 
 
 def test_alert_is_valid_until_its_last_slice(feed: Feed) -> None:
-    draft = read(**TWAP, time=market_now().isoformat())
+    sent_at = market_now()
+    draft = read(**TWAP, time=sent_at.isoformat())
     signal, _ = save_draft(feed, draft, origin=Origin.ALERT, by=None)
     assert signal.valid_until is not None
-    left = signal.valid_until - market_now()
+    left = signal.valid_until - sent_at
     assert timedelta(seconds=655) < left <= timedelta(seconds=660)
 
 

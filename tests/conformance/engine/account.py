@@ -21,7 +21,7 @@ from tests.conformance.engine.prices import OtherProcess, RecordedPrices
 from tests.execution import factories
 from tests.execution.trading_process import wait_until
 
-SECONDS = 20.0
+SECONDS = 60.0
 UNIT = D("0.001")  # of the first price: the unit of a path's prices
 
 

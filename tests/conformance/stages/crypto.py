@@ -15,6 +15,7 @@ from tests.crypto.factories import DIALECTS, SYMBOLS, unlimited_rates
 from tests.fakes.exchange import actions
 from tests.fakes.exchange.server import Server
 from tests.fakes.exchange.venue import Fault, Market, Venue
+from tests.steady_loop import SteadyLoop
 
 PRICE = D("50000.0")
 NO_FREEZE = "an exchange has no freeze level: orders are changed at any price"
@@ -59,7 +60,7 @@ class CryptoStage(Harness):
             self._venue("key-1", "1001", swap),
             self._venue("key-2", "2002", swap),
         )
-        self.server = Server(DIALECTS[exchange], self.venue, self.other)
+        self.server = Server(DIALECTS[exchange], self.venue, self.other, make_loop=SteadyLoop)
         self.symbol = "BTC/USDT:USDT" if swap else "BTC/USDT"
         market_settings = {"market": "swap" if swap else "spot", "symbols": [self.symbol]}
         self.spec = ConnectionSpec(

@@ -1,7 +1,6 @@
 """Interactive Brokers: ib_async's real client against a fake TWS in this process."""
 
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,7 @@ from conformance.runner import OpenHarness
 from tests.fakes.tws.faults import Fault
 from tests.fakes.tws.server import FakeTws
 from tests.fakes.tws.venue import Venue
+from tests.ports import closed_port
 
 ACCOUNTS = ("DU1234567", "DU7654321")
 BID, ASK = D("1.10000"), D("1.10010")
@@ -69,6 +69,7 @@ class IbkrStage(Harness):
         self.venue = Venue(ACCOUNTS)
         self.tws = FakeTws(self.venue)
         self.adapter = self._process()
+        self._closed = contextlib.ExitStack()  # ports on which nothing listens
 
     def _process(self) -> IbkrAdapter:
         return IbkrAdapter(TIMING, rate_limiter_for=rate_limiter_for)
@@ -82,6 +83,7 @@ class IbkrStage(Harness):
         await self.end()
         await self.adapter.disconnect()
         await self.tws.close()
+        self._closed.close()
 
     def _spec(self, name: str, account: str) -> ConnectionSpec:
         endpoint = {"host": "127.0.0.1", "port": self.tws.port, "symbols": ["EURUSD", "USDJPY"]}
@@ -112,9 +114,7 @@ class IbkrStage(Harness):
     async def with_mistake(self, mistake: HarnessFeature) -> ConnectionSpec:
         if mistake is HarnessFeature.ACCOUNT:
             return self._spec("c-3", "DU0000000")
-        with socket.socket() as unused:
-            unused.bind(("127.0.0.1", 0))
-            port = unused.getsockname()[1]
+        port = self._closed.enter_context(closed_port())
         return replace(
             self.spec, connection_id="c-4", settings={**self.spec.settings, "port": port}
         )

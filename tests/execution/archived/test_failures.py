@@ -15,7 +15,10 @@ from execution.models import ArchivedOrder
 from tests.archive.rows import archived, environment, line_ids, table
 from tests.execution.archived.conftest import Past
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.timeout(300),  # two processes import all there is, on a machine that does much else
+]
 
 
 @pytest.mark.parametrize("nth", [1, pytest.param(2, marks=pytest.mark.exhaustive)])
@@ -48,7 +51,7 @@ def command(folder: Path, faults: str) -> int:
     environ = {**os.environ, **environment(folder), "FILLCAST_FAILPOINTS": faults}
     environ["FILLCAST_RETENTION_ORDER_DAYS"] = "400"
     line = [sys.executable, "manage.py", "archive", "--now", "--kind", "orders", "--rows", "2"]
-    done = subprocess.run(line, env=environ, cwd=ROOT, capture_output=True, timeout=60)
+    done = subprocess.run(line, env=environ, cwd=ROOT, capture_output=True, timeout=130)
     if done.returncode > 0:
         raise AssertionError(done.stderr.decode()[-2000:])
     return done.returncode

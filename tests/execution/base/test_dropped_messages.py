@@ -33,7 +33,7 @@ def counted_by_another(*names: DroppedMessageCount.Name) -> None:
         connection.close()
 
     with ThreadPoolExecutor(1) as another:
-        another.submit(work).result(20)
+        another.submit(work).result(60)
 
 
 def test_counting_in_a_flush_blocks_no_other_session() -> None:
@@ -67,7 +67,7 @@ def test_aggregation_beside_a_flush_loses_no_count() -> None:
     with transaction.atomic():
         dropped_messages.record_dropped(ENDED, "under way", 5)
         with ThreadPoolExecutor(1) as another:
-            another.submit(added_up_by_another).result(20)
+            another.submit(added_up_by_another).result(60)
         assert DroppedMessageCount.objects.count() == 2
     total = 2 * (dropped_messages.MANY + 1) + 5
     assert factories.dropped_counts() == {"message.ended": (total, "under way")}

@@ -20,9 +20,9 @@ def test_alarm_ends_a_wait_that_has_begun() -> None:
         alarm.wait(HOUR)
 
     waiting = beside(wait)
-    assert is_waiting.wait(10)
+    assert is_waiting.wait(60)
     alarm.set()
-    waiting.join(10)
+    waiting.join(60)
     assert not waiting.is_alive()
     assert (alarm.take(), alarm.take()) == (True, False)
 
@@ -56,7 +56,7 @@ def test_job_runs_with_its_alarm_and_ends_with_its_process(broker: FakeBroker) -
     try:
         for _ in range(2):
             alarm.set()
-            assert ran.acquire(timeout=10)
+            assert ran.acquire(timeout=60)
     finally:
         present.stop()
     assert not any(thread.is_alive() for thread in present._jobs)

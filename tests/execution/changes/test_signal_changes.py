@@ -117,7 +117,7 @@ def test_modify_does_not_wait_for_an_account_that_is_being_claimed(
     with transaction.atomic():
         rows(changes.LOCK_CONNECTION, (alice.pk,))
         publishing = beside(lambda: modify(opened))
-        publishing.join(10)
+        publishing.join(60)
         assert not publishing.is_alive()
     assert (states(), order().limit_price) == ([("WAITING", "")], PRICE)
     process_pending_actions()

@@ -73,7 +73,7 @@ def test_entries_without_a_provider_do_not_wait_for_one_that_hangs(
     factories.account(feed)
     factories.signal(feed)
     services.execute(factories.pending())
-    assert service.asked.wait(20)
+    assert service.asked.wait(60)
     until(sent())
     assert ("PENDING", "DECISION_AWAITED") in statuses()
     service.hangs = False
@@ -90,7 +90,7 @@ def test_entries_that_come_while_it_answers_are_the_next_bundle(
     factories.account(feed, preset_decision_provider=provider)
     first = factories.signal(feed)
     services.execute(factories.pending())
-    assert service.asked.wait(20)
+    assert service.asked.wait(60)
     later = [factories.signal(feed) for _ in range(2)]
     for _ in range(2):  # asked twice, queued once
         run("UPDATE execution_order SET due_at = clock_timestamp() WHERE status = 'PENDING'")

@@ -71,7 +71,7 @@ def test_claim_of_an_intact_database_sends(
 ) -> None:
     factories.signal(feed)
     services.execute(factories.pending())
-    assert runtime.dispatcher.wait_idle(10)
+    assert runtime.dispatcher.wait_idle(60)
     assert not detector.is_suspect
     assert state()[0] == "SUBMITTING"
 

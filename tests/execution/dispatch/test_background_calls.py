@@ -72,8 +72,8 @@ def hang(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hangin
 def resting(trading: TradingRuntime, broker: FakeBroker) -> None:
     broker.behaviour = broker.rest
     execute(factories.pending())
-    assert trading.dispatcher.wait_idle(10)
-    assert trading.report_writer.drain(10)
+    assert trading.dispatcher.wait_idle(60)
+    assert trading.report_writer.drain(60)
 
 
 def test_hanging_cancel_delays_neither_its_caller_nor_others(
@@ -102,8 +102,8 @@ def test_hanging_look_up_does_not_delay_look_ups_of_others(
     factories.signal(feed)
     broker.behaviour = broker.accept_without_reply
     execute(factories.pending())
-    assert trading.dispatcher.wait_idle(10)
-    assert trading.report_writer.drain(10)
+    assert trading.dispatcher.wait_idle(60)
+    assert trading.report_writer.drain(60)
     hang("find_order", silent)
     factories.pass_time(60)
     assert sweeps.query_unknown_orders(trading.dispatcher) == 2
@@ -134,7 +134,7 @@ def test_cancel_that_cancels_itself_is_made_again(
     order = Order.objects.get()
     cancel_order(order.pk)
     pending_actions.process_pending_actions()
-    assert trading.dispatcher.wait_idle(10)
+    assert trading.dispatcher.wait_idle(60)
     assert not trading.dispatcher.background_calls.awaits_results()
 
     def is_cancelled_later() -> bool:
@@ -294,7 +294,7 @@ def test_unanswered_background_call_ends(trading: TradingRuntime) -> None:
     results = list[CallResult]()
     runner = BackgroundCallRunner(trading.dispatcher.loop, results.append, 0.2)
     runner.start([background_call("never", "slow", asyncio.Event().wait)])
-    assert runner.wait_idle(20)
+    assert runner.wait_idle(60)
     assert isinstance(results[0].answer, TimeoutError)
 
 

@@ -79,8 +79,8 @@ def test_unknown_ids_in_a_message_are_counted_and_its_orders_executed(
     factories.signal(feed)
     due = Order.objects.latest("id")
     assert tasks.execute_signal.apply(([ended.pk, due.pk, 10**12, due.pk + 999],)).successful()
-    assert trading.dispatcher.wait_idle(10)
-    assert trading.report_writer.drain(10)
+    assert trading.dispatcher.wait_idle(60)
+    assert trading.report_writer.drain(60)
     due.refresh_from_db()
     assert due.status == "FILLED"
     assert tallied() == {"message.ended": 1, "message.unknown_ids": 2}

@@ -153,8 +153,8 @@ def test_entries_of_slow_accounts_wait_while_their_share_is_taken(
         trading.dispatcher.latency.record(str(account.pk), 9)
     factories.signal(feed)
     execute(factories.pending())
-    assert trading.dispatcher.wait_idle(10)
-    assert trading.report_writer.drain(10)
+    assert trading.dispatcher.wait_idle(60)
+    assert trading.report_writer.drain(60)
     assert Order.objects.get(connection=answering).status == "FILLED"
     assert Order.objects.filter(connection__in=slow, status="FILLED").count() == 2
     assert Order.objects.filter(connection__in=slow, status="PENDING").count() == 1

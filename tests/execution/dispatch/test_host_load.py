@@ -29,6 +29,7 @@ from execution.dispatch.background_calls import (
     CallResult,
 )
 from tests.hanging import Hang
+from tests.steady_loop import SteadyLoop
 
 TIME_OUT, ACCOUNTS = 1.0, 200
 
@@ -44,13 +45,13 @@ class About:
 
 @pytest.fixture
 def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """Its own event loop, like the dispatcher's."""
-    made = asyncio.new_event_loop()
+    """Its own event loop, like the dispatcher's. A pause of this process lets no call time out."""
+    made = SteadyLoop()
     thread = threading.Thread(target=made.run_forever, daemon=True)
     thread.start()
     yield made
     made.call_soon_threadsafe(made.stop)
-    thread.join(10)
+    thread.join(30)
     made.close()
 
 
@@ -90,7 +91,7 @@ class Overloaded:
 
     def end(self) -> None:
         self._has_ended = True
-        self._task.result(10)
+        self._task.result(30)
 
 
 def test_overloaded_host_gets_as_many_calls_as_it_can_serve(
@@ -116,7 +117,7 @@ def test_overloaded_host_gets_as_many_calls_as_it_can_serve(
     done = until(are_all_answered, 60)
     print(f"{len(answered)} of {ACCOUNTS} answered after {time.monotonic() - began:.1f} s;"
           f" {host.worked} requests were worked through")  # fmt: skip
-    runner.wait_idle(5)
+    runner.wait_idle(30)
     host.end()
     assert done
 
@@ -125,13 +126,13 @@ def test_silent_accounts_wait_behind_answering_ones(
     loop: asyncio.AbstractEventLoop,
 ) -> None:
     missed: list[int] = []
-    answered: dict[int, float] = {}
+    missed_before: list[int] = []  # how many calls had got no answer when each other one got one
 
     def on_result(done: CallResult) -> None:
         if done.failed:
             missed.append(done.about.connection_id)
         else:
-            answered[done.about.connection_id] = time.monotonic()
+            missed_before.append(len(missed))
 
     runner = BackgroundCallRunner(loop, on_result, 5.0)
 
@@ -143,13 +144,9 @@ def test_silent_accounts_wait_behind_answering_ones(
     assert until(lambda: len(missed) == len(silent), 30)  # the host gets fewer calls at once now
     runner.start([background_call(n, asyncio.Event().wait) for n in silent])
     runner.start([background_call(n, answer_at_once) for n in range(1000, 1050)])
-    began = time.monotonic()
-    until(lambda: len(answered) == 50, 10)
-    longest = max(answered.values(), default=began) - began
-    print(f"{len(answered)} of 50 answered, the last after {longest:.1f} s")
-    assert len(answered) == 50
-    assert longest < 2.5  # no call waited for the silent ones
-    runner.wait_idle(20)
+    assert until(lambda: len(missed_before) == 50, 30)
+    assert missed_before == [len(silent)] * 50  # no call waited for the silent ones' second time
+    runner.wait_idle(60)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +250,7 @@ def test_dead_accounts_get_turns_and_delay_no_look_up_of_others(
     assert request_until(lambda: time.monotonic() > looks[0].due, 30)
     before = turns()
     has_ended = request_until(lambda: all(one.ended for one in looks), 30)
-    is_tried = request_until(lambda: all(map(int.__gt__, turns(), before)), 10 * time_out)
+    is_tried = request_until(lambda: all(map(int.__gt__, turns(), before)), 30)
     assert runner.wait_idle(30)
     print(f"{sum(one.is_answered for one in looks)} of {look_ups} look-ups answered; each of {dead}"
           f" dead accounts had {min(turns())} to {max(turns())} turns in"
@@ -466,8 +463,8 @@ def test_only_failures_of_the_host_count_against_it(
         return load_of("host").share, 1 in load_of("host").missed
 
     runner.start([background_call(1, cancel)])
-    assert until(lambda: bool(ended), 10)
-    assert asyncio.run_coroutine_threadsafe(noted(), loop).result(10) == (share, is_missed)
+    assert until(lambda: bool(ended), 30)
+    assert asyncio.run_coroutine_threadsafe(noted(), loop).result(30) == (share, is_missed)
 
 
 def test_call_without_a_slot_is_not_made(loop: asyncio.AbstractEventLoop) -> None:
@@ -492,10 +489,10 @@ def test_call_without_a_slot_is_not_made(loop: asyncio.AbstractEventLoop) -> Non
     assert until(lambda: len(holding) == MAX_PER_HOST, 30)
     runner.start([background_call(1_000, answers)])
     runner.start([replace(background_call(1_001, answers), patience=200)])
-    assert until(lambda: bool(done), 10)
+    assert until(lambda: bool(done), 30)
     assert [(one.about.connection_id, one.had_slot) for one in done] == [(1_000, False)]
     released.set()
-    assert until(lambda: len(done) == MAX_PER_HOST + 2, 10)
+    assert until(lambda: len(done) == MAX_PER_HOST + 2, 30)
     assert [one.answer for one in done if one.about.connection_id == 1_001] == ["answered"]
 
 
@@ -520,11 +517,11 @@ def test_queued_call_ends_at_once_when_its_lane_is_left(loop: asyncio.AbstractEv
     runner.start([background_call(n, holds_its_place) for n in range(MAX_PER_HOST)])
     runner.start([replace(background_call(1_000, answers), about=InLane(1_000))])
     runner.start([background_call(1_001, answers)])
-    assert until(lambda: len(runner._waiting) == 2, 10)
+    assert until(lambda: len(runner._waiting) == 2, 30)
     assert not runner.is_lane_busy("sessions.1")  # it only waits
     runner.cancel_queued(["sessions.1"])
-    assert until(lambda: bool(done), 5)
+    assert until(lambda: bool(done), 30)
     assert [(one.about.connection_id, one.had_slot) for one in done] == [(1_000, False)]
     held.end()
-    assert until(lambda: len(done) == MAX_PER_HOST + 2, 10)
+    assert until(lambda: len(done) == MAX_PER_HOST + 2, 30)
     assert [one.answer for one in done if one.about.connection_id == 1_001] == ["answered"]

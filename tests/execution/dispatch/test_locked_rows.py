@@ -237,7 +237,7 @@ def test_answer_that_waited_in_the_queue_has_its_account_compared(
     report_writer.start()
     assert report_writer.drain(20)
     report_writer.stop()
-    report_writer.join(20)
+    report_writer.join(60)
     assert stop_of(ExecutionPosition.objects.get()) == D("1.09")
     assert compared(account)
 

@@ -36,8 +36,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def settle(present: TradingRuntime) -> None:
     """Wait until every call has ended and its outcome is written."""
-    assert present.dispatcher.wait_idle(10)
-    assert present.report_writer.drain(10)
+    assert present.dispatcher.wait_idle(60)
+    assert present.report_writer.drain(60)
 
 
 def trade(present: TradingRuntime) -> Order:
@@ -85,7 +85,7 @@ def test_late_failure_of_a_batch_does_not_affect_an_orders_next_call(
     assert (order.status, order.send_retries) == ("PENDING", 1)
     factories.pass_time(2)
     execute([order.pk])
-    assert begun.wait(10)
+    assert begun.wait(60)
     trading.dispatcher.loop.call_soon_threadsafe(broken.set)
     settle(trading)
     order.refresh_from_db()

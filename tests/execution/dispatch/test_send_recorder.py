@@ -49,8 +49,8 @@ def send(trading: TradingRuntime, *, earlier_sends: int = 0) -> Order:
     """Let an entry be sent, and its outcome be stored."""
     Order.objects.update(fence=earlier_sends)
     execute(factories.pending())
-    assert trading.dispatcher.wait_idle(10)
-    assert trading.report_writer.drain(10)
+    assert trading.dispatcher.wait_idle(60)
+    assert trading.report_writer.drain(60)
     return Order.objects.get()
 
 

@@ -194,7 +194,7 @@ def run_at_once(actors: Sequence[Callable[[], object]]) -> None:
     start = Barrier(len(actors))
 
     def run(actor: Callable[[], object]) -> None:
-        start.wait(20)
+        start.wait(60)
         try:
             actor()
         finally:

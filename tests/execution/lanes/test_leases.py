@@ -97,7 +97,7 @@ def test_one_of_many_processes_gets_a_free_lane(laned: ExecutionConnection) -> N
     def reach(one: LaneLeaseManager) -> None:
         from django.db import connection
 
-        start.wait(10)
+        start.wait(60)
         taken.extend(one.balance())
         connection.close()
 
@@ -105,7 +105,7 @@ def test_one_of_many_processes_gets_a_free_lane(laned: ExecutionConnection) -> N
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert taken == [IN_A_LANE]
     assert sum(one.held() == (IN_A_LANE,) for one in all_of_them) == 1
 

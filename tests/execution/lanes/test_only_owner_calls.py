@@ -104,8 +104,8 @@ def test_general_worker_never_calls_a_broker_for_an_account_of_a_lane(
             sweeps.query_unknown_orders(trading.dispatcher)
         else:
             ROUNDS[name]()
-        assert trading.dispatcher.wait_idle(10)
-        assert trading.report_writer.drain(10)
+        assert trading.dispatcher.wait_idle(60)
+        assert trading.report_writer.drain(60)
 
     go()
     assert broker.calls == []
@@ -133,15 +133,15 @@ def test_order_whose_lane_was_lost_before_sending_is_not_sent(
     trading.lanes._held[IN_A_LANE] = HeldLease(1, machine_time() - 0.001)
     factories.signal(feed)
     execute(factories.pending())
-    assert trading.dispatcher.wait_idle(10)
-    assert trading.report_writer.drain(10)
+    assert trading.dispatcher.wait_idle(60)
+    assert trading.report_writer.drain(60)
     order = factories.order()
     assert (order.status, order.reason, broker.tickets) == ("PENDING", Code.SESSION_MOVED, [])
     trading.lanes._held[IN_A_LANE].until = machine_time() + 60
     run("UPDATE execution_order SET due_at = clock_timestamp()")
     execute(factories.pending())
-    assert trading.dispatcher.wait_idle(10)
-    assert trading.report_writer.drain(10)
+    assert trading.dispatcher.wait_idle(60)
+    assert trading.report_writer.drain(60)
     assert (factories.order().status, len(broker.tickets)) == ("FILLED", 1)
 
 
@@ -161,5 +161,5 @@ def test_cancel_and_moved_level_are_not_sent_after_the_lease(
     monkeypatch.setattr(broker, "cancel", note)
     monkeypatch.setattr(broker, "modify", note)
     process_pending_actions()
-    assert trading.dispatcher.wait_idle(10)
+    assert trading.dispatcher.wait_idle(60)
     assert asked == [until, until]

@@ -189,7 +189,7 @@ def test_entry_whose_moment_comes_under_a_halt_is_denied_for_good(
     factories.pass_time(60)
     refresh(account)
     execute(factories.pending())
-    assert trading.dispatcher.wait_idle(5)
+    assert trading.dispatcher.wait_idle(60)
     assert broker.calls == []
     assert state_of(order) == ("DENIED", CODES[mode])
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal as D
-from time import monotonic, sleep
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -14,10 +14,11 @@ import pytest
 from django.db import OperationalError, connection
 
 from brokers.types import CloseCause, Quote
-from common.clocks import market_now
+from common.clocks import machine_time, market_now
 from common.sql import database_now, run
 from connections.models import ExecutionConnection
 from execution import startup
+from execution.base import job_alarm
 from execution.models import AccountSyncState, Order, WorkerLease
 from execution.monitoring import held_prices
 from execution.monitoring.held_prices import HeldPriceMonitor
@@ -36,6 +37,19 @@ from tests.statements import sent_statements
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NEVER, JOB = 3600, "held prices"
+
+
+class Ticking:
+    """A clock that goes on at each look, and when a test lets it."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.now, self.seconds_each_look = machine_time(), 0.0
+        for module in (held_prices, job_alarm):
+            patch.setattr(module, "machine_time", self)
+
+    def __call__(self) -> float:
+        self.now += self.seconds_each_look
+        return self.now
 
 
 @pytest.fixture
@@ -275,7 +289,7 @@ def test_sender_of_quotes_waits_for_no_judgement(
     runtime.start_background_jobs([BackgroundJob(JOB, 0.05, judge, alarm=monitor.alarm)])
     with locked_orders():
         startup.on_quotes_for_polls(data_connection_id=source, quotes=reached)
-        assert began.wait(10)
+        assert began.wait(60)
         for _ in range(100):  # a statement about orders would fail here
             startup.on_quotes_for_polls(data_connection_id=source, quotes=reached)
         assert not is_woken(alice)
@@ -285,8 +299,10 @@ def test_sender_of_quotes_waits_for_no_judgement(
 
 
 def test_prices_outlast_a_database_error(
-    alice: ExecutionConnection, feed: Feed, polled_broker: FakeBroker, monitor: HeldPriceMonitor
-) -> None:
+    alice: ExecutionConnection, feed: Feed, polled_broker: FakeBroker, monitor: HeldPriceMonitor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    Ticking(monkeypatch)  # a rest of a second must not end before the test looks at it
     rest(feed, polled_broker, "BUY", "LIMIT", "1.09500")
     source, before = source_of(alice), quotes(("1.09510", "1.09520"))
     assert judged(monitor, source, before) == set()
@@ -336,24 +352,28 @@ def test_waiting_prices_are_one_range_for_each_pair(
 
 
 def test_job_rests_for_longer_than_it_works(
-    alice: ExecutionConnection, polled_broker: FakeBroker, monitor: HeldPriceMonitor
-) -> None:
-    batch = quotes(("1.10000", "1.10010"))
+    alice: ExecutionConnection, polled_broker: FakeBroker, monitor: HeldPriceMonitor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    clock, batch = Ticking(monkeypatch), quotes(("1.10000", "1.10010"))
+    clock.seconds_each_look = 0.01
     assert monitor.alarm.seconds() == float("inf")
     monitor.add_quotes(source_of(alice), batch)
     assert monitor.alarm.seconds() <= 0  # the first quotes do not wait
     monitor.alarm.take()
-    began = monotonic()
+    began = clock()
     monitor.judge()
-    took = monotonic() - began
+    took = clock() - began
     monitor.add_quotes(source_of(alice), batch)
     assert 0 < monitor.alarm.seconds() <= held_prices.REST * took
 
 
 def test_quotes_that_come_meanwhile_do_not_end_the_rest(
-    alice: ExecutionConnection, polled_broker: FakeBroker, monitor: HeldPriceMonitor
-) -> None:
+    alice: ExecutionConnection, polled_broker: FakeBroker, monitor: HeldPriceMonitor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     """Else a job that takes longer than the time between two quotes would never rest."""
+    clock = Ticking(monkeypatch)
     source, batch = source_of(alice), quotes(("1.10000", "1.10010"))
 
     def judge() -> None:
@@ -365,7 +385,7 @@ def test_quotes_that_come_meanwhile_do_not_end_the_rest(
     with locked_orders():
         job.start()
         until(lambda: not monitor._ranges)  # it has taken them, and hangs
-        sleep(0.2)
+        clock.now += 0.2
         monitor.add_quotes(source, batch)
     job.join()
     assert monitor.alarm.take()

@@ -426,7 +426,7 @@ def test_two_processes_that_reach_both_legs_send_one(
 
         def judge(price: str, start: threading.Barrier = start) -> list[int]:
             try:
-                start.wait(10)
+                start.wait(60)
                 return TriggerMonitor().process_quotes(source(alice), quotes_of(price))
             finally:
                 connection.close()

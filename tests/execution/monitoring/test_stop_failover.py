@@ -229,13 +229,13 @@ def test_an_account_has_two_reads_in_flight_and_the_next_one_is_for_all_that_wai
     for one in held:
         ExecutionPosition.objects.filter(pk=one).update(broker_check_due_at=timezone.now())
         broker_positions.refresh()
-    wait_until(lambda: len(begun) == 2, 10)
+    wait_until(lambda: len(begun) == 2, 60)
     waiting = ExecutionPosition.objects.filter(broker_check_due_at__lte=timezone.now())
     assert waiting.count() == 3
     trading.dispatcher.loop.call_soon_threadsafe(answer.set)
-    assert trading.dispatcher.background_calls.wait_idle(20)
+    assert trading.dispatcher.background_calls.wait_idle(60)
     broker_positions.refresh()
-    assert trading.dispatcher.background_calls.wait_idle(20)
+    assert trading.dispatcher.background_calls.wait_idle(60)
     assert trading.report_writer.drain(20)
     assert set(ExecutionPosition.objects.values_list("broker_quantity", flat=True)) == {100}
     assert len(begun) == 3
@@ -266,6 +266,6 @@ def test_position_queries_of_one_account_do_not_wait_for_each_other(
     for one in (first, second):
         ExecutionPosition.objects.filter(pk=one.pk).update(broker_check_due_at=timezone.now())
         broker_positions.refresh()
-    assert trading.dispatcher.background_calls.wait_idle(20)
+    assert trading.dispatcher.background_calls.wait_idle(60)
     assert trading.report_writer.drain(20)
     assert set(ExecutionPosition.objects.values_list("broker_quantity", flat=True)) == {100}

@@ -1,12 +1,13 @@
 """Positions that are closed by time: once, late after a downtime, at the time that counts now."""
 
 from datetime import datetime, timedelta
+from decimal import Decimal as D
 from typing import Any
 
 import pytest
 
 from common.clocks import market_now
-from connections.models import ExecutionConnection
+from connections.models import ExecutionConnection, Instrument
 from execution.models import Order
 from execution.monitoring.time_exits import close_due
 from execution.reports.position_rebuild import rebuild_positions
@@ -89,6 +90,19 @@ def test_rest_is_closed_after_a_partial_exit(alice: ExecutionConnection, feed: F
     set_time(position, market_now() - SECOND)
     [order_id] = close_due()
     assert Order.objects.get(pk=order_id).quantity == position.quantity / 2
+
+
+def test_dust_that_its_exit_leaves_gets_none(alice: ExecutionConnection, feed: Feed) -> None:
+    """No exit can close it; `close_dust` writes it off."""
+    Instrument.objects.update(close_min=D(10))
+    position = bought(feed, close_at=market_now() + HOUR)
+    ExecutionPosition.objects.update(quantity=95, opened_quantity=95)
+    set_time(position, market_now() - SECOND)
+    assert len(close_due()) == 1
+    factories.fill_all()
+    position.refresh_from_db()
+    assert position.quantity == 5
+    assert close_due() == []
 
 
 def test_exit_that_failed_is_written_again_after_a_while(

@@ -65,8 +65,8 @@ def test_entries_that_wait_for_their_host_do_not_hide_a_lost_message(
     for _ in range(2):
         factories.pass_time(5)  # deferred orders are due again
         services.process_due_orders(5)
-        assert trading.dispatcher.wait_idle(10)
-        assert trading.report_writer.drain(10)
+        assert trading.dispatcher.wait_idle(60)
+        assert trading.report_writer.drain(60)
     assert Order.objects.get(connection=well).status == "FILLED"
     assert Order.objects.filter(status="PENDING", reason="BROKER_HOST_DOWN").count() == 6
 

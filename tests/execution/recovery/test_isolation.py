@@ -91,7 +91,7 @@ def test_a_group_waits_for_the_calls_of_the_last_one(
         assert services.process_due_orders(10) == 5
     else:  # as when a provider has decided them all
         services._resume(order_ids)
-    assert trading.report_writer.drain(10)
+    assert trading.report_writer.drain(60)
     assert Order.objects.filter(status="FILLED").count() == 5
     assert most == 1
 
@@ -105,15 +105,15 @@ def test_what_the_time_is_too_short_for_waits_and_newer_entries_do_not(
     monkeypatch.setattr(isolation, "MOST_SECONDS", 0.0)
     assert services.process_due_orders(5) == 10  # the suspects fill the first five
     assert sorted(factories.pending()) == order_ids
-    assert trading.dispatcher.wait_idle(10)
-    assert trading.report_writer.drain(10)
+    assert trading.dispatcher.wait_idle(60)
+    assert trading.report_writer.drain(60)
     assert Order.objects.filter(status="FILLED").count() == 5
     monkeypatch.setattr(isolation, "MOST_SECONDS", 5.0)
     assert services.process_due_orders(10) == 0  # not at once
     factories.pass_time(2)
     services.process_due_orders(10)
-    assert trading.dispatcher.wait_idle(10)
-    assert trading.report_writer.drain(10)
+    assert trading.dispatcher.wait_idle(60)
+    assert trading.report_writer.drain(60)
     assert Order.objects.filter(status="FILLED").count() == 10
 
 
@@ -121,8 +121,8 @@ def test_exits_wait_for_none(
     order_ids: list[int], trading: TradingRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services.process_due_orders(10)
-    assert trading.dispatcher.wait_idle(10)
-    assert trading.report_writer.drain(10)
+    assert trading.dispatcher.wait_idle(60)
+    assert trading.report_writer.drain(60)
     for position in ExecutionPosition.objects.all():
         services.close_position(position.pk)
     exits = Order.objects.filter(position__isnull=False)

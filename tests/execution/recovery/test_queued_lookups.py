@@ -37,7 +37,7 @@ def unknown(trading: TradingRuntime, feed: Feed, broker: FakeBroker) -> Order:
     factories.signal(feed)
     broker.behaviour = broker.accept_without_reply
     execute(factories.pending())
-    assert trading.dispatcher.wait_idle(20)
+    assert trading.dispatcher.wait_idle(60)
     assert trading.report_writer.drain(20)
     factories.pass_time(60)
     broker.calls.clear()
@@ -150,7 +150,7 @@ def test_lane_is_released_while_a_look_up_waits_and_its_account_is_not_called(
         print(f"lease held by {lease().owner!r}")
         assert lease().owner == ""  # at once: nothing was sent
         until(lambda: not Order.objects.filter(lookup_claimed_until__isnull=False).exists())
-    assert session.dispatcher.wait_idle(20)
+    assert session.dispatcher.wait_idle(60)
     assert look_ups(broker) == 0
 
 
@@ -163,7 +163,7 @@ def test_look_up_that_waits_is_not_made_in_a_lane_that_was_lost(
         until(lambda: len(session.dispatcher.background_calls._waiting) == 1)
         run("UPDATE connections_lanelease SET owner = 'another', fence = fence + 1")
         session.renew()
-    assert session.dispatcher.wait_idle(20)
+    assert session.dispatcher.wait_idle(60)
     print(f"{look_ups(broker)} look-ups in a lane of another process")
     assert look_ups(broker) == 0
 

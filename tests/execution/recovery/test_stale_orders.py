@@ -20,6 +20,7 @@ from signals.models import Feed
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.fake_broker_book import Ticket
+from tests.execution.pauses import Pause, pause_after
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("alice")]
 
@@ -57,27 +58,27 @@ def state(order: Order) -> tuple[str, str, str]:
 
 
 # ---- unknown for long ----------------------------------------------------------------------------
-def pause_after(order: Order, unknown_for: float) -> float:
-    """Return the seconds until the next look-up."""
+def look_up_pause(unknown_for: float) -> Pause:
+    """Return the pause before the next look-up."""
     run(
         "UPDATE execution_order SET lookup_after = clock_timestamp(),"
         " answer_by = clock_timestamp() - make_interval(secs => %s)",
         (unknown_for,),
     )
     times = {"first": sweeps.FIRST_LOOKUP_SECONDS, "longest": 20, "claim": 0, "worker_id": ""}
-    assert rows(sweeps.CLAIM_LOOKUPS, {**times, **held_lanes_parameters()})
-    (row,) = rows(
-        "SELECT extract(epoch FROM lookup_after - clock_timestamp())::float AS left"
-        " FROM execution_order"
-    )
-    return float(row.left)
+
+    def claim() -> None:
+        assert rows(sweeps.CLAIM_LOOKUPS, {**times, **held_lanes_parameters()})
+
+    return pause_after(claim, until="lookup_after")
 
 
 @pytest.mark.parametrize(("unknown_for", "pause"), [(0, 2), (2, 2), (10, 5), (20, 10), (9999, 20)])
 def test_look_up_delays_grow_with_jitter(entry: Order, unknown_for: float, pause: float) -> None:
-    pauses = [pause_after(entry, unknown_for) for _ in range(20)]
-    assert all(0.74 * pause <= one <= 1.27 * pause for one in pauses)
-    assert max(pauses) - min(pauses) > 0.05 * pause
+    pauses = [look_up_pause(unknown_for) for _ in range(20)]
+    assert all(one.overlaps(0.75 * pause, 1.26 * pause) for one in pauses)
+    most_of_each = [one.most for one in pauses]
+    assert max(most_of_each) - min(most_of_each) > 0.05 * pause
 
 
 def test_order_unknown_for_too_long_alerts_once(

@@ -151,7 +151,7 @@ def test_process_that_starts_after_the_lease_reads_the_journal_first(
     recovery.join(0.2)
     assert state(entry)[0] == "SUBMITTING"
     startup._return_unsent_before_others()
-    recovery.join(10)
+    recovery.join(60)
     assert not recovery.is_alive()
     assert state(entry)[0] == "PENDING"
 

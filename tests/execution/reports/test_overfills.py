@@ -279,7 +279,7 @@ def test_exit_waits_in_the_report_writer_for_its_entrys_fills(half: Order) -> No
         until(lambda: Order.objects.filter(pk=half.pk, status="FILLED").exists())
     finally:
         report_writer.stop()
-        report_writer.join(20)
+        report_writer.join(60)
     half.refresh_from_db()
     assert (half.filled_quantity, half.status, DriftItem.objects.count()) == (40, "FILLED", 0)
     assert ExecutionPosition.objects.get().quantity == 40
@@ -298,7 +298,7 @@ def test_exit_is_applied_after_waiting_a_minute(
         until(DriftItem.objects.exists)
     finally:
         report_writer.stop()
-        report_writer.join(20)
+        report_writer.join(60)
     half.refresh_from_db()
     assert (half.filled_quantity, half.status) == (20, "CANCELLED")
     assert DriftItem.objects.get().kind == "EXIT_OVERFILLED"

@@ -9,7 +9,7 @@ from brokers.base import NotSent, Rejected
 from brokers.types import OrderReport, ReportKind
 from common.clocks import market_now
 from common.reason_codes import RETRIES, Code
-from common.sql import rows, run
+from common.sql import run
 from connections.models import ExecutionConnection
 from events.models import Notification
 from events.routing import route_events
@@ -18,6 +18,7 @@ from execution.reports.transitions import MAX_TRIES, RETRYABLE, State, Transitio
 from signals.models import Feed, Signal
 from tests.connections import make
 from tests.execution import factories
+from tests.execution.pauses import Pause, pause_after
 
 pytestmark = pytest.mark.django_db
 
@@ -30,15 +31,13 @@ def entry(alice: ExecutionConnection, feed: Feed) -> Order:
     return Order.objects.get()
 
 
-def not_sent(order: Order, code: Code = Code.BROKER_CLOCK) -> float:
-    """Report it as not sent; return the seconds until the retry."""
+def not_sent(order: Order, code: Code = Code.BROKER_CLOCK) -> Pause:
+    """Report it as not sent; return the pause before the retry."""
     order.refresh_from_db()
-    factories.answer(factories.claimed_call(order), NotSent(code, "the broker's words"))
+    answer = NotSent(code, "the broker's words")
+    pause = pause_after(lambda: factories.answer(factories.claimed_call(order), answer))
     order.refresh_from_db()
-    (row,) = rows(
-        "SELECT extract(epoch FROM due_at - clock_timestamp())::float AS left FROM execution_order"
-    )
-    return float(row.left)
+    return pause
 
 
 def test_unsent_order_is_retried_five_times_with_growing_delays(entry: Order) -> None:
@@ -49,7 +48,7 @@ def test_unsent_order_is_retried_five_times_with_growing_delays(entry: Order) ->
         factories.pass_time(10)
         assert len(factories.claim_all()) == 1
     for base, pause in zip((0.5, 1, 2, 4), pauses, strict=True):
-        assert base - 0.2 <= pause <= 1.5 * base
+        assert pause.overlaps(base, 1.5 * base)
     not_sent(entry)
     assert (entry.status, entry.reason) == ("FAILED", "SEND_RETRIES_EXHAUSTED")
     assert factories.claim_all() == []
@@ -64,12 +63,12 @@ def test_entry_of_an_unreachable_broker_waits_until_its_signal_is_too_old(
         pauses.append(not_sent(entry, Code[code]))
         assert (entry.status, entry.reason, entry.send_retries) == ("PENDING", code, 0)
         since = entry.waiting_since
-        factories.pass_time(pauses[-1] + 0.05)
+        factories.pass_time(pauses[-1].most + 0.05)
         factories.claim_all()
         entry.refresh_from_db()
         assert entry.waiting_since in (since, None)
-    assert 0.3 < pauses[0] <= 0.9
-    assert 3.5 < pauses[-1] <= 6
+    assert pauses[0].overlaps(0.3, 0.9)
+    assert pauses[-1].overlaps(3.5, 6)
     assert 8 <= len(pauses) <= 20  # in a minute
     assert (entry.status, entry.reason) == ("DENIED", code)
     assert entry.detail == "The signal became older than 60 s while the order waited."

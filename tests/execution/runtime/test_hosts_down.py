@@ -31,8 +31,8 @@ def away(present: TradingRuntime) -> None:
 
 def trade(present: TradingRuntime) -> None:
     execute(factories.pending())
-    assert present.dispatcher.wait_idle(10)
-    assert present.report_writer.drain(10)
+    assert present.dispatcher.wait_idle(60)
+    assert present.report_writer.drain(60)
 
 
 def test_entry_waits_for_its_host_and_states_it(
@@ -105,8 +105,8 @@ def test_answer_of_the_broker_closes_the_circuit(
     run("UPDATE connections_hostcircuit SET opened_at = opened_at - interval '1 minute'")
     [exit_id] = close_position(position.pk)
     execute([exit_id])
-    assert trading.dispatcher.wait_idle(10)
-    assert trading.report_writer.drain(10)
+    assert trading.dispatcher.wait_idle(60)
+    assert trading.report_writer.drain(60)
     assert isinstance(trading.health, HealthRecorder)
     trading.health.write()
     assert open_hosts() == frozenset()

@@ -89,7 +89,7 @@ def test_end_wakes_all_jobs_for_good(no_linger: None) -> None:
     sleeper = threading.Thread(target=lambda: ended.append(work.wait(Work.ALL, 30)))
     sleeper.start()
     work.end()
-    sleeper.join(10)
+    sleeper.join(60)
     assert ended == [False]
 
 

@@ -21,7 +21,7 @@ class Process:
         self.is_inside, self.may_end = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work)
         self._thread.start()
-        assert self.is_inside.wait(20)
+        assert self.is_inside.wait(60)
 
     def _work(self) -> None:
         drain_once("paper", self._drain, 0)
@@ -29,12 +29,12 @@ class Process:
 
     def _drain(self, goes_on: GoesOn) -> int:
         self.is_inside.set()
-        assert self.may_end.wait(20)
+        assert self.may_end.wait(60)
         return 1
 
     def end(self) -> None:
         self.may_end.set()
-        self._thread.join(20)
+        self._thread.join(60)
 
 
 def applied_here(goes_on: GoesOn) -> int:

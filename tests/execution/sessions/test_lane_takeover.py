@@ -32,14 +32,14 @@ def test_process_has_one_adapter_of_a_broker_type_despite_races(
     start, found = threading.Barrier(8), list[object]()
 
     def reach() -> None:
-        start.wait(10)
+        start.wait(60)
         found.append(registry.adapter_for("slow"))
 
     threads = [threading.Thread(target=reach) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     del registry._adapters["slow"]
     assert len(found) == 8
     assert len(set(map(id, found))) == 1
@@ -128,14 +128,14 @@ def test_running_round_opens_no_session_after_its_process_stopped(
 
     def late() -> None:
         began.set()
-        assert present._ended.wait(10)
+        assert present._ended.wait(60)
         try:
             run_on_process_loop(opens())
         except session_lanes.LaneNotHeldError as error:
             refused.append(error)
 
     present.start_background_jobs([BackgroundJob("late", 0.01, late)])
-    assert began.wait(10)
+    assert began.wait(60)
     present.stop()
     present.dispatcher.join(30)
     present.dispatcher.loop.close()

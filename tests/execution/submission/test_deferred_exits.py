@@ -130,7 +130,7 @@ def test_concurrent_flushes_of_the_same_positions_do_not_deadlock(
 
     def flush(reports: list[Any], together: threading.Barrier) -> None:
         try:
-            together.wait(10)
+            together.wait(60)
             apply_reports(reports)
         except BaseException as fault:
             faults.append(fault)

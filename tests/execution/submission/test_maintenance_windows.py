@@ -30,8 +30,8 @@ def window(**fields: Any) -> MaintenanceWindow:
 def trade(present: TradingRuntime) -> None:
     present.renew()
     execute(factories.pending())
-    assert present.dispatcher.wait_idle(10)
-    assert present.report_writer.drain(10)
+    assert present.dispatcher.wait_idle(60)
+    assert present.report_writer.drain(60)
 
 
 def state(of: ExecutionConnection) -> ConnectionHealth:

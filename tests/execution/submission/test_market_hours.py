@@ -53,15 +53,16 @@ def test_entry_outside_of_the_hours_is_denied(
     feed: Feed, broker: FakeBroker, opens: int, closes: int, denied: bool
 ) -> None:
     trade_bitcoin(feed, preset_market_hours_only=True)
+    began = market_now()
     Instrument.objects.filter(pair="BTC/USD").update(hours=hours(opens, closes))
     enter(feed, **BITCOIN)
     if not denied:
         assert seen() == ("SUBMITTING", "")
         return
     assert seen() == ("DENIED", "OUTSIDE_MARKET_HOURS")
-    when = market_now() + timedelta(seconds=opens)
-    until = f" until {when:%a %Y-%m-%d %H:}" if opens > 0 else ""
-    assert seen_with_detail()[2].startswith(f"BTC/USD: closed{until}")
+    opening = (now + timedelta(seconds=opens) for now in (began, market_now()))
+    until = [f" until {at:%a %Y-%m-%d %H:}" if opens > 0 else "" for at in opening]
+    assert seen_with_detail()[2].startswith(tuple(f"BTC/USD: closed{text}" for text in until))
 
 
 def test_without_the_limit_hours_do_not_count(feed: Feed, broker: FakeBroker) -> None:

@@ -4,7 +4,8 @@ Kinds of faults that accept nothing: `drop` (the connection is closed), `silent`
 `status` (an answer from the test), `redirect`. Kinds that accept the request: `drop_after` and
 `reset_after` (no answer), `status_after` (an answer from the test), `half` (the connection ends
 within the answer, after `body`), `torn` (half of the JSON), `late` (the answer comes after a
-while). `sockets.py` serves its websockets. `process.py` runs it in a separate process.
+while), `held` (it comes once `may_answer` is set). `sockets.py` serves its websockets.
+`process.py` runs it in a separate process.
 """
 
 import asyncio
@@ -40,7 +41,7 @@ class Dialect(Protocol):
 
 class Server:
     """Serves a venue until `stop`. base: its address. others: further accounts at the exchange,
-    each with its own key. control: routes beside the exchange's own."""
+    each with its own key. control: routes beside the exchange's own. make_loop: makes its loop."""
 
     def __init__(
         self,
@@ -49,24 +50,26 @@ class Server:
         *others: Venue,
         port: int = 0,
         control: Sequence[web.RouteDef] = (),
+        make_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
     ) -> None:
         self.venue = venue
         self.accounts = {account.key: account for account in (venue, *others)}
         self._dialects = {account.key: dialect(account) for account in (venue, *others)}
         self._dialect = self._dialects[venue.key]
         self.sockets = Sockets(STREAMS[dialect.__name__], self.accounts)
-        self._control = control
+        self._control, self._make_loop = control, make_loop
+        self.may_answer = threading.Event()  # ends each wait of `held`
         self._port = port
         self._peers: set[Any] = set()
         self.start()
 
     def start(self) -> None:
         """Listen; after a `stop`, at the same port as before."""
-        self._loop = asyncio.new_event_loop()
+        self._loop = self._make_loop()
         self._up = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
-        self._up.wait(10)
+        assert self._up.wait(60)
 
     @property
     def base(self) -> str:
@@ -87,7 +90,7 @@ class Server:
         """Stop serving and close all connections."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(10)
+            self._thread.join(60)
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -187,6 +190,9 @@ class Server:
                 return _close_connection(request)
             case "late":
                 await _wait(fault.seconds)
+            case "held":
+                while not self.may_answer.is_set():  # noqa: ASYNC110 (another thread sets it)
+                    await asyncio.sleep(0.005)
         return response
 
 

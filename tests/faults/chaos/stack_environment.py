@@ -16,7 +16,6 @@ from config.env import Settings
 from config.installation import ROOT
 from ops.bootstrap import development_secrets
 from ops.embedded import processes
-from ops.embedded.ports import free_port
 from ops.stack.process import ManagedProcess, ProcessSpec
 from ops.stack.stack import SESSION_THREADS, all_processes, fork_server, worker_process
 from ops.stack.supervisor import Supervisor
@@ -24,6 +23,7 @@ from tests.fakes.paper_server import environ_for
 from tests.faults.network_proxy import Network
 from tests.faults.process_fleet import OperatorProcess
 from tests.faults.servers import Servers
+from tests.ports import free_port
 
 CONNECTIONS = 500
 LEASE_SECONDS = 5

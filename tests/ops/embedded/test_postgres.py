@@ -98,7 +98,7 @@ def test_rows_survive_kill_9(used: Path) -> None:
     with PostgresServer(used) as server:  # a fast server would lose the last rows
         note(server)
         os.kill(pid_of(server), signal.SIGKILL)
-        assert wait_until(lambda: not server.alive, 10)
+        assert wait_until(lambda: not server.alive, 60)
         server.start()
         assert ask(server, "SELECT word FROM note") == "kept"
 
@@ -205,7 +205,7 @@ def test_server_ends_with_its_starter(used: Path) -> None:
         pid = int(starter.stdout.readline())
         assert birth(pid) is not None
         starter.kill()
-    assert wait_until(lambda: birth(pid) is None, 20)
+    assert wait_until(lambda: birth(pid) is None, 60)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root drops to another user")

@@ -44,7 +44,7 @@ def test_killed_redis_restarts_on_the_same_url(server: RedisServer) -> None:
     first = server.start().url
     assert server.process is not None
     server.process.kill()
-    assert wait_until(lambda: not server.alive, 20)
+    assert wait_until(lambda: not server.alive, 60)
     assert server.start().url == first
     assert ping(first)
 

@@ -18,8 +18,8 @@ from typing import Any, LiteralString
 import psycopg
 import pytest
 
-from ops.embedded.ports import free_port
 from ops.embedded.processes import birth, wait_until
+from tests.ports import free_port
 from tests.prepared_database import copy_to
 from tests.server_folders import server_folder
 

@@ -37,7 +37,7 @@ def at_the_same_time(
     thread = threading.Thread(target=act)
     thread.start()
     yield
-    thread.join(20)
+    thread.join(60)
 
 
 def fault(broker: BrokerProcess, name: str, *numbers: float) -> None:

@@ -90,7 +90,7 @@ def test_server_faults_refuse_reset_and_truncate(broker: BrokerProcess, caller: 
 def test_server_stalls_and_continues(broker: BrokerProcess) -> None:
     with Caller(broker.port) as caller:
         caller.place("before")
-        fault(broker, "stand_still", 3.0)
+        fault(broker, "stand_still", 4.0)
         until(lambda: kind(caller.place("during", reply_timeout=0.3)["during"]) == "OutcomeUnknown")
         assert caller.run(find(caller, "during", 20))
 

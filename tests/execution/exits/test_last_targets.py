@@ -1,98 +1,25 @@
-"""Targets and closes of a position, whose exits fail, come late, or overtake each other."""
+"""The last target of a position, beside late fills, other exits, corrections and MODIFYs."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 
 import pytest
-from django.db.models import F
 
-from brokers.base import OutcomeUnknown, Rejected
-from common.reason_codes import Code
 from connections.models import ExecutionConnection, Instrument
-from console.queries import candidates
-from execution.feed_results import results_of
-from execution.models import Order, OutcomeCheck
+from execution.models import Order
 from execution.monitoring.level_monitor import scan_levels
-from execution.monitoring.pending_actions import process_pending_actions
 from execution.monitoring.stop_rules import judge_due
-from execution.runtime.trading_runtime import TradingRuntime
 from execution.services import close_dust, close_position
-from execution.signal_outcomes import report_outcomes
-from execution.signal_stages import stages_of
-from portal.selectors.signals import signal_history
 from positions.models import ExecutionPosition
-from signals.models import Feed, Signal
+from signals.models import Feed
 from tests.execution import factories
 from tests.execution.exits.test_orders import (
-    _end_half_a_minute_ago,
-    _fill_in_part,
     _modify_targets,
     _reject,
 )
+from tests.execution.fake_broker_book import Ticket
 
 pytestmark = pytest.mark.django_db
-
-
-def test_close_is_repeated_though_a_target_is_refused_again_and_again(
-    alice: ExecutionConnection, feed: Feed
-) -> None:
-    """The broker refuses the target's rest of 10 each time; it refused the CLOSE of 30 once."""
-    signal = factories.signal(feed, [("1.11", "0.8")])
-    factories.filled(signal)
-    factories.quote(alice, "1.11500", "1.11510")
-    scan_levels()
-    [out] = factories.claim_all()
-    _fill_in_part(out, D(70))
-    factories.close_signal(signal)
-    [out] = factories.claim_all()
-    factories.answer(out, Rejected(Code.MARKET_CLOSED))
-    for _ in range(3):
-        factories.quote(alice, "1.11500", "1.11510")
-        Order.objects.exits().update(done_at=F("done_at") - timedelta(seconds=60))
-        scan_levels()
-        for out in factories.claim_all():
-            if out.request.quantity == 10:
-                _reject(out)
-            else:
-                factories.answer(out, factories.fake_broker().fill_at_once(out.request))
-    assert ExecutionPosition.objects.get().quantity == 0
-
-
-def test_close_is_repeated_while_a_target_is_unknown(
-    alice: ExecutionConnection, feed: Feed
-) -> None:
-    signal = factories.signal(feed, [("1.11", "0.5"), ("1.12", "0.5")])
-    factories.filled(signal)
-    factories.quote(alice, "1.11500", "1.11510")
-    scan_levels()
-    [out] = factories.claim_all()
-    factories.answer(out, OutcomeUnknown(Code.REPLY_LOST, "x"))
-    factories.close_signal(signal)
-    closing = factories.claim_all()
-    for out in closing:
-        factories.answer(out, Rejected(Code.MARKET_CLOSED))
-    for _ in range(5):
-        _end_half_a_minute_ago()
-    written = scan_levels()
-    assert len(written) == 1
-
-
-def test_same_without_the_price_at_the_target(alice: ExecutionConnection, feed: Feed) -> None:
-    """The control of the test above."""
-    signal = factories.signal(feed, [("1.11", "0.5"), ("1.12", "0.5")])
-    factories.filled(signal)
-    factories.quote(alice, "1.11500", "1.11510")
-    scan_levels()
-    [out] = factories.claim_all()
-    factories.answer(out, OutcomeUnknown(Code.REPLY_LOST, "x"))
-    factories.close_signal(signal)
-    for out in factories.claim_all():
-        factories.answer(out, Rejected(Code.MARKET_CLOSED))
-    for _ in range(5):
-        _end_half_a_minute_ago()
-    factories.quote(alice, "1.10500", "1.10510")
-    assert len(scan_levels()) == 1
 
 
 def test_last_target_stays_if_another_exit_fails_after_it(
@@ -165,67 +92,6 @@ def test_only_target_of_a_modify_is_not_lost_when_an_earlier_ones_exit_fills(
     assert (position.quantity, position.tp) == (50, D("1.13"))
 
 
-def test_close_that_succeeds_when_it_is_repeated_counts_as_filled(
-    alice: ExecutionConnection, feed: Feed
-) -> None:
-    signal = factories.signal(feed)
-    factories.filled(signal)
-    close = factories.close_signal(signal)
-    [out] = factories.claim_all()
-    factories.answer(out, Rejected(Code.MARKET_CLOSED))
-    _end_half_a_minute_ago()
-    assert len(scan_levels()) == 1
-    [out] = factories.claim_all()
-    factories.answer(out, factories.fake_broker().fill_at_once(out.request))
-    assert ExecutionPosition.objects.get().quantity == 0
-    assert results_of([close])[close.pk].breakdown == "1 filled"
-    assert alice.user is not None
-    assert signal_history(alice.user, close).summary.breakdown == "1 filled"
-
-
-def _part_close(feed: Feed) -> Signal:
-    """40 are open; CLOSE of a half is refused; half of the later 60 is closed."""
-    opened = factories.signal(feed)
-    OutcomeCheck.objects.all().delete()
-    factories.claim_all()
-    entry = Order.objects.get(leg="entry")
-    factories.apply(factories.fill_report(entry, 40, "f1"))
-    half = factories.close_signal(opened, "0.5")
-    [out] = factories.claim_all()
-    factories.answer(out, Rejected(Code.MARKET_CLOSED))
-    entry.refresh_from_db()
-    factories.apply(factories.fill_report(entry, 60, "f2"))
-    factories.pass_time(2)
-    process_pending_actions()
-    _fill_exits()
-    return half
-
-
-def _fill_exits() -> None:
-    factories.claim_all()
-    for exit_ in Order.objects.exits().filter(status="SUBMITTING").order_by("id"):
-        factories.apply(factories.fill_report(exit_, exit_.quantity or 0, f"x{exit_.pk}"))
-
-
-def test_part_close_refused_is_not_hidden_by_the_part_of_a_late_fill(
-    alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime
-) -> None:
-    half = _part_close(feed)
-    assert ExecutionPosition.objects.get().quantity == 70  # 50 was wanted: 20 were refused
-    for _ in range(3):
-        _end_half_a_minute_ago()
-    assert scan_levels() == []  # and are not repeated
-    assert results_of([half])[half.pk].breakdown == "1 rejected"
-
-
-def test_part_close_refused_is_in_the_message(
-    alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime
-) -> None:
-    _part_close(feed)
-    OutcomeCheck.objects.update(due_at=datetime(2020, 1, 1, tzinfo=UTC))
-    assert report_outcomes() == 1
-
-
 def test_last_partial_target_stays_if_another_exit_fails_after_it(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
@@ -282,26 +148,6 @@ def test_break_even_after_the_target_that_a_modify_made_the_last(
     assert position.sl == D("1.1")
 
 
-def test_close_refused_then_done_by_the_cancel_of_its_entry(
-    alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime
-) -> None:
-    """A late fill's pending CLOSE closes all that is free."""
-    opened = factories.signal(feed)
-    factories.claim_all()
-    entry = Order.objects.get(leg="entry")
-    factories.apply(factories.fill_report(entry, 40, "f1"))
-    close = factories.close_signal(opened)
-    for out in factories.claim_all():
-        factories.answer(out, Rejected(Code.MARKET_CLOSED))
-    entry.refresh_from_db()
-    factories.apply(factories.fill_report(entry, 60, "f2"))
-    factories.pass_time(2)
-    process_pending_actions()
-    _fill_exits()
-    assert ExecutionPosition.objects.get().quantity == 0
-    assert results_of([close])[close.pk].breakdown == "1 filled"
-
-
 def test_modify_to_one_larger_partial_target_while_the_first_is_in_flight(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
@@ -314,25 +160,6 @@ def test_modify_to_one_larger_partial_target_while_the_first_is_in_flight(
     factories.answer(target, factories.fake_broker().fill_at_once(target.request))
     position = ExecutionPosition.objects.get()
     assert (position.quantity, position.tp) == (50, D("1.13"))
-
-
-def test_stages_of_a_close_are_of_its_publication(alice: ExecutionConnection, feed: Feed) -> None:
-    signal = factories.signal(feed)
-    factories.filled(signal)
-    close = factories.close_signal(signal)
-    [out] = factories.claim_all()
-    factories.answer(out, Rejected(Code.MARKET_CLOSED))
-    hour = timedelta(hours=1)  # passes
-    Order.objects.exits().update(
-        created_at=F("created_at") - hour,
-        done_at=F("done_at") - hour,
-        due_at=F("due_at") - hour,
-        enqueued_at=F("enqueued_at") - hour,
-    )
-    assert len(scan_levels()) == 1
-    page = stages_of(candidates.orders_of(close), count=2).stages
-    assert page[0].last is not None
-    assert page[0].last < 1000  # "in the transaction that publishes the signal"
 
 
 def test_broker_does_not_hold_a_target_of_a_part_that_a_modify_sets(
@@ -405,25 +232,6 @@ def test_target_that_a_modify_gives_after_the_part(
     assert ExecutionPosition.objects.get().quantity == 0
 
 
-def test_count_of_a_close_whose_entry_had_not_filled(
-    alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime
-) -> None:
-    opened = factories.signal(feed)
-    factories.claim_all()
-    entry = Order.objects.get(leg="entry")
-    close = factories.close_signal(opened)
-    entry.refresh_from_db()
-    factories.apply(factories.fill_report(entry, 100, "f1"))
-    factories.pass_time(2)
-    process_pending_actions()
-    factories.claim_all()
-    for exit_ in Order.objects.exits():
-        factories.apply(factories.fill_report(exit_, 100, f"x{exit_.pk}"))
-    close.refresh_from_db()
-    counted = candidates.counts(close)
-    assert (counted.found, counted.candidates, counted.adds_up) == (1, 1, True)
-
-
 def test_own_target_stays_the_accounts_own_after_it_was_reached(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
@@ -462,25 +270,6 @@ def test_break_even_after_the_second_of_two_targets_of_a_part(
     assert (position.quantity, position.sl) == (40, D("1.1"))
 
 
-def test_stages_of_a_close_without_what_filled_an_hour_later(
-    alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime
-) -> None:
-    factories.account(feed)
-    opened = factories.signal(feed)
-    first, second = factories.claim_all()
-    factories.answer(first, factories.fake_broker().fill_at_once(first.request))
-    close = factories.close_signal(opened)
-    factories.fill_all()
-    factories.pass_time(3600)
-    entry = Order.objects.get(client_order_id=second.request.client_order_id)
-    factories.apply(factories.fill_report(entry, 100, "late"))
-    factories.pass_time(2)
-    process_pending_actions()
-    page = stages_of(candidates.orders_of(close), count=2).stages
-    assert page[0].last is not None
-    assert page[0].last < 1000
-
-
 def test_persons_target_stays_after_it_was_reached(alice: ExecutionConnection, feed: Feed) -> None:
     """As above, set on the open position."""
     factories.signal(feed, [("1.11", "1")])
@@ -496,25 +285,6 @@ def test_persons_target_stays_after_it_was_reached(alice: ExecutionConnection, f
     factories.quote(alice, "1.12000", "1.12010")
     factories.apply(replace(broker.execute(ticket, D(60)), event_id="rest"))
     assert scan_levels() == []
-
-
-@pytest.mark.parametrize("scans_first", [True, False])
-def test_close_that_leaves_dust_counts_as_filled(
-    alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime, scans_first: bool
-) -> None:
-    """A spot exchange took its fee in the coin: 95 in steps of 10. The rest is dust."""
-    Instrument.objects.update(close_min=D(10))
-    signal = factories.signal(feed)
-    factories.filled(signal)
-    ExecutionPosition.objects.update(quantity=95, opened_quantity=95)
-    close = factories.close_signal(signal)
-    [out] = factories.claim_all()
-    factories.answer(out, factories.fake_broker().fill_at_once(out.request))
-    if scans_first:
-        scan_levels()
-        assert factories.claim_all() == []
-    close_dust()
-    assert results_of([close])[close.pk].breakdown == "1 filled"
 
 
 def _hit() -> list[int]:
@@ -621,3 +391,55 @@ def test_little_that_a_late_fill_adds_to_a_part_is_not_closed_as_a_minimum(
     assert _hit() == []
     position = ExecutionPosition.objects.get()
     assert (position.quantity, position.tp) == (15, None)
+
+
+def _one_target_beyond_the_list(feed: Feed) -> Ticket:
+    """The only target closed a part of 80; a MODIFY names one again, which is for all, then.
+
+    Returns the entry at the broker, of which 20 may still fill.
+    """
+    signal = factories.signal(feed, [("1.11", "0.2")])
+    [entry] = factories.claim_all()
+    broker = factories.fake_broker()
+    ticket = broker.receive(entry.request)
+    factories.answer(entry, [broker.execute(ticket, D(80))])
+    _hit()
+    factories.fill_all()
+    _modify_targets(signal, [("1.112", "0.2")])
+    return ticket
+
+
+def test_target_for_all_beyond_a_list_of_a_part_stays_for_a_late_fill(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    ticket = _one_target_beyond_the_list(feed)
+    broker = factories.fake_broker()
+    _hit()
+    [target] = factories.claim_all()
+    assert target.request.quantity == 70  # a fifth of 80 in steps of 10 was 10
+    factories.apply(replace(broker.execute(ticket, D(20)), event_id="rest"))
+    factories.answer(target, broker.fill_at_once(target.request))
+    position = ExecutionPosition.objects.get()
+    assert (position.quantity, position.tp) == (20, D("1.112"))
+    _hit()
+    factories.fill_all()
+    position.refresh_from_db()
+    assert position.quantity == 0
+
+
+def test_target_for_all_beyond_a_list_of_a_part_stays_if_another_exit_fails(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    _one_target_beyond_the_list(feed)
+    close_position(ExecutionPosition.objects.get().pk, fraction=D("0.5"))
+    [by_hand] = factories.claim_all()
+    _hit()
+    [target] = factories.claim_all()
+    factories.answer(target, factories.fake_broker().fill_at_once(target.request))
+    _reject(by_hand)
+    position = ExecutionPosition.objects.get()
+    assert (position.quantity, position.tp) == (40, D("1.112"))
+    _hit()
+    factories.fill_all()
+    position.refresh_from_db()
+    assert position.quantity == 0
