@@ -3,32 +3,29 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.conf import settings
+from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from common.errors import ConflictError
 from common.reason_codes import Code
 from common.sql import rows
 
-QUOTAS = {
-    "accounts": 1_000,
-    "alert tokens": 1_000,
-    "API keys": 200,
-    "cash flows entered within a day": 1_000,
-    "channels": 200,
-    "decision providers": 200,
-    "drafts": 5_000,
-    "feeds": 200,
-    "invitations": 1_000,
-    "loss limits": 5_000,
-    "news calendars": 20,  # each holds up to 50,000 events
-    "presets": 200,
-    "requests for approval within a day": 50,  # each notifies all operators
-    "subscriptions": 5_000,
-    "versions of terms within a day": 100,
-}
-"""The quota of each kind. docs/api.md has them, too, with what counts."""
-
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
+
+
+def lock_quota(kind: str, owner_id: int | None) -> None:
+    """Let no other transaction create a row of this kind for this owner until the caller's ends.
+
+    A service that locks rows or candidates takes this lock first: then a request that waits for it
+    holds up nothing, and no two requests wait for each other. owner_id: None: the operators' shared
+    rows.
+    """
+    if not transaction.get_connection().in_atomic_block:
+        raise transaction.TransactionManagementError(
+            "A quota is counted in the transaction that creates, and none is open."
+        )
+    rows(_LOCK, (f"quota of {kind}: {owner_id}",))
 
 
 def require_quota(
@@ -36,16 +33,20 @@ def require_quota(
 ) -> None:
     """Raise ConflictError QUOTA_REACHED if `new` rows more are too many for one owner.
 
-    owner_id: None: the operators' shared rows. existing: the owner's rows that count. The kind
-    stays locked for this owner until the caller's transaction ends, so that of two requests at once
-    only one creates the last row.
+    existing: the owner's rows that count. They are counted under `lock_quota`, so that of two
+    requests at once only one creates the last row.
     """
-    rows(_LOCK, (f"quota of {kind}: {owner_id}",))
-    most = QUOTAS[kind]
-    count = existing[:most].count()
+    if new == 0:
+        return
+    lock_quota(kind, owner_id)
+    most: int = settings.FILLCAST_QUOTAS[kind]
+    count = existing.count()
     if count + new > most:
         remedy = "Try again later" if "within a day" in kind else "Remove some first"
-        detail = f"One owner may have at most {most:,} {kind}. {remedy}."
+        detail = (
+            f"The quota is {most:,} {kind}; this owner has {count:,}, and {new:,} more would exceed"
+            f" it. {remedy}, or ask the operators of this installation for a higher quota."
+        )
         raise ConflictError(Code.QUOTA_REACHED, detail, name=kind, value=count, maximum=most)
 
 

@@ -12,13 +12,13 @@ from django.db.models import Q, QuerySet
 from common.db_functions import ClockTimestamp
 from common.errors import ConflictError, InvalidInputError
 from common.permissions import Right, require
-from common.quotas import require_quota, within_a_day
+from common.quotas import lock_quota, require_quota, within_a_day
 from common.reason_codes import Code
 from signals import services
 from signals.draft import SignalDraft
 from signals.ingest import build_unsaved, save_draft, with_feed_errors
 from signals.intake import read_signal
-from signals.locks import candidates_shared, feed_shared
+from signals.locks import candidates_shared, feed_shared, owner_id_of
 from signals.models import Action, Approval, Feed, Origin, SavedDraft, Signal
 from signals.preview import Preview, possible_preview, require_possible, require_useful
 from users.models import User
@@ -44,6 +44,8 @@ def store_draft(
     STATE_CONFLICT if it has ended or is another version, or with too many drafts of the feed,
     QUOTA_REACHED with too many of its owner; InvalidInputError; NotAllowedError.
     """
+    if version is None:
+        lock_quota("drafts", owner_id_of(feed_id))
     feed = feed_shared(feed_id)
     require(by, Right.PUBLISH, owner_id=feed.owner_id)
     values = _checked(body)

@@ -15,7 +15,7 @@ from django.utils.text import slugify
 from common.clocks import market_now
 from common.errors import ConflictError, InvalidInputError, raise_all
 from common.permissions import Right, may, require
-from common.quotas import require_quota, within_a_day
+from common.quotas import lock_quota, require_quota, within_a_day
 from common.reason_codes import Code
 from common.row_faults import row_errors
 from signals.alert_dialects import read_mapping
@@ -281,6 +281,8 @@ def rotate_feed_token(
     Raises InvalidInputError FIELD_INVALID (old_ends_at) for an end that has passed or is later than
     the old token's own; ConflictError STATE_CONFLICT for one that works no more.
     """
+    owners = FeedToken.objects.values_list("feed__owner_id", flat=True)
+    lock_quota("alert tokens", owners.get(pk=token_id))
     old = FeedToken.objects.select_for_update(of=("self",), no_key=True).select_related(
         "feed", "feed__owner", "made_with"
     ).get(pk=token_id)  # fmt: skip

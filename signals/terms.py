@@ -4,9 +4,9 @@ from django.db import transaction
 
 from common.errors import InvalidInputError
 from common.permissions import Right, require
-from common.quotas import require_quota, within_a_day
+from common.quotas import lock_quota, require_quota, within_a_day
 from common.reason_codes import Code
-from signals.locks import feed_exclusive
+from signals.locks import feed_exclusive, owner_id_of
 from signals.models import MAX_TERMS, Feed, FeedTerms
 from users.models import User
 
@@ -18,6 +18,7 @@ def change_terms(feed_id: int, text: str, *, by: User) -> tuple[FeedTerms, bool]
     The earlier ones stay readable. Raises InvalidInputError FIELD_INVALID; NotAllowedError;
     ConflictError QUOTA_REACHED.
     """
+    lock_quota("versions of terms within a day", owner_id_of(feed_id))
     feed = feed_exclusive(feed_id)
     require(by, Right.FEEDS, owner_id=feed.owner_id)
     text = text.replace("\r\n", "\n").strip()

@@ -18,7 +18,7 @@ from common.audit_trail import changed_by
 from common.errors import ConflictError, InvalidInputError
 from common.permissions import Right, Role, Scope, require
 from common.prepared_lookup import PreparedLookup
-from common.quotas import require_quota, within_a_day
+from common.quotas import lock_quota, require_quota, within_a_day
 from common.reason_codes import Code
 from users import key_channels
 from users.api_keys import (
@@ -66,6 +66,7 @@ def create_api_key(
     allowed = ordered(scopes)
     if by is not None and by.pk != user.pk:
         require_above(user, by, Right.API_KEYS)
+    lock_quota("API keys", user.pk)
     parent = None
     if by is not None:
         require_no_more(by, allowed, ends)

@@ -24,7 +24,7 @@ from common.errors import (
     raise_all,
 )
 from common.permissions import Right
-from common.quotas import require_quota, within_a_day
+from common.quotas import lock_quota, require_quota, within_a_day
 from common.reason_codes import Code
 from common.row_changes import change_row
 from common.stop_rules import RULE_FIELDS, stop_rule_faults
@@ -71,6 +71,7 @@ def subscribe(
     connection takes the feed already or either is archived, or QUOTA_REACHED; NotAllowedError for a
     private feed of another user; InvalidInputError for invalid values.
     """
+    lock_quota("subscriptions", ExecutionConnection.objects.get(pk=connection_id).owner_id)
     connection = lock_connection(connection_id, by)
     refuse_twin(connection)
     new = Subscription(connection=connection)
@@ -102,10 +103,7 @@ def subscribe(
 
 
 def _require_quota(connection: ExecutionConnection, feed_id: int) -> None:
-    """Raise ConflictError QUOTA_REACHED if another subscription is too many for the owner.
-
-    Taken before the feed's locks, so that who waits for it holds up no publication.
-    """
+    """Raise ConflictError QUOTA_REACHED if a subscription of the feed is too many for the owner."""
     owner_id = connection.owner_id
     others = Subscription.objects.filter(
         Q(archived_at=None) | within_a_day(),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from drf_spectacular.generators import SchemaGenerator
 
-from common.quotas import QUOTAS
+from common.quota_kinds import QUOTAS
 from events import push_keys
 from signals.models import Feed
 from tests.api.conftest import AsWeb
@@ -36,12 +36,13 @@ CREATES = {
     "POST /api/v1/subscriptions/": "subscriptions",
 }
 """The kind that each operation creates."""
-ELSEWHERE = {"invitations"}  # tests/console/test_quotas.py
+ELSEWHERE = {"invitations", "price sources"}  # tests/console/test_quotas.py
 _TRADED = "what is traded: as many as the rate of the scope allows"
 BOUNDED_OTHERWISE = {
     "POST /api/v1/connections/paper/": "PAPER_ACCOUNT_LIMIT, before that of accounts",
     f"{FEED}telegram-bot/": "one of a feed",
     "POST /api/v1/kill-switch/": "HALT_LIMIT; one's own accounts can always be stopped",
+    f"{FEED}drafts/{{draft_id}}/publish/": _TRADED,
     "POST /api/v1/signals/": _TRADED,
     "POST /api/v1/signals/bracket/": _TRADED,
     "POST /api/v1/signals/oco/": _TRADED,
@@ -89,11 +90,12 @@ def test_what_exceeds_the_quota_is_refused(
     kind, case = CREATES[name], CASES[name]
     if name in BODIES:
         case = replace(case, body=lambda world: BODIES[name]())
-    monkeypatch.setitem(QUOTAS, kind, 0 if kind in NO_ROWS else 1)
+    monkeypatch.setitem(settings.FILLCAST_QUOTAS, kind, 0 if kind in NO_ROWS else 1)
     with as_web():
         answer = call(world, "alice", name, case)
     body = answer.json()
     assert (answer.status_code, body["code"]) == (409, "QUOTA_REACHED"), body
-    most = "0" if kind in NO_ROWS else "1"
-    assert body["numbers"] == {"name": kind, "value": most, "maximum": most}
-    assert f"at most {most} {kind}." in body["detail"]
+    most, has = "0" if kind in NO_ROWS else "1", body["numbers"]["value"]
+    assert body["numbers"] == {"name": kind, "value": has, "maximum": most}
+    assert int(has) >= int(most)
+    assert f"The quota is {most} {kind}; this owner has {has}, and 1 more would" in body["detail"]

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 from django.apps import apps
+from django.conf import settings
 from django.contrib import admin
 from django.test import Client, RequestFactory
+from django.urls import reverse
 
-from common.quotas import QUOTAS
 from tests.connections import make
 from tests.html import html_of
 
@@ -21,6 +22,9 @@ LISTS: dict[str, tuple[str, Callable[[Rows], Rows]]] = {
             "at_1": "10:00",
         },
     ),
+    "connections.dataconnection": (
+        "price sources", lambda rows: {"name": "n", "user": rows["provider"].pk}
+    ),
     "connections.decisionprovider": ("decision providers", lambda rows: {"name": "n"}),
     "connections.losslimit": (
         "loss limits",
@@ -32,6 +36,18 @@ LISTS: dict[str, tuple[str, Callable[[Rows], Rows]]] = {
         "feeds", lambda rows: {"name": "n", "slug": "n", "owner": rows["provider"].pk}
     ),
 }  # fmt: skip
+OTHERS = {
+    "connections.executionconnection",  # its page is below
+    "connections.maintenancewindow",
+    "django_celery_beat.clockedschedule",
+    "django_celery_beat.crontabschedule",
+    "django_celery_beat.intervalschedule",
+    "django_celery_beat.periodictask",
+    "django_celery_beat.solarschedule",
+    "signals.signal",
+    "users.user",
+}
+"""Forms that add signals, or what no tenant owns, or lead to another page."""
 CONNECTION = {
     "owner": "provider-1", "name": "Mine", "account": "U1", "settings.host": "gw.example.com",
     "settings.port": "4001",
@@ -52,24 +68,38 @@ def operator(small: Rows, client: Client) -> Client:
     return client
 
 
+def test_each_form_that_adds_is_in_one_table(small: Rows, operator: Client) -> None:
+    operator.get(reverse("admin:index"))
+    request = RequestFactory().get("/")
+    request.user = small["operator"]
+    adding = {
+        model._meta.label_lower
+        for model, page in admin.site._registry.items()
+        if page.has_add_permission(request)
+    }
+    assert adding == {*LISTS, *OTHERS}
+
+
 @pytest.mark.parametrize("name", LISTS)
 def test_new_row_beyond_the_quota_is_refused(
     small: Rows, operator: Client, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     kind, typed = LISTS[name]
     model = apps.get_model(name)
-    add = f"/admin/{name.replace('.', '/')}/add/"
+    add = reverse(f"admin:{name.replace('.', '_')}_add")
     request = RequestFactory().get(add)
     request.user = small["operator"]
     form = admin.site.get_model_admin(model).get_form(request)()
     initial = {key: form.get_initial_for_field(field, key) for key, field in form.fields.items()}
-    sent = {key: value for key, value in initial.items() if value not in (None, False)}
+    sent = {
+        key: value for key, value in initial.items() if value is not None and value is not False
+    }
     sent |= typed(small) | {"tokens-TOTAL_FORMS": "0", "tokens-INITIAL_FORMS": "0"}
     count = model.objects.count()
     with monkeypatch.context() as patch:
-        patch.setitem(QUOTAS, kind, 0)
+        patch.setitem(settings.FILLCAST_QUOTAS, kind, 0)
         shown = html_of(operator.post(add, sent, follow=True))
-    assert f"Nothing was changed. One owner may have at most 0 {kind}." in shown
+    assert f"Nothing was changed. The quota is 0 {kind};" in shown
     assert model.objects.count() == count
     operator.post(add, sent)
     assert model.objects.count() == count + 1
@@ -81,6 +111,6 @@ def test_page_shows_the_quota(
 ) -> None:
     settings.FILLCAST_SIGN_UP = "invitation"
     kind, typed = PAGES[page]
-    monkeypatch.setitem(QUOTAS, kind, 0)
+    monkeypatch.setitem(settings.FILLCAST_QUOTAS, kind, 0)
     shown = html_of(operator.post(page.format(feed=small["feed"].pk), typed))
-    assert f"One owner may have at most 0 {kind}." in shown
+    assert f"The quota is 0 {kind};" in shown

@@ -1,16 +1,18 @@
 """Every page that creates something shows which quota it would exceed, and keeps what was typed."""
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.test import Client
 from django.urls import reverse
 
-from common.quotas import QUOTAS
+from common.clocks import market_now
 from connections.models import TradingPreset
 from events import push_keys
-from signals.models import Feed
+from signals.models import Feed, Signal
 from tests.api.test_portal_and_api import SAME
 from tests.api.test_quotas import CREATES
 from tests.fakes.push_service.service import BrowserSubscription
@@ -115,6 +117,10 @@ FORMS: dict[str, tuple[Typed, Typed]] = {
 @pytest.fixture
 def alice(world: World, signed_in: SignedIn, settings: Any) -> Client:
     settings.FILLCAST_PUSH_PUBLIC_KEY = push_keys.public_key_of(push_keys.new_private_key())
+    Signal.objects.create(  # for the forms that change a trade
+        feed=world.own, approval="APPROVED", currency_pair="EUR/USD", direction="BUY",
+        order_type="LIMIT", open_price=Decimal("1.38"), published_at=market_now(),
+    )  # fmt: skip
     Feed.objects.filter(pk=world.own.pk).update(is_public=True, is_approved=False)
     return signed_in(world.alice)
 
@@ -131,10 +137,10 @@ def test_what_exceeds_the_quota_is_refused(
 ) -> None:
     page = name.partition(" ")[0]
     path, typed = FORMS[name]
-    monkeypatch.setitem(QUOTAS, KINDS[page], 0)
+    monkeypatch.setitem(settings.FILLCAST_QUOTAS, KINDS[page], 0)
     address = reverse(page, kwargs=path(world))
     if page == "portal:account_add":
         address += "?type=ibkr"
     answer = alice.post(address, typed(world))
     assert answer.status_code == 422, answer.headers
-    assert f"One owner may have at most 0 {KINDS[page]}." in html_of(answer)
+    assert f"The quota is 0 {KINDS[page]};" in html_of(answer)
