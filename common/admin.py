@@ -13,13 +13,13 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList as DjangoChangeList
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import PermissionDenied
 from django.db.models import BinaryField, Field, Model
 from django.db.models.constants import LOOKUP_SEP
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -30,7 +30,8 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from common.badges import amount
 from common.clocks import market_at
-from common.errors import NotAllowedError
+from common.confirmation import error_message
+from common.errors import ConflictError, NotAllowedError
 from common.fields import AmountField
 from common.money import plain
 from common.permissions import Right, refusal
@@ -131,6 +132,15 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         name = lookup.partition(LOOKUP_SEP)[0]
         hidden = {field.name for field in self.model._meta.concrete_fields if is_hidden(field)}
         return name not in hidden and bool(super().lookup_allowed(lookup, value, request))
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Return the form's page; a refusal, such as of what exceeds a quota, is shown there."""
+        try:
+            response: HttpResponse = super().changeform_view(request, *args, **kwargs)
+            return response
+        except ConflictError as error:  # what was written is rolled back
+            messages.error(request, error_message(error))
+            return HttpResponseRedirect(request.get_full_path())
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any

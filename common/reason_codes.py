@@ -1392,6 +1392,12 @@ class Code(StrEnum):
         "Release those that you no longer need. One halt of yourself stops all your accounts; you"
         " may always set it.",
     )
+    QUOTA_REACHED = (
+        "QUOTA_REACHED",
+        "You have as many of these as one owner may have.",
+        "Those that were made within the last 24 hours may count although they were removed: try"
+        " again later then.",
+    )
     EPOCH_OPEN = (
         "EPOCH_OPEN",
         "The database was restored, and not everything that it lost is resolved.",

@@ -23,6 +23,7 @@ from config.env_types import (
     PostgresUrl,
     PushPrivateKey,
     PushPublicKey,
+    Quota,
     TerminalName,
     TerminalPath,
     YesNo,
@@ -123,6 +124,11 @@ class Settings:
     api_anonymous_rate: Annotated[int, whole_number(1, 1_000_000)] = setting(
         60,
         "Requests a minute from one address without a user, or with wrong keys and tokens.",
+    )
+    quotas: tuple[Quota, ...] = setting(
+        (),
+        "How many rows of a kind one owner may have, where it is not the number that docs/api.md"
+        " states, such as presets=400,api-keys=500.",
     )
     metrics_token: BearerToken | None = setting(
         None, "Bearer token for /metrics. If empty, the endpoint returns 404.", secret=True

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from common.clocks import MarketClock, read_market_clock
 from common.failpoints import Failpoint
+from common.quota_kinds import read_quota
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -172,6 +173,10 @@ Clock = Annotated[
         "a start, its unix time and a speed, such as 2014-05-02T12:25:00Z@1767225600x60",
         read_market_clock,
     ),
+]
+Quota = Annotated[
+    tuple[str, int],
+    Reader("a kind of docs/api.md, with hyphens, and a number such as presets=400", read_quota),
 ]
 Fault = Annotated[
     Failpoint, Reader("a fault such as claim.committed:kill:2 (docs/faults.md)", Failpoint.read)

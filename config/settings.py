@@ -7,6 +7,7 @@ from typing import Any
 import environ
 
 from common import failpoints
+from common.quota_kinds import QUOTAS
 from config.databases import databases
 from config.env import Settings
 from config.installation import ROOT, read_env_file
@@ -32,6 +33,7 @@ API_RATES = {
     "operate": env.api_operate_rate,
     "anonymous": env.api_anonymous_rate,
 }
+FILLCAST_QUOTAS = {**QUOTAS, **dict(env.quotas)}
 FILLCAST_INSTALLATION_TAG = env.installation_tag
 FILLCAST_TRUSTED_PROXIES = env.trusted_proxies
 FILLCAST_STAFF_SECOND_FACTOR = (

@@ -6,7 +6,7 @@ from django.db.models.functions import Now
 
 from connections.accounts.cash_flows import store_cash_flows
 from connections.accounts.funding import mark_funding_booked, unbooked_funding
-from connections.accounts.history import record_cash_flow
+from connections.accounts.history import add_cash_flow, record_cash_flow
 from connections.accounts.login_deletion import delete_login, items_of_login
 from connections.accounts.paper_accounts import BALANCES as PAPER_BALANCES
 from connections.accounts.paper_accounts import open_paper_account, usual_balance
@@ -146,6 +146,7 @@ __all__ = [
     "RouteAccount",
     "SourceReport",
     "activate",
+    "add_cash_flow",
     "add_decision_provider",
     "add_loss_limit",
     "add_news_calendar",

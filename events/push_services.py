@@ -11,6 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from common.errors import ConflictError, InvalidInputError
+from common.quotas import require_quota
 from common.reason_codes import Code
 from common.sql import run
 from events import channels, push_keys
@@ -74,7 +75,7 @@ def subscribe_browser(
     """Add a browser as a channel, or renew the user's channel of the same subscription.
 
     key_id: the API key that adds it. Raises ConflictError STATE_CONFLICT if this installation has
-    no push key.
+    no push key, QUOTA_REACHED.
     """
     key, digest = _offered_key(), _digest(subscription)
     known = Channel.objects.select_for_update(no_key=True).filter(
@@ -88,6 +89,7 @@ def subscribe_browser(
         url_display=_display(subscription), made_with_id=key_id,
     )  # fmt: skip
     channel.url_sealed = _sealed(subscription, channel)
+    require_quota("channels", user_id, Channel.objects.filter(user=user_id))
     channel.save(force_insert=True)
     return channel
 

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from common.db_functions import ClockTimestamp
 from common.errors import ConflictError
+from common.quotas import require_quota
 from common.reason_codes import Code
 from common.sql import columns, periodic_rows, rows
 from events import channels, confirmation, delivery
@@ -134,7 +135,8 @@ def create_channel(
     kinds: which events are sent there; empty: all. An e-mail address receives a confirmation link
     first, and nothing else until it is confirmed. key_id: the API key that adds it. Raises
     InvalidInputError FIELD_INVALID, FIELD_REQUIRED, HOST_NOT_ALLOWED; ConflictError
-    INSTALLATION_FAULT without a key to seal the URL, CONFIRMATION_LIMIT after too many messages.
+    INSTALLATION_FAULT without a key to seal the URL, CONFIRMATION_LIMIT after too many messages,
+    QUOTA_REACHED.
     """
     checked, name = checked_kinds(kinds), checked_name(name)
     url_display = channels.check_url(url)[:100]
@@ -143,6 +145,7 @@ def create_channel(
     )
     channel.url_sealed = channels.seal_url(url.strip(), channel)
     channel.confirmed_at = None if channel.is_mail else timezone.now()
+    require_quota("channels", user_id, Channel.objects.filter(user=user_id))
     channel.save(force_insert=True)
     if channel.is_mail:
         confirmation.request_confirmation(channel.pk)

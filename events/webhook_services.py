@@ -7,6 +7,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from common.errors import ConflictError
+from common.quotas import require_quota
 from common.reason_codes import Code
 from events import channels, webhook_log, webhooks
 from events.channel_rules import checked_kinds, checked_name
@@ -32,6 +33,7 @@ def create_webhook(
     secret = webhooks.new_secret()
     channel.url_sealed = channels.seal_url(url.strip(), channel)
     channel.secret_sealed = webhooks.seal_secret(secret, channel)
+    require_quota("channels", user_id, Channel.objects.filter(user=user_id))
     channel.save(force_insert=True)
     return channel, secret
 

@@ -57,6 +57,7 @@ class FeedAdmin(ConsoleAdmin):
 
     def save_model(self, request: HttpRequest, obj: Feed, form: Any, change: bool) -> None:
         if not change:
+            feeds.require_feed_quota(obj.owner_id)
             super().save_model(request, obj, form, change)
             return
         was_approved, changed = form.initial["is_approved"], form.changed_data

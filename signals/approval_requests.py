@@ -4,10 +4,11 @@ from django.db import transaction
 
 from common.errors import ConflictError, InvalidInputError
 from common.permissions import Right, require
+from common.quotas import lock_quota, require_quota, within_a_day
 from common.reason_codes import Code
 from signals.approval_notices import notify_asked
 from signals.feeds import end_request
-from signals.locks import feed_exclusive
+from signals.locks import feed_exclusive, owner_id_of
 from signals.models import MAX_TEXT, ApprovalRequest, Feed, RequestOutcome
 from users.models import User
 
@@ -17,8 +18,9 @@ def request_approval(feed_id: int, *, text: str = "", by: User) -> tuple[Approva
     """Ask operators to approve a public feed; return the open request and whether it is new.
 
     A repetition returns the open request unchanged. Raises ConflictError STATE_CONFLICT for an
-    archived, a private and an approved feed; InvalidInputError; NotAllowedError.
+    archived, a private and an approved feed, QUOTA_REACHED; InvalidInputError; NotAllowedError.
     """
+    lock_quota("requests for approval within a day", owner_id_of(feed_id))
     feed = feed_exclusive(feed_id)
     require(by, Right.FEEDS, owner_id=feed.owner_id)
     _check_length("text", text)
@@ -26,6 +28,8 @@ def request_approval(feed_id: int, *, text: str = "", by: User) -> tuple[Approva
         return waits, False
     if obstacle := why_not_requestable(feed):
         raise ConflictError(Code.STATE_CONFLICT, obstacle)
+    asked = ApprovalRequest.objects.filter(within_a_day("requested_at"), feed__owner=feed.owner_id)
+    require_quota("requests for approval within a day", feed.owner_id, asked)
     made = ApprovalRequest.objects.create(feed=feed, text=text.strip(), requested_by=by)
     notify_asked(made)
     return ApprovalRequest.objects.get(pk=made.pk), True  # with the database's time

@@ -7,17 +7,18 @@ from uuid import UUID, uuid4
 
 import orjson
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from common.db_functions import ClockTimestamp
 from common.errors import ConflictError, InvalidInputError
 from common.permissions import Right, require
+from common.quotas import lock_quota, require_quota, within_a_day
 from common.reason_codes import Code
 from signals import services
 from signals.draft import SignalDraft
 from signals.ingest import build_unsaved, save_draft, with_feed_errors
 from signals.intake import read_signal
-from signals.locks import candidates_shared, feed_shared
+from signals.locks import candidates_shared, feed_shared, owner_id_of
 from signals.models import Action, Approval, Feed, Origin, SavedDraft, Signal
 from signals.preview import Preview, possible_preview, require_possible, require_useful
 from users.models import User
@@ -40,9 +41,11 @@ def store_draft(
 
     body: the signal as the API takes it, faults included. key: of its form. version: what the
     caller has read; None: the caller is writing it for the first time. Raises ConflictError
-    STATE_CONFLICT if it has ended or is another version, or with too many drafts;
-    InvalidInputError; NotAllowedError.
+    STATE_CONFLICT if it has ended or is another version, or with too many drafts of the feed,
+    QUOTA_REACHED with too many of its owner; InvalidInputError; NotAllowedError.
     """
+    if version is None:
+        lock_quota("drafts", owner_id_of(feed_id))
     feed = feed_shared(feed_id)
     require(by, Right.PUBLISH, owner_id=feed.owner_id)
     values = _checked(body)
@@ -51,6 +54,7 @@ def store_draft(
         if open_drafts(feed).count() >= MAX_OPEN:
             detail = f"The feed has {MAX_OPEN} drafts. Publish or discard some of them."
             raise ConflictError(Code.STATE_CONFLICT, detail)
+        _require_quota(feed.owner_id)
         made, created = SavedDraft.objects.get_or_create(
             feed=feed, key=key, defaults={"action": action, "body": values, "created_by": by}
         )
@@ -65,6 +69,11 @@ def store_draft(
         action=action, body=values, version=draft.version + 1, changed_at=ClockTimestamp()
     )
     return SavedDraft.objects.get(pk=draft.pk)
+
+
+def _require_quota(owner_id: int) -> None:
+    counted = Q(signal=None, discarded_at=None) | within_a_day()
+    require_quota("drafts", owner_id, SavedDraft.objects.filter(counted, feed__owner=owner_id))
 
 
 def open_drafts(feed: Feed) -> QuerySet[SavedDraft]:

@@ -9,11 +9,13 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils.text import slugify
 
 from common.clocks import market_now
 from common.errors import ConflictError, InvalidInputError, raise_all
 from common.permissions import Right, may, require
+from common.quotas import lock_quota, require_quota, within_a_day
 from common.reason_codes import Code
 from common.row_faults import row_errors
 from signals.alert_dialects import read_mapping
@@ -58,8 +60,8 @@ def create_feed(
     owner's own approval, which covers only the owner's accounts. max_signal_notional: of a signal's
     entries on all accounts, in max_signal_currency. max_*_deviation_percent: of its prices and
     levels from the market; None: not compared. rules: alerts_per_minute and the like, and
-    record_is_public. Raises InvalidInputError FIELD_INVALID with all
-    faults: of the limits, and a slug that is taken or not valid.
+    record_is_public. Raises InvalidInputError FIELD_INVALID with all faults: of the limits, and a
+    slug that is taken or not valid; ConflictError QUOTA_REACHED.
     """
     slug = slug or slug_of(name)
     if not slug and any(map(str.isalnum, name)):  # of another script
@@ -85,6 +87,7 @@ def create_feed(
         detail = f"{slug!r} is not a slug: use small letters, digits and hyphens, at most 60."
         errors.append(InvalidInputError(Code.FIELD_INVALID, detail, field="slug"))
     raise_all(errors)
+    require_feed_quota(owner.pk)
     taken = InvalidInputError(Code.FIELD_INVALID, f"{slug!r} is taken.", field="slug")
     try:
         with transaction.atomic():
@@ -94,6 +97,12 @@ def create_feed(
     if not created:
         raise taken
     return feed
+
+
+def require_feed_quota(owner_id: int) -> None:
+    """Raise ConflictError QUOTA_REACHED if another feed is too many for its owner."""
+    live = Q(archived_at=None) | within_a_day()
+    require_quota("feeds", owner_id, Feed.objects.filter(live, owner=owner_id))
 
 
 def slug_of(name: str) -> str:
@@ -220,12 +229,15 @@ def create_feed_token(
 
     expires_at: real time. by: the acting user; a token made with an API key ends with that key at
     the latest, and when the key is revoked. Raises InvalidInputError for an end in the past, or
-    after the key's. signed: alerts must also carry X-Fillcast-Signature, the HMAC-SHA256 of the
-    body under `signing_key`, so that an address from a log is not enough. If the feed accepts only
-    signed alerts, every token is signed. The returned token has
-    that key; the row has it sealed (signals/signing.py).
+    after the key's; ConflictError QUOTA_REACHED. signed: alerts must also carry
+    X-Fillcast-Signature, the HMAC-SHA256 of the body under `signing_key`, so that an address from a
+    log is not enough. If the feed accepts only signed alerts, every token is signed. The returned
+    token has that key; the row has it sealed (signals/signing.py).
     """
     ends = token_end(expires_at, by=by)
+    works = Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=datetime.now(UTC)))
+    counted = FeedToken.objects.filter(works | within_a_day(), feed__owner=feed.owner_id)
+    require_quota("alert tokens", feed.owner_id, counted)
     prefix = secrets.token_hex(PREFIX_LENGTH // 2)
     secret = f"{prefix}{secrets.token_hex(24)}"
     signed = signed or feed.alerts_signed_only
@@ -269,6 +281,8 @@ def rotate_feed_token(
     Raises InvalidInputError FIELD_INVALID (old_ends_at) for an end that has passed or is later than
     the old token's own; ConflictError STATE_CONFLICT for one that works no more.
     """
+    owners = FeedToken.objects.values_list("feed__owner_id", flat=True)
+    lock_quota("alert tokens", owners.get(pk=token_id))
     old = FeedToken.objects.select_for_update(of=("self",), no_key=True).select_related(
         "feed", "feed__owner", "made_with"
     ).get(pk=token_id)  # fmt: skip

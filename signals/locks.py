@@ -74,6 +74,14 @@ def feed_exclusive(feed_id: int) -> Feed:
     return Feed.objects.select_for_update(no_key=True).get(pk=feed_id)
 
 
+def owner_id_of(feed_id: int) -> int:
+    """Return the id of a feed's owner without a lock: a quota's lock comes before the feed's.
+
+    Raises Feed.DoesNotExist.
+    """
+    return Feed.objects.values_list("owner_id", flat=True).get(pk=feed_id)
+
+
 def _in_transaction() -> None:
     if not transaction.get_connection().in_atomic_block:
         raise transaction.TransactionManagementError(

@@ -4,8 +4,9 @@ from django.db import transaction
 
 from common.errors import InvalidInputError
 from common.permissions import Right, require
+from common.quotas import lock_quota, require_quota, within_a_day
 from common.reason_codes import Code
-from signals.locks import feed_exclusive
+from signals.locks import feed_exclusive, owner_id_of
 from signals.models import MAX_TERMS, Feed, FeedTerms
 from users.models import User
 
@@ -14,8 +15,10 @@ from users.models import User
 def change_terms(feed_id: int, text: str, *, by: User) -> tuple[FeedTerms, bool]:
     """State a feed's terms from now on; return them and whether they are other ones.
 
-    The earlier ones stay readable. Raises InvalidInputError FIELD_INVALID; NotAllowedError.
+    The earlier ones stay readable. Raises InvalidInputError FIELD_INVALID; NotAllowedError;
+    ConflictError QUOTA_REACHED.
     """
+    lock_quota("versions of terms within a day", owner_id_of(feed_id))
     feed = feed_exclusive(feed_id)
     require(by, Right.FEEDS, owner_id=feed.owner_id)
     text = text.replace("\r\n", "\n").strip()
@@ -28,6 +31,8 @@ def change_terms(feed_id: int, text: str, *, by: User) -> tuple[FeedTerms, bool]
     if before is None and not text:
         detail = "Write the terms: there are none to remove."
         raise InvalidInputError(Code.FIELD_REQUIRED, detail, field="text")
+    changed = FeedTerms.objects.filter(within_a_day(), feed__owner=feed.owner_id)
+    require_quota("versions of terms within a day", feed.owner_id, changed)
     made = FeedTerms.objects.create(feed=feed, text=text, changed_by=by)
     return FeedTerms.objects.get(pk=made.pk), True  # with the database's time
 

@@ -6,10 +6,12 @@ from hashlib import sha256
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from common.errors import ConflictError, InvalidInputError
 from common.permissions import Right, require
+from common.quotas import require_quota, within_a_day
 from common.reason_codes import Code
 from users.links import page_link
 from users.models import Invitation, User
@@ -24,19 +26,24 @@ def invite(note: str, *, days: int = DEFAULT_DAYS, by: User | None) -> tuple[Inv
     """Return a new invitation and its link, which is not stored: show it once.
 
     note: for whom it is. by: the acting user (None: the system). Raises NotAllowedError;
-    ConflictError SIGN_UP_OFF; InvalidInputError for a life of no day or more than MAX_DAYS.
+    ConflictError SIGN_UP_OFF, QUOTA_REACHED; InvalidInputError for a life of no day or more than
+    MAX_DAYS.
     """
     require(by, Right.USERS)
     if settings.FILLCAST_SIGN_UP == "off":
         raise ConflictError(Code.SIGN_UP_OFF)
     if not 1 <= days <= MAX_DAYS:
         raise InvalidInputError(Code.FIELD_INVALID, f"Enter 1 to {MAX_DAYS} days.", field="days")
+    now, owner_id = timezone.now(), by.pk if by else None
+    usable = Q(used_at=None, revoked_at=None, expires_at__gt=now)
+    counted = Invitation.objects.filter(usable | within_a_day(), created_by=owner_id)
+    require_quota("invitations", owner_id, counted)
     secret = secrets.token_urlsafe(_SECRET_BYTES)
     invitation = Invitation.objects.create(
         secret_hash=_hash(secret),
         note=note[:200],
         created_by=by,
-        expires_at=timezone.now() + timedelta(days=days),
+        expires_at=now + timedelta(days=days),
     )
     return invitation, page_link(f"/invitation/{secret}/")
 

@@ -18,6 +18,7 @@ from common.audit_trail import changed_by
 from common.errors import ConflictError, InvalidInputError
 from common.permissions import Right, Role, Scope, require
 from common.prepared_lookup import PreparedLookup
+from common.quotas import lock_quota, require_quota, within_a_day
 from common.reason_codes import Code
 from users import key_channels
 from users.api_keys import (
@@ -58,16 +59,20 @@ def create_api_key(
     expires_at: by default in 90 days. by: the acting user (None: the system); one who called with a
     key can give no more than that key has, and the new key is revoked with it. The owner is
     notified unless the system made it. Raises InvalidInputError (an end in the past or too far
-    away, no scope or an unknown one), NotAllowedError.
+    away, no scope or an unknown one), NotAllowedError, ConflictError QUOTA_REACHED.
     """
-    ends = expiry_of(expires_at, now=timezone.now(), at_most=by.key_ends_at if by else None)
+    now = timezone.now()
+    ends = expiry_of(expires_at, now=now, at_most=by.key_ends_at if by else None)
     allowed = ordered(scopes)
     if by is not None and by.pk != user.pk:
         require_above(user, by, Right.API_KEYS)
+    lock_quota("API keys", user.pk)
     parent = None
     if by is not None:
         require_no_more(by, allowed, ends)
         parent = _parent(by)
+    counted = Q(revoked_at=None, expires_at__gt=now) | within_a_day()
+    require_quota("API keys", user.pk, ApiKey.objects.filter(counted, user=user))
     prefix = secrets.token_hex(_PREFIX_BYTES)
     secret = f"{_BRAND}_{prefix}_{secrets.token_urlsafe(_SECRET_BYTES)}"
     key = ApiKey.objects.create(

@@ -12,6 +12,7 @@ from django.db import transaction
 from common.clocks import market_now
 from common.errors import raise_all
 from common.permissions import Right
+from common.quotas import require_quota, within_a_day
 from common.row_faults import row_errors
 from connections.accounts.limit_scope import applies_sql
 from connections.accounts.permissions import check_owner
@@ -83,16 +84,32 @@ def record_cash_flow(
 ) -> CashFlow:
     """Record a deposit (amount above 0) or a withdrawal that the broker does not report.
 
-    at: market time, by default now. Loss limits leave the amount out from then on. Raises
-    NotAllowedError; InvalidInputError for an amount of 0 or a time in the future.
+    at: market time, by default now. Loss limits leave the amount out from then on. Raises as
+    `add_cash_flow`.
     """
     connection = ExecutionConnection.objects.live().get(pk=connection_id)
-    check_owner(connection, by, Right.LIMITS)
     now = market_now()
     flow = CashFlow(
-        connection=connection, at=now if at is None else at, amount=amount, note=note[:200],
-        origin=CashFlow.Origin.OWNER, created_by=by,
-    )  # fmt: skip
+        connection=connection, at=now if at is None else at, amount=amount, note=note[:200]
+    )
+    return add_cash_flow(flow, by=by)
+
+
+@transaction.atomic
+def add_cash_flow(flow: CashFlow, *, by: User | None) -> CashFlow:
+    """Store a deposit or withdrawal that was entered by hand.
+
+    Raises NotAllowedError; InvalidInputError for an amount of 0 or a time in the future;
+    ConflictError QUOTA_REACHED.
+    """
+    check_owner(flow.connection, by, Right.LIMITS)
+    flow.origin, flow.created_by = CashFlow.Origin.OWNER, by
     raise_all(row_errors(flow))
+    owner_id = flow.connection.owner_id
+    entered = CashFlow.objects.filter(
+        within_a_day(), origin=CashFlow.Origin.OWNER,
+        connection__in=ExecutionConnection.objects.owned_by(owner_id),
+    )  # fmt: skip
+    require_quota("cash flows entered within a day", owner_id, entered)
     flow.save(force_insert=True)
     return flow

@@ -17,6 +17,7 @@ from brokers.paper import exchange
 from common.clocks import market_now
 from common.errors import ConflictError, InvalidInputError
 from common.permissions import Right, require
+from common.quotas import lock_quota
 from common.reason_codes import Code
 from connections.accounts.services import create_connection
 from connections.market_data.source_status import is_delivering
@@ -58,12 +59,12 @@ def open_paper_account(
     that exists; a form that was changed and sent again opens another one.
 
     Raises NotAllowedError; InvalidInputError FIELD_INVALID for another currency or balance;
-    ConflictError PAPER_ACCOUNT_LIMIT, NO_SHARED_PRICES.
+    ConflictError PAPER_ACCOUNT_LIMIT, QUOTA_REACHED, NO_SHARED_PRICES.
     """
     for right in (Right.CONNECTIONS, Right.CREDENTIALS):
         require(by, right, owner_id=by.pk)
     _check(currency, balance)
-    User.objects.select_for_update(no_key=True).only("pk").get(pk=by.pk)  # one click at a time
+    lock_quota("accounts", by.pk)  # one click at a time
     number = _number(by, request_key and f"{request_key} {currency} {balance}")
     mine = ExecutionConnection.objects.filter(user=by, type=PAPER)
     if existing := mine.filter(account=number).first():

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from brokers.connection_form import raise_first
@@ -13,6 +14,7 @@ from brokers.types import PositionMode
 from common.clocks import market_now
 from common.errors import CollectedErrors, ConflictError, InvalidInputError
 from common.permissions import Right, may, require
+from common.quotas import require_quota, within_a_day
 from common.reason_codes import Code
 from connections.account_settings.validation import (
     check_credential_names,
@@ -68,7 +70,7 @@ def create_connection(
     Exactly one of user and admin owns it; only operators create for others, and admin-owned ones.
     Raises InvalidInputError FIELD_INVALID, FIELD_REQUIRED, HOST_NOT_ALLOWED, PAPER_NEEDS_SHARED;
     NotAllowedError; SecondFactorNeededError with credentials; ConflictError STATE_CONFLICT if its
-    owner has connected the account already.
+    owner has connected the account already, QUOTA_REACHED.
     The test checks whether another connection has claimed it (`connections.accounts.ownership`).
     """
     owner = _owner(user, admin)
@@ -86,6 +88,8 @@ def create_connection(
         faults.attempt(lambda: check_secrets(credentials))
         faults.attempt(lambda: check_credential_names(type, credentials))
     faults.raise_all()
+    owned = ExecutionConnection.objects.owned_by(owner.pk)
+    require_quota("accounts", owner.pk, owned.filter(Q(archived_at=None) | within_a_day()))
     if admin is not None:
         candidates_exclusive(None)
     connection = ExecutionConnection(

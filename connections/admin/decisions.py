@@ -134,7 +134,10 @@ class NewsCalendarAdmin(ConsoleAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Write the calendar, and replace its events by those of the file."""
-        super().save_model(request, obj, form, change)
+        by: Any = request.user
+        if change:
+            super().save_model(request, obj, form, change)
+        else:
+            obj.pk = services.add_news_calendar(obj.name, owner=obj.user, by=by).pk
         if data := form.cleaned_data.get("file"):
-            by: Any = request.user
             services.import_calendar(obj.pk, data, by=by)

@@ -108,6 +108,14 @@ class LossLimitAdmin(ConsoleAdmin):
         ("When it is reached", {"fields": (("action", "resume"), "started_at")}),
     )
 
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Add the limit as its owner would, or write what was changed on the page."""
+        by: Any = request.user
+        if change:
+            super().save_model(request, obj, form, change)
+        else:
+            services.add_loss_limit(obj, by=by)
+
     @admin.display(description="Applies to")
     def target(self, limit: LossLimit) -> str:
         """Return the preset, or the account and feed of the subscription."""
@@ -167,5 +175,5 @@ class CashFlowAdmin(ConsoleAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Write a new row with the operator who entered it."""
-        obj.origin, obj.created_by = CashFlow.Origin.OWNER, request.user
-        obj.save()
+        by: Any = request.user
+        services.add_cash_flow(obj, by=by)

@@ -7,6 +7,7 @@ from django.db.models import ProtectedError
 
 from common.errors import ConflictError, raise_all
 from common.permissions import Right, require
+from common.quotas import require_quota
 from common.reason_codes import Code
 from common.row_changes import change_row
 from common.row_faults import row_errors
@@ -27,8 +28,8 @@ def add_decision_provider(
 ) -> DecisionProvider:
     """Add a provider; presets may then use it.
 
-    Raises NotAllowedError; InvalidInputError with all faults; SecondFactorNeededError unless it
-    decides by rules. secret: signs the requests to a URL.
+    Raises NotAllowedError; InvalidInputError with all faults; ConflictError QUOTA_REACHED;
+    SecondFactorNeededError unless it decides by rules. secret: signs the requests to a URL.
     """
     require(by, Right.LIMITS, owner_id=provider.user_id)
     if secret or provider.is_foreign:
@@ -37,6 +38,8 @@ def add_decision_provider(
         provider.secret_sealed = seal_secret(secret, provider)
     provider.made_with_id = key_of(by)
     raise_all(row_errors(provider))
+    owned = DecisionProvider.objects.filter(user=provider.user_id)
+    require_quota("decision providers", provider.user_id, owned)
     provider.save(force_insert=True)
     return provider
 
@@ -84,8 +87,13 @@ def delete_decision_provider(provider_id: int, *, by: User | None) -> None:
 
 @transaction.atomic
 def add_news_calendar(name: str, *, owner: User | None, by: User | None) -> NewsCalendar:
-    """Add an empty calendar; `import_calendar` fills it. Raises NotAllowedError."""
-    require(by, Right.LIMITS, owner_id=owner.pk if owner else None)
+    """Add an empty calendar; `import_calendar` fills it.
+
+    Raises NotAllowedError, ConflictError QUOTA_REACHED.
+    """
+    owner_id = owner.pk if owner else None
+    require(by, Right.LIMITS, owner_id=owner_id)
+    require_quota("news calendars", owner_id, NewsCalendar.objects.filter(user=owner_id))
     return NewsCalendar.objects.create(name=name, user=owner)
 
 

@@ -6,6 +6,7 @@ from django.db import transaction
 
 from common.errors import raise_all
 from common.permissions import Right, require
+from common.quotas import require_quota
 from common.row_changes import change_row
 from common.row_faults import row_errors
 from connections.accounts.permissions import check_owner
@@ -19,10 +20,13 @@ def add_loss_limit(limit: LossLimit, *, by: User | None) -> LossLimit:
     """Add a limit to a preset or a subscription; it is checked within a minute.
 
     Raises NotAllowedError; InvalidInputError with all faults: broken rules of the limit, and a
-    maximum that is looser than that of the preset's limit of the same window and measure.
+    maximum that is looser than that of the preset's limit of the same window and measure;
+    ConflictError QUOTA_REACHED.
     """
     _check_right(limit, by)
     raise_all(row_errors(limit))
+    owner_id = limit.owner_id
+    require_quota("loss limits", owner_id, LossLimit.objects.owned_by(owner_id))
     limit.save(force_insert=True)
     _follow(limit)
     return limit

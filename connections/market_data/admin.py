@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from common.admin import ConsoleAdmin
 from common.badges import badge
 from common.permissions import Right
+from common.quotas import require_quota
 from connections.market_data.source_status import source_status, with_status
 from connections.models import DataConnection
 
@@ -59,6 +60,13 @@ class DataConnectionAdmin(ConsoleAdmin):
             kwargs["choices"] = [choice for choice in db_field.choices if choice[0] != broker]
         field: Field | None = super().formfield_for_choice_field(db_field, request, **kwargs)
         return field
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Write the source; a new one is counted. An account has one of its own beside these."""
+        if not change:
+            mine = DataConnection.objects.filter(user=obj.user_id, broker_connection=None)
+            require_quota("price sources", obj.user_id, mine)
+        super().save_model(request, obj, form, change)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return False for a broker's source: it can only be switched off, which accounts show."""

@@ -33,6 +33,10 @@ class ConnectionQuerySet(models.QuerySet["ExecutionConnection"]):
         """Connections of a tenant."""
         return self.filter(user_id=user_id)
 
+    def owned_by(self, user_id: int) -> Self:
+        """Connections of a tenant, or of an administrator."""
+        return self.filter(Q(user_id=user_id) | Q(admin_id=user_id))
+
     def live(self) -> Self:
         """Connections that are not archived."""
         return self.filter(archived_at__isnull=True)

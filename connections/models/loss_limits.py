@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -70,6 +72,19 @@ class ResumeRule(models.TextChoices):
     BY_HAND = "BY_HAND", "By hand"
 
 
+class LossLimitQuerySet(models.QuerySet["LossLimit"]):
+    """Queries for loss limits."""
+
+    def owned_by(self, user_id: int | None) -> Self:
+        """Limits of a user's presets and subscriptions; None: of the operators' shared presets."""
+        of_preset = Q(preset__in=TradingPreset.objects.filter(user=user_id))
+        if user_id is None:
+            return self.filter(of_preset)
+        accounts = ExecutionConnection.objects.owned_by(user_id)
+        own = Subscription.objects.filter(connection__in=accounts)
+        return self.filter(of_preset | Q(subscription__in=own))
+
+
 class LossLimit(FieldConstraints, models.Model):
     """A loss at which the entries of an account, or of one subscription, are paused.
 
@@ -111,6 +126,8 @@ class LossLimit(FieldConstraints, models.Model):
         help_text="Market time; earlier losses and peaks do not count. Empty: all count.",
     )  # fmt: skip
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = LossLimitQuerySet.as_manager()
 
     class Meta:
         ordering = ("id",)
@@ -182,6 +199,13 @@ class LossLimit(FieldConstraints, models.Model):
         preset_id = self.subscription.connection.preset_id
         same = {"window": self.window, "measure": self.measure, "basis": self.basis}
         return LossLimit.objects.filter(preset=preset_id, preset__isnull=False, **same).first()
+
+    @property
+    def owner_id(self) -> int | None:
+        """The id of the user whose preset or subscription it limits; None: the operators'."""
+        if self.subscription is not None:
+            return self.subscription.connection.owner_id
+        return self.preset.user_id if self.preset is not None else None
 
     @property
     def name(self) -> str:

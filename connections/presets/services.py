@@ -15,6 +15,7 @@ from common.errors import ConflictError, InvalidInputError, raise_all
 from common.formatting import join_first
 from common.money import plain
 from common.permissions import Right, require
+from common.quotas import require_quota
 from common.reason_codes import Code
 from common.row_changes import change_row
 from common.row_faults import row_errors, row_faults
@@ -44,15 +45,20 @@ def create_preset(
     """Store a new preset of `preset.user` (None: the operators', which all users may use).
 
     copied_id: a preset that the caller may use, whose loss limits it gets, too. Raises
-    NotAllowedError; InvalidInputError with all faults; SecondFactorNeededError with a decision
-    provider that is not of rules.
+    NotAllowedError; InvalidInputError with all faults; ConflictError QUOTA_REACHED;
+    SecondFactorNeededError with a decision provider that is not of rules.
     """
     require(by, Right.LIMITS, owner_id=preset.user_id)
     _require_factor_for_provider(preset, by)
     raise_all(preset_errors(preset))
+    owner_id = preset.user_id
+    require_quota("presets", owner_id, TradingPreset.objects.filter(user=owner_id))
     preset.save(force_insert=True)
     if copied_id is not None:
-        for limit in LossLimit.objects.filter(preset_id=copied_id).order_by("pk"):
+        limits = list(LossLimit.objects.filter(preset_id=copied_id).order_by("pk"))
+        owned = LossLimit.objects.owned_by(owner_id)
+        require_quota("loss limits", owner_id, owned, new=len(limits))
+        for limit in limits:
             values = {name: getattr(limit, name) for name in COPIED_OF_LIMIT}
             LossLimit.objects.create(preset=preset, **values)
     return preset

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Q
 
 from common.clocks import market_now
 from common.errors import (
@@ -23,6 +24,7 @@ from common.errors import (
     raise_all,
 )
 from common.permissions import Right
+from common.quotas import lock_quota, require_quota, within_a_day
 from common.reason_codes import Code
 from common.row_changes import change_row
 from common.stop_rules import RULE_FIELDS, stop_rule_faults
@@ -66,9 +68,10 @@ def subscribe(
     An ended subscription is reopened. expires_at: market time. priority: a `PriorityClass`; only an
     operator gives HIGH. more: its own limits and the fields of its stop rule, see
     `update_subscription`. Raises ConflictError CANNOT_SUBSCRIBE, or STATE_CONFLICT if the
-    connection takes the feed already or either is archived; NotAllowedError for a private feed of
-    another user; InvalidInputError for invalid values.
+    connection takes the feed already or either is archived, or QUOTA_REACHED; NotAllowedError for a
+    private feed of another user; InvalidInputError for invalid values.
     """
+    lock_quota("subscriptions", ExecutionConnection.objects.get(pk=connection_id).owner_id)
     connection = lock_connection(connection_id, by)
     refuse_twin(connection)
     new = Subscription(connection=connection)
@@ -86,6 +89,7 @@ def subscribe(
         **(faults.attempt(lambda: _stop_rule(new, rule)) or {}),
     }
     faults.raise_all()
+    _require_quota(connection, feed_id)
     candidates_exclusive(feed_id)
     feed = feed_shared(feed_id)  # locked: it cannot become private or archived before the commit
     _check_feed(feed, connection, by)
@@ -96,6 +100,16 @@ def subscribe(
     subscription = _create_or_reopen(connection, feed, values)
     SubscriptionInterval.objects.create(subscription=subscription, started_at=now)
     return subscription
+
+
+def _require_quota(connection: ExecutionConnection, feed_id: int) -> None:
+    """Raise ConflictError QUOTA_REACHED if a subscription of the feed is too many for the owner."""
+    owner_id = connection.owner_id
+    others = Subscription.objects.filter(
+        Q(archived_at=None) | within_a_day(),
+        connection__in=ExecutionConnection.objects.owned_by(owner_id),
+    ).exclude(connection=connection, feed=feed_id)
+    require_quota("subscriptions", owner_id, others)
 
 
 def _create_or_reopen(

@@ -15,6 +15,7 @@ from common.clocks import market_now
 from common.errors import ConflictError
 from common.failpoints import failpoint
 from common.permissions import Right, require
+from common.quotas import lock_quota
 from common.reason_codes import Code
 from connections.accounts.paper_accounts import PAPER, connect_paper_account
 from connections.accounts.services import lock_connection
@@ -52,16 +53,16 @@ def start_twin(subscription_id: int, *, by: User) -> tuple[SubscriptionTwin, boo
     Entries wait for it.
 
     Raises NotAllowedError; ConflictError TWIN_NOT_POSSIBLE, TWIN_LIMIT, ACCOUNT_NOT_SYNCED,
-    NO_PRESET, NO_SHARED_PRICES, STATE_CONFLICT if the subscription has ended or its feed is
-    archived.
+    NO_PRESET, NO_SHARED_PRICES, QUOTA_REACHED, STATE_CONFLICT if the subscription has ended or its
+    feed is archived.
     """
     for right in (Right.CONNECTIONS, Right.CREDENTIALS):
         require(by, right, owner_id=by.pk)
+    lock_quota("accounts", by.pk)  # counts them once
     live = _lock_live(subscription_id, by)
     known = SubscriptionTwin.objects.filter(subscription=live, ended_at=None)
     if running := known.select_related("connection", "subscription__feed").first():
         return running, False
-    User.objects.select_for_update(no_key=True).only("pk").get(pk=by.pk)  # counts them once
     account = _check(live, by)
     connection = connect_paper_account(
         by=by, number=_number(by), name=f"Paper twin of {live.connection.name}"[:100],

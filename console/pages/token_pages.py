@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
 from common.confirmation import ConfirmationPage, Consequence, add_form_error
-from common.errors import FillcastError, NotAllowedError
+from common.errors import FillcastError
 from common.permissions import Right
 from console.pages.page_helpers import View, confirm, page, require_permission, run_action
 from signals import feeds
@@ -63,14 +63,15 @@ def create_token(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     back = reverse("admin:signals_feed_change", args=[pk])
     form = TokenForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        token, secret = feeds.create_feed_token(
-            feed, form.cleaned_data["name"], signed=form.cleaned_data["signed"]
-        )
-        path = f"/hooks/tradingview/{feed.slug}/{secret}/"
-        secrets = [("Post alerts to this address", request.build_absolute_uri(path))]
-        if token.signing_key:
-            secrets.append(("Key for the signature", token.signing_key))
-        return show_once(request, f"Token “{token.name}” of {feed.name}", secrets, back)
+        try:
+            token, secret = feeds.create_feed_token(
+                feed, form.cleaned_data["name"], signed=form.cleaned_data["signed"]
+            )
+        except FillcastError as error:
+            add_form_error(form, error)
+        else:
+            title = f"Token “{token.name}” of {feed.name}"
+            return show_once(request, title, _secrets_of(request, feed, token, secret), back)
     points = [
         Consequence("safe", "The address is shown once, on the next page. Only its hash is stored.")
     ]
@@ -78,6 +79,16 @@ def create_token(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     return confirm(
         request, ConfirmationPage(title, points, "Create the token", back, False, form, "Not now")
     )
+
+
+def _secrets_of(
+    request: HttpRequest, feed: Feed, token: FeedToken, secret: str
+) -> list[tuple[str, str]]:
+    path = f"/hooks/tradingview/{feed.slug}/{secret}/"
+    secrets = [("Post alerts to this address", request.build_absolute_uri(path))]
+    if token.signing_key:
+        secrets.append(("Key for the signature", token.signing_key))
+    return secrets
 
 
 def rotate_token(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
@@ -93,12 +104,8 @@ def rotate_token(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         except FillcastError as error:
             add_form_error(form, error)
         else:
-            path = f"/hooks/tradingview/{old.feed.slug}/{secret}/"
-            secrets = [("Post alerts to this address", request.build_absolute_uri(path))]
-            if token.signing_key:
-                secrets.append(("Key for the signature", token.signing_key))
             title = f"New address for “{token.name}” of {old.feed.name}"
-            return show_once(request, title, secrets, back)
+            return show_once(request, title, _secrets_of(request, old.feed, token, secret), back)
     points = [
         Consequence("safe", "Alerts to the old address are accepted until its end."),
         Consequence("cancelled", "From then on they are refused. Change its senders before."),
@@ -143,7 +150,7 @@ def create_key(request: HttpRequest, **_: Any) -> HttpResponse:
         user = form.cleaned_data["user"]
         try:
             key, secret = form.create(user, by=by)
-        except NotAllowedError as error:  # the user has more rights than the operator
+        except FillcastError as error:  # such as: the user has more rights than the operator
             add_form_error(form, error)
         else:
             shown = [("Send it as Authorization: Bearer …", secret)]

@@ -54,10 +54,13 @@ def new_address(request: HttpRequest, *, slug: str) -> HttpResponse:
     )  # fmt: skip
     if request.method == "POST" and form.is_valid():
         data = form.cleaned_data
-        token, secret = feeds.create_feed_token(
-            feed, data["name"], signed=data["signed"], by=current_user(request)
-        )
-        return _shown_once(request, feed, token, secret)
+        try:
+            token, secret = feeds.create_feed_token(
+                feed, data["name"], signed=data["signed"], by=current_user(request)
+            )
+            return _shown_once(request, feed, token, secret)
+        except FillcastError as error:
+            add_form_error(form, error)
     status = 422 if form.errors else 200
     return page(request, "confirm.html", status=status, question=question)
 

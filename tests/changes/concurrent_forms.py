@@ -39,7 +39,7 @@ def at_once(
         list(type(row)._default_manager.select_for_update(of=("self",)).filter(pk=row.pk))
         for thread in threads:
             thread.start()
-        _wait_until_they_wait(threads)
+        wait_until_they_wait(threads)
         if holder is not None:
             holder()
     for thread in threads:
@@ -48,7 +48,8 @@ def at_once(
     return answers
 
 
-def _wait_until_they_wait(threads: Sequence[threading.Thread]) -> None:
+def wait_until_they_wait(threads: Sequence[threading.Thread]) -> None:
+    """Return once each of these threads is done or waits for a lock."""
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
         with connection.cursor() as cursor:

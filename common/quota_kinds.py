@@ -1,0 +1,35 @@
+"""The kinds of rows that have a quota, with the number that an installation begins with."""
+
+QUOTAS = {
+    "accounts": 1_000,
+    "alert tokens": 1_000,
+    "API keys": 200,
+    "cash flows entered within a day": 1_000,
+    "channels": 200,
+    "decision providers": 200,
+    "drafts": 5_000,
+    "feeds": 200,
+    "invitations": 1_000,
+    "loss limits": 5_000,
+    "news calendars": 20,  # each holds up to 50,000 events
+    "presets": 200,
+    "price sources": 200,
+    "requests for approval within a day": 50,  # each notifies all operators
+    "subscriptions": 5_000,
+    "versions of terms within a day": 100,
+}
+"""The default of each kind; FILLCAST_QUOTAS has others. docs/api.md states what counts."""
+
+
+def read_quota(text: str) -> tuple[str, int]:
+    """Return a kind and its number, from such as `api-keys=400`. Raises ValueError."""
+    name, _, number = (part.strip() for part in text.partition("="))
+    kinds = [kind for kind in QUOTAS if setting_name(kind) == name]
+    if not kinds or not (number.isascii() and number.isdigit() and len(number) <= 9):
+        raise ValueError(text)
+    return kinds[0], int(number)
+
+
+def setting_name(kind: str) -> str:
+    """Return how FILLCAST_QUOTAS writes a kind."""
+    return kind.lower().replace(" ", "-")

@@ -1,0 +1,156 @@
+"""Quotas: what counts, and that two requests at once do not exceed one."""
+
+import re
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.utils import timezone
+
+from common.errors import ConflictError
+from common.quota_kinds import QUOTAS, setting_name
+from common.reason_codes import Code
+from config.env import Settings
+from config.env_variables import InvalidEnvironmentError
+from connections import services
+from connections.models import ExecutionConnection, LossLimit, Subscription, TradingPreset
+from signals.approval_requests import request_approval
+from signals.drafts import store_draft
+from signals.models import Action
+from signals.terms import change_terms
+from tests.changes.concurrent_forms import at_once
+from tests.connections import make
+from tests.loss_limits import limit_of
+from users.models import ApiKey, User
+from users.services import create_api_key, revoke_api_key
+
+pytestmark = pytest.mark.django_db
+PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+
+
+def new_preset(owner: User | None, by: User | None = None, **fields: Any) -> TradingPreset:
+    preset = TradingPreset(user=owner, name="one", risk_percent=Decimal(1))
+    return services.create_preset(preset, by=by or owner, **fields)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_requests_at_once_one_creates_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are held at their commit, where the owner's row is checked."""
+    monkeypatch.setitem(settings.FILLCAST_QUOTAS, "presets", 2)
+    owner = make.user()
+    new_preset(owner)
+    answers = at_once(owner, lambda: new_preset(owner), lambda: new_preset(owner))
+    (refused,) = [one for one in answers if isinstance(one, Exception)]
+    assert isinstance(refused, ConflictError)
+    assert refused.code is Code.QUOTA_REACHED
+    assert refused.numbers == {"name": "presets", "value": 2, "maximum": 2}
+    assert TradingPreset.objects.filter(user=owner).count() == 2
+
+
+def test_each_owner_has_a_quota_and_the_operators_have_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(settings.FILLCAST_QUOTAS, "presets", 1)
+    operator = make.user(is_staff=True)
+    for owner in (make.user(), make.user(), None):
+        new_preset(owner, by=owner or operator)
+        with pytest.raises(ConflictError, match=r"quota is 1 presets;.* Remove some first, or ask"):
+            new_preset(owner, by=operator)
+
+
+def test_what_has_ended_counts_for_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(settings.FILLCAST_QUOTAS, "API keys", 1)
+    owner = make.user()
+    key, _ = create_api_key(owner, "one")
+    ApiKey.objects.filter(pk=key.pk).update(created_at=timezone.now() - timedelta(days=2))
+    with pytest.raises(ConflictError, match="quota is 1 API keys;"):
+        create_api_key(owner, "two")
+    revoke_api_key(key.pk)
+    revoke_api_key(create_api_key(owner, "two")[0].pk)
+    with pytest.raises(ConflictError, match="quota is 1 API keys;"):
+        create_api_key(owner, "three")
+
+
+def test_copy_counts_with_its_loss_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(settings.FILLCAST_QUOTAS, "loss limits", 2)
+    owner = make.user()
+    source = new_preset(owner)
+    limit_of(source)
+    new_preset(owner, copied_id=source.pk)
+    with pytest.raises(ConflictError, match="quota is 2 loss limits;"):
+        new_preset(owner, copied_id=source.pk)
+    subscription = make.subscription(make.connection(owner), make.feed())
+    more = LossLimit(subscription=subscription, maximum=Decimal(5))
+    with pytest.raises(ConflictError, match="quota is 2 loss limits;"):
+        services.add_loss_limit(more, by=owner)
+
+
+def test_loss_limits_of_others_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(settings.FILLCAST_QUOTAS, "loss limits", 1)
+    of_a_tenant = make.subscription(make.connection(), make.feed())
+    services.add_loss_limit(LossLimit(subscription=of_a_tenant, maximum=Decimal(5)), by=None)
+    for preset in (make.preset(), make.preset(make.user())):
+        services.add_loss_limit(LossLimit(preset=preset, maximum=Decimal(5)), by=None)
+
+
+def test_subscription_that_counts_may_be_reopened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(settings.FILLCAST_QUOTAS, "subscriptions", 1)
+    row, feed = make.connection(), make.feed()
+    one: dict[str, Any] = {"connection_id": row.pk, "by": None}
+    taken = services.subscribe(feed_id=feed.pk, **one)
+    services.unsubscribe(taken.pk, by=None)
+    assert services.subscribe(feed_id=feed.pk, **one) == taken
+    with pytest.raises(ConflictError, match="quota is 1 subscriptions;"):
+        services.subscribe(feed_id=make.feed().pk, **one)
+    assert Subscription.objects.filter(connection=row).count() == 1
+
+
+def test_administrators_accounts_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(settings.FILLCAST_QUOTAS, "accounts", 1)
+    operator = make.user(is_staff=True)
+    account: dict[str, Any] = {"by": operator, "admin": operator, "name": "a", "type": "paper"}
+    services.create_connection(account="1", **account)
+    with pytest.raises(ConflictError, match="quota is 1 accounts;"):
+        services.create_connection(account="2", **account)
+    assert ExecutionConnection.objects.get().account == "1"
+
+
+def test_what_adds_no_row_is_never_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = make.user()
+    feed = make.feed(owner, is_public=True, is_approved=False)
+    draft = store_draft(feed.pk, action=Action.OPEN, body={}, by=owner)
+    change_terms(feed.pk, "Two a day.", by=owner)
+    request_approval(feed.pk, by=owner)
+    copied = new_preset(owner)
+    for kind in QUOTAS:
+        monkeypatch.setitem(settings.FILLCAST_QUOTAS, kind, 0)
+    again: dict[str, Any] = {"action": Action.OPEN, "key": draft.key, "by": owner}
+    assert store_draft(feed.pk, body={}, **again) == draft
+    assert store_draft(feed.pk, body={"sl": "1"}, version=1, **again).version == 2
+    assert not change_terms(feed.pk, "Two a day.", by=owner)[1]
+    assert not request_approval(feed.pk, by=owner)[1]
+    services.change_preset(copied.pk, by=owner, name="two")
+    monkeypatch.setitem(settings.FILLCAST_QUOTAS, "presets", 2)
+    new_preset(owner, copied_id=copied.pk)  # without loss limits, whose quota is reached
+
+
+def test_operators_set_other_numbers() -> None:
+    """A kind is written with hyphens, since a shell ends a word at a blank."""
+    read = Settings.read({"FILLCAST_QUOTAS": "presets=400, api-keys=5"})
+    assert dict(read.quotas) == {"presets": 400, "API keys": 5}
+    every = ",".join(f"{setting_name(kind)}={most}" for kind, most in QUOTAS.items())
+    assert dict(Settings.read({"FILLCAST_QUOTAS": every}).quotas) == QUOTAS
+
+
+@pytest.mark.parametrize("text", ["preset=4", "presets", "presets=", "presets=-1", "presets=1e9"])
+def test_other_texts_are_no_quotas(text: str) -> None:
+    with pytest.raises(InvalidEnvironmentError, match="presets=400"):
+        Settings.read({"FILLCAST_QUOTAS": text})
+
+
+def test_page_names_every_quota() -> None:
+    named = re.findall(r"^\| ([\w ]+) \| ([\d,]+) \|", PAGE, re.MULTILINE)
+    assert {kind: int(most.replace(",", "")) for kind, most in named if kind in QUOTAS} == QUOTAS
