@@ -115,6 +115,17 @@ def is_hidden(field: "Field[Any, Any]") -> bool:
     return isinstance(field, BinaryField) or HIDDEN_NAMES.search(field.name) is not None
 
 
+def _with_refusals(
+    view: Callable[..., HttpResponse], request: HttpRequest, *args: Any, **kwargs: Any
+) -> HttpResponse:
+    """Return the view's page; after a conflict its address again, with what was refused and why."""
+    try:
+        return view(request, *args, **kwargs)
+    except ConflictError as error:  # what was written is rolled back
+        messages.error(request, error_message(error))
+        return HttpResponseRedirect(request.get_full_path())
+
+
 class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """The base of every list: filters apply on a button, decimals have no trailing zeros."""
 
@@ -135,12 +146,15 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Return the form's page; a refusal, such as of what exceeds a quota, is shown there."""
-        try:
-            response: HttpResponse = super().changeform_view(request, *args, **kwargs)
-            return response
-        except ConflictError as error:  # what was written is rolled back
-            messages.error(request, error_message(error))
-            return HttpResponseRedirect(request.get_full_path())
+        return _with_refusals(super().changeform_view, request, *args, **kwargs)
+
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Return the page that deletes a row; a refusal is shown there."""
+        return _with_refusals(super().delete_view, request, *args, **kwargs)
+
+    def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Return the list; a refusal of an action on the chosen rows is shown there."""
+        return _with_refusals(super().changelist_view, request, *args, **kwargs)
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any

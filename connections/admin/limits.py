@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib import admin
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
@@ -82,6 +83,7 @@ class TradingPresetAdmin(ConsoleAdmin):
         except NotAllowedError as error:
             raise RightDenied(error) from error
 
+    @transaction.atomic
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[TradingPreset]) -> None:
         """Delete the chosen ones, all or none."""
         for preset in queryset:
@@ -108,13 +110,34 @@ class LossLimitAdmin(ConsoleAdmin):
         ("When it is reached", {"fields": (("action", "resume"), "started_at")}),
     )
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Return what a limit that exists applies to."""
+        return ("preset", "subscription") if obj is not None else ()
+
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Add the limit as its owner would, or write what was changed on the page."""
+        """Add the limit, or write what was changed on the page. Raises RightDenied."""
         by: Any = request.user
-        if change:
-            super().save_model(request, obj, form, change)
-        else:
-            services.add_loss_limit(obj, by=by)
+        try:
+            if not change:
+                services.add_loss_limit(obj, by=by)
+            elif changes := {name: form.cleaned_data[name] for name in form.changed_data}:
+                services.change_loss_limit(obj.pk, by=by, **changes)
+        except NotAllowedError as error:
+            raise RightDenied(error) from error
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """Delete it, also from the paper twin of its subscription. Raises RightDenied."""
+        by: Any = request.user
+        try:
+            services.delete_loss_limit(obj.pk, by=by)
+        except NotAllowedError as error:
+            raise RightDenied(error) from error
+
+    @transaction.atomic
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[LossLimit]) -> None:
+        """Delete the chosen ones, all or none."""
+        for limit in queryset.order_by("pk"):
+            self.delete_model(request, limit)
 
     @admin.display(description="Applies to")
     def target(self, limit: LossLimit) -> str:

@@ -5,7 +5,10 @@ from decimal import Decimal as D
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.db import IntegrityError, connection, transaction
+from django.test import Client, RequestFactory
+from django.urls import reverse
 from nacl.public import PrivateKey
 
 from analytics.models import SignalQuality
@@ -47,7 +50,9 @@ from signals.listings import Reach
 from signals.models import Feed, Signal
 from tests.analytics.factories import user
 from tests.connections import make
+from tests.console import seed
 from tests.execution import factories
+from tests.html import html_of
 from users.models import User
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -439,6 +444,39 @@ def test_terms_and_limits_follow(live: Subscription) -> None:
     services.change_loss_limit(limit.pk, by=owner(live), maximum=D(4))
     assert [one.maximum for one in own.loss_limits.all()] == [D(4)]
     services.delete_loss_limit(limit.pk, by=owner(live))
+    assert not own.loss_limits.exists()
+
+
+def test_limits_that_operators_change_in_the_console_follow(
+    live: Subscription, client: Client
+) -> None:
+    own = Subscription.objects.get(pk=started(live).twin_id)
+    limit = services.add_loss_limit(LossLimit(subscription=live, maximum=D(5)), by=owner(live))
+    operator = seed.operator()
+    client.force_login(operator)
+    client.get(reverse("admin:index"))  # loads the lists
+
+    def sent(limit: LossLimit, **changes: Any) -> str:
+        page = admin.site.get_model_admin(LossLimit)
+        request = RequestFactory().get("/")
+        request.user = operator
+        form = page.get_form(request, limit, change=True)(instance=limit)
+        values = {name: form.get_initial_for_field(field, name)
+                  for name, field in form.fields.items()}  # fmt: skip
+        known = {name: value for name, value in values.items() if value is not None}
+        address = reverse("admin:connections_losslimit_change", args=[limit.pk])
+        return html_of(client.post(address, known | changes, follow=True))
+
+    sent(limit, maximum="4")
+    assert [one.maximum for one in own.loss_limits.all()] == [D(4)]
+    assert "A paper twin follows its live subscription." in sent(own.loss_limits.get(), maximum="9")
+    assert [one.maximum for one in own.loss_limits.all()] == [D(4)]
+    client.post(reverse("admin:connections_losslimit_delete", args=[limit.pk]), {"post": "yes"})
+    assert not own.loss_limits.exists()
+
+    limit = services.add_loss_limit(LossLimit(subscription=live, maximum=D(5)), by=owner(live))
+    chosen = {"action": "delete_selected", "_selected_action": [limit.pk], "post": "yes"}
+    client.post(reverse("admin:connections_losslimit_changelist"), chosen)
     assert not own.loss_limits.exists()
 
 
