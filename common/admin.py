@@ -118,10 +118,12 @@ def is_hidden(field: "Field[Any, Any]") -> bool:
 def _with_refusals(
     view: Callable[..., HttpResponse], request: HttpRequest, *args: Any, **kwargs: Any
 ) -> HttpResponse:
-    """Return the view's page; after a conflict its address again, with what was refused and why."""
+    """Return the view's page; if a POST is refused its address again, with what and why."""
     try:
         return view(request, *args, **kwargs)
     except ConflictError as error:  # what was written is rolled back
+        if request.method != "POST":
+            raise
         messages.error(request, error_message(error))
         return HttpResponseRedirect(request.get_full_path())
 

@@ -17,6 +17,7 @@ from common.sql import run
 from connections.models import (
     ExecutionConnection,
     Instrument,
+    LossLimit,
     Subscription,
     SubscriptionInterval,
     SubscriptionTwin,
@@ -161,6 +162,7 @@ def end_twins(now: datetime, reason: TwinEnd, **which: object) -> int:
         return 0
     own = [twin_id for _, twin_id in twins]
     Subscription.objects.filter(pk__in=own, archived_at=None).update(archived_at=now)
+    LossLimit.objects.filter(subscription__in=own).delete()  # copies; pauses keep what they state
     SubscriptionInterval.objects.filter(subscription__in=own, ended_at=None).update(ended_at=now)
     SubscriptionTwin.objects.filter(pk__in=[pk for pk, _ in twins]).update(
         ended_at=now, end_reason=reason

@@ -41,20 +41,20 @@ def store_draft(
 
     body: the signal as the API takes it, faults included. key: of its form. version: what the
     caller has read; None: the caller is writing it for the first time. Raises ConflictError
-    STATE_CONFLICT if it has ended or is another version, or with too many drafts of the feed,
-    QUOTA_REACHED with too many of its owner; InvalidInputError; NotAllowedError.
+    STATE_CONFLICT if it has ended or is another version; with too many drafts of new trades
+    STATE_CONFLICT (of the feed) or QUOTA_REACHED (of its owner), which never hold up a CLOSE or a
+    MODIFY; InvalidInputError; NotAllowedError.
     """
-    if version is None:
+    is_limited = version is None and action == Action.OPEN
+    if is_limited:
         lock_quota("drafts", owner_id_of(feed_id))
     feed = feed_shared(feed_id)
     require(by, Right.PUBLISH, owner_id=feed.owner_id)
     values = _checked(body)
     key = key or uuid4()
     if version is None and not feed.drafts.filter(key=key).exists():
-        if open_drafts(feed).count() >= MAX_OPEN:
-            detail = f"The feed has {MAX_OPEN} drafts. Publish or discard some of them."
-            raise ConflictError(Code.STATE_CONFLICT, detail)
-        _require_quota(feed.owner_id)
+        if is_limited:
+            _require_room(feed)
         made, created = SavedDraft.objects.get_or_create(
             feed=feed, key=key, defaults={"action": action, "body": values, "created_by": by}
         )
@@ -71,9 +71,14 @@ def store_draft(
     return SavedDraft.objects.get(pk=draft.pk)
 
 
-def _require_quota(owner_id: int) -> None:
+def _require_room(feed: Feed) -> None:
+    """Raise ConflictError if the feed or its owner has too many drafts of new trades."""
+    if open_drafts(feed).filter(action=Action.OPEN).count() >= MAX_OPEN:
+        detail = f"The feed has {MAX_OPEN} drafts of new trades. Publish or discard some of them."
+        raise ConflictError(Code.STATE_CONFLICT, detail)
     counted = Q(signal=None, discarded_at=None) | within_a_day()
-    require_quota("drafts", owner_id, SavedDraft.objects.filter(counted, feed__owner=owner_id))
+    drafts = SavedDraft.objects.filter(counted, feed__owner=feed.owner_id, action=Action.OPEN)
+    require_quota("drafts", feed.owner_id, drafts)
 
 
 def open_drafts(feed: Feed) -> QuerySet[SavedDraft]:

@@ -235,9 +235,20 @@ def create_feed_token(
     token has that key; the row has it sealed (signals/signing.py).
     """
     ends = token_end(expires_at, by=by)
-    works = Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=datetime.now(UTC)))
-    counted = FeedToken.objects.filter(works | within_a_day(), feed__owner=feed.owner_id)
-    require_quota("alert tokens", feed.owner_id, counted)
+    _require_token_quota(feed.owner_id)
+    return _make_token(feed, name, ends, signed=signed, by=by)
+
+
+def _require_token_quota(owner_id: int) -> None:
+    works = Q(revoked_at=None, feed__archived_at=None, made_with__revoked_at=None)
+    works &= Q(expires_at=None) | Q(expires_at__gt=datetime.now(UTC))
+    counted = FeedToken.objects.filter(works | within_a_day(), feed__owner=owner_id)
+    require_quota("alert tokens", owner_id, counted)
+
+
+def _make_token(
+    feed: Feed, name: str, ends: datetime | None, *, signed: bool, by: User | None
+) -> tuple[FeedToken, str]:
     prefix = secrets.token_hex(PREFIX_LENGTH // 2)
     secret = f"{prefix}{secrets.token_hex(24)}"
     signed = signed or feed.alerts_signed_only
@@ -279,10 +290,12 @@ def rotate_feed_token(
     refused while its senders change over. None: it is revoked now, since others may know it.
 
     Raises InvalidInputError FIELD_INVALID (old_ends_at) for an end that has passed or is later than
-    the old token's own; ConflictError STATE_CONFLICT for one that works no more.
+    the old token's own; ConflictError STATE_CONFLICT for one that works no more, QUOTA_REACHED if
+    both are to work for a while.
     """
-    owners = FeedToken.objects.values_list("feed__owner_id", flat=True)
-    lock_quota("alert tokens", owners.get(pk=token_id))
+    if old_ends_at is not None:
+        owners = FeedToken.objects.values_list("feed__owner_id", flat=True)
+        lock_quota("alert tokens", owners.get(pk=token_id))
     old = FeedToken.objects.select_for_update(of=("self",), no_key=True).select_related(
         "feed", "feed__owner", "made_with"
     ).get(pk=token_id)  # fmt: skip
@@ -291,7 +304,9 @@ def rotate_feed_token(
         raise ConflictError(Code.STATE_CONFLICT, "This address works no more: create a new one.")
     if old_ends_at is not None:
         _require_end_of_old(old, old_ends_at, now)
-    created = create_feed_token(old.feed, old.name, signed=bool(old.signing_key), by=by)
+        _require_token_quota(old.feed.owner_id)
+    is_signed = bool(old.signing_key)
+    created = _make_token(old.feed, old.name, token_end(None, by=by), signed=is_signed, by=by)
     if old_ends_at is None:
         revoke_feed_token(old.pk)
     else:

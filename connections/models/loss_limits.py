@@ -76,13 +76,14 @@ class LossLimitQuerySet(models.QuerySet["LossLimit"]):
     """Queries for loss limits."""
 
     def owned_by(self, user_id: int | None) -> Self:
-        """Limits of a user's presets and subscriptions; None: of the operators' shared presets."""
+        """Limits of a user's presets and of subscriptions that have not ended, without the copies
+        of paper twins; None: of the operators' shared presets."""
         of_preset = Q(preset__in=TradingPreset.objects.filter(user=user_id))
         if user_id is None:
             return self.filter(of_preset)
         accounts = ExecutionConnection.objects.owned_by(user_id)
-        own = Subscription.objects.filter(connection__in=accounts)
-        return self.filter(of_preset | Q(subscription__in=own))
+        live = Subscription.objects.filter(connection__in=accounts, archived_at=None, twin_of=None)
+        return self.filter(of_preset | Q(subscription__in=live))
 
 
 class LossLimit(FieldConstraints, models.Model):

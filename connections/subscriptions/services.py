@@ -103,13 +103,18 @@ def subscribe(
 
 
 def _require_quota(connection: ExecutionConnection, feed_id: int) -> None:
-    """Raise ConflictError QUOTA_REACHED if a subscription of the feed is too many for the owner."""
+    """Raise ConflictError QUOTA_REACHED if a subscription of the feed is too many for the owner.
+
+    Those of paper twins do not count: TWIN_LIMIT limits them.
+    """
     owner_id = connection.owner_id
-    others = Subscription.objects.filter(
+    counted = Subscription.objects.filter(
         Q(archived_at=None) | within_a_day(),
         connection__in=ExecutionConnection.objects.owned_by(owner_id),
-    ).exclude(connection=connection, feed=feed_id)
-    require_quota("subscriptions", owner_id, others)
+        twin_of=None,
+    )
+    if not counted.filter(connection=connection, feed=feed_id).exists():
+        require_quota("subscriptions", owner_id, counted)
 
 
 def _create_or_reopen(

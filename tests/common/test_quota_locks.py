@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -54,7 +55,8 @@ def changing_terms(owner: User) -> Act:
 
 def replacing_an_address(owner: User) -> Act:
     token, _ = create_feed_token(make.feed(owner), "charts")
-    return lambda: rotate_feed_token(token.pk, old_ends_at=None, by=owner)
+    ends_at = datetime.now(UTC) + timedelta(hours=1)
+    return lambda: rotate_feed_token(token.pk, old_ends_at=ends_at, by=owner)
 
 
 def creating_a_key(owner: User) -> Act:

@@ -19,13 +19,14 @@ from connections import services
 from connections.models import ExecutionConnection, LossLimit, Subscription, TradingPreset
 from signals.approval_requests import request_approval
 from signals.drafts import store_draft
-from signals.models import Action
+from signals.feeds import archive_feed, create_feed_token, revoke_feed_token, rotate_feed_token
+from signals.models import Action, FeedToken
 from signals.terms import change_terms
 from tests.changes.concurrent_forms import at_once
 from tests.connections import make
 from tests.loss_limits import limit_of
 from users.models import ApiKey, User
-from users.services import create_api_key, revoke_api_key
+from users.services import create_api_key, revoke_api_key, user_for_key
 
 pytestmark = pytest.mark.django_db
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
@@ -106,6 +107,65 @@ def test_subscription_that_counts_may_be_reopened(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(ConflictError, match="quota is 1 subscriptions;"):
         services.subscribe(feed_id=make.feed().pk, **one)
     assert Subscription.objects.filter(connection=row).count() == 1
+
+
+def test_subscription_that_counts_may_be_reopened_beyond_a_lowered_quota(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    row, feed = make.connection(), make.feed()
+    taken = make.subscription(row, feed)
+    make.subscription(row, make.feed())
+    monkeypatch.setitem(settings.FILLCAST_QUOTAS, "subscriptions", 1)
+    with pytest.raises(ConflictError, match="takes this feed already"):
+        services.subscribe(connection_id=row.pk, feed_id=feed.pk, by=None)
+    services.unsubscribe(taken.pk, by=None)
+    assert services.subscribe(connection_id=row.pk, feed_id=feed.pk, by=None) == taken
+
+
+def test_loss_limits_of_ended_subscriptions_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No page shows them."""
+    monkeypatch.setitem(settings.FILLCAST_QUOTAS, "loss limits", 1)
+    row = make.connection()
+    ended = make.subscription(row, make.feed())
+    services.add_loss_limit(LossLimit(subscription=ended, maximum=Decimal(5)), by=None)
+    services.unsubscribe(ended.pk, by=None)
+    live = make.subscription(row, make.feed())
+    services.add_loss_limit(LossLimit(subscription=live, maximum=Decimal(5)), by=None)
+
+
+def lower_quota(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All tokens become two days old, and one is the quota."""
+    FeedToken.objects.update(created_at=timezone.now() - timedelta(days=2))
+    monkeypatch.setitem(settings.FILLCAST_QUOTAS, "alert tokens", 1)
+
+
+def test_alert_tokens_that_do_not_work_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = make.user()
+    archived, feed = make.feed(owner), make.feed(owner)
+    create_feed_token(archived)
+    archive_feed(archived.pk)
+    key, secret = create_api_key(owner, "bot")
+    create_feed_token(feed, by=user_for_key(secret))
+    revoke_api_key(key.pk)
+    revoke_feed_token(create_feed_token(feed)[0].pk)
+    lower_quota(monkeypatch)
+    create_feed_token(feed)
+    with pytest.raises(ConflictError, match="this owner has 1"):
+        create_feed_token(feed)
+
+
+def test_leaked_alert_address_is_replaced_beyond_a_lowered_quota(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    owner = make.user()
+    feed = make.feed(owner)
+    leaked, _ = create_feed_token(feed)
+    create_feed_token(feed)
+    lower_quota(monkeypatch)
+    with pytest.raises(ConflictError, match="quota is 1 alert tokens;"):
+        rotate_feed_token(leaked.pk, old_ends_at=timezone.now() + timedelta(hours=1))
+    rotate_feed_token(leaked.pk, old_ends_at=None)
+    assert feed.tokens.filter(revoked_at=None).count() == 2
 
 
 def test_administrators_accounts_count(monkeypatch: pytest.MonkeyPatch) -> None:

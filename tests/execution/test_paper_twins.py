@@ -480,6 +480,18 @@ def test_limits_that_operators_change_in_the_console_follow(
     assert not own.loss_limits.exists()
 
 
+def test_rows_of_twins_exhaust_no_quota(live: Subscription) -> None:
+    """Their owner could not remove them."""
+    services.add_loss_limit(LossLimit(subscription=live, maximum=D(5)), by=owner(live))
+    before = LossLimit.objects.count()
+    twin = started(live)
+    assert LossLimit.objects.count() == before + 1
+    assert LossLimit.objects.owned_by(owner(live).pk).count() == before
+    services.stop_twin(live.pk, by=owner(live))
+    assert not LossLimit.objects.filter(subscription=twin.twin_id).exists()
+    assert LossLimit.objects.count() == before
+
+
 def test_preset_follows(live: Subscription) -> None:
     twin = started(live)
     other = make.preset(owner(live), name="careful")

@@ -12,6 +12,7 @@ from django.urls import reverse
 from common.clocks import market_now
 from connections.models import TradingPreset
 from events import push_keys
+from signals import drafts
 from signals.models import Feed, Signal
 from tests.api.test_portal_and_api import SAME
 from tests.api.test_quotas import CREATES
@@ -31,7 +32,9 @@ KINDS = {
     for operation, kind in OPERATIONS.items()
     if operation in operations
 }
+CHANGES_OF_TRADES = {"portal:publishing_close", "portal:publishing_modify"}
 NOT_CREATING = {
+    **dict.fromkeys(CHANGES_OF_TRADES, "no number of drafts stands in the way of a change"),
     "portal:publishing_choose": "a choice; the page behind it creates",
     "security:channel_create": "a choice; the page behind it creates",
     "security:push_renew": "the same browser's new address",
@@ -96,8 +99,6 @@ FORMS: dict[str, tuple[Typed, Typed]] = {
     "portal:publishing_approval": (own, lambda world: {"text": "t"}),
     "portal:publishing_terms": (own, lambda world: {"text": "t"}),
     "portal:publishing_open": (own, lambda world: {**DRAFT, "direction": "BUY"}),
-    "portal:publishing_modify": (own, lambda world: DRAFT),
-    "portal:publishing_close": (own, lambda world: DRAFT),
     "security:key_create": (
         lambda world: {}, lambda world: {"name": "bot", "scopes": ["read"], "life": "30"}
     ),
@@ -144,3 +145,14 @@ def test_what_exceeds_the_quota_is_refused(
     answer = alice.post(address, typed(world))
     assert answer.status_code == 422, answer.headers
     assert f"The quota is 0 {KINDS[page]};" in html_of(answer)
+
+
+@pytest.mark.parametrize("page", sorted(CHANGES_OF_TRADES))
+def test_no_number_of_drafts_stands_in_the_way_of_a_change_of_a_trade(
+    world: World, alice: Client, as_web: None, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    monkeypatch.setitem(settings.FILLCAST_QUOTAS, "drafts", 0)
+    monkeypatch.setattr(drafts, "MAX_OPEN", 0)
+    answer = alice.post(reverse(page, kwargs=own(world)), DRAFT)
+    assert answer.status_code == 302
+    assert world.own.drafts.latest("pk").action == page.partition("_")[2].upper()
