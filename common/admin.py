@@ -17,7 +17,8 @@ from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList as DjangoChangeList
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import PermissionDenied
-from django.db.models import BinaryField, Field, Model
+from django.db import transaction
+from django.db.models import BinaryField, Field, Model, QuerySet
 from django.db.models.constants import LOOKUP_SEP
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import NoReverseMatch, reverse
@@ -31,7 +32,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from common.badges import amount
 from common.clocks import market_at
 from common.confirmation import error_message
-from common.errors import ConflictError, NotAllowedError
+from common.errors import ConflictError, InvalidInputError, NotAllowedError
 from common.fields import AmountField
 from common.money import plain
 from common.permissions import Right, refusal
@@ -121,7 +122,7 @@ def _with_refusals(
     """Return the view's page; if a POST is refused its address again, with what and why."""
     try:
         return view(request, *args, **kwargs)
-    except ConflictError as error:  # what was written is rolled back
+    except (ConflictError, InvalidInputError) as error:  # what was written is rolled back
         if request.method != "POST":
             raise
         messages.error(request, error_message(error))
@@ -157,6 +158,16 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Return the list; a refusal of an action on the chosen rows is shown there."""
         return _with_refusals(super().changelist_view, request, *args, **kwargs)
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
+        """Act on the chosen rows; those that are deleted are all, with their log entries, or none.
+
+        Other actions may send messages, so they have no transaction of their own.
+        """
+        if request.POST.get("action") != "delete_selected":
+            return super().response_action(request, queryset)
+        with transaction.atomic():
+            return super().response_action(request, queryset)
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any

@@ -211,7 +211,7 @@ class BrokerStream:
         try:
             async for quote in stream:
                 if opened.is_over:  # its clean-up does not end
-                    break
+                    return
                 opened.received_at = machine_time()
                 self._dropped.discard(quote.symbol)
                 self._moved.discard(quote.symbol)

@@ -45,15 +45,14 @@ def store_draft(
     STATE_CONFLICT (of the feed) or QUOTA_REACHED (of its owner), which never hold up a CLOSE or a
     MODIFY; InvalidInputError; NotAllowedError.
     """
-    is_limited = version is None and action == Action.OPEN
-    if is_limited:
+    if action == Action.OPEN:
         lock_quota("drafts", owner_id_of(feed_id))
     feed = feed_shared(feed_id)
     require(by, Right.PUBLISH, owner_id=feed.owner_id)
     values = _checked(body)
     key = key or uuid4()
     if version is None and not feed.drafts.filter(key=key).exists():
-        if is_limited:
+        if action == Action.OPEN:
             _require_room(feed)
         made, created = SavedDraft.objects.get_or_create(
             feed=feed, key=key, defaults={"action": action, "body": values, "created_by": by}
@@ -65,6 +64,8 @@ def store_draft(
     if (draft.action, draft.body) == (action, values):
         return draft
     _require_version(draft, version or 1)
+    if action == Action.OPEN != draft.action:
+        _require_room(feed)
     SavedDraft.objects.filter(pk=draft.pk).update(
         action=action, body=values, version=draft.version + 1, changed_at=ClockTimestamp()
     )

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from common.api_fields import validated_body
 from common.permissions import Right
 from signals import approval_requests
-from signals.drafts import discard_draft, open_drafts, publish_draft, store_draft
+from signals.drafts import MAX_OPEN, discard_draft, open_drafts, publish_draft, store_draft
 from signals.models import Action, Feed, SavedDraft
 from signals.provider_serializers import (
     ApprovalRequestSerializer,
@@ -128,7 +128,7 @@ class ProviderActions(Base):
     @action(detail=True, methods=["get"], filterset_class=None, pagination_class=None)
     def drafts(self, request: Request, slug: str) -> Response:
         """List the drafts that are neither published nor discarded, newest first (500 at most)."""
-        return Response(DraftSerializer(open_drafts(self.get_object()), many=True).data)
+        return Response(DraftSerializer(open_drafts(self.get_object())[:MAX_OPEN], many=True).data)
 
     @extend_schema(request=NewDraftSerializer, responses={201: DraftSerializer})
     @drafts.mapping.post

@@ -137,7 +137,8 @@ class LossLimitAdmin(ConsoleAdmin):
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[LossLimit]) -> None:
         """Delete the chosen ones, all or none."""
         for limit in queryset.order_by("pk"):
-            self.delete_model(request, limit)
+            if queryset.filter(pk=limit.pk).exists():  # a paper twin's copy ends with it
+                self.delete_model(request, limit)
 
     @admin.display(description="Applies to")
     def target(self, limit: LossLimit) -> str:

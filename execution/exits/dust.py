@@ -44,6 +44,10 @@ class DustPosition(NamedTuple):
     price: Decimal | None
 
 
+# Of a position p: an exit of all that is left was ended because it was worth too little to be sold.
+_WAS_WORTH_TOO_LITTLE = f"""EXISTS (
+    SELECT FROM execution_order x WHERE x.position_id = p.id AND x.status = 'CANCELLED'
+      AND x.reason = '{Code.DUST.value}' AND x.quantity >= p.quantity)"""
 _IS_BELOW_MINIMUM = "trunc(p.quantity / i.quantity_step) * i.quantity_step < i.close_min"
 
 # Dust below the minimum, and dust whose exit was ended because it was worth too little; neither has
@@ -60,9 +64,7 @@ JOIN positions_executionposition p ON p.connection_id = c.id AND p.symbol = i.sy
 {opening_entry_join_sql("p")}
 LEFT {quote_join_sql("p.price_source_id", "p.pair")}
 WHERE i.close_min > 0 AND p.quantity > 0 AND e.client_order_id IS NOT NULL
-  AND {dust_sql()} AND ({_IS_BELOW_MINIMUM} OR EXISTS (
-    SELECT FROM execution_order x WHERE x.position_id = p.id AND x.status = 'CANCELLED'
-      AND x.reason = '{Code.DUST.value}' AND x.quantity >= p.quantity))
+  AND {dust_sql()} AND ({_IS_BELOW_MINIMUM} OR {_WAS_WORTH_TOO_LITTLE})
   AND NOT EXISTS (SELECT FROM execution_order x WHERE x.position_id = p.id AND x.done_at IS NULL)
   AND (SELECT true FROM execution_order x WHERE {opens_position_sql("x", "p")}
     AND x.done_at IS NULL LIMIT 1) IS NULL  -- LIMIT 1: as in `opening_entry_sql`
@@ -81,22 +83,28 @@ NOTIFY_BELOW_MINIMUM = insert_events_sql(
     )
 )
 
+
+def _is_unsellable(condition: str) -> str:
+    return f"""EXISTS (
+    SELECT FROM {LISTED_INSTRUMENTS_SQL}
+    LEFT {quote_join_sql("p.price_source_id", "p.pair")}
+    WHERE c.id = p.connection_id AND i.symbol = p.symbol
+      AND {condition} AND {unsellable_sql(CLOSING_PRICE_SQL)})"""
+
+
 # Of a position p: another exit would end without being sent. It is dust below the minimum, which no
-# exit can close; or one was ended because the exchange accepts no such quantity, and it would still
-# accept none. As soon as the price, the minimum, the quantity or the broker's quantity allow an
-# exit, a new one is written; `close_dust` writes off what stays dust once its entry has ended.
+# exit can close; or an exit was ended because the exchange accepts no such quantity, and it would
+# still accept none. As soon as the price, the minimum, the quantity or the broker's quantity allow
+# an exit, a new one is written; `close_dust` writes off what stays dust once its entry has ended.
 HELD_BACK = f"""(EXISTS (
     SELECT FROM {LISTED_INSTRUMENTS_SQL}
     WHERE c.id = p.connection_id AND i.symbol = p.symbol AND i.close_min > 0
       AND {dust_sql()} AND {_IS_BELOW_MINIMUM})
   OR EXISTS (
   SELECT FROM execution_order x WHERE x.position_id = p.id AND x.status = 'CANCELLED'
-    AND x.reason IN ('{Code.EXIT_BELOW_MINIMUM.value}', '{Code.DUST.value}'))
-  AND EXISTS (
-    SELECT FROM {LISTED_INSTRUMENTS_SQL}
-    LEFT {quote_join_sql("p.price_source_id", "p.pair")}
-    WHERE c.id = p.connection_id AND i.symbol = p.symbol
-      AND {unsellable_sql(CLOSING_PRICE_SQL)}))"""
+    AND x.reason = '{Code.EXIT_BELOW_MINIMUM.value}')
+  AND {_is_unsellable("true")}
+  OR {_WAS_WORTH_TOO_LITTLE} AND {_is_unsellable(dust_sql())})"""
 
 # Positions of which the broker held less than our books at the last read. They are read again each
 # minute, because this may hold back an exit.

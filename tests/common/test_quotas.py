@@ -197,6 +197,20 @@ def test_what_adds_no_row_is_never_refused(monkeypatch: pytest.MonkeyPatch) -> N
     new_preset(owner, copied_id=copied.pk)  # without loss limits, whose quota is reached
 
 
+def test_change_of_a_trade_becomes_a_new_trade_only_within_the_quota(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    owner = make.user()
+    feed = make.feed(owner)
+    monkeypatch.setitem(settings.FILLCAST_QUOTAS, "drafts", 0)
+    draft = store_draft(feed.pk, action=Action.CLOSE, body={}, by=owner)
+    again: dict[str, Any] = {"body": {}, "key": draft.key, "version": 1, "by": owner}
+    with pytest.raises(ConflictError, match="quota is 0 drafts;"):
+        store_draft(feed.pk, action=Action.OPEN, **again)
+    monkeypatch.setitem(settings.FILLCAST_QUOTAS, "drafts", 1)
+    assert store_draft(feed.pk, action=Action.OPEN, **again).action == Action.OPEN
+
+
 def test_operators_set_other_numbers() -> None:
     """A kind is written with hyphens, since a shell ends a word at a blank."""
     read = Settings.read({"FILLCAST_QUOTAS": "presets=400, api-keys=5"})

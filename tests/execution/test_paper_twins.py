@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
+from django.contrib.admin.models import LogEntry
 from django.db import IntegrityError, connection, transaction
 from django.test import Client, RequestFactory
 from django.urls import reverse
@@ -475,9 +476,17 @@ def test_limits_that_operators_change_in_the_console_follow(
     assert not own.loss_limits.exists()
 
     limit = services.add_loss_limit(LossLimit(subscription=live, maximum=D(5)), by=owner(live))
-    chosen = {"action": "delete_selected", "_selected_action": [limit.pk], "post": "yes"}
-    client.post(reverse("admin:connections_losslimit_changelist"), chosen)
-    assert not own.loss_limits.exists()
+    copy, week = own.loss_limits.get(), "WEEK"
+    services.add_loss_limit(LossLimit(subscription=live, maximum=D(9), window=week), by=owner(live))
+    assert "Nothing was changed." in sent(limit, window=week)  # it has one of this window
+    chosen: dict[str, Any] = {"action": "delete_selected", "post": "yes"}
+    every = reverse("admin:connections_losslimit_changelist")
+    logged = LogEntry.objects.count()
+    refused = client.post(every, chosen | {"_selected_action": [copy.pk]}, follow=True)
+    assert "A paper twin follows its live subscription." in html_of(refused)
+    assert LogEntry.objects.count() == logged
+    client.post(every, chosen | {"_selected_action": [limit.pk, copy.pk]})
+    assert [one.window for one in own.loss_limits.all()] == [week]
 
 
 def test_rows_of_twins_exhaust_no_quota(live: Subscription) -> None:

@@ -112,3 +112,22 @@ def test_only_dust_is_closed_after_an_exit_of_too_little_value(
     assert Order.objects.latest("id").reason == reason
     assert close_dust() == (1 if reason == "DUST" else 0)
     assert ExecutionPosition.objects.get().quantity == (0 if reason == "DUST" else left)
+
+
+def test_dust_that_has_grown_since_its_exit_gets_one_more(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    """Only an exit of all that is left lets it be written off."""
+    position = factories.filled(factories.signal(feed, sl=D("1.09")))
+    Instrument.objects.update(quantity_step=1, close_min=D(1), close_worth_min=D(1000))
+    ExecutionPosition.objects.update(quantity=45, opened_quantity=10_000)
+    close_position(position.pk)
+    factories.claim_all()
+    assert Order.objects.latest("id").reason == "DUST"
+    an_hour_later()
+    factories.quote(alice, "1.08000", "1.08010")
+    assert scan_levels() == []
+    ExecutionPosition.objects.update(quantity=90)
+    assert (close_dust(), len(scan_levels())) == (0, 1)
+    factories.claim_all()
+    assert (Order.objects.get(leg="sl").reason, close_dust()) == ("DUST", 1)
