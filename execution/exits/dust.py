@@ -45,7 +45,7 @@ class DustPosition(NamedTuple):
 
 
 # Of a position p: an exit of all that is left was ended because it was worth too little to be sold.
-_WAS_WORTH_TOO_LITTLE = f"""EXISTS (
+_WAS_WORTH_TOO_LITTLE_SQL = f"""EXISTS (
     SELECT FROM execution_order x WHERE x.position_id = p.id AND x.status = 'CANCELLED'
       AND x.reason = '{Code.DUST.value}' AND x.quantity >= p.quantity)"""
 _IS_BELOW_MINIMUM = "trunc(p.quantity / i.quantity_step) * i.quantity_step < i.close_min"
@@ -64,7 +64,7 @@ JOIN positions_executionposition p ON p.connection_id = c.id AND p.symbol = i.sy
 {opening_entry_join_sql("p")}
 LEFT {quote_join_sql("p.price_source_id", "p.pair")}
 WHERE i.close_min > 0 AND p.quantity > 0 AND e.client_order_id IS NOT NULL
-  AND {dust_sql()} AND ({_IS_BELOW_MINIMUM} OR {_WAS_WORTH_TOO_LITTLE})
+  AND {dust_sql()} AND ({_IS_BELOW_MINIMUM} OR {_WAS_WORTH_TOO_LITTLE_SQL})
   AND NOT EXISTS (SELECT FROM execution_order x WHERE x.position_id = p.id AND x.done_at IS NULL)
   AND (SELECT true FROM execution_order x WHERE {opens_position_sql("x", "p")}
     AND x.done_at IS NULL LIMIT 1) IS NULL  -- LIMIT 1: as in `opening_entry_sql`
@@ -104,7 +104,7 @@ HELD_BACK = f"""(EXISTS (
   SELECT FROM execution_order x WHERE x.position_id = p.id AND x.status = 'CANCELLED'
     AND x.reason = '{Code.EXIT_BELOW_MINIMUM.value}')
   AND {_is_unsellable("true")}
-  OR {_WAS_WORTH_TOO_LITTLE} AND {_is_unsellable(dust_sql())})"""
+  OR {_WAS_WORTH_TOO_LITTLE_SQL} AND {_is_unsellable(dust_sql())})"""
 
 # Positions of which the broker held less than our books at the last read. They are read again each
 # minute, because this may hold back an exit.
