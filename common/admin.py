@@ -119,9 +119,14 @@ def is_hidden(field: "Field[Any, Any]") -> bool:
 def _with_refusals(
     view: Callable[..., HttpResponse], request: HttpRequest, *args: Any, **kwargs: Any
 ) -> HttpResponse:
-    """Return the view's page; if a POST is refused its address again, with what and why."""
+    """Return the view's page; if a POST is refused its address again, with what and why.
+
+    Raises RightDenied if a service does not allow it to the caller.
+    """
     try:
         return view(request, *args, **kwargs)
+    except NotAllowedError as error:
+        raise RightDenied(error) from error
     except (ConflictError, InvalidInputError) as error:  # what was written is rolled back
         if request.method != "POST":
             raise

@@ -120,13 +120,10 @@ class UserAdmin(DjangoUserAdmin, ConsoleAdmin):  # type: ignore[type-arg,misc]
         by: Any = request.user
         changes = {name: form.cleaned_data[name] for name in form.changed_data}
         rights = {name: changes.pop(name) for name in RIGHTS if name in changes}
-        try:
-            if changes:
-                services.update_profile(obj.pk, by=by, **changes)
-            if rights:
-                services.change_rights(obj.pk, by=by, **rights)
-        except NotAllowedError as error:
-            raise RightDenied(error) from error
+        if changes:
+            services.update_profile(obj.pk, by=by, **changes)
+        if rights:
+            services.change_rights(obj.pk, by=by, **rights)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """Do nothing: `change_rights` writes the roles, and there are no other relations."""

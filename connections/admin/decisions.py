@@ -9,8 +9,7 @@ from django.http import HttpRequest
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminPasswordWidget
 
-from common.admin import ConsoleAdmin, RightDenied
-from common.errors import NotAllowedError
+from common.admin import ConsoleAdmin
 from common.permissions import Right
 from connections import services
 from connections.decisions.calendars import MAX_BYTES as MAX_CALENDAR_BYTES
@@ -74,20 +73,17 @@ class DecisionProviderAdmin(ConsoleAdmin):
     )  # fmt: skip
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Add the provider, or write what was changed on the page. Raises RightDenied."""
+        """Add the provider, or write what was changed on the page."""
         by: Any = request.user
         secret = form.cleaned_data.get("secret") or ""
         names = set(form.changed_data) - {"secret", "keep"}
         if form.cleaned_data.get("keep"):
             names |= {"url", "entry_point"}
-        try:
-            if not change:
-                services.add_decision_provider(obj, secret=secret, by=by)
-            elif names or secret:
-                changes = {name: form.cleaned_data[name] for name in names}
-                services.change_decision_provider(obj.pk, secret=secret, by=by, **changes)
-        except NotAllowedError as error:
-            raise RightDenied(error) from error
+        if not change:
+            services.add_decision_provider(obj, secret=secret, by=by)
+        elif names or secret:
+            changes = {name: form.cleaned_data[name] for name in names}
+            services.change_decision_provider(obj.pk, secret=secret, by=by, **changes)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Return them with the question whether to keep who is asked, if its key has ended."""

@@ -3,15 +3,13 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 
-from common.admin import ConsoleAdmin, ReadOnlyAdmin, RightDenied
+from common.admin import ConsoleAdmin, ReadOnlyAdmin
 from common.badges import badge
-from common.errors import NotAllowedError
 from common.permissions import Right
 from common.stop_rules import RULE_ROWS
 from connections import services
@@ -65,25 +63,18 @@ class TradingPresetAdmin(ConsoleAdmin):
         return ("user",) if obj is not None else ()
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Create the preset, or write what was changed on the page. Raises RightDenied."""
+        """Create the preset, or write what was changed on the page."""
         by: Any = request.user
-        try:
-            if not change:
-                services.create_preset(obj, by=by)
-            elif changes := {name: form.cleaned_data[name] for name in form.changed_data}:
-                services.change_preset(obj.pk, by=by, **changes)
-        except NotAllowedError as error:
-            raise RightDenied(error) from error
+        if not change:
+            services.create_preset(obj, by=by)
+        elif changes := {name: form.cleaned_data[name] for name in form.changed_data}:
+            services.change_preset(obj.pk, by=by, **changes)
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        """Delete it. The page offers this only while no account uses it. Raises RightDenied."""
+        """Delete it. The page offers this only while no account uses it."""
         by: Any = request.user
-        try:
-            services.delete_preset(obj.pk, by=by)
-        except NotAllowedError as error:
-            raise RightDenied(error) from error
+        services.delete_preset(obj.pk, by=by)
 
-    @transaction.atomic
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[TradingPreset]) -> None:
         """Delete the chosen ones, all or none."""
         for preset in queryset:
@@ -115,25 +106,18 @@ class LossLimitAdmin(ConsoleAdmin):
         return ("preset", "subscription") if obj is not None else ()
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Add the limit, or write what was changed on the page. Raises RightDenied."""
+        """Add the limit, or write what was changed on the page."""
         by: Any = request.user
-        try:
-            if not change:
-                services.add_loss_limit(obj, by=by)
-            elif changes := {name: form.cleaned_data[name] for name in form.changed_data}:
-                services.change_loss_limit(obj.pk, by=by, **changes)
-        except NotAllowedError as error:
-            raise RightDenied(error) from error
+        if not change:
+            services.add_loss_limit(obj, by=by)
+        elif changes := {name: form.cleaned_data[name] for name in form.changed_data}:
+            services.change_loss_limit(obj.pk, by=by, **changes)
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        """Delete it, also from the paper twin of its subscription. Raises RightDenied."""
+        """Delete it, also from the paper twin of its subscription."""
         by: Any = request.user
-        try:
-            services.delete_loss_limit(obj.pk, by=by)
-        except NotAllowedError as error:
-            raise RightDenied(error) from error
+        services.delete_loss_limit(obj.pk, by=by)
 
-    @transaction.atomic
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[LossLimit]) -> None:
         """Delete the chosen ones, all or none."""
         for limit in queryset.order_by("pk"):
