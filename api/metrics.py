@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 from django.conf import settings
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseNotFound
 from kombu.exceptions import OperationalError
 from prometheus_client import CollectorRegistry
@@ -39,7 +40,8 @@ class MetricsCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics, one query each. Raises DatabaseError."""
-        with for_all_tenants():
+        # No transaction is open: a web process without its database answers here, too.
+        with transaction.atomic(), for_all_tenants():
             for name, description, labels, sql in GAUGES:
                 yield _filled(
                     GaugeMetricFamily(f"fillcast_{name}", description, labels=labels), sql

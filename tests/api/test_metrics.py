@@ -60,6 +60,16 @@ def test_operator_needs_the_token_too(client: Client, token: str) -> None:
     assert client.get("/metrics").status_code == 404
 
 
+@pytest.mark.django_db(transaction=True)
+def test_metrics_are_answered_outside_of_a_transaction(client: Client, token: str) -> None:
+    """As in the web process: its role in the database, and no transaction around the request."""
+    run("SET ROLE fillcast_web")
+    try:
+        assert scraped(client, token)["positions_open"] == 0
+    finally:
+        run("RESET ROLE")
+
+
 def test_metrics_of_an_empty_installation(client: Client, token: str) -> None:
     samples = scraped(client, token)
     for name in (
