@@ -184,14 +184,22 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> Model | None:
-        """Return the row; locked in a POST request, so that the form is checked against it."""
+        """Return the row; locked in a POST request, so that the form is checked against it.
+
+        Not for a user who may do nothing with it: the web process cannot lock what only the system
+        writes, and the request is refused.
+        """
         found: Model | None = super().get_object(request, object_id, from_field)
-        if found is None or request.method != "POST":
+        if found is None or request.method != "POST" or not self._may_write(request, found):
             return found
         rows = self.model._default_manager.select_for_update(no_key=True, of=("self",))
         list(rows.filter(pk=found.pk).values_list("pk"))
         locked: Model | None = super().get_object(request, object_id, from_field)
         return locked
+
+    def _may_write(self, request: HttpRequest, row: Model) -> bool:
+        may_change = self.has_change_permission(request, row)
+        return may_change or self.has_delete_permission(request, row)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Write the columns that were changed on the page; a new row is written whole."""
