@@ -36,7 +36,7 @@ from analytics.signal_quality import (
 )
 from common.clocks import market_now
 from connections.selectors import equity_readings
-from connections.trading_day import latest_date
+from connections.trading_day import DEFAULT_RULE, DEFAULT_ZONE, DayRule, latest_date
 from users.tenancy import for_all_tenants
 
 ZERO = Decimal(0)
@@ -45,7 +45,7 @@ PAPER = "paper"
 
 @dataclass(frozen=True, slots=True)
 class ReportAccount:
-    """An account of the reader. currency: as it was last read, '' before that.
+    """An account of the reader. currency: as it was last read, '' before that. rule: of its days.
 
     why_no_flows: why its deposits and withdrawals are not read from its broker; '': they are, or
     the account was not read yet.
@@ -58,6 +58,7 @@ class ReportAccount:
     is_paper: bool
     is_archived: bool = False
     why_no_flows: str = ""
+    rule: DayRule = DEFAULT_RULE
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,14 +216,17 @@ def report_accounts(connections: Any) -> list[ReportAccount]:
         .order_by("name", "pk")
         .values_list("pk", "name", "account", "snapshot__currency", "type", "archived_at",
                      "cash_flow_read__retry_at", "cash_flow_read__missing_since",
-                     "cash_flow_read__error")
+                     "cash_flow_read__error", "preset__trading_day_zone",
+                     "preset__trading_day_start")
     )  # fmt: skip
     return [
         ReportAccount(
             pk, name, number, currency or "", kind == PAPER, archived is not None,
             (error or "") if retry_at is not None and missing_since is None else "",
+            DayRule(zone or DEFAULT_ZONE, start) if start is not None else DEFAULT_RULE,
         )
-        for pk, name, number, currency, kind, archived, retry_at, missing_since, error in values
+        for pk, name, number, currency, kind, archived, retry_at, missing_since, error, zone, start
+        in values
     ]  # fmt: skip
 
 

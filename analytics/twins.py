@@ -25,7 +25,7 @@ from connections.models import (
     SubscriptionTwin,
 )
 from connections.selectors import has_live_sizes
-from connections.trading_day import trading_date
+from connections.trading_day import rule_of, trading_date
 from execution.models import Order, RouteState
 from execution.order_explanations import Explanation, explain
 from execution.order_figures import with_figures
@@ -166,7 +166,9 @@ def twins_of(user: User) -> QuerySet[SubscriptionTwin]:
 
     For operators those of all users.
     """
-    related = ("subscription__connection", "subscription__feed", "connection", "twin")
+    related = (
+        "subscription__connection__preset", "subscription__feed", "connection", "twin",
+    )  # fmt: skip
     found = SubscriptionTwin.objects.all()
     mine = found if user.is_operator else found.filter(subscription__connection__user=user)
     return mine.select_related(*related).order_by("-pk")
@@ -318,14 +320,15 @@ def _equity(link: SubscriptionTwin, compared: Iterable[ComparedSignal]) -> list[
 
     So they show the trades of this feed alone: nothing else that the live account does.
     """
+    rule = rule_of(link.subscription.connection.preset)
     made: dict[date, list[Decimal]] = {}
     for one in compared:
         for at, side in enumerate((one.live, one.twin)):
             if side.trade is not None and side.last_closed_at is not None:
-                day = made.setdefault(trading_date(side.last_closed_at), [ZERO, ZERO])
+                day = made.setdefault(trading_date(side.last_closed_at, rule), [ZERO, ZERO])
                 day[at] += side.trade.net
     live = twin = link.opening_balance
-    days = [EquityDay(trading_date(link.started_at), live, twin)]
+    days = [EquityDay(trading_date(link.started_at, rule), live, twin)]
     for at_end, (by_live, by_twin) in sorted(made.items()):
         live, twin = live + by_live, twin + by_twin
         days.append(EquityDay(at_end, live, twin))

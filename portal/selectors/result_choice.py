@@ -15,7 +15,7 @@ from analytics.results import ALL, Scope
 from common.clocks import market_now
 from common.time_zones import is_time_zone
 from connections.models import ExecutionConnection
-from connections.trading_day import latest_date, trading_date
+from connections.trading_day import DEFAULT_RULE, latest_date, trading_date
 from signals.selectors import feeds_for
 from users.models import User
 from users.tenancy import for_all_tenants
@@ -25,7 +25,10 @@ LONGEST = 20  # characters of a pair
 
 @dataclass(frozen=True, slots=True)
 class ResultChoice:
-    """A reader's choice. key: None while they have no account."""
+    """A reader's choice. key: None while they have no account.
+
+    today: the latest trading day that has begun for one of the chosen accounts.
+    """
 
     period: Period
     keys: Sequence[BookKey]
@@ -45,8 +48,6 @@ class ResultChoice:
 
 def result_choice(user: User, query: QueryDict, *, period: Period | None = None) -> ResultChoice:
     """Return what the address asks for, of the user's own accounts. period: instead of its own."""
-    today = trading_date(market_now())
-    period = period or _period(query, today)
     own = report_accounts(ExecutionConnection.objects.filter(user=user))
     by_book = books(own)
     account = next((a for a in own if str(a.id) == query.get("account")), None)
@@ -57,6 +58,10 @@ def result_choice(user: User, query: QueryDict, *, period: Period | None = None)
     if key is None:
         key = next(iter(by_book), None)
     accounts = by_book.get(key, []) if key else []
+    rules = {one.rule for one in ([account] if account else accounts)} or {DEFAULT_RULE}
+    now = market_now()
+    today = max(trading_date(now, rule) for rule in rules)
+    period = period or _period(query, today)
     zone = user.time_zone if is_time_zone(user.time_zone) else "UTC"
     scope = Scope(
         [account.id] if account else [one.id for one in accounts],

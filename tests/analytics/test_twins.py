@@ -1,16 +1,21 @@
 """The comparison of a subscription with its paper twin, against figures computed by hand."""
 
 import random
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal as D
 from typing import Any
 
 import pytest
 
 from analytics.twin_parts import PARTS, Trade, difference_of, parts_of
-from analytics.twins import compare, csv_rows
+from analytics.twins import compare, csv_rows, twins_of
 from common.clocks import market_now
-from connections.models import ExecutionConnection, Subscription, SubscriptionTwin
+from connections.models import (
+    ExecutionConnection,
+    Subscription,
+    SubscriptionTwin,
+    TradingPreset,
+)
 from execution.models import Order
 from positions.models import ExecutionPosition
 from signals.models import Signal
@@ -177,7 +182,7 @@ def test_nothing_yet_is_no_difference(pair: Pair) -> None:
     assert len(found.equity) == 1
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("inline_commits")
 def test_csv_has_a_line_for_each_signal(pair: Pair) -> None:
     signal = pair.signal()
     pair.trade(pair.live, signal, 20_000, "1.1002", "1.1050", "1.40")
@@ -190,3 +195,55 @@ def test_csv_has_a_line_for_each_signal(pair: Pair) -> None:
         signal.number, D("94.60"), D("51.00"),
     )  # fmt: skip
     assert values["difference"] == sum(values[f"difference_{part}"] for part in PARTS)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("zone", "days"), [("", [11, 11, 12]), ("Asia/Tokyo", [11, 12])])
+def test_equity_is_by_the_trading_days_of_the_account(
+    pair: Pair, zone: str, days: list[int]
+) -> None:
+    """Tokyo's 12 March begins at 08:00 UTC, that of New York at 21:00 UTC."""
+    TradingPreset.objects.filter(pk=pair.live.preset_id or 0).update(trading_day_zone=zone)
+    began = datetime.fromisoformat("2026-03-11T07:00:00Z")
+    SubscriptionTwin.objects.update(started_at=began)
+    for hours in (6, 15):  # 13:00 and 22:00 UTC
+        signal = make.signal(pair.feed, published_at=began + timedelta(hours=1))
+        pair.trade(pair.live, signal, 1000, "1.1", "1.2")
+        ExecutionPosition.objects.filter(signal=signal).update(
+            opened_at=began, closed_at=began + timedelta(hours=hours)
+        )
+    link = twins_of(pair.live.user).get(pk=pair.link.pk)  # type: ignore[arg-type]
+    assert [day.day.day for day in compare(link).equity] == days
+
+
+@pytest.mark.parametrize(
+    ("published", "is_compared"),
+    [
+        (-timedelta(microseconds=1), False),
+        (timedelta(0), True),
+        (timedelta(hours=3) - timedelta(microseconds=1), True),
+        (timedelta(hours=3), False),
+    ],
+)
+def test_signal_is_compared_from_the_start_until_before_the_end(
+    pair: Pair, published: timedelta, is_compared: bool
+) -> None:
+    signal = make.signal(pair.feed, published_at=pair.began + published)
+    pair.trade(pair.live, signal, 1000, "1.1", "1.2")
+    SubscriptionTwin.objects.update(ended_at=pair.began + timedelta(hours=3), end_reason="STOPPED")
+    pair.link.refresh_from_db()
+    assert [one.signal for one in compare(pair.link).signals] == [signal] * is_compared
+
+
+def test_trade_of_two_tickets_ends_with_the_last_one(pair: Pair) -> None:
+    signal = pair.signal()
+    pair.trade(pair.live, signal, 1000, "1.1", "1.2")
+    ExecutionPosition.objects.create(
+        connection=pair.live, signal=signal, entry_leg="entry-2", pair="EUR/USD", symbol="EURUSD",
+        side="BUY", quantity=500, opened_quantity=500, entry_price=D("1.1"), pip=D("0.0001"),
+        conversion_rate=1, opened_at=market_now(),
+    )  # fmt: skip
+    (one,) = compare(pair.link).signals
+    assert one.live.last_closed_at is None
+    assert len(compare(pair.link).equity) == 1, "what is open in part has no day yet"
+    ExecutionPosition.objects.filter(quantity=500).update(quantity=0, closed_at=market_now())
+    assert len(compare(pair.link).equity) == 2
