@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from common.errors import ConflictError, InvalidInputError
-from common.quotas import require_quota
+from common.quotas import lock_quota, require_quota
 from common.reason_codes import Code
 from common.sql import run
 from events import channels, push_keys
@@ -78,6 +78,7 @@ def subscribe_browser(
     no push key, QUOTA_REACHED.
     """
     key, digest = _offered_key(), _digest(subscription)
+    lock_quota("channels", user_id)  # two tabs of a browser send the same subscription
     known = Channel.objects.select_for_update(no_key=True).filter(
         user_id=user_id, push_digest=digest
     ).first()  # fmt: skip
@@ -103,6 +104,7 @@ def renew_browser(channel_id: int, subscription: Subscription) -> Channel:
     `subscribe_browser`.
     """
     key = _offered_key()
+    lock_quota("channels", Channel.objects.values_list("user_id", flat=True).get(pk=channel_id))
     channel = Channel.objects.select_for_update(no_key=True).get(pk=channel_id)
     others = Channel.objects.filter(user_id=channel.user_id).exclude(pk=channel_id)
     if same := others.filter(push_digest=_digest(subscription)).first():

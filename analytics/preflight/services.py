@@ -11,6 +11,7 @@ from django.utils import timezone
 from analytics.models import Preflight
 from common.errors import ConflictError, InvalidInputError, NotAllowedError, raise_all
 from common.permissions import Right, require
+from common.quotas import lock_quota
 from common.reason_codes import Code
 from connections.models import Directions, ExecutionConnection
 from connections.services import read_symbol_map
@@ -61,6 +62,7 @@ def request_preflight(
         "directions": directions,
         "symbol_map": dict(read_symbol_map(symbol_map or {}, connection.type)),
     }
+    lock_quota("preflights under way", connection.owner_id)  # of two at once only one is the last
     of = {"connection": connection, "feed_id": feed_id}
     others = Preflight.objects.filter(connection__user=connection.user).exclude(**of)
     known = Preflight.objects.filter(**of).first()
