@@ -50,6 +50,15 @@ def is_transient(error: BaseException) -> bool:
     return state in TRANSIENT or state.startswith("08")
 
 
+def is_gone(error: BaseException) -> bool:
+    """Whether a row that is referred to was deleted by another transaction meanwhile.
+
+    References are checked at the commit, so no service can refuse it; a second attempt finds it
+    gone and states that.
+    """
+    return getattr(error.__cause__, "sqlstate", None) == "23503"
+
+
 def is_database_trouble(error: BaseException) -> bool:
     """Whether the database itself is the problem, whatever was to be written: try again later.
 

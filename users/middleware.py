@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 
 from common.audit_trail import request_fact, request_facts
-from common.database_errors import is_lost, is_transient, record_database_error
+from common.database_errors import is_gone, is_lost, is_transient, record_database_error
 from common.row_changes import answering_a_request
 from users.key_networks import record_use
 from users.tenancy import act_as
@@ -51,8 +51,9 @@ class RequestProgress:
         self.is_committed = True
 
     def after(self, error: Exception, request: HttpRequest) -> HttpResponse:
-        """Return the response after a database error. Re-raises errors that are not transient."""
-        if not is_transient(error):
+        """Return the response after a database error. Re-raises errors that are not transient, but
+        for a row that the answered request refers to and that was deleted before its commit."""
+        if not is_transient(error) and not (self.response is not None and is_gone(error)):
             raise error
         if self.is_committed and self.response is not None:  # only on_commit failed
             log.error("error after the commit of a request", exc_info=error)
