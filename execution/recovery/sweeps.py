@@ -10,7 +10,7 @@ The statements use partial indexes over live rows, so their cost does not grow w
 - They compare due times with `statement_timestamp()`, which can be an index condition;
   `clock_timestamp()` cannot.
 
-tests/execution/test_sweep_plans.py checks the plans.
+tests/execution/plans checks them.
 """
 
 from collections.abc import Collection, Coroutine, Sequence

@@ -4,12 +4,9 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from copy import copy
 from typing import Any
-from uuid import uuid4
 
 from django.db import connection, transaction
-from django.db.models.base import ModelState
 
 from common.sql import kept_plans, rows, run
 from connections.models import ExecutionConnection
@@ -34,6 +31,22 @@ INSERT INTO positions_executionposition (connection_id, signal_id, pair, symbol,
   closed_at)
 SELECT %(connection)s, id, 'EUR/USD', 'EURUSD', 'BUY', 0, 1000, 1.1, 1.09, 'BROKER', '', 0.0001, 1,
   now(), now() FROM signals_signal WHERE strategy_id = 'old'
+"""
+# `FROM jsonb_populate_record(…) r` and not `(jsonb_populate_record(…)).*`, which makes the whole
+# row again for each of its columns.
+COPIES = """
+INSERT INTO connections_executionconnection ({names}) SELECT {names} FROM (
+  SELECT r.* FROM connections_executionconnection c CROSS JOIN generate_series(1, %s) n
+  CROSS JOIN jsonb_populate_record(c, jsonb_build_object('id', gen_random_uuid(),
+    'account', 'copy ' || n) || %s::jsonb) r
+  WHERE c.id = %s) t
+"""
+HEALTH = """
+INSERT INTO connections_connectionhealth SELECT r.*
+FROM connections_connectionhealth h CROSS JOIN connections_executionconnection c
+CROSS JOIN jsonb_populate_record(h, jsonb_build_object(
+  'connection_id', c.id, 'status', 'ACTIVE') || %s::jsonb) r
+WHERE h.connection_id = %s AND c.id <> h.connection_id
 """
 
 
@@ -72,10 +85,18 @@ def undone_at_the_end(blocker: Any) -> Iterator[None]:
         transaction.set_rollback(True)
 
 
-def copy_of(template: ExecutionConnection, number: int) -> ExecutionConnection:
-    found = copy(template)
-    found.pk, found.account, found._state = uuid4(), f"copy {number}", ModelState()
-    return found
+def copy_health(of: ExecutionConnection, **changed: Any) -> None:
+    """Give all other accounts the health of one, with other values in some columns."""
+    with without_triggers():
+        run(HEALTH, (json.dumps(changed, default=str), of.pk))
+
+
+def copy_account(of: ExecutionConnection, number: int, **changed: Any) -> None:
+    """Add so many accounts like one, with other values in some columns."""
+    fields = ExecutionConnection._meta.concrete_fields
+    names = ", ".join(one.column for one in fields if not one.generated)
+    with without_triggers():
+        run(COPIES.format(names=names), (number, json.dumps(changed), of.pk))
 
 
 def plan(sql: str, parameters: Any) -> dict[str, Any]:
