@@ -2,6 +2,7 @@
 pair is meant, and open trades can be closed independently of what followers list or map."""
 
 from datetime import timedelta
+from itertools import product
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from signals.models import Feed, Signal
 from tests.api.factories import World
 from tests.api.test_problems import problem
 from tests.api.test_symbols import alert, follower, listed
-from tests.sampling import exhaustive
+from tests.matrix import WALK_TIME, Walk
 
 DAX, DOLLAR = listed("DAX", "DAX/EUR"), listed("DAXUSD", "DAX/USD")
 POUND = listed("GBPUSD", "GBP/USD")
@@ -155,19 +156,21 @@ def open_and_close(world: World, feed: Feed, pair: str) -> None:
     assert alert(world, feed, ticker=pair, action="CLOSE").status_code == 201
 
 
-@pytest.mark.parametrize("followers", [1, exhaustive(2), 5])
-@pytest.mark.parametrize("other_follower", list(OTHER_FOLLOWER))
+@WALK_TIME
 def test_one_follower_does_not_bring_back_a_pair_that_others_no_longer_list(
-    world: World, feed: Feed, other_follower: str, followers: int
+    world: World, feed: Feed
 ) -> None:
     row = follower(feed, DOLLAR)
     open_and_close(world, feed, "DAX/USD")
     Subscription.objects.filter(connection=row).delete()
-    for _ in range(followers):
-        follower(feed, DAX)
-    mapped, instruments = OTHER_FOLLOWER[other_follower]
-    unrelated_follower(feed, mapped, *instruments)
-    assert accepted(world, feed).currency_pair == "DAX/EUR"
+    with Walk() as walk:
+        for other_follower, followers in walk.each(product(OTHER_FOLLOWER, (1, 2, 5))):
+            with walk.cell(other_follower, f"{followers} others") as cell:
+                for _ in range(followers):
+                    follower(feed, DAX)
+                mapped, instruments = OTHER_FOLLOWER[other_follower]
+                unrelated_follower(feed, mapped, *instruments)
+                cell.expect("DAX/EUR", accepted(world, feed).currency_pair)
 
 
 @pytest.mark.parametrize("followers", [2, 12])
@@ -182,22 +185,24 @@ def test_pair_of_one_follower_is_replaced_by_the_pair_that_others_list(
     assert accepted(world, feed).currency_pair == "DAX/EUR"
 
 
-@pytest.mark.parametrize("followers", [exhaustive(1), 2])
-@pytest.mark.parametrize("follower_has", ["listed", "mapped"])
-@pytest.mark.parametrize("other_follower", list(OTHER_FOLLOWER))
+@WALK_TIME
 def test_one_follower_does_not_change_the_pair_that_others_have_traded(
-    world: World, feed: Feed, other_follower: str, follower_has: str, followers: int
+    world: World, feed: Feed
 ) -> None:
-    for _ in range(followers):
-        if follower_has == "listed":
-            follower(feed, DAX)
-        else:
-            row = follower(feed, POUND)
-            Subscription.objects.filter(connection=row).update(symbol_map={"DAX/EUR": "GBPUSD"})
-    open_and_close(world, feed, "DAX/EUR")
-    mapped, instruments = OTHER_FOLLOWER[other_follower]
-    unrelated_follower(feed, mapped, *instruments)
-    assert accepted(world, feed).currency_pair == "DAX/EUR"
+    with Walk() as walk:
+        for other_follower, has, followers in walk.each(
+            product(OTHER_FOLLOWER, ("listed", "mapped"), (1, 2))
+        ):
+            with walk.cell(other_follower, f"{followers} others have it {has}") as cell:
+                for _ in range(followers):
+                    row = follower(feed, DAX if has == "listed" else POUND)
+                    if has == "mapped":
+                        subscribed = Subscription.objects.filter(connection=row)
+                        subscribed.update(symbol_map={"DAX/EUR": "GBPUSD"})
+                open_and_close(world, feed, "DAX/EUR")
+                mapped, instruments = OTHER_FOLLOWER[other_follower]
+                unrelated_follower(feed, mapped, *instruments)
+                cell.expect("DAX/EUR", accepted(world, feed).currency_pair)
 
 
 def test_traded_pair_is_kept_among_several_listed_pairs(world: World, feed: Feed) -> None:

@@ -16,7 +16,7 @@ from tests.api.factories import World
 from tests.api.factories import order as order_of
 from tests.api.test_entry_points import written
 from tests.execution.factories import quote as quote_of
-from tests.sampling import often
+from tests.matrix import WALK_TIME, Walk
 
 pytestmark = pytest.mark.django_db
 PASSED = datetime(2020, 1, 2, 10, 30, tzinfo=UTC)
@@ -29,25 +29,26 @@ def quote(world: World) -> None:
     quote_of(world.connection)
 
 
-@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
-def test_signal_is_refused_with_faults_of_its_fields_the_feed_and_the_market(
-    world: World, entry_point: str
-) -> None:
-    kind, send = ENTRY_POINTS[entry_point]
+@WALK_TIME
+def test_signal_is_refused_with_faults_of_its_fields_the_feed_and_the_market(world: World) -> None:
     Signal.objects.filter(pk=world.published.pk).update(external_id="first")
-    sent = written(
-        {"order_type": "LIMIT", "open_price": "1.09", "sl": "0.109", "break_even_target": "3",
-         "valid_until": PASSED, "time_in_force": "GTD"},
-        entry_point,
-    )  # fmt: skip
-    assert takes(kind, sent)
     before = Signal.objects.count()
-    assert send(world, world.public, sent) == {
-        ("FIELD_INVALID", "break_even_target"),  # there are two targets
-        ("SIGNAL_ENDED", "valid_until"),
-        ("PRICE_FAR_FROM_MARKET", "sl"),
-    }
-    assert Signal.objects.count() == before
+    with Walk() as walk:
+        for entry_point, (kind, send) in walk.each(ENTRY_POINTS.items()):
+            sent = written(
+                {"order_type": "LIMIT", "open_price": "1.09", "sl": "0.109",
+                 "break_even_target": "3", "valid_until": PASSED, "time_in_force": "GTD"},
+                entry_point,
+            )  # fmt: skip
+            assert takes(kind, sent)
+            expected = {
+                ("FIELD_INVALID", "break_even_target"),  # there are two targets
+                ("SIGNAL_ENDED", "valid_until"),
+                ("PRICE_FAR_FROM_MARKET", "sl"),
+            }
+            with walk.cell(entry_point) as cell:
+                cell.expect(expected, send(world, world.public, sent), "faults")
+                cell.expect(before, Signal.objects.count(), "signals")
 
 
 @pytest.mark.parametrize("send", [api, alert])
@@ -260,18 +261,22 @@ ROW_ENTRY_POINTS: dict[str, RowEntryPoint] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("entry_point", often(ROW_ENTRY_POINTS, every=3))
-def test_settings_are_refused_with_faults_of_all_stages(world: World, entry_point: str) -> None:
-    method, path, sent, fields = ROW_ENTRY_POINTS[entry_point]
-    if entry_point.startswith("loss limit"):
-        sent = {"preset": world.preset.pk} | sent
-    if entry_point == "deposit":
-        sent = {"connection": str(world.connection.pk)} | sent
-    answer = getattr(world.client("alice"), method)(path(world), sent, format="json")
-    assert answer.status_code == 400
-    errors = answer.json()["errors"]
-    assert {one["field"] for one in errors} == fields
-    assert all(one["detail"] for one in errors)
+@WALK_TIME
+def test_settings_are_refused_with_faults_of_all_stages(world: World) -> None:
+    client = world.client("alice")
+    with Walk() as walk:
+        for entry_point, (method, path, sent, fields) in walk.each(ROW_ENTRY_POINTS.items()):
+            more: dict[str, Any] = {}
+            if entry_point.startswith("loss limit"):
+                more = {"preset": world.preset.pk}
+            if entry_point == "deposit":
+                more = {"connection": str(world.connection.pk)}
+            with walk.cell(entry_point) as cell:
+                answer = getattr(client, method)(path(world), more | sent, format="json")
+                cell.expect(400, answer.status_code)
+                errors = answer.json()["errors"]
+                cell.expect(fields, {one["field"] for one in errors}, "fields")
+                cell.expect([], [one for one in errors if not one["detail"]], "without a sentence")
 
 
 def test_new_subscription_is_refused_with_the_faults_of_its_route(world: World) -> None:

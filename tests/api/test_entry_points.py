@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
+from itertools import product
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from tests.api.entry_points import (
     takes,
 )
 from tests.api.factories import World
-from tests.sampling import often
+from tests.matrix import WALK_TIME, Cell, Walk
 
 LATER = datetime(2099, 1, 2, 10, 30, tzinfo=UTC)
 LIMIT = {"order_type": "LIMIT", "open_price": "1.1"}
@@ -202,58 +203,59 @@ def fit(name: str, other: str) -> bool:
     )
 
 
-# One of each kind; test_fault_is_the_same_at_every_entry_point calls all.
-OFTEN = {"API", "form", "alert", "bracket form"}
-
-
-def is_often(entry_point: str) -> bool:
-    return entry_point in OFTEN
-
-
-@pytest.mark.parametrize(
-    "entry_point", often(ENTRY_POINTS, every=len(ENTRY_POINTS), always=is_often)
-)
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
+@WALK_TIME
 def test_entry_point_takes_every_field_with_effect(
     world: World, feed: Feed, entry_point: str
 ) -> None:
-    kind, send = ENTRY_POINTS[entry_point]
-    taken = [name for name in EXAMPLES if name in names_of(kind)]
-    assert taken
-    for names in in_few_signals(taken):
-        sent = {key: value for name in names for key, value in EXAMPLES[name][0].items()}
-        values = written(sent, entry_point)
-        if entry_point == "strategy":
-            values.pop("action", None)
-        if kind is EntryPoint.STRATEGY or "pair" not in entry_point:
-            values = {
-                key: value
-                for key, value in values.items()
-                if key != "external_id" or "external_id" in names
-            }
-        before = Signal.objects.latest("id").pk
-        assert send(world, feed, values) == set(), (names, values)
-        signal = stored()
-        assert signal.pk > before, names
-        for name in names:
-            for attribute, value in EXAMPLES[name][1].items():
-                found = getattr(signal, attribute)
-                assert found not in (None, ""), name
-                assert value is ... or found == value, (name, found)
-        Signal.objects.filter(pk__gt=before).delete()
+    taken = set(names_of(ENTRY_POINTS[entry_point][0]))
+    with Walk() as walk:
+        for names in walk.each(in_few_signals([name for name in EXAMPLES if name in taken])):
+            with walk.cell(", ".join(names), entry_point) as cell:
+                expect_effects(cell, world, feed, entry_point, names)
 
 
-@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
-def test_entry_point_refuses_what_it_leaves_out(world: World, feed: Feed, entry_point: str) -> None:
+def expect_effects(
+    cell: Cell, world: World, feed: Feed, entry_point: str, names: list[str]
+) -> None:
+    """Send fields that one signal may have together; expect each in its column."""
     kind, send = ENTRY_POINTS[entry_point]
-    if "form" in entry_point:
-        pytest.skip("a field that is not on a form cannot be sent")
+    sent = {key: value for name in names for key, value in EXAMPLES[name][0].items()}
+    values = written(sent, entry_point)
+    if entry_point == "strategy":
+        values.pop("action", None)
+    if kind is EntryPoint.STRATEGY or "pair" not in entry_point:
+        values = {
+            key: value
+            for key, value in values.items()
+            if key != "external_id" or "external_id" in names
+        }
+    before = Signal.objects.latest("id").pk
+    cell.expect(set(), send(world, feed, values), f"faults of {values}")
+    signal = stored()
+    cell.expect(True, signal.pk > before, "is a new signal")
+    for name in names:
+        for attribute, value in EXAMPLES[name][1].items():
+            found = getattr(signal, attribute)
+            if value is not ...:
+                cell.expect(value, found, f"{attribute} of {name}")
+            elif found in (None, ""):
+                cell.note(f"expected a value in {attribute} by {name}, found none")
+
+
+@WALK_TIME
+def test_entry_points_refuse_what_they_leave_out(world: World, feed: Feed) -> None:
+    """A field that is not on a form cannot be sent."""
     values = {"close_fraction": "0.5", "refers_to": "1", "refers_to_external_id": "first"}
-    for name in LEFT_OUT[kind]:
-        sent = EXAMPLES[name][0] if name in EXAMPLES else {name: values[name]}
-        faults = send(
-            world, feed, written({"action": "CLOSE"} if name == "action" else sent, entry_point)
-        )
-        assert ("FIELD_INVALID", BY_NAME[name].column or name) in faults, (name, faults)
+    with Walk() as walk:
+        for entry_point, (kind, send) in walk.each(ENTRY_POINTS.items()):
+            for name in LEFT_OUT[kind] if "form" not in entry_point else ():
+                sent = EXAMPLES[name][0] if name in EXAMPLES else {name: values[name]}
+                sent = {"action": "CLOSE"} if name == "action" else sent
+                with walk.cell(name, entry_point) as cell:
+                    faults = send(world, feed, written(sent, entry_point))
+                    fault = ("FIELD_INVALID", BY_NAME[name].column or name)
+                    cell.expect({fault}, faults & {fault}, f"of the faults {faults}")
 
 
 BAD: dict[str, tuple[dict[str, Any], set[tuple[str, str]]]] = {
@@ -338,19 +340,21 @@ BAD: dict[str, tuple[dict[str, Any], set[tuple[str, str]]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
-def test_fault_is_the_same_at_every_entry_point(world: World, feed: Feed, entry_point: str) -> None:
-    kind, send = ENTRY_POINTS[entry_point]
+@WALK_TIME
+def test_faults_are_the_same_at_every_entry_point(world: World, feed: Feed) -> None:
     signals = Signal.objects.count()
-    refused = 0
-    for name, (sent, faults) in BAD.items():
-        values = written(sent, entry_point)
-        if not takes(kind, values):
-            continue
-        refused += 1
-        assert send(world, feed, values) == faults, name
-        assert Signal.objects.count() == signals, name
-    assert refused >= 10
+    with Walk() as walk:
+        for entry_point, (kind, send) in walk.each(ENTRY_POINTS.items()):
+            taken = {
+                name: (values, faults)
+                for name, (sent, faults) in BAD.items()
+                if takes(kind, values := written(sent, entry_point))
+            }
+            assert len(taken) >= 10, entry_point
+            for name, (values, faults) in taken.items():
+                with walk.cell(name, entry_point) as cell:
+                    cell.expect(faults, send(world, feed, values), "faults")
+                    cell.expect(signals, Signal.objects.count(), "signals")
 
 
 FOLLOW_UPS: dict[str, tuple[dict[str, Any], set[tuple[str, str]]]] = {
@@ -378,43 +382,55 @@ FOLLOW_UPS: dict[str, tuple[dict[str, Any], set[tuple[str, str]]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("entry_point", ["API", "file", "alert", "form"])
-def test_follow_up_has_the_same_faults_at_every_entry_point(
-    world: World, feed: Feed, entry_point: str
-) -> None:
-    first = Signal.objects.get(external_id="first")
-    send = {"API": api, "file": file, "alert": alert, "form": signal_form}[entry_point]
-    same = {"refers_to": str(first.pk)}
+SEND = {"API": api, "file": file, "alert": alert, "form": signal_form}
+
+
+def expect_follow_up(cell: Cell, world: World, entry: Signal, entry_point: str, name: str) -> None:
+    """Send a follow-up of an entry; expect its faults."""
+    sent, faults = (FOLLOW_UPS | OF_SLICES)[name]
+    same = {"refers_to": str(entry.pk)}
     if entry_point == "form":
         same |= {"symbol": "EUR/USD", "direction": "BUY"}
-    for name, (sent, faults) in FOLLOW_UPS.items():
-        values = {k: v for k, v in written(sent, entry_point).items() if k in sent or k in same}
-        assert send(world, feed, {**values, **same}) == faults, name
-    assert Signal.objects.filter(action__in=FOLLOW).count() == 0
+    values = {k: v for k, v in written(sent, entry_point).items() if k in sent or k in same}
+    cell.expect(faults, SEND[entry_point](world, entry.feed, {**values, **same}), "faults")
 
 
-@pytest.mark.parametrize("entry_point", ["API", "file", "alert", "form"])
-def test_price_limit_of_slices_is_modified_at_every_entry_point(
-    world: World, feed: Feed, entry_point: str
-) -> None:
+@WALK_TIME
+def test_follow_up_has_the_same_faults_at_every_entry_point(world: World, feed: Feed) -> None:
+    first = Signal.objects.get(external_id="first")
+    with Walk() as walk:
+        for entry_point, name in walk.each(product(SEND, FOLLOW_UPS)):
+            with walk.cell(name, entry_point) as cell:
+                expect_follow_up(cell, world, first, entry_point, name)
+                cell.expect(0, Signal.objects.filter(action__in=FOLLOW).count(), "follow-ups")
+
+
+OF_SLICES: dict[str, tuple[dict[str, Any], set[tuple[str, str]]]] = {
+    "below the new stop": (
+        {"action": "MODIFY", "sl": "1.06", "price_limit": "1.05"},
+        {("FIELD_INVALID", "price_limit")},
+    ),
+    "below the stop that the entry has": (
+        {"action": "MODIFY", "price_limit": "1.04"}, {("FIELD_INVALID", "price_limit")},
+    ),
+    "above it": ({"action": "MODIFY", "price_limit": "1.15"}, set()),
+}  # fmt: skip
+
+
+@WALK_TIME
+def test_price_limit_of_slices_is_modified_at_every_entry_point(world: World, feed: Feed) -> None:
     assert api(world, feed, {**ENTRY, **TWAP, "order_type": None, "open_price": None,
                              "external_id": "sliced"}) == set()  # fmt: skip
+    Signal.objects.filter(external_id="sliced").update(published_at=market_now())
     sliced = Signal.objects.get(external_id="sliced")
-    Signal.objects.filter(pk=sliced.pk).update(published_at=market_now())
-    send = {"API": api, "file": file, "alert": alert, "form": signal_form}[entry_point]
-    same = {"refers_to": str(sliced.pk)}
-    if entry_point == "form":
-        same |= {"symbol": "EUR/USD", "direction": "BUY"}
-    wrong = {"action": "MODIFY", "sl": "1.06", "price_limit": "1.05"}
-    for sent, faults in (
-        (wrong, {("FIELD_INVALID", "price_limit")}),
-        # below the stop that the entry has
-        ({"action": "MODIFY", "price_limit": "1.04"}, {("FIELD_INVALID", "price_limit")}),
-        ({"action": "MODIFY", "price_limit": "1.15"}, set[tuple[str, str]]()),
-    ):
-        values = {k: v for k, v in written(sent, entry_point).items() if k in sent or k in same}
-        assert send(world, feed, {**values, **same}) == faults
-    assert Signal.objects.get(action="MODIFY").price_limit == D("1.15")
+    with Walk() as walk:
+        for entry_point, name in walk.each(product(SEND, OF_SLICES)):
+            with walk.cell(name, entry_point) as cell:
+                expect_follow_up(cell, world, sliced, entry_point, name)
+                limits = Signal.objects.filter(action="MODIFY").values_list(
+                    "price_limit", flat=True
+                )
+                cell.expect([D("1.15")] if name == "above it" else [], list(limits), "limits")
 
 
 FOLLOW = (Action.MODIFY, Action.CLOSE)

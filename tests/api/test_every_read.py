@@ -1,8 +1,10 @@
 """Each GET of the schema: an ETag, 304 while nothing has changed, and only the fields asked for."""
 
 from collections.abc import Iterator
+from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -12,7 +14,7 @@ from tests.api.factories import World
 from tests.api.test_matrix import CASES, KEYED
 from tests.api.test_problems import problem
 from tests.api.test_results_api import close_two
-from tests.sampling import often
+from tests.matrix import WALK_TIME, Walk
 
 # They have no ETag: a stream is never read twice.
 STREAMS = {"GET /api/v1/analytics/export/{table}/", "GET /api/v1/exports/{table}/"}
@@ -46,37 +48,45 @@ def still_clock(world: World) -> Iterator[None]:
 
 def path_of(world: World, name: str) -> str:
     """Return the address of an object that there is, with its query."""
-    path = address_of(world, OPERATIONS[name])
-    answer = world.client("alice").get(path, CASES[name].query(world))
-    assert answer.status_code == 200, answer.content
-    return str(answer.wsgi_request.get_full_path())
+    path, query = address_of(world, OPERATIONS[name]), urlencode(CASES[name].query(world))
+    return f"{path}?{query}" if query else path
 
 
-@pytest.mark.parametrize(
-    "name", often([name for name in READS if name not in NEVER_THE_SAME], every=5)
-)
-def test_unchanged_answer_is_not_sent_again(world: World, name: str) -> None:
-    path, client = path_of(world, name), world.client("alice")
-    client.get(path)  # a key's use is stored once a minute
-    tag = client.get(path)["ETag"]
-    again = client.get(path, HTTP_IF_NONE_MATCH=tag)
-    assert (again.status_code, again.content, again["ETag"]) == (304, b"", tag)
-    assert client.get(path, HTTP_IF_NONE_MATCH='"other.other"').status_code == 200
+@WALK_TIME
+def test_unchanged_answer_is_not_sent_again(world: World) -> None:
+    client = world.client("alice")
+    with Walk() as walk:
+        for name in walk.each(name for name in READS if name not in NEVER_THE_SAME):
+            with walk.cell(name, "alice") as cell:
+                path = path_of(deepcopy(world), name)
+                first = client.get(path)
+                cell.expect(200, first.status_code)
+                again = client.get(path, HTTP_IF_NONE_MATCH=first["ETag"])
+                cell.expect((304, b""), (again.status_code, again.content), "unchanged")
+                cell.expect(first["ETag"], again["ETag"], "ETag")
 
 
-@pytest.mark.parametrize("name", often([name for name in READS if name not in EMPTY], every=5))
-def test_only_the_named_fields_are_returned(world: World, name: str) -> None:
-    path, client = path_of(world, name), world.client("alice")
-    whole, place = client.get(path).json(), PAGES.get(name, "results")
-    rows = rows_of(whole, place)
-    assert rows, "the world has none: what its fields are cannot be seen"
-    wanted = sorted(rows[0])[:2]
-    some = client.get(path, {"fields": ",".join(wanted)} | query_of(path)).json()
-    assert [set(row) for row in rows_of(some, place)] == [set(wanted) & set(row) for row in rows]
-    if isinstance(whole, dict) and place in whole:
-        assert some == whole | {place: some[place]}, "what else the page has stays"
-    refused = client.get(path, {"fields": "nothing"} | query_of(path))
-    assert wanted[0] in problem(refused, 400, "FIELD_UNKNOWN")["detail"]
+@WALK_TIME
+def test_only_the_named_fields_are_returned(world: World) -> None:
+    """And sent, although the client has an answer of other contents."""
+    client = world.client("alice")
+    with Walk() as walk:
+        for name in walk.each(name for name in READS if name not in EMPTY):
+            with walk.cell(name, "alice") as cell:
+                path, place = path_of(deepcopy(world), name), PAGES.get(name, "results")
+                whole = client.get(path).json()
+                rows = rows_of(whole, place)
+                assert rows, "the world has none: what its fields are cannot be seen"
+                wanted = sorted(rows[0])[:2]
+                query = {"fields": ",".join(wanted)} | query_of(path)
+                some = client.get(path, query, HTTP_IF_NONE_MATCH='"other.other"').json()
+                named = [set(wanted) & set(row) for row in rows]
+                cell.expect(named, [set(row) for row in rows_of(some, place)], "fields")
+                if isinstance(whole, dict) and place in whole:
+                    cell.expect(whole | {place: some[place]}, some, "what else the page has")
+                refused = client.get(path, {"fields": "nothing"} | query_of(path))
+                known = wanted[0] in problem(refused, 400, "FIELD_UNKNOWN")["detail"]
+                cell.expect(True, known, "a refusal names the fields")
 
 
 def query_of(path: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from tests.api.conftest import AsWeb
 from tests.api.example_calls import NOT_SENT, address_of, cases, live, send, settled
 from tests.api.factories import World
 from tests.api.schemas import faults, operations
-from tests.sampling import often
+from tests.matrix import WALK_TIME, Cell, Walk
 
 OPERATIONS = operations()
 BODIES = [name for name, operation in OPERATIONS.items() if "requestBody" in operation]
@@ -78,25 +79,30 @@ def test_examples_are_served_with_the_schema() -> None:
             assert content["examples"]["example"]["value"] == value
 
 
-SENT = [name for name in OPERATIONS if name not in NOT_SENT]
-STEP = 1 if os.environ.get("RECORD_EXAMPLES") else 5  # else the others would be lost
+@WALK_TIME
+def test_examples_work_and_their_answers_conform(world: World, as_web: AsWeb) -> None:
+    with Walk() as walk:
+        for name in walk.each(name for name in OPERATIONS if name not in NOT_SENT):
+            with walk.cell(name) as cell:
+                mine = deepcopy(world)  # the objects change with their rows
+                path, body = address_of(mine, name), live(reference.requests().get(name), mine)
+                with as_web():
+                    answer = send(mine, name, path, body)
+                if name == "delete_position_trailing":
+                    cell.expect(409, answer.status_code)  # its stop does not trail
+                else:
+                    expect_conforming(cell, name, answer)
 
 
-@pytest.mark.parametrize("name", often(SENT, every=STEP))
-def test_example_works_and_its_answer_conforms(world: World, as_web: AsWeb, name: str) -> None:
-    path, body = address_of(world, name), live(reference.requests().get(name), world)
-    with as_web():
-        answer = send(world, name, path, body)
+def expect_conforming(cell: Cell, name: str, answer: Any) -> None:
+    """Expect an answer of the schema that is no error; record it."""
     shown = b"" if answer.streaming else answer.content
-    if name == "delete_position_trailing":
-        assert answer.status_code == 409  # its stop does not trail
-        return
-    assert 200 <= answer.status_code < 300, shown
     status, schemas = str(answer.status_code), json_schemas(OPERATIONS[name])
-    assert status in OPERATIONS[name]["responses"]
+    cell.expect("2", status[0], f"answer {shown[:200]!r}" * (status[0] != "2"))
+    cell.expect_one(OPERATIONS[name]["responses"], status)
     if status in schemas:
         data = json.loads(shown)
-        assert faults(data, schemas[status]) == []
+        cell.expect([], faults(data, schemas[status]), "faults")
         RECORDED[name] = {status: settled(data)}
 
 

@@ -1,10 +1,10 @@
 """Every endpoint × every scope of an API key, and the other limits of a key."""
 
 from datetime import timedelta
+from itertools import product
 from typing import Any
 
 import pytest
-from django.db import transaction
 from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
 from rest_framework.test import APIClient
@@ -16,50 +16,36 @@ from events.models import Channel, Event, EventKind
 from signals.models import FeedToken
 from tests.api.conftest import AsWeb
 from tests.api.factories import World
-from tests.api.test_matrix import CASES, KEYED, call, moves_money
-from tests.sampling import chosen, exhaustive
+from tests.api.test_matrix import CASES, KEYED, call, data_of, outcome, required_scope
+from tests.matrix import WALK_TIME, Walk
 from users.models import ApiKey, SecondFactor, User
 from users.services import create_api_key, revoke_api_key
 
-PUBLISHING, TRADING = ("signals", "feeds"), ("orders", "positions", "drift")
 
-
-def required_scope(name: str) -> Scope:
-    """Return the scope that the contract requires for an operation."""
-    method, path = name.split(" ")
-    resource = path.removeprefix("/api/v1/").split("/")[0]
-    if method == "GET":
-        return Scope.READ
-    if resource in PUBLISHING:
-        return Scope.PUBLISH
-    return Scope.TRADE if resource in TRADING else Scope.OPERATE
-
-
-SOME = chosen(KEYED, every=4, always=moves_money)
-
-
-@pytest.mark.parametrize(
-    "names", [pytest.param(SOME, id="some"), exhaustive(pytest.param(KEYED, id="all"))]
-)
-@pytest.mark.parametrize("scope", Scope)
-def test_key_allows_the_operations_of_its_scope_only(
-    world: World, as_web: AsWeb, scope: Scope, names: list[str]
-) -> None:
+@WALK_TIME
+def test_key_of_all_other_scopes_is_refused(world: World, as_web: AsWeb) -> None:
+    """A key of the required scope alone is allowed: test_matrix.py."""
     User.objects.filter(pk=world.olga.pk).update(is_superuser=True)  # not limited by a right
-    for username, user in (("alice", world.alice), ("olga", world.olga)):
-        world.keys[username] = create_api_key(user, "narrow", scopes=[scope])[1]
-    for name in names:
-        username = "olga" if CASES[name].kind == "operator" else "alice"
-        with transaction.atomic():
-            with as_web():
-                response = call(world, username, name, CASES[name])
-            data: Any = response.json() if getattr(response, "content", b"") else {}
-            is_refused = response.status_code == 403 and data.get("numbers", {}).get("scope")
-            assert bool(is_refused) is (scope is not required_scope(name)), (name, data)
-            if is_refused:
-                assert data["code"] == "RIGHT_MISSING"
-                assert repr(required_scope(name).value) in data["detail"]
-            transaction.set_rollback(True)
+    clients = {}
+    for required, user in product(Scope, (world.alice, world.olga)):
+        others = [scope for scope in Scope if scope != required]
+        name = f"{user.username} without {required}"
+        world.keys[name] = create_api_key(user, "narrow", scopes=others)[1]
+        clients[name] = world.client(name)
+    with Walk() as walk:
+        for name in walk.each(KEYED):
+            required = required_scope(name)
+            owner = "olga" if CASES[name].kind == "operator" else "alice"
+            with walk.cell(name, f"key of {owner} without {required}") as cell:
+                with as_web():
+                    response = call(
+                        world, clients[f"{owner} without {required}"], name, CASES[name]
+                    )
+                cell.expect("403 RIGHT_MISSING", outcome(response))
+                data = data_of(response)
+                cell.expect(True, "scope" in data.get("numbers", {}), "is refused by its scope")
+                names_it = repr(required.value) in data.get("detail", "")
+                cell.expect(True, names_it, f"names {required.value!r}")
 
 
 def test_schema_names_the_scope_of_every_operation() -> None:

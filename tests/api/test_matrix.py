@@ -4,16 +4,21 @@ The table names each operation of the OpenAPI schema; one that is missing fails 
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
 from drf_spectacular.generators import SchemaGenerator
+from rest_framework.test import APIClient
 
+from common.permissions import Scope
 from tests.api.conftest import AsWeb
 from tests.api.factories import World
-from tests.sampling import often
+from tests.api.role_matrix import MATRIX, OWN
+from tests.matrix import WALK_TIME, Cell, Rows, Walk
+from users.services import create_api_key
 
 Values = Callable[[World], dict[str, Any]]
 OTHERS = ("bob", "paula")
@@ -83,7 +88,9 @@ CASES: dict[str, Case] = {
     "GET /api/v1/exports/{table}/": Case("any", path=lambda world: {"table": "open-positions"}),
     "GET /api/v1/history/{table}/": Case("any", path=lambda world: {"table": "orders"}),
     "GET /api/v1/api-keys/": listed("key"),
-    "POST /api/v1/api-keys/": Case("any", body=lambda world: {"name": "n"}, ok=201),
+    "POST /api/v1/api-keys/": Case(
+        "any", body=lambda world: {"name": "n", "scopes": ["operate"]}, ok=201
+    ),
     "GET /api/v1/api-keys/{id}/": Case("private", **of("key")),
     "POST /api/v1/api-keys/{id}/revoke/": Case("private", **of("key")),
     "GET /api/v1/cash-flows/": listed("cash_flow"),
@@ -407,36 +414,41 @@ def test_every_endpoint_is_in_the_matrix() -> None:
     assert operations == set(CASES)
 
 
-def call(world: World, caller: str, name: str, case: Case) -> Any:
+def call(world: World, caller: str | APIClient, name: str, case: Case) -> Any:
+    """Make a call as a user of the world, or with a client that makes many."""
     method, path = name.split(" ")
     for key, value in case.path(world).items():
         path = path.replace("{" + key + "}", str(value))
-    client = world.client(caller)
+    client = world.client(caller) if isinstance(caller, str) else caller
     data = case.query(world) if method == "GET" else case.body(world)
     return getattr(client, method.lower())(path, data, format=None if method == "GET" else "json")
 
 
-def snapshot() -> list[Any]:
-    """Return the rows that another tenant could have changed."""
-    tables = [
-        "signals_feed", "signals_feedtoken", "signals_telegrambot", "signals_telegramchat",
-        "signals_signal", "connections_executionconnection",
-        "connections_subscription", "connections_subscriptionroute", "connections_killswitch",
-        "connections_subscriptiontwin",
-        "connections_connectionhealth",
-        "execution_order", "positions_executionposition", "events_channel", "events_notification",
-        "connections_losslimit", "connections_tradingpause", "connections_cashflow",
-        "connections_decisionprovider", "connections_newscalendar", "connections_newsevent",
-    ]  # fmt: skip
-    contents = []
-    with connection.cursor() as cursor:
-        for table in tables:
-            cursor.execute(f"SELECT t::text FROM {table} t ORDER BY 1")
-            contents.append((table, cursor.fetchall()))
-    return contents
+def data_of(response: Any) -> Any:
+    """Return the body of an answer in JSON, else an empty object."""
+    return (response.json() or {}) if getattr(response, "content", b"") else {}
+
+
+def outcome(response: Any) -> str:
+    """Return the status of an answer, and the code of a refusal."""
+    status = response.status_code
+    return f"{status} {data_of(response)['code']}" if status >= 400 else str(status)
+
+
+TABLES = (  # those whose rows another tenant could have changed
+    "signals_feed", "signals_feedtoken", "signals_telegrambot", "signals_telegramchat",
+    "signals_signal", "connections_executionconnection",
+    "connections_subscription", "connections_subscriptionroute", "connections_killswitch",
+    "connections_subscriptiontwin",
+    "connections_connectionhealth",
+    "execution_order", "positions_executionposition", "events_channel", "events_notification",
+    "connections_losslimit", "connections_tradingpause", "connections_cashflow",
+    "connections_decisionprovider", "connections_newscalendar", "connections_newsevent",
+)  # fmt: skip
 
 
 KEYED = [name for name, case in CASES.items() if case.kind != "token"]
+OF_CALLERS = [name for name in KEYED if MATRIX.get(name) == OWN]
 TRADES = ("orders", "positions", "signals", "drift", "kill-switch", "subscriptions")
 TRADING_ENDS = ("close-trades/", "publish/", "approve/", "credentials/")
 
@@ -448,66 +460,112 @@ def moves_money(name: str) -> bool:
     return method != "GET" and (resource in TRADES or path.endswith(TRADING_ENDS))
 
 
-@pytest.mark.parametrize("name", often(KEYED, every=3, always=moves_money))
-def test_other_tenants_do_not_reach_alices_objects(world: World, as_web: AsWeb, name: str) -> None:
-    case = CASES[name]
-    before = snapshot()
-    for role in ("owner", "web"):  # with querysets only, and with row-level security
-        for caller in ("anonymous", *OTHERS):
-            with transaction.atomic():
-                if role == "web":
-                    with as_web():
-                        response = call(world, caller, name, case)
-                else:
-                    response = call(world, caller, name, case)
-                assert_refused_to_others(world, response, caller, case)
-                if case.kind != "any":
-                    assert snapshot() == before, (caller, role)
-                transaction.set_rollback(True)
+@WALK_TIME
+@pytest.mark.parametrize(
+    ("caller", "role"),  # with querysets only, and with row-level security
+    [("anonymous", "web"), *product(OTHERS, ("owner", "web"))],
+)
+def test_other_tenants_do_not_reach_alices_objects(
+    world: World, as_web: AsWeb, caller: str, role: str
+) -> None:
+    before, client = Rows(TABLES), world.client(caller)
+    with Walk() as walk:
+        for name in walk.each(KEYED):
+            with walk.cell(name, f"{caller} ({role})") as cell:
+                with as_web() if role == "web" else nullcontext():
+                    response = call(world, client, name, CASES[name])
+                expect_refused_to_others(cell, world, response, caller, CASES[name])
+                if CASES[name].kind != "any":
+                    cell.expect_unchanged(before)
 
 
-def assert_refused_to_others(world: World, response: Any, caller: str, case: Case) -> None:
-    data: Any = response.json() if getattr(response, "content", b"") else None
+def expect_refused_to_others(
+    cell: Cell, world: World, response: Any, caller: str, case: Case
+) -> None:
+    found, data = outcome(response), data_of(response)
     if caller == "anonymous":
-        assert (response.status_code, data["code"]) == (401, "AUTHENTICATION_REQUIRED")
-        assert response["WWW-Authenticate"] == "Bearer"
+        cell.expect("401 AUTHENTICATION_REQUIRED", found)
+        cell.expect("Bearer", response.get("WWW-Authenticate"), "WWW-Authenticate")
     elif case.kind in ("own", "operator", "private"):
-        assert (response.status_code, data["code"]) == (404, "NOT_FOUND"), data
+        cell.expect("404 NOT_FOUND", found)
     elif case.kind == "foreign":
-        assert (response.status_code, data["code"]) == case.others, data
+        cell.expect(" ".join(map(str, case.others)), found)
     elif case.kind == "list":
-        assert response.status_code == 200, data
-        assert str(case.shows(world)) not in ids(data)
+        expect_listed(cell, world, response, case, listed=False)
     else:
-        assert response.status_code == case.ok, data
+        cell.expect(case.ok, response.status_code)
         for count_field in ("count", "marked"):
-            if count_field in (data or {}):
-                assert data[count_field] == 0
+            cell.expect(0, data.get(count_field, 0), count_field)
 
 
-@pytest.mark.parametrize("name", often(KEYED, every=3, start=1, always=moves_money))
-def test_owner_and_operators_reach_each_endpoint(world: World, as_web: AsWeb, name: str) -> None:
-    """Otherwise the test above would pass for an API that refuses every call."""
-    case = CASES[name]
-    for caller in ("olga", "alice"):
-        with transaction.atomic():
-            with as_web():
-                response = call(world, caller, name, case)
-            data: Any = response.json() if getattr(response, "content", b"") else None
-            if caller == "alice" and case.kind == "operator":
-                assert (response.status_code, data["code"]) == (403, "RIGHT_MISSING"), data
-            elif caller == "olga" and case.kind == "private":
-                assert response.status_code == 404, data
-            elif case.kind == "list":
-                mine = case.shows(world)
-                private = name.split()[1] in (
-                    "/api/v1/api-keys/", "/api/v1/channels/", "/api/v1/notifications/",
-                )  # fmt: skip
-                assert (str(mine) in ids(data)) == (caller == "alice" or not private), data
-            else:
-                expected = case.operators or case.ok if caller == "olga" else case.ok
-                assert response.status_code == expected, data
-            transaction.set_rollback(True)
+def expect_listed(cell: Cell, world: World, response: Any, case: Case, *, listed: bool) -> None:
+    """Expect a page of a list, with or without Alice's object."""
+    cell.expect("200", outcome(response))
+    is_listed = response.status_code == 200 and str(case.shows(world)) in ids(data_of(response))
+    cell.expect(listed, is_listed, "lists Alice's object")
+
+
+def required_scope(name: str) -> Scope:
+    """Return the scope that the contract requires for an operation."""
+    method, path = name.split(" ")
+    resource = path.removeprefix("/api/v1/").split("/")[0]
+    if method == "GET":
+        return Scope.READ
+    if resource in ("signals", "feeds"):
+        return Scope.PUBLISH
+    return Scope.TRADE if resource in ("orders", "positions", "drift") else Scope.OPERATE
+
+
+@WALK_TIME
+def test_owner_reaches_each_endpoint_with_its_scope_alone(
+    world: World, as_web: AsWeb, settings: Any
+) -> None:
+    """Otherwise the tests above, and of scopes and rates, would pass for an API that refuses all.
+
+    What other scopes may still call is nothing: their rates do not count.
+    """
+    clients = {}
+    for scope, user in product(Scope, (world.alice, world.olga)):
+        name = f"{user.username}, {scope} only"
+        world.keys[name] = create_api_key(user, "narrow", scopes=[scope])[1]
+        clients[name] = world.client(name)
+    plenty = settings.API_RATES
+    with Walk() as walk:
+        for name in walk.each(KEYED):
+            case, scope = CASES[name], required_scope(name)
+            settings.API_RATES = plenty | {str(other): 0 for other in Scope if other != scope}
+            for username in ("alice", "olga") if case.kind == "operator" else ("alice",):
+                with walk.cell(name, caller := f"{username}, {scope} only") as cell:
+                    with as_web():
+                        response = call(world, clients[caller], name, case)
+                    if username == "alice" and case.kind == "operator":
+                        cell.expect("403 RIGHT_MISSING", outcome(response))
+                        numbers = data_of(response).get("numbers", {})
+                        cell.expect(True, "right" in numbers, "is refused by a right")
+                    elif case.kind == "list":
+                        expect_listed(cell, world, response, case, listed=True)
+                    else:
+                        cell.expect(case.ok, response.status_code, "status")
+
+
+@WALK_TIME
+def test_operators_use_what_is_about_the_caller_and_see_nothing_private(
+    world: World, as_web: AsWeb
+) -> None:
+    """What else they may do depends on their roles: test_roles.py."""
+    client = world.client("olga")
+    with Walk() as walk:
+        for name in walk.each(OF_CALLERS):
+            case = CASES[name]
+            with walk.cell(name, "olga") as cell:
+                with as_web():
+                    response = call(world, client, name, case)
+                if case.kind == "private":
+                    cell.expect("404 NOT_FOUND", outcome(response))
+                elif case.kind == "list":
+                    expect_listed(cell, world, response, case, listed=False)
+                else:
+                    cell.expect(case.operators or case.ok, response.status_code, "status")
 
 
 def ids(data: Any) -> set[str]:

@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from datetime import timedelta
 from decimal import Decimal
+from functools import cache, partial
 from threading import Thread
 from typing import Any
 
@@ -28,10 +30,10 @@ from signals.feeds import create_feed
 from signals.models import Feed
 from tests.api.conftest import AsWeb
 from tests.api.factories import World
-from tests.api.test_matrix import CASES, Case, slug
+from tests.api.test_matrix import CASES, Case, outcome, slug
 from tests.api.test_problems import problem
 from tests.connections import make
-from tests.sampling import often
+from tests.matrix import WALK_TIME, Cell, Walk
 from users.services import create_api_key
 
 PREFIX = "POST /api/v1/"
@@ -202,23 +204,29 @@ def test_every_post_takes_a_key_or_is_named_with_its_reason() -> None:
     assert set(operations()) - taking == {PREFIX + name for name in KEYLESS} | set(ENDPOINTS)
 
 
-def recognises_itself(name: str) -> bool:
-    return short(name) in OWN
+def address_of(case: Case, world: World, path: str) -> str:
+    """Return the address of a case's object."""
+    for argument, value in case.path(world).items():
+        path = path.replace("{" + argument + "}", str(value))
+    return path
 
 
-@pytest.mark.parametrize("name", often(POSTS, every=4, always=recognises_itself))
-def test_second_request_with_the_key_changes_nothing(
-    world: World, as_web: AsWeb, name: str
-) -> None:
+@WALK_TIME
+def test_second_request_with_the_key_changes_nothing(world: World, as_web: AsWeb) -> None:
+    with Walk() as walk:
+        for name in walk.each(POSTS):
+            with walk.cell(name) as cell:
+                expect_carried_out_once(cell, deepcopy(world), as_web, name)
+
+
+def expect_carried_out_once(cell: Cell, world: World, as_web: AsWeb, name: str) -> None:
+    """Send an operation twice with a key."""
     place = short(name)
     if place == "connections/paper/":
         DataConnection.objects.create(user=None, name="shared", kind="static")
     case = HERE.get(place, CASES[name])
     client = world.client("olga" if case.kind == "operator" else "alice")
-    path = name.split()[1]
-    for argument, value in case.path(world).items():
-        path = path.replace("{" + argument + "}", str(value))
-    body = case.body(world)
+    path, body = address_of(case, world, name.split()[1]), case.body(world)
 
     def send() -> Any:
         return client.post(path, body, format="json", HTTP_IDEMPOTENCY_KEY="once")
@@ -226,21 +234,28 @@ def test_second_request_with_the_key_changes_nothing(
     with as_web():
         before = contents()
         first = send()
-        assert first.status_code == case.ok, first.content
         after = contents()
-        assert (after != before) == (place not in NO_EFFECT), "the table above is about effects"
         second = send()
-    assert contents() == after
+        now = contents()
+    cell.expect(case.ok, first.status_code, "first")
+    cell.expect(place not in NO_EFFECT, after != before, "the first has an effect")
+    changed = [table for table in after if now[table] != after[table]]
+    cell.expect([], changed, "changed by the second")
+    expect_second_answer(cell, place, case, first, second)
+
+
+def expect_second_answer(cell: Cell, place: str, case: Case, first: Any, second: Any) -> None:
+    found = (second.status_code, second.content)
     if place in SECRETS:
         problem(second, 409, "SECRET_SHOWN_ONCE")
-        assert KeptAnswer.objects.get().body == ""
+        cell.expect("", KeptAnswer.objects.get().body, "kept answer")
     elif place in OWN:
-        assert second.status_code in (200, case.ok), second.content
-        assert "Idempotency-Replayed" not in second
+        cell.expect_one({200, case.ok}, second.status_code, "second")
+        cell.expect(False, "Idempotency-Replayed" in second, "second is replayed")
     else:
-        assert (second.status_code, second.content) == (first.status_code, first.content)
-        assert second["Idempotency-Replayed"] == "true"
-        assert "Idempotency-Replayed" not in first
+        cell.expect((first.status_code, first.content), found, "second")
+        cell.expect("true", second.get("Idempotency-Replayed"), "Idempotency-Replayed")
+        cell.expect(False, "Idempotency-Replayed" in first, "first is replayed")
 
 
 OTHER: dict[str, Callable[[World], dict[str, Any]]] = {
@@ -257,26 +272,28 @@ OTHER: dict[str, Callable[[World], dict[str, Any]]] = {
 """Other contents than in the tables of cases."""
 
 
-@pytest.mark.parametrize("name", OTHER)
-def test_other_contents_change_nothing(world: World, as_web: AsWeb, name: str) -> None:
-    if name == "connections/paper/":
-        DataConnection.objects.create(user=None, name="shared", kind="static")
-    case = HERE.get(name, CASES[PREFIX + name])
-    client, path = world.client("alice"), f"/api/v1/{name}"
-    for argument, value in case.path(world).items():
-        path = path.replace("{" + argument + "}", str(value))
-    body = case.body(world) or {}
-
-    def send(other: dict[str, Any]) -> Any:
-        return client.post(path, body | other, format="json", HTTP_IDEMPOTENCY_KEY="once")
-
-    with as_web():
-        assert send({}).status_code == case.ok
-        before = contents()
-        refused = send(OTHER[name](world))
-    code = "DUPLICATE_SIGNAL" if name.startswith("signals/") else "DUPLICATE_REQUEST"
-    problem(refused, 409, code)
-    assert contents() == before
+@WALK_TIME
+def test_other_contents_change_nothing(world: World, as_web: AsWeb) -> None:
+    client = world.client("alice")
+    with Walk() as walk:
+        for name in walk.each(OTHER):
+            with walk.cell(name, "alice") as cell:
+                if name == "connections/paper/":
+                    DataConnection.objects.create(user=None, name="shared", kind="static")
+                case = HERE.get(name, CASES[PREFIX + name])
+                send = partial(
+                    client.post, address_of(case, world, f"/api/v1/{name}"), format="json",
+                    HTTP_IDEMPOTENCY_KEY="once",
+                )  # fmt: skip
+                body = case.body(world) or {}
+                with as_web():
+                    cell.expect(case.ok, send(body).status_code, "first")
+                    before = contents()
+                    refused = send(body | OTHER[name](world))
+                    now = contents()
+                code = "DUPLICATE_SIGNAL" if name.startswith("signals/") else "DUPLICATE_REQUEST"
+                cell.expect(f"409 {code}", outcome(refused), "other contents")
+                cell.expect([], [one for one in before if now[one] != before[one]], "changed")
 
 
 def test_operations_with_their_own_keys_are_in_the_table() -> None:
@@ -301,24 +318,33 @@ def test_draft_is_answered_as_at_first_after_it_was_changed(world: World) -> Non
 
 def contents() -> dict[str, str]:
     """Return a hash of each table, without what every request writes."""
-    not_ours = ("common_keptanswer", "users_apikeynetwork", "common_trail%")
     with database.cursor() as cursor:
         cursor.execute("SELECT current_user")
         (role,) = cursor.fetchone()
         cursor.execute("RESET ROLE")
-        cursor.execute(
-            "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
-            " AND NOT tablename LIKE ANY(%s)",
-            ([*not_ours, "django_%"],),
-        )
-        found = {}
-        for (table,) in cursor.fetchall():
-            row = "(to_jsonb(t) - 'last_used_at')::text" if table == "users_apikey" else "t::text"
-            cursor.execute(f"SELECT md5(string_agg({row}, '' ORDER BY {row})) FROM {table} t")
-            found[table] = cursor.fetchone()[0]
+        cursor.execute(_contents_query())
+        found = dict(cursor.fetchall())
         if role == "fillcast_web":
             cursor.execute("SET ROLE fillcast_web")
     return found
+
+
+@cache
+def _contents_query() -> str:
+    not_ours = ("common_keptanswer", "users_apikeynetwork", "common_trail%", "django_%")
+    with database.cursor() as cursor:
+        cursor.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+            " AND NOT tablename LIKE ANY(%s)",
+            ([*not_ours],),
+        )
+        tables = [table for (table,) in cursor.fetchall()]
+    row = {"users_apikey": "(to_jsonb(t) - 'last_used_at')::text"}
+    return " UNION ALL ".join(
+        f"SELECT '{table}', md5(string_agg({row.get(table, 't::text')}, ''"
+        f" ORDER BY {row.get(table, 't::text')})) FROM {table} t"
+        for table in tables
+    )
 
 
 def new_feed(world: World, name: Any = "One", *, key: str = "k", who: str = "alice") -> Any:

@@ -3,15 +3,23 @@
 from typing import Any
 
 import pytest
-from django.db import transaction
 
 from common.permissions import Role
 from tests.api.conftest import AsWeb
 from tests.api.factories import World
-from tests.api.role_matrix import MATRIX, OWN
-from tests.api.test_matrix import CASES, KEYED, call, ids, moves_money, snapshot
+from tests.api.role_matrix import MATRIX
+from tests.api.test_matrix import (
+    CASES,
+    KEYED,
+    OF_CALLERS,
+    TABLES,
+    call,
+    data_of,
+    expect_listed,
+    outcome,
+)
+from tests.matrix import WALK_TIME, Cell, Rows, Walk
 from tests.roles import staff
-from tests.sampling import often
 from users.services import create_api_key
 
 LETTERS = {
@@ -21,7 +29,7 @@ LETTERS = {
     "S": (Role.SUPPORT,),
     "N": (),
 }
-ROLE_DEPENDENT = [name for name in KEYED if MATRIX.get(name) != OWN]
+ROLE_DEPENDENT = [name for name in KEYED if name not in OF_CALLERS]
 
 
 @pytest.fixture
@@ -37,37 +45,34 @@ def test_every_operation_is_in_the_table() -> None:
     assert set(MATRIX) == set(CASES)
 
 
-@pytest.mark.parametrize("name", often(ROLE_DEPENDENT, every=3, start=2, always=moves_money))
-def test_staff_may_do_what_their_role_allows(team: World, as_web: AsWeb, name: str) -> None:
-    case, before = CASES[name], snapshot()
-    for letter in LETTERS:
-        with transaction.atomic():
-            with as_web():
-                response = call(team, letter, name, case)
-            data: Any = response.json() if getattr(response, "content", b"") else {}
-            if letter in MATRIX[name]:
-                assert response.status_code == (case.operators or case.ok), (letter, data)
-                if case.kind == "list":
-                    assert str(case.shows(team)) in ids(data), letter
-            elif name.startswith("GET"):
-                assert_not_visible(team, response, data, name, letter)
-            else:
-                assert_right_missing(response, data, letter)
-                assert snapshot() == before, letter
-            transaction.set_rollback(True)
+@WALK_TIME
+@pytest.mark.parametrize("letter", LETTERS)
+def test_staff_may_do_what_their_role_allows(team: World, as_web: AsWeb, letter: str) -> None:
+    before, client = Rows(TABLES), team.client(letter)
+    role = ", ".join(LETTERS[letter]) or "no role"
+    with Walk() as walk:
+        for name in walk.each(ROLE_DEPENDENT):
+            case = CASES[name]
+            with walk.cell(name, role) as cell:
+                with as_web():
+                    response = call(team, client, name, case)
+                if letter in MATRIX[name]:
+                    cell.expect(case.operators or case.ok, response.status_code)
+                    if case.kind == "list":
+                        expect_listed(cell, team, response, case, listed=True)
+                elif not name.startswith("GET"):
+                    expect_right_missing(cell, response)
+                    cell.expect_unchanged(before)
+                elif case.kind == "list":  # as a tenant would, they see nothing of others
+                    expect_listed(cell, team, response, case, listed=False)
+                else:
+                    cell.expect("404 NOT_FOUND", outcome(response))
 
 
-def assert_not_visible(world: World, response: Any, data: Any, name: str, letter: str) -> None:
-    """Assert that staff without the right to read see nothing of others, as a tenant would."""
-    if CASES[name].kind == "list":
-        assert response.status_code == 200
-        assert str(CASES[name].shows(world)) not in ids(data), letter
-    else:
-        assert (response.status_code, data["code"]) == (404, "NOT_FOUND"), (letter, data)
-
-
-def assert_right_missing(response: Any, data: Any, letter: str) -> None:
-    """Assert a 403 with a stable code that names the missing right and who gives it."""
-    assert (response.status_code, data.get("code")) == (403, "RIGHT_MISSING"), (letter, data)
-    assert data["numbers"]["right"]
-    assert "An administrator gives roles" in data["detail"]
+def expect_right_missing(cell: Cell, response: Any) -> None:
+    """Expect a 403 with a stable code that names the missing right and who gives it."""
+    cell.expect("403 RIGHT_MISSING", outcome(response))
+    if response.status_code == 403:
+        data = data_of(response)
+        cell.expect(True, bool(data["numbers"]["right"]), "names the right")
+        cell.expect(True, "An administrator gives roles" in data["detail"], "names who gives it")

@@ -2,20 +2,18 @@
 
 from typing import Any
 
-import pytest
+from rest_framework.test import APIClient
 
 from tests.api.factories import World
 from tests.api.test_results_api import close_two
-from tests.sampling import often
+from tests.matrix import WALK_TIME, Walk
 from tests.statements import sent_statements
 
 
-def statements(world: World, path: str, fields: str = "") -> list[str]:
-    client = world.client("alice")
-    asked = f"/api/v1/{path}" + (f"?fields={fields}" if fields else "")
-    client.get(asked)  # what is read once in a process
+def statements(client: APIClient, path: str) -> list[str]:
+    client.get(path)  # what is read once in a process
     with sent_statements() as sent:
-        answer = client.get(asked)
+        answer = client.get(path)
     assert answer.status_code == 200, answer.content
     return sent
 
@@ -54,37 +52,48 @@ CASES: dict[str, tuple[str, str, int, str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", often(CASES, every=3))
-def test_what_was_not_asked_for_is_not_read(world: World, case: str) -> None:
-    path, fields, fewer, unread = CASES[case]
-    path = path.format(filled=world.filled.pk, position=world.position.pk, feed=world.feed.slug)
-    every, some = statements(world, path), statements(world, path, fields)
-    assert any(unread in sql for sql in every), "the whole answer reads it"
-    assert not any(unread in sql for sql in some)
-    assert len(every) - len(some) >= fewer, (every, some)
-
-
-@pytest.mark.parametrize(
-    "path",
-    often([
-        "orders/", "orders/{filled}/", "positions/", "connections/", "subscriptions/", "api-keys/",
-        "analytics/", "analytics/statistics/", "analytics/breakdown/", "analytics/months/",
-        "analytics/compared/", "feeds/{feed}/record/",
-    ], every=4, start=2),
-)  # fmt: skip
-def test_each_field_alone_is_as_in_the_whole_answer(world: World, path: str) -> None:
-    close_two(world)
-    path = path.format(filled=world.filled.pk, feed=world.feed.slug)
+@WALK_TIME
+def test_what_was_not_asked_for_is_not_read(world: World) -> None:
     client = world.client("alice")
+    with Walk() as walk:
+        for case, (path, fields, fewer, unread) in walk.each(CASES.items()):
+            where = f"/api/v1/{filled_in(path, world)}"
+            with walk.cell(f"{path}?fields={fields}", case) as cell:
+                every = statements(client, where)
+                some = statements(client, f"{where}?fields={fields}")
+                cell.expect(True, any(unread in sql for sql in every), f"whole reads {unread}")
+                cell.expect([], [sql for sql in some if unread in sql], f"reads of {unread}")
+                cell.expect_at_most(len(every) - fewer, some, "statements")
 
-    def rows(query: str = "") -> list[dict[str, Any]]:
-        answer: Any = client.get(f"/api/v1/{path}{query}").json()
-        found: list[dict[str, Any]] = (
-            answer if isinstance(answer, list) else answer.get("results", [answer])
-        )
-        return found
 
-    whole = rows()
+def filled_in(path: str, world: World) -> str:
+    """Return a path with the ids of the world's objects."""
+    return path.format(filled=world.filled.pk, position=world.position.pk, feed=world.feed.slug)
+
+
+PATHS = (
+    "orders/", "orders/{filled}/", "positions/", "connections/", "subscriptions/", "api-keys/",
+    "analytics/", "analytics/statistics/", "analytics/breakdown/", "analytics/months/",
+    "analytics/compared/", "feeds/{feed}/record/",
+)  # fmt: skip
+
+
+@WALK_TIME
+def test_each_field_alone_is_as_in_the_whole_answer(world: World) -> None:
+    close_two(world)
+    client = world.client("alice")
     moving = {"waiting_since", "last_used_at", "networks", "until"}  # change with each call or time
-    for name in set(whole[0]) - moving:
-        assert rows(f"?fields={name}") == [{name: row[name]} for row in whole], name
+    with Walk() as walk:
+        for path in walk.each(PATHS):
+            where = f"/api/v1/{filled_in(path, world)}"
+            whole = rows_of(client.get(where))
+            for name in sorted(set(whole[0]) - moving):
+                with walk.cell(f"{path}?fields={name}") as cell:
+                    found = rows_of(client.get(f"{where}?fields={name}"))
+                    cell.expect([{name: row[name]} for row in whole], found)
+
+
+def rows_of(answer: Any) -> list[dict[str, Any]]:
+    """Return the objects of an answer: of a page, a list, or the only one."""
+    data: Any = answer.json()
+    return list(data if isinstance(data, list) else data.get("results", [data]))

@@ -15,7 +15,7 @@ from tests.api.conftest import AsWeb
 from tests.api.factories import World
 from tests.api.test_problems import problem
 from tests.api.test_results_api import close_two
-from tests.sampling import often
+from tests.matrix import WALK_TIME, Walk
 
 RESULTS = [f"analytics/export/{table}/" for table in TABLES]
 PAGES = [
@@ -54,18 +54,25 @@ def _is_number(shown: str) -> bool:
     return shown.lstrip("-").replace(".", "").isdigit()
 
 
-@pytest.mark.parametrize("path", often(RESULTS + PAGES, every=3))
-def test_json_lines_have_the_rows_of_the_csv(world: World, as_web: AsWeb, path: str) -> None:
+@WALK_TIME
+def test_json_lines_have_the_rows_of_the_csv(world: World, as_web: AsWeb) -> None:
     close_two(world)
-    only = f"connection={world.connection.pk}" if path.startswith("analytics/") else ""
-    alice, address = world.client("alice"), f"/api/v1/{path}?{only}"
-    with as_web():
-        rows = from_csv(alice.get(f"{address}&format=csv"))
-        lines = from_lines(alice.get(f"{address}&format=ndjson"))
-        asked = from_lines(alice.get(address, HTTP_ACCEPT="application/x-ndjson"))
-    assert asked == lines
-    assert [{name: as_csv(value) for name, value in line.items()} for line in lines] == rows
-    assert all(isinstance(value, str | int | None) for line in lines for value in line.values())
+    alice = world.client("alice")
+    with Walk() as walk:
+        for path in walk.each(RESULTS + PAGES):
+            only = f"connection={world.connection.pk}" if path.startswith("analytics/") else ""
+            address = f"/api/v1/{path}?{only}"
+            with walk.cell(path, "alice") as cell:
+                with as_web():
+                    rows = from_csv(alice.get(f"{address}&format=csv"))
+                    lines = from_lines(alice.get(f"{address}&format=ndjson"))
+                    asked = from_lines(alice.get(address, HTTP_ACCEPT="application/x-ndjson"))
+                cell.expect(lines, asked, "asked for by a header")
+                as_rows = [{name: as_csv(value) for name, value in one.items()} for one in lines]
+                cell.expect(rows, as_rows, "rows")
+                values = [value for line in lines for value in line.values()]
+                odd = [value for value in values if not isinstance(value, str | int | None)]
+                cell.expect([], odd, "values that are no text or number")
 
 
 def test_text_is_not_changed_for_spreadsheets_and_unknown_is_null(world: World) -> None:

@@ -14,6 +14,7 @@ from config import urls  # noqa: F401  # registers the admin's pages
 from execution.disaster_recovery.epochs import current_epoch
 from tests.console.seed import CANARY
 from tests.html import html_of
+from tests.matrix import WALK_TIME, Cell, Walk
 from tests.roles import staff
 from users.models import User
 
@@ -57,24 +58,44 @@ def pages_of(rows: dict[str, Any]) -> list[str]:
     return [waiting_page, *named, *(reverse(f"admin:{name}") for name in alone)]
 
 
+@WALK_TIME
 def test_operators_open_every_page_and_see_no_secret(world: dict[str, Any], client: Client) -> None:
+    """On our own pages there is no inline code."""
     client.force_login(world["operator"])
-    for path in [*pages_of(world), *LISTS]:
-        response = client.get(path)
-        assert response.status_code == 200, path
-        assert CANARY not in html_of(response), path
+    ours = pages_of(world)
+    with Walk(client) as walk:
+        for path in walk.each([*ours, *LISTS]):
+            with walk.cell(path, "operator") as cell:
+                response = client.get(path)
+                cell.expect(200, response.status_code)
+                html = html_of(response)
+                cell.expect(False, CANARY in html, "shows a secret")
+                if path in ours:
+                    expect_no_inline_code(cell, html)
+
+
+def expect_no_inline_code(cell: Cell, html: str) -> None:
+    own = html.partition('class="fc fc-page')[2] or html
+    own = own.partition('id="modal-overlay"')[0].partition("<footer")[0]
+    styled = own.partition("</main>")[0].partition("x-data")[0]
+    cell.expect(False, " style=" in styled, "has a style")
+    cell.expect(False, " onclick=" in own, "has a script")
 
 
 @pytest.mark.parametrize("caller", ["visitor", "tenant"])
+@WALK_TIME
 def test_visitors_and_tenants_are_sent_to_sign_in(
     world: dict[str, Any], client: Client, caller: str
 ) -> None:
     if caller == "tenant":
         client.force_login(User.objects.get(username="tenant-01"))
-    for path in [*pages_of(world), *LISTS]:
-        response = client.get(path)
-        assert response.status_code == 302, path
-        assert "/admin/login/" in response.headers["Location"], path
+    with Walk(client) as walk:
+        for path in walk.each([*pages_of(world), *LISTS]):
+            with walk.cell(path, caller) as cell:
+                response = client.get(path)
+                cell.expect(302, response.status_code)
+                to = response.headers.get("Location", "").partition("?")[0]
+                cell.expect("/admin/login/", to, "Location")
 
 
 def test_support_reads_and_changes_nothing(small: dict[str, Any], client: Client) -> None:
@@ -105,16 +126,6 @@ def test_tables_written_by_the_system_take_no_changes(
     assert client.post(f"/admin/execution/order/{order}/change/").status_code == 403
 
 
-def test_own_pages_have_no_inline_code(world: dict[str, Any], client: Client) -> None:
-    client.force_login(world["operator"])
-    for path in pages_of(world):
-        html = html_of(client.get(path))
-        ours = html.partition('class="fc fc-page')[2] or html
-        ours = ours.partition('id="modal-overlay"')[0].partition("<footer")[0]
-        assert " style=" not in ours.partition("</main>")[0].partition("x-data")[0], path
-        assert " onclick=" not in ours, path
-
-
 def hidden_columns() -> list[tuple[str, str]]:
     """Return the list and the name of each column whose value no page shows."""
     return [
@@ -125,6 +136,7 @@ def hidden_columns() -> list[tuple[str, str]]:
     ]
 
 
+@WALK_TIME
 def test_lists_cannot_be_searched_by_a_hidden_value(small: dict[str, Any], client: Client) -> None:
     """Else staff who only read find a digest out, letter by letter, by what a list then shows."""
     client.force_login(staff(*Role, name="reader"))
@@ -135,6 +147,8 @@ def test_lists_cannot_be_searched_by_a_hidden_value(small: dict[str, Any], clien
         ("/admin/events/channel/", "push_digest"),
     ):  # fmt: skip
         assert known in found
-    for path, name in found:
-        for lookup in (name, f"{name}__startswith", f"{name}__gt", f"{name}__isnull"):
-            assert client.get(path, {lookup: "a"}).status_code == 400, (path, lookup)
+    with Walk(client) as walk:
+        for path, name in walk.each(found):
+            for lookup in (name, f"{name}__startswith", f"{name}__gt", f"{name}__isnull"):
+                with walk.cell(f"{path}?{lookup}=a", "staff with every role") as cell:
+                    cell.expect(400, client.get(path, {lookup: "a"}).status_code)

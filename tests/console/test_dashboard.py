@@ -1,11 +1,9 @@
 """The dashboard: exact sums, what is wrong, and a bounded number of queries."""
 
-import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-import pytest
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -18,7 +16,7 @@ from signals.models import Signal
 from tests.console import seed
 from tests.console.conftest import statements
 from tests.html import html_of
-from tests.sampling import often
+from tests.matrix import WALK_TIME, Walk
 
 Page = Callable[..., str]
 
@@ -198,28 +196,21 @@ def test_dashboard_needs_few_queries_with_any_number_of_rows(
     assert len(more) == len(sent)
 
 
-@pytest.mark.parametrize(
-    ("path", "most"),
-    often(
-        [
-            ("/admin/execution/order/", 14),
-            ("/admin/positions/executionposition/", 14),
-            ("/admin/connections/executionconnection/", 14),
-            ("/admin/signals/signal/", 14),
-            ("/admin/connections/subscription/", 14),
-            ("/admin/execution/executionlog/", 14),
-            ("/admin/execution/fill/", 14),
-            ("/admin/execution/driftitem/", 14),
-        ],
-        every=3,
-    ),
-)
-def test_lists_need_a_bounded_number_of_queries(
-    world: dict[str, Any], client: Client, path: str, most: int
-) -> None:
+LISTS = (
+    "execution/order", "positions/executionposition", "connections/executionconnection",
+    "signals/signal", "connections/subscription", "execution/executionlog", "execution/fill",
+    "execution/driftitem",
+)  # fmt: skip
+
+
+@WALK_TIME
+def test_lists_need_a_bounded_number_of_queries(world: dict[str, Any], client: Client) -> None:
     client.force_login(world["operator"])
-    client.get(path)
-    with statements() as sent:
-        html = html_of(client.get(path))
-    assert len(sent) <= most, "\n".join(sent)
-    assert len(re.findall("data-row", html)) >= 1
+    with Walk(client) as walk:
+        for name in walk.each(LISTS):
+            with walk.cell(name, "operator") as cell:
+                client.get(f"/admin/{name}/")
+                with statements() as sent:
+                    html = html_of(client.get(f"/admin/{name}/"))
+                cell.expect_at_most(14, sent, "statements")
+                cell.expect(True, "data-row" in html, "has a row")

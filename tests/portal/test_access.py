@@ -2,19 +2,19 @@
 
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, reverse
 
 from portal.urls import urlpatterns
 from tests.html import html_of
+from tests.matrix import WALK_TIME, Rows, Walk, as_role
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import PASSWORD, World
-from tests.portal.no_pages import NO_PAGES
-from tests.sampling import often
 
 FEED_PAGES = (
     "feed_record", "feed_proof", "feed_record_show", "public_record", "public_proof",
@@ -152,12 +152,6 @@ def args(world: World, name: str, username: str) -> dict[str, Any]:
 
 
 PRIVATE = [name for name in names() if name not in OPEN]
-TRADES = (
-    "order_", "cancel_all", "close", "position_", "end_all", "account_end", "feed_end",
-    "difference", "entries_resume", "account_resume", "account_switch_on", "credentials",
-    "subscription_", "publishing_signal_", "publishing_draft_publish", "publishing_open",
-    "publishing_modify", "publishing_close",
-)  # fmt: skip
 # Public feeds, and what shows one's own rows whatever its address names.
 WITHOUT_OWNER = {
     "subscribe", "preflight", "reason", "feed_end", "results_csv", "results_month",
@@ -175,98 +169,42 @@ TABLES = (
 )  # fmt: skip
 
 
-def moves_money(name: str) -> bool:
-    """Return whether a page sends, changes, stops or lets through orders."""
-    return name.startswith(TRADES)
-
-
-def snapshot() -> list[Any]:
-    """Return the rows that a page could have changed, as the owner of the tables sees them."""
-    contents = []
-    with connection.cursor() as cursor:
-        for table in TABLES:
-            cursor.execute(f"SELECT t::text FROM {table} t ORDER BY 1")
-            contents.append((table, cursor.fetchall()))
-    return contents
-
-
-@pytest.mark.parametrize("name", often(PRIVATE, every=3))
-def test_visitors_are_sent_to_sign_in_and_operators_to_the_console(
-    world: World, signed_in: SignedIn, as_web: None, name: str
-) -> None:
-    address = reverse(f"portal:{name}", kwargs=args(world, name, "alice"))
-    response = Client().get(address)
-    assert (response.status_code, response["Location"]) == (302, f"/login/?next={address}")
-    assert signed_in(world.olga).get(address)["Location"] == "/admin/"
-
-
-@pytest.mark.parametrize("name", often(WITH_OWNER, every=3, always=moves_money))
+@WALK_TIME
 @pytest.mark.parametrize("role", ["fillcast_web", "NONE"])  # querysets alone must suffice, too
 def test_objects_of_another_tenant_are_not_found(
-    world: World, signed_in: SignedIn, name: str, role: str
+    world: World, signed_in: SignedIn, role: str
 ) -> None:
-    assert name
-    before = snapshot()
-    client, address = signed_in(world.alice), reverse(
-        f"portal:{name}", kwargs=args(world, name, "bob")
-    )  # fmt: skip
-    with connection.cursor() as cursor:
-        cursor.execute(f"SET ROLE {role}")
-    responses = [client.get(address), client.post(address, {"fraction": "1"})]
-    with connection.cursor() as cursor:
-        cursor.execute("RESET ROLE")
-    assert [response.status_code for response in responses] == [404, 404]
-    assert not re.search(rb"\bBob\b", responses[0].content)
-    assert snapshot() == before
+    """Own ones are found: test_roles.py."""
+    before, client = Rows(TABLES), signed_in(world.alice)
+    with Walk(client) as walk:
+        for name in walk.each(name for name in names() if name in WITH_OWNER):
+            address = reverse(f"portal:{name}", kwargs=args(world, name, "bob"))
+            for method, send in (
+                ("GET", partial(client.get, address)),
+                ("POST", partial(client.post, address, {"fraction": "1"})),
+            ):
+                with walk.cell(f"{method} {name} of Bob", f"alice ({role})") as cell:
+                    with as_role(role):
+                        response = send()
+                    cell.expect(404, response.status_code)
+                    shows_bob = bool(re.search(rb"\bBob\b", b"".join(response)))
+                    cell.expect(False, shows_bob, "shows Bob's name")
+                    cell.expect_unchanged(before)
 
 
-@pytest.mark.parametrize("name", often(WITH_OWNER, every=3, always=moves_money))
-def test_own_objects_are_found(world: World, signed_in: SignedIn, as_web: None, name: str) -> None:
-    """Otherwise the test above would pass for a portal that refuses every request."""
-    address = reverse(f"portal:{name}", kwargs=args(world, name, "alice"))
-    assert signed_in(world.alice).get(address).status_code in {200, 302}
-
-
-@pytest.mark.parametrize("name", often(PRIVATE, every=5, start=1))
-def test_every_page_has_a_strict_policy_and_is_not_cached(
-    world: World, signed_in: SignedIn, as_web: None, name: str
-) -> None:
-    address = reverse(f"portal:{name}", kwargs=args(world, name, "alice"))
-    response = signed_in(world.alice).get(address)
-    assert "script-src 'self'; style-src 'self'" in response["Content-Security-Policy"]
-    assert response["Cache-Control"] == "private, no-store"
-    page = html_of(response)
-    assert "style=" not in page
-    assert "<style" not in page
-    assert "<script>" not in page
-    assert " onclick" not in page
-
-
-@pytest.mark.parametrize("name", [name for name in names() if f"portal:{name}" in NO_PAGES])
-def test_what_is_called_no_page_shows_none(
-    world: World, signed_in: SignedIn, as_web: None, name: str
-) -> None:
-    """So the browser tests, which open every page, leave out none."""
-    address = reverse(f"portal:{name}", kwargs=args(world, name, "alice"))
-    response = signed_in(world.alice).get(address)
-    assert response.status_code in {302, 405} or b"<html" not in b"".join(response)
-
-
+@WALK_TIME
 def test_lists_contain_no_rows_of_others(world: World, signed_in: SignedIn, as_web: None) -> None:
     client = signed_in(world.alice)
-    for name in (
-        "overview",
-        "signals",
-        "positions",
-        "working_orders",
-        "accounts",
-        "feeds",
-        "inbox",
-        "results",
-    ):
-        page = html_of(client.get(reverse(f"portal:{name}")))
-        assert not re.search(r"\bBob\b", page), name  # as a word: a token is random letters
-        assert "NZD/USD" not in page, name
+    with Walk(client) as walk:
+        for name in walk.each((
+            "overview", "signals", "positions", "working_orders", "accounts", "feeds", "inbox",
+            "results",
+        )):  # fmt: skip
+            with walk.cell(name, "alice") as cell:
+                page = html_of(client.get(reverse(f"portal:{name}")))
+                is_named = bool(re.search(r"\bBob\b", page))  # as a word: a token is random letters
+                cell.expect(False, is_named, "names Bob")
+                cell.expect(False, "NZD/USD" in page, "has Bob's pair")
 
 
 def test_sign_in_redirects_tenants_home_and_operators_to_the_console(

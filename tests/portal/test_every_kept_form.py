@@ -9,11 +9,11 @@ from django.urls import reverse
 
 from portal import kept_forms
 from tests.html import html_of
+from tests.matrix import WALK_TIME, Walk
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
 from tests.portal.test_access import PRIVATE, args
 from tests.portal.test_kept_forms import session_ends, sign_in
-from tests.sampling import often
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("private_feeds")]
 TYPED = "1.2345678"
@@ -54,25 +54,28 @@ def values_on(content: str) -> dict[str, str]:
     return inputs | {name: html.unescape(text).strip() for name, text in areas}
 
 
-def has_texts(name: str) -> bool:
-    return name in HAVE_TEXTS
-
-
-@pytest.mark.parametrize("name", often(ADDRESSES, every=8, always=has_texts))
+@WALK_TIME
 def test_what_was_typed_is_there_after_signing_in(
-    world: World, signed_in: SignedIn, as_web: None, name: str
+    world: World, signed_in: SignedIn, as_web: None
 ) -> None:
-    address = OWN.get(name) or reverse(name, kwargs=args(world, name.partition(":")[2], "alice"))
     client: Client = signed_in(world.alice)
-    page = client.get(address)
-    fields = typed_fields(html_of(page)) if page.status_code == 200 else {}
-    fields = {key: text for key, text in fields.items() if not kept_forms._is_secret(key)}
-    assert fields or name not in HAVE_TEXTS
-    if not fields or name in kept_forms.NEVER_KEPT:
-        return
+    with Walk(client) as walk:
+        for name in walk.each(ADDRESSES):
+            own = OWN.get(name)
+            address = own or reverse(name, kwargs=args(world, name.partition(":")[2], "alice"))
+            with walk.cell(name, "alice") as cell:
+                page = client.get(address)
+                fields = typed_fields(html_of(page)) if page.status_code == 200 else {}
+                kept = [key for key in fields if not kept_forms._is_secret(key)]
+                cell.expect(True, bool(kept) or name not in HAVE_TEXTS, "has fields")
+                if kept and name not in kept_forms.NEVER_KEPT:
+                    cell.expect([], lost_fields(client, address, kept), "lost fields")
+
+
+def lost_fields(client: Client, address: str, fields: list[str]) -> list[str]:
+    """Send a form after its session has ended, sign in, and return what the page has lost."""
     session_ends(client)
-    answer = client.post(address, fields)
-    assert answer["Location"].startswith("/login/?next="), name
+    answer = client.post(address, dict.fromkeys(fields, TYPED))
+    assert answer["Location"].startswith("/login/?next="), answer["Location"]
     shown = values_on(sign_in(client, answer["Location"]))
-    lost = [key for key in fields if shown.get(key) != TYPED]
-    assert not lost, f"{name} lost {lost}"
+    return [key for key in fields if shown.get(key) != TYPED]

@@ -18,11 +18,10 @@ from execution.models import ArchivedOrder, ExecutionLog, Order
 from portal.selectors.signals import signal_history, signal_summaries
 from positions.models import ExecutionPosition
 from signals.models import Signal
+from tests.matrix import WALK_TIME, Walk
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
 from tests.portal.test_access import OPEN, args, names
-from tests.portal.test_statement_counts import HEAVY
-from tests.sampling import often
 from tests.statements import sent_reads
 from users.tenancy import act_as
 
@@ -40,7 +39,6 @@ FORMS_ONLY = {
     "preset_example", "publishing_withdraw", "subscription_pause", "subscription_resume",
     "subscription_twin_start", "telegram_pause", "telegram_resume",
 }  # fmt: skip
-GROUPS = 6  # of pages: to write the rows takes longer than a page
 
 pytestmark = pytest.mark.usefixtures("private_feeds")
 
@@ -115,31 +113,28 @@ def plan_of(text: str, params: Any) -> Any:
         return plans[0]["Plan"]
 
 
-def expect_indexes(sent: Sequence[tuple[str, Any]]) -> None:
-    found = {text: scans for text, params in sent if (scans := wide_scans(plan_of(text, params)))}
-    assert not found
+def wide_reads(sent: Sequence[tuple[str, Any]]) -> dict[str, list[str]]:
+    """Return the statements that read most rows of such a table, with their steps."""
+    return {text: scans for text, params in sent if (scans := wide_scans(plan_of(text, params)))}
 
 
-PAGES = [name for name in names() if name not in OPEN]
-ORDERED = sorted(PAGES, key=lambda name: name not in HEAVY)
-
-
-@pytest.mark.parametrize(
-    "pages",
-    often([ORDERED[n::GROUPS] for n in range(GROUPS)], every=GROUPS, always=lambda _: False),
-)
+@WALK_TIME
 def test_pages_read_no_table_of_all_tenants(
-    world: World, others: None, signed_in: SignedIn, as_web: None, pages: list[str]
+    world: World, others: None, signed_in: SignedIn, as_web: None
 ) -> None:
-    client = signed_in(world.alice)
-    for name in pages:
-        address = reverse(f"portal:{name}", kwargs=args(world, name, "alice"))
-        with sent_reads() as sent:
-            answer: Any = client.get(address)
-            b"".join(answer.streaming_content) if answer.streaming else answer.content
-        assert answer.status_code == (302 if name in FORMS_ONLY else 200), name
-        act_as(world.alice)
-        expect_indexes(sent)
+    client, known = signed_in(world.alice), set[str]()
+    with Walk(client) as walk:
+        for name in walk.each(name for name in names() if name not in OPEN):
+            address = reverse(f"portal:{name}", kwargs=args(world, name, "alice"))
+            with walk.cell(name, "alice") as cell:
+                with sent_reads() as sent:
+                    answer: Any = client.get(address)
+                    b"".join(answer.streaming_content) if answer.streaming else answer.content
+                cell.expect(302 if name in FORMS_ONLY else 200, answer.status_code)
+                act_as(world.alice)
+                new = {repr(read): read for read in sent if repr(read) not in known}
+                cell.expect({}, wide_reads(list(new.values())), "reads most rows")
+                known |= new.keys()  # pages have much in common
 
 
 def test_outcomes_of_signals_are_found_by_the_signal(world: World) -> None:
@@ -167,17 +162,20 @@ def test_outcomes_of_signals_are_found_by_the_signal(world: World) -> None:
         histories = [signal_history(world.alice, signal) for signal in signals]
     assert any(summary.accounts for summary in summaries)
     assert any(history.outcomes for history in histories)
-    expect_indexes(sent)
+    assert not wide_reads(sent)
 
 
+@WALK_TIME
 def test_lists_of_the_api_read_no_table_of_all_tenants(
     world: World, others: None, signed_in: SignedIn, as_web: None
 ) -> None:
     client = signed_in(world.alice)
-    for name in set(LISTS) - NEWEST_FIRST:
-        path, _, query = name.partition("?")
-        with sent_reads() as sent:
-            answer = client.get(f"/api/v1/{path}/?{query}")
-        assert answer.status_code == 200, name
-        act_as(world.alice)
-        expect_indexes(sent)
+    with Walk(client) as walk:
+        for name in walk.each(sorted(set(LISTS) - NEWEST_FIRST)):
+            path, _, query = name.partition("?")
+            with walk.cell(name, "alice") as cell:
+                with sent_reads() as sent:
+                    answer = client.get(f"/api/v1/{path}/?{query}")
+                cell.expect(200, answer.status_code)
+                act_as(world.alice)
+                cell.expect({}, wide_reads(sent), "reads most rows")

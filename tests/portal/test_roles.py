@@ -7,17 +7,18 @@ from django.test import Client
 from django.urls import reverse
 
 from common.permissions import Role
-from common.sql import rows, run
 from events.models import WebhookMessage
 from events.services import create_channel
 from portal.security_urls import urlpatterns as security_urls
 from portal.urls import urlpatterns as portal_urls
 from portal.visitor_urls import urlpatterns as visitor_urls
+from tests.html import html_of
+from tests.matrix import WALK_TIME, Cell, Rows, Walk, as_role
 from tests.portal.factories import World
+from tests.portal.no_pages import NO_PAGES
 from tests.portal.role_matrix import CELLS, CONSOLE, OWN, PAGES, YES
-from tests.portal.test_access import TABLES, WITH_OWNER, args
+from tests.portal.test_access import PRIVATE, TABLES, WITH_OWNER, args
 from tests.roles import staff
-from tests.sampling import exhaustive
 from users.services import create_api_key
 
 pytestmark = pytest.mark.usefixtures("private_feeds")
@@ -29,6 +30,7 @@ OF_ALICE = frozenset(f"portal:{name}" for name in WITH_OWNER) | {
 }  # fmt: skip
 SIGN_IN, TO_CONSOLE, NOT_THERE = "–", "console", "404"
 GET_STATUSES, POST_STATUSES = {"200", "302"}, {"200", "302", "405", "422"}
+PRIVATE_PAGES = {f"portal:{name}" for name in PRIVATE}
 # Signing in and out is tested below.
 REQUESTED = [name for name in PAGES if name not in ("portal:sign_in", "portal:sign_out")]
 FORM = {"fraction": "1", "name": "changed", "cancel_working": "on"}
@@ -37,8 +39,8 @@ DEAD_LINKS = {"visitor:sign_up": {"404"}, "visitor:sign_up_finish": {"404"}} | {
     f"visitor:{name}": {"410"} for name in ("invitation", "reset_password", "confirm_address")
 }
 Addresses = dict[str, dict[str, Any]]  # the arguments of an address, by its name
-ROLES = 2  # the column of staff with a role
-Columns = list[tuple[str, int, Client]]  # caller, their column of the matrix, and their client
+ROLES = {role.value: role for role in Role}
+CALLERS = ("visitor", "alice", "nora", *ROLES, "no role")  # Nora is a tenant without rows
 
 
 @pytest.fixture
@@ -69,20 +71,14 @@ def alices(world: World) -> Addresses:
 
 
 @pytest.fixture
-def columns(world: World) -> Columns:
-    """Return a visitor, Alice, Nora (a tenant without rows), and staff with each role and none."""
-    people = [("visitor", 0, None), ("alice", 1, world.alice), ("nora", 1, world.nora)]
-    people += [
-        (role.value, ROLES, staff(role, name=f"is-{role.value.replace(' ', '-')}")) for role in Role
-    ]
-    people.append(("no role", 3, staff(name="no-role")))
-    columns = []
-    for caller, column, user in people:
-        client = Client()
-        if user is not None:
-            client.force_login(user)
-        columns.append((caller, column, client))
-    return columns
+def client(world: World, caller: str) -> Client:
+    """Return a client in which the caller of the test is signed in."""
+    found = Client()
+    if caller in ROLES:
+        found.force_login(staff(ROLES[caller], name=f"is-{caller.replace(' ', '-')}"))
+    elif caller != "visitor":
+        found.force_login(getattr(world, caller, None) or staff(name="no-role"))
+    return found
 
 
 def address_of(name: str, world: World, alices: Addresses) -> str:
@@ -101,20 +97,13 @@ def outcome(response: Any) -> str:
     return TO_CONSOLE if to == "/admin/" else str(response.status_code)
 
 
-def existing_rows() -> set[tuple[str, str]]:
-    """Return all rows that the portal's pages can change, as the owner of the tables sees them."""
-    names = (*TABLES, "events_channel", "users_apikey", "users_secondfactor")
-    return {
-        (name, row.text) for name in names for row in rows(f"SELECT t::text AS text FROM {name} t")
-    }
-
-
-def expected(name: str, caller: str, column: int, permitted: set[str]) -> set[str]:
+def expected(name: str, caller: str, permitted: set[str]) -> set[str]:
     """Return the outcomes that the matrix allows; for Alice's rows, others get 404.
 
     permitted: the outcomes for callers who may open the page.
     """
-    cell = CELLS[PAGES[name]][column]
+    columns = {"visitor": 0, "alice": 1, "nora": 1, "no role": 3}
+    cell = CELLS[PAGES[name]][columns.get(caller, 2)]
     if cell == CONSOLE:
         return {TO_CONSOLE}
     if cell not in (OWN, YES):
@@ -132,45 +121,54 @@ def test_every_page_is_in_the_matrix() -> None:
     assert set(PAGES) == existing
 
 
-@pytest.mark.parametrize("is_whole", [False, exhaustive(True)], ids=["a role each", "every role"])
+@WALK_TIME
+@pytest.mark.parametrize("caller", CALLERS)
 def test_each_caller_gets_the_outcome_of_the_matrix(
-    world: World, alices: Addresses, columns: Columns, as_web: None, is_whole: bool
+    world: World, alices: Addresses, client: Client, as_web: None, caller: str
 ) -> None:
-    """All roles have one column, so usually each page is opened by one of them in turn."""
-    wrong = []
-    others = [one for one in columns if one[1] != ROLES]
-    of_roles = [one for one in columns if one[1] == ROLES]
-    for number, name in enumerate(REQUESTED):
-        address = address_of(name, world, alices)
-        some = of_roles if is_whole else [of_roles[number % len(of_roles)]]
-        for caller, column, client in [*others, *some]:
-            actual = outcome(client.get(address))
-            if actual not in expected(name, caller, column, GET_STATUSES):
-                wrong.append((name, caller, actual))
-    assert wrong == []
+    with Walk(client) as walk:
+        for name in walk.each(REQUESTED):
+            address = address_of(name, world, alices)
+            with walk.cell(f"GET {name}", caller) as cell:
+                response = client.get(address)
+                cell.expect_one(expected(name, caller, GET_STATUSES), outcome(response))
+                if caller == "visitor" and name in PRIVATE_PAGES:
+                    cell.expect(f"/login/?next={address}", response["Location"], "Location")
+                if caller == "alice" and name in PRIVATE_PAGES:
+                    expect_strict_policy(cell, response)
+                if caller == "alice" and name in NO_PAGES and response.status_code == 200:
+                    cell.expect(False, "<html" in html_of(response), "is a page")
 
 
-@pytest.mark.exhaustive
-@pytest.mark.parametrize("role", ["fillcast_web", "NONE"])  # querysets alone must suffice, too
+def expect_strict_policy(cell: Cell, response: Any) -> None:
+    """Expect that a page loads and runs our own files only, and that no cache keeps it."""
+    policy, page = response.get("Content-Security-Policy", ""), html_of(response)
+    strict = "script-src 'self'; style-src 'self'"
+    cell.expect(strict, strict if strict in policy else policy, "policy")
+    cell.expect("private, no-store", response["Cache-Control"], "Cache-Control")
+    inline = [code for code in ("style=", "<style", "<script>", " onclick") if code in page]
+    cell.expect([], inline, "inline code")
+
+
+OTHERS = [(caller, "fillcast_web") for caller in CALLERS if caller != "alice"]
+OTHERS += [("nora", "NONE"), ("no role", "NONE")]  # querysets alone must suffice, too
+
+
+@WALK_TIME
+@pytest.mark.parametrize(("caller", "role"), OTHERS)
 def test_post_changes_no_rows_of_others(
-    world: World, alices: Addresses, columns: Columns, enqueued: list[Any], role: str
+    world: World, alices: Addresses, client: Client, enqueued: list[Any], caller: str, role: str
 ) -> None:
     """All rows belong to Alice and Bob, who do not post; the addresses name Alice's rows."""
-    wrong, existing = [], existing_rows()
-    for name in REQUESTED:
-        address = address_of(name, world, alices)
-        run(f"SET ROLE {role}")
-        for caller, column, client in columns:
-            if caller == "alice":
-                continue
-            actual = outcome(client.post(address, FORM))
-            if actual not in expected(name, caller, column, POST_STATUSES):
-                wrong.append((name, caller, actual))
-        run("RESET ROLE")
-        now = existing_rows()
-        wrong += [(name, "changed", f"{table}: {text}") for table, text in existing - now]
-        existing = now & existing
-    assert wrong == []
+    tables = (*TABLES, "events_channel", "users_apikey", "users_secondfactor")
+    existing = Rows(tables, may_be_added=True)
+    with Walk(client) as walk:
+        for name in walk.each(REQUESTED):
+            with walk.cell(f"POST {name}", f"{caller} ({role})") as cell:
+                with as_role(role):
+                    response = client.post(address_of(name, world, alices), FORM)
+                cell.expect_one(expected(name, caller, POST_STATUSES), outcome(response))
+                cell.expect_unchanged(existing)
 
 
 @pytest.mark.parametrize("caller", ["visitor", "alice", "olga"])

@@ -7,42 +7,42 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from django.test import Client
 from django.urls import reverse
 
 from connections.models import HaltMode, TradingPreset
 from connections.services import set_kill_switch
 from tests.loss_limits import limit_of, pause_of
+from tests.matrix import WALK_TIME, Walk
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
 from tests.portal.test_access import OPEN, args, names
-from tests.sampling import often
 from tests.statements import sent_statements
 
 MOST = 12
 pytestmark = pytest.mark.usefixtures("private_feeds")
 
 
-HEAVY = {"overview", "live", "positions", "position", "signal", "signals", "results", "accounts"}
-
-
-def is_heavy(name: str) -> bool:
-    return name in HEAVY
-
-
-@pytest.mark.parametrize(
-    "name", often([name for name in names() if name not in OPEN], every=4, always=is_heavy)
-)
-def test_page_sends_few_statements(
-    world: World, signed_in: SignedIn, as_web: None, name: str
-) -> None:
-    client = signed_in(world.alice)
-    address = reverse(f"portal:{name}", kwargs=args(world, name, "alice"))
-    client.get(address)  # what is read once in a process
+def sent_by(client: Client, address: str) -> tuple[int, list[str]]:
+    """Open a page; return its status and the statements that it sent."""
     with sent_statements() as sent:
         answer: Any = client.get(address)
         b"".join(answer.streaming_content) if answer.streaming else answer.content
-    assert answer.status_code in (200, 302), "a refusal sends few, whatever the page does"
-    assert len(sent) <= MOST, Counter(sent).most_common()
+    return answer.status_code, sent
+
+
+@WALK_TIME
+def test_pages_send_few_statements(world: World, signed_in: SignedIn, as_web: None) -> None:
+    client = signed_in(world.alice)
+    with Walk(client) as walk:
+        for name in walk.each(name for name in names() if name not in OPEN):
+            address = reverse(f"portal:{name}", kwargs=args(world, name, "alice"))
+            with walk.cell(name, "alice") as cell:
+                status, sent = sent_by(client, address)
+                if len(sent) > MOST:  # some is read once in a process
+                    status, sent = sent_by(client, address)
+                cell.expect_one({200, 302}, status, "a refusal sends few, whatever the page does")
+                cell.expect_at_most(MOST, sent, "statements")
 
 
 @pytest.mark.parametrize("name", ["account", "preset_edit", "preset_new", "overview", "positions"])

@@ -10,7 +10,7 @@ from signals.alert_preview import preview_alert
 from signals.models import Feed, Signal
 from signals.rate import forget_failures
 from tests.alert_inbox import deliver
-from tests.sampling import often
+from tests.matrix import WALK_TIME, Walk
 from users.tenancy import on_behalf_of
 
 
@@ -45,28 +45,41 @@ BARE = [
 ]  # fmt: skip
 
 
+def refusal(feed: Feed, secret: str, text: str) -> FillcastError | None:
+    try:
+        deliver(feed, secret, text.encode())
+    except FillcastError as error:
+        return error
+    return None
+
+
 @pytest.mark.usefixtures("all_are_open")
-@pytest.mark.parametrize("text", often(BARE, every=3))
+@WALK_TIME
 def test_bare_sell_with_a_price_is_refused_while_a_long_trade_is_open(
-    feed: Feed, secret: str, text: str
+    feed: Feed, secret: str
 ) -> None:
     deliver(feed, secret, b"BUY EURUSD @ 1.3850 SL 1.3800")
-    with on_behalf_of(feed.owner):
-        assert preview_alert(feed, text.encode()).errors[0].code == Code.ALERT_AMBIGUOUS
-    with pytest.raises(FillcastError) as caught:
-        deliver(feed, secret, text.encode())
-    assert caught.value.code == Code.ALERT_AMBIGUOUS
-    assert "could open a short trade, or close a long one" in caught.value.detail
-    assert Signal.objects.count() == 1
+    with Walk() as walk:
+        for text in walk.each(BARE):
+            with walk.cell(text) as cell:
+                with on_behalf_of(feed.owner):
+                    shown = preview_alert(feed, text.encode())
+                cell.expect([Code.ALERT_AMBIGUOUS], [one.code for one in shown.errors][:1], "test")
+                refused = refusal(feed, secret, text)
+                cell.expect(Code.ALERT_AMBIGUOUS, refused and refused.code)
+                sentence = "could open a short trade, or close a long one"
+                cell.expect(True, sentence in (refused.detail if refused else ""), "says why")
+                cell.expect(1, Signal.objects.count(), "signals")
 
 
 @pytest.mark.usefixtures("all_are_open")
-@pytest.mark.parametrize("text", BARE)
-def test_bare_sell_with_a_price_opens_where_nothing_is_open(
-    feed: Feed, secret: str, text: str
-) -> None:
-    (signal,) = deliver(feed, secret, text.encode()).signals
-    assert (signal.action, signal.direction) == ("OPEN", "SELL")
+@WALK_TIME
+def test_bare_sell_with_a_price_opens_where_nothing_is_open(feed: Feed, secret: str) -> None:
+    with Walk() as walk:
+        for text in walk.each(BARE):
+            with walk.cell(text) as cell:
+                (signal,) = deliver(feed, secret, text.encode()).signals
+                cell.expect(("OPEN", "SELL"), (signal.action, signal.direction))
 
 
 @pytest.mark.usefixtures("all_are_open")

@@ -13,7 +13,7 @@ from signals.errors import field_errors
 from signals.models import Feed, IncomingAlert, Signal
 from signals.rate import forget_failures
 from tests.alert_inbox import deliver
-from tests.sampling import often
+from tests.matrix import WALK_TIME, Cell, Walk
 from users.tenancy import on_behalf_of
 
 TEXTS = [
@@ -47,28 +47,34 @@ def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alert_trades, "_filled_sources", [])
 
 
-@pytest.mark.parametrize(
-    ("text", "rules", "is_open"), often(product(TEXTS, FEEDS, [False, True]), every=5)
-)
-def test_preview_and_endpoint_agree(feed: Feed, text: str, rules: str, is_open: bool) -> None:
+@WALK_TIME
+def test_preview_and_endpoint_agree(feed: Feed) -> None:
     _, secret = feeds.create_feed_token(feed)
-    if is_open:
-        deliver(feed, secret, b"BUY EURUSD @ 1.3840 SL 1.3700")
-    Feed.objects.filter(pk=feed.pk).update(**FEEDS[rules])
-    feed.refresh_from_db()
+    with Walk() as walk:
+        for text, rules, is_open in walk.each(product(TEXTS, FEEDS, [False, True])):
+            with walk.cell(f"{text} ({rules})", "a trade is open" if is_open else "") as cell:
+                if is_open:
+                    deliver(feed, secret, b"BUY EURUSD @ 1.3840 SL 1.3700")
+                Feed.objects.filter(pk=feed.pk).update(**FEEDS[rules])
+                expect_agreement(cell, Feed.objects.get(pk=feed.pk), secret, text)
+
+
+def expect_agreement(cell: Cell, feed: Feed, secret: str, text: str) -> None:
+    """Test a text, then send it: expect the same faults, or none."""
     before = (Signal.objects.count(), IncomingAlert.objects.count())
     with on_behalf_of(feed.owner):
         shown = preview_alert(feed, text.encode())
-    assert (Signal.objects.count(), IncomingAlert.objects.count()) == before
+    now = (Signal.objects.count(), IncomingAlert.objects.count())
+    cell.expect(before, now, "signals and alerts after the test")
+    errors = [one.code for one in shown.errors]
     if not shown.dialect and not feed.is_approved:  # its faults help before the approval, too
-        assert shown.errors
+        cell.expect(True, bool(errors), "has faults")
         return
+    codes = []
     try:
         deliver(feed, secret, text.encode())
     except FillcastError as error:
         refused = field_errors(error) if isinstance(error, InvalidInputError) else (error,)
-        assert [one.code for one in shown.errors] == [one.code for one in refused]
-        assert not shown.effect
-    else:
-        assert not shown.errors
-        assert shown.effect
+        codes = [one.code for one in refused]
+    cell.expect(codes, errors, "faults of the test")
+    cell.expect(not codes, bool(shown.effect), "has an effect")

@@ -3,7 +3,7 @@
 import re
 import threading
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -21,7 +21,7 @@ from signals.ingest import save_draft
 from signals.intake import read_signal
 from signals.models import Approval, Feed, Origin, Signal
 from tests.connections import make
-from tests.sampling import often
+from tests.matrix import WALK_TIME, Walk
 from tests.signals.test_ingest import at_once
 from users.models import User
 from users.services import change_rights
@@ -157,47 +157,48 @@ def test_unapproved_signal_is_not_published(unapproved: Feed, private: Feed) -> 
     rejected(lambda: Signal.objects.filter(pk=ready.pk).update(**later))
 
 
-@pytest.mark.parametrize(
-    "change",
-    often([
-        {"sl": "1.2"},
-        {"direction": "SELL"},
-        {"valid_until": None},
-        {"provider_quantity": "1"},
-        {"provider_equity": "1"},
-        {"provider_currency": "JPY"},
-        {"max_spread": 3},
-        {"max_spread_unit": "BPS"},
-        {"break_even_target": 1},
-        {"break_even_profit": 1},
-        {"break_even_offset": 1},
-        {"trailing_distance": 1},
-        {"trailing_step": 1},
-        {"trailing_activation": 1},
-        {"stop_rule_unit": "PRICE"},
-        {"execution_style": "TWAP", "duration_seconds": 60, "slice_count": 3},
-        {"order_type": "TRAILING_STOP", "trail_distance": "0.01"},
-        {"order_type": "TRAILING_STOP", "trail_atr": "2"},
-        {"not_before": "2040-01-01T00:00:00Z"},
-        {"close_at": "2040-01-01T00:00:00Z"},
-        {"close_after_seconds": 60},
-    ], every=3),
-    ids=str,
-)  # fmt: skip
-def test_changed_signal_needs_a_new_approval(
-    feed: Feed, operator: User, change: dict[str, Any]
-) -> None:
-    if "valid_until" in change:
-        change = {"valid_until": market_now() + timedelta(hours=1)}
+CHANGES: list[dict[str, Any]] = [
+    {"sl": "1.2"},
+    {"direction": "SELL"},
+    {"valid_until": None},
+    {"provider_quantity": "1"},
+    {"provider_equity": "1"},
+    {"provider_currency": "JPY"},
+    {"max_spread": 3},
+    {"max_spread_unit": "BPS"},
+    {"break_even_target": 1},
+    {"break_even_profit": 1},
+    {"break_even_offset": 1},
+    {"trailing_distance": 1},
+    {"trailing_step": 1},
+    {"trailing_activation": 1},
+    {"stop_rule_unit": "PRICE"},
+    {"execution_style": "TWAP", "duration_seconds": 60, "slice_count": 3},
+    {"order_type": "TRAILING_STOP", "trail_distance": "0.01"},
+    {"order_type": "TRAILING_STOP", "trail_atr": "2"},
+    {"not_before": "2040-01-01T00:00:00Z"},
+    {"close_at": "2040-01-01T00:00:00Z"},
+    {"close_after_seconds": 60},
+]
+
+
+@WALK_TIME
+def test_changed_signal_needs_a_new_approval(feed: Feed, operator: User) -> None:
     signal = send(feed)
-    Signal.objects.filter(pk=signal.pk).update(note="a note is no instruction")
-    signal.refresh_from_db()
-    assert signal.approval == Approval.APPROVED
-    Signal.objects.filter(pk=signal.pk).update(**change)
-    signal.refresh_from_db()
-    assert (signal.approval, signal.approved_at) == (Approval.PENDING, None)
-    with pytest.raises(ConflictError):
-        services.publish(signal.pk, by=None)
+    mine = Signal.objects.filter(pk=signal.pk)
+    mine.update(note="a note is no instruction")
+    assert mine.get().approval == Approval.APPROVED
+    with Walk() as walk:
+        for change in walk.each(CHANGES):
+            if "valid_until" in change:
+                change = {"valid_until": market_now() + timedelta(hours=1)}
+            with walk.cell(str(change)) as cell:
+                mine.update(**change)
+                signal.refresh_from_db()
+                cell.expect((Approval.PENDING, None), (signal.approval, signal.approved_at))
+                with suppress(ConflictError):
+                    services.publish(signal.pk, by=None)
+                    cell.note("expected a refusal to publish, found none")
     services.approve(signal.pk, by=operator)
     assert services.publish(signal.pk, by=None)
 

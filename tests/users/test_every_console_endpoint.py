@@ -7,6 +7,7 @@ from nacl.public import PrivateKey
 
 from common.permissions import Role
 from tests.kept_rows import kept_rows
+from tests.matrix import require_none
 from tests.roles import staff
 from tests.users.callers import PARTS, WORDS, Answer, Caller, fault, faults_at, make_victim
 from tests.users.endpoints import Endpoint, Victim, endpoints
@@ -35,13 +36,13 @@ def test_visitors_and_tenants_get_nothing_in_the_console(victim: Victim) -> None
     found = console_endpoints(victim)
     assert len(found) > 200
     for user in (None, tenant("cuckoo").user):
-        assert faults_at(found, Caller(victim, user), victim) == []
+        require_none(faults_at(found, Caller(victim, user), victim))
 
 
 @pytest.mark.exhaustive
 def test_staff_without_a_role_get_nothing_in_the_console(victim: Victim) -> None:
     caller = Caller(victim, staff(name="no-role"))
-    assert faults_at(console_endpoints(victim), caller, victim) == []
+    require_none(faults_at(console_endpoints(victim), caller, victim))
 
 
 def of_support(endpoint: Endpoint, answer: Answer, victim: Victim, sent: Any) -> str:
@@ -62,4 +63,4 @@ def test_support_reads_but_changes_nothing_of_a_tenant(victim: Victim, part: int
         if endpoint.path.startswith(("/admin/", "/api/"))
     ]
     caller = Caller(victim, staff(Role.SUPPORT, name="support"))
-    assert faults_at(found[part::PARTS], caller, victim, of_support) == []
+    require_none(faults_at(found[part::PARTS], caller, victim, of_support))

@@ -21,6 +21,7 @@ from rest_framework.response import Response
 
 from signals.models import Feed
 from tests.kept_rows import kept_rows
+from tests.matrix import require_none
 from tests.roles import staff
 from tests.users.callers import PARTS, WORDS, Caller, faults_at, make_victim
 from tests.users.endpoints import FIRST_ID, Endpoint, Victim, endpoints
@@ -60,7 +61,7 @@ def test_addresses_are_found_with_the_victims_objects(victim: Victim) -> None:
 
 
 def test_visitors_get_nothing_of_a_tenant(victim: Victim) -> None:
-    assert faults_at(all_endpoints(victim), Caller(victim), victim) == []
+    require_none(faults_at(all_endpoints(victim), Caller(victim), victim))
 
 
 @pytest.mark.exhaustive
@@ -73,12 +74,12 @@ def test_another_tenant_gets_nothing_of_a_tenant(victim: Victim, role: str, part
     found = faults_at(all_endpoints(victim)[part::PARTS], caller, victim)
     with connection.cursor() as cursor:
         cursor.execute("RESET ROLE")
-    assert found == []
+    require_none(found)
 
 
 @pytest.mark.exhaustive
 def test_staff_without_a_role_get_nothing_of_a_tenant(victim: Victim) -> None:
-    assert faults_at(all_endpoints(victim), Caller(victim, staff(name="no-role")), victim) == []
+    require_none(faults_at(all_endpoints(victim), Caller(victim, staff(name="no-role")), victim))
 
 
 # --- that these tests can fail: views that are open on purpose
