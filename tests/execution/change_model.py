@@ -24,8 +24,17 @@ from execution.submission.change_terms import WantedTerms
 from signals import services as signal_services
 from signals.models import Approval, Signal
 from tests.execution import factories
-from tests.execution.entry_model import ENTRIES, SELL, SPREAD, TRAIL, WHOLE, EntryModel
+from tests.execution.entry_model import (
+    ENTRIES,
+    SELL,
+    SPREAD,
+    TRAIL,
+    WHOLE,
+    EntryModel,
+    check_fired,
+)
 from tests.execution.model import Process
+from tests.execution.model_rules import holds
 
 UP: dict[str, Any] = {"order_type": "STOP", "stop_price": D("1.105")}
 PAIRS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -172,7 +181,7 @@ class ChangeModel(EntryModel):
                 fired = [n for n in expected if self._is_fired(n)]
             if died == ["triggers.written"]:
                 expected, self._marks = [], marks
-            assert sorted(fired) == sorted(expected), (fired, expected, died)
+            check_fired(fired, expected, f"died at {died}")
 
     def _is_fired(self, order_id: int) -> bool:
         [row] = rows("SELECT fired_at FROM execution_ordertrigger WHERE order_id = %s", (order_id,))
@@ -238,11 +247,13 @@ class ChangeModel(EntryModel):
     def _check_condition(self, order: Any, expected: str) -> None:
         """Compare what a claim has made of an entry with what the oracle expected before it."""
         if order.reason == "CONDITION_FAILED":
-            assert expected == "NEVER", (order, expected)
+            rule = f"A condition failed that by its definition: {expected}"
+            holds(expected == "NEVER", rule, order)
         elif order.status == "PENDING" and order.awaits_condition:
             return  # it waits, or was not looked at
         elif order.status not in ("EXPIRED", "CANCELLED", "DENIED") or not order.awaits_condition:
-            assert expected == "HOLDS", (order, expected)
+            rule = f"An entry went on while its condition by its definition: {expected}"
+            holds(expected == "HOLDS", rule, order)
 
     # ---- what must hold -------------------------------------------------------------------------
     def check(self) -> None:
@@ -271,25 +282,27 @@ class ChangeModel(EntryModel):
         for pair in legs.values():
             sent = [o for o in pair if o.client_order_id and o.client_order_id[:-1] in received]
             fired = [o for o in pair if o.oco_fired]
-            assert len(fired) <= 1, pair
-            assert all(o.oco_fired for o in sent), pair
-            if fired:
-                assert all(o.status in TERMINAL for o in pair if o.id != fired[0].id), pair
+            holds(len(fired) <= 1, "At most one leg of a pair fires", pair)
+            holds(all(o.oco_fired for o in sent), "Only a leg that fired is sent", pair)
+            others = [o for o in pair if fired and o.id != fired[0].id]
+            is_over = all(o.status in TERMINAL for o in others)
+            holds(is_over, "The other leg ends when one fires", pair)
 
     def _check_conditions(self) -> None:
         """What still waits was never sent."""
         for order in self.orders_now:
             if order.awaits_condition:
-                assert not order.client_order_id, order
+                holds(not order.client_order_id, "What awaits a condition was never sent", order)
 
     def _check_changes(self) -> None:
         """While nothing is open both sides have the same terms; meanwhile ours has the larger."""
         changes = rows("SELECT * FROM execution_entrychange ORDER BY id")
         for change in changes:  # what has ended stays as it is
             before = self._changes.get(change.id, change.state)
-            assert before in (change.state, "WAITING", "REQUESTED", "SENT", "UNKNOWN"), change
+            is_open = before in (change.state, "WAITING", "REQUESTED", "SENT", "UNKNOWN")
+            holds(is_open, f"A change that has ended stays {before}", change)
             self._changes[change.id] = change.state
-        is_open = {c.order_id for c in changes if c.done_at is None and c.state != "WAITING"}
+        in_change = {c.order_id for c in changes if c.done_at is None and c.state != "WAITING"}
         tickets = {t.number: t for t in self.broker.tickets}
         for order in self.orders_now:
             ticket = tickets.get(order.broker_order_id)
@@ -297,10 +310,12 @@ class ChangeModel(EntryModel):
                 continue
             if order.aggregate_id is not None:  # it is a part of the broker's order
                 continue
-            assert order.quantity >= ticket.request.quantity >= ticket.filled, (order, ticket)
-            if order.id not in is_open:
+            is_larger = order.quantity >= ticket.request.quantity >= ticket.filled
+            holds(is_larger, "While it is changed, ours is the larger quantity", order, ticket)
+            if order.id not in in_change:
                 theirs = ticket.request
-                assert self._terms(order) == self._terms(theirs), (order, ticket)
+                is_same = self._terms(order) == self._terms(theirs)
+                holds(is_same, "With no change open, both have the same terms", order, ticket)
 
     @staticmethod
     def _terms(of: Any) -> Terms:
@@ -320,7 +335,7 @@ class ChangeModel(EntryModel):
     def check_settled(self) -> None:
         super().check_settled()
         left = rows("SELECT * FROM execution_entrychange WHERE done_at IS NULL")
-        assert not left, left
+        holds(not left, "In the end no change is open", left)
 
 
 assert not PAIRS.keys() & ENTRIES.keys()

@@ -4,7 +4,7 @@ Account 0 may enter on the spare account instead. An oracle judges each price of
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal as D
 from typing import Any
 
@@ -19,6 +19,7 @@ from execution.monitoring.trigger_upkeep import keep_up_triggers
 from execution.submission.route_writes import route_failed
 from tests.execution import factories
 from tests.execution.model import ExecutionModel
+from tests.execution.model_rules import holds
 
 SPREAD = D("0.0001")
 TRAIL: dict[str, Any] = {"order_type": "TRAILING_STOP", "trail_distance": D("0.005")}
@@ -39,6 +40,12 @@ ENTRIES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 WHOLE = D(100)  # what an account enters
 OF_ENTRIES = ("execution_sliceplan", "execution_ordertrigger", "execution_pricepeak")
+
+
+def check_fired(fired: Sequence[int], expected: Collection[int], *found: object) -> None:
+    rule = "The triggers fire that the prices reach (their orders)"
+    stated = (f"fired {sorted(fired)}", f"expected {sorted(expected)}", *found)
+    holds(sorted(fired) == sorted(expected), rule, *stated)
 
 
 class EntryModel(ExecutionModel):
@@ -69,7 +76,7 @@ class EntryModel(ExecutionModel):
             factories.quote(account, bids[-1])
             assert account.data_connection_id
             fired += self._monitor.process_quotes(account.data_connection_id, quotes)
-        assert sorted(fired) == sorted(expected)
+        check_fired(fired, expected)
 
     def _armed(self) -> list[Any]:
         return rows(
@@ -135,19 +142,21 @@ class EntryModel(ExecutionModel):
     def _check_triggers(self) -> None:
         for t in rows("SELECT order_id, is_armed, fired_at FROM execution_ordertrigger"):
             known = self._fired.setdefault(t.order_id, t.fired_at) if t.fired_at else None
-            assert known == t.fired_at, t
-            assert not (t.order_id in self._fired and (t.is_armed or not t.fired_at)), t
+            holds(known == t.fired_at, f"A trigger fires once, at {known}", t)
+            is_ended = t.order_id not in self._fired or (t.fired_at and not t.is_armed)
+            holds(bool(is_ended), "A trigger that has fired is not armed", t)
         fired = rows(
             "SELECT order_id, count(*) AS n FROM execution_executionlog"
             " WHERE code = 'TRIGGERED' GROUP BY order_id HAVING count(*) > 1"
         )
-        assert not fired, fired
+        holds(not fired, "The log has one line of each trigger that fired", fired)
 
     def _check_peaks(self) -> None:
         for peak in rows("SELECT id, side, price FROM execution_pricepeak"):
             before = self._peaks.setdefault(peak.id, peak.price)
             best = max if peak.side == "SELL" else min
-            assert peak.price == best(before, peak.price), (before, peak)
+            is_best = peak.price == best(before, peak.price)
+            holds(is_best, f"A peak never goes back; it was {before}", peak)
             self._peaks[peak.id] = peak.price
 
     def _check_entries(self) -> None:
@@ -169,8 +178,11 @@ class EntryModel(ExecutionModel):
             entered[of] = entered.get(of, D(0)) + self.entered_by(order, tickets)
             if of not in caps:
                 caps[of] = self.cap(order)
-        assert all(n <= 1 for n in legs.values()), legs
-        assert all(quantity <= caps[of] for of, quantity in entered.items()), entered
+        twice = [of for of, number in legs.items() if number > 1]
+        holds(not twice, "A leg is entered on one account only (signal, account, leg)", twice)
+        beyond = [(of, n, caps[of]) for of, n in entered.items() if n > caps[of]]
+        rule = "A subscription enters at most its size (signal and account, entered, at most)"
+        holds(not beyond, rule, beyond)
 
     def entered_by(self, order: Any, tickets: Sequence[Any]) -> D:
         """Return what an entry has got of the orders at the broker that were sent for it."""
@@ -183,7 +195,8 @@ class EntryModel(ExecutionModel):
     def _check_plans(self) -> None:
         plans = rows("SELECT order_id, quantity, quantities FROM execution_sliceplan")
         for plan in plans:
-            assert sum(plan.quantities) == plan.quantity == WHOLE, plan
+            is_whole = sum(plan.quantities) == plan.quantity == WHOLE
+            holds(is_whole, f"The slices of a plan are {WHOLE} together", plan)
 
     # ---- the end --------------------------------------------------------------------------------
     def settle_once(self) -> None:

@@ -45,6 +45,7 @@ from tests.connections import make
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.fake_broker_book import Ticket
+from tests.execution.model_rules import holds
 from tests.execution.netting_model import NettingModel
 
 TABLES = ("execution_fill", "execution_order", "positions_executionposition", "execution_driftitem",
@@ -342,39 +343,43 @@ class ExecutionModel:
 
     def _check_journal(self, reports: set[str]) -> None:
         if nets := self.broker.nets:
-            assert not nets.reversed, nets.reversed
-            assert not nets.stolen, nets.stolen
-            assert not nets.exposed, nets.exposed
+            holds(not nets.reversed, "No exit reverses a position", nets.reversed)
+            holds(not nets.stolen, "No exit takes a neighbour's share", nets.stolen)
+            holds(not nets.exposed, "No exit leaves a live stop behind", nets.exposed)
         twice = {base: n for base, n in Counter(self.broker.accepted()).items() if n > 1}
-        assert not twice, twice
+        holds(not twice, "The broker accepts no order twice", twice)
         fills = {f.broker_fill_id for t in self.broker.tickets for f in t.fills}
         shares = [o.id for o in self.orders_now if o.aggregate_id is not None]
         fills |= {fill_id_of(one, order_id) for one in fills for order_id in shares}
-        assert reports <= fills | {one for one in reports if one.startswith("inferred:")}
+        unknown = {one for one in reports - fills if not one.startswith("inferred:")}
+        holds(not unknown, "Each fill is one that the broker has made", unknown)
 
     def _check_positions(self, sums: Sequence[Any]) -> None:
         for p in sums:
-            assert p.quantity == p.left >= 0, p
-            assert p.reserved == min(p.quantity, p.live), p
+            holds(p.quantity == p.left >= 0, "A position is what its fills have left", p)
+            is_reserved = p.reserved == min(p.quantity, p.live)
+            holds(is_reserved, "A position reserves what its live exits may fill", p)
 
     def _check_log(self, lines: Sequence[Any]) -> None:
         last: dict[int, str] = {}
         why: dict[int, str] = {}  # the code of the line that changed the status
         for line in lines:
             before = last.get(line.order_id)
-            assert before in (None, line.status) or (before, line.status) in ALLOWED, (before, line)
+            is_allowed = before in (None, line.status) or (before, line.status) in ALLOWED
+            holds(is_allowed, f"No transition leads from {before} to {line.status}", line)
             # A refusal may be written after the order was looked up twice and is not at the broker.
             is_late_refusal = (before, line.status, why.get(line.order_id)) == (
                 "FAILED", "REJECTED", "NEVER_ARRIVED",
             )  # fmt: skip
             if before in TERMINAL and not is_late_refusal:
                 at_end = before == line.status or line.code in ("LATE_FILL", "OPERATOR_RETRY")
-                assert at_end, (before, line)
+                holds(at_end, f"{before} is final, but for a late fill or a retry", line)
             if before != line.status:
                 why[line.order_id] = line.code
             last[line.order_id] = line.status
         for order in self.orders_now:
-            assert last.get(order.id, order.status) == order.status, order
+            logged = last.get(order.id, order.status)
+            holds(logged == order.status, f"The log states the order's status, not {logged}", order)
 
     # ---- the end -----------------------------------------------------------------------------
     def settle(self) -> None:
@@ -405,7 +410,7 @@ class ExecutionModel:
             if has_waited:  # for the next try to close what a CLOSE has left open
                 self.pass_time(incomplete_closes.LONGEST_WAIT_SECONDS)
             before = after
-        raise AssertionError("it does not settle")
+        holds(False, "It settles in the end", self._fingerprint())
 
     def close_missing(self) -> None:
         """Close positions of which a broker closed more than was known to be open for a minute, as
@@ -455,10 +460,13 @@ class ExecutionModel:
             ours: Counter[Any] = Counter()
             for p in self.positions():
                 ours[str(p.connection_id), p.symbol, "" if nets.netting else p.side] += p.quantity
-            assert theirs == dict(ours)
+            rule = "Net positions are as large as the broker's"
+            holds(theirs == dict(ours), rule, f"theirs {theirs}", f"ours {dict(ours)}")
             return
         held = {t.number: t.held for t in self.tickets(working=False)}
-        assert held == {p.broker_position_id: p.quantity for p in self.positions()}
+        known = {p.broker_position_id: p.quantity for p in self.positions()}
+        rule = "Positions are those that the broker holds"
+        holds(held == known, rule, f"theirs {held}", f"ours {known}")
 
     def _sent_as_one(self, order: Any) -> list[Any]:
         """Return the orders that one order at the broker stands for."""
@@ -469,17 +477,20 @@ class ExecutionModel:
     def check_settled(self) -> None:
         self.check()
         report = audit()
-        assert report.ok, (report.counters, report.examples)
+        holds(report.ok, "The audit finds nothing", report.counters, report.examples)
         by_number = {t.number: t for t in self.broker.tickets}
         excessive = {item.key: D(item.closed) for item in rows(EXCESSIVE)}  # the rest is there
         for order in self.orders():
-            assert order.status in (*TERMINAL, *AT_BROKER), order
+            is_settled = order.status in (*TERMINAL, *AT_BROKER)
+            holds(is_settled, "In the end each order is terminal or at its broker", order)
             ticket = by_number.get(order.broker_order_id)
             if ticket is not None:
                 filled = sum((o.filled_quantity for o in self._sent_as_one(order)), D(0))
                 is_part = filled < ticket.filled == excessive.get(ticket.number)
-                assert filled == ticket.filled or is_part, (order, ticket)
-                assert (order.status in AT_BROKER) == (ticket.status == "WORKING"), (order, ticket)
+                is_known = filled == ticket.filled or is_part
+                holds(is_known, "An order has the broker's fills", order, ticket)
+                is_working = (order.status in AT_BROKER) == (ticket.status == "WORKING")
+                holds(is_working, "An order works as long as at its broker", order, ticket)
         self._check_held()
         # An exit may still work at the broker (checked above: nothing else is live), and reserves
         # what it will close. Everything else that a signal closed must be gone.
@@ -488,8 +499,8 @@ class ExecutionModel:
             " ON s.refers_to_id = p.signal_id AND s.action = 'CLOSE' AND s.close_fraction = 1"
             " WHERE p.quantity > p.reserved"
         )
-        assert not left, left
+        holds(not left, "What a signal has closed is gone", left)
         without_target = rows(WITHOUT_TARGET)
-        assert not without_target, without_target
+        holds(not without_target, "An open position keeps its last target", without_target)
         poisoned = rows("SELECT * FROM execution_driftitem WHERE kind = 'REPORT_PROCESSING_FAILED'")
-        assert not poisoned, poisoned
+        holds(not poisoned, "Each report could be processed", poisoned)

@@ -20,6 +20,7 @@ from signals.models import Signal
 from tests.execution.change_model import CONDITIONS, LATER, PAIRS, ChangeModel
 from tests.execution.entry_model import SPREAD
 from tests.execution.model import Process
+from tests.execution.model_rules import holds
 
 WORLDS = ("native", "held", "netted")
 BOTH = ["stop", "stop limit", "limit", "plain", "pair", *LATER, *CONDITIONS]
@@ -90,17 +91,19 @@ class OrderModel(ChangeModel):
         self, before: dict[int, tuple[str, D | None]], moved: Sequence[int], *, best: D | None
     ) -> None:
         """A rule moves a stop forwards only, once for each price, and not beyond its distance."""
-        assert len(set(moved)) == len(moved), moved
+        holds(len(set(moved)) == len(moved), "A rule moves a stop once for each price", moved)
         for position_id, (side, stop) in self._stops().items():
             earlier = before.get(position_id, (side, stop))[1]
+            found = f"position {position_id} {side}, stop {stop}, before {earlier}, best {best}"
             if position_id not in moved:
-                assert stop == earlier, (position_id, earlier, stop)
+                holds(stop == earlier, "A stop that no rule has moved stays", found)
                 continue
-            assert stop is not None
+            assert stop is not None, found
             sign = 1 if side == "BUY" else -1
-            assert earlier is None or (stop - earlier) * sign > 0, (position_id, earlier, stop)
-            if best is not None and side == "BUY":
-                assert stop < best, (position_id, stop, best)
+            is_forward = earlier is None or (stop - earlier) * sign > 0
+            holds(is_forward, "A rule moves a stop forwards only", found)
+            is_below = best is None or side != "BUY" or stop < best
+            holds(is_below, "A rule moves a stop not beyond the price", found)
 
     # ---- processes ------------------------------------------------------------------------------
     def claim(self, process: Process, part: slice) -> None:
@@ -112,7 +115,7 @@ class OrderModel(ChangeModel):
         for _, outgoing in process.claimed[known:]:
             order = orders[outgoing.request.order_id]
             if order.position_id is None and order.own_valid_until is not None:
-                assert order.own_valid_until > now, order
+                holds(order.own_valid_until > now, "What has ended is not sent", order)
 
     # ---- what must hold -------------------------------------------------------------------------
     def check(self) -> None:
@@ -136,18 +139,23 @@ class OrderModel(ChangeModel):
     def _check_aggregates(self) -> None:
         """Entries that were sent as one have at most one order at the broker, as large as they."""
         for first, members in self._aggregates().items():
-            assert len({(o.connection_id, o.pair, o.side) for o in members}) == 1, members
-            assert len(members) > 1 or members[0].id == first, members
+            alike = len({(o.connection_id, o.pair, o.side) for o in members}) == 1
+            holds(alike, "Entries are joined of one account, pair and side", members)
+            has_first = len(members) > 1 or members[0].id == first
+            holds(has_first, "Of joined entries the first one remains", members)
             ids = {(o.client_order_id or "-")[:-1] for o in members}
             tickets = [
                 t for t in self.broker.tickets
                 if not t.is_exit and t.request.client_order_id[:-1] in ids
                 and (t.filled or t.status == "WORKING")
             ]  # fmt: skip
-            assert len(tickets) <= 1, (members, tickets)
+            is_one = len(tickets) <= 1
+            holds(is_one, "Joined entries have one order at the broker", members, tickets)
             filled = sum((o.filled_quantity for o in members), D(0))
-            assert filled <= sum((t.filled for t in tickets), D(0)), (members, tickets)
-            assert all(o.filled_quantity <= o.quantity for o in members if o.quantity), members
+            is_covered = filled <= sum((t.filled for t in tickets), D(0))
+            holds(is_covered, "Joined entries share what was filled", members, tickets)
+            fits = all(o.filled_quantity <= o.quantity for o in members if o.quantity)
+            holds(fits, "No joined entry gets more than its quantity", members)
 
     def _check_own_levels(self) -> None:
         """The first position of an entry begins with the levels that the entry had last."""
@@ -164,8 +172,9 @@ class OrderModel(ChangeModel):
             if order is None or order.own_stop_loss is None or self._is_modified(order):
                 continue
             sign = 1 if position.side == "BUY" else -1
-            assert position.sl is not None, (order, position)  # a rule may have moved it since
-            assert (position.sl - order.own_stop_loss) * sign >= 0, (order, position)
+            moved = None if position.sl is None else (position.sl - order.own_stop_loss) * sign
+            rule = "A position begins with its entry's own stop, or a rule has moved it since"
+            holds(moved is not None and moved >= 0, rule, order, position)
 
     def _is_modified(self, order: Any) -> bool:
         """Return whether its provider has changed the signal."""
@@ -183,12 +192,14 @@ class OrderModel(ChangeModel):
         super().check_settled()
         numbers = {t.number: t for t in self.broker.tickets}
         for members in self._aggregates().values():
-            assert len({o.status in AT_BROKER for o in members}) == 1, members
+            together = len({o.status in AT_BROKER for o in members}) == 1
+            holds(together, "Joined entries work as long as each other", members)
         for position in self.positions():
             ticket = numbers.get(position.broker_position_id)
             if self.world == "netted" or ticket is None or position.broker_sl is None:
                 continue
-            assert ticket.request.stop_loss == position.broker_sl == position.sl, (position, ticket)
+            is_same = ticket.request.stop_loss == position.broker_sl == position.sl
+            holds(is_same, "The broker holds the stop that we have", position, ticket)
 
 
 assert not OWN.keys() & {"end"}
