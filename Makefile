@@ -8,7 +8,7 @@ export PYTHONDONTWRITEBYTECODE ?=
 WITHOUT_FAULTS := (not faults or quick) and not browser
 export TEST_PROCESSES ?= $(shell echo $$(( 2 * $$(nproc) < 8 ? 2 * $$(nproc) : 8 )))
 
-.PHONY: help venv demo up test test-all coverage mutation schemathesis test-faults test-browser chaos conformance client lint format peers bench bench-check plots flame \
+.PHONY: help venv demo up test test-processes test-all explore durations coverage mutation planted schemathesis test-faults test-browser chaos conformance client lint format peers bench bench-check plots flame \
 	docs lock clean
 
 help: ## list these commands
@@ -29,8 +29,17 @@ up: venv ## run all processes without demo data
 test: venv ## run the tests, two processes per core; T='tests/config -k name': a part
 	@$(PYTHON) -m pytest $(or $(T),$(if $(TEST_DATABASE_URL)$(TEST_REDIS_URL),,-n $(TEST_PROCESSES)))
 
-test-all: venv ## also repeat them for every broker, page and operation, and every benchmark: half an hour
-	@$(PYTHON) -m pytest -m '$(WITHOUT_FAULTS)' $(or $(T),-n $(TEST_PROCESSES))
+test-processes: venv ## run the tests that start processes of their own: stack, servers, demo, small benchmarks, some crashes
+	@$(PYTHON) -m pytest -m '(processes or quick) and not exhaustive and not browser' $(or $(T),-n $(TEST_PROCESSES))
+
+test-all: venv ## all of them, for every broker, page and operation, with five times the examples: half an hour or more
+	@TEST_BASE=none HYPOTHESIS_PROFILE=all $(PYTHON) -m pytest -m '$(WITHOUT_FAULTS)' $(or $(T),-n $(TEST_PROCESSES))
+
+explore: venv ## search with other examples until something is found; MINUTES=30 SEED=1 T=tests/execution
+	@$(PYTHON) -m tests.explore $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(T)
+
+durations: venv ## measure how long each test file takes, into tests/durations.json; on a machine without other work
+	@TEST_BASE=none TEST_DURATIONS=1 $(PYTHON) -m pytest -n 2
 
 coverage: venv ## measure what test-all reaches; fails below its bars; ONLY=decisions (half a minute), ONLY=brokers
 	@deploy/coverage.sh $(ONLY)
@@ -38,6 +47,9 @@ coverage: venv ## measure what test-all reaches; fails below its bars; ONLY=deci
 mutation: ## change lines of sizing, risk, claim, reports; list changes that no test notices; FILES=, SURVIVORS=1
 	@deploy/venv.sh var/mutation-venv requirements-mutation.txt
 	@var/mutation-venv/bin/python -m tests.mutation $(if $(SURVIVORS),--survivors) $(FILES)
+
+planted: venv ## plant mistakes where two things meet, one at a time; each must be noticed; WORDS='fence sql'
+	@$(PYTHON) -m tests.mutation.planted $(WORDS)
 
 schemathesis: venv ## make calls that the API's schema allows, others each time; EXAMPLES=500 for each operation
 	@SCHEMATHESIS_EXAMPLES=$(or $(EXAMPLES),100) $(PYTHON) -m pytest tests/api/test_generated_calls.py -m exhaustive -n $(TEST_PROCESSES) --dist load -o timeout=3600

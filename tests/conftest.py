@@ -1,11 +1,12 @@
 """Set up each process that runs tests with servers of its own."""
 
 import os
+import random
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
-import hypothesis
 import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.db import connections
@@ -13,14 +14,20 @@ from django.template import Template
 from django.test.utils import _TestState
 
 from common.gc_tuning import exclude_imports_from_gc
-from tests import kept_rows
+from tests import by_path, kept_rows
 from tests.db_cleanup import copy_aside, empty_quickly
+from tests.durations import DurationsPlugin
+from tests.examples import load_profile
 from tests.frame_memory import FrameMemoryPlugin
 from tests.hang_guard import HangGuardPlugin
+from tests.inline_commits import inline_commits  # noqa: F401
 from tests.kept_sessions import end_sessions, keep_sessions
 from tests.servers import NEEDED, PREPARED, TestServers, set_up
 
 _servers: TestServers
+LEFT_OUT = "TESTS_LEFT_OUT"
+LEFT_OUT_PATHS = pytest.StashKey[frozenset[Path]]()
+LEFT_OUT_REASON = pytest.StashKey[str]()
 
 
 def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -35,15 +42,42 @@ def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
     if others and given:
         raise pytest.UsageError(f"-n: all processes would use the server of {' and '.join(given)}")
     _servers = set_up(needed=not others or "PYTEST_XDIST_WORKER" in os.environ)
-    hypothesis.settings.register_profile(  # no test fails because it is slow
-        "fillcast", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-    )
-    hypothesis.settings.load_profile("fillcast")
+    load_profile()
     empty_quickly()
     keep_sessions()
     pluginmanager.register(kept_rows.KeptRowsPlugin())
     pluginmanager.register(FrameMemoryPlugin())
     pluginmanager.register(HangGuardPlugin())
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        pluginmanager.register(DurationsPlugin())
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Decide which tests of adapters this run leaves out, unless tests were named.
+
+    The processes of `-n 2` get the decision of the first one.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        names, reason = os.environ.get(LEFT_OUT, "").split(), ""
+    elif config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+        files, reason = by_path.left_out()
+        names = sorted(files)
+        os.environ[LEFT_OUT] = " ".join(names)
+    else:
+        names, reason = [], ""
+        os.environ.pop(LEFT_OUT, None)
+    config.stash[LEFT_OUT_PATHS] = frozenset(by_path.ROOT / name for name in names)
+    config.stash[LEFT_OUT_REASON] = reason
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """State what is left out."""
+    return config.stash[LEFT_OUT_REASON]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the files that were decided to be."""
+    return True if collection_path in config.stash[LEFT_OUT_PATHS] else None
 
 
 @pytest.hookimpl(trylast=True)
@@ -57,6 +91,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     slow = {item.path for item in items if is_slow(item)}
     tests = Counter(item.path for item in items)
     items.sort(key=lambda item: (item.path not in slow, -tests[item.path]))
+    if seed := os.environ.get("TEST_ORDER_SEED"):  # of tests/explore.py
+        random.Random(seed).shuffle(items)
 
 
 def pytest_collection_finish() -> None:

@@ -4,7 +4,6 @@ A family shows the same for each broker, page, operation or field; a broken mech
 its cases. `make test` runs some of them, always the same, and `make test-all` all.
 """
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -13,7 +12,6 @@ from _pytest.mark import ParameterSet
 
 Choice = Callable[[Any], bool]
 T = TypeVar("T")
-DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 
 
 def chosen(
@@ -43,11 +41,6 @@ def often(
     return [
         case if number in numbers else exhaustive(case) for number, case in enumerate(every_case)
     ]
-
-
-def examples(usual: int, *, deep: int) -> int:
-    """Return how many examples Hypothesis tries; with HYPOTHESIS_PROFILE=deep many more."""
-    return deep if DEEP else usual
 
 
 def exhaustive(case: Any) -> ParameterSet:

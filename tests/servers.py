@@ -79,6 +79,22 @@ def set_up(*, needed: bool = True) -> TestServers:
     servers = TestServers(needed=needed)
     atexit.register(servers.stop)
     django.setup()
+    _have_patience()
     if not needed:
         del os.environ[SETTINGS]  # child processes have to start their own servers first
     return servers
+
+
+def _have_patience() -> None:
+    """Give sessions of this process a minute to connect and between statements, as a busy machine
+    may need. Tests of these time-outs set their own."""
+    from django.conf import settings
+
+    from brokers.paper import db_sessions
+
+    patience = " -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s"
+    for database in settings.DATABASES.values():
+        options = database["OPTIONS"]
+        options["connect_timeout"] = 60
+        options["options"] = options.get("options", "") + patience
+    db_sessions.OPTIONS += patience

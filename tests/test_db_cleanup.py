@@ -9,7 +9,7 @@ from tests.connections import make
 from tests.db_cleanup import ASIDE, MANY, UNTOUCHED, empty
 from tests.execution import factories
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 def contents(schema: str) -> dict[str, list[tuple[object, ...]]]:

@@ -20,6 +20,7 @@ from connections.models import ExecutionConnection
 from connections.trading_day import DayRule, trading_date
 from positions.models import ExecutionPosition
 from tests.analytics import factories
+from tests.examples import examples
 
 BEGIN = datetime(2026, 3, 6, 12, tzinfo=UTC)  # the Friday before New York's clocks change
 DAYS = (date(2026, 3, 1), date(2026, 3, 31))
@@ -59,7 +60,7 @@ def store(*trades: ExecutionPosition) -> list[ExecutionPosition]:
 class AgainstTheFold(TestCase):
     """hypothesis rolls each example back."""
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=examples(25))
     @given(closes, st.sampled_from(RULES))
     def test_days_and_totals_follow_closing_order(
         self, made: list[tuple[int, D, int]], rule: DayRule

@@ -16,6 +16,7 @@ from connections.models import AccountHistory, CashFlow, ExecutionConnection
 from positions.models import ExecutionPosition
 from signals.models import Feed, Signal
 from tests.analytics import factories, results_oracle
+from tests.examples import examples
 from users.models import User
 
 START, END = date(2026, 3, 2), date(2026, 3, 13)  # New York's clocks change on 8 March
@@ -81,7 +82,7 @@ def two_feeds(owner: User, number: int) -> list[list[Signal]]:
 class AgainstTheOracle(TestCase):
     """hypothesis rolls each example back."""
 
-    @settings(max_examples=8, deadline=None)
+    @settings(max_examples=examples(8))
     @given(trades)
     def test_sums_and_streaks_equal_a_slow_computation(self, made: Any) -> None:
         owner = factories.user()
@@ -123,7 +124,7 @@ class AgainstTheOracle(TestCase):
         listed = trades_after(scope(*accounts), BEGIN - timedelta(days=9), 0, limit=99)
         assert sum((row.net for row in listed), D(0)) == found.sums.total
 
-    @settings(max_examples=8, deadline=None)
+    @settings(max_examples=examples(8))
     @given(
         st.lists(st.decimals("-0.09", "0.09", places=4), min_size=5, max_size=5),
         st.lists(

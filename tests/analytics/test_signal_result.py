@@ -24,7 +24,7 @@ from analytics.signal_result import (
     to_json,
 )
 from tests.analytics.record_oracle import RawSignal, oracle
-from tests.sampling import examples
+from tests.examples import examples
 
 D, F = Decimal, Fraction
 T = datetime(2026, 1, 5, 12, 0, 10, tzinfo=UTC)
@@ -266,7 +266,7 @@ def state_name(state: TradeState) -> str:
     return "CLOSED" if state.entry is not None else "NOT_ENTERED"
 
 
-@settings(max_examples=examples(100, deep=2_000))
+@settings(max_examples=examples(100))
 @given(cases())
 def test_result_is_that_of_the_oracle(case: Case) -> None:
     bid, ask = market(case)
@@ -280,7 +280,7 @@ def test_result_is_that_of_the_oracle(case: Case) -> None:
             assert abs(F(found) - expected) < F(1, 10**9)
 
 
-@settings(max_examples=examples(80, deep=1_000))
+@settings(max_examples=examples(80))
 @given(cases(), st.lists(st.integers(1, 13), max_size=4, unique=True))
 def test_following_in_pieces_is_the_same(case: Case, cuts: list[int]) -> None:
     bid, ask = market(case)
@@ -298,7 +298,7 @@ def test_following_in_pieces_is_the_same(case: Case, cuts: list[int]) -> None:
     assert state_name(state) == state_name(whole)
 
 
-@settings(max_examples=examples(80, deep=1_000))
+@settings(max_examples=examples(80))
 @given(cases(), st.integers(1, 13))
 def test_trade_as_of_then_is_as_it_was_followed_until_then(case: Case, minutes: int) -> None:
     bid, ask = market(case)

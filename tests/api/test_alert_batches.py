@@ -36,7 +36,7 @@ from signals.strict_json import MAX_BYTES
 from tests.connections import make
 from tests.web_process import Answer, WebProcess
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 ENTRY = json.dumps({"symbol": "FX:EURUSD", "direction": "buy", "sl": "1.08"})
 OF_ONE_ANSWER = ("alert", "status", "request_id", "help")  # help: with the process's own address
 OF_DJANGO = ("Vary", "Allow", "Content-Length")  # these headers state nothing of the alert
@@ -81,6 +81,7 @@ def locked(sql: str, *parameters: object) -> psycopg.Connection[Any]:
     return session
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     ("slug", "fields", "body", "status"),
     [
@@ -143,6 +144,7 @@ def has_read_all(web: WebProcess) -> None:
     assert web.browser().get("/healthz").status == 200
 
 
+@pytest.mark.django_db(transaction=True)
 def test_alerts_that_arrive_together_are_stored_together(web: WebProcess) -> None:
     path, count = address("busy", alerts_per_minute=1_000), 40
     with web.stopped():
@@ -162,6 +164,7 @@ def outcomes_of(alerts: list[PostedAlert]) -> list[Outcome]:
     return [outcome for known in stored_together(alerts) for outcome in known]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_alert_that_cannot_be_stored_fails_alone() -> None:
     paths = [address("blocked").split("/"), address("other").split("/")]
     alerts = [PostedAlert(parts[3], parts[4], ENTRY.encode()) for parts in paths]
@@ -231,6 +234,7 @@ def test_deadlines_count_from_the_arrival() -> None:
     )
 
 
+@pytest.mark.django_db(transaction=True)
 def test_alerts_are_stored_again_after_the_session_was_lost(web: WebProcess) -> None:
     path = address("lost")
     assert post(web, path).status == 202
@@ -244,6 +248,7 @@ def test_alerts_are_stored_again_after_the_session_was_lost(web: WebProcess) -> 
     assert IncomingAlert.objects.count() == 3
 
 
+@pytest.mark.django_db(transaction=True)
 def test_feed_is_in_the_hands_of_one_thread_at_a_time(web: WebProcess) -> None:
     """Its alerts are stored in the order in which they arrived, and delay no other feed."""
     slow, quick = address("ordered"), address("passing")
@@ -266,6 +271,7 @@ async def in_hand(batches: AlertBatches) -> None:
     assert batches.in_hand
 
 
+@pytest.mark.django_db(transaction=True)
 def test_locked_feed_delays_its_own_alerts_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         alert_posts, "_LOCK_TIMEOUT", "SELECT set_config('lock_timeout', '60s', true)"
@@ -296,6 +302,7 @@ def test_locked_feed_delays_its_own_alerts_and_no_others(monkeypatch: pytest.Mon
     assert rows == sorted(rows)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_old_alert_is_refused_while_all_threads_are_busy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         alert_posts, "_LOCK_TIMEOUT", "SELECT set_config('lock_timeout', '60s', true)"

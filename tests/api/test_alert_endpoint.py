@@ -18,7 +18,7 @@ from tests.connections import make
 from tests.web_process import Answer, WebProcess
 from users.services import create_api_key
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 ALERT = json.dumps({"symbol": "FX:EURUSD", "direction": "buy", "sl": "1.08"})
 
 

@@ -29,8 +29,7 @@ from users.models import User
 from users.services import create_api_key
 
 pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.timeout(400),
+    pytest.mark.usefixtures("inline_commits"),
     pytest.mark.exhaustive,
 ]
 PAGE = (Path(__file__).parents[2] / "docs" / "api-client.md").read_text()
@@ -200,6 +199,7 @@ def test_refusals_are_problems(client: Any, api: Callable[[str], Any]) -> None:
     assert (trade.status, trade.code) == (403, "RIGHT_MISSING")  # its key has no scope `trade`
 
 
+@pytest.mark.django_db(transaction=True)
 def test_example_of_the_page_works_as_it_stands(
     process: WebProcess, client: Any, api: Callable[[str], Any], generated: tuple[Path, str]
 ) -> None:
@@ -221,6 +221,7 @@ def test_example_of_the_page_works_as_it_stands(
     assert Order.objects.count() == 1
 
 
+@pytest.mark.django_db(transaction=True)
 def test_generated_schema_is_the_one_that_make_client_writes(
     process: WebProcess, tmp_path: Path
 ) -> None:

@@ -95,6 +95,13 @@ def test_key_made_with_a_key_is_compared_with_the_networks_of_both(alice: User) 
     ) == ["203.0.113.0/24", "198.51.100.0/24"]
 
 
+def test_first_call_with_a_key_that_a_key_made_is_reported_from_elsewhere(alice: User) -> None:
+    first = caller(alice)
+    made = first.post("/api/v1/api-keys/", {"name": "second"}, format="json", REMOTE_ADDR=HOME)
+    second = APIClient(headers={"Authorization": f"Bearer {made.json()['secret']}"})
+    assert [call(second, AWAY), alarms()] == [200, ["198.51.100.0/24"]]
+
+
 def test_known_network_costs_no_statement(alice: User) -> None:
     client = caller(alice)
     call(client, HOME)

@@ -18,7 +18,10 @@ from tests.analytics import factories
 from tests.web_process import WebProcess
 from users.services import create_api_key
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.django_db(transaction=True),
+]
 TRADES = 24_000  # 10 MB of lines, several times what sockets hold
 PATH = "/api/v1/analytics/export/trades/?format=ndjson&from=2026-01-01&to=2026-03-01"
 COPIES = """

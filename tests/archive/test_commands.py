@@ -165,7 +165,7 @@ def test_unusable_filters_are_refused(folder: Path, arguments: list[str], messag
 # ---- the scheduled job
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.processes
 @pytest.mark.django_db(transaction=True)
 def test_job_archives_in_one_process_of_its_own(
     folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -202,6 +202,7 @@ def test_job_starts_nothing_without_a_folder(
     assert not retention.start_archiving()
 
 
+@pytest.mark.processes
 def test_no_process_imports_pyarrow_before_it_archives() -> None:
     """Workers, web and the fork server carry 50 MB less."""
     program = (

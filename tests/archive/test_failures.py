@@ -26,8 +26,9 @@ from tests.sampling import exhaustive, often
 from tests.users import world
 
 pytestmark = [
+    pytest.mark.processes,
     pytest.mark.django_db(transaction=True),
-    pytest.mark.timeout(300),  # a process imports all there is, on a machine that does much else
+    # a process imports all there is, on a machine that does much else
 ]
 ROOT = Path(__file__).resolve().parents[2]
 POINTS = ("archive.written", "archive.removed", "archive.committed")

@@ -11,7 +11,7 @@ from benchmarks import process_usage
 from common.sql import rows
 from tests.common.test_shared_sessions import raw
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 IN_DATABASE = "SELECT count(*) AS n FROM pg_stat_activity WHERE backend_type = 'client backend'"
 
 

@@ -11,7 +11,7 @@ from tests.benchmarks.test_bench import SECONDS, launch
 from tests.prepared_database import copy_to
 from tests.server_folders import server_folder
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
 
 def test_each_small_benchmark_has_an_expected_figure() -> None:

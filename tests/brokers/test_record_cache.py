@@ -23,6 +23,7 @@ from brokers.ibkr import order_cache as ibkr
 from brokers.mt5.order_ids import OrderIds
 from brokers.record_cache import MAX_RECORDS, RECORD_CACHE, RecordCache
 from brokers.types import BrokerOrder, OrderRequest, OrderType, ReportKind, Side, TimeInForce
+from tests.examples import examples
 from tests.paper.broker_process import until
 
 SYMBOL = "BTC/USDT"
@@ -61,7 +62,7 @@ class Shelf:
         self.share.update_size(len(self.live) + len(self.over))
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(
     most=st.integers(3, 12),
     moves=st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["add", "add", "end", "go"]))),

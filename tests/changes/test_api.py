@@ -22,7 +22,7 @@ from tests.changes.concurrent_forms import at_once
 from tests.sampling import often
 from users.models import ApiKey
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 @dataclass(frozen=True)
@@ -243,6 +243,7 @@ def test_every_changing_operation_is_listed() -> None:
     assert found == walked | set(ONE_WAY) | steps
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("name", often(PAIRS, every=3))
 def test_concurrent_changes_are_not_lost(name: str) -> None:
     world, pair = factories.build(), PAIRS[name]
@@ -259,6 +260,7 @@ def test_concurrent_changes_are_not_lost(name: str) -> None:
     assert not missing, found.values().get()
 
 
+@pytest.mark.django_db(transaction=True)
 def test_race_does_not_approve_waiting_signals() -> None:
     """Signals are sent while the feed goes public, three times at once."""
     world = factories.build()

@@ -48,7 +48,7 @@ from tests.sampling import often
 from users.models import User
 from users.privileges import roles_of
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 Typed = dict[str, Any]
 _number = count(1)
 
@@ -341,6 +341,7 @@ def walk(form: Form, row: Model, path: str, user: User) -> None:
     assert not missing, found.values().get()
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("name", often(FORMS, every=4))
 def test_admin_form_change_is_not_lost(name: str) -> None:
     form, user = FORMS[name], superuser()
@@ -350,6 +351,7 @@ def test_admin_form_change_is_not_lost(name: str) -> None:
     walk(form, row, path, user)
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("name", CONSOLE)
 def test_console_form_change_is_not_lost(name: str) -> None:
     form, user = CONSOLE[name], superuser()
@@ -357,6 +359,7 @@ def test_console_form_change_is_not_lost(name: str) -> None:
     walk(form, row, reverse(f"admin:{name}", args=[row.pk]), user)
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("name", PORTAL)
 def test_portal_form_change_is_not_lost(name: str) -> None:
     form = PORTAL[name]
@@ -390,6 +393,7 @@ def test_stale_page_does_not_restore_revoked_roles() -> None:
     assert roles_of(of) == {Role.SUPPORT, Role.RISK_OFFICER}
 
 
+@pytest.mark.django_db(transaction=True)
 def test_console_pause_sets_requested_state_despite_race() -> None:
     user, row = superuser(), subscription()
     path = reverse("admin:connections_subscription_pause", args=[row.pk])
@@ -403,6 +407,7 @@ def test_console_pause_sets_requested_state_despite_race() -> None:
     assert row.is_paused
 
 
+@pytest.mark.django_db(transaction=True)
 def test_new_password_changes_no_other_user_column() -> None:
     user, other = superuser(), make.user("other", is_staff=True)
     path = reverse("admin:auth_user_password_change", args=[other.pk])

@@ -38,7 +38,7 @@ def test_statement_is_planned_once_inside_and_settings_end_with_the_block() -> N
     assert _planner() == USUAL
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("inline_commits")
 def test_settings_end_with_the_transaction() -> None:
     with transaction.atomic(), kept_plans():
         pass

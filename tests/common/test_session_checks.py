@@ -46,6 +46,7 @@ def own_arguments() -> dict[str, Any]:
     return {name: known[name] for name in names if name in known}
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.django_db
 def test_owner_is_refused_as_the_login_of_a_pooler() -> None:
     with psycopg.connect(**own_arguments(), autocommit=True) as session:

@@ -21,7 +21,6 @@ def stop() -> Iterator[threading.Event]:
         signal.signal(number, handler)
 
 
-@pytest.mark.timeout(100)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("step", range(1, 12))
 def test_signal_at_any_moment_of_a_wait_ends_it(

@@ -9,7 +9,7 @@ from common.sql import rows, run
 from common.table_statistics import analyze_new_tables
 from ops.embedded.processes import wait_until
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 TABLE = "just_grown"
 
 
@@ -40,6 +40,7 @@ def known() -> float:
     return float(count)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_table_is_analyzed_once_it_has_ten_times_the_rows(table: None) -> None:
     grow(1)
     assert TABLE not in as_trade()

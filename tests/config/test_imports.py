@@ -6,8 +6,12 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
+
 from config.installation import ROOT
 from config.session_priority import SAME_MACHINE
+
+pytestmark = pytest.mark.processes
 
 WEB = ("console.admin", "config.urls", "portal.urls", "api.urls", "rest_framework.views")
 SHELL = ("prompt_toolkit", "celery.bin.celery")

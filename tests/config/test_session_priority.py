@@ -5,7 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from config.session_priority import SAME_MACHINE
+
+pytestmark = pytest.mark.processes
 
 ROOT = Path(__file__).parents[2]
 NICENESS = 7

@@ -18,7 +18,7 @@ from ops.stack.stack import web_process
 from tests.web_process import ROOT, WebProcess
 
 CODES = {signal.SIGTERM: -signal.SIGTERM, signal.SIGINT: 0}
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.mark.parametrize("number", list(CODES), ids=lambda number: number.name)

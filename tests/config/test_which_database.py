@@ -17,7 +17,6 @@ from tests.ports import closed_port, free_port
 from tests.prepared_database import copy_to
 
 # Each starts processes, some of them a database server, on a machine that does much else.
-pytestmark = pytest.mark.timeout(400)
 
 
 def test_named_database_is_printed_without_password() -> None:
@@ -50,6 +49,7 @@ def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.processes
 def test_commands_print_the_embedded_database_of_their_folder(tmp_path: Path) -> None:
     here, there = str(tmp_path / "here"), str(tmp_path / "there")
     copy_to(tmp_path / "there" / "postgres")
@@ -112,6 +112,7 @@ BEAT = ["celery", "-A", "config", "beat", "-s", os.devnull]
 WEB = ["config.web_server"]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("name", ["worker", "web"])
 def test_process_started_by_hand_prints_its_servers_once(
     tmp_path: Path, nowhere: str, name: str
@@ -129,6 +130,7 @@ def test_process_started_by_hand_prints_its_servers_once(
     assert "s3cret" not in output
 
 
+@pytest.mark.processes
 def test_beat_with_own_login_prints_its_setting_once(tmp_path: Path, nowhere: str) -> None:
     own = f"postgresql://trader:s3cret@{nowhere}/elsewhere"
     environ = closed_servers(nowhere, FILLCAST_DB_ROLE="trade", FILLCAST_TRADE_DATABASE_URL=own)
@@ -142,6 +144,7 @@ def test_beat_with_own_login_prints_its_setting_once(tmp_path: Path, nowhere: st
     assert "Database:" not in child  # its parent has printed it
 
 
+@pytest.mark.processes
 def test_web_process_without_servers_exits_with_an_error(nowhere: str) -> None:
     given = closed_servers(nowhere, FILLCAST_PORT=str(free_port()))
     environ = {k: v for k, v in given.items() if k not in ("DATABASE_URL", "REDIS_URL")}
@@ -153,6 +156,7 @@ def test_web_process_without_servers_exits_with_an_error(nowhere: str) -> None:
     assert "DATABASE_URL and REDIS_URL not set: this process has no database" in done.stderr
 
 
+@pytest.mark.processes
 def test_help_neither_starts_nor_prints_a_database(tmp_path: Path) -> None:
     done = run("audit", "--help", FILLCAST_VAR=str(tmp_path / "none"))
     assert "Database:" not in done.stderr

@@ -13,7 +13,6 @@ ENGINE_CHECKS = [one for one in all_checks() if is_engine_check(one)]
 STAGES = [(kind, *stage) for kind in kinds() for stage in stages_of(kind).items()]
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     "stages",

@@ -74,7 +74,6 @@ DETECTED = [  # the check, the adapter, and a part of the check's reason
 
 @pytest.mark.exhaustive
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.timeout(300)
 def test_each_faulty_adapter_is_detected() -> None:
     """In one test: cleaning the database between forty tests would take longer than the tests."""
     missed = []

@@ -311,7 +311,6 @@ def results_of(engine: Engine) -> dict[str, list[Result]]:
 
 
 @pytest.mark.exhaustive
-@pytest.mark.timeout(180)
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("name", ENGINES)
 def test_faulty_engine_is_detected(name: str) -> None:

@@ -16,10 +16,11 @@ from tests.connections import make
 from tests.connections.conftest import elsewhere
 from tests.paper.broker_process import until
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 BLOCKED = "SELECT 1 FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
 
 
+@pytest.mark.django_db(transaction=True)
 def test_rows_are_locked_in_id_order() -> None:
     """Claims and credential changes lock in this order too, so no deadlock is possible."""
     second, first = (make.connection(id=UUID(int=number), type="crypto") for number in (2, 1))

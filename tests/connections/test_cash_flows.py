@@ -143,7 +143,7 @@ def stored(row: ExecutionConnection) -> tuple[D, list[D]]:
     return AccountSnapshot.objects.get(connection=row).equity, [amount for (amount,) in amounts]
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("inline_commits")
 class TestReading:
     """Accounts that are polled."""
 

@@ -30,7 +30,7 @@ from tests.hanging import beside
 from tests.paper.broker_process import until
 
 CANARY = "c4nary-Pa55word"
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 @pytest.fixture
@@ -166,6 +166,7 @@ def test_due_test_runs_without_its_message(
     assert tasks.run_due_tests.name == "connections.run_due_tests"
 
 
+@pytest.mark.django_db(transaction=True)
 def test_all_accounts_are_polled_concurrently_within_limits(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +182,7 @@ def test_all_accounts_are_polled_concurrently_within_limits(
     assert account_polling.refresh_due_accounts(adapter=broker) == (0, 0), "nothing is due yet"
 
 
+@pytest.mark.django_db(transaction=True)
 def test_result_is_stored_while_another_call_hangs(broker: Broker) -> None:
     hung = make.connection(sealed_credentials=None)
     many = [make.connection(sealed_credentials=None) for _ in range(20)]

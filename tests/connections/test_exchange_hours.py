@@ -33,6 +33,7 @@ class Calendars:
         return {name: hours_of(days, [], "UTC") for name in names if name in self.names}
 
 
+@pytest.mark.processes
 def test_calendars_are_read_without_importing_the_library_here() -> None:
     hours = read_calendars(["XNYS", "XHKG", "NOPE"], date(2026, 11, 23))
     assert set(hours) == {"XNYS", "XHKG"}

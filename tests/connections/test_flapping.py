@@ -20,7 +20,7 @@ from tests.connections import make
 from tests.connections.failing import age, connect, fail, kinds, status
 from tests.connections.fake_brokers import Broker, account
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from connections.models import ConnectionHealth, ExecutionConnection, Instrument
 from tests.connections import make
 from tests.connections.fake_brokers import Broker, instrument
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 @pytest.fixture

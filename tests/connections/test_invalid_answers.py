@@ -17,7 +17,7 @@ from connections.selectors import due_tests
 from tests.connections import make
 from tests.connections.fake_brokers import Broker, account, instrument
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 HUGE = Decimal(10) ** 40
 LONG = "EURUSD at IDEALPRO, my long-term trend account"
 

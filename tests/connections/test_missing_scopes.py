@@ -8,7 +8,7 @@ from tests.connections.claiming import failed, run
 from tests.connections.fake_brokers import Broker
 from users.models import User
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 def test_passed_test_assigns_missing_scope_and_lane(

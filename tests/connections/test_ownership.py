@@ -21,7 +21,7 @@ from tests.connections.conftest import elsewhere
 from tests.connections.fake_brokers import Broker, account
 from users.models import User
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 def test_typed_account_number_does_not_block_its_owner(
@@ -110,6 +110,7 @@ def test_owner_sees_name_of_own_duplicate_connection(alice: User, broker: Broker
     assert "as 'First'" in checks[-1].detail
 
 
+@pytest.mark.django_db(transaction=True)
 def test_concurrent_tests_produce_one_claim(alice: User, mallory: User) -> None:
     rows = [connect(alice), connect(mallory)]
     both = Barrier(2, timeout=20)

@@ -19,9 +19,10 @@ from tests.connections.fake_brokers import Broker
 from tests.paper.broker_process import until
 from users.models import User
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
+@pytest.mark.django_db(transaction=True)
 def test_test_of_changed_settings_claims_nothing(alice: User, broker: Broker) -> None:
     row = connect(alice)
 
@@ -39,6 +40,7 @@ def test_test_of_changed_settings_claims_nothing(alice: User, broker: Broker) ->
     assert due_tests(5) == [row.pk]
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("what", ["settings", "credentials"])
 def test_change_counts_despite_clock_behind_test(alice: User, broker: Broker, what: str) -> None:
     row = connect(alice)
@@ -90,6 +92,7 @@ def test_changed_settings_hold_no_claim_until_tested(
     assert health_of(moved).status == "UNTESTED"
 
 
+@pytest.mark.django_db(transaction=True)
 def test_test_ending_during_edit_waits_without_health_lock(alice: User, broker: Broker) -> None:
     """Who edits has the connection's row, and changes its health next."""
     row = connect(alice)
@@ -124,6 +127,7 @@ def test_poll_does_not_clear_need_for_test(alice: User, broker: Broker) -> None:
     assert health_of(row).status == "ACTIVE"
 
 
+@pytest.mark.django_db(transaction=True)
 def test_edited_claim_holder_keeps_its_own_error(
     alice: User, mallory: User, broker: Broker
 ) -> None:
@@ -140,6 +144,7 @@ def test_edited_claim_holder_keeps_its_own_error(
     assert (health_of(moved).status, health_of(moved).last_error) == ("UNTESTED", "")
 
 
+@pytest.mark.django_db(transaction=True)
 def test_failed_test_of_replaced_credentials_is_ignored(alice: User, broker: Broker) -> None:
     """Their test was asked for before the former one's began, and was seen only after it."""
     row = connect(alice)

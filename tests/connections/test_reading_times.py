@@ -17,7 +17,7 @@ from connections.selectors import accounts_due, accounts_to_open_sql
 from tests.connections import make
 from tests.connections.fake_brokers import Broker, account
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 BEFORE = account(balance=Decimal(100_000), equity=Decimal(100_000))
 AFTER = account(balance=Decimal(1000), equity=Decimal(1000), currency="EUR")
 
@@ -119,6 +119,7 @@ def health_state(row: ExecutionConnection) -> tuple[Any, ...]:
     ).get()
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     "due",
     [lambda _: accounts_due(5, older_than_seconds=0), of_probing, of_sessions],

@@ -171,10 +171,11 @@ def _until(query: str) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("inline_commits")
 class TestAgainstPublication:
     """Two connections: one publishes, one changes who is a candidate."""
 
+    @pytest.mark.django_db(transaction=True)
     def test_subscription_during_publication_takes_effect_after_it(self) -> None:
         row, feed, done = make.ready(make.connection()), make.feed(), Flag()
         with elsewhere(lambda: _publish(feed, done)) as published:
@@ -186,6 +187,7 @@ class TestAgainstPublication:
         started = SubscriptionInterval.objects.get(subscription=subscribed[0]).started_at
         assert (candidates, started > published_at) == (0, True)
 
+    @pytest.mark.django_db(transaction=True)
     def test_leaving_during_publication_keeps_candidate(self) -> None:
         row, feed = make.ready(make.connection()), make.feed()
         taken = take(row, feed)
@@ -198,6 +200,7 @@ class TestAgainstPublication:
         ended = SubscriptionInterval.objects.get(subscription=taken).ended_at
         assert (candidates, ended > published_at) == (1, True)
 
+    @pytest.mark.django_db(transaction=True)
     def test_publications_of_a_feed_do_not_wait_for_each_other(self) -> None:
         feed, done = make.feed(), Flag()
         with elsewhere(lambda: _publish(feed, done)):
@@ -207,6 +210,7 @@ class TestAgainstPublication:
                 candidates_shared(feed.pk)
             done.set()
 
+    @pytest.mark.django_db(transaction=True)
     def test_publication_blocks_admin_owned_accounts_not_other_feeds(self) -> None:
         feed, other, done = make.feed(), make.feed(), Flag()
         with elsewhere(lambda: _publish(feed, done)):

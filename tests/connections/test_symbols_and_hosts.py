@@ -234,7 +234,7 @@ def test_gateway_of_one_user_is_refused_to_others(
             hosts.check_resolved({"host": "gw.example.com"}, username=username)
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("inline_commits")
 def test_account_at_forbidden_gateway_is_deactivated_with_message(
     settings: Settings,
 ) -> None:

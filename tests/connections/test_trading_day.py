@@ -22,7 +22,7 @@ from connections.trading_day import (
     trading_date_sql,
     trading_day,
 )
-from tests.sampling import examples
+from tests.examples import examples
 
 NOON = time(12)
 WEEK, SECOND = timedelta(weeks=1), timedelta(seconds=1)
@@ -119,7 +119,7 @@ def moments_around(at: datetime) -> Iterator[datetime]:
     return (at + timedelta(minutes=13 * step) for step in range(-200, 200))
 
 
-@settings(max_examples=examples(30, deep=300))  # each looks at 400 moments
+@settings(max_examples=examples(30))  # each looks at 400 moments
 @given(night=changed_nights())
 def test_days_follow_each_other_when_clocks_change(night: tuple[datetime, DayRule]) -> None:
     at, rule = night

@@ -19,7 +19,7 @@ from users.models import User
 world = kept_rows(seed.seed)
 
 
-def _build_small() -> dict[str, Any]:
+def build_small() -> dict[str, Any]:
     """Create ten connections and an unpublished signal, for tests that do not need exact counts."""
     provider = User.objects.create_user("provider-1")
     feed = Feed.objects.create(slug="swing", name="Swing", owner=provider, is_approved=True)
@@ -34,7 +34,7 @@ def _build_small() -> dict[str, Any]:
     }  # fmt: skip
 
 
-small = kept_rows(_build_small)
+small = kept_rows(build_small)
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ PIP = Decimal("0.0001")
 CANNOT_CONNECT = {"wrong password", "unreachable"}
 # The demo commits hundreds of times a second. Nothing here depends on what survives a power loss.
 QUICK = ("fsync = off", "synchronous_commit = off", "full_page_writes = off")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(SECONDS + 60)]
+pytestmark = [pytest.mark.processes, pytest.mark.slow, pytest.mark.timeout(SECONDS + 60)]
 
 
 class Run:

@@ -8,6 +8,8 @@ import pytest
 
 from config.installation import ROOT
 
+pytestmark = pytest.mark.processes
+
 SCRIPT = ROOT / "deploy" / "venv.sh"
 # What the script asks of a Python: its version, its modules, its build; then a virtual environment.
 DOUBLE = """#!/bin/bash

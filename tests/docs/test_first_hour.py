@@ -18,7 +18,7 @@ from tests.web_process import WebProcess
 from users.models import User
 from users.services import create_api_key
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 PAGE = (Path(__file__).parents[2] / "docs" / "first-hour.md").read_text()
 BLOCKS = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 

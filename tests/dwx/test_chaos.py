@@ -32,7 +32,6 @@ TIMES = {"take_seconds": 0.3, "answer_seconds": 0.4, "stale_seconds": 0.7, "sett
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", [1])
 def test_each_order_ends_as_journal_states(account: Account, seed: int) -> None:
     rng = random.Random(seed)
@@ -63,7 +62,6 @@ def test_each_order_ends_as_journal_states(account: Account, seed: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", [1])
 def test_each_exit_closes_at_most_once(account: Account, seed: int) -> None:
     rng = random.Random(seed)

@@ -23,6 +23,7 @@ from brokers.record_cache import RecordCache
 from brokers.types import OrderReport, OrderType
 from tests.dwx.factories import Account, raises_outcome, run
 from tests.dwx.test_command_journal import record_snapshots
+from tests.examples import examples
 
 D = Decimal
 LONG_AGO = 3600.0
@@ -65,7 +66,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(steps=STEPS)
 def test_results_do_not_depend_on_evicted_commands(
     steps: list[tuple[str, Any]],

@@ -64,10 +64,14 @@ def subscribe(user: User, browser: BrowserSubscription, name: str = "Chrome on M
     )
 
 
+@pytest.fixture
+def channel(alice: User, browser: BrowserSubscription) -> Channel:
+    return subscribe(alice, browser)
+
+
 def test_browser_reads_the_message_that_only_it_can_read(
-    alice: User, browser: BrowserSubscription, service: PushService
+    alice: User, browser: BrowserSubscription, service: PushService, channel: Channel
 ) -> None:
-    channel = subscribe(alice, browser)
     happen(fill(alice, signal_id=7))
     assert services.deliver() == Delivered(events=1, messages=1, failures=0)
     (got,) = service.journal
@@ -105,9 +109,8 @@ def test_risk_is_urgent_and_later_state_replaces_earlier_one(
 
 @pytest.mark.parametrize("status", [404, 410])
 def test_ended_subscription_ends_the_channel_and_notifies_its_owner(
-    alice: User, browser: BrowserSubscription, service: PushService, hook: Receiver, status: int
+    alice: User, service: PushService, hook: Receiver, status: int, channel: Channel
 ) -> None:
-    channel = subscribe(alice, browser)
     channel_to(alice, hook.url())
     service.answers = [Answer(status)]
     happen(fill(alice))
@@ -134,9 +137,8 @@ def test_ended_subscription_ends_the_channel_and_notifies_its_owner(
 
 
 def test_removed_browser_is_found_by_its_push_service(
-    alice: User, browser: BrowserSubscription, service: PushService
+    browser: BrowserSubscription, service: PushService, channel: Channel
 ) -> None:
-    channel = subscribe(alice, browser)
     service.unsubscribe(browser)
     services.send_test(channel_id=channel.pk)
     services.deliver()
@@ -147,9 +149,8 @@ def test_removed_browser_is_found_by_its_push_service(
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_busy_push_service_is_tried_again_when_it_says(
-    alice: User, browser: BrowserSubscription, service: PushService, status: int
+    alice: User, service: PushService, status: int, channel: Channel
 ) -> None:
-    channel = subscribe(alice, browser)
     service.answers = [Answer(status, {"Retry-After": "1800"})]
     happen(fill(alice))
     assert services.deliver() == Delivered(1, 0, 1)
@@ -184,9 +185,8 @@ def test_too_large_message_is_sent_without_its_text(
 
 @pytest.mark.parametrize("status", [400, 401, 403])
 def test_refused_key_is_tried_again_and_ends_nothing(
-    alice: User, browser: BrowserSubscription, service: PushService, status: int
+    alice: User, service: PushService, status: int, channel: Channel
 ) -> None:
-    channel = subscribe(alice, browser)
     service.answers = [Answer(status, body=b"BadJwtToken")]
     happen(fill(alice))
     services.deliver()
@@ -233,9 +233,8 @@ def test_repetition_has_the_same_tag_so_it_shows_once(
 
 
 def test_kinds_quiet_hours_and_digest_hold_for_browsers(
-    alice: User, browser: BrowserSubscription, service: PushService
+    alice: User, service: PushService, channel: Channel
 ) -> None:
-    channel = subscribe(alice, browser)
     set_kinds({channel.pk: [EventKind.ORDER_FILLED, EventKind.KILL_SWITCH]}, user_id=alice.pk)
     set_rules(channel.pk, digest="DAILY", digest_at=time(0, 0))
     happen(fill(alice), fill(alice), NewEvent(EventKind.ORDER_DENIED, alice.pk))
@@ -273,9 +272,8 @@ def test_older_key_is_used_until_the_browser_subscribes_again(
 
 
 def test_key_that_is_gone_ends_the_channel_until_it_is_renewed(
-    alice: User, browser: BrowserSubscription, service: PushService, settings: Settings
+    alice: User, service: PushService, settings: Settings, channel: Channel
 ) -> None:
-    channel = subscribe(alice, browser)
     newer_key = use_keys(settings, push_keys.new_private_key())
     happen(fill(alice))
     services.deliver()
@@ -288,9 +286,8 @@ def test_key_that_is_gone_ends_the_channel_until_it_is_renewed(
 
 
 def test_worker_without_the_current_key_ends_nothing(
-    alice: User, browser: BrowserSubscription, settings: Settings
+    alice: User, settings: Settings, channel: Channel
 ) -> None:
-    channel = subscribe(alice, browser)
     settings.FILLCAST_PUSH_PRIVATE_KEYS = ()
     happen(fill(alice))
     services.deliver()
@@ -300,9 +297,8 @@ def test_worker_without_the_current_key_ends_nothing(
 
 
 def test_renewal_keeps_a_channel_off_that_its_owner_switched_off(
-    alice: User, browser: BrowserSubscription
+    browser: BrowserSubscription, channel: Channel
 ) -> None:
-    channel = subscribe(alice, browser)
     set_rules(channel.pk, is_active=False)
     assert not push_services.renew_browser(channel.pk, checked(browser)).is_active
 
@@ -327,9 +323,8 @@ def test_subscribing_twice_is_one_channel(
 
 
 def test_subscription_is_resealed_with_the_others(
-    alice: User, browser: BrowserSubscription, service: PushService, settings: Settings
+    service: PushService, settings: Settings, channel: Channel
 ) -> None:
-    channel = subscribe(alice, browser)
     newer = new_private_key()
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (
         newer, *settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS,
@@ -381,10 +376,9 @@ def test_wrong_keys_of_a_browser_are_refused(
 
 
 def test_private_address_is_refused_again_when_it_is_sent(
-    alice: User, browser: BrowserSubscription, service: PushService, settings: Settings
+    alice: User, service: PushService, settings: Settings, channel: Channel
 ) -> None:
     """A name may lead elsewhere by then."""
-    channel = subscribe(alice, browser)
     settings.FILLCAST_OUTBOUND_NETWORKS = ()
     happen(fill(alice))
     services.deliver()

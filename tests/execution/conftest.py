@@ -19,6 +19,7 @@ from signals.models import Feed
 from tests.connections import make
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
+from tests.execution.routed_world import routed_world  # noqa: F401 (a fixture)
 
 factories.register()
 

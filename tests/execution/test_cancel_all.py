@@ -13,7 +13,7 @@ from execution.models import Order
 from signals.models import Feed
 from tests.execution import factories
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 @pytest.fixture
@@ -28,6 +28,7 @@ def states() -> set[str]:
     return set(Order.objects.values_list("status", flat=True))
 
 
+@pytest.mark.django_db(transaction=True)
 def test_cancel_all_requires_confirmation(two_entries: list[Order]) -> None:
     with pytest.raises(CommandError, match="2 entries would be") as refused:
         call_command("cancel_all")
@@ -35,6 +36,7 @@ def test_cancel_all_requires_confirmation(two_entries: list[Order]) -> None:
     assert states() == {"PENDING"}
 
 
+@pytest.mark.django_db(transaction=True)
 def test_cancel_all_cancels_unsent_orders(
     two_entries: list[Order], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -43,11 +45,13 @@ def test_cancel_all_cancels_unsent_orders(
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == {"cancelled": 2}
 
 
+@pytest.mark.django_db(transaction=True)
 def test_cancel_all_of_one_connection_keeps_other_orders(two_entries: list[Order]) -> None:
     call_command("cancel_all", connection=two_entries[0].connection_id, yes=True)
     assert [o.status for o in Order.objects.order_by("pk")] == ["CANCELLED", "PENDING"]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_cancel_all_keeps_filled_positions(two_entries: list[Order]) -> None:
     factories.fill_all()
     call_command("cancel_all", yes=True)
@@ -83,6 +87,7 @@ def test_many_orders_are_cancelled_in_batches(feed: Feed, monkeypatch: pytest.Mo
     assert Order.objects.filter(status="CANCELLED").count() == 5
 
 
+@pytest.mark.django_db(transaction=True)
 def test_all_faults_of_the_scope_are_named_at_once() -> None:
     faults = "--feed is empty.*\nGive only one of --user and --symbol.*\nThere is no user.*\nSYMBOL"
     with pytest.raises(CommandError, match=faults):

@@ -33,7 +33,7 @@ from tests.execution.submission.test_routed_entries import (
     states,
 )
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 ALL = HaltTarget("ALL")
 
 
@@ -164,6 +164,7 @@ def cancel_one_of_many(order: Order) -> None:
     assert services.cancel_orders([order.pk]) == [order.pk]
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("cancel", [cancel_one, cancel_one_of_many])
 @pytest.mark.parametrize("moves", ["after its failure", "by its claim"])
 def test_cancel_reaches_an_entry_that_moves_meanwhile(
@@ -226,6 +227,7 @@ def test_cancel_of_an_order_that_has_moved_reaches_its_last_account(
             services.cancel_order(sent.pk)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_cancel_follows_an_entry_that_moves_again_meanwhile(sent: Order) -> None:
     """It has moved before the cancel, which waits for its second account; then comes the third."""
     third = factories.account(owner=sent.connection.user)

@@ -12,7 +12,7 @@ from execution.recovery import sweeps
 from signals.models import Feed
 from tests.execution import factories
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 ACCOUNTS, SIGNALS = 7, 40
 

@@ -15,7 +15,7 @@ from tests.execution.submission.test_listed_symbols import INDEX
 from tests.execution.test_mapped_symbol_alerts import AlertClient, brought_to, either_exit
 from tests.sampling import often
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 WORD, EURO, WON = "KOSPI200", "KOSPI200/EUR", "KOSPI200/KRW"
 LISTED = {"both": [EURO, WON], "another only": [WON], "none": []}

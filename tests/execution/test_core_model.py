@@ -1,6 +1,6 @@
 """The core against random interleavings: a stateful hypothesis model.
 
-`HYPOTHESIS_PROFILE=deep` runs longer. Real PostgreSQL, committed transactions, no sleeps.
+`make explore` runs longer. Real PostgreSQL, committed transactions, no sleeps.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from execution.runtime import trading_runtime
 from tests.connections import make
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
-from tests.execution.interleavings import DEEP, explore
+from tests.execution.interleavings import TIMEOUT, explore
 from tests.execution.model import NOW_AND_THEN, ExecutionModel
 
 INDEX, WHICH = st.integers(0, 7), st.integers(0, 1)
@@ -203,23 +203,26 @@ def model_arguments(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(7200 if DEEP else 900)
+@pytest.mark.draws
+@pytest.mark.timeout(TIMEOUT)
 def test_core_invariants_hold_in_every_interleaving(model_arguments: dict[str, Any]) -> None:
-    explore(Core, examples=30, deep_examples=600)
+    explore(Core, interleavings=30)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(7200 if DEEP else 900)
+@pytest.mark.draws
+@pytest.mark.timeout(TIMEOUT)
 @pytest.mark.parametrize("safety", [None, ExitSafety.CANCEL_FIRST])
 def test_positions_above_the_largest_order_are_closed_in_every_interleaving(
     model_arguments: dict[str, Any], safety: ExitSafety | None
 ) -> None:
     arguments.update(safety=safety)
-    explore(CappedOrders, examples=15, deep_examples=150)
+    explore(CappedOrders, interleavings=15)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(7200 if DEEP else 900)
+@pytest.mark.draws
+@pytest.mark.timeout(TIMEOUT)
 @pytest.mark.parametrize(
     ("safety", "mode"),
     [  # hedging accounts are the test above
@@ -235,4 +238,4 @@ def test_no_exit_ever_reverses_a_position(
     """The same events on accounts that do not close by ticket or that net positions."""
     AccountSnapshot.objects.update(position_mode=mode)
     arguments.update(safety=safety, netting=mode == "NETTING")
-    explore(Core, examples=5, deep_examples=150)
+    explore(Core, interleavings=5)

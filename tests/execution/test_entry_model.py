@@ -1,21 +1,16 @@
 """Held, sliced and routed entries against random interleavings, with the events of the core."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
-from brokers.types import ExitSafety, OrderType, TimeInForce
-from connections.models import AccountSnapshot
-from connections.services import RouteAccount, set_route
-from execution.runtime import trading_runtime
-from tests.connections import make
-from tests.execution import factories
+from brokers.types import OrderType
 from tests.execution.entry_model import EntryModel
 from tests.execution.fake_broker import FakeBroker
-from tests.execution.interleavings import DEEP, explore
+from tests.execution.interleavings import TIMEOUT, explore
+from tests.execution.routed_world import limit_broker, of_mode
 from tests.execution.test_core_model import INDEX, SENT, WHICH, Core
 
 HELD = ["stop", "stop limit", "touched", "trailing buy", "trailing sell", "trailing later"]
@@ -73,31 +68,14 @@ class Entries(Core):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(7200 if DEEP else 900)
+@pytest.mark.draws
+@pytest.mark.timeout(TIMEOUT)
 @pytest.mark.parametrize("mode", ["HEDGING", "NETTING"])
 def test_entries_are_sent_once_whatever_happens(
-    mode: str,
-    transactional_db: None,
-    runtime: trading_runtime.TradingRuntime,
-    broker: FakeBroker,
-    monkeypatch: pytest.MonkeyPatch,
+    routed_world: dict[str, Any], mode: str, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usual = broker.capabilities
     taken = frozenset({OrderType.MARKET, OrderType.LIMIT})
-    times = frozenset({TimeInForce.GTC, TimeInForce.IOC})
-    monkeypatch.setattr(
-        broker,
-        "capabilities",
-        lambda spec: replace(usual(spec), order_types=taken, times_in_force=times),
-    )
-    factories.instrument()
-    feed = make.feed()
-    routed, other = factories.account(feed), factories.account(feed)
-    spare = factories.account(owner=routed.user)
-    AccountSnapshot.objects.update(position_mode=mode)  # slices need one position
-    accounts = [RouteAccount(routed.pk), RouteAccount(spare.pk)]
-    set_route(routed.subscriptions.get().pk, by=routed.user, policy="HEALTH", accounts=accounts)
-    arguments.update(broker=broker, accounts=[routed, other, spare], feed=feed, netting=True)
-    arguments.update(safety=ExitSafety.REDUCE_ONLY if mode == "NETTING" else None)
+    limit_broker(broker, monkeypatch, order_types=taken)
+    arguments.update(routed_world, **of_mode(mode))
     kinds[:] = SLICED if mode == "NETTING" else HELD
-    explore(Entries, examples=6, deep_examples=300)
+    explore(Entries, interleavings=6)

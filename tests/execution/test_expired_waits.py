@@ -30,7 +30,7 @@ from tests.html import html_of
 from tests.roles import staff
 from users.models import User
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 PROMISES = ("if the signal is not too old by then", "the order waits for it", "entries wait")
 
 
@@ -81,6 +81,7 @@ def test_operators_are_notified_of_orders_that_waited_until_too_old(
     )
 
 
+@pytest.mark.django_db(transaction=True)
 def test_operators_are_notified_of_orders_without_worker_and_of_failed_ones(
     feed: Feed, broker: FakeBroker
 ) -> None:

@@ -76,7 +76,7 @@ def swaps() -> list[D]:
     return list(ExecutionPosition.objects.order_by("pk").values_list("swap", flat=True))
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("inline_commits")
 class TestBooking:
     def test_payment_is_shared_by_what_was_held_then_and_booked_once(
         self, alice: ExecutionConnection, feed: Feed, venue: FakeBroker
@@ -120,6 +120,7 @@ class TestBooking:
         )
         assert swaps() == [D("-1.73456789")]
 
+    @pytest.mark.django_db(transaction=True)
     def test_part_of_trades_elsewhere_is_in_no_position(
         self, alice: ExecutionConnection, feed: Feed, venue: FakeBroker
     ) -> None:

@@ -19,7 +19,7 @@ from signals.models import Feed
 from tests.execution import factories
 from tests.execution.fake_broker import KIND
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 def window(*, is_closed: bool) -> None:

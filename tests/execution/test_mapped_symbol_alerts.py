@@ -19,7 +19,7 @@ from tests.connections import make
 from tests.execution import factories
 from tests.execution.submission.test_listed_symbols import INDEX
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("alice")]
+pytestmark = [pytest.mark.usefixtures("inline_commits", "alice")]
 
 
 @pytest.fixture

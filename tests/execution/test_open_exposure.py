@@ -9,7 +9,7 @@ from execution.models import Order
 from signals.models import Feed
 from tests.execution import factories
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 def test_open_items_are_positions_and_orders_that_may_be_at_the_broker(

@@ -1,21 +1,14 @@
 """Stops at brokers, slices, stop rules, joined entries and their own terms, in any interleaving."""
 
-from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
-from brokers.types import TimeInForce
-from common.failpoints import arm
-from connections.services import RouteAccount, set_route
-from execution.runtime import trading_runtime
-from tests.connections import make
-from tests.execution import factories, test_change_model
-from tests.execution.fake_broker import FakeBroker
-from tests.execution.interleavings import DEEP, explore
+from connections.models import ExecutionConnection
+from tests.execution import test_change_model
+from tests.execution.interleavings import TIMEOUT, explore
 from tests.execution.order_model import KINDS, OWN, WINDOW_MS, WORLDS, OrderModel
 from tests.execution.test_change_model import Changes
 from tests.execution.test_core_model import INDEX, SENT, WHICH
@@ -68,34 +61,16 @@ class Orders(Changes):
         self.model.trade(self.model.processes[which], answers, backwards=False)
 
 
-@pytest.fixture(autouse=True)
-def disarmed() -> Iterator[None]:
-    yield
-    arm([])
-
-
 @pytest.mark.slow
-@pytest.mark.timeout(7200 if DEEP else 900)
+@pytest.mark.draws
+@pytest.mark.timeout(TIMEOUT)
 @pytest.mark.parametrize("world", WORLDS)
 def test_orders_of_every_kind_are_sent_once_whatever_happens(
-    world: str,
-    transactional_db: None,
-    runtime: trading_runtime.TradingRuntime,
-    broker: FakeBroker,
-    monkeypatch: pytest.MonkeyPatch,
+    routed_world: dict[str, Any], world: str
 ) -> None:
-    usual, times = broker.capabilities, frozenset({TimeInForce.GTC, TimeInForce.IOC})
-    monkeypatch.setattr(
-        broker, "capabilities", lambda spec: replace(usual(spec), times_in_force=times)
-    )
-    factories.instrument()
-    feed = make.feed()
-    routed, other = factories.account(feed), factories.account(feed)
-    spare = factories.account(owner=routed.user)
     if world != "netted":
-        type(other).objects.filter(pk=other.pk).update(settings={"native_stops": True})
-    accounts = [RouteAccount(routed.pk), RouteAccount(spare.pk)]
-    set_route(routed.subscriptions.get().pk, by=routed.user, policy="HEALTH", accounts=accounts)
+        other = routed_world["accounts"][1]
+        ExecutionConnection.objects.filter(pk=other.pk).update(settings={"native_stops": True})
     arguments.clear()
-    arguments.update(broker=broker, accounts=[routed, other, spare], feed=feed, world=world)
-    explore(Orders, examples=5, deep_examples=250)
+    arguments.update(routed_world, world=world)
+    explore(Orders, interleavings=5)

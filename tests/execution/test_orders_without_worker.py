@@ -21,7 +21,7 @@ from tests.execution import factories
 from tests.html import html_of
 from tests.roles import staff
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 NO_WORKER = Code.NO_WORKER.value
 
 

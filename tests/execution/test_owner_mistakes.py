@@ -35,7 +35,7 @@ from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.sampling import often
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+pytestmark = [pytest.mark.usefixtures("inline_commits"), pytest.mark.slow]
 
 STAGED = [
     ("ibkr", "ibkr"), ("mt4", "mt4"), ("mt5", "mt5 hedging"), ("crypto", "bybit perpetuals"),

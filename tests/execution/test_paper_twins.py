@@ -56,7 +56,7 @@ from tests.execution import factories
 from tests.html import html_of
 from users.models import User
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 @pytest.fixture(autouse=True)
@@ -127,6 +127,7 @@ def test_second_click_returns_the_running_twin(live: Subscription) -> None:
     assert PaperAccount.objects.count() == 1
 
 
+@pytest.mark.django_db(transaction=True)
 def test_clicks_at_once_start_one(live: Subscription) -> None:
     def click(_: int) -> tuple[int, bool]:
         try:
@@ -262,6 +263,7 @@ def test_live_is_the_account_of_the_route_that_took_the_signal(live: Subscriptio
     assert found.traded == (2, 2)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_twin_goes_on_until_no_account_of_the_route_is_left(live: Subscription) -> None:
     other, by = factories.account(owner=owner(live)), owner(live)
     route(live, other)
@@ -274,6 +276,7 @@ def test_twin_goes_on_until_no_account_of_the_route_is_left(live: Subscription) 
         assert orders(factories.signal(live.feed))[twin.connection_id].status == status
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("change", [{"is_active": False}, {"is_paused": True}])
 def test_account_of_the_route_that_a_person_stopped_is_not_left(
     live: Subscription, change: dict[str, bool]
@@ -326,6 +329,7 @@ def test_account_of_unknown_currency_is_in_no_comparison(live: Subscription) -> 
 # Fan-out
 
 
+@pytest.mark.django_db(transaction=True)
 def test_signal_reaches_both(live: Subscription) -> None:
     twin = ready(started(live))
     signal = factories.signal(live.feed)
@@ -339,6 +343,7 @@ def test_entry_waits_for_the_test_of_a_new_twin(live: Subscription) -> None:
     assert (order.status, order.reason) == ("PENDING", Code.CONNECTION_TEST_PENDING)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_twin_is_sized_by_the_lot_steps_of_the_live_broker(live: Subscription) -> None:
     Instrument.objects.filter(book=live.connection.instrument_book).update(
         quantity_step=D(2500), quantity_min=D(5000)
@@ -386,6 +391,7 @@ def test_providers_do_not_see_its_orders(live: Subscription) -> None:
     assert (shown.candidates, shown.followers) == (1, 1)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_notional_of_a_signal_leaves_it_out(live: Subscription) -> None:
     Feed.objects.filter(pk=live.feed_id).update(
         max_signal_notional=D(1500), max_signal_currency="USD"
@@ -401,6 +407,7 @@ def test_notional_of_a_signal_leaves_it_out(live: Subscription) -> None:
     assert signal_total(signal).total == 0
 
 
+@pytest.mark.django_db(transaction=True)
 def test_medians_leave_it_out(live: Subscription) -> None:
     twin = ready(started(live))
     signal = factories.signal(live.feed)
@@ -509,6 +516,7 @@ def test_preset_follows(live: Subscription) -> None:
     assert twin.connection.preset_id == other.pk
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("how", ["subscription", "account", "halt"])
 def test_pause_and_resumption_follow(live: Subscription, how: str) -> None:
     twin, by = ready(started(live)), owner(live)
@@ -571,6 +579,7 @@ def ended(twin: SubscriptionTwin) -> tuple[bool, str, bool]:
     return twin.ended_at is not None, twin.end_reason, twin.connection.archived_at is not None
 
 
+@pytest.mark.django_db(transaction=True)
 def test_stopped_twin_closes_its_positions_then_its_account_is_archived(
     live: Subscription,
 ) -> None:
@@ -624,6 +633,7 @@ def test_it_ends_with_its_feed(live: Subscription) -> None:
     assert ended(twin) == (True, TwinEnd.FEED, True)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_events_of_a_twin_are_in_the_inbox_as_read_and_reach_no_channel(
     live: Subscription, feed: Feed
 ) -> None:
@@ -657,6 +667,7 @@ def test_events_of_a_twin_are_in_the_inbox_as_read_and_reach_no_channel(
     assert {event.connection_id for event in sent} == {live.connection_id}
 
 
+@pytest.mark.django_db(transaction=True)
 def test_alarm_of_a_twin_still_reaches_operators(live: Subscription) -> None:
     twin = ready(started(live))
     operator = user("desk", is_staff=True)

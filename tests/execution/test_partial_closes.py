@@ -22,7 +22,7 @@ from tests.execution import factories
 from tests.execution.submission.test_slices import TWAP, next_slice, refresh
 from tests.execution.test_follow_ups import draft_of, publish_beside
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("runtime")]
+pytestmark = [pytest.mark.usefixtures("inline_commits", "runtime")]
 
 
 def entry() -> Order:
@@ -71,6 +71,14 @@ def cancelled() -> None:
     factories.apply(factories.report(entry(), ReportKind.CANCELLED))
 
 
+@pytest.fixture
+def opened(alice: ExecutionConnection, feed: Feed) -> Signal:
+    """A signal whose entry is in flight."""
+    signal = factories.signal(feed)
+    factories.claim_all()
+    return signal
+
+
 # ---- applied once ------------------------------------------------------------------------------
 @pytest.mark.parametrize("reach", [claimed, unknown, working])
 def test_part_is_closed_when_the_entry_has_filled(
@@ -97,10 +105,8 @@ def test_entry_that_is_not_sent_yet_remembers_it(alice: ExecutionConnection, fee
     assert (settle(), left()) == ([50], 50)
 
 
-def test_each_part_of_a_fill_counts_once(alice: ExecutionConnection, feed: Feed) -> None:
+def test_each_part_of_a_fill_counts_once(opened: Signal) -> None:
     """40 are open: 20 are closed at once. Half of the other 60 is closed when the order ends."""
-    opened = factories.signal(feed)
-    factories.claim_all()
     fill(40, "f1")
     factories.close_signal(opened, "0.5")
     fill_exits()
@@ -111,29 +117,21 @@ def test_each_part_of_a_fill_counts_once(alice: ExecutionConnection, feed: Feed)
     assert (settle(), left()) == ([30], 50)
 
 
-def test_several_closes_multiply(alice: ExecutionConnection, feed: Feed) -> None:
-    opened = factories.signal(feed)
-    factories.claim_all()
+def test_several_closes_multiply(opened: Signal) -> None:
     factories.close_signal(opened, "0.5")
     factories.close_signal(opened, "0.6")
     fill(100, "f1")
     assert (settle(), left()) == ([80], 20)
 
 
-def test_close_between_the_fill_and_its_exit_shrinks_the_part(
-    alice: ExecutionConnection, feed: Feed
-) -> None:
-    opened = factories.signal(feed)
-    factories.claim_all()
+def test_close_between_the_fill_and_its_exit_shrinks_the_part(opened: Signal) -> None:
     factories.close_signal(opened, "0.5")
     fill(100, "f1")
     factories.close_signal(opened, "0.6")  # 60 of what is open
     assert (settle(), left()) == ([20], 20)
 
 
-def test_full_close_afterwards_closes_all(alice: ExecutionConnection, feed: Feed) -> None:
-    opened = factories.signal(feed)
-    factories.claim_all()
+def test_full_close_afterwards_closes_all(opened: Signal) -> None:
     factories.close_signal(opened, "0.5")
     factories.close_signal(opened)
     fill(100, "f1")
@@ -141,11 +139,7 @@ def test_full_close_afterwards_closes_all(alice: ExecutionConnection, feed: Feed
     assert (settle(), left()) == ([], 0)
 
 
-def test_part_of_what_filled_before_the_cancel_is_closed(
-    alice: ExecutionConnection, feed: Feed
-) -> None:
-    opened = factories.signal(feed)
-    factories.claim_all()
+def test_part_of_what_filled_before_the_cancel_is_closed(opened: Signal) -> None:
     factories.close_signal(opened, "0.5")
     fill(40, "f1")
     factories.apply(factories.report(entry(), ReportKind.CANCELLED))
@@ -178,12 +172,8 @@ def test_late_fill_counts_as_lost_only_after_the_grace_time(
     assert audit().counters["LOST"] == 1
 
 
-def test_part_of_an_entry_that_still_works_is_not_lost(
-    alice: ExecutionConnection, feed: Feed
-) -> None:
+def test_part_of_an_entry_that_still_works_is_not_lost(opened: Signal) -> None:
     """Its part is closed once the order has ended, however long that takes."""
-    opened = factories.signal(feed)
-    factories.claim_all()
     factories.close_signal(opened, "0.5")
     fill(40, "f1")
     factories.pass_time(600)
@@ -191,12 +181,8 @@ def test_part_of_an_entry_that_still_works_is_not_lost(
 
 
 @pytest.mark.parametrize("filled", [0, 40])
-def test_what_was_filled_in_part_is_forgotten_after_a_week(
-    alice: ExecutionConnection, feed: Feed, filled: int
-) -> None:
+def test_what_was_filled_in_part_is_forgotten_after_a_week(filled: int, opened: Signal) -> None:
     """An entry that has not filled is in no index: it may remember its part for good."""
-    opened = factories.signal(feed)
-    factories.claim_all()
     factories.close_signal(opened, "0.5")
     if filled:
         fill(filled, "f1")
@@ -208,11 +194,7 @@ def test_what_was_filled_in_part_is_forgotten_after_a_week(
     assert entry().close_fraction == (None if filled else D("0.5"))
 
 
-def test_position_that_was_closed_before_gets_no_exit(
-    alice: ExecutionConnection, feed: Feed
-) -> None:
-    opened = factories.signal(feed)
-    factories.claim_all()
+def test_position_that_was_closed_before_gets_no_exit(opened: Signal) -> None:
     factories.close_signal(opened, "0.5")
     fill(40, "f1")
     factories.close_signal(opened)
@@ -223,10 +205,8 @@ def test_position_that_was_closed_before_gets_no_exit(
     assert left() == 0
 
 
-def test_part_is_one_of_what_others_have_left_open(alice: ExecutionConnection, feed: Feed) -> None:
+def test_part_is_one_of_what_others_have_left_open(opened: Signal) -> None:
     """A person closes the 40 that have filled. Of the other 60 a half is closed, not 50."""
-    opened = factories.signal(feed)
-    factories.claim_all()
     factories.close_signal(opened, "0.5")
     fill(40, "f1")
     close_positions([ExecutionPosition.objects.get().pk])
@@ -237,10 +217,8 @@ def test_part_is_one_of_what_others_have_left_open(alice: ExecutionConnection, f
 
 # ---- kills and races ---------------------------------------------------------------------------
 def test_kill_between_exit_and_mark_writes_one_exit(
-    alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime
+    runtime: TradingRuntime, opened: Signal
 ) -> None:
-    opened = factories.signal(feed)
-    factories.claim_all()
     factories.close_signal(opened, "0.5")
     fill(100, "f1")
     arm([Failpoint("partial_closes.written", "raise")])
@@ -253,9 +231,8 @@ def test_kill_between_exit_and_mark_writes_one_exit(
     assert [settle(), settle()] == [[50], []]
 
 
-def test_concurrent_part_and_fill_are_both_applied(alice: ExecutionConnection, feed: Feed) -> None:
-    opened = factories.signal(feed)
-    factories.claim_all()
+@pytest.mark.django_db(transaction=True)
+def test_concurrent_part_and_fill_are_both_applied(opened: Signal) -> None:
     publish_beside(
         draft_of(opened, "CLOSE", close_fraction=D("0.5")),
         factories.fill_report(entry(), 100, "f1"),

@@ -35,7 +35,7 @@ from tests.execution.fake_broker import FakeBroker
 from tests.execution.netting_model import NettingModel
 from tests.execution.submission.test_slices import TWAP, refresh
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 def look_up(trading: TradingRuntime, after: float = 60) -> None:
@@ -83,6 +83,7 @@ def test_look_up_of_an_account_that_cannot_be_read_is_given_up(
     assert sweeps.query_unknown_orders(runtime.dispatcher) == 0
 
 
+@pytest.mark.django_db(transaction=True)
 def test_look_up_is_kept_while_its_answer_is_only_in_memory(
     alice: ExecutionConnection, feed: Feed, broker: FakeBroker, runtime: TradingRuntime
 ) -> None:

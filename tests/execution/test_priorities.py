@@ -19,7 +19,7 @@ from signals.models import Feed, Origin
 from tests.connections import make
 from tests.execution import factories
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 HIGH, NORMAL, LOW = 1, 2, 3
 

@@ -36,7 +36,7 @@ from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.test_inactive_accounts import kinds, last_contact, run_alerts
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 LANE = "sessions.5"
 
 
@@ -217,6 +217,7 @@ def laned(alice: ExecutionConnection) -> ExecutionConnection:
     return ExecutionConnection.objects.get(pk=alice.pk)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_new_lane_owner_opens_session_of_a_switched_off_account(
     laned: ExecutionConnection, feed: Feed, session: TradingRuntime, broker: FakeBroker
 ) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.faults.environment import FaultEnvironment, Scenario
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
+pytestmark = [pytest.mark.faults]
 N, SIGNALS = 50, 3
 TOTAL = N * SIGNALS
 WINDOW = "UPDATE connections_executionconnection SET aggregation_ms = 4000"

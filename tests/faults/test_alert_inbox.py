@@ -8,7 +8,7 @@ import pytest
 from tests.faults.environment import FaultEnvironment
 from tests.faults.process_fleet import OperatorDiedError
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(240, func_only=True)]
+pytestmark = [pytest.mark.faults]
 N = 50
 ALERTS = 20
 WAITING = "SELECT count(*) FROM signals_incomingalert WHERE state = 'WAITING'"

@@ -6,7 +6,7 @@ from common.message_queues import queue_keys
 from tests.faults.environment import FaultEnvironment
 from tests.faults.test_entries import all_ended
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
+pytestmark = [pytest.mark.faults]
 EXECUTE = "execution.execute_signal"
 POISON = """
 CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN

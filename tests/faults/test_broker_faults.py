@@ -10,7 +10,7 @@ from tests.faults.network_proxy import Network
 from tests.faults.process_fleet import EVERYTHING
 from tests.faults.test_entries import all_ended
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(240, func_only=True)]
+pytestmark = [pytest.mark.faults]
 N = 200
 FIRST_SIGNAL = "SELECT min(id) FROM signals_signal"
 

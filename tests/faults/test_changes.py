@@ -10,7 +10,7 @@ from tests.faults.environment import FaultEnvironment, Scenario
 from tests.faults.process_fleet import EVERYTHING
 from tests.faults.test_triggers import touch
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
+pytestmark = [pytest.mark.faults]
 FIRST_SIGNAL = "SELECT min(id) FROM signals_signal"
 OURS_AT = "SELECT count(*) FROM positions_executionposition WHERE sl = %s AND broker_sl = %s"
 THEIRS_AT = "SELECT count(*) FROM paper_position WHERE quantity > 0 AND stop_loss = %s"

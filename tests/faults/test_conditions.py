@@ -6,7 +6,7 @@ from tests.faults.environment import FaultEnvironment, Scenario
 from tests.faults.process_fleet import EVERYTHING
 from tests.faults.test_triggers import touch
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
+pytestmark = [pytest.mark.faults]
 N = 200
 HELD = "SELECT count(*) FROM execution_order WHERE reason = 'AWAITING_CONDITION'"
 AWAITS = "SELECT count(*) FROM execution_order WHERE awaits_condition"

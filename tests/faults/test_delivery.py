@@ -5,7 +5,7 @@ import pytest
 from tests.events.receiver import receiver
 from tests.faults.environment import FaultEnvironment, Scenario
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
+pytestmark = [pytest.mark.faults]
 WAITING = "SELECT count(*) FROM events_delivery WHERE status = 'PENDING'"
 SENT = "SELECT event_id FROM events_delivery WHERE status = 'SENT'"
 

@@ -6,7 +6,7 @@ from tests.faults.conftest import OPENED
 from tests.faults.environment import FaultEnvironment
 from tests.faults.unprotected_time import MAX_SECONDS
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
+pytestmark = [pytest.mark.faults]
 N = 50
 
 

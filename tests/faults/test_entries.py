@@ -7,7 +7,7 @@ import pytest
 from tests.faults.environment import TAKE_OVER_SECONDS, FaultEnvironment, Scenario
 from tests.faults.process_fleet import OperatorDiedError
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
+pytestmark = [pytest.mark.faults]
 N = 200  # four bundles of 50
 # Failpoints of a worker, and at which hit each acts.
 WORKER = {

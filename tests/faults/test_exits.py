@@ -6,7 +6,7 @@ from tests.faults.conftest import OPENED
 from tests.faults.environment import TAKE_OVER_SECONDS, FaultEnvironment, Scenario
 from tests.faults.process_fleet import OperatorDiedError
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
+pytestmark = [pytest.mark.faults]
 POINTS = {
     "claim.committed": 2,
     "dispatch.begin": 2,

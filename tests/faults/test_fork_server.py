@@ -17,7 +17,6 @@ from tests.faults.test_processes import burst
 
 pytestmark = [
     pytest.mark.faults,
-    pytest.mark.timeout(300, func_only=True),
     pytest.mark.skipif(not can_fork(), reason="needs Linux"),
 ]
 SERVER = "fork-server"

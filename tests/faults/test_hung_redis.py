@@ -7,7 +7,7 @@ import pytest
 
 from tests.faults.environment import FaultEnvironment
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
+pytestmark = [pytest.mark.faults]
 
 
 def test_publisher_waits_once_for_hanging_redis(environment: FaultEnvironment) -> None:

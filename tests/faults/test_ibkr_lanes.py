@@ -17,7 +17,7 @@ from tests.faults.environment import FaultEnvironment
 from tests.faults.process_fleet import wait_until
 from tests.faults.servers import Servers
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300, func_only=True)]
+pytestmark = [pytest.mark.faults]
 ACCOUNT, LANE = "DU1234567", "sessions.0"
 MINE = "SELECT id FROM connections_executionconnection WHERE type = 'ibkr'"
 ONE_OF_THEM = """

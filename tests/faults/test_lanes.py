@@ -18,7 +18,7 @@ from tests.faults.process_fleet import FAST, Process, wait_until
 from tests.faults.servers import ROOT, Servers
 from tests.faults.test_entries import all_ended
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300, func_only=True)]
+pytestmark = [pytest.mark.faults]
 LEASE = float(FAST["FILLCAST_LEASE_SECONDS"])
 LANES, OTHERS = 8, 50
 TO_LANES = f"""

@@ -17,7 +17,7 @@ from tests.faults.environment import FaultEnvironment
 from tests.faults.process_fleet import FAST, Process
 from tests.faults.servers import ROOT, Servers
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300, func_only=True)]
+pytestmark = [pytest.mark.faults]
 LEASE = float(FAST["FILLCAST_LEASE_SECONDS"])
 LOGIN = 1001
 READY = """

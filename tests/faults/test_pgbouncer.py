@@ -21,7 +21,6 @@ from tests.web_process import Browser, WebProcess
 
 pytestmark = [
     pytest.mark.faults,
-    pytest.mark.timeout(300, func_only=True),
     pytest.mark.skipif(program() is None, reason="needs the package pgbouncer"),
 ]
 

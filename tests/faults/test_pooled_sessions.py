@@ -10,7 +10,6 @@ from tests.faults.process_fleet import EVERYTHING
 
 pytestmark = [
     pytest.mark.faults,
-    pytest.mark.timeout(300, func_only=True),
     pytest.mark.skipif(program() is None, reason="needs the package pgbouncer"),
 ]
 

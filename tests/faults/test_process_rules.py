@@ -11,7 +11,7 @@ import pytest
 from ops.stack.process import ProcessSpec
 from tests.faults.environment import FaultEnvironment
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
+pytestmark = [pytest.mark.faults]
 LEASE_MS = 4_000
 SWEEPS = ("execution.reconcile", "execution.audit", "connections.refresh_accounts")
 SWEEP_SECONDS = 3.0

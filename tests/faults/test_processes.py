@@ -16,7 +16,7 @@ from tests.faults.environment import TAKE_OVER_SECONDS, FaultEnvironment, Scenar
 from tests.faults.test_entries import all_ended
 from tests.ports import free_port
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300, func_only=True)]
+pytestmark = [pytest.mark.faults]
 BURST = 5
 FIRST_SIGNAL = "SELECT min(id) FROM signals_signal"
 

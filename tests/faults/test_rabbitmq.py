@@ -18,7 +18,6 @@ from tests.server_folders import server_folder
 
 pytestmark = [
     pytest.mark.faults,
-    pytest.mark.timeout(300, func_only=True),
     pytest.mark.skipif(not is_installed(), reason="needs the package rabbitmq-server"),
 ]
 BUNDLES = ACCOUNTS // 50  # the fleet's FILLCAST_BUNDLE_SIZE

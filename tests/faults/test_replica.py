@@ -41,7 +41,6 @@ from tests.ports import closed_port
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    pytest.mark.timeout(240),
     pytest.mark.faults,
 ]
 

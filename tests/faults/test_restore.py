@@ -36,7 +36,6 @@ from tests.faults.postgres_clusters import Clusters
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    pytest.mark.timeout(240),
     pytest.mark.faults,
 ]
 

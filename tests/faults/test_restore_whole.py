@@ -10,7 +10,7 @@ from tests.faults import postgres_clusters
 from tests.faults.environment import FaultEnvironment, Scenario
 from tests.faults.servers import manage
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.faults]
 N = 200
 QUEUES = "execution,exits,maintenance"
 

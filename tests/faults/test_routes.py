@@ -6,7 +6,7 @@ import pytest
 
 from tests.faults.environment import FaultEnvironment, Scenario
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
+pytestmark = [pytest.mark.faults]
 N = 50
 # Account n of the feed's followers has the route n, n + 50: the latter does not follow the feed.
 ROUTES = f"""

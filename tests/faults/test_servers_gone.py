@@ -10,7 +10,7 @@ from tests.faults.process_fleet import OperatorFailedError, wait_until
 from tests.faults.test_entries import all_ended
 from tests.faults.test_processes import burst
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300, func_only=True)]
+pytestmark = [pytest.mark.faults]
 FIRST_SIGNAL = "SELECT min(id) FROM signals_signal"
 
 

@@ -40,7 +40,6 @@ from tests.faults.replica_pair import (
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    pytest.mark.timeout(240),
     pytest.mark.faults,
 ]
 

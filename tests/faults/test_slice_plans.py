@@ -5,7 +5,7 @@ import pytest
 from tests.faults.environment import FaultEnvironment, Scenario
 from tests.faults.test_triggers import touch
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
+pytestmark = [pytest.mark.faults]
 N, SLICES = 50, 3
 PLANS = "SELECT count(*) FROM execution_sliceplan"
 LEFT = "SELECT count(*) FROM execution_order WHERE leg LIKE 'entry%' AND done_at IS NULL"

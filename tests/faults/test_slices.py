@@ -5,7 +5,7 @@ import pytest
 from tests.faults.environment import FaultEnvironment, Scenario
 from tests.faults.process_fleet import EVERYTHING
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
+pytestmark = [pytest.mark.faults]
 N = 200
 FILLED = "SELECT count(*) FROM execution_order WHERE status = 'FILLED' AND leg LIKE 'entry%'"
 TICKETS = "SELECT count(DISTINCT broker_position_id) FROM positions_executionposition"

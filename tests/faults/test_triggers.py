@@ -7,7 +7,7 @@ import pytest
 from ops.stack import stack
 from tests.faults.environment import FaultEnvironment, Scenario
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
+pytestmark = [pytest.mark.faults]
 N = 200
 GUARDIANS = ("broker", "engine")  # who keeps the stops
 ARMED = "SELECT count(*) FROM execution_ordertrigger WHERE is_armed"

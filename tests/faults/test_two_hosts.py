@@ -14,7 +14,7 @@ from tests.faults.process_fleet import Process
 from tests.faults.test_entries import all_ended
 from tests.faults.test_processes import burst
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300, func_only=True)]
+pytestmark = [pytest.mark.faults]
 QUEUES = ("execution", "exits", "maintenance")
 MARKET = {"bid": "1.09400", "ask": "1.09410"}  # below the stops of all positions
 

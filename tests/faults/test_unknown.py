@@ -6,7 +6,7 @@ from tests.faults.environment import FaultEnvironment, Scenario
 from tests.faults.process_fleet import EVERYTHING
 from tests.faults.test_entries import all_ended
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
+pytestmark = [pytest.mark.faults]
 N = 50
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.faults.environment import FaultEnvironment, Scenario
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
+pytestmark = [pytest.mark.faults]
 N = 200  # four bundles of 50
 
 

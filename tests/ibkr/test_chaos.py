@@ -82,7 +82,6 @@ class ChaosRun:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", often(SEEDS, every=len(SEEDS)))
 def test_each_order_exists_once_and_is_reported_as_the_broker_has_it(seed: int) -> None:
     @with_environment

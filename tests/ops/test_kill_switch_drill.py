@@ -9,7 +9,7 @@ from signals.models import Feed
 from tests.execution import factories
 from users.models import User
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +30,7 @@ def test_without_a_worker_nothing_is_opened() -> None:
     assert not ExecutionConnection.objects.exists()
 
 
+@pytest.mark.django_db(transaction=True)
 def test_orders_that_no_worker_stops_are_reported_and_removed() -> None:
     factories.live_lease()
     reported: list[str] = []
@@ -44,6 +45,7 @@ def test_orders_that_no_worker_stops_are_reported_and_removed() -> None:
     assert_nothing_is_left()
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("moment", ["Publishing", "Halting", "Closing"])
 def test_interrupted_drill_leaves_nothing(moment: str) -> None:
     factories.live_lease()
@@ -68,6 +70,7 @@ def test_what_a_killed_drill_left_is_cleaned_up() -> None:
     assert not drill.clean_up()
 
 
+@pytest.mark.django_db(transaction=True)
 def test_what_a_killed_drill_left_is_removed_by_the_next() -> None:
     user = User.objects.create(username=drill.NAME, is_active=False)
     drill._open_accounts(user, 2)

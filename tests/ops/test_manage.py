@@ -12,6 +12,8 @@ from nacl.public import PrivateKey
 
 from tests.ports import closed_port
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -13,6 +13,7 @@ from brokers.paper.margin import equity_and_margin
 from brokers.paper.matching import MonitoredRows, run
 from brokers.paper.pg_arrays import texts, times
 from brokers.types import CloseCause, OrderType, PositionMode, Quote, Side, TimeInForce
+from tests.examples import examples
 
 NOW = datetime(2014, 5, 2, 12, tzinfo=UTC)
 
@@ -160,7 +161,7 @@ class BookHistory:
         assert long_quantity == (exposure.long if exposure else 0)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(
     st.sampled_from(PositionMode),
     st.one_of(st.none(), st.integers(1, 200).map(lambda n: D(n * 1000))),
@@ -175,7 +176,7 @@ def test_quantities_and_money_add_up_after_any_actions(
         history.act(action)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(
     side=sides,
     stop_gap=st.integers(1, 300),
@@ -203,7 +204,7 @@ def test_stop_is_never_better_and_target_never_worse_than_its_level(
             assert (deal.price - target) * sign >= 0
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(st.lists(st.tuples(sides, lots), max_size=8), prices)
 def test_equity_equals_balance_after_closing_everything(
     entries: list[tuple[Side, D]], bid: D

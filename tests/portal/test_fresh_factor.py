@@ -21,6 +21,7 @@ from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
 from tests.portal.test_access import PRIVATE, args
 from tests.portal.test_second_factor import (
+    client_with_stale_factor,
     current_code,
     enrol_factor,
     set_factor_age,
@@ -63,11 +64,10 @@ def rita(world: World) -> User:
     return staff(*Role, name="rita")
 
 
-def client_with_stale_factor(signed_in: SignedIn, user: User) -> Client:
-    enrol_factor(user)
-    client = signed_in(user)
-    set_factor_age(client, user, STALE)
-    return client
+@pytest.fixture
+def client(world: World, signed_in: SignedIn, as_web: None) -> Client:
+    """A session of alice, whose second factor is too old for important actions."""
+    return client_with_stale_factor(signed_in, world.alice)
 
 
 def is_asked(response: Any) -> bool:
@@ -82,9 +82,8 @@ def confirm(client: Client, response: Any) -> Any:
 
 
 def test_new_account_asks_for_the_factor_and_keeps_what_was_typed(
-    world: World, signed_in: SignedIn, as_web: None, enqueued: Any
+    enqueued: Any, client: Client
 ) -> None:
-    client = client_with_stale_factor(signed_in, world.alice)
     page = f"{reverse('portal:account_add')}?type=mt5"
     assert is_asked(client.get(page)), "before the password is typed"
     answer = client.post(page, NEW_ACCOUNT)
@@ -204,9 +203,8 @@ def operations_with_secrets() -> Iterator[tuple[str, str, str]]:
 
 
 def test_every_secret_in_a_body_of_the_api_needs_a_fresh_factor(
-    world: World, signed_in: SignedIn, as_web: None
+    world: World, client: Client
 ) -> None:
-    client = client_with_stale_factor(signed_in, world.alice)
     with on_behalf_of(world.alice):
         provider = DecisionProvider.objects.create(name="mine", user=world.alice)
     operations = set(operations_with_secrets())
@@ -233,10 +231,9 @@ PROVIDERS = "/api/v1/decision-providers/"
 
 
 def test_web_service_that_decides_needs_a_fresh_factor_and_rules_do_not(
-    world: World, signed_in: SignedIn, as_web: None
+    world: World, client: Client
 ) -> None:
     """It is sent balance and equity, and its answers scale the size of entries."""
-    client = client_with_stale_factor(signed_in, world.alice)
     rules = client.post(PROVIDERS, {"name": "rules", "kind": "RULES"}, "application/json")
     assert rules.status_code == 201, rules.content
     package = {"name": "p", "kind": "PACKAGE", "entry_point": "theirs"}
@@ -273,9 +270,8 @@ def providers(world: World) -> tuple[DecisionProvider, DecisionProvider]:
 
 
 def test_preset_needs_a_fresh_factor_to_be_decided_by_a_web_service(
-    world: World, signed_in: SignedIn, providers: tuple[DecisionProvider, ...], as_web: None
+    world: World, providers: tuple[DecisionProvider, ...], client: Client
 ) -> None:
-    client = client_with_stale_factor(signed_in, world.alice)
     address = f"/api/v1/presets/{world.own_preset.pk}/"
     answers = [
         client.patch(address, {"decision_provider": chosen}, "application/json").status_code
@@ -297,9 +293,8 @@ def test_preset_needs_a_fresh_factor_to_be_decided_by_a_web_service(
 
 
 def test_preset_page_asks_for_the_factor_and_keeps_what_was_typed(
-    world: World, signed_in: SignedIn, providers: tuple[DecisionProvider, ...], as_web: None
+    providers: tuple[DecisionProvider, ...], client: Client
 ) -> None:
-    client = client_with_stale_factor(signed_in, world.alice)
     page = reverse("portal:preset_new")
     typed = form_on(client, page) | {
         "name": "Decided elsewhere", "decision_provider": str(providers[1].pk)
@@ -452,9 +447,8 @@ def guarded_feed(world: World) -> Feed:
 
 
 def test_looser_rules_of_alerts_need_a_fresh_factor_and_stricter_ones_do_not(
-    world: World, signed_in: SignedIn, guarded_feed: Feed, as_web: None
+    world: World, guarded_feed: Feed, client: Client
 ) -> None:
-    client = client_with_stale_factor(signed_in, world.alice)
     address = f"/api/v1/feeds/{guarded_feed.slug}/"
     changes: tuple[dict[str, Any], ...] = (
         {"alerts_signed_only": False}, {"alert_sources": []}, {"alert_sources": ["tradingview"]},

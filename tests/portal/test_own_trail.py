@@ -16,7 +16,7 @@ from tests.portal.factories import World
 from users.services import create_api_key
 from users.tenancy import on_behalf_of
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 PATH = "/security/trail/"
 
 
@@ -53,6 +53,7 @@ def test_trail_names_key_address_and_staff(world: World, signed_in: SignedIn) ->
     assert "Europe/Berlin" not in str(lines_of(signed_in(world.bob)))
 
 
+@pytest.mark.django_db(transaction=True)
 def test_page_works_with_the_rights_of_the_web_process(
     world: World, signed_in: SignedIn, as_web: None
 ) -> None:

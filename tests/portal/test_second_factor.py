@@ -170,12 +170,26 @@ def set_factor_age(client: Client, user: User, seconds_ago: float) -> None:
     session.save()
 
 
-def test_important_actions_need_a_fresh_second_factor(
-    world: World, signed_in: SignedIn, as_web: None
-) -> None:
-    enrol_factor(world.alice)
-    client = signed_in(world.alice)
-    set_factor_age(client, world.alice, FRESH_SECONDS + 1)
+def client_with_stale_factor(signed_in: SignedIn, user: User) -> Client:
+    enrol_factor(user)
+    client = signed_in(user)
+    set_factor_age(client, user, FRESH_SECONDS + 1)
+    return client
+
+
+@pytest.fixture
+def client(world: World, signed_in: SignedIn, as_web: None) -> Client:
+    """A session of alice, whose second factor is too old for important actions."""
+    return client_with_stale_factor(signed_in, world.alice)
+
+
+@pytest.fixture
+def staff_client(world: World, signed_in: SignedIn, as_web: None) -> Client:
+    """A session of olga, whose second factor is too old for important actions."""
+    return client_with_stale_factor(signed_in, world.olga)
+
+
+def test_important_actions_need_a_fresh_second_factor(world: World, client: Client) -> None:
     page = reverse("portal:credentials", args=[world.mt5.pk])
     for response in (client.get(page), client.post(page, {"password": "x"})):
         assert response["Location"].startswith("/security/confirm/?next=%2Faccounts%2F")
@@ -223,11 +237,8 @@ def operations_with_credentials() -> set[tuple[str, str]]:
 
 
 def test_every_api_operation_with_credentials_needs_a_fresh_second_factor(
-    world: World, signed_in: SignedIn, as_web: None
+    world: World, client: Client
 ) -> None:
-    enrol_factor(world.alice)
-    client = signed_in(world.alice)
-    set_factor_age(client, world.alice, FRESH_SECONDS + 1)
     operations = operations_with_credentials()
     assert ("POST", "/api/v1/connections/") in operations
     assert ("PUT", "/api/v1/connections/{id}/credentials/") in operations
@@ -243,11 +254,8 @@ def test_every_api_operation_with_credentials_needs_a_fresh_second_factor(
 
 
 def test_connection_without_credentials_or_by_a_key_needs_no_fresh_second_factor(
-    world: World, signed_in: SignedIn, as_web: None
+    world: World, client: Client
 ) -> None:
-    enrol_factor(world.alice)
-    client = signed_in(world.alice)
-    set_factor_age(client, world.alice, FRESH_SECONDS + 1)
     address = "/api/v1/connections/"
     plain = client.post(address, CONNECTION, "application/json")
     assert plain.status_code == 201, plain.content
@@ -264,20 +272,15 @@ def test_connection_without_credentials_or_by_a_key_needs_no_fresh_second_factor
     assert (fresh.status_code, fresh.json()["has_credentials"]) == (201, True)
 
 
-def test_consoles_form_of_a_new_account_takes_no_credentials(
-    world: World, signed_in: SignedIn, as_web: None
-) -> None:
+def test_consoles_form_of_a_new_account_takes_no_credentials(staff_client: Client) -> None:
     """The console has a separate page for them, which needs a fresh second factor."""
-    enrol_factor(world.olga)
-    client = signed_in(world.olga)
-    set_factor_age(client, world.olga, FRESH_SECONDS + 1)
     page = f"{reverse('admin:connections_executionconnection_add')}?type=mt5"
-    assert 'name="settings.server"' in html_of(client.get(page))
+    assert 'name="settings.server"' in html_of(staff_client.get(page))
     payload = {
         "name": "New", "type": "mt5", "account": "5551", "settings.server": "Demo",
         "owner": "alice", "credentials.password": "x",
     }  # fmt: skip
-    response = client.post(page, payload)
+    response = staff_client.post(page, payload)
     assert response.status_code == 302, html_of(response)
     with for_all_tenants():
         row = ExecutionConnection.objects.get(name="New")
@@ -292,26 +295,21 @@ def address_with_any_argument(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", sorted(REAUTHENTICATED_VIEWS))
-def test_listed_page_needs_a_fresh_second_factor(
-    world: World, signed_in: SignedIn, as_web: None, name: str
-) -> None:
-    enrol_factor(world.olga)
-    client = signed_in(world.olga)
-    set_factor_age(client, world.olga, FRESH_SECONDS + 1)
-    for response in (client.get(page := address_with_any_argument(name)), client.post(page)):
+def test_listed_page_needs_a_fresh_second_factor(name: str, staff_client: Client) -> None:
+    for response in (
+        staff_client.get(page := address_with_any_argument(name)),
+        staff_client.post(page),
+    ):
         assert response.status_code == 302
         assert response["Location"].startswith("/security/confirm/")
 
 
 @pytest.mark.parametrize(("name", "method"), sorted(REAUTHENTICATED_API_CALLS))
 def test_listed_api_operation_needs_a_fresh_second_factor(
-    world: World, signed_in: SignedIn, as_web: None, name: str, method: str
+    name: str, method: str, staff_client: Client
 ) -> None:
-    enrol_factor(world.olga)
-    client = signed_in(world.olga)
-    set_factor_age(client, world.olga, FRESH_SECONDS + 1)
     page = address_with_any_argument(name)
-    response = client.generic(method, page, "{}", content_type="application/json")
+    response = staff_client.generic(method, page, "{}", content_type="application/json")
     assert (response.status_code, response.json()["code"]) == (403, "SECOND_FACTOR_NEEDED")
 
 
@@ -361,12 +359,7 @@ def test_changing_channels_needs_a_fresh_second_factor(
     assert len(client.get(api).json()["results"]) == 1
 
 
-def test_confirmation_never_redirects_to_another_host(
-    world: World, signed_in: SignedIn, as_web: None
-) -> None:
-    enrol_factor(world.alice)
-    client = signed_in(world.alice)
-    set_factor_age(client, world.alice, FRESH_SECONDS + 1)
+def test_confirmation_never_redirects_to_another_host(client: Client) -> None:
     away = "/security/confirm/?next=https://elsewhere.example/"
     assert client.post(away, {"code": current_code()})["Location"] == "/security/"
 
@@ -394,13 +387,8 @@ def test_only_resuming_all_accounts_needs_a_fresh_second_factor(
     assert (world.mt4.is_paused, subscription.is_paused) == (False, False)
 
 
-def test_security_page_lists_staff_actions_that_need_it(
-    world: World, signed_in: SignedIn, as_web: None
-) -> None:
-    enrol_factor(world.olga)
-    client = signed_in(world.olga)
-    set_factor_age(client, world.olga, FRESH_SECONDS + 1)
-    page = " ".join(html_of(client.get("/security/")).split())
+def test_security_page_lists_staff_actions_that_need_it(staff_client: Client) -> None:
+    page = " ".join(html_of(staff_client.get("/security/")).split())
     assert "to change users, and to release a kill switch or an epoch." in page
     assert "Pause everything" not in page
 

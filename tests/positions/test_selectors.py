@@ -18,6 +18,7 @@ from positions.selectors import open_profit, with_prices
 from prices.models import LatestQuote
 from signals.models import Signal
 from tests.analytics import factories
+from tests.examples import examples
 
 NOW = datetime(2026, 3, 6, 12, tzinfo=UTC)
 prices = st.decimals("0.00001", "9999", places=5)
@@ -116,7 +117,7 @@ def gain(side: Side, entry: D, bid: D, ask: D) -> Fraction:
 
 
 class AgainstExactArithmetic(TestCase):
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=examples(20))
     @given(
         side=st.sampled_from(list(Side)),
         entry=prices,

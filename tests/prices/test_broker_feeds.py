@@ -15,9 +15,10 @@ from prices.signals import quotes_stored
 from tests.prices.sources import Source, at, quote, received_batches, source, stand_at, wait_for
 
 __all__ = ["received_batches", "source"]
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("to_paper", [False, True])
 def test_broker_prices_reach_paper_only_if_shared_by_operators(
     source: DataConnection, received_batches: list[list[Quote]], to_paper: bool
@@ -50,6 +51,7 @@ def test_prices_from_clock_far_ahead_do_not_block_later_ones(
     assert latest(source.pk) == {"EUR/USD": a_little}
 
 
+@pytest.mark.django_db(transaction=True)
 def test_locked_paper_books_do_not_block_level_checks(
     source: DataConnection, received_batches: list[list[Quote]]
 ) -> None:
@@ -89,6 +91,7 @@ def test_clock_set_back_at_runtime_does_not_block_later_prices(
     assert latest(source.pk) == {"EUR/USD": now}
 
 
+@pytest.mark.django_db(transaction=True)
 def test_paper_broker_catches_up_with_next_prices(
     source: DataConnection,
 ) -> None:

@@ -34,9 +34,10 @@ from tests.connections import make
 from tests.prices.sources import Source, at, quote, received_batches, source, stand_at, wait_for
 
 __all__ = ["received_batches", "source"]
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
+@pytest.mark.django_db(transaction=True)
 def test_every_quote_is_published_and_last_one_stored(
     source: DataConnection, received_batches: list[list[Quote]]
 ) -> None:
@@ -49,6 +50,7 @@ def test_every_quote_is_published_and_last_one_stored(
     assert PaperQuote.objects.get(symbol="EURUSD").bid == D("1.12")
 
 
+@pytest.mark.django_db(transaction=True)
 def test_quote_is_published_again_after_error(
     source: DataConnection, received_batches: list[list[Quote]]
 ) -> None:
@@ -133,6 +135,7 @@ def recorded() -> list[Quote]:
     return list(read_quotes(DATA / DEFAULT_FILE))
 
 
+@pytest.mark.django_db(transaction=True)
 def test_restarted_replay_forgets_later_prices(source: DataConnection) -> None:
     feed = open_feed(source, at(1000))
     assert feed is not None
@@ -168,6 +171,7 @@ def test_malformed_static_prices_are_named(source: DataConnection, quotes: Any) 
         stream_for(source, None)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_broker_source_is_no_recording(source: DataConnection) -> None:
     """It is followed live, by its account: tests/prices/test_broker_stream.py."""
     account = make.connection(type="mt4")
@@ -177,6 +181,7 @@ def test_broker_source_is_no_recording(source: DataConnection) -> None:
         call_command("replay_market", "--data-connection", broker_source.name, stderr=StringIO())
 
 
+@pytest.mark.django_db(transaction=True)
 def test_one_broken_source_does_not_stop_the_others(source: DataConnection) -> None:
     DataConnection.objects.create(name="Broken", settings={"file": "nothing.csv.gz"})
     DataConnection.objects.create(name="Odd", settings=["quotes-2014.csv.gz"])
@@ -232,6 +237,7 @@ def test_receivers_are_called_without_quotes_too(
     assert received_batches[-1] == []
 
 
+@pytest.mark.django_db(transaction=True)
 def test_run_sends_start_and_stop_signals(
     source: DataConnection, received_batches: list[list[Quote]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,6 +266,7 @@ def test_run_sends_start_and_stop_signals(
     assert set(calls[1:-1]) == {"quotes"}
 
 
+@pytest.mark.django_db(transaction=True)
 def test_command_sends_start_and_stop_signals_once(
     source: DataConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,6 +291,7 @@ def test_command_sends_start_and_stop_signals_once(
     assert calls == ["started", "stopped"]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_process_stops_on_request(source: DataConnection) -> None:
     source.kind = DataConnection.Kind.STATIC
     source.save()
@@ -298,6 +306,7 @@ def test_process_stops_on_request(source: DataConnection) -> None:
     assert "stopped after" in stderr
 
 
+@pytest.mark.django_db(transaction=True)
 def test_recording_is_replayed_by_command(source: DataConnection, tmp_path: Path) -> None:
     source.is_active = False
     source.save()
@@ -333,11 +342,13 @@ def run_command(*arguments: str) -> "subprocess.Popen[str]":
     )
 
 
+@pytest.mark.django_db(transaction=True)
 def test_replay_into_live_source_is_refused(source: DataConnection) -> None:
     with pytest.raises(CommandError, match="the prices process feeds it"):
         call_command("replay_market", "--data-connection", "Recorded", stderr=StringIO())
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     ("arguments", "wrong"),
     [

@@ -18,7 +18,7 @@ from common.reason_codes import Code
 from signals.ingest import REPLAY_WINDOW, save_draft
 from signals.intake import read_signal
 from signals.models import Approval, Feed, Origin, Signal
-from tests.sampling import examples
+from tests.examples import examples
 from users.models import User
 
 OPEN = {"symbol": "EURUSD", "direction": "BUY", "open_price": "1.3860", "sl": "1.38", "tp": "1.40"}
@@ -70,6 +70,7 @@ def test_approval_depends_on_the_feed(feed: Feed, unapproved: Feed) -> None:
     assert save(unapproved)[0].approval == Approval.PENDING
 
 
+@pytest.mark.django_db(transaction=True)
 def test_repeated_external_id_is_the_same_signal(feed: Feed, unapproved: Feed) -> None:
     first, created = save(feed, external_id="e", sl="1.3800", valid_for=60)
     again, created_again = save(feed, external_id="e", sl=1.38, valid_for=60)
@@ -193,9 +194,7 @@ def test_follow_up_cannot_refer_to_another_feed(feed: Feed, unapproved: Feed) ->
 prices = st.sampled_from([None, "1", "1.5", "2", "2.5"])
 
 
-@settings(
-    max_examples=examples(80, deep=1_000), deadline=None, suppress_health_check=list(HealthCheck)
-)
+@settings(max_examples=examples(80), suppress_health_check=list(HealthCheck))
 @given(
     action=st.sampled_from(["OPEN", "MODIFY", "CLOSE"]),
     direction=st.sampled_from(["BUY", "SELL"]),

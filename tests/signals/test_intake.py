@@ -15,6 +15,7 @@ from signals.errors import FieldError, field_errors
 from signals.intake import read_signal
 from signals.models import TRAIL_FIELDS, Action, Direction, OrderType, TimeInForce
 from signals.strict_json import MAX_BYTES
+from tests.examples import examples
 
 GOOD: dict[str, Any] = {"symbol": "EURUSD", "direction": "BUY"}
 STOP_LIMIT = {"order_type": "STOP_LIMIT", "stop_price": "1.4", "open_price": "1.41"}
@@ -543,7 +544,7 @@ NAMES = (
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(st.dictionaries(st.sampled_from(NAMES.split()), json_values, max_size=8))
 def test_any_json_is_parsed_or_rejected_with_codes(data: dict[str, Any]) -> None:
     errors: tuple[FieldError, ...] | None = None
@@ -554,7 +555,7 @@ def test_any_json_is_parsed_or_rejected_with_codes(data: dict[str, Any]) -> None
     assert errors is None or all(error.code and error.detail for error in errors)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(st.binary(max_size=60))
 def test_random_bytes_are_rejected(data: bytes) -> None:
     with pytest.raises(InvalidInputError):

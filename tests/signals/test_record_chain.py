@@ -22,7 +22,7 @@ from signals.record_sql import ANCHORS, CONTENT, HEADS, LINKS, SEAL_EXISTING, TE
 from tests.sampling import often
 from tests.signals.test_services import approved_feed, make
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 D = Decimal
 
 
@@ -72,6 +72,7 @@ def links(feed: Feed) -> list[Any]:
     )
 
 
+@pytest.mark.django_db(transaction=True)
 def test_each_publication_and_cancellation_is_a_link(feed: Feed) -> None:
     found = links(feed)
     kinds = ["OPEN", "OPEN", "MODIFY", "CLOSE", "CANCEL", "CLOSE"]
@@ -193,6 +194,7 @@ NAMED = {
 }
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("what", often(TAMPERING, every=3))
 def test_tampering_by_the_owner_of_the_database_is_found(feed: Feed, what: str) -> None:
     Feed.objects.create(slug="other", name="Other", owner=feed.owner)
@@ -209,6 +211,7 @@ def test_tampering_by_the_owner_of_the_database_is_found(feed: Feed, what: str) 
     assert NAMED.get(what, "") in " ".join(sentences)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_back_dated_publication_is_found_although_it_is_sealed(feed: Feed) -> None:
     late = make(feed)
     earlier = "clock_timestamp() - interval '1 day'"
@@ -219,6 +222,7 @@ def test_back_dated_publication_is_found_although_it_is_sealed(feed: Feed) -> No
     assert sentences[0].startswith(f"Link 7 (S-{late.pk}) is back-dated: ")
 
 
+@pytest.mark.django_db(transaction=True)
 def test_kept_head_reveals_a_rewritten_record(feed: Feed) -> None:
     kept = verified(feed)[1]["head"]
     with as_owner_without_triggers():
@@ -258,6 +262,7 @@ def test_even_the_owner_writes_no_record_by_accident(feed: Feed) -> None:
         rows(f"DELETE FROM {LINKS}")
 
 
+@pytest.mark.django_db(transaction=True)
 def test_concurrent_publications_are_one_chain() -> None:
     feed = approved_feed()
     signals = [make(feed) for _ in range(12)]
@@ -285,6 +290,7 @@ def test_concurrent_publications_are_one_chain() -> None:
     assert verify_feed(feed.pk).is_proven
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_publication_waits_for_the_commit_of_an_earlier_seal() -> None:
     """The one that holds the head first has the earlier link, whichever began first."""
     feed = approved_feed()
@@ -329,6 +335,7 @@ def test_rolled_back_publication_leaves_no_link_and_no_gap() -> None:
     assert [(link.number, link.signal_id) for link in links(feed)] == [(1, second.pk)]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_existing_signals_are_sealed_as_of_now_and_marked() -> None:
     feed = approved_feed()
     waiting = make(feed, order_type="LIMIT", open_price=D("1.07"))
@@ -360,6 +367,7 @@ def test_anchor_refuses_a_changed_link(feed: Feed) -> None:
     assert anchor(feed.pk) is None
 
 
+@pytest.mark.django_db(transaction=True)
 def test_empty_record_is_intact() -> None:
     feed = approved_feed()
     assert anchor(feed.pk) == EMPTY

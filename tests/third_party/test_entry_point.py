@@ -268,7 +268,7 @@ def account(
     return row
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("inline_commits")
 def test_published_signal_is_filled_and_external_close_detected(
     account: ExecutionConnection, venue: "Venue", feed: Feed, trading: TradingRuntime
 ) -> None:

@@ -26,7 +26,7 @@ from users.middleware import TenantMiddleware
 from users.models import ApiKey, RecoveryCode, SecondFactor, User
 from users.tenancy import on_behalf_of
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 def lines(relation: str, row_id: object = None) -> list[Any]:
@@ -163,6 +163,7 @@ def test_each_tracked_table_has_its_declared_trigger() -> None:
     assert installed == declared
 
 
+@pytest.mark.django_db(transaction=True)
 def test_request_is_recorded_with_user_address_and_entry_point(
     alice: world.Tenant, as_web: None
 ) -> None:
@@ -263,6 +264,7 @@ SILENCERS = (
 )
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("role", ["web", "trade"])
 @pytest.mark.parametrize("first", SILENCERS)
 def test_no_setting_bypasses_the_trail(
@@ -281,6 +283,7 @@ def test_no_setting_bypasses_the_trail(
     assert (latest.after, latest.number is not None) == ({"max_open_positions": 11}, True)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_unreadable_context_rejects_the_change(alice: world.Tenant, as_role: Opened) -> None:
     with as_role("trade") as session:
         session.execute("SET fillcast.trail = 'no json'")
@@ -288,6 +291,7 @@ def test_unreadable_context_rejects_the_change(alice: world.Tenant, as_role: Ope
             session.execute("UPDATE connections_tradingpreset SET max_open_positions = 11")
 
 
+@pytest.mark.django_db(transaction=True)
 def test_tenant_cannot_read_the_trail(alice: world.Tenant, as_role: Opened) -> None:
     def seen(session: Session) -> list[Any]:
         return [session.execute(f"SELECT count(*) FROM {table}").fetchone() for table in TABLES]

@@ -19,7 +19,7 @@ from users.password_slots import PasswordHashSlots
 from users.services import create_operator, create_user
 from users.session_factor import FRESH_SECONDS
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 PASSWORD, NEW = "correct horse battery", "another horse battery"
 hashed_inside: list[bool] = []
 
@@ -109,6 +109,7 @@ WAYS = [
 ]  # fmt: skip
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("way", WAYS, ids=[way.__name__ for way in WAYS])
 def test_password_is_hashed_outside_transactions(
     people: dict[str, User], way: Callable[[dict[str, User]], None]
@@ -160,6 +161,7 @@ def test_password_is_not_hashed_without_current_password(
     assert not TryCount.objects.exists(), "who forgot to type it has not tried anything"
 
 
+@pytest.mark.django_db(transaction=True)
 @OWN_PAGES
 @pytest.mark.parametrize(
     "refused",
@@ -227,6 +229,7 @@ def test_rejected_password_of_another_user_is_not_hashed(
     assert hashed_inside == []
 
 
+@pytest.mark.django_db(transaction=True)
 def test_failed_enrolments_are_counted_before_hashing(
     people: dict[str, User],
 ) -> None:
@@ -253,6 +256,7 @@ def test_successful_enrolment_removes_only_its_own_count(people: dict[str, User]
     assert TryCount.objects.get(scope="enrolment").tries == 2
 
 
+@pytest.mark.django_db(transaction=True)
 def test_attempt_at_full_queue_is_not_counted(
     people: dict[str, User], monkeypatch: pytest.MonkeyPatch
 ) -> None:

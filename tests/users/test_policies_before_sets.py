@@ -13,7 +13,7 @@ from tests.users import mixed_world
 from tests.users.conftest import Opened, Session
 from tests.users.mixed_world import Caller
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.exhaustive]
+pytestmark = [pytest.mark.usefixtures("inline_commits"), pytest.mark.exhaustive]
 
 MIGRATIONS = (
     "analytics.migrations.0009_sets_of_tenants",

@@ -9,7 +9,7 @@ from django.db import connection
 from tests.users import mixed_world, world
 from tests.users.conftest import Opened, Session
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 # Function → what the tenant selects under the policies of the tables themselves.
 TAKEN = "SELECT feed_id FROM connections_subscription"
@@ -95,6 +95,7 @@ def values(session: Session, query: str, *parameters: Any) -> set[Any]:
     return {row[0] for row in session.execute(query, parameters).fetchall()}
 
 
+@pytest.mark.django_db(transaction=True)
 def test_functions_return_what_the_policies_of_their_tables_allow(as_role: Opened) -> None:
     """So a tenant learns nothing by calling one: its ids are those that a query shows anyway."""
     sizes: dict[str, int] = dict.fromkeys(SAME_AS, 0)
@@ -115,6 +116,7 @@ def test_functions_return_what_the_policies_of_their_tables_allow(as_role: Opene
     assert all(sizes.values()), sizes
 
 
+@pytest.mark.django_db(transaction=True)
 def test_functions_return_nothing_without_a_user(alice: world.Tenant, as_role: Opened) -> None:
     for operator in (False, True):
         with as_role("web", operator=operator) as session:

@@ -13,7 +13,7 @@ from tests.sampling import exhaustive
 from tests.web_process import WebProcess, all_at_once
 from users.models import User
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 MAX_CONCURRENT, PASSWORD = 40, "correct horse battery"
 ITERATIONS = 100_000  # a tenth of production: enough for requests to wait for each other
 CHEAPER = {

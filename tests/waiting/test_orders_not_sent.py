@@ -15,7 +15,7 @@ from execution.models import ExecutionLog, Order
 from tests.execution import factories
 from tests.waiting.brokers import Account, account_at, wait_for
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True), pytest.mark.slow]
 SENDINGS = 7  # more than the five tries after which such an entry ended earlier
 REACHES = {
     "CONNECTION_UNREACHABLE",

@@ -13,7 +13,7 @@ from tests.execution import factories
 from tests.fakes.paper_server.operations import set_terms
 from tests.waiting.brokers import Account, account_at, wait_for
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True), pytest.mark.slow]
 SIGNALS = 8
 
 

@@ -14,7 +14,7 @@ from execution.models import Order
 from tests.execution import factories
 from tests.waiting.brokers import KINDS, Account, account_at, wait_for
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True), pytest.mark.slow]
 OFTEN = ("paper",)
 OTHERS = [kind for kind in KINDS if kind not in OFTEN]
 SIGNALS, APART_SECONDS, AT_BROKER_SECONDS = 5, 1.5, 20.0

@@ -16,8 +16,9 @@ from tests.archive.rows import archived, environment, line_ids, table
 from tests.execution.archived.conftest import Past
 
 pytestmark = [
+    pytest.mark.processes,
     pytest.mark.django_db(transaction=True),
-    pytest.mark.timeout(300),  # two processes import all there is, on a machine that does much else
+    # two processes import all there is, on a machine that does much else
 ]
 
 

@@ -288,7 +288,7 @@ def test_web_role_may_not_remove(past: Past) -> None:
 # ---- while a file is written
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("inline_commits")
 def test_order_that_is_retried_while_its_file_is_written_stays(
     past: Past, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ from tests.archive.rows import archive, line_ids, table
 from tests.execution.archived.conftest import Past
 from tests.execution.fake_broker import FakeBroker
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("runtime")]
+pytestmark = [pytest.mark.usefixtures("inline_commits", "runtime")]
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from signals.models import Feed
 from tests.execution import factories
 from tests.html import html_of
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 NOBODYS, ENDED = DroppedMessageCount.Name.UNKNOWN_CONNECTION, DroppedMessageCount.Name.ENDED
 
 
@@ -36,6 +36,7 @@ def counted_by_another(*names: DroppedMessageCount.Name) -> None:
         another.submit(work).result(60)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_counting_in_a_flush_blocks_no_other_session() -> None:
     dropped_messages.record_dropped(NOBODYS, "first")
     with transaction.atomic():
@@ -61,6 +62,7 @@ def test_retried_flush_counts_dropped_messages_once(alice: ExecutionConnection, 
     assert factories.dropped_counts()["report.unknown_connection"][0] == 1
 
 
+@pytest.mark.django_db(transaction=True)
 def test_aggregation_beside_a_flush_loses_no_count() -> None:
     for number in range(dropped_messages.MANY + 1):
         dropped_messages.record_dropped(ENDED, f"order {number}", 2)

@@ -12,6 +12,7 @@ from tests.hanging import beside
 HOUR = 3600.0
 
 
+@pytest.mark.django_db(transaction=True)
 def test_alarm_ends_a_wait_that_has_begun() -> None:
     alarm, is_waiting = JobAlarm(), threading.Event()
 

@@ -73,6 +73,11 @@ def settle() -> None:
 
 
 # ---- each state ----------------------------------------------------------------------------------
+@pytest.fixture
+def signal(feed: Feed) -> Signal:
+    return opened(feed)
+
+
 def test_entry_that_is_not_sent_is_never_sent(feed: Feed, broker: FakeBroker) -> None:
     follower = modify(opened(feed), sl=PASSED)
     assert state() == ENDED
@@ -87,8 +92,7 @@ def test_entry_that_is_not_sent_is_never_sent(feed: Feed, broker: FakeBroker) ->
     assert audit().ok
 
 
-def test_entry_that_works_is_cancelled_at_its_broker(feed: Feed, broker: FakeBroker) -> None:
-    signal = opened(feed)
+def test_entry_that_works_is_cancelled_at_its_broker(broker: FakeBroker, signal: Signal) -> None:
     send(broker)
     modify(signal, sl=PASSED)
     assert (order().status, order().pending_action) == ("SUBMITTED", "PASSED")
@@ -99,9 +103,8 @@ def test_entry_that_works_is_cancelled_at_its_broker(feed: Feed, broker: FakeBro
 
 
 def test_modify_that_overtakes_the_entry_cancels_it_once_it_is_known(
-    feed: Feed, broker: FakeBroker
+    broker: FakeBroker, signal: Signal
 ) -> None:
-    signal = opened(feed)
     [outgoing] = factories.claim_all()  # being sent
     modify(signal, sl=PASSED)
     settle()
@@ -112,8 +115,7 @@ def test_modify_that_overtakes_the_entry_cancels_it_once_it_is_known(
     assert "1.097" in order().detail
 
 
-def test_entry_in_doubt_is_cancelled_once_it_is_found(feed: Feed, broker: FakeBroker) -> None:
-    signal = opened(feed)
+def test_entry_in_doubt_is_cancelled_once_it_is_found(broker: FakeBroker, signal: Signal) -> None:
     [outgoing] = factories.claim_all()
     Order.objects.update(status="UNKNOWN")
     modify(signal, sl=PASSED)
@@ -125,9 +127,8 @@ def test_entry_in_doubt_is_cancelled_once_it_is_found(feed: Feed, broker: FakeBr
 
 
 def test_entry_that_fills_before_its_cancel_has_the_moved_stop(
-    feed: Feed, broker: FakeBroker
+    broker: FakeBroker, signal: Signal
 ) -> None:
-    signal = opened(feed)
     send(broker)
     modify(signal, sl=PASSED)
     factories.apply(broker.execute(broker.tickets[0]))
@@ -137,9 +138,8 @@ def test_entry_that_fills_before_its_cancel_has_the_moved_stop(
 
 
 def test_what_has_filled_keeps_its_position_with_the_moved_stop(
-    feed: Feed, broker: FakeBroker
+    broker: FakeBroker, signal: Signal
 ) -> None:
-    signal = opened(feed)
     send(broker)
     factories.apply(broker.execute(broker.tickets[0], D(40)))
     modify(signal, sl=PASSED)
@@ -149,8 +149,7 @@ def test_what_has_filled_keeps_its_position_with_the_moved_stop(
     assert (position.quantity, position.sl) == (D(40), PASSED)
 
 
-def test_followers_who_are_in_only_get_the_stop(feed: Feed, broker: FakeBroker) -> None:
-    signal = opened(feed)
+def test_followers_who_are_in_only_get_the_stop(broker: FakeBroker, signal: Signal) -> None:
     send(broker)
     factories.apply(broker.execute(broker.tickets[0]))
     modify(signal, sl=PASSED)
@@ -159,8 +158,7 @@ def test_followers_who_are_in_only_get_the_stop(feed: Feed, broker: FakeBroker) 
 
 
 @pytest.mark.parametrize("action", ["CANCEL", "CLOSE", "EXPIRE"])
-def test_cancel_in_flight_keeps_its_cause(feed: Feed, broker: FakeBroker, action: str) -> None:
-    signal = opened(feed)
+def test_cancel_in_flight_keeps_its_cause(broker: FakeBroker, action: str, signal: Signal) -> None:
     send(broker)
     Order.objects.update(pending_action=action)
     modify(signal, sl=PASSED)
@@ -255,8 +253,9 @@ def test_trailing_stop_that_its_broker_has_moved_is_compared_with_stops_only(
     assert order().pending_action == ("PASSED" if ends else "")
 
 
-def test_own_stop_of_an_entry_gives_way_to_the_moved_one(feed: Feed, broker: FakeBroker) -> None:
-    signal = opened(feed)
+def test_own_stop_of_an_entry_gives_way_to_the_moved_one(
+    broker: FakeBroker, signal: Signal
+) -> None:
     change_order(order().pk, WantedTerms(stop_loss=D("1.08")))
     modify(signal, sl=PASSED)
     assert state() == ENDED
@@ -284,9 +283,8 @@ def test_level_that_has_passed_a_price(
 
 # ---- with a new price ----------------------------------------------------------------------------
 def test_entry_that_gets_a_fitting_price_with_the_stop_stays(
-    feed: Feed, broker: FakeBroker
+    broker: FakeBroker, signal: Signal
 ) -> None:
-    signal = opened(feed)
     send(broker)
     modify(signal, sl=PASSED, open_price=D("1.0990"))
     settle()
@@ -295,9 +293,8 @@ def test_entry_that_gets_a_fitting_price_with_the_stop_stays(
 
 @pytest.mark.parametrize("how", ["unsupported", "refused"])
 def test_entry_whose_new_price_is_refused_is_cancelled(
-    feed: Feed, broker: FakeBroker, how: str
+    broker: FakeBroker, how: str, signal: Signal
 ) -> None:
-    signal = opened(feed)
     send(broker)
     if how == "unsupported":
         broker.changes_orders = frozenset()
@@ -310,9 +307,8 @@ def test_entry_whose_new_price_is_refused_is_cancelled(
 
 
 def test_price_that_passes_an_entrys_own_stop_is_refused_for_it_alone(
-    feed: Feed, broker: FakeBroker
+    broker: FakeBroker, signal: Signal
 ) -> None:
-    signal = opened(feed)
     change_order(order().pk, WantedTerms(stop_loss=D("1.0940")))
     modify(signal, open_price=D("1.0930"))
     settle()
@@ -342,9 +338,8 @@ def test_price_beyond_the_stop_of_now_is_not_published(feed: Feed) -> None:
 
 
 def test_price_is_compared_with_the_levels_beside_it_and_all_faults_are_stated(
-    feed: Feed,
+    feed: Feed, signal: Signal
 ) -> None:
-    signal = opened(feed)
     found = refused(
         feed, refers_to=signal.pk, open_price=D("1.093"), sl=D("1.094"),
         targets=(Target(D("1.095"), D(1)),), stop_price=D("1.1"),
@@ -366,8 +361,7 @@ def test_trigger_price_is_compared_as_well(feed: Feed) -> None:
     assert (code, field) == ("STOP_WRONG_SIDE", "stop_price")
 
 
-def test_stop_that_moved_before_the_publication_counts(feed: Feed) -> None:
-    signal = opened(feed)
+def test_stop_that_moved_before_the_publication_counts(feed: Feed, signal: Signal) -> None:
     draft = SignalDraft(action=Action.MODIFY, refers_to=signal.pk, open_price=D("1.0910"))
     written, _ = save_draft(feed, draft, origin=Origin.API, by=None)
     Signal.objects.filter(pk=written.pk).update(approval="APPROVED")

@@ -24,7 +24,7 @@ from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.fakes.decision_service import DecisionService, factor
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 def until(condition: Callable[[], object], seconds: float = 20) -> None:
@@ -229,6 +229,7 @@ def test_package_that_cannot_be_loaded_is_not_installed(
     assert EntryDecision.objects.get().failure == "NOT_INSTALLED"
 
 
+@pytest.mark.django_db(transaction=True)
 def test_package_that_hangs_is_left_behind_and_bounded(
     feed: Feed, broker: FakeBroker, trading: TradingRuntime, package: Package
 ) -> None:

@@ -43,10 +43,12 @@ def claimed(order: Order) -> Order:
     return order
 
 
-def test_entry_without_an_answer_waits_for_one(
-    feed: Feed, broker: FakeBroker, rules: DecisionProvider
-) -> None:
-    order = published(feed, rules)
+@pytest.fixture
+def order(feed: Feed, rules: DecisionProvider) -> Order:
+    return published(feed, rules)
+
+
+def test_entry_without_an_answer_waits_for_one(broker: FakeBroker, order: Order) -> None:
     claimed = claim([order.pk], worker_id="process-1")
     assert seen() == ("PENDING", "DECISION_AWAITED")
     assert claimed.undecided == [order.pk]
@@ -61,9 +63,8 @@ def test_entry_without_an_answer_waits_for_one(
     [("1", 100), ("0.5", 50), ("0.59", 50), ("3", 300), ("0.1", 10), ("2.999", 290)],
 )
 def test_factor_scales_before_the_quantity_is_rounded_down(
-    feed: Feed, broker: FakeBroker, rules: DecisionProvider, factor: str, quantity: int
+    broker: FakeBroker, rules: DecisionProvider, factor: str, quantity: int, order: Order
 ) -> None:
-    order = published(feed, rules)
     answered(order, rules, factor)
     order = claimed(order)
     assert (order.status, order.quantity) == ("SUBMITTING", D(quantity))
@@ -84,9 +85,8 @@ NOT_RAISED = "; not scaled by {}, because its quantity was set by hand"
     ],
 )
 def test_factor_lowers_a_quantity_set_by_hand_and_never_raises_it(
-    feed: Feed, broker: FakeBroker, rules: DecisionProvider, factor: str, quantity: int, note: str
+    broker: FakeBroker, rules: DecisionProvider, factor: str, quantity: int, note: str, order: Order
 ) -> None:
-    order = published(feed, rules)
     change_order(order.pk, WantedTerms(quantity=D(60)))
     answered(order, rules, factor)
     order = claimed(order)
@@ -107,9 +107,8 @@ def test_scaled_quantity_set_by_hand_below_the_brokers_minimum_is_denied(
 
 
 def test_scaled_quantity_below_the_brokers_minimum_is_denied(
-    feed: Feed, broker: FakeBroker, rules: DecisionProvider
+    broker: FakeBroker, rules: DecisionProvider, order: Order
 ) -> None:
-    order = published(feed, rules)
     answered(order, rules, "0.09")
     claimed(order)
     assert seen() == ("DENIED", "QUANTITY_BELOW_MINIMUM")
@@ -135,9 +134,8 @@ def test_factor_below_one_brings_an_entry_within_a_limit(
 
 
 def test_factor_zero_rejects_with_the_providers_reason(
-    feed: Feed, broker: FakeBroker, rules: DecisionProvider
+    broker: FakeBroker, rules: DecisionProvider, order: Order
 ) -> None:
-    order = published(feed, rules)
     answered(order, rules, "0", reason="news at 13:30")
     order = claimed(order)
     assert seen() == ("DENIED", "DECISION_REJECTED")
@@ -164,18 +162,16 @@ def test_fail_rule_decides_without_a_valid_answer(
 
 @pytest.mark.parametrize(("age", "expected"), [(9, "SUBMITTING"), (10.1, "PENDING")])
 def test_answer_that_is_too_old_is_asked_for_again(
-    feed: Feed, broker: FakeBroker, rules: DecisionProvider, age: float, expected: str
+    broker: FakeBroker, rules: DecisionProvider, age: float, expected: str, order: Order
 ) -> None:
-    order = published(feed, rules)
     answered(order, rules, age=age)
     assert claimed(order).status == expected
 
 
 @pytest.mark.parametrize("wrong", ["attempt", "provider"])
 def test_answer_about_something_else_does_not_count(
-    feed: Feed, broker: FakeBroker, rules: DecisionProvider, wrong: str
+    broker: FakeBroker, rules: DecisionProvider, wrong: str, order: Order
 ) -> None:
-    order = published(feed, rules)
     if wrong == "attempt":
         answered(order, rules, attempt=1)
     else:
@@ -185,9 +181,8 @@ def test_answer_about_something_else_does_not_count(
 
 
 def test_exit_never_waits_for_a_decision(
-    feed: Feed, broker: FakeBroker, rules: DecisionProvider
+    broker: FakeBroker, rules: DecisionProvider, order: Order
 ) -> None:
-    order = published(feed, rules)
     answered(order, rules)
     assert order.signal is not None
     factories.filled(order.signal)
@@ -213,9 +208,8 @@ def test_claim_without_a_provider_needs_no_further_query(feed: Feed, broker: Fak
      {"factor": None, "failure": ""}],
 )  # fmt: skip
 def test_database_refuses_an_impossible_answer(
-    feed: Feed, broker: FakeBroker, rules: DecisionProvider, fields: dict[str, Any]
+    broker: FakeBroker, rules: DecisionProvider, fields: dict[str, Any], order: Order
 ) -> None:
-    order = published(feed, rules)
     with pytest.raises(IntegrityError), transaction.atomic():
         answered(order, rules, **({"factor": None} | fields))
 

@@ -29,7 +29,7 @@ from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.statements import sent_statements
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("alice")]
+pytestmark = [pytest.mark.usefixtures("inline_commits", "alice")]
 
 
 @pytest.fixture

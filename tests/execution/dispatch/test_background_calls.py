@@ -30,7 +30,7 @@ from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.hanging import Hang
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 def until(true: Callable[[], bool], seconds: float = 30) -> None:
@@ -76,6 +76,7 @@ def resting(trading: TradingRuntime, broker: FakeBroker) -> None:
     assert trading.report_writer.drain(60)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_hanging_cancel_delays_neither_its_caller_nor_others(
     feed: Feed, trading: TradingRuntime, broker: FakeBroker, hang: Hanging
 ) -> None:
@@ -95,6 +96,7 @@ def test_hanging_cancel_delays_neither_its_caller_nor_others(
     )  # until its call has ended
 
 
+@pytest.mark.django_db(transaction=True)
 def test_hanging_look_up_does_not_delay_look_ups_of_others(
     feed: Feed, trading: TradingRuntime, broker: FakeBroker, hang: Hanging
 ) -> None:
@@ -161,6 +163,7 @@ def test_cancel_is_retried_with_growing_delays(
             pending_actions.process_pending_actions()
 
 
+@pytest.mark.django_db(transaction=True)
 def test_stop_is_moved_by_one_process_at_a_time(
     feed: Feed, trading: TradingRuntime, broker: FakeBroker, hang: Hanging
 ) -> None:

@@ -18,7 +18,7 @@ from execution.submission import bundle_evaluation
 from signals.models import Feed
 from tests.execution import factories
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 @pytest.fixture
@@ -141,6 +141,7 @@ def test_report_of_an_unknown_connection_is_counted(order: Order) -> None:
     assert tallied() == {"report.unknown_connection": 1}
 
 
+@pytest.mark.django_db(transaction=True)
 def test_late_levels_of_an_unknown_connection_are_written_once(
     order: Order, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -90,6 +90,7 @@ def test_small_slot_pool_still_serves_entries_and_exits(places: int) -> None:
     assert room.reserve(10, urgent=True) == places
 
 
+@pytest.mark.django_db(transaction=True)
 def test_waiting_call_is_woken_when_a_slow_call_yields_its_slot() -> None:
     room, granted = SlotPool(4), []
     room.reserve(4, urgent=True)
@@ -143,7 +144,7 @@ def test_dispatcher_full_of_overdue_calls_has_slots_for_others(
     assert Order.objects.filter(connection__in=silent, status="SUBMITTING").count() == 3
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("inline_commits")
 def test_entries_of_slow_accounts_wait_while_their_share_is_taken(
     feed: Feed, trading: TradingRuntime, broker: FakeBroker
 ) -> None:

@@ -22,7 +22,7 @@ from tests.execution.dispatch.test_background_calls import until
 from tests.execution.dispatch.test_order_dispatcher import settle
 from tests.execution.fake_broker import FakeBroker
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 def late_answer(
@@ -39,6 +39,7 @@ def late_answer(
     return submit_many
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     ("answer", "status"),
     [("fill", "FILLED"), ("reject", "REJECTED"), ("not sent", "UNKNOWN")],
@@ -67,6 +68,7 @@ def test_facts_count_after_a_time_out_and_decisions_do_not(
     assert order.status == status
 
 
+@pytest.mark.django_db(transaction=True)
 def test_late_rejection_is_stored_without_secrets(
     feed: Feed,
     trading: TradingRuntime,

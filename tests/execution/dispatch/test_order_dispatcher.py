@@ -31,7 +31,7 @@ from tests.execution import factories
 from tests.execution.dispatch.test_background_calls import until
 from tests.execution.fake_broker import FakeBroker
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 def settle(present: TradingRuntime) -> None:
@@ -56,6 +56,7 @@ def test_order_is_claimed_sent_and_filled(
     assert trading.dispatcher.in_flight == 0
 
 
+@pytest.mark.django_db(transaction=True)
 def test_late_failure_of_a_batch_does_not_affect_an_orders_next_call(
     alice: ExecutionConnection,
     feed: Feed,
@@ -228,6 +229,7 @@ def test_ended_call_may_not_send(runtime: TradingRuntime) -> None:
 
 
 # ---- neighbours ----
+@pytest.mark.django_db(transaction=True)
 def test_slow_account_does_not_delay_others(
     feed: Feed, trading: TradingRuntime, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from config.installation import ROOT
 from execution.dispatch import send_journal
 from execution.dispatch.send_journal import RECORDS, DeadJournal, SendJournal, dead_journals
-from tests.sampling import examples
+from tests.examples import examples
 
 # A process that records each line of its input, and answers, until it is killed. It imports nothing
 # but the journal: with all of the engine, its start takes ten times as long.
@@ -203,7 +203,7 @@ def test_settled_are_looked_for_only_when_it_is_half_full(tmp_path: Path) -> Non
     assert reads == [1]
 
 
-@settings(max_examples=examples(30, deep=300))  # each one writes and reads a whole file
+@settings(max_examples=examples(30))  # each one writes and reads a whole file
 @given(st.lists(st.tuples(st.integers(1, 2**63 - 1), st.integers(0, 2**63 - 1)), max_size=40))
 def test_every_recorded_order_is_read(records: list[tuple[int, int]]) -> None:
     with TemporaryDirectory() as folder:

@@ -15,7 +15,7 @@ from signals.models import Feed
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("alice")]
+pytestmark = [pytest.mark.usefixtures("inline_commits", "alice")]
 Submit = Callable[[OrderRequest], list[OrderReport]]
 
 

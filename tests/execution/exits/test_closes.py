@@ -25,8 +25,8 @@ from tests.execution import factories
 from tests.execution.exits.test_orders import (
     _end_half_a_minute_ago,
     _fill_in_part,
-    _reject,
 )
+from tests.execution.trade_steps import fill, reject
 
 pytestmark = pytest.mark.django_db
 
@@ -50,9 +50,9 @@ def test_close_is_repeated_though_a_target_is_refused_again_and_again(
         scan_levels()
         for out in factories.claim_all():
             if out.request.quantity == 10:
-                _reject(out)
+                reject(out)
             else:
-                factories.answer(out, factories.fake_broker().fill_at_once(out.request))
+                fill(out)
     assert ExecutionPosition.objects.get().quantity == 0
 
 
@@ -103,7 +103,7 @@ def test_close_that_succeeds_when_it_is_repeated_counts_as_filled(
     _end_half_a_minute_ago()
     assert len(scan_levels()) == 1
     [out] = factories.claim_all()
-    factories.answer(out, factories.fake_broker().fill_at_once(out.request))
+    fill(out)
     assert ExecutionPosition.objects.get().quantity == 0
     assert results_of([close])[close.pk].breakdown == "1 filled"
     assert alice.user is not None
@@ -217,7 +217,7 @@ def test_stages_of_a_close_without_what_filled_an_hour_later(
     factories.account(feed)
     opened = factories.signal(feed)
     first, second = factories.claim_all()
-    factories.answer(first, factories.fake_broker().fill_at_once(first.request))
+    fill(first)
     close = factories.close_signal(opened)
     factories.fill_all()
     factories.pass_time(3600)
@@ -241,7 +241,7 @@ def test_close_that_leaves_dust_counts_as_filled(
     ExecutionPosition.objects.update(quantity=95, opened_quantity=95)
     close = factories.close_signal(signal)
     [out] = factories.claim_all()
-    factories.answer(out, factories.fake_broker().fill_at_once(out.request))
+    fill(out)
     if scans_first:
         scan_levels()
         assert factories.claim_all() == []

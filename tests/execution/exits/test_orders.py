@@ -26,6 +26,7 @@ from positions.models import ExecutionPosition
 from signals.models import Feed, Signal
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
+from tests.execution.trade_steps import fill, modify_targets, reject
 
 pytestmark = pytest.mark.django_db
 
@@ -287,7 +288,7 @@ def _fill_due_exits() -> list[D]:
     sent = list[D]()
     for outgoing in factories.claim_all():
         sent.append(outgoing.request.quantity)
-        factories.answer(outgoing, factories.fake_broker().fill_at_once(outgoing.request))
+        fill(outgoing)
     return sent
 
 
@@ -299,19 +300,9 @@ def _fill_in_part(outgoing: Outgoing, quantity: D) -> Order:
     return Order.objects.get(client_order_id=outgoing.request.client_order_id)
 
 
-def _modify_targets(signal: Signal, targets: list[tuple[str, str]]) -> None:
-    factories.signal(signal.feed, targets, action="MODIFY", refers_to=signal, sl=None)
-
-
 def _end_half_a_minute_ago() -> None:
     """Let the time pass after which a level is tried again."""
     Order.objects.exits().update(done_at=F("done_at") - timedelta(seconds=31))
-
-
-def _reject(outgoing: Outgoing) -> Order:
-    order = Order.objects.get(client_order_id=outgoing.request.client_order_id)
-    factories.apply(factories.report(order, ReportKind.REJECTED, code=Code.REJECTED_BY_BROKER))
-    return order
 
 
 @pytest.mark.parametrize("requested_by", ["CLOSE", "person", "stop", "target"])
@@ -380,9 +371,9 @@ def test_target_is_not_over_while_one_of_its_exits_has_failed(
     factories.quote(alice, "1.11500", "1.11510")
     scan_levels()
     exits = factories.claim_all()
-    left = _reject(exits.pop(rejected)).quantity
+    left = reject(exits.pop(rejected)).quantity
     for outgoing in exits:
-        factories.answer(outgoing, factories.fake_broker().fill_at_once(outgoing.request))
+        fill(outgoing)
     position = ExecutionPosition.objects.get()
     quantity = left + 20 if has_second else left
     assert (position.quantity, position.tp_number, position.tp) == (quantity, 1, D("1.11"))
@@ -414,7 +405,7 @@ def test_what_the_broker_leaves_of_a_target_is_closed_at_the_next(
     factories.quote(alice, "1.11500", "1.11510")
     scan_levels()
     first, second = factories.claim_all()
-    factories.answer(first, factories.fake_broker().fill_at_once(first.request))
+    fill(first)
     _fill_in_part(second, D(10))
     position = ExecutionPosition.objects.get()
     assert (position.quantity, position.tp_number, position.tp) == (50, 2, D("1.12"))
@@ -437,7 +428,7 @@ def test_last_target_stays_until_all_has_filled(
     scan_levels()
     *others, last = factories.claim_all()
     for outgoing in others:
-        factories.answer(outgoing, factories.fake_broker().fill_at_once(outgoing.request))
+        fill(outgoing)
     _fill_in_part(last, D(10) if has_maximum else D(80))
     position = ExecutionPosition.objects.get()
     assert (position.quantity, position.tp_number, position.tp) == (20, 1, D("1.11"))
@@ -507,7 +498,7 @@ def test_rest_of_the_last_target_that_the_broker_refuses_waits_longer_each_time(
         Order.objects.exits().update(done_at=F("done_at") - timedelta(seconds=2))
         scan_levels()
         [outgoing] = factories.claim_all()
-        _reject(outgoing)
+        reject(outgoing)
 
 
 def test_correction_of_a_part_of_the_brokers_own_target_skips_no_target(
@@ -520,7 +511,7 @@ def test_correction_of_a_part_of_the_brokers_own_target_skips_no_target(
         broker_order_id="9", close_cause=CloseCause.TAKE_PROFIT,
     )  # fmt: skip
     factories.apply(executed)
-    _modify_targets(signal, [("1.12", "0.5"), ("1.13", "0.5")])
+    modify_targets(signal, [("1.12", "0.5"), ("1.13", "0.5")])
     [fill] = executed.fills
     for changed in (replace(fill, commission=D(1), revision=1),
                     replace(fill, quantity=D(29), revision=2)):  # fmt: skip
@@ -553,9 +544,9 @@ def test_target_of_which_nothing_is_left_gives_way_to_the_next(
     factories.quote(alice, "1.11500", "1.11510")
     scan_levels()
     first, second = factories.claim_all()
-    factories.answer(first, factories.fake_broker().fill_at_once(first.request))
-    _reject(second)
-    _modify_targets(signal, [("1.11", "0.3"), ("1.12", "0.7")])
+    fill(first)
+    reject(second)
+    modify_targets(signal, [("1.11", "0.3"), ("1.12", "0.7")])
     _end_half_a_minute_ago()
     scan_levels()
     assert _fill_due_exits() == []
@@ -574,12 +565,12 @@ def test_target_that_a_modify_enlarges_meanwhile_is_not_over(
     factories.quote(alice, "1.11500", "1.11510")
     scan_levels()
     first, second = factories.claim_all()
-    factories.answer(first, factories.fake_broker().fill_at_once(first.request))
-    _reject(second)
+    fill(first)
+    reject(second)
     _end_half_a_minute_ago()
-    _modify_targets(signal, [("1.11", "0.4"), ("1.12", "0.6")])
+    modify_targets(signal, [("1.11", "0.4"), ("1.12", "0.6")])
     found = exit_requests_for(find_hits())
-    _modify_targets(signal, [("1.116", "0.8"), ("1.12", "0.2")])
+    modify_targets(signal, [("1.116", "0.8"), ("1.12", "0.2")])
     with transaction.atomic():
         assert open_exits(found) == []
     position = ExecutionPosition.objects.get()
@@ -593,7 +584,7 @@ def test_stop_does_not_wait_because_an_exit_of_a_target_failed(
     factories.quote(alice, "1.11500", "1.11510")
     scan_levels()
     for outgoing in factories.claim_all():
-        _reject(outgoing)
+        reject(outgoing)
     factories.quote(alice, "1.08000", "1.08010")
     scan_levels()
     assert _fill_due_exits() == [40, 30, 30]
@@ -607,7 +598,7 @@ def test_orders_of_one_request_count_once_when_it_is_repeated(
     signal = _above_the_maximum(feed)
     factories.close_signal(signal)
     for outgoing in factories.claim_all():
-        _reject(outgoing)
+        reject(outgoing)
     assert scan_levels() == []
     _end_half_a_minute_ago()
     assert len(scan_levels()) == 3

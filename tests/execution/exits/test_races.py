@@ -6,7 +6,6 @@ must keep its quantity. Tested in every order of events, with immediate and with
 accounts of each kind of exit safety (`brokers.types.ExitSafety`).
 """
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal as D
@@ -31,12 +30,12 @@ from execution.services import close_position
 from execution.submission.claim import claim
 from positions.models import ExecutionPosition
 from tests.connections import make
+from tests.examples import DRAWS_OTHERS
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.model import ExecutionModel
 from tests.execution.netting_model import NettingModel
 
-DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 # Each is a method of Race.
 EVENTS = ("engine_stop", "manual_close", "close_signal", "broker_stop")
 # Exit safety and position mode. None: a hedging account, closed by ticket.
@@ -141,11 +140,11 @@ def account(
 def test_position_is_closed_once_in_every_order_of_events(
     account: ExecutionConnection, broker: FakeBroker, safety: ExitSafety | None, mode: str
 ) -> None:
-    """All 24 orders, each with immediate and with late replies; every ninth one unless DEEP."""
+    """All 24 orders, each with immediate and with late replies; every ninth one in `make test`."""
     AccountSnapshot.objects.update(position_mode=mode)
     feed = account.subscriptions.get().feed
     races = list(product(permutations(EVENTS), (False, True)))
-    for number, (events, late) in enumerate(races if DEEP else races[::9]):
+    for number, (events, late) in enumerate(races if DRAWS_OTHERS else races[::9]):
         model = ExecutionModel(broker, [account], feed, safety=safety, netting=mode == "NETTING")
         race = Race(model, late=late)
         halted_at = number % (len(events) + 3)  # before each event in turn; past the last: never

@@ -18,7 +18,7 @@ from tests.execution.fake_broker import FakeBroker
 from tests.execution.lanes.processes import IN_A_LANE, lane_manager
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("inline_commits")
 def test_orders_without_a_lane_owner_state_it_and_expire(
     laned: ExecutionConnection, feed: Feed, trading: TradingRuntime, broker: FakeBroker
 ) -> None:

@@ -80,7 +80,7 @@ def busy(
     return rests
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("inline_commits")
 @pytest.mark.parametrize("name", [*ROUNDS, "ask"])
 def test_general_worker_never_calls_a_broker_for_an_account_of_a_lane(
     name: str,
@@ -125,7 +125,7 @@ def _held_for_long() -> HeldLease:
     return HeldLease(1, machine_time() + 60)
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("inline_commits")
 def test_order_whose_lane_was_lost_before_sending_is_not_sent(
     laned: ExecutionConnection, feed: Feed, trading: TradingRuntime, broker: FakeBroker
 ) -> None:
@@ -145,7 +145,7 @@ def test_order_whose_lane_was_lost_before_sending_is_not_sent(
     assert (factories.order().status, len(broker.tickets)) == ("FILLED", 1)
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("inline_commits")
 def test_cancel_and_moved_level_are_not_sent_after_the_lease(
     busy: Order, trading: TradingRuntime, monkeypatch: pytest.MonkeyPatch, broker: FakeBroker
 ) -> None:

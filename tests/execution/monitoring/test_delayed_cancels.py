@@ -19,7 +19,7 @@ from tests.execution.busy_host import occupied
 from tests.execution.dispatch.test_background_calls import resting, until
 from tests.execution.fake_broker import FakeBroker
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 @pytest.fixture

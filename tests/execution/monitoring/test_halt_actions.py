@@ -20,7 +20,7 @@ from signals.models import Feed, Signal
 from tests.connections import make
 from tests.execution import factories
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 def halt(scope: str = "ALL", **fields: Any) -> KillSwitch:

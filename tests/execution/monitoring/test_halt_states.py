@@ -30,7 +30,7 @@ from tests.execution.fake_broker import FakeBroker
 from tests.paper.broker_process import until
 from tests.sampling import often
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 BUY_STOP: dict[str, Any] = {"order_type": "STOP", "stop_price": D("1.105")}
 TWAP: dict[str, Any] = {"execution_style": "TWAP", "duration_seconds": 60, "slice_count": 3}
 GROUP = "00000000-0000-0000-0000-000000000001"

@@ -35,7 +35,7 @@ from tests.execution.fake_broker import FakeBroker
 from tests.paper.broker_process import until
 from tests.statements import sent_statements
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 NEVER, JOB = 3600, "held prices"
 
 
@@ -111,6 +111,7 @@ def test_working_order_wakes_the_poll_when_its_price_is_reached(
     assert is_woken(alice)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_reached_order_is_filled_long_before_the_interval(
     alice: ExecutionConnection, feed: Feed, polled_broker: FakeBroker,
     runtime: trading_runtime.TradingRuntime, monkeypatch: pytest.MonkeyPatch,
@@ -271,6 +272,7 @@ def session_parameters() -> dict[str, Any]:
             if name in known}  # fmt: skip
 
 
+@pytest.mark.django_db(transaction=True)
 def test_sender_of_quotes_waits_for_no_judgement(
     alice: ExecutionConnection, feed: Feed, polled_broker: FakeBroker,
     runtime: trading_runtime.TradingRuntime, monkeypatch: pytest.MonkeyPatch,
@@ -298,6 +300,7 @@ def test_sender_of_quotes_waits_for_no_judgement(
     monitor.alarm.set()
 
 
+@pytest.mark.django_db(transaction=True)
 def test_prices_outlast_a_database_error(
     alice: ExecutionConnection, feed: Feed, polled_broker: FakeBroker, monitor: HeldPriceMonitor,
     monkeypatch: pytest.MonkeyPatch,
@@ -317,6 +320,7 @@ def test_prices_outlast_a_database_error(
     assert monitor.judge() == set()
 
 
+@pytest.mark.django_db(transaction=True)
 def test_order_wakes_at_once_after_a_wake_that_failed(
     alice: ExecutionConnection, feed: Feed, polled_broker: FakeBroker, monitor: HeldPriceMonitor
 ) -> None:
@@ -368,6 +372,7 @@ def test_job_rests_for_longer_than_it_works(
     assert 0 < monitor.alarm.seconds() <= held_prices.REST * took
 
 
+@pytest.mark.django_db(transaction=True)
 def test_quotes_that_come_meanwhile_do_not_end_the_rest(
     alice: ExecutionConnection, polled_broker: FakeBroker, monitor: HeldPriceMonitor,
     monkeypatch: pytest.MonkeyPatch,

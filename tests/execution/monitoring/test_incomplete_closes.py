@@ -23,7 +23,7 @@ from tests.execution import factories
 from tests.execution.monitoring.test_loss_limits import read
 from tests.loss_limits import limit_of, pause_of
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 AGO = "UPDATE execution_order SET done_at = done_at - interval '31 s' WHERE done_at IS NOT NULL"
 
 

@@ -208,7 +208,7 @@ def test_levels_of_a_netted_position_are_never_guarded_by_the_broker(
     assert broker.tickets[0].request.stop_loss is None
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("inline_commits")
 def test_an_account_has_two_reads_in_flight_and_the_next_one_is_for_all_that_wait(
     theirs: ExecutionConnection,
     feed: Feed,
@@ -241,7 +241,7 @@ def test_an_account_has_two_reads_in_flight_and_the_next_one_is_for_all_that_wai
     assert len(begun) == 3
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("inline_commits")
 def test_position_queries_of_one_account_do_not_wait_for_each_other(
     theirs: ExecutionConnection,
     feed: Feed,

@@ -17,7 +17,7 @@ from tests.execution.monitoring.test_stop_rules import let_move, quotes_of, rule
 from tests.execution.monitoring.test_tick_monitor import source
 from tests.execution.submission.test_slices import TWAP, refresh
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 @pytest.fixture

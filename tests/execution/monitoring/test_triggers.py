@@ -26,7 +26,7 @@ from signals.services import cancel
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("inline_commits")]
 BUY_STOP: dict[str, Any] = {"order_type": "STOP", "stop_price": D("1.105")}
 SELL_STOP: dict[str, Any] = {
     "order_type": "STOP", "stop_price": D("1.095"), "direction": "SELL", "sl": D("1.12"),

@@ -23,7 +23,7 @@ from tests.execution.factories import drift_items
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.netting_model import NettingModel
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("runtime")]
+pytestmark = [pytest.mark.usefixtures("inline_commits", "runtime")]
 
 
 def strange(entry: Order) -> str:

@@ -23,7 +23,7 @@ from tests.execution.factories import drift_items
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.fake_broker_book import Ticket
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("runtime")]
+pytestmark = [pytest.mark.usefixtures("inline_commits", "runtime")]
 
 
 @pytest.fixture
@@ -213,6 +213,7 @@ def test_order_that_cannot_be_looked_up_is_no_drift(
     assert drift_items() == []
 
 
+@pytest.mark.django_db(transaction=True)
 def test_order_accepted_while_the_broker_is_read_is_not_missing(
     alice: ExecutionConnection, feed: Feed, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

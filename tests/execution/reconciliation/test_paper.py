@@ -24,7 +24,7 @@ from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import factories
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 @pytest.fixture

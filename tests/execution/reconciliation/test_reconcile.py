@@ -29,7 +29,7 @@ from tests.execution.fake_broker import KIND, FakeBroker
 from tests.hanging import beside
 from tests.paper.broker_process import until
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("runtime")]
+pytestmark = [pytest.mark.usefixtures("inline_commits", "runtime")]
 
 
 def vanish(broker: FakeBroker, quantity: str = "100") -> None:
@@ -156,6 +156,7 @@ def test_unread_event_stream_prevents_reconciliation(
     assert drift_items() == []
 
 
+@pytest.mark.django_db(transaction=True)
 def test_reports_of_the_broker_are_applied_first(
     position: ExecutionPosition, broker: FakeBroker
 ) -> None:
@@ -266,6 +267,7 @@ def test_entry_that_waits_for_reconciliation_expires_with_its_signal(
     assert (Order.objects.get().status, Order.objects.get().reason) == ("EXPIRED", "SIGNAL_EXPIRED")
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("what", ["it broke", "its settings were tested"])
 def test_read_begun_before_a_lost_connection_does_not_allow_entries(
     position: ExecutionPosition,
@@ -370,6 +372,7 @@ def test_accounts_with_unreadable_events_do_not_end_a_round(
     assert ConnectionHealth.objects.filter(reconciled_at__isnull=False).count() == 3
 
 
+@pytest.mark.django_db(transaction=True)
 def test_answering_account_is_reconciled_while_another_hangs(
     feed: Feed, broker: FakeBroker
 ) -> None:

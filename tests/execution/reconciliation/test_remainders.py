@@ -84,7 +84,7 @@ def test_position_is_gone_only_when_the_balance_is_unsellable(
     )  # fmt: skip
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("inline_commits")
 def test_remainder_after_the_owners_own_sale_stays_open(
     alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime, broker: FakeBroker
 ) -> None:

@@ -28,7 +28,7 @@ from signals.models import Feed
 from tests.execution import factories
 from tests.execution.fake_broker import KIND, FakeBroker
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 def accounts(feed: Feed, count: int) -> None:
@@ -54,6 +54,7 @@ def unknown(feed: Feed, runtime: trading_runtime.TradingRuntime, broker: FakeBro
     return list(Order.objects.order_by("id"))
 
 
+@pytest.mark.django_db(transaction=True)
 def test_entries_that_wait_for_their_host_do_not_hide_a_lost_message(
     feed: Feed, trading: trading_runtime.TradingRuntime
 ) -> None:

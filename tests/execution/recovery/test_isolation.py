@@ -16,7 +16,7 @@ from signals.models import Feed
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 def lose_workers(order_ids: Sequence[int], deaths: int) -> None:

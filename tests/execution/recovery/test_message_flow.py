@@ -125,7 +125,7 @@ def flowing(clock: Clock, queue: str, monkeypatch: pytest.MonkeyPatch) -> Messag
     return flow
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("inline_commits")
 def test_poll_leaves_entries_to_messages_that_flow(
     feed: Feed,
     alice: ExecutionConnection,

@@ -20,7 +20,7 @@ from brokers.types import (
 )
 from common.clocks import market_now
 from common.reason_codes import Code
-from common.sql import rows, run
+from common.sql import database_now, rows, run
 from connections import session_lanes
 from connections.models import ConnectionHealth, ExecutionConnection, HostCircuit
 from execution.models import AccountSyncState, DriftItem, Fill, Order
@@ -37,7 +37,7 @@ from tests.execution.fake_broker import KIND, FakeBroker
 from tests.hanging import beside
 from tests.paper.broker_process import until
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 UNUSABLE = BrokerOrder("9", "EURUSD", Side.BUY, OrderType.LIMIT, D(1), client_order_id="a\0b")
@@ -158,12 +158,14 @@ def test_positions_are_reconciled_where_executions_are_unavailable(
 def test_account_is_due_each_interval_and_claimed_by_one_process(
     resting: Order, polled_broker: FakeBroker
 ) -> None:
-    assert (poll(), poll()) == (1, 0)
-    (row,) = rows(
-        "SELECT extract(epoch FROM poll_after - clock_timestamp())::float8 AS wait"
-        " FROM execution_accountsyncstate"
-    )
-    assert 0 < row.wait <= 1
+    before = database_now()
+    assert poll() == 1
+    after = database_now()
+    due = AccountSyncState.objects.get().poll_after
+    assert due is not None
+    assert before <= due - timedelta(seconds=1) <= after
+    AccountSyncState.objects.update(poll_after=database_now() + timedelta(minutes=5))
+    assert poll() == 0  # not due
     run("UPDATE execution_accountsyncstate SET poll_after = clock_timestamp() - interval '1 s'")
     assert poll() == 1
 
@@ -404,6 +406,7 @@ def test_unusable_answer_affects_only_its_own_account(
     assert row.soon
 
 
+@pytest.mark.django_db(transaction=True)
 def test_shared_failure_puts_no_account_in_error(resting: Order, polled_broker: FakeBroker) -> None:
     """For example another schema version: the answers are valid."""
     run("ALTER TABLE execution_fill RENAME TO fills_of_tomorrow")
@@ -462,6 +465,7 @@ def test_failure_on_every_answer_is_our_own(
     assert {one.status for one in ConnectionHealth.objects.all()} == {"ACTIVE"}
 
 
+@pytest.mark.django_db(transaction=True)
 def test_account_is_not_polled_while_its_positions_are_reconciled(
     alice: ExecutionConnection, feed: Feed, polled_broker: FakeBroker
 ) -> None:

@@ -21,7 +21,7 @@ from tests.execution.fake_broker import FakeBroker
 from tests.hanging import beside
 from tests.paper.broker_process import until
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 NEVER = 3600
 
 
@@ -73,6 +73,7 @@ def test_other_accounts_are_not_woken(
     assert (poll(), polls_of(polled_broker)) == (1, 1)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_wake_during_a_poll_is_followed_by_another(
     resting: Order, polled_broker: FakeBroker
 ) -> None:
@@ -104,6 +105,7 @@ def poll_claim_is_kept() -> bool:
     return bool(row.is_kept)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_many_wakes_during_a_poll_are_followed_by_one(
     resting: Order, polled_broker: FakeBroker
 ) -> None:
@@ -131,6 +133,7 @@ def test_burst_of_wakes_is_bounded(resting: Order, polled_broker: FakeBroker) ->
     assert 1 <= polls_of(polled_broker) <= most
 
 
+@pytest.mark.django_db(transaction=True)
 def test_wake_during_a_failing_poll_does_not_hasten_the_retry(
     resting: Order, polled_broker: FakeBroker
 ) -> None:
@@ -142,6 +145,7 @@ def test_wake_during_a_failing_poll_does_not_hasten_the_retry(
     assert poll_claim_is_kept()
 
 
+@pytest.mark.django_db(transaction=True)
 def test_woken_account_does_not_wait_for_the_answers_of_others(
     feed: Feed, resting: Order, polled_broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,6 +164,7 @@ def test_woken_account_does_not_wait_for_the_answers_of_others(
     running.join(30)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_job_of_a_long_interval_runs_when_it_is_woken(
     resting: Order, polled_broker: FakeBroker, runtime: trading_runtime.TradingRuntime
 ) -> None:

@@ -23,7 +23,7 @@ from tests.execution.dispatch.test_background_calls import until
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.sessions.lane import LANE, lease
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +58,7 @@ def due_elsewhere() -> list[int]:
     return found
 
 
+@pytest.mark.django_db(transaction=True)
 def test_look_up_that_waits_is_not_queued_by_a_second_process(
     alice: ExecutionConnection, feed: Feed, trading: TradingRuntime, broker: FakeBroker
 ) -> None:
@@ -92,6 +93,7 @@ def end_its_process() -> None:
     run("DELETE FROM execution_workerlease WHERE id = 'the first'")
 
 
+@pytest.mark.django_db(transaction=True)
 def test_look_up_that_a_dead_process_had_claimed_is_due(claimed_elsewhere: Order) -> None:
     sweeps.release_claims()
     assert due_elsewhere() == []
@@ -100,6 +102,7 @@ def test_look_up_that_a_dead_process_had_claimed_is_due(claimed_elsewhere: Order
     assert due_elsewhere() == [claimed_elsewhere.pk]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_trading_process_releases_a_dead_processes_look_ups_every_five_seconds(
     claimed_elsewhere: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:

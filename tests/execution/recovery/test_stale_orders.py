@@ -22,7 +22,7 @@ from tests.execution.fake_broker import FakeBroker
 from tests.execution.fake_broker_book import Ticket
 from tests.execution.pauses import Pause, pause_after
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("alice")]
+pytestmark = [pytest.mark.usefixtures("inline_commits", "alice")]
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from signals.models import Feed
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("alice")]
+pytestmark = [pytest.mark.usefixtures("inline_commits", "alice")]
 
 
 @pytest.fixture
@@ -107,6 +107,7 @@ def test_entry_absent_twice_with_a_gap_never_arrived(
     assert factories.events("order.failed") == [{"code": "NEVER_ARRIVED"}]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_two_concurrent_look_ups_confirm_absence_once(
     entry: Order, runtime: trading_runtime.TradingRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +164,7 @@ def sent(order: Order) -> OrderRequest:
     )
 
 
+@pytest.mark.django_db(transaction=True)
 def test_order_reported_by_the_stream_only_is_looked_up(
     entry: Order, runtime: trading_runtime.TradingRuntime, broker: FakeBroker
 ) -> None:

@@ -22,7 +22,7 @@ from execution.runtime.trading_runtime import TradingRuntime
 from signals.models import Feed
 from tests.execution import factories
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("alice")]
+pytestmark = [pytest.mark.usefixtures("inline_commits", "alice")]
 
 
 @pytest.fixture
@@ -139,6 +139,7 @@ def test_nothing_is_due_again_in_a_database_that_is_behind(
     assert state(entry)[0] == "SUBMITTING"
 
 
+@pytest.mark.django_db(transaction=True)
 def test_process_that_starts_after_the_lease_reads_the_journal_first(
     entry: Order, runtime: TradingRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,6 +157,7 @@ def test_process_that_starts_after_the_lease_reads_the_journal_first(
     assert state(entry)[0] == "PENDING"
 
 
+@pytest.mark.django_db(transaction=True)
 def test_orders_of_the_dead_do_not_wait_for_a_disk(
     entry: Order, runtime: TradingRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,7 +24,7 @@ from signals.models import Feed
 from tests.execution import factories
 from tests.execution.submission.test_aggregation import MS, joined
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 @pytest.fixture(params=[D(0), D(100)], ids=["minimum of orders", "minimum of exits"])
@@ -139,6 +139,7 @@ def test_each_says_what_it_got_and_gave(netting: ExecutionConnection, feed: Feed
     assert of_second == {"a": D(90), "b": D(90), "c": D(70)}
 
 
+@pytest.mark.django_db(transaction=True)
 def test_order_that_gave_a_share_explains_why_it_is_filled_below_its_size(
     netting: ExecutionConnection, feed: Feed, capsys: pytest.CaptureFixture[str]
 ) -> None:

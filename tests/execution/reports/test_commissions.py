@@ -34,7 +34,7 @@ from tests.loss_limits import limit_of
 from tests.sampling import chosen, exhaustive
 from users.services import create_api_key
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 @pytest.fixture

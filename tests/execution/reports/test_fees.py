@@ -29,7 +29,7 @@ from tests.fakes.paper_server.operations import set_terms
 from users.services import create_api_key
 
 __all__ = ["trading_account"]
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 @pytest.fixture

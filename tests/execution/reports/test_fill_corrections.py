@@ -20,7 +20,7 @@ from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.sampling import chosen, exhaustive
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 @pytest.fixture

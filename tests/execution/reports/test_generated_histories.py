@@ -25,8 +25,8 @@ from execution.models import DriftItem, Fill, Order
 from execution.services import close_position
 from positions.models import ExecutionPosition
 from signals.models import Feed
+from tests.examples import examples
 from tests.execution import factories
-from tests.sampling import examples
 
 pytestmark = pytest.mark.django_db
 NOON = market_now().replace(microsecond=0)
@@ -216,8 +216,9 @@ def entry(alice: ExecutionConnection, feed: Feed) -> Order:
     return Order.objects.get()
 
 
+@pytest.mark.draws
 def test_final_rows_do_not_depend_on_source_and_order(entry: Order) -> None:
-    @settings(max_examples=examples(20, deep=400), deadline=None, database=None, derandomize=True,
+    @settings(max_examples=examples(20),
               suppress_health_check=list(HealthCheck))  # fmt: skip
     @given(data=st.data(), history=histories())
     def whichever(data: st.DataObject, history: History) -> None:

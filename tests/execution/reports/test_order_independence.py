@@ -20,6 +20,7 @@ from execution.exits.orders import ExitRequest, open_exits
 from execution.models import DriftItem, Order
 from positions.models import ExecutionPosition
 from signals.models import Feed
+from tests.examples import examples
 from tests.execution import factories
 
 pytestmark = pytest.mark.django_db
@@ -119,6 +120,7 @@ def outcome(batches: list[Story]) -> list[list[tuple[Any, ...]]]:
     return seen
 
 
+@pytest.mark.draws
 @pytest.mark.parametrize("story", [resting, leaving, whole])
 def test_any_order_and_repetition_ends_in_the_same_rows(
     entry: Order, story: Callable[[Order], Story]
@@ -126,6 +128,7 @@ def test_any_order_and_repetition_ends_in_the_same_rows(
     check_any_order(story(entry))
 
 
+@pytest.mark.draws
 def test_orders_of_one_exit_end_in_the_same_rows_in_any_order(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
@@ -150,7 +153,7 @@ def test_orders_of_one_exit_end_in_the_same_rows_in_any_order(
 def check_any_order(reports: Story) -> None:
     expected = outcome([reports])
 
-    @settings(max_examples=25, deadline=None, database=None, derandomize=True,
+    @settings(max_examples=examples(25),
               suppress_health_check=list(HealthCheck))  # fmt: skip
     @given(
         order=st.permutations(reports),

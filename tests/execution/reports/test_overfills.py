@@ -38,7 +38,7 @@ from signals.models import Feed
 from tests.execution import factories
 from tests.paper.broker_process import until
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 def stopped(entry: Order, quantity: int, fill_id: str = "s1") -> OrderReport:
@@ -264,6 +264,7 @@ def half(alice: ExecutionConnection, feed: Feed) -> Order:
     return factories.order(leg="close-1")
 
 
+@pytest.mark.django_db(transaction=True)
 def test_exit_waits_in_the_report_writer_for_its_entrys_fills(half: Order) -> None:
     results: queue.SimpleQueue[ResultItem] = queue.SimpleQueue()
     report_writer = ReportWriter(results)
@@ -285,6 +286,7 @@ def test_exit_waits_in_the_report_writer_for_its_entrys_fills(half: Order) -> No
     assert ExecutionPosition.objects.get().quantity == 40
 
 
+@pytest.mark.django_db(transaction=True)
 def test_exit_is_applied_after_waiting_a_minute(
     half: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:

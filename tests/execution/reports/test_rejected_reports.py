@@ -12,7 +12,7 @@ from execution.reconciliation import decisions
 from signals.models import Feed
 from tests.execution import factories
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 @pytest.fixture

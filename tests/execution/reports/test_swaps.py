@@ -22,7 +22,7 @@ from signals.models import Feed
 from tests.execution import factories
 from users.services import create_api_key
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 @pytest.fixture

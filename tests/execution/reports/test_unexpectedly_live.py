@@ -26,7 +26,7 @@ from tests.execution.fake_broker import KIND
 from tests.roles import staff
 from users.models import User
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from signals.models import Feed
 from tests.execution import factories
 from tests.execution.fake_broker import KIND, FakeBroker
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 def away(present: TradingRuntime) -> None:
@@ -66,6 +66,7 @@ def test_entry_that_becomes_too_old_meanwhile_is_not_sent(
     assert (order.status, order.reason, broker.accepted()) == ("DENIED", "BROKER_HOST_DOWN", [])
 
 
+@pytest.mark.django_db(transaction=True)
 def test_exits_and_entries_of_other_hosts_are_sent(
     alice: ExecutionConnection, feed: Feed, trading: TradingRuntime
 ) -> None:

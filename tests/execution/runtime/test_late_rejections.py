@@ -20,7 +20,7 @@ from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.recovery.test_order_polling import UNUSABLE
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 ANSWERS = {
     "refused": (ReportKind.REJECTED, Code.CREDENTIALS_REFUSED),
     "refused before sending": (ReportKind.NOT_SENT, Code.CREDENTIALS_REFUSED),

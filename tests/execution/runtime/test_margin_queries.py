@@ -19,7 +19,7 @@ from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.trading_process import wait_until
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 @pytest.fixture(autouse=True)

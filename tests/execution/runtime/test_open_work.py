@@ -61,6 +61,7 @@ def test_what_keeps_leases_alarms_and_restores_never_sleeps(role: str, exits_onl
     assert expected <= awake
 
 
+@pytest.mark.django_db(transaction=True)
 def test_unknown_counts_as_open_and_a_job_wakes_at_once(no_linger: None) -> None:
     work = OpenWork()
     assert work.wait(Work.ORDERS, 0)
@@ -83,6 +84,7 @@ def test_job_of_other_work_sleeps_on(no_linger: None) -> None:
     assert time.monotonic() - began >= 0.2
 
 
+@pytest.mark.django_db(transaction=True)
 def test_end_wakes_all_jobs_for_good(no_linger: None) -> None:
     work, ended = OpenWork(), []
     work.update(Work(0))

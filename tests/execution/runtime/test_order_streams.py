@@ -26,7 +26,7 @@ from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.trading_process import wait_until
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 KIND = "watched"
 until = partial(wait_until, seconds=20.0)
 
@@ -162,6 +162,7 @@ def failing_release(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+@pytest.mark.django_db(transaction=True)
 def test_account_whose_release_has_failed_is_released_later(
     broker: WatchedBroker, alice: ExecutionConnection, streams: OrderStreams,
     monkeypatch: pytest.MonkeyPatch,

@@ -10,7 +10,7 @@ from common.sql import rows, run
 from execution.runtime import stream_lease
 from execution.runtime.stream_lease import drain_once
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 GoesOn = Callable[[], bool]
 
 
@@ -46,6 +46,7 @@ def test_stream_is_drained_here_when_no_other_process_drains_it() -> None:
     assert drain_once("paper", applied_here, 0) == 7
 
 
+@pytest.mark.django_db(transaction=True)
 def test_stream_is_not_drained_here_while_another_process_drains_it() -> None:
     other = Process()
     try:
@@ -56,6 +57,7 @@ def test_stream_is_not_drained_here_while_another_process_drains_it() -> None:
     assert drain_once("paper", applied_here, 0) == 7
 
 
+@pytest.mark.django_db(transaction=True)
 def test_waiting_caller_drains_after_a_drain_that_began_before_its_request() -> None:
     """The running drain may have missed events published in between."""
     other = Process()
@@ -63,6 +65,7 @@ def test_waiting_caller_drains_after_a_drain_that_began_before_its_request() -> 
     assert drain_once("paper", applied_here, 20) == 7
 
 
+@pytest.mark.django_db(transaction=True)
 def test_waiting_caller_relies_on_a_drain_that_began_after_its_request() -> None:
     other = Process()
 
@@ -77,6 +80,7 @@ def test_waiting_caller_relies_on_a_drain_that_began_after_its_request() -> None
         other.end()
 
 
+@pytest.mark.django_db(transaction=True)
 def test_stalled_process_delays_no_other() -> None:
     other = Process()
     run("UPDATE execution_streamlease SET lease_until = clock_timestamp() - interval '1 s'")

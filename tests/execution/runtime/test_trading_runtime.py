@@ -65,7 +65,6 @@ def stuck() -> Iterator[threading.Event]:
     released.set()
 
 
-@pytest.mark.timeout(100)
 @pytest.mark.parametrize("step", range(1, 15))
 def test_signal_that_interrupts_a_drain_drains_too(step: int) -> None:
     runtime, steps = TradingRuntime("test"), 0
@@ -141,7 +140,7 @@ def test_draining_process_keeps_its_lease_until_its_last_outcome_is_written(
     assert not WorkerLease.objects.filter(pk=trading.id).exists()
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("inline_commits")
 def test_lease_is_one_row_of_at_most_ten_seconds_by_the_database_clock(
     trading: TradingRuntime,
 ) -> None:
@@ -174,7 +173,7 @@ def test_renewal_is_one_exchange_with_the_database(monkeypatch: pytest.MonkeyPat
         exchanges.clear()
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("inline_commits")
 def test_new_process_deletes_leases_that_expired_a_day_ago(broker: FakeBroker) -> None:
     now = datetime.now(UTC)
     for name, hours in (("crashed-yesterday", 25), ("crashed-today", 23)):
@@ -190,7 +189,7 @@ def test_new_process_deletes_leases_that_expired_a_day_ago(broker: FakeBroker) -
         present.stop()
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("inline_commits")
 def test_jobs_start_after_the_runtime_is_set(broker: FakeBroker) -> None:
     """They used to start before it was set, and the first one failed with a warning."""
     seen: list[bool] = []
@@ -264,7 +263,7 @@ def test_job_that_outlives_its_runtime_calls_no_broker(
         trading_runtime.stop_runtime()
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("inline_commits")
 def test_second_stop_does_not_use_the_stopped_loop(
     trading: TradingRuntime, broker: FakeBroker
 ) -> None:
@@ -286,6 +285,7 @@ def test_second_stop_does_not_use_the_stopped_loop(
 
 
 # ---- every call ends ----
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.django_db
 def test_process_knows_how_many_processes_share_the_rate_limits() -> None:
     now = datetime.now(UTC)
@@ -336,6 +336,7 @@ def last_name(called: ast.expr) -> str:
     return called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
 
 
+@pytest.mark.django_db(transaction=True)
 def test_no_connection_is_opened_without_a_timeout() -> None:
     without = []
     for path in (one for room in ROOMS for one in (ROOT / room).rglob("*.py")):
@@ -432,7 +433,7 @@ def test_connection_test_stays_due_if_its_process_stops(
     assert due_tests(10) == [alice.pk]
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("inline_commits")
 def test_process_without_a_library_stops_and_ends_its_lease() -> None:
     """It has tried to use a broker type that it cannot."""
     present = TradingRuntime("test")

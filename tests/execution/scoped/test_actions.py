@@ -28,7 +28,7 @@ from tests.sampling import often
 from tests.signals.test_ingest import at_once
 from users.models import User
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 ALL = HaltTarget("ALL")
 
 
@@ -136,6 +136,7 @@ def test_staff_without_the_right_may_neither_look_nor_act(trades: dict[str, Sign
 
 
 # ---- commands -----------------------------------------------------------------------------------
+@pytest.mark.django_db(transaction=True)
 def test_close_all_shows_counts_and_amounts_before_it_acts(
     trades: dict[str, Signal], alice: ExecutionConnection, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,6 +152,7 @@ def test_close_all_shows_counts_and_amounts_before_it_acts(
     assert Order.objects.exits().get().connection_id == alice.pk
 
 
+@pytest.mark.django_db(transaction=True)
 def test_cancel_all_shows_what_is_at_brokers(
     trades: dict[str, Signal], feed: Feed, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -165,6 +167,7 @@ def test_cancel_all_shows_what_is_at_brokers(
     assert not Order.objects.exclude(pending_action="").exists()
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("command", ["cancel_all", "close_all"])
 @pytest.mark.parametrize(
     ("options", "text"),
@@ -258,6 +261,7 @@ def test_request_id_with_other_contents_is_refused(
     assert refused.value.code is Code.DUPLICATE_REQUEST
 
 
+@pytest.mark.django_db(transaction=True)
 def test_same_request_from_two_processes_writes_one_exit_each(trades: dict[str, Signal]) -> None:
     done = at_once(*[lambda: scoped_actions.carry_out(request(request_id="key:a"), by=None)] * 3)
     assert len({action.pk for action in done}) == 1

@@ -30,7 +30,7 @@ from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.pauses import Pause, pause_after
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("alice")]
+pytestmark = [pytest.mark.usefixtures("inline_commits", "alice")]
 PASSES = {
     "CONNECTION_TEST_PENDING": "status = 'UNTESTED', last_tested_at = '-infinity',"
     " test_requested_at = clock_timestamp()",
@@ -148,6 +148,7 @@ def test_reconciliation_wakes_entries_that_wait_for_it(feed: Feed, runtime: Trad
     assert (order.status, order.waiting_since) == ("SUBMITTING", None)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_lost_answer_during_reconciliation_does_not_void_it(
     alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime, broker: FakeBroker,
     monkeypatch: pytest.MonkeyPatch,
@@ -167,6 +168,7 @@ def test_lost_answer_during_reconciliation_does_not_void_it(
     assert due_in() <= 0
 
 
+@pytest.mark.django_db(transaction=True)
 def test_reconciliation_during_which_the_account_failed_does_not_count(
     alice: ExecutionConnection,
     runtime: TradingRuntime,

@@ -418,6 +418,7 @@ def test_counting_limits_of_a_subscription_count_the_account(
         Subscription.objects.filter(feed=other).update(**{name: None})
 
 
+@pytest.mark.django_db(transaction=True)
 def test_exit_is_never_blocked_by_these_limits(alice: ExecutionConnection, feed: Feed) -> None:
     signal = factories.signal(feed)
     factories.filled(signal)

@@ -21,7 +21,7 @@ from signals.models import Feed
 from tests.connections import make
 from tests.execution import factories
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 HALTED = Halts(all_trading="HALTED")
 
 
@@ -88,6 +88,7 @@ def test_entry_of_another_symbol_by_the_subscriptions_map_is_denied(feed: Feed) 
     assert states([order_id]) == [("DENIED", "ENTRIES_HALTED")]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_row_log_and_event_are_those_of_a_claim(alice: ExecutionConnection, feed: Feed) -> None:
     """Both were sized and not sent before: the denial clears what was decided then."""
     ids = []
@@ -155,6 +156,7 @@ def test_bundle_without_a_halted_entry_touches_no_other(
     assert states(ids + others) == [("PENDING", "")] * 2
 
 
+@pytest.mark.django_db(transaction=True)
 def test_locked_entry_is_left_and_nothing_waits_for_it(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
@@ -165,6 +167,7 @@ def test_locked_entry_is_left_and_nothing_waits_for_it(
     assert [state[0] for state in states(ids)] == ["DENIED", "PENDING", "DENIED"]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_accounts_that_a_claim_has_locked_delay_nothing(
     alice: ExecutionConnection, feed: Feed
 ) -> None:

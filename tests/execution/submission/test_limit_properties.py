@@ -5,7 +5,6 @@ the documents (docs/sizing.md, docs/limits.md), with nothing of what decides. In
 cap is as tight as it can be, so that both sides of its edge are reached.
 """
 
-import os
 from collections import Counter
 from collections.abc import Callable
 from copy import deepcopy
@@ -28,6 +27,7 @@ from execution.submission.outcomes import Deferred, Intent, Terminated
 from execution.submission.risk import PortfolioExposure
 from execution.submission.signal_limits import SignalTotals
 from execution.submission.sizing import Denial
+from tests.examples import PROFILE, examples
 from tests.execution.submission.entry_inputs import (
     FEED,
     HUGE,
@@ -41,8 +41,7 @@ from tests.execution.submission.entry_inputs import (
     signal_row,
 )
 
-DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
-EXAMPLES = settings(max_examples=400 if DEEP else 30, derandomize=not DEEP, database=None)
+EXAMPLES = settings(max_examples=examples(30))
 # 28 digits are calculated with, 18 places compared: so near to the edge, both answers are right.
 EDGE, TINY = F(1, 10**12), F(1, 10**17)
 _FLOOR = Context(prec=60, rounding=ROUND_FLOOR)
@@ -336,6 +335,7 @@ def cases(draw: Callable[..., Any], focus: Code | None) -> Case:
     return case
 
 
+@pytest.mark.draws
 @pytest.mark.parametrize("focus", FIELDS)
 def test_whatever_is_sent_keeps_within_every_cap(focus: Code) -> None:
     seen: Counter[str] = Counter()
@@ -359,9 +359,9 @@ def test_whatever_is_sent_keeps_within_every_cap(focus: Code) -> None:
             assert found.code in case.broken(larger, tolerance=-EDGE)
 
     decide_one()
-    # Both sides of the edge are reached. A few examples may miss one: what is drawn depends on the
-    # modules that are loaded. `test_limit_edges.py` has both sides of each limit in every run.
-    if DEEP:
+    # Both sides of the edge are reached. Few examples may miss one; `test_limit_edges.py` has both
+    # sides of each limit in every run.
+    if PROFILE == "explore":
         assert seen["sent"], seen
         assert seen[focus], seen
 
@@ -436,7 +436,7 @@ def exits(draw: Callable[..., Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@settings(EXAMPLES, max_examples=400 if DEEP else 150)
+@settings(max_examples=examples(150))
 @given(exits())
 def test_exit_is_never_blocked_by_a_limit_of_entries(case: dict[str, Any]) -> None:
     """Whatever its account may enter, an exit is decided as if there were no limit at all."""

@@ -13,7 +13,7 @@ from tests.connections import make
 from tests.execution import factories
 from tests.execution.fake_broker import BOOK
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 INDEX = {"digits": 1, "pip": D("0.1"), "quantity_min": D("0.1"), "quantity_step": D("0.1")}
 
@@ -58,6 +58,7 @@ def test_mapped_symbol_is_traded_and_priced_as_the_brokers_symbol(
     assert outgoing.request.symbol == "GER40.cash"
 
 
+@pytest.mark.django_db(transaction=True)
 def test_fan_out_skips_accounts_that_do_not_list_the_symbol(
     feed: Feed, alice: ExecutionConnection
 ) -> None:
@@ -100,6 +101,7 @@ def test_entry_of_an_ambiguous_symbol_is_denied_until_it_is_mapped(feed: Feed) -
     assert outgoing.request.symbol == "EURUSD.b"
 
 
+@pytest.mark.django_db(transaction=True)
 def test_signal_for_a_symbol_that_no_account_lists_is_not_published(feed: Feed) -> None:
     elsewhere(feed, "EUR/USD", "GER40/EUR")
     with pytest.raises(ConflictError, match=r"lists DAX/EUR. Similar listed symbols: GER40/EUR\."):

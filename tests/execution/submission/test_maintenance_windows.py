@@ -17,7 +17,7 @@ from signals.models import Feed
 from tests.execution import factories
 from tests.execution.fake_broker import KIND, FakeBroker
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 def window(**fields: Any) -> MaintenanceWindow:
@@ -76,6 +76,7 @@ def test_entry_that_becomes_too_old_meanwhile_is_not_sent(
     assert (order.status, order.reason, broker.accepted()) == ("DENIED", "BROKER_MAINTENANCE", [])
 
 
+@pytest.mark.django_db(transaction=True)
 def test_exits_and_entries_of_other_brokers_are_sent(
     alice: ExecutionConnection, feed: Feed, trading: TradingRuntime
 ) -> None:
@@ -134,6 +135,7 @@ def test_rejected_login_is_an_error_and_disabled_trading_is_not(feed: Feed) -> N
     assert (state(refused).status, state(disabled).status) == ("ERROR", "ACTIVE")
 
 
+@pytest.mark.django_db(transaction=True)
 def test_circuit_of_the_host_stays_closed_and_others_open(feed: Feed) -> None:
     window(exchange_name="here")
     here = [factories.account(feed, exchange_name="here") for _ in range(6)]
@@ -164,6 +166,7 @@ def test_account_page_shows_current_and_next_window(feed: Feed) -> None:
     assert shown.later.endswith(f"{begin:%H:%M} UTC, 60 minutes. Weekly.")
 
 
+@pytest.mark.django_db(transaction=True)
 def test_window_with_an_unknown_time_zone_is_ignored(feed: Feed) -> None:
     theirs = window(note="Ours.")
     window(zone="Mars/Olympus", host="elsewhere")

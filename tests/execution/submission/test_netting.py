@@ -20,7 +20,7 @@ from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.submission.test_slices import next_slice, refresh
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 def reason_of_a_sell_beside_a_buy(feed: Feed) -> str:

@@ -29,7 +29,7 @@ from tests.execution.submission.test_slices import TWAP, refresh
 from tests.loss_limits import pause_of
 from tests.sampling import often
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
 INSTANT = timedelta(milliseconds=1)

@@ -31,7 +31,7 @@ from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.loss_limits import pause_of
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 @pytest.fixture
@@ -103,6 +103,7 @@ def refuse_login(row: ExecutionConnection) -> None:
 
 
 # ---- what keeps one account out ----------------------------------------------------------------
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     "obstacle",
     [
@@ -150,6 +151,7 @@ def test_halt_of_the_symbol_that_an_account_trades_leaves_it_out(
     assert sent_to() == ["second"]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_reasons_are_in_the_log_of_the_choice(
     feed: Feed, first: ExecutionConnection, second: ExecutionConnection, subscription: Subscription
 ) -> None:
@@ -163,6 +165,7 @@ def test_reasons_are_in_the_log_of_the_choice(
         assert "symbols" not in line.numbers["accounts"][1]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_symbol_that_is_named_is_not_ambiguous(
     feed: Feed, first: ExecutionConnection, second: ExecutionConnection, subscription: Subscription
 ) -> None:
@@ -258,6 +261,7 @@ def test_denial_has_the_reason_that_all_accounts_share(
     assert only_state()[1:3] == ("DENIED", "TRADING_HALTED")
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("ambiguous", ["both", "first", "second"])
 def test_ambiguous_symbol_is_denied_if_no_other_account_is_left(
     feed: Feed, first: ExecutionConnection, second: ExecutionConnection,
@@ -277,6 +281,7 @@ def test_ambiguous_symbol_is_denied_if_no_other_account_is_left(
         assert (text in detail) == (ambiguous in ("both", name))
 
 
+@pytest.mark.django_db(transaction=True)
 def test_denial_of_ten_accounts_with_long_names_fits_its_log(
     feed: Feed, first: ExecutionConnection, subscription: Subscription
 ) -> None:
@@ -362,6 +367,7 @@ def test_entry_that_was_not_sent_is_denied_if_its_account_is_halted_and_none_is_
 
 
 # ---- before it is published ----------------------------------------------------------------------
+@pytest.mark.django_db(transaction=True)
 @transaction.atomic
 def test_symbol_is_listed_if_one_account_of_the_route_lists_it(
     feed: Feed, first: ExecutionConnection, second: ExecutionConnection, subscription: Subscription
@@ -378,6 +384,7 @@ def test_symbol_is_listed_if_one_account_of_the_route_lists_it(
     assert (reach.followers, reach.listing, reach.unread) == (1, 0, 1)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_preview_shows_why_an_account_is_left_out(
     feed: Feed, first: ExecutionConnection, second: ExecutionConnection, subscription: Subscription
 ) -> None:
@@ -402,6 +409,7 @@ def shown(feed: Feed) -> dict[str, int]:
     return {"sent": result.sent, **{one.name: one.connections for one in result.reasons}}
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("is_halted", [False, True])
 def test_preview_of_a_publication_counts_the_account_that_would_get_it(
     feed: Feed, first: ExecutionConnection, second: ExecutionConnection,

@@ -17,11 +17,11 @@ from connections import services as accounts
 from connections.models import (
     AccountSnapshot,
     ConnectionHealth,
-    ExecutionConnection,
     Instrument,
     Subscription,
     TradingPause,
 )
+from connections.models import ExecutionConnection as Account
 from connections.services import RouteAccount
 from execution import services
 from execution.audit.counters import audit
@@ -44,23 +44,27 @@ from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.loss_limits import limit_of
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 @pytest.fixture
-def first(feed: Feed, broker: FakeBroker) -> ExecutionConnection:
+def first(feed: Feed, broker: FakeBroker) -> Account:
     return factories.account(feed)
 
 
 @pytest.fixture
-def second(first: ExecutionConnection) -> ExecutionConnection:
+def second(first: Account) -> Account:
     """Another account of the same owner, with a price of its own: one pip better."""
     return factories.account(owner=first.user)
 
 
-def route(
-    first: ExecutionConnection, *others: ExecutionConnection, policy: str = "HEALTH"
-) -> Subscription:
+@pytest.fixture
+def routed(first: Account, second: Account) -> Subscription:
+    """The route by health: the entry stays on the first account as long as that works."""
+    return route(first, second)
+
+
+def route(first: Account, *others: Account, policy: str = "HEALTH") -> Subscription:
     subscription = first.subscriptions.get()
     named = [RouteAccount(row.pk) for row in (first, *others)]
     assert accounts.set_route(subscription.pk, by=first.user, policy=policy, accounts=named)
@@ -95,16 +99,32 @@ def fail(of: Order, code: Code) -> None:
     )
 
 
-def publish(feed: Feed, **fields: Any) -> Signal:
-    return factories.signal(feed, origin=Origin.API, **fields)
+def publish(feed: Feed | None = None, **fields: Any) -> Signal:
+    """Publish in a feed; None: in the only one."""
+    return factories.signal(feed or Feed.objects.get(), origin=Origin.API, **fields)
+
+
+def publish_and_fail(**fields: Any) -> Signal:
+    """Publish; the entry is claimed, and proven not to have reached its account."""
+    signal = publish(**fields)
+    claimed()
+    fail(Order.objects.get(signal=signal, leg="entry"), Code.NEVER_ARRIVED)
+    return signal
+
+
+def not_reached(sent: Outgoing) -> None:
+    """The broker was not reached, and the time until the next attempt has passed."""
+    factories.answer(sent, NotSent(Code.NOT_CONNECTED))
+    factories.force(
+        "UPDATE execution_order SET due_at = now() - interval '1 second' WHERE status = 'PENDING'"
+    )
 
 
 # ---- the first choice --------------------------------------------------------------------------
 def test_entry_stays_on_the_subscribing_account(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
+    routed: Subscription, first: Account, second: Account
 ) -> None:
-    route(first, second)
-    publish(feed)
+    publish()
     assert states() == [(first.pk, "PENDING", "", "OPEN")]
     assert accounts_of(claimed()) == [str(first.pk)]
     assert states() == [(first.pk, "SUBMITTING", "", "HERE")]
@@ -115,13 +135,11 @@ def test_entry_stays_on_the_subscribing_account(
     ]  # fmt: skip
 
 
-def test_entry_moves_to_the_best_price_before_it_is_sent(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
-) -> None:
+def test_entry_moves_to_the_best_price_before_it_is_sent(first: Account, second: Account) -> None:
     route(first, second, policy="PRICE")
     factories.quote(first, "1.1", "1.1003")
     factories.quote(second, "1.1", "1.1002")
-    signal = publish(feed)
+    signal = publish()
     assert accounts_of(claimed()) == [str(second.pk)]
     assert states() == [
         (first.pk, "CANCELLED", "ROUTED", "MOVED"), (second.pk, "SUBMITTING", "", "HERE"),
@@ -135,37 +153,33 @@ def test_entry_moves_to_the_best_price_before_it_is_sent(
     assert (new.priority, new.side, new.order_type) == (5, "BUY", "MARKET")
 
 
-def test_subscriptions_multiplier_applies_on_every_account(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
-) -> None:
+def test_subscriptions_multiplier_applies_on_every_account(first: Account, second: Account) -> None:
     subscription = route(first, second, policy="PRICE")
     Subscription.objects.filter(pk=subscription.pk).update(multiplier=D(3))
     factories.quote(second, "1.1", "1.1001")
     factories.quote(first, "1.1", "1.1003")
-    publish(feed)
+    publish()
     [sent] = claimed()
     assert (sent.request.connection_id, sent.request.quantity) == (str(second.pk), D(300))
 
 
 def test_account_that_does_not_answer_is_passed_over_at_once(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
+    routed: Subscription, first: Account, second: Account
 ) -> None:
-    route(first, second)
     ConnectionHealth.objects.filter(connection=first).update(
         circuit_open_until=market_now() + timedelta(hours=1)
     )
-    publish(feed)
+    publish()
     assert states() == [(first.pk, "PENDING", "", "OPEN")]
     assert accounts_of(claimed()) == [str(second.pk)]
 
 
 def test_entry_waits_here_if_no_account_may_trade_and_moves_when_one_may(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
+    routed: Subscription, first: Account, second: Account
 ) -> None:
-    route(first, second)
     until = market_now() + timedelta(hours=1)
     ConnectionHealth.objects.update(circuit_open_until=until)
-    publish(feed)
+    publish()
     assert claimed() == []
     assert states() == [(first.pk, "PENDING", "CIRCUIT_OPEN", "HERE")]
     ConnectionHealth.objects.filter(connection=second).update(circuit_open_until=None)
@@ -173,21 +187,16 @@ def test_entry_waits_here_if_no_account_may_trade_and_moves_when_one_may(
     assert accounts_of(claimed()) == [str(second.pk)]
 
 
-def test_paused_subscriber_skips_the_signal(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
-) -> None:
-    route(first, second)
-    ExecutionConnection.objects.filter(pk=first.pk).update(is_paused=True)
-    publish(feed)
+def test_paused_subscriber_skips_the_signal(routed: Subscription, first: Account) -> None:
+    Account.objects.filter(pk=first.pk).update(is_paused=True)
+    publish()
     assert states() == [(first.pk, "SKIPPED", "CONNECTION_PAUSED", "OPEN")]
 
 
-def test_shares_divide_the_signals(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
-) -> None:
+def test_shares_divide_the_signals(first: Account, second: Account) -> None:
     route(first, second, policy="SHARE")
     for _ in range(20):
-        publish(feed)
+        publish()
     taken = accounts_of(claimed())
     assert {taken.count(str(first.pk)), taken.count(str(second.pk))} <= {8, 9, 10, 11, 12}
     assert len(taken) == 20
@@ -195,10 +204,9 @@ def test_shares_divide_the_signals(
 
 # ---- fallback ----------------------------------------------------------------------------------
 def test_next_account_follows_when_the_broker_was_not_reached(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
+    routed: Subscription, first: Account, second: Account
 ) -> None:
-    route(first, second)
-    publish(feed)
+    publish()
     [sent] = claimed()
     factories.answer(sent, NotSent(Code.NOT_CONNECTED))
     assert states() == [(first.pk, "PENDING", "NOT_CONNECTED", "HERE")]
@@ -209,9 +217,7 @@ def test_next_account_follows_when_the_broker_was_not_reached(
     ]  # fmt: skip
     [_, new] = Order.objects.order_by("id")
     # The last one: it stays and is tried again.
-    factories.answer(factories.claimed_call(new), NotSent(Code.NOT_CONNECTED))
-    factories.force("UPDATE execution_order SET due_at = now() - interval '1 second'"
-                    " WHERE status = 'PENDING'")  # fmt: skip
+    not_reached(factories.claimed_call(new))
     assert accounts_of(claimed()) == [str(second.pk)]
 
 
@@ -219,10 +225,9 @@ def test_next_account_follows_when_the_broker_was_not_reached(
     "code", [Code.NEVER_ARRIVED, Code.CREDENTIALS_REFUSED, Code.SEND_RETRIES_EXHAUSTED]
 )
 def test_next_account_follows_a_failure_that_is_proven(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed, code: Code
+    routed: Subscription, first: Account, second: Account, code: Code
 ) -> None:
-    route(first, second)
-    publish(feed)
+    publish()
     claimed()
     fail(Order.objects.get(), code)
     [new] = moved_on()
@@ -234,15 +239,12 @@ def test_next_account_follows_a_failure_that_is_proven(
 
 
 def test_moved_entry_closes_nothing_of_another_signal(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
+    routed: Subscription, second: Account
 ) -> None:
     """The account that it moves to nets, and has an opposite order of another signal."""
     AccountSnapshot.objects.filter(connection=second).update(position_mode="NETTING")
-    route(first, second)
-    publish(feed)
-    claimed()
-    fail(Order.objects.get(), Code.NEVER_ARRIVED)
-    sell = publish(feed, direction="SELL", sl="1.11000")
+    publish_and_fail()
+    sell = publish(direction="SELL", sl="1.11000")
     with factories.without_triggers():
         Order.objects.filter(signal=sell).update(connection=second, route_state="LAST")
     claimed()
@@ -253,13 +255,10 @@ def test_moved_entry_closes_nothing_of_another_signal(
 
 
 def test_close_of_a_part_moves_with_its_entry(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed, runtime: TradingRuntime
+    routed: Subscription, second: Account, runtime: TradingRuntime
 ) -> None:
     """Published while the entry has failed and may still move."""
-    route(first, second)
-    opened = publish(feed)
-    claimed()
-    fail(Order.objects.get(), Code.NEVER_ARRIVED)
+    opened = publish_and_fail()
     half = factories.close_signal(opened, "0.5")
     assert Signal.objects.get(pk=half.pk).candidate_count == 1
     moved_on()
@@ -272,10 +271,9 @@ def test_close_of_a_part_moves_with_its_entry(
 
 
 def test_owner_is_notified_of_a_failure_if_no_account_follows(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
+    routed: Subscription, first: Account, second: Account
 ) -> None:
-    route(first, second)
-    publish(feed)
+    publish()
     for connection in (first, second):
         for outgoing in claimed() or claim(factories.pending(), worker_id=factories.OWNER).outgoing:
             factories.answer(outgoing, OutcomeUnknown(Code.REPLY_LOST))
@@ -306,7 +304,7 @@ def never_arrived(order: Order) -> None:
 
 
 def test_own_stop_rule_and_rounding_debt_apply_on_every_account(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
+    first: Account, second: Account
 ) -> None:
     Subscription.objects.update(
         break_even_profit=D(5), stop_rule_unit="PIPS", multiplier=D("1.00005")
@@ -314,7 +312,7 @@ def test_own_stop_rule_and_rounding_debt_apply_on_every_account(
     route(first, second, policy="PRICE")
     factories.quote(first, "1.1", "1.1003")
     factories.quote(second, "1.1", "1.1002")
-    publish(feed)
+    publish()
     [sent] = claimed()
     factories.answer(sent, factories.fake_broker().fill_at_once(sent.request))
     order = Order.objects.get(route_state="HERE")
@@ -326,11 +324,8 @@ def test_own_stop_rule_and_rounding_debt_apply_on_every_account(
     assert rounding_debts(second.pk) == {}
 
 
-def test_unknown_order_blocks_the_subscription(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
-) -> None:
-    route(first, second)
-    publish(feed)
+def test_unknown_order_blocks_the_subscription(routed: Subscription) -> None:
+    publish()
     [sent] = claimed()
     factories.answer(sent, OutcomeUnknown(Code.REPLY_LOST))
     assert moved_on() == []
@@ -343,37 +338,26 @@ def test_unknown_order_blocks_the_subscription(
     [(Rejected(Code.NO_MONEY), "REJECTED")],
 )
 def test_answers_of_the_broker_end_the_entry(
-    first: ExecutionConnection,
-    second: ExecutionConnection,
-    feed: Feed,
-    answer: Exception,
-    status: str,
+    routed: Subscription, answer: Exception, status: str
 ) -> None:
-    route(first, second)
-    publish(feed)
+    publish()
     [sent] = claimed()
     factories.answer(sent, answer)
     assert moved_on() == []
     assert [state[1:] for state in states()] == [(status, "NO_MONEY", "HERE")]
 
 
-def test_other_failures_are_not_followed(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
-) -> None:
-    route(first, second)
-    publish(feed)
+def test_other_failures_are_not_followed(routed: Subscription, first: Account) -> None:
+    publish()
     fail(Order.objects.get(), Code.INTERNAL_ERROR)
     factories.force("UPDATE execution_order SET route_state = 'HERE'")
     assert moved_on() == []
     assert states() == [(first.pk, "FAILED", "INTERNAL_ERROR", "LAST")]
 
 
-def test_expired_and_restored_entries_are_not_followed(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
-) -> None:
-    route(first, second)
-    expired = publish(feed, valid_until=market_now() + timedelta(hours=1))
-    restored = publish(feed)
+def test_expired_and_restored_entries_are_not_followed(routed: Subscription) -> None:
+    expired = publish(valid_until=market_now() + timedelta(hours=1))
+    restored = publish()
     claimed()
     for order in Order.objects.all():
         fail(order, Code.NEVER_ARRIVED)
@@ -383,13 +367,8 @@ def test_expired_and_restored_entries_are_not_followed(
     assert [state[3] for state in states()] == ["LAST", "LAST"]
 
 
-def test_each_account_is_tried_once(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
-) -> None:
-    route(first, second)
-    publish(feed)
-    claimed()
-    fail(Order.objects.get(), Code.NEVER_ARRIVED)
+def test_each_account_is_tried_once(routed: Subscription) -> None:
+    publish_and_fail()
     [new] = moved_on()
     fail(Order.objects.get(pk=new), Code.NEVER_ARRIVED)
     assert moved_on() == []
@@ -398,10 +377,9 @@ def test_each_account_is_tried_once(
 
 # ---- exactly once ------------------------------------------------------------------------------
 def test_database_allows_one_row_at_a_time(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
+    routed: Subscription, first: Account, second: Account
 ) -> None:
-    route(first, second)
-    signal = publish(feed)
+    signal = publish()
     with pytest.raises(IntegrityError, match="one_routed_entry"), transaction.atomic():
         Order.objects.create(
             signal=signal, connection=second, leg="entry", pair="EUR/USD", side="BUY",
@@ -411,61 +389,44 @@ def test_database_allows_one_row_at_a_time(
 
 @pytest.mark.parametrize("status", ["PENDING", "SUBMITTING", "UNKNOWN"])
 def test_database_refuses_to_leave_an_order_that_may_be_live(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed, status: str
+    routed: Subscription, status: str
 ) -> None:
-    route(first, second)
-    publish(feed)
+    publish()
     claimed()
     factories.force("UPDATE execution_order SET status = %s", (status,))
     with pytest.raises(IntegrityError, match="moved_is_unsent"), transaction.atomic():
         Order.objects.update(route_state="MOVED")
 
 
-def test_moved_order_cannot_be_retried(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
-) -> None:
-    route(first, second)
-    publish(feed)
-    claimed()
+def test_moved_order_cannot_be_retried(routed: Subscription) -> None:
+    publish_and_fail()
     old = Order.objects.get()
-    fail(old, Code.NEVER_ARRIVED)
     moved_on()
     with pytest.raises(ConflictError):
         services.retry_order(old.pk)
 
 
 def test_retry_by_hand_and_fallback_exclude_each_other(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
+    routed: Subscription, first: Account
 ) -> None:
-    route(first, second)
-    publish(feed)
-    claimed()
+    publish_and_fail()
     old = Order.objects.get()
-    fail(old, Code.NEVER_ARRIVED)
     services.retry_order(old.pk)
     assert moved_on() == []
     assert states() == [(first.pk, "PENDING", "OPERATOR_RETRY", "HERE")]
 
 
-def test_cancelled_signal_is_not_sent_by_the_new_order(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
-) -> None:
-    route(first, second)
-    signal = publish(feed)
-    claimed()
-    fail(Order.objects.get(), Code.NEVER_ARRIVED)
+def test_cancelled_signal_is_not_sent_by_the_new_order(routed: Subscription) -> None:
+    signal = publish_and_fail()
     [new] = moved_on()
     Signal.objects.filter(pk=signal.pk).update(cancelled_at=market_now())
     assert claim([new], worker_id=factories.OWNER).outgoing == []
     assert states()[1][1:3] == ("CANCELLED", "SIGNAL_CANCELLED")
 
 
-def test_cancelled_signal_is_sent_to_no_other_account(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
-) -> None:
+def test_cancelled_signal_is_sent_to_no_other_account(routed: Subscription, first: Account) -> None:
     """It was cancelled while the first account had it, and only then it proved not to."""
-    route(first, second)
-    signal = publish(feed)
+    signal = publish()
     claimed()
     Signal.objects.filter(pk=signal.pk).update(cancelled_at=market_now())
     fail(Order.objects.get(), Code.NEVER_ARRIVED)
@@ -474,13 +435,10 @@ def test_cancelled_signal_is_sent_to_no_other_account(
 
 
 def test_plan_of_slices_stays_on_the_account_that_began_it(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
+    routed: Subscription, first: Account
 ) -> None:
     """Its first slice never arrived, and the others would be sent by both accounts."""
-    route(first, second)
-    publish(feed, execution_style="TWAP", duration_seconds=60, slice_count=3)
-    claimed()
-    fail(Order.objects.get(leg="entry"), Code.NEVER_ARRIVED)
+    publish_and_fail(execution_style="TWAP", duration_seconds=60, slice_count=3)
     assert moved_on() == []
     assert states() == [
         (first.pk, "FAILED", "NEVER_ARRIVED", "LAST"),
@@ -489,13 +447,8 @@ def test_plan_of_slices_stays_on_the_account_that_began_it(
     ]
 
 
-def test_move_is_undone_with_its_transaction(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
-) -> None:
-    route(first, second)
-    publish(feed)
-    claimed()
-    fail(Order.objects.get(), Code.NEVER_ARRIVED)
+def test_move_is_undone_with_its_transaction(routed: Subscription) -> None:
+    publish_and_fail()
 
     def killed() -> None:
         with transaction.atomic():
@@ -508,14 +461,9 @@ def test_move_is_undone_with_its_transaction(
     assert len(moved_on()) == 1
 
 
-def test_late_fill_of_a_moved_order_is_stored(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
-) -> None:
-    route(first, second)
-    publish(feed)
-    claimed()
+def test_late_fill_of_a_moved_order_is_stored(routed: Subscription) -> None:
+    publish_and_fail()
     old = Order.objects.get()
-    fail(old, Code.NEVER_ARRIVED)
     moved_on()
     report: OrderReport = factories.fill_report(old, 100, "late")
     factories.apply(report)
@@ -523,13 +471,8 @@ def test_late_fill_of_a_moved_order_is_stored(
     assert (old.status, old.route_state, old.filled_quantity) == ("FILLED", "MOVED", 100)
 
 
-def test_audit_counts_routed_entries_as_those_of_their_subscription(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
-) -> None:
-    route(first, second)
-    publish(feed)
-    claimed()
-    fail(Order.objects.get(), Code.NEVER_ARRIVED)
+def test_audit_counts_routed_entries_as_those_of_their_subscription(routed: Subscription) -> None:
+    publish_and_fail()
     moved_on()
     report = audit()
     assert report.counters["EXTRA"] == 0
@@ -537,9 +480,7 @@ def test_audit_counts_routed_entries_as_those_of_their_subscription(
 
 
 # ---- what is refused ---------------------------------------------------------------------------
-def test_faults_of_a_route_are_refused_all_at_once(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
-) -> None:
+def test_faults_of_a_route_are_refused_all_at_once(first: Account, second: Account) -> None:
     bobs = factories.account()
     named = [RouteAccount(second.pk, 2000), RouteAccount(second.pk), RouteAccount(bobs.pk)]
     with pytest.raises(InvalidInputError) as refused:
@@ -555,7 +496,7 @@ def test_faults_of_a_route_are_refused_all_at_once(
 
 
 def test_routed_account_takes_the_feed_in_one_way_only(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
+    first: Account, second: Account, feed: Feed
 ) -> None:
     subscription = route(first, second)
     with pytest.raises(ConflictError, match="in the route of"):
@@ -569,17 +510,15 @@ def test_routed_account_takes_the_feed_in_one_way_only(
 
 
 def test_price_is_rounded_to_the_ticks_of_the_account_that_gets_it(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
+    routed: Subscription, first: Account, second: Account
 ) -> None:
-    route(first, second)
     factories.instrument(book="fine", tick=D("0.0001"))
     Instrument.objects.filter(book=first.instrument_book).update(tick=D("0.01"))
-    ExecutionConnection.objects.filter(pk=second.pk).update(instrument_book="fine")
-    publish(feed, order_type="LIMIT", open_price=D("1.08765"), sl=D("1.05"))
+    Account.objects.filter(pk=second.pk).update(instrument_book="fine")
+    publish(order_type="LIMIT", open_price=D("1.08765"), sl=D("1.05"))
     [sent] = claimed()
     assert sent.request.limit_price == D("1.08")  # a buy is rounded down
-    factories.answer(sent, NotSent(Code.NOT_CONNECTED))
-    factories.force("UPDATE execution_order SET due_at = now() - interval '1 second'")
+    not_reached(sent)
     [moved] = claimed()
     assert (moved.request.connection_id, moved.request.limit_price) == (
         str(second.pk), D("1.0876"),
@@ -594,19 +533,17 @@ def modify(of: Signal, price: str) -> None:
 
 @pytest.mark.parametrize("fails", ["NOT_CONNECTED", "NEVER_ARRIVED", "NEVER_ARRIVED before"])
 def test_price_that_a_signal_changes_while_the_entry_is_sent_moves_with_it(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed, fails: str
+    routed: Subscription, second: Account, fails: str
 ) -> None:
     """The change waits for the outcome, and the entry ends there; or it has ended just before."""
-    route(first, second)
-    signal = publish(feed, order_type="LIMIT", open_price=D("1.095"))
+    signal = publish(order_type="LIMIT", open_price=D("1.095"))
     [sent] = claimed()
     if fails == "NEVER_ARRIVED before":
         fail(Order.objects.get(), Code.NEVER_ARRIVED)
     modify(signal, "1.094")
     assert EntryChange.objects.get().state == "WAITING"
     if fails == "NOT_CONNECTED":
-        factories.answer(sent, NotSent(Code.NOT_CONNECTED))
-        factories.force("UPDATE execution_order SET due_at = now() - interval '1 second'")
+        not_reached(sent)
     elif fails == "NEVER_ARRIVED":
         fail(Order.objects.get(), Code.NEVER_ARRIVED)
     if fails != "NOT_CONNECTED":
@@ -621,30 +558,21 @@ def test_price_that_a_signal_changes_while_the_entry_is_sent_moves_with_it(
     assert ("ORDER_CHANGED", "PENDING") in factories.log_codes(change.order_id)
 
 
-def test_changed_price_counts_on_each_later_account(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
-) -> None:
+def test_changed_price_counts_on_each_later_account(first: Account, second: Account) -> None:
     third = factories.account(owner=first.user)
     route(first, second, third)
-    signal = publish(feed, order_type="LIMIT", open_price=D("1.095"))
+    signal = publish(order_type="LIMIT", open_price=D("1.095"))
     modify(signal, "1.094")
     prices = []
     for _ in range(3):
         [sent] = claimed()
         prices.append((sent.request.connection_id, sent.request.limit_price))
-        factories.answer(sent, NotSent(Code.NOT_CONNECTED))
-        factories.force("UPDATE execution_order SET due_at = now() - interval '1 second'"
-                        " WHERE status = 'PENDING'")  # fmt: skip
+        not_reached(sent)
     assert prices == [(str(one.pk), D("1.094")) for one in (first, second, third)]
 
 
-def test_change_that_waits_is_refused_if_no_account_follows(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
-) -> None:
-    route(first, second)
-    signal = publish(feed, order_type="LIMIT", open_price=D("1.095"))
-    claimed()
-    fail(Order.objects.get(), Code.NEVER_ARRIVED)
+def test_change_that_waits_is_refused_if_no_account_follows(routed: Subscription) -> None:
+    signal = publish_and_fail(order_type="LIMIT", open_price=D("1.095"))
     [new] = moved_on()
     fail(Order.objects.get(pk=new), Code.NEVER_ARRIVED)
     modify(signal, "1.094")
@@ -655,12 +583,9 @@ def test_change_that_waits_is_refused_if_no_account_follows(
 
 
 def test_loss_limit_of_the_subscription_counts_on_each_account(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
+    routed: Subscription, first: Account, second: Account
 ) -> None:
-    subscription = route(first, second)
-    limit = limit_of(
-        None, subscription=subscription, maximum=D(500), unit="AMOUNT", measure="BALANCE"
-    )
+    limit = limit_of(None, subscription=routed, maximum=D(500), unit="AMOUNT", measure="BALANCE")
     store_balance(second, "10000", minutes_ago=2)
     assert apply_loss_limits() == []
     assert not TradingPause.objects.exists()
@@ -668,22 +593,21 @@ def test_loss_limit_of_the_subscription_counts_on_each_account(
     apply_loss_limits()
     pause = TradingPause.objects.get()
     assert (pause.connection_id, pause.subscription_id, pause.limit_id) == (
-        second.pk, subscription.pk, limit.pk,
+        second.pk, routed.pk, limit.pk,
     )  # fmt: skip
-    publish(feed)
-    subscription.refresh_from_db()
-    shown = preview_route(subscription, {"symbol": "EUR/USD"})
+    publish()
+    routed.refresh_from_db()
+    shown = preview_route(routed, {"symbol": "EUR/USD"})
     assert shown is not None
     assert [line.account.reason for line in shown.lines] == [None, pause.code]
     [sent] = claimed()
     assert sent.request.connection_id == str(first.pk)
-    factories.answer(sent, NotSent(Code.NOT_CONNECTED))
-    factories.force("UPDATE execution_order SET due_at = now() - interval '1 second'")
+    not_reached(sent)
     assert accounts_of(claimed()) == [str(first.pk)]  # the other one is left out
     assert not Order.objects.filter(connection=second).exists()
 
 
-def store_balance(account: ExecutionConnection, balance: str, *, minutes_ago: int = 0) -> None:
+def store_balance(account: Account, balance: str, *, minutes_ago: int = 0) -> None:
     at = market_now() - timedelta(minutes=minutes_ago)
     AccountSnapshot.objects.filter(connection=account, read_at__gte=at).update(
         read_at=at - timedelta(minutes=1)
@@ -696,9 +620,7 @@ def store_balance(account: ExecutionConnection, balance: str, *, minutes_ago: in
     accounts.store_account_state(account.pk, state, read_at=at)
 
 
-def test_preview_shows_who_gets_the_entry_and_why(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
-) -> None:
+def test_preview_shows_who_gets_the_entry_and_why(first: Account, second: Account) -> None:
     subscription = first.subscriptions.get()
     assert preview_route(subscription, {}) is None
     route(first, second, policy="PRICE")
@@ -710,9 +632,9 @@ def test_preview_shows_who_gets_the_entry_and_why(
     assert [(one.name, one.is_chosen, one.spread) for one in shown.lines] == [
         (first.name, False, D("0.0002")), (second.name, True, D("0.0001")),
     ]  # fmt: skip
-    publish(feed)
+    publish()
     assert accounts_of(claimed()) == [str(second.pk)]  # as it was shown
-    ExecutionConnection.objects.filter(pk=second.pk).update(is_paused=True)
+    Account.objects.filter(pk=second.pk).update(is_paused=True)
     shown = preview_route(subscription, {"symbol": "?", "side": "SELL"})
     assert shown is not None
     assert shown.error
@@ -723,9 +645,8 @@ def test_preview_shows_who_gets_the_entry_and_why(
 
 @pytest.mark.parametrize(("shares", "portions"), [((3, 1), [75, 25]), ((0, 1), [0, 100])])
 def test_preview_of_shares_shows_the_portions(
-    first: ExecutionConnection, second: ExecutionConnection, shares: tuple[int, int],
-    portions: list[int],
-) -> None:  # fmt: skip
+    first: Account, second: Account, shares: tuple[int, int], portions: list[int]
+) -> None:
     subscription = first.subscriptions.get()
     named = [RouteAccount(row.pk, n) for row, n in zip((first, second), shares, strict=True)]
     accounts.set_route(subscription.pk, by=first.user, policy="SHARE", accounts=named)
@@ -736,20 +657,17 @@ def test_preview_of_shares_shows_the_portions(
     assert not any(one.is_chosen for one in shown.lines)
 
 
-def test_account_of_a_route_has_symbols_of_its_own(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
-) -> None:
+def test_account_of_a_route_has_symbols_of_its_own(first: Account, second: Account) -> None:
     subscription = first.subscriptions.get()
     factories.instrument("EUR/USD", book="other", symbol="EURUSD.m")
     factories.instrument("EUR/GBP", book="other", symbol="EURUSD")
-    ExecutionConnection.objects.filter(pk=second.pk).update(instrument_book="other")
+    Account.objects.filter(pk=second.pk).update(instrument_book="other")
     named = [RouteAccount(first.pk), RouteAccount(second.pk, 1, {"EURUSD": "EURUSD.m"})]
     accounts.set_route(subscription.pk, by=first.user, policy="HEALTH", accounts=named)
-    publish(feed)
+    publish()
     [sent] = claimed()
     assert (sent.request.connection_id, sent.request.symbol) == (str(first.pk), "EURUSD")
-    factories.answer(sent, NotSent(Code.NOT_CONNECTED))
-    factories.force("UPDATE execution_order SET due_at = now() - interval '1 second'")
+    not_reached(sent)
     [moved] = claimed()
     assert (moved.request.connection_id, moved.request.symbol) == (str(second.pk), "EURUSD.m")
     with pytest.raises(InvalidInputError) as refused:
@@ -764,16 +682,13 @@ def test_account_of_a_route_has_symbols_of_its_own(
 
 @pytest.mark.parametrize("state", ["NOT_FILLED", "FILLED"])
 def test_entry_that_waits_for_another_waits_until_that_has_no_account_left(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed, state: str
+    routed: Subscription, state: str
 ) -> None:
     """One that has failed on one account may still fill on the next."""
-    route(first, second)
-    awaited = publish(feed)
+    awaited = publish()
     claimed()
     other: dict[str, Any] = {"direction": "SELL", "sl": D("1.2")}
-    waiting = Order.objects.get(
-        signal=publish(feed, after_signal=awaited, after_state=state, **other)
-    )
+    waiting = Order.objects.get(signal=publish(after_signal=awaited, after_state=state, **other))
     claimed()
     fail(Order.objects.get(signal=awaited), Code.NEVER_ARRIVED)
     assert wake_settled() == []
@@ -790,12 +705,9 @@ def test_entry_that_waits_for_another_waits_until_that_has_no_account_left(
 
 
 def test_close_of_all_trades_reaches_an_entry_that_is_about_to_move(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
+    routed: Subscription, feed: Feed
 ) -> None:
-    route(first, second)
-    signal = publish(feed)
-    claimed()
-    fail(Order.objects.get(), Code.NEVER_ARRIVED)
+    signal = publish_and_fail()
     done = close_trades(feed, TradeSelection(), origin=Origin.API, by=None)
     assert [close.refers_to_id for close in done.signals] == [signal.pk]
     moved_on()
@@ -803,15 +715,12 @@ def test_close_of_all_trades_reaches_an_entry_that_is_about_to_move(
     assert states()[-1][1:3] == ("CANCELLED", "CLOSED_BEFORE_SENT")
 
 
-def test_exit_condition_is_set_on_an_entry_that_is_about_to_move(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
-) -> None:
-    route(first, second)
-    signal, other = publish(feed), publish(feed, direction="SELL", sl=D("1.2"))
+def test_exit_condition_is_set_on_an_entry_that_is_about_to_move(routed: Subscription) -> None:
+    signal, other = publish(), publish(direction="SELL", sl=D("1.2"))
     claimed()
     fail(Order.objects.get(signal=signal), Code.NEVER_ARRIVED)
     publish(
-        feed, action="MODIFY", refers_to=signal, sl=None, close_when_signal=other,
+        action="MODIFY", refers_to=signal, sl=None, close_when_signal=other,
         close_when_state="FILLED",
     )  # fmt: skip
     moved_on()
@@ -820,10 +729,9 @@ def test_exit_condition_is_set_on_an_entry_that_is_about_to_move(
 
 # ---- the archive -------------------------------------------------------------------------------
 def test_account_whose_entry_is_in_the_archive_gets_no_other(
-    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
+    routed: Subscription, first: Account, second: Account
 ) -> None:
-    route(first, second)
-    signal = publish(feed)
+    signal = publish()
     claimed()
     order = Order.objects.get()
     ArchivedOrder.objects.create(

@@ -18,7 +18,7 @@ from tests.execution.fake_broker import FakeBroker
 from tests.execution.submission.test_market_limits import PRESET
 from tests.execution.submission.test_slices import TWAP, next_slice, refresh, seen
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 def account(feed: Feed, **preset: Any) -> ExecutionConnection:

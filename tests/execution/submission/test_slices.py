@@ -30,7 +30,7 @@ from signals.models import Feed, Signal
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 TWAP: dict[str, Any] = {"execution_style": "TWAP", "duration_seconds": 60, "slice_count": 3}
 
 

@@ -33,7 +33,7 @@ from tests.execution.fake_broker import FakeBroker
 from tests.execution.submission.test_slices import next_slice, seen, statuses
 from users.services import create_api_key
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 TWAP: dict[str, Any] = {"execution_style": "TWAP", "duration_seconds": 60, "slice_count": 3}
 
 

@@ -18,7 +18,7 @@ from tests.execution.submission.test_slices import TWAP, seen
 from tests.execution.submission.test_vwap import HALVES, VWAP, record_days
 from tests.html import html_of
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.submission.test_slices import next_slice, statuses
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 VWAP: dict[str, Any] = {"execution_style": "VWAP", "duration_seconds": 1200, "slice_count": 2}
 
 

@@ -18,6 +18,8 @@ from ops.embedded.postgres import PostgresServer
 from ops.embedded.processes import birth, wait_until, works_in
 from tests.server_folders import server_folder
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture(scope="module")
 def prepared() -> Iterator[Path]:

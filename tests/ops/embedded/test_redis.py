@@ -12,6 +12,8 @@ from ops.embedded.errors import EmbeddedError
 from ops.embedded.processes import birth, wait_until
 from ops.embedded.redis import RedisServer
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 def server(folder: Path) -> Iterator[RedisServer]:

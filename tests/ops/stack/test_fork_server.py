@@ -23,7 +23,7 @@ from ops.stack.supervisor import Supervisor
 from tests.ops.stack.fork_stack import fork_server, forked
 
 pytestmark = [
-    pytest.mark.timeout(300),
+    pytest.mark.processes,
     pytest.mark.skipif(not fork_server_module.can_fork(), reason="needs Linux"),
 ]
 SECONDS = 60

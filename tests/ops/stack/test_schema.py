@@ -9,7 +9,7 @@ from django.db import connection
 
 from ops.stack import schema
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from tests.prepared_database import copy_to
 from tests.server_folders import server_folder
 
 ROOT = Path(__file__).parents[3]
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.processes, pytest.mark.slow]
 SECONDS = 60
 
 

@@ -17,6 +17,8 @@ from ops.stack.exit_watch import can_watch
 from ops.stack.process import ManagedProcess, ProcessSpec
 from ops.stack.supervisor import Fatal, Supervisor
 
+pytestmark = pytest.mark.processes
+
 SLEEPER = (sys.executable, "-S", "-c", "import time; time.sleep(600)")
 STUBBORN = (
     sys.executable,
@@ -182,7 +184,6 @@ def test_second_stop_request_does_not_wait(make: Make) -> None:
     assert supervisor.children["stubborn"].pid is None
 
 
-@pytest.mark.timeout(100)
 @pytest.mark.parametrize("step", range(1, 12))
 def test_signal_at_any_moment_of_the_wait_ends_it(make: Make, step: int) -> None:
     supervisor, steps = make(ProcessSpec("a", SLEEPER)), 0

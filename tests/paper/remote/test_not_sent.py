@@ -20,7 +20,7 @@ from tests.paper.broker_process import (
     until,
 )
 
-pytestmark = [pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.usefixtures("inline_commits")]
 
 
 def test_refused_connection_is_not_sent_and_is_opened_again(
@@ -72,6 +72,7 @@ def test_stall_while_a_frame_is_prepared_sends_nothing_of_it(
     assert journal() == []
 
 
+@pytest.mark.django_db(transaction=True)
 def test_partly_buffered_frame_never_arrives() -> None:
     """The peer reads nothing: a frame is buffered partly, and its connection is reset."""
     with server_that_reads_nothing() as (port, received), Caller(port) as caller:

@@ -19,7 +19,7 @@ from tests.paper.broker_process import (
 )
 from tests.paper.remote.helpers import at_the_same_time, fault, find
 
-pytestmark = [pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.usefixtures("inline_commits")]
 
 
 def test_500_orders_of_one_call_are_reported_and_accepted_once(caller: Caller) -> None:
@@ -49,6 +49,7 @@ def test_sync_client_reconnects_to_restarted_broker(broker: BrokerProcess) -> No
     client.close()
 
 
+@pytest.mark.django_db(transaction=True)
 def test_killed_client_loses_replies_but_no_order(broker: BrokerProcess, tmp_path: Path) -> None:
     """The client is a process without Django: it writes 300 orders and gets no answer."""
     broker.ask("set_terms", [], {"reply_delay_ms": 60_000})

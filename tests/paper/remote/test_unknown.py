@@ -23,7 +23,7 @@ from tests.paper.broker_process import (
 )
 from tests.paper.remote.helpers import at_the_same_time, find
 
-pytestmark = [pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.usefixtures("inline_commits")]
 
 
 def test_lost_reply_is_unknown_and_order_is_found(network: Network) -> None:
@@ -61,6 +61,7 @@ def test_truncated_answer_is_unknown_and_logged(
         assert caller.run(find(caller, "half"))
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     "answer",
     [

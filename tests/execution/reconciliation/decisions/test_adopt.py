@@ -30,7 +30,7 @@ from tests.execution.reconciliation.decisions.actions import (
 )
 from users.models import User
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("position")]
+pytestmark = [pytest.mark.usefixtures("inline_commits", "position")]
 
 
 def test_manual_position_becomes_a_normal_trade(broker: FakeBroker, owner: User) -> None:
@@ -146,6 +146,7 @@ def test_working_trailing_stop_is_adopted_with_its_distance(
     assert_settled(broker)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_stream_report_of_an_exit_closes_an_adopted_position(
     broker: FakeBroker, owner: User
 ) -> None:

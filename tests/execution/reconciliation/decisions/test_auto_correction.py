@@ -20,7 +20,7 @@ from tests.execution.reconciliation.decisions.actions import (
     foreign_position,
 )
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 def test_nothing_is_corrected_unless_enabled(

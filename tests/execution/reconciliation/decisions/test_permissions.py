@@ -18,7 +18,7 @@ from tests.execution.fake_broker import FakeBroker
 from tests.execution.reconciliation.decisions.actions import drift_item, foreign_position
 from users.models import User
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 def test_ignored_item_stays_ignored_until_it_changes(

@@ -15,7 +15,7 @@ from tests.execution.fake_broker import FakeBroker
 from tests.execution.reconciliation.decisions.actions import assert_settled, drift_item, send_exits
 from users.models import User
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 def test_smaller_quantity_is_adopted(

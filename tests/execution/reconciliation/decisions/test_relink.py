@@ -28,7 +28,7 @@ from tests.execution.reconciliation.decisions.actions import (
 )
 from users.models import User
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("alice", "runtime")]
+pytestmark = [pytest.mark.usefixtures("inline_commits", "alice", "runtime")]
 
 
 def test_unknown_position_is_relinked_to_an_abandoned_entry(

@@ -1,4 +1,4 @@
-"""A trading process beside a fake exchange: `python -m tests.crypto.stream_process NAME BASE`."""
+"""A trading process beside a fake exchange: `python -m tests.crypto.engine.stream_process`."""
 
 import threading
 

@@ -14,7 +14,7 @@ from connections.models import ExecutionConnection
 from execution.models import WorkerLease
 from execution.runtime import order_streams
 from signals.models import Feed
-from tests.crypto.streamed_account import (
+from tests.crypto.engine.streamed_account import (
     ONE,
     Exchange,
     alice,
@@ -23,7 +23,7 @@ from tests.crypto.streamed_account import (
     resting,
     state,
 )
-from tests.crypto.test_engine import engine, feed, until
+from tests.crypto.engine.test_engine import engine, feed, until
 
 __all__ = ["alice", "engine", "exchange", "feed"]
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -43,7 +43,7 @@ def process(
         "FILLCAST_CREDENTIALS_PUBLIC_KEY": _text(settings.FILLCAST_CREDENTIALS_PUBLIC_KEY),
         "FILLCAST_CREDENTIALS_PRIVATE_KEYS": _text(settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS[0]),
     }
-    command = [sys.executable, "-m", "tests.crypto.stream_process", exchange.name]
+    command = [sys.executable, "-m", "tests.crypto.engine.stream_process", exchange.name]
     process = subprocess.Popen([*command, exchange.server.base], env=environment)
     yield process
     process.kill()

@@ -16,9 +16,9 @@ from execution.models import AccountSyncState, Fill, Order
 from execution.runtime import order_streams, trading_runtime
 from signals.models import Feed
 from tests.connections import make
-from tests.crypto import test_engine
+from tests.crypto.engine import test_engine
+from tests.crypto.engine.test_engine import until
 from tests.crypto.factories import DIALECTS, SYMBOLS, unlimited_rates
-from tests.crypto.test_engine import until
 from tests.execution import factories
 from tests.fakes.exchange import actions
 from tests.fakes.exchange.server import Server

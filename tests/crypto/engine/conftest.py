@@ -1,4 +1,4 @@
-"""What all tests of crypto accounts share."""
+"""What all tests of the engine on crypto accounts share."""
 
 import pytest
 

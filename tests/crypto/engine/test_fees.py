@@ -22,7 +22,7 @@ from execution.services import close_dust
 from execution.tasks import enqueue
 from positions.models import ExecutionPosition
 from signals.models import Feed
-from tests.crypto.test_engine import alice, engine, exchange, feed, until
+from tests.crypto.engine.test_engine import alice, engine, exchange, feed, until
 from tests.execution import factories
 from tests.fakes.exchange.server import Server
 from users.services import create_api_key

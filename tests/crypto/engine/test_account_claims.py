@@ -13,7 +13,7 @@ from connections.credentials.key_rotation import reseal_all
 from connections.models import ConnectionHealth, ExecutionConnection
 from connections.selectors import due_tests, spec_for
 from connections.services import mark_active, set_credentials
-from tests.crypto.api_keys import (
+from tests.crypto.engine.api_keys import (
     OTHER_KEY,
     account,
     clear_identity,

@@ -18,7 +18,15 @@ from execution.tasks import enqueue
 from positions.models import ExecutionPosition
 from positions.selectors import with_prices
 from signals.models import Feed
-from tests.crypto.test_engine import adapter, alice, engine, exchange, feed, is_reconciled, until
+from tests.crypto.engine.test_engine import (
+    adapter,
+    alice,
+    engine,
+    exchange,
+    feed,
+    is_reconciled,
+    until,
+)
 from tests.execution import factories
 from tests.fakes.exchange.server import Server
 

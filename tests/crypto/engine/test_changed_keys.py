@@ -15,7 +15,7 @@ from connections.selectors import spec_for
 from connections.services import set_credentials
 from positions.models import ExecutionPosition
 from tests.connections.conftest import elsewhere
-from tests.crypto.api_keys import (
+from tests.crypto.engine.api_keys import (
     OTHER_KEY,
     account,
     clear_identity,

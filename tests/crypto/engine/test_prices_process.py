@@ -22,7 +22,7 @@ from connections.models import ExecutionConnection, HealthStatus, SourceHealth
 from execution.models import WorkerLease
 from prices.selectors import latest
 from tests.connections import make
-from tests.crypto.test_engine import exchange, until
+from tests.crypto.engine.test_engine import exchange, until
 from tests.fakes.exchange.server import Server
 
 __all__ = ["exchange"]

@@ -17,7 +17,7 @@ from execution.models import AccountSyncState, Fill, WorkerLease
 from execution.runtime import order_stream, order_streams, trading_runtime
 from positions.models import ExecutionPosition
 from signals.models import Feed, Signal
-from tests.crypto.streamed_account import (
+from tests.crypto.engine.streamed_account import (
     EACH,
     MARKETS,
     NEVER,
@@ -31,7 +31,7 @@ from tests.crypto.streamed_account import (
     resting,
     state,
 )
-from tests.crypto.test_engine import engine, feed, until
+from tests.crypto.engine.test_engine import engine, feed, until
 from tests.execution import factories
 
 __all__ = ["alice", "engine", "exchange", "feed"]
