@@ -119,13 +119,15 @@ async def working_order_after_restart(scenario: Scenario) -> None:
 @check(71, "incomplete reads", InjectedFault.READS)
 async def reads_fail(scenario: Scenario) -> None:
     """Reads that get only a part of their reply fail: none returns that part or an empty result."""
-    adapter, spec = scenario.harness.adapter, scenario.spec
+    adapter = scenario.harness.adapter
     reads: dict[str, Callable[[], Awaitable[object]]] = {
-        "account": lambda: adapter.account(spec),
-        "positions": lambda: adapter.positions(spec),
-        "open_orders": lambda: adapter.open_orders(spec),
-        "find_order": lambda: adapter.find_order(spec, new_id()),
-        "fills_since": lambda: adapter.fills_since(spec, market_now() - timedelta(hours=1)),
+        "account": lambda: adapter.account(scenario.spec),
+        "positions": lambda: adapter.positions(scenario.spec),
+        "open_orders": lambda: adapter.open_orders(scenario.spec),
+        "find_order": lambda: adapter.find_order(scenario.spec, new_id()),
+        "fills_since": lambda: adapter.fills_since(
+            scenario.spec, market_now() - timedelta(hours=1)
+        ),
     }
     for name, read in reads.items():
         if name == "fills_since" and scenario.can.fills_horizon is None:

@@ -60,8 +60,16 @@ LOT = D(100_000)
 HALF_LENGTH = 60  # characters of the file; each price update changes what comes later in it
 SETTINGS = {
     "folder": "alice", "symbols": ["EURUSD", "USDJPY"], "server_zone": "UTC+2",
-    "take_seconds": 0.5, "answer_seconds": 1, "stale_seconds": 1, "settle_seconds": 0.5,
+    "take_seconds": 20, "answer_seconds": 20, "stale_seconds": 20, "settle_seconds": 0.5,
 }  # fmt: skip
+HASTY = {"take_seconds": 0.5, "answer_seconds": 1, "stale_seconds": 1}
+"""While a fault lasts, and for what never answers. Otherwise the terminal, a process of its own,
+may pause on a busy machine: that is no fault."""
+
+
+def hasty(spec: ConnectionSpec) -> ConnectionSpec:
+    """Return a connection that waits for its terminal only briefly."""
+    return replace(spec, settings={**spec.settings, **HASTY})
 
 
 class DwxStage(Harness):
@@ -151,7 +159,7 @@ class DwxStage(Harness):
     async def with_mistake(self, mistake: HarnessFeature) -> ConnectionSpec:
         if mistake is HarnessFeature.HOST:  # a folder that no expert advisor writes to
             self._terminal("unused")
-            return self._spec("c-3", "unused")
+            return hasty(self._spec("c-3", "unused"))
         wrong = replace(self.spec, connection_id="c-4")
         if mistake is HarnessFeature.PASSWORD:
             return replace(wrong, credentials={"password": "wrong battery"})
@@ -184,6 +192,7 @@ class DwxStage(Harness):
 
     # ---- faults -----------------------------------------------------------------------------
     async def begin(self, fault: InjectedFault) -> None:
+        self.spec = hasty(self.spec)
         if fault is InjectedFault.DOWN:
             await asyncio.to_thread(self.terminal.kill)
         elif fault is InjectedFault.DROPS_LATER:
@@ -208,6 +217,7 @@ class DwxStage(Harness):
             slot = self.terminal.folder / "DWX_Commands_0.txt"
             await asyncio.to_thread(until, lambda: not slot.exists())
             await asyncio.to_thread(until, lambda: len(self.terminal.journal()) > self._before)
+        self.spec = self._spec("c-1", "alice")
         self._before, self._is_halving = -1, False
         self._faults.clear()
         self.terminal.fault()
