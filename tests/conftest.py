@@ -18,7 +18,6 @@ from tests import by_path, kept_rows
 from tests.db_cleanup import copy_aside, empty_quickly
 from tests.durations import DurationsPlugin
 from tests.examples import load_profile
-from tests.frame_memory import FrameMemoryPlugin
 from tests.hang_guard import HangGuardPlugin
 from tests.inline_commits import inline_commits  # noqa: F401
 from tests.kept_sessions import end_sessions, keep_sessions
@@ -46,7 +45,6 @@ def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
     empty_quickly()
     keep_sessions()
     pluginmanager.register(kept_rows.KeptRowsPlugin())
-    pluginmanager.register(FrameMemoryPlugin())
     pluginmanager.register(HangGuardPlugin())
     if "PYTEST_XDIST_WORKER" not in os.environ:
         pluginmanager.register(DurationsPlugin())
