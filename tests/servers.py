@@ -86,8 +86,8 @@ def set_up(*, needed: bool = True) -> TestServers:
 
 
 def _have_patience() -> None:
-    """Give sessions of this process a minute to connect and between statements, as a busy machine
-    may need. Tests of these time-outs set their own."""
+    """Give PostgreSQL and Redis a minute to answer this process, as a busy machine may need. Tests
+    of time-outs set their own."""
     from django.conf import settings
 
     from brokers.paper import db_sessions
@@ -98,3 +98,5 @@ def _have_patience() -> None:
         options["connect_timeout"] = 60
         options["options"] = options.get("options", "") + patience
     db_sessions.OPTIONS += patience
+    minute = {"socket_timeout": 60, "socket_connect_timeout": 60}
+    settings.CACHES = {"default": {**settings.CACHES["default"], "OPTIONS": minute}}
