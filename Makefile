@@ -38,8 +38,8 @@ test-all: venv ## all of them, for every broker, page and operation, with five t
 explore: venv ## search with other examples until something is found; MINUTES=30 SEED=1 T=tests/execution
 	@$(PYTHON) -m tests.explore $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(T)
 
-durations: venv ## measure how long each test file takes, into tests/durations.json; on a machine without other work
-	@TEST_BASE=none TEST_DURATIONS=1 $(PYTHON) -m pytest -n 2
+durations: venv ## measure how long each test file takes, into tests/durations.json, on an idle machine; T=a new file
+	@TEST_BASE=none TEST_DURATIONS=$(if $(T),some,all) $(PYTHON) -m pytest $(or $(T),-n 2)
 
 coverage: venv ## measure what test-all reaches; fails below its bars; ONLY=decisions (half a minute), ONLY=brokers
 	@deploy/coverage.sh $(ONLY)

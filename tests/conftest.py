@@ -1,8 +1,8 @@
 """Set up each process that runs tests with servers of its own."""
 
+import fcntl
 import os
 import random
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from django.test.utils import _TestState
 from common.gc_tuning import exclude_imports_from_gc
 from tests import by_path, kept_rows
 from tests.db_cleanup import copy_aside, empty_quickly
-from tests.durations import DurationsPlugin
+from tests.durations import DurationsPlugin, longest_first
 from tests.examples import load_profile
 from tests.hang_guard import HangGuardPlugin
 from tests.inline_commits import inline_commits  # noqa: F401
 from tests.kept_sessions import end_sessions, keep_sessions
+from tests.prepared_database import kept_folder
 from tests.servers import NEEDED, PREPARED, TestServers, set_up
 
 _servers: TestServers
@@ -78,17 +79,21 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if collection_path in config.stash[LEFT_OUT_PATHS] else None
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Iterator[None]:
+    """Let one process compile the tests, and the others of `-n 4` then read what it compiled."""
+    with (kept_folder() / "collecting").open("wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        return (yield)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start the files with slow tests first, then the longest ones: no process ends long after
-    the others."""
-
-    def is_slow(item: pytest.Item) -> bool:
-        return any(item.get_closest_marker(name) for name in ("slow", "exhaustive", "faults"))
-
-    slow = {item.path for item in items if is_slow(item)}
-    tests = Counter(item.path for item in items)
-    items.sort(key=lambda item: (item.path not in slow, -tests[item.path]))
+    """Start the longest files first."""
+    longest_first(items)
     if seed := os.environ.get("TEST_ORDER_SEED"):  # of tests/explore.py
         random.Random(seed).shuffle(items)
 

@@ -1,12 +1,14 @@
-"""Rows that many tests start from, written once in a transaction around those of the tests.
+"""Rows that many tests start from, written once in transactions around those of the tests.
 
 Like Django's `setUpTestData`, but for fixtures. Each test gets a copy of the objects and runs in a
-savepoint that is rolled back. A test that commits gets its own rows.
+savepoint that is rolled back. Rows may be written on top of others: an account on top of its feed.
+A test that commits gets its own rows.
 """
 
-import copy
+import inspect
+import pickle
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,33 +18,39 @@ from pytest_django.fixtures import validate_django_db
 from pytest_django.plugin import DjangoDbBlocker
 
 MAX_AGE = 5.0  # seconds: some rows contain the current time, and pages show their age
-Build = Callable[[], Any]
+Build = Callable[..., Any]
 
 
 @dataclass
 class _Kept:
     build: Build
     rows: Any
+    pickled: bytes
     transaction: transaction.Atomic
     written_at: float
 
 
 _blocker: DjangoDbBlocker | None = None
-_kept: _Kept | None = None
+_kept: list[_Kept] = []  # each written on top of the one before it
 
 
-def kept_rows(build: Build) -> Any:
+def kept_rows(build: Build, *, on: str = "") -> Any:
     """Return a fixture for the rows that `build` writes and returns.
 
-    `build` runs outside of the test's fixtures and must not depend on any of them.
+    on: another such fixture, whose value `build` is given. Apart from that, `build` runs outside of
+    the test's fixtures and must not depend on any of them.
     """
 
-    def rows(db: None) -> Any:
-        if _kept is not None and _kept.build is build:
-            return copy.deepcopy(_kept.rows)
-        return build()
+    def rows(**values: Any) -> Any:
+        for kept in _kept:
+            if kept.build is build:
+                return pickle.loads(kept.pickled)
+        return build(values[on]) if on else build()
 
-    rows._build = build  # type: ignore[attr-defined]
+    rows.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # what pytest provides
+        [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in ("db", on) if name]
+    )
+    rows._kept = (build, on)  # type: ignore[attr-defined]
     return pytest.fixture(rows)
 
 
@@ -51,7 +59,7 @@ def available(blocker: DjangoDbBlocker) -> Iterator[None]:
     global _blocker
     _blocker = blocker
     yield
-    _end()
+    _end(0)
     _blocker = None
 
 
@@ -61,25 +69,38 @@ class KeptRowsPlugin:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Provide exactly the rows that this test starts from."""
-        needed = _build_of(item)
-        if _kept is not None and (_kept.build is not needed or not _is_usable(_kept)):
-            _end()
-        if _kept is None and needed is not None:
-            _begin(needed)
+        needed = _builds_of(item)
+        same = 0
+        while same < min(len(needed), len(_kept)) and _kept[same].build is needed[same]:
+            if not _is_usable(_kept[same]):
+                break
+            same += 1
+        _end(same)
+        for build in needed[same:]:
+            _begin(build)
 
 
-def _build_of(item: Any) -> Build | None:
+def _builds_of(item: Any) -> list[Build]:
+    """Return what writes the rows of a test, each on top of the one before it."""
     if _blocker is None or _commits(item):
-        return None
-    for fixtures in getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {}).values():
-        build: Build | None = getattr(fixtures[-1].func, "_build", None)
-        if build is not None:
-            return build
-    return None
+        return []
+    fixtures = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+    return max((_chain(name, fixtures) for name in fixtures), key=len, default=[])
+
+
+def _chain(name: str, fixtures: Mapping[str, Any]) -> list[Build]:
+    """Return the builds of a fixture and of those below it; none if one of them is no such one."""
+    if name not in fixtures:
+        return []
+    build, on = getattr(fixtures[name][-1].func, "_kept", (None, ""))
+    if build is None:
+        return []
+    below = _chain(on, fixtures) if on else []
+    return [*below, build] if below or not on else []
 
 
 def _commits(item: Any) -> bool:
-    if getattr(item, "cls", None) is not None:
+    if getattr(item, "cls", None) is not None and hasattr(item.cls, "setUpTestData"):
         return True  # Django's own classes open and end transactions themselves
     names = {"transactional_db", "live_server", "django_db_reset_sequences"}
     marker = item.get_closest_marker("django_db")
@@ -93,28 +114,26 @@ def _is_usable(kept: _Kept) -> bool:
 
 
 def _begin(build: Build) -> None:
-    global _kept
     assert _blocker is not None
     with _blocker.unblock():
         around = transaction.atomic()
         around._from_testcase = True  # type: ignore[attr-defined]  # what must be outermost may be
         around.__enter__()
         try:
-            rows = build()
+            rows = build(_kept[-1].rows) if _kept else build()
             connection.check_constraints()
         except BaseException:
             transaction.set_rollback(True)
             around.__exit__(None, None, None)
             raise
         connection.run_on_commit = []  # it is never committed
-        _kept = _Kept(build, rows, around, time.monotonic())
+        _kept.append(_Kept(build, rows, pickle.dumps(rows), around, time.monotonic()))
 
 
-def _end() -> None:
-    global _kept
-    if _kept is None or _blocker is None:
-        return
-    around, _kept = _kept.transaction, None
-    with _blocker.unblock():
-        transaction.set_rollback(True)
-        around.__exit__(None, None, None)
+def _end(number: int) -> None:
+    """Roll back all but the first ones."""
+    while len(_kept) > number and _blocker is not None:
+        around = _kept.pop().transaction
+        with _blocker.unblock():
+            transaction.set_rollback(True)
+            around.__exit__(None, None, None)

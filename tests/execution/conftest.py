@@ -20,6 +20,7 @@ from tests.connections import make
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.routed_world import routed_world  # noqa: F401 (a fixture)
+from tests.kept_rows import kept_rows
 
 factories.register()
 
@@ -55,16 +56,19 @@ def broker() -> Iterator[FakeBroker]:
     order_polling.polled_broker_types.cache_clear()
 
 
-@pytest.fixture
-def feed(db: None) -> Feed:
+def _feed() -> Feed:
     factories.instrument()
     return make.feed()
 
 
+feed = kept_rows(_feed)
+_alice = kept_rows(factories.account, on="feed")
+
+
 @pytest.fixture
-def alice(feed: Feed, broker: FakeBroker) -> ExecutionConnection:
+def alice(_alice: ExecutionConnection, broker: FakeBroker) -> ExecutionConnection:
     """Alice's account takes every signal at a fixed 100; the engine guards its stops."""
-    return factories.account(feed)
+    return _alice
 
 
 @pytest.fixture

@@ -2,13 +2,16 @@
 
 import http.client
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 from uuid import uuid4
 
+import pytest
+
+from tests.db_cleanup import empty
 from tests.stack.running_stack import RunningStack
 from tests.web_process import Browser
 
@@ -177,3 +180,31 @@ def faults_in_turn(stack: RunningStack, first: Round, next_round: Callable[[], R
             now = next_round()
         pending = [cell for cell in now.cells if cell.key in keys]
     return [line for _, line in faults]
+
+
+def wrong_answers(
+    stack: RunningStack,
+    build: Callable[[], Any],
+    cells_of: Callable[[Any], Iterable[Cell]],
+    names: Mapping[str, str],
+    key_of: Callable[[Any, str], str] = lambda world, name: "",
+) -> list[str]:
+    """Ask everything of a stage; return a line for each answer that is not as expected."""
+
+    def next_round() -> Round:
+        empty("default")
+        world = build()
+        cells = list(cells_of(world))
+        people = {VISITOR: "", **names}.items()
+        callers = {who: caller_of(stack.port, name, key_of(world, name)) for who, name in people}
+        return Round(cells, callers)
+
+    first = next_round()
+    return [*faults_at_once(stack, first), *faults_in_turn(stack, first, next_round)]
+
+
+def expect_none(lines: list[str]) -> None:
+    """Fail with all faults, the errors of the server first."""
+    if lines:
+        ordered = sorted(lines, key=lambda line: "; " not in line)
+        pytest.fail("\n".join([f"{len(lines)} answers are wrong:", *ordered]), pytrace=False)
