@@ -15,7 +15,7 @@ from execution.models import Order
 from positions.models import ExecutionPosition
 from signals.models import Feed, Signal
 from tests.execution import factories
-from tests.execution.fake_broker import FakeBroker
+from tests.kept_rows import kept_rows
 
 DAYS_AGO = 500
 
@@ -61,8 +61,8 @@ def entry(of: ExecutionConnection, signal: Signal) -> Order:
     return Order.objects.get(connection=of, signal=signal, leg="entry")
 
 
-@pytest.fixture
-def past(alice: ExecutionConnection, feed: Feed, broker: FakeBroker) -> Past:
+def _past(alice: ExecutionConnection) -> Past:
+    feed = Feed.objects.get()
     paused = factories.account(feed, is_paused=True)
     denied = factories.account(feed, preset_max_quantity=1)
     rejected = factories.account(feed)
@@ -82,3 +82,6 @@ def past(alice: ExecutionConnection, feed: Feed, broker: FakeBroker) -> Past:
         Signal.objects.get(pk=signal.pk), orders[0], orders[1], orders[2], orders[3],
         sent[str(rejected.pk)],
     )  # fmt: skip
+
+
+past = kept_rows(_past, on="_alice")
