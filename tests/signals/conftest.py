@@ -5,13 +5,11 @@ import pytest
 from common.permissions import Role
 from signals.feeds import create_feed
 from signals.models import Feed
+from tests.kept_rows import kept_rows
 from tests.roles import staff
 from users.models import User
 
-
-@pytest.fixture
-def provider(db: None) -> User:
-    return User.objects.create_user("paula")
+provider = kept_rows(lambda: User.objects.create_user("paula"))
 
 
 @pytest.fixture
@@ -19,10 +17,12 @@ def operator(db: None) -> User:
     return staff(Role.OPERATOR, name="olga")
 
 
-@pytest.fixture
-def feed(provider: User) -> Feed:
+def _feed(provider: User) -> Feed:
     """Return a feed whose signals need no approval by an operator."""
     return create_feed(owner=provider, name="Majors", is_approved=True)
+
+
+feed = kept_rows(_feed, on="provider")
 
 
 @pytest.fixture

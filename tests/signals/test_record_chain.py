@@ -19,6 +19,7 @@ from signals import services
 from signals.models import Feed, Signal
 from signals.record_check import anchor, verify_feed
 from signals.record_sql import ANCHORS, CONTENT, HEADS, LINKS, SEAL_EXISTING, TERMS
+from tests.kept_rows import kept_rows
 from tests.sampling import often
 from tests.signals.test_services import approved_feed, make
 
@@ -43,8 +44,7 @@ def publish(feed: Feed, **fields: Any) -> Signal:
     return signal
 
 
-@pytest.fixture
-def feed() -> Feed:
+def _feed() -> Feed:
     """A feed of six links: two trades, one moved and closed, one cancelled; four are anchored."""
     feed = approved_feed()
     opened = publish(feed, sl=D("1.08"), open_price=D("1.085"))
@@ -55,6 +55,9 @@ def feed() -> Feed:
     services.cancel(waiting.pk, by=None)
     publish(feed, action="CLOSE", refers_to=opened)
     return feed
+
+
+feed = kept_rows(_feed)
 
 
 @contextmanager

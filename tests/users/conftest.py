@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from django.db import connection
 
+from tests.kept_rows import kept_rows
 from tests.users import world
 
 Session = psycopg.Connection[tuple[Any, ...]]
@@ -53,9 +54,7 @@ def connected() -> Session:
     return psycopg.connect(**{name: params[name] for name in names if name in params})
 
 
-@pytest.fixture
-def alice() -> world.Tenant:
-    return world.tenant("alice")
+alice = kept_rows(lambda: world.tenant("alice"))
 
 
 @pytest.fixture

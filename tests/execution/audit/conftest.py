@@ -6,19 +6,29 @@ from connections.models import ExecutionConnection
 from signals.models import Feed, Signal
 from tests.connections import make
 from tests.execution import factories
-from tests.execution.fake_broker import FakeBroker
+from tests.kept_rows import kept_rows
+
+
+def _add(alice: ExecutionConnection) -> tuple[ExecutionConnection, ExecutionConnection]:
+    return (
+        factories.account(Feed.objects.get(), is_paused=True),
+        factories.account(user=None, admin=make.user()),
+    )
+
+
+_others = kept_rows(_add, on="_alice")
 
 
 @pytest.fixture
-def bob(feed: Feed, broker: FakeBroker) -> ExecutionConnection:
+def bob(_others: tuple[ExecutionConnection, ...]) -> ExecutionConnection:
     """Paused: a candidate that is skipped."""
-    return factories.account(feed, is_paused=True)
+    return _others[0]
 
 
 @pytest.fixture
-def admins(feed: Feed, broker: FakeBroker) -> ExecutionConnection:
+def admins(_others: tuple[ExecutionConnection, ...]) -> ExecutionConnection:
     """An administrator's own account: takes every signal without a subscription."""
-    return factories.account(user=None, admin=make.user())
+    return _others[1]
 
 
 @pytest.fixture

@@ -23,17 +23,20 @@ from execution.services import close_position
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import factories
+from tests.kept_rows import kept_rows
 from users.models import User
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("alice")]
 
 
-@pytest.fixture
-def entry(alice: ExecutionConnection, feed: Feed) -> Order:
+def _entry(alice: ExecutionConnection) -> Order:
     """An order for 100 EUR/USD in flight, without reports."""
-    factories.signal(feed)
+    factories.signal(Feed.objects.get())
     factories.claim_all()
     return Order.objects.get()
+
+
+entry = kept_rows(_entry, on="_alice")
 
 
 @pytest.fixture
