@@ -32,6 +32,19 @@ LETTERS = {
 ROLE_DEPENDENT = [name for name in KEYED if name not in OF_CALLERS]
 
 
+def operations_for(letter: str) -> list[str]:
+    """Return the operations to call as a role.
+
+    Each read needs the same right: administrators, who have all rights, and support, who have no
+    other one, call every read; the roles between them call those of lists.
+    """
+    return [
+        name
+        for name in ROLE_DEPENDENT
+        if letter not in "OR" or not name.startswith("GET") or CASES[name].kind == "list"
+    ]
+
+
 @pytest.fixture
 def team(world: World) -> World:
     """Return a world with one user of each role, with an API key, named by the role's letter."""
@@ -51,7 +64,7 @@ def test_staff_may_do_what_their_role_allows(team: World, as_web: AsWeb, letter:
     before, client = Rows(TABLES), team.client(letter)
     role = ", ".join(LETTERS[letter]) or "no role"
     with Walk() as walk:
-        for name in walk.each(ROLE_DEPENDENT):
+        for name in walk.each(operations_for(letter)):
             case = CASES[name]
             with walk.cell(name, role) as cell:
                 with as_web():
