@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.template import engines
+from django.template import Engine
 from django.template.loader_tags import ExtendsNode
 from unfold.sites import UnfoldAdminSite
 
@@ -23,7 +23,7 @@ BARE = """
 @contextmanager
 def bare_layout() -> Iterator[None]:
     """Show the content of pages alone. Look at one page as each role without this."""
-    bare = engines["django"].from_string(BARE).template
+    bare = Engine.get_default().from_string(BARE)
     find = ExtendsNode.find_template
 
     def found(node: Any, name: str, context: Any) -> Any:
