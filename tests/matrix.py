@@ -172,6 +172,17 @@ def _written() -> str:
 
 
 @contextmanager
+def unrendered() -> Iterator[None]:
+    """Answer with empty pages meanwhile: where the status is judged, and another cell has the page.
+
+    Everything but the template runs. What only the template reads is not read.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("django.template.backends.django.Template.render", lambda *_, **__: "")
+        yield
+
+
+@contextmanager
 def as_role(role: str) -> Iterator[None]:
     """Use a role of the database meanwhile; NONE: the owner of the tables."""
     with connection.cursor() as cursor:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from rest_framework.test import APIClient
@@ -13,7 +14,7 @@ from events.webhook_services import create_webhook
 from signals.feeds import create_feed_token
 from signals.models import ApprovalRequest, Feed
 from tests.api.factories import World, order, routed_subscription
-from tests.api.schemas import schema
+from tests.api.schemas import operation_ids
 from tests.api.test_matrix import CASES, Case
 from tests.connections import make
 
@@ -148,12 +149,12 @@ def live(value: Any, world: World, name: str = "") -> Any:
     return slugs.get(value, value) if name == "feed" else ours.get(name, value)
 
 
+@cache
 def cases() -> dict[str, tuple[str, Case]]:
     """Return the address and the case of each operation, by its id."""
     return {
-        operation["operationId"]: (name, CASES[name])
-        for path, methods in schema()["paths"].items()
-        for method, operation in methods.items()
+        operation: (name, CASES[name])
+        for (method, path), operation in operation_ids().items()
         if (name := f"{method.upper()} {path}") in CASES
     }
 

@@ -17,8 +17,18 @@ def _schema() -> dict[str, Any]:
 
 
 def schema() -> dict[str, Any]:
-    """Return the schema that is served."""
+    """Return the schema that is served: a copy, which takes a tenth of a second."""
     return copy.deepcopy(_schema())
+
+
+@cache
+def operation_ids() -> dict[tuple[str, str], str]:
+    """Return the id of each operation, by its method in small letters and its path."""
+    return {
+        (method, path): operation["operationId"]
+        for path, methods in _schema()["paths"].items()
+        for method, operation in methods.items()
+    }
 
 
 def operations() -> dict[str, dict[str, Any]]:

@@ -170,7 +170,7 @@ def test_table_has_the_fields_of_the_api() -> None:
 
 
 def in_few_signals(names: list[str]) -> list[list[str]]:
-    """Divide fields of entries: what limit orders have together goes into one signal.
+    """Divide fields of entries: what is sent together, or with one of BASES, goes into one signal.
 
     Not together: fields that are sent with different values, that show in the same column, or of
     which a signal has only one (EITHER).
@@ -185,6 +185,7 @@ def in_few_signals(names: list[str]) -> list[list[str]]:
     return groups
 
 
+BASES = LIMIT, TWAP
 EITHER = {"break_even_target", "break_even_offset", "break_even_profit"}, {
     "close_at", "close_after_seconds", "valid_until", "valid_for", "time_in_force",
 }  # fmt: skip
@@ -193,13 +194,13 @@ EITHER = {"break_even_target", "break_even_offset", "break_even_profit"}, {
 def fit(name: str, other: str) -> bool:
     """Return whether one signal shows the effects of both fields."""
     (sent, effect), (others, other_effect) = EXAMPLES[name], EXAMPLES[other]
-    return (
-        all(one.items() >= LIMIT.items() for one in (sent, others))
+    if effect.keys() & other_effect.keys() or any({name, other} <= either for either in EITHER):
+        return False
+    return sent == others or (
+        any(all(one.items() >= base.items() for one in (sent, others)) for base in BASES)
         and all(others.get(key, value) == value for key, value in sent.items())
-        and not effect.keys() & other_effect.keys()
         and name not in others
         and other not in sent  # else the other field would never be sent without this one
-        and not any({name, other} <= either for either in EITHER)
     )
 
 

@@ -123,7 +123,7 @@ def test_pages_of_several_accounts_are_merged_in_both_directions(
     expected = [world.pending.pk, *mine]
     if ordering != "&ordering=id":
         expected.reverse()
-    page = get(world, f"orders/?page_size=2&status=PENDING{ordering}")
+    page = get(world, f"orders/?page_size=4&status=PENDING{ordering}")
     first, seen = page, list[int]()
     while True:
         seen += [row["id"] for row in page["results"]]

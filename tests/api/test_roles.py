@@ -1,5 +1,6 @@
 """Every operation of the API × every role of staff, against Alice's rows (role_matrix.py)."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -32,6 +33,19 @@ LETTERS = {
 ROLE_DEPENDENT = [name for name in KEYED if name not in OF_CALLERS]
 
 
+def operations_for(letter: str) -> list[str]:
+    """Return the operations to call as a role.
+
+    Each read needs the same right: administrators, who have all rights, and support, who have no
+    other one, call every read; the roles between them call those of lists.
+    """
+    return [
+        name
+        for name in ROLE_DEPENDENT
+        if letter not in "OR" or not name.startswith("GET") or CASES[name].kind == "list"
+    ]
+
+
 @pytest.fixture
 def team(world: World) -> World:
     """Return a world with one user of each role, with an API key, named by the role's letter."""
@@ -48,13 +62,14 @@ def test_every_operation_is_in_the_table() -> None:
 @WALK_TIME
 @pytest.mark.parametrize("letter", LETTERS)
 def test_staff_may_do_what_their_role_allows(team: World, as_web: AsWeb, letter: str) -> None:
+    """Querysets alone must suffice to keep staff without a role from the rows of others."""
     before, client = Rows(TABLES), team.client(letter)
     role = ", ".join(LETTERS[letter]) or "no role"
     with Walk() as walk:
-        for name in walk.each(ROLE_DEPENDENT):
+        for name in walk.each(operations_for(letter)):
             case = CASES[name]
             with walk.cell(name, role) as cell:
-                with as_web():
+                with as_web() if letter != "N" else nullcontext():
                     response = call(team, client, name, case)
                 if letter in MATRIX[name]:
                     cell.expect(case.operators or case.ok, response.status_code)

@@ -83,11 +83,13 @@ def test_each_field_alone_is_as_in_the_whole_answer(world: World) -> None:
     close_two(world)
     client = world.client("alice")
     moving = {"waiting_since", "last_used_at", "networks", "until"}  # change with each call or time
+    listed = set(rows_of(client.get("/api/v1/orders/"))[0]) - {"id"}
     with Walk() as walk:
         for path in walk.each(PATHS):
             where = f"/api/v1/{filled_in(path, world)}"
             whole = rows_of(client.get(where))
-            for name in sorted(set(whole[0]) - moving):
+            others = listed if path == "orders/{filled}/" else set()  # read as in the list
+            for name in sorted(set(whole[0]) - moving - others):
                 with walk.cell(f"{path}?fields={name}") as cell:
                     found = rows_of(client.get(f"{where}?fields={name}"))
                     cell.expect([{name: row[name]} for row in whole], found)

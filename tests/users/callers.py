@@ -1,13 +1,15 @@
 """Those who try every address of the product, and what they may not get there."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from http.cookies import SimpleCookie
 from typing import Any, ClassVar
 
 import pytest
-from django.core.cache import cache
+from django.core.cache import cache as redis_cache
 from django.core.handlers import wsgi
 from django.db import connection, transaction
 from django.http import QueryDict
@@ -15,7 +17,7 @@ from django.test import Client
 
 from api import reference
 from signals.rate import forget_failures
-from tests.api.schemas import schema
+from tests.api.schemas import operation_ids
 from tests.users.endpoints import (
     FIRST_ID,
     MARK,
@@ -151,11 +153,17 @@ def references(victim: Victim) -> dict[str, Any]:
 
 def body_of(method: str, endpoint: Endpoint, victim: Victim) -> Any:
     """Return the operation's example with the victim's objects in it."""
-    for path, methods in schema()["paths"].items():
-        parts = [part if part[:1] != "{" else "{}" for part in path.split("/")]
-        if "/".join(parts) == endpoint.template and method in methods:
-            return named(reference.requests().get(methods[method]["operationId"], {}), victim)
-    return {}
+    example = reference.requests().get(_operation_ids().get((method, endpoint.template), ""), {})
+    return named(example, victim)
+
+
+@cache
+def _operation_ids() -> dict[tuple[str, str], str]:
+    """Return the id of each operation, by its method and the template of its endpoint."""
+    return {
+        (method, re.sub(r"{\w+}", "{}", path)): name
+        for (method, path), name in operation_ids().items()
+    }
 
 
 def named(value: Any, victim: Victim, name: str = "") -> Any:
@@ -209,7 +217,7 @@ def faults_at(
     lines = []
     for number, endpoint in enumerate(found):
         if number % 15 == 0:  # no caller is to be throttled
-            cache.clear()
+            redis_cache.clear()
             forget_failures()
         for method, data in calls(endpoint, victim):
             answer = caller.ask(method, endpoint.path, data)
