@@ -130,7 +130,7 @@ def test_failed_reconciliation_is_not_blamed_on_its_account(
 def test_locked_row_delays_its_own_report_only(
     feed: Feed, limited: Limits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limited(lock_timeout=300)
+    limited(lock_timeout=60)
     for _ in range(7):
         factories.signal(feed)
     factories.claim_all()
@@ -154,7 +154,7 @@ def test_locked_row_delays_its_own_brokers_answer_only(
     orders = list(Order.objects.order_by("id"))
     for order in orders:
         cancel_order(order.pk)
-    limited(lock_timeout=300)
+    limited(lock_timeout=60)
     answers: list[CallResult] = []
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(
