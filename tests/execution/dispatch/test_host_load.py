@@ -29,8 +29,8 @@ from execution.dispatch.background_calls import (
     BackgroundCallRunner,
     CallResult,
 )
-from tests.simulated_loop import SimulatedLoop
 from tests.hanging import Hang
+from tests.simulated_loop import SimulatedLoop
 from tests.steady_loop import SteadyLoop
 
 TIME_OUT, ACCOUNTS = 1.0, 200
