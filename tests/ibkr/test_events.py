@@ -6,6 +6,8 @@ import time
 from dataclasses import replace
 from decimal import Decimal
 
+import pytest
+
 from brokers.types import CloseCause, OrderReport, ReportKind
 from tests.fakes.tws import messages
 from tests.ibkr.factories import (
