@@ -9,6 +9,9 @@ import selectors
 from collections.abc import Callable
 
 
+ROUND = 0.0001  # seconds that a round of the loop takes, so that one which spins comes to an end
+
+
 class _NoWaiting(selectors.DefaultSelector):
     """Lets the clock go on in place of waiting."""
 
@@ -18,8 +21,7 @@ class _NoWaiting(selectors.DefaultSelector):
         ready = super().select(0)
         if not ready and timeout is None:
             raise AssertionError("the loop waits for something that cannot happen")
-        if not ready and timeout is not None:
-            self.now += max(0.0, timeout)
+        self.now += ROUND if ready else max(ROUND, timeout or 0.0)
         return ready
 
 
