@@ -98,7 +98,7 @@ def bot(feed: Feed, api: BotApi) -> TelegramBot:
         next_offset=api.next_id, refused_count=1,
     )  # fmt: skip
     TelegramChat.objects.create(
-        bot=made, chat_id=CHANNEL_ID, kind="channel", title=CHANNEL["title"], sender_ids=[]
+        bot=made, chat_id=CHANNEL_ID, kind="channel", title="Alice signals", sender_ids=[]
     )
     set_chat(feed, CHANNEL_ID, is_allowed=True, by=feed.owner)
     made.refresh_from_db()
