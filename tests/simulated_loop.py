@@ -8,7 +8,6 @@ import asyncio
 import selectors
 from collections.abc import Callable
 
-
 ROUND = 0.0001  # seconds that a round of the loop takes, so that one which spins comes to an end
 
 
