@@ -9,9 +9,10 @@ from functools import partial
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
 from django.db.models import Model
 from django.test import Client
+from psycopg.pq import TransactionStatus
 
 from common.database_errors import is_lost, is_transient
 from events.models import Event, EventKind
@@ -26,7 +27,8 @@ from tests.execution import factories as trading
 from users.models import User
 
 SECONDS = 30.0
-RETRIED_MS = 3_000  # within which a test sees that the retry waits, and lets it go on
+SHORT_MS = 60  # of a wait that is to end by its time-out
+LONG_MS = 60_000
 Send = Callable[[], Any]
 
 
@@ -38,16 +40,35 @@ def world(transactional_db: None) -> World:
 class PendingRequest:
     """A request on its own thread, observed in the database."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, *, retry_waits: bool = False) -> None:
+        """retry_waits: after the first time-out, its session waits as long as it has to."""
         self.response: Any = None
+        self._timed_out, self._retry_waits = threading.Event(), retry_waits
         self._thread = threading.Thread(target=self._run, args=[send])
         self._thread.start()
 
     def _run(self, send: Send) -> None:
         try:
-            self.response = send()
+            with connection.execute_wrapper(self._watch):
+                self.response = send()
         finally:
             connection.close()
+
+    def _watch(self, execute: Any, sql: Any, parameters: Any, many: Any, context: Any) -> Any:
+        session = context["connection"].connection
+        has_failed = session.info.transaction_status == TransactionStatus.INERROR
+        if self._retry_waits and self._timed_out.is_set() and not has_failed:
+            session.execute("SET lock_timeout = 0; SET statement_timeout = 0")
+        try:
+            return execute(sql, parameters, many, context)
+        except OperationalError:
+            self._timed_out.set()
+            raise
+
+    def wait_for_retry(self) -> None:
+        """Wait until it has timed out and waits for the lock again."""
+        assert self._timed_out.wait(SECONDS), "the request has not timed out"
+        self.wait_for_lock()
 
     def wait_for_lock(self, *, after: Any = None) -> Any:
         """Return its session and when its transaction began, once it waits for a lock.
@@ -67,6 +88,13 @@ class PendingRequest:
                 if start is not None and (after is None or start > after[1]):
                     return pid, start
         raise AssertionError("the request does not wait for a lock")
+
+    def wait_for_retry_of_cancelled(self) -> None:
+        """Cancel its first wait, as a statement's time-out does; return when it waits again."""
+        first = self.wait_for_lock()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_cancel_backend(%s)", [first[0]])
+        self.wait_for_lock(after=first)
 
     def result(self) -> Any:
         self._thread.join(SECONDS)
@@ -97,17 +125,16 @@ def rename(world: World) -> Send:
 
 
 def test_request_that_waited_too_long_is_retried(world: World, limits: Callable[..., None]) -> None:
-    limits(lock_timeout=RETRIED_MS)
+    limits(lock_timeout=SHORT_MS)
     with held(world.feed):
-        request = PendingRequest(rename(world))
-        first = request.wait_for_lock()
-        request.wait_for_lock(after=first)
+        request = PendingRequest(rename(world), retry_waits=True)
+        request.wait_for_retry()
     response = request.result()
     assert (response.status_code, response.json()["name"]) == (200, "renamed")
 
 
 @pytest.mark.parametrize(
-    "limit", [{"lock_timeout": 300}, {"statement_timeout": 300, "lock_timeout": 0}], ids=str
+    "limit", [{"lock_timeout": SHORT_MS}, {"statement_timeout": 300, "lock_timeout": 0}], ids=str
 )
 def test_second_time_out_is_503_and_stores_nothing(
     world: World, limits: Callable[..., None], limit: dict[str, int]
@@ -142,10 +169,10 @@ def alert(world: World, secret: str) -> Any:
 
 def test_alert_is_retried_and_published_once(world: World, limits: Callable[..., None]) -> None:
     _, secret = create_feed_token(world.feed)
-    limits(lock_timeout=RETRIED_MS)
+    limits(lock_timeout=LONG_MS)
     with held(world.feed):
         request = PendingRequest(partial(alert, world, secret))
-        request.wait_for_lock(after=request.wait_for_lock())
+        request.wait_for_retry_of_cancelled()
     response = request.result()
     assert (response.status_code, response.json()["is_published"]) == (201, True)
     assert Signal.objects.filter(external_id="one").count() == 1
@@ -155,7 +182,7 @@ def test_alert_that_cannot_be_stored_in_time_is_503(
     world: World, limits: Callable[..., None]
 ) -> None:
     _, secret = create_feed_token(world.feed)
-    limits(lock_timeout=300)
+    limits(lock_timeout=SHORT_MS)
     with held(world.feed):
         response = PendingRequest(partial(alert, world, secret)).result()
     problem(response, 503, "DATABASE_BUSY")
@@ -185,7 +212,7 @@ def test_publication_is_503_when_its_preview_times_out(
         return client.post("/api/v1/signals/?publish=true", payload, format="json")
 
     before = Signal.objects.count()
-    limits(lock_timeout=300)
+    limits(lock_timeout=SHORT_MS)
     with locked("prices_latestquote"):
         response = PendingRequest(publish).result()
     problem(response, 503, "DATABASE_BUSY")
@@ -205,7 +232,7 @@ def test_pages_of_portal_and_console_return_503_too(
     row = make.connection(world.alice, account="901")
     root = User.objects.create_superuser("root", "", "correct horse battery")
     name = "connections/executionconnection"
-    limits(lock_timeout=300)
+    limits(lock_timeout=SHORT_MS)
     for user, path in ((world.alice, f"/accounts/{row.pk}/pause/"),
                        (root, f"/admin/{name}/{row.pk}/pause/")):  # fmt: skip
         with held(row):
@@ -225,7 +252,7 @@ def test_page_that_cannot_be_read_loads_itself_again(
 ) -> None:
     client = without_raising(Client())
     client.force_login(world.alice)
-    limits(lock_timeout=300)
+    limits(lock_timeout=SHORT_MS)
     with locked("connections_executionconnection"):
         response: Any = PendingRequest(partial(client.get, "/accounts/")).result()
     assert response.status_code == 503
@@ -236,10 +263,11 @@ def test_page_is_retried_with_its_session_and_form(
     world: World, limits: Callable[..., None]
 ) -> None:
     row = make.connection(world.alice, account="901")
-    limits(lock_timeout=RETRIED_MS)
+    limits(lock_timeout=LONG_MS)
     with held(row):
-        request = PendingRequest(partial(post_form, world.alice, f"/accounts/{row.pk}/pause/"))
-        request.wait_for_lock(after=request.wait_for_lock())
+        send = partial(post_form, world.alice, f"/accounts/{row.pk}/pause/")
+        request = PendingRequest(send)
+        request.wait_for_retry_of_cancelled()
     assert request.result().status_code == 302
     row.refresh_from_db()
     assert row.is_paused
@@ -269,7 +297,7 @@ def test_password_that_cannot_be_changed_in_time_is_kept(
     world: World, limits: Callable[..., None], username: str, path: str
 ) -> None:
     send = password_change(world, username, path)
-    limits(lock_timeout=400)
+    limits(lock_timeout=SHORT_MS)
     with locked("events_event"):
         response = PendingRequest(send).result()
     html = response.content.decode()
@@ -283,10 +311,10 @@ def test_password_is_changed_by_the_retry(
     world: World, limits: Callable[..., None], username: str, path: str
 ) -> None:
     send = password_change(world, username, path)
-    limits(lock_timeout=RETRIED_MS)
+    limits(lock_timeout=LONG_MS)
     with locked("events_event"):
         request = PendingRequest(send)
-        request.wait_for_lock(after=request.wait_for_lock())
+        request.wait_for_retry_of_cancelled()
     assert request.result().status_code == 302
     assert right_passwords(username) == [NEW]
     (event,) = Event.objects.filter(kind=EventKind.PASSWORD_CHANGED)

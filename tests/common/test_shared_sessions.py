@@ -26,7 +26,7 @@ from config.installation import ROOT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ENGINE = "common.shared_sessions"
-SECONDS = 30.0
+SECONDS = 90.0
 
 
 @pytest.fixture(autouse=True)

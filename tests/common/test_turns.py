@@ -7,7 +7,7 @@ import time
 from common.shared_sessions.turns import Turns
 from tests.paper.broker_process import until
 
-SECONDS = 30.0
+SECONDS = 90.0
 NO_PATIENCE = 0.01
 
 

@@ -104,7 +104,7 @@ def output_until(text: str, line: list[str], log: Path, **environ: str) -> str:
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait(10)
+        process.wait(60)
 
 
 PREFORK = ["celery", "-A", "config", "worker", "-P", "prefork", "-c", "2", "-Q", "nothing"]

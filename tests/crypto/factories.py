@@ -63,7 +63,7 @@ def unlimited_rates(known: Exchange, spec: ConnectionSpec) -> AccountRateLimits:
     return AccountRateLimits(host, points, orders, limits, reads)
 
 
-def wait_for(is_so: Callable[[], object], seconds: float = 20.0) -> None:
+def wait_for(is_so: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait for what another thread brings about."""
     end = time.monotonic() + seconds
     while not is_so():

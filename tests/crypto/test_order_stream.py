@@ -28,7 +28,7 @@ from tests.crypto.factories import (
 from tests.fakes.exchange.venue import Order
 
 __all__ = ["account", "any_account", "binance"]
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 class Listener:

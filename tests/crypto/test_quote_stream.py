@@ -22,7 +22,7 @@ from tests.crypto.factories import (
 from tests.fakes.exchange.venue import Fault
 
 __all__ = ["account", "any_account"]
-SECONDS = 20.0
+SECONDS = 60.0
 NEVER = 3600.0
 
 

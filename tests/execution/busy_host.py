@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from execution.dispatch.background_calls import MAX_PER_HOST, BackgroundCall
 from execution.runtime.trading_runtime import TradingRuntime
+from tests.execution.dispatch.test_background_calls import until
 
 
 @dataclass(frozen=True)
@@ -41,3 +42,10 @@ def occupied(trading: TradingRuntime, host: str) -> Iterator[None]:
         yield
     finally:
         released.set()
+
+
+def give_up_queued(trading: TradingRuntime, calls: int = 1) -> None:
+    """Wait until so many calls wait for a slot, and end them as their time-out would."""
+    runner = trading.dispatcher.background_calls
+    until(lambda: len(runner._waiting) == calls)
+    runner.cancel_queued()

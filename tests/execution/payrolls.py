@@ -87,7 +87,7 @@ class Market:
         scan_levels()
         for outgoing in factories.claim_all():
             call = adapter_for("paper").submit(outgoing.spec, outgoing.request, lambda _: None)
-            answer = trading_runtime.get_runtime().dispatcher.run_call(call, 10)
+            answer = trading_runtime.get_runtime().dispatcher.run_call(call, 60)
             factories.answer(outgoing, answer)
         judge_due()
         sync_levels()

@@ -160,11 +160,12 @@ def test_checks_stop_when_the_account_is_switched_on(switched_off: ExecutionConn
 
 
 def test_conformance_keeps_its_lane_for_the_whole_run(
-    switched_off: ExecutionConnection, settings: Any
+    switched_off: ExecutionConnection, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run longer than a lease renews it and releases the lane afterwards."""
     in_a_lane_of_its_own(switched_off)
     settings.FILLCAST_LEASE_SECONDS = 6.0
+    monkeypatch.setattr(guard, "RENEWALS", 60)
     with guard.exclusive_lock("mt5.demo") as is_ours:
         first = session_lanes.lane_owner("mt5.demo")
         ends = LaneLease.objects.get(lane="mt5.demo").until
@@ -218,7 +219,7 @@ def test_positions_of_a_failed_check_are_closed() -> None:
 
 
 def test_no_check_starts_after_a_failed_clean_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_account, "CLEAR_SECONDS", 1.0)
+    monkeypatch.setattr(live_account, "CLEAR_SECONDS", 0.2)
 
     async def play() -> list[str]:
         stage = await real_account()

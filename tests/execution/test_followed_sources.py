@@ -32,7 +32,8 @@ from signals.models import Feed
 from tests.connections import make
 from tests.execution import factories
 from tests.execution.test_price_sources import asked
-from tests.prices.fake_price_broker import loop, until
+from tests.prices.fake_price_broker import threaded_loop as loop
+from tests.prices.fake_price_broker import until
 
 __all__ = ["asked", "loop"]
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -27,7 +27,8 @@ from tests.connections import make
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.monitoring.test_tick_monitor import HALVES
-from tests.prices.fake_price_broker import loop, quote, until
+from tests.prices.fake_price_broker import quote, until
+from tests.prices.fake_price_broker import threaded_loop as loop
 
 __all__ = ["loop"]
 

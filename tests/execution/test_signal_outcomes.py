@@ -14,6 +14,7 @@ from common.sql import rows, run
 from connections.models import ExecutionConnection
 from events.models import Event, Notification
 from events.services import create_channel, deliver
+from execution import startup
 from execution.models import Order, OutcomeCheck
 from execution.signal_outcomes import Outcome, Step, next_step, report_outcomes
 from signals.models import Feed, Signal
@@ -180,11 +181,14 @@ def test_skipped_orders_of_one_owner_are_one_notification(feed: Feed, operator: 
     assert title == f"3 orders skipped: S-{signal.pk}"
 
 
-@pytest.mark.slow
-def test_maintenance_worker_writes_the_message(feed: Feed, operator: User) -> None:
+def test_maintenance_worker_writes_the_message(
+    feed: Feed, operator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(startup, "OUTCOMES_SECONDS", 0.1)
     accounts(feed, "paused", is_paused=True)
     with running("maintenance", 30):
         factories.signal(feed)
+        run("UPDATE execution_outcomecheck SET due_at = clock_timestamp()")
         wait_until(lambda: Event.objects.filter(kind="signal.incomplete").exists(), 30)
     assert len(inbox(operator, "signal.incomplete")) == 1
 

@@ -1,10 +1,9 @@
 """A whole run of a strategy by the documented alerts, on a hedging and a netting paper account."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal as D
-from functools import partial
 from typing import Any
 
 import pytest
@@ -12,13 +11,20 @@ from django.core.cache import cache
 from django.db.models import Count
 from django.test import Client
 
+from brokers.base import outcome_of
 from brokers.paper import exchange
 from brokers.paper.db_sessions import sessions
 from brokers.paper.models import PaperOrder, PaperPosition
+from brokers.registry import adapter_for
 from brokers.types import Quote
 from common.clocks import market_now
 from connections.models import ExecutionConnection, Instrument, Subscription, TradingPreset
 from execution.models import Order
+from execution.monitoring import broker_positions
+from execution.monitoring.level_sync import sync_levels
+from execution.monitoring.pending_actions import process_pending_actions
+from execution.runtime import trading_runtime
+from execution.runtime.event_stream import drain_events
 from signals.feeds import create_feed_token
 from signals.models import Feed, ReceivedAlert, Signal
 from tests.alert_inbox import answer_of
@@ -30,18 +36,55 @@ from tests.signals.charting import Chart, fill_in, templates
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.slow,
-    pytest.mark.usefixtures("accounts"),
+    pytest.mark.usefixtures("accounts", "engine"),
 ]
 SECONDS = 60.0
-until = partial(engine_until, seconds=SECONDS)
 MODES = ("HEDGING", "NETTING")
+
+
+@pytest.fixture(params=["by hand", pytest.param("running", marks=pytest.mark.processes)])
+def engine(request: pytest.FixtureRequest, settings: Any) -> Iterator[None]:
+    """The engine: the test runs its jobs one by one, or a whole trading process runs."""
+    settings.FILLCAST_POLL_SECONDS = 0.1
+    if request.param == "by hand":
+        request.getfixturevalue("runtime")
+        yield
+        return
+    with running("execution+maintenance", SECONDS):
+        yield
+
+
+def work() -> None:
+    """Run each job once that the accounts' orders wait for."""
+    drain_events()
+    for outgoing in factories.claim_all():
+        call = adapter_for("paper").submit(outgoing.spec, outgoing.request, lambda _: None)
+        answer = trading_runtime.get_runtime().dispatcher.run_call(outcome_of(call), SECONDS)
+        factories.answer(outgoing, answer)
+    process_pending_actions()
+    sync_levels()
+    broker_positions.refresh()
+    factories.pass_time(1)
+
+
+def until(is_so: Callable[[], object]) -> None:
+    """Let the engine work until a condition holds."""
+    if trading_runtime.get_runtime().report_writer.is_alive():
+        engine_until(is_so, SECONDS)
+        return
+    for _ in range(20):
+        if is_so():
+            return
+        work()
+    raise AssertionError(
+        f"not after 20 rounds: {list(Order.objects.values_list('leg', 'status', 'reason'))}"
+    )
 
 
 @pytest.fixture
 def accounts(feed: Feed, settings: Any) -> Iterator[dict[str, ExecutionConnection]]:
     """Two accounts at the paper broker that trade 3,000 a signal, and the engine that does it."""
     cache.clear()
-    settings.FILLCAST_POLL_SECONDS = 0.1
     settings.ALLOWED_HOSTS = ["testserver"]
     settings.FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS = 600  # all times of a run are its start
     exchange.list_instruments()
@@ -59,8 +102,7 @@ def accounts(feed: Feed, settings: Any) -> Iterator[dict[str, ExecutionConnectio
             preset_fixed_quantity=D(3000), snapshot_position_mode=mode,
         )  # fmt: skip
     quote(made)
-    with running("execution+maintenance", SECONDS):
-        yield made
+    yield made
     sessions.close()
 
 

@@ -80,7 +80,9 @@ def test_unknown_failpoint_or_action_is_refused(text: str) -> None:
         Failpoint.read(text)
 
 
-@pytest.mark.parametrize(("action", "code"), [("kill", -9), ("exit", 1)])
+@pytest.mark.parametrize(
+    ("action", "code"), [("kill", -9), pytest.param("exit", 1, marks=pytest.mark.processes)]
+)
 def test_process_exits_at_failpoint_from_environment(action: str, code: int) -> None:
     program = (
         "import django; django.setup(); "
@@ -101,14 +103,14 @@ def test_process_exits_at_failpoint_from_environment(action: str, code: int) -> 
     assert b"enqueue.done" in done.stderr
 
 
-STOPS, STILL_SECONDS = 20, 0.05
+STILL_SECONDS = 0.05
 STANDS_STILL = f"""
-import threading, time
+import sys, threading, time
 from common import failpoints
 from common.failpoints import Failpoint, failpoint
 
 def walk():
-    for _ in range({STOPS}):
+    for _ in range(int(sys.argv[1])):
         failpoints.arm([Failpoint("enqueue.done", "stop")])
         steps, began = 0, time.monotonic()
         failpoint("enqueue.done")
@@ -123,24 +125,25 @@ while walking.is_alive():
 """
 
 
-def test_thread_that_stops_its_process_does_not_continue() -> None:
+@pytest.mark.parametrize("stops", [6, pytest.param(40, marks=pytest.mark.processes)])
+def test_thread_that_stops_its_process_does_not_continue(stops: int) -> None:
     """A signal to the process may stop it milliseconds later, when another thread handles it.
 
     The stopping thread must not run on meanwhile.
     """
     with subprocess.Popen(
-        [sys.executable, "-c", STANDS_STILL], cwd=ROOT, stdout=subprocess.PIPE
+        [sys.executable, "-c", STANDS_STILL, str(stops)], cwd=ROOT, stdout=subprocess.PIPE
     ) as process:
         try:
-            for _ in range(STOPS):
+            for _ in range(stops):
                 _, status = os.waitpid(process.pid, os.WUNTRACED)
                 assert os.WIFSTOPPED(status)
                 time.sleep(2 * STILL_SECONDS)  # how long it is stopped
                 process.send_signal(signal.SIGCONT)
-            output, _ = process.communicate(timeout=30)
+            output, _ = process.communicate(timeout=60)
         finally:
             process.kill()
-    assert output.split() == [b"0"] * STOPS
+    assert output.split() == [b"0"] * stops
 
 
 def test_production_does_not_start_with_armed_failpoint() -> None:

@@ -6,6 +6,8 @@ import time
 from dataclasses import replace
 from decimal import Decimal
 
+import pytest
+
 from brokers.types import CloseCause, OrderReport, ReportKind
 from tests.fakes.tws import messages
 from tests.ibkr.factories import (
@@ -34,16 +36,18 @@ def filled_sum(reports: list[OrderReport], client_order_id: str = ID) -> Decimal
 
 @with_environment
 async def test_fill_is_reported_in_less_than_100_ms(stage: Environment) -> None:
-    """The best of ten: what the code needs, not what else this machine does."""
+    """The best of many: what the code needs, not what else this machine does."""
     await stage.submit(limit())
     took: dict[bool, list[float]] = {True: [], False: []}
-    for number in range(20):
+    for number in range(200):
         stage.tws.commissions = with_commission = number % 2 == 0
         began = time.perf_counter()
         stage.venue.fill(ID, "1000", "1.0900")
         await stage.wait_for_reports(ReportKind.FILLED, number + 1)
         took[with_commission].append(time.perf_counter() - began)
-    assert max(map(min, took.values())) < 0.1
+        if all(took.values()) and max(map(min, took.values())) < 0.1:
+            return
+    pytest.fail(f"at best {[min(each) for each in took.values()]} s")
 
 
 @with_environment

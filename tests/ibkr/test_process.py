@@ -46,7 +46,7 @@ def our_process(tws: TwsProcess, when: str) -> Iterator[subprocess.Popen[str]]:
 
 def kill(process: subprocess.Popen[str]) -> None:
     os.kill(process.pid, signal.SIGKILL)
-    assert process.wait(20) == -signal.SIGKILL
+    assert process.wait(60) == -signal.SIGKILL
 
 
 async def found_by_the_next(tws: TwsProcess) -> list[OrderReport] | None:

@@ -14,11 +14,12 @@ import pytest
 from brokers.account_capabilities import Capabilities
 from brokers.base import ReadFailed
 from brokers.types import ConnectionSpec, Quote
-from common.clocks import machine_time, market_now
+from common.clocks import market_now
 from common.reason_codes import Code
 from prices import broker_stream, quote_intake
 from prices.broker_stream import BrokerStream
 from tests.execution.fake_broker import FakeBroker
+from tests.simulated_loop import SimulatedLoop
 
 SPEC = ConnectionSpec("c-1", "1", credentials={"password": "hunter22"})
 EUR, GBP = "EUR/USD", "GBP/USD"
@@ -82,8 +83,24 @@ class FakePriceBroker(FakeBroker):
                 await asyncio.Event().wait()
 
 
+_simulated: list[SimulatedLoop] = []
+
+
 @pytest.fixture
-def loop() -> Iterator[asyncio.AbstractEventLoop]:
+def loop() -> Iterator[SimulatedLoop]:
+    """A loop on the test's own thread; its time passes only inside of `until`."""
+    made = SimulatedLoop()
+    _simulated.append(made)
+    yield made
+    _simulated.remove(made)
+    all_ended = made.until(lambda: not made.unfinished(), 60)
+    made.close()
+    assert all_ended, "what a test begins to follow, it ends: else a later test is blamed"
+
+
+@pytest.fixture
+def threaded_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """A loop on a thread of its own, in real time."""
     made = asyncio.new_event_loop()
     thread = threading.Thread(target=made.run_forever)
     thread.start()
@@ -100,37 +117,11 @@ def price_broker() -> FakePriceBroker:
     return FakePriceBroker()
 
 
-class Paced:
-    """Machine time that stands while this process does, and while its test does: neither's pause is
-    a broker's silence. `until` lets it run on."""
-
-    MOST = 0.02  # seconds without a check, at most
-
-    def __init__(self) -> None:
-        self._lock, self._now = threading.Lock(), machine_time()
-        self._end, self._looked_at = self._now, self._now
-
-    def __call__(self) -> float:
-        with self._lock:
-            at = machine_time()
-            self._now = min(self._now + min(at - self._looked_at, self.MOST), self._end)
-            self._looked_at = at
-            return self._now
-
-    def run_on(self) -> None:
-        self()
-        with self._lock:
-            self._end = self._now + 2 * self.MOST
-
-
-paced = Paced()
-
-
 @pytest.fixture(autouse=True)
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All patience is short, by a clock that this machine's pauses do not touch."""
+def soon(monkeypatch: pytest.MonkeyPatch, loop: SimulatedLoop) -> None:
+    """All patience is short, by the loop's own clock."""
     for module in (broker_stream, quote_intake):
-        monkeypatch.setattr(module, "machine_time", paced)
+        monkeypatch.setattr(module, "machine_time", loop.time)
     for name, seconds in (
         ("MIN_PAUSE", 0.02), ("MAX_PAUSE", 0.1), ("QUIET_SECONDS", 0.2),
         ("QUERY_EVERY", 0.02), ("RECHECK_SECONDS", 0.2), ("LANE_CHECK_SECONDS", 0.02),
@@ -156,10 +147,13 @@ def follow(price_broker: FakePriceBroker, loop: asyncio.AbstractEventLoop) -> It
 
 
 def until(is_so: Callable[[], object], seconds: float = 30) -> None:
+    """Wait for a condition: in the simulated time of the test's loop if it has one."""
+    if _simulated:
+        assert _simulated[-1].until(is_so, seconds, every=0.005), "it did not come to that"
+        return
     end = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < end, "it did not come to that"
-        paced.run_on()
         time.sleep(0.005)
 
 

@@ -10,7 +10,7 @@ import pytest
 from brokers.account_capabilities import Capabilities
 from brokers.base import ReadFailed
 from brokers.types import ConnectionSpec
-from common.clocks import machine_time, market_now
+from common.clocks import market_now
 from common.reason_codes import Code
 from connections import session_lanes
 from prices import broker_stream
@@ -107,16 +107,19 @@ def test_broker_that_refuses_credentials_is_not_retried(
 
 
 def test_broker_that_streams_nothing_is_not_retried(
-    follow: Follow, price_broker: FakePriceBroker, monkeypatch: pytest.MonkeyPatch
+    follow: Follow,
+    price_broker: FakePriceBroker,
+    loop: asyncio.AbstractEventLoop,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(broker_stream, "MAX_PAUSE", 0.4)
     price_broker.streams_prices = False
     price_broker.answers = {
         one: ReadFailed(Code.CREDENTIALS_REFUSED, "no") for one in BROKER_SYMBOLS.values()
     }
-    began, stream = machine_time(), follow()
+    began, stream = loop.time(), follow()
     until(lambda: len(price_broker.looked) >= 4)
-    assert machine_time() - began >= 3 * 0.4
+    assert loop.time() - began >= 3 * 0.4
     assert stream.status().code is Code.CREDENTIALS_REFUSED
 
 

@@ -25,6 +25,7 @@ from tests.prices.fake_price_broker import (
     until,
     wait_for_quotes,
 )
+from tests.simulated_loop import SimulatedLoop
 
 __all__ = ["follow", "loop", "price_broker", "soon"]
 
@@ -62,7 +63,7 @@ def test_unlisted_pair_of_others_is_no_error_if_prices_arrive() -> None:
 
 
 def test_added_pair_leaves_no_gap_in_others(
-    follow: Follow, price_broker: FakePriceBroker, loop: asyncio.AbstractEventLoop
+    follow: Follow, price_broker: FakePriceBroker, loop: SimulatedLoop
 ) -> None:
     """At IBKR reopening a hundred lines takes seconds in which no stop is checked."""
     stream = follow({EUR: "EURUSD.x"})
@@ -80,7 +81,7 @@ def test_added_pair_leaves_no_gap_in_others(
     assert stream.status().missing == ()
     stream.close()
     until(lambda: stream.is_over)
-    until(lambda: not asyncio.all_tasks(loop))  # it leaves nothing behind
+    until(lambda: not loop.unfinished())  # it leaves nothing behind
 
 
 def test_many_added_pairs_are_streamed_together(

@@ -75,13 +75,10 @@ def test_text_with_several_meanings_is_refused_with_each(text: str, readings: li
 
 
 def seconds_to_read(text: str) -> float:
-    """Return the least time of several that a text takes."""
-    times = []
-    for _ in range(7):
-        start = time.process_time()
-        rendered(text)
-        times.append(time.process_time() - start)
-    return min(times)
+    """Return the processor time that a text takes now."""
+    start = time.process_time()
+    rendered(text)
+    return time.process_time() - start
 
 
 @pytest.mark.parametrize(("before", "mark", "after"), [
@@ -93,7 +90,12 @@ def test_time_to_read_a_run_of_marks_grows_with_its_length(
     before: str, mark: str, after: str
 ) -> None:
     short, long = (before + mark * (count // len(mark)) + after for count in (970, 3_880))
-    assert seconds_to_read(long) < 9 * seconds_to_read(short)  # 4 times; 16 times if squared
+    least = min(seconds_to_read(short) for _ in range(7))
+    for _ in range(100):  # a machine that is busy with other things slows some of them
+        if seconds_to_read(long) < 9 * least:  # it takes 4 times as long; 16 times if squared
+            return
+        least = min(least, seconds_to_read(short))
+    pytest.fail(f"{len(long)} letters never took less than 9 times as long as {len(short)}")
 
 
 def test_range_of_a_market_entry_is_no_limit_in_its_notes() -> None:

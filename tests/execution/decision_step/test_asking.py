@@ -27,7 +27,7 @@ from tests.fakes.decision_service import DecisionService, factor
 pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
-def until(condition: Callable[[], object], seconds: float = 20) -> None:
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true"

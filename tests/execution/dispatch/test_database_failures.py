@@ -25,7 +25,7 @@ from tests.execution.fake_broker import FakeBroker
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("alice")]
 SECONDS = 60.0
-IDLE_MS = 1_000  # within which a busy machine comes to the place where the process stands still
+IDLE_MS = 50
 Limits = Callable[..., None]
 StandStill = Callable[[str, str], list[str]]
 
@@ -43,7 +43,7 @@ def limited(limits: Limits) -> Iterator[Limits]:
 
 
 @pytest.fixture
-def stand_still(monkeypatch: pytest.MonkeyPatch, limits: Limits, limited: Limits) -> StandStill:
+def stand_still(monkeypatch: pytest.MonkeyPatch, limited: Limits) -> StandStill:
     """Replace a function of a module by one that blocks, once and where `at` is its
     argument, until the server has ended the transaction. Return where it blocked."""
 
@@ -53,18 +53,17 @@ def stand_still(monkeypatch: pytest.MonkeyPatch, limits: Limits, limited: Limits
         def failpoint(name: str) -> None:
             if name == at and not stood:
                 stood.append(name)
-                limits(idle_in_transaction_session_timeout=60_000)  # of the sessions after this one
                 stand()
 
         monkeypatch.setattr(f"{module}.failpoint", failpoint)
-        limited(idle_in_transaction_session_timeout=IDLE_MS)
         return stood
 
     return replace
 
 
 def stand() -> None:
-    """Do nothing until the server has ended this session."""
+    """Do nothing until the server has ended this session, which it does soon."""
+    run(f"SET idle_in_transaction_session_timeout = {IDLE_MS}")
     assert connection.connection is not None
     with ThreadPoolExecutor(1) as other:
         other.submit(_until_ended, connection.connection.info.backend_pid).result()
@@ -122,7 +121,6 @@ def test_failed_reconciliation_is_not_blamed_on_its_account(
         stand()
 
     monkeypatch.setattr("execution.reconciliation.reconcile.resolve", resolve_late)
-    limited(idle_in_transaction_session_timeout=IDLE_MS)
     with pytest.raises(InternalError, match="idle"):
         reconcile()
 
@@ -130,7 +128,7 @@ def test_failed_reconciliation_is_not_blamed_on_its_account(
 def test_locked_row_delays_its_own_report_only(
     feed: Feed, limited: Limits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limited(lock_timeout=300)
+    limited(lock_timeout=60)
     for _ in range(7):
         factories.signal(feed)
     factories.claim_all()
@@ -154,7 +152,7 @@ def test_locked_row_delays_its_own_brokers_answer_only(
     orders = list(Order.objects.order_by("id"))
     for order in orders:
         cancel_order(order.pk)
-    limited(lock_timeout=300)
+    limited(lock_timeout=60)
     answers: list[CallResult] = []
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(

@@ -22,6 +22,7 @@ from brokers.host_limiter import (
     load_of,
 )
 from common.reason_codes import Code
+from execution.dispatch import background_calls
 from execution.dispatch.background_calls import (
     MAX_PER_HOST,
     BackgroundCall,
@@ -29,6 +30,7 @@ from execution.dispatch.background_calls import (
     CallResult,
 )
 from tests.hanging import Hang
+from tests.simulated_loop import SimulatedLoop
 from tests.steady_loop import SteadyLoop
 
 TIME_OUT, ACCOUNTS = 1.0, 200
@@ -41,6 +43,15 @@ class About:
     connection_id: int
     broker_host: str = "host"
     lane: str = ""
+
+
+@pytest.fixture
+def simulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedLoop]:
+    """A loop on this thread; machine time, by which requests become outdated, is the loop's."""
+    made = SimulatedLoop()
+    monkeypatch.setattr(background_calls, "machine_time", made.time)
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -74,7 +85,7 @@ class Overloaded:
         self.seconds, self.worked = seconds, 0
         self._queue: deque[asyncio.Future[str]] = deque()
         self._has_ended = False
-        self._task = asyncio.run_coroutine_threadsafe(self._work(), loop)
+        self.task = loop.create_task(self._work())
 
     async def _work(self) -> None:
         while not self._has_ended:
@@ -91,21 +102,22 @@ class Overloaded:
 
     def end(self) -> None:
         self._has_ended = True
-        self._task.result(30)
 
 
-def test_overloaded_host_gets_as_many_calls_as_it_can_serve(
-    loop: asyncio.AbstractEventLoop,
-) -> None:
+def is_idle(runner: BackgroundCallRunner) -> bool:
+    return not runner.keys_in_flight()
+
+
+def test_overloaded_host_gets_as_many_calls_as_it_can_serve(simulated: SimulatedLoop) -> None:
     """Unanswered requests are sent again, as by the sweeps, until they are answered."""
-    host = Overloaded(loop, seconds=0.02)  # 50 in the time of a call, and 100 are sent at once
+    host = Overloaded(simulated, seconds=0.02)  # 50 in the time of a call, and 100 are sent at once
     answered: set[int] = set()
 
     def on_result(done: CallResult) -> None:
         if not done.failed:
             answered.add(done.about.connection_id)
 
-    runner = BackgroundCallRunner(loop, on_result, TIME_OUT)
+    runner = BackgroundCallRunner(simulated, on_result, TIME_OUT)
 
     def are_all_answered() -> bool:
         runner.start(
@@ -113,18 +125,16 @@ def test_overloaded_host_gets_as_many_calls_as_it_can_serve(
         )
         return len(answered) == ACCOUNTS
 
-    began = time.monotonic()
-    done = until(are_all_answered, 60)
-    print(f"{len(answered)} of {ACCOUNTS} answered after {time.monotonic() - began:.1f} s;"
+    done = simulated.until(are_all_answered, 60)
+    print(f"{len(answered)} of {ACCOUNTS} answered after {simulated.time():.1f} s;"
           f" {host.worked} requests were worked through")  # fmt: skip
-    runner.wait_idle(30)
+    assert simulated.until(lambda: is_idle(runner), 30)
     host.end()
+    assert simulated.until(host.task.done, 30)
     assert done
 
 
-def test_silent_accounts_wait_behind_answering_ones(
-    loop: asyncio.AbstractEventLoop,
-) -> None:
+def test_silent_accounts_wait_behind_answering_ones(simulated: SimulatedLoop) -> None:
     missed: list[int] = []
     missed_before: list[int] = []  # how many calls had got no answer when each other one got one
 
@@ -134,19 +144,21 @@ def test_silent_accounts_wait_behind_answering_ones(
         else:
             missed_before.append(len(missed))
 
-    runner = BackgroundCallRunner(loop, on_result, 5.0)
+    runner = BackgroundCallRunner(simulated, on_result, 5.0)
 
     async def answer_at_once() -> str:
         return "answered"
 
     silent = range(MAX_PER_HOST)
     runner.start([background_call(n, asyncio.Event().wait) for n in silent])
-    assert until(lambda: len(missed) == len(silent), 30)  # the host gets fewer calls at once now
+    assert simulated.until(
+        lambda: len(missed) == len(silent), 30
+    )  # the host gets fewer calls at once now
     runner.start([background_call(n, asyncio.Event().wait) for n in silent])
     runner.start([background_call(n, answer_at_once) for n in range(1000, 1050)])
-    assert until(lambda: len(missed_before) == 50, 30)
+    assert simulated.until(lambda: len(missed_before) == 50, 30)
     assert missed_before == [len(silent)] * 50  # no call waited for the silent ones' second time
-    runner.wait_idle(60)
+    assert simulated.until(lambda: is_idle(runner), 60)
 
 
 @pytest.mark.parametrize(
@@ -177,12 +189,19 @@ class Repeated:
     it got no slot; the longer unanswered, the later, up to six time-outs."""
 
     def __init__(
-        self, name: str, account: int, time_out: float, *, hangs: bool = False, **more: Any
+        self,
+        clock: Callable[[], float],
+        name: str,
+        account: int,
+        time_out: float,
+        *,
+        hangs: bool = False,
+        **more: Any,
     ) -> None:
         self.background_call = BackgroundCall(name, About(account), self._call, self._write, **more)
         self.made, self.due = 0, 0.0
         self.ended: list[CallResult] = []
-        self._time_out, self._hangs = time_out, hangs
+        self._clock, self._time_out, self._hangs = clock, time_out, hangs
 
     async def _call(self) -> str:
         self.made += 1
@@ -191,7 +210,7 @@ class Repeated:
 
     def _write(self, done: Sequence[CallResult]) -> None:
         wait = min(6, 0.1 * 2**self.made) if self._hangs and done[0].had_slot else 0.2
-        self.due = time.monotonic() + wait * self._time_out
+        self.due = self._clock() + wait * self._time_out
         self.ended += done
 
     @property
@@ -204,7 +223,7 @@ class Repeated:
     [pytest.param(100, 25, 8, 60, id="full share"), pytest.param(2, 1, 3, 20, id="least share")],
 )
 def test_dead_accounts_get_turns_and_delay_no_look_up_of_others(
-    loop: asyncio.AbstractEventLoop,
+    simulated: SimulatedLoop,
     monkeypatch: pytest.MonkeyPatch,
     places: int,
     dead: int,
@@ -213,48 +232,50 @@ def test_dead_accounts_get_turns_and_delay_no_look_up_of_others(
 ) -> None:
     """Cancels of dead accounts are requested again and again, and quick cancels of others keep the
     host's share as high as it can be."""
-    time_out = 0.4
+    time_out, clock = 0.4, simulated.time
     monkeypatch.setattr("execution.dispatch.background_calls.MAX_PER_HOST", places)
 
     def on_result(done: CallResult) -> None:
         done.background_call.write([done])
 
-    runner = BackgroundCallRunner(loop, on_result, time_out)
+    runner = BackgroundCallRunner(simulated, on_result, time_out)
     cancels = [
-        Repeated(f"dead {n} {k}", n, time_out, hangs=True)
+        Repeated(clock, f"dead {n} {k}", n, time_out, hangs=True)
         for k in range(of_each)
         for n in range(dead)
     ]
-    others = [Repeated(f"answer_at_once {n}", 1_000 + n, time_out) for n in range(5)]
+    others = [Repeated(clock, f"answer_at_once {n}", 1_000 + n, time_out) for n in range(5)]
     looks = [
-        Repeated(f"look-up {n}", 2_000 + n, time_out, priority=CallPriority.PATIENT, patience=5)
+        Repeated(
+            clock, f"look-up {n}", 2_000 + n, time_out, priority=CallPriority.PATIENT, patience=5
+        )
         for n in range(look_ups)
     ]
 
     def request_until(is_so: Callable[[], bool], seconds: float) -> bool:
         def request() -> bool:
-            now = time.monotonic()
+            now = clock()
             calls = (*cancels, *others, *(one for one in looks if not one.ended))
             runner.start([one.background_call for one in calls if one.due <= now])
             return is_so()
 
-        return until(request, seconds)
+        return simulated.until(request, seconds)
 
     def turns() -> list[int]:
         """Return the number of turns of each dead account."""
         return [sum(one.made for one in cancels[n::dead]) for n in range(dead)]
 
-    began = time.monotonic()
+    began = clock()
     for n, one in enumerate(looks):
         one.due = began + 4 * time_out + 2 * time_out * n / look_ups
-    assert request_until(lambda: time.monotonic() > looks[0].due, 30)
+    assert request_until(lambda: clock() > looks[0].due, 30)
     before = turns()
     has_ended = request_until(lambda: all(one.ended for one in looks), 30)
     is_tried = request_until(lambda: all(map(int.__gt__, turns(), before)), 30)
-    assert runner.wait_idle(30)
+    assert simulated.until(lambda: is_idle(runner), 30)
     print(f"{sum(one.is_answered for one in looks)} of {look_ups} look-ups answered; each of {dead}"
           f" dead accounts had {min(turns())} to {max(turns())} turns in"
-          f" {(time.monotonic() - began) / time_out:.0f} time-outs")  # fmt: skip
+          f" {(clock() - began) / time_out:.0f} time-outs")  # fmt: skip
     assert has_ended
     assert is_tried
     assert all(one.is_answered for one in looks)
@@ -448,12 +469,12 @@ def test_limits_of_groups_leave_slots_for_each_other(places: int) -> None:
     ids=repr,
 )
 def test_only_failures_of_the_host_count_against_it(
-    loop: asyncio.AbstractEventLoop, error: Exception, share: float, is_missed: bool
+    simulated: SimulatedLoop, error: Exception, share: float, is_missed: bool
 ) -> None:
     """Send a cancel that takes more than a third of its time-out and ends like this."""
     time_out = 0.6
     ended: list[CallResult] = []
-    runner = BackgroundCallRunner(loop, ended.append, time_out)
+    runner = BackgroundCallRunner(simulated, ended.append, time_out)
 
     async def cancel() -> None:
         await asyncio.sleep(time_out / 2)
@@ -463,8 +484,8 @@ def test_only_failures_of_the_host_count_against_it(
         return load_of("host").share, 1 in load_of("host").missed
 
     runner.start([background_call(1, cancel)])
-    assert until(lambda: bool(ended), 30)
-    assert asyncio.run_coroutine_threadsafe(noted(), loop).result(30) == (share, is_missed)
+    assert simulated.until(lambda: bool(ended), 30)
+    assert simulated.run_until_complete(noted()) == (share, is_missed)
 
 
 def test_call_without_a_slot_is_not_made(loop: asyncio.AbstractEventLoop) -> None:

@@ -47,9 +47,10 @@ POSITIONS, ORDERS = "positions_executionposition", "execution_order"
 
 @pytest.fixture(autouse=True)
 def short_waits(limits: Limits, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A wait for a row ends after 300 ms, and each call retries deferred reports."""
-    limits(lock_timeout=300)
+    """A wait for a row ends after 60 ms, and each call retries deferred reports."""
+    limits(lock_timeout=60)
     connection.close()
+    monkeypatch.setattr("execution.dispatch.partial_writes.LOCK_WAIT_MS", 40)
     monkeypatch.setattr("execution.dispatch.deferred_reports.RETRY_SECONDS", 0)
     monkeypatch.setattr(event_stream, "_waiting_since", {})
     monkeypatch.setattr(event_stream, "_blocked", {}, raising=False)
@@ -235,7 +236,7 @@ def test_answer_that_waited_in_the_queue_has_its_account_compared(
     results.put(OrderCallReports([fill], ended_at=machine_time() - 4))
     report_writer = ReportWriter(results)
     report_writer.start()
-    assert report_writer.drain(20)
+    assert report_writer.drain(60)
     report_writer.stop()
     report_writer.join(60)
     assert stop_of(ExecutionPosition.objects.get()) == D("1.09")

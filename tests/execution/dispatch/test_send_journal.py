@@ -58,7 +58,7 @@ class Sender:
     def end(self, number: int = signal.SIGKILL) -> None:
         self.popen.send_signal(number)
         if number == signal.SIGKILL:
-            self.popen.wait(10)
+            self.popen.wait(60)
 
 
 @pytest.fixture

@@ -236,7 +236,7 @@ def test_an_account_has_two_reads_in_flight_and_the_next_one_is_for_all_that_wai
     assert trading.dispatcher.background_calls.wait_idle(60)
     broker_positions.refresh()
     assert trading.dispatcher.background_calls.wait_idle(60)
-    assert trading.report_writer.drain(20)
+    assert trading.report_writer.drain(60)
     assert set(ExecutionPosition.objects.values_list("broker_quantity", flat=True)) == {100}
     assert len(begun) == 3
 
@@ -267,5 +267,5 @@ def test_position_queries_of_one_account_do_not_wait_for_each_other(
         ExecutionPosition.objects.filter(pk=one.pk).update(broker_check_due_at=timezone.now())
         broker_positions.refresh()
     assert trading.dispatcher.background_calls.wait_idle(60)
-    assert trading.report_writer.drain(20)
+    assert trading.report_writer.drain(60)
     assert set(ExecutionPosition.objects.values_list("broker_quantity", flat=True)) == {100}

@@ -58,14 +58,14 @@ def by_hand(connection: ExecutionConnection, cid: str, **more: Any) -> None:
     )  # fmt: skip
     order = replace(order, **more)
     call = adapter_for("paper").submit(spec_for(connection), order, lambda _: None)
-    trading_runtime.get_runtime().dispatcher.run_call(call, 10)
+    trading_runtime.get_runtime().dispatcher.run_call(call, 60)
 
 
 def send() -> None:
     """Claim what is due and have the paper broker answer."""
     for outgoing in factories.claim_all():
         call = adapter_for("paper").submit(outgoing.spec, outgoing.request, lambda _: None)
-        factories.answer(outgoing, trading_runtime.get_runtime().dispatcher.run_call(call, 10))
+        factories.answer(outgoing, trading_runtime.get_runtime().dispatcher.run_call(call, 60))
 
 
 def test_both_books_agree_and_an_owners_close_is_external(

@@ -1,7 +1,6 @@
 """A look-up that waits for a slot at its host: one process makes it, and only in its own lane."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -18,18 +17,12 @@ from execution.services import execute
 from execution.startup import OrphanRecovery
 from signals.models import Feed
 from tests.execution import factories
-from tests.execution.busy_host import occupied
+from tests.execution.busy_host import give_up_queued, occupied
 from tests.execution.dispatch.test_background_calls import until
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.sessions.lane import LANE, lease
 
 pytestmark = pytest.mark.usefixtures("inline_commits")
-
-
-@pytest.fixture(autouse=True)
-def short_calls(settings: Any) -> None:
-    """A call may take one second, a look-up waits five for its slot."""
-    settings.FILLCAST_CALL_TIMEOUT_SECONDS = 1
 
 
 def unknown(trading: TradingRuntime, feed: Feed, broker: FakeBroker) -> Order:
@@ -38,7 +31,7 @@ def unknown(trading: TradingRuntime, feed: Feed, broker: FakeBroker) -> Order:
     broker.behaviour = broker.accept_without_reply
     execute(factories.pending())
     assert trading.dispatcher.wait_idle(60)
-    assert trading.report_writer.drain(20)
+    assert trading.report_writer.drain(60)
     factories.pass_time(60)
     broker.calls.clear()
     order = Order.objects.get()
@@ -124,6 +117,7 @@ def test_look_up_that_got_no_slot_is_due_again_at_once(
     unknown(trading, feed, broker)
     with occupied(trading, alice.broker_host):
         assert sweeps.query_unknown_orders(trading.dispatcher) == 1
+        give_up_queued(trading)
         run("UPDATE execution_order SET lookup_after = clock_timestamp()")
         until(lambda: not Order.objects.filter(lookup_claimed_until__isnull=False).exists())
         assert sweeps.query_unknown_orders(trading.dispatcher) == 1

@@ -271,7 +271,7 @@ def test_exit_waits_in_the_report_writer_for_its_entrys_fills(half: Order) -> No
     report_writer.start()
     try:
         results.put(OrderCallReports([factories.fill_report(half, 40, "x1")]))
-        assert report_writer.drain(20)
+        assert report_writer.drain(60)
         half.refresh_from_db()
         assert (half.filled_quantity, DriftItem.objects.count()) == (0, 0)
         results.put(

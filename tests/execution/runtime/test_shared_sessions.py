@@ -12,6 +12,9 @@ from django.db import connections
 from common import shared_sessions
 from common.idle_sessions import IdleSessions
 from common.shared_sessions import base
+from execution import startup
+from execution.runtime import trading_runtime
+from execution.runtime.trading_runtime import BackgroundJob
 from tests.execution.trading_process import running
 from tests.paper.broker_process import until
 
@@ -50,11 +53,43 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[int]]:
     shared_sessions.close_idle()
 
 
+ROLE = "exits+execution+maintenance"
+
+
+def test_no_job_leaves_anything_in_its_session(opened: set[int], settings: Any) -> None:
+    """Each job runs once, one after another. The next test has all of them run at once."""
+    before = trading_runtime._runtime
+    trading_runtime.start_runtime("test")
+    try:
+        with ThreadPoolExecutor(1) as threads:
+            for job in startup._jobs_of_role(ROLE, exits_only=False):
+                threads.submit(run_once, job).result(UNTIL_IDLE)
+                left = threads.submit(what_is_left_in, base.SESSIONS).result(UNTIL_IDLE)
+                assert left <= {NOTHING}, f"{job.name} left something in its session"
+            assert left == {NOTHING}
+            repeated = threads.submit(what_is_left_behind, base.REPEATED_SESSIONS).result()
+            threads.submit(connections.close_all).result()
+        assert repeated == {WITH_SETTINGS}
+    finally:
+        trading_runtime.stop_runtime()
+        trading_runtime._runtime = before
+
+
+def run_once(job: BackgroundJob) -> None:
+    """Run a job as its thread does."""
+    shared_sessions.be_patient(UNTIL_IDLE)
+    try:
+        job.run()
+    finally:
+        shared_sessions.give_back()
+
+
+@pytest.mark.processes
 def test_process_with_all_jobs_needs_few_sessions_and_leaves_nothing_in_them(
     opened: set[int],
 ) -> None:
     before = {*threading.enumerate()}
-    with running("exits+execution+maintenance", SECONDS):
+    with running(ROLE, SECONDS):
         threads = {*threading.enumerate()} - before
         assert len(threads) > 30
         time.sleep(SECONDS)
@@ -67,18 +102,24 @@ def test_process_with_all_jobs_needs_few_sessions_and_leaves_nothing_in_them(
 
 
 def what_is_left_behind(idle: IdleSessions) -> set[tuple[Any, ...]]:
-    """Return what idle sessions still have of the threads that used them; wait for the first."""
+    """The same; wait for the first idle session."""
+    found: set[tuple[Any, ...]] = set()
+
+    def look() -> bool:
+        found.update(what_is_left_in(idle))
+        return bool(found)
+
+    until(look, UNTIL_IDLE)
+    return found
+
+
+def what_is_left_in(idle: IdleSessions) -> set[tuple[Any, ...]]:
+    """Return what sessions that no job uses now still have of the threads that used them."""
     wrapper = connections["default"]
     assert isinstance(wrapper, base.DatabaseWrapper)
     taken, found = [], []
-
-    def take() -> bool:
-        """Take those that no job uses at this moment."""
-        while (session := idle.take(wrapper._where())) is not None:
-            taken.append(session)
-        return bool(taken)
-
-    until(take, UNTIL_IDLE)
+    while (session := idle.take(wrapper._where())) is not None:
+        taken.append(session)
     for session in taken:
         found.append(session.execute(LEFT_BEHIND).fetchone())
         idle.give_back(wrapper._where(), session)

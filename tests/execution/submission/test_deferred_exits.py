@@ -10,7 +10,7 @@ from django.db import connection
 from brokers.base import NotSent
 from brokers.types import CloseCause, ReportKind
 from common.reason_codes import Code
-from common.sql import rows
+from common.sql import database_now
 from connections.models import ExecutionConnection, KillSwitch
 from execution.exits.orders import ExitRequest, open_exits
 from execution.models import Order
@@ -32,19 +32,15 @@ def bought(alice: ExecutionConnection, feed: Feed) -> ExecutionPosition:
     return factories.filled(factories.signal(feed))
 
 
-def wait_of(order: Order) -> float:
-    (row,) = rows(
-        "SELECT extract(epoch FROM due_at - clock_timestamp()) AS s FROM execution_order"
-        " WHERE id = %s",
-        (order.pk,),
-    )
-    return float(row.s)
-
-
-def try_to_send(order: Order, fault: Exception) -> None:
+def try_to_send(order: Order, fault: Exception) -> tuple[float, float]:
+    """Return between which seconds lies the wait for the next attempt."""
     (outgoing,) = claim([order.pk], worker_id=factories.OWNER).outgoing
+    before = database_now()
     factories.answer(outgoing, fault)
+    after = database_now()
     order.refresh_from_db()
+    assert order.due_at is not None
+    return (order.due_at - after).total_seconds(), (order.due_at - before).total_seconds()
 
 
 def test_retries_continue_when_the_retry_counter_is_full(bought: ExecutionPosition) -> None:
@@ -69,14 +65,14 @@ def test_exit_that_cannot_be_sent_is_retried_until_it_is_sent(
     exit_ = Order.objects.exits().get()
     waits = []
     for _ in range(12):
-        try_to_send(exit_, NotSent(Code.NOT_CONNECTED))
+        waits.append(try_to_send(exit_, NotSent(Code.NOT_CONNECTED)))
         assert (exit_.status, exit_.reason) == ("PENDING", "NOT_CONNECTED")
         assert scan_levels() == []  # it reserves its quantity: no second exit is created
         assert close_position(bought.pk) == []
-        waits.append(wait_of(exit_))
         factories.pass_time(61)
-    assert waits[0] < 1 < waits[4] < 13
-    assert all(30 < wait <= 60 for wait in waits[8:])
+    assert waits[0][0] < 1 < waits[4][1]
+    assert waits[4][0] < 13
+    assert all(most > 30 and least <= 60 for least, most in waits[8:])
     (payload,) = factories.events("exit.delayed")
     assert (payload["code"], payload["send_retries"]) == ("NOT_CONNECTED", 5)
     (outgoing,) = factories.claim_all()

@@ -10,7 +10,7 @@ from brokers.types import OrderReport
 from tests.paper.broker_process import BrokerProcess, Caller, until
 
 
-async def find(caller: Caller, client_order_id: str, seconds: float = 20) -> list[OrderReport]:
+async def find(caller: Caller, client_order_id: str, seconds: float = 60) -> list[OrderReport]:
     """Look an order up until it is found: the connection may be in back-off, or the order may
     still be being placed."""
     async with asyncio.timeout(seconds):

@@ -61,7 +61,7 @@ def test_killed_client_loses_replies_but_no_order(broker: BrokerProcess, tmp_pat
     process = subprocess.Popen([sys.executable, "-c", script, str(broker.port)], cwd=ROOT)
     until(lambda: len(journal()) >= 100)
     process.kill()
-    process.wait(10)
+    process.wait(60)
     until(lambda: len(journal()) == 300)
     assert journal() == [f"bare{number:03d}" for number in range(300)]
 
@@ -119,4 +119,4 @@ def test_sigterm_answers_pending_calls_then_ends(broker: BrokerProcess, caller: 
         outcomes = caller.place("last")
     assert kind(outcomes["last"]) == "FILLED"
     assert broker.process is not None
-    assert broker.process.wait(10) == 0
+    assert broker.process.wait(60) == 0
