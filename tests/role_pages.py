@@ -4,8 +4,8 @@
     python -m tests.role_pages --check    write nothing; fail if it would change
 
 The tables are written by hand (role_matrix.py in tests/api, tests/console and tests/portal). Tests
-call every address as each role. They fail if an address of the URL conf or a list of the console
-has no line.
+ask at every address what each role may do. They fail if an address of the URL conf or a list of the
+console has no line.
 """
 
 import sys
@@ -56,8 +56,8 @@ def role_page() -> str:
     lines = [
         "# Roles and actions",
         "",
-        "`make docs` writes this page from the tables with which the tests call every address of",
-        "API, console and portal as each role (`tests/api/test_roles.py`,",
+        "`make docs` writes this page from the tables with which the tests judge what each role may",
+        "do at every address of API, console and portal (`tests/api/test_roles.py`,",
         "`tests/console/test_roles.py`, `tests/portal/test_roles.py`). They fail if an address has",
         "no line. A superuser may do everything. [Roles](roles.md) describes the permissions, and",
         "what owners (tenants, providers) may do with their own rows.",
