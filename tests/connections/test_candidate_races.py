@@ -13,10 +13,12 @@ from connections.models import (
     DataConnection,
     ExecutionConnection,
     Subscription,
+    SubscriptionInterval,
     SubscriptionRoute,
     SubscriptionTwin,
 )
 from connections.subscriptions.routes import RouteAccount, set_route
+from execution.models import Order
 from signals import services as signals
 from signals.drafts import publish_draft, store_draft
 from signals.feeds import archive_feed, create_feed, update_feed
@@ -186,6 +188,24 @@ def signal_that_ends_while_it_waits_for_its_feed() -> Race:
     )  # fmt: skip
 
 
+def publication_to_a_subscription_that_is_ending() -> Race:
+    """It has ended before the publication, and so it is no candidate."""
+    row, signal = make.ready(make.connection()), make.signal(make.feed())
+    made = make.subscription(row, signal.feed)
+
+    def left() -> tuple[int, bool]:
+        ended = SubscriptionInterval.objects.get().ended_at
+        published = Signal.objects.get().published_at
+        assert ended
+        assert published
+        return Order.objects.count(), ended < published
+
+    return Race(
+        lambda: services.unsubscribe(made.pk, by=None),
+        lambda: signals.publish(signal.pk, by=None), ("True", "True"), left, (0, True),
+    )  # fmt: skip
+
+
 RACES: dict[str, Callable[[], Race]] = {
     made.__name__: made
     for made in (
@@ -201,6 +221,7 @@ RACES: dict[str, Callable[[], Race]] = {
         new_signal_of_a_feed_that_is_being_archived,
         draft_of_a_feed_that_is_being_handed_over,
         signal_that_ends_while_it_waits_for_its_feed,
+        publication_to_a_subscription_that_is_ending,
     )
 }
 
