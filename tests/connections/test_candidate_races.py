@@ -112,6 +112,18 @@ def change_of_a_subscription_that_is_ending() -> Race:
     )  # fmt: skip
 
 
+def route_of_a_subscription_that_is_ending() -> Race:
+    owner = make.user()
+    row, other = make.connection(owner), make.connection(owner)
+    mine = make.subscription(row, make.feed())
+    accounts = [RouteAccount(row.pk), RouteAccount(other.pk)]
+    return Race(
+        lambda: services.unsubscribe(mine.pk, by=None),
+        lambda: set_route(mine.pk, by=None, policy="PRICE", accounts=accounts),
+        ("True", CONFLICT), SubscriptionRoute.objects.count, 0,
+    )  # fmt: skip
+
+
 def twin_of_a_subscription_that_is_ending() -> Race:
     owner = make.user()
     DataConnection.objects.create(name="shared")
@@ -215,6 +227,7 @@ RACES: dict[str, Callable[[], Race]] = {
         subscription_of_an_account_that_is_being_routed_to,
         route_to_an_account_that_is_subscribing,
         change_of_a_subscription_that_is_ending,
+        route_of_a_subscription_that_is_ending,
         twin_of_a_subscription_that_is_ending,
         source_that_is_chosen_while_it_is_being_withdrawn,
         publication_in_a_feed_that_is_being_archived,

@@ -6,9 +6,9 @@ import pytest
 
 from brokers.base import NotSent
 from common.reason_codes import Code
-from common.sql import rows
+from common.sql import rows, run
 from connections.models import ExecutionConnection
-from execution.models import Order
+from execution.models import Order, PendingAction
 from execution.monitoring.pending_actions import process_pending_actions
 from execution.recovery import stale_orders
 from execution.runtime.trading_runtime import TradingRuntime
@@ -26,6 +26,26 @@ pytestmark = pytest.mark.usefixtures("inline_commits")
 def short_calls(settings: Any) -> None:
     """A call may take, and wait for its slot, one second."""
     settings.FILLCAST_CALL_TIMEOUT_SECONDS = 1
+
+
+@pytest.mark.parametrize(
+    ("action", "reason"),
+    [
+        (PendingAction.CANCEL, Code.OWNER_CANCELLED),
+        (PendingAction.CLOSE, Code.CLOSED_BEFORE_SENT),
+        (PendingAction.EXPIRE, Code.SIGNAL_EXPIRED),
+        (PendingAction.PASSED, Code.LEVEL_PAST_ENTRY),
+    ],
+)
+def test_cancel_of_what_was_never_sent_states_why(
+    alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime, action: str, reason: str
+) -> None:
+    factories.signal(feed)
+    run("UPDATE execution_order SET pending_action = %s", (action,))
+    process_pending_actions()
+    order = Order.objects.get()
+    assert (order.status, order.reason) == ("CANCELLED", reason)
+    assert factories.log_codes(order.pk)[-1] == (reason, "CANCELLED")
 
 
 def process_cancels(trading: TradingRuntime, order: Order) -> None:
