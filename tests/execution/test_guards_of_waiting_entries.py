@@ -188,11 +188,6 @@ FOLLOW_UPS = {
         | {"it has none": {"own_stop_loss": "NULL"}},
         MAY_FILL | {"it is a target": {"own_stop_loss": "NULL", "own_take_profit": "1.2"}},
     ),
-    "only what a MODIFY sets": Guard(
-        running(fan_out_sql.DROP_OWN_LEVELS, refers_to=signal_id, sl=False, targets=True),
-        PENDING | {"own_take_profit": "1.2"},
-        {"it is a stop": {"own_stop_loss": "1.08", "own_take_profit": "NULL"}},
-    ),
     "entry that may still fill": Guard(
         with_list(fan_out_sql.LOCK_UNFILLED, signal_id),
         PENDING,
@@ -211,3 +206,12 @@ FOLLOW_UPS = {
 )
 def test_decision_writes_only_waiting_entries_as_seen(ids: Ids, table: Mapping[str, Guard]) -> None:
     expect_guards(table, ids)
+
+
+@pytest.mark.parametrize(("sl", "targets"), [(True, False), (False, True), (True, True)])
+def test_modify_drops_only_the_own_levels_that_it_sets(ids: Ids, sl: bool, targets: bool) -> None:
+    Order.objects.update(own_stop_loss=D("1.08"), own_take_profit=D("1.2"))
+    parameters = {"refers_to": signal_id(ids), "sl": sl, "targets": targets}
+    assert run(fan_out_sql.DROP_OWN_LEVELS, parameters) == 1
+    order = Order.objects.get()
+    assert (order.own_stop_loss is None, order.own_take_profit is None) == (sl, targets)
