@@ -47,6 +47,26 @@ def test_spread_of_entry_and_exit_is_kept_when_its_minutes_are_gone() -> None:
     assert (cost.entry_spread, cost.exit_spread) == (D("0.1"), D("0.2"))
 
 
+def test_costs_of_a_trade_that_is_corrected_are_computed_again() -> None:
+    world, now = World(), market_now()
+    (signal,) = factories.signals(world.alice, 1)
+    closed = now - timedelta(hours=1)
+    one = factories.trade(world.mt5, signal, closed_at=closed, pnl=D(5), lasted=timedelta(hours=1))
+    one.price_source = world.prices
+    one.save()
+    earlier = timedelta(minutes=9)
+    for at, spread in ((one.opened_at, "0.0002"), (closed, "0.0004")):
+        bar(world, at, D(spread))
+        bar(world, at - earlier, D(spread) * 2)
+    compute_costs()
+    one.opened_at -= earlier
+    one.closed_at = closed - earlier
+    one.save()
+    compute_costs()
+    cost = TradeCost.objects.get(position=one)
+    assert (cost.entry_spread, cost.exit_spread) == (D("0.2"), D("0.4"))
+
+
 def test_slippage_of_entry_and_exit_is_added_in_money() -> None:
     world = World()
     (signal,) = factories.signals(world.alice, 1)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from analytics.equity import account_equity
 from analytics.history import HISTORY, HistoryFilter
 from analytics.models import SignalQuality
 from analytics.selectors import execution_quality
@@ -91,6 +92,20 @@ def test_deposit_belongs_to_the_reading_that_has_it(at: datetime, deposits: list
     assert [value for value in found if value] == deposits
     total = sum(one.deposits for one in readings(made))
     assert total == (0 if at > NOON else 7), "each deposit until now counts once"
+
+
+@pytest.mark.parametrize(("until", "dates"), [(-1, []), (0, [WEDNESDAY]), (1, [WEDNESDAY])])
+def test_latest_reading_ends_the_last_day_of_the_period(until: int, dates: list[date]) -> None:
+    made = account()
+    read(made, NOON - HOUR, 90)
+    end = WEDNESDAY + timedelta(days=until)
+    found = account_equity(
+        equity_readings([made.pk], WEDNESDAY, WEDNESDAY), start=WEDNESDAY, end=end
+    )
+    assert found is not None
+    assert [(day.last, day.gain, day.is_ended) for day in found.days] == [
+        (day, D(10), False) for day in dates
+    ]
 
 
 def signal_of(owner: Any, at: datetime) -> Signal:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from common.clocks import market_now
 from connections.models import AccountSnapshot, ExecutionConnection, TradingPreset
 from execution.models import Order
 from execution.sizing_example import Asked, sizing_example
@@ -70,6 +71,23 @@ def test_terms_in_the_address_are_tried_and_not_stored(
     assert others["reason"]["code"] == "SYMBOL_NOT_ALLOWED"
     world.preset.refresh_from_db()
     assert (world.preset.risk_percent, world.preset.max_quantity) == (1, None)
+
+
+def test_archived_account_has_no_example_and_uses_no_preset(
+    world: World, account: ExecutionConnection
+) -> None:
+    TradingPreset.objects.filter(pk=world.preset.pk).update(user=world.alice)
+    ExecutionConnection.objects.filter(pk=account.pk).update(preset=world.preset)
+    query = {"connection": str(account.pk), "stop_pips": "30"}
+
+    def found() -> tuple[int, bool]:
+        uses = get(world, "uses", {}).json()
+        named = str(account.pk) in str(uses)
+        return get(world, "example", query).status_code, named
+
+    assert found() == (200, True)
+    ExecutionConnection.objects.filter(pk=account.pk).update(archived_at=market_now())
+    assert found() == (404, False)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,11 @@ from decimal import Decimal as D
 import pytest
 
 from brokers.types import AccountState, BrokerCashFlow, PositionMode
+from common.clocks import set_market_clock
 from common.errors import InvalidInputError, NotAllowedError
 from connections import services
 from connections.models import AccountHistory, AccountSnapshot, CashFlow, ExecutionConnection
+from tests.analytics.trading_days import stop_clock
 from tests.connections import make
 from tests.loss_limits import cash_flow_of, limit_of, pause_of
 
@@ -110,6 +112,22 @@ def test_read_that_began_earlier_leaves_the_history_as_it_is() -> None:
     read(account, "999", NOON + timedelta(minutes=4))
     assert periods(account) == [(NOON, D(100), D(100))]
     assert AccountSnapshot.objects.get(connection=account).equity == D(100)
+
+
+def test_states_of_one_moment_are_of_one_period() -> None:
+    """A market clock that stands, or is slow: the second state is not of the period before."""
+    account = make.connection()
+    read(account, "1000", NOON + timedelta(minutes=5))
+    stop_clock(NOON + timedelta(minutes=10))
+    try:
+        for second, equity in enumerate(("1500", "1600")):
+            read(account, equity, NOON + timedelta(minutes=10, seconds=second), balance="1500")
+    finally:
+        set_market_clock(None)
+    assert periods(account) == [
+        (NOON, D(1000), D(1000)),
+        (NOON + timedelta(minutes=10), D(1500), D(1600)),
+    ]
 
 
 def test_many_accounts_are_stored_at_once() -> None:

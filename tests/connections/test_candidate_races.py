@@ -13,10 +13,12 @@ from connections.models import (
     DataConnection,
     ExecutionConnection,
     Subscription,
+    SubscriptionInterval,
     SubscriptionRoute,
     SubscriptionTwin,
 )
 from connections.subscriptions.routes import RouteAccount, set_route
+from execution.models import Order
 from signals import services as signals
 from signals.drafts import publish_draft, store_draft
 from signals.feeds import archive_feed, create_feed, update_feed
@@ -110,6 +112,18 @@ def change_of_a_subscription_that_is_ending() -> Race:
     )  # fmt: skip
 
 
+def route_of_a_subscription_that_is_ending() -> Race:
+    owner = make.user()
+    row, other = make.connection(owner), make.connection(owner)
+    mine = make.subscription(row, make.feed())
+    accounts = [RouteAccount(row.pk), RouteAccount(other.pk)]
+    return Race(
+        lambda: services.unsubscribe(mine.pk, by=None),
+        lambda: set_route(mine.pk, by=None, policy="PRICE", accounts=accounts),
+        ("True", CONFLICT), SubscriptionRoute.objects.count, 0,
+    )  # fmt: skip
+
+
 def twin_of_a_subscription_that_is_ending() -> Race:
     owner = make.user()
     DataConnection.objects.create(name="shared")
@@ -186,6 +200,24 @@ def signal_that_ends_while_it_waits_for_its_feed() -> Race:
     )  # fmt: skip
 
 
+def publication_to_a_subscription_that_is_ending() -> Race:
+    """It has ended before the publication, and so it is no candidate."""
+    row, signal = make.ready(make.connection()), make.signal(make.feed())
+    made = make.subscription(row, signal.feed)
+
+    def left() -> tuple[int, bool]:
+        ended = SubscriptionInterval.objects.get().ended_at
+        published = Signal.objects.get().published_at
+        assert ended
+        assert published
+        return Order.objects.count(), ended < published
+
+    return Race(
+        lambda: services.unsubscribe(made.pk, by=None),
+        lambda: signals.publish(signal.pk, by=None), ("True", "True"), left, (0, True),
+    )  # fmt: skip
+
+
 RACES: dict[str, Callable[[], Race]] = {
     made.__name__: made
     for made in (
@@ -195,12 +227,14 @@ RACES: dict[str, Callable[[], Race]] = {
         subscription_of_an_account_that_is_being_routed_to,
         route_to_an_account_that_is_subscribing,
         change_of_a_subscription_that_is_ending,
+        route_of_a_subscription_that_is_ending,
         twin_of_a_subscription_that_is_ending,
         source_that_is_chosen_while_it_is_being_withdrawn,
         publication_in_a_feed_that_is_being_archived,
         new_signal_of_a_feed_that_is_being_archived,
         draft_of_a_feed_that_is_being_handed_over,
         signal_that_ends_while_it_waits_for_its_feed,
+        publication_to_a_subscription_that_is_ending,
     )
 }
 

@@ -15,18 +15,23 @@ from connections import services
 from connections.accounts.cash_flows import store_cash_flows
 from connections.accounts.funding import FundingRead, store_funding, unbooked_funding
 from connections.accounts.ownership import claim_account
+from connections.credentials import provider_secrets
 from connections.credentials.key_rotation import reseal_all
 from connections.health import host_circuit_breaker, inactivity
 from connections.leases import release_leases, renew_leases, take_leases
 from connections.models import (
     CashFlow,
     ConnectionHealth,
+    DecisionProvider,
     ExecutionConnection,
     FundingPayment,
     LaneLease,
 )
 from events import webhook_services, webhooks
 from events.models import Channel, Event, EventKind
+from signals.models import TelegramBot
+from signals.telegram.services import set_bot
+from signals.telegram.tokens import open_token
 from tests.changes.races import Race, require_one_winner
 from tests.connections import make
 from tests.connections.failing import connect
@@ -170,25 +175,66 @@ def one_funding_payment_for_two_bookers() -> Race:
     return Race(find, find, ("1", "0"))
 
 
+def _reseal() -> None:
+    new = new_private_key()
+    settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (new, KEY)
+    settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(new)
+    list(reseal_all())
+
+
 def new_secret_during_a_rotation_of_keys() -> Race:
     channel, old = webhook_services.create_webhook(
         user_id=make.user().pk, name="bot", url="https://example.com/"
     )
-    new = new_private_key()
-
-    def reseal() -> None:
-        settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (new, KEY)
-        settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(new)
-        list(reseal_all())
 
     def left() -> tuple[int, bool]:
         secrets = webhooks.secrets_of(Channel.objects.get(pk=channel.pk), now=datetime.now(UTC))
         return len(secrets), secrets[-1] == old
 
     return Race(
-        lambda: bool(webhook_services.rotate_secret(channel.pk)), reseal, ("True", "done"), left,
+        lambda: bool(webhook_services.rotate_secret(channel.pk)), _reseal, ("True", "done"), left,
         (2, True),
     )  # fmt: skip
+
+
+def new_password_during_a_rotation_of_keys() -> Race:
+    row = make.connection(sealed_credentials=None)
+    row.set_credentials({"password": "old"})
+
+    def left() -> dict[str, str]:
+        return ExecutionConnection.objects.get(pk=row.pk).open_credentials()
+
+    return Race(
+        lambda: row.set_credentials({"password": "new"}), _reseal, ("done", "done"), left,
+        {"password": "new"},
+    )  # fmt: skip
+
+
+def new_secret_of_a_decision_provider_during_a_rotation_of_keys() -> Race:
+    owner = make.user()
+    provider = DecisionProvider(name="rules", user=owner)
+    provider.secret_sealed = provider_secrets.seal_secret("an older secret!", provider)
+    provider.save()
+
+    def left() -> bytes:
+        return provider_secrets.open_secret(DecisionProvider.objects.get())
+
+    def change() -> None:
+        services.change_decision_provider(provider.pk, secret="the newer secret", by=None)
+
+    return Race(change, _reseal, ("done", "done"), left, b"the newer secret")
+
+
+def new_token_of_a_bot_during_a_rotation_of_keys() -> Race:
+    feed = make.feed()
+    token = "123456:" + "a" * 35
+    set_bot(feed, token, by=None)
+
+    def left() -> str:
+        return open_token(TelegramBot.objects.get())
+
+    newer = token[:-1] + "b"
+    return Race(lambda: bool(set_bot(feed, newer, by=None)), _reseal, ("True", "done"), left, newer)
 
 
 def one_outage_that_two_processes_see() -> Race:
@@ -227,6 +273,9 @@ RACES: dict[str, Callable[[], Race]] = {
         one_funding_payment_that_is_read_twice,
         one_funding_payment_for_two_bookers,
         new_secret_during_a_rotation_of_keys,
+        new_password_during_a_rotation_of_keys,
+        new_secret_of_a_decision_provider_during_a_rotation_of_keys,
+        new_token_of_a_bot_during_a_rotation_of_keys,
         one_outage_that_two_processes_see,
         one_account_that_two_processes_find_inactive,
     )

@@ -34,6 +34,7 @@ def at(text: str) -> datetime:
         ("2026-01-11T03:00", "2026-01-11T06:00"),
         ("2026-01-11T06:00", None),
         ("2026-07-10T20:00", "2026-07-11T05:00"),
+        ("2026-01-11T05:59", "2026-01-11T06:00"),
         ("2026-03-28T22:00", "2026-03-29T05:00"),  # the clocks go forward that night
         ("2026-10-24T22:00", "2026-10-25T06:00"),  # and back
     ],
@@ -55,6 +56,8 @@ def test_quiet_hours_are_in_the_users_time_zone(now: str, until: str | None) -> 
         (WaitingRules(BERLIN, *NIGHT, "HOURLY"), "2026-01-10T20:30", "2026-01-11T06:00"),
         (WaitingRules(BERLIN, *NIGHT, "DAILY", time(6)), "2026-01-10T12:00", "2026-01-11T06:00"),
         (WaitingRules(BERLIN, time(9), time(17)), "2026-01-10T09:00", "2026-01-10T16:00"),
+        (WaitingRules(BERLIN, time(9), time(17)), "2026-01-10T08:00", "2026-01-10T16:00"),
+        (WaitingRules(BERLIN, time(9), time(17)), "2026-01-10T15:59", "2026-01-10T16:00"),
         (WaitingRules("No/Such_Zone", *NIGHT), "2026-01-10T22:00", "2026-01-11T07:00"),
         (WaitingRules(BERLIN, time(1), time(2, 30)), "2026-03-29T00:30", "2026-03-29T01:30"),
     ],
@@ -63,6 +66,11 @@ def test_digests_wait_for_their_time_and_for_the_end_of_quiet_hours(
     rules: WaitingRules, now: str, until: str
 ) -> None:
     assert held_until(rules, now=at(now)) == at(until)
+
+
+@pytest.mark.parametrize("now", ["2026-01-10T07:59", "2026-01-10T16:00"])
+def test_quiet_hours_of_a_day_have_borders(now: str) -> None:
+    assert held_until(WaitingRules(BERLIN, time(9), time(17)), now=at(now)) is None
 
 
 @given(

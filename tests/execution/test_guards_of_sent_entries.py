@@ -216,6 +216,7 @@ BROKER: dict[str, Guard] = {
         ignored=("event",),
     ),
 }  # fmt: skip
+A_REQUEST = ("log line", "due_at", "pending_action_attempts")  # what each request writes
 WORKS = status("SUBMITTED", pending_action="'CANCEL'", pending_action_attempts="0")
 CANCELS: dict[str, Guard] = {
     "cancel of an unsent one": Guard(
@@ -228,6 +229,18 @@ CANCELS: dict[str, Guard] = {
         with_list(pending_actions.CANCEL_UNSENT, order_ids),
         PENDING | {"pending_action": "'CANCEL'"},
         except_for("PENDING"), moves_fence=True),
+    "cancel was requested": Guard(
+        with_list(pending_actions.CANCEL_REQUESTED, order_ids), WORKS,
+        except_for("SUBMITTED", "PARTIALLY_FILLED")
+        | {"it was taken back": {"pending_action": "''"}},
+        also("PARTIALLY_FILLED"), ignored=(*A_REQUEST, "lookup_after")),
+    "look-up after two cancels": Guard(
+        with_list(pending_actions.CANCEL_REQUESTED, order_ids),
+        WORKS | {"pending_action_attempts": "2"},
+        {f"it is {name}": STATES[name] for name in ("FILLED", "CANCELLED", "EXPIRED")}
+        | {"there was one": {"pending_action_attempts": "1"},
+           "it was taken back": {"pending_action": "''"}},
+        ignored=(*A_REQUEST, "status")),
     "cancel was not sent": Guard(
         with_list(pending_actions.CANCEL_NOT_SENT, order_ids),
         WORKS,

@@ -10,6 +10,7 @@ from common.clocks import market_now
 from common.reason_codes import Code
 from common.sql import record_arrays, run
 from connections.models import ExecutionConnection
+from execution import fan_out_sql
 from execution.models import Order
 from execution.recovery import isolation, sweeps
 from execution.submission import (
@@ -26,12 +27,14 @@ from tests.execution.guards import (
     EARLIER,
     LATER,
     NOW,
+    STATES,
     Guard,
     Ids,
     connection_ids,
     except_for,
     expect_guards,
     order_ids,
+    running,
     status,
     with_list,
 )
@@ -45,6 +48,10 @@ def ids(alice: ExecutionConnection, feed: Feed) -> Ids:
     """An entry of 100 that is being sent by a process without a lease."""
     sent(feed)
     return {"order": Order.objects.get().pk}
+
+
+def signal_id(ids: Ids) -> Any:
+    return Order.objects.get(pk=ids["order"]).signal_id
 
 
 def decided(name: str) -> Any:
@@ -172,12 +179,39 @@ QUEUE = {
         },
     ),
 }
+MAY_FILL = except_for("PENDING", "FILLED", "SKIPPED", "DENIED")  # also late, after its end
+FOLLOW_UPS = {
+    "own levels give way to those of a MODIFY": Guard(
+        running(fan_out_sql.DROP_OWN_LEVELS, refers_to=signal_id, sl=True, targets=True),
+        PENDING | {"own_stop_loss": "1.08"},
+        {f"it is {name}": STATES[name] for name in ("FILLED", "SKIPPED", "DENIED")}
+        | {"it has none": {"own_stop_loss": "NULL"}},
+        MAY_FILL | {"it is a target": {"own_stop_loss": "NULL", "own_take_profit": "1.2"}},
+    ),
+    "entry that may still fill": Guard(
+        with_list(fan_out_sql.LOCK_UNFILLED, signal_id),
+        PENDING,
+        {f"it is {name}": STATES[name] for name in ("FILLED", "SKIPPED", "DENIED")},
+        MAY_FILL
+        | {"a part of it is still to be closed": status("FILLED", close_fraction="0.5",
+                                                        close_offset="0")},
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "table",
-    [CLAIM, QUEUE],
-    ids=["claim", "queue"],
+    [CLAIM, QUEUE, FOLLOW_UPS],
+    ids=["claim", "queue", "follow-ups"],
 )
 def test_decision_writes_only_waiting_entries_as_seen(ids: Ids, table: Mapping[str, Guard]) -> None:
     expect_guards(table, ids)
+
+
+@pytest.mark.parametrize(("sl", "targets"), [(True, False), (False, True), (True, True)])
+def test_modify_drops_only_the_own_levels_that_it_sets(ids: Ids, sl: bool, targets: bool) -> None:
+    Order.objects.update(own_stop_loss=D("1.08"), own_take_profit=D("1.2"))
+    parameters = {"refers_to": signal_id(ids), "sl": sl, "targets": targets}
+    assert run(fan_out_sql.DROP_OWN_LEVELS, parameters) == 1
+    order = Order.objects.get()
+    assert (order.own_stop_loss is None, order.own_take_profit is None) == (sl, targets)

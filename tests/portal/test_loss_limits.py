@@ -7,6 +7,7 @@ import pytest
 
 from common.clocks import market_now
 from connections.models import AccountSnapshot, CashFlow, LossLimit, TradingPreset
+from connections.services import unsubscribe
 from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
@@ -91,6 +92,16 @@ def test_operators_limits_and_other_subscriptions_are_not_offered(
     address = f"/accounts/{world.subscriptions[0].connection_id}/loss-limit/"
     typed = {**TYPED, "applies_to": str(world.bobs_subscription.pk)}
     assert client.post(address, typed).status_code == 422
+
+
+def test_subscription_that_has_ended_is_not_offered(world: World, signed_in: SignedIn) -> None:
+    client, subscription = signed_in(world.alice), world.subscriptions[0]
+    unsubscribe(subscription.pk, by=None)
+    address = f"/accounts/{subscription.connection_id}/loss-limit/"
+    assert f'value="{subscription.pk}"' not in html_of(client.get(address))
+    answer = client.post(address, {**TYPED, "applies_to": str(subscription.pk)})
+    assert answer.status_code == 422
+    assert not LossLimit.objects.filter(measure="BALANCE").exists()
 
 
 def test_owner_adds_a_deposit_with_the_time_of_its_booking(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.core import mail
+from django.db import transaction
 
 from common.sql import rows
 from events.models import Event, EventKind
@@ -19,6 +20,7 @@ from users.forgotten_passwords import set_forgotten_password
 from users.invitations import invite, revoke_invitation
 from users.key_networks import _record_new
 from users.models import AccountMail, DataExport, Invitation, RecoveryCode, SecondFactor, User
+from users.new_passwords import require_unchanged, store_password
 from users.services import create_api_key
 from users.sign_up import NewLogin, sign_up_by_invitation
 from users.tenancy import on_behalf_of
@@ -158,6 +160,30 @@ def one_address_of_two_logins() -> Race:
     )  # fmt: skip
 
 
+def present_password() -> Race:
+    """Two forms were checked with it; who knows only the old one replaces no newer one."""
+    user = make.user()
+    made = [User.objects.get(pk=user.pk) for _ in range(2)]
+
+    def replace(seen: User, password: str) -> None:
+        with transaction.atomic():
+            require_unchanged(seen)
+            seen.set_password(password)
+            store_password(seen)
+
+    def left() -> bool:
+        return User.objects.get(pk=user.pk).check_password("first")
+
+    refused = (
+        "ValidationError: ['Your password was changed elsewhere a moment ago. Sign in again with"
+        " the new one.']"
+    )
+    return Race(
+        lambda: replace(made[0], "first"), lambda: replace(made[1], "second"), ("done", refused),
+        left, True,
+    )  # fmt: skip
+
+
 def request_for_an_archive() -> Race:
     user = make.user()
 
@@ -246,6 +272,7 @@ RACES: dict[str, Callable[[], Race]] = {
         confirmation_of_an_address,
         confirmation_of_an_address_that_is_being_replaced,
         one_address_of_two_logins,
+        present_password,
         request_for_an_archive,
         claim_of_an_archive,
         claim_of_a_mail,

@@ -1,5 +1,6 @@
 """The last target of a position, beside late fills, other exits, corrections and MODIFYs."""
 
+from dataclasses import replace
 from decimal import Decimal as D
 
 import pytest
@@ -74,6 +75,20 @@ def test_target_of_a_modify_is_not_lost_when_an_earlier_ones_exit_fills(
         judge_due()
         assert trade.position.sl == D("1.1")
     assert trade.shown == (50, D("1.13"))
+
+
+def test_late_fill_of_an_earlier_target_does_not_bring_the_next_one_back(trade: Trade) -> None:
+    trade.open(("1.11", "0.5"), ("1.12", "0.3"), ("1.13", "0.2"))
+    first = trade.hit("1.11500")
+    ticket = factories.fake_broker().receive(first.request)
+    factories.answer(first, [factories.fake_broker().execute(ticket, D(40))])
+    reject(first)  # the rest
+    assert trade.shown == (60, D("1.12"))
+    fill(trade.hit("1.12500"))
+    assert trade.shown == (30, D("1.13"))
+    late = factories.fake_broker().execute(ticket, D(10))
+    factories.apply(replace(late, event_id="late"))
+    assert trade.shown == (20, D("1.13"))
 
 
 def test_thirds_closed_all_and_a_correction_opens_again(trade: Trade) -> None:

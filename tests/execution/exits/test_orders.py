@@ -70,6 +70,7 @@ def held(**fields: str) -> Any:
         (held(quantity="40"), "0.5", False, "40"),
         (held(), "0.95", False, "90"),
         (held(minimum="20"), "0.9", False, "100"),  # 10 could not be closed alone
+        (held(minimum="20", reserved="40"), "0.5", False, "60"),  # nor could 10 of what is free
         (held(step="0", minimum="0"), "0.333", False, "33.3"),
         (held(), "1", False, "100"),
     ],

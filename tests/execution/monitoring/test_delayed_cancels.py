@@ -6,9 +6,9 @@ import pytest
 
 from brokers.base import NotSent
 from common.reason_codes import Code
-from common.sql import database_now
+from common.sql import database_now, run
 from connections.models import ExecutionConnection
-from execution.models import Order
+from execution.models import Order, PendingAction
 from execution.monitoring.pending_actions import process_pending_actions
 from execution.recovery import stale_orders
 from execution.runtime.trading_runtime import TradingRuntime
@@ -20,6 +20,26 @@ from tests.execution.dispatch.test_background_calls import resting, until
 from tests.execution.fake_broker import FakeBroker
 
 pytestmark = pytest.mark.usefixtures("inline_commits")
+
+
+@pytest.mark.parametrize(
+    ("action", "reason"),
+    [
+        (PendingAction.CANCEL, Code.OWNER_CANCELLED),
+        (PendingAction.CLOSE, Code.CLOSED_BEFORE_SENT),
+        (PendingAction.EXPIRE, Code.SIGNAL_EXPIRED),
+        (PendingAction.PASSED, Code.LEVEL_PAST_ENTRY),
+    ],
+)
+def test_cancel_of_what_was_never_sent_states_why(
+    alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime, action: str, reason: str
+) -> None:
+    factories.signal(feed)
+    run("UPDATE execution_order SET pending_action = %s", (action,))
+    process_pending_actions()
+    order = Order.objects.get()
+    assert (order.status, order.reason) == ("CANCELLED", reason)
+    assert factories.log_codes(order.pk)[-1] == (reason, "CANCELLED")
 
 
 def process_cancels(trading: TradingRuntime, order: Order, *, has_slot: bool) -> None:

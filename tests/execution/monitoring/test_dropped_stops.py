@@ -188,6 +188,22 @@ def test_drop_reported_twice_counts_once(
     assert (held.broker_sl, held.broker_tp, placed(broker)) == (D("1.09"), D("1.2"), 1)
 
 
+def test_drop_is_not_reported_again_once_levels_are_given_up(
+    account: ExecutionConnection, feed: Feed, broker: FakeBroker
+) -> None:
+    factories.filled(factories.signal(feed, targets=[("1.2", "1")]))
+    entry = Order.objects.get(leg="entry")
+    for is_given_up, lines in ((True, 0), (False, 1)):
+        ExecutionPosition.objects.update(
+            levels_given_up=is_given_up, broker_sl=None, broker_tp=D("1.2"),
+            levels_dropped_at=None,
+        )  # fmt: skip
+        levels = HeldLevels(None, None)
+        apply_reports([factories.report(entry, ReportKind.LEVELS, levels=levels)])
+        assert position().levels_given_up is is_given_up
+        assert ExecutionLog.objects.filter(code="STOP_DROPPED").count() == lines
+
+
 def test_moved_stop_that_is_dropped_is_placed_again_once(
     account: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:

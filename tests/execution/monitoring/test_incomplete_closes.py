@@ -263,6 +263,15 @@ def test_exit_that_a_person_wrote_is_not_repeated(bought: ExecutionPosition, run
     assert scan_levels() == []
 
 
+def test_rest_beside_a_persons_exit_is_closed(bought: ExecutionPosition, runtime: Any) -> None:
+    factories.close_signal(Signal.objects.get())
+    reject()
+    later()
+    services.close_positions([bought.pk], fraction=D("0.3"))
+    [completing] = scan_levels()
+    assert Order.objects.get(pk=completing).quantity == 70
+
+
 def test_close_signal_is_completed(bought: ExecutionPosition, runtime: Any) -> None:
     signal = Signal.objects.get()
     factories.close_signal(signal)

@@ -54,6 +54,23 @@ def test_smaller_quantity_is_corrected_when_seen_twice(
     assert_settled(broker)
 
 
+def test_quantity_that_changes_again_must_be_seen_twice_as_it_is(
+    position: ExecutionPosition, broker: FakeBroker
+) -> None:
+    allow_auto_correction()
+    broker.fills_horizon = None
+    shown = []
+    for closed in (30, 30, 0):
+        if closed:
+            broker.close_at_broker(broker.tickets[0], CloseCause.EXTERNAL, D(closed))
+        reconcile()
+        position.refresh_from_db()
+        shown.append(position.quantity)
+        DriftItem.objects.update(found_at="2020-01-01T00:00Z")
+    assert shown == [100, 100, 40]
+    assert_settled(broker)
+
+
 @pytest.mark.parametrize("there", [D("1.085"), None])
 def test_levels_are_corrected_and_none_is_lost(
     moved: ExecutionPosition, broker: FakeBroker, there: D | None
