@@ -94,7 +94,7 @@ def redis_server() -> list[Check]:
         seconds, micros = client.time()
         rtt = time.monotonic() - started
         apart = datetime.now(UTC).timestamp() - rtt / 2 - (seconds + micros / 1e6)
-        info = client.info("server")
+        version = _redis_version(client)
     except redis.RedisError as error:
         remedy = (
             "Start Redis and check REDIS_URL. Workers continue without it; scheduled jobs do not."
@@ -102,8 +102,15 @@ def redis_server() -> list[Check]:
         return [failure("redis", f"No answer: {type(error).__name__}.", remedy)]
     finally:
         client.close()
-    version = str(info.get("redis_version", "?"))
     return [judge_redis(version, rtt * 1000), judge_clock("clock: redis", apart)]
+
+
+def _redis_version(client: redis.Redis) -> str:
+    """Return the server's version; "" if it states none, as the one in pure Python."""
+    try:
+        return str(client.info("server").get("redis_version", "?"))
+    except redis.ResponseError:
+        return ""
 
 
 def queues() -> list[Check]:
@@ -122,7 +129,13 @@ def queues() -> list[Check]:
 
 
 def judge_redis(version: str, milliseconds: float) -> Check:
-    """Judge the version of Redis; milliseconds: round trip of one command."""
+    """Judge the version of Redis, "" if it states none; milliseconds: round trip of one command."""
+    if not version:
+        detail = f"A Redis that states no version answers in {milliseconds:.1f} ms."
+        remedy = (
+            "It is the one in pure Python, for trials only. Install Redis or Valkey 6.2 or newer."
+        )
+        return warning("redis", detail, remedy)
     parts = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     detail = f"Redis {version} answers in {milliseconds:.1f} ms."
     if parts < (6, 2):

@@ -4,7 +4,9 @@ from contextvars import Context
 from threading import Thread
 from typing import Any
 
+import pytest
 from django.core.cache import cache
+from redis.exceptions import ResponseError
 
 from common.redis_cache import counts
 
@@ -13,7 +15,10 @@ def test_threads_share_redis_connections() -> None:
     default: Any = cache
     server = default._cache.get_client(write=True)
     read: list[Any] = []
-    before = server.info("stats")["total_connections_received"]
+    try:
+        before = server.info("stats")["total_connections_received"]
+    except ResponseError:
+        pytest.skip("the Redis in pure Python does not count connections")
     for _ in range(20):
         thread = Thread(target=Context().run, args=(lambda: read.append(cache.get("none", 7)),))
         thread.start()

