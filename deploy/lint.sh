@@ -51,7 +51,6 @@ check 'docs/settings.md, .env.example' $python manage.py settings_reference --ch
 check 'docs/reason-codes.md' $python manage.py reason_codes --check
 check 'docs/roles.md' $python manage.py roles --check
 check 'docs/role-matrix.md' $python -m tests.role_pages --check
-check 'durations of test files' $python -m tests.durations
 check 'README.md: broker capabilities' $python manage.py broker_table --check
 wait "$mypy"
 mypy_status=$?
