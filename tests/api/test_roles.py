@@ -6,19 +6,11 @@ from typing import Any
 import pytest
 
 from common.permissions import Role
+from tests.api.calls import KEYED, OF_CALLERS, TABLES, call, data_of, expect_listed, outcome
+from tests.api.cases import CASES
 from tests.api.conftest import AsWeb
 from tests.api.factories import World
 from tests.api.role_matrix import MATRIX
-from tests.api.test_matrix import (
-    CASES,
-    KEYED,
-    OF_CALLERS,
-    TABLES,
-    call,
-    data_of,
-    expect_listed,
-    outcome,
-)
 from tests.matrix import WALK_TIME, Cell, Rows, Walk
 from tests.roles import staff
 from users.services import create_api_key
