@@ -8,10 +8,10 @@ from hypothesis.stateful import initialize, precondition, rule
 
 from connections.models import ExecutionConnection
 from tests.execution import test_change_model
+from tests.execution.core_machine import INDEX, SENT, WHICH
 from tests.execution.interleavings import TIMEOUT, explore
 from tests.execution.order_model import KINDS, OWN, WINDOW_MS, WORLDS, OrderModel
 from tests.execution.test_change_model import Changes
-from tests.execution.test_core_model import INDEX, SENT, WHICH
 from tests.execution.test_entry_model import BIDS
 
 OWN_TERMS = st.sampled_from([*OWN, "end"])
