@@ -4,17 +4,14 @@ import pytest
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
-from common import newest_rows
 from common.clocks import market_now
 from connections.models import ConnectionHealth, Subscription
-from execution.models import DriftItem, Order
+from execution.models import DriftItem
 from positions.models import ExecutionPosition
 from signals.feeds import create_feed
 from signals.models import Signal
 from tests.api.factories import World, order
 from tests.api.reading import get
-from tests.connections import make
-from users.models import User
 
 
 def test_pagination_neither_skips_nor_repeats_rows(world: World) -> None:
@@ -29,39 +26,6 @@ def test_pagination_neither_skips_nor_repeats_rows(world: World) -> None:
             break
         data = world.client("alice").get(data["next"]).json()
     assert seen == [*reversed(created), world.pending.pk]
-
-
-@pytest.mark.parametrize("ordering", ["", "&ordering=-id", "&ordering=id", "&ordering=-created_at"])
-@pytest.mark.parametrize("most_owners", [100, 2])
-def test_pages_of_several_accounts_are_merged_in_both_directions(
-    world: World, ordering: str, most_owners: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each account's rows are found apart, unless there are many accounts."""
-    monkeypatch.setattr(newest_rows, "MOST_OWNERS", most_owners)
-    alice = User.objects.get(username="alice")
-    *others, idle = (
-        make.connection(alice, name=name, account=name) for name in ("2nd", "3rd", "4th", "idle")
-    )
-    mine = [
-        order(account, world.published, f"entry-{n}").pk
-        for n in range(5, 8)
-        for account in (world.connection, *others)
-    ]
-    assert not Order.objects.filter(connection=idle).exists()
-    expected = [world.pending.pk, *mine]
-    if ordering != "&ordering=id":
-        expected.reverse()
-    page = get(world, f"orders/?page_size=4&status=PENDING{ordering}")
-    first, seen = page, list[int]()
-    while True:
-        seen += [row["id"] for row in page["results"]]
-        if not page["next"]:
-            break
-        page = world.client("alice").get(page["next"]).json()
-    assert seen == expected
-    while page["previous"]:
-        page = world.client("alice").get(page["previous"]).json()
-    assert page["results"] == first["results"]
 
 
 def test_orders_are_filtered_and_sorted(world: World) -> None:
