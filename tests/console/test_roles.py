@@ -11,14 +11,7 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from config import urls  # noqa: F401  # registers the admin's pages
 from connections.models import TradingPreset
 from tests.console.role_matrix import LISTS, PAGES
-from tests.console.role_walks import (
-    LETTERS,
-    OF_LISTS,
-    label,
-    named,
-    rows,
-    team,
-)
+from tests.console.role_walks import LETTERS, OF_LISTS, label, named, rows, team
 from tests.matrix import WALK_TIME, Walk
 from tests.roles import staff
 

@@ -8,10 +8,7 @@ from typing import Any
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    initialize,
-    rule,
-)
+from hypothesis.stateful import initialize, rule
 
 from brokers.types import ExitSafety
 from connections.models import Instrument

@@ -9,10 +9,7 @@ from common.permissions import Role
 from connections.models import ExecutionConnection
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
-from tests.portal.test_second_factor import (
-    client_with_stale_factor,
-    current_code,
-)
+from tests.portal.test_second_factor import client_with_stale_factor, current_code
 from tests.roles import staff
 from users.models import User
 from users.session_factor import FRESH_SECONDS

@@ -12,9 +12,7 @@ from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factor_steps import client, confirm, errors_on, form_on, is_asked, rita, stored
 from tests.portal.factories import World
-from tests.portal.test_second_factor import (
-    client_with_stale_factor,
-)
+from tests.portal.test_second_factor import client_with_stale_factor
 from users.models import User
 from users.services import create_api_key
 from users.tenancy import on_behalf_of

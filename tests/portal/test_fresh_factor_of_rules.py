@@ -12,11 +12,7 @@ from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factor_steps import STALE, client, confirm, errors_on, form_on, is_asked, rita
 from tests.portal.factories import World
-from tests.portal.test_second_factor import (
-    client_with_stale_factor,
-    enrol_factor,
-    set_factor_age,
-)
+from tests.portal.test_second_factor import client_with_stale_factor, enrol_factor, set_factor_age
 from users.models import User
 from users.tenancy import for_all_tenants
 

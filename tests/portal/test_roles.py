@@ -9,15 +9,7 @@ from portal.visitor_urls import urlpatterns as visitor_urls
 from tests.matrix import WALK_TIME
 from tests.portal.factories import World
 from tests.portal.role_matrix import PAGES
-from tests.portal.role_walks import (
-    Addresses,
-    Respond,
-    alices,
-    client,
-    respond,
-    user,
-    walk_pages,
-)
+from tests.portal.role_walks import Addresses, Respond, alices, client, respond, user, walk_pages
 
 __all__ = ["alices", "client", "respond", "user"]
 pytestmark = pytest.mark.usefixtures("private_feeds")

@@ -5,15 +5,7 @@ from django.test import Client
 
 from tests.matrix import WALK_TIME
 from tests.portal.factories import World
-from tests.portal.role_walks import (
-    Addresses,
-    Respond,
-    alices,
-    client,
-    respond,
-    user,
-    walk_pages,
-)
+from tests.portal.role_walks import Addresses, Respond, alices, client, respond, user, walk_pages
 
 __all__ = ["alices", "client", "respond", "user"]
 pytestmark = pytest.mark.usefixtures("private_feeds")

@@ -20,12 +20,7 @@ from signals.models import Feed, IncomingAlert, TelegramBot, TelegramChat
 from signals.rate import forget_failures
 from signals.telegram.poller import TelegramPoller
 from signals.telegram.services import set_bot, set_chat
-from tests.fakes.telegram.bot_api import (
-    CHANNEL_ID,
-    TOKEN,
-    BotApi,
-    bot_api,
-)
+from tests.fakes.telegram.bot_api import CHANNEL_ID, TOKEN, BotApi, bot_api
 
 ENTRY = "BUY EURUSD @ 1.3850 SL 1.3800 TP 1.3900"
 OTHER = "SELL GBPUSD @ 1.6000 SL 1.6100"

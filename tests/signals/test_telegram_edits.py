@@ -10,10 +10,7 @@ from common.reason_codes import Code
 from signals.alert_publishing import publish_waiting
 from signals.models import AlertState, IncomingAlert, Signal, TelegramBot
 from signals.telegram.poller import TelegramPoller
-from tests.fakes.telegram.bot_api import (
-    CHANNEL,
-    BotApi,
-)
+from tests.fakes.telegram.bot_api import CHANNEL, BotApi
 from tests.sampling import often
 from tests.signals.telegram_bot import (
     ENTRY,

@@ -19,12 +19,7 @@ from signals.telegram import updates
 from signals.telegram.messages import ChatMessage, sender_error
 from signals.telegram.poller import NOTIFIED_AFTER, TelegramPoller
 from signals.telegram.services import change_bot, remove_bot, set_bot
-from tests.fakes.telegram.bot_api import (
-    CHANNEL,
-    TOKEN,
-    BotApi,
-    Refused,
-)
+from tests.fakes.telegram.bot_api import CHANNEL, TOKEN, BotApi, Refused
 from tests.signals.telegram_bot import (
     ENTRY,
     OTHER,

@@ -10,12 +10,7 @@ from common.reason_codes import Code
 from signals.models import AlertState, Feed, IncomingAlert, TelegramBot, TelegramChat
 from signals.telegram.poller import TelegramPoller
 from signals.telegram.services import change_bot, set_bot, set_chat
-from tests.fakes.telegram.bot_api import (
-    CHANNEL_ID,
-    GROUP_ID,
-    TOKEN,
-    BotApi,
-)
+from tests.fakes.telegram.bot_api import CHANNEL_ID, GROUP_ID, TOKEN, BotApi
 from tests.signals.telegram_bot import (
     ENTRY,
     OTHER,

@@ -7,9 +7,7 @@ import pytest
 from common.reason_codes import Code
 from signals.models import AlertState, Signal, TelegramBot
 from signals.telegram.poller import TelegramPoller
-from tests.fakes.telegram.bot_api import (
-    BotApi,
-)
+from tests.fakes.telegram.bot_api import BotApi
 from tests.signals.telegram_bot import (
     ENTRY,
     OTHER,

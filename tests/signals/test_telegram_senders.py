@@ -13,11 +13,7 @@ from signals.models import AlertState, Feed, Signal, TelegramBot, TelegramChat
 from signals.telegram import updates
 from signals.telegram.poller import TelegramPoller
 from signals.telegram.services import change_bot, set_bot, set_chat
-from tests.fakes.telegram.bot_api import (
-    GROUP_ID,
-    TOKEN,
-    BotApi,
-)
+from tests.fakes.telegram.bot_api import GROUP_ID, TOKEN, BotApi
 from tests.signals.telegram_bot import (
     ENTRY,
     api,
