@@ -1,4 +1,4 @@
-"""The core model on accounts that do not close by ticket or that net positions."""
+"""The core model on accounts that net positions."""
 
 from typing import Any
 
@@ -15,19 +15,10 @@ __all__ = ["model_arguments"]
 @pytest.mark.slow
 @pytest.mark.draws
 @pytest.mark.timeout(TIMEOUT)
-@pytest.mark.parametrize(
-    ("safety", "mode"),
-    [  # hedging accounts are the test above
-        (safety, mode)
-        for safety in ExitSafety
-        for mode in ("NETTING", "HEDGING")
-        if (safety, mode) != (ExitSafety.TICKET, "HEDGING")
-    ],
-)
-def test_no_exit_ever_reverses_a_position(
-    model_arguments: dict[str, Any], safety: ExitSafety, mode: str
+@pytest.mark.parametrize("safety", ExitSafety)
+def test_no_exit_ever_reverses_a_netted_position(
+    model_arguments: dict[str, Any], safety: ExitSafety
 ) -> None:
-    """The same events on accounts that do not close by ticket or that net positions."""
-    AccountSnapshot.objects.update(position_mode=mode)
-    arguments.update(safety=safety, netting=mode == "NETTING")
+    AccountSnapshot.objects.update(position_mode="NETTING")
+    arguments.update(safety=safety, netting=True)
     explore(Core, interleavings=5)
