@@ -1,4 +1,4 @@
-"""The core model on hedging accounts that do not close by ticket; the others: test_core_model.py."""
+"""The core model on hedging accounts that do not close by ticket: test_core_model.py has others."""
 
 from typing import Any
 
