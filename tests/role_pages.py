@@ -56,8 +56,8 @@ def role_page() -> str:
     lines = [
         "# Roles and actions",
         "",
-        "`make docs` writes this page from the tables with which the tests judge what each role may",
-        "do at every address of API, console and portal (`tests/api/test_roles.py`,",
+        "`make docs` writes this page from the tables with which the tests judge what each role",
+        "may do at every address of API, console and portal (`tests/api/test_roles.py`,",
         "`tests/console/test_roles.py`, `tests/portal/test_roles.py`). They fail if an address has",
         "no line. A superuser may do everything. [Roles](roles.md) describes the permissions, and",
         "what owners (tenants, providers) may do with their own rows.",

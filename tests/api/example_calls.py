@@ -13,9 +13,9 @@ from connections.models import DataConnection, TradingPreset
 from events.webhook_services import create_webhook
 from signals.feeds import create_feed_token
 from signals.models import ApprovalRequest, Feed
+from tests.api.cases import CASES, Case
 from tests.api.factories import World, order, routed_subscription
 from tests.api.schemas import operation_ids
-from tests.api.test_matrix import CASES, Case
 from tests.connections import make
 
 SECRET = "fc_0123456789abcdef0123456789abcdef"

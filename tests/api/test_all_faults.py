@@ -11,10 +11,10 @@ from common.clocks import market_now
 from connections.models import DataConnection, Instrument
 from execution.models import EntryChange, Order
 from signals.models import Signal
+from tests.api.entry_fields import written
 from tests.api.entry_points import ENTRY, ENTRY_POINTS, alert, api, takes
 from tests.api.factories import World
 from tests.api.factories import order as order_of
-from tests.api.test_entry_points import written
 from tests.execution.factories import quote as quote_of
 from tests.matrix import WALK_TIME, Walk
 

@@ -10,9 +10,10 @@ from django.db import transaction
 from rest_framework.test import APIClient
 
 from common.sql import rows, run
+from tests.api.calls import TABLES, call, data_of, outcome
+from tests.api.cases import CASES, Case, Values
 from tests.api.conftest import AsWeb
 from tests.api.factories import World
-from tests.api.test_matrix import CASES, TABLES, Case, Values, call, data_of, outcome
 from tests.matrix import WALK_TIME, Cell, Rows, Walk
 from users.models import User
 from users.services import create_api_key

@@ -11,8 +11,8 @@ from execution.models import Order
 from positions.models import ExecutionPosition
 from signals.models import Feed, ReceivedAlert, Signal
 from tests.api.factories import World
+from tests.api.symbol_alerts import DAX, DOLLAR, opened
 from tests.api.test_alert_sequence import at
-from tests.api.test_alert_symbols import DAX, DOLLAR, opened
 from tests.api.test_problems import problem
 from tests.api.test_symbols import alert, follower
 

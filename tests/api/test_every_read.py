@@ -9,9 +9,10 @@ from urllib.parse import urlencode
 import pytest
 
 from common.clocks import MarketClock, market_now, set_market_clock
+from tests.api.calls import KEYED
+from tests.api.cases import CASES
 from tests.api.example_calls import address_of, cases
 from tests.api.factories import World
-from tests.api.test_matrix import CASES, KEYED
 from tests.api.test_problems import problem
 from tests.api.test_results_api import close_two
 from tests.matrix import WALK_TIME, Walk

@@ -14,9 +14,10 @@ from events.context import EventContext
 from events.messages import render
 from events.models import Channel, Event, EventKind
 from signals.models import FeedToken
+from tests.api.calls import KEYED, call, data_of, outcome, required_scope
+from tests.api.cases import CASES
 from tests.api.conftest import AsWeb
 from tests.api.factories import World
-from tests.api.test_matrix import CASES, KEYED, call, data_of, outcome, required_scope
 from tests.matrix import WALK_TIME, Walk
 from users.models import ApiKey, SecondFactor, User
 from users.services import create_api_key, revoke_api_key

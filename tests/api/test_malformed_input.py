@@ -14,8 +14,9 @@ from rest_framework.test import APIClient
 from api.parsing import StrictJSONParser
 from common.errors import InvalidInputError
 from signals import strict_json
+from tests.api.calls import call
+from tests.api.cases import CASES
 from tests.api.factories import World
-from tests.api.test_matrix import CASES, call
 from users.services import user_for_key
 
 MALFORMED = ['""', "1e999", "-1", "9" * 40, '"１_２"', "[]", "{}", "true", '"' + "x" * 9000 + '"']

@@ -1,33 +1,22 @@
-"""Orders, positions, results and pagination over HTTP, with exact values."""
+"""Orders, positions and results over HTTP, with exact values."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import connection as database
-from django.test.utils import CaptureQueriesContext
 
 from analytics.models import AnalyticsDaily
-from common import newest_rows
 from common.clocks import market_now
-from connections.models import ConnectionHealth, Instrument, Subscription
+from connections.models import Instrument, Subscription
 from execution.api.order_serializers import lifecycle_of
-from execution.models import DriftItem, Fill, Order, ScopedAction, Status
+from execution.models import Fill, Order, Status
 from positions.models import ExecutionPosition
 from prices.models import LatestQuote
-from signals.feeds import create_feed
 from signals.models import Signal
 from tests.api.factories import World, order
+from tests.api.reading import get
 from tests.api.test_problems import problem
-from tests.connections import make
-from users.models import User
-
-
-def get(world: World, path: str, username: str = "alice") -> Any:
-    response = world.client(username).get(f"/api/v1/{path}")
-    assert response.status_code == 200, response.content
-    return response.json()
 
 
 def test_rounding_debt_of_a_subscription_is_listed_by_pair(world: World) -> None:
@@ -87,105 +76,6 @@ def test_order_with_a_closed_position_is_closed(world: World) -> None:
         world.pending.pk: "RECEIVED",
         world.failed.pk: "FAILED",
     }
-
-
-def test_pagination_neither_skips_nor_repeats_rows(world: World) -> None:
-    created = [order(world.connection, world.published, f"entry-{n}").pk for n in range(10, 17)]
-    seen: list[int] = []
-    data = get(world, "orders/?page_size=3&status=PENDING")
-    while True:
-        seen += [result["id"] for result in data["results"]]
-        if len(seen) == 3:
-            order(world.connection, world.published, "entry-99")  # created meanwhile
-        if not data["next"]:
-            break
-        data = world.client("alice").get(data["next"]).json()
-    assert seen == [*reversed(created), world.pending.pk]
-
-
-@pytest.mark.parametrize("ordering", ["", "&ordering=-id", "&ordering=id", "&ordering=-created_at"])
-@pytest.mark.parametrize("most_owners", [100, 2])
-def test_pages_of_several_accounts_are_merged_in_both_directions(
-    world: World, ordering: str, most_owners: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each account's rows are found apart, unless there are many accounts."""
-    monkeypatch.setattr(newest_rows, "MOST_OWNERS", most_owners)
-    alice = User.objects.get(username="alice")
-    *others, idle = (
-        make.connection(alice, name=name, account=name) for name in ("2nd", "3rd", "4th", "idle")
-    )
-    mine = [
-        order(account, world.published, f"entry-{n}").pk
-        for n in range(5, 8)
-        for account in (world.connection, *others)
-    ]
-    assert not Order.objects.filter(connection=idle).exists()
-    expected = [world.pending.pk, *mine]
-    if ordering != "&ordering=id":
-        expected.reverse()
-    page = get(world, f"orders/?page_size=4&status=PENDING{ordering}")
-    first, seen = page, list[int]()
-    while True:
-        seen += [row["id"] for row in page["results"]]
-        if not page["next"]:
-            break
-        page = world.client("alice").get(page["next"]).json()
-    assert seen == expected
-    while page["previous"]:
-        page = world.client("alice").get(page["previous"]).json()
-    assert page["results"] == first["results"]
-
-
-def test_orders_are_filtered_and_sorted(world: World) -> None:
-    def ids(query: str) -> list[int]:
-        return [result["id"] for result in get(world, f"orders/?{query}")["results"]]
-
-    assert ids("status=PENDING&status=FAILED") == [world.failed.pk, world.pending.pk]
-    assert ids("done=false") == ids("working=true") == [world.pending.pk]
-    assert ids("working=false") == [world.failed.pk, world.filled.pk]
-    feed = world.published.feed
-    assert (ids(f"feed={feed.slug}"), ids("feed=other")) == (ids(""), [])
-    assert ids("reason=NEVER_ARRIVED") == [world.failed.pk]
-    assert ids("ordering=id")[0] == world.filled.pk
-    assert ids(f"signal={world.published.pk}&entry=true&side=BUY") == ids("")
-    assert ids("entry=false") == []
-    assert ids("created_after=2100-01-01T00:00:00Z") == []
-
-
-@pytest.mark.parametrize(
-    "path",
-    ["orders", "positions", "connections", "signals", "subscriptions", "feeds", "drift"],
-)
-def test_longer_list_needs_no_more_queries(world: World, path: str) -> None:
-    def count_queries() -> int:
-        with CaptureQueriesContext(database) as queries:
-            get(world, f"{path}/")
-        return len(queries)
-
-    get(world, f"{path}/")
-    before = count_queries()
-    create_more_rows(world)
-    assert count_queries() == before
-
-
-def create_more_rows(world: World) -> None:
-    """Create two more rows of each listed kind."""
-    for number in (2, 3):
-        row = type(world.connection).objects.create(
-            user=world.alice, name=f"c{number}", type="paper", account=str(number),
-            preset=world.preset, data_connection=world.prices,
-        )  # fmt: skip
-        ConnectionHealth.objects.create(connection=row)
-        feed = create_feed(owner=world.alice, name=f"f{number}")
-        Subscription.objects.create(connection=row, feed=feed)
-        signal = Signal.objects.create(feed=feed, currency_pair="EUR/USD", direction="BUY")
-        order(row, signal, "entry")
-        DriftItem.objects.create(kind="UNKNOWN_POSITION", connection=row, key="k")
-        ExecutionPosition.objects.create(
-            connection=row, signal=signal, pair="EUR/USD", symbol="EURUSD", side="BUY",
-            quantity=1, opened_quantity=1, entry_price=1, pip=1, conversion_rate=1,
-            opened_at=market_now(),
-        )  # fmt: skip
 
 
 def test_position_is_valued_at_current_prices(world: World) -> None:
@@ -293,141 +183,6 @@ def test_trailing_stop_at_its_broker_is_shown_as_native_and_not_changed(world: W
     change = {"quantity": "2000"}
     answer = world.client("alice").patch(f"/api/v1/orders/{working.pk}/", change, format="json")
     problem(answer, 409, "CHANGE_UNSUPPORTED")
-
-
-def test_closing_reserves_the_quantity_and_is_refused_when_none_is_left(world: World) -> None:
-    alice, path = world.client("alice"), f"/api/v1/positions/{world.position.pk}/close/"
-    problem(alice.post(path, {"fraction": "1.5"}, format="json"), 400, "FIELD_INVALID")
-    problem(alice.post(path, {"fraction": "NaN"}, format="json"), 400, "NUMBER_MALFORMED")
-    exit_order = alice.post(path)
-    assert exit_order.status_code == 202
-    data = exit_order.json()
-    assert (data["side"], data["quantity"], data["position"]) == (
-        "SELL",
-        "1000",
-        world.position.pk,
-    )
-    problem(alice.post(path), 409, "NOTHING_TO_CLOSE")
-
-
-def test_operator_must_state_which_orders_and_positions_to_end(world: World) -> None:
-    alice, olga = world.client("alice"), world.client("olga")
-    for path in ("orders/cancel-all", "positions/close-all"):
-        problem(olga.post(f"/api/v1/{path}/", {}, format="json"), 400, "FIELD_REQUIRED")
-    cancelled = alice.post("/api/v1/orders/cancel-all/").json()
-    assert cancelled == {"ids": [world.pending.pk], "count": 1, "dry_run": False}
-    closed = alice.post(
-        "/api/v1/positions/close-all/", {"signal": world.published.pk}, format="json"
-    )
-    assert closed.json()["count"] == 1
-    repeated = olga.post("/api/v1/positions/close-all/", {"all": True}, format="json")
-    assert repeated.json()["count"] == 0
-
-
-def choices(world: World) -> dict[str, dict[str, Any]]:
-    """Choices that the world's rows fit, and the same that they do not."""
-    return {
-        "connection": {"connection": str(world.connection.pk)},
-        "signal": {"signal": world.published.pk},
-        "feed": {"feed": world.feed.slug},
-        "symbol": {"symbol": "eurusd"},
-        "broker_type": {"broker_type": "paper"},
-        "user": {"user": world.alice.pk},
-        "another symbol": {"symbol": "GBP/USD"},
-        "another type": {"broker_type": "mt5"},
-        "one of two": {"symbol": "EUR/USD", "broker_type": "mt5"},
-    }
-
-
-@pytest.mark.parametrize("choice", [
-    "connection", "signal", "feed", "symbol", "broker_type", "user", "another symbol",
-    "another type", "one of two",
-])  # fmt: skip
-@pytest.mark.parametrize("name", ["alice", "olga"])
-def test_dry_run_returns_what_a_choice_reaches_and_changes_nothing(
-    world: World, choice: str, name: str
-) -> None:
-    client, body = world.client(name), choices(world)[choice] | {"dry_run": True}
-    fits = choice in ("connection", "signal", "feed", "symbol", "broker_type", "user")
-    shown = client.post("/api/v1/positions/close-all/", body, format="json")
-    assert shown.status_code == 200
-    assert shown.json()["dry_run"] is True
-    assert (world.position.pk in shown.json()["ids"]) is fits
-    assert Order.objects.exits().filter(done_at=None).count() == 0
-    impact = shown.json()["impact"]
-    assert impact["positions"] == (1 if fits else 0)
-    orders = client.post("/api/v1/orders/cancel-all/", body, format="json").json()
-    assert orders["count"] == len(orders["ids"])
-    assert orders["impact"] == impact
-    world.pending.refresh_from_db()
-    assert world.pending.done_at is None
-
-
-@pytest.mark.parametrize("path", ["orders/cancel-all", "positions/close-all"])
-def test_only_operators_choose_another_user(world: World, path: str) -> None:
-    """The name of the scope would show a tenant the names of others."""
-    for other in (world.bob.pk, 10**9):
-        refused = world.client("alice").post(f"/api/v1/{path}/", {"user": other}, format="json")
-        assert (refused.status_code, refused.json()["code"]) == (400, "FIELD_INVALID")
-    assert not ScopedAction.objects.exists()
-    body = {"user": world.bob.pk, "dry_run": True}
-    assert world.client("olga").post(f"/api/v1/{path}/", body, format="json").status_code == 200
-
-
-def test_dry_run_leaves_out_what_is_being_closed(world: World) -> None:
-    alice, path = world.client("alice"), "/api/v1/positions/close-all/"
-    shown = alice.post(path, {"dry_run": True}, format="json").json()
-    assert world.position.pk in shown["ids"]
-    alice.post(path, {}, format="json")
-    assert alice.post(path, {"dry_run": True}, format="json").json()["ids"] == []
-
-
-def test_close_all_counts_positions_as_its_dry_run_does(world: World) -> None:
-    alice, path = world.client("alice"), "/api/v1/positions/close-all/"
-    Instrument.objects.create(
-        book=world.connection.instrument_book, pair="EUR/USD", symbol=world.position.symbol,
-        digits=5, pip=Decimal("0.0001"), quantity_min=10, quantity_step=10, quantity_max=400,
-        contract_size=100_000, read_at=market_now(),
-    )  # fmt: skip
-    body: dict[str, Any] = {"connection": str(world.connection.pk)}
-    shown = alice.post(path, body | {"dry_run": True}, format="json").json()
-    done = alice.post(path, body, format="json").json()
-    assert (shown["count"], done["count"], len(done["ids"])) == (1, 1, 3)
-    assert alice.post(path, body, format="json").json()["count"] == 0
-
-
-def test_repeated_request_with_its_key_ends_nothing_more(world: World) -> None:
-    alice, path = world.client("alice"), "/api/v1/positions/close-all/"
-    key: Any = {"HTTP_IDEMPOTENCY_KEY": "flat-1"}
-    body = {"connection": str(world.connection.pk)}
-    first = alice.post(path, body, format="json", **key)
-    assert (first.status_code, first.json()["count"]) == (202, 1)
-    assert alice.post(path, body, format="json", **key).json() == first.json()
-    assert Order.objects.exits().filter(pk__in=first.json()["ids"]).count() == 1
-    assert alice.post(path, body, format="json").json()["ids"] == []  # without it: a new request
-    problem(alice.post(path, {}, format="json", **key), 409, "DUPLICATE_REQUEST")
-    problem(alice.post("/api/v1/orders/cancel-all/", body, format="json", **key), 409,
-            "DUPLICATE_REQUEST")  # fmt: skip
-    assert world.client("bob").post(path, {}, format="json", **key).json()["ids"] == []
-    long: Any = {"HTTP_IDEMPOTENCY_KEY": "k" * 256}
-    problem(alice.post(path, body, format="json", **long), 400, "FIELD_INVALID")
-
-
-@pytest.mark.parametrize(
-    ("body", "code"),
-    [
-        ({"feed": "no-such-feed"}, "FIELD_INVALID"),
-        ({"symbol": "??"}, "SYMBOL_UNKNOWN"),
-        ({"broker_type": "nobody"}, "FIELD_INVALID"),
-        ({"everything": True}, "FIELD_UNKNOWN"),
-    ],
-)
-def test_choice_that_names_nothing_is_refused(
-    world: World, body: dict[str, Any], code: str
-) -> None:
-    alice = world.client("alice")
-    for path in ("orders/cancel-all", "positions/close-all"):
-        problem(alice.post(f"/api/v1/{path}/", body, format="json"), 400, code)
 
 
 def test_analytics_return_ones_own_results(world: World) -> None:

@@ -10,9 +10,10 @@ from drf_spectacular.generators import SchemaGenerator
 from common.quota_kinds import QUOTAS
 from events import push_keys
 from signals.models import Feed
+from tests.api.calls import call
+from tests.api.cases import CASES
 from tests.api.conftest import AsWeb
 from tests.api.factories import World
-from tests.api.test_matrix import CASES, call
 from tests.fakes.push_service.service import BrowserSubscription
 
 FEED = "POST /api/v1/feeds/{slug}/"

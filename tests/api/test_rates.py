@@ -5,9 +5,10 @@ from typing import Any
 from rest_framework.test import APIClient
 
 from common.permissions import Scope
+from tests.api.calls import KEYED, call, outcome, required_scope
+from tests.api.cases import CASES
 from tests.api.conftest import AsWeb
 from tests.api.factories import World
-from tests.api.test_matrix import CASES, KEYED, call, outcome, required_scope
 from tests.api.test_problems import problem
 from tests.matrix import WALK_TIME, Walk
 from users.services import create_api_key

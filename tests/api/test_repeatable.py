@@ -28,9 +28,10 @@ from execution.models import DriftItem
 from signals.approval_requests import request_approval
 from signals.feeds import create_feed
 from signals.models import Feed
+from tests.api.calls import outcome
+from tests.api.cases import CASES, Case, slug
 from tests.api.conftest import AsWeb
 from tests.api.factories import World
-from tests.api.test_matrix import CASES, Case, outcome, slug
 from tests.api.test_problems import problem
 from tests.connections import make
 from tests.matrix import WALK_TIME, Cell, Walk

@@ -13,7 +13,7 @@ from django.test import Client
 from connections.models import Subscription
 from signals.models import Feed, Signal
 from tests.api.factories import World
-from tests.api.test_alert_symbols import DAX, DOLLAR, open_and_close, opened
+from tests.api.symbol_alerts import DAX, DOLLAR, open_and_close, opened
 from tests.api.test_problems import problem
 from tests.api.test_symbols import alert, follower
 

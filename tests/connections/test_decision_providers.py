@@ -17,7 +17,7 @@ from connections.credentials.provider_secrets import open_secret
 from connections.models import DecisionProvider, TradingPreset
 from tests.connections import make
 from tests.decisions import SECRET, calendar_of, provider_of, service_at
-from tests.portal.test_fresh_factor import form_on
+from tests.portal.factor_steps import form_on
 from users.key_setups import set_up_with
 from users.models import User
 from users.services import create_api_key, revoke_api_key, user_for_key

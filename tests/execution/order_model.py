@@ -22,7 +22,6 @@ from tests.execution.entry_model import SPREAD
 from tests.execution.model import Process
 from tests.execution.model_rules import holds
 
-WORLDS = ("native", "held", "netted")
 BOTH = ["stop", "stop limit", "limit", "plain", "pair", *LATER, *CONDITIONS]
 KINDS = {
     "native": [*BOTH, "stop", "stop limit", "slices", "slices, rest"],

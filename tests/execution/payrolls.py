@@ -32,7 +32,8 @@ from tests.execution import factories
 
 RECORDING = Path(prices.__file__).parent / "data" / "quotes-2014-05-02-nonfarm-2h.csv.gz"
 BEGIN = datetime(2014, 5, 2, 12, 29, 30, tzinfo=UTC)
-END = BEGIN + timedelta(minutes=7)  # the release is at 12:30:00
+END = BEGIN + timedelta(minutes=4)  # all entries have ended
+RELEASE = datetime(2014, 5, 2, 12, 30, tzinfo=UTC)
 GAP = timedelta(seconds=0.1)
 OF_MARKET = {
     name: factories.MACHINE_TIMES[name] for name in ("execution_sliceplan", "signals_signal")
@@ -41,8 +42,13 @@ PAIR, PIP = "EUR/USD", D("0.0001")
 
 
 def recorded() -> list[Quote]:
-    """Return the quotes of EUR/USD around the release."""
-    return [q for q in read_quotes(RECORDING) if q.symbol == PAIR and BEGIN <= q.time < END]
+    """Return quotes of EUR/USD: all of the minute of the release, else every second one.
+
+    There is about one a second, and the engine does much at each.
+    """
+    found = [q for q in read_quotes(RECORDING) if q.symbol == PAIR and BEGIN <= q.time < END]
+    minute = RELEASE - timedelta(seconds=10), RELEASE + timedelta(seconds=50)
+    return [q for n, q in enumerate(found) if n % 2 or minute[0] <= q.time < minute[1]]
 
 
 def set_time(moment: datetime) -> None:

@@ -9,10 +9,10 @@ from hypothesis.stateful import initialize, precondition, rule
 from brokers.types import OrderType
 from execution.models import AT_BROKER
 from tests.execution.change_model import CONDITIONS, LATER, PAIRS, WANTED, ChangeModel
+from tests.execution.core_machine import INDEX, SELDOM, WHICH
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.interleavings import TIMEOUT, explore
 from tests.execution.routed_world import limit_broker, of_mode
-from tests.execution.test_core_model import INDEX, SELDOM, WHICH
 from tests.execution.test_entry_model import BIDS, Entries
 
 WAITING = [*CONDITIONS, *LATER]

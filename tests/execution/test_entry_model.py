@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
 from brokers.types import OrderType
+from tests.execution.core_machine import INDEX, SENT, WHICH, Core
 from tests.execution.entry_model import EntryModel
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.interleavings import TIMEOUT, explore
 from tests.execution.routed_world import limit_broker, of_mode
-from tests.execution.test_core_model import INDEX, SENT, WHICH, Core
 
 HELD = ["stop", "stop limit", "touched", "trailing buy", "trailing sell", "trailing later"]
 SLICED = ["slices", "slices, rest", "stop limit", "trailing buy"]  # of netting accounts: buys only

@@ -1,76 +1,17 @@
-"""Stops at brokers, slices, stop rules, joined entries and their own terms, in any interleaving."""
+"""Stops at brokers, slices, stop rules and own terms, in any interleaving."""
 
 from typing import Any
 
 import pytest
-from hypothesis import strategies as st
-from hypothesis.stateful import initialize, precondition, rule
 
-from connections.models import ExecutionConnection
-from tests.execution import test_change_model
-from tests.execution.interleavings import TIMEOUT, explore
-from tests.execution.order_model import KINDS, OWN, WINDOW_MS, WORLDS, OrderModel
-from tests.execution.test_change_model import Changes
-from tests.execution.test_core_model import INDEX, SENT, WHICH
-from tests.execution.test_entry_model import BIDS
-
-OWN_TERMS = st.sampled_from([*OWN, "end"])
-arguments: dict[str, Any] = {}
-
-
-class Orders(Changes):
-    """The events of the changes, rules of stops, joined entries, and own levels and ends."""
-
-    model: OrderModel
-
-    @initialize(index=INDEX, second=INDEX)
-    def begin(self, index: int, second: int) -> None:
-        world = arguments["world"]
-        self.model = OrderModel(**arguments)
-        test_change_model.kinds[:] = KINDS[world]
-        kinds = KINDS[world]
-        self.model.publish(kinds[index % 3])
-        self.model.trade(self.model.processes[0], ["rest"] * 3, backwards=False)
-        self.model.publish(kinds[3 + second % (len(kinds) - 3)])
-        self.model.claim(self.model.processes[0], slice(None))
-
-    @precondition(lambda self: any(o.done_at is None for o in self.model.orders_now))
-    @rule(index=INDEX, what=OWN_TERMS, synced=st.booleans())
-    def change_own(self, index: int, what: str, synced: bool) -> None:
-        self.model.change_own(index, what)
-        if synced:
-            self.model.sweep("pending actions")
-
-    @precondition(lambda self: self.model.positions_now)
-    @rule(bids=BIDS, then=st.sampled_from([0, 1.5, 7.0]))
-    def trail(self, bids: list[str], then: float) -> None:
-        """Rules are judged, at prices and when they are due; the broker's stops follow."""
-        self.model.sweep("rules")
-        self.model.tick(bids)
-        self.model.sweep("guard")
-        self.model.pass_time(then)
-
-    @precondition(lambda self: self.model.world == "netted" and self.model.opens_now < 6)
-    @rule(which=WHICH, number=st.integers(2, 3), answers=st.lists(SENT, min_size=1, max_size=3))
-    def join(self, which: int, number: int, answers: list[str]) -> None:
-        """Entries come within the window, and are sent when it has ended."""
-        for _ in range(number):
-            self.model.publish("plain")
-        self.model.claim(self.model.processes[which], slice(None))
-        self.model.pass_time(WINDOW_MS / 1000)
-        self.model.trade(self.model.processes[which], answers, backwards=False)
+from tests.execution.interleavings import TIMEOUT
+from tests.execution.order_machine import explore_orders
 
 
 @pytest.mark.slow
 @pytest.mark.draws
 @pytest.mark.timeout(TIMEOUT)
-@pytest.mark.parametrize("world", WORLDS)
-def test_orders_of_every_kind_are_sent_once_whatever_happens(
-    routed_world: dict[str, Any], world: str
+def test_native_orders_are_sent_once_whatever_happens(
+    routed_world: dict[str, Any],
 ) -> None:
-    if world != "netted":
-        other = routed_world["accounts"][1]
-        ExecutionConnection.objects.filter(pk=other.pk).update(settings={"native_stops": True})
-    arguments.clear()
-    arguments.update(routed_world, world=world)
-    explore(Orders, interleavings=5)
+    explore_orders(routed_world, "native")

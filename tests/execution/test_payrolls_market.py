@@ -1,6 +1,6 @@
 """Fills, trailing and slippage on the recorded payrolls market, against a slow oracle.
 
-One run of the engine over seven minutes in which EUR/USD falls 34 pips from one second to the next
+One run of the engine over four minutes in which EUR/USD falls 34 pips from one second to the next
 and its spread is 15 pips wide; each test compares a part of it with the definitions.
 """
 

@@ -70,6 +70,10 @@ MODULES = {
             f"{SUBMISSION}test_trailing_at_broker.py",
             f"{SUBMISSION}test_conditions.py",
             "tests/execution/monitoring/test_triggers.py",
+            "tests/execution/monitoring/test_fired_triggers.py",
+            "tests/execution/monitoring/test_trigger_batches.py",
+            "tests/execution/monitoring/test_trigger_sources.py",
+            "tests/execution/monitoring/test_trigger_upkeep.py",
             "tests/execution/monitoring/test_oco.py",
         )
     ),

@@ -9,8 +9,8 @@ from django.utils import timezone
 from events.models import Channel
 from tests.html import html_of
 from tests.portal.conftest import SignedIn
+from tests.portal.factor_steps import STALE, confirm, is_asked
 from tests.portal.factories import World
-from tests.portal.test_fresh_factor import STALE, confirm, is_asked
 from tests.portal.test_second_factor import client_with_stale_factor, set_factor_age
 from users.models import ApiKey, ApiKeyNetwork
 from users.services import create_api_key, user_for_key

@@ -12,10 +12,10 @@ from common.permissions import Role
 from signals.alert_posts import PostedAlert, receive_alert
 from signals.feeds import create_feed_token
 from tests.api import factories
+from tests.api.cases import CASES, Case
 from tests.api.example_calls import live
 from tests.api.role_matrix import MATRIX, OWN
 from tests.api.schemas import schema
-from tests.api.test_matrix import CASES, Case
 from tests.roles import staff
 from tests.stack.asking import (
     ADMINISTRATOR,
@@ -94,7 +94,7 @@ def ids() -> dict[str, str]:
 def cells(world: factories.World) -> Iterator[Cell]:
     """Yield the requests of each operation."""
     for name in ids():
-        assert name in CASES, f"{name} has no case in tests/api/test_matrix.py"
+        assert name in CASES, f"{name} has no case in tests/api/cases.py"
         if CASES[name].kind == "token":
             yield from _by_token(world, name)
         else:

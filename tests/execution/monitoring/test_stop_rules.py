@@ -26,8 +26,8 @@ from prices.models import PriceBar
 from signals.models import Feed, Signal
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
+from tests.execution.monitoring.held_orders import bars
 from tests.execution.monitoring.test_tick_monitor import exits, lock, source
-from tests.execution.monitoring.test_triggers import bars
 
 pytestmark = pytest.mark.django_db
 BREAK_EVEN = {"break_even_profit": D(20)}

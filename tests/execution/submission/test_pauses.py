@@ -21,8 +21,8 @@ from execution.submission.outcomes import Deferred
 from signals.models import Feed, Signal
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
+from tests.execution.monitoring.held_orders import quotes_of, source
 from tests.execution.monitoring.test_entry_changes import working
-from tests.execution.monitoring.test_triggers import quotes_of, source
 from tests.execution.submission.test_conditions import end_first, reach
 from tests.execution.submission.test_routed_entries import fail, moved_on, publish, route
 from tests.execution.submission.test_slices import TWAP, refresh

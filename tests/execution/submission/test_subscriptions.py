@@ -16,7 +16,7 @@ from signals.models import Feed
 from tests.connections import make
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
-from tests.execution.monitoring.test_triggers import held, quotes_of, source, state
+from tests.execution.monitoring.held_orders import held, quotes_of, source, state
 from tests.execution.submission.test_slices import next_slice
 
 pytestmark = pytest.mark.django_db

@@ -1,0 +1,17 @@
+"""Joined entries, slices, stop rules and own terms on a netting account, in any interleaving."""
+
+from typing import Any
+
+import pytest
+
+from tests.execution.interleavings import TIMEOUT
+from tests.execution.order_machine import explore_orders
+
+
+@pytest.mark.slow
+@pytest.mark.draws
+@pytest.mark.timeout(TIMEOUT)
+def test_netted_orders_are_sent_once_whatever_happens(
+    routed_world: dict[str, Any],
+) -> None:
+    explore_orders(routed_world, "netted")
