@@ -21,7 +21,7 @@ brokers)
   # One adapter is enough to cover the conformance suite; the one by TCP needs no terminal.
   tests=(tests/brokers tests/rate_limits tests/crypto tests/dwx tests/ibkr tests/mt5 tests/paper
     tests/conformance/test_run.py
-    'tests/conformance/test_account.py::test_what_was_opened_is_closed[paper by TCP]'
+    'tests/conformance/test_account.py::test_checks_close_what_they_opened[paper by TCP]'
     'tests/conformance/test_adapters.py::test_every_check[paper by TCP]')
   ;;
 decisions)
