@@ -20,6 +20,7 @@ from tests.api.factories import World
 from tests.api.test_matrix import CASES, call, outcome
 from tests.api.test_quotas import BODIES, CREATES
 from tests.changes.concurrent_forms import SECONDS, wait_until_they_wait
+from users.services import user_for_key
 
 HELD = """
 SELECT DISTINCT coalesce(c.relname, l.locktype)::text AS held FROM pg_locks l
@@ -60,7 +61,7 @@ def test_request_that_waits_for_a_quota_holds_no_lock(world: World, settings: An
     settings.FILLCAST_QUOTAS = dict.fromkeys(settings.FILLCAST_QUOTAS, 0)  # nothing is written
     Feed.objects.filter(pk=world.feed.pk).update(is_public=True, is_approved=False)
     client = APIClient()
-    client.force_authenticate(world.alice)
+    client.force_authenticate(user_for_key(world.keys["alice"]))
     wrong = []
     for name in CREATES:
         found = held_by_who_waits(world, client, name)
