@@ -12,6 +12,7 @@ from connections.models import ExecutionConnection
 from execution import signal_outcomes
 from execution.changes.changeable_orders import may_be_cancelled, obstacle
 from execution.models import Order
+from execution.order_explanations import slippage_cost
 from execution.reconciliation.open_orders import WORKING
 from execution.reports.broker_exits_sql import may_grow_sql
 from execution.rounding_debt import rounding_debts
@@ -121,3 +122,11 @@ def test_order_is_judged_by_what_it_may_become(
     found, expected = judged(alice, entry()), EXPECTED[state]
     for name, was, wanted in zip(Judged._fields, found, expected, strict=True):
         assert was == wanted, f"{state}: {name} is {was}, expected {wanted}"
+
+
+@pytest.mark.parametrize("name", HALFWAY)
+def test_slippage_costs_what_has_filled(alice: ExecutionConnection, feed: Feed, name: str) -> None:
+    """Each unit has filled at 1.2, and was expected at 1.1."""
+    HALFWAY[name](feed)
+    costs = {0: None, 40: 4, 100: 10}
+    assert slippage_cost(entry()) == costs[int(entry().filled_quantity)]
