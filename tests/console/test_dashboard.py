@@ -74,8 +74,9 @@ def test_entry_that_moved_along_its_route_counts_once(world: dict[str, Any]) -> 
 
 def archive(order: Order, done: datetime, **fields: Any) -> None:
     """Move an entry's row to the archive."""
+    assert order.signal is not None
     ArchivedOrder.objects.create(
-        id=order.pk, signal_id=order.signal_id, connection=order.connection, status=order.status,
+        id=order.pk, signal=order.signal, connection=order.connection, status=order.status,
         pair=order.pair, side=order.side, order_type=order.order_type, created_at=done,
         done_at=done, **fields,
     )  # fmt: skip
