@@ -4,6 +4,8 @@ from uuid import UUID
 
 from django.db.models.functions import Now
 
+from common.errors import ConflictError
+from common.reason_codes import Code
 from connections.accounts.cash_flows import store_cash_flows
 from connections.accounts.funding import mark_funding_booked, unbooked_funding
 from connections.accounts.history import add_cash_flow, record_cash_flow
@@ -248,8 +250,13 @@ def request_test(connection_id: UUID, *, by: User | None = None) -> bool:
     """Request a connection test, which a trading process runs. Return whether it was requested.
 
     The caller should enqueue it on commit (`connections.tasks.enqueue_test`). Without that the test
-    only starts some seconds later, when a worker looks for due tests.
+    only starts some seconds later, when a worker looks for due tests. Raises NotAllowedError;
+    ConflictError STATE_CONFLICT if the connection is archived, since those are not tested.
     """
-    check_owner(ExecutionConnection.objects.only("user_id", "admin_id").get(pk=connection_id), by)
+    needed = ("user_id", "admin_id", "archived_at")
+    connection = ExecutionConnection.objects.only(*needed).get(pk=connection_id)
+    check_owner(connection, by)
+    if connection.archived_at is not None:
+        raise ConflictError(Code.STATE_CONFLICT, "The connection is archived.")
     mine = ConnectionHealth.objects.filter(pk=connection_id)
     return mine.update(test_requested_at=Now()) == 1

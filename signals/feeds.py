@@ -216,6 +216,12 @@ def archive_feed(feed_id: int, *, by: User | None = None) -> bool:
     return bool(Feed.objects.filter(pk=feed_id, archived_at=None).update(archived_at=market_now()))
 
 
+def require_not_archived(feed: Feed) -> None:
+    """Raise ConflictError STATE_CONFLICT for an archived feed: it takes no signals."""
+    if feed.archived_at is not None:
+        raise ConflictError(Code.STATE_CONFLICT, f"The feed {feed.slug!r} is archived.")
+
+
 @transaction.atomic
 def create_feed_token(
     feed: Feed,
@@ -229,11 +235,13 @@ def create_feed_token(
 
     expires_at: real time. by: the acting user; a token made with an API key ends with that key at
     the latest, and when the key is revoked. Raises InvalidInputError for an end in the past, or
-    after the key's; ConflictError QUOTA_REACHED. signed: alerts must also carry
+    after the key's; ConflictError STATE_CONFLICT for an archived feed, which takes no alerts, and
+    QUOTA_REACHED. signed: alerts must also carry
     X-Fillcast-Signature, the HMAC-SHA256 of the body under `signing_key`, so that an address from a
     log is not enough. If the feed accepts only signed alerts, every token is signed. The returned
     token has that key; the row has it sealed (signals/signing.py).
     """
+    require_not_archived(feed)
     ends = token_end(expires_at, by=by)
     _require_token_quota(feed.owner_id)
     return _make_token(feed, name, ends, signed=signed, by=by)
@@ -290,8 +298,8 @@ def rotate_feed_token(
     refused while its senders change over. None: it is revoked now, since others may know it.
 
     Raises InvalidInputError FIELD_INVALID (old_ends_at) for an end that has passed or is later than
-    the old token's own; ConflictError STATE_CONFLICT for one that works no more, QUOTA_REACHED if
-    both are to work for a while.
+    the old token's own; ConflictError STATE_CONFLICT for one that works no more or whose feed is
+    archived, QUOTA_REACHED if both are to work for a while.
     """
     if old_ends_at is not None:
         owners = FeedToken.objects.values_list("feed__owner_id", flat=True)
@@ -302,6 +310,7 @@ def rotate_feed_token(
     now = datetime.now(UTC)
     if old.revoked_at is not None or (old.expires_at is not None and old.expires_at <= now):
         raise ConflictError(Code.STATE_CONFLICT, "This address works no more: create a new one.")
+    require_not_archived(old.feed)
     if old_ends_at is not None:
         _require_end_of_old(old, old_ends_at, now)
         _require_token_quota(old.feed.owner_id)

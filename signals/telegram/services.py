@@ -9,6 +9,7 @@ from common.db_functions import ClockTimestamp
 from common.errors import ConflictError, InvalidInputError
 from common.permissions import Right, require
 from common.reason_codes import Code
+from signals.feeds import require_not_archived
 from signals.models import Feed, TelegramBot, TelegramChat
 from signals.telegram.tokens import bot_id_of, seal_token
 from users.joins import key_of, setter_key
@@ -23,9 +24,11 @@ def set_bot(feed: Feed, token: str, *, by: User | None) -> TelegramBot:
 
     A new token of the same bot keeps its chats and its place; another bot starts without chats.
     One that an API key sets is read while that key is open.
-    Raises InvalidInputError FIELD_INVALID; ConflictError STATE_CONFLICT; NotAllowedError.
+    Raises InvalidInputError FIELD_INVALID; ConflictError STATE_CONFLICT, also for an archived feed;
+    NotAllowedError.
     """
     require(by, Right.FEEDS, owner_id=feed.owner_id)
+    require_not_archived(feed)
     token = token.strip()
     bot_id = bot_id_of(token)
     sealed = seal_token(token, feed_id=feed.pk, owner_id=feed.owner_id)

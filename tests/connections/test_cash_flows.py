@@ -36,6 +36,11 @@ def flow(amount: int | str, at: datetime, reference: str = "1") -> BrokerCashFlo
     ("listed_at", "amount", "equity", "counts_from"),
     [
         (NOON + timedelta(seconds=30), -3000, 7000, NOON + timedelta(seconds=30)),
+        # At the moment of the previous state, which did not list it.
+        (NOON, -3000, 7000, AFTER),
+        # The equity has changed by half of it, which shows nothing: it was listed late.
+        (NOON - A_MINUTE, -3000, 8500, NOON - A_MINUTE),
+        (NOON - A_MINUTE, -3000, 8499, AFTER),
         # The broker's clock is ahead: the state includes it, so it counts from the state on.
         (NOON + 2 * A_MINUTE, -3000, 7000, NOON + A_MINUTE),
         # The broker's clock is behind: it came after the previous state, which did not include it.

@@ -87,6 +87,21 @@ def test_account_is_reconciled_after_error_before_trading(alices: ExecutionConne
     assert health_of(alices).reconciled_at is not None  # reconciled since; the error went on
 
 
+def test_error_that_goes_on_keeps_the_time_of_its_beginning(alices: ExecutionConnection) -> None:
+    """What is read or compared after that time is of the account as it was in error."""
+    seen = []
+    for _ in range(2):
+        alices.mark_as_error("Lost.")
+        seen.append(health_of(alices))
+    alices.mark_as_active()
+    alices.mark_as_error("Lost again.")
+    first, later, again = *seen, health_of(alices)
+    assert (later.errored_at, later.failing_since) == (first.errored_at, first.failing_since)
+    for name in ("errored_at", "failing_since", "last_error_at"):
+        assert getattr(again, name) > getattr(first, name)
+    assert later.last_error_at != first.last_error_at
+
+
 def test_circuit_opens_after_five_failures_for_growing_time(alices: ExecutionConnection) -> None:
     for seconds in [0, 0, 0, 0, 30, 60, 60, 60, 60, 60, 60, 60]:
         before = timezone.now()

@@ -1,7 +1,7 @@
 """The dashboard: exact sums, what is wrong, and a bounded number of queries."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.test import Client
@@ -72,18 +72,36 @@ def test_entry_that_moved_along_its_route_counts_once(world: dict[str, Any]) -> 
     assert candidates.counts(signal).adds_up
 
 
+def archive(order: Order, done: datetime, **fields: Any) -> None:
+    """Move an entry's row to the archive."""
+    assert order.signal is not None
+    ArchivedOrder.objects.create(
+        id=order.pk, signal=order.signal, connection=order.connection, status=order.status,
+        pair=order.pair, side=order.side, order_type=order.order_type, created_at=done,
+        done_at=done, **fields,
+    )  # fmt: skip
+    order.delete()
+
+
 def test_archived_entries_are_accounted_for(world: dict[str, Any]) -> None:
     done = timezone.now() - timedelta(days=400)
     Signal.objects.filter(pk=world["signal"].pk).update(published_at=done)
     for order in Order.objects.filter(signal=world["signal"], status="SKIPPED"):
-        ArchivedOrder.objects.create(
-            id=order.pk, signal=world["signal"], connection=order.connection, status=order.status,
-            pair=order.pair, side=order.side, order_type=order.order_type, created_at=done,
-            done_at=done,
-        )  # fmt: skip
-        order.delete()
+        archive(order, done)
     totals = dashboard.accounted(dashboard.last_signals())
     assert (totals.missing, totals.extra) == (0, 0)
+
+
+def test_archived_entry_that_moved_along_its_route_counts_once(world: dict[str, Any]) -> None:
+    done = timezone.now() - timedelta(days=400)
+    left = Order.objects.filter(signal=world["signal"], status="CANCELLED").first()
+    assert left is not None
+    archive(left, done, routed_from=left.connection, route_state="MOVED")
+    Signal.objects.filter(pk=world["signal"].pk).update(published_at=done, candidate_count=99)
+    totals = dashboard.accounted(dashboard.last_signals())
+    assert (totals.missing, totals.extra) == (0, 0)
+    counted = candidates.counts(Signal.objects.get(pk=world["signal"].pk))
+    assert (counted.adds_up, counted.archived) == (True, 0)
 
 
 def test_unreachable_broker_host_is_displayed(

@@ -3,6 +3,7 @@
 The states are those of `halfway.py`, and the conclusions are written by hand.
 """
 
+from decimal import Decimal as D
 from typing import NamedTuple
 
 import pytest
@@ -11,7 +12,9 @@ from common.sql import rows, run
 from connections.models import ExecutionConnection
 from execution import signal_outcomes
 from execution.changes.changeable_orders import may_be_cancelled, obstacle
+from execution.entry_quality import filled_entries_sql, slippage_cost_sql
 from execution.models import Order
+from execution.order_explanations import slippage_cost
 from execution.reconciliation.open_orders import WORKING
 from execution.reports.broker_exits_sql import may_grow_sql
 from execution.rounding_debt import rounding_debts
@@ -121,3 +124,28 @@ def test_order_is_judged_by_what_it_may_become(
     found, expected = judged(alice, entry()), EXPECTED[state]
     for name, was, wanted in zip(Judged._fields, found, expected, strict=True):
         assert was == wanted, f"{state}: {name} is {was}, expected {wanted}"
+
+
+OF_EXITS = {
+    "FILLED, exit filled 20 of 50": D("-2.002"),
+    "FILLED, exit ended with 20 of 50": D("-2.002"),
+    "FILLED, half closed": D("-5.005"),
+    "FILLED, closed": D("-10.01"),
+}
+"""What exits have cost: they sell above what was expected."""
+QUALITY = f"""SELECT e.quantity, e.cost, e.bps, p.cost AS of_position
+  FROM ({filled_entries_sql("true")}) e
+  LEFT JOIN LATERAL (SELECT {slippage_cost_sql("p")} AS cost FROM positions_executionposition p
+    WHERE p.signal_id = e.signal_id) p ON true"""
+
+
+@pytest.mark.parametrize("name", HALFWAY)
+def test_slippage_costs_what_has_filled(alice: ExecutionConnection, feed: Feed, name: str) -> None:
+    """Each unit has filled at 1.2, and was expected at 1.1; of exits at 1.0999."""
+    HALFWAY[name](feed)
+    filled = int(entry().filled_quantity)
+    cost = {0: None, 40: 4, 100: 10}[filled]
+    assert slippage_cost(entry()) == cost
+    found = [(one.quantity, one.cost, round(one.bps), one.of_position) for one in rows(QUALITY)]
+    of_position = D(cost or 0) + OF_EXITS.get(name, D(0))
+    assert found == ([(filled, cost, 909, of_position)] if filled else [])

@@ -87,7 +87,9 @@ def test_stalled_process_delays_no_other() -> None:
     going: list[bool] = []
 
     def drain(goes_on: GoesOn) -> int:
-        other.end()  # it resumes: the lease that it ends is not ours
+        other.end()  # it resumes: it neither ends our lease nor has drained for us
+        (state,) = rows(stream_lease.STATE, ("2000-01-01", "paper"))
+        assert (state.is_held, state.is_drained) == (True, False)
         going.append(goes_on())
         return 1
 
