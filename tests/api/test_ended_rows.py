@@ -9,8 +9,9 @@ import pytest
 
 from connections import services
 from signals.feeds import archive_feed
+from tests.api.calls import KEYED, call, outcome
+from tests.api.cases import CASES
 from tests.api.factories import World
-from tests.api.test_matrix import CASES, KEYED, call, outcome
 from tests.matrix import Walk
 
 CONFLICT, READ = "409 STATE_CONFLICT", "200"

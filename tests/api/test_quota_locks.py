@@ -16,8 +16,9 @@ from common.quotas import lock_quota
 from common.sql import rows
 from events import push_keys
 from signals.models import Feed
+from tests.api.calls import call, outcome
+from tests.api.cases import CASES
 from tests.api.factories import World
-from tests.api.test_matrix import CASES, call, outcome
 from tests.api.test_quotas import BODIES, CREATES
 from tests.changes.concurrent_forms import SECONDS, wait_until_they_wait
 from users.services import user_for_key

@@ -1,6 +1,6 @@
-"""Doors that need no sign-in, because a link or a secret opens them: none for a deactivated user.
+"""Links and secrets that need no sign-in: none is of use to a deactivated user.
 
-Each of DOORS makes what its user was sent, and uses it; it returns what is stored before and after.
+Each of LINKS makes what its user was sent, and uses it; it returns what is stored before and after.
 """
 
 import json
@@ -84,15 +84,15 @@ def of_a_browser(user: User) -> tuple[Use, Use]:
     return use, lambda: push_services.find_browser(new.endpoint, new.auth) is not None
 
 
-DOORS = (of_a_channel, of_an_address, of_a_forgotten_password, of_a_browser)
+LINKS = (of_a_channel, of_an_address, of_a_forgotten_password, of_a_browser)
 
 
 @pytest.mark.parametrize("is_active", [True, False], ids=["active", "deactivated"])
-@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
+@pytest.mark.parametrize("link", LINKS, ids=lambda link: link.__name__)
 def test_link_of_a_user_works_only_while_they_are_active(
-    world: World, door: Callable[[User], tuple[Use, Use]], is_active: bool
+    world: World, link: Callable[[User], tuple[Use, Use]], is_active: bool
 ) -> None:
-    use, state = door(world.alice)
+    use, state = link(world.alice)
     User.objects.filter(pk=world.alice.pk).update(is_active=is_active)
     before = state()
     use()
