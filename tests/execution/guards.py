@@ -21,7 +21,7 @@ Ids = Mapping[str, Any]
 Columns = Mapping[str, str]
 """SQL expressions by column, of the order; `position.quantity` names a column of another row."""
 
-NOW = "clock_timestamp()"
+NOW = "statement_timestamp()"  # the same in all columns of a row
 LATER, EARLIER = f"{NOW} + interval '1 hour'", f"{NOW} - interval '1 hour'"
 NONE = "NULL"
 
