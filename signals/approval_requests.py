@@ -8,7 +8,7 @@ from common.quotas import lock_quota, require_quota, within_a_day
 from common.reason_codes import Code
 from signals.approval_notices import notify_asked
 from signals.feeds import end_request
-from signals.locks import feed_exclusive, owner_id_of
+from signals.locks import feed_exclusive, owner_id_of, require_not_archived
 from signals.models import MAX_TEXT, ApprovalRequest, Feed, RequestOutcome
 from users.models import User
 
@@ -63,8 +63,7 @@ def grant_approval(feed_id: int, *, sentence: str = "", by: User) -> bool:
     require(by, Right.APPROVE)
     _check_length("sentence", sentence)
     feed = feed_exclusive(feed_id)
-    if feed.archived_at is not None:
-        raise ConflictError(Code.STATE_CONFLICT, f"The feed {feed.slug!r} is archived.")
+    require_not_archived(feed)
     answered = end_request(feed_id, RequestOutcome.GRANTED, by=by, sentence=sentence.strip())
     if feed.reaches_admins:
         return answered

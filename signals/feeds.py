@@ -21,7 +21,7 @@ from common.row_faults import row_errors
 from signals.alert_dialects import read_mapping
 from signals.alert_rules import loosens
 from signals.approval_notices import notify_decided
-from signals.locks import feed_exclusive
+from signals.locks import feed_exclusive, require_not_archived
 from signals.models import (
     DEFAULT_LEVEL_DEVIATION,
     DEFAULT_PRICE_DEVIATION,
@@ -214,12 +214,6 @@ def archive_feed(feed_id: int, *, by: User | None = None) -> bool:
     feed_exclusive(feed_id)
     end_request(feed_id, RequestOutcome.WITHDRAWN, by=by)
     return bool(Feed.objects.filter(pk=feed_id, archived_at=None).update(archived_at=market_now()))
-
-
-def require_not_archived(feed: Feed) -> None:
-    """Raise ConflictError STATE_CONFLICT for an archived feed: it takes no signals."""
-    if feed.archived_at is not None:
-        raise ConflictError(Code.STATE_CONFLICT, f"The feed {feed.slug!r} is archived.")
 
 
 @transaction.atomic

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 
 from django.db import transaction
 
+from common.errors import ConflictError
+from common.reason_codes import Code
 from common.sql import rows
 from signals.models import Feed
 
@@ -80,6 +82,12 @@ def owner_id_of(feed_id: int) -> int:
     Raises Feed.DoesNotExist.
     """
     return Feed.objects.values_list("owner_id", flat=True).get(pk=feed_id)
+
+
+def require_not_archived(feed: Feed) -> None:
+    """Raise ConflictError STATE_CONFLICT for an archived feed: it takes no signals."""
+    if feed.archived_at is not None:
+        raise ConflictError(Code.STATE_CONFLICT, f"The feed {feed.slug!r} is archived.")
 
 
 def _in_transaction() -> None:

@@ -17,7 +17,7 @@ from signals.entry_sides import new_price_errors
 from signals.errors import InvalidSignalError
 from signals.late_publication import marks_of
 from signals.listings import require_listed
-from signals.locks import candidates_shared, feed_shared
+from signals.locks import candidates_shared, feed_shared, require_not_archived
 from signals.models import Action, Approval, Feed, Signal
 from signals.price_guard import Reference, market_of_publication
 from signals.signals import signal_cancelled, signal_published
@@ -111,8 +111,7 @@ def _record_values(signal: Signal, market: Reference | None, now: datetime) -> d
 
 def _validate_publishable(signal: Signal, feed: Feed) -> Reference | None:
     """Return the market of now. Raises if feed, signal or market forbids the publication."""
-    if feed.archived_at is not None:
-        raise ConflictError(Code.STATE_CONFLICT, f"The feed {feed.slug!r} is archived.")
+    require_not_archived(feed)
     market = market_of_publication(signal, feed)
     if signal.refers_to is not None and not signal.refers_to.is_published:
         detail = f"It refers to {signal.refers_to.number}, which has not been published."

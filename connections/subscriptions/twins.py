@@ -35,7 +35,7 @@ from connections.twin_links import (
     follow_twin,
     twin_symbol_map,
 )
-from signals.locks import candidates_exclusive, feed_shared
+from signals.locks import candidates_exclusive, feed_shared, require_not_archived
 from users.models import User
 
 MAX_TWINS = 5  # of one user that run at a time
@@ -75,8 +75,7 @@ def start_twin(subscription_id: int, *, by: User) -> tuple[SubscriptionTwin, boo
     failpoint("twin.opened")
     candidates_exclusive(live.feed_id)
     feed = feed_shared(live.feed_id)
-    if feed.archived_at is not None:
-        raise ConflictError(Code.STATE_CONFLICT, f"The feed {feed.slug!r} is archived.")
+    require_not_archived(feed)
     return _link(live, connection, account), True
 
 

@@ -9,7 +9,7 @@ from common.db_functions import ClockTimestamp
 from common.errors import ConflictError, InvalidInputError
 from common.permissions import Right, require
 from common.reason_codes import Code
-from signals.feeds import require_not_archived
+from signals.locks import require_not_archived
 from signals.models import Feed, TelegramBot, TelegramChat
 from signals.telegram.tokens import bot_id_of, seal_token
 from users.joins import key_of, setter_key

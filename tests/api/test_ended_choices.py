@@ -135,7 +135,7 @@ def test_repeated_request_with_its_key_ends_nothing_more(world: World) -> None:
     [
         ({"feed": "no-such-feed"}, "FIELD_INVALID"),
         ({"symbol": "??"}, "SYMBOL_UNKNOWN"),
-        ({"broker_type": "nobody"}, "FIELD_INVALID"),
+        ({"broker_type": "unknown"}, "FIELD_INVALID"),
         ({"everything": True}, "FIELD_UNKNOWN"),
     ],
 )
