@@ -44,9 +44,9 @@ durations: venv ## measure how long each test file takes, into tests/durations.j
 coverage: venv ## measure what test-all reaches; fails below its bars; ONLY=decisions (half a minute), ONLY=brokers
 	@deploy/coverage.sh $(ONLY)
 
-mutation: ## change lines of sizing, risk, claim, reports; list changes that no test notices; FILES=, SURVIVORS=1
+mutation: ## change lines of sizing, risk, claim, reports; list changes that no test notices; FILES=, SLICE=3, SURVIVORS=1
 	@deploy/venv.sh var/mutation-venv requirements-mutation.txt
-	@var/mutation-venv/bin/python -m tests.mutation $(if $(SURVIVORS),--survivors) $(FILES)
+	@var/mutation-venv/bin/python -m tests.mutation $(if $(SURVIVORS),--survivors) $(if $(SLICE),--slice $(SLICE)) $(FILES)
 
 planted: venv ## plant mistakes where two things meet, one at a time; each must be noticed; WORDS='fence sql'
 	@$(PYTHON) -m tests.mutation.planted $(WORDS)

@@ -3,6 +3,7 @@
     python -m tests.mutation              every module of MODULES
     python -m tests.mutation FILE ...     only these; other modules with the tests of their package
     python -m tests.mutation --survivors  only mutants that the last run did not kill or reach
+    python -m tests.mutation --slice 3    every tenth mutant: those whose number ends with 3
 
 mutmut makes and runs the mutants in var/mutation, a folder for each module. mypy rejects some, the
 module's tests most others. A mutant that survives is an error, unless docs/testing.md explains it.
@@ -27,87 +28,13 @@ from pathlib import Path
 from typing import Any
 
 from ops.embedded.servers import Servers
+from tests.mutation.modules import MODULES, module_of
 from tests.prepared_database import copy_to
 from tests.servers import NEEDED, PREPARED, UNREACHABLE
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "var" / "mutation"
 PAGE = ROOT / "docs" / "testing.md"
-SUBMISSION, REPORTS = "tests/execution/submission/", "tests/execution/reports/"
-
-
-@dataclass(frozen=True, slots=True)
-class Module:
-    """The tests that must notice a change of a module; without a database they run in seconds."""
-
-    tests: tuple[str, ...]
-    needs_database: bool = True
-
-
-# The longest first: the last one to finish decides how long a run takes.
-MODULES = {
-    "execution/reports/apply.py": Module(
-        tuple(
-            f"{REPORTS}test_{name}.py" for name in ("apply", "fill_corrections", "inferred_closes")
-        )
-    ),
-    "execution/submission/claim.py": Module(
-        (f"{SUBMISSION}test_claim.py", f"{SUBMISSION}test_deferral.py")
-    ),
-    "execution/submission/claim_writes.py": Module(
-        (f"{SUBMISSION}test_claim.py", f"{SUBMISSION}test_deferral.py")
-    ),
-    "execution/submission/flow_limits.py": Module(
-        tuple(
-            f"{SUBMISSION}test_{name}.py"
-            for name in ("denial_values", "limit_edges", "flow_limits")
-        )
-    ),
-    "execution/submission/triggers.py": Module(
-        (
-            f"{SUBMISSION}test_denial_values.py",
-            f"{SUBMISSION}test_limit_edges.py",
-            f"{SUBMISSION}test_trailing_at_broker.py",
-            f"{SUBMISSION}test_conditions.py",
-            "tests/execution/monitoring/test_triggers.py",
-            "tests/execution/monitoring/test_fired_triggers.py",
-            "tests/execution/monitoring/test_trigger_batches.py",
-            "tests/execution/monitoring/test_trigger_sources.py",
-            "tests/execution/monitoring/test_trigger_upkeep.py",
-            "tests/execution/monitoring/test_oco.py",
-        )
-    ),
-    "execution/submission/market_limits.py": Module(
-        tuple(
-            f"{SUBMISSION}test_{name}.py"
-            for name in ("denial_values", "limit_edges", "market_limits", "market_hours")
-        )
-    ),
-    "execution/submission/signal_limits.py": Module(
-        tuple(
-            f"{SUBMISSION}test_{name}.py"
-            for name in ("denial_values", "limit_edges", "signal_limits")
-        )
-    ),
-    "execution/reports/order_changes.py": Module((f"{REPORTS}test_order_changes.py",)),
-    "execution/reports/inferred_closes.py": Module((f"{REPORTS}test_inferred_closes.py",)),
-    "execution/reports/transitions.py": Module(
-        (f"{REPORTS}test_transitions.py",), needs_database=False
-    ),
-    "prices/ranges.py": Module(("tests/prices/test_ranges.py",), needs_database=False),
-    "execution/submission/risk.py": Module((f"{SUBMISSION}test_risk.py",), needs_database=False),
-    "execution/submission/sizing.py": Module(
-        (f"{SUBMISSION}test_sizing.py", f"{SUBMISSION}test_worked_examples.py"),
-        needs_database=False,
-    ),
-}
-
-
-def module_of(name: str) -> Module:
-    """Return the tests of a module: those of MODULES, or else all tests of its package."""
-    return MODULES.get(name) or Module((f"tests/{Path(name).parent}/",))
-
-
 TYPE_CHECK = (
     "--output", "json", "--no-warn-unreachable", "--disable-error-code", "unused-ignore"
 )  # fmt: skip
@@ -159,24 +86,29 @@ class Lane:
             self._servers.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def check(self, module: str, *, only_survivors: bool) -> Result:
-        """Run the mutants of a module."""
+    def check(self, module: str, *, only_survivors: bool, digit: str) -> Result:
+        """Run the mutants of a module. digit: only those whose number ends with it; empty: all."""
         began, result = time.monotonic(), Result(module)
         folder = FOLDER / module.removesuffix(".py").replace("/", ".")
         if not only_survivors:
             shutil.rmtree(folder, ignore_errors=True)
         again = [
-            name for name, code in _outcomes(folder, module).items() if code in {None, *SURVIVED}
+            name
+            for name, code in _outcomes(folder, module, digit).items()
+            if code in {None, *SURVIVED}
         ]
         _prepare(folder, module, self._cache)
         if (again or not only_survivors) and not self._is_stopped:
-            command = [*_mutmut(), "run", "--max-children", "1", *again]
+            chosen = again or ([f"*__mutmut_*{digit}"] if digit else [])
+            command = [*_mutmut(), "run", "--max-children", "1", *chosen]
             with (folder / "log").open("wb") as log:
                 self._mutmut = subprocess.Popen(
                     command, cwd=folder, env=self._environ(module), stdout=log, stderr=log
                 )
             result.status = self._mutmut.wait()
-        outcomes = _outcomes(folder, module)
+        outcomes = _outcomes(folder, module, digit)
+        if not outcomes and digit and _outcomes(folder, module):
+            return result  # so few mutants that none is in the slice
         if result.status != 0 or not outcomes or None in outcomes.values():
             result.error = f"mutmut ended with status {result.status}; see {folder / 'log'}"
         result.counts = Counter(map(_verdict, outcomes.values()))
@@ -226,6 +158,7 @@ def _prepare(folder: Path, module: str, cache: Path) -> None:
         "process_isolation": "forkserver",  # the process that forks has no sessions of a database
         "type_check_command": mypy,
         "do_not_mutate_patterns": [r"^\s*failpoint\("],  # names that tests/faults uses
+        "timeout_constant": 8.0,  # seconds, of which mutmut gives fifteen times: other work goes on
         "track_dependencies": False,
         "use_git_change_detection": False,
     }
@@ -237,14 +170,14 @@ def _prepare(folder: Path, module: str, cache: Path) -> None:
     (folder / "pyproject.toml").write_text(text)
 
 
-def _outcomes(folder: Path, module: str) -> dict[str, int | None]:
+def _outcomes(folder: Path, module: str, digit: str = "") -> dict[str, int | None]:
     """Return the exit code of each mutant's tests by its name; None: they were not run."""
     meta = folder / "mutants" / f"{module}.meta"
     if not meta.exists():
         return {}
     stored: dict[str, Any] = json.loads(meta.read_text())
     outcomes: dict[str, int | None] = stored["exit_code_by_key"]
-    return outcomes
+    return {name: code for name, code in outcomes.items() if name.endswith(digit)}
 
 
 def _verdict(code: int | None) -> str:
@@ -318,6 +251,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation")
     parser.add_argument("files", nargs="*", metavar="FILE")
     parser.add_argument("--survivors", action="store_true")
+    parser.add_argument("--slice", choices=list("0123456789"), default="", metavar="DIGIT")
     given = parser.parse_args()
     if missing := [name for name in given.files if not (ROOT / name).is_file()]:
         parser.error(f"no such file: {', '.join(missing)}")
@@ -332,7 +266,9 @@ def main() -> int:
             while True:
                 module = waiting.get_nowait()
                 print(f"{module} …", flush=True)
-                results.append(lane.check(module, only_survivors=given.survivors))
+                results.append(
+                    lane.check(module, only_survivors=given.survivors, digit=given.slice)
+                )
         except queue.Empty:
             pass
         finally:

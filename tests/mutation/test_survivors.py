@@ -3,7 +3,8 @@
 import ast
 from pathlib import Path
 
-from tests.mutation.__main__ import MODULES, ROOT, Mutant, explained_survivors, mutant_of
+from tests.mutation.__main__ import ROOT, Mutant, explained_survivors, mutant_of
+from tests.mutation.modules import MODULES
 
 
 def functions() -> set[str]:
