@@ -157,7 +157,8 @@ def approve(signal_id: int, *, by: User) -> bool:
 
     Both legs of an OCO pair are approved, rejected and cancelled together.
 
-    Raises ConflictError STATE_CONFLICT if it was rejected, SIGNAL_ENDED if it was cancelled.
+    Raises ConflictError STATE_CONFLICT if it was rejected or its feed is archived, SIGNAL_ENDED if
+    it was cancelled.
     """
     return _decide(signal_id, Approval.APPROVED, by)
 
@@ -173,7 +174,9 @@ def reject(signal_id: int, *, by: User) -> bool:
 
 def _decide(signal_id: int, approval: Approval, by: User) -> bool:
     require(by, Right.APPROVE)
-    feed_shared(Signal.objects.values_list("feed_id", flat=True).get(pk=signal_id))
+    feed = feed_shared(Signal.objects.values_list("feed_id", flat=True).get(pk=signal_id))
+    if approval == Approval.APPROVED:
+        require_not_archived(feed)
     pending = Signal.objects.filter(
         pk__in=_leg_ids(signal_id), approval=Approval.PENDING, cancelled_at__isnull=True
     )

@@ -102,6 +102,15 @@ def test_signal_of_archived_feed_is_not_published(
     assert not sent_signals
 
 
+def test_signal_of_archived_feed_can_only_be_rejected(feed: Feed, operator: User) -> None:
+    signal = make(feed, approval=Approval.PENDING)
+    Feed.objects.update(archived_at=market_now())
+    with pytest.raises(ConflictError) as caught:
+        services.approve(signal.pk, by=operator)
+    assert caught.value.code == Code.STATE_CONFLICT
+    assert services.reject(signal.pk, by=operator)
+
+
 def test_follow_up_is_published_only_after_its_reference(
     feed: Feed, sent_signals: list[tuple[str, int]]
 ) -> None:
