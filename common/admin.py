@@ -6,13 +6,11 @@ common/permissions.py). Tables that only the system writes are read-only.
 
 import re
 from collections.abc import Callable
-from decimal import Decimal
 from functools import cache
 from operator import attrgetter
 from typing import Any, ClassVar
 from uuid import UUID
 
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList as DjangoChangeList
 from django.contrib.postgres.fields import ArrayField
@@ -34,7 +32,6 @@ from common.clocks import market_at
 from common.confirmation import error_message
 from common.errors import ConflictError, InvalidInputError, NotAllowedError
 from common.fields import AmountField
-from common.money import plain
 from common.permissions import Right, refusal
 from common.row_changes import ChangedFieldsModelForm
 
@@ -83,13 +80,6 @@ class PageChangeList(ChangeList):  # type: ignore[misc]  # unfold has no types
             return reverse(f"admin:{opts.app_label}_{opts.model_name}_page", args=[result.pk])
         except NoReverseMatch:
             return str(super().url_for_result(result))
-
-
-class AmountInput(forms.DecimalField):
-    """A decimal input without trailing zeros: `1.37`, not `1.370000000000000000`."""
-
-    def prepare_value(self, value: Any) -> Any:
-        return plain(value) if isinstance(value, Decimal) else value
 
 
 def trimmed(contents: str) -> str:
@@ -225,7 +215,7 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if isinstance(db_field, AmountField):
-            kwargs |= {"form_class": AmountInput, "widget": UnfoldAdminTextInputWidget()}
+            kwargs |= {"widget": UnfoldAdminTextInputWidget()}
             return db_field.formfield(**kwargs)
         if isinstance(db_field, ArrayField):  # separated by commas
             kwargs |= {"widget": UnfoldAdminTextInputWidget()}

@@ -24,7 +24,7 @@ from common.money import plain, read_decimal
 from common.reason_codes import Code
 from common.row_changes import change_row
 from common.row_faults import row_faults
-from common.time_zones import is_time_zone
+from common.time_zones import zone_fault
 
 M = TypeVar("M", bound=models.Model)
 _AMOUNT: dict[str, Any] = {
@@ -264,8 +264,8 @@ def reason(code: str, status: str = "") -> dict[str, str] | None:
 
 def known_zone(name: str) -> str:
     """Return a time zone's name. Raises ValidationError if there is no such zone."""
-    if not is_time_zone(name):
-        raise invalid(Code.FIELD_INVALID, f"There is no time zone {name!r}.")
+    if fault := zone_fault(name):
+        raise invalid(Code.FIELD_INVALID, fault)
     return name
 
 

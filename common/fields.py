@@ -4,6 +4,7 @@ from typing import Any
 
 from django.db import models
 
+from common.form_fields import AmountInput
 from common.money import DIGITS, PLACES
 
 
@@ -14,6 +15,11 @@ class AmountField(models.DecimalField):  # type: ignore[type-arg]
         kwargs.setdefault("max_digits", DIGITS)
         kwargs.setdefault("decimal_places", PLACES)
         super().__init__(*args, **kwargs)
+
+    def formfield(self, form_class: Any = None, choices_form_class: Any = None, **more: Any) -> Any:
+        """Return an input that reads only plain digits, on every page."""
+        more |= {"form_class": form_class or AmountInput, "choices_form_class": choices_form_class}
+        return super().formfield(**more)
 
     def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
         name, path, args, kwargs = super().deconstruct()

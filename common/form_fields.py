@@ -30,6 +30,23 @@ class Amount(forms.CharField):
         return plain(value) if isinstance(value, Decimal) else value
 
 
+class AmountInput(forms.DecimalField):
+    """A decimal with any sign, shown without trailing zeros: `1.37`, not `1.370000000000000000`."""
+
+    def to_python(self, value: Any) -> Any:
+        """Return the Decimal; None if the field is empty. Raises ValidationError for `1e3`."""
+        if value in self.empty_values:
+            return None
+        try:
+            return read_decimal(str(value).strip())
+        except InvalidInputError as error:
+            raise forms.ValidationError(error.detail, code="invalid") from error
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return the value as the input shows it."""
+        return plain(value) if isinstance(value, Decimal) else value
+
+
 class UtcDateTimeField(forms.DateTimeField):
     """A time that is typed and shown in UTC, whatever time zone the page's other times are in.
 

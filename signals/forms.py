@@ -10,8 +10,8 @@ from django import forms
 from django.contrib.postgres.forms import SimpleArrayField
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from common.admin import AmountInput
 from common.errors import InvalidInputError
+from common.form_fields import AmountInput
 from common.money import plain
 from common.reason_codes import Code
 from signals.alert_rules import read_sources, read_symbols

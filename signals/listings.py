@@ -12,6 +12,7 @@ from common.errors import ConflictError, InvalidInputError
 from common.reason_codes import Code
 from signals.models import Feed, Signal
 from signals.symbol_suggestions import MAX_SUGGESTIONS, suggest_symbols
+from signals.symbols import usual_pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,9 @@ def incomplete_symbol_error(
     else:
         near = _suggestions(feed, word, _own(feed))
         detail = f"{word!r} names no currency, and no account that takes {feed.slug!r} lists it."
-        detail += f" {_describe(near)}" if near else f" Write it as {word}/USD, for example."
+        detail += (
+            f" {_describe(near)}" if near else f" Write it as {usual_pair(word)}, for example."
+        )
     return InvalidInputError(Code.SYMBOL_UNKNOWN, detail, field=field, near=near)
 
 

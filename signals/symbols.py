@@ -50,6 +50,18 @@ _QUOTED_IN: dict[str, frozenset[str]] = {
     "HKD": _split_names("HK50"),
     "CHF": _split_names("SWI20"),
 }
+# What people call a metal, an index or a coin.
+_COMMON_NAMES = {
+    "GOLD": "XAU/USD", "SILVER": "XAG/USD", "PLATINUM": "XPT/USD", "PALLADIUM": "XPD/USD",
+    "OIL": "USOIL/USD", "CRUDE": "USOIL/USD", "CRUDEOIL": "USOIL/USD", "BRENT": "UKOIL/USD",
+    "GAS": "NATGAS/USD", "NGAS": "NATGAS/USD", "DAX": "GER40/EUR", "DAX40": "GER40/EUR",
+    "NASDAQ": "NAS100/USD", "NAS": "NAS100/USD", "NDX": "NAS100/USD", "NQ": "NAS100/USD",
+    "DOW": "US30/USD", "DJI": "US30/USD", "DOWJONES": "US30/USD", "SPX": "US500/USD",
+    "SP500": "US500/USD", "FTSE": "UK100/GBP", "NIKKEI": "JP225/JPY", "NIKKEI225": "JP225/JPY",
+    "CAC40": "FRA40/EUR", "STOXX50": "EU50/EUR", "HSI": "HK50/HKD", "RUSSELL": "US2000/USD",
+    "BITCOIN": "BTC/USD", "ETHEREUM": "ETH/USD", "RIPPLE": "XRP/USD", "DOGECOIN": "DOGE/USD",
+    "SOLANA": "SOL/USD", "LITECOIN": "LTC/USD", "CARDANO": "ADA/USD",
+}  # fmt: skip
 _LISTED = {ticker: quote for quote, tickers in _QUOTED_IN.items() for ticker in tickers}
 _QUOTES = _FIAT | _STABLE | {"BTC", "ETH", "BNB"}
 # Exchanges by the currency of their shares, funds and futures; names as charts prefix them.
@@ -128,9 +140,15 @@ def read_pair(text: str) -> str:
     """The same, for a symbol that must have its currency. Raises InvalidInputError."""
     pair = read_symbol(text)
     if "/" not in pair:
-        detail = f"{_excerpt(text)} has no currency: write {pair}/USD, for example."
+        detail = f"{_excerpt(text)} has no currency: write {usual_pair(pair)}, for example."
         raise InvalidInputError(Code.SYMBOL_UNKNOWN, detail)
     return pair
+
+
+def usual_pair(word: str) -> str:
+    """Return the pair that is mostly meant by a word without a currency: XAU/USD by GOLD, and
+    NOPE/USD by NOPE. For advice only: a broker's own GOLD can be another contract."""
+    return _COMMON_NAMES.get(word, f"{word}/USD")
 
 
 def known_pair(text: str) -> str:

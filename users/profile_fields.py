@@ -1,9 +1,10 @@
 """Form fields of a person's own data, for sign-up and the profile page."""
 
 from functools import cache
-from zoneinfo import available_timezones
 
 from django import forms
+
+from common.time_zones import time_zones
 
 
 class FullNameField(forms.CharField):
@@ -36,5 +37,5 @@ def zone_choices() -> tuple[tuple[str, str], ...]:
     """Return the time zones that people choose from: UTC, then by continent and city."""
     places = ("Africa", "America", "Antarctica", "Asia", "Atlantic", "Australia", "Europe",
               "Indian", "Pacific")  # fmt: skip
-    names = sorted(name for name in available_timezones() if name.split("/")[0] in places)
+    names = sorted(name for name in time_zones() if name.split("/")[0] in places)
     return (("UTC", "UTC"), *((name, name.replace("_", " ")) for name in names))

@@ -14,7 +14,7 @@ from django.db.models import F, Q
 from common import units
 from common.fields import AmountField
 from common.row_faults import FieldConstraints
-from common.time_zones import is_time_zone
+from common.time_zones import zone_fault
 from connections import trading_sessions
 from connections.decision_urls import check_url
 from users.setter_keys import ended_with
@@ -247,8 +247,8 @@ class DecisionProvider(FieldConstraints, models.Model):
     def clean(self) -> None:
         """Raise ValidationError for a zone, session, URL or calendar that cannot be used."""
         errors: dict[str, list[str]] = {}
-        if not is_time_zone(self.session_zone):
-            errors["session_zone"] = ["No such time zone. Enter it as Europe/Berlin, or UTC."]
+        if unknown := zone_fault(self.session_zone):
+            errors["session_zone"] = [unknown]
         self.sessions, unread = trading_sessions.read_sessions(self.sessions)
         if unread:
             errors["sessions"] = unread

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from zoneinfo import ZoneInfo
-
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 
 from brokers.maintenance_windows import EVERY_DAY, Window
 from brokers.registry import broker_types
+from common.time_zones import zone_fault
 
 WEEK_MINUTES = 7 * 1440
 
@@ -68,10 +67,8 @@ class MaintenanceWindow(models.Model):
         errors = {}
         if self.broker_type and self.broker_type not in broker_types():
             errors["broker_type"] = f"One of {', '.join(broker_types())}."
-        try:
-            ZoneInfo(self.zone)
-        except (ValueError, OSError, LookupError):
-            errors["zone"] = "No such time zone. Enter it as Europe/Berlin, or UTC."
+        if fault := zone_fault(self.zone):
+            errors["zone"] = fault
         if errors:
             raise ValidationError(errors)
 

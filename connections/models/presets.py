@@ -12,7 +12,7 @@ from django.db.models import Q
 from common.fields import AmountField
 from common.row_faults import FieldConstraints
 from common.stop_rules import StopRuleFields, clean_stop_rule, stop_rule_checks
-from common.time_zones import is_time_zone
+from common.time_zones import zone_fault
 from connections import symbol_filter, trading_day
 from connections.models.entry_limits import EntryLimits, limit_constraints
 
@@ -359,8 +359,8 @@ class TradingPreset(FieldConstraints, StopRuleFields, EntryLimits):
             super().clean()
         except ValidationError as unread:
             errors |= unread.message_dict
-        if not is_time_zone(self.trading_day_zone):
-            errors["trading_day_zone"] = ["No such time zone. Enter it as Europe/Berlin, or UTC."]
+        if fault := zone_fault(self.trading_day_zone):
+            errors["trading_day_zone"] = [fault]
         provider = self.decision_provider
         if provider is not None and provider.user_id not in (None, self.user_id):
             errors["decision_provider"] = ["This provider belongs to another user."]

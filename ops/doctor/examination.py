@@ -10,7 +10,7 @@ from django.db import DatabaseError, InterfaceError, connection
 
 from brokers.types import Check
 from common.direct_sessions import is_pooled
-from ops.doctor import archive, database_paths, push, send_journals, servers, trading
+from ops.doctor import archive, database_paths, days, push, send_journals, servers, trading
 from ops.doctor.verdicts import FAIL, SECONDS, CheckFunction, failure, warning, well
 
 WITHOUT_DATABASE = [*servers.WITHOUT_DATABASE, ("push keys", push.push_keys)]
@@ -35,6 +35,7 @@ def examine(
             *archive.CHECKS,
             *send_journals.CHECKS,
             *trading.CHECKS,
+            *days.CHECKS,
         ]
         if database is None
         else database

@@ -40,6 +40,8 @@ _DASHES = str.maketrans({"–": "-", "—": "-", "‐": "-", "‑": "-", "‒": 
                          "\r": "\n", "ℹ": " "})  # fmt: skip
 _SIGN = re.compile("[−➖]")
 _DIGITS = tuple("0123456789")
+# Leaders between a label and its price: TP1...2668.00, but no range: 2650...2660.
+_LEADERS = re.compile(r"(?<![^\s])([A-Za-z][A-Za-z/]*[ ]?[0-9]?)[ \t]*\.{2,}[ \t]*(?=[1-9]|0\.)")
 _ARROW = re.compile("(?<![-=])[-=]+>")  # as typed: SL -> 1.0800
 _BULLET = re.compile(r"^[ \t]*(?:[-*][ \t]+|[•·‣⁃∙◦][ \t]*)(?=\S)", re.MULTILINE)
 _NUMBER_BEFORE = re.compile(r"(?<![A-Za-z0-9])[0-9][0-9.,]*[ \t]*$")
@@ -81,7 +83,7 @@ def readable(text: str) -> str:
     for letter in plain:
         if not (letter.isascii() and (letter.isprintable() or letter in "\n\t")):
             raise _unreadable(letter)
-    plain = _BRACKETS.sub(r"(\1)", plain)
+    plain = _LEADERS.sub(r"\1 ", _BRACKETS.sub(r"(\1)", plain))
     return _EMPHASIS.sub(r"\g<inside>", plain.replace("***", " ").replace("**", " "))
 
 

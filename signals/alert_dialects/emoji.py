@@ -16,7 +16,7 @@ _ARROWS = set("→⇒⟶➡➜➤➔➝➞➙➛⮕▶►▸👉👈☞👇⏩")
 _SIGNS = set(
     "🚀🔥💰💵💸💴💶💷💲🤑💎⚡⭐🌟✨💫🎯📊📌📍🔔📢📣🚨⚠🛡🥇🥈🥉🏅🪙🏦💼🌐🌍🌎🌏🗣🙏🍀💪💥👑🤖🛢⚖❗❕🆕🆓"
 )
-_SHAPES = set("🔹🔸🔷🔶🔵🟦🟣🟪▪▫◾◽◼◻■□●○◆◇★☆♦⭕▷◁◦🔘")
+_SHAPES = set("🔹🔸🔷🔶🔵🟦🟣🟪▪▫◾◽◼◻■□●○◆◇★☆♦⭕▷◁◦🔘🔰🔲🔳")
 _TONES = set("🏻🏼🏽🏾🏿")
 _FLAGS = {chr(code) for code in range(0x1F1E6, 0x1F200)}
 _LINES = {chr(code) for code in range(0x2500, 0x25A0)}

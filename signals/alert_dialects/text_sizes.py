@@ -14,6 +14,8 @@ from signals.alert_dialects.word_numbers import NAMES_OF_NUMBER
 
 _RISK_WORDS = {"low", "medium", "moderate", "high"}
 _MOST_PERCENT, _DECIMALS = 100, 2
+# What contracts of small coins count by: “#1000 PEPEUSDT” can be 1000PEPE/USDT.
+_MULTIPLES = {f"1{'0' * zeros}" for zeros in range(3, 9)}
 
 
 class Size(NamedTuple):
@@ -56,6 +58,7 @@ class TextSizes(EntryPrices):
                 f"{excerpt(token.text)} has no number beside it.", "Leave it out: " + SIZING + "."
             )
         words += modes
+        _require_above_zero(token.text if len(words) == 1 else "", *words[1:], shown=words)
         self._skip(")")
         self.notes.append(Note(" ".join(words), SIZING))
         self._require_no_second(token.kind, " ".join(words))
@@ -115,6 +118,7 @@ class TextSizes(EntryPrices):
         whether it is one."""
         if self._is_unit(0):
             unit = self._next().text
+            _require_above_zero(token.text, shown=[token.text, unit])
             self.sizes.append(Size(Kind.SIZE, token.text, f"{token.text} {unit}", is_counted=True))
             self.notes.append(Note(f"{token.text} {unit}", SIZING))
             self._require_no_second(Kind.SIZE, f"{token.text} {unit}")
@@ -133,7 +137,9 @@ class TextSizes(EntryPrices):
         """Note “1% risk”; return whether a percent is one."""
         if token.kind is not Kind.PERCENT or not self._is_risk(0):
             return False
-        self.notes.append(Note(f"{token.text} {self._next().text}", SIZING))
+        word = self._next().text
+        _require_above_zero(token.text, shown=[token.text, word])
+        self.notes.append(Note(f"{token.text} {word}", SIZING))
         return True
 
     def _numbers_signal(self, token: Token) -> bool:
@@ -150,13 +156,22 @@ class TextSizes(EntryPrices):
     def _number_of_signal(self, token: Token, *, is_first: bool) -> None:
         """Note the number of a signal: `Signal #128`, or `#128` before its side and symbol.
 
-        Elsewhere it may be a price. Raises InvalidInputError.
+        Elsewhere it may be a price, or what a contract counts by. Raises InvalidInputError.
         """
         before = self.tokens[self.place - 2].text.lower() if self.place > 1 else ""
         if before not in NAMES_OF_NUMBER and not is_first:
             raise ambiguous(
                 token.text, "the number of the signal", f"the price {token.text[1:]}",
                 field="open_price", write=f"Write “Signal {token.text}”, or “@” before a price.",
+            )  # fmt: skip
+        after = next((one for one in self.tokens[self.place :] if one.kind is not Kind.LINE), token)
+        is_multiple_of = token.text[1:] in _MULTIPLES and after.kind in (Kind.SYMBOL, Kind.WORD)
+        if before not in NAMES_OF_NUMBER and is_multiple_of:
+            joined = token.text[1:] + after.text.lstrip("#$")
+            raise ambiguous(
+                f"{token.text} before {after.text}", "the number of the signal",
+                f"a part of the symbol {joined}", field="symbol",
+                write=f"Write “Signal {token.text}”, or “{joined}” without a gap.",
             )  # fmt: skip
         if before not in NAMES_OF_NUMBER or before == "id":  # “ID: 2650” can be the price, too
             self.numbered.append(token.text[1:])
@@ -165,3 +180,13 @@ class TextSizes(EntryPrices):
 
 def _is_leverage(text: str) -> bool:
     return text.isdigit() and int(text) <= MOST_LEVERAGE
+
+
+def _require_above_zero(*numbers: str, shown: list[str]) -> None:
+    """Raise ALERT_AMBIGUOUS for “lot 0” and “leverage 0x”: robots write it to open nothing."""
+    stated = [text for text in numbers if any(map(str.isdigit, text))]
+    if stated and not any(text.strip("0.,xX%to ") for text in stated):
+        raise ambiguous(
+            " ".join(shown), "an entry", "something that is closed or left alone",
+            write="Leave it out, or send the close as a message of its own.",
+        )  # fmt: skip

@@ -58,9 +58,11 @@ _TOKEN = re.compile(
     r"|(?P<line>\n)|(?P<space>[ \t]+)|(?P<mark>[@:=(),;|/.!&+-])",
     re.ASCII,
 )
-# Perpetual contracts of small coins count them by the thousand.
+# Contracts of small coins count them by the thousand.
 _THOUSANDS = re.compile(
-    "(?:1000|10000|1000000|1M)(?:BONK|CAT|CHEEMS|FLOKI|LUNC|PEPE|RATS|SATS|SHIB|XEC)/?US(?:DT|DC|D)"
+    "(?:1000|10000|1000000|1M)(?:AIDOGE|APU|BABYDOGE|BOB|BONK|BTT|CATS?|CHEEMS|COQ|ELON|FLOKI|LADYS"
+    "|LUNC|MOG|MUMU|NEIROCTO|PEIPEI|PEPE|QUBIC|RATS|SATS|SHIB|TAG|TOSHI|TURBO|WEN|WHY|X|XEC)"
+    "/?US(?:DT|DC|D)"
 )
 # “.485”: without its point it would be 485. In “TP.2660” the point belongs to the word.
 _POINT_FIRST = re.compile(r"(?<![^\s(:=@/$|,+-])\.[0-9]+(?![0-9.,])", re.ASCII)

@@ -1,0 +1,33 @@
+"""The doctor's check of trading days: PostgreSQL and Python must have the same clocks."""
+
+from brokers.types import Check
+from common.clocks import market_now
+from common.sql import rows
+from common.time_zones import first_difference, is_time_zone
+from connections.trading_day import DEFAULT_ZONE
+from ops.doctor.verdicts import CheckFunction, warning, well
+from users.tenancy import for_all_tenants
+
+DAYS = 400
+_ZONES = "SELECT DISTINCT trading_day_zone AS zone FROM connections_tradingpreset"
+
+
+def trading_days() -> Check:
+    """Check that the days of all presets begin at the same moments in SQL and in Python."""
+    with for_all_tenants():
+        chosen = {str(row.zone) for row in rows(_ZONES)} - {""}
+    now = market_now()
+    for zone in sorted({DEFAULT_ZONE, *filter(is_time_zone, chosen)}):
+        if (at := first_difference(zone, now, DAYS)) is not None:
+            return judge_difference(zone, f"{at:%Y-%m-%d}")
+    return well("trading days", "PostgreSQL and Python agree about the clocks of every preset.")
+
+
+def judge_difference(zone: str, day: str) -> Check:
+    """Judge a zone whose clocks differ from this day on."""
+    detail = f"From {day} on, PostgreSQL and Python disagree about the clocks of {zone}."
+    remedy = "Update the time zones of both: the package tzdata, and PostgreSQL itself."
+    return warning("trading days", detail, remedy)
+
+
+CHECKS: list[tuple[str, CheckFunction]] = [("trading days", trading_days)]
