@@ -852,6 +852,16 @@ class Code(StrEnum):
         "Broker: it does not list this symbol.",
         "Map the symbol on the subscription.",
     )
+    MARGIN_MODE_DIFFERS = (
+        "MARGIN_MODE_DIFFERS",
+        "The exchange has another margin mode for this symbol than the account demands.",
+        "Change it at the exchange when nothing of the symbol is open, or the account's setting.",
+    )
+    LEVERAGE_DIFFERS = (
+        "LEVERAGE_DIFFERS",
+        "The exchange has another leverage for this symbol than the account demands.",
+        "Set it at the exchange, or change the account's setting.",
+    )
     NO_PRICE_WITHIN_LIMIT = (
         "NO_PRICE_WITHIN_LIMIT",
         "Immediate-or-cancel or fill-or-kill found no price within its limit.",

@@ -37,6 +37,7 @@ from brokers.crypto import (
     level_changes,
     level_reads,
     lookup,
+    margin,
     order_encoding,
     order_stream,
     orders,
@@ -124,6 +125,8 @@ class CryptoAdapter:
         """Place one order. Raises NotSent, Rejected or OutcomeUnknown."""
         client = await self._open_for_write(spec, urgent=request.reduce_only)
         ready = order_encoding.encode(client, request)
+        if not request.reduce_only:
+            await margin.require(client, spec, request.symbol)
         if self._order_cache.was_accepted(spec.connection_id, request.client_order_id):
             return await self._report_existing(spec, request, "it was accepted before")
 

@@ -18,11 +18,11 @@ from weakref import WeakKeyDictionary
 from brokers.base import ReadFailed, outcome_of
 from brokers.crypto.ccxt_hooks import HookedExchange
 from brokers.crypto.exchange_clock import ExchangeClock
-from brokers.crypto.exchanges import Exchange, LevelApi, rules
+from brokers.crypto.exchanges import Exchange, LevelApi, MarginApi, rules
 from brokers.crypto.guarded_call import as_current, priority_read
 from brokers.crypto.priority_lock import PriorityLock
 from brokers.crypto.rate_limits import AccountRateLimits, LimitsFactory, account_rate_limits
-from brokers.crypto.settings import Settings
+from brokers.crypto.settings import DEFAULT_MARGIN_MODE, Settings
 from brokers.crypto.unread_trades import UnreadTrades
 from brokers.types import ConnectionSpec
 from common.clocks import machine_time
@@ -56,6 +56,7 @@ class Client:
     identity: str | None = None  # see account_identity.py; None: not read yet
     unavailable_until: float = 0.0  # machine_time() until which the identity is not requested
     unread: UnreadTrades | None = None  # executions of which a part was read; see unread_trades.py
+    margin_right_until: dict[str, float] = field(default_factory=dict)  # by symbol
     warnings: set[str] = field(default_factory=set)  # what was logged, which each read would repeat
 
     @property
@@ -273,6 +274,9 @@ def _options(exchange_rules: Exchange, settings: Settings) -> dict[str, Any]:
     if exchange_rules.name == "okx":  # which names them by `instType`
         types = [settings.market]
     swap = {"defaultSubType": "linear"} if settings.market == "swap" else {}
+    if exchange_rules.margin is MarginApi.ORDER and settings.market == "swap":
+        # Elsewhere ccxt would send spot orders as margin orders.
+        swap["defaultMarginMode"] = str(settings.margin_mode or DEFAULT_MARGIN_MODE)
     return {
         **swap,
         "defaultType": settings.market,

@@ -1,4 +1,5 @@
-"""The checks of a connection test, each with a hint for the account's owner. No order is sent."""
+"""The checks of a connection test, each with a hint for the account's owner. No order is sent;
+margin mode and leverage are set if the account demands them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,7 +7,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from brokers.base import ReadFailed, Rejected, outcome_of
-from brokers.crypto import account_identity, order_encoding, reads
+from brokers.crypto import account_identity, margin, order_encoding, reads
 from brokers.crypto.client import Client, ClientPool
 from brokers.crypto.exchanges import CHECKED
 from brokers.crypto.orders import redact_error
@@ -45,6 +46,7 @@ async def run(clients: ClientPool, spec: ConnectionSpec) -> list[Check]:
     steps = (
         ("position mode", _position_mode),
         ("account type", _account_kind),
+        ("margin", _margins),
         ("rights", _permissions),
         ("nonces", _nonces),
     )
@@ -174,6 +176,22 @@ async def _position_mode(client: Client) -> list[Check]:
         return [Check("position mode", OK, "one-way")]
     hint = "Set the account to one-way mode at the exchange; it must hold no position for that."
     return [Check("position mode", FAIL, "the account is in hedge mode", hint)]
+
+
+async def _margins(client: Client) -> list[Check]:
+    """State margin mode and leverage of each symbol, after what the account demands was set."""
+    if client.settings.market != "swap" or client.rules.margin is None:
+        return []
+    checks = []
+    for symbol in client.settings.symbols:
+        found, refused = await margin.read_or_set(client, symbol)
+        if differs := margin.fault(client, found):
+            code, detail = differs
+            text = f"{symbol}: {detail}. {refused}".strip()
+            checks.append(Check("margin", FAIL, text, code.hint))
+        else:
+            checks.append(Check("margin", OK, f"{symbol}: {found}"))
+    return checks
 
 
 async def _account_kind(client: Client) -> list[Check]:

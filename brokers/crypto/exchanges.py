@@ -62,6 +62,14 @@ class FundingApi(StrEnum):
     BILLS = "BILLS"  # OKX
 
 
+class MarginApi(StrEnum):
+    """Where margin mode and leverage of perpetuals are."""
+
+    SYMBOL = "SYMBOL"  # Binance: both are each symbol's
+    ACCOUNT = "ACCOUNT"  # Bybit: the mode is the account's, the leverage each symbol's
+    ORDER = "ORDER"  # OKX: each order names its mode, and each mode of a symbol has a leverage
+
+
 class Total(StrEnum):
     """What ccxt's `total` of a derivatives account is."""
 
@@ -133,6 +141,7 @@ class Exchange:
     amends_whole: bool = False
     levels: Mapping[str, LevelApi] = field(default_factory=dict)
     amends_levels: bool = False
+    margin: MarginApi | None = None
     funding: FundingApi | None = None
     funding_horizon: timedelta | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -214,6 +223,9 @@ BINANCE = Exchange(
     # has filled; if that is not less, the rest is cancelled. Spot's cancelReplace is another order.
     amends=frozenset({"swap"}),
     amends_whole=True,
+    # ccxt fetchMarginMode: fapi/v1/symbolConfig, with marginType and leverage. setMarginMode:
+    # marginType (-4046: it is so already; refused while a position or order is open).
+    margin=MarginApi.SYMBOL,
     # docs futures "Get Income History": the last three months, 1000 of a page.
     funding=FundingApi.INCOME,
     funding_horizon=timedelta(days=80),
@@ -292,6 +304,9 @@ BYBIT = Exchange(
     # the orderLinkId: not used.
     levels={"swap": LevelApi.ORDERS},
     amends_levels=True,
+    # ccxt setMarginMode of a unified account: v5/account/set-margin-mode, for all symbols at once;
+    # v5/account/info has marginMode. fetchLeverage: v5/position/list, also of an empty position.
+    margin=MarginApi.ACCOUNT,
     # docs v5 "Get Trade History": execType Funding; two years, 7 days of a request, limit 100.
     funding=FundingApi.EXECUTIONS,
     # ccxt pro watchOrders: v5/private, topic order of all categories, after a signed auth. Its
@@ -350,6 +365,9 @@ OKX = Exchange(
     # an older copy has it for futures and perpetuals only, so it is not used on spot.
     levels={"swap": LevelApi.OKX_ALGO, "spot": LevelApi.OKX_ALGO},
     amends_levels=True,
+    # ccxt createOrderRequest: tdMode is its option defaultMarginMode, else cross. fetchLeverage:
+    # account/leverage-info of a mode; setLeverage: account/set-leverage with mgnMode.
+    margin=MarginApi.ORDER,
     # ccxt: account/bills-archive, three months, type 8. remembered: begin and end in ms, limit 100.
     funding=FundingApi.BILLS,
     funding_horizon=timedelta(days=80),

@@ -106,13 +106,24 @@ FORM = Form(
             is_destination=True,
         ),
         Setting(
+            "margin_mode",
+            "Margin mode",
+            "Perpetuals only. What is chosen here is set at the exchange, and an entry is refused"
+            " where it is otherwise. Empty: as the exchange has it; at OKX, where each order names"
+            " one, cross.",
+            SettingType.CHOICE,
+            default="",
+            choices=(("", "As it is"), ("cross", "Cross"), ("isolated", "Isolated")),
+            while_open=OpenChangeRule.LOCKED,
+        ),
+        Setting(
             "leverage",
             "Leverage",
-            "As it is set at the exchange for these symbols; it is never changed from here.",
-            SettingType.NUMBER,
-            default=1,
+            "Perpetuals only. A number is set at the exchange for these symbols, and an entry is"
+            " refused where it is otherwise. Empty: as the exchange has it.",
+            SettingType.WHOLE,
             minimum=1,
-            maximum=200,
+            maximum=125,
         ),
         Setting(
             "points_per_second",

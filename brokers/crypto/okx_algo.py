@@ -28,7 +28,7 @@ async def create(client: Client, request: OrderRequest, leg: Leg, amount: str) -
     prefix, options = PREFIX[leg], client.exchange.options
     return await client.exchange.privatePostTradeOrderAlgo({
         "instId": client.market(request.symbol)["id"],
-        "tdMode": str(options.get("defaultMarginMode") or "cross"),  # as ccxt's entries
+        "tdMode": options["defaultMarginMode"],  # as ccxt's entries
         "side": request.side.value.lower(),
         "ordType": "conditional",
         "sz": amount,

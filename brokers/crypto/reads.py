@@ -52,7 +52,7 @@ async def account(client: Client, name: str = "", known: str = "") -> AccountSta
         equity=equity,
         margin_used=max(Decimal(0), (equity if client.settings.market == "swap" else total) - free),
         free_margin=free,
-        leverage=client.settings.leverage,
+        leverage=client.settings.leverage or Decimal(1),  # the most margin, if it is not known
         position_mode=PositionMode.NETTING,
         time=datetime.now(UTC),
         trading_allowed=_may_trade(read),

@@ -23,6 +23,9 @@ CODES = {
     "duplicate": (-2010, "Duplicate order sent."),
     "closed": (-2010, "Market is closed."),
     "disabled": (-2010, "This action is disabled on this account."),
+    "same_margin": (-4046, "No need to change margin type."),
+    "held": (-4048, "Margin type cannot be changed if there exists position."),
+    "leverage": (-4028, "Leverage 125 is not valid"),
     "flat": (-2022, "ReduceOnly Order is rejected."),
     "mode": (-4061, "Order's position side does not match user's setting."),
     "key": (-2015, "Invalid API-key, IP, or permissions for action."),
@@ -222,6 +225,25 @@ class Binance:
              "adl": 0, "bidNotional": "0", "askNotional": "0", "updateTime": venue.now()}
             for key, held in self._held()
         ]  # fmt: skip
+
+    def _get_symbolconfig(self, params: Mapping[str, str]) -> Any:
+        venue, modes = self._venue, {"cross": "CROSSED", "isolated": "ISOLATED"}
+        return [
+            {"symbol": name, "marginType": modes[venue.margin_mode(name)],
+             "leverage": venue.leverage(name), "isAutoAddMargin": False,
+             "maxNotionalValue": "1000000"}
+            for name in venue.markets if params.get("symbol", name) == name
+        ]  # fmt: skip
+
+    def _post_margintype(self, params: Mapping[str, str]) -> Any:
+        modes = {"CROSSED": "cross", "ISOLATED": "isolated"}
+        self._venue.set_margin_mode(params["symbol"], modes[params["marginType"]])
+        return {"code": 200, "msg": "success"}
+
+    def _post_leverage(self, params: Mapping[str, str]) -> Any:
+        self._venue.set_leverage(params["symbol"], int(params["leverage"]))
+        return {"leverage": int(params["leverage"]), "maxNotionalValue": "1000000",
+                "symbol": params["symbol"]}  # fmt: skip
 
     def _get_leveragebracket(self, _: Mapping[str, str]) -> Any:
         return [

@@ -23,6 +23,9 @@ CODES = {
     "duplicate": (110072, "OrderLinkedID is duplicate"),
     "closed": (110066, "No trading is allowed at the current time"),
     "disabled": (10024, "The product or service you are seeking to access is not available to you"),
+    "same_margin": (110026, "Cross/isolated margin mode is not modified"),
+    "held": (3400045, "Set margin mode failed"),
+    "leverage": (110013, "cannot set leverage due to risk limit"),
     "flat": (110017, "current position is zero, cannot fix reduce-only order qty"),
     "mode": (10001, "position idx not match position mode"),
     "key": (10003, "API key is invalid."),
@@ -167,7 +170,8 @@ class Bybit:
                 found.append({
                     "symbol": name, "side": "Buy" if is_long else "Sell",
                     "size": f"{abs(held.amount):f}", "avgPrice": f"{held.entry:f}",
-                    "positionIdx": INDEX[position_side], "markPrice": str(price), "leverage": "10",
+                    "positionIdx": INDEX[position_side], "markPrice": str(price),
+                    "leverage": str(self._venue.leverage(name)),
                     "positionValue": f"{abs(held.amount) * price:f}", "positionIM": "0",
                     "unrealisedPnl": f"{(price - held.entry) * held.amount * direction:f}",
                     "createdTime": str(self._venue.now()), "updatedTime": str(self._venue.now()),
@@ -176,6 +180,23 @@ class Bybit:
         page = found[start : start + size]
         cursor = str(start + size) if page else ""  # also if nothing follows
         return {"category": "linear", "list": page, "nextPageCursor": cursor}
+
+    def _account_info(self, _: Mapping[str, Any]) -> Any:
+        """The margin mode of the account: that of its symbols."""
+        modes = {"cross": "REGULAR_MARGIN", "isolated": "ISOLATED_MARGIN"}
+        named = modes[self._venue.margin_mode(next(iter(self._venue.markets)))]
+        return {"marginMode": named, "unifiedMarginStatus": 6, "updatedTime": "1697078946000"}
+
+    def _account_set_margin_mode(self, params: Mapping[str, Any]) -> Any:
+        modes = {"REGULAR_MARGIN": "cross", "ISOLATED_MARGIN": "isolated"}
+        for name in self._venue.markets:
+            self._venue.set_margin_mode(name, modes[params["setMarginMode"]])
+        return {"reasons": []}
+
+    def _position_set_leverage(self, params: Mapping[str, Any]) -> Any:
+        assert params["buyLeverage"] == params["sellLeverage"]
+        self._venue.set_leverage(params["symbol"], int(params["buyLeverage"]))
+        return {}
 
     # ---- orders ---------------------------------------------------------------------------
     def _order_create(self, params: Mapping[str, Any]) -> Any:

@@ -25,6 +25,7 @@ CODES = {
     "duplicate": ("51016", "Client order ID already exists."),
     "closed": ("51022", "Contract suspended."),
     "disabled": ("51024", "Trading account is suspended."),
+    "leverage": ("59102", "Leverage exceeds the maximum limit."),
     "flat": ("51169", "Order failed because you don't have any positions to reduce."),
     "mode": ("51000", "Parameter posSide error"),
     "trigger": ("51280", "SL trigger price can not be higher than the last price"),
@@ -179,7 +180,8 @@ class Okx:
                 )
                 found.append({
                     "instId": name, "instType": "SWAP", "pos": f"{held.amount:f}",
-                    "posSide": _pos_side(position_side), "mgnMode": "cross",
+                    "posSide": _pos_side(position_side),
+                    "mgnMode": self._venue.margin_mode(name),
                     "avgPx": f"{held.entry:f}", "upl": f"{profit:f}", "uplRatio": "0",
                     "lever": "10", "markPx": str(price), "last": str(price), "imr": "0", "mmr": "0",
                     "notionalUsd": "0", "liqPx": "", "margin": "", "mgnRatio": "1", "ccy": "USDT",
@@ -188,8 +190,20 @@ class Okx:
                 })  # fmt: skip
         return found
 
+    def _get_account_leverage_info(self, params: Mapping[str, Any]) -> Any:
+        """The leverage of a mode, of which each has its own."""
+        name, mode = params["instId"], params["mgnMode"]
+        return [{"instId": name, "mgnMode": mode, "posSide": "net",
+                 "lever": str(self._venue.leverage(f"{name} {mode}"))}]  # fmt: skip
+
+    def _post_account_set_leverage(self, params: Mapping[str, Any]) -> Any:
+        name, mode = params["instId"], params["mgnMode"]
+        self._venue.set_leverage(f"{name} {mode}", int(params["lever"]))
+        return [{"instId": name, "mgnMode": mode, "posSide": "net", "lever": params["lever"]}]
+
     # ---- orders ---------------------------------------------------------------------------
     def _post_trade_order(self, params: Mapping[str, Any]) -> Any:
+        self._venue.named_modes[params.get("clOrdId", "")] = params["tdMode"]
         kind = params["ordType"]
         times = {"ioc": "IOC", "fok": "FOK"}
         position_side = {"long": "LONG", "short": "SHORT"}.get(params.get("posSide", ""), "BOTH")
@@ -227,6 +241,7 @@ class Okx:
         if not self._venue.derivatives:
             return [self._algo_line(self._spot_level(params))]
         assert params["ordType"] == "conditional"
+        self._venue.named_modes[params["algoClOrdId"]] = params["tdMode"]
         assert params["reduceOnly"] is True, "it could open a position"
         leg = "sl" if "slTriggerPx" in params else "tp"
         assert params[f"{leg}OrdPx"] == "-1", "not at market"

@@ -66,6 +66,10 @@ class Venue:
     stream_generation: int = 0  # of its listen key; `expire_listen_key` begins the next
     may_read_spot: bool = True  # Binance: whether the key of a futures account may
     earning: frozenset[str] = frozenset()  # Kraken: currencies that are in its rewards
+    most_leverage: int = 100
+    margin_modes: dict[str, str] = field(default_factory=dict)  # by symbol; others are cross
+    leverages: dict[str, int] = field(default_factory=dict)  # by symbol; others have 10
+    named_modes: dict[str, str] = field(default_factory=dict)  # OKX: an order's tdMode, by its id
     uid: str = "1001"  # the exchange's id of the account
     key: str = "key-1"
     secret: str = "c2VjcmV0LTE="  # base64, as Kraken requires
@@ -107,6 +111,30 @@ class Venue:
                 ),
                 ZERO,
             )
+
+    def margin_mode(self, symbol: str) -> str:
+        """Return a symbol's margin mode, 'cross' or 'isolated'."""
+        return self.margin_modes.get(symbol, "cross")
+
+    def leverage(self, symbol: str) -> int:
+        """Return a symbol's leverage."""
+        return self.leverages.get(symbol, 10)
+
+    def set_margin_mode(self, symbol: str, mode: str) -> None:
+        """Change a symbol's margin mode. Raises RejectedError while something of it is open."""
+        with self.lock:
+            if self.margin_mode(symbol) == mode:
+                raise RejectedError("same_margin")
+            if any(name == symbol and held.amount for (name, _), held in self.positions.items()):
+                raise RejectedError("held")
+            self.margin_modes[symbol] = mode
+
+    def set_leverage(self, symbol: str, leverage: int) -> None:
+        """Change a symbol's leverage. Raises RejectedError for more than it may have."""
+        with self.lock:
+            if leverage > self.most_leverage:
+                raise RejectedError("leverage")
+            self.leverages[symbol] = leverage
 
     def now(self) -> int:
         """Return the exchange's time in milliseconds since 1970."""
