@@ -79,7 +79,7 @@ def held_elsewhere(lock: Lock, mode: str) -> Iterator[None]:
               if name in arguments}  # fmt: skip
     with psycopg.connect(**wanted, autocommit=True) as other:
         other.execute("SET lock_timeout = '5s'")  # the test's own session must not hold it
-        other.execute(f"SELECT {name}({marks})", values)  # type: ignore[arg-type]
+        other.execute(f"SELECT {name}({marks})", values)
         yield
 
 

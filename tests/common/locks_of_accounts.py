@@ -96,7 +96,8 @@ def withdraw_prices(of: Rows) -> Case:
 def switch_prices_on(of: Rows) -> Case:
     source, _ = _offered()
     DataConnection.objects.filter(pk=source.pk).update(is_active=False)
-    row = ExecutionConnection.objects.get(pk=source.broker_connection_id)
+    row = source.broker_connection
+    assert row is not None
     return lambda: get_or_create_broker_source(row), [offer(source, "exclusive")]
 
 

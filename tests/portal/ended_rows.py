@@ -11,7 +11,7 @@ from django.http import Http404
 from common.clocks import market_now
 from connections import services
 from connections.loss_limits.pauses import resume_after_limit
-from connections.models import KillSwitch, SubscriptionTwin
+from connections.models import KillSwitch, Subscription, SubscriptionTwin
 from connections.models.twins import TwinEnd
 from console.queries.banners import kill_switch_banners
 from console.queries.system_status import connections
@@ -101,11 +101,15 @@ def subscription_of_an_account(world: World) -> Case:
 
 
 def subscription_before_its_end(world: World) -> Case:
-    mine = subscriptions_of(world.alice).filter(pk=world.subscriptions[0].pk)
-    past = market_now() - timedelta(seconds=1)
-    return lambda: not mine.get().has_ended, lambda: mine.model.objects.filter(
-        pk=world.subscriptions[0].pk
+    taken, past = world.subscriptions[0].pk, market_now() - timedelta(seconds=1)
+    return lambda: not _listed(world).has_ended, lambda: Subscription.objects.filter(
+        pk=taken
     ).update(expires_at=past)
+
+
+def _listed(world: World) -> Any:
+    """Return a subscription with what its list adds to it."""
+    return subscriptions_of(world.alice).get(pk=world.subscriptions[0].pk)
 
 
 def twin_of_a_subscription(world: World) -> Case:
@@ -120,7 +124,7 @@ def twin_of_a_subscription(world: World) -> Case:
         ended = {"ended_at": market_now(), "end_reason": TwinEnd.STOPPED}
         return SubscriptionTwin.objects.filter(pk=link.pk).update(**ended)
 
-    return lambda: subscriptions_of(world.alice).get(pk=live.pk).has_twin, end
+    return lambda: _listed(world).has_twin, end
 
 
 def feed_that_only_its_takers_see(world: World) -> Case:
@@ -156,7 +160,7 @@ def account_of_the_dashboard(world: World) -> Case:
 
 
 # ---- addresses and keys ------------------------------------------------------------------------
-def key_of_alice(world: World) -> tuple[ApiKey, User]:
+def key_of_alice(world: World) -> tuple[ApiKey, User | None]:
     key, secret = create_api_key(world.alice, "parent", scopes=["read"])
     return key, user_for_key(secret)
 

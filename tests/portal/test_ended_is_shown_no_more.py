@@ -43,7 +43,7 @@ def test_preflight_knows_only_a_subscription_that_lasts(world: World, signed_in:
     client, found = signed_in(world.alice), []
     for end in (lambda: None, unsubscribe(world)):
         end()
-        answer = client.get(
+        answer: Any = client.get(
             reverse("portal:preflight", args=[world.breakout.slug]), {"account": str(world.mt5.pk)}
         )
         found.append(answer.context_data["taken"] is not None)
