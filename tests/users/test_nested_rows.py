@@ -124,5 +124,5 @@ def test_page_finds_a_nested_row_only_below_its_parent(act: str) -> None:
 
 
 def test_every_operation_on_a_nested_row_is_asked() -> None:
-    nested = {path for path in CASES if path.count("{") > 1}
+    nested = {one for one in CASES if " /api/" in one and one.count("{") > 1}
     assert len(nested) == len(API), sorted(nested)
