@@ -35,6 +35,7 @@ from signals.signing import seal_signing_key
 from users.joins import key_of
 from users.models import User
 from users.session_factor import require_fresh_factor
+from users.setter_keys import ended_with
 
 PREFIX_LENGTH, MAX_NAME = 10, 200
 
@@ -292,8 +293,8 @@ def rotate_feed_token(
     refused while its senders change over. None: it is revoked now, since others may know it.
 
     Raises InvalidInputError FIELD_INVALID (old_ends_at) for an end that has passed or is later than
-    the old token's own; ConflictError STATE_CONFLICT for one that works no more or whose feed is
-    archived, QUOTA_REACHED if both are to work for a while.
+    the old token's own; ConflictError STATE_CONFLICT for one that works no more, as after the end
+    of its API key, or whose feed is archived, QUOTA_REACHED if both are to work for a while.
     """
     if old_ends_at is not None:
         owners = FeedToken.objects.values_list("feed__owner_id", flat=True)
@@ -302,7 +303,8 @@ def rotate_feed_token(
         "feed", "feed__owner", "made_with"
     ).get(pk=token_id)  # fmt: skip
     now = datetime.now(UTC)
-    if old.revoked_at is not None or (old.expires_at is not None and old.expires_at <= now):
+    is_over = old.expires_at is not None and old.expires_at <= now
+    if old.revoked_at is not None or is_over or ended_with(old, "made_with"):
         raise ConflictError(Code.STATE_CONFLICT, "This address works no more: create a new one.")
     require_not_archived(old.feed)
     if old_ends_at is not None:

@@ -74,7 +74,9 @@ def release(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     back = reverse("admin:connections_epoch_page", args=[pk])
     form = ReleaseForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        return run_action(request, lambda: _release(request, form.cleaned_data), back=back)
+        return run_action(
+            request, lambda: _release(request, form.cleaned_data, epoch.number), back=back
+        )
     points = [
         *(
             Consequence(BADGES[issue.code], f"{NAMES[issue.code]}: {issue.count}. {issue.sentence}")
@@ -92,9 +94,10 @@ def release(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     )
 
 
-def _release(request: HttpRequest, data: dict[str, Any]) -> str:
+def _release(request: HttpRequest, data: dict[str, Any], number: int) -> str:
+    """number: of the page's epoch; one that was opened since has issues that it does not show."""
     by: Any = request.user
-    epoch = release_epoch(by=by, note=data["note"], force=data["force"])
+    epoch = release_epoch(by=by, note=data["note"], force=data["force"], number=number)
     return f"Epoch {epoch.number} was released: entries are sent again."
 
 

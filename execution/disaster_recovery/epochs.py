@@ -231,15 +231,20 @@ def _release_exits(epoch: Epoch) -> list[int]:
 
 
 def release_epoch(
-    *, by: User | None, by_name: str = "", note: str = "", force: bool = False
+    *,
+    by: User | None,
+    by_name: str = "",
+    note: str = "",
+    force: bool = False,
+    number: int | None = None,
 ) -> Epoch:
     """Release the open epoch, so that entries continue; keep who, when and what was left open.
 
     by_name: the operating system's user, at a command line. force: release with open issues; needs
-    a note.
+    a note. number: of the epoch whose issues the caller has seen; None: whichever is open.
 
-    Raises ConflictError STATE_CONFLICT if no epoch is open, EPOCH_OPEN if issues are open and force
-    is not set; InvalidInputError FIELD_REQUIRED if force has no note.
+    Raises ConflictError STATE_CONFLICT if no epoch is open, or another one; EPOCH_OPEN if issues
+    are open and force is not set; InvalidInputError FIELD_REQUIRED if force has no note.
     """
     require(by, Right.RELEASE)
     with transaction.atomic():
@@ -247,6 +252,9 @@ def release_epoch(
         epoch = Epoch.objects.filter(released_at=None).first()
         if epoch is None:
             raise ConflictError(Code.STATE_CONFLICT, "No epoch is open.")
+        if number not in (None, epoch.number):
+            detail = f"Epoch {epoch.number} is open, not {number}: look at its page."
+            raise ConflictError(Code.STATE_CONFLICT, detail)
         issues = list_open_issues(epoch)
         if issues and not force:
             names = ", ".join(f"{issue.code} {issue.count}" for issue in issues)

@@ -353,6 +353,9 @@ def test_epoch_is_displayed_and_released_with_a_reason(
         assert text in html
     client.post(f"{path}release/", {"note": "in a hurry"})
     client.post(f"{path}release/", {"force": "on"})
+    first = Epoch.objects.get(number=1)
+    other = f"/admin/connections/epoch/{first.pk}/release/"  # it was shown before this one opened
+    client.post(other, {"force": "on", "note": "all looked at"})
     assert Epoch.objects.get(pk=2).released_at is None
     client.post(f"{path}release/", {"force": "on", "note": "the broker is closed"})
     epoch.refresh_from_db()

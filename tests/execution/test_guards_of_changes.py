@@ -12,6 +12,7 @@ from connections.session_lanes import held_lanes_parameters
 from execution.changes import order_ends, signal_changes, waiting_stops
 from execution.models import EntryChange, Order
 from execution.monitoring import change_statements, freeze
+from execution.reconciliation import late_changes
 from positions import stop_rule_rows
 from positions.models import ExecutionPosition
 from signals.models import Feed
@@ -98,6 +99,10 @@ CHANGES: dict[str, Guard] = {
     "wait for the market": Guard(
         with_list(freeze.HOLD_CHANGES, order_ids, [""]),
         of(state="'REQUESTED'"), states("REQUESTED"),
+    ),
+    "change that was made late": Guard(
+        with_list(late_changes.DONE_AFTER_ALL, lambda ids: [ids["change"]]),
+        of(state="'REFUSED'", done_at=NOW), states("REFUSED"),
     ),
     "search for those that wait for the market": Guard(
         with_list(freeze.DUE_CHANGES), of(state="'REQUESTED'", due_at=EARLIER),

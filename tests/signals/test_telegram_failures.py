@@ -90,6 +90,15 @@ class TestFailures:
         assert not IncomingAlert.objects.exists()
         assert len(read(other, api)) == 1
 
+    def test_changed_bot_is_asked_anew_at_once(
+        self, bot: TelegramBot, poller: TelegramPoller
+    ) -> None:
+        """The answer to the call before the change would be lost, half a minute later."""
+        wait(poller, lambda: poller._polls)
+        change_bot(bot.feed, by=None, forward_from=[5])
+        poller.refresh()
+        assert poller._polls[bot.pk].lease.fence == TelegramBot.objects.get().fence
+
     @pytest.mark.parametrize(
         ("refused", "code"),
         [

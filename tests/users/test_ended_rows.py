@@ -5,6 +5,7 @@ or ends what can do no harm there.
 """
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import transaction
@@ -12,8 +13,10 @@ from django.db import transaction
 from analytics.preflight.services import request_preflight
 from connections import services
 from signals.feeds import archive_feed, create_feed_token, rotate_feed_token
+from signals.models import FeedToken
 from tests.users.rights_table import ACTS, Act, Rows
 from tests.users.test_rights_and_state import outcome
+from users.services import create_api_key, revoke_api_key
 
 pytestmark = pytest.mark.django_db
 CONFLICT = "STATE_CONFLICT"
@@ -74,6 +77,20 @@ REFUSED: dict[str, dict[str, str]] = {
 OTHERS = {"approve a signal", "reject a signal", "grant approval", "halt everything", "invite",
           "change rights", "make a key", "enter a deposit"}  # fmt: skip
 """Acts of operators, about a user, or, on an archived account, one that finds no row."""
+
+
+def test_address_whose_key_was_revoked_is_not_replaced() -> None:
+    """The new one would work again, of what the revocation has ended."""
+    rows = Rows()
+    key, _ = create_api_key(rows.alice, "k")
+    token, _ = create_feed_token(rows.private)
+    FeedToken.objects.filter(pk=token.pk).update(made_with=key)
+    ends_at = datetime.now(UTC) + timedelta(hours=1)
+    for old_ends_at in (None, ends_at):
+        assert outcome(lambda: rotate_feed_token(token.pk, old_ends_at=old_ends_at)) == "allowed"  # noqa: B023
+    revoke_api_key(key.pk)
+    for old_ends_at in (None, ends_at):
+        assert outcome(lambda: rotate_feed_token(token.pk, old_ends_at=old_ends_at)) == CONFLICT  # noqa: B023
 
 
 @pytest.mark.parametrize("what", ENDS)

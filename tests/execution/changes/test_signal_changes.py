@@ -97,6 +97,19 @@ def test_modify_that_overtakes_the_entry_waits_for_its_outcome(
     assert (states(), order().limit_price) == ([("DONE", "")], NEW)
 
 
+def test_change_of_a_signal_counts_from_when_it_could_be_sent(
+    opened: Signal, broker: FakeBroker
+) -> None:
+    """Else its wait for the entry's outcome would be an answer that the broker owes."""
+    [outgoing] = factories.claim_all()
+    modify(opened)
+    EntryChange.objects.update(requested_at=market_now() - HOUR)
+    factories.answer(outgoing, broker.rest(outgoing.request))
+    settle()
+    assert states() == [("DONE", "")]
+    assert EntryChange.objects.get().requested_at > market_now() - HOUR / 2
+
+
 @pytest.mark.parametrize("action", ["EXPIRE", "CANCEL", "CLOSE", ""])
 def test_price_of_an_entry_that_is_being_cancelled_is_refused(
     opened: Signal, broker: FakeBroker, action: str

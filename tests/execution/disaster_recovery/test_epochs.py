@@ -12,7 +12,12 @@ from common.reason_codes import Code
 from common.sql import rows
 from connections.models import Epoch, ExecutionConnection, KillSwitch
 from connections.services import release_kill_switch
-from execution.disaster_recovery.epochs import current_epoch, process_open_epoch, release_epoch
+from execution.disaster_recovery.epochs import (
+    current_epoch,
+    open_epoch,
+    process_open_epoch,
+    release_epoch,
+)
 from execution.reconciliation.reconcile import reconcile
 from execution.runtime import trading_runtime
 from signals.models import Feed
@@ -47,6 +52,18 @@ class TestRelease:
         assert not KillSwitch.objects.filter(released_at=None).exists()
         factories.signal(feed)
         assert [one.is_entry for one in factories.claim_all()] == [True]
+
+    def test_release_is_of_the_epoch_whose_issues_were_seen(
+        self, alice: ExecutionConnection
+    ) -> None:
+        """While a person reads its page, another restore may have opened a newer one."""
+        seen, newer = restored(), open_epoch(Epoch.Cause.BEHIND)
+        with pytest.raises(ConflictError) as refused:
+            release_epoch(by=None, force=True, note="all looked at", number=seen.number)
+        assert refused.value.code == Code.STATE_CONFLICT
+        newer.refresh_from_db()
+        assert newer.released_at is None
+        release_epoch(by=None, force=True, note="all looked at", number=newer.number)
 
     def test_forced_release_needs_a_reason_and_lists_open_issues(
         self, alice: ExecutionConnection

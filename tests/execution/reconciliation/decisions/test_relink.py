@@ -81,9 +81,10 @@ def test_look_ups_of_the_old_id_do_not_count_for_the_relinked_order(
     with monkeypatch.context() as slowly:
         slowly.setattr(runtime.dispatcher.background_calls, "start", asked.extend)
         query_unknown_orders(runtime.dispatcher)
-    tag = outgoing.request.client_order_id[:3]
+    tag, fence = outgoing.request.client_order_id[:3], order.fence
     broker.rest(replace(outgoing.request, client_order_id=tag + TAGGED))
     drift_decisions.relink(drift_item("UNKNOWN_ORDER").pk, by=owner, order_id=order.pk)
+    assert Order.objects.get(pk=order.pk).fence == fence + 1  # no decision about the old id counts
     apply_lookup_results([CallResult(one, None) for one in asked])
     order.refresh_from_db()
     assert (order.status, order.absence_confirmations) == ("UNKNOWN", 0)
