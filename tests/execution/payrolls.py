@@ -63,6 +63,7 @@ class Market:
         self.accounts = accounts
         self._triggers, self._rules = TriggerMonitor(), StopRuleMonitor()
         self._began, self._passed = time.monotonic(), 0.0
+        self.until: dict[datetime, datetime] = {}  # of each quote, when the work on it had ended
 
     def at(self, moment: datetime) -> None:
         """Let the time until then pass."""
@@ -87,6 +88,12 @@ class Market:
             self._triggers.process_quotes(source, [quote])
             self._rules.process_quotes(source, [quote])
         self.work()
+        self.until[quote.time] = self._machine_time()
+
+    def _machine_time(self) -> datetime:
+        """Return the market time that the database's clock stands for now."""
+        real = time.monotonic() - self._began
+        return BEGIN + timedelta(seconds=real + self._passed)
 
     def work(self) -> None:
         """Send what is due, and move the broker's stops."""
