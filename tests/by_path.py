@@ -4,7 +4,7 @@ An adapter imports nothing but `brokers` and `common`, and so do most of its tes
 engine on an adapter imports the engine and what lies below it. "Imports only go down" (the contract
 of pyproject.toml) makes sure that nothing else can change what such a test shows. So `make test`
 leaves a test file of FOLDERS out if git shows that none of the packages which it can reach, and
-nothing in `tests` that it uses, was changed.
+nothing in `tests` that it imports, was changed, and none of what ALWAYS names.
 """
 
 import ast
@@ -21,8 +21,13 @@ FOLDERS = tuple(
     for name in ("conformance", "crypto", "dwx", "ibkr", "mt5", "paper", "rate_limits")
 )
 CONTRACT = "Imports only go down"
-ALWAYS = re.compile(r"config/|requirements|pyproject\.toml|tests/(fakes/|[^/]+$)")
-"""What decides about each of them: settings, libraries, fakes, and what all tests share."""
+ALWAYS = re.compile(
+    r"config/|requirements|pyproject\.toml|examples/|deploy/windows/|docs/conformance\.md"
+    r"|tests/(fakes/|(?!durations\.json)[^/]+$)"
+    r"|tests/(conformance|crypto|dwx|ibkr|mt5|paper|rate_limits)/(?!.*\btest_\w+\.py$)"
+)
+"""What decides about each of them: settings, libraries, fakes, what all tests share, and what is
+beside them: programs, stages and data, which they name without an import."""
 ONE_ORDER = "tests/conformance/test_one_order.py"
 """One order per adapter, which always runs."""
 
@@ -59,8 +64,8 @@ def deciding(test: str, changed: list[str]) -> list[str]:
     return [
         name
         for name in changed
-        if ALWAYS.match(name) or name.startswith(packages) or ROOT / name in used
-        if not name.endswith(".md")
+        if ALWAYS.match(name)
+        or (not name.endswith(".md") and (name.startswith(packages) or ROOT / name in used))
     ]
 
 
@@ -115,7 +120,7 @@ def _imports(module: Path) -> frozenset[str]:
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             top, dot, rest = node.value.partition(".")  # as in monkeypatch.setattr("brokers.x.y")
-            if dot and top in set().union(*layers()) and rest.replace(".", "").isidentifier():
+            if dot and top in {"tests"}.union(*layers()) and rest.replace(".", "").isidentifier():
                 names.add(node.value)
     return frozenset(names)
 
@@ -143,16 +148,15 @@ def _merge_base() -> str | None:
 
 
 def _changed_since(base: str) -> list[str] | None:
-    tracked = _git("diff", "--name-only", base)
+    tracked = _git("diff", "--name-only", "--no-renames", "--relative", base)
     new = _git("ls-files", "--others", "--exclude-standard")
     return None if tracked is None or new is None else sorted(tracked + new)
 
 
 def _git(*arguments: str) -> list[str] | None:
+    command = ["git", "-c", "core.quotePath=false", *arguments]
     try:
-        found = subprocess.run(
-            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-        )
+        found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     except OSError:
         return None
     return found.stdout.splitlines() if found.returncode == 0 else None

@@ -27,7 +27,7 @@ def alerts(small: dict[str, Any]) -> dict[str, IncomingAlert]:
         }
         for text in texts.values():
             accept_alert(feed, text)
-        publish_waiting()
+        publish_waiting(seconds=60)
         accept_alert(feed, b"BUY GBPUSD @ 1.6000 SL 1.5900")
         rows = IncomingAlert.objects.order_by("pk")
         return dict(zip((*texts, "waiting"), rows, strict=True))

@@ -7,7 +7,8 @@
 mutmut changes expressions of Python and leaves SQL alone. These mistakes are in both: a fence that
 is not compared, a status that a set lacks, a whole quantity in place of what is left of it. Each is
 written into a copy of the sources, and its tests run until one fails. One that no test notices is
-an error, as is one whose old text is not in its file exactly once.
+an error, as is one whose old text is not in its file exactly once, and one whose tests fail or take
+too long without it.
 Exit status: 0, or 1.
 """
 
@@ -41,11 +42,13 @@ class Mistake(NamedTuple):
     old: str
     new: str
     tests: tuple[str, ...]
+    kept_in: str = ""
 
     def planted_in(self, text: str) -> str:
         """Return a file's text with the mistake. Raises ValueError unless `old` stands once."""
         if (count := text.count(self.old)) != 1:
-            raise ValueError(f"{self.file} has {count} times: {self.old}")
+            kept = f"; mend it in {self.kept_in}" if self.kept_in else ""
+            raise ValueError(f"{self.file} has {count} times: {self.old}{kept}")
         return text.replace(self.old, self.new)
 
     def __str__(self) -> str:
@@ -61,7 +64,7 @@ def _mistakes_in(path: Path) -> Iterator[Mistake]:
     stored = tomllib.loads(path.read_text())
     tests = {name: tuple(paths) for name, paths in stored["tests"].items()}
     for one in stored["mistake"]:
-        yield Mistake(one["file"], one["old"], one["new"], tests[one["tests"]])
+        yield Mistake(one["file"], one["old"], one["new"], tests[one["tests"]], path.name)
 
 
 class Copy:
@@ -70,6 +73,7 @@ class Copy:
     def __init__(self, folder: Path) -> None:
         self._sources = folder / "sources"
         self._log = folder / "log"
+        self._passed = set[tuple[str, ...]]()
         for name in _committed_files():
             target = self._sources / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -79,6 +83,15 @@ class Copy:
 
     def stop(self) -> None:
         self._servers.stop()
+
+    def require_passed(self, tests: tuple[str, ...]) -> None:
+        """Run tests on the right sources. Raises RuntimeError if they fail: they notice anything."""
+        if tests in self._passed:
+            return
+        status, output = self._run(tests)
+        if status != PASSED:
+            raise RuntimeError(f"without a mistake, pytest ended with {status}:\n{output[-3000:]}")
+        self._passed.add(tests)
 
     def notices(self, mistake: Mistake, tests: Sequence[str]) -> str:
         """Return which test notices a mistake; empty: none does. Raises RuntimeError."""
@@ -143,6 +156,7 @@ def check(planted: Sequence[Mistake], tests: Sequence[str] = ()) -> list[Mistake
     with copied() as copy:
         for number, mistake in enumerate(planted, 1):
             began = time.monotonic()
+            copy.require_passed(tuple(tests) or mistake.tests)
             by = copy.notices(mistake, tests or mistake.tests)
             took = f"{time.monotonic() - began:.0f} s"
             print(f"{number}/{len(planted)} {by or 'NOT NOTICED'} ({took}): {mistake}", flush=True)

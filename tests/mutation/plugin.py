@@ -1,8 +1,7 @@
-"""pytest plugin of a mutation run: every mutant starts from the same rows and the same examples."""
+"""pytest plugin of a mutation run: every mutant starts from the same rows."""
 
 import os
 
-import hypothesis
 import psycopg
 import pytest
 import redis
@@ -11,14 +10,6 @@ from psycopg.sql import SQL, Identifier
 from ops.embedded.postgres import NAME
 from tests.prepared_database import TEST_NAME
 from tests.servers import PREPARED
-
-
-def pytest_configure() -> None:
-    """Have hypothesis try the same examples for each mutant, so that a run can be repeated."""
-    hypothesis.settings.register_profile(
-        "mutation", deadline=None, derandomize=True, database=None, print_blob=False
-    )
-    hypothesis.settings.load_profile("mutation")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -19,6 +19,12 @@ def test_each_planted_mistake_has_its_text_and_tests() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_no_planted_mistake_is_in_what_the_prepared_database_is_made_of() -> None:
+    """It would be made of the right sources: nothing could notice the mistake."""
+    prepared = ("/migrations/", "signals/record_sql.py")
+    assert not [one for one in mistakes() if any(name in one.file for name in prepared)]
+
+
 def test_mistake_is_planted_only_where_its_text_stands_once() -> None:
     mistake = Mistake("x.py", "a < b", "a <= b", ())
     assert mistake.planted_in("if a < b:") == "if a <= b:"

@@ -127,7 +127,7 @@ def test_close_right_behind_its_entry_finds_it(feed: Feed) -> None:
     """Both arrive before a worker has published the first."""
     stored(feed, **ENTRY, external_id="mine")
     closing = stored(feed, action="CLOSE", refers_to_external_id="mine")
-    assert publish_waiting() == 2
+    assert publish_waiting(seconds=60) == 2
     assert state_of(closing) == (AlertState.PUBLISHED, "")
     opened, closed = Signal.objects.order_by("pk")
     assert closed.refers_to == opened
@@ -135,7 +135,7 @@ def test_close_right_behind_its_entry_finds_it(feed: Feed) -> None:
 
 def test_repeated_alert_is_one_signal(feed: Feed) -> None:
     first, second = stored(feed, **ENTRY), stored(feed, **ENTRY)
-    assert publish_waiting() == 2
+    assert publish_waiting(seconds=60) == 2
     assert (state_of(first)[0], state_of(second)[0]) == (AlertState.PUBLISHED, AlertState.REPEATED)
     assert first.signal_ids == second.signal_ids
     assert Signal.objects.count() == 1
@@ -171,7 +171,7 @@ def test_what_is_accepted_is_what_the_worker_reads(feed: Feed, coin: str, is_rea
     receipt = accept_alert(feed, f"LONG\nToken: {coin}\nEntry: 150.25\nSL: 140.25".encode())
     assert receipt.alert is not None
     assert (receipt.error is None) == is_read
-    publish_waiting()
+    publish_waiting(seconds=60)
     expected = AlertState.PUBLISHED if is_read else AlertState.REFUSED
     assert state_of(receipt.alert)[0] == expected
     assert (coin in receipt.alert.text) == is_read
@@ -273,7 +273,7 @@ class TestFailures:
         assert state_of(alert) == (AlertState.WAITING, "")
         assert not Signal.objects.exists()
         failpoints.arm([])
-        assert publish_waiting() == 1
+        assert publish_waiting(seconds=60) == 1
         assert state_of(alert)[0] == AlertState.PUBLISHED
         assert Signal.objects.count() == 1
 

@@ -183,7 +183,7 @@ class TestEdits:
         first, second = read(poller, api)
         assert outcome(first) == (AlertState.REFUSED, Code.ALERT_EDITED)
         assert second.received_at == first.received_at  # it gains no time
-        publish_waiting()
+        publish_waiting(seconds=60)
         assert outcome(second) == (AlertState.PUBLISHED, "")
         assert Signal.objects.get().direction == "SELL"
 
@@ -193,7 +193,7 @@ class TestEdits:
         post = api.post(ENTRY)
         api.edit(post, "sorry, that was wrong")
         read(poller, api)
-        assert publish_waiting() == 0
+        assert publish_waiting(seconds=60) == 0
         assert not Signal.objects.exists()
         assert notified()
 

@@ -172,7 +172,7 @@ class TestReading:
         published(poller, api)
         before = len(api.calls("getUpdates"))
         wait(poller, lambda: len(api.calls("getUpdates")) > before + 3)
-        assert publish_waiting() == 0
+        assert publish_waiting(seconds=60) == 0
         assert IncomingAlert.objects.count() == 1
 
     def test_caption_is_read_and_pictures_are_not(

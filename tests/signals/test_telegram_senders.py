@@ -43,7 +43,7 @@ class TestSenders:
         chat = TelegramChat.objects.get()
         assert (chat.title, chat.is_allowed) == ("Alice signals", False)
         set_chat(feed, chat.chat_id, is_allowed=True, by=feed.owner)
-        assert publish_waiting() == 0
+        assert publish_waiting(seconds=60) == 0
         assert not Signal.objects.exists()
 
     def test_flood_of_unknown_chats_keeps_no_channel_away(

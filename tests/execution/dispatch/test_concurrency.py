@@ -163,8 +163,13 @@ def test_entries_of_slow_accounts_wait_while_their_share_is_taken(
 
 @pytest.mark.django_db(transaction=True)
 def test_exit_of_a_slow_account_gets_a_slot_though_entries_fill_the_pool(
-    alice: ExecutionConnection, feed: Feed, trading: TradingRuntime, hang: set[str]
+    alice: ExecutionConnection,
+    feed: Feed,
+    trading: TradingRuntime,
+    hang: set[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("execution.dispatch.concurrency.SLOW_SECONDS", 600)  # none is overdue
     trading.dispatcher.slots.size = 4
     position = factories.filled(factories.signal(feed))
     crowd = [factories.account(feed) for _ in range(3)]
@@ -174,4 +179,4 @@ def test_exit_of_a_slow_account_gets_a_slot_though_entries_fill_the_pool(
     trading.dispatcher.latency.record(str(alice.pk), 9)
     [exit_id] = close_position(position.pk)
     execute([exit_id], urgent=True)
-    until(lambda: Order.objects.get(pk=exit_id).status == "FILLED", 1.4)  # none is overdue yet
+    until(lambda: Order.objects.get(pk=exit_id).status == "FILLED")

@@ -1,8 +1,6 @@
 """Events that a broker pushes are written at once."""
 
-import statistics
 import threading
-import time
 from collections.abc import Collection
 from decimal import Decimal as D
 
@@ -22,10 +20,8 @@ from tests.execution import factories
 from tests.execution.dispatch.test_background_calls import until
 from tests.execution.fake_broker import FakeBroker
 
-SOON_MS = 100
 
-
-def test_pushed_event_is_applied_within_a_tenth_of_a_second(
+def test_pushed_event_is_applied_by_one_drain_of_its_type(
     laned: ExecutionConnection, feed: Feed, session: TradingRuntime, broker: FakeBroker
 ) -> None:
     session.sessions.maintain()  # takes the lane
@@ -51,16 +47,16 @@ def test_pushed_event_is_applied_within_a_tenth_of_a_second(
     thread = threading.Thread(target=listen)
     thread.start()
     try:
-        took = [milliseconds_until_filled(broker, order) for order in Order.objects.order_by("id")]
+        orders = list(Order.objects.order_by("id"))
+        for order in orders:
+            fill(broker, order)
     finally:
         ended.set()
         thread.join(30)
-    median = statistics.median(took)
-    print(f"from the event to the row: median {median:.1f} ms, longest {max(took):.1f} ms")
-    # One drain for each notification, and one when listening began. No other poll finds them.
-    assert len(looks) <= len(took) + 1
+    # One drain for each notification, and one when listening began. No other poll finds them:
+    # nothing waits on the way. `make bench` measures how long it takes.
+    assert len(looks) <= len(orders) + 1
     assert all(one == {laned.type} for one in looks)
-    assert min(took) < SOON_MS  # nothing waits on the way; `make bench` has the bar for all
 
 
 def test_events_of_a_type_do_not_wait_for_those_of_another(
@@ -98,10 +94,8 @@ def test_broken_broker_package_does_not_stop_the_lanes(
     assert session.sessions._listening.keys() == {laned.type}
 
 
-def milliseconds_until_filled(broker: FakeBroker, order: Order) -> float:
-    """Have the broker fill an order; return the milliseconds until our row is updated."""
+def fill(broker: FakeBroker, order: Order) -> None:
+    """Have the broker fill an order, and wait until our row is updated."""
     ticket = next(t for t in broker.tickets if t.request.client_order_id == order.client_order_id)
-    began = time.perf_counter()
     broker.publish(broker.execute(ticket))
     until(lambda: Order.objects.filter(pk=order.pk, status="FILLED").exists())
-    return 1000 * (time.perf_counter() - began)
