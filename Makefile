@@ -44,7 +44,7 @@ durations: venv ## measure how long each test file takes, into tests/durations.j
 coverage: venv ## measure what test-all reaches; fails below its bars; ONLY=decisions (half a minute), ONLY=brokers
 	@deploy/coverage.sh $(ONLY)
 
-mutation: ## change lines of sizing, risk, claim, reports; list changes that no test notices; FILES=, SLICE=3, SURVIVORS=1
+mutation: ## change lines that decide about money, rights or truth; list changes that no test notices; FILES=, SLICE=3, SURVIVORS=1
 	@deploy/venv.sh var/mutation-venv requirements-mutation.txt
 	@var/mutation-venv/bin/python -m tests.mutation $(if $(SURVIVORS),--survivors) $(if $(SLICE),--slice $(SLICE)) $(FILES)
 

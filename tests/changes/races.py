@@ -33,6 +33,7 @@ class Race:
 
 def require_one_winner(race: Race) -> None:
     """Run a race, and compare what its acts get and what is stored with what is expected."""
+    __tracebackhide__ = True
     if race.row is not None:
         one, other = sorted(map(text_of, at_once(race.row, race.first, race.second)))
         found, expected = (one, other), tuple(sorted(race.answers))

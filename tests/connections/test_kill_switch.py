@@ -249,7 +249,7 @@ def test_same_halt_is_set_once(alices: ExecutionConnection) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_same_halt_is_set_once_by_requests_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     account = make.connection()
-    together, target_of = Barrier(4, timeout=20), kill_switch.halt_target
+    together, target_of = Barrier(4, timeout=60), kill_switch.halt_target
 
     def all_at_once(**halt: Any) -> kill_switch.HaltTarget:
         target = target_of(**halt)

@@ -113,7 +113,7 @@ def test_owner_sees_name_of_own_duplicate_connection(alice: User, broker: Broker
 @pytest.mark.django_db(transaction=True)
 def test_concurrent_tests_produce_one_claim(alice: User, mallory: User) -> None:
     rows = [connect(alice), connect(mallory)]
-    both = Barrier(2, timeout=20)
+    both = Barrier(2, timeout=60)
     with elsewhere(lambda: run(rows[0], _waiting(both))) as elsewhere_result:
         here = run(rows[1], _waiting(both))
     outcomes = sorted([failed(elsewhere_result[0]), failed(here)])

@@ -165,7 +165,7 @@ def _until_locked(feed: Feed) -> None:
 
 
 def _until(query: str) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not rows(query)[0].count:
         assert time.monotonic() < deadline, "it never came so far"
         time.sleep(0.01)

@@ -53,7 +53,7 @@ def test_stream_yields_changed_quotes(
                 return [first, quote]
         raise AssertionError
 
-    first, second = account.run(asyncio.wait_for(read_stream(), 10))
+    first, second = account.run(asyncio.wait_for(read_stream(), 60))
     assert (first.bid, second.bid) == (D("50000.0"), D("51000.0"))
 
 

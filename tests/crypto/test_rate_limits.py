@@ -242,5 +242,5 @@ def test_priority_lock_passes_on_from_cancelled_waiter() -> None:
         async with lock.taken(urgent=False):
             done.append("other")
 
-    asyncio.run(asyncio.wait_for(together(), 5))
+    asyncio.run(asyncio.wait_for(together(), 60))
     assert done == ["other"]

@@ -62,7 +62,7 @@ def test_latest_quote_that_we_cannot_read_is_not_logged(caplog: pytest.LogCaptur
         quote = {"e": "bookTicker", "s": PRIVATE, "b": "1"}
         for message in (quote, quote | {"b": "2"}):
             exchange.handle_message(None, message)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(seen) < 2:  # noqa: ASYNC110 (a timer of the loop changes it)
                 await asyncio.sleep(0.01)
         await exchange.close()

@@ -42,7 +42,7 @@ def test_resubmitted_exit_closes_once(account: Account, quantity: str) -> None:
     request = account.exit(entry.broker_position_id, quantity)
     with raises_outcome(OutcomeUnknown):
         account.submit(request)
-    account.change_settings(answer_seconds=5)
+    account.change_settings(answer_seconds=60)
     account.terminal.fault()
     [report] = account.submit(request)
     assert report.fills[0].quantity == D(quantity)

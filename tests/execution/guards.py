@@ -102,6 +102,7 @@ def _set(ids: Ids, columns: Columns) -> None:
 
 def expect_guards(guards: Mapping[str, Guard], ids: Ids) -> None:
     """Fail with every wrong cell of a table."""
+    __tracebackhide__ = True
     wrong = [line for name, guard in guards.items() for line in cells_of(name, guard, ids)]
     assert not wrong, f"{len(wrong)} wrong cells:\n" + "\n".join(wrong)
 

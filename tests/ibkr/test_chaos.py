@@ -52,7 +52,7 @@ class ChaosRun:
 
     async def place(self, request: OrderRequest) -> None:
         """Place an order until its outcome is known."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 try:
                     await self.stage.submit(request)

@@ -85,7 +85,7 @@ class Copy:
         self._servers.stop()
 
     def require_passed(self, tests: tuple[str, ...]) -> None:
-        """Run tests on the right sources. Raises RuntimeError if they fail: they notice anything."""
+        """Run tests on the right sources. Raises RuntimeError if they fail: they notice all."""
         if tests in self._passed:
             return
         status, output = self._run(tests)

@@ -54,7 +54,7 @@ def test_entry_waits_while_terminal_sends_no_orders(account: Account) -> None:
     enough = wait_for(lambda: sendings() >= SENDINGS or state()[0] == "FAILED", 90)
     print(f"after {time.monotonic() - began:.1f} s and {sendings()} sendings: {state()}")
     assert enough
-    assert wait_for(lambda: state()[0] == "PENDING", 10), state()
+    assert wait_for(lambda: state()[0] == "PENDING", 60), state()
     assert (order.send_retries, order.detail != "") == (0, True)
     assert order.reason in REACHES
     assert order.waiting_since is not None

@@ -31,7 +31,7 @@ def test_signals_of_a_short_outage_are_filled_after_it(account: Account) -> None
         account.quote()
         factories.signal(account.feed)
         time.sleep(0.8)  # the interval between signals; there is no condition to wait for
-    in_error = wait_for(lambda: ConnectionHealth.objects.get().status == "ERROR", 20)
+    in_error = wait_for(lambda: ConnectionHealth.objects.get().status == "ERROR", 60)
     account.quote()
     factories.signal(account.feed)
     late = Order.objects.order_by("pk").last()

@@ -17,7 +17,7 @@ from tests.waiting.brokers import KINDS, Account, account_at, wait_for
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True), pytest.mark.slow]
 OFTEN = ("paper",)
 OTHERS = [kind for kind in KINDS if kind not in OFTEN]
-SIGNALS, APART_SECONDS, AT_BROKER_SECONDS = 5, 1.5, 20.0
+SIGNALS, APART_SECONDS, AT_BROKER_SECONDS = 5, 1.5, 60.0
 
 
 @pytest.fixture(

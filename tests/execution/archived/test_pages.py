@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -146,7 +147,7 @@ def test_portal_states_that_an_order_is_in_the_archive(
     client = as_web_process(signed_in(owner))  # under row-level security
     page = html_of(client.get(f"/signals/{past.signal.pk}/"))
     assert f"manage.py read_archive orders --order O-{past.rejected.pk}" in page
-    assert f"O-{past.skipped.pk}" not in page  # another user's
+    assert not re.search(rf"O-{past.skipped.pk}\b", page)  # another user's
     assert "1 rejected" in html_of(client.get("/signals/"))
     for path in ("/", f"/accounts/{past.rejected.connection_id}/", "/orders/"):
         assert client.get(path).status_code == 200, path

@@ -121,7 +121,7 @@ def hang(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> Iterator[set[st
 
     async def submit(spec: Any, request: OrderRequest, guard: Any) -> Any:
         if spec.connection_id in silent:
-            await asyncio.to_thread(released.wait, 20)
+            await asyncio.to_thread(released.wait, 60)
         return await real(spec, request, guard)
 
     monkeypatch.setattr(broker, "submit", submit)

@@ -244,7 +244,7 @@ def test_slow_account_does_not_delay_others(
     monkeypatch.setattr(broker, "submit", submit)
     factories.signal(feed)
     execute(factories.pending())
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while Order.objects.filter(status="FILLED").count() < 4 and time.monotonic() < until:
         time.sleep(0.01)
     assert Order.objects.get(status="SUBMITTING").connection == slow

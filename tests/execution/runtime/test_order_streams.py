@@ -28,7 +28,7 @@ from tests.execution.trading_process import wait_until
 
 pytestmark = pytest.mark.usefixtures("inline_commits")
 KIND = "watched"
-until = partial(wait_until, seconds=20.0)
+until = partial(wait_until, seconds=60.0)
 
 
 class WatchedBroker(FakeBroker):
