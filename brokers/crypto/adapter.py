@@ -32,6 +32,7 @@ from brokers.base import (
 )
 from brokers.crypto import (
     account_identity,
+    codes,
     funding,
     history,
     level_changes,
@@ -48,7 +49,7 @@ from brokers.crypto import (
 )
 from brokers.crypto.capabilities import capabilities_of
 from brokers.crypto.ccxt_hooks import expires_ms
-from brokers.crypto.client import Client, ClientPool
+from brokers.crypto.client import RENEW_SECONDS, Client, ClientPool
 from brokers.crypto.connection_checks import run as run_checks
 from brokers.crypto.exchanges import Lookup, rules
 from brokers.crypto.form import FORM
@@ -123,7 +124,7 @@ class CryptoAdapter:
     ) -> list[OrderReport]:
         """Place one order. Raises NotSent, Rejected or OutcomeUnknown."""
         client = await self._open_for_write(spec, urgent=request.reduce_only)
-        ready = order_encoding.encode(client, request)
+        ready = await self._encoded(client, request)
         if self._order_cache.was_accepted(spec.connection_id, request.client_order_id):
             return await self._report_existing(spec, request, "it was accepted before")
 
@@ -150,6 +151,23 @@ class CryptoAdapter:
         self._order_cache.record_accepted(request, accepted_order)
         found = await self._report_accepted(client, spec, request, accepted_order)
         return found + await self._follow_levels(client, spec, request, found)
+
+    async def _encoded(
+        self, client: Client, request: OrderRequest
+    ) -> order_encoding.CreateOrderArguments:
+        """Return an order in ccxt's words. What is remembered of its market may refuse it only if
+        that was loaded within the last minute. Raises Rejected."""
+        try:
+            return order_encoding.encode(client, request)
+        except Rejected as error:
+            if error.code not in codes.OF_MARKET:
+                raise
+            client.doubt_markets(unless_since=RENEW_SECONDS)
+            if not client.is_doubted:
+                raise
+            if isinstance(await outcome_of(self._clients.renew(client)), Exception):
+                raise
+        return order_encoding.encode(client, request)
 
     async def submit_many(
         self,

@@ -60,6 +60,12 @@ _SYMBOL, _MARKET = _rejected(Code.UNKNOWN_SYMBOL_AT_BROKER), _rejected(Code.MARK
 _FLAT, _FILLED_NOT = _rejected(Code.NO_POSITION), _rejected(Code.NO_PRICE_WITHIN_LIMIT)
 _OTHER = _rejected(Code.REJECTED_BY_BROKER)
 
+# What is remembered of a market (its step, tick, limits, state) may have caused these.
+OF_MARKET = frozenset({
+    Code.VOLUME_INVALID, Code.PRICE_INVALID, Code.MARKET_CLOSED, Code.UNKNOWN_SYMBOL_AT_BROKER,
+    Code.SYMBOL_TRADING_DISABLED,
+})  # fmt: skip
+
 # Spot "Error codes" and "Filters"; USDS-M futures "Error codes".
 _BINANCE: Mapping[str, Verdict] = {
     "-1003": _BUSY, "-1015": _BUSY,  # too many requests, too many orders

@@ -121,7 +121,7 @@ class Binance:
             "stepSize": step,
         }
         return {
-            **kind, "symbol": name, "status": "TRADING",
+            **kind, "symbol": name, "status": market.state or "TRADING",
             "baseAsset": market.base, "quoteAsset": market.quote,
             "pricePrecision": 2, "quantityPrecision": 3, "baseAssetPrecision": 8,
             "quotePrecision": 8, "isMarginTradingAllowed": False,

@@ -105,7 +105,8 @@ class Bybit:
             step = f"{market.step:f}"
             instrument: dict[str, Any] = {
                 "symbol": name, "baseCoin": market.base, "quoteCoin": market.quote,
-                "status": "Trading", "priceFilter": {"tickSize": f"{market.tick:f}"},
+                "status": market.state or "Trading",
+                "priceFilter": {"tickSize": f"{market.tick:f}"},
             }  # fmt: skip
             lot = {"minOrderQty": step, "maxOrderQty": "9000"}
             most = f"{market.max_market:f}"
