@@ -594,6 +594,11 @@ class Code(StrEnum):
         "The broker is asked how much of the position it still holds; the exit waits for that.",
         "It is sent when the broker has answered.",
     )
+    EXIT_AWAITS_FACTS = (
+        "EXIT_AWAITS_FACTS",
+        "The broker refused the exit's size; the symbol's steps and limits are being read again.",
+        "Within seconds the exit is sent with a size that the broker lists now.",
+    )
     EXIT_AWAITS_COMPARISON = (
         "EXIT_AWAITS_COMPARISON",
         "The broker holds less of the position than can be sold; the account is being compared.",

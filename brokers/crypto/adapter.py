@@ -280,8 +280,14 @@ class CryptoAdapter:
         return await self._read(spec, partial(reads.account, name=name, known=known))
 
     async def instruments(self, spec: ConnectionSpec) -> list[Instrument]:
-        """Return the connection's symbols. Raises ReadFailed."""
-        return await self._read(spec, reads.instruments)
+        """Return the connection's symbols as the exchange lists them now. Raises ReadFailed."""
+
+        async def as_listed_now(client: Client) -> list[Instrument]:
+            client.doubt_markets()
+            await self._clients.renew(client)
+            return await reads.instruments(client)
+
+        return await self._read(spec, as_listed_now)
 
     async def quote(self, spec: ConnectionSpec, symbol: str) -> Quote:
         """Return the best bid and ask. Raises ReadFailed."""
@@ -415,7 +421,10 @@ class CryptoAdapter:
         make: Callable[..., level_changes.LevelChange] = level_changes.LevelChange
         if client.settings.market == "spot":
             make = partial(spot_level_changes.SpotLevelChange, is_first=is_first)
-        change = make(client, spec, request, self._order_cache, read=read, look_up=look_up)
+        renew = partial(self._clients.renew, client)
+        change = make(
+            client, spec, request, self._order_cache, read=read, look_up=look_up, renew=renew
+        )
         return await change.apply()
 
     async def _follow_levels(

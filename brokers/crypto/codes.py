@@ -213,7 +213,7 @@ TABLES: Mapping[Envelope, Mapping[str, Verdict]] = {
 
 # Binance -2010 and -1013: one code, many reasons ("Error codes", messages for -1010, -2010, -2011).
 # Bybit 10001, remembered: "The order remains unchanged as the parameters entered match the existing
-# ones."
+# ones.", "Qty invalid", "The number of contracts exceeds maximum limit allowed".
 MANY_REASONS = frozenset({"-2010", "-1013", "10001"})
 MESSAGES: Mapping[Envelope, tuple[tuple[str, Verdict], ...]] = {
     Envelope.BINANCE: (
@@ -228,7 +228,12 @@ MESSAGES: Mapping[Envelope, tuple[tuple[str, Verdict], ...]] = {
         ("PRICE_FILTER", _PRICE),
         ("PERCENT_PRICE", _PRICE),
     ),
-    Envelope.BYBIT: (("remains unchanged", UNCHANGED),),
+    Envelope.BYBIT: (
+        ("remains unchanged", UNCHANGED),
+        ("Qty", _VOLUME),
+        ("qty", _VOLUME),
+        ("number of contracts", _VOLUME),
+    ),
 }
 
 # Statuses that mean refused before anything was taken. Binance "HTTP Return Codes", read

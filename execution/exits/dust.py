@@ -96,6 +96,7 @@ def _is_unsellable(condition: str) -> str:
 # exit can close; or an exit was ended because the exchange accepts no such quantity, and it would
 # still accept none. As soon as the price, the minimum, the quantity or the broker's quantity allow
 # an exit, a new one is written; `close_dust` writes off what stays dust once its entry has ended.
+# Or its symbol has left the broker's list, and an exit was refused for that.
 HELD_BACK = f"""(EXISTS (
     SELECT FROM {LISTED_INSTRUMENTS_SQL}
     WHERE c.id = p.connection_id AND i.symbol = p.symbol AND i.close_min > 0
@@ -104,7 +105,11 @@ HELD_BACK = f"""(EXISTS (
   SELECT FROM execution_order x WHERE x.position_id = p.id AND x.status = 'CANCELLED'
     AND x.reason = '{Code.EXIT_BELOW_MINIMUM.value}')
   AND {_is_unsellable("true")}
-  OR {_WAS_WORTH_TOO_LITTLE_SQL} AND {_is_unsellable(dust_sql())})"""
+  OR {_WAS_WORTH_TOO_LITTLE_SQL} AND {_is_unsellable(dust_sql())}
+  OR EXISTS (SELECT FROM execution_order x WHERE x.position_id = p.id AND x.status = 'REJECTED'
+    AND x.reason = '{Code.UNKNOWN_SYMBOL_AT_BROKER.value}') AND EXISTS (
+    SELECT FROM execution_driftitem d WHERE d.position_id = p.id AND d.state <> 'RESOLVED'
+      AND d.kind = '{Code.POSITION_NOT_TRADABLE.value}'))"""
 
 # Positions of which the broker held less than our books at the last read. They are read again each
 # minute, because this may hold back an exit.
