@@ -1498,6 +1498,14 @@ class Code(StrEnum):
         "It is closed here automatically if a second valid read does not have it either; or close"
         " ours now.",
     )
+    POSITION_NOT_TRADABLE = (
+        "POSITION_NOT_TRADABLE",
+        "The account still holds the position, and its symbol has left the broker's list: it cannot"
+        " be closed there.",
+        "It stays open here. Convert or withdraw it at the broker, as it has announced; what is"
+        " gone from the account is then closed here. If the symbol is listed again, it is traded"
+        " as before.",
+    )
     QUANTITY_DIFFERS = (
         "QUANTITY_DIFFERS",
         "The broker holds another quantity than we do.",

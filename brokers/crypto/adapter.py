@@ -253,14 +253,26 @@ class CryptoAdapter:
         """Set the levels that rest at the exchange, and report what it then lists.
 
         Where none rest there, confirm that. Raises NotSent, Rejected or OutcomeUnknown."""
+        has_levels = request.stop_loss is not None or request.take_profit is not None
         if capabilities_of(spec).native_stops:
-            return await self._set_levels(await self._open_for_write(spec, urgent=True), spec,
-                                          request)  # fmt: skip
-        if request.stop_loss is not None or request.take_profit is not None:
+            client = await self._open_for_write(spec, urgent=True)
+            if await self._is_listed(client, request.symbol):
+                return await self._set_levels(client, spec, request)
+            if has_levels:
+                raise Rejected(Code.STOPS_INVALID, f"{request.symbol} is not listed any more")
+        elif has_levels:
             raise Rejected(Code.STOPS_INVALID, "stops and targets are watched here, not there")
         return [OrderReport(ReportKind.LEVELS, spec.connection_id, request.client_order_id,
                             broker_position_id=request.broker_position_id,
                             levels=HeldLevels(None, None))]  # fmt: skip
+
+    async def _is_listed(self, client: Client, symbol: str) -> bool:
+        """Whether the exchange lists a symbol; one that is missing is looked for again, at most
+        once a minute."""
+        if symbol not in client.exchange.markets:
+            client.doubt_markets(unless_since=RENEW_SECONDS)
+            await outcome_of(self._clients.renew(client))
+        return symbol in client.exchange.markets
 
     # ---- reads ----------------------------------------------------------------------------
     async def connect(self, spec: ConnectionSpec) -> None:

@@ -104,7 +104,7 @@ class Binance:
 
     def _get_exchangeinfo(self, _: Mapping[str, str]) -> Any:
         return {"timezone": "UTC", "serverTime": self._venue.now(), "rateLimits": [],
-                "symbols": [self._market(name) for name in self._venue.markets]}  # fmt: skip
+                "symbols": [self._market(name) for name in self._venue.listed]}  # fmt: skip
 
     def _market(self, name: str) -> Any:
         market = self._venue.markets[name]

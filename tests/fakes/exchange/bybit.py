@@ -101,7 +101,7 @@ class Bybit:
 
     def _market_instruments_info(self, _: Mapping[str, Any]) -> Any:
         found = []
-        for name, market in self._venue.markets.items():
+        for name, market in self._venue.listed.items():
             step = f"{market.step:f}"
             instrument: dict[str, Any] = {
                 "symbol": name, "baseCoin": market.base, "quoteCoin": market.quote,

@@ -92,7 +92,7 @@ class Kraken:
                 "ordermin": f"{market.step:f}", "costmin": f"{market.min_cost:f}",
                 "tick_size": f"{market.tick:f}", "status": market.state or "online",
             }
-            for name, market in self._venue.markets.items()
+            for name, market in self._venue.listed.items()
         }  # fmt: skip
 
     def _ticker(self, _: Mapping[str, str]) -> Any:

@@ -105,7 +105,7 @@ class Okx:
 
     def _get_public_instruments(self, _: Mapping[str, Any]) -> Any:
         found = []
-        for name, market in self._venue.markets.items():
+        for name, market in self._venue.listed.items():
             swap = self._venue.derivatives
             found.append({
                 "instId": name, "instType": "SWAP" if swap else "SPOT",
