@@ -43,6 +43,7 @@ def unsellable_position(of: Instrument, balance: Decimal) -> BrokerPosition:
         side=Side.BUY,
         quantity=whole or balance,
         entry_price=Decimal(0),
+        balance=balance,
     )
 
 
@@ -70,6 +71,7 @@ def position(
         quantity=sellable(balance, of),
         entry_price=price,
         opened_at=moment(steps[0].at) if steps else None,
+        balance=balance,
     )
 
 
