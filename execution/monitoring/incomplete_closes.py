@@ -90,12 +90,13 @@ MAY_BE_REPEATED_SQL = f"""NOT EXISTS (
     HAVING max(o.done_at) > clock_timestamp() - {growing_wait_sql("%(retry)s", _REQUESTS_SQL)})
   AND NOT {HELD_BACK}"""
 
+_SIGNALS = "signals_signal"
 OF_CLOSES = Query(
     IncompleteClose,
     f"""
 SELECT p.id, '{Code.CREATED.value}' AS code, 'S-' || f.id || ' is not done yet' AS detail,
   f.id AS signal_id
-FROM signals_signal f
+FROM {_SIGNALS} f
 {_open_position(open_of_signal_sql("f.refers_to_id"))}
 WHERE f.action = 'CLOSE' AND f.close_fraction = 1 AND f.published_at > %(since)s
   AND {MAY_BE_REPEATED_SQL}
@@ -113,7 +114,7 @@ OF_PARTS = Query(
     IncompletePart,
     f"""
 SELECT p.id, 'S-' || f.id || ' is not done yet' AS detail, f.id AS signal_id, u.leg, u.quantity
-FROM signals_signal f
+FROM {_SIGNALS} f
 {_open_position(open_of_signal_sql("f.refers_to_id"))}
 CROSS JOIN LATERAL (
   SELECT {target_of_leg_sql("o.leg")} AS leg,

@@ -181,6 +181,9 @@ class CryptoStage(Harness):
                 venue.drops_levels = True
             case InjectedFault.DROPS_LATER:
                 venue.drop_levels()
+            case InjectedFault.COARSER:
+                coarser = replace(self.market, step=self.market.step * 2)
+                venue.markets[self.exchange_symbol] = coarser
             case InjectedFault.DOWN:
                 await asyncio.to_thread(self.server.stop)
             case _:
@@ -200,6 +203,7 @@ class CryptoStage(Harness):
         ) = 1, D(1), False, False
         venue.closed, venue.can_trade, venue.skew_ms = False, True, 0
         venue.drops_levels = False
+        venue.markets[self.exchange_symbol] = self.market
         venue.balances["USDT"] = max(venue.balances["USDT"], D(900_000))
         venue.faults.clear()
         if not self.server.is_up:
