@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 
 from brokers.base import Rejected
-from brokers.types import OrderRequest, ReportKind, Side
+from brokers.types import ModifyRequest, OrderRequest, ReportKind, Side
 from common.reason_codes import Code
-from tests.crypto.factories import D, ExchangeAccount, account
+from tests.crypto.factories import D, ExchangeAccount, account, binance
 from tests.fakes.exchange.model import Market
 
-__all__ = ["account"]
+__all__ = ["account", "binance"]
 
 NOT_TRADED = {"binance": "PENDING_TRADING", "bybit": "PreLaunch", "okx": "suspend",
               "kraken": "cancel_only"}  # fmt: skip
@@ -88,4 +88,29 @@ def test_exit_of_a_symbol_that_its_owner_took_off_the_list_is_sent(
     request = open_half(account)
     settings = {**account.spec.settings, "symbols": ["ETH/USDT"]}
     account.spec = replace(account.spec, settings=settings)
+    assert ReportKind.FILLED in {report.kind for report in account.submit(request)}
+
+
+def test_level_is_rounded_anew_when_the_tick_has_changed(binance: ExchangeAccount) -> None:
+    entry = binance.order()
+    binance.submit(entry)
+    change(binance, tick=D(10))
+    levels = ModifyRequest(
+        entry.client_order_id, binance.symbol, binance.symbol, D("45004.1"), None, D("0.5")
+    )
+    (report,) = binance.run(binance.adapter.modify(binance.spec, levels))
+    assert (report.stop_loss, report.code) == (D(45000), None)
+
+
+def test_markets_are_loaded_again_after_a_refused_exit_alone(account: ExchangeAccount) -> None:
+    request = open_half(account)
+    step = account.venue.markets[account.exchange_symbol].step
+    change(account, step=2 * step)
+    off = step * account.venue.markets[account.exchange_symbol].contract_size
+    with pytest.raises(Rejected) as outcome:
+        account.submit(replace(request, quantity=D("0.2") + off))
+    assert outcome.value.code is Code.VOLUME_INVALID
+    reads = market_reads(account)
+    account.load_markets()
+    assert market_reads(account) > reads
     assert ReportKind.FILLED in {report.kind for report in account.submit(request)}
