@@ -12,6 +12,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from brokers.base import Rejected
 from brokers.types import OrderReport, ReportKind
 from common.reason_codes import Code
 from connections.services import doubt_instruments
@@ -32,6 +33,11 @@ renewals = JobAlarm()
 def contradicts(report: OrderReport) -> bool:
     """Return whether a report may contradict what is remembered of its market."""
     return report.kind in _REFUSALS and report.code in CONTRADICTING
+
+
+def is_contradiction(answer: object) -> bool:
+    """Return whether the answer to a change of levels or of an order may contradict it."""
+    return isinstance(answer, Rejected) and answer.code in CONTRADICTING
 
 
 def doubt_facts(connection_ids: Collection[UUID]) -> None:
