@@ -375,7 +375,9 @@ class BrokerPosition:
 
     levels: what the broker holds for it; None: unknown from this read, which is not "no level".
     entry_levels: levels by the entry's client order id, if the broker keeps levels as separate
-    orders; an entry that is missing has none. None: the broker does not keep them so.
+    orders; an entry that is missing has none. None: the broker does not keep them so. is_tradable:
+    False if the account holds it and the broker no longer lists its symbol. balance: where balances
+    are positions, all that is held, of which `quantity` can be sold; None elsewhere.
     """
 
     broker_position_id: str
@@ -387,6 +389,8 @@ class BrokerPosition:
     client_order_id: str = ""  # of the entry, where the broker keeps it
     opened_at: datetime | None = None
     entry_levels: Mapping[str, HeldLevels] | None = None
+    is_tradable: bool = True
+    balance: Decimal | None = None
 
     @property
     def stop_loss(self) -> Decimal | None:

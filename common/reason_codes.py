@@ -594,6 +594,11 @@ class Code(StrEnum):
         "The broker is asked how much of the position it still holds; the exit waits for that.",
         "It is sent when the broker has answered.",
     )
+    EXIT_AWAITS_FACTS = (
+        "EXIT_AWAITS_FACTS",
+        "The broker refused the exit's size; the symbol's steps and limits are being read again.",
+        "Within seconds the exit is sent with a size that the broker lists now.",
+    )
     EXIT_AWAITS_COMPARISON = (
         "EXIT_AWAITS_COMPARISON",
         "The broker holds less of the position than can be sold; the account is being compared.",
@@ -1502,6 +1507,14 @@ class Code(StrEnum):
         "We hold a position that the broker does not have.",
         "It is closed here automatically if a second valid read does not have it either; or close"
         " ours now.",
+    )
+    POSITION_NOT_TRADABLE = (
+        "POSITION_NOT_TRADABLE",
+        "The account still holds the position, and its symbol has left the broker's list: it cannot"
+        " be closed there.",
+        "It stays open here. Convert or withdraw it at the broker, as it has announced; what is"
+        " gone from the account is then closed here. If the symbol is listed again, it is traded"
+        " as before.",
     )
     QUANTITY_DIFFERS = (
         "QUANTITY_DIFFERS",

@@ -58,6 +58,7 @@ class InjectedFault(StrEnum):
     DOWN = "the broker cannot be reached"
     STOPS_NEAR = "stops must keep a distance from the price"
     FROZEN = "the prices of orders and levels are within the freeze level"
+    COARSER = "the symbol's quantity step becomes twice as large"
     DROPS_LEVELS = "orders and changes are accepted, but their stops and targets are dropped"
     DROPS_LATER = (
         "the stops and targets of open positions are dropped, long after their confirmation"

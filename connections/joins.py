@@ -148,6 +148,20 @@ def account_join_sql(connection_id: str = "c.id") -> str:
     return f"LEFT JOIN connections_accountsnapshot a ON a.connection_id = {connection_id}"
 
 
+def is_doubted_sql(book: str, seconds: int) -> str:
+    """Return SQL: whether an instrument book was contradicted within so many seconds, and has not
+    been read since. book: the alias of its row."""
+    return f"""({book}.doubted_at > coalesce({book}.read_at, '-infinity')
+    AND {book}.doubted_at > clock_timestamp() - interval '{seconds} seconds')"""
+
+
+def has_doubted_facts_sql(connection_id: str, seconds: int) -> str:
+    """Return SQL: whether what is remembered of an account's symbols is being read again."""
+    return f"""EXISTS (SELECT FROM connections_executionconnection dc
+    JOIN connections_instrumentbook db ON db.book = dc.instrument_book
+    WHERE dc.id = {connection_id} AND {is_doubted_sql("db", seconds)})"""
+
+
 def instrument_join_sql(symbol: str) -> str:
     """Return SQL that joins the instrument `i` with this symbol, if the broker of `c` lists it."""
     return (

@@ -47,7 +47,11 @@ from connections.decisions.services import (
 from connections.health.account_polling import read_accounts, refresh_due_accounts
 from connections.health.connection_checks import run_on_process_loop, run_test, set_call_runner
 from connections.health.host_policy import deactivate_disallowed
-from connections.health.instrument_polling import refresh_due_instruments
+from connections.health.instrument_polling import (
+    doubt_instruments,
+    refresh_due_instruments,
+    renew_doubted_instruments,
+)
 from connections.health.probes import retry_failed
 from connections.health.reconciliation import (
     mark_reconciled,
@@ -167,6 +171,7 @@ __all__ = [
     "delete_loss_limit",
     "delete_news_calendar",
     "delete_preset",
+    "doubt_instruments",
     "earlier_providers",
     "end_due_pauses",
     "end_twins_of_archived_feeds",
@@ -204,6 +209,7 @@ __all__ = [
     "refresh_due_instruments",
     "release_kill_switch",
     "release_leases",
+    "renew_doubted_instruments",
     "renew_leases",
     "renew_subscription",
     "request_test",

@@ -31,6 +31,7 @@ from connections.services import (
     deactivate_disallowed,
     flag_sources_without_worker,
     refresh_due_instruments,
+    renew_doubted_instruments,
     retry_failed,
 )
 from connections.session_lanes import GENERAL
@@ -38,7 +39,7 @@ from connections.tasks import run_due_tests
 from events.services import deliver_if_overdue
 from execution import services, tasks
 from execution.audit import listings
-from execution.base import dropped_messages
+from execution.base import dropped_messages, market_facts
 from execution.base.high_water_mark import DataLossSuspectedError
 from execution.base.job_alarm import JobAlarm
 from execution.disaster_recovery import epochs, restore_detector
@@ -316,6 +317,15 @@ def _position_jobs() -> tuple[BackgroundJob, ...]:
         *_while(
             Work.LIMITS,
             ("loss limits", GUARD_SECONDS, lambda: _execute(apply_loss_limits())),
+        ),
+        # Soon after a refusal of this process, which an exit may wait for; else of another one.
+        BackgroundJob(
+            "contradicted facts",
+            SCHEDULER_CHECK_SECONDS,
+            renew_doubted_instruments,
+            Work.TRADES,
+            market_facts.renewals,
+            is_urgent=True,
         ),
         *_while(
             None,

@@ -20,6 +20,8 @@ class ExitMinimum(Protocol):
     def close_worth_min(self) -> Decimal: ...
     @property
     def quantity_step(self) -> Decimal: ...
+    @property
+    def quantity_max(self) -> Decimal: ...
 
 
 def sellable(quantity: Decimal, price: Decimal, instrument: ExitMinimum | None) -> Decimal:
@@ -32,6 +34,14 @@ def sellable(quantity: Decimal, price: Decimal, instrument: ExitMinimum | None) 
     whole = floor_to_step(quantity, instrument.quantity_step)
     too_small = whole < instrument.close_min or whole * price < instrument.close_worth_min
     return Decimal(0) if too_small else whole
+
+
+def one_order(quantity: Decimal, instrument: ExitMinimum | None) -> Decimal:
+    """Return how much of an exit that its broker has refused for its size one order may close, by
+    what the broker lists: whole steps, 0 if it is less than one. Base units. Pure."""
+    if instrument is None:
+        return quantity
+    return floor_to_step(min(quantity, instrument.quantity_max), instrument.quantity_step)
 
 
 def is_dust(quantity: Decimal, opened: Decimal, step: Decimal) -> bool:
@@ -50,14 +60,16 @@ positions share the broker's quantity, the rest may still belong to this one, so
 
 
 def unsellable_sql(price: str) -> str:
-    """Return SQL for: nothing can be sold of a position p with instrument i, as in `sellable`.
+    """Return SQL for: nothing can be sold of a position p with instrument i, as in `sellable`; or
+    it is less than a step, where no minimum is listed and the broker may take it nevertheless.
 
     price: an expression, the position's closing price now.
     """
     whole = f"trunc({BROKER_QUANTITY_SQL} / i.quantity_step) * i.quantity_step"
     return (
-        f"(i.close_min > 0 AND ({whole} < i.close_min"
-        f" OR {whole} * coalesce({price}, p.entry_price) < i.close_worth_min))"
+        f"CASE WHEN i.close_min > 0 THEN {whole} < i.close_min"
+        f" OR {whole} * coalesce({price}, p.entry_price) < i.close_worth_min"
+        f" ELSE p.quantity < i.quantity_step END"
     )
 
 
@@ -71,8 +83,9 @@ def dust_sql() -> str:
 def exit_blocker_sql(price: str) -> str:
     """Return SQL of why no exit of a position p can be sent now: a reason code, '' if one can be.
 
-    price: as for `unsellable_sql`. Dust has no blocker, because it will be closed in the books.
+    price: as for `unsellable_sql`. Dust that will be closed in the books has no blocker.
     """
     return f"""CASE WHEN p.quantity > 0 AND EXISTS (SELECT FROM {LISTED_INSTRUMENTS_SQL}
   WHERE c.id = p.connection_id AND i.symbol = p.symbol AND {unsellable_sql(price)}
-    AND NOT {dust_sql()}) THEN '{Code.EXIT_BELOW_MINIMUM.value}' ELSE '' END"""
+    AND NOT (i.close_min > 0 AND {dust_sql()}))
+  THEN '{Code.EXIT_BELOW_MINIMUM.value}' ELSE '' END"""

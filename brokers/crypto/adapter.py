@@ -32,6 +32,7 @@ from brokers.base import (
 )
 from brokers.crypto import (
     account_identity,
+    codes,
     funding,
     history,
     level_changes,
@@ -49,7 +50,7 @@ from brokers.crypto import (
 )
 from brokers.crypto.capabilities import capabilities_of
 from brokers.crypto.ccxt_hooks import expires_ms
-from brokers.crypto.client import Client, ClientPool
+from brokers.crypto.client import RENEW_SECONDS, Client, ClientPool
 from brokers.crypto.connection_checks import run as run_checks
 from brokers.crypto.exchanges import Lookup, rules
 from brokers.crypto.form import FORM
@@ -124,7 +125,7 @@ class CryptoAdapter:
     ) -> list[OrderReport]:
         """Place one order. Raises NotSent, Rejected or OutcomeUnknown."""
         client = await self._open_for_write(spec, urgent=request.reduce_only)
-        ready = order_encoding.encode(client, request)
+        ready = await self._encoded(client, request)
         if not request.reduce_only:
             await margin.require(client, spec, request.symbol)
         if self._order_cache.was_accepted(spec.connection_id, request.client_order_id):
@@ -153,6 +154,23 @@ class CryptoAdapter:
         self._order_cache.record_accepted(request, accepted_order)
         found = await self._report_accepted(client, spec, request, accepted_order)
         return found + await self._follow_levels(client, spec, request, found)
+
+    async def _encoded(
+        self, client: Client, request: OrderRequest
+    ) -> order_encoding.CreateOrderArguments:
+        """Return an order in ccxt's words. What is remembered of its market may refuse it only if
+        that was loaded within the last minute. Raises Rejected."""
+        try:
+            return order_encoding.encode(client, request)
+        except Rejected as error:
+            if error.code not in codes.OF_MARKET:
+                raise
+            client.doubt_markets(unless_since=RENEW_SECONDS)
+            if not client.is_doubted:
+                raise
+            if isinstance(await outcome_of(self._clients.renew(client)), Exception):
+                raise
+        return order_encoding.encode(client, request)
 
     async def submit_many(
         self,
@@ -238,14 +256,26 @@ class CryptoAdapter:
         """Set the levels that rest at the exchange, and report what it then lists.
 
         Where none rest there, confirm that. Raises NotSent, Rejected or OutcomeUnknown."""
+        has_levels = request.stop_loss is not None or request.take_profit is not None
         if capabilities_of(spec).native_stops:
-            return await self._set_levels(await self._open_for_write(spec, urgent=True), spec,
-                                          request)  # fmt: skip
-        if request.stop_loss is not None or request.take_profit is not None:
+            client = await self._open_for_write(spec, urgent=True)
+            if await self._is_listed(client, request.symbol):
+                return await self._set_levels(client, spec, request)
+            if has_levels:
+                raise Rejected(Code.STOPS_INVALID, f"{request.symbol} is not listed any more")
+        elif has_levels:
             raise Rejected(Code.STOPS_INVALID, "stops and targets are watched here, not there")
         return [OrderReport(ReportKind.LEVELS, spec.connection_id, request.client_order_id,
                             broker_position_id=request.broker_position_id,
                             levels=HeldLevels(None, None))]  # fmt: skip
+
+    async def _is_listed(self, client: Client, symbol: str) -> bool:
+        """Whether the exchange lists a symbol; one that is missing is looked for again, at most
+        once a minute."""
+        if symbol not in client.exchange.markets:
+            client.doubt_markets(unless_since=RENEW_SECONDS)
+            await outcome_of(self._clients.renew(client))
+        return symbol in client.exchange.markets
 
     # ---- reads ----------------------------------------------------------------------------
     async def connect(self, spec: ConnectionSpec) -> None:
@@ -265,8 +295,14 @@ class CryptoAdapter:
         return await self._read(spec, partial(reads.account, name=name, known=known))
 
     async def instruments(self, spec: ConnectionSpec) -> list[Instrument]:
-        """Return the connection's symbols. Raises ReadFailed."""
-        return await self._read(spec, reads.instruments)
+        """Return the connection's symbols as the exchange lists them now. Raises ReadFailed."""
+
+        async def as_listed_now(client: Client) -> list[Instrument]:
+            client.doubt_markets()
+            await self._clients.renew(client)
+            return await reads.instruments(client)
+
+        return await self._read(spec, as_listed_now)
 
     async def quote(self, spec: ConnectionSpec, symbol: str) -> Quote:
         """Return the best bid and ask. Raises ReadFailed."""
@@ -400,7 +436,10 @@ class CryptoAdapter:
         make: Callable[..., level_changes.LevelChange] = level_changes.LevelChange
         if client.settings.market == "spot":
             make = partial(spot_level_changes.SpotLevelChange, is_first=is_first)
-        change = make(client, spec, request, self._order_cache, read=read, look_up=look_up)
+        renew = partial(self._clients.renew, client)
+        change = make(
+            client, spec, request, self._order_cache, read=read, look_up=look_up, renew=renew
+        )
         return await change.apply()
 
     async def _follow_levels(

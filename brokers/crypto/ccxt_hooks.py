@@ -6,6 +6,7 @@ ccxt's own throttle and its retries are off (`client.py`).
 import importlib
 import time
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from brokers.crypto import codes
@@ -73,6 +74,13 @@ class HookedExchange:
         if current_call() is not None and self.id == "okx" and path == "trade/order":
             request["headers"]["expTime"] = str(expires_ms(self.clock))
         return request
+
+    def amount_to_precision(self, symbol: str, amount: Any) -> Any:
+        """Return an amount as it is, in a call that changes something: it was computed from what
+        the engine knows, and ccxt would cut it by what it has loaded, perhaps an hour ago."""
+        if current_call() is not None and amount is not None:
+            return f"{Decimal(str(amount)):f}"
+        return super().amount_to_precision(symbol, amount)  # type: ignore[misc]
 
     def parse_order_status(self, status: str | None) -> Any:
         """Return ccxt's word for an order's state, where ours differs as `exchanges.py` has it."""

@@ -17,12 +17,13 @@ from weakref import WeakKeyDictionary
 
 from brokers.base import ReadFailed, outcome_of
 from brokers.crypto.ccxt_hooks import HookedExchange
+from brokers.crypto.ccxt_options import ccxt_options, redirected
 from brokers.crypto.exchange_clock import ExchangeClock
-from brokers.crypto.exchanges import Exchange, LevelApi, MarginApi, rules
+from brokers.crypto.exchanges import Exchange, LevelApi, rules
 from brokers.crypto.guarded_call import as_current, priority_read
 from brokers.crypto.priority_lock import PriorityLock
 from brokers.crypto.rate_limits import AccountRateLimits, LimitsFactory, account_rate_limits
-from brokers.crypto.settings import DEFAULT_MARGIN_MODE, Settings
+from brokers.crypto.settings import Settings
 from brokers.crypto.unread_trades import UnreadTrades
 from brokers.types import ConnectionSpec
 from common.clocks import machine_time
@@ -43,7 +44,8 @@ MISSING = (
 @dataclass(slots=True)
 class Client:
     """One account at one exchange. markets_at: machine_time() when its markets were loaded; 0.0:
-    not yet, and no other request is made before. markets_doubted_at: when one was last missing."""
+    not yet, and no other request is made before. markets_doubted_at: when the exchange or an order
+    last contradicted them."""
 
     exchange: Any  # ccxt's object
     rules: Exchange
@@ -76,9 +78,22 @@ class Client:
         if found is not None:
             return found
         if machine_time() - self.markets_doubted_at > RENEW_SECONDS:
+            self.doubt_markets()
+        raise ReadFailed(Code.UNKNOWN_SYMBOL_AT_BROKER, f"the exchange does not list {symbol}")
+
+    @property
+    def is_doubted(self) -> bool:
+        """Whether its markets were contradicted and have not been loaded since."""
+        return self.markets_at < self.markets_doubted_at
+
+    def doubt_markets(self, *, unless_since: float = 0.0) -> None:
+        """Have the markets loaded again: the exchange contradicts them, or may by now.
+
+        unless_since: seconds; markets that are not older are believed.
+        """
+        if not self.is_doubted and machine_time() - self.markets_at > unless_since:
             self.markets_doubted_at = machine_time()
             self.markets_at = self.markets_doubted_at - MARKETS_SECONDS
-        raise ReadFailed(Code.UNKNOWN_SYMBOL_AT_BROKER, f"the exchange does not list {symbol}")
 
     def warn_once(self, sentence: str) -> None:
         """Log a warning that each read would repeat."""
@@ -136,6 +151,16 @@ class ClientPool:
         if not client.clock.is_sure:
             await self._compare(client, urgent)
         return client
+
+    async def renew(self, client: Client) -> None:
+        """Load the markets again if they are doubted, or wait for who does. Raises ccxt's errors.
+
+        Accounts that doubt them at the same time load them once.
+        """
+        state = await self._loop_state()
+        async with state.locks.setdefault(client.rules.name, asyncio.Lock()):
+            if client.is_doubted:
+                client.markets_at = await _load_markets(state, client)
 
     @staticmethod
     async def _compare(client: Client, urgent: bool) -> None:
@@ -214,7 +239,7 @@ class ClientPool:
                 "session": state.session,
                 "ssl_context": state.tls_context,  # else each account loads the certificates
                 "asyncio_loop": asyncio.get_running_loop(),
-                "options": {**_options(exchange_rules, settings), **exchange_rules.options},
+                "options": {**ccxt_options(exchange_rules, settings), **exchange_rules.options},
             }
         )
         # fetchCurrencies needs permissions beyond trading.
@@ -227,15 +252,15 @@ class ClientPool:
             else:
                 exchange.set_sandbox_mode(True)
         if base_url := self._base_urls.get(name):
-            exchange.urls["api"] = _redirected(exchange.urls["api"], base_url)
+            exchange.urls["api"] = redirected(exchange.urls["api"], base_url)
         return exchange
 
 
 async def _load_markets(state: _LoopState, client: Client) -> float:
-    """Load the markets, or share another account's; return machine_time() when they were loaded.
+    """Load the markets, or share another account's; return machine_time() when that began.
 
     The markets of one exchange are tens of megabytes and take a second to load."""
-    exchange, settings = client.exchange, client.settings
+    exchange, settings, begin = client.exchange, client.settings, machine_time()
     for other in state.clients.values():
         other_settings = other.settings
         is_same_market = other_settings.market == settings.market
@@ -245,7 +270,7 @@ async def _load_markets(state: _LoopState, client: Client) -> float:
             exchange.set_markets_from_exchange(other.exchange)
             return other.markets_at
     await exchange.load_markets(True)
-    return machine_time()
+    return begin
 
 
 async def _renew(state: _LoopState, client: Client) -> None:
@@ -266,30 +291,3 @@ async def _renew(state: _LoopState, client: Client) -> None:
         client.markets_at = markets_at
     finally:
         client.is_renewing = False
-
-
-def _options(exchange_rules: Exchange, settings: Settings) -> dict[str, Any]:
-    """Return ccxt's options; only the account's market is loaded."""
-    types = ["linear"] if settings.market == "swap" else ["spot"]
-    if exchange_rules.name == "okx":  # which names them by `instType`
-        types = [settings.market]
-    swap = {"defaultSubType": "linear"} if settings.market == "swap" else {}
-    if exchange_rules.margin is MarginApi.ORDER and settings.market == "swap":
-        # Elsewhere ccxt would send spot orders as margin orders.
-        swap["defaultMarginMode"] = str(settings.margin_mode or DEFAULT_MARGIN_MODE)
-    return {
-        **swap,
-        "defaultType": settings.market,
-        "defaultSettle": settings.currency,
-        "adjustForTimeDifference": False,  # see exchange_clock.py
-        "maxRetriesOnFailure": 0,
-        "fetchMarkets": {"types": types},
-    }
-
-
-def _redirected(urls: Any, base_url: str) -> Any:
-    """Return all addresses of an exchange at another host, with the same paths."""
-    if isinstance(urls, dict):
-        return {name: _redirected(url, base_url) for name, url in urls.items()}
-    path = str(urls).partition("://")[2].partition("/")[2]
-    return f"{base_url}/{path}" if path else base_url

@@ -60,6 +60,12 @@ _SYMBOL, _MARKET = _rejected(Code.UNKNOWN_SYMBOL_AT_BROKER), _rejected(Code.MARK
 _FLAT, _FILLED_NOT = _rejected(Code.NO_POSITION), _rejected(Code.NO_PRICE_WITHIN_LIMIT)
 _OTHER = _rejected(Code.REJECTED_BY_BROKER)
 
+# What is remembered of a market (its step, tick, limits, state) may have caused these.
+OF_MARKET = frozenset({
+    Code.VOLUME_INVALID, Code.PRICE_INVALID, Code.MARKET_CLOSED, Code.UNKNOWN_SYMBOL_AT_BROKER,
+    Code.SYMBOL_TRADING_DISABLED,
+})  # fmt: skip
+
 # Spot "Error codes" and "Filters"; USDS-M futures "Error codes".
 _BINANCE: Mapping[str, Verdict] = {
     "-1003": _BUSY, "-1015": _BUSY,  # too many requests, too many orders
@@ -207,7 +213,7 @@ TABLES: Mapping[Envelope, Mapping[str, Verdict]] = {
 
 # Binance -2010 and -1013: one code, many reasons ("Error codes", messages for -1010, -2010, -2011).
 # Bybit 10001, remembered: "The order remains unchanged as the parameters entered match the existing
-# ones."
+# ones.", "Qty invalid", "The number of contracts exceeds maximum limit allowed".
 MANY_REASONS = frozenset({"-2010", "-1013", "10001"})
 MESSAGES: Mapping[Envelope, tuple[tuple[str, Verdict], ...]] = {
     Envelope.BINANCE: (
@@ -222,7 +228,12 @@ MESSAGES: Mapping[Envelope, tuple[tuple[str, Verdict], ...]] = {
         ("PRICE_FILTER", _PRICE),
         ("PERCENT_PRICE", _PRICE),
     ),
-    Envelope.BYBIT: (("remains unchanged", UNCHANGED),),
+    Envelope.BYBIT: (
+        ("remains unchanged", UNCHANGED),
+        ("Qty", _VOLUME),
+        ("qty", _VOLUME),
+        ("number of contracts", _VOLUME),
+    ),
 }
 
 # Statuses that mean refused before anything was taken. Binance "HTTP Return Codes", read

@@ -18,6 +18,7 @@ from brokers.base import (
     ReadFailed,
     Rejected,
     check_deadline,
+    outcome_of,
 )
 from brokers.crypto import level_reads, level_requests, orders, parse
 from brokers.crypto.ccxt_hooks import expires_ms
@@ -58,7 +59,8 @@ class LevelChange:
     """One change of an entry's levels.
 
     read: makes a read of the account, raises ReadFailed. look_up: finds an order by its name and
-    symbol, as ccxt returns it; None: the exchange does not have it.
+    symbol, as ccxt returns it; None: the exchange does not have it. renew: loads the markets again
+    if they are doubted; raises ccxt's errors.
     """
 
     def __init__(
@@ -70,9 +72,11 @@ class LevelChange:
         *,
         read: Callable[[Callable[[Client], Awaitable[Any]]], Awaitable[Any]],
         look_up: Look,
+        renew: Callable[[], Awaitable[None]],
     ) -> None:
         self._client, self._spec, self._request = client, spec, request
         self._order_cache, self._read, self._look_up = order_cache, read, look_up
+        self._renew, self._is_renewed = renew, False
         self._wanted = level_requests.wanted(client, request)
         self._quantity = level_requests.quantity(client, request)
         self._done: set[Step] = set()
@@ -153,10 +157,24 @@ class LevelChange:
         except Rejected as error:
             if error.code not in NO_LEVEL:
                 raise
+            if await self._is_computed_anew():
+                self._done.discard(step)
+                self._touched.pop(step.leg, None)
+                return  # the next round sends what the market takes now
             if not self._wrote:
                 raise Rejected(Code.STOPS_INVALID, error.detail) from error
             self._refused, self._refusal = error.detail, Code.STOPS_INVALID
             self._touched.pop(step.leg, None)
+
+    async def _is_computed_anew(self) -> bool:
+        """Load the markets again after a refusal, once; return whether that changes the levels."""
+        before = self._wanted, self._quantity
+        if self._is_renewed or isinstance(await outcome_of(self._renew()), Exception):
+            return False
+        self._is_renewed = True
+        self._wanted = level_requests.wanted(self._client, self._request)
+        self._quantity = level_requests.quantity(self._client, self._request)
+        return before != (self._wanted, self._quantity)
 
     async def _place(self, step: Step, live: Sequence[LevelOrder]) -> None:
         side = await self._closing_side(live)

@@ -16,7 +16,7 @@ from common.reason_codes import Code
 
 def wanted(client: Client, request: ModifyRequest) -> dict[Leg, Decimal | None]:
     """Return the levels that a position shall have, in whole ticks. Raises Rejected."""
-    tick = parse.number(market_of(client, request.symbol)["precision"]["price"])
+    tick = parse.number(market_of(client, request.symbol, is_exit=True)["precision"]["price"])
     levels = {Leg.STOP: request.stop_loss, Leg.TARGET: request.take_profit}
     return {leg: price and _on_tick(price, tick) for leg, price in levels.items()}
 
@@ -30,7 +30,7 @@ def _on_tick(price: Decimal, tick: Decimal) -> Decimal:
 
 def quantity(client: Client, request: ModifyRequest) -> Decimal:
     """Return how much each level closes, in whole steps. Raises Rejected."""
-    market = market_of(client, request.symbol)
+    market = market_of(client, request.symbol, is_exit=True)
     step = parse.instrument(market).quantity_step
     asked = request.quantity or Decimal(0)
     whole = asked // step * step

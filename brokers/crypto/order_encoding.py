@@ -1,4 +1,8 @@
-"""A request in ccxt's words: what cannot be taken is refused here, before anything is sent."""
+"""A request in ccxt's words: what cannot be taken is refused here, before anything is sent.
+
+What was loaded of a market (whether it trades, its step, its limits) may have changed since. So it
+refuses entries alone: an exit is sent, and the exchange decides.
+"""
 
 import re
 from collections.abc import Mapping
@@ -42,9 +46,12 @@ class CreateOrderArguments:
     params: Mapping[str, Any]
 
 
-def market_of(client: Client, symbol: str) -> Mapping[str, Any]:
-    """Return the market of a listed symbol. Raises Rejected UNKNOWN_SYMBOL_AT_BROKER."""
-    listed = symbol in client.settings.symbols
+def market_of(client: Client, symbol: str, *, is_exit: bool = False) -> Mapping[str, Any]:
+    """Return the market of a listed symbol. Raises Rejected UNKNOWN_SYMBOL_AT_BROKER.
+
+    is_exit: it may be one that the owner has taken off the connection's symbols.
+    """
+    listed = is_exit or symbol in client.settings.symbols
     market = client.exchange.markets.get(symbol) if listed else None
     if market is None or not _is_tradable(client, market):
         raise Rejected(
@@ -64,8 +71,8 @@ def _is_tradable(client: Client, market: Mapping[str, Any]) -> bool:
 
 def encode(client: Client, request: OrderRequest) -> CreateOrderArguments:
     """Write an order in ccxt's words. Raises Rejected: nothing was sent and it cannot change."""
-    market = market_of(client, request.symbol)
-    if market.get("active") is False:
+    market = market_of(client, request.symbol, is_exit=request.reduce_only)
+    if market.get("active") is False and not request.reduce_only:
         raise Rejected(Code.MARKET_CLOSED, f"{request.symbol} is not traded now")
     _check_kind(client, request)
     has_levels = request.stop_loss is not None or request.take_profit is not None
@@ -133,36 +140,27 @@ def _rounded(
 def _amount(
     client: Client, market: Mapping[str, Any], request: OrderRequest, price: Decimal | None
 ) -> str:
-    """The quantity in ccxt's amounts (contracts on perpetuals), checked by the market's limits."""
+    """The quantity in ccxt's amounts (contracts on perpetuals); an entry's is checked by the
+    market's limits."""
     if not request.quantity.is_finite() or request.quantity <= 0:
         raise Rejected(Code.VOLUME_INVALID, f"quantity {request.quantity}")
-    instrument = parse.instrument(market)
     amount = request.quantity / parse.contract_size(market)
+    if request.reduce_only:
+        return f"{amount.normalize():f}"
+    instrument = parse.instrument(market)
     step = parse.number(market["precision"]["amount"])
     if amount % step:
         raise Rejected(Code.VOLUME_INVALID, f"the step is {instrument.quantity_step:f}")
     minimum, maximum = instrument.quantity_min, instrument.quantity_max
-    if _may_be_below_minimum(client, request):
-        minimum = instrument.quantity_step
     if not minimum <= request.quantity <= maximum:
         raise Rejected(Code.VOLUME_INVALID, f"from {minimum:f} to {maximum:f}")
     cost = parse.min_notional(market)
-    if price is not None and not request.reduce_only and price * request.quantity < cost:
+    if price is not None and price * request.quantity < cost:
         raise Rejected(Code.VOLUME_INVALID, f"worth less than {cost:f} {market['quote']}")
     written: str = client.exchange.amount_to_precision(request.symbol, f"{amount:f}")
     if Decimal(written) != amount:
         raise Rejected(Code.VOLUME_INVALID, f"ccxt would send {written} for {amount:f}")
     return written
-
-
-def _may_be_below_minimum(client: Client, request: OrderRequest) -> bool:
-    """Whether the exchange itself decides if the order is too small.
-
-    An exit of perpetuals may close what a partial exit left, or what a raised minimum has made too
-    small. Binance's minimum notional applies "unless you choose reduce only" (-4164); Bybit closes
-    a remainder by `reduceOnly`; OKX's minimum is mostly its step. On spot every order needs the
-    minimum: what is below it cannot be sold (`spot_positions.sellable`)."""
-    return client.settings.market == "swap" and request.reduce_only
 
 
 def _params(client: Client, request: OrderRequest) -> dict[str, Any]:

@@ -19,6 +19,7 @@ T = TypeVar("T")
 CALL_SECONDS = 15.0  # ccxt has the time-out of the reply; this is for all else
 READ_SECONDS = 30.0
 BACKOFF_SECONDS = 10.0
+ENTRY_DOUBT_SECONDS = 10.0  # markets that are newer are not loaded again for a refused entry
 RATE_LIMIT_CLASSES = frozenset({"RateLimitExceeded", "DDoSProtection"})
 MAX_DETAIL_LENGTH = 1500  # characters of an answer that are kept
 SIGNED = re.compile(r"(?i)(signature|sign)=[^&\s\"']+")
@@ -67,6 +68,8 @@ def _outcome_of_error(
         client.rate_limits.back_off(BACKOFF_SECONDS, whole_address=False)
     if verdict.code is Code.BROKER_CLOCK or _is_rejected_by_exchange(client, guarded, verdict):
         client.clock.doubt()
+    if verdict.means is Meaning.REJECTED and verdict.code in codes.OF_MARKET:
+        client.doubt_markets(unless_since=0.0 if guarded.is_urgent else ENTRY_DOUBT_SECONDS)
     match verdict.means:
         case Meaning.REJECTED:
             return Rejected(verdict.code, detail)

@@ -7,7 +7,7 @@ from typing import Any
 
 from brokers.base import ReadFailed
 from brokers.crypto import account_identity, order_pages, parse, spot_positions, unlisted
-from brokers.crypto.client import Client
+from brokers.crypto.client import RENEW_SECONDS, Client
 from brokers.crypto.exchanges import Total
 from brokers.crypto.paging import read_pages
 from brokers.types import AccountState, BrokerOrder, BrokerPosition, Instrument, PositionMode
@@ -149,11 +149,12 @@ async def _open_positions(client: Client) -> Sequence[Mapping[str, Any]]:
 
 
 async def held_symbols(client: Client) -> list[str]:
-    """Return the listed spot symbols of whose coin there is a balance."""
+    """Return the spot symbols of whose coin there is a balance, also those that the exchange no
+    longer lists."""
     totals = (await _balance(client))["total"]
     return [
         name
-        for name in unlisted.listed(client)
+        for name in client.settings.symbols
         if parse.optional_number(totals.get(name.partition("/")[0]))
     ]
 
@@ -161,9 +162,14 @@ async def held_symbols(client: Client) -> list[str]:
 async def _spot_positions(client: Client) -> list[BrokerPosition]:
     totals = (await _balance(client))["total"]
     found = []
-    for name in unlisted.listed(client):
-        instrument = parse.instrument(client.market(name))
+    for name in client.settings.symbols:
         balance = parse.optional_number(totals.get(name.partition("/")[0]))
+        if name not in client.exchange.markets:
+            if balance > 0:
+                client.doubt_markets(unless_since=RENEW_SECONDS)  # one answer may have lacked it
+                found.append(spot_positions.unlisted_position(name, balance))
+            continue
+        instrument = parse.instrument(client.market(name))
         if spot_positions.sellable(balance, instrument):
             trades = await call_method(
                 client, "fetch_my_trades", name, None, client.rules.fills_page

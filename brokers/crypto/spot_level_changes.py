@@ -93,6 +93,10 @@ class SpotLevelChange(LevelChange):
         except Rejected as error:
             if not self._wrote:
                 raise
+            if error.code in NO_LEVEL and await self._is_computed_anew():
+                self._done.discard(step)
+                self._touched.clear()
+                return  # the next round sends what the market takes now
             self._end_without_levels(error)
 
     async def _send_or_stop_only(self, pair: Mapping[LevelName, Decimal], side: Side) -> None:

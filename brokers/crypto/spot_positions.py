@@ -4,9 +4,9 @@ The balance of the base currency, no matter who bought it, is the position of th
 with this base and the account's quote currency. Fees that were taken in the base currency are gone
 from it, so it may be a little less than what was bought. What is below the market's smallest amount
 cannot be sold but is still there (the exchange may have raised that amount since): it is read as a
-position without an entry price, and the comparison judges what it is. The entry price is
-computed from the account's trades since nothing was held; if the listed trades do not reach back so
-far, it is their average.
+position without an entry price, and the comparison judges what it is. So is what is held of a
+symbol that has left the exchange's list. The entry price is computed from the account's trades
+since nothing was held; if the listed trades do not reach back so far, it is their average.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,7 +43,14 @@ def unsellable_position(of: Instrument, balance: Decimal) -> BrokerPosition:
         side=Side.BUY,
         quantity=whole or balance,
         entry_price=Decimal(0),
+        balance=balance,
     )
+
+
+def unlisted_position(symbol: str, balance: Decimal) -> BrokerPosition:
+    """Return what is held of a symbol that the exchange does not list: it has no market. balance:
+    above zero."""
+    return BrokerPosition(symbol, symbol, Side.BUY, balance, Decimal(0), is_tradable=False)
 
 
 def position(
@@ -64,6 +71,7 @@ def position(
         quantity=sellable(balance, of),
         entry_price=price,
         opened_at=moment(steps[0].at) if steps else None,
+        balance=balance,
     )
 
 

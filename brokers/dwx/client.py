@@ -241,9 +241,9 @@ class DwxClient:
         except LotsError as error:
             raise Rejected(Code.UNKNOWN_SYMBOL_AT_BROKER, str(error)) from error
 
-    def in_lots(self, symbol: str, quantity: Decimal) -> Decimal:
+    def in_lots(self, symbol: str, quantity: Decimal, *, is_exit: bool = False) -> Decimal:
         """Return base units as lots. Raises Rejected."""
-        lots = self.lots(symbol).lots(quantity)
+        lots = self.lots(symbol).lots(quantity, is_exit=is_exit)
         if lots is None:
             raise Rejected(Code.VOLUME_INVALID, f"{quantity} is not a whole number of lot steps")
         return lots

@@ -46,10 +46,11 @@ class Lots:
     step: Decimal
     maximum: Decimal
 
-    def lots(self, quantity: Decimal) -> Decimal | None:
-        """Return base units as lots; None unless they are one or more whole steps."""
+    def lots(self, quantity: Decimal, *, is_exit: bool = False) -> Decimal | None:
+        """Return base units as lots; None unless they are one or more whole steps. An exit may be
+        between the steps, which are the owner's setting: the broker decides."""
         lots = quantity / self.contract_size
-        is_valid = lots.is_finite() and lots > 0 and lots % self.step == 0
+        is_valid = lots.is_finite() and lots > 0 and (is_exit or lots % self.step == 0)
         return lots.normalize() if is_valid else None
 
     def quantity(self, lots: Decimal) -> Decimal:

@@ -117,7 +117,7 @@ async def close(client: DwxClient, request: OrderRequest, guard: Guard) -> list[
     """
     if request.order_type is not OrderType.MARKET or expiration(client, request):
         raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, "an exit is at market")
-    lots_requested = client.in_lots(request.symbol, request.quantity)
+    lots_requested = client.in_lots(request.symbol, request.quantity, is_exit=True)
     position = position_name(request.broker_position_id, request.closes)
     with as_not_sent():
         await client.require_deals()  # so that deals of before are not taken for this exit's

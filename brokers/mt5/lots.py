@@ -60,10 +60,12 @@ class Lots:
         """Return lots as base units."""
         return decimal(lots) * self.contract
 
-    def of(self, quantity: Decimal) -> float:
+    def of(self, quantity: Decimal, *, is_exit: bool = False) -> float:
         """Return base units as lots. Raises Rejected unless the symbol allows exactly this volume:
-        we never send a rounded one."""
+        we never send a rounded one. The server judges an exit's: its limits may have changed."""
         lots = quantity / self.contract
+        if is_exit and lots.is_finite() and lots > 0:
+            return float(lots)
         minimum, step = decimal(self.info.volume_min), decimal(self.info.volume_step)
         if not minimum <= lots <= decimal(self.info.volume_max) or lots % step:
             raise Rejected(

@@ -32,7 +32,7 @@ def market_or_pending_order(
         raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, f"{request.order_type} on {request.symbol}")
     fields: dict[str, Any] = {
         "symbol": request.symbol,
-        "volume": lots.of(request.quantity),
+        "volume": lots.of(request.quantity, is_exit=request.reduce_only or bool(position)),
         "type": int(kind),
         "magic": magic,
         "comment": comment_of(request.client_order_id),

@@ -4,7 +4,8 @@ Nothing runs between the guard (the caller's last check) and `order_send`. A fai
 `order_send` is NotSent; after it only the server's answer decides the outcome.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
@@ -47,7 +48,7 @@ from common.reason_codes import Code
 LEVELS_WAIT_SECONDS = 0.5  # within it a terminal lists the levels that its server has accepted
 # A rejection with one of these may mean that our cached data of the symbol are outdated.
 OUTDATED_SYMBOL_CODES = frozenset({
-    Code.VOLUME_INVALID, Code.STOPS_INVALID, Code.ORDER_TYPE_UNSUPPORTED
+    Code.VOLUME_INVALID, Code.PRICE_INVALID, Code.STOPS_INVALID, Code.ORDER_TYPE_UNSUPPORTED
 })  # fmt: skip
 
 
@@ -82,13 +83,13 @@ class OrderExecutor:
         if not is_exit(request):
             self._check(fields)
         try:
-            result = self._send(
-                fields, partial(guard, request), request.send_by or None, request.client_order_id
-            )
-        except (NotSent, Rejected) as error:
+            with self._outdated_symbol(account_info, request.symbol):
+                result = self._send(
+                    fields, partial(guard, request), request.send_by or None,
+                    request.client_order_id,
+                )  # fmt: skip
+        except (NotSent, Rejected):
             self.terminal.order_ids.mark_ended(request.client_order_id)
-            if isinstance(error, Rejected) and error.code in OUTDATED_SYMBOL_CODES:
-                self.terminal.drop_symbol(account_info, request.symbol)
             raise
         reports = self._listed_reports(account_info, request.client_order_id, result.order)
         if not reports:
@@ -180,7 +181,8 @@ class OrderExecutor:
         account_info = self.terminal.ensure_account(self.spec)
         lots = self.terminal.lots(account_info, request.symbol)
         fields = self._encode_levels(request, lots)
-        self._send(fields, partial(check_deadline, request), request.send_by)
+        with self._outdated_symbol(account_info, request.symbol):
+            self._send(fields, partial(check_deadline, request), request.send_by)
         levels = self._wait_for_levels(request, fields)
         if levels is None:
             detail = "accepted, but the terminal does not list the position"
@@ -208,7 +210,8 @@ class OrderExecutor:
         if parse.TYPES[order.type][1] is not request.order_type:  # a stop-limit that was triggered
             raise Rejected(Code.CHANGE_UNSUPPORTED, "its stop price was reached")
         fields = order_encoding.order_prices(order, request, lots)
-        self._send(fields, partial(check_deadline, request), request.send_by)
+        with self._outdated_symbol(account_info, request.symbol):
+            self._send(fields, partial(check_deadline, request), request.send_by)
         prices = self._wait_for_prices(request, fields)
         is_limit = request.order_type is OrderType.LIMIT
         terms = replace(
@@ -218,6 +221,16 @@ class OrderExecutor:
         )
         report = self._report(ReportKind.CHANGED, request.client_order_id, order.ticket)
         return [replace(report, terms=terms)]
+
+    @contextmanager
+    def _outdated_symbol(self, account_info: Any, symbol: str) -> Iterator[None]:
+        """Read a symbol again next time if the server rejects what its data allow."""
+        try:
+            yield
+        except Rejected as error:
+            if error.code in OUTDATED_SYMBOL_CODES:
+                self.terminal.drop_symbol(account_info, symbol)
+            raise
 
     def _working_row(self, request: ChangeRequest) -> Any:
         """Return the row of a working order; None if it is not listed."""

@@ -4,6 +4,7 @@ from conformance.checks import (  # noqa: F401
     accounts,
     cancels_and_levels,
     cash_flows,
+    changed_facts,
     closing,
     dropped_levels,
     engine,

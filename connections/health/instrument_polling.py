@@ -1,16 +1,18 @@
-"""Read the brokers' instrument books again once a day: they decide which pairs can be traded.
+"""Read the brokers' instrument books again once a day, and at once if a broker contradicts them.
 
-Each book is read through one healthy account. (A connection test reads the book of its account,
-too.) A book that cannot be read stays as it is, and is requested again after an hour or when one of
-its accounts has reconnected. A failure proves nothing about the account, whose health comes from
-`health/account_polling.py`. New credentials or settings need a test, which reads the book
-(`accounts/services.py`); so a reconnect alone only requests a book that is older than a day.
+They decide which pairs can be traded. Each book is read through one healthy account. (A connection
+test reads the book of its account, too.) A book that cannot be read stays as it is, and is
+requested again after an hour or when one of its accounts has reconnected. A failure proves nothing
+about the account, whose health comes from `health/account_polling.py`. New credentials or settings
+need a test, which reads the book (`accounts/services.py`); so a reconnect alone only requests a
+book that is older than a day.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from uuid import UUID
 
 import structlog
 
@@ -19,12 +21,13 @@ from brokers.call_runner import BrokerCallRunner
 from brokers.registry import adapter_for
 from brokers.types import Instrument
 from common import shared_sessions
-from common.sql import Query, rows, run
+from common.sql import IdRow, Query, array, periodic_rows, rows, run
 from connections.accounts import snapshots
 from connections.credentials.specs import READ_COLUMNS, ReadRow, spec_from_row
 from connections.exposure import is_monitored_sql
 from connections.health import status_updates
 from connections.health.connection_checks import CallRunner, run_on_process_loop
+from connections.joins import is_doubted_sql
 from connections.market_data.twin_lists import brokers_book
 from connections.session_lanes import (
     IN_HELD_LANES_SQL,
@@ -36,9 +39,22 @@ from connections.session_lanes import (
 log = structlog.get_logger(__name__)
 
 MAX_AGE_SECONDS, RETRY_SECONDS = 86_400, 3_600
+# A contradicted book is read this often at most, and so long. After that it is read like others.
+DOUBT_RETRY_SECONDS, DOUBT_SECONDS = 2, 120
 MAX_CONCURRENT, AT_ONE_HOST = 20, 5
 SECONDS = 30
 
+_DOUBT = """
+INSERT INTO connections_instrumentbook (book, doubted_at)
+SELECT DISTINCT c.instrument_book, clock_timestamp() FROM connections_executionconnection c
+WHERE c.id = ANY(%s::uuid[]) AND c.instrument_book <> '' ORDER BY 1
+ON CONFLICT (book) DO UPDATE SET doubted_at = excluded.doubted_at
+"""
+_ANY_DOUBTED = Query(
+    IdRow,
+    f"SELECT 1 AS id FROM connections_instrumentbook b"
+    f" WHERE {is_doubted_sql('b', DOUBT_SECONDS)} LIMIT 1",
+)
 _MARK_REQUESTED = """
 INSERT INTO connections_instrumentbook (book, requested_at)
 SELECT book, clock_timestamp() FROM unnest(%s::text[]) AS t (book) ORDER BY book
@@ -69,15 +85,27 @@ def due_sql() -> Query[DueBook]:
         AND h.status = 'ACTIVE' AND h.unreachable_at IS NULL
         AND c.broker_host NOT IN (
           SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL)
-        AND coalesce(b.read_at, '-infinity')
+        AND (coalesce(b.read_at, '-infinity')
           < clock_timestamp() - make_interval(secs => %(age)s)
         AND (coalesce(b.requested_at, '-infinity')
           < clock_timestamp() - make_interval(secs => %(retry_seconds)s)
           OR b.requested_at < h.errored_at)
+        OR {is_doubted_sql("b", DOUBT_SECONDS)} AND coalesce(b.requested_at, '-infinity')
+          < greatest(b.doubted_at, clock_timestamp() - interval '{DOUBT_RETRY_SECONDS} seconds'))
       ORDER BY c.instrument_book, h.last_connected_at DESC NULLS LAST
     ) due ORDER BY read_at NULLS FIRST LIMIT %(limit)s
     """,
     )
+
+
+def doubt_instruments(connection_ids: Collection[UUID]) -> None:
+    """Have the books of these accounts read again at once: a refusal contradicts them."""
+    run(_DOUBT, (array(connection_ids),))
+
+
+def renew_doubted_instruments() -> int:
+    """Read the books that were contradicted, if there are any; return how many were stored."""
+    return refresh_due_instruments() if periodic_rows(_ANY_DOUBTED) else 0
 
 
 def refresh_due_instruments(

@@ -92,11 +92,12 @@ class Instrument(models.Model):
 
 
 class InstrumentBook(models.Model):
-    """When a book was last read, and last requested. Machine time."""
+    """When a book was last read, requested, and contradicted by a refusal. Machine time."""
 
     book = models.CharField(max_length=80, primary_key=True)
     read_at = models.DateTimeField(null=True)
     requested_at = models.DateTimeField(null=True)
+    doubted_at = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
         return self.book

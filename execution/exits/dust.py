@@ -44,16 +44,13 @@ class DustPosition(NamedTuple):
     price: Decimal | None
 
 
-# Of a position p: an exit of all that is left was ended because it was worth too little to be sold.
-_WAS_WORTH_TOO_LITTLE_SQL = f"""EXISTS (
-    SELECT FROM execution_order x WHERE x.position_id = p.id AND x.status = 'CANCELLED'
-      AND x.reason = '{Code.DUST.value}' AND x.quantity >= p.quantity)"""
-_IS_BELOW_MINIMUM = "trunc(p.quantity / i.quantity_step) * i.quantity_step < i.close_min"
+_WHOLE = "trunc(p.quantity / i.quantity_step) * i.quantity_step"
+_IS_BELOW_MINIMUM = f"""({_WHOLE} < i.close_min
+    OR {_WHOLE} * coalesce({CLOSING_PRICE_SQL}, p.entry_price) < i.close_worth_min)"""
 
-# Dust below the minimum, and dust whose exit was ended because it was worth too little; neither has
-# a live order. A larger position stays open (EXIT_BELOW_MINIMUM): the exchange may have raised its
-# minimum, or the price may recover. It starts from the few instruments that have a minimum and
-# never scans all positions.
+# Dust below the smallest quantity or value, without a live order. A larger position stays open
+# (EXIT_BELOW_MINIMUM): the exchange may have raised its minimum, or the price may recover. It
+# starts from the few instruments that have a minimum and never scans all positions.
 FIND_DUST = Query(
     DustPosition,
     f"""
@@ -64,7 +61,7 @@ JOIN positions_executionposition p ON p.connection_id = c.id AND p.symbol = i.sy
 {opening_entry_join_sql("p")}
 LEFT {quote_join_sql("p.price_source_id", "p.pair")}
 WHERE i.close_min > 0 AND p.quantity > 0 AND e.client_order_id IS NOT NULL
-  AND {dust_sql()} AND ({_IS_BELOW_MINIMUM} OR {_WAS_WORTH_TOO_LITTLE_SQL})
+  AND {dust_sql()} AND {_IS_BELOW_MINIMUM}
   AND NOT EXISTS (SELECT FROM execution_order x WHERE x.position_id = p.id AND x.done_at IS NULL)
   AND (SELECT true FROM execution_order x WHERE {opens_position_sql("x", "p")}
     AND x.done_at IS NULL LIMIT 1) IS NULL  -- LIMIT 1: as in `opening_entry_sql`
@@ -96,15 +93,20 @@ def _is_unsellable(condition: str) -> str:
 # exit can close; or an exit was ended because the exchange accepts no such quantity, and it would
 # still accept none. As soon as the price, the minimum, the quantity or the broker's quantity allow
 # an exit, a new one is written; `close_dust` writes off what stays dust once its entry has ended.
+# Or its symbol has left the broker's list, and an exit was refused for that.
 HELD_BACK = f"""(EXISTS (
     SELECT FROM {LISTED_INSTRUMENTS_SQL}
+    LEFT {quote_join_sql("p.price_source_id", "p.pair")}
     WHERE c.id = p.connection_id AND i.symbol = p.symbol AND i.close_min > 0
       AND {dust_sql()} AND {_IS_BELOW_MINIMUM})
   OR EXISTS (
   SELECT FROM execution_order x WHERE x.position_id = p.id AND x.status = 'CANCELLED'
     AND x.reason = '{Code.EXIT_BELOW_MINIMUM.value}')
   AND {_is_unsellable("true")}
-  OR {_WAS_WORTH_TOO_LITTLE_SQL} AND {_is_unsellable(dust_sql())})"""
+  OR EXISTS (SELECT FROM execution_order x WHERE x.position_id = p.id AND x.status = 'REJECTED'
+    AND x.reason = '{Code.UNKNOWN_SYMBOL_AT_BROKER.value}') AND EXISTS (
+    SELECT FROM execution_driftitem d WHERE d.position_id = p.id AND d.state <> 'RESOLVED'
+      AND d.kind = '{Code.POSITION_NOT_TRADABLE.value}'))"""
 
 # Positions of which the broker held less than our books at the last read. They are read again each
 # minute, because this may hold back an exit.

@@ -259,7 +259,9 @@ def broker_quantity_of(
         ZERO,
     )
     others += entering.get((position.symbol, position.side), ZERO)
-    certain = max(ZERO, min(position.quantity, ticket.quantity - others))
+    # The whole balance: a part of a step may be this position's once the others' are taken off.
+    held = ticket.quantity if ticket.balance is None else ticket.balance
+    certain = max(ZERO, min(position.quantity, held - others))
     return BrokerQuantity(certain, broker_position_id, is_shared=others > 0)
 
 

@@ -22,6 +22,7 @@ from connections.selectors import spec_from_row
 from connections.session_lanes import held_lanes_parameters
 from execution.base.changed_orders import terms_report
 from execution.base.kill_switch import Halts, read_halts
+from execution.base.market_facts import doubt_facts, is_contradiction
 from execution.base.statements import LOCK_ORDERS
 from execution.changes.passed_entries import cancel_passed_entries, cancel_passed_rests
 from execution.changes.signal_changes import begin_waiting_changes
@@ -96,6 +97,7 @@ def _write_change_results(done: Sequence[CallResult]) -> None:
 def _settle(done: Sequence[CallResult]) -> None:
     now = database_now()
     _store([outcome_of_call(result, now) for result in done])
+    doubt_facts({result.about.connection_id for result in done if is_contradiction(result.answer)})
 
 
 def _store(outcomes: Sequence[ChangeOutcome]) -> None:

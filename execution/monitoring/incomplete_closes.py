@@ -2,24 +2,35 @@
 
 Brokers reject exits while a market is closed, for example. Such a close is not given up: each
 minute's scan of levels writes another exit as long as what requested it holds: a CLOSE signal of
-the last days, a pause by a loss limit that closes, or a halt that closes until its release.
+the last days (of all or of a part), a pause by a loss limit that closes, or a halt that closes
+until its release.
 
 What a person closes by hand is not repeated: they see that it was rejected, and decide.
 """
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import NamedTuple
 
 from common.clocks import market_now
 from common.reason_codes import Code
 from common.sql import Query, rows
-from connections.selectors import CLOSING_HALTS_SQL, CLOSING_PAUSES_SQL
+from connections.selectors import (
+    CLOSING_HALTS_SQL,
+    CLOSING_PAUSES_SQL,
+    LISTED_INSTRUMENTS_SQL,
+)
+from execution.base.market_facts import CONTRADICTING
 from execution.exits.dust import HELD_BACK
-from execution.exits.order_sizes import request_of_leg_sql
+from execution.exits.order_sizes import request_of_leg_sql, target_of_leg_sql
 from execution.exits.orders import ExitRequest
 from positions.joins import open_of_signal_sql
 from signals.joins import is_of_feed_sql, is_of_pair_sql
 
+_REFUSALS = ", ".join(
+    f"'{code.value}'"
+    for code in sorted({*CONTRADICTING, Code.NO_PRICE_WITHIN_LIMIT, Code.REJECTED_BY_BROKER})
+)
 CLOSE_RETRY_PERIOD = timedelta(days=7)  # after this time a CLOSE is no longer completed
 
 
@@ -31,6 +42,17 @@ class IncompleteClose(NamedTuple):
     code: str
     detail: str
     signal_id: int | None
+
+
+class IncompletePart(NamedTuple):
+    """A position of which a CLOSE of a part has not closed all. leg: of its first exit. quantity:
+    what is still to be closed, in base units."""
+
+    id: int
+    detail: str
+    signal_id: int
+    leg: str
+    quantity: Decimal
 
 
 def _open_position(condition: str) -> str:
@@ -68,15 +90,41 @@ MAY_BE_REPEATED_SQL = f"""NOT EXISTS (
     HAVING max(o.done_at) > clock_timestamp() - {growing_wait_sql("%(retry)s", _REQUESTS_SQL)})
   AND NOT {HELD_BACK}"""
 
+_SIGNALS = "signals_signal"
 OF_CLOSES = Query(
     IncompleteClose,
     f"""
 SELECT p.id, '{Code.CREATED.value}' AS code, 'S-' || f.id || ' is not done yet' AS detail,
   f.id AS signal_id
-FROM signals_signal f
+FROM {_SIGNALS} f
 {_open_position(open_of_signal_sql("f.refers_to_id"))}
 WHERE f.action = 'CLOSE' AND f.close_fraction = 1 AND f.published_at > %(since)s
   AND {MAY_BE_REPEATED_SQL}
+""",
+)
+
+# Of a CLOSE of a part: what its exits were to close, less what they and their repetitions
+# (`close-1.2`) have filled. Only what a broker has refused: others may have ended for good reason.
+_WAS_REFUSED = f"""(array_agg(o.status IN ('REJECTED', 'EXPIRED', 'FAILED')
+    OR o.status = 'CANCELLED' AND o.reason IN ({_REFUSALS}) ORDER BY o.id DESC))[1]"""
+_IS_ROOT = f"{request_of_leg_sql('o.leg')} = {target_of_leg_sql('o.leg')}"
+_LEAST_PART = f"""coalesce((SELECT greatest(i.quantity_step, i.close_min)
+    FROM {LISTED_INSTRUMENTS_SQL} WHERE c.id = p.connection_id AND i.symbol = p.symbol), 0)"""
+OF_PARTS = Query(
+    IncompletePart,
+    f"""
+SELECT p.id, 'S-' || f.id || ' is not done yet' AS detail, f.id AS signal_id, u.leg, u.quantity
+FROM {_SIGNALS} f
+{_open_position(open_of_signal_sql("f.refers_to_id"))}
+CROSS JOIN LATERAL (
+  SELECT {target_of_leg_sql("o.leg")} AS leg,
+    sum(o.quantity) FILTER (WHERE {_IS_ROOT}) - sum(o.filled_quantity) AS quantity
+  FROM execution_order o
+  WHERE o.position_id = p.id AND o.signal_id = f.id AND o.leg LIKE 'close-%%'
+  GROUP BY 1 HAVING bool_and(o.done_at IS NOT NULL) AND {_WAS_REFUSED}
+  ORDER BY 1 LIMIT 1) u
+WHERE f.action = 'CLOSE' AND f.close_fraction < 1 AND f.published_at > %(since)s
+  AND u.quantity > 0 AND u.quantity >= {_LEAST_PART} AND {MAY_BE_REPEATED_SQL}
 """,
 )
 
@@ -133,7 +181,13 @@ def incomplete_closes(retry_seconds: float) -> list[ExitRequest]:
         for statement in (OF_CLOSES, OF_PAUSES, OF_HALTS)
         for row in rows(statement, asked, planned_once=True)
     ]
-    return [
+    parts = [
+        ExitRequest(
+            row.id, row.leg, detail=row.detail, quantity=row.quantity, signal_id=row.signal_id
+        )
+        for row in rows(OF_PARTS, asked, planned_once=True)
+    ]
+    return parts + [  # of two requests for a position, the later one counts
         ExitRequest(
             row.id, "close", code=Code(row.code), detail=row.detail, signal_id=row.signal_id
         )

@@ -19,6 +19,7 @@ from common.reason_codes import Code
 from common.sql import Query, periodic_rows, rows
 from connections.selectors import SPEC_COLUMNS, LaneAccount, connection_join_sql, spec_from_row
 from connections.session_lanes import held_lanes_parameters
+from execution.base.market_facts import doubt_facts, is_contradiction
 from execution.base.statements import opening_entry_join_sql
 from execution.dispatch.background_calls import BackgroundCall, CallResult, send_deadline
 from execution.dispatch.call_results import run_atomically, write_results
@@ -136,6 +137,7 @@ def _store_level_changes(done: Sequence[CallResult]) -> None:
     answered = [result.about for result in done if not result.failed]
     placed_again = [row.id for row in answered if row.lacked_level and not row.protection_suspended]
     removed = [row.id for row in answered if row.protection_suspended]
+    doubt_facts({result.about.connection_id for result in done if is_contradiction(result.answer)})
     requested = [result.about.id for result in done if result.had_slot]
     not_started = [result.about.id for result in done if not result.had_slot]
     run_atomically(

@@ -23,6 +23,7 @@ POSITION_CODES = (
     Code.UNKNOWN_POSITION,
     Code.POSITION_MISSING,
     Code.QUANTITY_DIFFERS,
+    Code.POSITION_NOT_TRADABLE,
     *DETAIL_CODES,
 )
 PARTS_OF_PIP = Decimal(10)  # prices that differ by less than a tenth of a pip are equal
@@ -143,6 +144,9 @@ def compare_positions(
         if any(_is_changing(position, began) for position in mine):
             differences.skip(POSITION_CODES, number, *map(key_of, mine))
             continue
+        if not ticket.is_tradable:
+            _compare_untradable(differences, connection_id, mine, ticket)
+            continue
         remainder = remainders.get(ticket.symbol)
         held = sum((p.quantity if p.side == ticket.side else -p.quantity for p in mine), Decimal(0))
         is_same = held == ticket.quantity or (
@@ -168,6 +172,25 @@ def compare_positions(
     if differences.gone:
         differences.fills_needed_since(differences.gone)
     return differences
+
+
+def _compare_untradable(
+    differences: Differences,
+    connection_id: str,
+    mine: Sequence[OurPosition],
+    ticket: BrokerPosition,
+) -> None:
+    """Compare what is held of a symbol without a market. Without a position of ours it is not our
+    matter; what is held beyond ours, too: no step states what may be dust."""
+    differences.skip(DETAIL_CODES, ticket.broker_position_id)
+    if not mine:
+        return
+    record = _record(Code.POSITION_NOT_TRADABLE, connection_id, mine, ticket, "")
+    differences.records.append(record)
+    held = sum((p.quantity if p.side == ticket.side else -p.quantity for p in mine), Decimal(0))
+    if ticket.quantity < held:
+        differences.fills_needed_since(mine)
+        differences.records.append(_quantity(connection_id, mine, ticket, held))
 
 
 def _compare_details(

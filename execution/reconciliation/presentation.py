@@ -20,6 +20,7 @@ ADOPT, RELINK, CLOSE, IGNORE = Decision.ADOPT, Decision.RELINK, Decision.CLOSE, 
 GUIDANCE: dict[str, str] = {
     Code.UNKNOWN_POSITION: "It was opened at the broker. We do not guard it.",
     Code.POSITION_MISSING: "It was closed at the broker.",
+    Code.POSITION_NOT_TRADABLE: "Its coins are still in the account.",
     Code.QUANTITY_DIFFERS: "A part was closed or added there; the broker does not show how.",
     Code.LEVELS_DIFFER: "The stop or target was changed at the broker.",
     Code.PRICE_DIFFERS: "Only the profit shown differs.",

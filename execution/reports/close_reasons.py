@@ -1,4 +1,7 @@
-"""What closed a position: it follows from the leg of the exit that filled last."""
+"""What closed a position: it follows from the leg of the exit that filled last.
+
+Dust is what that exit could not sell. It gives a reason only if nothing else was sold.
+"""
 
 from positions.models import CloseReason
 
@@ -11,6 +14,11 @@ _BY_LEG = {
     "external": CloseReason.EXTERNAL,
     "dust": CloseReason.DUST,
 }
+
+
+def is_rest_sql(leg: str) -> str:
+    """Return SQL: whether an exit is the rest that another one has left. leg: an expression."""
+    return f"({leg} LIKE 'dust%%')"
 
 
 def close_reason_sql(leg: str) -> str:

@@ -17,6 +17,7 @@ from common.money import plain
 from common.reason_codes import Code
 from common.sql import array, columns, rows, run
 from common.units import Unit
+from execution.base.market_facts import contradicts, doubt_facts
 from execution.base.reconciliation_requests import request_reconciliation
 from execution.exits.order_sizes import target_of_leg
 from execution.models import IN_FLIGHT, TERMINAL, Status
@@ -76,6 +77,7 @@ def write(changes: list[OrderChange]) -> int:
         run(sql.NOTIFY_UNEXPECTEDLY_LIVE, columns(live, 2))
     if holding_less := {c.row.connection_id for c in changes if _closes_nothing(c)}:
         request_reconciliation([UUID(connection_id) for connection_id in sorted(holding_less)])
+    doubt_facts({UUID(c.row.connection_id) for c in changes if any(map(contradicts, c.reports))})
     if alerts := [(c.row.id, price_beyond_limit(c)) for c in changes if _exceeds_slippage_alert(c)]:
         run(sql.NOTIFY_SLIPPAGE_ALERTS, columns(alerts, 2))
         run(sql.LOG_SLIPPAGE_ALERTS, columns(alerts, 2))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from common.sql import run
 from execution.base.statements import opens_position_sql
-from execution.reports.close_reasons import close_reason_sql
+from execution.reports.close_reasons import close_reason_sql, is_rest_sql
 from positions.joins import entry_position_join_sql, position_join_sql
 from positions.quantities import rebuild_positions_sql
 
@@ -37,11 +37,12 @@ WITH changed AS (
   JOIN execution_order o ON o.position_id = p.id
   JOIN execution_fill f ON f.order_id = o.id GROUP BY p.id
 ), newest_exit AS (
-  SELECT DISTINCT ON (o.position_id) o.position_id AS id, f.time,
+  SELECT DISTINCT ON (o.position_id) o.position_id AS id,
+    max(f.time) OVER (PARTITION BY o.position_id) AS time,
     {close_reason_sql("o.leg")} AS close_reason
   FROM changed JOIN execution_order o ON o.position_id = changed.id
   JOIN execution_fill f ON f.order_id = o.id
-  ORDER BY o.position_id, f.time DESC, f.broker_fill_id DESC
+  ORDER BY o.position_id, {is_rest_sql("o.leg")}, f.time DESC, f.broker_fill_id DESC
 ), sums AS (
   SELECT id, entered.entry_price, entered.opened_quantity, entered.opened_at,
     entered.opened_quantity - coalesce(exited.quantity, 0) AS open_quantity, exited.gain,

@@ -27,7 +27,7 @@ from execution.base.statements import (
 )
 from execution.exits.order_sizes import request_of_leg_sql, target_of_leg_sql
 from execution.models import may_move_sql
-from execution.reports.close_reasons import close_reason_sql
+from execution.reports.close_reasons import close_reason_sql, is_rest_sql
 from positions.quantities import close_positions_sql, open_positions_sql
 from positions.stop_rule_rows import insert_stop_rules_sql
 from signals import effective_levels
@@ -366,11 +366,12 @@ WITH d AS (
   CROSS JOIN LATERAL (
     SELECT CASE WHEN s.last_target = s.target_count THEN s.part END AS last_part) l
 ), newest_exit AS (  -- by the time of execution, not of the report
-  SELECT DISTINCT ON (x.position_id) x.position_id, f.time,
+  SELECT DISTINCT ON (x.position_id) x.position_id,
+    max(f.time) OVER (PARTITION BY x.position_id) AS time,
     {close_reason_sql("x.leg")} AS close_reason
   FROM executed JOIN execution_order x ON x.position_id = executed.position_id
   JOIN execution_fill f ON f.order_id = x.id WHERE executed.quantity > 0
-  ORDER BY x.position_id, f.time DESC, f.broker_fill_id DESC
+  ORDER BY x.position_id, {is_rest_sql("x.leg")}, f.time DESC, f.broker_fill_id DESC
 ), closed AS (
   {close_positions_sql(_EXITS, next_target=_NEXT_TARGET)}
 ), logged AS (

@@ -77,6 +77,8 @@ MAX_TRIES = 5
 # executed apart (`recovery/isolation.py`), so that it does not fail as well.
 MAX_LOST_WORKERS = 3
 RETRYABLE = frozenset({Code.REQUOTE, Code.PRICE_INVALID})
+# An exit's size is computed anew, by what the broker lists now.
+RETRYABLE_EXITS = RETRYABLE | {Code.VOLUME_INVALID}
 # Only the owner can fix these, and a broker locks an account after too many failed logins.
 LOGIN_REFUSED = frozenset(
     {Code.CREDENTIALS_REFUSED, Code.ACCOUNT_MISMATCH, Code.UNKNOWN_ACCOUNT, Code.NO_CREDENTIALS}
@@ -262,7 +264,8 @@ def _after_rejection(state: State, report: OrderReport) -> Transition | None:
     if state.status not in (*IN_FLIGHT, S.SUBMITTED, S.CANCEL_REQUESTED, S.PENDING, S.FAILED):
         return None
     is_first_reply = state.status in (S.SUBMITTING, S.PENDING)
-    if is_first_reply and report.code in RETRYABLE and state.attempt == 0:
+    retryable = RETRYABLE_EXITS if state.is_exit else RETRYABLE
+    if is_first_reply and report.code in retryable and state.attempt == 0:
         return Transition(S.PENDING, report.code, report.detail, next_attempt=1)
     return Transition(S.REJECTED, code, report.detail)
 

@@ -28,11 +28,13 @@ from execution.submission.outcomes import (
 from execution.submission.quotes import account_conversion
 from execution.submission.rows import ExitRow, InstrumentRow, OrderRow
 from execution.submission.sizing import Denial
-from positions.exit_minimums import is_dust, sellable
+from positions.exit_minimums import is_dust, one_order, sellable
 
 SHARED = "belongs to this position alone; the broker's total is shared"
 # An exit that awaits a comparison ends after this time at the earliest, once one was made.
 COMPARISON_SECONDS = 30
+# Of an exit that its broker has refused for its size: it is computed anew.
+SIZE_REFUSED = frozenset({Code.VOLUME_INVALID, Code.EXIT_AWAITS_FACTS})
 
 
 def decide_exit(row: OrderRow, context: EvaluationContext, capabilities: Capabilities) -> Decision:
@@ -51,6 +53,8 @@ def decide_exit(row: OrderRow, context: EvaluationContext, capabilities: Capabil
         return _unsellable(row, position, instrument)
     if position.closable <= 0:
         return Deferred(Code.EXIT_AWAITS_OTHERS)  # others may close all; if they fail, it leaves
+    if position.has_doubted_facts and row.reason in SIZE_REFUSED:
+        return Deferred(Code.EXIT_AWAITS_FACTS)
     blocker = exit_blocker(capabilities.exit_safety, position)
     if blocker in (None, ExitBlocker.BROKER_READ) and (
         decision := _insufficient_holding(row, position, price, instrument, capabilities)
@@ -60,6 +64,8 @@ def decide_exit(row: OrderRow, context: EvaluationContext, capabilities: Capabil
         return Deferred(EXIT_CODES[blocker], blocker=blocker)
     requested = min(row.quantity, max_exit_quantity(capabilities.exit_safety, position))
     quantity = sellable(requested, price, instrument)
+    if row.attempt > 0 and quantity > 0 and (quantity := one_order(quantity, instrument)) <= 0:
+        return _unsellable(row, position, instrument)
     if quantity <= 0:
         minimum = instrument.close_min if instrument else None
         return Terminated(Denial(Code.QUANTITY_BELOW_MINIMUM, requested, minimum), Status.CANCELLED)
@@ -82,7 +88,8 @@ def _unsellable(row: OrderRow, position: ExitRow, instrument: InstrumentRow | No
     Dust is then written off (`exits/dust.py`). More than that stays open until it can be sold.
     """
     step = instrument.quantity_step if instrument else Decimal(0)
-    dust = is_dust(position.quantity, position.opened_quantity, step)
+    is_booked = instrument is not None and instrument.close_min > 0  # as dust, in our books
+    dust = is_booked and is_dust(position.quantity, position.opened_quantity, step)
     code = Code.DUST if dust else Code.EXIT_BELOW_MINIMUM
     detail = f"{plain(position.quantity)} {row.symbol} left"
     return Terminated(Denial(code, detail=detail), Status.CANCELLED)

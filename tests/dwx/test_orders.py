@@ -250,6 +250,14 @@ def test_rejected_exit_leaves_the_position(account: Account) -> None:
     assert account.find(request.client_order_id) is None
 
 
+def test_exit_between_the_set_lot_steps_is_sent(account: Account) -> None:
+    """`lot_step` is what its owner has entered, or what the broker had then."""
+    entry = account.buy()
+    account.change_settings(symbols={"EURUSD": {"lot_step": "0.1"}})
+    account.submit(account.exit(entry.broker_position_id, "3000"))
+    assert [one.quantity for one in account.positions()] == [7000]
+
+
 def test_exit_after_stop_is_rejected(account: Account) -> None:
     entry = account.buy()
     account.terminal.fault(stopped_first="[sl]")

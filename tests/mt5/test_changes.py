@@ -42,6 +42,17 @@ def test_levels_are_set_removed_and_reported_when_unchanged(
     assert run(adapter.positions(spec()))[0].stop_loss is None
 
 
+def test_refused_level_has_the_symbol_read_again(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
+    number = bought(adapter)
+    venue.configure_symbol("EURUSD", trade_tick_size=0.0005)
+    request = ModifyRequest(CID, number, "EURUSD", D("1.09123"), None)
+    with pytest.raises(Rejected) as refused:
+        run(adapter.modify(spec(), replace(request, stop_loss=D(2))))
+    assert refused.value.code is Code.STOPS_INVALID
+    (report,) = run(adapter.modify(spec(), request))
+    assert report.stop_loss == D("1.0915")
+
+
 def test_levels_of_a_waiting_entry_keep_its_price(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     submit(adapter, order(**LIMIT))
     run(adapter.modify(spec(), ModifyRequest(CID, "", "EURUSD", D("1.04"), None)))

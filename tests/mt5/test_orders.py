@@ -187,6 +187,16 @@ def test_exit_beyond_what_is_open_is_refused_by_the_server(adapter: Mt5Adapter) 
     assert [p.quantity for p in run(adapter.positions(spec()))] == [10_000]
 
 
+def test_exit_off_the_step_is_refused_by_the_server_alone(adapter: Mt5Adapter) -> None:
+    number = bought(adapter)
+    part = order(
+        EXIT, side=Side.SELL, reduce_only=True, broker_position_id=number, quantity=D(5_500)
+    )
+    with pytest.raises(Rejected) as refused:
+        submit(adapter, part)
+    assert (refused.value.code, refused.value.detail[:5]) == (Code.VOLUME_INVALID, "10014")
+
+
 def test_exit_without_a_ticket_is_not_sent_on_a_hedging_account(
     venue: FakeTerminal, adapter: Mt5Adapter
 ) -> None:

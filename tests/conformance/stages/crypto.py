@@ -22,6 +22,7 @@ NO_FREEZE = "an exchange has no freeze level: orders are changed at any price"
 NO_DISTANCE = "an exchange has no minimum distance of stops"
 NO_HOST = "the exchange's address is in ccxt: a connection names no host"
 NO_REPEATED_ID = "the exchange refuses a repeated id"
+DECIMALS = "Kraken states a step by its decimals: none is twice another"
 NO_ACCOUNT_ID = "Kraken reports no account id: a key of another account is not detected"
 REFUSALS = {
     "binance": Fault("status", 400, '{"code":-2010,"msg":"Market is closed."}'),
@@ -75,6 +76,7 @@ class CryptoStage(Harness):
         self.unavailable[InjectedFault.FROZEN] = NO_FREEZE
         if exchange == "kraken":
             self.unavailable[HarnessFeature.ACCOUNT] = NO_ACCOUNT_ID
+            self.unavailable[InjectedFault.COARSER] = DECIMALS
         if self.venue.refuses_duplicates == "always":
             self.unavailable[HarnessFeature.EXECUTED_TWICE] = NO_REPEATED_ID
 
@@ -181,6 +183,9 @@ class CryptoStage(Harness):
                 venue.drops_levels = True
             case InjectedFault.DROPS_LATER:
                 venue.drop_levels()
+            case InjectedFault.COARSER:
+                coarser = replace(self.market, step=self.market.step * 2)
+                venue.markets[self.exchange_symbol] = coarser
             case InjectedFault.DOWN:
                 await asyncio.to_thread(self.server.stop)
             case _:
@@ -200,6 +205,7 @@ class CryptoStage(Harness):
         ) = 1, D(1), False, False
         venue.closed, venue.can_trade, venue.skew_ms = False, True, 0
         venue.drops_levels = False
+        venue.markets[self.exchange_symbol] = self.market
         venue.balances["USDT"] = max(venue.balances["USDT"], D(900_000))
         venue.faults.clear()
         if not self.server.is_up:

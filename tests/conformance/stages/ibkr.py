@@ -24,6 +24,7 @@ TIMING = Timing(
     connect=5.0, read=1.0, reply=1.0, price=1.0, first_delay=0.02, longest_delay=0.1,
     client_id_delay=0.1, min_retry_delay=0.01, ping=0.1, resync=5.0, settle=0.2,
 )  # fmt: skip
+ONE_INCREMENT = "the fake TWS states one size increment of a contract for all time"
 NO_FREEZE = "IBKR has no freeze level: orders are changed at any price"
 NO_DISTANCE = "IBKR requires no distance between a stop and the price"
 NO_PASSWORD = "the gateway is logged in by its owner: a connection has no password"
@@ -62,6 +63,7 @@ class IbkrStage(Harness):
     unavailable = {
         InjectedFault.STOPS_NEAR: NO_DISTANCE,
         InjectedFault.FROZEN: NO_FREEZE,
+        InjectedFault.COARSER: ONE_INCREMENT,
         HarnessFeature.PASSWORD: NO_PASSWORD,
     }
 

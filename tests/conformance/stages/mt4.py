@@ -30,6 +30,7 @@ WHOLE = "MetaTrader 4 fills an order at once or not at all"
 ONE_NUMBER = (
     "the expert advisor reports every refusal of MetaTrader 5 with one code, which means unknown"
 )
+NO_STEP = "the files state no step: it is a setting, and an exit is sent whatever it says"
 NO_FREEZE = "the files name no freeze level: the terminal refuses, and its message states no code"
 READ_AGAIN = "executions are not pushed: each poll reads the same history again"
 ANSWERS = ["Orders", "Historic_Trades", "Market_Data"]
@@ -85,6 +86,7 @@ class DwxStage(Harness):
     def __init__(self, path: Path, is_mt5: bool) -> None:
         self.path, self.root, self.is_mt5 = path, path / "root", is_mt5
         self.unavailable = {InjectedFault.REPLAY: READ_AGAIN, InjectedFault.FROZEN: NO_FREEZE}
+        self.unavailable[InjectedFault.COARSER] = NO_STEP
         if is_mt5:  # the expert advisor reports all its refusals with one code: unknown
             refusals = (
                 InjectedFault.REFUSED,

@@ -90,8 +90,9 @@ class Mt5Stage(Harness):
             self.login, balance=100_000.0, fill_share=1.0, pieces=1, drop_levels=False
         )
         self.venue.configure_symbol(
-            self.symbol, trade_stops_level=0, trade_freeze_level=self._first["trade_freeze_level"]
-        )
+            self.symbol, trade_stops_level=0, trade_freeze_level=self._first["trade_freeze_level"],
+            volume_step=self._first["volume_step"],
+        )  # fmt: skip
 
     # ---- features ---------------------------------------------------------------------------
     async def accepted(self, client_order_id: str) -> int:
@@ -198,6 +199,9 @@ class Mt5Stage(Harness):
                 await self._hand(self.venue.configure, algo_trading=False)
             case InjectedFault.STOPS_NEAR:
                 await self._hand(self.venue.configure_symbol, self.symbol, trade_stops_level=100)
+            case InjectedFault.COARSER:
+                coarser = self._first["volume_step"] * 2
+                await self._hand(self.venue.configure_symbol, self.symbol, volume_step=coarser)
             case InjectedFault.FROZEN:  # wider than any price is away
                 await self._hand(
                     self.venue.configure_symbol, self.symbol, trade_freeze_level=100_000

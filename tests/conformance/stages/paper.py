@@ -47,6 +47,7 @@ TERMS: dict[InjectedFault, dict[str, Any]] = {
     InjectedFault.DROPS_LEVELS: {"drops_levels": True},
 }
 NO_FREEZE = "the paper broker has no freeze level: orders are changed at any price"
+NO_STEP = "the paper broker takes every exit that reduces, whatever its step"
 NO_CODES = "the paper broker has no unlisted codes"
 OUR_CLOCK = "the paper broker uses our market clock"
 KEEPS_LEVELS = "the paper broker keeps each level that it has confirmed"
@@ -82,7 +83,7 @@ class PaperStage(Harness):
         self.spec = self._spec(self.account, PASSWORD)
         self.unavailable = {InjectedFault.UNLISTED: NO_CODES, HarnessFeature.HOST: NO_HOST}
         self.unavailable |= {InjectedFault.DROPS_LATER: KEEPS_LEVELS}
-        self.unavailable |= {InjectedFault.FROZEN: NO_FREEZE}
+        self.unavailable |= {InjectedFault.FROZEN: NO_FREEZE, InjectedFault.COARSER: NO_STEP}
         self.unavailable |= dict.fromkeys(
             (InjectedFault.CLOCK_AHEAD, InjectedFault.CLOCK_BEHIND), OUR_CLOCK
         )

@@ -94,7 +94,7 @@ def test_fee_in_bought_coin_reduces_position_and_remainder_is_dust(
 
     close(feed, signal)
     position = api_position()
-    assert position["close_reason"] == "dust"
+    assert position["close_reason"] == "manual"  # of the exit: the rest was left over by it
     sold = Order.objects.get(leg="close-1")
     assert (sold.status, sold.filled_quantity) == ("FILLED", 4998)
     dust = Order.objects.get(leg="dust-1")
@@ -109,6 +109,27 @@ def test_fee_in_bought_coin_reduces_position_and_remainder_is_dust(
     assert abs(daily_row.total_pnl - (usd_balance(server) - before + worth)) < D("0.000001")
     assert (daily_row.unconverted_fees, api_row["unconverted_fees"]) == ({}, {})
     assert D(api_row["total_pnl"]) == daily_row.total_pnl
+
+
+def test_two_positions_in_one_coin_are_both_closed_after_fees(
+    alice: ExecutionConnection, feed: Feed, exchange: tuple[str, Server]
+) -> None:
+    """The step is taken off what is left of the balance for each, not off the whole balance."""
+    _, server = exchange
+    server.venue.fee_rate, server.venue.fee_in_base = D("0.00033"), True
+    assert alice.preset is not None
+    alice.preset.fixed_quantity = D(2000)
+    alice.preset.save()
+    signals = [publish(feed, direction="BUY") for _ in range(2)]
+    until(lambda: ExecutionPosition.objects.filter(quantity=D("1999.34")).count() == 2)
+    for number, signal in enumerate(signals, start=1):
+        publish(feed, action="CLOSE", refers_to=signal)
+        until(lambda n=number: ExecutionPosition.objects.filter(quantity=0).count() == n)  # type: ignore[misc]
+    sold = [one.filled for one in server.venue.orders if one.side == "SELL" and one.filled]
+    assert sold == [1999, 1999]
+    assert server.venue.balances["EUR"] == D("0.68")
+    reconcile([alice.pk])
+    assert not DriftItem.objects.exists()
 
 
 def test_fee_in_third_coin_is_converted_by_stored_rate(

@@ -134,15 +134,16 @@ def _fill_exits() -> None:
         factories.apply(factories.fill_report(exit_, exit_.quantity or 0, f"x{exit_.pk}"))
 
 
-def test_part_close_refused_is_not_hidden_by_the_part_of_a_late_fill(
+def test_part_close_refused_is_repeated_beside_the_part_of_a_late_fill(
     alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime
 ) -> None:
     half = _part_close(feed)
     assert ExecutionPosition.objects.get().quantity == 70  # 50 was wanted: 20 were refused
+    assert results_of([half])[half.pk].breakdown == "1 rejected"
     for _ in range(3):
         _end_half_a_minute_ago()
-    assert scan_levels() == []  # and are not repeated
-    assert results_of([half])[half.pk].breakdown == "1 rejected"
+    (repeated,) = Order.objects.filter(pk__in=scan_levels())
+    assert (repeated.leg, repeated.quantity) == ("close-1.2", 20)
 
 
 def test_part_close_refused_is_in_the_message(

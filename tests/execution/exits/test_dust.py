@@ -34,7 +34,7 @@ def test_raised_minimum_closes_only_remainders_below_two_steps(
     Instrument.objects.update(close_min=D(1000))
     assert close_dust() == closed
     held = ExecutionPosition.objects.get()
-    assert (held.quantity, held.close_reason) == (left, "dust" if closed else "")
+    assert (held.quantity, held.close_reason) == (left, "manual" if closed else "")
 
 
 def an_hour_later() -> None:
@@ -114,20 +114,16 @@ def test_only_dust_is_closed_after_an_exit_of_too_little_value(
     assert ExecutionPosition.objects.get().quantity == (0 if reason == "DUST" else left)
 
 
-def test_dust_that_has_grown_since_its_exit_gets_one_more(
+def test_dust_below_the_smallest_value_is_closed_without_an_exit(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
-    """Only an exit of all that is left lets it be written off."""
-    position = factories.filled(factories.signal(feed, sl=D("1.09")))
-    Instrument.objects.update(quantity_step=1, close_min=D(1), close_worth_min=D(1000))
-    ExecutionPosition.objects.update(quantity=45, opened_quantity=10_000)
-    close_position(position.pk)
-    factories.claim_all()
-    assert Order.objects.latest("id").reason == "DUST"
-    an_hour_later()
-    factories.quote(alice, "1.08000", "1.08010")
-    assert scan_levels() == []
-    ExecutionPosition.objects.update(quantity=90)
+    """Nothing asks for an exit of what a target has left."""
+    factories.filled(factories.signal(feed, sl=D("1.09")))
+    Instrument.objects.update(quantity_step=1, close_min=D(1), close_worth_min=D(90))
+    ExecutionPosition.objects.update(quantity=90, opened_quantity=10_000)
+    factories.quote(alice, "1.08000", "1.08010")  # worth 97.2, and its stop is reached
     assert (close_dust(), len(scan_levels())) == (0, 1)
-    factories.claim_all()
-    assert (Order.objects.get(leg="sl").reason, close_dust()) == ("DUST", 1)
+    Order.objects.exits().delete()
+    ExecutionPosition.objects.update(reserved=0)
+    Instrument.objects.update(close_worth_min=D(98))
+    assert (scan_levels(), close_dust()) == ([], 1)

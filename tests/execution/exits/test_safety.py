@@ -110,7 +110,7 @@ def mine(number: int, quantity: int, ticket: str = "n", **fields: Any) -> Any:
 
 
 def theirs(quantity: int, ticket: str = "n", side: str = "BUY", **fields: Any) -> Any:
-    identity = {"symbol": "EURUSD", "side": side, "quantity": D(quantity)}
+    identity = {"symbol": "EURUSD", "side": side, "quantity": D(quantity), "balance": None}
     return SimpleNamespace(
         **{"broker_position_id": ticket, "client_order_id": "", **identity, **fields}
     )

@@ -30,9 +30,12 @@ def position(feed: Feed, broker: FakeBroker, runtime: TradingRuntime) -> Executi
     return factories.filled(factories.signal(feed))
 
 
-@pytest.mark.parametrize("code", [Code.NO_POSITION, Code.VOLUME_INVALID])
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [(Code.NO_POSITION, "REJECTED"), (Code.VOLUME_INVALID, "PENDING")],  # it is computed anew
+)
 def test_rejected_exit_of_a_closed_position_requests_reconciliation(
-    position: ExecutionPosition, broker: FakeBroker, code: Code
+    position: ExecutionPosition, broker: FakeBroker, code: Code, status: str
 ) -> None:
     assert asked() == 0
     broker.tickets[0].held = D(0)  # it was closed there, and no report reached us
@@ -40,7 +43,7 @@ def test_rejected_exit_of_a_closed_position_requests_reconciliation(
     factories.close_signal(position.signal)
     (outgoing,) = factories.claim_all()
     factories.answer(outgoing, Rejected(code, "position closed"))
-    assert Order.objects.get(position=position).status == "REJECTED"
+    assert Order.objects.get(position=position).status == status
     assert asked() == 1
     reconcile_new()
     assert factories.drift_items() == [("POSITION_MISSING", "OPEN")]

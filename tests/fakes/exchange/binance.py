@@ -107,7 +107,7 @@ class Binance:
 
     def _get_exchangeinfo(self, _: Mapping[str, str]) -> Any:
         return {"timezone": "UTC", "serverTime": self._venue.now(), "rateLimits": [],
-                "symbols": [self._market(name) for name in self._venue.markets]}  # fmt: skip
+                "symbols": [self._market(name) for name in self._venue.listed]}  # fmt: skip
 
     def _market(self, name: str) -> Any:
         market = self._venue.markets[name]
@@ -124,7 +124,7 @@ class Binance:
             "stepSize": step,
         }
         return {
-            **kind, "symbol": name, "status": "TRADING",
+            **kind, "symbol": name, "status": market.state or "TRADING",
             "baseAsset": market.base, "quoteAsset": market.quote,
             "pricePrecision": 2, "quantityPrecision": 3, "baseAssetPrecision": 8,
             "quotePrecision": 8, "isMarginTradingAllowed": False,

@@ -104,11 +104,12 @@ class Bybit:
 
     def _market_instruments_info(self, _: Mapping[str, Any]) -> Any:
         found = []
-        for name, market in self._venue.markets.items():
+        for name, market in self._venue.listed.items():
             step = f"{market.step:f}"
             instrument: dict[str, Any] = {
                 "symbol": name, "baseCoin": market.base, "quoteCoin": market.quote,
-                "status": "Trading", "priceFilter": {"tickSize": f"{market.tick:f}"},
+                "status": market.state or "Trading",
+                "priceFilter": {"tickSize": f"{market.tick:f}"},
             }  # fmt: skip
             lot = {"minOrderQty": step, "maxOrderQty": "9000"}
             most = f"{market.max_market:f}"

@@ -90,9 +90,9 @@ class Kraken:
                 "leverage_sell": [], "fees": [[0, 0.4]], "fees_maker": [[0, 0.25]],
                 "fee_volume_currency": "ZUSD", "margin_call": 80, "margin_stop": 40,
                 "ordermin": f"{market.step:f}", "costmin": f"{market.min_cost:f}",
-                "tick_size": f"{market.tick:f}", "status": "online",
+                "tick_size": f"{market.tick:f}", "status": market.state or "online",
             }
-            for name, market in self._venue.markets.items()
+            for name, market in self._venue.listed.items()
         }  # fmt: skip
 
     def _ticker(self, _: Mapping[str, str]) -> Any:

@@ -29,7 +29,8 @@ class Funding:
 @dataclass(frozen=True)
 class Market:
     """A traded symbol. step, tick: of amounts and prices. contract_size: base units in one unit of
-    amount. min_amount: the stated minimum; 0: one step. max_market: the most of a market order."""
+    amount. min_amount: the stated minimum; 0: one step. max_market: the most of a market order.
+    state: what the exchange's list says of it, in the exchange's word; '': it is traded."""
 
     base: str
     quote: str
@@ -39,6 +40,7 @@ class Market:
     contract_size: Decimal = ONE
     min_amount: Decimal = ZERO
     max_market: Decimal = Decimal(9000)
+    state: str = ""
 
 
 @dataclass

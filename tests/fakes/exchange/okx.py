@@ -106,10 +106,11 @@ class Okx:
 
     def _get_public_instruments(self, _: Mapping[str, Any]) -> Any:
         found = []
-        for name, market in self._venue.markets.items():
+        for name, market in self._venue.listed.items():
             swap = self._venue.derivatives
             found.append({
-                "instId": name, "instType": "SWAP" if swap else "SPOT", "state": "live",
+                "instId": name, "instType": "SWAP" if swap else "SPOT",
+                "state": market.state or "live",
                 "baseCcy": "" if swap else market.base, "quoteCcy": "" if swap else market.quote,
                 "settleCcy": market.quote if swap else "",
                 "ctVal": f"{market.contract_size:f}" if swap else "",

@@ -41,6 +41,7 @@ class Venue:
     derivatives: bool = False
     hedged: bool = False
     refuses_duplicates: str = "open"
+    delisted: set[str] = field(default_factory=set)  # markets that are no longer listed
     fee_rate: Decimal = ZERO
     fee_in_base: bool = False
     fee_coin: tuple[str, Decimal] | None = None  # currency in which fees are paid, and its price
@@ -90,6 +91,11 @@ class Venue:
         """Return how many orders with this client order id were ever accepted."""
         with self.lock:
             return sum(1 for order in self.orders if order.cid == cid)
+
+    @property
+    def listed(self) -> dict[str, Market]:
+        """Return the markets in the exchange's list."""
+        return {name: one for name, one in self.markets.items() if name not in self.delisted}
 
     @property
     def listen_key(self) -> str:
@@ -270,7 +276,7 @@ class Venue:
     def _check(
         self, symbol: str, amount: Decimal, price: Decimal | None, cid: str, reduce_only: bool
     ) -> Market:
-        if symbol not in self.markets:
+        if symbol not in self.listed:
             raise RejectedError("symbol")
         if self.closed:
             raise RejectedError("closed")
