@@ -1,8 +1,8 @@
 """Send orders and cancels to TWS: in one write right after the guard, with one of four outcomes."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -16,13 +16,15 @@ from brokers.base import (
     check_deadline,
 )
 from brokers.ibkr.absence_checks import remove_absent, require_absence
-from brokers.ibkr.contract_details import details_for
-from brokers.ibkr.order_encoding import leg_of, record_of, require_sides, to_order
+from brokers.ibkr.contract_details import details_for, forget_details
+from brokers.ibkr.market_rules import grid_of, listed_grid
+from brokers.ibkr.order_encoding import has_price, leg_of, record_of, require_sides, to_order
 from brokers.ibkr.order_records import STOP, TARGET, Record
 from brokers.ibkr.order_snapshots import Depth
 from brokers.ibkr.prices import last_quote
 from brokers.ibkr.session import Session
 from brokers.ibkr.tws_socket import HalfSentError, TwsClient
+from brokers.price_rounding import PriceGrid
 from brokers.rate_limits import Priority
 from brokers.types import CancelRequest, OrderReport, OrderRequest, ReportKind
 from common.reason_codes import Code
@@ -50,11 +52,15 @@ async def submit(session: Session, request: OrderRequest, guard: Guard) -> list[
     try:
         await session.ready_to_write()
         details = await details_for(session, request, priority)
+        # A market order needs no grid, so it waits for none.
+        grid = listed_grid(details)
+        if has_price(request):
+            grid = await grid_of(session, details, priority)
     except ReadFailed as error:
         raise NotSent(error.code, error.detail) from error
     if (known := _known_reports(session, request)) is not None:
         return known
-    records = _records(request, details)
+    records = _records(request, details, grid, endpoint.settings)
     require_sides(request, last_quote(session, records[0].con_id))
     await session.rate_limiter.acquire(
         len(records), priority=priority, deadline=request.send_by or None
@@ -189,8 +195,7 @@ async def _outcome(session: Session, client: TwsClient, record: Record) -> list[
             session.request_sync()
     if record.ended is ReportKind.REJECTED:
         if record.code in CONTRADICTS_DETAILS:
-            session.details.pop(record.symbol, None)
-            session.details.pop(record.con_id, None)
+            forget_details(session, record)
         raise Rejected(record.code or Code.REJECTED_BY_BROKER, record.detail)
     if not _is_decided(record):
         raise OutcomeUnknown(Code.REPLY_LOST, record.detail or session.malformed_message)
@@ -231,13 +236,14 @@ def _known_reports(session: Session, request: OrderRequest) -> list[OrderReport]
     return record.reports() or [record.accepted_report()]
 
 
-def _records(request: OrderRequest, details: Any) -> list[Record]:
+def _records(
+    request: OrderRequest, details: Any, grid: PriceGrid, settings: Mapping[str, Any]
+) -> list[Record]:
     """Return the records of the order, its stop and its target. Raises Rejected."""
-    entry = record_of(request, details)
-    tick = Decimal(str(details.minTick))
+    entry = record_of(request, details, grid, settings)
     levels = {STOP: request.stop_loss, TARGET: request.take_profit}
     legs = [
-        leg_of(entry, leg, price, request.quantity, tick)
+        leg_of(entry, leg, price, request.quantity, grid)
         for leg, price in levels.items()
         if price is not None and not entry.is_exit
     ]

@@ -29,6 +29,7 @@ from brokers.ibkr.timing import Timing
 from brokers.ibkr.trading_day import offset_of, zone_of
 from brokers.ibkr.tws_socket import TwsClient, open_connection
 from brokers.ibkr.wrapper import TIME, TwsWrapper
+from brokers.price_rounding import PriceGrid
 from brokers.rate_limits import RateLimiter
 from common.reason_codes import Code
 
@@ -45,6 +46,7 @@ class Session:
         self.timing = replace(timing, reply=endpoint.reply_timeout or timing.reply)
         self.names: dict[int, str] = {}  # conId → symbol of the connection's map
         self.details: dict[str | int, Any] = {}  # symbol or conId → ContractDetails
+        self.market_rules: dict[int, PriceGrid] = {}  # by their number
         self.unknown_symbols: set[str] = set()  # symbols that IBKR does not have
         self.read_only, self.currency, self.malformed_message = False, "", ""
         self.stable_since = 0.0  # on the loop's clock: connected to TWS, and TWS to IBKR

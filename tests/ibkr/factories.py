@@ -35,6 +35,7 @@ SYMBOLS: Mapping[str, Any] = {
     "IBUS500": {"secType": "CFD"},
     "AAPL CFD": {"symbol": "AAPL", "secType": "CFD"},
     "VOD": {"secType": "STK", "exchange": "LSE", "currency": "GBP"},
+    "SIE": {"secType": "STK", "exchange": "IBIS", "currency": "EUR"},
 }
 QUICK = Timing(
     connect=2.0, read=1.0, reply=1.0, price=0.5, first_delay=0.02, longest_delay=0.1,
@@ -65,11 +66,11 @@ def adapter(rate_limiter: RateLimiter | None = None, timing: Timing = QUICK) -> 
 Test = Callable[["Environment"], Awaitable[None]]
 
 
-def spec_at(port: int, client_id: int = 7) -> ConnectionSpec:
-    """Return the spec of a connection to a gateway on this machine."""
+def spec_at(port: int, client_id: int = 7, **more: Any) -> ConnectionSpec:
+    """Return the spec of a connection to a gateway on this machine. more: other settings."""
     settings = {
         "host": "127.0.0.1", "port": port, "client_id": client_id, "symbols": SYMBOLS,
-        "timezone": "UTC",
+        "timezone": "UTC", **more,
     }  # fmt: skip
     return ConnectionSpec(CONNECTION, ACCOUNT, settings=settings)
 
@@ -82,11 +83,12 @@ class Environment:
         self.tws = FakeTws(self.venue)
         self.adapter = adapter()
         self.client_id = 7
+        self.settings: dict[str, Any] = {}  # of the connection, besides those that it has always
         self.reports: list[OrderReport] = []
 
     @property
     def spec(self) -> ConnectionSpec:
-        return spec_at(self.tws.port, self.client_id)
+        return spec_at(self.tws.port, self.client_id, **self.settings)
 
     @property
     def session(self) -> Session:
