@@ -8,13 +8,15 @@ from typing import Any
 
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed, Rejected, check_deadline
 from brokers.ibkr.absence_checks import require_absence
+from brokers.ibkr.codes import CHANGE_LATER
 from brokers.ibkr.contract_details import held_details
 from brokers.ibkr.market_rules import grid_of, known_grid
 from brokers.ibkr.order_cache import OrderCache
 from brokers.ibkr.order_encoding import leg_of, require_level_sides, to_order
+from brokers.ibkr.order_outcome import wait_for_answer
 from brokers.ibkr.order_records import ENTRY, STOP, TARGET, Record, levels_report
 from brokers.ibkr.order_snapshots import Depth
-from brokers.ibkr.orders import require_own, wait_for_answer
+from brokers.ibkr.orders import require_own
 from brokers.ibkr.parse import encode_number, size_step
 from brokers.ibkr.prices import quote_within
 from brokers.ibkr.reads import positions
@@ -81,6 +83,8 @@ async def modify(session: Session, request: ModifyRequest) -> list[OrderReport]:
     legs = [
         order_cache.get(entry.connection_id, entry.client_order_id, leg) for leg in (STOP, TARGET)
     ]
+    if later := [r for r in legs if r and r.refused_change and r.error_number in CHANGE_LATER]:
+        raise NotSent(Code.REJECTED_BY_BROKER, later[0].refused_change)
     refused = [r for r in legs if r and (r.refused_change or r.ended is ReportKind.REJECTED)]
     report = levels_report(entry, *legs)
     if refused and len(refused) == len(changes):

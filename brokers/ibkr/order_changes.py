@@ -13,11 +13,13 @@ from typing import Any
 from brokers import price_rounding
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed, Rejected, check_deadline
 from brokers.ibkr.absence_checks import require_absence
+from brokers.ibkr.codes import CHANGE_LATER
 from brokers.ibkr.contract_details import held_details
 from brokers.ibkr.market_rules import grid_of
 from brokers.ibkr.order_encoding import to_order
+from brokers.ibkr.order_outcome import wait_for_answer
 from brokers.ibkr.order_records import STOP, TARGET, Record
-from brokers.ibkr.orders import require_own, wait_for_answer
+from brokers.ibkr.orders import require_own
 from brokers.ibkr.parse import encode_number, size_step
 from brokers.ibkr.session import Session
 from brokers.ibkr.tws_socket import HalfSentError, TwsClient
@@ -60,6 +62,8 @@ async def change_order(session: Session, request: ChangeRequest) -> list[OrderRe
     await _send(session, request, details.contract, changes)
     if _terms_of(record) == terms:
         return [_changed(record), *(record.reports() if record.executed else [])]
+    if record.refused_change and record.error_number in CHANGE_LATER:
+        raise NotSent(Code.REJECTED_BY_BROKER, record.refused_change)
     if record.refused_change:
         raise Rejected(Code.CHANGE_REFUSED, record.refused_change)
     # It ended before TWS showed its terms: it may have had either.

@@ -180,7 +180,9 @@ def update_from_status(record: Record, status: str, now: datetime | None = None)
     if status == "Filled":
         record.ended = ReportKind.FILLED
     elif status in CANCELLED:
-        if record.time_in_force in IMMEDIATE and not record.cancelling:
+        if record.withdrawn:
+            record.ended = record.end_if_refused
+        elif record.time_in_force in IMMEDIATE and not record.cancelling:
             record.ended, record.code = ReportKind.EXPIRED, Code.NO_PRICE_WITHIN_LIMIT
         elif _has_expired(record, now):
             record.ended, record.code = ReportKind.EXPIRED, Code.TIME_IN_FORCE_ENDED

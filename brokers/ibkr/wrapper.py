@@ -22,7 +22,7 @@ from brokers.ibkr.tws_socket import OPEN_ORDER
 from common.reason_codes import Code
 
 OPEN, COMPLETED, POSITIONS, VALUES, TIME = "open", "completed", "positions", "values", "time"
-RULE = "market rule "
+RULE, NEXT_ID = "market rule ", "next id"
 
 
 def rule_key(number: int) -> str:
@@ -236,6 +236,10 @@ class TwsWrapper:
 
     def connectionClosed(self) -> None:
         self._listener.on_lost()
+
+    def nextValidId(self, orderId: int) -> None:
+        self._add_item(NEXT_ID, orderId)
+        self._complete(NEXT_ID)
 
     def connectAck(self) -> None: ...
 

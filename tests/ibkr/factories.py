@@ -2,10 +2,10 @@
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from brokers.ibkr.adapter import IbkrAdapter
 from brokers.ibkr.session import Session
@@ -63,6 +63,7 @@ def adapter(rate_limiter: RateLimiter | None = None, timing: Timing = QUICK) -> 
     return IbkrAdapter(timing, rate_limiter_for=lambda name, rate: limiter)
 
 
+T = TypeVar("T")
 Test = Callable[["Environment"], Awaitable[None]]
 
 
@@ -132,6 +133,10 @@ class Environment:
         async with asyncio.timeout(WAIT_SECONDS):
             while not condition():  # noqa: ASYNC110 (the condition may depend on anything)
                 await asyncio.sleep(0.002)
+
+    def start(self, call: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Begin a call beside the test."""
+        return asyncio.get_running_loop().create_task(call)
 
     def fault(self, kind: str, number: int = 0, text: str = "", seconds: float = 0.0) -> None:
         """Inject a fault into the next order."""

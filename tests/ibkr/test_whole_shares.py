@@ -24,7 +24,9 @@ ID = "abc00000000000001"
 async def test_shares_are_listed_in_whole_steps(stage: Environment) -> None:
     listed = {one.symbol: one for one in await stage.adapter.instruments(stage.spec)}
     steps = {name: (one.quantity_min, one.quantity_step) for name, one in listed.items()}
-    assert steps["AAPL"] == (1, 1), "TWS's sizeIncrement of a share is not what its API takes"
+    assert steps["AAPL"] == (Decimal(1), Decimal(1)), (
+        "TWS's sizeIncrement of a share is not what its API takes"
+    )
     assert steps["EURUSD"] == (Decimal("0.01"), Decimal("0.01"))
     assert steps["IBUS500"] == (Decimal("0.1"), Decimal("0.1"))
 
@@ -95,4 +97,6 @@ async def test_levels_of_a_fraction_cover_its_whole_shares(stage: Environment) -
         stage.spec,
         ModifyRequest(ID, aapl, "AAPL", Decimal(170), Decimal(190), quantity=Decimal("10.5")),
     )
-    assert (held.stop_loss, held.take_profit, held.protected) == (170, 190, 10)
+    assert (held.stop_loss, held.take_profit, held.protected) == (
+        Decimal(170), Decimal(190), Decimal(10),
+    )  # fmt: skip

@@ -112,6 +112,9 @@ class ClientSession:
                 self._open_orders()
             case 99:
                 self._completed()
+            case 8:
+                last = self._venue.last_order_ids.get(self.client_id, 0)
+                self.send(messages.pack(9, 1, last + 1))
             case 7:
                 self._executions(int(fields[2]))
             case 9:
