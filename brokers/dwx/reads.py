@@ -75,7 +75,7 @@ async def positions(client: DwxClient) -> Mt4Reports:
     While the server may open a position again, its absence proves nothing."""
     books = await client.open_books(await client.snapshot())
     if traceable(books):
-        client.remember(books)
+        await client.note_tickets(client.remember(books))
     else:
         async with client.terminal.turn():
             books = await client.traced(await client.snapshot())
