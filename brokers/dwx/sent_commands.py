@@ -23,7 +23,8 @@ class SentCommand:
     position, which has another ticket after each partial close. outcome: UNSENT or REFUSED (no
     effect), PLACED (a working order), GONE (worked, and is neither open nor filled any more),
     IN_PART (a market order that MetaTrader 4 filled in part); '' if it is not known for certain.
-    account: to which the terminal was logged in; '' if an older version wrote it. expires: of a GTD order, in seconds of the server's time; 0: none.
+    account: to which the terminal was logged in; '' if an older version wrote it. expires: of a GTD
+    order, in seconds of the server's time; 0: none.
     after: of an exit on MetaTrader 5, the highest number of a deal that was known when it was sent;
     below 0: not known. deals: the numbers of the deals that were reported as this exit's, or, of an
     entry, as closes of its position by others."""
