@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from brokers.dwx import parse
 from brokers.dwx.parse import Ticket
-from brokers.dwx.sent_commands import IN_PART, OPEN, SentCommand
+from brokers.dwx.sent_commands import CLOSE, IN_PART, OPEN, SentCommand
 from brokers.dwx.server_time import earliest_possible
 from brokers.dwx.sync_marks import (
     HeldLevelFlags,
@@ -92,6 +92,11 @@ class Mt4Reports(TerminalState):
         ):
             return False  # it is open, perhaps under another number
         raise HistoryNeededError(f"Ticket {command.ticket} is not in sight.")
+
+    def closes_once(self, commands: Sequence[SentCommand]) -> bool:
+        """Whether these commands, sent again, could close no more than the ticket that they name:
+        after a close, also of a part, MetaTrader 4 has no such ticket."""
+        return all(one.action == CLOSE for one in commands)
 
     # ---- an order by its id ----------------------------------------------------------------
     def entry(self, client_order_id: str) -> list[OrderReport] | None:
