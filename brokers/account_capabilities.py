@@ -44,6 +44,7 @@ class Capabilities:
     # What of a working order `change_order` changes in place.
     changes_orders: frozenset[OrderField] = frozenset()
     order_stream: bool = False  # it announces changes (`OrderWatcher`), and is polled for them
+    closes_tickets_once: bool = False  # closing a part leaves another ticket: a repeated exit fails
     one_at_a_time: bool = False  # one command at a time: the next waits for the outcome
 
     @property

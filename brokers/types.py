@@ -454,6 +454,8 @@ class Instrument:
     exchange: str = ""  # the broker's name for its exchange; not needed with `hours`
     hours: TradingHours | None = None  # as the broker states them
     freeze_level: Decimal = Decimal(0)  # nothing nearer to the price can be changed
+    price_steps: tuple[tuple[Decimal, Decimal], ...] = ()  # where ticks depend on the price: from
+    # which price on, and the tick there, ascending
 
 
 @dataclass(frozen=True, slots=True)

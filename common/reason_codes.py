@@ -1579,6 +1579,12 @@ class Code(StrEnum):
         "Check the position at the broker. If it keeps no stop, place one there by hand, or decide"
         " the difference in the console: put ours back, or take the broker's.",
     )
+    POSITION_RELINKED = (
+        "POSITION_RELINKED",
+        "The broker has given the position another number. It carries our id, so it is the same.",
+        "Nothing is to be done. Brokers number positions again when they move accounts to another"
+        " server.",
+    )
     STOP_COVERS_PART = (
         "STOP_COVERS_PART",
         "The broker's stop covers only a part of the position.",

@@ -145,6 +145,7 @@ from connections.market_data.ticks import (
     smallest_close_sql,
     stops_level_sql,
     tick_sql,
+    ticks_join_sql,
 )
 from connections.market_data.twin_lists import has_live_sizes
 from connections.models import (
@@ -281,6 +282,7 @@ __all__ = [
     "terms_join_sql",
     "test_checks",
     "tick_sql",
+    "ticks_join_sql",
     "unavailable_reason",
     "unread_limits_of",
     "value_of",

@@ -115,6 +115,17 @@ def set_broker_position_ids(records: Collection[tuple[str, int, str, str]]) -> N
     run(SET_BROKER_POSITION_IDS, columns(sorted(records), 4))
 
 
+RELINK_SQL = """WITH moved AS (
+  UPDATE positions_executionposition p SET broker_position_id = d.new, missing_since = NULL,
+    last_activity_at = clock_timestamp()
+  FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS d(id, old, new)
+  WHERE p.id = d.id AND p.broker_position_id = d.old AND p.quantity > 0
+  RETURNING p.id, p.signal_id, p.connection_id, d.old, d.new
+)"""
+"""The WITH of a statement that gives positions, which the caller has locked, the number that their
+broker has for them now: `moved`. Parameters: ids, former numbers, new ones."""
+
+
 # ---- breached levels -----------------------------------------------------------------------------
 BREACHED = Query(
     BreachedPosition,

@@ -33,6 +33,7 @@ from brokers.base import (
 from brokers.crypto import (
     account_identity,
     codes,
+    flat_refusals,
     funding,
     history,
     level_changes,
@@ -144,8 +145,12 @@ class CryptoAdapter:
             )
         except orders.DuplicateId as error:
             return await self._report_existing(spec, request, str(error))
-        except (NotSent, Rejected):
+        except (NotSent, Rejected) as error:
             self._order_cache.record_ended(spec.connection_id, request.client_order_id)
+            if isinstance(error, Rejected) and client.settings.market != "spot":
+                raise await flat_refusals.verified(
+                    error, request, partial(self._held_now, spec)
+                ) from error
             raise
         try:
             accepted_order = lookup.require_named(order, request.client_order_id)
@@ -171,6 +176,12 @@ class CryptoAdapter:
             if isinstance(await outcome_of(self._clients.renew(client)), Exception):
                 raise
         return order_encoding.encode(client, request)
+
+    async def _held_now(self, spec: ConnectionSpec) -> list[BrokerPosition]:
+        """Read the positions within the time of a follow-up, before other reads."""
+        async with asyncio.timeout(FOLLOW_UP_SECONDS):
+            with as_current(priority_read()):
+                return await self._read(spec, reads.positions)
 
     async def submit_many(
         self,

@@ -20,7 +20,8 @@ SHORTEST_EXPIRY = timedelta(minutes=11)  # docs.mql4.com/trading/OrderSend: at l
 def capabilities_of(spec: ConnectionSpec, *, takes_expiry: bool = True) -> Capabilities:
     """Return what an account supports, by its connection's settings.
 
-    takes_expiry: the expert advisor passes an order's expiry on; that of MetaTrader 5 ignores it.
+    takes_expiry: it is MetaTrader 4's expert advisor, which passes an order's expiry on; that of
+    MetaTrader 5 ignores it.
     """
     folder = str(spec.settings.get("folder") or "")
     return _capabilities(days_of(spec), folder, takes_expiry=takes_expiry)
@@ -50,6 +51,7 @@ def _capabilities(days: int, folder: str, *, takes_expiry: bool) -> Capabilities
         quotes=True,
         refuses_reached=frozenset({OrderType.LIMIT, OrderType.STOP}),  # "invalid price"
         one_at_a_time=True,
+        closes_tickets_once=takes_expiry,  # at MetaTrader 5 the ticket stays
         keeps_worst_price=True,
         changes_orders=frozenset({OrderField.PRICE}),
         checks_worst_price=True,  # a command has no field for it (`preflight.check_worst_price`)

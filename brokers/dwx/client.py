@@ -104,7 +104,14 @@ class DwxClient:
         books = await self.open_books(snapshot, client_order_id)
         if not traceable(books):
             books = await self.books(snapshot, await self.history())
-        return self.remember(books)
+        return await self.note_tickets(self.remember(books))
+
+    async def note_tickets(self, books: Mt4Reports) -> Mt4Reports:
+        """Store the first tickets of our positions, and return the state: the broker may number
+        all tickets anew, as when it moves an account to another server."""
+        if unstored := books.unstored_tickets():
+            await self.terminal.store_tickets(unstored)
+        return books
 
     async def with_history(
         self, days: int = 0, awaited: str = "", within: float | None = None
@@ -145,7 +152,7 @@ class DwxClient:
                 self.spec.account, closed, self.zone.utc, now, wait
             )
             books = replace(books, sightings=sightings)
-        self.remember(books)
+        await self.note_tickets(self.remember(books))
         self._note_waiting(books.waiting_closes)
         return books
 

@@ -39,7 +39,7 @@ REWRITE_ABOVE = 4_000_000  # bytes
 COUNT_ABOVE = 1_000_000  # bytes: in less there are not too many to hold
 MAX_COMMANDS = MAX_RECORDS - 1000  # of one terminal: 1000 more may come before it is compacted
 OVERLAP = 200  # bytes that are read again
-DEALS = "deals"
+DEALS, TICKET = "deals", "ticket"
 LATER_FIELDS = "after", DEALS  # than version 0.1.0
 RESERVED = "reserved"  # not an outcome: numbers up to this one may have been used
 FILE_KEYS = {"action": "what", "outcome": "end"}  # the file has other names for these fields
@@ -71,6 +71,15 @@ class CommandJournal:
         """Note which deals are reported as those of commands: their `deals`."""
         lines = [
             _line({"number": one.number, DEALS: one.deals, "end": one.outcome}) for one in commands
+        ]
+        with self._writing:
+            file_io.append(self._path, b"".join(lines))
+
+    def store_tickets(self, commands: Sequence[SentCommand]) -> None:
+        """Note the first tickets of entries: their `ticket`."""
+        lines = [
+            _line({"number": one.number, TICKET: one.ticket, "end": one.outcome})
+            for one in commands
         ]
         with self._writing:
             file_io.append(self._path, b"".join(lines))
@@ -278,6 +287,8 @@ def _fold(found: dict[int, SentCommand], raw: bytes) -> None:
         elif number in found and DEALS in record:
             after = record.get("after", found[number].after)
             found[number] = replace(found[number], after=after, deals=tuple(record[DEALS]))
+        elif number in found and TICKET in record:
+            found[number] = replace(found[number], ticket=int(record[TICKET]))
         elif number in found and record.get("end") != RESERVED:
             found[number] = replace(found[number], outcome=str(record.get("end", "")))
 

@@ -37,6 +37,7 @@ ALLOW_TRADING = (
     "Switch AutoTrading on, allow live trading for DWX_Server (F7 on its chart), log in with the"
     " trading password, not the investor's. The next order that goes through clears this."
 )
+UNREAD = "They have no magic number, so they are not ours. Look at them in MetaTrader."
 LIMITS = "Raise {} in the inputs of DWX_Server (F7 on its chart)."
 TOO_MANY, TOO_LARGE = "OPEN_ORDER_MAXIMUM_NUMBER", "OPEN_ORDER_LOTSIZE_TOO_LARGE"
 OUT_OF_RANGE = "OPEN_ORDER_LOTSIZE_OUT_OF_RANGE"
@@ -63,6 +64,8 @@ async def run(client: DwxClient) -> list[Check]:
         return [*found, Check("account", FAIL, detail, LOG_IN_AGAIN)]
     found.append(Check("account", OK, snapshot.account.number))
     found += [_mode(client), _time(client, snapshot)]
+    if snapshot.unread:
+        found.append(Check("other orders", WARN, "; ".join(snapshot.unread)[:500], UNREAD))
     if client.terminal.blocked:  # the files show it only after an order was tried
         found.append(
             Check("trading", FAIL, f"The last order: {client.terminal.blocked}", ALLOW_TRADING)

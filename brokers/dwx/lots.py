@@ -25,7 +25,8 @@ CURRENCIES = frozenset(
 METALS = {"XAU": (100, 2), "XAG": (5000, 3), "XPT": (100, 2), "XPD": (100, 2)}
 TWO_DIGIT_CURRENCIES = frozenset({"JPY", "HUF"})
 MIN_STEP = Decimal("0.01")  # the expert advisor shows lots with two decimals
-NAME = re.compile(r"[^\s,|:<>\"\\]{1,32}")
+NAME = re.compile(r"(?:(?![,|:<>\"\\])[!-~]){1,32}")
+"""What a command can carry: it is ASCII, and the expert advisor reads no escapes."""
 PAIR = re.compile(r"[#._m]?([A-Z]{3})[/_]?([A-Z]{3})(?![A-Z])")
 
 

@@ -6,13 +6,13 @@ and `<ticket>:out`. MT4 has one commission for both; the exit's report has it.
 """
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
 from brokers.dwx import parse
 from brokers.dwx.parse import Ticket
-from brokers.dwx.sent_commands import IN_PART, SentCommand
+from brokers.dwx.sent_commands import CLOSE, IN_PART, OPEN, SentCommand
 from brokers.dwx.server_time import earliest_possible
 from brokers.dwx.sync_marks import (
     HeldLevelFlags,
@@ -49,6 +49,21 @@ class Mt4Reports(TerminalState):
         closed; by the number of the execution."""
         return {}
 
+    def unstored_tickets(self) -> list[SentCommand]:
+        """Return our entries with the first tickets of their positions, where the ledger does not
+        have them."""
+        lacking = {
+            one.client_order_id: one
+            for one in self.commands
+            if one.action == OPEN and one.client_order_id not in self._first_of
+        }
+        return [
+            replace(entry, ticket=self.roots_now[one.number])
+            for one in self.snapshot.tickets
+            if one.is_position
+            and (entry := lacking.get(parse.client_order_id_of(one, self.names))) is not None
+        ]
+
     def unstored_closes(self) -> dict[int, tuple[int, ...]]:
         """Return the deals that the reports have as those of commands, by the commands' numbers,
         where the ledger does not have them."""
@@ -71,9 +86,17 @@ class Mt4Reports(TerminalState):
         Raises HistoryNeededError if it is neither open nor closed."""
         if any(one.number == command.ticket for one in self.closed):
             return True
-        if all(one.number != command.ticket for one in self.snapshot.tickets):
-            raise HistoryNeededError(f"Ticket {command.ticket} is not in sight.")
-        return False
+        if any(
+            one.number == command.ticket or self.roots_now[one.number] == command.root
+            for one in self.snapshot.tickets
+        ):
+            return False  # it is open, perhaps under another number
+        raise HistoryNeededError(f"Ticket {command.ticket} is not in sight.")
+
+    def closes_once(self, commands: Sequence[SentCommand]) -> bool:
+        """Whether these commands, sent again, could close no more than the ticket that they name:
+        after a close, also of a part, MetaTrader 4 has no such ticket."""
+        return all(one.action == CLOSE for one in commands)
 
     # ---- an order by its id ----------------------------------------------------------------
     def entry(self, client_order_id: str) -> list[OrderReport] | None:

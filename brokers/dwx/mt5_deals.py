@@ -111,12 +111,14 @@ def snapshot(raw: bytes) -> Snapshot:
         fields = found["orders"].pairs
         if any("commission" in one for _, one in fields):
             raise OtherPlatformError("it is MetaTrader 4's, and this is for MetaTrader 5")
-        tickets = [parse.ticket(key, {**one, "commission": 0}) for key, one in fields]
+        tickets, unread = parse.read_lines(
+            fields, lambda key, one: parse.ticket(key, {**one, "commission": 0})
+        )
     except MalformedError:
         raise
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise MalformedError(repr(error)) from error
-    return Snapshot(account, tuple(one for one in tickets if one is not None and one.price))
+    return Snapshot(account, tuple(one for one in tickets if one.price), unread)
 
 
 def history(past: TerminalHistory, raw: bytes) -> tuple[Deal, ...]:
@@ -128,12 +130,14 @@ def history(past: TerminalHistory, raw: bytes) -> tuple[Deal, ...]:
 
 def _read_deals(text: str) -> tuple[Deal, ...]:
     try:
-        found = [_deal(number, fields) for number, fields in parse.loads(text).items()]
+        found, unread = parse.read_lines(parse.loads(text).items(), _deal)
+        if unread:  # a close by hand has no magic number, and may be of a position of ours
+            raise MalformedError(unread[0])
     except MalformedError:
         raise
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise MalformedError(repr(error)) from error
-    return tuple(one for one in found if one is not None)
+    return found
 
 
 def _deal(number: str, fields: Mapping[str, Any]) -> Deal | None:

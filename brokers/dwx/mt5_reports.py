@@ -108,6 +108,14 @@ class Mt5Reports(Mt4Reports):
                 " terminal's history."
             )
 
+    def unstored_tickets(self) -> list[SentCommand]:
+        """Return []: a position is named by its entry's magic number, whatever its ticket."""
+        return []
+
+    def closes_once(self, commands: Sequence[SentCommand]) -> bool:
+        """Return False: a ticket stays after a part of it was closed."""
+        return False
+
     def unstored_closes(self) -> dict[int, tuple[int, ...]]:
         found = dict[int, tuple[int, ...]]()
         entries = {one.magic: one for one in self._opens}

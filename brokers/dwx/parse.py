@@ -7,16 +7,18 @@ Source: DWX_Server_MT4.mq4 1.0 of github.com/darwinex/dwxconnect (its StringForm
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache, partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from brokers.dwx.history_cache import MAX_RECORDS, TerminalHistory
+from brokers.dwx.unescaped import escaped, says_more
 from brokers.types import CloseCause, HeldLevels, OrderType, Side
 
+T = TypeVar("T")
 TYPES: dict[tuple[Side, OrderType], str] = {
     (Side.BUY, OrderType.MARKET): "buy",
     (Side.SELL, OrderType.MARKET): "sell",
@@ -112,6 +114,7 @@ class Snapshot:
 
     account: Account
     tickets: tuple[Ticket, ...]
+    unread: tuple[str, ...] = ()  # lines of others that cannot be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,10 +195,14 @@ def load(raw: bytes) -> dict[str, Any]:
 
 def loads(text: str, keep: Callable[[Any], Any] | None = None) -> dict[str, Any]:
     """The same of a text. keep: makes something else of an object's pairs."""
+    decode = (_decoder(object_pairs_hook=keep) if keep else _DECODER).decode
     try:
-        found = (_decoder(object_pairs_hook=keep) if keep else _DECODER).decode(text)
-    except ValueError as error:
-        raise MalformedError(str(error)) from error
+        found = decode(escaped(text) if says_more(text) else text)
+    except ValueError:
+        try:
+            found = decode(escaped(text))
+        except ValueError as error:
+            raise MalformedError(str(error)) from error
     if not isinstance(found, dict):
         raise MalformedError("not an object")
     return found
@@ -218,12 +225,36 @@ def snapshot(raw: bytes) -> Snapshot:
         account = account_of(found)
         if any("commission" not in one for one in found["orders"].values()):
             raise OtherPlatformError(OTHER_PLATFORM)
-        tickets = [ticket(key, one) for key, one in found["orders"].items()]
+        tickets, unread = read_lines(found["orders"].items(), ticket)
     except MalformedError:
         raise
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise MalformedError(repr(error)) from error
-    return Snapshot(account, tuple(one for one in tickets if one is not None))
+    return Snapshot(account, tickets, unread)
+
+
+def read_lines(
+    lines: Iterable[tuple[str, Any]], read: Callable[[str, Any], T | None]
+) -> tuple[tuple[T, ...], tuple[str, ...]]:
+    """Read records; return them, and the lines of others that cannot be read.
+
+    One odd line of others must not hide what is ours. What has a magic number may be ours: then the
+    error names the line. Raises MalformedError."""
+    found, unread = [], []
+    for key, line in lines:
+        try:
+            one = read(key, line)
+        except OtherPlatformError:
+            raise
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            named = f"the line of {key[:20]} cannot be read: {str(line)[:120]}"
+            if not (isinstance(line, dict) and line.get("magic") == 0):
+                raise MalformedError(f"{named} ({error!r})") from error
+            unread.append(named)
+        else:
+            if one is not None:
+                found.append(one)
+    return tuple(found), tuple(unread)
 
 
 def account_of(found: Mapping[str, Any]) -> Account:
@@ -246,12 +277,11 @@ def _closed(text: str) -> tuple[Ticket, ...]:
         value = loads(text)
         if any("deal_price" in one for one in value.values()):
             raise OtherPlatformError(OTHER_PLATFORM)
-        found = [ticket(key, one) for key, one in value.items()]
+        return read_lines(value.items(), ticket)[0]
     except MalformedError:
         raise
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise MalformedError(repr(error)) from error
-    return tuple(one for one in found if one is not None)
 
 
 def messages(raw: bytes) -> list[Message]:

@@ -24,7 +24,8 @@ async def find(client: DwxClient, client_order_id: str) -> list[OrderReport] | N
 
     A command without an answer may still be on its way from the terminal to the broker. Its absence
     counts only after some time, and only while prices change: the files look the same if the
-    terminal has lost its broker.
+    terminal has lost its broker. A close of a ticket that is open counts as absent at once: the
+    terminal has answered a later command, and a repetition cannot close the ticket again.
     """
     books = await client.with_history()
     sent = [one for one in books.commands if one.client_order_id == client_order_id]
@@ -39,7 +40,7 @@ async def find(client: DwxClient, client_order_id: str) -> list[OrderReport] | N
     ]
     for one in open_ended:
         books.check_absent(one)
-    if open_ended:
+    if open_ended and not (closing and books.closes_once(open_ended)):
         await _require_absence(client, open_ended)
     if open_ended and not closing:  # it may have arrived while the history was read
         now = await client.snapshot_after(
@@ -75,7 +76,7 @@ async def positions(client: DwxClient) -> Mt4Reports:
     While the server may open a position again, its absence proves nothing."""
     books = await client.open_books(await client.snapshot())
     if traceable(books):
-        client.remember(books)
+        await client.note_tickets(client.remember(books))
     else:
         async with client.terminal.turn():
             books = await client.traced(await client.snapshot())

@@ -18,11 +18,13 @@ class SentCommand:
     """One command to place an order (action OPEN) or to close a ticket (CLOSE).
 
     number: of the command, unique in a terminal's folder. at: seconds since 1970. ticket: what a
-    CLOSE closes. root: the first ticket of that position, which has another ticket after each
-    partial close. outcome: UNSENT or REFUSED (no effect), PLACED (a working order), GONE (worked,
-    and is neither open nor filled any more), IN_PART (a market order that MetaTrader 4 filled in
-    part); '' if it is not known for certain. account: to which the terminal was logged in; '' if
-    an older version wrote it. expires: of a GTD order, in seconds of the server's time; 0: none.
+    CLOSE closes; of an OPEN at MetaTrader 4 the first ticket of its position, by which that is
+    known even if its tickets are numbered anew; 0: not known. root: the first ticket of that
+    position, which has another ticket after each partial close. outcome: UNSENT or REFUSED (no
+    effect), PLACED (a working order), GONE (worked, and is neither open nor filled any more),
+    IN_PART (a market order that MetaTrader 4 filled in part); '' if it is not known for certain.
+    account: to which the terminal was logged in; '' if an older version wrote it. expires: of a GTD
+    order, in seconds of the server's time; 0: none.
     after: of an exit on MetaTrader 5, the highest number of a deal that was known when it was sent;
     below 0: not known. deals: the numbers of the deals that were reported as this exit's, or, of an
     entry, as closes of its position by others."""
@@ -194,6 +196,13 @@ def most_likely_first(exits: Iterable[SentCommand]) -> list[SentCommand]:
 def client_order_ids(commands: Iterable[SentCommand]) -> dict[int, str]:
     """Return the client order ids of entries by their magic numbers."""
     return {one.magic: one.client_order_id for one in commands if one.action == OPEN}
+
+
+def first_tickets(commands: Iterable[SentCommand]) -> dict[str, int]:
+    """Return the first tickets of our positions by client order id, as far as they are known."""
+    return {
+        one.client_order_id: one.ticket for one in commands if one.action == OPEN and one.ticket
+    }
 
 
 def exits_by_ticket(commands: Iterable[SentCommand]) -> dict[int, SentCommand]:

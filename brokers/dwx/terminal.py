@@ -296,6 +296,15 @@ class Terminal:
         except OSError:
             pass  # it is decided again, by the same rules
 
+    async def store_tickets(self, commands: Sequence[SentCommand]) -> None:
+        """Note the first tickets of entries: their `ticket`. Only the folder's owner does."""
+        if self._held is None:
+            return
+        try:
+            await asyncio.to_thread(self.journal.store_tickets, commands)
+        except OSError:
+            pass  # it is noted at the next read
+
     async def history(self, days: int, within: float | None = None) -> tuple[Any, ...]:
         """Return the closed trades of those opened in so many days. In a turn.
 

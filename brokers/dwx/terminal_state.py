@@ -18,6 +18,7 @@ from brokers.dwx.sent_commands import (
     SentCommand,
     client_order_ids,
     exits_by_ticket,
+    first_tickets,
 )
 from brokers.dwx.server_time import Zone
 from brokers.types import ConnectionSpec, Side
@@ -65,12 +66,31 @@ class TerminalState:
         for one in self.tickets:
             root = _first_ancestor(one.number, parents)
             root = min(root, family.get(_part_key(one), root))
-            if root not in seen and parse.client_order_id_of(one, self.names):
+            if first := self._first_before_move(one):
+                root = first
+            elif root not in seen and parse.client_order_id_of(one, self.names):
                 raise HistoryNeededError(
                     f"ticket {one.number} came from #{root}, which is not listed"
                 )
             found[one.number] = known.get(one.number) or known.get(root, root)
         return found
+
+    def _first_before_move(self, ticket: Ticket) -> int:
+        """Return the first ticket of a position of ours that has another number now; 0: it has not.
+
+        What carries the id of an entry is that entry's position, also if the ticket that it began
+        as is neither open nor closed: the broker has numbered its tickets anew."""
+        first = self._first_of.get(parse.client_order_id_of(ticket, self.names), 0)
+        is_listed = first in self._listed or not ticket.is_position
+        return 0 if is_listed else first
+
+    @cached_property
+    def _first_of(self) -> dict[str, int]:
+        return first_tickets(self.commands)
+
+    @cached_property
+    def _listed(self) -> set[int]:
+        return {one.number for one in self.tickets}
 
     @property
     def _parents(self) -> dict[int, int]:

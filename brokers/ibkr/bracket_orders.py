@@ -8,12 +8,16 @@ from typing import Any
 
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed, Rejected, check_deadline
 from brokers.ibkr.absence_checks import require_absence
+from brokers.ibkr.codes import CHANGE_LATER
 from brokers.ibkr.contract_details import held_details
+from brokers.ibkr.market_rules import grid_of, known_grid
 from brokers.ibkr.order_cache import OrderCache
 from brokers.ibkr.order_encoding import leg_of, require_level_sides, to_order
+from brokers.ibkr.order_outcome import wait_for_answer
 from brokers.ibkr.order_records import ENTRY, STOP, TARGET, Record, levels_report
 from brokers.ibkr.order_snapshots import Depth
-from brokers.ibkr.orders import require_own, wait_for_answer
+from brokers.ibkr.orders import require_own
+from brokers.ibkr.parse import encode_number, size_step
 from brokers.ibkr.prices import quote_within
 from brokers.ibkr.reads import positions
 from brokers.ibkr.session import Session
@@ -51,6 +55,7 @@ async def modify(session: Session, request: ModifyRequest) -> list[OrderReport]:
         details = await held_details(
             session, request.broker_position_id, request.client_order_id, request.symbol
         )
+        await grid_of(session, details, Priority.EXIT)
         entry = await _entry_record(session, request, details)
         await _remove_unarrived(session, entry)
     except ReadFailed as error:
@@ -78,6 +83,8 @@ async def modify(session: Session, request: ModifyRequest) -> list[OrderReport]:
     legs = [
         order_cache.get(entry.connection_id, entry.client_order_id, leg) for leg in (STOP, TARGET)
     ]
+    if later := [r for r in legs if r and r.refused_change and r.error_number in CHANGE_LATER]:
+        raise NotSent(Code.REJECTED_BY_BROKER, later[0].refused_change)
     refused = [r for r in legs if r and (r.refused_change or r.ended is ReportKind.REJECTED)]
     report = levels_report(entry, *legs)
     if refused and len(refused) == len(changes):
@@ -178,8 +185,9 @@ def _plan_changes(
 
     Raises Rejected for levels that another session placed, or that are in another contract.
     """
-    changes, tick = [], Decimal(str(details.minTick))
+    changes, tick = [], known_grid(session, details)
     con_id = details.contract.conId
+    step = size_step(details, session.endpoint.settings) * entry.multiplier
     for leg, price in ((STOP, request.stop_loss), (TARGET, request.take_profit)):
         now = session.order_cache.get(entry.connection_id, entry.client_order_id, leg)
         if now is not None and now.live:
@@ -190,7 +198,8 @@ def _plan_changes(
             if now.con_id not in (0, con_id):  # an order cannot change its contract
                 detail = f"its level {now.leg} is in contract {now.con_id}: cancel it in TWS"
                 raise Rejected(Code.STOPS_INVALID, detail)
-            expected = leg_of(entry, leg, price, _quantity(entry, request, now), tick)
+            quantity = _whole_steps(_quantity(entry, request, now), step)
+            expected = leg_of(entry, leg, price, quantity, tick)
             expected.order_id, expected.parent_id = now.order_id, now.parent_id
             expected.oca_group = now.oca_group or expected.oca_group
             if not _is_unchanged(now, expected):
@@ -203,8 +212,18 @@ def _plan_changes(
                 fresh.parent_id = entry.order_id
             else:
                 fresh.quantity = min(fresh.quantity, _remaining_quantity(session, entry))
+            fresh.quantity = _whole_steps(fresh.quantity, step)
             changes.append(LevelChange(fresh, is_new=True))
     return changes
+
+
+def _whole_steps(quantity: Decimal, step: Decimal) -> Decimal:
+    """Return as much of a level's quantity as can be ordered: a split leaves a part of a share.
+
+    Raises Rejected if that is nothing."""
+    if whole := quantity // step * step:
+        return whole
+    raise Rejected(Code.VOLUME_INVALID, f"{encode_number(quantity)}: below one step")
 
 
 def _remaining_quantity(session: Session, entry: Record) -> Decimal:

@@ -2,7 +2,7 @@
 
 Source: IBKR Campus, "TWS API: Error Handling / Message Codes", compared with ib_async 2.1
 wrapper.py `error`, 2026-11-20. A number that is in no table here proves nothing: the adapter then
-queries the broker.
+looks the order up at once (order_outcome.py).
 """
 
 from common.reason_codes import Code
@@ -11,18 +11,25 @@ REJECTED: dict[int, Code] = {
     109: Code.PRICE_INVALID,  # the price is out of the range defined by the precautionary settings
     110: Code.PRICE_INVALID,  # does not conform to the minimum price variation
     111: Code.ORDER_TYPE_UNSUPPORTED,  # TIF and order type do not go together
+    154: Code.MARKET_CLOSED,  # the security is halted
+    163: Code.PRICE_INVALID,  # violates the percentage of the precautions
     200: Code.UNKNOWN_SYMBOL_AT_BROKER,  # no security definition
     201: Code.REJECTED_BY_BROKER,  # order rejected - reason: (see REJECTION_REASONS)
     203: Code.SYMBOL_TRADING_DISABLED,  # the security is not available or allowed for this account
     321: Code.REJECTED_BY_BROKER,  # error validating a request (a new order's; also read-only)
     355: Code.VOLUME_INVALID,  # order size does not conform to the market rule
     387: Code.ORDER_TYPE_UNSUPPORTED,  # not for this exchange and security type
+    383: Code.VOLUME_INVALID,  # exceeds the size limit of the precautions
     388: Code.VOLUME_INVALID,  # below the minimum
     391: Code.ORDER_TYPE_UNSUPPORTED,  # time in force
     412: Code.SYMBOL_TRADING_DISABLED,  # the contract is not available for trading
     434: Code.VOLUME_INVALID,  # the order size cannot be zero
     435: Code.UNKNOWN_ACCOUNT,  # you must specify an account
+    460: Code.SYMBOL_TRADING_DISABLED,  # no trading permissions
     10052: Code.ORDER_TYPE_UNSUPPORTED,  # invalid time in force
+    10243: Code.VOLUME_INVALID,  # no fractions through the API
+    10311: Code.REJECTED_BY_BROKER,  # the precautions take no direct routing
+    10318: Code.VOLUME_INVALID,  # no fractions of this order
 }
 """They end a new order: IBKR did not accept it."""
 
@@ -54,6 +61,12 @@ states nothing about the position.
 NOTICES = frozenset({105, 165, 399, 404, 10167, 10349})
 """The order stays live: 399 waits for the open, 404 for shares, 10349 is a preset."""
 
+DUPLICATE_NUMBER = 103
+"""TWS has had an order with this number, or a higher one: the order itself was not looked at."""
+
+CHANGE_LATER = frozenset({2102})
+"""The order is still being processed: a change of it can be sent again."""
+
 CANCELLED = 202
 CANCEL_FAILED = frozenset({135, 161, 10147, 10148})
 """A cancel that failed: the order is unknown to TWS, or cannot be cancelled in its state."""
@@ -77,6 +90,20 @@ PRICES_PAUSE = frozenset({2103, 2108, 2119})
 def is_notice(number: int) -> bool:
     """Whether it is a notice that changes no order."""
     return number in NOTICES or 2100 <= number < 2200
+
+
+def is_error(number: int) -> bool:
+    """Whether its class is that of errors: what it is about was refused, unless it is a notice.
+
+    By IBKR's list: 100 to 999 and from 10000 on errors, 1100 to 1300 the system, 2100 to 2199
+    warnings.
+    """
+    return (100 <= number < 1000 or number >= 10000) and not is_notice(number)
+
+
+def is_about_a_change(number: int) -> bool:
+    """Whether a number of the notices refuses a change, while one is in flight."""
+    return number == 105 or number in CHANGE_LATER
 
 
 def rejection_code(number: int, text: str) -> Code | None:

@@ -10,6 +10,7 @@ from ib_async.contract import Contract
 from brokers.base import ReadFailed, Rejected
 from brokers.ibkr.contracts import InvalidSymbolError, possible_symbols
 from brokers.ibkr.order_encoding import contract_of
+from brokers.ibkr.order_records import Record
 from brokers.ibkr.session import Session
 from brokers.ibkr.wrapper import AnswerError
 from brokers.rate_limits import Priority
@@ -76,6 +77,14 @@ async def held_details(session: Session, position_id: str, entry_id: str, symbol
         detail = f"IBKR does not list {what} any more; {CLOSE_IN_TWS}"
         raise Rejected(Code.UNKNOWN_SYMBOL_AT_BROKER, detail)
     return _cache_details(session, routes.get("SMART") or next(iter(routes.values())), what)
+
+
+def forget_details(session: Session, record: Record) -> None:
+    """Forget what IBKR listed of an order's contract: it has contradicted that. It is read again
+    before the next order."""
+    session.details.pop(record.symbol, None)
+    session.details.pop(record.con_id, None)
+    session.market_rules.clear()
 
 
 def _con_id_of(session: Session, position_id: str, entry_id: str) -> int:

@@ -110,6 +110,14 @@ FORM = Form(
             default=False,
         ),
         Setting(
+            "fractional_shares",
+            "Fractions of shares",
+            "IBKR accepts fractions of a share from this account through its API. Most accounts"
+            " are refused (10243): then only whole shares are ordered.",
+            SettingType.SWITCH,
+            default=False,
+        ),
+        Setting(
             "cash_account",
             "Cash account",
             "It buys with settled cash only, without margin.",

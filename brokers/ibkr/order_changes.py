@@ -7,19 +7,23 @@ refuses the change and keeps the order as it was.
 import asyncio
 from copy import copy
 from dataclasses import replace
-from decimal import Decimal
 from functools import partial
 from typing import Any
 
 from brokers import price_rounding
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed, Rejected, check_deadline
 from brokers.ibkr.absence_checks import require_absence
+from brokers.ibkr.codes import CHANGE_LATER
 from brokers.ibkr.contract_details import held_details
+from brokers.ibkr.market_rules import grid_of
 from brokers.ibkr.order_encoding import to_order
+from brokers.ibkr.order_outcome import wait_for_answer
 from brokers.ibkr.order_records import STOP, TARGET, Record
-from brokers.ibkr.orders import require_own, wait_for_answer
+from brokers.ibkr.orders import require_own
+from brokers.ibkr.parse import encode_number, size_step
 from brokers.ibkr.session import Session
 from brokers.ibkr.tws_socket import HalfSentError, TwsClient
+from brokers.price_rounding import Tick
 from brokers.rate_limits import Priority
 from brokers.types import (
     ChangeRequest,
@@ -40,10 +44,14 @@ async def change_order(session: Session, request: ChangeRequest) -> list[OrderRe
         details = await held_details(
             session, str(record.con_id), record.client_order_id, request.symbol
         )
+        grid = await grid_of(session, details, Priority.ENTRY)
     except ReadFailed as error:
         raise NotSent(error.code, error.detail) from error
     _require_working(session, record)
-    terms = _on_grid(request.terms, request.side, Decimal(str(details.minTick)))
+    terms = _on_grid(request.terms, request.side, grid)
+    step = size_step(details, session.endpoint.settings) * record.multiplier
+    if terms.quantity % step:
+        raise Rejected(Code.VOLUME_INVALID, f"not a multiple of {encode_number(step)}")
     messages = len(_changes(session, record, terms))
     check_deadline(request)
     await session.rate_limiter.acquire(messages, priority=Priority.ENTRY, deadline=request.send_by)
@@ -54,6 +62,8 @@ async def change_order(session: Session, request: ChangeRequest) -> list[OrderRe
     await _send(session, request, details.contract, changes)
     if _terms_of(record) == terms:
         return [_changed(record), *(record.reports() if record.executed else [])]
+    if record.refused_change and record.error_number in CHANGE_LATER:
+        raise NotSent(Code.REJECTED_BY_BROKER, record.refused_change)
     if record.refused_change:
         raise Rejected(Code.CHANGE_REFUSED, record.refused_change)
     # It ended before TWS showed its terms: it may have had either.
@@ -86,7 +96,7 @@ def _require_working(session: Session, record: Record) -> None:
     require_own(session, record)
 
 
-def _on_grid(terms: OrderTerms, side: Side, tick: Decimal) -> OrderTerms:
+def _on_grid(terms: OrderTerms, side: Side, tick: Tick) -> OrderTerms:
     limit, stop = terms.limit_price, terms.stop_price
     return replace(
         terms,

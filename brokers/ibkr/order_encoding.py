@@ -19,7 +19,9 @@ from brokers.ibkr.parse import (
     encode_number,
     multiplier_of,
     parse_order_ref,
+    size_step,
 )
+from brokers.price_rounding import Tick
 from brokers.types import OrderRequest, OrderType, Quote, Side, TimeInForce
 from common.reason_codes import Code
 
@@ -37,17 +39,21 @@ def contract_of(symbol: str, settings: Mapping[str, Any]) -> Contract:
     return Contract(**contract_fields(symbol, settings))
 
 
-def record_of(request: OrderRequest, details: Any) -> Record:
-    """Return the record of an order that is not sent yet. Raises Rejected."""
+def record_of(
+    request: OrderRequest, details: Any, tick: Tick, settings: Mapping[str, Any]
+) -> Record:
+    """Return the record of an order that is not sent yet. settings: the connection's.
+
+    Raises Rejected."""
     _require_valid(request)
     contract = details.contract
     units = multiplier_of(contract)
-    step = Decimal(str(details.sizeIncrement or 1)) * units
+    step = size_step(details, settings) * units
     if not request.quantity.is_finite() or request.quantity <= 0 or request.quantity % step:
         raise Rejected(Code.VOLUME_INVALID, f"not a multiple of {encode_number(step)}")
     if request.quantity > NO_LIMIT:
         raise Rejected(Code.VOLUME_INVALID, f"above {encode_number(NO_LIMIT)}")
-    tick, is_exit = Decimal(str(details.minTick)), bool(request.closes or request.reduce_only)
+    is_exit = bool(request.closes or request.reduce_only)
     limit, stop = request.limit_price, request.stop_price
     return Record(
         connection_id=request.connection_id,
@@ -66,7 +72,10 @@ def record_of(request: OrderRequest, details: Any) -> Record:
         stop_price=stop
         and price_rounding.round_entry_price(stop, tick, request.side, OrderType.STOP),
         trail_distance=request.trail_distance
-        and price_rounding.round_distance(request.trail_distance, tick),
+        and stop
+        and price_rounding.round_distance(
+            request.trail_distance, price_rounding.step_at(stop, tick)
+        ),
         oca_group=group_of(request),
         is_exit=is_exit,
     )
@@ -85,12 +94,21 @@ def _require_valid(request: OrderRequest) -> None:
         raise Rejected(Code.PRICE_INVALID, f"{kind} without a distance and a first stop price")
     if (request.time_in_force is TimeInForce.GTD) is (request.expires_at is None):
         raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, "GTD needs an expiry, and only GTD has one")
+    if any(not (price.is_finite() and price > 0) for price in _prices(request)):
+        raise Rejected(Code.PRICE_INVALID, "not a price")
+
+
+def has_price(request: OrderRequest) -> bool:
+    """Whether an order or one of its levels has a price."""
+    return bool(_prices(request))
+
+
+def _prices(request: OrderRequest) -> list[Decimal]:
     prices = (
         request.limit_price, request.stop_price, request.stop_loss, request.take_profit,
         request.trail_distance,
     )  # fmt: skip
-    if any(p is not None and not (p.is_finite() and p > 0) for p in prices):
-        raise Rejected(Code.PRICE_INVALID, "not a price")
+    return [price for price in prices if price is not None]
 
 
 def require_sides(request: OrderRequest, quote: Quote | None) -> None:
@@ -122,7 +140,7 @@ def group_of(request: OrderRequest) -> str:
     return request.oca_group or (request.closes or request.client_order_id)[:-1]
 
 
-def leg_of(entry: Record, leg: str, price: Decimal, quantity: Decimal, tick: Decimal) -> Record:
+def leg_of(entry: Record, leg: str, price: Decimal, quantity: Decimal, tick: Tick) -> Record:
     """Return the record of a stop or a target of an entry's position."""
     on_grid = price_rounding.round_level_price(price, tick, entry.side)
     return Record(

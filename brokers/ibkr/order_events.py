@@ -146,12 +146,16 @@ class OrderEventHandler:
         before = state_of(record)
         detail = f"{number}: {text}"[:DETAIL_LENGTH]
         refused = codes.rejection_code(number, text)
-        if codes.is_notice(number) and not (record.changing and number == 105):
-            record.detail = detail
-        elif record.changing or (record.cancelling and number in codes.CANCEL_FAILED):
+        is_change = record.changing and codes.is_about_a_change(number)
+        if codes.is_notice(number) and not is_change:
+            if not record.in_doubt:
+                record.detail = detail
+            return
+        record.error_number = number
+        if is_change or record.changing or (record.cancelling and number in codes.CANCEL_FAILED):
             record.refused_change = detail
         elif number == codes.CANCELLED:
-            record.detail = detail
+            record.detail = record.detail if record.withdrawn else detail
             parse.update_from_status(record, "Cancelled", market_now())
         elif refused and record.live and _is_about_the_order(record, number):
             record.ended, record.code, record.detail = record.end_if_refused, refused, detail

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
+from brokers.ibkr.codes import is_error
 from brokers.types import (
     BrokerOrder,
     CloseCause,
@@ -94,6 +95,8 @@ class Record:
     code: Code | None = None
     detail: str = ""
     in_doubt: bool = False  # the last answer proves nothing
+    error_number: int = 0  # of the last error about it, which is in `detail` or `refused_change`
+    withdrawn: bool = False  # we cancel it, since TWS cannot start it: its end is a refusal
     cancelling: bool = False
     changing: bool = False  # a change is in flight: errors are about that
     was_changed: bool = False  # a change was sent: an error may be about that, however late it is
@@ -119,6 +122,11 @@ class Record:
     def live(self) -> bool:
         """Whether it may still be executed."""
         return self.ended is None
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether TWS seems to have refused it, with a number that no table knows."""
+        return self.in_doubt and is_error(self.error_number)
 
     @property
     def end_if_refused(self) -> ReportKind:

@@ -1,8 +1,8 @@
 """Send orders and cancels to TWS: in one write right after the guard, with one of four outcomes."""
 
 import asyncio
-from contextlib import ExitStack, suppress
-from decimal import Decimal
+from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -17,24 +17,18 @@ from brokers.base import (
 )
 from brokers.ibkr.absence_checks import remove_absent, require_absence
 from brokers.ibkr.contract_details import details_for
-from brokers.ibkr.order_encoding import leg_of, record_of, require_sides, to_order
+from brokers.ibkr.market_rules import grid_of, listed_grid
+from brokers.ibkr.order_encoding import has_price, leg_of, record_of, require_sides, to_order
+from brokers.ibkr.order_outcome import is_decided, outcome, wait_for_answer
 from brokers.ibkr.order_records import STOP, TARGET, Record
 from brokers.ibkr.order_snapshots import Depth
 from brokers.ibkr.prices import last_quote
 from brokers.ibkr.session import Session
 from brokers.ibkr.tws_socket import HalfSentError, TwsClient
+from brokers.price_rounding import PriceGrid
 from brokers.rate_limits import Priority
 from brokers.types import CancelRequest, OrderReport, OrderRequest, ReportKind
 from common.reason_codes import Code
-
-CONTRADICTS_DETAILS = frozenset(
-    {
-        Code.PRICE_INVALID, Code.VOLUME_INVALID, Code.UNKNOWN_SYMBOL_AT_BROKER,
-        Code.SYMBOL_TRADING_DISABLED,
-    }
-)  # fmt: skip
-"""Rejections that contradict the contract's details: read the details again before the next order.
-"""
 
 NO_SUCH_ORDER = "there is no such order today"
 PENDING_CANCEL = "PendingCancel"
@@ -50,11 +44,15 @@ async def submit(session: Session, request: OrderRequest, guard: Guard) -> list[
     try:
         await session.ready_to_write()
         details = await details_for(session, request, priority)
+        # A market order needs no grid, so it waits for none.
+        grid = listed_grid(details)
+        if has_price(request):
+            grid = await grid_of(session, details, priority)
     except ReadFailed as error:
         raise NotSent(error.code, error.detail) from error
     if (known := _known_reports(session, request)) is not None:
         return known
-    records = _records(request, details)
+    records = _records(request, details, grid, endpoint.settings)
     require_sides(request, last_quote(session, records[0].con_id))
     await session.rate_limiter.acquire(
         len(records), priority=priority, deadline=request.send_by or None
@@ -78,7 +76,7 @@ async def submit(session: Session, request: OrderRequest, guard: Guard) -> list[
         except OSError as error:
             raise NotSent(Code.NOT_CONNECTED, str(error)) from error
         unless_sent.pop_all()
-    return await _outcome(session, client, records[0])
+    return await outcome(session, client, records)
 
 
 async def cancel(session: Session, request: CancelRequest) -> list[OrderReport]:
@@ -152,51 +150,6 @@ def require_own(session: Session, record: Record) -> None:
         raise Rejected(Code.OTHER_CLIENT_ID, f"placed by client id {record.client_id}")
 
 
-async def wait_for_answer(
-    session: Session, client: TwsClient, record: Record, is_answered: Any
-) -> None:
-    """Wait until `is_answered()`. Raises OutcomeUnknown without a connection or an answer."""
-    session.malformed_message, changed = "", asyncio.Event()
-    end = session.order_cache.watch(record, changed.set)
-    try:
-        async with asyncio.timeout(session.timing.reply):
-            while not is_answered():
-                if not client.alive:
-                    detail = session.malformed_message or "the connection was lost"
-                    raise OutcomeUnknown(Code.REPLY_LOST, detail)
-                changed.clear()
-                await changed.wait()
-    except TimeoutError as error:
-        detail = record.detail or session.malformed_message or "no answer"
-        raise OutcomeUnknown(Code.REPLY_LOST, detail) from error
-    finally:
-        end()
-
-
-async def _outcome(session: Session, client: TwsClient, record: Record) -> list[OrderReport]:
-    """Wait for the broker's answer. Raises Rejected or OutcomeUnknown."""
-    try:
-        await wait_for_answer(
-            session, client, record, lambda: _is_decided(record) or _in_doubt(session, record)
-        )
-        if not _is_decided(record):  # look the order up at the broker
-            with suppress(ReadFailed, TimeoutError):
-                async with asyncio.timeout(session.timing.reply):
-                    await session.snapshot(Depth.OPEN)
-    finally:
-        record.awaited = False
-        if record.in_doubt:
-            session.request_sync()
-    if record.ended is ReportKind.REJECTED:
-        if record.code in CONTRADICTS_DETAILS:
-            session.details.pop(record.symbol, None)
-            session.details.pop(record.con_id, None)
-        raise Rejected(record.code or Code.REJECTED_BY_BROKER, record.detail)
-    if not _is_decided(record):
-        raise OutcomeUnknown(Code.REPLY_LOST, record.detail or session.malformed_message)
-    return record.reports() or [record.accepted_report()]
-
-
 def _has_ended(record: Record) -> bool:
     """Whether a cancel is answered: the order has ended, or the cancel was refused."""
     return record.ended is not None or bool(record.refused_change)
@@ -205,14 +158,6 @@ def _has_ended(record: Record) -> bool:
 def _is_being_cancelled(record: Record) -> bool:
     """Whether an earlier cancel is still on its way, so that its refusal states nothing."""
     return record.ended is None and record.status == PENDING_CANCEL
-
-
-def _is_decided(record: Record) -> bool:
-    return record.accepted or record.ended is not None
-
-
-def _in_doubt(session: Session, record: Record) -> bool:
-    return record.in_doubt or bool(session.malformed_message)
 
 
 def _known_reports(session: Session, request: OrderRequest) -> list[OrderReport] | None:
@@ -224,20 +169,21 @@ def _known_reports(session: Session, request: OrderRequest) -> list[OrderReport]
     record = session.order_cache.get(session.endpoint.connection_id, request.client_order_id)
     if record is None:
         return None
-    if not _is_decided(record):
+    if not is_decided(record):
         raise OutcomeUnknown(Code.REPLY_LOST, "sent before, and not yet looked up")
     if record.ended is ReportKind.REJECTED:
         raise Rejected(record.code or Code.REJECTED_BY_BROKER, record.detail)
     return record.reports() or [record.accepted_report()]
 
 
-def _records(request: OrderRequest, details: Any) -> list[Record]:
+def _records(
+    request: OrderRequest, details: Any, grid: PriceGrid, settings: Mapping[str, Any]
+) -> list[Record]:
     """Return the records of the order, its stop and its target. Raises Rejected."""
-    entry = record_of(request, details)
-    tick = Decimal(str(details.minTick))
+    entry = record_of(request, details, grid, settings)
     levels = {STOP: request.stop_loss, TARGET: request.take_profit}
     legs = [
-        leg_of(entry, leg, price, request.quantity, tick)
+        leg_of(entry, leg, price, request.quantity, grid)
         for leg, price in levels.items()
         if price is not None and not entry.is_exit
     ]

@@ -16,6 +16,7 @@ from ib_async.util import UNSET_DOUBLE
 
 from brokers.ibkr.contracts import LEVERAGE
 from brokers.ibkr.order_records import ENTRY, Fill, Record
+from brokers.price_rounding import PriceGrid
 from brokers.trading_hours import TradingHours, read_sessions
 from brokers.types import (
     AccountState,
@@ -179,7 +180,9 @@ def update_from_status(record: Record, status: str, now: datetime | None = None)
     if status == "Filled":
         record.ended = ReportKind.FILLED
     elif status in CANCELLED:
-        if record.time_in_force in IMMEDIATE and not record.cancelling:
+        if record.withdrawn:
+            record.ended = record.end_if_refused
+        elif record.time_in_force in IMMEDIATE and not record.cancelling:
             record.ended, record.code = ReportKind.EXPIRED, Code.NO_PRICE_WITHIN_LIMIT
         elif _has_expired(record, now):
             record.ended, record.code = ReportKind.EXPIRED, Code.TIME_IN_FORCE_ENDED
@@ -211,16 +214,44 @@ def update_from_completed(
         update_from_status(record, state.status, completed_at(state.completedTime) or now)
 
 
-def instrument(symbol: str, details: ContractDetails, settings: Mapping[str, Any]) -> Instrument:
-    """Read an instrument. Raises ValueError."""
+def price_grid(increments: Iterable[Any]) -> PriceGrid:
+    """Read a market rule: `lowEdge` and `increment` of each step. Raises ValueError."""
+    steps = sorted(
+        (to_decimal(one.lowEdge) or Decimal(0), to_decimal(one.increment) or Decimal(0))
+        for one in increments
+    )
+    if not steps or any(step <= 0 for _, step in steps):
+        raise ValueError(f"no price steps: {steps}")
+    return PriceGrid(tuple(steps))
+
+
+def size_step(details: Any, settings: Mapping[str, Any]) -> Decimal:
+    """Return the step of a contract's order sizes, in IBKR's units.
+
+    `sizeIncrement` of a share is what IBKR trades itself: most accounts may not order fractions
+    through the API (10243), whatever it is.
+    """
+    step = to_decimal(details.sizeIncrement) or Decimal(1)
+    if details.contract.secType == "STK" and not settings.get("fractional_shares"):
+        return max(step, Decimal(1))
+    return step
+
+
+def instrument(
+    symbol: str,
+    details: ContractDetails,
+    settings: Mapping[str, Any],
+    grid: PriceGrid | None = None,
+) -> Instrument:
+    """Read an instrument. grid: its market rule. Raises ValueError."""
     contract = details.contract
     assert contract is not None
     tick = to_decimal(details.minTick)
     if not tick:
         raise ValueError(f"{symbol}: no minTick")
     units = multiplier_of(contract)
-    step = to_decimal(details.sizeIncrement) or Decimal(1)
-    smallest = to_decimal(details.minSize) or step
+    step = size_step(details, settings)
+    smallest = max(to_decimal(details.minSize) or step, step)
     is_pair = contract.secType == "CASH"
     pip = (
         (Decimal("0.01") if contract.currency == "JPY" else Decimal("0.0001")) if is_pair else tick
@@ -243,6 +274,7 @@ def instrument(symbol: str, details: ContractDetails, settings: Mapping[str, Any
         margin_rate=Decimal(str(rates.get(symbol, usual))),
         exchange=contract.primaryExchange or contract.exchange,
         hours=_hours(details, settings),
+        price_steps=grid.steps if grid else (),
     )
 
 

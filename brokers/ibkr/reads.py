@@ -15,12 +15,14 @@ from brokers.ibkr.contract_details import details_of, resolve_symbols
 from brokers.ibkr.contracts import traded_symbols
 from brokers.ibkr.evicted_executions import evicted_records
 from brokers.ibkr.foreign_activity import foreign_exits, is_foreign, working_order
+from brokers.ibkr.market_rules import grid_of, listed_grid
 from brokers.ibkr.order_cache import state_of
 from brokers.ibkr.order_events import COMMISSION_WAIT_SECONDS
 from brokers.ibkr.order_records import ENTRY, STOP, TARGET, Record, held_levels, levels_report
 from brokers.ibkr.order_snapshots import Depth, Snapshot
 from brokers.ibkr.session import Session
 from brokers.ibkr.wrapper import POSITIONS, TIME, VALUES, AnswerError
+from brokers.price_rounding import PriceGrid
 from brokers.rate_limits import Priority
 from brokers.types import (
     AccountState,
@@ -82,10 +84,21 @@ async def instruments(session: Session) -> list[Instrument]:
         if isinstance(details, BaseException):
             raise details
         try:
-            instruments_read.append(parse.instrument(symbol, details, session.endpoint.settings))
+            grid = await _listed_steps(session, details)
+            instruments_read.append(
+                parse.instrument(symbol, details, session.endpoint.settings, grid)
+            )
         except (ValueError, ArithmeticError) as error:
             raise ReadFailed(Code.BROKER_UNREACHABLE, f"{symbol}: {error!r}") from error
     return instruments_read
+
+
+async def _listed_steps(session: Session, details: Any) -> PriceGrid:
+    """Return a contract's price steps; its smallest tick if TWS does not answer."""
+    try:
+        return await grid_of(session, details, Priority.READ)
+    except ReadFailed:
+        return listed_grid(details)
 
 
 async def positions(session: Session) -> list[BrokerPosition]:

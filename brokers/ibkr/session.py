@@ -28,7 +28,8 @@ from brokers.ibkr.requests import RequestClient
 from brokers.ibkr.timing import Timing
 from brokers.ibkr.trading_day import offset_of, zone_of
 from brokers.ibkr.tws_socket import TwsClient, open_connection
-from brokers.ibkr.wrapper import TIME, TwsWrapper
+from brokers.ibkr.wrapper import NEXT_ID, TIME, TwsWrapper
+from brokers.price_rounding import PriceGrid
 from brokers.rate_limits import RateLimiter
 from common.reason_codes import Code
 
@@ -45,6 +46,7 @@ class Session:
         self.timing = replace(timing, reply=endpoint.reply_timeout or timing.reply)
         self.names: dict[int, str] = {}  # conId → symbol of the connection's map
         self.details: dict[str | int, Any] = {}  # symbol or conId → ContractDetails
+        self.market_rules: dict[int, PriceGrid] = {}  # by their number
         self.unknown_symbols: set[str] = set()  # symbols that IBKR does not have
         self.read_only, self.currency, self.malformed_message = False, "", ""
         self.stable_since = 0.0  # on the loop's clock: connected to TWS, and TWS to IBKR
@@ -62,7 +64,7 @@ class Session:
         self._attempt: asyncio.Future[None] | None = None
         self._refused: asyncio.Future[None] | None = None
         self._wake_up, self._retry_soon = asyncio.Event(), asyncio.Event()
-        self._sync_requested = False
+        self._sync_requested = self._numbers_used = False
         self._snapshots = OrderSnapshots(self, self._wrapper)
         requests = RequestClient(self, self._wrapper)
         self.request, self.send = requests.request, requests.send
@@ -110,6 +112,10 @@ class Session:
             await self._sync()
         if self.read_only:
             raise ReadFailed(Code.TRADING_DISABLED, "the API is read-only")
+        if self._numbers_used:  # by another program with our client id
+            (number,) = await self.request(lambda client, _: client.reqIds(1), key=NEXT_ID)
+            self.client.updateReqId(number)
+            self._numbers_used = False
 
     def require_ibkr(self) -> None:
         """Raise ReadFailed while TWS answers from its cache."""
@@ -170,6 +176,7 @@ class Session:
                 self._refused.set_exception(ReadFailed(Code.CLIENT_ID_IN_USE, text))
                 self._refused.exception()
         elif req_id > 0:
+            self._numbers_used |= number == codes.DUPLICATE_NUMBER
             owner = self.endpoint.connection_id, self.endpoint.client_id
             record = self.order_cache.by_number(*owner, req_id)
             if record is not None:

@@ -5,9 +5,11 @@ from typing import Any
 from brokers.base import ReadFailed, Rejected
 from brokers.ibkr import codes, parse, reads
 from brokers.ibkr.contract_details import details_for
+from brokers.ibkr.market_rules import grid_of
 from brokers.ibkr.order_encoding import record_of, to_order
 from brokers.ibkr.session import Session
 from brokers.ibkr.wrapper import AnswerError
+from brokers.rate_limits import Priority
 from brokers.types import OrderRequest, WhatIf
 from common.reason_codes import Code
 
@@ -27,7 +29,9 @@ async def order_state(session: Session, request: OrderRequest) -> Any:
     """Return TWS's own answer (ib_async's OrderState). Raises Rejected or ReadFailed."""
     await session.ready()
     details = await details_for(session, request)
-    order = to_order(record_of(request, details), session.endpoint.account, outside_rth=False)
+    grid = await grid_of(session, details, Priority.READ)
+    record = record_of(request, details, grid, session.endpoint.settings)
+    order = to_order(record, session.endpoint.account, outside_rth=False)
     order.whatIf = True
     try:
         found = await session.request(

@@ -22,6 +22,12 @@ from brokers.ibkr.tws_socket import OPEN_ORDER
 from common.reason_codes import Code
 
 OPEN, COMPLETED, POSITIONS, VALUES, TIME = "open", "completed", "positions", "values", "time"
+RULE, NEXT_ID = "market rule ", "next id"
+
+
+def rule_key(number: int) -> str:
+    """Return the key of a request for a market rule."""
+    return f"{RULE}{number}"
 
 
 class SessionEvents(Protocol):
@@ -87,6 +93,13 @@ class TwsWrapper:
         for key in (OPEN, COMPLETED):
             answer, _ = self._requests.pop(key, (None, []))
             if answer is not None and not answer.done():
+                answer.set_exception(error)
+
+    def _refuse_rules(self, error: AnswerError) -> None:
+        """Fail the requests for market rules: TWS's refusal does not state which it is about."""
+        for key in [key for key in self._requests if str(key).startswith(RULE)]:
+            answer, _ = self._requests.pop(key)
+            if not answer.done():
                 answer.set_exception(error)
 
     def _add_item(self, key: int | str, item: Any) -> None:
@@ -163,6 +176,10 @@ class TwsWrapper:
     def contractDetailsEnd(self, reqId: int) -> None:
         self._complete(reqId)
 
+    def marketRule(self, marketRuleId: int, priceIncrements: list[Any]) -> None:
+        self._add_item(rule_key(marketRuleId), priceIncrements)
+        self._complete(rule_key(marketRuleId))
+
     def position(self, account: str, contract: Contract, posCont: float, avgCost: float) -> None:
         self._add_item(POSITIONS, (account, contract, posCont, avgCost))
 
@@ -202,6 +219,8 @@ class TwsWrapper:
         if (line := self.lines.get(reqId)) is not None:
             line.on_error(errorCode, errorString)
             return
+        if RULE.strip() in errorString.lower():
+            self._refuse_rules(AnswerError(errorCode, errorString))
         self._listener.on_error(reqId, errorCode, errorString)
 
     def on_foreign_malformed(self, kind: str, raw: str) -> None:
@@ -217,6 +236,10 @@ class TwsWrapper:
 
     def connectionClosed(self) -> None:
         self._listener.on_lost()
+
+    def nextValidId(self, orderId: int) -> None:
+        self._add_item(NEXT_ID, orderId)
+        self._complete(NEXT_ID)
 
     def connectAck(self) -> None: ...
 

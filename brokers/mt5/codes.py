@@ -9,6 +9,12 @@ from brokers.base import BrokerError, NotSent, OutcomeUnknown, Rejected
 from brokers.mt5.constants import AUTH_FAILED, BAD_ARGUMENTS, NOT_FOUND, OK
 from common.reason_codes import Code
 
+
+class FillingRefused(Rejected):
+    """The server takes another filling type, which the symbol's data do not always show."""
+
+
+FILLING = 10030
 CHECKED = 0  # `order_check` has no objection
 TRADE_DISABLED = 10017
 PLACED, DONE, DONE_PARTIAL, NO_CHANGES = 10008, 10009, 10010, 10025
@@ -29,7 +35,7 @@ REJECTED: dict[int, Code] = {
     10022: Code.ORDER_TYPE_UNSUPPORTED,  # expiration
     10026: Code.TRADING_DISABLED,  # the server allows this account no automated trading
     10029: Code.LEVELS_FROZEN,
-    10030: Code.ORDER_TYPE_UNSUPPORTED,  # filling mode
+    FILLING: Code.ORDER_TYPE_UNSUPPORTED,
     10032: Code.REJECTED_BY_BROKER,  # this operation only for real accounts
     10033: Code.REJECTED_BY_BROKER,  # as many pending orders as it allows
     10034: Code.VOLUME_INVALID,  # as much volume of the symbol as it allows
@@ -70,7 +76,7 @@ def verdict(retcode: int, comment: str) -> BrokerError | None:
     if retcode in ACCEPTED:
         return None
     if code := REJECTED.get(retcode):
-        return Rejected(code, detail)
+        return _rejection(retcode, code, detail)
     if code := NOT_SENT.get(retcode):
         return NotSent(code, detail)
     return OutcomeUnknown(Code.REPLY_LOST, detail)
@@ -90,8 +96,12 @@ def check_verdict(retcode: int, comment: str) -> BrokerError | None:
     Its other codes mean that it could not check, which does not prevent the order.
     """
     if retcode != CHECKED and (code := REJECTED.get(retcode)):
-        return Rejected(code, f"{retcode} {comment}".strip())
+        return _rejection(retcode, code, f"{retcode} {comment}".strip())
     return None
+
+
+def _rejection(retcode: int, code: Code, detail: str) -> Rejected:
+    return (FillingRefused if retcode == FILLING else Rejected)(code, detail)
 
 
 def login_verdict(error: tuple[int, str]) -> Code:

@@ -14,7 +14,7 @@ from brokers.mt5.constants import (
     OrderMask,
     TradeMode,
 )
-from brokers.types import Instrument, OrderType, Side, TimeInForce
+from brokers.types import Instrument, OrderRequest, OrderType, Side, TimeInForce
 from common.reason_codes import Code
 
 FOREX = frozenset({0, 5})  # SYMBOL_CALC_MODE_FOREX, SYMBOL_CALC_MODE_FOREX_NO_LEVERAGE
@@ -121,6 +121,29 @@ class Lots:
         if mode == Execution.EXCHANGE and time_in_force in (TimeInForce.GTC, TimeInForce.DAY):
             return Filling.RETURN
         raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, f"{time_in_force} on {self.info.name}")
+
+    def other_fillings(self, request: OrderRequest, refused: int) -> list[Filling]:
+        """Return what else to try of an order whose filling type the server has refused: first what
+        the symbol's data allow, which are not always what the server accepts.
+
+        An order that fills at once or not at all never becomes one that fills in part, nor one that
+        ends at once a working one: so at an exchange, where it counts at once, a pending order has
+        no other. Market execution has no RETURN.
+        """
+        is_pending = request.order_type is not OrderType.MARKET
+        if is_pending and self.info.trade_exemode == Execution.EXCHANGE:
+            return []
+        wanted, mask = request.time_in_force, FillingMask(self.info.filling_mode & 3)
+        at_once = request.order_type is OrderType.MARKET and request.worst_price is not None
+        usable = [Filling.FOK]
+        if wanted is not TimeInForce.FOK:
+            usable.append(Filling.IOC)
+        lasts = wanted not in (TimeInForce.FOK, TimeInForce.IOC) and not at_once
+        if lasts and (is_pending or self.info.trade_exemode != Execution.MARKET):
+            usable.append(Filling.RETURN)
+        bits = {Filling.FOK: FillingMask.FOK, Filling.IOC: FillingMask.IOC}
+        usable.sort(key=lambda one: one not in bits or bits[one] not in mask)
+        return [filling for filling in usable if filling != refused]
 
     def keeps_deviation(self) -> bool:
         """Whether the server fills a market order within its deviation, or not at all.

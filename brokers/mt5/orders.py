@@ -80,14 +80,9 @@ class OrderExecutor:
         lots = self.terminal.lots(account_info, request.symbol)
         magic = self.terminal.order_ids.remember(request.client_order_id)
         fields = self._encode(request, lots, account_info, magic)
-        if not is_exit(request):
-            self._check(fields)
         try:
             with self._outdated_symbol(account_info, request.symbol):
-                result = self._send(
-                    fields, partial(guard, request), request.send_by or None,
-                    request.client_order_id,
-                )  # fmt: skip
+                result = self._send_order(request, fields, lots, account_info, guard)
         except (NotSent, Rejected):
             self.terminal.order_ids.mark_ended(request.client_order_id)
             raise
@@ -272,9 +267,14 @@ class OrderExecutor:
         price = 0.0
         if request.order_type is OrderType.MARKET:
             tick = self.terminal.tick(self.terminal.time(self.spec, account_info), request.symbol)
-            if tick is None or not (tick.bid and tick.ask):
-                raise NotSent(Code.MARKET_CLOSED, f"the terminal has no price of {request.symbol}")
-            price = tick.ask if request.side is Side.BUY else tick.bid
+            # A sale needs no ask: a thin market may have one side only.
+            price = (tick.ask if request.side is Side.BUY else tick.bid) if tick else 0.0
+            if not price:
+                side = "ask" if request.side is Side.BUY else "bid"
+                missing = "price" if tick is None or not (tick.bid or tick.ask) else side
+                raise NotSent(
+                    Code.MARKET_CLOSED, f"the terminal has no {missing} of {request.symbol}"
+                )
         return order_encoding.market_or_pending_order(
             request,
             lots,
@@ -283,6 +283,41 @@ class OrderExecutor:
             position=ticket,
             expires=self._expires(request, account_info),
         )
+
+    def _send_order(
+        self,
+        request: OrderRequest,
+        fields: dict[str, Any],
+        lots: Lots,
+        account_info: Any,
+        guard: Guard,
+    ) -> Any:
+        """Send an order and return the server's answer; with each filling type that may fit, if the
+        server refuses the usual one.
+
+        Raises NotSent, Rejected or OutcomeUnknown."""
+        known, usual = self.terminal.fillings, fields["type_filling"]
+        key = account_info.login, request.symbol, request.order_type, request.time_in_force
+        first, refusal = known.get(key, usual), None
+        for filling in (first, *lots.other_fillings(request, first)):
+            attempt = fields | {"type_filling": int(filling)}
+            try:
+                if not is_exit(request):
+                    self._check(attempt)
+                result = self._send(
+                    attempt,
+                    partial(guard, request),
+                    request.send_by or None,
+                    request.client_order_id,
+                )
+            except codes.FillingRefused as error:
+                refusal = refusal or error
+                continue
+            if filling != usual:
+                known[key] = int(filling)
+            return result
+        assert refusal is not None
+        raise refusal
 
     def _expires(self, request: OrderRequest, account_info: Any) -> int:
         """Return the end of a GTD order in the server's time; 0 for others.

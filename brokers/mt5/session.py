@@ -62,6 +62,7 @@ class Terminal:
         self.modes: dict[str, PositionMode] = {}  # as read from the terminal, by connection
         self._times: dict[tuple[str, str], ServerTime] = {}
         self._symbols: dict[tuple[int, str], tuple[float, Lots]] = {}
+        self.fillings: dict[tuple[int, str, str, str], int] = {}  # what servers took, not the usual
         self._unlisted: set[tuple[int, str]] = set()  # that the log has
         self._connected_since: tuple[int, float] | None = None
         self._verified_logins = VerifiedLogins()

@@ -14,7 +14,7 @@ from brokers.trading_hours import calendar_of
 from brokers.types import AccountState, Instrument
 from common.clocks import market_at
 from common.errors import InvalidInputError
-from common.money import DIGITS, PLACES
+from common.money import DIGITS, PLACES, plain
 from common.sql import Query, columns, rows, run
 from connections import symbols
 from connections.accounts.history import add_to_history_sql
@@ -55,9 +55,9 @@ SELECT count(*)::int AS stored FROM stored
 _COLUMNS = (
     "symbol", "pair", "digits", "pip", "quantity_min", "quantity_step", "quantity_max",
     "contract_size", "stops_level", "margin_rate",
-    "close_min", "close_worth_min", "tick", "freeze_level", "exchange",
+    "close_min", "close_worth_min", "tick", "freeze_level", "exchange", "price_steps",
 )  # fmt: skip
-_TYPES = ("text", "text", "smallint", *("numeric",) * 11, "text")
+_TYPES = ("text", "text", "smallint", *("numeric",) * 11, "text", "jsonb")
 _UNNEST = ", ".join(f"%s::{kind}[]" for kind in _TYPES)
 _CHANGED = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS[1:])
 # All accounts of a server share a book of hundreds of symbols, and each of them reads it. So a row
@@ -186,7 +186,7 @@ def _steps(instrument: Instrument) -> tuple[Decimal, ...]:
 
 def is_storable(instrument: Instrument, pair: str) -> bool:
     """Return whether the columns can hold an instrument: its names and its amounts."""
-    symbol, _, digits, *amounts, _ = _record(instrument, pair)
+    symbol, _, digits, *amounts, _, _ = _record(instrument, pair)
     return (
         len(symbol) <= MAX_SYMBOL_LENGTH
         and len(pair) <= MAX_PAIR_LENGTH
@@ -220,7 +220,9 @@ def pair_of(instrument: Instrument) -> str | None:
     return stated if is_stated else None
 
 
-def _record(instrument: Instrument, pair: str) -> tuple[str, str, int, *tuple[Decimal, ...], str]:
+def _record(
+    instrument: Instrument, pair: str
+) -> tuple[str, str, int, *tuple[Decimal, ...], str, str | None]:
     return (
         instrument.symbol, pair, instrument.digits, instrument.pip, instrument.quantity_min,
         instrument.quantity_step, instrument.quantity_max, instrument.contract_size,
@@ -228,4 +230,12 @@ def _record(instrument: Instrument, pair: str) -> tuple[str, str, int, *tuple[De
         instrument.close_min, instrument.close_worth_min, instrument.tick,
         instrument.freeze_level,
         "" if instrument.hours else calendar_of(instrument.exchange),
+        _stored_steps(instrument),
     )  # fmt: skip
+
+
+def _stored_steps(instrument: Instrument) -> str | None:
+    """Return the price steps as JSON, exact as texts; None if the tick counts at each price."""
+    if len(instrument.price_steps) < 2:
+        return None
+    return json.dumps([[plain(low), plain(step)] for low, step in instrument.price_steps])

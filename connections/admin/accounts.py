@@ -123,7 +123,7 @@ class InstrumentAdmin(ReadOnlyAdmin):
                     "quantity_min", "quantity_step", "units_in_a_lot", "read_at")  # fmt: skip
     list_filter = ("book", "is_preferred")
     search_fields = ("symbol", "pair")
-    exclude = ("hours",)
+    exclude = ("hours", "price_steps")
     readonly_fields = ("market_state", "market_until", "hours_by", "hours_known_until")
 
     @admin.display(description="Market")

@@ -4,6 +4,14 @@ TICK_SQL = "coalesce(nullif(i.tick, 0), trim_scale(1 / power(10::numeric, i.digi
 """The tick of an instrument `i`."""
 
 
+def tick_at_sql(price: str) -> str:
+    """Return SQL for the tick of an instrument `i` at a price, an expression that may be NULL."""
+    return f"""CASE WHEN i.price_steps IS NULL THEN {TICK_SQL} ELSE coalesce((
+        SELECT (s.value ->> 1)::numeric FROM jsonb_array_elements(i.price_steps) s
+        WHERE (s.value ->> 0)::numeric <= {price}
+        ORDER BY (s.value ->> 0)::numeric DESC LIMIT 1), {TICK_SQL}) END"""
+
+
 def _of_instrument_sql(row: str, expression: str) -> str:
     """Return SQL for an expression over the instrument `i` of a row; NULL where none is listed."""
     return f"""(SELECT {expression} FROM connections_executionconnection of_row
@@ -43,7 +51,8 @@ def on_tick_sql(price: str, row: str) -> str:
     """
     return f"""(SELECT {rounded_to_tick_sql("level.price", "step.size", f"{row}.side")}
       FROM (SELECT {price} AS price) level
-      CROSS JOIN (SELECT {tick_sql(row)} AS size OFFSET 0) step)"""  # OFFSET 0: looked up once
+      CROSS JOIN LATERAL (SELECT {_of_instrument_sql(row, tick_at_sql("level.price"))} AS size
+        OFFSET 0) step)"""  # OFFSET 0: looked up once
 
 
 def rounded_to_tick_sql(price: str, tick: str, side: str) -> str:
@@ -55,6 +64,15 @@ def rounded_to_tick_sql(price: str, tick: str, side: str) -> str:
         WHEN {tick} IS NULL OR mod({price}, {tick}) = 0 THEN {price}
         WHEN {side} = 'BUY' THEN ceil({price} / {tick}) * {tick}
         ELSE floor({price} / {tick}) * {tick} END"""
+
+
+def ticks_join_sql(row: str, **prices: str) -> str:
+    """Return a LEFT JOIN of `step`, which has the tick of a row's instrument at each of these
+    prices under their names. Looked up once; row: as in `tick_sql`."""
+    ticks = ", ".join(f"{tick_at_sql(price)} AS {name}" for name, price in prices.items())
+    return f"""LEFT JOIN LATERAL (SELECT {ticks} FROM connections_executionconnection of_row
+      JOIN connections_instrument i ON i.book = of_row.instrument_book AND i.symbol = {row}.symbol
+      WHERE of_row.id = {row}.connection_id OFFSET 0) step ON true"""
 
 
 def quantity_step_sql(row: str) -> str:

@@ -49,6 +49,10 @@ class Instrument(models.Model):
         default=Decimal(0), db_default=Decimal(0),
         help_text="Smallest step of its price; 0: one unit of the last digit.",
     )  # fmt: skip
+    price_steps = models.JSONField(
+        null=True, blank=True,
+        help_text="Ticks that depend on the price: from which price on, and the tick; empty: none.",
+    )  # fmt: skip
     exchange = models.CharField(
         max_length=10, default="", db_default="", blank=True,
         help_text="Calendar of its exchange; empty: unknown, or its broker states the hours.",

@@ -268,14 +268,27 @@ def broker_quantity_of(
 def _ticket_of(
     position: OurPosition, ours: Sequence[OurPosition], theirs: Sequence[BrokerPosition]
 ) -> BrokerPosition | None:
-    if known_id := position.broker_position_id:  # brokers may change the client order id
-        return next((t for t in theirs if t.broker_position_id == known_id), None)
+    known_id = position.broker_position_id
+    known_ids = {other.broker_position_id for other in ours if other.broker_position_id}
+    if known := [t for t in theirs if known_id and t.broker_position_id == known_id]:
+        return known[0]  # brokers may change the client order id
+    if known_id:  # numbered again: what carries the entry's id is the same position
+        return next(
+            (
+                t
+                for t in theirs
+                if t.client_order_id
+                and t.client_order_id == position.client_order_id
+                and (t.symbol, t.side) == (position.symbol, position.side)
+                and t.broker_position_id not in known_ids
+            ),
+            None,
+        )
     same = [ticket for ticket in theirs if ticket.symbol == position.symbol]
     named = [t for t in same if t.client_order_id == position.client_order_id]
     if named:
         return named[0]
     # Without an id: the only ticket of the symbol, if it is no other position of ours.
-    known_ids = {other.broker_position_id for other in ours if other.broker_position_id}
     unnamed = [t for t in same if not t.client_order_id]
     netted = len(unnamed) == 1 and (
         not unnamed[0].broker_position_id or unnamed[0].broker_position_id not in known_ids

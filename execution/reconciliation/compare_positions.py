@@ -73,7 +73,8 @@ class Differences:
     gone: our positions that the broker lacks. since: start of the executions that could explain the
     differences, broker's time; None if there is nothing to explain. not_compared: (kind, key) that
     were skipped, so their absence proves nothing. level_reads: positions whose stored broker levels
-    are unknown or wrong, with the levels read. other_levels: levels that the broker keeps as orders
+    are unknown or wrong, with the levels read. relinked: positions that have another number at the
+    broker, with it. other_levels: levels that the broker keeps as orders
     for entries without an open position of ours, by the entry's client order id.
     """
 
@@ -81,6 +82,7 @@ class Differences:
     gone: list[OurPosition] = field(default_factory=list)
     since: datetime | None = None
     not_compared: set[tuple[Code, str]] = field(default_factory=set)
+    relinked: list[tuple[OurPosition, str]] = field(default_factory=list)
     level_reads: list[tuple[OurPosition, HeldLevels]] = field(default_factory=list)
     other_levels: dict[str, HeldLevels] = field(default_factory=dict)
 
@@ -136,7 +138,8 @@ def compare_positions(
     client order id. On netting accounts several of ours may share one of the broker's.
     """
     differences = Differences()
-    mine_of = _by_ticket(ours, theirs)
+    renumbered = {p.id: number for p, number in _renumbered(ours, theirs)}
+    mine_of = _by_ticket(ours, theirs, renumbered)
     for ticket in theirs:
         number = ticket.broker_position_id
         mine = mine_of.pop(number, [])
@@ -144,6 +147,9 @@ def compare_positions(
         if any(_is_changing(position, began) for position in mine):
             differences.skip(POSITION_CODES, number, *map(key_of, mine))
             continue
+        if again := [p for p in mine if p.id in renumbered]:
+            differences.relinked += [(position, number) for position in again]
+            differences.fills_needed_since(again)  # that it was closed counts first
         if not ticket.is_tradable:
             _compare_untradable(differences, connection_id, mine, ticket)
             continue
@@ -216,14 +222,44 @@ def _other_levels(mine: Sequence[OurPosition], ticket: BrokerPosition) -> dict[s
     return {entry: held for entry, held in levels.items() if base_of(entry) not in bases}
 
 
-def _by_ticket(
+def _renumbered(
     ours: Sequence[OurPosition], theirs: Sequence[BrokerPosition]
+) -> list[tuple[OurPosition, str]]:
+    """Return our positions whose number the broker does not list, with that of the position which
+    carries their entry's id, if exactly one does.
+
+    Brokers number positions again when they move an account to another server."""
+    listed = {ticket.broker_position_id for ticket in theirs}
+    taken = {position.broker_position_id for position in ours} & listed
+    found = []
+    for position in ours:
+        if position.broker_position_id in ("", *listed):
+            continue
+        base = base_of(position.entry_sent_as or position.client_order_id or "")
+        same = [
+            ticket.broker_position_id
+            for ticket in theirs
+            if base
+            and base_of(ticket.client_order_id or "") == base
+            and (ticket.symbol, ticket.side) == (position.symbol, position.side)
+            and ticket.broker_position_id not in taken
+        ]
+        if len(same) == 1:
+            found.append((position, same[0]))
+    return found
+
+
+def _by_ticket(
+    ours: Sequence[OurPosition],
+    theirs: Sequence[BrokerPosition],
+    renumbered: Mapping[int, str],
 ) -> dict[str, list[OurPosition]]:
     named = [t for t in theirs if t.client_order_id]
     tickets = {base_of(t.client_order_id): t.broker_position_id for t in named}
     groups: dict[str, list[OurPosition]] = {}
     for position in ours:
-        ticket = position.broker_position_id or tickets.get(
+        known = renumbered.get(position.id) or position.broker_position_id
+        ticket = known or tickets.get(
             base_of(position.entry_sent_as or ""), f"position {position.id}"
         )
         groups.setdefault(ticket, []).append(position)
@@ -234,9 +270,7 @@ def is_of(ours: Sequence[OurPosition], ticket: BrokerPosition) -> bool:
     """Return whether a broker position is one of ours, by its id or its entry's id."""
     number, base = ticket.broker_position_id, base_of(ticket.client_order_id or " ")
     return any(
-        p.broker_position_id == number
-        or (not p.broker_position_id and base_of(p.entry_sent_as or "") == base)
-        for p in ours
+        p.broker_position_id == number or base_of(p.entry_sent_as or "") == base for p in ours
     )
 
 

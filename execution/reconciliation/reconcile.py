@@ -46,6 +46,7 @@ from execution.reconciliation.open_orders import (
     start_run,
     without_cancelled,
 )
+from execution.reconciliation.renumbered import relink_renumbered
 from execution.runtime import broker_queries
 from execution.runtime.broker_queries import Snapshot
 from execution.runtime.event_stream import drain_before_comparison
@@ -223,6 +224,7 @@ def _compare(comparison: ReconciliationRun[ComparedAccount], read: dict[UUID, Sn
         # Without the positions that these fills have changed.
         by_account = open_positions.compare(comparison, read)
     open_positions.store_levels(comparison, by_account)
+    relink_renumbered(by_account.values())
     for differences in by_account.values():
         records += differences.records
     allowed = {str(key) for key, account in comparison.accounts.items() if account.auto_correct}

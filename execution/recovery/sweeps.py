@@ -23,7 +23,7 @@ from django.conf import settings
 
 from brokers.host_limiter import CallPriority
 from brokers.registry import adapter_for
-from brokers.types import OrderReport
+from brokers.types import ExitSafety, OrderReport
 from common.clocks import market_now
 from common.failpoints import failpoint
 from common.reason_codes import Code
@@ -60,7 +60,8 @@ class LookUpRow(LaneAccount):
     """An order to look up, with its connection.
 
     client_order_id: by which its broker knows it. overdue: seconds since `answer_by`; age: seconds
-    since it was sent.
+    since it was sent. names_ticket: it is an exit that names the broker's position, and the process
+    that sent it has stored that its outcome is unknown; closes_all: it is for all of what is open.
     """
 
     id: int
@@ -71,6 +72,8 @@ class LookUpRow(LaneAccount):
     submitted_at: datetime
     claimed_until: datetime
     overdue: float | None
+    names_ticket: bool
+    closes_all: bool
     age: int
 
 
@@ -153,7 +156,12 @@ WITH claimed AS (
     ORDER BY lookup_after LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED))
   RETURNING id, connection_id, {sent_as_sql("execution_order")} AS client_order_id, symbol, fence,
     absence_confirmations, submitted_at, lookup_claimed_until AS claimed_until,
-    extract(epoch FROM clock_timestamp() - answer_by)::float8 AS overdue
+    extract(epoch FROM clock_timestamp() - answer_by)::float8 AS overdue,
+    status = 'UNKNOWN' AND reason <> '{Code.WORKER_LOST.value}' AND coalesce(
+      (SELECT p.broker_position_id <> '' FROM positions_executionposition p
+       WHERE p.id = position_id), false) AS names_ticket,
+    coalesce((SELECT p.quantity <= execution_order.quantity FROM positions_executionposition p
+      WHERE p.id = position_id), false) AS closes_all
 )
 SELECT a.*, {SPEC_COLUMNS}, c.broker_host, c.lane,
   extract(epoch FROM clock_timestamp() - a.submitted_at)::int AS age
@@ -173,26 +181,28 @@ _ABSENT = log_rows_sql(
 )
 
 # One more absence confirmation. The second, at least FILLCAST_ABSENCE_GAP_SECONDS later, fails an
-# entry and sends an exit again under the same id. The fence rejects a stale process. Comparing
+# entry and sends an exit again under the same id; of an exit that can be repeated (`sure`) the
+# first one does. The fence rejects a stale process. Comparing
 # `absence_confirmations` rejects the second of two processes that asked at the same time.
+_IS_FIRST = "(o.absence_confirmations = 0 AND NOT d.sure)"
 CONFIRM_ABSENCE = f"""
 WITH d AS (
-  SELECT * FROM unnest(%(ids)s::bigint[], %(fences)s::bigint[], %(absence_confirmations)s::int[])
-  AS t(id, fence, absence_confirmations)
+  SELECT * FROM unnest(%(ids)s::bigint[], %(fences)s::bigint[], %(absence_confirmations)s::int[],
+    %(sure)s::boolean[]) AS t(id, fence, absence_confirmations, sure)
 ), locked AS (
   SELECT id FROM execution_order WHERE id = ANY(%(ids)s::bigint[]) ORDER BY id FOR NO KEY UPDATE
 ), moved AS (
   UPDATE execution_order o SET absence_confirmations = o.absence_confirmations + 1,
-    fence = o.fence + CASE WHEN o.absence_confirmations = 0 THEN 0 ELSE 1 END,
-    lookup_after = CASE WHEN o.absence_confirmations = 0
+    fence = o.fence + CASE WHEN {_IS_FIRST} THEN 0 ELSE 1 END,
+    lookup_after = CASE WHEN {_IS_FIRST}
       THEN clock_timestamp() + make_interval(secs => %(gap)s) END,
-    status = CASE WHEN o.absence_confirmations = 0 THEN 'UNKNOWN' WHEN o.position_id IS NULL
+    status = CASE WHEN {_IS_FIRST} THEN 'UNKNOWN' WHEN o.position_id IS NULL
       THEN 'FAILED'
       ELSE 'PENDING' END,
-    reason = CASE WHEN o.absence_confirmations = 0 THEN o.reason WHEN o.position_id IS NULL
+    reason = CASE WHEN {_IS_FIRST} THEN o.reason WHEN o.position_id IS NULL
       THEN '{Code.NEVER_ARRIVED.value}' ELSE '{Code.RESEND.value}' END,
     due_at = clock_timestamp(),
-    done_at = CASE WHEN o.absence_confirmations > 0 AND o.position_id IS NULL
+    done_at = CASE WHEN NOT {_IS_FIRST} AND o.position_id IS NULL
       THEN clock_timestamp() END
   FROM d JOIN locked USING (id) WHERE o.id = d.id AND o.fence = d.fence
     AND o.absence_confirmations = d.absence_confirmations
@@ -404,6 +414,7 @@ def _end_lookups(accounts_waiting: Collection[str], done: Sequence[CallResult]) 
                 "ids": [row.id for row in absent],
                 "fences": [row.fence for row in absent],
                 "absence_confirmations": [row.absence_confirmations for row in absent],
+                "sure": [_is_repeatable(row) for row in absent],
                 "gap": gap,
             },
         )
@@ -417,7 +428,20 @@ def _confirms_absence(row: LookUpRow) -> bool:
     `arrives_within`.
     """
     travel = adapter_for(row.type).capabilities(spec_from_row(row)).arrives_within.total_seconds()
+    if _is_repeatable(row):
+        return row.age >= travel
     return row.overdue is not None and row.overdue > travel
+
+
+def _is_repeatable(row: LookUpRow) -> bool:
+    """Return whether an exit can be sent again as soon as its broker does not list it.
+
+    It names its ticket: if the first one arrives after all, together they close no more than that
+    ticket. A part of it only where the ticket ends with each close, or both would close a part.
+    """
+    capabilities = adapter_for(row.type).capabilities(spec_from_row(row))
+    names_ticket = row.names_ticket and capabilities.exit_safety is ExitSafety.TICKET
+    return names_ticket and (row.closes_all or capabilities.closes_tickets_once)
 
 
 def _record_beyond_horizon(orders: Sequence[LookUpRow]) -> None:

@@ -14,6 +14,7 @@ from connections.selectors import (
     on_tick_sql,
     rounded_to_tick_sql,
     tick_sql,
+    ticks_join_sql,
 )
 from events.models import EventKind
 from events.outbox import INSERT_EVENTS_SQL
@@ -206,8 +207,8 @@ _NEXT_TARGET = f"""(SELECT {on_tick_sql(_TARGET, "p")}
 # The columns that `open_positions_sql` inserts. u, levels: as in `WRITE`.
 _EXECUTIONS = f"""
   SELECT u.connection_id, u.signal_id, u.position_leg, u.pair, u.symbol, u.side, u.opened, u.opened,
-    round(u.opened_value / u.opened, 18), {rounded_to_tick_sql("l.sl", "step.size", "u.side")},
-    {rounded_to_tick_sql("l.tp", "step.size", "u.side")},
+    round(u.opened_value / u.opened, 18), {rounded_to_tick_sql("l.sl", "step.sl", "u.side")},
+    {rounded_to_tick_sql("l.tp", "step.tp", "u.side")},
     CASE WHEN l.sl IS NULL THEN '' WHEN u.stop_loss IS NOT NULL THEN 'BROKER' ELSE 'ENGINE' END,
     CASE WHEN l.tp IS NULL THEN '' WHEN u.take_profit IS NOT NULL AND l.number <= 1
       AND e.last_part IS NULL THEN 'BROKER' ELSE 'ENGINE' END,
@@ -224,7 +225,7 @@ _EXECUTIONS = f"""
   CROSS JOIN LATERAL (SELECT coalesce(u.own_stop_loss, e.sl) AS sl,
     coalesce(u.own_take_profit, (e.targets::numeric[])[1]) AS tp,
     cardinality(e.targets::numeric[]) AS number) l
-  CROSS JOIN LATERAL (SELECT {tick_sql("u")} AS size OFFSET 0) step  -- looked up once
+  {ticks_join_sql("u", sl="l.sl", tp="l.tp")}
   WHERE u.new_quantity > 0 AND u.opened > 0 AND u.position_id IS NULL"""
 
 # The orders of the request of an exit `u`: itself and, rarely, others. now: as this statement

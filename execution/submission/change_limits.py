@@ -85,7 +85,7 @@ def _margin_and_risk(
     if not own.margin:
         margin = risk.margin_of(worth * own.rate, row.leverage, order.instrument.margin_rate)
     level = order.signal.sl
-    sl = level and round_level_price(level, order.instrument.tick, order.side)
+    sl = level and round_level_price(level, order.instrument.grid, order.side)
     loss = sizing.loss_per_unit(price, sl, sign, own.rate) if sl else None
     return margin, margin if loss is None else loss * quantity
 

@@ -119,7 +119,7 @@ def _instrument(row: OrderRow, own: OrderSums, context: EvaluationContext) -> In
 
 def _rounded(order: ChangedOrder, wanted: WantedTerms) -> AllowedChange:
     """Return all terms with what is wanted; its prices rounded to the instrument's ticks."""
-    row, tick = order.row, order.instrument.tick
+    row, tick = order.row, order.instrument.grid
     limit, stop = wanted.limit_price, wanted.stop_price
     return AllowedChange(
         quantity=_present_quantity(order) if wanted.quantity is None else wanted.quantity,
@@ -138,7 +138,7 @@ def _present_quantity(order: ChangedOrder) -> Decimal | None:
 
 def _with_levels(order: ChangedOrder, wanted: WantedTerms, new: AllowedChange) -> AllowedChange:
     """Return the change with the entry's end and levels, rounded to the instrument's ticks."""
-    row, signal, tick = order.row, order.signal, order.instrument.tick
+    row, signal, tick = order.row, order.signal, order.instrument.grid
     stop, target = (
         value if level is None else round_level_price(level, tick, order.side)
         for level, value in (

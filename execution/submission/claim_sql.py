@@ -230,7 +230,7 @@ INSTRUMENTS = Query(
     f"""
 SELECT book, pair, symbol, is_preferred, rivals, digits, pip, quantity_min, quantity_step,
   quantity_max, stops_level, margin_rate, close_min, close_worth_min, {TICK_SQL} AS tick,
-  hours
+  hours, price_steps
 FROM connections_instrument i WHERE book = ANY(%s) AND pair = ANY(%s)
 """,
 )

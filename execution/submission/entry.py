@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from brokers.account_capabilities import Capabilities
-from brokers.price_rounding import round_level_price
+from brokers.price_rounding import Tick, round_level_price
 from brokers.types import ExitSafety, PositionMode
 from common.money import plain
 from common.reason_codes import Code
@@ -168,7 +168,7 @@ def _intent(
 ) -> Intent:
     """Return the intent of a quantity of an entry. notes: what its detail ends with."""
     row, signal, market, capabilities, at, at_market = entry
-    stop_loss, take_profit = _levels_at_broker(row, signal, market.instrument.tick, capabilities)
+    stop_loss, take_profit = _levels_at_broker(row, signal, market.instrument.grid, capabilities)
     return Intent(
         symbol=market.instrument.symbol,
         quantity=quantity,
@@ -203,7 +203,7 @@ def _emulated(entry: PricedEntry) -> str:
 
 
 def _levels_at_broker(
-    row: OrderRow, signal: SignalRow, tick: Decimal, capabilities: Capabilities
+    row: OrderRow, signal: SignalRow, tick: Tick, capabilities: Capabilities
 ) -> tuple[Decimal | None, Decimal | None]:
     """Return the stop-loss and take-profit that the broker guards; the engine guards the others.
 

@@ -60,7 +60,7 @@ def price_entry(
     row: OrderRow, signal: SignalRow, market: EntryMarket, capabilities: Capabilities
 ) -> PricedEntry:
     """Return an entry with its prices by the market now."""
-    side, tick = SIDES[row.side], market.instrument.tick
+    side, tick = SIDES[row.side], market.instrument.grid
     limit = row.limit_price and price_rounding.round_entry_price(
         row.limit_price, tick, side, OrderType.LIMIT
     )
@@ -119,7 +119,7 @@ def _worst_price(
     if limit is None:
         return None
     worst = (_provider_price(row, signal) or touch) + limit.distance * side.sign
-    return price_rounding.round_entry_price(worst, instrument.tick, side, OrderType.LIMIT)
+    return price_rounding.round_entry_price(worst, instrument.grid, side, OrderType.LIMIT)
 
 
 def _provider_price(row: OrderRow, signal: SignalRow) -> Decimal | None:

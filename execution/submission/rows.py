@@ -4,6 +4,7 @@ from datetime import datetime, time
 from decimal import Decimal
 from typing import Any, NamedTuple, get_type_hints
 
+from brokers.price_rounding import PriceGrid, Tick
 from brokers.trading_hours import StoredHours
 
 QUOTE_MAX_AGE_SECONDS = 60
@@ -285,6 +286,14 @@ class InstrumentRow(NamedTuple):
     close_worth_min: Decimal
     tick: Decimal
     hours: StoredHours | None = None
+    price_steps: list[tuple[str, str]] | None = None
+
+    @property
+    def grid(self) -> Tick:
+        """The tick at each price, to round by: `tick` is the smallest of them."""
+        if not self.price_steps:
+            return self.tick
+        return PriceGrid(tuple((Decimal(low), Decimal(step)) for low, step in self.price_steps))
 
 
 class QuoteRow(NamedTuple):

@@ -87,7 +87,7 @@ def at_broker(trigger: Trigger, instrument: InstrumentRow) -> Trigger:
     Its first stop price is rounded away from the market.
     """
     assert trigger.level is not None
-    tick = instrument.tick
+    tick = instrument.grid
     level = price_rounding.round_entry_price(trigger.level, tick, trigger.side, SentType.STOP)
     return replace(trigger, level=level, is_held=False)
 
@@ -128,7 +128,7 @@ def trigger_of(
     if signal.trail_atr is not None and (atr is None or not atr.value):
         known = f": {atr.candles} of {CANDLES} candles of {atr.minutes} min" if atr else ""
         return Denial(Code.ATR_UNKNOWN, detail=row.pair + known)
-    exact, tick = _distance(signal, instrument, start, atr), smallest_step(instrument)
+    exact, tick = _distance(signal, instrument, start, atr), smallest_step(instrument, start)
     if exact is not None and exact < tick and signal.trail_atr is None:
         detail = f"{plain(exact)}, and its tick is {plain(tick)}"
         return Denial(Code.DISTANCE_BELOW_TICK, exact, tick, detail)
@@ -181,9 +181,9 @@ def _distance(
     return None
 
 
-def smallest_step(instrument: InstrumentRow) -> Decimal:
-    """Return the tick of an instrument; a tenth of its pip if its broker states none."""
-    return instrument.tick or instrument.pip / 10
+def smallest_step(instrument: InstrumentRow, price: Decimal) -> Decimal:
+    """Return the tick of an instrument at a price; a tenth of its pip if its broker states none."""
+    return price_rounding.step_at(price, instrument.grid) or instrument.pip / 10
 
 
 def is_held(row: OrderRow) -> bool:

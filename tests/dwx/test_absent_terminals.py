@@ -142,3 +142,24 @@ def test_command_deleted_by_terminal_start_is_unknown_then_absent(account: Accou
         account.submit(request)
     thread.join()
     wait_until_absent(account, request.client_order_id)
+
+
+def test_exit_withdrawn_from_a_hanging_terminal_is_absent_as_soon_as_that_answers(
+    account: Account,
+) -> None:
+    """The terminal can be asked, and a repetition that names its ticket closes no more than it: no
+    wait for the time within which an order may still arrive."""
+    entry = account.buy()
+    account.terminal.fault(hang=True)
+    account.shorten_timeouts()
+    leaving = account.exit(entry.broker_position_id, "4000")
+    with raises_outcome(OutcomeUnknown, Code.REPLY_LOST):
+        account.submit(leaving)
+    account.terminal.fault()
+    account.restore_timeouts()
+    account.change_settings(settle_seconds=600)
+    assert account.find(leaving.client_order_id) is None
+    [report] = account.submit(leaving)
+    assert (report.kind, report.fills[0].quantity) == (ReportKind.FILLED, 4_000)
+    [rest] = account.positions()
+    assert rest.quantity == 6_000

@@ -103,7 +103,7 @@ LOOK_UPS: dict[str, Guard] = {
     ),
     "first absence": Guard(
         running(sweeps.CONFIRM_ABSENCE, ids=order_ids, fences=[7], absence_confirmations=[0],
-                gap=60),
+                sure=[False], gap=60),
         UNKNOWN | {"fence": "7"},
         except_for("UNKNOWN")
         | {
@@ -114,7 +114,7 @@ LOOK_UPS: dict[str, Guard] = {
     ),
     "second absence": Guard(
         running(sweeps.CONFIRM_ABSENCE, ids=order_ids, fences=[7], absence_confirmations=[1],
-                gap=60),
+                sure=[False], gap=60),
         UNKNOWN | {"fence": "7", "absence_confirmations": "1"},
         except_for("UNKNOWN")
         | {

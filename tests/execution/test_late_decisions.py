@@ -6,6 +6,7 @@ that the decision does change the row if nothing happens meanwhile.
 """
 
 from collections.abc import Callable
+from decimal import Decimal as D
 from functools import partial
 from typing import Any
 
@@ -80,7 +81,7 @@ def filled_in_part(order: Order) -> None:
 
 
 def filled(order: Order) -> None:
-    factories.apply(factories.fill_report(refreshed(order), 100, "f1"))
+    factories.apply(factories.fill_report(refreshed(order), order.quantity or 100, "f1"))
 
 
 def rejected(order: Order) -> None:
@@ -119,7 +120,7 @@ def sent_entry(feed: Feed) -> tuple[Order, Outgoing]:
 def sent_exit(feed: Feed) -> tuple[Order, Outgoing]:
     position = factories.filled(factories.signal(feed))
     factories.live_lease()
-    [order_id] = close_position(position.pk)
+    [order_id] = close_position(position.pk, fraction=D("0.5"))
     (outgoing,) = factories.claim_all()
     return Order.objects.get(pk=order_id), outgoing
 

@@ -2,10 +2,10 @@
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from brokers.ibkr.adapter import IbkrAdapter
 from brokers.ibkr.session import Session
@@ -35,6 +35,7 @@ SYMBOLS: Mapping[str, Any] = {
     "IBUS500": {"secType": "CFD"},
     "AAPL CFD": {"symbol": "AAPL", "secType": "CFD"},
     "VOD": {"secType": "STK", "exchange": "LSE", "currency": "GBP"},
+    "SIE": {"secType": "STK", "exchange": "IBIS", "currency": "EUR"},
 }
 QUICK = Timing(
     connect=2.0, read=1.0, reply=1.0, price=0.5, first_delay=0.02, longest_delay=0.1,
@@ -62,14 +63,15 @@ def adapter(rate_limiter: RateLimiter | None = None, timing: Timing = QUICK) -> 
     return IbkrAdapter(timing, rate_limiter_for=lambda name, rate: limiter)
 
 
+T = TypeVar("T")
 Test = Callable[["Environment"], Awaitable[None]]
 
 
-def spec_at(port: int, client_id: int = 7) -> ConnectionSpec:
-    """Return the spec of a connection to a gateway on this machine."""
+def spec_at(port: int, client_id: int = 7, **more: Any) -> ConnectionSpec:
+    """Return the spec of a connection to a gateway on this machine. more: other settings."""
     settings = {
         "host": "127.0.0.1", "port": port, "client_id": client_id, "symbols": SYMBOLS,
-        "timezone": "UTC",
+        "timezone": "UTC", **more,
     }  # fmt: skip
     return ConnectionSpec(CONNECTION, ACCOUNT, settings=settings)
 
@@ -82,11 +84,12 @@ class Environment:
         self.tws = FakeTws(self.venue)
         self.adapter = adapter()
         self.client_id = 7
+        self.settings: dict[str, Any] = {}  # of the connection, besides those that it has always
         self.reports: list[OrderReport] = []
 
     @property
     def spec(self) -> ConnectionSpec:
-        return spec_at(self.tws.port, self.client_id)
+        return spec_at(self.tws.port, self.client_id, **self.settings)
 
     @property
     def session(self) -> Session:
@@ -130,6 +133,10 @@ class Environment:
         async with asyncio.timeout(WAIT_SECONDS):
             while not condition():  # noqa: ASYNC110 (the condition may depend on anything)
                 await asyncio.sleep(0.002)
+
+    def start(self, call: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Begin a call beside the test."""
+        return asyncio.get_running_loop().create_task(call)
 
     def fault(self, kind: str, number: int = 0, text: str = "", seconds: float = 0.0) -> None:
         """Inject a fault into the next order."""

@@ -72,8 +72,9 @@ async def test_message_priority_depends_on_its_purpose(stage: Environment) -> No
     entry = await ranks(stage.submit(protected()))
     assert entry == [
         (1, Priority.ENTRY),
+        (1, Priority.ENTRY),
         (3, Priority.ENTRY),
-    ]  # its contract, then the order and its levels
+    ]  # its contract and the price steps of it, then the order and its levels
     levels = ModifyRequest(ID, "", "EURUSD", Decimal("1.095"), Decimal("1.13"))
     moved = await ranks(stage.adapter.modify(stage.spec, levels))
     assert moved == [(1, Priority.EXIT), (2, Priority.EXIT)]  # the price and both levels

@@ -172,15 +172,6 @@ async def test_unlisted_code_is_resolved_by_a_lookup(stage: Environment) -> None
 
 
 @with_environment
-async def test_unlisted_code_without_an_order_is_unknown_then_absent(stage: Environment) -> None:
-    stage.fault("reject", 10999, "something new")
-    with pytest.raises(OutcomeUnknown) as unknown:
-        await stage.submit(limit())
-    assert unknown.value.detail == "10999: something new"
-    assert await stage.find(ID) is None
-
-
-@with_environment
 async def test_inactive_order_is_looked_up_then_rejected(stage: Environment) -> None:
     stage.fault("inactive", text="Rejected by the exchange")
     with pytest.raises(Rejected) as refused:

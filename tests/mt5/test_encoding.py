@@ -41,7 +41,8 @@ def test_return_code_classification(retcode: int) -> None:
         wanted = Rejected
     elif retcode in (10024, 10027):
         wanted = NotSent
-    assert type(found) is wanted
+    assert isinstance(found, wanted)
+    assert isinstance(found, codes.FillingRefused) is (retcode == codes.FILLING)
     assert found.detail == f"{retcode} words"
 
 

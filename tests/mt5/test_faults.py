@@ -27,7 +27,6 @@ AGO = timedelta(hours=1)
         (10018, Rejected, Code.MARKET_CLOSED),
         (10019, Rejected, Code.NO_MONEY),
         (10029, Rejected, Code.LEVELS_FROZEN),
-        (10030, Rejected, Code.ORDER_TYPE_UNSUPPORTED),
         (10024, NotSent, Code.NOT_CONNECTED),
         (10017, Rejected, Code.SYMBOL_TRADING_DISABLED),
         (10026, Rejected, Code.TRADING_DISABLED),
@@ -142,5 +141,5 @@ def test_steps_are_read_again_after_a_refusal(venue: FakeTerminal, adapter: Mt5A
     venue.configure_symbol("EURUSD", filling_mode=1)
     venue.fault("order_check", "none", code=-1, times=9)  # it cannot check: no reason against it
     other = order("fcxother0000000000")
-    assert outcome(adapter, other).code is Code.ORDER_TYPE_UNSUPPORTED
     assert submit(adapter, other)[0].kind is K.FILLED
+    assert venue.state()["sent"][-1]["type_filling"] == 0

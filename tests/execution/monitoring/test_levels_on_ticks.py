@@ -5,6 +5,7 @@ from decimal import Decimal as D
 import pytest
 
 from connections.models import ExecutionConnection, Instrument
+from execution.models import Order
 from execution.monitoring.pending_actions import process_pending_actions
 from execution.reconciliation.reconcile import reconcile
 from execution.runtime.trading_runtime import TradingRuntime
@@ -68,6 +69,49 @@ def test_levels_between_two_ticks_are_not_sent_again(
     broker.tickets[0].request = broker.kept(broker.tickets[0].request)
     reconcile()
     assert factories.drift_items() == []
+
+
+STEPS = [["0", "0.01"], ["2405", "0.25"], ["2440", "0.5"]]
+
+
+def test_levels_lie_on_the_tick_that_counts_at_their_price(
+    account: ExecutionConnection, feed: Feed, broker: FakeBroker
+) -> None:
+    listed(broker, account, "0.01")
+    Instrument.objects.update(price_steps=STEPS)
+    opened = bought(feed)
+    assert levels() == (D("2401.34"), D("2401.34"), D("2450.5"), D("2450.5"))
+    factories.signal(
+        feed, [("2439.99", "1")], action="MODIFY", refers_to=opened, direction="BUY",
+        currency_pair=GOLD, sl=D("2405.001"),
+    )  # fmt: skip
+    rounds()
+    assert levels() == (D("2405.25"), D("2405.25"), D(2440), D(2440))
+    assert sent(broker) == 1
+
+
+@pytest.mark.parametrize(
+    ("side", "kind", "price", "expected"),
+    [
+        ("BUY", "LIMIT", "2404.999", "2404.99"), ("BUY", "LIMIT", "2409.9", "2409.75"),
+        ("SELL", "LIMIT", "2439.9", "2440"), ("SELL", "LIMIT", "2440.1", "2440.5"),
+        ("BUY", "STOP", "2440.1", "2440.5"), ("SELL", "STOP", "2405.1", "2405"),
+    ],
+)  # fmt: skip
+def test_entry_price_lies_on_the_tick_that_counts_there(
+    account: ExecutionConnection, feed: Feed, broker: FakeBroker, side: str, kind: str, price: str,
+    expected: str,
+) -> None:  # fmt: skip
+    listed(broker, account, "0.01")
+    Instrument.objects.update(price_steps=STEPS)
+    own = {"open_price" if kind == "LIMIT" else "stop_price": D(price)}
+    factories.signal(
+        feed, [], currency_pair=GOLD, direction=side, order_type=kind,
+        sl=D(price) - 5 if side == "BUY" else D(price) + 5, **own,
+    )  # fmt: skip
+    factories.claim_all()
+    order = Order.objects.get()
+    assert (order.limit_price or order.stop_price) == D(expected), (order.status, order.reason)
 
 
 def test_modify_between_two_ticks_is_sent_once(

@@ -1,5 +1,6 @@
 """Sweeps for orders without a live owner: take over, look up, confirm absence, retry."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal as D
 
@@ -123,6 +124,7 @@ def test_two_concurrent_look_ups_confirm_absence_once(
         "ids": [entry.pk],
         "fences": [found[0].fence],
         "absence_confirmations": [found[0].absence_confirmations],
+        "sure": [False],
         "gap": 60,
     }
     run(sweeps.CONFIRM_ABSENCE, stale)
@@ -252,3 +254,50 @@ def test_absence_beyond_the_look_up_window_is_left_to_a_person(
     assert state(entry) == ("UNKNOWN", "WORKER_LOST", 0)
     drift = DriftItem.objects.get()  # looked up twice, reported once
     assert (drift.kind, drift.order_id) == (Code.LOOKUP_WINDOW_EXCEEDED, entry.pk)
+
+
+def unknown_exit(feed: Feed, fraction: str = "1") -> Order:
+    """Return an exit whose outcome its own process has stored as unknown."""
+    position = factories.filled(factories.signal(feed))
+    close_position(position.pk, fraction=D(fraction))
+    factories.claim_all()
+    leaving = Order.objects.get(leg="close-1")
+    factories.apply(factories.report(leaving, ReportKind.UNKNOWN, fence=leaving.fence))
+    return leaving
+
+
+def test_exit_that_names_its_ticket_is_sent_again_after_one_absence(
+    feed: Feed, runtime: trading_runtime.TradingRuntime
+) -> None:
+    """It cannot close more than that ticket, so it waits neither for `answer_by` nor for a gap."""
+    leaving = unknown_exit(feed)
+    assert ask(runtime) == 1
+    assert state(leaving)[:2] == ("PENDING", "RESEND")
+
+
+def test_part_of_a_ticket_is_sent_again_at_once_only_if_the_ticket_ends(
+    feed: Feed, runtime: trading_runtime.TradingRuntime, broker: FakeBroker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    leaving = unknown_exit(feed, "0.5")
+    assert ask(runtime) == 1
+    assert state(leaving)[0] == "UNKNOWN"
+    usual = broker.capabilities
+    monkeypatch.setattr(
+        broker, "capabilities", lambda spec: replace(usual(spec), closes_tickets_once=True)
+    )
+    factories.pass_time(3)
+    assert ask(runtime) == 1
+    assert state(leaving)[:2] == ("PENDING", "RESEND")
+
+
+def test_exit_of_a_lost_worker_waits_until_it_can_arrive_no_more(
+    feed: Feed, runtime: trading_runtime.TradingRuntime
+) -> None:
+    position = factories.filled(factories.signal(feed))
+    close_position(position.pk)
+    factories.claim_all()
+    run("DELETE FROM execution_workerlease")
+    sweeps.mark_orphaned_unknown("another")
+    assert ask(runtime) == 1
+    assert state(Order.objects.get(leg="close-1")) == ("UNKNOWN", "WORKER_LOST", 0)

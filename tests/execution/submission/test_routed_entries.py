@@ -296,6 +296,7 @@ def never_arrived(order: Order) -> None:
                 "ids": [order.pk],
                 "fences": [order.fence],
                 "absence_confirmations": [confirmations],
+                "sure": [False],
                 "gap": 0,
             },
         )

@@ -342,6 +342,16 @@ class ExpertAdvisor:
     def simulate_close_by(self, ticket: int, other: int) -> None:
         self.server.close_by(ticket, other)
 
+    def simulate_renumber(self) -> None:
+        """Move the account to another server: all that is open has other tickets from now on, and
+        is as it was otherwise. The history has what was closed before."""
+        tickets, self.server.state.tickets = self.server.state.tickets, {}
+        self.server.state.last += 5000
+        for one in tickets.values():
+            self.server.state.last += 1
+            one.number = self.server.state.last
+            self.server.state.tickets[str(one.number)] = one
+
     def simulate_trigger(self, ticket: int) -> None:
         self.server.trigger(ticket)
 

@@ -148,9 +148,9 @@ class Terminal:
 
         price (symbol, bid, ask), account (number), end (ticket, mark, lots, at), trigger (ticket,
         and at MetaTrader 5 lots), levels (ticket, sl, tp), order (a ticket's fields), time_zone
-        (hours); at MetaTrader 5 also delete and trigger_rest (ticket), take_away and open_again
-        (ticket, has_mark: the server closes and opens by itself), reopen (both of them), age
-        (seconds: all deals are so much older).
+        (hours), renumber (all open tickets); at MetaTrader 5 also delete and trigger_rest (ticket),
+        take_away and open_again (ticket, has_mark: the server closes and opens by itself), reopen
+        (both of them), age (seconds: all deals are so much older).
         """
         name = f"{next(self._count):06}"
         fresh = self.state_folder / f"{name}.new"

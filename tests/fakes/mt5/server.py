@@ -254,7 +254,7 @@ class ClientHandler(socketserver.StreamRequestHandler):
         return {
             "accepted": account.accepted, "orders": account.orders, "history": account.history,
             "positions": account.positions, "deals": account.deals, "calls": model.calls,
-            "spent": model.spent[1:],
+            "spent": model.spent[1:], "sent": model.sent,
         }  # fmt: skip
 
 

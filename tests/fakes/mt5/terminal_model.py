@@ -39,6 +39,8 @@ class TerminalModel:
         self.calls: list[str] = []
         self.gap: dict[str, Any] | None = None  # a quote that arrives before the next order
         self.removes_later = False  # as at an exchange: the order works until `end_order`
+        self.accepted_fillings: list[int] | None = None  # whatever the symbols' data say
+        self.sent: list[dict[str, Any]] = []  # requests of `order_send`, accepted or not
         self.spent: list[float] = []  # seconds in the package: [n + 1] is of call n
 
     def now(self) -> int:
@@ -193,6 +195,7 @@ class TerminalModel:
         if self.gap is not None:
             moved, self.gap = self.gap, None
             self.quote(**moved)
+        self.sent.append(request)
         if code := self._rejection(request):
             return self.result(request, code)
         self._account().accepted.append(request)
@@ -266,6 +269,8 @@ class TerminalModel:
         if not (symbol["volume_min"] <= volume <= symbol["volume_max"] and even):
             return 10014
         filling = request["type_filling"]
+        if self.accepted_fillings is not None:
+            return 0 if filling in self.accepted_fillings else 10030
         if request["action"] == DEAL and symbol["trade_exemode"] in (2, 3):
             allowed = {0: symbol["filling_mode"] & 1, 1: symbol["filling_mode"] & 2}
             allowed[2] = symbol["trade_exemode"] == 3
@@ -385,7 +390,7 @@ class TerminalModel:
             price = symbol["ask"] if kind == 2 else symbol["bid"]
             keep_rest = request["type_filling"] == RETURN
             account.execute(order, price, account.fill_share, keep_rest=keep_rest)
-        elif request["type_filling"] != RETURN:
+        elif request["type_filling"] != RETURN and symbol["trade_exemode"] == 3:
             account.end(order, CANCELED)
         return self.result(request, 10009, order["ticket"])
 

@@ -112,12 +112,17 @@ class ClientSession:
                 self._open_orders()
             case 99:
                 self._completed()
+            case 8:
+                last = self._venue.last_order_ids.get(self.client_id, 0)
+                self.send(messages.pack(9, 1, last + 1))
             case 7:
                 self._executions(int(fields[2]))
             case 9:
                 self._contract(fields)
             case 61:
                 self._positions()
+            case 91:
+                self._market_rule(int(fields[1]))
             case 6 if fields[2] == "1":
                 self._values(fields[3])
             case 49:
@@ -166,6 +171,13 @@ class ClientSession:
 
     def _refusal(self, placed: PlacedOrder) -> tuple[int, str] | None:
         """Return the error against an order that TWS does not take, or None."""
+        if (refusal := self._venue.refused.get(placed.ref)) is not None:
+            return refusal
+        security = self._venue.securities[placed.con_id]
+        if security.kind == "STK" and placed.quantity % 1 and not self._venue.takes_fractions:
+            return 10243, "Fractional-sized order cannot be placed via API."
+        if any(price and not security.is_on_grid(price) for price in placed.prices):
+            return 110, "The price does not conform to the minimum price variation."
         if placed.kind == "STP LMT" and not (placed.limit and placed.aux):
             return 201, "Order rejected - reason:Invalid price: a stop-limit order has two."
         if placed.kind == "TRAIL" and not placed.aux:
@@ -308,6 +320,15 @@ class ClientSession:
         for security in matches:
             self.send(messages.contract_details(req_id, security))
         self.send(messages.pack(52, 1, req_id))
+
+    def _market_rule(self, rule_id: int) -> None:
+        self._tws.rule_requests.append(rule_id)
+        if self._venue.has_no_rules:
+            self.send(messages.error(-1, 321, "Error validating request: no market rule."))
+            return
+        security = self._venue.securities.get(rule_id)
+        steps = security.price_steps if security is not None else (("0", "0.5"),)
+        self.send(messages.market_rule(rule_id, steps))
 
     def _positions(self) -> None:
         for (account, con_id), (held, cost) in self._venue.positions.items():

@@ -10,6 +10,8 @@ from decimal import Decimal
 from typing import Any
 
 VERSION = 178
+OTHER_RULE = 4711
+"""The market rule of an exchange that no order goes to; a contract's own rule has its conId."""
 
 
 def pack(*fields: Any) -> bytes:
@@ -53,6 +55,18 @@ class Security:
     multiplier: str = ""
     local: str = ""
     magnifier: int = 1
+    steps: tuple[tuple[str, str], ...] = ()  # of its market rule: from this price on, this step
+
+    @property
+    def price_steps(self) -> tuple[tuple[str, str], ...]:
+        """Its market rule; one with a single step if prices of every size have the same."""
+        return self.steps or (("0", self.min_tick),)
+
+    def is_on_grid(self, price: str) -> bool:
+        """Whether a price is a multiple of the step that counts there."""
+        at = Decimal(price)
+        steps = [step for low, step in self.price_steps if Decimal(low) <= at]
+        return at % Decimal(steps[-1] if steps else self.min_tick) == 0
 
     def head(self) -> list[Any]:
         """Return its fields in orders, executions and positions, after the conId."""
@@ -84,6 +98,11 @@ class PlacedOrder:
     good_till: str = ""
     trail_stop: str = ""  # of a TRAIL, whose `aux` is its distance
     trigger_method: str = "0"
+
+    @property
+    def prices(self) -> tuple[str, str, str]:
+        """Its prices, and the distance of a trailing stop; '' where it has none."""
+        return self.limit, self.aux, self.trail_stop
 
 
 def by_hand(
@@ -177,10 +196,16 @@ def contract_details(req_id: int, s: Security) -> bytes:
     """Write a contractDetails."""
     return pack(
         10, req_id, s.symbol, s.kind, s.month, 0, "", s.exchange, s.currency, s.local or s.symbol,
-        s.symbol, s.symbol, s.con_id, s.min_tick, s.multiplier, "LMT,MKT,STP", s.exchange,
+        s.symbol, s.symbol, s.con_id, s.min_tick, s.multiplier, "LMT,MKT,STP",
+        f"DARK,{s.exchange}",
         s.magnifier, 0, s.symbol, s.exchange, s.month, "", "", "", "US/Eastern", "", "", "", 0, 0,
-        1, "", "", "26", "", "", s.min_size, s.size_step, s.size_step,
+        1, "", "", f"{OTHER_RULE},{s.con_id}", "", "", s.min_size, s.size_step, s.size_step,
     )  # fmt: skip
+
+
+def market_rule(rule_id: int, steps: Sequence[tuple[str, str]]) -> bytes:
+    """Write a marketRule."""
+    return pack(93, rule_id, len(steps), *(field for step in steps for field in step))
 
 
 def error(req_id: int, number: int, text: str) -> bytes:

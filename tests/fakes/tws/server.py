@@ -36,6 +36,7 @@ class FakeTws:
         self.delays: deque[float] = deque(
             maxlen=100_000
         )  # seconds that the fake took for each order
+        self.rule_requests: list[int] = []  # market rules that were asked for
         self.list_requests: list[str] = []  # "open", "completed" or "executions"
         self.writes: list[float] = []  # when messages arrived, for rate limits
         self.listening = asyncio.Event()  # cleared: nothing is read

@@ -22,6 +22,15 @@ SECURITIES = (
         620731015, "ES", "FUT", "CME", "USD", "0.25", month="202703", multiplier="50", local="ESH7"
     ),
     Security(29612256, "VOD", "STK", "LSE", "GBP", "0.01", magnifier=100),
+    Security(
+        14204,
+        "SIE",
+        "STK",
+        "IBIS",
+        "EUR",
+        "0.0001",
+        steps=(("0", "0.0001"), ("10", "0.005"), ("100", "0.02"), ("200", "0.05")),
+    ),
     Security(120549942, "IBUS500", "CFD", "SMART", "USD", "0.01", "0.1", "0.1"),
 )
 
@@ -118,6 +127,9 @@ class Venue:
         self.fill_share = Decimal(1)  # share of an order that is filled at once
         self.cancels_later = False  # as while its exchange is closed: until `end`
         self.drops_levels = False  # accepts stops and targets, then drops them unreported
+        self.takes_fractions = False  # of a share: only some accounts may
+        self.has_no_rules = False  # refuses requests for market rules
+        self.refused: dict[str, tuple[int, str]] = {}  # by reference: number and text of a refusal
         self.clock_offset = 0.0
         self.last_order_ids: dict[int, int] = {}  # by client id; TWS takes no lower one again
         self.now: Callable[[], datetime] = lambda: datetime.now(UTC)
