@@ -44,7 +44,7 @@ from execution.base.job_alarm import JobAlarm
 from execution.disaster_recovery import epochs, restore_detector
 from execution.funding import book_funding
 from execution.models import DroppedMessageCount
-from execution.monitoring import broker_positions, held_prices
+from execution.monitoring import broker_positions, clock_steps, held_prices
 from execution.monitoring.condition_exits import close_settled
 from execution.monitoring.condition_watch import wake_settled
 from execution.monitoring.held_prices import HeldPriceMonitor
@@ -102,7 +102,7 @@ ALERTS_SECONDS = 30.0  # at once, while alerts wait
 STATISTICS_SECONDS = 5.0  # the first signals of a new installation are planned without any
 DUST_SECONDS = 10.0  # it reads the listed instruments of all accounts; nothing waits for it
 UPKEEP_SECONDS = 20.0
-PAPER_EVENTS_SECONDS = 3600.0
+ALARM_SECONDS = 3600.0  # of jobs that run by their alarm
 FIRST_BOT_SECONDS = 5.0  # until the first bot of an installation is listened to
 LANES_SECONDS, EVENTS_SECONDS, COMPARE_SECONDS, LISTINGS_SECONDS = 1.0, 0.01, 300.0, 60.0
 
@@ -249,6 +249,7 @@ def start_trading(
     if tasks.MAINTENANCE in role:  # the worker of a lane does this for its accounts
         deactivate_disallowed([GENERAL])
     exclude_imports_from_gc(threshold=10_000)  # a bundle makes thousands of objects
+    clock_steps.ALARM.set()  # it may have been set back while nothing ran
     runtime = trading_runtime.start_runtime(role, on_lane_change, jobs=jobs)
     set_loop(runtime.dispatcher.loop)  # price streams wait for it
     shared_sessions.give_back()
@@ -322,6 +323,13 @@ def _position_jobs() -> tuple[BackgroundJob, ...]:
             ("overdue level scan", SCHEDULER_CHECK_SECONDS, _scan_if_overdue),
             ("late scheduler alarm", SCHEDULER_CHECK_SECONDS, late_scheduler_alarm()),
         ),
+        BackgroundJob(
+            "times in the future",
+            ALARM_SECONDS,
+            clock_steps.correct_after_step,
+            alarm=clock_steps.ALARM,
+            is_urgent=True,
+        ),
     )
 
 
@@ -378,7 +386,7 @@ def _background_jobs(exits_only: bool, *, has_sessions: bool = False) -> tuple[B
         # a broker reports the job "events" reads.
         BackgroundJob(
             "paper events",
-            PAPER_EVENTS_SECONDS,
+            ALARM_SECONDS,
             drain_and_wait,
             alarm=_paper_events,
             is_urgent=True,

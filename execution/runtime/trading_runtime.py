@@ -36,6 +36,7 @@ from execution.dispatch.order_dispatcher import (
 )
 from execution.dispatch.report_writer import ReportWriter
 from execution.dispatch.send_journal import SendJournal
+from execution.monitoring.clock_steps import notice_step
 from execution.runtime.broker_sessions import BrokerSessionManager
 from execution.runtime.health_recorder import HealthRecorder
 from execution.runtime.lane_leases import (
@@ -87,7 +88,10 @@ INSERT INTO execution_workerlease (id, role, host, pid, lease_until)
 VALUES (%s, %s, %s, %s, clock_timestamp() + make_interval(secs => %s))
 ON CONFLICT (id) DO UPDATE SET lease_until = EXCLUDED.lease_until
 RETURNING 1 + (SELECT count(*) FROM execution_workerlease other
-  WHERE other.id <> execution_workerlease.id AND other.lease_until > clock_timestamp()) AS processes
+    WHERE other.id <> execution_workerlease.id AND other.lease_until > clock_timestamp())
+  AS processes,
+  coalesce(extract(epoch FROM (SELECT max(before.lease_until) FROM execution_workerlease before)
+    - execution_workerlease.lease_until), 0)::float8 AS ahead
 """
 DELETE_EXPIRED_LEASES = """
 DELETE FROM execution_workerlease WHERE id = ANY(ARRAY(
@@ -214,6 +218,7 @@ class TradingRuntime:
         )
         self.lanes.renew()
         rate_limits.configure(settings.REDIS_URL, live.processes)
+        notice_step(live.ahead)
         self.kill_switch.update(halts_of(halts), read_at)
         previous, self.hosts_down = self.hosts_down, frozenset(row.host for row in hosts)
         wake_hosts(previous - self.hosts_down)
