@@ -19,6 +19,7 @@ from common.clocks import machine_time
 from common.reason_codes import Code
 from connections import session_lanes
 from prices import event_loop
+from prices.held_back import Held
 from prices.quote_intake import CONFIRMATION_SECONDS, QuoteIntake
 from prices.stream_status import NEEDS_OWNER, SYMBOL_CODES, StreamStatus
 
@@ -102,6 +103,10 @@ class BrokerStream:
     def is_over(self) -> bool:
         """Whether it has ended: it was closed, or another worker holds its lane now."""
         return self._ended.is_set()
+
+    def take_held(self) -> Held:
+        """Return how many quotes were held back since the last call, and the last one."""
+        return self._intake.take_held()
 
     def status(self) -> StreamStatus:
         """Return the stream's status now."""
