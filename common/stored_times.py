@@ -48,7 +48,7 @@ class StoredTimes:
             for column, seconds in self._limits().items()
         )
         return f"""
-SELECT count(*) AS count, coalesce(max(greatest({furthest})), 0)::float8 AS seconds
+SELECT count(*) AS number, coalesce(max(greatest({furthest})), 0)::float8 AS seconds
 FROM {self.table}, (SELECT clock_timestamp() AS at) now
 WHERE ({self.where}) AND ({self._is_ahead()})"""
 
@@ -75,7 +75,7 @@ UPDATE {self.table} t SET {", ".join(changes)} FROM found WHERE t.ctid = found.r
 class AheadRow(NamedTuple):
     """How many rows of a table have times in the future, and how far."""
 
-    count: int
+    number: int
     seconds: float
 
 
@@ -122,4 +122,4 @@ def correct_times_ahead() -> list[Found]:
 
 def _found(times: StoredTimes) -> Found:
     (row,) = rows(Query(AheadRow, times.count_sql()))
-    return Found(times.table, row.count, row.seconds)
+    return Found(times.table, row.number, row.seconds)

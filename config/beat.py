@@ -41,7 +41,9 @@ class BeatEntry(ModelEntry):  # type: ignore[misc]  # celery-beat has no types
     another schedule goes on from now on.
     """
 
-    def is_due(self) -> schedstate:
+    last_run_at: datetime
+
+    def is_due(self) -> Any:  # celery's schedstate
         """Return whether it is due, and in how many seconds to ask again."""
         now = self._default_now()
         if self.last_run_at > now + AHEAD:

@@ -26,7 +26,7 @@ TABLES = registered_times()
 @pytest.mark.parametrize("times", TABLES, ids=[f"{n}-{t.table}" for n, t in enumerate(TABLES)])
 def test_statements_of_stored_times_fit_their_table(times: StoredTimes) -> None:
     (row,) = rows(times.count_sql())
-    assert (row.count, row.seconds) == (0, 0)
+    assert (row.number, row.seconds) == (0, 0)
     assert run(times.correct_sql()) == 0
 
 
