@@ -542,11 +542,18 @@ def _query_unknown_orders() -> None:
 
 
 def _return_unsent_orders() -> None:
-    """Make due what a dead process had not sent, unless the database may have been restored."""
+    """Make due what was not sent by a dead process, or lost by this one.
+
+    Not while the database may have been restored.
+    """
     if restore_detector.is_suspect():
         return
+    known_mark = restore_detector.known_mark()
     try:
-        return_unsent_orders(restore_detector.known_mark())
+        if trading_runtime.is_started():
+            runtime = trading_runtime.get_runtime()
+            runtime.lost_intents.return_unsent(runtime.id, known_mark)
+        return_unsent_orders(known_mark)
     except DataLossSuspectedError as error:
         restore_detector.suspect(error)
 

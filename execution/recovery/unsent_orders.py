@@ -79,14 +79,15 @@ def _return_unsent(journal: DeadJournal, known_mark: HighWaterMark | None) -> in
         log.warning(
             "orders of a dead process had not left", process=journal.process_id, orders=len(unsent)
         )
-        apply_or_defer([_not_sent(row) for row in unsent])
+        apply_or_defer([not_sent_report(row) for row in unsent])
     elif lease.has_ended:  # the others are looked up
         with suppress(OSError):
             journal.path.unlink()
     return len(unsent)
 
 
-def _not_sent(row: SubmittingRow) -> OrderReport:
+def not_sent_report(row: SubmittingRow) -> OrderReport:
+    """Return the report that an order of a process has not left."""
     return OrderReport(
         kind=ReportKind.NOT_SENT,
         connection_id=row.connection_id,

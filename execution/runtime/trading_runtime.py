@@ -37,6 +37,7 @@ from execution.dispatch.order_dispatcher import (
 from execution.dispatch.report_writer import ReportWriter
 from execution.dispatch.send_journal import SendJournal
 from execution.monitoring.clock_steps import notice_step
+from execution.recovery.lost_intents import LostIntents
 from execution.runtime.broker_sessions import BrokerSessionManager
 from execution.runtime.health_recorder import HealthRecorder
 from execution.runtime.lane_leases import (
@@ -123,6 +124,9 @@ class TradingRuntime:
             may_begin=self.lanes.may_begin,
             record_send=lambda order_id, fence: self._send_journal.record(order_id, fence),
             distrust_records=lambda: self._send_journal.close(),
+        )
+        self.lost_intents = LostIntents(
+            self.dispatcher, lambda order_id, fence: self._send_journal.lacks(order_id, fence)
         )
         self.health = HealthRecorder()
         self.report_writer = ReportWriter(
