@@ -38,13 +38,13 @@ from connections.tasks import run_due_tests
 from events.services import deliver_if_overdue
 from execution import services, tasks
 from execution.audit import listings
-from execution.base import dropped_messages
+from execution.base import clock_steps, dropped_messages
 from execution.base.high_water_mark import DataLossSuspectedError
 from execution.base.job_alarm import JobAlarm
 from execution.disaster_recovery import epochs, restore_detector
 from execution.funding import book_funding
 from execution.models import DroppedMessageCount
-from execution.monitoring import broker_positions, clock_steps, held_prices
+from execution.monitoring import broker_positions, held_prices
 from execution.monitoring.condition_exits import close_settled
 from execution.monitoring.condition_watch import wake_settled
 from execution.monitoring.held_prices import HeldPriceMonitor

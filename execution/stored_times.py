@@ -3,31 +3,28 @@
 Leases keep their whole length: the process that holds one counts by a clock that cannot be set.
 """
 
-from django.conf import settings
-
-from common.stored_times import StoredTimes
+from common.stored_times import LEASE_SECONDS, StoredTimes
 from execution.base.statements import ALL_PENDING_SQL, LIVE_SQL, OPEN_CHANGE_SQL
 from positions.joins import OPEN_IDS_SQL
 
-LEASE_SECONDS = float(settings.FILLCAST_LEASE_SECONDS)
 CLAIM_SECONDS = 60.0
 STREAM_LEASE_SECONDS = 15.0
 
 TIMES = (
     StoredTimes(
-        "execution_workerlease", past=("started_at",), ahead={"lease_until": LEASE_SECONDS}
+        "execution_workerlease", past=("started_at",), bounded={"lease_until": LEASE_SECONDS}
     ),
     StoredTimes(
         "execution_streamlease",
         "broker_type",
         past=("began_at", "drained_at"),
-        ahead={"lease_until": STREAM_LEASE_SECONDS},
+        bounded={"lease_until": STREAM_LEASE_SECONDS},
     ),
     # An answer is not overdue, and an absence no proof, before the same time has passed.
     StoredTimes(
         "execution_order",
         past=("enqueued_at", "waiting_since", "pending_action_since", "submitted_at"),
-        ahead={"lookup_after": CLAIM_SECONDS, "lookup_claimed_until": CLAIM_SECONDS},
+        due={"lookup_after": CLAIM_SECONDS, "lookup_claimed_until": CLAIM_SECONDS},
         kept={"answer_by": "submitted_at"},
         where=f"({ALL_PENDING_SQL} OR status IN {LIVE_SQL} OR pending_action <> ''"
         " OR lookup_after IS NOT NULL)",
@@ -36,10 +33,10 @@ TIMES = (
     StoredTimes(
         "execution_order",
         past=("created_at",),
-        ahead={"due_at": 0.0},
+        due={"due_at": 0.0},
         where=f"{ALL_PENDING_SQL} AND leg NOT LIKE 'entry-%'",
     ),
-    StoredTimes("execution_order", ahead={"due_at": 0.0}, where="pending_action <> ''"),
+    StoredTimes("execution_order", due={"due_at": 0.0}, where="pending_action <> ''"),
     # An exit that was refused is repeated some time after its end.
     StoredTimes(
         "execution_order",
@@ -50,7 +47,7 @@ TIMES = (
         "execution_entrychange",
         "order_id",
         past=("requested_at", "sent_at"),
-        ahead={"due_at": 0.0},
+        due={"due_at": 0.0},
         kept={"answer_by": "sent_at"},
         where=f"state IN {OPEN_CHANGE_SQL}",
     ),
@@ -61,19 +58,19 @@ TIMES = (
             "fills_failing_since", "poll_began_at", "stream_since", "reconcile_requested_at",
             "compared_at",
         ),
-        ahead={"poll_after": 0.0, "woken_at": 0.0},
+        due={"poll_after": 0.0, "woken_at": 0.0},
     ),
     StoredTimes(
         "execution_brokerlisting",
         "connection_id",
         past=("requested_at", "began_at", "failed_at"),
-        ahead={"claimed_until": CLAIM_SECONDS},
+        due={"claimed_until": CLAIM_SECONDS},
     ),
     StoredTimes("execution_driftitem", past=("found_at", "seen_at"), where="state = 'OPEN'"),
     StoredTimes("execution_levelmonitorheartbeat", "source_id", past=("last_evaluated_at",)),
     StoredTimes("execution_levelscanheartbeat", past=("scanned_at", "scheduled_at", "alerted_at")),
     StoredTimes(
-        "execution_outcomecheck", "signal_id", past=("created_at",), ahead={"due_at": 0.0}
+        "execution_outcomecheck", "signal_id", past=("created_at",), due={"due_at": 0.0}
     ),
     StoredTimes("execution_pricepeak", past=("began_at",)),
 )  # fmt: skip

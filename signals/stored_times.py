@@ -8,12 +8,14 @@ TIMES = (
     StoredTimes(
         "signals_incomingalert",
         past=("received_at",),
-        ahead={"due_at": 0.0},
+        due={"due_at": 0.0},
+        kept={"entry_until": "received_at", "expires_at": "received_at"},
         where="state = 'WAITING'",
     ),
     StoredTimes(
         "signals_telegrambot",
         past=("contact_at", "update_at", "error_at"),
-        ahead={"lease_until": BOT_LEASE_SECONDS, "due_at": 0.0},
+        bounded={"lease_until": BOT_LEASE_SECONDS},
+        due={"due_at": 0.0},
     ),
 )

@@ -15,7 +15,7 @@ from common.sql import Query, periodic_rows, rows, run
 from common.stored_times import AHEAD_SECONDS
 from events.models import EventKind
 from events.services import emit
-from execution.monitoring.clock_steps import STATED_SECONDS, correct_after_step
+from execution.base.clock_steps import STATED_SECONDS, correct_after_step
 from execution.monitoring.level_monitor import scan_levels
 
 OVERDUE_SECONDS = 75  # workers scan without the scheduler from then on

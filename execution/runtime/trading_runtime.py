@@ -24,10 +24,12 @@ from common.sql import exchange, run
 from connections import session_lanes
 from connections.selectors import ANY_WINDOW, OPEN_HOSTS, windows_open_now
 from connections.services import run_on_process_loop, set_call_runner
+from execution.base.clock_steps import notice_step
 from execution.base.job_alarm import JobAlarm
 from execution.base.kill_switch import CURRENT_HALTS, halts_of
 from execution.dispatch.journal_folder import journal_folder
 from execution.dispatch.journal_upkeep import JournalUpkeep
+from execution.dispatch.lost_intents import LostIntents
 from execution.dispatch.order_dispatcher import (
     PROCESS_ENDING,
     KillSwitchSnapshot,
@@ -36,8 +38,6 @@ from execution.dispatch.order_dispatcher import (
 )
 from execution.dispatch.report_writer import ReportWriter
 from execution.dispatch.send_journal import SendJournal
-from execution.monitoring.clock_steps import notice_step
-from execution.recovery.lost_intents import LostIntents
 from execution.runtime.broker_sessions import BrokerSessionManager
 from execution.runtime.health_recorder import HealthRecorder
 from execution.runtime.lane_leases import (

@@ -23,11 +23,11 @@ from connections.services import (
     is_secret_sealed_with_current_key,
     sealing_key,
 )
+from execution.base.clock_steps import Step, last_step
 from execution.base.statements import ALL_PENDING_SQL
 from execution.decision_step import packages
 from execution.decision_step.types import NoAnswerError
 from execution.disaster_recovery.open_issues import list_open_issues
-from execution.monitoring.clock_steps import Step, last_step
 from ops.doctor.prices import market_data
 from ops.doctor.servers import judge_clock
 from ops.doctor.verdicts import (

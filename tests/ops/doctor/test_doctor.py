@@ -27,9 +27,9 @@ from connections.models import (
 )
 from connections.session_lanes import Lane
 from events.models import Event, EventKind
+from execution.base.clock_steps import Step
 from execution.disaster_recovery.epochs import open_epoch, release_epoch
 from execution.models import Order, Status, WorkerLease
-from execution.monitoring.clock_steps import Step
 from ops.doctor import examination, prices, servers, trading
 from ops.doctor.examination import examine, is_well
 from ops.doctor.verdicts import FAIL, OK, WARN, well

@@ -12,9 +12,9 @@ from common.sql import run
 from connections.models import ExecutionConnection
 from execution import services
 from execution.dispatch.journal_folder import journal_folder
+from execution.dispatch.lost_intents import WATCH_SECONDS, LostIntents
 from execution.dispatch.send_journal import SendJournal
 from execution.models import Order
-from execution.recovery.lost_intents import WATCH_SECONDS, LostIntents
 from execution.runtime.trading_runtime import TradingRuntime
 from signals.models import Feed
 from tests.execution import factories

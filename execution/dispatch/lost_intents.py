@@ -1,7 +1,7 @@
 """Orders that this living process was to send, and does not know of: they are due again at once.
 
 If its database session dies while an intent is committed, the process gets an error although the
-intent is on disk, and nobody sends it. Its own journal proves that it has not left. So that it
+intent is on disk, and no process sends it. Its own journal proves that it has not left. So that it
 cannot leave later either, the dispatcher refuses it from then on.
 """
 
@@ -15,7 +15,7 @@ from common.sql import Query, rows
 from execution.base.high_water_mark import HighWaterMark, refuse_server_behind
 from execution.dispatch.order_dispatcher import OrderDispatcher
 from execution.dispatch.report_writer import apply_or_defer
-from execution.recovery.unsent_orders import MOST, SubmittingRow, not_sent_report
+from execution.dispatch.unsent_reports import MOST, SubmittingRow, not_sent_report
 
 log = structlog.get_logger(__name__)
 WATCH_SECONDS = 60.0  # after an error; a commit that was on its way may still come

@@ -1,6 +1,7 @@
 """Stored times in the future, after the clock was set back, are found, stated and corrected."""
 
 import pytest
+from django.utils import timezone
 
 from common.sql import rows, run
 from common.stored_times import (
@@ -12,11 +13,11 @@ from common.stored_times import (
 )
 from connections.models import ConnectionHealth, ExecutionConnection
 from events.models import Event
+from execution.base.clock_steps import ALARM, correct_after_step
 from execution.models import Order
-from execution.monitoring.clock_steps import ALARM, correct_after_step
 from execution.runtime.trading_runtime import TradingRuntime
 from positions.models import ExecutionPosition
-from signals.models import Feed
+from signals.models import Feed, IncomingAlert
 from tests.execution import factories
 
 pytestmark = pytest.mark.django_db
@@ -25,9 +26,22 @@ TABLES = registered_times()
 
 @pytest.mark.parametrize("times", TABLES, ids=[f"{n}-{t.table}" for n, t in enumerate(TABLES)])
 def test_statements_of_stored_times_fit_their_table(times: StoredTimes) -> None:
-    (row,) = rows(times.count_sql())
-    assert (row.number, row.seconds) == (0, 0)
+    if times.proves:
+        (row,) = rows(times.count_sql())
+        assert (row.number, row.seconds) == (0, 0)
     assert run(times.correct_sql()) == 0
+
+
+@pytest.mark.parametrize(
+    "times",
+    [one for one in TABLES if one.table == "execution_order"],
+    ids=lambda one: "-".join([*one.past, *one.due]),
+)
+def test_orders_that_have_ended_are_not_read(times: StoredTimes) -> None:
+    run("SET LOCAL enable_seqscan = off")
+    for sql in [times.correct_sql(), *([times.count_sql()] if times.proves else [])]:
+        plan = "\n".join(row[0] for row in rows(f"EXPLAIN {sql}"))
+        assert "Seq Scan on execution_order" not in plan, plan
 
 
 def test_waiting_entry_is_due_when_its_time_is_in_the_future(
@@ -89,6 +103,16 @@ def test_times_that_may_lie_ahead_are_left_alone(alice: ExecutionConnection) -> 
     )
     assert find_times_ahead() == []
     assert correct_times_ahead() == []
+
+
+def test_entry_that_is_due_in_hours_proves_nothing(alice: ExecutionConnection, feed: Feed) -> None:
+    _entry(feed)
+    run("UPDATE execution_order SET due_at = clock_timestamp() + interval '2 h'")
+    assert find_times_ahead() == []
+    assert correct_after_step() == []
+    assert not Event.objects.filter(kind="clock.set_back").exists()
+    [row] = rows("SELECT due_at > clock_timestamp() + interval '1 h' AS waits FROM execution_order")
+    assert row.waits
 
 
 def test_refused_account_and_guarded_stop_go_on_from_now(
@@ -157,3 +181,19 @@ def test_late_signal_is_not_fresh_when_its_publication_is_in_the_future(
     assert factories.claim_all() == []
     order.refresh_from_db()
     assert (order.status, order.reason) == ("DENIED", "SIGNAL_TOO_OLD")
+
+
+def test_waiting_alert_keeps_how_long_it_may_open_a_trade(feed: Feed) -> None:
+    now = timezone.now()
+    IncomingAlert.objects.create(feed=feed, body=b"x", entry_until=now, expires_at=now)
+    run(
+        "UPDATE signals_incomingalert SET received_at = received_at + interval '1 h',"
+        " due_at = due_at + interval '1 h', entry_until = received_at + interval '1 h 60 s'"
+    )
+    assert [found.table for found in correct_times_ahead()] == ["signals_incomingalert"]
+    [row] = rows(
+        "SELECT extract(epoch FROM entry_until - clock_timestamp())::int AS left,"
+        " due_at <= clock_timestamp() AS is_due FROM signals_incomingalert"
+    )
+    assert 0 < row.left <= 60
+    assert row.is_due
