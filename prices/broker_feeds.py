@@ -20,6 +20,7 @@ from connections.services import SourceReport, record_source_status
 from prices.broker_stream import BrokerStream
 from prices.event_loop import get_loop
 from prices.feeds import Feed, LiveFeed, open_live
+from prices.selectors import latest
 from prices.stream_status import StreamStatus
 from prices.symbol_selection import MAX_PAIRS, SymbolSelection, select_symbols
 
@@ -172,6 +173,7 @@ class BrokerFeedManager:
             on_error.callback(stream.close)
             to_paper = serves_paper(source)
             feed = open_live(source, stream, market_now(), to_paper=to_paper)
+            stream.expect(latest(source.pk, selection.symbols).values())
             on_error.pop_all()
         followed = self._followed[source.pk] = ActiveFeed(
             feed, stream, _opening_key(source), selection

@@ -6,7 +6,7 @@ the failures of both ways; `quote_intake.py` decides what counts as a price.
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from concurrent.futures import Future
 from datetime import datetime
 
@@ -103,6 +103,10 @@ class BrokerStream:
     def is_over(self) -> bool:
         """Whether it has ended: it was closed, or another worker holds its lane now."""
         return self._ended.is_set()
+
+    def expect(self, quotes: Iterable[Quote]) -> None:
+        """Compare the first quotes with the stored ones of before."""
+        self._intake.expect(quotes)
 
     def take_held(self) -> Held:
         """Return how many quotes were held back since the last call, and the last one."""

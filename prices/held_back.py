@@ -12,6 +12,7 @@ Not for several threads.
 """
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from statistics import median
@@ -61,6 +62,12 @@ class HeldQuotes:
     def __init__(self) -> None:
         self._pairs: dict[str, _Pair] = {}
         self._taken = Held()
+
+    def expect(self, quotes: Iterable[Quote]) -> None:
+        """Compare the first quotes with these, of before the source was opened."""
+        for quote in quotes:
+            if quote.symbol not in self._pairs:
+                self.passed(quote, 0.0)
 
     def passed(self, quote: Quote, now: float) -> list[Quote]:
         """Return the quotes that count from now on, in order. now: machine time."""

@@ -7,7 +7,7 @@ A lone quote that is far from the last one is held back (`held_back.py`).
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
 from brokers.redaction import storable, without_secrets
@@ -44,6 +44,11 @@ class QuoteIntake:
             quotes = [*self._pending, *self._held.released(machine_time())]
             self._pending = []
         return quotes
+
+    def expect(self, quotes: Iterable[Quote]) -> None:
+        """Compare the first quotes with the stored ones of before."""
+        with self._lock:
+            self._held.expect(quotes)
 
     def take_held(self) -> Held:
         """Return how many quotes were held back since the last call, and the last one."""

@@ -106,3 +106,14 @@ def test_quote_of_another_pair_decides_nothing(source: Source) -> None:
     assert source.send("0.5500") == []
     assert source.send("1.3000", "1.3001", pair=OTHER) == ["1.3000", "1.3001"]
     assert source.send("1.1000") == ["1.1000"]
+
+
+def test_first_quote_of_a_source_is_compared_with_the_stored_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = Source(monkeypatch)
+    source.intake.expect([Quote(PAIR, D("1.1000"), D("1.1002"), NOON)])
+    assert source.send("0.5500") == []
+    assert source.send("1.1001") == ["1.1001"]
+    source.intake.expect([Quote(PAIR, D("0.5500"), D("0.5502"), NOON)])
+    assert source.send("1.1002") == ["1.1002"], "it has quotes of its own"
