@@ -290,6 +290,11 @@ def _urgent(jobs: Sequence[BackgroundJob]) -> tuple[BackgroundJob, ...]:
     return tuple(job._replace(is_urgent=True) for job in jobs)
 
 
+def _giving_way(jobs: Sequence[BackgroundJob]) -> tuple[BackgroundJob, ...]:
+    """Return jobs that may be late: they leave a machine that does not keep up to due orders."""
+    return tuple(job._replace(gives_way=True) for job in jobs)
+
+
 def _position_jobs() -> tuple[BackgroundJob, ...]:
     """Return the jobs that watch positions. Every process with exits has them."""
     return (
@@ -345,16 +350,23 @@ def _maintenance_jobs(seconds: float) -> tuple[BackgroundJob, ...]:
             ("orders without a worker", seconds, services.flag_orders_without_worker),
             ("statistics of new tables", STATISTICS_SECONDS, analyze_new_tables),
         ),
-        *_while(Work.POSITIONS, ("dust", DUST_SECONDS, services.close_dust)),
+        *_giving_way(
+            (
+                *_while(Work.POSITIONS, ("dust", DUST_SECONDS, services.close_dust)),
+                *_while(
+                    None,
+                    ("funding", UPKEEP_SECONDS, book_funding),
+                    ("averages of slices", UPKEEP_SECONDS, store_slice_averages),
+                    ("old alerts", COMPARE_SECONDS / 10, remove_old_alerts),
+                ),
+            )
+        ),
         *_while(
             None,
-            ("funding", UPKEEP_SECONDS, book_funding),
-            ("averages of slices", UPKEEP_SECONDS, store_slice_averages),
             ("dropped message counts", SCHEDULER_CHECK_SECONDS, dropped_messages.aggregate),
             ("signal outcomes", OUTCOMES_SECONDS, report_outcomes),
             ("overdue events", SCHEDULER_CHECK_SECONDS, deliver_if_overdue),
             ("telegram bots", seconds, _telegram_job()),
-            ("old alerts", COMPARE_SECONDS / 10, remove_old_alerts),
             ("price sources without a worker", COMPARE_SECONDS / 10, flag_sources_without_worker),
         ),
     )
@@ -399,7 +411,7 @@ def _background_jobs(exits_only: bool, *, has_sessions: bool = False) -> tuple[B
             ("unknown orders", poll_seconds, _query_unknown_orders),
         ),
         *_polling_jobs(),
-        *_while(None, ("free memory", RELEASED_EVERY_SECONDS, release_free_memory)),
+        *_giving_way(_while(None, ("free memory", RELEASED_EVERY_SECONDS, release_free_memory))),
     )
     if exits_only:
         return jobs
@@ -460,11 +472,16 @@ def _session_jobs(seconds: float) -> tuple[BackgroundJob, ...]:
             ("session lanes", LANES_SECONDS, lambda: sessions().maintain()),
             ("account reads", LANES_SECONDS, lambda: sessions().read()),
         ),
+        *_giving_way(
+            _while(
+                Work.LANES,
+                ("reconciliation", COMPARE_SECONDS, reconcile),
+                ("instruments", LISTINGS_SECONDS, refresh_due_instruments),
+            )
+        ),
         *_while(
             Work.LANES,
             ("connection tests", seconds, run_due_tests),
-            ("reconciliation", COMPARE_SECONDS, reconcile),
-            ("instruments", LISTINGS_SECONDS, refresh_due_instruments),
             ("prices", LIVE_STEP_SECONDS, _lane_prices_job()),
         ),
     )

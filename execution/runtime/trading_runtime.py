@@ -58,7 +58,8 @@ T = TypeVar("T")
 class BackgroundJob(NamedTuple):
     """A job that a process repeats, `seconds` after its last run. work: it sleeps while there is
     nothing of these kinds; None: it never sleeps. alarm: what lets it run earlier. is_urgent: a
-    fill or an exit waits for it, and so it waits for no turn at the database's sessions.
+    fill or an exit waits for it, and so it waits for no turn at the database's sessions. gives_way:
+    it may be late, and leaves a machine that does not keep up to due orders.
     """
 
     name: str
@@ -67,6 +68,7 @@ class BackgroundJob(NamedTuple):
     work: Work | None = None
     alarm: JobAlarm | None = None
     is_urgent: bool = False
+    gives_way: bool = False
 
 
 class SessionUse(Enum):
@@ -198,6 +200,7 @@ class TradingRuntime:
                     work=job.work,
                     alarm=job.alarm,
                     sessions=sessions,
+                    gives_way=job.gives_way,
                 )
             )
             if job.alarm is not None:
@@ -307,6 +310,7 @@ class TradingRuntime:
         work: Work | None = None,
         alarm: JobAlarm | None = None,
         sessions: SessionUse = SessionUse.IN_TURN,
+        gives_way: bool = False,
     ) -> threading.Thread:
         """Repeat a job on a thread of its own, so that a hanging job delays no other.
 
@@ -329,9 +333,13 @@ class TradingRuntime:
                 shared_sessions.be_patient(patience)
             elif sessions is SessionUse.OWN:
                 shared_sessions.keep_own()
+            has_run = False  # entries may wait for its first run
             while wait():
                 if work is not None and not self.open_work.wait(work):
                     break
+                if gives_way and has_run and not self.open_work.give_way(ended):
+                    break
+                has_run = True
                 try:
                     job()
                 except Exception as error:  # any: the next run tries again

@@ -23,8 +23,10 @@ from config.celery import app
 from connections.models import ConnectionHealth, ExecutionConnection, SubscriptionTwin
 from events.models import EventKind
 from events.services import deliver, emit
+from execution.models import Order
 from tests.common.test_shared_sessions import raw
 from tests.connections import make
+from tests.execution import factories as execution_factories
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DELIVERIES = "deliver events"
@@ -285,3 +287,26 @@ def test_running_beat_sends_on_when_the_clock_is_set_back(
     beaten._heap = [event._replace(time=event.time + 3600) for event in beaten._heap]
     offset[0] -= 3600
     assert "watch positions" in sent_by_ticks(scheduler, monkeypatch)
+
+
+def make_order_due(seconds: float) -> None:
+    """Let an entry have been due for so long."""
+    feed = make.feed()
+    make.subscription(make.connection(), feed)
+    execution_factories.signal(feed, sl=None)
+    due_at = timezone.now() - timedelta(seconds=seconds)
+    assert Order.objects.filter(status="PENDING").update(due_at=due_at) == 1
+
+
+def test_reads_and_comparisons_give_way_to_due_orders_for_a_while(
+    scheduler: BeatScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = ("reconcile", "refresh accounts", "watch positions")
+    make_order_due(2)
+    assert sent_when_due(scheduler, monkeypatch, *both) == [*both]
+    Order.objects.update(due_at=timezone.now() - timedelta(seconds=10))
+    sent = [sent_when_due(scheduler, monkeypatch, *both) for _ in range(5)]
+    levels = [both[2]]
+    assert sent == [levels, [both[0], *levels], levels, [*both[:2], *levels], levels]
+    Order.objects.update(due_at=timezone.now() - timedelta(minutes=2))  # it waits for its broker
+    assert sent_when_due(scheduler, monkeypatch, *both) == [*both]
