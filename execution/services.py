@@ -112,7 +112,7 @@ def _execute(
     returns."""
     try:
         return _claim_and_dispatch(order_ids, skip_locked, urgent)
-    except Exception:  # an intent may be committed that is not dispatched
+    except Exception:  # any: an intent may be committed that is not dispatched
         trading_runtime.get_runtime().lost_intents.suspect()
         raise
 
@@ -161,7 +161,7 @@ def _dispatch(outgoing: Sequence[Outgoing]) -> None:
             failpoint("claim.committed")
             session_lanes.mark_active(one.request.connection_id for one in outgoing)
         dispatcher.dispatch(outgoing)
-    except Exception:
+    except Exception:  # any: no call was started
         dispatcher.slots.free(len(outgoing))
         raise
 
