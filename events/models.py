@@ -58,6 +58,7 @@ class EventKind(models.TextChoices):
     AUDIT_TRAIL_INTACT = "audit_trail.intact"
     SCHEDULER_LATE = "scheduler.late"
     SCHEDULER_BACK = "scheduler.back"
+    CLOCK_SET_BACK = "clock.set_back"
     KILL_SWITCH = "kill_switch.changed"
     LOSS_LIMIT_REACHED = "loss_limit.reached"
     TRADING_RESUMED = "trading.resumed"
@@ -88,6 +89,7 @@ ALARMS = frozenset(
         EventKind.AUDIT_TRAIL_INTACT,
         EventKind.SCHEDULER_LATE,
         EventKind.SCHEDULER_BACK,
+        EventKind.CLOCK_SET_BACK,
         EventKind.KILL_SWITCH,
         EventKind.LOSS_LIMIT_REACHED,
     }

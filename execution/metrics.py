@@ -23,14 +23,14 @@ WHERE lease_until > clock_timestamp() GROUP BY role"""),
 SELECT kind, count(*) AS value FROM execution_driftitem WHERE state = 'OPEN' GROUP BY kind"""),
     Gauge("audit_counter", "Counters of the last hourly audit; each must be 0.", ("counter",), """
 SELECT c.key AS counter, c.value::text::bigint AS value FROM (
-  SELECT counters FROM execution_auditrun ORDER BY at DESC LIMIT 1) a, jsonb_each(a.counters) c"""),
+  SELECT counters FROM execution_auditrun ORDER BY id DESC LIMIT 1) a, jsonb_each(a.counters) c"""),
     Gauge("audit_ok", "Whether the last hourly audit found no error.", (), """
-SELECT ok::int AS value FROM execution_auditrun ORDER BY at DESC LIMIT 1"""),
+SELECT ok::int AS value FROM execution_auditrun ORDER BY id DESC LIMIT 1"""),
     Gauge("audit_seconds", "How long ago the last hourly audit ended.", (), """
 SELECT extract(epoch FROM clock_timestamp() - max(at)) AS value FROM execution_auditrun
 HAVING count(*) > 0"""),
     Gauge("audit_not_judged", "Accounts that the last hourly audit could not judge.", (), """
-SELECT jsonb_array_length(not_judged) AS value FROM execution_auditrun ORDER BY at DESC LIMIT 1"""),
+SELECT jsonb_array_length(not_judged) AS value FROM execution_auditrun ORDER BY id DESC LIMIT 1"""),
     Gauge("level_scan_seconds", "How long ago all levels were last scanned.", (), """
 SELECT extract(epoch FROM clock_timestamp() - scanned_at) AS value
 FROM execution_levelscanheartbeat WHERE scanned_at IS NOT NULL"""),

@@ -40,6 +40,7 @@ from execution.runtime import margin_queries, order_streams, trading_runtime
 from execution.submission.claim import Claimed, DeferralPolicy, claim, defer_none
 from execution.submission.deferral import hold_for_restore_check
 from execution.submission.halted import deny_halted
+from execution.submission.outgoing import Outgoing
 from execution.submission.quarantine import quarantine_order
 from execution.submission.route_writes import route_failed
 from positions.models import ExecutionPosition
@@ -109,6 +110,16 @@ def _execute(
 ) -> tuple[list[int], list[int]]:
     """Claim and dispatch; return the entries that need a provider's decision, and what `execute`
     returns."""
+    try:
+        return _claim_and_dispatch(order_ids, skip_locked, urgent)
+    except Exception:  # any: an intent may be committed that is not dispatched
+        trading_runtime.get_runtime().lost_intents.suspect()
+        raise
+
+
+def _claim_and_dispatch(
+    order_ids: Sequence[int], skip_locked: bool, urgent: bool
+) -> tuple[list[int], list[int]]:
     runtime = trading_runtime.get_runtime()
     if restore_detector.is_suspect():
         _hold(order_ids)
@@ -133,16 +144,26 @@ def _execute(
         undecided += claimed.undecided
         joining |= claimed.joining
         not_due += sorted({*chunk}.difference(claimed.found, claimed.refused))
-        if claimed.outgoing:
-            failpoint("claim.committed")
-            session_lanes.mark_active(o.request.connection_id for o in claimed.outgoing)
-        runtime.dispatcher.dispatch(claimed.outgoing)
+        _dispatch(claimed.outgoing)
         order_streams.expect({one.broker_type for one in claimed.outgoing})
         if claimed.refused:
             _hold(waiting)
             break
     _delayed.add(joining)
     return undecided, not_due
+
+
+def _dispatch(outgoing: Sequence[Outgoing]) -> None:
+    """Start the calls of claimed orders. After an error their slots are free for others."""
+    dispatcher = trading_runtime.get_runtime().dispatcher
+    try:
+        if outgoing:
+            failpoint("claim.committed")
+            session_lanes.mark_active(one.request.connection_id for one in outgoing)
+        dispatcher.dispatch(outgoing)
+    except Exception:  # any: no call was started
+        dispatcher.slots.free(len(outgoing))
+        raise
 
 
 def _hold(order_ids: Sequence[int]) -> None:
@@ -204,6 +225,7 @@ def _claim_with_bisection(
         except Exception as error:  # any: one order's data may break any line of the evaluation
             if is_database_trouble(error):
                 log.warning("bundle not claimed", orders=len(part), error=str(error).strip())
+                trading_runtime.get_runtime().lost_intents.suspect()
                 if not claimed.outgoing:
                     raise
                 connection.close()

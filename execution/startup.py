@@ -39,7 +39,7 @@ from connections.tasks import run_due_tests
 from events.services import deliver_if_overdue
 from execution import services, tasks
 from execution.audit import listings
-from execution.base import dropped_messages, market_facts
+from execution.base import clock_steps, dropped_messages, market_facts
 from execution.base.high_water_mark import DataLossSuspectedError
 from execution.base.job_alarm import JobAlarm
 from execution.disaster_recovery import epochs, restore_detector
@@ -103,7 +103,7 @@ ALERTS_SECONDS = 30.0  # at once, while alerts wait
 STATISTICS_SECONDS = 5.0  # the first signals of a new installation are planned without any
 DUST_SECONDS = 10.0  # it reads the listed instruments of all accounts; nothing waits for it
 UPKEEP_SECONDS = 20.0
-PAPER_EVENTS_SECONDS = 3600.0
+ALARM_SECONDS = 3600.0  # of jobs that run by their alarm
 FIRST_BOT_SECONDS = 5.0  # until the first bot of an installation is listened to
 LANES_SECONDS, EVENTS_SECONDS, COMPARE_SECONDS, LISTINGS_SECONDS = 1.0, 0.01, 300.0, 60.0
 
@@ -250,6 +250,7 @@ def start_trading(
     if tasks.MAINTENANCE in role:  # the worker of a lane does this for its accounts
         deactivate_disallowed([GENERAL])
     exclude_imports_from_gc(threshold=10_000)  # a bundle makes thousands of objects
+    clock_steps.ALARM.set()  # it may have been set back while nothing ran
     runtime = trading_runtime.start_runtime(role, on_lane_change, jobs=jobs)
     set_loop(runtime.dispatcher.loop)  # price streams wait for it
     shared_sessions.give_back()
@@ -288,6 +289,11 @@ def _while(work: Work | None, *jobs: Job) -> tuple[BackgroundJob, ...]:
 def _urgent(jobs: Sequence[BackgroundJob]) -> tuple[BackgroundJob, ...]:
     """Return jobs that a fill or an exit waits for."""
     return tuple(job._replace(is_urgent=True) for job in jobs)
+
+
+def _giving_way(jobs: Sequence[BackgroundJob]) -> tuple[BackgroundJob, ...]:
+    """Return jobs that may be late: they leave a machine that does not keep up to due orders."""
+    return tuple(job._replace(gives_way=True) for job in jobs)
 
 
 def _position_jobs() -> tuple[BackgroundJob, ...]:
@@ -332,6 +338,13 @@ def _position_jobs() -> tuple[BackgroundJob, ...]:
             ("overdue level scan", SCHEDULER_CHECK_SECONDS, _scan_if_overdue),
             ("late scheduler alarm", SCHEDULER_CHECK_SECONDS, late_scheduler_alarm()),
         ),
+        BackgroundJob(
+            "times in the future",
+            ALARM_SECONDS,
+            clock_steps.correct_after_step,
+            alarm=clock_steps.ALARM,
+            is_urgent=True,
+        ),
     )
 
 
@@ -347,16 +360,23 @@ def _maintenance_jobs(seconds: float) -> tuple[BackgroundJob, ...]:
             ("orders without a worker", seconds, services.flag_orders_without_worker),
             ("statistics of new tables", STATISTICS_SECONDS, analyze_new_tables),
         ),
-        *_while(Work.POSITIONS, ("dust", DUST_SECONDS, services.close_dust)),
+        *_giving_way(
+            (
+                *_while(Work.POSITIONS, ("dust", DUST_SECONDS, services.close_dust)),
+                *_while(
+                    None,
+                    ("funding", UPKEEP_SECONDS, book_funding),
+                    ("averages of slices", UPKEEP_SECONDS, store_slice_averages),
+                    ("old alerts", COMPARE_SECONDS / 10, remove_old_alerts),
+                ),
+            )
+        ),
         *_while(
             None,
-            ("funding", UPKEEP_SECONDS, book_funding),
-            ("averages of slices", UPKEEP_SECONDS, store_slice_averages),
             ("dropped message counts", SCHEDULER_CHECK_SECONDS, dropped_messages.aggregate),
             ("signal outcomes", OUTCOMES_SECONDS, report_outcomes),
             ("overdue events", SCHEDULER_CHECK_SECONDS, deliver_if_overdue),
             ("telegram bots", seconds, _telegram_job()),
-            ("old alerts", COMPARE_SECONDS / 10, remove_old_alerts),
             ("price sources without a worker", COMPARE_SECONDS / 10, flag_sources_without_worker),
         ),
     )
@@ -388,7 +408,7 @@ def _background_jobs(exits_only: bool, *, has_sessions: bool = False) -> tuple[B
         # a broker reports the job "events" reads.
         BackgroundJob(
             "paper events",
-            PAPER_EVENTS_SECONDS,
+            ALARM_SECONDS,
             drain_and_wait,
             alarm=_paper_events,
             is_urgent=True,
@@ -401,7 +421,7 @@ def _background_jobs(exits_only: bool, *, has_sessions: bool = False) -> tuple[B
             ("unknown orders", poll_seconds, _query_unknown_orders),
         ),
         *_polling_jobs(),
-        *_while(None, ("free memory", RELEASED_EVERY_SECONDS, release_free_memory)),
+        *_giving_way(_while(None, ("free memory", RELEASED_EVERY_SECONDS, release_free_memory))),
     )
     if exits_only:
         return jobs
@@ -462,11 +482,16 @@ def _session_jobs(seconds: float) -> tuple[BackgroundJob, ...]:
             ("session lanes", LANES_SECONDS, lambda: sessions().maintain()),
             ("account reads", LANES_SECONDS, lambda: sessions().read()),
         ),
+        *_giving_way(
+            _while(
+                Work.LANES,
+                ("reconciliation", COMPARE_SECONDS, reconcile),
+                ("instruments", LISTINGS_SECONDS, refresh_due_instruments),
+            )
+        ),
         *_while(
             Work.LANES,
             ("connection tests", seconds, run_due_tests),
-            ("reconciliation", COMPARE_SECONDS, reconcile),
-            ("instruments", LISTINGS_SECONDS, refresh_due_instruments),
             ("prices", LIVE_STEP_SECONDS, _lane_prices_job()),
         ),
     )
@@ -544,11 +569,18 @@ def _query_unknown_orders() -> None:
 
 
 def _return_unsent_orders() -> None:
-    """Make due what a dead process had not sent, unless the database may have been restored."""
+    """Make due what was not sent by a dead process, or lost by this one.
+
+    Not while the database may have been restored.
+    """
     if restore_detector.is_suspect():
         return
+    known_mark = restore_detector.known_mark()
     try:
-        return_unsent_orders(restore_detector.known_mark())
+        if trading_runtime.is_started():
+            runtime = trading_runtime.get_runtime()
+            runtime.lost_intents.return_unsent(runtime.id, known_mark)
+        return_unsent_orders(known_mark)
     except DataLossSuspectedError as error:
         restore_detector.suspect(error)
 

@@ -170,3 +170,7 @@ def positions_since_sql(connection_id: str, symbol: str, since: str) -> str:
         f" WHERE c.connection_id = {connection_id} AND c.closed_at IS NOT NULL"
         f" AND c.closed_at >= {since} AND c.quantity = 0 AND c.symbol = {symbol}"
     )
+
+
+OPEN_IDS_SQL = "SELECT id FROM positions_executionposition WHERE closed_at IS NULL"
+"""The ids of open positions, by the index of these."""

@@ -20,6 +20,7 @@ from connections.services import SourceReport, record_source_status
 from prices.broker_stream import BrokerStream
 from prices.event_loop import get_loop
 from prices.feeds import Feed, LiveFeed, open_live
+from prices.selectors import latest
 from prices.stream_status import StreamStatus
 from prices.symbol_selection import MAX_PAIRS, SymbolSelection, select_symbols
 
@@ -172,6 +173,7 @@ class BrokerFeedManager:
             on_error.callback(stream.close)
             to_paper = serves_paper(source)
             feed = open_live(source, stream, market_now(), to_paper=to_paper)
+            stream.expect(latest(source.pk, selection.symbols).values())
             on_error.pop_all()
         followed = self._followed[source.pk] = ActiveFeed(
             feed, stream, _opening_key(source), selection
@@ -199,7 +201,14 @@ class BrokerFeedManager:
         """Have a status written when it has changed, else every `REPORT_EVERY` seconds."""
         reported, at = self._reported.get(report.source_id, (None, 0.0))
         if report != reported or machine_time() - at >= REPORT_EVERY:
-            self._reported[report.source_id] = report, machine_time()
+            self._reported[report.source_id] = replace(report, held_back=0), machine_time()
+            unwritten = self._pending_reports.get(report.source_id)
+            if unwritten is not None and unwritten.held_back:
+                report = replace(
+                    report,
+                    held_back=report.held_back + unwritten.held_back,
+                    last_held=report.last_held or unwritten.last_held,
+                )
             self._pending_reports[report.source_id] = report
 
 
@@ -211,6 +220,7 @@ def _publish_rest(followed: ActiveFeed) -> None:
 def _report_of(source_id: int, followed: ActiveFeed, selection: SymbolSelection) -> SourceReport:
     """Return the status of an open source. Only pairs that are still needed count as missing."""
     status, follows = followed.stream.status(), followed.selection.symbols.keys()
+    held = followed.stream.take_held()
     unfollowed = {*selection.unlisted, *(selection.symbols.keys() - follows)}  # no space for them
     return SourceReport(
         source_id,
@@ -219,6 +229,8 @@ def _report_of(source_id: int, followed: ActiveFeed, selection: SymbolSelection)
         status.message,
         sorted({*follows, *unfollowed}),
         sorted({*status.missing} & selection.symbols.keys() | unfollowed),
+        held.count,
+        held.last,
     )
 
 

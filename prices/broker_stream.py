@@ -6,7 +6,7 @@ the failures of both ways; `quote_intake.py` decides what counts as a price.
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from concurrent.futures import Future
 from datetime import datetime
 
@@ -19,6 +19,7 @@ from common.clocks import machine_time
 from common.reason_codes import Code
 from connections import session_lanes
 from prices import event_loop
+from prices.held_back import Held
 from prices.quote_intake import CONFIRMATION_SECONDS, QuoteIntake
 from prices.stream_status import NEEDS_OWNER, SYMBOL_CODES, StreamStatus
 
@@ -102,6 +103,14 @@ class BrokerStream:
     def is_over(self) -> bool:
         """Whether it has ended: it was closed, or another worker holds its lane now."""
         return self._ended.is_set()
+
+    def expect(self, quotes: Iterable[Quote]) -> None:
+        """Compare the first quotes with the stored ones of before."""
+        self._intake.expect(quotes)
+
+    def take_held(self) -> Held:
+        """Return how many quotes were held back since the last call, and the last one."""
+        return self._intake.take_held()
 
     def status(self) -> StreamStatus:
         """Return the stream's status now."""

@@ -3,10 +3,11 @@
 A quote counts as current only while the broker confirms it: by sending it, or by returning it when
 we query a symbol that was quiet. A quote gets the time at which we received it, whatever the
 broker's clock shows; a quote that is old by the broker's own clock (a closed market) is dropped.
+A lone quote that is far from the last one is held back (`held_back.py`).
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
 from brokers.redaction import storable, without_secrets
@@ -14,6 +15,7 @@ from brokers.types import Quote
 from common.clocks import machine_time, market_now
 from common.reason_codes import Code
 from prices.broker_clock import ClockOffset
+from prices.held_back import Held, HeldQuotes
 from prices.quote_buffer import MAX_QUOTES_PER_PAIR, conflated, quote_fault
 from prices.stream_status import StreamStatus, stale_reason
 
@@ -32,15 +34,26 @@ class QuoteIntake:
         self.last: dict[str, Quote] = {}  # as the broker sent it
         self._credentials = credentials
         self._lock, self._pending = threading.Lock(), list[Quote]()
-        self._clock = ClockOffset()
+        self._clock, self._held = ClockOffset(), HeldQuotes()
         self._since, self._invalid_at = machine_time(), float("-inf")
         self._fault: tuple[Code, str] | None = None
 
     def take_accepted(self) -> list[Quote]:
-        """Remove and return the quotes accepted since the last call, in order."""
+        """Remove and return the quotes that count since the last call, in order."""
         with self._lock:
-            quotes, self._pending = self._pending, []
+            quotes = [*self._pending, *self._held.released(machine_time())]
+            self._pending = []
         return quotes
+
+    def expect(self, quotes: Iterable[Quote]) -> None:
+        """Compare the first quotes with the stored ones of before."""
+        with self._lock:
+            self._held.expect(quotes)
+
+    def take_held(self) -> Held:
+        """Return how many quotes were held back since the last call, and the last one."""
+        with self._lock:
+            return self._held.take()
 
     def status(self) -> StreamStatus:
         """Return the source's status now."""
@@ -59,7 +72,7 @@ class QuoteIntake:
         self.symbols = {**self.symbols, **symbols}
 
     def accept(self, quote: Quote) -> bool:
-        """Queue a valid, current quote. Return whether it was one."""
+        """Queue a valid, current quote, or hold it back. Return whether it was one."""
         if (fault := quote_fault(quote, self.symbols)) is not None:
             self._invalid_at = machine_time()
             self.fail(Code.INVALID_QUOTE, fault)
@@ -74,7 +87,8 @@ class QuoteIntake:
         if self._fault is not None and not self._had_invalid_quote():
             self._fault = None
         with self._lock:
-            self._pending.append(Quote(quote.symbol, quote.bid, quote.ask, now))
+            arrived = Quote(quote.symbol, quote.bid, quote.ask, now)
+            self._pending += self._held.passed(arrived, machine)
             if len(self._pending) > MAX_QUOTES_PER_PAIR * (len(self.symbols) + 1):
                 self._pending = conflated(self._pending)
         return True

@@ -7,15 +7,18 @@ class SignalsConfig(AppConfig):
 
     def ready(self) -> None:
         """Update feeds when the rights of their owners change; add facts to messages."""
+        from common.stored_times import register_stored_times
         from events.context import register_provider
         from signals.alert_dialects import without_secrets
         from signals.feeds import narrow_own_approval
         from signals.key_setups import setups
         from signals.record_facts import record_facts
+        from signals.stored_times import TIMES
         from users.data_export import register_export
         from users.key_setups import register_setups
         from users.signals import rights_changed
 
+        register_stored_times(*TIMES)
         register_provider(record_facts)
         register_setups(setups)
         rights_changed.connect(narrow_own_approval, dispatch_uid="narrow_own_approval")

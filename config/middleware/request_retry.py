@@ -22,6 +22,7 @@ from django.views import defaults
 from api.problems import CONTENT_TYPE, problem
 from common.database_errors import (
     DatabaseTrouble,
+    is_lost,
     is_transient,
     pop_database_error,
     record_database_error,
@@ -119,7 +120,12 @@ def unavailable(request: HttpRequest, trouble: DatabaseTrouble) -> HttpResponse:
         response = JsonResponse(problem(code, 503), status=503, content_type=CONTENT_TYPE)
         response["Cache-Control"] = "no-store"
     else:
-        context = {"code": code, "try_again_seconds": _seconds_until_reload(request)}
+        context = {
+            "code": code,
+            "try_again_seconds": _seconds_until_reload(request),
+            # Not only busy: no session can be opened, or this one was lost.
+            "is_away": is_lost(trouble.error) and "connection" in str(trouble.error),
+        }
         response = with_security_headers(render(None, "503.html", context, status=503))
     response["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response

@@ -30,7 +30,7 @@ class DataConnectionAdmin(ConsoleAdmin):
     autocomplete_fields = ("user",)
     fields = (
         *("name", "kind", "account", "user", "settings", "is_active"),
-        *("state", "problem", "pairs", "last_price", "followed_by"),
+        *("state", "problem", "pairs", "last_price", "followed_by", "held_back"),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DataConnection]:
@@ -40,7 +40,7 @@ class DataConnectionAdmin(ConsoleAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Return the read-only fields; a broker source's owner is set on its account's page."""
-        always = ("account", "state", "problem", "pairs", "last_price", "followed_by")
+        always = ("account", "state", "problem", "pairs", "last_price", "followed_by", "held_back")
         if not _is_brokers(obj):
             return always
         # Without an account it stays switched off.
@@ -115,6 +115,14 @@ class DataConnectionAdmin(ConsoleAdmin):
         """Return the name of the process that follows it."""
         health = getattr(source, "health", None)
         return health.followed_by if health else ""
+
+    @admin.display(description="Held back")
+    def held_back(self, source: DataConnection) -> str:
+        """Return how many quotes far from the one before were held back, and the last of them."""
+        health = getattr(source, "health", None)
+        if health is None or not health.held_back:
+            return "none"
+        return f"{health.held_back:,}, last {health.last_held}"
 
 
 def _is_brokers(source: DataConnection | None) -> bool:

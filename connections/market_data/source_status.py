@@ -126,13 +126,16 @@ class AccountPrices:
     """Where an account's prices come from.
 
     source, status: None if it has no price source. is_own: its own broker provides them.
-    can_provide: its own broker could.
+    can_provide: its own broker could. held_back: how many quotes were; last_held: the last one, for
+    who may read all of the source.
     """
 
     source: DataConnection | None
     status: SourceStatus | None
     is_own: bool
     can_provide: bool
+    held_back: int = 0
+    last_held: str = ""
 
     @property
     def offers_own(self) -> bool:
@@ -147,12 +150,16 @@ def account_prices(connection: ExecutionConnection, *, reader: User | None = Non
     reader: who reads the status; None: an operator.
     """
     source = source_with_status(connection)
+    health: SourceHealth | None = getattr(source, "health", None)
+    is_whole = source is not None and is_fully_visible(source, reader)
     return AccountPrices(
         source,
         source_status(source, datetime.now(UTC), reader=reader) if source else None,
         is_own=source is not None and source.broker_connection_id == connection.pk,
         can_provide=connection.archived_at is None
         and can_provide_prices(connection.type, connection.exchange_name),
+        held_back=health.held_back if health else 0,
+        last_held=health.last_held if health and is_whole else "",
     )
 
 

@@ -238,7 +238,8 @@ class SourceReport:
     """The status of a source, to be stored.
 
     is_alive: the broker confirmed a price just now. code, message: what is wrong, without secrets.
-    pairs: those that are followed. missing: those of them without a price.
+    pairs: those that are followed. missing: those of them without a price. held_back: how many
+    quotes were, since the last report. last_held: the last of them; empty: none yet.
     """
 
     source_id: int
@@ -247,23 +248,30 @@ class SourceReport:
     message: str = ""
     pairs: Sequence[str] = ()
     missing: Sequence[str] = ()
+    held_back: int = 0
+    last_held: str = ""
 
 
 # Ordered by id, so that two writers cannot deadlock.
 RECORD_STATUS_SQL = """
 INSERT INTO connections_sourcehealth AS old
-  (source_id, last_contact_at, error_code, error, failing_since, pairs, missing, followed_by)
+  (source_id, last_contact_at, error_code, error, failing_since, pairs, missing, followed_by,
+  held_back, last_held)
 SELECT d.id, CASE WHEN n.is_alive THEN clock_timestamp() END, n.code, n.message,
-  CASE WHEN n.code <> '' THEN clock_timestamp() END, n.pairs, n.missing, %(by)s::text
+  CASE WHEN n.code <> '' THEN clock_timestamp() END, n.pairs, n.missing, %(by)s::text, n.held_back,
+  left(n.last_held, 120)
 FROM jsonb_to_recordset(%(reports)s::jsonb)
-  AS n(source_id bigint, is_alive bool, code text, message text, pairs text[], missing text[])
+  AS n(source_id bigint, is_alive bool, code text, message text, pairs text[], missing text[],
+    held_back int, last_held text)
 JOIN connections_dataconnection d ON d.id = n.source_id ORDER BY d.id
 ON CONFLICT (source_id) DO UPDATE SET last_contact_at = coalesce(excluded.last_contact_at,
   old.last_contact_at),
   error_code = excluded.error_code, error = excluded.error,
   failing_since = CASE WHEN excluded.error_code <> ''
     THEN coalesce(old.failing_since, excluded.failing_since) END,
-  pairs = excluded.pairs, missing = excluded.missing, followed_by = excluded.followed_by
+  pairs = excluded.pairs, missing = excluded.missing, followed_by = excluded.followed_by,
+  held_back = old.held_back + excluded.held_back,
+  last_held = coalesce(nullif(excluded.last_held, ''), old.last_held)
 """
 
 

@@ -26,6 +26,12 @@ class SourceHealth(models.Model):
         default=list,
         help_text="The followed pairs without a usable price.",
     )
+    held_back = models.BigIntegerField(
+        default=0, db_default=0, help_text="Quotes far from the one before that were held back."
+    )
+    last_held = models.CharField(
+        max_length=120, blank=True, default="", db_default="", help_text="The last of them."
+    )
     followed_by = models.CharField(max_length=80, blank=True, help_text="A trading process.")
 
     def __str__(self) -> str:

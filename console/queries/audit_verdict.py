@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from common.sql import rows
+from common.stored_times import AHEAD_SECONDS
 from execution.audit.counter_help import COUNTERS
 
 LATE_SECONDS = 7200  # two hourly audits missed
@@ -14,7 +15,7 @@ MAX_SHOWN = 5  # accounts that could not be checked
 _LAST = """
 SELECT at, ok, counters, unread, judged, not_judged,
   extract(epoch FROM clock_timestamp() - at)::float8 AS ago
-FROM execution_auditrun ORDER BY at DESC, id DESC LIMIT 1
+FROM execution_auditrun ORDER BY id DESC LIMIT 1
 """
 
 
@@ -41,7 +42,7 @@ class AuditVerdict:
 
     @property
     def is_late(self) -> bool:
-        return self.ago > LATE_SECONDS
+        return not -AHEAD_SECONDS <= self.ago <= LATE_SECONDS
 
     @property
     def badge(self) -> tuple[str, str]:

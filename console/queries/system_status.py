@@ -8,6 +8,7 @@ from django_celery_beat.models import PeriodicTask
 
 from common.reason_codes import Code
 from common.sql import rows
+from common.stored_times import AHEAD_SECONDS
 from connections.eligibility import REASON_SQL, eligibility_parameters
 from console.charts import Segment, segments
 from console.schedule_texts import clock_schedule, interval
@@ -234,5 +235,8 @@ def _scheduled_job(task: PeriodicTask, now: datetime) -> ScheduledJob:
         return ScheduledJob(task, ago, when, is_late=False)
     every = task.interval.schedule.run_every.total_seconds()
     return ScheduledJob(
-        task, ago, interval(int(every)), is_late=ago is not None and ago > 3 * every + 10
+        task,
+        ago,
+        interval(int(every)),
+        is_late=ago is not None and not -AHEAD_SECONDS <= ago <= 3 * every + 10,
     )

@@ -1,5 +1,6 @@
 """The messages about accounts, brokers' hosts and the installation. Pure."""
 
+from common.formatting import age
 from common.reason_codes import Code
 from events.context import EventContext
 from events.messages.parts import Lines, capital, connection, items
@@ -100,3 +101,15 @@ def scheduler_late(event: EventContext) -> Lines:
 
 def scheduler_back(_event: EventContext) -> Lines:
     return ("The scheduler (beat) runs again", "Overdue tasks run now.")
+
+
+def clock_set_back(event: EventContext) -> Lines:
+    seconds = event.payload.get("seconds")
+    far = f" by {age(seconds)}" if isinstance(seconds, int | float) else ""
+    return (
+        f"The clock of the database was set back{far}",
+        "Stored times that lay in the future were set to now, so that stops, schedules, retries "
+        "and leases go on. Durations of that time are too short.",
+        "Synchronize the clocks (chrony, NTP), so that they are never set back at once, and check "
+        "what is open at your brokers. `manage.py doctor` states what is left.",
+    )

@@ -37,6 +37,7 @@ from execution.submission.outgoing import Outgoing
 
 log = structlog.get_logger(__name__)
 RECLAIM_SECONDS = 0.25
+MAX_DISOWNED = 100_000  # an order is disowned once for each of its tries
 WAIT_STEP_SECONDS = 0.01
 BATCH_TIMEOUT_SECONDS = 60
 PROCESS_ENDING = "This process is ending and calls no broker any more."
@@ -130,6 +131,8 @@ class OrderDispatcher(threading.Thread):
         self._recorder = SendRecorder(record_send, distrust_records)
         self._calls: dict[CallKey, InFlightCall] = {}
         self._dispatched_lanes: dict[CallKey, str] = {}  # until the outcome is in `results`
+        self._disowned: dict[CallKey, None] = {}  # never to be sent, the oldest first
+        self._taking = threading.Lock()  # an order is dispatched or disowned
         self._overdue: frozenset[str] = frozenset()  # connections with an overdue call
         self._is_reclaiming = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -257,9 +260,25 @@ class OrderDispatcher(threading.Thread):
     # ---- calls ----------------------------------------------------------------------------
     def dispatch(self, bundle: Sequence[Outgoing]) -> None:
         """Start the calls of a bundle whose slots are reserved; return at once."""
-        if bundle:
-            self._dispatched_lanes |= {_key(o.request): o.lane for o in bundle}
-            self.loop.call_soon_threadsafe(self._begin, list(bundle))
+        with self._taking:
+            taken = [o for o in bundle if _key(o.request) not in self._disowned]
+            self._dispatched_lanes |= {_key(o.request): o.lane for o in taken}
+        if taken:
+            self.loop.call_soon_threadsafe(self._begin, taken)
+        if len(taken) < len(bundle):  # they are reported as not sent
+            self.slots.free(len(bundle) - len(taken))
+
+    def disown(self, keys: Collection[CallKey]) -> set[CallKey]:
+        """Refuse to dispatch these orders (id, fence) from now on; return those that it can refuse.
+
+        The others are dispatched: their outcome comes, or is in `results`.
+        """
+        with self._taking:
+            unknown = {key for key in keys if key not in self._dispatched_lanes}
+            self._disowned |= dict.fromkeys(unknown)
+            while len(self._disowned) > MAX_DISOWNED:
+                self._disowned.pop(next(iter(self._disowned)))
+        return unknown
 
     def _begin(self, bundle: list[Outgoing]) -> None:
         failpoint("dispatch.begin")

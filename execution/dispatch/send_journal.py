@@ -30,6 +30,7 @@ from execution.dispatch.journal_folder import (
 log = structlog.get_logger(__name__)
 RECORDS = 65_536  # 13 s of 5,000 orders a second
 _RECORD = struct.Struct("<QQd")  # order id, fence, machine_time()
+_WHICH = struct.Struct("<QQ")  # what a record begins with
 _COUNT = struct.Struct("<Q")
 _COUNT_AT, _FIRST_AT = 64, 128  # before them the header
 _SIZE = _FIRST_AT + RECORDS * _RECORD.size
@@ -118,6 +119,20 @@ class SendJournal:
             _RECORD.pack_into(self._pages, at, order_id, fence, machine_time())
             self._count += 1
             _COUNT.pack_into(self._pages, _COUNT_AT, self._count)  # last: now it counts
+
+    def lacks(self, order_id: int, fence: int) -> bool:
+        """Return whether it proves that an order of this process has not been sent.
+
+        An order's record is overwritten only when it is settled.
+        """
+        wanted = _WHICH.pack(order_id, fence)
+        with self._recording:
+            if self._pages is None:
+                return False
+            at = self._pages.find(wanted, _FIRST_AT)
+            while at >= 0 and (at - _FIRST_AT) % _RECORD.size:  # two records, where they meet
+                at = self._pages.find(wanted, at + 1)
+        return at < 0
 
     def make_space(self, unsettled: Callable[[], Collection[tuple[int, int]]]) -> None:
         """If it is half full, let records be overwritten whose orders are settled.

@@ -113,6 +113,10 @@ class LevelScanHeartbeat(models.Model):
     scanned_at = models.DateTimeField(null=True)
     scheduled_at = models.DateTimeField(null=True)
     alerted_at = models.DateTimeField(null=True)
+    clock_set_back_at = models.DateTimeField(
+        null=True, help_text="When stored times were last found to lie in the future."
+    )
+    clock_set_back_seconds = models.FloatField(null=True, help_text="How far they did.")
 
     class Meta:
         constraints = [models.CheckConstraint(condition=models.Q(id=1), name="one_heartbeat")]

@@ -12,8 +12,10 @@ from django.db import transaction
 
 from common.clocks import machine_time
 from common.sql import Query, periodic_rows, rows, run
+from common.stored_times import AHEAD_SECONDS
 from events.models import EventKind
 from events.services import emit
+from execution.base.clock_steps import STATED_SECONDS, correct_after_step
 from execution.monitoring.level_monitor import scan_levels
 
 OVERDUE_SECONDS = 75  # workers scan without the scheduler from then on
@@ -56,23 +58,38 @@ RETURNING extract(epoch FROM clock_timestamp() - scheduled_at)::bigint AS second
 class ScanStatus(NamedTuple):
     """When levels were last scanned and when the scheduler last ran; ages in seconds. None: never.
 
-    Machine time, by the database's clock.
+    Machine time, by the database's clock. set_back_seconds: how far stored times lay in the future
+    when that was found, within the last hour.
     """
 
     scanned_at: datetime | None = None
     scheduled_at: datetime | None = None
     scan_age: float | None = None
     schedule_age: float | None = None
+    set_back_seconds: float | None = None
 
     @property
     def scan_is_late(self) -> bool:
-        """Whether the last scan of all levels is more than LATE_SECONDS old."""
-        return self.scan_age is None or self.scan_age > LATE_SECONDS
+        """Whether the last scan of all levels is more than LATE_SECONDS old, or in the future."""
+        return _is_beyond(self.scan_age, LATE_SECONDS)
 
     @property
     def scheduler_is_late(self) -> bool:
-        """Whether the scheduler has requested no scan for LATE_SECONDS."""
-        return self.schedule_age is None or self.schedule_age > LATE_SECONDS
+        """Whether the scheduler has requested no scan for LATE_SECONDS, or did in the future."""
+        return _is_beyond(self.schedule_age, LATE_SECONDS)
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether either time lies in the future: the clock was set back, and nothing is known."""
+        ages = [age for age in (self.scan_age, self.schedule_age) if age is not None]
+        return min(ages, default=0.0) < -AHEAD_SECONDS
+
+    @property
+    def seconds_ahead(self) -> float | None:
+        """How far the clock was set back, if that is known and not over for an hour."""
+        if not self.is_ahead:
+            return self.set_back_seconds
+        return -min(age for age in (self.scan_age, self.schedule_age) if age is not None)
 
     @property
     def is_late(self) -> bool:
@@ -80,10 +97,17 @@ class ScanStatus(NamedTuple):
         return self.scan_is_late or self.scheduler_is_late
 
 
-SCAN_STATUS_SQL = """
+def _is_beyond(age: float | None, most: float) -> bool:
+    """Return whether an age is not known, greater than `most`, or that of a time in the future."""
+    return age is None or not -AHEAD_SECONDS <= age <= most
+
+
+SCAN_STATUS_SQL = f"""
 SELECT scanned_at, scheduled_at,
   extract(epoch FROM clock_timestamp() - scanned_at)::float8 AS scan_age,
-  extract(epoch FROM clock_timestamp() - scheduled_at)::float8 AS schedule_age
+  extract(epoch FROM clock_timestamp() - scheduled_at)::float8 AS schedule_age,
+  CASE WHEN clock_set_back_at > clock_timestamp() - interval '{STATED_SECONDS} s'
+    THEN clock_set_back_seconds END AS set_back_seconds
 FROM execution_levelscanheartbeat WHERE id = 1
 """
 """The fields of `ScanStatus`; no row: never scanned. For a statement that reads more than these."""
@@ -108,15 +132,18 @@ def scan_as_scheduled() -> list[int]:
 
 
 def _present_status() -> ScanStatus:
-    """Return `scan_status`, for jobs that read it every few seconds."""
+    """Return `scan_status`, for jobs that read it every few seconds; no time of it is ahead."""
     stored = periodic_rows(READ)
-    return stored[0] if stored else ScanStatus()
+    status = stored[0] if stored else ScanStatus()
+    if not status.is_ahead:
+        return status
+    correct_after_step()
+    return status._replace(scan_age=None, schedule_age=0.0)  # who wrote them is not known
 
 
 def scan_if_overdue() -> list[int]:
     """Scan all levels if the last scan is overdue; return the exit orders to enqueue."""
-    age = _present_status().scan_age
-    return _scan() if age is None or age > OVERDUE_SECONDS else []
+    return _scan() if _is_beyond(_present_status().scan_age, OVERDUE_SECONDS) else []
 
 
 def _scan() -> list[int]:

@@ -10,26 +10,15 @@ from typing import NamedTuple
 import structlog
 from django.db import transaction
 
-from brokers.types import OrderReport, ReportKind
 from common.failpoints import failpoint
-from common.reason_codes import Code
 from common.sql import Query, rows
 from execution.base.high_water_mark import HighWaterMark, refuse_server_behind
 from execution.dispatch.journal_folder import journal_folder
 from execution.dispatch.report_writer import apply_or_defer
 from execution.dispatch.send_journal import DeadJournal, dead_journals
+from execution.dispatch.unsent_reports import MOST, SubmittingRow, not_sent_report
 
 log = structlog.get_logger(__name__)
-MOST = 5_000
-
-
-class SubmittingRow(NamedTuple):
-    """An order that a process was to send."""
-
-    id: int
-    client_order_id: str
-    connection_id: str
-    fence: int
 
 
 class LeaseRow(NamedTuple):
@@ -79,18 +68,8 @@ def _return_unsent(journal: DeadJournal, known_mark: HighWaterMark | None) -> in
         log.warning(
             "orders of a dead process had not left", process=journal.process_id, orders=len(unsent)
         )
-        apply_or_defer([_not_sent(row) for row in unsent])
+        apply_or_defer([not_sent_report(row) for row in unsent])
     elif lease.has_ended:  # the others are looked up
         with suppress(OSError):
             journal.path.unlink()
     return len(unsent)
-
-
-def _not_sent(row: SubmittingRow) -> OrderReport:
-    return OrderReport(
-        kind=ReportKind.NOT_SENT,
-        connection_id=row.connection_id,
-        client_order_id=row.client_order_id,
-        code=Code.WORKER_LOST_UNSENT,
-        fence=row.fence,
-    )

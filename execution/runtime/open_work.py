@@ -4,6 +4,9 @@ One statement reads, at least as often as the quickest of these jobs runs, wheth
 position is open and whether any loss limit is set. So a job sees new work as soon as it would have
 by looking for itself, and whichever process dies or hangs, each other one still looks for itself
 (docs/adr/0052). What is not known counts as open: after an error, and at the start.
+
+It also reads for how long the oldest order has been due. A machine that does not keep up has too
+much at once, so jobs that may be late give way until the orders have gone.
 """
 
 import threading
@@ -21,6 +24,10 @@ from positions.watched import ANY_WATCHED_SQL
 # Jobs go on for so long after the last order or position: to end alerts, periods and claims.
 LINGER_SECONDS = 30.0
 LONGEST_SLEEP_SECONDS = 30.0  # then a job looks for itself, whatever was read
+BEHIND_SECONDS = 3.0  # an order that is due for longer waits for this machine
+STUCK_SECONDS = 60.0  # one that is due for longer still waits for something else
+GIVES_WAY_STEP = 0.25
+GIVES_WAY_SECONDS = 30.0  # at most; then a job runs beside the orders
 
 
 class Work(Flag):
@@ -39,13 +46,23 @@ class Work(Flag):
 
 
 class OpenWorkRow(NamedTuple):
-    """Whether there are orders, positions, loss limits and streams with anything to be done."""
+    """Whether there are orders, positions, loss limits and streams with anything to be done.
+
+    backlog: for how many seconds the oldest order has been due; None: there is none.
+    """
 
     orders: bool
     positions: bool
     limits: bool
     events: bool
+    backlog: float | None
 
+
+_BACKLOG_SQL = f"""(SELECT extract(epoch FROM statement_timestamp() - min(due_at))::float8
+    FROM execution_order WHERE {ALL_PENDING_SQL} AND due_at <= statement_timestamp()
+      AND due_at > statement_timestamp() - interval '{STUCK_SECONDS} s')"""
+IS_BEHIND_SQL = f"SELECT coalesce({_BACKLOG_SQL} > {BEHIND_SECONDS}, false) AS is_behind"
+"""Whether due orders wait for the machine. For a process that does not trade."""
 
 # Each EXISTS is answered by a partial index of live rows, however many have ended. Orders that
 # have ended count as long as a look-up, an action or the next account of their route is due.
@@ -62,7 +79,8 @@ SELECT EXISTS (SELECT FROM execution_order WHERE {ALL_PENDING_SQL})
   {ANY_WATCHED_SQL} AS positions,
   {ANY_LOSS_LIMIT_SQL} AS limits,
   NOT EXISTS (SELECT FROM execution_streamlease) OR EXISTS (SELECT FROM execution_streamlease
-    WHERE coalesce(drained_at < statement_timestamp() - make_interval(secs => %s), true)) AS events
+    WHERE coalesce(drained_at < statement_timestamp() - make_interval(secs => %s), true)) AS events,
+  {_BACKLOG_SQL} AS backlog
 """,
 )
 
@@ -72,9 +90,18 @@ def read_open_work(events_after: float = 0.0) -> Work:
 
     events_after: the seconds without a drain from which on event streams are work.
     """
+    return _work_of(_read(events_after))
+
+
+def _read(events_after: float) -> OpenWorkRow:
     (row,) = periodic_rows(OPEN_WORK, (events_after,))
+    return row
+
+
+def _work_of(row: OpenWorkRow) -> Work:
     found = Work(0)
-    for is_open, kind in zip((*row, bool(held_lanes())), Work, strict=True):
+    kinds = (row.orders, row.positions, row.limits, row.events, bool(held_lanes()))
+    for is_open, kind in zip(kinds, Work, strict=True):
         found |= kind if is_open else Work(0)
     return found
 
@@ -88,6 +115,7 @@ class OpenWork:
         self._open = Work.ALL
         self._seen = dict.fromkeys(Work, machine_time())  # by kind: when it was last open
         self._is_ended = False
+        self._is_behind = False
 
     @property
     def open(self) -> Work:
@@ -97,11 +125,22 @@ class OpenWork:
     def read(self) -> None:
         """Read what there is; wake the jobs of what is new. Raises database errors."""
         try:
-            found = read_open_work(self.events_after)
+            row = _read(self.events_after)
         except Exception:  # any: what is not known counts as open
+            self._is_behind = False
             self.update(Work.ALL)
             raise
-        self.update(found)
+        self._is_behind = row.backlog is not None and row.backlog > BEHIND_SECONDS
+        self.update(_work_of(row))
+
+    def give_way(self, ended: threading.Event) -> bool:
+        """Leave the machine to due orders, for at most GIVES_WAY_SECONDS. Returns False if the
+        process ends: `ended` is set."""
+        until = machine_time() + GIVES_WAY_SECONDS
+        while self._is_behind and machine_time() < until:
+            if ended.wait(GIVES_WAY_STEP):
+                break
+        return not ended.is_set()
 
     def add(self, found: Work) -> None:
         """Store that there is this work, which is not read yet; wake the jobs of what is new."""

@@ -24,10 +24,12 @@ from common.sql import exchange, run
 from connections import session_lanes
 from connections.selectors import ANY_WINDOW, OPEN_HOSTS, windows_open_now
 from connections.services import run_on_process_loop, set_call_runner
+from execution.base.clock_steps import notice_step
 from execution.base.job_alarm import JobAlarm
 from execution.base.kill_switch import CURRENT_HALTS, halts_of
 from execution.dispatch.journal_folder import journal_folder
 from execution.dispatch.journal_upkeep import JournalUpkeep
+from execution.dispatch.lost_intents import LostIntents
 from execution.dispatch.order_dispatcher import (
     PROCESS_ENDING,
     KillSwitchSnapshot,
@@ -56,7 +58,8 @@ T = TypeVar("T")
 class BackgroundJob(NamedTuple):
     """A job that a process repeats, `seconds` after its last run. work: it sleeps while there is
     nothing of these kinds; None: it never sleeps. alarm: what lets it run earlier. is_urgent: a
-    fill or an exit waits for it, and so it waits for no turn at the database's sessions.
+    fill or an exit waits for it, and so it waits for no turn at the database's sessions. gives_way:
+    it may be late, and leaves a machine that does not keep up to due orders.
     """
 
     name: str
@@ -65,6 +68,7 @@ class BackgroundJob(NamedTuple):
     work: Work | None = None
     alarm: JobAlarm | None = None
     is_urgent: bool = False
+    gives_way: bool = False
 
 
 class SessionUse(Enum):
@@ -87,7 +91,10 @@ INSERT INTO execution_workerlease (id, role, host, pid, lease_until)
 VALUES (%s, %s, %s, %s, clock_timestamp() + make_interval(secs => %s))
 ON CONFLICT (id) DO UPDATE SET lease_until = EXCLUDED.lease_until
 RETURNING 1 + (SELECT count(*) FROM execution_workerlease other
-  WHERE other.id <> execution_workerlease.id AND other.lease_until > clock_timestamp()) AS processes
+    WHERE other.id <> execution_workerlease.id AND other.lease_until > clock_timestamp())
+  AS processes,
+  coalesce(extract(epoch FROM (SELECT max(before.lease_until) FROM execution_workerlease before)
+    - execution_workerlease.lease_until), 0)::float8 AS ahead
 """
 DELETE_EXPIRED_LEASES = """
 DELETE FROM execution_workerlease WHERE id = ANY(ARRAY(
@@ -119,6 +126,9 @@ class TradingRuntime:
             may_begin=self.lanes.may_begin,
             record_send=lambda order_id, fence: self._send_journal.record(order_id, fence),
             distrust_records=lambda: self._send_journal.close(),
+        )
+        self.lost_intents = LostIntents(
+            self.dispatcher, lambda order_id, fence: self._send_journal.lacks(order_id, fence)
         )
         self.health = HealthRecorder()
         self.report_writer = ReportWriter(
@@ -190,6 +200,7 @@ class TradingRuntime:
                     work=job.work,
                     alarm=job.alarm,
                     sessions=sessions,
+                    gives_way=job.gives_way,
                 )
             )
             if job.alarm is not None:
@@ -214,6 +225,7 @@ class TradingRuntime:
         )
         self.lanes.renew()
         rate_limits.configure(settings.REDIS_URL, live.processes)
+        notice_step(live.ahead)
         self.kill_switch.update(halts_of(halts), read_at)
         previous, self.hosts_down = self.hosts_down, frozenset(row.host for row in hosts)
         wake_hosts(previous - self.hosts_down)
@@ -298,6 +310,7 @@ class TradingRuntime:
         work: Work | None = None,
         alarm: JobAlarm | None = None,
         sessions: SessionUse = SessionUse.IN_TURN,
+        gives_way: bool = False,
     ) -> threading.Thread:
         """Repeat a job on a thread of its own, so that a hanging job delays no other.
 
@@ -320,9 +333,13 @@ class TradingRuntime:
                 shared_sessions.be_patient(patience)
             elif sessions is SessionUse.OWN:
                 shared_sessions.keep_own()
+            has_run = False  # entries may wait for its first run
             while wait():
                 if work is not None and not self.open_work.wait(work):
                     break
+                if gives_way and has_run and not self.open_work.give_way(ended):
+                    break
+                has_run = True
                 try:
                     job()
                 except Exception as error:  # any: the next run tries again

@@ -34,7 +34,8 @@ def validity_error(row: OrderRow, signal: SignalRow, context: EvaluationContext)
     if row.max_signal_age_seconds is None:
         return Denial(Code.NO_PRESET)
     age = Decimal(int((context.now - aged_from(row, signal)).total_seconds()))
-    if age <= (max_seconds := _max_age(row, context)):
+    # One of the future is no fresher than an old one: the clock was set back since.
+    if abs(age) <= (max_seconds := _max_age(row, context)):
         return None
     if (waited := _waited_for(row)) is None:
         return Denial(Code.SIGNAL_TOO_OLD, age, Decimal(max_seconds))

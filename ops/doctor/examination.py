@@ -10,9 +10,22 @@ from django.db import DatabaseError, InterfaceError, connection
 
 from brokers.types import Check
 from common.direct_sessions import is_pooled
-from ops.doctor import archive, database_paths, days, push, send_journals, servers, trading
+from ops.doctor import (
+    archive,
+    database_paths,
+    days,
+    open_files,
+    push,
+    send_journals,
+    servers,
+    trading,
+)
 from ops.doctor.verdicts import FAIL, SECONDS, CheckFunction, failure, warning, well
 
+WITHOUT_SERVER = (
+    "Start PostgreSQL, and check DATABASE_URL. Until it answers, nothing is traded, and stops and"
+    " targets that Fillcast guards are not watched; those that brokers hold work."
+)
 WITHOUT_DATABASE = [*servers.WITHOUT_DATABASE, ("push keys", push.push_keys)]
 
 
@@ -34,6 +47,7 @@ def examine(
             *database_paths.CHECKS,
             *archive.CHECKS,
             *send_journals.CHECKS,
+            *open_files.CHECKS,
             *trading.CHECKS,
             *days.CHECKS,
         ]
@@ -78,7 +92,7 @@ def _check_database() -> Check:
             version = cursor.fetchone()[0] // 10_000
     except (DatabaseError, InterfaceError) as error:
         first = str(error).strip().splitlines()[:1]
-        return failure(name, "".join(first), "Start PostgreSQL, and check DATABASE_URL.")
+        return failure(name, "".join(first), WITHOUT_SERVER)
     return judge_version(version)
 
 

@@ -8,10 +8,11 @@ from brokers.types import Check
 from common.clocks import market_now
 from common.formatting import age, join_first
 from common.sql import rows
+from common.stored_times import AHEAD_SECONDS
 from connections.exposure import is_monitored_sql
 from connections.models import DataConnection
 from connections.selectors import PARTIAL, SourceStatus, source_status, with_status
-from ops.doctor.verdicts import failure, warning, well
+from ops.doctor.verdicts import CLOCK_REMEDY, failure, warning, well
 from prices.selectors import newest_time
 
 
@@ -76,6 +77,9 @@ def judge_source(
         return well(title, "Constant quotes.")
     market_age = (market_now() - newest).total_seconds()
     detail = f"Last quote {age(received)} ago, {age(max(market_age, 0))} old by the market clock."
+    if min(received, market_age) < -AHEAD_SECONDS:
+        far = age(-min(received, market_age))
+        return failure(title, f"Its last quote lies {far} in the future.", CLOCK_REMEDY)
     if max(received, market_age) > 60:
         return warning(title, detail, f"If the market is open: {remedy[0].lower()}{remedy[1:]}")
     return well(title, detail)

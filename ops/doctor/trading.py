@@ -13,6 +13,7 @@ from common.clocks import market_now
 from common.formatting import age
 from common.sealing import is_sealed_with_key
 from common.sql import database_now, rows
+from common.stored_times import Found, find_times_ahead
 from connections import session_lanes
 from connections.exposure import is_monitored_sql
 from connections.models import DecisionProvider, Epoch, ProviderKind
@@ -22,13 +23,23 @@ from connections.services import (
     is_secret_sealed_with_current_key,
     sealing_key,
 )
+from execution.base.clock_steps import Step, last_step
 from execution.base.statements import ALL_PENDING_SQL
 from execution.decision_step import packages
 from execution.decision_step.types import NoAnswerError
 from execution.disaster_recovery.open_issues import list_open_issues
 from ops.doctor.prices import market_data
 from ops.doctor.servers import judge_clock
-from ops.doctor.verdicts import SECONDS, CheckFunction, failure, graded, warning, well
+from ops.doctor.verdicts import (
+    CLOCK_REMEDY,
+    SECONDS,
+    CheckFunction,
+    failure,
+    graded,
+    graded_age,
+    warning,
+    well,
+)
 
 START = "Start the processes: `make up`, or the services of your deployment."
 HOURS_WARN_DAYS = 3
@@ -84,7 +95,7 @@ def judge_beat(schedules: int, seconds_ago: float | None) -> Check:
     if seconds_ago is None:
         return failure("beat", "Beat has never run here.", START)
     detail = f"{schedules} schedules; one ran {age(seconds_ago)} ago."
-    return graded(
+    return graded_age(
         "beat",
         seconds_ago,
         detail,
@@ -92,6 +103,30 @@ def judge_beat(schedules: int, seconds_ago: float | None) -> Check:
         fail=2 * BEAT_WARN_SECONDS,
         remedy=START,
     )
+
+
+def stored_times() -> Check:
+    """Check that no stored time lies in the future, and whether any did within a day."""
+    return judge_stored_times(find_times_ahead(), last_step())
+
+
+def judge_stored_times(found: Sequence[Found], corrected: Step | None) -> Check:
+    """Judge the tables with times in the future. corrected: what was, within a day."""
+    name = "stored times"
+    if found:
+        furthest = max(found, key=lambda one: one.seconds)
+        detail = (
+            f"{sum(one.count for one in found):,} rows have times in the future, those of"
+            f" {furthest.table} up to {age(furthest.seconds)}: what waits for them stands still."
+        )
+        return failure(name, detail, CLOCK_REMEDY)
+    if corrected is not None:
+        detail = (
+            f"They lay {age(corrected.seconds)} in the future at {corrected.at:%-d %b %H:%M} UTC,"
+            " and were corrected."
+        )
+        return warning(name, detail, "Synchronize the clocks (chrony, NTP); check your brokers.")
+    return well(name, "None lies in the future.")
 
 
 def exchange_hours() -> list[Check]:
@@ -145,7 +180,7 @@ SELECT extract(epoch FROM clock_timestamp() - (SELECT min(due_at) FROM execution
 
 def judge_due(waiting: float | None) -> Check:
     """Judge the oldest due order. waiting: seconds since it became due; None if there is none."""
-    if waiting is None or waiting <= 0:
+    if waiting is None or waiting <= 0:  # times in the future: see `stored_times`
         return well("due orders", "No order is waiting.")
     return graded(
         "due orders",
@@ -167,7 +202,7 @@ def outbox() -> Check:
         f", the oldest for {age(row.oldest)}." if row.count else "."
     )
     remedy = "Check the maintenance worker and beat's schedule `deliver events`."
-    return graded("outbox", row.oldest or 0, detail, warn=60, fail=3600, remedy=remedy)
+    return graded_age("outbox", row.oldest or 0, detail, warn=60, fail=3600, remedy=remedy)
 
 
 def stored_credentials() -> Check:
@@ -347,6 +382,7 @@ CHECKS: list[tuple[str, CheckFunction]] = [
     ("workers", workers),
     ("session lanes", session_lane_owners),
     ("beat", beat),
+    ("stored times", stored_times),
     ("due orders", due_orders),
     ("outbox", outbox),
     ("kill switch", halts),

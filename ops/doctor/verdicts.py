@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 
 from brokers.types import Check, CheckResult
+from common.formatting import age
+from common.stored_times import AHEAD_SECONDS
 
 OK, WARN, FAIL = CheckResult.OK, CheckResult.WARN, CheckResult.FAIL
 SECONDS = 5  # time limit for one statement or one call to a broker
@@ -30,3 +32,19 @@ def graded(name: str, value: float, detail: str, *, warn: float, fail: float, re
     if value > fail:
         return failure(name, detail, remedy)
     return warning(name, detail, remedy) if value > warn else well(name, detail)
+
+
+CLOCK_REMEDY = (
+    "The clock was set back. Synchronize the clocks (chrony, NTP); running workers correct stored"
+    " times within seconds."
+)
+
+
+def graded_age(
+    name: str, seconds: float, detail: str, *, warn: float, fail: float, remedy: str
+) -> Check:
+    """Judge how long ago something was, as `graded`. A time in the future is a failure."""
+    if seconds < -AHEAD_SECONDS:
+        ahead = f"Its last time lies {age(-seconds)} in the future: how old it is, is not known."
+        return failure(name, ahead, CLOCK_REMEDY)
+    return graded(name, seconds, detail, warn=warn, fail=fail, remedy=remedy)

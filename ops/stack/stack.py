@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
@@ -25,9 +24,9 @@ from ops.embedded.ports import is_free
 from ops.embedded.servers import Servers
 from ops.stack import schema
 from ops.stack.process import ManagedProcess, ProcessSpec
-from ops.stack.supervisor import Fatal, Supervisor, handled_by
+from ops.stack.server_watch import ServerWatch
+from ops.stack.supervisor import Supervisor, handled_by
 
-REDIS_RETRY_SECONDS = 5.0
 SESSION_THREADS = 4
 # Entries and upkeep are most of the work, and use whatever the machine has. What waits only for a
 # moment goes first: exits, an alert at the endpoint, a page, the database's own work.
@@ -132,7 +131,7 @@ class Stack:
         self._children, self._report = children, report
         self._lock = InstallLock(self.folder, what)
         self._servers: Servers | None = None
-        self._redis_due = 0.0
+        self._watch: ServerWatch | None = None
         self._is_interrupted = False
         self._at_exit = ExitStack()
 
@@ -160,6 +159,7 @@ class Stack:
         self._require_free_port()
         self._servers = Servers(self.folder, self.environ)  # kept first: a signal may end its start
         self._servers.start()
+        self._watch = ServerWatch(self._servers, self._report)
         if not self.environ.get("DATABASE_URL"):
             self.database = which_database.embedded_sentence(self.folder, "running")
             self.environ[SAME_MACHINE] = "1"
@@ -260,18 +260,8 @@ class Stack:
         return Settings.read(self.environ)
 
     def _check_servers(self) -> None:
-        if self._servers is None:
-            return
-        postgres, redis = self._servers.postgres, self._servers.redis
-        if postgres and not postgres.alive:
-            raise Fatal(f"PostgreSQL stopped, so Fillcast stops. Its log is {postgres.log}.")
-        if redis and not redis.alive and time.monotonic() >= self._redis_due:
-            self._redis_due = time.monotonic() + REDIS_RETRY_SECONDS
-            self._report("Redis stopped; restarting it. No order is lost.")
-            try:
-                redis.start()
-            except EmbeddedError as e:
-                self._report(str(e))
+        if self._watch is not None:
+            self._watch.check()
 
     def _server_pids(self) -> list[int]:
         """Return the ids of the servers that run here: one that has ended is seen by the check."""

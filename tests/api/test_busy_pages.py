@@ -4,9 +4,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import psycopg
 import pytest
-from django.test import Client
+from django.db import OperationalError
+from django.test import Client, RequestFactory
 
+from common.database_errors import DatabaseTrouble
+from config.middleware.request_retry import unavailable
 from events.models import Event, EventKind
 from tests.api.factories import World
 from tests.api.pending_requests import (
@@ -124,3 +128,19 @@ def test_password_is_changed_by_the_retry(
     assert right_passwords(username) == [NEW]
     (event,) = Event.objects.filter(kind=EventKind.PASSWORD_CHANGED)
     assert event.user_id == getattr(world, username).pk
+
+
+@pytest.mark.parametrize(
+    ("message", "is_away"),
+    [("connection failed: Connection refused", True), ("canceling statement", False)],
+)
+def test_page_states_what_is_not_watched_while_the_database_is_away(
+    message: str, is_away: bool
+) -> None:
+    error = OperationalError(message)
+    error.__cause__ = psycopg.OperationalError(message)
+    response = unavailable(RequestFactory().get("/"), DatabaseTrouble(error))
+    html = " ".join(response.content.decode().split())
+    assert response.status_code == 503
+    assert "do not depend on this page" in html
+    assert ("that Fillcast guards are not watched" in html) is is_away

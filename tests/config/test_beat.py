@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -22,8 +23,10 @@ from config.celery import app
 from connections.models import ConnectionHealth, ExecutionConnection, SubscriptionTwin
 from events.models import EventKind
 from events.services import deliver, emit
+from execution.models import Order
 from tests.common.test_shared_sessions import raw
 from tests.connections import make
+from tests.execution import factories as execution_factories
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DELIVERIES = "deliver events"
@@ -35,6 +38,7 @@ WAITS = f"SELECT true FROM pg_stat_activity WHERE query = '{WAIT}' AND state = '
 def scheduler(monkeypatch: pytest.MonkeyPatch) -> Iterator[BeatScheduler]:
     clock = [1000.0]
     monkeypatch.setattr(beat, "machine_time", lambda: clock[0])
+    monkeypatch.setattr(beat, "wall_offset", lambda: 0.0)
     made = BeatScheduler(app, lazy=True)
     made.clock = clock
     yield made
@@ -244,3 +248,65 @@ def test_tasks_are_sent_if_the_database_does_not_answer(
 ) -> None:
     monkeypatch.setitem(waiting_work._questions, "broken", ("SELECT 1 / 0", None))
     assert sent_when_due(scheduler, monkeypatch, *QUESTIONED) == list(QUESTIONED)
+
+
+def sent_by_ticks(scheduler: BeatScheduler, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the names of what beat sends until nothing more is due."""
+    sent: list[str] = []
+    monkeypatch.setattr(scheduler, "apply_entry", lambda entry, **_: sent.append(entry.name))
+    while scheduler.tick() == 0:
+        pass
+    return sent
+
+
+@pytest.mark.parametrize("ago", [timedelta(hours=-1), timedelta(days=-400)])
+def test_schedule_that_last_ran_in_the_future_runs_now(
+    scheduler: BeatScheduler, monkeypatch: pytest.MonkeyPatch, ago: timedelta
+) -> None:
+    PeriodicTask.objects.update(last_run_at=timezone.now() - ago)
+    sent = sent_by_ticks(scheduler, monkeypatch)
+    intervals = PeriodicTask.objects.filter(enabled=True, interval__isnull=False)
+    assert sorted(sent) == sorted(intervals.values_list("name", flat=True))
+    daily = [entry for entry in scheduler.schedule.values() if not entry.model.interval_id]
+    assert daily
+    assert {entry.is_due().is_due for entry in daily} == {False}
+    assert max(entry.is_due().next for entry in daily) <= 86_400
+
+
+def test_running_beat_sends_on_when_the_clock_is_set_back(
+    scheduler: BeatScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offset = [0.0]
+    monkeypatch.setattr(beat, "wall_offset", lambda: offset[0])
+    PeriodicTask.objects.update(last_run_at=timezone.now())
+    assert sent_by_ticks(scheduler, monkeypatch) == []
+    beaten: Any = scheduler  # celery's class has no heap by its types
+    assert beaten._heap
+    # What an hour less on the clock makes of them.
+    PeriodicTask.objects.update(last_run_at=timezone.now() + timedelta(hours=1))
+    beaten._heap = [event._replace(time=event.time + 3600) for event in beaten._heap]
+    offset[0] -= 3600
+    assert "watch positions" in sent_by_ticks(scheduler, monkeypatch)
+
+
+def make_order_due(seconds: float) -> None:
+    """Let an entry have been due for so long."""
+    feed = make.feed()
+    make.subscription(make.connection(), feed)
+    execution_factories.signal(feed, sl=None)
+    due_at = timezone.now() - timedelta(seconds=seconds)
+    assert Order.objects.filter(status="PENDING").update(due_at=due_at) == 1
+
+
+def test_reads_and_comparisons_give_way_to_due_orders_for_a_while(
+    scheduler: BeatScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = ("reconcile", "refresh accounts", "watch positions")
+    make_order_due(2)
+    assert sent_when_due(scheduler, monkeypatch, *both) == [*both]
+    Order.objects.update(due_at=timezone.now() - timedelta(seconds=10))
+    sent = [sent_when_due(scheduler, monkeypatch, *both) for _ in range(5)]
+    levels = [both[2]]
+    assert sent == [levels, [both[0], *levels], levels, [*both[:2], *levels], levels]
+    Order.objects.update(due_at=timezone.now() - timedelta(minutes=2))  # it waits for its broker
+    assert sent_when_due(scheduler, monkeypatch, *both) == [*both]

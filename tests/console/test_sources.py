@@ -13,7 +13,7 @@ from common.permissions import Role
 from common.reason_codes import Code
 from connections.market_data.sources import get_or_create_broker_source, share_with_all
 from connections.models import DataConnection, ExecutionConnection, SourceHealth
-from connections.services import use_own_prices
+from connections.services import SourceReport, record_source_status, use_own_prices
 from tests.connections import make
 from tests.console import seed
 from tests.html import html_of
@@ -213,3 +213,23 @@ def test_new_connection_uses_its_own_brokers_prices(
     for choice, expected in (("", None), ("own", account.pk)):
         client.post(edit, {**typed, "data_connection": choice})
         assert stored.get() == (expected,)
+
+
+def test_quotes_that_were_held_back_are_counted_on_the_source_and_its_account(
+    operator: User, page: Page
+) -> None:
+    account = make.connection(type="mt4", admin=operator)
+    source = get_or_create_broker_source(account)
+    ExecutionConnection.objects.filter(pk=account.pk).update(data_connection=source)
+    last = "EUR/USD 0.5500/0.5502 after 1.1000/1.1002, 2026-05-04 12:00:00 UTC"
+    record_source_status(SourceReport(source.pk, is_alive=True, held_back=1, last_held="earlier"))
+    record_source_status(SourceReport(source.pk, is_alive=True, held_back=2, last_held=last))
+    record_source_status(SourceReport(source.pk, is_alive=True))
+    source_page = reverse("admin:connections_dataconnection_change", args=[source.pk])
+    for address in (source_page, page_address(account, "page")):
+        content = page(address)
+        assert "Held back" in content
+        assert last in content
+        assert (
+            ">3 quotes far" in " ".join(content.split()).replace("> ", ">") or "3, last" in content
+        )

@@ -15,7 +15,7 @@ from connections.models import (
     SourceHealth,
     TradingPreset,
 )
-from connections.services import use_own_prices
+from connections.services import SourceReport, record_source_status, use_own_prices
 from tests.connections import make
 from tests.html import html_of
 from tests.portal.conftest import SignedIn
@@ -286,3 +286,15 @@ def test_tenants_do_not_see_which_pairs_others_trade(
     assert ("It has no usable price of some pairs." in content) == bool(missing)
     assert ("Partial" if missing else "Delivering") in content
     assert "/USD" not in content
+
+
+def test_account_page_states_which_quotes_were_held_back(world: World, alice: Client) -> None:
+    source = use_own_prices(world.mt4.pk, by=world.alice)
+    assert source is not None
+    assert "Held back" not in account_page(alice, world.mt4)
+    record_source_status(
+        SourceReport(source.pk, is_alive=True, held_back=2, last_held="EUR/USD 0.5500/0.5502")
+    )
+    content = " ".join(account_page(alice, world.mt4).split())
+    assert "2 quotes far from the one before" in content
+    assert "last EUR/USD 0.5500/0.5502" in content

@@ -56,6 +56,29 @@ def test_worker_scans_levels_when_scheduler_stopped(
     assert status.schedule_age > 75, "a worker's scan is not the scheduler's"
 
 
+def test_worker_scans_levels_when_the_last_scan_is_in_the_future(
+    bought: ExecutionPosition, alice: ExecutionConnection
+) -> None:
+    factories.quote(alice, "1.05")
+    age_heartbeat(scanned=-3600, scheduled=-3600)
+    ids = scan_heartbeat.scan_if_overdue()
+    assert ids == list(Order.objects.exits().values_list("id", flat=True)) != []
+    assert not scan_heartbeat.scan_status().is_late
+
+
+def test_late_scheduler_is_noticed_after_the_clock_is_set_back() -> None:
+    age_heartbeat(scanned=-3600, scheduled=-3600)
+    scan_heartbeat.alert_late_scheduler()
+    [event] = Event.objects.filter(kind="clock.set_back")
+    assert 3500 < event.payload["seconds"] <= 3600
+    status = scan_heartbeat.scan_status()
+    assert status.schedule_age is not None
+    assert 0 <= status.schedule_age < 60, "its silence counts from now on"
+    run("UPDATE execution_levelscanheartbeat SET scheduled_at = scheduled_at - interval '81 s'")
+    scan_heartbeat.alert_late_scheduler()
+    assert kinds() == ["scheduler.late"]
+
+
 @pytest.mark.parametrize(("seconds", "alarms"), [(79, []), (81, ["scheduler.late"])])
 def test_operators_are_alerted_once_when_scheduler_is_late(seconds: int, alarms: list[str]) -> None:
     age_heartbeat(scanned=1, scheduled=seconds)
@@ -153,3 +176,28 @@ def test_every_portal_page_shows_a_stopped_scheduler(client: Client, path: str) 
     assert " ago. Stops and targets are still checked, last " in page
     assert "daily results" in page
     assert "is-worst" not in page  # that state is for stops that are not checked
+
+
+def test_console_states_that_the_clock_was_set_back_until_it_is_an_hour_ago(
+    operator_client: Client,
+) -> None:
+    age_heartbeat(scanned=-3600, scheduled=-3600)
+    page = html_of(operator_client.get("/admin/"))
+    assert "The clock was set back" in page
+    assert "0.0 s ago" not in page
+    scan_heartbeat.alert_late_scheduler()
+    page = html_of(operator_client.get("/admin/"))
+    assert "The clock was set back by 1 h" in page or "The clock was set back by 59 min" in page
+    run(
+        "UPDATE execution_levelscanheartbeat"
+        " SET clock_set_back_at = clock_set_back_at - interval '1 h'"
+    )
+    assert "The clock was set back" not in html_of(operator_client.get("/admin/"))
+
+
+def test_portal_shows_times_in_the_future_as_a_fault(client: Client) -> None:
+    client.force_login(User.objects.create_user("tenant"))
+    age_heartbeat(scanned=-3600, scheduled=-3600)
+    page = html_of(client.get("/"))
+    assert "The clock was set back" in page
+    assert "0.0 s ago" not in page

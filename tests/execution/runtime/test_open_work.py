@@ -121,6 +121,64 @@ def test_failed_read_counts_as_open(no_linger: None, monkeypatch: pytest.MonkeyP
     assert work.open == Work.ALL
 
 
+# ---- a machine that does not keep up ------------------------------------------------------------
+def behind(due_for: float) -> OpenWork:
+    """Return what a process has read while an order has been due for so long."""
+    run(
+        "UPDATE execution_order SET due_at = clock_timestamp() - make_interval(secs => %s)",
+        (due_for,),
+    )
+    work = OpenWork()
+    work.read()
+    return work
+
+
+@pytest.mark.django_db
+def test_job_gives_way_to_due_orders_until_they_have_gone(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    factories.signal(feed)
+    work, went_on = behind(open_work.BEHIND_SECONDS + 1), threading.Event()
+
+    def run_job() -> None:
+        assert work.give_way(threading.Event())
+        went_on.set()
+
+    job = threading.Thread(target=run_job, daemon=True)
+    job.start()
+    assert not went_on.wait(3 * open_work.GIVES_WAY_STEP)
+    run("UPDATE execution_order SET due_at = NULL, status = 'DENIED'")
+    work.read()
+    assert went_on.wait(30)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "due_for",
+    [open_work.BEHIND_SECONDS - 2, open_work.STUCK_SECONDS + 1],
+    ids=["just due", "stuck"],
+)
+def test_job_gives_no_way_to_orders_that_do_not_wait_for_the_machine(
+    alice: ExecutionConnection, feed: Feed, due_for: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    factories.signal(feed)
+    monkeypatch.setattr(open_work, "GIVES_WAY_SECONDS", 600.0)
+    assert behind(due_for).give_way(threading.Event())
+
+
+@pytest.mark.django_db
+def test_job_gives_way_for_a_limited_time_and_ends_with_its_process(
+    alice: ExecutionConnection, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    factories.signal(feed)
+    monkeypatch.setattr(open_work, "GIVES_WAY_SECONDS", 0.01)
+    work, ended = behind(open_work.BEHIND_SECONDS + 1), threading.Event()
+    assert work.give_way(ended)
+    ended.set()
+    monkeypatch.setattr(open_work, "GIVES_WAY_SECONDS", 600.0)
+    assert not work.give_way(ended)
+
+
 # ---- in a process -------------------------------------------------------------------------------
 @pytest.mark.django_db(transaction=True)
 def test_jobs_sleep_until_another_process_writes_an_order(

@@ -15,6 +15,7 @@ from rich.console import Console
 from brokers.types import Check, CheckResult
 from brokers.types import Instrument as BrokerInstrument
 from common.sealing import new_private_key, public_key_of
+from common.stored_times import Found
 from connections.accounts.snapshots import store_instruments
 from connections.models import (
     ConnectionHealth,
@@ -26,6 +27,7 @@ from connections.models import (
 )
 from connections.session_lanes import Lane
 from events.models import Event, EventKind
+from execution.base.clock_steps import Step
 from execution.disaster_recovery.epochs import open_epoch, release_epoch
 from execution.models import Order, Status, WorkerLease
 from ops.doctor import examination, prices, servers, trading
@@ -139,10 +141,30 @@ def test_lanes_without_owner_are_a_warning_with_the_queues_to_start() -> None:
 
 @pytest.mark.parametrize(
     ("schedules", "ago", "verdict"),
-    [(0, None, FAIL), (7, None, FAIL), (7, 299.0, OK), (7, 301.0, WARN), (7, 601.0, FAIL)],
+    [
+        (0, None, FAIL),
+        (7, None, FAIL),
+        (7, -3600.0, FAIL),
+        (7, -4.0, OK),
+        (7, 299.0, OK),
+        (7, 301.0, WARN),
+        (7, 601.0, FAIL),
+    ],
 )
 def test_verdict_on_beats_last_run(schedules: int, ago: float | None, verdict: CheckResult) -> None:
     assert result(trading.judge_beat(schedules, ago)) is verdict
+
+
+def test_verdict_on_stored_times_in_the_future() -> None:
+    found = [Found("execution_order", 2, 3599.0), Found("prices_latestquote", 1, 20.0)]
+    step = Step(datetime(2026, 1, 2, 3, 4, tzinfo=UTC), 3600.0)
+    ahead = trading.judge_stored_times(found, step)
+    assert result(ahead) is FAIL
+    assert ahead.detail.startswith("3 rows have times in the future, those of execution_order up")
+    corrected = trading.judge_stored_times([], step)
+    assert result(corrected) is WARN
+    assert corrected.detail.startswith("They lay 1 h in the future at 2 Jan 03:04 UTC")
+    assert result(trading.judge_stored_times([], None)) is OK
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -231,17 +232,30 @@ def test_stack_killed_during_start_starts_again(stopped: SmallStack) -> None:
     stopped.start()
 
 
-def test_stack_stops_if_its_database_ends(running: SmallStack) -> None:
+def postgres_of(running: SmallStack) -> set[int]:
+    """Return the ids of its PostgreSQL: the first process of a server has it as its program."""
+    found = set()
+    for pid in running.processes():
+        with suppress(OSError):
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if command[0].endswith(b"bin/postgres"):
+                found.add(pid)
+    return found
+
+
+def test_stack_restarts_its_database_and_states_what_is_not_watched(running: SmallStack) -> None:
     process = running.start()
-    (pid,) = (
-        pid
-        for pid in running.processes()
-        if Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].endswith(b"bin/postgres")
-    )
+    [pid] = postgres_of(running)
     os.kill(pid, signal.SIGKILL)
+    assert wait_until(lambda: bool(postgres_of(running) - {pid}), SECONDS)
+    readyz = {"ok": True, "checks": {"database": True, "redis": True}}
+    assert wait_until(lambda: get(running.port, "/readyz") == readyz, SECONDS)
+    process.terminate()
     _, errors = process.communicate(timeout=SECONDS)
-    assert process.returncode == 1
-    assert "PostgreSQL stopped, so Fillcast stops." in errors
+    assert process.returncode == 0
+    assert "PostgreSQL stopped; restarting it." in errors
+    assert "stops and targets that Fillcast guards are not watched" in errors
+    assert "PostgreSQL answers again after" in errors
     assert running.processes() == []
 
 
