@@ -15,6 +15,7 @@ from django.db.models.functions import Lower, Now
 from django.utils import timezone
 
 from common.permissions import Right, Scope, read_only_rights
+from common.spellings import stored_address
 from users.password_slots import slots
 from users.prepared_passwords import hashed, known_check
 from users.tenancy import on_behalf_of
@@ -63,6 +64,7 @@ class User(AbstractUser):
         """Raise ValidationError for a new name if FILLCAST_GATEWAY_OWNERS has the old or new one:
         the gateways would silently lose their owner, or get another."""
         super().clean()
+        self.email = stored_address(self.email)
         owners = {own.username for own in settings.FILLCAST_GATEWAY_OWNERS}
         before = User.objects.filter(pk=self.pk).values_list("username", flat=True).first()
         if before not in (None, self.username) and {before, self.username} & owners:
