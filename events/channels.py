@@ -21,6 +21,7 @@ from django.core.mail import EmailMessage
 from django.core.validators import validate_email
 
 from common.errors import CONTENT_ERRORS, ConflictError, InvalidInputError
+from common.names import in_one_line
 from common.reason_codes import Code
 from common.sealing import CannotOpenError, is_sealed_with_key, open_sealed, public_key_of, seal
 from events.chat_text import plain
@@ -151,7 +152,7 @@ def _send_mail(address: str, message: Outgoing) -> None:
         "X-Fillcast-Events": message.reference,
         "Auto-Submitted": "auto-generated",
     }
-    mail = EmailMessage(message.title, message.body, None, [address], headers=headers)
+    mail = EmailMessage(in_one_line(message.title), message.body, None, [address], headers=headers)
     try:
         mail.send()
     except OSError as error:  # smtplib's errors too

@@ -5,6 +5,8 @@ from zoneinfo import available_timezones
 
 from django import forms
 
+from common.names import one_line
+
 
 class FullNameField(forms.CharField):
     """A person's name in any script; it may be long."""
@@ -14,6 +16,7 @@ class FullNameField(forms.CharField):
             label="Full name",
             required=False,
             max_length=255,
+            validators=[one_line],
             widget=forms.TextInput(attrs={"autocomplete": "name", "dir": "auto"}),
             help_text="Optional, as you write it, up to 255 characters.",
         )
