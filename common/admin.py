@@ -6,19 +6,21 @@ common/permissions.py). Tables that only the system writes are read-only.
 
 import re
 from collections.abc import Callable
+from copy import copy
 from functools import cache
 from operator import attrgetter
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 from uuid import UUID
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList as DjangoChangeList
+from django.contrib.auth import get_user_model
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import BinaryField, Field, Model, QuerySet
 from django.db.models.constants import LOOKUP_SEP
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -35,6 +37,7 @@ from common.fields import AmountField
 from common.permissions import Right, refusal
 from common.row_changes import ChangedFieldsModelForm
 
+READING = ("GET", "HEAD", "OPTIONS")
 HIDDEN_NAMES = re.compile("_digest|hash|password|seal|secret")
 
 
@@ -142,13 +145,33 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         hidden = {field.name for field in self.model._meta.concrete_fields if is_hidden(field)}
         return name not in hidden and bool(super().lookup_allowed(lookup, value, request))
 
-    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
         """Return the form's page; a refusal, such as of what exceeds a quota, is shown there."""
-        return _with_refusals(super().changeform_view, request, *args, **kwargs)
+        if object_id is not None and self._is_only_read(request, self.has_change_permission):
+            return HttpResponseNotAllowed(READING)
+        return _with_refusals(super().changeform_view, request, object_id, *args, **kwargs)
 
     def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Return the page that deletes a row; a refusal is shown there."""
+        if self._is_only_read(request, self.has_delete_permission):
+            return HttpResponseNotAllowed(READING)
         return _with_refusals(super().delete_view, request, *args, **kwargs)
+
+    def history_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Return a row's history, which is only read."""
+        if request.method not in READING:
+            return HttpResponseNotAllowed(READING)
+        return cast("HttpResponse", super().history_view(request, *args, **kwargs))
+
+    def _is_only_read(self, request: HttpRequest, may: Callable[[HttpRequest], bool]) -> bool:
+        """Return whether a request would write what not even a superuser may write here."""
+        if request.method in READING:
+            return False
+        of_superuser: Any = copy(request)
+        of_superuser.user = get_user_model()(pk=-1, is_staff=True, is_superuser=True)
+        return not may(of_superuser)
 
     def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Return the list; a refusal of an action on the chosen rows is shown there."""

@@ -9,9 +9,10 @@ django.setup(set_prefix=False)
 
 from config.celery import require_servers  # noqa: E402
 from config.middleware.alert_endpoint import AlertEndpoint  # noqa: E402
+from config.middleware.body_limit import BodyLimit  # noqa: E402
 from config.preload import preload  # noqa: E402  # its imports need the applications
 from config.request_threads import ThreadedHandler  # noqa: E402
 
-application = AlertEndpoint(ThreadedHandler())
+application = BodyLimit(AlertEndpoint(ThreadedHandler()))
 require_servers()
 preload()

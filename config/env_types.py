@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from common.clocks import MarketClock, read_market_clock
 from common.failpoints import Failpoint
 from common.quota_kinds import read_quota
+from common.spellings import one_spelling
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -113,7 +114,7 @@ def _owned_network(value: str) -> OwnedNetwork:
     # A comment after the value would become part of the name, and no user has such a name.
     if not username or re.search(r"[\s#]", username):
         raise ValueError(value)
-    return OwnedNetwork(ipaddress.ip_network(network), username)
+    return OwnedNetwork(ipaddress.ip_network(network), one_spelling(username))
 
 
 def _key(value: str) -> bytes:

@@ -244,7 +244,9 @@ if env.production:  # TLS ends at the proxy; see deploy/
     ]  # probed locally, without TLS
     SECURE_HSTS_SECONDS = 31_536_000
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
-DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000  # of a body: config/middleware/body_limit.py
+FILE_UPLOAD_MAX_MEMORY_SIZE = 2 * DATA_UPLOAD_MAX_MEMORY_SIZE  # no body reaches the disk
+FILE_UPLOAD_HANDLERS = ["config.uploads.NoFiles"]
 
 # --- API
 REST_FRAMEWORK: dict[str, Any] = {

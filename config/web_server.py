@@ -18,6 +18,7 @@ from common.free_memory import RELEASED_EVERY_SECONDS, release_free_memory
 from config.env import Settings
 from config.env_variables import InvalidEnvironmentError
 from config.installation import read_env_file
+from config.web_protocol import BoundedProtocol
 
 DATE_SECONDS = 1.0  # how often the answers' Date header changes
 
@@ -60,6 +61,8 @@ def main() -> None:
         "config.asgi:application",
         host=settings.bind,
         port=settings.port,
+        http=BoundedProtocol,
+        ws="none",
         timeout_graceful_shutdown=2,
         lifespan="off",
         access_log=False,

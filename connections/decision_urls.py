@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
-from common.ip_addresses import is_public, leads_to
+from common.ip_addresses import is_public, is_read_as_typed, leads_to
 
 
 def check_url(url: str) -> str:
@@ -29,6 +29,8 @@ def check_url(url: str) -> str:
 
 def _check_host(host: str, *, encrypted: bool) -> str:
     networks = settings.FILLCAST_OUTBOUND_NETWORKS
+    if not is_read_as_typed(host):
+        return f"{host} is not read as the same server by every program: enter it in full."
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

@@ -14,3 +14,12 @@ CREATE ROLE web LOGIN PASSWORD :'web' IN ROLE fillcast_web;
 GRANT fillcast_trade, fillcast_web TO fillcast_owner WITH ADMIN OPTION;
 CREATE DATABASE fillcast OWNER fillcast_owner;
 SQL
+
+# Large objects belong to the superuser: neither role may fill the disk by them.
+psql --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname fillcast <<'SQL'
+REVOKE TEMPORARY ON DATABASE fillcast FROM PUBLIC;
+SELECT format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', f.oid::regprocedure) FROM pg_proc f
+WHERE f.pronamespace = 'pg_catalog'::regnamespace AND f.proname IN
+  ('lo_creat', 'lo_create', 'lo_from_bytea', 'lo_put', 'lowrite', 'lo_truncate', 'lo_truncate64')
+\gexec
+SQL

@@ -6,6 +6,7 @@ from django.contrib import admin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
 from common.admin import BigTableAdmin, ReadOnlyAdmin, read_id, read_uuid, time_column
+from common.spellings import spellings_of
 from events.models import Channel, Delivery, Event, Notification
 
 
@@ -41,7 +42,7 @@ class NotificationAdmin(BigTableAdmin):
     search_help_text = "A user's exact name"
 
     def search_exact(self, queryset: Any, term: str) -> Any:
-        return queryset.filter(user__username=term)
+        return queryset.filter(user__username__in=spellings_of(term))
 
 
 class DeliveryAdmin(BigTableAdmin):

@@ -14,6 +14,7 @@ from rest_framework.response import Response
 
 from common.api_fields import StrictModelSerializer, StrictSerializer, UtcDateTime, WholeNumber
 from common.api_views import ObjectView
+from common.names import one_line
 from common.permissions import OWN
 from events.channel_rules import KINDS, set_kinds, set_rules
 from events.confirmation import confirm, request_confirmation
@@ -167,7 +168,7 @@ class ChannelRulesSerializer(StrictSerializer):
 class NewWebhookSerializer(StrictSerializer):
     """A new signed webhook."""
 
-    name = serializers.CharField(max_length=100)
+    name = serializers.CharField(max_length=100, validators=[one_line])
     url = serializers.CharField(max_length=500, help_text="https://…")
     kinds = serializers.ListField(child=serializers.ChoiceField(sorted(KINDS)), default=list)
 
@@ -175,7 +176,7 @@ class NewWebhookSerializer(StrictSerializer):
 class NewBrowserSerializer(StrictSerializer):
     """A browser that has subscribed to push messages: the fields of its `PushSubscription`."""
 
-    name = serializers.CharField(max_length=100)
+    name = serializers.CharField(max_length=100, validators=[one_line])
     endpoint = serializers.CharField(max_length=1_000, help_text="https://… of its push service.")
     p256dh = serializers.CharField(max_length=200, help_text="Its public key, in base64url.")
     auth = serializers.CharField(max_length=100, help_text="Its secret, in base64url.")

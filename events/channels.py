@@ -21,6 +21,8 @@ from django.core.mail import EmailMessage
 from django.core.validators import validate_email
 
 from common.errors import CONTENT_ERRORS, ConflictError, InvalidInputError
+from common.ip_addresses import is_read_as_typed
+from common.names import in_one_line
 from common.reason_codes import Code
 from common.sealing import CannotOpenError, is_sealed_with_key, open_sealed, public_key_of, seal
 from events.chat_text import plain
@@ -34,6 +36,8 @@ WEBHOOKS = {"json": False, "jsons": True}  # scheme → encrypted
 SERVICES = frozenset(
     {"discord", "gchat", "gotifys", "mmosts", "msteams", "ntfys", "pover", "slack", "tgram"}
 )
+OF_ONES_OWN = frozenset({"gotifys", "mmosts", "ntfys"})  # services whose URL names the server
+PUBLIC_NTFY = "ntfy.sh"
 MOST_CHARACTERS = {
     "discord": 1_900, "gchat": 3_800, "mmosts": 3_800, "ntfys": 2_500, "pover": 1_000,
     "slack": 30_000, "tgram": 3_800,
@@ -131,6 +135,8 @@ def check_url(url: str) -> str:
         return f"mailto:{address.rpartition('@')[2]}"
     plugin = _plugin(url)
     scheme = _scheme(plugin)
+    if scheme in {*OF_ONES_OWN, *WEBHOOKS}:
+        _check_typed_host(url, plugin)
     if scheme not in WEBHOOKS:
         return scheme
     check_host(str(plugin.host), encrypted=WEBHOOKS[scheme])
@@ -151,7 +157,7 @@ def _send_mail(address: str, message: Outgoing) -> None:
         "X-Fillcast-Events": message.reference,
         "Auto-Submitted": "auto-generated",
     }
-    mail = EmailMessage(message.title, message.body, None, [address], headers=headers)
+    mail = EmailMessage(in_one_line(message.title), message.body, None, [address], headers=headers)
     try:
         mail.send()
     except OSError as error:  # smtplib's errors too
@@ -280,9 +286,33 @@ def _scheme(plugin: Any) -> str:
     return str(names if isinstance(names, str) else names[0])
 
 
+def _check_typed_host(url: str, plugin: Any) -> None:
+    """Refuse a host that apprise does not read as one: it would call the public server."""
+    try:
+        typed = (urlsplit(url.strip()).hostname or "").lower()
+    except ValueError:
+        typed = ""
+    topics = [str(topic).lower() for topic in getattr(plugin, "topics", ())]
+    is_public_server = getattr(plugin, "mode", "") == "cloud"
+    is_ignored = is_public_server and typed not in (*topics, PUBLIC_NTFY)
+    if is_ignored or not is_read_as_typed(typed):
+        raise _host_unclear(typed)
+
+
+def _host_unclear(host: str) -> InvalidInputError:
+    return InvalidInputError(
+        Code.HOST_NOT_ALLOWED,
+        f"{host!r} is not read as the same server by every program: enter its name, or its address"
+        " in full.",
+        field="url",
+    )
+
+
 def check_host(host: str, *, encrypted: bool) -> None:
     """Refuse what can be refused without resolving names; the rest is checked when it is sent."""
     networks = settings.FILLCAST_OUTBOUND_NETWORKS
+    if not is_read_as_typed(host):
+        raise _host_unclear(host)
     try:
         address = ipaddress.ip_address(host.strip("[]"))
     except ValueError:

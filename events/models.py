@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import Q
 
 from common.db_functions import ClockTimestamp
+from common.names import NameField
 
 
 class EventKind(models.TextChoices):
@@ -192,7 +193,7 @@ class Channel(models.Model):
 
     key = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="channels")
-    name = models.CharField(max_length=100)
+    name = NameField(max_length=100)
     url_sealed = models.BinaryField(help_text="The apprise URL; it may hold tokens.")
     url_display = models.CharField(max_length=100, help_text="Scheme and host only.")
     kinds = models.JSONField(default=list, blank=True, help_text="Event kinds; empty: all.")

@@ -32,6 +32,7 @@ from common.formatting import (
 from common.formatting import age as format_age
 from common.limit_figures import read_figures, text_with_detail
 from common.money import plain
+from common.spellings import spellings_of
 from common.units import unit_label
 from connections.models import ExecutionConnection
 from execution.models import (
@@ -56,7 +57,7 @@ def connections_like(term: str) -> list[Any]:
     matching = (
         ExecutionConnection.objects.filter(account=term)
         | ExecutionConnection.objects.filter(name__icontains=term)
-        | ExecutionConnection.objects.filter(user__username=term)
+        | ExecutionConnection.objects.filter(user__username__in=spellings_of(term))
     )
     return list(matching.values_list("pk", flat=True)[:FOUND_CONNECTIONS])
 

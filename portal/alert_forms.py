@@ -8,6 +8,7 @@ from typing import Any
 from django import forms
 
 from common.errors import InvalidInputError
+from common.names import one_line
 from signals.alert_dialects import read_mapping
 from signals.alert_dialects.mapping import PATHS
 from signals.feeds import end_of_old_token
@@ -31,7 +32,10 @@ class AddressForm(forms.Form):
     """A new address for alerts."""
 
     name = forms.CharField(
-        max_length=100, initial="alerts", help_text="For you: TradingView, channel …"
+        validators=[one_line],
+        max_length=100,
+        initial="alerts",
+        help_text="For you: TradingView, channel …",
     )
     signed = forms.BooleanField(
         label="Only signed alerts", required=False,

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from django import forms
 
+from common.names import one_line
 from common.user_agents import browser_label
 from events import channel_addresses
 from events.channel_rules import KINDS
@@ -35,7 +36,9 @@ class ChannelForm(forms.Form):
     steps: ClassVar[Sequence[str]] = ()
     template: ClassVar[str] = "channel_new.html"
     user_agent = ""  # of the request
-    name = forms.CharField(max_length=100, help_text="Such as “phone” or “team chat”.")
+    name = forms.CharField(
+        max_length=100, validators=[one_line], help_text="Such as “phone” or “team chat”."
+    )
 
     def address(self) -> str:
         """Return the channel's address. Raises InvalidInputError."""
@@ -136,7 +139,7 @@ class BrowserForm(ChannelForm):
 
     title, summary = "This browser", "Push messages on this computer, phone or tablet."
     template = "channel_browser.html"
-    name = forms.CharField(max_length=100, required=False)
+    name = forms.CharField(max_length=100, required=False, validators=[one_line])
     endpoint = forms.CharField(max_length=1_000, widget=forms.HiddenInput)
     p256dh = forms.CharField(max_length=200, widget=forms.HiddenInput)
     auth = forms.CharField(max_length=100, widget=forms.HiddenInput)

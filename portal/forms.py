@@ -15,6 +15,7 @@ from common.fields import AmountField
 from common.form_fields import Amount
 from common.formatting import number
 from common.money import plain
+from common.names import one_line
 from common.row_changes import ChangedFieldsForm
 from common.stop_rules import RULE_FIELDS, stop_rule_faults
 from connections.forms import ACCOUNT_FIELDS, NewAccountForm, form_if_available
@@ -63,7 +64,10 @@ class PaperForm(forms.Form):
         help_text="The balance and the currency of the account; neither changes later.",
     )
     name = forms.CharField(
-        required=False, max_length=100, help_text="Empty: a free one, such as Paper USD."
+        validators=[one_line],
+        required=False,
+        max_length=100,
+        help_text="Empty: a free one, such as Paper USD.",
     )
     key = forms.CharField(widget=forms.HiddenInput, max_length=64)
 

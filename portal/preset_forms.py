@@ -11,6 +11,7 @@ from django.db.models import BooleanField, Q, TimeField
 
 from common.fields import AmountField
 from common.money import plain
+from common.names import one_line
 from common.row_changes import ChangedFieldsForm
 from common.stop_rules import RULE_FIELDS
 from connections.models import SIZE_FIELDS, DecisionProvider, SizingMode, TradingPreset
@@ -171,7 +172,9 @@ SENTENCES: Mapping[str, str] = {  # where the model has none, or one that names 
 class PresetForm(ChangedFieldsForm, forms.Form):
     """The name and everything that a preset sets. The service judges the whole preset."""
 
-    name = forms.CharField(max_length=100, help_text="How it is called in your lists.")
+    name = forms.CharField(
+        max_length=100, validators=[one_line], help_text="How it is called in your lists."
+    )
 
     def __init__(
         self, user: User, preset: TradingPreset, data: Any = None, *, is_change: bool = True

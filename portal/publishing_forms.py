@@ -8,6 +8,7 @@ from django import forms
 
 from common.errors import InvalidInputError
 from common.form_fields import Amount
+from common.names import one_line
 from common.row_changes import ChangedFieldsForm
 from signals.alert_rules import read_sources, read_symbols
 from signals.models import MAX_TERMS, MAX_TEXT, Feed
@@ -28,7 +29,7 @@ ALERT_RULES = ("alerts_per_minute", "alert_symbols", "alert_sources", "alerts_si
 class FeedFields(ChangedFieldsForm, forms.Form):
     """What a provider decides about a feed."""
 
-    name = forms.CharField(max_length=200)
+    name = forms.CharField(max_length=200, validators=[one_line])
     description = forms.CharField(
         required=False,
         widget=forms.Textarea(attrs={"rows": 4}),

@@ -8,6 +8,7 @@ from rest_framework import serializers
 
 from common.api_fields import StrictModelSerializer, StrictSerializer, UtcDateTime, invalid
 from common.errors import InvalidInputError
+from common.names import one_line
 from common.permissions import Right, may, require
 from common.reason_codes import Code
 from signals.alert_rules import read_sources, read_symbols
@@ -141,7 +142,7 @@ class NewFeedTokenSerializer(StrictSerializer):
         except InvalidInputError as error:
             raise invalid(error.code, error.detail) from error
 
-    name = serializers.CharField(max_length=100, default="alerts")
+    name = serializers.CharField(max_length=100, default="alerts", validators=[one_line])
     expires_at = UtcDateTime(default=None, allow_null=True)
     signed = serializers.BooleanField(default=False)
 

@@ -75,6 +75,11 @@ class WebProcess:
         self._process.kill()
         self._process.wait(10)
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def end(self, number: signal.Signals) -> int:
         """Send it a signal and return the exit code; minus the signal that ended it."""
         assert self._process is not None

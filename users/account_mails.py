@@ -117,7 +117,9 @@ def _send(mail: AccountMail) -> bool:
         return False
     headers = {"Auto-Submitted": "auto-generated", "X-Fillcast-Mail": str(mail.pk)}
     try:
-        EmailMessage(text.subject, text.body, None, [mail.address], headers=headers).send()
+        EmailMessage(
+            text.subject, text.body, None, [text.to or mail.address], headers=headers
+        ).send()
     except (OSError, ValueError) as error:  # smtplib's errors too; an address that cannot be sent
         log.warning("account_mail_not_sent", mail_id=mail.pk, error=type(error).__name__)
         outcome = f"The mail server did not accept it: {type(error).__name__}."

@@ -18,6 +18,7 @@ from common.api_fields import (
     validated_body,
 )
 from common.api_views import ObjectView
+from common.names import one_line
 from common.permissions import OWN, Scope
 from users.api_keys import SCOPES
 from users.key_setups import set_up_by_key, set_up_with
@@ -112,7 +113,7 @@ class RevokeApiKeySerializer(StrictSerializer):
 class NewApiKeySerializer(StrictSerializer):
     """A new API key: name, scopes and end."""
 
-    name = serializers.CharField(max_length=100)
+    name = serializers.CharField(max_length=100, validators=[one_line])
     scopes = serializers.ListField(
         child=serializers.ChoiceField([(scope.value, text) for scope, text in SCOPES.items()]),
         default=[Scope.READ.value],

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from common.errors import ConflictError, InvalidInputError
 from common.reason_codes import Code
+from common.spellings import stored_address
 from users.account_mails import ask_for_mail
 from users.attempt_limits import Limit, TooManyAttemptsError, count_attempt
 from users.models import AccountMail, User
@@ -30,7 +31,7 @@ def change_email(user: User, address: str) -> bool:
     ConflictError MAIL_MISSING if no mail can be sent to a new address, CONFIRMATION_LIMIT.
     """
     stored = User.objects.select_for_update(no_key=True).get(pk=user.pk)
-    address = User.objects.normalize_email(address)
+    address = stored_address(address)
     if address == stored.email:
         return False
     if address:

@@ -13,6 +13,7 @@ from django.utils.http import urlsafe_base64_decode
 
 from common.errors import ConflictError, InvalidInputError
 from common.reason_codes import Code
+from common.spellings import stored_address
 from users.account_mails import ask_for_mail
 from users.models import AccountMail, User
 from users.new_passwords import store_password
@@ -26,7 +27,7 @@ def ask_for_reset(address: str) -> None:
     """Have a link sent to this address if a user has confirmed it. Raises ConflictError."""
     require_mail()
     with transaction.atomic():
-        ask_for_mail(AccountMail.Kind.RESET, User.objects.normalize_email(address))
+        ask_for_mail(AccountMail.Kind.RESET, stored_address(address))
 
 
 def user_of_link(uid: str, token: str) -> User | None:

@@ -10,6 +10,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from common.errors import NotAllowedError
+from common.names import one_line
 from common.permissions import Role, Scope
 from users import services
 from users.api_keys import DEFAULT_LIFE, LIVES, SCOPES
@@ -92,7 +93,9 @@ class ApiKeyForm(forms.Form):
     """A new API key, for the console and the portal."""
 
     name = forms.CharField(
-        max_length=100, help_text="The program that uses it, such as “report script”."
+        validators=[one_line],
+        max_length=100,
+        help_text="The program that uses it, such as “report script”.",
     )
     scopes = forms.MultipleChoiceField(
         label="What it may do",

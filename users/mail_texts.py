@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from users import links
+from users.lookups import with_confirmed_address
 from users.models import AccountMail, User
 
 Kind = AccountMail.Kind
@@ -12,10 +13,11 @@ HOURS = f"{links.LIFE.total_seconds() / 3600:.0f} hours"
 
 @dataclass(frozen=True, slots=True)
 class MailText:
-    """Subject and body of a mail."""
+    """Subject and body of a mail, and the stored address of its user; "": the one asked for."""
 
     subject: str
     body: str
+    to: str = ""
 
 
 def text_of(mail: AccountMail) -> MailText | None:
@@ -25,18 +27,7 @@ def text_of(mail: AccountMail) -> MailText | None:
 
 def users_of_address(address: str) -> list[User]:
     """Return the active users who have confirmed this address: at most one."""
-    found = User.objects.filter(
-        email__iexact=address, email_confirmed_at__isnull=False, is_active=True
-    )
-    return [user for user in found if is_same_address(user.email, address)]
-
-
-def is_same_address(one: str, other: str) -> bool:
-    """Whether two addresses are the same but for upper and lower case.
-
-    A database may take a dotless i for an i there, which is another domain with another owner.
-    """
-    return one.casefold() == other.casefold()
+    return [user for user in with_confirmed_address(address) if user.is_active]
 
 
 def _sign_up(mail: AccountMail) -> MailText:
@@ -48,6 +39,7 @@ def _sign_up(mail: AccountMail) -> MailText:
             f"Sign in: {links.page_link('/login/')}\n"
             f"Forgot your password? {links.page_link('/forgot-password/')}\n\n"
             "If it was not you, you need not do anything: nothing was changed.",
+            to=user.email,
         )
     return MailText(
         "Finish your Fillcast login",
@@ -65,6 +57,7 @@ def _reset(mail: AccountMail) -> MailText | None:
             "The link works once, for an hour. Your second factor stays, and so do your API keys,"
             " orders and positions.\n\n"
             "If you did not ask for it, ignore this mail: your password stays as it is.",
+            to=user.email,
         )
     return None
 

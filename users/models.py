@@ -14,7 +14,9 @@ from django.db.models import Q
 from django.db.models.functions import Lower, Now
 from django.utils import timezone
 
+from common.names import NameField
 from common.permissions import Right, Scope, read_only_rights
+from common.spellings import stored_address
 from users.password_slots import slots
 from users.prepared_passwords import hashed, known_check
 from users.tenancy import on_behalf_of
@@ -30,7 +32,7 @@ class User(AbstractUser):
         editable=False,
         help_text="When the user proved that they read the address. Another address is unproven.",
     )
-    full_name = models.CharField(
+    full_name = NameField(
         max_length=255, blank=True, default="", db_default="", help_text="As you write it."
     )
     time_zone = models.CharField(max_length=64, default="UTC", help_text="For screens only.")
@@ -63,6 +65,7 @@ class User(AbstractUser):
         """Raise ValidationError for a new name if FILLCAST_GATEWAY_OWNERS has the old or new one:
         the gateways would silently lose their owner, or get another."""
         super().clean()
+        self.email = stored_address(self.email)
         owners = {own.username for own in settings.FILLCAST_GATEWAY_OWNERS}
         before = User.objects.filter(pk=self.pk).values_list("username", flat=True).first()
         if before not in (None, self.username) and {before, self.username} & owners:
@@ -216,7 +219,7 @@ class ApiKey(models.Model):
     """
 
     user = models.ForeignKey(User, models.CASCADE, related_name="api_keys")
-    name = models.CharField(max_length=100)
+    name = NameField(max_length=100)
     prefix = models.CharField(max_length=12, unique=True)
     secret_hash = models.CharField(max_length=64)
     scopes = ArrayField(models.CharField(max_length=16), default=read_only_rights)
@@ -268,7 +271,7 @@ class Invitation(models.Model):
     """A link with which one person may sign up. Only its hash is stored."""
 
     secret_hash = models.CharField(max_length=64, unique=True)
-    note = models.CharField(max_length=200, help_text="For whom it is, as operators will read it.")
+    note = NameField(max_length=200, help_text="For whom it is, as operators will read it.")
     created_by = models.ForeignKey(User, models.PROTECT, related_name="+", null=True)
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField()

@@ -4,6 +4,7 @@ from functools import cache
 
 from django import forms
 
+from common.names import one_line
 from common.time_zones import time_zones
 
 
@@ -15,6 +16,7 @@ class FullNameField(forms.CharField):
             label="Full name",
             required=False,
             max_length=255,
+            validators=[one_line],
             widget=forms.TextInput(attrs={"autocomplete": "name", "dir": "auto"}),
             help_text="Optional, as you write it, up to 255 characters.",
         )

@@ -20,6 +20,7 @@ from common.permissions import Right, Role, Scope, require
 from common.prepared_lookup import PreparedLookup
 from common.quotas import lock_quota, require_quota, within_a_day
 from common.reason_codes import Code
+from common.spellings import stored_address
 from users import key_channels
 from users.api_keys import (
     expiry_of,
@@ -176,7 +177,7 @@ def create_operator(username: str, password: str, *, email: str = "", role: Role
 def _new_user(username: str, password: str, email: str) -> User:
     """Return a user that is not stored yet, with a checked and hashed password."""
     user = User(username=User.normalize_username(username))
-    user.email = User.objects.normalize_email(email)
+    user.email = stored_address(email)
     try:
         validate_password(password, user)
     except ValidationError as error:

@@ -2,7 +2,6 @@
 outside of any transaction.
 """
 
-import unicodedata
 from datetime import timedelta
 from typing import Any
 
@@ -10,11 +9,11 @@ import structlog
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.hashers import make_password
 from django.db import connection
-from django.db.models import Q, Value
-from django.db.models.functions import Lower
 from django.http import HttpRequest
 
 from common.prepared_lookup import PreparedLookup
+from common.spellings import is_same_address, one_spelling
+from users import lookups
 from users.attempt_limits import (
     Limit,
     TooManyAttemptsError,
@@ -24,7 +23,6 @@ from users.attempt_limits import (
     remember,
     undo_attempt,
 )
-from users.mail_texts import is_same_address
 from users.models import User
 from users.password_slots import slots
 
@@ -107,7 +105,7 @@ def _normalized(login: str) -> str:
     Addresses count in one spelling, whether a login has them or not: else the eleventh attempt
     in another spelling would show which.
     """
-    normalized = unicodedata.normalize("NFKC", login)[:LONGEST]
+    normalized = one_spelling(login)[:LONGEST]
     return normalized.lower() if "@" in normalized else normalized
 
 
@@ -115,11 +113,12 @@ def _user_called(name: str) -> User | None:
     """Return the user with this user name, or else this confirmed address. Always one query."""
     if "\0" in name:
         return None  # PostgreSQL refuses this character
-    by_address = Q(address=Lower(Value(name)), email_confirmed_at__isnull=False)
-    found = User.objects.alias(address=Lower("email")).filter(Q(username=name) | by_address)
-    users = found.select_related("second_factor")[:2]
-    named = [user for user in users if user.get_username() == name]
-    return next(iter(named or [user for user in users if is_same_address(user.email, name)]), None)
+    users = list(lookups.named_or_with_address(name).select_related("second_factor")[:4])
+    for spelling in (name, one_spelling(name)):
+        for user in users:
+            if user.get_username() == spelling:
+                return user
+    return next((user for user in users if is_same_address(user.email, name)), None)
 
 
 def _password_matches(user: User | None, password: str) -> bool:

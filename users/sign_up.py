@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from common.errors import ConflictError, FillcastError, InvalidInputError, raise_all
 from common.reason_codes import Code
+from common.spellings import one_spelling, stored_address
 from common.time_zones import is_time_zone
 from users.account_mails import ask_for_mail, mail_status
 from users.attempt_limits import Limit, client_address, count_attempt
@@ -48,10 +49,11 @@ def count_mail(request: HttpRequest, address: str, kind: str) -> None:
 
     kind: "sign-up" or "reset"; they count apart, so that a stranger cannot use up one's resets.
     """
+    inbox = one_spelling(address).lower()
     count_attempt(
         [
             Limit("mails of", client_address(request), MAILS_FROM_ONE_ADDRESS, LIMIT_WINDOW),
-            Limit(f"{kind} mails to", address.casefold(), MAILS_TO_ONE_ADDRESS, LIMIT_WINDOW),
+            Limit(f"{kind} mails to", inbox, MAILS_TO_ONE_ADDRESS, LIMIT_WINDOW),
         ]
     )
 
@@ -71,7 +73,7 @@ def ask_to_sign_up(email: str) -> None:
         raise ConflictError(Code.SIGN_UP_OFF)
     require_mail()
     with transaction.atomic():
-        ask_for_mail(AccountMail.Kind.SIGN_UP, User.objects.normalize_email(email))
+        ask_for_mail(AccountMail.Kind.SIGN_UP, stored_address(email))
 
 
 def require_mail() -> None:
@@ -130,7 +132,7 @@ def _checked(new: NewLogin) -> User:
     """Return a user that is not stored yet, with a hashed password. Raises InvalidInputError."""
     user = User(
         username=User.normalize_username(new.username),
-        email=User.objects.normalize_email(new.email),
+        email=stored_address(new.email),
         full_name=new.full_name.strip(),
         time_zone=new.time_zone,
     )

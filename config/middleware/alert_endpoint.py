@@ -9,26 +9,29 @@ import asyncio
 import logging
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
-from functools import cache
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import orjson
 import structlog
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
 from django.http.request import split_domain_port, validate_host
-from django.middleware.clickjacking import XFrameOptionsMiddleware
-from django.middleware.security import SecurityMiddleware
 from structlog.contextvars import bound_contextvars
 
 from api.alert_batches import AlertBatches, NotStoredError
 from api.hooks import accepted
 from api.problems import CONTENT_TYPE, problem, refusal_problem
 from api.throttling import retry_after_unauthenticated
-from config.middleware.proxies import client_of
+from config.middleware.asgi_answers import (
+    Application,
+    Receive,
+    Scope,
+    Send,
+    caller,
+    headers_of,
+    send_answer,
+)
 from config.middleware.request_retry import RETRY_AFTER_SECONDS
-from config.middleware.security_headers import SecurityHeadersMiddleware
 from signals.alert_addresses import UnknownAddressError
 from signals.alert_posts import PostedAlert
 from signals.alerts import RateLimitedError
@@ -38,11 +41,6 @@ from users.attempt_limits import network_of
 log = structlog.get_logger(__name__)
 _PATH = re.compile(r"/hooks/tradingview/([-a-zA-Z0-9_]+)/([^/\0]+)/")
 _REQUEST_ID = re.compile(r"[\w.:-]{1,64}")
-Scope = dict[str, Any]
-Message = Mapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Answer(NamedTuple):
@@ -79,10 +77,8 @@ class AlertEndpoint:
         )
         content = orjson.dumps(answer.body)
         content_type = "application/json" if answer.status < 400 else CONTENT_TYPE
-        own = {**answer.headers, "Content-Type": content_type, "Content-Length": str(len(content))}
-        headers = [*_security_headers(is_secure=post.is_secure), *_encoded(own)]
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": content})
+        own = {**answer.headers, "Content-Type": content_type}
+        await send_answer(send, answer.status, content, own, is_secure=post.is_secure)
 
     async def _answer(self, post: "_Post", body: bytes) -> Answer:
         alert = PostedAlert(post.feed, post.token, body, post.signature, post.address)
@@ -120,17 +116,9 @@ def _post_in(scope: Scope) -> _Post | None:
     match = _PATH.fullmatch(scope["path"])
     if match is None:
         return None
-    headers: dict[str, str] = {}
-    for name, text in scope["headers"]:  # of equal names as Django has them, e.g. of two proxies
-        known = headers.get(name.decode("latin-1"))
-        shown = text.decode("latin-1")
-        headers[name.decode("latin-1")] = shown if known is None else f"{known},{shown}"
+    headers = headers_of(scope)
     host, _ = split_domain_port(headers.get("host", ""))
-    peer = (scope.get("client") or [""])[0]
-    address, is_proxied = client_of(peer, headers.get("x-forwarded-for", ""))
-    is_secure = scope.get("scheme") == "https" or (
-        is_proxied and headers.get("x-forwarded-proto", "").split(",")[0].strip() == "https"
-    )
+    address, is_secure = caller(scope, headers)
     if not validate_host(host, settings.ALLOWED_HOSTS) or (
         settings.SECURE_SSL_REDIRECT and not is_secure
     ):
@@ -160,20 +148,3 @@ async def _body(receive: Receive) -> bytes | None:
 def _not_stored(error: NotStoredError) -> Answer:
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if error.status == 503 else {}
     return Answer(error.status, problem(error.code, error.status), headers)
-
-
-@cache
-def _security_headers(*, is_secure: bool) -> list[tuple[bytes, bytes]]:
-    """Return the headers that the middleware of all answers add to those of alerts."""
-    request, response = HttpRequest(), HttpResponse()
-    del response["Content-Type"]
-    request.path = request.path_info = "/hooks/"
-    request.META["HTTP_X_FORWARDED_PROTO"] = "https" if is_secure else "http"
-    answer: Any = lambda _: response  # noqa: E731
-    for middleware in (XFrameOptionsMiddleware, SecurityHeadersMiddleware, SecurityMiddleware):
-        answer = middleware(answer)
-    return _encoded(dict(answer(request).items()))
-
-
-def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]

@@ -5,19 +5,18 @@ Console, portal and API all use it, so that each of them accepts the same values
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from unicodedata import category
 
 import structlog
 
 from brokers.connection_form import Form, SettingType, raise_first, unknown_key_error
 from brokers.registry import broker_types, form_of
 from common.errors import InvalidInputError, MisconfiguredError
+from common.names import check_line
 from common.reason_codes import Code
 from connections.account_settings import hosts
 from connections.models.accounts import LONGEST_CLAIM, LONGEST_SCOPE
 
 log = structlog.get_logger(__name__)
-_INVISIBLE = frozenset({"Cc", "Cs", "Zl", "Zp"})  # controls, surrogates, line and paragraph ends
 _LINES = str.maketrans(dict.fromkeys("\n\r\t", " "))
 _SECRETS = ("password", "secret", "token", "api_key", "apikey", "passphrase", "private_key")
 
@@ -141,19 +140,6 @@ def read_exchange(broker_type: str, text: str) -> str:
     except InvalidInputError as error:
         error.field = "exchange_name"
         raise
-
-
-def check_line(text: str, field: str) -> None:
-    """Raise InvalidInputError FIELD_INVALID if a text has control characters or line ends.
-
-    The database cannot store some of them, such as NUL.
-    """
-    if any(category(character) in _INVISIBLE for character in text):
-        raise InvalidInputError(
-            Code.FIELD_INVALID,
-            "It has invisible characters: type it again, on one line.",
-            field=field,
-        )
 
 
 def check_credential_names(broker_type: str, values: Mapping[str, str]) -> None:

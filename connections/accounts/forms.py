@@ -7,6 +7,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from brokers.registry import form_of
+from common.names import one_line
 from connections.account_settings.forms import ACCOUNT_FIELDS, AccountSettings
 from connections.account_settings.validation import form_if_available
 from connections.accounts import services
@@ -31,7 +32,9 @@ class AccountForm(CredentialFields, AccountSettings):
     the broker type can trade on. connection: None for a new account.
     """
 
-    name = forms.CharField(max_length=100, help_text="How the account is named on these pages.")
+    name = forms.CharField(
+        max_length=100, validators=[one_line], help_text="How the account is named on these pages."
+    )
     preset = forms.ModelChoiceField(
         TradingPreset.objects.none(), required=False, empty_label="None: nothing is traded",
         help_text="Sets the size of trades and the limits.",

@@ -13,12 +13,12 @@ from brokers.connection_form import raise_first
 from brokers.types import PositionMode
 from common.clocks import market_now
 from common.errors import CollectedErrors, ConflictError, InvalidInputError
+from common.names import check_line
 from common.permissions import Right, may, require
 from common.quotas import require_quota, within_a_day
 from common.reason_codes import Code
 from connections.account_settings.validation import (
     check_credential_names,
-    check_line,
     check_secrets,
     form_for,
     read_exchange,

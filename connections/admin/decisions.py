@@ -7,7 +7,7 @@ from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
-from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminPasswordWidget
+from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextareaWidget
 
 from common.admin import ConsoleAdmin
 from common.permissions import Right
@@ -96,21 +96,21 @@ class DecisionProviderAdmin(ConsoleAdmin):
 
 
 class NewsCalendarForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A calendar with a file of its events, which replaces all of them."""
+    """A calendar with its events as CSV, which replace all of them."""
 
-    file = forms.FileField(
-        required=False, widget=UnfoldAdminFileFieldWidget,
-        help_text="CSV with the columns time, currency, impact and title. It replaces all events.",
+    csv = forms.CharField(
+        label="Events", required=False, strip=False, max_length=MAX_CALENDAR_BYTES,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 10, "spellcheck": "false"}),
+        help_text="CSV with the columns time, currency, impact and title. Paste the whole file: it"
+        " replaces all events. At most 1 MB; left empty, the events stay.",
     )  # fmt: skip
 
-    def clean_file(self) -> bytes | None:
-        """Return the file's bytes. Raises ValidationError with all its faults."""
-        uploaded = self.cleaned_data.get("file")
-        if uploaded is None:
+    def clean_csv(self) -> bytes | None:
+        """Return the text's bytes. Raises ValidationError with all its faults."""
+        text: str = self.cleaned_data["csv"]
+        if not text.strip():
             return None
-        if uploaded.size > MAX_CALENDAR_BYTES:
-            raise ValidationError(f"The file has more than {MAX_CALENDAR_BYTES} bytes.")
-        data: bytes = uploaded.read()
+        data = text.encode()
         if faults := read_calendar(data)[1]:
             raise ValidationError(faults[:100])
         return data
@@ -126,14 +126,14 @@ class NewsCalendarAdmin(ConsoleAdmin):
     list_select_related = ("user",)
     search_fields = ("name", "user__username")
     autocomplete_fields = ("user",)
-    fields = ("name", "user", "file")
+    fields = ("name", "user", "csv")
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Write the calendar, and replace its events by those of the file."""
+        """Write the calendar, and replace its events by those entered."""
         by: Any = request.user
         if change:
             super().save_model(request, obj, form, change)
         else:
             obj.pk = services.add_news_calendar(obj.name, owner=obj.user, by=by).pk
-        if data := form.cleaned_data.get("file"):
+        if data := form.cleaned_data.get("csv"):
             services.import_calendar(obj.pk, data, by=by)

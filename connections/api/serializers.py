@@ -17,6 +17,7 @@ from common.api_fields import (
     known_zone,
 )
 from common.errors import InvalidInputError
+from common.names import one_line
 from common.reason_codes import Code
 from common.trials import trial_errors
 from connections import services
@@ -274,7 +275,10 @@ class PaperAccountSerializer(StrictSerializer):
     """A paper account that is opened, funded and tested at once."""
 
     name = serializers.CharField(
-        required=False, max_length=100, help_text="Empty: a free one, such as Paper USD."
+        validators=[one_line],
+        required=False,
+        max_length=100,
+        help_text="Empty: a free one, such as Paper USD.",
     )
     currency = serializers.CharField(
         required=False, max_length=10,

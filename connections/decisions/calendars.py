@@ -11,6 +11,7 @@ from django.db import transaction
 
 from common.clocks import market_now
 from common.errors import InvalidInputError
+from common.names import has_invisible
 from common.permissions import Right, require
 from common.reason_codes import Code
 from connections.models import Impact, NewsCalendar, NewsEvent
@@ -87,6 +88,8 @@ def _read_line(line: int, cells: Sequence[str], events: list[EventRow], faults: 
         wrong.append(f"{impact!r} is none of {', '.join(IMPACTS)}")
     if not title or len(title) > 200:
         wrong.append("the title has 1 to 200 characters")
+    if has_invisible(title):
+        wrong.append("the title has invisible characters, or more than one line")
     if wrong or at is None:
         faults.append(f"Line {line}: {'; '.join(wrong)}.")
         return

@@ -14,6 +14,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from common.clocks import market_now
+from common.names import NameField
 from connections.models.health import ConnectionHealth
 from connections.models.presets import DataConnection, TradingPreset
 
@@ -74,7 +75,7 @@ class ExecutionConnection(models.Model):
         related_name="admin_connections",
         help_text="An administrator's own account takes all published signals.",
     )
-    name = models.CharField(max_length=100)
+    name = NameField(max_length=100)
     type = models.CharField(max_length=20, help_text="A broker type of the registry.")
     exchange_name = models.CharField(max_length=40, blank=True)
     account = models.CharField(max_length=60, help_text="Account number or login at the broker.")

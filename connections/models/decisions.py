@@ -13,6 +13,7 @@ from django.db.models import F, Q
 
 from common import units
 from common.fields import AmountField
+from common.names import NameField
 from common.row_faults import FieldConstraints
 from common.time_zones import zone_fault
 from connections import trading_sessions
@@ -31,7 +32,7 @@ class Impact(models.TextChoices):
 class NewsCalendar(models.Model):
     """An imported calendar of news events. It covers the time from its first event to its last."""
 
-    name = models.CharField(max_length=100)
+    name = NameField(max_length=100)
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.CASCADE, null=True, blank=True, related_name="+",
         help_text="Empty: an operators' calendar that all users may use.",
@@ -58,7 +59,7 @@ class NewsEvent(models.Model):
     at = models.DateTimeField()
     currency = models.CharField(max_length=10)
     impact = models.CharField(max_length=6, choices=Impact)
-    title = models.CharField(max_length=200)
+    title = NameField(max_length=200)
 
     class Meta:
         ordering = ("at", "id")
@@ -96,7 +97,7 @@ class DecisionProvider(FieldConstraints, models.Model):
     }
 
     key = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
-    name = models.CharField(max_length=100)
+    name = NameField(max_length=100)
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.CASCADE, null=True, blank=True, related_name="+",
         help_text="Empty: an operators' provider that all users may use.",

@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import Q
 
 from common.fields import AmountField
+from common.names import NameField
 from common.row_faults import FieldConstraints
 from common.stop_rules import StopRuleFields, clean_stop_rule, stop_rule_checks
 from common.time_zones import zone_fault
@@ -27,7 +28,7 @@ class DataConnection(models.Model):
         STATIC = "static", "Constant quotes (benchmarks)"
         BROKER = "broker", "The broker's own stream"
 
-    name = models.CharField(max_length=100)
+    name = NameField(max_length=100)
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.CASCADE, null=True, blank=True, related_name="+"
     )
@@ -126,7 +127,7 @@ class TradingPreset(FieldConstraints, StopRuleFields, EntryLimits):
         help_text="The same for stop, targets, price limit and activation price, in percent of the "
         "smaller of both: 400 is a fifth to five times the market.",
     )  # fmt: skip
-    name = models.CharField(max_length=100)
+    name = NameField(max_length=100)
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         models.CASCADE,

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from common.models import TrailLine
 from console.pages.page_helpers import page
 from console.tracked_tables import LABELS
+from users.lookups import named
 from users.models import User
 
 PAGE_SIZE = 50
@@ -39,7 +40,7 @@ def trail(request: HttpRequest) -> HttpResponse:
     if label in TABLES:
         lines = lines.filter(relation=TABLES[label])
     if who := request.GET.get("who", "").strip().replace("\0", ""):
-        lines = lines.filter(user_id__in=User.objects.filter(username=who).values("pk"))
+        lines = lines.filter(user_id__in=named(who).values("pk"))
     one_page = Paginator(lines, PAGE_SIZE).get_page(request.GET.get("page"))
     return page(
         request,

@@ -7,6 +7,7 @@ from django.db.models import Q
 
 from connections.forms import ChangeAccountForm, NewAccountForm
 from connections.models import DataConnection, ExecutionConnection, TradingPreset
+from users.lookups import named
 from users.models import User
 
 
@@ -41,7 +42,7 @@ class AddForm(NewAccountForm):
         )  # fmt: skip
 
     def clean_owner(self) -> User:
-        owner = User.objects.filter(username=self.cleaned_data["owner"], is_active=True).first()
+        owner = named(self.cleaned_data["owner"]).filter(is_active=True).first()
         if owner is None:
             raise forms.ValidationError("There is no active user with this name.")
         return owner

@@ -8,7 +8,7 @@ from common.errors import InvalidInputError
 from connections.models import ExecutionConnection
 from connections.services import TARGET_FIELDS, halt_errors
 from signals.models import Feed
-from users.models import User
+from users.lookups import named
 
 SCOPES = [
     ("ALL", "Everything"),
@@ -57,7 +57,7 @@ def _target(scope: str | None, name: str) -> dict[str, Any]:
     if scope == "FEED":
         found = Feed.objects.filter(slug=name).first()
     if scope == "USER":
-        found = User.objects.filter(username=name).first()
+        found = named(name).first()
     if scope == "CONNECTION":
         try:
             found = ExecutionConnection.objects.filter(pk=name).first()

@@ -10,6 +10,7 @@ from django.urls import reverse
 
 from common.confirmation import ConfirmationPage, Consequence, add_form_error
 from common.errors import FillcastError
+from common.names import one_line
 from common.permissions import Right
 from console.pages.page_helpers import View, confirm, page, require_permission, run_action
 from signals import feeds
@@ -17,13 +18,14 @@ from signals.models import Feed, FeedToken
 from users import services
 from users.forms import ApiKeyForm
 from users.key_setups import SetUp, set_up_with
+from users.lookups import named
 from users.models import ApiKey, User
 
 
 class TokenForm(forms.Form):
     """A new token for the alerts of a feed."""
 
-    name = forms.CharField(label="Name", max_length=100, initial="alerts")
+    name = forms.CharField(label="Name", max_length=100, initial="alerts", validators=[one_line])
     signed = forms.BooleanField(
         label="Alerts must be signed", required=False,
         help_text="With X-Fillcast-Signature. The address alone, read in a log, is then of no use.",
@@ -50,7 +52,7 @@ class KeyForm(ApiKeyForm):
     field_order = ("user",)
 
     def clean_user(self) -> User:
-        user = User.objects.filter(username=self.cleaned_data["user"], is_active=True).first()
+        user = named(self.cleaned_data["user"]).filter(is_active=True).first()
         if user is None:
             raise forms.ValidationError("There is no active user with this name.")
         return user

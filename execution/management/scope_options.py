@@ -13,7 +13,7 @@ from common.errors import FillcastError
 from connections.models import KillSwitch
 from connections.services import HaltTarget, read_target
 from signals.models import Feed
-from users.models import User
+from users.lookups import named
 
 Scope = KillSwitch.Scope
 NOT_CONFIRMED = 2  # exit code
@@ -68,7 +68,7 @@ def _target(name: str, value: Any) -> HaltTarget:
         if feed is None:
             raise CommandError(f"There is no feed {value!r}.")
         return read_target(scope=Scope.FEED, feed_id=feed.pk)
-    user = User.objects.filter(username=value).first()
+    user = named(value).first()
     if user is None:
         raise CommandError(f"There is no user {value!r}.")
     return read_target(scope=Scope.USER, user_id=user.pk)

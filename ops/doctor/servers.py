@@ -258,6 +258,23 @@ def append_only() -> Check:
     return well(name, "The application can only add to the execution log, and archive old lines.")
 
 
+def disk_rights() -> Check:
+    """Check that no application role may fill the disk by what no quota counts."""
+    name = "rights on the disk"
+    excess = rows(
+        "SELECT role, what FROM unnest(%s::text[]) role,"
+        " LATERAL (VALUES ('temporary tables', has_database_privilege(role, current_database(),"
+        " 'TEMPORARY')), ('large objects', has_function_privilege(role, 'lo_create(oid)',"
+        " 'EXECUTE')), ('tables', has_schema_privilege(role, 'public', 'CREATE')))"
+        " AS may(what, has) WHERE has",
+        [list(ROLES)],
+    )
+    if excess:
+        remedy = "Run as a superuser, in this database, common/migrations/sql/disk.sql."
+        return warning(name, f"{excess[0].role} may make {excess[0].what}.", remedy)
+    return well(name, "The application makes no temporary tables and no large objects.")
+
+
 def migrations() -> Check:
     """Check that every migration is applied."""
     executor = MigrationExecutor(connection)
@@ -320,6 +337,7 @@ DATABASE: list[tuple[str, CheckFunction]] = [
     ("database roles", roles),
     ("row-level security", row_security),
     ("append-only log", append_only),
+    ("rights on the disk", disk_rights),
     ("time-outs", timeouts),
     ("clock: database", database_clock),
 ]

@@ -28,6 +28,7 @@ from users import email_addresses, forgotten_passwords, links, sign_up
 from users.account_mails import mail_status
 from users.attempt_limits import TooManyAttemptsError
 from users.invitations import find_invitation, why_unusable
+from users.lookups import with_confirmed_address
 from users.models import User
 from users.password_slots import SlotsBusyError
 from users.profile_fields import FullNameField, TimeZoneField
@@ -150,7 +151,7 @@ def finish_sign_up(request: HttpRequest, *, token: str) -> HttpResponse:
     email = links.read_sign_up(token)
     if email is None:
         return _dead_link(request, Code.LINK_INVALID.sentence, reverse("visitor:sign_up"))
-    if User.objects.filter(email__iexact=email, email_confirmed_at__isnull=False).exists():
+    if with_confirmed_address(email):
         return _dead_link(request, "This link was used: your login exists.", "")
     form = LoginForm(request.POST or None)
 

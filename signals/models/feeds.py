@@ -9,6 +9,7 @@ from django.db.models import Q
 
 from common.db_functions import ClockTimestamp
 from common.fields import AmountField
+from common.names import NameField
 from common.row_faults import FieldConstraints
 
 # A misplaced point is a factor of ten, which is 900 %.
@@ -21,7 +22,7 @@ class Feed(FieldConstraints, models.Model):
     """A named stream of signals with an owner. Manual orders are signals of a private feed."""
 
     slug = models.SlugField(max_length=60, unique=True)
-    name = models.CharField(max_length=200)
+    name = NameField(max_length=200)
     description = models.TextField(blank=True)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="feeds")
     is_public = models.BooleanField(
@@ -145,7 +146,7 @@ class FeedToken(models.Model):
     """A secret in the address that alerts are posted to. Only its hash is stored."""
 
     feed = models.ForeignKey(Feed, models.CASCADE, related_name="tokens")
-    name = models.CharField(max_length=100, default="alerts")
+    name = NameField(max_length=100, default="alerts")
     prefix = models.CharField(max_length=12, unique=True)
     secret_hash = models.CharField(max_length=64)
     signing_key = models.CharField(

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
+from django.test import Client
 
 from common.errors import InvalidInputError, NotAllowedError
 from connections import services
@@ -103,3 +104,16 @@ def test_only_the_owner_imports() -> None:
     for calendar in (shared, calendar_of(make.user("bob"))):
         with pytest.raises(NotAllowedError):
             services.import_calendar(calendar.pk, GOOD.encode(), by=alice)
+
+
+@pytest.mark.django_db
+def test_console_imports_pasted_events_or_names_faults(admin_client: Client) -> None:
+    calendar = calendar_of()
+    page = f"/admin/connections/newscalendar/{calendar.pk}/change/"
+    refused = admin_client.post(page, {"name": "n", "csv": HEAD + "x\n"})
+    assert "Line 2: 1 columns instead of 4" in refused.content.decode()
+    assert NewsEvent.objects.get().title == "Payrolls"
+    assert admin_client.post(page, {"name": "n", "csv": GOOD}).status_code == 302
+    assert NewsEvent.objects.count() == 2
+    assert admin_client.post(page, {"name": "m", "csv": ""}).status_code == 302
+    assert NewsEvent.objects.count() == 2

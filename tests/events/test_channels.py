@@ -61,6 +61,31 @@ def test_private_and_unencrypted_addresses_are_refused_at_once(url: str) -> None
     assert caught.value.code == "HOST_NOT_ALLOWED"
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["127.1", "0x7f.1", "0x7f000001", "2130706433", "0177.0.0.1", "\uff11\uff12\uff17.0.0.1",
+     "10.1", "\uff4eas.example.com", "127\u30020\u30020\u30021"],
+)  # fmt: skip
+def test_host_that_is_not_read_as_typed_is_refused(host: str) -> None:
+    """ntfy's own public server would get the messages, or our network."""
+    for url in (f"ntfys://{host}/x", f"ntfys://u:p@{host}:443/x", f"ntfys://{host}?to=x",
+                f"gotifys://{host}/AbCdEfGhIjKlMnO", f"mmosts://{host}/{'a' * 26}",
+                f"https://{host}/x", f"jsons://{host}/x"):  # fmt: skip
+        with pytest.raises(InvalidInputError):
+            channels.check_url(url)
+    with pytest.raises(InvalidInputError):
+        channels.check_host(host, encrypted=True)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["ntfys://alarms", "ntfys://ntfy.sh/alarms", "ntfys://ntfy.example.com/alarms",
+     "https://example.com/x", "https://1password.com/x", "https://9.9.9.9/x"],
+)  # fmt: skip
+def test_host_that_is_read_as_typed_is_taken(url: str) -> None:
+    assert channels.check_url(url)
+
+
 def test_unencrypted_webhooks_need_operator_permission(settings: Settings) -> None:
     assert channels.check_url("json://127.0.0.1/x") == "http://127.0.0.1"
     settings.FILLCAST_OUTBOUND_NETWORKS = ()

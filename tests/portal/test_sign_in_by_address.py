@@ -98,6 +98,23 @@ def test_dotless_i_is_another_address(world: World, as_web: None) -> None:
     assert answer("bob@IBM.example")[0] == 302
 
 
+@pytest.mark.parametrize(
+    ("stored", "typed"),
+    [("s\u00e9bastien", "se\u0301bastien"), ("sam", "\u017fam"), ("sam", "\uff53\uff41\uff4d")],
+)
+def test_user_name_is_found_as_any_keyboard_writes_it(
+    world: World, as_web: None, stored: str, typed: str
+) -> None:
+    with as_owner():
+        User.objects.filter(pk=world.alice.pk).update(username=stored)
+    assert answer(typed) == (302, "/")
+
+
+def test_address_is_found_as_any_keyboard_writes_it(world: World, as_web: None) -> None:
+    confirmed(world.bob, "sam@example.com")
+    assert answer("\u017fam@Example.com") == (302, "/")
+
+
 def test_new_user_name_is_no_address(world: World) -> None:
     """It could be another user's, who then could not sign in with it."""
     assert "has no @" in name_fault("bob@example.com")

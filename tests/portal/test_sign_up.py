@@ -11,13 +11,13 @@ from django.core import mail, signing
 from django.test import Client
 from django.utils import timezone
 
+from common.spellings import is_same_address
 from common.sql import rows, run
 from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import PASSWORD, World
 from tests.portal.test_second_factor import enrol_factor
-from users import account_mails, invitations, links, sign_up
-from users.mail_texts import is_same_address
+from users import account_mails, forgotten_passwords, invitations, links, sign_up
 from users.models import AccountMail, Invitation, User
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -354,6 +354,34 @@ def _invite(note: str, **change: Any) -> str:
 )  # fmt: skip
 def test_address_that_a_database_takes_for_another_is_another(typed: str, is_same: bool) -> None:
     assert is_same_address("alice@example.com", typed) is is_same
+
+
+@pytest.mark.parametrize(
+    "typed", ["Sam@Example.com", "\u017fam@example.com", "\uff53am@example.com"]
+)
+def test_reset_link_goes_to_the_stored_address(world: World, as_web: None, typed: str) -> None:
+    confirmed(world.alice, "sam@example.com")
+    forgotten_passwords.ask_for_reset(typed)
+    (sent,) = send_mails()
+    assert sent.to == ["sam@example.com"]
+    assert "password" in link_in(sent.body)
+
+
+def test_sign_up_mail_of_a_known_address_goes_to_the_stored_one(world: World, as_web: None) -> None:
+    confirmed(world.alice, "sam@example.com")
+    sign_up.ask_to_sign_up("\u017fAM@example.com")
+    (sent,) = send_mails()
+    assert sent.to == ["sam@example.com"]
+    assert "You already have" in sent.subject
+
+
+def test_address_is_stored_in_one_spelling(world: World, as_web: None) -> None:
+    sign_up.ask_to_sign_up("\u017fam@Example.com")
+    (sent,) = send_mails()
+    assert sent.to == ["sam@example.com"]
+    assert Client().post(link_in(sent.body), CHOSEN).status_code == 302
+    with as_owner():
+        assert User.objects.get(username="zoe").email == "sam@example.com"
 
 
 def test_sign_ups_of_others_do_not_use_up_ones_own_resets(world: World, as_web: None) -> None:

@@ -101,6 +101,9 @@ def _of(
     for caller in callers:
         yield Cell(name, caller, "GET", path, expected(reads, caller))
         written = expected(writes, caller)
-        if name.endswith(" change"):
+        is_form = name.endswith((" change", " delete"))
+        if is_form and not writes and LETTERS.get(caller, "N") in READERS:
+            written = frozenset(["405"])  # no one may
+        elif name.endswith(" change"):
             written |= {"403"}  # a row such as a published signal is changed no more
         yield Cell(name, caller, "POST", path, written, None, FORM)

@@ -27,7 +27,7 @@ from execution.management.scope_options import is_confirmed, not_done, show
 from execution.services import HaltImpact, halt_impact
 from ops.kill_switch_drill import ACCOUNTS, BAR_SECONDS, DrillError, clean_up, run_drill
 from signals.models import Feed
-from users.models import User
+from users.lookups import named
 
 HELP = f"""\
 Halt trading, and allow it again. REDUCING lets only exits through, HALTED nothing.
@@ -252,7 +252,7 @@ def _target(scope: str, name: str) -> dict[str, Any]:
     if scope == KillSwitch.Scope.FEED:
         found: Any = Feed.objects.filter(slug=name).first()
     elif scope == KillSwitch.Scope.USER:
-        found = User.objects.filter(username=name).first()
+        found = named(name).first()
     elif name:
         raise CommandError("Leave --name empty to halt everything.")
     else:

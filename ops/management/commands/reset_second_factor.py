@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from users.models import User
+from users.lookups import named
 from users.second_factor import is_required, reset
 
 
@@ -23,7 +23,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Remove it. Raises CommandError if the user does not exist."""
-        user = User.objects.filter(username=options["name"]).first()
+        user = named(options["name"]).first()
         if user is None:
             raise CommandError(f"There is no user {options['name']!r}.")
         if not reset(user.pk, by=None):

@@ -23,6 +23,7 @@ from signals.batch import (
     entries_of,
     hint_of,
 )
+from users.lookups import named
 from users.models import User
 
 HELP = """\
@@ -114,7 +115,7 @@ class Command(HelpedCommand):
     def _user(self, username: str) -> User | None:
         if not username:
             return None
-        user = User.objects.filter(username=username, is_active=True).first()
+        user = named(username).filter(is_active=True).first()
         if user is None:
             raise CommandError(f"There is no active user {username!r}.", returncode=2)
         return user

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("connections", "0035_provider_made_with")]
+    dependencies = [("connections", "0037_instrument_price_steps")]
 
     operations = [
         migrations.AddField(
