@@ -133,7 +133,7 @@ def test_refused_part_of_a_close_is_repeated_until_it_is_done(
     def is_done() -> bool:
         factories.pass_time(60)
         enqueue(scan_levels())
-        return ExecutionPosition.objects.get().quantity == HELD - D("0.172")
+        return bool(ExecutionPosition.objects.get().quantity == HELD - D("0.172"))
 
     until(is_done)
     factories.pass_time(1000)

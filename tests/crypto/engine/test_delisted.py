@@ -54,7 +54,7 @@ def test_delisted_holding_stays_open_and_is_told_once(
     def is_closed() -> bool:
         factories.pass_time(60)
         enqueue(scan_levels())
-        return ExecutionPosition.objects.get().quantity == 0
+        return bool(ExecutionPosition.objects.get().quantity == 0)
 
     until(is_closed)
     assert [order.side for order in venue.orders if not order.is_level] == ["BUY", "SELL"]
