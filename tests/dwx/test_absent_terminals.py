@@ -1,6 +1,7 @@
 """Terminals that do not run, hang or die: a sent order is unknown, any other was not sent."""
 
 import time
+from decimal import Decimal as D
 
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed
 from brokers.types import ReportKind
@@ -160,6 +161,6 @@ def test_exit_withdrawn_from_a_hanging_terminal_is_absent_as_soon_as_that_answer
     account.change_settings(settle_seconds=600)
     assert account.find(leaving.client_order_id) is None
     [report] = account.submit(leaving)
-    assert (report.kind, report.fills[0].quantity) == (ReportKind.FILLED, 4_000)
+    assert (report.kind, report.fills[0].quantity) == (ReportKind.FILLED, D(4_000))
     [rest] = account.positions()
     assert rest.quantity == 6_000

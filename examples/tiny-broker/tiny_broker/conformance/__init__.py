@@ -50,8 +50,8 @@ class TinyStage(Harness):
         )
         missing = (InjectedFault.LATE, InjectedFault.READS, InjectedFault.REPLAY,
                    InjectedFault.DISABLED, InjectedFault.DOWN,
-                   InjectedFault.STOPS_NEAR, InjectedFault.FROZEN, HarnessFeature.RESTART,
-                   HarnessFeature.SECOND_ACCOUNT)  # fmt: skip
+                   InjectedFault.STOPS_NEAR, InjectedFault.FROZEN, InjectedFault.RENUMBERED,
+                   HarnessFeature.RESTART, HarnessFeature.SECOND_ACCOUNT)  # fmt: skip
         self.unavailable = {
             **dict.fromkeys((HarnessFeature.PRICES, *slow_fills), FIXED),
             **dict.fromkeys(missing, NO_FAULT),
