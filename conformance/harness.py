@@ -63,6 +63,7 @@ class InjectedFault(StrEnum):
     DROPS_LATER = (
         "the stops and targets of open positions are dropped, long after their confirmation"
     )
+    RENUMBERED = "all positions and orders have other numbers, as after a move to another server"
     CLOCK_AHEAD = "the broker's clock is ten minutes ahead of ours"
     CLOCK_BEHIND = "the broker's clock is ten minutes behind ours"
 

@@ -2,6 +2,7 @@
 
 from conformance.checks import (  # noqa: F401
     accounts,
+    broker_is_right,
     cancels_and_levels,
     cash_flows,
     changed_facts,

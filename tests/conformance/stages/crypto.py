@@ -18,6 +18,7 @@ from tests.fakes.exchange.venue import Fault, Market, Venue
 from tests.steady_loop import SteadyLoop
 
 PRICE = D("50000.0")
+KEEPS_NUMBERS = "a position's number is its symbol's"
 NO_FREEZE = "an exchange has no freeze level: orders are changed at any price"
 NO_DISTANCE = "an exchange has no minimum distance of stops"
 NO_HOST = "the exchange's address is in ccxt: a connection names no host"
@@ -74,6 +75,7 @@ class CryptoStage(Harness):
         self.adapter = self._adapter()
         self.unavailable = {HarnessFeature.HOST: NO_HOST, InjectedFault.STOPS_NEAR: NO_DISTANCE}
         self.unavailable[InjectedFault.FROZEN] = NO_FREEZE
+        self.unavailable[InjectedFault.RENUMBERED] = KEEPS_NUMBERS
         if exchange == "kraken":
             self.unavailable[HarnessFeature.ACCOUNT] = NO_ACCOUNT_ID
             self.unavailable[InjectedFault.COARSER] = DECIMALS

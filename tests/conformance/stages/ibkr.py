@@ -27,6 +27,7 @@ TIMING = Timing(
 ONE_INCREMENT = "the fake TWS states one size increment of a contract for all time"
 NO_FREEZE = "IBKR has no freeze level: orders are changed at any price"
 NO_DISTANCE = "IBKR requires no distance between a stop and the price"
+KEEPS_NUMBERS = "a position's number is its contract's"
 NO_PASSWORD = "the gateway is logged in by its owner: a connection has no password"
 NO_MARGIN_TEXT = (
     "Order rejected - reason:YOUR ORDER IS NOT ACCEPTED. IN ORDER TO OBTAIN THE DESIRED POSITION "
@@ -64,6 +65,7 @@ class IbkrStage(Harness):
         InjectedFault.STOPS_NEAR: NO_DISTANCE,
         InjectedFault.FROZEN: NO_FREEZE,
         InjectedFault.COARSER: ONE_INCREMENT,
+        InjectedFault.RENUMBERED: KEEPS_NUMBERS,
         HarnessFeature.PASSWORD: NO_PASSWORD,
     }
 

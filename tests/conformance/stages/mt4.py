@@ -31,6 +31,7 @@ ONE_NUMBER = (
     "the expert advisor reports every refusal of MetaTrader 5 with one code, which means unknown"
 )
 NO_STEP = "the files state no step: it is a setting, and an exit is sent whatever it says"
+NAMED_BY_MAGIC = "a position is named by its magic number, whatever its ticket is"
 NO_FREEZE = "the files name no freeze level: the terminal refuses, and its message states no code"
 READ_AGAIN = "executions are not pushed: each poll reads the same history again"
 ANSWERS = ["Orders", "Historic_Trades", "Market_Data"]
@@ -87,6 +88,8 @@ class DwxStage(Harness):
         self.path, self.root, self.is_mt5 = path, path / "root", is_mt5
         self.unavailable = {InjectedFault.REPLAY: READ_AGAIN, InjectedFault.FROZEN: NO_FREEZE}
         self.unavailable[InjectedFault.COARSER] = NO_STEP
+        if is_mt5:
+            self.unavailable[InjectedFault.RENUMBERED] = NAMED_BY_MAGIC
         if is_mt5:  # the expert advisor reports all its refusals with one code: unknown
             refusals = (
                 InjectedFault.REFUSED,
@@ -197,6 +200,8 @@ class DwxStage(Harness):
         self.spec = hasty(self.spec)
         if fault is InjectedFault.DOWN:
             await asyncio.to_thread(self.terminal.kill)
+        elif fault is InjectedFault.RENUMBERED:
+            await asyncio.to_thread(self.terminal.simulate, "renumber")
         elif fault is InjectedFault.DROPS_LATER:
             for number in self.terminal.open_tickets():
                 await asyncio.to_thread(

@@ -21,6 +21,7 @@ from conformance.runner import OpenHarness
 from tests.fakes.mt5.fake_terminal import FakeTerminal
 
 HEDGING, NETTING, OTHER, MISSING = 1001, 1002, 1003, 4711
+KEEPS_NUMBERS = "MetaTrader 5 keeps a position's identifier when its ticket changes"
 NO_HOST = "the terminal knows where its server is: a connection names no host"
 NO_PARTS = (
     "a dealer's server fills a limit order whole or not at all, and refuses one whose price is"
@@ -60,7 +61,7 @@ class Mt5Stage(Harness):
         self.adapter = create()
         self.spec = self._spec(login)
         self.is_exchange = is_exchange
-        self.unavailable = {HarnessFeature.HOST: NO_HOST}
+        self.unavailable = {HarnessFeature.HOST: NO_HOST, InjectedFault.RENUMBERED: KEEPS_NUMBERS}
         if not is_exchange:
             self.unavailable |= {InjectedFault.PARTIAL: NO_PARTS}
         self.venue.configure(ticking=True)

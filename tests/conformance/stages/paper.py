@@ -46,6 +46,7 @@ TERMS: dict[InjectedFault, dict[str, Any]] = {
     InjectedFault.DISABLED: {"trading_allowed": False},
     InjectedFault.DROPS_LEVELS: {"drops_levels": True},
 }
+KEEPS_NUMBERS = "the paper broker keeps the numbers of its positions"
 NO_FREEZE = "the paper broker has no freeze level: orders are changed at any price"
 NO_STEP = "the paper broker takes every exit that reduces, whatever its step"
 NO_CODES = "the paper broker has no unlisted codes"
@@ -84,6 +85,7 @@ class PaperStage(Harness):
         self.unavailable = {InjectedFault.UNLISTED: NO_CODES, HarnessFeature.HOST: NO_HOST}
         self.unavailable |= {InjectedFault.DROPS_LATER: KEEPS_LEVELS}
         self.unavailable |= {InjectedFault.FROZEN: NO_FREEZE, InjectedFault.COARSER: NO_STEP}
+        self.unavailable |= {InjectedFault.RENUMBERED: KEEPS_NUMBERS}
         self.unavailable |= dict.fromkeys(
             (InjectedFault.CLOCK_AHEAD, InjectedFault.CLOCK_BEHIND), OUR_CLOCK
         )

@@ -51,6 +51,7 @@ class TinyStage(Harness):
         missing = (InjectedFault.LATE, InjectedFault.READS, InjectedFault.REPLAY,
                    InjectedFault.DISABLED, InjectedFault.DOWN,
                    InjectedFault.STOPS_NEAR, InjectedFault.FROZEN, InjectedFault.COARSER,
+                   InjectedFault.RENUMBERED,
                    HarnessFeature.RESTART, HarnessFeature.SECOND_ACCOUNT)  # fmt: skip
         self.unavailable = {
             **dict.fromkeys((HarnessFeature.PRICES, *slow_fills), FIXED),
