@@ -54,6 +54,7 @@ class Client:
     clock: ExchangeClock
     markets_at: float = 0.0
     markets_doubted_at: float = -math.inf
+    missed_at: float = -math.inf  # when a symbol was last missing among them
     is_renewing: bool = False
     identity: str | None = None  # see account_identity.py; None: not read yet
     unavailable_until: float = 0.0  # machine_time() until which the identity is not requested
@@ -77,7 +78,8 @@ class Client:
         found: Mapping[str, Any] | None = self.exchange.markets.get(symbol)
         if found is not None:
             return found
-        if machine_time() - self.markets_doubted_at > RENEW_SECONDS:
+        if machine_time() - self.missed_at > RENEW_SECONDS:
+            self.missed_at = machine_time()
             self.doubt_markets()
         raise ReadFailed(Code.UNKNOWN_SYMBOL_AT_BROKER, f"the exchange does not list {symbol}")
 

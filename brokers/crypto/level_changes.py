@@ -157,7 +157,7 @@ class LevelChange:
         except Rejected as error:
             if error.code not in NO_LEVEL:
                 raise
-            if await self._is_computed_anew():
+            if await self._is_recomputed():
                 self._done.discard(step)
                 self._touched.pop(step.leg, None)
                 return  # the next round sends what the market takes now
@@ -166,7 +166,7 @@ class LevelChange:
             self._refused, self._refusal = error.detail, Code.STOPS_INVALID
             self._touched.pop(step.leg, None)
 
-    async def _is_computed_anew(self) -> bool:
+    async def _is_recomputed(self) -> bool:
         """Load the markets again after a refusal, once; return whether that changes the levels."""
         before = self._wanted, self._quantity
         if self._is_renewed or isinstance(await outcome_of(self._renew()), Exception):

@@ -93,7 +93,7 @@ class SpotLevelChange(LevelChange):
         except Rejected as error:
             if not self._wrote:
                 raise
-            if error.code in NO_LEVEL and await self._is_computed_anew():
+            if error.code in NO_LEVEL and await self._is_recomputed():
                 self._done.discard(step)
                 self._touched.clear()
                 return  # the next round sends what the market takes now

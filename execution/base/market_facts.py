@@ -3,7 +3,7 @@
 Steps, ticks, minimums, hours and trading flags were read earlier, so they may be wrong by now. They
 shape entries, and no more than shape an exit: the broker decides about it. A refusal that may
 contradict them has them read again at once (`connections.services.doubt_instruments`), and an exit
-that was refused for its size is computed anew (`submission/evaluate_exit.py`).
+that was refused for its size is computed again (`submission/evaluate_exit.py`).
 """
 
 from collections.abc import Collection

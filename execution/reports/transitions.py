@@ -77,7 +77,7 @@ MAX_TRIES = 5
 # executed apart (`recovery/isolation.py`), so that it does not fail as well.
 MAX_LOST_WORKERS = 3
 RETRYABLE = frozenset({Code.REQUOTE, Code.PRICE_INVALID})
-# An exit's size is computed anew, by what the broker lists now.
+# An exit's size is computed again, by what the broker lists now.
 RETRYABLE_EXITS = RETRYABLE | {Code.VOLUME_INVALID}
 # Only the owner can fix these, and a broker locks an account after too many failed logins.
 LOGIN_REFUSED = frozenset(

@@ -33,7 +33,7 @@ from positions.exit_minimums import is_dust, one_order, sellable
 SHARED = "belongs to this position alone; the broker's total is shared"
 # An exit that awaits a comparison ends after this time at the earliest, once one was made.
 COMPARISON_SECONDS = 30
-# Of an exit that its broker has refused for its size: it is computed anew.
+# Of an exit that its broker has refused for its size: it is computed again.
 SIZE_REFUSED = frozenset({Code.VOLUME_INVALID, Code.EXIT_AWAITS_FACTS})
 
 

@@ -132,3 +132,12 @@ def test_only_reachable_accounts_are_queried(broker: Broker, fields: dict[str, A
     read_hours_ago(25)
     assert refresh_due_instruments(adapter=broker) == 0
     assert InstrumentBook.objects.get().requested_at is None
+
+
+def test_contradicted_instrument_list_is_fetched_at_once(broker: Broker) -> None:
+    row = account()
+    services.store_instruments("book", broker.listed)
+    assert refresh_due_instruments(adapter=broker) == 0
+    services.doubt_instruments([row.pk])
+    assert refresh_due_instruments(adapter=broker) == 1
+    assert refresh_due_instruments(adapter=broker) == 0

@@ -91,7 +91,7 @@ def test_exit_of_a_symbol_that_its_owner_took_off_the_list_is_sent(
     assert ReportKind.FILLED in {report.kind for report in account.submit(request)}
 
 
-def test_level_is_rounded_anew_when_the_tick_has_changed(binance: ExchangeAccount) -> None:
+def test_level_is_rounded_again_when_the_tick_has_changed(binance: ExchangeAccount) -> None:
     entry = binance.order()
     binance.submit(entry)
     change(binance, tick=D(10))

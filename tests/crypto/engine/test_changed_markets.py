@@ -90,12 +90,12 @@ def test_close_is_computed_again_when_the_step_has_changed(
     assert Instrument.objects.get().quantity_step == D("0.01")
     assert [order.quantity for order in Order.objects.exits()] == [D("0.51")]
 
-    def is_told() -> bool:
+    def is_notified() -> bool:
         factories.pass_time(60)
         enqueue(scan_levels())
         return exit_blocker() == "EXIT_BELOW_MINIMUM" and len(factories.events("exit.delayed")) > 0
 
-    until(is_told)  # what is below a step stays open, and nothing more is sent
+    until(is_notified)  # what is below a step stays open, and nothing more is sent
     assert ExecutionPosition.objects.get().quantity == D("0.005")
     count = len(endings())
     factories.pass_time(1000)

@@ -23,7 +23,7 @@ pytestmark = [
 ]
 
 
-def test_delisted_holding_stays_open_and_is_told_once(
+def test_delisted_holding_stays_open_and_is_notified_once(
     alice: ExecutionConnection, feed: Feed, engine: TradingRuntime, exchange: tuple[str, Server]
 ) -> None:
     venue = exchange[1].venue
@@ -37,8 +37,8 @@ def test_delisted_holding_stays_open_and_is_told_once(
     position = ExecutionPosition.objects.get()
     assert (position.quantity, position.close_reason, Fill.objects.count()) == (5000, "", 1)
     assert factories.drift_items() == [("POSITION_NOT_TRADABLE", "OPEN")]
-    (told,) = factories.events("drift.found")
-    assert told["kind"] == "POSITION_NOT_TRADABLE"
+    (found,) = factories.events("drift.found")
+    assert found["kind"] == "POSITION_NOT_TRADABLE"
 
     factories.close_signal(signal)  # is tried once; there is no market to sell at
     until(lambda: Order.objects.filter(leg="close-1", status="REJECTED").exists())

@@ -40,6 +40,8 @@ EXITS = (
     Case(level_monitor, "HITS", None, ROWS, is_kept=True),
     Case(level_monitor, "DETAILS", (30, [1, 2]), ROWS),
     Case(incomplete_closes, "OF_CLOSES", closes, ROWS, is_kept=True),
+    Case(incomplete_closes, "OF_PARTS", closes, ROWS, is_kept=True),
+    Case(incomplete_closes, "OF_PARTS", closes, CLOSES_BY_INDEX),
     Case(incomplete_closes, "OF_CLOSES", closes, CLOSES_BY_INDEX),
     Case(incomplete_closes, "OF_PAUSES", {"retry": 30}, ROWS, is_kept=True),
     Case(incomplete_closes, "OF_HALTS", {"retry": 30}, ROWS, is_kept=True),

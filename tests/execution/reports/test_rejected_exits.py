@@ -32,7 +32,7 @@ def position(feed: Feed, broker: FakeBroker, runtime: TradingRuntime) -> Executi
 
 @pytest.mark.parametrize(
     ("code", "status"),
-    [(Code.NO_POSITION, "REJECTED"), (Code.VOLUME_INVALID, "PENDING")],  # it is computed anew
+    [(Code.NO_POSITION, "REJECTED"), (Code.VOLUME_INVALID, "PENDING")],  # it is computed again
 )
 def test_rejected_exit_of_a_closed_position_requests_reconciliation(
     position: ExecutionPosition, broker: FakeBroker, code: Code, status: str
