@@ -40,6 +40,7 @@ from connections.models import (
     TradingPause,
 )
 from console import archive_admin  # noqa: F401  # registers its list
+from console.guarding_schedules import require_guards_stay, require_pace, require_still_guards
 from console.pages import (
     connection_actions,
     connection_pages,
@@ -335,6 +336,34 @@ class ScheduleAdmin(DjangoPeriodicTaskAdmin, ConsoleAdmin):  # type: ignore[misc
     list_display = ("name", "enabled", "scheduler", "queue", "last_run_at", "total_run_count")
     list_filter = ("enabled", "one_off")
 
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Write a schedule; one that guards money is only slowed within its limit."""
+        if change:
+            require_still_guards(obj, PeriodicTask.objects.get(pk=obj.pk))
+        super().save_model(request, obj, form, change)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """Delete a schedule that does not guard money."""
+        require_guards_stay([obj], "deleted")
+        super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
+        """Delete schedules that do not guard money."""
+        require_guards_stay(queryset, "deleted")
+        super().delete_queryset(request, queryset)
+
+    @admin.action(description="Disable selected tasks")
+    def disable_tasks(self, request: HttpRequest, queryset: Any) -> None:
+        """Disable schedules that do not guard money."""
+        require_guards_stay(queryset, "disabled")
+        super().disable_tasks(request, queryset)
+
+    @admin.action(description="Toggle activity of selected tasks")
+    def toggle_tasks(self, request: HttpRequest, queryset: Any) -> None:
+        """Enable and disable schedules; those that guard money are only enabled."""
+        require_guards_stay(queryset.filter(enabled=True), "disabled")
+        super().toggle_tasks(request, queryset)
+
 
 @admin.register(CrontabSchedule)
 class CrontabAdmin(DjangoCrontabAdmin, ConsoleAdmin):  # type: ignore[misc]
@@ -345,6 +374,23 @@ class CrontabAdmin(DjangoCrontabAdmin, ConsoleAdmin):  # type: ignore[misc]
 
 @admin.register(IntervalSchedule, ClockedSchedule, SolarSchedule)
 class OtherScheduleAdmin(ConsoleAdmin):
-    """Schedules by interval, moment or the sun."""
+    """Schedules by interval, moment or the sun. With an interval go the jobs that run by it."""
 
     change_right = Right.SCHEDULES
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Write a schedule by which what guards money still runs often enough."""
+        if change and isinstance(obj, IntervalSchedule):
+            require_pace(obj)
+        super().save_model(request, obj, form, change)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """Delete a schedule by which nothing runs that guards money."""
+        require_guards_stay(obj.periodictask_set.all(), "deleted")
+        super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
+        """Delete schedules by which nothing runs that guards money."""
+        for schedule in queryset:
+            require_guards_stay(schedule.periodictask_set.all(), "deleted")
+        super().delete_queryset(request, queryset)

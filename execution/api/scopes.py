@@ -6,12 +6,12 @@ from typing import Any
 
 from common.errors import CollectedErrors, InvalidInputError, raise_all
 from common.reason_codes import Code
-from connections.models import KillSwitch
+from connections.models import ExecutionConnection, KillSwitch
 from connections.services import HaltTarget, read_target
 from execution.models import Order
 from execution.scoped.actions import ActionScope
 from positions.models import ExecutionPosition
-from signals.models import Feed
+from signals.models import Feed, Signal
 from signals.selectors import feeds_for
 from signals.symbols import read_pair
 from users.models import User
@@ -21,7 +21,8 @@ CHOICES = ("connection", "signal", "feed", "symbol", "broker_type", "user")
 
 
 def read_scope(data: dict[str, Any], user: User) -> ActionScope:
-    """Return the scope of a valid body. Raises InvalidInputError with all faults.
+    """Return the scope of a valid body. Raises InvalidInputError with all faults: NOT_FOUND for
+    an account, signal or user that there is not.
 
     Operators must choose explicitly, since they reach every account.
     """
@@ -30,7 +31,28 @@ def read_scope(data: dict[str, Any], user: User) -> ActionScope:
         detail = f"As an operator, send {', '.join(CHOICES)} or all: true."
         errors.append(InvalidInputError(Code.FIELD_REQUIRED, detail, field="all"))
     raise_all(errors)
+    raise_all(_missing(data, user))
     return ActionScope(tuple(targets), data.get("signal"))
+
+
+def _missing(data: dict[str, Any], user: User) -> list[InvalidInputError]:
+    """Return an error for each named account, signal or user that there is not for this user.
+
+    A mistyped number must not look as if nothing had been open.
+    """
+    accounts = ExecutionConnection.objects.all()
+    known: dict[str, tuple[str, Any]] = {
+        "connection": ("account", accounts if user.is_operator else accounts.filter(user=user)),
+        "signal": ("signal", Signal.objects.all()),
+        "user": ("user", User.objects.all()),
+    }
+    return [
+        InvalidInputError(
+            Code.NOT_FOUND, f"There is no {word} {data[name]}, or it is not yours.", field=name
+        )
+        for name, (word, rows) in known.items()
+        if name in data and not rows.filter(pk=data[name]).exists()
+    ]
 
 
 def scope_errors(data: Mapping[str, Any], user: User) -> list[InvalidInputError]:

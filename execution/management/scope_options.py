@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from common.commands import raise_faults
 from common.confirmation import Consequence
 from common.errors import FillcastError
-from connections.models import KillSwitch
+from connections.models import ExecutionConnection, KillSwitch
 from connections.services import HaltTarget, read_target
 from signals.models import Feed
 from users.lookups import named
@@ -58,6 +58,8 @@ def _option(name: str) -> str:
 
 def _target(name: str, value: Any) -> HaltTarget:
     if name == "connection":
+        if not ExecutionConnection.objects.filter(pk=value).exists():
+            raise CommandError(f"There is no account {value}.")
         return read_target(scope=Scope.CONNECTION, connection_id=value)
     if name == "symbol":
         return read_target(scope=Scope.SYMBOL, pair=value)

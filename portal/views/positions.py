@@ -22,6 +22,7 @@ from execution.position_outlook import exit_obstacles, fractions_text, halted_te
 from execution.scoped.results import positions_of_exits
 from portal.files import csv_file
 from portal.forms import ShownPositionsForm
+from portal.named_accounts import unknown_account
 from portal.pages import confirm, current_user, page, tenants_only
 from portal.selectors.accounts import accounts_of
 from portal.selectors.position import position_of, surroundings
@@ -65,6 +66,8 @@ def export(request: HttpRequest) -> HttpResponse:
 @tenants_only
 def close_all(request: HttpRequest) -> HttpResponse:
     """Ask, then close the positions that the question showed: by default those of the list."""
+    if (unknown := unknown_account(request)) is not None:
+        return unknown
     user, filters = current_user(request), request.GET
     back = f"{reverse('portal:positions')}?{filters.urlencode()}".rstrip("?")
     listed = _closable(by_account_and_pair(positions_of(user).open(), filters))

@@ -25,6 +25,7 @@ from execution.working_orders import (
 )
 from portal.files import csv_file
 from portal.forms import ShownOrdersForm
+from portal.named_accounts import unknown_account
 from portal.pages import confirm, current_user, page, tenants_only
 from signals.models import Feed
 from users.models import User
@@ -61,6 +62,8 @@ def export(request: HttpRequest) -> HttpResponse:
 @tenants_only
 def cancel_all(request: HttpRequest) -> HttpResponse:
     """Ask, then cancel the entries that the question showed: those of the list."""
+    if (unknown := unknown_account(request)) is not None:
+        return unknown
     user, filters = current_user(request), request.GET
     back = f"{reverse('portal:working_orders')}?{filters.urlencode()}".rstrip("?")
     listed = cancellable_entries(filtered(working_orders(user), filters))

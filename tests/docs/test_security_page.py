@@ -31,3 +31,9 @@ def test_named_test_exists(named: str) -> None:
     if function:
         texts = [path.read_text() for path in found]
         assert any(f"def {function}(" in text for text in texts), named
+
+
+def test_policy_says_how_to_report_and_which_versions() -> None:
+    policy = (TESTS.parent / "SECURITY.md").read_text()
+    for heading in ("Report a vulnerability", "What to expect", "Supported versions"):
+        assert f"## {heading}" in policy, heading

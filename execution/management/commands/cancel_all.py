@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from common.commands import HelpedCommand, row_number
 from execution import tasks
@@ -16,6 +16,7 @@ from execution.management.scope_options import (
 )
 from execution.scoped import actions as scoped_actions
 from execution.scoped.pages import consequences, live_scope
+from signals.models import Signal
 
 HELP = """\
 Cancel every entry that has not filled. Positions, stops and targets stay.
@@ -53,6 +54,8 @@ class Command(HelpedCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Show what would be cancelled, and cancel it once that is confirmed."""
         scope = scoped_actions.ActionScope((read_scope(options),), options["signal"])
+        if scope.signal_id and not Signal.objects.filter(pk=scope.signal_id).exists():
+            raise CommandError(f"There is no signal S-{scope.signal_id}.")
         live = live_scope(scope, by=None)
         lines = consequences(live, cancels=True, closes=False, to_stop="set the kill switch")
         show(self, f"Cancelling the entries of {scope.name}:", lines)

@@ -20,7 +20,7 @@ from common.errors import FillcastError
 from common.money import plain
 from config.installation import ROOT
 from connections import services
-from connections.models import HaltMode, KillSwitch
+from connections.models import ExecutionConnection, HaltMode, KillSwitch
 from execution import tasks
 from execution.halt_texts import halt_lines
 from execution.management.scope_options import is_confirmed, not_done, show
@@ -248,6 +248,8 @@ def _target(scope: str, name: str) -> dict[str, Any]:
             connection_id = UUID(name)
         except ValueError as error:
             raise CommandError("--name must be the connection's ID, a UUID.") from error
+        if not ExecutionConnection.objects.filter(pk=connection_id).exists():
+            raise CommandError(f"There is no account {name}.")
         return {"connection_id": connection_id}
     if scope == KillSwitch.Scope.FEED:
         found: Any = Feed.objects.filter(slug=name).first()
