@@ -108,7 +108,7 @@ class DwxClient:
 
     async def note_tickets(self, books: Mt4Reports) -> Mt4Reports:
         """Store the first tickets of our positions, and return the state: the broker may number
-        all tickets anew, as when it moves an account to another server."""
+        all tickets again, as when it moves an account to another server."""
         if unstored := books.unstored_tickets():
             await self.terminal.store_tickets(unstored)
         return books

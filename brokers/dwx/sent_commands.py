@@ -19,7 +19,7 @@ class SentCommand:
 
     number: of the command, unique in a terminal's folder. at: seconds since 1970. ticket: what a
     CLOSE closes; of an OPEN at MetaTrader 4 the first ticket of its position, by which that is
-    known even if its tickets are numbered anew; 0: not known. root: the first ticket of that
+    known even if its tickets are numbered again; 0: not known. root: the first ticket of that
     position, which has another ticket after each partial close. outcome: UNSENT or REFUSED (no
     effect), PLACED (a working order), GONE (worked, and is neither open nor filled any more),
     IN_PART (a market order that MetaTrader 4 filled in part); '' if it is not known for certain.

@@ -79,7 +79,7 @@ class TerminalState:
         """Return the first ticket of a position of ours that has another number now; 0: it has not.
 
         What carries the id of an entry is that entry's position, also if the ticket that it began
-        as is neither open nor closed: the broker has numbered its tickets anew."""
+        as is neither open nor closed: the broker has numbered its tickets again."""
         first = self._first_of.get(parse.client_order_id_of(ticket, self.names), 0)
         is_listed = first in self._listed or not ticket.is_position
         return 0 if is_listed else first

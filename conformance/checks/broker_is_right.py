@@ -27,7 +27,7 @@ async def between_ticks(scenario: Scenario) -> None:
 
 @check(191, "position with another number", Capability.MARKET, InjectedFault.RENUMBERED)
 async def renumbered(scenario: Scenario) -> None:
-    """The broker numbers its positions anew. Each is listed with the id of its entry, or by its
+    """The broker numbers its positions again. Each is listed with the id of its entry, or by its
     former number; its entry has not filled again, and it can be closed."""
     entry = await scenario.buy()
     before = await scenario.position()

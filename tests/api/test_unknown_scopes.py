@@ -1,4 +1,4 @@
-"""Cancelling and closing "all" of an account, signal or user that there is not: said, not done."""
+"""Cancelling and closing "all" of an account, signal or user that there is not: stated, not done."""
 
 from typing import Any
 from uuid import uuid4

@@ -90,7 +90,7 @@ class TestFailures:
         assert not IncomingAlert.objects.exists()
         assert len(read(other, api)) == 1
 
-    def test_changed_bot_is_asked_anew_at_once(
+    def test_changed_bot_is_asked_again_at_once(
         self, bot: TelegramBot, poller: TelegramPoller
     ) -> None:
         """The answer to the call before the change would be lost, half a minute later."""

@@ -1,4 +1,4 @@
-"""A broker numbers its positions anew: what carries an entry's id is that entry's position."""
+"""A broker numbers its positions again: what carries an entry's id is that entry's position."""
 
 from dataclasses import replace
 from decimal import Decimal as D
@@ -62,7 +62,7 @@ def test_second_ticket_of_an_entry_does_not_hide_that_the_first_was_closed(
     broker.fills_horizon = None
     reconcile()
     position.refresh_from_db()
-    assert position.quantity == 100, "which of them it is, only the executions can tell"
+    assert position.quantity == 100, "which of them it is, only the executions can show"
 
 
 def test_read_for_an_exit_finds_the_renumbered_position(position: ExecutionPosition) -> None:
