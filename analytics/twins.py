@@ -269,31 +269,39 @@ def _sides(entries: QuerySet[Order], signals: Iterable[Signal]) -> dict[int, Sid
         if (position.connection_id, position.signal_id) in accounts:
             held.setdefault(position.signal_id, []).append(position)
     exits = _exit_prices([one.pk for found in held.values() for one in found])
-    return {pk: _side(orders.get(pk), held.get(pk, []), exits.get(pk)) for pk in ids}
+    bought = _entry_prices(accounts)
+    return {
+        pk: _side(orders.get(pk), held.get(pk, []), bought.get(pk), exits.get(pk)) for pk in ids
+    }
 
 
 def _side(
-    order: Order | None, positions: list[ExecutionPosition], exit_price: Decimal | None
+    order: Order | None,
+    positions: list[ExecutionPosition],
+    entry_price: Decimal | None,
+    exit_price: Decimal | None,
 ) -> Side:
     closed = [one.closed_at for one in positions if one.closed_at is not None]
-    trade = _trade(positions)
+    trade = _trade(positions, entry_price)
     return Side(
         order, explain(order) if order else None, trade, exit_price if trade else None,
         max(closed, default=None) if len(closed) == len(positions) else None,
     )  # fmt: skip
 
 
-def _trade(positions: list[ExecutionPosition]) -> Trade | None:
-    """Return a signal's trade: one position, or those of its slices on a hedging account."""
+def _trade(positions: list[ExecutionPosition], entry_price: Decimal | None) -> Trade | None:
+    """Return a signal's trade: one position, or those of its slices on a hedging account.
+
+    entry_price: of all that was entered. A position has that of the lots that remained.
+    """
     quantity = sum((one.opened_quantity for one in positions), ZERO)
-    if not quantity:
+    if not quantity or entry_price is None:
         return None
-    worth = sum((one.opened_quantity * one.entry_price for one in positions), ZERO)
     rated = sum((one.opened_quantity * one.conversion_rate for one in positions), ZERO)
     return Trade(
         sign=1 if positions[0].side == "BUY" else -1,
         quantity=quantity,
-        entry_price=to_stored(worth / quantity),
+        entry_price=entry_price,
         rate=to_stored(rated / quantity),
         gross=sum((one.realized_pnl for one in positions), ZERO),
         costs=sum((one.commission - one.swap for one in positions), ZERO),
@@ -301,18 +309,38 @@ def _trade(positions: list[ExecutionPosition]) -> Trade | None:
     )
 
 
+def _entry_prices(accounts: Iterable[tuple[UUID, int | None]]) -> Mapping[int, Decimal]:
+    """Return the average price of all entries of these accounts' signals, by the signal."""
+    pairs = set(accounts)
+    entries = Order.objects.entries().filter(
+        connection__in={connection_id for connection_id, _ in pairs},
+        signal__in={signal_id for _, signal_id in pairs},
+    )
+    found = _averages(
+        (signal_id, quantity, price)
+        for connection_id, signal_id, quantity, price in entries.values_list(
+            "connection_id", "signal_id", "filled_quantity", "avg_fill_price"
+        )
+        if (connection_id, signal_id) in pairs
+    )
+    return {pk: to_stored(price) for pk, price in found.items()}
+
+
 def _exit_prices(position_ids: list[int]) -> Mapping[int, Decimal]:
     """Return the average price of what was closed of these positions, by the signal."""
+    exits = Order.objects.filter(position__in=position_ids)
+    found = _averages(exits.values_list("position__signal_id", "filled_quantity", "avg_fill_price"))
+    return {pk: price.quantize(Decimal("1e-10")) for pk, price in found.items()}
+
+
+def _averages(executed: Iterable[tuple[int | None, Decimal, Decimal | None]]) -> dict[int, Decimal]:
+    """Return the average price by signal of what orders have filled."""
     found: dict[int, tuple[Decimal, Decimal]] = {}
-    exits = Order.objects.filter(
-        position__in=position_ids, filled_quantity__gt=0, avg_fill_price__isnull=False
-    )
-    for signal_id, quantity, price in exits.values_list(
-        "position__signal_id", "filled_quantity", "avg_fill_price"
-    ):
-        total, worth = found.get(signal_id, (ZERO, ZERO))
-        found[signal_id] = (total + quantity, worth + quantity * (price or ZERO))
-    return {pk: (worth / total).quantize(Decimal("1e-10")) for pk, (total, worth) in found.items()}
+    for signal_id, quantity, price in executed:
+        if signal_id is not None and quantity and price is not None:
+            total, worth = found.get(signal_id, (ZERO, ZERO))
+            found[signal_id] = (total + quantity, worth + quantity * price)
+    return {signal_id: worth / total for signal_id, (total, worth) in found.items()}
 
 
 def _equity(link: SubscriptionTwin, compared: Iterable[ComparedSignal]) -> list[EquityDay]:

@@ -33,9 +33,9 @@ class RealFills(NamedTuple):
 _HELD = trade_sql(
     "e",
     "sum(p.realized_pnl) AS pnl, bool_and(p.closed_at IS NOT NULL) AS is_closed,"
-    " sum(p.opened_quantity * p.entry_price * p.conversion_rate) AS notional,"
-    " sum(p.opened_quantity * p.entry_price) AS value, sum(p.opened_quantity) AS quantity",
+    " sum(p.opened_quantity * p.conversion_rate) AS rated, sum(p.opened_quantity) AS quantity",
 )
+# price: of all entries; that of a position is of the lots that remained to the end.
 # Entries are found by the index one_entry, positions by position_of_entry.
 REAL_FILLS = Query(
     RealFills,
@@ -43,15 +43,16 @@ REAL_FILLS = Query(
 WITH entry AS MATERIALIZED (
   SELECT o.signal_id, o.connection_id, round(avg((o.avg_fill_price - o.expected_price)
     / nullif(o.expected_price, 0) * 10000 * CASE o.side WHEN 'BUY' THEN 1 ELSE -1 END)
-    FILTER (WHERE o.slippage_pips IS NOT NULL), 10) AS slippage
+    FILTER (WHERE o.slippage_pips IS NOT NULL), 10) AS slippage,
+    sum(o.filled_quantity * o.avg_fill_price) / sum(o.filled_quantity) AS price
   FROM execution_order o
   WHERE o.signal_id = ANY(%(signals)s::bigint[]) AND o.leg LIKE 'entry%%' AND o.filled_quantity > 0
   GROUP BY 1, 2
 ), person AS (
   SELECT e.signal_id, c.user_id, round(avg(e.slippage), 10) AS slippage,
     CASE WHEN bool_and(h.is_closed)
-      THEN round(sum(h.pnl) / nullif(sum(h.notional), 0) * 100, 10) END AS result,
-    sum(h.value) / nullif(sum(h.quantity), 0) AS entry_price
+      THEN round(sum(h.pnl) / nullif(sum(h.rated * e.price), 0) * 100, 10) END AS result,
+    sum(h.quantity * e.price) / nullif(sum(h.quantity), 0) AS entry_price
   FROM entry e {connection_join_sql("e.connection_id")}
   CROSS JOIN LATERAL ({_HELD}) h
   WHERE c.type <> 'paper' AND c.user_id IS NOT NULL AND c.user_id <> %(owner)s

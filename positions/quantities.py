@@ -11,10 +11,9 @@ the account currency.
 
 from connections.selectors import smallest_close_sql
 
-# Of all entries, as ON CONFLICT sees them: p has the earlier ones, EXCLUDED the added ones.
-_AVERAGE_ENTRY_PRICE = """round((p.opened_quantity * p.entry_price
-      + EXCLUDED.opened_quantity * EXCLUDED.entry_price)
-      / (p.opened_quantity + EXCLUDED.opened_quantity), 18)"""
+# Of the lots that remain, as ON CONFLICT sees them: p has what is open, EXCLUDED what is added.
+_AVERAGE_ENTRY_PRICE = """round((p.quantity * p.entry_price
+      + EXCLUDED.quantity * EXCLUDED.entry_price) / (p.quantity + EXCLUDED.quantity), 18)"""
 
 # The sign of a profit when the price rises.
 _DIRECTION = "CASE p.side WHEN 'BUY' THEN 1 ELSE -1 END"
@@ -30,7 +29,8 @@ def open_positions_sql(executions: str) -> str:
 
     executions: a SELECT of the inserted columns, in their order: at most one row for each
     connection, signal and entry leg. The INSERT returns of each position its id, connection_id,
-    signal_id, its new quantity and entry_price, its stop and `is_new`: false if it existed before.
+    signal_id, its new quantity and entry_price, its stop, `is_new`: false if it existed before, and
+    `has_exited`: a part of it was closed before. Rebuild it then: the entry may be older than that.
     """
     return f"""INSERT INTO positions_executionposition AS p (
     connection_id, signal_id, entry_leg, pair, symbol, side, quantity, opened_quantity, entry_price,
@@ -42,16 +42,13 @@ def open_positions_sql(executions: str) -> str:
     quantity = p.quantity + EXCLUDED.quantity,
     opened_quantity = p.opened_quantity + EXCLUDED.opened_quantity,
     entry_price = {_AVERAGE_ENTRY_PRICE},
-    -- What was closed earlier was closed against an entry price that changes now.
-    realized_pnl = p.realized_pnl - round((p.opened_quantity - p.quantity)
-      * ({_AVERAGE_ENTRY_PRICE} - p.entry_price) * {_DIRECTION}
-      * p.conversion_rate, 18),
     commission = p.commission + EXCLUDED.commission,
     opened_at = least(p.opened_at, EXCLUDED.opened_at),
     broker_position_id = coalesce(nullif(EXCLUDED.broker_position_id, ''), p.broker_position_id),
     closed_at = NULL, close_reason = '', last_activity_at = clock_timestamp()
   RETURNING p.id, p.connection_id, p.signal_id, p.quantity, p.entry_price, p.sl,
-    p.xmax = 0 AS is_new  -- 0: inserted, not found"""
+    p.xmax = 0 AS is_new,  -- 0: inserted, not found
+    p.quantity < p.opened_quantity AS has_exited"""
 
 
 # Less than can be closed is left of the part that a last target closes; NULL: it closes all.
@@ -63,15 +60,19 @@ def close_positions_sql(exits: str, *, next_target: str) -> str:
     """Return an UPDATE that deducts what exits have executed from their positions.
 
     exits: source with two aliases, both with position_id. executed: quantity, value (the sum of
-    quantity × price), commission, rate (to the account currency; NULL: the position's) and
-    last_target (number of the last target whose exit has ended; NULL: none); if that closes a part
-    only, last_part (the fraction) and target_filled (what its exits have filled). newest_exit: time
-    and close_reason of the newest exit; NULL without one. next_target: an expression over p and
-    executed: the price of the target after last_target. Several exits may be of one target.
+    quantity × price), commission, rate (to the account currency; NULL: the position's), first_fill
+    (time of the first one) and last_target (number of the last target whose exit has ended; NULL:
+    none); if that closes a part only, last_part (the fraction) and target_filled (what its exits
+    have filled). newest_exit: time and close_reason of the newest exit; NULL without one.
+    next_target: an expression over p and executed: the price of the target after last_target.
+    Several exits may be of one target.
 
     A closed position keeps its levels: they count if a late fill or a correction opens it again.
+    An exit that is older than an entry of its position was made at another average price: rebuild
+    the position then.
 
-    The UPDATE returns what an event about the position states, and closed_quantity.
+    The UPDATE returns what an event about the position states, closed_quantity, first_fill and the
+    position's entry_leg.
     """
     is_over = f"""executed.last_target >= p.tp_number AND {_PART_IS_CLOSED}
       AND (p.quantity > executed.quantity OR {next_target} IS NOT NULL)"""
@@ -89,7 +90,8 @@ def close_positions_sql(exits: str, *, next_target: str) -> str:
       THEN coalesce(newest_exit.time, p.closed_at) ELSE p.closed_at END
   FROM {exits} WHERE p.id = executed.position_id
   RETURNING p.id, p.connection_id, p.signal_id, p.quantity, executed.quantity AS closed_quantity,
-    p.close_reason, p.realized_pnl, p.commission, p.swap, p.unconverted_fees"""
+    p.close_reason, p.realized_pnl, p.commission, p.swap, p.unconverted_fees,
+    executed.first_fill, p.entry_leg"""
 
 
 def reopen_positions_sql(reversed_exits: str) -> str:
@@ -109,16 +111,16 @@ def reopen_positions_sql(reversed_exits: str) -> str:
 def rebuild_positions_sql(totals: str) -> str:
     """Return an UPDATE that replaces positions' totals by those of all their executions.
 
-    totals: source with alias sums: id (the position's), entry_price (the average), opened_quantity,
-    open_quantity, opened_at (time of the first execution), commission, gain (above 0 if the exits
-    had higher prices than the entry; NULL: no exits), and of the newest exit its time and
+    totals: source with alias sums: id (the position's), entry_price (of the lots that remain),
+    opened_quantity, open_quantity, opened_at (time of the first execution), commission, gain (above
+    0 if the exits had higher prices than the entry), and of the newest exit its time and
     close_reason.
     """
     return f"""UPDATE positions_executionposition p SET entry_price = round(sums.entry_price, 18),
   opened_quantity = sums.opened_quantity, quantity = sums.open_quantity,
   reserved = least(p.reserved, sums.open_quantity),  -- until it is recomputed
   opened_at = sums.opened_at, commission = sums.commission,
-  realized_pnl = round(coalesce(sums.gain, 0) * {_DIRECTION}, 18),
+  realized_pnl = round(sums.gain * {_DIRECTION}, 18),
   close_reason = CASE WHEN sums.open_quantity = 0 THEN coalesce(sums.close_reason, p.close_reason)
     ELSE '' END,
   closed_at = CASE WHEN sums.open_quantity = 0 THEN coalesce(sums.time, p.closed_at) END,

@@ -169,13 +169,13 @@ def _apply(resolved: ResolvedReports, leaders: frozenset[int] = frozenset()) -> 
     positions = lock_positions_of(with_position)
     restated = _reverse_inferred_closes(changed, resolved.are_inferred)
     # Separately, because a statement can change a position's row only once.
-    write([change for change in changed if not change.state.is_exit])
+    to_rebuild = write([change for change in changed if not change.state.is_exit])
     # After the entries have their positions, and before the event of a closed one states its fees.
     fees.update_unconverted_fees([c.row.id for c in changed if _has_unconverted_fees(c)])
     update_position_swaps([*with_swap, *(c.row.id for c in changed if c.delta.corrected)])
-    write([change for change in changed if change.state.is_exit])
+    to_rebuild += write([change for change in changed if change.state.is_exit])
     end_answered_look_ups(changes.values())
-    rebuild_positions(restated)
+    rebuild_positions(restated, to_rebuild)
     recompute_reserved_locked(positions)
     _store_broker_position_ids(changes.values())
     dissolve(

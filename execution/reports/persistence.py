@@ -44,13 +44,14 @@ BEYOND_SUBMITTED = frozenset(
 )
 
 
-def write(changes: list[OrderChange]) -> int:
-    """Write orders, positions, log lines and events of changed orders; return how many orders.
+def write(changes: list[OrderChange]) -> list[int]:
+    """Write orders, positions, log lines and events of changed orders.
 
-    Must run in the transaction that has locked the orders and their positions.
+    Returns the positions to rebuild: their executions were not reported in their order. Must run in
+    the transaction that has locked the orders and their positions.
     """
     if not changes:
-        return 0
+        return []
     records = [_record(change) for change in changes]
     arrays = dict(zip(sql.COLUMNS, columns(records, len(sql.COLUMNS)), strict=True))
     opening = {c.row.signal_id for c in changes if c.delta.quantity or _ended_target(c)} - {None}
@@ -81,7 +82,7 @@ def write(changes: list[OrderChange]) -> int:
     if alerts := [(c.row.id, price_beyond_limit(c)) for c in changes if _exceeds_slippage_alert(c)]:
         run(sql.NOTIFY_SLIPPAGE_ALERTS, columns(alerts, 2))
         run(sql.LOG_SLIPPAGE_ALERTS, columns(alerts, 2))
-    return result.written
+    return result.to_rebuild
 
 
 def _record(change: OrderChange) -> tuple[Any, ...]:

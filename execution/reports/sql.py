@@ -25,6 +25,7 @@ from execution.base.statements import (
     insert_log_sql,
     is_partly_known_sql,
     log_rows_sql,
+    opens_position_sql,
 )
 from execution.exits.order_sizes import request_of_leg_sql, target_of_leg_sql
 from execution.models import may_move_sql
@@ -101,10 +102,11 @@ class SignalLevels(NamedTuple):
 
 
 class WriteResult(NamedTuple):
-    """How many orders were written; whether any channel subscribes to `order.placed`."""
+    """Whether any channel subscribes to `order.placed`; the positions to rebuild, whose executions
+    were not reported in their order."""
 
-    written: int
     has_placed_channel: bool
+    to_rebuild: list[int]
 
 
 LOAD = Query(
@@ -256,6 +258,11 @@ _TARGET_FILLED = f"""(SELECT sum(coalesce(now.filled_quantity, x.filled_quantity
 # The source of `close_positions_sql`.
 _EXITS = "executed LEFT JOIN newest_exit USING (position_id)"
 
+# An exit that is older than an entry of its position.
+_IS_LATE = f"""closed_quantity > 0 AND first_fill < (SELECT max(f.time)
+    FROM execution_order o JOIN execution_fill f ON f.order_id = o.id
+    WHERE {opens_position_sql("o", "closed")})"""
+
 _STEP = log_rows_sql(
     "u m",
     code="""CASE WHEN m.reason <> '' THEN m.reason WHEN m.new_quantity > 0 THEN 'FILL'
@@ -356,6 +363,7 @@ WITH d AS (
 ), summed AS (
   SELECT u.position_id, sum(u.new_quantity) AS quantity, sum(u.new_value) AS value,
     sum(u.new_commission) AS commission, max(u.conversion_rate) AS rate,
+    min(u.first_fill) AS first_fill,
     max(u.ended_target) FILTER (WHERE {_IS_OVER}) AS last_target,
     max({_TARGET_COUNT}) AS target_count, max(e.last_part) AS part
   FROM u LEFT JOIN levels e ON u.ended_target IS NOT NULL AND e.signal_id = u.signal_id
@@ -380,8 +388,9 @@ WITH d AS (
 ), notified AS (
   {insert_events_sql(_MOVED, _OPENED, _CLOSED)}
 )
-SELECT count(*) AS written,
-  EXISTS ({_PLACED_REQUESTED_BY}) AS has_placed_channel FROM u
+SELECT EXISTS ({_PLACED_REQUESTED_BY}) AS has_placed_channel,
+  ARRAY(SELECT id FROM opened WHERE has_exited
+    UNION ALL SELECT id FROM closed WHERE {_IS_LATE}) AS to_rebuild
 """,
 )
 

@@ -211,7 +211,7 @@ def filled(account: ExecutionConnection, signal: Signal, pnl: int, slip: str = "
     Order.objects.create(
         signal=signal, connection=account, leg="entry", pair="EUR/USD", side="BUY",
         order_type="MARKET", time_in_force="GTC", status="FILLED", quantity=D(1000),
-        filled_quantity=D(1000), expected_price=D("1.1"), avg_fill_price=D("1.1") + D(slip),
+        filled_quantity=D(1000), expected_price=D("1.1") - D(slip), avg_fill_price=D("1.1"),
         slippage_pips=D(1), slippage_unit="PIPS", client_order_id=f"c{account.account}{signal.pk}",
         due_at=T,
     )  # fmt: skip
@@ -240,7 +240,7 @@ def test_real_fills_are_the_median_of_persons_without_paper_and_owner(
     )  # fmt: skip
     assert (figures.real_trades, figures.real_median) == (1, D(3))
     assert figures.real_compared == trade.percent != D(3)
-    assert figures.slippage == D("0.9090909091")
+    assert figures.slippage == D("0.9091735612")
     assert record_selectors.record_of(feed, with_new=True).followers == 5
 
 
@@ -268,6 +268,18 @@ def test_median_fill_counts_where_no_price_is_known(feed: Feed) -> None:
     assert trade.r == (D(3) / (D("0.01") / D("1.1") * 100)).quantize(D("1e-10"))
     assert FeedTrade.objects.get(signal=unknown).state == "UNKNOWN"
     assert (figures.closed, figures.unknown) == (1, 1)
+
+
+def test_real_result_counts_from_the_price_of_all_entries(feed: Feed) -> None:
+    """A position that was closed in part and then grew has the price of the lots that remained."""
+    opened = published(feed, None, sl=D("1.09"))
+    for number, pnl in enumerate((11, 22, 33, 44, 55)):
+        filled(subscriber(feed, number), opened, pnl)
+    ExecutionPosition.objects.update(entry_price=D("1.2"))
+    at(5)
+    feed_records.compute_feed(feed)
+    trade = FeedTrade.objects.get(signal=opened)
+    assert (trade.percent, trade.entry_price) == (D(3), D("1.1"))
 
 
 def test_trade_without_prices_ends_once_when_enough_have_closed_it(feed: Feed) -> None:

@@ -234,6 +234,18 @@ def test_signal_is_compared_from_the_start_until_before_the_end(
     assert [one.signal for one in compare(pair.link).signals] == [signal] * is_compared
 
 
+def test_trades_are_compared_by_the_price_of_all_entries(pair: Pair) -> None:
+    """100 at 1.10, 50 closed, grown by 100 at 1.13: the lots that remained had 1.12."""
+    signal = pair.signal()
+    pair.trade(pair.live, signal, 200, "1.115", "1.14")
+    ExecutionPosition.objects.update(entry_price=D("1.12"))
+    pair.trade(pair.paper, signal, 200, "1.115", "1.14")
+    found = compare(pair.link)
+    assert found.signals[0].live.entry_price == D("1.115")
+    assert (found.difference.live, found.difference.twin) == (D(5), D(5))
+    assert not any(found.difference.parts.values())
+
+
 def test_trade_of_two_tickets_ends_with_the_last_one(pair: Pair) -> None:
     signal = pair.signal()
     pair.trade(pair.live, signal, 1000, "1.1", "1.2")

@@ -251,7 +251,7 @@ class FakeBroker(FakeBrokerBook):
                 symbol=t.request.symbol,
                 side=Side(t.request.side),
                 quantity=t.held,
-                entry_price=sum((f.quantity * f.price for f in t.fills), Decimal(0)) / t.filled,
+                entry_price=self.average_price(t),
                 levels=HeldLevels(t.request.stop_loss, t.request.take_profit),
                 client_order_id=t.request.client_order_id,
             )

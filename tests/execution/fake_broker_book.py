@@ -132,6 +132,18 @@ class FakeBrokerBook:
             ticket.status = "FILLED"
         return self.report(ticket, ReportKind.FILLED, (fill,))
 
+    def average_price(self, lot: Ticket) -> Decimal:
+        """Return the entry price of what remains of a position, as netting brokers state it."""
+        steps = [(fill, 1) for fill in lot.fills]
+        steps += [(fill, -1) for t in self.tickets if t.lot is lot for fill in t.fills]
+        left, price = Decimal(0), Decimal(0)
+        for fill, sign in sorted(steps, key=lambda step: int(step[0].broker_fill_id[1:])):
+            if sign > 0:
+                worth = left * price + fill.quantity * fill.price
+                price = worth / (left + fill.quantity)
+            left += sign * fill.quantity
+        return price
+
     def _lot_of(self, request: OrderRequest) -> Ticket | None:
         if self.nets is None:
             return self.lot(request.connection_id, request.broker_position_id)

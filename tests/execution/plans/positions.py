@@ -58,7 +58,7 @@ ENTRIES_BY_KEY = (
 )
 NOW = {"opened_at": "2026-01-01T00:00Z", "answer_by": "2026-01-01T00:00Z", "ids": [1]}
 ORDERS_BY_KEYS = (  # what is rare, and runs while something is wrong
-    Case(position_rebuild, "REBUILD", {"ids": [1]}, BY_KEYS),
+    Case(position_rebuild, "REBUILD", {"ids": [1], "positions": [1]}, BY_KEYS),
     Case(auto_correction, "LOCK_ORDERS", lambda one: (one.connection_id, "t"), BY_KEYS),
     Case(netting_exits, "HELD_EXITS", NOW | {"lanes": LANES}, BY_KEYS),
     Case(releases, "RELEASABLE_EXITS", NOW | {"unsent": [1]}, BY_KEYS),

@@ -314,6 +314,23 @@ def test_different_entry_price_is_drift(guarded: ExecutionPosition, broker: Fake
     assert drift_items() == [("PRICE_DIFFERS", "OPEN")]
 
 
+def test_position_that_grew_has_the_brokers_average_price(
+    resting: Order, broker: FakeBroker
+) -> None:
+    """60 at 1.10, 30 closed there, 40 more at 1.107: both average the lots that remain."""
+    ticket = broker.tickets[0]
+    factories.apply(broker.execute(ticket, D(60)))
+    closed_by_owner(broker, "30")
+    broker.price = D("1.10700")
+    factories.apply(broker.execute(ticket))
+    factories.pass_time(1)
+    reconcile()
+    assert drift_items() == []
+    position = ExecutionPosition.objects.get()
+    assert (position.quantity, position.entry_price) == (70, D("1.104"))
+    assert position.realized_pnl == D("0.09")
+
+
 # ---- on request --------------------------------------------------------------------------------
 def test_requested_reconciliation_runs_once(
     position: ExecutionPosition, broker: FakeBroker

@@ -348,11 +348,14 @@ def test_repeated_broker_exit_changes_nothing(position: ExecutionPosition) -> No
 def test_profit_does_not_depend_on_the_order_of_exit_and_entry_fill(
     entry: Order,
 ) -> None:
-    factories.apply(factories.fill_report(entry, 60, "f1", price="1.10000"))
+    noon = market_now()
+    minute = timedelta(minutes=1)
+    factories.apply(factories.fill_report(entry, 60, "f1", price="1.10000", time=noon))
     position = ExecutionPosition.objects.get()
     leaving = exit_of(position)
-    factories.apply(factories.fill_report(leaving, 60, "x1", price="1.12000"))
-    factories.apply(factories.fill_report(entry, 40, "f2", price="1.10500"))
+    late = noon + 2 * minute
+    factories.apply(factories.fill_report(leaving, 60, "x1", price="1.12000", time=late))
+    factories.apply(factories.fill_report(entry, 40, "f2", price="1.10500", time=noon + minute))
     position.refresh_from_db()
     assert position.entry_price == D("1.10200")
     assert position.realized_pnl == D("1.08")  # 60 at 1.12 against the average of 1.102
