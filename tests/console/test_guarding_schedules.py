@@ -1,4 +1,4 @@
-"""Schedules that guard money: slowed within a limit, never removed or disabled, at any entry point."""
+"""Schedules that guard money can be slowed within a limit, never removed or disabled."""
 
 from typing import Any
 
