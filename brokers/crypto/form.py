@@ -112,8 +112,7 @@ FORM = Form(
             " where it is otherwise. Empty: as the exchange has it; at OKX, where each order names"
             " one, cross.",
             SettingType.CHOICE,
-            default="",
-            choices=(("", "As it is"), ("cross", "Cross"), ("isolated", "Isolated")),
+            choices=(("cross", "Cross"), ("isolated", "Isolated")),
             while_open=OpenChangeRule.LOCKED,
         ),
         Setting(

@@ -2,20 +2,20 @@
 
 from brokers.types import Check
 from common.clocks import market_now
-from common.sql import rows
 from common.time_zones import first_difference, is_time_zone
+from connections.models import TradingPreset
 from connections.trading_day import DEFAULT_ZONE
 from ops.doctor.verdicts import CheckFunction, warning, well
 from users.tenancy import for_all_tenants
 
 DAYS = 400
-_ZONES = "SELECT DISTINCT trading_day_zone AS zone FROM connections_tradingpreset"
 
 
 def trading_days() -> Check:
     """Check that the days of all presets begin at the same moments in SQL and in Python."""
     with for_all_tenants():
-        chosen = {str(row.zone) for row in rows(_ZONES)} - {""}
+        zones = TradingPreset.objects.values_list("trading_day_zone", flat=True).distinct()
+        chosen = {zone for zone in zones if zone}
     now = market_now()
     for zone in sorted({DEFAULT_ZONE, *filter(is_time_zone, chosen)}):
         if (at := first_difference(zone, now, DAYS)) is not None:
