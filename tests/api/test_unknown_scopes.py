@@ -1,4 +1,4 @@
-"""Cancelling and closing "all" of an account, signal or user that there is not: said, not done."""
+"""Cancelling and closing all of an account, signal or user that there is not is refused."""
 
 from typing import Any
 from uuid import uuid4
@@ -38,7 +38,7 @@ def test_account_of_another_user_is_404_too(world: World) -> None:
 @pytest.mark.django_db
 def test_page_of_an_unknown_account_is_404_with_its_name(world: World) -> None:
     client = Client()
-    client.force_login(world.connection.user)
+    client.force_login(world.alice)
     for page in ("/orders/cancel-all/", "/positions/close-all/"):
         for account in (str(NONE), "no-uuid"):
             for send in (client.get, client.post):

@@ -1,4 +1,4 @@
-"""Names of one line: at every stored column, through every door, and in a mail's subject."""
+"""Names of one line: at every stored column, at every entry point, and in a mail's subject."""
 
 import os
 from collections.abc import Callable
@@ -27,7 +27,7 @@ NOT_TYPED = {  # made by us, or by a service that we read
     "connections.TradingPause.name", "events.Notification.title", "events.WebhookMessage.title",
     "signals.TelegramChat.title", "users.AccountMail.name",
 }  # fmt: skip
-DOORS: dict[str, Callable[[User, str], Any]] = {
+ENTRY_POINTS: dict[str, Callable[[User, str], Any]] = {
     "API key": lambda user, name: create_api_key(user, name),
     "alert address": lambda user, name: create_feed_token(make.feed(), name),
     "calendar": lambda user, name: connections.add_news_calendar(name, owner=user, by=user),
@@ -54,13 +54,13 @@ def test_every_name_that_people_type_has_one_line() -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("door", list(DOORS))
-def test_name_of_two_lines_is_refused_at_its_field(door: str, settings: Any) -> None:
+@pytest.mark.parametrize("entry_point", list(ENTRY_POINTS))
+def test_name_of_two_lines_is_refused_at_its_field(entry_point: str, settings: Any) -> None:
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(os.urandom(32))
     user = make.user("alice")
     for bad in BAD:
         with pytest.raises(InvalidInputError) as refused, transaction.atomic():
-            DOORS[door](user, bad)
+            ENTRY_POINTS[entry_point](user, bad)
         assert refused.value.field in ("name", "note"), ascii(bad)
 
 

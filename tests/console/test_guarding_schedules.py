@@ -1,4 +1,4 @@
-"""Schedules that guard money: slowed within a limit, never removed or disabled, at any door."""
+"""Schedules that guard money: slowed within a limit, never removed or disabled, by any way in."""
 
 from typing import Any
 

@@ -1,8 +1,8 @@
 -- A session locks a feed that it need not see, and reads nothing of it. Before, the function that
--- locks gave the row of any private feed to whoever called it.
+-- locks gave the row of any private feed to every caller.
 
 -- As signals_is_tenant_session(), where the function that asks runs as the owner of the tables: the
--- role that the session has taken on, else its login, tells who calls.
+-- role that the session has taken on, else its login, is who calls.
 CREATE FUNCTION public.signals_is_tenant_caller() RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE caller name := coalesce(nullif(current_setting('role'), 'none'), session_user);
