@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""Cancelling and closing "all" of an account, signal or user that does not exist is refused."""
-=======
 """Cancelling and closing all of an account, signal or user that there is not is refused."""
->>>>>>> doors
 
 from typing import Any
 from uuid import uuid4
@@ -42,13 +38,7 @@ def test_account_of_another_user_is_404_too(world: World) -> None:
 @pytest.mark.django_db
 def test_page_of_an_unknown_account_is_404_with_its_name(world: World) -> None:
     client = Client()
-<<<<<<< HEAD
-    owner = world.connection.user
-    assert owner is not None
-    client.force_login(owner)
-=======
     client.force_login(world.alice)
->>>>>>> doors
     for page in ("/orders/cancel-all/", "/positions/close-all/"):
         for account in (str(NONE), "no-uuid"):
             for send in (client.get, client.post):

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""Names of one line: at every stored column, through every entry point, and in a mail's subject."""
-=======
 """Names of one line: at every stored column, at every entry point, and in a mail's subject."""
->>>>>>> doors
 
 import os
 from collections.abc import Callable

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""Schedules that guard money can be slowed within a limit, never removed or disabled."""
-=======
 """Schedules that guard money: slowed within a limit, never removed or disabled, by any way in."""
->>>>>>> doors
 
 from typing import Any
 

@@ -1,15 +1,8 @@
 -- A session locks a feed that it need not see, and reads nothing of it. Before, the function that
-<<<<<<< HEAD
--- locks gave the row of any private feed to any caller.
-
--- As signals_is_tenant_session(), where the function that asks runs as the owner of the tables: the
--- role that the session has taken on, else its login, names the caller.
-=======
 -- locks gave the row of any private feed to every caller.
 
 -- As signals_is_tenant_session(), where the function that asks runs as the owner of the tables: the
 -- role that the session has taken on, else its login, is who calls.
->>>>>>> doors
 CREATE FUNCTION public.signals_is_tenant_caller() RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE caller name := coalesce(nullif(current_setting('role'), 'none'), session_user);
