@@ -134,9 +134,7 @@ def test_password_is_changed_by_the_retry(
     ("message", "is_away"),
     [("connection failed: Connection refused", True), ("canceling statement", False)],
 )
-def test_page_states_what_is_not_watched_while_the_database_is_away(
-    message: str, is_away: bool
-) -> None:
+def test_page_states_what_is_not_watched_without_database(message: str, is_away: bool) -> None:
     error = OperationalError(message)
     error.__cause__ = psycopg.OperationalError(message)
     response = unavailable(RequestFactory().get("/"), DatabaseTrouble(error))

@@ -273,7 +273,7 @@ def test_schedule_that_last_ran_in_the_future_runs_now(
     assert max(entry.is_due().next for entry in daily) <= 86_400
 
 
-def test_running_beat_sends_on_when_the_clock_is_set_back(
+def test_running_beat_sends_on_after_clock_step(
     scheduler: BeatScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     offset = [0.0]
@@ -298,7 +298,7 @@ def make_order_due(seconds: float) -> None:
     assert Order.objects.filter(status="PENDING").update(due_at=due_at) == 1
 
 
-def test_reads_and_comparisons_give_way_to_due_orders_for_a_while(
+def test_reads_and_comparisons_give_way_to_due_orders(
     scheduler: BeatScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     both = ("reconcile", "refresh accounts", "watch positions")

@@ -215,9 +215,7 @@ def test_new_connection_uses_its_own_brokers_prices(
         assert stored.get() == (expected,)
 
 
-def test_quotes_that_were_held_back_are_counted_on_the_source_and_its_account(
-    operator: User, page: Page
-) -> None:
+def test_held_quotes_are_counted_on_source_and_account(operator: User, page: Page) -> None:
     account = make.connection(type="mt4", admin=operator)
     source = get_or_create_broker_source(account)
     ExecutionConnection.objects.filter(pk=account.pk).update(data_connection=source)

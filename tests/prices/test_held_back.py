@@ -88,7 +88,7 @@ def test_move_counts_when_nothing_contradicts_it_for_a_second(source: Source) ->
     assert source.send("0.5501") == ["0.5501"]
 
 
-def test_far_quote_counts_at_once_where_the_spread_is_wide(source: Source) -> None:
+def test_far_quote_counts_at_once_with_wide_spread(source: Source) -> None:
     """2 % and less than 20 spreads, as of an illiquid coin."""
     wide = D("0.01")
     assert source.send("1.3000", pair=OTHER, spread=wide) == ["1.3000"]
@@ -108,7 +108,7 @@ def test_quote_of_another_pair_decides_nothing(source: Source) -> None:
     assert source.send("1.1000") == ["1.1000"]
 
 
-def test_first_quote_of_a_source_is_compared_with_the_stored_one(
+def test_first_quote_is_compared_with_stored_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     source = Source(monkeypatch)

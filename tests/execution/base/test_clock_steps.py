@@ -44,9 +44,7 @@ def test_orders_that_have_ended_are_not_read(times: StoredTimes) -> None:
         assert "Seq Scan on execution_order" not in plan, plan
 
 
-def test_waiting_entry_is_due_when_its_time_is_in_the_future(
-    alice: ExecutionConnection, feed: Feed
-) -> None:
+def test_waiting_entry_is_due_after_clock_step(alice: ExecutionConnection, feed: Feed) -> None:
     order = _entry(feed)
     run(
         "UPDATE execution_order SET due_at = clock_timestamp() + interval '1 h',"
@@ -144,7 +142,7 @@ def _entry(feed: Feed) -> Order:
     return Order.objects.get()
 
 
-def test_process_notices_by_its_lease_that_the_clock_was_set_back(
+def test_process_notices_clock_step_by_its_lease(
     alice: ExecutionConnection,
 ) -> None:
     runtime = TradingRuntime("test")
@@ -159,7 +157,7 @@ def test_process_notices_by_its_lease_that_the_clock_was_set_back(
     assert not ALARM.take(), "its lease is counted from the present time again"
 
 
-def test_operators_are_alerted_once_of_a_clock_that_was_set_back(
+def test_operators_are_alerted_once_of_clock_step(
     alice: ExecutionConnection,
 ) -> None:
     late = "UPDATE prices_latestquote SET received_at = received_at + interval '1 h'"
@@ -173,7 +171,7 @@ def test_operators_are_alerted_once_of_a_clock_that_was_set_back(
     assert event.payload["tables"] == {"prices_latestquote": 1}
 
 
-def test_late_signal_is_not_fresh_when_its_publication_is_in_the_future(
+def test_signal_published_in_the_future_is_not_fresh(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
     order = _entry(feed)
@@ -183,7 +181,7 @@ def test_late_signal_is_not_fresh_when_its_publication_is_in_the_future(
     assert (order.status, order.reason) == ("DENIED", "SIGNAL_TOO_OLD")
 
 
-def test_waiting_alert_keeps_how_long_it_may_open_a_trade(feed: Feed) -> None:
+def test_waiting_alert_keeps_its_time_after_clock_step(feed: Feed) -> None:
     now = timezone.now()
     IncomingAlert.objects.create(feed=feed, body=b"x", entry_until=now, expires_at=now)
     run(

@@ -50,7 +50,7 @@ def state(order: Order) -> tuple[str, str, int]:
     return order.status, order.reason, order.send_retries
 
 
-def test_intent_whose_claim_ended_in_an_error_is_due_again(
+def test_intent_of_failed_claim_is_due_again(
     entry: Order, runtime: TradingRuntime, broker: FakeBroker
 ) -> None:
     assert runtime.lost_intents.return_unsent(runtime.id) == 1

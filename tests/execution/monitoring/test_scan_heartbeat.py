@@ -56,7 +56,7 @@ def test_worker_scans_levels_when_scheduler_stopped(
     assert status.schedule_age > 75, "a worker's scan is not the scheduler's"
 
 
-def test_worker_scans_levels_when_the_last_scan_is_in_the_future(
+def test_worker_scans_levels_when_last_scan_is_ahead(
     bought: ExecutionPosition, alice: ExecutionConnection
 ) -> None:
     factories.quote(alice, "1.05")
@@ -66,7 +66,7 @@ def test_worker_scans_levels_when_the_last_scan_is_in_the_future(
     assert not scan_heartbeat.scan_status().is_late
 
 
-def test_late_scheduler_is_noticed_after_the_clock_is_set_back() -> None:
+def test_late_scheduler_is_noticed_after_clock_step() -> None:
     age_heartbeat(scanned=-3600, scheduled=-3600)
     scan_heartbeat.alert_late_scheduler()
     [event] = Event.objects.filter(kind="clock.set_back")
@@ -178,7 +178,7 @@ def test_every_portal_page_shows_a_stopped_scheduler(client: Client, path: str) 
     assert "is-worst" not in page  # that state is for stops that are not checked
 
 
-def test_console_states_that_the_clock_was_set_back_until_it_is_an_hour_ago(
+def test_console_shows_clock_step_for_an_hour(
     operator_client: Client,
 ) -> None:
     age_heartbeat(scanned=-3600, scheduled=-3600)

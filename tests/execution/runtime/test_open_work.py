@@ -134,9 +134,7 @@ def behind(due_for: float) -> OpenWork:
 
 
 @pytest.mark.django_db
-def test_job_gives_way_to_due_orders_until_they_have_gone(
-    alice: ExecutionConnection, feed: Feed
-) -> None:
+def test_job_gives_way_until_due_orders_have_gone(alice: ExecutionConnection, feed: Feed) -> None:
     factories.signal(feed)
     work, went_on = behind(open_work.BEHIND_SECONDS + 1), threading.Event()
 
@@ -158,7 +156,7 @@ def test_job_gives_way_to_due_orders_until_they_have_gone(
     [open_work.BEHIND_SECONDS - 2, open_work.STUCK_SECONDS + 1],
     ids=["just due", "stuck"],
 )
-def test_job_gives_no_way_to_orders_that_do_not_wait_for_the_machine(
+def test_job_gives_no_way_to_stuck_orders(
     alice: ExecutionConnection, feed: Feed, due_for: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     factories.signal(feed)
@@ -167,7 +165,7 @@ def test_job_gives_no_way_to_orders_that_do_not_wait_for_the_machine(
 
 
 @pytest.mark.django_db
-def test_job_gives_way_for_a_limited_time_and_ends_with_its_process(
+def test_job_gives_way_for_limited_time(
     alice: ExecutionConnection, feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     factories.signal(feed)

@@ -243,7 +243,7 @@ def postgres_of(running: SmallStack) -> set[int]:
     return found
 
 
-def test_stack_restarts_its_database_and_states_what_is_not_watched(running: SmallStack) -> None:
+def test_stack_restarts_database_and_states_what_stops(running: SmallStack) -> None:
     process = running.start()
     [pid] = postgres_of(running)
     os.kill(pid, signal.SIGKILL)
