@@ -11,6 +11,11 @@ def position_join_sql(position_id: str) -> str:
     return f"JOIN positions_executionposition p ON p.id = {position_id}"
 
 
+def of_position_sql(position_id: str, expression: str) -> str:
+    """Return SQL of an expression over the position `p` with this id; NULL without one."""
+    return f"(SELECT {expression} FROM positions_executionposition p WHERE p.id = {position_id})"
+
+
 def entry_position_join_sql(entry: str) -> str:
     """Return SQL that joins the position that an entry has opened. entry: alias of its order."""
     return (

@@ -46,6 +46,7 @@ from execution.dispatch.order_dispatcher import OrderDispatcher
 from execution.dispatch.report_writer import apply_call_reports
 from execution.models import may_move_sql
 from execution.reports.row_locks import free_orders
+from positions.joins import of_position_sql
 
 FIRST_LOOKUP_SECONDS = 2
 # How many call time-outs a look-up may wait for a slot. Where thousands are due it keeps its place
@@ -158,10 +159,9 @@ WITH claimed AS (
     absence_confirmations, submitted_at, lookup_claimed_until AS claimed_until,
     extract(epoch FROM clock_timestamp() - answer_by)::float8 AS overdue,
     status = 'UNKNOWN' AND reason <> '{Code.WORKER_LOST.value}' AND coalesce(
-      (SELECT p.broker_position_id <> '' FROM positions_executionposition p
-       WHERE p.id = position_id), false) AS names_ticket,
-    coalesce((SELECT p.quantity <= execution_order.quantity FROM positions_executionposition p
-      WHERE p.id = position_id), false) AS closes_all
+      {of_position_sql("position_id", "p.broker_position_id <> ''")}, false) AS names_ticket,
+    coalesce({of_position_sql("position_id", "p.quantity <= execution_order.quantity")}, false)
+      AS closes_all
 )
 SELECT a.*, {SPEC_COLUMNS}, c.broker_host, c.lane,
   extract(epoch FROM clock_timestamp() - a.submitted_at)::int AS age

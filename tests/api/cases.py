@@ -260,7 +260,7 @@ CASES: dict[str, Case] = {
     "POST /api/v1/orders/{id}/cancel/": Case("own", **of("pending")),
     "POST /api/v1/orders/{id}/retry/": Case("operator", **of("failed")),
     "POST /api/v1/orders/cancel-all/": Case(
-        "any", body=lambda world: {"connection": str(world.connection.pk)}
+        "foreign", body=lambda world: {"connection": str(world.connection.pk)}
     ),
     "GET /api/v1/positions/": listed("position"),
     "GET /api/v1/positions/{id}/": Case("own", **of("position")),
@@ -274,7 +274,7 @@ CASES: dict[str, Case] = {
     "DELETE /api/v1/positions/{id}/trailing/": Case("own", **of("position", ok=409)),
     "POST /api/v1/positions/{id}/close/": Case("own", **of("position", ok=202)),
     "POST /api/v1/positions/close-all/": Case(
-        "any", body=lambda world: {"connection": str(world.connection.pk)}, ok=202
+        "foreign", body=lambda world: {"connection": str(world.connection.pk)}, ok=202
     ),
     "GET /api/v1/preflights/": listed("preflight"),
     "POST /api/v1/preflights/": Case(
