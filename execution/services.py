@@ -225,7 +225,8 @@ def _claim_with_bisection(
         except Exception as error:  # any: one order's data may break any line of the evaluation
             if is_database_trouble(error):
                 log.warning("bundle not claimed", orders=len(part), error=str(error).strip())
-                trading_runtime.get_runtime().lost_intents.suspect()
+                if trading_runtime.is_started():
+                    trading_runtime.get_runtime().lost_intents.suspect()
                 if not claimed.outgoing:
                     raise
                 connection.close()

@@ -90,6 +90,7 @@ FOLLOW_UP_SECONDS = 3.0  # to read what the reply to an order lacks; polling rea
 PROTECT_SECONDS = 4.0  # to place the levels of a new position; else the engine has them placed
 FILL_PAUSES = (0.2, 0.4, 0.8)  # seconds before each read of an order whose fill is not listed yet
 BRIEF = frozenset({TimeInForce.IOC, TimeInForce.FOK})
+LISTED_SECONDS = 5.0  # so long a list that was just loaded, also by another account, is the newest
 CHANGE_PAUSES = (0.0, 0.3, 0.7)  # seconds before each read of a changed order
 
 
@@ -309,7 +310,7 @@ class CryptoAdapter:
         """Return the connection's symbols as the exchange lists them now. Raises ReadFailed."""
 
         async def as_listed_now(client: Client) -> list[Instrument]:
-            client.doubt_markets()
+            client.doubt_markets(unless_since=LISTED_SECONDS)
             await self._clients.renew(client)
             return await reads.instruments(client)
 

@@ -1,4 +1,4 @@
-"""C190–C191: each price is on the broker's grid, and what carries our id is ours."""
+"""C181–C182: each price is on the broker's grid, and what carries our id is ours."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -11,7 +11,7 @@ from conformance.scenario import Scenario
 PART_OF_TICK = Decimal("0.4")
 
 
-@check(190, "price between two ticks", Capability.LIMIT, Capability.GTC)
+@check(181, "price between two ticks", Capability.LIMIT, Capability.GTC)
 async def between_ticks(scenario: Scenario) -> None:
     """A limit order to buy whose price is between two ticks is accepted, on the lower one."""
     tick = scenario.harness.tick or Decimal(1).scaleb(-scenario.instrument.digits)
@@ -25,7 +25,7 @@ async def between_ticks(scenario: Scenario) -> None:
     expect(found == on_tick, f"{price} is listed as {found}, not as {on_tick}")
 
 
-@check(191, "position with another number", Capability.MARKET, InjectedFault.RENUMBERED)
+@check(182, "position with another number", Capability.MARKET, InjectedFault.RENUMBERED)
 async def renumbered(scenario: Scenario) -> None:
     """The broker numbers its positions again. Each is listed with the id of its entry, or by its
     former number; its entry has not filled again, and it can be closed."""

@@ -240,11 +240,14 @@ def test_rejected_close_is_retried(alice: ExecutionConnection, feed: Feed) -> No
     assert scan_levels() == []
 
 
-def test_rejected_partial_close_is_not_retried(alice: ExecutionConnection, feed: Feed) -> None:
+def test_rejected_partial_close_is_repeated_as_a_whole_one(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
     opened = factories.signal(feed)
     factories.filled(opened)
     factories.close_signal(opened, "0.5")
     (call,) = factories.claim_all()
     factories.answer(call, Rejected(Code.MARKET_CLOSED))
     factories.pass_time(31)
-    assert scan_levels() == []
+    [again] = scan_levels()
+    assert Order.objects.get(pk=again).quantity == 50

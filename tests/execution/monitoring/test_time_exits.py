@@ -107,10 +107,10 @@ def test_dust_that_its_exit_leaves_gets_none(alice: ExecutionConnection, feed: F
 
 
 @pytest.mark.parametrize("smallest", [(10, 100), (20, 1)], ids=["worth", "quantity"])
-def test_dust_of_an_entry_that_still_works_gets_one_exit_at_most(
+def test_dust_of_an_entry_that_still_works_gets_no_exit(
     alice: ExecutionConnection, feed: Feed, smallest: tuple[int, int]
 ) -> None:
-    """It is written off once its entry has ended, not before: it may grow."""
+    """Dust by quantity or by worth is written off without an exit, once its entry has ended."""
     factories.signal(feed, close_at=market_now() + HOUR)
     [entry] = factories.claim_all()
     broker = factories.fake_broker()
@@ -121,8 +121,7 @@ def test_dust_of_an_entry_that_still_works_gets_one_exit_at_most(
         close_due()
         factories.claim_all()
         Order.objects.exits().update(done_at=F("done_at") - HOUR)
-    exits = Order.objects.exits().values_list("reason", flat=True)
-    assert list(exits) == (["DUST"] if smallest == (10, 100) else [])
+    assert not Order.objects.exits().exists()
 
 
 def test_exit_that_failed_is_written_again_after_a_while(

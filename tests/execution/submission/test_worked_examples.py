@@ -6,7 +6,7 @@ and maximums are what the adapters read from the answers of the fake brokers: a 
 is read wrong gives another size.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal as D
 from functools import cache
 from types import SimpleNamespace
@@ -247,7 +247,8 @@ def _of_tws() -> list[Instrument]:
 
     @with_environment
     async def read(stage: Environment) -> None:
-        found.extend(await stage.adapter.instruments(stage.spec))
+        spec = replace(stage.spec, settings={**stage.spec.settings, "fractional_shares": True})
+        found.extend(await stage.adapter.instruments(spec))
 
     read()
     return found
