@@ -71,16 +71,14 @@ async def read_or_set(client: Client, symbol: str) -> tuple[Margin, str]:
     """Read a symbol's margin; set what differs from what is demanded, and read it again.
 
     Returns also why the exchange did not change it; '' if it did, or had no need to."""
-    found = await read(client, symbol)
-    differs = fault(client, found)
-    if differs is None:
-        return found, ""
-    refused = await outcome_of(_set(client, symbol, differs[0]))
-    found = await read(client, symbol)
-    if (differs := fault(client, found)) is not None and not isinstance(refused, Exception):
-        refused = await outcome_of(_set(client, symbol, differs[0]))  # mode first, then leverage
+    for _ in range(2):  # the mode first, then the leverage
         found = await read(client, symbol)
-    return found, str(refused) if isinstance(refused, Exception) else ""
+        if (differs := fault(client, found)) is None:
+            return found, ""
+        refused = await outcome_of(_set(client, symbol, differs[0]))
+        if isinstance(refused, Exception):
+            return await read(client, symbol), str(refused)
+    return await read(client, symbol), ""
 
 
 async def require(client: Client, spec: ConnectionSpec, symbol: str) -> None:
