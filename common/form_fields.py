@@ -14,13 +14,15 @@ from common.money import plain, read_decimal
 class Amount(forms.CharField):
     """A decimal above zero, written as `1.5`."""
 
+    positive = True
+
     def to_python(self, value: Any) -> Any:
         """Return the Decimal; None if the field is empty. Raises ValidationError."""
         text = super().to_python(value)
         if not text:
             return None
         try:
-            return read_decimal(text.strip(), positive=True)
+            return read_decimal(text.strip(), positive=self.positive)
         except InvalidInputError as error:
             remedy = error.code.hint or "Write it as 1.5."
             raise forms.ValidationError(f"{error.detail} {remedy}") from error

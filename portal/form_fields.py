@@ -4,9 +4,7 @@ from typing import Any
 
 from django import forms
 
-from common.errors import InvalidInputError
 from common.form_fields import Amount, UtcDateTimeField
-from common.money import read_decimal
 
 MOST_MAP_TEXT = 10_000
 
@@ -14,16 +12,7 @@ MOST_MAP_TEXT = 10_000
 class AmountOrZero(Amount):
     """A decimal, written as `1.5`, that may be 0: the row's own rules judge its range."""
 
-    def to_python(self, value: Any) -> Any:
-        """Return the Decimal; None if the field is empty. Raises ValidationError."""
-        text = forms.CharField.to_python(self, value)
-        if not text:
-            return None
-        try:
-            return read_decimal(text.strip())
-        except InvalidInputError as error:
-            remedy = error.code.hint or "Write it as 1.5."
-            raise forms.ValidationError(f"{error.detail} {remedy}") from error
+    positive = False
 
 
 class TextList(forms.CharField):
