@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from cProfile import Profile
 from decimal import ROUND_DOWN, Decimal
 from typing import Any, NamedTuple
 
@@ -57,6 +58,7 @@ def decisions(environment: BenchEnvironment, data: BenchData, count: int) -> Res
     _prepare(environment, data, count)
     unlimited = {name: getattr(TradingPreset(), name) for name in WIDE}
     seconds: dict[str, list[Took]] = {"limits": [], "no limits": [], "plain": []}
+    calls: dict[str, int] = {}
     try:
         for name, values in (("no limits", unlimited), ("limits", WIDE)):
             TradingPreset.objects.update(**values)
@@ -64,6 +66,8 @@ def decisions(environment: BenchEnvironment, data: BenchData, count: int) -> Res
             for _ in range(environment.rounds + 1):
                 seconds[name].append(_ours(pending, context))
                 seconds["plain"].append(_timed(lambda: [_plain(row) for row in pending]))  # noqa: B023
+            calls[name] = _calls(lambda: _ours(pending, context))  # noqa: B023
+            calls["plain"] = _calls(lambda: [_plain(row) for row in pending])  # noqa: B023
             environment.reset()
     finally:
         TradingPreset.objects.update(**unlimited)
@@ -80,6 +84,7 @@ def decisions(environment: BenchEnvironment, data: BenchData, count: int) -> Res
         us_an_order={name: 1e6 * min(values) / count for name, values in measured.items()},
         limits=len(WIDE),
         cpu_ratio=cpu["plain"] / cpu["limits"],
+        calls_ratio=calls["plain"] / calls["limits"],
     )
 
 
@@ -132,3 +137,10 @@ def _timed(act: Callable[[], object]) -> Took:
     began, spent = time.perf_counter(), time.process_time()
     act()
     return Took(time.perf_counter() - began, time.process_time() - spent)
+
+
+def _calls(act: Callable[[], object]) -> int:
+    """Return how many functions are called: the same number at every speed of the machine."""
+    profile = Profile()
+    profile.runcall(act)
+    return sum(entry.callcount for entry in profile.getstats())

@@ -29,7 +29,8 @@ class Result:
     rate: items per second; ratio: how many times better than the baseline. ok: the target is met;
     half: half of it is, as required for the first release. Where less is better (`memory`,
     `linear`), half means at most twice the target. The detail `cpu_ratio`, where there is one, is
-    the ratio by processor time. took_s: of the whole benchmark, with all that it prepares.
+    the ratio by processor time, `calls_ratio` that by the number of called functions. took_s: of
+    the whole benchmark, with all that it prepares.
     """
 
     name: str
