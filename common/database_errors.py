@@ -37,8 +37,14 @@ class CommitUnansweredError(Exception):
     """The session was lost while it committed: it is unknown whether that is stored."""
 
 
+class TryLaterError(OperationalError):
+    """The machine has something more urgent to do: the request waits, and is answered again."""
+
+
 def is_transient(error: BaseException) -> bool:
     """Whether the error is transient: the same request may succeed a moment later."""
+    if isinstance(error, TryLaterError):
+        return True
     cause = error.__cause__
     if not isinstance(error, DatabaseError | InterfaceError) or not isinstance(
         cause, psycopg.Error

@@ -64,6 +64,11 @@ def answering_a_request() -> Iterator[None]:
         _answering.reset(token)
 
 
+def is_answering_a_request() -> bool:
+    """Whether this runs in the transaction of a request."""
+    return _answering.get()
+
+
 def _refuse_whole_rows(
     sender: type[Model], instance: Model, raw: bool, update_fields: Any, **_: Any
 ) -> None:

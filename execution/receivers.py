@@ -14,6 +14,7 @@ from execution.base.statements import ALL_PENDING_SQL, is_partly_known_sql
 from execution.fan_out import fan_out, withdraw
 from execution.models import AT_BROKER, IN_FLIGHT, may_move_sql
 from execution.preview import preview
+from execution.publication_pace import await_due_orders
 from execution.signal_totals import signal_total
 from positions.joins import (
     OPEN_POSITIONS_SQL,
@@ -26,8 +27,15 @@ from signals.alert_trades import register_ended_trades, register_filled_signals
 from signals.models import Signal
 from signals.open_signals import register_open_signals
 from signals.preview import register_preview
-from signals.signals import signal_cancelled, signal_published
+from signals.signals import publication_requested, signal_cancelled, signal_published
 from signals.totals import register_total
+
+
+@receiver(publication_requested, dispatch_uid="execution.await_due_orders")
+def on_publication_requested(*, signal: Signal, **_: Any) -> None:
+    """Let due orders go before a new trade; what changes or closes one goes on at once."""
+    if signal.action == "OPEN" and not signal.is_published:
+        await_due_orders()
 
 
 @receiver(signal_published, dispatch_uid="execution.fan_out")

@@ -20,7 +20,7 @@ from signals.listings import require_listed
 from signals.locks import candidates_shared, feed_shared, require_not_archived
 from signals.models import Action, Approval, Feed, Signal
 from signals.price_guard import Reference, market_of_publication
-from signals.signals import signal_cancelled, signal_published
+from signals.signals import publication_requested, signal_cancelled, signal_published
 from users.models import User
 
 STORE_CANDIDATE_COUNT_SQL = """
@@ -30,7 +30,6 @@ STORE_CANDIDATE_COUNT_SQL = """
 signal reached."""
 
 
-@transaction.atomic
 def publish(signal_id: int, *, by: User | None) -> bool:
     """Publish an approved signal, exactly once even with concurrent calls.
 
@@ -46,10 +45,13 @@ def publish(signal_id: int, *, by: User | None) -> bool:
     (`reaches_admins`, `owner_only`) is decided and stored by a trigger alone:
     migrations/sql/approval.sql.
 
-    A leg of an OCO pair is published together with the other one.
+    A leg of an OCO pair is published together with the other one. Outside of a transaction it may
+    wait for some seconds first, if the machine does not keep up.
     """
-    signal = Signal.objects.get(pk=signal_id)
-    published = [_publish(leg, by) for leg in _legs_of(signal)]
+    publication_requested.send(sender=Signal, signal=Signal.objects.get(pk=signal_id))
+    with transaction.atomic():
+        signal = Signal.objects.get(pk=signal_id)
+        published = [_publish(leg, by) for leg in _legs_of(signal)]
     return any(published)
 
 

@@ -18,6 +18,10 @@ class TypedSignal(DjangoSignal):
         return [(receiver, receiver(sender=sender, **named)) for receiver in receivers]
 
 
+# Sent with `signal: Signal` before it is published, outside of any transaction of `publish`. A
+# receiver may wait for a moment.
+publication_requested = TypedSignal()
+
 # Sent with `signal: Signal`, already marked as published. A receiver that fails rolls it back.
 signal_published = TypedSignal()
 

@@ -1,5 +1,7 @@
 """Retry a request once if the database could not serve it at that moment, then answer 503.
 
+A new trade that comes while due orders wait for the machine is retried too, once they have gone.
+
 The first attempt leaves nothing behind: its transaction was rolled back and its on-commit actions
 did not run. So the same views answer the same request again, unaware of the first attempt. Not
 retried are the sign-in pages, which commit in steps, requests whose body was not read completely,
@@ -22,12 +24,14 @@ from django.views import defaults
 from api.problems import CONTENT_TYPE, problem
 from common.database_errors import (
     DatabaseTrouble,
+    TryLaterError,
     is_lost,
     is_transient,
     pop_database_error,
     record_database_error,
 )
 from common.reason_codes import Code
+from execution.publication_pace import wait_for_machine, without_waiting
 from portal.pages import with_security_headers
 from users.middleware import OWN_TRANSACTIONS
 
@@ -66,8 +70,11 @@ class RetryMiddleware:
             and not request.path_info.startswith(OWN_TRANSACTIONS)
         ):
             log.warning("request is retried: %s", trouble.error)
+            if isinstance(trouble.error, TryLaterError):
+                wait_for_machine()
             self._user.process_request(request)  # read again: the first attempt may have changed it
-            response = self.get_response(request)
+            with without_waiting():
+                response = self.get_response(request)
             second_trouble = pop_database_error(request)
             if second_trouble is None:
                 return response

@@ -58,9 +58,7 @@ class OpenWorkRow(NamedTuple):
     backlog: float | None
 
 
-_BACKLOG_SQL = f"""(SELECT extract(epoch FROM statement_timestamp() - min(due_at))::float8
-    FROM execution_order WHERE {ALL_PENDING_SQL} AND due_at <= statement_timestamp()
-      AND due_at > statement_timestamp() - interval '{STUCK_SECONDS} s')"""
+_BACKLOG_SQL = f"execution_backlog({STUCK_SECONDS})"
 IS_BEHIND_SQL = f"SELECT coalesce({_BACKLOG_SQL} > {BEHIND_SECONDS}, false) AS is_behind"
 """Whether due orders wait for the machine. For a process that does not trade."""
 
