@@ -19,10 +19,17 @@ from signals.models import Signal
 
 CLOSED = {
     "sl": "stop loss",
+    "trailing": "trailing stop",
+    "break_even": "stop at break-even",
     "tp": "take profit",
     "time_exit": "its closing time",
     "condition_exit": "the state of another signal",
-    "manual": "through us",
+    "signal": "by its signal",
+    "owner": "by its owner",
+    "operator": "by an operator",
+    "kill_switch": "kill switch",
+    "loss_limit": "loss limit",
+    "manual": "by hand",
     "external_close": "by the owner at the broker",
     "dust": "the remainder is too small to sell",
 }

@@ -206,7 +206,7 @@ def _stop_moves() -> StopMoves:
     return StopMoves(
         moves=moved.aggregate(sum=Sum("moves", default=0))["sum"],
         positions=moved.count(),
-        closed=moved.filter(position__close_reason="sl").count(),
+        closed=moved.filter(position__close_reason__in=("trailing", "break_even")).count(),
     )
 
 

@@ -29,6 +29,7 @@ from execution.disaster_recovery import restore_detector
 from execution.dispatch.delayed import DelayedOrders
 from execution.dispatch.report_writer import apply_with_bisection
 from execution.exits.dust import reports_of_dust
+from execution.exits.legs import closers
 from execution.exits.orders import ExitablePosition, ExitRequest, exitable, open_exits
 from execution.monitoring.halt_actions import HaltImpact, halt_impact
 from execution.monitoring.pending_actions import process_pending_actions
@@ -337,8 +338,9 @@ def close_position(
     account = ExecutionPosition.objects.values_list("connection_id", flat=True).get(pk=position_id)
     require_on_accounts([account], by)
     request = ExitRequest(
-        position_id, "close", quantity=quantity, detail=f"by {by.get_username()}" if by else ""
-    )
+        position_id, closers([position_id], by)[position_id], quantity=quantity,
+        detail=f"by {by.get_username()}" if by else "",
+    )  # fmt: skip
     with transaction.atomic():
         if not lock_with_free_quantity([position_id]):
             return []
@@ -373,7 +375,8 @@ def close_positions(
         held = ExecutionPosition.objects.filter(pk__in=position_ids).order_by()
         require_on_accounts(list(held.values_list("connection_id", flat=True).distinct()), by)
     requests = [
-        ExitRequest(position_id, "close", share, detail=detail) for position_id in position_ids
+        ExitRequest(position_id, closer, share, detail=detail)
+        for position_id, closer in closers(position_ids, by).items()
     ]
     with transaction.atomic():
         return [written.order_id for written in open_exits(requests)]

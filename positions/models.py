@@ -35,10 +35,17 @@ class CloseReason(models.TextChoices):
     """What closed the position."""
 
     SL = "sl", "Stop loss"
+    TRAILING = "trailing", "Trailing stop"
+    BREAK_EVEN = "break_even", "Stop at break-even"
     TP = "tp", "Take profit"
     TIME = "time_exit", "Time exit"
     CONDITION = "condition_exit", "Condition exit"
-    MANUAL = "manual", "Closed through us"
+    SIGNAL = "signal", "Closed by its signal"
+    OWNER = "owner", "Closed by its owner"
+    OPERATOR = "operator", "Closed by an operator"
+    KILL_SWITCH = "kill_switch", "Kill switch"
+    LOSS_LIMIT = "loss_limit", "Loss limit"
+    MANUAL = "manual", "Closed by hand"
     EXTERNAL = "external_close", "Closed by its owner at the broker"
     DUST = "dust", "The rest is too small to sell"
 

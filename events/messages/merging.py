@@ -14,8 +14,10 @@ from events.models import EventKind
 
 FILLS = frozenset({EventKind.ORDER_FILLED, EventKind.ORDER_PARTIALLY_FILLED})
 CLOSING_LEGS = {
-    "sl": "sl", "tp": "tp", "time_exit": "time", "condition_exit": "when", "manual": "close",
-    "external_close": "external", "dust": "dust",
+    "sl": "sl", "trailing": "sl", "break_even": "sl", "tp": "tp", "time_exit": "time",
+    "condition_exit": "when", "signal": "close", "owner": "owner", "operator": "operator",
+    "kill_switch": "halt", "loss_limit": "loss", "manual": "hand", "external_close": "external",
+    "dust": "dust",
 }  # fmt: skip
 """Close reason → how the leg of its exit begins."""
 

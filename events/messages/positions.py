@@ -9,10 +9,17 @@ from events.messages.parts import Lines, decimal_of, plain_text, reason_lines, s
 
 CLOSED_BY = {
     "sl": "The stop loss was hit.",
+    "trailing": "The trailing stop was hit.",
+    "break_even": "The stop at break-even was hit.",
     "tp": "The take profit was hit.",
     "time_exit": "Its closing time came.",
     "condition_exit": "Its condition, the state of another signal, came to hold.",
-    "manual": "Closed through Fillcast.",
+    "signal": "Its signal closed it.",
+    "owner": "Closed by its owner.",
+    "operator": "Closed by an operator.",
+    "kill_switch": "A kill switch closed it.",
+    "loss_limit": "A loss limit closed it.",
+    "manual": "Closed by hand.",
     "external_close": "Closed by its owner at the broker.",
     "dust": "What was left is too small to sell: it stays in the account, outside any position.",
 }

@@ -17,6 +17,7 @@ from common.reason_codes import Code
 from common.sql import IdRow, Query, array, columns, rows, run
 from connections.selectors import close_minimum_sql, connection_join_sql, instrument_join_sql
 from execution.base.statements import is_partly_known_sql
+from execution.exits.legs import NUMBERED, SIGNAL
 from execution.exits.order_sizes import leg_of_order, order_sizes, target_of_leg_sql
 from execution.exits.trade_parts import Ticket, allot_part
 from positions.broker_levels import END_TARGETS
@@ -25,13 +26,12 @@ from positions.quantities import reserve_sql
 from positions.row_locks import lock_with_free_quantity
 
 MOST_DETAIL = 300  # characters
-_NUMBERED = ("close", "time", "when")  # legs that may occur often
 
 
 @dataclass(frozen=True, slots=True)
 class ExitRequest:
-    """A request to close a position or a part of it. leg: `sl`, `tp-2`; `close`, `time` and
-    `when` are numbered here.
+    """A request to close a position or a part of it. leg: `sl`, `tp-2`; those of
+    `legs.NUMBERED` are numbered here.
 
     fraction: of the opened quantity or, with of_free, of the free quantity, which is open and not
     reserved by other exits. None closes all of the free quantity. Requests with of_free are of one
@@ -188,21 +188,21 @@ def close_all_of_signal(*, refers_to: int | None, fraction: Decimal, signal_id: 
     """
     part = None if fraction == 1 else fraction
     requests = [
-        ExitRequest(row.id, "close", part, of_free=True, signal_id=signal_id)
+        ExitRequest(row.id, SIGNAL, part, of_free=True, signal_id=signal_id)
         for row in rows(OPEN_OF_SIGNAL, (refers_to,), planned_once=True)
     ]
     return open_exits(requests)
 
 
 def next_leg(leg: str, taken: Sequence[str]) -> str:
-    """Return a leg name that is not taken: `sl`, then `sl-2`; `close`, `time` and `when` from 1.
+    """Return a leg name that is not taken: `sl`, then `sl-2`; `close`, `owner` and others from 1.
 
-    >>> next_leg("close", ["close-1"]), next_leg("sl", []), next_leg("sl", ["sl"])
-    ('close-2', 'sl', 'sl-2')
+    >>> next_leg("owner", ["owner-1"]), next_leg("sl", []), next_leg("sl", ["sl"])
+    ('owner-2', 'sl', 'sl-2')
     """
-    if leg not in _NUMBERED and leg not in taken:
+    if leg not in NUMBERED and leg not in taken:
         return leg
-    first, separator = (1, "-") if leg in _NUMBERED else (2, "-" if leg == "sl" else ".")
+    first, separator = (1, "-") if leg in NUMBERED else (2, "-" if leg == "sl" else ".")
     number = first
     while f"{leg}{separator}{number}" in taken:
         number += 1

@@ -19,6 +19,7 @@ from common.money import plain
 from common.reason_codes import Code
 from common.sql import IdRow, Query, array, rows, run
 from execution.base.statements import insert_log_sql, log_rows_sql
+from execution.exits.legs import SIGNAL
 from execution.exits.orders import ExitRequest, open_exits
 from execution.models import may_move_sql
 from positions.joins import entry_position_join_sql
@@ -152,7 +153,7 @@ def _write_exits(due: list[_DuePart]) -> list[int]:
         quantity = part.quantity + ((before.quantity if before else None) or Decimal(0))
         requests[part.position_id] = ExitRequest(
             part.position_id,
-            "close",
+            SIGNAL,
             quantity=quantity,
             detail=f"S-{part.signal_id} came before O-{part.order_id} had filled",
             signal_id=part.signal_id,

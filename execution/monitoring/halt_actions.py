@@ -29,6 +29,7 @@ from common.db_functions import ClockTimestamp
 from common.reason_codes import Code
 from connections.models import KillSwitch
 from connections.services import HaltTarget
+from execution.exits.legs import KILL_SWITCH
 from execution.exits.orders import ExitRequest, open_exits
 from execution.models import (
     CANCELS,
@@ -263,7 +264,9 @@ def _close_positions(switch: KillSwitch) -> list[int]:
     """Write exits for what is open and not being closed; return their ids."""
     ids = closable_positions(switch).order_by("pk").values_list("pk", flat=True)[:STEP]
     requests = [
-        ExitRequest(position_id, "close", code=Code.FLATTENED, detail=f"kill switch {switch.pk}")
+        ExitRequest(
+            position_id, KILL_SWITCH, code=Code.FLATTENED, detail=f"kill switch {switch.pk}"
+        )
         for position_id in ids
     ]
     return [written.order_id for written in open_exits(requests, skip_locked=True)]

@@ -22,6 +22,7 @@ from connections.selectors import (
 )
 from execution.base.market_facts import CONTRADICTING
 from execution.exits.dust import HELD_BACK
+from execution.exits.legs import BY_HAND, KILL_SWITCH, LOSS_LIMIT, SIGNAL
 from execution.exits.order_sizes import request_of_leg_sql, target_of_leg_sql
 from execution.exits.orders import ExitRequest
 from positions.joins import open_of_signal_sql
@@ -36,12 +37,13 @@ CLOSE_RETRY_PERIOD = timedelta(days=7)  # after this time a CLOSE is no longer c
 
 class IncompleteClose(NamedTuple):
     """A position that is still open. code, detail: why it is to be closed. signal_id: the CLOSE
-    signal, if one requests it."""
+    signal, if one requests it. leg: how that of its exit begins."""
 
     id: int
     code: str
     detail: str
     signal_id: int | None
+    leg: str
 
 
 class IncompletePart(NamedTuple):
@@ -95,7 +97,7 @@ OF_CLOSES = Query(
     IncompleteClose,
     f"""
 SELECT p.id, '{Code.CREATED.value}' AS code, 'S-' || f.id || ' is not done yet' AS detail,
-  f.id AS signal_id
+  f.id AS signal_id, '{SIGNAL}' AS leg
 FROM {_SIGNALS} f
 {_open_position(open_of_signal_sql("f.refers_to_id"))}
 WHERE f.action = 'CLOSE' AND f.close_fraction = 1 AND f.published_at > %(since)s
@@ -120,7 +122,7 @@ CROSS JOIN LATERAL (
   SELECT {target_of_leg_sql("o.leg")} AS leg,
     sum(o.quantity) FILTER (WHERE {_IS_ROOT}) - sum(o.filled_quantity) AS quantity
   FROM execution_order o
-  WHERE o.position_id = p.id AND o.signal_id = f.id AND o.leg LIKE 'close-%%'
+  WHERE o.position_id = p.id AND o.signal_id = f.id AND o.leg LIKE '{SIGNAL}-%%'
   GROUP BY 1 HAVING bool_and(o.done_at IS NOT NULL) AND {_WAS_REFUSED}
   ORDER BY 1 LIMIT 1) u
 WHERE f.action = 'CLOSE' AND f.close_fraction < 1 AND f.published_at > %(since)s
@@ -131,7 +133,8 @@ WHERE f.action = 'CLOSE' AND f.close_fraction < 1 AND f.published_at > %(since)s
 OF_PAUSES = Query(
     IncompleteClose,
     f"""
-SELECT p.id, t.code, t.detail, NULL::bigint AS signal_id FROM ({CLOSING_PAUSES_SQL}) t
+SELECT p.id, t.code, t.detail, NULL::bigint AS signal_id, '{LOSS_LIMIT}' AS leg
+FROM ({CLOSING_PAUSES_SQL}) t
 {_open_position("quantity > 0 AND connection_id = t.connection_id")}
 WHERE (t.feed_id IS NULL OR {is_of_feed_sql("p.signal_id", "t.feed_id")})
   AND {MAY_BE_REPEATED_SQL}
@@ -158,9 +161,10 @@ OF_HALTS = Query(
     IncompleteClose,
     f"""
 SELECT p.id, '{Code.FLATTENED.value}' AS code, 'kill switch ' || p.halt_id AS detail,
-  NULL::bigint AS signal_id
+  NULL::bigint AS signal_id, '{KILL_SWITCH}' AS leg
 FROM ({OF_SCOPES_SQL}) p
-WHERE EXISTS (SELECT FROM execution_order o WHERE o.position_id = p.id AND o.leg LIKE 'close-%%'
+WHERE EXISTS (SELECT FROM execution_order o WHERE o.position_id = p.id
+    AND (o.leg LIKE '{KILL_SWITCH}-%%' OR o.leg LIKE '{BY_HAND}-%%')
     AND (p.cancel_entries AND o.created_at >= p.set_at OR EXISTS (
       SELECT FROM execution_executionlog l
       WHERE l.order_id = o.id AND l.code = '{Code.FLATTENED.value}')))
@@ -189,7 +193,7 @@ def incomplete_closes(retry_seconds: float) -> list[ExitRequest]:
     ]
     return parts + [  # of two requests for a position, the later one counts
         ExitRequest(
-            row.id, "close", code=Code(row.code), detail=row.detail, signal_id=row.signal_id
+            row.id, row.leg, code=Code(row.code), detail=row.detail, signal_id=row.signal_id
         )
         for row in found
     ]

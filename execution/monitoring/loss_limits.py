@@ -35,6 +35,7 @@ from connections.selectors import (
 )
 from connections.services import end_due_pauses, lock_account, mark_checked, start_pauses
 from execution.base.statements import counts_as_live_sql
+from execution.exits.legs import LOSS_LIMIT
 from execution.exits.orders import ExitRequest, open_exits
 from execution.models import ExecutionLog
 from positions.closed_results import ClosedRequest, closed_sums, last_closes
@@ -195,7 +196,7 @@ def _close_all(pause: TradingPause, feed_id: int | None) -> list[int]:
     run(WITHDRAW, {"connection_id": pause.connection_id, "feed_id": feed_id})
     open_now = open_position_ids(pause.connection_id, feed_id=feed_id)
     requests = [
-        ExitRequest(position_id, "close", code=Code[pause.code], detail=pause.detail)
+        ExitRequest(position_id, LOSS_LIMIT, code=Code[pause.code], detail=pause.detail)
         for position_id in open_now
     ]
     return [written.order_id for written in open_exits(requests)]

@@ -20,12 +20,19 @@ from brokers.types import CancelRequest, OrderReport
 from common.failpoints import failpoint
 from common.reason_codes import Code
 from common.sql import IdRow, Query, kept_plans, rows, run
-from connections.selectors import SPEC_COLUMNS, LaneAccount, connection_join_sql
+from connections.selectors import (
+    CLOSING_HALTS_SQL,
+    CLOSING_PAUSES_SQL,
+    SPEC_COLUMNS,
+    LaneAccount,
+    connection_join_sql,
+)
 from connections.session_lanes import held_lanes_parameters, in_held_lanes_sql
 from execution.base.statements import AT_BROKER_SQL, LOCK_ORDERS, is_partly_known_sql, sent_as_sql
 from execution.dispatch.background_calls import BackgroundCall, CallResult, send_deadline
 from execution.dispatch.call_results import run_atomically, write_results
 from execution.dispatch.report_writer import apply_call_reports
+from execution.exits.legs import BY_HAND, KILL_SWITCH, LOSS_LIMIT, SIGNAL
 from execution.exits.orders import ExitRequest, open_exits
 from execution.exits.partial_closes import close_remembered_parts
 from execution.exits.reservations import recompute_reserved
@@ -38,7 +45,7 @@ from execution.reports.row_locks import free_orders
 from execution.runtime import trading_runtime
 from execution.runtime.broker_queries import send_cancel
 from execution.submission.route_writes import end_routes
-from signals.joins import newest_close_sql
+from signals.joins import is_of_feed_sql, is_of_pair_sql, newest_close_sql
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +56,8 @@ CANCEL_BACKOFF = "least(30, 5 * power(2, least(pending_action_attempts, 9)))"
 
 class PendingActionRow(NamedTuple):
     """An order with a pending action. free: what its position has open and not reserved. close_id:
-    of a pending CLOSE the signal that requests it, if one does."""
+    of a pending CLOSE the signal that requests it, if one does. closer: how the leg of its exit
+    begins."""
 
     id: int
     status: str
@@ -59,6 +67,7 @@ class PendingActionRow(NamedTuple):
     free: Decimal
     is_partly_known: bool
     close_id: int | None
+    closer: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +91,10 @@ ORDER BY due_at LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
 """,
 )
 
+_IS_HALTED = f"""CASE k.scope WHEN 'ALL' THEN true
+      WHEN 'CONNECTION' THEN k.connection_id = o.connection_id
+      WHEN 'FEED' THEN {is_of_feed_sql("o.signal_id", "k.feed_id")}
+      ELSE o.pair = k.pair OR {is_of_pair_sql("o.signal_id", "k.pair")} END"""
 # A separate statement: a join in LOCK would return the position as it was before a parallel fill.
 LOAD = Query(
     PendingActionRow,
@@ -89,7 +102,13 @@ LOAD = Query(
 SELECT o.id, o.status, o.pending_action, o.filled_quantity, p.id AS position_id,
   coalesce(p.quantity - p.reserved, 0) AS free, {is_partly_known_sql("o")} AS is_partly_known,
   CASE WHEN o.pending_action = 'CLOSE'
-    THEN {newest_close_sql("o.signal_id", of_a_part=False)} END AS close_id
+    THEN {newest_close_sql("o.signal_id", of_a_part=False)} END AS close_id,
+  CASE WHEN o.pending_action <> 'CLOSE' THEN ''
+    WHEN {newest_close_sql("o.signal_id", of_a_part=False)} IS NOT NULL THEN '{SIGNAL}'
+    WHEN EXISTS (SELECT FROM ({CLOSING_HALTS_SQL}) k WHERE {_IS_HALTED}) THEN '{KILL_SWITCH}'
+    WHEN EXISTS (SELECT FROM ({CLOSING_PAUSES_SQL}) t WHERE t.connection_id = o.connection_id
+      AND (t.feed_id IS NULL OR {is_of_feed_sql("o.signal_id", "t.feed_id")})) THEN '{LOSS_LIMIT}'
+    ELSE '{BY_HAND}' END AS closer
 FROM execution_order o
 LEFT JOIN positions_executionposition p
   ON o.position_id IS NULL AND p.connection_id = o.connection_id AND p.signal_id = o.signal_id
@@ -256,7 +275,7 @@ def _end_finished(pending: Sequence[PendingActionRow]) -> list[int]:
     ended = [row for row in pending if row.status in TERMINAL]
     exits = open_exits(
         [
-            ExitRequest(row.position_id, "close", signal_id=row.close_id)
+            ExitRequest(row.position_id, row.closer, signal_id=row.close_id)
             for row in ended
             if row.position_id is not None and row.pending_action == "CLOSE" and row.free > 0
         ]

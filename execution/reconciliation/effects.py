@@ -10,6 +10,7 @@ from common.errors import ConflictError
 from common.money import divide
 from common.reason_codes import Code
 from common.sql import array, rows, run
+from execution.exits.legs import closers
 from execution.exits.orders import ExitRequest, open_exits
 from execution.ids import all_attempts
 from execution.models import AT_BROKER, IN_FLIGHT, DriftItem, Order, PendingAction, Status
@@ -189,7 +190,8 @@ def close_there(decided: Decided, evidence: BrokerEvidence, by: User | None) -> 
         decided.has_pending_actions = True
         return
     detail = f"drift {decided.item.pk}" + (f", by {by.get_username()}" if by else "")
-    exits = open_exits([ExitRequest(position_id, "close", detail=detail)])
+    closer = closers([position_id], by)[position_id]
+    exits = open_exits([ExitRequest(position_id, closer, detail=detail)])
     decided.order_ids += [exit_.order_id for exit_ in exits]
 
 

@@ -1,18 +1,20 @@
 """What closed a position: it follows from the leg of the exit that filled last.
 
-Dust is what that exit could not sell. It gives a reason only if nothing else was sold.
+Dust is what that exit could not sell. It gives a reason only if nothing else was sold. A stop that
+a rule has moved last is that rule's.
 """
 
+from execution.exits.legs import CLOSERS
 from positions.models import CloseReason
 
-# By the beginning of the leg; any other exit was made through us.
+# By the beginning of the leg.
 _BY_LEG = {
-    "sl": CloseReason.SL,
     "tp": CloseReason.TP,
     "time": CloseReason.TIME,
     "when": CloseReason.CONDITION,
     "external": CloseReason.EXTERNAL,
     "dust": CloseReason.DUST,
+    **CLOSERS,
 }
 
 
@@ -21,9 +23,21 @@ def is_rest_sql(leg: str) -> str:
     return f"({leg} LIKE 'dust%%')"
 
 
-def close_reason_sql(leg: str) -> str:
-    """Return SQL of the reason that an exit's leg gives. leg: an expression."""
+def close_reason_sql(leg: str, position_id: str) -> str:
+    """Return SQL of the reason that an exit's leg gives. Both are expressions."""
     cases = " ".join(
         f"WHEN {leg} LIKE '{start}%%' THEN '{reason.value}'" for start, reason in _BY_LEG.items()
     )
-    return f"CASE {cases} ELSE '{CloseReason.MANUAL.value}' END"
+    return (
+        f"CASE WHEN {leg} LIKE 'sl%%' THEN {_stop_reason_sql(position_id)} {cases}"
+        f" ELSE '{CloseReason.MANUAL.value}' END"
+    )
+
+
+def _stop_reason_sql(position_id: str) -> str:
+    """Return SQL of the reason of a stop. Its rule's stop may be rounded to the broker's tick."""
+    return f"""coalesce((SELECT CASE r.moved_by WHEN 'BREAK_EVEN'
+      THEN '{CloseReason.BREAK_EVEN.value}' ELSE '{CloseReason.TRAILING.value}' END
+    FROM positions_stoprule r JOIN positions_executionposition held ON held.id = r.position_id
+    WHERE r.position_id = {position_id} AND abs(r.moved_to - held.sl) < held.pip),
+    '{CloseReason.SL.value}')"""

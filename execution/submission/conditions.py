@@ -27,8 +27,8 @@ from signals.models import AfterState
 LOOK_AGAIN_SECONDS = 60.0
 _LIVE = "('PENDING', 'SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')"
 _CLOSED_AT = {
-    AfterState.CLOSED_AT_STOP: CloseReason.SL,
-    AfterState.CLOSED_AT_TARGET: CloseReason.TP,
+    AfterState.CLOSED_AT_STOP: (CloseReason.SL, CloseReason.TRAILING, CloseReason.BREAK_EVEN),
+    AfterState.CLOSED_AT_TARGET: (CloseReason.TP,),
 }
 
 
@@ -186,7 +186,8 @@ def verdict_of_signal(row: ConditionRow) -> Verdict:
     if row.is_open:
         return Verdict.WAITS
     expected = _CLOSED_AT.get(AfterState(row.after_state))
-    return Verdict.HOLDS if expected in (None, row.close_reason) else Verdict.NEVER
+    is_expected = expected is None or row.close_reason in expected
+    return Verdict.HOLDS if is_expected else Verdict.NEVER
 
 
 def _aged_from(row: ConditionRow, now: datetime) -> datetime:

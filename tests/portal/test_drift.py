@@ -76,7 +76,7 @@ def test_unwanted_position_is_closed_and_its_exit_enqueued(
     with django_capture_on_commit_callbacks(execute=True):
         alice.post(f"/differences/{world.difference.pk}/close/")
     as_owner_of_tables()
-    exit_ = Order.objects.get(leg="close-1")
+    exit_ = Order.objects.get(leg="owner-1")
     assert (exit_.quantity, exit_.status, enqueued) == (5000, "PENDING", [([exit_.pk], "exits")])
 
 

@@ -94,7 +94,7 @@ def test_fee_in_bought_coin_reduces_position_and_remainder_is_dust(
 
     close(feed, signal)
     position = api_position()
-    assert position["close_reason"] == "manual"  # of the exit: the rest was left over by it
+    assert position["close_reason"] == "signal"  # of the exit: the rest was left over by it
     sold = Order.objects.get(leg="close-1")
     assert (sold.status, sold.filled_quantity) == ("FILLED", 4998)
     dust = Order.objects.get(leg="dust-1")
@@ -156,7 +156,7 @@ def test_fee_in_third_coin_is_converted_by_stored_rate(
     assert exit_fill.commission_rate == D(600)
     assert daily_row.commission == fill.price * 5 + exit_fill.commission * 600
     assert daily_row.unconverted_fees == {}
-    assert api_position()["close_reason"] == "manual"
+    assert api_position()["close_reason"] == "signal"
 
 
 def test_fee_without_rate_is_reported_separately(

@@ -34,7 +34,7 @@ def test_raised_minimum_closes_only_remainders_below_two_steps(
     Instrument.objects.update(close_min=D(1000))
     assert close_dust() == closed
     held = ExecutionPosition.objects.get()
-    assert (held.quantity, held.close_reason) == (left, "manual" if closed else "")
+    assert (held.quantity, held.close_reason) == (left, "signal" if closed else "")
 
 
 def an_hour_later() -> None:

@@ -102,7 +102,7 @@ def test_position_is_closed_once_the_other_signal_has_filled(other: Signal) -> N
     ("state", "closed_by", "outcome"),
     [
         ("CLOSED", "", "waits"),
-        ("CLOSED", "manual", "closes"),
+        ("CLOSED", "owner", "closes"),
         ("CLOSED_AT_STOP", "sl", "closes"),
         ("CLOSED_AT_STOP", "tp", "over"),
         ("CLOSED_AT_TARGET", "tp", "closes"),
@@ -236,7 +236,7 @@ def test_modify_names_the_signal_for_open_and_coming_positions(
     assert position.exit_condition_text == f"once S-{other.pk} is closed"
     factories.apply(broker.execute(broker.tickets[-1]))
     assert position_of(unfilled).close_when_state == "CLOSED"
-    close(fill(other), "manual")
+    close(fill(other), "owner")
     assert len(close_settled()) == 2
 
 

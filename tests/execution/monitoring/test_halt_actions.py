@@ -100,7 +100,7 @@ def test_positions_are_closed_once(trades: dict[str, Signal]) -> None:
     switch = halt(flatten=True)
     (exit_id,) = carry_out_halts()
     exit_ = Order.objects.get(pk=exit_id)
-    assert (exit_.leg, exit_.quantity) == ("close-1", 100)
+    assert (exit_.leg, exit_.quantity) == ("halt-1", 100)
     assert ExecutionLog.objects.get(order_id=exit_id).code == "FLATTENED"
     assert entry_of(trades["working"]).pending_action == ""
     assert carry_out_halts() == []
@@ -201,7 +201,7 @@ def test_old_halt_closes_more_positions_than_one_step_does(
     switch = halt(flatten=True)
     KillSwitch.objects.update(set_at=ClockTimestamp() - timedelta(hours=1))
     assert [len(carry_out_halts()) for _ in range(4)] == [1, 1, 1, 0]
-    assert Order.objects.filter(leg="close-1").count() == 3
+    assert Order.objects.filter(leg="halt-1").count() == 3
     switch.refresh_from_db()
     assert switch.carried_out_at is not None
 

@@ -78,8 +78,8 @@ def test_halt_closes_again_what_the_broker_rejected_until_its_release(
     assert scan_levels() == []  # not at once
     later()
     assert len(scan_levels()) == 1
-    assert exits() == [("close-1", "REJECTED"), ("close-2", "PENDING")]
-    assert first_log("close-2") == ("FLATTENED", f"kill switch {switch.pk}")
+    assert exits() == [("halt-1", "REJECTED"), ("halt-2", "PENDING")]
+    assert first_log("halt-2") == ("FLATTENED", f"kill switch {switch.pk}")
     assert scan_levels() == []  # one is on its way
     reject()
     later()
@@ -171,7 +171,7 @@ def test_halt_that_cancels_closes_again_what_filled_before_the_cancel(
     reject()
     later()
     assert len(scan_levels()) == 1
-    assert exits() == [("close-1", "REJECTED"), ("close-2", "PENDING")]
+    assert exits() == [("halt-1", "REJECTED"), ("halt-2", "PENDING")]
 
 
 def test_halt_that_only_cancels_closes_nothing(bought: ExecutionPosition, runtime: Any) -> None:
@@ -195,9 +195,9 @@ def test_loss_limit_closes_again_what_the_broker_rejected_until_its_pause_ends(
     assert scan_levels() == []
     later()
     assert len(scan_levels()) == 1
-    assert exits() == [("close-1", "REJECTED"), ("close-2", "PENDING")]
+    assert exits() == [("loss-1", "REJECTED"), ("loss-2", "PENDING")]
     pause = TradingPause.objects.get()
-    assert first_log("close-2") == (pause.code, pause.detail)
+    assert first_log("loss-2") == (pause.code, pause.detail)
     reject()
     later()
     later()

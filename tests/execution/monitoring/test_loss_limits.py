@@ -187,7 +187,7 @@ def test_pause_and_close_closes_positions_and_withdraws_entries(
     exits = apply_loss_limits()
     (exit_,) = Order.objects.filter(position=held)
     assert [exit_.pk] == exits
-    assert (exit_.leg, exit_.quantity, exit_.status) == ("close-1", D(100), "PENDING")
+    assert (exit_.leg, exit_.quantity, exit_.status) == ("loss-1", D(100), "PENDING")
     sent.refresh_from_db()
     assert sent.pending_action == "CLOSE"
     assert apply_loss_limits() == []  # once

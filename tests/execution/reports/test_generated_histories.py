@@ -311,7 +311,7 @@ def test_late_fill_of_our_exit_reduces_the_inferred_close(entry: Order) -> None:
     factories.apply(concluded(entry, 100))
     factories.apply(factories.fill_report(leaving, 100, "c1", price="1.12000"))
     position.refresh_from_db()
-    assert (position.quantity, position.close_reason) == (0, "manual")
+    assert (position.quantity, position.close_reason) == (0, "signal")
     assert position.realized_pnl == D(2)
     assert [o.leg for o in Order.objects.exits()] == ["close-1"]
     assert not DriftItem.objects.exists()

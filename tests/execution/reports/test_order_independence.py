@@ -182,7 +182,7 @@ def test_whole_history_has_the_expected_rows(entry: Order) -> None:
     # 10 * 1.12 + 20 * 1.1201 + 20 * 1.11 + 20 * 1.115 + 10 * 1.1151 - 80 * 1.1
     assert positions == [
         (0, 0, 80, D("1.1"), D("1.2530"), NOON + timedelta(minutes=1), NOON + timedelta(minutes=9),
-         "manual", 2, D("1.13"))
+         "signal", 2, D("1.13"))
     ]  # fmt: skip
 
 

@@ -38,7 +38,7 @@ def condition(**fields: Any) -> ConditionRow:
     return ConditionRow(**{**usual, **fields})
 
 
-CLOSED = {"is_open": False, "close_reason": "manual"}
+CLOSED = {"is_open": False, "close_reason": "owner"}
 NOTHING = {"is_filled": False, "is_open": False}
 
 
@@ -266,14 +266,14 @@ def end_first(first: Signal, how: str) -> None:
         ("FILLED", "filled", "SUBMITTING"),
         ("FILLED", "cancelled", "CONDITION_FAILED"),
         ("CLOSED", "filled", "AWAITING_CONDITION"),
-        ("CLOSED", "manual", "SUBMITTING"),
+        ("CLOSED", "owner", "SUBMITTING"),
         ("CLOSED", "time_exit", "SUBMITTING"),
         ("CLOSED", "cancelled", "CONDITION_FAILED"),
         ("CLOSED_AT_STOP", "sl", "SUBMITTING"),
         ("CLOSED_AT_STOP", "tp", "CONDITION_FAILED"),
         ("CLOSED_AT_STOP", "time_exit", "CONDITION_FAILED"),
         ("CLOSED_AT_TARGET", "tp", "SUBMITTING"),
-        ("CLOSED_AT_TARGET", "manual", "CONDITION_FAILED"),
+        ("CLOSED_AT_TARGET", "owner", "CONDITION_FAILED"),
         ("NOT_FILLED", "cancelled", "SUBMITTING"),
         ("NOT_FILLED", "filled", "CONDITION_FAILED"),
     ],

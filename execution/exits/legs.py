@@ -1,0 +1,39 @@
+"""The legs of exits that somebody asks for: they begin with who that is.
+
+Such a leg is numbered, as it may occur often: `close-1` of a CLOSE signal, `owner-2`.
+"""
+
+from collections.abc import Sequence
+
+from django.db.models.functions import Coalesce
+
+from positions.models import CloseReason, ExecutionPosition
+from users.models import User
+
+SIGNAL, OWNER, OPERATOR = "close", "owner", "operator"
+KILL_SWITCH, LOSS_LIMIT = "halt", "loss"
+BY_HAND = "hand"  # of an entry that filled while somebody had it cancelled
+CLOSERS = {
+    SIGNAL: CloseReason.SIGNAL,
+    OWNER: CloseReason.OWNER,
+    OPERATOR: CloseReason.OPERATOR,
+    KILL_SWITCH: CloseReason.KILL_SWITCH,
+    LOSS_LIMIT: CloseReason.LOSS_LIMIT,
+    BY_HAND: CloseReason.MANUAL,
+}
+"""How the leg begins → the reason of a position that it has closed."""
+NUMBERED = (*CLOSERS, "time", "when")
+"""How legs begin that may occur often."""
+
+
+def closers(position_ids: Sequence[int], by: User | None) -> dict[int, str]:
+    """Return how the leg of an exit begins that somebody asks for, by position. by: None for a
+    signal."""
+    if by is None:
+        return dict.fromkeys(position_ids, SIGNAL)
+    owner = Coalesce("connection__user_id", "connection__admin_id")
+    held = ExecutionPosition.objects.filter(pk__in=position_ids).order_by("pk")
+    return {
+        pk: OWNER if owner_id == by.pk else OPERATOR
+        for pk, owner_id in held.values_list("pk", owner)
+    }
