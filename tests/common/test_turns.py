@@ -5,7 +5,7 @@ import threading
 import time
 
 from common.shared_sessions.turns import Turns
-from tests.paper.broker_process import until
+from tests.until import until
 
 SECONDS = 90.0
 NO_PATIENCE = 0.01

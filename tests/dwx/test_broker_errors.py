@@ -9,7 +9,7 @@ from brokers.types import ReportKind
 from common.reason_codes import Code
 from tests.dwx.factories import Account, raises_outcome
 from tests.dwx.waiting import wait_until_absent
-from tests.fakes.dwx.terminal import until
+from tests.until import until
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@ first removes its own position's (CANCEL_FIRST)."""
 
 from collections.abc import Iterator
 from decimal import Decimal as D
-from functools import partial
 from typing import Any
 
 import pytest
@@ -24,8 +23,7 @@ from signals.models import Feed, Signal
 from tests.connections import make
 from tests.crypto.factories import DIALECTS, unlimited_rates
 from tests.execution import factories
-from tests.execution.trading_process import running
-from tests.execution.trading_process import wait_until as engine_until
+from tests.execution.trading_process import running, until
 from tests.fakes.exchange.actions import move_price
 from tests.fakes.exchange.model import Fault, Market
 from tests.fakes.exchange.model import Order as VenueOrder
@@ -34,7 +32,6 @@ from tests.fakes.exchange.venue import Venue
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 SECONDS = 60.0
-until = partial(engine_until, seconds=SECONDS)
 BTC = Market("BTC", "USDT", D("0.001"), D("0.1"), D(5))
 NAMES = {"binance": "BTCUSDT", "okx": "BTC-USDT"}
 OTHERS = sorted(NAMES.keys() - {"binance"})

@@ -28,8 +28,8 @@ from execution.services import close_position, execute
 from signals.models import Feed
 from tests.connections import make
 from tests.execution import factories
-from tests.execution.dispatch.test_background_calls import until
 from tests.execution.fake_broker import FakeBroker
+from tests.until import until
 
 pytestmark = pytest.mark.usefixtures("inline_commits")
 

@@ -34,7 +34,7 @@ from tests.connections import make
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.netting_model import NettingModel
-from tests.faults.process_fleet import wait_until
+from tests.until import until
 
 pytestmark = pytest.mark.usefixtures("inline_commits")
 MS = MAX_AGGREGATION_MS  # a shorter one could end while a busy machine publishes and claims
@@ -204,7 +204,7 @@ def test_runtime_sends_what_has_waited_without_a_poll(
     factories.feed_signal(feed)
     factories.feed_signal(feed)
     services.execute([order.pk for order in orders()])
-    wait_until(lambda: seen() == [("FILLED", "")] * 2, 20, "not sent")
+    until(lambda: seen() == [("FILLED", "")] * 2, "not sent")
     assert [ticket.request.quantity for ticket in broker.tickets] == [D(200)]
 
 

@@ -12,13 +12,8 @@ from brokers.types import CancelRequest, OrderRequest
 from common.reason_codes import Code
 from tests.fakes.paper_server.framing import Unpacker, pack, unpack
 from tests.fakes.paper_server.protocol import VERSION
-from tests.paper.broker_process import (
-    BrokerProcess,
-    Caller,
-    journal,
-    kind,
-    until,
-)
+from tests.paper.broker_process import BrokerProcess, Caller, journal, kind
+from tests.until import until
 
 pytestmark = [pytest.mark.usefixtures("inline_commits")]
 
@@ -36,7 +31,7 @@ def test_refused_connection_is_not_sent_and_is_opened_again(
     with pytest.raises(ReadFailed):
         caller.run(caller.adapter.positions(caller.spec()))
     broker.start()
-    until(lambda: kind(caller.place("late")["late"]) == "FILLED", 60)  # after the back-off
+    until(lambda: kind(caller.place("late")["late"]) == "FILLED")  # after the back-off
     assert journal() == ["late"]
 
 
@@ -123,7 +118,7 @@ def server_that_reads_nothing() -> Iterator[tuple[int, Callable[[], set[str]]]]:
         yield listener.getsockname()[1], received
     finally:
         done.set()
-        thread.join(30)
+        thread.join(120)
         listener.close()
         for peer in accepted:
             peer.close()

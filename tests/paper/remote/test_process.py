@@ -9,15 +9,9 @@ import pytest
 
 from brokers.base import BrokerAdapter, ReadFailed
 from tests.fakes.paper_server.protocol import CALLS, LISTEN, SUBMIT
-from tests.paper.broker_process import (
-    ROOT,
-    BrokerProcess,
-    Caller,
-    journal,
-    kind,
-    until,
-)
+from tests.paper.broker_process import ROOT, BrokerProcess, Caller, journal, kind
 from tests.paper.remote.helpers import at_the_same_time, fault, find
+from tests.until import until
 
 pytestmark = [pytest.mark.usefixtures("inline_commits")]
 

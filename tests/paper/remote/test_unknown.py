@@ -14,14 +14,9 @@ from common.reason_codes import Code
 from tests.fakes.paper_server.framing import describe_lost_answer, pack
 from tests.fakes.paper_server.protocol import VERSION
 from tests.faults.network_proxy import Network
-from tests.paper.broker_process import (
-    BrokerProcess,
-    Caller,
-    journal,
-    kind,
-    until,
-)
+from tests.paper.broker_process import BrokerProcess, Caller, journal, kind
 from tests.paper.remote.helpers import at_the_same_time, find
+from tests.until import until
 
 pytestmark = [pytest.mark.usefixtures("inline_commits")]
 
@@ -146,7 +141,7 @@ def test_delayed_packet_is_accepted_when_it_arrives(
         [outcome] = caller.place("slow", reply_timeout=0.2).values()
         assert isinstance(outcome, OutcomeUnknown)
     assert journal() == ["before"]  # its sender is gone and it has not arrived, but it will
-    until(lambda: journal() == ["before", "slow"], 60)
+    until(lambda: journal() == ["before", "slow"])
 
 
 def test_partition_resets_connection_and_drops_unsent_orders(network: Network) -> None:
