@@ -27,7 +27,7 @@ from tests.until import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ENGINE = "common.shared_sessions"
-SECONDS = 90.0
+SECONDS = 240.0
 
 
 @pytest.fixture(autouse=True)

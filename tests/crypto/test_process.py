@@ -105,9 +105,10 @@ def test_markets_are_renewed_in_the_background(monkeypatch: pytest.MonkeyPatch) 
 
     account.run(renew_after_an_hour(True))
     assert machine_time() - client.markets_at > client_module.MARKETS_SECONDS - 120
+    began = machine_time()
     account.run(renew_after_an_hour(False))
     assert sum("exchangeInfo" in line for line in account.venue.request_lines) == 3
-    assert machine_time() - client.markets_at < 60
+    assert client.markets_at >= began
     close(account)
 
 

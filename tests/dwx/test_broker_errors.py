@@ -42,13 +42,13 @@ def test_absence_is_not_confirmed_while_prices_do_not_change(account: Account) -
     with raises_outcome(OutcomeUnknown):
         account.submit(request)
     account.change_settings(settle_seconds=0.05)
-    for _ in range(2):
+
+    def why() -> str:
         with raises_outcome(ReadFailed) as caught:
             account.find(request.client_order_id)
-        if "No price" in caught[0].detail:
-            break
-    else:
-        pytest.fail(caught[0].detail)
+        return str(caught[0].detail)
+
+    until(lambda: "No price" in why())
     wait_until_absent(account, request.client_order_id)
 
 

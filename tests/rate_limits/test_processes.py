@@ -11,6 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -244,14 +245,17 @@ def test_admission_that_expired_is_requested_again(
     server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The event loop is blocked, as in a stopped process; the other processes use everything."""
-    for attempt in range(8):
+    attempts = count()
+
+    def stand_still() -> tuple[float, float] | None:
         caplog.clear()
         with suppress(LateError):
-            in_hand, reserved = asyncio.run(_stand_still(server.url, f"stood still {attempt}"))
+            found = asyncio.run(_stand_still(server.url, f"stood still {next(attempts)}"))
             if "Redis is unavailable" not in caplog.text:
-                break
-    else:
-        pytest.fail("Redis never answered in time")
+                return found
+        return None
+
+    in_hand, reserved = until(stand_still, "Redis never answered in time", seconds=300) or (0, 0)
     assert in_hand > 0.3  # 60 owed, 25 kept, one wanted
     assert reserved > 0.25  # 60 owed, one wanted
 
@@ -298,16 +302,16 @@ async def _stand_still(url: str, name: str) -> tuple[float, float]:
 
 def test_missed_deadline_is_reported_at_once(server: RedisServer) -> None:
     configure(server.url, 1)
-    budget = rate_limiter_for("late", Rate(per_second=0.01, burst=4))
+    budget = rate_limiter_for("late", Rate(per_second=0.001, burst=4))
 
     async def too_late(priority: Priority) -> None:
         asked = machine_time()
         with pytest.raises(NotSent) as refused:
             await budget.acquire(
-                priority=priority, deadline=asked + 80
-            )  # its turn is in 100 s or later
+                priority=priority, deadline=asked + 800
+            )  # its turn is in 1,000 s or later
         assert refused.value.code is Code.RATE_LIMITED
-        assert machine_time() - asked < 40
+        assert machine_time() - asked < 400
 
     async def all_too_late() -> None:
         await budget.acquire(priority=Priority.EXIT)  # what Redis begins with

@@ -76,7 +76,8 @@ def test_partly_buffered_frame_never_arrives() -> None:
             outcomes.update(
                 caller.place(*[f"{number}-{i:02d}" for i in range(99)], reply_timeout=0.2)
             )
-            if "NotSent" in (seen := {kind(outcome) for outcome in outcomes.values()}):
+            seen = {kind(outcome) for outcome in outcomes.values()}
+            if seen >= {"OutcomeUnknown", "NotSent"}:
                 break
         assert seen == {"OutcomeUnknown", "NotSent"}
         arrived = received()
@@ -103,7 +104,7 @@ def server_that_reads_nothing() -> Iterator[tuple[int, Callable[[], set[str]]]]:
     def received() -> set[str]:
         done.set()
         unpacker, arrived = Unpacker(), set()
-        accepted[0].settimeout(2)
+        accepted[0].settimeout(60)
         try:
             while data := accepted[0].recv(1 << 20):
                 for body in unpacker.feed(data):
