@@ -293,8 +293,8 @@ def test_cancel_and_level_change_past_their_deadline_are_not_sent(trader: Trader
     assert {cancel.value.code, stop.value.code} == {Code.SEND_DEADLINE}
     assert trader.journal()[0].status == "WORKING"
     assert [lot.stop_loss for lot in trader.positions()] == [D("1.09000")]
-    assert trader.cancel(resting, send_by=machine_time() + 9)[0].kind is ReportKind.CANCELLED
-    assert trader.modify(filled, "1.09500", None, send_by=machine_time() + 9)
+    assert trader.cancel(resting, send_by=machine_time() + 90)[0].kind is ReportKind.CANCELLED
+    assert trader.modify(filled, "1.09500", None, send_by=machine_time() + 90)
 
 
 @IN_PROCESS_ONLY
