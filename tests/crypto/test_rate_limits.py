@@ -186,8 +186,9 @@ def test_pause_of_the_address_is_one_of_connections() -> None:
     assert connects.requested == [(-7, False)]
 
 
-def test_exit_is_sent_while_reads_wait() -> None:
+def test_exit_is_sent_while_reads_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """A new limiter starts with its reserve, which is for exits and cancels."""
+    monkeypatch.setattr("brokers.crypto.rate_limits.READ_WAIT_SECONDS", 10_000)
     rate = Rate(per_second=0.001, burst=8.0)  # the next in a thousand seconds
     unlimited = Rate(per_second=1000.0, burst=1000.0)
     host, points, orders = (

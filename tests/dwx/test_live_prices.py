@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal as D
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,11 @@ def test_prices_of_hanging_terminal_go_stale_until_it_continues(
 
     terminal.fault()
     until(lambda: ExecutionPosition.objects.get().quantity == 0)
-    until(lambda: SourceHealth.objects.get(pk=source).error_code == "")
+    asks = cycle(("1889.51", "1889.50"))  # a price that stands for two seconds is stale again
+    until(
+        lambda: SourceHealth.objects.get(pk=source).error_code == "",
+        meanwhile=lambda: move(terminal, "1889.00", next(asks)),
+    )
     assert bid(source) == 1889
     assert len(terminal.journal()) == len(terminal.journal("close")) == 1
 
@@ -186,7 +191,11 @@ def test_prices_go_stale_when_price_file_does_not_change(
 
     terminal.fault()
     until(lambda: ExecutionPosition.objects.get().quantity == 0)
-    until(lambda: SourceHealth.objects.get(pk=source).error_code == "")
+    asks = cycle(("1889.51", "1889.50"))  # a price that stands for two seconds is stale again
+    until(
+        lambda: SourceHealth.objects.get(pk=source).error_code == "",
+        meanwhile=lambda: move(terminal, "1889.00", next(asks)),
+    )
     assert bid(source) == 1889
 
 

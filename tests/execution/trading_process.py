@@ -39,9 +39,14 @@ def running(role: str, seconds: float) -> Iterator[trading_runtime.TradingRuntim
         gc.collect()  # what ended threads left open
 
 
-def until(is_so: Callable[[], object], *, seconds: float = conditions.SECONDS) -> None:
+def until(
+    is_so: Callable[[], object],
+    *,
+    seconds: float = conditions.SECONDS,
+    meanwhile: Callable[[], object] | None = None,
+) -> None:
     """Wait for a condition that the engine's threads bring about; a failure shows the orders."""
-    conditions.until(is_so, seconds=seconds, seen=_orders)
+    conditions.until(is_so, seconds=seconds, seen=_orders, meanwhile=meanwhile)
 
 
 def _orders() -> list[object]:
