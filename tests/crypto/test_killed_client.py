@@ -26,6 +26,8 @@ from tests.fakes.exchange.venue import Fault
 from tests.sampling import often
 from tests.until import until
 
+pytestmark = pytest.mark.processes
+
 TIMEOUT_SECONDS = 120.0
 
 

@@ -25,6 +25,8 @@ from ops.embedded.redis import RedisServer
 from tests.sampling import exhaustive
 from tests.until import until
 
+pytestmark = pytest.mark.processes
+
 PROCESSES = 3
 RATE = Rate(per_second=40, burst=6)
 PATIENCE = 60  # seconds, with which a condition is waited for

@@ -27,7 +27,7 @@ from tests.execution.trading_process import until
 from tests.fakes.exchange.server import Server
 
 __all__ = ["exchange"]
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 
 @pytest.fixture

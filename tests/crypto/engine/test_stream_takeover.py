@@ -27,7 +27,7 @@ from tests.crypto.engine.test_engine import engine, feed
 from tests.execution.trading_process import until
 
 __all__ = ["alice", "engine", "exchange", "feed"]
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 
 @pytest.fixture

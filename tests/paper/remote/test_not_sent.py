@@ -18,6 +18,7 @@ from tests.until import until
 pytestmark = [pytest.mark.usefixtures("inline_commits")]
 
 
+@pytest.mark.processes
 def test_refused_connection_is_not_sent_and_is_opened_again(
     broker: BrokerProcess, caller: Caller
 ) -> None:
@@ -35,6 +36,7 @@ def test_refused_connection_is_not_sent_and_is_opened_again(
     assert journal() == ["late"]
 
 
+@pytest.mark.processes
 def test_guard_runs_last_and_for_each_order(caller: Caller) -> None:
     guarded = []
 
@@ -51,6 +53,7 @@ def test_guard_runs_last_and_for_each_order(caller: Caller) -> None:
     assert journal() == ["one", "two"]
 
 
+@pytest.mark.processes
 def test_stall_while_a_frame_is_prepared_sends_nothing_of_it(
     caller: Caller,
 ) -> None:

@@ -21,6 +21,7 @@ from tests.until import until
 pytestmark = [pytest.mark.usefixtures("inline_commits")]
 
 
+@pytest.mark.processes
 def test_lost_reply_is_unknown_and_order_is_found(network: Network) -> None:
     with Caller(network.port) as caller:
         caller.place("before")
@@ -33,6 +34,7 @@ def test_lost_reply_is_unknown_and_order_is_found(network: Network) -> None:
     assert journal() == ["before", "mute"]
 
 
+@pytest.mark.processes
 def test_reset_after_the_write_is_unknown(broker: BrokerProcess, network: Network) -> None:
     broker.ask("set_terms", [], {"reply_delay_ms": 60_000})
     with Caller(network.port) as caller:
@@ -42,6 +44,7 @@ def test_reset_after_the_write_is_unknown(broker: BrokerProcess, network: Networ
         assert caller.run(find(caller, "cut"))
 
 
+@pytest.mark.processes
 def test_truncated_answer_is_unknown_and_logged(
     network: Network, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -121,6 +124,7 @@ def server_that_answers(answer: bytes) -> Iterator[int]:
         thread.join(60)
 
 
+@pytest.mark.processes
 def test_orders_in_flight_when_broker_is_killed_are_unknown(
     broker: BrokerProcess, caller: Caller
 ) -> None:
@@ -131,6 +135,7 @@ def test_orders_in_flight_when_broker_is_killed_are_unknown(
     assert journal() == sorted(outcomes)
 
 
+@pytest.mark.processes
 def test_delayed_packet_is_accepted_when_it_arrives(
     network: Network,
 ) -> None:
@@ -144,6 +149,7 @@ def test_delayed_packet_is_accepted_when_it_arrives(
     until(lambda: journal() == ["before", "slow"])
 
 
+@pytest.mark.processes
 def test_partition_resets_connection_and_drops_unsent_orders(network: Network) -> None:
     with Caller(network.port) as caller:
         caller.place("before")
