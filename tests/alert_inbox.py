@@ -19,7 +19,7 @@ from signals.alert_serializers import AlertStatusSerializer
 from signals.alerts import Receipt, refusal_of
 from signals.models import AlertState, Feed, IncomingAlert, Signal
 
-SECONDS = 30.0
+SECONDS = 120.0
 # What differs between an alert and the same one again.
 OF_ITSELF = {"alert", "state", "received_at", "settled_at"}
 

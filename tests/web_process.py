@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from urllib.parse import urlencode
 from django.db import connection
 
 from tests.ports import free_port
+from tests.until import until
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -62,18 +62,18 @@ class WebProcess:
             self._process = subprocess.Popen(
                 child.command, env={**environ, **child.env}, cwd=ROOT, stdout=output, stderr=output
             )
-        end = time.monotonic() + 60
         assert child.ready is not None
-        while not child.ready():
-            assert self._process.poll() is None, self._log.read_text()[-2000:]
-            assert time.monotonic() < end, "the web process does not answer"
-            time.sleep(0.05)
+        until(child.ready, "the web process does not answer", meanwhile=self._require_alive)
         return self
 
     def __exit__(self, *_: object) -> None:
         assert self._process is not None
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(60)
+
+    def _require_alive(self) -> None:
+        assert self._process is not None
+        assert self._process.poll() is None, self._log.read_text()[-2000:]
 
     @property
     def pid(self) -> int:

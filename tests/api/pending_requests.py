@@ -1,7 +1,6 @@
 """Requests that wait for a row that another session holds."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,10 +13,11 @@ from psycopg.pq import TransactionStatus
 
 from tests.api import factories
 from tests.api.factories import World
+from tests.until import until
 
-SECONDS = 30.0
+SECONDS = 120.0
 SHORT_MS = 60  # of a wait that is to end by its time-out
-LONG_MS = 60_000
+LONG_MS = 240_000
 Send = Callable[[], Any]
 
 
@@ -64,8 +64,8 @@ class PendingRequest:
 
         after: an earlier result; the transaction must be a later one.
         """
-        deadline = time.monotonic() + SECONDS
-        while time.monotonic() < deadline:
+
+        def found() -> list[Any]:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_stat_clear_snapshot()")
                 cursor.execute(
@@ -73,10 +73,9 @@ class PendingRequest:
                     " AND datname = current_database()"
                 )
                 sessions = cursor.fetchall()
-            for pid, start in sessions:
-                if start is not None and (after is None or start > after[1]):
-                    return pid, start
-        raise AssertionError("the request does not wait for a lock")
+            return [one for one in sessions if one[1] and (not after or one[1] > after[1])]
+
+        return until(found, "the request does not wait for a lock")[0]
 
     def wait_for_retry_of_cancelled(self) -> None:
         """Cancel its first wait, as a statement's time-out does; return when it waits again."""

@@ -81,6 +81,7 @@ def locked(sql: str, *parameters: object) -> psycopg.Connection[Any]:
     return session
 
 
+@pytest.mark.processes
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     ("slug", "fields", "body", "status"),
@@ -116,6 +117,7 @@ def test_answer_is_that_of_the_view(
     assert rows[: len(rows) // 2] == rows[len(rows) // 2 :]
 
 
+@pytest.mark.processes
 def test_wrong_address_is_not_found_like_any_other(web: WebProcess) -> None:
     path = address("known")
     for wrong in (path[:-4] + "/", "/hooks/tradingview/nowhere/0123456789abcdef/", f"{path}more/"):
@@ -144,6 +146,7 @@ def has_read_all(web: WebProcess) -> None:
     assert web.browser().get("/healthz").status == 200
 
 
+@pytest.mark.processes
 @pytest.mark.django_db(transaction=True)
 def test_alerts_that_arrive_together_are_stored_together(web: WebProcess) -> None:
     path, count = address("busy", alerts_per_minute=1_000), 40
@@ -234,6 +237,7 @@ def test_deadlines_count_from_the_arrival() -> None:
     )
 
 
+@pytest.mark.processes
 @pytest.mark.django_db(transaction=True)
 def test_alerts_are_stored_again_after_the_session_was_lost(web: WebProcess) -> None:
     path = address("lost")
@@ -248,6 +252,7 @@ def test_alerts_are_stored_again_after_the_session_was_lost(web: WebProcess) -> 
     assert IncomingAlert.objects.count() == 3
 
 
+@pytest.mark.processes
 @pytest.mark.django_db(transaction=True)
 def test_feed_is_in_the_hands_of_one_thread_at_a_time(web: WebProcess) -> None:
     """Its alerts are stored in the order in which they arrived, and delay no other feed."""

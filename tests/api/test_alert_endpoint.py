@@ -15,6 +15,7 @@ from api.throttling import ANONYMOUS, AlertThrottle, rate_of
 from signals.feeds import create_feed_token
 from signals.rate import seconds_to_wait
 from tests.connections import make
+from tests.until import until
 from tests.web_process import Answer, WebProcess
 from users.services import create_api_key
 
@@ -49,13 +50,6 @@ def endpoint(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[AlertEn
     settings = {"FILLCAST_LOG_LEVEL": "DEBUG", "FILLCAST_LOG_FORMAT": request.param}
     with WebProcess(log, **settings) as web:
         yield AlertEndpoint(web, log)
-
-
-def wait_for(endpoint: AlertEndpoint, text: str) -> None:
-    end = time.monotonic() + 30
-    while text not in endpoint.log():
-        assert time.monotonic() < end, f"not logged: {text}"
-        time.sleep(0.05)
 
 
 def test_secrets_of_the_alert_endpoint_are_never_logged(endpoint: AlertEndpoint) -> None:
@@ -94,7 +88,7 @@ def test_secrets_of_the_alert_endpoint_are_never_logged(endpoint: AlertEndpoint)
     assert {name: status for name, status in statuses.items() if not 300 < status < 500} == {}
     with _without_table():
         assert endpoint.post(path, ALERT.replace("1.08", "1.07")).status == 500
-    wait_for(endpoint, "ProgrammingError")
+    until(lambda: "ProgrammingError" in endpoint.log(), seen=endpoint.log)
     for name, hidden in (
         ("token", secret), ("signed token", endpoint.signing_secret), ("API key", endpoint.key),
         ("signing key", endpoint.signed.signing_key),

@@ -2,8 +2,7 @@
 pairs do not."""
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Thread
 from typing import Any
@@ -19,15 +18,16 @@ from tests.alert_inbox import answer_of
 from tests.api.conftest import AsWeb
 from tests.api.factories import World
 from tests.api.test_alert_sequence import AlertEndpoint, exits, strategy
+from tests.lock_waits import until_one_waits
+from tests.until import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-SECONDS = 30.0
+SECONDS = 120.0
 COINS = [
     "BTC", "ADA", "ALGO", "APT", "ARB", "ATOM", "AVAX", "BCH", "BNB", "DOGE", "DOT", "ETC", "ETH",
     "FIL", "LINK", "LTC", "NEAR", "SOL", "SUI", "XRP",
 ]  # fmt: skip
-_WAITING = "SELECT count(*) AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
 
 
 @pytest.fixture
@@ -60,25 +60,6 @@ class PostedAlert:
         return not self._thread.is_alive()
 
 
-def until(condition: Callable[[], bool]) -> bool:
-    """Wait for a condition; return whether it came true.
-
-    It queries the database meanwhile, so that no transaction idles.
-    """
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        rows("SELECT pg_stat_clear_snapshot()")
-        time.sleep(0.02)
-    return True
-
-
-def waiting(number: int) -> bool:
-    """Wait until this number of sessions wait for a lock; return whether they do."""
-    return until(lambda: bool(rows(_WAITING)[0].n == number))
-
-
 @contextmanager
 def held(position: ExecutionPosition) -> Iterator[None]:
     """Lock a position, so that an alert that closes it cannot finish."""
@@ -106,13 +87,12 @@ def test_exits_of_twenty_symbols_at_once_do_not_wait_for_a_slow_one(
     slow, *_ = positions = [trade(endpoint, f"{coin}/USDT") for coin in COINS]
     with held(slow):
         first = PostedAlert(endpoint, **leave(COINS[0]))
-        assert waiting(1)
+        until_one_waits()
         others = [PostedAlert(endpoint, **leave(coin)) for coin in COINS[1:]]
-        in_time = until(lambda: all(post.is_answered for post in others))
+        until_answered(*others)
         assert not first.is_answered
-    assert until(lambda: first.is_answered and all(post.is_answered for post in others))
+    until_answered(first, *others)
     assert [post.status for post in (first, *others)] == [201] * len(COINS)
-    assert in_time
     assert all(len(exits(position)) == 1 for position in positions)
 
 
@@ -124,10 +104,10 @@ def test_alerts_of_one_pair_are_processed_one_after_the_other(
     position = trade(endpoint, "BTC/USDT")
     with held(position):
         leaving = PostedAlert(endpoint, **leave("BTC"))
-        assert waiting(1)
+        until_one_waits()
         entry = PostedAlert(endpoint, **{**strategy("flat", "buy", "long", -20), "ticker": ticker})
-        assert in_turn(2)
-    assert until(lambda: leaving.is_answered and entry.is_answered)
+        until_in_turn(2)
+    until_answered(leaving, entry)
     assert (leaving.status, entry.status) == (201, 409), entry.body
     assert entry.body["code"] == "ALERT_OUT_OF_ORDER"
 
@@ -142,10 +122,10 @@ def test_alert_that_refers_to_a_signal_waits_for_alerts_of_its_pair(
     later = {"action": "MODIFY", "timenow": strategy("", "", "", 0)["timenow"], reference: named}
     with held(position):
         leaving = PostedAlert(endpoint, **leave("BTC"))
-        assert waiting(1)
+        until_one_waits()
         moving = PostedAlert(endpoint, **later, sl="61000.50")
-        assert in_turn(2)
-    assert until(lambda: leaving.is_answered and moving.is_answered)
+        until_in_turn(2)
+    until_answered(leaving, moving)
     assert (leaving.status, moving.status) == (201, 201), moving.body
 
 
@@ -157,12 +137,12 @@ def test_alert_that_refers_to_an_unknown_signal_waits_for_all_pairs(
     position = trade(endpoint, "BTC/USDT")
     with held(position):
         leaving = PostedAlert(endpoint, **leave("BTC"))
-        assert waiting(1)
+        until_one_waits()
         later = {"action": "MODIFY", "timenow": strategy("", "", "", 0)["timenow"], "sl": "1.2"}
         named = {"refers_to": position.signal_id + 1000, "refers_to_external_id": "mine"}
         unknown = PostedAlert(endpoint, **later, **{reference: named[reference]})
-        assert in_turn(2)
-    assert until(lambda: leaving.is_answered and unknown.is_answered)
+        until_in_turn(2)
+    until_answered(leaving, unknown)
     assert (leaving.status, unknown.status) == (201, 400)
 
 
@@ -174,12 +154,12 @@ def test_alert_of_a_word_waits_for_all_pairs_of_its_base(
     position = trade(endpoint, "KOSPI200/KRW")
     with held(position):
         leaving = PostedAlert(endpoint, **{**leave(""), "ticker": "KOSPI200/KRW"})
-        assert waiting(1)
+        until_one_waits()
         word = PostedAlert(endpoint, **{**leave(""), "ticker": other})
         elsewhere = PostedAlert(endpoint, **{**leave(""), "ticker": "KOSPI100"})
-        assert until(lambda: elsewhere.is_answered)
-        assert in_turn(2)
-    assert until(lambda: leaving.is_answered and word.is_answered)
+        until_answered(elsewhere)
+        until_in_turn(2)
+    until_answered(leaving, word)
     assert (leaving.status, elsewhere.status) == (201, 400)
 
 
@@ -187,18 +167,23 @@ def test_alert_of_a_word_waits_for_its_pair_only(endpoint: AlertEndpoint) -> Non
     position = trade(endpoint, "KOSPI200/KRW")
     with held(position):
         leaving = PostedAlert(endpoint, **{**leave(""), "ticker": "KOSPI200/KRW"})
-        assert waiting(1)
+        until_one_waits()
         entry = PostedAlert(
             endpoint, **{**strategy("flat", "buy", "long", -20), "ticker": "KOSPI200"}
         )
         other = PostedAlert(endpoint, **leave("BTC"))
-        assert until(lambda: other.is_answered)
-        assert in_turn(2)
-    assert until(lambda: leaving.is_answered and entry.is_answered)
+        until_answered(other)
+        until_in_turn(2)
+    until_answered(leaving, entry)
     assert (leaving.status, entry.status, other.status) == (201, 409, 200)
 
 
-def in_turn(number: int) -> bool:
-    """Wait until this number of alerts wait; return whether they do, and only one is worked on."""
-    is_stored = until(lambda: IncomingAlert.objects.filter(state="WAITING").count() == number)
-    return is_stored and waiting(1)
+def until_in_turn(number: int) -> None:
+    """Return once this number of alerts wait, and only one is worked on."""
+    until(lambda: IncomingAlert.objects.filter(state="WAITING").count() == number)
+    until_one_waits()
+
+
+def until_answered(*posts: PostedAlert) -> None:
+    """Return once these are answered. It queries meanwhile, so that no transaction idles."""
+    until(lambda: all(post.is_answered for post in posts), meanwhile=lambda: rows("SELECT 1"))

@@ -29,6 +29,7 @@ from users.models import User
 from users.services import create_api_key
 
 pytestmark = [
+    pytest.mark.processes,
     pytest.mark.usefixtures("inline_commits"),
     pytest.mark.exhaustive,
 ]

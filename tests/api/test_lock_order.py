@@ -4,7 +4,6 @@ The other order could deadlock with a change of candidates that writes the feed.
 """
 
 import json
-import time
 from collections.abc import Callable
 from threading import Thread
 from typing import Any
@@ -22,9 +21,9 @@ from signals.locks import candidates_exclusive
 from signals.models import Feed, Signal
 from tests.alert_inbox import answer_of
 from tests.api.factories import World
+from tests.lock_waits import until_one_waits
 
 OPEN = {"symbol": "EURUSD", "direction": "BUY", "action": "OPEN", "sl": "1.08"}
-_WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
 
 
 def _alert(**fields: Any) -> Callable[[Feed], int]:
@@ -66,7 +65,7 @@ def test_candidates_are_locked_before_the_feed(world: World, entry_point: str) -
     with transaction.atomic():
         candidates_exclusive(feed.pk)
         thread.start()
-        _until_one_waits()
+        until_one_waits(lock="advisory")
         rows("SELECT 1 FROM signals_feed WHERE id = %s FOR UPDATE NOWAIT", (feed.pk,))
     thread.join(60)
     assert statuses == [201]
@@ -79,10 +78,3 @@ def _closing(work: Callable[[], int]) -> int:
         return work()
     finally:
         database.close()
-
-
-def _until_one_waits() -> None:
-    deadline = time.monotonic() + 30
-    while not rows(_WAITING)[0].count:
-        assert time.monotonic() < deadline, "the request does not wait for the candidates"
-        time.sleep(0.01)

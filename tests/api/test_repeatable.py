@@ -1,6 +1,5 @@
 """Idempotency-Key: each POST of the schema, sent twice with one key, is carried out once."""
 
-import time
 from collections.abc import Callable
 from copy import deepcopy
 from datetime import timedelta
@@ -34,6 +33,7 @@ from tests.api.conftest import AsWeb
 from tests.api.factories import World
 from tests.api.test_problems import problem
 from tests.connections import make
+from tests.lock_waits import until_one_waits
 from tests.matrix import WALK_TIME, Cell, Walk
 from users.services import create_api_key
 
@@ -481,7 +481,7 @@ def test_second_request_during_the_first_has_to_wait(world: World) -> None:
     with transaction.atomic():
         list(type(world.connection).objects.select_for_update().filter(pk=world.connection.pk))
         first.start()
-        wait_for_a_lock()
+        until_one_waits()
         second = Thread(target=send)
         second.start()
         second.join(60)
@@ -509,7 +509,7 @@ def test_killed_first_request_leaves_neither_effect_nor_key(world: World) -> Non
     with transaction.atomic():
         list(type(world.connection).objects.select_for_update().filter(pk=world.connection.pk))
         first.start()
-        wait_for_a_lock()
+        until_one_waits()
         with database.cursor() as cursor:
             cursor.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -520,17 +520,3 @@ def test_killed_first_request_leaves_neither_effect_nor_key(world: World) -> Non
     assert answers[0].status_code == 200
     assert "Idempotency-Replayed" not in answers[0]
     assert KeptAnswer.objects.count() == 1
-
-
-def wait_for_a_lock() -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        with database.cursor() as cursor:
-            cursor.execute("SELECT pg_stat_clear_snapshot()")
-            cursor.execute(
-                "SELECT count(*) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            )
-            if cursor.fetchone() == (1,):
-                return
-    raise AssertionError("no request waits")

@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from benchmarks.suite import NAMES
-from ops.embedded.processes import birth, wait_until
+from ops.embedded.processes import birth
 from tests.prepared_database import copy_to
 from tests.server_folders import server_folder
+from tests.until import until
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.exhaustive, pytest.mark.timeout(900)]
@@ -84,20 +85,21 @@ def test_every_benchmark_runs_and_reports_in_one_format(folder: Path) -> None:
         assert bench["ratio"] > 0
         assert bench["baseline"] is None or bench["baseline"]["rate"] > 0
     assert json.loads((folder / "bench" / "latest.json").read_text()) == output
-    assert wait_until(lambda: not processes_of(folder), SECONDS)  # a killed one may need a moment
+    until(lambda: not processes_of(folder))  # a killed one may need a moment
 
 
 def test_ctrl_c_leaves_no_process_running(folder: Path) -> None:
     running = launch(folder, "--only", "fanout", "-n", "20")
     # The stack's processes start after the servers: more than a minute on a busy machine.
-    assert wait_until(
-        lambda: running.poll() is not None or _has_workers(processes_of(folder)), SECONDS * 5
+    until(
+        lambda: running.poll() is not None or _has_workers(processes_of(folder)),
+        seconds=SECONDS * 5,
     )
     assert running.poll() is None, running.communicate()
     running.send_signal(signal.SIGINT)
     running.communicate(timeout=SECONDS)
     assert running.returncode == 130
-    assert wait_until(lambda: not processes_of(folder), SECONDS)
+    until(lambda: not processes_of(folder))
 
 
 def test_load_has_every_candidate_once_and_stores_its_samples(
@@ -116,4 +118,4 @@ def test_load_has_every_candidate_once_and_stores_its_samples(
     stored = json.loads((folder / "bench" / "load.json").read_text())
     assert len(stored["samples"]) > 3
     assert stored["samples"][-1]["published"] == detail["signals"]
-    assert wait_until(lambda: not processes_of(folder), SECONDS)
+    until(lambda: not processes_of(folder))

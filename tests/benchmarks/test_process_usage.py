@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from benchmarks import process_usage
 from common.sql import rows
 from tests.common.test_shared_sessions import raw
+from tests.until import until
 
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 IN_DATABASE = "SELECT count(*) AS n FROM pg_stat_activity WHERE backend_type = 'client backend'"
@@ -59,9 +59,8 @@ sys.stdin.readline()
         process.stdin.write("\n")
         process.stdin.flush()
         process.stdout.readline()
-        until = time.monotonic() + 60
-        while len([*Path(f"/proc/{process.pid}/task").iterdir()]) > 1:
-            assert time.monotonic() < until  # the kernel still lists the thread
+        threads = Path(f"/proc/{process.pid}/task")
+        until(lambda: len([*threads.iterdir()]) == 1, "the kernel still lists the thread")
         after = process_usage.run_seconds({"it": [process.pid]})["it"]
         process.stdin.write("\n")
         process.stdin.flush()

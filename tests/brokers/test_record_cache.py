@@ -24,7 +24,7 @@ from brokers.mt5.order_ids import OrderIds
 from brokers.record_cache import MAX_RECORDS, RECORD_CACHE, RecordCache
 from brokers.types import BrokerOrder, OrderRequest, OrderType, ReportKind, Side, TimeInForce
 from tests.examples import examples
-from tests.paper.broker_process import until
+from tests.until import until
 
 SYMBOL = "BTC/USDT"
 

@@ -1,7 +1,6 @@
 """Two requests that change one row, made to meet: both have read it before either may write."""
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from html.parser import HTMLParser
 from typing import Any
@@ -9,11 +8,10 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import Model
 
+from tests.lock_waits import sessions_waiting
+from tests.until import until
+
 SECONDS = 60.0
-_WAITING = """
-SELECT count(*) FROM pg_stat_activity
-WHERE datname = current_database() AND wait_event_type = 'Lock' AND pid <> pg_backend_pid()
-"""
 
 
 def at_once(
@@ -50,15 +48,10 @@ def at_once(
 
 def wait_until_they_wait(threads: Sequence[threading.Thread]) -> None:
     """Return once each of these threads is done or waits for a lock."""
-    deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_stat_clear_snapshot()")
-            cursor.execute(_WAITING)
-            (waiting,) = cursor.fetchone()
-        if waiting >= sum(thread.is_alive() for thread in threads):
-            return
-    raise AssertionError("the requests neither ended nor waited for the row")
+    until(
+        lambda: sessions_waiting() >= sum(thread.is_alive() for thread in threads),
+        "the requests neither ended nor waited for the row",
+    )
 
 
 class _Fields(HTMLParser):

@@ -23,10 +23,11 @@ from common.idle_sessions import IdleSessions
 from common.shared_sessions import base
 from common.sql import periodic_rows, rows, run
 from config.installation import ROOT
+from tests.until import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ENGINE = "common.shared_sessions"
-SECONDS = 90.0
+SECONDS = 240.0
 
 
 @pytest.fixture(autouse=True)
@@ -74,14 +75,6 @@ def repeat() -> tuple[int, str]:
     """Return the process id of a repeated statement's session, and whether it scanned tables."""
     (row,) = periodic_rows(SCANS)
     return int(row.pid), str(row.scans)
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    """Wait for what another thread does."""
-    end = time.monotonic() + SECONDS
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def test_threads_use_one_session_in_turn(sharing: list[int]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from common.row_security import TRADE, WEB
 from common.sql import rows, run
 from common.table_statistics import analyze_new_tables
-from ops.embedded.processes import wait_until
+from tests.until import until
 
 pytestmark = pytest.mark.usefixtures("inline_commits")
 TABLE = "just_grown"
@@ -46,12 +46,12 @@ def test_table_is_analyzed_once_it_has_ten_times_the_rows(table: None) -> None:
     assert TABLE not in as_trade()
     assert known() < 0  # never analyzed
     grow(1000)
-    assert wait_until(lambda: TABLE in as_trade(), 60)
+    until(lambda: TABLE in as_trade())
     assert known() == 1051
     grow(8000)
     assert TABLE not in as_trade()
     grow(3000)
-    assert wait_until(lambda: TABLE in as_trade(), 60)
+    until(lambda: TABLE in as_trade())
     assert known() == 12051
 
 

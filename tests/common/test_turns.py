@@ -5,9 +5,9 @@ import threading
 import time
 
 from common.shared_sessions.turns import Turns
-from tests.paper.broker_process import until
+from tests.until import until
 
-SECONDS = 90.0
+SECONDS = 240.0
 NO_PATIENCE = 0.01
 
 
@@ -46,14 +46,14 @@ def test_threads_out_of_patience_are_more_up_to_the_most_and_first_come() -> Non
     those.begin(SECONDS)
     those.begin(NO_PATIENCE)
     third = waiting_for(those, NO_PATIENCE)
-    third.join(0.5)
+    until(lambda: [one.is_impatient for one in those._waiting] == [True])
     assert third.is_alive()
     fourth = waiting_for(those, NO_PATIENCE)
+    until(lambda: [one.is_impatient for one in those._waiting] == [True, True])
     those.end()
     third.join(SECONDS)
     assert not third.is_alive()
-    fourth.join(0.5)
-    assert fourth.is_alive()
+    assert (those.waiting, fourth.is_alive()) == (1, True)
     those.end()
     fourth.join(SECONDS)
     assert not fourth.is_alive()

@@ -27,6 +27,7 @@ from execution.models import Order
 from tests.common.test_shared_sessions import raw
 from tests.connections import make
 from tests.execution import factories as execution_factories
+from tests.until import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DELIVERIES = "deliver events"
@@ -90,9 +91,7 @@ def program() -> Iterator[Callable[[type[BeatScheduler]], Service]]:
 
     def interrupt() -> None:
         with raw() as other:
-            until = time.monotonic() + 30
-            while not other.execute(WAITS).fetchone():
-                assert time.monotonic() < until
+            until(lambda: other.execute(WAITS).fetchone(), "beat does not wait")
         os.kill(os.getpid(), signal.SIGTERM)
 
     def make_service(scheduler: type[BeatScheduler]) -> Service:
@@ -144,12 +143,15 @@ def test_task_that_is_nearly_due_is_waited_for_and_not_asked_about(
 ) -> None:
     sent: list[str] = []
     monkeypatch.setattr(scheduler, "apply_entry", lambda entry, **_: sent.append(entry.name))
-    ticks, until = 0, time.monotonic() + 60
-    while "deliver events" not in sent:
-        assert time.monotonic() < until
+    ticks = 0
+
+    def tick() -> None:
+        nonlocal ticks
         if (seconds := scheduler.tick()) > 0:
             time.sleep(seconds)
         ticks += 1
+
+    until(lambda: "deliver events" in sent, meanwhile=tick)
     assert ticks < 3 * len(sent) + 20
 
 

@@ -16,7 +16,7 @@ from config.request_threads import ThreadedHandler
 
 Next = Callable[[HttpRequest], HttpResponseBase]
 Message = dict[str, Any]
-WAIT_SECONDS = 30
+WAIT_SECONDS = 120.0
 _seen: list[int] = []
 _read: list[int] = []
 _outcomes: list[str] = []

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from config.env import Settings
-from ops.embedded.processes import wait_until
 from ops.stack.process import ProcessSpec
 from ops.stack.stack import web_process
+from tests.until import until
 from tests.web_process import WebProcess
 
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
@@ -126,7 +126,7 @@ def test_half_sent_requests_end_while_others_are_answered(quick_web: WebProcess)
                 ended[name] = line.recv(4096)
         return len(ended) == len(lines)
 
-    wait_until(all_ended, 60)
+    until(all_ended)
     still_open = {kind for kind, _ in lines.keys() - ended.keys()}
     assert not still_open, f"{len(lines) - len(ended)} of {len(lines)} stay open: {still_open}"
     for (kind, _), answer in ended.items():

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from config.env import Settings
-from ops.embedded.processes import wait_until
 from ops.stack.process import ProcessSpec
 from ops.stack.stack import web_process
+from tests.until import until
 from tests.web_process import ROOT, WebProcess
 
 CODES = {signal.SIGTERM: -signal.SIGTERM, signal.SIGINT: 0}
@@ -42,7 +42,7 @@ def test_date_of_answers_goes_on(tmp_path: Path) -> None:
 
         first = date()
         assert abs(parsedate_to_datetime(first) - datetime.now(UTC)) < timedelta(minutes=1)
-        assert wait_until(lambda: date() != first, 30)
+        until(lambda: date() != first)
 
 
 def test_invalid_setting_ends_the_web_process_with_a_sentence() -> None:

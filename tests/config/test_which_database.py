@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from config.installation import ROOT
 from config.which_database import PRINTED, database_sentence, embedded_sentence, redis_sentence
 from tests.ports import closed_port, free_port
 from tests.prepared_database import copy_to
+from tests.until import until
 
 # Each starts processes, some of them a database server, on a machine that does much else.
 
@@ -95,11 +95,12 @@ def output_until(text: str, line: list[str], log: Path, **environ: str) -> str:
             stderr=file, start_new_session=True,
         )  # fmt: skip
     try:
-        end = time.monotonic() + 180
-        while text not in (output := log.read_text()):
-            assert time.monotonic() < end, output
-            assert process.poll() is None or text in log.read_text(), log.read_text()
-            time.sleep(0.05)
+        until(
+            lambda: process.poll() is not None or text in log.read_text(),
+            f"{text!r} is not logged", seconds=240, seen=log.read_text,
+        )  # fmt: skip
+        output = log.read_text()
+        assert text in output
         return output
     finally:
         with contextlib.suppress(ProcessLookupError):

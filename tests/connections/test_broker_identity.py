@@ -14,7 +14,7 @@ from connections.models import ExecutionConnection
 from connections.selectors import due_tests
 from tests.connections import make
 from tests.connections.conftest import elsewhere
-from tests.paper.broker_process import until
+from tests.until import until
 
 pytestmark = pytest.mark.usefixtures("inline_commits")
 BLOCKED = "SELECT 1 FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"

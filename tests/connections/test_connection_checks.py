@@ -27,7 +27,7 @@ from events.models import Event
 from tests.connections import make
 from tests.connections.fake_brokers import Broker, account, instrument
 from tests.hanging import beside
-from tests.paper.broker_process import until
+from tests.until import until
 
 CANARY = "c4nary-Pa55word"
 pytestmark = pytest.mark.usefixtures("inline_commits")
@@ -194,7 +194,7 @@ def test_result_is_stored_while_another_call_hangs(broker: Broker) -> None:
         assert (reading.is_alive(), found) == (True, [])
     finally:
         broker.hang.end()
-        reading.join(30)
+        reading.join(120)
     assert found == [(21, 0)]
 
 

@@ -15,7 +15,7 @@ from connections.models import ConnectionHealth, ExecutionConnection
 from tests.connections import make
 from tests.connections.claiming import BLOCKED
 from tests.connections.conftest import elsewhere
-from tests.paper.broker_process import until
+from tests.until import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

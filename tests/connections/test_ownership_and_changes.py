@@ -16,7 +16,7 @@ from connections.selectors import due_tests
 from tests.connections.claiming import BLOCKED, claim, connect, failed, health_of, run
 from tests.connections.conftest import elsewhere
 from tests.connections.fake_brokers import Broker
-from tests.paper.broker_process import until
+from tests.until import until
 from users.models import User
 
 pytestmark = pytest.mark.usefixtures("inline_commits")

@@ -21,7 +21,7 @@ from connections.services import create_connection, update_connection
 from tests.connections import make
 from tests.connections.claiming import BLOCKED
 from tests.connections.conftest import elsewhere
-from tests.paper.broker_process import until
+from tests.until import until
 
 pytestmark = pytest.mark.django_db
 BROKER = DataConnection.Kind.BROKER

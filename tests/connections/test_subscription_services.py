@@ -1,6 +1,5 @@
 """Taking a feed and leaving it; what stands in the intervals, also against a publication."""
 
-import time
 from datetime import datetime, timedelta
 from decimal import Decimal
 from threading import Event as Flag
@@ -19,6 +18,7 @@ from signals.locks import candidates_exclusive, candidates_shared
 from signals.models import Feed
 from tests.connections import make
 from tests.connections.conftest import elsewhere
+from tests.until import until
 
 
 @pytest.fixture
@@ -165,10 +165,7 @@ def _until_locked(feed: Feed) -> None:
 
 
 def _until(query: str) -> None:
-    deadline = time.monotonic() + 60
-    while not rows(query)[0].count:
-        assert time.monotonic() < deadline, "it never came so far"
-        time.sleep(0.01)
+    until(lambda: rows(query)[0].count, query)
 
 
 @pytest.mark.usefixtures("inline_commits")

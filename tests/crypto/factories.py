@@ -1,8 +1,7 @@
 """An account at each fake exchange, and the adapter that trades on it."""
 
 import asyncio
-import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import count
@@ -61,14 +60,6 @@ def unlimited_rates(known: Exchange, spec: ConnectionSpec) -> AccountRateLimits:
     )
     limits = limits_of(known.name, str(spec.settings.get("market")))
     return AccountRateLimits(host, points, orders, limits, reads)
-
-
-def wait_for(is_so: Callable[[], object], seconds: float = 60.0) -> None:
-    """Wait for what another thread brings about."""
-    end = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < end, "did not come to pass"
-        time.sleep(0.005)
 
 
 def allow(_: OrderRequest) -> None:

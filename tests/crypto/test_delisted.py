@@ -1,6 +1,5 @@
 """A spot symbol leaves the exchange's list while its coins are held: they are still a position."""
 
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -10,6 +9,7 @@ from brokers.base import Rejected
 from brokers.types import BrokerPosition, ModifyRequest, ReportKind, Side
 from common.reason_codes import Code
 from tests.crypto.factories import D, ExchangeAccount, close, open_account
+from tests.until import until
 
 
 @pytest.fixture(params=["binance", "bybit", "okx", "kraken"])
@@ -50,9 +50,7 @@ def test_symbol_missing_from_one_list_is_read_again(
     def is_tradable() -> bool:
         return [one.is_tradable for one in positions(account)] == [True]
 
-    deadline = time.monotonic() + 60
-    while not is_tradable():  # the list is read in the background
-        assert time.monotonic() < deadline, "the symbol that is listed again cannot be traded"
+    until(is_tradable, "the symbol that is listed again cannot be traded")  # read in the background
 
 
 def test_exit_of_a_delisted_holding_is_refused_after_one_read(account: ExchangeAccount) -> None:

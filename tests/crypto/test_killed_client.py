@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -25,8 +24,11 @@ from tests.crypto.requests import AN_ORDER, spec_of
 from tests.fakes.exchange.process import DIALECTS, VenueProcess
 from tests.fakes.exchange.venue import Fault
 from tests.sampling import often
+from tests.until import until
 
-TIMEOUT_SECONDS = 30.0
+pytestmark = pytest.mark.processes
+
+TIMEOUT_SECONDS = 120.0
 
 
 @pytest.fixture(params=often(DIALECTS, every=4))
@@ -42,13 +44,6 @@ def call_control(running: VenueProcess, path: str, content: Any = None) -> Any:
     with urllib.request.urlopen(f"{running.base}/control/{path}", body, timeout=10) as response:
         text = response.read()
     return json.loads(text) if text else None
-
-
-def wait_until(condition: Any) -> None:
-    end = time.monotonic() + TIMEOUT_SECONDS
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def find(exchange: str, base: str, client_order_id: str) -> list[OrderReport] | None:
@@ -79,7 +74,7 @@ def test_order_of_killed_client_is_found_and_accepted_once(venue: tuple[str, Ven
         ],
         stdout=subprocess.PIPE,
     )
-    wait_until(lambda: running.accepted() == [client_order_id])
+    until(lambda: running.accepted() == [client_order_id])
     os.kill(client.pid, signal.SIGKILL)
     client.communicate()
     reports = find(exchange, running.base, client_order_id)

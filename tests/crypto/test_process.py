@@ -105,9 +105,10 @@ def test_markets_are_renewed_in_the_background(monkeypatch: pytest.MonkeyPatch) 
 
     account.run(renew_after_an_hour(True))
     assert machine_time() - client.markets_at > client_module.MARKETS_SECONDS - 120
+    began = machine_time()
     account.run(renew_after_an_hour(False))
     assert sum("exchangeInfo" in line for line in account.venue.request_lines) == 3
-    assert machine_time() - client.markets_at < 60
+    assert client.markets_at >= began
     close(account)
 
 
@@ -211,6 +212,7 @@ def test_same_number_on_two_symbols_is_two_orders() -> None:
     assert (btc.client_order_id, eth.client_order_id, len(cache)) == ("ours", "", 2)
 
 
+@pytest.mark.processes
 def test_ccxt_is_imported_only_when_needed() -> None:
     program = (
         "import sys, brokers.crypto.adapter as a, brokers.crypto.codes\n"
@@ -247,6 +249,7 @@ asyncio.run(call_adapter())
 """
 
 
+@pytest.mark.processes
 def test_calls_without_ccxt_name_what_to_install() -> None:
     result = subprocess.run(
         [sys.executable, "-c", WITHOUT_CCXT], capture_output=True, text=True, check=True

@@ -17,9 +17,9 @@ from tests.crypto.factories import (
     any_account,
     close,
     open_account,
-    wait_for,
 )
 from tests.fakes.exchange.venue import Fault
+from tests.until import until, until_async
 
 __all__ = ["account", "any_account"]
 SECONDS = 60.0
@@ -50,10 +50,6 @@ async def until_price(quotes: AsyncIterator[Quote], price: str) -> Quote:
     raise AssertionError
 
 
-async def until(is_so: Callable[[], object]) -> None:
-    await asyncio.to_thread(wait_for, is_so)
-
-
 def run(
     account: ExchangeAccount, use: Callable[[AsyncIterator[Quote]], Coroutine[Any, Any, Any]]
 ) -> Any:
@@ -81,7 +77,7 @@ def test_price_arrives_without_a_poll(
     assert (quote.symbol, quote.ask) == ("BTC/USDT", D("51000.1"))
     assert quote.time.tzinfo is not None
     assert quote_reads(account) == 1
-    wait_for(lambda: account.server.sockets.live == 0)
+    until(lambda: account.server.sockets.live == 0)
 
 
 def test_prices_are_polled_while_the_connection_is_refused(
@@ -112,13 +108,13 @@ def test_prices_are_polled_until_a_dropped_connection_is_made_again(
 
     async def use(quotes: AsyncIterator[Quote]) -> None:
         await until_price(quotes, "50000.0")
-        await until(lambda: account.server.sockets.live == 1)
+        await until_async(lambda: account.server.sockets.live == 1)
         account.server.sockets.is_refusing = True
         account.server.drop_sockets()
         set_price(account, "51000.0")
         await until_price(quotes, "51000.0")
         account.server.sockets.is_refusing = False
-        await until(lambda: account.server.sockets.live == 1)
+        await until_async(lambda: account.server.sockets.live == 1)
         set_price(account, "52000.0")
         await until_price(quotes, "52000.0")
 
@@ -135,7 +131,7 @@ def test_silent_connection_is_noticed_by_a_poll(
     async def use(quotes: AsyncIterator[Quote]) -> tuple[int, int]:
         await until_price(quotes, "50000.0")
         set_price(any_account, "50500.0")
-        await until(lambda: any_account.server.sockets.pushed)
+        await until_async(lambda: any_account.server.sockets.pushed)
         any_account.server.sockets.is_mute = True
         pushed = any_account.server.sockets.pushed
         for price in ("51000.0", "52000.0"):
@@ -156,7 +152,7 @@ def test_unchanged_price_is_sent_again_only_after_a_poll(
 
     async def use(quotes: AsyncIterator[Quote]) -> int:
         await until_price(quotes, "50000.0")
-        await until(lambda: any_account.server.sockets.pushed)
+        await until_async(lambda: any_account.server.sockets.pushed)
         reads = quote_reads(any_account)
         for _ in range(4):
             await anext(quotes)
@@ -171,12 +167,12 @@ def test_answer_that_a_quote_has_overtaken_is_not_sent(monkeypatch: pytest.Monke
     account = open_account("binance", swap=True)
 
     async def overtake() -> None:
-        await until(lambda: not account.venue.faults)  # the answer has the price of now
+        await until_async(lambda: not account.venue.faults)  # the answer has the price of now
         set_price(account, "51000.0")
 
     async def use(quotes: AsyncIterator[Quote]) -> None:
         await until_price(quotes, "50000.0")
-        await until(lambda: account.server.sockets.pushed)
+        await until_async(lambda: account.server.sockets.pushed)
         account.venue.faults.append(Fault("held", on="read"))
         overtaking = asyncio.create_task(overtake())
         await until_price(quotes, "51000.0")  # it does not wait for the answer
@@ -198,9 +194,9 @@ def test_burst_of_quotes_is_few_and_ends_with_the_last(
     async def use(quotes: AsyncIterator[Quote]) -> int:
         await until_price(quotes, "50000.0")
         count = 0
-        await until(lambda: any_account.server.sockets.pushed >= 50)
+        await until_async(lambda: any_account.server.sockets.pushed >= 50)
         set_price(any_account, "51000.0")
-        await until(lambda: any_account.server.sockets.pushed >= 100)
+        await until_async(lambda: any_account.server.sockets.pushed >= 100)
         set_price(any_account, "52000.0")
         async for quote in quotes:
             count += 1
@@ -219,10 +215,10 @@ def test_empty_book_is_no_quote(market: tuple[str, bool], monkeypatch: pytest.Mo
 
     async def use(quotes: AsyncIterator[Quote]) -> None:
         await until_price(quotes, "50000.0")
-        await until(lambda: account.server.sockets.pushed)
+        await until_async(lambda: account.server.sockets.pushed)
         account.venue.book_is_empty = True
         pushed = account.server.sockets.pushed
-        await until(lambda: account.server.sockets.pushed > pushed)
+        await until_async(lambda: account.server.sockets.pushed > pushed)
         account.venue.book_is_empty = False
         set_price(account, "51000.0")
         async for quote in quotes:

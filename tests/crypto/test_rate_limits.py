@@ -72,15 +72,15 @@ def test_request_cost_depends_on_exchange_and_call(
 
 
 def test_entry_does_not_queue_behind_polls() -> None:
-    rate = Rate(per_second=20.0, burst=20.0)
+    rate = Rate(per_second=5.0, burst=5.0)
     host, orders = rate_limiter_for("entries and polls", rate), rate_limiter_for("entries", rate)
     reads = rate_limiter_for("polls", read_rate(rate))
     limits = AccountRateLimits(host, None, orders, limits_of("binance", "spot"), reads)
 
     async def entry_among_polls() -> None:
-        polls = [asyncio.create_task(limits.admit(1.0, None)) for _ in range(200)]  # 10 seconds
+        polls = [asyncio.create_task(limits.admit(1.0, None)) for _ in range(500)]  # two minutes
         await polls[0]
-        order = GuardedCall(lambda: None, send_by=machine_time() + 5.0)
+        order = GuardedCall(lambda: None, send_by=machine_time() + 60.0)
         try:
             await limits.admit(1.0, order)  # NotSent RATE_LIMITED if its turn is later
             assert not all(poll.done() for poll in polls)
@@ -171,7 +171,7 @@ def test_first_connection_does_not_wait_and_many_do(name: str) -> None:
             task.cancel()
         return len(done), machine_time() - began
 
-    assert asyncio.run(connect(1, 30.0))[0] == 1
+    assert asyncio.run(connect(1, 120.0))[0] == 1
     admitted, took = asyncio.run(connect(100, 0.5))
     assert admitted <= limits.connects.burst + limits.connects.per_second * took + 1
 
@@ -186,9 +186,10 @@ def test_pause_of_the_address_is_one_of_connections() -> None:
     assert connects.requested == [(-7, False)]
 
 
-def test_exit_is_sent_while_reads_wait() -> None:
+def test_exit_is_sent_while_reads_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """A new limiter starts with its reserve, which is for exits and cancels."""
-    rate = Rate(per_second=0.1, burst=8.0)  # the next in ten seconds
+    monkeypatch.setattr("brokers.crypto.rate_limits.READ_WAIT_SECONDS", 10_000)
+    rate = Rate(per_second=0.001, burst=8.0)  # the next in a thousand seconds
     unlimited = Rate(per_second=1000.0, burst=1000.0)
     host, points, orders = (
         rate_limiter_for(f"exits first {name}", rate_of)
@@ -200,7 +201,7 @@ def test_exit_is_sent_while_reads_wait() -> None:
     async def together() -> None:
         read = asyncio.create_task(rate_limits.admit(1.0, None))
         await rate_limits.admit(
-            1.0, GuardedCall(lambda: None, is_urgent=True, send_by=machine_time() + 5)
+            1.0, GuardedCall(lambda: None, is_urgent=True, send_by=machine_time() + 500)
         )
         assert not read.done()
         read.cancel()

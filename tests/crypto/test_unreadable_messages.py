@@ -7,7 +7,8 @@ import pytest
 
 from brokers.crypto import websockets
 from tests.crypto.factories import ExchangeAccount, binance
-from tests.crypto.test_order_stream import listening, rest, run, until
+from tests.crypto.test_order_stream import listening, rest, run
+from tests.until import until_async
 
 __all__ = ["binance"]
 PRIVATE = "private"
@@ -21,7 +22,7 @@ def test_news_that_we_cannot_read_do_not_end_the_stream(
     async def listen() -> None:
         async with listening(binance) as listener:
             binance.server.sockets.next.append(bad)
-            await until(lambda: "not readable" in caplog.text or listener.failure)
+            await until_async(lambda: "not readable" in caplog.text or listener.failure)
             binance.venue.execute(rest(binance))
             await listener.until(lambda: listener.count == 2 or listener.failure)
             assert listener.failure is None

@@ -8,7 +8,7 @@ from brokers.types import ReportKind
 from common.reason_codes import Code
 from tests.dwx.factories import MINIMAL_TIMEOUTS, Account, raises_outcome, run
 from tests.dwx.waiting import start_thread, wait_until_absent
-from tests.fakes.dwx.terminal import until
+from tests.until import until
 
 
 def test_stopped_terminal_fails_calls_until_it_starts_again(account: Account) -> None:

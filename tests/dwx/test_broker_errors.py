@@ -9,7 +9,7 @@ from brokers.types import ReportKind
 from common.reason_codes import Code
 from tests.dwx.factories import Account, raises_outcome
 from tests.dwx.waiting import wait_until_absent
-from tests.fakes.dwx.terminal import until
+from tests.until import until
 
 
 @pytest.mark.parametrize(
@@ -42,13 +42,13 @@ def test_absence_is_not_confirmed_while_prices_do_not_change(account: Account) -
     with raises_outcome(OutcomeUnknown):
         account.submit(request)
     account.change_settings(settle_seconds=0.05)
-    for _ in range(2):
+
+    def why() -> str:
         with raises_outcome(ReadFailed) as caught:
             account.find(request.client_order_id)
-        if "No price" in caught[0].detail:
-            break
-    else:
-        pytest.fail(caught[0].detail)
+        return str(caught[0].detail)
+
+    until(lambda: "No price" in why())
     wait_until_absent(account, request.client_order_id)
 
 

@@ -11,7 +11,7 @@ from brokers.base import BrokerError, NotSent, ReadFailed, Rejected
 from brokers.dwx.parse import magic_of
 from brokers.types import OrderRequest
 from tests.dwx.factories import Account
-from tests.fakes.dwx.terminal import until
+from tests.until import until
 
 FAULTS: list[dict[str, Any]] = [
     {},
@@ -111,7 +111,7 @@ def submit_again(account: Account, request: OrderRequest) -> bool | None:
             results.append(None)
         return True
 
-    until(is_sent, 60)
+    until(is_sent)
     return results[-1]
 
 
@@ -128,5 +128,5 @@ def was_executed(account: Account, client_order_id: str) -> bool:
             return False
         return True
 
-    until(is_known, 60)
+    until(is_known)
     return results[-1]

@@ -24,6 +24,7 @@ from brokers.types import OrderReport, OrderType
 from tests.dwx.factories import Account, raises_outcome, run
 from tests.dwx.test_command_journal import record_snapshots
 from tests.examples import examples
+from tests.until import until
 
 D = Decimal
 LONG_AGO = 3600.0
@@ -194,10 +195,25 @@ def test_command_written_during_compaction_stays(
 
     def replace(source: Any, target: Any) -> None:
         writer.start()  # the next call; the compacting one has been abandoned
-        writer.join(0.2)
+        until(lambda: waits.is_set() or not writer.is_alive())
         real(source, target)
 
+    class Lock:
+        """The journal's lock, which notes that the writer asks for it."""
+
+        held = journal._writing
+
+        def __enter__(self) -> bool:
+            if threading.current_thread() is writer:
+                waits.set()
+            return self.held.__enter__()
+
+        def __exit__(self, *_: object) -> None:
+            self.held.release()
+
+    waits = threading.Event()
     monkeypatch.setattr(os, "replace", replace)
+    monkeypatch.setattr(journal, "_writing", Lock())
     compactor = threading.Thread(target=journal.tidy)
     writer = threading.Thread(target=lambda: journal.write(sent_command(20_000)))
     compactor.start()

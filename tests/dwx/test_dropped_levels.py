@@ -7,7 +7,8 @@ import pytest
 
 from brokers.types import ModifyRequest, OrderReport, OrderType, ReportKind
 from tests.dwx.factories import Account, run
-from tests.dwx.waiting import event_after, wait_for_event, wait_until
+from tests.dwx.waiting import event_after, wait_for_event
+from tests.until import until_async
 
 
 @pytest.fixture(params=["mt4", "mt5-dwx"])
@@ -57,7 +58,7 @@ def test_stop_dropped_twice_is_reported_twice(any_account: Account) -> None:
     async def drop_twice() -> OrderReport:
         await any_account.adapter.connect(any_account.spec)
         watched = any_account.adapter._watch._watched["c1"]
-        await wait_until(lambda: watched.mark is not None)
+        await until_async(lambda: watched.mark is not None)
         await asyncio.to_thread(any_account.terminal.simulate, "levels", ticket=1001, sl=0, tp=0)
         first = await wait_for_event(any_account, has_no_stop)
         await any_account.adapter.acknowledge([first.event_id])
@@ -78,7 +79,7 @@ def test_fill_first_read_by_reconciliation_is_still_reported(account: Account) -
     async def listen() -> OrderReport:
         await account.adapter.connect(account.spec)
         watched = account.adapter._watch._watched["c1"]
-        await wait_until(lambda: watched.mark is not None)
+        await until_async(lambda: watched.mark is not None)
         watched.not_before = float("inf")
         await asyncio.to_thread(account.terminal.simulate, "trigger", ticket=1001)
         assert len(await account.adapter.positions(account.spec)) == 1

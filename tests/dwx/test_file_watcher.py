@@ -15,7 +15,8 @@ from brokers.dwx.file_watcher import WatchedTerminal
 from brokers.dwx.parse import Snapshot
 from brokers.types import CloseCause, OrderReport, OrderType, ReportKind
 from tests.dwx.factories import Account, allow, run
-from tests.dwx.waiting import event_after, is_exit, wait_for_event, wait_until
+from tests.dwx.waiting import event_after, is_exit, wait_for_event
+from tests.until import until_async
 
 
 @pytest.mark.parametrize("zone", ["UTC+2", "UTC-9", "UTC+11"])  # also if the setting is wrong
@@ -96,7 +97,7 @@ def test_exit_of_position_opened_since_last_poll_is_reported(account: Account) -
     async def listen() -> OrderReport:
         await account.adapter.connect(account.spec)
         watched = account.adapter._watch._watched["c1"]
-        await wait_until(lambda: watched.mark is not None)
+        await until_async(lambda: watched.mark is not None)
         watched.since += timedelta(days=1)  # by the clocks it is too old to be reported
         watched.not_before = float("inf")  # no poll
         await account.adapter.submit(account.spec, request, lambda _: None)
@@ -125,10 +126,10 @@ def test_fill_is_reported_before_terminals_without_orders_are_checked(
     async def listen() -> OrderReport:
         await account.adapter.connect(account.spec)
         [watched] = account.adapter._watch._watched.values()
-        await wait_until(lambda: watched.mark is not None and not watched.is_busy)
+        await until_async(lambda: watched.mark is not None and not watched.is_busy)
         monkeypatch.setattr(file_watcher, "POLL_SECONDS", 3600)
         rounds = len(checks)  # a pause that has begun may still be of the usual length
-        await wait_until(lambda: len(checks) > rounds)
+        await until_async(lambda: len(checks) > rounds)
         limit = account.order(order_type=OrderType.LIMIT, limit_price=D("1.05"))
         await account.adapter.submit(account.spec, limit, allow)
         await asyncio.to_thread(account.terminal.simulate, "trigger", ticket=1001)
@@ -144,9 +145,9 @@ def test_terminal_with_nothing_open_is_checked_rarely(
     async def watch() -> None:
         await account.adapter.connect(account.spec)
         [watched] = account.adapter._watch._watched.values()
-        await wait_until(lambda: watched.mark is not None and not watched.is_busy)
+        await until_async(lambda: watched.mark is not None and not watched.is_busy)
         before, began, rounds = watched.before, time.monotonic(), len(checks)
-        await wait_until(lambda: watched.before != before)  # it is written each second
+        await until_async(lambda: watched.before != before)  # it is written each second
         most = 2 + (time.monotonic() - began) / file_watcher.POLL_SECONDS
         assert len(checks) - rounds <= most
 
@@ -178,7 +179,7 @@ def test_unreadable_terminal_is_polled_again(
         await account.adapter.connect(account.spec)
         await asyncio.to_thread(account.terminal.fault, ignore_history_requests=True)
         await asyncio.to_thread(account.terminal.simulate, "end", ticket=1001, mark="[sl]")
-        await wait_until(lambda: account.adapter._watch._watched["c1"].not_before > 0)
+        await until_async(lambda: account.adapter._watch._watched["c1"].not_before > 0)
         await asyncio.to_thread(account.terminal.fault)
         account.restore_timeouts()
         return await wait_for_event(account, is_exit)
@@ -199,13 +200,13 @@ def test_history_read_by_a_call_is_not_requested_again(
     async def trade() -> None:
         await account.adapter.connect(account.spec)
         [watched] = account.adapter._watch._watched.values()
-        await wait_until(lambda: watched.mark is not None and not watched.is_busy)
+        await until_async(lambda: watched.mark is not None and not watched.is_busy)
         requests.append(count())
         for _ in range(6):
             [entry] = await account.adapter.submit(account.spec, account.order(), allow)
             exit_request = account.exit(entry.broker_position_id)
             await account.adapter.submit(account.spec, exit_request, allow)
-        await wait_until(lambda: not watched.is_busy)
+        await until_async(lambda: not watched.is_busy)
         requests.append(count())
 
     run(trade())
@@ -232,19 +233,19 @@ def test_rewritten_file_without_changes_is_not_parsed(
     async def watch() -> None:
         await account.adapter.connect(account.spec)
         [watched] = account.adapter._watch._watched.values()
-        await wait_until(lambda: watched.mark is not None and not watched.is_busy)
+        await until_async(lambda: watched.mark is not None and not watched.is_busy)
         monkeypatch.setattr(file_watcher, "read_if_changed", counted_read)
         monkeypatch.setattr(DwxClient, "latest_snapshot", latest_snapshot)
         for _ in range(3):  # the file was written and polled
             before = watched.before
-            await wait_until(lambda before=before: watched.before != before)  # type: ignore[misc]
+            await until_async(lambda before=before: watched.before != before)  # type: ignore[misc]
         assert len(read) <= len(incomplete)  # an incomplete file is read again
         read.clear()
         monkeypatch.setattr(file_watcher, "MAX_READ", 10)  # a large file is read in another thread
-        await wait_until(lambda: read != [])
+        await until_async(lambda: read != [])
         monkeypatch.undo()
         await asyncio.to_thread(account.terminal.simulate, "account", number="999")
         # The login of another account is not reported: its poll fails.
-        await wait_until(lambda: watched.not_before > 0)
+        await until_async(lambda: watched.not_before > 0)
 
     run(watch())

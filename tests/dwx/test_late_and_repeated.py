@@ -9,7 +9,7 @@ import pytest
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed
 from brokers.types import OrderType, ReportKind
 from tests.dwx.factories import Account, allow, fills, raises_outcome, run
-from tests.dwx.waiting import wait_until
+from tests.until import until_async
 
 
 def test_late_rejection_is_not_attributed_to_next_order(account: Account) -> None:
@@ -108,7 +108,7 @@ def test_order_is_found_after_our_process_died_during_send(account: Account) -> 
 
     async def die() -> None:
         sending = asyncio.ensure_future(account.adapter.submit(account.spec, request, allow))
-        await wait_until(
+        await until_async(
             lambda: [name for name, _ in account.terminal.commands()].count("OPEN_ORDER") == 2
         )
         sending.cancel()

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal as D
-from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,11 @@ from signals.models import Feed
 from tests.connections import make
 from tests.dwx.factories import SETTINGS
 from tests.execution import factories
-from tests.execution.trading_process import running
-from tests.execution.trading_process import wait_until as runtime_until
+from tests.execution.trading_process import running, until
 from tests.fakes.dwx.terminal import Terminal
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 SECONDS = 60.0
-until = partial(runtime_until, seconds=SECONDS)
 GOLD = "XAUUSD.m"
 
 
@@ -154,8 +152,12 @@ def test_prices_of_hanging_terminal_go_stale_until_it_continues(
     assert Order.objects.exclude(leg="entry").count() == 0
 
     terminal.fault()
-    until(lambda: ExecutionPosition.objects.get().quantity == 0, seconds=90)
-    until(lambda: SourceHealth.objects.get(pk=source).error_code == "")
+    until(lambda: ExecutionPosition.objects.get().quantity == 0)
+    asks = cycle(("1889.51", "1889.50"))  # a price that stands for two seconds is stale again
+    until(
+        lambda: SourceHealth.objects.get(pk=source).error_code == "",
+        meanwhile=lambda: move(terminal, "1889.00", next(asks)),
+    )
     assert bid(source) == 1889
     assert len(terminal.journal()) == len(terminal.journal("close")) == 1
 
@@ -189,7 +191,11 @@ def test_prices_go_stale_when_price_file_does_not_change(
 
     terminal.fault()
     until(lambda: ExecutionPosition.objects.get().quantity == 0)
-    until(lambda: SourceHealth.objects.get(pk=source).error_code == "")
+    asks = cycle(("1889.51", "1889.50"))  # a price that stands for two seconds is stale again
+    until(
+        lambda: SourceHealth.objects.get(pk=source).error_code == "",
+        meanwhile=lambda: move(terminal, "1889.00", next(asks)),
+    )
     assert bid(source) == 1889
 
 
@@ -201,7 +207,7 @@ def test_prices_are_subscribed_again_after_terminal_restart(
     until(lambda: SourceHealth.objects.get(pk=source).error_code != "")
     terminal.start()
     move(terminal, "1910.00", "1910.50")
-    until(lambda: bid(source) == 1910, seconds=90)
+    until(lambda: bid(source) == 1910)
     until(lambda: SourceHealth.objects.get(pk=source).error_code == "")
 
 

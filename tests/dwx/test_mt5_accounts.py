@@ -14,7 +14,8 @@ from brokers.types import (
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 from tests.dwx.factories import Account, checks, fills, raises_outcome, run
-from tests.fakes.dwx.terminal import Terminal, until
+from tests.fakes.dwx.terminal import Terminal
+from tests.until import until
 
 
 def test_rejection_is_unknown_until_order_is_absent(mt5_account: Account) -> None:
@@ -33,7 +34,7 @@ def test_rejection_is_unknown_until_order_is_absent(mt5_account: Account) -> Non
         except ReadFailed:
             return False
 
-    until(is_certain, 60)
+    until(is_certain)
 
 
 def test_disabled_trading_means_not_sent(mt5_account: Account) -> None:

@@ -16,7 +16,7 @@ from brokers.types import (
 )
 from common.reason_codes import Code
 from tests.dwx.factories import Account, age_ledger, exits, fills, raises_outcome, run
-from tests.fakes.dwx.terminal import until
+from tests.until import until
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_stop_is_reported_by_event(mt5_account: Account) -> None:
         await asyncio.to_thread(until, lambda: watched.mark is not None)
         await asyncio.to_thread(mt5_account.terminal.simulate, "end", ticket=1001, mark="[sl 1.1]")
         await asyncio.to_thread(mt5_account.terminal.simulate, "end", ticket=1003, mark="")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             async for _ in mt5_account.adapter.stream_events():
                 reports = await mt5_account.adapter.events(100)
                 if {ReportKind.CANCELLED} <= {one.kind for one in reports} and any(

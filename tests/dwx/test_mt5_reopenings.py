@@ -12,8 +12,8 @@ from brokers.base import NotSent, ReadFailed, Rejected
 from brokers.types import CloseCause, OrderReport, OrderType
 from common.reason_codes import Code
 from tests.dwx.factories import Account, age_ledger, exits, fills, raises_outcome, run
-from tests.dwx.waiting import event_after, is_exit, wait_until
-from tests.fakes.dwx.terminal import until
+from tests.dwx.waiting import event_after, is_exit
+from tests.until import until, until_async
 
 A_MINUTE = 61
 
@@ -188,11 +188,11 @@ def test_no_event_reports_a_close_that_was_opened_again(mt5_account: Account) ->
     async def listen() -> list[OrderReport]:
         await adapter.connect(mt5_account.spec)
         watched = adapter._watch._watched["c1"]
-        await wait_until(lambda: watched.mark is not None)
+        await until_async(lambda: watched.mark is not None)
         await asyncio.to_thread(terminal.simulate, "take_away", ticket=1001)
-        await wait_until(lambda: bool(watched.mark and watched.mark.waiting))
+        await until_async(lambda: bool(watched.mark and watched.mark.waiting))
         await asyncio.to_thread(terminal.simulate, "open_again", ticket=1001)
-        await wait_until(lambda: bool(watched.mark and watched.mark.open))
+        await until_async(lambda: bool(watched.mark and watched.mark.open))
         assert watched.mark is not None
         assert not watched.mark.waiting
         return await adapter.events(100)

@@ -1,9 +1,11 @@
 """One process sends commands to a terminal, one command at a time."""
 
 import asyncio
+import itertools
 import time
 from decimal import Decimal as D
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from brokers.types import CheckResult, OrderReport, OrderRequest, OrderType, Rep
 from common.clocks import machine_time
 from common.reason_codes import Code
 from tests.dwx.factories import Account, allow, raises_outcome, run
+from tests.until import until_async
 
 
 def test_second_program_on_folder_is_detected(account: Account) -> None:
@@ -62,28 +65,41 @@ def test_concurrent_orders_are_sent_in_turn(account: Account) -> None:
     assert len({one["comment"] for one in account.terminal.journal()}) == 5
 
 
-def test_queue_that_moves_is_waited_for(account: Account) -> None:
+def test_queue_that_moves_is_waited_for(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     """Together the orders take longer than one command may: none is refused for that."""
-    account.change_settings(take_seconds=3, answer_seconds=3)
-    account.terminal.fault(slow_trade=1)
+    account.change_settings(take_seconds=100, answer_seconds=100, stale_seconds=100)
+    passed = itertools.count()
+    ahead = 0
+
+    def takes_a_minute(_: OrderRequest) -> None:
+        nonlocal ahead
+        ahead = 60 * next(passed)
+
+    monkeypatch.setattr(
+        "brokers.dwx.terminal.time",
+        SimpleNamespace(time=time.time, monotonic=lambda: time.monotonic() + ahead),
+    )
     requests = [account.order("1000") for _ in range(7)]
 
     async def at_once() -> list[list[OrderReport]]:
-        calls = (account.adapter.submit(account.spec, request, allow) for request in requests)
+        calls = (account.adapter.submit(account.spec, one, takes_a_minute) for one in requests)
         return await asyncio.gather(*calls)
 
-    began = time.monotonic()
     reports = run(at_once())
     assert [one.client_order_id for [one] in reports] == [one.client_order_id for one in requests]
-    assert time.monotonic() - began > 6  # else this shows nothing
+    assert ahead == 360  # more than the 200 s that one command may take
     assert len(account.terminal.journal()) == 7
 
 
-def test_order_whose_time_passes_in_the_queue_is_not_sent(account: Account) -> None:
-    account.terminal.fault(slow_trade=2)
-    first, second = account.order("1000"), account.order("1000", send_by=machine_time() + 0.5)
+def test_order_whose_time_passes_in_the_queue_is_not_sent(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account.terminal.fault(slow_trade=600)
+    first, second = account.order("1000"), account.order("1000", send_by=machine_time() + 600)
+    ahead = 0
 
     async def in_turn() -> list[Any]:
+        nonlocal ahead
         loop, is_sent = asyncio.get_running_loop(), asyncio.Event()
 
         def notes_sending(_: OrderRequest) -> None:
@@ -91,9 +107,16 @@ def test_order_whose_time_passes_in_the_queue_is_not_sent(account: Account) -> N
 
         sending = asyncio.ensure_future(account.adapter.submit(account.spec, first, notes_sending))
         await is_sent.wait()
-        waiting = account.adapter.submit(account.spec, second, allow)
+        [terminal] = account.adapter._terminals.values()
+        waiting = asyncio.ensure_future(account.adapter.submit(account.spec, second, allow))
+        await until_async(lambda: len(terminal._queue) == 1)
+        ahead = 601
+        await asyncio.wait({waiting})
+        account.terminal.fault()
         return [*await asyncio.gather(sending, waiting, return_exceptions=True)]
 
+    account.change_settings(answer_seconds=100)
+    monkeypatch.setattr("brokers.dwx.terminal.machine_time", lambda: machine_time() + ahead)
     [[report], error] = run(in_turn())
     assert report.client_order_id == first.client_order_id
     assert isinstance(error, NotSent)

@@ -31,7 +31,7 @@ def test_market_order_is_filled_with_levels_and_found(account: Account) -> None:
     assert report.broker_position_id == report.broker_order_id == "1001"
     [fill] = report.fills
     assert (fill.broker_fill_id, fill.quantity, fill.price) == ("1001:in", D(12000), D("1.1001"))
-    assert abs(fill.time - datetime.now(UTC)) < timedelta(seconds=30)  # not the server's UTC+2
+    assert abs(fill.time - datetime.now(UTC)) < timedelta(minutes=20)  # not the server's UTC+2
     assert account.find(request.client_order_id) == [report]
     [position] = account.positions()
     assert (position.broker_position_id, position.quantity) == ("1001", D(12000))

@@ -6,16 +6,19 @@ import math
 import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
+from pathlib import Path
 
 import pytest
 
 from brokers.base import ReadFailed
 from brokers.dwx.adapter import create
 from brokers.dwx.market_data_file import QuoteAges
+from brokers.dwx.shared_files import signature
 from brokers.types import Quote
 from common.reason_codes import Code
 from tests.dwx.factories import Account, raises_outcome, run
 from tests.dwx.waiting import WAIT_SECONDS
+from tests.until import until_async
 
 
 def price(account: Account, bid: str, ask: str, symbol: str = "EURUSD") -> None:
@@ -94,14 +97,21 @@ def test_unchanging_prices_are_not_reported(
     quote(account)
     quote(account, "XAUUSD.m")
     monkeypatch.setattr("brokers.dwx.prices.STALE_SECONDS", 0.0)
+    looks: list[Path] = []
+
+    def look(path: Path) -> object:
+        looks.append(path)
+        return signature(path)
+
     for symbol in ("EURUSD", "XAUUSD.m"):
         with raises_outcome(ReadFailed, Code.QUOTE_STALE):
             quote(account, symbol)
 
     async def next_quote() -> Quote:
+        monkeypatch.setattr("brokers.dwx.prices.signature", look)
         stream = account.adapter.stream_quotes(account.spec, ["EURUSD", "XAUUSD.m"])
         first = asyncio.ensure_future(anext(aiter(stream)))
-        await asyncio.wait({first}, timeout=0.3)
+        await until_async(lambda: len(looks) > 10)
         assert not first.done()  # an unchanged price is not reported
         async with asyncio.timeout(WAIT_SECONDS):
             for pips in itertools.count(1):

@@ -26,7 +26,8 @@ from brokers.types import (
 )
 from common.reason_codes import Code
 from tests.dwx.factories import Account, raises_outcome, run
-from tests.fakes.dwx.terminal import Terminal, until
+from tests.fakes.dwx.terminal import Terminal
+from tests.until import until
 
 AN_HOUR_AGO = datetime.now(UTC) - timedelta(hours=1)
 

@@ -10,7 +10,8 @@ from brokers.dwx.adapter import create
 from brokers.types import ConnectionSpec, OrderReport, ReportKind
 from common.reason_codes import Code
 from tests.dwx.factories import Account, raises_outcome, run
-from tests.dwx.waiting import is_exit, wait_for_event, wait_until
+from tests.dwx.waiting import is_exit, wait_for_event
+from tests.until import until_async
 
 
 def test_folder_is_locked_from_connect_to_disconnect(account: Account) -> None:
@@ -60,7 +61,7 @@ def test_account_read_opens_its_session(account: Account) -> None:
 
     async def listen() -> OrderReport:
         await account.adapter.account(account.spec)
-        await wait_until(lambda: "c1" in account.adapter._watch._watched)
+        await until_async(lambda: "c1" in account.adapter._watch._watched)
         await asyncio.to_thread(account.terminal.simulate, "end", ticket=1001, mark="[sl]")
         return await wait_for_event(account, is_exit)
 
@@ -96,7 +97,7 @@ def test_pending_tasks_do_not_lock_folder_after_disconnect(account: Account, beg
                 await account.adapter._watch.drop()
                 await account.adapter.account(account.spec)
             tasks = account.adapter._watch._tasks
-            await wait_until(lambda: bool(tasks))
+            await until_async(lambda: bool(tasks))
             pending = list(tasks)
             await asyncio.sleep(0)
             await account.adapter.disconnect(account.spec)

@@ -8,13 +8,9 @@ from itertools import count
 from brokers.base import ReadFailed
 from brokers.types import OrderReport
 from tests.dwx.factories import Account, run
-from tests.fakes.dwx.terminal import until
+from tests.until import until, until_async
 
-WAIT_SECONDS = 30.0
-
-
-async def wait_until(condition: Callable[[], bool]) -> None:
-    await asyncio.to_thread(until, condition)
+WAIT_SECONDS = 120.0
 
 
 def start_thread(action: Callable[[], object]) -> threading.Thread:
@@ -38,7 +34,7 @@ def wait_until_absent(account: Account, client_order_id: str) -> None:
             return False
         return True
 
-    until(is_certain, 60)
+    until(is_certain)
 
 
 async def wait_for_event(account: Account, matches: Callable[[OrderReport], bool]) -> OrderReport:
@@ -58,7 +54,7 @@ def event_after(
 
     async def listen() -> OrderReport:
         await account.adapter.connect(account.spec)
-        await wait_until(lambda: account.adapter._watch._watched["c1"].mark is not None)
+        await until_async(lambda: account.adapter._watch._watched["c1"].mark is not None)
         await asyncio.to_thread(action)
         return await wait_for_event(account, matches)
 

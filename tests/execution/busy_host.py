@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from execution.dispatch.background_calls import MAX_PER_HOST, BackgroundCall
 from execution.runtime.trading_runtime import TradingRuntime
-from tests.execution.dispatch.test_background_calls import until
+from tests.until import until
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ def runtime(
     yield current
     trading_runtime._runtime = before
     current.dispatcher.loop.call_soon_threadsafe(current.dispatcher.loop.stop)
-    current.dispatcher.join(30)
+    current.dispatcher.join(120)
     current.dispatcher.loop.close()
 
 

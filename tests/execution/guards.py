@@ -5,7 +5,7 @@ seen; each of `unless` is one thing that another party may have done meanwhile, 
 be written. `also` are other rows on which the decision counts. Each cell is rolled back.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from common.sql import rows, run
 from execution.models import Order, Status
 from tests.execution import factories
 from tests.execution.stored_rows import TABLES, changes_of
+from tests.matrix import Cell, Walk
 
 Ids = Mapping[str, Any]
 """The keys of the rows that a table's cells change, by their kind."""
@@ -60,20 +61,22 @@ def except_for(*names: str) -> dict[str, dict[str, str]]:
     return {f"it is {name}": row for name, row in STATES.items() if name not in names}
 
 
-def cells_of(name: str, guard: Guard, ids: Ids) -> list[str]:
-    """Return one line for each cell in which the decision does not do what it should."""
-    wrong = []
-    cells: list[tuple[str, Columns, bool]] = [("it is as it was seen", {}, True)]
-    cells += [(cell, columns, True) for cell, columns in guard.also.items()]
-    cells += [(cell, columns, False) for cell, columns in guard.unless.items()]
-    for cell, columns, counts in cells:
-        changed = _changes(guard, ids, {**guard.ready, **columns})
-        if bool(changed) is not counts:
-            expected = "something" if counts else "nothing"
-            wrong.append(f"{name}, {cell}: expected {expected} to change, found {changed}")
-        elif guard.moves_fence and counts and not any(": fence was" in one for one in changed):
-            wrong.append(f"{name}, {cell}: expected another fence, found {changed}")
-    return wrong
+def cells_of(guard: Guard) -> Iterator[tuple[str, Columns, bool]]:
+    """Yield the cells of a decision: a name, other columns, and whether it does something."""
+    yield "it is as it was seen", {}, True
+    for cell, columns in guard.also.items():
+        yield cell, columns, True
+    for cell, columns in guard.unless.items():
+        yield cell, columns, False
+
+
+def judge(cell: Cell, guard: Guard, ids: Ids, columns: Columns, *, counts: bool) -> None:
+    """Note if the decision does not do in a cell what it should."""
+    changed = _changes(guard, ids, {**guard.ready, **columns})
+    if bool(changed) is not counts:
+        cell.note(f"expected {'something' if counts else 'nothing'} to change, found {changed}")
+    elif guard.moves_fence and counts and not any(": fence was" in one for one in changed):
+        cell.note(f"expected another fence, found {changed}")
 
 
 def _changes(guard: Guard, ids: Ids, columns: Columns) -> list[str]:
@@ -101,10 +104,13 @@ def _set(ids: Ids, columns: Columns) -> None:
 
 
 def expect_guards(guards: Mapping[str, Guard], ids: Ids) -> None:
-    """Fail with every wrong cell of a table."""
+    """Fail with every wrong cell of a table; one that raises an error is one of them."""
     __tracebackhide__ = True
-    wrong = [line for name, guard in guards.items() for line in cells_of(name, guard, ids)]
-    assert not wrong, f"{len(wrong)} wrong cells:\n" + "\n".join(wrong)
+    with Walk() as walk:
+        for name, guard in walk.each(guards.items()):
+            for case, columns, counts in walk.each(cells_of(guard)):
+                with walk.cell(name, case) as cell:
+                    judge(cell, guard, ids, columns, counts=counts)
 
 
 def running(statement: str, **parameters: Any) -> Callable[[Ids], Any]:

@@ -16,7 +16,6 @@ from connections.models import ConnectionHealth, ExecutionConnection, Instrument
 from events.models import Event
 from execution.models import ExecutionLog, Order
 from execution.runtime.trading_runtime import TradingRuntime
-from ops.embedded.processes import wait_until
 from signals.models import Feed
 from tests.conformance.stages.mt5 import Mt5Stage
 from tests.execution import factories
@@ -33,6 +32,7 @@ from tests.execution.staged_accounts import (
     trade,
 )
 from tests.sampling import often
+from tests.until import until
 
 __all__ = ["keys"]
 pytestmark = [pytest.mark.usefixtures("inline_commits"), pytest.mark.slow]
@@ -62,7 +62,7 @@ def test_order_that_the_broker_forbids_is_rejected_with_its_code(
         trading.dispatcher.run_call(stage.end(), 30)
         assert (order.status, order.reason) in {("REJECTED", code), ("PENDING", code)}
         assert order.detail
-        assert wait_until(lambda: state(row).last_error.startswith(code.sentence), 60)
+        until(lambda: state(row).last_error.startswith(code.sentence))
         assert state(row).last_error.endswith(code.hint)  # what the owner should do
         if code is Code.TRADING_DISABLED:
             return
@@ -135,7 +135,7 @@ def test_symbol_removed_at_the_broker_is_rejected_with_its_code(
         assert order.reason == "UNKNOWN_SYMBOL_AT_BROKER"
         assert state(row).status == "ACTIVE"
         sentence = Code.UNKNOWN_SYMBOL_AT_BROKER.sentence
-        assert wait_until(lambda: state(row).last_error.startswith(sentence), 60)
+        until(lambda: state(row).last_error.startswith(sentence))
 
 
 @pytest.mark.parametrize(
@@ -171,6 +171,6 @@ def test_broker_message_is_stored_without_secrets(
     assert (order.status, order.reason) == ("UNKNOWN", "REPLY_LOST")
     assert line.detail == kept
     assert order.detail == kept[:300]
-    assert wait_until(lambda: state(alice).last_error != "", 60)
+    until(lambda: state(alice).last_error != "")
     assert state(alice).last_error.startswith(Code.REPLY_LOST.sentence)
     assert "hunter2" not in state(alice).last_error

@@ -19,6 +19,7 @@ from execution.runtime import trading_runtime
 from positions.models import ExecutionPosition
 from signals import services as signal_services
 from signals.models import Feed, Signal
+from tests.changes.concurrent_forms import wait_until_they_wait
 from tests.execution import factories
 
 pytestmark = pytest.mark.django_db
@@ -136,7 +137,7 @@ def publish_beside(draft: Signal, report: OrderReport) -> None:
     with transaction.atomic():
         factories.apply(report)
         other.start()
-        other.join(0.5)
+        wait_until_they_wait([other])  # or it has not waited, and is done
     other.join(60)
     assert Signal.objects.get(pk=draft.pk).is_published
 

@@ -28,7 +28,7 @@ from positions.row_locks import lock_positions
 from signals.models import Feed
 from tests.execution import factories
 from tests.hanging import beside
-from tests.paper.broker_process import until
+from tests.until import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -52,7 +52,7 @@ def test_auto_correction_waits_for_the_position_before_inferred_closes(
         taking = beside(lambda: taken.append(auto_correction.shrink(str(alice.pk), evidence)))
         until(lambda: bool(rows(WAITING)))
         (conclusion,) = rows(f"{FIND} FOR UPDATE NOWAIT", ([position.pk],))
-    taking.join(30)
+    taking.join(120)
     position.refresh_from_db()
     assert (conclusion.filled_quantity, taken, position.quantity) == (30, [True], 40)
 
@@ -71,7 +71,7 @@ def test_change_of_an_order_waits_for_its_signal_before_the_order(
         changing = beside(lambda: change_order(order.pk, WantedTerms(quantity=D(150))))
         until(lambda: bool(rows(WAITING)))
         list(Order.objects.select_for_update(nowait=True).filter(pk=order.pk))
-    changing.join(30)
+    changing.join(120)
     assert EntryChange.objects.get().quantity == 150
 
 
@@ -95,7 +95,7 @@ def test_waiting_change_of_a_routed_entry_waits_for_its_account_before_the_order
         until(lambda: bool(rows(WAITING)))
         claimed = claim([outgoing.request.order_id], worker_id="p1")
         assert claimed.outgoing == []
-    beginning.join(30)
+    beginning.join(120)
     assert not beginning.is_alive()
     [new] = claimed.moved
     change = EntryChange.objects.get()
@@ -126,6 +126,6 @@ def test_claim_locks_its_orders_as_a_published_close_does(
         )
         until(lambda: bool(rows(WAITING)))
         list(Order.objects.select_for_update(no_key=True, nowait=True).filter(pk=second))
-    claiming.join(30)
+    claiming.join(120)
     expected = ["SUBMITTING", "PENDING" if is_second_deferred else "SUBMITTING"]
     assert list(Order.objects.order_by("id").values_list("status", flat=True)) == expected

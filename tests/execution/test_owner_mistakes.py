@@ -10,10 +10,10 @@ from connections.models import ExecutionConnection
 from events.models import Event
 from execution.models import Order
 from execution.runtime.trading_runtime import TradingRuntime
-from ops.embedded.processes import wait_until
 from signals.models import Feed
 from tests.execution.staged_accounts import STAGED, connected, keys, played, publish, state, trade
 from tests.sampling import often
+from tests.until import until
 
 __all__ = ["keys"]
 pytestmark = [pytest.mark.usefixtures("inline_commits"), pytest.mark.slow]
@@ -73,6 +73,6 @@ def test_failure_after_the_test_is_reported_by_the_next_order(
         order = Order.objects.get(connection=wrong)
         assert Order.objects.get(connection=good).status == "FILLED"
         assert order.reason in EXPECTED[mistake]
-        assert wait_until(lambda: state(wrong).last_error != "", 60)
+        until(lambda: state(wrong).last_error != "")
         assert state(wrong).last_error.startswith(Code(order.reason).sentence)
         assert state(good).last_error == ""

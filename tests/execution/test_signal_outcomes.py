@@ -20,7 +20,7 @@ from tests.events.conftest import _keys, hook
 from tests.events.receiver import Receiver
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
-from tests.execution.trading_process import running, wait_until
+from tests.execution.trading_process import running, until
 from tests.roles import staff
 from users.models import User
 
@@ -187,5 +187,5 @@ def test_maintenance_worker_writes_the_message(
     with running("maintenance", 30):
         factories.signal(feed)
         run("UPDATE execution_outcomecheck SET due_at = clock_timestamp()")
-        wait_until(lambda: Event.objects.filter(kind="signal.incomplete").exists(), 30)
+        until(lambda: Event.objects.filter(kind="signal.incomplete").exists())
     assert len(inbox(operator, "signal.incomplete")) == 1

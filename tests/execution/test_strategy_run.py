@@ -30,7 +30,7 @@ from signals.models import Feed, ReceivedAlert, Signal
 from tests.alert_inbox import answer_of
 from tests.execution import factories
 from tests.execution.trading_process import running
-from tests.execution.trading_process import wait_until as engine_until
+from tests.execution.trading_process import until as engine_until
 from tests.signals.charting import Chart, fill_in, templates
 
 pytestmark = [
@@ -70,7 +70,7 @@ def work() -> None:
 def until(is_so: Callable[[], object]) -> None:
     """Let the engine work until a condition holds."""
     if trading_runtime.get_runtime().report_writer.is_alive():
-        engine_until(is_so, SECONDS)
+        engine_until(is_so)
         return
     for _ in range(20):
         if is_so():

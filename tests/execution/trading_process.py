@@ -2,7 +2,6 @@
 
 import gc
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -11,6 +10,7 @@ from django.db.backends.signals import connection_created
 from execution import startup
 from execution.models import Order
 from execution.runtime import trading_runtime
+from tests import until as conditions
 
 
 @contextmanager
@@ -39,13 +39,16 @@ def running(role: str, seconds: float) -> Iterator[trading_runtime.TradingRuntim
         gc.collect()  # what ended threads left open
 
 
-def wait_until(is_so: Callable[[], object], seconds: float) -> None:
-    """Wait for a condition that the engine's threads bring about, at most so long."""
-    begin = time.monotonic()
-    while not is_so():
-        waited = time.monotonic() - begin
-        if waited > seconds:
-            found = list(Order.objects.values_list("leg", "status", "reason", "detail", "quantity"))
-            raise AssertionError(f"did not come to pass: {found}")
-        # Each check is a query: the longer it takes, the less often.
-        time.sleep(min(0.01 + waited / 20, 0.1))
+def until(
+    is_so: Callable[[], object],
+    *,
+    seconds: float = conditions.SECONDS,
+    meanwhile: Callable[[], object] | None = None,
+) -> None:
+    """Wait for a condition that the engine's threads bring about; a failure shows the orders."""
+    conditions.until(is_so, seconds=seconds, seen=_orders, meanwhile=meanwhile)
+
+
+def _orders() -> list[object]:
+    fields = "leg", "status", "reason", "detail", "quantity"
+    return list(Order.objects.values_list(*fields))

@@ -79,7 +79,7 @@ def decision_service() -> Iterator[DecisionService]:
             state.journal.append(request)
             state.asked.set()
             if state.hangs:
-                state.release.wait(30)
+                state.release.wait(120)
             answer = state.answer(request)
             data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
             self._send(data)

@@ -24,9 +24,10 @@ from tests.fakes.tws.faults import Fault
 from tests.fakes.tws.server import FakeTws
 from tests.fakes.tws.venue import Venue
 from tests.steady_loop import run as run_steadily
+from tests.until import until_async
 
-MAX_SECONDS = 120.0  # for one test
-WAIT_SECONDS = 30.0  # for one condition
+MAX_SECONDS = 240.0  # for one test
+WAIT_SECONDS = 90.0  # for one condition
 ACCOUNT, CONNECTION = "DU1234567", "c1"
 SYMBOLS: Mapping[str, Any] = {
     "EURUSD": {"secType": "CASH", "exchange": "IDEALPRO"},
@@ -130,9 +131,7 @@ class Environment:
 
     async def wait_until(self, condition: Callable[[], object]) -> None:
         """Wait for a condition."""
-        async with asyncio.timeout(WAIT_SECONDS):
-            while not condition():  # noqa: ASYNC110 (the condition may depend on anything)
-                await asyncio.sleep(0.002)
+        await until_async(condition)
 
     def start(self, call: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Begin a call beside the test."""

@@ -5,7 +5,6 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from decimal import Decimal as D
-from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -29,15 +28,13 @@ from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.connections import make
 from tests.execution import factories
-from tests.execution.trading_process import running
-from tests.execution.trading_process import wait_until as engine_until
+from tests.execution.trading_process import running, until
 from tests.fakes.tws.server_process import TwsProcess
 from tests.ibkr.factories import ACCOUNT
 from users.models import User
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("alice")]
 SECONDS = 60.0
-until = partial(engine_until, seconds=SECONDS)
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from prices.models import LatestQuote
 from prices.selectors import latest
 from signals.models import Feed
 from tests.execution import factories
-from tests.execution.trading_process import wait_until as engine_until
+from tests.execution.trading_process import until
 from tests.fakes.tws.server_process import TwsProcess
-from tests.ibkr.test_engine import alice, engine, feed, tws, until
+from tests.ibkr.test_engine import alice, engine, feed, tws
 
 __all__ = ["alice", "engine", "feed", "tws"]
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -52,8 +52,8 @@ def test_prices_stop_and_resume_with_the_gateway(
     for name in ("QUIET_SECONDS", "MAX_PAUSE"):
         monkeypatch.setattr(broker_stream, name, 1.0)
     tws.kill()
-    engine_until(lambda: SourceHealth.objects.get(pk=source).error_code, seconds=90)
+    until(lambda: SourceHealth.objects.get(pk=source).error_code)
     tws.start()
     tws.do("quote", "EURUSD", "1.1500", "1.1502")
-    engine_until(lambda: latest(source)["EUR/USD"].bid == D("1.1500"), seconds=90)
-    engine_until(lambda: not SourceHealth.objects.get(pk=source).error_code, seconds=90)
+    until(lambda: latest(source)["EUR/USD"].bid == D("1.1500"))
+    until(lambda: not SourceHealth.objects.get(pk=source).error_code)

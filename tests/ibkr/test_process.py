@@ -18,6 +18,8 @@ from brokers.types import OrderReport, ReportKind
 from tests.fakes.tws.server_process import ROOT, TwsProcess
 from tests.ibkr.factories import QUICK, adapter, limit, protected, spec_at
 
+pytestmark = pytest.mark.processes
+
 ID = "abc00000000000001"
 # The gateway is another process, which a busy machine may let wait.
 BESIDE = replace(QUICK, connect=30.0, read=30.0, reply=30.0)

@@ -18,7 +18,7 @@ from brokers.types import ConnectionSpec
 from tests.fakes.mt5.fake_terminal import FakeTerminal
 from tests.mt5.factories import LIMIT, D, no_guard, order, run, spec
 
-SECONDS = 30.0
+SECONDS = 120.0
 
 
 async def changed(stream: AsyncIterator[None]) -> None:

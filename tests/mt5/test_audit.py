@@ -4,7 +4,6 @@ command judges in a process that holds no session."""
 import json
 from collections.abc import Iterator
 from decimal import Decimal as D
-from functools import partial
 from io import StringIO
 from typing import Any
 
@@ -24,8 +23,7 @@ from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.connections import make
 from tests.execution import factories
-from tests.execution.trading_process import running
-from tests.execution.trading_process import wait_until as engine_until
+from tests.execution.trading_process import running, until
 from tests.fakes.mt5.fake_terminal import FakeTerminal
 
 pytestmark = [
@@ -35,7 +33,6 @@ pytestmark = [
 ]
 SECONDS = 60.0
 LOGIN = 1001
-until = partial(engine_until, seconds=SECONDS)
 SETTINGS: dict[str, Any] = {
     "server": "Double-Demo", "server_timezone": "UTC", "settle_seconds": 0, "reply_timeout": 30,
 }  # fmt: skip

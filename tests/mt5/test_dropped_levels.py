@@ -2,7 +2,6 @@
 way from the terminal to the position."""
 
 from decimal import Decimal as D
-from functools import partial
 
 import pytest
 
@@ -13,12 +12,11 @@ from execution.runtime.trading_runtime import TradingRuntime
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import factories
-from tests.execution.trading_process import wait_until as engine_until
+from tests.execution.trading_process import until
 from tests.fakes.mt5.fake_terminal import FakeTerminal
-from tests.mt5.test_audit import LOGIN, SECONDS, alice, engine
+from tests.mt5.test_audit import LOGIN, alice, engine
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
-until = partial(engine_until, seconds=SECONDS)
 __all__ = ["alice", "engine"]
 
 

@@ -3,7 +3,6 @@ filled by its ticks, stops that we keep leave by them."""
 
 from collections.abc import Iterator
 from decimal import Decimal as D
-from functools import partial
 from typing import Any
 
 import pytest
@@ -21,13 +20,11 @@ from prices.selectors import latest
 from signals.models import Feed
 from tests.connections import make
 from tests.execution import factories
-from tests.execution.trading_process import running
-from tests.execution.trading_process import wait_until as engine_until
+from tests.execution.trading_process import running, until
 from tests.fakes.mt5.fake_terminal import FakeTerminal
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 SECONDS = 60.0
-until = partial(engine_until, seconds=SECONDS)
 SETTINGS: dict[str, Any] = {
     "server": "Double-Demo", "server_timezone": "UTC", "settle_seconds": 0, "reply_timeout": 30,
 }  # fmt: skip
@@ -103,7 +100,7 @@ def test_terminal_tick_sizes_the_entry_and_triggers_its_stop(
     assert Order.objects.exclude(leg="entry").count() == 0
 
     venue.configure(connected=True)
-    until(lambda: ExecutionPosition.objects.get().quantity == 0, seconds=90)
+    until(lambda: ExecutionPosition.objects.get().quantity == 0)
     until(lambda: SourceHealth.objects.get(pk=source).error_code == "")
     assert len(venue.accepted()) == 2
 

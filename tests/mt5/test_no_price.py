@@ -11,8 +11,9 @@ from positions.models import ExecutionPosition
 from prices.models import LatestQuote
 from signals.models import Feed
 from tests.execution import factories
+from tests.execution.trading_process import until
 from tests.fakes.mt5.fake_terminal import FakeTerminal
-from tests.mt5.test_live_prices import alice, engine, feed, until
+from tests.mt5.test_live_prices import alice, engine, feed
 
 __all__ = ["alice", "engine", "feed"]
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]

@@ -1,7 +1,6 @@
 """A resting order whose price the market has reached: the server refuses it, so it is not sent."""
 
 from decimal import Decimal as D
-from functools import partial
 from typing import Any
 
 import pytest
@@ -15,12 +14,11 @@ from execution.models import Order
 from execution.runtime.trading_runtime import TradingRuntime
 from signals.models import Feed
 from tests.execution import factories
-from tests.execution.trading_process import wait_until as engine_until
+from tests.execution.trading_process import until
 from tests.fakes.mt5.fake_terminal import FakeTerminal
 from tests.mt5.factories import order, spec, submit
-from tests.mt5.test_audit import LOGIN, SECONDS, alice, engine
+from tests.mt5.test_audit import LOGIN, alice, engine
 
-until = partial(engine_until, seconds=SECONDS)
 __all__ = ["alice", "engine"]
 
 

@@ -135,7 +135,7 @@ def test_executions_of_a_server_in_another_zone(venue: FakeTerminal, adapter: Mt
     before = datetime.now(UTC) - timedelta(seconds=5)
     bought(adapter)
     (report,) = run(adapter.fills_since(there, before))
-    assert before < report.fills[0].time < before + timedelta(seconds=60)
+    assert before < report.fills[0].time < before + timedelta(minutes=20)
     later = datetime.now(UTC) + timedelta(hours=2)
     assert run(adapter.fills_since(there, later)) == []
 
@@ -163,7 +163,7 @@ def test_server_whose_zone_is_measured(venue: FakeTerminal, adapter: Mt5Adapter)
     (held,) = [bought(adapter, client_order_id=CID)]
     (report,) = run(adapter.fills_since(unsaid, datetime.now(UTC) - timedelta(minutes=1)))
     assert report.broker_position_id == held
-    assert abs(report.fills[0].time - datetime.now(UTC)) < timedelta(seconds=60)
+    assert abs(report.fills[0].time - datetime.now(UTC)) < timedelta(minutes=20)
 
 
 def test_unknown_zone_fails_executions_and_no_positions(

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from tests.fakes.mt5.fake_terminal import ROOT
 
 PROGRAM = r"""
@@ -62,6 +64,7 @@ print("fine")
 """
 
 
+@pytest.mark.processes
 def test_worker_needs_no_unix_only_modules() -> None:
     completed = subprocess.run(
         [sys.executable, "-c", PROGRAM],

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from tests.mt5.factories import (
     spec,
     submit,
 )
+from tests.until import until
 
 K = ReportKind
 OTHER = "fcxother0000000000"
@@ -42,13 +42,6 @@ def process_of(adapter: Mt5Adapter) -> int:
     pid = adapter.calls.library.pid
     assert pid is not None
     return pid
-
-
-def wait_until(is_so: Callable[[], bool], seconds: float = 60.0) -> None:
-    until = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < until, "it did not come to pass"
-        time.sleep(0.01)
 
 
 def is_there(pid: int) -> bool:
@@ -86,7 +79,7 @@ def test_hanging_call_is_unknown_and_the_next_uses_a_new_process(
 ) -> None:
     pid = process_of(adapter)
     venue.fault("order_send", "hold", accepts=accepts)
-    for seconds in (3, 20):  # a busy machine may need the first of them until the send
+    for seconds in (3, 20, 120):  # a busy machine may need the first of them until the send
         error = outcome(adapter, order(), reply_timeout=seconds)
         if "order_send" in venue.state()["calls"]:
             break
@@ -95,7 +88,7 @@ def test_hanging_call_is_unknown_and_the_next_uses_a_new_process(
     assert submit(adapter, order(OTHER))[-1].kind is K.FILLED
     assert not is_there(pid)
     venue.control("release")
-    wait_until(lambda: CID in venue.accepted())  # the server took it whenever it was let go
+    until(lambda: CID in venue.accepted())  # the server took it whenever it was let go
     assert kinds(adapter) == [K.FILLED]
     assert sorted(venue.accepted()) == sorted([CID, OTHER])
 
@@ -127,7 +120,7 @@ def test_process_killed_between_two_calls_is_replaced(
 ) -> None:
     pid = process_of(adapter)
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not is_there(pid))
+    until(lambda: not is_there(pid))
     assert submit(adapter, order())[-1].kind is K.FILLED
 
 
@@ -139,19 +132,19 @@ def test_order_read_too_late_by_its_process_is_not_sent(
     guarded: list[float] = []
 
     def guard(_: OrderRequest) -> None:
-        if (now := machine_time()) < until:
+        if (now := machine_time()) < ends:
             guarded.append(now)
             os.kill(pid, signal.SIGSTOP)
 
     async def stand_still() -> BaseException | None:
-        sending = asyncio.create_task(adapter.submit(spec(), order(send_by=until), guard))
-        await asyncio.to_thread(wait_until, lambda: machine_time() > until)
+        sending = asyncio.create_task(adapter.submit(spec(), order(send_by=ends), guard))
+        await asyncio.to_thread(until, lambda: machine_time() > ends)
         os.kill(pid, signal.SIGCONT)
         (ended,) = await asyncio.gather(sending, return_exceptions=True)
         return ended if isinstance(ended, BaseException) else None
 
-    for seconds in (3.0, 20.0):  # a busy machine may need the first of them to reach the guard
-        until = machine_time() + seconds
+    for seconds in (3.0, 20.0, 120.0):  # a busy machine may need the first to reach the guard
+        ends = machine_time() + seconds
         error = run(stand_still())
         if guarded:
             break
@@ -183,7 +176,7 @@ def test_worker_killed_in_the_send_is_resolved_by_the_next(
         worker.kill()
     assert kinds(adapter) is None  # not yet
     venue.control("release")
-    wait_until(lambda: not is_there(pid))
+    until(lambda: not is_there(pid))
     assert kinds(adapter) == [K.FILLED]
     assert venue.accepted() == [CID]
 
@@ -268,7 +261,7 @@ def test_reply_after_the_callers_timeout_is_still_reported(
     """`submit_many` goes on: the server's word counts whenever it comes."""
     venue.fault("order_send", "freeze", seconds=0.5)
     outcomes: list[Any] = []
-    request = order(send_by=machine_time() + 20)
+    request = order(send_by=machine_time() + 120)
     run(adapter.submit_many([(spec(), request)], no_guard, lambda *pair: outcomes.append(pair)))
     assert [(r.client_order_id, outcome[-1].kind) for r, outcome in outcomes] == [(CID, K.FILLED)]
 

@@ -6,8 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -21,17 +20,10 @@ from common.clocks import market_now
 from tests.fakes.paper_server.adapter import RemotePaper
 from tests.fakes.paper_server.sync_client import SyncClient
 from tests.paper.factories import order
+from tests.until import until
 
 ROOT = Path(__file__).resolve().parents[2]
 T = TypeVar("T")
-
-
-def until(condition: Callable[[], object], seconds: float = 60) -> None:
-    """Wait until a condition holds; fail after `seconds`."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "not in time"
-        time.sleep(0.01)
 
 
 class BrokerProcess:
@@ -72,7 +64,7 @@ class BrokerProcess:
             self.port = int(address[1]) if address else self.port
             return address is not None
 
-        until(listens, 60)
+        until(listens)
         return self
 
     @property

@@ -1,8 +1,7 @@
 """Concurrent actions on one account run one after the other."""
 
 import asyncio
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from decimal import Decimal as D
@@ -10,7 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import connection, connections
+from django.db import connections
 
 from brokers.paper import account_actions, quote_processing
 from brokers.paper.db_sessions import OPTIONS, sessions
@@ -19,27 +18,15 @@ from brokers.paper.order_intake import IncomingOrder, take_orders
 from brokers.paper.queries import EXCHANGE_LOCKS
 from brokers.types import CancelRequest, OrderReport, ReportKind, Side
 from common.reason_codes import Code
+from tests.lock_waits import sessions_waiting
 from tests.paper.conftest import Trader
 from tests.paper.test_quotes import quote
+from tests.until import until
 
 
-def waiting_sessions() -> int:
+def brokers_waiting() -> int:
     """Return how many of the broker's database sessions wait for a lock."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
-            "AND application_name = 'fillcast-paper-broker' AND datname = current_database()"
-        )
-        return int(cursor.fetchone()[0])
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = threading.Event()
-    for _ in range(2_000):
-        if condition():
-            return
-        deadline.wait(0.005)
-    pytest.fail("the condition was not met in time")
+    return sessions_waiting(program="fillcast-paper-broker")
 
 
 @contextmanager
@@ -86,9 +73,9 @@ def test_fill_before_cancel_wins(trader: Trader, pool: ThreadPoolExecutor) -> No
     account = account_id()
     with lock_account():
         fill = pool.submit(quote_processing.on_quotes, [quote("1.08000", trader.now)])
-        wait_for(lambda: waiting_sessions() == 1)
+        until(lambda: brokers_waiting() == 1)
         cancel = pool.submit(account_actions.cancel, account, request)
-        wait_for(lambda: waiting_sessions() == 2)
+        until(lambda: brokers_waiting() == 2)
     assert fill.result(60) == 1
     reports = cancel.result(60)
     assert [r.kind for r in reports] == [ReportKind.CANCEL_REFUSED, ReportKind.FILLED]
@@ -103,9 +90,9 @@ def test_cancel_before_fill_wins(trader: Trader, pool: ThreadPoolExecutor) -> No
     account = account_id()
     with lock_account():
         cancel = pool.submit(account_actions.cancel, account, request)
-        wait_for(lambda: waiting_sessions() == 1)
+        until(lambda: brokers_waiting() == 1)
         fill = pool.submit(quote_processing.on_quotes, [quote("1.08000", trader.now)])
-        wait_for(lambda: waiting_sessions() == 2)
+        until(lambda: brokers_waiting() == 2)
     reports = cancel.result(60)
     assert [(r.kind, r.code) for r in reports] == [(ReportKind.CANCELLED, Code.OWNER_CANCELLED)]
     assert fill.result(60) == 0
@@ -143,9 +130,9 @@ def test_quote_waits_for_order_being_placed(trader: Trader, pool: ThreadPoolExec
     )
     with lock_account():
         order = pool.submit(take_orders, [incoming_order], trader.guard)
-        wait_for(lambda: waiting_sessions() == 1)
+        until(lambda: brokers_waiting() == 1)
         price = pool.submit(quote_processing.on_quotes, [quote("1.08000", trader.now)])
-        wait_for(lambda: waiting_sessions() == 2)  # although it affects no order that it knows of
+        until(lambda: brokers_waiting() == 2)  # although it affects no order that it knows of
     [reply] = order.result(60)
     assert reply is not None
     assert isinstance(reply.answer, list)
@@ -160,9 +147,9 @@ def test_order_waits_for_quote_being_processed(trader: Trader, pool: ThreadPoolE
     incoming_order = IncomingOrder(account_id("A2"), trader.request(Side.BUY, "1000", "A2"))
     with lock_account():  # keeps the quote from being processed
         price = pool.submit(quote_processing.on_quotes, [quote("1.08000", trader.now)])
-        wait_for(lambda: waiting_sessions() == 1)
+        until(lambda: brokers_waiting() == 1)
         order = pool.submit(take_orders, [incoming_order], trader.guard)
-        wait_for(lambda: waiting_sessions() == 2)
+        until(lambda: brokers_waiting() == 2)
     assert price.result(60) == 1
     [reply] = order.result(60)
     assert reply is not None
@@ -186,7 +173,7 @@ def test_locked_account_delays_only_its_own_order(trader: Trader, pool: ThreadPo
     ]
     with lock_account("A2"):
         orders = pool.submit(take_orders, incoming_orders, trader.guard)
-        wait_for(lambda: PaperFill.objects.count() == 2)
+        until(lambda: PaperFill.objects.count() == 2)
         assert not orders.done()
     assert all(reply is not None for reply in orders.result(60))
     assert PaperFill.objects.count() == 3
@@ -234,7 +221,7 @@ def test_concurrent_exits_close_a_position_once(trader: Trader, pool: ThreadPool
     ]
     with lock_account():
         futures: list[Future[Any]] = [pool.submit(take_orders, [e], trader.guard) for e in exits]
-        wait_for(lambda: waiting_sessions() == 2)
+        until(lambda: brokers_waiting() == 2)
     answers = [future.result(60)[0].answer for future in futures]
     assert sorted(type(answer).__name__ for answer in answers) == ["Rejected", "list"]
     assert trader.positions() == []

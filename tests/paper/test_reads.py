@@ -16,7 +16,7 @@ from brokers.types import OrderType, Quote, Side
 from common.reason_codes import Code
 from tests.paper.conftest import IN_PROCESS_ONLY, REMOTE, Trader
 
-TIMEOUT = 30  # seconds
+TIMEOUT = 120.0  # seconds
 
 
 # ---- connect -----------------------------------------------------------------------------------

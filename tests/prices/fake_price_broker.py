@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,6 +17,7 @@ from common.clocks import market_now
 from common.reason_codes import Code
 from prices import broker_stream, quote_intake
 from prices.broker_stream import BrokerStream
+from tests import until as conditions
 from tests.execution.fake_broker import FakeBroker
 from tests.simulated_loop import SimulatedLoop
 
@@ -146,15 +146,13 @@ def follow(price_broker: FakePriceBroker, loop: asyncio.AbstractEventLoop) -> It
         until(lambda one=one: one.is_over)  # type: ignore[misc]  # mypy knows no such default
 
 
-def until(is_so: Callable[[], object], seconds: float = 30) -> None:
+def until(is_so: Callable[[], object]) -> None:
     """Wait for a condition: in the simulated time of the test's loop if it has one."""
     if _simulated:
-        assert _simulated[-1].until(is_so, seconds, every=0.005), "it did not come to that"
+        loop = _simulated[-1]
+        conditions.until(lambda: loop.until(is_so, 30, every=0.005), seconds=0, seen=is_so)
         return
-    end = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < end, "it did not come to that"
-        time.sleep(0.005)
+    conditions.until(is_so)
 
 
 def quote(bid: str, pair: str = EUR, ask: str = "", at: datetime | None = None) -> Quote:

@@ -1,7 +1,6 @@
 """Sources with quotes and times set by a test, and the batches received from them."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 
@@ -60,10 +59,3 @@ def received_batches() -> Iterator[list[list[Quote]]]:
     quotes_stored.connect(receiver)
     yield batches
     quotes_stored.disconnect(receiver)
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.02)

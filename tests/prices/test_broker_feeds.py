@@ -12,7 +12,8 @@ from connections.models import DataConnection
 from prices.feeds import LiveFeed, open_live
 from prices.selectors import latest
 from prices.signals import quotes_stored
-from tests.prices.sources import Source, at, quote, received_batches, source, stand_at, wait_for
+from tests.prices.sources import Source, at, quote, received_batches, source, stand_at
+from tests.until import until
 
 __all__ = ["received_batches", "source"]
 pytestmark = pytest.mark.usefixtures("inline_commits")
@@ -73,7 +74,7 @@ def test_locked_paper_books_do_not_block_level_checks(
             D("1.30"),
         ]
         assert not PaperQuote.objects.filter(symbol="EURUSD").exists()
-    wait_for(lambda: PaperQuote.objects.filter(symbol="EURUSD", bid=D("1.30")).exists())
+    until(lambda: PaperQuote.objects.filter(symbol="EURUSD", bid=D("1.30")).exists())
 
 
 def test_clock_set_back_at_runtime_does_not_block_later_prices(
@@ -103,7 +104,7 @@ def test_paper_broker_catches_up_with_next_prices(
         cursor.execute("ALTER TABLE paper_quote_away RENAME TO paper_quote")
     stream.coming = [quote("1.10", 100)]
     feed.step(at(100))
-    wait_for(lambda: PaperQuote.objects.count() == 2)
+    until(lambda: PaperQuote.objects.count() == 2)
 
 
 def test_missing_paper_thread_does_not_block_level_checks(

@@ -31,7 +31,8 @@ from prices.recorded_streams import StaticStream, stream_for
 from prices.selectors import latest
 from prices.signals import prices_started, prices_stopped, quotes_arrived, quotes_stored
 from tests.connections import make
-from tests.prices.sources import Source, at, quote, received_batches, source, stand_at, wait_for
+from tests.prices.sources import Source, at, quote, received_batches, source, stand_at
+from tests.until import until
 
 __all__ = ["received_batches", "source"]
 pytestmark = pytest.mark.usefixtures("inline_commits")
@@ -297,7 +298,7 @@ def test_process_stops_on_request(source: DataConnection) -> None:
     source.save()
     process = run_command("prices")
     try:
-        wait_for(lambda: len(latest(source.pk)) == 3)
+        until(lambda: len(latest(source.pk)) == 3)
         process.send_signal(signal.SIGTERM)
         _, stderr = process.communicate(timeout=60)  # a second where the machine is not busy
     finally:

@@ -3,7 +3,6 @@
 The real client library talks to a double of the Bot API (tests/fakes/telegram).
 """
 
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +20,7 @@ from signals.rate import forget_failures
 from signals.telegram.poller import TelegramPoller
 from signals.telegram.services import set_bot, set_chat
 from tests.fakes.telegram.bot_api import CHANNEL_ID, TOKEN, BotApi, bot_api
+from tests.until import until
 
 ENTRY = "BUY EURUSD @ 1.3850 SL 1.3800 TP 1.3900"
 OTHER = "SELL GBPUSD @ 1.6000 SL 1.6100"
@@ -87,10 +87,7 @@ def bot(feed: Feed, api: BotApi) -> TelegramBot:
 
 def wait(poller: TelegramPoller, is_done: Callable[[], Any]) -> None:
     """Let a poller work until a condition holds."""
-    end = time.monotonic() + SECONDS
-    while not is_done():
-        assert time.monotonic() < end, "it did not happen"
-        poller.step()
+    until(is_done, meanwhile=poller.step)
 
 
 def read(poller: TelegramPoller, api: BotApi) -> list[IncomingAlert]:

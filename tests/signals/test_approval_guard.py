@@ -21,6 +21,7 @@ from signals.ingest import save_draft
 from signals.intake import read_signal
 from signals.models import Approval, Feed, Origin, Signal
 from tests.connections import make
+from tests.lock_waits import until_one_waits
 from tests.matrix import WALK_TIME, Walk
 from tests.signals.test_ingest import at_once
 from users.models import User
@@ -283,7 +284,7 @@ def test_publication_waits_for_a_change_of_its_feed() -> None:
         update_feed(private.pk, by=owner, is_public=True)
         thread = threading.Thread(target=publish)
         thread.start()
-        wait_until_a_session_waits()
+        until_one_waits()
     thread.join(60)
     assert [error.code for error in results] == [Code.SIGNAL_NOT_APPROVED]
 
@@ -297,17 +298,6 @@ def test_new_signal_waits_for_a_change_of_its_feed() -> None:
         update_feed(private.pk, by=owner, is_public=True)
         thread = threading.Thread(target=lambda: results.extend(at_once(lambda: send(private))))
         thread.start()
-        wait_until_a_session_waits()
+        until_one_waits()
     thread.join(60)
     assert [signal.approval for signal in results] == [Approval.PENDING]
-
-
-def wait_until_a_session_waits() -> None:
-    """Wait until another session waits for a lock of this one."""
-    deadline = market_now() + timedelta(seconds=10)
-    with connection.cursor() as cursor:
-        while market_now() < deadline:
-            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-            if cursor.fetchone()[0]:
-                return
-    raise AssertionError("no session waited for the feed's lock")

@@ -285,7 +285,7 @@ def test_concurrent_publications_are_one_chain() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     assert not errors
     found = links(feed)
     assert [link.number for link in found] == list(range(1, 13))

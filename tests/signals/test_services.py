@@ -17,6 +17,7 @@ from signals import services
 from signals.locks import candidates_exclusive
 from signals.models import Action, Approval, Feed, Signal
 from signals.signals import signal_cancelled, signal_published
+from tests.lock_waits import until_one_waits
 from tests.signals.test_ingest import at_once
 from users.models import User
 
@@ -248,23 +249,10 @@ def test_publication_waits_for_a_change_of_the_candidates() -> None:
         candidates_exclusive(feed.pk)
         thread = threading.Thread(target=publish)
         thread.start()
-        _wait_until_a_session_waits_for_a_lock()
+        until_one_waits(lock="advisory")
         changed_at = market_now()
     thread.join(60)
     signal.refresh_from_db()
     assert done == [True]
     assert signal.published_at is not None
     assert signal.published_at > changed_at
-
-
-def _wait_until_a_session_waits_for_a_lock() -> None:
-    deadline = market_now() + timedelta(seconds=10)
-    while market_now() < deadline:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT count(*) FROM pg_locks WHERE locktype='advisory' AND NOT granted"
-            )
-            (waiting,) = cursor.fetchone()
-        if waiting:
-            return
-    raise AssertionError("publishing did not wait for the candidate lock")

@@ -11,7 +11,7 @@ from users.password_slots import PasswordHashSlots, SlotsBusyError
 def hold(turns: PasswordHashSlots, let_go: threading.Event, started: threading.Semaphore) -> None:
     with turns.slot():
         started.release()
-        assert let_go.wait(30)
+        assert let_go.wait(120)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -20,7 +20,7 @@ def test_full_queue_rejects_immediately_and_long_wait_times_out() -> None:
     let_go, started = threading.Event(), threading.Semaphore(0)
     holder = threading.Thread(target=hold, args=(turns, let_go, started))
     holder.start()
-    assert started.acquire(timeout=30)
+    assert started.acquire(timeout=120)
     late: list[bool] = []
 
     def wait_for_it() -> None:
@@ -32,12 +32,12 @@ def test_full_queue_rejects_immediately_and_long_wait_times_out() -> None:
 
     waiter = threading.Thread(target=wait_for_it)
     waiter.start()
-    waiter.join(30)
+    waiter.join(120)
     assert late == [True]
     with transaction.atomic(), turns.slot(), turns.slot():
         pass  # a transaction never waits
     let_go.set()
-    holder.join(30)
+    holder.join(120)
     with turns.slot(), turns.slot():
         pass  # everything was given back, and a thread's own turns nest
 
@@ -48,8 +48,8 @@ def test_password_queue_is_bounded() -> None:
     let_go, started = threading.Event(), threading.Semaphore(0)
     holder = threading.Thread(target=hold, args=(turns, let_go, started))
     holder.start()
-    assert started.acquire(timeout=30)
+    assert started.acquire(timeout=120)
     with pytest.raises(SlotsBusyError), turns.slot():
         pass
     let_go.set()
-    holder.join(30)
+    holder.join(120)

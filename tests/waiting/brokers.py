@@ -2,7 +2,6 @@
 the client order ids that have reached it."""
 
 import ipaddress
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from tests.connections import make
 from tests.crypto.factories import DIALECTS, unlimited_rates
 from tests.dwx.factories import SETTINGS as MT4_SETTINGS
 from tests.execution import factories
-from tests.execution.trading_process import running, wait_until
+from tests.execution.trading_process import running, until
 from tests.fakes.dwx.terminal import Terminal
 from tests.fakes.exchange.server import Server
 from tests.fakes.exchange.venue import Fault, Market
@@ -107,9 +106,9 @@ def _connected(
         row.save()
     factories.quote(row, "1.10000", "1.10020")
     if row.lane:
-        wait_until(lambda: row.lane in trading_runtime.get_runtime().lanes.held(), SECONDS)
+        until(lambda: row.lane in trading_runtime.get_runtime().lanes.held())
     assert [one for one in run_test(row.pk) if one.result == "fail"] == []
-    wait_until(lambda: _is_compared(row), SECONDS)
+    until(lambda: _is_compared(row))
     return row
 
 
@@ -251,14 +250,3 @@ def _crypto(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account
 
 
 _STARTED = {"paper": _paper, "mt5": _mt5, "mt4": _mt4, "ibkr": _ibkr, "crypto": _crypto}
-
-
-def wait_for(is_so: Callable[[], object], seconds: float) -> bool:
-    """Whether it came about within so many seconds."""
-    begin = time.monotonic()
-    while not is_so():
-        waited = time.monotonic() - begin
-        if waited > seconds:
-            return False
-        time.sleep(min(0.02 + waited / 20, 0.1))  # each look is a query
-    return True

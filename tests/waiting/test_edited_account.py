@@ -10,7 +10,8 @@ from rest_framework.test import APIClient
 from connections.tasks import run_due_tests
 from execution.models import Order
 from tests.execution import factories
-from tests.waiting.brokers import Account, account_at, wait_for
+from tests.until import until
+from tests.waiting.brokers import Account, account_at
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
@@ -37,5 +38,5 @@ def test_entry_is_sent_after_test_of_new_settings(account: Account) -> None:
     assert account.arrived() == []
     run_due_tests()  # as beat has it done every few seconds
     account.quote()
-    assert wait_for(lambda: Order.objects.get().status == "FILLED", 30), Order.objects.values()
+    until(lambda: Order.objects.get().status == "FILLED", seen=lambda: Order.objects.values())
     assert len(account.arrived()) == 1

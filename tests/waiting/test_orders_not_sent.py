@@ -13,7 +13,8 @@ import pytest
 
 from execution.models import ExecutionLog, Order
 from tests.execution import factories
-from tests.waiting.brokers import Account, account_at, wait_for
+from tests.until import until
+from tests.waiting.brokers import Account, account_at
 
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True), pytest.mark.slow]
 SENDINGS = 7  # more than the five tries after which such an entry ended earlier
@@ -51,14 +52,13 @@ def test_entry_waits_while_terminal_sends_no_orders(account: Account) -> None:
         order.refresh_from_db()
         return order.status, order.reason, order.send_retries
 
-    enough = wait_for(lambda: sendings() >= SENDINGS or state()[0] == "FAILED", 90)
+    until(lambda: sendings() >= SENDINGS or state()[0] == "FAILED")
     print(f"after {time.monotonic() - began:.1f} s and {sendings()} sendings: {state()}")
-    assert enough
-    assert wait_for(lambda: state()[0] == "PENDING", 60), state()
+    until(lambda: state()[0] == "PENDING", seen=lambda: state())
     assert (order.send_retries, order.detail != "") == (0, True)
     assert order.reason in REACHES
     assert order.waiting_since is not None
     account.quote()
     account.recover()
-    assert wait_for(lambda: state()[0] == "FILLED", 40), state()
+    until(lambda: state()[0] == "FILLED", seen=lambda: state())
     assert len(account.arrived()) == 1

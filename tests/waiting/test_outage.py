@@ -11,7 +11,8 @@ from connections.models import ConnectionHealth
 from execution.models import Order
 from tests.execution import factories
 from tests.fakes.paper_server.operations import set_terms
-from tests.waiting.brokers import Account, account_at, wait_for
+from tests.until import until
+from tests.waiting.brokers import Account, account_at
 
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True), pytest.mark.slow]
 SIGNALS = 8
@@ -31,19 +32,20 @@ def test_signals_of_a_short_outage_are_filled_after_it(account: Account) -> None
         account.quote()
         factories.signal(account.feed)
         time.sleep(0.8)  # the interval between signals; there is no condition to wait for
-    in_error = wait_for(lambda: ConnectionHealth.objects.get().status == "ERROR", 60)
+    until(lambda: ConnectionHealth.objects.get().status == "ERROR")
     account.quote()
     factories.signal(account.feed)
     late = Order.objects.order_by("pk").last()
-    assert in_error
     assert late is not None
     assert (late.status, late.reason) == ("PENDING", "CONNECTION_UNREACHABLE")
     assert late.waiting_since is not None
     set_terms(["P1"], {"unreachable": False})
     account.quote()
     began = time.monotonic()
-    everything = wait_for(lambda: Order.objects.filter(status="FILLED").count() == SIGNALS + 1, 40)
-    orders = list(Order.objects.values_list("status", "reason", "send_retries"))
-    print(f"{time.monotonic() - began:.1f} s after the broker was back: {orders}")
-    assert everything, orders
+
+    def orders() -> list[object]:
+        return list(Order.objects.values_list("status", "reason", "send_retries"))
+
+    until(lambda: Order.objects.filter(status="FILLED").count() == SIGNALS + 1, seen=orders)
+    print(f"{time.monotonic() - began:.1f} s after the broker was back: {orders()}")
     assert len(account.arrived()) == SIGNALS + 1

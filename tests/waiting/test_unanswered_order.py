@@ -12,7 +12,8 @@ import pytest
 
 from execution.models import Order
 from tests.execution import factories
-from tests.waiting.brokers import KINDS, Account, account_at, wait_for
+from tests.until import came_true, until
+from tests.waiting.brokers import KINDS, Account, account_at
 
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True), pytest.mark.slow]
 OFTEN = ("paper",)
@@ -37,7 +38,7 @@ def account(
 def test_entries_after_an_unanswered_order_reach_the_broker(account: Account) -> None:
     account.swallow()
     factories.signal(account.feed)
-    assert wait_for(account.has_taken, 30), Order.objects.values("status", "reason", "detail")
+    until(account.has_taken, seen=lambda: Order.objects.values("status", "reason", "detail"))
     account.recover()
     published: dict[int, float] = {}
     took: dict[int, float] = {}
@@ -52,8 +53,8 @@ def test_entries_after_an_unanswered_order_reach_the_broker(account: Account) ->
     for _ in range(SIGNALS):
         account.quote()
         published[factories.signal(account.feed).pk] = time.monotonic()
-        wait_for(note, APART_SECONDS)
-    wait_for(note, AT_BROKER_SECONDS + 2)
+        came_true(note, APART_SECONDS)
+    came_true(note, AT_BROKER_SECONDS + 2)
     print([round(took.get(pk, float("inf")), 1) for pk in published])
     orders = list(Order.objects.values_list("status", "reason", "detail", "send_retries"))
     assert len(took) == SIGNALS, orders

@@ -19,7 +19,7 @@ from signals.models import Feed, Signal
 from tests.conformance.engine.background import BackgroundLoop
 from tests.conformance.engine.prices import OtherProcess, RecordedPrices
 from tests.execution import factories
-from tests.execution.trading_process import wait_until
+from tests.execution.trading_process import until
 
 SECONDS = 60.0
 UNIT = D("0.001")  # of the first price: the unit of a path's prices
@@ -138,6 +138,6 @@ class EngineAccount:
     def until(self, is_so: Callable[[], object], otherwise: str) -> None:
         """Wait for a condition. Raises CheckFailed with `otherwise` if it does not come."""
         try:
-            wait_until(is_so, SECONDS)
+            until(is_so, seconds=SECONDS)
         except AssertionError as error:
             raise CheckFailed(otherwise) from error

@@ -7,7 +7,6 @@ import ipaddress
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from decimal import Decimal as D
-from functools import partial
 from typing import Any
 
 from django.test import override_settings
@@ -26,15 +25,14 @@ from connections.models import DataConnection, ExecutionConnection, HealthStatus
 from execution.recovery import order_polling
 from execution.runtime import order_streams, trading_runtime
 from prices.selectors import latest
-from tests.conformance.engine.account import SECONDS, EngineAccount
+from tests.conformance.engine.account import EngineAccount
 from tests.conformance.engine.background import BackgroundLoop
 from tests.conformance.engine.prices import OtherProcess, RecordedPrices, prices_process
 from tests.connections import make
-from tests.execution.trading_process import running, wait_until
+from tests.execution.trading_process import running, until
 
 ROLE = "execution+maintenance+sessions+mt5.main"
 _adapters: dict[str, BrokerAdapter] = {}
-until = partial(wait_until, seconds=SECONDS)
 
 
 def __getattr__(name: str) -> Callable[[], BrokerAdapter]:

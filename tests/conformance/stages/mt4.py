@@ -21,7 +21,8 @@ from conformance.harness import (
     NotApplicable,
 )
 from conformance.runner import OpenHarness
-from tests.fakes.dwx.terminal import Terminal, until
+from tests.fakes.dwx.terminal import Terminal
+from tests.until import until
 
 ACCOUNT = "4711"
 BID, SPREAD = D("1.10000"), D("0.00010")

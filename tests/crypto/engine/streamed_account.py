@@ -17,9 +17,9 @@ from execution.runtime import order_streams, trading_runtime
 from signals.models import Feed
 from tests.connections import make
 from tests.crypto.engine import test_engine
-from tests.crypto.engine.test_engine import until
 from tests.crypto.factories import DIALECTS, SYMBOLS, unlimited_rates
 from tests.execution import factories
+from tests.execution.trading_process import until
 from tests.fakes.exchange import actions
 from tests.fakes.exchange.server import Server
 from tests.fakes.exchange.venue import Market, Venue

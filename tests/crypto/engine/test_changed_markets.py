@@ -14,8 +14,9 @@ from execution.tasks import enqueue
 from positions.models import ExecutionPosition
 from positions.selectors import with_prices
 from signals.models import Feed, Signal
-from tests.crypto.engine.test_engine_levels import account, engine, feed, server, until
+from tests.crypto.engine.test_engine_levels import account, engine, feed, server
 from tests.execution import factories
+from tests.execution.trading_process import until
 from tests.fakes.exchange.actions import move_price
 from tests.fakes.exchange.server import Server
 

@@ -10,9 +10,10 @@ from execution.runtime.trading_runtime import TradingRuntime
 from execution.tasks import enqueue
 from positions.models import ExecutionPosition
 from signals.models import Feed
-from tests.crypto.engine.test_engine import adapter, alice, engine, exchange, feed, until
+from tests.crypto.engine.test_engine import adapter, alice, engine, exchange, feed
 from tests.crypto.engine.test_raised_minimum import reconcile_twice
 from tests.execution import factories
+from tests.execution.trading_process import until
 from tests.fakes.exchange.server import Server
 
 __all__ = ["alice", "engine", "exchange", "feed"]

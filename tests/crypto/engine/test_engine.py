@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from decimal import Decimal as D
-from functools import partial
 from typing import Any
 
 import pytest
@@ -25,15 +24,13 @@ from signals.models import Feed
 from tests.connections import make
 from tests.crypto.factories import DIALECTS, unlimited_rates
 from tests.execution import factories
-from tests.execution.trading_process import running
-from tests.execution.trading_process import wait_until as engine_until
+from tests.execution.trading_process import running, until
 from tests.fakes.exchange.model import Order as VenueOrder
 from tests.fakes.exchange.server import Server
 from tests.fakes.exchange.venue import Fault, Market, Venue
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 SECONDS = 60.0
-until = partial(engine_until, seconds=SECONDS)
 EUR_USD = Market("EUR", "USD", D(1), D("0.0001"), D(5))
 _adapters: list[BrokerAdapter] = []
 

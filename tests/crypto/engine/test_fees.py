@@ -22,8 +22,9 @@ from execution.services import close_dust
 from execution.tasks import enqueue
 from positions.models import ExecutionPosition
 from signals.models import Feed
-from tests.crypto.engine.test_engine import alice, engine, exchange, feed, until
+from tests.crypto.engine.test_engine import alice, engine, exchange, feed
 from tests.execution import factories
+from tests.execution.trading_process import until
 from tests.fakes.exchange.server import Server
 from users.services import create_api_key
 

@@ -24,8 +24,9 @@ from prices.models import LatestQuote
 from prices.selectors import latest
 from signals.models import Feed
 from tests.connections import make
-from tests.crypto.engine.test_engine import engine, exchange, feed, is_reconciled, until
+from tests.crypto.engine.test_engine import engine, exchange, feed, is_reconciled
 from tests.execution import factories
+from tests.execution.trading_process import until
 from tests.fakes.exchange.server import Server
 from tests.fakes.exchange.venue import Fault
 

@@ -31,8 +31,9 @@ from tests.crypto.engine.streamed_account import (
     resting,
     state,
 )
-from tests.crypto.engine.test_engine import engine, feed, until
+from tests.crypto.engine.test_engine import engine, feed
 from tests.execution import factories
+from tests.execution.trading_process import until
 
 __all__ = ["alice", "engine", "exchange", "feed"]
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]

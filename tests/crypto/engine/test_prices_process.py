@@ -22,11 +22,12 @@ from connections.models import ExecutionConnection, HealthStatus, SourceHealth
 from execution.models import WorkerLease
 from prices.selectors import latest
 from tests.connections import make
-from tests.crypto.engine.test_engine import exchange, until
+from tests.crypto.engine.test_engine import exchange
+from tests.execution.trading_process import until
 from tests.fakes.exchange.server import Server
 
 __all__ = ["exchange"]
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 
 @pytest.fixture
@@ -101,6 +102,6 @@ def test_prices_process_follows_account_without_worker(
     assert list(roles) == ["prices"]  # the only process that could have stored quotes
 
     process.send_signal(signal.SIGTERM)
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=120)
     assert process.returncode == 0, stderr
     assert "stopped after" in stderr

@@ -18,16 +18,9 @@ from execution.tasks import enqueue
 from positions.models import ExecutionPosition
 from positions.selectors import with_prices
 from signals.models import Feed
-from tests.crypto.engine.test_engine import (
-    adapter,
-    alice,
-    engine,
-    exchange,
-    feed,
-    is_reconciled,
-    until,
-)
+from tests.crypto.engine.test_engine import adapter, alice, engine, exchange, feed, is_reconciled
 from tests.execution import factories
+from tests.execution.trading_process import until
 from tests.fakes.exchange.server import Server
 
 __all__ = ["alice", "engine", "exchange", "feed"]

@@ -287,13 +287,13 @@ def test_entry_in_slices_ends_earlier_and_never_later_than_its_plan(
     feed: Feed, broker: FakeBroker, account: ExecutionConnection
 ) -> None:
     factories.force("UPDATE connections_accountsnapshot SET position_mode = 'NETTING'")
-    plan: dict[str, Any] = {"execution_style": "TWAP", "duration_seconds": 60, "slice_count": 3}
+    plan: dict[str, Any] = {"execution_style": "TWAP", "duration_seconds": 600, "slice_count": 3}
     signal = factories.signal(feed, **plan)
     factories.fill_all()
     planned = list(Order.objects.entries().order_by("pk").values_list("due_at", flat=True))
     modify(signal, valid_until=market_now() + HOUR)
     assert list(Order.objects.entries().order_by("pk").values_list("due_at", flat=True)) == planned
-    end = market_now() + timedelta(seconds=5)
+    end = market_now() + timedelta(seconds=120)
     modify(signal, valid_until=end)
     slices = Order.objects.filter(leg__startswith="entry-")
     assert set(slices.values_list("own_valid_until", flat=True)) == {end}

@@ -1,7 +1,6 @@
 """From a bundle to the broker through a provider: bundles, threads, death, and neighbours."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal as D
 from importlib.metadata import EntryPoint
@@ -23,15 +22,9 @@ from tests.decisions import provider_of, service_at
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.fakes.decision_service import DecisionService, factor
+from tests.until import until
 
 pytestmark = pytest.mark.usefixtures("inline_commits")
-
-
-def until(condition: Callable[[], object], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true"
-        time.sleep(0.01)
 
 
 def sent(count: int = 1) -> Callable[[], bool]:
@@ -236,7 +229,7 @@ def test_package_that_hangs_is_left_behind_and_bounded(
     release = threading.Event()
 
     def hang(_: Sequence[Question]) -> Any:
-        release.wait(30)
+        release.wait(120)
 
     package.answer = hang
     provider = provider_of(kind="PACKAGE", entry_point="mine", timeout_seconds=D("0.1"))

@@ -2,8 +2,7 @@
 
 import asyncio
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -29,15 +28,9 @@ from signals.models import Feed
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.hanging import Hang
+from tests.until import until
 
 pytestmark = pytest.mark.usefixtures("inline_commits")
-
-
-def until(true: Callable[[], bool], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "not in time"
-        time.sleep(0.005)
 
 
 class Hanging:

@@ -21,8 +21,8 @@ from execution.runtime.trading_runtime import TradingRuntime
 from execution.services import close_position, execute
 from signals.models import Feed
 from tests.execution import factories
-from tests.execution.dispatch.test_background_calls import until
 from tests.execution.fake_broker import FakeBroker
+from tests.until import until
 
 
 # ---- latency ----
@@ -97,7 +97,7 @@ def test_waiting_call_is_woken_when_a_slow_call_yields_its_slot() -> None:
     waiter = threading.Thread(target=lambda: granted.append(room.reserve(1, urgent=True)))
     waiter.start()
     assert room.yield_slot()
-    waiter.join(30)
+    waiter.join(120)
     assert granted == [1]
     assert (room.in_flight, room.free_for_slow) == (5, 0)
     room.free(1, slow=True)

@@ -1,6 +1,5 @@
 """Database failures are not blamed on reports or orders: these are retried unchanged."""
 
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -20,8 +19,9 @@ from execution.services import cancel_order, execute
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import factories
-from tests.execution.dispatch.test_background_calls import resting, until
+from tests.execution.dispatch.test_background_calls import resting
 from tests.execution.fake_broker import FakeBroker
+from tests.until import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("alice")]
 SECONDS = 60.0
@@ -70,11 +70,9 @@ def stand() -> None:
 
 
 def _until_ended(pid: int) -> None:
-    deadline = time.monotonic() + SECONDS
+    sessions = "SELECT FROM pg_stat_activity WHERE pid = %s"
     try:
-        while rows("SELECT FROM pg_stat_activity WHERE pid = %s", (pid,)):
-            assert time.monotonic() < deadline, "the server did not end it"
-            run("SELECT pg_stat_clear_snapshot()")
+        until(lambda: not rows(sessions, (pid,)), "the server did not end the session")
     finally:
         connection.close()
 

@@ -7,7 +7,7 @@ import pytest
 from django.db import OperationalError
 
 from execution.dispatch.delayed import DelayedOrders
-from tests.faults.process_fleet import wait_until
+from tests.until import until
 
 
 class Executed:
@@ -29,7 +29,7 @@ class Executed:
 def test_orders_that_are_due_together_are_one_bundle() -> None:
     executed = Executed()
     DelayedOrders(executed).add({3: 0.05, 1: 0.05, 2: 0.05})
-    wait_until(lambda: executed.bundles, 60, "nothing was executed")
+    until(lambda: executed.bundles, "nothing was executed")
     assert executed.bundles == [[1, 2, 3]]
 
 
@@ -38,7 +38,7 @@ def test_earlier_order_is_not_held_up_by_a_later_one() -> None:
     delayed = DelayedOrders(executed)
     delayed.add({1: 60.0})
     delayed.add({2: 0.01})
-    wait_until(lambda: executed.bundles, 60, "nothing was executed")
+    until(lambda: executed.bundles, "nothing was executed")
     assert executed.bundles == [[2]]
 
 
@@ -55,6 +55,6 @@ def test_orders_after_a_failure_are_executed(error: Exception) -> None:
     executed.error = error
     delayed = DelayedOrders(executed)
     delayed.add({1: 0.01})
-    wait_until(lambda: executed.bundles == [[1]], 60, "nothing was executed")
+    until(lambda: executed.bundles == [[1]], "nothing was executed")
     delayed.add({2: 0.2})
-    wait_until(lambda: executed.bundles == [[1], [2]], 60, "the next was not executed")
+    until(lambda: executed.bundles == [[1], [2]], "the next was not executed")

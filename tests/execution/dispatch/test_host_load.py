@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +31,7 @@ from execution.dispatch.background_calls import (
 from tests.hanging import Hang
 from tests.simulated_loop import SimulatedLoop
 from tests.steady_loop import SteadyLoop
+from tests.until import until
 
 TIME_OUT, ACCOUNTS = 1.0, 200
 
@@ -62,16 +62,8 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
     thread.start()
     yield made
     made.call_soon_threadsafe(made.stop)
-    thread.join(30)
+    thread.join(120)
     made.close()
-
-
-def until(is_so: Callable[[], bool], seconds: float) -> bool:
-    """Return whether the condition became true within so many seconds."""
-    end = time.monotonic() + seconds
-    while not is_so() and time.monotonic() < end:
-        time.sleep(0.01)
-    return is_so()
 
 
 def background_call(account: int, call: Callable[[], Any]) -> BackgroundCall:
@@ -507,13 +499,13 @@ def test_call_without_a_slot_is_not_made(loop: asyncio.AbstractEventLoop) -> Non
 
     holders = [background_call(n, holds_its_place) for n in range(MAX_PER_HOST)]
     runner.start([replace(one, patience=200) for one in holders])
-    assert until(lambda: len(holding) == MAX_PER_HOST, 30)
+    until(lambda: len(holding) == MAX_PER_HOST)
     runner.start([background_call(1_000, answers)])
     runner.start([replace(background_call(1_001, answers), patience=200)])
-    assert until(lambda: bool(done), 30)
+    until(lambda: bool(done))
     assert [(one.about.connection_id, one.had_slot) for one in done] == [(1_000, False)]
     released.set()
-    assert until(lambda: len(done) == MAX_PER_HOST + 2, 30)
+    until(lambda: len(done) == MAX_PER_HOST + 2)
     assert [one.answer for one in done if one.about.connection_id == 1_001] == ["answered"]
 
 
@@ -538,11 +530,11 @@ def test_queued_call_ends_at_once_when_its_lane_is_left(loop: asyncio.AbstractEv
     runner.start([background_call(n, holds_its_place) for n in range(MAX_PER_HOST)])
     runner.start([replace(background_call(1_000, answers), about=InLane(1_000))])
     runner.start([background_call(1_001, answers)])
-    assert until(lambda: len(runner._waiting) == 2, 30)
+    until(lambda: len(runner._waiting) == 2)
     assert not runner.is_lane_busy("sessions.1")  # it only waits
     runner.cancel_queued(["sessions.1"])
-    assert until(lambda: bool(done), 30)
+    until(lambda: bool(done))
     assert [(one.about.connection_id, one.had_slot) for one in done] == [(1_000, False)]
     held.end()
-    assert until(lambda: len(done) == MAX_PER_HOST + 2, 30)
+    until(lambda: len(done) == MAX_PER_HOST + 2)
     assert [one.answer for one in done if one.about.connection_id == 1_001] == ["answered"]

@@ -18,9 +18,9 @@ from execution.runtime.trading_runtime import TradingRuntime
 from execution.services import execute
 from signals.models import Feed
 from tests.execution import factories
-from tests.execution.dispatch.test_background_calls import until
 from tests.execution.dispatch.test_order_dispatcher import settle
 from tests.execution.fake_broker import FakeBroker
+from tests.until import until
 
 pytestmark = pytest.mark.usefixtures("inline_commits")
 

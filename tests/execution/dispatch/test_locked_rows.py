@@ -36,8 +36,9 @@ from execution.services import cancel_order
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import factories
-from tests.execution.dispatch.test_background_calls import resting, until
+from tests.execution.dispatch.test_background_calls import resting
 from tests.execution.fake_broker import FakeBroker
+from tests.until import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Limits = Callable[..., None]

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from decimal import Decimal as D
 from typing import Any
 
@@ -28,8 +27,8 @@ from execution.services import close_position, execute
 from signals.models import Feed
 from tests.connections import make
 from tests.execution import factories
-from tests.execution.dispatch.test_background_calls import until
 from tests.execution.fake_broker import FakeBroker
+from tests.until import until
 
 pytestmark = pytest.mark.usefixtures("inline_commits")
 
@@ -65,10 +64,10 @@ def test_late_failure_of_a_batch_does_not_affect_an_orders_next_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     begun, broken, answer = threading.Event(), asyncio.Event(), asyncio.Event()
-    batches: list[int] = []
+    batches: list[asyncio.Task[Any] | None] = []
 
     async def submit_many(requests: Any, guard: Any, on_outcome: Any) -> None:
-        batches.append(1)
+        batches.append(asyncio.current_task())
         if len(batches) == 1:
             on_outcome(requests[0][1], NotSent(Code.BROKER_CLOCK))
             await broken.wait()
@@ -76,7 +75,8 @@ def test_late_failure_of_a_batch_does_not_affect_an_orders_next_call(
             raise RuntimeError("it breaks")
         begun.set()
         await answer.wait()
-        await asyncio.sleep(0.1)  # the first batch's outcome has been reported
+        assert batches[0] is not None
+        await asyncio.wait([batches[0]])  # its outcome has been reported
         on_outcome(requests[0][1], NotSent(Code.BROKER_CLOCK))
 
     broker.submit_many_at_once = True
@@ -238,15 +238,13 @@ def test_slow_account_does_not_delay_others(
 
     async def submit(spec: Any, request: OrderRequest, guard: Any) -> Any:
         if spec.connection_id == str(slow.pk):
-            await asyncio.to_thread(release.wait, 30)
+            await asyncio.to_thread(release.wait, 120)
         return await real(spec, request, guard)
 
     monkeypatch.setattr(broker, "submit", submit)
     factories.signal(feed)
     execute(factories.pending())
-    until = time.monotonic() + 60
-    while Order.objects.filter(status="FILLED").count() < 4 and time.monotonic() < until:
-        time.sleep(0.01)
+    until(lambda: Order.objects.filter(status="FILLED").count() == 4)
     assert Order.objects.get(status="SUBMITTING").connection == slow
     release.set()
     settle(trading)

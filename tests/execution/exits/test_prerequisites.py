@@ -13,7 +13,7 @@ from signals.models import Feed
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.netting_model import NettingModel
-from tests.paper.broker_process import until
+from tests.until import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NEVER = 3600

@@ -20,8 +20,8 @@ from connections.models import ExecutionConnection
 from connections.session_lanes import lane_of
 from tests.connections import make
 from tests.connections.conftest import elsewhere
-from tests.execution.dispatch.test_background_calls import until
 from tests.execution.lanes.processes import BLOCKED_LOCKS
+from tests.until import until
 
 
 def capabilities(**fields: Any) -> Capabilities:

@@ -21,7 +21,7 @@ from tests.execution.lanes.processes import IN_A_LANE, LEASE, expire_leases, lan
 def test_lane_has_one_owner_and_the_next_only_after_the_lease_expired(
     laned: ExecutionConnection,
 ) -> None:
-    one, other = lane_manager("one", "sessions"), lane_manager("other", IN_A_LANE)
+    one, other = lane_manager("one", "sessions"), lane_manager("other", IN_A_LANE, lease=600)
     expire_leases("other")
     assert one.balance() == [IN_A_LANE]
     WorkerLease.objects.filter(id="other").update(lease_until=timezone.now() + timedelta(1))

@@ -16,8 +16,9 @@ from execution.services import cancel_order
 from signals.models import Feed
 from tests.execution import factories
 from tests.execution.busy_host import give_up_queued, occupied
-from tests.execution.dispatch.test_background_calls import resting, until
+from tests.execution.dispatch.test_background_calls import resting
 from tests.execution.fake_broker import FakeBroker
+from tests.until import until
 
 pytestmark = pytest.mark.usefixtures("inline_commits")
 

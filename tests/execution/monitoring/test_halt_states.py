@@ -27,8 +27,8 @@ from signals.models import Approval, Feed, Signal
 from signals.services import publish
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
-from tests.paper.broker_process import until
 from tests.sampling import often
+from tests.until import until
 
 pytestmark = pytest.mark.usefixtures("inline_commits")
 BUY_STOP: dict[str, Any] = {"order_type": "STOP", "stop_price": D("1.105")}

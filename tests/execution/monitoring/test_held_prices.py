@@ -32,8 +32,8 @@ from prices.signals import quotes_stored
 from signals.models import Feed
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
-from tests.paper.broker_process import until
 from tests.statements import sent_statements
+from tests.until import until
 
 pytestmark = pytest.mark.usefixtures("inline_commits")
 NEVER, JOB = 3600, "held prices"

@@ -23,7 +23,7 @@ from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
-from tests.execution.trading_process import wait_until
+from tests.execution.trading_process import until
 
 pytestmark = pytest.mark.django_db
 
@@ -232,7 +232,7 @@ def test_an_account_has_two_reads_in_flight_and_the_next_one_is_for_all_that_wai
     for one in held:
         ExecutionPosition.objects.filter(pk=one).update(broker_check_due_at=timezone.now())
         broker_positions.refresh()
-    wait_until(lambda: len(begun) == 2, 60)
+    until(lambda: len(begun) == 2)
     waiting = ExecutionPosition.objects.filter(broker_check_due_at__lte=timezone.now())
     assert waiting.count() == 3
     trading.dispatcher.loop.call_soon_threadsafe(answer.set)

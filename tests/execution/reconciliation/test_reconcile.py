@@ -27,7 +27,7 @@ from tests.execution import factories
 from tests.execution.factories import drift_items
 from tests.execution.fake_broker import KIND, FakeBroker
 from tests.hanging import beside
-from tests.paper.broker_process import until
+from tests.until import until
 
 pytestmark = [pytest.mark.usefixtures("inline_commits", "runtime")]
 
@@ -387,5 +387,5 @@ def test_answering_account_is_reconciled_while_another_hangs(
         assert comparing.is_alive()
     finally:
         broker.hang.end()
-        comparing.join(30)
+        comparing.join(120)
     assert clean.count() == 21

@@ -35,7 +35,7 @@ from signals.models import Feed
 from tests.execution import factories
 from tests.execution.fake_broker import KIND, FakeBroker
 from tests.hanging import beside
-from tests.paper.broker_process import until
+from tests.until import until
 
 pytestmark = pytest.mark.usefixtures("inline_commits")
 
@@ -487,7 +487,7 @@ def test_account_is_not_polled_while_its_positions_are_reconciled(
         assert row.held
     finally:
         polled_broker.hang.end()
-        polling_it.join(30)
+        polling_it.join(120)
     (row,) = rows("SELECT poll_after - clock_timestamp() <= interval '6 s' AS done"
                   " FROM execution_accountsyncstate")  # fmt: skip
     assert row.done

@@ -19,7 +19,7 @@ from signals.models import Feed
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.hanging import beside
-from tests.paper.broker_process import until
+from tests.until import until
 
 pytestmark = pytest.mark.usefixtures("inline_commits")
 NEVER = 3600
@@ -81,7 +81,7 @@ def test_wake_during_a_poll_is_followed_by_another(
     running = wake_during_a_poll(resting.connection_id, polled_broker)
     assert poll_claim_is_kept()
     polled_broker.hang.end()
-    running.join(30)
+    running.join(120)
     until(lambda: (poll(), polls_of(polled_broker))[1] == 2)
     assert (poll(), polls_of(polled_broker)) == (0, 2)
 
@@ -118,7 +118,7 @@ def test_many_wakes_during_a_poll_are_followed_by_one(
     for _ in range(50):
         wake_polls([account])
     polled_broker.hang.end()
-    running.join(30)
+    running.join(120)
     until(lambda: (poll(), polls_of(polled_broker))[1] == 2)
     assert (poll(), polls_of(polled_broker)) == (0, 2)
 
@@ -140,7 +140,7 @@ def test_wake_during_a_failing_poll_does_not_hasten_the_retry(
     running = wake_during_a_poll(resting.connection_id, polled_broker)
     polled_broker.reads_fail = True
     polled_broker.hang.end()
-    running.join(30)
+    running.join(120)
     until(lambda: (poll(), AccountSyncState.objects.get().poll_began_at is None)[1])
     assert poll_claim_is_kept()
 
@@ -161,7 +161,7 @@ def test_woken_account_does_not_wait_for_the_answers_of_others(
     until(lambda: is_filled(resting))
     assert running.is_alive()
     polled_broker.hang.end()
-    running.join(30)
+    running.join(120)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -18,9 +18,9 @@ from execution.startup import OrphanRecovery
 from signals.models import Feed
 from tests.execution import factories
 from tests.execution.busy_host import give_up_queued, occupied
-from tests.execution.dispatch.test_background_calls import until
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.sessions.lane import LANE, lease
+from tests.until import until
 
 pytestmark = pytest.mark.usefixtures("inline_commits")
 

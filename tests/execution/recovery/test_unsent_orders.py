@@ -21,6 +21,7 @@ from execution.recovery.unsent_orders import return_unsent_orders
 from execution.runtime.trading_runtime import TradingRuntime
 from signals.models import Feed
 from tests.execution import factories
+from tests.until import until
 
 pytestmark = [pytest.mark.usefixtures("inline_commits", "alice")]
 
@@ -144,12 +145,16 @@ def test_process_that_starts_after_the_lease_reads_the_journal_first(
     entry: Order, runtime: TradingRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else it would have all of them looked up."""
-    monkeypatch.setattr(startup, "_unsent_returned", threading.Event())
+    is_asked, returned = threading.Event(), threading.Event()
+    monkeypatch.setattr(startup, "_unsent_returned", returned)
+    monkeypatch.setattr(
+        returned, "wait", lambda seconds: (is_asked.set(), threading.Event.wait(returned, 120))
+    )
     died(entry)
     run("DELETE FROM execution_workerlease")
     recovery = threading.Thread(target=startup.OrphanRecovery().run)
     recovery.start()
-    recovery.join(0.2)
+    until(lambda: is_asked.is_set() or not recovery.is_alive())
     assert state(entry)[0] == "SUBMITTING"
     startup._return_unsent_before_others()
     recovery.join(60)

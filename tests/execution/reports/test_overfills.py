@@ -36,7 +36,7 @@ from execution.services import close_position
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import factories
-from tests.paper.broker_process import until
+from tests.until import until
 
 pytestmark = pytest.mark.usefixtures("inline_commits")
 

@@ -157,7 +157,7 @@ def test_hanging_events_of_one_broker_do_not_delay_prices_of_another(
     broker_connection = open_live(source, Source(quote("1.10", 100)), at(100), to_paper=True)
     broker_connection.step(at(100))
     assert asked == []
-    startup._paper_events.wait(30)
+    startup._paper_events.wait(120)
     assert startup._paper_events.take()
 
 

@@ -17,7 +17,7 @@ from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
-from tests.execution.trading_process import wait_until
+from tests.execution.trading_process import until
 
 pytestmark = pytest.mark.usefixtures("inline_commits")
 
@@ -136,9 +136,9 @@ def test_account_that_cannot_trade_now_is_not_queried(
 def test_exits_query_no_margin(alice: ExecutionConnection, feed: Feed, broker: FakeBroker) -> None:
     factories.signal(feed)
     services.execute(factories.pending())
-    wait_until(ExecutionPosition.objects.exists, 60)
+    until(ExecutionPosition.objects.exists)
     margins.stored_margins.clear()
     [exit_id] = services.close_position(ExecutionPosition.objects.get().pk)
     services.execute([exit_id])
-    wait_until(lambda: ExecutionPosition.objects.get().quantity == 0, 60)
+    until(lambda: ExecutionPosition.objects.get().quantity == 0)
     assert asked(broker) == 1

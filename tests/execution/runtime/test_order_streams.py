@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
-from functools import cache, partial
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -24,11 +24,10 @@ from signals.models import Feed
 from tests.connections import make
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
-from tests.execution.trading_process import wait_until
+from tests.execution.trading_process import until
 
 pytestmark = pytest.mark.usefixtures("inline_commits")
 KIND = "watched"
-until = partial(wait_until, seconds=60.0)
 
 
 class WatchedBroker(FakeBroker):

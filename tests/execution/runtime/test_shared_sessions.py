@@ -16,7 +16,7 @@ from execution import startup
 from execution.runtime import trading_runtime
 from execution.runtime.trading_runtime import BackgroundJob
 from tests.execution.trading_process import running
-from tests.paper.broker_process import until
+from tests.until import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SECONDS = 4.0  # every job but those of each 20 s has run
@@ -109,7 +109,7 @@ def what_is_left_behind(idle: IdleSessions) -> set[tuple[Any, ...]]:
         found.update(what_is_left_in(idle))
         return bool(found)
 
-    until(look, UNTIL_IDLE)
+    until(look, seconds=UNTIL_IDLE)
     return found
 
 

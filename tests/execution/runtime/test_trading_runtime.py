@@ -44,9 +44,10 @@ from execution.runtime.trading_runtime import BackgroundJob, TradingRuntime
 from execution.services import execute
 from signals.models import Feed
 from tests.execution import factories
-from tests.execution.dispatch.test_background_calls import About, until
+from tests.execution.dispatch.test_background_calls import About
 from tests.execution.fake_broker import KIND, FakeBroker
 from tests.statements import sent_statements
+from tests.until import until
 
 ROOT = Path(__file__).parents[3]
 

@@ -17,8 +17,8 @@ from execution.runtime.trading_runtime import TradingRuntime
 from execution.services import execute
 from signals.models import Feed
 from tests.execution import factories
-from tests.execution.dispatch.test_background_calls import until
 from tests.execution.fake_broker import FakeBroker
+from tests.until import until
 
 
 def test_pushed_event_is_applied_by_one_drain_of_its_type(
@@ -52,7 +52,7 @@ def test_pushed_event_is_applied_by_one_drain_of_its_type(
             fill(broker, order)
     finally:
         ended.set()
-        thread.join(30)
+        thread.join(120)
     # One drain for each notification, and one when listening began. No other poll finds them:
     # nothing waits on the way. `make bench` measures how long it takes.
     assert len(looks) <= len(orders) + 1

@@ -18,9 +18,9 @@ from execution.runtime.trading_runtime import TradingRuntime
 from execution.services import execute
 from signals.models import Feed
 from tests.execution import factories
-from tests.execution.dispatch.test_background_calls import until
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.sessions.lane import LANE, lease
+from tests.until import until
 
 
 def test_lost_lane_has_its_sessions_closed_and_sends_nothing(

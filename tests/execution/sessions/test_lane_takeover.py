@@ -137,7 +137,7 @@ def test_running_round_opens_no_session_after_its_process_stopped(
     present.start_background_jobs([BackgroundJob("late", 0.01, late)])
     assert began.wait(60)
     present.stop()
-    present.dispatcher.join(30)
+    present.dispatcher.join(120)
     present.dispatcher.loop.close()
     assert (opened, len(refused)) == ([], 1)
     run_on_process_loop(opens())  # later callers have a loop again

@@ -147,6 +147,6 @@ def test_concurrent_flushes_of_the_same_positions_do_not_deadlock(
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(120)
     assert faults == []
     assert set(ExecutionPosition.objects.values_list("quantity", flat=True)) == {0}

@@ -276,9 +276,11 @@ def test_level_of_a_stop_that_is_not_active_yet_is_not_passed() -> None:
     [(None, 3600, 3600), (10_000, 3600, 3600), (-5, 0.2, 0.2), (0.05, 0.2, 0.2), (10, 9.9, 10.1)],
 )
 def test_held_order_is_looked_at_when_it_expires(
-    left: float | None, least: float, most: float
+    left: float | None, least: float, most: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    end = None if left is None else market_now() + timedelta(seconds=left)
+    now = market_now()
+    monkeypatch.setattr("common.clocks.market_now", lambda: now)
+    end = None if left is None else now + timedelta(seconds=left)
     assert least <= triggers.seconds_until_looked_at(end) <= most
     if left == 10:
         assert triggers.seconds_until_looked_at(end) > 10  # just after its end

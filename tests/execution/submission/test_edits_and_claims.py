@@ -15,7 +15,7 @@ from signals.models import Feed
 from tests.execution import factories
 from tests.execution.test_lock_order import WAITING
 from tests.hanging import beside
-from tests.paper.broker_process import until
+from tests.until import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NETTING = {"position_mode": "NETTING"}
@@ -45,7 +45,7 @@ def test_edit_waits_for_an_uncommitted_claim_and_sees_its_order(
         editing = beside(lambda: edit(paper, outcome))
         until(lambda: bool(rows(WAITING)) or not editing.is_alive())
         assert outcome == []
-    editing.join(30)
+    editing.join(120)
     assert outcome == [Code.SETTING_IN_USE]
     paper.refresh_from_db()
     assert paper.settings == sent.spec.settings == {"position_mode": "HEDGING"}
@@ -62,7 +62,7 @@ def test_claim_waits_for_an_edit_and_sends_nothing_to_the_old_address(
         claiming = beside(lambda: sent.extend(factories.claim_all()))
         until(lambda: bool(rows(WAITING)) or not claiming.is_alive())
         assert claiming.is_alive()
-    claiming.join(30)
+    claiming.join(120)
     assert sent == []  # untested settings take no entry
     assert Order.objects.get().status == "PENDING"
     assert ConnectionHealth.objects.get(pk=paper.pk).status == "UNTESTED"

@@ -31,8 +31,8 @@ from tests.execution.fake_broker import FakeBroker
 from tests.execution.test_lock_order import WAITING
 from tests.execution.test_strategy_run import AlertClient
 from tests.hanging import beside
-from tests.paper.broker_process import until
 from tests.signals.charting import Chart, fill_in, templates
+from tests.until import until
 from users.models import User
 
 ENTRY = SignalDraft(pair="EUR/USD", direction=Direction.BUY)
@@ -392,7 +392,7 @@ def test_edit_while_a_publication_waits_is_compared(feed: Feed) -> None:
         publication = beside(publish)
         until(lambda: bool(rows(WAITING)))
         Signal.objects.filter(pk=signal.pk).update(sl=D("0.109"))
-    publication.join(30)
+    publication.join(120)
     assert refused == ["sl"]
     assert not Order.objects.exists()
     Signal.objects.filter(pk=signal.pk).update(sl=D("1.08"))
@@ -400,6 +400,6 @@ def test_edit_while_a_publication_waits_is_compared(feed: Feed) -> None:
         Signal.objects.filter(pk=signal.pk).update(sl=D("0.109"))
         publication = beside(publish)
         until(lambda: bool(rows(WAITING)))
-    publication.join(30)
+    publication.join(120)
     assert refused == ["sl", "sl"]
     assert not Order.objects.exists()

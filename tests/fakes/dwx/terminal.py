@@ -8,23 +8,14 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.until import until
+
 REPOSITORY = Path(__file__).parents[3]
 _FORKING = threading.Lock()
-
-
-def until(is_so: Callable[[], bool], seconds: float = 30) -> None:
-    """Wait for a condition. Raises TimeoutError."""
-    end = time.monotonic() + seconds
-    while not is_so():
-        if time.monotonic() > end:
-            raise TimeoutError
-        time.sleep(0.005)
 
 
 @cache

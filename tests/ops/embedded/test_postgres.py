@@ -15,8 +15,9 @@ import pytest
 from ops.embedded import paths, postgres
 from ops.embedded.errors import EmbeddedError
 from ops.embedded.postgres import PostgresServer
-from ops.embedded.processes import birth, wait_until, works_in
+from ops.embedded.processes import birth, works_in
 from tests.server_folders import server_folder
+from tests.until import until
 
 pytestmark = pytest.mark.processes
 
@@ -100,7 +101,7 @@ def test_rows_survive_kill_9(used: Path) -> None:
     with PostgresServer(used) as server:  # a fast server would lose the last rows
         note(server)
         os.kill(pid_of(server), signal.SIGKILL)
-        assert wait_until(lambda: not server.alive, 60)
+        until(lambda: not server.alive)
         server.start()
         assert ask(server, "SELECT word FROM note") == "kept"
 
@@ -207,7 +208,7 @@ def test_server_ends_with_its_starter(used: Path) -> None:
         pid = int(starter.stdout.readline())
         assert birth(pid) is not None
         starter.kill()
-    assert wait_until(lambda: birth(pid) is None, 60)
+    until(lambda: birth(pid) is None)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root drops to another user")

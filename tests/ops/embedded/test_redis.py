@@ -9,8 +9,9 @@ import pytest
 import redis
 
 from ops.embedded.errors import EmbeddedError
-from ops.embedded.processes import birth, wait_until
+from ops.embedded.processes import birth
 from ops.embedded.redis import RedisServer
+from tests.until import until
 
 pytestmark = pytest.mark.processes
 
@@ -46,7 +47,7 @@ def test_killed_redis_restarts_on_the_same_url(server: RedisServer) -> None:
     first = server.start().url
     assert server.process is not None
     server.process.kill()
-    assert wait_until(lambda: not server.alive, 60)
+    until(lambda: not server.alive)
     assert server.start().url == first
     assert ping(first)
 

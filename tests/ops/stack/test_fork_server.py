@@ -15,12 +15,13 @@ import pytest
 from common.readiness import VARIABLE as READY_FILE
 from config.installation import ROOT
 from ops.embedded import orphans
-from ops.embedded.processes import birth, wait_until
+from ops.embedded.processes import birth
 from ops.stack import fork_server as fork_server_module
 from ops.stack import supervisor as supervisor_module
 from ops.stack.process import ProcessSpec
 from ops.stack.supervisor import Supervisor
 from tests.ops.stack.fork_stack import fork_server, forked
+from tests.until import until
 
 pytestmark = [
     pytest.mark.processes,
@@ -62,7 +63,7 @@ def make(tmp_path: Path, messages: list[str]) -> Iterator[Make]:
 
 def pid_of(supervisor: Supervisor, name: str, other_than: int | None = None) -> int:
     """Return the id of a running process; wait for it."""
-    assert wait_until(lambda: supervisor.children[name].pid not in (None, other_than), SECONDS)
+    until(lambda: supervisor.children[name].pid not in (None, other_than))
     pid = supervisor.children[name].pid
     assert pid is not None
     return pid
@@ -89,7 +90,7 @@ def states(supervisor: Supervisor, name: str, count: int = 1) -> list[dict[str, 
         lines = log.read_text().splitlines(keepends=True) if log.exists() else []
         return [line for line in lines if line.startswith("{") and line.endswith("\n")]
 
-    assert wait_until(lambda: len(stated()) >= count, SECONDS), described(supervisor)
+    until(lambda: len(stated()) >= count, seen=lambda: described(supervisor))
     return [json.loads(line) for line in stated()]
 
 
@@ -126,7 +127,7 @@ def test_each_fork_writes_to_its_own_log(make: Make) -> None:
     logs = [supervisor.children[name].log for name in ("a", "b", SERVER)]
     for name in ("a", "b"):
         states(supervisor, name)
-    assert wait_until(lambda: all("standard error" in log.read_text() for log in logs[:2]), SECONDS)
+    until(lambda: all("standard error" in log.read_text() for log in logs[:2]))
     assert [len(log.read_text().splitlines()) for log in logs] == [2, 2, 0]
 
 
@@ -148,7 +149,7 @@ def test_child_of_a_killed_fork_ends_and_leaves_nothing(make: Make) -> None:
     (a,) = states(supervisor, "a")
     os.kill(a["pid"], signal.SIGKILL)
     states(supervisor, "a", 2)
-    assert wait_until(lambda: not Path(f"/proc/{a['child']}").exists(), SECONDS)
+    until(lambda: not Path(f"/proc/{a['child']}").exists())
 
 
 def test_exit_code_of_a_fork_is_reported(make: Make, messages: list[str]) -> None:
@@ -173,8 +174,8 @@ def test_forks_go_on_without_their_server(make: Make, messages: list[str]) -> No
     forks = [states(supervisor, name)[0]["pid"] for name in ("a", "b")]
     server = pid_of(supervisor, SERVER)
     os.kill(server, signal.SIGKILL)
-    assert wait_until(lambda: supervisor.children[SERVER].ready, SECONDS)
-    assert wait_until(lambda: pid_of(supervisor, SERVER) != server, SECONDS)
+    until(lambda: supervisor.children[SERVER].ready)
+    until(lambda: pid_of(supervisor, SERVER) != server)
     assert [supervisor.children[name].pid for name in ("a", "b")] == forks
     os.kill(forks[0], signal.SIGKILL)
     assert states(supervisor, "a", 2)[1]["forked_from"] == pid_of(supervisor, SERVER)
@@ -202,7 +203,7 @@ def test_hanging_server_is_replaced_and_delays_no_restart_for_long(
     assert again["forked_from"] is None  # started in the ordinary way
     assert birth(server) is None
     pid_of(supervisor, SERVER, server)
-    assert wait_until(lambda: any("does not answer" in line for line in messages), SECONDS)
+    until(lambda: any("does not answer" in line for line in messages))
     assert len(states(supervisor, "a")) == 2  # the request that was given up started nothing
 
 
@@ -269,16 +270,14 @@ def test_no_fork_outlives_its_supervisor(tmp_path: Path, number: signal.Signals)
     line = [sys.executable, "-m", "tests.ops.stack.fork_stack", str(tmp_path)]
     with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.DEVNULL) as supervisor:
         logs = [tmp_path / "a.log", tmp_path / "b.log"]
-        assert wait_until(
-            lambda: all(log.exists() and "{" in log.read_text() for log in logs), SECONDS
-        )
+        until(lambda: all(log.exists() and "{" in log.read_text() for log in logs))
         a, b = (json.loads(log.read_text().splitlines()[0]) for log in logs)
         assert a["parent"] == b["parent"] == supervisor.pid
         if number == signal.SIGKILL:
             os.kill(a["forked_from"], signal.SIGSTOP)  # the server ends, too
         supervisor.send_signal(number)
         try:
-            assert wait_until(lambda: not birth(a["pid"]) and not birth(a["forked_from"]), SECONDS)
+            until(lambda: not birth(a["pid"]) and not birth(a["forked_from"]))
         finally:
             if birth(b["pid"]):
                 os.kill(b["pid"], signal.SIGKILL)

@@ -19,10 +19,11 @@ from typing import Any, LiteralString
 import psycopg
 import pytest
 
-from ops.embedded.processes import birth, wait_until
+from ops.embedded.processes import birth
 from tests.ports import free_port
 from tests.prepared_database import copy_to
 from tests.server_folders import server_folder
+from tests.until import until
 
 ROOT = Path(__file__).parents[3]
 pytestmark = [pytest.mark.processes, pytest.mark.slow]
@@ -75,7 +76,7 @@ class SmallStack:
             process.kill()
             process.communicate()
         self.running, self.started = [], None
-        assert wait_until(lambda: not self.processes(), SECONDS)
+        until(lambda: not self.processes())
 
     def processes(self) -> list[int]:
         """Return all processes of the stack: its folder is in their environment or command."""
@@ -92,7 +93,7 @@ class SmallStack:
             matches[:] = [pid for pid in self.processes() if command in _command_line(pid)]
             return bool(matches)
 
-        assert wait_until(is_started, SECONDS)
+        until(is_started)
         (pid,) = matches
         return pid
 
@@ -178,13 +179,13 @@ def test_second_stack_is_refused_with_the_first_ones_address(running: SmallStack
 def test_killed_redis_restarts_under_running_processes(running: SmallStack) -> None:
     pid = int((running.folder / "redis" / "pid").read_text().split()[0])
     os.kill(pid, signal.SIGKILL)
-    assert wait_until(lambda: get(running.port, "/readyz")["checks"]["redis"] is True, SECONDS)
+    until(lambda: get(running.port, "/readyz")["checks"]["redis"] is True)
     assert int((running.folder / "redis" / "pid").read_text().split()[0]) != pid
 
 
 def test_killed_stack_ends_all_processes_and_starts_again(running: SmallStack) -> None:
     running.start().kill()
-    assert wait_until(lambda: not running.processes(), SECONDS)
+    until(lambda: not running.processes())
     running.start()
     assert get(running.port, "/readyz")["ok"] is True
 
@@ -226,7 +227,7 @@ def test_stopped_stack_leaves_no_process(running: SmallStack) -> None:
 
 def test_stack_killed_during_start_starts_again(stopped: SmallStack) -> None:
     starting = stopped.launch()
-    assert wait_until(lambda: (stopped.folder / "running.json").exists(), SECONDS)
+    until(lambda: (stopped.folder / "running.json").exists())
     starting.kill()
     assert starting.wait(SECONDS) == -signal.SIGKILL
     stopped.start()
@@ -247,9 +248,9 @@ def test_stack_restarts_database_and_states_what_stops(running: SmallStack) -> N
     process = running.start()
     [pid] = postgres_of(running)
     os.kill(pid, signal.SIGKILL)
-    assert wait_until(lambda: bool(postgres_of(running) - {pid}), SECONDS)
+    until(lambda: bool(postgres_of(running) - {pid}))
     readyz = {"ok": True, "checks": {"database": True, "redis": True}}
-    assert wait_until(lambda: get(running.port, "/readyz") == readyz, SECONDS)
+    until(lambda: get(running.port, "/readyz") == readyz)
     process.terminate()
     _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == 0
@@ -267,11 +268,11 @@ def test_stack_interrupted_during_start_leaves_no_process(
     starting = stopped.launch("sh", "-c", "trap '' INT HUP; exec \"$@\"", "sh")
     url = "DATABASE_URL"
     running = stopped.folder / "running.json"
-    assert wait_until(lambda: running.exists() and url in running.read_text(), SECONDS)
+    until(lambda: running.exists() and url in running.read_text())
     starting.send_signal(number)
     output, errors = starting.communicate(timeout=SECONDS)
     assert (output, "KeyboardInterrupt" in errors) == ("", True)
-    assert wait_until(lambda: not stopped.processes(), SECONDS)
+    until(lambda: not stopped.processes())
 
 
 def test_concurrent_commands_share_servers_until_the_last_ends(stopped: SmallStack) -> None:

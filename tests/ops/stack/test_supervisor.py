@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from ops.embedded.processes import birth, wait_until
+from ops.embedded.processes import birth
 from ops.stack.exit_watch import can_watch
 from ops.stack.process import ManagedProcess, ProcessSpec
 from ops.stack.supervisor import Fatal, Supervisor
+from tests.until import until
 
 pytestmark = pytest.mark.processes
 
@@ -72,7 +73,7 @@ def make(tmp_path: Path, messages: list[str]) -> Iterator[Make]:
 
 
 def pid_of(supervisor: Supervisor, name: str) -> int:
-    assert wait_until(lambda: supervisor.children[name].pid is not None, 60)
+    until(lambda: supervisor.children[name].pid is not None)
     pid = supervisor.children[name].pid
     assert pid is not None
     return pid
@@ -80,7 +81,7 @@ def pid_of(supervisor: Supervisor, name: str) -> int:
 
 def wait_for_log(supervisor: Supervisor, name: str, text: str) -> str:
     log = supervisor.children[name].log
-    assert wait_until(lambda: log.exists() and text in log.read_text(), 60)
+    until(lambda: log.exists() and text in log.read_text())
     return log.read_text()
 
 
@@ -88,7 +89,7 @@ def test_dead_child_is_restarted(make: Make, messages: list[str]) -> None:
     supervisor = make(ProcessSpec("a", SLEEPER), ProcessSpec("b", SLEEPER))
     first, other = pid_of(supervisor, "a"), pid_of(supervisor, "b")
     os.kill(first, signal.SIGKILL)
-    assert wait_until(lambda: supervisor.children["a"].pid not in (None, first), 60)
+    until(lambda: supervisor.children["a"].pid not in (None, first))
     assert supervisor.children["a"].restarts == supervisor.restarts == 1
     assert supervisor.children["b"].pid == other
     assert any(line.startswith("a killed by signal 9") for line in messages)
@@ -105,7 +106,7 @@ def test_end_of_a_child_is_noticed_between_two_rounds(make: Make, no_rounds: Non
     supervisor = make(ProcessSpec("a", SLEEPER))
     for restarts in (1, 2):
         os.kill(pid_of(supervisor, "a"), signal.SIGKILL)
-        assert wait_until(lambda: supervisor.restarts == restarts, 60)  # noqa: B023
+        until(lambda: supervisor.restarts == restarts)  # noqa: B023
 
 
 def test_process_that_is_added_is_started_between_two_rounds(make: Make, no_rounds: None) -> None:
@@ -126,7 +127,7 @@ def test_end_of_a_server_begins_a_round(make: Make, no_rounds: None) -> None:
     )
     pid_of(supervisor, "a")
     server.kill()
-    assert wait_until(lambda: rounds[-1:] == [-signal.SIGKILL], 60)
+    until(lambda: rounds[-1:] == [-signal.SIGKILL])
 
 
 def test_python_without_the_call_makes_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,12 +139,12 @@ def test_stop_ends_a_supervisor_between_two_rounds(make: Make, no_rounds: None) 
     supervisor = make(ProcessSpec("a", SLEEPER))
     pid = pid_of(supervisor, "a")
     supervisor.request_stop()
-    assert wait_until(lambda: birth(pid) is None, 60)
+    until(lambda: birth(pid) is None)
 
 
 def test_failing_child_is_restarted_with_growing_delays(make: Make, messages: list[str]) -> None:
     supervisor = make(ProcessSpec("broken", (sys.executable, "-S", "-c", "raise SystemExit(3)")))
-    assert wait_until(lambda: supervisor.restarts >= 2, 60)
+    until(lambda: supervisor.restarts >= 2)
     lines = [line for line in messages if line.startswith("broken ended with 3")]
     assert ["0.5 s" in lines[0], "1 s" in lines[1]] == [True, True]
 
@@ -154,7 +155,7 @@ def test_stop_ends_children_and_grandchildren(make: Make) -> None:
     pids.append(int(wait_for_log(supervisor, "parent", "\n").split()[1]))
     assert all(birth(pid) for pid in pids)
     supervisor.stop()
-    assert wait_until(lambda: not any(birth(pid) for pid in pids), 60)
+    until(lambda: not any(birth(pid) for pid in pids))
 
 
 def test_children_of_a_dead_child_are_ended_before_its_restart(make: Make) -> None:
@@ -162,7 +163,7 @@ def test_children_of_a_dead_child_are_ended_before_its_restart(make: Make) -> No
     first = pid_of(supervisor, "parent")
     grandchild = int(wait_for_log(supervisor, "parent", "\n").split()[1])
     os.kill(first, signal.SIGKILL)
-    assert wait_until(lambda: birth(grandchild) is None, 60)
+    until(lambda: birth(grandchild) is None)
 
 
 def test_child_that_ignores_stop_is_killed_after_its_time(make: Make, messages: list[str]) -> None:
@@ -230,7 +231,7 @@ def test_supervisor_is_ready_when_all_children_report_it(make: Make) -> None:
     supervisor = make(
         ProcessSpec("speaks", (sys.executable, "-S", "-c", code), announces=True), silent
     )
-    assert wait_until(lambda: supervisor.unready() == ["silent"], 60)
+    until(lambda: supervisor.unready() == ["silent"])
     assert not supervisor.wait_ready(0.3)
 
 
@@ -238,7 +239,7 @@ def test_errors_in_a_childs_log_are_reported(make: Make, messages: list[str]) ->
     lines = r"print('all is well\n2026-01-01 [error    ] broker gone', flush=True)"
     code = f"{lines}; import time; time.sleep(600)"
     make(ProcessSpec("worker", (sys.executable, "-S", "-c", code)))
-    assert wait_until(lambda: bool(messages), 60)
+    until(lambda: bool(messages))
     assert messages == ["worker | 2026-01-01 [error    ] broker gone"]
 
 

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 from brokers.base import ReadFailed
 from brokers.types import OrderReport
-from tests.paper.broker_process import BrokerProcess, Caller, until
+from tests.paper.broker_process import BrokerProcess, Caller
+from tests.until import until
 
 
 async def find(caller: Caller, client_order_id: str, seconds: float = 60) -> list[OrderReport]:

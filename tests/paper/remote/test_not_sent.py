@@ -12,17 +12,13 @@ from brokers.types import CancelRequest, OrderRequest
 from common.reason_codes import Code
 from tests.fakes.paper_server.framing import Unpacker, pack, unpack
 from tests.fakes.paper_server.protocol import VERSION
-from tests.paper.broker_process import (
-    BrokerProcess,
-    Caller,
-    journal,
-    kind,
-    until,
-)
+from tests.paper.broker_process import BrokerProcess, Caller, journal, kind
+from tests.until import until
 
 pytestmark = [pytest.mark.usefixtures("inline_commits")]
 
 
+@pytest.mark.processes
 def test_refused_connection_is_not_sent_and_is_opened_again(
     broker: BrokerProcess, caller: Caller
 ) -> None:
@@ -36,10 +32,11 @@ def test_refused_connection_is_not_sent_and_is_opened_again(
     with pytest.raises(ReadFailed):
         caller.run(caller.adapter.positions(caller.spec()))
     broker.start()
-    until(lambda: kind(caller.place("late")["late"]) == "FILLED", 60)  # after the back-off
+    until(lambda: kind(caller.place("late")["late"]) == "FILLED")  # after the back-off
     assert journal() == ["late"]
 
 
+@pytest.mark.processes
 def test_guard_runs_last_and_for_each_order(caller: Caller) -> None:
     guarded = []
 
@@ -56,6 +53,7 @@ def test_guard_runs_last_and_for_each_order(caller: Caller) -> None:
     assert journal() == ["one", "two"]
 
 
+@pytest.mark.processes
 def test_stall_while_a_frame_is_prepared_sends_nothing_of_it(
     caller: Caller,
 ) -> None:
@@ -81,7 +79,8 @@ def test_partly_buffered_frame_never_arrives() -> None:
             outcomes.update(
                 caller.place(*[f"{number}-{i:02d}" for i in range(99)], reply_timeout=0.2)
             )
-            if "NotSent" in (seen := {kind(outcome) for outcome in outcomes.values()}):
+            seen = {kind(outcome) for outcome in outcomes.values()}
+            if seen >= {"OutcomeUnknown", "NotSent"}:
                 break
         assert seen == {"OutcomeUnknown", "NotSent"}
         arrived = received()
@@ -108,7 +107,7 @@ def server_that_reads_nothing() -> Iterator[tuple[int, Callable[[], set[str]]]]:
     def received() -> set[str]:
         done.set()
         unpacker, arrived = Unpacker(), set()
-        accepted[0].settimeout(2)
+        accepted[0].settimeout(60)
         try:
             while data := accepted[0].recv(1 << 20):
                 for body in unpacker.feed(data):
@@ -123,7 +122,7 @@ def server_that_reads_nothing() -> Iterator[tuple[int, Callable[[], set[str]]]]:
         yield listener.getsockname()[1], received
     finally:
         done.set()
-        thread.join(30)
+        thread.join(120)
         listener.close()
         for peer in accepted:
             peer.close()

@@ -9,19 +9,14 @@ import pytest
 
 from brokers.base import BrokerAdapter, ReadFailed
 from tests.fakes.paper_server.protocol import CALLS, LISTEN, SUBMIT
-from tests.paper.broker_process import (
-    ROOT,
-    BrokerProcess,
-    Caller,
-    journal,
-    kind,
-    until,
-)
+from tests.paper.broker_process import ROOT, BrokerProcess, Caller, journal, kind
 from tests.paper.remote.helpers import at_the_same_time, fault, find
+from tests.until import until
 
 pytestmark = [pytest.mark.usefixtures("inline_commits")]
 
 
+@pytest.mark.processes
 def test_500_orders_of_one_call_are_reported_and_accepted_once(caller: Caller) -> None:
     ids = [f"n{number:03d}" for number in range(500)]
     outcomes = caller.place(*ids)
@@ -29,6 +24,7 @@ def test_500_orders_of_one_call_are_reported_and_accepted_once(caller: Caller) -
     assert sorted(outcomes) == ids == journal()
 
 
+@pytest.mark.processes
 def test_accepted_order_survives_a_kill_of_the_broker(
     broker: BrokerProcess, caller: Caller
 ) -> None:
@@ -40,6 +36,7 @@ def test_accepted_order_survives_a_kill_of_the_broker(
     assert journal() == ["first"]
 
 
+@pytest.mark.processes
 def test_sync_client_reconnects_to_restarted_broker(broker: BrokerProcess) -> None:
     client = broker.desk
     client.call("list_instruments")
@@ -49,6 +46,7 @@ def test_sync_client_reconnects_to_restarted_broker(broker: BrokerProcess) -> No
     client.close()
 
 
+@pytest.mark.processes
 @pytest.mark.django_db(transaction=True)
 def test_killed_client_loses_replies_but_no_order(broker: BrokerProcess, tmp_path: Path) -> None:
     """The client is a process without Django: it writes 300 orders and gets no answer."""
@@ -74,6 +72,7 @@ def test_every_adapter_call_exists_in_the_protocol() -> None:
     assert remote_calls <= {SUBMIT, LISTEN, *CALLS}
 
 
+@pytest.mark.processes
 def test_server_faults_refuse_reset_and_truncate(broker: BrokerProcess, caller: Caller) -> None:
     assert kind(caller.place("one")["one"]) == "FILLED"
     fault(broker, "refuse", 3)
@@ -88,6 +87,7 @@ def test_server_faults_refuse_reset_and_truncate(broker: BrokerProcess, caller: 
     assert outcomes == ["OutcomeUnknown", "FILLED"]
 
 
+@pytest.mark.processes
 def test_server_stalls_and_continues(broker: BrokerProcess) -> None:
     with Caller(broker.port) as caller:
         caller.place("before")
@@ -96,6 +96,7 @@ def test_server_stalls_and_continues(broker: BrokerProcess) -> None:
         assert caller.run(find(caller, "during", 20))
 
 
+@pytest.mark.processes
 def test_events_are_replayed_to_new_clients(broker: BrokerProcess, caller: Caller) -> None:
     caller.place("closed-by-owner")
     assert broker.ask("owner_closes", "A1", "") == 1
@@ -108,11 +109,13 @@ def test_events_are_replayed_to_new_clients(broker: BrokerProcess, caller: Calle
     fault(broker, "replay_on_connect", 0)
 
 
+@pytest.mark.processes
 def test_unknown_fault_is_refused(broker: BrokerProcess) -> None:
     with pytest.raises(ReadFailed):
         fault(broker, "unknown")
 
 
+@pytest.mark.processes
 def test_sigterm_answers_pending_calls_then_ends(broker: BrokerProcess, caller: Caller) -> None:
     broker.ask("set_terms", [], {"reply_delay_ms": 500})
     with at_the_same_time(journal, lambda: broker.signal(signal.SIGTERM)):

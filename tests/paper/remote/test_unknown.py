@@ -14,18 +14,14 @@ from common.reason_codes import Code
 from tests.fakes.paper_server.framing import describe_lost_answer, pack
 from tests.fakes.paper_server.protocol import VERSION
 from tests.faults.network_proxy import Network
-from tests.paper.broker_process import (
-    BrokerProcess,
-    Caller,
-    journal,
-    kind,
-    until,
-)
+from tests.paper.broker_process import BrokerProcess, Caller, journal, kind
 from tests.paper.remote.helpers import at_the_same_time, find
+from tests.until import until
 
 pytestmark = [pytest.mark.usefixtures("inline_commits")]
 
 
+@pytest.mark.processes
 def test_lost_reply_is_unknown_and_order_is_found(network: Network) -> None:
     with Caller(network.port) as caller:
         caller.place("before")
@@ -38,6 +34,7 @@ def test_lost_reply_is_unknown_and_order_is_found(network: Network) -> None:
     assert journal() == ["before", "mute"]
 
 
+@pytest.mark.processes
 def test_reset_after_the_write_is_unknown(broker: BrokerProcess, network: Network) -> None:
     broker.ask("set_terms", [], {"reply_delay_ms": 60_000})
     with Caller(network.port) as caller:
@@ -47,6 +44,7 @@ def test_reset_after_the_write_is_unknown(broker: BrokerProcess, network: Networ
         assert caller.run(find(caller, "cut"))
 
 
+@pytest.mark.processes
 def test_truncated_answer_is_unknown_and_logged(
     network: Network, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -126,6 +124,7 @@ def server_that_answers(answer: bytes) -> Iterator[int]:
         thread.join(60)
 
 
+@pytest.mark.processes
 def test_orders_in_flight_when_broker_is_killed_are_unknown(
     broker: BrokerProcess, caller: Caller
 ) -> None:
@@ -136,6 +135,7 @@ def test_orders_in_flight_when_broker_is_killed_are_unknown(
     assert journal() == sorted(outcomes)
 
 
+@pytest.mark.processes
 def test_delayed_packet_is_accepted_when_it_arrives(
     network: Network,
 ) -> None:
@@ -146,9 +146,10 @@ def test_delayed_packet_is_accepted_when_it_arrives(
         [outcome] = caller.place("slow", reply_timeout=0.2).values()
         assert isinstance(outcome, OutcomeUnknown)
     assert journal() == ["before"]  # its sender is gone and it has not arrived, but it will
-    until(lambda: journal() == ["before", "slow"], 60)
+    until(lambda: journal() == ["before", "slow"])
 
 
+@pytest.mark.processes
 def test_partition_resets_connection_and_drops_unsent_orders(network: Network) -> None:
     with Caller(network.port) as caller:
         caller.place("before")
