@@ -82,6 +82,7 @@ class Venue:
     faults: deque[Fault] = field(default_factory=deque)
     writes: list[str] = field(default_factory=list)  # received orders and cancels
     request_lines: list[str] = field(default_factory=list)
+    arrivals: list[tuple[float, str]] = field(default_factory=list)  # time.monotonic(), with body
     last_write: dict[str, str] = field(default_factory=dict)
     last_partial_answer: str = ""  # what was sent of a truncated answer
     lock: threading.RLock = field(default_factory=threading.RLock)
