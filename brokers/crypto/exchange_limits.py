@@ -45,7 +45,7 @@ BINANCE = Limits(
     host=Rate(per_second=15.0, burst=180.0),
     points=None,
     orders=Rate(per_second=4.0, burst=10.0),
-    exit_cost=6.0,  # weights 1, 6, 20 and 1, and a second check
+    exit_cost=8.0,  # weights 1, 6, 4, 20 and 1, and a second check
 )
 BINANCE_FUTURES = Limits(
     connects=Rate(per_second=0.5, burst=20.0, exit_reserve=0.5),

@@ -20,6 +20,7 @@ from brokers.crypto.level_orders import Action, Leg, LevelName, LevelOrder, Step
 from brokers.types import OrderRequest, OrderType, Side, TimeInForce
 from common.reason_codes import Code
 
+CANCEL_SECONDS = 2.0  # of the time that a call has, for a cancel and the check of what rests then
 PROBED_NUMBERS = 4096  # an entry that has had more pairs gets no other one
 
 
@@ -63,7 +64,8 @@ class SpotLevelChange(LevelChange):
             if any(self._wanted.values()):
                 await self._require_unreached()
             elif self._quantity > 0:  # for an exit; else the position has ended
-                await self._client.rate_limits.prepay_exit(self._request.send_by)
+                until = self._request.send_by
+                await self._client.rate_limits.prepay_exit(until and until - CANCEL_SECONDS)
                 prepaid.begin_removal()
         await super()._do(step, live)
 

@@ -15,7 +15,7 @@ a restart: then each symbol is read once, from before the time that another proc
 out.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -42,7 +42,8 @@ class Symbol:
     """What is known of one symbol. balance: of its coin, before the last read. since, until: the
     time of which its trades are known, by the exchange's clock. read_at, changed_at, traded_at:
     machine_time() of the last read, of a change that is not explained (None: all are), of the last
-    read that found a trade. rechecks: how many reads there were since the change."""
+    read that found a trade. rechecks: how many reads there were since the change. call: the number
+    of the call that read it last."""
 
     balance: Decimal
     since: datetime
@@ -50,6 +51,7 @@ class Symbol:
     read_at: float
     changed_at: float | None
     traded_at: float
+    call: int
     rechecks: int = 0
     trades: dict[tuple[str, ...], Trade] = field(default_factory=dict)
     found_at: dict[tuple[str, ...], float] = field(default_factory=dict)
@@ -58,11 +60,13 @@ class Symbol:
 @dataclass(slots=True)
 class TradedSymbols:
     """What one process knows of an account's symbols. money: the balance of the quote currency;
-    money_at: machine_time() when it last changed and no coin had."""
+    calls: how many there were; money_call: the number of that which found it changed, and no coin.
+    """
 
     symbols: dict[str, Symbol] = field(default_factory=dict)
     money: Decimal | None = None
-    money_at: float = 0.0
+    calls: int = 0
+    money_call: int = 0
 
     async def read(
         self,
@@ -77,6 +81,7 @@ class TradedSymbols:
         balances: of each symbol's coin, read just before. now: the exchange's time before that.
         Raises what `read_trades` raises; the next call then continues.
         """
+        self.calls += 1
         self._note_money(balances, money)
         for name in self._due(balances, since):
             await self._read_symbol(name, balances[name], since, now, read_trades)
@@ -89,7 +94,7 @@ class TradedSymbols:
 
     def _note_money(self, balances: Mapping[str, Decimal], money: Decimal) -> None:
         if self.money is not None and money != self.money and not self._moved(balances):
-            self.money_at = machine_time()
+            self.money_call = self.calls
         self.money = money
 
     def _moved(self, balances: Mapping[str, Decimal]) -> bool:
@@ -112,7 +117,7 @@ class TradedSymbols:
         return sorted(must, key=self._read_at)
 
     def _is_open(self, known: Symbol, balance: Decimal, now: float) -> bool:
-        if known.balance != balance or known.read_at < self.money_at:
+        if known.balance != balance or known.call < self.money_call:
             return True
         changed_at = known.changed_at
         return changed_at is not None and now - changed_at >= RECHECKS[known.rechecks]
@@ -131,20 +136,21 @@ class TradedSymbols:
             start = min(since, known.until - LATE) if since < known.since else known.until - LATE
         found = {identity_of(trade): trade for trade in await read_trades(name, start)}
         if known is None:  # what its balance was before is not known: a list may be late
-            known = Symbol(balance, start, now, began, began, 0.0, rechecks=len(RECHECKS) - 1)
+            known = Symbol(balance, start, now, began, began, 0.0, self.calls, len(RECHECKS) - 1)
             self.symbols[name] = known
         new = {key: trade for key, trade in found.items() if key not in known.trades}
-        self._note_change(known, balance, new.values(), began)
-        known.since, known.until, known.read_at = min(start, known.since), now, began
+        self._note_change(known, balance, list(new.values()), began)
+        known.since, known.until = min(start, known.since), now
+        known.read_at, known.call = began, self.calls
         known.trades |= new
         known.found_at |= dict.fromkeys(new, began)
         _drop_old(known, since - KEPT)
 
     def _note_change(
-        self, known: Symbol, balance: Decimal, new: Iterable[Trade], began: float
+        self, known: Symbol, balance: Decimal, new: Sequence[Trade], began: float
     ) -> None:
         change = sum(map(balance_change, new), Decimal(0))
-        if change:
+        if new:
             known.traded_at = began
         if balance != known.balance:
             is_explained = balance - known.balance == change and known.changed_at is None

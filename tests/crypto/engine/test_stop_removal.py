@@ -45,9 +45,9 @@ until = partial(engine_until, seconds=SECONDS)
 COINS = ["BTC", *(f"C{number:02}" for number in range(11))]
 STOP, TARGET = "45000", "55000"
 PROCESSES = 8
-OWN = re.compile(r"GET /api/v3/(account\?|openOrders\?.*symbol=BTC|time)")
+OF_EXITS = re.compile(r"POST|DELETE|GET /api/v3/(account\?|(openOrders|order)\?.*symbol=|time)")
 """What an exit may send between the end of its stop and its sale: the check that nothing rests any
-more, and the balance that is left."""
+more, and a read of the balance that is left."""
 _adapters: list[BrokerAdapter] = []
 
 
@@ -185,6 +185,24 @@ def test_no_poll_comes_between_the_stop_and_its_exit(
     factories.close_signal(signal)
     until(lambda: ExecutionPosition.objects.filter(signal=signal, quantity=0).exists())
     between, seconds = after_removal(server, "BTC")
-    assert [one for one in between if not OWN.match(one)] == []
+    assert [one for one in between if not OF_EXITS.match(one)] == []
     assert len(between) < 6
     assert seconds < 60
+
+
+def test_stops_are_removed_one_after_the_other_when_all_is_closed(
+    account: ExecutionConnection, feed: Feed, server: Server, limits: SlowedLimits
+) -> None:
+    """Their exits do not fit into the budget together: the last stop stays until its turn."""
+    coins = COINS[:6]
+    signals = [protected(feed, coin) for coin in coins]
+    begin_to_starve(limits, server)
+    for signal in signals:
+        factories.close_signal(signal)
+    until(lambda: not ExecutionPosition.objects.filter(quantity__gt=0).exists())
+    gaps = {coin: after_removal(server, coin) for coin in coins}
+    print({coin: (len(between), seconds) for coin, (between, seconds) in gaps.items()})
+    for between, seconds in gaps.values():
+        assert [one for one in between if not OF_EXITS.match(one)] == []
+        assert sum(one.startswith("DELETE") for one in between) < 3
+        assert seconds < 60
