@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from brokers.base import ReadFailed
-from brokers.crypto import entry_prices, traded_symbols
+from brokers.crypto import entry_prices, reads, traded_symbols
 from brokers.exit_reads import exit_read
 from brokers.types import OrderReport
 from tests.crypto.factories import D, ExchangeAccount, close, open_account
@@ -34,7 +34,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for module in (traded_symbols, entry_prices):
+    for module in (traded_symbols, entry_prices, reads):
         monkeypatch.setattr(module, "machine_time", clock)
     return clock
 
