@@ -29,7 +29,7 @@ def known(
     """Return a position whose entry price needs no read. traded_at: machine_time() when a trade of
     it was last found."""
     entry = entries.get(symbol)
-    if entry is None or entry.position.balance != balance or traded_at >= entry.read_at:
+    if entry is None or entry.position.balance != balance or traded_at > entry.read_at:
         return None
     is_final = entry.read_at - entry.first_at >= FINAL_SECONDS
     return entry.position if is_final or machine_time() - entry.first_at < FINAL_SECONDS else None
