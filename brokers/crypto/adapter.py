@@ -60,6 +60,7 @@ from brokers.crypto.level_orders import LevelName
 from brokers.crypto.order_cache import OrderCache
 from brokers.crypto.quote_stream import QuoteStream
 from brokers.crypto.settings import Settings
+from brokers.exit_reads import is_exit_read
 from brokers.record_cache import RECORD_CACHE, RecordCache
 from brokers.types import (
     AccountState,
@@ -525,6 +526,9 @@ class CryptoAdapter:
         return await orders.open_for_write(spec, self._client(spec, urgent))
 
     async def _read(self, spec: ConnectionSpec, ask: Callable[[Client], Awaitable[T]]) -> T:
+        if is_exit_read():
+            with as_current(priority_read()):
+                return await orders.reading(spec, self._client(spec, urgent=True), ask)
         return await orders.reading(spec, self._client(spec), ask)
 
     async def _client(self, spec: ConnectionSpec, urgent: bool = False) -> Client:

@@ -18,12 +18,14 @@ from weakref import WeakKeyDictionary
 from brokers.base import ReadFailed, outcome_of
 from brokers.crypto.ccxt_hooks import HookedExchange
 from brokers.crypto.ccxt_options import ccxt_options, redirected
+from brokers.crypto.entry_prices import KnownEntry
 from brokers.crypto.exchange_clock import ExchangeClock
 from brokers.crypto.exchanges import Exchange, LevelApi, rules
 from brokers.crypto.guarded_call import as_current, priority_read
 from brokers.crypto.priority_lock import PriorityLock
 from brokers.crypto.rate_limits import AccountRateLimits, LimitsFactory, account_rate_limits
 from brokers.crypto.settings import Settings
+from brokers.crypto.traded_symbols import TradedSymbols
 from brokers.crypto.unread_trades import UnreadTrades
 from brokers.types import ConnectionSpec
 from common.clocks import machine_time
@@ -59,6 +61,8 @@ class Client:
     identity: str | None = None  # see account_identity.py; None: not read yet
     unavailable_until: float = 0.0  # machine_time() until which the identity is not requested
     unread: UnreadTrades | None = None  # executions of which a part was read; see unread_trades.py
+    traded: TradedSymbols = field(default_factory=TradedSymbols)
+    entries: dict[str, KnownEntry] = field(default_factory=dict)  # of spot positions, by symbol
     margin_right_until: dict[str, float] = field(default_factory=dict)  # by symbol
     warnings: set[str] = field(default_factory=set)  # what was logged, which each read would repeat
 

@@ -19,6 +19,8 @@ class Limits:
     account, in costs. orders: new orders of one account (cancels too: cancels_count). order_cost:
     what a new order costs, where ccxt's number is another limit's. connects: new connections by
     websocket from one address: half of what is let through, since others may use it.
+    exit_cost: what an exit takes from the cancel of its stop on: that, the check that nothing rests
+    any more, the balances, the order; 0: no stop is removed before an exit.
     costs_per_tier_point: costs in one of the points that the owner's tier frees each second; 0:
     there are no tiers."""
 
@@ -28,6 +30,7 @@ class Limits:
     order_cost: float | None = None
     cancels_count: bool = False
     costs_per_tier_point: float = 0.0
+    exit_cost: float = 0.0
     connects: Rate = CONNECTS
 
 
@@ -42,6 +45,7 @@ BINANCE = Limits(
     host=Rate(per_second=15.0, burst=180.0),
     points=None,
     orders=Rate(per_second=4.0, burst=10.0),
+    exit_cost=8.0,  # weights 1, 6, 4, 20 and 1, and a second check
 )
 BINANCE_FUTURES = Limits(
     connects=Rate(per_second=0.5, burst=20.0, exit_reserve=0.5),
@@ -67,6 +71,7 @@ OKX = Limits(
     host=Rate(per_second=50.0, burst=50.0),
     points=Rate(per_second=8.0, burst=8.0),
     orders=Rate(per_second=20.0, burst=15.0),
+    exit_cost=6.0,
 )
 
 # A key's counter takes 15 points (starter; then 20) and frees 0.33, 0.5 or 1 of them a second;

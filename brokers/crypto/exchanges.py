@@ -115,6 +115,7 @@ class Exchange:
     fills_paging: Paging = Paging.NONE
     fills_span: timedelta | None = None  # the longest time that one question may cover
     fills_by_symbol: bool = False
+    fills_of_all: bool = False  # all the same, one request lists them of all symbols
     swap_fills: Sequence[Mapping[str, Any]] = ({},)  # parameters, if one request does not list all
     recent_fills: str = ""  # ccxt's method for what was executed within RECENT, where it has one
     open_page: int = 0  # how many open orders one answer holds at most; 0: all
@@ -269,8 +270,10 @@ BYBIT = Exchange(
     # docs v5 "Get Trade History": newest first, nextPageCursor.
     fills_paging=Paging.CURSOR,
     fills_span=timedelta(days=6, hours=23),
-    # ccxt parseTrade guesses the market of a symbol that spot and perpetuals share.
+    # ccxt parseTrade guesses the market of a symbol that spot and perpetuals share. docs v5 "Get
+    # Trade History": category is required, symbol is not; each line is parsed again as of ours.
     fills_by_symbol=True,
+    fills_of_all=True,
     # ccxt fetchMyTrades asks for execType Trade alone, fetchMyLiquidations for BustTrade (a
     # liquidation) at the same address; docs v5 "Enums": AdlTrade is auto-deleveraging.
     swap_fills=({}, {"execType": "BustTrade"}, {"execType": "AdlTrade"}),

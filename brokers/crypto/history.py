@@ -7,6 +7,7 @@ import importlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import partial
 from itertools import product
 from typing import Any
@@ -21,7 +22,7 @@ from brokers.crypto.lookup import recent_trades
 from brokers.crypto.order_cache import OrderCache
 from brokers.crypto.order_encoding import CLIENT_ORDER_ID
 from brokers.crypto.paging import read_pages
-from brokers.crypto.reads import call_method
+from brokers.crypto.reads import balances, call_method
 from brokers.types import CloseCause, ConnectionSpec, OrderReport, ReportKind
 from common.reason_codes import Code
 
@@ -47,15 +48,10 @@ async def fills_since(
     horizon = client.rules.fills_horizon
     if horizon is not None and now - since > horizon:
         raise ReadFailed(Code.LOOKUP_WINDOW_EXCEEDED, f"further back than {horizon}")
-    symbols: Sequence[str | None] = [None]
-    if client.rules.fills_by_symbol:
-        symbols = _asked(client)
     by_order: dict[tuple[str, str], dict[tuple[str, str], Trade]] = {}
-    kinds = client.rules.swap_fills if client.settings.market == "swap" else ({},)
-    for symbol, kind in product(symbols, kinds):
-        for trade in await _spans(client, symbol, kind, since - SLACK, now):
-            order = by_order.setdefault((str(trade["symbol"]), str(trade["order"])), {})
-            order[(str(trade["id"]), str(trade["side"]))] = trade
+    for trade in await _trades(client, since - SLACK, now):
+        order = by_order.setdefault((str(trade["symbol"]), str(trade["order"])), {})
+        order[(str(trade["id"]), str(trade["side"]))] = trade
     await _read_orders(client, spec, order_cache, by_order)
     found = [
         await _report(client, spec, order_cache, key, sorted(trades.values(), key=_time))
@@ -64,6 +60,35 @@ async def fills_since(
     ]
     client.unread = None
     return found
+
+
+async def _trades(client: Client, since: datetime, now: datetime) -> list[Trade]:
+    """Return the executions since a time, of all symbols or the connection's."""
+    rules, is_spot = client.rules, client.settings.market == "spot"
+    if rules.fills_by_symbol and not rules.fills_of_all and is_spot:
+        return await _of_what_traded(client, since, now)
+    by_symbol = rules.fills_by_symbol and not rules.fills_of_all
+    symbols: Sequence[str | None] = _asked(client) if by_symbol else [None]
+    kinds = ({},) if is_spot else rules.swap_fills
+    return [
+        trade
+        for symbol, kind in product(symbols, kinds)
+        for trade in await _spans(client, symbol, kind, since, now)
+    ]
+
+
+async def _of_what_traded(client: Client, since: datetime, now: datetime) -> list[Trade]:
+    """Return the executions of the connection's symbols; only of those are they read that have
+    traded, by the balances."""
+    found = await balances(client)
+    nothing = Decimal(0)
+    return await client.traded.read(
+        {name: found.get(name.partition("/")[0], nothing) for name in _asked(client)},
+        found.get(client.settings.currency, nothing),
+        since,
+        now,
+        lambda symbol, start: _spans(client, symbol, {}, start, now),
+    )
 
 
 def _asked(client: Client) -> list[str]:
@@ -168,10 +193,11 @@ async def _page(
             client, symbol, {"begin": since, **ends, "limit": page, **further}
         )
     until = {} if end is None else {"until": _ms(end)}
+    of_all = {"type": client.settings.market} if client.rules.fills_of_all else {}
     trades = await call_method(
-        client, "fetch_my_trades", symbol, since, page, {**kind, **until, **further}
+        client, "fetch_my_trades", symbol, since, page, {**of_all, **kind, **until, **further}
     )
-    return list(trades)
+    return [parse.of_own_market(client.exchange, one) for one in trades] if of_all else trades
 
 
 def _ms(moment: datetime) -> int:

@@ -8,6 +8,7 @@ from brokers.crypto import binance_algo, binance_oco, listed_levels, lookup, okx
 from brokers.crypto.client import Client
 from brokers.crypto.exchanges import LevelApi
 from brokers.crypto.level_orders import LevelName, LevelOrder, levels_by_entry
+from brokers.exit_reads import is_exit_read
 from brokers.types import BrokerOrder, BrokerPosition, HeldLevels, OrderType, Side
 
 NO_LEVELS = HeldLevels(None, None)
@@ -49,8 +50,9 @@ async def position_side(client: Client, symbol: str) -> Side | None:
 
 
 async def positions(client: Client) -> list[BrokerPosition]:
-    """Return the open positions; where levels rest at the exchange, with them by entry."""
-    if not has_levels(client):
+    """Return the open positions; where levels rest at the exchange, with them by entry, unless an
+    exit waits."""
+    if is_exit_read() or not has_levels(client):
         return await reads.positions(client)
     live = await live_levels(client)  # first: one that is executed meanwhile is no dropped level
     found = await reads.positions(client)

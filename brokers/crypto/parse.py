@@ -337,3 +337,13 @@ def reduces(order: Mapping[str, Any]) -> bool:
     """Whether an order could only take something off a position. Binance: closePosition, too."""
     info = order.get("info") or {}
     return order.get("reduceOnly") is True or str(info.get("closePosition")).lower() == "true"
+
+
+def of_own_market(exchange: Any, trade: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a trade as of the account's kind of market, the only one that is loaded, where ccxt
+    guessed it. exchange: ccxt's object."""
+    markets = exchange.markets_by_id.get(trade["info"]["symbol"])
+    parsed: Mapping[str, Any] = (
+        exchange.parse_trade(trade["info"], markets[0]) if markets else trade
+    )
+    return parsed

@@ -6,24 +6,28 @@ it counts for one process and does not let exits go first. Whether the cost coun
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import sha256
 
 from brokers.crypto.exchange_limits import Limits, limits_of
 from brokers.crypto.exchanges import Exchange
 from brokers.crypto.guarded_call import GuardedCall
+from brokers.crypto.prepaid import Kind, Prepaid
 from brokers.rate_limits import Priority, Rate, RateLimiter, rate_limiter_for
 from brokers.types import ConnectionSpec
 from common.clocks import machine_time
 
 READ_WAIT_SECONDS = 20.0
+EXIT_REQUESTS = 5.0  # from the cancel of a stop to the exit's order, where requests are counted
 READS_SHARE = 0.75  # of an address's rate: the most that polls of all accounts may take
 
 
 @dataclass(frozen=True, slots=True)
 class AccountRateLimits:
     """The rate limits of one account. host: all requests from this address; points: ccxt's costs
-    per account, None: they count for the host; orders: orders per account; reads: the share of the
+    per account, None: they count for the host; orders: orders per account; prepaid: what is set
+    aside for exits whose stop is being removed; reads: the share of the
     host's limit for reads. Reads wait there in a separate queue: an entry that waited behind the
     polls of fifty accounts would be too late. connects: new connections by websocket from this
     address; None: unlimited."""
@@ -34,26 +38,50 @@ class AccountRateLimits:
     limits: Limits
     reads: RateLimiter
     connects: RateLimiter | None = None
+    prepaid: Prepaid = field(default_factory=Prepaid)
 
     async def admit(self, cost: float, guarded: GuardedCall | None) -> None:
         """Wait until a request may leave. Raises NotSent RATE_LIMITED when its turn is too late.
 
         guarded: the call that it belongs to; None: a read.
         """
-        priority = Priority.EXIT if guarded is not None and guarded.is_urgent else Priority.ENTRY
         until = guarded.send_by if guarded else machine_time() + READ_WAIT_SECONDS
+        acquire = partial(self._acquire, guarded=guarded, until=until)
         if guarded is not None and (not guarded.is_repeatable or self.limits.cancels_count):
-            await self.orders.acquire(priority=priority, deadline=until)
+            await acquire(Kind.ORDERS, self.orders, 1.0)
         if guarded is not None and not guarded.is_repeatable and self.limits.order_cost is not None:
             cost = self.limits.order_cost
         if self.points is not None:
             if cost > 0:
-                await self.points.acquire(cost, priority=priority, deadline=until)
+                await acquire(Kind.POINTS, self.points, cost)
             cost = 1.0
         if cost > 0 and guarded is None:
             await self.reads.acquire(cost, deadline=until)
         if cost > 0:
-            await self.host.acquire(cost, priority=priority, deadline=until)
+            await acquire(Kind.HOST, self.host, cost)
+
+    async def _acquire(
+        self, kind: Kind, limiter: RateLimiter, tokens: float, *,
+        guarded: GuardedCall | None, until: float | None,
+    ) -> None:  # fmt: skip
+        if not self.prepaid.spend(kind, tokens, guarded):
+            is_urgent = guarded is not None and guarded.is_urgent
+            priority = Priority.EXIT if is_urgent else Priority.ENTRY
+            await limiter.acquire(tokens, priority=priority, deadline=until)
+
+    async def prepay_exit(self, until: float | None) -> None:
+        """Wait until an exit may follow at once, from the cancel of its stop to its order, and set
+        that aside. until: machine_time(). Raises NotSent RATE_LIMITED if that would be later."""
+        if not self.limits.exit_cost:
+            return
+        costs = {Kind.ORDERS: 1.0, Kind.HOST: self.limits.exit_cost}
+        limiters = {Kind.ORDERS: self.orders, Kind.HOST: self.host}
+        if self.points is not None:
+            costs |= {Kind.POINTS: self.limits.exit_cost, Kind.HOST: EXIT_REQUESTS}
+            limiters[Kind.POINTS] = self.points
+        for kind, limiter in limiters.items():
+            await limiter.acquire(costs[kind], priority=Priority.EXIT, deadline=until)
+            self.prepaid.add(kind, costs[kind])
 
     async def admit_connection(self) -> None:
         """Wait until a connection by websocket may be made."""
@@ -62,6 +90,7 @@ class AccountRateLimits:
 
     def back_off(self, seconds: float, *, whole_address: bool) -> None:
         """Send nothing for `seconds`: from this account, or from this whole address."""
+        self.prepaid.clear()
         if whole_address:
             self.host.back_off(seconds)
             self.reads.back_off(seconds)  # else they would all be ahead of the next entry

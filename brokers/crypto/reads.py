@@ -6,11 +6,20 @@ from decimal import Decimal
 from typing import Any
 
 from brokers.base import ReadFailed
-from brokers.crypto import account_identity, order_pages, parse, spot_positions, unlisted
+from brokers.crypto import (
+    account_identity,
+    entry_prices,
+    order_pages,
+    parse,
+    spot_positions,
+    unlisted,
+)
 from brokers.crypto.client import RENEW_SECONDS, Client
 from brokers.crypto.exchanges import Total
 from brokers.crypto.paging import read_pages
+from brokers.exit_reads import is_exit_read
 from brokers.types import AccountState, BrokerOrder, BrokerPosition, Instrument, PositionMode
+from common.clocks import machine_time
 from common.reason_codes import Code
 
 HEDGE_MODE = "the account is in hedge mode: set it to one-way mode at the exchange"
@@ -59,6 +68,12 @@ async def account(client: Client, name: str = "", known: str = "") -> AccountSta
         demo=client.settings.sandbox,
         identity=known or await account_identity.identity_if_available(client),
     )
+
+
+async def balances(client: Client) -> dict[str, Decimal]:
+    """Return what there is of each currency, by its name."""
+    totals = (await _balance(client))["total"]
+    return {name: parse.optional_number(amount) for name, amount in totals.items()}
 
 
 async def _balance(client: Client) -> Mapping[str, Any]:
@@ -162,6 +177,7 @@ async def held_symbols(client: Client) -> list[str]:
 async def _spot_positions(client: Client) -> list[BrokerPosition]:
     totals = (await _balance(client))["total"]
     found = []
+    is_exit = is_exit_read()
     for name in client.settings.symbols:
         balance = parse.optional_number(totals.get(name.partition("/")[0]))
         if name not in client.exchange.markets:
@@ -171,14 +187,28 @@ async def _spot_positions(client: Client) -> list[BrokerPosition]:
             continue
         instrument = parse.instrument(client.market(name))
         if spot_positions.sellable(balance, instrument):
-            trades = await call_method(
-                client, "fetch_my_trades", name, None, client.rules.fills_page
-            )
-            ordered = sorted(trades, key=lambda trade: int(trade["timestamp"]))
-            found.append(spot_positions.position(instrument, balance, ordered))
+            if is_exit:
+                found.append(spot_positions.position(instrument, balance, ()))
+            else:
+                found.append(await _with_entry_price(client, instrument, balance))
         elif balance > 0:
             found.append(spot_positions.unsellable_position(instrument, balance))
     return found
+
+
+async def _with_entry_price(
+    client: Client, instrument: Instrument, balance: Decimal
+) -> BrokerPosition:
+    symbol = instrument.symbol
+    traded_at = client.traded.traded_at(symbol)
+    position = entry_prices.known(client.entries, symbol, balance, traded_at=traded_at)
+    if position is not None:
+        return position
+    began = machine_time()
+    trades = await call_method(client, "fetch_my_trades", symbol, None, client.rules.fills_page)
+    ordered = sorted(trades, key=lambda trade: int(trade["timestamp"]))
+    position = spot_positions.position(instrument, balance, ordered)
+    return entry_prices.remember(client.entries, position, began=began)
 
 
 # ---- orders ---------------------------------------------------------------------------------

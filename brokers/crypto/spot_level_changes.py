@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from brokers.base import NotSent, OutcomeUnknown, Rejected, check_deadline
-from brokers.crypto import level_requests, orders, parse, prices
+from brokers.crypto import level_requests, orders, parse, prepaid, prices
 from brokers.crypto.ccxt_hooks import expires_ms
 from brokers.crypto.guarded_call import GuardedCall
 from brokers.crypto.level_changes import NO_LEVEL, LevelChange
@@ -20,6 +20,7 @@ from brokers.crypto.level_orders import Action, Leg, LevelName, LevelOrder, Step
 from brokers.types import OrderRequest, OrderType, Side, TimeInForce
 from common.reason_codes import Code
 
+CANCEL_SECONDS = 2.0  # of the time that a call has, for a cancel and the check of what rests then
 PROBED_NUMBERS = 4096  # an entry that has had more pairs gets no other one
 
 
@@ -60,14 +61,17 @@ class SpotLevelChange(LevelChange):
     async def _do(self, step: Step, live: Sequence[LevelOrder]) -> None:
         if step.action is Action.CANCEL and not self._is_checked:
             self._is_checked = True
-            await self._require_unreached()
+            if any(self._wanted.values()):
+                await self._require_unreached()
+            elif self._quantity > 0:  # for an exit; else the position has ended
+                until = self._request.send_by
+                await self._client.rate_limits.prepay_exit(until and until - CANCEL_SECONDS)
+                prepaid.begin_removal()
         await super()._do(step, live)
 
     async def _require_unreached(self) -> None:
         """Raise Rejected, before anything is cancelled, if the market has reached a new level."""
         stop, target = self._wanted[Leg.STOP], self._wanted[Leg.TARGET]
-        if stop is None and target is None:
-            return
         quote = await self._ask(self._read(partial(prices.quote, symbol=self._request.symbol)))
         if (stop is not None and stop >= quote.bid) or (target is not None and target <= quote.bid):
             detail = f"{stop or ''} {target or ''}: the market is at {quote.bid:f}"

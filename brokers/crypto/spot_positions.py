@@ -75,12 +75,17 @@ def position(
     )
 
 
-def _step(trade: Mapping[str, Any], base: str) -> _Step:
-    fee = trade.get("fee") or {}
+def balance_change(trade: Mapping[str, Any]) -> Decimal:
+    """Return by how much a trade has changed the balance of its coin. trade: ccxt's."""
+    fee, base = trade.get("fee") or {}, str(trade["symbol"]).partition("/")[0]
     lost = optional_number(fee.get("cost")) if fee.get("currency") == base else Decimal(0)
     amount = number(trade["amount"])
-    change = amount if trade["side"] == "buy" else -amount
-    return _Step(change - lost, number(trade["price"]), trade["timestamp"])
+    return (amount if trade["side"] == "buy" else -amount) - lost
+
+
+def _step(trade: Mapping[str, Any], base: str) -> _Step:
+    change = balance_change({"symbol": base, **trade})
+    return _Step(change, number(trade["price"]), trade["timestamp"])
 
 
 def _since_flat(steps: Sequence[_Step], balance: Decimal, dust: Decimal) -> list[_Step]:

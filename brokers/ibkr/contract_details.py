@@ -101,10 +101,12 @@ def _con_id_of(session: Session, position_id: str, entry_id: str) -> int:
     return entry.con_id
 
 
-async def resolve_symbols(session: Session, contracts: Iterable[Contract]) -> None:
+async def resolve_symbols(
+    session: Session, contracts: Iterable[Contract], priority: Priority = Priority.LOOKUP
+) -> None:
     """Find out which symbols of the map are these contracts. Raises ReadFailed.
 
-    Only symbols that may match are requested, with priority over entries: an exit may be waiting.
+    Only symbols that may match are requested, with priority over entries.
     """
     settings = session.endpoint.settings
     symbols = {
@@ -114,12 +116,12 @@ async def resolve_symbols(session: Session, contracts: Iterable[Contract]) -> No
         for symbol in possible_symbols(contract, settings)
         if symbol not in session.details and symbol not in session.unknown_symbols
     }
-    await asyncio.gather(*(_resolve(session, symbol) for symbol in sorted(symbols)))
+    await asyncio.gather(*(_resolve(session, symbol, priority) for symbol in sorted(symbols)))
 
 
-async def _resolve(session: Session, symbol: str) -> None:
+async def _resolve(session: Session, symbol: str, priority: Priority) -> None:
     try:
-        await details_of(session, symbol, Priority.LOOKUP)
+        await details_of(session, symbol, priority)
     except Rejected:
         session.unknown_symbols.add(symbol)
 

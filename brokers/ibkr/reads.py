@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from brokers.base import ReadFailed, Rejected
+from brokers.exit_reads import is_exit_read
 from brokers.ibkr import parse
 from brokers.ibkr.absence_checks import lists_all, remove_absent, require_absence
 from brokers.ibkr.contract_details import details_of, resolve_symbols
@@ -104,20 +105,20 @@ async def _listed_steps(session: Session, details: Any) -> PriceGrid:
 async def positions(session: Session) -> list[BrokerPosition]:
     """Read all open positions and their levels.
 
-    An exit may wait for this read (`ExitSafety.OCA`), so its requests go before entries.
+    Its requests go before entries. If an exit waits for them (`ExitSafety.OCA`), they go before all
+    others, and levels are not read.
     """
     await session.ready()
-    client = session.client
-    found = await _request(
-        session, lambda client, _: client.reqPositions(), POSITIONS, Priority.LOOKUP
-    )
-    await session.send(client, lambda client: client.cancelPositions(), Priority.LOOKUP)
+    client, is_exit = session.client, is_exit_read()
+    priority = Priority.EXIT if is_exit else Priority.LOOKUP
+    found = await _request(session, lambda client, _: client.reqPositions(), POSITIONS, priority)
+    await session.send(client, lambda client: client.cancelPositions(), priority)
     own = (row[1:] for row in found if row[0] == session.endpoint.account)
     latest = {contract.conId: (contract, *values) for contract, *values in own}  # the last row wins
     open_rows = [row for row in latest.values() if parse.to_decimal(row[1])]
-    await resolve_symbols(session, (row[0] for row in open_rows))
+    await resolve_symbols(session, (row[0] for row in open_rows), priority)
     positions_read = [_position(session, *row) for row in open_rows]
-    legs = await _working_legs(session)
+    legs = None if is_exit else await _working_legs(session)
     if legs is None:
         return positions_read
     return [_with_levels(position, legs) for position in positions_read]

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from brokers.base import BrokerError, NotSent, OutcomeUnknown, ReadFailed, Rejected, outcome_of
+from brokers.exit_reads import is_exit_read
 from brokers.mt5.activity import Activity, Span, read_activity
 from brokers.mt5.client import PackageClient
 from brokers.mt5.form import REPLY_SECONDS
@@ -92,7 +93,7 @@ class TerminalCalls:
             return found
 
         self.connection_ids.add(spec.connection_id)
-        return await self._read(do, CallPriority.READ)
+        return await self._read(do, CallPriority.EXIT if is_exit_read() else CallPriority.READ)
 
     async def activity(self, spec: ConnectionSpec, span: Span) -> Activity | None:
         """Return the numbers of an account; None: not known now. Raises ReadFailed."""

@@ -84,10 +84,13 @@ def exit_blocker(safety: ExitSafety, position: ExitState) -> ExitBlocker | None:
         return None
     if position.has_exit_ahead:
         return ExitBlocker.OTHER_EXITS
+    # A read since the last activity: its owner may have closed it at the broker. Before the levels
+    # are removed, too: they stay while the broker cannot be read, since no exit could follow.
+    if not position.is_read or _broker_quantity(position) <= 0:
+        return ExitBlocker.BROKER_READ
     if position.is_protected and safety is not ExitSafety.OCA:  # its group cancels the levels
         return ExitBlocker.LEVELS_REMOVAL
-    # A read since the last activity: its owner may have closed it at the broker.
-    return None if position.is_read and _broker_quantity(position) > 0 else ExitBlocker.BROKER_READ
+    return None
 
 
 def max_exit_quantity(safety: ExitSafety, position: ExitState) -> Decimal:

@@ -17,6 +17,7 @@ from uuid import UUID
 import structlog
 from django.db import transaction
 
+from brokers.exit_reads import exit_read
 from brokers.registry import adapter_for
 from brokers.types import BrokerPosition
 from common.clocks import machine_time
@@ -184,7 +185,9 @@ def refresh() -> list[int]:
 async def _read(row: DueRead, claimed_at: float) -> _Holdings:
     """Read an account's positions. claimed_at: machine_time() after the claim."""
     waited = timedelta(seconds=machine_time() - claimed_at)  # for a slot
-    return _Holdings(row.began + waited, await adapter_for(row.type).positions(spec_from_row(row)))
+    with exit_read():
+        held = await adapter_for(row.type).positions(spec_from_row(row))
+    return _Holdings(row.began + waited, held)
 
 
 def _write_results(done: Sequence[CallResult]) -> None:

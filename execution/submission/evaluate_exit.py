@@ -33,6 +33,9 @@ from positions.exit_minimums import is_dust, one_order, sellable
 SHARED = "belongs to this position alone; the broker's total is shared"
 # An exit that awaits a comparison ends after this time at the earliest, once one was made.
 COMPARISON_SECONDS = 30
+# What stands between an exit and its sending once its position was read at the broker. Where too
+# little is held to sell, its stop is not removed either.
+READ_OR_DUE = (None, ExitBlocker.BROKER_READ, ExitBlocker.LEVELS_REMOVAL)
 # Of an exit that its broker has refused for its size: it is computed again.
 SIZE_REFUSED = frozenset({Code.VOLUME_INVALID, Code.EXIT_AWAITS_FACTS})
 
@@ -56,7 +59,7 @@ def decide_exit(row: OrderRow, context: EvaluationContext, capabilities: Capabil
     if position.has_doubted_facts and row.reason in SIZE_REFUSED:
         return Deferred(Code.EXIT_AWAITS_FACTS)
     blocker = exit_blocker(capabilities.exit_safety, position)
-    if blocker in (None, ExitBlocker.BROKER_READ) and (
+    if blocker in READ_OR_DUE and (
         decision := _insufficient_holding(row, position, price, instrument, capabilities)
     ):
         return decision

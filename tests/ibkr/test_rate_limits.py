@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from brokers.base import NotSent
+from brokers.exit_reads import exit_read
 from brokers.ibkr.adapter import IbkrAdapter
 from brokers.ibkr.timing import MAX_MESSAGES, RATE
 from brokers.rate_limits import Priority, Rate, rate_limiter_for
@@ -84,6 +85,10 @@ async def test_message_priority_depends_on_its_purpose(stage: Environment) -> No
     held = await ranks(stage.adapter.positions(stage.spec))
     # The positions (a request, and its end) and the list with their levels; nothing else.
     assert held == [(1, Priority.LOOKUP)] * 3
+    with exit_read():
+        assert await ranks(stage.adapter.positions(stage.spec)) == [(1, Priority.EXIT)] * 2
+        stage.session.details.clear()  # the contract, too
+        assert await ranks(stage.adapter.positions(stage.spec)) == [(1, Priority.EXIT)] * 3
     for read in (stage.adapter.account, stage.adapter.instruments):
         stage.session.details.clear()
         assert {priority for _, priority in await ranks(read(stage.spec))} == {Priority.READ}

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from brokers.base import NotSent
+from brokers.exit_reads import exit_read
 from brokers.mt5.adapter import Mt5Adapter
 from brokers.types import (
     CancelRequest,
@@ -13,7 +14,7 @@ from brokers.types import (
     OrderRequest,
     ReportKind,
 )
-from common.clocks import machine_time
+from common.clocks import machine_time, market_now
 from common.reason_codes import Code
 from tests.fakes.mt5.fake_terminal import FakeTerminal
 from tests.mt5.factories import (
@@ -77,6 +78,34 @@ def test_order_that_waits_past_its_deadline_is_not_sent(
     assert type(run(all_at_once())) is NotSent
     assert "symbol_info_tick" not in venue.state()["calls"]  # not even begun
     assert venue.accepted() == []
+
+
+def test_read_of_an_exit_goes_before_waiting_entries_and_polls(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
+    """The position may be without its stop until then."""
+    venue.fault("account_info", "hold")
+
+    async def all_at_once() -> None:
+        first = asyncio.create_task(adapter.account(spec()))
+        await asyncio.to_thread(venue.control, "wait_held")
+        before = len(venue.state()["calls"])
+        waiting = [
+            asyncio.create_task(adapter.fills_since(spec(), market_now() - AGO)),
+            asyncio.create_task(adapter.submit(spec(), order(), no_guard)),
+        ]
+        await asyncio.sleep(0)
+        with exit_read():
+            held = asyncio.create_task(adapter.positions(spec()))
+        await asyncio.sleep(0)
+        venue.control("release")
+        await asyncio.gather(first, held, *waiting)
+        calls = venue.state()["calls"][before:]
+        read = calls.index("positions_get")
+        assert read < calls.index("order_send")
+        assert read < calls.index("history_deals_get")
+
+    run(all_at_once())
 
 
 def test_order_abandoned_before_the_send_is_not_sent(

@@ -39,7 +39,7 @@ def sells(broker: FakeBroker) -> bool:
 def test_exit_does_not_wait_for_the_interval_of_the_job(
     feed: Feed, broker: FakeBroker, native_stops: bool
 ) -> None:
-    """As on spot: an exit first removes the levels, then reads what is held."""
+    """As on spot: the levels are removed once the position could be read, and it is read again."""
     broker.nets = NettingModel(ExitSafety.CANCEL_FIRST, netting=True)
     settings = {"native_stops": native_stops}
     factories.account(feed, settings=settings, snapshot_position_mode="NETTING")
@@ -50,4 +50,4 @@ def test_exit_does_not_wait_for_the_interval_of_the_job(
     services.execute([exit_order], urgent=True)
     until(lambda: sells(broker))
     called = [name for name, _ in broker.calls]
-    assert called == [*(["modify"] if native_stops else []), "positions", "submit"]
+    assert called == [*(["positions", "modify"] if native_stops else []), "positions", "submit"]

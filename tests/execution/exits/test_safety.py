@@ -59,13 +59,18 @@ READ = {"is_read": True, "broker_quantity": D(40)}
         (REDUCE_ONLY, {"broker_position_id": "", "is_protected": True}, None),
         (
             REDUCE_ONLY,
-            {"shares_broker_position": True, "is_protected": True},
+            {"shares_broker_position": True, "is_protected": True, **READ},
             ExitBlocker.LEVELS_REMOVAL,
         ),
         (REDUCE_ONLY, {"shares_broker_position": True}, ExitBlocker.BROKER_READ),
         (OCA, {}, ExitBlocker.BROKER_READ),
         (OCA, {"is_protected": True, **READ}, None),
         (OCA, {"is_protected": True, "has_exit_ahead": True, **READ}, ExitBlocker.OTHER_EXITS),
+        (
+            CANCEL_FIRST,
+            {"is_protected": True},
+            ExitBlocker.BROKER_READ,
+        ),  # the stop stays until then
         (CANCEL_FIRST, {"is_protected": True, **READ}, ExitBlocker.LEVELS_REMOVAL),
         (CANCEL_FIRST, {"is_protected": True, "has_exit_ahead": True}, ExitBlocker.OTHER_EXITS),
         (CANCEL_FIRST, {}, ExitBlocker.BROKER_READ),
@@ -174,6 +179,32 @@ def bought(broker: FakeBroker, feed: Feed, safety: ExitSafety) -> ExecutionPosit
 pytestmark = pytest.mark.django_db
 
 
+def read_before_removal() -> None:
+    """Decide an exit, which first requests a read of its position, and then the removal."""
+    assert factories.claim_all() == []
+    sync_levels()  # nothing is removed yet
+    broker_positions.refresh()
+    factories.pass_time(1.1)
+    assert factories.claim_all() == []
+
+
+def test_stop_stays_while_the_position_cannot_be_read(
+    account: ExecutionConnection, feed: Feed, broker: FakeBroker
+) -> None:
+    """Without the read no exit could follow the removal."""
+    kept = bought(broker, feed, CANCEL_FIRST)
+    assert broker.nets
+    close_position(kept.pk)
+    for _ in range(3):
+        assert factories.claim_all() == []
+        sync_levels()
+        factories.pass_time(1.1)
+    assert broker.nets.protected == {"1": 100}
+    read_before_removal()
+    sync_levels()
+    assert broker.nets.protected == {"1": 0}
+
+
 @pytest.mark.parametrize("given_up", [False, True])
 def test_levels_are_removed_before_an_exit_and_restored_afterwards(
     account: ExecutionConnection, feed: Feed, broker: FakeBroker, given_up: bool
@@ -183,7 +214,7 @@ def test_levels_are_removed_before_an_exit_and_restored_afterwards(
     ExecutionPosition.objects.update(levels_given_up=given_up)
     assert broker.nets
     close_position(kept.pk, fraction=D("0.5"))
-    assert factories.claim_all() == []
+    read_before_removal()
     assert broker.nets.protected == {"1": 100}
     sync_levels()
     assert broker.nets.protected == {"1": 0}
@@ -210,7 +241,7 @@ def test_removed_levels_are_restored_while_the_exit_is_halted(
     ExecutionPosition.objects.update(levels_given_up=given_up)
     assert broker.nets
     close_position(kept.pk)
-    assert factories.claim_all() == []
+    read_before_removal()
     sync_levels()
     assert broker.nets.protected == {"1": 0}
     switch = make.kill_switch("HALTED", scope="ALL")
@@ -220,7 +251,7 @@ def test_removed_levels_are_restored_while_the_exit_is_halted(
     assert broker.nets.protected == {"1": 100}
     release_kill_switch(switch.pk, by=None)
     factories.pass_time(1.1)
-    assert factories.claim_all() == []  # its levels are removed once more
+    read_before_removal()  # its levels are removed once more
     sync_levels()
     broker_positions.refresh()
     factories.pass_time(1.1)
@@ -239,7 +270,7 @@ def test_exit_is_limited_to_what_the_broker_still_holds(
         broker.tickets[0], D(70)
     )  # its owner closed most of it; no report reached us
     close_position(kept.pk)
-    factories.claim_all()
+    read_before_removal()
     sync_levels()
     broker_positions.refresh()
     factories.pass_time(1.1)

@@ -12,6 +12,7 @@ from common.reason_codes import Code
 from connections.models import ExecutionConnection
 from execution.audit.counters import audit
 from execution.models import DriftItem, ExecutionLog, Order
+from execution.monitoring import broker_positions
 from execution.monitoring.level_monitor import scan_levels
 from execution.monitoring.pending_actions import process_pending_actions
 from execution.monitoring.unprotected_time import update_unprotected
@@ -270,6 +271,7 @@ def test_exit_removes_a_possibly_present_stop_first(
     assert is_guarded_by_us(account)
     for _ in range(4):
         factories.fill_all()
+        broker_positions.refresh()
         rounds(1)
     assert "modify" in [name for name, _ in broker.calls]
     assert nets.reversed == []

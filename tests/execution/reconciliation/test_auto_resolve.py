@@ -11,6 +11,7 @@ from common.reason_codes import Code
 from connections.models import AccountSnapshot, ExecutionConnection
 from execution.base.drift_items import quarantine_report
 from execution.models import DriftItem, Order
+from execution.monitoring import broker_positions
 from execution.monitoring.level_sync import sync_levels
 from execution.monitoring.pending_actions import process_pending_actions
 from execution.reconciliation.reconcile import reconcile
@@ -184,11 +185,19 @@ def held(
     return found
 
 
+def suspend_levels(held: ExecutionPosition) -> None:
+    """Close a half, as far as the request to remove the levels: after a read of the position."""
+    close_position(held.pk, fraction=D("0.5"))
+    assert factories.claim_all() == []
+    broker_positions.refresh()
+    factories.pass_time(1.1)
+    assert factories.claim_all() == []
+
+
 def test_levels_suspended_for_an_exit_are_no_difference(
     held: ExecutionPosition, broker: FakeBroker
 ) -> None:
-    close_position(held.pk, fraction=D("0.5"))
-    assert factories.claim_all() == []
+    suspend_levels(held)
     held.refresh_from_db()
     assert held.protection_suspended
     # Removed there; the answer is not written yet.
@@ -205,8 +214,7 @@ def test_suspended_levels_are_not_restored_by_auto_correction(
     held: ExecutionPosition, broker: FakeBroker
 ) -> None:
     ExecutionConnection.objects.update(auto_correct=True)
-    close_position(held.pk, fraction=D("0.5"))
-    factories.claim_all()
+    suspend_levels(held)
     taken = replace(broker.tickets[0].request, stop_loss=None, take_profit=None)
     broker.tickets[0].request = taken
     for _ in range(2):
@@ -220,8 +228,7 @@ def test_suspended_levels_are_not_restored_by_auto_correction(
 def test_levels_that_stay_suspended_are_a_difference_again(
     held: ExecutionPosition, broker: FakeBroker
 ) -> None:
-    close_position(held.pk, fraction=D("0.5"))
-    factories.claim_all()
+    suspend_levels(held)
     sync_levels()
     Order.objects.filter(leg="close-1").update(status="FAILED")
     ExecutionPosition.objects.update(protection_suspended=False, reserved=0, level_sync_due_at=None)

@@ -11,6 +11,7 @@ while), `held` (it comes once `may_answer` is set). `sockets.py` serves its webs
 import asyncio
 import re
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
@@ -128,6 +129,8 @@ class Server:
         self.venue.expire()
         with self.venue.lock:
             self.venue.request_lines.append(f"{request.method} {request.path_qs}")
+            arrived = f"{request.method} {request.path_qs} {body}"
+            self.venue.arrivals.append((time.monotonic(), arrived))
             if kind in ("order", "cancel"):
                 self.venue.writes.append(f"{request.path_qs} {body}")
                 self.venue.last_write = dict(request.headers)

@@ -56,6 +56,7 @@ class Venue:
     truncates_reads: bool = False  # every read gets half of its answer
     fills_before_cancel: bool = False  # the order is filled before the next cancel
     journal: Path | None = None  # file for the client order id of each accepted order
+    trades_lag: bool = False  # the list of executions lacks the newest one
     history_lags: bool = False  # Bybit's list of ended orders is still empty
     price_band: Decimal | None = None  # how far a limit price may be from the market, as a share
     max_conditional: int = 10  # conditional orders of one symbol
@@ -82,6 +83,7 @@ class Venue:
     faults: deque[Fault] = field(default_factory=deque)
     writes: list[str] = field(default_factory=list)  # received orders and cancels
     request_lines: list[str] = field(default_factory=list)
+    arrivals: list[tuple[float, str]] = field(default_factory=list)  # time.monotonic(), with body
     last_write: dict[str, str] = field(default_factory=dict)
     last_partial_answer: str = ""  # what was sent of a truncated answer
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -532,7 +534,7 @@ class Venue:
         with self.lock:
             return [
                 trade
-                for trade in self.trades
+                for trade in (self.trades[:-1] if self.trades_lag else self.trades)
                 if symbol in (None, trade.order.symbol)
                 and number in ("", str(trade.order.number))
                 and start <= trade.time_ms <= end
