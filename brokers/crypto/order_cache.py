@@ -32,8 +32,8 @@ class OrderRecord:
     it is known. sent_at: machine_time() when it may have been sent. expires_ms: when the exchange
     stops accepting it, by the exchange's clock. accepted: the exchange accepted it from this
     process. reduces: whether it could only reduce; None: not read. ended: no longer open.
-    last_level: of an entry, the client order id of its level that was sent last. quantity: as it was
-    sent, base units; None: not by this process."""
+    last_level: of an entry, the client order id of its level that was sent last. quantity: of its
+    request, base units; None: this process has not sent it."""
 
     connection_id: str
     client_order_id: str | None = None

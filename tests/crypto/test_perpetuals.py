@@ -43,7 +43,7 @@ def test_exit_never_reverses_a_position(one_way: ExchangeAccount) -> None:
 
 @pytest.mark.parametrize("stated", ["amount", "filled"])
 def test_shortened_exit_ends_with_what_was_filled(one_way: ExchangeAccount, stated: str) -> None:
-    """0.8 is to be closed and 0.5 is open: the exchange calls that filled, some with 0.5 ordered."""
+    """0.8 is to be closed and 0.5 is open: exchanges call that filled, some with 0.5 ordered."""
     one_way.venue.shortens_exits = stated
     one_way.submit(one_way.order(quantity=D("0.5")))
     exit_all = one_way.order(side=Side.SELL, quantity=D("0.8"), reduce_only=True)
