@@ -6,10 +6,12 @@ One lock guards them, since the server runs on its own thread and tests read the
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from tests.fakes.exchange.model import (
     ONE,
@@ -55,6 +57,7 @@ class Venue:
     skew_ms: int = 0
     hidden_lookups: int = 0  # how many look-ups do not find an order yet
     truncates_reads: bool = False  # every read gets half of its answer
+    edit_read: Callable[[Any], Any] | None = None  # changes the answer to each read
     fills_before_cancel: bool = False  # the order is filled before the next cancel
     journal: Path | None = None  # file for the client order id of each accepted order
     history_lags: bool = False  # Bybit's list of ended orders is still empty
