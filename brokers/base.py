@@ -193,7 +193,10 @@ class BrokerAdapter(Protocol):
         ...
 
     async def positions(self, spec: ConnectionSpec) -> list[BrokerPosition]:
-        """Return all open positions. Raises ReadFailed rather than returning some of them."""
+        """Return all open positions. Raises ReadFailed rather than returning some of them.
+
+        One that cannot be read is in the list as `unreadable_position`. Other lists leave out a row
+        that cannot be read, and note it (`brokers/unreadable_rows.py`)."""
         ...
 
     async def open_orders(self, spec: ConnectionSpec) -> list[BrokerOrder]:

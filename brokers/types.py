@@ -377,7 +377,9 @@ class BrokerPosition:
     entry_levels: levels by the entry's client order id, if the broker keeps levels as separate
     orders; an entry that is missing has none. None: the broker does not keep them so. is_tradable:
     False if the account holds it and the broker no longer lists its symbol. balance: where balances
-    are positions, all that is held, of which `quantity` can be sold; None elsewhere.
+    are positions, all that is held, of which `quantity` can be sold; None elsewhere. is_readable:
+    False if it is listed and could not be read: it proves only that something is open in its
+    symbol; '': in any (`unreadable_position`).
     """
 
     broker_position_id: str
@@ -391,6 +393,7 @@ class BrokerPosition:
     entry_levels: Mapping[str, HeldLevels] | None = None
     is_tradable: bool = True
     balance: Decimal | None = None
+    is_readable: bool = True
 
     @property
     def stop_loss(self) -> Decimal | None:
@@ -401,6 +404,12 @@ class BrokerPosition:
     def take_profit(self) -> Decimal | None:
         """The target that the broker holds. Raises LevelsNotReportedError if it is unknown."""
         return reported_levels(self.levels).take_profit
+
+
+def unreadable_position(broker_position_id: str, symbol: str) -> BrokerPosition:
+    """Return what stands for a position that could not be read. symbol: '' if it is not known."""
+    zero = Decimal(0)
+    return BrokerPosition(broker_position_id, symbol, Side.BUY, zero, zero, is_readable=False)
 
 
 @dataclass(frozen=True, slots=True)

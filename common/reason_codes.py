@@ -876,6 +876,11 @@ class Code(StrEnum):
         "Broker: there is no such position (any more).",
         "The account is compared with the broker at once, which shows how it was closed there.",
     )
+    EXIT_SHORTENED = (
+        "EXIT_SHORTENED",
+        "The exchange closed all that was open, which was less than this exit was to close.",
+        "The account is compared with the exchange, which shows how the rest was closed.",
+    )
     TIME_IN_FORCE_ENDED = (
         "TIME_IN_FORCE_ENDED",
         "The order's time in force ended at the broker.",

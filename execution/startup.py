@@ -335,6 +335,7 @@ def _position_jobs() -> tuple[BackgroundJob, ...]:
         ),
         *_while(
             None,
+            ("unreadable rows", UPKEEP_SECONDS, dropped_messages.record_unreadable_rows),
             ("overdue level scan", SCHEDULER_CHECK_SECONDS, _scan_if_overdue),
             ("late scheduler alarm", SCHEDULER_CHECK_SECONDS, late_scheduler_alarm()),
         ),

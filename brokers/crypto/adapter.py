@@ -553,7 +553,8 @@ class CryptoAdapter:
             return None
         self._order_cache.record_listed(spec.connection_id, name, str(order["symbol"]), order)
         fills = await lookup.executions(client, order, str(order["symbol"]))
-        return reports.reports_of(client, spec, name, order, fills)
+        requested = record.quantity if record else None
+        return reports.reports_of(client, spec, name, order, fills, requested=requested)
 
     async def _report_accepted(
         self, client: Client, spec: ConnectionSpec, request: OrderRequest, order: Mapping[str, Any]

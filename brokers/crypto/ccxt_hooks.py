@@ -5,8 +5,9 @@ ccxt's own throttle and its retries are off (`client.py`).
 
 import importlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
+from hashlib import sha256
 from typing import Any
 
 from brokers.crypto import codes
@@ -17,6 +18,8 @@ from brokers.crypto.priority_lock import PriorityLock
 from brokers.crypto.rate_limits import AccountRateLimits
 from brokers.crypto.response import is_json, is_whole, retry_after
 
+UNREADABLE = "unreadable"
+NO_ENTRY_PRICE = "noEntryPrice"
 PROXY_STATUSES = frozenset({407, 511})  # a proxy or a network asks us to log in
 
 
@@ -29,6 +32,7 @@ class HookedExchange:
     lock: PriorityLock | None = None
     id: str
     options: dict[str, Any]
+    markets_by_id: dict[str, Any]
 
     def __del__(self) -> None:
         """Warn of no open session: it is ours, not ccxt's."""
@@ -82,6 +86,50 @@ class HookedExchange:
             return f"{Decimal(str(amount)):f}"
         return super().amount_to_precision(symbol, amount)  # type: ignore[misc]
 
+    def parse_order(self, order: Any, market: Any = None) -> Any:
+        """Read an order; outside of a call that changes something, an invalid one spoils no list:
+        UNREADABLE names why."""
+        return self._read_row(super().parse_order, order, market)  # type: ignore[misc]
+
+    def parse_trade(self, trade: Any, market: Any = None) -> Any:
+        """Read a trade, as `parse_order` does."""
+        return self._read_row(super().parse_trade, trade, market)  # type: ignore[misc]
+
+    def parse_position(self, position: Any, market: Any = None) -> Any:
+        """Read a position, as `parse_order` does."""
+        return self._read_row(super().parse_position, position, market)  # type: ignore[misc]
+
+    def parse_position_risk(self, position: Any, market: Any = None) -> Any:
+        """Read a position of Binance, as `parse_order` does."""
+
+        def read(row: Any, of: Any) -> Any:
+            if NO_ENTRY_PRICE in row:
+                raise ValueError(f"entry price {row[NO_ENTRY_PRICE]!r}")
+            return super(HookedExchange, self).parse_position_risk(row, of)  # type: ignore[misc]
+
+        return self._read_row(read, position, market)
+
+    def _read_row(self, read: Callable[[Any, Any], Any], row: Any, market: Any) -> Any:
+        try:
+            return read(row, market)
+        except Exception as error:
+            call = current_call()
+            if call is not None and call.may_have_left:
+                raise
+            digest = sha256(repr(row).encode()).hexdigest()[:12]
+            return {
+                UNREADABLE: f"{type(error).__name__} {error}", "info": row, "id": digest,
+                "symbol": self._symbol_of(row, market), "timestamp": self.milliseconds(),
+            }  # fmt: skip
+
+    def _symbol_of(self, row: Any, market: Any) -> str:
+        """Return the symbol of a row that ccxt cannot read; '' if it does not state any."""
+        if market:
+            return str(market["symbol"])
+        stated = str(row.get("symbol") or row.get("instId") or "") if isinstance(row, dict) else ""
+        listed = self.markets_by_id.get(stated)
+        return str(listed[0]["symbol"]) if listed else stated
+
     def parse_order_status(self, status: str | None) -> Any:
         """Return ccxt's word for an order's state, where ours differs as `exchanges.py` has it."""
         known = rules(self.id).order_states.get(status or "")
@@ -101,6 +149,8 @@ class HookedExchange:
         super().handle_errors(  # type: ignore[misc]
             code, reason, url, method, headers, body, answer, *request
         )
+        if self.id == "binance" and "/positionRisk" in str(url) and isinstance(answer, list):
+            keep_positions(answer)
         if code < 300 and not is_whole(envelope, str(url).partition("?")[0], answer):
             raise importlib.import_module("ccxt").BadResponse(f"{self.id} {body}")
 
@@ -137,6 +187,22 @@ class HookedExchange:
         return super().on_rest_response(  # type: ignore[misc]
             code, reason, url, method, headers, body, *request
         )
+
+
+def keep_positions(rows: list[Any]) -> None:
+    """Let ccxt read Binance's open positions whose entry price is missing or invalid: it leaves
+    them out, as if they were closed."""
+    for row in rows:
+        price = row.get("entryPrice")
+        if not _is_positive(price) and str(row.get("positionAmt")).strip("-0.") != "":
+            row |= {NO_ENTRY_PRICE: price, "entryPrice": "1"}
+
+
+def _is_positive(value: Any) -> bool:
+    try:
+        return Decimal(str(value)) > 0
+    except ArithmeticError:
+        return False
 
 
 def expires_ms(clock: ExchangeClock) -> int:

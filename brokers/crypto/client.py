@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -64,6 +65,9 @@ class Client:
     traded: TradedSymbols = field(default_factory=TradedSymbols)
     entries: dict[str, KnownEntry] = field(default_factory=dict)  # of spot positions, by symbol
     margin_right_until: dict[str, float] = field(default_factory=dict)  # by symbol
+    connection_id: str = ""
+    missing_since: dict[str, float] = field(default_factory=dict)  # by symbol that is not listed
+    last_prices: dict[str, Decimal] = field(default_factory=dict)  # by spot symbol
     warnings: set[str] = field(default_factory=set)  # what was logged, which each read would repeat
 
     @property
@@ -82,10 +86,15 @@ class Client:
         found: Mapping[str, Any] | None = self.exchange.markets.get(symbol)
         if found is not None:
             return found
+        self.look_again()
+        raise ReadFailed(Code.UNKNOWN_SYMBOL_AT_BROKER, f"the exchange does not list {symbol}")
+
+    def look_again(self) -> None:
+        """Have the markets loaded again, at most once a minute: a symbol may be newer than they
+        are."""
         if machine_time() - self.missed_at > RENEW_SECONDS:
             self.missed_at = machine_time()
             self.doubt_markets()
-        raise ReadFailed(Code.UNKNOWN_SYMBOL_AT_BROKER, f"the exchange does not list {symbol}")
 
     @property
     def is_doubted(self) -> bool:
@@ -212,7 +221,10 @@ class ClientPool:
         clock = state.clocks.setdefault((name, settings.market, settings.sandbox), ExchangeClock())
         exchange.rate_limits, exchange.clock = self._make_rate_limits(exchange_rules, spec), clock
         exchange.lock = PriorityLock() if exchange_rules.one_at_a_time else None
-        return Client(exchange, exchange_rules, settings, exchange.rate_limits, clock)
+        return Client(
+            exchange, exchange_rules, settings, exchange.rate_limits, clock,
+            connection_id=spec.connection_id,
+        )  # fmt: skip
 
     def open_stream(self, client: Client, spec: ConnectionSpec) -> Any:
         """Return ccxt's object for one connection by websocket, with the limits, clock and markets

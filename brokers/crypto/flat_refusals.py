@@ -24,7 +24,7 @@ async def verified(
     if not request.reduce_only or refused.code is not Code.NO_POSITION:
         return refused
     read = await outcome_of(read_positions())
-    if isinstance(read, Exception):
+    if isinstance(read, Exception) or not all(one.is_readable for one in read):
         return Rejected(Code.REJECTED_BY_BROKER, refused.detail)
     held = [
         one.quantity

@@ -22,8 +22,9 @@ from brokers.crypto.lookup import recent_trades
 from brokers.crypto.order_cache import OrderCache
 from brokers.crypto.order_encoding import CLIENT_ORDER_ID
 from brokers.crypto.paging import read_pages
-from brokers.crypto.reads import balances, call_method
+from brokers.crypto.reads import balances, call_method, row_symbol
 from brokers.types import CloseCause, ConnectionSpec, OrderReport, ReportKind
+from brokers.unreadable_rows import INVALID, UNREADABLE_ROWS
 from common.reason_codes import Code
 
 log = logging.getLogger(__name__)
@@ -50,14 +51,25 @@ async def fills_since(
         raise ReadFailed(Code.LOOKUP_WINDOW_EXCEEDED, f"further back than {horizon}")
     by_order: dict[tuple[str, str], dict[tuple[str, str], Trade]] = {}
     for trade in await _trades(client, since - SLACK, now):
+        try:
+            row_symbol(trade)
+            parse.execution(trade, Decimal(1))
+        except INVALID as error:
+            UNREADABLE_ROWS.note(client.connection_id, "execution", _name_of(trade), error)
+            continue
         order = by_order.setdefault((str(trade["symbol"]), str(trade["order"])), {})
         order[(str(trade["id"]), str(trade["side"]))] = trade
     await _read_orders(client, spec, order_cache, by_order)
-    found = [
-        await _report(client, spec, order_cache, key, sorted(trades.values(), key=_time))
-        for key, trades in by_order.items()
-        if _is_readable(client, key[0], trades.values())
-    ]
+    found = []
+    for key, trades in by_order.items():
+        if not _is_readable(client, key[0], trades.values()):
+            continue
+        try:
+            ordered = sorted(trades.values(), key=_time)
+            found.append(await _report(client, spec, order_cache, key, ordered))
+        except INVALID as error:
+            name = f"of order {key[1]} in {key[0]}"
+            UNREADABLE_ROWS.note(client.connection_id, "execution", name, error)
     client.unread = None
     return found
 
@@ -91,6 +103,10 @@ async def _of_what_traded(client: Client, since: datetime, now: datetime) -> lis
     )
 
 
+def _name_of(trade: Trade) -> str:
+    return f"{trade.get('id') or '?'} in {trade.get('symbol') or '?'}"
+
+
 def _asked(client: Client) -> list[str]:
     """Return the connection's symbols that the exchange lists; no other can be asked for."""
     found = unlisted.listed(client)
@@ -101,13 +117,13 @@ def _asked(client: Client) -> list[str]:
 
 
 def _is_readable(client: Client, symbol: str, trades: Iterable[Trade]) -> bool:
-    """Whether an order's symbol is listed; its executions are left out if it cannot be ours.
+    """Whether an order's symbol is listed; else its executions are left out.
 
-    Raises ReadFailed if it may be ours."""
+    Raises ReadFailed if it may be ours, until the markets have been loaded again."""
     infos = [trade.get("info") or {} for trade in trades]
     stated = {str(info.get("clOrdId") or info.get("orderLinkId") or "") for info in infos}
     may_be_ours = any(map(unlisted.is_our_id, stated)) or not unlisted.all_are_listed(client)
-    return unlisted.is_readable(client, symbol, what="executions", may_be_ours=may_be_ours)
+    return unlisted.is_readable(client, symbol, what="execution", may_be_ours=may_be_ours)
 
 
 async def _spans(

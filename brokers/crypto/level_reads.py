@@ -1,15 +1,18 @@
 """Which levels rest at an exchange. Raises ccxt's errors, KeyError or ValueError."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from brokers.base import ReadFailed
 from brokers.crypto import binance_algo, binance_oco, listed_levels, lookup, okx_algo, reads
 from brokers.crypto.client import Client
 from brokers.crypto.exchanges import LevelApi
 from brokers.crypto.level_orders import LevelName, LevelOrder, levels_by_entry
 from brokers.exit_reads import is_exit_read
 from brokers.types import BrokerOrder, BrokerPosition, HeldLevels, OrderType, Side
+from brokers.unreadable_rows import UNREADABLE_ROWS, is_of_one_row
+from common.reason_codes import Code
 
 NO_LEVELS = HeldLevels(None, None)
 
@@ -46,6 +49,8 @@ async def position_side(client: Client, symbol: str) -> Side | None:
     if client.settings.market == "spot":
         return Side.BUY if symbol in await reads.held_symbols(client) else None
     found = await reads.positions(client)
+    if any(not one.is_readable and one.symbol in ("", symbol) for one in found):
+        raise ReadFailed(Code.BROKER_UNREACHABLE, f"the position in {symbol} cannot be read")
     return next((one.side for one in found if one.symbol == symbol), None)
 
 
@@ -54,9 +59,22 @@ async def positions(client: Client) -> list[BrokerPosition]:
     exit waits."""
     if is_exit_read() or not has_levels(client):
         return await reads.positions(client)
-    live = await live_levels(client)  # first: one that is executed meanwhile is no dropped level
+    live = await _readable_levels(client)  # first: one executed meanwhile is no dropped level
     found = await reads.positions(client)
-    return [_with_levels(position, live) for position in found]
+    if live is None:
+        return found
+    return [one if not one.is_readable else _with_levels(one, live) for one in found]
+
+
+async def _readable_levels(client: Client) -> list[LevelOrder] | None:
+    """Return our levels; None if one of them cannot be read: then no level is known."""
+    try:
+        return await live_levels(client)
+    except Exception as error:
+        if not is_of_one_row(error):
+            raise
+        UNREADABLE_ROWS.note(client.connection_id, "level", "of a position", error)
+        return None
 
 
 def _with_levels(position: BrokerPosition, live: Sequence[LevelOrder]) -> BrokerPosition:
@@ -73,23 +91,30 @@ async def open_orders(client: Client) -> list[BrokerOrder]:
     if not has_levels(client):
         return found
     if client.level_api not in (LevelApi.ORDERS, LevelApi.BINANCE_OCO):
-        found += [_as_order(level) for level in await live_levels(client)]
+        found += [_as_order(level) for level in await _readable_levels(client) or ()]
     levels = [order for order in found if _is_level(order)]
     if not levels:
         return found
-    closable = await _closable(client)
+    may_close = await _closable(client)
     return [
         order if order not in levels else replace(order, level_of=order.client_order_id[:18])
         for order in found
-        if order not in levels or (order.symbol, order.side) not in closable
+        if order not in levels or not may_close(order)
     ]
 
 
-async def _closable(client: Client) -> set[tuple[str, Side]]:
-    """Return what levels may close: symbols of open positions, with the side of an exit."""
+async def _closable(client: Client) -> Callable[[BrokerOrder], bool]:
+    """Return a test of whether a level may close an open position; of one that cannot be read
+    the side is not known."""
     if client.settings.market == "spot":
-        return {(symbol, Side.SELL) for symbol in await reads.held_symbols(client)}
-    return {(one.symbol, one.side.opposite) for one in await reads.positions(client)}
+        held = await reads.held_symbols(client)
+        return lambda level: level.side is Side.SELL and level.symbol in held
+    found = await reads.positions(client)
+    closing = {(one.symbol, one.side.opposite) for one in found if one.is_readable}
+    hidden = {one.symbol for one in found if not one.is_readable}
+    return lambda level: (
+        (level.symbol, level.side) in closing or "" in hidden or level.symbol in hidden
+    )
 
 
 def _is_level(order: BrokerOrder) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from brokers.crypto import order_pages, parse
+from brokers.crypto import order_pages, parse, unlisted
 from brokers.crypto.client import Client
 from brokers.crypto.level_orders import LevelName, LevelOrder
 
@@ -23,11 +23,11 @@ def level_of(client: Client, order: Mapping[str, Any]) -> LevelOrder | None:
     trigger = order.get("triggerPrice") or order.get("stopPrice")
     if name is None or not trigger or parse.has_ended(order):
         return None
-    size = parse.contract_size(client.market(order["symbol"]))
+    size = unlisted.size_of(client, order) or parse.contract_size(client.market(order["symbol"]))
     left = parse.number(order["amount"]) - parse.optional_number(order.get("filled"))
     return LevelOrder(
         name=name,
-        symbol=str(order["symbol"]),
+        symbol=unlisted.name_of(client, order["symbol"]) or str(order["symbol"]),
         side=parse.side(order["side"]),
         price=parse.number(trigger),
         quantity=left * size,

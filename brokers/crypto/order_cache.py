@@ -12,6 +12,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from brokers.crypto import parse
@@ -31,7 +32,8 @@ class OrderRecord:
     it is known. sent_at: machine_time() when it may have been sent. expires_ms: when the exchange
     stops accepting it, by the exchange's clock. accepted: the exchange accepted it from this
     process. reduces: whether it could only reduce; None: not read. ended: no longer open.
-    last_level: of an entry, the client order id of its level that was sent last."""
+    last_level: of an entry, the client order id of its level that was sent last. quantity: of its
+    request, base units; None: this process has not sent it."""
 
     connection_id: str
     client_order_id: str | None = None
@@ -43,6 +45,7 @@ class OrderRecord:
     reduces: bool | None = None
     ended: bool = False
     last_level: str = ""
+    quantity: Decimal | None = None
 
     @property
     def key(self) -> OrderKey:
@@ -108,6 +111,7 @@ class OrderCache:
             if not record.broker_order_id:
                 record.symbol = request.symbol
             record.sent_at, record.expires_ms = machine_time(), expires_ms
+            record.quantity = request.quantity
             level = LevelName.read(request.client_order_id)
             if level and (entry := self.get(request.connection_id, level.entry)):
                 entry.last_level = request.client_order_id

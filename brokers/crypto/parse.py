@@ -187,16 +187,21 @@ def reports(
     size: Decimal,
     now: datetime,
     position: str,
+    requested: Decimal | None = None,
 ) -> list[OrderReport]:
     """Return all reports of one order: accepted, its executions, its end. Raises ValueError.
 
     While trades are missing, the order's sum stands for the rest, until they replace it.
+    requested: base units of our request, None if not known. Exchanges shorten an exit to what is
+    open and call it filled; some then state that much as ordered.
     """
     status = order.get("status")
     if status not in ALIVE or not order.get("id"):
         raise ValueError(f"status {status!r} of order {order.get('id')!r}")
 
-    def milliseconds(kind: ReportKind, executions: tuple[Execution, ...] = ()) -> OrderReport:
+    def report(
+        kind: ReportKind, executions: tuple[Execution, ...] = (), code: Code | None = None
+    ) -> OrderReport:
         return OrderReport(
             kind=kind,
             connection_id=connection_id,
@@ -204,7 +209,7 @@ def reports(
             broker_order_id=str(order["id"]),
             broker_position_id=position if executions else "",
             fills=executions,
-            code=_reason(kind, order),
+            code=code or _reason(kind, order),
             detail=_end_of(order) if kind in ENDED.values() else "",
         )
 
@@ -212,14 +217,16 @@ def reports(
     summed = total(order, size, now)
     if summed is not None and summed.quantity > executed:
         fills = [*fills, summed]
-    found = [milliseconds(ReportKind.FILLED, tuple(fills))] if fills else []
+    found = [report(ReportKind.FILLED, tuple(fills))] if fills else []
     if status in ENDED:
-        return [*found, milliseconds(ENDED[status])]
+        return [*found, report(ENDED[status])]
     if status == "closed" and not fills and not optional_number(order.get("filled")):
-        return [milliseconds(ReportKind.EXPIRED)]  # it ended and nothing was executed
+        return [report(ReportKind.EXPIRED)]  # it ended and nothing was executed
+    if status == "closed" and found and _may_be_shortened(order, size, found, requested):
+        return [*found, report(ReportKind.CANCELLED, code=Code.EXIT_SHORTENED)]
     if status == "closed" and found and _is_partly_filled(order):
-        return [*found, milliseconds(ReportKind.CANCELLED)]
-    return found or [milliseconds(ReportKind.ACCEPTED)]
+        return [*found, report(ReportKind.CANCELLED)]
+    return found or [report(ReportKind.ACCEPTED)]
 
 
 def filled_quantity(reports: Iterable[OrderReport]) -> Decimal:
@@ -248,6 +255,20 @@ def _is_partly_filled(order: Mapping[str, Any]) -> bool:
     """Whether less was executed than ordered, by the order's own numbers; False if it has none."""
     amount, filled = order.get("amount"), order.get("filled")
     return bool(amount) and bool(filled) and number(filled) < number(amount)
+
+
+def _may_be_shortened(
+    order: Mapping[str, Any],
+    size: Decimal,
+    reported: Sequence[OrderReport],
+    requested: Decimal | None,
+) -> bool:
+    """Whether a closed exit may have filled less than we requested, all of which is reported.
+
+    If the request is not known, it may: an end after all of it was filled changes nothing."""
+    filled = optional_number(order.get("filled")) * size
+    is_complete = filled_quantity(reported) >= filled
+    return reduces(order) and is_complete and (requested is None or filled < requested)
 
 
 def _end_of(order: Mapping[str, Any]) -> str:

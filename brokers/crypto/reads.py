@@ -1,8 +1,10 @@
 """What an account holds, rests and has executed. Raises ccxt's errors, KeyError or ValueError."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from brokers.base import ReadFailed
@@ -14,11 +16,20 @@ from brokers.crypto import (
     spot_positions,
     unlisted,
 )
+from brokers.crypto.ccxt_hooks import UNREADABLE
 from brokers.crypto.client import RENEW_SECONDS, Client
 from brokers.crypto.exchanges import Total
 from brokers.crypto.paging import read_pages
 from brokers.exit_reads import is_exit_read
-from brokers.types import AccountState, BrokerOrder, BrokerPosition, Instrument, PositionMode
+from brokers.types import (
+    AccountState,
+    BrokerOrder,
+    BrokerPosition,
+    Instrument,
+    PositionMode,
+    unreadable_position,
+)
+from brokers.unreadable_rows import INVALID, UNREADABLE_ROWS, is_of_one_row, readable
 from common.clocks import machine_time
 from common.reason_codes import Code
 
@@ -32,8 +43,10 @@ async def call_method(client: Client, name: str, *arguments: Any) -> Any:
 
 async def instruments(client: Client) -> list[Instrument]:
     """The listed symbols that the exchange has."""
-    markets = client.exchange.markets
-    return [parse.instrument(markets[name]) for name in client.settings.symbols if name in markets]
+    return readable(
+        client.connection_id, "symbol", unlisted.listed(client),
+        lambda name: parse.instrument(client.market(name)), name_of=str,
+    )  # fmt: skip
 
 
 # ---- the account ----------------------------------------------------------------------------
@@ -116,8 +129,20 @@ async def _base_value(client: Client, totals: Mapping[str, Any]) -> Decimal:
     if not amounts:
         return Decimal(0)
     tickers = await call_method(client, "fetch_tickers", list(amounts))
-    prices = {name: parse.number(tickers[name]["last"]) for name in amounts}
+    prices = {name: _last_price(client, name, tickers.get(name) or {}) for name in amounts}
     return sum((amount * prices[name] for name, amount in amounts.items()), Decimal(0))
+
+
+def _last_price(client: Client, name: str, ticker: Mapping[str, Any]) -> Decimal:
+    """Return a symbol's last price; the one before, if the exchange states none. Raises ValueError
+    without any: the account would seem to be worth less."""
+    try:
+        client.last_prices[name] = parse.number(ticker.get("last"))
+    except ValueError as error:
+        if name not in client.last_prices:
+            raise
+        UNREADABLE_ROWS.note(client.connection_id, "last price", f"of {name}", error)
+    return client.last_prices[name]
 
 
 async def _open_profit(client: Client) -> Decimal:
@@ -130,19 +155,43 @@ async def positions(client: Client) -> list[BrokerPosition]:
     """What is held: on spot by the balances, on perpetuals by the exchange's positions."""
     if client.settings.market == "spot":
         return await _spot_positions(client)
-    found = []
     may_be_ours = not unlisted.all_are_listed(client)
-    for read in await _open_positions(client):
-        symbol = str(read["symbol"])
-        if not unlisted.is_readable(client, symbol, what="positions", may_be_ours=may_be_ours):
-            continue
-        size = parse.contract_size(client.market(read["symbol"]))
-        position = parse.position(read, size)
-        if position is not None and read.get("hedged") is True:
-            raise ReadFailed(Code.FIELD_INVALID, HEDGE_MODE)
-        if position is not None:
-            found.append(position)
-    return found
+    return readable(
+        client.connection_id, "position", await _open_positions(client),
+        partial(_position, client, may_be_ours=may_be_ours),
+        name_of=_name_of, otherwise=partial(_unreadable, client),
+    )  # fmt: skip
+
+
+def _position(
+    client: Client, read: Mapping[str, Any], *, may_be_ours: bool
+) -> BrokerPosition | None:
+    """Return a position; None: it is flat, or in an unlisted symbol that cannot be ours."""
+    symbol = row_symbol(read)
+    if not may_be_ours and not unlisted.is_readable(
+        client, symbol, what="position", may_be_ours=False
+    ):
+        return None
+    position = parse.position(read, parse.contract_size(client.market(symbol)))
+    if position is not None and read.get("hedged") is True:
+        raise ReadFailed(Code.FIELD_INVALID, HEDGE_MODE)
+    return position
+
+
+def row_symbol(row: Mapping[str, Any]) -> str:
+    """Return the symbol of a row. Raises ValueError if ccxt could not read it."""
+    if UNREADABLE in row:
+        raise ValueError(row[UNREADABLE])
+    return str(row["symbol"])
+
+
+def _name_of(row: Mapping[str, Any]) -> str:
+    return f"{row.get('id') or ''} in {row.get('symbol') or '?'}".strip()
+
+
+def _unreadable(client: Client, row: Mapping[str, Any]) -> BrokerPosition:
+    symbol = unlisted.name_of(client, str(row.get("symbol") or ""))
+    return unreadable_position(symbol or str(row.get("id") or ""), symbol)
 
 
 async def _open_positions(client: Client) -> Sequence[Mapping[str, Any]]:
@@ -179,21 +228,34 @@ async def _spot_positions(client: Client) -> list[BrokerPosition]:
     found = []
     is_exit = is_exit_read()
     for name in client.settings.symbols:
-        balance = parse.optional_number(totals.get(name.partition("/")[0]))
-        if name not in client.exchange.markets:
-            if balance > 0:
-                client.doubt_markets(unless_since=RENEW_SECONDS)  # one answer may have lacked it
-                found.append(spot_positions.unlisted_position(name, balance))
-            continue
-        instrument = parse.instrument(client.market(name))
-        if spot_positions.sellable(balance, instrument):
-            if is_exit:
-                found.append(spot_positions.position(instrument, balance, ()))
-            else:
-                found.append(await _with_entry_price(client, instrument, balance))
-        elif balance > 0:
-            found.append(spot_positions.unsellable_position(instrument, balance))
+        try:
+            position = await _spot_position(client, name, totals, is_exit=is_exit)
+        except Exception as error:
+            if not is_of_one_row(error):
+                raise
+            UNREADABLE_ROWS.note(client.connection_id, "position", f"in {name}", error)
+            position = unreadable_position(name, name)
+        if position is not None:
+            found.append(position)
     return found
+
+
+async def _spot_position(
+    client: Client, name: str, totals: Mapping[str, Any], *, is_exit: bool
+) -> BrokerPosition | None:
+    balance = parse.optional_number(totals.get(name.partition("/")[0]))
+    if name not in client.exchange.markets:
+        if balance <= 0:
+            return None
+        client.doubt_markets(unless_since=RENEW_SECONDS)  # one answer may have lacked it
+        return spot_positions.unlisted_position(name, balance)
+    instrument = parse.instrument(client.market(name))
+    if not spot_positions.sellable(balance, instrument):
+        has_some = balance > 0
+        return spot_positions.unsellable_position(instrument, balance) if has_some else None
+    if is_exit:
+        return spot_positions.position(instrument, balance, ())
+    return await _with_entry_price(client, instrument, balance)
 
 
 async def _with_entry_price(
@@ -206,21 +268,35 @@ async def _with_entry_price(
         return position
     began = machine_time()
     trades = await call_method(client, "fetch_my_trades", symbol, None, client.rules.fills_page)
-    ordered = sorted(trades, key=lambda trade: int(trade["timestamp"]))
-    position = spot_positions.position(instrument, balance, ordered)
+    try:
+        ordered = sorted(trades, key=lambda trade: int(trade["timestamp"]))
+        position = spot_positions.position(instrument, balance, ordered)
+    except INVALID as error:  # then its entry price is not known
+        UNREADABLE_ROWS.note(client.connection_id, "execution", f"in {symbol}", error)
+        return spot_positions.position(instrument, balance, ())
     return entry_prices.remember(client.entries, position, began=began)
 
 
 # ---- orders ---------------------------------------------------------------------------------
 async def open_orders(client: Client) -> list[BrokerOrder]:
     """What rests on the account, on every symbol that the exchange lists."""
-    return [
-        parse.resting(order, parse.contract_size(client.market(order["symbol"])))
-        for order in await order_pages.open_orders(client)
-        if unlisted.is_readable(
-            client,
-            str(order["symbol"]),
-            what="open orders",
-            may_be_ours=unlisted.is_our_id(str(order.get("clientOrderId") or "")),
-        )
-    ]
+    return readable(
+        client.connection_id, "open order", await order_pages.open_orders(client),
+        partial(_resting, client), name_of=_name_of,
+    )  # fmt: skip
+
+
+def _resting(client: Client, order: Mapping[str, Any]) -> BrokerOrder | None:
+    """Return a working order; None: it is of others, in a symbol that is not listed. Ours stays in
+    the list where its size is known."""
+    symbol, name = row_symbol(order), str(order.get("clientOrderId") or "")
+    is_ours = unlisted.is_our_id(name)
+    if not is_ours and not unlisted.is_readable(
+        client, symbol, what="open order", may_be_ours=False
+    ):
+        return None
+    if symbol not in client.exchange.markets:
+        client.look_again()
+    size = unlisted.size_of(client, order) or parse.contract_size(client.market(symbol))
+    found = parse.resting(order, size)
+    return replace(found, symbol=unlisted.name_of(client, symbol) or symbol)

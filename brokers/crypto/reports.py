@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from brokers.crypto import parse
@@ -27,14 +28,17 @@ def reports_of(
     order: Mapping[str, Any],
     fills: Sequence[Execution],
     request: OrderRequest | None = None,
+    requested: Decimal | None = None,
 ) -> list[OrderReport]:
     """Report an order and its executions. request: ours, if the reply does not name the symbol.
 
-    Raises ValueError or KeyError.
+    requested: its quantity, if that is known. Raises ValueError or KeyError.
     """
+    requested = request.quantity if request else requested
     symbol = request.symbol if request else str(order["symbol"])
     size = parse.contract_size(client.market(symbol))
     now = datetime.now(UTC)
     return parse.reports(
-        spec.connection_id, name, order, fills, size=size, now=now, position=symbol
-    )
+        spec.connection_id, name, order, fills, size=size, now=now, position=symbol,
+        requested=requested,
+    )  # fmt: skip

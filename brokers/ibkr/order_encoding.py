@@ -44,16 +44,14 @@ def record_of(
 ) -> Record:
     """Return the record of an order that is not sent yet. settings: the connection's.
 
-    Raises Rejected."""
+    The step is what we remember: it refuses no exit, about which TWS decides. Raises Rejected."""
     _require_valid(request)
     contract = details.contract
     units = multiplier_of(contract)
     step = size_step(details, settings) * units
-    if not request.quantity.is_finite() or request.quantity <= 0 or request.quantity % step:
-        raise Rejected(Code.VOLUME_INVALID, f"not a multiple of {encode_number(step)}")
-    if request.quantity > NO_LIMIT:
-        raise Rejected(Code.VOLUME_INVALID, f"above {encode_number(NO_LIMIT)}")
     is_exit = bool(request.closes or request.reduce_only)
+    if request.quantity % step and not is_exit:
+        raise Rejected(Code.VOLUME_INVALID, f"not a multiple of {encode_number(step)}")
     limit, stop = request.limit_price, request.stop_price
     return Record(
         connection_id=request.connection_id,
@@ -96,6 +94,10 @@ def _require_valid(request: OrderRequest) -> None:
         raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, "GTD needs an expiry, and only GTD has one")
     if any(not (price.is_finite() and price > 0) for price in _prices(request)):
         raise Rejected(Code.PRICE_INVALID, "not a price")
+    if not (request.quantity.is_finite() and request.quantity > 0):
+        raise Rejected(Code.VOLUME_INVALID, "not a quantity")
+    if request.quantity > NO_LIMIT:
+        raise Rejected(Code.VOLUME_INVALID, f"above {encode_number(NO_LIMIT)}")
 
 
 def has_price(request: OrderRequest) -> bool:

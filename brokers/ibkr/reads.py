@@ -33,7 +33,9 @@ from brokers.types import (
     Instrument,
     OrderReport,
     ReportKind,
+    unreadable_position,
 )
+from brokers.unreadable_rows import INVALID, UNREADABLE_ROWS, readable
 from common.clocks import market_now
 from common.reason_codes import Code
 
@@ -89,8 +91,8 @@ async def instruments(session: Session) -> list[Instrument]:
             instruments_read.append(
                 parse.instrument(symbol, details, session.endpoint.settings, grid)
             )
-        except (ValueError, ArithmeticError) as error:
-            raise ReadFailed(Code.BROKER_UNREACHABLE, f"{symbol}: {error!r}") from error
+        except INVALID as error:
+            UNREADABLE_ROWS.note(session.endpoint.connection_id, "symbol", symbol, error)
     return instruments_read
 
 
@@ -117,11 +119,18 @@ async def positions(session: Session) -> list[BrokerPosition]:
     latest = {contract.conId: (contract, *values) for contract, *values in own}  # the last row wins
     open_rows = [row for row in latest.values() if parse.to_decimal(row[1])]
     await resolve_symbols(session, (row[0] for row in open_rows), priority)
-    positions_read = [_position(session, *row) for row in open_rows]
+    positions_read = readable(
+        session.endpoint.connection_id, "position", open_rows, lambda row: _position(session, *row),
+        name_of=lambda row: str(row[0].conId),
+        otherwise=lambda row: unreadable_position(str(row[0].conId), session.name_of(row[0])),
+    )  # fmt: skip
     legs = None if is_exit else await _working_legs(session)
     if legs is None:
         return positions_read
-    return [_with_levels(position, legs) for position in positions_read]
+    return [
+        _with_levels(position, legs) if position.is_readable else position
+        for position in positions_read
+    ]
 
 
 async def _working_legs(session: Session) -> list[Record] | None:
@@ -166,10 +175,12 @@ async def open_orders(session: Session) -> list[BrokerOrder]:
     """Read all working orders, ours or not. Stops and targets are part of their entry's order."""
     await session.ready()
     snapshot = await session.snapshot(Depth.OPEN)
-    if unread := next((item[0] for item in snapshot.open if len(item) == 1), None):
+    connection_id = session.endpoint.connection_id
+    for unread in (item[0] for item in snapshot.open if len(item) == 1):
         # In the log only: the account's owner may not read another person's order.
-        log.warning("ibkr: cannot read an order that is not ours: %r", unread)
-        raise ReadFailed(Code.BROKER_UNREACHABLE, "an order that is not ours cannot be read")
+        number = "|".join(str(unread).split("|")[:2])
+        UNREADABLE_ROWS.note(connection_id, "open order", number, "not ours; the log has it")
+        log.info("ibkr: cannot read an order that is not ours: %r", unread)
     await resolve_symbols(session, _foreign_contracts(session, snapshot))
     executed = {item[0]: item[1] for item in snapshot.open if len(item) == 2}
     found: dict[tuple[int, int], BrokerOrder] = {}
@@ -186,7 +197,10 @@ async def open_orders(session: Session) -> list[BrokerOrder]:
                 found[key] = _working_order(session, record)
         elif state.status not in NOT_WORKING:
             done = parse.to_decimal(executed.get(key, 0)) or Decimal(0)
-            found[key] = working_order(session, contract, order, done)
+            try:
+                found[key] = working_order(session, contract, order, done)
+            except INVALID as error:
+                UNREADABLE_ROWS.note(connection_id, "open order", f"{key}", error)
     return list(found.values())
 
 

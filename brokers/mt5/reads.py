@@ -1,10 +1,13 @@
 """Reads from the terminal, on its own thread. All raise ReadFailed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 from brokers.base import ReadFailed
 from brokers.mt5 import lookup, parse
-from brokers.mt5.lots import Lots, decimal, is_tradable
+from brokers.mt5.lots import Lots, UnlistedSymbolError, decimal, is_tradable
+from brokers.mt5.reader import Reader
 from brokers.mt5.session import Terminal
 from brokers.types import (
     AccountState,
@@ -13,9 +16,13 @@ from brokers.types import (
     ConnectionSpec,
     Instrument,
     Quote,
+    unreadable_position,
 )
+from brokers.unreadable_rows import readable
 from common.clocks import market_now
 from common.reason_codes import Code
+
+T = TypeVar("T")
 
 
 def account(terminal: Terminal, spec: ConnectionSpec) -> AccountState:
@@ -36,20 +43,42 @@ def instruments(terminal: Terminal, spec: ConnectionSpec) -> list[Instrument]:
     terminal.ensure_account(spec)
     listed = terminal.rows(terminal.api.symbols_get, count=terminal.api.symbols_total)
     pairs = _configured_pairs(spec)
-    return [Lots(info).instrument(pairs.get(info.name, "")) for info in listed if is_tradable(info)]
+    return readable(
+        spec.connection_id, "symbol", listed,
+        lambda info: Lots(info).instrument(pairs.get(info.name, "")) if is_tradable(info) else None,
+        name_of=lambda info: str(info.name),
+    )  # fmt: skip
 
 
 def positions(terminal: Terminal, spec: ConnectionSpec) -> list[BrokerPosition]:
     """Read all open positions."""
     read = lookup.account_reader(terminal, spec, terminal.ensure_account(spec))
-    return [parse.position(read, row) for row in terminal.positions()]
+    return readable(
+        spec.connection_id, "position", terminal.positions(),
+        partial(_of_row, parse.position, read), name_of=_name_of,
+        otherwise=lambda row: unreadable_position(str(row.identifier), str(row.symbol)),
+    )  # fmt: skip
 
 
 def open_orders(terminal: Terminal, spec: ConnectionSpec) -> list[BrokerOrder]:
     """Read all working orders."""
     read = lookup.account_reader(terminal, spec, terminal.ensure_account(spec))
-    found = (parse.working_order(read, row) for row in terminal.orders())
-    return [order for order in found if order is not None]
+    return readable(
+        spec.connection_id, "open order", terminal.orders(),
+        partial(_of_row, parse.working_order, read), name_of=_name_of,
+    )  # fmt: skip
+
+
+def _of_row(read_row: Callable[[Reader, Any], T], read: Reader, row: Any) -> T:
+    """Read a row. Raises ValueError for one in a symbol that the broker no longer lists."""
+    try:
+        return read_row(read, row)
+    except UnlistedSymbolError as error:
+        raise ValueError(str(error)) from error
+
+
+def _name_of(row: Any) -> str:
+    return f"{row.ticket} in {row.symbol}"
 
 
 def quote(terminal: Terminal, spec: ConnectionSpec, symbol: str) -> Quote:

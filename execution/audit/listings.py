@@ -273,7 +273,11 @@ async def _read(row: DueListing) -> _Reading:
         raise ReadFailed(Code.NOT_SUPPORTED, "orders and executions cannot be listed")
     since = market_now() - min(COVERS, horizon)
     orders = await listed_orders(adapter, spec, since)
-    return _Reading(since, orders, await broker_queries.with_call_timeout(adapter.positions(spec)))
+    positions = await broker_queries.with_call_timeout(adapter.positions(spec))
+    if hidden := [one for one in positions if not one.is_readable]:
+        detail = f"{len(hidden)} positions cannot be read, of {hidden[0].symbol or 'any symbol'}"
+        raise ReadFailed(Code.BROKER_UNREACHABLE, detail)
+    return _Reading(since, orders, positions)
 
 
 def _store(group: Sequence[tuple[DueListing, _Reading | Exception]]) -> None:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import structlog
+from django.db import DatabaseError, transaction
 
+from brokers.unreadable_rows import UNREADABLE_ROWS
 from common.sql import Query, periodic_run, rows, run
 from execution.models import DroppedMessageCount
 
@@ -64,6 +66,19 @@ def record_dropped(name: DroppedMessageCount.Name, sample: str, times: int = 1) 
     text = sample.replace("\x00", "")[:200]
     log.warning("dropped", what=name.value, sample=text, count=times)
     run(COUNT, (name.value, times, text))
+
+
+def record_unreadable_rows() -> None:
+    """Count the rows of brokers' lists that this process could not read, each once."""
+    if not (found := UNREADABLE_ROWS.take()):
+        return
+    try:
+        with transaction.atomic():
+            for row in found:
+                record_dropped(DroppedMessageCount.Name.UNREADABLE_ROW, row.sentence)
+    except DatabaseError:
+        UNREADABLE_ROWS.put_back(found)
+        raise
 
 
 def aggregate() -> None:

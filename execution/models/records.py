@@ -65,6 +65,7 @@ class DroppedMessageCount(models.Model):
         ENDED = "message.ended", "Order in a message that had ended"
         UNKNOWN_TASK = "message.unknown_task", "Message for a task that does not exist"
         UNKNOWN_CONNECTION = "report.unknown_connection", "Report about an unknown connection"
+        UNREADABLE_ROW = "row.unreadable", "Row of a broker's list that cannot be read"
         ARCHIVED_ORDER = "report.archived_order", "Report that repeats how an archived order ended"
 
     name = models.CharField(max_length=40, choices=Name)

@@ -220,10 +220,14 @@ def _store(answered: Sequence[tuple[DueRead, _Holdings]]) -> list[int]:
     for entry in periodic_rows(ENTERING, {"ids": accounts}):
         entering[entry.connection_id][entry.symbol, entry.side] = entry.quantity
     reads: dict[int, BrokerRead] = {}
+    unread: list[int] = []
     for request, holdings in sorted(answered, key=lambda one: one[1].began):
         mine, others = ours[request.connection_id], entering[request.connection_id]
         for position_id in request.position_ids:
-            if (position := mine.get(position_id)) is not None:
+            position = mine.get(position_id)
+            if position is not None and not is_readable_in(position.symbol, holdings.positions):
+                unread.append(position_id)
+            elif position is not None:
                 quantity = broker_quantity_of(
                     position, list(mine.values()), holdings.positions, others
                 )
@@ -232,7 +236,14 @@ def _store(answered: Sequence[tuple[DueRead, _Holdings]]) -> list[int]:
         with transaction.atomic(), kept_plans():
             lock_positions(sorted(reads))
             store_reads(reads.values())
+    if unread:
+        retry_reads(unread)
     return list(reads)
+
+
+def is_readable_in(symbol: str, theirs: Sequence[BrokerPosition]) -> bool:
+    """Return whether no position that a broker could not state may be in a symbol. Pure."""
+    return not any(not one.is_readable and one.symbol in ("", symbol) for one in theirs)
 
 
 def broker_quantity_of(

@@ -138,6 +138,7 @@ def compare_positions(
     client order id. On netting accounts several of ours may share one of the broker's.
     """
     differences = Differences()
+    ours, theirs = _readable(differences, ours, theirs)
     renumbered = {p.id: number for p, number in _renumbered(ours, theirs)}
     mine_of = _by_ticket(ours, theirs, renumbered)
     for ticket in theirs:
@@ -178,6 +179,27 @@ def compare_positions(
     if differences.gone:
         differences.fills_needed_since(differences.gone)
     return differences
+
+
+def _readable(
+    differences: Differences, ours: Sequence[OurPosition], theirs: Sequence[BrokerPosition]
+) -> tuple[Sequence[OurPosition], Sequence[BrokerPosition]]:
+    """Return what can be compared: nothing in a symbol in which a position cannot be read, and
+    nothing at all if that one's symbol is not known."""
+    hidden = {ticket.symbol for ticket in theirs if not ticket.is_readable}
+    if not hidden:
+        return ours, theirs
+
+    def is_hidden(one: OurPosition | BrokerPosition) -> bool:
+        return "" in hidden or one.symbol in hidden
+
+    keys = [key_of(position) for position in ours if is_hidden(position)]
+    keys += [ticket.broker_position_id for ticket in theirs if is_hidden(ticket)]
+    differences.skip(POSITION_CODES, *keys)
+    return (
+        [position for position in ours if not is_hidden(position)],
+        [ticket for ticket in theirs if not is_hidden(ticket)],
+    )
 
 
 def _compare_untradable(

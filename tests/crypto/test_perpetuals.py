@@ -7,7 +7,7 @@ import pytest
 
 from brokers.base import ReadFailed, Rejected
 from brokers.crypto.exchanges import rules
-from brokers.types import CheckResult, CloseCause, ExitSafety, Side
+from brokers.types import CheckResult, CloseCause, ExitSafety, ReportKind, Side
 from common.reason_codes import Code
 from tests.crypto.factories import SYMBOLS, D, ExchangeAccount, close, open_account
 from tests.fakes.exchange.model import Market, Position
@@ -39,6 +39,27 @@ def test_exit_never_reverses_a_position(one_way: ExchangeAccount) -> None:
     with pytest.raises(Rejected) as outcome:
         one_way.submit(one_way.order(side=Side.SELL, reduce_only=True))
     assert outcome.value.code is Code.NO_POSITION
+
+
+@pytest.mark.parametrize("stated", ["amount", "filled"])
+def test_shortened_exit_ends_with_what_was_filled(one_way: ExchangeAccount, stated: str) -> None:
+    """0.8 is to be closed and 0.5 is open: exchanges call that filled, some with 0.5 ordered."""
+    one_way.venue.shortens_exits = stated
+    one_way.submit(one_way.order(quantity=D("0.5")))
+    exit_all = one_way.order(side=Side.SELL, quantity=D("0.8"), reduce_only=True)
+    answer = one_way.submit(exit_all)
+    later = one_way.run(one_way.new_adapter().find_order(one_way.spec, exit_all.client_order_id))
+    for reports in (answer, later or []):
+        assert sum(fill.quantity for one in reports for fill in one.fills) == D("0.5")
+        assert (reports[-1].kind, reports[-1].code) == (
+            ReportKind.CANCELLED, Code.EXIT_SHORTENED,
+        )  # fmt: skip
+
+
+def test_complete_exit_is_not_reported_as_shortened(one_way: ExchangeAccount) -> None:
+    one_way.submit(one_way.order(quantity=D("0.5")))
+    answer = one_way.submit(one_way.order(side=Side.SELL, quantity=D("0.5"), reduce_only=True))
+    assert [one.kind for one in answer] == [ReportKind.FILLED]
 
 
 def test_short_is_read_as_position(one_way: ExchangeAccount) -> None:

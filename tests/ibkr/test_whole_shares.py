@@ -50,8 +50,8 @@ async def test_fraction_of_a_share_is_sent_when_the_account_takes_it(stage: Envi
 
 
 @with_environment
-async def test_exit_of_a_fraction_is_refused_with_the_step(stage: Environment) -> None:
-    """The caller then reads the step again, and closes what is whole."""
+async def test_exit_of_a_fraction_is_sent_and_refused_by_tws(stage: Environment) -> None:
+    """TWS decides; the caller then reads the step again, and closes what is whole."""
     stage.venue.quote("AAPL", "180.00", "180.02")
     stage.venue.give("DU1234567", "AAPL", "10.5", "170")
     closing = replace(
@@ -61,9 +61,25 @@ async def test_exit_of_a_fraction_is_refused_with_the_step(stage: Environment) -
     with pytest.raises(Rejected) as refused:
         await stage.submit(closing)
     assert refused.value.code is Code.VOLUME_INVALID
-    assert "multiple of 1" in refused.value.detail
-    (report,) = await stage.submit(replace(closing, quantity=Decimal(10)))
+    assert refused.value.detail.startswith("10243")
+    assert stage.venue.received == [closing.client_order_id]
+    whole = replace(closing, client_order_id="abc00000000000041", quantity=Decimal(10))
+    (report,) = await stage.submit(whole)
     assert (report.kind, stage.venue.held("AAPL")) == (ReportKind.FILLED, Decimal("0.5"))
+
+
+@with_environment
+async def test_exit_of_a_fraction_is_filled_by_an_account_that_takes_it(stage: Environment) -> None:
+    """The setting is not there, and the broker is right."""
+    stage.venue.takes_fractions = True
+    stage.venue.quote("AAPL", "180.00", "180.02")
+    stage.venue.give("DU1234567", "AAPL", "10.5", "170")
+    aapl = str(stage.venue.security("AAPL").con_id)
+    closing = replace(
+        exit_of(), symbol="AAPL", quantity=Decimal("10.5"), closes="", broker_position_id=aapl
+    )
+    (report,) = await stage.submit(closing)
+    assert (report.kind, stage.venue.held("AAPL")) == (ReportKind.FILLED, Decimal(0))
 
 
 @with_environment

@@ -97,9 +97,26 @@ def test_positions_and_orders_of_others_count_by_lots(
     ]  # fmt: skip
 
 
-def test_order_of_ours_is_not_counted_by_lots(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
+def test_order_of_ours_is_left_out_and_hides_no_other_one(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
+    """Its look-up has it, so nothing is concluded from its absence."""
     submit(adapter, order(**LIMIT))
-    (waiting,) = venue.state()["orders"]
-    venue.configure_account(orders=[{**waiting, "symbol": "OLD.x"}])
-    with pytest.raises(ReadFailed, match=r"OLD\.x"):
-        run(adapter.open_orders(spec()))
+    submit(adapter, order("fcxother0000000000", **LIMIT))
+    first, second = venue.state()["orders"]
+    venue.configure_account(orders=[{**first, "symbol": "OLD.x"}, second])
+    listed = run(adapter.open_orders(spec()))
+    assert [one.broker_order_id for one in listed] == [str(second["ticket"])]
+    assert run(adapter.find_order(spec(), CID)) is not None
+
+
+def test_position_of_ours_is_in_the_list_and_not_readable(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
+    number = bought(adapter)
+    (held,) = venue.state()["positions"]
+    other = {**held, "ticket": 77, "identifier": 77}
+    venue.configure_account(positions=[{**held, "symbol": "OLD.x"}, other])
+    gone, found = run(adapter.positions(spec()))
+    assert (gone.broker_position_id, gone.symbol, gone.is_readable) == (number, "OLD.x", False)
+    assert (found.quantity, found.is_readable) == (D(10_000), True)

@@ -10,6 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from brokers.types import ReportKind
+from brokers.unreadable_rows import UnreadableRows
 from common.sql import run
 from connections.models import ExecutionConnection
 from execution.base import dropped_messages
@@ -34,6 +35,20 @@ def counted_by_another(*names: DroppedMessageCount.Name) -> None:
 
     with ThreadPoolExecutor(1) as another:
         another.submit(work).result(60)
+
+
+def test_unreadable_row_is_counted_once_however_often_it_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = UnreadableRows()
+    monkeypatch.setattr(dropped_messages, "UNREADABLE_ROWS", rows)
+    for _ in range(3):
+        rows.note("c1", "open order", "7 in EURUSD", ValueError("no price"))
+        dropped_messages.record_unreadable_rows()
+    rows.note("c1", "open order", "8 in EURUSD", ValueError("no price"))
+    dropped_messages.record_unreadable_rows()
+    sample = "open order 8 in EURUSD of connection c1: ValueError no price"
+    assert factories.dropped_counts() == {"row.unreadable": (2, sample)}
 
 
 @pytest.mark.django_db(transaction=True)

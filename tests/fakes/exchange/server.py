@@ -142,6 +142,8 @@ class Server:
         status, answer = self._dialect_of(request).answer(
             request.method, request.path, request.rel_url.raw_query_string, body, request.headers
         )
+        if kind == "read" and self.venue.edit_read is not None:
+            answer = self.venue.edit_read(answer)
         response = web.json_response(answer, status=status)
         if fault is None and kind == "read" and self.venue.truncates_reads:
             fault = Fault("half")

@@ -6,10 +6,12 @@ One lock guards them, since the server runs on its own thread and tests read the
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from tests.fakes.exchange.model import (
     ONE,
@@ -47,6 +49,7 @@ class Venue:
     fee_coin: tuple[str, Decimal] | None = None  # currency in which fees are paid, and its price
     fill_share: Decimal = ONE
     trades_per_fill: int = 1
+    shortens_exits: str = ""  # to what is open: "amount" states it as ordered, "filled" as it was
     closed: bool = False
     book_is_empty: bool = False  # no bids or asks: no price, and nothing is executed
     can_trade: bool = True
@@ -54,6 +57,7 @@ class Venue:
     skew_ms: int = 0
     hidden_lookups: int = 0  # how many look-ups do not find an order yet
     truncates_reads: bool = False  # every read gets half of its answer
+    edit_read: Callable[[Any], Any] | None = None  # changes the answer to each read
     fills_before_cancel: bool = False  # the order is filled before the next cancel
     journal: Path | None = None  # file for the client order id of each accepted order
     trades_lag: bool = False  # the list of executions lacks the newest one
@@ -209,6 +213,8 @@ class Venue:
             )  # fmt: skip
             self._check_conditions(order, market, refuses_reached=refuses_reached)
             self._check_money(order, market)
+            if order.reduce_only and self.shortens_exits == "amount":
+                order.amount = min(order.amount, self._reducible(order))
             self._accept(order)
             self.match(order, time_ms=order.time_ms)
             self._drop(order)
@@ -380,6 +386,7 @@ class Venue:
                     order.status = "EXPIRED" if order.tif in ("IOC", "FOK") else order.status
                     return
             share = self.fill_share if part is None else part
+            most = self._reducible(order) if order.reduce_only else None
             if self.book_is_empty:
                 share = ZERO
             amount = order.amount * share // market.step * market.step
@@ -390,7 +397,8 @@ class Venue:
                 amount = D(0)
             self._execute(order, market, amount, price, time_ms or self.now())
             stays_open = order.type == "LIMIT" and order.tif in ("GTC", "GTD")
-            if order.filled == order.amount:
+            is_shortened = self.shortens_exits == "filled" and order.filled == most
+            if order.filled == order.amount or is_shortened:
                 order.status = "FILLED"
             elif not stays_open:
                 order.status = "EXPIRED"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 GREETING = b"CTL\n"
 SWITCHES = ("commissions", "read_only")
-VENUE_SWITCHES = ("drops_levels",)
+VENUE_SWITCHES = ("drops_levels", "takes_fractions")
 
 
 class Control:
