@@ -22,9 +22,19 @@ async def call_method(client: Client, name: str, *arguments: Any) -> Any:
 
 
 async def instruments(client: Client) -> list[Instrument]:
-    """The listed symbols that the exchange has."""
-    markets = client.exchange.markets
-    return [parse.instrument(markets[name]) for name in client.settings.symbols if name in markets]
+    """The listed symbols that the exchange has, and whose steps it states."""
+    found = (instrument_of(client, name) for name in unlisted.listed(client))
+    return [instrument for instrument in found if instrument is not None]
+
+
+def instrument_of(client: Client, name: str) -> Instrument | None:
+    """Return a listed symbol's instrument; None if the exchange does not state its steps (OKX: one
+    that will be traded later). It must not stop what is read of the others."""
+    try:
+        return parse.instrument(client.exchange.markets[name])
+    except ValueError as error:
+        client.warn_once(f"{error}: it cannot be traded")
+        return None
 
 
 # ---- the account ----------------------------------------------------------------------------
@@ -164,12 +174,12 @@ async def _spot_positions(client: Client) -> list[BrokerPosition]:
     found = []
     for name in client.settings.symbols:
         balance = parse.optional_number(totals.get(name.partition("/")[0]))
-        if name not in client.exchange.markets:
+        instrument = instrument_of(client, name) if name in client.exchange.markets else None
+        if instrument is None:
             if balance > 0:
                 client.doubt_markets(unless_since=RENEW_SECONDS)  # one answer may have lacked it
                 found.append(spot_positions.unlisted_position(name, balance))
             continue
-        instrument = parse.instrument(client.market(name))
         if spot_positions.sellable(balance, instrument):
             trades = await call_method(
                 client, "fetch_my_trades", name, None, client.rules.fills_page
