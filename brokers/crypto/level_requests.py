@@ -68,6 +68,7 @@ async def create(client: Client, request: OrderRequest, leg: Leg) -> Any:
         rules.trigger_name: f"{request.stop_price:f}",
         "reduceOnly": True,
         "closeOnTrigger": True,
+        **rules.trigger_params,
     }
     if rules.names_trigger_direction:
         params["triggerDirection"] = "descending" if falls else "ascending"

@@ -119,7 +119,7 @@ def _trigger(client: Client, market: Mapping[str, Any], request: OrderRequest) -
         return {}
     rules = client.rules
     price = _rounded(market, request.stop_price, request.side, OrderType.STOP)
-    params = {rules.trigger_name: f"{price:f}"}
+    params = {rules.trigger_name: f"{price:f}", **rules.trigger_params}
     if rules.names_trigger_direction:
         params["triggerDirection"] = "ascending" if request.side is Side.BUY else "descending"
     return params
@@ -153,7 +153,7 @@ def _amount(
     market's limits."""
     if not request.quantity.is_finite() or request.quantity <= 0:
         raise Rejected(Code.VOLUME_INVALID, f"quantity {request.quantity}")
-    amount = request.quantity / parse.contract_size(market)
+    amount = request.quantity / _stated(parse.contract_size, market)
     if request.reduce_only:
         return f"{amount.normalize():f}"
     instrument = _stated(parse.instrument, market)

@@ -71,12 +71,14 @@ def quote(ticker: Mapping[str, Any], pair: str, now: datetime) -> Quote | None:
 
 # ---- markets --------------------------------------------------------------------------------
 def contract_size(market: Mapping[str, Any]) -> Decimal:
-    """Base units in one of ccxt's amounts: a contract's size, 1 on spot."""
-    return (
-        optional_number(market.get("contractSize"), Decimal(1))
-        if market.get("contract")
-        else Decimal(1)
-    )
+    """Base units in one of ccxt's amounts: a contract's size, 1 on spot. Raises ValueError for one
+    of nothing: what is held of it would count as closed."""
+    if not market.get("contract"):
+        return Decimal(1)
+    size = optional_number(market.get("contractSize"), Decimal(1))
+    if size <= 0:
+        raise ValueError(f"{market.get('symbol')} has contracts of {size}")
+    return size
 
 
 def instrument(market: Mapping[str, Any]) -> Instrument:

@@ -10,7 +10,7 @@ import pytest
 from brokers.base import Rejected
 from brokers.crypto import market_steps, parse
 from brokers.price_rounding import PriceGrid, step_at
-from brokers.types import ReportKind
+from brokers.types import OrderType, ReportKind
 from common.reason_codes import Code
 from tests.crypto.factories import D, ExchangeAccount, account, close, open_account
 from tests.fakes.exchange.kraken import Kraken
@@ -204,3 +204,40 @@ def test_precision_mode_of_an_exchange_is_that_of_its_markets() -> None:
         exchange = type(name, (HookedExchange, getattr(ccxt, name)), {})()
         exchange.set_markets([exchange.safe_market_structure({"id": "X", "symbol": "BTC/USD"})])
         assert exchange.markets["BTC/USD"]["precisionMode"] == mode
+
+
+@pytest.mark.parametrize("is_level", [True, False])
+def test_price_that_triggers_at_bybit_is_named(is_level: bool) -> None:
+    account = open_account("bybit", swap=True)
+    if is_level:
+        account.submit(account.order(stop_loss=D(45000)))
+    else:
+        terms = {"limit_price": D(51100), "stop_price": D(51000)}
+        account.submit(account.order(order_type=OrderType.STOP_LIMIT, **terms))
+    assert '"triggerBy":"LastPrice"' in account.venue.writes[-1].replace(" ", "")
+    close(account)
+
+
+NOT_YET = {
+    "binance": (400, '{"code":-2011,"msg":"Unknown order sent."}'),
+    "bybit": (200, '{"retCode":170213,"retMsg":"Order does not exist."}'),
+    "okx": (200, '{"code":"1","data":[{"sCode":"51603","sMsg":"Order does not exist"}]}'),
+    "kraken": (200, '{"error":["EOrder:Unknown order"]}'),
+}
+
+
+@pytest.mark.parametrize("name", NOT_YET)
+def test_cancel_that_does_not_find_a_new_order_yet_reports_it_working(name: str) -> None:
+    account = open_account(name)
+    request = account.order(limit_price=D(40000))
+    account.submit(request)
+    account.venue.faults.append(Fault("status", *NOT_YET[name], on="cancel"))
+    assert [one.kind for one in account.cancel(request)] == [ReportKind.ACCEPTED]
+    close(account)
+
+
+def test_contract_of_nothing_fails_the_read_of_its_position() -> None:
+    """Its position would count as closed."""
+    for size in ("0", "-1"):
+        with pytest.raises(ValueError, match="contracts of"):
+            parse.contract_size({"symbol": "X", "contract": True, "contractSize": size})

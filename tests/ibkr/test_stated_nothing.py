@@ -145,3 +145,22 @@ async def test_refused_order_that_tws_never_works_stays_refused(stage: Environme
     assert await stage.adapter.open_orders(stage.spec) == []
     (report,) = await stage.find(ID) or []
     assert report.detail == "383: precautions"
+
+
+@with_environment
+async def test_order_that_is_held_while_shares_are_located_works(stage: Environment) -> None:
+    """TWS calls it inactive, and may execute it at any time."""
+    stage.fault("ignore")
+    task = stage.start(stage.submit(limit()))
+    await stage.wait_until(lambda: "ignored" if stage.tws.order_messages else "")
+    stage.venue.place(7, messages.read_order(stage.tws.order_messages[-1]))
+    stage.venue.hold(ID)
+    (report,) = await task
+    assert report.kind is ReportKind.ACCEPTED
+    (found,) = await stage.find(ID) or []
+    assert found.kind is ReportKind.ACCEPTED
+    (listed,) = await stage.adapter.open_orders(stage.spec)
+    assert listed.client_order_id == ID
+    stage.venue.fill(ID, "20000", "1.09")
+    (filled,) = await stage.wait_for_reports(ReportKind.FILLED)
+    assert filled.client_order_id == ID
