@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -60,6 +61,7 @@ class Client:
     unavailable_until: float = 0.0  # machine_time() until which the identity is not requested
     unread: UnreadTrades | None = None  # executions of which a part was read; see unread_trades.py
     margin_right_until: dict[str, float] = field(default_factory=dict)  # by symbol
+    last_prices: dict[str, Decimal] = field(default_factory=dict)  # of what is held on spot
     warnings: set[str] = field(default_factory=set)  # what was logged, which each read would repeat
 
     @property

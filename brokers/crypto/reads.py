@@ -102,7 +102,8 @@ def _may_trade(read: Mapping[str, Any]) -> bool:
 
 
 async def _base_value(client: Client, totals: Mapping[str, Any]) -> Decimal:
-    """What the bases of the listed symbols are worth at the last price."""
+    """What the bases of the listed symbols are worth at the last price. Raises ValueError for one
+    without any: an equity without it would look like a loss."""
     amounts = {
         name: parse.optional_number(totals.get(name.partition("/")[0]))
         for name in unlisted.listed(client)
@@ -111,8 +112,19 @@ async def _base_value(client: Client, totals: Mapping[str, Any]) -> Decimal:
     if not amounts:
         return Decimal(0)
     tickers = await call_method(client, "fetch_tickers", list(amounts))
-    prices = {name: parse.number(tickers[name]["last"]) for name in amounts}
+    prices = {name: _last_price(client, name, tickers.get(name) or {}) for name in amounts}
     return sum((amount * prices[name] for name, amount in amounts.items()), Decimal(0))
+
+
+def _last_price(client: Client, name: str, ticker: Mapping[str, Any]) -> Decimal:
+    """Return a symbol's last price: of a market that stands still or is about to go an exchange may
+    list none, and then the last one that was read is its price. Raises ValueError without one."""
+    stated = (parse.optional_number(ticker.get(kind)) for kind in ("last", "close", "bid"))
+    price = next((one for one in stated if one > 0), client.last_prices.get(name))
+    if price is None:
+        raise ValueError(f"{name} is held, and the exchange lists no price of it")
+    client.last_prices[name] = price
+    return price
 
 
 async def _open_profit(client: Client) -> Decimal:

@@ -1,10 +1,11 @@
 """Reads from the terminal, on its own thread. All raise ReadFailed."""
 
+import logging
 from collections.abc import Sequence
 
 from brokers.base import ReadFailed
 from brokers.mt5 import lookup, parse
-from brokers.mt5.lots import Lots, decimal, is_tradable
+from brokers.mt5.lots import Lots, decimal, is_price, is_tradable
 from brokers.mt5.session import Terminal
 from brokers.types import (
     AccountState,
@@ -16,6 +17,8 @@ from brokers.types import (
 )
 from common.clocks import market_now
 from common.reason_codes import Code
+
+log = logging.getLogger(__name__)
 
 
 def account(terminal: Terminal, spec: ConnectionSpec) -> AccountState:
@@ -32,11 +35,17 @@ def account(terminal: Terminal, spec: ConnectionSpec) -> AccountState:
 
 
 def instruments(terminal: Terminal, spec: ConnectionSpec) -> list[Instrument]:
-    """Read all tradable symbols."""
+    """Read all tradable symbols, without one whose data cannot be read."""
     terminal.ensure_account(spec)
     listed = terminal.rows(terminal.api.symbols_get, count=terminal.api.symbols_total)
-    pairs = _configured_pairs(spec)
-    return [Lots(info).instrument(pairs.get(info.name, "")) for info in listed if is_tradable(info)]
+    pairs, found = _configured_pairs(spec), []
+    for info in listed:
+        try:
+            if is_tradable(info):
+                found.append(Lots(info).instrument(pairs.get(info.name, "")))
+        except (ValueError, TypeError, ArithmeticError) as error:
+            log.warning("mt5: %s cannot be traded: %r", info.name, error)
+    return found
 
 
 def positions(terminal: Terminal, spec: ConnectionSpec) -> list[BrokerPosition]:
@@ -66,7 +75,7 @@ def quotes(terminal: Terminal, spec: ConnectionSpec, symbols: Sequence[str]) -> 
     for symbol in symbols:
         lots = terminal.lots(account_info, symbol)
         tick = terminal.tick(time, symbol)
-        if tick is not None and tick.bid and tick.ask:
+        if tick is not None and is_price(tick.bid) and is_price(tick.ask):
             pair = lots.instrument(_configured_pairs(spec).get(symbol, "")).pair
             at = time.utc(tick.time_msc / 1000)
             found.append(Quote(pair, decimal(tick.bid), decimal(tick.ask), at))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from brokers.base import Rejected
+from brokers.base import ReadFailed, Rejected
 from brokers.crypto import market_steps, parse
 from brokers.price_rounding import PriceGrid, step_at
 from brokers.types import OrderType, ReportKind
@@ -241,3 +241,22 @@ def test_contract_of_nothing_fails_the_read_of_its_position() -> None:
     for size in ("0", "-1"):
         with pytest.raises(ValueError, match="contracts of"):
             parse.contract_size({"symbol": "X", "contract": True, "contractSize": size})
+
+
+def test_held_coin_without_a_price_has_its_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its market stands still. Without any price the read fails: it would look like a loss."""
+    account = open_account("okx")
+    account.venue.balances |= {"USDT": D(1000), "BTC": D(2)}
+    assert account.run(account.adapter.account(account.spec)).equity == 101_000
+    lacking: dict[str, Any] = {"last": "", "bidPx": "", "askPx": ""}
+    plain = Okx._ticker
+    monkeypatch.setattr(Okx, "_ticker", lambda self, name: {**plain(self, name), **lacking})
+    assert account.run(account.adapter.account(account.spec)).equity == 101_000
+    lacking["bidPx"] = "49000"
+    assert account.run(account.adapter.account(account.spec)).equity == 99_000
+    lacking["bidPx"] = ""
+    account.run(account.adapter.disconnect())
+    account.adapter = account.new_adapter()
+    with pytest.raises(ReadFailed, match="lists no price"):
+        account.run(account.adapter.account(account.spec))
+    close(account)
