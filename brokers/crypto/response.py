@@ -60,10 +60,9 @@ def read_error(envelope: Envelope, body: str) -> ExchangeError | None:
             return ExchangeError(str(read["retCode"]), str(read.get("retMsg", "")))
         case Envelope.OKX if "code" in read:
             return _okx_error(read)
-        case Envelope.KRAKEN if (errors := without_warnings(read.get("error"))) and isinstance(
-            errors, list
-        ):
-            return ExchangeError(str(errors[0]), "")
+        case Envelope.KRAKEN if isinstance(errors := read.get("error"), list):
+            left = without_warnings(errors)
+            return ExchangeError(str(left[0]), "") if left else None
         case _:
             return None
 
@@ -102,7 +101,7 @@ def is_whole(envelope: Envelope, path: str, read: Any) -> bool:
     if envelope is Envelope.OKX:
         lines = read.get("data")
         is_done = str(read.get("code")) == "0" and _is_list_of(name, lines)
-        return is_done and not any(_is_refused(line) for line in lines)
+        return is_done and not any(_is_refused(line) for line in lines or ())
     result = read.get("result")
     if not isinstance(result, dict):
         return False

@@ -1,8 +1,8 @@
 """What became of an order that an exchange refused with a code which no table here has.
 
-Neither the code nor ccxt's class for it proves anything. But the exchange has answered, so its lists
-decide, and at once: an order that they have was accepted. One that is missing when the exchange
-would certainly list it was refused, and the owner reads the exchange's own code and text.
+Neither the code nor ccxt's class for it proves anything. But the exchange has answered, so its
+lists decide, and at once: an order that they have was accepted. One that is missing when the
+exchange would certainly list it was refused, and the owner reads the exchange's code and text.
 """
 
 import asyncio

@@ -41,7 +41,9 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("name", "body", "code"), REFUSALS)
-def test_refusal_is_told_by_what_the_answer_says_inside(name: str, body: str, code: Code) -> None:
+def test_refusal_is_read_from_what_the_answer_states_inside(
+    name: str, body: str, code: Code
+) -> None:
     account = open_account(name)
     account.load_markets()
     account.venue.faults.append(Fault("status", 400 if name == "binance" else 200, body))
@@ -85,7 +87,9 @@ def test_trade_of_nothing_is_no_fill(account: ExchangeAccount) -> None:
     account.venue.trades.append(Trade(99, order, D(0), D(50000), D(0), "USDT", D(0), now))
     account.run(account.adapter.disconnect())
     account.adapter = account.new_adapter()
-    fills = [fill for report in account.find(request.client_order_id) or () for fill in report.fills]
+    fills = [
+        fill for report in account.find(request.client_order_id) or () for fill in report.fills
+    ]
     assert [fill.quantity for fill in fills] == [D("0.5")]
 
 
@@ -96,7 +100,7 @@ def test_market_without_steps_leaves_the_others_readable(
     """OKX lists what will be traded later without its steps."""
     end = ":USDT" if swap else ""
     account = open_account("okx", swap=swap)
-    account.spec.settings["symbols"].append(f"ETH/USDT{end}")  # type: ignore[union-attr]
+    account.spec.settings["symbols"].append(f"ETH/USDT{end}")
     name = "ETH-USDT-SWAP" if swap else "ETH-USDT"
     account.venue.markets[name] = Market("ETH", "USDT", D("0.001"), D("0.01"), D(5))
     account.venue.prices[name] = D(3000)
@@ -112,7 +116,9 @@ def test_market_without_steps_leaves_the_others_readable(
     listed = account.run(account.adapter.instruments(account.spec))
     assert [one.symbol for one in listed] == [f"BTC/USDT{end}"]
     account.submit(account.order())
-    held = {one.symbol: one.is_tradable for one in account.run(account.adapter.positions(account.spec))}
+    held = {
+        one.symbol: one.is_tradable for one in account.run(account.adapter.positions(account.spec))
+    }
     assert held == {f"BTC/USDT{end}": True} | ({} if swap else {"ETH/USDT": False})
     writes = len(account.venue.writes)
     with pytest.raises(Rejected) as outcome:

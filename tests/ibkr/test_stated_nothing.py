@@ -7,7 +7,7 @@ import pytest
 
 from brokers.base import ReadFailed, Rejected
 from brokers.types import CancelRequest, ReportKind
-from tests.fakes.tws import client_session, messages
+from tests.fakes.tws import client_session, messages, venue
 from tests.fakes.tws.messages import Security
 from tests.ibkr.factories import (
     ACCOUNT,
@@ -30,7 +30,7 @@ async def test_commission_that_is_not_stated_is_no_commission(stage: Environment
     for amount in (LARGEST_DOUBLE, ""):
         stage.tws.send(messages.pack(59, 1, execution.exec_id, amount, "USD", "", "", ""))
     (found,) = await stage.find(ID) or []
-    assert [(one.quantity, one.commission) for one in found.fills] == [(20000, 0)]
+    assert [(one.quantity, one.commission) for one in found.fills] == [(D(20000), D(0))]
     assert not stage.session.malformed_message
 
 
@@ -41,7 +41,10 @@ async def test_position_without_a_cost_is_read_with_the_others(stage: Environmen
     for cost in (LARGEST_DOUBLE, "nan", "", "0.0"):
         stage.venue.positions[ACCOUNT, sie] = (D(5), cost)  # type: ignore[assignment]
         found = await stage.adapter.positions(stage.spec)
-        assert [(one.symbol, one.quantity) for one in found] == [("EURUSD", 20000), ("SIE", 5)]
+        assert [(one.symbol, one.quantity) for one in found] == [
+            ("EURUSD", D(20000)),
+            ("SIE", D(5)),
+        ]
         assert found[1].entry_price == 0
 
 
@@ -70,7 +73,7 @@ async def test_pip_of_a_pair_goes_by_its_quote_currency(stage: Environment) -> N
     usd_huf = Security(777, "USD", "CASH", "IDEALPRO", "HUF", "0.005", "0.01", "0.01")
     stage.venue.securities[777] = usd_huf
     pair = {"secType": "CASH", "exchange": "IDEALPRO"}
-    stage.settings["symbols"] = {name: pair for name in ("USDHUF", "USDJPY", "EURUSD")}
+    stage.settings["symbols"] = dict.fromkeys(("USDHUF", "USDJPY", "EURUSD"), pair)
     found = await stage.adapter.instruments(stage.spec)
     assert {one.symbol: one.pip for one in found} == {
         "USDHUF": D("0.01"), "USDJPY": D("0.01"), "EURUSD": D("0.0001"),
@@ -84,7 +87,7 @@ async def test_quantity_that_is_not_stated_executes_nothing(stage: Environment) 
     stage.tws.send(messages.order_status(placed, "Submitted", D(LARGEST_DECIMAL), "1.09"))
     await stage.find(ID)
     (listed,) = await stage.adapter.open_orders(stage.spec)
-    assert (listed.quantity, listed.filled) == (20000, 0)
+    assert (listed.quantity, listed.filled) == (D(20000), D(0))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +99,7 @@ def test_account_is_read_without_a_value_that_is_not_stated(
     tag: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = tuple((name, value if name == tag else one, currency)
-                   for name, one, currency in client_session.VALUES)  # fmt: skip
+                   for name, one, currency in venue.VALUES)  # fmt: skip
     monkeypatch.setattr(client_session, "VALUES", values)
 
     @with_environment

@@ -122,8 +122,16 @@ def test_double_that_is_no_number_is_no_amount_and_no_level(value: float) -> Non
 
 
 @pytest.mark.parametrize(
-    ("quantity", "sent"), [("1000", 0.01), ("29000", 0.29), ("57000", 0.57), ("115000", 1.15), ("203000", 2.03),
-     ("3333000", 33.33), ("10000000", 100.0)],
+    ("quantity", "sent"),
+    [
+        ("1000", 0.01),
+        ("29000", 0.29),
+        ("57000", 0.57),
+        ("115000", 1.15),
+        ("203000", 2.03),
+        ("3333000", 33.33),
+        ("10000000", 100.0),
+    ],
 )
 def test_base_units_as_lots(quantity: str, sent: float) -> None:
     assert lots().of(D(quantity)) == sent

@@ -31,7 +31,9 @@ def test_deal_whose_costs_are_no_numbers_is_a_fill(
     (deal,) = venue.state()["deals"]
     venue.configure_account(deals=[{**deal, "commission": NOT_A_NUMBER, "swap": NOT_A_NUMBER}])
     (report,) = run(adapter.find_order(spec(), CID)) or []
-    assert [(one.quantity, one.commission, one.swap) for one in report.fills] == [(10_000, 0, 0)]
+    assert [(one.quantity, one.commission, one.swap) for one in report.fills] == [
+        (D(10_000), D(0), D(0))
+    ]
 
 
 @pytest.mark.parametrize("price", [NOT_A_NUMBER, -1.0])
@@ -41,10 +43,12 @@ def test_price_that_is_none_is_left_out(
     venue.configure_symbol("USDJPY", ask=price)
 
     async def first_two() -> set[str]:
-        stream = adapter.stream_quotes(spec(), ["USDJPY", "EURUSD"])
-        found = {(await anext(stream)).symbol, (await anext(stream)).symbol}
-        await stream.aclose()
-        return found
+        found: list[str] = []
+        async for quote in adapter.stream_quotes(spec(), ["USDJPY", "EURUSD"]):
+            found.append(quote.symbol)
+            if len(found) == 2:
+                break
+        return set(found)
 
     assert run(first_two()) == {"EUR/USD"}
 
