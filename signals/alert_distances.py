@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from decimal import ROUND_HALF_EVEN, Decimal
 
+from common.currencies import pip_of_quote
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 from common.units import AssetClass
@@ -75,8 +76,7 @@ def _pip(pair: str, distance: Distance) -> Decimal:
     if asset_class(pair) is not AssetClass.FX:
         detail = f"A pip of {pair} has no single meaning. Send {distance.level} as a price."
         raise InvalidInputError(Code.ALERT_AMBIGUOUS, detail, field=distance.level)
-    quote = pair.partition("/")[2]
-    return Decimal("0.01") if quote in ("JPY", "HUF") else Decimal("0.0001")
+    return pip_of_quote(pair.partition("/")[2])
 
 
 def _rounded(price: Decimal) -> Decimal:

@@ -48,6 +48,7 @@ from brokers.crypto import (
     reads,
     reports,
     spot_level_changes,
+    unlisted_refusals,
 )
 from brokers.crypto.capabilities import capabilities_of
 from brokers.crypto.ccxt_hooks import expires_ms
@@ -147,6 +148,11 @@ class CryptoAdapter:
             )
         except orders.DuplicateId as error:
             return await self._report_existing(spec, request, str(error))
+        except orders.UnlistedRefusal as error:
+            client.doubt_markets(unless_since=orders.ENTRY_DOUBT_SECONDS)
+            look_up = partial(self.find_order, spec, request.client_order_id, request.symbol)
+            found = await unlisted_refusals.found_or_refused(error, look_up)
+            return found + await self._follow_levels(client, spec, request, found)
         except (NotSent, Rejected) as error:
             self._order_cache.record_ended(spec.connection_id, request.client_order_id)
             if isinstance(error, Rejected) and client.settings.market != "spot":

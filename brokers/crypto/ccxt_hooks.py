@@ -16,7 +16,7 @@ from brokers.crypto.exchanges import EXPIRES_SECONDS, Envelope, rules
 from brokers.crypto.guarded_call import current_call
 from brokers.crypto.priority_lock import PriorityLock
 from brokers.crypto.rate_limits import AccountRateLimits
-from brokers.crypto.response import is_json, is_whole, retry_after
+from brokers.crypto.response import is_json, is_whole, retry_after, without_warnings
 
 UNREADABLE = "unreadable"
 NO_ENTRY_PRICE = "noEntryPrice"
@@ -31,6 +31,7 @@ class HookedExchange:
     clock: ExchangeClock
     lock: PriorityLock | None = None
     id: str
+    precisionMode: int
     options: dict[str, Any]
     markets_by_id: dict[str, Any]
 
@@ -130,6 +131,13 @@ class HookedExchange:
         listed = self.markets_by_id.get(stated)
         return str(listed[0]["symbol"]) if listed else stated
 
+    def set_markets(self, markets: Any, currencies: Any = None) -> Any:
+        """Store loaded markets, each with the meaning of its precision (`market_steps.py`)."""
+        loaded = super().set_markets(markets, currencies)  # type: ignore[misc]
+        for market in loaded.values():
+            market["precisionMode"] = self.precisionMode
+        return loaded
+
     def parse_order_status(self, status: str | None) -> Any:
         """Return ccxt's word for an order's state, where ours differs as `exchanges.py` has it."""
         known = rules(self.id).order_states.get(status or "")
@@ -146,6 +154,8 @@ class HookedExchange:
         """
         envelope = rules(self.id).envelope
         self._back_off(envelope, code, headers)
+        if envelope is Envelope.KRAKEN and isinstance(answer, dict):
+            answer["error"] = without_warnings(answer.get("error"))
         super().handle_errors(  # type: ignore[misc]
             code, reason, url, method, headers, body, answer, *request
         )

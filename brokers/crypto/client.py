@@ -67,7 +67,7 @@ class Client:
     margin_right_until: dict[str, float] = field(default_factory=dict)  # by symbol
     connection_id: str = ""
     missing_since: dict[str, float] = field(default_factory=dict)  # by symbol that is not listed
-    last_prices: dict[str, Decimal] = field(default_factory=dict)  # by spot symbol
+    last_prices: dict[str, Decimal] = field(default_factory=dict)  # of what is held on spot
     warnings: set[str] = field(default_factory=set)  # what was logged, which each read would repeat
 
     @property

@@ -10,6 +10,7 @@ What ccxt does not have is marked `remembered`: it is of the exchanges' referenc
 there again; none of those is NOT_SENT, so nothing is sent again because of one.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -214,7 +215,8 @@ TABLES: Mapping[Envelope, Mapping[str, Verdict]] = {
 # Binance -2010 and -1013: one code, many reasons ("Error codes", messages for -1010, -2010, -2011).
 # Bybit 10001, remembered: "The order remains unchanged as the parameters entered match the existing
 # ones.", "Qty invalid", "The number of contracts exceeds maximum limit allowed".
-MANY_REASONS = frozenset({"-2010", "-1013", "10001"})
+# An order list gets its filters' failures with -2010; -1111 is about whichever number is too fine.
+MANY_REASONS = frozenset({"-2010", "-1013", "-1111", "10001"})
 MESSAGES: Mapping[Envelope, tuple[tuple[str, Verdict], ...]] = {
     Envelope.BINANCE: (
         ("insufficient balance", _MONEY),
@@ -227,6 +229,11 @@ MESSAGES: Mapping[Envelope, tuple[tuple[str, Verdict], ...]] = {
         ("would trigger immediately", _PRICE),
         ("PRICE_FILTER", _PRICE),
         ("PERCENT_PRICE", _PRICE),
+        ("MAX_NUM", _OTHER),  # as many orders as the account or the symbol may have
+        ("LOT_SIZE", _VOLUME),
+        ("NOTIONAL", _VOLUME),
+        ("'price'", _PRICE),
+        ("'stopPrice'", _PRICE),
     ),
     Envelope.BYBIT: (
         ("remains unchanged", UNCHANGED),
@@ -292,6 +299,23 @@ def verdict_of(envelope: Envelope, code: str, message: str) -> Verdict | None:
     if code in MANY_REASONS:
         return next((v for part, v in MESSAGES.get(envelope, ()) if part in message), found)
     return found
+
+
+# How each writes a code of its own, so that what is none of them is no refusal. Binance's are
+# negative, and its 200 is a success; Kraken names the kind of an error.
+OWN_CODES: Mapping[Envelope, re.Pattern[str]] = {
+    Envelope.BINANCE: re.compile(r"-\d+"),
+    Envelope.BYBIT: re.compile(r"[1-9]\d*"),
+    Envelope.OKX: re.compile(r"\d{5}"),
+    Envelope.KRAKEN: re.compile(r"E\w+:.+"),
+}
+
+
+def is_refusal(envelope: Envelope, code: str) -> bool:
+    """Whether it is one of an exchange's own codes for a request that was not done, and not one of
+    those with which it states that it does not know."""
+    own = OWN_CODES.get(envelope)
+    return own is not None and own.fullmatch(code) is not None and code not in UNSURE[envelope]
 
 
 def verdict_by_class(names: tuple[str, ...]) -> Verdict | None:

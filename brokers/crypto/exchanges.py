@@ -134,6 +134,7 @@ class Exchange:
     stop_limits: frozenset[str] = frozenset()
     trigger_name: str = "triggerPrice"
     names_trigger_direction: bool = False
+    trigger_params: Mapping[str, str] = field(default_factory=dict)  # which price triggers
     refuses_reached_stop: bool = False  # a stop price that the market has reached
     gtd: Mapping[str, timedelta] = field(default_factory=dict)
     expiry_name: str = ""  # parameter of the expiry
@@ -295,6 +296,8 @@ BYBIT = Exchange(
     # orders need an orderFilter, and we have no proof that they keep their id: not used.
     stop_limits=frozenset({"swap"}),
     names_trigger_direction=True,
+    # docs v5 "Place Order": triggerBy LastPrice, IndexPrice or MarkPrice.
+    trigger_params={"triggerBy": "LastPrice"},
     refuses_reached_stop=True,
     # ccxt editOrder: v5/order/amend by orderLinkId. remembered, "Amend Order": price and quantity,
     # which is all of the order; the answer only states that the request was taken.

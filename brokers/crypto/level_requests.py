@@ -5,24 +5,30 @@ from decimal import Decimal
 from typing import Any
 
 from brokers.base import Rejected
-from brokers.crypto import binance_algo, binance_oco, okx_algo, parse
+from brokers.crypto import binance_algo, binance_oco, market_steps, okx_algo, parse
 from brokers.crypto.client import Client
 from brokers.crypto.exchanges import LevelApi
 from brokers.crypto.level_orders import Leg, LevelName, LevelOrder
 from brokers.crypto.order_encoding import market_of
+from brokers.price_rounding import Tick, step_at
 from brokers.types import ModifyRequest, OrderRequest, Side
 from common.reason_codes import Code
 
 
 def wanted(client: Client, request: ModifyRequest) -> dict[Leg, Decimal | None]:
     """Return the levels that a position shall have, in whole ticks. Raises Rejected."""
-    tick = parse.number(market_of(client, request.symbol, is_exit=True)["precision"]["price"])
+    market = market_of(client, request.symbol, is_exit=True)
+    try:
+        tick = market_steps.price_tick(market)
+    except ValueError as error:
+        raise Rejected(Code.STOPS_INVALID, str(error)) from error
     levels = {Leg.STOP: request.stop_loss, Leg.TARGET: request.take_profit}
     return {leg: price and _on_tick(price, tick) for leg, price in levels.items()}
 
 
-def _on_tick(price: Decimal, tick: Decimal) -> Decimal:
-    rounded = (price / tick).to_integral_value() * tick if price.is_finite() else price
+def _on_tick(price: Decimal, grid: Tick) -> Decimal:
+    tick = step_at(price, grid) if price.is_finite() else Decimal(0)
+    rounded = (price / tick).to_integral_value() * tick if tick else price
     if not rounded.is_finite() or rounded <= 0:
         raise Rejected(Code.STOPS_INVALID, f"a level at {price}")
     return rounded
@@ -31,7 +37,10 @@ def _on_tick(price: Decimal, tick: Decimal) -> Decimal:
 def quantity(client: Client, request: ModifyRequest) -> Decimal:
     """Return how much each level closes, in whole steps. Raises Rejected."""
     market = market_of(client, request.symbol, is_exit=True)
-    step = parse.instrument(market).quantity_step
+    try:
+        step = market_steps.amount_step(market) * parse.contract_size(market)
+    except ValueError as error:
+        raise Rejected(Code.STOPS_INVALID, str(error)) from error
     asked = request.quantity or Decimal(0)
     whole = asked // step * step
     if whole <= 0 and (request.stop_loss is not None or request.take_profit is not None):
@@ -59,6 +68,7 @@ async def create(client: Client, request: OrderRequest, leg: Leg) -> Any:
         rules.trigger_name: f"{request.stop_price:f}",
         "reduceOnly": True,
         "closeOnTrigger": True,
+        **rules.trigger_params,
     }
     if rules.names_trigger_direction:
         params["triggerDirection"] = "descending" if falls else "ascending"

@@ -5,15 +5,15 @@ refuses entries alone: an exit is sent, and the exchange decides.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from brokers import price_rounding
 from brokers.base import Rejected
-from brokers.crypto import parse
+from brokers.crypto import market_steps, parse
 from brokers.crypto.capabilities import market_capabilities
 from brokers.crypto.ccxt_hooks import expires_ms
 from brokers.crypto.client import Client
@@ -28,6 +28,7 @@ from brokers.types import (
 )
 from common.reason_codes import Code
 
+T = TypeVar("T")
 # A stop-limit order is a limit order with the parameters of its trigger.
 TYPES = {OrderType.MARKET: "market", OrderType.LIMIT: "limit", OrderType.STOP_LIMIT: "limit"}
 
@@ -118,7 +119,7 @@ def _trigger(client: Client, market: Mapping[str, Any], request: OrderRequest) -
         return {}
     rules = client.rules
     price = _rounded(market, request.stop_price, request.side, OrderType.STOP)
-    params = {rules.trigger_name: f"{price:f}"}
+    params = {rules.trigger_name: f"{price:f}", **rules.trigger_params}
     if rules.names_trigger_direction:
         params["triggerDirection"] = "ascending" if request.side is Side.BUY else "descending"
     return params
@@ -130,11 +131,19 @@ def _rounded(
     """Return a price in whole ticks. Raises Rejected for a missing one, or one below a tick."""
     if price is None or not price.is_finite() or price <= 0:
         raise Rejected(Code.PRICE_INVALID, f"{order_type.lower()} price {price}")
-    tick = parse.number(market["precision"]["price"])
+    tick = _stated(market_steps.price_tick, market)
     rounded = price_rounding.round_entry_price(price, tick, side, order_type)
     if rounded <= 0:
         raise Rejected(Code.PRICE_INVALID, f"{order_type.lower()} price {price} is below a tick")
     return rounded
+
+
+def _stated(read: Callable[[Mapping[str, Any]], T], market: Mapping[str, Any]) -> T:
+    """Return what the exchange states of a market. Raises Rejected if it does not."""
+    try:
+        return read(market)
+    except ValueError as error:
+        raise Rejected(Code.SYMBOL_TRADING_DISABLED, str(error)) from error
 
 
 def _amount(
@@ -144,11 +153,11 @@ def _amount(
     market's limits."""
     if not request.quantity.is_finite() or request.quantity <= 0:
         raise Rejected(Code.VOLUME_INVALID, f"quantity {request.quantity}")
-    amount = request.quantity / parse.contract_size(market)
+    amount = request.quantity / _stated(parse.contract_size, market)
     if request.reduce_only:
         return f"{amount.normalize():f}"
-    instrument = parse.instrument(market)
-    step = parse.number(market["precision"]["amount"])
+    instrument = _stated(parse.instrument, market)
+    step = market_steps.amount_step(market)
     if amount % step:
         raise Rejected(Code.VOLUME_INVALID, f"the step is {instrument.quantity_step:f}")
     minimum, maximum = instrument.quantity_min, instrument.quantity_max

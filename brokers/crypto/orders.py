@@ -37,6 +37,10 @@ class Unchanged(Exception):
     """The order is already as a change would make it."""
 
 
+class UnlistedRefusal(OutcomeUnknown):
+    """The exchange refused with a code of its own that no table here has."""
+
+
 async def send(
     client: Client, spec: ConnectionSpec, guarded: GuardedCall, call: Callable[[], Awaitable[T]]
 ) -> T:
@@ -81,7 +85,21 @@ def _outcome_of_error(
             return NoSuchOrder(detail)
         case Meaning.UNCHANGED if guarded.is_repeatable:
             return Unchanged(detail)
-    return OutcomeUnknown(Code.REPLY_LOST, detail)
+    is_refusal = _is_unlisted_refusal(client, guarded)
+    return (UnlistedRefusal if is_refusal else OutcomeUnknown)(Code.REPLY_LOST, detail)
+
+
+def _is_unlisted_refusal(client: Client, guarded: GuardedCall) -> bool:
+    """Whether the exchange itself has answered with a code that is in no table, nor among those of
+    its own time-outs and faults."""
+    envelope = client.rules.envelope
+    found = response.read_error(envelope, guarded.body)
+    return (
+        found is not None
+        and 200 <= guarded.status < 500
+        and codes.is_refusal(envelope, found.code)
+        and codes.verdict_of(envelope, found.code, found.message) is None
+    )
 
 
 def _response_excerpt(guarded: GuardedCall, spec: ConnectionSpec) -> str:

@@ -9,6 +9,8 @@ from decimal import Decimal, InvalidOperation
 from hashlib import sha256
 from typing import Any
 
+from brokers.crypto.market_steps import amount_step, price_tick
+from brokers.price_rounding import PriceGrid, step_at
 from brokers.types import (
     MAX_FILL_ID_LENGTH,
     BrokerOrder,
@@ -69,22 +71,22 @@ def quote(ticker: Mapping[str, Any], pair: str, now: datetime) -> Quote | None:
 
 # ---- markets --------------------------------------------------------------------------------
 def contract_size(market: Mapping[str, Any]) -> Decimal:
-    """Base units in one of ccxt's amounts: a contract's size, 1 on spot."""
-    return (
-        optional_number(market.get("contractSize"), Decimal(1))
-        if market.get("contract")
-        else Decimal(1)
-    )
+    """Base units in one of ccxt's amounts: a contract's size, 1 on spot. Raises ValueError for one
+    of nothing: what is held of it would count as closed."""
+    if not market.get("contract"):
+        return Decimal(1)
+    size = optional_number(market.get("contractSize"), Decimal(1))
+    if size <= 0:
+        raise ValueError(f"{market.get('symbol')} has contracts of {size}")
+    return size
 
 
 def instrument(market: Mapping[str, Any]) -> Instrument:
     """Read a market. Quantities in base units; ccxt counts contracts. Raises ValueError."""
     size = contract_size(market)
     minimum_amount = _limits(market, "amount").get("min")
-    step = number(market["precision"]["amount"]) * size
-    tick = number(market["precision"]["price"])
-    if step <= 0 or tick <= 0:
-        raise ValueError(f"{market['symbol']} has no steps")
+    step, grid = amount_step(market) * size, price_tick(market)
+    tick = step_at(Decimal(1), grid)  # where it depends on the price, that of one unit of money
     minimum = max(optional_number(minimum_amount) * size, step)
     is_spot = bool(market.get("spot"))  # a derivative's rest can be closed however small it is
     exponent = tick.normalize().as_tuple().exponent
@@ -100,6 +102,7 @@ def instrument(market: Mapping[str, Any]) -> Instrument:
         tick=tick,
         close_min=minimum if is_spot else Decimal(0),
         close_worth_min=min_notional(market) if is_spot else Decimal(0),
+        price_steps=grid.steps if isinstance(grid, PriceGrid) else (),
     )
 
 
@@ -156,10 +159,13 @@ def _fill_id(trade: Mapping[str, Any]) -> str:
 def executions(
     trades: Iterable[Mapping[str, Any]], market: Mapping[str, Any]
 ) -> tuple[Execution, ...]:
-    """Read trades of one market. Raises ValueError."""
+    """Read trades of one market. One of nothing, as some exchanges list them for what is less than
+    their smallest unit, is left out. Raises ValueError."""
     size = contract_size(market)
     base = str(market["base"]) if market.get("spot") else ""
-    return tuple(execution(trade, size, spot_base=base) for trade in trades)
+    return tuple(
+        execution(trade, size, spot_base=base) for trade in trades if number(trade["amount"])
+    )
 
 
 def total(order: Mapping[str, Any], size: Decimal, now: datetime) -> Execution | None:
@@ -318,7 +324,7 @@ def side(text: Any) -> Side:
 # ---- positions ------------------------------------------------------------------------------
 def position(read: Mapping[str, Any], size: Decimal) -> BrokerPosition | None:
     """Read a derivatives position, which has its symbol's name: exchanges give none. None: it is
-    flat. Raises ValueError."""
+    flat. One whose entry price is not stated is a position all the same. Raises ValueError."""
     quantity = abs(optional_number(read.get("contracts"))) * size
     if not quantity:
         return None
@@ -329,7 +335,7 @@ def position(read: Mapping[str, Any], size: Decimal) -> BrokerPosition | None:
         symbol=read["symbol"],
         side=Side.BUY if read["side"] == "long" else Side.SELL,
         quantity=quantity,
-        entry_price=number(read["entryPrice"]),
+        entry_price=optional_number(read.get("entryPrice")),  # OKX: "" while it computes it
     )
 
 

@@ -42,11 +42,19 @@ async def call_method(client: Client, name: str, *arguments: Any) -> Any:
 
 
 async def instruments(client: Client) -> list[Instrument]:
-    """The listed symbols that the exchange has."""
-    return readable(
-        client.connection_id, "symbol", unlisted.listed(client),
-        lambda name: parse.instrument(client.market(name)), name_of=str,
-    )  # fmt: skip
+    """The listed symbols that the exchange has, and whose steps it states."""
+    found = (instrument_of(client, name) for name in unlisted.listed(client))
+    return [instrument for instrument in found if instrument is not None]
+
+
+def instrument_of(client: Client, name: str) -> Instrument | None:
+    """Return a listed symbol's instrument; None if the exchange does not state its steps (OKX: one
+    that will be traded later). It must not stop what is read of the others."""
+    try:
+        return parse.instrument(client.market(name))
+    except INVALID as error:
+        UNREADABLE_ROWS.note(client.connection_id, "symbol", name, error)
+        return None
 
 
 # ---- the account ----------------------------------------------------------------------------
@@ -120,7 +128,8 @@ def _may_trade(read: Mapping[str, Any]) -> bool:
 
 
 async def _base_value(client: Client, totals: Mapping[str, Any]) -> Decimal:
-    """What the bases of the listed symbols are worth at the last price."""
+    """What the bases of the listed symbols are worth at the last price. Raises ValueError for one
+    without any: an equity without it would look like a loss."""
     amounts = {
         name: parse.optional_number(totals.get(name.partition("/")[0]))
         for name in unlisted.listed(client)
@@ -134,15 +143,14 @@ async def _base_value(client: Client, totals: Mapping[str, Any]) -> Decimal:
 
 
 def _last_price(client: Client, name: str, ticker: Mapping[str, Any]) -> Decimal:
-    """Return a symbol's last price; the one before, if the exchange states none. Raises ValueError
-    without any: the account would seem to be worth less."""
-    try:
-        client.last_prices[name] = parse.number(ticker.get("last"))
-    except ValueError as error:
-        if name not in client.last_prices:
-            raise
-        UNREADABLE_ROWS.note(client.connection_id, "last price", f"of {name}", error)
-    return client.last_prices[name]
+    """Return a symbol's last price: of a market that stands still or is about to go an exchange may
+    list none, and then the last one that was read is its price. Raises ValueError without one."""
+    stated = (parse.optional_number(ticker.get(kind)) for kind in ("last", "close", "bid"))
+    price = next((one for one in stated if one > 0), client.last_prices.get(name))
+    if price is None:
+        raise ValueError(f"{name} is held, and the exchange lists no price of it")
+    client.last_prices[name] = price
+    return price
 
 
 async def _open_profit(client: Client) -> Decimal:
@@ -244,12 +252,12 @@ async def _spot_position(
     client: Client, name: str, totals: Mapping[str, Any], *, is_exit: bool
 ) -> BrokerPosition | None:
     balance = parse.optional_number(totals.get(name.partition("/")[0]))
-    if name not in client.exchange.markets:
+    instrument = instrument_of(client, name) if name in client.exchange.markets else None
+    if instrument is None:
         if balance <= 0:
             return None
         client.doubt_markets(unless_since=RENEW_SECONDS)  # one answer may have lacked it
         return spot_positions.unlisted_position(name, balance)
-    instrument = parse.instrument(client.market(name))
     if not spot_positions.sellable(balance, instrument):
         has_some = balance > 0
         return spot_positions.unsellable_position(instrument, balance) if has_some else None

@@ -1,5 +1,6 @@
 """What stands around an answer: its envelope, what it refuses, when to ask again. Pure."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,7 @@ class ExchangeError:
     message: str
 
 
+WARNING = re.compile(r"W[A-Z][A-Za-z]*:")
 LONGEST_BAN_SECONDS = 3 * 24 * 3600
 """Of an address. docs Binance spot "IP Limits": bans last from two minutes to three days."""
 
@@ -58,10 +60,19 @@ def read_error(envelope: Envelope, body: str) -> ExchangeError | None:
             return ExchangeError(str(read["retCode"]), str(read.get("retMsg", "")))
         case Envelope.OKX if "code" in read:
             return _okx_error(read)
-        case Envelope.KRAKEN if (errors := read.get("error")) and isinstance(errors, list):
-            return ExchangeError(str(errors[0]), "")
+        case Envelope.KRAKEN if isinstance(errors := read.get("error"), list):
+            left = without_warnings(errors)
+            return ExchangeError(str(left[0]), "") if left else None
         case _:
             return None
+
+
+def without_warnings(errors: Any) -> Any:
+    """Return Kraken's list of errors without its warnings, whose first letter is W: the request was
+    done. Docs "API Errors": severity E or W, category, text. ccxt takes each entry for an error."""
+    if not isinstance(errors, list):
+        return errors
+    return [one for one in errors if not (isinstance(one, str) and WARNING.match(one))]
 
 
 def is_json(body: str) -> bool:
@@ -88,7 +99,9 @@ def is_whole(envelope: Envelope, path: str, read: Any) -> bool:
     if not isinstance(read, dict):
         return False
     if envelope is Envelope.OKX:
-        return str(read.get("code")) == "0" and _is_list_of(name, read.get("data"))
+        lines = read.get("data")
+        is_done = str(read.get("code")) == "0" and _is_list_of(name, lines)
+        return is_done and not any(_is_refused(line) for line in lines or ())
     result = read.get("result")
     if not isinstance(result, dict):
         return False
@@ -106,10 +119,15 @@ def _is_list_of(name: str, value: Any) -> bool:
     return all(isinstance(one, dict) and one for one in value)
 
 
+def _is_refused(line: Mapping[str, Any]) -> bool:
+    """Whether OKX refused what a line of its answer is about, whatever the code on top says."""
+    return line.get("sCode") not in (None, "", "0")
+
+
 def _okx_error(read: Mapping[str, Any]) -> ExchangeError:
     """An order's own code stands in `data`, the request's on top."""
     lines = read.get("data") or [{}]
     first = lines[0] if isinstance(lines, list) and isinstance(lines[0], dict) else {}
-    if first.get("sCode") not in (None, "", "0"):
+    if _is_refused(first):
         return ExchangeError(str(first["sCode"]), str(first.get("sMsg", "")))
     return ExchangeError(str(read["code"]), str(read.get("msg", "")))

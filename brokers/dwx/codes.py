@@ -30,6 +30,9 @@ BY_EXPERT_ADVISOR: dict[str, Code] = {  # it refused without sending to the brok
     "WRONG_FORMAT_COMMAND": Code.REJECTED_BY_BROKER,
 }
 
+NO_LOTS = re.compile(r"\bmin: 0\.0+,|\bmax: 0\.0+\)")
+"""Older versions of the expert advisor write the maximum by a wrong format."""
+
 BY_BROKER = frozenset({"OPEN_ORDER", "MODIFY_ORDER", "CLOSE_ORDER_TICKET"})
 """Error types that are followed by MT4's own text."""
 
@@ -91,7 +94,7 @@ def newest_message(messages: list[Message], kinds: frozenset[str]) -> Message | 
 
 def outcome_of(message: Message) -> BrokerError:
     """Return the outcome that an error message means; in doubt it is unknown."""
-    if message.kind == "OPEN_ORDER_LOTSIZE_OUT_OF_RANGE" and "max: 0.000000" in message.text:
+    if message.kind == "OPEN_ORDER_LOTSIZE_OUT_OF_RANGE" and NO_LOTS.search(message.text):
         return Rejected(Code.UNKNOWN_SYMBOL_AT_BROKER, message.text)  # an unknown symbol has none
     if code := BY_EXPERT_ADVISOR.get(message.kind):
         return Rejected(code, message.text)

@@ -15,6 +15,7 @@ from typing import Any
 from brokers import price_rounding
 from brokers.base import Rejected
 from brokers.types import Instrument, OrderType, Side
+from common.currencies import LARGE_PIPS
 from common.reason_codes import Code
 
 CURRENCIES = frozenset(
@@ -23,7 +24,6 @@ CURRENCIES = frozenset(
     )
 )  # fmt: skip
 METALS = {"XAU": (100, 2), "XAG": (5000, 3), "XPT": (100, 2), "XPD": (100, 2)}
-TWO_DIGIT_CURRENCIES = frozenset({"JPY", "HUF"})
 MIN_STEP = Decimal("0.01")  # the expert advisor shows lots with two decimals
 NAME = re.compile(r"(?:(?![,|:<>\"\\])[!-~]){1,32}")
 """What a command can carry: it is ASCII, and the expert advisor reads no escapes."""
@@ -149,7 +149,7 @@ def _by_rule(symbol: str) -> tuple[str, Decimal | None, Decimal | None]:
     if metal := METALS.get(found[1]):
         return pair, Decimal(metal[0]), Decimal(metal[1])
     if found[1] in CURRENCIES:
-        return pair, Decimal(100_000), Decimal(3 if found[2] in TWO_DIGIT_CURRENCIES else 5)
+        return pair, Decimal(100_000), Decimal(3 if found[2] in LARGE_PIPS else 5)
     return "", None, None
 
 

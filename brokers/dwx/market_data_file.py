@@ -1,30 +1,39 @@
 """DWX_Market_Data.txt: prices, their age, and the value of a point. Pure."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
+from typing import Any, TypeVar
 
 from brokers.dwx.parse import MalformedError, load, number
 
+T = TypeVar("T")
 Prices = Mapping[str, tuple[Decimal, Decimal]]
 
 
 def tick_values(raw: bytes) -> dict[str, Decimal]:
     """Read account currency per point and lot. Raises MalformedError."""
-    try:
-        return {symbol: number(one["tick_value"]) for symbol, one in load(raw).items()}
-    except (KeyError, TypeError, ValueError) as error:
-        raise MalformedError(repr(error)) from error
+    return _by_symbol(raw, lambda one: number(one["tick_value"]))
 
 
 def prices(raw: bytes) -> dict[str, tuple[Decimal, Decimal]]:
     """Read bid and ask by symbol. Raises MalformedError."""
-    try:
-        return {
-            symbol: (number(one["bid"]), number(one["ask"])) for symbol, one in load(raw).items()
-        }
-    except (KeyError, TypeError, ValueError) as error:
-        raise MalformedError(repr(error)) from error
+    return _by_symbol(raw, lambda one: (number(one["bid"]), number(one["ask"])))
+
+
+def _by_symbol(raw: bytes, read: Callable[[Any], T]) -> dict[str, T]:
+    """Return what is read of each symbol, without those of which it cannot be: one must not hide
+    the others' prices. Raises MalformedError if none can be read."""
+    found: dict[str, T] = {}
+    odd: Exception | None = None
+    for symbol, one in load(raw).items():
+        try:
+            found[symbol] = read(one)
+        except (KeyError, TypeError, ValueError) as error:
+            odd = error
+    if odd is not None and not found:
+        raise MalformedError(repr(odd)) from odd
+    return found
 
 
 class QuoteAges:

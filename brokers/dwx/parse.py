@@ -328,6 +328,9 @@ def _level(value: Any) -> Decimal | None:
 def number(value: Any) -> Decimal:
     """Read a number. Raises MalformedError."""
     try:
-        return Decimal(value)
+        found = Decimal(value)
     except (InvalidOperation, ValueError) as error:
         raise MalformedError(f"{value!r} is not a number") from error
+    if not found.is_finite():
+        raise MalformedError(f"{value!r} is not a number")
+    return found

@@ -167,10 +167,13 @@ class OrderCache:
         if record.ended is not None and self._live.get(record.key):
             del self._live[record.key]
             self._ended[record.key] = record
+        revived = record.ended is None and self._ended.pop(record.key, None) is not None
+        if revived:  # TWS works an order that it seemed to refuse
+            self._live[record.key] = record
         if now == before:
             return
         if record.leg == ENTRY:
-            if record.accepted and not before[0] and record.ended is None:
+            if record.accepted and (revived or not before[0]) and record.ended is None:
                 self.event_buffer.push(record.accepted_report())
             end = record.end_report()
             is_in_reply = record.awaited and record.ended is ReportKind.REJECTED

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
-from brokers.ibkr.codes import is_error
+from brokers.ibkr.codes import REJECTED, is_error
 from brokers.types import (
     BrokerOrder,
     CloseCause,
@@ -127,6 +127,12 @@ class Record:
     def is_refused(self) -> bool:
         """Whether TWS seems to have refused it, with a number that no table knows."""
         return self.in_doubt and is_error(self.error_number)
+
+    @property
+    def was_refused(self) -> bool:
+        """Whether a refusal has ended it, and no status: TWS may yet list it as working."""
+        by_number = self.error_number in REJECTED and not self.withdrawn
+        return by_number and self.ended in (ReportKind.REJECTED, ReportKind.CANCELLED)
 
     @property
     def end_if_refused(self) -> ReportKind:

@@ -12,7 +12,6 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ib_async.contract import Contract, ContractDetails
-from ib_async.util import UNSET_DOUBLE
 
 from brokers.ibkr.contracts import LEVERAGE
 from brokers.ibkr.order_records import ENTRY, Fill, Record
@@ -29,6 +28,7 @@ from brokers.types import (
     TimeInForce,
     WhatIf,
 )
+from common.currencies import pip_of_quote
 from common.reason_codes import Code
 
 OUR_REF = re.compile(r"([a-z0-9]{4,18})(?::(sl|tp))?")
@@ -42,10 +42,12 @@ ORDER_TYPES = {
 }
 TIMES_IN_FORCE = {one.value: one for one in TimeInForce}
 WORKING = frozenset({"PreSubmitted", "Submitted", "PendingCancel", "Filled"})
+ALIVE = frozenset({"PreSubmitted", "Submitted"})
 CANCELLED = frozenset({"Cancelled", "ApiCancelled"})
 GOOD_TILL_DATE = "%Y%m%d-%H:%M:%S"  # with a hyphen the time is UTC
 IMMEDIATE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
-UNSET = Decimal(str(UNSET_DOUBLE))
+UNSET = Decimal(10) ** 38
+"""At and above it a number is none: IBKR writes the largest double, or 2 to the 127 less 1."""
 NO_LIMIT = Decimal(10) ** 9  # IBKR states no maximum
 
 
@@ -54,11 +56,9 @@ def to_decimal(value: Any) -> Decimal | None:
     if value in (None, ""):
         return None
     number = Decimal(str(value))
-    if number == UNSET:
-        return None
     if not number.is_finite():
         raise ValueError(value)
-    return number
+    return number if abs(number) < UNSET else None
 
 
 def price(value: Any) -> Decimal | None:
@@ -165,7 +165,8 @@ def update_from_order(record: Record, contract: Contract, order: Any, multiplier
 
 
 def update_from_status(record: Record, status: str, now: datetime | None = None) -> None:
-    """Update a record by IBKR's status. An order that has ended stays so.
+    """Update a record by IBKR's status. An order that has ended stays so, but for one that TWS
+    seemed to refuse: a person may release in TWS what its precautions hold back.
 
     now: to recognise a GTD order that ended by its expiry, since IBKR reports it as cancelled.
     """
@@ -175,6 +176,8 @@ def update_from_status(record: Record, status: str, now: datetime | None = None)
         record.in_doubt = False
     elif status == "Inactive":  # rejected or waiting: look it up
         record.in_doubt = record.in_doubt or record.live
+    if status in ALIVE and record.was_refused:
+        record.ended, record.code, record.detail = None, None, ""
     if record.ended is not None:
         return
     if status == "Filled":
@@ -253,9 +256,7 @@ def instrument(
     step = size_step(details, settings)
     smallest = max(to_decimal(details.minSize) or step, step)
     is_pair = contract.secType == "CASH"
-    pip = (
-        (Decimal("0.01") if contract.currency == "JPY" else Decimal("0.0001")) if is_pair else tick
-    )
+    pip = pip_of_quote(contract.currency) if is_pair else tick
     base = contract.symbol if contract.secType != "FUT" else symbol.replace("/", "")
     rates = settings.get("margin_rates") or {}
     usual = LEVERAGE.get(contract.secType, 0)
@@ -315,6 +316,8 @@ def account_state(
     def amount(tag: str, default: str | None = None) -> Decimal:
         value = values[tag][0] if default is None else values.get(tag, (default, ""))[0]
         number = to_decimal(value)
+        if number is None and default is not None:  # it is there, and IBKR states none
+            number = to_decimal(default)
         if number is None:
             raise ValueError(tag)
         return number
@@ -340,11 +343,14 @@ def account_state(
 
 
 def exchange_rates(values: Iterable[tuple[str, str, str, str]]) -> dict[str, Decimal]:
-    """Read the rate of each currency in the account's own. Raises ValueError."""
-    rates = (
-        (currency, to_decimal(value)) for tag, value, currency, _ in values if tag == "ExchangeRate"
-    )
-    return {currency: rate for currency, rate in rates if rate}
+    """Read the rate of each currency in the account's own; without one that cannot be read."""
+    rates: dict[str, Decimal] = {}
+    for tag, value, currency, _ in values:
+        if tag != "ExchangeRate":
+            continue
+        with suppress(ValueError, ArithmeticError):
+            rates[currency] = to_decimal(value) or Decimal(0)
+    return {currency: rate for currency, rate in rates.items() if rate}
 
 
 def what_if(state: Any, currency: str, rates: Mapping[str, Decimal]) -> WhatIf:

@@ -187,8 +187,8 @@ async def _subscribed(
     """Subscribe to a contract's prices. Raises ReadFailed."""
     try:
         pair = parse.instrument(symbol, details, session.endpoint.settings).pair
-    except (ValueError, ArithmeticError) as error:
-        raise ReadFailed(Code.BROKER_UNREACHABLE, f"{symbol}: {error!r}") from error
+    except (ValueError, ArithmeticError) as error:  # of this symbol: the others have prices
+        raise ReadFailed(Code.UNKNOWN_SYMBOL_AT_BROKER, f"{symbol}: {error!r}") from error
     line = MarketDataLine(symbol, pair, details.contract.conId, on_change)
     client = session.client
     await session.rate_limiter.acquire(priority=priority)

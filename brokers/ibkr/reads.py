@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -117,7 +118,7 @@ async def positions(session: Session) -> list[BrokerPosition]:
     await session.send(client, lambda client: client.cancelPositions(), priority)
     own = (row[1:] for row in found if row[0] == session.endpoint.account)
     latest = {contract.conId: (contract, *values) for contract, *values in own}  # the last row wins
-    open_rows = [row for row in latest.values() if parse.to_decimal(row[1])]
+    open_rows = [row for row in latest.values() if _units(row[1])]
     await resolve_symbols(session, (row[0] for row in open_rows), priority)
     positions_read = readable(
         session.endpoint.connection_id, "position", open_rows, lambda row: _position(session, *row),
@@ -167,8 +168,22 @@ def _protects(session: Session, leg: Record) -> bool:
 
 
 def _position(session: Session, contract: Any, quantity: Any, cost: Any) -> BrokerPosition:
-    units, average = parse.to_decimal(quantity) or Decimal(0), parse.to_decimal(cost) or Decimal(0)
-    return parse.position(session.name_of(contract), contract, units, average)
+    """Return a position. One whose cost TWS does not state is a position all the same."""
+    average = Decimal(0)
+    with suppress(ValueError):
+        average = parse.to_decimal(cost) or Decimal(0)
+    return parse.position(session.name_of(contract), contract, _units(quantity), average)
+
+
+def _units(quantity: Any) -> Decimal:
+    """Return a position's signed quantity; 0: it is flat. Raises ReadFailed for one that TWS does
+    not state: it would count as closed."""
+    units = None
+    with suppress(ValueError, ArithmeticError):
+        units = parse.to_decimal(quantity)
+    if units is None:
+        raise ReadFailed(Code.BROKER_UNREACHABLE, f"a position of {quantity!r}")
+    return units
 
 
 async def open_orders(session: Session) -> list[BrokerOrder]:

@@ -144,8 +144,11 @@ class TwsWrapper:
         whyHeld: str,
         mktCapPrice: float = 0.0,
     ) -> None:
+        """Apply a status. An inactive order that IBKR holds, for example while it looks for shares
+        to lend ("locate"), works: it may be executed at any time."""
         self._add_item(OPEN, (order_key(clientId, orderId, permId), filled))
-        self._order_events.status(orderId, status, filled, avgFillPrice, permId, clientId)
+        held = "PreSubmitted" if status == "Inactive" and whyHeld else status
+        self._order_events.status(orderId, held, filled, avgFillPrice, permId, clientId)
 
     def execDetails(self, reqId: int, contract: Contract, execution: Any) -> None:
         self._add_item(reqId, (contract, execution))

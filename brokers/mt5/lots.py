@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 from brokers import price_rounding
@@ -35,14 +36,32 @@ class UnlistedSymbolError(ReadFailed):
     """The broker has renamed or removed a symbol: nothing states how much a lot of it is."""
 
 
+def is_number(value: float | None) -> bool:
+    """Whether it is a finite number: what is none comes from the package's process as None."""
+    return value is not None and isfinite(value)
+
+
 def decimal(value: float) -> Decimal:
-    """Return a double as a decimal: MetaTrader keeps 8 digits behind the point."""
+    """Return a double as a decimal: MetaTrader keeps 8 digits behind the point. Raises ValueError
+    for what is no number: it would pass every comparison."""
+    if not is_number(value):
+        raise ValueError(f"not a number: {value}")
     return Decimal(str(round(value, 8))).normalize() + 0
+
+
+def is_price(value: float) -> bool:
+    """Whether a terminal has a price: it writes none as 0.0."""
+    return is_number(value) and value > 0
+
+
+def cost(value: float) -> Decimal:
+    """Return what a deal has cost; 0 for what is no number: the deal itself is one."""
+    return decimal(value) if is_number(value) else Decimal(0)
 
 
 def level(value: float) -> Decimal | None:
     """Return a stop or target; None for 0.0, which means that there is none."""
-    return decimal(value) if value else None
+    return decimal(value) if value and is_number(value) else None
 
 
 @dataclass(frozen=True, slots=True)

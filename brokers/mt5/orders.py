@@ -23,7 +23,7 @@ from brokers.base import (
 )
 from brokers.mt5 import codes, lookup, order_encoding, parse
 from brokers.mt5.constants import OrderKind, OrderState
-from brokers.mt5.lots import Lots, decimal
+from brokers.mt5.lots import Lots, decimal, is_price
 from brokers.mt5.order_ids import magic_of
 from brokers.mt5.parse import mode_of
 from brokers.mt5.session import Terminal
@@ -269,7 +269,7 @@ class OrderExecutor:
             tick = self.terminal.tick(self.terminal.time(self.spec, account_info), request.symbol)
             # A sale needs no ask: a thin market may have one side only.
             price = (tick.ask if request.side is Side.BUY else tick.bid) if tick else 0.0
-            if not price:
+            if not is_price(price):
                 side = "ask" if request.side is Side.BUY else "bid"
                 missing = "price" if tick is None or not (tick.bid or tick.ask) else side
                 raise NotSent(

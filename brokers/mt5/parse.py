@@ -15,7 +15,7 @@ from brokers.mt5.constants import (
     OrderState,
     Reason,
 )
-from brokers.mt5.lots import Lots, decimal, level
+from brokers.mt5.lots import Lots, cost, decimal, level
 from brokers.mt5.order_ids import OrderIds, is_ours
 from brokers.mt5.reader import Reader
 from brokers.types import (
@@ -160,9 +160,9 @@ def execution(read: Reader, deal: Any) -> Execution:
         quantity=read.lots(deal.symbol).base(deal.volume),
         price=decimal(deal.price),
         time=read.utc(deal.time_msc / 1000),
-        commission=-(decimal(deal.commission) + decimal(deal.fee)),  # a cost is negative there
+        commission=-(cost(deal.commission) + cost(deal.fee)),  # a cost is negative there
         commission_currency=read.currency,
-        swap=decimal(deal.swap),  # below 0: charged, as ours
+        swap=cost(deal.swap),  # below 0: charged, as ours
     )
 
 

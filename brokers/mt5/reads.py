@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from brokers.base import ReadFailed
 from brokers.mt5 import lookup, parse
-from brokers.mt5.lots import Lots, UnlistedSymbolError, decimal, is_tradable
+from brokers.mt5.lots import Lots, UnlistedSymbolError, decimal, is_price, is_tradable
 from brokers.mt5.reader import Reader
 from brokers.mt5.session import Terminal
 from brokers.types import (
@@ -39,7 +39,7 @@ def account(terminal: Terminal, spec: ConnectionSpec) -> AccountState:
 
 
 def instruments(terminal: Terminal, spec: ConnectionSpec) -> list[Instrument]:
-    """Read all tradable symbols."""
+    """Read all tradable symbols, without one whose data cannot be read."""
     terminal.ensure_account(spec)
     listed = terminal.rows(terminal.api.symbols_get, count=terminal.api.symbols_total)
     pairs = _configured_pairs(spec)
@@ -95,7 +95,7 @@ def quotes(terminal: Terminal, spec: ConnectionSpec, symbols: Sequence[str]) -> 
     for symbol in symbols:
         lots = terminal.lots(account_info, symbol)
         tick = terminal.tick(time, symbol)
-        if tick is not None and tick.bid and tick.ask:
+        if tick is not None and is_price(tick.bid) and is_price(tick.ask):
             pair = lots.instrument(_configured_pairs(spec).get(symbol, "")).pair
             at = time.utc(tick.time_msc / 1000)
             found.append(Quote(pair, decimal(tick.bid), decimal(tick.ask), at))

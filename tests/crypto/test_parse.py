@@ -72,7 +72,7 @@ def test_instrument_is_in_base_units_for_any_contract_size() -> None:
         spot_instrument.quantity_min,
         spot_instrument.digits,
     ) == (D(1), D(1), 0)
-    with pytest.raises(ValueError, match="no steps"):
+    with pytest.raises(ValueError, match="no step of its amount"):
         parse.instrument({**MARKET, "precision": {"amount": "0", "price": "1"}})
 
 

@@ -1,12 +1,14 @@
-"""Refusals that are in none of our tables: ccxt's class for them proves nothing."""
+"""Refusals that are in none of our tables: ccxt's class for them proves nothing, the exchange's
+lists decide."""
 
 from dataclasses import replace
 
 import pytest
 
 from brokers.base import OutcomeUnknown, Rejected
+from brokers.crypto import order_cache, unlisted_refusals
 from brokers.crypto.client import ClientPool
-from brokers.types import ReportKind
+from brokers.types import ReportKind, Side
 from common.reason_codes import Code
 from tests.crypto.factories import allow, close, open_account, unlimited_rates
 from tests.fakes.exchange.venue import Fault
@@ -23,17 +25,79 @@ REFUSALS_BY_CCXT = [
 
 
 @pytest.mark.parametrize(("name", "fault"), REFUSALS_BY_CCXT)
-def test_unlisted_refusal_of_checked_exchange_is_unknown(name: str, fault: Fault) -> None:
+def test_unlisted_refusal_of_an_accepted_order_reports_the_order(name: str, fault: Fault) -> None:
     account = open_account(name)
     account.load_markets()
     account.venue.faults.append(fault)
     request = account.order()
-    with pytest.raises(OutcomeUnknown):
-        account.submit(request)
+    assert {report.kind for report in account.submit(request)} == {ReportKind.FILLED}
     assert account.venue.accepted(request.client_order_id) == 1
-    reports = account.find(request.client_order_id)
-    assert [report.kind for report in reports or ()] == [ReportKind.FILLED]
     close(account)
+
+
+@pytest.mark.parametrize(("name", "fault"), REFUSALS_BY_CCXT)
+def test_unlisted_refusal_is_final_when_no_list_has_the_order(
+    name: str, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The owner reads the exchange's own number and text, not that the order never arrived."""
+    _let_time_pass(monkeypatch)
+    account = open_account(name)
+    account.load_markets()
+    account.venue.faults.append(replace(fault, kind="status"))
+    request = account.order()
+    with pytest.raises(Rejected) as outcome:
+        account.submit(request)
+    assert (outcome.value.code, outcome.value.detail) == (Code.REJECTED_BY_BROKER, fault.body)
+    assert len(account.venue.writes) == 1
+    close(account)
+
+
+@pytest.mark.parametrize("name", ["binance", "bybit", "okx", "kraken"])
+def test_unlisted_refusal_is_unknown_while_the_order_may_arrive(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exchange would still accept it, so that its absence proves nothing."""
+    monkeypatch.setattr(unlisted_refusals, "PAUSES", (0.0, 0.0))
+    fault = dict(REFUSALS_BY_CCXT)[name]
+    account = open_account(name)
+    account.load_markets()
+    account.venue.faults.append(replace(fault, kind="status"))
+    with pytest.raises(OutcomeUnknown) as outcome:
+        account.submit(account.order())
+    assert outcome.value.detail == fault.body
+    close(account)
+
+
+def test_order_that_is_listed_late_was_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unlisted_refusals, "PAUSES", (0.0,) * 4)
+    account = open_account("binance")
+    account.load_markets()
+    account.venue.faults.append(dict(REFUSALS_BY_CCXT)["binance"])
+    account.venue.hidden_lookups = 3
+    assert {report.kind for report in account.submit(account.order())} == {ReportKind.FILLED}
+    close(account)
+
+
+def test_unlisted_refusal_of_an_exit_has_the_markets_loaded_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _let_time_pass(monkeypatch)
+    monkeypatch.setattr("brokers.crypto.orders.ENTRY_DOUBT_SECONDS", 0.0)
+    account = open_account("binance", swap=True)
+    account.submit(account.order())
+    account.venue.faults.append(Fault("status", 400, '{"code":-4999,"msg":"A new rule"}'))
+    with pytest.raises(Rejected):
+        account.submit(account.order(side=Side.SELL, reduce_only=True))
+    account.run(account.adapter.instruments(account.spec))
+    assert sum("exchangeInfo" in line for line in account.venue.request_lines) >= 2
+    close(account)
+
+
+def _let_time_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make an absence certain at once, as it is some seconds after the write."""
+    monkeypatch.setattr(unlisted_refusals, "PAUSES", (0.0,))
+    monkeypatch.setattr(order_cache, "ARRIVES_SECONDS", 0.0)
+    monkeypatch.setattr("brokers.crypto.adapter.expires_ms", lambda clock: 1)
 
 
 DUPLICATES = [

@@ -38,7 +38,9 @@ def test_unlisted_errors_are_unknown(kind: str, text: str) -> None:
     assert text in outcome.detail
 
 
-def test_lot_range_of_zero_means_unknown_symbol() -> None:
-    text = "Lot size out of range (min: 0.000000, max: 0.000000): 0.100000"
+@pytest.mark.parametrize("most", ["0.000000", "(non-string passed)", ""])
+def test_lot_range_of_zero_means_unknown_symbol(most: str) -> None:
+    """Older versions of the expert advisor write the maximum by a wrong format."""
+    text = f"Lot size out of range (min: 0.000000, max: {most}): 0.100000"
     outcome = codes.outcome_of(Message(1, "OPEN_ORDER_LOTSIZE_OUT_OF_RANGE", text))
     assert (type(outcome), outcome.code) == (Rejected, Code.UNKNOWN_SYMBOL_AT_BROKER)

@@ -34,7 +34,8 @@ def test_account_is_parsed() -> None:
     "raw",
     [
         b"", b"{", b"[]", b'"x"', b"{}", b'{"account_info": {}}', orders()[:-3], orders(lots="x"),
-        orders(lots=None), orders(open_time="yesterday"), orders(magic="x"),
+        orders(lots=None), orders(lots=float("nan")), orders(magic="x"),
+        orders(open_time="yesterday"),
         b'{"account_info": {"equity": -nan}}', b"\xff\xfe{",
     ],
 )  # fmt: skip
@@ -93,6 +94,8 @@ def test_prices_and_refused_symbols_are_parsed() -> None:
     for raw in (b'{"EURUSD": {"bid": 1}}', b'{"EURUSD": 5}', b'{"EURUSD": {"bid": "x", "ask": 1}}'):
         with pytest.raises(MalformedError):
             market_data_file.prices(raw)
+    odd = b'{"EURUSD": {"bid": 1.1, "ask": 1.2}, "X": {"bid": NaN, "ask": 1}, "Y": 5}'
+    assert market_data_file.prices(odd) == prices  # one symbol does not hide the others
     text = "Could not subscribe to symbols: A, B.m"
     assert codes.refused_symbols(Message(1, "SUBSCRIBE_SYMBOL", text)) == ["A", "B.m"]
 

@@ -7,7 +7,7 @@ import pytest
 
 from brokers.base import BrokerError, NotSent, OutcomeUnknown, Rejected
 from brokers.mt5 import codes, order_encoding
-from brokers.mt5.lots import Lots, decimal, level, pair_of
+from brokers.mt5.lots import Lots, cost, decimal, is_price, level, pair_of
 from brokers.mt5.order_ids import OrderIds, is_ours, magic_of
 from brokers.record_cache import RecordCache
 from brokers.types import OrderType, PositionMode, ReportKind, Side, TimeInForce
@@ -114,8 +114,24 @@ def test_floats_become_exact_decimals() -> None:
     assert (level(0.0), level(1.1)) == (None, D("1.1"))
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_double_that_is_no_number_is_no_amount_and_no_level(value: float) -> None:
+    with pytest.raises(ValueError, match="not a number"):
+        decimal(value)
+    assert (cost(value), level(value), is_price(value)) == (0, None, False)
+
+
 @pytest.mark.parametrize(
-    ("quantity", "sent"), [("1000", 0.01), ("29000", 0.29), ("10000000", 100.0)]
+    ("quantity", "sent"),
+    [
+        ("1000", 0.01),
+        ("29000", 0.29),
+        ("57000", 0.57),
+        ("115000", 1.15),
+        ("203000", 2.03),
+        ("3333000", 33.33),
+        ("10000000", 100.0),
+    ],
 )
 def test_base_units_as_lots(quantity: str, sent: float) -> None:
     assert lots().of(D(quantity)) == sent

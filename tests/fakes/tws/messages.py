@@ -188,7 +188,7 @@ def order_status(o: Any, status: str, filled: Decimal, average: Any) -> bytes:
     """Write an orderStatus."""
     return pack(
         3, o.order_id, status, filled, o.quantity - filled, average, o.perm_id, o.parent_id,
-        average, o.client_id, "", 0,
+        average, o.client_id, getattr(o, "why_held", ""), 0,
     )  # fmt: skip
 
 

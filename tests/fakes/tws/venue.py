@@ -75,11 +75,12 @@ class Order:
     filled: Decimal = Decimal(0)
     average: Decimal = Decimal(0)
     why: str = ""
+    why_held: str = ""  # inactive, and IBKR works on it all the same: "locate"
     children: list["Order"] = field(default_factory=list)
 
     @property
     def live(self) -> bool:
-        return self.status in LIVE
+        return self.status in LIVE or bool(self.why_held)
 
     @property
     def expires(self) -> datetime | None:
@@ -173,6 +174,12 @@ class Venue:
         order = self.order(ref)
         order.why = why
         self._end(order, status)
+
+    def hold(self, ref: str) -> None:
+        """Hold an order back while shares to lend are looked for."""
+        order = self.order(ref)
+        order.status, order.why_held = "Inactive", "locate"
+        self.report_order(order, "accepted")
 
     def forget(self, ref: str) -> None:
         """Drop an order that ended unreported on an earlier day: no list has it any more."""
@@ -273,7 +280,7 @@ class Venue:
 
     def execute(self, order: Order, quantity: Decimal, price: Decimal) -> Execution:
         """Execute a quantity, and reduce the other orders of its group by it."""
-        before = order.filled
+        before, order.why_held = order.filled, ""
         order.filled += quantity
         order.average = (order.average * before + price * quantity) / order.filled
         done = order.filled >= order.quantity
@@ -312,7 +319,7 @@ class Venue:
     def _end(self, order: Order, status: str) -> None:
         if not order.live:
             return
-        order.status = status
+        order.status, order.why_held = status, ""
         self.report_order(order, "status")
         for child in order.children:
             if order.filled == 0:
@@ -328,7 +335,9 @@ class Venue:
         ]
 
     def _match(self, order: Order) -> None:
-        if not order.live or order.status == "PendingSubmit" or order.con_id not in self.quotes:
+        if order.why_held or not order.live or order.status == "PendingSubmit":
+            return
+        if order.con_id not in self.quotes:
             return
         parent = self.find(order.client_id, order.parent_id) if order.parent_id else None
         if parent is not None and parent.status != "Filled":
