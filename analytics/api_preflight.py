@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from analytics.models import Preflight
 from analytics.preflight.services import MOST, USUAL, preflights_of, request_preflight
-from common.api_fields import Amount, StrictModelSerializer
+from common.api_fields import Amount, StrictModelSerializer, WholeNumber
 from common.permissions import Right
 from connections.api.connections import RelatedRowsMixin
 from connections.api.serializers import FeedBySlug, OwnRowField
@@ -25,7 +25,7 @@ class PreflightSerializer(StrictModelSerializer[Preflight]):
 
     connection = OwnRowField(model=ExecutionConnection)
     feed = FeedBySlug()
-    signals = serializers.IntegerField(
+    signals = WholeNumber(
         source="signals_wanted", default=USUAL, min_value=1, max_value=MOST,
         help_text="How many of the feed's last signals.",
     )  # fmt: skip

@@ -18,7 +18,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import BinaryField, Field, Model, QuerySet
+from django.db.models import BinaryField, Field, IntegerField, Model, QuerySet
 from django.db.models.constants import LOOKUP_SEP
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import NoReverseMatch, reverse
@@ -34,6 +34,7 @@ from common.clocks import market_at
 from common.confirmation import error_message
 from common.errors import ConflictError, InvalidInputError, NotAllowedError
 from common.fields import AmountField
+from common.form_fields import WholeNumberInput
 from common.permissions import Right, refusal
 from common.row_changes import ChangedFieldsModelForm
 
@@ -240,6 +241,8 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         if isinstance(db_field, AmountField):
             kwargs |= {"widget": UnfoldAdminTextInputWidget()}
             return db_field.formfield(**kwargs)
+        if isinstance(db_field, IntegerField) and not db_field.choices:
+            kwargs["form_class"] = WholeNumberInput
         if isinstance(db_field, ArrayField):  # separated by commas
             kwargs |= {"widget": UnfoldAdminTextInputWidget()}
             return db_field.formfield(**kwargs)

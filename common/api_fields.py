@@ -196,6 +196,9 @@ class StrictModelSerializer(StrictFields, serializers.ModelSerializer[M]):
         models.IntegerField: WholeNumber,
         models.BigIntegerField: WholeNumber,
         models.SmallIntegerField: WholeNumber,
+        models.PositiveIntegerField: WholeNumber,
+        models.PositiveBigIntegerField: WholeNumber,
+        models.PositiveSmallIntegerField: WholeNumber,
         models.AutoField: WholeNumber,
         models.BigAutoField: WholeNumber,
     }

@@ -1,5 +1,6 @@
 """Form fields that several apps use."""
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -9,6 +10,8 @@ from django.utils import timezone
 
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
+
+_WHOLE = re.compile("-?[0-9]{1,19}", re.ASCII)
 
 
 class Amount(forms.CharField):
@@ -47,6 +50,17 @@ class AmountInput(forms.DecimalField):
     def prepare_value(self, value: Any) -> Any:
         """Return the value as the input shows it."""
         return plain(value) if isinstance(value, Decimal) else value
+
+
+class WholeNumberInput(forms.IntegerField):
+    """A whole number in plain digits: no `1_000`, no `+5`, no full-width digits."""
+
+    def to_python(self, value: Any) -> Any:
+        """Return the number; None if the field is empty. Raises ValidationError."""
+        text = str(value).strip()
+        if value not in self.empty_values and not _WHOLE.fullmatch(text):
+            raise forms.ValidationError(self.error_messages["invalid"], code="invalid")
+        return super().to_python(value)
 
 
 class UtcDateTimeField(forms.DateTimeField):

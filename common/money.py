@@ -34,7 +34,7 @@ def read_decimal(value: object, *, field: str = "", positive: bool = False) -> D
             f"{excerpt!r} is not a plain decimal such as 1.2345.",
             field=field,
         )
-    number = Decimal(text)
+    number = Decimal(text) or Decimal(0)  # -0 is 0
     if positive and number <= 0:
         raise InvalidInputError(
             Code.NUMBER_NOT_POSITIVE, f"{text} must be greater than 0.", field=field
@@ -115,7 +115,7 @@ def plain(value: Decimal | None) -> str:
     """Return a Decimal as text without exponent or trailing zeros: `1.386`; None is empty."""
     if value is None:
         return ""
-    text = format(value, "f")
+    text = format(value or abs(value), "f")  # -0 is 0
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 

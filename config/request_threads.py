@@ -9,9 +9,15 @@ loop only reads the request and sends the answer; `common/streaming.py` streams 
 A request that was received as a whole is carried out to its end, also if its client disconnects
 meanwhile, and what it has done is committed: "Close all" from a phone that loses its network
 closes. Django's own handler cancels such a request, and its transaction is rolled back.
+
+Whatever ends a request, its session goes back to the pool of the database: 16 requests that kept
+theirs would stop the process for everybody.
 """
 
+from typing import Any
+
 from asgiref.sync import sync_to_async
+from django.core import signals
 from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -23,6 +29,14 @@ class ThreadedHandler(ASGIHandler):
     def load_middleware(self, is_async: bool = False) -> None:
         """Load the middleware as for WSGI, whatever the caller asks for."""
         super().load_middleware(is_async=False)
+
+    async def handle(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request. Django ends one that has raised without the signal of its end."""
+        try:
+            await super().handle(scope, receive, send)
+        except Exception:
+            await signals.request_finished.asend(sender=type(self))
+            raise
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
         """Return the answer to a request; errors become answers, as in Django's own."""

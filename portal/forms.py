@@ -12,7 +12,7 @@ from django.db.models import BooleanField
 
 from common.clocks import market_now
 from common.fields import AmountField
-from common.form_fields import Amount
+from common.form_fields import Amount, WholeNumberInput
 from common.formatting import number
 from common.money import plain
 from common.names import one_line
@@ -235,7 +235,7 @@ def _limit_field(column: Any) -> forms.Field:
         return forms.ChoiceField(choices=[("", "Default of the symbol"), *column.choices], **shown)
     if isinstance(column, BooleanField):
         return forms.BooleanField(**shown)
-    return forms.IntegerField(min_value=1, **shown)
+    return WholeNumberInput(min_value=1, **shown)
 
 
 class PauseForm(forms.Form):

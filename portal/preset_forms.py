@@ -10,6 +10,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db.models import BooleanField, Q, TimeField
 
 from common.fields import AmountField
+from common.form_fields import WholeNumberInput
 from common.money import plain
 from common.names import one_line
 from common.row_changes import ChangedFieldsForm
@@ -300,6 +301,6 @@ def _field(name: str, column: Any, user: User) -> forms.Field:
         )
     if name == "trading_day_zone":
         return forms.CharField(**{**shown, "required": True})
-    return forms.IntegerField(
+    return WholeNumberInput(
         min_value=0, max_value=2**31 - 1, **{**shown, "required": not is_empty_allowed}
     )

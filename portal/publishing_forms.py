@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 
 from common.errors import InvalidInputError
-from common.form_fields import Amount
+from common.form_fields import Amount, WholeNumberInput
 from common.names import one_line
 from common.row_changes import ChangedFieldsForm
 from signals.alert_rules import read_sources, read_symbols
@@ -87,7 +87,7 @@ class NewFeedForm(FeedFields):
 class FeedSettingsForm(FeedFields):
     """The settings of a feed with the rules of its alerts; only what was changed is written."""
 
-    alerts_per_minute = forms.IntegerField(
+    alerts_per_minute = WholeNumberInput(
         min_value=1,
         max_value=MAX_ALERTS_PER_MINUTE,
         label="Alerts: most in a minute",

@@ -15,6 +15,7 @@ from django import forms
 from django.forms import BoundField
 
 from common.errors import FillcastError, InvalidInputError
+from common.form_fields import WholeNumberInput
 from common.units import CHOICES
 from signals.entry_forms import LegForm
 from signals.errors import FieldError, InvalidSignalError, field_errors
@@ -57,7 +58,7 @@ class ActForm(forms.Form):
     """A signal of one action. key, version: of its draft, so that a second click repeats it."""
 
     key = forms.UUIDField(widget=forms.HiddenInput)
-    version = forms.IntegerField(required=False, widget=forms.HiddenInput)
+    version = WholeNumberInput(required=False, widget=forms.HiddenInput)
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from common.api_fields import Json, StrictModelSerializer, StrictSerializer
+from common.api_fields import Json, StrictModelSerializer, StrictSerializer, WholeNumber
 from signals.models import MAX_TERMS, MAX_TEXT, Action, ApprovalRequest, FeedTerms, SavedDraft
 
 
@@ -83,10 +83,10 @@ class ChangedDraftSerializer(StrictSerializer):
     """A draft as it is from now on. version: of the draft that was read."""
 
     body = serializers.DictField(help_text="The signal as POST /signals/ takes it.")
-    version = serializers.IntegerField(min_value=1)
+    version = WholeNumber(min_value=1)
 
 
 class DraftVersionSerializer(StrictSerializer):
     """version: of the draft that was read; left out: whichever it is now."""
 
-    version = serializers.IntegerField(min_value=1, required=False)
+    version = WholeNumber(min_value=1, required=False)

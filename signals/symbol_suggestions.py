@@ -3,35 +3,9 @@
 from collections.abc import Collection
 from difflib import get_close_matches
 
-MAX_SUGGESTIONS, LIKENESS = 5, 0.75
+from signals.common_names import other_names
 
-# Different names that brokers use for the same index or commodity.
-_INDICES = tuple(
-    frozenset(names.split())
-    for names in (
-        "DAX DAX40 DE30 DE40 GER30 GER40",
-        "AUS200 ASX200",
-        "ESP35 IBEX35 SPA35",
-        "ESTX50 EU50 EUSTX50 STOXX50",
-        "CAC40 F40 FR40 FRA40",
-        "FTSE FTSE100 UK100",
-        "HK50 HSI",
-        "JP225 JPN225 NI225 NIKKEI225",
-        "DJ30 DJI DOW DOWJONES US30 WS30",
-        "NAS100 NASDAQ NASDAQ100 NDX NQ US100 USTEC",
-        "SP500 SPX SPX500 US500",
-        "RUT US2000",
-        "CRUDE CRUDEOIL OIL USOIL WTI XTI",
-        "BRENT UKOIL XBR",
-        "NATGAS NGAS XNG",
-        "GOLD XAU",
-        "PLATINUM XPT",
-        "PALLADIUM XPD",
-        "BITCOIN BTC XBT",
-        "ETH ETHEREUM",
-        "SILVER XAG",
-    )
-)
+MAX_SUGGESTIONS, LIKENESS = 5, 0.75
 
 
 def suggest_symbols(symbol: str, listed: Collection[str], most: int = MAX_SUGGESTIONS) -> list[str]:
@@ -40,7 +14,7 @@ def suggest_symbols(symbol: str, listed: Collection[str], most: int = MAX_SUGGES
     symbol: a pair, or a word without a currency.
     """
     base, slash, _ = symbol.partition("/")
-    others = {base}.union(*(names for names in _INDICES if base in names))
+    others = other_names(base)
     same = [pair for pair in sorted(listed) if _base(pair) in others]
     flat, spelled = _flat(symbol), {_flat(pair): pair for pair in sorted(listed)}
     if not slash:

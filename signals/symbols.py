@@ -12,6 +12,7 @@ from common.errors import InvalidInputError
 from common.reason_codes import Code
 from common.stop_rules import ATR
 from common.units import UNITS, AssetClass, Unit, default_unit
+from signals.common_names import named_pair
 
 
 def _split_names(text: str) -> frozenset[str]:
@@ -50,18 +51,6 @@ _QUOTED_IN: dict[str, frozenset[str]] = {
     "HKD": _split_names("HK50"),
     "CHF": _split_names("SWI20"),
 }
-# What people call a metal, an index or a coin.
-_COMMON_NAMES = {
-    "GOLD": "XAU/USD", "SILVER": "XAG/USD", "PLATINUM": "XPT/USD", "PALLADIUM": "XPD/USD",
-    "OIL": "USOIL/USD", "CRUDE": "USOIL/USD", "CRUDEOIL": "USOIL/USD", "BRENT": "UKOIL/USD",
-    "GAS": "NATGAS/USD", "NGAS": "NATGAS/USD", "DAX": "GER40/EUR", "DAX40": "GER40/EUR",
-    "NASDAQ": "NAS100/USD", "NAS": "NAS100/USD", "NDX": "NAS100/USD", "NQ": "NAS100/USD",
-    "DOW": "US30/USD", "DJI": "US30/USD", "DOWJONES": "US30/USD", "SPX": "US500/USD",
-    "SP500": "US500/USD", "FTSE": "UK100/GBP", "NIKKEI": "JP225/JPY", "NIKKEI225": "JP225/JPY",
-    "CAC40": "FRA40/EUR", "STOXX50": "EU50/EUR", "HSI": "HK50/HKD", "RUSSELL": "US2000/USD",
-    "BITCOIN": "BTC/USD", "ETHEREUM": "ETH/USD", "RIPPLE": "XRP/USD", "DOGECOIN": "DOGE/USD",
-    "SOLANA": "SOL/USD", "LITECOIN": "LTC/USD", "CARDANO": "ADA/USD",
-}  # fmt: skip
 _LISTED = {ticker: quote for quote, tickers in _QUOTED_IN.items() for ticker in tickers}
 _QUOTES = _FIAT | _STABLE | {"BTC", "ETH", "BNB"}
 # Exchanges by the currency of their shares, funds and futures; names as charts prefix them.
@@ -148,7 +137,7 @@ def read_pair(text: str) -> str:
 def usual_pair(word: str) -> str:
     """Return the pair that is mostly meant by a word without a currency: XAU/USD by GOLD, and
     NOPE/USD by NOPE. For advice only: a broker's own GOLD can be another contract."""
-    return _COMMON_NAMES.get(word, f"{word}/USD")
+    return named_pair(word) or f"{word}/USD"
 
 
 def known_pair(text: str) -> str:

@@ -7,6 +7,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from brokers.registry import form_of
+from common.form_fields import WholeNumberInput
 from common.names import one_line
 from connections.account_settings.forms import ACCOUNT_FIELDS, AccountSettings
 from connections.account_settings.validation import form_if_available
@@ -52,7 +53,7 @@ class AccountForm(CredentialFields, AccountSettings):
         " a decision.",
     )
 
-    aggregation_ms = forms.IntegerField(
+    aggregation_ms = WholeNumberInput(
         required=False,
         min_value=0,
         max_value=MAX_AGGREGATION_MS,

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from django.db.models import Model, QuerySet
+from django.db.models import IntegerField, Model, QuerySet
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -48,6 +48,12 @@ class OwnRowField(serializers.PrimaryKeyRelatedField[Any]):
     def __init__(self, *, model: type[Model], **kwargs: Any) -> None:
         self.model = model
         super().__init__(**kwargs)
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return the row. Raises ValidationError for a number in other digits than plain ones."""
+        if isinstance(self.model._meta.pk, IntegerField):
+            data = WholeNumber().to_internal_value(data)
+        return super().to_internal_value(data)
 
     def get_queryset(self) -> QuerySet[Any]:
         """Return the rows that the caller may use."""

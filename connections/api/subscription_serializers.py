@@ -3,12 +3,11 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from rest_framework import serializers
-
 from common.api_fields import (
     Amount,
     StrictModelSerializer,
     UtcDateTime,
+    WholeNumber,
     error_details,
     invalid,
 )
@@ -32,7 +31,7 @@ class RouteAccountSerializer(StrictModelSerializer[SubscriptionRoute]):
     """An account of a route, and its part of the signals with the policy SHARE."""
 
     connection = OwnRowField(model=ExecutionConnection)
-    share = serializers.IntegerField(default=1, min_value=0, max_value=MAX_SHARE)
+    share = WholeNumber(default=1, min_value=0, max_value=MAX_SHARE)
 
     class Meta:
         model = SubscriptionRoute

@@ -10,6 +10,7 @@ from django.urls import reverse
 
 from common.confirmation import ConfirmationPage, Consequence, add_form_error
 from common.errors import FillcastError
+from common.form_fields import WholeNumberInput
 from common.names import one_line
 from common.permissions import Right
 from console.pages.page_helpers import View, confirm, page, require_permission, run_action
@@ -35,7 +36,7 @@ class TokenForm(forms.Form):
 class RotateForm(forms.Form):
     """How long the old token works beside the new one."""
 
-    hours = forms.IntegerField(
+    hours = WholeNumberInput(
         label="The old address works for", min_value=0, max_value=720, initial=24,
         help_text="Hours, at most 720 (30 days). 0: it ends at once, since others may know it.",
     )  # fmt: skip

@@ -9,6 +9,7 @@ from django.urls import reverse
 
 from common.confirmation import ConfirmationPage, Consequence, add_form_error
 from common.errors import FillcastError
+from common.form_fields import WholeNumberInput
 from common.permissions import Right
 from console.pages.page_helpers import View, confirm, require_permission, run_action
 from console.pages.token_pages import show_once
@@ -49,7 +50,7 @@ class InvitationForm(forms.Form):
     note = forms.CharField(
         label="For whom", max_length=200, help_text="A name that operators will recognize."
     )
-    days = forms.IntegerField(
+    days = WholeNumberInput(
         label="Works for, days",
         min_value=1,
         max_value=invitations.MAX_DAYS,

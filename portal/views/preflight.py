@@ -21,7 +21,7 @@ from analytics.preflight.services import (
 )
 from common.confirmation import add_form_error
 from common.errors import FillcastError
-from common.form_fields import Amount
+from common.form_fields import Amount, WholeNumberInput
 from common.money import plain
 from connections.models import Directions, Subscription
 from portal.files import csv_file
@@ -41,7 +41,7 @@ class PreflightForm(forms.Form):
         help_text="A multiple of the size that the account’s preset gives: 0.5 is half.",
     )  # fmt: skip
     directions = forms.ChoiceField(choices=DIRECTIONS, initial=Directions.BOTH)
-    signals = forms.IntegerField(
+    signals = WholeNumberInput(
         label="Signals", min_value=1, max_value=MOST, initial=USUAL,
         help_text=f"How many of the feed’s last signals: 1 to {MOST}.",
     )  # fmt: skip

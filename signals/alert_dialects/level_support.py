@@ -14,6 +14,7 @@ from common.errors import InvalidInputError
 from common.money import plain
 from common.units import AssetClass
 from signals.alert_dialects.reading import LevelForm, ambiguous
+from signals.common_names import named_pair
 from signals.draft import SignalDraft
 from signals.symbols import asset_class, known_pair
 
@@ -47,7 +48,6 @@ _METAL = _bounds("0.12", "0.12", "0.08", "0.10", "0.08", quotable=False)
 _OTHER = _bounds("0.15", "0.25", "0.12", "0.15", "0.10", quotable=False)
 _SHARE = _bounds("0.15", "0.25", "0.15", "0.25", "0.35", quotable=True)
 _CRYPTO = _bounds("0.30", "1.00", "0.20", "0.40", "0.22", quotable=True)
-_NAMES = {"GOLD": _METAL, "SILVER": _METAL, "BITCOIN": _CRYPTO, "ETHEREUM": _CRYPTO}
 _CLASSES = {AssetClass.FX: _FX, AssetClass.METAL: _METAL, AssetClass.CRYPTO: _CRYPTO}
 _MAJORS = {"EUR", "USD", "GBP", "CHF", "AUD", "NZD", "CAD", "JPY"}
 _NO_SHARES = {"NATGAS", "UKOIL", "USOIL", "USTEC", "WTI", "VIX"}
@@ -65,7 +65,7 @@ def bounds_of(pair: str) -> Bounds:
     base, _, quote = pair.partition("/")
     if {base, quote} <= _MAJORS:
         return _MAJOR
-    found = _NAMES.get(base) or _CLASSES.get(asset_class(pair))
+    found = _CLASSES.get(asset_class(named_pair(base))) or _CLASSES.get(asset_class(pair))
     return found or (_SHARE if is_share(base) else _OTHER)
 
 

@@ -22,15 +22,16 @@ _OWNED = r"(?: of (?:your |the )?(?:account|balance|capital|equity|portfolio))?(
 _DISCLAIMER = re.compile(
     r"(?:this is |it is )?(?:not|no) (?:financial|investment) advice"
     r"|(?:nfa|dyor)(?:[ ,/&-]+(?:nfa|dyor))?|do your own research"
-    r"|trade (?:at|on|with) your own risk|trade safe(?:ly)?|stay safe|happy trading"
+    r"|(?:trade|enter) (?:at|on|with) your own risk|trade safe(?:ly)?|stay safe|happy trading"
     r"|good luck(?: (?:all|everyone|traders|guys))?"
     r"|(?:always )?(?:use|apply|follow)? ?(?:a |your )?(?:proper|good|strict)? ?"
     r"(?:risk|money) management(?: is key| always)?"
     r"|manage your risk(?: properly| well)?|(?:always )?use (?:a )?(?:stop loss|sl)"
-    r"|use (?:a )?(?:proper|small|low) (?:lot size|lots|leverage)"
-    r"|(?:high|medium|low) risk(?: trade)?"
+    r"|(?:use )?(?:a )?(?:proper|small|low) (?:lot size|lots?|leverage)"
+    r"|(?:very )?(?:high|medium|low) risk(?: trade)?|(?:very )?risky(?: trade)?"
+    r"|(?:only )?for education(?:al)?(?: purposes?)?(?: only)?"
     rf"|(?:never|don't|do not) risk more than {_PERCENT}{_OWNED}"
-    rf"|risk (?:only )?{_PERCENT}{_OWNED}",
+    rf"|(?:max(?:imum)? )?risk (?:only |max(?:imum)? )?{_PERCENT}{_OWNED}(?: (?:only|max))?",
     re.IGNORECASE,
 )
 
@@ -63,13 +64,15 @@ _CONFIDENCE_BEHIND = re.compile(
 _ADVICE_BEHIND = re.compile(
     r"(?<=[0-9)])[ \t,;|.-]+(?:nfa|dyor)(?:[ ,/&-]+(?:nfa|dyor))?[ \t.!]*\Z", re.IGNORECASE
 )
+# A call of the members of a chat. “@here” can be where an entry is.
+_CALL = re.compile(r"\A[ \t]*(?:@everyone\b|<@[!&]?[0-9]{5,20}>)[ \t]*", re.IGNORECASE)
 _RULE = re.compile("[_=~]{3,}")
 
 
 def without_signature(text: str) -> tuple[str, tuple[Note, ...]]:
     """Return a readable text without the lines that change nothing, and what they were."""
     lines, notes = [], []
-    for line in text.split("\n"):
+    for line in _CALL.sub("", text).split("\n"):
         if confidence := _CONFIDENCE_BEHIND.search(line):
             line = line[: confidence.start()]
             notes.append(Note(excerpt(confidence[0].strip(" \t,;|-")), "it describes"))

@@ -4,7 +4,7 @@ Every word must be understood. A price is a limit: the entry is not worse than i
 edge that the market reaches first counts. Targets without shares get equal ones.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import replace
 from decimal import ROUND_DOWN, Context, Decimal
 from typing import Any
@@ -30,6 +30,7 @@ from signals.alert_dialects.tokens import is_any_word
 from signals.alert_dialects.two_readings import require_one_reading
 from signals.alert_dialects.unknown_words import WRITE
 from signals.alert_dialects.vocabulary import Kind, Token
+from signals.common_names import is_spoken, other_names
 from signals.models import Action, Direction
 
 _SHARE = Context(prec=40, rounding=ROUND_DOWN)
@@ -172,17 +173,15 @@ def _require_symbol(parts: Parts) -> None:
         )  # fmt: skip
 
 
-# What people call a symbol beside its own name: “Gold (XAUUSD)”.
-_NAMES = {"GOLD": {"XAU"}, "SILVER": {"XAG"}, "BITCOIN": {"BTC", "XBT"}, "ETHEREUM": {"ETH"},
-          "NASDAQ": {"NAS100", "US100", "USTEC"}, "DAX": {"GER40", "DE40", "GER30"},
-          "OIL": {"USOIL", "WTI"}}  # fmt: skip
-
-
 def _without_names(pairs: list[str]) -> list[str]:
-    """Return the symbols without a common name beside the pair that it stands for."""
-    bases = {pair.partition("/")[0] for pair in pairs if "/" in pair}
-    named = {name for name, meant in _NAMES.items() if meant & bases}
-    return [pair for pair in pairs if pair.partition("/")[0] not in named]
+    """Return the symbols without a common name beside its pair, “Gold (XAUUSD)”."""
+    bases = {base for base, slash, _ in (pair.partition("/") for pair in pairs) if slash}
+    return [pair for pair in pairs if not _is_name_of(pair, bases)]
+
+
+def _is_name_of(pair: str, bases: Set[str]) -> bool:
+    base, slash, _ = pair.partition("/")
+    return (not slash or is_spoken(base)) and bool(other_names(base) - {base} & bases)
 
 
 def _order(parts: Parts, entry: Decimal | None, mapping: AlertMapping) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from signals.alert_dialects.mapping import AlertMapping
 from signals.alert_dialects.reading import ambiguous, excerpt, not_understood
 from signals.alert_dialects.turning_words import meaningful
 from signals.alert_dialects.vocabulary import GLUED, LONGEST, PHRASES, PREFIXED, Kind, Token
-from signals.symbols import is_currency_or_metal, known_pair, read_symbol
+from signals.common_names import is_spoken
+from signals.symbols import is_asset, is_currency_or_metal, known_pair, read_symbol
 
 # Words that are also tickers: as a symbol they need their exchange or a $.
 _NOT_SYMBOLS = {
@@ -41,7 +42,6 @@ _NOT_SYMBOLS = {
     "INTO", "THEN", "THERE", "THEY", "THEM", "MY", "YOUR", "OUR", "STOCK", "STOCKS", "SHARE",
     "SHARES", "COIN", "COINS", "TOKEN", "PAIR", "SYMBOL", "MARKET",
 }  # fmt: skip
-_COMMON_NAMES = {"gold", "silver", "dax", "nasdaq", "oil"}
 # A label that is glued to its price: SL2338, SL-2338, TP1-2350, TP1.0900. TP2350 and TP1.2350 stay
 # words: they have two meanings.
 _GLUED_LABEL = (
@@ -64,6 +64,9 @@ _THOUSANDS = re.compile(
     "|LUNC|MOG|MUMU|NEIROCTO|PEIPEI|PEPE|QUBIC|RATS|SATS|SHIB|TAG|TOSHI|TURBO|WEN|WHY|X|XEC)"
     "/?US(?:DT|DC|D)"
 )
+# A coin in dollars, which may be in no list: no other word ends so.
+_COIN = re.compile(r"(?P<coin>[A-Z][A-Z0-9]{1,11})[/_-]?USD[TC]", re.ASCII)
+_QUOTE = re.compile("USD[TC]?", re.ASCII)
 # “.485”: without its point it would be 485. In “TP.2660” the point belongs to the word.
 _POINT_FIRST = re.compile(r"(?<![^\s(:=@/$|,+-])\.[0-9]+(?![0-9.,])", re.ASCII)
 _PLACEHOLDER = re.compile(r"\{\{?[^{}\n]{1,60}\}\}?")
@@ -166,6 +169,7 @@ def concepts(text: str, mapping: AlertMapping) -> list[Token]:
         used, tokens = (
             _phrase(raw, place)
             or _currencies(raw, place)
+            or _spaced_coin(raw, place)
             or (1, [_word(token.text, mapping)])
         )  # fmt: skip
         found += tokens
@@ -208,6 +212,27 @@ def _currencies(raw: list[Token], place: int) -> tuple[int, list[Token]] | None:
     if len(codes) != 2 or codes[0] == codes[1]:
         return None
     return 2, [Token(Kind.SYMBOL, " ".join(codes), pair=read_symbol("/".join(codes)))]
+
+
+def _spaced_coin(raw: list[Token], place: int) -> tuple[int, list[Token]] | None:
+    """Return the pair of a coin and its dollars around a spaced mark: ATOM / USDT."""
+    base, mark, quote = ([*raw, *[Token(Kind.LINE, "")] * 2])[place : place + 3]
+    if mark.text != "/" or quote.kind is not Kind.WORD or not _QUOTE.fullmatch(quote.text):
+        return None
+    name = base.text.lstrip("#$")
+    is_coin = is_asset(name) if quote.text == "USD" else _is_coin(f"{name}{quote.text}")
+    if not is_coin or name == quote.text:
+        return None
+    pair = read_symbol(f"{name}/{quote.text}")
+    return 3, [Token(Kind.SYMBOL, f"{base.text} / {quote.text}", pair=pair)]
+
+
+def _is_coin(text: str) -> bool:
+    """Whether a text in capitals can only be a coin in dollars: ZENUSDT, but not LONGUSDT."""
+    match = _COIN.fullmatch(text)
+    coin = match["coin"] if match else ""
+    is_other = coin in _NOT_SYMBOLS or coin.lower() in _VOCABULARY or _is_word(coin)
+    return bool(coin) and not is_other
 
 
 def is_any_word(text: str) -> bool:
@@ -258,7 +283,7 @@ def _pair(text: str, bare: str) -> str:
             excerpt(text), *map(known_pair, halves), field="symbol",
             write="Send one message for each symbol.",
         )  # fmt: skip
-    if text.startswith("#") and bare not in _COMMON_NAMES and _is_topic(bare):
+    if text.startswith("#") and not is_spoken(bare) and _is_topic(bare):
         return ""
     try:
         if text != bare and bare[0].isdigit():
@@ -268,11 +293,14 @@ def _pair(text: str, bare: str) -> str:
             return read_symbol(bare)
         if ("/" in bare or ":" in bare) and (is_upper or bare == bare.lower()):
             return read_symbol(bare)
-        if bare.lower() in _COMMON_NAMES:
+        if is_spoken(bare):
             return read_symbol(bare)
         if pair := _counted_in_thousands(bare):
             return pair
+        if is_upper and _is_coin(bare):
+            return read_symbol(bare)
         is_long = len(bare) >= 6 or (is_upper and len(bare) >= 2)
+        is_long |= any(letter.isdigit() for letter in bare)  # us30
         return known_pair(bare) if is_long else ""
     except InvalidInputError as error:
         if error.code == Code.ALERT_AMBIGUOUS:

@@ -36,6 +36,7 @@ from signals.alert_dialects.tokens import concepts
 from signals.alert_dialects.unknown_words import WRITE, foreign_word
 from signals.alert_dialects.vocabulary import Kind, Token
 from signals.alert_dialects.worded_ranges import with_ranges
+from signals.alert_dialects.worded_targets import with_takes
 
 _TIME = re.compile(
     r"\s[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?Z\s*$", re.ASCII
@@ -113,7 +114,7 @@ def _read_words(plain: str, mapping: AlertMapping, trend: str, notes: Sequence[N
     """Read an entry or an update in words."""
     time = _TIME.search(plain)
     words = concepts(plain[: time.start()] if time else plain, mapping)
-    tokens = with_signal_numbers(with_ranges(words))
+    tokens = with_signal_numbers(with_takes(with_ranges(words)))
     sent_at = time[0].strip() if time else ""
     refuse_options(tokens)
     refuse_unclear_words(tokens)

@@ -96,10 +96,10 @@ PHRASES: dict[tuple[str, ...], Kind] = {
     **_phrases(Kind.FILLER, "at,on,with,and,zone,range"),
     **_phrases(
         Kind.DECOR,
-        "signal,signals,alert,alerts,signal alert,new signal,new trade,trade,vip,premium,free,"
-        "forex,crypto,fx,scalp,scalping,swing,intraday,regular,good luck,gold signal,futures,spot,"
-        "binance,bybit,bybit usdt,okx,kucoin,bitget,oanda,new,m1,m5,m15,m30,h1,h4,d1,trading,"
-        "forex market,"
+        "signal,signals,signal for,alert,alerts,signal alert,new signal,new trade,trade,vip,"
+        "premium,free,forex,crypto,fx,scalp,scalping,swing,intraday,regular,good luck,gold signal,"
+        "futures,spot,binance,bybit,bybit usdt,okx,kucoin,bitget,oanda,new,m1,m5,m15,m30,h1,h4,d1,"
+        "trading,forex market,"
         "crypto market,market signal,market signals,market alert,day trade,daytrade,scalp trade,"
         "swing trade,perpetual,perp,usdt-m,forexsignals,forextrading,tradingsignals,cryptosignals,"
         "cryptotrading,goldsignals,daytrading,swingtrading,priceaction,technicalanalysis",

@@ -43,11 +43,12 @@ def is_frame(text: str) -> bool:
 
 
 def is_beside_symbol(tokens: Sequence[Token], place: int) -> bool:
-    """Whether the length of candles stands beside a symbol or side of an entry with levels:
-    “SOLUSDT 1h LONG”. Without levels 5m can be how long a binary option lasts; 1M is a month."""
+    """Whether the length of candles stands beside a symbol, side or description of an entry with
+    levels: “SOLUSDT 1h LONG”, “Scalp trade (15m)”. Without levels 5m can be how long a
+    binary option lasts; 1M is a month."""
     around = (reversed(tokens[:place]), tokens[place + 1 :])
     beside = [next((one for one in side if one.kind is not Kind.MARK), None) for side in around]
-    is_beside = any(one and one.kind in (Kind.SYMBOL, *_SIDES) for one in beside)
+    is_beside = any(one and one.kind in (Kind.SYMBOL, Kind.DECOR, *_SIDES) for one in beside)
     has_levels = any(token.kind in (Kind.SL, Kind.STOP, Kind.TP) for token in tokens)
     return is_beside and has_levels and not tokens[place].text.endswith("M")
 

@@ -2,7 +2,7 @@
 
 from rest_framework import serializers
 
-from common.api_fields import StrictModelSerializer, StrictSerializer
+from common.api_fields import StrictModelSerializer, StrictSerializer, WholeNumber
 from common.formatting import known_code
 from common.reason_codes import Code
 from signals.models import TelegramBot, TelegramChat
@@ -15,7 +15,7 @@ _SMALLEST, _LARGEST = -(2**53), 2**53
 class _Ids(serializers.ListField):
     """Telegram's numbers of users or chats."""
 
-    child = serializers.IntegerField(min_value=_SMALLEST, max_value=_LARGEST)
+    child = WholeNumber(min_value=_SMALLEST, max_value=_LARGEST)
 
 
 class TelegramChatSerializer(StrictModelSerializer[TelegramChat]):

@@ -137,6 +137,15 @@ def test_csv_has_every_column(lines: list[dict[str, Any]]) -> None:
     assert (found[0]["detail"], found[0]["signal_id"]) == (lines[0]["detail"], "")
 
 
+def test_text_of_a_csv_line_is_no_formula(folder: Path) -> None:
+    detail = '=HYPERLINK("https://evil.example")'
+    ExecutionLog.objects.create(order_id=12, code="CLAIMED", detail=detail, numbers={})
+    make_old("execution_executionlog", "at")
+    command("archive", "--now")
+    printed = command("read_archive", "logs", "--format", "csv")
+    assert [row["detail"] for row in csv.DictReader(io.StringIO(printed))] == [f"'{detail}"]
+
+
 def test_table_limit_and_times(lines: list[dict[str, Any]]) -> None:
     assert "of another" in command("read_archive", "logs", "--order", "13")
     assert command("read_archive", "logs", "--limit", "1", "--format", "csv").count("\n") == 2

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
+from django.core.signals import request_finished
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import path, register_converter
@@ -242,3 +243,25 @@ def test_long_answer_is_sent_while_it_is_read(handler: ThreadedHandler) -> None:
     bodies = [one for one in messages if one.get("body")]
     assert sum(len(one["body"]) for one in bodies) == 3 * PART_BYTES
     assert bodies[0]["read"] == 1
+
+
+def test_request_that_raised_gives_its_session_back(
+    handler: ThreadedHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where Django's page about the error raises: its signal closes what the request used."""
+    ended: list[object] = []
+
+    def fail(request: HttpRequest) -> HttpResponse:
+        raise RuntimeError("broken")
+
+    def note(sender: object, **_: Any) -> None:
+        ended.append(sender)
+
+    monkeypatch.setattr(handler, "get_response", fail)
+    request_finished.connect(note)
+    try:
+        with pytest.raises(RuntimeError, match="broken"):
+            answers(handler, "/plain/word/")
+    finally:
+        request_finished.disconnect(note)
+    assert ended == [ThreadedHandler]

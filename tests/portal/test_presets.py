@@ -10,6 +10,7 @@ from django.test import Client
 
 from common.clocks import market_now
 from common.models import TrailLine
+from connections import services
 from connections.models import (
     SIZE_FIELDS,
     ExecutionConnection,
@@ -326,3 +327,19 @@ class TestExample:
 
 def test_the_example_states_what_it_needs(world: World, signed_in: SignedIn) -> None:
     assert "Add an account" in text_of(signed_in(world.nora).get("/presets/new/"))
+
+
+def test_preset_that_was_removed_meanwhile_is_answered_404(
+    world: World, alice: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the other click of a double click, between the page's look and the lock."""
+    row = make.preset(world.alice)
+    remove = services.delete_preset
+
+    def twice(pk: int, **kwargs: Any) -> None:
+        remove(pk, **kwargs)
+        remove(pk, **kwargs)
+
+    monkeypatch.setattr(services, "delete_preset", twice)
+    assert alice.post(f"/presets/{row.pk}/remove/").status_code == 404
+    assert TradingPreset.objects.filter(pk=row.pk).exists()  # the request was rolled back

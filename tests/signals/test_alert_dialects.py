@@ -120,7 +120,6 @@ LEAVE_OUT = "Leave it out"
     ("Enrty 2650 GOLD BUY SL 2640", "Did you mean ENTRY?"),
     ("GOLD SELL 2650 stopped SL 2660", "can change what the signal says"),
     ("BTC long 63250 SL 61000", "Write the pair, like BTC/USDT."),
-    ("buy us30 now sl 42100", "Write US30/USD."),
     ("sell aapl @ 195 sl 200", "Write AAPL/USD."),
     ("BUY EUR now SL 1.08", "Write the pair, like EUR/USD."),
     ("BUY ALL @ 20.5 SL 19.5", "Write the pair"),

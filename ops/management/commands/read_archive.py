@@ -19,6 +19,7 @@ from common.archive.kinds import ArchiveKind
 from common.archive.parquet_files import ArchiveDamagedError
 from common.archive.reading import read_archive
 from common.commands import HelpedCommand, number_in
+from common.csv_text import inert
 from config.retention import KINDS, archive_folder, obstacle
 
 HELP = """\
@@ -84,7 +85,7 @@ class Command(HelpedCommand):
         elif form == "csv":
             writer = csv.writer(self.stdout)
             writer.writerow(first)
-            writer.writerows([_text(row.get(name)) for name in first] for row in whole)
+            writer.writerows([_cell(row.get(name)) for name in first] for row in whole)
         else:
             table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
             for name in first:
@@ -140,6 +141,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, datetime | Decimal | UUID):
         return _text(value)
     return value.hex() if isinstance(value, bytes) else value
+
+
+def _cell(value: Any) -> str:
+    """Return a value for a spreadsheet: texts of brokers and users are no formulas."""
+    is_text = isinstance(value, str | dict | list)
+    return inert(_text(value)) if is_text else _text(value)
 
 
 def _text(value: Any) -> str:
