@@ -32,8 +32,8 @@ def names_in(compose: str) -> "tuple[set[str], set[str]]":
     return needed, {name for name, _ in used} - needed | set(_PASSED_ON.findall(compose))
 
 
-def parse(text: str) -> "dict[str, str]":
-    """Return the values of a file. Raises UnusableFileError, which states every fault at once.
+def parse(text: str) -> "tuple[dict[str, str], list[str]]":
+    """Return the values of a file, and what is wrong with its lines.
 
     Stricter than compose: `$`, blanks and quotes outside of '…' mean different things to its versions.
     """
@@ -52,9 +52,7 @@ def parse(text: str) -> "dict[str, str]":
             values[match[1]] = match[2] if match[2] is not None else match[3]
     if END not in (line.strip() for line in lines):
         faults.append(f"it has no line '{END}': it was cut off while it was written or copied")
-    if faults:
-        raise UnusableFileError("\n".join(faults))
-    return values
+    return values, faults
 
 
 def read(path: Path = FILE, compose: Path = COMPOSE) -> "dict[str, str]":
@@ -68,9 +66,9 @@ def read(path: Path = FILE, compose: Path = COMPOSE) -> "dict[str, str]":
         raise UnusableFileError("it does not exist; deploy/setup writes it") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UnusableFileError(f"it cannot be read: {error}") from None
-    values = parse(text)
+    values, faults = parse(text)
     needed, others = names_in(compose.read_text())
-    faults = [f"{name} is missing" for name in sorted(needed) if not values.get(name)]
+    faults += [f"{name} is missing" for name in sorted(needed) if not values.get(name)]
     faults += [
         f"{name} is unknown: docker-compose.yml does not read it"
         for name in sorted(values.keys() - needed - others - BESIDES)
