@@ -32,7 +32,7 @@ FILLCAST_INSTALLATION_TAG finds your orders at brokers. With it and a backup, ev
 
 Next:
   deploy/compose up --detach --build
-  deploy/compose exec web python manage.py create_operator olga
+  deploy/manage create_operator olga
   then sign in at {{address}}/admin/"""
 
 
