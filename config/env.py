@@ -378,6 +378,12 @@ class Settings:
         """Whether this is a production installation."""
         return self.env == "production"
 
+    @property
+    def is_trial(self) -> bool:
+        """Whether it is reached without TLS, from this machine only."""
+        parts = urlsplit(self.public_url or "")
+        return parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
+
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Self:
         """Return valid settings. Raises InvalidEnvironmentError, which lists every fault."""
@@ -439,10 +445,11 @@ class Settings:
                 "FILLCAST_ALLOWED_HOSTS contains '*'; expected the names that people use, because"
                 " links in messages contain the host name of a request."
             )
-        if self.public_url and self.public_url.startswith("http://"):
+        if self.public_url and self.public_url.startswith("http://") and not self.is_trial:
             yield (
                 "FILLCAST_PUBLIC_URL begins with http://; expected https:// in production, because"
-                " passwords and keys are sent to this address."
+                " passwords and keys are sent to this address. Only for a trial on this machine it"
+                " may be http://localhost."
             )
         if self.debug:
             yield "FILLCAST_DEBUG is 'yes'; expected no in production, where it exposes secrets."

@@ -47,7 +47,7 @@ check 'templates: 120 characters' long_template_lines
 check 'words of the glossary' $python deploy/vocabulary.py
 check 'migrations are complete' $python manage.py makemigrations --check --dry-run
 check 'check --deploy' as_in_production $python manage.py check --deploy --fail-level WARNING
-check 'docs/settings.md, .env.example' $python manage.py settings_reference --check
+check 'docs/settings.md, *.env.example' $python manage.py settings_reference --check
 check 'docs/reason-codes.md' $python manage.py reason_codes --check
 check 'docs/roles.md' $python manage.py roles --check
 check 'docs/role-matrix.md' $python -m tests.role_pages --check

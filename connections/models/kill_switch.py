@@ -139,10 +139,15 @@ class Epoch(models.Model):
         COMMAND = "COMMAND", "Opened by an operator"
         BEHIND = "BEHIND", "The database is older than its last known state"
         PROMOTED = "PROMOTED", "Another timeline: a standby was promoted, or a backup recovered"
+        COPIED = "COPIED", "Another server, and no high-water mark is left to compare with"
 
     number = models.PositiveIntegerField(primary_key=True)
     lineage = models.UUIDField(default=uuid.uuid4)
     cause = models.CharField(max_length=10, choices=Cause)
+    cluster = models.CharField(
+        max_length=24, blank=True, default="", db_default="",
+        help_text="System identifier of the server on which trading processes checked it.",
+    )  # fmt: skip
     note = models.CharField(max_length=200, blank=True, default="", db_default="")
     evidence = models.JSONField(default=dict, db_default={})
     since = models.DateTimeField(

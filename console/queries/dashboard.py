@@ -20,6 +20,7 @@ from console.queries import audit_verdict, banners, latency, system_status, trad
 from execution.archived_reads import archived_of
 from execution.models import RouteState
 from signals.models import Signal
+from users.account_mails import MailStatus, mail_status
 
 LAST_SIGNALS = 7
 RECENT_SIGNALS = 200  # the last published signals are among the newest rows
@@ -121,6 +122,7 @@ class Dashboard:
     market_at: datetime | None
     banners: list[banners.KillSwitchBanner]
     unreachable_hosts: list[HostCircuit]
+    mail: MailStatus
     accounted: Accounted
     latency: latency.Latency
     unknown: trading_status.Unknown
@@ -152,6 +154,7 @@ def dashboard() -> Dashboard:
         market_at=market_now() if market_clock() else None,
         banners=banners.kill_switch_banners(),
         unreachable_hosts=banners.unreachable_hosts(),
+        mail=mail_status(),
         accounted=accounted(last_signals()),
         latency=latency.recent(),
         unknown=trading_status.unknown(),

@@ -5,9 +5,11 @@ the server's timeline and the epoch, in memory, in a file below FILLCAST_VAR and
 database's value is lower than that, or its timeline has changed, it may have lost rows. Then a new
 recovery epoch is opened before anything else is claimed.
 
-Only a high-water mark of the same lineage and epoch counts. A missing one proves nothing: a new
-installation, an emptied Redis or a moved folder raise no alarm. Another server whose value is not
-lower raises none either: the database was moved while everything was stopped.
+Only a high-water mark of the same lineage and epoch counts. A missing one proves nothing on the
+server on which the database was checked before: an emptied Redis or a moved folder raise no alarm.
+Another server whose value is not lower raises none either: the database was moved while everything
+was stopped. But on another server without any mark it may be a dump that was restored after
+everything else was lost, with the containers for example: then the epoch is opened, too.
 """
 
 import contextlib
@@ -27,12 +29,13 @@ from django.db import DatabaseError, connection, transaction
 from django.db.backends.signals import connection_created
 from redis.exceptions import RedisError
 
-from common.sql import exchange
+from common.sql import exchange, run
 from connections.models import Epoch
 from connections.selectors import CURRENT_EPOCH_SQL
 from execution.base.high_water_mark import (
     MARK_SEQUENCE,
     TIMELINE_SQL,
+    DataLoss,
     HighWaterMark,
     find_loss,
     newer,
@@ -57,6 +60,10 @@ def _read_sql(server: str) -> str:
     return f"""
 SELECT m.last_value AS mark, e.lineage, e.number, {server}
 FROM {MARK_SEQUENCE} m LEFT JOIN ({CURRENT_EPOCH_SQL}) e ON true"""
+
+
+# The server on which the newest epoch was checked last; it changes when the database is moved.
+RECORD_CLUSTER = "UPDATE connections_epoch SET cluster = %s WHERE number = %s AND cluster <> %s"
 
 
 READ, READ_WITHOUT_SERVER = _read_sql(_SERVER), _read_sql("'' AS cluster, '' AS timeline")
@@ -197,6 +204,9 @@ class RestoreDetector:
             if mark is None:
                 self.is_suspect = True  # the next check compares that server
                 return epoch
+            if seen.cluster and (epoch is not None or not self._has_checked):
+                number = epoch.number if epoch else seen.epoch
+                run(RECORD_CLUSTER, (seen.cluster, number, seen.cluster))
             self.known, self.is_suspect, self._has_checked = newer(mark, self.known), False, True
         if kept is None:
             store(mark)
@@ -210,7 +220,7 @@ class RestoreDetector:
         return newer(_of_lineage(read_file(), lineage), read_redis(lineage))
 
     def _open_epoch_if_lost(self, seen: HighWaterMark, known: HighWaterMark | None) -> Epoch | None:
-        loss = find_loss(seen, known)
+        loss = find_loss(seen, known) or (None if known else _find_copy(seen))
         if loss is None:
             return None
         self.is_suspect = True
@@ -246,6 +256,14 @@ class RestoreDetector:
             yield
         finally:
             self._busy.on = before
+
+
+def _find_copy(seen: HighWaterMark) -> DataLoss | None:
+    """Return the loss to fear of a database on another server than before, without any mark."""
+    checked_on = current_epoch().cluster
+    if not checked_on or not seen.cluster or checked_on == seen.cluster:
+        return None
+    return DataLoss(Epoch.Cause.COPIED, replace(seen, cluster=checked_on), seen)
 
 
 def _of_lineage(kept: HighWaterMark | None, lineage: str) -> HighWaterMark | None:

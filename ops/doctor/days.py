@@ -1,5 +1,7 @@
 """The doctor's check of trading days: PostgreSQL and Python must have the same clocks."""
 
+from django.db import transaction
+
 from brokers.types import Check
 from common.clocks import market_now
 from common.time_zones import first_difference, is_time_zone
@@ -13,7 +15,7 @@ DAYS = 400
 
 def trading_days() -> Check:
     """Check that the days of all presets begin at the same moments in SQL and in Python."""
-    with for_all_tenants():
+    with transaction.atomic(), for_all_tenants():
         zones = TradingPreset.objects.values_list("trading_day_zone", flat=True).distinct()
         chosen = {zone for zone in zones if zone}
     now = market_now()

@@ -27,6 +27,7 @@ from common.sql import database_now, rows
 from config import databases
 from config.python_build import is_optimized
 from ops.doctor.verdicts import CheckFunction, failure, graded, warning, well
+from users.account_mails import MailStatus, mail_status
 
 CLOCK_WARN, CLOCK_FAIL = 0.5, 5.0
 ROLES = ("fillcast_trade", "fillcast_web")
@@ -40,12 +41,29 @@ def environment() -> Check:
     replay, address = settings.FILLCAST_MARKET_CLOCK, settings.FILLCAST_PUBLIC_URL
     doubtful = {
         "FILLCAST_MARKET_CLOCK is set, so market time follows a replay": replay is not None,
-        "FILLCAST_EMAIL_URL only prints e-mail": "console" in settings.EMAIL_BACKEND,
         "FILLCAST_PUBLIC_URL is not https": not address.startswith("https://"),
     }
     if doubts := [text for text, applies in doubtful.items() if applies]:
         return warning(name, f"Production, but {'; '.join(doubts)}.", "See docs/settings.md.")
     return well(name, "Production; every required setting is present.")
+
+
+def email() -> Check:
+    """Fail if links for passwords and alarms reach no one."""
+    return judge_email(mail_status())
+
+
+def judge_email(status: MailStatus) -> Check:
+    """Judge what this installation lacks to send e-mail."""
+    if status.works:
+        text = "It is printed to the log: development." if status.is_printed else "Is set up."
+        return well("e-mail", text)
+    return failure(
+        "e-mail",
+        f"No e-mail is sent: {' and '.join(status.missing)} is not set.",
+        "Without it forgotten passwords and alarms by e-mail reach no one. Set it for all processes"
+        " and restart them: docs/settings.md.",
+    )
 
 
 def python() -> Check:
@@ -326,6 +344,7 @@ def judge_durability(found: Mapping[str, str]) -> Check:
 
 WITHOUT_DATABASE: list[tuple[str, CheckFunction]] = [
     ("environment", environment),
+    ("e-mail", email),
     ("python", python),
     ("disk", disk),
     ("redis", redis_server),

@@ -23,6 +23,7 @@ NOT_COMMON = {
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
 SENDS = "/srv/fillcast/sends"
+STATE = "/srv/fillcast"
 TRADING = {"exits", "execution", "maintenance", "sessions"}
 
 
@@ -74,7 +75,7 @@ def test_terminal_folders_are_mounted_in_session_workers(
     services: dict[str, dict[str, Any]],
 ) -> None:
     root = services["sessions"]["environment"]["FILLCAST_MT4_ROOT"]
-    assert folders_of(services["sessions"]) == {root, SENDS}
+    assert folders_of(services["sessions"]) == {root, STATE, SENDS}
 
 
 def test_archive_is_on_a_volume_of_the_only_process_that_writes_it(
@@ -87,7 +88,7 @@ def test_archive_is_on_a_volume_of_the_only_process_that_writes_it(
         if "FILLCAST_ARCHIVE_FOLDER" in service.get("environment", {})
     }
     assert folders == {"maintenance": "/srv/archive"}
-    assert folders_of(services["maintenance"]) == {"/srv/archive", SENDS}
+    assert folders_of(services["maintenance"]) == {"/srv/archive", STATE, SENDS}
 
 
 def test_processes_that_send_orders_share_the_folder_of_their_sends(
@@ -113,3 +114,58 @@ def test_gateway_address_is_outside_the_dynamic_range() -> None:
     assert gateway in IPv4Network(network["subnet"])
     assert gateway not in IPv4Network(network["ip_range"])
     assert IPv4Network(network["ip_range"]).subnet_of(IPv4Network(network["subnet"]))
+
+
+def test_restore_marks_survive_containers(services: dict[str, dict[str, Any]]) -> None:
+    """A restored database is noticed by the high-water mark, so that must not go with one."""
+    dockerfile = (ROOT / "deploy/Dockerfile").read_text()
+    assert f"FILLCAST_VAR={STATE} " in dockerfile
+    keeping = {name for name in services if STATE in folders_of(services[name])}
+    assert keeping == TRADING | {"prices"}
+    assert "state" in yaml.safe_load(TEXT)["volumes"]
+    # The files of pages belong to the image: on the volume they would be those of an old one.
+    assert "ln -s /srv/static /srv/fillcast/static" in dockerfile
+
+
+OWN = TRADING | {"web", "beat", "prices", "migrate"}
+
+
+def test_every_process_is_confined(services: dict[str, dict[str, Any]]) -> None:
+    for name, service in services.items():
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["logging"]["options"].keys() == {"max-size", "max-file"}, name
+        assert "mem_limit" in service, name
+        assert "restart" in service, name
+        if name != "ib-gateway":  # its programs write beside themselves
+            assert service["read_only"] is True, name
+            assert service["cap_drop"] == ["ALL"], name
+    for name in OWN:
+        assert "cap_add" not in services[name], name
+
+
+def test_every_process_has_a_health_check(services: dict[str, dict[str, Any]]) -> None:
+    checks = {name: s["healthcheck"]["test"] for name, s in services.items() if name != "migrate"}
+    for name in TRADING | {"prices"}:
+        assert checks[name] == ["CMD", "python", "-m", "ops.health", "lease"]
+    assert checks["web"][-1] == "web"
+    assert checks["beat"][-1] == "beat"
+
+
+def test_caddy_has_its_address_outside_the_dynamic_range(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    [config] = yaml.safe_load(TEXT)["networks"]["default"]["ipam"]["config"]
+    address = services["caddy"]["networks"]["default"]["ipv4_address"]
+    assert services["caddy"]["profiles"] == ["tls"]
+    assert IPv4Address(address) in IPv4Network(config["subnet"])
+    assert IPv4Address(address) not in IPv4Network(config["ip_range"])
+    trusted = services["web"]["environment"]["FILLCAST_TRUSTED_PROXIES"]
+    assert trusted == f"${{FILLCAST_TRUSTED_PROXIES:-{config['gateway']},{address}}}"
+
+
+def test_only_pages_are_published_and_on_loopback_without_tls(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    published = {name: s["ports"] for name, s in services.items() if "ports" in s}
+    assert published.keys() == {"web", "caddy"}
+    assert all(port.startswith("127.0.0.1:") for port in published["web"])

@@ -1,4 +1,4 @@
-"""manage.py settings_reference: docs/settings.md and .env.example, from the class Settings."""
+"""manage.py settings_reference: docs/settings.md and the example files, from the class Settings."""
 
 import sys
 from pathlib import Path
@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from config.env import SECTIONS, VARIABLES
 from config.env_variables import Variable
 from config.installation import ROOT
+from ops import server_env_example
 
 NOTE = "`manage.py settings_reference` writes this file from config/env.py."
 
@@ -47,7 +48,7 @@ def _row(setting: Variable) -> str:
 
 def example() -> str:
     """Return .env.example: every setting, commented out, with its default."""
-    lines = [f"# {NOTE.replace('`', '')}", "# Copy to .env; uncomment what should differ."]
+    lines = [f"# {NOTE.replace('`', '')}", "# For `make up`: copy to .env; uncomment what should differ. Servers have server.env."]
     for title, settings in sections().items():
         lines += ["", f"# --- {title}"]
         for setting in settings:
@@ -62,9 +63,9 @@ def example() -> str:
 
 
 class Command(BaseCommand):
-    """Write both files, or check that they are up to date."""
+    """Write the files, or check that they are up to date."""
 
-    help = "Write docs/settings.md and .env.example from config/env.py."
+    help = "Write docs/settings.md, .env.example and server.env.example from config/env.py."
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -74,10 +75,11 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, check: bool, **_options: Any) -> None:
-        """Write both files. With --check, exit with code 1 if one would change."""
+        """Write the files. With --check, exit with code 1 if one would change."""
         files: dict[Path, str] = {
             ROOT / "docs" / "settings.md": reference(),
             ROOT / ".env.example": example(),
+            ROOT / "server.env.example": server_env_example.example(),
         }
         stale = [path for path, text in files.items() if not _holds(path, text)]
         for path in stale:

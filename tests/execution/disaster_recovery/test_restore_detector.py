@@ -105,6 +105,30 @@ class TestLooking:
         seen = restore_detector.read_database()
         assert seen == replace(whole, cluster="", timeline="")
 
+    def test_copy_on_another_server_is_detected_when_no_mark_is_left(
+        self, var_folder: Path
+    ) -> None:
+        """As of a dump that is restored after `down --volumes`: containers took all marks along."""
+        RestoreDetector().check()
+        assert Epoch.objects.get().cluster == restore_detector.read_database().cluster
+        Epoch.objects.update(cluster="7000000000000000000")  # where the dump was made
+        var_folder.unlink()
+        cache.clear()
+        epoch = RestoreDetector().check()
+        assert epoch is not None
+        assert (epoch.cause, epoch.opened_by) == ("COPIED", "detected")
+        assert epoch.evidence["known"]["cluster"] == "7000000000000000000"
+        assert KillSwitch.objects.get(released_at=None).mode == "REDUCING"
+        var_folder.unlink()
+        cache.clear()
+        assert RestoreDetector().check() is None  # once: the new epoch is of this server
+
+    def test_moved_database_with_its_marks_opens_no_epoch(self, var_folder: Path) -> None:
+        RestoreDetector().check()
+        Epoch.objects.update(cluster="7000000000000000000")
+        assert RestoreDetector().check() is None
+        assert Epoch.objects.get().cluster == restore_detector.read_database().cluster
+
     def test_restore_is_detected_by_the_same_process(self, var_folder: Path) -> None:
         drawn()
         watch = RestoreDetector()

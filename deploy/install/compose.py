@@ -1,0 +1,68 @@
+"""`deploy/compose`: Docker Compose with server.env, which is checked before.
+
+Compose itself would report one missing name at a time, start with a file that was cut off, and let
+variables of the shell overrule the file.
+"""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+
+from deploy.install.server_env import COMPOSE, FILE, ROOT, UnusableFileError, names_in, read
+
+NO_EMAIL = (
+    "FILLCAST_EMAIL_URL is not set: NO E-MAIL IS SENT. Links for forgotten passwords and\n"
+    "alarms reach no one. Set it in server.env, then: deploy/compose up --detach"
+)
+RED, PLAIN = "\x1b[1;31m", "\x1b[0m"
+NO_COMPOSE = "Install Docker Engine with its Compose plugin: https://docs.docker.com/engine/install/"
+
+
+def main(arguments: "list[str]") -> None:
+    """Check server.env, then become Docker Compose."""
+    try:
+        values = read()
+    except UnusableFileError as error:
+        sys.exit(f"{FILE.name} cannot be used:\n  " + str(error).replace("\n", "\n  "))
+    if "up" in arguments and not values.get("FILLCAST_EMAIL_URL"):
+        print(red(NO_EMAIL) if sys.stderr.isatty() else NO_EMAIL, file=sys.stderr)
+    command = [*program(os.environ), "--env-file", str(FILE), "--file", str(COMPOSE), *arguments]
+    os.chdir(ROOT)
+    os.execvpe(command[0], command, environment(os.environ, values))
+
+
+def red(text: str) -> str:
+    """Return a text in red, for a terminal."""
+    return f"{RED}{text}{PLAIN}"
+
+
+def environment(shell: "Mapping[str, str]", values: "Mapping[str, str]") -> "dict[str, str]":
+    """Return compose's environment: the file decides, not what the shell has exported."""
+    needed, others = names_in(COMPOSE.read_text())
+    kept = {name: value for name, value in shell.items() if name not in needed | others}
+    profiles = values.get("COMPOSE_PROFILES", "")
+    return {**kept, "COMPOSE_PROFILES": profiles} if profiles else kept
+
+
+def program(shell: "Mapping[str, str]") -> "list[str]":
+    """Return the command of Docker Compose: what FILLCAST_COMPOSE names, or the first that is there.
+
+    Exits with what to install if there is none.
+    """
+    if named := shell.get("FILLCAST_COMPOSE"):
+        return shlex.split(named)
+    for candidate in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(candidate[0]) and _answers([*candidate, "version"]):
+            return candidate
+    sys.exit(NO_COMPOSE)
+
+
+def _answers(command: "list[str]") -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,65 @@
+"""`python -m ops.health web|lease|beat`: a container's health check, exit code 0 if it is well.
+
+It runs every 30 seconds beside each process, so it imports no Django: a query or a request.
+"""
+
+import os
+import socket
+import sys
+import urllib.request
+from collections.abc import Callable, Mapping
+
+import psycopg
+
+SECONDS = 8  # below the health check's own time-out
+LEASE_SQL = """
+SELECT count(*) FROM execution_workerlease WHERE host = %s AND lease_until > clock_timestamp()"""
+BEAT_SQL = """
+SELECT count(*) FROM django_celery_beat_periodictask
+WHERE enabled AND last_run_at > clock_timestamp() - interval '90 s'"""
+
+
+def web(environ: Mapping[str, str]) -> bool:
+    """Whether the web process answers and its servers are there."""
+    host = environ["FILLCAST_ALLOWED_HOSTS"].split(",")[0].strip().lstrip(".")
+    port = environ.get("FILLCAST_PORT", "").strip() or "8012"
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/readyz", headers={"Host": host})
+    with urllib.request.urlopen(request, timeout=SECONDS) as answer:
+        return bool(answer.status == 200)
+
+
+def lease(environ: Mapping[str, str]) -> bool:
+    """Whether a trading process of this container holds its lease: otherwise it sends nothing."""
+    return _count(environ, LEASE_SQL, (socket.gethostname()[:100],)) > 0
+
+
+def beat(environ: Mapping[str, str]) -> bool:
+    """Whether beat has started a job within the last 90 seconds; most are due every second."""
+    return _count(environ, BEAT_SQL, ()) > 0
+
+
+CHECKS: dict[str, Callable[[Mapping[str, str]], bool]] = {"web": web, "lease": lease, "beat": beat}
+
+
+def _count(environ: Mapping[str, str], query: str, parameters: tuple[str, ...]) -> int:
+    with psycopg.connect(
+        environ["DATABASE_URL"], connect_timeout=SECONDS, autocommit=True
+    ) as connection:
+        row = connection.execute(query, parameters).fetchone()
+        return int(row[0]) if row else 0
+
+
+def main(arguments: list[str], environ: Mapping[str, str] = os.environ) -> int:
+    """Run the check; print why it failed."""
+    try:
+        is_well = CHECKS[arguments[0]](environ)
+    except Exception as error:  # any: Docker shows what is printed
+        print(f"{arguments[0]}: {type(error).__name__}: {error}")
+        return 1
+    if not is_well:
+        print(f"{arguments[0]}: not alive")
+    return 0 if is_well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
