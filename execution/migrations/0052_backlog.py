@@ -6,6 +6,6 @@ from common.migration_sql import run_file
 
 
 class Migration(migrations.Migration):
-    dependencies = [("execution", "0050_clock_set_back")]
+    dependencies = [("execution", "0051_unreadable_rows")]
 
     operations = [run_file(__file__, "backlog.sql")]
