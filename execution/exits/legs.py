@@ -1,4 +1,4 @@
-"""The legs of exits that somebody asks for: they begin with who that is.
+"""The legs of exits that a signal, a person, a halt or a limit asks for: they begin with which.
 
 Such a leg is numbered, as it may occur often: `close-1` of a CLOSE signal, `owner-2`.
 """
@@ -12,7 +12,7 @@ from users.models import User
 
 SIGNAL, OWNER, OPERATOR = "close", "owner", "operator"
 KILL_SWITCH, LOSS_LIMIT = "halt", "loss"
-BY_HAND = "hand"  # of an entry that filled while somebody had it cancelled
+BY_HAND = "hand"  # of an entry that filled while a person had it cancelled
 CLOSERS = {
     SIGNAL: CloseReason.SIGNAL,
     OWNER: CloseReason.OWNER,
@@ -27,7 +27,7 @@ NUMBERED = (*CLOSERS, "time", "when")
 
 
 def closers(position_ids: Sequence[int], by: User | None) -> dict[int, str]:
-    """Return how the leg of an exit begins that somebody asks for, by position. by: None for a
+    """Return how the leg of an exit begins that a person asks for, by position. by: None for a
     signal."""
     if by is None:
         return dict.fromkeys(position_ids, SIGNAL)

@@ -18,7 +18,8 @@ from tests.connections import make
 from tests.execution import factories
 from tests.fakes.tws.server_process import TwsProcess
 from tests.ibkr.factories import ACCOUNT
-from tests.ibkr.test_engine import engine, feed, tws, until
+from tests.ibkr.test_engine import engine, feed, tws
+from tests.until import until
 
 __all__ = ["engine", "feed", "tws"]
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]

@@ -118,7 +118,9 @@ def test_floats_become_exact_decimals() -> None:
 def test_double_that_is_no_number_is_no_amount_and_no_level(value: float) -> None:
     with pytest.raises(ValueError, match="not a number"):
         decimal(value)
-    assert (cost(value), level(value), is_price(value)) == (0, None, False)
+    assert cost(value) == 0
+    assert level(value) is None
+    assert not is_price(value)
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ from execution.reconciliation.reconcile import reconcile
 from execution.recovery.stale_orders import resolve_stuck
 from positions.models import ExecutionPosition
 from signals.models import Feed
-from tests.crypto.engine.test_engine_levels import account, engine, feed, server, until
+from tests.crypto.engine.test_engine_levels import account, engine, feed, server
 from tests.execution import factories
 from tests.fakes.exchange.server import Server
+from tests.until import until
 
 __all__ = ["account", "engine", "feed", "server"]
 pytestmark = [
@@ -45,4 +46,5 @@ def reconciled(account: ExecutionConnection) -> D:
     """Compare the account again; return what is still open."""
     factories.pass_time(6)
     reconcile([account.pk])
-    return ExecutionPosition.objects.get().quantity
+    left: D = ExecutionPosition.objects.get().quantity
+    return left

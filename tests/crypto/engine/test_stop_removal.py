@@ -6,7 +6,6 @@ Rate limits are the exchange's own, of a process that does not reach Redis: an e
 import re
 from collections.abc import Iterator
 from decimal import Decimal as D
-from functools import partial
 from typing import Any
 
 import pytest
@@ -32,16 +31,15 @@ from tests.connections import make
 from tests.crypto.factories import unlimited_rates
 from tests.execution import factories
 from tests.execution.trading_process import running
-from tests.execution.trading_process import wait_until as engine_until
 from tests.fakes.exchange.binance import Binance
 from tests.fakes.exchange.model import Market
 from tests.fakes.exchange.server import Server
 from tests.fakes.exchange.venue import Venue
 from tests.ports import closed_port
+from tests.until import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 SECONDS = 120.0
-until = partial(engine_until, seconds=SECONDS)
 COINS = ["BTC", *(f"C{number:02}" for number in range(11))]
 STOP, TARGET = "45000", "55000"
 PROCESSES = 8
