@@ -45,6 +45,7 @@ check 'ruff format' $python -m ruff format --check --output-format concise .
 check 'imports only go down' .venv/bin/lint-imports
 check 'templates: 120 characters' long_template_lines
 check 'words of the glossary' $python deploy/vocabulary.py
+check 'durations of test files' $python -m tests.durations
 check 'migrations are complete' $python manage.py makemigrations --check --dry-run
 check 'check --deploy' as_in_production $python manage.py check --deploy --fail-level WARNING
 check 'docs/settings.md, *.env.example' $python manage.py settings_reference --check

@@ -4,9 +4,10 @@
     make durations T=tests/x/test_y.py   measure a new file
     python -m tests.durations            judge it: every file is in it, none above 6 s
 
-No test fails because a machine is slow.
+No test fails because a machine is slow. Nothing is judged until all have been measured once.
 """
 
+import ast
 import json
 import math
 import os
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ MAX_SECONDS = 6.0
 ENVIRONMENT = "TEST_DURATIONS"  # set: the run writes the budget; ALL: from nothing
 ALL = "all"
 LOOP = 10_000_000
+ELSEWHERE = {"processes", "exhaustive", "faults", "browser"}  # marks that `make test` leaves out
 
 
 class DurationsPlugin:
@@ -41,14 +44,32 @@ class DurationsPlugin:
         """Write the budget if the run was asked to and every test passed."""
         if not os.environ.get(ENVIRONMENT) or exitstatus:
             return
-        loop, measured = round(loop_seconds(), 2), dict(self._seconds)
-        if os.environ[ENVIRONMENT] != ALL:  # as if they had run on the machine of the others
-            measured = {name: s * _budget()["loop_seconds"] / loop for name, s in measured.items()}
-            measured, loop = _budget()["files"] | measured, _budget()["loop_seconds"]
-        there = {name: round(s, 1) for name, s in measured.items() if (ROOT / name).exists()}
-        BUDGET.write_text(
-            json.dumps({"loop_seconds": loop, "files": there}, indent=1, sort_keys=True) + "\n"
-        )
+        is_whole = os.environ[ENVIRONMENT] == ALL
+        if not is_whole and not BUDGET.exists():
+            print(
+                "\ntests/durations.json is not there: run `make durations` first", file=sys.stderr
+            )
+            return
+        budget = measured_budget(None if is_whole else _budget(), self._seconds, loop_seconds())
+        BUDGET.write_text(json.dumps(budget, indent=1, sort_keys=True) + "\n")
+
+
+def measured_budget(
+    others: dict[str, Any] | None, seconds: Mapping[str, float], loop: float
+) -> dict[str, Any]:
+    """Return the budget after a run, without files that are gone.
+
+    others: the budget before it, if the run was a part: its files count as if they had run on the
+    machine of the others. loop: `loop_seconds()` now.
+    """
+    files = dict(seconds)
+    if others is not None:
+        files = others["files"] | {
+            name: taken * others["loop_seconds"] / loop for name, taken in seconds.items()
+        }
+        loop = others["loop_seconds"]
+    there = {name: round(taken, 1) for name, taken in files.items() if (ROOT / name).exists()}
+    return {"loop_seconds": round(loop, 2), "files": there}
 
 
 def longest_first(items: list[pytest.Item]) -> None:
@@ -68,7 +89,7 @@ def longest_first(items: list[pytest.Item]) -> None:
 def _budget() -> dict[str, Any]:
     """Return the measured durations, or none."""
     if not BUDGET.exists():
-        return {"loop_seconds": 1, "files": {}}
+        return {"files": {}}
     found: dict[str, Any] = json.loads(BUDGET.read_text())
     return found
 
@@ -82,7 +103,9 @@ def loop_seconds() -> float:
 
 
 def wrong() -> list[str]:
-    """Return what is wrong with the measured durations."""
+    """Return what is wrong with the measured durations; nothing if there are none yet."""
+    if not BUDGET.exists():
+        return []
     budget = _budget()["files"]
     listed = subprocess.run(
         ["git", "ls-files", "tests/**/test_*.py", "tests/test_*.py"],
@@ -95,16 +118,40 @@ def wrong() -> list[str]:
     ] + [
         f"{name} is not in tests/durations.json: run `make durations T={name}`."
         for name in listed.stdout.split()
-        if name not in budget and not _is_elsewhere(name)
+        if name not in budget and not is_elsewhere(name, (ROOT / name).read_text())
     ]
 
 
-def _is_elsewhere(name: str) -> bool:
-    """Return whether no test of a file is among those of `make test`."""
-    marks = ("pytest.mark.processes", "pytest.mark.faults", "pytest.mark.browser")
-    source = (ROOT / name).read_text()
-    return any(mark in source for mark in marks) or name.startswith(
-        ("tests/faults", "tests/browser")
+def is_elsewhere(name: str, source: str) -> bool:
+    """Return whether no test of a file is among those of `make test`.
+
+    The mark of one test says nothing of the others: the file's or the class's does, or each has it.
+    """
+    if name.startswith(("tests/faults", "tests/browser")):
+        return True
+    body = ast.parse(source).body
+    marks = [one.value for one in body if isinstance(one, ast.Assign) and _is_of_file(one)]
+    tests = [
+        one
+        for one in body
+        if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        and one.name.startswith(("test_", "Test"))
+    ]
+    return any(_is_left_out(one) for one in marks) or (
+        bool(tests) and all(any(map(_is_left_out, one.decorator_list)) for one in tests)
+    )
+
+
+def _is_of_file(node: ast.Assign) -> bool:
+    return any(isinstance(one, ast.Name) and one.id == "pytestmark" for one in node.targets)
+
+
+def _is_left_out(node: ast.expr) -> bool:
+    return any(
+        isinstance(one, ast.Attribute)
+        and one.attr in ELSEWHERE
+        and ast.unparse(one).startswith("pytest.mark.")
+        for one in ast.walk(node)
     )
 
 

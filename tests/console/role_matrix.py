@@ -18,23 +18,30 @@ NO_ROLE = ""
 
 @dataclass(frozen=True)
 class Page:
-    """roles: by the letters above. on: the row that the page is about, by its name in the test."""
+    """roles: by the letters above. on: the row that the page is about, by its name in the test.
+
+    get, post: what these roles are answered, for a form without fields.
+    """
 
     roles: str
     on: str = ""
     query: str = ""
+    get: int = 200
+    post: int = 200
 
 
 PAGES: dict[str, Page] = {
     "index": Page(READERS),
     "app_list": Page(READERS, "app"),
     "search": Page(READERS),
-    "autocomplete": Page(READERS, query="?app_label=signals&model_name=signal&field_name=feed"),
-    "jsi18n": Page(READERS),
-    "view_on_site": Page(READERS, "type"),
+    "autocomplete": Page(
+        READERS, query="?app_label=signals&model_name=signal&field_name=feed", post=405
+    ),
+    "jsi18n": Page(READERS, post=405),
+    "view_on_site": Page(READERS, "type", get=404, post=404),
     "login": Page(EVERYONE),
     "password_change": Page(EVERYONE),
-    "password_change_done": Page(EVERYONE),
+    "password_change_done": Page(EVERYONE, post=405),
     "console_live": Page(READERS),
     "console_scan_alarm": Page(READERS),
     "console_trail": Page(READERS),
@@ -43,56 +50,56 @@ PAGES: dict[str, Page] = {
     "signals_signal_bracket": Page(TRADERS),
     "signals_signal_page": Page(READERS, "waiting"),
     "signals_signal_export": Page(READERS, "signal"),
-    "signals_signal_publish": Page(TRADERS, "waiting"),
-    "signals_signal_cancel": Page(TRADERS, "waiting"),
-    "signals_signal_approve": Page(TRADERS, "unapproved"),
-    "signals_signal_reject": Page(TRADERS, "unapproved"),
+    "signals_signal_publish": Page(TRADERS, "waiting", post=302),
+    "signals_signal_cancel": Page(TRADERS, "waiting", post=302),
+    "signals_signal_approve": Page(TRADERS, "unapproved", get=302, post=302),
+    "signals_signal_reject": Page(TRADERS, "unapproved", get=302, post=302),
     "execution_order_page": Page(READERS, "pending"),
-    "execution_order_cancel": Page(TRADERS, "pending"),
-    "execution_order_terms": Page(TRADERS, "pending"),
-    "execution_order_retry": Page(TRADERS, "failed"),
+    "execution_order_cancel": Page(TRADERS, "pending", post=302),
+    "execution_order_terms": Page(TRADERS, "pending", post=302),
+    "execution_order_retry": Page(TRADERS, "failed", post=302),
     "positions_executionposition_page": Page(READERS, "position"),
     "positions_executionposition_close": Page(TRADERS, "position"),
     "connections_executionconnection_page": Page(READERS, "connection"),
     "connections_executionconnection_checks": Page(READERS, "connection"),
     "connections_executionconnection_edit": Page(TRADERS, "connection"),
-    "connections_executionconnection_test": Page(TRADERS, "connection"),
+    "connections_executionconnection_test": Page(TRADERS, "connection", get=302, post=302),
     "connections_executionconnection_credentials": Page(TRADERS, "connection"),
-    "connections_executionconnection_pause": Page(TRADERS, "connection"),
-    "connections_executionconnection_archive": Page(TRADERS, "connection"),
-    "connections_executionconnection_own_prices": Page(TRADERS, "connection"),
-    "connections_executionconnection_offer_prices": Page(TRADERS, "connection"),
-    "connections_executionconnection_compare": Page(TRADERS, "connection"),
+    "connections_executionconnection_pause": Page(TRADERS, "connection", get=302, post=302),
+    "connections_executionconnection_archive": Page(TRADERS, "connection", post=302),
+    "connections_executionconnection_own_prices": Page(TRADERS, "connection", get=302, post=302),
+    "connections_executionconnection_offer_prices": Page(TRADERS, "connection", get=302, post=302),
+    "connections_executionconnection_compare": Page(TRADERS, "connection", get=302, post=302),
     "execution_driftitem_page": Page(READERS, "drift"),
-    "execution_driftitem_adopt": Page(TRADERS, "drift"),
-    "execution_driftitem_relink": Page(TRADERS, "drift"),
-    "execution_driftitem_close": Page(TRADERS, "drift"),
+    "execution_driftitem_adopt": Page(TRADERS, "drift", post=302),
+    "execution_driftitem_relink": Page(TRADERS, "drift", post=302),
+    "execution_driftitem_close": Page(TRADERS, "drift", post=302),
     "execution_driftitem_ignore": Page(TRADERS, "drift"),
-    "connections_subscription_pause": Page(TRADERS, "subscription"),
+    "connections_subscription_pause": Page(TRADERS, "subscription", get=302, post=302),
     "connections_subscription_priority": Page(TRADERS, "subscription"),
-    "connections_subscription_route": Page(TRADERS, "subscription"),
-    "connections_subscription_end": Page(TRADERS, "subscription"),
+    "connections_subscription_route": Page(TRADERS, "subscription", post=302),
+    "connections_subscription_end": Page(TRADERS, "subscription", post=302),
     "execution_scopedaction_ask": Page(TRADERS),
     "execution_scopedaction_page": Page(READERS, "scoped"),
     "connections_killswitch_set": Page(HALTS),
-    "connections_killswitch_release": Page(HALTS, "switch"),
-    "connections_tradingpause_resume": Page(LIMITS, "pause"),
+    "connections_killswitch_release": Page(HALTS, "switch", post=302),
+    "connections_tradingpause_resume": Page(LIMITS, "pause", post=302),
     "connections_epoch_page": Page(READERS, "epoch"),
     "connections_epoch_release": Page(HALTS, "epoch"),
     "signals_feed_token": Page(TRADERS, "feed"),
     "signals_feed_close_trades": Page(TRADERS, "feed"),
     "signals_feed_requests": Page(READERS),
-    "signals_feed_request_approve": Page(TRADERS, "request"),
+    "signals_feed_request_approve": Page(TRADERS, "request", post=302),
     "signals_feed_request_refuse": Page(TRADERS, "request"),
-    "signals_feedtoken_revoke": Page(TRADERS, "token"),
+    "signals_feedtoken_revoke": Page(TRADERS, "token", post=302),
     "signals_feedtoken_rotate": Page(TRADERS, "token"),
     "users_apikey_create": Page(ADMINISTRATORS),
     "users_invitation_create": Page(ADMINISTRATORS),
-    "users_invitation_revoke": Page(ADMINISTRATORS, "invitation"),
-    "users_apikey_revoke": Page(ADMINISTRATORS, "key"),
+    "users_invitation_revoke": Page(ADMINISTRATORS, "invitation", post=302),
+    "users_apikey_revoke": Page(ADMINISTRATORS, "key", post=302),
     "auth_user_password_change": Page(ADMINISTRATORS, "tenant"),
-    "users_user_reset_second_factor": Page(ADMINISTRATORS, "tenant"),
-    "logout": Page(EVERYONE),  # the last one: it signs the user out
+    "users_user_reset_second_factor": Page(ADMINISTRATORS, "tenant", post=302),
+    "logout": Page(EVERYONE, post=302),  # the last one: it signs the user out
 }
 
 
