@@ -192,6 +192,7 @@ def test_no_poll_comes_between_the_stop_and_its_exit(
     assert seconds < 60
 
 
+@pytest.mark.exhaustive  # it waits for the limit
 def test_stops_are_removed_one_after_the_other_when_all_is_closed(
     account: ExecutionConnection, feed: Feed, server: Server, limits: SlowedLimits
 ) -> None:
@@ -210,6 +211,7 @@ def test_stops_are_removed_one_after_the_other_when_all_is_closed(
         assert seconds < 60
 
 
+@pytest.mark.exhaustive  # it waits for the limit
 def test_polls_end_although_they_wait_for_the_rate_limit(
     account: ExecutionConnection, feed: Feed, server: Server, limits: SlowedLimits
 ) -> None:
