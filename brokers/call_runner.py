@@ -15,6 +15,7 @@ from time import monotonic
 from typing import Any, Generic, TypeVar
 
 from brokers.base import outcome_of
+from brokers.call_time import call_timeout
 from brokers.host_limiter import HostLimiter
 
 T = TypeVar("T")
@@ -55,7 +56,8 @@ class BrokerCallRunner(Generic[T]):
     even to an overloaded host. seconds: time-out of one request. requests_per_call: how many
     requests a call makes, one after another; a call may last as many times as long, from when it
     has a slot. grouping_seconds: results that arrive this soon after the first one are in its
-    group. before_wait: called on the consuming thread before it waits for a result.
+    group. counts_waits: whether the time-out counts the wait for a broker's rate limit.
+    before_wait: called on the consuming thread before it waits for a result.
     """
 
     def __init__(
@@ -68,9 +70,11 @@ class BrokerCallRunner(Generic[T]):
         requests_per_call: int = 1,
         min_per_host: int = 2,
         grouping_seconds: float = GROUPING_SECONDS,
+        counts_waits: bool = True,
         before_wait: Callable[[], object] = lambda: None,
     ) -> None:
         self._before_wait = before_wait
+        self._timeout = asyncio.timeout if counts_waits else call_timeout
         self._grouping_seconds = grouping_seconds
         self._run, self._seconds, self._requests_per_call = run, seconds, requests_per_call
         self._limiter = HostLimiter(
@@ -181,6 +185,6 @@ class BrokerCallRunner(Generic[T]):
     async def _timed(self, host: str, account: Any, call: Call[T]) -> T:
         async with (
             self._limiter.timed(host, account),
-            asyncio.timeout(self._requests_per_call * self._seconds),
+            self._timeout(self._requests_per_call * self._seconds),
         ):
             return await call()

@@ -12,6 +12,7 @@ from typing import Any
 from brokers.crypto import listed_levels
 from brokers.crypto.client import Client
 from brokers.crypto.level_orders import Leg, LevelName, LevelOrder
+from brokers.shared_reads import is_shared
 from brokers.types import Side
 
 TYPES = {Leg.STOP: "STOP_LOSS", Leg.TARGET: "TAKE_PROFIT"}
@@ -22,7 +23,7 @@ async def live_levels(client: Client, symbol: str | None) -> list[LevelOrder]:
     """Return our levels that wait for their trigger. symbol: None for all."""
     listed = [name for name in client.settings.symbols if name in client.exchange.markets]
     asked = listed if symbol is None else [symbol]
-    if len(asked) > MANY_SYMBOLS:
+    if len(asked) > MANY_SYMBOLS or (symbol is None and is_shared()):
         return await listed_levels.listed(client, None)
     return [one for name in asked for one in await listed_levels.listed(client, name)]
 

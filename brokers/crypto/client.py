@@ -11,6 +11,7 @@ import logging
 import math
 from collections.abc import Mapping
 from contextlib import nullcontext
+from contextvars import Context
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -160,7 +161,8 @@ class ClientPool:
                     client.markets_at = await _load_markets(state, client)
         elif not (client.is_fresh or client.is_renewing):
             client.is_renewing = True
-            task = asyncio.create_task(_renew(state, client))  # in the background
+            # In the background: not as a part of the call that found them old.
+            task = asyncio.create_task(_renew(state, client), context=Context())
             state.renewing.add(task)
             task.add_done_callback(state.renewing.discard)
         if not client.clock.is_sure:

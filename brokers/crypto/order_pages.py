@@ -1,11 +1,13 @@
 """All working orders of an account. Raises ccxt's errors, or ReadFailed."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from brokers.base import ReadFailed
 from brokers.crypto.client import Client
 from brokers.crypto.paging import read_pages
+from brokers.shared_reads import shared
 from common.reason_codes import Code
 
 
@@ -16,8 +18,16 @@ async def open_orders(
 
     Raises ReadFailed if there are more than can be read.
     """
+    if symbol is None and not parameters:
+        return await shared("open orders", partial(_read_all, client, None, {}))
+    return await _read_all(client, symbol, parameters or {})
+
+
+async def _read_all(
+    client: Client, symbol: str | None, parameters: Mapping[str, Any]
+) -> Sequence[Mapping[str, Any]]:
     page = client.rules.open_page
-    asked = {"type": client.settings.market, **(parameters or {})}
+    asked = {"type": client.settings.market, **parameters}
 
     async def read(further: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         orders: Sequence[Mapping[str, Any]] = await client.exchange.fetch_open_orders(

@@ -6,10 +6,12 @@ it counts for one process and does not let exits go first. Whether the cost coun
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 
+from brokers.call_time import uncounted_wait
 from brokers.crypto.exchange_limits import Limits, limits_of
 from brokers.crypto.exchanges import Exchange
 from brokers.crypto.guarded_call import GuardedCall
@@ -43,8 +45,12 @@ class AccountRateLimits:
     async def admit(self, cost: float, guarded: GuardedCall | None) -> None:
         """Wait until a request may leave. Raises NotSent RATE_LIMITED when its turn is too late.
 
-        guarded: the call that it belongs to; None: a read.
+        guarded: the call that it belongs to; None: a read, whose wait no time-out counts.
         """
+        with uncounted_wait() if guarded is None else nullcontext():
+            await self._admit(cost, guarded)
+
+    async def _admit(self, cost: float, guarded: GuardedCall | None) -> None:
         until = guarded.send_by if guarded else machine_time() + READ_WAIT_SECONDS
         acquire = partial(self._acquire, guarded=guarded, until=until)
         if guarded is not None and (not guarded.is_repeatable or self.limits.cancels_count):

@@ -21,6 +21,7 @@ from brokers.crypto.client import RENEW_SECONDS, Client
 from brokers.crypto.exchanges import Total
 from brokers.crypto.paging import read_pages
 from brokers.exit_reads import is_exit_read
+from brokers.shared_reads import shared
 from brokers.types import (
     AccountState,
     BrokerOrder,
@@ -98,7 +99,8 @@ async def balances(client: Client) -> dict[str, Decimal]:
 
 
 async def _balance(client: Client) -> Mapping[str, Any]:
-    read = await call_method(client, "fetch_balance", {"type": client.settings.market})
+    asked = {"type": client.settings.market}
+    read = await shared("balance", partial(call_method, client, "fetch_balance", asked))
     if not isinstance(read, dict) or not isinstance(read.get("total"), dict):
         raise ValueError("no balances in the answer")  # noqa: TRY004 - an answer, not a type
     suffix = client.rules.earning_suffix

@@ -24,6 +24,7 @@ from django.conf import settings
 from brokers.base import outcome_of
 from brokers.call_runner import BrokerCallRunner
 from brokers.registry import adapter_for, broker_types, capabilities_if_usable
+from brokers.shared_reads import shared_reads
 from brokers.types import BrokerOrder, BrokerPosition, OrderReport
 from common.bisection import process_with_bisection
 from common.clocks import market_at, market_now
@@ -59,6 +60,7 @@ FAILED_SECONDS = 5  # after a read that failed
 UNUSABLE_SECONDS = 30
 WAIT_SECONDS = 1.0  # how long one round waits for answers
 GROUPING_SECONDS = 0.01  # answers that arrive this soon after the first one are written with it
+LONGEST_SECONDS = 120.0  # how long a poll keeps its account at most
 MAX_IN_FLIGHT = 2000  # polls of one process
 UNREAD_FILLS = timedelta(minutes=2)
 """How long executions may be unreadable, while orders are read, before the owner is notified."""
@@ -101,6 +103,11 @@ _in_flight: WeakKeyDictionary[trading_runtime.TradingRuntime, BrokerCallRunner[O
     WeakKeyDictionary()
 )
 
+# The accounts that are being polled, each since when.
+_waiting: WeakKeyDictionary[trading_runtime.TradingRuntime, dict[PolledAccount, float]] = (
+    WeakKeyDictionary()
+)
+
 
 def poll(limit: int = 200) -> int:
     """Poll the accounts that are due and return how many calls were started.
@@ -112,8 +119,12 @@ def poll(limit: int = 200) -> int:
         return 0
     calls = _in_flight.setdefault(
         trading_runtime.get_runtime(),
-        broker_queries.call_runner(requests_per_call=3, grouping_seconds=GROUPING_SECONDS),
+        broker_queries.call_runner(
+            requests_per_call=3, grouping_seconds=GROUPING_SECONDS, counts_waits=False
+        ),
     )
+    waiting = _waiting.setdefault(trading_runtime.get_runtime(), {})
+    _keep_claims(waiting)
     alarm = poll_wakes.polls
     alarm.listen("poll", calls.interrupt)  # a wake does not wait for answers of other accounts
     deadline = monotonic() + WAIT_SECONDS
@@ -121,6 +132,8 @@ def poll(limit: int = 200) -> int:
     polled = _start_all_due(calls, broker_types, limit)
     while calls.remaining and (seconds := deadline - monotonic()) > 0:
         if group := calls.group(max(0.0, min(seconds, alarm.seconds()))):
+            for account, _ in group:
+                waiting.pop(account, None)
             write_with_bisection(group)
             _compare(group)
         if alarm.take():
@@ -158,7 +171,19 @@ def _start_due(calls: BrokerCallRunner[Orders], broker_types: Sequence[str], lim
         PolledAccount(row, reconciliation_run, read_until, _since(row, read_until)) for row in due
     ]
     calls.start([(account, partial(_read_account, account)) for account in accounts])
+    _waiting[trading_runtime.get_runtime()] |= dict.fromkeys(accounts, monotonic())
     return len(due)
+
+
+def _keep_claims(waiting: dict[PolledAccount, float]) -> None:
+    """Keep the accounts whose calls wait for their broker's rate limit: another poll of them would
+    wait behind this one. waiting: since when, by monotonic()."""
+    now = monotonic()
+    for account in [one for one, since in waiting.items() if now - since > LONGEST_SECONDS]:
+        del waiting[account]  # no result came, or it is lost
+    lease = _claim_seconds()
+    if old := [one.connection_id for one, since in waiting.items() if now - since > lease / 2]:
+        run(EXTEND_CLAIM, (lease, array(old)))
 
 
 def _since(row: DueAccount, read_until: datetime) -> datetime | None:
@@ -184,10 +209,11 @@ async def _read_account(account: PolledAccount) -> Orders:
             account.fills_error = fills
         else:
             account.fills = fills
-        if account.row.broker_holds_levels:
+    with shared_reads():
+        if account.since is not None and account.row.broker_holds_levels:
             positions = await outcome_of(broker_queries.with_call_timeout(adapter.positions(spec)))
             account.positions = None if isinstance(positions, Exception) else positions
-    return await broker_queries.with_call_timeout(adapter.open_orders(spec))
+        return await broker_queries.with_call_timeout(adapter.open_orders(spec))
 
 
 def write_with_bisection(group: PollResults) -> None:

@@ -4,7 +4,6 @@ Calls are limited in number and time, and never made inside a transaction. A fai
 nothing: its account is left out, or its order stays unchanged.
 """
 
-import asyncio
 from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,7 +15,9 @@ from uuid import UUID
 from django.conf import settings
 
 from brokers.call_runner import GROUPING_SECONDS, BrokerCallRunner, Call, HostSkipped
+from brokers.call_time import call_timeout
 from brokers.registry import adapter_for
+from brokers.shared_reads import shared_reads
 from brokers.types import (
     BrokerOrder,
     BrokerPosition,
@@ -103,12 +104,16 @@ class Snapshot:
 
 
 def call_runner(
-    *, requests_per_call: int = 1, grouping_seconds: float = GROUPING_SECONDS
+    *,
+    requests_per_call: int = 1,
+    grouping_seconds: float = GROUPING_SECONDS,
+    counts_waits: bool = True,
 ) -> BrokerCallRunner[Any]:
     """Return a runner of calls on this process's loop.
 
     requests_per_call: broker requests in each call; each has a time-out (`with_call_timeout`).
-    grouping_seconds: how long results are collected after the first one.
+    grouping_seconds: how long results are collected after the first one. counts_waits: whether a
+    call as a whole may not last longer because of its broker's rate limit.
     """
     return BrokerCallRunner(
         partial(trading_runtime.get_runtime().dispatcher.run_call, timeout=MAX_SECONDS),
@@ -118,13 +123,15 @@ def call_runner(
         seconds=settings.FILLCAST_CALL_TIMEOUT_SECONDS,
         requests_per_call=requests_per_call,
         grouping_seconds=grouping_seconds,
+        counts_waits=counts_waits,
         before_wait=shared_sessions.give_back,
     )
 
 
 async def with_call_timeout(request: Awaitable[T]) -> T:
-    """Await one request of a call. Raises TimeoutError after FILLCAST_CALL_TIMEOUT_SECONDS."""
-    async with asyncio.timeout(settings.FILLCAST_CALL_TIMEOUT_SECONDS):
+    """Await one request of a call. Raises TimeoutError after FILLCAST_CALL_TIMEOUT_SECONDS, without
+    the wait for its broker's rate limit."""
+    async with call_timeout(settings.FILLCAST_CALL_TIMEOUT_SECONDS):
         return await request
 
 
@@ -142,8 +149,9 @@ def snapshots(accounts: Sequence[AccountRow]) -> Iterator[dict[UUID, Snapshot]]:
 
 async def _snapshot(row: AccountRow) -> Snapshot:
     adapter, spec = adapter_for(row.type), spec_from_row(row)
-    positions = await with_call_timeout(adapter.positions(spec))
-    return Snapshot(positions, await with_call_timeout(adapter.open_orders(spec)))
+    with shared_reads():
+        positions = await with_call_timeout(adapter.positions(spec))
+        return Snapshot(positions, await with_call_timeout(adapter.open_orders(spec)))
 
 
 def supports_fill_history(row: SpecRow) -> bool:

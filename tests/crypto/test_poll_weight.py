@@ -12,6 +12,7 @@ import pytest
 from brokers.base import ReadFailed
 from brokers.crypto import entry_prices, reads, traded_symbols
 from brokers.exit_reads import exit_read
+from brokers.shared_reads import shared_reads
 from brokers.types import OrderReport
 from tests.crypto.factories import D, ExchangeAccount, close, open_account
 from tests.fakes.exchange.model import Fault, Market
@@ -68,8 +69,13 @@ def fills(account: ExchangeAccount, *, adapter: Any = None, ago: float = 60.0) -
 def poll(account: ExchangeAccount) -> list[OrderReport]:
     """Read what the engine's poll of an account reads."""
     found = fills(account)
-    account.run(account.adapter.positions(account.spec))
-    account.run(account.adapter.open_orders(account.spec))
+
+    async def read() -> None:
+        with shared_reads():
+            await account.adapter.positions(account.spec)
+            await account.adapter.open_orders(account.spec)
+
+    account.run(read())
     return found
 
 
@@ -115,7 +121,7 @@ def test_poll_of_thirty_held_coins_weighs_as_little_as_of_one(account: ExchangeA
     requests = asked(account)
     print("weight of the first poll, and of the next three:", weight(first), weight(requests))
     assert executions_asked(requests) == []
-    assert weight(requests) <= 3 * 221
+    assert weight(requests) <= 3 * 121
 
 
 def test_only_what_traded_is_read_again(account: ExchangeAccount, clock: Clock) -> None:

@@ -9,6 +9,7 @@ from decimal import Decimal as D
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from brokers import rate_limits as shared_limits
 from brokers import registry
@@ -24,6 +25,7 @@ from common.sealing import new_private_key, public_key_of
 from connections.credentials.sealing import seal_credentials
 from connections.health.connection_checks import run_test
 from connections.models import ConnectionHealth, ExecutionConnection, HealthStatus
+from execution.models import AccountSyncState
 from execution.runtime import trading_runtime
 from positions.models import ExecutionPosition
 from signals.models import Feed, Signal
@@ -188,6 +190,7 @@ def test_no_poll_comes_between_the_stop_and_its_exit(
     assert seconds < 60
 
 
+@pytest.mark.exhaustive  # it waits for the limit
 def test_stops_are_removed_one_after_the_other_when_all_is_closed(
     account: ExecutionConnection, feed: Feed, server: Server, limits: SlowedLimits
 ) -> None:
@@ -204,3 +207,16 @@ def test_stops_are_removed_one_after_the_other_when_all_is_closed(
         assert [one for one in between if not OF_EXITS.match(one)] == []
         assert sum(one.startswith("DELETE") for one in between) < 3
         assert seconds < 60
+
+
+@pytest.mark.exhaustive  # it waits for the limit
+def test_polls_end_although_they_wait_for_the_rate_limit(
+    account: ExecutionConnection, feed: Feed, server: Server, limits: SlowedLimits
+) -> None:
+    """An eighth of the exchange's limit is enough to stay in contact with twelve symbols."""
+    protected(feed, "BTC")
+    begin_to_starve(limits, server)
+    began = timezone.now()
+    polled = AccountSyncState.objects.filter(connection=account, fills_synced_until__gt=began)
+    until(polled.exists)
+    assert server.venue.writes[2:] == []  # the entry and its levels
