@@ -1,6 +1,6 @@
 """A reading of an account far from the last one counts only if a second reading confirms it.
 
-Brokers state nonsense at times: an equity of 0 or a tenth, until all positions are valued again. By
+Brokers state invalid amounts at times: an equity of 0 or a tenth, until all positions are valued again. By
 one such reading no loss limit may pause an account or close its positions, no peak may rise, and no
 entry be sized. A reading is far if balance or equity has changed by more than SHARE since the last
 one. The account is then read again after CONFIRM_SECONDS:
