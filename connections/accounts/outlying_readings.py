@@ -1,9 +1,9 @@
 """A reading of an account far from the last one counts only if a second reading confirms it.
 
-Brokers state invalid amounts at times: an equity of 0 or a tenth, until all positions are valued again. By
-one such reading no loss limit may pause an account or close its positions, no peak may rise, and no
-entry be sized. A reading is far if balance or equity has changed by more than SHARE since the last
-one. The account is then read again after CONFIRM_SECONDS:
+Brokers state invalid amounts at times: an equity of 0 or a tenth, until all positions are valued
+again. By one such reading no loss limit may pause an account or close its positions, no peak may
+rise, and no entry be sized. A reading is far if balance or equity has changed by more than SHARE
+since the last one. The account is then read again after CONFIRM_SECONDS:
 - If the second reading is near the last one, the first was wrong: it is held back and counted.
 - If it is far on the same side, the one that is nearer to the last counts: both have reached it.
 - If it is far on the other side, neither counts; the read has failed.

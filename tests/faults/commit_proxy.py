@@ -15,7 +15,7 @@ class CommitProxy:
     """Forwards everything to `target` (host, port), and cuts sessions at the commit of intents.
 
     A session is cut when it commits a transaction that has named a client order id: PostgreSQL gets
-    the COMMIT and has answered it, and nobody receives the answer. cuts: how many are still to come
+    the COMMIT and has answered it, and the worker does not receive the answer. cuts: how many are still to come
     (each `every` th such commit); done: how many there were.
     """
 
