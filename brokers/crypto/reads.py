@@ -21,7 +21,7 @@ from brokers.types import (
     PositionMode,
     unreadable_position,
 )
-from brokers.unreadable_rows import INVALID, UNREADABLE_ROWS, is_of_one_row, readable
+from brokers.unreadable_rows import INVALID, OF_ONE_ROW, UNREADABLE_ROWS, is_of_one_row, readable
 from common.reason_codes import Code
 
 HEDGE_MODE = "the account is in hedge mode: set it to one-way mode at the exchange"
@@ -214,7 +214,7 @@ async def _spot_positions(client: Client) -> list[BrokerPosition]:
     for name in client.settings.symbols:
         try:
             position = await _spot_position(client, name, totals)
-        except Exception as error:
+        except OF_ONE_ROW as error:
             if not is_of_one_row(error):
                 raise
             UNREADABLE_ROWS.note(client.connection_id, "position", f"in {name}", error)

@@ -15,8 +15,8 @@ class CommitProxy:
     """Forwards everything to `target` (host, port), and cuts sessions at the commit of intents.
 
     A session is cut when it commits a transaction that has named a client order id: PostgreSQL gets
-    the COMMIT and has answered it, and the worker does not receive the answer. cuts: how many are still to come
-    (each `every` th such commit); done: how many there were.
+    the COMMIT and has answered it, and the worker does not receive the answer. cuts: how many are
+    still to come (each `every` th such commit); done: how many there were.
     """
 
     def __init__(self, target: tuple[str, int], *, cuts: int, every: int = 1) -> None:
