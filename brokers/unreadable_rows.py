@@ -23,6 +23,8 @@ MAX_KNOWN = 10_000
 MAX_WHY_LENGTH = 300
 INVALID = (KeyError, TypeError, ValueError, ArithmeticError, AttributeError)
 """What reading an invalid row raises."""
+OF_ONE_ROW = (ReadFailed, *INVALID)
+"""What may be about one row: `is_of_one_row` states whether it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ def readable(
     for row in rows:
         try:
             value = read(row)
-        except Exception as error:
+        except OF_ONE_ROW as error:
             if not is_of_one_row(error):
                 raise
             UNREADABLE_ROWS.note(connection_id, what, name_of(row), error)

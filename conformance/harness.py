@@ -59,6 +59,9 @@ class InjectedFault(StrEnum):
     STOPS_NEAR = "stops must keep a distance from the price"
     FROZEN = "the prices of orders and levels are within the freeze level"
     COARSER = "the symbol's quantity step becomes twice as large"
+    HALT_ENDED = "the symbol was halted when its data were read, and trades again"
+    DELISTED = "the symbol leaves the broker's list while it is held"
+    FEE_IN_COIN = "the fee of a purchase is taken out of what is bought"
     DROPS_LEVELS = "orders and changes are accepted, but their stops and targets are dropped"
     DROPS_LATER = (
         "the stops and targets of open positions are dropped, long after their confirmation"

@@ -113,7 +113,7 @@ class HookedExchange:
     def _read_row(self, read: Callable[[Any, Any], Any], row: Any, market: Any) -> Any:
         try:
             return read(row, market)
-        except Exception as error:
+        except Exception as error:  # any: ccxt may raise anything for an invalid row
             call = current_call()
             if call is not None and call.may_have_left:
                 raise

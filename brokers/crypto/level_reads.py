@@ -11,7 +11,7 @@ from brokers.crypto.exchanges import LevelApi
 from brokers.crypto.level_orders import LevelName, LevelOrder, levels_by_entry
 from brokers.exit_reads import is_exit_read
 from brokers.types import BrokerOrder, BrokerPosition, HeldLevels, OrderType, Side
-from brokers.unreadable_rows import UNREADABLE_ROWS, is_of_one_row
+from brokers.unreadable_rows import OF_ONE_ROW, UNREADABLE_ROWS, is_of_one_row
 from common.reason_codes import Code
 
 NO_LEVELS = HeldLevels(None, None)
@@ -70,7 +70,7 @@ async def _readable_levels(client: Client) -> list[LevelOrder] | None:
     """Return our levels; None if one of them cannot be read: then no level is known."""
     try:
         return await live_levels(client)
-    except Exception as error:
+    except OF_ONE_ROW as error:
         if not is_of_one_row(error):
             raise
         UNREADABLE_ROWS.note(client.connection_id, "level", "of a position", error)

@@ -30,7 +30,7 @@ from brokers.types import (
     PositionMode,
     unreadable_position,
 )
-from brokers.unreadable_rows import INVALID, UNREADABLE_ROWS, is_of_one_row, readable
+from brokers.unreadable_rows import INVALID, OF_ONE_ROW, UNREADABLE_ROWS, is_of_one_row, readable
 from common.clocks import machine_time
 from common.reason_codes import Code
 
@@ -240,7 +240,7 @@ async def _spot_positions(client: Client) -> list[BrokerPosition]:
     for name in client.settings.symbols:
         try:
             position = await _spot_position(client, name, totals, is_exit=is_exit)
-        except Exception as error:
+        except OF_ONE_ROW as error:
             if not is_of_one_row(error):
                 raise
             UNREADABLE_ROWS.note(client.connection_id, "position", f"in {name}", error)

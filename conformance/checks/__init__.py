@@ -19,6 +19,7 @@ from conformance.checks import (  # noqa: F401
     prices,
     quantities,
     reads,
+    remembered_markets,
     sessions,
     slices,
     stop_limit,

@@ -45,7 +45,8 @@ async def close_twice(scenario: Scenario) -> None:
 
 @check(56, "close more than is open", Capability.MARKET, Capability.NO_REVERSE)
 async def close_more(scenario: Scenario) -> None:
-    """An exit of more than is open closes at most what is open: it never reverses the position."""
+    """An exit of more than is open closes at most what is open: it never reverses the position. If
+    it closes less than it asked for, it is reported as ended."""
     entry = await scenario.buy()
     held = await scenario.position()
     request = scenario.exit(entry, held, quantity=held.quantity * 2)
@@ -54,8 +55,15 @@ async def close_more(scenario: Scenario) -> None:
     except (Rejected, NotSent):
         await scenario.wait_until_held(entry.quantity)
         return
-    await scenario.reports_of(request, lambda reports: filled(reports) >= held.quantity, answer)
+    await scenario.reports_of(
+        request, lambda reports: filled(reports) == held.quantity and _has_ended(reports), answer
+    )
     await scenario.wait_until_held(entry.quantity * 0)
+
+
+def _has_ended(reports: Sequence[OrderReport]) -> bool:
+    ends = (ReportKind.CANCELLED, ReportKind.EXPIRED, ReportKind.REJECTED)
+    return any(report.kind in ends for report in reports)
 
 
 @check(57, "close with nothing open", Capability.MARKET, Capability.NO_REVERSE)

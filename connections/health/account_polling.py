@@ -17,9 +17,16 @@ from common.bisection import process_with_bisection
 from common.clocks import market_at
 from common.reason_codes import Code
 from common.sql import Query, periodic_rows
-from connections.accounts import broker_identity, cash_flows, funding, snapshots
+from connections.accounts import (
+    broker_identity,
+    cash_flows,
+    funding,
+    outlying_readings,
+    snapshots,
+)
 from connections.accounts.cash_flows import FlowRequest
 from connections.accounts.funding import FundingRequest
+from connections.accounts.outlying_readings import LastReading
 from connections.credentials.sealing import credentials_digest
 from connections.credentials.specs import READ_COLUMNS, ReadRow, spec_from_row
 from connections.exposure import is_monitored_sql
@@ -105,9 +112,10 @@ def read_accounts(
     )
     ids = [row.connection_id for row in due]
     flows, fundings = cash_flows.flow_requests(ids), funding.funding_requests(ids)
+    last = outlying_readings.last_readings(ids)
     answers.start([
         (row, partial(_read_account, row, flows.get(row.connection_id),
-                      fundings.get(row.connection_id), adapter))
+                      fundings.get(row.connection_id), last.get(row.connection_id), adapter))
         for row in due
     ])  # fmt: skip
     answered = failed = 0
@@ -201,6 +209,7 @@ def store_reads(reads: Sequence[AccountSyncState]) -> None:
         ]
     )
     snapshots.store_account_states([(pk, answer.state, began) for pk, answer, began in reads])
+    outlying_readings.count_held([(pk, answer.held) for pk, answer, _ in reads if answer.held])
     funding.store_funding([
         (pk, began, answer.funding) for pk, answer, began in reads if answer.funding is not None
     ])  # fmt: skip
@@ -211,11 +220,13 @@ async def _read_account(
     row: ReadRow,
     request: FlowRequest | None,
     funding_request: FundingRequest | None,
+    last: LastReading | None,
     adapter: Callable[[str], BrokerAdapter],
 ) -> AccountRead:
     return await read_account(
-        adapter(row.type), spec_from_row(row), request, seconds=SECONDS, funding=funding_request
-    )
+        adapter(row.type), spec_from_row(row), request, seconds=SECONDS, funding=funding_request,
+        last=last,
+    )  # fmt: skip
 
 
 def _record_result(row: ReadRow, answer: AccountRead | Exception, read: PollResult) -> None:

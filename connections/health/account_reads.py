@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass, replace
 from datetime import datetime
+from uuid import UUID
 
 import structlog
 
@@ -12,6 +13,7 @@ from common.clocks import market_now
 from common.reason_codes import Code
 from connections.accounts.cash_flows import FAILED_AGAIN, AccountFlows, FlowRequest
 from connections.accounts.funding import FundingRead, FundingRequest, usable_funding
+from connections.accounts.outlying_readings import LastReading, confirmed_state
 
 log = structlog.get_logger(__name__)
 
@@ -23,12 +25,14 @@ MAX_READS = 3  # of a state, until no further flow is new
 class AccountRead:
     """A state, and the flows that it includes. flows: None if they were not asked for.
 
-    funding: what perpetuals were charged or paid; None if it was not asked for.
+    funding: what perpetuals were charged or paid; None if it was not asked for. held: a reading
+    that was held back, as a text (`outlying_readings.py`); empty: none.
     """
 
     state: AccountState
     flows: AccountFlows | None = None
     funding: FundingRead | None = None
+    held: str = ""
 
 
 async def read_account(
@@ -38,14 +42,18 @@ async def read_account(
     *,
     seconds: float,
     funding: FundingRequest | None = None,
+    last: LastReading | None = None,
 ) -> AccountRead:
     """Read an account; with requests, also its new flows and its funding.
 
-    seconds: the caller's time-out. Raises as `adapter.account`. Funding that cannot be read loses
+    seconds: the caller's time-out. last: the stored reading; one that is far from it is confirmed
+    by another. Raises as `adapter.account`. Funding that cannot be read loses
     neither: it is asked for again after some minutes.
     """
     deadline = asyncio.get_running_loop().time() + seconds - SPARE_SECONDS
-    read = await _state_and_flows(adapter, spec, request, deadline)
+    confirmed = await confirmed_state(adapter, spec, last)
+    read = await _with_flows_of(adapter, spec, request, deadline, confirmed.state)
+    read = replace(read, held=confirmed.held)
     horizon = adapter.capabilities(spec).funding_horizon
     if funding is None or horizon is None:
         return read
@@ -63,15 +71,18 @@ async def read_account(
     return replace(read, funding=FundingRead(usable, now - until))
 
 
-async def _state_and_flows(
-    adapter: BrokerAdapter, spec: ConnectionSpec, request: FlowRequest | None, deadline: float
+async def _with_flows_of(
+    adapter: BrokerAdapter,
+    spec: ConnectionSpec,
+    request: FlowRequest | None,
+    deadline: float,
+    state: AccountState,
 ) -> AccountRead:
-    """Read the state; with a request, also its new flows.
+    """Return a state that was just read; with a request, also its new flows.
 
     Flows are read after the state. If one is new, both are read again, until none is: then the
     state includes all of them. Flows that cannot be read lose no state.
     """
-    state = await adapter.account(spec)
     if request is None:
         return AccountRead(state)
     horizon = adapter.capabilities(spec).cash_flows_horizon
@@ -113,5 +124,6 @@ async def _with_flows(
         if new.keys() <= found.keys():
             return AccountRead(state, AccountFlows(request, tuple(found.values())))
         found |= new
-        state = await adapter.account(spec)
+        now = LastReading(UUID(spec.connection_id), state.currency, state.balance, state.equity)
+        state = (await confirmed_state(adapter, spec, now)).state
     return AccountRead(state, AccountFlows(request, error="further ones came while reading"))

@@ -27,6 +27,12 @@ from connections import session_lanes
 from connections.account_settings.validation import check_resolved
 from connections.accounts import ownership, snapshots
 from connections.accounts.cash_flows import mark_flows_missing
+from connections.accounts.outlying_readings import (
+    LastReading,
+    confirmed_state,
+    count_held,
+    last_readings,
+)
 from connections.credentials.specs import spec_for
 from connections.error_messages import explain
 from connections.health import status_updates
@@ -61,7 +67,8 @@ def run_on_process_loop(coroutine: Coroutine[Any, Any, None]) -> None:
 
 @dataclass(slots=True)
 class ConnectionTestResult:
-    """The result of a test. again: when the account is read again if the test failed."""
+    """The result of a test. again: when the account is read again if the test failed. last: the
+    stored reading. held: one that was held back, as a text."""
 
     started_at: datetime
     checks: list[Check] = field(default_factory=list)
@@ -69,6 +76,8 @@ class ConnectionTestResult:
     instruments: list[Instrument] = field(default_factory=list)
     book: str = ""
     again: status_updates.RetryPolicy = status_updates.RetryPolicy.BACKOFF
+    last: LastReading | None = None
+    held: str = ""
 
     @property
     def failed(self) -> Check | None:
@@ -92,6 +101,7 @@ def run_test(
     # the row: a result counts from the time at which the settings were read.
     result = ConnectionTestResult(started_at=database_now())
     connection = ExecutionConnection.objects.get(pk=connection_id)
+    result.last = last_readings([connection_id]).get(connection_id)
     secrets: Mapping[str, str] = {}
     try:
         session_lanes.require_lane_held(_lane_of(connection))
@@ -144,7 +154,8 @@ async def _query_broker(
         result.checks += await adapter.test(spec)
         if result.failed:
             return
-        result.account = await adapter.account(spec)
+        confirmed = await confirmed_state(adapter, spec, result.last)
+        result.account, result.held = confirmed.state, confirmed.held
         result.checks.append(_check_account(result.account))
         if not result.account.trading_allowed:
             result.again = status_updates.retry_policy_for(Code.TRADING_DISABLED)
@@ -301,6 +312,7 @@ def _store(connection: ExecutionConnection, result: ConnectionTestResult) -> Non
     if result.account is not None:
         snapshots.store_account_state(connection.pk, result.account, read_at=result.started_at)
         mark_flows_missing(connection.pk, result.started_at)
+        count_held([(connection.pk, result.held)] if result.held else [])
     if failed:
         message = with_hint(failed.detail, failed.hint)
         connection.mark_as_error(message, retry=result.again)

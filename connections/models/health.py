@@ -149,6 +149,13 @@ class AccountSnapshot(models.Model):
         null=True, help_text="`read_at` of the state that loss limits were last checked with."
     )
     limits_checked_at = models.DateTimeField(null=True)
+    held_readings = models.BigIntegerField(
+        default=0, db_default=0,
+        help_text="Readings far from the one before that no second reading confirmed.",
+    )  # fmt: skip
+    last_held_reading = models.CharField(
+        max_length=160, blank=True, default="", db_default="", help_text="The last of them."
+    )
     funding_read_at = models.DateTimeField(
         null=True, help_text="Until when funding of perpetuals is read; empty: never."
     )

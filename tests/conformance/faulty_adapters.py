@@ -15,6 +15,7 @@ from brokers.base import (
 )
 from brokers.types import (
     BrokerOrder,
+    BrokerPosition,
     CancelRequest,
     ChangeRequest,
     ConnectionSpec,
@@ -277,6 +278,43 @@ class ClaimsIdRefusal(FaultyAdapter):
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
         return replace(self.inner.capabilities(spec), refuses_repeated_ids=True)
+
+
+class BelievesHalts(FaultyAdapter):
+    """Refuses an exit by a trading flag that it has read earlier."""
+
+    async def submit(self, spec: ConnectionSpec, request: OrderRequest, guard: Guard) -> Reports:
+        if request.reduce_only:
+            raise Rejected(Code.MARKET_CLOSED)
+        return await self.inner.submit(spec, request, guard)
+
+
+class HidesDelisted(FaultyAdapter):
+    """Lists no position of a symbol without a market."""
+
+    async def positions(self, spec: ConnectionSpec) -> list[BrokerPosition]:
+        return [one for one in await self.inner.positions(spec) if one.is_tradable]
+
+
+class HidesDust(FaultyAdapter):
+    """Lists nothing that is too small to be sold."""
+
+    async def positions(self, spec: ConnectionSpec) -> list[BrokerPosition]:
+        return [one for one in await self.inner.positions(spec) if one.entry_price]
+
+
+class SaysNothingOfTheRest(FaultyAdapter):
+    """Reports what a shortened exit has filled, and not that it has ended."""
+
+    async def submit(self, spec: ConnectionSpec, request: OrderRequest, guard: Guard) -> Reports:
+        reports = await self.inner.submit(spec, request, guard)
+        return [one for one in reports if one.kind is not ReportKind.CANCELLED]
+
+    async def find_order(
+        self, spec: ConnectionSpec, client_order_id: str, symbol: str = ""
+    ) -> Reports | None:
+        reports = await self.inner.find_order(spec, client_order_id, symbol)
+        return reports and [one for one in reports if one.kind is not ReportKind.CANCELLED]
 
 
 class HidesStopOrders(FaultyAdapter):

@@ -122,6 +122,28 @@ def test_faulty_trailing_stop_is_detected(
 
 
 @pytest.mark.parametrize(
+    ("faulty", "number", "stage", "text"),
+    [
+        (faulty_adapters.SaysNothingOfTheRest, "C56", "binance perpetuals", "was reported"),
+        (faulty_adapters.BelievesHalts, "C183", "binance spot", "Rejected MARKET_CLOSED"),
+        (faulty_adapters.HidesDelisted, "C184", "binance spot", "0 positions are listed"),
+        (faulty_adapters.HidesDust, "C185", "binance spot", "0 positions are listed"),
+    ],
+)
+def test_exchange_that_is_outvoted_is_detected(
+    faulty: type[faulty_adapters.FaultyAdapter], number: str, stage: str, text: str
+) -> None:
+    @contextlib.asynccontextmanager
+    async def open_harness() -> AsyncIterator[Harness]:
+        async with stages_of("crypto")[stage]() as harness:
+            harness.adapter = _wrap(faulty, harness.adapter)
+            yield harness
+
+    result = _result(number, open_harness)
+    assert (result.mark, text in result.why) == (Mark.FAIL, True), result
+
+
+@pytest.mark.parametrize(
     ("faulty", "number", "text"),
     [
         (faulty_reads.ReadsUpToOurTime, "C109", "the second execution is not read"),

@@ -20,6 +20,8 @@ from tests.steady_loop import SteadyLoop
 PRICE = D("50000.0")
 KEEPS_NUMBERS = "a position's number is its symbol's"
 NO_FREEZE = "an exchange has no freeze level: orders are changed at any price"
+KEEPS_BALANCE = "a perpetual's fee is taken from the margin"
+HALTED = {"binance": "BREAK", "bybit": "Closed", "okx": "suspend", "kraken": "cancel_only"}
 NO_DISTANCE = "an exchange has no minimum distance of stops"
 NO_HOST = "the exchange's address is in ccxt: a connection names no host"
 NO_REPEATED_ID = "the exchange refuses a repeated id"
@@ -76,6 +78,8 @@ class CryptoStage(Harness):
         self.unavailable = {HarnessFeature.HOST: NO_HOST, InjectedFault.STOPS_NEAR: NO_DISTANCE}
         self.unavailable[InjectedFault.FROZEN] = NO_FREEZE
         self.unavailable[InjectedFault.RENUMBERED] = KEEPS_NUMBERS
+        if swap:
+            self.unavailable[InjectedFault.FEE_IN_COIN] = KEEPS_BALANCE
         if exchange == "kraken":
             self.unavailable[HarnessFeature.ACCOUNT] = NO_ACCOUNT_ID
             self.unavailable[InjectedFault.COARSER] = DECIMALS
@@ -86,7 +90,7 @@ class CryptoStage(Harness):
         return Venue(
             {self.exchange_symbol: self.market}, {self.exchange_symbol: PRICE},
             {"USDT": D(1_000_000)},
-            derivatives=swap, key=key, uid=uid,
+            derivatives=swap, key=key, uid=uid, shortens_exits="amount" if swap else "",
             refuses_duplicates="always" if self.exchange == "bybit" else "open",
         )  # fmt: skip
 
@@ -188,6 +192,17 @@ class CryptoStage(Harness):
             case InjectedFault.COARSER:
                 coarser = replace(self.market, step=self.market.step * 2)
                 venue.markets[self.exchange_symbol] = coarser
+            case InjectedFault.HALT_ENDED:
+                halted = replace(self.market, state=HALTED[self.exchange])
+                venue.markets[self.exchange_symbol] = halted
+                await self.adapter.disconnect()
+                await self.adapter.positions(self.spec)  # loads them
+                venue.markets[self.exchange_symbol] = self.market
+            case InjectedFault.DELISTED:
+                venue.delisted.add(self.exchange_symbol)
+                await self.adapter.disconnect()
+            case InjectedFault.FEE_IN_COIN:
+                venue.fee_in_base, venue.fee_rate = True, D("0.001")
             case InjectedFault.DOWN:
                 await asyncio.to_thread(self.server.stop)
             case _:
@@ -208,6 +223,12 @@ class CryptoStage(Harness):
         venue.closed, venue.can_trade, venue.skew_ms = False, True, 0
         venue.drops_levels = False
         venue.markets[self.exchange_symbol] = self.market
+        if venue.delisted:
+            venue.delisted.clear()
+            await self.adapter.disconnect()
+        if venue.fee_in_base:
+            venue.fee_in_base, venue.fee_rate = False, D(0)
+            venue.balances["BTC"] = D(0)  # the dust
         venue.balances["USDT"] = max(venue.balances["USDT"], D(900_000))
         venue.faults.clear()
         if not self.server.is_up:

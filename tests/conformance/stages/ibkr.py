@@ -25,6 +25,9 @@ TIMING = Timing(
     client_id_delay=0.1, min_retry_delay=0.01, ping=0.1, resync=5.0, settle=0.2,
 )  # fmt: skip
 ONE_INCREMENT = "the fake TWS states one size increment of a contract for all time"
+NO_FLAG = "IBKR states no trading flag of a contract"
+KEEPS_CONTRACTS = "a position has its contract, whatever is listed"
+IN_MONEY = "fees are charged in the account's currency"
 NO_FREEZE = "IBKR has no freeze level: orders are changed at any price"
 NO_DISTANCE = "IBKR requires no distance between a stop and the price"
 KEEPS_NUMBERS = "a position's number is its contract's"
@@ -66,6 +69,9 @@ class IbkrStage(Harness):
         InjectedFault.FROZEN: NO_FREEZE,
         InjectedFault.COARSER: ONE_INCREMENT,
         InjectedFault.RENUMBERED: KEEPS_NUMBERS,
+        InjectedFault.HALT_ENDED: NO_FLAG,
+        InjectedFault.DELISTED: KEEPS_CONTRACTS,
+        InjectedFault.FEE_IN_COIN: IN_MONEY,
         HarnessFeature.PASSWORD: NO_PASSWORD,
     }
 

@@ -33,6 +33,9 @@ ONE_NUMBER = (
 )
 NO_STEP = "the files state no step: it is a setting, and an exit is sent whatever it says"
 NAMED_BY_MAGIC = "a position is named by its magic number, whatever its ticket is"
+NO_FLAG = "the files state no trading flag of a symbol"
+NO_LIST = "the files have no list of symbols: they are a setting"
+IN_MONEY = "fees are charged in the account's currency"
 NO_FREEZE = "the files name no freeze level: the terminal refuses, and its message states no code"
 READ_AGAIN = "executions are not pushed: each poll reads the same history again"
 ANSWERS = ["Orders", "Historic_Trades", "Market_Data"]
@@ -89,6 +92,10 @@ class DwxStage(Harness):
         self.path, self.root, self.is_mt5 = path, path / "root", is_mt5
         self.unavailable = {InjectedFault.REPLAY: READ_AGAIN, InjectedFault.FROZEN: NO_FREEZE}
         self.unavailable[InjectedFault.COARSER] = NO_STEP
+        self.unavailable |= {
+            InjectedFault.HALT_ENDED: NO_FLAG, InjectedFault.DELISTED: NO_LIST,
+            InjectedFault.FEE_IN_COIN: IN_MONEY,
+        }  # fmt: skip
         if is_mt5:
             self.unavailable[InjectedFault.RENUMBERED] = NAMED_BY_MAGIC
         if is_mt5:  # the expert advisor reports all its refusals with one code: unknown

@@ -21,6 +21,8 @@ from conformance.runner import OpenHarness
 from tests.fakes.mt5.fake_terminal import FakeTerminal
 
 HEDGING, NETTING, OTHER, MISSING = 1001, 1002, 1003, 4711
+KEEPS_SYMBOLS = "a terminal removes no symbol of which a position is open"
+IN_MONEY = "fees are charged in the account's currency"
 KEEPS_NUMBERS = "MetaTrader 5 keeps a position's identifier when its ticket changes"
 NO_HOST = "the terminal knows where its server is: a connection names no host"
 NO_PARTS = (
@@ -62,6 +64,9 @@ class Mt5Stage(Harness):
         self.spec = self._spec(login)
         self.is_exchange = is_exchange
         self.unavailable = {HarnessFeature.HOST: NO_HOST, InjectedFault.RENUMBERED: KEEPS_NUMBERS}
+        self.unavailable |= {
+            InjectedFault.DELISTED: KEEPS_SYMBOLS, InjectedFault.FEE_IN_COIN: IN_MONEY,
+        }  # fmt: skip
         if not is_exchange:
             self.unavailable |= {InjectedFault.PARTIAL: NO_PARTS}
         self.venue.configure(ticking=True)
@@ -200,6 +205,11 @@ class Mt5Stage(Harness):
                 await self._hand(self.venue.configure, algo_trading=False)
             case InjectedFault.STOPS_NEAR:
                 await self._hand(self.venue.configure_symbol, self.symbol, trade_stops_level=100)
+            case InjectedFault.HALT_ENDED:
+                await self._hand(self.venue.configure_symbol, self.symbol, trade_mode=0)
+                await self.adapter.instruments(self.spec)
+                trades = self._first["trade_mode"]
+                await self._hand(self.venue.configure_symbol, self.symbol, trade_mode=trades)
             case InjectedFault.COARSER:
                 coarser = self._first["volume_step"] * 2
                 await self._hand(self.venue.configure_symbol, self.symbol, volume_step=coarser)

@@ -47,6 +47,9 @@ TERMS: dict[InjectedFault, dict[str, Any]] = {
     InjectedFault.DROPS_LEVELS: {"drops_levels": True},
 }
 KEEPS_NUMBERS = "the paper broker keeps the numbers of its positions"
+NO_FLAG = "the paper broker keeps no trading flag of a symbol"
+KEEPS_SYMBOLS = "the paper broker never delists a symbol"
+IN_MONEY = "fees are charged in the account's currency"
 NO_FREEZE = "the paper broker has no freeze level: orders are changed at any price"
 NO_STEP = "the paper broker takes every exit that reduces, whatever its step"
 NO_CODES = "the paper broker has no unlisted codes"
@@ -86,6 +89,10 @@ class PaperStage(Harness):
         self.unavailable |= {InjectedFault.DROPS_LATER: KEEPS_LEVELS}
         self.unavailable |= {InjectedFault.FROZEN: NO_FREEZE, InjectedFault.COARSER: NO_STEP}
         self.unavailable |= {InjectedFault.RENUMBERED: KEEPS_NUMBERS}
+        self.unavailable |= {
+            InjectedFault.HALT_ENDED: NO_FLAG, InjectedFault.DELISTED: KEEPS_SYMBOLS,
+            InjectedFault.FEE_IN_COIN: IN_MONEY,
+        }  # fmt: skip
         self.unavailable |= dict.fromkeys(
             (InjectedFault.CLOCK_AHEAD, InjectedFault.CLOCK_BEHIND), OUR_CLOCK
         )

@@ -51,7 +51,8 @@ class TinyStage(Harness):
         missing = (InjectedFault.LATE, InjectedFault.READS, InjectedFault.REPLAY,
                    InjectedFault.DISABLED, InjectedFault.DOWN,
                    InjectedFault.STOPS_NEAR, InjectedFault.FROZEN, InjectedFault.COARSER,
-                   InjectedFault.RENUMBERED,
+                   InjectedFault.RENUMBERED, InjectedFault.HALT_ENDED, InjectedFault.DELISTED,
+                   InjectedFault.FEE_IN_COIN,
                    HarnessFeature.RESTART, HarnessFeature.SECOND_ACCOUNT)  # fmt: skip
         self.unavailable = {
             **dict.fromkeys((HarnessFeature.PRICES, *slow_fills), FIXED),
