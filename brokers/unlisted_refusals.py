@@ -6,7 +6,7 @@ would certainly list it was refused, and the owner reads the broker's own code a
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 from brokers.base import OutcomeUnknown, ReadFailed, Rejected, outcome_of
 from brokers.types import OrderReport

@@ -61,8 +61,9 @@ NOT_SENT: dict[int, Code] = {
 """Proof that nothing was accepted."""
 
 AMBIGUOUS = frozenset({10007, 10011, 10012, 10023, 10028, 10031, 10041})
-"""Known codes that do not exclude a live order: it is looked up as one without an answer. 10012: cancelled
-by a time-out, without stating on which side. 10031: no connection, perhaps lost after the send."""
+"""Known codes that do not exclude a live order: it is looked up as one without an answer. 10012:
+cancelled by a time-out, without stating on which side. 10031: no connection, perhaps lost after the
+send."""
 
 ERRORS_BEFORE_SENDING: dict[int, Code] = {
     BAD_ARGUMENTS: Code.UNEXPECTED,  # the package could not read our request: our own fault
