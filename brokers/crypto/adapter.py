@@ -48,13 +48,12 @@ from brokers.crypto import (
     reads,
     reports,
     spot_level_changes,
-    unlisted_refusals,
 )
 from brokers.crypto.capabilities import capabilities_of
 from brokers.crypto.ccxt_hooks import expires_ms
 from brokers.crypto.client import RENEW_SECONDS, Client, ClientPool
 from brokers.crypto.connection_checks import run as run_checks
-from brokers.crypto.exchanges import Lookup, rules
+from brokers.crypto.exchanges import ARRIVES_SECONDS, Lookup, rules
 from brokers.crypto.form import FORM
 from brokers.crypto.guarded_call import GuardedCall, as_current, priority_read
 from brokers.crypto.level_orders import LevelName
@@ -84,6 +83,7 @@ from brokers.types import (
     TimeInForce,
     WhatIf,
 )
+from brokers.unlisted_refusals import UnlistedRefusal, found_or_refused
 from common.clocks import machine_time
 from common.reason_codes import Code
 
@@ -148,10 +148,10 @@ class CryptoAdapter:
             )
         except orders.DuplicateId as error:
             return await self._report_existing(spec, request, str(error))
-        except orders.UnlistedRefusal as error:
+        except UnlistedRefusal as error:
             client.doubt_markets(unless_since=orders.ENTRY_DOUBT_SECONDS)
             look_up = partial(self.find_order, spec, request.client_order_id, request.symbol)
-            found = await unlisted_refusals.found_or_refused(error, look_up)
+            found = await found_or_refused(error, look_up, ARRIVES_SECONDS)
             return found + await self._follow_levels(client, spec, request, found)
         except (NotSent, Rejected) as error:
             self._order_cache.record_ended(spec.connection_id, request.client_order_id)

@@ -200,10 +200,13 @@ UNSURE: Mapping[Envelope, frozenset[str]] = {
     Envelope.BYBIT: frozenset(
         {"429", "10000", "10016", "170001", "170007", "170146", "170147", "110079"}
     ),
-    Envelope.OKX: frozenset({"50000", "50001", "50004", "50005", "50013", "50026", "51149"}),
+    # 50036: after its expTime
+    Envelope.OKX: frozenset({
+        "50000", "50001", "50004", "50005", "50013", "50026", "50036", "51149",
+    }),
     Envelope.KRAKEN: frozenset(
         {"EService:Unavailable", "EService:Busy", "EService:Timeout", "EGeneral:Internal error",
-         "EDatabase:Internal error"}
+         "EDatabase:Internal error", "EService:Deadline elapsed"}
     ),
 }  # fmt: skip
 

@@ -13,6 +13,7 @@ from brokers.crypto.exchanges import Envelope, rules
 from brokers.crypto.guarded_call import GuardedCall, as_current
 from brokers.redaction import readable_excerpt, storable, without_secrets
 from brokers.types import ConnectionSpec
+from brokers.unlisted_refusals import UnlistedRefusal
 from common.reason_codes import Code
 
 T = TypeVar("T")
@@ -35,10 +36,6 @@ class NoSuchOrder(Exception):
 
 class Unchanged(Exception):
     """The order is already as a change would make it."""
-
-
-class UnlistedRefusal(OutcomeUnknown):
-    """The exchange refused with a code of its own that no table here has."""
 
 
 async def send(

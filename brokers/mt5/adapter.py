@@ -40,9 +40,11 @@ from brokers.types import (
     ModifyRequest,
     OrderReport,
     OrderRequest,
+    PositionMode,
     Quote,
     WhatIf,
 )
+from brokers.unlisted_refusals import UnlistedRefusal, found_or_refused
 from common.clocks import machine_time
 from common.reason_codes import Code
 
@@ -104,12 +106,18 @@ class Mt5Adapter:
         self._require_native_levels(spec, request)
         (mode,) = self.capabilities(spec).position_modes
         priority = CallPriority.EXIT if is_exit(request) else CallPriority.ENTRY
-        return await self.calls.order(
-            spec,
-            lambda executor: executor.submit(request, guard, mode),
-            priority,
-            request.send_by or None,
-        )
+        try:
+            return await self.calls.order(
+                spec,
+                lambda executor: executor.submit(request, guard, mode),
+                priority,
+                request.send_by or None,
+            )
+        except UnlistedRefusal as error:
+            if is_exit(request) and mode is not PositionMode.HEDGING:
+                raise  # a repetition of it could open the other side
+            look_up = partial(self.find_order, spec, request.client_order_id)
+            return await found_or_refused(error, look_up, lookup.settle_seconds(spec))
 
     async def submit_many(
         self,

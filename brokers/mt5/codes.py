@@ -1,4 +1,5 @@
-"""MetaTrader 5's return codes, mapped to ours. A code in no table is OutcomeUnknown.
+"""MetaTrader 5's return codes, mapped to ours. After a code in no table the terminal's lists
+decide (`unlisted_refusals.py`).
 
 Source: mql5.com/en/docs/constants/errorswarnings/enum_trade_return_codes (10046 is only there, not
 in the package) and .../python_metatrader5/mt5lasterror_py, read 2026-11-20. The sources do not
@@ -7,6 +8,7 @@ state which codes prove that the server accepted nothing; our choice is the caut
 
 from brokers.base import BrokerError, NotSent, OutcomeUnknown, Rejected
 from brokers.mt5.constants import AUTH_FAILED, BAD_ARGUMENTS, NOT_FOUND, OK
+from brokers.unlisted_refusals import UnlistedRefusal
 from common.reason_codes import Code
 
 
@@ -59,8 +61,9 @@ NOT_SENT: dict[int, Code] = {
 """Proof that nothing was accepted."""
 
 AMBIGUOUS = frozenset({10007, 10011, 10012, 10023, 10028, 10031, 10041})
-"""Known codes that do not exclude a live order, handled as every code in no table. 10012: cancelled
-by a time-out, without stating on which side. 10031: no connection, perhaps lost after the send."""
+"""Known codes that do not exclude a live order: it is looked up as one without an answer. 10012:
+cancelled by a time-out, without stating on which side. 10031: no connection, perhaps lost after the
+send."""
 
 ERRORS_BEFORE_SENDING: dict[int, Code] = {
     BAD_ARGUMENTS: Code.UNEXPECTED,  # the package could not read our request: our own fault
@@ -79,7 +82,8 @@ def verdict(retcode: int, comment: str) -> BrokerError | None:
         return _rejection(retcode, code, detail)
     if code := NOT_SENT.get(retcode):
         return NotSent(code, detail)
-    return OutcomeUnknown(Code.REPLY_LOST, detail)
+    error_class = OutcomeUnknown if retcode in AMBIGUOUS else UnlistedRefusal
+    return error_class(Code.REPLY_LOST, detail)
 
 
 def verdict_without_answer(error: tuple[int, str]) -> BrokerError:

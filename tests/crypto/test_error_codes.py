@@ -263,6 +263,8 @@ UNKNOWN_OUTCOMES = [
     ("bybit", Fault("status_after", 200, '{"retCode":170146,"retMsg":"Order creation timeout"}')),
     ("okx", Fault("status_after", 200, '{"code":"50004","msg":"time-out","data":[]}')),
     ("kraken", Fault("status_after", 200, '{"error":["EService:Unavailable"]}')),
+    ("kraken", Fault("status_after", 200, '{"error":["EService:Deadline elapsed"]}')),
+    ("okx", Fault("status_after", 200, '{"code":"50036","msg":"expTime has passed","data":[]}')),
     ("kraken", Fault("status_after", 200, '{"error":["EGeneral:Internal error"]}')),
     ("kraken", Fault("status_after", 520, "")),
     ("kraken", Fault("status_after", 200, '{"error":{"message":"try later"}}')),

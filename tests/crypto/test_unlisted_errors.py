@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from brokers import unlisted_refusals
 from brokers.base import OutcomeUnknown, Rejected
-from brokers.crypto import order_cache, unlisted_refusals
+from brokers.crypto import order_cache
 from brokers.crypto.client import ClientPool
 from brokers.types import ReportKind, Side
 from common.reason_codes import Code
@@ -57,7 +58,7 @@ def test_unlisted_refusal_is_unknown_while_the_order_may_arrive(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The exchange would still accept it, so that its absence proves nothing."""
-    monkeypatch.setattr(unlisted_refusals, "PAUSES", (0.0, 0.0))
+    _hurry(monkeypatch)
     fault = dict(REFUSALS_BY_CCXT)[name]
     account = open_account(name)
     account.load_markets()
@@ -69,7 +70,7 @@ def test_unlisted_refusal_is_unknown_while_the_order_may_arrive(
 
 
 def test_order_that_is_listed_late_was_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unlisted_refusals, "PAUSES", (0.0,) * 4)
+    _hurry(monkeypatch)
     account = open_account("binance")
     account.load_markets()
     account.venue.faults.append(dict(REFUSALS_BY_CCXT)["binance"])
@@ -93,9 +94,15 @@ def test_unlisted_refusal_of_an_exit_has_the_markets_loaded_again(
     close(account)
 
 
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look the order up four times at once, and not again."""
+    monkeypatch.setattr(unlisted_refusals, "FIRST_PAUSES", (0.0,) * 4)
+    monkeypatch.setattr(unlisted_refusals, "LONGEST_SECONDS", 0.0)
+
+
 def _let_time_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make an absence certain at once, as it is some seconds after the write."""
-    monkeypatch.setattr(unlisted_refusals, "PAUSES", (0.0,))
+    _hurry(monkeypatch)
     monkeypatch.setattr(order_cache, "ARRIVES_SECONDS", 0.0)
     monkeypatch.setattr("brokers.crypto.adapter.expires_ms", lambda clock: 1)
 

@@ -37,9 +37,9 @@ AGO = timedelta(hours=1)
         (10012, OutcomeUnknown, Code.REPLY_LOST),
         (10031, OutcomeUnknown, Code.REPLY_LOST),
         (10011, OutcomeUnknown, Code.REPLY_LOST),
-        (10099, OutcomeUnknown, Code.REPLY_LOST),  # tomorrow's
-        (0, OutcomeUnknown, Code.REPLY_LOST),
-        (10025, OutcomeUnknown, Code.REPLY_LOST),  # no changes: no answer to a new order
+        (10099, Rejected, Code.REJECTED_BY_BROKER),  # in no table, and no list has it
+        (0, Rejected, Code.REJECTED_BY_BROKER),
+        (10025, Rejected, Code.REJECTED_BY_BROKER),  # no changes: no answer to a new order
     ],
 )
 def test_retcode(

@@ -17,7 +17,7 @@ from connections.credentials.sealing import seal_credentials
 from connections.health.connection_checks import run_test
 from connections.models import ConnectionHealth, ExecutionConnection, HealthStatus
 from connections.services import set_credentials
-from execution.models import Order
+from execution.models import ExecutionLog, Order
 from execution.runtime import trading_runtime
 from positions.models import ExecutionPosition
 from signals.models import Feed
@@ -185,3 +185,26 @@ def test_key_of_another_account_stops_connection_with_open_position(
     assert enter_key(alice, server, "key-3") == []
     until(lambda: ExecutionPosition.objects.get().quantity == 0)
     assert [order.side for order in trades_of(server)] == ["BUY", "SELL"]
+
+
+UNLISTED = {
+    "binance": Fault("status", 400, '{"code":-4411,"msg":"Please sign the agreement"}'),
+    "okx": Fault("status", 200, '{"code":"1","data":[{"sCode":"51061","sMsg":"Close first"}]}'),
+}
+
+
+def test_entry_refused_with_an_unlisted_code_is_rejected_with_its_words(
+    alice: ExecutionConnection, feed: Feed, exchange: tuple[str, Server],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """It would stand as UNKNOWN, and after 75 s as one that never arrived."""
+    monkeypatch.setattr("brokers.crypto.order_cache.ARRIVES_SECONDS", 0.0)  # absent is certain
+    monkeypatch.setattr("brokers.crypto.adapter.expires_ms", lambda clock: 1)
+    name, server = exchange
+    server.venue.faults.append(UNLISTED[name])
+    factories.signal(feed)
+    until(lambda: Order.objects.filter(leg="entry", status="REJECTED").exists())
+    entry = Order.objects.get()
+    assert (entry.reason, client_order_ids(server)) == (Code.REJECTED_BY_BROKER, [])
+    (line,) = ExecutionLog.objects.filter(order_id=entry.pk, status="REJECTED")
+    assert line.detail == UNLISTED[name].body
