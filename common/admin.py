@@ -13,14 +13,21 @@ from typing import Any, ClassVar, cast
 from uuid import UUID
 
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.views.main import ChangeList as DjangoChangeList
 from django.contrib.auth import get_user_model
 from django.contrib.postgres.fields import ArrayField
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models import BinaryField, Field, IntegerField, Model, QuerySet
 from django.db.models.constants import LOOKUP_SEP
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseNotAllowed,
+    HttpResponseRedirect,
+)
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -38,6 +45,7 @@ from common.form_fields import WholeNumberInput
 from common.permissions import Right, refusal
 from common.row_changes import ChangedFieldsModelForm
 
+MAX_KEY = 2**63 - 1
 READING = ("GET", "HEAD", "OPTIONS")
 HIDDEN_NAMES = re.compile("_digest|hash|password|seal|secret")
 
@@ -183,10 +191,20 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
 
         Other actions may send messages, so they have no transaction of their own.
         """
+        if not all(map(self._may_be_key, request.POST.getlist(ACTION_CHECKBOX_NAME))):
+            raise Http404
         if request.POST.get("action") != "delete_selected":
             return super().response_action(request, queryset)
         with transaction.atomic():
             return super().response_action(request, queryset)
+
+    def _may_be_key(self, text: str) -> bool:
+        """Return whether a row may have this key. PostgreSQL stores no NUL."""
+        try:
+            key = self.model._meta.pk.to_python(text)
+        except ValidationError:
+            return False
+        return "\0" not in text and not (isinstance(key, int) and abs(key) > MAX_KEY)
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any

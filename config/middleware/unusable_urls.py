@@ -11,7 +11,13 @@ from urllib.parse import unquote_plus
 
 from django.apps import apps
 from django.contrib.admin.utils import unquote
-from django.core.exceptions import ObjectDoesNotExist, ValidationError
+from django.core.exceptions import (
+    BadRequest,
+    ObjectDoesNotExist,
+    TooManyFieldsSent,
+    TooManyFilesSent,
+    ValidationError,
+)
 from django.db import DataError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
@@ -57,8 +63,10 @@ class UnusableUrlMiddleware:
             return self.get_response(request) if _is_api(request) else _plain(404)
         if not _is_api(request) and "\0" in unquote_plus(request.META.get("QUERY_STRING", "")):
             return _plain(400)
-        if not _is_form_readable(request):
+        if not _is_form_in_utf_8(request):
             return _plain(415)
+        if not (_is_api(request) or _is_form_readable(request)):
+            return _plain(400, "The form cannot be read.")
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
@@ -77,7 +85,7 @@ class UnusableUrlMiddleware:
         return _plain(404)
 
 
-def _is_form_readable(request: HttpRequest) -> bool:
+def _is_form_in_utf_8(request: HttpRequest) -> bool:
     """Whether a form is in UTF-8, whatever its sender calls it: Django takes no utf8 without a
     dash."""
     named = request.encoding
@@ -89,9 +97,18 @@ def _is_form_readable(request: HttpRequest) -> bool:
     return True
 
 
+def _is_form_readable(request: HttpRequest) -> bool:
+    """Whether a form can be read: its boundary, the number of its fields. Otherwise a page about
+    another error raises."""
+    try:
+        return request.POST is not None
+    except (BadRequest, TooManyFieldsSent, TooManyFilesSent):
+        return False
+
+
 def _is_api(request: HttpRequest) -> bool:
     return request.path_info.startswith(("/api/", "/hooks/"))
 
 
-def _plain(status: int) -> HttpResponse:
-    return HttpResponse(SENTENCES[status], "text/plain", status)
+def _plain(status: int, sentence: str = "") -> HttpResponse:
+    return HttpResponse(sentence or SENTENCES[status], "text/plain", status)

@@ -306,15 +306,16 @@ def migrations() -> Check:
 
 
 def timeouts() -> list[Check]:
-    """Check this session's time-outs, and whether commits survive a power loss."""
+    """Check this session's time-outs, what a statement may write, and that commits survive."""
     expected = databases.timeouts(settings.FILLCAST_DB_ROLE, settings.FILLCAST_LEASE_SECONDS)
     expected.pop("statement_timeout")  # the doctor sets its own
-    names = [*expected, "fsync", "full_page_writes", "synchronous_commit"]
+    names = [*expected, "fsync", "full_page_writes", "synchronous_commit", "temp_file_limit"]
     found = {
         row.name: row.setting
         for row in rows("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [names])
     }
-    return [judge_timeouts(expected, found), judge_durability(found)]
+    checks = [judge_timeouts(expected, found), judge_durability(found)]
+    return [*checks, judge_temporary_files(found)]
 
 
 def judge_timeouts(expected: Mapping[str, int], found: Mapping[str, str]) -> Check:
@@ -340,6 +341,15 @@ def judge_durability(found: Mapping[str, str]) -> Check:
         remedy = "Set synchronous_commit = on: an intent must be on disk before its order leaves."
         return failure(name, "synchronous_commit is off.", remedy)
     return well(name, "Committed rows survive a power loss.")
+
+
+def judge_temporary_files(found: Mapping[str, str]) -> Check:
+    """Judge how much of the disk a session may fill by sorting; found: values by name, in kB."""
+    name = "temporary files"
+    if (kilobytes := int(found.get("temp_file_limit", -1))) < 0:
+        remedy = "Set temp_file_limit = '16GB' in postgresql.conf: an index may need some of it."
+        return warning(name, "A statement may fill the disk by what it sorts.", remedy)
+    return well(name, f"A session may write {kilobytes // 1024:,} MB of them.")
 
 
 WITHOUT_DATABASE: list[tuple[str, CheckFunction]] = [

@@ -226,6 +226,7 @@ class PostgresServer:
             "max_connections": self._max_connections,
             "shared_buffers": "128MB",
             "max_wal_size": "1GB",
+            "temp_file_limit": "16GB",  # of a session: no statement fills the disk by sorting
             "autovacuum_naptime": "30s",  # an outage changes each waiting row every few seconds
             "logging_collector": "off",
             "timezone": "UTC",

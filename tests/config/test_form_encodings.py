@@ -49,3 +49,15 @@ def test_form_is_read_if_it_is_in_utf_8(client: Client, charset: str, status: in
     """An encoding that no one knows is left out by Django, as one that is not named."""
     answer = client.generic("POST", "/login/", b"username=a&password=b", FORM + charset)
     assert answer.status_code == status
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", ["/login/", "/no-such-page/", "/static/no-such-file", "/admin/"])
+@pytest.mark.parametrize("content_type", [
+    "multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=\xe9",
+    "multipart/form-data; boundary=" + "x" * 300, "application/x-www-form-urlencoded",
+])  # fmt: skip
+def test_form_that_cannot_be_read_is_no_error_of_the_server(path: str, content_type: str) -> None:
+    client = Client(enforce_csrf_checks=True)
+    fields = "&".join(f"a{number}=" for number in range(2_000))
+    assert client.generic("POST", path, fields, content_type).status_code == 400

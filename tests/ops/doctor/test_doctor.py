@@ -188,6 +188,11 @@ def test_verdict_on_durability_settings(settings: dict[str, str], verdict: Check
     assert result(servers.judge_durability(settings)) is verdict
 
 
+@pytest.mark.parametrize(("kilobytes", "verdict"), [("-1", WARN), ("16777216", OK)])
+def test_verdict_on_temporary_files_of_a_session(kilobytes: str, verdict: CheckResult) -> None:
+    assert result(servers.judge_temporary_files({"temp_file_limit": kilobytes})) is verdict
+
+
 def test_pooler_that_drops_timeouts_is_detected() -> None:
     expected = {"lock_timeout": 2000}
     assert result(servers.judge_timeouts(expected, {"lock_timeout": "2000"})) is OK
