@@ -78,7 +78,11 @@ class Installation:
         self.connection = paper["id"]
         path = f"/connections/{self.connection}/"
         self.call("PATCH", path, {"preset": int(preset)})
-        wait_for("the account works", lambda: self.call("GET", path)["status"] == "OK")
+        wait_for("a healthy account", lambda: self.call("GET", path)["health_word"] == "healthy")
+        self.subscribe()
+
+    def subscribe(self) -> None:
+        """Let the account take the feed's signals."""
         self.call("POST", "/subscriptions/", {"connection": self.connection, "feed": "majors"})
 
     def trade(self) -> None:
