@@ -1,8 +1,8 @@
 """`make test-containers`: the whole of docker-compose.yml, in real containers.
 
 It builds the image, starts everything as docs/install.md says, makes an operator, a tenant, a feed
-and a paper account, publishes a signal and waits for its fill, then kills each container in turn and
-waits for a fill after each. Then it loses containers and volumes but the backup, and restores that.
+and a paper account, publishes a signal and waits for its fill, then kills each container in turn
+and waits for a fill after each. Then it loses all volumes, and restores a backup.
 
     python -m tests.containers [--folder /var/tmp/x] [--keep]
 """
@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.containers import images, restore_drill
-from tests.containers.installation import Installation
+from tests.containers.installation import SERVICES, Installation
 from tests.containers.machine import Machine
 
-KILLED = ["web", "exits", "execution", "maintenance", "sessions", "beat", "prices", "redis", "postgres"]
+KILLED = SERVICES[::-1]
 
 
 def main() -> None:

@@ -67,7 +67,7 @@ class Installation:
         wait_for(f"{names or 'all'} healthy", all_well)
 
     def fill(self) -> None:
-        """Make the first operator by the documented command, then the rest as docs/first-hour.md."""
+        """Make the first operator by the documented command, the rest as docs/first-hour.md."""
         made = self.machine.run("deploy/manage", "create_operator", "olga", give=f"{PASSWORD}\n")
         assert "olga has the role administrator" in made, made
         rows = (HERE / "first_rows.txt").read_text()
@@ -107,7 +107,7 @@ class Installation:
         if not self.machine.has_docker:  # Docker's daemon restarts it; podman counts it as stopped
             wait_for(f"{name} ended", lambda: name in self.machine.containers("exited"))
             self.machine.run("podman", "start", container)
-        self.wait_until_healthy()
+        self.wait_until_healthy(name)
         self.trade()
 
     def stop_gracefully(self) -> None:
