@@ -127,7 +127,7 @@ def _pipe(
     if may_end_early and running[-1].returncode == 0:
         return
     if failed:
-        raise BackupError("\n".join(filter(None, texts[::-1])) or f"{failed[0].args} failed")
+        raise BackupError("\n".join(filter(None, texts[::-1])) or f"{failed[0].args!r} failed")
 
 
 def compose_commands(values: "dict[str, str]") -> Commands:

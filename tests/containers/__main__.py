@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +56,10 @@ def run(machine: Machine) -> None:
         step("first operator, tenant, feed, paper account", installation.fill)
         step("a signal is filled", installation.trade)
         for name in KILLED:
-            step(f"{name} is killed: it is healthy again, a signal is filled",
-                 lambda name=name: installation.survive(name))  # fmt: skip
+            survive = partial(installation.survive, name)
+            step(f"{name} is killed: it is healthy again, a signal is filled", survive)
         step("every container is stopped within its grace period", installation.stop_gracefully)
-        step("backup, all volumes lost, restore: the audit holds",
-             lambda: restore_drill.run(installation))  # fmt: skip
+        step("backup, all volumes lost, restore", partial(restore_drill.run, installation))
 
 
 def step(name: str, action: Callable[[], Any]) -> Any:

@@ -86,13 +86,14 @@ class Installation:
         self.call("POST", "/subscriptions/", {"connection": self.connection, "feed": "majors"})
 
     def trade(self) -> None:
-        """Publish a signal, wait until its order is filled, close it."""
+        """Publish a signal and wait until its order is filled."""
         self.published += 1
-        entry = {"feed": "majors", "symbol": "EUR/USD", "direction": "BUY", "sl": "0.9",
-                 "external_id": f"containers-{self.published}"}  # fmt: skip
+        before = self.filled()
+        entry = {"feed": "majors", "symbol": "EUR/USD", "direction": "BUY", "sl": "1.09",
+                 "external_id": f"containers-{time.time_ns()}"}  # fmt: skip
         printed = self.machine.run("deploy/manage", "publish_signal", "-", give=json.dumps(entry))
         assert '"published"' in printed or "published" in printed, printed
-        wait_for(f"signal {self.published} filled", lambda: self.filled() >= self.published)
+        wait_for(f"signal {self.published} filled", lambda: self.filled() > before)
 
     def filled(self) -> int:
         """Return how many entries have been filled."""
