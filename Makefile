@@ -9,7 +9,7 @@ WITHOUT_FAULTS := (not faults or quick) and not browser
 export TEST_PROCESSES ?= $(shell echo $$(( 2 * $$(nproc) < 8 ? 2 * $$(nproc) : 8 )))
 
 .PHONY: help venv demo up test test-processes test-all explore durations coverage mutation planted schemathesis test-faults test-browser chaos conformance client lint format peers bench bench-check plots flame \
-	docs lock clean
+	docs lock clean test-containers
 
 help: ## list these commands
 	@echo "Fillcast: publish a trading signal once, execute it exactly once on every subscribed account."
@@ -59,6 +59,9 @@ test-faults: venv ## run the crash and network-failure tests on real processes; 
 
 test-browser: venv ## use every page of a running demo in chromium, on desktop, phone, dark; screenshots in var/screenshots
 	@$(PYTHON) -m pytest $(or $(T),tests/browser) -m browser -n 2
+
+test-containers: venv ## build and run docker-compose.yml in Docker or podman: trades, a kill of each container, a restore; KEEP=1
+	@$(PYTHON) -m tests.containers $(if $(KEEP),--keep)
 
 chaos: venv ## break something every one to three seconds under load, then count; SECONDS=600 SEED=1 BUSY=2
 	@$(PYTHON) -m tests.faults.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(BUSY),--busy $(BUSY))

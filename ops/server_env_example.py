@@ -15,7 +15,7 @@ SENTENCES = {
     "CADDY_IMAGE": "Image of Caddy.",
     "FILLCAST_BACKUP_KEY": "Encrypts what deploy/backup writes.",
     "FILLCAST_BASE_IMAGE": "Image with Python that Fillcast's own is built on.",
-    "FILLCAST_CERTIFICATE": "automatic: Caddy fetches it; own: it is in FILLCAST_CERTIFICATE_FOLDER.",
+    "FILLCAST_CERTIFICATE": "automatic: Caddy fetches it; own: your files; internal: tests.",
     "FILLCAST_CERTIFICATE_FOLDER": "Absolute path of a folder with certificate.pem and key.pem.",
     "FILLCAST_EXTRAS": "More to install in the image, such as crypto.",
     "FILLCAST_HOST": "Name of this server, for which Caddy fetches a certificate.",

@@ -18,7 +18,9 @@ NO_EMAIL = (
     "alarms reach no one. Set it in server.env, then: deploy/compose up --detach"
 )
 RED, PLAIN = "\x1b[1;31m", "\x1b[0m"
-NO_COMPOSE = "Install Docker Engine with its Compose plugin: https://docs.docker.com/engine/install/"
+NO_COMPOSE = (
+    "Install Docker Engine with its Compose plugin: https://docs.docker.com/engine/install/"
+)
 
 
 def main(arguments: "list[str]") -> None:
@@ -48,7 +50,7 @@ def environment(shell: "Mapping[str, str]", values: "Mapping[str, str]") -> "dic
 
 
 def program(shell: "Mapping[str, str]") -> "list[str]":
-    """Return the command of Docker Compose: what FILLCAST_COMPOSE names, or the first that is there.
+    """Return the command of Docker Compose: what FILLCAST_COMPOSE names, or what is installed.
 
     Exits with what to install if there is none.
     """

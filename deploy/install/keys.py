@@ -21,7 +21,7 @@ def secret_key() -> str:
 
 
 def installation_tag() -> str:
-    """Return three random characters: they start with a letter, so that no program reads a number."""
+    """Return three random characters, a letter first: no program reads a number."""
     return secrets.choice(string.ascii_lowercase) + "".join(secrets.choice(_TAG) for _ in "12")
 
 

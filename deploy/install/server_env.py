@@ -12,7 +12,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
 FILE = ROOT / "server.env"
-BESIDES = frozenset({"COMPOSE_PROFILES", "FILLCAST_BACKUP_KEY"})  # read by deploy/compose, deploy/backup
+BESIDES = frozenset(
+    {"COMPOSE_PROFILES", "FILLCAST_BACKUP_KEY"}
+)  # read by deploy/compose, deploy/backup
 END = "# --- end of server.env"  # the last line; without it the file is incomplete
 
 _USED = re.compile(r"(?<!\$)\$\{([A-Z][A-Z0-9_]*)(:?[-?+])?")
@@ -35,7 +37,7 @@ def names_in(compose: str) -> "tuple[set[str], set[str]]":
 def parse(text: str) -> "tuple[dict[str, str], list[str]]":
     """Return the values of a file, and what is wrong with its lines.
 
-    Stricter than compose: `$`, blanks and quotes outside of '…' mean different things to its versions.
+    Stricter than compose: its versions differ about `$`, blanks and quotes outside of '…'.
     """
     values: dict[str, str] = {}
     faults = []

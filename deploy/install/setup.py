@@ -28,7 +28,7 @@ Write server.env, with every secret and key that docker-compose.yml needs.
 BACK_UP = f"""
 {FILE.name} is written. KEEP A COPY AWAY FROM THIS SERVER, and apart from the database's backups:
 without FILLCAST_CREDENTIALS_PRIVATE_KEYS no stored broker credential can be read again, and
-FILLCAST_INSTALLATION_TAG finds your orders at brokers. With it and a backup, everything can be read.
+FILLCAST_INSTALLATION_TAG finds your orders at brokers. With it and a backup all can be read.
 
 Next:
   deploy/compose up --detach --build
@@ -84,13 +84,13 @@ def find_faults(options: argparse.Namespace) -> "list[str]":
     if bool(options.host) == options.trial:
         faults.append("Give the server's host name, or --trial. deploy/setup --help explains both.")
     elif options.host and not HOST.fullmatch(options.host):
-        faults.append(f"{options.host!r} is not a host name in lower case, such as trade.example.com.")
+        faults.append(f"{options.host!r} is not a host name such as trade.example.com.")
     if options.trial and (options.certificate_folder or options.own_proxy):
         faults.append("A trial has no TLS: leave --certificate-folder and --own-proxy out.")
     if options.certificate_folder and options.own_proxy:
         faults.append("Your own proxy has the certificate: leave --certificate-folder out.")
     if options.email_url and not EMAIL.fullmatch(options.email_url):
-        faults.append("--email-url is not smtp+tls://user:password@host:port (or smtp:, smtp+ssl:).")
+        faults.append("--email-url must be smtp+tls://user:password@host:port or similar.")
     if "'" in options.email_url + options.email_from or "\\" in options.email_url:
         faults.append("Write ' and \\ in --email-url as %27 and %5C.")
     if options.memory is not None and options.memory < 1024:

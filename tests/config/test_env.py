@@ -217,6 +217,21 @@ def test_production_rejects_unsafe_web_settings(name: str, value: str, expected:
     Settings.read({name: value})  # a development installation may
 
 
+@pytest.mark.parametrize(
+    ("url", "is_trial"),
+    [
+        ("http://localhost:8012", True),
+        ("http://127.0.0.1", True),
+        ("https://localhost", False),
+        ("https://fillcast.example", False),
+    ],
+)
+def test_plain_http_is_for_trials_on_this_machine_only(url: str, is_trial: bool) -> None:
+    assert Settings.read({**PRODUCTION, "FILLCAST_PUBLIC_URL": url}).is_trial is is_trial
+    for other in ("http://localhost.example.com", "http://10.0.0.1", "http://localhost@x.example"):
+        assert faults({**PRODUCTION, "FILLCAST_PUBLIC_URL": other})
+
+
 POOLED = {
     **PRODUCTION,
     "FILLCAST_DB_ROLE": "web",

@@ -232,3 +232,15 @@ def test_lists_need_a_bounded_number_of_queries(world: dict[str, Any], client: C
                     html = html_of(client.get(f"/admin/{name}/"))
                 cell.expect_at_most(14, sent, "statements")
                 cell.expect(True, "data-row" in html, "has a row")
+
+
+def test_dashboard_states_that_no_email_is_sent(
+    world: dict[str, Any], page: Page, client: Client, settings: Any
+) -> None:
+    client.force_login(world["operator"])
+    assert "No e-mail is sent" not in page("/admin/console/live/")
+    settings.FILLCAST_ENV, settings.HAS_PUBLIC_URL = "production", True
+    settings.EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+    html = page("/admin/console/live/")
+    assert "No e-mail is sent" in html
+    assert "FILLCAST_EMAIL_URL" in html

@@ -1,8 +1,8 @@
 """`make test-containers`: the whole of docker-compose.yml, in real containers.
 
 It builds the image, starts everything as docs/install.md says, makes an operator, a tenant, a feed
-and a paper account, publishes a signal and waits for its fill, then kills each container in turn and
-waits for a fill after each. Then it loses containers and volumes but the backup, and restores that.
+and a paper account, publishes a signal and waits for its fill, then kills each container in turn
+and waits for a fill after each. Then it loses all volumes, and restores a backup.
 
     python -m tests.containers [--folder /var/tmp/x] [--keep]
 """
@@ -12,14 +12,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.containers import images, restore_drill
-from tests.containers.installation import Installation
+from tests.containers.installation import SERVICES, Installation
 from tests.containers.machine import Machine
 
-KILLED = ["web", "exits", "execution", "maintenance", "sessions", "beat", "prices", "redis", "postgres"]
+KILLED = SERVICES[::-1]
 
 
 def main() -> None:
@@ -55,11 +56,10 @@ def run(machine: Machine) -> None:
         step("first operator, tenant, feed, paper account", installation.fill)
         step("a signal is filled", installation.trade)
         for name in KILLED:
-            step(f"{name} is killed: it is healthy again, a signal is filled",
-                 lambda name=name: installation.survive(name))  # fmt: skip
+            survive = partial(installation.survive, name)
+            step(f"{name} is killed: it is healthy again, a signal is filled", survive)
         step("every container is stopped within its grace period", installation.stop_gracefully)
-        step("backup, all volumes lost, restore: the audit holds",
-             lambda: restore_drill.run(installation))  # fmt: skip
+        step("backup, all volumes lost, restore", partial(restore_drill.run, installation))
 
 
 def step(name: str, action: Callable[[], Any]) -> Any:

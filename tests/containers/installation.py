@@ -67,7 +67,7 @@ class Installation:
         wait_for(f"{names or 'all'} healthy", all_well)
 
     def fill(self) -> None:
-        """Make the first operator by the documented command, then the rest as docs/first-hour.md."""
+        """Make the first operator by the documented command, the rest as docs/first-hour.md."""
         made = self.machine.run("deploy/manage", "create_operator", "olga", give=f"{PASSWORD}\n")
         assert "olga has the role administrator" in made, made
         rows = (HERE / "first_rows.txt").read_text()
@@ -78,17 +78,22 @@ class Installation:
         self.connection = paper["id"]
         path = f"/connections/{self.connection}/"
         self.call("PATCH", path, {"preset": int(preset)})
-        wait_for("the account works", lambda: self.call("GET", path)["status"] == "OK")
+        wait_for("a healthy account", lambda: self.call("GET", path)["health_word"] == "healthy")
+        self.subscribe()
+
+    def subscribe(self) -> None:
+        """Let the account take the feed's signals."""
         self.call("POST", "/subscriptions/", {"connection": self.connection, "feed": "majors"})
 
     def trade(self) -> None:
-        """Publish a signal, wait until its order is filled, close it."""
+        """Publish a signal and wait until its order is filled."""
         self.published += 1
-        entry = {"feed": "majors", "symbol": "EUR/USD", "direction": "BUY", "sl": "0.9",
-                 "external_id": f"containers-{self.published}"}  # fmt: skip
+        before = self.filled()
+        entry = {"feed": "majors", "symbol": "EUR/USD", "direction": "BUY", "sl": "1.09",
+                 "external_id": f"containers-{time.time_ns()}"}  # fmt: skip
         printed = self.machine.run("deploy/manage", "publish_signal", "-", give=json.dumps(entry))
         assert '"published"' in printed or "published" in printed, printed
-        wait_for(f"signal {self.published} filled", lambda: self.filled() >= self.published)
+        wait_for(f"signal {self.published} filled", lambda: self.filled() > before)
 
     def filled(self) -> int:
         """Return how many entries have been filled."""
@@ -103,7 +108,7 @@ class Installation:
         if not self.machine.has_docker:  # Docker's daemon restarts it; podman counts it as stopped
             wait_for(f"{name} ended", lambda: name in self.machine.containers("exited"))
             self.machine.run("podman", "start", container)
-        self.wait_until_healthy()
+        self.wait_until_healthy(name)
         self.trade()
 
     def stop_gracefully(self) -> None:

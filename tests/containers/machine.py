@@ -1,8 +1,8 @@
 """Docker, or podman where there is none, and how docker-compose.yml is run with it.
 
-Podman needs more where the machine is itself a container: a storage of its own, `runc`, limits below
-those of the machine, a DNS server for the containers' names (netavark), and health checks from here
-where no systemd runs them.
+Podman needs more where the machine is itself a container: a storage of its own, `runc`, limits
+below those of the machine, a DNS server for the containers' names (netavark), and health checks
+from here where no systemd runs them.
 """
 
 import contextlib
@@ -101,9 +101,9 @@ class Machine:
         """Whether a container's own health check passes now."""
         return _succeeds([self.engine, "healthcheck", "run", container], self.environment) or (
             self.has_docker
-            and "healthy" == self.run(
+            and self.run(
                 "docker", "inspect", "--format", "{{.State.Health.Status}}", container, check=False
-            ).strip()
+            ).strip() == "healthy"
         )  # fmt: skip
 
     @contextlib.contextmanager
@@ -135,4 +135,6 @@ class Machine:
 def _succeeds(command: list[str], environment: dict[str, str] | None = None) -> bool:
     if not shutil.which(command[0]):
         return False
-    return subprocess.run(command, capture_output=True, check=False, env=environment).returncode == 0
+    return (
+        subprocess.run(command, capture_output=True, check=False, env=environment).returncode == 0
+    )

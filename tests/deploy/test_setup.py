@@ -203,11 +203,15 @@ def test_compose_command_reports_an_unusable_file(tmp_path: Path) -> None:
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path)},
     )  # fmt: skip
     assert result.returncode == 1
-    assert "server.env cannot be used:\n  it does not exist; deploy/setup writes it" in result.stderr
+    assert (
+        "server.env cannot be used:\n  it does not exist; deploy/setup writes it" in result.stderr
+    )
 
 
 def test_example_lists_exactly_what_compose_reads() -> None:
-    listed = re.findall(r"^#?([A-Z][A-Z0-9_]*)=", (ROOT / "server.env.example").read_text(), re.M)
+    listed = re.findall(
+        r"^#?([A-Z][A-Z0-9_]*)=", (ROOT / "server.env.example").read_text(), re.MULTILINE
+    )
     assert len(listed) == len(set(listed))
     assert set(listed) == NEEDED | OTHERS | server_env.BESIDES
 

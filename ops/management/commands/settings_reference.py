@@ -48,7 +48,10 @@ def _row(setting: Variable) -> str:
 
 def example() -> str:
     """Return .env.example: every setting, commented out, with its default."""
-    lines = [f"# {NOTE.replace('`', '')}", "# For `make up`: copy to .env; uncomment what should differ. Servers have server.env."]
+    lines = [
+        f"# {NOTE.replace('`', '')}",
+        "# For `make up`: copy to .env; uncomment what should differ. Servers have server.env.",
+    ]
     for title, settings in sections().items():
         lines += ["", f"# --- {title}"]
         for setting in settings:

@@ -444,3 +444,13 @@ def test_table_shows_hints_and_totals() -> None:
     assert "→ Mend [it]." in out.getvalue()
     assert "Broken [here]." in out.getvalue()
     assert "2 checks = 1 ok + 0 warnings + 1 failed" in out.getvalue()
+
+
+def test_doctor_fails_where_no_email_is_sent() -> None:
+    from ops.doctor.servers import judge_email
+    from users.account_mails import MailStatus
+
+    missing = judge_email(MailStatus(("FILLCAST_EMAIL_URL",)))
+    assert missing.result is FAIL
+    assert "FILLCAST_EMAIL_URL is not set" in missing.detail
+    assert judge_email(MailStatus((), is_printed=True)).result is OK
