@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("connections", "0038_held_quotes")]
+    dependencies = [("connections", "0039_held_readings")]
 
     operations = [
         migrations.AddField(
