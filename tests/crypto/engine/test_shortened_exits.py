@@ -45,4 +45,4 @@ def reconciled(account: ExecutionConnection) -> D:
     """Compare the account again; return what is still open."""
     factories.pass_time(6)
     reconcile([account.pk])
-    return ExecutionPosition.objects.get().quantity
+    return D(ExecutionPosition.objects.get().quantity)
