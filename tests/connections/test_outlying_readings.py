@@ -4,6 +4,7 @@ from collections import deque
 from decimal import Decimal as D
 
 import pytest
+from django.template.loader import render_to_string
 
 from brokers.types import AccountState, ConnectionSpec
 from connections.accounts import outlying_readings
@@ -16,6 +17,7 @@ from tests.connections.failing import age
 from tests.connections.fake_brokers import Broker, account
 from tests.loss_limits import limit_of
 
+KPIS = "fillcast/balance_kpis.html"  # of an account's page, in portal and console
 pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
@@ -61,6 +63,9 @@ def test_one_wrong_equity_pauses_nothing_and_is_shown(row: ExecutionConnection, 
     snapshot = AccountSnapshot.objects.get(connection=row)
     assert (snapshot.equity, snapshot.held_readings) == (D(991), 1)
     assert snapshot.last_held_reading.startswith(f"balance 1000, equity {wrong} USD after 1000 and")
+    page = " ".join(render_to_string(KPIS, {"snapshot": snapshot}).split())
+    assert "1 reading far from the one before held back: no second one confirmed it; last" in page
+    assert snapshot.last_held_reading in page
     assert max(AccountHistory.objects.values_list("peak_equity", flat=True)) == 991
     read("989")
     assert not TradingPause.objects.exists()

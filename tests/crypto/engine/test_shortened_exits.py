@@ -46,5 +46,4 @@ def reconciled(account: ExecutionConnection) -> D:
     """Compare the account again; return what is still open."""
     factories.pass_time(6)
     reconcile([account.pk])
-    left: D = ExecutionPosition.objects.get().quantity
-    return left
+    return D(ExecutionPosition.objects.get().quantity)
