@@ -34,7 +34,7 @@ class ThreadedHandler(ASGIHandler):
         """Answer a request. Django ends one that has raised without the signal of its end."""
         try:
             await super().handle(scope, receive, send)
-        except Exception:
+        except Exception:  # any: whatever it was, the session goes back
             await signals.request_finished.asend(sender=type(self))
             raise
 
