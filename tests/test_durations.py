@@ -1,5 +1,7 @@
 """What is measured of a part counts as on the machine of the rest; who is exempt is exact."""
 
+from pathlib import Path
+
 import pytest
 
 from tests import durations
@@ -35,9 +37,8 @@ def test_file_is_exempt_only_as_a_whole(source: str, *, expected: bool) -> None:
 
 
 def test_nothing_is_judged_before_all_are_measured(
-    tmp_path: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(durations, "BUDGET", tmp_path / "durations.json")  # type: ignore[operator]
-    items: list[pytest.Item] = []
-    longest_first(items)
-    assert wrong() == items == []
+    monkeypatch.setattr(durations, "BUDGET", tmp_path / "durations.json")
+    longest_first([])
+    assert wrong() == []

@@ -56,7 +56,7 @@ def named() -> set[str]:
 
 @cache
 def _product() -> dict[str, Symbol]:
-    found = {}
+    found: dict[str, Symbol] = {}
     for folder in ("execution", "positions"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             if "migrations" not in path.parts:

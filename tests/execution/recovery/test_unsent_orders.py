@@ -147,9 +147,12 @@ def test_process_that_starts_after_the_lease_reads_the_journal_first(
     """Else it would have all of them looked up."""
     is_asked, returned = threading.Event(), threading.Event()
     monkeypatch.setattr(startup, "_unsent_returned", returned)
-    monkeypatch.setattr(
-        returned, "wait", lambda seconds: (is_asked.set(), threading.Event.wait(returned, 120))
-    )
+
+    def wait(_: float) -> bool:
+        is_asked.set()
+        return threading.Event.wait(returned, 120)
+
+    monkeypatch.setattr(returned, "wait", wait)
     died(entry)
     run("DELETE FROM execution_workerlease")
     recovery = threading.Thread(target=startup.OrphanRecovery().run)
