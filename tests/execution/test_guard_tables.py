@@ -5,7 +5,7 @@ import pytest
 from tests.execution.guarded_statements import guarded, named
 from tests.execution.guards import Guard, expect_guards
 
-# Their rows were locked, read and judged in the same transaction: no other session wrote meanwhile.
+# Their rows were locked, read and judged in the same transaction: no other party writes in between.
 LOCKED = {
     "execution.cancels.REQUEST_CANCEL": "`_lock_together` locks and judges them",
     "execution.changes.order_changes.CHANGE_OURS": "`change_order` locks the order and judges it",

@@ -126,9 +126,13 @@ def test_reached_order_is_filled_long_before_the_interval(
         ]
     )
     polled_broker.execute(polled_broker.tickets[0])
-    reached = quotes(("1.09490", "1.09500"))
-    startup.on_quotes_for_polls(data_connection_id=source_of(alice), quotes=reached)
-    until(lambda: Order.objects.get(pk=order.pk).status == "FILLED")
+    source = source_of(alice)
+
+    def reach() -> None:  # a poll that a pause of this process ends is not repeated by itself
+        reached = quotes(("1.09490", "1.09500"))
+        startup.on_quotes_for_polls(data_connection_id=source, quotes=reached)
+
+    until(lambda: Order.objects.get(pk=order.pk).status == "FILLED", meanwhile=reach)
     runtime.drain()
     poll_wakes.polls.set()  # so that the jobs end before the next test
     monitor.alarm.set()

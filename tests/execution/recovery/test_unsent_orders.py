@@ -148,7 +148,7 @@ def test_process_that_starts_after_the_lease_reads_the_journal_first(
     is_asked, returned = threading.Event(), threading.Event()
     monkeypatch.setattr(startup, "_unsent_returned", returned)
 
-    def wait(seconds: float) -> bool:
+    def wait(_: float) -> bool:
         is_asked.set()
         return threading.Event.wait(returned, 120)
 

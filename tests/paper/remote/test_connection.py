@@ -7,7 +7,10 @@ import pytest
 
 from tests.conformance.stages.paper import PaperStage, opening
 
-pytestmark = pytest.mark.usefixtures("inline_commits")
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.django_db(transaction=True),
+]  # another process commits
 
 
 def test_all_accounts_of_a_process_share_one_connection() -> None:
