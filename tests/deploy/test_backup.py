@@ -108,7 +108,7 @@ def execute(*statements: str) -> None:
     with psycopg.connect(server("postgres"), autocommit=True) as session:
         for statement in statements:
             names = [Identifier(name) for name in (DRILL, KEPT)]
-            session.execute(SQL(statement).format(*names))  # type: ignore[arg-type]
+            session.execute(SQL(statement).format(*names))
 
 
 REMOVED = ("DROP DATABASE IF EXISTS {0} WITH (FORCE)", "DROP DATABASE IF EXISTS {1} WITH (FORCE)")
