@@ -60,6 +60,7 @@ def run(machine: Machine) -> None:
             step(f"{name} is killed: it is healthy again, a signal is filled", survive)
         step("every container is stopped within its grace period", installation.stop_gracefully)
         step("backup, all volumes lost, restore", partial(restore_drill.run, installation))
+        step("TLS by Caddy, with a certificate of its own authority", installation.serve_tls)
 
 
 def step(name: str, action: Callable[[], Any]) -> Any:

@@ -11,7 +11,7 @@ MORE = ["postgresql", "redis-server", "caddy", "wget"]
 STANDINS = {
     "FILLCAST_BASE_IMAGE": "fillcast-standin",
     "REDIS_IMAGE": "fillcast-standin",
-    "CADDY_IMAGE": "fillcast-standin",
+    "CADDY_IMAGE": "fillcast-standin-caddy",
     "POSTGRES_IMAGE": "fillcast-standin-postgres",
 }
 
@@ -56,8 +56,8 @@ def _build_standin(machine: Machine) -> None:
             ["chroot", rootfs, "apt-get", "--quiet", *command], check=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT,
         )  # fmt: skip
-    for target in ("base", "postgres"):
-        tag = "fillcast-standin" + ("" if target == "base" else "-postgres")
+    for target in ("base", "postgres", "caddy"):
+        tag = "fillcast-standin" + ("" if target == "base" else f"-{target}")
         machine.run(
             "podman", "build", "--isolation=chroot", "--target", target, "-t", tag, str(context)
         )

@@ -5,6 +5,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from deploy.install.server_env import END
@@ -13,6 +14,7 @@ from tests.containers.machine import HERE, Machine
 PORT = 8973
 API = f"http://localhost:{PORT}/api/v1"
 PASSWORD = "correct-horse-battery-staple-9"
+HOST = "trade.example.com"
 SECONDS = 240  # of patience with a busy machine
 SERVICES = ["postgres", "redis", "web", "exits", "execution", "maintenance", "sessions", "beat",
             "prices"]  # fmt: skip
@@ -119,6 +121,30 @@ class Installation:
                 self.machine.engine, "inspect", "--format", "{{.State.ExitCode}}", container
             ).strip()
             assert code != "137" or name == "migrate", f"{name} was killed"
+
+    def serve_tls(self) -> None:
+        """Start Caddy in front; pages come over TLS, and plain http leads there."""
+        path = self.machine.clone / "server.env"
+        changed = {
+            "COMPOSE_PROFILES": "tls", "FILLCAST_HOST": HOST, "FILLCAST_CERTIFICATE": "internal",
+            "FILLCAST_PUBLIC_URL": f"https://{HOST}", "FILLCAST_ALLOWED_HOSTS": HOST,
+        }  # fmt: skip
+        lines = path.read_text().replace(END, "").splitlines()
+        kept = [line for line in lines if line.split("=")[0] not in changed]
+        kept += [f"{name}={value}" for name, value in changed.items()]
+        path.write_text("\n".join([*kept, END]) + "\n")
+        self.machine.compose("down", "--timeout", "30")
+        self.machine.compose("up", "--detach", "--no-build")
+        self.wait_until_healthy("caddy", "web")
+        for scheme, port, expected in (("https", 443, "200"), ("http", 80, "308")):
+            answers = partial(self._answers, scheme, port, expected)
+            wait_for(f"{expected} by {scheme}", answers)
+
+    def _answers(self, scheme: str, port: int, expected: str) -> bool:
+        return expected == self.machine.run(
+            "curl", "--silent", "--insecure", "--output", "/dev/null", "--write-out",
+            "%{http_code}", "--resolve", f"{HOST}:{port}:127.0.0.1", f"{scheme}://{HOST}/login/",
+        )  # fmt: skip
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Call the API as the tenant's program."""

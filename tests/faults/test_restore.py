@@ -29,7 +29,14 @@ from execution.services import close_position
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import factories
-from tests.execution.conftest import alice, broker, captured_enqueues, feed, runtime  # noqa: F401
+from tests.execution.conftest import (  # noqa: F401
+    _alice,
+    alice,
+    broker,
+    captured_enqueues,
+    feed,
+    runtime,
+)
 from tests.execution.fake_broker import FakeBroker
 from tests.faults import postgres_clusters
 from tests.faults.postgres_clusters import Clusters
