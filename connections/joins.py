@@ -196,6 +196,9 @@ those of each of their accounts."""
 CURRENT_EPOCH_SQL = "SELECT lineage, number FROM connections_epoch ORDER BY number DESC LIMIT 1"
 """The newest epoch; no row before the first one."""
 
+RECORD_CLUSTER = "UPDATE connections_epoch SET cluster = %s WHERE number = %s AND cluster <> %s"
+"""Stores the server on which an epoch was checked last; it changes when the database is moved."""
+
 ANY_HALT_TO_CARRY_OUT_SQL = """EXISTS (SELECT FROM connections_killswitch
   WHERE released_at IS NULL AND carried_out_at IS NULL AND (cancel_entries OR flatten))"""
 """Whether a halt still has entries to cancel or positions to close."""

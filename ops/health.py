@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 
 import psycopg
 
+from execution.lease_sql import LIVE_OF_HOST
+
 SECONDS = 8  # below the health check's own time-out
-LEASE_SQL = """
-SELECT count(*) FROM execution_workerlease WHERE host = %s AND lease_until > clock_timestamp()"""
 BEAT_SQL = """
 SELECT count(*) FROM django_celery_beat_periodictask
 WHERE enabled AND last_run_at > clock_timestamp() - interval '90 s'"""
@@ -30,7 +30,7 @@ def web(environ: Mapping[str, str]) -> bool:
 
 def lease(environ: Mapping[str, str]) -> bool:
     """Whether a trading process of this container holds its lease: otherwise it sends nothing."""
-    return _count(environ, LEASE_SQL, (socket.gethostname()[:100],)) > 0
+    return _count(environ, LIVE_OF_HOST, (socket.gethostname()[:100],)) > 0
 
 
 def beat(environ: Mapping[str, str]) -> bool:

@@ -179,3 +179,13 @@ def positions_since_sql(connection_id: str, symbol: str, since: str) -> str:
 
 OPEN_IDS_SQL = "SELECT id FROM positions_executionposition WHERE closed_at IS NULL"
 """The ids of open positions, by the index of these."""
+
+
+def stop_moved_by_sql(position_id: str) -> str:
+    """Return SQL of the kind of the rule whose stop a position has; NULL: it has no rule's stop.
+
+    The rule's stop may be rounded to the broker's tick. position_id: an expression.
+    """
+    return f"""(SELECT r.moved_by FROM positions_stoprule r
+    JOIN positions_executionposition held ON held.id = r.position_id
+    WHERE r.position_id = {position_id} AND abs(r.moved_to - held.sl) < held.pip)"""

@@ -147,12 +147,20 @@ async def _base_value(client: Client, totals: Mapping[str, Any]) -> Decimal:
 def _last_price(client: Client, name: str, ticker: Mapping[str, Any]) -> Decimal:
     """Return a symbol's last price: of a market that stands still or is about to go an exchange may
     list none, and then the last one that was read is its price. Raises ValueError without one."""
-    stated = (parse.optional_number(ticker.get(kind)) for kind in ("last", "close", "bid"))
+    stated = (_stated_price(ticker.get(kind)) for kind in ("last", "close", "bid"))
     price = next((one for one in stated if one > 0), client.last_prices.get(name))
     if price is None:
         raise ValueError(f"{name} is held, and the exchange lists no price of it")
     client.last_prices[name] = price
     return price
+
+
+def _stated_price(value: Any) -> Decimal:
+    """Return a price, 0 for what is none."""
+    try:
+        return parse.optional_number(value)
+    except ValueError:
+        return Decimal(0)
 
 
 async def _open_profit(client: Client) -> Decimal:

@@ -23,6 +23,7 @@ from typing import Any
 
 from brokers.crypto.paging import identity_of
 from brokers.crypto.spot_positions import balance_change
+from brokers.unreadable_rows import INVALID
 from common.clocks import machine_time
 
 Trade = Mapping[str, Any]
@@ -149,7 +150,11 @@ class TradedSymbols:
     def _note_change(
         self, known: Symbol, balance: Decimal, new: Sequence[Trade], began: float
     ) -> None:
-        change = sum(map(balance_change, new), Decimal(0))
+        change: Decimal | None
+        try:
+            change = sum(map(balance_change, new), Decimal(0))
+        except INVALID:  # of one that cannot be read nothing is explained
+            change = None
         if new:
             known.traded_at = began
         if balance != known.balance:

@@ -31,7 +31,7 @@ from redis.exceptions import RedisError
 
 from common.sql import exchange, run
 from connections.models import Epoch
-from connections.selectors import CURRENT_EPOCH_SQL
+from connections.selectors import CURRENT_EPOCH_SQL, RECORD_CLUSTER
 from execution.base.high_water_mark import (
     MARK_SEQUENCE,
     TIMELINE_SQL,
@@ -60,10 +60,6 @@ def _read_sql(server: str) -> str:
     return f"""
 SELECT m.last_value AS mark, e.lineage, e.number, {server}
 FROM {MARK_SEQUENCE} m LEFT JOIN ({CURRENT_EPOCH_SQL}) e ON true"""
-
-
-# The server on which the newest epoch was checked last; it changes when the database is moved.
-RECORD_CLUSTER = "UPDATE connections_epoch SET cluster = %s WHERE number = %s AND cluster <> %s"
 
 
 READ, READ_WITHOUT_SERVER = _read_sql(_SERVER), _read_sql("'' AS cluster, '' AS timeline")

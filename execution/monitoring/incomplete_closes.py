@@ -167,7 +167,8 @@ WHERE EXISTS (SELECT FROM execution_order o WHERE o.position_id = p.id
     AND (o.leg LIKE '{KILL_SWITCH}-%%' OR o.leg LIKE '{BY_HAND}-%%')
     AND (p.cancel_entries AND o.created_at >= p.set_at OR EXISTS (
       SELECT FROM execution_executionlog l
-      WHERE l.order_id = o.id AND l.code = '{Code.FLATTENED.value}')))
+      WHERE l.order_id = o.id AND l.code = '{Code.FLATTENED.value}'))
+    OFFSET 0)  -- for each position by its index, not all exits at once
   AND {MAY_BE_REPEATED_SQL}
 """,
 )

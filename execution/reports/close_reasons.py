@@ -5,6 +5,7 @@ a rule has moved last is that rule's.
 """
 
 from execution.exits.legs import CLOSERS
+from positions.joins import stop_moved_by_sql
 from positions.models import CloseReason
 
 # By the beginning of the leg.
@@ -35,9 +36,7 @@ def close_reason_sql(leg: str, position_id: str) -> str:
 
 
 def _stop_reason_sql(position_id: str) -> str:
-    """Return SQL of the reason of a stop. Its rule's stop may be rounded to the broker's tick."""
-    return f"""coalesce((SELECT CASE r.moved_by WHEN 'BREAK_EVEN'
-      THEN '{CloseReason.BREAK_EVEN.value}' ELSE '{CloseReason.TRAILING.value}' END
-    FROM positions_stoprule r JOIN positions_executionposition held ON held.id = r.position_id
-    WHERE r.position_id = {position_id} AND abs(r.moved_to - held.sl) < held.pip),
-    '{CloseReason.SL.value}')"""
+    return f"""(SELECT CASE WHEN rule.kind IS NULL THEN '{CloseReason.SL.value}'
+    WHEN rule.kind = 'BREAK_EVEN' THEN '{CloseReason.BREAK_EVEN.value}'
+    ELSE '{CloseReason.TRAILING.value}' END
+    FROM (SELECT {stop_moved_by_sql(position_id)} AS kind) rule)"""

@@ -150,7 +150,7 @@ def test_position_that_cannot_be_read_stays_in_the_list(
 def test_value_of_coins_without_a_price_is_the_last_known_one(spot: ExchangeAccount) -> None:
     spot.submit(spot.order())
     before = spot.run(spot.adapter.account(spot.spec)).equity
-    names = ("lastPrice", "last", "c")
+    names = ("lastPrice", "last", "c", "bidPrice", "bid1Price", "bidPx", "b")
 
     def spoil(answer: Any) -> Any:
         for row in rows_of(answer):

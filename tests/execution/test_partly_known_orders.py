@@ -126,7 +126,8 @@ def test_what_the_look_up_finds_is_closed(
     assert ExecutionPosition.objects.get().quantity == 40
     factories.pass_time(30)
     process_pending_actions()
-    assert [order.leg for order in Order.objects.exclude(leg="entry")] == ["close-1"]
+    leg = "hand-1" if how == "person" else "halt-1"
+    assert [order.leg for order in Order.objects.exclude(leg="entry")] == [leg]
     process_pending_actions()
     assert Order.objects.get(leg="entry").pending_action == ""
 

@@ -109,18 +109,17 @@ def test_answer_that_cannot_be_read(venue: FakeTerminal, adapter: Mt5Adapter) ->
     bought(adapter)
     (held,) = venue.state()["positions"]
     venue.configure_account(positions=[{**held, "price_open": "much"}])
-    with pytest.raises(ReadFailed) as failed:
-        run(adapter.positions(spec()))
-    assert failed.value.code is Code.UNEXPECTED
+    (read,) = run(adapter.positions(spec()))
+    assert (read.broker_position_id, read.is_readable) == (str(held["identifier"]), False)
 
 
 def test_position_in_a_symbol_that_is_not_listed(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
-    """Without its size the read fails: a partial list would look complete."""
+    """Its size is not known, and without it the list would look complete."""
     bought(adapter)
     (held,) = venue.state()["positions"]
     venue.configure_account(positions=[held, {**held, "symbol": "GONE"}])
-    with pytest.raises(ReadFailed, match="GONE"):
-        run(adapter.positions(spec()))
+    read = run(adapter.positions(spec()))
+    assert [(one.symbol, one.is_readable) for one in read] == [("EURUSD", True), ("GONE", False)]
 
 
 def test_cancel_with_late_history_is_reported(venue: FakeTerminal, adapter: Mt5Adapter) -> None:

@@ -73,7 +73,7 @@ def is_ordinal(tokens: list[Token], place: int) -> bool:
 
 
 def _is_label(token: Token) -> bool:
-    return token.text.lower() in ("tp", "t/p", "target", "entry", "profit")
+    return token.text.lower() in ("tp", "t/p", "take", "target", "entry", "profit")
 
 
 def test_each_number_of_a_text_is_read_or_noted() -> None:
