@@ -22,8 +22,10 @@ def server_folder(prefix: str) -> Iterator[Path]:
     """Create a folder that the servers' user can reach; remove it afterwards."""
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=_parent()))
     folder.chmod(0o755)  # PostgreSQL runs as another user when we are root
-    with (folder / LOCK).open("wb") as lock:
+    unlocked = folder / f"{LOCK}.new"
+    with unlocked.open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
+        unlocked.rename(folder / LOCK)  # only now: another process removes what is not locked
         try:
             yield folder
         finally:
