@@ -48,9 +48,9 @@ def publish(signal_id: int, *, by: User | None) -> bool:
     A leg of an OCO pair is published together with the other one. Outside of a transaction it may
     wait for some seconds first, if the machine does not keep up.
     """
-    publication_requested.send(sender=Signal, signal=Signal.objects.get(pk=signal_id))
+    signal = Signal.objects.get(pk=signal_id)
+    publication_requested.send(sender=Signal, signal=signal)
     with transaction.atomic():
-        signal = Signal.objects.get(pk=signal_id)
         published = [_publish(leg, by) for leg in _legs_of(signal)]
     return any(published)
 

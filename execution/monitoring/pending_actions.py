@@ -57,7 +57,7 @@ CANCEL_BACKOFF = "least(30, 5 * power(2, least(pending_action_attempts, 9)))"
 class PendingActionRow(NamedTuple):
     """An order with a pending action. free: what its position has open and not reserved. close_id:
     of a pending CLOSE the signal that requests it, if one does. closer: how the leg of its exit
-    begins."""
+    begins if no signal requests it."""
 
     id: int
     status: str
@@ -104,7 +104,6 @@ SELECT o.id, o.status, o.pending_action, o.filled_quantity, p.id AS position_id,
   CASE WHEN o.pending_action = 'CLOSE'
     THEN {newest_close_sql("o.signal_id", of_a_part=False)} END AS close_id,
   CASE WHEN o.pending_action <> 'CLOSE' THEN ''
-    WHEN {newest_close_sql("o.signal_id", of_a_part=False)} IS NOT NULL THEN '{SIGNAL}'
     WHEN EXISTS (SELECT FROM ({CLOSING_HALTS_SQL}) k WHERE {_IS_HALTED}) THEN '{KILL_SWITCH}'
     WHEN EXISTS (SELECT FROM ({CLOSING_PAUSES_SQL}) t WHERE t.connection_id = o.connection_id
       AND (t.feed_id IS NULL OR {is_of_feed_sql("o.signal_id", "t.feed_id")})) THEN '{LOSS_LIMIT}'
@@ -275,7 +274,9 @@ def _end_finished(pending: Sequence[PendingActionRow]) -> list[int]:
     ended = [row for row in pending if row.status in TERMINAL]
     exits = open_exits(
         [
-            ExitRequest(row.position_id, row.closer, signal_id=row.close_id)
+            ExitRequest(
+                row.position_id, SIGNAL if row.close_id else row.closer, signal_id=row.close_id
+            )
             for row in ended
             if row.position_id is not None and row.pending_action == "CLOSE" and row.free > 0
         ]
