@@ -17,10 +17,9 @@ from django.db import DatabaseError, InterfaceError
 from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
 
 from common.clocks import machine_time
-from common.sql import rows
 from common.stored_times import AHEAD_SECONDS
 from common.waiting_work import has_question, tasks_without_work
-from execution.runtime.open_work import IS_BEHIND_SQL
+from execution.runtime.open_work import is_behind
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 2.0  # until a change in the console counts
@@ -38,13 +37,6 @@ STEP_SECONDS = 1.0  # of the wall clock against machine time: it was set
 def wall_offset() -> float:
     """Return how far the wall clock is from machine time, which cannot be set."""
     return time.time() - machine_time()
-
-
-def _is_behind() -> bool:
-    try:
-        return bool(rows(IS_BEHIND_SQL)[0].is_behind)
-    except (DatabaseError, InterfaceError):  # the task itself finds out
-        return False
 
 
 class BeatEntry(ModelEntry):  # type: ignore[misc]  # celery-beat has no types
@@ -107,7 +99,7 @@ class BeatScheduler(DatabaseScheduler):  # type: ignore[misc]
         """
         if has_question(entry.task) and self._has_nothing_to_do(entry.task):
             return
-        if self._gave_way[entry.task] < GIVES_WAY.get(entry.task, 0) and _is_behind():
+        if self._gave_way[entry.task] < GIVES_WAY.get(entry.task, 0) and is_behind():
             self._gave_way[entry.task] += 1
             return
         self._gave_way.pop(entry.task, None)

@@ -11,13 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from django.db import DatabaseError, connection
+from django.db import connection
 
 from common.clocks import machine_time
 from common.database_errors import TryLaterError
 from common.row_changes import is_answering_a_request
-from common.sql import rows
-from execution.runtime.open_work import IS_BEHIND_SQL
+from execution.runtime.open_work import is_behind
 
 MOST_SECONDS = 10.0
 STEP_SECONDS = 0.25
@@ -35,7 +34,7 @@ def await_due_orders() -> None:
         return
     if not connection.in_atomic_block:
         wait_for_machine()
-    elif is_answering_a_request() and _is_behind():
+    elif is_answering_a_request() and is_behind():
         raise TryLaterError("due orders wait for the machine")
 
 
@@ -45,7 +44,7 @@ def wait_for_machine() -> None:
         return
     try:
         until = machine_time() + MOST_SECONDS
-        while machine_time() < until and _is_behind():
+        while machine_time() < until and is_behind():
             time.sleep(STEP_SECONDS)
     finally:
         _places.release()
@@ -59,12 +58,3 @@ def without_waiting() -> Iterator[None]:
         yield
     finally:
         _has_waited.reset(token)
-
-
-def _is_behind() -> bool:
-    try:
-        return bool(rows(IS_BEHIND_SQL)[0].is_behind)
-    except DatabaseError:
-        if connection.in_atomic_block:
-            raise  # the transaction is over
-        return False  # publishing itself states it

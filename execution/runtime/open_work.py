@@ -13,8 +13,10 @@ import threading
 from enum import Flag, auto
 from typing import NamedTuple
 
+from django.db import DatabaseError, InterfaceError, connection
+
 from common.clocks import machine_time
-from common.sql import Query, periodic_rows
+from common.sql import Query, periodic_rows, rows
 from connections.selectors import ANY_HALT_TO_CARRY_OUT_SQL, ANY_LOSS_LIMIT_SQL
 from connections.session_lanes import held_lanes
 from execution.base.statements import ALL_PENDING_SQL
@@ -59,8 +61,7 @@ class OpenWorkRow(NamedTuple):
 
 
 _BACKLOG_SQL = f"execution_backlog({STUCK_SECONDS})"
-IS_BEHIND_SQL = f"SELECT coalesce({_BACKLOG_SQL} > {BEHIND_SECONDS}, false) AS is_behind"
-"""Whether due orders wait for the machine. For a process that does not trade."""
+_IS_BEHIND_SQL = f"SELECT coalesce({_BACKLOG_SQL} > {BEHIND_SECONDS}, false) AS is_behind"
 
 # Each EXISTS is answered by a partial index of live rows, however many have ended. Orders that
 # have ended count as long as a look-up, an action or the next account of their route is due.
@@ -81,6 +82,17 @@ SELECT EXISTS (SELECT FROM execution_order WHERE {ALL_PENDING_SQL})
   {_BACKLOG_SQL} AS backlog
 """,
 )
+
+
+def is_behind() -> bool:
+    """Whether due orders wait for the machine; False if the database does not answer, unless its
+    error ends a transaction. For a process that does not trade."""
+    try:
+        return bool(rows(_IS_BEHIND_SQL)[0].is_behind)
+    except (DatabaseError, InterfaceError):
+        if connection.in_atomic_block:
+            raise
+        return False
 
 
 def read_open_work(events_after: float = 0.0) -> Work:

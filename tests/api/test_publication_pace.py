@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from execution import publication_pace
 from execution.models import Order
-from execution.runtime.open_work import BEHIND_SECONDS
+from execution.runtime.open_work import BEHIND_SECONDS, is_behind
 from signals.models import Signal
 from tests.api.factories import World
 from tests.api.test_problems import problem
@@ -38,9 +38,7 @@ class Backlog:
 def backlog(world: World, monkeypatch: pytest.MonkeyPatch) -> Backlog:
     monkeypatch.setattr(publication_pace, "STEP_SECONDS", 0.0)
     found = Backlog(world)
-    monkeypatch.setattr(
-        publication_pace, "_is_behind", partial(found.read, publication_pace._is_behind)
-    )
+    monkeypatch.setattr(publication_pace, "is_behind", partial(found.read, is_behind))
     return found
 
 
