@@ -154,29 +154,35 @@ RATE_LIMITED = [
 
 
 @pytest.mark.parametrize(("name", "fault"), RATE_LIMITED)
-def test_rate_limited_order_is_not_sent_and_account_backs_off(name: str, fault: Fault) -> None:
+def test_rate_limited_order_is_not_sent_and_account_backs_off(
+    monkeypatch: pytest.MonkeyPatch, name: str, fault: Fault
+) -> None:
+    monkeypatch.setattr("brokers.crypto.orders.BACKOFF_SECONDS", 600.0)
     account = open_account(name)
     account.load_markets()
     account.venue.faults.append(fault)
-    for wait in (60, 2):  # the second is not sent: its turn would come too late
+    for _ in range(2):  # the second is not sent: its turn would come too late
         with pytest.raises(NotSent) as outcome:
-            account.submit(account.order(send_by=machine_time() + wait))
+            account.submit(account.order(send_by=machine_time() + 60))
         assert outcome.value.code is Code.RATE_LIMITED
     assert len(account.venue.writes) == 1
     close(account)
 
 
 ADDRESS_BACKOFFS = [
-    ("binance", Fault("status", 418, "", headers={"Retry-After": "30"})),
-    ("binance", Fault("status", 429, "{}", headers={"Retry-After": "30"})),
+    ("binance", Fault("status", 418, "", headers={"Retry-After": "600"})),
+    ("binance", Fault("status", 429, "{}", headers={"Retry-After": "600"})),
     ("bybit", Fault("status", 403, "access too frequent")),
     ("kraken", Fault("status", 429, "<html>")),
 ]
 
 
 @pytest.mark.parametrize(("name", "fault"), ADDRESS_BACKOFFS)
-def test_address_backoff_applies_to_all_its_accounts(name: str, fault: Fault) -> None:
+def test_address_backoff_applies_to_all_its_accounts(
+    monkeypatch: pytest.MonkeyPatch, name: str, fault: Fault
+) -> None:
     """The back-off lasts as long as Retry-After or the exchange's reference states."""
+    monkeypatch.setattr("brokers.crypto.codes.DEFAULT_BACKOFFS", {418: 600.0, 429: 600.0})
     account = open_account(name)
     unlimited = Rate(1000.0, 1000.0)
     host = rate_limiter_for(f"address {fault.status} {name}", unlimited)
@@ -195,7 +201,7 @@ def test_address_backoff_applies_to_all_its_accounts(name: str, fault: Fault) ->
     seen = len(account.venue.request_lines)
     with pytest.raises(NotSent) as outcome:
         account.run(account.adapter.submit(
-            other, account.order(send_by=machine_time() + 2), allow
+            other, account.order(send_by=machine_time() + 60), allow
         ))  # fmt: skip
     assert outcome.value.code is Code.RATE_LIMITED
     assert len(account.venue.request_lines) == seen

@@ -99,14 +99,17 @@ def test_half_read_list_fails(perpetuals: ExchangeAccount) -> None:
         ("okx", Fault("status", 429, '{"code":"50011","msg":"Too Many","data":[]}', on="read")),
     ],
 )
-def test_refusal_for_too_many_requests_delays_no_order(name: str, fault: Fault) -> None:
+def test_refusal_for_too_many_requests_delays_no_order(
+    monkeypatch: pytest.MonkeyPatch, name: str, fault: Fault
+) -> None:
+    monkeypatch.setattr("brokers.crypto.orders.BACKOFF_SECONDS", 600.0)
     account = open_account(name, swap=True)
     account.load_markets()
     account.venue.faults.append(fault)
     with pytest.raises(ReadFailed) as failed:
         fundings(account)
     assert failed.value.code is Code.RATE_LIMITED
-    assert account.submit(account.order(send_by=machine_time() + 2))
+    assert account.submit(account.order(send_by=machine_time() + 300))
     close(account)
 
 

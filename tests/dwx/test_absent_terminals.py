@@ -60,7 +60,7 @@ def test_command_read_before_withdrawal_is_not_sent_again(account: Account) -> N
         account.terminal.fault()
 
     account.terminal.fault(read_then_wait=60)  # longer than take_seconds
-    account.change_settings(take_seconds=0.2, stale_seconds=1)
+    account.change_settings(take_seconds=0.2, stale_seconds=4)
     thread = start_thread(resume)
     request = account.order()
     [report] = account.submit(request)

@@ -148,7 +148,9 @@ async def test_restarted_process_lists_and_cancels_it(stage: Environment) -> Non
 
 @with_environment
 async def test_expiry_ends_it(stage: Environment) -> None:
-    end = market_now() + timedelta(seconds=2)
+    start = market_now()
+    end = start + timedelta(seconds=2)
+    stage.venue.now = lambda: start  # accepted and then expired, whenever it arrives
     await stage.submit(trailing(time_in_force=TimeInForce.GTD, expires_at=end))
     (report,) = await stage.wait_for_reports(ReportKind.EXPIRED)
     assert report.code is Code.TIME_IN_FORCE_ENDED

@@ -198,7 +198,7 @@ def test_stop_whose_answer_is_lost_is_placed_once(
     position = protected(published(feed))
     until(lambda: sorted(terms(server)) == [(D(STOP), D(2)), (D(TARGET), D(2))])
     assert len([one for one in server.venue.orders if one.is_level]) == 2
-    assert position.unprotected_seconds <= machine_time() - began
+    assert position.unprotected_seconds < machine_time() - began + 1  # of another clock
 
 
 def test_refused_stop_is_watched_by_the_engine(

@@ -206,7 +206,7 @@ def test_levels_with_a_lost_answer_are_placed_once(
     position = protected(published(feed))
     assert terms(server) == PAIR
     assert len([one for one in server.venue.orders if one.is_level]) == 2
-    assert position.unprotected_seconds <= machine_time() - began
+    assert position.unprotected_seconds < machine_time() - began + 1  # of another clock
 
 
 # ---- exits -----------------------------------------------------------------------------------

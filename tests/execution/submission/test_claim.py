@@ -311,7 +311,8 @@ def test_order_is_not_sent_after_valid_until(
     ends_at = machine_time() + 300
     factories.signal(feed, valid_until=market_now() + timedelta(seconds=300))
     (outgoing,) = factories.claim_all()
-    assert 0 <= outgoing.request.send_by - ends_at < 200
+    # Two clocks measure the 300 s: they differ by less than a second.
+    assert -1 < outgoing.request.send_by - ends_at < 200
 
 
 def test_order_that_changes_during_its_claim_is_not_sent(
