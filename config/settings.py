@@ -309,7 +309,7 @@ CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_DEFAULT_QUEUE = "maintenance"  # trading tasks are routed by name
 # the sender names the queue of exits
 CELERY_TASK_ROUTES = {
-    "execution.execute_signal": {"queue": "execution"},
+    "ExecuteSignal": {"queue": "execution"},
     "signals.publish_alerts": {"queue": "execution"},
 }
 CELERY_DB_REUSE_MAX = 10_000  # otherwise each task opens a new connection

@@ -21,6 +21,7 @@ from common.reason_codes import Code
 from connections import session_lanes
 from execution.base.high_water_mark import DataLossSuspectedError
 from execution.base.kill_switch import read_halts
+from execution.base.order_lines import INITIATED, write_lines
 from execution.cancels import cancel_order, cancel_orders
 from execution.changes.position_levels import modify_position, move_to_break_even
 from execution.changes.position_trailing import end_trailing, set_trailing
@@ -41,7 +42,7 @@ from execution.runtime import margin_queries, order_streams, trading_runtime
 from execution.submission.claim import Claimed, DeferralPolicy, claim, defer_none
 from execution.submission.deferral import hold_for_restore_check
 from execution.submission.halted import deny_halted
-from execution.submission.outgoing import Outgoing
+from execution.submission.outgoing import Outgoing, line_fields
 from execution.submission.quarantine import quarantine_order
 from execution.submission.route_writes import route_failed
 from positions.models import ExecutionPosition
@@ -165,6 +166,7 @@ def _dispatch(outgoing: Sequence[Outgoing]) -> None:
     except Exception:  # any: no call was started
         dispatcher.slots.free(len(outgoing))
         raise
+    write_lines(INITIATED, outgoing, line_fields)
 
 
 def _hold(order_ids: Sequence[int]) -> None:

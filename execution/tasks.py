@@ -47,7 +47,7 @@ MESSAGE_PRIORITIES = {
 }
 
 
-@shared_task(name="execution.execute_signal", ignore_result=True)
+@shared_task(name="ExecuteSignal", ignore_result=True)
 def execute_signal(order_ids: object = None, *more: object, **named: object) -> None:
     """Execute the due orders of a bundle; any other message is dropped and counted."""
     ids = None if more or named else _ids_in(order_ids)

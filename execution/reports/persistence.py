@@ -22,6 +22,7 @@ from execution.base.reconciliation_requests import request_reconciliation
 from execution.exits.order_sizes import target_of_leg
 from execution.models import IN_FLIGHT, TERMINAL, Status
 from execution.reports import sql
+from execution.reports.change_lines import write_change_lines
 from execution.reports.order_changes import OrderChange, last_reported
 from execution.reports.transitions import (
     LATE,
@@ -82,6 +83,7 @@ def write(changes: list[OrderChange]) -> list[int]:
     if alerts := [(c.row.id, price_beyond_limit(c)) for c in changes if _exceeds_slippage_alert(c)]:
         run(sql.NOTIFY_SLIPPAGE_ALERTS, columns(alerts, 2))
         run(sql.LOG_SLIPPAGE_ALERTS, columns(alerts, 2))
+    write_change_lines(changes)
     return result.to_rebuild
 
 

@@ -9,7 +9,7 @@
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import transaction
@@ -22,8 +22,10 @@ from common.sql import array, rows, run
 from connections.selectors import spec_from_row
 from connections.session_lanes import held_lanes
 from execution.base.high_water_mark import HighWaterMark, checked_plans
+from execution.base.order_lines import FAILED, write_lines_on_commit
 from execution.exits.dust import notify_below_minimum
 from execution.exits.reservations import recompute_reserved
+from execution.models import Status
 from execution.submission import aggregation
 from execution.submission import claim_sql as sql
 from execution.submission.aggregate_rows import as_one, bounds_of, load_guests, write_groups
@@ -257,6 +259,8 @@ def _write(
     # Positions are locked after orders, here as everywhere: no deadlock.
     request_prerequisites([(row.id, d) for row, d in deferred])
     request_comparisons(deferred, context.exits)
+    denied = [(row, d) for row, d in settled if isinstance(d, Denial)]
+    write_lines_on_commit(FAILED, denied, _denied_fields)
     failpoint("claim.written")
     outgoing = [  # built before the commit: an error here leaves no intent behind
         outgoing_of(row, intent, written[row.id], specs[row.connection_id], context, send_by)
@@ -271,6 +275,15 @@ def _write(
             if d.code is Code.AGGREGATION_AWAITED
         },
     )
+
+
+def _denied_fields(denied: tuple[OrderRow, Denial]) -> dict[str, Any]:
+    """Return what the line "order failed" states of an order that our rules denied."""
+    row, denial = denied
+    return {
+        "order_id": row.id, "connection": row.connection_id, "symbol": row.pair, "side": row.side,
+        "status": Status.DENIED.value, "code": denial.code.value, "risk_check_passed": False,
+    }  # fmt: skip
 
 
 def _frees_quantity(row: OrderRow, decision: Settled, written: Container[int]) -> bool:

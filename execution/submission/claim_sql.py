@@ -219,7 +219,7 @@ SELECT s.id, s.feed_id, s.direction, s.order_type, s.open_price, s.trail_distanc
     AND f.close_fraction = 1 AND f.published_at IS NOT NULL) AS is_closed,
   s.execution_style, s.duration_seconds, s.slice_count, s.slice_variation,
   {effective_levels.PRICE_LIMIT} AS price_limit,
-  s.catch_up, s.at_end, s.trail_atr, s.trail_atr_minutes
+  s.catch_up, s.at_end, s.trail_atr, s.trail_atr_minutes, s.trade_plan_id
 FROM signals_signal s {FEED_JOIN_SQL} {effective_levels.JOIN}
 WHERE s.id = ANY(%s)
 """,

@@ -1,12 +1,14 @@
 """A committed intent, with all that the dispatcher needs to send it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from brokers.account_capabilities import Capabilities
 from brokers.registry import adapter_for
 from brokers.types import ConnectionSpec, ExitSafety, OrderRequest
 from brokers.worst_price import with_worst_price
 from common.clocks import machine_seconds_until, machine_time
+from common.money import plain, plain_or_none
 from connections.session_lanes import GENERAL
 from execution.ids import base_of
 from execution.submission import times_in_force
@@ -31,6 +33,7 @@ class Outgoing:
     pairs: tuple[str, ...]
     lane: str = GENERAL
     other_feeds: tuple[int | None, ...] = ()
+    trade_plan_id: str = ""
 
 
 def outgoing_of(
@@ -51,8 +54,21 @@ def outgoing_of(
     request = with_worst_price(request, capabilities)
     return Outgoing(
         row.type, spec, request, is_entry, signal and signal.feed_id, row.owner_id,
-        halted_pairs(row), row.lane,
+        halted_pairs(row), row.lane, trade_plan_id=signal.trade_plan_id if signal else "",
     )  # fmt: skip
+
+
+def line_fields(outgoing: Outgoing) -> dict[str, Any]:
+    """Return what the line "order placement initiated" states. All limits were checked before."""
+    request = outgoing.request
+    price = request.stop_price if request.limit_price is None else request.limit_price
+    return {
+        "order_id": request.order_id, "client_order_id": request.client_order_id,
+        "connection": request.connection_id, "symbol": request.symbol,
+        "side": request.side.value, "order_type": request.order_type.value,
+        "quantity": plain(request.quantity), "price": plain_or_none(price),
+        "trade_plan_id": outgoing.trade_plan_id, "risk_check_passed": True,
+    }  # fmt: skip
 
 
 def _request(

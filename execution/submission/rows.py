@@ -209,6 +209,7 @@ class SignalRow(NamedTuple):
     at_end: str = ""
     trail_atr: Decimal | None = None
     trail_atr_minutes: int | None = None
+    trade_plan_id: str = ""
 
 
 class RecentRow(NamedTuple):

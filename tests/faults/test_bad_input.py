@@ -7,7 +7,7 @@ from tests.faults.environment import FaultEnvironment
 from tests.faults.test_entries import all_ended
 
 pytestmark = [pytest.mark.faults]
-EXECUTE = "execution.execute_signal"
+EXECUTE = "ExecuteSignal"
 POISON = """
 CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
   IF NEW.order_id = (SELECT min(id) FROM execution_order) THEN RAISE EXCEPTION 'poisoned'; END IF;

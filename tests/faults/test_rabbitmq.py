@@ -56,7 +56,7 @@ def consumers(rabbitmq: RabbitMqServer, queue: str) -> int:
 
 def executed(worker: Process) -> int:
     """Return how many messages about orders a worker has taken."""
-    return worker.output().count("Task execution.execute_signal")
+    return worker.output().count("Task ExecuteSignal")
 
 
 def test_messages_start_the_orders_of_a_signal(environment: FaultEnvironment) -> None:
