@@ -91,12 +91,11 @@ def test_entry_of_another_symbol_by_the_subscriptions_map_is_denied(feed: Feed) 
 @pytest.mark.django_db(transaction=True)
 def test_row_log_and_event_are_those_of_a_claim(alice: ExecutionConnection, feed: Feed) -> None:
     """Both were sized and not sent before: the denial clears what was decided then."""
-    ids = []
     for _ in range(2):
         factories.signal(feed, targets=[("1.2", "1")])
-        (outgoing,) = factories.claim_all()
+    ids = factories.pending()
+    for outgoing in factories.claim_all():
         factories.answer(outgoing, NotSent(Code.NOT_CONNECTED))
-        ids.append(outgoing.request.order_id)
     factories.pass_time(20)
     assert Order.objects.filter(margin=None).count() == 0
     make.kill_switch("REDUCING", scope="ALL")
