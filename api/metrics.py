@@ -1,7 +1,8 @@
 """The /metrics endpoint in Prometheus' text format, computed at each scrape.
 
-Each figure comes from the database, so any web process can answer, and each reads few rows by a
-partial index. The figures show how much is traded, so they are not public: a scraper sends
+The figures come from the database, so any web process can answer, and each reads few rows by a
+partial index. Those of requests are of the web process that answers; without the database they are
+all there is. They show how much is traded, so they are not public: a scraper sends
 `FILLCAST_METRICS_TOKEN` as its bearer token. If that setting is empty, the endpoint returns 404.
 """
 
@@ -11,7 +12,7 @@ from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseNotFound
 from kombu.exceptions import OperationalError
 from prometheus_client import CollectorRegistry
@@ -21,37 +22,54 @@ from prometheus_client.registry import Collector
 from redis import Redis
 from redis.exceptions import RedisError
 
+from api import request_metrics
 from common import message_queues
 from common.sql import rows
 from connections import metrics as connections
 from events import metrics as events
 from execution import metrics as execution
 from positions import metrics as positions
+from signals import metrics as signals
 from users.tenancy import for_all_tenants
 
 log = structlog.get_logger(__name__)
 QUEUES = ("exits", "execution", "maintenance")
 
-GAUGES = (*execution.GAUGES, *positions.GAUGES, *connections.GAUGES, *events.GAUGES)
+GAUGES = (
+    *execution.GAUGES, *positions.GAUGES, *connections.GAUGES, *signals.GAUGES, *events.GAUGES,
+)  # fmt: skip
 
 
 class MetricsCollector(Collector):
     """Collects all figures of a scrape."""
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics, one query each. Raises DatabaseError."""
-        # No transaction is open: a web process without its database answers here, too.
-        with transaction.atomic(), for_all_tenants():
-            for name, description, labels, sql in GAUGES:
-                yield _filled(
-                    GaugeMetricFamily(f"fillcast_{name}", description, labels=labels), sql
-                )
-            dropped = "Messages and reports that were dropped, by kind."
-            yield _filled(
+        """Yield the metrics, one query each."""
+        found: list[Metric] = []
+        try:
+            found = _from_database()
+        except DatabaseError as error:
+            log.warning("no figures from the database", error=str(error))
+        is_up = float(bool(found))
+        yield GaugeMetricFamily("fillcast_database_up", "Whether PostgreSQL answers.", value=is_up)
+        yield from found
+        yield from _queues()
+
+
+def _from_database() -> list[Metric]:
+    # No transaction is open: a web process without its database answers here, too.
+    with transaction.atomic(), for_all_tenants():
+        dropped = "Messages and reports that were dropped, by kind."
+        return [
+            *(
+                _filled(GaugeMetricFamily(f"fillcast_{name}", description, labels=labels), sql)
+                for name, description, labels, sql in GAUGES
+            ),
+            _filled(
                 CounterMetricFamily("fillcast_dropped", dropped, labels=("name",)),
                 execution.DROPPED_MESSAGES,
-            )
-        yield from _queues()
+            ),
+        ]
 
 
 def _filled(metric: Any, statement: str) -> Any:
@@ -94,4 +112,5 @@ def metrics(request: HttpRequest) -> HttpResponse:
         return HttpResponseNotFound()
     registry = CollectorRegistry(auto_describe=False)
     registry.register(MetricsCollector())
-    return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+    body = generate_latest(registry) + generate_latest(request_metrics.REGISTRY)
+    return HttpResponse(body, content_type=CONTENT_TYPE_LATEST)

@@ -139,7 +139,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    # first: the others use the client address that it sets
+    "api.request_metrics.RequestMetricsMiddleware",  # times all others, too
+    # before the others, which use the client address that it sets
     "config.middleware.proxies.ProxyMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "config.middleware.security_headers.SecurityHeadersMiddleware",

@@ -17,4 +17,9 @@ SELECT count(*) AS value FROM connections_epoch WHERE released_at IS NULL"""),
 SELECT h.status, count(*) AS value FROM connections_executionconnection c
 JOIN connections_connectionhealth h ON h.connection_id = c.id
 WHERE c.is_active AND c.archived_at IS NULL GROUP BY h.status"""),
+    Gauge("circuits_open", "Circuit breakers that are open, of accounts and of hosts.", ("of",), """
+SELECT 'account' AS of, count(*) AS value FROM connections_connectionhealth
+WHERE circuit_open_until > clock_timestamp()
+UNION ALL SELECT 'host', count(*) FROM connections_hostcircuit
+WHERE opened_at IS NOT NULL"""),
 )  # fmt: skip

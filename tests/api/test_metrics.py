@@ -5,9 +5,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.test import Client
+from django.http import HttpRequest, HttpResponse
+from django.test import Client, RequestFactory
 from prometheus_client.parser import text_string_to_metric_families
 
+from api.request_metrics import REGISTRY, RequestMetricsMiddleware
 from common.clocks import market_now
 from common.sql import run
 from execution.models import AuditRun, DriftItem, DroppedMessageCount, WorkerLease
@@ -130,6 +132,49 @@ def test_metrics_that_operators_alert_on(client: Client, token: str) -> None:
     }  # fmt: skip
     assert {name: samples.get(name) for name in expected} == expected
     assert samples["audit_seconds"] < 60
+
+
+def test_requests_and_queues_are_reported_without_the_database(client: Client, token: str) -> None:
+    client.get("/api/v1/no-such-thing/")
+    run("ALTER TABLE events_event RENAME TO gone")  # undone at the end of this test
+    samples = scraped(client, token)
+    assert (samples["database_up"], samples["redis_up"]) == (0, 1)
+    assert "positions_open" not in samples
+    assert samples['web_request_seconds_count{door="api",method="GET",status="4xx"}'] >= 1
+
+
+def test_request_that_raises_is_counted_as_5xx(token: str) -> None:
+    def fail(_request: HttpRequest) -> HttpResponse:
+        raise ZeroDivisionError
+
+    def counted() -> float | None:
+        labels = {"door": "other", "method": "other", "status": "5xx"}
+        return REGISTRY.get_sample_value("fillcast_web_request_seconds_count", labels)
+
+    before = counted() or 0
+    with pytest.raises(ZeroDivisionError):
+        RequestMetricsMiddleware(fail)(RequestFactory().generic("BREW", "/portals/x"))
+    assert counted() == before + 1
+
+
+def test_waits_of_alerts_messages_and_positions(client: Client, token: str) -> None:
+    feed = make.feed()
+    run(
+        "INSERT INTO signals_incomingalert (feed_id, source, source_key, body, state, received_at,"
+        " expires_at) VALUES (%s, 'WEBHOOK', 'k', '', 'WAITING', clock_timestamp()"
+        " - interval '90 s', clock_timestamp() + interval '1 h')",
+        (feed.pk,),
+    )
+    run("INSERT INTO events_event (kind, payload, created_at) VALUES ('host.down', '{}',"
+        " clock_timestamp() - interval '150 s')")  # fmt: skip
+    run("INSERT INTO connections_hostcircuit (host, opened_at, times, failing, contacted, message)"
+        " VALUES ('x', clock_timestamp(), 1, 1, 1, '')")  # fmt: skip
+    samples = scraped(client, token)
+    assert samples["alerts_waiting"] == 1
+    assert samples["alert_wait_seconds"] == pytest.approx(90, abs=60)
+    assert samples["event_wait_seconds"] == pytest.approx(150, abs=60)
+    assert (samples['circuits_open{of="host"}'], samples['circuits_open{of="account"}']) == (1, 0)
+    assert samples["unprotected_seconds"] == 0
 
 
 def test_other_metrics_are_reported_without_redis(

@@ -1,0 +1,147 @@
+"""The alarm rules: each has a page, names metrics that exist, is raised by its failure alone."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from api.metrics import GAUGES
+
+ROOT = Path(__file__).parents[2]
+MONITORING = ROOT / "deploy/monitoring"
+PAGE = ROOT / "docs/alarms.md"
+RULES: list[dict[str, Any]] = yaml.safe_load((MONITORING / "alarms.yml").read_text())["groups"][0][
+    "rules"
+]
+NAMES = [rule["alert"] for rule in RULES]
+METRIC = re.compile(r"fillcast_[a-z_]+")
+OTHERS = {
+    "fillcast_database_up", "fillcast_redis_up", "fillcast_queue_length", "fillcast_dropped_total",
+    "fillcast_web_request_seconds_count", "fillcast_web_request_seconds_bucket",
+}  # fmt: skip
+KNOWN = {f"fillcast_{gauge.name}" for gauge in GAUGES} | OTHERS
+
+GOOD = "1x80"  # of every 15 s, for 20 minutes
+NONE = "0x80"
+FAST = 'fillcast_web_request_seconds_bucket{door="api",method="GET",status="2xx",le="%s"}'
+QUIET = {
+    'up{job="fillcast",instance="a"}': GOOD,
+    "fillcast_database_up": GOOD, "fillcast_redis_up": GOOD,
+    'fillcast_processes{role="execution"}': GOOD, 'fillcast_processes{role="exits"}': GOOD,
+    'fillcast_lanes{held="yes"}': "3x80", 'fillcast_lanes{held="no"}': NONE,
+    "fillcast_scheduler_seconds": "59x80", "fillcast_unprotected_seconds": "4x80",
+    "fillcast_level_scan_seconds": "59x80", "fillcast_order_due_seconds": "9x80",
+    "fillcast_order_unknown_seconds": "200x80",
+    'fillcast_kill_switches{scope="FEED",mode="REDUCING"}': GOOD,
+    'fillcast_audit_counter{counter="DUP"}': NONE, "fillcast_audit_seconds": "3600x80",
+    "fillcast_audit_not_judged": NONE, "fillcast_epoch_open": NONE,
+    'fillcast_drift_open{kind="UNKNOWN_ORDER"}': NONE,
+    'fillcast_dropped_total{name="row.unreadable"}': "7x80",
+    'fillcast_connections{status="ACTIVE"}': "95x80",
+    'fillcast_connections{status="ERROR"}': "5x80",
+    'fillcast_circuits_open{of="host"}': NONE, 'fillcast_circuits_open{of="account"}': "2x80",
+    "fillcast_alert_wait_seconds": "5x80", "fillcast_event_wait_seconds": "30x80",
+    'fillcast_web_request_seconds_count{door="api",method="GET",status="2xx"}': "0+100x80",
+    'fillcast_web_request_seconds_count{door="api",method="GET",status="5xx"}': "0+1x80",
+    FAST % "0.5": "0+100x80", FAST % "5.0": "0+100x80", FAST % "+Inf": "0+100x80",
+}  # fmt: skip
+GONE = "_x80"
+FAILURES = {
+    "WebDoesNotAnswer": {'up{job="fillcast",instance="a"}': NONE},
+    "DatabaseDoesNotAnswer": {"fillcast_database_up": NONE},
+    "RedisDoesNotAnswer": {"fillcast_redis_up": NONE},
+    "NoWorker": {'fillcast_processes{role="execution"}': GONE},
+    "NoExitWorker": {'fillcast_processes{role="exits"}': GONE},
+    "LanesNotHeld": {'fillcast_lanes{held="no"}': GOOD},
+    "SchedulerLate": {"fillcast_scheduler_seconds": "130x80"},
+    "PositionsUnprotected": {"fillcast_unprotected_seconds": "31x80"},
+    "LevelScanLate": {"fillcast_level_scan_seconds": "130x80"},
+    "OrdersOverdue": {"fillcast_order_due_seconds": "61x80"},
+    "OrderUnknown": {"fillcast_order_unknown_seconds": "301x80"},
+    "TradingHalted": {'fillcast_kill_switches{scope="ALL",mode="HALTED"}': GOOD},
+    "AuditFailed": {'fillcast_audit_counter{counter="DUP"}': GOOD},
+    "AuditLate": {"fillcast_audit_seconds": "7201x80"},
+    "AccountsNotJudged": {"fillcast_audit_not_judged": "2x600"},
+    "RecoveryEpochOpen": {"fillcast_epoch_open": GOOD},
+    "DifferencesWait": {'fillcast_drift_open{kind="UNKNOWN_ORDER"}': "3x600"},
+    "MessagesDropped": {'fillcast_dropped_total{name="row.unreadable"}': "7+1x80"},
+    "ConnectionsInError": {'fillcast_connections{status="ERROR"}': "20x80"},
+    "BrokerHostDown": {'fillcast_circuits_open{of="host"}': GOOD},
+    "AlertsWait": {"fillcast_alert_wait_seconds": "61x80"},
+    "MessagesNotDelivered": {"fillcast_event_wait_seconds": "121x80"},
+    "RequestsFail": {
+        'fillcast_web_request_seconds_count{door="api",method="GET",status="5xx"}': "0+5x80"
+    },
+    "RequestsSlow": {FAST % "0.5": "0+50x80"},
+}
+MINUTES_UNTIL = {"AccountsNotJudged": 125, "DifferencesWait": 35}
+SLOW_TO_JUDGE = {"ConnectionsInError", "RequestsFail", "RequestsSlow", *MINUTES_UNTIL}
+
+
+def unit_test(changed: dict[str, str], minutes: int, firing: list[str]) -> dict[str, Any]:
+    """Return a test for promtool: what fires after so many minutes, with one sample a quarter."""
+    series = {**QUIET, **changed}
+    if minutes > 20:
+        series = {name: values.replace("x80", "x600") for name, values in series.items()}
+    return {
+        "interval": "15s",
+        "input_series": [{"series": name, "values": what} for name, what in series.items()],
+        "promql_expr_test": [{
+            "expr": 'count by (alertname) (ALERTS{alertstate="firing"})',
+            "eval_time": f"{minutes}m",
+            "exp_samples": [
+                {"labels": f'{{alertname="{name}"}}', "value": 1} for name in firing
+            ],
+        }],
+    }  # fmt: skip
+
+
+def test_each_failure_has_one_alarm_in_the_table() -> None:
+    assert list(FAILURES) == NAMES
+
+
+@pytest.mark.parametrize("rule", RULES, ids=NAMES)
+def test_alarm_has_a_page_with_three_steps(rule: dict[str, Any]) -> None:
+    section = PAGE.read_text().partition(f"\n### {rule['alert']}\n")[2]
+    section = re.split(r"\n##", section)[0]
+    assert section.startswith(f"`{rule['labels']['severity']}`. ")
+    assert re.findall(r"^(\d)\. ", section, re.MULTILINE) == ["1", "2", "3"]
+    assert rule["annotations"]["summary"].endswith(".")
+
+
+def test_page_has_no_alarm_that_is_gone() -> None:
+    assert re.findall(r"^### (\w+)$", PAGE.read_text(), re.MULTILINE) == NAMES
+
+
+@pytest.mark.parametrize("name", ["alarms.yml", "grafana.json"])
+def test_rules_and_dashboard_name_metrics_that_exist(name: str) -> None:
+    named = set(METRIC.findall((MONITORING / name).read_text()))
+    assert named
+    assert named <= KNOWN
+
+
+def test_dashboard_reads_the_source_that_is_chosen() -> None:
+    panels = json.loads((MONITORING / "grafana.json").read_text())["panels"]
+    assert {panel["datasource"]["uid"] for panel in panels} == {"${source}"}
+    assert len({panel["id"] for panel in panels}) == len(panels)
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is in Debian's prometheus")
+def test_each_failure_raises_its_alarm_alone(tmp_path: Path) -> None:
+    """Within a minute and a half, but for what is judged over a longer time."""
+    tests = [unit_test({}, 19, []), unit_test({}, 125, [])]
+    for name, changed in FAILURES.items():
+        minutes = MINUTES_UNTIL.get(name, 12 if name in SLOW_TO_JUDGE else 2)
+        tests.append(unit_test(changed, minutes, [name]))
+    shutil.copy(MONITORING / "alarms.yml", tmp_path)
+    file = tmp_path / "tests.yml"
+    file.write_text(yaml.safe_dump({"rule_files": ["alarms.yml"], "tests": tests}))
+    done = subprocess.run(
+        ["promtool", "test", "rules", str(file)], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
