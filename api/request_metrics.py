@@ -1,6 +1,6 @@
 """Counts and times the requests of this web process, for /metrics.
 
-By door (portal, api, admin, hooks), method and class of status: an address or an id would make a
+By area (portal, api, admin, hooks), method and class of status: an address or an id would make a
 series for each. Alerts that are stored before Django sees them are counted in the inbox.
 """
 
@@ -12,14 +12,14 @@ from prometheus_client import CollectorRegistry, Histogram
 from common.clocks import machine_time
 
 REGISTRY = CollectorRegistry()
-DOORS = frozenset({"api", "admin", "portal", "hooks"})
+AREAS = frozenset({"api", "admin", "portal", "hooks"})
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 _requests = Histogram(
     "fillcast_web_request_seconds",
-    "Requests of this web process, by door, method and class of status.",
-    ("door", "method", "status"),
+    "Requests of this web process, by area, method and class of status.",
+    ("area", "method", "status"),
     buckets=SECONDS,
     registry=REGISTRY,
 )
@@ -39,9 +39,9 @@ class RequestMetricsMiddleware:
             status = response.status_code
             return response
         finally:
-            door = request.path_info.split("/", 2)[1]
+            area = request.path_info.split("/", 2)[1]
             _requests.labels(
-                door if door in DOORS else "other",
+                area if area in AREAS else "other",
                 request.method if request.method in METHODS else "other",
                 f"{status // 100}xx",
             ).observe(machine_time() - began)

@@ -140,7 +140,7 @@ def test_requests_and_queues_are_reported_without_the_database(client: Client, t
     samples = scraped(client, token)
     assert (samples["database_up"], samples["redis_up"]) == (0, 1)
     assert "positions_open" not in samples
-    assert samples['web_request_seconds_count{door="api",method="GET",status="4xx"}'] >= 1
+    assert samples['web_request_seconds_count{area="api",method="GET",status="4xx"}'] >= 1
 
 
 def test_request_that_raises_is_counted_as_5xx(token: str) -> None:
@@ -148,7 +148,7 @@ def test_request_that_raises_is_counted_as_5xx(token: str) -> None:
         raise ZeroDivisionError
 
     def counted() -> float | None:
-        labels = {"door": "other", "method": "other", "status": "5xx"}
+        labels = {"area": "other", "method": "other", "status": "5xx"}
         return REGISTRY.get_sample_value("fillcast_web_request_seconds_count", labels)
 
     before = counted() or 0

@@ -28,7 +28,7 @@ KNOWN = {f"fillcast_{gauge.name}" for gauge in GAUGES} | OTHERS
 
 GOOD = "1x80"  # of every 15 s, for 20 minutes
 NONE = "0x80"
-FAST = 'fillcast_web_request_seconds_bucket{door="api",method="GET",status="2xx",le="%s"}'
+FAST = 'fillcast_web_request_seconds_bucket{area="api",method="GET",status="2xx",le="%s"}'
 QUIET = {
     'up{job="fillcast",instance="a"}': GOOD,
     "fillcast_database_up": GOOD, "fillcast_redis_up": GOOD,
@@ -46,8 +46,8 @@ QUIET = {
     'fillcast_connections{status="ERROR"}': "5x80",
     'fillcast_circuits_open{of="host"}': NONE, 'fillcast_circuits_open{of="account"}': "2x80",
     "fillcast_alert_wait_seconds": "5x80", "fillcast_event_wait_seconds": "30x80",
-    'fillcast_web_request_seconds_count{door="api",method="GET",status="2xx"}': "0+100x80",
-    'fillcast_web_request_seconds_count{door="api",method="GET",status="5xx"}': "0+1x80",
+    'fillcast_web_request_seconds_count{area="api",method="GET",status="2xx"}': "0+100x80",
+    'fillcast_web_request_seconds_count{area="api",method="GET",status="5xx"}': "0+1x80",
     FAST % "0.5": "0+100x80", FAST % "5.0": "0+100x80", FAST % "+Inf": "0+100x80",
 }  # fmt: skip
 GONE = "_x80"
@@ -75,7 +75,7 @@ FAILURES = {
     "AlertsWait": {"fillcast_alert_wait_seconds": "61x80"},
     "MessagesNotDelivered": {"fillcast_event_wait_seconds": "121x80"},
     "RequestsFail": {
-        'fillcast_web_request_seconds_count{door="api",method="GET",status="5xx"}': "0+5x80"
+        'fillcast_web_request_seconds_count{area="api",method="GET",status="5xx"}': "0+5x80"
     },
     "RequestsSlow": {FAST % "0.5": "0+50x80"},
 }
