@@ -182,6 +182,8 @@ def _params(client: Client, request: OrderRequest) -> dict[str, Any]:
         params[rules.expiry_name] = seconds * 1000 if rules.expiry_in_ms else seconds
     if settings.market == "swap" and request.reduce_only:
         params["reduceOnly"] = True
+        if mode := client.exit_mode(request.symbol):
+            params["marginMode"] = mode
     return params
 
 
