@@ -174,14 +174,16 @@ class CryptoAdapter:
     async def _encoded(
         self, client: Client, request: OrderRequest
     ) -> order_encoding.CreateOrderArguments:
-        """Return an order in ccxt's words. What is remembered of its market may refuse it only if
-        that was loaded within the last minute. Raises Rejected."""
+        """Return an order in ccxt's words. What is remembered of its market may refuse an entry
+        only if that was loaded within the last minute, an exit within some seconds: one list may
+        lack its symbol. Raises Rejected."""
         try:
             return order_encoding.encode(client, request)
         except Rejected as error:
             if error.code not in codes.OF_MARKET:
                 raise
-            client.doubt_markets(unless_since=RENEW_SECONDS)
+            believed = LISTED_SECONDS if request.reduce_only else RENEW_SECONDS
+            client.doubt_markets(unless_since=believed)
             if not client.is_doubted:
                 raise
             if isinstance(await outcome_of(self._clients.renew(client)), Exception):
