@@ -39,6 +39,7 @@ from execution.submission.conditions import settle_conditions
 from execution.submission.deferral import (
     defer_orders,
     request_comparisons,
+    request_facts,
     request_prerequisites,
     seconds_until_due,
 )
@@ -257,6 +258,7 @@ def _write(
     # Positions are locked after orders, here as everywhere: no deadlock.
     request_prerequisites([(row.id, d) for row, d in deferred])
     request_comparisons(deferred, context.exits)
+    request_facts(deferred)
     failpoint("claim.written")
     outgoing = [  # built before the commit: an error here leaves no intent behind
         outgoing_of(row, intent, written[row.id], specs[row.connection_id], context, send_by)
