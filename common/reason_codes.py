@@ -596,7 +596,7 @@ class Code(StrEnum):
     )
     EXIT_AWAITS_FACTS = (
         "EXIT_AWAITS_FACTS",
-        "The broker refused the exit's size; the symbol's steps and limits are being read again.",
+        "The exit's size was refused, or is below what was listed; that is being read again.",
         "Within seconds the exit is sent with a size that the broker lists now.",
     )
     EXIT_AWAITS_COMPARISON = (

@@ -162,6 +162,14 @@ def has_doubted_facts_sql(connection_id: str, seconds: int) -> str:
     WHERE dc.id = {connection_id} AND {is_doubted_sql("db", seconds)})"""
 
 
+def has_old_facts_sql(connection_id: str, seconds: int) -> str:
+    """Return SQL: whether an account's symbols were not read within so many seconds."""
+    return f"""EXISTS (SELECT FROM connections_executionconnection dc
+    JOIN connections_instrumentbook db ON db.book = dc.instrument_book
+    WHERE dc.id = {connection_id}
+      AND db.read_at < clock_timestamp() - interval '{seconds} seconds')"""
+
+
 def instrument_join_sql(symbol: str) -> str:
     """Return SQL that joins the instrument `i` with this symbol, if the broker of `c` lists it."""
     return (

@@ -129,7 +129,7 @@ class CryptoAdapter:
     ) -> list[OrderReport]:
         """Place one order. Raises NotSent, Rejected or OutcomeUnknown."""
         client = await self._open_for_write(spec, urgent=request.reduce_only)
-        ready = await self._encoded(client, request)
+        mode, ready = client.exit_mode(request.symbol), await self._encoded(client, request)
         if not request.reduce_only:
             await margin.require(client, spec, request.symbol)
         if self._order_cache.was_accepted(spec.connection_id, request.client_order_id):
@@ -156,9 +156,12 @@ class CryptoAdapter:
         except (NotSent, Rejected) as error:
             self._order_cache.record_ended(spec.connection_id, request.client_order_id)
             if isinstance(error, Rejected) and client.settings.market != "spot":
-                raise await flat_refusals.verified(
+                refused = await flat_refusals.verified(
                     error, request, partial(self._held_now, spec)
-                ) from error
+                )
+                if refused is not error and client.exit_mode(request.symbol) != mode:
+                    return await self.submit(spec, request, guard)  # in the position's own mode
+                raise refused from error
             raise
         try:
             accepted_order = lookup.require_named(order, request.client_order_id)
@@ -171,14 +174,16 @@ class CryptoAdapter:
     async def _encoded(
         self, client: Client, request: OrderRequest
     ) -> order_encoding.CreateOrderArguments:
-        """Return an order in ccxt's words. What is remembered of its market may refuse it only if
-        that was loaded within the last minute. Raises Rejected."""
+        """Return an order in ccxt's words. What is remembered of its market may refuse an entry
+        only if that was loaded within the last minute, an exit within some seconds: one list may
+        lack its symbol. Raises Rejected."""
         try:
             return order_encoding.encode(client, request)
         except Rejected as error:
             if error.code not in codes.OF_MARKET:
                 raise
-            client.doubt_markets(unless_since=RENEW_SECONDS)
+            believed = LISTED_SECONDS if request.reduce_only else RENEW_SECONDS
+            client.doubt_markets(unless_since=believed)
             if not client.is_doubted:
                 raise
             if isinstance(await outcome_of(self._clients.renew(client)), Exception):

@@ -66,6 +66,7 @@ class Client:
     traded: TradedSymbols = field(default_factory=TradedSymbols)
     entries: dict[str, KnownEntry] = field(default_factory=dict)  # of spot positions, by symbol
     margin_right_until: dict[str, float] = field(default_factory=dict)  # by symbol
+    held_modes: dict[str, str] | None = None  # margin modes by symbol; see `exit_mode`
     connection_id: str = ""
     missing_since: dict[str, float] = field(default_factory=dict)  # by symbol that is not listed
     last_prices: dict[str, Decimal] = field(default_factory=dict)  # of what is held on spot
@@ -75,6 +76,12 @@ class Client:
     def is_fresh(self) -> bool:
         """Whether its markets are there, and not older than an hour."""
         return bool(self.markets_at) and machine_time() - self.markets_at < MARKETS_SECONDS
+
+    def exit_mode(self, symbol: str) -> str | None:
+        """Return the margin mode that an exit names: that of the position, as it was last read, and
+        else that of entries; None where orders name none (all but OKX's perpetuals)."""
+        of_entries: str | None = self.exchange.options.get("defaultMarginMode")
+        return of_entries and (self.held_modes or {}).get(symbol, of_entries)
 
     @property
     def level_api(self) -> LevelApi | None:

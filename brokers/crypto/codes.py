@@ -192,6 +192,13 @@ _KRAKEN: Mapping[str, Verdict] = {
     "EOrder:Unknown order": MISSING, "EOrder:Invalid order": MISSING,
 }  # fmt: skip
 
+# With what follows them: "EOrder:Invalid price:Invalid price argument", or in one word with the
+# argument's name, "EGeneral:Invalid arguments:volume minimum not met", "…:price2". Longest first.
+_KRAKEN_STARTS = tuple(
+    (name if name.startswith("EGeneral:Invalid arguments:") else f"{name}:", _KRAKEN[name])
+    for name in sorted(_KRAKEN, key=len, reverse=True)
+)
+
 # What each returns if it does not know the outcome, or does not exclude an acceptance: unknown
 # execution status, time-outs, internal errors, maintenance. It counts whatever class ccxt gives it
 # (Bybit's 170146, "Order creation timeout", is an InvalidOrder there).
@@ -298,7 +305,7 @@ def verdict_of(envelope: Envelope, code: str, message: str) -> Verdict | None:
     if (
         found is None and envelope is Envelope.KRAKEN
     ):  # "EOrder:Invalid price:Invalid price argument"
-        found = next((v for name, v in _KRAKEN.items() if code.startswith(f"{name}:")), None)
+        found = next((v for start, v in _KRAKEN_STARTS if code.startswith(start)), None)
     if code in MANY_REASONS:
         return next((v for part, v in MESSAGES.get(envelope, ()) if part in message), found)
     return found

@@ -130,9 +130,10 @@ class LevelChange:
 
     async def _closing_side(self, live: Sequence[LevelOrder]) -> Side:
         """Return the side of a new level. Raises Rejected NO_POSITION."""
-        if live:
-            return live[0].side
         symbol = self._request.symbol
+        needs_mode = self._client.exit_mode(symbol) and self._client.held_modes is None
+        if live and not needs_mode:
+            return live[0].side
         side: Side | None = await self._ask(
             self._read(partial(level_reads.position_side, symbol=symbol))
         )

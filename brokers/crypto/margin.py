@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from brokers.base import NotSent, Rejected, outcome_of
-from brokers.crypto import orders
+from brokers.crypto import orders, reads
 from brokers.crypto.client import Client
 from brokers.crypto.exchanges import MarginApi
 from brokers.crypto.settings import DEFAULT_MARGIN_MODE, MarginMode
@@ -26,7 +26,7 @@ BYBIT_MODES = {
 @dataclass(frozen=True, slots=True)
 class Margin:
     """mode: cross, isolated, or the exchange's word. leverage: of both sides; None: it states none.
-    At OKX the mode is what our orders name."""
+    At OKX the mode is that of what is open, and else what our orders name."""
 
     mode: str
     leverage: Decimal | None
@@ -47,9 +47,10 @@ async def read(client: Client, symbol: str) -> Margin:
             found = await client.exchange.fetch_leverage(symbol)
             return Margin(BYBIT_MODES.get(named, named.lower()), _number(found["longLeverage"]))
         case MarginApi.ORDER:
-            mode = client.settings.margin_mode or DEFAULT_MARGIN_MODE
-            found = await client.exchange.fetch_leverage(symbol, {"marginMode": str(mode)})
-            return Margin(str(mode), _number(found["longLeverage"]))
+            wanted = client.settings.margin_mode or DEFAULT_MARGIN_MODE
+            mode = await reads.held_mode(client, symbol) or str(wanted)
+            found = await client.exchange.fetch_leverage(symbol, {"marginMode": mode})
+            return Margin(mode, _number(found["longLeverage"]))
         case None:
             return Margin("", None)
 
@@ -104,6 +105,8 @@ async def require(client: Client, spec: ConnectionSpec, symbol: str) -> None:
 async def _set(client: Client, symbol: str, what: Code) -> None:
     exchange, settings = client.exchange, client.settings
     if what is Code.MARGIN_MODE_DIFFERS:
+        if client.rules.margin is MarginApi.ORDER:
+            raise ValueError("the position that is open has it")
         await exchange.set_margin_mode(str(settings.margin_mode), symbol)
         return
     assert settings.leverage is not None  # else it differs from nothing

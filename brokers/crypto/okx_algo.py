@@ -25,10 +25,10 @@ ENDED = {"effective": "closed", "canceled": "canceled", "order_failed": "cancele
 
 async def create(client: Client, request: OrderRequest, leg: Leg, amount: str) -> Any:
     """Send a new level. amount: contracts."""
-    prefix, options = PREFIX[leg], client.exchange.options
+    prefix = PREFIX[leg]
     return await client.exchange.privatePostTradeOrderAlgo({
         "instId": client.market(request.symbol)["id"],
-        "tdMode": options["defaultMarginMode"],  # as ccxt's entries
+        "tdMode": client.exit_mode(request.symbol),
         "side": request.side.value.lower(),
         "ordType": "conditional",
         "sz": amount,

@@ -56,7 +56,10 @@ def market_of(client: Client, symbol: str, *, is_exit: bool = False) -> Mapping[
     market = client.exchange.markets.get(symbol) if listed else None
     if market is None or not _is_tradable(client, market):
         raise Rejected(
-            Code.UNKNOWN_SYMBOL_AT_BROKER, f"{symbol} is not among the connection's symbols"
+            Code.UNKNOWN_SYMBOL_AT_BROKER,
+            f"the exchange does not list {symbol}"
+            if listed
+            else f"{symbol} is not among the connection's symbols",
         )
     found: Mapping[str, Any] = market
     return found
@@ -182,6 +185,8 @@ def _params(client: Client, request: OrderRequest) -> dict[str, Any]:
         params[rules.expiry_name] = seconds * 1000 if rules.expiry_in_ms else seconds
     if settings.market == "swap" and request.reduce_only:
         params["reduceOnly"] = True
+        if mode := client.exit_mode(request.symbol):
+            params["marginMode"] = mode
     return params
 
 

@@ -227,7 +227,16 @@ async def _open_positions(client: Client) -> Sequence[Mapping[str, Any]]:
     found, is_complete = await read_pages(rules.positions_paging, rules.positions_page, read)
     if not is_complete:
         raise ValueError(f"{len(found)} or more positions are open, and the rest is not listed")
+    client.held_modes = {
+        str(one.get("symbol")): str(one["marginMode"]) for one in found if one.get("marginMode")
+    }
     return found
+
+
+async def held_mode(client: Client, symbol: str) -> str:
+    """Return the margin mode of what is open of a symbol now; '' if nothing is."""
+    await _open_positions(client)
+    return (client.held_modes or {}).get(symbol, "")
 
 
 async def held_symbols(client: Client) -> list[str]:

@@ -155,9 +155,9 @@ def _deal(number: str, fields: Mapping[str, Any]) -> Deal | None:
         str(fields["entry"]),
         parse.moment(fields["deal_time"]),
         parse.number(fields["deal_price"]),
-        parse.number(fields["commission"]),
+        parse.cost(fields["commission"]),
         str(fields["comment"]),
-        parse.number(fields["swap"]),
+        parse.cost(fields["swap"]),
     )
 
 

@@ -15,7 +15,7 @@ from functools import lru_cache, partial
 from typing import Any, Protocol, TypeVar
 
 from brokers.dwx.history_cache import MAX_RECORDS, TerminalHistory
-from brokers.dwx.unescaped import escaped, says_more
+from brokers.dwx.unescaped import escaped, says_more, without_no_numbers
 from brokers.types import CloseCause, HeldLevels, OrderType, Side
 
 T = TypeVar("T")
@@ -200,7 +200,7 @@ def loads(text: str, keep: Callable[[Any], Any] | None = None) -> dict[str, Any]
         found = decode(escaped(text) if says_more(text) else text)
     except ValueError:
         try:
-            found = decode(escaped(text))
+            found = decode(without_no_numbers(escaped(text)))
         except ValueError as error:
             raise MalformedError(str(error)) from error
     if not isinstance(found, dict):
@@ -309,9 +309,9 @@ def ticket(key: str, value: Mapping[str, Any]) -> Ticket | None:
     return Ticket(
         int(key), int(value["magic"]), str(value["symbol"]), number(value["lots"]), *meaning,
         number(value["open_price"]), moment(value["open_time"]), _level(value["SL"]),
-        _level(value["TP"]), number(value["commission"]), str(value["comment"]),
+        _level(value["TP"]), cost(value["commission"]), str(value["comment"]),
         number(value.get("close_price", 0)), moment(closed) if closed else None,
-        number(value["swap"]),
+        cost(value["swap"]),
     )  # fmt: skip
 
 
@@ -322,7 +322,16 @@ def moment(text: str) -> datetime:
 
 
 def _level(value: Any) -> Decimal | None:
-    return number(value) or None
+    """Return a stop or target; None for 0 and for what is no number: then we guard it."""
+    return cost(value) or None
+
+
+def cost(value: Any) -> Decimal:
+    """Read what something has cost; 0 for what is no number: what it was for has happened."""
+    try:
+        return number(value)
+    except (MalformedError, TypeError):
+        return Decimal(0)
 
 
 def number(value: Any) -> Decimal:

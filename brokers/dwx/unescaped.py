@@ -30,6 +30,18 @@ _AT_MOST = (
 )  # fmt: skip
 
 
+_NO_NUMBER = re.compile(
+    r'(?<=[^\\]": )[+-]?(?:nan(?:\(\w*\))?|inf(?:inity)?|1\.#[A-Z]+[0-9]*)(?= *[,}])', re.IGNORECASE
+)
+"""A double that is no number, as MetaTrader's builds write it: -nan(ind), inf, -1.#IND."""
+
+
+def without_no_numbers(text: str) -> str:
+    """Return a file's text with null in place of each double that is no number: each of them makes
+    the whole file unreadable."""
+    return _NO_NUMBER.sub("null", text)
+
+
 def says_more(text: str) -> bool:
     """Whether a file has more fields of a name than records: a text of others looks like one."""
     records = text.count('"comment":')

@@ -123,7 +123,8 @@ class Lots:
         return int(distance / decimal(self.info.point))
 
     def filling(self, time_in_force: TimeInForce) -> Filling:
-        """Return how a market order may be filled. Raises Rejected if the symbol allows none.
+        """Return how a market order may be filled. If the symbol's data allow nothing, the server
+        decides (`other_fillings`).
 
         Source: the table of filling types by execution mode, mql5.com/en/docs/constants/
         tradingconstants/orderproperties. The symbol's mask (FOK 1, IOC 2) is not the order's
@@ -139,7 +140,7 @@ class Lots:
             return Filling.FOK
         if mode == Execution.EXCHANGE and time_in_force in (TimeInForce.GTC, TimeInForce.DAY):
             return Filling.RETURN
-        raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, f"{time_in_force} on {self.info.name}")
+        return Filling.FOK if time_in_force is TimeInForce.FOK else Filling.IOC
 
     def other_fillings(self, request: OrderRequest, refused: int) -> list[Filling]:
         """Return what else to try of an order whose filling type the server has refused: first what

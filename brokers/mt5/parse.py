@@ -32,6 +32,7 @@ from brokers.types import (
     ReportKind,
     Side,
 )
+from brokers.unreadable_rows import UNREADABLE_ROWS
 from common.reason_codes import Code
 
 TYPES: dict[int, tuple[Side, OrderType]] = {
@@ -242,10 +243,10 @@ def deal_reports(
     """Return executions as reports, one for each order and position. entry_of: returns the entry's
     client order id of a position ('' if unknown). One order closes two positions by each other.
 
-    It omits entries that are not ours, what the server made (`server_deals`), and others'
-    closes in a symbol that is not listed any more, which must not fail the read. It also omits
-    orders of ours with an unknown id: a look-up by id finds them, and they must not be
-    reported as external.
+    It omits entries that are not ours, what the server made (`server_deals`), and closes in a
+    symbol that is not listed any more, which must not fail the read: of ours the comparison finds
+    them. It also omits orders of ours with an unknown id: a look-up by id finds them, and they must
+    not be reported as external.
     """
     groups: dict[tuple[int, int], list[Any]] = {}
     for deal in deals:
@@ -274,8 +275,8 @@ def _group_report(
     if (is_sent_by_us and not name) or (not is_sent_by_us and first.entry == DealEntry.IN):
         return None
     client_order_id = name or entry_of(first.position_id)
-    if not client_order_id and not read.lists(first.symbol):
-        return None  # of others, of an unknown size
+    if not is_of_known_size(read, first, client_order_id):
+        return None
     return OrderReport(
         kind=ReportKind.FILLED,
         connection_id=read.connection_id,
@@ -285,6 +286,18 @@ def _group_report(
         fills=tuple(execution(read, deal) for deal in deals),
         close_cause=None if is_sent_by_us else CAUSES.get(first.reason, CloseCause.EXTERNAL),
     )
+
+
+def is_of_known_size(read: Reader, deal: Any, client_order_id: str) -> bool:
+    """Whether it is known how much a lot of a deal's symbol is; one of ours is noted if not.
+
+    Raises ReadFailed."""
+    if read.lists(deal.symbol):
+        return True
+    if client_order_id:
+        name = f"{deal.ticket} in {deal.symbol}"
+        UNREADABLE_ROWS.note(read.connection_id, "execution", name, "its symbol is not listed")
+    return False
 
 
 def entry_client_order_id(order_ids: OrderIds, deals: Sequence[Any]) -> str:

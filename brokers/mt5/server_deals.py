@@ -19,6 +19,7 @@ from brokers.mt5.parse import (
     entry_client_order_id,
     execution,
     is_by_server,
+    is_of_known_size,
     is_trade,
 )
 from brokers.mt5.reader import Reader
@@ -45,7 +46,7 @@ def close_reports(
             if deal.position_id == position
             and (lots := lots_by_deal.get(deal.ticket))
             and read.utc(deal.time_msc / 1000) <= settled
-            and (entry or read.lists(deal.symbol))
+            and is_of_known_size(read, deal, entry)
         ]
     return reports
 

@@ -228,8 +228,9 @@ class Terminal:
         self._symbols.pop((account_info.login, symbol), None)
 
     def lots_reader(self, account_info: Any) -> Callable[[str], Lots]:
-        """Return a function that returns a symbol's units and limits. It raises ReadFailed, for a
-        symbol that is not listed UnlistedSymbolError."""
+        """Return a function that returns a symbol's units and limits. Of one that the broker no
+        longer lists it returns the last known ones; without any it raises UnlistedSymbolError. It
+        raises ReadFailed."""
 
         def lots_of(symbol: str) -> Lots:
             try:
@@ -238,6 +239,8 @@ class Terminal:
                 if (key := (account_info.login, symbol)) not in self._unlisted:
                     self._unlisted.add(key)
                     log.warning("mt5: account %s: the broker no longer lists %s", *key)
+                if key in self._symbols:
+                    return self._symbols[key][1]
                 detail = f"no symbol {symbol}"
                 raise UnlistedSymbolError(Code.BROKER_UNREACHABLE, detail) from error
 

@@ -3,7 +3,8 @@
 Brokers state invalid amounts at times: an equity of 0 or a tenth, until all positions are valued
 again. By one such reading no loss limit may pause an account or close its positions, no peak may
 rise, and no entry be sized. A reading is far if balance or equity has changed by more than SHARE
-since the last one. The account is then read again after CONFIRM_SECONDS:
+since the last one, or by more than a part of a loss limit of the account, since a wrong reading may
+reach that however small it is. The account is then read again after CONFIRM_SECONDS:
 - If the second reading is near the last one, the first was wrong: it is held back and counted.
 - If it is far on the same side, the one that is nearer to the last counts: both have reached it.
 - If it is far on the other side, neither counts; the read has failed.
@@ -22,26 +23,38 @@ from common.clocks import market_now
 from common.money import plain
 from common.reason_codes import Code
 from common.sql import Query, columns, rows, run
+from connections.accounts.limit_scope import applies_sql
+from connections.models import LossMeasure, LossUnit
 
-SHARE = Decimal("0.1")
+SHARE, LEAST_SHARE = Decimal("0.1"), Decimal("0.005")
+LIMIT_PARTS = 4  # a change of a fourth of a loss limit is far
 CONFIRM_SECONDS = 1.0
 MAX_TEXT_LENGTH = 160
 
 
 class LastReading(NamedTuple):
-    """What is stored of an account."""
+    """What is stored of an account. far_share: of balance or equity; a larger change is far."""
 
     connection_id: UUID
     currency: str
     balance: Decimal
     equity: Decimal
+    far_share: Decimal = SHARE
 
 
 LAST = Query(
     LastReading,
-    """
-SELECT connection_id, currency, balance, equity FROM connections_accountsnapshot
-WHERE connection_id = ANY(%s::uuid[])
+    f"""
+SELECT a.connection_id, a.currency, a.balance, a.equity,
+  least({SHARE}, greatest({LEAST_SHARE}, coalesce((
+    SELECT min(CASE l.unit WHEN '{LossUnit.PERCENT}' THEN l.maximum / 100
+      ELSE l.maximum / nullif(greatest(a.balance, a.equity), 0) END) / {LIMIT_PARTS}
+    FROM connections_losslimit l
+    WHERE l.unit <> '{LossUnit.TRADES}' AND l.measure <> '{LossMeasure.REALIZED_LOSS}'
+      AND {applies_sql(account="c.id", preset="c.preset_id")}), {SHARE}))) AS far_share
+FROM connections_accountsnapshot a
+JOIN connections_executionconnection c ON c.id = a.connection_id
+WHERE a.connection_id = ANY(%s::uuid[])
 """,
 )
 
@@ -104,7 +117,7 @@ def far_moves(state: AccountState, last: LastReading) -> dict[str, bool]:
     return {
         name: new > old
         for name, (new, old) in moves.items()
-        if old > 0 and new.is_finite() and abs(new - old) > SHARE * old
+        if old > 0 and new.is_finite() and abs(new - old) > last.far_share * old
     }
 
 

@@ -9,6 +9,7 @@ minimum). An exit takes whole steps; the rest gets an inferred close at the late
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
+from uuid import UUID
 
 import structlog
 from django.db import DatabaseError
@@ -18,7 +19,8 @@ from common.clocks import market_now
 from common.database_errors import is_database_trouble
 from common.reason_codes import Code
 from common.sql import Query, rows, run
-from connections.selectors import LISTED_INSTRUMENTS_SQL
+from connections.selectors import LISTED_INSTRUMENTS_SQL, has_old_facts_sql
+from execution.base.market_facts import doubt_facts
 from execution.base.statements import (
     event_rows_sql,
     insert_events_sql,
@@ -31,6 +33,13 @@ from positions.selectors import CLOSING_PRICE_SQL
 from prices.selectors import quote_join_sql
 
 log = structlog.get_logger(__name__)
+
+
+RENEW_SECONDS = 600  # an exchange's list may have tens of megabytes
+
+
+class ConnectionRow(NamedTuple):
+    connection_id: UUID
 
 
 class DustPosition(NamedTuple):
@@ -108,6 +117,21 @@ HELD_BACK = f"""(EXISTS (
     SELECT FROM execution_driftitem d WHERE d.position_id = p.id AND d.state <> 'RESOLVED'
       AND d.kind = '{Code.POSITION_NOT_TRADABLE.value}'))"""
 
+# Accounts with a position that is held back by a minimum which was read some time ago: it may have
+# fallen since, and nothing else would show it. It starts from the few instruments that have one.
+HELD_BACK_BY_OLD_FACTS = Query(
+    ConnectionRow,
+    f"""
+SELECT DISTINCT p.connection_id FROM {LISTED_INSTRUMENTS_SQL}
+JOIN positions_executionposition p ON p.connection_id = c.id AND p.symbol = i.symbol
+LEFT {quote_join_sql("p.price_source_id", "p.pair")}
+WHERE i.close_min > 0 AND p.quantity > 0 AND p.quantity > p.reserved
+  AND {has_old_facts_sql("c.id", RENEW_SECONDS)} AND {unsellable_sql(CLOSING_PRICE_SQL)}
+  AND EXISTS (SELECT FROM execution_order x WHERE x.position_id = p.id AND x.status = 'CANCELLED'
+    AND x.reason = '{Code.EXIT_BELOW_MINIMUM.value}')
+""",
+)
+
 # Positions of which the broker held less than our books at the last read. They are read again each
 # minute, because this may hold back an exit.
 REQUEST_READ = request_reads_sql(f"""
@@ -120,14 +144,16 @@ REQUEST_READ = request_reads_sql(f"""
   ORDER BY p.id FOR NO KEY UPDATE OF p SKIP LOCKED""")
 
 
-def request_positions_read() -> None:
-    """Request a read of the positions of which the broker holds too little for an exit.
+def request_reads() -> None:
+    """Request a read of the positions of which the broker holds too little for an exit, and of what
+    brokers list where that holds an exit back.
 
     Must run outside the transaction that writes exits. If the database is unavailable, the next
     scan repeats the request.
     """
     try:
         run(REQUEST_READ)
+        doubt_facts({row.connection_id for row in rows(HELD_BACK_BY_OLD_FACTS)})
     except DatabaseError as error:
         if not is_database_trouble(error):
             raise

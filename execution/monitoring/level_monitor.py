@@ -17,7 +17,7 @@ from common.money import plain
 from common.price_search import reached_sql
 from common.reason_codes import Code
 from common.sql import Params, Query, kept_plans, rows
-from execution.exits.dust import HELD_BACK, request_positions_read
+from execution.exits.dust import HELD_BACK, request_reads
 from execution.exits.order_sizes import request_of_leg_sql, target_of_leg_sql
 from execution.exits.orders import ExitRequest, open_exits
 from execution.monitoring.incomplete_closes import growing_wait_sql, incomplete_closes
@@ -120,7 +120,7 @@ def scan_levels() -> list[int]:
         written = open_exits(requests, skip_locked=True)
     if written:
         failpoint("levels.committed")
-    request_positions_read()
+    request_reads()
     return [exit_.order_id for exit_ in written]
 
 

@@ -172,9 +172,10 @@ def compare_positions(
             differences.records.append(_quantity(connection_id, mine, ticket, held))
             differences.skip(DETAIL_CODES, number)
     left = [(number, p) for number, group in mine_of.items() for p in group]
-    differences.gone = [p for _, p in left if not _is_changing(p, began)]
+    uncertain = {p.id for _, p in left if _is_changing(p, began) or _is_carried(p, theirs)}
+    differences.gone = [p for _, p in left if p.id not in uncertain]
     for number, position in left:
-        if _is_changing(position, began):
+        if position.id in uncertain:
             differences.skip(POSITION_CODES, number, key_of(position))
     if differences.gone:
         differences.fills_needed_since(differences.gone)
@@ -257,7 +258,7 @@ def _renumbered(
     for position in ours:
         if position.broker_position_id in ("", *listed):
             continue
-        base = base_of(position.entry_sent_as or position.client_order_id or "")
+        base = _entry_base(position)
         same = [
             ticket.broker_position_id
             for ticket in theirs
@@ -269,6 +270,22 @@ def _renumbered(
         if len(same) == 1:
             found.append((position, same[0]))
     return found
+
+
+def _is_carried(position: OurPosition, theirs: Sequence[BrokerPosition]) -> bool:
+    """Return whether something at the broker that is no position of ours carries the id of a
+    position's entry, on its side: in several parts, or in a symbol of another name. Then it is not
+    missing; what carries the id is shown as unknown."""
+    base = _entry_base(position)
+    return any(
+        base_of(ticket.client_order_id or "") == base and ticket.side == position.side
+        for ticket in theirs
+        if base and ticket.broker_position_id != position.broker_position_id
+    )
+
+
+def _entry_base(position: OurPosition) -> str:
+    return base_of(position.entry_sent_as or position.client_order_id or "")
 
 
 def _by_ticket(

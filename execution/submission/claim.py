@@ -41,6 +41,7 @@ from execution.submission.conditions import settle_conditions
 from execution.submission.deferral import (
     defer_orders,
     request_comparisons,
+    request_facts,
     request_prerequisites,
     seconds_until_due,
 )
@@ -259,6 +260,7 @@ def _write(
     # Positions are locked after orders, here as everywhere: no deadlock.
     request_prerequisites([(row.id, d) for row, d in deferred])
     request_comparisons(deferred, context.exits)
+    request_facts(deferred)
     denied = [(row, d) for row, d in settled if isinstance(d, Denial)]
     write_lines_on_commit(FAILED, denied, _denied_fields)
     failpoint("claim.written")

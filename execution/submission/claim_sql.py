@@ -10,6 +10,7 @@ from connections.selectors import (
     account_join_sql,
     connection_join_sql,
     has_doubted_facts_sql,
+    has_old_facts_sql,
     pause_join_sql,
     terms_join_sql,
 )
@@ -151,6 +152,7 @@ FROM unnest(%s::bigint[], %s::bigint[]) AS wanted(preset_id, limiting_subscripti
 
 
 FACTS_SECONDS = 10  # for which an exit that was refused waits for what its broker lists now
+RENEWED_SECONDS = 60  # a minimum that was read before refuses no exit; it is read again first
 
 # closable: what this exit may still close, after exits that are live and exits that wait ahead of
 # it. The other columns are the input of `safety.exit_blocker`: whether the broker was read after
@@ -196,7 +198,8 @@ SELECT o.id AS order_id, p.quantity, p.opened_quantity, p.broker_position_id, p.
     SELECT sum(x.quantity - x.filled_quantity) FROM execution_order x
     WHERE x.position_id = p.id AND x.id <> o.id
       AND (x.status IN {LIVE_SQL} OR x.status = 'PENDING' AND x.id < o.id)), 0) AS closable,
-  o.attempt > 0 AND {has_doubted_facts_sql("p.connection_id", FACTS_SECONDS)} AS has_doubted_facts
+  {has_doubted_facts_sql("p.connection_id", FACTS_SECONDS)} AS has_doubted_facts,
+  {has_old_facts_sql("p.connection_id", RENEWED_SECONDS)} AS has_old_facts
 FROM execution_order o {position_join_sql("o.position_id")}
 {account_join_sql("p.connection_id")}
 {opening_entry_ids_join_sql("p")}

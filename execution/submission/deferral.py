@@ -16,6 +16,7 @@ from common.reason_codes import Code
 from common.sql import array, columns, periodic_run, rows, run
 from connections.selectors import deferred_entries, describe_window
 from execution.base.job_alarm import JobAlarm
+from execution.base.market_facts import doubt_facts
 from execution.base.reconciliation_requests import request_reconciliation
 from execution.exits.safety import ExitBlocker
 from execution.submission import deferral_sql as sql
@@ -60,6 +61,18 @@ def request_comparisons(
     }
     if accounts:
         request_reconciliation([UUID(account) for account in sorted(accounts)])
+
+
+def request_facts(deferred: Iterable[tuple[OrderRow, Deferred]]) -> None:
+    """Have what brokers list read again, for exits that begin to wait for it."""
+    code = Code.EXIT_AWAITS_FACTS
+    doubt_facts(
+        {
+            UUID(row.connection_id)
+            for row, why in deferred
+            if why.code is code and row.reason != code and row.attempt == 0
+        }
+    )
 
 
 def wake(connection_ids: Collection[UUID]) -> int:

@@ -53,10 +53,10 @@ def decide_exit(row: OrderRow, context: EvaluationContext, capabilities: Capabil
         return Terminated(Denial(Code.NOTHING_TO_CLOSE), Status.CANCELLED)
     price = touch_price(quote, side) if quote else position.entry_price
     if sellable(position.quantity, price, instrument) <= 0:
-        return _unsellable(row, position, instrument)
+        return _below_minimum(row, position, _unsellable(row, position, instrument))
     if position.closable <= 0:
         return Deferred(Code.EXIT_AWAITS_OTHERS)  # others may close all; if they fail, it leaves
-    if position.has_doubted_facts and row.reason in SIZE_REFUSED:
+    if row.attempt > 0 and position.has_doubted_facts and row.reason in SIZE_REFUSED:
         return Deferred(Code.EXIT_AWAITS_FACTS)
     blocker = exit_blocker(capabilities.exit_safety, position)
     if blocker in READ_OR_DUE and (
@@ -71,7 +71,8 @@ def decide_exit(row: OrderRow, context: EvaluationContext, capabilities: Capabil
         return _unsellable(row, position, instrument)
     if quantity <= 0:
         minimum = instrument.close_min if instrument else None
-        return Terminated(Denial(Code.QUANTITY_BELOW_MINIMUM, requested, minimum), Status.CANCELLED)
+        denial = Denial(Code.QUANTITY_BELOW_MINIMUM, requested, minimum)
+        return _below_minimum(row, position, Terminated(denial, Status.CANCELLED))
     pip = instrument.pip if instrument else position.pip
     known = account_conversion(row, context)
     rate = known.rate if known else position.conversion_rate
@@ -83,6 +84,16 @@ def decide_exit(row: OrderRow, context: EvaluationContext, capabilities: Capabil
         rate=rate,
         detail=f"{plain(quantity)} at {plain(price)}",
     )
+
+
+def _below_minimum(row: OrderRow, position: ExitRow, end: Terminated) -> Deferred | Terminated:
+    """End an exit that is below what its broker lists, or wait until that was read again: a minimum
+    of an hour ago refuses no exit. `deferral.request_facts` requests it."""
+    if end.denial.code is Code.DUST:
+        return end
+    has_asked = row.reason == Code.EXIT_AWAITS_FACTS
+    waits = position.has_doubted_facts if has_asked else position.has_old_facts
+    return Deferred(Code.EXIT_AWAITS_FACTS) if waits else end
 
 
 def _unsellable(row: OrderRow, position: ExitRow, instrument: InstrumentRow | None) -> Terminated:

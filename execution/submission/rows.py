@@ -238,8 +238,8 @@ class ExitRow(NamedTuple):
     the exit has awaited a comparison, if one found the position meanwhile. has_exit_ahead: another
     exit is in flight or waits in front of this one. shares_broker_position: several of our
     positions may be one at the broker. entry_sent_as: the id that the broker knows the entry by.
-    closable: what is open and not taken by exits ahead. has_doubted_facts: it was refused, and what
-    the account's broker lists is being read again.
+    closable: what is open and not taken by exits ahead. has_doubted_facts: what the account's
+    broker lists is being read again. has_old_facts: it was not read in the last minute.
     """
 
     order_id: int
@@ -263,6 +263,7 @@ class ExitRow(NamedTuple):
     entry_sent_as: str
     closable: Decimal
     has_doubted_facts: bool = False
+    has_old_facts: bool = False
 
 
 class InstrumentRow(NamedTuple):

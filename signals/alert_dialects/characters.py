@@ -40,8 +40,12 @@ _DASHES = str.maketrans({"–": "-", "—": "-", "‐": "-", "‑": "-", "‒": 
                          "\r": "\n", "ℹ": " "})  # fmt: skip
 _SIGN = re.compile("[−➖]")
 _DIGITS = tuple("0123456789")
-# Leaders between a label and its price: TP1...2668.00, but no range: 2650...2660.
-_LEADERS = re.compile(r"(?<![^\s])([A-Za-z][A-Za-z/]*[ ]?[0-9]?)[ \t]*\.{2,}[ \t]*(?=[1-9]|0\.)")
+# Leaders between a label and its price: TP1...2668.00, but no range: 2650...2660. Elsewhere “…” may
+# be where a text was cut off.
+_LEADERS, _ELLIPSES = (
+    re.compile(rf"(?<![^\s])([A-Za-z][A-Za-z/]*[ ]?[0-9]?)[ \t]*{dots}[ \t]*(?=[1-9]|0\.)")
+    for dots in (r"\.{2,}", "…+")
+)
 _ARROW = re.compile("(?<![-=])[-=]+>")  # as typed: SL -> 1.0800
 _BULLET = re.compile(r"^[ \t]*(?:[-*][ \t]+|[•·‣⁃∙◦][ \t]*)(?=\S)", re.MULTILINE)
 _NUMBER_BEFORE = re.compile(r"(?<![A-Za-z0-9])[0-9][0-9.,]*[ \t]*$")
@@ -76,6 +80,7 @@ def readable(text: str) -> str:
     text = _KEYCAP_OF_LINE.sub(r"\1) ", in_plain_letters(text))
     text = _REACHED_TARGET.sub(r"\1 hit, ", _DONE_MOVE.sub(r"\1", text.replace("‼️", "‼")))
     text = _KEYCAP.sub(r"\1 ", text.replace("‼", " ")).translate(_DASHES)
+    text = _ELLIPSES.sub(r"\1 ", text)
     text = _BULLET.sub("  ", _ARROW.sub("→", _with_dashes(text)))
     text = ", ".join(part.strip(" \t") for part in text.split("•")) if "•" in text else text
     lines = [_line(line) for line in text.split("\n")]

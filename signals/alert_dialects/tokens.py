@@ -51,7 +51,7 @@ _GLUED_LABEL = (
 )
 _TOKEN = re.compile(
     rf"(?P<glued>(?i:{_GLUED_LABEL}))|(?P<listed>\#[0-9]{{1,12}}\b)|"
-    r"(?P<alnum>[#$]?[0-9]+(?:[.,][0-9]+)*[A-Za-z][A-Za-z0-9]*(?:/[A-Za-z0-9]+)?)"
+    r"(?P<alnum>[#$]?[0-9]+(?:[.,][0-9]+)*[A-Za-z][A-Za-z0-9]*(?:/[A-Za-z0-9]+)?(?:\.P\b)?)"
     r"|(?P<percent>[0-9]+(?:[.,][0-9]+)*\s?%)"
     r"|(?P<number>\$?[0-9]+(?:[.,][0-9]+)*\$?)"
     r"|(?P<word>[$#]?[A-Za-z][A-Za-z0-9_']*(?:(?:[/._-]|:(?=[A-Za-z]))[A-Za-z0-9]+)*(?:(?<=[A-Z][12])!)?)"
@@ -315,7 +315,8 @@ def _pair(text: str, bare: str) -> str:
 
 def _counted_in_thousands(text: str) -> str:
     """Return the pair of a perpetual contract like 1000PEPEUSDT; '' for another word."""
-    return read_symbol(text) if _THOUSANDS.fullmatch(text.upper()) else ""
+    plain = text.upper().removesuffix(".P")  # as charts name perpetuals
+    return read_symbol(plain) if _THOUSANDS.fullmatch(plain) else ""
 
 
 def _is_known(text: str) -> bool:

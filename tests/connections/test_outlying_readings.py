@@ -8,9 +8,15 @@ from django.template.loader import render_to_string
 
 from brokers.types import AccountState, ConnectionSpec
 from connections.accounts import outlying_readings
-from connections.accounts.outlying_readings import LastReading, far_moves
+from connections.accounts.outlying_readings import LastReading, far_moves, last_readings
 from connections.health import account_polling, connection_checks
-from connections.models import AccountHistory, AccountSnapshot, ExecutionConnection, TradingPause
+from connections.models import (
+    AccountHistory,
+    AccountSnapshot,
+    ExecutionConnection,
+    LossLimit,
+    TradingPause,
+)
 from execution.monitoring.loss_limits import apply_loss_limits
 from tests.connections import make
 from tests.connections.failing import age
@@ -78,6 +84,30 @@ def test_real_fall_acts_at_the_second_reading(row: ExecutionConnection) -> None:
     assert TradingPause.objects.get().connection == row
     read("480")
     assert AccountSnapshot.objects.get().equity == 480
+
+
+@pytest.mark.parametrize(
+    ("unit", "maximum", "wrong"),
+    [("PERCENT", "5", "935"), ("PERCENT", "1", "979"), ("AMOUNT", "50", "935")],
+)
+def test_wrong_equity_near_a_limit_pauses_nothing(
+    row: ExecutionConnection, unit: str, maximum: str, wrong: str
+) -> None:
+    """It is less than a tenth away, and beyond the account's own limit."""
+    LossLimit.objects.update(unit=unit, maximum=D(maximum))
+    read("985")
+    assert read(wrong, "985") == (1, 0)
+    assert not TradingPause.objects.exists()
+    assert AccountSnapshot.objects.get(connection=row).equity == 985
+    read(wrong, wrong)
+    assert TradingPause.objects.get().connection == row
+
+
+def test_limit_of_another_account_asks_for_no_second_reading(row: ExecutionConnection) -> None:
+    make.connection(sealed_credentials=None, preset=row.preset)
+    row.preset = make.preset()
+    row.save()
+    assert last_readings([row.pk])[row.pk].far_share == D("0.1")
 
 
 def test_readings_that_contradict_each_other_count_as_no_answer(row: ExecutionConnection) -> None:

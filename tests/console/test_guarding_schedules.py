@@ -80,11 +80,24 @@ def test_form_leaves_what_guards_money(
     assert stands(watch)
 
 
+def test_reads_of_balances_guard_the_loss_limits(console: Client) -> None:
+    every, _ = IntervalSchedule.objects.get_or_create(every=60, period="seconds")
+    task, _ = PeriodicTask.objects.update_or_create(
+        task="connections.refresh_accounts",
+        defaults={"name": "refresh accounts", "interval": every, "queue": "maintenance"},
+    )
+    for action in ("disable_tasks", "delete_selected"):
+        data = {"action": action, "_selected_action": [task.pk], "post": "yes"}
+        assert "guards money" in html_of(console.post(LIST, data, follow=True))
+    assert PeriodicTask.objects.filter(pk=task.pk, enabled=True).exists()
+
+
 def test_pace_may_be_slowed_within_the_limit(console: Client, watch: PeriodicTask) -> None:
     assert watch.interval is not None
-    slow, _ = IntervalSchedule.objects.get_or_create(every=1, period="days")
-    console.post(f"{LIST}{watch.pk}/change/", form_of(watch, interval=slow.pk))
-    assert stands(watch)
+    for every, period in ((1, "days"), (2_000_000_000, "microseconds")):
+        slow, _ = IntervalSchedule.objects.get_or_create(every=every, period=period)
+        console.post(f"{LIST}{watch.pk}/change/", form_of(watch, interval=slow.pk))
+        assert stands(watch)
     path = f"{INTERVALS}{watch.interval.pk}/change/"
     console.post(path, {"every": "301", "period": "seconds"})
     watch.interval.refresh_from_db()
@@ -102,6 +115,8 @@ def test_database_refuses_it_to_the_web_process(as_role: Opened, watch: Periodic
         "DELETE FROM django_celery_beat_periodictask",
         "UPDATE django_celery_beat_periodictask SET enabled = false",
         "UPDATE django_celery_beat_intervalschedule SET every = 301",
+        "UPDATE django_celery_beat_intervalschedule"
+        " SET every = 2000000000, period = 'microseconds'",
     ):
         with (
             as_role("web", tenant=root.pk, operator=True) as session,

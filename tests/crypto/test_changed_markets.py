@@ -58,6 +58,19 @@ def test_exit_of_a_halted_market_is_refused_by_the_exchange(account: ExchangeAcc
     assert (outcome.value.code, len(account.venue.writes)) == (Code.MARKET_CLOSED, writes + 1)
 
 
+def test_exit_goes_although_one_list_lacked_its_symbol(
+    account: ExchangeAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That list is some seconds old; one entry in it may wait for a minute, an exit does not."""
+    request = open_half(account)
+    account.venue.delisted.add(account.exchange_symbol)
+    account.run(account.adapter.disconnect())
+    account.load_markets()
+    account.venue.delisted.clear()
+    monkeypatch.setattr("brokers.crypto.adapter.LISTED_SECONDS", 0.0)
+    assert ReportKind.FILLED in {report.kind for report in account.submit(request)}
+
+
 def test_entry_is_sent_once_its_halt_has_ended(
     account: ExchangeAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:

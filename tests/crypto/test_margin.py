@@ -1,13 +1,15 @@
 """Margin mode and leverage of perpetuals: read, set where the account demands them, required."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from decimal import Decimal as D
 from typing import Any
 
 import pytest
 
 from brokers.base import NotSent, Rejected
-from brokers.types import CheckResult, Side
+from brokers.types import CheckResult, ModifyRequest, ReportKind, Side
+from common.clocks import machine_time
 from common.reason_codes import Code
 from tests.crypto.factories import ExchangeAccount, close, open_account
 
@@ -128,6 +130,62 @@ def test_okx_levels_name_the_mode_of_their_entry() -> None:
         account.submit(account.order(stop_loss=D(45000)))
         assert set(account.venue.named_modes.values()) == {"isolated"}
         assert len(account.venue.named_modes) == 2
+    finally:
+        close(account)
+
+
+def with_another_setting(account: ExchangeAccount, mode: str, *, is_new_process: bool) -> None:
+    """Let the owner change the account's margin mode while a position is open."""
+    account.spec = replace(account.spec, settings={**account.spec.settings, "margin_mode": mode})
+    if is_new_process:
+        account.run(account.adapter.disconnect())
+        account.adapter = account.new_adapter()
+
+
+@pytest.mark.parametrize("is_new_process", [True, False])
+def test_okx_exit_names_the_mode_of_what_is_open(*, is_new_process: bool) -> None:
+    """Each mode has positions of its own; the setting is of entries."""
+    account = open_account("okx", swap=True)
+    try:
+        account.submit(account.order())
+        with_another_setting(account, "isolated", is_new_process=is_new_process)
+        end = account.order(side=Side.SELL, reduce_only=True)
+        reports = account.submit(end)
+        assert [one.kind for one in reports] == [ReportKind.FILLED]
+        assert mode_of(account, end.client_order_id) == "cross"
+        assert account.venue.accepted(end.client_order_id) == 1
+    finally:
+        close(account)
+
+
+@pytest.mark.parametrize("is_new_process", [True, False])
+def test_okx_level_names_the_mode_of_its_position(*, is_new_process: bool) -> None:
+    account = open_account("okx", swap=True, margin_mode="isolated")
+    try:
+        account.submit(entry := account.order())
+        with_another_setting(account, "cross", is_new_process=is_new_process)
+        change = ModifyRequest(
+            entry.client_order_id, entry.symbol, entry.symbol, D(45000), None, D("0.5"),
+            send_by=machine_time() + 60,
+        )  # fmt: skip
+        (report,) = account.run(account.adapter.modify(account.spec, change))
+        assert report.levels is not None
+        assert report.levels.stop_loss == 45000
+    finally:
+        close(account)
+
+
+def test_okx_entry_is_refused_while_another_mode_is_open() -> None:
+    """It would open a second position of the symbol."""
+    account = open_account("okx", swap=True)
+    try:
+        account.submit(account.order())
+        with_another_setting(account, "isolated", is_new_process=True)
+        order = account.order()
+        with pytest.raises(Rejected) as caught:
+            account.submit(order)
+        assert caught.value.code is Code.MARGIN_MODE_DIFFERS
+        assert account.venue.accepted(order.client_order_id) == 0
     finally:
         close(account)
 

@@ -23,6 +23,9 @@ COMMENTS = (
 )  # fmt: skip
 
 
+NO_NUMBERS = ("nan", "-nan(ind)", "-nan", "inf", "-inf", "-1.#IND", "1.#QNAN0", "NaN", "null")
+
+
 @pytest.mark.parametrize("comment", COMMENTS)
 def test_comment_of_another_order_does_not_hide_ours(account: Account, comment: str) -> None:
     assert len(comment) <= TEXT_LENGTH
@@ -94,6 +97,41 @@ def test_history_and_messages_keep_texts_of_others(comment: str) -> None:
     assert (first.kind, first.text, second.text) == (
         "OPEN_ORDER", f"Price is zero: {comment}", "well",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("no_number", NO_NUMBERS)
+@pytest.mark.parametrize("field", ["pnl", "swap", "commission", "SL"])
+def test_double_that_is_no_number_hides_no_position(field: str, no_number: str) -> None:
+    """MetaTrader writes it without quotation marks, and the file is no JSON."""
+    stated = f'"{field}": 0.0'
+    comment = 'a "b": nan, c'
+    lines = (line(1), line(2, magic=5, comment="@").replace("@", comment))
+    raw = orders(*lines).replace(stated.encode(), f'"{field}": {no_number}'.encode())
+    found = parse.snapshot(raw).tickets
+    assert [(one.number, one.comment) for one in found] == [(1, ""), (2, comment)]
+    assert {(one.swap, one.commission, one.stop_loss) for one in found} == {(D(0), D(0), None)}
+    closed = line(1, close_time="2026.01.02 04:04:05", close_price=1.2)
+    past = ("{" + closed + "}").replace(stated, f'"{field}": {no_number}').encode()
+    assert [one.number for one in parse.history(TerminalHistory(), past)] == [1]
+
+
+@pytest.mark.parametrize("no_number", NO_NUMBERS)
+def test_price_that_is_no_number_hides_no_other(no_number: str) -> None:
+    raw = '{"EURUSD": {"bid": @, "ask": 1.2, "tick_value": @}, "XAUUSD": {"bid": 2, "ask": 3}}'
+    assert prices(raw.replace("@", no_number).encode()) == {"XAUUSD": (D(2), D(3))}
+
+
+@pytest.mark.parametrize("field", ["lots", "open_price"])
+def test_position_of_no_size_or_price_fails_the_read(field: str) -> None:
+    """It would count as closed."""
+    raw = orders(line(7, magic=5)).replace(b'"lots": 0.1', b'"lots": @').replace(
+        b'"open_price": 1.1', b'"open_price": #'
+    )  # fmt: skip
+    values = {"lots": (b"nan", b"1.1"), "open_price": (b"0.1", b"nan")}[field]
+    for mark, value in zip((b"@", b"#"), values, strict=True):
+        raw = raw.replace(mark, value)
+    with pytest.raises(parse.MalformedError, match="the line of 7 cannot be read"):
+        parse.snapshot(raw)
 
 
 def test_prices_of_symbols_with_odd_names_are_read() -> None:

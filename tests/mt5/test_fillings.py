@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from brokers.mt5.adapter import Mt5Adapter
+from brokers.mt5.adapter import Mt5Adapter, create
 from brokers.types import ReportKind, Side, TimeInForce
 from common.reason_codes import Code
 from tests.fakes.mt5.fake_terminal import FakeTerminal
-from tests.mt5.factories import EXIT, LIMIT, D, bought, order, outcome, submit
+from tests.mt5.factories import EXIT, LIMIT, D, bought, order, outcome, run, submit
 
 FOK, IOC, RETURN = 0, 1, 2
 
@@ -85,3 +85,22 @@ def test_exit_goes_with_the_one_price_that_it_needs(
     waits = outcome(adapter, order("fcxother0000000000", side=side.opposite))
     assert waits.code is Code.MARKET_CLOSED
     assert "no " in waits.detail
+
+
+@pytest.mark.parametrize(("mode", "accepted"), [(2, IOC), (2, FOK), (3, RETURN), (3, IOC)])
+@pytest.mark.parametrize("is_exit", [True, False])
+def test_symbol_that_states_no_filling_is_tried_with_each(
+    venue: FakeTerminal, adapter: Mt5Adapter, mode: int, accepted: int, is_exit: bool
+) -> None:
+    """The server decides; what the symbol's data lack refuses neither an exit nor an entry."""
+    number = bought(adapter) if is_exit else ""
+    run(adapter.disconnect())
+    adapter = create()  # which has not read the symbol yet
+    venue.configure_symbol("EURUSD", filling_mode=0, trade_exemode=mode)
+    venue.configure(accepted_fillings=[accepted])
+    closing = {"side": Side.SELL, "reduce_only": True, "broker_position_id": number}
+    request = order(EXIT, time_in_force=TimeInForce.GTC, **(closing if is_exit else {}))
+    try:
+        assert submit(adapter, request)[0].kind is ReportKind.FILLED
+    finally:
+        run(adapter.disconnect())

@@ -8,9 +8,10 @@ import pytest
 
 from brokers.base import ReadFailed
 from brokers.mt5.adapter import Mt5Adapter
-from brokers.types import CloseCause, OrderReport
+from brokers.types import CloseCause, OrderReport, Side
+from brokers.unreadable_rows import UNREADABLE_ROWS
 from tests.fakes.mt5.fake_terminal import FakeTerminal
-from tests.mt5.factories import CID, LIMIT, D, bought, order, run, spec, submit
+from tests.mt5.factories import CID, EXIT, LIMIT, D, bought, order, run, spec, submit
 
 LOGIN = 1001
 OTHERS: dict[str, Any] = {"magic": 0, "comment": "", "symbol": "OLD.x"}
@@ -66,16 +67,35 @@ def test_close_of_others_whose_symbol_cannot_be_read_now_fails_the_read(
     assert [one.close_cause for one in fills(adapter)] == [CloseCause.EXTERNAL]
 
 
-def test_close_of_a_position_of_ours_is_not_left_out(
-    venue: FakeTerminal, adapter: Mt5Adapter
+@pytest.mark.parametrize("reason", [BY_HAND, ROLLOVER])
+def test_close_of_ours_of_an_unknown_size_spoils_no_read(
+    venue: FakeTerminal, adapter: Mt5Adapter, reason: int
 ) -> None:
-    """Its quantity is not known, and a list without it would look complete."""
+    """The comparison finds that the position is closed; what else was executed is read."""
     number = int(bought(adapter))
     (entry,) = venue.state()["deals"]
-    ours = close_of_others(entry, position_id=number)
+    old = entry["time_msc"] - 120_000
+    terms = {"position_id": number, "reason": reason, "time_msc": old}
+    ours = close_of_others(entry, **terms, ticket=entry["ticket"] + 9 + reason)
     venue.configure_account(deals=[entry, ours])
-    with pytest.raises(ReadFailed, match=r"OLD\.x"):
-        fills(adapter)
+    UNREADABLE_ROWS.take()
+    assert [one.client_order_id for one in fills(adapter)] == [CID]
+    (noted,) = UNREADABLE_ROWS.take()
+    assert (noted.what, noted.name) == ("execution", f"{ours['ticket']} in OLD.x")
+
+
+def test_close_of_ours_in_a_symbol_that_is_gone_has_its_last_known_size(
+    venue: FakeTerminal, adapter: Mt5Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = bought(adapter)
+    closing = order(EXIT, side=Side.SELL, reduce_only=True, broker_position_id=number)
+    submit(adapter, closing)
+    monkeypatch.setattr("brokers.mt5.session.LIST_SECONDS", 0)
+    venue.fault("symbol_info", "none", code=-4)
+    found = fills(adapter)
+    assert [(one.client_order_id, one.fills[0].quantity) for one in found] == [
+        (CID, D(10_000)), (EXIT, D(10_000)),
+    ]  # fmt: skip
 
 
 def test_positions_and_orders_of_others_count_by_lots(

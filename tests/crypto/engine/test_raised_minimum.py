@@ -9,7 +9,7 @@ import pytest
 from django.db.models import F
 
 from connections.health.connection_checks import run_test
-from connections.models import ExecutionConnection, Instrument
+from connections.models import ExecutionConnection, Instrument, InstrumentBook
 from execution.models import DriftItem, Fill, Order
 from execution.monitoring.level_monitor import scan_levels
 from execution.reconciliation.reconcile import reconcile
@@ -99,6 +99,60 @@ def blocker() -> str:
 
 
 only_binance = pytest.mark.parametrize("exchange", [("binance", "EURUSD")], indirect=True)
+
+
+@pytest.fixture
+def lists_are_loaded_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hours have passed since the adapter has loaded one."""
+    monkeypatch.setattr("brokers.crypto.adapter.LISTED_SECONDS", 0.0)
+
+
+def lower_minimum_again(server: Server, *, hours: int) -> None:
+    """Give the exchange its former minimum; what is remembered of it is some hours old."""
+    (symbol,) = server.venue.markets
+    server.venue.markets[symbol] = replace(server.venue.markets[symbol], min_amount=D(1))
+    InstrumentBook.objects.update(read_at=F("read_at") - timedelta(hours=hours))
+
+
+@only_binance
+@pytest.mark.usefixtures("lists_are_loaded_each_time")
+def test_close_below_a_minimum_that_has_fallen_again_is_sent(
+    alice: ExecutionConnection, feed: Feed, engine: TradingRuntime, exchange: tuple[str, Server]
+) -> None:
+    """The remembered minimum refuses nothing until it was read again."""
+    _, server = exchange
+    signal = factories.signal(feed)
+    until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
+    raise_minimum(alice, server, engine, D(6000))
+    lower_minimum_again(server, hours=1)
+    factories.close_signal(signal)
+    until(lambda: ExecutionPosition.objects.get().quantity == 0)
+    assert [order.leg for order in Order.objects.exits()] == ["close-1"]
+
+
+@only_binance
+@pytest.mark.usefixtures("lists_are_loaded_each_time")
+def test_stop_that_was_held_back_is_sent_once_the_minimum_falls(
+    alice: ExecutionConnection, feed: Feed, engine: TradingRuntime, exchange: tuple[str, Server]
+) -> None:
+    _, server = exchange
+    signal = factories.signal(feed)
+    until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
+    raise_minimum(alice, server, engine, D(6000))
+    factories.close_signal(signal)
+    until(lambda: Order.objects.filter(reason="EXIT_BELOW_MINIMUM").exists())
+    pass_a_minute()
+    assert (scan_levels(), blocker()) == ([], "EXIT_BELOW_MINIMUM")
+    lower_minimum_again(server, hours=1)
+
+    def is_closed() -> bool:
+        pass_a_minute()
+        enqueue(scan_levels())
+        return bool(ExecutionPosition.objects.get().quantity == 0)
+
+    until(is_closed)
+    sides = [order.side for order in server.venue.orders if not order.is_level]
+    assert sides == ["BUY", "SELL"]
 
 
 @only_binance

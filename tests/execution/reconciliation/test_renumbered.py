@@ -52,6 +52,34 @@ def test_position_with_another_id_or_side_is_still_missing(
     assert (position.quantity, position.close_reason) == (0, "external_close")
 
 
+@pytest.mark.parametrize("is_split", [True, False])
+def test_position_whose_id_is_carried_otherwise_is_not_missing(
+    position: ExecutionPosition, broker: FakeBroker, *, is_split: bool
+) -> None:
+    """The new server has it in two parts, or under another name of its symbol: that is shown, and
+    nothing is booked as closed."""
+    renumber(broker, "t9001")
+    ticket = broker.tickets[0]
+    if is_split:
+        ticket.held = D(60)
+        broker.tickets.append(replace(ticket, number="t9002", held=D(40)))
+    else:
+        ticket.request = replace(ticket.request, symbol="EURUSD.x")
+    for _ in range(3):
+        reconcile()
+        factories.pass_time(6)
+    position.refresh_from_db()
+    assert (position.quantity, position.close_reason) == (100, "")
+    assert {kind for kind, _ in drift_items()} == {"UNKNOWN_POSITION"}
+
+    broker.tickets.clear()
+    for _ in range(2):
+        reconcile()
+        factories.pass_time(6)
+    position.refresh_from_db()
+    assert (position.quantity, position.close_reason) == (0, "external_close")
+
+
 def test_second_ticket_of_an_entry_does_not_hide_that_the_first_was_closed(
     position: ExecutionPosition, broker: FakeBroker
 ) -> None:

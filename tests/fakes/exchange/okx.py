@@ -203,8 +203,21 @@ class Okx:
         return [{"instId": name, "mgnMode": mode, "posSide": "net", "lever": params["lever"]}]
 
     # ---- orders ---------------------------------------------------------------------------
+    def _take_mode(self, params: Mapping[str, Any], cid: str) -> None:
+        """Keep the mode that an order names, of which each has positions of its own. Raises
+        RejectedError for an exit in another mode than that of what is open."""
+        venue, name, mode = self._venue, params["instId"], params["tdMode"]
+        venue.named_modes[cid] = mode
+        is_held = any(key[0] == name and held.amount for key, held in venue.positions.items())
+        if params.get("reduceOnly"):
+            if is_held and venue.margin_mode(name) != mode:
+                raise RejectedError("flat")
+        elif not is_held:
+            venue.margin_modes[name] = mode
+
     def _post_trade_order(self, params: Mapping[str, Any]) -> Any:
-        self._venue.named_modes[params.get("clOrdId", "")] = params["tdMode"]
+        if self._venue.derivatives:
+            self._take_mode(params, params.get("clOrdId", ""))
         kind = params["ordType"]
         times = {"ioc": "IOC", "fok": "FOK"}
         position_side = {"long": "LONG", "short": "SHORT"}.get(params.get("posSide", ""), "BOTH")
@@ -242,8 +255,8 @@ class Okx:
         if not self._venue.derivatives:
             return [self._algo_line(self._spot_level(params))]
         assert params["ordType"] == "conditional"
-        self._venue.named_modes[params["algoClOrdId"]] = params["tdMode"]
         assert params["reduceOnly"] is True, "it could open a position"
+        self._take_mode(params, params["algoClOrdId"])
         leg = "sl" if "slTriggerPx" in params else "tp"
         assert params[f"{leg}OrdPx"] == "-1", "not at market"
         side = params["side"].upper()
