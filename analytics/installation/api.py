@@ -47,55 +47,57 @@ class ScopeSerializer(serializers.Serializer[Any]):
         return attrs
 
 
-class SlippageSerializer(StrictSerializer):
+class ExecutionSlippageSerializer(StrictSerializer):
     """Slippage of the fills whose expected price is known; + is worse."""
 
-    measured = serializers.IntegerField()
-    average = Amount(allow_null=True)
+    measured = serializers.IntegerField(help_text="Fills whose slippage is known.")
+    average = Amount(allow_null=True, help_text="The mean.")
     deviation = Amount(allow_null=True, help_text="Of the sample (n − 1).")
     p50 = Amount(allow_null=True, help_text="Percentiles are to within 2.5 %.")
-    p95 = Amount(allow_null=True)
+    p95 = Amount(allow_null=True, help_text="What 95 % do not exceed.")
     largest = Amount(allow_null=True, help_text="Of the absolute values.")
 
 
-class LatencySerializer(StrictSerializer):
+class ExecutionLatencySerializer(StrictSerializer):
     """Milliseconds of market orders."""
 
-    p50 = Amount(allow_null=True)
-    p95 = Amount(allow_null=True)
-    p99 = Amount(allow_null=True)
+    p50 = Amount(allow_null=True, help_text="The median.")
+    p95 = Amount(allow_null=True, help_text="What 95 % do not exceed.")
+    p99 = Amount(allow_null=True, help_text="What 99 % do not exceed.")
 
 
 def _money(text: str) -> serializers.DictField:
     return serializers.DictField(child=Amount(), help_text=f"{text}, by account currency.")
 
 
-class FiguresSerializer(StrictSerializer):
+class ExecutionFiguresSerializer(StrictSerializer):
     """The figures of all orders of a scope, or of one value of a part."""
 
     value = serializers.CharField(help_text="Of a part: a broker type, symbol, account id …")
     name = serializers.CharField(help_text="The value for people: an account's name, for one.")
-    orders = serializers.IntegerField()
-    sent = serializers.IntegerField()
+    orders = serializers.IntegerField(
+        help_text="Orders that were written, whatever became of them."
+    )
+    sent = serializers.IntegerField(help_text="Orders that reached a broker.")
     filled = serializers.IntegerField(help_text="At least in part.")
-    cancelled = serializers.IntegerField(help_text="Without a fill, as are the next five.")
-    expired = serializers.IntegerField()
-    rejected = serializers.IntegerField()
-    unknown = serializers.IntegerField()
-    working = serializers.IntegerField()
-    skipped = serializers.IntegerField()
-    denied = serializers.IntegerField()
-    failed = serializers.IntegerField()
+    cancelled = serializers.IntegerField(help_text="Cancelled without a fill.")
+    expired = serializers.IntegerField(help_text="Expired without a fill.")
+    rejected = serializers.IntegerField(help_text="Rejected by the broker.")
+    unknown = serializers.IntegerField(help_text="Not known yet whether the broker has them.")
+    working = serializers.IntegerField(help_text="At the broker, nothing filled yet.")
+    skipped = serializers.IntegerField(help_text="Of accounts that could not trade.")
+    denied = serializers.IntegerField(help_text="Denied by our own rules.")
+    failed = serializers.IntegerField(help_text="Proven not sent.")
     unsent = serializers.IntegerField(help_text="Waiting, or ended before they were sent.")
     fill_rate = Amount(allow_null=True, help_text="Of the orders that were sent.")
     cancelled_share = Amount(allow_null=True, help_text="Cancelled or expired, of those sent.")
-    rejected_share = Amount(allow_null=True)
-    slippage_pips = SlippageSerializer()
-    slippage_bps = SlippageSerializer()
+    rejected_share = Amount(allow_null=True, help_text="Rejected, of those sent.")
+    slippage_pips = ExecutionSlippageSerializer()
+    slippage_bps = ExecutionSlippageSerializer()
     limited = serializers.IntegerField(help_text="Filled, with a slippage limit.")
     beyond_limit = serializers.IntegerField(help_text="With a fill beyond that limit.")
-    to_wire_ms = LatencySerializer(help_text="Written → sent.")
-    to_fill_ms = LatencySerializer(help_text="Sent → filled.")
+    to_wire_ms = ExecutionLatencySerializer(help_text="Written → sent.")
+    to_fill_ms = ExecutionLatencySerializer(help_text="Sent → filled.")
     commission = _money("Commission")
     missed = serializers.IntegerField(help_text="Sent or failed entries that filled nothing.")
     missed_priced = serializers.IntegerField(help_text="Of which others' result is known.")
@@ -105,39 +107,39 @@ class FiguresSerializer(StrictSerializer):
 class InstallationStatisticsSerializer(StrictSerializer):
     """Entries and exits together."""
 
-    total_orders = serializers.IntegerField()
-    sent_orders = serializers.IntegerField()
-    filled_orders = serializers.IntegerField()
-    cancelled_orders = serializers.IntegerField()
-    rejected_orders = serializers.IntegerField()
-    fill_rate = Amount(allow_null=True)
-    avg_slippage_pips = Amount(allow_null=True)
-    slippage_deviation_pips = Amount(allow_null=True)
+    total_orders = serializers.IntegerField(help_text="Orders that were written.")
+    sent_orders = serializers.IntegerField(help_text="Those that reached a broker.")
+    filled_orders = serializers.IntegerField(help_text="Filled at least in part.")
+    cancelled_orders = serializers.IntegerField(help_text="Cancelled or expired without a fill.")
+    rejected_orders = serializers.IntegerField(help_text="Rejected by the broker.")
+    fill_rate = Amount(allow_null=True, help_text="Filled, of those sent.")
+    avg_slippage_pips = Amount(allow_null=True, help_text="The mean; + is worse.")
+    slippage_deviation_pips = Amount(allow_null=True, help_text="Of the sample (n − 1).")
     max_slippage_pips = Amount(allow_null=True, help_text="Of the absolute values.")
     total_commission = _money("Commission")
 
 
-class PartSerializer(StrictSerializer):
+class ExecutionPartSerializer(StrictSerializer):
     """The values of one part, those with most fills first."""
 
-    part = serializers.ChoiceField(PARTS)
-    lines = FiguresSerializer(many=True)
+    part = serializers.ChoiceField(PARTS, help_text="By what the orders are divided.")
+    lines = ExecutionFiguresSerializer(many=True)
     more = serializers.IntegerField(help_text="How many others there are.")
 
 
-class InstallationSerializer(StrictSerializer):
+class InstallationExecutionSerializer(StrictSerializer):
     """How the installation executed the orders that were written on these UTC days."""
 
-    start = serializers.DateField()
-    end = serializers.DateField()
-    money = serializers.ChoiceField([REAL, PAPER])
+    start = serializers.DateField(help_text="First UTC day.")
+    end = serializers.DateField(help_text="Last UTC day, included.")
+    money = serializers.ChoiceField([REAL, PAPER], help_text="Of accounts with which money.")
     until = serializers.DateTimeField(
         allow_null=True, help_text="Counted until then; null: no day is computed yet."
     )
     statistics = InstallationStatisticsSerializer()
-    entries = FiguresSerializer(allow_null=True)
-    exits = FiguresSerializer(allow_null=True)
-    parts = PartSerializer(many=True)
+    entries = ExecutionFiguresSerializer(allow_null=True)
+    exits = ExecutionFiguresSerializer(allow_null=True)
+    parts = ExecutionPartSerializer(many=True)
 
 
 class InstallationExecutionView(ApiView):
@@ -152,7 +154,7 @@ class InstallationExecutionView(ApiView):
                 "of", str, enum=[ENTRIES, EXITS], description="Whose parts; default: entries."
             ),
         ],
-        responses=InstallationSerializer,
+        responses=InstallationExecutionSerializer,
     )
     def get(self, request: Request) -> Response:
         """Rates, slippage, latency, costs: of all, and by broker, symbol, hour, order type,
@@ -183,7 +185,7 @@ class InstallationExecutionView(ApiView):
                 for one in report.parts
             ],
         }
-        return Response(self.sparse(InstallationSerializer(result)).data)
+        return Response(self.sparse(InstallationExecutionSerializer(result)).data)
 
 
 def _figures(one: Figures | None) -> Mapping[str, Any] | None:

@@ -21,11 +21,10 @@ from events.messages.parts import (
     asked_prices,
     capital,
 )
-from events.messages.positions import CLOSED_BY
 from events.models import EventKind
 from events.signal_messages import incomplete
 
-__all__ = ["CLOSED_BY", "DIGEST_LABELS", "RENDERERS", "Message", "render", "render_digest"]
+__all__ = ["DIGEST_LABELS", "RENDERERS", "Message", "render", "render_digest"]
 
 TWIN = "Paper twin: "
 NOT_SENT = "order.denied, not in time"  # not an event kind; a digest counts these separately
