@@ -83,36 +83,44 @@ def _of(name: str) -> str:
     return f"sum({name})::bigint AS {name}" if name in _INTEGERS else f"sum({name}) AS {name}"
 
 
-# First by currency, whose money is never added. Sketches are merged of the lines shown only.
+def _column(name: str) -> str:
+    return name if name == "value" else f"shown.{name}" if name == "lines" else f"line.{name}"
+
+
+# All else is summed of the lines shown only. First by currency, whose money is never added.
 SUMS = Query(
     SumRow,
     f"""
-WITH by_currency AS (
+WITH shown AS MATERIALIZED (
+  SELECT value, count(*) OVER () AS lines,
+    row_number() OVER (ORDER BY sum(filled) DESC, sum(orders) DESC, value)::int AS number
+  FROM analytics_executionday WHERE {_RANGE} GROUP BY value HAVING sum(orders) > 0
+  ORDER BY number LIMIT %(limit)s
+), by_currency AS (
   SELECT value, currency, {_SUMS}, max(pips_largest) AS pips_largest,
     max(bps_largest) AS bps_largest, sum(commission) AS commission, sum(missed_cost) AS missed_cost
-  FROM analytics_executionday WHERE {_RANGE} GROUP BY value, currency
+  FROM analytics_executionday
+  WHERE {_RANGE} AND value IN (SELECT value FROM shown) GROUP BY value, currency
 ), line AS (
   SELECT value, {", ".join(map(_of, _ADDED))}, max(pips_largest) AS pips_largest,
     max(bps_largest) AS bps_largest,
     coalesce(jsonb_object_agg(currency, commission::text) FILTER (WHERE commission <> 0), '{{}}')
       AS commissions,
     coalesce(jsonb_object_agg(currency, missed_cost::text) FILTER (WHERE missed_priced > 0), '{{}}')
-      AS missed_costs,
-    count(*) OVER () AS lines
-  FROM by_currency GROUP BY value HAVING sum(orders) > 0
-  ORDER BY sum(filled) DESC, sum(orders) DESC, value LIMIT %(limit)s
-), counted AS (
-  SELECT e.value, k.key, sum(k.count)::bigint AS count
-  FROM analytics_executionday e CROSS JOIN LATERAL unnest(e.sketch_keys, e.sketch_counts)
-    k(key, count)
-  WHERE {_RANGE} AND e.value IN (SELECT value FROM line) GROUP BY e.value, k.key
+      AS missed_costs
+  FROM by_currency GROUP BY value
+), counted AS (  -- by numbers, which sort in a fraction of the time of texts
+  SELECT s.number, k.key, sum(k.count)::bigint AS count
+  FROM analytics_executionday e JOIN shown s USING (value)
+  CROSS JOIN LATERAL unnest(e.sketch_keys, e.sketch_counts) k(key, count)
+  WHERE {_RANGE} GROUP BY s.number, k.key
 ), sketch AS (
-  SELECT value, array_agg(key) AS keys, array_agg(count) AS counts FROM counted GROUP BY value
+  SELECT number, array_agg(key) AS keys, array_agg(count) AS counts FROM counted GROUP BY number
 )
-SELECT {", ".join(name if name != "value" else "line.value" for name in SumRow._fields[:-2])},
+SELECT {", ".join(_column(name) for name in SumRow._fields[:-2])},
   coalesce(keys, '{{}}') AS keys, coalesce(counts, '{{}}') AS counts
-FROM line LEFT JOIN sketch USING (value)
-ORDER BY filled DESC, orders DESC, value
+FROM shown JOIN line USING (value) LEFT JOIN sketch USING (number)
+ORDER BY shown.number
 """,
 )
 UNTIL = Query(
