@@ -156,6 +156,8 @@ RENDERERS: dict[str, Callable[[EventContext], Lines]] = {
     EventKind.CONNECTION_INACTIVE: installation.inactive,
     EventKind.CONNECTION_RECOVERED: installation.recovered,
     EventKind.HOST_DOWN: installation.host_down,
+    EventKind.PRICES_LOST: installation.prices_lost,
+    EventKind.PRICES_BACK: installation.prices_back,
     EventKind.HOST_UP: installation.host_up,
     EventKind.DRIFT_FOUND: installation.drift_found,
     EventKind.AUDIT_FAILED: installation.audit,
