@@ -131,13 +131,13 @@ def test_reason_follows_from_the_leg(leg: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "reason"), [({}, CloseReason.SIGNAL), ({"is_reversal": True}, CloseReason.REVERSE)]
+    ("is_reversal", "reason"), [(False, CloseReason.SIGNAL), (True, CloseReason.REVERSE)]
 )
 def test_close_of_a_reversal_says_so(
-    alice: ExecutionConnection, feed: Feed, fields: dict[str, bool], reason: CloseReason
+    alice: ExecutionConnection, feed: Feed, is_reversal: bool, reason: CloseReason
 ) -> None:
     position = factories.filled(factories.signal(feed))
-    factories.close_signal(position.signal, **fields)
+    factories.close_signal(position.signal, is_reversal=is_reversal)
     factories.fill_all()
     position.refresh_from_db()
     assert (position.quantity, position.close_reason) == (0, reason)
