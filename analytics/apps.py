@@ -12,6 +12,7 @@ class AnalyticsConfig(AppConfig):
     def ready(self) -> None:
         """Register facts about events, own data, and the check of results, with apps below."""
         from analytics.event_context import event_context
+        from analytics.installation.compute import ANY_TO_DO as ANY_NEW_EXECUTION
         from analytics.own_trail import COLUMNS, all_changes
         from analytics.preflight.waiting import ANY_TO_DO, KEPT
         from analytics.record_proof import check_results
@@ -23,6 +24,7 @@ class AnalyticsConfig(AppConfig):
         register_provider(event_context)
         register_result_check(check_results)
         send_only_if_waiting("analytics.run_preflights", ANY_TO_DO, (KEPT,))
+        send_only_if_waiting("analytics.compute_execution", ANY_NEW_EXECUTION)
         register_export("costs_of_trades", "analytics.TradeCost", "position__connection__user_id")
         register_export("results_by_day", "analytics.AnalyticsDaily", "connection__user_id")
         register_export("preflights", "analytics.Preflight", "connection__user_id")

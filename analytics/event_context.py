@@ -9,6 +9,8 @@ from common.money import plain
 from common.sql import Query, columns, kept_plans, rows
 from connections.selectors import is_twin_account
 from events.context import EventContext
+from events.models import EventKind
+from positions.close_reasons import close_of
 from positions.joins import opened_position_id_sql, position_join_sql
 
 
@@ -76,7 +78,16 @@ def event_context(events: Sequence[EventContext]) -> dict[int, dict[str, str]]:
         return {}
     with kept_plans():  # else the planner reads whole tables for a few thousand events
         found = rows(EVENT_CONTEXT_SQL, columns(keys, 5), planned_once=True)
-    return {row.event_id: _facts(row) for row in found}
+    closed = {event.id: _closed_by(event) for event in events}
+    return {row.event_id: _facts(row) | closed[row.event_id] for row in found}
+
+
+def _closed_by(event: EventContext) -> dict[str, str]:
+    """Return what closed the position that an event is about, as its table has it."""
+    close = close_of(str(event.payload.get("reason") or ""))
+    if event.kind != EventKind.POSITION_CLOSED or close is None:
+        return {}
+    return {"closed_by": close.sentence, "closing_leg": close.leg}
 
 
 def _facts(row: ContextRow) -> dict[str, str]:

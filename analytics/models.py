@@ -143,6 +143,76 @@ class SignalQuality(models.Model):
         return f"quality of signal {self.signal_id}{' on paper' if self.is_paper else ''}"
 
 
+class ExecutionDay(models.Model):
+    """How the orders of one UTC day were executed: of all, or of one value of one part of them.
+
+    Of real or of paper money, of entries or of exits, and of the accounts of one currency. All
+    columns can be added up over days (`analytics/installation/`). The row of `newest_line` is
+    written for each day that was computed, also without orders.
+    """
+
+    class Part(models.TextChoices):
+        ALL = "all", "All"
+        BROKER = "broker", "Broker"
+        SYMBOL = "symbol", "Symbol"
+        HOUR = "hour", "Hour, UTC"
+        ORDER_TYPE = "type", "Order type"
+        ACCOUNT = "account", "Account"
+        PLACE = "place", "Place in the fan-out"
+
+    part = models.CharField(max_length=7, choices=Part)
+    is_paper = models.BooleanField()
+    is_exit = models.BooleanField()
+    day = models.DateField(help_text="UTC, machine time, on which the orders were written.")
+    value = models.CharField(max_length=40, blank=True)
+    currency = models.CharField(max_length=16, blank=True, help_text="Empty: never read.")
+    orders = models.BigIntegerField(default=0)
+    skipped = models.BigIntegerField(default=0)
+    denied = models.BigIntegerField(default=0)
+    unsent = models.BigIntegerField(default=0, help_text="Waiting, or ended before they were sent.")
+    failed = models.BigIntegerField(default=0)
+    filled = models.BigIntegerField(default=0, help_text="At least in part.")
+    cancelled = models.BigIntegerField(default=0, help_text="Sent, nothing filled.")
+    expired = models.BigIntegerField(default=0, help_text="Sent, nothing filled.")
+    rejected = models.BigIntegerField(default=0)
+    unknown = models.BigIntegerField(default=0)
+    working = models.BigIntegerField(default=0, help_text="At the broker, nothing filled yet.")
+    limited = models.BigIntegerField(default=0, help_text="Filled, with a slippage limit.")
+    beyond_limit = models.BigIntegerField(default=0, help_text="With a fill beyond that limit.")
+    pips_count = models.BigIntegerField(default=0)
+    pips_sum = AmountField(default=Decimal(0))
+    pips_squares = models.DecimalField(max_digits=60, decimal_places=18, default=Decimal(0))
+    pips_largest = AmountField(null=True, help_text="The largest absolute value.")
+    bps_count = models.BigIntegerField(default=0)
+    bps_sum = AmountField(default=Decimal(0))
+    bps_squares = models.DecimalField(max_digits=60, decimal_places=18, default=Decimal(0))
+    bps_largest = AmountField(null=True)
+    commission = AmountField(default=Decimal(0))
+    unconverted = models.BigIntegerField(default=0, help_text="Orders with fees without a rate.")
+    missed = models.BigIntegerField(default=0, help_text="Entries that others filled.")
+    missed_priced = models.BigIntegerField(default=0)
+    missed_cost = AmountField(default=Decimal(0), help_text="What others earned of these.")
+    sketch_keys = ArrayField(models.IntegerField(), default=list)
+    sketch_counts = ArrayField(models.IntegerField(), default=list)
+    newest_line = models.BigIntegerField(
+        null=True, help_text="Of the execution log, when computed."
+    )
+    seconds = models.FloatField(default=0, help_text="That the computation took.")
+    computed_at = models.DateTimeField(db_default=ClockTimestamp())
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(
+                fields=["part", "is_paper", "is_exit", "day", "value", "currency"],
+                name="one_execution_day",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.part} {self.value}"
+
+
 class FeedTrade(models.Model):
     """A published OPEN signal as its feed's record counts it. docs/records.md."""
 

@@ -3,6 +3,7 @@
 from celery import shared_task
 
 from analytics import feed_records, services
+from analytics.installation import compute
 from analytics.preflight.jobs import run_next
 from signals.record_jobs import anchor_all, verify_all
 
@@ -16,6 +17,12 @@ def compute_daily() -> None:
     services.compute_changed()
     services.compute_costs()
     services.compute_signal_quality()
+
+
+@shared_task(name="analytics.compute_execution", ignore_result=True)
+def compute_execution() -> None:
+    """Bring the figures of how the installation executes up to date."""
+    compute.compute_due()
 
 
 @shared_task(name="analytics.compute_records", ignore_result=True)

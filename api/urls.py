@@ -15,6 +15,7 @@ from analytics.api_results import (
     StatisticsView,
 )
 from analytics.api_twins import SubscriptionTwinViewSet
+from analytics.installation.api import InstallationExecutionView
 from analytics.record_api import RecordHeadView, RecordLinksView, RecordTradesView, RecordView
 from api import schema  # noqa: F401  # registers how our authentication is documented
 from api.hooks import AlertStatusView, AlertView
@@ -71,6 +72,11 @@ v1: list[URLPattern | URLResolver] = [
     path("analytics/", AnalyticsView.as_view(), name="analytics"),
     path("analytics/equity/", EquityView.as_view(), name="analytics-equity"),
     path("analytics/execution/", ExecutionQualityView.as_view(), name="analytics-execution"),
+    path(
+        "analytics/installation/",
+        InstallationExecutionView.as_view(),
+        name="analytics-installation",
+    ),
     path("analytics/statistics/", StatisticsView.as_view(), name="analytics-statistics"),
     path("analytics/breakdown/", BreakdownView.as_view(), name="analytics-breakdown"),
     path("analytics/compared/", ComparedView.as_view(), name="analytics-compared"),

@@ -22,4 +22,17 @@ SELECT 'account' AS of, count(*) AS value FROM connections_connectionhealth
 WHERE circuit_open_until > clock_timestamp()
 UNION ALL SELECT 'host', count(*) FROM connections_hostcircuit
 WHERE opened_at IS NOT NULL"""),
+    Gauge("price_source_silent_seconds",
+      "Seconds since the broker of a price source last confirmed a price.", ("source",), """
+SELECT d.id::text AS source,
+  extract(epoch FROM clock_timestamp() - coalesce(h.last_contact_at, d.created_at)) AS value
+FROM connections_dataconnection d JOIN connections_sourcehealth h ON h.source_id = d.id
+WHERE d.is_active"""),
+    Gauge("price_sources_alarmed", "Price sources that something open needs, and that stopped.",
+      (), """
+SELECT count(*) AS value FROM connections_sourcehealth WHERE alarmed_at IS NOT NULL"""),
+    Gauge("price_source_quotes_held_back",
+      "Quotes of a price source that were far from the one before, since it is known.",
+      ("source",), """
+SELECT source_id::text AS source, held_back AS value FROM connections_sourcehealth"""),
 )  # fmt: skip

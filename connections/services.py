@@ -90,6 +90,7 @@ from connections.loss_limits.pauses import (
     start_pauses,
 )
 from connections.loss_limits.services import add_loss_limit, change_loss_limit, delete_loss_limit
+from connections.market_data.source_alarms import alarm_silent_sources
 from connections.market_data.sources import (
     SourceReport,
     get_or_create_broker_source,
@@ -156,6 +157,7 @@ __all__ = [
     "add_decision_provider",
     "add_loss_limit",
     "add_news_calendar",
+    "alarm_silent_sources",
     "archive_connection",
     "are_credentials_sealed_with_key",
     "change_decision_provider",

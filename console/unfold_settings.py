@@ -61,6 +61,7 @@ NAVIGATION: list[dict[str, Any]] = [
             ),
             _item("Execution logs", "list_alt", "execution_executionlog_changelist"),
             _item("Results", "bar_chart", "analytics_analyticsdaily_changelist"),
+            _item("Execution quality", "speed", "console_execution"),
         ]
     },
     {

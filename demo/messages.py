@@ -15,24 +15,9 @@ from events.context import EventContext
 from events.messages import render
 from events.messages.parts import FINAL_STATUS
 from events.models import EventKind
+from positions.close_reasons import close_of
 from signals.models import Signal
 
-CLOSED = {
-    "sl": "stop loss",
-    "trailing": "trailing stop",
-    "break_even": "stop at break-even",
-    "tp": "take profit",
-    "time_exit": "its closing time",
-    "condition_exit": "the state of another signal",
-    "signal": "by its signal",
-    "owner": "by its owner",
-    "operator": "by an operator",
-    "kill_switch": "kill switch",
-    "loss_limit": "loss limit",
-    "manual": "by hand",
-    "external_close": "by the owner at the broker",
-    "dust": "the remainder is too small to sell",
-}
 COLOURS = {
     "signal.published": "bold cyan",
     "order.filled": "green",
@@ -178,7 +163,8 @@ def _filled(group: Group) -> str | None:
 def _closed(group: Group) -> str:
     results = [Decimal(event.payload.get("pnl", 0)) for event in group.events]
     won, lost = sum(r > 0 for r in results), sum(r < 0 for r in results)
-    how = CLOSED.get(group.detail, group.detail)
+    close = close_of(group.detail)
+    how = close.phrase if close else group.detail
     return f"{len(group.events)} closed, {how}: {won} won, {lost} lost"
 
 

@@ -24,7 +24,8 @@ class EventContext:
 
     facts, all optional: `account` (MT5 · 7714), `trade` (Buy 10,000 EUR/USD), `price`, `signal`
     (S-2041), `code`, `detail`, `currency`, `leg`, `pair`, `position` (its id), `is_open`
-    (1: of an entry whose position is open now), `twin` (1: of a paper twin).
+    (1: of an entry whose position is open now), `twin` (1: of a paper twin), of a closed position
+    `closed_by` (what closed it, a sentence) and `closing_leg` (how the leg of that exit begins).
     """
 
     id: int

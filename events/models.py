@@ -47,6 +47,8 @@ class EventKind(models.TextChoices):
     CONNECTION_RECOVERED = "connection.recovered"
     HOST_DOWN = "host.down"
     HOST_UP = "host.up"
+    PRICES_LOST = "prices.lost"
+    PRICES_BACK = "prices.back"
     DRIFT_FOUND = "drift.found"
     API_KEY_MADE = "api_key.made"
     API_KEY_ENDS_SOON = "api_key.ends_soon"
@@ -83,6 +85,8 @@ ALARMS = frozenset(
         EventKind.CONNECTION_RECOVERED,
         EventKind.HOST_DOWN,
         EventKind.HOST_UP,
+        EventKind.PRICES_LOST,
+        EventKind.PRICES_BACK,
         EventKind.DRIFT_FOUND,
         EventKind.AUDIT_FAILED,
         EventKind.AUDIT_NOT_JUDGED,
@@ -113,6 +117,7 @@ URGENT = frozenset(
         EventKind.POSITION_UNPROTECTED,
         EventKind.EXIT_DELAYED,
         EventKind.SLIPPAGE_ALERT,
+        EventKind.PRICES_LOST,
         EventKind.LOSS_LIMIT_REACHED,
         EventKind.KILL_SWITCH,
         EventKind.PASSWORD_CHANGED,

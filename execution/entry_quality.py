@@ -41,6 +41,41 @@ def all_entries_sql(where: str) -> str:
   FROM execution_archivedorder o WHERE {where}"""
 
 
+def all_orders_sql(where: str) -> str:
+    """Return a SELECT of entries and exits with what pages of operators count, the archive's too.
+
+    Columns besides those of the orders: is_exit, is_first (not a later slice), sign (of the side),
+    is_beyond (a fill is beyond the slippage limit). where: a condition on columns that both tables
+    have, of the orders `o`.
+    """
+    return f"""
+  SELECT o.id, o.signal_id, o.connection_id, o.leg NOT LIKE 'entry%%' AS is_exit,
+    o.leg = 'entry' AS is_first, o.pair, o.order_type, {_SIGN} AS sign, o.status,
+    o.quantity, o.filled_quantity, o.slippage_pips,
+    o.slippage_unit, o.expected_price, o.avg_fill_price, o.pip, o.conversion_rate, o.commission,
+    o.unconverted_fees <> '{{}}' AS is_unconverted, o.worst_price,
+    CASE WHEN o.worst_price IS NOT NULL AND o.filled_quantity > 0 THEN EXISTS (
+      SELECT FROM execution_fill f
+      WHERE f.order_id = o.id AND (f.price - o.worst_price) * {_SIGN} > 0) ELSE false
+    END AS is_beyond, o.created_at, o.submitted_at, o.filled_at
+  FROM execution_order o WHERE {where}
+  UNION ALL
+  SELECT o.id, o.signal_id, o.connection_id, false, true, o.pair, o.order_type, {_SIGN},
+    o.status, o.quantity, 0, NULL, 'PIPS', NULL, NULL, NULL, NULL, 0, false, NULL, false,
+    o.created_at, o.submitted_at, NULL
+  FROM execution_archivedorder o WHERE {where}"""
+
+
+ORDER_DAYS = """
+SELECT DISTINCT (created_at AT TIME ZONE 'UTC')::date AS day FROM (
+  SELECT created_at FROM execution_order WHERE created_at < %(before)s
+  UNION ALL SELECT created_at FROM execution_archivedorder WHERE created_at < %(before)s) o
+"""
+"""The UTC days before a time on which orders were written. It reads all orders."""
+
+NEWEST_LINE_SQL = "SELECT coalesce(max(id), 0) FROM execution_executionlog"
+
+
 def filled_entries_sql(where: str) -> str:
     """Return a SELECT with one row for each account that an entry of a signal has filled on.
 

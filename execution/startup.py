@@ -28,6 +28,7 @@ from common.gc_tuning import exclude_imports_from_gc
 from common.table_statistics import analyze_new_tables
 from connections import session_lanes
 from connections.services import (
+    alarm_silent_sources,
     deactivate_disallowed,
     flag_sources_without_worker,
     refresh_due_instruments,
@@ -105,6 +106,7 @@ DUST_SECONDS = 10.0  # it reads the listed instruments of all accounts; nothing 
 UPKEEP_SECONDS = 20.0
 ALARM_SECONDS = 3600.0  # of jobs that run by their alarm
 FIRST_BOT_SECONDS = 5.0  # until the first bot of an installation is listened to
+SILENT_SOURCES_SECONDS = 15.0  # an alarm within a minute
 LANES_SECONDS, EVENTS_SECONDS, COMPARE_SECONDS, LISTINGS_SECONDS = 1.0, 0.01, 300.0, 60.0
 
 
@@ -378,6 +380,7 @@ def _maintenance_jobs(seconds: float) -> tuple[BackgroundJob, ...]:
             ("signal outcomes", OUTCOMES_SECONDS, report_outcomes),
             ("overdue events", SCHEDULER_CHECK_SECONDS, deliver_if_overdue),
             ("telegram bots", seconds, _telegram_job()),
+            ("silent price sources", SILENT_SOURCES_SECONDS, alarm_silent_sources),
             ("price sources without a worker", COMPARE_SECONDS / 10, flag_sources_without_worker),
         ),
     )

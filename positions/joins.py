@@ -11,6 +11,17 @@ def position_join_sql(position_id: str) -> str:
     return f"JOIN positions_executionposition p ON p.id = {position_id}"
 
 
+def median_move_sql(signal_id: str) -> str:
+    """Return a scalar SELECT: the median result of a signal's closed positions, before costs.
+
+    As a fraction of what each opened for; NULL: none has closed. signal_id: an expression.
+    """
+    return f"""(SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY
+    p.realized_pnl / nullif(p.entry_price * p.opened_quantity * p.conversion_rate, 0))
+  FROM positions_executionposition p
+  WHERE p.signal_id = {signal_id} AND p.closed_at IS NOT NULL AND p.opened_quantity > 0)"""
+
+
 def of_position_sql(position_id: str, expression: str) -> str:
     """Return SQL of an expression over the position `p` with this id; NULL without one."""
     return f"(SELECT {expression} FROM positions_executionposition p WHERE p.id = {position_id})"

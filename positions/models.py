@@ -13,6 +13,7 @@ from brokers.types import Side as BrokerSide
 from common.db_functions import ClockTimestamp
 from common.fields import AmountField
 from connections.models import DataConnection, ExecutionConnection
+from positions.close_reasons import CloseReason
 from signals.models import AfterState, Signal, exit_condition_text
 
 
@@ -29,25 +30,6 @@ class Guardian(models.TextChoices):
     NONE = ""
     BROKER = "BROKER", "The broker holds it"
     ENGINE = "ENGINE", "We monitor it"
-
-
-class CloseReason(models.TextChoices):
-    """What closed the position."""
-
-    SL = "sl", "Stop loss"
-    TRAILING = "trailing", "Trailing stop"
-    BREAK_EVEN = "break_even", "Stop at break-even"
-    TP = "tp", "Take profit"
-    TIME = "time_exit", "Time exit"
-    CONDITION = "condition_exit", "Condition exit"
-    SIGNAL = "signal", "Closed by its signal"
-    OWNER = "owner", "Closed by its owner"
-    OPERATOR = "operator", "Closed by an operator"
-    KILL_SWITCH = "kill_switch", "Kill switch"
-    LOSS_LIMIT = "loss_limit", "Loss limit"
-    MANUAL = "manual", "Closed by hand"
-    EXTERNAL = "external_close", "Closed by its owner at the broker"
-    DUST = "dust", "The rest is too small to sell"
 
 
 class PositionQuerySet(models.QuerySet["ExecutionPosition"]):

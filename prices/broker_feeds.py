@@ -20,12 +20,14 @@ from connections.services import SourceReport, record_source_status
 from prices.broker_stream import BrokerStream
 from prices.event_loop import get_loop
 from prices.feeds import Feed, LiveFeed, open_live
+from prices.held_back import HeldQuotes
 from prices.selectors import latest
 from prices.stream_status import StreamStatus
 from prices.symbol_selection import MAX_PAIRS, SymbolSelection, select_symbols
 
 log = structlog.get_logger(__name__)
 REPORT_EVERY = 5.0  # seconds between two writes of an unchanged status
+GAP_SECONDS = 3.0  # a quote held back before a longer gap is not confirmed by it
 RETRY_SECONDS = 5.0  # after a source could not be opened
 REBUILD_EVERY = 60.0  # at least so long a stream runs before it is replaced to make space for pairs
 BACKOFF_SECONDS = 1.0  # how long a source is skipped after a database error
@@ -60,6 +62,7 @@ class ActiveFeed:
         if len(new) > capacity and machine_time() - self.began >= REBUILD_EVERY:
             return False
         if more := {pair: both[pair] for pair in new[:capacity]}:
+            self.stream.expect(latest(self.feed.data_connection_id, more).values())
             self.stream.add_pairs(more)
         self.selection = replace(selection, symbols={**followed, **more})
         return True
@@ -75,6 +78,7 @@ class BrokerFeedManager:
         self._retry_at: dict[int, float] = {}  # sources that are skipped until then
         self._reported: dict[int, tuple[SourceReport, float]] = {}  # the last report, and when
         self._pending_reports: dict[int, SourceReport] = {}  # to be written
+        self._judged: dict[int, tuple[HeldQuotes, float]] = {}  # of closed sources; when closed
 
     @property
     def feeds(self) -> list[Feed]:
@@ -93,6 +97,8 @@ class BrokerFeedManager:
         selected = {source.pk: source for source in sources_in_lanes(self._lanes())}
         for source_id in self._followed.keys() - selected.keys():
             self._guarded(source_id, partial(self._close_feed, source_id))
+        for source_id in self._judged.keys() - selected.keys():
+            del self._judged[source_id]
         available = [
             source
             for source in selected.values()
@@ -128,7 +134,7 @@ class BrokerFeedManager:
         except Exception as error:  # any: settings, credentials and adapters fail in any way
             log.warning("prices cannot be followed", source=source_id, error=repr(error))
             if (followed := self._followed.pop(source_id, None)) is not None:
-                followed.stream.close()
+                self._close_stream(source_id, followed)
             explanation = explain(error, broker_type)
             self._back_off(source_id, explanation.code, explanation.message)
         return None
@@ -168,7 +174,9 @@ class BrokerFeedManager:
             self._report(_report_without_stream(source.pk, selection))
             return None
         adapter, spec = adapter_for(account.type), spec_for(account)
-        stream = BrokerStream(adapter, spec, account.lane, selection.symbols, loop)
+        stream = BrokerStream(
+            adapter, spec, account.lane, selection.symbols, loop, self._judged_before(source.pk)
+        )
         with ExitStack() as on_error:
             on_error.callback(stream.close)
             to_paper = serves_paper(source)
@@ -189,8 +197,18 @@ class BrokerFeedManager:
     def _close_feed(self, source_id: int) -> None:
         """Close a source and publish its remaining quotes."""
         if (followed := self._followed.pop(source_id, None)) is not None:
-            followed.stream.close()
+            self._close_stream(source_id, followed)
             _publish_rest(followed)
+
+    def _close_stream(self, source_id: int, followed: ActiveFeed) -> None:
+        """Close a stream. A quote that it holds back still counts if the source is opened again."""
+        followed.stream.close()
+        self._judged[source_id] = followed.stream.judged(), machine_time()
+
+    def _judged_before(self, source_id: int) -> HeldQuotes | None:
+        """Return what was known of a source's quotes if it was closed just now."""
+        judged, closed_at = self._judged.pop(source_id, (None, 0.0))
+        return judged if machine_time() - closed_at < GAP_SECONDS else None
 
     def _back_off(self, source_id: int, code: Code, message: str) -> None:
         """Skip a source for a while, and report why."""

@@ -19,7 +19,7 @@ from common.clocks import machine_time
 from common.reason_codes import Code
 from connections import session_lanes
 from prices import event_loop
-from prices.held_back import Held
+from prices.held_back import Held, HeldQuotes
 from prices.quote_intake import CONFIRMATION_SECONDS, QuoteIntake
 from prices.stream_status import NEEDS_OWNER, SYMBOL_CODES, StreamStatus
 
@@ -64,10 +64,14 @@ class BrokerStream:
         lane: str,
         symbols: Mapping[str, str],
         loop: asyncio.AbstractEventLoop,
+        judged: HeldQuotes | None = None,
     ) -> None:
-        """symbols: the broker's own, by canonical pair. lane: followed only while we hold it."""
+        """symbols: the broker's own, by canonical pair. lane: followed only while we hold it.
+
+        judged: what an earlier stream of the same source knew of its quotes.
+        """
         self._adapter, self._spec, self._lane = adapter, spec, lane
-        self._intake = QuoteIntake(symbols, spec.credentials)
+        self._intake = QuoteIntake(symbols, spec.credentials, judged)
         self._ended = threading.Event()
         self._queried: dict[str, float] = {}  # by pair: when it was queried
         self._unpriced: dict[str, float] = {}  # pairs without a price: when to query them again
@@ -107,6 +111,10 @@ class BrokerStream:
     def expect(self, quotes: Iterable[Quote]) -> None:
         """Compare the first quotes with the stored ones of before."""
         self._intake.expect(quotes)
+
+    def judged(self) -> HeldQuotes:
+        """Return what is known of its quotes, for a stream that takes its place."""
+        return self._intake.judged()
 
     def take_held(self) -> Held:
         """Return how many quotes were held back since the last call, and the last one."""

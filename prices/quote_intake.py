@@ -26,22 +26,30 @@ MAX_AGE = timedelta(minutes=15)  # no clock of a trading broker is further behin
 class QuoteIntake:
     """The quotes of some pairs. The loop calls `accept` and `fail`, the owner's thread the rest."""
 
-    def __init__(self, symbols: Mapping[str, str], credentials: Mapping[str, str]) -> None:
-        """symbols: the broker's own, by canonical pair. credentials: removed from every message."""
+    def __init__(
+        self,
+        symbols: Mapping[str, str],
+        credentials: Mapping[str, str],
+        judged: HeldQuotes | None = None,
+    ) -> None:
+        """symbols: the broker's own, by canonical pair. credentials: removed from every message.
+
+        judged: what an earlier intake of the same source knew (`judged`).
+        """
         self.symbols = dict(symbols)
         self.confirmed_at: dict[str, float] = {}  # by pair: when its price was last confirmed
         self.last_confirmed_at = 0.0  # the latest of them
         self.last: dict[str, Quote] = {}  # as the broker sent it
         self._credentials = credentials
         self._lock, self._pending = threading.Lock(), list[Quote]()
-        self._clock, self._held = ClockOffset(), HeldQuotes()
+        self._clock, self._held = ClockOffset(), judged or HeldQuotes()
         self._since, self._invalid_at = machine_time(), float("-inf")
         self._fault: tuple[Code, str] | None = None
 
     def take_accepted(self) -> list[Quote]:
         """Remove and return the quotes that count since the last call, in order."""
         with self._lock:
-            quotes = [*self._pending, *self._held.released(machine_time())]
+            quotes = [*self._pending, *self._held.released(machine_time(), market_now())]
             self._pending = []
         return quotes
 
@@ -49,6 +57,11 @@ class QuoteIntake:
         """Compare the first quotes with the stored ones of before."""
         with self._lock:
             self._held.expect(quotes)
+
+    def judged(self) -> HeldQuotes:
+        """Return what is known of its quotes, for an intake that takes its place."""
+        with self._lock:
+            return self._held.copy()
 
     def take_held(self) -> Held:
         """Return how many quotes were held back since the last call, and the last one."""

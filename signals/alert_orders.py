@@ -98,7 +98,11 @@ def carry_out(
     name = _name(order)
     publish = partial(_published, feed, received_at=received_at)
     signals = tuple(
-        publish(_closing_draft(signal, order), f"{name}:{number}")
+        publish(
+            _closing_draft(signal, order),
+            f"{name}:{number}",
+            is_reversal=order.change == Change.REVERSE,
+        )
         for number, signal in enumerate(closed, 1)
     )
     if order.opening is not None and withheld is None:
@@ -248,11 +252,21 @@ def _closing_draft(signal: OpenSignal, order: AlertOrder) -> SignalDraft:
 
 
 def _published(
-    feed: Feed, draft: SignalDraft, external_id: str, *, received_at: datetime
+    feed: Feed,
+    draft: SignalDraft,
+    external_id: str,
+    *,
+    received_at: datetime,
+    is_reversal: bool = False,
 ) -> Signal:
     draft = replace(draft, external_id=external_id)
     signal, is_new = save_draft(
-        feed, draft, origin=Origin.ALERT, by=feed.owner, received_at=received_at
+        feed,
+        draft,
+        origin=Origin.ALERT,
+        by=feed.owner,
+        received_at=received_at,
+        is_reversal=is_reversal,
     )
     if not services.publish(signal.pk, by=feed.owner) or not is_new:
         detail = f"This alert was carried out before, as {signal.number}; nothing was done now."

@@ -70,6 +70,7 @@ def save_draft(
     origin: Origin,
     by: User | None,
     oco_group: UUID | None = None,
+    is_reversal: bool = False,
     received_at: datetime | None = None,
     is_another: Callable[[Signal], bool] | None = None,
 ) -> tuple[Signal, bool]:
@@ -79,8 +80,9 @@ def save_draft(
     store it at once. An alert without external id is recognised by its contents: with its time for
     good, without one for REPLAY_WINDOW, unless is_another says that it is another one.
     Its approval follows the feed's. Call `candidates_shared` before if you also publish it.
-    oco_group: of a leg of an OCO pair, which `oco.py` stores. received_at: when it arrived, if it
-    waited since; valid_for and REPLAY_WINDOW count from then.
+    oco_group: of a leg of an OCO pair, which `oco.py` stores. is_reversal: a CLOSE whose sender
+    opens the other side with it. received_at: when it arrived, if it waited since; valid_for and
+    REPLAY_WINDOW count from then.
 
     Raises ConflictError DUPLICATE_SIGNAL, InvalidInputError FEED_UNKNOWN, FIELD_INVALID,
     REFERENCE_REQUIRED, SIGNAL_ENDED, ALERT_TOO_OLD, SYMBOL_UNKNOWN, SYMBOL_NOT_LISTED,
@@ -100,7 +102,7 @@ def save_draft(
             with transaction.atomic():
                 signal = Signal.objects.create(
                     feed=feed, origin=origin, content_hash=digest, created_by=by,
-                    oco_group=oco_group, **values,
+                    oco_group=oco_group, is_reversal=is_reversal, **values,
                 )  # fmt: skip
         except IntegrityError as error:
             if _constraint(error) != "one_external_id":

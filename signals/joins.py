@@ -12,6 +12,14 @@ def is_of_feed_sql(signal_id: str, feed_id: str) -> str:
     )
 
 
+def is_reversal_sql(signal_id: str) -> str:
+    """Return SQL: whether a CLOSE is a part of a reversal. signal_id: an expression."""
+    return (
+        f"EXISTS (SELECT FROM signals_signal reversal WHERE reversal.id = {signal_id}"
+        " AND reversal.is_reversal)"
+    )
+
+
 def feed_of_signal_sql(signal_id: str) -> str:
     """Return a scalar SELECT of the feed of a signal, an expression: a look-up for each row.
 

@@ -68,6 +68,12 @@ def percent(fraction: Decimal | None) -> str:
 
 
 @register.filter
+def share(fraction: Decimal | None) -> str:
+    """Return a share as `97.3 %`; without a whole, as `–`."""
+    return "–" if fraction is None else f"{formatting.number(fraction * 100, 1)} %"
+
+
+@register.filter
 def reason(code: str) -> SafeString:
     """Return a reason code as a link to its page."""
     return reason_pages.reason_link(code)

@@ -32,6 +32,9 @@ class SourceHealth(models.Model):
     last_held = models.CharField(
         max_length=120, blank=True, default="", db_default="", help_text="The last of them."
     )
+    alarmed_at = models.DateTimeField(
+        null=True, help_text="Since when its silence has been reported; NULL: it was not."
+    )
     followed_by = models.CharField(max_length=80, blank=True, help_text="A trading process.")
 
     def __str__(self) -> str:

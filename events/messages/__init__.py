@@ -21,11 +21,10 @@ from events.messages.parts import (
     asked_prices,
     capital,
 )
-from events.messages.positions import CLOSED_BY
 from events.models import EventKind
 from events.signal_messages import incomplete
 
-__all__ = ["CLOSED_BY", "DIGEST_LABELS", "RENDERERS", "Message", "render", "render_digest"]
+__all__ = ["DIGEST_LABELS", "RENDERERS", "Message", "render", "render_digest"]
 
 TWIN = "Paper twin: "
 NOT_SENT = "order.denied, not in time"  # not an event kind; a digest counts these separately
@@ -157,6 +156,8 @@ RENDERERS: dict[str, Callable[[EventContext], Lines]] = {
     EventKind.CONNECTION_INACTIVE: installation.inactive,
     EventKind.CONNECTION_RECOVERED: installation.recovered,
     EventKind.HOST_DOWN: installation.host_down,
+    EventKind.PRICES_LOST: installation.prices_lost,
+    EventKind.PRICES_BACK: installation.prices_back,
     EventKind.HOST_UP: installation.host_up,
     EventKind.DRIFT_FOUND: installation.drift_found,
     EventKind.AUDIT_FAILED: installation.audit,

@@ -28,6 +28,28 @@ def host_down(event: EventContext) -> Lines:
     )
 
 
+def prices_lost(event: EventContext) -> Lines:
+    seconds = event.payload.get("seconds")
+    since = f" for {age(seconds)}" if isinstance(seconds, int) else ""
+    return (
+        f"No prices{since}: {event.get('name', 'a price source')}",
+        "Something open needs them. Until they are back, the stops, targets and triggers that "
+        "Fillcast guards do not fire; those that brokers hold still work.",
+        event.get("message"),
+        "Look at the source in the console, choose another one for the accounts that use it, or "
+        "close by hand at the broker.",
+    )
+
+
+def prices_back(event: EventContext) -> Lines:
+    seconds = event.payload.get("seconds")
+    after = f" after {age(seconds)}" if isinstance(seconds, int) else ""
+    return (
+        f"Prices again{after}: {event.get('name', 'a price source')}",
+        "Stops, targets and triggers are compared with them.",
+    )
+
+
 def host_up(event: EventContext) -> Lines:
     return (
         f"{event.get('host', 'A broker host')} answers again",

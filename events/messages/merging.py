@@ -13,13 +13,6 @@ from events.messages.parts import slippage_text
 from events.models import EventKind
 
 FILLS = frozenset({EventKind.ORDER_FILLED, EventKind.ORDER_PARTIALLY_FILLED})
-CLOSING_LEGS = {
-    "sl": "sl", "trailing": "sl", "break_even": "sl", "tp": "tp", "time_exit": "time",
-    "condition_exit": "when", "signal": "close", "owner": "owner", "operator": "operator",
-    "kill_switch": "halt", "loss_limit": "loss", "manual": "hand", "external_close": "external",
-    "dust": "dust",
-}  # fmt: skip
-"""Close reason → how the leg of its exit begins."""
 
 
 def merged(events: Sequence[EventContext]) -> list[EventContext]:
@@ -54,7 +47,7 @@ def _fills(events: Iterable[EventContext]) -> dict[tuple[str, bool], list[EventC
 
 
 def _closing(event: EventContext, exits: Iterable[EventContext]) -> list[EventContext]:
-    leg = CLOSING_LEGS.get(event.get("reason"), "")
+    leg = event.get("closing_leg")
     return [fill for fill in exits if leg and _begins(fill.get("leg")) == leg]
 
 

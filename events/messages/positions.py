@@ -7,22 +7,6 @@ from common.reason_codes import Code
 from events.context import EventContext
 from events.messages.parts import Lines, decimal_of, plain_text, reason_lines, slippage_text, trade
 
-CLOSED_BY = {
-    "sl": "The stop loss was hit.",
-    "trailing": "The trailing stop was hit.",
-    "break_even": "The stop at break-even was hit.",
-    "tp": "The take profit was hit.",
-    "time_exit": "Its closing time came.",
-    "condition_exit": "Its condition, the state of another signal, came to hold.",
-    "signal": "Its signal closed it.",
-    "owner": "Closed by its owner.",
-    "operator": "Closed by an operator.",
-    "kill_switch": "A kill switch closed it.",
-    "loss_limit": "A loss limit closed it.",
-    "manual": "Closed by hand.",
-    "external_close": "Closed by its owner at the broker.",
-    "dust": "What was left is too small to sell: it stays in the account, outside any position.",
-}
 KILL_SWITCH_SCOPES = {
     "ALL": "For all accounts.",
     "FEED": "For one feed.",
@@ -70,7 +54,7 @@ def closed(event: EventContext) -> Lines:
         result = f" with {gain_amount(net, currency)}"
     return (
         f"Closed{result}: {trade(event)}",
-        CLOSED_BY.get(event.get("reason"), ""),
+        event.get("closed_by"),
         f"Last exit: {last}." if (last := event.get("exit")) else "",
         f"Commission {amount(costs, currency)}, part of the result." if costs else "",
         f"Swap {gain_amount(swap, currency)}, part of the result." if swap else "",

@@ -7,22 +7,19 @@ from collections.abc import Sequence
 
 from django.db.models.functions import Coalesce
 
-from positions.models import CloseReason, ExecutionPosition
+from positions.close_reasons import CLOSES, CloseReason
+from positions.models import ExecutionPosition
 from users.models import User
 
-SIGNAL, OWNER, OPERATOR = "close", "owner", "operator"
-KILL_SWITCH, LOSS_LIMIT = "halt", "loss"
-BY_HAND = "hand"  # of an entry that filled while a person had it cancelled
-CLOSERS = {
-    SIGNAL: CloseReason.SIGNAL,
-    OWNER: CloseReason.OWNER,
-    OPERATOR: CloseReason.OPERATOR,
-    KILL_SWITCH: CloseReason.KILL_SWITCH,
-    LOSS_LIMIT: CloseReason.LOSS_LIMIT,
-    BY_HAND: CloseReason.MANUAL,
-}
-"""How the leg begins → the reason of a position that it has closed."""
-NUMBERED = (*CLOSERS, "time", "when")
+SIGNAL, OWNER, OPERATOR, KILL_SWITCH, LOSS_LIMIT = CLOSERS = tuple(
+    CLOSES[reason].leg
+    for reason in (
+        CloseReason.SIGNAL, CloseReason.OWNER, CloseReason.OPERATOR, CloseReason.KILL_SWITCH,
+        CloseReason.LOSS_LIMIT,
+    )
+)  # fmt: skip
+BY_HAND = CLOSES[CloseReason.MANUAL].leg  # of an entry that filled while it was being cancelled
+NUMBERED = (*CLOSERS, BY_HAND, CLOSES[CloseReason.TIME].leg, CLOSES[CloseReason.CONDITION].leg)
 """How legs begin that may occur often."""
 
 

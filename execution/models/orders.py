@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Self
 
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import F, Q
 
@@ -362,6 +363,7 @@ class Order(models.Model):
             models.Index(
                 fields=["position"], name="order_inferred", condition=Q(inferred_quantity__gt=0)
             ),
+            BrinIndex(fields=["created_at"], name="order_created_at"),  # rows come in its order
         ]
 
     def __str__(self) -> str:

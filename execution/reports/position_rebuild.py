@@ -78,7 +78,7 @@ WITH RECURSIVE changed AS (
 ), newest_exit AS (
   SELECT DISTINCT ON (o.position_id) o.position_id AS id,
     max(f.time) OVER (PARTITION BY o.position_id) AS time,
-    {close_reason_sql("o.leg", "o.position_id")} AS close_reason
+    {close_reason_sql("o.leg", "o.position_id", "o.signal_id")} AS close_reason
   FROM changed JOIN execution_order o ON o.position_id = changed.id
   JOIN execution_fill f ON f.order_id = o.id
   ORDER BY o.position_id, {is_rest_sql("o.leg")}, f.time DESC, f.broker_fill_id DESC

@@ -377,7 +377,7 @@ WITH d AS (
 ), newest_exit AS (  -- by the time of execution, not of the report
   SELECT DISTINCT ON (x.position_id) x.position_id,
     max(f.time) OVER (PARTITION BY x.position_id) AS time,
-    {close_reason_sql("x.leg", "x.position_id")} AS close_reason
+    {close_reason_sql("x.leg", "x.position_id", "x.signal_id")} AS close_reason
   FROM executed JOIN execution_order x ON x.position_id = executed.position_id
   JOIN execution_fill f ON f.order_id = x.id WHERE executed.quantity > 0
   ORDER BY x.position_id, {is_rest_sql("x.leg")}, f.time DESC, f.broker_fill_id DESC

@@ -19,16 +19,16 @@ from execution.models import may_move_sql
 from execution.submission.order_loading import load_orders
 from execution.submission.outcomes import Awaited
 from execution.submission.rows import OrderRow
+from positions.close_reasons import AT_A_TARGET, STOPS, CloseReason
 from positions.joins import entry_position_join_sql
-from positions.models import CloseReason
 from signals.joins import signal_join_sql
 from signals.models import AfterState
 
 LOOK_AGAIN_SECONDS = 60.0
 _LIVE = "('PENDING', 'SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')"
 _CLOSED_AT = {
-    AfterState.CLOSED_AT_STOP: (CloseReason.SL, CloseReason.TRAILING, CloseReason.BREAK_EVEN),
-    AfterState.CLOSED_AT_TARGET: (CloseReason.TP,),
+    AfterState.CLOSED_AT_STOP: STOPS,
+    AfterState.CLOSED_AT_TARGET: AT_A_TARGET,
 }
 
 

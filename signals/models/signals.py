@@ -133,6 +133,10 @@ class Signal(StopRuleFields, SlicedEntry):
     sl = AmountField("stop loss", null=True, blank=True)
     target_prices = ArrayField(AmountField(), default=list, blank=True)
     target_fractions = ArrayField(AmountField(), default=list, blank=True)
+    is_reversal = models.BooleanField(
+        default=False, db_default=False,
+        help_text="CLOSE: its sender opens the other side with it.",
+    )  # fmt: skip
     close_fraction = AmountField(
         default=Decimal(1), help_text="CLOSE: the share of what is open, 1 = all."
     )

@@ -29,16 +29,13 @@ def order(of: ExecutionConnection, signal: Signal, **fields: Any) -> Order:
         "submitted_at": sent,
         "filled_at": sent + timedelta(milliseconds=fill) if sent and fill is not None else None,
         "leg": "entry",
+        "pair": "EUR/USD",
+        "side": "BUY",
+        "order_type": "MARKET",
+        "time_in_force": "GTC",
     }
     return Order.objects.create(
-        signal=signal,
-        connection=of,
-        pair="EUR/USD",
-        side="BUY",
-        order_type="MARKET",
-        time_in_force="GTC",
-        created_at=created,
-        **(values | fields),
+        signal=signal, connection=of, created_at=created, **(values | fields)
     )
 
 

@@ -19,6 +19,7 @@ MATRIX: dict[str, str] = {
     "GET /api/v1/analytics/months/": OWN,
     "GET /api/v1/analytics/equity/": OWN,
     "GET /api/v1/analytics/execution/": OWN,
+    "GET /api/v1/analytics/installation/": READERS,
     "GET /api/v1/analytics/export/{table}/": OWN,
     "GET /api/v1/analytics/statistics/": OWN,
     "GET /api/v1/exports/{table}/": OWN,

@@ -187,6 +187,15 @@ class TestCloseWithoutTime:
         assert exits(second) == []
 
 
+@pytest.mark.parametrize(("after", "is_reversal"), [("short", True), ("flat", False)])
+def test_close_of_a_reversal_is_marked(
+    endpoint: AlertEndpoint, after: str, is_reversal: bool
+) -> None:
+    position = endpoint.trade()
+    assert endpoint.accept(**strategy("long", "sell", after, -5))["is_new"]
+    assert Signal.objects.get(refers_to=position.signal_id).is_reversal is is_reversal
+
+
 class TestOutOfOrder:
     """An alert that arrives after one that was sent later."""
 

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from api.request_metrics import REGISTRY, RequestMetricsMiddleware
 from common.clocks import market_now
 from common.sql import run
+from connections.models import DataConnection, SourceHealth
 from execution.models import AuditRun, DriftItem, DroppedMessageCount, WorkerLease
 from tests.connections import make
 from tests.execution import factories
@@ -117,6 +118,8 @@ def test_metrics_that_operators_alert_on(client: Client, token: str) -> None:
     )
     WorkerLease.objects.create(id="b", role="exits", host="h", pid=2, lease_until=market_now())
     make.kill_switch("REDUCING", scope="ALL")
+    source = DataConnection.objects.create(name="s", kind="broker", broker_connection=row)
+    SourceHealth.objects.create(source=source, held_back=3, alarmed_at=market_now())
     samples = scraped(client, token)
     assert samples.pop("order_unknown_seconds") == pytest.approx(3600, abs=60)
     expected = {
@@ -129,9 +132,11 @@ def test_metrics_that_operators_alert_on(client: Client, token: str) -> None:
         'processes{role="exits"}': 1,
         'kill_switches{mode="REDUCING",scope="ALL"}': 1,
         'connections{status="ACTIVE"}': 1,
+        f'price_source_quotes_held_back{{source="{source.pk}"}}': 3, "price_sources_alarmed": 1,
     }  # fmt: skip
     assert {name: samples.get(name) for name in expected} == expected
     assert samples["audit_seconds"] < 60
+    assert 0 <= samples[f'price_source_silent_seconds{{source="{source.pk}"}}'] < 60
 
 
 def test_requests_and_queues_are_reported_without_the_database(client: Client, token: str) -> None:

@@ -45,6 +45,8 @@ PAGES: dict[str, Page] = {
     "console_live": Page(READERS),
     "console_scan_alarm": Page(READERS),
     "console_trail": Page(READERS),
+    "console_execution": Page(READERS),
+    "console_execution_month": Page(READERS, "month"),
     "console_reason": Page(READERS, "code"),
     "signals_signal_oco": Page(TRADERS),
     "signals_signal_bracket": Page(TRADERS),

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from common.ended_orders import ENDED_WAITS
 from common.reason_codes import Code
 from events.context import EventContext
-from events.messages import CLOSED_BY, DIGEST_LABELS, RENDERERS, render, render_digest
+from events.messages import DIGEST_LABELS, RENDERERS, render, render_digest
 from events.models import ALARMS, TO_ONE_CHANNEL, EventKind
-from positions.models import CloseReason
+from positions.close_reasons import close_of
 
 AT = datetime(2026, 3, 6, 12, tzinfo=UTC)
 FACTS = {"account": "MT5 · 7714", "trade": "Buy 10,000 EUR/USD", "signal": "S-2041"}
@@ -22,9 +22,10 @@ FACTS = {"account": "MT5 · 7714", "trade": "Buy 10,000 EUR/USD", "signal": "S-2
 def event(
     kind: str, *, number: int = 1, facts: dict[str, str] | None = None, **payload: Any
 ) -> EventContext:
-    return EventContext(
-        number, kind, 1, None, 1, 42, payload, AT, FACTS if facts is None else facts
-    )
+    known = dict(FACTS if facts is None else facts)
+    if kind == "position.closed" and (close := close_of(str(payload.get("reason", "")))):
+        known |= {"closed_by": close.sentence, "closing_leg": close.leg}
+    return EventContext(number, kind, 1, None, 1, 42, payload, AT, known)
 
 
 def test_every_event_kind_has_message_and_count() -> None:
@@ -121,11 +122,6 @@ def test_message_of_changed_levels_names_no_broker() -> None:
 def test_message_of_a_time_exit_says_so() -> None:
     words = render(event("position.closed", facts=FACTS, pnl="1", reason="time_exit"))
     assert words.body.startswith("Its closing time came.")
-
-
-@pytest.mark.parametrize("reason", [one for one in CloseReason.values if one])
-def test_each_close_reason_has_its_sentence(reason: str) -> None:
-    assert reason in CLOSED_BY
 
 
 def test_exit_message_names_its_leg() -> None:

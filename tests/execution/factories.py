@@ -148,10 +148,10 @@ def feed_signal(feed: Feed, **fields: Any) -> Signal:
     return signal(feed, **{"origin": Origin.API, **fields})
 
 
-def close_signal(of: Signal, fraction: str = "1") -> Signal:
+def close_signal(of: Signal, fraction: str = "1", *, is_reversal: bool = False) -> Signal:
     return signal(
         of.feed, action="CLOSE", refers_to=of, direction=of.direction, sl=None,
-        currency_pair=of.currency_pair, close_fraction=D(fraction),
+        currency_pair=of.currency_pair, close_fraction=D(fraction), is_reversal=is_reversal,
     )  # fmt: skip
 
 

@@ -32,8 +32,8 @@ from signals.models import Feed
 from tests.connections import make
 from tests.execution import factories
 from tests.execution.test_price_sources import asked
+from tests.prices.fake_price_broker import quote, until
 from tests.prices.fake_price_broker import threaded_loop as loop
-from tests.prices.fake_price_broker import until
 
 __all__ = ["asked", "loop"]
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -112,6 +112,27 @@ def test_removed_source_with_unstorable_prices_does_not_delay_the_next(
     live.maintain()
     assert list(live._followed) == [two[1].pk]
     assert live._followed[two[1].pk] is not before  # it was maintained: its settings are new
+
+
+def test_quote_held_back_survives_the_replacement_of_its_stream(
+    two: list[DataConnection], live: BrokerFeedManager
+) -> None:
+    """Settings changed, or more pairs are needed: a gap still acts after its second of silence."""
+    live.maintain()
+    until(lambda: have_come(live))
+    before, other = (live._followed[one.pk].stream for one in two)
+    assert before._intake.accept(quote("0.9"))
+    assert before.take_held().count == 1
+    ExecutionConnection.objects.filter(price_source=two[0]).update(settings={"anything": 1})
+    live.maintain()
+    after = live._followed[two[0].pk].stream
+    assert after is not before
+    assert after._intake.judged()._pairs["EUR/USD"].held
+    assert live._followed[two[1].pk].stream is other
+    DataConnection.objects.filter(pk=two[0].pk).update(is_active=False)
+    live.maintain()
+    live.maintain()
+    assert live._judged == {}, "of a source that is gone nothing is kept"
 
 
 def test_all_streams_end_although_one_raises(

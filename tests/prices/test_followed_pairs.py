@@ -3,12 +3,15 @@
 import asyncio
 from decimal import Decimal as D
 
+import pytest
+
 from brokers.types import Quote
 from common.clocks import market_now
 from connections.models import DataConnection
 from prices.broker_feeds import REBUILD_EVERY, ActiveFeed
 from prices.broker_stream import MAX_STREAMS, BrokerStream
 from prices.feeds import LiveFeed
+from prices.models import LatestQuote
 from prices.quote_buffer import MAX_QUOTES_PER_PAIR, conflated
 from prices.symbol_selection import MAX_PAIRS, RequiredPairs, SymbolSelection, select
 from tests.prices.fake_price_broker import (
@@ -128,3 +131,20 @@ def test_replaced_symbol_of_pair_is_followed_immediately(follow: Follow) -> None
     stream = follow(first := {EUR: "EURUSD.x"})
     followed = following(stream, first)
     assert not followed.extend_to(SymbolSelection({EUR: "EURUSD.pro", GBP: "GBPUSD.pro"}))
+
+
+@pytest.mark.django_db
+def test_first_quote_of_an_added_pair_is_compared_with_the_stored_one(
+    follow: Follow, price_broker: FakePriceBroker, loop: SimulatedLoop
+) -> None:
+    source = DataConnection.objects.create(name="broker's", kind="broker", is_active=False)
+    LatestQuote.objects.create(
+        data_connection=source, symbol=GBP, bid=D("1.3"), ask=D("1.3002"), time=market_now()
+    )
+    stream = follow(first := {EUR: "EURUSD.x"})
+    followed = ActiveFeed(
+        LiveFeed(source, stream, to_paper=False), stream, "", SymbolSelection(first)
+    )
+    assert followed.extend_to(SymbolSelection({**first, GBP: "GBPUSD.x"}))
+    assert stream._intake.accept(quote("0.9", GBP))
+    assert stream.take_held().count == 1

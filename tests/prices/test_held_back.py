@@ -4,10 +4,12 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from brokers.types import Quote
 from prices import quote_intake
-from prices.held_back import HOLD_SECONDS
+from prices.held_back import HOLD_SECONDS, RANGE_QUOTES, HeldQuotes
 from prices.quote_intake import QuoteIntake
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -71,6 +73,9 @@ def test_lone_bad_tick_counts_for_nothing(source: Source, bad: str) -> None:
         (["1.0700", "1.0400", "1.0100", "0.9800"], ["1.0700", "1.0400", "1.0100"]),  # a crash
         (["1.0790"], ["1.0790"]),  # less than 2 %
         (["0.5500", "0.5500", "1.1000"], ["0.5500", "0.5500"]),
+        # a bad tick on the other side between two quotes of a real move hides it no longer
+        (["0.5500", "2.2000", "0.5501"], ["0.5500", "0.5501"]),
+        (["2.2000", "0.5500", "2.2000", "0.5501"], ["2.2000", "2.2000"]),
     ],
 )
 def test_price_counts_once_two_quotes_have_reached_it(
@@ -94,6 +99,102 @@ def test_far_quote_counts_at_once_with_wide_spread(source: Source) -> None:
     assert source.send("1.3000", pair=OTHER, spread=wide) == ["1.3000"]
     assert source.send("1.1100", pair=OTHER, spread=wide) == ["1.1100"]
     assert source.send("0.9000", pair=OTHER, spread=wide) == []
+
+
+CALM = [f"1.1{n % 3:03}" for n in range(RANGE_QUOTES)]  # within 2 pips
+
+
+@pytest.mark.parametrize(
+    ("spikes", "counting"),
+    [
+        (["1.1060", "1.1001"], ["1.1001"]),  # 58 pips, less than 2 %: a lone bad tick
+        (["1.1060", "1.1061"], ["1.1060", "1.1061"]),  # news
+        (["1.0940"], []),
+        (["1.1010"], ["1.1010"]),  # less than 0.1 %
+    ],
+)
+def test_small_spike_is_far_from_a_calm_range(
+    source: Source, spikes: list[str], counting: list[str]
+) -> None:
+    source.send(*CALM)
+    assert source.send(*spikes) == counting
+
+
+def test_small_move_counts_at_once_in_a_lively_range(source: Source) -> None:
+    source.send(*(f"1.1{n % 40:03}" for n in range(0, 7 * RANGE_QUOTES, 7)))
+    assert source.send("1.1120") == ["1.1120"]
+
+
+def test_range_is_judged_by_quotes_and_not_by_time(source: Source) -> None:
+    """A quote a minute: the gap acts after a second, not with the next minute's quote."""
+    for bid in CALM:
+        source.send(bid)
+        source.seconds += 60
+    assert source.send("0.9900") == []
+    source.seconds += HOLD_SECONDS
+    assert source.taken() == ["0.9900"]
+
+
+def test_quote_that_silence_confirms_is_of_now(source: Source) -> None:
+    """Else it would not count for positions that changed while it was held back."""
+    source.send("0.5500")
+    source.seconds += HOLD_SECONDS
+    (quote,) = source.intake.take_accepted()
+    assert (quote.bid, quote.time) == (D("0.5500"), source.now())
+
+
+def test_source_that_is_opened_again_goes_on(source: Source) -> None:
+    """Its stream was replaced for more pairs, or had failed, while a quote was held back."""
+    assert source.send("0.5500") == []
+    source.seconds += HOLD_SECONDS / 2
+    source.intake = QuoteIntake({PAIR: "eurusd"}, {}, source.intake.judged())
+    assert source.taken() == []
+    source.seconds += HOLD_SECONDS / 2
+    assert source.taken() == ["0.5500"]
+
+
+def test_pause_of_the_process_confirms_nothing(source: Source) -> None:
+    """The quote that contradicts may wait to be read."""
+    assert source.send("0.5500") == []
+    source.seconds += 60
+    assert source.taken() == []
+    source.seconds += HOLD_SECONDS / 2
+    assert source.send("1.1001") == ["1.1001"]
+    assert source.send("0.5500") == []
+    source.seconds += 60
+    assert source.taken() == []
+    source.seconds += HOLD_SECONDS
+    assert source.taken() == ["0.5500"], "and nothing is lost by it"
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["1.1", "1.1004", "1.16", "1.0", "0.9", "2.2", "0.5"]),
+                  st.sampled_from([0.0, 0.3, 0.7, 1.1])),
+        min_size=1, max_size=12,
+    )
+)  # fmt: skip
+def test_newest_price_counts_after_a_second_of_silence(sent: list[tuple[str, float]]) -> None:
+    """Whatever was sent: no exit is held back for longer."""
+    held, now, counts = HeldQuotes(), 0.0, list[Quote]()
+    held.expect([Quote(PAIR, D("1.1"), D("1.1002"), NOON)])
+    for bid, pause in sent:
+        counts += held.passed(Quote(PAIR, D(bid), D(bid) + SPREAD, NOON), now)
+        now += pause
+        counts += held.released(now, NOON)
+    counts += held.released(now + HOLD_SECONDS, NOON)
+    assert counts[-1].bid == D(sent[-1][0])
+
+
+@given(st.permutations(["0.55", "2.2", "0.97", "1.25"]), st.integers(0, 3))
+def test_ticks_that_are_denied_one_by_one_count_for_nothing(bad: list[str], calm: int) -> None:
+    held = HeldQuotes()
+    held.expect([Quote(PAIR, D("1.1"), D("1.1002"), NOON)])
+    for bid in bad:
+        assert held.passed(Quote(PAIR, D(bid), D(bid) + SPREAD, NOON), 0.0) == []
+        for _ in range(calm + 1):
+            near = Quote(PAIR, D("1.1001"), D("1.1003"), NOON)
+            assert held.passed(near, 0.0) == [near]
 
 
 def test_one_side_alone_makes_a_quote_far(source: Source) -> None:

@@ -179,7 +179,7 @@ def test_level_that_the_exchange_executes_is_booked(
     assert (exit_.status, exit_.filled_quantity, exit_.avg_fill_price) == (
         "FILLED", D("0.999"), D(price),
     )  # fmt: skip
-    assert ExecutionPosition.objects.get().close_reason == leg.partition("-")[0]
+    assert ExecutionPosition.objects.get().close_reason == leg.replace("tp-", "target_")
     assert len(sold(server)) == 1
     assert terms(server) == []
     assert not DriftItem.objects.exists()

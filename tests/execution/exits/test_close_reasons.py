@@ -6,6 +6,7 @@ from decimal import Decimal as D
 import pytest
 
 from common.permissions import Role
+from common.sql import rows
 from connections.models import ExecutionConnection
 from connections.services import set_kill_switch
 from execution.exits.legs import CLOSERS
@@ -14,9 +15,12 @@ from execution.monitoring.halt_actions import carry_out_halts
 from execution.monitoring.pending_actions import process_pending_actions
 from execution.monitoring.stop_rules import StopRuleMonitor
 from execution.monitoring.tick_monitor import TickMonitor
+from execution.reports.close_reasons import close_reason_sql
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.services import cancel_orders, close_position
-from positions.models import CloseReason, ExecutionPosition
+from positions.close_reasons import CLOSES, TARGETS, CloseReason, close_of
+from positions.models import ExecutionPosition
+from signals.intake import MAX_TARGETS
 from signals.models import Feed
 from tests.connections import make
 from tests.execution import factories
@@ -96,6 +100,57 @@ def test_stop_that_a_rule_moved_last_is_that_rules(
     assert (position.quantity, position.close_reason) == (0, reason)
 
 
+@pytest.mark.parametrize("closed_at", [1, 2])
+def test_target_that_closed_it_is_numbered(
+    alice: ExecutionConnection, feed: Feed, closed_at: int
+) -> None:
+    prices = [D("1.11"), D("1.12")]
+    parts = [D("0.5"), D("0.5")] if closed_at == 2 else [D(1)]
+    position = factories.filled(
+        factories.signal(feed, target_prices=prices[:closed_at], target_fractions=parts)
+    )
+    ExecutionPosition.objects.update(tp_guardian="ENGINE")
+    for price in prices[:closed_at]:
+        TickMonitor().process_quotes(source(alice), quotes_of(str(price)))
+        factories.fill_all()
+    position.refresh_from_db()
+    assert (position.quantity, position.close_reason) == (0, f"target_{closed_at}")
+    assert position.get_close_reason_display() == f"Target {closed_at}"
+
+
+@pytest.mark.parametrize(
+    ("leg", "reason"),
+    [
+        ("tp-1", "target_1"), ("tp-2.3", "target_2"), ("tp-10+2", "target_10"), ("tp", "tp"),
+        ("tp-11", "tp"), ("tp-0", "tp"), ("external-2", "external_close"), ("other", "manual"),
+    ],
+)  # fmt: skip
+def test_reason_follows_from_the_leg(leg: str, reason: str) -> None:
+    (row,) = rows(f"SELECT {close_reason_sql('%(leg)s::text', '0', '0')} AS reason", {"leg": leg})
+    assert row.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("is_reversal", "reason"), [(False, CloseReason.SIGNAL), (True, CloseReason.REVERSE)]
+)
+def test_close_of_a_reversal_says_so(
+    alice: ExecutionConnection, feed: Feed, is_reversal: bool, reason: CloseReason
+) -> None:
+    position = factories.filled(factories.signal(feed))
+    factories.close_signal(position.signal, is_reversal=is_reversal)
+    factories.fill_all()
+    position.refresh_from_db()
+    assert (position.quantity, position.close_reason) == (0, reason)
+
+
+def test_table_has_each_reason_once_with_its_texts() -> None:
+    assert list(CLOSES) == list(CloseReason)
+    assert all(close.leg and close.sentence and close.phrase for close in CLOSES.values())
+    assert len(TARGETS) == MAX_TARGETS
+    assert max(map(len, CloseReason.values)) <= 14  # of the column
+    assert (close_of("later"), close_of("")) == (None, None)
+
+
 @pytest.mark.parametrize(("halts", "leg"), [(True, "halt-1"), (False, "hand-1")])
 def test_fill_of_an_entry_that_is_withdrawn_says_by_whom(
     alice: ExecutionConnection, feed: Feed, halts: bool, leg: str, trading: TradingRuntime
@@ -117,7 +172,7 @@ def test_fill_of_an_entry_that_is_withdrawn_says_by_whom(
 
 
 def test_each_closer_has_legs_of_its_own() -> None:
-    assert len(set(CLOSERS.values())) == len(CLOSERS)
+    assert len(set(CLOSERS)) == len(CLOSERS)
     for closer in CLOSERS:
         first = next_leg(closer, [])
         assert (first, next_leg(closer, [first])) == (f"{closer}-1", f"{closer}-2")

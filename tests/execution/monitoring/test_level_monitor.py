@@ -87,7 +87,7 @@ def test_targets_are_taken_one_after_another(
     factories.fill_all()
     bought.refresh_from_db()
     assert exits() == [("tp-1", 50), ("tp-2", 50)]
-    assert (bought.quantity, bought.close_reason) == (0, "tp")
+    assert (bought.quantity, bought.close_reason) == (0, "target_2")
 
 
 def test_remainder_of_partial_targets_stays_open(alice: ExecutionConnection, feed: Feed) -> None:

@@ -61,6 +61,8 @@ NOTHING = {"is_filled": False, "is_open": False}
         ("CLOSED_AT_STOP", CLOSED | {"close_reason": "tp"}, "NEVER"),
         ("CLOSED_AT_STOP", CLOSED, "NEVER"),
         ("CLOSED_AT_TARGET", CLOSED | {"close_reason": "tp"}, "HOLDS"),
+        ("CLOSED_AT_TARGET", CLOSED | {"close_reason": "target_2"}, "HOLDS"),
+        ("CLOSED_AT_STOP", CLOSED | {"close_reason": "target_2"}, "NEVER"),
         ("CLOSED_AT_TARGET", CLOSED | {"close_reason": "sl"}, "NEVER"),
         ("NOT_FILLED", NOTHING, "HOLDS"),
         ("NOT_FILLED", NOTHING | {"is_live": True}, "WAITS"),

@@ -156,5 +156,5 @@ def test_stream_report_of_an_exit_closes_an_adopted_position(
     broker.publish(broker.close_at_broker(ticket, CloseCause.TAKE_PROFIT, D(50)))
     drain_events()
     adopted = ExecutionPosition.objects.get(broker_position_id=ticket.number)
-    assert (adopted.quantity, adopted.close_reason) == (0, "tp")
+    assert (adopted.quantity, adopted.close_reason) == (0, "target_1")
     assert_settled(broker)

@@ -1,0 +1,61 @@
+"""An alarm for a broker's source that stopped, while something open needs its prices.
+
+Without prices the engine fires no stop, target or trigger. A closed market is no alarm: its broker
+has sent prices before, and states none as current.
+"""
+
+from common.reason_codes import Code
+from common.sql import run
+from connections.exposure import is_priced_by_sql
+from events.models import EventKind
+from events.outbox import INSERT_EVENTS_SQL
+
+SILENT_SECONDS = 45  # a price that was not confirmed for so long is no longer current
+
+
+def _lost_sql() -> str:
+    return f"""
+WITH silent AS (
+  SELECT h.source_id, d.name, d.user_id, h.error_code, h.error,
+    extract(epoch FROM clock_timestamp() - h.last_contact_at)::int AS seconds
+  FROM connections_sourcehealth h JOIN connections_dataconnection d ON d.id = h.source_id
+  WHERE h.alarmed_at IS NULL AND d.is_active AND h.error_code <> '{Code.MARKET_CLOSED.value}'
+    AND coalesce(h.last_contact_at, h.failing_since, clock_timestamp())
+      < clock_timestamp() - interval '{SILENT_SECONDS} s'
+    AND {is_priced_by_sql("d.id")}
+  ORDER BY h.source_id FOR NO KEY UPDATE OF h SKIP LOCKED
+), alarmed AS (
+  UPDATE connections_sourcehealth h SET alarmed_at = clock_timestamp()
+  FROM silent s WHERE h.source_id = s.source_id
+)
+{INSERT_EVENTS_SQL}
+SELECT '{EventKind.PRICES_LOST.value}', user_id, NULL, NULL, NULL, jsonb_build_object(
+  'source', source_id, 'name', name, 'seconds', seconds, 'code', error_code, 'message', error)
+FROM silent
+"""
+
+
+_BACK = f"""
+WITH back AS (
+  SELECT h.source_id, h.last_contact_at > h.alarmed_at AS has_prices, d.name, d.user_id,
+    extract(epoch FROM clock_timestamp() - h.alarmed_at)::int + {SILENT_SECONDS} AS seconds
+  FROM connections_sourcehealth h JOIN connections_dataconnection d ON d.id = h.source_id
+  WHERE h.alarmed_at IS NOT NULL
+    AND (h.last_contact_at > h.alarmed_at OR NOT d.is_active)
+  ORDER BY h.source_id FOR NO KEY UPDATE OF h SKIP LOCKED
+), cleared AS (
+  UPDATE connections_sourcehealth h SET alarmed_at = NULL
+  FROM back b WHERE h.source_id = b.source_id
+)
+{INSERT_EVENTS_SQL}
+SELECT '{EventKind.PRICES_BACK.value}', user_id, NULL, NULL, NULL, jsonb_build_object(
+  'source', source_id, 'name', name, 'seconds', seconds)
+FROM back WHERE has_prices
+"""
+
+
+def alarm_silent_sources() -> None:
+    """Write an event for each source that has stopped or delivers again: once, however often it is
+    called and by however many processes."""
+    run(_lost_sql())
+    run(_BACK)
