@@ -30,7 +30,7 @@ def write(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("config", "0015_guarding_schedules"),
+        ("config", "0016_guarding_seconds"),
         ("django_celery_beat", "0019_alter_periodictasks_options"),
     ]
     operations = [migrations.RunPython(write, migrations.RunPython.noop)]
