@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 from zlib import crc32
 
-from django.conf import settings
-
 from brokers.account_capabilities import Capabilities
 from brokers.registry import broker_types, capabilities_of
 from brokers.types import ConnectionSpec
 from common.errors import FillcastError, InvalidInputError, MisconfiguredError
+from common.operational.current import settings_now
 from common.reason_codes import Code
 from common.sql import array, rows, run
 from connections.exposure import is_open_sql
@@ -112,7 +111,7 @@ def _lane_and_session_key(
     broker_type: str, connection_id: UUID, account: str, connection_settings: Mapping[str, Any]
 ) -> tuple[str, str]:
     """Return the lane, and the key of the session if connections may share it; else ''."""
-    lanes = settings.FILLCAST_SESSION_LANES
+    lanes = settings_now().execution.session_lanes
     if broker_type not in broker_types():
         return GENERAL, ""
     spec = ConnectionSpec(

@@ -15,11 +15,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.conf import settings
-
 from brokers import safe_connect
 from common.errors import InvalidInputError
 from common.ip_addresses import Address, is_public, leads_to
+from common.operational.current import settings_now
 from common.reason_codes import Code
 
 HOST_KEYS = ("host", "server_host", "gateway", "url", "base_url", "address")
@@ -115,12 +114,12 @@ def check_addresses(
 
 
 def _is_operator_network(plain: Address) -> bool:
-    return any(plain in network for network in settings.FILLCAST_BROKER_NETWORKS)
+    return any(plain in network for network in settings_now().networks.broker_networks)
 
 
 def _owners_of(plain: Address) -> set[str]:
     """Return the users that alone may use an address; an empty set: all users may."""
-    lines = [own for own in settings.FILLCAST_GATEWAY_OWNERS if plain in own.network]
+    lines = [own for own in settings_now().networks.gateway_owners if plain in own.network]
     closest = max((own.network.prefixlen for own in lines), default=0)
     return {own.username for own in lines if own.network.prefixlen == closest}
 

@@ -6,12 +6,11 @@ Shared by the claim, which sends, and the preview, which does not. Nothing here 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from django.conf import settings
-
 from brokers.account_capabilities import Capabilities
 from brokers.registry import adapter_for
 from brokers.types import ConnectionSpec, PositionMode
 from common.clocks import market_now
+from common.operational.current import settings_now
 from common.reason_codes import Code
 from common.sql import array, rows
 from connections.models import HaltMode
@@ -278,7 +277,7 @@ def load_evaluation_context(
         exits={exit_.order_id: exit_ for exit_ in exits},
         now=now,
         margins=margins.known_margins(pending),
-        market_entry_max_age_seconds=settings.FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS,
+        market_entry_max_age_seconds=settings_now().execution.market_entry_max_age_seconds,
         recent=recent_of(pending, signals),
         plans=load_plans(pending, signals, now),
         totals=totals or SignalTotals(),

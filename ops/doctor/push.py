@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from django.conf import settings
 
 from brokers.types import Check
+from common.operational.current import settings_now
 from events.push_keys import public_key_of
 from ops.doctor.verdicts import failure, warning, well
 
@@ -20,7 +21,7 @@ def push_keys() -> Check:
     return judge_push_keys(
         settings.FILLCAST_PUSH_PUBLIC_KEY,
         settings.FILLCAST_PUSH_PRIVATE_KEYS,
-        contact=settings.FILLCAST_PUSH_CONTACT,
+        contact=settings_now().messages.push_contact,
         is_web=settings.FILLCAST_DB_ROLE == "web",
     )
 
