@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import DatabaseError, OperationalError, connection
 from psycopg import errors as psycopg_errors
 
 from common import shared_sessions
@@ -66,6 +66,7 @@ class InForce:
 _held: InForce | None = None
 _thread: threading.Thread | None = None
 _lock, _first = threading.Lock(), threading.Event()
+_obstacle = ""
 _listeners: list[Callable[[Document], object]] = []
 
 
@@ -80,7 +81,7 @@ def in_force() -> InForce:
     if _held is None:
         _start()
         if not _first.wait(FIRST_READ_SECONDS) or _held is None:
-            raise SettingsUnreadError("The operational settings could not be read yet.")
+            raise SettingsUnreadError(f"The operational settings are not read yet. {_obstacle}")
     return _held
 
 
@@ -124,7 +125,12 @@ def _load() -> InForce:
             faults = faults or (Fault("", "Expected a JSON object of groups of settings."),)
         else:
             return InForce(document, version.id, seen, faults)
-    return InForce(base_of(settings.FILLCAST_SETTINGS_SOURCE), 0, seen, faults)
+    return InForce(_base(), 0, seen, faults)
+
+
+def _base() -> Document:
+    """Return what holds without any version. Raises InvalidDocumentError, OSError."""
+    return base_of(settings.FILLCAST_SETTINGS_SOURCE, lease_seconds=settings.FILLCAST_LEASE_SECONDS)
 
 
 def _take(found: InForce) -> None:
@@ -153,27 +159,32 @@ def _start() -> None:
 
 
 def _follow() -> None:
-    """Read the versions until the process ends. While the database is away, all stays as it is."""
-    pause, was_read = threading.Event(), True
+    """Read the versions until the process ends. While that fails, all stays as it is."""
+    pause = threading.Event()
     while True:
-        try:
-            refresh()
-        except (DatabaseError, InterfaceError) as error:
-            if _is_before_migration(error) and _held is None:
-                _take(InForce(base_of(settings.FILLCAST_SETTINGS_SOURCE)))
-            elif was_read:
-                log.warning("the operational settings stay as they are: %s", error)
-            was_read = False
-            connection.close()
-        except Exception:
-            log.exception("the operational settings could not be read")
-            connection.close()
-        else:
-            was_read = True
+        _try_refresh()
         if _held is not None:
             _first.set()
-        _leave_session()
         pause.wait(CHECK_SECONDS)
+
+
+def _try_refresh() -> None:
+    """Read the newest version; keep a reason why that was not possible."""
+    global _obstacle
+    before, _obstacle = _obstacle, ""
+    try:
+        try:
+            refresh()
+        except DatabaseError as error:
+            if _held is not None or not _is_before_migration(error):
+                raise
+            _take(InForce(_base()))
+        _leave_session()
+    except Exception as error:
+        _obstacle = f"{error}".strip() or repr(error)
+        if _obstacle != before:
+            log.warning("the operational settings stay as they are: %s", _obstacle)
+        connection.close()
 
 
 def _leave_session() -> None:

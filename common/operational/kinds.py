@@ -18,8 +18,7 @@ class Kind:
     """One kind of value.
 
     expected: the end of "expected …". read: from JSON; raises ValueError or TypeError. write: to
-    JSON. choices:
-    of a value that is one of few.
+    JSON. choices: of a value that is one of few.
     """
 
     expected: str

@@ -62,15 +62,15 @@ def is_followed(source: str) -> bool:
     return bool(source) and not source.startswith("{")
 
 
-def base_of(source: str) -> Document:
-    """Return the settings that hold until a version is stored.
+def base_of(source: str, *, lease_seconds: int | None = None) -> Document:
+    """Return the settings that hold until a version is stored. lease_seconds: as for `read`.
 
-    Raises InvalidDocumentError and OSError for a file.
+    Raises InvalidDocumentError, and OSError for a file.
     """
-    if not source or "://" in source:
-        return Document()
-    text = source if source.startswith("{") else _read_file(source)
-    return read(parse(text))
+    text = "{}"
+    if source and "://" not in source:
+        text = source if source.startswith("{") else _read_file(source)
+    return read(parse(text), lease_seconds=lease_seconds)
 
 
 def fetch(source: str) -> Text:

@@ -84,25 +84,36 @@ def save(
         before = _locked(base)
         was = document_of(before)
         document, _ = _checked(was, changes)
-        if before is not None and not differences(was, document) and not source_digest:
+        is_stored = before is None or before.document == document  # else it is old, or invalid
+        if is_stored and was == document and not source_digest:
             return None
         return _add(before, document, by, why=why, origin=origin, source_digest=source_digest)
 
 
-def restore(number: int, *, by: Caller | None, base: int | None = None) -> SettingsVersion:
-    """Store an earlier version again, as the newest one.
+def restore(
+    number: int, *, by: Caller | None, origin: str, base: int | None = None
+) -> SettingsVersion:
+    """Store an earlier version again, as the newest one. number: 0: the defaults.
 
     Raises InvalidInputError if it is invalid for this program, ConflictError as `save` does.
     """
     require(by, Right.SETTINGS)
     with transaction.atomic():
         before = _locked(base)
-        wanted = SettingsVersion.objects.filter(pk=number).first()
-        if wanted is None:
-            raise InvalidInputError(Code.FIELD_INVALID, f"There is no version {number}.")
-        document, _ = _checked({}, wanted.document)
-        why = f"Version {number} restored."
-        return _add(before, document, by, why=why, origin=Origin.CONSOLE, restored=number)
+        document, _ = _checked({}, _version(number))
+        why = f"Version {number} restored." if number else "The defaults restored."
+        return _add(before, document, by, why=why, origin=origin, restored=number)
+
+
+def _version(number: int) -> Json:
+    if number == 0:
+        return {}
+    wanted = SettingsVersion.objects.filter(pk=number).first()
+    if wanted is None:
+        detail = f"There is no version {number}."
+        raise InvalidInputError(Code.FIELD_INVALID, detail, field="version")
+    document: Json = wanted.document
+    return document
 
 
 def faults_as_error(faults: Sequence[Fault]) -> list[InvalidInputError]:
