@@ -1,6 +1,7 @@
 """config is an app because it has a migration and must become ready after all other apps."""
 
 import gc
+from importlib import import_module
 from typing import Any
 
 from celery.signals import beat_init, worker_ready
@@ -31,6 +32,7 @@ class ConfigConfig(AppConfig):
         bind_extra_request_metadata.connect(bind_address)
         follow_niceness()
         follow(set_level)
+        import_module("config.compared_schedule")  # needs the models of other apps
         gc.freeze()  # imported modules stay: the collector need not scan them
         gc.enable()  # config/__init__.py disabled it
 

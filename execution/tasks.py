@@ -93,8 +93,12 @@ def enqueue_twin_endings_on_commit() -> None:
 
 @shared_task(name="execution.reconcile", ignore_result=True)
 def reconcile() -> None:
-    """Reconcile every active connection with its broker."""
-    reconcile_connections()
+    """Reconcile every active connection with its broker, unless that is switched off.
+
+    Requests and first comparisons go on: `reconcile_requested`.
+    """
+    if settings_now().position_reconciliation.enabled:
+        reconcile_connections()
 
 
 @shared_task(name="execution.reconcile_requested", ignore_result=True)

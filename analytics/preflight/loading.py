@@ -79,6 +79,7 @@ def load(connection: ExecutionConnection, feed_id: int, terms: Terms, wanted: in
             limits=_limits(connection, feed_id),
             until=until,
             market_entry_max_age_seconds=settings_now().execution.market_entry_max_age_seconds,
+            order_defaults=settings_now().order_defaults,
             withheld=opened.filter(published_at__gt=known_until).count(),
         ),
     )

@@ -25,10 +25,13 @@ from common.operational.kinds import (
     text,
     whole,
 )
+from common.reason_codes import Code
 
 ORDER_TYPES = ("MARKET", "LIMIT", "STOP", "STOP_LIMIT", "IF_TOUCHED", "TRAILING_STOP")
 SAME_FIELDS = ("signal_id", "symbol", "direction", "order_type", "price", "strategy_id",
                "trade_plan_id")  # fmt: skip
+LIMITED = frozenset({"LIMIT", "STOP_LIMIT"})
+TRIGGERED = frozenset({"STOP", "STOP_LIMIT", "TRAILING_STOP", "IF_TOUCHED"})
 RATES = ("read", "trade", "publish", "operate", "anonymous")
 _RATE = whole(1, 1_000_000)
 _EMAIL = text("an e-mail address", r"[^@\s]{1,100}@[^@\s]{1,150}")
@@ -66,8 +69,16 @@ class OrderDefaults:
         optional(number("0", "100000")),
         None,
         "Limit of the slippage of an entry whose signal states none, in pips; for currency pairs"
-        " and metals.",
+        " and metals. A preset or subscription may set a tighter one.",
     )
+
+    def refusal_of(self, order_type: str) -> Code | None:
+        """Return why entries of this type are not sent; None: they are."""
+        if order_type in LIMITED and not self.enable_limit_orders:
+            return Code.LIMIT_ORDERS_OFF
+        if order_type in TRIGGERED and not self.enable_stop_orders:
+            return Code.STOP_ORDERS_OFF
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -154,24 +154,12 @@ def _pairs(found: Document, lease_seconds: int | None) -> Iterator[Fault]:
             " execution.send_deadline_seconds + execution.call_timeout_seconds"
             f" ({within + call}), or an order still in flight could be declared absent.",
         )
-    defaults = found.order_defaults
-    for path, is_off, types in switched_off(found):
-        if is_off and defaults.default_order_type in types:
-            yield Fault(
-                "order_defaults.default_order_type",
-                f"It is {defaults.default_order_type}, which {path} switches off.",
-            )
-
-
-LIMITED = frozenset({"LIMIT", "STOP_LIMIT"})
-TRIGGERED = frozenset({"STOP", "STOP_LIMIT", "TRAILING_STOP", "IF_TOUCHED"})
-
-
-def switched_off(found: Document) -> Iterator[tuple[str, bool, frozenset[str]]]:
-    """Yield each switch of order types: its path, whether it is off, and its types."""
     orders = found.order_defaults
-    yield "order_defaults.enable_limit_orders", not orders.enable_limit_orders, LIMITED
-    yield "order_defaults.enable_stop_orders", not orders.enable_stop_orders, TRIGGERED
+    if code := orders.refusal_of(orders.default_order_type):
+        yield Fault(
+            "order_defaults.default_order_type",
+            f"It is {orders.default_order_type}, but: {code.sentence}",
+        )
 
 
 def dump(document: Document) -> Json:

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.dispatch import Signal
 
 from common.audit_trail import changed_by
 from common.errors import ConflictError, InvalidInputError, raise_all
@@ -19,7 +20,6 @@ from common.operational.reading import (
     Fault,
     InvalidDocumentError,
     Json,
-    differences,
     dump,
     merged,
     read,
@@ -29,6 +29,8 @@ from common.reason_codes import Code
 from common.sql import rows
 
 Origin = SettingsVersion.Origin
+settings_stored = Signal()
+"""Sent in the transaction of a new version, with the documents `before` and `after`."""
 WHY_LONGEST = 500
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('operational settings', 0))"
 
@@ -83,11 +85,13 @@ def save(
     with transaction.atomic():
         before = _locked(base)
         was = document_of(before)
-        document, _ = _checked(was, changes)
+        document, after = _checked(was, changes)
         is_stored = before is None or before.document == document  # else it is old, or invalid
         if is_stored and was == document and not source_digest:
             return None
-        return _add(before, document, by, why=why, origin=origin, source_digest=source_digest)
+        version = _add(before, document, by, why=why, origin=origin, source_digest=source_digest)
+        settings_stored.send(SettingsVersion, before=read(was), after=after)
+        return version
 
 
 def restore(
@@ -100,9 +104,12 @@ def restore(
     require(by, Right.SETTINGS)
     with transaction.atomic():
         before = _locked(base)
-        document, _ = _checked({}, _version(number))
+        was = document_of(before)
+        document, after = _checked({}, _version(number))
         why = f"Version {number} restored." if number else "The defaults restored."
-        return _add(before, document, by, why=why, origin=origin, restored=number)
+        version = _add(before, document, by, why=why, origin=origin, restored=number)
+        settings_stored.send(SettingsVersion, before=read(was), after=after)
+        return version
 
 
 def _version(number: int) -> Json:

@@ -85,6 +85,8 @@ class SlotPool:
 
     def resize(self, size: int) -> None:
         """Allow so many slots from now on; calls in flight beyond them end as they would."""
+        if size == self.size:
+            return
         with self._changed:
             self.size = size
             self._changed.notify_all()

@@ -63,6 +63,7 @@ def write(changes: list[OrderChange]) -> list[int]:
         "sls": [level.sl for level in levels],
         "targets": [array(level.targets) for level in levels],
         "last_parts": [level.last_part for level in levels],
+        "notifies_parts": settings_now().fill_tracking.track_partial_fills,
     }
     if implied := [_implied(c.row, status) for c in changes if c.passed for status in _passed(c)]:
         run(sql.LOG_IMPLIED_STEPS, columns(implied, 5))

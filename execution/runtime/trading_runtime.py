@@ -19,8 +19,7 @@ from brokers.base import ReadFailed
 from brokers.maintenance_windows import Maintenance
 from common import shared_sessions
 from common.clocks import machine_time
-from common.operational.current import follow, settings_now
-from common.operational.document import Document
+from common.operational.current import settings_now
 from common.reason_codes import Code
 from common.sql import exchange, run
 from connections import session_lanes
@@ -150,12 +149,7 @@ class TradingRuntime:
         self._is_draining = self._all_written = False
         self._renewing: threading.Thread | None = None
         self._jobs: list[threading.Thread] = []
-        self._stop_following = follow(self._take_settings)
         self._alarms: list[JobAlarm] = []
-
-    def _take_settings(self, document: Document) -> None:
-        """Use settings that changed, as far as they are not read where they count."""
-        self.dispatcher.slots.resize(document.execution.dispatch_slots)
 
     @property
     def is_draining(self) -> bool:
@@ -241,6 +235,7 @@ class TradingRuntime:
             [(RENEW, owner), (CURRENT_HALTS, None), (OPEN_HOSTS, None), (ANY_WINDOW, None)]
         )
         self.lanes.renew()
+        self.dispatcher.slots.resize(settings_now().execution.dispatch_slots)
         rate_limits.configure(settings.REDIS_URL, live.processes)
         notice_step(live.ahead)
         self.kill_switch.update(halts_of(halts), read_at)
@@ -298,7 +293,6 @@ class TradingRuntime:
         self.dispatcher.stop()
         self._all_written = idle
         self._ended.set()
-        self._stop_following()
         if self._renewing is not None:
             self._renewing.join(2)  # or it would write the lease again
         if self._jobs_have_ended():

@@ -1,4 +1,4 @@
-"""The document is validated as a whole: every fault at once, each with its path and what is allowed."""
+"""The document is validated as a whole: every fault at once, with its path and what is allowed."""
 
 import json
 from decimal import Decimal
@@ -92,7 +92,7 @@ def test_all_pairs_that_contradict_each_other_are_reported() -> None:
     paths = [fault.split(":")[0] for fault in faults(document, lease_seconds=9)]
     assert paths == [
         "execution.send_deadline_seconds", "execution.absence_gap_seconds",
-        "order_defaults.default_order_type", "order_defaults.default_order_type",
+        "order_defaults.default_order_type",
     ]  # fmt: skip
 
 
