@@ -112,6 +112,7 @@ def optional(inner: Kind) -> Kind:
         lambda value: None if value is None else inner.read(value),
         lambda value: None if value is None else inner.write(value),
         choices=inner.choices,
+        is_switch=inner.is_switch,
     )
 
 

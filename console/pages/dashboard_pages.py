@@ -5,6 +5,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
+from console.pages import settings_pages
 from console.pages.audit_trail import trail
 from console.queries import dashboard
 from execution.monitoring.scan_heartbeat import scan_status
@@ -37,4 +38,8 @@ def urls() -> list[URLPattern]:
         path("console/live/", admin.site.admin_view(live), name="console_live"),
         path("console/scan-alarm/", admin.site.admin_view(scan_alarm), name="console_scan_alarm"),
         path("console/trail/", admin.site.admin_view(trail), name="console_trail"),
+        *(
+            path(f"console/settings/{rest}", admin.site.admin_view(view), name=name)
+            for rest, view, name in settings_pages.URLS
+        ),
     ]
