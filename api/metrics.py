@@ -22,6 +22,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from common import message_queues
+from common.operational.current import in_force
 from common.sql import rows
 from connections import metrics as connections
 from events import metrics as events
@@ -51,7 +52,15 @@ class MetricsCollector(Collector):
                 CounterMetricFamily("fillcast_dropped", dropped, labels=("name",)),
                 execution.DROPPED_MESSAGES,
             )
+        yield _settings()
         yield from _queues()
+
+
+def _settings() -> Metric:
+    """Return whether the newest version of the operational settings is in force."""
+    description = "1 if the newest version of the settings is invalid, so that an older one holds."
+    invalid = float(bool(in_force().faults))
+    return GaugeMetricFamily("fillcast_settings_invalid", description, value=invalid)
 
 
 def _filled(metric: Any, statement: str) -> Any:

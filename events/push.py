@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from py_vapid import Vapid02
 
-from common.operational.current import settings_now
 from events import push_keys
 from events.http_post import Try, post
 from events.push_content import PushContent
@@ -82,7 +81,7 @@ def _post(subscription: Subscription, content: PushContent, private: bytes) -> T
 def _signed(endpoint: str, private: bytes) -> dict[str, str]:
     """Return the header that proves who sends. aud: only this push service may accept it."""
     parts = urlsplit(endpoint)
-    contact = settings_now().messages.push_contact
+    contact = push_keys.contact()
     claims = {
         "aud": f"{parts.scheme}://{parts.netloc}",
         "exp": int(time.time()) + CLAIM_SECONDS,

@@ -36,6 +36,7 @@ from connections.services import (
 )
 from connections.session_lanes import GENERAL
 from connections.tasks import run_due_tests
+from events import settings_upkeep
 from events.services import deliver_if_overdue
 from execution import services, tasks
 from execution.audit import listings
@@ -385,6 +386,7 @@ def _maintenance_jobs(seconds: Pace) -> tuple[BackgroundJob, ...]:
             None,
             ("dropped message counts", SCHEDULER_CHECK_SECONDS, dropped_messages.aggregate),
             ("signal outcomes", OUTCOMES_SECONDS, report_outcomes),
+            ("operational settings", settings_upkeep.SECONDS, settings_upkeep.run),
             ("overdue events", SCHEDULER_CHECK_SECONDS, deliver_if_overdue),
             ("telegram bots", seconds, _telegram_job()),
             ("price sources without a worker", COMPARE_SECONDS / 10, flag_sources_without_worker),

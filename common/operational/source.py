@@ -29,7 +29,14 @@ _HERE = ("localhost", "127.0.0.1", "::1")
 
 
 class SourceError(Exception):
-    """The source cannot be read now, or is not signed as it should be; the message says why."""
+    """The source cannot be read now, or is not signed as it should be; the message says why.
+
+    is_forged: it answered, with another signature than ours.
+    """
+
+    def __init__(self, reason: str, *, is_forged: bool = False) -> None:
+        super().__init__(reason)
+        self.is_forged = is_forged
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +126,7 @@ def _require_signed(body: bytes, signature: str, fragment: str) -> None:
         _key_of(fragment).verify(base64.b64decode(signature, validate=True), body)
     except (InvalidSignature, binascii.Error, ValueError):
         detail = f"Its header {SIGNATURE} does not sign it with the key of FILLCAST_SETTINGS_SOURCE"
-        raise SourceError(f"{detail}.") from None
+        raise SourceError(f"{detail}.", is_forged=True) from None
 
 
 def _key_of(fragment: str) -> Ed25519PublicKey:

@@ -21,4 +21,35 @@ def add(apps, schema_editor):
 class Migration(migrations.Migration):
     dependencies = [("users", "0010_rights_are_given_on_pages")]
 
-    operations = [migrations.RunPython(add, migrations.RunPython.noop)]
+    operations = [
+        migrations.AlterModelOptions(
+            name="user",
+            options={
+                "permissions": [
+                    ("read_everything", "read everything"),
+                    ("publish_signals", "publish signals"),
+                    ("approve_signals", "approve signals"),
+                    ("manage_feeds", "manage feeds"),
+                    ("trade", "trade"),
+                    ("retry_orders", "retry orders"),
+                    ("decide_differences", "decide differences"),
+                    ("manage_connections", "manage connections"),
+                    ("replace_credentials", "replace credentials"),
+                    ("change_limits", "change limits"),
+                    ("set_kill_switch", "set kill switch"),
+                    ("release_kill_switch", "release kill switch"),
+                    ("manage_price_sources", "manage price sources"),
+                    ("share_price_sources", "share price sources"),
+                    ("manage_maintenance", "manage maintenance"),
+                    ("manage_paper_broker", "manage paper broker"),
+                    ("manage_schedules", "manage schedules"),
+                    ("change_settings", "change settings"),
+                    ("manage_users", "manage users"),
+                    ("manage_api_keys", "manage api keys"),
+                ],
+                "verbose_name": "user",
+                "verbose_name_plural": "users",
+            },
+        ),
+        migrations.RunPython(add, migrations.RunPython.noop),
+    ]

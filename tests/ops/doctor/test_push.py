@@ -46,7 +46,7 @@ def test_verdict_on_push_keys(
 def test_contact_that_push_services_refuse_fails(contact: str) -> None:
     found = judge_push_keys(public_key_of(NEW), (NEW,), contact=contact, is_web=False)
     assert found.result is FAIL
-    assert "FILLCAST_PUSH_CONTACT" in found.hint
+    assert "push_contact" in found.hint
 
 
 @pytest.mark.django_db
