@@ -8,8 +8,10 @@ nothing. Whatever it does, no reader of settings waits for it.
 
 import base64
 import binascii
+import json
 import ssl
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -20,8 +22,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from common.operational.document import Document
-from common.operational.reading import LONGEST, parse, read
+from common.operational.reading import LONGEST, Json, merged, parse, read
 
+VARIABLE = "FILLCAST_SETTINGS_SOURCE"
 SECONDS = 10.0
 SIGNATURE = "X-Fillcast-Signature"
 KEY = "ed25519="
@@ -62,6 +65,20 @@ def check_source(source: str) -> None:
             raise ValueError(source)
         if parts.fragment:
             _key_of(parts.fragment)
+
+
+def with_settings(source: str, settings: Mapping[str, Any], *, keeps: bool = False) -> str:
+    """Return JSON for the variable: what `source` has, if it is JSON itself, with these settings.
+
+    settings: by path, such as `execution.poll_seconds`. keeps: what `source` has stays. For the
+    demo, benchmarks and tests, which start processes with settings of their own.
+    """
+    given = parse(source) if source.startswith("{") else {}
+    added: Json = {}
+    for path, value in settings.items():
+        group, _, name = path.partition(".")
+        added.setdefault(group, {})[name] = value
+    return json.dumps(merged(added, given) if keeps else merged(given, added), default=str)
 
 
 def is_followed(source: str) -> bool:

@@ -19,6 +19,8 @@ from tests.matrix import WALK_TIME, Walk
 
 # They have no ETag: a stream is never read twice.
 STREAMS = {"GET /api/v1/analytics/export/{table}/", "GET /api/v1/exports/{table}/"}
+
+
 def reader_of(name: str) -> str:
     """Return who reads: Alice her own, staff what only they may."""
     return "olga" if CASES[name].kind == "operator" else "alice"
