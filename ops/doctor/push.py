@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from django.conf import settings
 
 from brokers.types import Check
+from events.push_keys import contact as push_contact
 from events.push_keys import public_key_of
 from ops.doctor.verdicts import failure, warning, well
 
@@ -20,7 +21,7 @@ def push_keys() -> Check:
     return judge_push_keys(
         settings.FILLCAST_PUSH_PUBLIC_KEY,
         settings.FILLCAST_PUSH_PRIVATE_KEYS,
-        contact=push_keys.contact(),
+        contact=push_contact(),
         is_web=settings.FILLCAST_DB_ROLE == "web",
     )
 

@@ -22,7 +22,7 @@ from tests.users import world
 
 pytestmark = pytest.mark.django_db
 SAMPLES = ArchiveKind(
-    name="samples", what="Samples of every type", setting="FILLCAST_RETENTION_LOG_DAYS",
+    name="samples", what="Samples of every type", setting="log_days",
     table="archive_sample", times=("done_at", "at"),
 )  # fmt: skip
 TYPES = """

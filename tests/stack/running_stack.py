@@ -59,7 +59,7 @@ def running_stack() -> Iterator[RunningStack]:
             **development_secrets(given),
             "FILLCAST_SECRET_KEY": settings.SECRET_KEY,
             "FILLCAST_METRICS_TOKEN": METRICS_TOKEN,
-            **UNLIMITED,
+            VARIABLE: with_settings("", {**UNLIMITED, **ERRORS_ONLY}),
             **QUICK_SIGN_IN,
             **SHORT_LOG,
         }

@@ -9,6 +9,7 @@ from pytest_django import Settings
 
 from common.archive.overview import count_removable
 from common.models import ArchiveFile
+from common.operational.document import Retention
 from common.sql import rows, run
 from config.retention import KINDS
 from execution.audit.counters import audit
@@ -23,11 +24,9 @@ pytestmark = pytest.mark.django_db
 
 
 def test_default_moves_nothing(past: Past, folder: Path, settings: Settings) -> None:
-    from config.env import Settings as Environment
-
-    default = Environment.__dataclass_fields__["retention_order_days"].default
+    default = Retention().order_days
     set_setting("retention.order_days", default)
-    assert (default, archive("orders", folder), count_removable(KINDS["orders"])) == ("never", 0, 0)
+    assert (default, archive("orders", folder), count_removable(KINDS["orders"])) == (None, 0, 0)
     assert Order.objects.count() == 5
 
 
