@@ -9,6 +9,7 @@ from pathlib import Path
 from django.conf import settings
 
 from common.operational.document import RATES
+from common.operational.source import VARIABLE, with_settings
 from ops.bootstrap import development_secrets
 from tests.server_folders import server_folder
 from tests.web_process import ROOT, WebProcess
