@@ -1363,7 +1363,7 @@ class Code(StrEnum):
     SIGN_UP_OFF = (
         "SIGN_UP_OFF",
         "This installation does not let people sign up in this way.",
-        "Ask an administrator for a login or an invitation. FILLCAST_SIGN_UP decides.",
+        "Ask an administrator for a login or an invitation. users.sign_up decides.",
     )
     LINK_INVALID = (
         "LINK_INVALID",

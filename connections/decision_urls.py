@@ -10,7 +10,7 @@ from common.operational.current import settings_now
 def check_url(url: str) -> str:
     """Return what is wrong with a URL, as a sentence; empty: it may be saved.
 
-    http, and addresses in private networks, need FILLCAST_OUTBOUND_NETWORKS.
+    http, and addresses in private networks, need networks.outbound_networks.
     """
     try:
         parts = urlsplit(url)

@@ -91,7 +91,7 @@ def assign_lane(
     """Return the lane of a connection. Call it in the transaction that saves the connection.
 
     Connections that share a session get the lane of the first of them, even if
-    FILLCAST_SESSION_LANES has changed since. A broker type whose library is not installed in this
+    execution.session_lanes has changed since. A broker type whose library is not installed in this
     process gets a lane, because it may need a session; an unknown one gets none. Raises
     InvalidInputError if the broker names an invalid lane.
     """

@@ -2,7 +2,7 @@
 
 E-mail goes through Django's mail backend (FILLCAST_EMAIL_URL), everything else through apprise.
 Only SERVICES and WEBHOOKS are accepted: apprise also has local ones (syslog, desktop). A webhook
-without TLS needs FILLCAST_OUTBOUND_NETWORKS.
+without TLS needs networks.outbound_networks.
 """
 
 import hashlib
@@ -324,7 +324,7 @@ def check_host(host: str, *, encrypted: bool) -> None:
         raise InvalidInputError(
             Code.HOST_NOT_ALLOWED,
             "Only https to public hosts is allowed; operators may allow more "
-            "(FILLCAST_OUTBOUND_NETWORKS).",
+            "(networks.outbound_networks).",
             field="url",
         )
 

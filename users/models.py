@@ -62,7 +62,7 @@ class User(AbstractUser):
         )
 
     def clean(self) -> None:
-        """Raise ValidationError for a new name if FILLCAST_GATEWAY_OWNERS has the old or new one:
+        """Raise ValidationError for a new name if networks.gateway_owners has the old or new one:
         the gateways would silently lose their owner, or get another."""
         super().clean()
         self.email = stored_address(self.email)
@@ -70,7 +70,7 @@ class User(AbstractUser):
         before = User.objects.filter(pk=self.pk).values_list("username", flat=True).first()
         if before not in (None, self.username) and {before, self.username} & owners:
             raise ValidationError(
-                {"username": "FILLCAST_GATEWAY_OWNERS gives a gateway to this user name. Change it"
+                {"username": "networks.gateway_owners gives a gateway to this user name. Change it"
                  " there, restart, then rename."}
             )  # fmt: skip
 

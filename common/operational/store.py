@@ -1,6 +1,6 @@
 """Store versions of the operational settings: changes, imports, restored versions.
 
-Each is validated as a whole and written under a lock; whoever began with an older version is
+Each is validated as a whole and written under a lock; a change that began with an older version is
 refused, so that no change is lost. Rows are only added, and the audit trail has each.
 """
 

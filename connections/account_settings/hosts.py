@@ -1,11 +1,11 @@
 """Which hosts a tenant's connection may name: never our own network unless operators allow it.
 
 A tenant enters the host, and a trading process connects to it. Public addresses are allowed;
-private, loopback, link-local and reserved ones only within FILLCAST_BROKER_NETWORKS, and only as
+private, loopback, link-local and reserved ones only within networks.broker_networks, and only as
 addresses. A name may only resolve to public addresses. It is checked when it is entered (without
 resolving it), when a test runs, and at each connect (brokers/safe_connect.py).
 
-A gateway without a password (IBKR's) serves every client that reaches it. FILLCAST_GATEWAY_OWNERS
+A gateway without a password (IBKR's) serves every client that reaches it. networks.gateway_owners
 names the users of such a gateway, and no other user's accounts may be there. If several of its
 lines match an address, the one with the longest prefix applies.
 """
@@ -77,7 +77,7 @@ def check_resolved(values: Mapping[str, Any], keys: Iterable[str] = (), username
 def hosts_outside_operator_networks(
     values: Mapping[str, Any], keys: Iterable[str] = ()
 ) -> list[str]:
-    """Return the hosts that settings name outside of FILLCAST_BROKER_NETWORKS, in one spelling."""
+    """Return the hosts that settings name outside of networks.broker_networks, in one spelling."""
     named = [(_address(host), host) for host in hosts_in(values, keys).values()]
     return [
         host if address is None else str(leads_to(address))
@@ -90,7 +90,7 @@ def may_resolve_to(address: Address) -> bool:
     """Return whether a name may resolve to an address: a public one that is no user's gateway.
 
     This holds for all users. The owner of a name can change its address at any time, so private
-    gateways, and those in FILLCAST_GATEWAY_OWNERS, must be entered as addresses.
+    gateways, and those in networks.gateway_owners, must be entered as addresses.
     """
     plain = leads_to(address)
     return is_public(plain) and not _owners_of(plain)
@@ -107,7 +107,7 @@ def check_addresses(
         if (owners := _owners_of(plain)) and username not in owners:
             raise InvalidInputError(
                 Code.HOST_NOT_ALLOWED,
-                f"{host!r} is another user's gateway (FILLCAST_GATEWAY_OWNERS). Ask operators to "
+                f"{host!r} is another user's gateway (networks.gateway_owners). Ask operators to "
                 "name you, or connect a gateway of your own.",
                 field=field,
             )
@@ -149,6 +149,6 @@ def _refused(host: str, field: str) -> InvalidInputError:
     return InvalidInputError(
         Code.HOST_NOT_ALLOWED,
         f"{host!r} is in a network that the operators have not allowed "
-        "(FILLCAST_BROKER_NETWORKS names the allowed ones).",
+        "(networks.broker_networks names the allowed ones).",
         field=field,
     )

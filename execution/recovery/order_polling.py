@@ -6,7 +6,7 @@ and targets that the broker holds (a broker may drop one that it has confirmed).
 
 Each process claims due accounts with SKIP LOCKED, so two processes never poll the same account. The
 interval is `update_interval_seconds` in the connection's settings, by default
-FILLCAST_UPDATE_INTERVAL_SECONDS. `wake_polls` makes an account due earlier.
+fill_tracking.update_interval_seconds. `wake_polls` makes an account due earlier.
 """
 
 from collections.abc import Mapping, Sequence

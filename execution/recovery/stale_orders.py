@@ -140,7 +140,7 @@ WITH found AS (
 
 
 def alert_stale_unknown() -> None:
-    """Alert once on each order that is UNKNOWN for more than FILLCAST_UNKNOWN_ALERT_SECONDS."""
+    """Alert once on each order that is UNKNOWN for more than execution.unknown_alert_seconds."""
     run(ALERT_STALE_UNKNOWN, (settings_now().execution.unknown_alert_seconds,))
 
 

@@ -179,7 +179,7 @@ _ABSENT = log_rows_sql(
     code=f"CASE WHEN m.status = 'UNKNOWN' THEN '{Code.ABSENCE_CONFIRMED.value}' ELSE m.reason END",
 )
 
-# One more absence confirmation. The second, at least FILLCAST_ABSENCE_GAP_SECONDS later, fails an
+# One more absence confirmation. The second, at least execution.absence_gap_seconds later, fails an
 # entry and sends an exit again under the same id; of an exit that can be repeated (`sure`) the
 # first one does. The fence rejects a stale process. Comparing
 # `absence_confirmations` rejects the second of two processes that asked at the same time.

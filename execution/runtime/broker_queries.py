@@ -130,7 +130,7 @@ def call_runner(
 
 
 async def with_call_timeout(request: Awaitable[T]) -> T:
-    """Await one request of a call. Raises TimeoutError after FILLCAST_CALL_TIMEOUT_SECONDS, without
+    """Await one request of a call. Raises TimeoutError after call_timeout_seconds, without
     the wait for its broker's rate limit."""
     async with call_timeout(settings_now().execution.call_timeout_seconds):
         return await request

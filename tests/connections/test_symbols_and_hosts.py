@@ -210,7 +210,7 @@ def test_named_gateway_owner_keeps_it(old: str, new: str, settings: Settings) ->
     renamed.username = new
     with pytest.raises(ValidationError) as refused:
         renamed.full_clean()
-    assert "FILLCAST_GATEWAY_OWNERS" in refused.value.message_dict["username"][0]
+    assert "networks.gateway_owners" in refused.value.message_dict["username"][0]
     other.username = "others"
     other.full_clean()
     User(username="alice" if old != "alice" else "new", password="x").full_clean()
@@ -249,7 +249,7 @@ def test_gateway_of_one_user_is_refused_to_others(
 def test_account_at_forbidden_gateway_is_deactivated_with_message(
     settings: Settings,
 ) -> None:
-    """FILLCAST_GATEWAY_OWNERS is set after a user has already connected there."""
+    """networks.gateway_owners is set after a user has already connected there."""
     set_setting("networks.broker_networks", (ipaddress.ip_network("10.0.0.0/8"),))
     alice, bob = make.user("alice"), make.user("bob")
     here, there = {"host": "10.0.0.5"}, {"host": "10.0.0.6"}
