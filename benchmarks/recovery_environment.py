@@ -44,7 +44,7 @@ FRESH = "UPDATE connections_accountsnapshot SET read_at = clock_timestamp()"
 class RecoveryEnvironment:
     """Use it in a `with` statement; leaving it ends all processes."""
 
-    def __init__(self, folder: Path, accounts: int, settings: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, accounts: int, settings: Mapping[str, Any]) -> None:
         """settings: of the stack, beside the product's own."""
         folder.chmod(0o755)  # PostgreSQL runs as another user when we are root
         self.folder, self._accounts, self._settings = folder, accounts, settings

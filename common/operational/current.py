@@ -113,7 +113,8 @@ def refresh() -> InForce:
 
 def _load() -> InForce:
     """Return the newest valid version, and what is wrong with a newer one."""
-    seen, faults = NOTHING, ()
+    seen = NOTHING
+    faults: tuple[Fault, ...] = ()
     for version in rows(_VERSIONS, (OLDEST_READ,)):
         if seen == NOTHING:
             seen = Seen(version.id, version.made_at)

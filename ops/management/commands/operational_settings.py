@@ -100,7 +100,7 @@ class Command(HelpedCommand):
         changes: Json = {}
         for one in settings:
             path, is_given, text = one.partition("=")
-            group, _, name = path.partition(".")
+            group, _dot, name = path.partition(".")
             if not is_given or not name:
                 raise CommandError(f"{one!r} is not PATH=VALUE, such as execution.poll_seconds=1.")
             changes.setdefault(group, {})[name] = _value(text)

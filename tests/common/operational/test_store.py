@@ -217,13 +217,14 @@ def test_listener_receives_changes_and_its_error_stops_no_other(root: User) -> N
 
 @pytest.mark.django_db(transaction=True)
 def test_two_changes_at_once_store_one_version() -> None:
-    root, results = staff(Role.ADMINISTRATOR, name="root"), []
+    root = staff(Role.ADMINISTRATOR, name="root")
+    results: list[str] = []
     start = threading.Barrier(2)
 
     def change(seconds: int) -> None:
         start.wait(60)
         try:
-            results.append(save({"execution": {"poll_seconds": seconds}}, root, base=0))
+            results.append(str(save({"execution": {"poll_seconds": seconds}}, root, base=0)))
         except ConflictError as error:
             results.append(error.code)
         finally:
