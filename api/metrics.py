@@ -24,6 +24,7 @@ from redis.exceptions import RedisError
 
 from api import request_metrics
 from common import message_queues
+from common.operational.current import in_force
 from common.sql import rows
 from connections import metrics as connections
 from events import metrics as events
@@ -53,6 +54,7 @@ class MetricsCollector(Collector):
         is_up = float(bool(found))
         yield GaugeMetricFamily("fillcast_database_up", "Whether PostgreSQL answers.", value=is_up)
         yield from found
+        yield _settings()
         yield from _queues()
 
 
@@ -70,6 +72,13 @@ def _from_database() -> list[Metric]:
                 execution.DROPPED_MESSAGES,
             ),
         ]
+
+
+def _settings() -> Metric:
+    """Return whether the newest version of the operational settings is in force."""
+    description = "1 if the newest version of the settings is invalid, so that an older one holds."
+    invalid = float(bool(in_force().faults))
+    return GaugeMetricFamily("fillcast_settings_invalid", description, value=invalid)
 
 
 def _filled(metric: Any, statement: str) -> Any:

@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from api.permissions import needed_by, scope_of
+from common.operational.current import settings_now
 from common.permissions import Scope
 from signals.alert_posts import ALERTS_PER_ADDRESS, alerts_from
 from signals.rate import Usage, count_call, seconds_to_wait
@@ -41,7 +41,7 @@ class PerMinute(BaseThrottle):
 
 def rate_of(scope: str) -> int:
     """Return how many requests of a scope are allowed in a minute."""
-    return int(settings.API_RATES[scope])
+    return int(getattr(settings_now().api_rates, scope))
 
 
 def retry_after_unauthenticated(address: str) -> int:

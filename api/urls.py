@@ -37,6 +37,7 @@ from execution.api.rounding_debt import RoundingDebtViewSet
 from execution.api.routes import RouteViewSet
 from signals.api import FeedViewSet, SignalViewSet
 from users.api import ApiKeyViewSet, MeView
+from users.settings_api import SettingsViewSet
 
 router = SimpleRouter()
 router.register("api-keys", ApiKeyViewSet, basename="api-key")
@@ -58,6 +59,7 @@ router.register("positions", PositionViewSet, basename="position")
 router.register("preflights", PreflightViewSet, basename="preflight")
 router.register("presets", PresetViewSet, basename="preset")
 router.register("presets", PresetMeaningViewSet, basename="preset-meaning")
+router.register("settings", SettingsViewSet, basename="settings")
 router.register("signals", SignalViewSet, basename="signal")
 router.register("signals", SignalResultsViewSet, basename="signal-results")
 router.register("subscriptions", SubscriptionViewSet, basename="subscription")

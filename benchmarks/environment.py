@@ -19,6 +19,7 @@ from psycopg.sql import SQL, Identifier
 
 from benchmarks import process_usage
 from common.message_queues import queue_keys
+from common.operational.source import VARIABLE, with_settings
 from config.env import Settings
 from config.installation import var_folder
 from ops.embedded.ports import free_port
@@ -113,8 +114,13 @@ class BenchEnvironment:
             extra={
                 **own_servers(var_folder(os.environ) / "bench" / "stack"),
                 **servers(os.environ),
-                "FILLCAST_BROKER_MAINTENANCE_WINDOWS": "no",  # the fakes trade on weekends
-                "FILLCAST_LOG_LEVEL": "WARNING",
+                VARIABLE: with_settings(
+                    "",
+                    {
+                        "maintenance.broker_windows": False,  # the fakes trade on weekends
+                        "messages.log_level": "WARNING",
+                    },
+                ),
             },
             report=report_progress,
         )

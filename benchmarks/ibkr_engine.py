@@ -38,7 +38,6 @@ def until(condition: Callable[[], object], describe: Callable[[], object] = str)
 
 def main(port: int, count: int) -> dict[str, Any]:
     """Return the milliseconds of each execution, and the CPU milliseconds of one."""
-    from django.conf import settings
 
     from common.clocks import market_now
     from connections.models import ConnectionHealth, ExecutionConnection, HealthStatus
@@ -49,8 +48,9 @@ def main(port: int, count: int) -> dict[str, Any]:
     from signals.models import Approval, Signal
     from signals.services import publish
     from tests.connections import make
+    from tests.operational import set_setting
 
-    settings.FILLCAST_BROKER_NETWORKS = (ipaddress.ip_network("127.0.0.0/8"),)
+    set_setting("networks.broker_networks", (ipaddress.ip_network("127.0.0.0/8"),))
     control = ControlConnection(port)
     runtime = startup.start_trading("execution+sessions")
     make.continue_numbers()

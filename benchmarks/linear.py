@@ -11,10 +11,11 @@ from benchmarks.costs import Costs
 from benchmarks.data import BenchData
 from benchmarks.environment import BenchEnvironment, report_progress
 from benchmarks.results import Result, compared
+from common.operational.source import VARIABLE, with_settings
 
 TARGET = 1.3
 MOST_GROWTH_MB = 0.01  # of all processes, for each further order of the signal
-MAX_AGE = "FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS"
+MAX_AGE = "execution.market_entry_max_age_seconds"
 WARM = 10_000  # connections of the first, unmeasured fan-out, at most
 
 
@@ -33,12 +34,14 @@ def hundred_thousand(environment: BenchEnvironment, data: BenchData, count: int)
 @contextlib.contextmanager
 def patience(environment: BenchEnvironment) -> Iterator[None]:
     """Let processes that start meanwhile send entries of older signals: they take a minute."""
-    environment.stack.environ[MAX_AGE] = "600"
+    environ = environment.stack.environ
+    before = environ.get(VARIABLE, "")
+    environ[VARIABLE] = with_settings(before, {MAX_AGE: 600})
     try:
         yield
     finally:
         environment.run(workers=0)
-        del environment.stack.environ[MAX_AGE]
+        environ[VARIABLE] = before
 
 
 def _linear(

@@ -31,6 +31,7 @@ from benchmarks.results import Result, machine
 from benchmarks.session_doubles import Doubles, running
 from benchmarks.slow_broker import broker_running
 from common.database_errors import is_transient
+from common.operational.source import VARIABLE, with_settings
 from config.env import Settings
 from config.installation import ROOT
 from signals.models import Signal
@@ -39,7 +40,7 @@ SIGNALS_A_SECOND = 5
 ATTEMPTS = 10
 AUDIT_SECONDS = 90  # until all accounts have been read
 SETTLE_SECONDS = 240.0  # two look-ups a minute apart, the lease, and the exit after them
-SETTINGS = {"FILLCAST_BROKER_NETWORKS": "127.0.0.0/8"}
+SETTINGS = {"networks.broker_networks": ["127.0.0.0/8"]}
 UNSETTLED = """
 SELECT c.type, o.status, o.reason, count(*) FROM execution_order o
 JOIN connections_executionconnection c ON c.id = o.connection_id
@@ -81,14 +82,17 @@ def measure(environment: BenchEnvironment, data: BenchData, seconds: float, mix:
 def _brokers(environment: BenchEnvironment, mix: Mix) -> Iterator[Doubles]:
     """Run all doubles; processes that start meanwhile may reach them."""
     environ = environment.stack.environ
-    before = {name: environ.get(name) for name in (*SETTINGS, "FILLCAST_MT4_ROOT")}
+    before = {name: environ.get(name) for name in (VARIABLE, "FILLCAST_MT4_ROOT")}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fillcast-bench-")))
         stack.enter_context(broker_running(environment))
         doubles = stack.enter_context(
             running(folder / "root", folder / "state", mix.ibkr, mix.mt4, mix.mt5)
         )
-        environ |= {**SETTINGS, "FILLCAST_MT4_ROOT": str(folder / "root")}
+        environ |= {
+            VARIABLE: with_settings(environ.get(VARIABLE, ""), SETTINGS),
+            "FILLCAST_MT4_ROOT": str(folder / "root"),
+        }
         try:
             yield doubles
         finally:

@@ -11,8 +11,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from django.conf import settings
-
 from benchmarks import fanout, process_usage
 from benchmarks.data import BenchData
 from benchmarks.environment import BenchEnvironment, BenchError
@@ -21,6 +19,7 @@ from brokers.paper.order_intake import IncomingOrder, take_orders
 from brokers.paper.reads import account_access
 from brokers.types import OrderReport
 from common.gc_tuning import exclude_imports_from_gc
+from common.operational.current import settings_now
 from events.routing import route_events
 from execution.models import Order
 from execution.reports.apply import apply_reports
@@ -99,7 +98,7 @@ def _execute(environment: BenchEnvironment, data: BenchData, count: int, costs: 
 
 
 def _bundles(ids: Sequence[int]) -> Iterator[Sequence[int]]:
-    size = settings.FILLCAST_BUNDLE_SIZE
+    size = settings_now().execution.bundle_size
     return (ids[start : start + size] for start in range(0, len(ids), size))
 
 

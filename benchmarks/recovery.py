@@ -32,7 +32,7 @@ PROCESSES = (
 )  # fmt: skip
 SERVERS = ("redis", "postgres", "supervisor")
 USUAL_CONNECTIONS = 200  # from so many on it is a measurement, else only a test:
-SMALL, QUICK = (ENTRIES, "prices", "redis"), {"FILLCAST_ABSENCE_GAP_SECONDS": "10"}
+SMALL, QUICK = (ENTRIES, "prices", "redis"), {"execution.absence_gap_seconds": 10}
 # Those that send orders: one is killed at its first claim.
 SENDERS = {
     ENTRIES: ("execution-1", "execution-2"), EXITS: (EXITS,), SESSIONS: (SESSIONS,),

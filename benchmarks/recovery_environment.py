@@ -19,6 +19,7 @@ from typing import Any, Self
 import psycopg
 
 from benchmarks.environment import BenchError
+from common.operational.source import VARIABLE, with_settings
 from config.installation import ROOT
 from ops.bootstrap import development_secrets
 from ops.embedded.ports import free_port
@@ -26,7 +27,7 @@ from tests.fakes.paper_server import environ_for
 from tests.faults.broker_process import Broker
 from tests.faults.invariants import InvariantCounts
 from tests.faults.process_fleet import OperatorProcess
-from tests.faults.servers import Servers
+from tests.faults.servers import OF_TESTS, Servers
 
 START_SECONDS = 120.0
 LANES = 8
@@ -43,7 +44,7 @@ FRESH = "UPDATE connections_accountsnapshot SET read_at = clock_timestamp()"
 class RecoveryEnvironment:
     """Use it in a `with` statement; leaving it ends all processes."""
 
-    def __init__(self, folder: Path, accounts: int, settings: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, accounts: int, settings: Mapping[str, Any]) -> None:
         """settings: of the stack, beside the product's own."""
         folder.chmod(0o755)  # PostgreSQL runs as another user when we are root
         self.folder, self._accounts, self._settings = folder, accounts, settings
@@ -80,12 +81,17 @@ class RecoveryEnvironment:
         environ = {
             **self.servers.environ(),
             **environ_for(self.broker.address),
-            "FILLCAST_LOG_LEVEL": "WARNING",
             "FILLCAST_PORT": str(self.port),
-            "FILLCAST_SESSION_LANES": str(LANES),
             "PYTHONPATH": str(ROOT / "tests/fakes/plugin"),
             "SESSIONED_JOURNAL": str(self.folder / "calls.log"),
-            **self._settings,
+            VARIABLE: with_settings(
+                OF_TESTS,
+                {
+                    "messages.log_level": "WARNING",
+                    "execution.session_lanes": LANES,
+                    **self._settings,
+                },
+            ),
         }
         (self.folder / "static").mkdir(exist_ok=True)
         return environ | development_secrets(environ)

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 from django.utils import timezone
 
+from common.operational.current import settings_now
 from common.sql import rows
 
-KEPT_FOR = timedelta(hours=24)
 _SWEEP = """\
 DELETE FROM common_keptanswer WHERE id IN (
   SELECT id FROM common_keptanswer WHERE created_at < %s ORDER BY created_at LIMIT 5000
@@ -14,9 +14,14 @@ DELETE FROM common_keptanswer WHERE id IN (
 RETURNING id"""
 
 
+def kept_for() -> timedelta:
+    """Return for how long a repetition gets the answer of its first request."""
+    return timedelta(hours=settings_now().idempotency.check_window_hours)
+
+
 def sweep_kept_answers() -> int:
     """Delete the answers that are too old to be repeated; return how many."""
     deleted = 0
-    while batch := len(rows(_SWEEP, (timezone.now() - KEPT_FOR,))):
+    while batch := len(rows(_SWEEP, (timezone.now() - kept_for(),))):
         deleted += batch
     return deleted

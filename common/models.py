@@ -1,4 +1,4 @@
-"""The audit trail, which only the database's functions write; kept answers; the archive."""
+"""The audit trail, which only the database's functions write; answers; archive; settings."""
 
 from django.conf import settings
 from django.db import models
@@ -132,3 +132,33 @@ class ArchiveFile(models.Model):
 
     def __str__(self) -> str:
         return self.path
+
+
+class SettingsVersion(models.Model):
+    """One version of the operational settings: the whole document, who stored it, when and why.
+
+    Rows are only added. id: the version's number, without gaps. The user is plain: a version
+    outlives its user. source_digest: of the central source's text, if it came from there.
+    """
+
+    class Origin(models.TextChoices):
+        CONSOLE = "console", "Console"
+        API = "api", "API"
+        COMMAND = "command", "Command"
+        CENTRAL = "central", "Central source"
+
+    id = models.PositiveIntegerField(primary_key=True)
+    document = models.JSONField()
+    made_at = models.DateTimeField(db_default=ClockTimestamp())
+    user_id = models.BigIntegerField(null=True)
+    username = models.CharField(max_length=150, blank=True)
+    origin = models.CharField(max_length=8, choices=Origin)
+    why = models.CharField(max_length=500)
+    restored = models.PositiveIntegerField(null=True, help_text="The version that it repeats.")
+    source_digest = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"version {self.pk}"

@@ -58,6 +58,7 @@ class Right(StrEnum):
     MAINTENANCE = "manage_maintenance"
     PAPER = "manage_paper_broker"
     SCHEDULES = "manage_schedules"
+    SETTINGS = "change_settings"
     USERS = "manage_users"
     API_KEYS = "manage_api_keys"
 
@@ -116,6 +117,9 @@ RIGHTS: Mapping[Right, Meaning] = {
     Right.MAINTENANCE: Meaning("change brokers' maintenance windows", Scope.OPERATE),
     Right.PAPER: Meaning("change how the paper broker behaves", Scope.OPERATE),
     Right.SCHEDULES: Meaning("change what is started when (schedules)", Scope.OPERATE),
+    Right.SETTINGS: Meaning(
+        "change the operational settings, import them and restore a version", Scope.OPERATE
+    ),
     Right.USERS: Meaning("add and change users, their roles and passwords", Scope.OPERATE),
     Right.API_KEYS: Meaning("make and revoke other users' API keys", Scope.OPERATE),
 }

@@ -18,7 +18,7 @@ QUOTAS = {
     "subscriptions": 5_000,
     "versions of terms within a day": 100,
 }
-"""The default of each kind; FILLCAST_QUOTAS has others. docs/api.md states what counts."""
+"""The default of each kind; users.quotas has others. docs/api.md states what counts."""
 
 
 def read_quota(text: str) -> tuple[str, int]:
@@ -31,5 +31,5 @@ def read_quota(text: str) -> tuple[str, int]:
 
 
 def setting_name(kind: str) -> str:
-    """Return how FILLCAST_QUOTAS writes a kind."""
+    """Return how users.quotas writes a kind."""
     return kind.lower().replace(" ", "-")

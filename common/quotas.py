@@ -3,11 +3,12 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from common.errors import ConflictError
+from common.operational.current import settings_now
+from common.quota_kinds import QUOTAS
 from common.reason_codes import Code
 from common.sql import rows
 
@@ -39,7 +40,7 @@ def require_quota(
     if new == 0:
         return
     lock_quota(kind, owner_id)
-    most: int = settings.FILLCAST_QUOTAS[kind]
+    most = settings_now().users.quotas.get(kind, QUOTAS[kind])
     count = existing.count()
     if count + new > most:
         remedy = "Try again later" if "within a day" in kind else "Remove some first"

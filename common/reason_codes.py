@@ -432,6 +432,16 @@ class Code(StrEnum):
         "The account does not support this order type or time in force.",
         "Publish another type, or use another account.",
     )
+    LIMIT_ORDERS_OFF = (
+        "LIMIT_ORDERS_OFF",
+        "Limit orders are switched off on this installation.",
+        "Send a market order, or ask an administrator: console, Settings, enable_limit_orders.",
+    )
+    STOP_ORDERS_OFF = (
+        "STOP_ORDERS_OFF",
+        "Orders that wait for a stop price are switched off on this installation.",
+        "Send a market order, or ask an administrator: console, Settings, enable_stop_orders.",
+    )
     ACTIVATION_REACHED = (
         "ACTIVATION_REACHED",
         "The market has passed the activation price of the trailing stop.",
@@ -1047,6 +1057,12 @@ class Code(StrEnum):
         "A signal with this external id was already received with other contents.",
         "Use a new external id for a new signal.",
     )
+    SIGNAL_REPEATED = (
+        "SIGNAL_REPEATED",
+        "The feed has the same entry already, by what this installation compares.",
+        "Cancel the first one, or send what differs. Administrators choose what is compared:"
+        " console, Settings, dedupe_by.",
+    )
     DUPLICATE_REQUEST = (
         "DUPLICATE_REQUEST",
         "A request with this Idempotency-Key was already carried out with other contents.",
@@ -1347,7 +1363,7 @@ class Code(StrEnum):
     SIGN_UP_OFF = (
         "SIGN_UP_OFF",
         "This installation does not let people sign up in this way.",
-        "Ask an administrator for a login or an invitation. FILLCAST_SIGN_UP decides.",
+        "Ask an administrator for a login or an invitation. users.sign_up decides.",
     )
     LINK_INVALID = (
         "LINK_INVALID",

@@ -19,9 +19,10 @@ from rest_framework.views import APIView
 
 from common.errors import ConflictError
 from common.idempotency import read_key
-from common.kept_answers import KEPT_FOR
+from common.kept_answers import kept_for
 from common.models import KeptAnswer
 from common.money import canonical
+from common.operational.current import settings_now
 from common.reason_codes import Code
 from common.sql import rows
 
@@ -61,7 +62,7 @@ class Repeatable(APIView):
         super().initial(request, *args, **kwargs)
         # Without a key the body stays unread: operations without one take any content type.
         key = read_key(request) if request.method == "POST" and keeps_answer(self) else ""
-        if key and not _is_trial(request):
+        if key and settings_now().idempotency.enabled and not _is_trial(request):
             self._kept = _unanswered(request, key)
 
     def handle_exception(self, exc: Exception) -> Response:
@@ -132,7 +133,7 @@ def _unanswered(request: Request, key: str) -> KeptAnswer:
     first = same.first()
     if first is None:
         return new
-    if first.created_at < timezone.now() - KEPT_FOR:
+    if first.created_at < timezone.now() - kept_for():
         same.delete()
         return new
     if first.fingerprint != new.fingerprint:

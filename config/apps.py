@@ -1,6 +1,7 @@
 """config is an app because it has a migration and must become ready after all other apps."""
 
 import gc
+from importlib import import_module
 from typing import Any
 
 from celery.signals import beat_init, worker_ready
@@ -8,8 +9,9 @@ from django.apps import AppConfig
 from django_structlog.signals import bind_extra_request_metadata
 
 import config.celery  # noqa: F401  # before the first task is sent: it has our broker
+from common.operational.current import follow
 from common.readiness import announce_ready
-from config.logs import bind_address
+from config.logs import bind_address, set_level
 from config.session_priority import follow_niceness
 from prices.signals import prices_started
 
@@ -29,6 +31,8 @@ class ConfigConfig(AppConfig):
             process_ready.connect(report_ready, weak=False)
         bind_extra_request_metadata.connect(bind_address)
         follow_niceness()
+        follow(set_level)
+        import_module("config.compared_schedule")  # needs the models of other apps
         gc.freeze()  # imported modules stay: the collector need not scan them
         gc.enable()  # config/__init__.py disabled it
 

@@ -1,4 +1,6 @@
-"""Every setting of Fillcast: environment variables, read and checked once per process.
+"""What a process needs to start: environment variables, read and checked once per process.
+
+All else is an operational setting, which changes while processes run (common/operational).
 
 `manage.py settings_reference` writes docs/settings.md and .env.example from the class Settings.
 To add a setting: a field here, a line in config/settings.py, then that command.
@@ -6,33 +8,29 @@ To add a setting: a field here, a line in config/settings.py, then that command.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from config.env_types import (
-    DAYS,
-    ORDER_DAYS,
     BearerToken,
     Clock,
     Fault,
     HostName,
     Key,
     Network,
-    NetworkOwner,
     PostgresUrl,
     PushPrivateKey,
     PushPublicKey,
-    Quota,
+    SettingsSource,
     TerminalName,
     TerminalPath,
     YesNo,
-    number,
     text,
     url,
     whole_number,
 )
 from config.env_variables import InvalidEnvironmentError, Variable, setting
+from config.moved_settings import MOVED, describe_moved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +66,12 @@ class Settings:
         " installation. Never change it.",
         required=True,
     )
+    settings_source: SettingsSource | None = setting(
+        None,
+        "Where operational settings come from besides the console: a JSON file, an https:// URL or"
+        " the JSON itself. It holds until a version is stored; a file or URL is followed, and each"
+        " change of it becomes a version (docs/operational-settings.md).",
+    )
 
     # --- Web
     secret_key: Annotated[str, text("at least 32 characters", ".{32,}")] | None = setting(
@@ -94,41 +98,6 @@ class Settings:
         (),
         "Addresses of your own proxies. X-Forwarded-For and X-Forwarded-Proto are used only if they"
         " come from one of these.",
-    )
-    staff_second_factor: YesNo | None = setting(
-        None,
-        "Whether staff must have a second factor. If empty: yes in production, no in development.",
-    )
-    sign_up: Literal["off", "invitation", "open"] = setting(
-        "invitation",
-        "Who may create a login without an administrator: no one, the holder of an invitation's"
-        " link, or everybody with an e-mail address (needs FILLCAST_EMAIL_URL).",
-    )
-    api_read_rate: Annotated[int, whole_number(1, 1_000_000)] = setting(
-        1200,
-        "Requests a minute that only read, of one user over all keys.",
-    )
-    api_trade_rate: Annotated[int, whole_number(1, 1_000_000)] = setting(
-        600,
-        "Requests a minute about orders, positions and drift items, of one user.",
-    )
-    api_publish_rate: Annotated[int, whole_number(1, 1_000_000)] = setting(
-        600,
-        "Requests a minute about signals and feeds, of one user.",
-    )
-    api_operate_rate: Annotated[int, whole_number(1, 1_000_000)] = setting(
-        300,
-        "Requests a minute about accounts, subscriptions, presets, halts,"
-        " notifications and keys, of one user.",
-    )
-    api_anonymous_rate: Annotated[int, whole_number(1, 1_000_000)] = setting(
-        60,
-        "Requests a minute from one address without a user, or with wrong keys and tokens.",
-    )
-    quotas: tuple[Quota, ...] = setting(
-        (),
-        "How many rows of a kind one owner may have, where it is not the number that docs/api.md"
-        " states, such as presets=400,api-keys=500.",
     )
     metrics_token: BearerToken | None = setting(
         None, "Bearer token for /metrics. If empty, the endpoint returns 404.", secret=True
@@ -191,9 +160,6 @@ class Settings:
     log_format: Literal["console", "json"] = setting(
         "console", "Format of the logs on standard error: for people, or one JSON object per line."
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = setting(
-        "INFO", "Least severe level that is logged."
-    )
     email_url: Annotated[
         str, url("consolemail", "smtp", "smtp+tls", "smtp+ssl", "memorymail", "dummymail")
     ] = setting(
@@ -230,99 +196,14 @@ class Settings:
         " again. For workers only.",
         secret=True,
     )
-    push_contact: Annotated[str, text("an e-mail address", r"[^@\s]+@[^@\s]+")] | None = setting(
-        None,
-        "E-mail address at which push services of browsers reach you; they receive it with each"
-        " message. If empty, FILLCAST_EMAIL_FROM.",
-    )
 
-    # --- Execution
-    poll_seconds: Annotated[int, whole_number(1, 5)] = setting(
-        2, "How often each worker queries for due orders, with or without a message."
-    )
-    bundle_size: Annotated[int, whole_number(1, 5000)] = setting(
-        500, "Most orders in one message and one transaction."
-    )
-    dispatch_slots: Annotated[int, whole_number(1, 10000)] = setting(
-        600, "Most broker calls in flight in one process."
-    )
+    # --- Processes
     lease_seconds: Annotated[int, whole_number(2, 10)] = setting(
         10,
         "How long a process without contact counts as alive; the database time-outs depend on it.",
     )
-    send_deadline_seconds: Annotated[int, whole_number(1, 9)] = setting(
-        5, "Send deadline: an order that has not left so long after its claim is not sent."
-    )
-    call_timeout_seconds: Annotated[int, whole_number(1, 60)] = setting(
-        5, "How long a broker may take to answer before the order becomes UNKNOWN."
-    )
-    market_entry_max_age_seconds: Annotated[int, whole_number(1, 86400)] = setting(
-        60,
-        "Maximum age of a signal (market clock) when its market entry is sent; a preset may allow"
-        " less.",
-    )
-    absence_gap_seconds: Annotated[int, whole_number(4, 3600)] = setting(
-        60, "Time between the two look-ups that confirm that an order never arrived."
-    )
-    lookup_max_interval_seconds: Annotated[int, whole_number(2, 600)] = setting(
-        20, "Longest pause between two look-ups of an UNKNOWN order; the first pause is 2 s."
-    )
-    unknown_alert_seconds: Annotated[int, whole_number(10, 86400)] = setting(
-        300, "An order that is UNKNOWN for longer raises an alert."
-    )
-    stuck_seconds: Annotated[int, whole_number(1, 86400)] = setting(
-        30, "A market, IOC or FOK order that the broker has not ended by then is looked up."
-    )
-    stuck_answer_seconds: Annotated[int, whole_number(1, 3600)] = setting(
-        10,
-        "How long that look-up may take before the order is cancelled or raises an alert, as its"
-        " preset states.",
-    )
-    update_interval_seconds: Annotated[Decimal, number("0.2", "3600")] = setting(
-        Decimal(1), "How often working orders are polled at brokers that send no events."
-    )
-    session_lanes: Annotated[int, whole_number(1, 256)] = setting(
-        8,
-        "Lanes over which new connections with a broker session are spread; so many session workers"
-        " can share them.",
-    )
-    session_idle_seconds: Annotated[int, whole_number(60, 31_536_000)] = setting(
-        3600,
-        "A broker session without orders and positions for so long is closed; it is opened every"
-        " ten minutes to read and compare the account.",
-    )
-    slippage_alert_pips: Annotated[Decimal, number("0", "100000")] = setting(
-        Decimal(5),
-        "A fill of a currency pair or metal that is further from the expected price, worse or"
-        " better, raises an alert. For accounts without a preset.",
-    )
-    slippage_alert_basis_points: Annotated[Decimal, number("0", "100000")] = setting(
-        Decimal(10),
-        "The same for everything without pips (coins, shares, indices), in basis points of the"
-        " expected price: 10 is 0.1 %.",
-    )
 
-    # --- Brokers and outgoing connections
-    broker_networks: tuple[Network, ...] = setting(
-        (),
-        "Private and loopback networks where users may connect accounts; public addresses are"
-        " always allowed.",
-    )
-    gateway_owners: tuple[NetworkOwner, ...] = setting(
-        (),
-        "Gateways of one user each, such as 10.0.0.5=alice: other users cannot connect accounts"
-        " there.",
-    )
-    outbound_networks: tuple[Network, ...] = setting(
-        (),
-        "Private networks that notifications and webhooks may be sent to; public addresses are"
-        " always allowed.",
-    )
-    broker_maintenance_windows: YesNo = setting(
-        True,
-        "Whether to respect the maintenance windows that brokers publish. If no, only your own"
-        " count (console: Maintenance).",
-    )
+    # --- MetaTrader
     mt4_root: Annotated[str, text("a folder", "/.+|[A-Za-z]:.+")] | None = setting(
         None, "Folder that contains every MT4 connection's bridge folder. If empty, MT4 is off."
     )
@@ -341,26 +222,6 @@ class Settings:
         None,
         "Folder of the Parquet files that old rows are moved to, on a disk that is backed up. If"
         " empty: archive/ in FILLCAST_VAR in development; in production nothing is archived.",
-    )
-    retention_log_days: Annotated[str, DAYS] = setting(
-        "90", "How long lines of the execution log stay in the database."
-    )
-    retention_event_days: Annotated[str, DAYS] = setting(
-        "90", "How long events stay that were routed and have no delivery left."
-    )
-    retention_delivery_days: Annotated[str, DAYS] = setting(
-        "90", "How long deliveries to channels stay once they are sent or have failed."
-    )
-    retention_webhook_days: Annotated[str, DAYS] = setting(
-        "30", "How long messages to webhooks and browsers stay, with their tries."
-    )
-    retention_audit_run_days: Annotated[str, DAYS] = setting(
-        "180", "How long results of the hourly audit stay; the last one always does."
-    )
-    retention_order_days: Annotated[str, ORDER_DAYS] = setting(
-        "never",
-        "How long entries stay that ended without a fill. Exchanges list what they executed for up"
-        " to two years: 800 is more than any of them.",
     )
 
     # --- Replays and tests
@@ -388,7 +249,7 @@ class Settings:
     def read(cls, environ: Mapping[str, str]) -> Self:
         """Return valid settings. Raises InvalidEnvironmentError, which lists every fault."""
         values: dict[str, Any] = {}
-        faults: list[str] = []
+        faults = [describe_moved(name) for name in MOVED if environ.get(name, "").strip()]
         in_production = environ.get("FILLCAST_ENV", "").strip() == "production"
         for variable in VARIABLES:
             given = environ.get(variable.name, "").strip()
@@ -408,19 +269,6 @@ class Settings:
 
     def _conflicts(self) -> Iterator[str]:
         """Yield a sentence for each contradiction between settings that are well-formed."""
-        within, call = self.send_deadline_seconds, self.call_timeout_seconds
-        if within >= self.lease_seconds:
-            yield (
-                f"FILLCAST_SEND_DEADLINE_SECONDS is {within}; expected less than"
-                f" FILLCAST_LEASE_SECONDS ({self.lease_seconds}), or a worker that counts as dead"
-                " could still send."
-            )
-        if self.absence_gap_seconds < within + call:
-            yield (
-                f"FILLCAST_ABSENCE_GAP_SECONDS is {self.absence_gap_seconds}; expected at least"
-                " FILLCAST_SEND_DEADLINE_SECONDS + FILLCAST_CALL_TIMEOUT_SECONDS"
-                f" ({within + call}), or an order still in flight could be declared absent."
-            )
         if self.db_role == "web" and self.credentials_private_keys:
             yield (
                 "FILLCAST_CREDENTIALS_PRIVATE_KEYS is set in a web process; expected nothing there,"
@@ -481,12 +329,6 @@ class Settings:
                 "FILLCAST_PUSH_PRIVATE_KEYS is not set; a worker needs it, because"
                 " FILLCAST_PUSH_PUBLIC_KEY offers push messages."
             )
-        contact = self.push_contact or self.email_from
-        if "." not in contact.rpartition("@")[2]:
-            yield (
-                f"FILLCAST_PUSH_CONTACT is not set and FILLCAST_EMAIL_FROM is {contact}; expected"
-                " an address on the internet, without which push services refuse messages."
-            )
 
 
 def _address(database: str) -> str:
@@ -501,8 +343,8 @@ SECTIONS = {  # the first field of each: its title in the docs
     "log_format": "Logs and e-mail",
     "credentials_public_key": "Credentials of broker accounts",
     "push_public_key": "Push messages of browsers",
-    "poll_seconds": "Execution",
-    "broker_networks": "Brokers and outgoing connections",
+    "lease_seconds": "Processes",
+    "mt4_root": "MetaTrader",
     "archive_folder": "Retention",
     "market_clock": "Replays and tests",
 }

@@ -5,14 +5,12 @@ import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from common.clocks import MarketClock, read_market_clock
 from common.failpoints import Failpoint
-from common.quota_kinds import read_quota
-from common.spellings import one_spelling
+from common.operational.source import check_source
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -49,25 +47,6 @@ def whole_number(lowest: int, highest: int) -> Reader:
     return Reader(f"a whole number from {lowest} to {highest}", read)
 
 
-DAYS = text("never, or a number of days from 7 to 99999", "never|[7-9]|[1-9][0-9]{1,4}")
-ORDER_DAYS = text(
-    "never, or a number of days from 400 to 99999", "never|[4-9][0-9]{2}|[1-9][0-9]{3,4}"
-)
-
-
-def number(lowest: str, highest: str) -> Reader:
-    """Read a Decimal; both limits are allowed values. No exponent, NaN or infinity."""
-
-    def read(value: str) -> Decimal:
-        if not re.fullmatch(r"[0-9]{1,20}(\.[0-9]{1,18})?", value, re.ASCII):
-            raise ValueError(value)
-        if not Decimal(lowest) <= Decimal(value) <= Decimal(highest):
-            raise ValueError(value)
-        return Decimal(value)
-
-    return Reader(f"a number from {lowest} to {highest}", read)
-
-
 def choice(*names: str) -> Reader:
     """Read one of `names`."""
 
@@ -101,20 +80,9 @@ def url(*schemes: str) -> Reader:
     return Reader("a URL that begins with " + " or ".join(f"{name}://" for name in schemes), read)
 
 
-@dataclass(frozen=True, slots=True)
-class OwnedNetwork:
-    """Addresses at which only one user may connect accounts."""
-
-    network: IPNetwork
-    username: str
-
-
-def _owned_network(value: str) -> OwnedNetwork:
-    network, _, username = (part.strip() for part in value.partition("="))
-    # A comment after the value would become part of the name, and no user has such a name.
-    if not username or re.search(r"[\s#]", username):
-        raise ValueError(value)
-    return OwnedNetwork(ipaddress.ip_network(network), one_spelling(username))
+def _source(value: str) -> str:
+    check_source(value)
+    return value
 
 
 def _key(value: str) -> bytes:
@@ -154,12 +122,8 @@ TerminalName = Annotated[
 YesNo = Annotated[bool, Reader("yes or no", _yes_or_no)]
 PostgresUrl = Annotated[str, url("postgresql", "postgres")]
 Network = Annotated[IPNetwork, Reader("a network such as 10.0.0.0/8", ipaddress.ip_network)]
-NetworkOwner = Annotated[
-    OwnedNetwork,
-    Reader(
-        "a network and a user such as 10.0.0.5=alice, with no comment (#) or blank behind it",
-        _owned_network,
-    ),
+SettingsSource = Annotated[
+    str, Reader("a JSON file, an https:// URL, or a valid JSON document in braces", _source)
 ]
 Key = Annotated[bytes, Reader("a key of 32 bytes in base64", _key)]
 PushPublicKey = Annotated[
@@ -174,10 +138,6 @@ Clock = Annotated[
         "a start, its unix time and a speed, such as 2014-05-02T12:25:00Z@1767225600x60",
         read_market_clock,
     ),
-]
-Quota = Annotated[
-    tuple[str, int],
-    Reader("a kind of docs/api.md, with hyphens, and a number such as presets=400", read_quota),
 ]
 Fault = Annotated[
     Failpoint, Reader("a fault such as claim.committed:kill:2 (docs/faults.md)", Failpoint.read)

@@ -1,5 +1,6 @@
 """Structured logs: the ids of a request also mark its tasks, and secrets are redacted."""
 
+import logging
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
@@ -9,6 +10,9 @@ import structlog
 from django.http import HttpRequest
 
 from api.alert_paths import hide_tokens
+from common.operational.document import Document
+from common.operational.reading import InvalidDocumentError
+from common.operational.source import base_of
 from users.link_paths import hide_link_secrets
 
 HIDDEN = "[hidden]"
@@ -85,6 +89,24 @@ def _renderers(log_format: str) -> list[Any]:
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
     return [structlog.stdlib.ProcessorFormatter.remove_processors_meta, redact, renderer]
+
+
+LEVELLED = ("", "django", "django.server", "uvicorn")
+"""The loggers that have the level of the operational settings."""
+
+
+def first_level(source: str) -> str:
+    """Return the level until the settings are read. source: FILLCAST_SETTINGS_SOURCE."""
+    try:
+        return base_of(source).messages.log_level
+    except (InvalidDocumentError, OSError):  # the settings' readers report it
+        return "INFO"
+
+
+def set_level(document: Document) -> None:
+    """Log from now on what is at least as severe as the settings state."""
+    for name in LEVELLED:
+        logging.getLogger(name).setLevel(document.messages.log_level)
 
 
 def logging_config(log_format: str, level: str) -> dict[str, Any]:

@@ -7,11 +7,10 @@ from typing import Any
 import environ
 
 from common import failpoints
-from common.quota_kinds import QUOTAS
 from config.databases import databases
 from config.env import Settings
 from config.installation import ROOT, read_env_file
-from config.logs import configure_structlog, logging_config
+from config.logs import configure_structlog, first_level, logging_config
 from console import unfold_settings
 
 BASE_DIR = ROOT
@@ -25,49 +24,17 @@ FILLCAST_SEND_JOURNAL_FOLDER = env.send_journal_folder or ""
 FILLCAST_PORT = env.port
 FILLCAST_PUBLIC_URL = env.public_url or f"http://localhost:{env.port}"
 HAS_PUBLIC_URL = env.public_url is not None  # otherwise links lead to this machine
-FILLCAST_SIGN_UP = env.sign_up
-API_RATES = {
-    "read": env.api_read_rate,
-    "trade": env.api_trade_rate,
-    "publish": env.api_publish_rate,
-    "operate": env.api_operate_rate,
-    "anonymous": env.api_anonymous_rate,
-}
-FILLCAST_QUOTAS = {**QUOTAS, **dict(env.quotas)}
 FILLCAST_INSTALLATION_TAG = env.installation_tag
+FILLCAST_SETTINGS_SOURCE = env.settings_source or ""
 FILLCAST_TRUSTED_PROXIES = env.trusted_proxies
-FILLCAST_STAFF_SECOND_FACTOR = (
-    env.production if env.staff_second_factor is None else env.staff_second_factor
-)
 FILLCAST_METRICS_TOKEN = env.metrics_token
 FILLCAST_DB_ROLE = env.db_role
 FILLCAST_CREDENTIALS_PUBLIC_KEY = env.credentials_public_key
 FILLCAST_CREDENTIALS_PRIVATE_KEYS = env.credentials_private_keys
 FILLCAST_PUSH_PUBLIC_KEY = env.push_public_key
 FILLCAST_PUSH_PRIVATE_KEYS = env.push_private_keys
-FILLCAST_PUSH_CONTACT = env.push_contact or env.email_from
-FILLCAST_BUNDLE_SIZE = env.bundle_size
 FILLCAST_LEASE_SECONDS = env.lease_seconds
-FILLCAST_SEND_DEADLINE_SECONDS = env.send_deadline_seconds
-FILLCAST_CALL_TIMEOUT_SECONDS = env.call_timeout_seconds
-FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS = env.market_entry_max_age_seconds
-FILLCAST_ABSENCE_GAP_SECONDS = env.absence_gap_seconds
-FILLCAST_LOOKUP_MAX_INTERVAL_SECONDS = env.lookup_max_interval_seconds
-FILLCAST_UNKNOWN_ALERT_SECONDS = env.unknown_alert_seconds
-FILLCAST_STUCK_SECONDS = env.stuck_seconds
-FILLCAST_STUCK_ANSWER_SECONDS = env.stuck_answer_seconds
-FILLCAST_POLL_SECONDS = env.poll_seconds
-FILLCAST_UPDATE_INTERVAL_SECONDS = float(env.update_interval_seconds)
-FILLCAST_DISPATCH_SLOTS = env.dispatch_slots
-FILLCAST_SESSION_LANES = env.session_lanes
-FILLCAST_SESSION_IDLE_SECONDS = env.session_idle_seconds
-FILLCAST_BROKER_MAINTENANCE_WINDOWS = env.broker_maintenance_windows
-FILLCAST_SLIPPAGE_ALERT_PIPS = env.slippage_alert_pips
-FILLCAST_SLIPPAGE_ALERT_BASIS_POINTS = env.slippage_alert_basis_points
 FILLCAST_MARKET_CLOCK = env.market_clock
-FILLCAST_BROKER_NETWORKS = env.broker_networks
-FILLCAST_GATEWAY_OWNERS = env.gateway_owners
-FILLCAST_OUTBOUND_NETWORKS = env.outbound_networks
 FILLCAST_MT4_ROOT = env.mt4_root
 FILLCAST_MT5_TERMINAL = env.mt5_terminal
 FILLCAST_MT5_PORTABLE = env.mt5_portable
@@ -79,12 +46,6 @@ FILLCAST_ARCHIVE_FOLDER = (
     if env.production
     else FILLCAST_VAR / "archive"
 )
-FILLCAST_RETENTION_LOG_DAYS = env.retention_log_days
-FILLCAST_RETENTION_EVENT_DAYS = env.retention_event_days
-FILLCAST_RETENTION_DELIVERY_DAYS = env.retention_delivery_days
-FILLCAST_RETENTION_WEBHOOK_DAYS = env.retention_webhook_days
-FILLCAST_RETENTION_AUDIT_RUN_DAYS = env.retention_audit_run_days
-FILLCAST_RETENTION_ORDER_DAYS = env.retention_order_days
 FILLCAST_FAILPOINTS = env.failpoints
 failpoints.arm(FILLCAST_FAILPOINTS)
 
@@ -345,7 +306,7 @@ CELERY_BEAT_SYNC_EVERY = 0  # config.beat stores runs by time
 # --- Logs and e-mail
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
 DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False  # config/logs.py binds the address
-LOGGING = logging_config(env.log_format, env.log_level)
+LOGGING = logging_config(env.log_format, first_level(FILLCAST_SETTINGS_SOURCE))
 configure_structlog()
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.email_from
 vars().update(environ.Env.email_url_config(env.email_url))

@@ -3,15 +3,14 @@
 import ipaddress
 from urllib.parse import urlsplit
 
-from django.conf import settings
-
 from common.ip_addresses import is_public, is_read_as_typed, leads_to
+from common.operational.current import settings_now
 
 
 def check_url(url: str) -> str:
     """Return what is wrong with a URL, as a sentence; empty: it may be saved.
 
-    http, and addresses in private networks, need FILLCAST_OUTBOUND_NETWORKS.
+    http, and addresses in private networks, need networks.outbound_networks.
     """
     try:
         parts = urlsplit(url)
@@ -28,7 +27,7 @@ def check_url(url: str) -> str:
 
 
 def _check_host(host: str, *, encrypted: bool) -> str:
-    networks = settings.FILLCAST_OUTBOUND_NETWORKS
+    networks = settings_now().networks.outbound_networks
     if not is_read_as_typed(host):
         return f"{host} is not read as the same server by every program: enter it in full."
     try:

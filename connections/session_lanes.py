@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 from zlib import crc32
 
-from django.conf import settings
-
 from brokers.account_capabilities import Capabilities
 from brokers.registry import broker_types, capabilities_of
 from brokers.types import ConnectionSpec
 from common.errors import FillcastError, InvalidInputError, MisconfiguredError
+from common.operational.current import settings_now
 from common.reason_codes import Code
 from common.sql import array, rows, run
 from connections.exposure import is_open_sql
@@ -92,7 +91,7 @@ def assign_lane(
     """Return the lane of a connection. Call it in the transaction that saves the connection.
 
     Connections that share a session get the lane of the first of them, even if
-    FILLCAST_SESSION_LANES has changed since. A broker type whose library is not installed in this
+    execution.session_lanes has changed since. A broker type whose library is not installed in this
     process gets a lane, because it may need a session; an unknown one gets none. Raises
     InvalidInputError if the broker names an invalid lane.
     """
@@ -112,7 +111,7 @@ def _lane_and_session_key(
     broker_type: str, connection_id: UUID, account: str, connection_settings: Mapping[str, Any]
 ) -> tuple[str, str]:
     """Return the lane, and the key of the session if connections may share it; else ''."""
-    lanes = settings.FILLCAST_SESSION_LANES
+    lanes = settings_now().execution.session_lanes
     if broker_type not in broker_types():
         return GENERAL, ""
     spec = ConnectionSpec(

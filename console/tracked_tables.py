@@ -31,6 +31,7 @@ TRACKED = (
     Tracked("users_apikey", "API key", ("secret_hash",), ("last_used_at",)),
     Tracked("users_secondfactor", "second factor", ("sealed_secret",), ("last_step",)),
     Tracked("users_recoverycode", "recovery code", ("code_hash",)),
+    Tracked("common_settingsversion", "version of the settings"),
     Tracked("users_invitation", "invitation", ("secret_hash",)),
     Tracked("signals_feed", "feed"),
     Tracked("signals_approvalrequest", "request for approval of a feed"),

@@ -73,6 +73,7 @@ NAVIGATION: list[dict[str, Any]] = [
             _item("Cancelled and closed", "cancel", "execution_scopedaction_changelist"),
             _item("Trading pauses", "pause_circle", "connections_tradingpause_changelist"),
             _item("Restores", "settings_backup_restore", "connections_epoch_changelist"),
+            _item("Settings", "settings", "console_settings"),
             _item("Audit trail", "history", "console_trail"),
             _item("Archive", "inventory_2", "common_archivefile_changelist"),
             _item("Schedules", "schedule", "django_celery_beat_periodictask_changelist"),

@@ -12,6 +12,7 @@ from django.db import InterfaceError, OperationalError, connection
 from rich.console import Console
 
 from common.clocks import machine_time, market_now, set_market_clock
+from common.operational.source import VARIABLE, with_settings
 from connections.models import ConnectionHealth, HealthStatus
 from connections.tasks import test_connection
 from demo import accounts, report, reset, simulated_owners, stack_options
@@ -83,8 +84,14 @@ class DemoRun:
         set_market_clock(clock)
         self._output.begin_session(clock)
         self._stack.environ["FILLCAST_MARKET_CLOCK"] = clock.spec()
-        self._stack.environ.setdefault("FILLCAST_POLL_SECONDS", stack_options.POLL_SECONDS)
-        self._stack.environ.setdefault("FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS", str(MAX_SIGNAL_AGE))
+        self._stack.environ[VARIABLE] = with_settings(
+            self._stack.environ.get(VARIABLE, ""),
+            {
+                "execution.poll_seconds": stack_options.POLL_SECONDS,
+                "execution.market_entry_max_age_seconds": MAX_SIGNAL_AGE,
+            },
+            keeps=True,
+        )
         supervisor = self._stack.start()
         for queue, connection_id in zip(
             cycle(TEST_QUEUES), reset.connections_to_test(), strict=False

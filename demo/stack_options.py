@@ -13,7 +13,7 @@ from ops.stack.process import ProcessSpec
 from ops.stack.stack import all_processes
 
 START_TIME = DAY.replace(hour=12, minute=25)  # by then all accounts should be tested and compared
-POLL_SECONDS = "1"
+POLL_SECONDS = 1
 TYPICAL_START, SHORTEST_LEAD, LONGEST_LEAD, SHARE = 2.0, 8.0, 60.0, 14.0
 
 # Machine seconds between two runs of a task, in place of the usual minutes.

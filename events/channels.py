@@ -2,7 +2,7 @@
 
 E-mail goes through Django's mail backend (FILLCAST_EMAIL_URL), everything else through apprise.
 Only SERVICES and WEBHOOKS are accepted: apprise also has local ones (syslog, desktop). A webhook
-without TLS needs FILLCAST_OUTBOUND_NETWORKS.
+without TLS needs networks.outbound_networks.
 """
 
 import hashlib
@@ -23,6 +23,7 @@ from django.core.validators import validate_email
 from common.errors import CONTENT_ERRORS, ConflictError, InvalidInputError
 from common.ip_addresses import is_read_as_typed
 from common.names import in_one_line
+from common.operational.current import settings_now
 from common.reason_codes import Code
 from common.sealing import CannotOpenError, is_sealed_with_key, open_sealed, public_key_of, seal
 from events.chat_text import plain
@@ -175,7 +176,7 @@ def _send_by_apprise(plugin: Any, message: Outgoing) -> None:
     kind = NotifyType.WARNING if message.is_alarm else NotifyType.INFO
     with (
         _collect_warnings() as warnings,
-        guarded(settings.FILLCAST_OUTBOUND_NETWORKS, seconds=SECONDS) as guard,
+        guarded(settings_now().networks.outbound_networks, seconds=SECONDS) as guard,
     ):
         try:
             title, body = _texts(_scheme(plugin), message)
@@ -310,7 +311,7 @@ def _host_unclear(host: str) -> InvalidInputError:
 
 def check_host(host: str, *, encrypted: bool) -> None:
     """Refuse what can be refused without resolving names; the rest is checked when it is sent."""
-    networks = settings.FILLCAST_OUTBOUND_NETWORKS
+    networks = settings_now().networks.outbound_networks
     if not is_read_as_typed(host):
         raise _host_unclear(host)
     try:
@@ -323,7 +324,7 @@ def check_host(host: str, *, encrypted: bool) -> None:
         raise InvalidInputError(
             Code.HOST_NOT_ALLOWED,
             "Only https to public hosts is allowed; operators may allow more "
-            "(FILLCAST_OUTBOUND_NETWORKS).",
+            "(networks.outbound_networks).",
             field="url",
         )
 

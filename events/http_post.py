@@ -6,8 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import urllib3
-from django.conf import settings
 
+from common.operational.current import settings_now
 from events.channels import SECONDS
 from events.outbound import RefusedError, guarded
 
@@ -44,7 +44,7 @@ def post(
     status, answer, error, retry_after, is_final = None, "", "", 0.0, False
     try:
         with (
-            guarded(settings.FILLCAST_OUTBOUND_NETWORKS, seconds=SECONDS) as guard,
+            guarded(settings_now().networks.outbound_networks, seconds=SECONDS) as guard,
             urllib3.PoolManager(retries=False, timeout=_TIMEOUT) as pool,
         ):
             try:

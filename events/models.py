@@ -62,6 +62,7 @@ class EventKind(models.TextChoices):
     SCHEDULER_LATE = "scheduler.late"
     SCHEDULER_BACK = "scheduler.back"
     CLOCK_SET_BACK = "clock.set_back"
+    SETTINGS_REFUSED = "settings.refused"
     KILL_SWITCH = "kill_switch.changed"
     LOSS_LIMIT_REACHED = "loss_limit.reached"
     TRADING_RESUMED = "trading.resumed"
@@ -95,6 +96,7 @@ ALARMS = frozenset(
         EventKind.SCHEDULER_LATE,
         EventKind.SCHEDULER_BACK,
         EventKind.CLOCK_SET_BACK,
+        EventKind.SETTINGS_REFUSED,
         EventKind.KILL_SWITCH,
         EventKind.LOSS_LIMIT_REACHED,
     }

@@ -70,7 +70,7 @@ def _refusal_message(host: str, *, encrypted: bool, is_global: bool) -> str:
     if is_global and not encrypted:
         return f"{host} can only be reached by https."
     return (
-        f"{host} is in a network that the operators have not allowed (FILLCAST_OUTBOUND_NETWORKS)."
+        f"{host} is in a network that the operators have not allowed (networks.outbound_networks)."
     )
 
 

@@ -81,7 +81,7 @@ def _post(subscription: Subscription, content: PushContent, private: bytes) -> T
 def _signed(endpoint: str, private: bytes) -> dict[str, str]:
     """Return the header that proves who sends. aud: only this push service may accept it."""
     parts = urlsplit(endpoint)
-    contact = settings.FILLCAST_PUSH_CONTACT
+    contact = push_keys.contact()
     claims = {
         "aud": f"{parts.scheme}://{parts.netloc}",
         "exp": int(time.time()) + CLAIM_SECONDS,

@@ -20,7 +20,7 @@ KINDS = (
     ArchiveKind(
         name="webhook-attempts",
         what="Tries to send messages to webhooks and browsers",
-        setting="FILLCAST_RETENTION_WEBHOOK_DAYS",
+        setting="webhook_days",
         table="events_webhookattempt",
         times=("at",),
         removable=_ATTEMPT_IS_OVER,
@@ -28,7 +28,7 @@ KINDS = (
     ArchiveKind(
         name="webhook-messages",
         what="Messages to webhooks and browsers",
-        setting="FILLCAST_RETENTION_WEBHOOK_DAYS",
+        setting="webhook_days",
         table="events_webhookmessage",
         times=("created_at",),
         removable=_MESSAGE_IS_OVER,
@@ -36,7 +36,7 @@ KINDS = (
     ArchiveKind(
         name="deliveries",
         what="Deliveries of events to channels",
-        setting="FILLCAST_RETENTION_DELIVERY_DAYS",
+        setting="delivery_days",
         table="events_delivery",
         times=("sent_at", "due_at"),
         removable=_DELIVERY_IS_OVER,
@@ -44,7 +44,7 @@ KINDS = (
     ArchiveKind(
         name="events",
         what="Events that were routed and have no delivery left",
-        setting="FILLCAST_RETENTION_EVENT_DAYS",
+        setting="event_days",
         table="events_event",
         times=("created_at",),
         removable=_EVENT_IS_OVER,

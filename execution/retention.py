@@ -76,7 +76,7 @@ KINDS = (
     ArchiveKind(
         name="logs",
         what="Lines of the execution log",
-        setting="FILLCAST_RETENTION_LOG_DAYS",
+        setting="log_days",
         table="execution_executionlog",
         times=("at",),
         removable=_LINE_IS_OVER,
@@ -88,7 +88,7 @@ KINDS = (
     ArchiveKind(
         name="audit-runs",
         what="Results of the hourly audit",
-        setting="FILLCAST_RETENTION_AUDIT_RUN_DAYS",
+        setting="audit_run_days",
         table="execution_auditrun",
         times=("at",),
         removable=_RUN_IS_OVER,
@@ -96,7 +96,7 @@ KINDS = (
     ArchiveKind(
         name="orders",
         what="Entries that ended without a fill",
-        setting="FILLCAST_RETENTION_ORDER_DAYS",
+        setting="order_days",
         table="execution_order",
         times=("created_at",),  # ids rise with it; the end has to be as old, too
         removable=_NEVER_TRADED,

@@ -16,7 +16,6 @@ from celery.signals import (
     worker_shutdown,
     worker_shutting_down,
 )
-from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError, connection
 
 from brokers.types import Quote
@@ -25,6 +24,7 @@ from common.clocks import machine_time
 from common.database_errors import is_database_trouble
 from common.free_memory import RELEASED_EVERY_SECONDS, release_free_memory
 from common.gc_tuning import exclude_imports_from_gc
+from common.operational.current import settings_now
 from common.table_statistics import analyze_new_tables
 from connections import session_lanes
 from connections.services import (
@@ -37,6 +37,7 @@ from connections.services import (
 )
 from connections.session_lanes import GENERAL
 from connections.tasks import run_due_tests
+from events import settings_upkeep
 from events.services import deliver_if_overdue
 from execution import services, tasks
 from execution.audit import listings
@@ -71,7 +72,7 @@ from execution.runtime.broker_sessions import BrokerSessionManager
 from execution.runtime.event_stream import drain_and_wait, drain_events
 from execution.runtime.lane_leases import LaneSelection, OnLaneChange, ignore_lane_change
 from execution.runtime.open_work import Work
-from execution.runtime.trading_runtime import BackgroundJob
+from execution.runtime.trading_runtime import BackgroundJob, Pace
 from execution.signal_outcomes import report_outcomes
 from execution.submission.deferral import prerequisites
 from prices.broker_feeds import BrokerFeedManager
@@ -264,7 +265,7 @@ def _jobs_of_role(role: str, exits_only: bool) -> tuple[BackgroundJob, ...]:
     jobs = _background_jobs(exits_only, has_sessions=selection.holds_session_lanes)
     if exits_only or selection.holds_session_lanes or tasks.MAINTENANCE in role:
         jobs += _position_jobs()
-    seconds = settings.FILLCAST_POLL_SECONDS
+    seconds = _poll_seconds
     if selection.holds_session_lanes or tasks.MAINTENANCE in role:
         jobs += _while(
             Work.LANES,
@@ -280,7 +281,16 @@ def _jobs_of_role(role: str, exits_only: bool) -> tuple[BackgroundJob, ...]:
     return jobs
 
 
-Job = tuple[str, float, Callable[[], object]]
+def _poll_seconds() -> float:
+    return settings_now().execution.poll_seconds
+
+
+def _process_due_orders(*, exits_only: bool = False) -> object:
+    bundle = settings_now().execution.bundle_size
+    return services.process_due_orders(bundle, exits_only=exits_only)
+
+
+Job = tuple[str, Pace, Callable[[], object]]
 
 
 def _while(work: Work | None, *jobs: Job) -> tuple[BackgroundJob, ...]:
@@ -351,7 +361,7 @@ def _position_jobs() -> tuple[BackgroundJob, ...]:
     )
 
 
-def _maintenance_jobs(seconds: float) -> tuple[BackgroundJob, ...]:
+def _maintenance_jobs(seconds: Pace) -> tuple[BackgroundJob, ...]:
     return (
         *_while(
             Work.ORDERS,
@@ -378,6 +388,7 @@ def _maintenance_jobs(seconds: float) -> tuple[BackgroundJob, ...]:
             None,
             ("dropped message counts", SCHEDULER_CHECK_SECONDS, dropped_messages.aggregate),
             ("signal outcomes", OUTCOMES_SECONDS, report_outcomes),
+            ("operational settings", settings_upkeep.SECONDS, settings_upkeep.run),
             ("overdue events", SCHEDULER_CHECK_SECONDS, deliver_if_overdue),
             ("telegram bots", seconds, _telegram_job()),
             ("silent price sources", SILENT_SOURCES_SECONDS, alarm_silent_sources),
@@ -387,11 +398,11 @@ def _maintenance_jobs(seconds: float) -> tuple[BackgroundJob, ...]:
 
 
 def _background_jobs(exits_only: bool, *, has_sessions: bool = False) -> tuple[BackgroundJob, ...]:
-    poll_seconds = settings.FILLCAST_POLL_SECONDS
-    bundle = settings.FILLCAST_BUNDLE_SIZE
-    due_exits = partial(services.process_due_orders, bundle, exits_only=True)
+    poll_seconds = _poll_seconds
     urgent = (
-        *_while(Work.ORDERS, ("due exits", poll_seconds, due_exits)),
+        *_while(
+            Work.ORDERS, ("due exits", poll_seconds, partial(_process_due_orders, exits_only=True))
+        ),
         *_while(
             Work.TRADES,
             ("pending actions", poll_seconds, lambda: _execute(process_pending_actions())),
@@ -434,7 +445,7 @@ def _background_jobs(exits_only: bool, *, has_sessions: bool = False) -> tuple[B
         *jobs,
         *_while(
             Work.ORDERS,
-            ("due orders", poll_seconds, lambda: services.process_due_orders(bundle)),
+            ("due orders", poll_seconds, _process_due_orders),
             ("routed entries", poll_seconds, services.execute_rerouted),
         ),
         *_while(None, ("waiting alerts", poll_seconds, _publish_alerts)),
@@ -446,7 +457,7 @@ def _polling_jobs() -> tuple[BackgroundJob, ...]:
     return (
         BackgroundJob(
             "order polling",
-            settings.FILLCAST_UPDATE_INTERVAL_SECONDS,
+            lambda: float(settings_now().fill_tracking.update_interval_seconds),
             poll,
             Work.TRADES,
             poll_wakes.polls,
@@ -470,7 +481,7 @@ def _polling_jobs() -> tuple[BackgroundJob, ...]:
     )
 
 
-def _session_jobs(seconds: float) -> tuple[BackgroundJob, ...]:
+def _session_jobs(seconds: Pace) -> tuple[BackgroundJob, ...]:
     """Return the jobs for accounts in session lanes; beat schedules them for all other accounts."""
 
     def sessions() -> BrokerSessionManager:

@@ -10,12 +10,12 @@ from functools import partial
 
 import structlog
 from celery import current_app, shared_task
-from django.conf import settings
 from django.db import DatabaseError, transaction
 
 from common.clocks import machine_time
 from common.failpoints import failpoint
 from common.message_queues import message_priority
+from common.operational.current import settings_now
 from common.sql import rows
 from connections.models import KillSwitch, PriorityClass
 from connections.session_lanes import HELD_LANES_SQL, held_lanes
@@ -93,8 +93,12 @@ def enqueue_twin_endings_on_commit() -> None:
 
 @shared_task(name="execution.reconcile", ignore_result=True)
 def reconcile() -> None:
-    """Reconcile every active connection with its broker."""
-    reconcile_connections()
+    """Reconcile every active connection with its broker, unless that is switched off.
+
+    Requests and first comparisons go on: `reconcile_requested`.
+    """
+    if settings_now().position_reconciliation.enabled:
+        reconcile_connections()
 
 
 @shared_task(name="execution.reconcile_requested", ignore_result=True)
@@ -140,7 +144,7 @@ def enqueue(
     if not ids:
         return
     lane_by_order = _lanes_or_none(ids) if lanes is None else lanes
-    size = settings.FILLCAST_BUNDLE_SIZE
+    size = settings_now().execution.bundle_size
     groups: dict[tuple[int, str], list[int]] = {}
     for order_id in ids:
         group = (

@@ -6,7 +6,6 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.conf import settings
 from django.db.models import Case, F, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Coalesce
 
@@ -14,6 +13,7 @@ from common.clocks import market_now
 from common.fields import AmountField
 from common.list_filters import by_account_and_pair
 from common.money import divide
+from common.operational.current import settings_now
 from common.reason_codes import Code
 from common.units import Unit, size_of
 from connections.models import Instrument
@@ -103,7 +103,9 @@ class WorkingOrder:
             return ""
         most = timedelta(seconds=preset.max_signal_age_seconds)
         if order.order_type == OrderType.MARKET:
-            most = min(most, timedelta(seconds=settings.FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS))
+            most = min(
+                most, timedelta(seconds=settings_now().execution.market_entry_max_age_seconds)
+            )
         begins = order.retried_at or order.signal.published_at
         return f"It is sent by {begins + most:%H:%M:%S} UTC or not at all." if begins else ""
 

@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.conf import settings
-
 from common.clocks import machine_seconds_until, market_now
 from common.errors import ConflictError, FillcastError, InvalidInputError, NotAllowedError
+from common.operational.current import settings_now
 from common.reason_codes import Code
 from signals.alert_dialects import AlertUpdate, read_mapping, without_secrets
 from signals.alert_reading import Alert, AlertOrder, AlertSignal, only_feed, read_alert
@@ -354,7 +353,7 @@ def _patience(opening: SignalDraft) -> timedelta:
     """Return how long an entry may wait: at the market as long as any market entry."""
     if opening.order_type != OrderType.MARKET:
         return REPLAY_WINDOW
-    most = market_now() + timedelta(seconds=settings.FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS)
+    most = market_now() + timedelta(seconds=settings_now().execution.market_entry_max_age_seconds)
     return timedelta(seconds=machine_seconds_until(most))
 
 

@@ -4,9 +4,8 @@ from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.conf import settings
-
 from common.errors import InvalidInputError
+from common.operational.current import settings_now
 from common.reason_codes import Code
 from signals.draft import SignalDraft
 from signals.errors import FieldError
@@ -70,7 +69,7 @@ def _market_entry_until(draft: SignalDraft) -> datetime | None:
     """Return when a market entry becomes too old by its sender's time; None for other drafts."""
     if draft.sent_at is None or draft.action != Action.OPEN or draft.order_type != OrderType.MARKET:
         return None
-    return draft.sent_at + timedelta(seconds=settings.FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS)
+    return draft.sent_at + timedelta(seconds=settings_now().execution.market_entry_max_age_seconds)
 
 
 def _too_old_to_enter(draft: SignalDraft, now: datetime) -> InvalidInputError | None:
@@ -79,7 +78,7 @@ def _too_old_to_enter(draft: SignalDraft, now: datetime) -> InvalidInputError | 
     if until is None or draft.sent_at is None or until > now:
         return None
     age = int((now - draft.sent_at).total_seconds())
-    most = settings.FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS
+    most = settings_now().execution.market_entry_max_age_seconds
     detail = (
         f"The alert was sent at {draft.sent_at.isoformat()}, {age} s ago. A market entry must not "
         f"be older than {most} s."

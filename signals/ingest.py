@@ -24,6 +24,7 @@ from signals.errors import FieldError, InvalidSignalError, field_errors
 from signals.locks import feed_shared
 from signals.models import TRAIL_OPTIONS, Action, Approval, Feed, Origin, Signal
 from signals.price_guard import require_reasonable_prices
+from signals.repetitions import require_new
 from signals.slicing import STYLE_FIELDS, new_limit_errors
 from signals.symbol_completion import settled_pair
 from signals.validation import entry_price_errors
@@ -84,9 +85,9 @@ def save_draft(
     opens the other side with it. received_at: when it arrived, if it waited since; valid_for and
     REPLAY_WINDOW count from then.
 
-    Raises ConflictError DUPLICATE_SIGNAL, InvalidInputError FEED_UNKNOWN, FIELD_INVALID,
-    REFERENCE_REQUIRED, SIGNAL_ENDED, ALERT_TOO_OLD, SYMBOL_UNKNOWN, SYMBOL_NOT_LISTED,
-    PRICE_FAR_FROM_MARKET, all at once;
+    Raises ConflictError DUPLICATE_SIGNAL or SIGNAL_REPEATED, InvalidInputError FEED_UNKNOWN,
+    FIELD_INVALID, REFERENCE_REQUIRED, SIGNAL_ENDED, ALERT_TOO_OLD, SYMBOL_UNKNOWN,
+    SYMBOL_NOT_LISTED, PRICE_FAR_FROM_MARKET, all at once;
     NotAllowedError for a feed that is not `by`'s. Then nothing is written.
     """
     require(by, Right.PUBLISH, owner_id=feed.owner_id)
@@ -98,6 +99,8 @@ def save_draft(
         ):
             return known, False
         values = _values(feed, draft, origin, received_at=received_at)
+        if oco_group is None:  # the legs of a pair are alike
+            require_new(feed, values)
         try:
             with transaction.atomic():
                 signal = Signal.objects.create(

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from common.errors import InvalidInputError
+from common.operational.current import settings_now
 from common.reason_codes import Code
 from common.stop_rules import UNIT_NAMES
 from common.units import UNITS, Unit
@@ -123,10 +124,20 @@ def _instruction(fields: Fields) -> dict[str, Any]:
         "pair": pair,
         "symbol_field": pair_field,
         "direction": Direction(direction) if direction else None,
-        "order_type": OrderType(fields.choice("order_type", OrderType, OrderType.MARKET)),
+        "order_type": _order_type(fields, action),
         "refers_to": _reference(fields),
         "refers_to_external_id": fields.text("refers_to_external_id", 100),
     }
+
+
+def _order_type(fields: Fields, action: Action) -> OrderType:
+    """Read the type of an entry; without one it is the installation's default."""
+    orders = settings_now().order_defaults
+    default = orders.default_order_type if action == Action.OPEN else OrderType.MARKET
+    order_type = OrderType(fields.choice("order_type", OrderType, OrderType(default)))
+    if action == Action.OPEN and (code := orders.refusal_of(order_type)):
+        fields.add_error(code, "order_type", code.sentence)
+    return order_type
 
 
 def _reference(fields: Fields) -> int | None:

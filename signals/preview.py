@@ -44,6 +44,8 @@ SIGNAL_DENIALS: dict[Code, str] = {
     Code.SLIPPAGE_LIMIT: "open_price",
     Code.PRICE_UNREASONABLE: "open_price",  # or another price: `_field_of`
     Code.ORDER_TYPE_UNSUPPORTED: "order_type",
+    Code.LIMIT_ORDERS_OFF: "order_type",
+    Code.STOP_ORDERS_OFF: "order_type",
     Code.SIGNAL_EXPIRED: "valid_until",
     Code.SLICES_UNSUPPORTED: "execution_style",
     Code.SLICE_PRICE_LIMIT: "price_limit",

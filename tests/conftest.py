@@ -14,7 +14,7 @@ from django.template import Template
 from django.test.utils import _TestState
 
 from common.gc_tuning import exclude_imports_from_gc
-from tests import by_path, kept_rows
+from tests import by_path, kept_rows, operational
 from tests.db_cleanup import copy_aside, empty_quickly
 from tests.durations import DurationsPlugin, longest_first
 from tests.examples import load_profile
@@ -122,6 +122,13 @@ def unknown_high_water_mark() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:  # a test may undo its own patches in the middle
         patch.setattr(restore_detector, "_detector", restore_detector.RestoreDetector())
         yield
+
+
+@pytest.fixture(autouse=True)
+def operational_settings() -> Iterator[None]:
+    """Begin each test with the same operational settings."""
+    yield
+    operational.reset()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -72,13 +72,15 @@ def set_up(*, needed: bool = True) -> TestServers:
     for name in [name for name in os.environ if name.startswith("FILLCAST_")]:
         del os.environ[name]  # a test run is the same whatever the developer's shell has set
     os.environ["FILLCAST_ENV_FILE"] = os.devnull
-    # Brokers' maintenance windows depend on the hour and weekday. At night and at weekends errors
-    # would be suppressed and entries deferred. Tests of windows switch them on.
-    os.environ["FILLCAST_BROKER_MAINTENANCE_WINDOWS"] = "no"
+    # The same for the processes that tests start; see tests/operational.py.
+    os.environ["FILLCAST_SETTINGS_SOURCE"] = '{"maintenance": {"broker_windows": false}}'
     os.environ[SETTINGS] = "config.settings"
     servers = TestServers(needed=needed)
     atexit.register(servers.stop)
     django.setup()
+    from tests import operational
+
+    operational.reset()
     _have_patience()
     if not needed:
         del os.environ[SETTINGS]  # child processes have to start their own servers first

@@ -4,12 +4,12 @@ import secrets
 from datetime import timedelta
 from hashlib import sha256
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from common.errors import ConflictError, InvalidInputError
+from common.operational.current import settings_now
 from common.permissions import Right, require
 from common.quotas import require_quota, within_a_day
 from common.reason_codes import Code
@@ -30,7 +30,7 @@ def invite(note: str, *, days: int = DEFAULT_DAYS, by: User | None) -> tuple[Inv
     MAX_DAYS.
     """
     require(by, Right.USERS)
-    if settings.FILLCAST_SIGN_UP == "off":
+    if settings_now().users.sign_up == "off":
         raise ConflictError(Code.SIGN_UP_OFF)
     if not 1 <= days <= MAX_DAYS:
         raise InvalidInputError(Code.FIELD_INVALID, f"Enter 1 to {MAX_DAYS} days.", field="days")

@@ -2,7 +2,6 @@
 
 from datetime import datetime
 
-from django.conf import settings
 from django.contrib.auth.hashers import check_password
 from django.contrib.auth.models import AbstractUser
 from django.contrib.postgres.fields import ArrayField
@@ -15,6 +14,7 @@ from django.db.models.functions import Lower, Now
 from django.utils import timezone
 
 from common.names import NameField
+from common.operational.current import settings_now
 from common.permissions import Right, Scope, read_only_rights
 from common.spellings import stored_address
 from users.password_slots import slots
@@ -62,15 +62,15 @@ class User(AbstractUser):
         )
 
     def clean(self) -> None:
-        """Raise ValidationError for a new name if FILLCAST_GATEWAY_OWNERS has the old or new one:
+        """Raise ValidationError for a new name if networks.gateway_owners has the old or new one:
         the gateways would silently lose their owner, or get another."""
         super().clean()
         self.email = stored_address(self.email)
-        owners = {own.username for own in settings.FILLCAST_GATEWAY_OWNERS}
+        owners = {own.username for own in settings_now().networks.gateway_owners}
         before = User.objects.filter(pk=self.pk).values_list("username", flat=True).first()
         if before not in (None, self.username) and {before, self.username} & owners:
             raise ValidationError(
-                {"username": "FILLCAST_GATEWAY_OWNERS gives a gateway to this user name. Change it"
+                {"username": "networks.gateway_owners gives a gateway to this user name. Change it"
                  " there, restart, then rename."}
             )  # fmt: skip
 

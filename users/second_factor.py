@@ -21,6 +21,7 @@ from django.utils import timezone
 
 from common.audit_trail import changed_by
 from common.errors import InvalidInputError, NotAllowedError
+from common.operational.current import settings_now
 from common.permissions import Right
 from common.reason_codes import Code
 from users import one_time_codes as codes
@@ -36,7 +37,9 @@ _NONCE = 12
 
 def is_required(user: User) -> bool:
     """Whether this user may not work without a second factor."""
-    return bool(settings.FILLCAST_STAFF_SECOND_FACTOR and user.is_staff)
+    chosen = settings_now().users.staff_second_factor
+    applies = settings.FILLCAST_ENV == "production" if chosen is None else chosen
+    return bool(applies and user.is_staff)
 
 
 def factor_of(user: User) -> SecondFactor | None:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
-from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
 from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.core.exceptions import ValidationError
@@ -13,6 +12,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from common.errors import ConflictError, FillcastError, InvalidInputError, raise_all
+from common.operational.current import settings_now
 from common.reason_codes import Code
 from common.spellings import one_spelling, stored_address
 from common.time_zones import is_time_zone
@@ -41,7 +41,7 @@ class NewLogin:
 
 def is_open() -> bool:
     """Whether everybody with an e-mail address may sign up."""
-    return bool(settings.FILLCAST_SIGN_UP == "open")
+    return bool(settings_now().users.sign_up == "open")
 
 
 def count_mail(request: HttpRequest, address: str, kind: str) -> None:
@@ -100,7 +100,7 @@ def sign_up_by_invitation(new: NewLogin, invitation: Invitation) -> User:
 
     As `sign_up_by_address`. Raises ConflictError LINK_INVALID if the invitation was used meanwhile.
     """
-    if settings.FILLCAST_SIGN_UP == "off":
+    if settings_now().users.sign_up == "off":
         raise ConflictError(Code.SIGN_UP_OFF)
     return _stored(_checked(new), invitation)
 
@@ -121,7 +121,7 @@ def name_fault(username: str) -> str:
         return str(error.messages[0])
     if "@" in normalized:
         return NAME_WITHOUT_AT
-    owners = {owner.username.casefold() for owner in settings.FILLCAST_GATEWAY_OWNERS}
+    owners = {owner.username.casefold() for owner in settings_now().networks.gateway_owners}
     reserved = normalized.casefold() in owners or normalized.startswith(DELETED_PREFIX)
     if reserved or User.objects.filter(username__iexact=normalized).exists():
         return "This user name is taken. Choose another one."

@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
-from django.conf import settings
 from django.db.models import QuerySet
 
 from analytics.delayed_record import as_it_was
@@ -17,6 +16,7 @@ from analytics.preflight.replay import Setting
 from brokers.registry import capabilities_of
 from brokers.types import ConnectionSpec
 from common.clocks import market_now
+from common.operational.current import settings_now
 from connections.models import AccountSnapshot, ExecutionConnection
 from connections.selectors import AppliedLimit, limits_of
 from execution.preview import signal_row
@@ -78,7 +78,8 @@ def load(connection: ExecutionConnection, feed_id: int, terms: Terms, wanted: in
             history=history,
             limits=_limits(connection, feed_id),
             until=until,
-            market_entry_max_age_seconds=settings.FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS,
+            market_entry_max_age_seconds=settings_now().execution.market_entry_max_age_seconds,
+            order_defaults=settings_now().order_defaults,
             withheld=opened.filter(published_at__gt=known_until).count(),
         ),
     )

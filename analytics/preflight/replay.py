@@ -20,6 +20,7 @@ from analytics.preflight.prices import Basis, Market, PriceHistory
 from brokers.account_capabilities import Capabilities
 from brokers.types import OrderType
 from common.money import divide
+from common.operational.document import OrderDefaults
 from common.units import size_of
 from connections.selectors import AppliedLimit
 from execution.models import TriggerKind
@@ -27,7 +28,7 @@ from execution.submission.eligibility import find_instrument
 from execution.submission.evaluate import decide_entry
 from execution.submission.outcomes import Decision, Deferred, EvaluationContext, Intent
 from execution.submission.rows import InstrumentRow, OrderRow, QuoteRow
-from execution.submission.sizing import ZERO
+from execution.submission.sizing import ZERO, Denial
 from prices.selectors import pairs_between
 from signals.symbols import slippage_unit
 
@@ -52,6 +53,7 @@ class Setting:
     limits: Sequence[AppliedLimit]
     until: datetime
     market_entry_max_age_seconds: int = 60
+    order_defaults: OrderDefaults = field(default_factory=OrderDefaults)
     withheld: int = 0
 
 
@@ -189,6 +191,7 @@ class Replay:
             exits={},
             now=at,
             market_entry_max_age_seconds=self.setting.market_entry_max_age_seconds,
+            order_defaults=self.setting.order_defaults,
             recent={row.id: portfolio.recent(row, case.signal.feed_id, at)},
         )
         instrument = find_instrument(row, context)
@@ -198,6 +201,8 @@ class Replay:
             unit = outcome.unit = slippage_unit(row.pair)
             one = size_of(unit, price=own, pip=instrument.pip, tick=instrument.pip)
             outcome.stop_distance = divide(abs(own - case.published.sl), one)
+        if code := context.order_defaults.refusal_of(case.published.order_type):
+            return Denial(code)
         if denial := self.limits.denial(at):
             return denial
         exposure = portfolio.exposure(row)

@@ -4,18 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from django.conf import settings
-
-NEVER = "never"
+from common.operational.current import settings_now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveKind:
     """A kind of rows. Each app describes those of its own tables, in its `retention.py`.
 
-    name: of the folder and in commands. what: for people. setting: has the days that rows are kept
-    for. times: columns of which the first that is set is a row's time, machine time; ids have to
-    rise with it. removable: SQL, which rows `r` nothing needs any more; it may use %(cutoff)s.
+    name: of the folder and in commands. what: for people. setting: the days, in `retention`.
+    times: columns of which the first that is set is a row's time, machine time; ids have to rise
+    with it. removable: SQL, which rows `r` nothing needs any more; it may use %(cutoff)s.
     remove: SQL that deletes the rows with the ids %(ids)s that the file %(file)s has, and returns
     how many as `removed`. locks_rows: whether rows could change while they are archived. filters:
     columns for the filters of `manage.py read_archive`. with_it: what else goes into the file with
@@ -50,5 +48,5 @@ class ArchiveKind:
     @property
     def kept_for(self) -> timedelta | None:
         """For how long a row stays in the database; None: for ever."""
-        given: str = getattr(settings, self.setting)
-        return None if given == NEVER else timedelta(days=int(given))
+        days = getattr(settings_now().retention, self.setting)
+        return None if days is None else timedelta(days=days)

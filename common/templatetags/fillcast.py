@@ -1,5 +1,6 @@
 """Numbers, times, states and addresses in templates, as common/formatting.py writes them."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -29,6 +30,12 @@ REASON_IN_LINE = re.compile(r"(?:(?<=^Code )|(?<= · ))([A-Z][A-Z0-9_]+)(?=$|: |
 def num(value: Decimal | int | None, places: int | None = None) -> str:
     """Return a number with separators: `1,234.5`. places: the fixed number of decimals."""
     return formatting.number(value, places)
+
+
+@register.filter
+def setting_value(value: object) -> str:
+    """Return the value of an operational setting as its document has it."""
+    return "not set" if value is None else json.dumps(value, default=str)
 
 
 @register.filter

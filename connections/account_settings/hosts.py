@@ -1,11 +1,11 @@
 """Which hosts a tenant's connection may name: never our own network unless operators allow it.
 
 A tenant enters the host, and a trading process connects to it. Public addresses are allowed;
-private, loopback, link-local and reserved ones only within FILLCAST_BROKER_NETWORKS, and only as
+private, loopback, link-local and reserved ones only within networks.broker_networks, and only as
 addresses. A name may only resolve to public addresses. It is checked when it is entered (without
 resolving it), when a test runs, and at each connect (brokers/safe_connect.py).
 
-A gateway without a password (IBKR's) serves every client that reaches it. FILLCAST_GATEWAY_OWNERS
+A gateway without a password (IBKR's) serves every client that reaches it. networks.gateway_owners
 names the users of such a gateway, and no other user's accounts may be there. If several of its
 lines match an address, the one with the longest prefix applies.
 """
@@ -15,11 +15,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.conf import settings
-
 from brokers import safe_connect
 from common.errors import InvalidInputError
 from common.ip_addresses import Address, is_public, leads_to
+from common.operational.current import settings_now
 from common.reason_codes import Code
 
 HOST_KEYS = ("host", "server_host", "gateway", "url", "base_url", "address")
@@ -78,7 +77,7 @@ def check_resolved(values: Mapping[str, Any], keys: Iterable[str] = (), username
 def hosts_outside_operator_networks(
     values: Mapping[str, Any], keys: Iterable[str] = ()
 ) -> list[str]:
-    """Return the hosts that settings name outside of FILLCAST_BROKER_NETWORKS, in one spelling."""
+    """Return the hosts that settings name outside of networks.broker_networks, in one spelling."""
     named = [(_address(host), host) for host in hosts_in(values, keys).values()]
     return [
         host if address is None else str(leads_to(address))
@@ -91,7 +90,7 @@ def may_resolve_to(address: Address) -> bool:
     """Return whether a name may resolve to an address: a public one that is no user's gateway.
 
     This holds for all users. The owner of a name can change its address at any time, so private
-    gateways, and those in FILLCAST_GATEWAY_OWNERS, must be entered as addresses.
+    gateways, and those in networks.gateway_owners, must be entered as addresses.
     """
     plain = leads_to(address)
     return is_public(plain) and not _owners_of(plain)
@@ -108,19 +107,19 @@ def check_addresses(
         if (owners := _owners_of(plain)) and username not in owners:
             raise InvalidInputError(
                 Code.HOST_NOT_ALLOWED,
-                f"{host!r} is another user's gateway (FILLCAST_GATEWAY_OWNERS). Ask operators to "
+                f"{host!r} is another user's gateway (networks.gateway_owners). Ask operators to "
                 "name you, or connect a gateway of your own.",
                 field=field,
             )
 
 
 def _is_operator_network(plain: Address) -> bool:
-    return any(plain in network for network in settings.FILLCAST_BROKER_NETWORKS)
+    return any(plain in network for network in settings_now().networks.broker_networks)
 
 
 def _owners_of(plain: Address) -> set[str]:
     """Return the users that alone may use an address; an empty set: all users may."""
-    lines = [own for own in settings.FILLCAST_GATEWAY_OWNERS if plain in own.network]
+    lines = [own for own in settings_now().networks.gateway_owners if plain in own.network]
     closest = max((own.network.prefixlen for own in lines), default=0)
     return {own.username for own in lines if own.network.prefixlen == closest}
 
@@ -150,6 +149,6 @@ def _refused(host: str, field: str) -> InvalidInputError:
     return InvalidInputError(
         Code.HOST_NOT_ALLOWED,
         f"{host!r} is in a network that the operators have not allowed "
-        "(FILLCAST_BROKER_NETWORKS names the allowed ones).",
+        "(networks.broker_networks names the allowed ones).",
         field=field,
     )

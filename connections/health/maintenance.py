@@ -12,7 +12,6 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import structlog
-from django.conf import settings
 
 from brokers.maintenance_windows import (
     BUILT_IN,
@@ -24,6 +23,7 @@ from brokers.maintenance_windows import (
     window_for,
 )
 from common.clocks import market_now
+from common.operational.current import settings_now
 from common.sql import rows
 from connections.models.maintenance import MaintenanceWindow
 
@@ -50,7 +50,7 @@ def windows(*, has_own: bool = True) -> list[Window]:
 
     has_own: False if operators are known to have none.
     """
-    published = BUILT_IN if settings.FILLCAST_BROKER_MAINTENANCE_WINDOWS else ()
+    published = BUILT_IN if settings_now().maintenance.broker_windows else ()
     return [*published, *(_operator_windows() if has_own else ())]
 
 

@@ -175,6 +175,7 @@ RENDERERS: dict[str, Callable[[EventContext], Lines]] = {
     EventKind.SCHEDULER_LATE: installation.scheduler_late,
     EventKind.SCHEDULER_BACK: installation.scheduler_back,
     EventKind.CLOCK_SET_BACK: installation.clock_set_back,
+    EventKind.SETTINGS_REFUSED: installation.settings_refused,
     EventKind.CHANNEL_ENDED: users.channel_ended,
     EventKind.CHANNEL_TEST: users.channel_test,
     EventKind.CHANNEL_CONFIRMATION: users.channel_confirmation,

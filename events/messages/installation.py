@@ -135,3 +135,16 @@ def clock_set_back(event: EventContext) -> Lines:
         "Synchronize the clocks (chrony, NTP), so that they are never set back at once, and check "
         "what is open at your brokers. `manage.py doctor` states what is left.",
     )
+
+
+def settings_refused(event: EventContext) -> Lines:
+    what = event.payload.get("what") or "A document of the operational settings"
+    stays = event.payload.get("stays")
+    in_force = f"Version {stays} stays" if stays else "What was in force stays"
+    faults = event.payload.get("faults")
+    return (
+        f"{what} is refused",
+        f"{in_force} in force; trading goes on. "
+        + " ".join(map(str, faults if isinstance(faults, list) else [])),
+        "Correct it, or restore a version: console, Settings.",
+    )

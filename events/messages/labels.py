@@ -6,6 +6,7 @@ from events.models import EventKind
 DIGEST_LABELS: dict[str, tuple[str, str]] = {
     EventKind.SCHEDULER_LATE: ("scheduler is late", "schedulers are late"),
     EventKind.CLOCK_SET_BACK: ("clock was set back", "clocks were set back"),
+    EventKind.SETTINGS_REFUSED: ("settings refused", "settings refused"),
     EventKind.AUDIT_TRAIL_BROKEN: ("audit trail broken", "audit trails broken"),
     EventKind.AUDIT_FAILED: ("audit failed", "audits failed"),
     EventKind.AUDIT_NOT_JUDGED: (

@@ -24,6 +24,7 @@ from brokers.broker_books import AcceptedOrder, BookPosition, BrokerBooks, HasBr
 from brokers.registry import adapter_for, capabilities_if_usable
 from common.clocks import MarketClock, market_clock, market_now
 from common.formatting import SHARES, STATES
+from common.operational.current import settings_now
 from common.sql import Query, array, database_now, rows, run
 from connections.selectors import TYPES_AND_LANES_SQL
 from events.models import EventKind
@@ -202,7 +203,7 @@ def _limits() -> dict[str, Any]:
     return {
         "grace": GRACE_SECONDS,
         "unprotected": UNPROTECTED_SECONDS,
-        "absence_gap": settings.FILLCAST_ABSENCE_GAP_SECONDS,
+        "absence_gap": settings_now().execution.absence_gap_seconds,
         "terminal": array(TERMINAL),
         "at_broker": array(AT_BROKER),
         "known": array(status.value for status in Status),

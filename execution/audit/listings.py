@@ -25,6 +25,7 @@ from brokers.order_listing import ListedOrder, listed_orders
 from brokers.registry import adapter_for
 from brokers.types import BrokerPosition, Side
 from common.clocks import market_now
+from common.operational.current import settings_now
 from common.reason_codes import Code
 from common.sql import Query, array, columns, periodic_rows, rows, run
 from connections.exposure import is_monitored_sql, is_open_sql
@@ -242,7 +243,7 @@ def _with_audited(sql: str) -> str:
 # ---- read by the process that holds the lane ----------------------------------------------------
 def read_requested() -> int:
     """Read the requested accounts of this process's lanes; return how many."""
-    parts = READS * float(settings.FILLCAST_CALL_TIMEOUT_SECONDS)
+    parts = READS * float(settings_now().execution.call_timeout_seconds)
     limits = {"valid": VALID_SECONDS, "limit": BATCH_SIZE, "lease": 2 * parts}
     due = periodic_rows(DUE, {**limits, **held_lanes_parameters()})
     if not due:

@@ -15,13 +15,13 @@ from datetime import datetime
 from typing import Any
 
 import urllib3
-from django.conf import settings
 from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.exceptions import TimeoutError as HTTPTimeout
 from urllib3.util import Timeout
 
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
+from common.operational.current import settings_now
 from connections.models import DecisionProvider
 from connections.selectors import open_secret
 from events.outbound import RefusedError, guarded
@@ -62,7 +62,7 @@ def ask(
     }
     limit = BYTES_BASE + BYTES_PER_ENTRY * len(questions)
     try:
-        with guarded(settings.FILLCAST_OUTBOUND_NETWORKS, seconds=seconds):
+        with guarded(settings_now().networks.outbound_networks, seconds=seconds):
             data = _post(provider.url, body, headers, limit, seconds)
     except RefusedError as error:
         raise NoAnswerError(Failure.HOST_NOT_ALLOWED, str(error)) from error

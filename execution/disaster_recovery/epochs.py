@@ -23,6 +23,7 @@ from django.utils import timezone
 from brokers.broker_books import AcceptedOrder, HasBrokerBooks
 from brokers.registry import adapter_for
 from common.errors import ConflictError, InvalidInputError
+from common.operational.current import settings_now
 from common.permissions import Right, require
 from common.reason_codes import Code
 from common.sql import array, database_now, periodic_rows, rows, run
@@ -93,8 +94,8 @@ def open_epoch(
         )  # fmt: skip
         now = database_now()
         longest_call = timedelta(
-            seconds=settings.FILLCAST_SEND_DEADLINE_SECONDS
-            + settings.FILLCAST_CALL_TIMEOUT_SECONDS
+            seconds=settings_now().execution.send_deadline_seconds
+            + settings_now().execution.call_timeout_seconds
             + 1
         )
         epoch = Epoch.objects.create(

@@ -17,12 +17,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.conf import settings
-
 from brokers.base import NotSent, outcome_of
 from brokers.call_runner import HostSkipped
 from brokers.host_limiter import CallPriority, HostLimiter
 from common.clocks import machine_time
+from common.operational.current import settings_now
 from common.reason_codes import Code
 
 MAX_CONCURRENT, MAX_PER_HOST, MIN_PER_HOST = 500, 100, 2
@@ -80,7 +79,7 @@ def send_deadline() -> float:
 
     Take it before the claim: a process may be suspended at any point after it.
     """
-    return machine_time() + float(settings.FILLCAST_SEND_DEADLINE_SECONDS)
+    return machine_time() + float(settings_now().execution.send_deadline_seconds)
 
 
 class BackgroundCallRunner:
@@ -90,12 +89,12 @@ class BackgroundCallRunner:
         self,
         loop: asyncio.AbstractEventLoop,
         on_result: Callable[[CallResult], None],
-        timeout: float,
+        timeout: Callable[[], float],
         may_begin: Callable[[str], bool] = lambda lane: True,
     ) -> None:
         """may_begin: whether a call may start in a lane now (`lane_leases.LaneLeaseManager`).
 
-        on_result: called on the loop. timeout: seconds of each call.
+        on_result: called on the loop. timeout: returns the seconds of a call that starts now.
         """
         self._loop, self._on_result, self._timeout = loop, on_result, timeout
         self._may_begin = may_begin
@@ -103,7 +102,7 @@ class BackgroundCallRunner:
             max_calls=MAX_CONCURRENT,
             max_per_host=MAX_PER_HOST,
             min_per_host=MIN_PER_HOST,
-            seconds=timeout,
+            seconds=timeout(),
         )
         self._in_flight: dict[Hashable, str] = {}  # lanes, by key
         self._in_slot: dict[Hashable, str] = {}  # those of them that have a slot
@@ -115,7 +114,7 @@ class BackgroundCallRunner:
     def max_seconds(self, patience: int = 1) -> float:
         """Return the seconds after which a call has certainly ended: it waits for a slot, then is
         made. Its row must be claimed for that long."""
-        return (patience + 1) * self._timeout + 1
+        return (patience + 1) * self._timeout() + 1
 
     def start(self, calls: Sequence[BackgroundCall]) -> None:
         """Start the calls that are not in flight already; return at once. From any thread."""
@@ -164,8 +163,9 @@ class BackgroundCallRunner:
 
     def _begin(self, calls: Sequence[BackgroundCall], now: float) -> None:
         for call in calls:
-            send_by = now + call.patience * self._timeout
-            task = self._loop.create_task(self._run(call, send_by))
+            seconds = self._timeout()
+            send_by = now + call.patience * seconds
+            task = self._loop.create_task(self._run(call, send_by, seconds))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -174,8 +174,8 @@ class BackgroundCallRunner:
             if (lanes is None or lane in lanes) and not limit.expired():
                 limit.reschedule(self._loop.time())
 
-    async def _run(self, call: BackgroundCall, send_by: float) -> None:
-        answer = await outcome_of(self._call(call, send_by))
+    async def _run(self, call: BackgroundCall, send_by: float, seconds: float) -> None:
+        answer = await outcome_of(self._call(call, send_by, seconds))
         with self._changed:
             self._awaited -= 1
         self._on_result(CallResult(call, answer))
@@ -184,17 +184,17 @@ class BackgroundCallRunner:
             self._in_slot.pop(call.key, None)
             self._changed.notify_all()
 
-    async def _call(self, call: BackgroundCall, send_by: float) -> Any:
+    async def _call(self, call: BackgroundCall, send_by: float, seconds: float) -> Any:
         host, account = call.about.broker_host, call.about.connection_id
         slot = self._host_limiter.slot(host, account, call.priority)
         has_slot = False
         try:
-            async with asyncio.timeout(call.patience * self._timeout) as limit:
+            async with asyncio.timeout(call.patience * seconds) as limit:
                 self._waiting[limit] = call.about.lane
                 try:
                     async with slot:
                         has_slot = True
-                        self._begin_call(call, limit, send_by)
+                        self._begin_call(call, limit, send_by, seconds)
                         async with self._host_limiter.timed(host, account):
                             return await call.call()
                 finally:
@@ -204,7 +204,9 @@ class BackgroundCallRunner:
                 raise
             raise HostSkipped(host) from None
 
-    def _begin_call(self, call: BackgroundCall, limit: asyncio.Timeout, send_by: float) -> None:
+    def _begin_call(
+        self, call: BackgroundCall, limit: asyncio.Timeout, send_by: float, seconds: float
+    ) -> None:
         """Start the call's own time-out, once it has its slot. Raises what prevents the call."""
         del self._waiting[limit]
         lane = call.about.lane
@@ -214,4 +216,4 @@ class BackgroundCallRunner:
             raise HostSkipped(call.about.broker_host)
         if machine_time() > send_by:  # this process was suspended: the request may be outdated
             raise NotSent(Code.SEND_DEADLINE)
-        limit.reschedule(self._loop.time() + self._timeout)
+        limit.reschedule(self._loop.time() + seconds)

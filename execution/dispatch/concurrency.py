@@ -83,6 +83,14 @@ class SlotPool:
         """How many more entries of slow accounts may start: together a quarter of the slots."""
         return max(self.size // 4 - self._slow, 0)
 
+    def resize(self, size: int) -> None:
+        """Allow so many slots from now on; calls in flight beyond them end as they would."""
+        if size == self.size:
+            return
+        with self._changed:
+            self.size = size
+            self._changed.notify_all()
+
     def reserve(self, requested: int, *, urgent: bool = False) -> int:
         """Reserve up to `requested` slots, at least one; wait while too few are free.
 

@@ -109,14 +109,14 @@ class OrderDispatcher(threading.Thread):
         self,
         *,
         slots: int,
-        call_timeout: float,
+        call_timeout: Callable[[], float],
         kill_switch: KillSwitchSnapshot,
         lane_deadline: Callable[[str], float] = lambda lane: float("inf"),
         may_begin: Callable[[str], bool] = lambda lane: True,
         record_send: Callable[[int, int], None] = lambda order_id, fence: None,
         distrust_records: Callable[[], None] = lambda: None,
     ) -> None:
-        """slots: calls of orders at once. call_timeout: seconds.
+        """slots: calls of orders at once. call_timeout: returns seconds.
 
         record_send, distrust_records: see `SendRecorder`.
         lane_deadline: the machine_time() until which orders of a lane may be sent. may_begin:
@@ -284,7 +284,7 @@ class OrderDispatcher(threading.Thread):
         failpoint("dispatch.begin")
         now, slow = machine_time(), self.latency.slow
         for outgoing in bundle:
-            wait = max(0.0, outgoing.request.send_by - now) + self._call_timeout
+            wait = max(0.0, outgoing.request.send_by - now) + self._call_timeout()
             timer = self.loop.call_later(wait, self._time_out, outgoing)
             has_yielded = outgoing.request.connection_id in slow and self.slots.yield_slot()
             self._calls[_key(outgoing.request)] = InFlightCall(outgoing, timer, now, has_yielded)
@@ -313,7 +313,7 @@ class OrderDispatcher(threading.Thread):
     async def _submit(self, outgoing: Outgoing) -> list[OrderReport]:
         request = outgoing.request
         adapter = self.adapter(outgoing.broker_type)
-        limit = max(0.0, request.send_by - machine_time()) + self._call_timeout
+        limit = max(0.0, request.send_by - machine_time()) + self._call_timeout()
         self._recorder.before_submit(outgoing, self._marks(request))
         async with asyncio.timeout(limit):  # cancels the call: nothing is sent later
             return await adapter.submit(outgoing.spec, request, self._guard)

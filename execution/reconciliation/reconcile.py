@@ -20,6 +20,7 @@ from django.db import transaction
 from common.bisection import process_with_bisection
 from common.database_errors import is_database_trouble
 from common.failpoints import failpoint
+from common.operational.current import settings_now
 from common.sql import Query, periodic_rows, rows, run
 from connections.exposure import is_monitored_sql
 from connections.selectors import (
@@ -227,7 +228,8 @@ def _compare(comparison: ReconciliationRun[ComparedAccount], read: dict[UUID, Sn
     relink_renumbered(by_account.values())
     for differences in by_account.values():
         records += differences.records
-    allowed = {str(key) for key, account in comparison.accounts.items() if account.auto_correct}
+    of_all = settings_now().position_reconciliation.auto_correct_discrepancies
+    allowed = {str(key) for key, one in comparison.accounts.items() if of_all or one.auto_correct}
     records = auto_correction.auto_correct(allowed, without_cancelled(comparison, records))
     records = open_positions.with_entry_fills(comparison, records)
     gone = [position for differences in by_account.values() for position in differences.gone]

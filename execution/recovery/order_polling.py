@@ -6,7 +6,7 @@ and targets that the broker holds (a broker may drop one that it has confirmed).
 
 Each process claims due accounts with SKIP LOCKED, so two processes never poll the same account. The
 interval is `update_interval_seconds` in the connection's settings, by default
-FILLCAST_UPDATE_INTERVAL_SECONDS. `wake_polls` makes an account due earlier.
+fill_tracking.update_interval_seconds. `wake_polls` makes an account due earlier.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,6 @@ from uuid import UUID
 from weakref import WeakKeyDictionary
 
 import structlog
-from django.conf import settings
 
 from brokers.base import outcome_of
 from brokers.call_runner import BrokerCallRunner
@@ -28,6 +27,7 @@ from brokers.shared_reads import shared_reads
 from brokers.types import BrokerOrder, BrokerPosition, OrderReport
 from common.bisection import process_with_bisection
 from common.clocks import market_at, market_now
+from common.operational.current import settings_now
 from common.sql import array, columns, periodic_rows, run
 from connections.error_messages import explain
 from connections.selectors import spec_from_row
@@ -329,7 +329,7 @@ def _end_claims(polled: Sequence[tuple[Any, ...]]) -> None:
 
 def _claim_seconds() -> float:
     """Return the seconds for which a poll claims its account."""
-    return 4 * float(settings.FILLCAST_CALL_TIMEOUT_SECONDS)
+    return 4 * float(settings_now().execution.call_timeout_seconds)
 
 
 def _polled(account: PolledAccount, is_answered: bool) -> tuple[Any, ...]:
@@ -352,7 +352,7 @@ def interval_of(connection_settings: Mapping[str, Any]) -> float:
     """Return the seconds between two polls of an account; an invalid setting is ignored."""
     seconds = connection_settings.get("update_interval_seconds")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        seconds = settings.FILLCAST_UPDATE_INTERVAL_SECONDS
+        seconds = settings_now().fill_tracking.update_interval_seconds
     return max(MIN_SECONDS, float(seconds))
 
 

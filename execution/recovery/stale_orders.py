@@ -8,8 +8,7 @@ is valid.
 Statements order by `id + 0`: with `id` the planner may walk the primary key of all orders.
 """
 
-from django.conf import settings
-
+from common.operational.current import settings_now
 from common.reason_codes import Code
 from common.sql import run
 from connections.selectors import PRESET_JOIN_SQL, connection_join_sql
@@ -141,8 +140,8 @@ WITH found AS (
 
 
 def alert_stale_unknown() -> None:
-    """Alert once on each order that is UNKNOWN for more than FILLCAST_UNKNOWN_ALERT_SECONDS."""
-    run(ALERT_STALE_UNKNOWN, (settings.FILLCAST_UNKNOWN_ALERT_SECONDS,))
+    """Alert once on each order that is UNKNOWN for more than execution.unknown_alert_seconds."""
+    run(ALERT_STALE_UNKNOWN, (settings_now().execution.unknown_alert_seconds,))
 
 
 def resolve_stuck() -> None:
@@ -153,8 +152,8 @@ def resolve_stuck() -> None:
     """
     run(HANDLE_STUCK)
     times = {
-        "stuck": settings.FILLCAST_STUCK_SECONDS,
-        "answer": settings.FILLCAST_STUCK_ANSWER_SECONDS,
+        "stuck": settings_now().execution.stuck_seconds,
+        "answer": settings_now().execution.stuck_answer_seconds,
     }
     run(LOOK_UP_STUCK, times)
     run(ALERT_UNANSWERED_CANCELS, {"tries": UNANSWERED_CANCELS, "seconds": UNANSWERED_SECONDS})

@@ -19,13 +19,12 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from django.conf import settings
-
 from brokers.host_limiter import CallPriority
 from brokers.registry import adapter_for
 from brokers.types import ExitSafety, OrderReport
 from common.clocks import market_now
 from common.failpoints import failpoint
+from common.operational.current import settings_now
 from common.reason_codes import Code
 from common.sql import IdRow, Query, array, columns, periodic_rows, periodic_run, run
 from connections.selectors import SPEC_COLUMNS, LaneAccount, connection_join_sql, spec_from_row
@@ -180,7 +179,7 @@ _ABSENT = log_rows_sql(
     code=f"CASE WHEN m.status = 'UNKNOWN' THEN '{Code.ABSENCE_CONFIRMED.value}' ELSE m.reason END",
 )
 
-# One more absence confirmation. The second, at least FILLCAST_ABSENCE_GAP_SECONDS later, fails an
+# One more absence confirmation. The second, at least execution.absence_gap_seconds later, fails an
 # entry and sends an exit again under the same id; of an exit that can be repeated (`sure`) the
 # first one does. The fence rejects a stale process. Comparing
 # `absence_confirmations` rejects the second of two processes that asked at the same time.
@@ -342,7 +341,7 @@ def query_unknown_orders(dispatcher: OrderDispatcher, worker_id: str = "") -> in
     """
     times = {
         "first": FIRST_LOOKUP_SECONDS,
-        "longest": settings.FILLCAST_LOOKUP_MAX_INTERVAL_SECONDS,
+        "longest": settings_now().execution.lookup_max_interval_seconds,
         "claim": dispatcher.background_calls.max_seconds(LOOKUP_PATIENCE),
         "worker_id": worker_id,
     }
@@ -393,7 +392,7 @@ def _end_lookups(accounts_waiting: Collection[str], done: Sequence[CallResult]) 
         for result in done
     ]
     names = ("ids", "claims", "answered", "first_absence")
-    gap = settings.FILLCAST_ABSENCE_GAP_SECONDS
+    gap = settings_now().execution.absence_gap_seconds
     run(END_LOOKUPS, {**dict(zip(names, columns(ended, 4), strict=True)), "gap": gap})
     failed = [result.about for result in done if result.failed]
     if too_old := [row.id for row in failed if not _within_horizon(row)]:

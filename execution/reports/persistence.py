@@ -8,12 +8,12 @@ from uuid import UUID
 
 import orjson
 import structlog
-from django.conf import settings
 
 from brokers.redaction import storable
 from brokers.types import DECISIONS, ReportKind, Side
 from brokers.worst_price import is_worse_than
 from common.money import plain
+from common.operational.current import settings_now
 from common.reason_codes import Code
 from common.sql import array, columns, rows, run
 from common.units import Unit
@@ -64,6 +64,7 @@ def write(changes: list[OrderChange]) -> list[int]:
         "sls": [level.sl for level in levels],
         "targets": [array(level.targets) for level in levels],
         "last_parts": [level.last_part for level in levels],
+        "notifies_parts": settings_now().fill_tracking.track_partial_fills,
     }
     if implied := [_implied(c.row, status) for c in changes if c.passed for status in _passed(c)]:
         run(sql.LOG_IMPLIED_STEPS, columns(implied, 5))
@@ -251,10 +252,12 @@ def _exceeds_slippage_alert(change: OrderChange) -> bool:
         return True
     threshold = change.row.alert_threshold
     if threshold is None:
-        pips, points = (
-            settings.FILLCAST_SLIPPAGE_ALERT_PIPS, settings.FILLCAST_SLIPPAGE_ALERT_BASIS_POINTS,
-        )  # fmt: skip
-        threshold = pips if change.unit is Unit.PIPS else points
+        tracking = settings_now().fill_tracking
+        threshold = (
+            tracking.slippage_alert_threshold_pips
+            if change.unit is Unit.PIPS
+            else tracking.slippage_alert_threshold_basis_points
+        )
     return abs(change.slippage) > threshold
 
 

@@ -276,7 +276,8 @@ _MOVED = event_rows_sql(
     kind="'order.' || lower(m.status)",
     payload="m.numbers",
     where=f"""m.moved AND m.status IN ('FILLED', 'PARTIALLY_FILLED', 'REJECTED', 'FAILED',
-    'CANCELLED', 'EXPIRED', 'UNKNOWN') AND NOT {may_move_sql("m")}""",  # `route_failed` notifies
+    'CANCELLED', 'EXPIRED', 'UNKNOWN') AND (m.status <> 'PARTIALLY_FILLED'
+    OR %(notifies_parts)s::boolean) AND NOT {may_move_sql("m")}""",  # `route_failed` notifies
 )
 _OPENED = event_rows_sql(
     "opened m",

@@ -27,6 +27,7 @@ from brokers.types import (
     ReportKind,
 )
 from common import shared_sessions
+from common.operational.current import settings_now
 from common.sql import Query, columns, rows
 from connections.selectors import AccountRow, LaneAccount, SpecRow, spec_from_row
 from execution.base.statements import opening_entry_join_sql
@@ -120,7 +121,7 @@ def call_runner(
         max_calls=MAX_CONCURRENT,
         max_per_host=MAX_PER_HOST,
         min_per_host=MIN_PER_HOST,
-        seconds=settings.FILLCAST_CALL_TIMEOUT_SECONDS,
+        seconds=settings_now().execution.call_timeout_seconds,
         requests_per_call=requests_per_call,
         grouping_seconds=grouping_seconds,
         counts_waits=counts_waits,
@@ -129,9 +130,9 @@ def call_runner(
 
 
 async def with_call_timeout(request: Awaitable[T]) -> T:
-    """Await one request of a call. Raises TimeoutError after FILLCAST_CALL_TIMEOUT_SECONDS, without
+    """Await one request of a call. Raises TimeoutError after call_timeout_seconds, without
     the wait for its broker's rate limit."""
-    async with call_timeout(settings.FILLCAST_CALL_TIMEOUT_SECONDS):
+    async with call_timeout(settings_now().execution.call_timeout_seconds):
         return await request
 
 

@@ -14,11 +14,11 @@ from uuid import UUID
 from zlib import crc32
 
 import structlog
-from django.conf import settings
 
 from brokers.base import outcome_of
 from brokers.registry import adapter_for, capabilities_if_usable
 from common.clocks import machine_time
+from common.operational.current import settings_now
 from common.sql import array, rows
 from connections import session_lanes
 from connections.selectors import (
@@ -172,7 +172,7 @@ class BrokerSessionManager:
         once.
         """
         session_lanes.begin_idle_update()
-        seconds = settings.FILLCAST_SESSION_IDLE_SECONDS
+        seconds = settings_now().execution.session_idle_seconds
         idle = rows(idle_accounts_sql(), {"lanes": array(self._lanes.held()), "idle": seconds})
         active = {row.connection_id for row in idle if row.is_on}
         waking = {connection_id for connection_id in active if self._is_waking(connection_id)}

@@ -19,6 +19,7 @@ from brokers.base import ReadFailed
 from brokers.maintenance_windows import Maintenance
 from common import shared_sessions
 from common.clocks import machine_time
+from common.operational.current import settings_now
 from common.reason_codes import Code
 from common.sql import exchange, run
 from connections import session_lanes
@@ -55,6 +56,11 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 
+Pace = float | Callable[[], float]
+"""Seconds between the runs of a job, or what returns them: settings may change meanwhile."""
+PACE_SECONDS = 1.0  # within which a job follows a change of its pace
+
+
 class BackgroundJob(NamedTuple):
     """A job that a process repeats, `seconds` after its last run. work: it sleeps while there is
     nothing of these kinds; None: it never sleeps. alarm: what lets it run earlier. is_urgent: a
@@ -63,7 +69,7 @@ class BackgroundJob(NamedTuple):
     """
 
     name: str
-    seconds: float
+    seconds: Pace
     run: Callable[[], object]
     work: Work | None = None
     alarm: JobAlarm | None = None
@@ -119,8 +125,8 @@ class TradingRuntime:
         self.hosts_down: frozenset[str] = frozenset()
         self.maintenance: tuple[Maintenance, ...] = ()
         self.dispatcher = OrderDispatcher(
-            slots=settings.FILLCAST_DISPATCH_SLOTS,
-            call_timeout=settings.FILLCAST_CALL_TIMEOUT_SECONDS,
+            slots=settings_now().execution.dispatch_slots,
+            call_timeout=lambda: settings_now().execution.call_timeout_seconds,
             kill_switch=self.kill_switch,
             lane_deadline=self.lanes.until,
             may_begin=self.lanes.may_begin,
@@ -185,10 +191,15 @@ class TradingRuntime:
 
     def start_background_jobs(self, jobs: Sequence[BackgroundJob]) -> None:
         """Repeat each job on a thread of its own. Jobs may call `get_runtime`."""
-        if seconds := seconds_between_reads(jobs):
-            # So an event is read within FILLCAST_POLL_SECONDS, whichever process drained before.
-            self.open_work.events_after = settings.FILLCAST_POLL_SECONDS - seconds
-            read = self.open_work.read
+        if seconds_between_reads(jobs) is not None:
+            seconds = partial(_between_reads, jobs)
+
+            def read() -> None:
+                # So an event is read within poll_seconds, whichever process drained before.
+                self.open_work.events_after = settings_now().execution.poll_seconds - seconds()
+                self.open_work.read()
+
+            self.open_work.events_after = settings_now().execution.poll_seconds - seconds()
             self._jobs.append(self._repeat("open work", seconds, read, sessions=SessionUse.AT_ONCE))
         for job in jobs:
             sessions = SessionUse.AT_ONCE if job.is_urgent else SessionUse.IN_TURN
@@ -224,6 +235,7 @@ class TradingRuntime:
             [(RENEW, owner), (CURRENT_HALTS, None), (OPEN_HOSTS, None), (ANY_WINDOW, None)]
         )
         self.lanes.renew()
+        self.dispatcher.slots.resize(settings_now().execution.dispatch_slots)
         rate_limits.configure(settings.REDIS_URL, live.processes)
         notice_step(live.ahead)
         self.kill_switch.update(halts_of(halts), read_at)
@@ -303,7 +315,7 @@ class TradingRuntime:
     def _repeat(
         self,
         name: str,
-        seconds: float,
+        seconds: Pace,
         job: Callable[[], object],
         *,
         until: threading.Event | None = None,
@@ -321,15 +333,22 @@ class TradingRuntime:
 
         def wait() -> bool:
             """Wait for the next run. Returns False at the end."""
-            if alarm is None:
-                return not ended.wait(seconds)
-            alarm.wait(seconds)
-            alarm.take()
+            began = machine_time()
+            while (left := began + pace(seconds) - machine_time()) > 0 and not ended.is_set():
+                part = min(left, PACE_SECONDS) if callable(seconds) else left
+                if alarm is None:
+                    ended.wait(part)
+                    continue
+                alarm.wait(part)
+                if alarm.seconds() <= 0:
+                    break
+            if alarm is not None:
+                alarm.take()
             return not ended.is_set()
 
         def loop() -> None:
             if sessions is SessionUse.IN_TURN:
-                patience = max(MIN_PATIENCE_SECONDS, min(seconds, MAX_PATIENCE_SECONDS))
+                patience = max(MIN_PATIENCE_SECONDS, min(pace(seconds), MAX_PATIENCE_SECONDS))
                 shared_sessions.be_patient(patience)
             elif sessions is SessionUse.OWN:
                 shared_sessions.keep_own()
@@ -362,8 +381,17 @@ def seconds_between_reads(jobs: Sequence[BackgroundJob]) -> float | None:
     sleeping = [job for job in jobs if job.work is not None]
     if not sleeping:
         return None
-    often = min([1.0, *(job.seconds for job in sleeping if job.work != Work.LANES)])
-    return min(often, settings.FILLCAST_POLL_SECONDS / 2)
+    often = min([1.0, *(pace(job.seconds) for job in sleeping if job.work != Work.LANES)])
+    return min(often, settings_now().execution.poll_seconds / 2)
+
+
+def _between_reads(jobs: Sequence[BackgroundJob]) -> float:
+    return seconds_between_reads(jobs) or PACE_SECONDS
+
+
+def pace(seconds: Pace) -> float:
+    """Return the seconds between two runs of a job, as they are now."""
+    return seconds() if callable(seconds) else seconds
 
 
 def _refuse(call: Coroutine[Any, Any, None]) -> None:

@@ -6,12 +6,11 @@ Shared by the claim, which sends, and the preview, which does not. Nothing here 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from django.conf import settings
-
 from brokers.account_capabilities import Capabilities
 from brokers.registry import adapter_for
 from brokers.types import ConnectionSpec, PositionMode
 from common.clocks import market_now
+from common.operational.current import settings_now
 from common.reason_codes import Code
 from common.sql import array, rows
 from connections.models import HaltMode
@@ -183,6 +182,8 @@ def decide(
         return decide_awaited(row, context)
     if triggers.is_held(row):
         return decide_held(row, context)
+    if code := context.order_defaults.refusal_of(context.signal_of(row).order_type):
+        return validity_error(row, context.signal_of(row), context) or Denial(code)
     if row.other_leg_fired:
         return Terminated(Denial(Code.OCO_OTHER_LEG_TRIGGERED), Status.CANCELLED)
     if denial := context.unroutable.get(row.id):
@@ -270,7 +271,7 @@ def load_evaluation_context(
         quotes.setdefault(row.data_connection_id, {})[row.symbol] = row
     closing = [r.id for r in pending if r.position_id]
     exits = rows(sql.EXITS, (array(closing),), planned_once=True) if closing else []
-    now = market_now()
+    now, operational = market_now(), settings_now()
     context = EvaluationContext(
         signals=signals,
         instruments=instruments_of(pending),
@@ -278,7 +279,8 @@ def load_evaluation_context(
         exits={exit_.order_id: exit_ for exit_ in exits},
         now=now,
         margins=margins.known_margins(pending),
-        market_entry_max_age_seconds=settings.FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS,
+        market_entry_max_age_seconds=operational.execution.market_entry_max_age_seconds,
+        order_defaults=operational.order_defaults,
         recent=recent_of(pending, signals),
         plans=load_plans(pending, signals, now),
         totals=totals or SignalTotals(),

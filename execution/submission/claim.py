@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from django.conf import settings
 from django.db import transaction
 
 from brokers.types import ConnectionSpec
 from common.clocks import machine_time
 from common.failpoints import failpoint
+from common.operational.current import settings_now
 from common.reason_codes import Code
 from common.sql import array, rows, run
 from connections.selectors import spec_from_row
@@ -140,7 +140,9 @@ def claim(
     Raises DataLossSuspectedError if it has not, and OperationalError if a connection stays locked
     beyond the lock time-out. The rows stay PENDING, and the next sweep claims them.
     """
-    send_by = machine_time() + settings.FILLCAST_SEND_DEADLINE_SECONDS  # before the transaction
+    engine = settings_now().execution  # once: they may change meanwhile
+    send_by = machine_time() + engine.send_deadline_seconds  # before the transaction
+    answer_within = engine.send_deadline_seconds + engine.call_timeout_seconds + 1
     with transaction.atomic(), checked_plans(known_mark):
         due = _load_due(order_ids, skip_locked, lanes_without_worker)
         if not due.bundle:
@@ -159,7 +161,14 @@ def claim(
             {row.id for row in due.guests},
             partial(bounds_of, context),
         )
-        claimed = _write(joined, specs, context, worker_id=worker_id, send_by=send_by)
+        claimed = _write(
+            joined,
+            specs,
+            context,
+            worker_id=worker_id,
+            send_by=send_by,
+            answer_within=answer_within,
+        )
         return replace(claimed, moved=due.moved, found=due.found)
 
 
@@ -242,6 +251,7 @@ def _write(
     *,
     worker_id: str,
     send_by: float,
+    answer_within: int,
 ) -> Claimed:
     """Write the decisions, and all that follows from them in the same transaction."""
     waiting = [(row, d) for row, d in joined.decisions if isinstance(d, Deferred)]
@@ -251,7 +261,7 @@ def _write(
     arm_triggers(held, context)
     waits = [(row.id, d, seconds_until_due(row, d, context)) for row, d in deferred]
     defer_orders(waits)
-    written = write_decisions(settled, worker_id)
+    written = write_decisions(settled, worker_id, answer_within=answer_within)
     sent = [(row, d) for row, d in settled if isinstance(d, Intent) and row.id in written]
     one_order = write_groups(joined.groups, sent)
     write_plans(sent, context.signals, context.now)

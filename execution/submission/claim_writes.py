@@ -169,9 +169,12 @@ FROM moved m JOIN armed a ON a.order_id = m.id
 
 
 def write_decisions(
-    settled: Sequence[tuple[OrderRow, Settled]], worker_id: str
+    settled: Sequence[tuple[OrderRow, Settled]], worker_id: str, *, answer_within: int
 ) -> dict[int, IntentRow]:
-    """Write intents and denials; return id, fence and client order id of each intent, by order."""
+    """Write intents and denials; return id, fence and client order id of each intent, by order.
+
+    answer_within: as in `write_records`.
+    """
     if not settled:
         return {}
     new_ids = new_client_order_ids(settings.FILLCAST_INSTALLATION_TAG, len(settled))
@@ -179,9 +182,6 @@ def write_decisions(
         _record(row, decision, new_id)
         for (row, decision), new_id in zip(settled, new_ids, strict=True)
     ]
-    answer_within = (
-        settings.FILLCAST_SEND_DEADLINE_SECONDS + settings.FILLCAST_CALL_TIMEOUT_SECONDS + 1
-    )
     return {row.id: row for row in write_records(records, worker_id, answer_within=answer_within)}
 
 

@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from django.conf import settings
 from django.db import transaction
 
 from brokers.maintenance_windows import Maintenance
 from common.clocks import machine_seconds_until
+from common.operational.current import settings_now
 from common.reason_codes import Code
 from common.sql import array, columns, periodic_run, rows, run
 from connections.selectors import deferred_entries, describe_window
@@ -84,7 +84,7 @@ def wake(connection_ids: Collection[UUID]) -> int:
     if not connection_ids:
         return 0
     ids = array(connection_ids)
-    run(sql.WAKE_CANCELS, (ids, settings.FILLCAST_CALL_TIMEOUT_SECONDS * 2 + 1))
+    run(sql.WAKE_CANCELS, (ids, settings_now().execution.call_timeout_seconds * 2 + 1))
     return run(sql.WAKE, (ids, [code.value for code in WAKEABLE]))
 
 

@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 from brokers.types import OrderType, Side, TimeInForce
 from common.money import plain
+from common.operational.document import OrderDefaults
 from common.reason_codes import Code
+from common.units import Unit
 from execution.exits.safety import ExitBlocker
 from execution.models import Status, TriggerKind
 from execution.reports.transitions import NOT_REACHED
@@ -26,6 +28,7 @@ from execution.submission.signal_limits import SignalTotals
 from execution.submission.sizing import ZERO, Denial
 from execution.submission.slicing import PlanState, Slice
 from execution.submission.volume_profile import VolumeProfile
+from signals.symbols import slippage_unit
 
 # A row's texts as enums: a dictionary costs a tenth of the enum's own conversion.
 SIDES = {side.value: side for side in Side}
@@ -71,6 +74,7 @@ class EvaluationContext:
     exits: Mapping[int, ExitRow]  # rows of `claim_sql.EXITS`, by order id
     now: datetime  # market clock
     market_entry_max_age_seconds: int = 60  # maximum signal age of a market entry
+    order_defaults: OrderDefaults = field(default_factory=OrderDefaults)
     # Price sources by id; loaded only where an entry of the bundle lacks a price.
     sources: Mapping[int, SourceRow] = field(default_factory=dict)
     # Margin of one base unit as brokers calculated it, by order id.
@@ -94,13 +98,21 @@ class EvaluationContext:
     scales: Mapping[int, "Decimal | Denial | Deferred"] = field(default_factory=dict)
 
     def signal_of(self, entry: OrderRow) -> SignalRow:
-        """Return the signal of an entry, with the entry's own levels and end instead of its own.
+        """Return the signal of an entry, with the entry's own levels and end instead of its own,
+        and the installation's slippage limit if it has none.
 
         Raises KeyError for an order without one.
         """
         signal = self.signals[entry.signal_id or 0]
         if entry.own_valid_until is not None:
             signal = signal._replace(valid_until=entry.own_valid_until)
+        most = self.order_defaults.max_slippage_pips
+        if (
+            most is not None
+            and signal.max_slippage_pips is None
+            and slippage_unit(entry.pair) is Unit.PIPS
+        ):
+            signal = signal._replace(max_slippage_pips=most, max_slippage_unit=Unit.PIPS.value)
         return with_own_levels(signal, entry.own_stop_loss, entry.own_take_profit)
 
     def quotes_of(self, row: OrderRow) -> Mapping[str, QuoteRow]:

@@ -21,7 +21,7 @@ def archive() -> Check:
     if reason := obstacle():
         remedy = (
             "Logs and events grow without end. Set FILLCAST_ARCHIVE_FOLDER, or the settings"
-            " FILLCAST_RETENTION_… to never: docs/retention.md."
+            " retention to never: docs/retention.md."
         )
         return warning(name, f"{reason} No old row is archived.", remedy)
     return judge_archive(files["number"], files["rows"] or 0, files["at"])

@@ -15,6 +15,7 @@ from ops.doctor import (
     database_paths,
     days,
     open_files,
+    operational,
     push,
     send_journals,
     servers,
@@ -26,7 +27,7 @@ WITHOUT_SERVER = (
     "Start PostgreSQL, and check DATABASE_URL. Until it answers, nothing is traded, and stops and"
     " targets that Fillcast guards are not watched; those that brokers hold work."
 )
-WITHOUT_DATABASE = [*servers.WITHOUT_DATABASE, ("push keys", push.push_keys)]
+WITHOUT_DATABASE = servers.WITHOUT_DATABASE
 
 
 def examine(
@@ -45,6 +46,8 @@ def examine(
         [
             *servers.DATABASE,
             *database_paths.CHECKS,
+            *operational.CHECKS,
+            ("push keys", push.push_keys),
             *archive.CHECKS,
             *send_journals.CHECKS,
             *open_files.CHECKS,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from django.conf import settings
 
 from brokers.types import Check
+from events.push_keys import contact as push_contact
 from events.push_keys import public_key_of
 from ops.doctor.verdicts import failure, warning, well
 
@@ -20,7 +21,7 @@ def push_keys() -> Check:
     return judge_push_keys(
         settings.FILLCAST_PUSH_PUBLIC_KEY,
         settings.FILLCAST_PUSH_PRIVATE_KEYS,
-        contact=settings.FILLCAST_PUSH_CONTACT,
+        contact=push_contact(),
         is_web=settings.FILLCAST_DB_ROLE == "web",
     )
 
@@ -42,7 +43,11 @@ def judge_push_keys(
         return found
     if not _is_reachable(contact):
         detail = f"The contact {contact!r} is no address on the internet: push services refuse it."
-        return failure(NAME, detail, "Set FILLCAST_PUSH_CONTACT to an e-mail address of yours.")
+        return failure(
+            NAME,
+            detail,
+            "Set messages.push_contact to an e-mail address of yours (console: Settings).",
+        )
     if not private:
         return well(NAME, f"Browsers can subscribe; contact {contact}. Workers have the key.")
     more = f", and {len(private) - 1} for older subscriptions" if len(private) > 1 else ""

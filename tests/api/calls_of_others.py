@@ -35,7 +35,7 @@ def expect_refused_to_others(
         cell.expect("401 AUTHENTICATION_REQUIRED", found)
         cell.expect("Bearer", response.get("WWW-Authenticate"), "WWW-Authenticate")
     elif case.kind in ("own", "operator", "private"):
-        cell.expect("404 NOT_FOUND", found)
+        cell.expect("403 RIGHT_MISSING" if case.is_for_staff else "404 NOT_FOUND", found)
     elif case.kind == "foreign":
         cell.expect(" ".join(map(str, case.others)), found)
     elif case.kind == "list":

@@ -12,6 +12,7 @@ from rest_framework.test import APIClient
 
 from analytics.models import Preflight
 from common.clocks import market_now
+from common.models import SettingsVersion
 from common.permissions import Role
 from connections import services as connection_services
 from connections.models import (
@@ -64,6 +65,7 @@ class World:
     bob: User
     paula: User
     olga: User
+    version: SettingsVersion
     keys: dict[str, str]
     feed: Feed  # Alice's private one
     public: Feed  # Paula's, approved
@@ -129,6 +131,9 @@ def build() -> World:
     objects |= _signals(objects["feed"], alice)
     objects |= _account(alice, objects["public"])
     objects |= {
+        "version": SettingsVersion.objects.create(
+            id=1, document={}, origin="console", username="olga", why="The first."
+        ),
         "provider": provider_of(alice),
         "calendar": calendar_of(alice),
         "limit": limit_of(objects["preset"]),

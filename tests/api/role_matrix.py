@@ -11,6 +11,7 @@ OWN = "own"  # about the caller's own rows, with any role
 TRADERS = "AO"
 LIMITS = "AR"
 HALTS = "AOR"
+ADMINISTRATORS = "A"
 
 MATRIX: dict[str, str] = {
     "GET /api/v1/analytics/": OWN,
@@ -111,6 +112,11 @@ MATRIX: dict[str, str] = {
     "PATCH /api/v1/feeds/{slug}/telegram-bot/chats/{chat_id}/": TRADERS,
     "POST /api/v1/feeds/{slug}/tokens/{token_id}/rotate/": TRADERS,
     "POST /api/v1/feeds/{slug}/tokens/{token_id}/revoke/": TRADERS,
+    "GET /api/v1/settings/": READERS,
+    "POST /api/v1/settings/": ADMINISTRATORS,
+    "GET /api/v1/settings/current/": READERS,
+    "GET /api/v1/settings/{id}/": READERS,
+    "POST /api/v1/settings/{id}/restore/": ADMINISTRATORS,
     "GET /api/v1/kill-switch/": READERS,
     "POST /api/v1/kill-switch/": HALTS,
     "GET /api/v1/kill-switch/{id}/": READERS,

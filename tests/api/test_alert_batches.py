@@ -10,7 +10,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
 from django.test import Client, override_settings
@@ -24,6 +23,7 @@ from api.alert_batches import (
     Outcome,
     stored_together,
 )
+from common.operational.current import settings_now
 from common.reason_codes import Code
 from config.middleware.alert_endpoint import _post_in
 from signals import alert_posts
@@ -233,7 +233,7 @@ def test_deadlines_count_from_the_arrival() -> None:
     assert stored.received_at == arrived
     assert stored.entry_until is not None
     assert stored.entry_until - arrived <= timedelta(
-        seconds=settings.FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS + 1
+        seconds=settings_now().execution.market_entry_max_age_seconds + 1
     )
 
 

@@ -12,6 +12,7 @@ from django.core.cache import cache
 from django.db import connection
 
 from api.throttling import ANONYMOUS, AlertThrottle, rate_of
+from common.operational.source import VARIABLE, with_settings
 from signals.feeds import create_feed_token
 from signals.rate import seconds_to_wait
 from tests.connections import make
@@ -47,7 +48,8 @@ class AlertEndpoint:
 @pytest.fixture(params=["json", "console"])
 def endpoint(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[AlertEndpoint]:
     log = tmp_path / "web.log"
-    settings = {"FILLCAST_LOG_LEVEL": "DEBUG", "FILLCAST_LOG_FORMAT": request.param}
+    source = with_settings("", {"messages.log_level": "DEBUG"})
+    settings = {VARIABLE: source, "FILLCAST_LOG_FORMAT": request.param}
     with WebProcess(log, **settings) as web:
         yield AlertEndpoint(web, log)
 

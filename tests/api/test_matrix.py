@@ -9,7 +9,9 @@ from tests.api.cases import CASES
 from tests.api.conftest import AsWeb
 from tests.api.factories import World
 from tests.api.schemas import operation_ids
+from tests.api.test_rates import PLENTY
 from tests.matrix import WALK_TIME, Walk
+from tests.operational import set_setting
 from users.services import create_api_key
 
 
@@ -31,11 +33,11 @@ def test_owner_reaches_each_endpoint_with_its_scope_alone(
         name = f"{user.username}, {scope} only"
         world.keys[name] = create_api_key(user, "narrow", scopes=[scope])[1]
         clients[name] = world.client(name)
-    plenty = settings.API_RATES
     with Walk() as walk:
         for name in walk.each(KEYED):
             case, scope = CASES[name], required_scope(name)
-            settings.API_RATES = plenty | {str(other): 0 for other in Scope if other != scope}
+            for other in Scope:
+                set_setting(f"api_rates.{other}", 0 if other != scope else PLENTY)
             for username in ("alice", "olga") if case.kind == "operator" else ("alice",):
                 with walk.cell(name, caller := f"{username}, {scope} only") as cell:
                     with as_web():

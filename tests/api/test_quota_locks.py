@@ -12,6 +12,7 @@ import pytest
 from django.db import connection, transaction
 from rest_framework.test import APIClient
 
+from common.quota_kinds import QUOTAS
 from common.quotas import lock_quota
 from common.sql import rows
 from events import push_keys
@@ -21,6 +22,7 @@ from tests.api.cases import CASES
 from tests.api.factories import World
 from tests.api.test_quotas import BODIES, CREATES
 from tests.changes.concurrent_forms import SECONDS, wait_until_they_wait
+from tests.operational import set_setting
 from users.services import user_for_key
 
 HELD = """
@@ -59,7 +61,7 @@ def held_by_who_waits(world: World, client: APIClient, name: str) -> tuple[list[
 @pytest.mark.django_db(transaction=True)
 def test_request_that_waits_for_a_quota_holds_no_lock(world: World, settings: Any) -> None:
     settings.FILLCAST_PUSH_PUBLIC_KEY = push_keys.public_key_of(push_keys.new_private_key())
-    settings.FILLCAST_QUOTAS = dict.fromkeys(settings.FILLCAST_QUOTAS, 0)  # nothing is written
+    set_setting("users.quotas", dict.fromkeys(QUOTAS, 0))  # nothing is written
     Feed.objects.filter(pk=world.feed.pk).update(is_public=True, is_approved=False)
     client = APIClient()
     client.force_authenticate(user_for_key(world.keys["alice"]))

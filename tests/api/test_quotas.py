@@ -15,6 +15,7 @@ from tests.api.cases import CASES
 from tests.api.conftest import AsWeb
 from tests.api.factories import World
 from tests.fakes.push_service.service import BrowserSubscription
+from tests.operational import set_quota
 
 FEED = "POST /api/v1/feeds/{slug}/"
 CREATES = {
@@ -91,7 +92,7 @@ def test_what_exceeds_the_quota_is_refused(
     kind, case = CREATES[name], CASES[name]
     if name in BODIES:
         case = replace(case, body=lambda world: BODIES[name]())
-    monkeypatch.setitem(settings.FILLCAST_QUOTAS, kind, 0 if kind in NO_ROWS else 1)
+    set_quota(kind, 0 if kind in NO_ROWS else 1)
     with as_web():
         answer = call(world, "alice", name, case)
     body = answer.json()

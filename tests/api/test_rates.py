@@ -4,6 +4,7 @@ from typing import Any
 
 from rest_framework.test import APIClient
 
+from common.operational.document import RATES
 from common.permissions import Scope
 from tests.api.calls import KEYED, call, outcome, required_scope
 from tests.api.cases import CASES
@@ -11,6 +12,7 @@ from tests.api.conftest import AsWeb
 from tests.api.factories import World
 from tests.api.test_problems import problem
 from tests.matrix import WALK_TIME, Walk
+from tests.operational import set_setting
 from users.services import create_api_key
 
 PLENTY = 1_000_000
@@ -18,7 +20,8 @@ PLENTY = 1_000_000
 
 def allow(settings: Any, **rates: int) -> None:
     """Set the rates of these scopes; of all others plenty is allowed."""
-    settings.API_RATES = {**dict.fromkeys(settings.API_RATES, PLENTY), **rates}
+    for name in RATES:
+        set_setting(f"api_rates.{name}", rates.get(name, PLENTY))
 
 
 @WALK_TIME
@@ -41,7 +44,8 @@ def test_each_operation_is_limited_by_the_rate_of_its_scope(
 
 
 def test_scopes_have_rates_of_their_own(world: World, settings: Any) -> None:
-    settings.API_RATES = settings.API_RATES | {"operate": 1, "anonymous": 1}
+    set_setting("api_rates.operate", 1)
+    set_setting("api_rates.anonymous", 1)
     client = world.client("alice")
     path = f"/api/v1/connections/{world.connection.pk}/pause/"
     first = client.post(path, HTTP_IDEMPOTENCY_KEY="k")

@@ -26,6 +26,7 @@ from ops.doctor.verdicts import OK, WARN
 from tests.archive.rows import archived, environment, line_ids, make_old, old_lines, table
 from tests.connections import make
 from tests.execution.factories import force
+from tests.operational import set_setting
 from tests.users import world
 
 pytestmark = pytest.mark.django_db
@@ -99,7 +100,7 @@ def test_doctor_is_content_with_policies_that_work_or_want_nothing(
     settings.FILLCAST_ARCHIVE_FOLDER = folder.parent / "elsewhere"
     assert doctor_check().result is WARN
     for kind in KINDS.values():
-        setattr(settings, kind.setting, "never")
+        set_setting(f"retention.{kind.setting}", None)
     settings.FILLCAST_ARCHIVE_FOLDER = None
     assert doctor_check().result is OK
     assert "nothing is archived" in command("archive", "--now")

@@ -19,6 +19,7 @@ from execution.models import AuditRun, ExecutionLog, Order
 from positions.models import ExecutionPosition
 from tests.archive.rows import OLD, archive, archived, line_ids, make_old, old_lines, table
 from tests.execution.factories import force
+from tests.operational import set_setting
 from tests.users import world
 
 pytestmark = pytest.mark.django_db
@@ -49,20 +50,20 @@ def closed(alice: world.Tenant) -> None:
 
 def test_policy_never_removes_nothing(settings: Settings, folder: Path) -> None:
     old_lines(3)
-    settings.FILLCAST_RETENTION_LOG_DAYS = "never"
+    set_setting("retention.log_days", None)
     assert (archive("logs", folder), count_removable(KINDS["logs"])) == (0, 0)
     assert len(table("execution_executionlog")) == 3
     assert not folder.exists()
-    settings.FILLCAST_RETENTION_LOG_DAYS = "90"
+    set_setting("retention.log_days", 90)
     assert count_removable(KINDS["logs"]) == archive("logs", folder) == 3
 
 
 def test_only_rows_older_than_the_policy_go(settings: Settings, folder: Path) -> None:
     old = old_lines(2)
     young = ExecutionLog.objects.create(code="KILL_SWITCH").pk
-    settings.FILLCAST_RETENTION_LOG_DAYS = "101"
+    set_setting("retention.log_days", 101)
     assert archive("logs", folder) == 0
-    settings.FILLCAST_RETENTION_LOG_DAYS = "99"
+    set_setting("retention.log_days", 99)
     assert archive("logs", folder) == 2
     assert line_ids(archived("logs", folder)) == old
     assert line_ids(table("execution_executionlog")) == [young]

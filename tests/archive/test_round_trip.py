@@ -17,11 +17,12 @@ from config.retention import KINDS
 from execution.models import Order
 from tests.archive.rows import archive, archived, line_ids, make_old, old_lines, table
 from tests.connections import make
+from tests.operational import set_setting
 from tests.users import world
 
 pytestmark = pytest.mark.django_db
 SAMPLES = ArchiveKind(
-    name="samples", what="Samples of every type", setting="FILLCAST_RETENTION_LOG_DAYS",
+    name="samples", what="Samples of every type", setting="log_days",
     table="archive_sample", times=("done_at", "at"),
 )  # fmt: skip
 TYPES = """
@@ -97,8 +98,8 @@ def test_every_kind_has_columns_that_can_be_stored(settings: Settings, folder: P
     """A row of each table as the world has it, old enough; what goes is read back whole."""
     alice = world.tenant("alice")
     _old_denial(alice)
-    settings.FILLCAST_RETENTION_ORDER_DAYS = "400"
-    settings.FILLCAST_RETENTION_WEBHOOK_DAYS = "90"
+    set_setting("retention.order_days", 400)
+    set_setting("retention.webhook_days", 90)
     make_old("events_webhookattempt", "at")
     make_old("events_webhookmessage", "created_at")
     make_old("events_delivery", "due_at")

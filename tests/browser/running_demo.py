@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from common.operational.source import VARIABLE, with_settings
 from tests.fakes.chat_services import chat_services
 from tests.ports import free_port
 from tests.prepared_database import copy_to
@@ -122,9 +123,14 @@ class _Demo:
             "FILLCAST_VAR": str(folder),
             "FILLCAST_SEND_JOURNAL_FOLDER": "sends",
             "FILLCAST_PORT": str(port),
-            "FILLCAST_OUTBOUND_NETWORKS": "127.0.0.1/32",  # what the tests receive
             "FILLCAST_SECRET_KEY": SECRET_KEY,
-            "FILLCAST_SIGN_UP": "open",
+            VARIABLE: with_settings(
+                "",
+                {
+                    "networks.outbound_networks": ["127.0.0.1/32"],  # what the tests receive
+                    "users.sign_up": "open",
+                },
+            ),
         }
         with self._log.open("wb") as output:
             self._process = subprocess.Popen(

@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.conf import settings
 from django.utils import timezone
 
 from common.errors import ConflictError
+from common.operational.reading import InvalidDocumentError, read
 from common.quota_kinds import QUOTAS, setting_name
 from common.reason_codes import Code
-from config.env import Settings
-from config.env_variables import InvalidEnvironmentError
 from connections import services
 from connections.models import ExecutionConnection, LossLimit, Subscription, TradingPreset
 from signals.approval_requests import request_approval
@@ -25,6 +23,7 @@ from signals.terms import change_terms
 from tests.changes.concurrent_forms import at_once
 from tests.connections import make
 from tests.loss_limits import limit_of
+from tests.operational import set_quota
 from users.models import ApiKey, User
 from users.services import create_api_key, revoke_api_key, user_for_key
 
@@ -40,7 +39,7 @@ def new_preset(owner: User | None, by: User | None = None, **fields: Any) -> Tra
 @pytest.mark.django_db(transaction=True)
 def test_of_two_requests_at_once_one_creates_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both are held at their commit, where the owner's row is checked."""
-    monkeypatch.setitem(settings.FILLCAST_QUOTAS, "presets", 2)
+    set_quota("presets", 2)
     owner = make.user()
     new_preset(owner)
     answers = at_once(owner, lambda: new_preset(owner), lambda: new_preset(owner))
@@ -54,7 +53,7 @@ def test_of_two_requests_at_once_one_creates_the_last(monkeypatch: pytest.Monkey
 def test_each_owner_has_a_quota_and_the_operators_have_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(settings.FILLCAST_QUOTAS, "presets", 1)
+    set_quota("presets", 1)
     operator = make.user(is_staff=True)
     for owner in (make.user(), make.user(), None):
         new_preset(owner, by=owner or operator)
@@ -63,7 +62,7 @@ def test_each_owner_has_a_quota_and_the_operators_have_one(
 
 
 def test_what_has_ended_counts_for_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(settings.FILLCAST_QUOTAS, "API keys", 1)
+    set_quota("API keys", 1)
     owner = make.user()
     key, _ = create_api_key(owner, "one")
     ApiKey.objects.filter(pk=key.pk).update(created_at=timezone.now() - timedelta(days=2))
@@ -76,7 +75,7 @@ def test_what_has_ended_counts_for_a_day(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_copy_counts_with_its_loss_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(settings.FILLCAST_QUOTAS, "loss limits", 2)
+    set_quota("loss limits", 2)
     owner = make.user()
     source = new_preset(owner)
     limit_of(source)
@@ -90,7 +89,7 @@ def test_copy_counts_with_its_loss_limits(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_loss_limits_of_others_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(settings.FILLCAST_QUOTAS, "loss limits", 1)
+    set_quota("loss limits", 1)
     of_a_tenant = make.subscription(make.connection(), make.feed())
     services.add_loss_limit(LossLimit(subscription=of_a_tenant, maximum=Decimal(5)), by=None)
     for preset in (make.preset(), make.preset(make.user())):
@@ -98,7 +97,7 @@ def test_loss_limits_of_others_do_not_count(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_subscription_that_counts_may_be_reopened(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(settings.FILLCAST_QUOTAS, "subscriptions", 1)
+    set_quota("subscriptions", 1)
     row, feed = make.connection(), make.feed()
     one: dict[str, Any] = {"connection_id": row.pk, "by": None}
     taken = services.subscribe(feed_id=feed.pk, **one)
@@ -115,7 +114,7 @@ def test_subscription_that_counts_may_be_reopened_beyond_a_lowered_quota(
     row, feed = make.connection(), make.feed()
     taken = make.subscription(row, feed)
     make.subscription(row, make.feed())
-    monkeypatch.setitem(settings.FILLCAST_QUOTAS, "subscriptions", 1)
+    set_quota("subscriptions", 1)
     with pytest.raises(ConflictError, match="takes this feed already"):
         services.subscribe(connection_id=row.pk, feed_id=feed.pk, by=None)
     services.unsubscribe(taken.pk, by=None)
@@ -124,7 +123,7 @@ def test_subscription_that_counts_may_be_reopened_beyond_a_lowered_quota(
 
 def test_loss_limits_of_ended_subscriptions_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """No page shows them."""
-    monkeypatch.setitem(settings.FILLCAST_QUOTAS, "loss limits", 1)
+    set_quota("loss limits", 1)
     row = make.connection()
     ended = make.subscription(row, make.feed())
     services.add_loss_limit(LossLimit(subscription=ended, maximum=Decimal(5)), by=None)
@@ -136,7 +135,7 @@ def test_loss_limits_of_ended_subscriptions_do_not_count(monkeypatch: pytest.Mon
 def lower_quota(monkeypatch: pytest.MonkeyPatch) -> None:
     """All tokens become two days old, and one is the quota."""
     FeedToken.objects.update(created_at=timezone.now() - timedelta(days=2))
-    monkeypatch.setitem(settings.FILLCAST_QUOTAS, "alert tokens", 1)
+    set_quota("alert tokens", 1)
 
 
 def test_alert_tokens_that_do_not_work_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +168,7 @@ def test_leaked_alert_address_is_replaced_beyond_a_lowered_quota(
 
 
 def test_administrators_accounts_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(settings.FILLCAST_QUOTAS, "accounts", 1)
+    set_quota("accounts", 1)
     operator = make.user(is_staff=True)
     account: dict[str, Any] = {"by": operator, "admin": operator, "name": "a", "type": "paper"}
     services.create_connection(account="1", **account)
@@ -186,14 +185,14 @@ def test_what_adds_no_row_is_never_refused(monkeypatch: pytest.MonkeyPatch) -> N
     request_approval(feed.pk, by=owner)
     copied = new_preset(owner)
     for kind in QUOTAS:
-        monkeypatch.setitem(settings.FILLCAST_QUOTAS, kind, 0)
+        set_quota(kind, 0)
     again: dict[str, Any] = {"action": Action.OPEN, "key": draft.key, "by": owner}
     assert store_draft(feed.pk, body={}, **again) == draft
     assert store_draft(feed.pk, body={"sl": "1"}, version=1, **again).version == 2
     assert not change_terms(feed.pk, "Two a day.", by=owner)[1]
     assert not request_approval(feed.pk, by=owner)[1]
     services.change_preset(copied.pk, by=owner, name="two")
-    monkeypatch.setitem(settings.FILLCAST_QUOTAS, "presets", 2)
+    set_quota("presets", 2)
     new_preset(owner, copied_id=copied.pk)  # without loss limits, whose quota is reached
 
 
@@ -202,27 +201,29 @@ def test_change_of_a_trade_becomes_a_new_trade_only_within_the_quota(
 ) -> None:
     owner = make.user()
     feed = make.feed(owner)
-    monkeypatch.setitem(settings.FILLCAST_QUOTAS, "drafts", 0)
+    set_quota("drafts", 0)
     draft = store_draft(feed.pk, action=Action.CLOSE, body={}, by=owner)
     again: dict[str, Any] = {"body": {}, "key": draft.key, "version": 1, "by": owner}
     with pytest.raises(ConflictError, match="quota is 0 drafts;"):
         store_draft(feed.pk, action=Action.OPEN, **again)
-    monkeypatch.setitem(settings.FILLCAST_QUOTAS, "drafts", 1)
+    set_quota("drafts", 1)
     assert store_draft(feed.pk, action=Action.OPEN, **again).action == Action.OPEN
 
 
 def test_operators_set_other_numbers() -> None:
-    """A kind is written with hyphens, since a shell ends a word at a blank."""
-    read = Settings.read({"FILLCAST_QUOTAS": "presets=400, api-keys=5"})
-    assert dict(read.quotas) == {"presets": 400, "API keys": 5}
-    every = ",".join(f"{setting_name(kind)}={most}" for kind, most in QUOTAS.items())
-    assert dict(Settings.read({"FILLCAST_QUOTAS": every}).quotas) == QUOTAS
+    """A kind is written with hyphens or with spaces."""
+    found = read({"users": {"quotas": {"presets": 400, "api-keys": 5}}}).users.quotas
+    assert found == {"presets": 400, "API keys": 5}
+    every = {setting_name(kind): most for kind, most in QUOTAS.items()}
+    assert read({"users": {"quotas": every}}).users.quotas == QUOTAS
 
 
-@pytest.mark.parametrize("text", ["preset=4", "presets", "presets=", "presets=-1", "presets=1e9"])
-def test_other_texts_are_no_quotas(text: str) -> None:
-    with pytest.raises(InvalidEnvironmentError, match="presets=400"):
-        Settings.read({"FILLCAST_QUOTAS": text})
+@pytest.mark.parametrize(
+    "quotas", [{"preset": 4}, {"presets": ""}, {"presets": -1}, {"presets": "1e9"}, ["presets"]]
+)
+def test_other_values_are_no_quotas(quotas: object) -> None:
+    with pytest.raises(InvalidDocumentError, match=r"users\.quotas.*presets"):
+        read({"users": {"quotas": quotas}})
 
 
 def test_page_names_every_quota() -> None:

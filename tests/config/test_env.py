@@ -3,14 +3,17 @@
 import base64
 import datetime as dt
 import re
-from decimal import Decimal
 
 import pytest
 
+from common.operational.reading import KEYS
 from config.databases import database, databases, timeouts, with_login
 from config.env import VARIABLES, Settings
 from config.env_variables import InvalidEnvironmentError
 from config.installation import ROOT
+from config.moved_settings import MOVED
+
+MOST_VARIABLES = 37
 
 KEY = base64.b64encode(b"k" * 32).decode()
 PRODUCTION = {
@@ -33,10 +36,8 @@ def faults(environ: dict[str, str]) -> list[str]:
 def test_development_needs_no_settings() -> None:
     settings = Settings.read({})
     assert settings.port == 8012
-    assert settings.bundle_size == 500
     assert settings.database_url is None
     assert settings.credentials_private_keys == ()
-    assert settings.slippage_alert_pips == Decimal(5)
 
 
 def test_production_reports_all_missing_settings() -> None:
@@ -72,15 +73,16 @@ def test_malformed_secret_is_not_displayed() -> None:
     [
         ("FILLCAST_PORT", "0"),
         ("FILLCAST_PORT", "８０"),
-        ("FILLCAST_BUNDLE_SIZE", "1_000"),
-        ("FILLCAST_SLIPPAGE_ALERT_PIPS", "NaN"),
-        ("FILLCAST_SLIPPAGE_ALERT_PIPS", "1e3"),
+        ("FILLCAST_LEASE_SECONDS", "1_0"),
+        ("FILLCAST_SETTINGS_SOURCE", "http://settings.example/fillcast.json"),
+        ("FILLCAST_SETTINGS_SOURCE", '{"execution": {"poll_seconds": 9}}'),
+        ("FILLCAST_SETTINGS_SOURCE", "https://settings.example/fillcast.json#ed25519=short"),
         ("FILLCAST_INSTALLATION_TAG", "ABC"),
         ("FILLCAST_INSTALLATION_TAG", "abcd"),
         ("FILLCAST_DB_ROLE", "admin"),
         ("FILLCAST_ENV", "prod"),
         ("FILLCAST_DEBUG", "maybe"),
-        ("FILLCAST_BROKER_NETWORKS", "10.0.0.0/8,broker"),
+        ("FILLCAST_TRUSTED_PROXIES", "10.0.0.0/8,proxy"),
         ("FILLCAST_SECRET_KEY", "short"),
         ("FILLCAST_MARKET_CLOCK", "2014-05-02T12:25:00@1x60"),
         ("FILLCAST_MARKET_CLOCK", "2014-05-02T12:25:00Z@1x0"),
@@ -110,6 +112,7 @@ def test_every_variable_named_in_code_is_a_setting() -> None:
     }  # fmt: skip
     internal |= {"FILLCAST_URL", "FILLCAST_KEY"}  # of a user's own program (docs/api-client.md)
     internal |= {"FILLCAST_COMPOSE", "FILLCAST_BACKUP_KEY"}  # of deploy/compose and deploy/backup
+    internal |= set(MOVED)  # refused, with the operational setting to use
     internal |= set(re.findall("FILLCAST_[A-Z0-9_]+", (ROOT / "docker-compose.yml").read_text()))
     pattern = re.compile(r"""["'](_?FILLCAST_[A-Z0-9_]+)["']|\bsettings\.(FILLCAST_[A-Z0-9_]+)""")
     named = {
@@ -119,7 +122,7 @@ def test_every_variable_named_in_code_is_a_setting() -> None:
         for path in folder.rglob("*.py")
         for quoted, attribute in pattern.findall(path.read_text())
     }
-    assert {"FILLCAST_DB_ROLE", "FILLCAST_POLL_SECONDS"} <= named
+    assert {"FILLCAST_DB_ROLE", "FILLCAST_LEASE_SECONDS"} <= named
     assert named - known - internal == set()
 
 
@@ -131,14 +134,20 @@ def test_market_clock_is_read_with_start_anchor_and_speed() -> None:
     assert (clock.anchor.timestamp(), clock.speed) == (1767225600.5, 60)
 
 
-def test_send_deadline_must_be_shorter_than_lease() -> None:
-    (reported,) = faults({"FILLCAST_LEASE_SECONDS": "5", "FILLCAST_SEND_DEADLINE_SECONDS": "5"})
-    assert reported.startswith("FILLCAST_SEND_DEADLINE_SECONDS is 5; expected less than")
+def test_processes_need_few_variables() -> None:
+    """What is operational changes while they run: common/operational."""
+    assert len(VARIABLES) <= MOST_VARIABLES
 
 
-def test_absence_gap_must_cover_an_order_in_flight() -> None:
-    (reported,) = faults({"FILLCAST_CALL_TIMEOUT_SECONDS": "60"})
-    assert reported.startswith("FILLCAST_ABSENCE_GAP_SECONDS is 60; expected at least")
+def test_leftover_variable_names_the_operational_setting() -> None:
+    reported = faults({"FILLCAST_POLL_SECONDS": "1", "FILLCAST_SIGN_UP": "off"})
+    assert [sentence.split(":")[0] for sentence in reported] == [
+        "FILLCAST_POLL_SECONDS is set, but it is the operational setting execution.poll_seconds"
+        " now",
+        "FILLCAST_SIGN_UP is set, but it is the operational setting users.sign_up now",
+    ]
+    assert set(MOVED.values()) <= set(KEYS)
+    assert not set(MOVED) & {variable.name for variable in VARIABLES}
 
 
 def test_web_process_must_not_have_private_keys() -> None:
@@ -150,14 +159,12 @@ def test_conflicts_between_settings_are_reported_together() -> None:
     reported = faults(
         {
             **PRODUCTION,
-            "FILLCAST_SEND_DEADLINE_SECONDS": "9",
-            "FILLCAST_LEASE_SECONDS": "9",
             "FILLCAST_DB_ROLE": "trade",
             "FILLCAST_DEBUG": "yes",
         }
     )
     assert [sentence.split(" is ")[0] for sentence in reported] == [
-        "FILLCAST_SEND_DEADLINE_SECONDS", "FILLCAST_CREDENTIALS_PRIVATE_KEYS", "FILLCAST_DEBUG",
+        "FILLCAST_CREDENTIALS_PRIVATE_KEYS", "FILLCAST_DEBUG",
     ]  # fmt: skip
 
 
@@ -191,18 +198,6 @@ def test_own_login_sets_no_role() -> None:
     assert (entry["USER"], entry["CONN_MAX_AGE"]) == ("t", None)
     assert "pool" not in entry["OPTIONS"]
     assert entry["ENGINE"] == "common.shared_sessions"
-
-
-@pytest.mark.parametrize(
-    "value", ["10.0.0.5=alice   # hers", "10.0.0.5=", "10.0.0.5=al ice", "x=alice"]
-)
-def test_comment_after_gateway_owner_is_rejected(value: str) -> None:
-    """It would become part of the name, which no user has: the gateway would have no owner."""
-    (fault,) = faults({"FILLCAST_GATEWAY_OWNERS": value})
-    assert fault.startswith("FILLCAST_GATEWAY_OWNERS")
-    assert "with no comment (#) or blank behind it" in fault
-    (own,) = Settings.read({"FILLCAST_GATEWAY_OWNERS": " 10.0.0.5 = alice "}).gateway_owners
-    assert own.username == "alice"
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from connections.models import (
 )
 from connections.selectors import skip_reasons
 from tests.connections import make
+from tests.operational import set_setting
 from users.models import User
 
 pytestmark = pytest.mark.django_db
@@ -221,7 +222,7 @@ def test_requested_test_is_due_until_done(alice: User) -> None:
 def test_allowed_networks(alice: User, settings: Settings) -> None:
     import ipaddress
 
-    settings.FILLCAST_BROKER_NETWORKS = (ipaddress.ip_network("10.0.0.0/24"),)
+    set_setting("networks.broker_networks", (ipaddress.ip_network("10.0.0.0/24"),))
     assert create(alice, type="ibkr", settings={"host": "10.0.0.5"}).account == "7"
     with pytest.raises(InvalidInputError):
         create(alice, type="ibkr", account="8", settings={"host": "10.0.1.5"})
@@ -230,10 +231,9 @@ def test_allowed_networks(alice: User, settings: Settings) -> None:
 def test_gateway_of_one_owner_is_refused_to_others(alice: User, settings: Settings) -> None:
     import ipaddress
 
-    settings.FILLCAST_BROKER_NETWORKS = (ipaddress.ip_network("10.0.0.0/24"),)
-    settings.FILLCAST_GATEWAY_OWNERS = (
-        OwnedNetwork(ipaddress.ip_network("10.0.0.5"), alice.username),
-    )
+    set_setting("networks.broker_networks", (ipaddress.ip_network("10.0.0.0/24"),))
+    owned = OwnedNetwork(ipaddress.ip_network("10.0.0.5"), alice.username)
+    set_setting("networks.gateway_owners", (owned,))
     bob = make.user()
     create(alice, type="ibkr", settings={"host": "10.0.0.5"})
     with pytest.raises(InvalidInputError, match="another user's"):

@@ -15,6 +15,7 @@ from connections.account_settings import hosts
 from connections.account_settings.forms import AccountSettings, BrokerTypeForm
 from connections.account_settings.validation import hosts_in_settings, read_settings
 from connections.credentials.forms import CredentialsForm
+from tests.operational import set_setting
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = {kind for kind, path in BUILT_IN.items() if path.startswith("brokers.")}  # no fakes
@@ -99,7 +100,7 @@ def test_each_invalid_field_has_its_own_message() -> None:
 
 
 def test_default_host_is_validated_like_typed_host(settings: Any) -> None:
-    settings.FILLCAST_BROKER_NETWORKS = ()
+    set_setting("networks.broker_networks", ())
     with pytest.raises(InvalidInputError) as refused:
         hosts.check_named(*hosts_in_settings(FORM, {}))
     assert refused.value.code is Code.HOST_NOT_ALLOWED

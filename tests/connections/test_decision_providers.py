@@ -17,6 +17,7 @@ from connections.credentials.provider_secrets import open_secret
 from connections.models import DecisionProvider, TradingPreset
 from tests.connections import make
 from tests.decisions import SECRET, calendar_of, provider_of, service_at
+from tests.operational import set_setting
 from tests.portal.factor_steps import form_on
 from users.key_setups import set_up_with
 from users.models import User
@@ -32,7 +33,7 @@ def key(settings: Settings) -> bytes:
     private = new_private_key()
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
-    settings.FILLCAST_OUTBOUND_NETWORKS = ()
+    set_setting("networks.outbound_networks", ())
     return private
 
 

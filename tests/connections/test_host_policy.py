@@ -15,6 +15,7 @@ from connections.models import ConnectionHealth, ExecutionConnection
 from tests.connections import make
 from tests.connections.claiming import BLOCKED
 from tests.connections.conftest import elsewhere
+from tests.operational import set_setting
 from tests.until import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -23,9 +24,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def strangers(settings: Settings) -> ExecutionConnection:
     """Bob's account is at a gateway that is Alice's since."""
-    settings.FILLCAST_BROKER_NETWORKS = (ipaddress.ip_network("10.0.0.0/8"),)
+    set_setting("networks.broker_networks", (ipaddress.ip_network("10.0.0.0/8"),))
     row = make.connection(make.user("bob"), type="ibkr", settings={"host": "10.0.0.5"})
-    settings.FILLCAST_GATEWAY_OWNERS = (OwnedNetwork(ipaddress.ip_network("10.0.0.5"), "alice"),)
+    set_setting(
+        "networks.gateway_owners", (OwnedNetwork(ipaddress.ip_network("10.0.0.5"), "alice"),)
+    )
     return row
 
 

@@ -19,6 +19,7 @@ from connections.selectors import due_tests
 from tests.connections.claiming import claim, connect, failed, health_of, run
 from tests.connections.conftest import elsewhere
 from tests.connections.fake_brokers import Broker, account
+from tests.operational import set_setting
 from users.models import User
 
 pytestmark = pytest.mark.usefixtures("inline_commits")
@@ -171,7 +172,7 @@ def test_poll_does_not_repair_failed_claim(alice: User, mallory: User, broker: B
 
 def test_private_gateway_is_trusted_for_its_own_account_only(settings: Settings) -> None:
     """IBKR: who runs a gateway may let it say any number. The operators' gateways are one firm."""
-    settings.FILLCAST_BROKER_NETWORKS = (ip_network("10.0.0.0/8"),)
+    set_setting("networks.broker_networks", (ip_network("10.0.0.0/8"),))
 
     def of(host: str) -> str:
         return claim_for("ibkr", "", 1, {"host": host}, account="U7")

@@ -19,6 +19,7 @@ from connections.health.host_policy import deactivate_disallowed
 from connections.models import ConnectionHealth
 from connections.symbols import Listed, Preferred, canonical, preferred, resolve
 from tests.connections import make
+from tests.operational import set_setting
 from users.models import User
 
 NAMES = {
@@ -116,7 +117,7 @@ http://127.0.0.1/x https://user:pw@10.0.0.1:8443/ 224.0.0.1 100.64.0.1
 
 @pytest.mark.parametrize("host", OURS)
 def test_internal_network_is_refused_in_every_notation(host: str, settings: Settings) -> None:
-    settings.FILLCAST_BROKER_NETWORKS = ()
+    set_setting("networks.broker_networks", ())
     with pytest.raises(InvalidInputError) as refused:
         hosts.check_named({"host": host})
     assert refused.value.code is Code.HOST_NOT_ALLOWED
@@ -126,7 +127,7 @@ def test_internal_network_is_refused_in_every_notation(host: str, settings: Sett
     "host", ["8.8.8.8", "broker.example.com", "https://api.example.com/v1", ""]
 )
 def test_public_hosts_need_no_permission(host: str, settings: Settings) -> None:
-    settings.FILLCAST_BROKER_NETWORKS = ()
+    set_setting("networks.broker_networks", ())
     hosts.check_named({"host": host})
 
 
@@ -139,7 +140,7 @@ def test_public_name_resolving_to_internal_address_is_refused(
     monkeypatch.setattr(socket, "getaddrinfo", resolved)
     answers = ["8.8.8.8", "10.0.0.7"]
     for allowed in ((), (ipaddress.ip_network("10.0.0.0/8"),)):
-        settings.FILLCAST_BROKER_NETWORKS = allowed
+        set_setting("networks.broker_networks", allowed)
         with pytest.raises(InvalidInputError) as refused:
             hosts.check_resolved({"host": "rebind.example.com"})
         assert refused.value.code is Code.HOST_NOT_ALLOWED
@@ -163,18 +164,23 @@ def test_public_name_resolving_to_internal_address_is_refused(
 def test_name_may_resolve_to_public_unowned_address(
     address: str, may: bool, settings: Settings
 ) -> None:
-    settings.FILLCAST_BROKER_NETWORKS = (ipaddress.ip_network("0.0.0.0/0"),)
-    settings.FILLCAST_GATEWAY_OWNERS = (OwnedNetwork(ipaddress.ip_network("8.8.4.4"), "alice"),)
+    set_setting("networks.broker_networks", (ipaddress.ip_network("0.0.0.0/0"),))
+    set_setting(
+        "networks.gateway_owners", (OwnedNetwork(ipaddress.ip_network("8.8.4.4"), "alice"),)
+    )
     assert hosts.may_resolve_to(ipaddress.ip_address(address)) is may
 
 
 def test_most_specific_line_decides_gateway_owner(settings: Settings) -> None:
-    settings.FILLCAST_BROKER_NETWORKS = (ipaddress.ip_network("10.0.0.0/8"),)
-    settings.FILLCAST_GATEWAY_OWNERS = (
-        OwnedNetwork(ipaddress.ip_network("10.0.0.5"), "bob"),
-        OwnedNetwork(ipaddress.ip_network("10.0.0.0/24"), "alice"),
-        OwnedNetwork(ipaddress.ip_network("10.0.0.0/24"), "carol"),
-        OwnedNetwork(ipaddress.ip_network("10.0.0.0/8"), "dora"),
+    set_setting("networks.broker_networks", (ipaddress.ip_network("10.0.0.0/8"),))
+    set_setting(
+        "networks.gateway_owners",
+        (
+            OwnedNetwork(ipaddress.ip_network("10.0.0.5"), "bob"),
+            OwnedNetwork(ipaddress.ip_network("10.0.0.0/24"), "alice"),
+            OwnedNetwork(ipaddress.ip_network("10.0.0.0/24"), "carol"),
+            OwnedNetwork(ipaddress.ip_network("10.0.0.0/8"), "dora"),
+        ),
     )
 
     def may(username: str) -> list[str]:
@@ -196,13 +202,15 @@ def test_most_specific_line_decides_gateway_owner(settings: Settings) -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize(("old", "new"), [("alice", "zoe"), ("mallory", "alice")])
 def test_named_gateway_owner_keeps_it(old: str, new: str, settings: Settings) -> None:
-    settings.FILLCAST_GATEWAY_OWNERS = (OwnedNetwork(ipaddress.ip_network("10.0.0.5"), "alice"),)
+    set_setting(
+        "networks.gateway_owners", (OwnedNetwork(ipaddress.ip_network("10.0.0.5"), "alice"),)
+    )
     renamed, other = make.user(old, password="x"), make.user("other", password="x")
     renamed.clean()
     renamed.username = new
     with pytest.raises(ValidationError) as refused:
         renamed.full_clean()
-    assert "FILLCAST_GATEWAY_OWNERS" in refused.value.message_dict["username"][0]
+    assert "networks.gateway_owners" in refused.value.message_dict["username"][0]
     other.username = "others"
     other.full_clean()
     User(username="alice" if old != "alice" else "new", password="x").full_clean()
@@ -212,10 +220,13 @@ def test_gateway_of_one_user_is_refused_to_others(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A gateway asks for no password: who could name it would trade what is logged in there."""
-    settings.FILLCAST_BROKER_NETWORKS = (ipaddress.ip_network("10.0.0.0/8"),)
-    settings.FILLCAST_GATEWAY_OWNERS = (
-        OwnedNetwork(ipaddress.ip_network("10.0.0.5"), "alice"),
-        OwnedNetwork(ipaddress.ip_network("8.8.8.8"), "alice"),
+    set_setting("networks.broker_networks", (ipaddress.ip_network("10.0.0.0/8"),))
+    set_setting(
+        "networks.gateway_owners",
+        (
+            OwnedNetwork(ipaddress.ip_network("10.0.0.5"), "alice"),
+            OwnedNetwork(ipaddress.ip_network("8.8.8.8"), "alice"),
+        ),
     )
     hosts.check_named({"host": "10.0.0.5"}, username="alice")
     hosts.check_named({"host": "10.0.0.6"}, username="bob")
@@ -238,8 +249,8 @@ def test_gateway_of_one_user_is_refused_to_others(
 def test_account_at_forbidden_gateway_is_deactivated_with_message(
     settings: Settings,
 ) -> None:
-    """FILLCAST_GATEWAY_OWNERS is set after a user has already connected there."""
-    settings.FILLCAST_BROKER_NETWORKS = (ipaddress.ip_network("10.0.0.0/8"),)
+    """networks.gateway_owners is set after a user has already connected there."""
+    set_setting("networks.broker_networks", (ipaddress.ip_network("10.0.0.0/8"),))
     alice, bob = make.user("alice"), make.user("bob")
     here, there = {"host": "10.0.0.5"}, {"host": "10.0.0.6"}
     owners, strangers, other = (
@@ -248,7 +259,9 @@ def test_account_at_forbidden_gateway_is_deactivated_with_message(
     )
     lanes = {owners.lane, strangers.lane, other.lane}
     assert deactivate_disallowed(lanes) == []
-    settings.FILLCAST_GATEWAY_OWNERS = (OwnedNetwork(ipaddress.ip_network("10.0.0.5"), "alice"),)
+    set_setting(
+        "networks.gateway_owners", (OwnedNetwork(ipaddress.ip_network("10.0.0.5"), "alice"),)
+    )
     assert deactivate_disallowed({"sessions.77"}) == []  # checked by the worker that takes its lane
     assert deactivate_disallowed(lanes) == [strangers.pk]
     health = ConnectionHealth.objects.get(pk=strangers.pk)
@@ -257,5 +270,5 @@ def test_account_at_forbidden_gateway_is_deactivated_with_message(
     status_updates.mark_active([strangers.pk])  # an answer is no permission
     assert ConnectionHealth.objects.get(pk=strangers.pk).status == "ERROR"
     assert deactivate_disallowed(lanes) == []  # once is enough
-    settings.FILLCAST_BROKER_NETWORKS = ()
+    set_setting("networks.broker_networks", ())
     assert set(deactivate_disallowed(lanes)) == {owners.pk, other.pk}

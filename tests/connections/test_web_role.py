@@ -21,6 +21,7 @@ from connections.models import (
 )
 from signals.models import Feed
 from tests.connections import make
+from tests.operational import set_setting
 from tests.roles import staff
 from users.models import User
 from users.tenancy import on_behalf_of
@@ -155,7 +156,7 @@ def test_accounts_sharing_a_session_share_its_lane(
     """Whose the other account is, and that there is one, its owner does not see."""
     lanes = []
     for user, many in zip(people[:2], (8, 5), strict=True):
-        settings.FILLCAST_SESSION_LANES = many
+        set_setting("execution.session_lanes", many)
         with on_behalf_of(user):
             row = services.create_connection(
                 by=user, user=user, name="mine", type="mt4", account="1",

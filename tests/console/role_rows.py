@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib.contenttypes.models import ContentType
 from django.urls import reverse
 
+from common.models import SettingsVersion
 from connections.models import KillSwitch, Subscription
 from execution.disaster_recovery.epochs import current_epoch
 from execution.models import DriftItem, ScopedAction, Status
@@ -56,6 +57,9 @@ def rows_of_pages(small: dict[str, Any]) -> dict[str, Any]:
         ),
         "pause": pause_of(connection),
         "request": ApprovalRequest.objects.create(feed=feed, requested_by=provider),
+        "version": SettingsVersion.objects.create(
+            id=1, document={}, origin="console", why="The first."
+        ),
         "epoch": current_epoch(), "feed": feed, "token": token, "key": key,
         "invitation": invite("for Zoe", by=None)[0],
         "tenant": User.objects.get(username="tenant-01"),

@@ -17,6 +17,7 @@ from tests.console import seed
 from tests.console.conftest import statements
 from tests.html import html_of
 from tests.matrix import WALK_TIME, Walk
+from tests.operational import set_setting
 
 Page = Callable[..., str]
 
@@ -239,6 +240,7 @@ def test_dashboard_states_that_no_email_is_sent(
 ) -> None:
     client.force_login(world["operator"])
     assert "No e-mail is sent" not in page("/admin/console/live/")
+    set_setting("users.staff_second_factor", False)
     settings.FILLCAST_ENV, settings.HAS_PUBLIC_URL = "production", True
     settings.EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
     html = page("/admin/console/live/")

@@ -8,6 +8,7 @@ from django.test import Client
 from common.models import TrailLine
 from common.permissions import Role
 from tests.html import html_of
+from tests.operational import set_setting
 from tests.roles import staff
 from users.invitations import find_invitation, why_unusable
 from users.models import Invitation
@@ -60,7 +61,7 @@ def test_revoked_invitation_stays_revoked_and_listed(browser: Client) -> None:
 
 
 def test_no_one_is_invited_where_sign_up_is_off(browser: Client, settings: object) -> None:
-    settings.FILLCAST_SIGN_UP = "off"  # type: ignore[attr-defined]
+    set_setting("users.sign_up", "off")  # type: ignore[attr-defined]
     form = {"note": "Zoe", "days": "3"}
     page = html_of(browser.post("/admin/users/invitation/create/", form))
     assert "does not let people sign up" in page

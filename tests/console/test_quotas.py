@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.conf import settings
 from django.contrib import admin
 from django.test import Client, RequestFactory
 from django.urls import reverse
 
 from tests.connections import make
 from tests.html import html_of
+from tests.operational import quota_of, set_quota, set_setting
 
 Rows = dict[str, Any]
 LISTS: dict[str, tuple[str, Callable[[Rows], Rows]]] = {
@@ -96,8 +96,7 @@ def test_new_row_beyond_the_quota_is_refused(
     }
     sent |= typed(small) | {"tokens-TOTAL_FORMS": "0", "tokens-INITIAL_FORMS": "0"}
     count = model.objects.count()
-    with monkeypatch.context() as patch:
-        patch.setitem(settings.FILLCAST_QUOTAS, kind, 0)
+    with quota_of(kind, 0):
         shown = html_of(operator.post(add, sent, follow=True))
     assert f"Nothing was changed. The quota is 0 {kind};" in shown
     assert model.objects.count() == count
@@ -109,8 +108,8 @@ def test_new_row_beyond_the_quota_is_refused(
 def test_page_shows_the_quota(
     small: Rows, operator: Client, settings: Any, monkeypatch: pytest.MonkeyPatch, page: str
 ) -> None:
-    settings.FILLCAST_SIGN_UP = "invitation"
+    set_setting("users.sign_up", "invitation")
     kind, typed = PAGES[page]
-    monkeypatch.setitem(settings.FILLCAST_QUOTAS, kind, 0)
+    set_quota(kind, 0)
     shown = html_of(operator.post(page.format(feed=small["feed"].pk), typed))
     assert f"The quota is 0 {kind};" in shown

@@ -29,6 +29,7 @@ from tests.dwx.factories import SETTINGS
 from tests.execution import factories
 from tests.execution.trading_process import running, until
 from tests.fakes.dwx.terminal import Terminal
+from tests.operational import set_setting
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 SECONDS = 60.0
@@ -46,7 +47,7 @@ def runtime(
     private = new_private_key()
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
-    settings.FILLCAST_POLL_SECONDS = 0.4
+    set_setting("execution.poll_seconds", 0.4)
     monkeypatch.setenv("FILLCAST_MT4_ROOT", str(tmp_path / "root"))
     registry.clear_cache()
     with running("execution+sessions", SECONDS) as runtime:

@@ -9,6 +9,7 @@ from pytest_django import Settings
 from common.sealing import new_private_key, public_key_of
 from tests.analytics import factories
 from tests.events.receiver import Receiver, receiver
+from tests.operational import set_setting
 from users.models import User
 
 
@@ -17,7 +18,7 @@ def _keys(settings: Settings) -> None:
     private = new_private_key()
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
-    settings.FILLCAST_OUTBOUND_NETWORKS = (ipaddress.ip_network("127.0.0.1/32"),)
+    set_setting("networks.outbound_networks", (ipaddress.ip_network("127.0.0.1/32"),))
 
 
 @pytest.fixture

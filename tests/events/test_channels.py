@@ -16,6 +16,7 @@ from events.channels import Outgoing, SendError
 from events.models import Channel
 from events.outbound import RefusedError
 from tests.events.receiver import Receiver
+from tests.operational import set_setting
 from users.models import User
 
 TOKEN = "canary7f3aQ0XabcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -88,7 +89,7 @@ def test_host_that_is_read_as_typed_is_taken(url: str) -> None:
 
 def test_unencrypted_webhooks_need_operator_permission(settings: Settings) -> None:
     assert channels.check_url("json://127.0.0.1/x") == "http://127.0.0.1"
-    settings.FILLCAST_OUTBOUND_NETWORKS = ()
+    set_setting("networks.outbound_networks", ())
     for url in ("json://127.0.0.1/x", "json://localhost/x"):
         with pytest.raises(InvalidInputError):
             channels.check_url(url)

@@ -19,6 +19,7 @@ from events.routing import route_events
 from events.services import Delivered, NewEvent
 from events.tasks import deliver_events
 from tests.events.receiver import Receiver
+from tests.operational import set_setting
 from users.models import User
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -177,7 +178,7 @@ def test_a_redirect_is_not_followed(alice: User, hook: Receiver) -> None:
 
 def test_refused_host_is_not_retried(alice: User, hook: Receiver, settings: Settings) -> None:
     channel = channel_to(alice, hook.url(host="localhost"))
-    settings.FILLCAST_OUTBOUND_NETWORKS = ()  # operators thought better of it
+    set_setting("networks.outbound_networks", ())  # operators thought better of it
     happen(fill(alice))
     assert services.deliver().failures == 1
     assert statuses() == [("FAILED", 1)]

@@ -12,6 +12,7 @@ from events.push import Subscription
 from events.routing import route_events
 from tests.changes.races import Race, require_one_winner
 from tests.connections import make
+from tests.operational import set_setting
 from users.models import User
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -23,7 +24,7 @@ def surroundings(settings: Any, limits: Callable[..., None]) -> None:
     private = push_keys.new_private_key()
     settings.FILLCAST_PUSH_PRIVATE_KEYS = (private,)
     settings.FILLCAST_PUSH_PUBLIC_KEY = push_keys.public_key_of(private)
-    settings.FILLCAST_PUSH_CONTACT = "operator@example.com"
+    set_setting("messages.push_contact", "operator@example.com")
     limits(lock_timeout=60_000)
 
 

@@ -24,6 +24,7 @@ from tests.fakes.push_service.service import (
     PushService,
     push_service,
 )
+from tests.operational import set_setting
 from users.models import User
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -33,7 +34,7 @@ def use_keys(settings: Settings, *private: bytes) -> str:
     """Let the installation have these keys, newest first; return the public one, as browsers do."""
     settings.FILLCAST_PUSH_PRIVATE_KEYS = private
     settings.FILLCAST_PUSH_PUBLIC_KEY = push_keys.public_key_of(private[0])
-    settings.FILLCAST_PUSH_CONTACT = "operator@example.com"
+    set_setting("messages.push_contact", "operator@example.com")
     return push_keys.offered_key()
 
 
@@ -379,7 +380,7 @@ def test_private_address_is_refused_again_when_it_is_sent(
     alice: User, service: PushService, settings: Settings, channel: Channel
 ) -> None:
     """A name may lead elsewhere by then."""
-    settings.FILLCAST_OUTBOUND_NETWORKS = ()
+    set_setting("networks.outbound_networks", ())
     happen(fill(alice))
     services.deliver()
     assert service.requests == 0

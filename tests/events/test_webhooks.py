@@ -21,6 +21,7 @@ from events.services import Delivered, NewEvent
 from tests.archive.rows import archive
 from tests.events.test_delivery import fill, happen, rested
 from tests.events.webhook_endpoint import Endpoint, serving
+from tests.operational import set_setting
 from users.models import User
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -218,7 +219,7 @@ def test_name_that_leads_to_a_forbidden_address_is_not_called(
     alice: User, endpoint: Endpoint, settings: Settings
 ) -> None:
     webhook(alice, endpoint)
-    settings.FILLCAST_OUTBOUND_NETWORKS = ()
+    set_setting("networks.outbound_networks", ())
     happen(fill(alice))
     assert services.deliver().failures == 1
     assert endpoint.received == []

@@ -21,6 +21,7 @@ from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.routed_world import routed_world  # noqa: F401 (a fixture)
 from tests.kept_rows import kept_rows
+from tests.operational import set_setting
 
 factories.register()
 
@@ -146,7 +147,7 @@ def polled_broker(
 ) -> Iterator[FakeBroker]:
     """The fake broker without an event stream, each of whose accounts is polled every hour."""
     broker.event_stream = False
-    settings.FILLCAST_UPDATE_INTERVAL_SECONDS = 3600
+    set_setting("fill_tracking.update_interval_seconds", 3600)
     order_polling.polled_broker_types.cache_clear()
     poll_wakes.polls.take()
     yield broker

@@ -23,6 +23,7 @@ from execution.services import execute
 from signals.models import Feed
 from tests.conformance.stages import stages_of
 from tests.execution import factories
+from tests.operational import set_setting
 
 STAGED = [
     ("ibkr", "ibkr"), ("mt4", "mt4"), ("mt5", "mt5 hedging"), ("crypto", "bybit perpetuals"),
@@ -47,7 +48,7 @@ def keys(settings: Any) -> None:
     private = new_private_key()
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
-    settings.FILLCAST_BROKER_NETWORKS = (ip_network("127.0.0.0/8"),)
+    set_setting("networks.broker_networks", (ip_network("127.0.0.0/8"),))
 
 
 @contextmanager

@@ -117,7 +117,9 @@ def test_claim_locks_its_orders_as_a_published_close_does(
     waits = {str(last): Deferred(Code.BROKER_HOST_DOWN)} if is_second_deferred else {}
     write = write_decisions
     monkeypatch.setattr(
-        claim_module, "write_decisions", lambda settled, worker: write(settled[::-1], worker)
+        claim_module,
+        "write_decisions",
+        lambda settled, worker, **more: write(settled[::-1], worker, **more),
     )
     with transaction.atomic():
         list(Order.objects.select_for_update(no_key=True).filter(pk=first))

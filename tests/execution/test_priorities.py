@@ -18,6 +18,7 @@ from execution.tasks import enqueue
 from signals.models import Feed, Origin
 from tests.connections import make
 from tests.execution import factories
+from tests.operational import set_setting
 
 pytestmark = pytest.mark.usefixtures("inline_commits")
 
@@ -142,7 +143,7 @@ def taken(queue: str, number: int) -> list[list[int]]:
 
 
 def test_worker_takes_messages_by_priority(queue: str, settings: Any) -> None:
-    settings.FILLCAST_BUNDLE_SIZE = 2
+    set_setting("execution.bundle_size", 2)
     enqueue([1, 2, 3, 4, 5], queue=queue, priorities={1: 4, 2: 5, 3: 5, 4: 5, 5: 6})
     enqueue([6], queue=queue, priorities={6: 4})
     enqueue([7], queue=queue, priorities={7: 2})

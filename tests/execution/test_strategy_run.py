@@ -31,6 +31,7 @@ from tests.alert_inbox import answer_of
 from tests.execution import factories
 from tests.execution.trading_process import running
 from tests.execution.trading_process import until as engine_until
+from tests.operational import set_setting
 from tests.signals.charting import Chart, fill_in, templates
 
 pytestmark = [
@@ -45,7 +46,7 @@ MODES = ("HEDGING", "NETTING")
 @pytest.fixture(params=["by hand", pytest.param("running", marks=pytest.mark.processes)])
 def engine(request: pytest.FixtureRequest, settings: Any) -> Iterator[None]:
     """The engine: the test runs its jobs one by one, or a whole trading process runs."""
-    settings.FILLCAST_POLL_SECONDS = 0.1
+    set_setting("execution.poll_seconds", 0.1)
     if request.param == "by hand":
         request.getfixturevalue("runtime")
         yield
@@ -86,7 +87,7 @@ def accounts(feed: Feed, settings: Any) -> Iterator[dict[str, ExecutionConnectio
     """Two accounts at the paper broker that trade 3,000 a signal, and the engine that does it."""
     cache.clear()
     settings.ALLOWED_HOSTS = ["testserver"]
-    settings.FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS = 600  # all times of a run are its start
+    set_setting("execution.market_entry_max_age_seconds", 600)  # all times of a run are its start
     exchange.list_instruments()
     listed = Instrument.objects.get(book="double")
     Instrument.objects.create(

@@ -11,21 +11,26 @@ from typing import Any
 
 import psycopg
 
+from common.operational.source import VARIABLE, with_settings
 from ops.embedded.processes import spawn
 from ops.stack import stack
 from ops.stack.process import ProcessSpec
-from tests.faults.servers import ROOT, Servers
+from tests.faults.servers import OF_TESTS, ROOT, Servers
 
 FAST = {
     "FILLCAST_LEASE_SECONDS": "4",
-    "FILLCAST_SEND_DEADLINE_SECONDS": "2",
-    "FILLCAST_CALL_TIMEOUT_SECONDS": "2",
-    "FILLCAST_ABSENCE_GAP_SECONDS": "5",
-    "FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS": "300",
-    "FILLCAST_POLL_SECONDS": "1",
-    "FILLCAST_DISPATCH_SLOTS": "200",
-    "FILLCAST_BUNDLE_SIZE": "50",
-    "FILLCAST_LOG_LEVEL": "INFO",
+    VARIABLE: with_settings(
+        OF_TESTS,
+        {
+            "execution.send_deadline_seconds": 2,
+            "execution.call_timeout_seconds": 2,
+            "execution.absence_gap_seconds": 5,
+            "execution.market_entry_max_age_seconds": 300,
+            "execution.poll_seconds": 1,
+            "execution.dispatch_slots": 200,
+            "execution.bundle_size": 50,
+        },
+    ),
 }
 START_SECONDS = 60
 # After a reconnect entries wait for a reconciliation, which maintenance runs.

@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import namedtuple_row
 
+from common.operational.source import VARIABLE, with_settings
 from common.sealing import new_private_key, public_key_of
 from ops.embedded.postgres import NAME, PostgresServer
 from ops.embedded.redis import RedisServer
@@ -26,6 +27,13 @@ BOOKS = (
 # A killed server's data stays in the kernel's cache; only a power loss would lose it. Commits stay
 # synchronous.
 QUICK = ("fsync = off", "full_page_writes = off", "wal_level = minimal", "max_wal_senders = 0")
+OF_TESTS = with_settings(
+    "",
+    {
+        "networks.outbound_networks": ["127.0.0.1/32"],
+        "maintenance.broker_windows": False,  # independent of the weekday
+    },
+)
 
 
 class Database:
@@ -125,8 +133,7 @@ class Servers:
             "FILLCAST_SEND_JOURNAL_FOLDER": "sends",  # removed with it, however processes end
             "FILLCAST_CREDENTIALS_PUBLIC_KEY": b64encode(public_key_of(self._key)).decode(),
             "FILLCAST_CREDENTIALS_PRIVATE_KEYS": b64encode(self._key).decode(),
-            "FILLCAST_OUTBOUND_NETWORKS": "127.0.0.1/32",
-            "FILLCAST_BROKER_MAINTENANCE_WINDOWS": "no",  # independent of the weekday
+            VARIABLE: OF_TESTS,
             "PYTHONUNBUFFERED": "1",
         }
 

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from common.operational.source import VARIABLE, with_settings
 from tests.fakes.tws.server_process import TwsProcess
 from tests.faults.environment import FaultEnvironment
-from tests.faults.process_fleet import wait_until
+from tests.faults.process_fleet import FAST, wait_until
 from tests.faults.servers import Servers
 
 pytestmark = [pytest.mark.faults]
@@ -64,7 +65,9 @@ def compared(environment: FaultEnvironment) -> None:
 def environment(servers: Servers, tmp_path: Path, tws: TwsProcess) -> Iterator[FaultEnvironment]:
     """Return an environment in which one account of the smallest feed is at the gateway."""
     with FaultEnvironment(
-        servers, tmp_path, {"FILLCAST_BROKER_NETWORKS": "127.0.0.1/32"}
+        servers,
+        tmp_path,
+        {VARIABLE: with_settings(FAST[VARIABLE], {"networks.broker_networks": ["127.0.0.1/32"]})},
     ) as started:
         settings = {"host": "127.0.0.1", "port": tws.port, "symbols": ["EURUSD"], "timezone": "UTC"}
         [row] = started.ours.rows(ONE_OF_THEM, ACCOUNT, json.dumps(settings), LANE)

@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.faults,
     pytest.mark.skipif(not is_installed(), reason="needs the package rabbitmq-server"),
 ]
-BUNDLES = ACCOUNTS // 50  # the fleet's FILLCAST_BUNDLE_SIZE
+BUNDLES = ACCOUNTS // 50  # the fleet's execution.bundle_size
 
 
 @pytest.fixture(scope="module")

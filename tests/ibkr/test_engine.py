@@ -31,6 +31,7 @@ from tests.execution import factories
 from tests.execution.trading_process import running, until
 from tests.fakes.tws.server_process import TwsProcess
 from tests.ibkr.factories import ACCOUNT
+from tests.operational import set_setting
 from users.models import User
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("alice")]
@@ -48,8 +49,8 @@ def tws(tmp_path: Path) -> Iterator[TwsProcess]:
 @pytest.fixture
 def engine(transactional_db: None, settings: Any) -> Iterator[trading_runtime.TradingRuntime]:
     """A trading process that also holds sessions and polls for due orders."""
-    settings.FILLCAST_BROKER_NETWORKS = (ipaddress.ip_network("127.0.0.0/8"),)
-    settings.FILLCAST_POLL_SECONDS = 0.4
+    set_setting("networks.broker_networks", (ipaddress.ip_network("127.0.0.0/8"),))
+    set_setting("execution.poll_seconds", 0.4)
     with running("execution+sessions", SECONDS) as present:
         yield present
 

@@ -25,6 +25,7 @@ from tests.connections import make
 from tests.execution import factories
 from tests.execution.trading_process import running, until
 from tests.fakes.mt5.fake_terminal import FakeTerminal
+from tests.operational import set_setting
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -46,7 +47,7 @@ def engine(
     private = new_private_key()
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
-    settings.FILLCAST_POLL_SECONDS = 0.4
+    set_setting("execution.poll_seconds", 0.4)
     venue.configure(ticking=True)
     with venue.installed():
         registry.clear_cache()
@@ -143,8 +144,9 @@ def test_failed_order_executed_later_is_counted_as_unexpectedly_live(
     venue: FakeTerminal, settings: Any
 ) -> None:
     """Two look-ups did not find it, so that it was given up; then the server executes it."""
-    settings.FILLCAST_SEND_DEADLINE_SECONDS = settings.FILLCAST_CALL_TIMEOUT_SECONDS = 2
-    settings.FILLCAST_ABSENCE_GAP_SECONDS = 1
+    set_setting("execution.send_deadline_seconds", 2)
+    set_setting("execution.call_timeout_seconds", 2)
+    set_setting("execution.absence_gap_seconds", 1)
     first = filled(venue)
     venue.fault("order_send", "retcode", code=10012)  # cancelled by time-out: unknown
     factories.signal(Feed.objects.get())

@@ -22,6 +22,7 @@ from tests.connections import make
 from tests.execution import factories
 from tests.execution.trading_process import running, until
 from tests.fakes.mt5.fake_terminal import FakeTerminal
+from tests.operational import set_setting
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 SECONDS = 60.0
@@ -38,7 +39,7 @@ def engine(
     private = new_private_key()
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
-    settings.FILLCAST_POLL_SECONDS = 0.4
+    set_setting("execution.poll_seconds", 0.4)
     venue.configure(ticking=True)
     venue.configure_account(balance=10_000.0)
     with venue.installed():

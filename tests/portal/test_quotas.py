@@ -5,7 +5,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.conf import settings
 from django.test import Client
 from django.urls import reverse
 
@@ -18,6 +17,7 @@ from tests.api.test_portal_and_api import SAME
 from tests.api.test_quotas import CREATES
 from tests.fakes.push_service.service import BrowserSubscription
 from tests.html import html_of
+from tests.operational import set_quota
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
 from tests.portal.test_loss_limits import TYPED as LIMIT
@@ -138,7 +138,7 @@ def test_what_exceeds_the_quota_is_refused(
 ) -> None:
     page = name.partition(" ")[0]
     path, typed = FORMS[name]
-    monkeypatch.setitem(settings.FILLCAST_QUOTAS, KINDS[page], 0)
+    set_quota(KINDS[page], 0)
     address = reverse(page, kwargs=path(world))
     if page == "portal:account_add":
         address += "?type=ibkr"
@@ -151,7 +151,7 @@ def test_what_exceeds_the_quota_is_refused(
 def test_no_number_of_drafts_stands_in_the_way_of_a_change_of_a_trade(
     world: World, alice: Client, as_web: None, monkeypatch: pytest.MonkeyPatch, page: str
 ) -> None:
-    monkeypatch.setitem(settings.FILLCAST_QUOTAS, "drafts", 0)
+    set_quota("drafts", 0)
     monkeypatch.setattr(drafts, "MAX_OPEN", 0)
     answer = alice.post(reverse(page, kwargs=own(world)), DRAFT)
     assert answer.status_code == 302

@@ -21,6 +21,7 @@ from config.middleware.second_factor import REAUTHENTICATED_API_CALLS, REAUTHENT
 from connections.models import ExecutionConnection
 from signals.models import TelegramBot
 from tests.html import html_of
+from tests.operational import set_setting
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import PASSWORD, World
 from users import one_time_codes, second_factor
@@ -114,7 +115,7 @@ def test_right_code_is_refused_after_ten_wrong_ones(world: World, as_web: None) 
 def test_staff_must_enrol_before_anything_else_when_required(
     world: World, as_web: None, settings: Any
 ) -> None:
-    settings.FILLCAST_STAFF_SECOND_FACTOR = True
+    set_setting("users.staff_second_factor", True)
     client = Client()
     assert sign_in(client, "olga", "/admin/login/")["Location"] == "/login/first/"
     assert client.get("/admin/").status_code == 302
@@ -138,7 +139,7 @@ def test_earlier_sessions_of_staff_end_when_it_becomes_required(
 ) -> None:
     client = signed_in(world.olga)
     assert client.get("/admin/").status_code == 200
-    settings.FILLCAST_STAFF_SECOND_FACTOR = True
+    set_setting("users.staff_second_factor", True)
     assert client.get("/admin/").status_code == 302
     assert not is_signed_in(client)
 
@@ -464,7 +465,7 @@ def test_administrator_cannot_reset_users_with_more_rights(
 def test_second_factor_can_be_turned_off_where_it_is_optional(
     world: World, signed_in: SignedIn, as_web: None, settings: Any
 ) -> None:
-    settings.FILLCAST_STAFF_SECOND_FACTOR = True
+    set_setting("users.staff_second_factor", True)
     for user in (world.alice, world.olga):
         enrol_factor(user)
         client = signed_in(user)

@@ -14,6 +14,7 @@ from django.utils import timezone
 from common.spellings import is_same_address
 from common.sql import rows, run
 from tests.html import html_of
+from tests.operational import set_setting
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import PASSWORD, World
 from tests.portal.test_second_factor import enrol_factor
@@ -33,7 +34,7 @@ MAIL = "zoe@example.com"
 @pytest.fixture(autouse=True)
 def open_with_mail(settings: Any) -> None:
     """Let everybody sign up, with a mail server."""
-    settings.FILLCAST_SIGN_UP = "open"
+    set_setting("users.sign_up", "open")
     settings.FILLCAST_PUBLIC_URL = "https://fillcast.example.com"
 
 
@@ -149,7 +150,7 @@ def test_taken_address_gets_the_same_answer_and_its_owner_a_mail(
 def test_refused_form_keeps_what_was_typed_except_passwords(
     world: World, as_web: None, settings: Any, typed: dict[str, str], sentence: str
 ) -> None:
-    settings.FILLCAST_GATEWAY_OWNERS = [type("Owner", (), {"username": "gateway"})]
+    set_setting("networks.gateway_owners", [type("Owner", (), {"username": "gateway"})])
     response = Client().post(link_in(links.sign_up_link(MAIL)), {**CHOSEN, **typed})
     page = html_of(response)
     assert response.status_code == 422
@@ -164,7 +165,7 @@ def test_sign_up_that_is_not_open_says_how_to_get_in(
     world: World, as_web: None, settings: Any, setting: str
 ) -> None:
     link = link_in(links.sign_up_link(MAIL))
-    settings.FILLCAST_SIGN_UP = setting
+    set_setting("users.sign_up", setting)
     assert "Create an account" not in html_of(Client().get("/login/"))
     for response in (Client().get("/sign-up/"), Client().post(link, CHOSEN)):
         assert response.status_code == 404
@@ -211,7 +212,7 @@ def test_mails_from_one_sender_are_limited(world: World, as_web: None) -> None:
 
 
 def test_invitation_works_once_in_two_tabs(world: World, as_web: None, settings: Any) -> None:
-    settings.FILLCAST_SIGN_UP = "invitation"
+    set_setting("users.sign_up", "invitation")
     link = _invite("For Zoe")
     one, other = Client(), Client()
     assert "You are invited" in html_of(one.get(link))

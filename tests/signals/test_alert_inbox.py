@@ -28,6 +28,7 @@ from signals.feeds import create_feed_token
 from signals.models import AlertSource, AlertState, Feed, IncomingAlert, Signal
 from signals.rate import forget_failures
 from tests.alert_inbox import deliver
+from tests.operational import set_setting
 
 ENTRY = {"action": "OPEN", "symbol": "EURUSD", "direction": "BUY", "sl": "1.08"}
 LIMIT = {**ENTRY, "order_type": "LIMIT", "price": "1.09"}
@@ -194,7 +195,7 @@ class TestAge:
         IncomingAlert.objects.filter(pk=alert.pk).update(**dict.fromkeys(names, alert.received_at))
 
     def test_entry_waits_as_long_as_any_market_entry(self, feed: Feed, settings: Any) -> None:
-        settings.FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS = 60
+        set_setting("execution.market_entry_max_age_seconds", 60)
         market, limit, exit_ = stored(feed, **ENTRY), stored(feed, **LIMIT), stored(feed, **CLOSE)
         patience = [round((one.expires_at - one.received_at).total_seconds())  # type: ignore[operator]
                     for one in (market, limit, exit_)]  # fmt: skip

@@ -8,20 +8,20 @@ from pathlib import Path
 
 from django.conf import settings
 
+from common.operational.document import RATES
+from common.operational.source import VARIABLE, with_settings
 from ops.bootstrap import development_secrets
 from tests.server_folders import server_folder
 from tests.web_process import ROOT, WebProcess
 
 METRICS_TOKEN = "scrape-9f2c41d07be8"
-UNLIMITED = {
-    f"FILLCAST_API_{rate}_RATE": "1000000"
-    for rate in ("READ", "TRADE", "PUBLISH", "OPERATE", "ANONYMOUS")
-}
+UNLIMITED = {f"api_rates.{rate}": 1_000_000 for rate in RATES}
 QUICK_SIGN_IN = {
     "DJANGO_SETTINGS_MODULE": "tests.cheaper_hash_settings",
     "TEST_HASH_ITERATIONS": "1000",
 }
-SHORT_LOG = {"FILLCAST_LOG_FORMAT": "json", "FILLCAST_LOG_LEVEL": "ERROR"}
+SHORT_LOG = {"FILLCAST_LOG_FORMAT": "json"}
+ERRORS_ONLY = {"messages.log_level": "ERROR"}
 
 
 class RunningStack:
@@ -60,7 +60,7 @@ def running_stack() -> Iterator[RunningStack]:
             **development_secrets(given),
             "FILLCAST_SECRET_KEY": settings.SECRET_KEY,
             "FILLCAST_METRICS_TOKEN": METRICS_TOKEN,
-            **UNLIMITED,
+            VARIABLE: with_settings("", {**UNLIMITED, **ERRORS_ONLY}),
             **QUICK_SIGN_IN,
             **SHORT_LOG,
         }

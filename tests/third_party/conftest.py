@@ -17,6 +17,7 @@ from common.sealing import public_key_of
 from connections import eligibility
 from execution.recovery import order_polling
 from tests.execution.conftest import captured_enqueues, empty_deferred_queue, feed  # noqa: F401 (fixtures)
+from tests.operational import set_setting
 
 if TYPE_CHECKING:  # of the package: it is there where `installed` is
     from tiny_broker.conformance.venue import Venue
@@ -67,4 +68,4 @@ def keys(settings: Any) -> None:
     private = bytes(PrivateKey.generate())
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
-    settings.FILLCAST_BROKER_NETWORKS = (ipaddress.ip_network("127.0.0.0/8"),)
+    set_setting("networks.broker_networks", (ipaddress.ip_network("127.0.0.0/8"),))

@@ -17,6 +17,7 @@ from common.sql import rows
 from connections import services
 from signals.feeds import archive_feed, create_feed_token, revoke_feed_token
 from tests.analytics.trading_days import stop_clock
+from tests.operational import set_setting
 from tests.roles import staff
 from tests.users.rights_table import ACTS, Act, Rows
 from users.invitations import invite, revoke_invitation
@@ -69,7 +70,7 @@ ORDER BY 1, 2
 
 @pytest.fixture(autouse=True)
 def clock(settings: Any) -> Iterator[None]:
-    settings.FILLCAST_SIGN_UP = "open"
+    set_setting("users.sign_up", "open")
     stop_clock(MARKET)
     yield
     set_market_clock(None)

@@ -16,6 +16,7 @@ from events.models import Channel, Event
 from signals.feeds import create_feed_token, rotate_feed_token, token_end
 from signals.models import FeedToken
 from tests.connections import make
+from tests.operational import set_setting
 from users import api_keys, data_export, one_time_codes
 from users.attempt_limits import Limit, TooManyAttemptsError, count_attempt, undo_attempt
 from users.invitations import invite, use_invitation, why_unusable
@@ -37,7 +38,7 @@ def clock(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     private = new_private_key()
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
-    settings.FILLCAST_SIGN_UP = "open"
+    set_setting("users.sign_up", "open")
 
 
 def code_of(act: Callable[[], object]) -> str | None:

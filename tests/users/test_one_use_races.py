@@ -13,6 +13,7 @@ from common.sql import rows
 from events.models import Event, EventKind
 from tests.changes.races import Race, require_one_winner
 from tests.connections import make
+from tests.operational import set_setting
 from users import account_mails, data_export, links, one_time_codes, second_factor
 from users.attempt_limits import Limit, count_attempt
 from users.email_addresses import change_own_email, confirm_email
@@ -35,7 +36,7 @@ INVALID, WRONG = "LINK_INVALID", "SECOND_FACTOR_WRONG"
 @pytest.fixture(autouse=True)
 def surroundings(settings: Any, limits: Callable[..., None]) -> None:
     """Sign-up is open, and a session waits for as long as the test."""
-    settings.FILLCAST_SIGN_UP = "open"
+    set_setting("users.sign_up", "open")
     limits(lock_timeout=60_000)
 
 

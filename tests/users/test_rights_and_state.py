@@ -15,6 +15,7 @@ from signals.models import Feed, Signal, TelegramBot
 from signals.record_selectors import sees_new
 from signals.telegram.leases import take_bots
 from tests.connections import make
+from tests.operational import set_setting
 from tests.roles import staff
 from tests.users.rights_table import ACTS, CALLERS, CODES, EXPECTED, Rows
 from users.models import User
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def sign_up(settings: Any) -> None:
-    settings.FILLCAST_SIGN_UP = "open"
+    set_setting("users.sign_up", "open")
 
 
 def outcome(act: Any) -> str:

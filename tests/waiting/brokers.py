@@ -39,6 +39,7 @@ from tests.fakes.mt5.fake_terminal import FakeTerminal as Mt5
 from tests.fakes.paper_server.operations import set_terms
 from tests.fakes.tws.server_process import TwsProcess
 from tests.ibkr.factories import ACCOUNT
+from tests.operational import set_setting
 
 SECONDS = 60.0
 KINDS = ("paper", "mt5", "mt4", "ibkr", "crypto")
@@ -81,8 +82,8 @@ def account_at(
     private = new_private_key()
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
-    settings.FILLCAST_BROKER_NETWORKS = (ipaddress.ip_network("127.0.0.0/8"),)
-    settings.FILLCAST_POLL_SECONDS = 0.4
+    set_setting("networks.broker_networks", (ipaddress.ip_network("127.0.0.0/8"),))
+    set_setting("execution.poll_seconds", 0.4)
     with _STARTED[kind](tmp_path, monkeypatch) as account:
         yield account
 

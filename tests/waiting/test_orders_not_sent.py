@@ -13,6 +13,7 @@ import pytest
 
 from execution.models import ExecutionLog, Order
 from tests.execution import factories
+from tests.operational import set_setting
 from tests.until import until
 from tests.waiting.brokers import Account, account_at
 
@@ -34,7 +35,9 @@ def account(
     settings: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Account]:
-    settings.FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS = 120  # for a machine that also runs other tests
+    set_setting(
+        "execution.market_entry_max_age_seconds", 120
+    )  # for a machine that also runs other tests
     with account_at(request.param, tmp_path, settings, monkeypatch) as started:
         yield started
 

@@ -30,7 +30,8 @@ Move old rows to Parquet files in FILLCAST_ARCHIVE_FOLDER, or show what is archi
 
 A file is on disk before its rows are deleted, and it is listed in the transaction that deletes
 them: the command can be killed at any moment. `manage.py read_archive` reads the rows.
-docs/retention.md states which rows stay whatever their age, and the settings FILLCAST_RETENTION_….
+docs/retention.md states which rows stay whatever their age, and for how long others stay is in the
+operational settings (`retention`).
 
 Exit code: 0, or 1 if something could not be archived or a file is damaged."""
 

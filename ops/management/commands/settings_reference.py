@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from config.env import SECTIONS, VARIABLES
 from config.env_variables import Variable
 from config.installation import ROOT
-from ops import server_env_example
+from ops import operational_reference, server_env_example
 
 NOTE = "`manage.py settings_reference` writes this file from config/env.py."
 
@@ -31,6 +31,9 @@ def reference() -> str:
         "Each is an environment variable, or a line in `.env`. If one is malformed, Fillcast does",
         "not start and prints what it expected. With `FILLCAST_ENV=production` the same happens if",
         "one is missing that is marked as needed. A development installation needs none.",
+        "",
+        "All that may change while Fillcast runs is in"
+        " [operational settings](operational-settings.md).",
     ]
     for title, settings in sections().items():
         lines += ["", f"## {title}", "", "| name | expected | default | |", "|---|---|---|---|"]
@@ -81,6 +84,7 @@ class Command(BaseCommand):
         """Write the files. With --check, exit with code 1 if one would change."""
         files: dict[Path, str] = {
             ROOT / "docs" / "settings.md": reference(),
+            ROOT / "docs" / "operational-settings.md": operational_reference.reference(),
             ROOT / ".env.example": example(),
             ROOT / "server.env.example": server_env_example.example(),
         }

@@ -12,7 +12,7 @@ Where to put them:
   2. FILLCAST_PUSH_PRIVATE_KEYS: in those of the workers only, in a file that only they can read. If
      it holds a key already, put the new one first and a comma between: browsers that subscribed
      with the older key still get messages, and subscribe again when Fillcast is next opened there.
-  3. FILLCAST_PUSH_CONTACT: an e-mail address at which push services may reach you.
+  3. messages.push_contact: an e-mail address at which push services may reach you.
 Then restart all processes. Users find “Notify this browser” under Notifications. These keys are
 shown only here and stored nowhere. Without the private key every browser must subscribe again.
 """

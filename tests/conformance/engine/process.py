@@ -30,6 +30,7 @@ from tests.conformance.engine.background import BackgroundLoop
 from tests.conformance.engine.prices import OtherProcess, RecordedPrices, prices_process
 from tests.connections import make
 from tests.execution.trading_process import running, until
+from tests.operational import set_setting
 
 ROLE = "execution+maintenance+sessions+mt5.main"
 _adapters: dict[str, BrokerAdapter] = {}
@@ -72,9 +73,9 @@ class EngineProcess:
         settings = override_settings(
             FILLCAST_CREDENTIALS_PUBLIC_KEY=public_key_of(private),
             FILLCAST_CREDENTIALS_PRIVATE_KEYS=(private,),
-            FILLCAST_BROKER_NETWORKS=(ipaddress.ip_network("127.0.0.0/8"),),
-            FILLCAST_POLL_SECONDS=self._poll_seconds,
         )
+        set_setting("networks.broker_networks", (ipaddress.ip_network("127.0.0.0/8"),))
+        set_setting("execution.poll_seconds", self._poll_seconds)
         with self._stack as stack:
             stack.enter_context(settings)
             stack.enter_context(_registered(self._harnesses))

@@ -37,6 +37,7 @@ from tests.fakes.exchange.binance import Binance
 from tests.fakes.exchange.model import Market
 from tests.fakes.exchange.server import Server
 from tests.fakes.exchange.venue import Venue
+from tests.operational import set_setting
 from tests.ports import closed_port
 from tests.until import until
 
@@ -106,7 +107,7 @@ def engine(
     private = new_private_key()
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
-    settings.FILLCAST_POLL_SECONDS = 0.4
+    set_setting("execution.poll_seconds", 0.4)
     with closed_port() as port:
         monkeypatch.setattr(shared_limits, "_url", f"redis://127.0.0.1:{port}")
         monkeypatch.setattr(shared_limits, "_processes", PROCESSES)

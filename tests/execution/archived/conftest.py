@@ -16,6 +16,7 @@ from positions.models import ExecutionPosition
 from signals.models import Feed, Signal
 from tests.execution import factories
 from tests.kept_rows import kept_rows
+from tests.operational import set_setting
 
 DAYS_AGO = 500
 
@@ -45,7 +46,7 @@ class Past:
 def folder(tmp_path: Path, settings: Settings) -> Path:
     """The archive's folder, and a policy that archives what the past has."""
     settings.FILLCAST_ARCHIVE_FOLDER = tmp_path / "archive"
-    settings.FILLCAST_RETENTION_ORDER_DAYS = "400"
+    set_setting("retention.order_days", 400)
     return tmp_path / "archive"
 
 

@@ -10,6 +10,7 @@ import pytest
 from django.db import connection
 
 from common.archive.overview import unlisted
+from common.operational.source import VARIABLE, with_settings
 from config.installation import ROOT
 from execution.models import ArchivedOrder
 from tests.archive.rows import archived, environment, line_ids, table
@@ -50,7 +51,7 @@ def each_in_one_place(folder: Path) -> list[int]:
 def command(folder: Path, faults: str) -> int:
     """Run `manage.py archive --now` as the role of workers, two rows at once."""
     environ = {**os.environ, **environment(folder), "FILLCAST_FAILPOINTS": faults}
-    environ["FILLCAST_RETENTION_ORDER_DAYS"] = "400"
+    environ[VARIABLE] = with_settings("", {"retention.order_days": 400})
     line = [sys.executable, "manage.py", "archive", "--now", "--kind", "orders", "--rows", "2"]
     done = subprocess.run(line, env=environ, cwd=ROOT, capture_output=True, timeout=130)
     if done.returncode > 0:

@@ -9,6 +9,7 @@ from pytest_django import Settings
 
 from common.archive.overview import count_removable
 from common.models import ArchiveFile
+from common.operational.document import Retention
 from common.sql import rows, run
 from config.retention import KINDS
 from execution.audit.counters import audit
@@ -17,16 +18,15 @@ from tests.archive.rows import archive, archived, line_ids, table
 from tests.connections import make
 from tests.execution import factories
 from tests.execution.archived.conftest import Past, go_back
+from tests.operational import set_setting
 
 pytestmark = pytest.mark.django_db
 
 
 def test_default_moves_nothing(past: Past, folder: Path, settings: Settings) -> None:
-    from config.env import Settings as Environment
-
-    default = Environment.__dataclass_fields__["retention_order_days"].default
-    settings.FILLCAST_RETENTION_ORDER_DAYS = default
-    assert (default, archive("orders", folder), count_removable(KINDS["orders"])) == ("never", 0, 0)
+    default = Retention().order_days
+    set_setting("retention.order_days", default)
+    assert (default, archive("orders", folder), count_removable(KINDS["orders"])) == (None, 0, 0)
     assert Order.objects.count() == 5
 
 
@@ -206,7 +206,7 @@ def test_route_stays_while_its_entry_counts(past: Past, folder: Path) -> None:
 
 
 def test_younger_than_the_policy_stays(past: Past, folder: Path, settings: Settings) -> None:
-    settings.FILLCAST_RETENTION_ORDER_DAYS = "501"
+    set_setting("retention.order_days", 501)
     assert archive("orders", folder) == 0
     go_back(2)
     assert archive("orders", folder) == 3

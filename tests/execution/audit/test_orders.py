@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from common.clocks import market_now
+from common.operational.current import settings_now
 from common.sql import run
 from connections.models import ExecutionConnection
 from execution.audit.counters import GRACE_SECONDS
@@ -53,7 +54,7 @@ def test_order_sent_under_two_attempts_counts_as_dup(signal: Signal, broker: Fak
 def test_order_unknown_for_too_long_is_counted(
     signal: Signal, alice: ExecutionConnection, settings: Any
 ) -> None:
-    late = settings.FILLCAST_ABSENCE_GAP_SECONDS + GRACE_SECONDS
+    late = settings_now().execution.absence_gap_seconds + GRACE_SECONDS
     for seconds, counters in ((late - 2, {}), (late + 1, {"LIMBO": 1})):
         factories.force(
             "UPDATE execution_order SET status = 'UNKNOWN', lookup_after = clock_timestamp(),"

@@ -22,6 +22,7 @@ from tests.decisions import service_at
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.fakes.decision_service import DecisionService, factor
+from tests.operational import set_setting
 from users.services import create_api_key, revoke_api_key
 
 pytestmark = pytest.mark.django_db
@@ -200,7 +201,7 @@ def test_service_that_is_down_is_unreachable(feed: Feed, provider: DecisionProvi
 def test_private_address_is_not_asked(
     feed: Feed, service: DecisionService, provider: DecisionProvider, settings: Settings
 ) -> None:
-    settings.FILLCAST_OUTBOUND_NETWORKS = ()
+    set_setting("networks.outbound_networks", ())
     asking.ask_provider(provider.pk, waiting(feed))
     assert [row[1] for row in kept()] == ["HOST_NOT_ALLOWED"] * 2
     assert service.journal == []

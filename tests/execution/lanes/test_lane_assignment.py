@@ -21,6 +21,7 @@ from connections.session_lanes import lane_of
 from tests.connections import make
 from tests.connections.conftest import elsewhere
 from tests.execution.lanes.processes import BLOCKED_LOCKS
+from tests.operational import set_setting
 from tests.until import until
 
 
@@ -72,7 +73,7 @@ def test_connections_with_one_folder_share_a_lane_when_the_number_changes(
 
     folders = [f"folder-{n}" for n in range(8)]
     first = {folder: connect(folder) for folder in folders}
-    settings.FILLCAST_SESSION_LANES = 5
+    set_setting("execution.session_lanes", 5)
     assert [connect(folder.upper()).lane for folder in folders] == [
         first[folder].lane for folder in folders
     ]
@@ -95,7 +96,7 @@ def test_concurrent_connections_with_one_folder_share_a_lane(settings: Any) -> N
     with ExitStack() as joined, transaction.atomic():
         first = connect()
         assert first.lane != "sessions.0"
-        settings.FILLCAST_SESSION_LANES = 1
+        set_setting("execution.session_lanes", 1)
         second = joined.enter_context(elsewhere(connect))
         until(lambda: bool(rows(BLOCKED_LOCKS)))
     assert second[0].lane == first.lane

@@ -35,6 +35,7 @@ from signals.models import Feed
 from tests.execution import factories
 from tests.execution.fake_broker import KIND, FakeBroker
 from tests.hanging import beside
+from tests.operational import set_setting
 from tests.until import until
 
 pytestmark = pytest.mark.usefixtures("inline_commits")
@@ -245,7 +246,7 @@ def test_answer_is_written_while_another_account_hangs(
 def test_hanging_executions_do_not_delay_order_reads(
     resting: Order, polled_broker: FakeBroker, settings: Any
 ) -> None:
-    settings.FILLCAST_CALL_TIMEOUT_SECONDS = 0.2
+    set_setting("execution.call_timeout_seconds", 0.2)
     rarely = {"update_interval_seconds": 3600}  # a second poll would ask a second time
     ExecutionConnection.objects.update(settings=rarely)
     polled_broker.end(polled_broker.tickets[0], "CANCELLED")
@@ -365,7 +366,7 @@ def test_look_ups_at_a_hanging_host_time_out_together(
     alice: ExecutionConnection, polled_broker: FakeBroker, settings: Any
 ) -> None:
     """150 of them, 50 at a time, would be three time-outs."""
-    settings.FILLCAST_CALL_TIMEOUT_SECONDS = 0.2
+    set_setting("execution.call_timeout_seconds", 0.2)
     polled_broker.hung, polled_broker.hanging = {str(alice.pk)}, {"find_order"}
     which = {
         "ids": [alice.pk],
@@ -554,7 +555,7 @@ def test_failed_read_of_positions_delays_nothing_else(
 ) -> None:
     polled_broker.close_at_broker(polled_broker.tickets[0], CloseCause.STOP_LOSS, D(100))
     polled_broker.hung, polled_broker.hanging = {str(protected.connection_id)}, {"positions"}
-    settings.FILLCAST_CALL_TIMEOUT_SECONDS = 0.2
+    set_setting("execution.call_timeout_seconds", 0.2)
     poll()
     protected.refresh_from_db()
     assert (protected.quantity, protected.close_reason) == (0, "sl")

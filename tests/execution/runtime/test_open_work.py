@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 
 import pytest
-from django.conf import settings
 from django.db import OperationalError
 
+from common.operational.current import settings_now
 from common.sql import rows, run
 from connections.models import ExecutionConnection, KillSwitch, LossLimit, TradingPreset
 from execution import startup
@@ -17,7 +17,12 @@ from execution.models import TERMINAL, Status
 from execution.runtime import open_work
 from execution.runtime.open_work import OPEN_WORK, OpenWork, Work, read_open_work
 from execution.runtime.stream_lease import drain_once
-from execution.runtime.trading_runtime import BackgroundJob, TradingRuntime, seconds_between_reads
+from execution.runtime.trading_runtime import (
+    BackgroundJob,
+    TradingRuntime,
+    pace,
+    seconds_between_reads,
+)
 from signals.models import Feed
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
@@ -307,8 +312,8 @@ def test_events_are_read_in_time_whichever_process_drained_before() -> None:
             assert events.work == Work.LANES
         else:
             assert events.work == Work.EVENTS | Work.TRADES
-        assert events.seconds <= settings.FILLCAST_POLL_SECONDS
-        assert settings.FILLCAST_POLL_SECONDS - seconds >= seconds
+        assert pace(events.seconds) <= settings_now().execution.poll_seconds
+        assert settings_now().execution.poll_seconds - seconds >= seconds
         assert present.open_work.events_after == 0.0  # until it reads
 
 

@@ -7,11 +7,11 @@ from decimal import Decimal as D
 from typing import Any
 
 import pytest
-from django.conf import settings
 from django.db import OperationalError
 
 from brokers.types import ExitSafety, OrderRequest, OrderType, Side, TimeInForce
 from common.clocks import machine_time, market_now
+from common.operational.current import settings_now
 from common.reason_codes import Code
 from common.sql import rows, run
 from connections import session_lanes
@@ -33,6 +33,7 @@ from signals.models import Feed
 from tests.connections import make
 from tests.execution import factories
 from tests.execution.fake_broker import KIND, FakeBroker
+from tests.operational import set_setting
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("broker")]
 
@@ -59,7 +60,10 @@ def test_intent_is_the_exact_request(alice: ExecutionConnection, feed: Feed) -> 
     assert order.risk == 1
     assert order.margin is not None
     assert round(order.margin, 6) == D("3.666667")
-    within, call = settings.FILLCAST_SEND_DEADLINE_SECONDS, settings.FILLCAST_CALL_TIMEOUT_SECONDS
+    within, call = (
+        settings_now().execution.send_deadline_seconds,
+        settings_now().execution.call_timeout_seconds,
+    )
     assert before + within <= request.send_by <= after + within
     assert order.answer_by is not None
     assert order.submitted_at is not None
@@ -114,7 +118,7 @@ def test_stop_entry_is_sent_with_its_trigger(alice: ExecutionConnection, feed: F
 def test_exit_is_sent_with_all_its_fields(
     alice: ExecutionConnection, feed: Feed, settings: Any
 ) -> None:
-    settings.FILLCAST_SEND_DEADLINE_SECONDS = 900
+    set_setting("execution.send_deadline_seconds", 900)
     signal = factories.signal(feed, valid_until=market_now() + timedelta(seconds=300))
     position = factories.filled(signal)
     close_position(position.pk, fraction=D("0.5"))
@@ -307,7 +311,7 @@ def test_subscriptions_symbol_and_multiplier_are_used(feed: Feed) -> None:
 def test_order_is_not_sent_after_valid_until(
     alice: ExecutionConnection, feed: Feed, settings: Any
 ) -> None:
-    settings.FILLCAST_SEND_DEADLINE_SECONDS = 900
+    set_setting("execution.send_deadline_seconds", 900)
     ends_at = machine_time() + 300
     factories.signal(feed, valid_until=market_now() + timedelta(seconds=300))
     (outgoing,) = factories.claim_all()

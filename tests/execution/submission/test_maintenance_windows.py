@@ -16,6 +16,7 @@ from execution.services import close_position, execute
 from signals.models import Feed
 from tests.execution import factories
 from tests.execution.fake_broker import KIND, FakeBroker
+from tests.operational import set_setting
 
 pytestmark = pytest.mark.usefixtures("inline_commits")
 
@@ -176,7 +177,7 @@ def test_window_with_an_unknown_time_zone_is_ignored(feed: Feed) -> None:
 
 
 def test_published_windows_apply_unless_operators_define_their_own(settings: Settings) -> None:
-    settings.FILLCAST_BROKER_MAINTENANCE_WINDOWS = True
+    set_setting("maintenance.broker_windows", True)
     assert maintenance.windows() == list(BUILT_IN)
-    settings.FILLCAST_BROKER_MAINTENANCE_WINDOWS = False
+    set_setting("maintenance.broker_windows", False)
     assert maintenance.windows() == []

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
+from common.operational.source import VARIABLE, with_settings
 from config.env import Settings
 from config.installation import ROOT
 from ops.bootstrap import development_secrets
@@ -22,21 +23,26 @@ from ops.stack.supervisor import Supervisor
 from tests.fakes.paper_server import environ_for
 from tests.faults.network_proxy import Network
 from tests.faults.process_fleet import OperatorProcess
-from tests.faults.servers import Servers
+from tests.faults.servers import OF_TESTS, Servers
 from tests.ports import free_port
 
 CONNECTIONS = 500
 LEASE_SECONDS = 5
+LANES = 8
 SETTINGS = {
     "FILLCAST_LEASE_SECONDS": str(LEASE_SECONDS),
-    "FILLCAST_SEND_DEADLINE_SECONDS": "2",
-    "FILLCAST_CALL_TIMEOUT_SECONDS": "3",
-    "FILLCAST_ABSENCE_GAP_SECONDS": "10",
-    "FILLCAST_POLL_SECONDS": "1",
-    "FILLCAST_LOG_LEVEL": "INFO",
+    VARIABLE: with_settings(
+        OF_TESTS,
+        {
+            "execution.send_deadline_seconds": 2,
+            "execution.call_timeout_seconds": 3,
+            "execution.absence_gap_seconds": 10,
+            "execution.poll_seconds": 1,
+            "execution.session_lanes": LANES,
+        },
+    ),
 }
 BROKER = "broker"
-LANES = 8
 # Every fifth account needs a session: a third party's broker type with the same protocol and books.
 # The choice is independent of SHARE in `fault_injection`, so that faults affect some of them.
 TO_LANES = f"""
@@ -110,7 +116,6 @@ class StackEnvironment:
             **SETTINGS,
             "FILLCAST_PORT": str(free_port()),
             **environ_for(self.network.address),
-            "FILLCAST_SESSION_LANES": str(LANES),
             "PYTHONPATH": str(ROOT / "tests/fakes/plugin"),
             "SESSIONED_JOURNAL": str(self.folder / "calls.log"),
         }

@@ -6,7 +6,7 @@ from pytest_django import Settings
 from brokers.types import CheckResult
 from events.push_keys import new_private_key, public_key_of
 from ops.doctor.examination import examine
-from ops.doctor.push import judge_push_keys
+from ops.doctor.push import judge_push_keys, push_keys
 from ops.doctor.verdicts import FAIL, OK, WARN
 
 OLD, NEW = new_private_key(), new_private_key()
@@ -46,12 +46,12 @@ def test_verdict_on_push_keys(
 def test_contact_that_push_services_refuse_fails(contact: str) -> None:
     found = judge_push_keys(public_key_of(NEW), (NEW,), contact=contact, is_web=False)
     assert found.result is FAIL
-    assert "FILLCAST_PUSH_CONTACT" in found.hint
+    assert "push_contact" in found.hint
 
 
 @pytest.mark.django_db
 def test_doctor_names_a_pair_that_does_not_match(settings: Settings) -> None:
     settings.FILLCAST_PUSH_PUBLIC_KEY = public_key_of(NEW)
     settings.FILLCAST_PUSH_PRIVATE_KEYS = (OLD,)
-    found = {check.name: check for check in examine(database=[])}
+    found = {check.name: check for check in examine(before=[], database=[("push keys", push_keys)])}
     assert found["push keys"].result is FAIL

@@ -1,0 +1,90 @@
+"""Follow the central source of operational settings, and alert operators about what is refused.
+
+A job of the maintenance worker. Its network call is in no transaction, and no reader of settings
+waits for it: while the source is slow, away or wrong, the version in force stays.
+"""
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+
+from common.errors import InvalidInputError
+from common.models import SettingsVersion
+from common.operational import current, source, store
+from common.operational.reading import InvalidDocumentError, parse
+from common.sql import rows
+from events.models import EventKind
+from events.services import emit
+
+log = structlog.get_logger(__name__)
+SECONDS = 10.0  # between two reads of the source
+MOST_FAULTS = 20  # in a message
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('refused settings', 0))"
+_KNOWN = """
+SELECT 1 AS found FROM events_event
+WHERE kind = %s AND payload ->> 'refused' = %s AND created_at > clock_timestamp() - interval '1 day'
+LIMIT 1"""
+_obstacle = ""  # why the source could not be read last time
+_refused = ""  # what of the source this process has reported
+
+
+def run() -> None:
+    """Alert operators about an invalid version; store what the source has if it is new."""
+    found = current.in_force()
+    if found.faults:
+        what = f"Version {found.seen.number} of the operational settings"
+        _alert(what, f"version {found.seen.number}", list(map(str, found.faults)), found.number)
+    if source.is_followed(settings.FILLCAST_SETTINGS_SOURCE):
+        follow_source(settings.FILLCAST_SETTINGS_SOURCE)
+
+
+def follow_source(where: str) -> SettingsVersion | None:
+    """Store what the source has as a version, if its text is new and all of it is valid."""
+    global _obstacle, _refused
+    before, _obstacle = _obstacle, ""
+    try:
+        text = source.fetch(where)
+    except source.SourceError as error:
+        _obstacle = str(error)
+        if _obstacle != before:
+            log.warning("the central source of settings cannot be read", reason=_obstacle)
+        if error.is_forged:
+            _alert("The central source of settings", "signature", [_obstacle], _number())
+        return None
+    if text.digest in (_refused, store.last_digest()):
+        return None
+    try:
+        return store.save(
+            parse(text.text),
+            by=None,
+            why="The central source has changed.",
+            origin=store.Origin.CENTRAL,
+            source_digest=text.digest,
+        )
+    except InvalidDocumentError as error:
+        faults = list(map(str, error.faults))
+    except InvalidInputError as error:
+        faults = [f"{one.field}: {one.detail}" for one in (error, *error.others)]
+    _refused = text.digest
+    _alert("The document of the central source of settings", text.digest, faults, _number())
+    return None
+
+
+def last_obstacle() -> str:
+    """Return why this process could not read the source last time; "" if it could."""
+    return _obstacle
+
+
+def _number() -> int:
+    return current.in_force().number
+
+
+def _alert(what: str, refused: str, faults: list[str], stays: int) -> None:
+    """Notify operators, once a day for each version or text, whichever process finds it."""
+    with transaction.atomic():
+        rows(_LOCK)
+        if rows(_KNOWN, (EventKind.SETTINGS_REFUSED.value, refused)):
+            return
+        log.error("settings refused", what=what, faults=faults[:MOST_FAULTS])
+        payload = {"what": what, "refused": refused, "faults": faults[:MOST_FAULTS], "stays": stays}
+        emit(EventKind.SETTINGS_REFUSED, payload=payload)
