@@ -12,7 +12,7 @@ HEAD = """\
 
 They change while Fillcast runs: a new version is in force in every process within two seconds, and no process is
 restarted. What a process needs to start is in the environment: [settings](settings.md). Why they are separate:
-[ADR 0068](adr/0068-operational-settings-are-versions-in-the-database.md).
+[ADR 0069](adr/0069-operational-settings-are-versions-in-the-database.md).
 
 ## Change them
 - **Console → Settings**: a form in groups, the difference before you save, the reason, all versions, and a button that

@@ -7,7 +7,7 @@ from common.audit_trail_sql import track
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("config", "0015_guarding_schedules"),
+        ("config", "0017_execution_figures"),
         ("common", "0008_settings_versions"),
     ]
     operations = [track("common_settingsversion", secrets=(), ignored=())]

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("events", "0015_clock_set_back"),
+        ("events", "0016_lost_prices"),
     ]
 
     operations = [
