@@ -47,6 +47,7 @@ check 'templates: 120 characters' long_template_lines
 check 'words of the glossary' $python deploy/vocabulary.py
 check 'durations of test files' $python -m tests.durations
 check 'migrations are complete' $python manage.py makemigrations --check --dry-run
+check 'migrations: the released code runs beside them' $python manage.py check_migrations
 check 'check --deploy' as_in_production $python manage.py check --deploy --fail-level WARNING
 check 'docs/settings.md, *.env.example' $python manage.py settings_reference --check
 check 'docs/reason-codes.md' $python manage.py reason_codes --check
