@@ -7,10 +7,11 @@ import os
 import socket
 import sys
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 
 import psycopg
 
+from config.secret_files import read_secret_files
 from execution.lease_sql import LIVE_OF_HOST
 
 SECONDS = 8  # below the health check's own time-out
@@ -49,9 +50,10 @@ def _count(environ: Mapping[str, str], query: str, parameters: tuple[str, ...]) 
         return int(row[0]) if row else 0
 
 
-def main(arguments: list[str], environ: Mapping[str, str] = os.environ) -> int:
+def main(arguments: list[str], environ: MutableMapping[str, str] = os.environ) -> int:
     """Run the check; print why it failed."""
     try:
+        read_secret_files(environ)
         is_well = CHECKS[arguments[0]](environ)
     except Exception as error:  # any: Docker shows what is printed
         print(f"{arguments[0]}: {type(error).__name__}: {error}")

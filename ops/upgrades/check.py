@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping
 
+from django.db.migrations import Migration
 from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.operations.fields import FieldOperation
+from django.db.migrations.operations.models import IndexOperation
 from django.db.migrations.state import ProjectState
 
+from ops.upgrades.faults import Fault
 from ops.upgrades.operations import sequence_faults
 from ops.upgrades.released import Released, later_than
 
@@ -21,11 +25,13 @@ def find_faults(loader: MigrationLoader, released: Released) -> list[str]:
     return lines
 
 
-def migration_faults(migration: object, state: ProjectState, released: Released) -> list[str]:
+def migration_faults(migration: Migration, state: ProjectState, released: Released) -> list[str]:
     """Return a line for each fault of a migration; `state` follows its operations."""
-    app, operations = migration.app_label, migration.operations  # type: ignore[attr-defined]
+    app, operations = migration.app_label, migration.operations
     accepted: Mapping[str, str] = getattr(migration, ACCEPTS, {})
-    faults = sequence_faults(app, operations, state, released)
+    faults = transaction_faults(migration, released) + sequence_faults(
+        app, operations, state, released
+    )
     lines = [
         f"{migration}: {fault.key}: {fault.sentence}"
         for fault in dict.fromkeys(faults)
@@ -33,3 +39,21 @@ def migration_faults(migration: object, state: ProjectState, released: Released)
     ]
     unused = accepted.keys() - {fault.key for fault in faults}
     return lines + [f"{migration}: {key}: is accepted, but no fault" for key in sorted(unused)]
+
+
+def transaction_faults(migration: Migration, released: Released) -> list[Fault]:
+    """Return a fault if one transaction would hold several tables' locks."""
+    changed = {
+        name.lower()
+        for operation in migration.operations
+        if isinstance(operation, FieldOperation | IndexOperation)
+        and (name := getattr(operation, "model_name", ""))
+        and released.model(migration.app_label, name)
+    }
+    if not migration.atomic or len(changed) < 2:
+        return []
+    sentence = (
+        "one transaction locks them all, in another order than the released code, until its end:"
+        " set atomic = False, or make a migration for each table"
+    )
+    return [Fault(" ".join(["atomic", *sorted(changed)]), sentence)]

@@ -143,6 +143,15 @@ def test_harmless_operation_needs_no_reason(released: Released, case: str) -> No
     assert lines(released, HARMLESS[case]) == []
 
 
+def test_transaction_that_locks_two_tables_needs_a_reason(released: Released) -> None:
+    """The released code locks them in another order: one of both would be ended as a deadlock."""
+    added = [migrations.AddField(model, "shade", FILLED) for model in ("order", "fill", "order")]
+    (line,) = lines(released, *added)
+    assert line.startswith("execution.9999_new: atomic fill order: ")
+    assert lines(released, *added, accept={"atomic fill order": "nobody uses fills"}) == []
+    assert lines(released, *added[::2]) == []
+
+
 def test_new_column_and_its_constraint_are_free(released: Released) -> None:
     added = migrations.AddField("order", "shade", models.SmallIntegerField(null=True))
     assert lines(released, added, AddConstraintNotValid("order", OF_NEW)) == []
