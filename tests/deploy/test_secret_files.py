@@ -1,6 +1,8 @@
 """deploy/secret-files: the secrets of server.env as files, one folder for each database role."""
 
+import os
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from config.secret_files import FOLDER as VARIABLE
 from config.secret_files import read_secret_files
 from deploy.install import secret_files, server_env, setup
 
+ROOT = Path(__file__).parents[2]
 DATABASE, REDIS = "db.internal:5432/fillcast?sslmode=verify-full", "rediss://:pw@redis:6379/0"
 
 
@@ -80,3 +83,19 @@ def test_incomplete_server_env_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(SystemExit, match=r"server\.env cannot be used"):
         write(tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_command_of_the_host_runs_with_the_owners_folder(
+    values: dict[str, str], tmp_path: Path
+) -> None:
+    """`check` reads all settings as production needs them, and connects to nothing."""
+    write(tmp_path / "out")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("FILLCAST_")}
+    for name in ("DATABASE_URL", "REDIS_URL"):
+        clean.pop(name, None)
+    done = subprocess.run(
+        ["deploy/manage-host", "check"], cwd=ROOT, capture_output=True, text=True, check=False,
+        env={**clean, "FILLCAST_ETC": str(tmp_path / "out"), "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    assert (done.returncode, "no issues" in done.stdout) == (0, True), done.stderr
+    assert not list(tmp_path.glob("tmp.*"))  # nothing that root owns stays
