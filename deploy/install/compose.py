@@ -45,8 +45,19 @@ def environment(shell: "Mapping[str, str]", values: "Mapping[str, str]") -> "dic
     """Return compose's environment: the file decides, not what the shell has exported."""
     needed, others = names_in(COMPOSE.read_text())
     kept = {name: value for name, value in shell.items() if name not in needed | others}
+    kept["SOURCE_DATE_EPOCH"] = commit_time()
     profiles = values.get("COMPOSE_PROFILES", "")
     return {**kept, "COMPOSE_PROFILES": profiles} if profiles else kept
+
+
+def commit_time() -> str:
+    """Return the time of the commit, which an image of it has in place of the build's; else 0."""
+    try:
+        line = ["git", "log", "-1", "--format=%ct"]
+        done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    except OSError:  # the files were copied to a server without git
+        return "0"
+    return done.stdout.strip() or "0"
 
 
 def program(shell: "Mapping[str, str]") -> "list[str]":

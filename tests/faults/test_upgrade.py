@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import ACCOUNTS
-from tests.faults.environment import FaultEnvironment, Scenario
+from tests.faults.environment import ACCOUNTS, FaultEnvironment, Scenario
 from tests.faults.process_fleet import Fleet, OperatorProcess, Process
 from tests.faults.servers import Database, Servers, manage
 from tests.faults.test_entries import all_ended
