@@ -28,7 +28,7 @@ def test_audit_ends_with_what_was_found(tmp_path: Path, case: str) -> None:
     tool.write_text(f"#!/bin/sh\ncat <<'END'\n{output}\nEND\nexit {code}\n")
     tool.chmod(0o755)
     done = subprocess.run(
-        [tmp_path / "deploy/supply.sh", "audit"], capture_output=True, text=True, check=False
+        [str(tmp_path / "deploy/supply.sh"), "audit"], capture_output=True, text=True, check=False
     )
     assert done.returncode == expected, done.stdout
     assert ("no known faults" in done.stdout) == (expected == 0)
@@ -39,6 +39,6 @@ def test_audit_ends_with_what_was_found(tmp_path: Path, case: str) -> None:
 def test_audit_without_its_tool_states_how_to_install_it(tmp_path: Path) -> None:
     (tmp_path / "deploy").mkdir()
     shutil.copy(ROOT / "deploy/supply.sh", tmp_path / "deploy")
-    line = [tmp_path / "deploy/supply.sh", "audit"]
+    line = [str(tmp_path / "deploy/supply.sh"), "audit"]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert (done.returncode, "make sbom" in done.stdout) == (3, True)
