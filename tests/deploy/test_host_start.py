@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -125,8 +126,8 @@ def test_units_start_an_installation_from_files(machine: Machine) -> None:
     checks = {"FILLCAST_PORT": str(machine.port), "FILLCAST_ALLOWED_HOSTS": "trade.example.com"}
     for name, check, environ in (("web", "web", checks), ("exits", "lease", worker)):
         until(
-            lambda check=check, environ=environ: health.main([check], {**environ}) == 0,
-            seen=lambda name=name: machine.log(f"fillcast-server-{name}.service"),
+            partial(is_well, check, environ),
+            seen=partial(machine.log, f"fillcast-server-{name}.service"),
         )
     assert health.main(["web", "live"], {**checks}) == 0
     assert page(machine, {}) == (301, "https://trade.example.com/admin/login/")
@@ -134,6 +135,10 @@ def test_units_start_an_installation_from_files(machine: Machine) -> None:
     # Secrets are in files, not in what the process was started with.
     for environ in (web, worker):
         assert not {"DATABASE_URL", "REDIS_URL", "FILLCAST_SECRET_KEY"} & environ.keys()
+
+
+def is_well(check: str, environ: dict[str, str]) -> bool:
+    return health.main([check], {**environ}) == 0
 
 
 def page(machine: Machine, headers: dict[str, str]) -> tuple[int, str]:
