@@ -1,10 +1,12 @@
 """Which migrations an upgrade without a gap cannot have."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from django.db.migrations import Migration
 from django.db.migrations.loader import MigrationLoader
-from django.db.migrations.operations.fields import FieldOperation
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.operations.fields import AlterField, FieldOperation
 from django.db.migrations.operations.models import IndexOperation
 from django.db.migrations.state import ProjectState
 
@@ -29,7 +31,7 @@ def migration_faults(migration: Migration, state: ProjectState, released: Releas
     """Return a line for each fault of a migration; `state` follows its operations."""
     app, operations = migration.app_label, migration.operations
     accepted: Mapping[str, str] = getattr(migration, ACCEPTS, {})
-    faults = transaction_faults(migration, released) + sequence_faults(
+    faults = transaction_faults(migration, state, released) + sequence_faults(
         app, operations, state, released
     )
     lines = [
@@ -41,12 +43,15 @@ def migration_faults(migration: Migration, state: ProjectState, released: Releas
     return lines + [f"{migration}: {key}: is accepted, but no fault" for key in sorted(unused)]
 
 
-def transaction_faults(migration: Migration, released: Released) -> list[Fault]:
+def transaction_faults(
+    migration: Migration, state: ProjectState, released: Released
+) -> list[Fault]:
     """Return a fault if one transaction would hold several tables' locks."""
     changed = {
         name.lower()
         for operation in migration.operations
         if isinstance(operation, FieldOperation | IndexOperation)
+        and not is_for_django_only(migration.app_label, operation, state)
         and (name := getattr(operation, "model_name", ""))
         and released.model(migration.app_label, name)
     }
@@ -57,3 +62,17 @@ def transaction_faults(migration: Migration, released: Released) -> list[Fault]:
         " set atomic = False, or make a migration for each table"
     )
     return [Fault(" ".join(["atomic", *sorted(changed)]), sentence)]
+
+
+def is_for_django_only(app: str, operation: Operation, state: ProjectState) -> bool:
+    """Return whether an operation changes only what no database knows, such as choices."""
+    if not isinstance(operation, AlterField):
+        return False
+    model = state.models.get((app, operation.model_name_lower))
+    old = model.fields.get(operation.name) if model else None
+    return old is not None and _in_database(old) == _in_database(operation.field)
+
+
+def _in_database(field: Any) -> object:
+    _, path, arguments, options = field.deconstruct()
+    return path, arguments, {n: v for n, v in options.items() if n not in field.non_db_attrs}

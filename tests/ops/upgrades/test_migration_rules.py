@@ -150,6 +150,9 @@ def test_transaction_that_locks_two_tables_needs_a_reason(released: Released) ->
     assert line.startswith("execution.9999_new: atomic fill order: ")
     assert lines(released, *added, accept={"atomic fill order": "fills are few"}) == []
     assert lines(released, *added[::2]) == []
+    known = released.state.models["execution", "order"].fields["side"].clone()
+    known.choices = [("BUY", "Buy it")]  # no database knows them
+    assert lines(released, added[1], migrations.AlterField("order", "side", known)) == []
 
 
 def test_new_column_and_its_constraint_are_free(released: Released) -> None:
