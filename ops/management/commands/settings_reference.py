@@ -31,6 +31,10 @@ def reference() -> str:
         "Each is an environment variable, or a line in `.env`. If one is malformed, Fillcast does",
         "not start and prints what it expected. With `FILLCAST_ENV=production` the same happens if",
         "one is missing that is marked as needed. A development installation needs none.",
+        "",
+        "`FILLCAST_SECRETS_FOLDER` names a folder of files, each named as the setting that it",
+        "holds, as Docker, Kubernetes and systemd provide secrets. A setting may be a file or a",
+        "variable, not both.",
     ]
     for title, settings in sections().items():
         lines += ["", f"## {title}", "", "| name | expected | default | |", "|---|---|---|---|"]
