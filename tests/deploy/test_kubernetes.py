@@ -54,14 +54,17 @@ def environment(pod: Manifest) -> dict[str, str]:
     return {entry["name"]: entry["value"] for entry in container(pod)["env"]}
 
 
+NEEDS = "kubernetes-validate has the schemas: 108 MB, so `make test` does not install it"
+
+
 def test_every_manifest_has_the_schema_of_its_kind(manifests: list[Manifest]) -> None:
-    validate = pytest.importorskip("kubernetes_validate")
+    validate = pytest.importorskip("kubernetes_validate", reason=NEEDS)
     for manifest in manifests:
         validate.validate(manifest, VERSION, strict=True)
 
 
 def test_schema_would_refuse_a_wrong_name(manifests: list[Manifest]) -> None:
-    validate = pytest.importorskip("kubernetes_validate")
+    validate = pytest.importorskip("kubernetes_validate", reason=NEEDS)
     wrong = next(dict(m) for m in manifests if m["kind"] == "PodDisruptionBudget")
     wrong["spec"] = {**wrong["spec"], "minAvailabel": 1}
     with pytest.raises(validate.ValidationError):
