@@ -9,7 +9,7 @@ WITHOUT_FAULTS := (not faults or quick) and not browser
 export TEST_PROCESSES ?= $(shell echo $$(( 2 * $$(nproc) < 8 ? 2 * $$(nproc) : 8 )))
 
 .PHONY: help venv demo up test test-processes test-all explore durations coverage mutation planted schemathesis test-faults test-browser chaos conformance client lint format peers bench bench-check plots flame \
-	docs lock clean test-containers
+	docs lock sbom clean test-containers
 
 help: ## list these commands
 	@echo "Fillcast: publish a trading signal once, execute it exactly once on every subscribed account."
@@ -107,6 +107,11 @@ flame: venv ## draw where a worker's Python spends its time while it trades: doc
 	@PATH="$(CURDIR)/var/plots-venv/bin:$$PATH" $(PYTHON) manage.py bench --only flame $(if $(N),-n $(N)) > /dev/null
 	@$(PYTHON) -m benchmarks.flame_graph var/bench/flame-entries.folded docs/images/performance/flame-entries.svg \
 		"A worker for entries while it trades: where its Python spends its time"
+
+sbom: ## list all packages in var/sbom.json (CycloneDX), and ask the index for their known faults
+	@ALONE=1 deploy/venv.sh var/supply-venv requirements-supply.txt
+	@deploy/supply.sh sbom
+	@deploy/supply.sh audit || [ $$? = 3 ]
 
 lock: venv ## pin what requirements*.in allow; deploy/lock.sh --upgrade takes newer versions
 	@deploy/lock.sh

@@ -6,12 +6,18 @@ from pathlib import Path
 
 import environ
 
+from config.secret_files import read_secret_files
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def read_env_file() -> None:
-    """Add the variables of `.env` to the environment; those that are set there have priority."""
+    """Add the variables of `.env` and of files of secrets to the environment.
+
+    Those that are set there have priority over `.env`. Raises InvalidEnvironmentError.
+    """
     environ.Env.read_env(ROOT / os.environ.get("FILLCAST_ENV_FILE", ".env"))
+    read_secret_files()
 
 
 def is_production(given: Mapping[str, str]) -> bool:

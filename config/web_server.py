@@ -51,9 +51,9 @@ class WebServer(uvicorn.Server):
 
 def main() -> None:
     """Serve until SIGTERM or Ctrl-C; exit with an error if it cannot start."""
-    read_env_file()
-    os.environ.setdefault("FILLCAST_DB_ROLE", "web")
     try:
+        read_env_file()
+        os.environ.setdefault("FILLCAST_DB_ROLE", "web")
         settings = Settings.read(os.environ)
     except InvalidEnvironmentError as error:
         sys.exit(str(error))

@@ -17,6 +17,17 @@ check() {
   fi
 }
 
+# The same for what depends on a server that may not answer: it blocks nothing.
+advise() {
+  local name=$1 output
+  shift
+  if output=$("$@" 2>&1); then
+    printf 'ok      %s\n' "$name"
+  else
+    printf 'note    %s (blocks nothing)\n%s\n' "$name" "$output"
+  fi
+}
+
 # Placeholder settings as in production; `check --deploy` connects to nothing.
 as_in_production() {
   env FILLCAST_ENV=production FILLCAST_ENV_FILE=/dev/null FILLCAST_ALLOWED_HOSTS=fillcast.example \
@@ -47,12 +58,15 @@ check 'templates: 120 characters' long_template_lines
 check 'words of the glossary' $python deploy/vocabulary.py
 check 'durations of test files' $python -m tests.durations
 check 'migrations are complete' $python manage.py makemigrations --check --dry-run
+check 'migrations: the released code runs beside them' $python manage.py check_migrations
 check 'check --deploy' as_in_production $python manage.py check --deploy --fail-level WARNING
 check 'docs/settings.md, *.env.example' $python manage.py settings_reference --check
 check 'docs/reason-codes.md' $python manage.py reason_codes --check
 check 'docs/roles.md' $python manage.py roles --check
 check 'docs/role-matrix.md' $python -m tests.role_pages --check
 check 'README.md: broker capabilities' $python manage.py broker_table --check
+check 'requirements*.txt are the locks' $python deploy/lock_check.py
+advise 'packages without known faults' deploy/supply.sh audit
 wait "$mypy"
 mypy_status=$?
 check 'mypy --strict' mypy_result

@@ -24,7 +24,7 @@ COMMANDS_WITHOUT_SERVERS = frozenset(
     [
         *("bench", "check", "collectstatic", "compilemessages", "demo", "diffsettings", "help"),
         *("makemessages", "settings_reference", "stack", "startapp", "version"),
-        *("vapid_key", "worker_settings"),
+        *("vapid_key", "worker_settings", "check_migrations"),
     ]
 )
 

@@ -1,16 +1,19 @@
 """`python -m ops.health web|lease|beat`: a container's health check, exit code 0 if it is well.
 
-It runs every 30 seconds beside each process, so it imports no Django: a query or a request.
+With `live` it states whether the process is to be restarted: not because the database is away,
+since a worker keeps outcomes in memory until that is back. It runs every 30 seconds beside each
+process, so it imports no Django: a query or a request.
 """
 
 import os
 import socket
 import sys
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 
 import psycopg
 
+from config.secret_files import read_secret_files
 from execution.lease_sql import LIVE_OF_HOST
 
 SECONDS = 8  # below the health check's own time-out
@@ -19,11 +22,11 @@ SELECT count(*) FROM django_celery_beat_periodictask
 WHERE enabled AND last_run_at > clock_timestamp() - interval '90 s'"""
 
 
-def web(environ: Mapping[str, str]) -> bool:
-    """Whether the web process answers and its servers are there."""
+def web(environ: Mapping[str, str], path: str = "/readyz") -> bool:
+    """Whether the web process answers and its servers are there; /healthz: whether it answers."""
     host = environ["FILLCAST_ALLOWED_HOSTS"].split(",")[0].strip().lstrip(".")
     port = environ.get("FILLCAST_PORT", "").strip() or "8012"
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/readyz", headers={"Host": host})
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"Host": host})
     with urllib.request.urlopen(request, timeout=SECONDS) as answer:
         return bool(answer.status == 200)
 
@@ -41,6 +44,15 @@ def beat(environ: Mapping[str, str]) -> bool:
 CHECKS: dict[str, Callable[[Mapping[str, str]], bool]] = {"web": web, "lease": lease, "beat": beat}
 
 
+def _lives(check: Callable[[Mapping[str, str]], bool], environ: Mapping[str, str]) -> bool:
+    if check is web:
+        return web(environ, "/healthz")
+    try:
+        return check(environ)
+    except psycopg.OperationalError:
+        return True
+
+
 def _count(environ: Mapping[str, str], query: str, parameters: tuple[str, ...]) -> int:
     with psycopg.connect(
         environ["DATABASE_URL"], connect_timeout=SECONDS, autocommit=True
@@ -49,10 +61,12 @@ def _count(environ: Mapping[str, str], query: str, parameters: tuple[str, ...]) 
         return int(row[0]) if row else 0
 
 
-def main(arguments: list[str], environ: Mapping[str, str] = os.environ) -> int:
+def main(arguments: list[str], environ: MutableMapping[str, str] = os.environ) -> int:
     """Run the check; print why it failed."""
     try:
-        is_well = CHECKS[arguments[0]](environ)
+        read_secret_files(environ)
+        check = CHECKS[arguments[0]]
+        is_well = _lives(check, environ) if arguments[1:] == ["live"] else check(environ)
     except Exception as error:  # any: Docker shows what is printed
         print(f"{arguments[0]}: {type(error).__name__}: {error}")
         return 1

@@ -10,7 +10,7 @@ HEAD = """\
 """
 # Read by docker-compose.yml, not by Fillcast's processes.
 SENTENCES = {
-    "COMPOSE_PROFILES": "tls: Caddy in front; ibkr: an IB Gateway; or both with a comma.",
+    "COMPOSE_PROFILES": "With commas: tls (Caddy), ibkr (IB Gateway), outside (workers elsewhere).",
     "ARCHIVE": "Folder of this machine, or a volume, for archived rows (docs/retention.md).",
     "CADDY_IMAGE": "Image of Caddy.",
     "FILLCAST_BACKUP_KEY": "Encrypts what deploy/backup writes.",

@@ -122,7 +122,9 @@ class InstallationStatisticsSerializer(StrictSerializer):
 class ExecutionPartSerializer(StrictSerializer):
     """The values of one part, those with most fills first."""
 
-    part = serializers.ChoiceField(PARTS, help_text="By what the orders are divided.")
+    part = serializers.CharField(
+        help_text="By what the orders are divided: broker, symbol, hour, type, account or place."
+    )
     lines = ExecutionFiguresSerializer(many=True)
     more = serializers.IntegerField(help_text="How many others there are.")
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.install import compose
-from deploy.install.server_env import COMPOSE, FILE, ROOT, UnusableFileError, read
+from deploy.install.server_env import FILE, ROOT, UnusableFileError, read
 
 PREFIX, SUFFIX = "fillcast-", ".backup"
 NAME = "fillcast"
@@ -132,7 +132,7 @@ def _pipe(
 
 def compose_commands(values: "dict[str, str]") -> Commands:
     """Return the commands in the containers."""
-    run = [*compose.program(os.environ), "--env-file", str(FILE), "--file", str(COMPOSE)]
+    run = [*compose.program(os.environ), "--env-file", str(FILE), *compose.files(values)]
     postgres = [*run, "exec", "-T", "postgres"]
     key = f"FILLCAST_BACKUP_KEY={values['FILLCAST_BACKUP_KEY']}"
     sealing = [*run, "run", "--rm", "--no-deps", "-T", "-e", key, "migrate", "python", "-m"]

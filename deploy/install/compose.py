@@ -17,6 +17,8 @@ NO_EMAIL = (
     "FILLCAST_EMAIL_URL is not set: NO E-MAIL IS SENT. Links for forgotten passwords and\n"
     "alarms reach no one. Set it in server.env, then: deploy/compose up --detach"
 )
+OUTSIDE = ROOT / "deploy" / "outside.yml"
+CERTIFICATES = ("ca.pem", "server.pem", "server.key")
 RED, PLAIN = "\x1b[1;31m", "\x1b[0m"
 NO_COMPOSE = (
     "Install Docker Engine with its Compose plugin: https://docs.docker.com/engine/install/"
@@ -31,9 +33,20 @@ def main(arguments: "list[str]") -> None:
         sys.exit(f"{FILE.name} cannot be used:\n  " + str(error).replace("\n", "\n  "))
     if "up" in arguments and not values.get("FILLCAST_EMAIL_URL"):
         print(red(NO_EMAIL) if sys.stderr.isatty() else NO_EMAIL, file=sys.stderr)
-    command = [*program(os.environ), "--env-file", str(FILE), "--file", str(COMPOSE), *arguments]
+    command = [*program(os.environ), "--env-file", str(FILE), *files(values), *arguments]
     os.chdir(ROOT)
     os.execvpe(command[0], command, environment(os.environ, values))
+
+
+def files(values: "Mapping[str, str]") -> "list[str]":
+    """Return compose's options for its files. Exits if the certificates for outside are missing."""
+    named = ["--file", str(COMPOSE)]
+    if "outside" not in values.get("COMPOSE_PROFILES", "").split(","):
+        return named
+    missing = [name for name in CERTIFICATES if not (ROOT / "outside" / name).is_file()]
+    if missing:  # compose would make a folder of each name
+        sys.exit(f"outside/ lacks {', '.join(missing)}: deploy/outside-certificates HOST WORKER")
+    return [*named, "--file", str(OUTSIDE)]
 
 
 def red(text: str) -> str:
@@ -45,8 +58,19 @@ def environment(shell: "Mapping[str, str]", values: "Mapping[str, str]") -> "dic
     """Return compose's environment: the file decides, not what the shell has exported."""
     needed, others = names_in(COMPOSE.read_text())
     kept = {name: value for name, value in shell.items() if name not in needed | others}
+    kept["SOURCE_DATE_EPOCH"] = commit_time()
     profiles = values.get("COMPOSE_PROFILES", "")
     return {**kept, "COMPOSE_PROFILES": profiles} if profiles else kept
+
+
+def commit_time() -> str:
+    """Return the time of the commit, which an image of it has in place of the build's; else 0."""
+    try:
+        line = ["git", "log", "-1", "--format=%ct"]
+        done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    except OSError:  # the files were copied to a server without git
+        return "0"
+    return done.stdout.strip() or "0"
 
 
 def program(shell: "Mapping[str, str]") -> "list[str]":

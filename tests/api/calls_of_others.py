@@ -34,9 +34,9 @@ def expect_refused_to_others(
     if caller == "anonymous":
         cell.expect("401 AUTHENTICATION_REQUIRED", found)
         cell.expect("Bearer", response.get("WWW-Authenticate"), "WWW-Authenticate")
-    elif case.kind in ("own", "operator", "private"):
+    elif case.kind in ("own", "private") or case.is_for_staff:
         cell.expect("403 RIGHT_MISSING" if case.is_for_staff else "404 NOT_FOUND", found)
-    elif case.kind == "foreign":
+    elif case.kind in ("foreign", "operator"):
         cell.expect(" ".join(map(str, case.others)), found)
     elif case.kind == "list":
         expect_listed(cell, world, response, case, listed=False)

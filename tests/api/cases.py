@@ -69,6 +69,7 @@ CASES: dict[str, Case] = {
         path=lambda world: {"table": "trades"},
         query=lambda world: {"connection": world.connection.pk},
     ),
+    "GET /api/v1/analytics/installation/": Case("operator", others=(403, "RIGHT_MISSING")),
     "GET /api/v1/analytics/statistics/": Case("any"),
     "GET /api/v1/analytics/execution/": Case(
         "any", query=lambda world: {"connection": world.connection.pk}

@@ -64,8 +64,8 @@ def path_of(world: World, name: str) -> str:
 def test_unchanged_answer_is_not_sent_again(world: World) -> None:
     with Walk() as walk:
         for name in walk.each(name for name in READS if name not in NEVER_THE_SAME):
-            client = world.client(reader := reader_of(name))
-            with walk.cell(name, reader) as cell:
+            client = world.client(caller := reader_of(name))
+            with walk.cell(name, caller) as cell:
                 path = path_of(deepcopy(world), name)
                 first = client.get(path)
                 cell.expect(200, first.status_code)
@@ -79,8 +79,8 @@ def test_only_the_named_fields_are_returned(world: World) -> None:
     """And sent, although the client has an answer of other contents."""
     with Walk() as walk:
         for name in walk.each(name for name in READS if name not in EMPTY):
-            client = world.client(reader := reader_of(name))
-            with walk.cell(name, reader) as cell:
+            client = world.client(caller := reader_of(name))
+            with walk.cell(name, caller) as cell:
                 path, place = path_of(deepcopy(world), name), PAGES.get(name, "results")
                 whole = client.get(path).json()
                 rows = rows_of(whole, place)

@@ -17,11 +17,11 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits of /proc
 @pytest.mark.parametrize("package", ["config", "benchmarks"])
 def test_process_raises_its_soft_limit_to_the_hard_one(package: str) -> None:
     code = f"import {package}, resource; print(*resource.getrlimit(resource.RLIMIT_NOFILE))"
-    line = f'ulimit -Sn 1024 && ulimit -Hn 2000 && exec "{sys.executable}" -c "{code}"'
+    line = f'ulimit -Sn 512 && ulimit -Hn 1000 && exec "{sys.executable}" -c "{code}"'
     done = subprocess.run(
         ["bash", "-c", line], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert done.stdout.split() == ["2000", "2000"]
+    assert done.stdout.split() == ["1000", "1000"]
 
 
 def test_limit_of_another_process_is_read() -> None:

@@ -110,6 +110,8 @@ def test_every_variable_named_in_code_is_a_setting() -> None:
     internal = {  # between our own processes
         "FILLCAST_READY_FILE", "_FILLCAST_DATABASE_SHOWN", "_FILLCAST_DATABASE_IS_LOCAL",
     }  # fmt: skip
+    internal |= {"FILLCAST_SECRETS_FOLDER"}  # config/secret_files.py
+    internal |= {"FILLCAST_ETC", "FILLCAST_OUTSIDE"}  # of commands in deploy/
     internal |= {"FILLCAST_URL", "FILLCAST_KEY"}  # of a user's own program (docs/api-client.md)
     internal |= {"FILLCAST_COMPOSE", "FILLCAST_BACKUP_KEY"}  # of deploy/compose and deploy/backup
     internal |= set(MOVED)  # refused, with the operational setting to use

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from config.env import VARIABLES
+from deploy.install import compose
 
 # Set by the image or by a single service, or not meant for containers.
 NOT_COMMON = {
@@ -169,3 +170,20 @@ def test_only_pages_are_published_and_on_loopback_without_tls(
     published = {name: s["ports"] for name, s in services.items() if "ports" in s}
     assert published.keys() == {"web", "caddy"}
     assert all(port.startswith("127.0.0.1:") for port in published["web"])
+
+
+def test_image_has_the_time_of_its_commit_and_bytecode_by_content() -> None:
+    """So that two builds of one commit have the same files."""
+    dockerfile = (ROOT / "deploy/Dockerfile").read_text()
+    steps = re.findall(r"compileall.*", dockerfile)
+    assert len(steps) == 2
+    assert steps[0].startswith("compileall -qf ")  # that of pip itself was made by time
+    assert all("--invalidation-mode unchecked-hash" in step for step in steps)
+    assert "pip install --no-cache-dir --no-compile" in dockerfile
+    assert dockerfile.count("ARG SOURCE_DATE_EPOCH") == 2  # of each stage
+    assert dockerfile.count("FROM $BASE") == 2  # which the operator may pin by its digest
+    arguments = yaml.safe_load(TEXT)["x-fillcast"]["build"]["args"]
+    assert arguments["SOURCE_DATE_EPOCH"] is None  # taken from the environment
+    environment = compose.environment({"SOURCE_DATE_EPOCH": "7"}, {})
+    assert environment["SOURCE_DATE_EPOCH"] == compose.commit_time()
+    assert int(compose.commit_time()) > 1_700_000_000

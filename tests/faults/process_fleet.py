@@ -61,13 +61,19 @@ class Process:
     """One running process."""
 
     def __init__(
-        self, name: str, line: tuple[str, ...], environ: Mapping[str, str], log: Path
+        self,
+        name: str,
+        line: tuple[str, ...],
+        environ: Mapping[str, str],
+        log: Path,
+        code: Path = ROOT,
     ) -> None:
+        """code: the folder of the code that it runs."""
         self.name, self.log = name, log
         with log.open("ab") as output:
             self.began_at = output.tell()
             self.popen = spawn(
-                line, output=output, folder=ROOT, env=environ, at_death=signal.SIGKILL
+                line, output=output, folder=code, env=environ, at_death=signal.SIGKILL
             )
 
     @classmethod
@@ -123,11 +129,11 @@ class Process:
 class OperatorProcess(Process):
     """The process of `operator_process.py`: publishes, closes, moves levels, stores prices."""
 
-    def __init__(self, environ: Mapping[str, str], folder: Path) -> None:
+    def __init__(self, environ: Mapping[str, str], folder: Path, code: Path = ROOT) -> None:
         self.name, self.log, self.began_at = "operator", folder / "operator.log", 0
         with self.log.open("ab") as log:
             self.popen = subprocess.Popen(
-                [sys.executable, "-m", "tests.faults.operator_process"], env=environ, cwd=ROOT,
+                [sys.executable, "-m", "tests.faults.operator_process"], env=environ, cwd=code,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
             )  # fmt: skip
         self._read()
@@ -170,8 +176,11 @@ class OperatorFailedError(Exception):
 class Fleet:
     """All processes of one case, by name."""
 
-    def __init__(self, servers: Servers, folder: Path, environ: Mapping[str, str]) -> None:
-        self.servers, self.folder = servers, folder
+    def __init__(
+        self, servers: Servers, folder: Path, environ: Mapping[str, str], code: Path = ROOT
+    ) -> None:
+        """code: the folder of the code that its processes run."""
+        self.servers, self.folder, self.code = servers, folder, code
         self.environ = {**servers.environ(), **FAST, **environ}
         self.processes: dict[str, Process] = {}
 
@@ -204,7 +213,8 @@ class Fleet:
             imports = "tests.faults.disabled_guards"
         if imports:
             line += ["-I", imports]
-        process = Process(child.name, tuple(line), environ, self.folder / f"{child.name}.log")
+        log = self.folder / f"{child.name}.log"
+        process = Process(child.name, tuple(line), environ, log, self.code)
         self.processes[child.name] = process
         return process
 
@@ -254,7 +264,7 @@ class Fleet:
     def operator(self, faults: str = "") -> OperatorProcess:
         """Start another operator's process, which may die."""
         environ = {**self.environ, "FILLCAST_DB_ROLE": "trade", "FILLCAST_FAILPOINTS": faults}
-        process = OperatorProcess(environ, self.folder)
+        process = OperatorProcess(environ, self.folder, self.code)
         self.processes[f"operator-{process.pid}"] = process
         return process
 

@@ -112,11 +112,24 @@ class Servers:
             self.keep(state)
         return state
 
-    def _seed(self, connections: int) -> None:
+    def state_of(self, code: Path, connections: int) -> str:
+        """Return the stored state with the tables and accounts that other code makes."""
+        state = f"of_{code.name}_{connections}"
+        if not self.kept(state):
+            self._replace_ours("template1")
+            done = manage(self.environ(), ["migrate", "--no-input", "-v", "0"], code=code)
+            if done.returncode:
+                raise RuntimeError(done.stderr)
+            self.books.rows(f"TRUNCATE {', '.join(BOOKS)}")
+            self._seed(connections, code)
+            self.keep(state)
+        return state
+
+    def _seed(self, connections: int, code: Path = ROOT) -> None:
         line = [sys.executable, "-m", "tests.faults.seeding", str(connections), self.books.url]
         with (self.folder / "seeding.log").open("ab") as log:
             if subprocess.run(
-                line, env=self.environ(), cwd=ROOT, stdout=log, stderr=log
+                line, env=self.environ(), cwd=code, stdout=log, stderr=log
             ).returncode:
                 raise RuntimeError(f"the seeding failed; see {self.folder}")
 
@@ -219,10 +232,10 @@ class Servers:
 
 
 def manage(
-    environ: Mapping[str, str], arguments: Sequence[str], *, text: str = ""
+    environ: Mapping[str, str], arguments: Sequence[str], *, text: str = "", code: Path = ROOT
 ) -> "subprocess.CompletedProcess[str]":
     """Run a management command to its end."""
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],
-        input=text, text=True, capture_output=True, env=environ, cwd=ROOT, check=False,
+        input=text, text=True, capture_output=True, env=environ, cwd=code, check=False,
     )  # fmt: skip

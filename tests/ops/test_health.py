@@ -62,3 +62,20 @@ def test_health_check_without_servers_fails_with_a_sentence() -> None:
             assert result.returncode == 1
             assert "refused" in result.stdout
             assert result.stdout.startswith(f"{name}: ")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_worker_is_not_restarted_because_its_database_is_away() -> None:
+    """It keeps outcomes in memory until the database is back: a restart would lose them."""
+    with closed_port() as port:
+        away = {"DATABASE_URL": f"postgresql://x@127.0.0.1:{port}/x"}
+        assert health.main(["lease"], {**away}) == 1
+        assert health.main(["lease", "live"], {**away}) == 0
+        assert health.main(["beat", "live"], {**away}) == 0
+    assert health.main(["lease", "live"], {"DATABASE_URL": url()}) == 1  # it answers: no lease
+
+
+def test_web_process_is_restarted_only_if_it_does_not_answer() -> None:
+    with closed_port() as port:
+        environ = {"FILLCAST_ALLOWED_HOSTS": "localhost", "FILLCAST_PORT": str(port)}
+        assert health.main(["web", "live"], environ) == 1

@@ -34,6 +34,9 @@ def reference() -> str:
         "",
         "All that may change while Fillcast runs is in"
         " [operational settings](operational-settings.md).",
+        "`FILLCAST_SECRETS_FOLDER` names a folder of files, each named as the setting that it",
+        "holds, as Docker, Kubernetes and systemd provide secrets. A setting may be a file or a",
+        "variable, not both.",
     ]
     for title, settings in sections().items():
         lines += ["", f"## {title}", "", "| name | expected | default | |", "|---|---|---|---|"]
