@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import DatabaseError, OperationalError, connection
+from django.dispatch import Signal
 from psycopg import errors as psycopg_errors
 
 from common import shared_sessions
@@ -67,7 +68,7 @@ _held: InForce | None = None
 _thread: threading.Thread | None = None
 _lock, _first = threading.Lock(), threading.Event()
 _obstacle = ""
-_listeners: list[Callable[[Document], object]] = []
+_changed = Signal()  # with `document`
 
 
 def settings_now() -> Document:
@@ -85,13 +86,17 @@ def in_force() -> InForce:
     return _held
 
 
-def follow(listener: Callable[[Document], object]) -> Callable[[], None]:
+def follow(listener: Callable[[Document], object]) -> Callable[[], object]:
     """Call a function with the settings whenever they change, on any thread; it must be quick.
 
-    Returns what ends that.
+    Returns what ends that. An error of one listener is logged and stops no other.
     """
-    _listeners.append(listener)
-    return lambda: _listeners.remove(listener) if listener in _listeners else None
+
+    def receive(document: Document, **_: Any) -> None:
+        listener(document)
+
+    _changed.connect(receive, weak=False)
+    return lambda: bool(_changed.disconnect(receive))
 
 
 def hold(document: Document, *, number: int = 0) -> None:
@@ -143,11 +148,7 @@ def _take(found: InForce) -> None:
             found.seen.number, found.number, "; ".join(map(str, found.faults)),
         )  # fmt: skip
     if before is None or before.document != found.document:
-        for listener in tuple(_listeners):
-            try:
-                listener(found.document)
-            except Exception:
-                log.exception("a change of the operational settings had no effect somewhere")
+        _changed.send_robust(Document, document=found.document)
 
 
 def _start() -> None:
@@ -181,7 +182,7 @@ def _try_refresh() -> None:
                 raise
             _take(InForce(_base()))
         _leave_session()
-    except Exception as error:
+    except Exception as error:  # any: the thread goes on, with what is in force
         _obstacle = f"{error}".strip() or repr(error)
         if _obstacle != before:
             log.warning("the operational settings stay as they are: %s", _obstacle)

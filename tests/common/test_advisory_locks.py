@@ -96,6 +96,7 @@ CASES: dict[str, list[Callable[[Rows], Case]]] = {
 ELSEWHERE = {
     "common/operational/store.py": "tests/common/operational/test_store.py: two changes at once",
     "signals/repetitions.py": "tests/signals/test_repetitions.py: two equal entries at once",
+    "events/settings_upkeep.py": "a second process would only repeat one alarm",
     "common/repeatable.py": "tests/api/test_repeatable.py: two requests with one key",
     "common/archive/batches.py": "tests/execution/archived: two archivers of one kind",
     "ops/kill_switch_drill.py": "a lock of a session, for one drill at a time",

@@ -7,8 +7,8 @@ import pytest
 from pytest_django import Settings
 
 from common.errors import ConflictError, FillcastError, InvalidInputError, NotAllowedError
+from common.operational.kinds import OwnedNetwork
 from common.reason_codes import Code
-from config.env_types import OwnedNetwork
 from connections import services
 from connections.models import (
     ConnectionHealth,

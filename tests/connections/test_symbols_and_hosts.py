@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pytest_django import Settings
 
 from common.errors import InvalidInputError
+from common.operational.kinds import OwnedNetwork
 from common.reason_codes import Code
-from config.env_types import OwnedNetwork
 from connections.account_settings import hosts
 from connections.health import status_updates
 from connections.health.host_policy import deactivate_disallowed

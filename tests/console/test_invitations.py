@@ -61,7 +61,7 @@ def test_revoked_invitation_stays_revoked_and_listed(browser: Client) -> None:
 
 
 def test_no_one_is_invited_where_sign_up_is_off(browser: Client, settings: object) -> None:
-    set_setting("users.sign_up", "off")  # type: ignore[attr-defined]
+    set_setting("users.sign_up", "off")
     form = {"note": "Zoe", "days": "3"}
     page = html_of(browser.post("/admin/users/invitation/create/", form))
     assert "does not let people sign up" in page

@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 
 from common.models import SettingsVersion
-from common.operational import store
+from common.operational import current, store
 from common.operational.current import settings_now
 from common.operational.document import FIRST
 from common.operational.reading import KEYS
@@ -136,7 +136,7 @@ def test_version_is_restored_by_one_click(console: Client, root: User) -> None:
 def test_broken_version_is_an_alarm_on_the_page(console: Client, root: User) -> None:
     store.save({"execution": {"poll_seconds": 1}}, by=root, why="A.", origin="api")
     SettingsVersion.objects.create(id=2, document={"x": 1}, origin="api", why="B.")
-    store.current.refresh()
+    current.refresh()
     shown = html_of(console.get(PAGE))
     assert "Version 2 is invalid, so version 1 stays in force" in " ".join(shown.split())
     assert "invalid" in shown

@@ -180,7 +180,7 @@ def test_value_with_signs_is_read_as_it_was_written(path: Path) -> None:
 
 
 def test_shell_variables_do_not_overrule_the_file() -> None:
-    shell = {"PATH": "/bin", "FILLCAST_SECRET_KEY": "x", "FILLCAST_SIGN_UP": "open"}
+    shell = {"PATH": "/bin", "FILLCAST_SECRET_KEY": "x", "FILLCAST_DB_POOLER": "none"}
     child = compose.environment(shell, {"COMPOSE_PROFILES": "tls"})
     assert child.pop("SOURCE_DATE_EPOCH") == compose.commit_time()
     assert child == {"PATH": "/bin", "COMPOSE_PROFILES": "tls"}
