@@ -24,6 +24,7 @@ from config.env_types import (
     PushPrivateKey,
     PushPublicKey,
     Quota,
+    SinkUrl,
     TerminalName,
     TerminalPath,
     YesNo,
@@ -334,6 +335,14 @@ class Settings:
     )
     mt5_name: TerminalName | None = setting(
         None, "Name of that terminal in connections; its worker serves the queue mt5.NAME."
+    )
+
+    # --- Buses
+    sinks: tuple[SinkUrl, ...] = setting(
+        (),
+        "Buses that receive what happens, by URL, such as redis+stream://127.0.0.1/fillcast; see"
+        " docs/buses.md. A comma within a URL is written %2C.",
+        secret=True,
     )
 
     # --- Retention

@@ -179,6 +179,8 @@ Quota = Annotated[
     tuple[str, int],
     Reader("a kind of docs/api.md, with hyphens, and a number such as presets=400", read_quota),
 ]
+SINK_SCHEMES = ("redis+stream", "rediss+stream", "nats", "kafka", "clickhouse")
+SinkUrl = Annotated[str, url(*SINK_SCHEMES)]
 Fault = Annotated[
     Failpoint, Reader("a fault such as claim.committed:kill:2 (docs/faults.md)", Failpoint.read)
 ]

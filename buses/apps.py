@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class BusesConfig(AppConfig):
+    name = "buses"
+    default_auto_field = "django.db.models.BigAutoField"
