@@ -125,7 +125,7 @@ class NatsClient:
         return self._connection.jetstream(timeout=CONNECT_SECONDS)
 
     def run(self, work: Coroutine[Any, Any, T], *, seconds: float) -> T:
-        """Return what a coroutine returns on the event loop. Raises TimeoutError and what it does."""
+        """Return what a coroutine returns on the loop. Raises TimeoutError, and what it raises."""
         if self._loop is None:
             work.close()
             raise SinkUnavailable("the connection is closed")

@@ -28,7 +28,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
     running.kill()
 
 
-@pytest.fixture()
+@pytest.fixture
 def sink(server: NatsServer, tmp_path: Path) -> Iterator[NatsSink]:
     """A sink with a stream and subjects of its own."""
     opened = open_sink(f"{server.url}/{tmp_path.name}?prefix={tmp_path.name}")
