@@ -83,13 +83,18 @@ class FillRow(NamedTuple):
     inferred: bool
 
 
-_IS_NEWEST = """NOT EXISTS (SELECT FROM execution_executionlog later
-    WHERE later.order_id = l.order_id AND later.id > l.id AND later.status <> '')"""
-_FILLED_BY_THEN = """LEFT JOIN LATERAL (
-  SELECT least(sum(f.quantity), o.filled_quantity) AS quantity,
-    sum(f.quantity * f.price) / sum(f.quantity) AS average
+# Nothing has filled in these; a broker's fill at once is recorded before the step that it implies.
+_UNFILLED = "('PENDING', 'SUBMITTING', 'SUBMITTED', 'SKIPPED', 'DENIED')"
+_FILLED_BY_THEN = f"""LEFT JOIN LATERAL (
+  SELECT o.filled_quantity AS quantity, o.avg_fill_price AS average
+  WHERE NOT EXISTS (SELECT FROM execution_executionlog later
+    WHERE later.order_id = l.order_id AND later.id > l.id AND later.status <> '')
+  UNION ALL
+  (SELECT least(sum(f.quantity), o.filled_quantity), sum(f.quantity * f.price) / sum(f.quantity)
   FROM execution_fill f WHERE f.order_id = l.order_id AND f.recorded_at <= l.at
-) filled ON o.filled_quantity > 0"""
+  HAVING count(*) > 0)
+  LIMIT 1
+) filled ON l.status NOT IN {_UNFILLED}"""
 
 LINES = Query(
     OrderLine,
@@ -99,9 +104,7 @@ SELECT l.id, l.at, l.code, l.detail, l.numbers, coalesce(l.signal_id, o.signal_i
   c.type AS broker, l.order_id, l.status, coalesce(before.status, '') AS status_before, o.leg,
   o.position_leg, o.position_id, o.client_order_id, o.broker_order_id, o.pair, o.symbol, o.side,
   o.order_type, o.time_in_force, o.quantity,
-  CASE WHEN {_IS_NEWEST} THEN o.filled_quantity ELSE coalesce(filled.quantity, 0) END
-    AS filled_quantity,
-  CASE WHEN {_IS_NEWEST} THEN o.avg_fill_price ELSE filled.average END AS average_price,
+  coalesce(filled.quantity, 0) AS filled_quantity, filled.average AS average_price,
   o.limit_price, o.stop_price, o.stop_loss, o.take_profit, o.expected_price, o.commission,
   o.slippage_pips AS slippage, o.slippage_unit, o.created_at, o.submitted_at, o.filled_at
 FROM execution_executionlog l
