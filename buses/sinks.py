@@ -33,7 +33,7 @@ class Sink(Protocol):
     """One bus. A sink is used by one thread at a time."""
 
     name: str
-    """Short and stable, without secrets, such as "redis+stream://localhost/fillcast"."""
+    """Stable and without secrets; for sinks with a URL `name_of(url)`."""
 
     def write(self, envelopes: Sequence[Envelope]) -> None:
         """Write events in this order; return once the bus has confirmed all of them.
@@ -64,6 +64,13 @@ sinks_by_url: dict[str, Callable[[str], Sink]] = {
     "clickhouse": _load("buses.clickhouse.sink"),
 }
 """By the scheme of the URL. Each module has `open_sink(url) -> Sink`."""
+
+
+def name_of(url: str) -> str:
+    """Return a URL without login, password and options: redis+stream://localhost/fillcast."""
+    parts = urlsplit(url)
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"[:200]
 
 
 def open_sink(url: str) -> Sink:

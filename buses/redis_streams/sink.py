@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from buses.envelope import Envelope
-from buses.sinks import SinkMisconfigured, SinkUnavailable
+from buses.sinks import SinkMisconfigured, SinkUnavailable, name_of
 
 CONNECT_SECONDS, CALL_SECONDS = 5, 20
 MAXLEN = 1_000_000  # about 1 GB
@@ -92,11 +92,7 @@ def open_sink(url: str) -> RedisStreamSink:
         socket_connect_timeout=CONNECT_SECONDS,
         socket_timeout=CALL_SECONDS,
     )
-    return RedisStreamSink(client, _name(parts, stream), stream, maxlen)
-
-
-def _name(parts: SplitResult, stream: str) -> str:
-    return f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}/{stream}"
+    return RedisStreamSink(client, name_of(url), stream, maxlen)
 
 
 def _number(options: dict[str, list[str]], name: str, default: int, *, lowest: int) -> int:
