@@ -6,7 +6,12 @@ from typing import Self
 
 from django.db import models
 
+from buses.incoming.models import BusMessage, BusRoute
 from common.db_functions import ClockTimestamp
+
+__all__ = (
+    "Announcement", "BusMessage", "BusRoute", "BusSink", "DeadLetter", "SinkCursor",
+)  # fmt: skip
 
 
 class BusSink(models.Model):
