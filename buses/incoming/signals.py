@@ -97,11 +97,10 @@ def read_bus_signal(body: bytes, *, sent_at: datetime) -> SignalDraft:
         errors.append(FieldError(Code.FIELD_INVALID, "signal_type", detail))
     if errors:
         raise InvalidSignalError(errors)
-    names = {
-        name: _name_of(name, kind) for name in sent if name not in OWN or name == "entry_price"
-    }
+    skipped = {*OWN} - {"entry_price"}
+    names = {name: _name_of(name, kind) for name in sent if name not in skipped}
     try:
-        draft = read_signal(_renamed(sent, names) | TYPES[kind][0])
+        draft = read_signal(_renamed(sent, names, TYPES[kind][0]))
     except InvalidSignalError as error:
         theirs = {ours: name for name, ours in names.items()}
         found = [replace(one, field=theirs.get(one.field, one.field)) for one in error.errors]
