@@ -17,6 +17,7 @@ from config.env_types import (
     Clock,
     Fault,
     HostName,
+    IncomingBusUrl,
     Key,
     Network,
     NetworkOwner,
@@ -342,6 +343,12 @@ class Settings:
         (),
         "Buses that receive what happens, by URL, such as redis+stream://127.0.0.1/fillcast; see"
         " docs/buses.md. A comma within a URL is written %2C.",
+        secret=True,
+    )
+    incoming_buses: tuple[IncomingBusUrl, ...] = setting(
+        (),
+        "Buses from which approved signals and fills come in, by URL, such as nats://127.0.0.1:4222;"
+        " only by subjects that operators let in: docs/buses.md.",
         secret=True,
     )
 

@@ -187,4 +187,4 @@ def test_signal_subject_of_an_account_applies_nothing(
 
 def test_owner_of_the_account_may_not_let_fills_in(alice: ExecutionConnection) -> None:
     with pytest.raises(NotAllowedError):
-        add_route(SUBJECT, account=alice, by=alice.owner)
+        add_route(SUBJECT, account=alice, by=alice.user)
