@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 from redis import Redis
 from redis.exceptions import RedisError
 
+from buses import metrics as buses
 from common import message_queues
 from common.sql import rows
 from connections import metrics as connections
@@ -32,7 +33,7 @@ from users.tenancy import for_all_tenants
 log = structlog.get_logger(__name__)
 QUEUES = ("exits", "execution", "maintenance")
 
-GAUGES = (*execution.GAUGES, *positions.GAUGES, *connections.GAUGES, *events.GAUGES)
+GAUGES = (*execution.GAUGES, *positions.GAUGES, *connections.GAUGES, *events.GAUGES, *buses.GAUGES)
 
 
 class MetricsCollector(Collector):

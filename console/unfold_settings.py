@@ -105,6 +105,8 @@ NAVIGATION: list[dict[str, Any]] = [
             _item("Instruments", "straighten", "connections_instrument_changelist"),
             _item("API keys", "key", "users_apikey_changelist"),
             _item("Paper broker", "science", "paper_paperaccount_changelist"),
+            _item("Buses", "hub", "buses_bussink_changelist"),
+            _item("Dead letters", "mark_email_unread", "buses_deadletter_changelist"),
             _item("Events", "bolt", "events_event_changelist"),
             _item("Notifications", "notifications", "events_notification_changelist"),
             _item("Processes", "memory", "execution_workerlease_changelist"),
