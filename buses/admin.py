@@ -10,10 +10,13 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from buses import services
+from buses.incoming.admin import BusMessageAdmin, BusRouteAdmin
 from buses.models import BusSink, DeadLetter
 from common.admin import ConsoleAdmin, link, time_column
 from common.badges import amount, badge
 from common.permissions import Right
+
+__all__ = ("BusMessageAdmin", "BusRouteAdmin", "BusSinkAdmin", "DeadLetterAdmin")
 
 
 @admin.register(BusSink)

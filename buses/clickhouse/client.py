@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -17,6 +19,7 @@ import orjson
 
 from buses.sinks import SinkMisconfigured, SinkUnavailable
 
+SQL = Path(__file__).parent / "sql"
 SECONDS = 10.0
 DEFAULT_DATABASE = "fillcast"
 OPTIONS = ("ca", "tls")
@@ -102,6 +105,18 @@ class ClickHouse:
         """Run one statement and return its answer. Raises SinkUnavailable, ClickHouseError."""
         return self._post({}, statement.encode(), in_database=in_database)
 
+    def make_tables(self, made_by: Sequence[str]) -> None:
+        """Make the database, and tables by these statements, if they are not there.
+
+        Raises SinkUnavailable, also if another program answers; ClickHouseError.
+        """
+        if self.run("SELECT 1", in_database=False).strip() != "1":
+            raise SinkUnavailable(f"{self._address.base} is no ClickHouse")
+        database = f"CREATE DATABASE IF NOT EXISTS {self._address.database}"
+        self.run(database, in_database=False)
+        for statement in made_by:
+            self.run(statement)
+
     def insert(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows by their columns' names. Raises SinkUnavailable, ClickHouseError."""
         query = f"INSERT INTO {table} FORMAT JSONEachRow"
@@ -112,7 +127,7 @@ class ClickHouse:
     def query(self, statement: str, **parameters: str) -> list[dict[str, Any]]:
         """Return the rows of a SELECT with parameters such as {day:Date}; numbers of 64 bits and
         decimals as text. Raises SinkUnavailable, ClickHouseError."""
-        given = {f"param_{name}": value for name, value in parameters.items()}
+        given = {f"param_{name}": _escaped(value) for name, value in parameters.items()}
         quoted = {
             "output_format_json_quote_decimals": "1",
             "output_format_json_quote_64bit_integers": "1",
@@ -146,6 +161,19 @@ class ClickHouse:
             detail = f"{address.base} answered {answer.status_code} and is no ClickHouse"
             raise SinkUnavailable(detail)
         raise ClickHouseError(int(found[1]), answer.text.strip()[:500])
+
+
+def _escaped(value: str) -> str:
+    """Return a parameter as ClickHouse reads it: with the escapes of its tab-separated format."""
+    return value.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
+
+
+@cache
+def statements(name: str) -> tuple[str, ...]:
+    """Return the statements of a file in sql."""
+    lines = (SQL / f"{name}.sql").read_text().splitlines()
+    text = "\n".join(line.partition("--")[0].rstrip() for line in lines)
+    return tuple(filter(None, (part.strip() for part in text.split(";"))))
 
 
 def _trusted(address: Address) -> Any:

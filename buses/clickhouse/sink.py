@@ -5,38 +5,40 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from buses.clickhouse.client import (
+    SQL,
     UNKNOWN_DATABASE,
     UNKNOWN_TABLE,
     Address,
     ClickHouse,
     ClickHouseError,
+    statements,
 )
 from buses.envelope import Envelope
-from buses.sinks import SinkRefused, SinkUnavailable
+from buses.sinks import SinkRefused, SinkUnavailable, name_of
+from common.clocks import machine_time
 
-SQL = Path(__file__).parent / "sql"
 TABLES = ("orders", "executions", "positions")
+WRITE_SECONDS = 30.0  # a statement may take a third of it
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Row = dict[str, Any]
 
 
 def open_sink(url: str) -> ClickHouseSink:
     """Return the sink of a URL. Raises SinkMisconfigured."""
-    return ClickHouseSink(Address.parse(url))
+    return ClickHouseSink(Address.parse(url), name_of(url))
 
 
 class ClickHouseSink:
     """Writes a batch by one insert for each table."""
 
-    def __init__(self, address: Address) -> None:
-        self._address = address
+    def __init__(self, address: Address, name: str) -> None:
         self._client = ClickHouse(address)
         self._has_tables = False
-        self.name = address.name
+        self._until = 0.0
+        self.name = name
 
     def write(self, envelopes: Sequence[Envelope]) -> None:
         """Write the events that have a table. Raises SinkUnavailable, SinkRefused."""
@@ -46,6 +48,7 @@ class ClickHouseSink:
                 by_table.setdefault(table, []).append((envelope, row_of(envelope, table)))
         if not by_table:
             return
+        self._until = machine_time() + WRITE_SECONDS
         self._require_tables()
         for table, found in by_table.items():
             self._insert(table, found)
@@ -56,6 +59,8 @@ class ClickHouseSink:
 
     def _insert(self, table: str, found: Sequence[tuple[Envelope, Row]]) -> None:
         """Insert rows; of several, that cannot be inserted together, find the one at fault."""
+        if machine_time() > self._until:
+            raise SinkUnavailable("no answer in time")
         try:
             self._client.insert(table, [row for _, row in found])
         except ClickHouseError as error:
@@ -73,29 +78,16 @@ class ClickHouseSink:
         if self._has_tables:
             return
         try:
-            if self._client.run("SELECT 1", in_database=False).strip() != "1":
-                raise SinkUnavailable(f"{self.name} is no ClickHouse")
-            database = f"CREATE DATABASE IF NOT EXISTS {self._address.database}"
-            self._client.run(database, in_database=False)
-            for statement in statements():
-                self._client.run(statement)
+            self._client.make_tables(statements("tables"))
         except ClickHouseError as error:
             raise SinkUnavailable(str(error)) from error
         self._has_tables = True
 
 
 @cache
-def statements() -> tuple[str, ...]:
-    """Return the statements that make the tables."""
-    lines = (SQL / "tables.sql").read_text().splitlines()
-    text = "\n".join(line.partition("--")[0].rstrip() for line in lines)
-    return tuple(filter(None, (part.strip() for part in text.split(";"))))
-
-
-@cache
 def columns(table: str) -> frozenset[str]:
     """Return the columns of a table, as its statement names them."""
-    (statement,) = [one for one in statements() if f"EXISTS {table} (" in one]
+    (statement,) = [one for one in statements("tables") if f"EXISTS {table} (" in one]
     body = statement[statement.index("(\n") : statement.index("\n)")]
     return frozenset(line.split()[0] for line in body.splitlines()[1:])
 

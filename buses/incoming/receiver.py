@@ -86,7 +86,9 @@ class Receiver:
             except SinkUnavailable as error:
                 failures += 1
                 if failures in (1, 10) or not failures % 100:
-                    log.warning("bus is not received", lane=name, failures=failures, error=f"{error}")
+                    log.warning(
+                        "bus is not received", lane=name, failures=failures, error=f"{error}"
+                    )
                 pause = min(0.5 * 2.0 ** min(failures, 10), LONGEST_RETRY_SECONDS)
             except SinkMisconfigured as error:
                 log.error("bus is misconfigured", lane=name, error=f"{error}")  # noqa: TRY400
@@ -145,5 +147,17 @@ def _nats_lanes(url: str) -> list[tuple[str, Make]]:
     return [(lane, partial(make, lane)) for lane in ("signals", "fills")]
 
 
-LANES_BY_URL: dict[str, Callable[[str], list[tuple[str, Make]]]] = {"nats": _nats_lanes}
+def _clickhouse_lanes(url: str) -> list[tuple[str, Make]]:
+    def make() -> Lane:
+        from buses.clickhouse.polling import ClickHouseLane
+
+        return ClickHouseLane(url)
+
+    return [("signals", make)]
+
+
+LANES_BY_URL: dict[str, Callable[[str], list[tuple[str, Make]]]] = {
+    "nats": _nats_lanes,
+    "clickhouse": _clickhouse_lanes,
+}
 """By the scheme of the URL: the lanes of a bus."""

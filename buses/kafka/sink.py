@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from buses.envelope import Envelope
-from buses.sinks import SinkMisconfigured, SinkRefused, SinkUnavailable
+from buses.sinks import SinkMisconfigured, SinkRefused, SinkUnavailable, name_of
 
 if TYPE_CHECKING:
     from confluent_kafka import Producer
@@ -80,17 +80,17 @@ class Address:
 
 def open_sink(url: str) -> KafkaSink:
     """Return the sink of a URL. Raises SinkMisconfigured."""
-    return KafkaSink(Address.parse(url))
+    return KafkaSink(Address.parse(url), name_of(url))
 
 
 class KafkaSink:
     """Hands a batch to the producer and waits until each event is confirmed by all replicas."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, name: str) -> None:
         self._kafka = load_kafka()
         self._address = address
         self._producer: Producer | None = None
-        self.name = address.name
+        self.name = name
         self._settings: dict[str, Any] = {
             "bootstrap.servers": ",".join(address.brokers),
             "client.id": "fillcast",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from buses.envelope import Envelope
 from buses.nats.client import Address, NatsClient, load_nats, to_token
-from buses.sinks import SinkRefused, SinkUnavailable
+from buses.sinks import SinkRefused, SinkUnavailable, name_of
 
 if TYPE_CHECKING:
     from nats.js import JetStreamContext
@@ -24,7 +24,7 @@ MESSAGE_TOO_LARGE, SUBJECTS_OVERLAP, MAXIMUM_REACHED = 10054, 10065, 10077
 
 def open_sink(url: str) -> NatsSink:
     """Return the sink of a URL. Raises SinkMisconfigured."""
-    return NatsSink(Address.parse(url, stream=DEFAULT_STREAM))
+    return NatsSink(Address.parse(url, stream=DEFAULT_STREAM), name_of(url))
 
 
 def subject_parts(envelope: Envelope) -> tuple[str, ...]:
@@ -44,12 +44,12 @@ def subject_parts(envelope: Envelope) -> tuple[str, ...]:
 class NatsSink:
     """Writes a batch by concurrent publications, in order, and waits for every acknowledgement."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, name: str) -> None:
         self._nats = load_nats()
         self._address = address
         self._client = NatsClient(address)
         self._has_stream = False
-        self.name = address.name
+        self.name = name
 
     def write(self, envelopes: Sequence[Envelope]) -> None:
         """Write events. Raises SinkUnavailable, SinkRefused."""

@@ -108,6 +108,7 @@ def all_processes(settings: Settings) -> list[ProcessSpec]:
         _trading_process("beat", beat),
         command_process("prices"),
         *([command_process("buses")] if settings.sinks or has_callbacks() else []),
+        *([command_process("bus_receiver")] if settings.incoming_buses else []),
     ]
 
 

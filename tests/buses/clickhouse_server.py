@@ -23,7 +23,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        given = dict(parse_qsl(urlsplit(self.path).query))
+        given = dict(parse_qsl(urlsplit(self.path).query, keep_blank_values=True))
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         given.pop("wait_end_of_query", None)
         query, database = given.pop("query", ""), given.pop("database", "default")

@@ -128,6 +128,8 @@ READ_ONLY = Rows()  # written by the system, or on separate pages
 LISTS: dict[str, Rows] = {
     "analytics.analyticsdaily": READ_ONLY,
     "auth.group": READ_ONLY,
+    "buses.busmessage": Rows(change=TRADERS, actions=("discard", "replay")),
+    "buses.busroute": Rows(add=TRADERS, change=TRADERS, actions=("end",)),
     "buses.bussink": Rows(
         change=ADMINISTRATORS,
         delete=ADMINISTRATORS,
