@@ -42,6 +42,9 @@ class BusSink(models.Model):
     )
     last_error = models.CharField(max_length=500, blank=True, default="", db_default="")
     last_error_at = models.DateTimeField(null=True)
+    alerted_at = models.DateTimeField(
+        null=True, help_text="When operators were alerted that it is behind; NULL: it is not."
+    )
     retry_at = models.DateTimeField(null=True)
 
     class Meta:

@@ -60,6 +60,8 @@ class EventKind(models.TextChoices):
     SCHEDULER_LATE = "scheduler.late"
     SCHEDULER_BACK = "scheduler.back"
     CLOCK_SET_BACK = "clock.set_back"
+    BUS_LATE = "bus.late"
+    BUS_BACK = "bus.back"
     KILL_SWITCH = "kill_switch.changed"
     LOSS_LIMIT_REACHED = "loss_limit.reached"
     TRADING_RESUMED = "trading.resumed"
@@ -91,6 +93,8 @@ ALARMS = frozenset(
         EventKind.SCHEDULER_LATE,
         EventKind.SCHEDULER_BACK,
         EventKind.CLOCK_SET_BACK,
+        EventKind.BUS_LATE,
+        EventKind.BUS_BACK,
         EventKind.KILL_SWITCH,
         EventKind.LOSS_LIMIT_REACHED,
     }

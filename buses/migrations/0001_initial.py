@@ -97,6 +97,13 @@ class Migration(migrations.Migration):
                     models.CharField(blank=True, db_default="", default="", max_length=500),
                 ),
                 ("last_error_at", models.DateTimeField(null=True)),
+                (
+                    "alerted_at",
+                    models.DateTimeField(
+                        help_text="When operators were alerted that it is behind; NULL: it is not.",
+                        null=True,
+                    ),
+                ),
                 ("retry_at", models.DateTimeField(null=True)),
             ],
             options={

@@ -26,8 +26,10 @@ def schema(name: str) -> dict[str, Any]:
 def check(events: Sequence[Envelope]) -> None:
     """Fail if an event does not follow its schema."""
     for event in events:
-        jsonschema.validate(
-            json.loads(event.to_json()),
-            schema(event.type),
-            format_checker=jsonschema.FormatChecker(),
-        )
+        check_json(json.loads(event.to_json()))
+
+
+def check_json(document: dict[str, Any]) -> None:
+    """Fail if an event as a bus carries it does not follow its schema."""
+    checker = jsonschema.FormatChecker()
+    jsonschema.validate(document, schema(document["type"]), format_checker=checker)
