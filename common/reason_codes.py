@@ -1072,12 +1072,12 @@ class Code(StrEnum):
     SUBJECT_UNKNOWN = (
         "SUBJECT_UNKNOWN",
         "No operator has let this subject of a bus in.",
-        "An operator adds a route for it, and then replays the message: docs/buses.md.",
+        "An operator adds a route for it, and then replays the message: docs/bus-types.md.",
     )
     SCHEMA_UNKNOWN = (
         "SCHEMA_UNKNOWN",
         "The message follows a version of the schema that this installation does not know.",
-        "Upgrade Fillcast and replay the message, or send the version that docs/buses.md has.",
+        "Upgrade Fillcast and replay the message, or send the version that docs/bus-types.md has.",
     )
     REPORTED_ORDER_UNKNOWN = (
         "REPORTED_ORDER_UNKNOWN",

@@ -348,7 +348,7 @@ class Settings:
     incoming_buses: tuple[IncomingBusUrl, ...] = setting(
         (),
         "Buses from which approved signals and fills come in, by URL, such as nats://127.0.0.1:4222;"
-        " only by subjects that operators let in: docs/buses.md.",
+        " only by subjects that operators let in: docs/bus-types.md.",
         secret=True,
     )
 

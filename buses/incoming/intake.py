@@ -6,9 +6,11 @@ The caller acknowledges to the bus only what `take` answers ACK to: then its row
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
+from functools import partial
 from typing import Any
 
 import structlog
@@ -60,18 +62,25 @@ class Message:
 
 def take(message: Message) -> Answer:
     """Carry a message out, at most once for each message id. Raises nothing."""
-    try:
-        return _take(message)
-    except NotYetError:
+    error = _fault_of(lambda: _take(message))
+    if error is None:
+        return Answer.ACK
+    if isinstance(error, NotYetError):
         return Answer.RETRY
-    except (DatabaseError, InterfaceError) as error:
-        if is_transient(error) or is_database_trouble(error):
-            log.warning("bus message waits for the database", error=str(error).strip())
-            connection.close()
-            return Answer.RETRY
-        return _faulty(message, error)
+    if is_transient(error) or is_database_trouble(error):
+        log.warning("bus message waits for the database", error=str(error).strip())
+        connection.close()
+        return Answer.RETRY
+    return _faulty(message, error)
+
+
+def _fault_of(work: Callable[[], None]) -> Exception | None:
+    """Return what prevented work; None: it is done."""
+    try:
+        work()
     except Exception as error:  # any: a fault of ours must not stop the other messages
-        return _faulty(message, error)
+        return error
+    return None
 
 
 def request_replay(row_id: int, *, by: User) -> None:
@@ -103,16 +112,13 @@ def replay_requested() -> int:
     for row in rows:
         row.replays += 1
         row.replay_requested_at = None
-        try:
-            _carry_out(row, is_last=True)
-        except NotYetError:
-            continue  # requested still: the next round tries again
-        except (DatabaseError, InterfaceError):
-            log.exception("bus message not replayed", message=str(row))
+        error = _fault_of(partial(_carry_out, row, is_last=True))
+        if isinstance(error, DatabaseError | InterfaceError):
+            log.warning("replay waits for the database", error=str(error).strip())
             connection.close()
             return 0
-        except Exception:  # any: a fault of ours; another replay may be requested
-            log.exception("bus message not replayed", message=str(row))
+        if error is not None and not isinstance(error, NotYetError):
+            log.error("bus message not replayed", message=str(row), exc_info=error)
             row.code, row.detail = str(Code.UNEXPECTED), Code.UNEXPECTED.sentence
             _store(row, MessageState.DEAD)
     return len(rows)
@@ -131,7 +137,7 @@ def right_for(subject: str) -> Right:
     return Right.RECONCILE if subject.startswith(FILLS) else Right.APPROVE
 
 
-def _take(message: Message) -> Answer:
+def _take(message: Message) -> None:
     row = BusMessage(
         bus=message.bus[:200],
         message_id=_short(message.message_id),
@@ -148,9 +154,8 @@ def _take(message: Message) -> Answer:
         else:
             if known.digest != row.digest:
                 log.warning("bus message with the id of another one ignored", message=str(row))
-            return Answer.ACK
+            return
     _carry_out(row, is_last=message.tries >= PATIENT_TRIES)
-    return Answer.ACK
 
 
 def _carry_out(row: BusMessage, *, is_last: bool) -> None:

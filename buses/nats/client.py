@@ -60,22 +60,21 @@ class Address:
     user: str | None
     password: str | None
     token: str | None
-    credentials: str | None
     tls: bool
 
     @classmethod
     def parse(cls, url: str, *, stream: str) -> Address:
-        """Read `nats://user:password@host:4222/STREAM?prefix=acme&tls=yes&credentials=/a/file`.
+        """Read `nats://user:password@host:4222/STREAM?prefix=acme&tls=yes`.
 
         stream: the default. A user without a password is a token. Raises SinkMisconfigured.
         """
         parts, options = urlsplit(url), dict(parse_qsl(urlsplit(url).query))
-        unknown = options.keys() - {"prefix", "tls", "credentials"}
+        unknown = options.keys() - {"prefix", "tls"}
         name, prefix = parts.path.strip("/") or stream, options.get("prefix", "")
         if not parts.hostname:
             raise SinkMisconfigured("The URL nats:// names no host: nats://host:4222")
         if unknown:
-            known = "prefix, tls, credentials"
+            known = "prefix, tls"
             raise SinkMisconfigured(f"nats:// knows {known}; not {', '.join(sorted(unknown))}.")
         for what, text in (("stream", name), ("prefix", prefix or "x")):
             if not is_token(text):
@@ -90,7 +89,6 @@ class Address:
             user=user if password is not None else None,
             password=password,
             token=user if password is None else None,
-            credentials=options.get("credentials"),
             tls=options.get("tls", "no") == "yes",
         )
 
@@ -147,7 +145,7 @@ class NatsClient:
             try:
                 if connection is not None:
                     await asyncio.wait_for(connection.close(), CLOSE_SECONDS)
-            except Exception as error:  # closing a lost connection raises what lost it
+            except (OSError, self._nats.errors.Error) as error:  # what lost the connection
                 log.debug("nats connection closed with an error", error=repr(error))
             others = asyncio.all_tasks() - {asyncio.current_task()}
             for task in others:
@@ -163,7 +161,7 @@ class NatsClient:
             threading.Thread(target=_run, args=(self._loop,), name="nats", daemon=True).start()
         try:
             connection = self.run(self._connect(), seconds=CONNECT_SECONDS)
-        except Exception as error:  # any: the library raises OSError, its own and the loop's
+        except (OSError, ValueError, self._nats.errors.Error) as error:
             reason = "no answer" if isinstance(error, TimeoutError) else str(error) or repr(error)
             raise SinkUnavailable(f"{self.address.server}: {reason}") from error
         self._connection = connection
@@ -172,7 +170,6 @@ class NatsClient:
         address = self.address
         options: dict[str, Any] = {
             "user": address.user, "password": address.password, "token": address.token,
-            "user_credentials": address.credentials,
         }  # fmt: skip
         if address.tls:
             import ssl

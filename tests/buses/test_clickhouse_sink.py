@@ -22,7 +22,6 @@ from buses.clickhouse.sink import (
     ClickHouseSink,
     columns,
     open_sink,
-    query_text,
     row_of,
     table_of,
 )
@@ -242,58 +241,6 @@ def test_other_program_at_the_port_is_unavailable() -> None:
         with pytest.raises(SinkUnavailable, match="is no ClickHouse"):
             sink.write([order(1)])
         sink.close()
-
-
-def test_newest_orders_are_20_of_the_day(engine: Engine, sink: ClickHouseSink) -> None:
-    database = sink.name.rpartition("/")[2]
-    sink.write([order(n, created_at=(AT + timedelta(minutes=n)).isoformat()) for n in range(1, 26)])
-    sink.write([order(99, created_at=(AT - timedelta(days=1)).isoformat())])
-    found = engine.rows(database, query_text("newest_orders"), day="2026-11-30")
-    assert [row["order_id"] for row in found] == [str(n) for n in range(25, 5, -1)]
-    assert found[0]["average_price"] == "1.10005"
-
-
-def test_fill_rate_counts_what_reached_a_broker(engine: Engine, sink: ClickHouseSink) -> None:
-    database = sink.name.rpartition("/")[2]
-    sink.write(
-        [
-            order(1),
-            order(2, status="CANCELLED", filled_quantity="400"),  # filled in part
-            order(3, status="REJECTED", filled_quantity="0"),
-            order(4, status="DENIED", filled_quantity="0", submitted_at=None),
-            order(5, status="FAILED", filled_quantity="0"),
-            order(6, created_at=(AT - timedelta(days=6)).isoformat()),
-            order(7, created_at=(AT - timedelta(days=7)).isoformat()),
-        ]
-    )
-    assert engine.rows(database, query_text("fill_rate"), day="2026-11-30") == [
-        {"day": "2026-11-24", "sent": "1", "filled": "1", "fill_rate": 1},
-        {"day": "2026-11-30", "sent": "3", "filled": "2", "fill_rate": 0.6667},
-    ]
-
-
-def test_slippage_is_by_symbol_with_its_largest(engine: Engine, sink: ClickHouseSink) -> None:
-    database = sink.name.rpartition("/")[2]
-    sink.write(
-        [
-            order(1, slippage="0.5"),
-            order(2, slippage="-1.5"),
-            order(3, slippage="1"),
-            order(4, symbol="BTC/USD", slippage="3", slippage_unit="BPS"),
-            order(5, slippage=None, slippage_unit=None),
-            order(6, slippage="9", created_at=(AT - timedelta(days=30)).isoformat()),
-        ]
-    )
-    assert engine.rows(database, query_text("slippage"), day="2026-11-30") == [
-        {
-            "symbol": "BTC/USD", "unit": "BPS", "orders": "1", "average": 3, "deviation": 0,
-            "largest": "3",
-        },
-        {
-            "symbol": "EUR/USD", "unit": "PIPS", "orders": "3", "average": 0, "deviation": 1.0801,
-            "largest": "1.5",
-        },
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
