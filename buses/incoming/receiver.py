@@ -20,7 +20,7 @@ from common.sql import Query, rows
 
 log = structlog.get_logger(__name__)
 POLL_SECONDS = 1.0
-MISCONFIGURED_SECONDS, LONGEST_RETRY_SECONDS = 60.0, 30.0
+MISCONFIGURED_SECONDS, LONGEST_RETRY_SECONDS = 60.0, 5.0
 REPLAY_SECONDS, CLEANING_ROUNDS = 2.0, 300
 STOP_SECONDS = 10.0
 
@@ -86,9 +86,7 @@ class Receiver:
             except SinkUnavailable as error:
                 failures += 1
                 if failures in (1, 10) or not failures % 100:
-                    log.warning(
-                        "bus is not received", lane=name, failures=failures, error=f"{error}"
-                    )
+                    log.warning("bus is away", lane=name, failures=failures, error=f"{error}")
                 pause = min(0.5 * 2.0 ** min(failures, 10), LONGEST_RETRY_SECONDS)
             except SinkMisconfigured as error:
                 log.error("bus is misconfigured", lane=name, error=f"{error}")  # noqa: TRY400

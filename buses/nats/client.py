@@ -113,13 +113,14 @@ class NatsClient:
         self._nats = load_nats()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._connection: Client | None = None
+        self._last_error = "no answer"
 
     def jetstream(self) -> JetStreamContext:
         """Return JetStream on an open connection. Raises SinkUnavailable."""
         if self._connection is None:
             self._open()
         if self._connection is None or not self._connection.is_connected:
-            raise SinkUnavailable(f"no connection to {self.address.server}")
+            raise SinkUnavailable(f"{self.address.server}: {self._last_error}")
         return self._connection.jetstream(timeout=CONNECT_SECONDS)
 
     def run(self, work: Coroutine[Any, Any, T], *, seconds: float) -> T:
@@ -162,9 +163,12 @@ class NatsClient:
         try:
             connection = self.run(self._connect(), seconds=CONNECT_SECONDS)
         except (OSError, ValueError, self._nats.errors.Error) as error:
-            reason = "no answer" if isinstance(error, TimeoutError) else str(error) or repr(error)
-            raise SinkUnavailable(f"{self.address.server}: {reason}") from error
+            raise SinkUnavailable(f"{self.address.server}: {self._last_error}") from error
         self._connection = connection
+
+    async def _on_error(self, error: Exception) -> None:
+        """Keep why the connection was lost or refused; who uses it reports that, once."""
+        self._last_error = str(error) or type(error).__name__
 
     async def _connect(self) -> Client:
         address = self.address
@@ -184,14 +188,10 @@ class NatsClient:
             connect_timeout=CONNECT_SECONDS,
             ping_interval=10,
             max_outstanding_pings=2,
-            error_cb=_on_error,
+            error_cb=self._on_error,
             **{name: value for name, value in options.items() if value},
         )
         return connection
-
-
-async def _on_error(error: Exception) -> None:
-    log.warning("nats connection lost or refused", error=repr(error))
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
