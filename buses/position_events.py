@@ -13,6 +13,12 @@ from common.sql import database_now
 from execution.bus_rows import OrderLine
 from positions.models import ExecutionPosition
 
+_COLUMNS = (
+    "signal__strategy_id", "signal__trade_plan_id", "connection__type", "connection__user",
+    "entry_leg", "broker_position_id", "pair", "symbol", "side", "quantity", "opened_quantity",
+    "entry_price", "sl", "tp", "sl_guardian", "tp_guardian", "realized_pnl", "commission", "swap",
+    "close_reason", "opened_at", "closed_at", "last_activity_at",
+)  # fmt: skip
 State = type[PositionOpened] | type[PositionChanged] | type[PositionClosed]
 
 
@@ -72,7 +78,7 @@ def _version() -> int:
 
 def _positions(wanted: Q) -> Iterator[ExecutionPosition]:
     found = ExecutionPosition.objects.filter(wanted).order_by("pk")
-    yield from found.select_related("signal", "connection")
+    yield from found.select_related("signal", "connection").only(*_COLUMNS)
 
 
 def _made(position: Any, event: Any, row_id: int, *, database_time: Any) -> Made:
