@@ -152,7 +152,7 @@ def test_stream_needs_a_user() -> None:
 @pytest.mark.parametrize(
     ("query", "header", "field"),
     [
-        ({"types": "order_update,nonsense"}, "", "types"),
+        ({"types": "order_update,unknown"}, "", "types"),
         ({}, "abc", "Last-Event-ID"),
         ({}, "1-2-3", "Last-Event-ID"),
         ({}, "1-2-3-4-5-" + "9" * 40, "Last-Event-ID"),
