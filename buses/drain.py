@@ -6,7 +6,9 @@ runs in a process that trades, and nothing locks a row that trading uses.
 
 from __future__ import annotations
 
+import math
 import random
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -30,6 +32,7 @@ log = structlog.get_logger(__name__)
 
 BATCH = 500  # rows of each source in one write
 LEASE_SECONDS = 60  # longer than a sink may take for one write
+RENEW_SECONDS = 5.0  # a sink with nothing to do writes as seldom
 LONGEST_RETRY_SECONDS = 60.0
 REPLAYS_AT_ONCE = 100
 MAX_REASON = 500
@@ -71,6 +74,7 @@ class Drain:
         """holder: a name of this process that no other one has."""
         self.sink, self._holder, self._sources = sink, holder, sources
         self._batch = self._limit = batch
+        self._renewed = self._stored = -math.inf  # monotonic
 
     def step(self) -> Step:
         """Deliver one batch. Never raises for a bus that fails; raises DatabaseError."""
@@ -99,6 +103,9 @@ class Drain:
     def _claim(self) -> BusSink | Step:
         """Take or renew the lease; a sink that is seen first begins with what happens from now."""
         state, _ = BusSink.objects.get_or_create(name=self.sink.name)
+        now = time.monotonic()
+        if now - self._renewed < RENEW_SECONDS and self._is_held(state):
+            return state
         free = Q(holder=self._holder) | Q(lease_until=None) | Q(lease_until__lt=ClockTimestamp())
         taken = BusSink.objects.filter(free, pk=state.pk, paused_at=None).update(
             holder=self._holder,
@@ -110,6 +117,7 @@ class Drain:
             return Step(is_paused=True)
         if not taken:
             return Step(is_elsewhere=True)
+        self._renewed = now
         known = set(state.cursors.values_list("source", flat=True))
         SinkCursor.objects.bulk_create(
             [
@@ -120,6 +128,10 @@ class Drain:
             ignore_conflicts=True,
         )
         return state
+
+    def _is_held(self, state: BusSink) -> bool:
+        """Return whether a row shows that the lease, renewed lately, is in force and is used."""
+        return state.holder == self._holder and state.paused_at is None
 
     def _read(self, state: BusSink) -> _Batch:
         started = database_now()
@@ -161,6 +173,10 @@ class Drain:
         return len(left)
 
     def _advance(self, state: BusSink, batch: _Batch, delivered: int) -> None:
+        now, is_quiet = time.monotonic(), not (delivered or batch.cursors or state.failures)
+        if is_quiet and not state.is_behind and now - self._stored < RENEW_SECONDS:
+            return  # nothing happened: its time is stored now and then
+        self._stored = now
         with transaction.atomic():
             mine = BusSink.objects.filter(pk=state.pk, holder=self._holder, fence=state.fence)
             is_mine = mine.update(

@@ -11,7 +11,7 @@ from signals.models import Signal
 
 
 class Made(NamedTuple):
-    """An event of one row. part: tells it apart from other events of the same row.
+    """An event of one row. part: distinguishes it from other events of the same row.
 
     account_id, tenant_id: as in `Envelope`.
     """

@@ -18,7 +18,7 @@ from positions.models import ExecutionPosition
 from signals.models import Signal
 
 # What orders and positions do is known from their own tables; what concerns a person's sign-in,
-# keys and channels is nobody else's business.
+# keys and channels is private.
 NOTICES = frozenset(
     {
         EventKind.SIGNAL_INCOMPLETE,

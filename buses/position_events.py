@@ -13,6 +13,12 @@ from common.sql import database_now
 from execution.bus_rows import OrderLine
 from positions.models import ExecutionPosition
 
+_COLUMNS = (
+    "signal__strategy_id", "signal__trade_plan_id", "connection__type", "connection__user",
+    "entry_leg", "broker_position_id", "pair", "symbol", "side", "quantity", "opened_quantity",
+    "entry_price", "sl", "tp", "sl_guardian", "tp_guardian", "realized_pnl", "commission", "swap",
+    "close_reason", "opened_at", "closed_at",
+)  # fmt: skip
 State = type[PositionOpened] | type[PositionChanged] | type[PositionClosed]
 
 
@@ -21,7 +27,7 @@ def of_new_positions(ids: Sequence[int]) -> Iterator[Made]:
     version = _version()
     for position in _positions(Q(pk__in=ids)):
         event = _event(PositionOpened, position, version)
-        yield _made(position, event, position.pk, database_time=position.last_activity_at)
+        yield _made(position, event, position.pk, at=position.opened_at)
 
 
 def of_closed(events: Mapping[int, Any]) -> Iterator[Made]:
@@ -30,7 +36,7 @@ def of_closed(events: Mapping[int, Any]) -> Iterator[Made]:
     for position in _positions(Q(pk__in=list(events))):
         event = events[position.pk]
         made = _event(PositionClosed, position, version)
-        yield _made(position, made, event.pk, database_time=event.created_at)
+        yield _made(position, made, event.pk, at=event.created_at)
 
 
 def of_lines(lines: Sequence[OrderLine]) -> Iterator[Made]:
@@ -61,7 +67,7 @@ def of_lines(lines: Sequence[OrderLine]) -> Iterator[Made]:
         if found := [line for line in causes if line is not None]:
             line = max(found, key=lambda one: one.id)
             event = _event(PositionChanged, position, version)
-            made = _made(position, event, line.id, database_time=line.at)
+            made = _made(position, event, line.id, at=line.at)
             yield made._replace(part=f"position-{position.pk}")
 
 
@@ -72,13 +78,13 @@ def _version() -> int:
 
 def _positions(wanted: Q) -> Iterator[ExecutionPosition]:
     found = ExecutionPosition.objects.filter(wanted).order_by("pk")
-    yield from found.select_related("signal", "connection")
+    yield from found.select_related("signal", "connection").only(*_COLUMNS)
 
 
-def _made(position: Any, event: Any, row_id: int, *, database_time: Any) -> Made:
+def _made(position: Any, event: Any, row_id: int, *, at: Any) -> Made:
     account = position.connection
     subject = f"positions/{position.pk}"
-    return Made(row_id, database_time, subject, event, str(account.pk), account.user_id)
+    return Made(row_id, at, subject, event, str(account.pk), account.user_id)
 
 
 def _event(state: State, position: Any, version: int) -> Any:

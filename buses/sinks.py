@@ -38,8 +38,8 @@ class Sink(Protocol):
     def write(self, envelopes: Sequence[Envelope]) -> None:
         """Write events in this order; return once the bus has confirmed all of them.
 
-        Writing an event again has no effect beyond the first time, as far as the bus can tell ids
-        apart. Never waits longer than its own time limit. Raises SinkUnavailable, SinkRefused.
+        Writing an event again has no effect beyond the first time, as far as the bus compares
+        ids. Never waits longer than its own time limit. Raises SinkUnavailable, SinkRefused.
         """
 
     def close(self) -> None:

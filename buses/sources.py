@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import structlog
@@ -109,12 +110,22 @@ def _envelope(source: Source, made: Made, epochs: _Epochs) -> Envelope:
 
 def as_json(event: EventData) -> dict[str, Any]:
     """Return an event's fields as JSON: amounts as decimal text, times as RFC 3339 in UTC."""
-    return {field.name: _value(getattr(event, field.name)) for field in fields(event)}
+    data = {}
+    kind: Any = type(event)
+    for name in _names(kind):
+        value = getattr(event, name)
+        as_text = _TEXTS.get(type(value))
+        data[name] = as_text(value) if as_text else value
+    return data
 
 
-def _value(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return plain(value)
-    if isinstance(value, datetime):
-        return value.isoformat(timespec="microseconds")
-    return value.isoformat() if isinstance(value, date) else value
+@cache
+def _names(event: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(event))
+
+
+_TEXTS: dict[type, Callable[[Any], str]] = {
+    Decimal: plain,
+    datetime: lambda at: str(at.isoformat(timespec="microseconds")),
+    date: date.isoformat,
+}

@@ -41,7 +41,9 @@ def read_report(
     client_order_id = fields.text("client_order_id", 18)
     if not client_order_id:
         fields.add_error(Code.FIELD_REQUIRED, "client_order_id", "Of which order?")
-    said = {"symbol": fields.text("symbol", 60), "side": fields.choice("side", ("BUY", "SELL"))}
+    described = {
+        "symbol": fields.text("symbol", 60), "side": fields.choice("side", ("BUY", "SELL")),
+    }  # fmt: skip
     report = {
         "broker_order_id": fields.text("broker_order_id", 100),
         "broker_position_id": fields.text("broker_position_id", 100),
@@ -62,7 +64,7 @@ def read_report(
         fills=fills,
         code=Code.REJECTED_BY_BROKER if kind == "REJECTED" else None,
         **report,
-    ), {name: value for name, value in said.items() if value}
+    ), {name: value for name, value in described.items() if value}
 
 
 def _read_fill(item: Fields) -> Execution | None:
@@ -98,14 +100,14 @@ def apply_from_bus(connection: ExecutionConnection, message: BusMessage, *, is_l
     is_last: it does not wait for other reports any more. Raises InvalidInputError,
     REPORTED_ORDER_UNKNOWN; NotYetError; database errors.
     """
-    report, said = read_report(bytes(message.body), connection)
-    _require_order(report, said)
+    report, described = read_report(bytes(message.body), connection)
+    _require_order(report, described)
     not_applied = apply_with_bisection([report], defer_overfills=not is_last)
     if not_applied.reports:
         raise NotYetError
 
 
-def _require_order(report: OrderReport, said: Mapping[str, str]) -> None:
+def _require_order(report: OrderReport, described: Mapping[str, str]) -> None:
     """Raise unless the account has the order that the report names, as it describes it."""
     attempts = all_attempts(report.client_order_id)
     orders = Order.objects.filter(client_order_id__in=attempts, connection_id=report.connection_id)
@@ -114,7 +116,7 @@ def _require_order(report: OrderReport, said: Mapping[str, str]) -> None:
         detail = f"The account has no order {report.client_order_id!r}."
         raise InvalidInputError(Code.REPORTED_ORDER_UNKNOWN, detail, field="client_order_id")
     known: dict[str, Any] = {"symbol": (order.symbol, order.pair), "side": (order.side,)}
-    for name, value in said.items():
+    for name, value in described.items():
         if value not in known[name]:
             detail = f"{order.client_order_id} is for {known[name][0]}, not {value}."
             raise InvalidInputError(Code.FIELD_INVALID, detail, field=name)

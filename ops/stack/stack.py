@@ -72,10 +72,10 @@ def web_process(settings: Settings) -> ProcessSpec:
     )
 
 
-def command_process(name: str, *arguments: str) -> ProcessSpec:
+def command_process(name: str, *arguments: str, niceness: int = 0) -> ProcessSpec:
     """Return the spec of a management command of the same name that runs until it is stopped."""
     line = (sys.executable, str(ROOT / "manage.py"), name, *arguments)
-    return _trading_process(name, line)
+    return _trading_process(name, line, niceness=niceness)
 
 
 def fork_server() -> ProcessSpec:
@@ -107,7 +107,11 @@ def all_processes(settings: Settings) -> list[ProcessSpec]:
         worker_process("sessions", "sessions", threads=SESSION_THREADS),
         _trading_process("beat", beat),
         command_process("prices"),
-        *([command_process("buses")] if settings.sinks or has_callbacks() else []),
+        *(
+            [command_process("buses", niceness=NICENESS)]
+            if settings.sinks or has_callbacks()
+            else []
+        ),
         *([command_process("bus_receiver")] if settings.incoming_buses else []),
     ]
 

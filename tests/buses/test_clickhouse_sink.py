@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from buses.catalogue import CATALOGUE, OrderUpdate
-from buses.clickhouse import client as door
+from buses.clickhouse import client as http
 from buses.clickhouse.client import Address, ClickHouse
 from buses.clickhouse.sink import (
     ClickHouseSink,
@@ -201,7 +201,7 @@ def test_killed_server_is_unavailable_and_keeps_what_it_had(tmp_path: Path) -> N
 def test_silent_server_is_unavailable_in_bounded_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "SECONDS", 0.5)
+    monkeypatch.setattr(http, "SECONDS", 0.5)
     running = Engine(tmp_path / "data")
     running.start()
     assert running.process

@@ -101,7 +101,7 @@ def test_dead_bus_is_retried_later_and_less_at_once(sink: MemorySink) -> None:
 
 def test_unknown_error_of_a_sink_counts_as_unavailable(sink: MemorySink) -> None:
     happen()
-    sink.before = lambda _: {}["no such"]
+    sink.before = lambda _: dict[str, None]()["no such"]
     assert drain_of(sink).step().retry_seconds > 0
     assert "KeyError" in state().last_error
     assert SinkCursor.objects.get(sink__name="memory").last_id < Event.objects.get().pk

@@ -148,7 +148,7 @@ def test_killed_brokers_are_unavailable(monkeypatch: pytest.MonkeyPatch) -> None
     [
         ("kafka://", "names no broker"),
         ("kafka://h?acks=0", "not acks"),
-        ("kafka://u:secret@h?sasl=NONSENSE", "Unsupported SASL mechanism"),
+        ("kafka://u:secret@h?sasl=UNHEARD", "Unsupported SASL mechanism"),
         ("kafka://h?tls=yes&ca=/nowhere/ca.pem", "no file /nowhere/ca.pem"),
     ],
 )

@@ -129,7 +129,7 @@ def test_stream_without_the_subjects_says_what_to_add(server: NatsServer, sink: 
         sink.write([event(1)])
 
 
-def test_second_installation_without_prefix_is_told(server: NatsServer, sink: NatsSink) -> None:
+def test_second_installation_without_prefix_is_refused(server: NatsServer, sink: NatsSink) -> None:
     sink.write([event(1)])
     prefix = sink.name.rpartition("/")[2]
     other = open_sink(f"{server.url}/{prefix}-other?prefix={prefix}")

@@ -1,19 +1,27 @@
 """What a sink receives of real orders: every transition, fills, positions, the fan-out."""
 
+import json
 from decimal import Decimal as D
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from django.conf import settings
+from redis import Redis
 
 from brokers.types import ReportKind
 from buses.drain import Drain
 from buses.envelope import Envelope
+from buses.models import SinkCursor
+from buses.redis_streams.sink import open_sink
 from connections.models import ExecutionConnection
+from events.models import EventKind
+from events.services import emit
 from execution.dispatch.order_dispatcher import reports_from_outcome
 from execution.models import Order
 from signals.models import Feed
 from tests.buses.factories import MemorySink
-from tests.buses.schemas import check
+from tests.buses.schemas import check, check_json
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 
@@ -118,9 +126,6 @@ def test_skipped_candidate_is_one_update(sink: MemorySink, feed: Feed) -> None:
 
 
 def test_private_events_reach_no_bus(sink: MemorySink, alice: ExecutionConnection) -> None:
-    from events.models import EventKind
-    from events.services import emit
-
     for kind in (EventKind.PASSWORD_CHANGED, EventKind.API_KEY_MADE, EventKind.CHANNEL_TEST):
         emit(kind, user_id=alice.user_id)
     emit(EventKind.KILL_SWITCH, payload={"level": "HALTED"})
@@ -134,7 +139,28 @@ def test_event_has_the_same_id_again(sink: MemorySink, feed: Feed, broker: FakeB
     first = [one.id for one in drained(sink)]
     other = MemorySink("other")
     Drain(other, holder="test").step()
-    from buses.models import SinkCursor
-
     SinkCursor.objects.filter(sink__name="other").update(last_id=0)
     assert set(first) <= {one.id for one in drained(other)}
+
+
+def test_redis_stream_gets_valid_events_of_a_trade(sink: MemorySink, feed: Feed) -> None:
+    url = settings.REDIS_URL.split("?")[0].rsplit("/", 1)[0]
+    name = f"test-{uuid4().hex}"
+    stream = open_sink(f"{url.replace('redis://', 'redis+stream://')}/{name}")
+    Drain(stream, holder="test").step()
+    signal = factories.signal(feed)
+    factories.fill_all()
+    factories.close_signal(signal)
+    factories.fill_all()
+    Drain(stream, holder="test").step()
+    with Redis.from_url(settings.REDIS_URL, decode_responses=True) as redis:
+        found: Any = redis.xrange(name)
+        redis.delete(name, f"{{{name}}}:ids", f"{{{name}}}:count")
+    entries = [json.loads(fields["event"]) for _, fields in found]
+    for entry in entries:
+        check_json(entry)
+    assert [one.id for one in drained(sink)] == [entry["id"] for entry in entries]
+    assert {entry["type"].split(".")[1] for entry in entries} == {
+        "order_update", "fill", "fanout_done", "position_opened", "position_changed",
+        "position_closed",
+    }  # fmt: skip

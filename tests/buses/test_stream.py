@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 import pytest
 from django.db import transaction
 from django.test import Client
+from rest_framework.test import APIRequestFactory
 
 from buses.stream import past
+from buses.stream.access import Access, access_of
 from buses.stream.api import NAMES
 from buses.stream.past import TooOldError, require_recent
 from buses.stream.place import Place
@@ -152,7 +154,7 @@ def test_stream_needs_a_user() -> None:
 @pytest.mark.parametrize(
     ("query", "header", "field"),
     [
-        ({"types": "order_update,nonsense"}, "", "types"),
+        ({"types": "order_update,unknown"}, "", "types"),
         ({}, "abc", "Last-Event-ID"),
         ({}, "1-2-3", "Last-Event-ID"),
         ({}, "1-2-3-4-5-" + "9" * 40, "Last-Event-ID"),
@@ -178,3 +180,28 @@ def test_place_of_another_epoch_or_long_ago_is_not_caught_up() -> None:
     for old in (Place(1, start.read), start.at("log", 9)):
         with pytest.raises(TooOldError):
             require_recent(old, start)
+
+
+@pytest.mark.django_db
+def test_session_ends_its_stream_when_the_password_or_role_changes() -> None:
+    operator, client = staff(Role.SUPPORT), Client()
+
+    def access() -> Access:
+        client.force_login(operator)
+        request = APIRequestFactory().get(PATH)
+        request.user, request.session = operator, client.session  # type: ignore[attr-defined]
+        operator.key_id = None
+        return access_of(request)
+
+    first = access()
+    assert (first.is_operator, first.is_still_allowed()) == (True, True)
+    operator.set_password("another one 4711")
+    operator.save()
+    assert not first.is_still_allowed()
+    second = access()
+    assert second.is_still_allowed()
+    client.logout()
+    assert not second.is_still_allowed()
+    third = access()
+    operator.groups.clear()
+    assert not third.is_still_allowed()

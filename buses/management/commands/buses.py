@@ -6,6 +6,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from buses.runner import Runner, configured
 from buses.sinks import SinkMisconfigured
+from common.readiness import announce_ready
 from common.stop_signals import stop_at_signals
 
 HELP = """Run the process that delivers what happens to the buses of FILLCAST_SINKS, and to Python
@@ -31,5 +32,6 @@ class Command(BaseCommand):
         stop = stop_at_signals()
         names = ", ".join(name for name, _ in makers)
         self.stderr.write(f"buses: {names}; stop with Ctrl-C")
+        announce_ready()
         Runner(makers).run(stop)
         self.stderr.write("buses: stopped")
