@@ -151,7 +151,9 @@ class ClickHouse:
                 "/", params={**_SETTINGS, **database, **given}, content=body, headers=headers
             )
         except httpx.HTTPError as error:
-            raise SinkUnavailable(f"{address.base}: {error or type(error).__name__}") from error
+            raise SinkUnavailable(
+                f"{address.base}: {str(error) or type(error).__name__}"
+            ) from error
         if answer.status_code == httpx.codes.OK:
             return answer.text
         found = _CODE.search(answer.text) or _CODE.search(

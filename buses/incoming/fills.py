@@ -44,11 +44,9 @@ def read_report(
     described = {
         "symbol": fields.text("symbol", 60), "side": fields.choice("side", ("BUY", "SELL")),
     }  # fmt: skip
-    report = {
-        "broker_order_id": fields.text("broker_order_id", 100),
-        "broker_position_id": fields.text("broker_position_id", 100),
-        "detail": fields.text("detail", 500),
-    }
+    broker_order_id = fields.text("broker_order_id", 100)
+    broker_position_id = fields.text("broker_position_id", 100)
+    detail = fields.text("detail", 500)
     fills = tuple(filter(None, (_read_fill(item) for item in fields.objects("fills", MAX_FILLS))))
     if kind == "FILLED" and not fills:
         fields.add_error(Code.FIELD_REQUIRED, "fills", "FILLED needs its fills.")
@@ -63,7 +61,9 @@ def read_report(
         client_order_id=client_order_id,
         fills=fills,
         code=Code.REJECTED_BY_BROKER if kind == "REJECTED" else None,
-        **report,
+        broker_order_id=broker_order_id,
+        broker_position_id=broker_position_id,
+        detail=detail,
     ), {name: value for name, value in described.items() if value}
 
 
@@ -101,16 +101,18 @@ def apply_from_bus(connection: ExecutionConnection, message: BusMessage, *, is_l
     REPORTED_ORDER_UNKNOWN; NotYetError; database errors.
     """
     report, described = read_report(bytes(message.body), connection)
-    _require_order(report, described)
+    _require_order(connection, report, described)
     not_applied = apply_with_bisection([report], defer_overfills=not is_last)
     if not_applied.reports:
         raise NotYetError
 
 
-def _require_order(report: OrderReport, described: Mapping[str, str]) -> None:
+def _require_order(
+    connection: ExecutionConnection, report: OrderReport, described: Mapping[str, str]
+) -> None:
     """Raise unless the account has the order that the report names, as it describes it."""
     attempts = all_attempts(report.client_order_id)
-    orders = Order.objects.filter(client_order_id__in=attempts, connection_id=report.connection_id)
+    orders = Order.objects.filter(client_order_id__in=attempts, connection=connection)
     order = orders.first()
     if order is None:
         detail = f"The account has no order {report.client_order_id!r}."

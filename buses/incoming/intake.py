@@ -193,7 +193,7 @@ def _store(row: BusMessage, state: MessageState) -> None:
     row.state, row.settled_at = state, database_now()
     if state == MessageState.DONE:
         row.code = row.detail = ""
-    if row.pk is not None:
+    if row.pk:
         values = {
             name: getattr(row, name)
             for name in (

@@ -59,7 +59,9 @@ class Receiver:
     def __init__(self, makers: Sequence[tuple[str, Make]]) -> None:
         """makers: what makes each lane, with a name for errors before it is made."""
         self._stop = threading.Event()
-        works = [partial(self._receive, name, make) for name, make in makers]
+        works: list[Callable[[], None]] = [
+            partial(self._receive, name, make) for name, make in makers
+        ]
         self._threads = [
             threading.Thread(target=work, name=f"receiver-{number}", daemon=True)
             for number, work in enumerate([*works, self._replay])

@@ -116,7 +116,7 @@ class NatsLane:
         from nats.js import api, errors
 
         try:
-            return await jetstream.find_stream_name_by_subject(subject)
+            found: str = await jetstream.find_stream_name_by_subject(subject)
         except errors.NotFoundError:
             address = self._address
             config = api.StreamConfig(
@@ -126,6 +126,7 @@ class NatsLane:
             )  # fmt: skip
             await jetstream.add_stream(config)
             return address.stream
+        return found
 
     def _config(self, subject: str) -> Any:
         from nats.js import api

@@ -186,5 +186,6 @@ def test_signal_subject_of_an_account_applies_nothing(
 
 
 def test_owner_of_the_account_may_not_let_fills_in(alice: ExecutionConnection) -> None:
+    assert alice.user
     with pytest.raises(NotAllowedError):
         add_route(SUBJECT, account=alice, by=alice.user)

@@ -46,7 +46,7 @@ def body(**fields: Any) -> bytes:
 
 
 def message(data: bytes | None = None, **fields: Any) -> Message:
-    usual = {
+    usual: dict[str, Any] = {
         "bus": "nats://bus/IN", "message_id": "m-1", "subject": SUBJECT,
         "body": body() if data is None else data, "stored_at": database_now(),
     }  # fmt: skip

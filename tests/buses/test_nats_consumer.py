@@ -167,9 +167,13 @@ def test_restarted_server_delivers_what_was_not_acknowledged(tmp_path: Path) -> 
 
     found: list[Message] = []
 
+    def note(message: Message) -> Answer:
+        found.append(message)
+        return Answer.ACK
+
     def polled() -> bool:
         try:
-            lane.poll(lambda message: found.append(message) or Answer.ACK, seconds=0.5)
+            lane.poll(note, seconds=0.5)
         except SinkUnavailable:
             return False
         return bool(found)
