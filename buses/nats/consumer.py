@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nats.js import JetStreamContext
 
 log = structlog.get_logger(__name__)
-DEFAULT_STREAM = "FILLCAST_IN"
+DEFAULT_STREAM = "FILLCAST-IN"
 # A stream that we make; one that has the subjects already stays as it is.
 KEEP_SECONDS, DUPLICATE_SECONDS, LARGEST_MESSAGE = 86_400.0, 3600.0, 64 * 1024
 ANSWER_SECONDS = 10.0
