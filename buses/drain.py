@@ -130,7 +130,7 @@ class Drain:
         return state
 
     def _is_held(self, state: BusSink) -> bool:
-        """Return whether a row shows that the lease, renewed lately, is in force and is used."""
+        """Return whether the lease, which was renewed recently, is still this process's."""
         return state.holder == self._holder and state.paused_at is None
 
     def _read(self, state: BusSink) -> _Batch:

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth import HASH_SESSION_KEY
-from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 from rest_framework.request import Request
 
-from users.models import ApiKey, User
+from users.models import ApiKey, LoginSession, User
 from users.tenancy import for_all_tenants
 
 
@@ -38,7 +37,7 @@ class Access:
             if self.key_id is not None:
                 key = ApiKey.objects.filter(pk=self.key_id).first()
                 return key is not None and key.is_open
-            known = Session.objects.filter(
+            known = LoginSession.objects.filter(
                 session_key=self.session_key, expire_date__gt=timezone.now()
             )
             is_same = constant_time_compare(self.session_hash, user.get_session_auth_hash())
