@@ -26,6 +26,7 @@ from buses.clickhouse.sink import (
     table_of,
 )
 from buses.envelope import Envelope
+from buses.examples import example_of
 from buses.sinks import SinkMisconfigured, SinkRefused, SinkUnavailable
 from tests.buses.events import AT, event
 from tests.fakes.http_server import serving_http
@@ -142,6 +143,16 @@ def test_fills_and_positions_have_their_tables(engine: Engine, sink: ClickHouseS
     assert (found["quantity"], found["inferred"]) == ("1000.000000000000000001", False)
     (position,) = engine.rows(database, "SELECT * FROM positions FINAL")
     assert (position["quantity"], position["close_reason"]) == ("0", "signal")
+
+
+def test_every_kind_of_the_catalogue_is_written(engine: Engine, sink: ClickHouseSink) -> None:
+    database = sink.name.rpartition("/")[2]
+    sink.write([example_of(kind) for kind in CATALOGUE])
+    counts = [
+        engine.rows(database, f"SELECT count() AS n FROM {table} FINAL")[0]["n"]
+        for table in ("orders", "executions", "positions")
+    ]
+    assert counts == ["1", "1", "1"]  # opened, changed and closed are one position
 
 
 def test_every_column_is_a_field_of_the_catalogue() -> None:

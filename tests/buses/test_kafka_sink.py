@@ -14,6 +14,8 @@ import pytest
 
 kafka = pytest.importorskip("confluent_kafka", reason="pip install -r requirements-buses.txt")
 
+from buses.catalogue import CATALOGUE, type_of  # noqa: E402
+from buses.examples import example_of  # noqa: E402
 from buses.kafka import sink as kafka_sink  # noqa: E402
 from buses.kafka.sink import open_sink  # noqa: E402
 from buses.sinks import SinkMisconfigured, SinkRefused, SinkUnavailable  # noqa: E402
@@ -86,6 +88,15 @@ def test_events_of_an_account_are_archived_in_order(cluster: Cluster) -> None:
     assert by_account == {
         f"account-{rest}".encode(): [n for n in range(300) if n % 5 == rest] for rest in range(5)
     }
+    sink.close()
+
+
+def test_every_kind_of_the_catalogue_is_archived(cluster: Cluster) -> None:
+    sink = open_sink(cluster.url("kinds"))
+    sink.write([example_of(kind) for kind in CATALOGUE])
+    found = messages(cluster, "kinds", len(CATALOGUE))
+    types = {json.loads(message.value())["type"] for message in found}
+    assert types == {type_of(kind) for kind in CATALOGUE}
     sink.close()
 
 
