@@ -4,15 +4,25 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('signals', '0029_feed_lock'),
+        ("signals", "0029_feed_lock"),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name='signal',
-            name='origin',
-            field=models.CharField(choices=[('HAND', 'By hand'), ('API', 'API'), ('ALERT', 'Alert'), ('BUS', 'Message bus'), ('FILE', 'File'), ('DRIFT', 'Adopted from a broker')], default='HAND', max_length=5),
+            model_name="signal",
+            name="origin",
+            field=models.CharField(
+                choices=[
+                    ("HAND", "By hand"),
+                    ("API", "API"),
+                    ("ALERT", "Alert"),
+                    ("BUS", "Message bus"),
+                    ("FILE", "File"),
+                    ("DRIFT", "Adopted from a broker"),
+                ],
+                default="HAND",
+                max_length=5,
+            ),
         ),
     ]
