@@ -6,6 +6,7 @@ from typing import NamedTuple
 from django.db import transaction
 
 from analytics.costs import compute_costs
+from analytics.models import AnalyticsDaily
 from analytics.replica import JOB_SECONDS, replica_rows
 from analytics.rollup_sql import (
     COLUMNS,
@@ -19,6 +20,7 @@ from analytics.rollup_sql import (
     midnight,
 )
 from analytics.signal_quality import compute_signal_quality
+from analytics.signals import day_computed
 from common.clocks import market_now
 from common.sql import Query, database_now, run
 from connections.selectors import connection_join_sql
@@ -102,7 +104,7 @@ def compute_day(day: date) -> int:
             "SELECT pg_advisory_xact_lock(hashtext('analytics.compute_day'), %s)", [day.toordinal()]
         )
         read_at = database_now()
-        return run(
+        accounts = run(
             COMPUTE,
             {
                 "day": day,
@@ -112,6 +114,8 @@ def compute_day(day: date) -> int:
                 "latest": latest(day),
             },
         )
+        day_computed.send(sender=AnalyticsDaily, day=day, accounts=accounts)
+        return accounts
 
 
 def compute_changed(*, recent: int = RECENT_DAYS, corrected: int = CORRECTION_DAYS) -> list[date]:

@@ -23,6 +23,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from api import request_metrics
+from buses import metrics as buses
 from common import message_queues
 from common.operational.current import in_force
 from common.sql import rows
@@ -38,6 +39,7 @@ QUEUES = ("exits", "execution", "maintenance")
 
 GAUGES = (
     *execution.GAUGES, *positions.GAUGES, *connections.GAUGES, *signals.GAUGES, *events.GAUGES,
+    *buses.GAUGES,
 )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from api.hooks import AlertStatusView, AlertView
 from api.problems import not_found
 from api.reference_page import reference
 from api.schema_view import SchemaView
+from buses.stream.api import StreamView
 from connections.api.connections import ConnectionViewSet, DataConnectionViewSet, PresetViewSet
 from connections.api.decisions import DecisionProviderViewSet, NewsCalendarViewSet
 from connections.api.loss_limits import CashFlowViewSet, LossLimitViewSet, TradingPauseViewSet
@@ -90,6 +91,7 @@ v1: list[URLPattern | URLResolver] = [
     path("feeds/<slug:slug>/record/head/", RecordHeadView.as_view(), name="feed-record-head"),
     path("exports/<slug:table>/", OpenExportView.as_view(), name="export"),
     path("history/<slug:table>/", HistoryView.as_view(), name="history"),
+    path("stream/", StreamView.as_view(), name="stream"),
     path("trail/", TrailView.as_view(), name="trail"),
     path("schema/", SchemaView.as_view(), name="schema"),
     path("docs/", reference, name="docs"),

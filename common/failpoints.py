@@ -37,6 +37,8 @@ POINTS = {
     "lane.acquired": "a lane's lease is committed; its new owner has not stored that yet",
     "events.read": "events of the broker are read; none is applied",
     "events.applied": "events are applied; not acknowledged",
+    "bus.published": "a bus's signal is published, with its message's row; not committed",
+    "bus.committed": "a bus's signal is published and committed; the bus has no acknowledgement",
     "triggers.armed": "triggers of orders that the engine holds are written; not committed",
     "triggers.written": "orders whose trigger fired are due; not committed",
     "triggers.committed": "orders whose trigger fired are due and committed; not enqueued",

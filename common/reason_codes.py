@@ -1085,6 +1085,21 @@ class Code(StrEnum):
         "An operator must approve the feed or the signal.",
     )
     FEED_UNKNOWN = ("FEED_UNKNOWN", "There is no such feed, or the token is not its own.")
+    SUBJECT_UNKNOWN = (
+        "SUBJECT_UNKNOWN",
+        "No operator has let this subject of a bus in.",
+        "An operator adds a route for it, and then replays the message: docs/bus-types.md.",
+    )
+    SCHEMA_UNKNOWN = (
+        "SCHEMA_UNKNOWN",
+        "The message follows a version of the schema that this installation does not know.",
+        "Upgrade Fillcast and replay the message, or send the version that docs/bus-types.md has.",
+    )
+    REPORTED_ORDER_UNKNOWN = (
+        "REPORTED_ORDER_UNKNOWN",
+        "A report about fills names an order that its account does not have.",
+        "Check which account the subject is for, and the client order id.",
+    )
     ALERT_TOO_OLD = (
         "ALERT_TOO_OLD",
         "By its own time the alert is outside the replay window, or too old for a market entry.",

@@ -26,6 +26,14 @@ class StreamedResponse(StreamingHttpResponse):
             yield part
 
 
+class EventStream(StreamingHttpResponse):
+    """Server-sent events of an asynchronous iterator, which no proxy may collect or keep."""
+
+    def __init__(self, events: AsyncIterator[bytes]) -> None:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(events, content_type="text/event-stream", headers=headers)
+
+
 def _next_part(lines: Iterator[bytes]) -> bytes:
     """Return the next lines; b"" at the end."""
     part = bytearray()

@@ -16,12 +16,14 @@ from config.env_types import (
     Clock,
     Fault,
     HostName,
+    IncomingBusUrl,
     Key,
     Network,
     PostgresUrl,
     PushPrivateKey,
     PushPublicKey,
     SettingsSource,
+    SinkUrl,
     TerminalName,
     TerminalPath,
     YesNo,
@@ -215,6 +217,20 @@ class Settings:
     )
     mt5_name: TerminalName | None = setting(
         None, "Name of that terminal in connections; its worker serves the queue mt5.NAME."
+    )
+
+    # --- Buses
+    sinks: tuple[SinkUrl, ...] = setting(
+        (),
+        "Buses that receive what happens, by URL, such as redis+stream://127.0.0.1/fillcast; see"
+        " docs/buses.md. A comma within a URL is written %2C.",
+        secret=True,
+    )
+    incoming_buses: tuple[IncomingBusUrl, ...] = setting(
+        (),
+        "Buses from which approved signals and fills come in, by URL, such as nats://127.0.0.1:4222;"
+        " only by subjects that operators let in: docs/bus-types.md.",
+        secret=True,
     )
 
     # --- Retention

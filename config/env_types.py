@@ -139,6 +139,10 @@ Clock = Annotated[
         read_market_clock,
     ),
 ]
+SINK_SCHEMES = ("redis+stream", "rediss+stream", "nats", "kafka", "clickhouse")
+SinkUrl = Annotated[str, url(*SINK_SCHEMES)]
+INCOMING_BUS_SCHEMES = ("nats", "clickhouse")
+IncomingBusUrl = Annotated[str, url(*INCOMING_BUS_SCHEMES)]
 Fault = Annotated[
     Failpoint, Reader("a fault such as claim.committed:kill:2 (docs/faults.md)", Failpoint.read)
 ]

@@ -39,6 +39,8 @@ FILLCAST_MT4_ROOT = env.mt4_root
 FILLCAST_MT5_TERMINAL = env.mt5_terminal
 FILLCAST_MT5_PORTABLE = env.mt5_portable
 FILLCAST_MT5_NAME = env.mt5_name
+FILLCAST_SINKS = env.sinks
+FILLCAST_INCOMING_BUSES = env.incoming_buses
 FILLCAST_ARCHIVE_FOLDER = (
     BASE_DIR / env.archive_folder
     if env.archive_folder
@@ -89,6 +91,7 @@ INSTALLED_APPS = [
     "positions",
     "execution",
     "analytics",
+    "buses",
     "api",
     "portal",
     "brokers.paper",

@@ -74,6 +74,7 @@ TRACKED = (
     Tracked("connections_tradingpreset", "preset"),
     Tracked("connections_subscription", "subscription"),
     Tracked("connections_subscriptionroute", "account of a route"),
+    Tracked("buses_busroute", "route from a bus"),
     Tracked("connections_subscriptiontwin", "paper twin"),
     Tracked("connections_killswitch", "kill switch"),
     Tracked("connections_decisionprovider", "decision provider", ("secret_sealed",)),

@@ -28,7 +28,7 @@ from ops.embedded.errors import EmbeddedError
 from users.models import User
 
 DATABASE_MARK = "Fillcast demo: everything in this database may be replaced by the next demo."
-RESET_APPS = ("execution", "positions", "analytics", "prices")  # all models of these apps
+RESET_APPS = ("execution", "positions", "analytics", "prices", "buses")  # all models of these apps
 RESET_MODELS = {
     "signals": ("Signal",),
     "events": ("Event", "Notification", "Delivery"),

@@ -63,6 +63,8 @@ class EventKind(models.TextChoices):
     SCHEDULER_BACK = "scheduler.back"
     CLOCK_SET_BACK = "clock.set_back"
     SETTINGS_REFUSED = "settings.refused"
+    BUS_LATE = "bus.late"
+    BUS_BACK = "bus.back"
     KILL_SWITCH = "kill_switch.changed"
     LOSS_LIMIT_REACHED = "loss_limit.reached"
     TRADING_RESUMED = "trading.resumed"
@@ -97,6 +99,8 @@ ALARMS = frozenset(
         EventKind.SCHEDULER_BACK,
         EventKind.CLOCK_SET_BACK,
         EventKind.SETTINGS_REFUSED,
+        EventKind.BUS_LATE,
+        EventKind.BUS_BACK,
         EventKind.KILL_SWITCH,
         EventKind.LOSS_LIMIT_REACHED,
     }

@@ -13,14 +13,17 @@ from signals.models import Action, OrderType, Origin
 from signals.slicing import STYLE_FIELDS, style_errors
 from signals.validation import condition_errors
 
+# A program sends them, and they may arrive late: a market entry's age counts from when it was sent.
+SENT_BY_PROGRAMS = frozenset({Origin.ALERT, Origin.BUS})
+
 
 def valid_until_of(draft: SignalDraft, origin: Origin, now: datetime) -> datetime | None:
-    """Return until when a signal may be sent; an alert's market entry always has an end.
+    """Return until when a signal may be sent; a program's market entry always has an end.
 
     now: the market time at which the draft arrived.
     """
     valid_until = _own_end(draft, now)
-    if origin != Origin.ALERT or draft.has_condition:  # its age counts from when that holds
+    if origin not in SENT_BY_PROGRAMS or draft.has_condition:  # its age counts from when that holds
         return valid_until
     first_until = _market_entry_until(draft)
     if first_until is not None and draft.duration_seconds:  # its first slice is that old at most
@@ -48,7 +51,7 @@ def end_errors(
         values: dict[str, Any] = {"valid_until": until}
         values |= {name: getattr(draft, name) for name in (*STYLE_FIELDS, "action")}
         yield from style_errors(values, now=max(now, draft.not_before or now))
-    if origin == Origin.ALERT and (error := _too_old_to_enter(draft, now)):
+    if origin in SENT_BY_PROGRAMS and (error := _too_old_to_enter(draft, now)):
         yield FieldError(error.code, error.field, error.detail)
     if until is not None and until > now and not {"not_before", "close_at"} & set(failed):
         for name, detail in condition_errors((), draft.not_before, until):
@@ -73,14 +76,14 @@ def _market_entry_until(draft: SignalDraft) -> datetime | None:
 
 
 def _too_old_to_enter(draft: SignalDraft, now: datetime) -> InvalidInputError | None:
-    """Return the error for an alert's market entry that is too old; None if it is not."""
+    """Return the error for a program's market entry that is too old; None if it is not."""
     until = _market_entry_until(draft)
     if until is None or draft.sent_at is None or until > now:
         return None
     age = int((now - draft.sent_at).total_seconds())
     most = settings_now().execution.market_entry_max_age_seconds
     detail = (
-        f"The alert was sent at {draft.sent_at.isoformat()}, {age} s ago. A market entry must not "
+        f"It was sent at {draft.sent_at.isoformat()}, {age} s ago. A market entry must not "
         f"be older than {most} s."
     )
     return InvalidInputError(Code.ALERT_TOO_OLD, detail, field="time")

@@ -176,6 +176,8 @@ RENDERERS: dict[str, Callable[[EventContext], Lines]] = {
     EventKind.SCHEDULER_BACK: installation.scheduler_back,
     EventKind.CLOCK_SET_BACK: installation.clock_set_back,
     EventKind.SETTINGS_REFUSED: installation.settings_refused,
+    EventKind.BUS_LATE: installation.bus_late,
+    EventKind.BUS_BACK: installation.bus_back,
     EventKind.CHANNEL_ENDED: users.channel_ended,
     EventKind.CHANNEL_TEST: users.channel_test,
     EventKind.CHANNEL_CONFIRMATION: users.channel_confirmation,

@@ -125,6 +125,19 @@ def scheduler_back(_event: EventContext) -> Lines:
     return ("The scheduler (beat) runs again", "Overdue tasks run now.")
 
 
+def bus_late(event: EventContext) -> Lines:
+    error = event.get("error")
+    return (
+        f"The bus {event.get('bus')} is {event.get('seconds')} s behind",
+        f"It does not take events: {error}" if error else "No process delivers to it, or too few.",
+        "Trading goes on; events are kept. See Buses in the console.",
+    )
+
+
+def bus_back(event: EventContext) -> Lines:
+    return (f"The bus {event.get('bus')} has caught up", "It has all events again.")
+
+
 def clock_set_back(event: EventContext) -> Lines:
     seconds = event.payload.get("seconds")
     far = f" by {age(seconds)}" if isinstance(seconds, int | float) else ""

@@ -7,6 +7,7 @@ DIGEST_LABELS: dict[str, tuple[str, str]] = {
     EventKind.SCHEDULER_LATE: ("scheduler is late", "schedulers are late"),
     EventKind.CLOCK_SET_BACK: ("clock was set back", "clocks were set back"),
     EventKind.SETTINGS_REFUSED: ("settings refused", "settings refused"),
+    EventKind.BUS_LATE: ("bus is behind", "buses are behind"),
     EventKind.AUDIT_TRAIL_BROKEN: ("audit trail broken", "audit trails broken"),
     EventKind.AUDIT_FAILED: ("audit failed", "audits failed"),
     EventKind.AUDIT_NOT_JUDGED: (
@@ -73,6 +74,7 @@ DIGEST_LABELS: dict[str, tuple[str, str]] = {
     EventKind.HOST_UP: ("broker host answers again", "broker hosts answer again"),
     EventKind.TRADING_RESUMED: ("account that trades again", "accounts that trade again"),
     EventKind.CONNECTION_RECOVERED: ("connection works again", "connections work again"),
+    EventKind.BUS_BACK: ("bus has caught up", "buses have caught up"),
     EventKind.SCHEDULER_BACK: ("scheduler works again", "schedulers work again"),
     EventKind.AUDIT_TRAIL_INTACT: ("audit trail intact again", "audit trails intact again"),
     EventKind.SIGNAL_PUBLISHED: ("signal published", "signals published"),

@@ -12,6 +12,7 @@ from brokers.types import Check
 from common.direct_sessions import is_pooled
 from ops.doctor import (
     archive,
+    buses,
     database_paths,
     days,
     open_files,
@@ -53,6 +54,7 @@ def examine(
             *open_files.CHECKS,
             *trading.CHECKS,
             *days.CHECKS,
+            *buses.CHECKS,
         ]
         if database is None
         else database

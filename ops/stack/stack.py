@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from types import FrameType
 from typing import Any, Self
 
+from buses.callbacks import has_callbacks
 from config import which_database
 from config.env import Settings
 from config.installation import ROOT, var_folder
@@ -71,10 +72,10 @@ def web_process(settings: Settings) -> ProcessSpec:
     )
 
 
-def command_process(name: str, *arguments: str) -> ProcessSpec:
+def command_process(name: str, *arguments: str, niceness: int = 0) -> ProcessSpec:
     """Return the spec of a management command of the same name that runs until it is stopped."""
     line = (sys.executable, str(ROOT / "manage.py"), name, *arguments)
-    return _trading_process(name, line)
+    return _trading_process(name, line, niceness=niceness)
 
 
 def fork_server() -> ProcessSpec:
@@ -93,7 +94,8 @@ def all_processes(settings: Settings) -> list[ProcessSpec]:
     """Return every process of the stack.
 
     Exits have a worker of their own, so that no other task delays them. One worker holds all broker
-    sessions (IBKR, MetaTrader 4); without such accounts it is idle.
+    sessions (IBKR, MetaTrader 4); without such accounts it is idle. Buses have a process if any is
+    configured.
     """
     beat = (sys.executable, "-m", "config", "beat", "--max-interval", "1")
     return [
@@ -105,6 +107,12 @@ def all_processes(settings: Settings) -> list[ProcessSpec]:
         worker_process("sessions", "sessions", threads=SESSION_THREADS),
         _trading_process("beat", beat),
         command_process("prices"),
+        *(
+            [command_process("buses", niceness=NICENESS)]
+            if settings.sinks or has_callbacks()
+            else []
+        ),
+        *([command_process("bus_receiver")] if settings.incoming_buses else []),
     ]
 
 

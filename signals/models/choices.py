@@ -85,5 +85,6 @@ class Origin(models.TextChoices):
     HAND = "HAND", "By hand"
     API = "API", "API"
     ALERT = "ALERT", "Alert"
+    BUS = "BUS", "Message bus"
     FILE = "FILE", "File"
     DRIFT = "DRIFT", "Adopted from a broker"

@@ -75,6 +75,7 @@ CASES: dict[str, Case] = {
         "any", query=lambda world: {"connection": world.connection.pk}
     ),
     "GET /api/v1/trail/": Case("any"),
+    "GET /api/v1/stream/": Case("any"),
     "GET /api/v1/exports/{table}/": Case("any", path=lambda world: {"table": "open-positions"}),
     "GET /api/v1/history/{table}/": Case("any", path=lambda world: {"table": "orders"}),
     "GET /api/v1/api-keys/": listed("key"),

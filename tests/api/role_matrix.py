@@ -26,6 +26,7 @@ MATRIX: dict[str, str] = {
     "GET /api/v1/exports/{table}/": OWN,
     "GET /api/v1/history/{table}/": OWN,
     "GET /api/v1/trail/": OWN,
+    "GET /api/v1/stream/": OWN,
     "GET /api/v1/api-keys/": OWN,
     "POST /api/v1/api-keys/": OWN,
     "GET /api/v1/api-keys/{id}/": OWN,

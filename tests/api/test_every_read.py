@@ -18,7 +18,9 @@ from tests.api.test_results_api import close_two
 from tests.matrix import WALK_TIME, Walk
 
 # They have no ETag: a stream is never read twice.
-STREAMS = {"GET /api/v1/analytics/export/{table}/", "GET /api/v1/exports/{table}/"}
+STREAMS = {
+    "GET /api/v1/analytics/export/{table}/", "GET /api/v1/exports/{table}/", "GET /api/v1/stream/",
+}  # fmt: skip
 
 
 def reader_of(name: str) -> str:

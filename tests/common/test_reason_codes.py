@@ -6,8 +6,9 @@ from common.reason_codes import Code
 from config.installation import ROOT
 
 APPS = (
-    "analytics", "api", "brokers", "common", "config", "conformance", "connections", "console",
-    "demo", "events", "execution", "ops", "portal", "positions", "prices", "signals", "users",
+    "analytics", "api", "brokers", "buses", "common", "config", "conformance", "connections",
+    "console", "demo", "events", "execution", "ops", "portal", "positions", "prices",
+    "signals", "users",
 )  # fmt: skip
 TABLE = ROOT / "common" / "reason_codes.py"
 # Explaining a code is no use of it.

@@ -134,6 +134,16 @@ READ_ONLY = Rows()  # written by the system, or on separate pages
 LISTS: dict[str, Rows] = {
     "analytics.analyticsdaily": READ_ONLY,
     "auth.group": READ_ONLY,
+    "buses.busmessage": Rows(change=TRADERS, actions=("discard", "replay")),
+    "buses.busroute": Rows(add=TRADERS, change=TRADERS, actions=("end",)),
+    "buses.bussink": Rows(
+        change=ADMINISTRATORS,
+        delete=ADMINISTRATORS,
+        actions=("delete_selected", "pause", "replay", "resume"),
+    ),
+    "buses.deadletter": Rows(
+        change=ADMINISTRATORS, delete=ADMINISTRATORS, actions=("delete_selected", "replay")
+    ),
     "common.archivefile": READ_ONLY,
     "connections.cashflow": Rows(add=LIMITS),
     "connections.dataconnection": edited(TRADERS),

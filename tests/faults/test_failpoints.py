@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OF_OTHERS = ("test_chaos.py", "test_restore.py", "test_failpoints.py")  # have pages of their own
 FOLDERS = (
     "brokers",
+    "buses",
     "common",
     "connections",
     "events",

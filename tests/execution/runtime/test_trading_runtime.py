@@ -329,8 +329,9 @@ NEEDS_TIMEOUT = {  # callables that open connections, and their timeout argument
     "SMTP_SSL": "timeout",
 }
 ROOMS = (
-    "analytics", "api", "brokers", "common", "config", "conformance", "connections", "console",
-    "demo", "events", "execution", "ops", "portal", "positions", "prices", "signals", "users",
+    "analytics", "api", "brokers", "buses", "common", "config", "conformance", "connections",
+    "console", "demo", "events", "execution", "ops", "portal", "positions", "prices",
+    "signals", "users",
 )  # fmt: skip
 
 

@@ -1,0 +1,7 @@
+-- The newest 20 orders of one day.
+SELECT created_at, order_id, account_id, symbol, side, order_type, status, quantity,
+  filled_quantity, average_price
+FROM orders FINAL
+WHERE toDate(created_at) = {day:Date}
+ORDER BY created_at DESC, order_id DESC
+LIMIT 20

@@ -1,0 +1,262 @@
+"""Take a message from a bus: carry it out once, or keep it as a dead letter with its reason.
+
+The caller acknowledges to the bus only what `take` answers ACK to: then its row is committed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum, auto
+from functools import partial
+from typing import Any
+
+import structlog
+from django.db import DatabaseError, InterfaceError, connection, transaction
+
+from buses.incoming.fills import NotYetError, apply_from_bus
+from buses.incoming.models import STORED_BYTES, BusMessage, BusRoute, MessageState
+from buses.incoming.signals import publish_from_bus
+from common.database_errors import is_database_trouble, is_transient
+from common.errors import ConflictError, FillcastError, InvalidInputError
+from common.failpoints import failpoint
+from common.permissions import Right, require
+from common.reason_codes import Code
+from common.sql import database_now
+from signals.errors import field_errors
+from users.models import User
+
+log = structlog.get_logger(__name__)
+SIGNALS, FILLS = "signals.approved.", "mt5.fills."
+PATIENT_TRIES = 10
+"""So often a message is tried whose cause may follow: a CLOSE whose OPEN is delivered after it."""
+MAY_FOLLOW = frozenset({Code.REFERENCE_REQUIRED, Code.SIGNAL_NOT_PUBLISHED})
+FAULTY_TRIES = 5
+"""So often a message is tried that breaks our program."""
+
+
+class Answer(Enum):
+    """What to do with the bus's message."""
+
+    ACK = auto()  # its outcome is committed
+    RETRY = auto()  # nothing is stored: it shall come again
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as a bus delivered it.
+
+    bus: without secrets. message_id: the publisher's, else the bus's own. stored_at: when the bus
+    stored it. tries: how often it was delivered, this time included.
+    """
+
+    bus: str
+    message_id: str
+    subject: str
+    body: bytes
+    stored_at: datetime
+    tries: int = 1
+
+
+def take(message: Message) -> Answer:
+    """Carry a message out, at most once for each message id. Raises nothing."""
+    error = _fault_of(lambda: _take(message))
+    if error is None:
+        return Answer.ACK
+    if isinstance(error, NotYetError):
+        return Answer.RETRY
+    if is_transient(error) or is_database_trouble(error):
+        log.warning("bus message waits for the database", error=str(error).strip())
+        connection.close()
+        return Answer.RETRY
+    return _faulty(message, error)
+
+
+def _fault_of(work: Callable[[], None]) -> Exception | None:
+    """Return what prevented work; None: it is done."""
+    try:
+        work()
+    except Exception as error:  # any: a fault of ours must not stop the other messages
+        return error
+    return None
+
+
+def request_replay(row_id: int, *, by: User) -> None:
+    """Have a dead letter carried out again, by the rules of then, by the process of the bus.
+
+    Raises ConflictError STATE_CONFLICT, NotAllowedError.
+    """
+    row = _dead_row(row_id, by)
+    if not row.is_whole:
+        detail = f"Only the first {STORED_BYTES} of its {row.length} bytes are stored."
+        raise ConflictError(Code.STATE_CONFLICT, detail)
+    dead = BusMessage.objects.dead().filter(pk=row.pk)
+    dead.update(replay_requested_at=database_now(), decided_by=by)
+
+
+def discard(row_id: int, *, by: User) -> None:
+    """Put a dead letter aside for good. Raises ConflictError STATE_CONFLICT, NotAllowedError."""
+    row = _dead_row(row_id, by)
+    dead = BusMessage.objects.dead().filter(pk=row.pk)
+    dead.update(
+        state=MessageState.DISCARDED, decided_by=by, settled_at=database_now(),
+        replay_requested_at=None,
+    )  # fmt: skip
+
+
+def replay_requested() -> int:
+    """Carry out the dead letters whose replay was requested; return how many."""
+    rows = list(BusMessage.objects.dead().exclude(replay_requested_at=None).order_by("pk")[:100])
+    for row in rows:
+        row.replays += 1
+        row.replay_requested_at = None
+        error = _fault_of(partial(_carry_out, row, is_last=True))
+        if isinstance(error, DatabaseError | InterfaceError):
+            log.warning("replay waits for the database", error=str(error).strip())
+            connection.close()
+            return 0
+        if error is not None and not isinstance(error, NotYetError):
+            log.error("bus message not replayed", message=str(row), exc_info=error)
+            row.code, row.detail = str(Code.UNEXPECTED), Code.UNEXPECTED.sentence
+            _store(row, MessageState.DEAD)
+    return len(rows)
+
+
+def _dead_row(row_id: int, by: User) -> BusMessage:
+    row = BusMessage.objects.dead().filter(pk=row_id).first()
+    if row is None:
+        raise ConflictError(Code.STATE_CONFLICT, f"There is no dead letter {row_id}.")
+    require(by, right_for(row.subject))
+    return row
+
+
+def right_for(subject: str) -> Right:
+    """Return the right of staff that decides about a subject: it is as if they did it by hand."""
+    return Right.RECONCILE if subject.startswith(FILLS) else Right.APPROVE
+
+
+def _take(message: Message) -> None:
+    row = BusMessage(
+        bus=message.bus[:200],
+        message_id=_short(message.message_id),
+        subject=_printable(message.subject)[:200],
+        body=message.body[:STORED_BYTES],
+        digest=hashlib.sha256(message.body).hexdigest(),
+        length=len(message.body),
+        stored_at=min(message.stored_at, database_now()),  # a clock ahead makes nothing younger
+    )
+    known = BusMessage.objects.filter(bus=row.bus, message_id=row.message_id).first()
+    if known is not None:
+        if known.state == MessageState.DEAD and known.digest != row.digest:
+            row.pk, row.replays = known.pk, known.replays + 1  # corrected by its sender
+        else:
+            if known.digest != row.digest:
+                log.warning("bus message with the id of another one ignored", message=str(row))
+            return
+    _carry_out(row, is_last=message.tries >= PATIENT_TRIES)
+
+
+def _carry_out(row: BusMessage, *, is_last: bool) -> None:
+    """Carry a message out and store its row. Raises NotYetError, and what our program does."""
+    route = BusRoute.objects.filter(subject=row.subject, ended_at=None)
+    found = route.select_related("feed__owner", "connection").first()
+    try:
+        if len(bytes(row.body)) < row.length:
+            detail = f"{row.length} bytes are more than the maximum of {STORED_BYTES}."
+            raise InvalidInputError(Code.BODY_TOO_LARGE, detail)
+        if found is None:
+            raise InvalidInputError(Code.SUBJECT_UNKNOWN, f"No route is for {row.subject!r}.")
+        if found.feed is not None and row.subject.startswith(SIGNALS):
+            with transaction.atomic():
+                row.signal = publish_from_bus(found.feed, row)
+                failpoint("bus.published")
+                _store(row, MessageState.DONE)
+            failpoint("bus.committed")
+            return
+        if found.connection is not None and row.subject.startswith(FILLS):
+            apply_from_bus(found.connection, row, is_last=is_last)
+        else:
+            raise InvalidInputError(Code.SUBJECT_UNKNOWN, f"{row.subject!r} is not carried out.")
+    except FillcastError as error:
+        if error.code in MAY_FOLLOW and not is_last:
+            raise NotYetError from error
+        row.signal, row.code, row.detail = None, str(error.code), text_of(error)[:2000]
+        _store(row, MessageState.DEAD)
+    else:
+        _store(row, MessageState.DONE)
+
+
+def _store(row: BusMessage, state: MessageState) -> None:
+    """Insert or update the row. Raises NotYetError if another process has stored it meanwhile."""
+    row.state, row.settled_at = state, database_now()
+    if state == MessageState.DONE:
+        row.code = row.detail = ""
+    if row.pk:
+        values = {
+            name: getattr(row, name)
+            for name in (
+                "state", "settled_at", "code", "detail", "signal_id", "replays",
+                "replay_requested_at", "body", "digest", "length", "subject", "stored_at",
+            )
+        }  # fmt: skip
+        if not BusMessage.objects.dead().filter(pk=row.pk).update(**values):
+            raise NotYetError
+        return
+    created, is_new = BusMessage.objects.get_or_create(
+        bus=row.bus, message_id=row.message_id, defaults=_values(row)
+    )
+    if not is_new:
+        raise NotYetError  # rolls back what this process did of it
+    row.pk = created.pk
+
+
+def _values(row: BusMessage) -> dict[str, Any]:
+    names = (
+        "subject", "body", "digest", "length", "stored_at", "settled_at", "state", "code", "detail",
+        "signal",
+    )  # fmt: skip
+    return {name: getattr(row, name) for name in names}
+
+
+def text_of(error: FillcastError) -> str:
+    """Return all that is wrong, with the fields."""
+    if not isinstance(error, InvalidInputError):
+        return error.detail
+    return " ".join(
+        f"{one.field}: {one.detail}" if one.field else one.detail for one in field_errors(error)
+    )
+
+
+def _faulty(message: Message, error: Exception) -> Answer:
+    """Log a fault of ours; after some tries the message is a dead letter."""
+    log.error("bus message not carried out", subject=message.subject, exc_info=error)
+    if message.tries < FAULTY_TRIES:
+        return Answer.RETRY
+    values = {
+        "subject": _printable(message.subject)[:200], "body": message.body[:STORED_BYTES],
+        "digest": hashlib.sha256(message.body).hexdigest(), "length": len(message.body),
+        "stored_at": message.stored_at, "state": MessageState.DEAD,
+        "code": str(Code.UNEXPECTED), "detail": Code.UNEXPECTED.sentence,
+    }  # fmt: skip
+    try:
+        BusMessage.objects.get_or_create(
+            bus=message.bus[:200], message_id=_short(message.message_id), defaults=values
+        )
+    except (DatabaseError, InterfaceError):
+        log.exception("bus message not stored")
+        connection.close()
+        return Answer.RETRY
+    return Answer.ACK
+
+
+def _short(message_id: str) -> str:
+    """Return an id that fits its column; a long one by its hash."""
+    if len(message_id) <= 200 and message_id.isprintable():
+        return message_id
+    return f"sha256:{hashlib.sha256(message_id.encode(errors='replace')).hexdigest()}"
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "�" for c in text)

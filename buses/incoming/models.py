@@ -1,0 +1,119 @@
+"""Which subjects may come in, and each message that did."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from common.db_functions import ClockTimestamp
+
+STORED_BYTES = 16 * 1024  # of a message; a larger one is refused anyway
+
+
+class BusRoute(models.Model):
+    """A subject that an operator lets in: signals for one feed, or fills of one account.
+
+    What comes by any other subject is a dead letter.
+    """
+
+    subject = models.CharField(max_length=200)
+    feed = models.ForeignKey("signals.Feed", models.CASCADE, null=True, blank=True)
+    connection = models.ForeignKey(
+        "connections.ExecutionConnection", models.CASCADE, null=True, blank=True
+    )
+    created_at = models.DateTimeField(db_default=ClockTimestamp())
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+"
+    )
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("subject", "-id")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["subject"], condition=Q(ended_at__isnull=True), name="one_bus_route"
+            ),
+            models.CheckConstraint(
+                condition=Q(feed__isnull=False, connection__isnull=True)
+                | Q(feed__isnull=True, connection__isnull=False),
+                name="bus_route_has_one_target",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.subject
+
+
+class MessageState(models.TextChoices):
+    """What became of a message."""
+
+    DONE = "DONE", "Carried out"
+    DEAD = "DEAD", "Dead letter"
+    DISCARDED = "DISCARDED", "Discarded"
+
+
+class BusMessageQuerySet(models.QuerySet["BusMessage"]):
+    """Messages by what is to be done."""
+
+    def dead(self) -> Self:
+        """Those that an operator may replay or discard."""
+        return self.filter(state=MessageState.DEAD)
+
+
+class BusMessage(models.Model):
+    """A message that came in, and what became of it. Its row makes the message id count once.
+
+    bus: where it came from, without secrets. stored_at: when the bus stored it. body: its first
+    16 KiB. digest: SHA-256 of all of it. length: of all of it, in bytes.
+    """
+
+    bus = models.CharField(max_length=200)
+    message_id = models.CharField(max_length=200)
+    subject = models.CharField(max_length=200)
+    body = models.BinaryField()
+    digest = models.CharField(max_length=64)
+    length = models.BigIntegerField()
+    stored_at = models.DateTimeField()
+    received_at = models.DateTimeField(db_default=ClockTimestamp())
+    settled_at = models.DateTimeField(db_default=ClockTimestamp())
+    state = models.CharField(max_length=9, choices=MessageState)
+    code = models.CharField(max_length=64, blank=True, default="", db_default="")
+    detail = models.CharField(max_length=2000, blank=True, default="", db_default="")
+    signal = models.ForeignKey("signals.Signal", models.SET_NULL, null=True, related_name="+")
+    replays = models.PositiveSmallIntegerField(default=0, db_default=0)
+    replay_requested_at = models.DateTimeField(null=True, blank=True)
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+",
+        help_text="Who requested the last replay, or discarded it.",
+    )  # fmt: skip
+
+    objects = BusMessageQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-id",)
+        constraints = [
+            models.UniqueConstraint(fields=["bus", "message_id"], name="one_bus_message"),
+            models.CheckConstraint(
+                condition=~Q(state="DEAD") | Q(code__gt=""), name="dead_message_has_reason"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["-id"], condition=Q(state="DEAD"), name="bus_message_dead"),
+            models.Index(fields=["settled_at"], name="bus_message_settled"),
+            models.Index(
+                fields=["replay_requested_at"],
+                condition=Q(replay_requested_at__isnull=False),
+                name="bus_message_replay",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.message_id}"
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of its body is stored."""
+        return self.length == len(bytes(self.body))

@@ -1,0 +1,163 @@
+"""Receive from all configured buses, each lane on a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple, Protocol
+from urllib.parse import urlsplit
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection
+
+from buses.incoming.cleaning import remove_old
+from buses.incoming.intake import Answer, Message, replay_requested, take
+from buses.sinks import SinkMisconfigured, SinkUnavailable, name_of
+from common import shared_sessions
+from common.sql import Query, rows
+
+log = structlog.get_logger(__name__)
+POLL_SECONDS = 1.0
+MISCONFIGURED_SECONDS, LONGEST_RETRY_SECONDS = 60.0, 5.0
+REPLAY_SECONDS, CLEANING_ROUNDS = 2.0, 300
+STOP_SECONDS = 10.0
+
+
+class Lane(Protocol):
+    """What messages come from, in their order. Used by one thread."""
+
+    name: str
+
+    def poll(self, take: Callable[[Message], Answer], *, seconds: float) -> int:
+        """Take what has come; wait at most so many seconds. Raises SinkUnavailable."""
+
+    def close(self) -> None:
+        """Give up the connection."""
+
+
+Make = Callable[[], Lane]
+
+
+class Identity(NamedTuple):
+    """What distinguishes a database from a copy of it at another server."""
+
+    database: str
+
+
+IDENTITY = Query(
+    Identity,
+    "SELECT system_identifier::text || '/' || current_database() AS database"
+    " FROM pg_control_system()",
+)
+
+
+class Receiver:
+    """The threads of all lanes, and one that carries out requested replays."""
+
+    def __init__(self, makers: Sequence[tuple[str, Make]]) -> None:
+        """makers: what makes each lane, with a name for errors before it is made."""
+        self._stop = threading.Event()
+        works: list[Callable[[], None]] = [
+            partial(self._receive, name, make) for name, make in makers
+        ]
+        self._threads = [
+            threading.Thread(target=work, name=f"receiver-{number}", daemon=True)
+            for number, work in enumerate([*works, self._replay])
+        ]
+
+    def run(self, stop: threading.Event) -> None:
+        """Receive until `stop` is set."""
+        for thread in self._threads:
+            thread.start()
+        stop.wait()
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(STOP_SECONDS)
+
+    def _receive(self, name: str, make: Make) -> None:
+        failures = 0
+        lane: Lane | None = None
+        while not self._stop.is_set():
+            try:
+                lane = lane or make()
+                lane.poll(take, seconds=POLL_SECONDS)
+                failures = 0
+                continue
+            except SinkUnavailable as error:
+                failures += 1
+                if failures in (1, 10) or not failures % 100:
+                    log.warning("bus is away", lane=name, failures=failures, error=f"{error}")
+                pause = min(0.5 * 2.0 ** min(failures, 10), LONGEST_RETRY_SECONDS)
+            except SinkMisconfigured as error:
+                log.error("bus is misconfigured", lane=name, error=f"{error}")  # noqa: TRY400
+                pause = MISCONFIGURED_SECONDS
+            except Exception:  # any: a fault of ours, or of a library; other lanes go on
+                log.exception("bus is not received", lane=name)
+                connection.close()
+                pause = LONGEST_RETRY_SECONDS
+            finally:
+                shared_sessions.give_back()
+            self._stop.wait(pause)
+        if lane is not None:
+            lane.close()
+        connection.close()
+
+    def _replay(self) -> None:
+        rounds = 0
+        while not self._stop.wait(REPLAY_SECONDS):
+            try:
+                replay_requested()
+                if rounds % CLEANING_ROUNDS == 0:
+                    remove_old()
+                rounds += 1
+            except (DatabaseError, InterfaceError) as error:
+                log.warning("replays wait for the database", error=str(error).strip())
+                connection.close()
+            finally:
+                shared_sessions.give_back()
+        connection.close()
+
+
+def configured() -> list[tuple[str, Make]]:
+    """Return what makes the lanes of FILLCAST_INCOMING_BUSES. Raises SinkMisconfigured."""
+    makers: dict[str, Make] = {}
+    for url in settings.FILLCAST_INCOMING_BUSES:
+        scheme = urlsplit(url).scheme
+        if scheme not in LANES_BY_URL:
+            known = ", ".join(f"{name}://" for name in LANES_BY_URL)
+            detail = f"FILLCAST_INCOMING_BUSES has a URL of {scheme}://; known are {known}."
+            raise SinkMisconfigured(detail)
+        for lane, make in LANES_BY_URL[scheme](url):
+            name = f"{name_of(url)}#{lane}"
+            if name in makers:
+                raise SinkMisconfigured(f"FILLCAST_INCOMING_BUSES names {name_of(url)} twice.")
+            makers[name] = make
+    return list(makers.items())
+
+
+def _nats_lanes(url: str) -> list[tuple[str, Make]]:
+    def make(lane: str) -> Lane:
+        from buses.nats.consumer import NatsLane
+
+        database = rows(IDENTITY)[0].database
+        return NatsLane(url, lane, tag=settings.FILLCAST_INSTALLATION_TAG, database=database)
+
+    return [(lane, partial(make, lane)) for lane in ("signals", "fills")]
+
+
+def _clickhouse_lanes(url: str) -> list[tuple[str, Make]]:
+    def make() -> Lane:
+        from buses.clickhouse.polling import ClickHouseLane
+
+        return ClickHouseLane(url)
+
+    return [("signals", make)]
+
+
+LANES_BY_URL: dict[str, Callable[[str], list[tuple[str, Make]]]] = {
+    "nats": _nats_lanes,
+    "clickhouse": _clickhouse_lanes,
+}
+"""By the scheme of the URL: the lanes of a bus."""

@@ -1,0 +1,1 @@
+"""Kafka: an archive of everything that happened to orders, in order for each account."""

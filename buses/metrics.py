@@ -1,0 +1,19 @@
+"""Metrics of buses, for `/metrics`."""
+
+from common.metrics import Gauge
+
+GAUGES = (
+    Gauge("bus_lag_seconds", "Age of the oldest event that a bus may lack.", ("bus",), """
+SELECT name, extract(epoch FROM greatest(clock_timestamp() - read_to, interval '0')) AS value
+FROM buses_bussink"""),
+    Gauge("bus_failures", "Failures of a bus since its last success.", ("bus",), """
+SELECT name, failures AS value FROM buses_bussink"""),
+    Gauge("bus_delivered", "Events that a bus has confirmed.", ("bus",), """
+SELECT name, delivered AS value FROM buses_bussink"""),
+    Gauge("bus_paused", "Whether an operator has paused a bus.", ("bus",), """
+SELECT name, (paused_at IS NOT NULL)::int AS value FROM buses_bussink"""),
+    Gauge("bus_dead_letters", "Events that a bus refused and that were not sent again.", ("bus",),
+          """
+SELECT s.name, count(d.id) AS value FROM buses_bussink s
+LEFT JOIN buses_deadletter d ON d.sink_id = s.id AND d.replayed_at IS NULL GROUP BY s.name"""),
+)  # fmt: skip

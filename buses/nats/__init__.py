@@ -1,0 +1,1 @@
+"""NATS JetStream: events go out, approved signals and fills of foreign connectors come in."""

@@ -1,0 +1,345 @@
+"""Signals that come in by a bus: published once, or kept with the reason."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from buses.incoming import intake, signals
+from buses.incoming.intake import Answer, Message, replay_requested, request_replay, take
+from buses.incoming.models import BusMessage, BusRoute, MessageState
+from buses.incoming.routes import add_route, end_route
+from common.errors import ConflictError, InvalidInputError, NotAllowedError
+from common.permissions import Role
+from common.reason_codes import Code
+from common.sql import database_now
+from connections.models import ExecutionConnection
+from execution.models import Order
+from signals.models import Approval, Feed, Origin, Signal
+from tests.roles import staff
+from users.models import User
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("inline_commits", "alice")]
+SUBJECT = "signals.approved.gold"
+
+
+@pytest.fixture
+def operator(db: None) -> User:
+    return staff(Role.OPERATOR, name="olga")
+
+
+@pytest.fixture
+def route(feed: Feed, operator: User) -> BusRoute:
+    return add_route(SUBJECT, feed=feed, by=operator)
+
+
+def body(**fields: Any) -> bytes:
+    """Return the message of the specification, with changes; None leaves a field out."""
+    usual = {
+        "signal_id": "s-1", "symbol": "EURUSD", "signal_type": "BUY", "stop_loss": "1.09",
+        "take_profit": "1.12", "position_size": "1000",
+    }  # fmt: skip
+    return json.dumps({k: v for k, v in (usual | fields).items() if v is not None}).encode()
+
+
+def message(data: bytes | None = None, **fields: Any) -> Message:
+    usual: dict[str, Any] = {
+        "bus": "nats://bus/IN", "message_id": "m-1", "subject": SUBJECT,
+        "body": body() if data is None else data, "stored_at": database_now(),
+    }  # fmt: skip
+    return Message(**(usual | fields))
+
+
+def dead() -> tuple[str, str]:
+    """Return code and reason of the only message, which is a dead letter."""
+    row = BusMessage.objects.get()
+    assert row.state == MessageState.DEAD
+    return row.code, row.detail
+
+
+def test_message_is_published_to_the_routes_feed(route: BusRoute, feed: Feed) -> None:
+    assert take(message()) is Answer.ACK
+    signal = Signal.objects.get()
+    assert (signal.feed, signal.external_id, signal.origin) == (feed, "s-1", Origin.BUS)
+    assert (signal.currency_pair, signal.direction, signal.is_published) == ("EUR/USD", "BUY", True)
+    assert signal.provider_quantity == 1000
+    assert Order.objects.get().signal == signal
+    row = BusMessage.objects.get()
+    assert (row.state, row.signal, row.code) == (MessageState.DONE, signal, "")
+
+
+def test_repeated_message_is_published_once(route: BusRoute) -> None:
+    assert [take(message()) for _ in range(3)] == [Answer.ACK] * 3
+    assert Order.objects.count() == 1
+
+
+def test_message_id_used_for_another_signal_is_ignored(route: BusRoute) -> None:
+    take(message())
+    assert take(message(body(signal_id="s-2"))) is Answer.ACK
+    assert Signal.objects.get().external_id == "s-1"
+
+
+def test_signal_id_with_another_content_is_a_dead_letter(route: BusRoute) -> None:
+    take(message())
+    take(message(body(signal_type="SELL", stop_loss="1.12", take_profit="1.05"), message_id="m-2"))
+    assert Order.objects.count() == 1
+    assert BusMessage.objects.dead().get().code == Code.DUPLICATE_SIGNAL
+
+
+def test_same_signal_by_another_message_is_published_once(route: BusRoute) -> None:
+    take(message())
+    take(message(message_id="m-2"))
+    assert Order.objects.count() == 1
+    assert not BusMessage.objects.dead()
+
+
+def test_crash_before_the_commit_publishes_nothing(
+    route: BusRoute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(name: str) -> None:
+        if name == "bus.published":
+            raise RuntimeError(name)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(intake, "failpoint", crash)
+        assert take(message()) is Answer.RETRY
+    assert not Signal.objects.exists()
+    assert not BusMessage.objects.exists()
+    assert take(message(tries=2)) is Answer.ACK
+    assert Order.objects.count() == 1
+
+
+def test_message_that_breaks_the_program_ends_as_dead_letter(
+    route: BusRoute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fault(*_: Any) -> None:
+        raise RuntimeError("ours")
+
+    monkeypatch.setattr(intake, "publish_from_bus", fault)
+    answers = [take(message(tries=n)) for n in range(1, 6)]
+    assert answers == [Answer.RETRY] * 4 + [Answer.ACK]
+    assert dead()[0] == Code.UNEXPECTED
+
+
+def test_subject_without_route_is_a_dead_letter() -> None:
+    assert take(message()) is Answer.ACK
+    assert dead() == (Code.SUBJECT_UNKNOWN, f"No route is for '{SUBJECT}'.")
+    assert not Signal.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "subject", ["signals.pending.gold", "signals.approved.Gold", "orders.gold"]
+)
+def test_other_subject_is_never_executed(route: BusRoute, subject: str) -> None:
+    take(message(subject=subject))
+    assert dead()[0] == Code.SUBJECT_UNKNOWN
+    assert not Signal.objects.exists()
+
+
+def test_ended_route_lets_nothing_in(route: BusRoute, operator: User) -> None:
+    assert end_route(route.pk, by=operator)
+    assert not end_route(route.pk, by=operator)
+    take(message())
+    assert dead()[0] == Code.SUBJECT_UNKNOWN
+
+
+def test_feed_without_approval_publishes_nothing(route: BusRoute, feed: Feed) -> None:
+    Feed.objects.filter(pk=feed.pk).update(is_approved=False)
+    take(message())
+    assert dead()[0] == Code.FEED_NOT_APPROVED
+    assert not Signal.objects.exists()
+
+
+def test_message_that_states_another_approval_is_not_executed(route: BusRoute) -> None:
+    take(message(body(approval="PENDING")))
+    assert dead()[0] == Code.SIGNAL_NOT_APPROVED
+    assert not Signal.objects.exists()
+
+
+def test_archived_feed_and_inactive_owner_publish_nothing(route: BusRoute, feed: Feed) -> None:
+    User.objects.filter(pk=feed.owner_id).update(is_active=False)
+    take(message())
+    assert dead()[0] == Code.FEED_UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "part"),
+    [
+        (b'{"signal_id": "s-1", "symb', Code.BODY_NOT_JSON, "Not JSON"),
+        (b"", Code.BODY_NOT_JSON, ""),
+        (b"\xff\xfe", Code.BODY_NOT_JSON, "UTF-8"),
+        (b"[1]", Code.BODY_NOT_JSON, "object"),
+        (b"x" * 10_000_000, Code.BODY_TOO_LARGE, "10000000 bytes"),
+        (body(signal_id=None), Code.FIELD_REQUIRED, "signal_id: "),
+        (body(signal_type="HOLD"), Code.FIELD_INVALID, "signal_type: "),
+        (body(symbol=None), Code.FIELD_REQUIRED, "symbol: "),
+        (body(stop_loss="NaN"), Code.NUMBER_MALFORMED, "stop_loss: "),
+        (body(take_profit=[1]), Code.NUMBER_MALFORMED, "take_profit: "),
+        (body(position_size="-1"), Code.NUMBER_NOT_POSITIVE, "position_size: "),
+        (body(signal_type="BUY_LIMIT"), Code.PRICE_REQUIRED, ""),
+        (body(leverage=100), Code.FIELD_UNKNOWN, "leverage: "),
+        (body(external_id="x"), Code.FIELD_UNKNOWN, "external_id: "),
+        (body(schema_version=2), Code.SCHEMA_UNKNOWN, "knows 1"),
+        (body(schema_version="new"), Code.SCHEMA_UNKNOWN, "knows 1"),
+        (
+            b'{"signal_id":"s-1","symbol":"EURUSD","signal_type":"BUY","stop_loss":1,"stop_loss":2}',
+            Code.DUPLICATE_KEY,
+            "stop_loss",
+        ),
+    ],
+)
+def test_message_that_cannot_be_read_is_a_dead_letter(
+    route: BusRoute, data: bytes, code: Code, part: str
+) -> None:
+    assert take(message(data)) is Answer.ACK
+    found, detail = dead()
+    assert found == code
+    assert part in detail
+    assert not Signal.objects.exists()
+    assert len(bytes(BusMessage.objects.get().body)) <= 16 * 1024
+
+
+def test_schema_version_of_now_is_taken(route: BusRoute) -> None:
+    take(message(body(schema_version=1, signal_id=17)))
+    assert Signal.objects.get().external_id == "17"
+
+
+def test_stop_on_the_wrong_side_is_a_dead_letter(route: BusRoute) -> None:
+    take(message(body(signal_type="BUY_LIMIT", entry_price="1.05", stop_loss="1.06")))
+    found, detail = dead()
+    assert (found, "stop_loss" in detail) == (Code.STOP_WRONG_SIDE, True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "order_type", "price"),
+    [("BUY_LIMIT", "LIMIT", "open_price"), ("SELL_STOP", "STOP", "stop_price")],
+)
+def test_entry_price_is_that_of_the_order_type(
+    route: BusRoute, kind: str, order_type: str, price: str
+) -> None:
+    levels = ("1.0", "1.2") if kind == "BUY_LIMIT" else ("1.2", "1.0")
+    entry = "1.09"
+    take(
+        message(
+            body(signal_type=kind, entry_price=entry, stop_loss=levels[0], take_profit=levels[1])
+        )
+    )
+    signal = Signal.objects.get()
+    assert (signal.order_type, str(getattr(signal, price).normalize())) == (order_type, entry)
+
+
+def test_market_entry_delivered_late_is_not_executed(route: BusRoute) -> None:
+    take(message(stored_at=database_now() - timedelta(hours=1)))
+    assert dead()[0] == Code.ALERT_TOO_OLD
+    assert not Signal.objects.exists()
+
+
+def test_clock_of_the_bus_ahead_makes_nothing_younger(route: BusRoute) -> None:
+    take(message(stored_at=database_now() + timedelta(hours=1)))
+    assert BusMessage.objects.get().stored_at <= database_now()
+    signal = Signal.objects.get()
+    assert signal.valid_until is not None
+    assert signal.valid_until < datetime.now(UTC) + timedelta(minutes=30)
+
+
+def test_close_before_its_open_waits_for_it(route: BusRoute) -> None:
+    close = body(
+        signal_id="c-1", signal_type="CLOSE", refers_to="s-1", stop_loss=None, take_profit=None,
+        position_size=None, symbol=None,
+    )  # fmt: skip
+    assert take(message(close, message_id="m-2")) is Answer.RETRY
+    assert not BusMessage.objects.exists()
+    take(message())
+    assert take(message(close, message_id="m-2", tries=2)) is Answer.ACK
+    assert Signal.objects.get(external_id="c-1").refers_to == Signal.objects.get(external_id="s-1")
+
+
+def test_close_whose_open_never_comes_is_a_dead_letter(route: BusRoute) -> None:
+    close = body(
+        signal_id="c-1", signal_type="CLOSE", refers_to="s-1", stop_loss=None, take_profit=None,
+        position_size=None, symbol=None,
+    )  # fmt: skip
+    assert take(message(close, tries=intake.PATIENT_TRIES)) is Answer.ACK
+    assert dead()[0] == Code.REFERENCE_REQUIRED
+
+
+def test_replay_publishes_once_the_reason_is_gone(feed: Feed, operator: User) -> None:
+    take(message())
+    add_route(SUBJECT, feed=feed, by=operator)
+    row = BusMessage.objects.get()
+    request_replay(row.pk, by=operator)
+    assert replay_requested() == 1
+    row.refresh_from_db()
+    assert (row.state, row.replays, row.decided_by) == (MessageState.DONE, 1, operator)
+    assert row.signal == Signal.objects.get()
+    assert replay_requested() == 0
+    with pytest.raises(ConflictError):
+        request_replay(row.pk, by=operator)
+
+
+def test_replay_of_an_old_market_entry_stays_dead(feed: Feed, operator: User) -> None:
+    take(message(stored_at=database_now() - timedelta(hours=1)))
+    add_route(SUBJECT, feed=feed, by=operator)
+    request_replay(BusMessage.objects.get().pk, by=operator)
+    replay_requested()
+    assert dead()[0] == Code.ALERT_TOO_OLD
+
+
+def test_message_stored_in_part_cannot_be_replayed(route: BusRoute, operator: User) -> None:
+    take(message(b"x" * 20_000))
+    with pytest.raises(ConflictError, match="Only the first 16384 of its 20000 bytes"):
+        request_replay(BusMessage.objects.get().pk, by=operator)
+
+
+def test_corrected_message_with_the_same_id_is_published(route: BusRoute) -> None:
+    take(message(body(stop_loss="NaN")))
+    assert take(message(body(stop_loss="NaN"))) is Answer.ACK
+    assert dead()[0] == Code.NUMBER_MALFORMED
+    assert take(message()) is Answer.ACK
+    assert BusMessage.objects.get().state == MessageState.DONE
+    assert Order.objects.count() == 1
+
+
+def test_discarded_message_is_not_replayed(route: BusRoute, operator: User) -> None:
+    take(message(b"{"))
+    row = BusMessage.objects.get()
+    request_replay(row.pk, by=operator)
+    intake.discard(row.pk, by=operator)
+    assert replay_requested() == 0
+    row.refresh_from_db()
+    assert row.state == MessageState.DISCARDED
+
+
+def test_only_staff_who_may_approve_let_signals_in(feed: Feed) -> None:
+    for user in (feed.owner, staff(Role.SUPPORT, name="sue"), staff(Role.RISK_OFFICER, name="ria")):
+        with pytest.raises(NotAllowedError):
+            add_route(SUBJECT, feed=feed, by=user)
+    assert not BusRoute.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "subject", ["signals.approved.>", "signals.approved.", "signals.gold", "a"]
+)
+def test_route_of_another_subject_is_refused(feed: Feed, operator: User, subject: str) -> None:
+    with pytest.raises(InvalidInputError):
+        add_route(subject, feed=feed, by=operator)
+
+
+def test_second_route_of_a_subject_is_refused(
+    route: BusRoute, feed: Feed, operator: User, alice: ExecutionConnection
+) -> None:
+    with pytest.raises(ConflictError):
+        add_route(SUBJECT, feed=feed, by=operator)
+    with pytest.raises(InvalidInputError):
+        add_route(SUBJECT, account=alice, by=operator)
+
+
+def test_every_field_of_the_specification_is_known() -> None:
+    assert {
+        "signal_id", "symbol", "signal_type", "entry_price", "stop_loss", "take_profit",
+        "position_size",
+    } <= signals.KNOWN  # fmt: skip
+    assert Approval.APPROVED == "APPROVED"

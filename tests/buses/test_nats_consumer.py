@@ -1,0 +1,235 @@
+"""Signals that come in by a real NATS server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+nats = pytest.importorskip("nats", reason="pip install -r requirements-buses.txt")
+
+from buses.incoming.intake import Answer, Message, take  # noqa: E402
+from buses.incoming.models import BusMessage  # noqa: E402
+from buses.incoming.routes import add_route  # noqa: E402
+from buses.nats import consumer  # noqa: E402
+from buses.nats.consumer import NatsLane  # noqa: E402
+from buses.sinks import SinkUnavailable  # noqa: E402
+from common.permissions import Role  # noqa: E402
+from common.reason_codes import Code  # noqa: E402
+from execution.models import Order  # noqa: E402
+from signals.models import Feed, Signal  # noqa: E402
+from tests.buses.engines import NatsServer  # noqa: E402
+from tests.buses.test_incoming_signals import SUBJECT, body  # noqa: E402
+from tests.ports import closed_port  # noqa: E402
+from tests.roles import staff  # noqa: E402
+from tests.until import until  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    running = NatsServer(tmp_path_factory.mktemp("nats"))
+    running.start()
+    yield running
+    running.kill()
+
+
+@pytest.fixture
+def prefix(tmp_path: Path) -> str:
+    """Subjects and a stream of the test's own."""
+    return tmp_path.name.replace("_", "-")
+
+
+@pytest.fixture
+def lane(server: NatsServer, prefix: str) -> Iterator[NatsLane]:
+    opened = lane_of(server, prefix)
+    opened.poll(never, seconds=0.05)  # the consumer begins to count
+    yield opened
+    opened.close()
+
+
+def lane_of(server: NatsServer, prefix: str, *, database: str = "one") -> NatsLane:
+    url = f"{server.url}/{prefix}?prefix={prefix}"
+    return NatsLane(url, "signals", tag="tst", database=database)
+
+
+def never(message: Message) -> Answer:
+    raise AssertionError(message)
+
+
+def send(server: NatsServer, *messages: tuple[str, bytes, dict[str, str]]) -> None:
+    """Publish messages: subject, body, headers."""
+
+    async def run() -> None:
+        connection = await nats.connect(server.url)
+        for subject, data, headers in messages:
+            await connection.jetstream().publish(subject, data, headers=headers)
+        await connection.close()
+
+    asyncio.run(run())
+
+
+def read(lane: NatsLane, count: int, answer: Callable[[Message], Answer]) -> list[Message]:
+    """Poll until so many messages were answered; return them."""
+    found: list[Message] = []
+
+    def note(message: Message) -> Answer:
+        found.append(message)
+        return answer(message)
+
+    until(lambda: len(found) >= count, meanwhile=lambda: lane.poll(note, seconds=0.5))
+    return found
+
+
+def nothing_more(lane: NatsLane) -> bool:
+    return lane.poll(never, seconds=0.3) == 0
+
+
+def acknowledge(_: Message) -> Answer:
+    return Answer.ACK
+
+
+def test_messages_come_in_order_with_their_ids(
+    server: NatsServer, lane: NatsLane, prefix: str
+) -> None:
+    sent = [
+        (f"{prefix}.signals.approved.gold", b"%d" % n, {"Nats-Msg-Id": f"m-{n}"}) for n in range(9)
+    ]
+    send(server, *sent, (f"{prefix}.signals.approved.fx.major", b"9", {}))
+    found = read(lane, 10, acknowledge)
+    assert [message.body for message in found] == [b"%d" % n for n in range(10)]
+    assert [message.message_id for message in found[:9]] == [f"m-{n}" for n in range(9)]
+    assert found[9].message_id.startswith("10@20")  # the bus's own
+    assert found[9].subject == "signals.approved.fx.major"
+    assert (found[0].bus, found[0].tries) == (f"{server.url}/{prefix}", 1)
+    assert nothing_more(lane)
+
+
+def test_other_subjects_of_the_stream_are_not_read(server: NatsServer, prefix: str) -> None:
+    async def make() -> None:
+        connection = await nats.connect(server.url)
+        await connection.jetstream().add_stream(name=prefix, subjects=[f"{prefix}.signals.>"])
+        await connection.close()
+
+    asyncio.run(make())
+    lane = lane_of(server, prefix)
+    assert nothing_more(lane)
+    send(server, (f"{prefix}.signals.pending.gold", b"{}", {}))
+    assert nothing_more(lane)
+    lane.close()
+
+
+def test_message_to_retry_comes_again_later(
+    server: NatsServer, lane: NatsLane, prefix: str
+) -> None:
+    send(server, (f"{prefix}.signals.approved.gold", b"1", {}))
+    answers = iter([Answer.RETRY, Answer.RETRY, Answer.ACK])
+    found = read(lane, 3, lambda _: next(answers))
+    assert [message.tries for message in found] == [1, 2, 3]
+    assert len({message.message_id for message in found}) == 1
+    assert nothing_more(lane)
+
+
+def test_unanswered_message_of_a_killed_process_comes_again(
+    server: NatsServer, lane: NatsLane, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "REDELIVERY_SECONDS", 1.0)
+    other = lane_of(server, f"{prefix}-2")
+    other.poll(never, seconds=0.05)
+    send(server, (f"{prefix}-2.signals.approved.gold", b"1", {}))
+
+    class Killed(BaseException):
+        """The process ends here."""
+
+    def die(_: Message) -> Answer:
+        raise Killed
+
+    with pytest.raises(Killed):
+        read(other, 1, die)
+    other.close()
+    again = lane_of(server, f"{prefix}-2")
+    (found,) = read(again, 1, acknowledge)
+    assert found.tries == 2
+    again.close()
+
+
+def test_restarted_server_delivers_what_was_not_acknowledged(tmp_path: Path) -> None:
+    running = NatsServer(tmp_path)
+    running.start()
+    lane = lane_of(running, "a")
+    lane.poll(never, seconds=0.05)
+    send(running, ("a.signals.approved.gold", b"1", {}))
+    running.kill()
+    with pytest.raises(SinkUnavailable):
+        poll_for_ever(lane)  # until the client notices
+    running.start()
+
+    found: list[Message] = []
+
+    def note(message: Message) -> Answer:
+        found.append(message)
+        return Answer.ACK
+
+    def polled() -> bool:
+        try:
+            lane.poll(note, seconds=0.5)
+        except SinkUnavailable:
+            return False
+        return bool(found)
+
+    until(polled)
+    assert found[0].body == b"1"
+    lane.close()
+    running.kill()
+
+
+def poll_for_ever(lane: NatsLane) -> None:
+    while True:
+        lane.poll(lambda _: Answer.RETRY, seconds=0.2)
+
+
+def test_consumer_of_another_database_is_refused(
+    server: NatsServer, lane: NatsLane, prefix: str
+) -> None:
+    second = lane_of(server, prefix, database="two")
+    with pytest.raises(SinkUnavailable, match="belongs to another database with the same"):
+        second.poll(never, seconds=0.1)
+    second.close()
+
+
+def test_message_too_large_is_refused_by_our_stream(
+    server: NatsServer, lane: NatsLane, prefix: str
+) -> None:
+    with pytest.raises(nats.js.errors.APIError, match="exceeds maximum"):
+        send(server, (f"{prefix}.signals.approved.gold", b"x" * 100_000, {}))
+    assert nothing_more(lane)
+
+
+def test_absent_server_is_unavailable() -> None:
+    with closed_port() as port:
+        lane = NatsLane(f"nats://127.0.0.1:{port}", "signals", tag="tst", database="one")
+        with pytest.raises(SinkUnavailable):
+            lane.poll(never, seconds=0.1)
+        lane.close()
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("inline_commits", "alice")
+def test_signal_on_the_bus_becomes_orders_once(
+    server: NatsServer, lane: NatsLane, prefix: str, feed: Feed
+) -> None:
+    add_route(SUBJECT, feed=feed, by=staff(Role.OPERATOR, name="olga"))
+    send(
+        server,
+        (f"{prefix}.{SUBJECT}", body(), {"Nats-Msg-Id": "a"}),
+        (f"{prefix}.{SUBJECT}", body(), {"Nats-Msg-Id": "b"}),  # the same signal again
+        (f"{prefix}.{SUBJECT}", body()[:40], {"Nats-Msg-Id": "c"}),  # cut off
+        (f"{prefix}.signals.approved.other", body(signal_id="s-2"), {}),
+    )
+    read(lane, 4, take)
+    assert Signal.objects.get().external_id == "s-1"
+    assert Order.objects.count() == 1
+    codes = BusMessage.objects.dead().order_by("pk").values_list("code", flat=True)
+    assert list(codes) == [Code.BODY_NOT_JSON, Code.SUBJECT_UNKNOWN]
+    assert nothing_more(lane)
