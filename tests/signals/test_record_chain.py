@@ -387,7 +387,8 @@ UNRECORDED = {
     "id", "feed_id",  # the link has them
     "cancelled_at",  # has a link of its own
     "external_id", "content_hash", "note", "provider_quantity", "provider_equity",
-    "is_reversal", "provider_currency", "market_source",  # the provider's own, and nothing is traded by them
+    "provider_currency", "market_source",  # the provider's own, and nothing is traded by them
+    "is_reversal",  # why a trade was closed; nothing is traded by it
     "approval", "approved_at", "approved_by_id", "created_by_id", "published_by_id",
     "cancelled_by_id", "candidate_count", "reaches_admins", "owner_only",
 }  # fmt: skip
