@@ -70,7 +70,9 @@ def expected(name: str, case: Case, caller: str) -> int:
         return 200 if case.kind == "list" else case.operators or case.ok
     if not name.startswith("GET"):
         return 403
-    return 200 if case.kind == "list" else 404
+    if case.kind == "list":
+        return 200
+    return case.others[0] if case.kind == "operator" and case.others[0] == 403 else 404
 
 
 def _of_others(case: Case) -> int:
