@@ -76,6 +76,8 @@ def expected(name: str, case: Case, caller: str) -> int:
 
 
 def _of_others(case: Case) -> int:
+    if case.kind == "operator" and case.others[0] == 403:
+        return 403
     if case.kind in ("own", "operator", "private"):
         return 404
     if case.kind == "foreign":
