@@ -99,6 +99,7 @@ ELSEWHERE = {
     "events/settings_upkeep.py": "a second process would only repeat one alarm",
     "common/repeatable.py": "tests/api/test_repeatable.py: two requests with one key",
     "common/archive/batches.py": "tests/execution/archived: two archivers of one kind",
+    "analytics/installation/compute.py": "one day's figures, computed again at each change",
     "ops/kill_switch_drill.py": "a lock of a session, for one drill at a time",
 }
 ACTS = {case.__name__: case for cases in CASES.values() for case in cases}

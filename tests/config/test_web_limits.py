@@ -68,11 +68,13 @@ def test_chunked_body_is_refused_while_it_arrives(web: WebProcess, folder: Path)
         with _connected(web) as line:
             line.sendall(_head(path, "Transfer-Encoding: chunked"))
             sent = 0
-            while not _readable(line) and sent < 8 * LIMIT:
-                line.sendall(PIECE)
-                sent += len(PIECE)
-                written = _temporary_files(web, folder)
-                assert not written, f"{path}: {written}"
+            # An answer that comes between the look and the piece closes the connection under it.
+            with contextlib.suppress(ConnectionError):
+                while not _readable(line) and sent < 8 * LIMIT:
+                    line.sendall(PIECE)
+                    sent += len(PIECE)
+                    written = _temporary_files(web, folder)
+                    assert not written, f"{path}: {written}"
             assert sent < 8 * LIMIT, f"{path}: no answer after {sent:,} bytes"
             assert _status(line) == 413, path
 

@@ -46,7 +46,7 @@ CEILINGS = {
     ("demo", "users"): 2,
     ("execution", "connections"): 25,
     ("execution", "events"): 3,
-    ("execution", "positions"): 41,
+    ("execution", "positions"): 42,
     ("execution", "prices"): 5,
     ("execution", "signals"): 13,
     ("ops", "connections"): 8,

@@ -210,6 +210,7 @@ NO_INSTRUCTION = {
     "published_at", "cancelled_by_id", "cancelled_at", "candidate_count",
     "reaches_admins", "owner_only", "created_at", "sent_at",
     "market_bid", "market_ask", "market_at", "market_source", "marks",
+    "is_reversal",  # names the reason of a close; nothing is traded by it
 }  # fmt: skip
 
 

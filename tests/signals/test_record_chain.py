@@ -388,6 +388,7 @@ UNRECORDED = {
     "cancelled_at",  # has a link of its own
     "external_id", "content_hash", "note", "provider_quantity", "provider_equity",
     "provider_currency", "market_source",  # the provider's own, and nothing is traded by them
+    "is_reversal",  # why a trade was closed; nothing is traded by it
     "approval", "approved_at", "approved_by_id", "created_by_id", "published_by_id",
     "cancelled_by_id", "candidate_count", "reaches_admins", "owner_only",
 }  # fmt: skip

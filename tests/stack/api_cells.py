@@ -70,13 +70,13 @@ def expected(name: str, case: Case, caller: str) -> int:
         return 200 if case.kind == "list" else case.operators or case.ok
     if not name.startswith("GET"):
         return 403
-    return 200 if case.kind == "list" else 404
+    return 200 if case.kind == "list" else case.others[0] if case.kind == "operator" else 404
 
 
 def _of_others(case: Case) -> int:
-    if case.kind in ("own", "operator", "private"):
+    if case.kind in ("own", "private"):
         return 404
-    if case.kind == "foreign":
+    if case.kind in ("foreign", "operator"):
         return case.others[0]
     return 200 if case.kind == "list" else case.ok
 

@@ -47,6 +47,7 @@ EXITS = (
     Case(incomplete_closes, "OF_HALTS", {"retry": 30}, ROWS, is_kept=True),
     Case(dust, "FIND_DUST", (), ROWS),
     Case(dust, "REQUEST_READ", None, ROWS),
+    Case(dust, "HELD_BACK_BY_OLD_FACTS", (), ROWS),
     Case(stop_failover, "PASSED", None, ROWS, is_kept=True),
     Case(stop_failover, "REQUEST_READ", None, ROWS, is_kept=True),
     Case(stop_failover, "MAY_TAKE_OVER", None, ROWS, is_kept=True),
