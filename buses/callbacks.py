@@ -15,13 +15,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
-from importlib.metadata import entry_points
+from functools import partial
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, get_type_hints
 
 import structlog
 
 from buses.catalogue import Fill, type_of
 from buses.envelope import Envelope
+from buses.foreign import error_of
 from buses.sinks import SinkMisconfigured, SinkRefused
 
 log = structlog.get_logger(__name__)
@@ -53,11 +55,19 @@ def callback_sinks() -> list[CallbackSink]:
     """Return the sink of each callback. An entry point that fails to load is logged, and left."""
     for point in entry_points(group=GROUP):
         if point.name not in _registered:
-            try:
-                register_fill_callback(point.load(), name=point.name)
-            except Exception:
-                log.exception("a fill callback cannot be loaded", name=point.name, at=point.value)
+            error = error_of(partial(_load, point))
+            if error is not None:
+                log.error(
+                    "a fill callback cannot be loaded",
+                    name=point.name,
+                    at=point.value,
+                    exc_info=error,
+                )
     return [CallbackSink(name, callback) for name, callback in sorted(_registered.items())]
+
+
+def _load(point: EntryPoint) -> None:
+    register_fill_callback(point.load(), name=point.name)
 
 
 class CallbackSink:
@@ -72,10 +82,9 @@ class CallbackSink:
         for one in envelopes:
             if one.type != type_of(Fill) or one.id in self._done:
                 continue
-            try:
-                self._callback(fill_of(one))
-            except Exception as error:
-                log.exception("a fill callback failed", sink=self.name, envelope=one.id)
+            error = error_of(partial(self._callback, fill_of(one)))
+            if error is not None:
+                log.error("a fill callback failed", sink=self.name, envelope=one.id, exc_info=error)
                 raise SinkRefused(one.id, f"{type(error).__name__}: {error}") from error
             self._done.add(one.id)
         self._done.clear()

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 import structlog
@@ -20,6 +21,7 @@ from django.db.models import Case, F, Q, When
 from django.utils.dateparse import parse_datetime
 
 from buses.envelope import Envelope
+from buses.foreign import error_of
 from buses.gaps import Gaps
 from buses.models import BusSink, DeadLetter, SinkCursor
 from buses.reading import first_id_since, newest_id, read_ids
@@ -231,13 +233,13 @@ class Drain:
 
 def _call(write: Callable[[Sequence[Envelope]], None], events: Sequence[Envelope]) -> None:
     """Write; any error that a sink does not explain means that nothing is known."""
-    try:
-        write(events)
-    except (SinkUnavailable, SinkRefused):
-        raise
-    except Exception as error:
-        log.exception("a sink failed in a way that it does not know")
-        raise SinkUnavailable(f"{type(error).__name__}: {error}") from error
+    error = error_of(partial(write, events))
+    if error is None:
+        return
+    if isinstance(error, SinkUnavailable | SinkRefused):
+        raise error
+    log.error("a sink failed in a way that it does not know", exc_info=error)
+    raise SinkUnavailable(f"{type(error).__name__}: {error}") from error
 
 
 def _bury(state: BusSink, envelope_id: str, kind: str, reason: str, stored: Any) -> None:

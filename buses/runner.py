@@ -14,6 +14,7 @@ from django.db import DatabaseError, InterfaceError, connection
 
 from buses.callbacks import AT_ONCE, CallbackSink, callback_sinks
 from buses.drain import BATCH, MAX_REASON, Drain
+from buses.foreign import OUR_FAULTS, error_of
 from buses.models import BusSink
 from buses.sinks import Sink, SinkMisconfigured, name_of, open_sink
 from common import shared_sessions
@@ -51,15 +52,14 @@ class Runner:
 
     def _run(self, name: str, make: Make) -> None:
         while not self._stop.is_set():
-            try:
-                sink = make()
-            except Exception as error:  # a library that is broken stops no other sink
-                if not isinstance(error, SinkMisconfigured):
-                    log.exception("a sink cannot be made", sink=name)
-                self._store_fault(name, f"{error}"[:MAX_REASON])
-                self._stop.wait(60)
-            else:
-                self._drain(sink)
+            made = _made(make)
+            if not isinstance(made, Exception):
+                self._drain(made)
+                continue
+            if not isinstance(made, SinkMisconfigured):
+                log.error("a sink cannot be made", sink=name, exc_info=made)
+            self._store_fault(name, f"{made}"[:MAX_REASON])
+            self._stop.wait(60)
 
     def _drain(self, sink: Sink) -> None:
         """Step until the process stops; give the sink back then."""
@@ -83,7 +83,7 @@ class Runner:
             log.warning("a sink waits for the database", sink=drain.sink.name, error=str(error))
             connection.close()
             return DATABASE_SECONDS
-        except Exception:  # our own fault: it is in the log, and the sink goes on trying
+        except OUR_FAULTS:  # the sink goes on trying
             log.exception("a sink's step failed", sink=drain.sink.name)
             return DATABASE_SECONDS
         finally:
@@ -120,6 +120,13 @@ def configured() -> list[tuple[str, Make]]:
         makers.append((name, partial(open_sink, url)))
     makers += [(sink.name, partial(_itself, sink)) for sink in callback_sinks()]
     return makers
+
+
+def _made(make: Make) -> Sink | Exception:
+    """Return the sink, or why it cannot be made."""
+    made: list[Sink] = []
+    error = error_of(lambda: made.append(make()))
+    return made[0] if error is None else error
 
 
 def _itself(sink: Sink) -> Sink:

@@ -20,6 +20,7 @@ from django.db import models
 from buses import order_events, outbox_events, position_events
 from buses.catalogue import EventData, type_of
 from buses.envelope import Envelope
+from buses.foreign import OUR_FAULTS
 from buses.made import Made
 from buses.models import Announcement
 from common.money import plain
@@ -70,7 +71,7 @@ def read(source: Source, ids: Sequence[int]) -> list[Envelope | Broken]:
     epochs = _Epochs()
     try:
         return [_envelope(source, one, epochs) for one in source.make(ids)]
-    except Exception as error:
+    except OUR_FAULTS as error:
         if len(ids) == 1:
             log.exception("no event could be made", source=source.name, row=ids[0])
             return [Broken(f"{source.name}-{ids[0]}", f"{type(error).__name__}: {error}"[:500])]

@@ -12,6 +12,7 @@ import structlog
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from buses.envelope import Envelope
+from buses.foreign import OUR_FAULTS
 from buses.gaps import Gaps
 from buses.reading import newest_id, read_ids
 from buses.sources import SOURCES, Source, read
@@ -109,7 +110,7 @@ class Hub:
                 log.warning("streams wait for the database", error=str(error))
                 connection.close()
                 wait = TROUBLE_SECONDS
-            except Exception:
+            except OUR_FAULTS:
                 log.exception("streams cannot be read")
                 wait = TROUBLE_SECONDS
             finally:

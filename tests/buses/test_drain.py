@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 
 from buses import drain as drain_module
@@ -167,6 +168,23 @@ def test_row_that_makes_no_event_stops_no_other_one(
     DeadLetter.objects.update(replay_requested_at=timezone.now())
     drain_of(sink).step()  # it is made again, now by mended code
     assert numbers(sink) == [1, 3, 4, 2]
+
+
+def test_database_error_while_reading_is_no_fault_of_a_row(
+    sink: MemorySink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happen(3)
+
+    def fail(*_: Any) -> Envelope:
+        raise OperationalError("terminating connection")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sources, "_envelope", fail)
+        with pytest.raises(OperationalError):
+            drain_of(sink).step()
+    assert not DeadLetter.objects.exists()
+    drain_of(sink).step()
+    assert numbers(sink) == [1, 2, 3]
 
 
 def test_paused_sink_reads_nothing_and_catches_up(sink: MemorySink) -> None:

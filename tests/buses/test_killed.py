@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -71,6 +72,9 @@ def test_killed_process_leaves_nothing_out_and_adds_nothing(stream: str, tmp_pat
             found: Any = redis.xrange(stream)
         return [json.loads(fields["event"]) for _, fields in found]
 
+    def has_more_than(count: int) -> bool:
+        return len(entries()) > count
+
     for before in (0, 300, 600):
         with process(stream, log) as running:
             until(
@@ -79,7 +83,7 @@ def test_killed_process_leaves_nothing_out_and_adds_nothing(stream: str, tmp_pat
             )
             happen(300)
             # Killed in the middle of its work, while its lease is in force.
-            until(lambda before=before: len(entries()) > before, seen=log.read_text)
+            until(partial(has_more_than, before), seen=log.read_text)
             running.kill()
         BusSink.objects.update(lease_until=None)  # as after a minute
     with process(stream, log):

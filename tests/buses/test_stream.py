@@ -189,7 +189,7 @@ def test_session_ends_its_stream_when_the_password_or_role_changes() -> None:
     def access() -> Access:
         client.force_login(operator)
         request = APIRequestFactory().get(PATH)
-        request.user, request.session = operator, client.session  # type: ignore[attr-defined]
+        request.user, request.session = operator, client.session
         operator.key_id = None
         return access_of(request)
 
