@@ -6,7 +6,6 @@ The caller acknowledges to the bus only what `take` answers ACK to: then its row
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
@@ -16,6 +15,7 @@ from typing import Any
 import structlog
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
+from buses.foreign import error_of
 from buses.incoming.fills import NotYetError, apply_from_bus
 from buses.incoming.models import STORED_BYTES, BusMessage, BusRoute, MessageState
 from buses.incoming.signals import publish_from_bus
@@ -62,7 +62,7 @@ class Message:
 
 def take(message: Message) -> Answer:
     """Carry a message out, at most once for each message id. Raises nothing."""
-    error = _fault_of(lambda: _take(message))
+    error = error_of(lambda: _take(message))
     if error is None:
         return Answer.ACK
     if isinstance(error, NotYetError):
@@ -72,15 +72,6 @@ def take(message: Message) -> Answer:
         connection.close()
         return Answer.RETRY
     return _faulty(message, error)
-
-
-def _fault_of(work: Callable[[], None]) -> Exception | None:
-    """Return what prevented work; None: it is done."""
-    try:
-        work()
-    except Exception as error:  # any: a fault of ours must not stop the other messages
-        return error
-    return None
 
 
 def request_replay(row_id: int, *, by: User) -> None:
@@ -112,7 +103,7 @@ def replay_requested() -> int:
     for row in rows:
         row.replays += 1
         row.replay_requested_at = None
-        error = _fault_of(partial(_carry_out, row, is_last=True))
+        error = error_of(partial(_carry_out, row, is_last=True))
         if isinstance(error, DatabaseError | InterfaceError):
             log.warning("replay waits for the database", error=str(error).strip())
             connection.close()

@@ -12,6 +12,7 @@ import structlog
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
+from buses.foreign import error_of
 from buses.incoming.cleaning import remove_old
 from buses.incoming.intake import Answer, Message, replay_requested, take
 from buses.sinks import SinkMisconfigured, SinkUnavailable, name_of
@@ -79,27 +80,20 @@ class Receiver:
     def _receive(self, name: str, make: Make) -> None:
         failures = 0
         lane: Lane | None = None
+
+        def poll() -> None:
+            nonlocal lane
+            lane = lane or make()
+            lane.poll(take, seconds=POLL_SECONDS)
+
         while not self._stop.is_set():
-            try:
-                lane = lane or make()
-                lane.poll(take, seconds=POLL_SECONDS)
+            error = error_of(poll)
+            shared_sessions.give_back()
+            if error is None:
                 failures = 0
                 continue
-            except SinkUnavailable as error:
-                failures += 1
-                if failures in (1, 10) or not failures % 100:
-                    log.warning("bus is away", lane=name, failures=failures, error=f"{error}")
-                pause = min(0.5 * 2.0 ** min(failures, 10), LONGEST_RETRY_SECONDS)
-            except SinkMisconfigured as error:
-                log.error("bus is misconfigured", lane=name, error=f"{error}")  # noqa: TRY400
-                pause = MISCONFIGURED_SECONDS
-            except Exception:  # any: a fault of ours, or of a library; other lanes go on
-                log.exception("bus is not received", lane=name)
-                connection.close()
-                pause = LONGEST_RETRY_SECONDS
-            finally:
-                shared_sessions.give_back()
-            self._stop.wait(pause)
+            failures += 1
+            self._stop.wait(_pause(name, error, failures))
         if lane is not None:
             lane.close()
         connection.close()
@@ -118,6 +112,19 @@ class Receiver:
             finally:
                 shared_sessions.give_back()
         connection.close()
+
+
+def _pause(name: str, error: Exception, failures: int) -> float:
+    """Log why a lane is not received; return after how many seconds it is tried again."""
+    if isinstance(error, SinkMisconfigured):
+        log.error("bus is misconfigured", lane=name, error=f"{error}")
+        return MISCONFIGURED_SECONDS
+    if not isinstance(error, SinkUnavailable):  # a fault of ours or a library's; other lanes go on
+        log.error("bus is not received", lane=name, exc_info=error)
+        connection.close()
+    elif failures in (1, 10) or not failures % 100:
+        log.warning("bus is away", lane=name, failures=failures, error=f"{error}")
+    return min(0.5 * 2.0 ** min(failures, 10), LONGEST_RETRY_SECONDS)
 
 
 def configured() -> list[tuple[str, Make]]:
