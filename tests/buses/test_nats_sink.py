@@ -9,18 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import nats
 import pytest
 
-nats = pytest.importorskip("nats", reason="pip install -r requirements-buses.txt")
-
-from buses.catalogue import CATALOGUE  # noqa: E402
-from buses.examples import example_of  # noqa: E402
-from buses.nats import sink as nats_sink  # noqa: E402
-from buses.nats.sink import NatsSink, open_sink  # noqa: E402
-from buses.sinks import SinkMisconfigured, SinkRefused, SinkUnavailable  # noqa: E402
-from tests.buses.engines import NatsServer  # noqa: E402
-from tests.buses.events import event  # noqa: E402
-from tests.until import until  # noqa: E402
+from buses.catalogue import CATALOGUE
+from buses.examples import example_of
+from buses.nats import sink as nats_sink
+from buses.nats.sink import NatsSink, open_sink
+from buses.sinks import SinkMisconfigured, SinkRefused, SinkUnavailable
+from tests.buses.engines import NatsServer
+from tests.buses.events import event
+from tests.until import until
 
 
 @pytest.fixture(scope="module")

@@ -11,25 +11,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nats
 import pytest
 from django.conf import settings
 from django.db import connection
 
-nats = pytest.importorskip("nats", reason="pip install -r requirements-buses.txt")
-
-from buses.incoming.intake import request_replay  # noqa: E402
-from buses.incoming.models import BusMessage, MessageState  # noqa: E402
-from buses.incoming.receiver import configured  # noqa: E402
-from buses.incoming.routes import add_route  # noqa: E402
-from buses.sinks import SinkMisconfigured  # noqa: E402
-from common.permissions import Role  # noqa: E402
-from connections.models import ExecutionConnection  # noqa: E402
-from execution.models import Order  # noqa: E402
-from signals.models import Feed, Signal  # noqa: E402
-from tests.buses.engines import NatsServer  # noqa: E402
-from tests.buses.test_incoming_signals import SUBJECT, body  # noqa: E402
-from tests.roles import staff  # noqa: E402
-from tests.until import until  # noqa: E402
+from buses.incoming.intake import request_replay
+from buses.incoming.models import BusMessage, MessageState
+from buses.incoming.receiver import configured
+from buses.incoming.routes import add_route
+from buses.sinks import SinkMisconfigured
+from common.permissions import Role
+from connections.models import ExecutionConnection
+from execution.models import Order
+from signals.models import Feed, Signal
+from tests.buses.engines import NatsServer
+from tests.buses.test_incoming_signals import SUBJECT, body
+from tests.roles import staff
+from tests.until import until
 
 ROOT = Path(__file__).parents[2]
 
