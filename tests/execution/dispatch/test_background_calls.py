@@ -255,7 +255,7 @@ class About:
 @pytest.fixture
 def runner_and_results(trading: TradingRuntime) -> tuple[BackgroundCallRunner, list[CallResult]]:
     results: list[CallResult] = []
-    return BackgroundCallRunner(trading.dispatcher.loop, results.append, 60.0), results
+    return BackgroundCallRunner(trading.dispatcher.loop, results.append, lambda: 60.0), results
 
 
 def background_call(key: object, host: str, call: Any) -> BackgroundCall:
@@ -266,7 +266,7 @@ def test_hanging_host_holds_only_its_share_of_the_slots(
     trading: TradingRuntime,
 ) -> None:
     hanging, never, results = [], asyncio.Event(), list[CallResult]()
-    runner = BackgroundCallRunner(trading.dispatcher.loop, results.append, 60.0)
+    runner = BackgroundCallRunner(trading.dispatcher.loop, results.append, lambda: 60.0)
 
     async def hang() -> None:
         hanging.append(1)
@@ -288,7 +288,7 @@ def test_hanging_host_holds_only_its_share_of_the_slots(
 
 def test_unanswered_background_call_ends(trading: TradingRuntime) -> None:
     results = list[CallResult]()
-    runner = BackgroundCallRunner(trading.dispatcher.loop, results.append, 0.2)
+    runner = BackgroundCallRunner(trading.dispatcher.loop, results.append, lambda: 0.2)
     runner.start([background_call("never", "slow", asyncio.Event().wait)])
     assert runner.wait_idle(60)
     assert isinstance(results[0].answer, TimeoutError)

@@ -109,7 +109,7 @@ def test_overloaded_host_gets_as_many_calls_as_it_can_serve(simulated: Simulated
         if not done.failed:
             answered.add(done.about.connection_id)
 
-    runner = BackgroundCallRunner(simulated, on_result, TIME_OUT)
+    runner = BackgroundCallRunner(simulated, on_result, lambda: TIME_OUT)
 
     def are_all_answered() -> bool:
         runner.start(
@@ -136,7 +136,7 @@ def test_silent_accounts_wait_behind_answering_ones(simulated: SimulatedLoop) ->
         else:
             missed_before.append(len(missed))
 
-    runner = BackgroundCallRunner(simulated, on_result, 5.0)
+    runner = BackgroundCallRunner(simulated, on_result, lambda: 5.0)
 
     async def answer_at_once() -> str:
         return "answered"
@@ -230,7 +230,7 @@ def test_dead_accounts_get_turns_and_delay_no_look_up_of_others(
     def on_result(done: CallResult) -> None:
         done.background_call.write([done])
 
-    runner = BackgroundCallRunner(simulated, on_result, time_out)
+    runner = BackgroundCallRunner(simulated, on_result, lambda: time_out)
     cancels = [
         Repeated(clock, f"dead {n} {k}", n, time_out, hangs=True)
         for k in range(of_each)
@@ -466,7 +466,7 @@ def test_only_failures_of_the_host_count_against_it(
     """Send a cancel that takes more than a third of its time-out and ends like this."""
     time_out = 0.6
     ended: list[CallResult] = []
-    runner = BackgroundCallRunner(simulated, ended.append, time_out)
+    runner = BackgroundCallRunner(simulated, ended.append, lambda: time_out)
 
     async def cancel() -> None:
         await asyncio.sleep(time_out / 2)
@@ -483,7 +483,7 @@ def test_only_failures_of_the_host_count_against_it(
 def test_call_without_a_slot_is_not_made(loop: asyncio.AbstractEventLoop) -> None:
     """A look-up waits longer for its slot than a cancel, which keeps its row claimed."""
     done: list[CallResult] = []
-    runner = BackgroundCallRunner(loop, done.append, 0.2)
+    runner = BackgroundCallRunner(loop, done.append, lambda: 0.2)
 
     released = threading.Event()
     holding: list[None] = []
@@ -518,7 +518,7 @@ class InLane(About):
 
 def test_queued_call_ends_at_once_when_its_lane_is_left(loop: asyncio.AbstractEventLoop) -> None:
     done: list[CallResult] = []
-    runner = BackgroundCallRunner(loop, done.append, 10.0)
+    runner = BackgroundCallRunner(loop, done.append, lambda: 10.0)
     held = Hang()
 
     async def holds_its_place() -> None:
