@@ -13,7 +13,7 @@ from config.env_variables import InvalidEnvironmentError
 from config.installation import ROOT
 from config.moved_settings import MOVED
 
-MOST_VARIABLES = 37
+MOST_VARIABLES = 39
 
 KEY = base64.b64encode(b"k" * 32).decode()
 PRODUCTION = {
