@@ -19,6 +19,7 @@ from buses.models import BusSink
 from buses.sinks import Sink, SinkMisconfigured, name_of, open_sink
 from common import shared_sessions
 from common.db_functions import ClockTimestamp
+from common.readiness import announce_alive
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +53,7 @@ class Runner:
 
     def _run(self, name: str, make: Make) -> None:
         while not self._stop.is_set():
+            announce_alive()
             made = _made(make)
             if not isinstance(made, Exception):
                 self._drain(made)
@@ -77,6 +79,7 @@ class Runner:
 
     def _step(self, drain: Drain) -> float:
         """Do one step; return how long to wait before the next one."""
+        announce_alive()
         try:
             step = drain.step()
         except (DatabaseError, InterfaceError) as error:

@@ -1,12 +1,19 @@
-"""Report to the supervisor that this process is ready."""
+"""Report outside of the process that it is ready, and that it works on."""
 
 import os
 from pathlib import Path
 
 VARIABLE = "FILLCAST_READY_FILE"
+ALIVE = "FILLCAST_ALIVE_FILE"  # of containers: its time is what `python -m ops.health alive` judges
 
 
 def announce_ready() -> None:
     """Notify the supervisor, if there is one, that this process now takes work."""
     if path := os.environ.get(VARIABLE):
+        Path(path).touch()
+
+
+def announce_alive() -> None:
+    """Note that this process goes on, for the health check of its container, if there is one."""
+    if path := os.environ.get(ALIVE):
         Path(path).touch()

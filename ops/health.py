@@ -1,4 +1,4 @@
-"""`python -m ops.health web|lease|beat`: a container's health check, exit code 0 if it is well.
+"""`python -m ops.health web|lease|beat|alive`: a container's health check, exit code 0 if it is well.
 
 With `live` it states whether the process is to be restarted: not because the database is away,
 since a worker keeps outcomes in memory until that is back. It runs every 30 seconds beside each
@@ -8,14 +8,18 @@ process, so it imports no Django: a query or a request.
 import os
 import socket
 import sys
+import time
 import urllib.request
 from collections.abc import Callable, Mapping, MutableMapping
+from pathlib import Path
 
 import psycopg
 
+from common.readiness import ALIVE
 from config.secret_files import read_secret_files
 from execution.lease_sql import LIVE_OF_HOST
 
+SILENT_SECONDS = 180  # a bus that is misconfigured is tried again each minute
 SECONDS = 8  # below the health check's own time-out
 BEAT_SQL = """
 SELECT count(*) FROM django_celery_beat_periodictask
@@ -41,7 +45,17 @@ def beat(environ: Mapping[str, str]) -> bool:
     return _count(environ, BEAT_SQL, ()) > 0
 
 
-CHECKS: dict[str, Callable[[Mapping[str, str]], bool]] = {"web": web, "lease": lease, "beat": beat}
+def alive(environ: Mapping[str, str]) -> bool:
+    """Whether a process of buses has taken a step lately; it has no lease of its own."""
+    return time.time() - Path(environ[ALIVE]).stat().st_mtime < SILENT_SECONDS
+
+
+CHECKS: dict[str, Callable[[Mapping[str, str]], bool]] = {
+    "web": web,
+    "lease": lease,
+    "beat": beat,
+    "alive": alive,
+}
 
 
 def _lives(check: Callable[[Mapping[str, str]], bool], environ: Mapping[str, str]) -> bool:

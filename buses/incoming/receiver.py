@@ -17,6 +17,7 @@ from buses.incoming.cleaning import remove_old
 from buses.incoming.intake import Answer, Message, replay_requested, take
 from buses.sinks import SinkMisconfigured, SinkUnavailable, name_of
 from common import shared_sessions
+from common.readiness import announce_alive
 from common.sql import Query, rows
 
 log = structlog.get_logger(__name__)
@@ -87,6 +88,7 @@ class Receiver:
             lane.poll(take, seconds=POLL_SECONDS)
 
         while not self._stop.is_set():
+            announce_alive()
             error = error_of(poll)
             shared_sessions.give_back()
             if error is None:

@@ -16,7 +16,13 @@ from deploy.install.server_env import UnusableFileError, read
 ALL = ("DATABASE_URL", "REDIS_URL", "FILLCAST_SECRET_KEY", "FILLCAST_EMAIL_URL")
 SECRETS = {
     "owner": ALL,
-    "trade": (*ALL, "FILLCAST_CREDENTIALS_PRIVATE_KEYS", "FILLCAST_PUSH_PRIVATE_KEYS"),
+    "trade": (
+        *ALL,
+        "FILLCAST_CREDENTIALS_PRIVATE_KEYS",
+        "FILLCAST_PUSH_PRIVATE_KEYS",
+        "FILLCAST_SINKS",
+        "FILLCAST_INCOMING_BUSES",
+    ),
     "web": (*ALL, "FILLCAST_METRICS_TOKEN"),
 }
 LOGINS = {"owner": "fillcast_owner", "trade": "trade", "web": "web"}

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,7 +29,11 @@ def fail_to_open() -> Sink:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_hanging_dead_and_broken_buses_delay_no_other_one() -> None:
+def test_hanging_dead_and_broken_buses_delay_no_other_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive = tmp_path / "alive"
+    monkeypatch.setenv("FILLCAST_ALIVE_FILE", str(alive))
     healthy, hanging, dead = MemorySink("healthy"), MemorySink("hanging"), MemorySink("dead")
     hangs, over = threading.Event(), threading.Event()
 
@@ -57,6 +62,8 @@ def test_hanging_dead_and_broken_buses_delay_no_other_one() -> None:
         until(lambda: BusSink.objects.get(name="dead").failures > 0)
         until(lambda: BusSink.objects.get(name="broken").last_error == "nats-py is not installed")
         assert hanging.taken == []
+        alive.unlink()
+        until(alive.exists)  # for the health check of its container
     finally:
         over.set()
         stop.set()

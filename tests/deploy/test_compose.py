@@ -19,7 +19,7 @@ NOT_COMMON = {
     "FILLCAST_REPLICA_DATABASE_URL", "FILLCAST_CREDENTIALS_PRIVATE_KEYS",
     "FILLCAST_PUSH_PRIVATE_KEYS", "FILLCAST_MT5_TERMINAL",
     "FILLCAST_MT5_PORTABLE", "FILLCAST_MT5_NAME", "FILLCAST_ARCHIVE_FOLDER",
-    "FILLCAST_SEND_JOURNAL_FOLDER",
+    "FILLCAST_SEND_JOURNAL_FOLDER", "FILLCAST_SINKS", "FILLCAST_INCOMING_BUSES",
 }  # fmt: skip
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
@@ -66,6 +66,9 @@ def test_every_setting_is_passed_to_every_process(
         "FILLCAST_CREDENTIALS_PRIVATE_KEYS" not in web
     )  # it must not decrypt tenants' credentials
     assert "FILLCAST_PUSH_PRIVATE_KEYS" not in web
+    for name in TRADING | {"beat", "prices", "buses", "receiver"}:  # the doctor compares in each
+        assert {"FILLCAST_SINKS", "FILLCAST_INCOMING_BUSES"} <= services[name]["environment"].keys()
+    assert "FILLCAST_SINKS" not in web  # its URLs have passwords
 
 
 def folders_of(service: dict[str, Any]) -> set[str]:
@@ -128,7 +131,8 @@ def test_restore_marks_survive_containers(services: dict[str, dict[str, Any]]) -
     assert "ln -s /srv/static /srv/fillcast/static" in dockerfile
 
 
-OWN = TRADING | {"web", "beat", "prices", "migrate"}
+BUSES = {"buses", "receiver"}
+OWN = TRADING | BUSES | {"web", "beat", "prices", "migrate"}
 
 
 def test_every_process_is_confined(services: dict[str, dict[str, Any]]) -> None:
@@ -148,6 +152,10 @@ def test_every_process_has_a_health_check(services: dict[str, dict[str, Any]]) -
     checks = {name: s["healthcheck"]["test"] for name, s in services.items() if name != "migrate"}
     for name in TRADING | {"prices"}:
         assert checks[name] == ["CMD", "python", "-m", "ops.health", "lease"]
+    for name in BUSES:
+        assert checks[name] == ["CMD", "python", "-m", "ops.health", "alive"]
+        assert services[name]["environment"]["FILLCAST_ALIVE_FILE"].startswith("/tmp/")
+        assert services[name]["profiles"] == [name]
     assert checks["web"][-1] == "web"
     assert checks["beat"][-1] == "beat"
 

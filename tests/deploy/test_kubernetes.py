@@ -32,7 +32,7 @@ def build(name: str) -> list[Manifest]:
 
 @pytest.fixture(scope="module")
 def manifests() -> list[Manifest]:
-    return build("example") + build("migrate")
+    return build("example") + build("migrate") + build("buses")
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,8 @@ def test_every_process_has_probes_and_none_restarts_for_its_database(
         if name == "migrate":
             continue
         ready, live = container(pod)["readinessProbe"], container(pod)["livenessProbe"]
-        check = {"web": "web", "beat": "beat"}.get(name, "lease")
+        checks = {"web": "web", "beat": "beat", "buses": "alive", "receiver": "alive"}
+        check = checks.get(name, "lease")
         assert ready["exec"]["command"] == ["python", "-m", "ops.health", check]
         assert live["exec"]["command"] == [*ready["exec"]["command"], "live"]
         assert live["periodSeconds"] * live["failureThreshold"] >= 300

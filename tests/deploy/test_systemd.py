@@ -99,12 +99,15 @@ def test_units_run_what_compose_runs() -> None:
 def test_target_starts_every_process() -> None:
     wanted = set(" ".join(values("fillcast.target", "Wants")).split())
     migrate = "fillcast-server-migrate.service"
-    expected = {instance(name) for name in UNITS} - {migrate}
+    buses = {"fillcast-server-buses.service", "fillcast-server-receiver.service"}  # if used
+    expected = {instance(name) for name in UNITS} - buses - {migrate}
     assert wanted == expected | {"fillcast-server-execution@2.service"}
     for name in set(UNITS) - {migrate}:  # waits for it, but does not end with its restart
         assert values(name, "After") == values(name, "Wants") == [migrate]
         assert values(name, "Restart") == ["always"]
         assert not values(name, "Requires")
+    for name in buses:  # enabled by hand, they start and stop with the others
+        assert values(name, "WantedBy") == ["fillcast.target"]
 
 
 @pytest.mark.parametrize("name", UNITS)

@@ -11,6 +11,7 @@ import pytest
 from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
+from common.readiness import announce_alive
 from execution.models import WorkerLease
 from ops import health
 from tests.faults.postgres_clusters import url
@@ -44,6 +45,20 @@ def test_beat_is_healthy_while_it_starts_jobs() -> None:
     assert check("beat") == 0
     PeriodicTask.objects.update(last_run_at=timezone.now() - timedelta(minutes=3))
     assert check("beat") == 1
+
+
+def test_process_of_buses_is_healthy_while_it_takes_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "alive"
+    monkeypatch.setenv("FILLCAST_ALIVE_FILE", str(file))
+    assert health.main(["alive"]) == 1  # it has not begun
+    announce_alive()
+    assert health.main(["alive"]) == 0
+    os.utime(file, (0, 0))
+    assert health.main(["alive"]) == 1
+    announce_alive()
+    assert health.main(["alive"]) == 0
 
 
 def test_health_check_without_servers_fails_with_a_sentence() -> None:
