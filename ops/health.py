@@ -1,4 +1,4 @@
-"""`python -m ops.health web|lease|beat|alive`: a container's health check, exit code 0 if it is well.
+"""`python -m ops.health web|lease|beat|alive`: a container's health check; exit code 0 if well.
 
 With `live` it states whether the process is to be restarted: not because the database is away,
 since a worker keeps outcomes in memory until that is back. It runs every 30 seconds beside each
@@ -46,7 +46,7 @@ def beat(environ: Mapping[str, str]) -> bool:
 
 
 def alive(environ: Mapping[str, str]) -> bool:
-    """Whether a process of buses has taken a step lately; it has no lease of its own."""
+    """Whether a process of buses has taken a step recently; it has no lease of its own."""
     return time.time() - Path(environ[ALIVE]).stat().st_mtime < SILENT_SECONDS
 
 
