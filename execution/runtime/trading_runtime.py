@@ -333,6 +333,8 @@ class TradingRuntime:
 
         def wait() -> bool:
             """Wait for the next run. Returns False at the end."""
+            if alarm is None and not callable(seconds):
+                return not ended.wait(seconds)
             began = machine_time()
             while (left := began + pace(seconds) - machine_time()) > 0 and not ended.is_set():
                 part = min(left, PACE_SECONDS) if callable(seconds) else left

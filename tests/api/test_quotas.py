@@ -40,11 +40,14 @@ CREATES = {
 """The kind that each operation creates."""
 ELSEWHERE = {"invitations", "price sources"}  # tests/console/test_quotas.py
 _TRADED = "what is traded: as many as the rate of the scope allows"
+_OPERATORS = "for operators only, and each version is kept for the trail"
 BOUNDED_OTHERWISE = {
     "POST /api/v1/connections/paper/": "PAPER_ACCOUNT_LIMIT, before that of accounts",
     f"{FEED}telegram-bot/": "one of a feed",
     "POST /api/v1/kill-switch/": "HALT_LIMIT; one's own accounts can always be stopped",
     f"{FEED}drafts/{{draft_id}}/publish/": _TRADED,
+    "POST /api/v1/settings/": _OPERATORS,
+    "POST /api/v1/settings/{id}/restore/": _OPERATORS,
     "POST /api/v1/signals/": _TRADED,
     "POST /api/v1/signals/bracket/": _TRADED,
     "POST /api/v1/signals/oco/": _TRADED,

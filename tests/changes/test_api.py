@@ -222,6 +222,8 @@ ONE_WAY = {
     "POST /api/v1/subscriptions/{id}/twin/": "creates, once while it runs",
     "POST /api/v1/subscriptions/{id}/stop-twin/": "ends, once",
     "POST /api/v1/preflights/": "replaces a replay, which is deleted after a day",
+    "POST /api/v1/settings/": "only what was sent, upon the newest version, under its lock",
+    "POST /api/v1/settings/{id}/restore/": "creates a version",
     "POST /hooks/tradingview/{feed}/{token}/": "creates an alert",
 }
 

@@ -25,6 +25,8 @@ from django_celery_beat.models import (
 )
 
 from brokers.paper.models import PaperAccount
+from buses.incoming.models import BusMessage, BusRoute
+from buses.models import BusSink, DeadLetter
 from common.clocks import market_now
 from common.permissions import Role
 from config import urls  # noqa: F401  # registers the admin's pages
@@ -155,6 +157,10 @@ FORMS: dict[str, Form] = {
         lambda: SolarSchedule.objects.create(event="sunset", latitude=1, longitude=2),
         ({"event": "sunrise"}, {"latitude": "3"}),
     ),
+    "bus": Form(
+        lambda: BusSink.objects.create(name="redis"),
+        ({"rewind_to_0": "2026-01-01", "rewind_to_1": "00:00:00"}, {}), {"rewind_to__year": 2026},
+    ),
     "paper account": Form(paper, ({"owner": "bob"}, {"latency_ms": "7"})),
     "paper account, read-only": Form(
         paper, ({"trading_allowed": None}, {"unreachable": "on"}),
@@ -179,6 +185,9 @@ def alices_feed() -> Feed:
 
 def subscription_loss_limit() -> LossLimit:
     return limit_of(None, subscription=subscription())
+
+
+FOR_ACTIONS = {BusRoute, BusMessage, DeadLetter}  # each field of a row that exists is read-only
 
 
 # Forms of our own, by the name of their address.
@@ -297,7 +306,12 @@ def test_every_registered_model_form_is_listed() -> None:
         model for model, pages in admin.site._registry.items()
         if pages.has_change_permission(request)
     }  # fmt: skip
-    assert changed == {type(form.make()) for form in FORMS.values()}
+    assert changed == {type(form.make()) for form in FORMS.values()} | FOR_ACTIONS
+    for model in FOR_ACTIONS:
+        pages = admin.site._registry[model]
+        assert set(pages.get_fields(request, model())) <= {
+            *pages.get_readonly_fields(request, model())
+        }, model
 
 
 def test_every_own_page_is_listed() -> None:

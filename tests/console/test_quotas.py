@@ -37,6 +37,7 @@ LISTS: dict[str, tuple[str, Callable[[Rows], Rows]]] = {
     ),
 }  # fmt: skip
 OTHERS = {
+    "buses.busroute",
     "connections.executionconnection",  # its page is below
     "connections.maintenancewindow",
     "django_celery_beat.clockedschedule",

@@ -162,6 +162,8 @@ NOT_IN_ARCHIVE = {
         "User_user_permissions",
         "ApiKeyNotice",
         "AuditRun",
+        "BusRoute",
+        "BusMessage",
     },
     "public and computed from signals": {
         "RecordLink",

@@ -104,8 +104,9 @@ def _ask_once(port: int, cell: Cell, caller: Caller) -> tuple[str, str]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=110)
     try:
         connection.request(cell.method, cell.path, body, {**headers, "X-Request-ID": request_id})
-        answer = connection.getresponse()
-        answer.read()
+        with connection.getresponse() as answer:
+            if answer.headers.get_content_type() != "text/event-stream":  # it has no end
+                answer.read()
     except (http.client.HTTPException, OSError) as error:  # also when none comes in time
         return f"{DROPPED} ({type(error).__name__})", request_id
     finally:

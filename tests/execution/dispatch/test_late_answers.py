@@ -55,7 +55,7 @@ def test_facts_count_after_a_time_out_and_decisions_do_not(
     }
     ended = threading.Event()
     monkeypatch.setattr(broker, "submit_many", late_answer(broker, ended, answers[answer]))
-    monkeypatch.setattr(trading.dispatcher, "_call_timeout", -4.5)
+    monkeypatch.setattr(trading.dispatcher, "_call_timeout", lambda: -4.5)
     factories.signal(feed)
     execute(factories.pending())
     settle(trading)
@@ -83,7 +83,7 @@ def test_late_rejection_is_stored_without_secrets(
     ended = threading.Event()
     refused = Rejected(Code.NO_MONEY, "no money for AKEY123456789")
     monkeypatch.setattr(broker, "submit_many", late_answer(broker, ended, lambda _: refused))
-    monkeypatch.setattr(trading.dispatcher, "_call_timeout", -4.5)
+    monkeypatch.setattr(trading.dispatcher, "_call_timeout", lambda: -4.5)
     factories.signal(feed)
     execute(factories.pending())
     settle(trading)
