@@ -16,11 +16,12 @@ from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any, get_type_hints
 
 import structlog
 
+from buses.callback_points import callback_points
 from buses.catalogue import Fill, type_of
 from buses.envelope import Envelope
 from buses.foreign import error_of
@@ -28,7 +29,6 @@ from buses.sinks import SinkMisconfigured, SinkRefused
 
 log = structlog.get_logger(__name__)
 
-GROUP = "fillcast.fill_callbacks"
 AT_ONCE = 20  # rows in one batch: a callback may take a second or two for each
 FillCallback = Callable[[Fill], object]
 _registered: dict[str, FillCallback] = {}
@@ -46,14 +46,9 @@ def register_fill_callback(callback: FillCallback, *, name: str = "") -> FillCal
     return callback
 
 
-def has_callbacks() -> bool:
-    """Return whether any function is to be called, without importing it."""
-    return bool(_registered) or bool(entry_points(group=GROUP))
-
-
 def callback_sinks() -> list[CallbackSink]:
     """Return the sink of each callback. An entry point that fails to load is logged, and left."""
-    for point in entry_points(group=GROUP):
+    for point in callback_points():
         if point.name not in _registered:
             error = error_of(partial(_load, point))
             if error is not None:

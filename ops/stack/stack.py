@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from types import FrameType
 from typing import Any, Self
 
-from buses.callbacks import has_callbacks
+from buses.callback_points import callback_points
 from config import which_database
 from config.env import Settings
 from config.installation import ROOT, var_folder
@@ -109,7 +109,7 @@ def all_processes(settings: Settings) -> list[ProcessSpec]:
         command_process("prices"),
         *(
             [command_process("buses", niceness=NICENESS)]
-            if settings.sinks or has_callbacks()
+            if settings.sinks or callback_points()
             else []
         ),
         *([command_process("bus_receiver")] if settings.incoming_buses else []),

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from buses import callbacks
-from buses.callbacks import CallbackSink, callback_sinks, has_callbacks, register_fill_callback
+from buses.callback_points import callback_points
+from buses.callbacks import CallbackSink, callback_sinks, register_fill_callback
 from buses.catalogue import CATALOGUE, Fill
 from buses.examples import EXAMPLES, example_of
 from buses.sinks import SinkMisconfigured, SinkRefused
@@ -69,7 +70,7 @@ def test_two_callbacks_with_one_name_are_refused() -> None:
 def test_installed_package_registers_by_entry_point(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not has_callbacks()
+    assert not callback_points()
     (tmp_path / "my_fills.py").write_text(MODULE)
     info = tmp_path / "my_fills-1.0.dist-info"
     info.mkdir()
@@ -78,7 +79,7 @@ def test_installed_package_registers_by_entry_point(
         "[fillcast.fill_callbacks]\nledger = my_fills:on_fill\nbroken = my_fills:missing\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    assert has_callbacks()
+    assert callback_points()
     (sink,) = callback_sinks()
     sink.write([example_of(Fill)])
     import my_fills  # type: ignore[import-not-found]
