@@ -168,13 +168,17 @@ def kept_plans(*, reading: str = "", using: str = DEFAULT_DB_ALIAS) -> Iterator[
     row is what is entered.
 
     Meanwhile no plan scans a whole table if there is an index: a kept plan may have been made when
-    the table was empty. Leave it at the end of the transaction or of a savepoint.
+    the table was empty. Leave it at the end of the transaction or of a savepoint. Inside another
+    one it sends nothing, unless it reads.
 
     Raises RuntimeError outside of a transaction.
     """
     connection = connections[using]
     if not connection.in_atomic_block:
         raise RuntimeError("enter kept_plans inside a transaction")
+    if not reading and _keeps_plans.get() == using:
+        yield None
+        return
     _allow_prepared(connection)
     sql = f"{_KEEP_PLANS}, {reading}" if reading else _KEEP_PLANS
     outer = _keeps_plans.set(using)

@@ -129,7 +129,7 @@ from connections.market_data.source_status import (
 from connections.market_data.sources import (
     can_provide_prices,
     other_accounts_using,
-    reference_source_ids,
+    reference_sources,
     serves_paper,
     smallest_steps,
     sources_in_lanes,
@@ -268,7 +268,7 @@ __all__ = [
     "quantity_step_sql",
     "readiness_of",
     "reason_for",
-    "reference_source_ids",
+    "reference_sources",
     "resume_message",
     "rounded_to_tick_sql",
     "serves_paper",

@@ -81,7 +81,8 @@ def fan_out(signal: Signal) -> FanOut:
     if not database.in_atomic_block:
         raise RuntimeError("call fan_out inside the publish transaction")
     writers = {Action.OPEN: _open, Action.CLOSE: _close, Action.MODIFY: _modify}
-    with for_all_tenants(), kept_plans():  # planning them takes longer than 25 accounts
+    # Planning them takes longer than 25 accounts. An error ends the publication.
+    with for_all_tenants(savepoint=False), kept_plans():
         result = writers[Action(signal.action)](signal)
         # Read here: after the commit a tenant's session does not see the rows of others.
         result = replace(result, lanes=lanes_of(result.order_ids))

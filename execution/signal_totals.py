@@ -8,7 +8,7 @@ from django.db.models import Q
 
 from common.money import rounded_apart
 from common.sql import array, database_now, rows
-from connections.selectors import reference_source_ids
+from connections.selectors import reference_sources
 from execution.models import AT_BROKER, Order, Status
 from execution.submission.rows import QUOTE_MAX_AGE_SECONDS
 from execution.submission.signal_limits import SENT
@@ -33,10 +33,10 @@ def signal_total(signal: Signal) -> SignalTotal:
         pairs = {pair for source in sent for pair in pairs_between(source, currency)}
         oldest = now - timedelta(seconds=QUOTE_MAX_AGE_SECONDS)
         others = _owners(signal) - {feed.owner_id}
-        sources = reference_source_ids(
+        sources = reference_sources(
             feed.pk, owner_id=feed.owner_id, reaches_admins=feed.reaches_admins
         )
-        quotes = newest_quotes(sources, pairs, received_since=oldest)
+        quotes = newest_quotes(list(sources), pairs, received_since=oldest)
     total, unconverted = Decimal(0), {}
     for source, notional in sorted(sent.items()):
         known = conversion(quotes, source, currency)

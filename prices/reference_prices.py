@@ -1,17 +1,33 @@
 """The quote that the prices of a feed's signals are compared with before they are published."""
 
-from datetime import timedelta
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
 
-from django.db.models.functions import Now
-
-from connections.selectors import reference_source_ids, smallest_steps
-from prices.models import LatestQuote
+from common.sql import Query, rows
+from connections.selectors import reference_sources, smallest_steps
 from signals.models import Feed
 from signals.price_guard import Reference
 from users.tenancy import for_all_tenants
 
+
+class _Newest(NamedTuple):
+    source_id: int
+    bid: Decimal
+    ask: Decimal
+    time: datetime
+
+
 # The guard looks for wrong digits: a quote from before a long weekend shows them as well.
-MAX_AGE = timedelta(days=4)
+_NEWEST = Query(
+    _Newest,
+    """
+    SELECT data_connection_id AS source_id, bid, ask, time FROM prices_latestquote
+    WHERE data_connection_id = ANY(%s::bigint[]) AND symbol = %s::text
+      AND received_at > statement_timestamp() - interval '4 days'
+    ORDER BY received_at DESC, data_connection_id LIMIT 1
+    """,
+)
 
 
 def newest_reference(feed: Feed, pair: str, /, *, with_steps: bool) -> Reference | None:
@@ -21,22 +37,18 @@ def newest_reference(feed: Feed, pair: str, /, *, with_steps: bool) -> Reference
 
     It reads all tenants' accounts, and returns nothing of them.
     """
-    with for_all_tenants():
-        sources = reference_source_ids(
+    with for_all_tenants(savepoint=False):
+        sources = reference_sources(
             feed.pk, owner_id=feed.owner_id, reaches_admins=feed.reaches_admins
         )
-        recent = LatestQuote.objects.filter(
-            data_connection_id__in=sources, symbol=pair, received_at__gt=Now() - MAX_AGE
-        ).select_related("data_connection")
-        newest = recent.order_by("-received_at", "data_connection_id").first()
-        if newest is None:
+        found = rows(_NEWEST, ([*sources], pair), planned_once=True) if sources else []
+        if not found:
             return None
         pip = tick = None
         if with_steps:
             pip, tick = smallest_steps(
                 pair, feed_id=feed.pk, owner_id=feed.owner_id, reaches_admins=feed.reaches_admins
             )
-    name = newest.data_connection.name
-    return Reference(
-        newest.bid, newest.ask, newest.time, name, pip, tick, newest.data_connection_id
-    )
+    (newest,) = found
+    name = sources[newest.source_id]
+    return Reference(newest.bid, newest.ask, newest.time, name, pip, tick, newest.source_id)

@@ -1,7 +1,7 @@
 """Approve, cancel and publish signals. Each service acts in one transaction."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import transaction
 from django.db.models import Q
@@ -11,6 +11,7 @@ from common.errors import ConflictError
 from common.failpoints import failpoint
 from common.permissions import Right, require
 from common.reason_codes import Code
+from common.sql import Query, kept_plans, rows
 from events.models import EventKind
 from events.services import emit
 from signals.entry_sides import new_price_errors
@@ -28,6 +29,17 @@ STORE_CANDIDATE_COUNT_SQL = """
   RETURNING id, action"""
 """Part of the statement that also schedules the check of the outcome: stores how many accounts a
 signal reached."""
+
+
+class _Audience(NamedTuple):
+    reaches_admins: bool
+    owner_only: bool
+
+
+_AUDIENCE = Query(
+    _Audience, "SELECT reaches_admins, owner_only FROM signals_signal WHERE id = %s::bigint"
+)
+_REQUESTED = ("feed", "action", "oco_group", "published_at")  # what is asked before the lock
 
 
 def publish(signal_id: int, *, by: User | None) -> bool:
@@ -48,9 +60,9 @@ def publish(signal_id: int, *, by: User | None) -> bool:
     A leg of an OCO pair is published together with the other one. Outside of a transaction it may
     wait for some seconds first, if the machine does not keep up.
     """
-    signal = Signal.objects.get(pk=signal_id)
+    signal = Signal.objects.only(*_REQUESTED).get(pk=signal_id)
     publication_requested.send(sender=Signal, signal=signal)
-    with transaction.atomic():
+    with transaction.atomic(), kept_plans():
         published = [_publish(leg, by) for leg in _legs_of(signal)]
     return any(published)
 
@@ -86,7 +98,7 @@ def _publish(signal: Signal, by: User | None) -> bool:
     if not unpublished.update(published_at=now, published_by=by, **record):
         _raise_publish_error(signal_id, now)
         return False
-    signal = Signal.objects.select_related("feed").get(pk=signal_id)
+    _set_published(signal, feed, published_at=now, published_by_id=by and by.pk, **record)
     if signal.action == Action.OPEN:
         require_listed(signal)
     signal_published.send(sender=Signal, signal=signal)
@@ -98,6 +110,18 @@ def _publish(signal: Signal, by: User | None) -> bool:
     )
     failpoint("publish.written")
     return True
+
+
+def _set_published(signal: Signal, feed: Feed, **written: Any) -> None:
+    """Give the locked signal what its publication wrote, and which accounts the trigger decided.
+
+    What it refers to is read again where it is needed, after the locks of the accounts.
+    """
+    (audience,) = rows(_AUDIENCE, (signal.pk,), planned_once=True)
+    for name, value in (written | audience._asdict()).items():
+        setattr(signal, name, value)
+    signal._state.fields_cache.clear()
+    signal.feed = feed
 
 
 def _record_values(signal: Signal, market: Reference | None, now: datetime) -> dict[str, Any]:

@@ -5,6 +5,8 @@ migrations wrote. That takes a third of a second, mostly for a handful of rows. 
 copied once and restored after each test, so no test depends on which tests ran before it.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import connection, connections, transaction
@@ -13,6 +15,7 @@ from django.test import TransactionTestCase
 MANY = 1_000  # from this number of rows on, a table is truncated
 ASIDE = "written_by_migrations"  # a schema
 UNTOUCHED = "django_migrations"
+CLEANING = "fillcast-tests-clean-up"  # its sessions are used again for nothing else
 RESTARTED = {"common_trailhead", "common_trailline"}  # a chain whose numbers continue after a test
 _aside: list[str] = []  # tables that migrations wrote to
 _as_written: dict[str, tuple[int, int]] = {}  # see _state
@@ -49,9 +52,8 @@ def empty(alias: str) -> None:
 
     Waits for open transactions, as TRUNCATE does.
     """
-    connection = connections[alias]
-    quote = connection.ops.quote_name
-    with transaction.atomic(alias), connection.cursor() as cursor:
+    quote = connections[alias].ops.quote_name
+    with _cursor(alias) as cursor:
         names = ", ".join(map(quote, _tables(cursor)))
         cursor.execute(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE")
         # Truncate tables with statistics of ANALYZE or autovacuum, which would mislead the planner
@@ -76,6 +78,30 @@ def empty(alias: str) -> None:
             )
         if intact != set(_aside):
             _as_written.update(_state(cursor))
+
+
+@contextmanager
+def _cursor(alias: str) -> Iterator[Any]:
+    """Yield a cursor in a transaction, of a session of its own.
+
+    To change session_replication_role makes a session forget all its plans, which the next test
+    would have to make again. A test that is in a transaction needs its own session: only that sees
+    its rows.
+    """
+    used = connections[alias]
+    if used.in_atomic_block:
+        with transaction.atomic(alias), used.cursor() as cursor:
+            yield cursor
+        return
+    own = used.copy()
+    own.settings_dict["OPTIONS"] = {**own.settings_dict["OPTIONS"], "application_name": CLEANING}
+    try:
+        with own.cursor() as cursor:
+            cursor.execute("BEGIN")
+            yield cursor
+            cursor.execute("COMMIT")
+    finally:
+        own.close()
 
 
 def _tables(cursor: Any, condition: str = "true") -> list[str]:

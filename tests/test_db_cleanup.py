@@ -1,5 +1,7 @@
 """Rows that a test commits are deleted after it, and the rows of migrations are restored."""
 
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import Group
 from django.db import connection
@@ -47,3 +49,16 @@ def test_cleanup_leaves_only_rows_written_by_migrations() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT reltuples FROM pg_class WHERE relname = 'signals_signal'")
         assert cursor.fetchone() == (-1,)  # no statistics that could mislead another test's plans
+
+
+@pytest.mark.django_db(transaction=True)
+def test_cleanup_does_not_use_the_session_of_the_test() -> None:
+    """It would forget its plans."""
+    Group.objects.create(name="committed")
+
+    def refuse(_: Any, sql: str, *__: Any) -> None:
+        pytest.fail(f"sent by the session of the test: {sql}")
+
+    with connection.execute_wrapper(refuse):
+        empty("default")
+    assert not Group.objects.filter(name="committed").exists()

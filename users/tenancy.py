@@ -55,15 +55,20 @@ def acting_for() -> int | None:
 
 
 @contextmanager
-def for_all_tenants() -> Iterator[None]:
+def for_all_tenants(*, savepoint: bool = True) -> Iterator[None]:
     """Reach every tenant's rows inside this block; the previous setting is restored at its end.
 
     For work that concerns several tenants: a publication writes the orders of all subscribers; a
     secret is looked up before its owner is known. Keep the block small, and do not return anything
     from it that the caller may not see.
+
+    savepoint: False saves two exchanges where an error ends the surrounding `atomic` block as well:
+    after it Django refuses every statement until that block, and with it the setting, is rolled
+    back.
     """
     _in_transaction()
-    with transaction.atomic():  # an error rolls the settings back together with the rows
+    # An error rolls the settings back together with the rows.
+    with transaction.atomic(savepoint=savepoint):
         (before,) = rows(_OPEN_FOR_ALL)
         yield
         _set(before.tenant, before.operator)

@@ -97,8 +97,9 @@ class InstrumentBooks:
 
     def reach(self, feed: Feed, pair: str, only_owner: int | None) -> Reach:
         """Count the active followers of a feed and those that list a pair. One statement."""
-        with for_all_tenants():
-            (counts,) = rows(_REACH, {**_parameters(feed, only_owner), "pair": pair})
+        with for_all_tenants(savepoint=False):
+            parameters = {**_parameters(feed, only_owner), "pair": pair}
+            (counts,) = rows(_REACH, parameters, planned_once=True)
         return Reach(counts.followers, counts.listing, counts.unread)
 
     def completions(self, feed: Feed, word: str, only_owner: int | None) -> list[ListedPair]:

@@ -34,7 +34,7 @@ JOIN connections_dataconnection d ON d.id = c.data_connection_id
 WHERE c.is_active AND c.archived_at IS NULL AND d.is_active
   AND (d.user_id IS NULL OR d.user_id = %(owner)s::bigint)
 """
-_REFERENCE_SOURCES = f"SELECT DISTINCT d.id {_REFERENCE_ACCOUNTS} ORDER BY d.id"
+_REFERENCE_SOURCES = f"SELECT DISTINCT d.id, d.name {_REFERENCE_ACCOUNTS} ORDER BY d.id"
 _SMALLEST_STEPS = f"""
 SELECT min(i.pip) AS pip, min({TICK_SQL}) AS tick FROM connections_instrument i
 WHERE i.pair = %(pair)s::text AND i.book IN (SELECT c.instrument_book {_REFERENCE_ACCOUNTS})
@@ -336,14 +336,14 @@ def _has_live_account(source: DataConnection) -> bool:
     )
 
 
-def reference_source_ids(feed_id: int, *, owner_id: int, reaches_admins: bool) -> list[int]:
-    """Return the price sources that a feed's prices may be compared with.
+def reference_sources(feed_id: int, *, owner_id: int, reaches_admins: bool) -> dict[int, str]:
+    """Return the price sources that a feed's prices may be compared with: their names, by id.
 
     Those of the active accounts that take the feed, if they are shared or the feed's owner's: what
     another tenant's own source quotes must not stop a publication.
     """
     parameters = {"feed_id": feed_id, "owner": owner_id, "reaches_admins": reaches_admins}
-    return [row.id for row in periodic_rows(_REFERENCE_SOURCES, parameters)]
+    return {row.id: row.name for row in periodic_rows(_REFERENCE_SOURCES, parameters)}
 
 
 def smallest_steps(

@@ -7,6 +7,7 @@ from django.db import DataError, connection, transaction
 
 from common.shared_sessions.base import PLAN_SETTINGS
 from common.sql import IdRow, NowRow, Query, kept_plans, periodic_rows, periodic_run, rows
+from tests.statements import sent_statements
 
 PLANNER = "SELECT name, setting FROM pg_settings WHERE name = ANY(%s)"
 USUAL = {
@@ -31,6 +32,9 @@ def test_statement_is_planned_once_inside_and_settings_end_with_the_block() -> N
         for number in range(3):
             assert rows(STATEMENT, (number,), planned_once=True)[0].kept == number + 40
         counts = rows(COUNTS)
+        with sent_statements() as sent, kept_plans():
+            pass
+        assert sent == []
         with transaction.atomic(), kept_plans():
             pass
         assert _planner() == PLAN_SETTINGS

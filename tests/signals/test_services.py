@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from decimal import Decimal as D
 from functools import partial
 from typing import Any
 
@@ -19,7 +20,10 @@ from signals.models import Action, Approval, Feed, Signal
 from signals.signals import signal_cancelled, signal_published
 from tests.lock_waits import until_one_waits
 from tests.signals.test_ingest import at_once
+from tests.statements import sent_statements
 from users.models import User
+
+LATER = market_now() + timedelta(days=1)
 
 
 def make(feed: Feed, **fields: Any) -> Signal:
@@ -123,6 +127,48 @@ def test_follow_up_is_published_only_after_its_reference(
     assert services.publish(opened.pk, by=None)
     assert services.publish(close.pk, by=None)
     assert sent_signals == [("published", opened.pk), ("published", close.pk)]
+
+
+def _fields(signal: Signal) -> dict[str, Any]:
+    return {field.attname: getattr(signal, field.attname) for field in Signal._meta.concrete_fields}
+
+
+@pytest.mark.parametrize(
+    ("feed_fields", "signal_fields"),
+    [
+        ({"is_public": False, "is_approved": True, "approved_by_owner": True}, {}),
+        ({"is_approved": True, "is_public": True}, {"sl": D("1.09"), "valid_until": LATER}),
+        ({}, {"by_operator": True, "target_prices": [D("1.2")], "target_fractions": [D(1)]}),
+    ],
+)
+def test_receivers_get_what_the_publication_stored(
+    operator: User, feed_fields: dict[str, bool], signal_fields: dict[str, Any]
+) -> None:
+    owner = User.objects.create_user("p", is_active=True)
+    feed = Feed.objects.create(slug="read", name="Read", owner=owner, **feed_fields)
+    by = {"approved_by": operator} if signal_fields.pop("by_operator", False) else {}
+    signal, given = make(feed, **signal_fields, **by), []
+
+    def published(signal: Signal, **_: Any) -> None:
+        given.append((_fields(signal), _fields(Signal.objects.get(pk=signal.pk)), signal.feed))
+
+    signal_published.connect(published)
+    try:
+        assert services.publish(signal.pk, by=operator)
+    finally:
+        signal_published.disconnect(published)
+    ((got, stored, its_feed),) = given
+    assert got == stored
+    assert stored["published_by_id"] == operator.pk
+    assert stored["owner_only"] is feed_fields.get("approved_by_owner", False)
+    assert its_feed == feed
+
+
+def test_publication_without_accounts_sends_twelve_statements(feed: Feed) -> None:
+    signal = make(feed)
+    with sent_statements() as sent:
+        assert services.publish(signal.pk, by=None)
+    assert len(sent) == 12, "\n".join(" ".join(text.split())[:100] for text in sent)
 
 
 def test_failing_receiver_rolls_the_publication_back(feed: Feed) -> None:

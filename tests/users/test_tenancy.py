@@ -91,6 +91,22 @@ def test_all_tenants_access_is_a_context_manager(
         assert ExecutionConnection.objects.get() == alice.connection
 
 
+def test_error_without_a_savepoint_ends_the_block_around_it_and_the_access(
+    alice: world.Tenant, bob: world.Tenant, as_web: None
+) -> None:
+    with transaction.atomic():
+        act_as(alice.user)
+        with for_all_tenants(savepoint=False):
+            assert my_connections() == 2
+        assert (acting_for(), my_connections()) == (alice.user.pk, 1)
+        with transaction.atomic():
+            with pytest.raises(ZeroDivisionError), for_all_tenants(savepoint=False):
+                raise ZeroDivisionError
+            with pytest.raises(transaction.TransactionManagementError):
+                my_connections()
+        assert (acting_for(), my_connections()) == (alice.user.pk, 1)
+
+
 def test_api_key_is_found_before_its_user_is_known(alice: world.Tenant, as_web: None) -> None:
     with on_behalf_of(alice.user):
         _key, secret = services.create_api_key(alice.user, "robot")
