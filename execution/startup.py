@@ -19,7 +19,7 @@ from celery.signals import (
 from django.db import InterfaceError, InternalError, OperationalError, connection
 
 from brokers.types import Quote
-from common import shared_sessions
+from common import shared_sessions, stored_figures, task_figures
 from common.clocks import machine_time
 from common.database_errors import is_database_trouble
 from common.free_memory import RELEASED_EVERY_SECONDS, release_free_memory
@@ -117,6 +117,7 @@ def connect() -> None:
     worker_shutting_down.connect(on_worker_shutting_down, dispatch_uid="execution.drain")
     worker_shutdown.connect(on_worker_shutdown, dispatch_uid="execution.end")
     task_unknown.connect(on_task_unknown, dispatch_uid="execution.unknown_task")
+    task_figures.connect()
     task_postrun.connect(on_task_end, dispatch_uid="execution.task_end")
     prices_started.connect(on_prices_started, dispatch_uid="execution.prices")
     prices_stopped.connect(on_worker_shutdown, dispatch_uid="execution.prices_end")
@@ -414,6 +415,7 @@ def _background_jobs(exits_only: bool, *, has_sessions: bool = False) -> tuple[B
         ),
         *_while(
             None,
+            ("figures of calls", stored_figures.STORE_SECONDS, stored_figures.store),
             ("restore detector", restore_detector.CHECK_SECONDS, restore_detector.check),
         ),
     )
