@@ -58,6 +58,10 @@ FROM execution_levelscanheartbeat WHERE scanned_at IS NOT NULL"""),
     Gauge("scheduler_seconds", "How long ago the scheduler (beat) last requested a scan.", (), """
 SELECT extract(epoch FROM clock_timestamp() - scheduled_at) AS value
 FROM execution_levelscanheartbeat WHERE scheduled_at IS NOT NULL"""),
+    Gauge("watchdog_error_seconds",
+        "How long the address of the outside watchdog has not accepted pings.", (), """
+SELECT coalesce(extract(epoch FROM clock_timestamp() - error_since), 0) AS value
+FROM execution_watchdogping WHERE checked_at > clock_timestamp() - interval '10 min'"""),
 )  # fmt: skip
 
 DROPPED_MESSAGES = (

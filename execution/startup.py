@@ -47,7 +47,7 @@ from execution.base.job_alarm import JobAlarm
 from execution.disaster_recovery import epochs, restore_detector
 from execution.funding import book_funding
 from execution.models import DroppedMessageCount
-from execution.monitoring import broker_positions, held_prices
+from execution.monitoring import broker_positions, held_prices, watchdog
 from execution.monitoring.condition_exits import close_settled
 from execution.monitoring.condition_watch import wake_settled
 from execution.monitoring.held_prices import HeldPriceMonitor
@@ -388,6 +388,7 @@ def _maintenance_jobs(seconds: Pace) -> tuple[BackgroundJob, ...]:
         *_while(
             None,
             ("dropped message counts", SCHEDULER_CHECK_SECONDS, dropped_messages.aggregate),
+            ("outside watchdog", watchdog.PING_SECONDS, watchdog.ping),
             ("signal outcomes", OUTCOMES_SECONDS, report_outcomes),
             ("operational settings", settings_upkeep.SECONDS, settings_upkeep.run),
             ("overdue events", SCHEDULER_CHECK_SECONDS, deliver_if_overdue),

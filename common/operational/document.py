@@ -333,6 +333,29 @@ class Messages:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Watchdog:
+    """A service outside of this installation that raises an alarm if no ping comes."""
+
+    ping_url: str | None = value(
+        optional(text("an address that begins with https:// or http://", r"https?://[!-~]{1,400}")),
+        None,
+        "Address that is requested every minute while beat, dispatcher, workers, the scan of levels"
+        " and the database work; if one does not, no ping is sent. Services such as"
+        " healthchecks.io then raise the alarm. Addresses of private networks must lie in"
+        " networks.outbound_networks.",
+    )
+    success_suffix: str = value(
+        text("text without spaces", r"[!-~]{0,100}"), "", "Added to the address of such a ping."
+    )
+    fail_suffix: str | None = value(
+        optional(text("text without spaces", r"[!-~]{0,100}")),
+        None,
+        "If something vital does not work, this address is requested at once, such as /fail. If"
+        " null: silence alone is the alarm.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
     """All operational settings of an installation."""
 
@@ -347,6 +370,7 @@ class Document:
     maintenance: Maintenance = group(Maintenance, "Maintenance windows")
     retention: Retention = group(Retention, "Retention")
     messages: Messages = group(Messages, "Logs and messages")
+    watchdog: Watchdog = group(Watchdog, "Outside watchdog")
 
 
 FIRST = ("order_defaults.enable_limit_orders", "order_defaults.enable_stop_orders",
