@@ -34,6 +34,7 @@ LIMITED = frozenset({"LIMIT", "STOP_LIMIT"})
 TRIGGERED = frozenset({"STOP", "STOP_LIMIT", "TRAILING_STOP", "IF_TOUCHED"})
 RATES = ("read", "trade", "publish", "operate", "anonymous")
 _RATE = whole(1, 1_000_000)
+_ADDRESS = r"https?://[!-~]{1,400}"
 _EMAIL = text("an e-mail address", r"[^@\s]{1,100}@[^@\s]{1,150}")
 
 
@@ -337,7 +338,7 @@ class Watchdog:
     """A service outside of this installation that raises an alarm if no ping comes."""
 
     ping_url: str | None = value(
-        optional(text("an address that begins with https:// or http://", r"https?://[!-~]{1,400}")),
+        optional(text("an address that begins with https:// or http://", _ADDRESS)),
         None,
         "Address that is requested every minute while beat, dispatcher, workers, the scan of levels"
         " and the database work; if one does not, no ping is sent. Services such as"
@@ -352,6 +353,18 @@ class Watchdog:
         None,
         "If something vital does not work, this address is requested at once, such as /fail. If"
         " null: silence alone is the alarm.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observe:
+    """Services outside of this installation that receive errors and traces."""
+
+    sentry_dsn: str | None = value(
+        optional(text("the DSN of a Sentry project", _ADDRESS)),
+        None,
+        "Where errors are reported: type, place in the code, and message without numbers, names and"
+        " keys. Needs the extra observe in each process. If null: nowhere.",
     )
 
 
@@ -371,6 +384,7 @@ class Document:
     retention: Retention = group(Retention, "Retention")
     messages: Messages = group(Messages, "Logs and messages")
     watchdog: Watchdog = group(Watchdog, "Outside watchdog")
+    observe: Observe = group(Observe, "Errors and traces")
 
 
 FIRST = ("order_defaults.enable_limit_orders", "order_defaults.enable_stop_orders",

@@ -7,6 +7,7 @@ address that does not answer delays nothing; the doctor and `/metrics` state it.
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime
 from typing import NamedTuple
 
 import structlog
@@ -32,8 +33,8 @@ class Vitals(NamedTuple):
 
     roles: list[str]
     due_seconds: float
-    scanned_at: object
-    scheduled_at: object
+    scanned_at: datetime | None
+    scheduled_at: datetime | None
     scan_age: float | None
     schedule_age: float | None
     set_back_seconds: float | None
@@ -76,7 +77,7 @@ WHERE id = 1
 
 def faults_of(vitals: Vitals) -> list[str]:
     """Return what does not work, as sentences. Pure."""
-    status = ScanStatus(*vitals[2:])  # type: ignore[arg-type]
+    status = ScanStatus(*vitals[2:])
     queues = {queue for role in vitals.roles for queue in role.split("+")}
     found = [
         f"No process serves {queue}." for queue in ("exits", "execution") if queue not in queues

@@ -76,7 +76,7 @@ def test_all_faults_are_reported_together_with_their_paths() -> None:
         "api_rates: Expected an object, got [].",
         "exekution: Unknown key; expected one of order_defaults, idempotency, fill_tracking,"
         " position_reconciliation, execution, api_rates, users, networks, maintenance, retention,"
-        " messages, watchdog.",
+        " messages, watchdog, observe.",
     ]
 
 
