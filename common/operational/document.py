@@ -366,6 +366,13 @@ class Observe:
         "Where errors are reported: type, place in the code, and message without numbers, names and"
         " keys. Needs the extra observe in each process. If null: nowhere.",
     )
+    otlp_url: str | None = value(
+        optional(text("an address that begins with https:// or http://", _ADDRESS)),
+        None,
+        "Collector of OpenTelemetry, such as http://collector:4318/v1/traces, that receives the"
+        " path of each signal: alert, publish, claim, send, report. Needs the extra observe in each"
+        " process. If null: nothing is measured.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
