@@ -54,7 +54,8 @@ def _error_of(given: Any) -> BaseException | None:
     if isinstance(given, BaseException):
         return given
     if isinstance(given, tuple):
-        return given[1]
+        error: BaseException | None = given[1]
+        return error
     return sys.exc_info()[1] if given else None
 
 
@@ -124,7 +125,7 @@ def _frames(trace: TracebackType | None) -> Iterator[dict[str, Any]]:
 
 
 def use(document: Document) -> None:
-    """Report to the DSN of the settings from now on; without one to nobody."""
+    """Report to the DSN of the settings from now on; without one to none."""
     global _sdk
     dsn = document.observe.sentry_dsn
     if dsn == _dsn():

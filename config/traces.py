@@ -113,7 +113,7 @@ _sender: SpanSender | None = None
 
 
 def use(document: Document) -> None:
-    """Send spans to the collector of the settings from now on; without one to nobody."""
+    """Send spans to the collector of the settings from now on; without one to none."""
     global _sender
     url = document.observe.otlp_url
     if url == (_sender.url if _sender else None):

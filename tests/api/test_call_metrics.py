@@ -53,7 +53,7 @@ def counted() -> dict[tuple[str, ...], int]:
 
 
 class Tiny:
-    """An adapter that answers as it is told; `submit` is implemented by `submit_many`."""
+    """An adapter that answers as a test sets it; `submit` is implemented by `submit_many`."""
 
     answer: Any = None
 
