@@ -36,7 +36,7 @@ def is_on() -> bool:
 
 
 def receive(by: Receive | None) -> None:
-    """Pass spans to this function from now on; it must return at once. None: nothing receives them."""
+    """Pass spans to this function from now on; it must return at once. None: to none."""
     global _receive
     _receive = by
     if by is None:
