@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 MOST_FRAMES, MOST_CAUSES, LENGTH = 60, 5, 200
 MISSING = "observe.sentry_dsn is set, but the extra `observe` is not installed here."
 MASK = "#"
+QUIET = ("sentry_sdk", "urllib3", "opentelemetry", __name__)  # what reports itself
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|\([^)]*\)=?\([^)]*\)|\{.*\}|\[.*\]")
 _LINK = re.compile(r"\S*(?:://|@|/)\S*")
 _NUMBER = re.compile(r"[-+]?\d[\d.,:_]*")
@@ -64,7 +65,7 @@ class ErrorReports(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Report a line of the level ERROR or above. Never raises, as a handler must not."""
-        if (sdk := _sdk) is None or record.name.startswith(("sentry_sdk", "urllib3", __name__)):
+        if (sdk := _sdk) is None or record.name.startswith(QUIET):
             return
         try:
             sdk.capture_event(event_of(record))

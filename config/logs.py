@@ -144,5 +144,8 @@ def logging_config(log_format: str, level: str) -> dict[str, Any]:
             "httpx": {"level": "WARNING"},  # used by installed adapters; logs whole URLs at INFO
             "httpcore": {"level": "WARNING"},
             "psycopg.pool": {"level": "ERROR"},
+            # Of services that receive errors and traces: config/ states once that one is away.
+            "urllib3.connectionpool": {"level": "ERROR"},
+            "opentelemetry": {"level": "CRITICAL"},
         },
     }

@@ -161,11 +161,13 @@ def test_hanging_receiver_delays_no_log_line(sentry: Receiver) -> None:
     assert len(sentry.events()) == 1  # and this thread is here
 
 
-def test_dead_receiver_is_harmless(sentry: Receiver) -> None:
+def test_dead_receiver_is_harmless(sentry: Receiver, caplog: pytest.LogCaptureFixture) -> None:
     with closed_port() as port:
         error_reports.use(with_dsn(f"http://abcdef@127.0.0.1:{port}/7"))
         log.error("order failed")
+        error_reports._sdk.flush(timeout=60)
     assert sentry.events() == []
+    assert [record.name for record in caplog.records] == ["tests.reports"]  # no line for each try
 
 
 def test_another_dsn_is_used_from_then_on_and_none_ends_reports(sentry: Receiver) -> None:
