@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
 
-from brokers.base import BrokerAdapter, NotSent, OutcomeUnknown, ReadFailed, Rejected
+from brokers.base import BrokerAdapter, BrokerError, NotSent, OutcomeUnknown, ReadFailed, Rejected
 from common.call_figures import FAILED, FIGURES, OK, Kind
 from common.clocks import machine_time
 from common.reason_codes import Code
@@ -69,10 +69,12 @@ def _counted(
         method = getattr(type(adapter), operation)
         if _is_inside.get():
             return await method(adapter, *args, **options)
-        token, began, outcome = _is_inside.set(True), machine_time(), OK
+        token, began, outcome = _is_inside.set(True), machine_time(), FAILED
         try:
-            return await method(adapter, *args, **options)
-        except BaseException as error:
+            answer = await method(adapter, *args, **options)
+            outcome = OK
+            return answer
+        except (BrokerError, TimeoutError, asyncio.CancelledError) as error:
             outcome = outcome_name(error)
             raise
         finally:

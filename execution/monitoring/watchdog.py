@@ -18,6 +18,7 @@ from common.operational.current import settings_now
 from common.sql import Query, periodic_rows, run
 from events.http_post import Try, request
 from execution.base.statements import ALL_PENDING_SQL
+from execution.dispatch.order_dispatcher import CALL_NOT_ENDED
 from execution.monitoring.scan_heartbeat import SCAN_STATUS_SQL, ScanStatus
 from execution.runtime import trading_runtime
 
@@ -95,7 +96,7 @@ def _loop_answers() -> bool:
     """Whether this process's dispatcher takes calls."""
     try:
         trading_runtime.get_runtime().dispatcher.run_call(asyncio.sleep(0), LOOP_SECONDS)
-    except Exception:  # any: that it does not is all there is to know
+    except (*CALL_NOT_ENDED, RuntimeError):  # RuntimeError: this process does not trade
         return False
     return True
 
