@@ -1,12 +1,13 @@
 """Rate, errors and duration of tasks, brokers' calls, buses and rate limits, as a scraper reads."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from celery import shared_task
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.test import Client
 
 from brokers import rate_limits
@@ -230,6 +231,22 @@ def test_figures_of_all_processes_are_added_up(client: Client, token: str) -> No
     }
     assert buckets == {"0.01": 1, "0.5": 1, "1.0": 3, "30.0": 3, "+Inf": 4}
     assert samples['task_seconds_count{outcome="failed",task="ExecuteSignal"}'] == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_processes_store_at_the_same_time_and_lose_nothing() -> None:
+    def process() -> None:
+        for number in range(20):
+            FIGURES.count(Kind.BUS, f"bus {number % 3}", "", "ok", 0.1)
+            stored_figures.store()
+        connection.close()
+
+    threads = [threading.Thread(target=process) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(sum(row.counts) for row in rows(stored_figures.READ)) == 80
 
 
 def test_figures_wait_for_the_database(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from common.sql import database_now, rows, run
 from execution.models import Order, WatchdogPing, WorkerLease
 from execution.monitoring import watchdog
 from execution.monitoring.scan_heartbeat import RECORD_SCAN
+from execution.runtime.trading_runtime import TradingRuntime
 from execution.startup import _jobs_of_role
 from execution.tasks import MAINTENANCE
 from ops.doctor.verdicts import FAIL, OK, WARN
@@ -83,6 +84,14 @@ def test_watchdog_is_pinged_while_everything_works(service: Service, well: None)
     assert service.paths == ["/uuid"]
     assert (stored.fault, stored.error, stored.pinged_at is not None) == ("", "", True)
     assert check().result is OK
+
+
+@pytest.mark.django_db(transaction=True)
+def test_trading_process_pings_by_its_own_dispatcher(
+    service: Service, well: None, trading: TradingRuntime
+) -> None:
+    watchdog.ping()
+    assert service.paths == ["/uuid"]
 
 
 def test_nothing_is_done_without_an_address(db: None) -> None:
