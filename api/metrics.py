@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 from redis import Redis
 from redis.exceptions import RedisError
 
-from api import request_metrics
+from api import call_metrics, request_metrics
 from buses import metrics as buses
 from common import message_queues
 from common.operational.current import in_force
@@ -73,6 +73,7 @@ def _from_database() -> list[Metric]:
                 CounterMetricFamily("fillcast_dropped", dropped, labels=("name",)),
                 execution.DROPPED_MESSAGES,
             ),
+            *call_metrics.families(),
         ]
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from brokers.account_capabilities import Capabilities
 from brokers.base import BrokerAdapter
 from brokers.connection_form import Form
+from brokers.counted_calls import count_calls
 from brokers.types import ConnectionSpec
 from common.errors import InvalidInputError
 from common.reason_codes import Code
@@ -62,6 +63,7 @@ def adapter_for(broker_type: str) -> BrokerAdapter:
     if (adapter := _adapters.get(broker_type)) is None:
         with _lock:
             adapter = _adapters.get(broker_type) or new_adapter(broker_type)
+            count_calls(adapter, broker_type)
             _adapters[broker_type] = adapter
     return adapter
 

@@ -27,6 +27,7 @@ from buses.models import BusSink, DeadLetter, SinkCursor
 from buses.reading import first_id_since, newest_id, read_ids
 from buses.sinks import Sink, SinkRefused, SinkUnavailable
 from buses.sources import SOURCES, Broken, Source, read
+from common.call_figures import FAILED, FIGURES, OK, Kind
 from common.db_functions import ClockTimestamp
 from common.sql import database_now
 
@@ -161,7 +162,7 @@ class Drain:
         left = [event for event in events if isinstance(event, Envelope)]
         while left:
             try:
-                _call(self.sink.write, left)
+                self._deliver(left)
             except SinkRefused as refusal:
                 refused = [event for event in left if event.id == refusal.envelope_id]
                 if not refused:
@@ -173,6 +174,18 @@ class Drain:
             else:
                 break
         return len(left)
+
+    def _deliver(self, events: Sequence[Envelope]) -> None:
+        """Write, and count how long that took and how it ended. Raises as `_call`."""
+        began, outcome = time.monotonic(), FAILED
+        try:
+            _call(self.sink.write, events)
+            outcome = OK
+        except SinkRefused:
+            outcome = "refused"
+            raise
+        finally:
+            FIGURES.count(Kind.BUS, self.sink.name, "", outcome, time.monotonic() - began)
 
     def _advance(self, state: BusSink, batch: _Batch, delivered: int) -> None:
         now, is_quiet = time.monotonic(), not (delivered or batch.cursors or state.failures)
@@ -220,7 +233,7 @@ class Drain:
                 for event in events:
                     if isinstance(event, Broken):
                         raise SinkRefused(event.envelope_id, event.reason)
-                    _call(self.sink.write, [event])
+                    self._deliver([event])
             except SinkRefused as refusal:
                 letter.reason, letter.replay_requested_at = refusal.reason[:MAX_REASON], None
                 letter.save(update_fields=["reason", "replay_requested_at"])

@@ -17,7 +17,7 @@ from buses.drain import BATCH, MAX_REASON, Drain
 from buses.foreign import OUR_FAULTS, error_of
 from buses.models import BusSink
 from buses.sinks import Sink, SinkMisconfigured, name_of, open_sink
-from common import shared_sessions
+from common import shared_sessions, stored_figures
 from common.db_functions import ClockTimestamp
 from common.readiness import announce_alive
 
@@ -36,7 +36,7 @@ class Runner:
     def __init__(self, makers: Sequence[tuple[str, Make]]) -> None:
         """makers: what makes each sink, with a name for errors before it is made."""
         self._holder = f"{socket.gethostname()[:40]}-{os.getpid()}"
-        self._stop = threading.Event()
+        self._stop, self._figures = threading.Event(), stored_figures.Pace()
         self._threads = [
             threading.Thread(target=self._run, args=(name, make), name=name, daemon=True)
             for name, make in makers
@@ -82,6 +82,7 @@ class Runner:
         announce_alive()
         try:
             step = drain.step()
+            self._figures.store_if_due()
         except (DatabaseError, InterfaceError) as error:
             log.warning("a sink waits for the database", sink=drain.sink.name, error=str(error))
             connection.close()

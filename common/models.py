@@ -1,6 +1,7 @@
 """The audit trail, which only the database's functions write; answers; archive; settings."""
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 
@@ -162,3 +163,28 @@ class SettingsVersion(models.Model):
 
     def __str__(self) -> str:
         return f"version {self.pk}"
+
+
+class CallFigure(models.Model):
+    """How many calls of one kind took how long, of all processes: common/call_figures.py.
+
+    counts: of the buckets of durations, the longest last.
+    """
+
+    kind = models.CharField(max_length=12)
+    name = models.CharField(max_length=200)
+    operation = models.CharField(max_length=40, blank=True)
+    outcome = models.CharField(max_length=12)
+    seconds = models.FloatField()
+    counts = ArrayField(models.BigIntegerField())
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind", "name", "operation", "outcome"], name="one_call_figure"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name} {self.operation} {self.outcome}"

@@ -11,6 +11,7 @@ from django_structlog.signals import bind_extra_request_metadata
 import config.celery  # noqa: F401  # before the first task is sent: it has our broker
 from common.operational.current import follow
 from common.readiness import announce_ready
+from config import error_reports, traces
 from config.logs import bind_address, set_level
 from config.session_priority import follow_niceness
 from prices.signals import prices_started
@@ -32,6 +33,8 @@ class ConfigConfig(AppConfig):
         bind_extra_request_metadata.connect(bind_address)
         follow_niceness()
         follow(set_level)
+        follow(error_reports.use)
+        follow(traces.use)
         import_module("config.compared_schedule")  # needs the models of other apps
         gc.freeze()  # imported modules stay: the collector need not scan them
         gc.enable()  # config/__init__.py disabled it

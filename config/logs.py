@@ -13,6 +13,7 @@ from api.alert_paths import hide_tokens
 from common.operational.document import Document
 from common.operational.reading import InvalidDocumentError
 from common.operational.source import base_of
+from config.error_reports import note_error
 from users.link_paths import hide_link_secrets
 
 HIDDEN = "[hidden]"
@@ -72,6 +73,7 @@ def configure_structlog() -> None:
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
+            note_error,
             *_shared(),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
@@ -129,9 +131,10 @@ def logging_config(log_format: str, level: str) -> dict[str, Any]:
                 "class": "logging.StreamHandler",
                 "stream": "ext://sys.stderr",
                 "formatter": "structured",
-            }
+            },
+            "reports": {"class": "config.error_reports.ErrorReports", "level": "ERROR"},
         },
-        "root": {"handlers": ["stderr"], "level": level},
+        "root": {"handlers": ["stderr", "reports"], "level": level},
         "loggers": {
             "django": {"handlers": [], "propagate": True, "level": level},
             "django.server": {"handlers": [], "propagate": True, "level": level},
@@ -141,5 +144,8 @@ def logging_config(log_format: str, level: str) -> dict[str, Any]:
             "httpx": {"level": "WARNING"},  # used by installed adapters; logs whole URLs at INFO
             "httpcore": {"level": "WARNING"},
             "psycopg.pool": {"level": "ERROR"},
+            # Of services that receive errors and traces: config/ states once that one is away.
+            "urllib3.connectionpool": {"level": "ERROR"},
+            "opentelemetry": {"level": "CRITICAL"},
         },
     }

@@ -1,4 +1,4 @@
-"""One POST to an address that a user entered, with its outcome."""
+"""One request to an address that a user entered, with its outcome."""
 
 import time
 from collections.abc import Container, Mapping
@@ -31,11 +31,11 @@ class Try:
     is_gone: bool = False
 
 
-def post(
-    url: str, *, body: bytes, headers: Mapping[str, str], server: str, final: Container[int] = (),
-    gone: Container[int] = (),
+def request(
+    method: str, url: str, *, body: bytes | None, headers: Mapping[str, str], server: str,
+    final: Container[int] = (), gone: Container[int] = (),
 ) -> Try:  # fmt: skip
-    """Send a body once, within SECONDS. Not inside a transaction. Follows no redirect.
+    """Send a request once, within SECONDS. Not inside a transaction. Follows no redirect.
 
     server: how errors name the other side. final, gone: statuses after which no try helps, and
     after which nothing more should be sent there.
@@ -49,7 +49,7 @@ def post(
         ):
             try:
                 response = pool.request(
-                    "POST", url, body=body, headers=dict(headers), redirect=False,
+                    method, url, body=body, headers=dict(headers), redirect=False,
                     preload_content=False,
                 )  # fmt: skip
                 status, retry_after = response.status, guard.retry_after

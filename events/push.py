@@ -11,7 +11,7 @@ from django.conf import settings
 from py_vapid import Vapid02
 
 from events import push_keys
-from events.http_post import Try, post
+from events.http_post import Try, request
 from events.push_content import PushContent
 from events.push_encryption import encrypt
 
@@ -75,7 +75,9 @@ def _post(subscription: Subscription, content: PushContent, private: bytes) -> T
         **_signed(subscription.endpoint, private),
     }
     url = subscription.endpoint
-    return post(url, body=body, headers=headers, server=SERVER, final=(TOO_LARGE,), gone=GONE)
+    return request(
+        "POST", url, body=body, headers=headers, server=SERVER, final=(TOO_LARGE,), gone=GONE
+    )
 
 
 def _signed(endpoint: str, private: bytes) -> dict[str, str]:

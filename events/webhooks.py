@@ -112,7 +112,9 @@ def post(url: str, *, uid: str, body: bytes, keys: Sequence[str]) -> Try:
         "webhook-timestamp": str(timestamp),
         "webhook-signature": " ".join(signature(key, uid, timestamp, body) for key in keys),
     }
-    return http_post.post(url, body=body, headers=headers, server="The server", gone=(GONE,))
+    return http_post.request(
+        "POST", url, body=body, headers=headers, server="The server", gone=(GONE,)
+    )
 
 
 def _opened(sealed: bytes | memoryview, channel: Channel) -> str:

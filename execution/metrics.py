@@ -1,7 +1,14 @@
 """Metrics of orders, workers, differences and audits, for `/metrics`."""
 
 from common.metrics import Gauge
+from connections.selectors import CONNECTIONS_WITH_HEALTH_SQL
 from execution.base.statements import ALL_PENDING_SQL, LIVE_SQL
+
+# By primary key, so that a scrape reads as much in a year as on the first day.
+_RECENT = """
+SELECT * FROM execution_order
+WHERE id > (SELECT max(id) FROM execution_order) - 10000
+  AND created_at > clock_timestamp() - interval '1 hour'"""
 
 GAUGES = (
     Gauge("orders_live", "Orders that have not ended, by state.", ("state",), f"""
@@ -9,6 +16,20 @@ SELECT status AS state, count(*) AS value FROM execution_order
 WHERE status IN {LIVE_SQL}
 GROUP BY status
 UNION ALL SELECT 'PENDING', count(*) FROM execution_order WHERE {ALL_PENDING_SQL}"""),
+    Gauge("orders_recent",
+        "Orders of the last hour, of the newest 10,000, by state and reason code.",
+        ("state", "code"), f"""
+SELECT status AS state, split_part(reason, ' ', 1) AS code, count(*) AS value
+FROM ({_RECENT}) o GROUP BY 1, 2"""),
+    Gauge("slippage", "Slippage of the same orders that filled, by broker type and unit:"
+        " average (+ is worse) and largest of the absolute values.",
+        ("broker", "unit", "of"), f"""
+WITH filled AS (
+  SELECT c.type AS broker, o.slippage_unit AS unit, o.slippage_pips AS slippage
+  FROM {CONNECTIONS_WITH_HEALTH_SQL} JOIN ({_RECENT}) o ON o.connection_id = c.id
+  WHERE o.slippage_pips IS NOT NULL AND o.filled_quantity > 0)
+SELECT broker, unit, 'average' AS of, avg(slippage) AS value FROM filled GROUP BY 1, 2
+UNION ALL SELECT broker, unit, 'largest', max(abs(slippage)) FROM filled GROUP BY 1, 2"""),
     Gauge("order_due_seconds", "How long the oldest due order has been due.", (), f"""
 SELECT greatest(coalesce(extract(epoch FROM clock_timestamp() - min(due_at)), 0), 0) AS value
 FROM execution_order WHERE {ALL_PENDING_SQL}"""),
@@ -37,6 +58,10 @@ FROM execution_levelscanheartbeat WHERE scanned_at IS NOT NULL"""),
     Gauge("scheduler_seconds", "How long ago the scheduler (beat) last requested a scan.", (), """
 SELECT extract(epoch FROM clock_timestamp() - scheduled_at) AS value
 FROM execution_levelscanheartbeat WHERE scheduled_at IS NOT NULL"""),
+    Gauge("watchdog_error_seconds",
+        "How long the address of the outside watchdog has not accepted pings.", (), """
+SELECT coalesce(extract(epoch FROM clock_timestamp() - error_since), 0) AS value
+FROM execution_watchdogping WHERE checked_at > clock_timestamp() - interval '10 min'"""),
 )  # fmt: skip
 
 DROPPED_MESSAGES = (

@@ -1,9 +1,13 @@
 """Receivers of signals from other apps, and the queries registered with them."""
 
+import time
+from functools import partial
 from typing import Any
 
+from django.db import transaction
 from django.dispatch import receiver
 
+from common import tracing
 from connections.exposure import (
     register_exposure_query,
     register_ordered_query,
@@ -49,6 +53,14 @@ def on_signal_published(*, signal: Signal, **_: Any) -> None:
     )
     if result.cancel_ids or result.position_ids or result.changes_orders:
         tasks.enqueue_pending_actions_on_commit()
+    if tracing.is_on():
+        transaction.on_commit(partial(_trace, signal, len(result.order_ids)))
+
+
+def _trace(signal: Signal, orders: int) -> None:
+    """Begin the signal's trace: from when it was written to its publication's commit."""
+    seconds = max(0.0, time.time() - signal.created_at.timestamp())
+    tracing.add("publish", signal.pk, seconds, origin=signal.origin, orders=orders)
 
 
 @receiver(signal_cancelled, dispatch_uid="execution.withdraw")

@@ -11,7 +11,7 @@ from itertools import chain
 import structlog
 from django.db import connection, transaction
 
-from common import shared_sessions
+from common import shared_sessions, tracing
 from common.clocks import machine_time
 from common.database_errors import is_database_trouble
 from common.errors import InvalidInputError, raise_all
@@ -132,7 +132,7 @@ def _claim_and_dispatch(
         shared_sessions.give_back()  # brokers may be slow to free a slot
         slots = runtime.dispatcher.slots.reserve(len(waiting), urgent=urgent)
         chunk, waiting = waiting[:slots], waiting[slots:]
-        claimed = Claimed()
+        claimed, began = Claimed(), machine_time()
         try:
             with shared_sessions.at_once():  # others wait for these slots
                 if not urgent:
@@ -142,6 +142,9 @@ def _claim_and_dispatch(
                 )
         finally:
             runtime.dispatcher.slots.free(slots - len(claimed.outgoing))
+        if tracing.is_on():
+            sent = ((one.request.client_order_id, one.signal_id) for one in claimed.outgoing)
+            tracing.add_claim(sent, machine_time() - began)
         waiting += claimed.moved + claimed.refused
         undecided += claimed.undecided
         joining |= claimed.joining

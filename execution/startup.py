@@ -19,7 +19,7 @@ from celery.signals import (
 from django.db import InterfaceError, InternalError, OperationalError, connection
 
 from brokers.types import Quote
-from common import shared_sessions
+from common import shared_sessions, stored_figures, task_figures
 from common.clocks import machine_time
 from common.database_errors import is_database_trouble
 from common.free_memory import RELEASED_EVERY_SECONDS, release_free_memory
@@ -47,7 +47,7 @@ from execution.base.job_alarm import JobAlarm
 from execution.disaster_recovery import epochs, restore_detector
 from execution.funding import book_funding
 from execution.models import DroppedMessageCount
-from execution.monitoring import broker_positions, held_prices
+from execution.monitoring import broker_positions, held_prices, watchdog
 from execution.monitoring.condition_exits import close_settled
 from execution.monitoring.condition_watch import wake_settled
 from execution.monitoring.held_prices import HeldPriceMonitor
@@ -117,6 +117,7 @@ def connect() -> None:
     worker_shutting_down.connect(on_worker_shutting_down, dispatch_uid="execution.drain")
     worker_shutdown.connect(on_worker_shutdown, dispatch_uid="execution.end")
     task_unknown.connect(on_task_unknown, dispatch_uid="execution.unknown_task")
+    task_figures.connect()
     task_postrun.connect(on_task_end, dispatch_uid="execution.task_end")
     prices_started.connect(on_prices_started, dispatch_uid="execution.prices")
     prices_stopped.connect(on_worker_shutdown, dispatch_uid="execution.prices_end")
@@ -387,6 +388,7 @@ def _maintenance_jobs(seconds: Pace) -> tuple[BackgroundJob, ...]:
         *_while(
             None,
             ("dropped message counts", SCHEDULER_CHECK_SECONDS, dropped_messages.aggregate),
+            ("outside watchdog", watchdog.PING_SECONDS, watchdog.ping),
             ("signal outcomes", OUTCOMES_SECONDS, report_outcomes),
             ("operational settings", settings_upkeep.SECONDS, settings_upkeep.run),
             ("overdue events", SCHEDULER_CHECK_SECONDS, deliver_if_overdue),
@@ -414,6 +416,7 @@ def _background_jobs(exits_only: bool, *, has_sessions: bool = False) -> tuple[B
         ),
         *_while(
             None,
+            ("figures of calls", stored_figures.STORE_SECONDS, stored_figures.store),
             ("restore detector", restore_detector.CHECK_SECONDS, restore_detector.check),
         ),
     )

@@ -69,6 +69,7 @@ TIMES = (
     StoredTimes("execution_driftitem", past=("found_at", "seen_at"), where="state = 'OPEN'"),
     StoredTimes("execution_levelmonitorheartbeat", "source_id", past=("last_evaluated_at",)),
     StoredTimes("execution_levelscanheartbeat", past=("scanned_at", "scheduled_at", "alerted_at")),
+    StoredTimes("execution_watchdogping", past=("checked_at", "pinged_at", "error_since")),
     StoredTimes(
         "execution_outcomecheck", "signal_id", past=("created_at",), due={"due_at": 0.0}
     ),

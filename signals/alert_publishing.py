@@ -6,13 +6,16 @@ same again. Alerts of one feed and symbol are published one after another; those
 not wait for them. A message in Redis only starts a worker sooner. docs/adr/0039.
 """
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import NamedTuple
 
 import structlog
 from django.db import DatabaseError, InterfaceError, transaction
 
+from common import tracing
 from common.clocks import machine_time
 from common.database_errors import is_database_trouble, is_transient
 from common.errors import ConflictError, FillcastError
@@ -174,6 +177,15 @@ def _settle(alert: IncomingAlert, chosen: NextRow) -> None:
         code="",
         detail="",
     )
+    if tracing.is_on() and outcome.is_new:
+        transaction.on_commit(partial(_trace, alert, [signal.pk for signal in outcome.signals]))
+
+
+def _trace(alert: IncomingAlert, signal_ids: list[int]) -> None:
+    """Add the alert to its signals' traces: from its receipt to the publication's commit."""
+    seconds = max(0.0, time.time() - alert.received_at.timestamp())
+    for signal_id in signal_ids:
+        tracing.add("alert", signal_id, seconds, source=alert.source)
 
 
 def _remember_end(alert: IncomingAlert) -> None:

@@ -14,10 +14,27 @@ from contextlib import suppress
 from typing import Protocol
 from weakref import WeakValueDictionary
 
+from brokers.base import NotSent
 from brokers.rate_limits.scheduler import BucketState, RateLimitScheduler
 from brokers.rate_limits.token_bucket import Priority, Rate
+from common.call_figures import FIGURES, OK, Kind
+from common.clocks import machine_time
 
-__all__ = ["Priority", "Rate", "RateLimiter", "configure", "rate_limiter_for"]
+__all__ = ["Priority", "Rate", "RateLimiter", "configure", "kind_of", "rate_limiter_for"]
+
+
+PURPOSES = {priority: priority.name.lower() for priority in Priority}
+
+
+def kind_of(name: str) -> str:
+    """Return the name of a rate limit without what belongs to one account or gateway. Pure.
+
+    >>> kind_of("ibkr 10.0.0.5:4002"), kind_of("crypto kraken account 5f00ab orders")
+    ('ibkr', 'crypto kraken account orders')
+    """
+    words = name.split()
+    pairs = zip(words, ["", *words], strict=False)
+    return " ".join(word for word, before in pairs if before != "account" and ":" not in word)
 
 
 class RateLimiter(Protocol):
@@ -47,7 +64,7 @@ class _SharedRateLimiter:
     """A rate limit that this process's loops and all other processes share."""
 
     def __init__(self, name: str, rate: Rate) -> None:
-        self._bucket = BucketState(name, rate)
+        self._bucket, self._kind = BucketState(name, rate), kind_of(name)
 
     async def acquire(
         self,
@@ -56,7 +73,17 @@ class _SharedRateLimiter:
         priority: Priority = Priority.ENTRY,
         deadline: float | None = None,
     ) -> None:
-        await _scheduler().acquire(self._bucket, tokens, priority, deadline)
+        began, outcome = machine_time(), "cancelled"
+        try:
+            await _scheduler().acquire(self._bucket, tokens, priority, deadline)
+            outcome = OK
+        except NotSent:
+            outcome = "refused"
+            raise
+        finally:
+            FIGURES.count(
+                Kind.RATE_LIMIT, self._kind, PURPOSES[priority], outcome, machine_time() - began
+            )
 
     def back_off(self, seconds: float) -> None:
         self._bucket.back_off(seconds)

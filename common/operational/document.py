@@ -34,6 +34,7 @@ LIMITED = frozenset({"LIMIT", "STOP_LIMIT"})
 TRIGGERED = frozenset({"STOP", "STOP_LIMIT", "TRAILING_STOP", "IF_TOUCHED"})
 RATES = ("read", "trade", "publish", "operate", "anonymous")
 _RATE = whole(1, 1_000_000)
+_ADDRESS = r"https?://[!-~]{1,400}"
 _EMAIL = text("an e-mail address", r"[^@\s]{1,100}@[^@\s]{1,150}")
 
 
@@ -333,6 +334,48 @@ class Messages:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Watchdog:
+    """A service outside of this installation that raises an alarm if no ping comes."""
+
+    ping_url: str | None = value(
+        optional(text("an address that begins with https:// or http://", _ADDRESS)),
+        None,
+        "Address that is requested every minute while beat, dispatcher, workers, the scan of levels"
+        " and the database work; if one does not, no ping is sent. Services such as"
+        " healthchecks.io then raise the alarm. Addresses of private networks must lie in"
+        " networks.outbound_networks.",
+    )
+    success_suffix: str = value(
+        text("text without spaces", r"[!-~]{0,100}"), "", "Added to the address of such a ping."
+    )
+    fail_suffix: str | None = value(
+        optional(text("text without spaces", r"[!-~]{0,100}")),
+        None,
+        "If something vital does not work, this address is requested at once, such as /fail. If"
+        " null: silence alone is the alarm.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observe:
+    """Services outside of this installation that receive errors and traces."""
+
+    sentry_dsn: str | None = value(
+        optional(text("the DSN of a Sentry project", _ADDRESS)),
+        None,
+        "Where errors are reported: type, place in the code, and message without numbers, names and"
+        " keys. Needs the extra observe in each process. If null: nowhere.",
+    )
+    otlp_url: str | None = value(
+        optional(text("an address that begins with https:// or http://", _ADDRESS)),
+        None,
+        "Collector of OpenTelemetry, such as http://collector:4318/v1/traces, that receives the"
+        " path of each signal: alert, publish, claim, send, report. Needs the extra observe in each"
+        " process. If null: nothing is measured.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
     """All operational settings of an installation."""
 
@@ -347,6 +390,8 @@ class Document:
     maintenance: Maintenance = group(Maintenance, "Maintenance windows")
     retention: Retention = group(Retention, "Retention")
     messages: Messages = group(Messages, "Logs and messages")
+    watchdog: Watchdog = group(Watchdog, "Outside watchdog")
+    observe: Observe = group(Observe, "Errors and traces")
 
 
 FIRST = ("order_defaults.enable_limit_orders", "order_defaults.enable_stop_orders",

@@ -22,7 +22,7 @@ from brokers.base import BrokerAdapter, BrokerError, NotSent, ReadFailed, Reject
 from brokers.redaction import storable, without_secrets
 from brokers.registry import adapter_for
 from brokers.types import OrderReport, OrderRequest, ReportKind
-from common import shared_sessions
+from common import shared_sessions, tracing
 from common.clocks import machine_time
 from common.failpoints import failpoint
 from common.reason_codes import Code
@@ -377,8 +377,21 @@ class OrderDispatcher(threading.Thread):
         self._dispatched_lanes.pop(_key(request), None)
         if call is not None:  # last: after `wait_idle` all outcomes are in `results`
             call.timer.cancel()
-            self.latency.record(request.connection_id, machine_time() - call.began)
+            took = machine_time() - call.began
+            self.latency.record(request.connection_id, took)
             self.slots.free(1, slow=call.has_yielded_slot)
+            if tracing.is_on() and outgoing.signal_id is not None:
+                _trace(outgoing, outcome, took)
+
+
+def _trace(outgoing: Outgoing, outcome: CallOutcome, seconds: float) -> None:
+    """Add the call to its signal's trace."""
+    failed = isinstance(outcome, BaseException)
+    code = str(getattr(outcome, "code", "")) or type(outcome).__name__ if failed else "OK"
+    tracing.add(
+        "send", outgoing.signal_id or 0, seconds, failed=failed, broker=outgoing.broker_type,
+        order=outgoing.request.client_order_id, outcome=code,
+    )  # fmt: skip
 
 
 def _unknown_marks() -> SendMarks:

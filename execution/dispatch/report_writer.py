@@ -14,7 +14,7 @@ import structlog
 from django.db import DatabaseError, InterfaceError, connection
 
 from brokers.types import OrderReport, ReportKind
-from common import shared_sessions
+from common import shared_sessions, tracing
 from common.clocks import machine_time
 from common.database_errors import is_database_trouble, is_too_much
 from common.errors import CONTENT_ERRORS
@@ -367,6 +367,9 @@ class ReportWriter(threading.Thread):
             failpoint("reports.gathered")
             apply_or_defer(batch, waited=machine_time() - self._oldest)
             self._on_reports(batch)
+            if tracing.is_on():
+                seconds = machine_time() - self._oldest
+                tracing.add_reports((report.client_order_id for report in batch), seconds)
 
     def drain(self, timeout: float) -> bool:
         """Wait until all results queued now are written; return False after `timeout` seconds."""

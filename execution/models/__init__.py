@@ -19,6 +19,7 @@ from execution.models.progress import (
     LevelScanHeartbeat,
     OutcomeCheck,
     StreamLease,
+    WatchdogPing,
     WorkerLease,
 )
 from execution.models.records import (
@@ -94,6 +95,7 @@ __all__ = [
     "StreamLease",
     "TriggerKind",
     "VoidedFill",
+    "WatchdogPing",
     "WorkerLease",
     "may_move_sql",
     "trigger_of",

@@ -125,6 +125,28 @@ class LevelScanHeartbeat(models.Model):
         return f"scanned {self.scanned_at}, scheduled {self.scheduled_at}"
 
 
+class WatchdogPing(models.Model):
+    """The last ping of the outside watchdog: monitoring/watchdog.py. One row, machine time.
+
+    pinged_at: when a ping was last accepted. fault: why none was sent. error: why it was not
+    accepted; error_since: since when.
+    """
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    checked_at = models.DateTimeField()
+    pinged_at = models.DateTimeField(null=True)
+    fault = models.CharField(max_length=500, blank=True, db_default="")
+    error = models.CharField(max_length=200, blank=True, db_default="")
+    error_since = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="one_watchdog_ping")]
+
+    def __str__(self) -> str:
+        return f"checked {self.checked_at}, pinged {self.pinged_at}"
+
+
 class OutcomeCheck(models.Model):
     """A signal whose rejected and skipped orders operators may still have to be notified of.
 

@@ -34,6 +34,7 @@ class Outgoing:
     lane: str = GENERAL
     other_feeds: tuple[int | None, ...] = ()
     trade_plan_id: str = ""
+    signal_id: int | None = None
 
 
 def outgoing_of(
@@ -55,6 +56,7 @@ def outgoing_of(
     return Outgoing(
         row.type, spec, request, is_entry, signal and signal.feed_id, row.owner_id,
         halted_pairs(row), row.lane, trade_plan_id=signal.trade_plan_id if signal else "",
+        signal_id=row.signal_id,
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from ops.doctor import (
     send_journals,
     servers,
     trading,
+    watchdog,
 )
 from ops.doctor.verdicts import FAIL, SECONDS, CheckFunction, failure, warning, well
 
@@ -55,6 +56,7 @@ def examine(
             *trading.CHECKS,
             *days.CHECKS,
             *buses.CHECKS,
+            *watchdog.CHECKS,
         ]
         if database is None
         else database

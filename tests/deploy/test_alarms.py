@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from api.call_metrics import FAMILIES
 from api.metrics import GAUGES
 
 ROOT = Path(__file__).parents[2]
@@ -23,12 +24,22 @@ METRIC = re.compile(r"fillcast_[a-z_]+")
 OTHERS = {
     "fillcast_database_up", "fillcast_redis_up", "fillcast_queue_length", "fillcast_dropped_total",
     "fillcast_web_request_seconds_count", "fillcast_web_request_seconds_bucket",
+    "fillcast_settings_invalid",
 }  # fmt: skip
-KNOWN = {f"fillcast_{gauge.name}" for gauge in GAUGES} | OTHERS
+COUNTED = {
+    f"fillcast_{family.name}_{part}" for family in FAMILIES.values() for part in ("count", "bucket")
+}
+KNOWN = {f"fillcast_{gauge.name}" for gauge in GAUGES} | OTHERS | COUNTED
 
 GOOD = "1x80"  # of every 15 s, for 20 minutes
 NONE = "0x80"
 FAST = 'fillcast_web_request_seconds_bucket{area="api",method="GET",status="2xx",le="%s"}'
+CALLS = 'fillcast_broker_call_seconds_count{broker="ibkr",operation="submit",outcome="%s"}'
+SUBMIT = (
+    'fillcast_broker_call_seconds_bucket{broker="ibkr",operation="submit",outcome="ok",le="%s"}'
+)
+TASKS = 'fillcast_task_seconds_count{task="ExecuteSignal",outcome="%s"}'
+WAITS = 'fillcast_rate_limit_wait_seconds_count{limit="ibkr",purpose="entry",outcome="%s"}'
 QUIET = {
     'up{job="fillcast",instance="a"}': GOOD,
     "fillcast_database_up": GOOD, "fillcast_redis_up": GOOD,
@@ -49,6 +60,15 @@ QUIET = {
     'fillcast_web_request_seconds_count{area="api",method="GET",status="2xx"}': "0+100x80",
     'fillcast_web_request_seconds_count{area="api",method="GET",status="5xx"}': "0+1x80",
     FAST % "0.5": "0+100x80", FAST % "5.0": "0+100x80", FAST % "+Inf": "0+100x80",
+    CALLS % "ok": "0+100x80", CALLS % "refused": "0+50x80", CALLS % "unanswered": "0+5x80",
+    CALLS % "failed": "0+5x80",
+    SUBMIT % "0.5": "0+100x80", SUBMIT % "5.0": "0+100x80", SUBMIT % "+Inf": "0+100x80",
+    TASKS % "ok": "0+100x80", TASKS % "failed": "0+1x80",
+    WAITS % "ok": "0+100x80", WAITS % "refused": "0+1x80",
+    'fillcast_bus_lag_seconds{bus="nats://h"}': "4x80",
+    'fillcast_bus_dead_letters{bus="nats://h"}': NONE,
+    "fillcast_price_sources_alarmed": NONE, "fillcast_settings_invalid": NONE,
+    "fillcast_watchdog_error_seconds": "60x80",
 }  # fmt: skip
 GONE = "_x80"
 FAILURES = {
@@ -59,11 +79,14 @@ FAILURES = {
     "NoExitWorker": {'fillcast_processes{role="exits"}': GONE},
     "LanesNotHeld": {'fillcast_lanes{held="no"}': GOOD},
     "SchedulerLate": {"fillcast_scheduler_seconds": "130x80"},
+    "WatchdogNotReached": {"fillcast_watchdog_error_seconds": "301x80"},
+    "SettingsInvalid": {"fillcast_settings_invalid": GOOD},
     "PositionsUnprotected": {"fillcast_unprotected_seconds": "31x80"},
     "LevelScanLate": {"fillcast_level_scan_seconds": "130x80"},
     "OrdersOverdue": {"fillcast_order_due_seconds": "61x80"},
     "OrderUnknown": {"fillcast_order_unknown_seconds": "301x80"},
     "TradingHalted": {'fillcast_kill_switches{scope="ALL",mode="HALTED"}': GOOD},
+    "PricesStopped": {"fillcast_price_sources_alarmed": GOOD},
     "AuditFailed": {'fillcast_audit_counter{counter="DUP"}': GOOD},
     "AuditLate": {"fillcast_audit_seconds": "7201x80"},
     "AccountsNotJudged": {"fillcast_audit_not_judged": "2x600"},
@@ -74,13 +97,22 @@ FAILURES = {
     "BrokerHostDown": {'fillcast_circuits_open{of="host"}': GOOD},
     "AlertsWait": {"fillcast_alert_wait_seconds": "61x80"},
     "MessagesNotDelivered": {"fillcast_event_wait_seconds": "121x80"},
+    "BrokerCallsFail": {CALLS % "unanswered": "0+60x80"},
+    "OrdersSentSlowly": {SUBMIT % "0.5": "0+50x80"},
+    "RateLimitsUsedUp": {WAITS % "refused": "0+20x80"},
+    "TasksFail": {TASKS % "failed": "0+20x80"},
+    "BusBehind": {'fillcast_bus_lag_seconds{bus="nats://h"}': "301x80"},
+    "BusRefusesEvents": {'fillcast_bus_dead_letters{bus="nats://h"}': GOOD},
     "RequestsFail": {
         'fillcast_web_request_seconds_count{area="api",method="GET",status="5xx"}': "0+5x80"
     },
     "RequestsSlow": {FAST % "0.5": "0+50x80"},
 }
 MINUTES_UNTIL = {"AccountsNotJudged": 125, "DifferencesWait": 35}
-SLOW_TO_JUDGE = {"ConnectionsInError", "RequestsFail", "RequestsSlow", *MINUTES_UNTIL}
+SLOW_TO_JUDGE = {
+    "ConnectionsInError", "RequestsFail", "RequestsSlow", "BrokerCallsFail", "OrdersSentSlowly",
+    "RateLimitsUsedUp", "TasksFail", *MINUTES_UNTIL,
+}  # fmt: skip
 
 
 def unit_test(changed: dict[str, str], minutes: int, firing: list[str]) -> dict[str, Any]:

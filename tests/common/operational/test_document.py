@@ -76,7 +76,7 @@ def test_all_faults_are_reported_together_with_their_paths() -> None:
         "api_rates: Expected an object, got [].",
         "exekution: Unknown key; expected one of order_defaults, idempotency, fill_tracking,"
         " position_reconciliation, execution, api_rates, users, networks, maintenance, retention,"
-        " messages.",
+        " messages, watchdog, observe.",
     ]
 
 
@@ -112,6 +112,8 @@ def test_all_pairs_that_contradict_each_other_are_reported() -> None:
         ("networks.gateway_owners", ["10.0.0.5=alice   # hers"]),
         ("networks.gateway_owners", ["10.0.0.5="]),
         ("messages.push_contact", "nobody"),
+        ("watchdog.ping_url", "hc-ping.com/1"),
+        ("watchdog.ping_url", "https://hc-ping.com/1 2"),
         ("users.quotas", {"presets": 4, "Presets": 5}),
     ],
 )

@@ -1,0 +1,233 @@
+"""One trace for a signal, by the real exporter to a receiver that decodes what it is sent."""
+
+import gzip
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+import pytest
+from django.conf import settings
+
+from brokers.base import Rejected
+from common import tracing
+from common.operational.document import Document, Observe
+from common.reason_codes import Code
+from config import traces
+from connections.models import ExecutionConnection
+from execution import services
+from execution.models import Order
+from execution.runtime.trading_runtime import TradingRuntime
+from signals.alert_publishing import publish_waiting
+from signals.alerts import accept_alert
+from signals.models import Feed, Signal
+from signals.services import publish
+from tests.execution import factories
+from tests.execution.fake_broker import FakeBroker
+from tests.execution.trading_process import until
+from tests.fakes.http_server import serving_http
+from tests.ports import closed_port
+from tests.until import until as until_so
+
+ENTRY = {"action": "OPEN", "symbol": "EURUSD", "direction": "BUY", "sl": "1.08"}
+
+
+class Collector:
+    """What a collector of OpenTelemetry was sent."""
+
+    def __init__(self) -> None:
+        self.spans: list[Any] = []
+        self.resources: list[Any] = []
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+        self.requests = 0
+
+    def names(self, trace_id: bytes) -> set[str]:
+        return {span.name for span in list(self.spans) if span.trace_id == trace_id}
+
+    def take(self, body: bytes) -> None:
+        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+            ExportTraceServiceRequest,
+        )
+
+        for found in ExportTraceServiceRequest.FromString(body).resource_spans:
+            self.resources.append(found.resource)
+            for scope in found.scope_spans:
+                self.spans += scope.spans
+
+    def handler(self) -> type[BaseHTTPRequestHandler]:
+        collector = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                raw = self.rfile.read(int(self.headers["Content-Length"]))
+                is_gzip = self.headers.get("Content-Encoding") == "gzip"
+                collector.requests += 1
+                collector.may_answer.wait(120)
+                collector.take(gzip.decompress(raw) if is_gzip else raw)
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                """Print nothing."""
+
+        return Handler
+
+
+def with_url(url: str | None) -> Document:
+    return replace(Document(), observe=Observe(otlp_url=url))
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
+    found = Collector()
+    with serving_http(found.handler()) as port:
+        traces.use(with_url(f"http://127.0.0.1:{port}/v1/traces"))
+        yield found
+        found.may_answer.set()
+        traces.use(Document())
+
+
+def trace_of(signal: Signal) -> bytes:
+    return traces.trace_ids(signal.pk)[0].to_bytes(16)
+
+
+def attributes_of(span: Any) -> dict[str, Any]:
+    return {one.key: one.value.string_value or one.value.int_value for one in span.attributes}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_alert_is_one_trace_from_its_receipt_to_the_report(
+    collector: Collector, feed: Feed, alice: ExecutionConnection, trading: TradingRuntime
+) -> None:
+    accept_alert(feed, json.dumps(ENTRY).encode())
+    publish_waiting(seconds=60)
+    services.execute([order.pk for order in Order.objects.all()])
+    until(lambda: Order.objects.get().status == "FILLED")
+    signal, order = Signal.objects.get(), Order.objects.get()
+    expected = {"alert", "publish", "claim", "send", "report"}
+    until_so(lambda: collector.names(trace_of(signal)) == expected, seen=lambda: collector.spans)
+    spans = {span.name: span for span in collector.spans}
+    assert {span.trace_id for span in collector.spans} == {trace_of(signal)}
+    first = spans["publish"]
+    assert first.parent_span_id == b""
+    assert {span.parent_span_id for span in spans.values() if span is not first} == {first.span_id}
+    assert len({span.span_id for span in collector.spans}) == len(collector.spans)
+    assert all(span.start_time_unix_nano <= span.end_time_unix_nano for span in collector.spans)
+    sent = attributes_of(spans["send"])
+    assert sent["fillcast.order"] == order.client_order_id
+    assert (sent["fillcast.outcome"], sent["fillcast.signal"]) == ("OK", f"S-{signal.pk}")
+    assert attributes_of(first)["fillcast.orders"] == 1
+    names = {one.key: one.value.string_value for one in collector.resources[0].attributes}
+    assert names["service.name"] == "fillcast"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_signal_by_hand_that_a_broker_rejects_is_a_failed_span(
+    collector: Collector,
+    feed: Feed,
+    alice: ExecutionConnection,
+    trading: TradingRuntime,
+    broker: FakeBroker,
+) -> None:
+    def reject(_request: Any) -> Any:
+        raise Rejected(Code.NO_MONEY, "you have 17.35 left")
+
+    broker.behaviour = reject
+    signal = factories.feed_signal(feed)
+    publish(signal.pk, by=None)
+    services.execute([order.pk for order in Order.objects.all()])
+    expected = {"publish", "claim", "send", "report"}
+    until_so(lambda: collector.names(trace_of(signal)) == expected, seen=lambda: collector.spans)
+    [send] = [span for span in collector.spans if span.name == "send"]
+    assert (send.status.code, attributes_of(send)["fillcast.outcome"]) == (2, "NO_MONEY")
+    assert b"17.35" not in send.SerializeToString()
+
+
+def test_hanging_collector_delays_nothing_and_drops_the_oldest(collector: Collector) -> None:
+    collector.may_answer.clear()
+    tracing.add("publish", 1, 0.1)
+    until_so(lambda: collector.requests == 1)
+    for number in range(traces.MOST_WAITING + 10):
+        tracing.add("send", number, 0.1)
+    sender = traces._sender
+    assert sender is not None
+    assert len(sender._waiting) == traces.MOST_WAITING
+    assert sender._waiting[0].signal_id == 10
+
+
+def test_dead_collector_is_stated_once_and_delays_nothing(
+    collector: Collector, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traces, "SECONDS", 0.01)
+    monkeypatch.setattr(traces, "TIMEOUT_SECONDS", 0.01)
+    with closed_port() as port:
+        traces.use(with_url(f"http://127.0.0.1:{port}/v1/traces"))
+        for number in range(2):
+            tracing.add("publish", number, 0.1)
+            sender = traces._sender
+            until_so(lambda sender=sender: not sender._waiting)  # type: ignore[misc]
+        until_so(lambda: caplog.text.count("traces are dropped") == 1)
+
+
+def test_traces_end_without_an_address(collector: Collector) -> None:
+    assert tracing.is_on()
+    traces.use(Document())
+    assert not tracing.is_on()
+    tracing.add("publish", 1, 0.1)
+    tracing.add_claim([("a", 1)], 0.1)
+    assert collector.spans == []
+
+
+def test_ids_of_a_trace_are_the_same_in_every_process_of_an_installation(settings: Any) -> None:
+    assert traces.trace_ids(7) == traces.trace_ids(7) != traces.trace_ids(8)
+    assert all(one > 0 for one in traces.trace_ids(7))
+    before = traces.trace_ids(7)
+    settings.FILLCAST_INSTALLATION_TAG = f"{settings.FILLCAST_INSTALLATION_TAG}x"
+    assert traces.trace_ids(7) != before
+
+
+def test_claims_and_reports_have_a_span_for_each_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[tracing.SpanRecord] = []
+    monkeypatch.setattr(tracing, "_receive", found.append)
+    monkeypatch.setattr(tracing, "_signals", {})
+    monkeypatch.setattr(tracing, "MOST_ORDERS", 3)
+    tracing.add_claim([("a", 1), ("b", 2), ("c", 1), ("exit", None)], 0.25)
+    tracing.add_claim([("d", 3)], 0.25)  # the first one is forgotten
+    tracing.add_reports(["a", "b", "c", "d", "exit", "c"], 0.5)
+    assert [(one.name, one.signal_id, *one.attributes.values()) for one in found] == [
+        ("claim", 1, 2), ("claim", 2, 1), ("claim", 3, 1),
+        ("report", 1, 2), ("report", 2, 1), ("report", 3, 1),
+    ]  # fmt: skip
+    assert found[0].ended_ns - found[0].began_ns == 250_000_000
+    assert abs(found[0].ended_ns - time.time_ns()) < 3600 * 10**9
+
+
+def test_missing_extra_is_stated_and_measures_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+    traces.use(with_url("https://collector.example/v1/traces"))
+    assert traces.MISSING in caplog.text
+    assert not tracing.is_on()
+
+
+def test_nothing_is_imported_while_traces_are_off() -> None:
+    """redis-py itself imports the SDK's metrics, if they are installed."""
+    code = (
+        "import django, sys; django.setup(); import config.traces; names = 'sentry_sdk',"
+        " 'opentelemetry.exporter', 'opentelemetry.sdk.trace.export';"
+        " print(any(name in sys.modules for name in names))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        cwd=settings.BASE_DIR,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "False"
