@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from py_vapid import Vapid02
 
+from common.operational.current import settings_now
 from events import push_keys
 from events.http_post import Try, request
 from events.push_content import PushContent
@@ -32,6 +33,11 @@ class Subscription:
     endpoint: str
     browser_key: bytes
     auth_secret: bytes
+
+
+def contact() -> str:
+    """Return the address at which push services may reach the operators."""
+    return settings_now().messages.push_contact or str(settings.DEFAULT_FROM_EMAIL)
 
 
 def send(subscription: Subscription, content: PushContent, *, key: str) -> Try:
@@ -83,11 +89,10 @@ def _post(subscription: Subscription, content: PushContent, private: bytes) -> T
 def _signed(endpoint: str, private: bytes) -> dict[str, str]:
     """Return the header that proves who sends. aud: only this push service may accept it."""
     parts = urlsplit(endpoint)
-    contact = push_keys.contact()
     claims = {
         "aud": f"{parts.scheme}://{parts.netloc}",
         "exp": int(time.time()) + CLAIM_SECONDS,
-        "sub": f"mailto:{contact}",
+        "sub": f"mailto:{contact()}",
     }
     signed: dict[str, str] = Vapid02(push_keys.private_key_of(private)).sign(claims)
     return signed

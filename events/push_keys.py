@@ -13,8 +13,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from django.conf import settings
 
-from common.operational.current import settings_now
-
 CURVE = ec.SECP256R1()
 PRIVATE_BYTES, PUBLIC_BYTES = 32, 65
 
@@ -79,8 +77,3 @@ def signing_key(public: str) -> bytes | None:
         if encoded(public_key_of(raw)) == public:
             return bytes(raw)
     return None
-
-
-def contact() -> str:
-    """Return the address at which push services may reach the operators."""
-    return settings_now().messages.push_contact or str(settings.DEFAULT_FROM_EMAIL)

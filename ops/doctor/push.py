@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from django.conf import settings
 
 from brokers.types import Check
-from events.push_keys import contact as push_contact
+from events.push import contact as push_contact
 from events.push_keys import public_key_of
 from ops.doctor.verdicts import failure, warning, well
 
