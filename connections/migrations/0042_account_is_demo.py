@@ -4,15 +4,17 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('connections', '0041_source_alarms'),
+        ("connections", "0041_source_alarms"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='accountsnapshot',
-            name='demo',
-            field=models.BooleanField(help_text='Whether its money is virtual; empty: its broker does not state it.', null=True),
+            model_name="accountsnapshot",
+            name="demo",
+            field=models.BooleanField(
+                help_text="Whether its money is virtual; empty: its broker does not state it.",
+                null=True,
+            ),
         ),
     ]

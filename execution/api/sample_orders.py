@@ -69,7 +69,7 @@ class SampleOrderViewSet(ApiView, viewsets.GenericViewSet[ExecutionConnection]):
     lookup_value_regex = "[0-9a-fA-F-]{36}"
     pagination_class = None
     filter_backends: Any = ()
-    rights = {"place": Right.PUBLISH, "close": Right.TRADE}
+    rights = {"place": Right.TRADE, "close": Right.TRADE}
 
     def get_queryset(self) -> QuerySet[ExecutionConnection]:
         """Return the connections that the caller may see."""
