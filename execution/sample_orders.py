@@ -138,16 +138,18 @@ _EXIT: Mapping[str, tuple[str, str]] = {
 def _steps_of(
     order: Order, names: Mapping[str, tuple[str, str]]
 ) -> Sequence[tuple[str, str, str, datetime | None]]:
-    is_exit = names is _EXIT
-    return [
-        (f"{'close_' if is_exit else ''}{key.removesuffix('_at')}", *texts, getattr(order, key))
-        for key, texts in names.items()
-    ]
+    lead = "close_" if names is _EXIT else ""
+    found = []
+    for key, texts in names.items():
+        at = getattr(order, key)
+        if at is not None:  # `enqueued_at` is the start of the statement that writes the row
+            at = max(at, order.created_at)
+        found.append((f"{lead}{key.removesuffix('_at')}", *texts, at))
+    return found
 
 
 def _ms(span: timedelta) -> int:
-    """Milliseconds. `enqueued_at` may be of the statement's start, before the row."""
-    return max(0, round(span.total_seconds() * 1000))
+    return round(span.total_seconds() * 1000)
 
 
 def is_demo(connection: ExecutionConnection) -> bool:
