@@ -7,6 +7,8 @@ is repeated for up to two minutes while orders are unsettled; then one message h
 the unsettled orders change them, one correction follows within 15 minutes of the publication. If
 nothing is lost by then and orders still wait (their broker may be down for long), the check is
 repeated for a day.
+
+When a check ends, what was executed is counted as well, if a channel asks for that kind.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +23,7 @@ from common.reason_codes import Code
 from common.sql import Query, array, columns, periodic_rows, rows, run
 from connections.selectors import not_twin_sql
 from events.models import EventKind
+from events.selectors import requested_by_sql
 from events.services import NewEvent, emit_many
 from execution.exits.order_sizes import request_of_leg_sql
 from signals.services import STORE_CANDIDATE_COUNT_SQL
@@ -57,6 +60,15 @@ class DueCheck(NamedTuple):
     action: str | None
     candidates: int | None
     age: float
+
+
+class ExecutedCount(NamedTuple):
+    """How many orders of a signal filled, filled in part or work at their broker."""
+
+    signal_id: int
+    filled: int
+    parts: int
+    working: int
 
 
 class OrderCount(NamedTuple):
@@ -112,6 +124,29 @@ FROM caused WHERE status IN ({UNSETTLED}, {COUNTED})
 GROUP BY 1, 2, 3
 """,
 )
+IS_EXECUTED_WANTED = f"SELECT EXISTS ({requested_by_sql(EventKind.SIGNAL_EXECUTED)}) AS is_wanted"
+EXECUTED = Query(
+    ExecutedCount,
+    f"""
+WITH s AS MATERIALIZED (
+  SELECT id, refers_to_id, action FROM signals_signal WHERE id = ANY(%s::bigint[])
+), caused AS (
+  SELECT o.signal_id, o.status, o.filled_quantity FROM s
+  JOIN execution_order o ON o.signal_id = s.id
+  WHERE s.action = 'OPEN' AND o.leg LIKE 'entry%%' AND {not_twin_sql("o.connection_id")}
+  UNION ALL
+  SELECT o.signal_id, o.status, o.filled_quantity
+  FROM s JOIN positions_executionposition p ON p.signal_id = s.refers_to_id
+  JOIN execution_order o ON o.position_id = p.id AND o.signal_id = s.id
+  WHERE s.action <> 'OPEN' AND {not_twin_sql("o.connection_id")}
+)
+SELECT signal_id, count(*) FILTER (WHERE status = 'FILLED') AS filled,
+  count(*) FILTER (WHERE status <> 'FILLED' AND filled_quantity > 0) AS parts,
+  count(*) FILTER (WHERE status = 'SUBMITTED' AND filled_quantity = 0) AS working
+FROM caused GROUP BY 1
+HAVING bool_or(filled_quantity > 0 OR status = 'SUBMITTED')
+""",
+)
 RECHECK = """
 UPDATE execution_outcomecheck n SET reported = t.reported::jsonb,
   due_at = clock_timestamp() + make_interval(
@@ -164,7 +199,7 @@ def next_step(outcome: Outcome) -> Step:
 
 
 def report_outcomes() -> int:
-    """Check the signals that are due; return how many messages to operators were written."""
+    """Check the signals that are due; return how many events for operators were written."""
     if not periodic_rows(ANY_DUE)[0].is_due:
         return 0
     with transaction.atomic():
@@ -183,15 +218,37 @@ def report_outcomes() -> int:
                 reported = orders if step.report else row.reported
                 repeated.append((row.signal_id, _json(reported)))
             else:
-                done.append(row.signal_id)
+                done.append(row)
+        events += _executed([row for row in done if row.action])
         if events:
             emit_many(events)
         if repeated:
             seconds = (CORRECTION_SECONDS, SLOW_RECHECK_SECONDS, RECHECK_SECONDS)
             run(RECHECK, (*seconds, *columns(repeated, 2)))
         if done:
-            run(DONE, (array(done),))
+            run(DONE, (array([row.signal_id for row in done]),))
     return len(events)
+
+
+def _executed(ended: Sequence[DueCheck]) -> list[NewEvent]:
+    """Return what signals executed whose checks end now, if a channel asks for it."""
+    if not ended or not rows(IS_EXECUTED_WANTED)[0].is_wanted:
+        return []
+    actions = {row.signal_id: row.action for row in ended}
+    return [
+        NewEvent(
+            EventKind.SIGNAL_EXECUTED,
+            signal_id=count.signal_id,
+            payload={
+                "action": actions[count.signal_id],
+                "filled": count.filled,
+                "parts": count.parts,
+                "working": count.working,
+                "page": f"/admin/signals/signal/{count.signal_id}/change/",
+            },
+        )
+        for count in rows(EXECUTED, (array(list(actions)),))
+    ]
 
 
 def _counts(signal_ids: Sequence[int]) -> dict[int, tuple[dict[str, dict[str, int]], int]]:

@@ -275,9 +275,9 @@ def test_smallest_quantity_can_be_closed_again(closable: str, worth: str, least:
 
 def test_key_with_the_scope_trade_places_and_closes(account: ExecutionConnection) -> None:
     by = owner(account)
-    by.key_scopes = frozenset({Scope.TRADE})  # type: ignore[attr-defined]  # as a request has it
+    by.key_scopes = frozenset({Scope.TRADE})
     assert place_sample(account.pk, by=by)[1]
     assert close_sample(account.pk, by=by).state == "NOT_FILLED"
-    by.key_scopes = frozenset({Scope.OPERATE})  # type: ignore[attr-defined]
+    by.key_scopes = frozenset({Scope.OPERATE})
     with pytest.raises(NotAllowedError):
         place_sample(account.pk, by=by)
