@@ -94,18 +94,17 @@ WHERE n.due_at <= clock_timestamp() ORDER BY n.due_at LIMIT %s FOR UPDATE OF n S
 )
 # Finds entries by the index on their signal, exits by the one on their position. Of an account's
 # exits one counts that is unsettled, and one of the others.
-COUNT = Query(
-    OrderCount,
-    f"""
+_CAUSED = f"""
 WITH s AS MATERIALIZED (
   SELECT id, refers_to_id, action, close_fraction FROM signals_signal WHERE id = ANY(%s::bigint[])
 ), caused AS (
-  SELECT o.signal_id, o.status, o.reason FROM s JOIN execution_order o ON o.signal_id = s.id
+  SELECT o.signal_id, o.status, o.reason, o.filled_quantity
+  FROM s JOIN execution_order o ON o.signal_id = s.id
   WHERE s.action = 'OPEN' AND o.leg = 'entry' AND o.leg LIKE 'entry%%' AND o.route_state <> 'MOVED'
     AND {not_twin_sql("o.connection_id")}
   UNION ALL
   (SELECT DISTINCT ON (o.signal_id, o.connection_id, o.status IN ({UNSETTLED}))
-    o.signal_id, o.status, o.reason
+    o.signal_id, o.status, o.reason, o.filled_quantity
   FROM s JOIN positions_executionposition p ON p.signal_id = s.refers_to_id
   JOIN execution_order o ON o.position_id = p.id AND o.signal_id = s.id
   WHERE s.action <> 'OPEN' AND {not_twin_sql("o.connection_id")}
@@ -115,7 +114,11 @@ WITH s AS MATERIALIZED (
         AND {request_of_leg_sql("later.leg")} <> {request_of_leg_sql("o.leg")}))
   ORDER BY o.signal_id, o.connection_id, o.status IN ({UNSETTLED}),
     o.status NOT IN ({COUNTED}), o.id)
-)
+)"""
+COUNT = Query(
+    OrderCount,
+    f"""
+{_CAUSED}
 SELECT signal_id, CASE WHEN status IN ({UNSETTLED}) THEN '' ELSE status END AS status,
   CASE WHEN status IN ({COUNTED}) THEN reason ELSE '' END AS reason, count(*) AS orders
 FROM caused WHERE status IN ({UNSETTLED}, {COUNTED})
@@ -128,18 +131,7 @@ IS_EXECUTED_WANTED = f"SELECT EXISTS ({requested_by_sql(EventKind.SIGNAL_EXECUTE
 EXECUTED = Query(
     ExecutedCount,
     f"""
-WITH s AS MATERIALIZED (
-  SELECT id, refers_to_id, action FROM signals_signal WHERE id = ANY(%s::bigint[])
-), caused AS (
-  SELECT o.signal_id, o.status, o.filled_quantity FROM s
-  JOIN execution_order o ON o.signal_id = s.id
-  WHERE s.action = 'OPEN' AND o.leg LIKE 'entry%%' AND {not_twin_sql("o.connection_id")}
-  UNION ALL
-  SELECT o.signal_id, o.status, o.filled_quantity
-  FROM s JOIN positions_executionposition p ON p.signal_id = s.refers_to_id
-  JOIN execution_order o ON o.position_id = p.id AND o.signal_id = s.id
-  WHERE s.action <> 'OPEN' AND {not_twin_sql("o.connection_id")}
-)
+{_CAUSED}
 SELECT signal_id, count(*) FILTER (WHERE status = 'FILLED') AS filled,
   count(*) FILTER (WHERE status <> 'FILLED' AND filled_quantity > 0) AS parts,
   count(*) FILTER (WHERE status = 'SUBMITTED' AND filled_quantity = 0) AS working

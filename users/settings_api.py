@@ -9,7 +9,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from common.api_fields import StrictModelSerializer, StrictSerializer
+from common.api_fields import StrictModelSerializer, StrictSerializer, WholeNumber
 from common.api_views import ObjectView
 from common.models import SettingsVersion
 from common.operational import current, store
@@ -46,7 +46,7 @@ class NewSettingsSerializer(StrictSerializer):
 
     document = serializers.DictField(help_text="The settings to change, by groups.")
     why = serializers.CharField(max_length=store.WHY_LONGEST)
-    base = serializers.IntegerField(
+    base = WholeNumber(
         required=False, min_value=0, help_text="The version that you saw; 409 if there is another."
     )
 

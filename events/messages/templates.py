@@ -168,10 +168,10 @@ def example_of(kind: str) -> EventContext:
         "slippage_unit": "PIPS", "expected_price": "1.0999", "price": "1.1002",
         "closed_by": "Target 1 was hit.", "closing_leg": "tp",
     }  # fmt: skip
-    payload = {
+    payload: dict[str, object] = {
         "broker_order_id": "88412", "feed": "macro-breakout", "title": "Buy EUR/USD",
         "pnl": "48.40", "commission": "2.50", "reason": "target_1", "stop": "1.0950",
-        "stop_before": "1.0900", "seconds": "4",
+        "stop_before": "1.0900", "seconds": "4", "filled": 149, "working": 2,
     }  # fmt: skip
     if kind in FINAL_STATUS or kind in (EventKind.ORDER_SKIPPED, EventKind.ORDER_UNKNOWN):
         facts |= {"code": _EXAMPLE_CODES.get(kind, "REPLY_LOST")}

@@ -11,7 +11,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from common.api_fields import Amount, StrictSerializer, UtcDateTime, validated_body
+from common.api_fields import Amount, StrictSerializer, UtcDateTime, WholeNumber, validated_body
 from common.api_views import ApiView
 from common.permissions import Right
 from connections.api.connections import own_connections
@@ -28,7 +28,7 @@ class NewSampleOrderSerializer(StrictSerializer):
         required=False,
         help_text="A pair that the account lists, such as EUR/USD. Default: one that is open.",
     )
-    close_after_seconds = serializers.IntegerField(
+    close_after_seconds = WholeNumber(
         required=False,
         min_value=1,
         max_value=3600,
@@ -58,7 +58,9 @@ class SampleOrderSerializer(StrictSerializer):
     quantity = Amount(source="order.quantity", allow_null=True, help_text="Base units.")
     price = Amount(source="order.avg_fill_price", allow_null=True)
     reason = serializers.CharField(source="order.reason", help_text="Why it was not filled, or ''.")
-    steps = SampleStepSerializer(many=True)
+    steps = SampleStepSerializer(
+        many=True, help_text="From the publication to the close; without a time: not reached."
+    )
 
 
 class SampleOrderViewSet(ApiView, viewsets.GenericViewSet[ExecutionConnection]):
