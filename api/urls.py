@@ -36,6 +36,7 @@ from execution.api.presets import PresetMeaningViewSet
 from execution.api.provider_results import FeedFollowersViewSet, SignalResultsViewSet
 from execution.api.rounding_debt import RoundingDebtViewSet
 from execution.api.routes import RouteViewSet
+from execution.api.sample_orders import SampleOrderViewSet
 from signals.api import FeedViewSet, SignalViewSet
 from users.api import ApiKeyViewSet, MeView
 from users.settings_api import SettingsViewSet
@@ -45,6 +46,7 @@ router.register("api-keys", ApiKeyViewSet, basename="api-key")
 router.register("cash-flows", CashFlowViewSet, basename="cash-flow")
 router.register("channels", ChannelViewSet, basename="channel")
 router.register("connections", ConnectionViewSet, basename="connection")
+router.register("connections", SampleOrderViewSet, basename="connection-sample")
 router.register("data-connections", DataConnectionViewSet, basename="data-connection")
 router.register("decision-providers", DecisionProviderViewSet, basename="decision-provider")
 router.register("drift", DriftViewSet, basename="drift")

@@ -110,6 +110,8 @@ class CloseCause(StrEnum):
     STOP_LOSS = "STOP_LOSS"
     TAKE_PROFIT = "TAKE_PROFIT"
     EXTERNAL = "EXTERNAL"
+    STOP_OUT = "STOP_OUT"  # by the broker, mostly for lack of margin: a liquidation
+    EXPIRY = "EXPIRY"  # by the broker: the contract expired, or its market was settled
     DUST = "DUST"  # our decision: the remainder is too small to be sold
 
 

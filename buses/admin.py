@@ -24,6 +24,11 @@ class BusSinkAdmin(ConsoleAdmin):
     """Buses. "Deliver again since" sends what happened since then once more, with the same ids."""
 
     change_right = Right.SCHEDULES
+    empty_text = (
+        "No message bus is connected, and none is needed to trade. To deliver orders, fills and"
+        " positions to other systems, name the buses in FILLCAST_SINKS and restart; each is listed"
+        " here once the process manage.py buses has started (docs/buses.md)."
+    )
     list_display = ("name", "state", "lag", "letters", "confirmed",
                     time_column("last_success_at", "Last delivery"), "last_error",
                     time_column("last_error_at", "Last error"))  # fmt: skip
@@ -92,6 +97,7 @@ class DeadLetterAdmin(ConsoleAdmin):
     """Events that a bus refused, with its reason."""
 
     change_right = Right.SCHEDULES
+    empty_text = "No bus has refused an event. What one refuses is listed here with the reason."
     list_display = ("envelope_id", "bus", "type", "reason", time_column("at", "Refused"), "state")
     list_filter = ("sink", "type")
     list_select_related = ("sink",)

@@ -144,6 +144,8 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     list_per_page = 50
     warn_unsaved_form = True
     page_list: ClassVar[bool] = False
+    empty_text: ClassVar[str] = ""
+    """What an empty list states: what appears in it, and how. Empty: rows appear automatically."""
     change_right: ClassVar[Right | None] = None
     """The right that adding, changing and deleting rows needs; None: the list is read-only."""
 

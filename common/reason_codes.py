@@ -1007,6 +1007,22 @@ class Code(StrEnum):
         "You have as many paper accounts as one user may open.",
         "Remove one that you no longer use.",
     )
+    SAMPLE_NEEDS_DEMO = (
+        "SAMPLE_NEEDS_DEMO",
+        "Sample orders are placed on paper and demo accounts only.",
+        "Open a paper account, or connect a demo account of the broker; if this is one, test it, so"
+        " that the broker states it.",
+    )
+    SAMPLE_MARKET_CLOSED = (
+        "SAMPLE_MARKET_CLOSED",
+        "The market of the sample order is closed.",
+        "Wait until it opens, or choose a symbol whose market is open.",
+    )
+    SAMPLE_NOT_OPEN = (
+        "SAMPLE_NOT_OPEN",
+        "No sample order of this account is open.",
+        "Place one first; one that was closed needs nothing more.",
+    )
     SYMBOL_UNKNOWN = (
         "SYMBOL_UNKNOWN",
         "The symbol does not show what is traded.",

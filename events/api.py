@@ -107,8 +107,8 @@ class ChannelSerializer(StrictModelSerializer[Channel]):
     kinds = serializers.ListField(
         child=serializers.ChoiceField(sorted(KINDS)),
         required=False,
-        help_text="Event kinds; empty: all but `order.placed`, `position.opened` and"
-        " `position.stop_moved`, which go only to channels that name them.",
+        help_text="Event kinds; empty: all but `order.placed`, `position.opened`,"
+        " `position.stop_moved` and `signal.executed`, which go only to channels that name them.",
     )
     url = serializers.CharField(
         write_only=True, max_length=500, help_text="mailto:…, https://… or an apprise URL."

@@ -18,6 +18,7 @@ class EventKind(models.TextChoices):
 
     SIGNAL_PUBLISHED = "signal.published"
     SIGNAL_INCOMPLETE = "signal.incomplete"
+    SIGNAL_EXECUTED = "signal.executed"
     ALERT_REFUSED = "alert.refused"
     TELEGRAM_STOPPED = "telegram.stopped"
     FEED_APPROVAL_ASKED = "feed.approval_asked"
@@ -111,7 +112,12 @@ TO_ONE_CHANNEL = frozenset({EventKind.CHANNEL_TEST, EventKind.CHANNEL_CONFIRMATI
 """The kinds that go only to the channel they are about, whatever its `kinds`, and to no inbox."""
 
 ON_REQUEST = frozenset(
-    {EventKind.ORDER_PLACED, EventKind.POSITION_OPENED, EventKind.POSITION_STOP_MOVED}
+    {
+        EventKind.ORDER_PLACED,
+        EventKind.POSITION_OPENED,
+        EventKind.POSITION_STOP_MOVED,
+        EventKind.SIGNAL_EXECUTED,
+    }
 )
 """The kinds that go only to channels that list them: to no inbox, to no channel of all kinds."""
 

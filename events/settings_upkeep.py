@@ -13,12 +13,14 @@ from common.models import SettingsVersion
 from common.operational import current, source, store
 from common.operational.reading import InvalidDocumentError, parse
 from common.sql import rows
+from events.messages import templates
 from events.models import EventKind
 from events.services import emit
 
 log = structlog.get_logger(__name__)
 SECONDS = 10.0  # between two reads of the source
 MOST_FAULTS = 20  # in a message
+TEXT_EFFECT = "These messages are sent with their built-in texts."
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('refused settings', 0))"
 _KNOWN = """
 SELECT 1 AS found FROM events_event
@@ -34,6 +36,9 @@ def run() -> None:
     if found.faults:
         what = f"Version {found.seen.number} of the operational settings"
         _alert(what, f"version {found.seen.number}", list(map(str, found.faults)), found.number)
+    if broken := list(map(str, templates.faults_of(found.document))):
+        what = f"A text of messages of version {found.number}"
+        _alert(what, f"texts of {found.number}", broken, found.number, effect=TEXT_EFFECT)
     if source.is_followed(settings.FILLCAST_SETTINGS_SOURCE):
         follow_source(settings.FILLCAST_SETTINGS_SOURCE)
 
@@ -79,12 +84,19 @@ def _number() -> int:
     return current.in_force().number
 
 
-def _alert(what: str, refused: str, faults: list[str], stays: int) -> None:
+def _alert(what: str, refused: str, faults: list[str], stays: int, *, effect: str = "") -> None:
     """Notify operators, once a day for each version or text, whichever process finds it."""
     with transaction.atomic():
         rows(_LOCK)
         if rows(_KNOWN, (EventKind.SETTINGS_REFUSED.value, refused)):
             return
         log.error("settings refused", what=what, faults=faults[:MOST_FAULTS])
-        payload = {"what": what, "refused": refused, "faults": faults[:MOST_FAULTS], "stays": stays}
+        payload: dict[str, object] = {
+            "what": what,
+            "refused": refused,
+            "faults": faults[:MOST_FAULTS],
+            "stays": stays,
+        }
+        if effect:
+            payload["effect"] = effect
         emit(EventKind.SETTINGS_REFUSED, payload=payload)

@@ -1,6 +1,6 @@
-"""The message about a signal whose orders did not reach all accounts. For operators. Pure.
+"""The messages about what became of a signal on all accounts. For operators. Pure.
 
-It counts the orders by final status and reason.
+They count the orders by final status and reason.
 """
 
 from collections.abc import Mapping
@@ -36,6 +36,20 @@ def incomplete(event: EventContext) -> tuple[str, ...]:
         *_lines(counts),
         _waiting(event),
     )
+
+
+EXECUTED = {"filled": "filled", "parts": "filled in part", "working": "working at their brokers"}
+
+
+def executed(event: EventContext) -> tuple[str, ...]:
+    """Return title and lines for a signal with what was executed of it, counted."""
+    counts = {name: event.payload.get(name) for name in EXECUTED}
+    parts = [
+        f"{count:,} {EXECUTED[name]}"
+        for name, count in counts.items()
+        if isinstance(count, int) and count
+    ]
+    return (f"Signal {_signal(event)}: {', '.join(parts) or 'nothing executed'}", "")
 
 
 def _signal(event: EventContext) -> str:

@@ -7,6 +7,8 @@ is repeated for up to two minutes while orders are unsettled; then one message h
 the unsettled orders change them, one correction follows within 15 minutes of the publication. If
 nothing is lost by then and orders still wait (their broker may be down for long), the check is
 repeated for a day.
+
+When a check ends, what was executed is counted as well, if a channel asks for that kind.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +23,7 @@ from common.reason_codes import Code
 from common.sql import Query, array, columns, periodic_rows, rows, run
 from connections.selectors import not_twin_sql
 from events.models import EventKind
+from events.selectors import requested_by_sql
 from events.services import NewEvent, emit_many
 from execution.exits.order_sizes import request_of_leg_sql
 from signals.services import STORE_CANDIDATE_COUNT_SQL
@@ -59,6 +62,15 @@ class DueCheck(NamedTuple):
     age: float
 
 
+class ExecutedCount(NamedTuple):
+    """How many orders of a signal filled, filled in part or work at their broker."""
+
+    signal_id: int
+    filled: int
+    parts: int
+    working: int
+
+
 class OrderCount(NamedTuple):
     """How many orders of a signal have a status; `status` is empty for those unsettled."""
 
@@ -82,18 +94,17 @@ WHERE n.due_at <= clock_timestamp() ORDER BY n.due_at LIMIT %s FOR UPDATE OF n S
 )
 # Finds entries by the index on their signal, exits by the one on their position. Of an account's
 # exits one counts that is unsettled, and one of the others.
-COUNT = Query(
-    OrderCount,
-    f"""
+_CAUSED = f"""
 WITH s AS MATERIALIZED (
   SELECT id, refers_to_id, action, close_fraction FROM signals_signal WHERE id = ANY(%s::bigint[])
 ), caused AS (
-  SELECT o.signal_id, o.status, o.reason FROM s JOIN execution_order o ON o.signal_id = s.id
+  SELECT o.signal_id, o.status, o.reason, o.filled_quantity
+  FROM s JOIN execution_order o ON o.signal_id = s.id
   WHERE s.action = 'OPEN' AND o.leg = 'entry' AND o.leg LIKE 'entry%%' AND o.route_state <> 'MOVED'
     AND {not_twin_sql("o.connection_id")}
   UNION ALL
   (SELECT DISTINCT ON (o.signal_id, o.connection_id, o.status IN ({UNSETTLED}))
-    o.signal_id, o.status, o.reason
+    o.signal_id, o.status, o.reason, o.filled_quantity
   FROM s JOIN positions_executionposition p ON p.signal_id = s.refers_to_id
   JOIN execution_order o ON o.position_id = p.id AND o.signal_id = s.id
   WHERE s.action <> 'OPEN' AND {not_twin_sql("o.connection_id")}
@@ -103,13 +114,29 @@ WITH s AS MATERIALIZED (
         AND {request_of_leg_sql("later.leg")} <> {request_of_leg_sql("o.leg")}))
   ORDER BY o.signal_id, o.connection_id, o.status IN ({UNSETTLED}),
     o.status NOT IN ({COUNTED}), o.id)
-)
+)"""
+COUNT = Query(
+    OrderCount,
+    f"""
+{_CAUSED}
 SELECT signal_id, CASE WHEN status IN ({UNSETTLED}) THEN '' ELSE status END AS status,
   CASE WHEN status IN ({COUNTED}) THEN reason ELSE '' END AS reason, count(*) AS orders
 FROM caused WHERE status IN ({UNSETTLED}, {COUNTED})
   AND NOT (status = 'PENDING'
     AND reason IN ('{Code.AWAITING_TRIGGER.value}', '{Code.AWAITING_CONDITION.value}'))
 GROUP BY 1, 2, 3
+""",
+)
+IS_EXECUTED_WANTED = f"SELECT EXISTS ({requested_by_sql(EventKind.SIGNAL_EXECUTED)}) AS is_wanted"
+EXECUTED = Query(
+    ExecutedCount,
+    f"""
+{_CAUSED}
+SELECT signal_id, count(*) FILTER (WHERE status = 'FILLED') AS filled,
+  count(*) FILTER (WHERE status <> 'FILLED' AND filled_quantity > 0) AS parts,
+  count(*) FILTER (WHERE status = 'SUBMITTED' AND filled_quantity = 0) AS working
+FROM caused GROUP BY 1
+HAVING bool_or(filled_quantity > 0 OR status = 'SUBMITTED')
 """,
 )
 RECHECK = """
@@ -164,7 +191,7 @@ def next_step(outcome: Outcome) -> Step:
 
 
 def report_outcomes() -> int:
-    """Check the signals that are due; return how many messages to operators were written."""
+    """Check the signals that are due; return how many events for operators were written."""
     if not periodic_rows(ANY_DUE)[0].is_due:
         return 0
     with transaction.atomic():
@@ -183,15 +210,37 @@ def report_outcomes() -> int:
                 reported = orders if step.report else row.reported
                 repeated.append((row.signal_id, _json(reported)))
             else:
-                done.append(row.signal_id)
+                done.append(row)
+        events += _executed([row for row in done if row.action])
         if events:
             emit_many(events)
         if repeated:
             seconds = (CORRECTION_SECONDS, SLOW_RECHECK_SECONDS, RECHECK_SECONDS)
             run(RECHECK, (*seconds, *columns(repeated, 2)))
         if done:
-            run(DONE, (array(done),))
+            run(DONE, (array([row.signal_id for row in done]),))
     return len(events)
+
+
+def _executed(ended: Sequence[DueCheck]) -> list[NewEvent]:
+    """Return what signals executed whose checks end now, if a channel asks for it."""
+    if not ended or not rows(IS_EXECUTED_WANTED)[0].is_wanted:
+        return []
+    actions = {row.signal_id: row.action for row in ended}
+    return [
+        NewEvent(
+            EventKind.SIGNAL_EXECUTED,
+            signal_id=count.signal_id,
+            payload={
+                "action": actions[count.signal_id],
+                "filled": count.filled,
+                "parts": count.parts,
+                "working": count.working,
+                "page": f"/admin/signals/signal/{count.signal_id}/change/",
+            },
+        )
+        for count in rows(EXECUTED, (array(list(actions)),))
+    ]
 
 
 def _counts(signal_ids: Sequence[int]) -> dict[int, tuple[dict[str, dict[str, int]], int]]:

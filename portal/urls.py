@@ -23,6 +23,7 @@ from portal.views import (
     presets,
     reasons,
     results,
+    sample_orders,
     scoped_actions,
     signals,
     telegram,
@@ -87,6 +88,10 @@ urlpatterns = [
     path("accounts/<uuid:pk>/remove/", account_forms.remove, name="account_remove"),
     path("accounts/<uuid:pk>/cancel-or-close/", scoped_actions.of_account, name="account_end"),
     path("accounts/<uuid:pk>/compare/", drift.compare, name="account_compare"),
+    path("accounts/<uuid:pk>/sample-order/", sample_orders.show, name="account_sample"),
+    path(
+        "accounts/<uuid:pk>/sample-order/close/", sample_orders.close, name="account_sample_close"
+    ),
     path("accounts/<uuid:pk>/own-prices/", accounts.own_prices, name="account_own_prices"),
     path("accounts/<uuid:pk>/edit/", account_forms.edit, name="account_edit"),
     path("accounts/<uuid:pk>/credentials/", account_forms.credentials, name="credentials"),

@@ -39,6 +39,8 @@ class CloseReason(TextChoices):
     LOSS_LIMIT = "loss_limit", "Loss limit"
     MANUAL = "manual", "Closed by hand"
     EXTERNAL = "external_close", "Closed by its owner at the broker"
+    STOP_OUT = "stop_out", "Closed by its broker: stop-out or liquidation"
+    EXPIRY = "expiry", "Closed by its broker: the contract expired"
     DUST = "dust", "The rest is too small to sell"
 
 
@@ -81,6 +83,15 @@ CLOSES: Mapping[CloseReason, Close] = {
     CloseReason.MANUAL: Close("hand", "Closed by hand.", "by hand"),
     CloseReason.EXTERNAL: Close(
         "external", "Closed by its owner at the broker.", "by the owner at the broker"
+    ),
+    CloseReason.STOP_OUT: Close(
+        "stopout",
+        "The broker closed it by a stop-out or liquidation, mostly for lack of margin.",
+        "by the broker's stop-out",
+    ),
+    CloseReason.EXPIRY: Close(
+        "expiry", "The broker closed it: its contract expired, or its market was settled.",
+        "at its contract's expiry",
     ),
     CloseReason.DUST: Close(
         "dust",

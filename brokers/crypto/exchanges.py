@@ -276,8 +276,9 @@ BYBIT = Exchange(
     fills_by_symbol=True,
     fills_of_all=True,
     # ccxt fetchMyTrades asks for execType Trade alone, fetchMyLiquidations for BustTrade (a
-    # liquidation) at the same address; docs v5 "Enums": AdlTrade is auto-deleveraging.
-    swap_fills=({}, {"execType": "BustTrade"}, {"execType": "AdlTrade"}),
+    # liquidation) at the same address; docs v5 "Enums": AdlTrade is auto-deleveraging,
+    # Delivery a contract that expired or was delisted.
+    swap_fills=({}, *({"execType": kind} for kind in ("BustTrade", "AdlTrade", "Delivery"))),
     # docs v5 "Enums", orderStatus: spot's word for cancelled after a partial execution. ccxt calls
     # it closed; its leavesQty is 0 then, so a market buy's numbers do not show what is missing.
     order_states={"PartiallyFilledCanceled": "canceled"},

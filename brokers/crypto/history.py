@@ -23,7 +23,7 @@ from brokers.crypto.order_cache import OrderCache
 from brokers.crypto.order_encoding import CLIENT_ORDER_ID
 from brokers.crypto.paging import read_pages
 from brokers.crypto.reads import balances, call_method, row_symbol
-from brokers.types import CloseCause, ConnectionSpec, OrderReport, ReportKind
+from brokers.types import ConnectionSpec, OrderReport, ReportKind
 from brokers.unreadable_rows import INVALID, UNREADABLE_ROWS
 from common.reason_codes import Code
 
@@ -254,7 +254,7 @@ async def _report(
         broker_order_id=broker_order_id,
         broker_position_id=symbol,
         fills=parse.executions(trades, client.market(symbol)),
-        close_cause=CloseCause.EXTERNAL if is_external_close else None,
+        close_cause=parse.cause_of(trades[0], client_order_id) if is_external_close else None,
     )
 
 

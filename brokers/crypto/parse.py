@@ -15,6 +15,7 @@ from brokers.types import (
     MAX_FILL_ID_LENGTH,
     BrokerOrder,
     BrokerPosition,
+    CloseCause,
     Execution,
     Instrument,
     OrderReport,
@@ -32,7 +33,7 @@ ENDED = {
 }
 ALIVE = frozenset({"open", "closed", *ENDED})
 SELF_TRADE = "EXPIRED_IN_MATCH"  # Binance: it would have traded with another order of the account
-BY_EXCHANGE = frozenset({"BustTrade", "AdlTrade"})  # Bybit's own closings of a position
+BY_EXCHANGE = frozenset({"BustTrade", "AdlTrade", "Delivery"})  # Bybit's own closings
 MAX_NUMBER = Decimal(10) ** 15  # "no maximum"
 # Bybit's maximum of a market order, on perpetuals and on spot; ccxt does not read it.
 MARKET_MAXIMA = ("maxMktOrderQty", "maxMarketOrderQty")
@@ -130,6 +131,33 @@ def min_notional(market: Mapping[str, Any]) -> Decimal:
 
 
 # ---- orders ---------------------------------------------------------------------------------
+_BINANCE = {
+    "autoclose-": CloseCause.STOP_OUT, "adl_autoclose": CloseCause.STOP_OUT,
+    "settlement_autoclose-": CloseCause.EXPIRY,
+}  # fmt: skip
+"""How Binance names the orders that it makes itself: liquidation, deleveraging, and the settlement
+of a contract that is delivered or delisted."""
+_BYBIT = {
+    "BustTrade": CloseCause.STOP_OUT, "AdlTrade": CloseCause.STOP_OUT,
+    "Delivery": CloseCause.EXPIRY,
+}  # fmt: skip
+_OKX = {
+    **dict.fromkeys(map(str, (*range(100, 108), *range(125, 129))), CloseCause.STOP_OUT),
+    "112": CloseCause.EXPIRY, "113": CloseCause.EXPIRY,
+}  # fmt: skip
+
+
+def cause_of(trade: Mapping[str, Any], client_order_id: str) -> CloseCause:
+    """Return why a close was executed that nothing of ours ordered: by the exchange itself, as far
+    as it states that (`execType` of Bybit, `subType` of OKX), else by the owner."""
+    for start, cause in _BINANCE.items():
+        if client_order_id.startswith(start):
+            return cause
+    info = trade.get("info") or {}
+    found = _BYBIT.get(str(info.get("execType"))) or _OKX.get(str(info.get("subType")))
+    return found or CloseCause.EXTERNAL
+
+
 def execution(trade: Mapping[str, Any], size: Decimal, *, spot_base: str = "") -> Execution:
     """Read one trade. size: base units in one of ccxt's amounts. Raises ValueError.
 

@@ -11,7 +11,6 @@ stays. What the server closes and opens again automatically is left out first (r
 of a position's closes exits of ours made: exit_deals.py.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,13 +20,12 @@ from typing import Any
 
 from brokers.dwx import parse
 from brokers.dwx.history_cache import TerminalHistory
-from brokers.dwx.parse import MalformedError, OtherPlatformError, Snapshot
+from brokers.dwx.parse import STOP_OUT, MalformedError, OtherPlatformError, Snapshot
 from brokers.dwx.sent_commands import CLOSE, SentCommand, most_likely_first
 from brokers.types import CloseCause, Side
 
 SIDES = {"buy": Side.BUY, "sell": Side.SELL}
 IN, OUT, IN_OUT = "entry_in", ("entry_out", "entry_out_by"), "in_out"
-STOP_OUT = re.compile(r"\[?so[ :]")  # lower case
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +55,19 @@ class Deal:
         return CloseCause.TAKE_PROFIT if "[tp" in comment else None
 
     @property
+    def is_stop_out(self) -> bool:
+        """Whether the broker marked it as a stop-out."""
+        return STOP_OUT.search(self.comment.lower()) is not None
+
+    @property
     def is_unmarked_close(self) -> bool:
         """Whether it closed, and no mark states a level or a stop-out as the cause."""
-        is_stop_out = STOP_OUT.match(self.comment.lower())
-        return self.entry in OUT and self.cause is None and not is_stop_out
+        return self.entry in OUT and self.cause is None and not self.is_stop_out
+
+    @property
+    def reported_cause(self) -> CloseCause:
+        """Why it closed without an exit of ours: a level, a stop-out, else its owner."""
+        return self.cause or (CloseCause.STOP_OUT if self.is_stop_out else CloseCause.EXTERNAL)
 
 
 @dataclass(slots=True)

@@ -280,7 +280,7 @@ class Mt5Reports(Mt4Reports):
             if any(map(is_new, parts))
         ]
         return reports + [
-            self._filled(entry, [deal], held, deal.cause or CloseCause.EXTERNAL)
+            self._filled(entry, [deal], held, deal.reported_cause)
             for deal in closes_by_others(held, ours)
             if deal.number not in self._unreported and is_new(deal)
         ]

@@ -29,6 +29,7 @@ TYPES: dict[tuple[Side, OrderType], str] = {
 }
 TYPE_BY_WORD = {word: meaning for meaning, word in TYPES.items()}
 OURS = re.compile(r"[a-z0-9]{1,18}")
+STOP_OUT = re.compile(r"^\[?so[ :]|so: ?\d+(\.\d+)?%")  # the broker's mark, lower case
 FROM, TO = re.compile(r"from #(\d+)"), re.compile(r"to #(\d+)")
 OTHER_PLATFORM = "it is MetaTrader 5's, and this is for MetaTrader 4"
 HALF_POINT = Decimal("0.000005")
@@ -170,6 +171,8 @@ def cause_of(ticket: Ticket) -> CloseCause:
     caused by that level.
     """
     comment = ticket.comment.lower()
+    if STOP_OUT.search(comment):
+        return CloseCause.STOP_OUT
     if "[sl" in comment:
         return CloseCause.STOP_LOSS
     if "[tp" in comment:

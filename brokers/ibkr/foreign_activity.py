@@ -66,11 +66,12 @@ def foreign_exits(
                 session.endpoint.connection_id, "", ENTRY, con_id=contract.conId,
                 perm_id=execution.permId,
             )  # fmt: skip
-            reports.append(_external(record, fill))
+            cause = CloseCause.STOP_OUT if execution.liquidation else CloseCause.EXTERNAL
+            reports.append(_external(record, fill, cause))
     return reports[::-1]
 
 
-def _external(record: Record, fill: Any) -> OrderReport:
+def _external(record: Record, fill: Any, cause: CloseCause) -> OrderReport:
     return OrderReport(
         kind=ReportKind.FILLED,
         connection_id=record.connection_id,
@@ -78,5 +79,5 @@ def _external(record: Record, fill: Any) -> OrderReport:
         broker_order_id=str(record.perm_id or ""),
         broker_position_id=str(record.con_id),
         fills=fill.executions(),
-        close_cause=CloseCause.EXTERNAL,
+        close_cause=cause,
     )

@@ -53,6 +53,7 @@ CASH_FLOWS = frozenset(DealKind)
 CAUSES: dict[int, CloseCause] = {
     Reason.SL: CloseCause.STOP_LOSS,
     Reason.TP: CloseCause.TAKE_PROFIT,
+    Reason.SO: CloseCause.STOP_OUT,
 }
 # Of what the package sends, also if a person changes it later: the reason is who placed an order.
 OURS = frozenset({Reason.EXPERT})

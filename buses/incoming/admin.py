@@ -28,6 +28,11 @@ class BusRouteAdmin(ConsoleAdmin):
     """Subjects that are let in. A route is not changed: end it, and add another one."""
 
     change_right = Right.APPROVE
+    empty_text = (
+        "No subject of a bus is let in, so nothing that a bus sends is executed. Add a route: a"
+        " subject of approved signals and the feed they are for, or of fills and their account"
+        " (docs/bus-types.md)."
+    )
     list_display = ("subject", "target", "state", time_column("created_at", "Added"), "created_by")
     list_select_related = ("feed", "connection", "created_by")
     search_fields = ("subject",)
@@ -76,6 +81,10 @@ class BusMessageAdmin(ConsoleAdmin):
     """Messages from buses. What was not carried out can be replayed, by the rules of then."""
 
     change_right = Right.APPROVE
+    empty_text = (
+        "No bus has sent a message. Those of routed subjects appear here with what became of them,"
+        " the others as dead letters."
+    )
     list_display = (
         "subject", "message_id", "outcome", "reason", "result",
         time_column("stored_at", "Sent"), time_column("settled_at", "Settled"),

@@ -10,12 +10,14 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from common.operational.kinds import (
+    MESSAGE_TEXTS,
     NETWORK,
     OWNED_NETWORK,
     QUOTA_NUMBERS,
     SWITCH,
     IPNetwork,
     Kind,
+    MessageText,
     OwnedNetwork,
     days,
     list_of,
@@ -330,6 +332,14 @@ class Messages:
         None,
         "E-mail address at which push services of browsers reach you; they receive it with each"
         " message. If null: FILLCAST_EMAIL_FROM.",
+    )
+    texts: Mapping[str, MessageText] = field(
+        default_factory=dict,
+        metadata={
+            "kind": MESSAGE_TEXTS,
+            "sentence": "Texts of messages by event kind, in place of the built-in ones; the"
+            " console has a page for them. docs/notifications.md lists the placeholders.",
+        },
     )
 
 

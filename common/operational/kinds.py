@@ -5,12 +5,13 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, NamedTuple
 
 from common.quota_kinds import QUOTAS, setting_name
 from common.spellings import one_spelling
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+MOST_TEXTS, LONGEST_KIND, LONGEST_TITLE, LONGEST_BODY = 100, 40, 200, 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,4 +203,38 @@ def _quotas(value: Any) -> Mapping[str, int]:
 
 QUOTA_NUMBERS = Kind(
     'an object of kinds of docs/api.md and numbers such as {"presets": 400}', _quotas, dict
+)
+
+
+class MessageText(NamedTuple):
+    """The text of a kind of message: one line of title, several lines of body."""
+
+    title: str
+    body: str
+
+
+def _texts(value: Any) -> Mapping[str, MessageText]:
+    """Read texts by kind of message. Their placeholders are checked when a version is stored."""
+    if not isinstance(value, dict) or len(value) > MOST_TEXTS:
+        raise TypeError(value)
+    found: dict[str, MessageText] = {}
+    for kind, given in value.items():
+        if not isinstance(given, dict) or set(given) != {"title", "body"}:
+            raise ValueError(kind)
+        title, body = given["title"], given["body"]
+        if not isinstance(title, str) or not isinstance(body, str):
+            raise TypeError(kind)
+        if len(kind) > LONGEST_KIND or "\0" in f"{title}{body}":
+            raise ValueError(kind)
+        if not title.strip() or len(title) > LONGEST_TITLE or len(body) > LONGEST_BODY:
+            raise ValueError(kind)
+        found[kind] = MessageText(title, body)
+    return found
+
+
+MESSAGE_TEXTS = Kind(
+    'an object of event kinds, each such as {"title": "{trade} is filled", "body": ""}; the title'
+    f" of 1 to {LONGEST_TITLE} and the body of at most {LONGEST_BODY} characters",
+    _texts,
+    lambda texts: {kind: text._asdict() for kind, text in texts.items()},
 )

@@ -1,7 +1,7 @@
 """Read and write the document of operational settings; every fault at once, with its path."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, dataclass, fields
 from decimal import Decimal
 from typing import Any
@@ -111,6 +111,24 @@ def read(document: Mapping[str, Any], *, lease_seconds: int | None = None) -> Do
     if faults := [*_pairs(found, lease_seconds)]:
         raise InvalidDocumentError(faults)
     return found
+
+
+Check = Callable[[Document], Iterator[Fault]]
+_checks: list[Check] = []
+
+
+def register_check(check: Check) -> None:
+    """Let an app above refuse what only it can judge, before a version is stored.
+
+    A stored version is not checked so: what a later release does not know must not cost the rest.
+    """
+    if check not in _checks:
+        _checks.append(check)
+
+
+def further_faults(found: Document) -> list[Fault]:
+    """Return what the registered checks find wrong with settings that are valid on their own."""
+    return [fault for check in _checks for fault in check(found)]
 
 
 def _values(group: str, given: Mapping[str, Any], faults: list[Fault]) -> Json:

@@ -21,6 +21,7 @@ from common.operational.reading import (
     InvalidDocumentError,
     Json,
     dump,
+    further_faults,
     merged,
     read,
 )
@@ -146,6 +147,7 @@ def _checked(before: Json, changes: Mapping[str, Any]) -> tuple[Json, Document]:
     except InvalidDocumentError as error:
         raise_all(faults_as_error(error.faults))
         raise
+    raise_all(faults_as_error(further_faults(found)))
     return dump(found), found
 
 

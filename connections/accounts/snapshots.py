@@ -31,18 +31,20 @@ _STORE_ACCOUNTS = Query(
     f"""
 WITH read AS (
   SELECT * FROM unnest(%s::uuid[], %s::text[], %s::numeric[], %s::numeric[], %s::numeric[],
-    %s::numeric[], %s::numeric[], %s::text[], %s::timestamptz[], %s::timestamptz[])
+    %s::numeric[], %s::numeric[], %s::text[], %s::timestamptz[], %s::timestamptz[],
+    %s::boolean[])
     AS t (id, currency, balance, equity, margin_used, free_margin, leverage, position_mode,
-      read_at, market_time)
+      read_at, market_time, demo)
 ), stored AS (
   INSERT INTO connections_accountsnapshot AS a (connection_id, currency, balance, equity,
-    margin_used, free_margin, leverage, position_mode, read_at)
-  SELECT id, currency, balance, equity, margin_used, free_margin, leverage, position_mode, read_at
+    margin_used, free_margin, leverage, position_mode, read_at, demo)
+  SELECT id, currency, balance, equity, margin_used, free_margin, leverage, position_mode, read_at,
+    demo
   FROM read ORDER BY id
   ON CONFLICT (connection_id) DO UPDATE SET currency = excluded.currency,
     balance = excluded.balance, equity = excluded.equity, margin_used = excluded.margin_used,
     free_margin = excluded.free_margin, leverage = excluded.leverage,
-    position_mode = excluded.position_mode, read_at = excluded.read_at
+    position_mode = excluded.position_mode, read_at = excluded.read_at, demo = excluded.demo
   WHERE a.read_at < excluded.read_at
   RETURNING connection_id
 ), recorded AS (
@@ -114,11 +116,11 @@ def store_account_states(read: Sequence[tuple[UUID, AccountState, datetime]]) ->
         (
             connection_id, state.currency, state.balance, state.equity, state.margin_used,
             state.free_margin, state.leverage, state.position_mode.value, read_at,
-            market_at(read_at),
+            market_at(read_at), state.demo,
         )
         for connection_id, state, read_at in read
     ]  # fmt: skip
-    return rows(_STORE_ACCOUNTS, columns(records, 10))[0].stored
+    return rows(_STORE_ACCOUNTS, columns(records, 11))[0].stored
 
 
 @transaction.atomic

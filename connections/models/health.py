@@ -144,6 +144,9 @@ class AccountSnapshot(models.Model):
     free_margin = AmountField()
     leverage = AmountField()
     position_mode = models.CharField(max_length=8)
+    demo = models.BooleanField(
+        null=True, help_text="Whether its money is virtual; empty: its broker does not state it."
+    )
     read_at = models.DateTimeField(help_text="Machine time of the read's start.")
     limits_checked_for = models.DateTimeField(
         null=True, help_text="`read_at` of the state that loss limits were last checked with."

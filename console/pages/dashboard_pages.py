@@ -5,7 +5,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
-from console.pages import execution_quality_pages, settings_pages
+from console.pages import execution_quality_pages, message_pages, settings_pages
 from console.pages.audit_trail import trail
 from console.queries import dashboard
 from execution.monitoring.scan_heartbeat import scan_status
@@ -41,6 +41,10 @@ def urls() -> list[URLPattern]:
         *(
             path(route, admin.site.admin_view(view), name=name)
             for route, name, view in execution_quality_pages.URLS
+        ),
+        *(
+            path(f"console/settings/messages/{rest}", admin.site.admin_view(view), name=name)
+            for rest, view, name in message_pages.URLS
         ),
         *(
             path(f"console/settings/{rest}", admin.site.admin_view(view), name=name)

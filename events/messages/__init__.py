@@ -1,4 +1,4 @@
-"""Titles and texts of the messages about events. Pure."""
+"""Titles and texts of the messages about events. Pure, but for the texts that are in force."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence, Set
@@ -21,10 +21,11 @@ from events.messages.parts import (
     asked_prices,
     capital,
 )
+from events.messages.templates import own_text
 from events.models import EventKind
-from events.signal_messages import incomplete
+from events.signal_messages import executed, incomplete
 
-__all__ = ["DIGEST_LABELS", "RENDERERS", "Message", "render", "render_digest"]
+__all__ = ["DIGEST_LABELS", "RENDERERS", "Message", "built_in_message", "render", "render_digest"]
 
 TWIN = "Paper twin: "
 NOT_SENT = "order.denied, not in time"  # not an event kind; a digest counts these separately
@@ -42,7 +43,18 @@ class Message:
 
 
 def render(event: EventContext) -> Message:
-    """Return the message about one event. Facts that are not known are left out."""
+    """Return the message about one event, by the installation's own text if it has one.
+
+    Facts that are not known are left out.
+    """
+    built_in = built_in_message(event)
+    title = built_in.title.removeprefix(TWIN) if event.is_of_twin else built_in.title
+    own = own_text(event, title, built_in.body)
+    return built_in if own is None else Message(_marked(event, own.title), own.body)
+
+
+def built_in_message(event: EventContext) -> Message:
+    """Return the message about one event, by the built-in text."""
     title, *body = _titled(event)
     plan = f"plan {plan_id}" if (plan_id := event.get("trade_plan_id")) else ""
     where = ", ".join(text for text in (event.get("account"), event.get("signal"), plan) if text)
@@ -110,10 +122,14 @@ def _line(event: EventContext, *, with_signal: bool) -> str:
     return line_of(event, title, body, with_signal=with_signal)
 
 
+def _marked(event: EventContext, title: str) -> str:
+    return (f"{TWIN}{title}" if event.is_of_twin else title)[:TITLE_MAX]
+
+
 def _titled(event: EventContext) -> Lines:
     """Return the title of an event's message, and the lines about what has happened."""
     title, *body = RENDERERS.get(event.kind, _by_kind)(event)
-    return ((f"{TWIN}{title}" if event.is_of_twin else title)[:TITLE_MAX], *body)
+    return (_marked(event, title), *body)
 
 
 def _count(kind: str, count: int) -> str:
@@ -138,6 +154,7 @@ RENDERERS: dict[str, Callable[[EventContext], Lines]] = {
     EventKind.ORDER_SKIPPED: orders.skipped,
     EventKind.ORDER_PLACED: orders.placed,
     EventKind.SIGNAL_INCOMPLETE: incomplete,
+    EventKind.SIGNAL_EXECUTED: executed,
     EventKind.ORDER_FAILED: orders.failed,
     EventKind.ORDER_UNKNOWN: orders.unknown,
     EventKind.ORDER_UNEXPECTEDLY_LIVE: orders.unexpectedly_live,

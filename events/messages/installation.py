@@ -154,10 +154,10 @@ def settings_refused(event: EventContext) -> Lines:
     what = event.payload.get("what") or "A document of the operational settings"
     stays = event.payload.get("stays")
     in_force = f"Version {stays} stays" if stays else "What was in force stays"
+    effect = event.get("effect", f"{in_force} in force; trading goes on.")
     faults = event.payload.get("faults")
     return (
         f"{what} is refused",
-        f"{in_force} in force; trading goes on. "
-        + " ".join(map(str, faults if isinstance(faults, list) else [])),
+        f"{effect} " + " ".join(map(str, faults if isinstance(faults, list) else [])),
         "Correct it, or restore a version: console, Settings.",
     )

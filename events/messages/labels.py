@@ -77,6 +77,7 @@ DIGEST_LABELS: dict[str, tuple[str, str]] = {
     EventKind.BUS_BACK: ("bus has caught up", "buses have caught up"),
     EventKind.SCHEDULER_BACK: ("scheduler works again", "schedulers work again"),
     EventKind.AUDIT_TRAIL_INTACT: ("audit trail intact again", "audit trails intact again"),
+    EventKind.SIGNAL_EXECUTED: ("signal executed", "signals executed"),
     EventKind.SIGNAL_PUBLISHED: ("signal published", "signals published"),
     EventKind.CHANNEL_TEST: ("test message", "test messages"),
     EventKind.CHANNEL_CONFIRMATION: ("confirmation message", "confirmation messages"),

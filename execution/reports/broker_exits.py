@@ -23,7 +23,15 @@ from execution.reports.broker_exits_sql import (
     EntryRow,
 )
 from execution.reports.voided_fills import VoidedFillRow, store_voided
+from positions.close_reasons import CLOSES, CloseReason
 from positions.row_locks import lock_positions
+
+BY_BROKER = {
+    CloseCause.DUST: CLOSES[CloseReason.DUST].leg,
+    CloseCause.STOP_OUT: CLOSES[CloseReason.STOP_OUT].leg,
+    CloseCause.EXPIRY: CLOSES[CloseReason.EXPIRY].leg,
+}
+"""How the legs of exits begin that no order, level or person made."""
 
 
 @dataclass(slots=True)
@@ -347,6 +355,6 @@ def _leg_of(
         case CloseCause.TAKE_PROFIT:
             return next_leg(f"tp-{position.tp_number}", taken), position.tp
         case cause:
-            name = "dust" if cause is CloseCause.DUST else "external"
+            name = BY_BROKER.get(cause, "external") if cause else "external"
             number = sum(1 for leg in taken if leg.startswith(name)) + 1
             return f"{name}-{number}", None

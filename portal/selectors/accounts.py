@@ -118,6 +118,11 @@ class Account:
         return bool(self.connection.type == "paper")
 
     @property
+    def is_demo(self) -> bool:
+        """Whether its money is virtual, as its broker states it: sample orders may be placed."""
+        return self.is_paper or (self.snapshot is not None and self.snapshot.demo is True)
+
+    @property
     def is_twin(self) -> bool:
         """Whether it is the paper twin of a subscription: in no sum, and with no choices."""
         return is_twin_account(self.connection.type, self.connection.account)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.core.paginator import Paginator
 from django.db import transaction
@@ -86,6 +86,7 @@ def account(request: HttpRequest, *, pk: UUID) -> HttpResponse:
         twin=SubscriptionTwin.objects.filter(connection=pk).first() if is_twin else None,
         pauses=found.pauses,
         differences=_differences(pk) if found.has_differences else [],
+        request_id=uuid4().hex,
     )
 
 

@@ -20,6 +20,7 @@ from connections.trading_day import latest_date
 from execution import tasks
 from execution.halt_texts import RELEASE_RULE, halt_lines
 from execution.monitoring.scan_heartbeat import scan_status
+from execution.sample_orders import SLUG
 from execution.services import HaltImpact, halt_impact
 from portal import charts
 from portal.forms import PaperForm, PauseForm
@@ -45,7 +46,8 @@ def _overview(user: User, halts: Sequence[Halt] | None = None) -> dict[str, Any]
     """
     accounts, positions = accounts_of(user, halts=halts), open_positions(user)
     last = last_published_to(user, LAST_SIGNALS)
-    subscriptions = subscriptions_of(user).count() if accounts else 0
+    taken = subscriptions_of(user).exclude(feed__slug__startswith=SLUG)
+    subscriptions = taken.count() if accounts else 0
     steps = first_steps(accounts, subscriptions=subscriptions, ran_preflight=user.ran_preflight)
     unprotected = [one for one in positions if one.is_unprotected]
     without_stop = sum(1 for one in positions if one.is_without_stop)

@@ -59,6 +59,8 @@ def required_scope(name: str) -> Scope:
     resource = path.removeprefix("/api/v1/").split("/")[0]
     if method == "GET":
         return Scope.READ
+    if "/sample-order/" in path:
+        return Scope.TRADE
     if resource in ("signals", "feeds"):
         return Scope.PUBLISH
     return Scope.TRADE if resource in ("orders", "positions", "drift") else Scope.OPERATE

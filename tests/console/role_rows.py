@@ -39,6 +39,7 @@ def rows_of_pages(small: dict[str, Any]) -> dict[str, Any]:
     token, _ = create_feed_token(feed)
     return {
         "": None, "app": ["signals"], "code": ["NO_PRESET"], "month": [2026, 3],
+        "kind": ["order.filled"],
         "type": [ContentType.objects.get_for_model(KillSwitch).pk, 1],
         "waiting": small["waiting"], "signal": published,
         "unapproved": seed.signal(feed, approval=Approval.PENDING),

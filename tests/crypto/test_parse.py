@@ -9,7 +9,7 @@ import pytest
 from brokers.crypto import codes, parse, response
 from brokers.crypto.codes import Meaning
 from brokers.crypto.exchanges import CHECKED, Envelope, Lookup, rules
-from brokers.types import Execution, OrderReport, OrderType, ReportKind, Side
+from brokers.types import CloseCause, Execution, OrderReport, OrderType, ReportKind, Side
 from common.reason_codes import Code
 from execution.ids import new_client_order_id
 from execution.models import Fill
@@ -372,3 +372,27 @@ def test_what_a_spot_order_opened_is_known_once_its_executions_are(
     all_of_it = Execution("inferred:77", D(summed), D(50_000), NOW, inferred=True)
     report = OrderReport(ReportKind.FILLED, "c", "abc", fills=(one, all_of_it))
     assert parse.opened_quantity([report]) == D(opened)
+
+
+@pytest.mark.parametrize(
+    ("info", "client_order_id", "cause"),
+    [
+        ({}, "autoclose-1623938374", CloseCause.STOP_OUT),
+        ({}, "adl_autoclose", CloseCause.STOP_OUT),
+        ({}, "settlement_autoclose-1", CloseCause.EXPIRY),
+        ({"execType": "BustTrade"}, "", CloseCause.STOP_OUT),
+        ({"execType": "AdlTrade"}, "", CloseCause.STOP_OUT),
+        ({"execType": "Delivery"}, "", CloseCause.EXPIRY),
+        ({"execType": "Trade"}, "", CloseCause.EXTERNAL),
+        ({"subType": "104"}, "", CloseCause.STOP_OUT),
+        ({"subType": "125"}, "", CloseCause.STOP_OUT),
+        ({"subType": "112"}, "", CloseCause.EXPIRY),
+        ({"subType": "5"}, "", CloseCause.EXTERNAL),
+        ({"subType": None}, "x", CloseCause.EXTERNAL),
+    ],
+)
+def test_close_by_the_exchange_states_its_cause(
+    info: dict[str, object], client_order_id: str, cause: CloseCause
+) -> None:
+    assert parse.cause_of({"info": info}, client_order_id) is cause
+    assert parse.cause_of({}, "mine") is CloseCause.EXTERNAL

@@ -140,6 +140,22 @@ def test_manual_close_is_reported_as_external(one_way: ExchangeAccount, price: s
     assert all(report.broker_position_id == one_way.symbol for report in reports)
 
 
+@pytest.mark.parametrize(
+    ("order", "cause"),
+    [("autoclose-1", CloseCause.STOP_OUT), ("settlement_autoclose-1", CloseCause.EXPIRY)],
+)
+def test_binance_close_by_the_exchange_states_its_cause(order: str, cause: CloseCause) -> None:
+    account = open_account("binance", swap=True)
+    account.submit(account.order())
+    account.venue.place(
+        account.exchange_symbol, "SELL", "MARKET", D("0.5"), cid=order, reduce_only=True
+    )
+    since = datetime.now(UTC) - timedelta(minutes=5)
+    reports = account.run(account.adapter.fills_since(account.spec, since))
+    assert [report.close_cause for report in reports] == [None, cause]
+    close(account)
+
+
 def test_manual_open_is_not_reported_as_close(one_way: ExchangeAccount) -> None:
     since = datetime.now(UTC) - timedelta(minutes=5)
     one_way.submit(one_way.order())
@@ -150,15 +166,22 @@ def test_manual_open_is_not_reported_as_close(one_way: ExchangeAccount) -> None:
     assert [report.fills[0].quantity for report in reports][1] == D("0.5")
 
 
-@pytest.mark.parametrize("kind", ["BustTrade", "AdlTrade"])
-def test_bybit_liquidation_is_reported_as_external(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "cause"),
+    [
+        ("BustTrade", CloseCause.STOP_OUT),
+        ("AdlTrade", CloseCause.STOP_OUT),
+        ("Delivery", CloseCause.EXPIRY),
+    ],
+)
+def test_close_by_bybit_states_its_cause(kind: str, cause: CloseCause) -> None:
     account = open_account("bybit", swap=True)
     account.submit(account.order())
     account.venue.place(account.exchange_symbol, "SELL", "MARKET", D("0.5"), reduce_only=True)
     account.venue.trades[-1].kind = kind
     since = datetime.now(UTC) - timedelta(minutes=5)
     reports = account.run(account.adapter.fills_since(account.spec, since))
-    assert [report.close_cause for report in reports] == [None, CloseCause.EXTERNAL]
+    assert [report.close_cause for report in reports] == [None, cause]
     assert reports[1].fills[0].quantity == D("0.5")
     close(account)
 

@@ -151,8 +151,8 @@ def test_close_that_waited_is_in_reads_from_later_than_it(mt5_account: Account) 
 
 @pytest.mark.parametrize(
     ("mark", "cause"),
-    [("[sl 1.1]", CloseCause.STOP_LOSS), ("so 48%", CloseCause.EXTERNAL),
-     ("[so 48%]", CloseCause.EXTERNAL), ("", CloseCause.EXTERNAL)],
+    [("[sl 1.1]", CloseCause.STOP_LOSS), ("so 48%", CloseCause.STOP_OUT),
+     ("[so 48%]", CloseCause.STOP_OUT), ("", CloseCause.EXTERNAL)],
 )  # fmt: skip
 def test_what_others_closed_does_not_wait(
     mt5_account: Account, mark: str, cause: CloseCause

@@ -73,7 +73,7 @@ def test_capabilities_follow_settings(account: Account) -> None:
         ("", 1.09, CloseCause.STOP_LOSS),
         ("", 1.12, CloseCause.TAKE_PROFIT),
         ("", 1.1, CloseCause.EXTERNAL),
-        ("so: 48%", None, CloseCause.EXTERNAL),
+        ("so: 48%", None, CloseCause.STOP_OUT),
     ],
 )
 def test_external_exits_are_reported(

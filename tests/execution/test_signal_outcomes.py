@@ -189,3 +189,36 @@ def test_maintenance_worker_writes_the_message(
         run("UPDATE execution_outcomecheck SET due_at = clock_timestamp()")
         until(lambda: Event.objects.filter(kind="signal.incomplete").exists())
     assert len(inbox(operator, "signal.incomplete")) == 1
+
+
+def test_operator_who_asks_gets_one_counted_message_of_successes(
+    feed: Feed, broker: FakeBroker, operator: User, hook: Receiver
+) -> None:
+    create_channel(user_id=operator.pk, name="hook", url=hook.url(), kinds=["signal.executed"])
+    accounts(feed, "poor", "good-1", "good-2")
+    signal = factories.signal(feed)
+    assert check() == 0, "three orders are not settled"
+    answer_all({"poor": rejected(Code.NO_MONEY)})
+    assert check() == 2
+    assert check() == 0
+    assert [e["filled"] for e in factories.events("signal.executed")] == [2]
+    deliver()
+    [sent] = hook.journal
+    assert sent["title"] == f"Signal {signal.number} Buy EUR/USD: 2 filled"
+    assert inbox(operator, "signal.executed") == []
+    closed = factories.close_signal(signal)
+    answer_all({})
+    check()
+    assert factories.events("signal.executed")[1]["filled"] == 2
+    assert closed.action == "CLOSE"
+
+
+def test_successes_that_no_channel_asks_for_are_not_written(
+    feed: Feed, broker: FakeBroker, operator: User, hook: Receiver
+) -> None:
+    create_channel(user_id=operator.pk, name="hook", url=hook.url())  # all kinds by default
+    accounts(feed, "good")
+    factories.signal(feed)
+    answer_all({})
+    assert check() == 0
+    assert factories.events("signal.executed") == []

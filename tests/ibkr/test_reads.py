@@ -192,6 +192,18 @@ async def test_todays_fills_include_manual_exits(stage: Environment) -> None:
 
 
 @with_environment
+async def test_liquidation_by_the_broker_is_reported_as_stop_out(stage: Environment) -> None:
+    await stage.submit(order())
+    theirs = replace(
+        stage.venue.orders[0], ref="", action="SELL", perm_id=77, client_id=0, order_id=0
+    )
+    stage.venue.orders.append(theirs)
+    stage.venue.execute(theirs, Decimal(20000), Decimal("1.1050")).liquidation = 1
+    _, exit_ = await stage.adapter.fills_since(stage.spec, datetime.now(UTC) - timedelta(hours=20))
+    assert (exit_.close_cause, exit_.client_order_id) == (CloseCause.STOP_OUT, "")
+
+
+@with_environment
 async def test_what_if_returns_margin_and_places_nothing(stage: Environment) -> None:
     margin = await stage.adapter.what_if(stage.spec, order())
     assert (margin.initial_margin, margin.maintenance_margin) == (Decimal(2000), Decimal(1800))

@@ -237,10 +237,14 @@ def test_exit_by_the_broker_names_the_entry(
 
 
 @pytest.mark.parametrize(
-    ("reason", "magic"), [(0, 0), (1, 0), (0, None), (3, 4711), (3, 0), (6, None)]
+    ("reason", "magic", "cause"),
+    [
+        *((*made, CloseCause.EXTERNAL) for made in ((0, 0), (1, 0), (0, None), (3, 4711), (3, 0))),
+        (6, None, CloseCause.STOP_OUT),
+    ],
 )
-def test_exit_by_the_owner_is_external(
-    venue: FakeTerminal, adapter: Mt5Adapter, reason: int, magic: int | None
+def test_exit_by_others_states_who_made_it(
+    venue: FakeTerminal, adapter: Mt5Adapter, reason: int, magic: int | None, cause: CloseCause
 ) -> None:
     """By hand, by phone, with our magic number kept, by other programs, by stop out."""
     number = bought(adapter)
@@ -251,7 +255,7 @@ def test_exit_by_the_owner_is_external(
     reports = run(adapter.fills_since(spec(), datetime.now(UTC) - AGO))
     assert [(report.close_cause, report.client_order_id) for report in reports] == [
         (None, CID),
-        (CloseCause.EXTERNAL, CID),
+        (cause, CID),
     ]
     assert reports[1].fills[0].quantity == 4_000
 

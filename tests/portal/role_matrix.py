@@ -57,6 +57,8 @@ PAGES: dict[str, str] = {
     "portal:account_switch_on": TENANT,
     "portal:account_remove": TENANT,
     "portal:account_compare": TENANT,
+    "portal:account_sample": TENANT,
+    "portal:account_sample_close": TENANT,
     "portal:account_own_prices": TENANT,
     "portal:presets": TENANT,
     "portal:preset_new": TENANT,

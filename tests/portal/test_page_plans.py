@@ -40,7 +40,8 @@ NEWEST_FIRST = {"execution-logs"}
 # Addresses that only take a form lead a GET to the page with the form.
 FORMS_ONLY = {
     "account_compare", "account_own_prices", "account_pause", "account_resume",
-    "account_switch_on", "account_test", "feed_record_show", "inbox_read", "notification_read",
+    "account_sample_close", "account_switch_on", "account_test", "feed_record_show", "inbox_read",
+    "notification_read",
     "preset_example", "publishing_withdraw", "subscription_pause", "subscription_resume",
     "subscription_twin_start", "telegram_pause", "telegram_resume",
 }  # fmt: skip

@@ -1,10 +1,12 @@
 """A closed position says who or what closed it: a signal, a person, a halt, a limit, a rule."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal as D
 
 import pytest
 
+from brokers.types import CloseCause
 from common.permissions import Role
 from common.sql import rows
 from connections.models import ExecutionConnection
@@ -123,6 +125,7 @@ def test_target_that_closed_it_is_numbered(
     [
         ("tp-1", "target_1"), ("tp-2.3", "target_2"), ("tp-10+2", "target_10"), ("tp", "tp"),
         ("tp-11", "tp"), ("tp-0", "tp"), ("external-2", "external_close"), ("other", "manual"),
+        ("expiry-1", "expiry"), ("stopout-2", "stop_out"),
     ],
 )  # fmt: skip
 def test_reason_follows_from_the_leg(leg: str, reason: str) -> None:
@@ -177,3 +180,32 @@ def test_each_closer_has_legs_of_its_own() -> None:
         first = next_leg(closer, [])
         assert (first, next_leg(closer, [first])) == (f"{closer}-1", f"{closer}-2")
         assert not [other for other in CLOSERS if other != closer and first.startswith(other)]
+
+
+@pytest.mark.parametrize(
+    ("cause", "leg", "reason", "sentence"),
+    [
+        (CloseCause.EXPIRY, "expiry-1", CloseReason.EXPIRY, "its contract expired"),
+        (CloseCause.STOP_OUT, "stopout-1", CloseReason.STOP_OUT, "stop-out or liquidation"),
+        (CloseCause.EXTERNAL, "external-1", CloseReason.EXTERNAL, "Closed by its owner"),
+    ],
+)
+def test_close_by_the_broker_is_not_blamed_on_the_owner(
+    alice: ExecutionConnection, feed: Feed, cause: CloseCause, leg: str, reason: CloseReason,
+    sentence: str,
+) -> None:  # fmt: skip
+    position = factories.filled(factories.signal(feed))
+    entry = factories.order(leg="entry")
+    report = replace(
+        factories.fill_report(entry, 100, "made-by-the-broker"),
+        broker_order_id="theirs", close_cause=cause,
+    )  # fmt: skip
+    for _ in range(2):  # delivered twice
+        factories.apply(report)
+    position.refresh_from_db()
+    assert (position.quantity, position.close_reason) == (0, reason)
+    assert [one.leg for one in position.exits.all()] == [leg]
+    (payload,) = factories.events("position.closed")
+    closed = close_of(payload["reason"])
+    assert closed is not None
+    assert sentence in closed.sentence

@@ -219,8 +219,8 @@ def executed(req_id: int, s: Security, e: Any) -> bytes:
     return pack(
         11, req_id, o.order_id, s.con_id, *s.head(), e.exec_id,
         e.time.strftime("%Y%m%d %H:%M:%S UTC"), o.account, s.exchange,
-        "BOT" if o.action == "BUY" else "SLD", e.quantity, e.price, o.perm_id, o.client_id, 0,
-        e.cumulative, e.price, o.ref, "", "", "", 1, False,
+        "BOT" if o.action == "BUY" else "SLD", e.quantity, e.price, o.perm_id, o.client_id,
+        e.liquidation, e.cumulative, e.price, o.ref, "", "", "", 1, False,
     )  # fmt: skip
 
 

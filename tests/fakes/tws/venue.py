@@ -105,6 +105,7 @@ class Execution:
     commission: Decimal
     currency: str = "USD"  # of the commission
     correction: int = 1
+    liquidation: int = 0
 
     @property
     def exec_id(self) -> str:
