@@ -273,6 +273,8 @@ def _require_test(connection: ExecutionConnection) -> None:
         status=HealthStatus.UNTESTED, needs_test=True, reconciled_at=None,
         test_requested_at=Now(),
     )  # fmt: skip
+    # They may lead to a live account now: only its next reading states what it is.
+    AccountSnapshot.objects.filter(pk=connection.pk).update(demo=None)
 
 
 def pause(connection_id: UUID, *, by: User | None) -> bool:

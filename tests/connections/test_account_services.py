@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
+from common.clocks import market_now
 from common.errors import ConflictError, FillcastError, InvalidInputError, NotAllowedError
 from common.operational.kinds import OwnedNetwork
 from common.reason_codes import Code
 from connections import services
 from connections.models import (
+    AccountSnapshot,
     ConnectionHealth,
     ConnectionLock,
     ExecutionConnection,
@@ -138,6 +140,21 @@ def test_changed_settings_need_a_new_test(alice: User) -> None:
     services.update_connection(row.pk, by=alice, settings={"reply_timeout": "5"})
     health = ConnectionHealth.objects.get(pk=row.pk)
     assert (health.status, health.reconciled_at) == (HealthStatus.UNTESTED, None)
+
+
+@pytest.mark.parametrize("changed", ["settings", "credentials"])
+def test_changed_access_leaves_unknown_whether_it_is_a_demo(alice: User, changed: str) -> None:
+    """Or a sample order could be sent to the live account that it leads to now."""
+    row = make.connection(alice)
+    AccountSnapshot.objects.create(
+        connection=row, currency="USD", balance=1, equity=1, margin_used=0, free_margin=1,
+        leverage=1, position_mode="HEDGING", read_at=market_now(), demo=True,
+    )  # fmt: skip
+    services.update_connection(row.pk, by=alice, name="renamed", settings={})
+    assert AccountSnapshot.objects.get(pk=row.pk).demo
+    values = {"settings": {"reply_timeout": "5"}, "credentials": {"password": "another"}}
+    services.update_connection(row.pk, by=alice, **{changed: values[changed]})
+    assert AccountSnapshot.objects.get(pk=row.pk).demo is None
     services.mark_active([row.pk])
     services.set_credentials(row.pk, by=alice, values={"password": "new"})
     assert ConnectionHealth.objects.get(pk=row.pk).status == HealthStatus.UNTESTED
