@@ -44,6 +44,7 @@ _OPERATORS = "for operators only, and each version is kept for the trail"
 BOUNDED_OTHERWISE = {
     "POST /api/v1/connections/paper/": "PAPER_ACCOUNT_LIMIT, before that of accounts",
     f"{FEED}telegram-bot/": "one of a feed",
+    "POST /api/v1/connections/{id}/sample-order/": "one at a time, of the smallest size",
     "POST /api/v1/kill-switch/": "HALT_LIMIT; one's own accounts can always be stopped",
     f"{FEED}drafts/{{draft_id}}/publish/": _TRADED,
     "POST /api/v1/settings/": _OPERATORS,

@@ -185,6 +185,8 @@ ONE_WAY = {
     "PATCH /api/v1/feeds/{slug}/telegram-bot/chats/{chat_id}/": "one decision about a chat",
     "DELETE /api/v1/connections/{id}/": "archives, once",
     "POST /api/v1/connections/{id}/resume/": "one column by compare-and-set, like pause",
+    "POST /api/v1/connections/{id}/sample-order/": "creates, one at a time",
+    "POST /api/v1/connections/{id}/sample-order/close/": "creates an exit, once",
     "POST /api/v1/connections/{id}/test/": "asks for a test",
     "POST /api/v1/feeds/": "creates",
     "POST /api/v1/feeds/{slug}/close-trades/": "creates signals",

@@ -247,6 +247,7 @@ STEPS = {
     "ask", "oco", "bracket",  # a request id makes a second click do nothing
 }  # fmt: skip
 PORTAL_STEPS = {
+    "account_sample", "account_sample_close",
     "overview", "live", "pause", "resume", "sign_in", "sign_out", "scan_alarm", "signals", "signal",
     "order_cancel", "order_change", "positions", "close", "close_all", "accounts", "account_add",
     "account", "account_symbols", "account_live", "account_test", "account_pause", "account_resume",
