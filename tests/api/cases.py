@@ -225,17 +225,22 @@ CASES: dict[str, Case] = {
         "own", **slug(body=lambda world: {"old_ends_at": "2999-01-01T00:00:00Z"}, ok=201)
     ),
     "POST /api/v1/feeds/{slug}/tokens/{token_id}/revoke/": Case("own", **slug()),
-    "GET /api/v1/settings/": Case("operator", is_for_staff=True),
+    "GET /api/v1/settings/": Case("operator", others=(403, "RIGHT_MISSING"), is_for_staff=True),
     "POST /api/v1/settings/": Case(
         "operator",
         body=lambda world: {"document": {"execution": {"poll_seconds": 1}}, "why": "A test."},
         ok=201,
+        others=(403, "RIGHT_MISSING"),
         is_for_staff=True,
     ),
-    "GET /api/v1/settings/current/": Case("operator", is_for_staff=True),
-    "GET /api/v1/settings/{id}/": Case("operator", **of("version"), is_for_staff=True),
+    "GET /api/v1/settings/current/": Case(
+        "operator", others=(403, "RIGHT_MISSING"), is_for_staff=True
+    ),
+    "GET /api/v1/settings/{id}/": Case(
+        "operator", **of("version"), others=(403, "RIGHT_MISSING"), is_for_staff=True
+    ),
     "POST /api/v1/settings/{id}/restore/": Case(
-        "operator", **of("version", ok=201), is_for_staff=True
+        "operator", **of("version", ok=201), others=(403, "RIGHT_MISSING"), is_for_staff=True
     ),
     "GET /api/v1/kill-switch/": listed("halt"),
     "POST /api/v1/kill-switch/": Case(

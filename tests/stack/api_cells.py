@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from django.db import transaction
 
 from api import reference
+from common.operational.document import RATES
 from common.permissions import Role
 from signals.alert_posts import PostedAlert, receive_alert
 from signals.feeds import create_feed_token
@@ -48,6 +49,9 @@ def build() -> factories.World:
     hashed = User()
     hashed.set_password(PASSWORD)
     User.objects.filter(username__in=NAMES.values()).update(password=hashed.password)
+    # The world's version is in force, in place of what the stack was started with.
+    world.version.document = {"api_rates": dict.fromkeys(RATES, 1_000_000)}
+    world.version.save()
     return world
 
 

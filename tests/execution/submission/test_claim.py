@@ -103,6 +103,7 @@ def test_limit_entry_is_sent_with_all_its_fields(feed: Feed) -> None:
         account.owner_id,
         ("EUR/USD",),
         GENERAL,
+        signal_id=order.signal_id,
     )
     assert outgoing.spec.connection_id == str(account.pk)
 
