@@ -65,6 +65,11 @@ SAME: dict[str, tuple[str, ...]] = {
     "portal:account_test": ("POST connections/{id}/test/",),
     "portal:account_test_state": ("GET connections/{id}/",),
     "portal:account_pause": ("POST connections/{id}/pause/",),
+    "portal:account_sample": (
+        "GET connections/{id}/sample-order/",
+        "POST connections/{id}/sample-order/",
+    ),
+    "portal:account_sample_close": ("POST connections/{id}/sample-order/close/",),
     "portal:account_resume": ("POST connections/{id}/resume/",),
     "portal:account_switch_on": ("PATCH connections/{id}/",),
     "portal:account_remove": ("DELETE connections/{id}/",),

@@ -22,7 +22,7 @@ from tests.until import until
 @pytest.mark.parametrize(
     ("mark", "cause"),
     [("[sl 1.09000]", CloseCause.STOP_LOSS), ("[tp 1.12000]", CloseCause.TAKE_PROFIT),
-     ("", CloseCause.EXTERNAL), ("so 48%", CloseCause.EXTERNAL)],
+     ("", CloseCause.EXTERNAL), ("so 48%", CloseCause.STOP_OUT)],
 )  # fmt: skip
 def test_external_exits_are_reported(mt5_account: Account, mark: str, cause: CloseCause) -> None:
     entry = mt5_account.buy()

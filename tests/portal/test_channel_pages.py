@@ -114,7 +114,7 @@ def test_result_of_the_test_is_beside_the_form(client: Client, world: World) -> 
 def test_kinds_are_chosen_in_one_table(client: Client, world: World) -> None:
     first, second = hook(world), hook(world)
     page = html_of(client.get("/channels/kinds/"))
-    assert page.count(" checked>") == page.count('type="checkbox"') - 6  # three kinds on request
+    assert page.count(" checked>") == page.count('type="checkbox"') - 8  # four kinds on request
     assert "audit.failed" not in page  # of the installation
     pairs = [f"{first.pk}:order.filled", f"{first.pk}:order.placed"]
     pairs += [f"{second.pk}:position.opened", "999:order.filled", "x"]
