@@ -19,6 +19,7 @@ IRREGULAR = {
     "POST channels/webhooks": "create_webhook",
     "POST channels/{}/resend": "resend_channel_code",
     "POST connections/paper": "create_paper_connection",
+    "POST connections/{}/sample-order": "place_connection_sample_order",
     "POST news-calendars/{}/events": "import_news_events",
     "POST notifications/read": "mark_notifications_read",
     "POST positions/{}/break-even": "move_stop_to_break_even",

@@ -139,7 +139,7 @@ CASES: dict[str, Case] = {
     "POST /api/v1/connections/{id}/pause/": Case("own", **of("connection")),
     "POST /api/v1/connections/{id}/resume/": Case("own", **of("connection")),
     "POST /api/v1/connections/{id}/test/": Case("own", **of("connection", ok=202)),
-    # There: an account whose broker does not state that it is a demo account.
+    # The account has no sample order, and its symbols were not read.
     "GET /api/v1/connections/{id}/sample-order/": Case("own", **of("connection", ok=404)),
     "POST /api/v1/connections/{id}/sample-order/": Case("own", **of("connection", ok=409)),
     "POST /api/v1/connections/{id}/sample-order/close/": Case("own", **of("connection", ok=409)),

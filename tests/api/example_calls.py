@@ -14,7 +14,13 @@ from events.webhook_services import create_webhook
 from signals.feeds import create_feed_token
 from signals.models import ApprovalRequest, Feed
 from tests.api.cases import CASES, Case
-from tests.api.factories import World, order, routed_subscription
+from tests.api.factories import (
+    World,
+    demo_account,
+    order,
+    routed_subscription,
+    sample_order,
+)
 from tests.api.schemas import operation_ids
 from tests.connections import make
 
@@ -127,6 +133,9 @@ PREPARED: dict[str, Callable[[World], Paths]] = {
     "start_subscription_twin": _live,
     "get_subscription_comparison": _compared,
     "get_subscription_route": _routed,
+    "place_connection_sample_order": lambda world: {"id": demo_account(world).pk},
+    "get_connection_sample_order": lambda world: {"id": sample_order(world).pk},
+    "close_connection_sample_order": lambda world: {"id": sample_order(world).pk},
     "send_alert": _address,
     "get_alert_status": _alert,
 }

@@ -35,6 +35,7 @@ from connections.models import (
 )
 from events.models import Channel, EventKind, Notification, WebhookMessage
 from execution.models import DriftItem, ExecutionLog, Order, Status
+from execution.sample_orders import place_sample
 from positions.models import ExecutionPosition
 from signals.feeds import create_feed, create_feed_token
 from signals.models import (
@@ -286,3 +287,18 @@ def routed_subscription(world: World) -> Subscription:
     )  # fmt: skip
     ExecutionConnection.objects.filter(pk=accounts[1].pk).update(is_paused=True)
     return taken
+
+
+def demo_account(world: World) -> ExecutionConnection:
+    """Return an account of Alice's that may place a sample order: it trades bitcoin."""
+    factories.instrument("BTC/USD", quantity_min=Decimal("0.002"), quantity_step=Decimal("0.001"))
+    account = factories.account(type="paper", owner=world.alice, account="sample")
+    factories.quote(account, "60000", "60001", "BTC/USD")
+    return account
+
+
+def sample_order(world: World) -> ExecutionConnection:
+    """Return such an account with an open sample order."""
+    account = demo_account(world)
+    place_sample(account.pk, by=world.alice)
+    return account

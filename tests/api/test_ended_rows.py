@@ -38,6 +38,9 @@ OF_ACCOUNT: Outcomes = {
     "POST {}pause/": CONFLICT,
     "POST {}resume/": CONFLICT,
     "POST {}test/": CONFLICT,
+    "GET {}sample-order/": "404 NOT_FOUND",  # it never had one
+    "POST {}sample-order/": CONFLICT,
+    "POST {}sample-order/close/": "409 SAMPLE_NOT_OPEN",
 }
 OF_FEED: Outcomes = {
     "POST {}archive/": READ,

@@ -30,7 +30,7 @@ from signals.models import Feed
 from tests.api.calls import outcome
 from tests.api.cases import CASES, Case, slug
 from tests.api.conftest import AsWeb
-from tests.api.factories import World
+from tests.api.factories import World, demo_account, sample_order
 from tests.api.test_problems import problem
 from tests.connections import make
 from tests.lock_waits import until_one_waits
@@ -156,6 +156,12 @@ HERE: dict[str, Case] = {
         "own", path=lambda w: {"id": unconfirmed(w, asked=False).pk}, ok=202
     ),
     "connections/paper/": Case("any", ok=201),
+    "connections/{id}/sample-order/": Case(
+        "own", path=lambda w: {"id": demo_account(w).pk}, ok=201
+    ),
+    "connections/{id}/sample-order/close/": Case(
+        "own", path=lambda w: {"id": sample_order(w).pk}, ok=202
+    ),
     "drift/{id}/adopt/": Case("own", path=lambda w: difference(w, "UNKNOWN_POSITION")),
     "drift/{id}/relink/": Case("own", path=moved_levels),
     "feeds/{slug}/request-approval/": Case(
