@@ -459,6 +459,7 @@ class Instrument:
     contract_size: Decimal  # base units in one lot
     stops_level: Decimal = Decimal(0)  # minimum distance of stops from the price
     margin_rate: Decimal = Decimal(0)  # 0: use the account's leverage
+    worth_min: Decimal = Decimal(0)  # minimum value of an entry, in quote currency; 0: none stated
     close_min: Decimal = Decimal(0)  # minimum quantity of an exit; 0: one step
     close_worth_min: Decimal = Decimal(0)  # minimum value of an exit, in quote currency
     tick: Decimal = Decimal(0)  # price step; 0: one unit of the last digit

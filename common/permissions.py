@@ -90,7 +90,11 @@ RIGHTS: Mapping[Right, Meaning] = {
         Scope.PUBLISH,
         owners=True,
     ),
-    Right.TRADE: Meaning("cancel orders, move levels, close positions", Scope.TRADE, owners=True),
+    Right.TRADE: Meaning(
+        "cancel orders, move levels, close positions; place sample orders on demo accounts",
+        Scope.TRADE,
+        owners=True,
+    ),
     Right.RETRY: Meaning("send a failed order again", Scope.TRADE),
     Right.RECONCILE: Meaning(
         "compare accounts with their brokers and decide about differences",

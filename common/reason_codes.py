@@ -1011,7 +1011,7 @@ class Code(StrEnum):
         "SAMPLE_NEEDS_DEMO",
         "Sample orders are placed on paper and demo accounts only.",
         "Open a paper account, or connect a demo account of the broker; if this is one, test it, so"
-        " that the broker states it.",
+        " that the broker states it. MetaTrader by files does not state it.",
     )
     SAMPLE_MARKET_CLOSED = (
         "SAMPLE_MARKET_CLOSED",

@@ -73,9 +73,17 @@ def subscription_join_sql(connection_id: str) -> str:
 ENTRY_SUBSCRIPTION_JOIN_SQL = subscription_join_sql("coalesce(o.routed_from_id, c.id)")
 """Joins the subscription of an entry `o` on `c`: a routed one has that which it was routed from."""
 
+IS_DEMO_SQL = """(c.type = 'paper' OR EXISTS (
+    SELECT FROM connections_accountsnapshot ds
+    JOIN connections_connectionhealth dh ON dh.connection_id = ds.connection_id
+    WHERE ds.connection_id = c.id AND ds.demo AND NOT dh.needs_test
+      AND ds.read_at >= coalesce(dh.last_tested_at, '-infinity')))"""
+"""Whether the money of an account `c` is virtual, as it was read with its present access."""
+
 SUBSCRIPTION_CODE_SQL = f"""CASE
     WHEN b.archived_at IS NOT NULL THEN '{Code.SUBSCRIPTION_ENDED.value}'
     WHEN b.is_paused THEN '{Code.SUBSCRIPTION_PAUSED.value}'
+    WHEN b.demo_only AND NOT {IS_DEMO_SQL} THEN '{Code.SAMPLE_NEEDS_DEMO.value}'
     WHEN b.directions <> 'BOTH' AND b.directions <> o.side THEN '{Code.DIRECTION_EXCLUDED.value}'
     ELSE '' END"""
 """Why the subscription `b` takes an entry `o` no longer, without its time; '': it does."""

@@ -12,6 +12,7 @@ from common.formatting import hint, sentence
 from common.sql import positional, rows
 from connections import session_lanes
 from connections.accounts.cash_flows import flow_note
+from connections.accounts.demo import is_demo
 from connections.accounts.equity_readings import (
     EquityReading,
     account_currencies,
@@ -246,6 +247,7 @@ __all__ = [
     "ids_of_lanes",
     "instrument_join_sql",
     "is_delivering",
+    "is_demo",
     "is_in_comparison_sql",
     "is_test_pending",
     "is_twin_account",

@@ -20,28 +20,35 @@ from common.errors import ConflictError, InvalidInputError
 from common.money import ceil_to_step
 from common.permissions import Right
 from common.reason_codes import Code
-from connections.models import AccountSnapshot, ExecutionConnection, Instrument, Subscription
+from connections.models import (
+    AccountSnapshot,
+    ConnectionHealth,
+    ExecutionConnection,
+    Instrument,
+    Subscription,
+)
+from connections.selectors import is_demo
 from connections.services import lock_connection, subscribe
 from execution import services, tasks
+from execution.cancels import cancel_orders
 from execution.models import Order, Status
 from execution.signal_stages import STAGES
 from execution.submission.rows import QUOTE_MAX_AGE_SECONDS
 from positions.models import ExecutionPosition
 from prices.selectors import is_stale, latest
 from signals.draft import SignalDraft
-from signals.feeds import create_feed, update_feed
+from signals.feeds import SAMPLE_FEED, create_feed, update_feed
 from signals.ingest import save_draft
 from signals.models import Direction, Feed, Origin, Signal
-from signals.services import cancel, publish
+from signals.services import publish
 from users.models import User
 
-SLUG = "sample-orders-"  # and the account's id: the feed that only this account takes
 PREFERRED = (
     "EUR/USD", "BTC/USD", "BTC/USDT", "BTC/USDC", "ETH/USD", "ETH/USDT", "GBP/USD", "XAU/USD",
 )  # fmt: skip
 QUOTE_AGE = timedelta(seconds=QUOTE_MAX_AGE_SECONDS)
 CLOSABLE = Decimal("1.02")  # where an exit has a minimum, a fee in the coin must not go below it
-WORTH = Decimal("1.1")  # the same for its worth: the price may fall meanwhile
+WORTH = Decimal("1.1")  # of an order: the price may fall meanwhile
 CLOSE_AFTER_SECONDS = 60
 
 
@@ -81,7 +88,8 @@ class Sample:
     @property
     def is_closing(self) -> bool:
         """Whether its close was requested and has not ended."""
-        return self.exit is not None and self.exit.done_at is None
+        is_requested = bool(self.order.pending_action)  # what it still fills is closed
+        return is_requested or (self.exit is not None and self.exit.done_at is None)
 
     @property
     def may_close(self) -> bool:
@@ -102,7 +110,7 @@ class Sample:
             return "CLOSED"
         if self.is_closing:
             return "CLOSING"
-        return "OPEN" if self.order.status == Status.FILLED else "PLACED"
+        return "PLACED" if self.order.done_at is None else "OPEN"
 
     @property
     def steps(self) -> Sequence[Step]:
@@ -152,33 +160,37 @@ def _ms(span: timedelta) -> int:
     return round(span.total_seconds() * 1000)
 
 
-def is_demo(connection: ExecutionConnection) -> bool:
-    """Whether an account's money is virtual, as its broker states it."""
-    if connection.type == "paper":
-        return True
-    return AccountSnapshot.objects.filter(connection=connection.pk, demo=True).exists()
-
-
 def newest_sample(connection_id: UUID) -> Sample | None:
     """Return the newest sample order of an account; None: there was none."""
+    return _newest(connection_id)
+
+
+def _placed_by(connection_id: UUID, request_id: str) -> Sample | None:
+    """Return the sample order of a form or request that was sent before."""
+    return _newest(connection_id, signal__external_id=f"sample-{request_id}")
+
+
+def _newest(connection_id: UUID, **of: str) -> Sample | None:
     orders = Order.objects.entries().filter(
-        connection=connection_id, signal__feed__slug=slug_of(connection_id)
+        connection=connection_id, signal__feed__slug=slug_of(connection_id), **of
     )
     order = orders.select_related("signal").order_by("-pk").first()
-    if order is None or order.signal is None:
-        return None
+    return None if order is None or order.signal is None else _sample(order, order.signal)
+
+
+def _sample(order: Order, signal: Signal) -> Sample:
     position = ExecutionPosition.objects.filter(
-        connection=connection_id, signal=order.signal_id
+        connection=order.connection_id, signal=signal
     ).first()
     exit = None
     if position is not None:
         exit = Order.objects.filter(position=position).order_by("-pk").first()
-    return Sample(order.signal, order, position, exit)
+    return Sample(signal, order, position, exit)
 
 
 def slug_of(connection_id: UUID) -> str:
     """Return the slug of the feed of an account's sample orders."""
-    return f"{SLUG}{connection_id.hex}"
+    return f"{SAMPLE_FEED}{connection_id.hex}"
 
 
 @transaction.atomic
@@ -202,11 +214,15 @@ def place_sample(
     SYMBOL_NOT_AT_BROKER; NotAllowedError.
     """
     connection = lock_connection(connection_id, by, right=Right.TRADE)  # one at a time
-    if not is_demo(connection):
+    read = AccountSnapshot.objects.filter(connection=connection_id).first()
+    health = ConnectionHealth.objects.filter(pk=connection_id).first()
+    if not is_demo(connection, read, health):
         raise ConflictError(Code.SAMPLE_NEEDS_DEMO)
     found = newest_sample(connection_id)
-    if found is not None and (found.is_open or _is_of(found, request_id)):
+    if found is not None and found.is_open:
         return found, False
+    if request_id and (before := _placed_by(connection_id, request_id)) is not None:
+        return before, False
     market = sample_market(connection, pair)
     feed = _feed_of(connection)
     draft = SignalDraft(
@@ -217,7 +233,7 @@ def place_sample(
         note="Sample order",
     )
     person = _person(by)
-    signal, _ = save_draft(feed, draft, origin=Origin.HAND, by=person)
+    signal, _ = save_draft(feed, draft, origin=Origin.HAND, by=person, may_repeat=True)
     publish(signal.pk, by=person)
     order = _only_order(signal, connection, feed)
     Order.objects.filter(pk=order.pk).update(requested_quantity=market.quantity)
@@ -247,12 +263,9 @@ def _only_order(signal: Signal, connection: ExecutionConnection, feed: Feed) -> 
     return order
 
 
-def _is_of(sample: Sample, request_id: str) -> bool:
-    return bool(request_id) and sample.signal.external_id == f"sample-{request_id}"
-
-
 def close_sample(connection_id: UUID, *, by: User) -> Sample:
-    """Close the open sample order of an account; one that has not filled is cancelled.
+    """Close the open sample order of an account; one that has not filled is cancelled, and what it
+    fills before that is closed.
 
     Raises ConflictError SAMPLE_NOT_OPEN; NotAllowedError.
     """
@@ -261,8 +274,9 @@ def close_sample(connection_id: UUID, *, by: User) -> Sample:
         sample = newest_sample(connection_id)
         if sample is None or not sample.is_open:
             raise ConflictError(Code.SAMPLE_NOT_OPEN)
-        if sample.order.done_at is None and sample.signal.cancelled_at is None:
-            cancel(sample.signal.pk, by=_person(by))
+        if sample.order.done_at is None:
+            cancel_orders([sample.order.pk], by=by, then_close=True)
+            tasks.enqueue_pending_actions_on_commit()
         if sample.position is not None and sample.position.is_open:
             exits = services.close_position(sample.position.pk, by=by)
             tasks.enqueue_on_commit(exits, queue=tasks.EXITS)
@@ -285,11 +299,17 @@ def _feed_of(connection: ExecutionConnection) -> Feed:
         feed = create_feed(
             owner=owner, name=f"Sample orders: {connection.name}"[:200], slug=slug,
             description="Sample orders of one account, placed by its button.",
-            is_public=False, is_approved=True, approved_by_owner=True,
+            is_public=False, is_approved=True, approved_by_owner=True, for_samples=True,
         )  # fmt: skip
     taken = Subscription.objects.filter(connection=connection, feed=feed, archived_at=None)
     if not taken.exists():
-        subscribe(connection_id=connection.pk, feed_id=feed.pk, by=None)
+        subscribe(connection_id=connection.pk, feed_id=feed.pk, by=None, demo_only=True)
+    elif taken.filter(demo_only=False).exists():
+        raise ConflictError(
+            Code.STATE_CONFLICT,
+            f"The account takes the feed {feed.slug!r} of its sample orders by a subscription of"
+            " your own. End that first.",
+        )
     return feed
 
 
@@ -329,7 +349,8 @@ def smallest(instrument: Instrument, bid: Decimal) -> Decimal:
     """Return the smallest quantity that can be bought and closed again, in base units. Pure."""
     least = [instrument.quantity_min, instrument.close_min * CLOSABLE]
     if bid > 0:
-        least.append(instrument.close_worth_min * WORTH / bid)
+        worth = max(instrument.worth_min, instrument.close_worth_min)
+        least.append(worth * WORTH / bid)
     return ceil_to_step(max(least), instrument.quantity_step)
 
 

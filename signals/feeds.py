@@ -38,6 +38,8 @@ from users.session_factor import require_fresh_factor
 from users.setter_keys import ended_with
 
 PREFIX_LENGTH, MAX_NAME = 10, 200
+SAMPLE_FEED = "sample-orders-"
+"""How the slug of the feed of an account's sample orders begins; no other feed's does."""
 
 
 @transaction.atomic
@@ -53,6 +55,7 @@ def create_feed(
     max_signal_currency: str = "",
     max_price_deviation_percent: Decimal | None = DEFAULT_PRICE_DEVIATION,
     max_level_deviation_percent: Decimal | None = DEFAULT_LEVEL_DEVIATION,
+    for_samples: bool = False,
     **rules: Any,
 ) -> Feed:
     """Create a feed. slug: made from the name unless given, or made up if that has no Latin letter.
@@ -61,8 +64,9 @@ def create_feed(
     owner's own approval, which covers only the owner's accounts. max_signal_notional: of a signal's
     entries on all accounts, in max_signal_currency. max_*_deviation_percent: of its prices and
     levels from the market; None: not compared. rules: alerts_per_minute and the like, and
-    record_is_public. Raises InvalidInputError FIELD_INVALID with all faults: of the limits, and a
-    slug that is taken or not valid; ConflictError QUOTA_REACHED.
+    record_is_public. for_samples: it is the feed of an account's sample orders, and counts for no
+    quota. Raises InvalidInputError FIELD_INVALID with all faults: of the limits, and a slug that is
+    taken, reserved or not valid; ConflictError QUOTA_REACHED.
     """
     slug = slug or slug_of(name)
     if not slug and any(map(str.isalnum, name)):  # of another script
@@ -84,11 +88,15 @@ def create_feed(
     if len(name) > MAX_NAME or "\0" in name:
         detail = f"A name has at most {MAX_NAME} characters, and no NUL."
         errors.append(InvalidInputError(Code.FIELD_INVALID, detail, field="name"))
+    if slug.startswith(SAMPLE_FEED) and not for_samples:
+        detail = f"{SAMPLE_FEED}… is for the feeds of sample orders: choose another slug."
+        errors.append(InvalidInputError(Code.FIELD_INVALID, detail, field="slug"))
     if not slug or slugify(slug) != slug or len(slug) > 60:
         detail = f"{slug!r} is not a slug: use small letters, digits and hyphens, at most 60."
         errors.append(InvalidInputError(Code.FIELD_INVALID, detail, field="slug"))
     raise_all(errors)
-    require_feed_quota(owner.pk)
+    if not for_samples:
+        require_feed_quota(owner.pk)
     taken = InvalidInputError(Code.FIELD_INVALID, f"{slug!r} is taken.", field="slug")
     try:
         with transaction.atomic():
@@ -103,7 +111,8 @@ def create_feed(
 def require_feed_quota(owner_id: int) -> None:
     """Raise ConflictError QUOTA_REACHED if another feed is too many for its owner."""
     live = Q(archived_at=None) | within_a_day()
-    require_quota("feeds", owner_id, Feed.objects.filter(live, owner=owner_id))
+    counted = Feed.objects.filter(live, owner=owner_id).exclude(slug__startswith=SAMPLE_FEED)
+    require_quota("feeds", owner_id, counted)
 
 
 def slug_of(name: str) -> str:

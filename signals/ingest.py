@@ -74,6 +74,7 @@ def save_draft(
     is_reversal: bool = False,
     received_at: datetime | None = None,
     is_another: Callable[[Signal], bool] | None = None,
+    may_repeat: bool = False,
 ) -> tuple[Signal, bool]:
     """Store a draft as a signal of `feed`; return the signal and whether it is new.
 
@@ -83,7 +84,7 @@ def save_draft(
     Its approval follows the feed's. Call `candidates_shared` before if you also publish it.
     oco_group: of a leg of an OCO pair, which `oco.py` stores. is_reversal: a CLOSE whose sender
     opens the other side with it. received_at: when it arrived, if it waited since; valid_for and
-    REPLAY_WINDOW count from then.
+    REPLAY_WINDOW count from then. may_repeat: its values may be those of an earlier entry.
 
     Raises ConflictError DUPLICATE_SIGNAL or SIGNAL_REPEATED, InvalidInputError FEED_UNKNOWN,
     FIELD_INVALID, REFERENCE_REQUIRED, SIGNAL_ENDED, ALERT_TOO_OLD, SYMBOL_UNKNOWN,
@@ -99,7 +100,7 @@ def save_draft(
         ):
             return known, False
         values = _values(feed, draft, origin, received_at=received_at)
-        if oco_group is None:  # the legs of a pair are alike
+        if oco_group is None and not may_repeat:  # the legs of a pair are alike
             require_new(feed, values)
         try:
             with transaction.atomic():

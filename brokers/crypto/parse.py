@@ -101,6 +101,7 @@ def instrument(market: Mapping[str, Any]) -> Instrument:
         quantity_max=_max_amount(market) * size,
         contract_size=size,
         tick=tick,
+        worth_min=min_notional(market),
         close_min=minimum if is_spot else Decimal(0),
         close_worth_min=min_notional(market) if is_spot else Decimal(0),
         price_steps=grid.steps if isinstance(grid, PriceGrid) else (),

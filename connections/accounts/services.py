@@ -42,6 +42,7 @@ from connections.models import (
     TwinEnd,
 )
 from connections.twin_links import end_twins, follow_twin, refuse_twin
+from signals.feeds import archive_feed
 from signals.locks import candidates_exclusive, candidates_exclusive_many
 from users.models import User
 from users.session_factor import require_fresh_factor
@@ -273,8 +274,6 @@ def _require_test(connection: ExecutionConnection) -> None:
         status=HealthStatus.UNTESTED, needs_test=True, reconciled_at=None,
         test_requested_at=Now(),
     )  # fmt: skip
-    # They may lead to a live account now: only its next reading states what it is.
-    AccountSnapshot.objects.filter(pk=connection.pk).update(demo=None)
 
 
 def pause(connection_id: UUID, *, by: User | None) -> bool:
@@ -335,12 +334,15 @@ def archive_connection(
         feed_ids=live.values_list("feed_id", flat=True), admin_owned=connection.is_admin_owned()
     )
     now = market_now()
+    demo_feeds = list(live.filter(demo_only=True).values_list("feed_id", flat=True))
     SubscriptionInterval.objects.filter(subscription__in=live, ended_at=None).update(ended_at=now)
     SubscriptionRoute.objects.filter(subscription__in=live).delete()
     live.update(archived_at=now, route_policy="")
     end_twins(now, TwinEnd.SUBSCRIPTION, subscription__connection=connection)
     end_twins(now, TwinEnd.ACCOUNT, connection=connection)
     ExecutionConnection.objects.filter(pk=connection.pk).update(archived_at=now, is_active=False)
+    for feed_id in demo_feeds:
+        archive_feed(feed_id)
     return True
 
 

@@ -57,9 +57,9 @@ SELECT count(*)::int AS stored FROM stored
 _COLUMNS = (
     "symbol", "pair", "digits", "pip", "quantity_min", "quantity_step", "quantity_max",
     "contract_size", "stops_level", "margin_rate",
-    "close_min", "close_worth_min", "tick", "freeze_level", "exchange", "price_steps",
+    "close_min", "close_worth_min", "tick", "freeze_level", "worth_min", "exchange", "price_steps",
 )  # fmt: skip
-_TYPES = ("text", "text", "smallint", *("numeric",) * 11, "text", "jsonb")
+_TYPES = ("text", "text", "smallint", *("numeric",) * 12, "text", "jsonb")
 _UNNEST = ", ".join(f"%s::{kind}[]" for kind in _TYPES)
 _CHANGED = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS[1:])
 # All accounts of a server share a book of hundreds of symbols, and each of them reads it. So a row
@@ -230,7 +230,7 @@ def _record(
         instrument.quantity_step, instrument.quantity_max, instrument.contract_size,
         instrument.stops_level, instrument.margin_rate,
         instrument.close_min, instrument.close_worth_min, instrument.tick,
-        instrument.freeze_level,
+        instrument.freeze_level, instrument.worth_min,
         "" if instrument.hours else calendar_of(instrument.exchange),
         _stored_steps(instrument),
     )  # fmt: skip

@@ -37,6 +37,10 @@ class Instrument(models.Model):
         help_text="Nearer to the price the broker changes no level and no order; 0: none.",
     )  # fmt: skip
     margin_rate = AmountField(default=Decimal(0))
+    worth_min = AmountField(
+        default=Decimal(0), db_default=Decimal(0),
+        help_text="Least worth of an entry, in quote currency; 0: its broker states none.",
+    )  # fmt: skip
     close_min = AmountField(
         default=Decimal(0), db_default=Decimal(0),
         help_text="Least quantity of an exit; 0: one step is enough.",

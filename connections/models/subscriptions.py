@@ -79,6 +79,12 @@ class Subscription(StopRuleFields, EntryLimits):
         db_default="",
         help_text="How the account that executes a signal is chosen. Empty: this account alone.",
     )
+    demo_only = models.BooleanField(
+        default=False,
+        db_default=False,
+        editable=False,
+        help_text="Entries are sent only while the account has virtual money (sample orders).",
+    )
     max_open_positions = models.IntegerField(null=True, blank=True)
     max_leverage = AmountField(null=True, blank=True, help_text="Open notional / equity.")
     max_portfolio_risk_percent = AmountField(null=True, blank=True)

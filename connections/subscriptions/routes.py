@@ -65,7 +65,7 @@ def set_route(
     stays as it is.
 
     Returns False if nothing changed. Raises InvalidInputError with all faults; ConflictError if the
-    subscription has ended; NotAllowedError.
+    subscription has ended or is one of sample orders; NotAllowedError.
     """
     subscription = Subscription.objects.select_related("connection").get(pk=subscription_id)
     refuse_twin(lock_connection(subscription.connection_id, by, archived_too=True))
@@ -73,6 +73,8 @@ def set_route(
     subscription.refresh_from_db()
     if subscription.archived_at is not None:
         raise ConflictError(Code.STATE_CONFLICT, "The subscription has ended.")
+    if subscription.demo_only:
+        raise ConflictError(Code.STATE_CONFLICT, "Sample orders are for one account: no route.")
     known = _accounts_of(subscription)
     policy = subscription.route_policy if policy is None else policy
     accounts = _check(subscription, policy, known if accounts is None else accounts)

@@ -58,6 +58,7 @@ def subscribe(
     directions: str = Directions.BOTH,
     expires_at: datetime | None = None,
     priority: int = PriorityClass.NORMAL,
+    demo_only: bool = False,
     **more: Any,
 ) -> Subscription:
     """Let a connection take a feed's signals from the next publication on.
@@ -66,7 +67,8 @@ def subscribe(
     None only where no person asks, as when a demo is set up; then that is not checked.
 
     An ended subscription is reopened. expires_at: market time. priority: a `PriorityClass`; only an
-    operator gives HIGH. more: its own limits and the fields of its stop rule, see
+    operator gives HIGH. demo_only: for sample orders; it has no route, and counts for no quota.
+    more: its own limits and the fields of its stop rule, see
     `update_subscription`. Raises ConflictError CANNOT_SUBSCRIBE, or STATE_CONFLICT if the
     connection takes the feed already or either is archived, or QUOTA_REACHED; NotAllowedError for a
     private feed of another user; InvalidInputError for invalid values.
@@ -86,10 +88,12 @@ def subscribe(
         "directions": faults.attempt(lambda: _directions(directions)),
         "expires_at": expires_at,
         "priority": faults.attempt(lambda: _priority(priority, new, by)),
+        "demo_only": demo_only,
         **(faults.attempt(lambda: _stop_rule(new, rule)) or {}),
     }
     faults.raise_all()
-    _require_quota(connection, feed_id)
+    if not demo_only:
+        _require_quota(connection, feed_id)
     candidates_exclusive(feed_id)
     feed = feed_shared(feed_id)  # locked: it cannot become private or archived before the commit
     _check_feed(feed, connection, by)
@@ -105,13 +109,15 @@ def subscribe(
 def _require_quota(connection: ExecutionConnection, feed_id: int) -> None:
     """Raise ConflictError QUOTA_REACHED if a subscription of the feed is too many for the owner.
 
-    Those of paper twins do not count: TWIN_LIMIT limits them.
+    Those of paper twins do not count: TWIN_LIMIT limits them. Nor does that of an account's sample
+    orders.
     """
     owner_id = connection.owner_id
     counted = Subscription.objects.filter(
         Q(archived_at=None) | within_a_day(),
         connection__in=ExecutionConnection.objects.owned_by(owner_id),
         twin_of=None,
+        demo_only=False,
     )
     if not counted.filter(connection=connection, feed=feed_id).exists():
         require_quota("subscriptions", owner_id, counted)

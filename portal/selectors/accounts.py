@@ -31,6 +31,7 @@ from connections.selectors import (
     describe_maintenance,
     describe_open_items,
     is_delivering,
+    is_demo,
     is_test_pending,
     is_twin_account,
     missing_worker_message,
@@ -120,7 +121,7 @@ class Account:
     @property
     def is_demo(self) -> bool:
         """Whether its money is virtual, as its broker states it: sample orders may be placed."""
-        return self.is_paper or (self.snapshot is not None and self.snapshot.demo is True)
+        return is_demo(self.connection, self.snapshot, self.state)
 
     @property
     def is_twin(self) -> bool:

@@ -3,7 +3,6 @@
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from execution.sample_orders import SLUG
 from portal.forms import PaperForm
 from portal.pages import current_user, page, run_action, tenants_only
 from portal.selectors.accounts import accounts_of
@@ -21,7 +20,7 @@ def steps(request: HttpRequest) -> HttpResponse:
         hidden = "hide" in request.POST
         return run_action(request, lambda: _hide(user, hidden), back=reverse("portal:overview"))
     accounts = accounts_of(user)
-    taken = subscriptions_of(user).exclude(feed__slug__startswith=SLUG).count() if accounts else 0
+    taken = subscriptions_of(user).exclude(demo_only=True).count() if accounts else 0
     found = first_steps(accounts, subscriptions=taken, ran_preflight=user.ran_preflight)
     return page(request, "first_steps.html", steps=found, paper=PaperForm())
 

@@ -20,7 +20,6 @@ from connections.trading_day import latest_date
 from execution import tasks
 from execution.halt_texts import RELEASE_RULE, halt_lines
 from execution.monitoring.scan_heartbeat import scan_status
-from execution.sample_orders import SLUG
 from execution.services import HaltImpact, halt_impact
 from portal import charts
 from portal.forms import PaperForm, PauseForm
@@ -46,7 +45,7 @@ def _overview(user: User, halts: Sequence[Halt] | None = None) -> dict[str, Any]
     """
     accounts, positions = accounts_of(user, halts=halts), open_positions(user)
     last = last_published_to(user, LAST_SIGNALS)
-    taken = subscriptions_of(user).exclude(feed__slug__startswith=SLUG)
+    taken = subscriptions_of(user).exclude(demo_only=True)
     subscriptions = taken.count() if accounts else 0
     steps = first_steps(accounts, subscriptions=subscriptions, ran_preflight=user.ran_preflight)
     unprotected = [one for one in positions if one.is_unprotected]

@@ -1,16 +1,20 @@
 """Creating, changing, pausing and archiving connections."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import transaction
 from pytest_django import Settings
 
-from common.clocks import market_now
 from common.errors import ConflictError, FillcastError, InvalidInputError, NotAllowedError
 from common.operational.kinds import OwnedNetwork
 from common.reason_codes import Code
+from common.sql import rows
 from connections import services
+from connections.accounts.demo import is_demo
+from connections.joins import IS_DEMO_SQL
 from connections.models import (
     AccountSnapshot,
     ConnectionHealth,
@@ -21,9 +25,12 @@ from connections.models import (
     SubscriptionInterval,
 )
 from connections.selectors import skip_reasons
+from signals.feeds import SAMPLE_FEED, create_feed
 from tests.connections import make
+from tests.matrix import as_role
 from tests.operational import set_setting
 from users.models import User
+from users.tenancy import act_as
 
 pytestmark = pytest.mark.django_db
 
@@ -140,24 +147,58 @@ def test_changed_settings_need_a_new_test(alice: User) -> None:
     services.update_connection(row.pk, by=alice, settings={"reply_timeout": "5"})
     health = ConnectionHealth.objects.get(pk=row.pk)
     assert (health.status, health.reconciled_at) == (HealthStatus.UNTESTED, None)
+    services.mark_active([row.pk])
+    services.set_credentials(row.pk, by=alice, values={"password": "new"})
+    assert ConnectionHealth.objects.get(pk=row.pk).status == HealthStatus.UNTESTED
+
+
+def demo_states(row: ExecutionConnection) -> set[bool]:
+    """Whether an account is a demo account: what the function and the SQL say."""
+    read = AccountSnapshot.objects.get(pk=row.pk)
+    [(by_sql,)] = rows(
+        f"SELECT {IS_DEMO_SQL} FROM connections_executionconnection c WHERE c.id = %s", (row.pk,)
+    )
+    return {is_demo(row, read, ConnectionHealth.objects.get(pk=row.pk)), by_sql}
 
 
 @pytest.mark.parametrize("changed", ["settings", "credentials"])
 def test_changed_access_leaves_unknown_whether_it_is_a_demo(alice: User, changed: str) -> None:
     """Or a sample order could be sent to the live account that it leads to now."""
-    row = make.connection(alice)
-    AccountSnapshot.objects.create(
-        connection=row, currency="USD", balance=1, equity=1, margin_used=0, free_margin=1,
-        leverage=1, position_mode="HEDGING", read_at=market_now(), demo=True,
-    )  # fmt: skip
+    row = make.connection(alice, type="mt5")
+    began = datetime.now(UTC)
+    read: dict[str, Any] = {
+        "currency": "USD", "balance": 1, "equity": 1, "margin_used": 0, "free_margin": 1,
+        "leverage": 1, "position_mode": "HEDGING", "demo": True,
+    }  # fmt: skip
+    AccountSnapshot.objects.create(connection=row, read_at=began, **read)
     services.update_connection(row.pk, by=alice, name="renamed", settings={})
-    assert AccountSnapshot.objects.get(pk=row.pk).demo
-    values = {"settings": {"reply_timeout": "5"}, "credentials": {"password": "another"}}
-    services.update_connection(row.pk, by=alice, **{changed: values[changed]})
-    assert AccountSnapshot.objects.get(pk=row.pk).demo is None
-    services.mark_active([row.pk])
-    services.set_credentials(row.pk, by=alice, values={"password": "new"})
-    assert ConnectionHealth.objects.get(pk=row.pk).status == HealthStatus.UNTESTED
+    assert demo_states(row) == {True}
+    changes: dict[str, Any] = {"credentials": {"password": "another"}}
+    if changed == "settings":
+        changes["settings"] = {"server": "Live-1"}
+    with transaction.atomic(), as_role("fillcast_web"):
+        act_as(alice)
+        services.update_connection(row.pk, by=alice, **changes)
+    assert demo_states(row) == {False}
+    later = AccountSnapshot.objects.filter(pk=row.pk)
+    later.update(read_at=began + timedelta(seconds=5))  # by a poll that was under way
+    assert demo_states(row) == {False}
+    tested = began + timedelta(seconds=9)
+    ConnectionHealth.objects.filter(pk=row.pk).update(needs_test=False, last_tested_at=tested)
+    assert demo_states(row) == {False}
+    later.update(read_at=tested)
+    assert demo_states(row) == {True}
+
+
+def test_archived_account_takes_its_feed_of_sample_orders_along(alice: User) -> None:
+    row = make.connection(alice)
+    feed = create_feed(
+        owner=alice, name="Sample orders", slug=f"{SAMPLE_FEED}1", is_public=False, for_samples=True
+    )
+    services.subscribe(connection_id=row.pk, feed_id=feed.pk, by=None, demo_only=True)
+    services.archive_connection(row.pk, by=alice)
+    feed.refresh_from_db()
+    assert feed.archived_at is not None
 
 
 def test_identity_of_connection_cannot_change(alice: User) -> None:

@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 from django.db import connection as database
 
+from brokers.types import ReportKind
 from common.clocks import MarketClock, set_market_clock
 from common.errors import ConflictError, FillcastError, InvalidInputError, NotAllowedError
 from common.permissions import Scope
 from common.reason_codes import Code
 from connections.models import AccountSnapshot, ExecutionConnection, Instrument, Subscription
-from connections.services import pause, set_kill_switch, subscribe
+from connections.services import RouteAccount, pause, set_kill_switch, set_route, subscribe
 from execution.audit.counters import audit
 from execution.models import Order
+from execution.monitoring.pending_actions import process_pending_actions
 from execution.sample_orders import Sample, close_sample, newest_sample, place_sample, smallest
 from positions.models import ExecutionPosition
 from prices.models import LatestQuote
@@ -25,6 +27,7 @@ from signals.models import Feed, Signal
 from tests.connections import make
 from tests.execution import factories
 from tests.execution.fake_broker import BOOK, FakeBroker
+from tests.operational import set_setting
 from users.models import User
 
 pytestmark = pytest.mark.django_db
@@ -138,6 +141,79 @@ def test_second_close_requests_no_second_exit(account: ExecutionConnection) -> N
     with pytest.raises(ConflictError) as error:
         close_sample(account.pk, by=owner(account))
     assert error.value.code is Code.SAMPLE_NOT_OPEN
+
+
+@pytest.mark.usefixtures("runtime")
+def test_close_while_it_is_sent_closes_what_it_fills(account: ExecutionConnection) -> None:
+    place(account)
+    [sent] = factories.claim_all()
+    closing = close_sample(account.pk, by=owner(account))
+    assert (closing.state, closing.order.pending_action) == ("CLOSING", "CLOSE")
+    factories.answer(sent, factories.fake_broker().fill_at_once(sent.request))
+    assert now(account).state == "CLOSING"
+    process_pending_actions()
+    factories.fill_all()
+    assert now(account).state == "CLOSED"
+
+
+def test_rest_that_is_cancelled_leaves_an_open_sample_order(account: ExecutionConnection) -> None:
+    place(account)
+    factories.claim_all()
+    order = Order.objects.get()
+    factories.apply(factories.fill_report(order, "0.001", "f1", price="10001"))
+    factories.apply(factories.report(order, ReportKind.CANCELLED))
+    assert (now(account).order.status, now(account).state) == ("CANCELLED", "OPEN")
+
+
+def test_access_to_a_live_account_denies_a_waiting_entry(account: ExecutionConnection) -> None:
+    """Its credentials were changed after it was placed, and the account was tested again."""
+    place(account)
+    AccountSnapshot.objects.filter(connection=account).update(demo=False)
+    assert factories.claim_all() == []
+    assert (now(account).order.status, now(account).order.reason) == ("DENIED", "SAMPLE_NEEDS_DEMO")
+
+
+def test_sample_orders_have_no_route(account: ExecutionConnection) -> None:
+    place(account)
+    close_sample(account.pk, by=owner(account))
+    live = factories.account(owner=owner(account))
+    taken = Subscription.objects.get(connection=account)
+    with pytest.raises(ConflictError) as error:
+        set_route(
+            taken.pk, by=owner(account), policy="HEALTH",
+            accounts=[RouteAccount(one.pk, 0, {}) for one in (live, account)],
+        )  # fmt: skip
+    assert error.value.code is Code.STATE_CONFLICT
+
+
+def test_sample_orders_count_for_no_quota(account: ExecutionConnection) -> None:
+    set_setting("users.quotas", {"feeds": 0, "subscriptions": 0})
+    assert place(account).state == "PLACED"
+
+
+def test_sample_order_may_repeat_an_entry(account: ExecutionConnection) -> None:
+    set_setting("idempotency.dedupe_by", ("symbol", "direction"))
+    for _ in range(2):
+        place(account)
+        close_sample(account.pk, by=owner(account))
+
+
+def test_own_subscription_of_its_feed_places_nothing(account: ExecutionConnection) -> None:
+    place(account)
+    close_sample(account.pk, by=owner(account))
+    Subscription.objects.update(demo_only=False)
+    with pytest.raises(ConflictError) as error:
+        place_sample(account.pk, by=owner(account))
+    assert error.value.code is Code.STATE_CONFLICT
+
+
+def test_older_form_sent_again_places_nothing(account: ExecutionConnection) -> None:
+    for request_id in ("a", "b"):
+        place(account, request_id=request_id)
+        close_sample(account.pk, by=owner(account))
+    again, is_new = place_sample(account.pk, by=owner(account), request_id="a", pair="EUR/USD")
+    assert (again.signal.external_id, is_new) == ("sample-a", False)
+    assert Order.objects.count() == 2
 
 
 def test_close_before_the_fill_cancels_the_sample_order(account: ExecutionConnection) -> None:
@@ -262,13 +338,18 @@ def test_other_tenant_may_neither_place_nor_close(account: ExecutionConnection) 
 
 
 @pytest.mark.parametrize(
-    ("closable", "worth", "least"),
-    [("0", "0", "0.002"), ("0.002", "0", "0.003"), ("0.001", "50", "0.006")],
-)
-def test_smallest_quantity_can_be_closed_again(closable: str, worth: str, least: str) -> None:
+    ("closable", "worth", "entry_worth", "least"),
+    [
+        ("0", "0", "0", "0.002"), ("0.002", "0", "0", "0.003"), ("0.001", "50", "50", "0.006"),
+        ("0", "0", "100", "0.011"),
+    ],
+)  # fmt: skip
+def test_smallest_quantity_is_taken_and_can_be_closed(
+    closable: str, worth: str, entry_worth: str, least: str
+) -> None:
     of = Instrument(
         book=BOOK, quantity_min=D("0.002"), quantity_step=D("0.001"), close_min=D(closable),
-        close_worth_min=D(worth),
+        close_worth_min=D(worth), worth_min=D(entry_worth),
     )  # fmt: skip
     assert smallest(of, D(10_000)) == D(least)
 
