@@ -18,7 +18,7 @@ from buses.examples import example_of
 from buses.kafka import sink as kafka_sink
 from buses.kafka.sink import open_sink
 from buses.sinks import SinkMisconfigured, SinkRefused, SinkUnavailable
-from tests.buses.events import event
+from tests.buses.events import event, is_written
 from tests.ports import closed_port
 from tests.until import until
 
@@ -129,14 +129,7 @@ def test_silent_brokers_are_unavailable_and_then_take_it(monkeypatch: pytest.Mon
         sink.write([event(1)])
     running.process.send_signal(signal.SIGCONT)
 
-    def is_written() -> bool:
-        try:
-            sink.write([event(1)])
-        except SinkUnavailable:
-            return False
-        return True
-
-    until(is_written)
+    until(lambda: is_written(sink, 1))
     assert json.loads(messages(running, "silent", 1)[0].value())["id"] == "log-1"
     sink.close()
     running.stop()
@@ -146,7 +139,7 @@ def test_killed_brokers_are_unavailable(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(kafka_sink, "WRITE_SECONDS", 1.0)
     running = Cluster()
     sink = open_sink(running.url("killed"))
-    sink.write([event(1)])
+    until(lambda: is_written(sink, 1))
     running.stop()
     with pytest.raises(SinkUnavailable):
         sink.write([event(2)])
