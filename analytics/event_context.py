@@ -12,6 +12,7 @@ from events.context import EventContext
 from events.models import EventKind
 from positions.close_reasons import close_of
 from positions.joins import opened_position_id_sql, position_join_sql
+from signals.joins import FEED_JOIN_SQL
 
 
 class ContextRow(NamedTuple):
@@ -41,6 +42,8 @@ class ContextRow(NamedTuple):
     slippage: Decimal | None
     slippage_unit: str | None
     trade_plan_id: str | None
+    broker_order_id: str | None
+    feed: str | None
     position_id: int | None
     is_open: bool | None
 
@@ -56,12 +59,14 @@ SELECT e.event_id, c.name AS account_name, c.account, c.type AS broker_type,
   coalesce(nullif(o.filled_quantity, 0), o.quantity, p.opened_quantity) AS quantity,
   o.avg_fill_price AS price, o.leg, o.reason, o.detail, o.limit_price, o.stop_price,
   o.worst_price, o.expected_price, o.slippage_pips AS slippage, o.slippage_unit,
-  s.trade_plan_id, p.id AS position_id, p.quantity > 0 AND o.filled_quantity > 0 AS is_open
+  s.trade_plan_id, o.broker_order_id, f.slug AS feed, p.id AS position_id,
+  p.quantity > 0 AND o.filled_quantity > 0 AS is_open
 FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::bigint[], %s::bigint[])
   AS e(event_id, connection_id, signal_id, order_id, position_id)
 LEFT JOIN execution_order o ON o.id = e.order_id
 LEFT {position_join_sql(POSITION_ID)}
 LEFT JOIN signals_signal s ON s.id = coalesce(e.signal_id, p.signal_id)
+LEFT {FEED_JOIN_SQL}
 LEFT JOIN connections_executionconnection c ON c.id = e.connection_id
 LEFT JOIN connections_accountsnapshot snapshot ON snapshot.connection_id = c.id
 """,
@@ -109,6 +114,8 @@ def _facts(row: ContextRow) -> dict[str, str]:
         "slippage": plain(row.slippage),
         "slippage_unit": row.slippage_unit or "" if row.slippage is not None else "",
         "trade_plan_id": row.trade_plan_id or "",
+        "broker_order_id": row.broker_order_id or "",
+        "feed": row.feed or "",
         "symbol": row.pair or "",
         "side": row.side or "",
         "quantity": plain(row.quantity),

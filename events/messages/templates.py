@@ -39,9 +39,12 @@ OF_TRADES = {
     "symbol": "EUR/USD",
     "side": "BUY or SELL",
     "quantity": "base units",
-    "price": "the average price of its fills",
     "signal": "the signal's number: S-2041",
     "trade_plan_id": "the signal's plan",
+    "currency": "the account's currency",
+}
+OF_ORDERS = {
+    "price": "the average price of its fills",
     "order_id": "the order's number here",
     "broker_order_id": "the order's number at its broker",
     "leg": "entry, sl, tp-1 …",
@@ -53,22 +56,25 @@ OF_TRADES = {
     "reason": "what the code means",
     "advice": "what to do about it",
     "detail": "what exactly, in this case",
-    "currency": "the account's currency",
 }
+OF_OPENED = {"price": "the price at which it was opened"}
 OF_CLOSED = {
     "result": "after commission and swap, in the account's currency",
     "commission": "part of the result",
     "closed_by": "what closed it, a sentence",
 }
+OF_POSITIONS = {
+    EventKind.POSITION_OPENED.value: OF_OPENED, EventKind.POSITION_CLOSED.value: OF_CLOSED,
+}  # fmt: skip
 OF_SIGNALS = {"signal": OF_TRADES["signal"], "trade": OF_TRADES["trade"], "feed": "the feed"}
 
 
 def placeholders_of(kind: str) -> Mapping[str, str]:
     """Return the placeholders of a kind of message, each with what it stands for."""
-    if kind == EventKind.POSITION_CLOSED:
-        return {**OF_ALL, **OF_TRADES, **OF_CLOSED}
-    if kind.startswith(("order.", "position.", "exit.", "slippage.")):
-        return {**OF_ALL, **OF_TRADES}
+    if kind.startswith("position."):  # its event names no order
+        return {**OF_ALL, **OF_TRADES, **OF_POSITIONS.get(kind, {})}
+    if kind.startswith(("order.", "exit.", "slippage.")):
+        return {**OF_ALL, **OF_TRADES, **OF_ORDERS}
     return {**OF_ALL, **OF_SIGNALS} if kind.startswith("signal.") else OF_ALL
 
 
@@ -129,7 +135,7 @@ def own_text(
     except (DatabaseError, KeyError, *CONTENT_ERRORS):  # not read yet, or a placeholder is unknown
         log.exception("a message has its built-in text", kind=event.kind, event_id=event.id)
         return None
-    return made if made.title.strip() else None
+    return made if made.title.strip() else MessageText(title, made.body)
 
 
 def _filled(text: str, values: Mapping[str, str]) -> Iterator[str]:

@@ -216,12 +216,19 @@ def test_unread_settings_cost_no_message(monkeypatch: pytest.MonkeyPatch) -> Non
     assert render(made) == built_in_message(made)
 
 
-def test_text_without_any_known_fact_falls_back() -> None:
+def test_title_without_any_known_fact_is_the_built_in_one() -> None:
     texts(order_filled=("{trade_plan_id}", "x"))
     made = event("order.filled", **FILLED)
-    assert render(made) == built_in_message(made)
+    assert (render(made).title, render(made).body) == (built_in_message(made).title, "x")
 
 
 def test_default_is_no_text_at_all() -> None:
     assert Messages().texts == {}
     assert isinstance(example_of(EventKind.ORDER_FILLED), EventContext)
+
+
+def test_closed_position_has_no_placeholders_of_an_order() -> None:
+    """Its event names none: a text with them would have holes."""
+    assert "Unknown: {price}" in fault_of("position.closed", "{symbol} closed at {price}")
+    assert fault_of("position.opened", "{symbol} opened at {price}") == ""
+    assert fault_of("order.filled", "{trade} at {price}, {broker_order_id}") == ""
