@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg.sql import SQL, Identifier
@@ -21,6 +22,7 @@ from psycopg.sql import SQL, Identifier
 from ops.embedded.os_user import server_user
 from ops.embedded.paths import reachable_folder
 from ops.embedded.postgres import NAME, PostgresServer
+from tests.until import until
 
 ROOT = Path(__file__).resolve().parents[1]
 TEST_NAME = f"test_{NAME}"  # Django's name for the database of a test run
@@ -110,11 +112,21 @@ def _make(folder: Path) -> None:
         )
         if result.returncode != 0:
             raise RuntimeError(f"The migrations failed:\n{result.stdout}{result.stderr}")
-        copy = SQL("CREATE DATABASE {} TEMPLATE {}")
         postgres = f"{server.url.removesuffix(NAME)}postgres"
         with psycopg.connect(postgres, autocommit=True) as session:
-            session.execute(copy.format(Identifier(TEST_NAME), Identifier(NAME)))
+            copy_database(session, NAME, TEST_NAME)
     unfinished.rename(folder)
+
+
+def copy_database(session: psycopg.Connection[Any], name: str, copy: str) -> None:
+    """Copy a database that no process uses any more. session: of another database.
+
+    PostgreSQL itself waits five seconds for the sessions of processes that have just ended.
+    """
+    ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+    until(lambda: not session.execute(ended, [name]).fetchall())
+    statement = SQL("CREATE DATABASE {} TEMPLATE {}")
+    session.execute(statement.format(Identifier(copy), Identifier(name)))
 
 
 def _remove_old(base: Path) -> None:

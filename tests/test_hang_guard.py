@@ -64,10 +64,10 @@ import time
 import pytest
 from tests import hang_guard
 
-hang_guard.END_SECONDS = 2
+hang_guard.END_SECONDS = 10  # also for the end of a process on a slow machine
 
-@pytest.mark.parametrize("seconds", [0, 6])
-@pytest.mark.timeout(10)
+@pytest.mark.parametrize("seconds", [0, 22])
+@pytest.mark.timeout(60)
 def test_takes(seconds):
     time.sleep(seconds)
 """

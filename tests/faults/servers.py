@@ -17,7 +17,7 @@ from common.operational.source import VARIABLE, with_settings
 from common.sealing import new_private_key, public_key_of
 from ops.embedded.postgres import NAME, PostgresServer
 from ops.embedded.redis import RedisServer
-from tests.prepared_database import TEST_NAME, copy_to
+from tests.prepared_database import TEST_NAME, copy_database, copy_to
 
 ROOT = Path(__file__).resolve().parents[2]
 BOOKS = (
@@ -154,7 +154,7 @@ class Servers:
         """Store the state of both databases for `fresh`; none of our processes may run."""
         self.ours.close()
         with self._admin(self.postgres) as admin:
-            admin.execute(f"CREATE DATABASE {name} TEMPLATE {NAME}".encode())
+            copy_database(admin, NAME, name)
         self.books.rows(f"CREATE SCHEMA {name}")
         for table in BOOKS:
             self.books.rows(f"CREATE TABLE {name}.{table} AS TABLE public.{table}")
@@ -178,7 +178,7 @@ class Servers:
         self.ours.close()
         with self._admin(self.postgres) as admin:
             admin.execute(f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)".encode())
-            admin.execute(f"CREATE DATABASE {NAME} TEMPLATE {template}".encode())
+            copy_database(admin, template, NAME)
             # Otherwise a crash resets the sequences to the values at the copy: a copied page is
             # newer than the last checkpoint and states that the next 32 values were logged.
             admin.execute(b"CHECKPOINT")

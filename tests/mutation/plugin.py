@@ -8,7 +8,7 @@ import redis
 from psycopg.sql import SQL, Identifier
 
 from ops.embedded.postgres import NAME
-from tests.prepared_database import TEST_NAME
+from tests.prepared_database import TEST_NAME, copy_database
 from tests.servers import PREPARED
 
 
@@ -18,8 +18,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         return
     url = os.environ["TEST_DATABASE_URL"].removesuffix(NAME) + "postgres"
     with psycopg.connect(url, autocommit=True) as connection:
-        drop, create = "DROP DATABASE {} WITH (FORCE)", "CREATE DATABASE {} TEMPLATE {}"
-        connection.execute(SQL(drop).format(Identifier(TEST_NAME)))
-        connection.execute(SQL(create).format(Identifier(TEST_NAME), Identifier(NAME)))
+        drop = SQL("DROP DATABASE {} WITH (FORCE)")
+        connection.execute(drop.format(Identifier(TEST_NAME)))
+        copy_database(connection, NAME, TEST_NAME)
     with redis.Redis.from_url(os.environ["TEST_REDIS_URL"]) as client:
         client.flushall()
