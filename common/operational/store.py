@@ -69,7 +69,8 @@ def check(changes: Mapping[str, Any]) -> tuple[Json, Document]:
 
     Raises InvalidInputError with all faults.
     """
-    return _checked(document_of(newest()), changes)
+    was = document_of(newest())
+    return _checked(was, changes, stored=was)
 
 
 def save(
@@ -94,7 +95,7 @@ def save(
         if source_digest and source_digest == last_digest():
             return None  # another process was quicker
         was = document_of(before)
-        document, after = _checked(was, changes)
+        document, after = _checked(was, changes, stored=was)
         is_stored = before is None or before.document == document  # else it is old, or invalid
         if is_stored and was == document and not source_digest:
             return None
@@ -114,7 +115,7 @@ def restore(
     with transaction.atomic():
         before = _locked(base)
         was = document_of(before)
-        document, after = _checked({}, _version(number))
+        document, after = _checked({}, _version(number), stored=was)
         why = f"Version {number} restored." if number else "The defaults restored."
         version = _add(before, document, by, why=why, origin=origin, restored=number)
         settings_stored.send(SettingsVersion, before=read(was), after=after)
@@ -140,14 +141,21 @@ def faults_as_error(faults: Sequence[Fault]) -> list[InvalidInputError]:
     ]
 
 
-def _checked(before: Json, changes: Mapping[str, Any]) -> tuple[Json, Document]:
+def _checked(before: Json, changes: Mapping[str, Any], *, stored: Json) -> tuple[Json, Document]:
+    """Return `before` with the changes, as JSON and read.
+
+    stored: what is in force. What another release left in it that only this one refuses, such as a
+    text with a placeholder of old, stops no change of another setting.
+    """
     document = merged(before, changes)
     try:
         found = read(document, lease_seconds=settings.FILLCAST_LEASE_SECONDS)
     except InvalidDocumentError as error:
         raise_all(faults_as_error(error.faults))
         raise
-    raise_all(faults_as_error(further_faults(found)))
+    if faults := further_faults(found):
+        known = further_faults(read(stored))
+        raise_all(faults_as_error([fault for fault in faults if fault not in known]))
     return dump(found), found
 
 
