@@ -101,8 +101,10 @@ class Idempotency:
     dedupe_by: tuple[str, ...] = value(
         list_of(one_of(*SAME_FIELDS)),
         ("signal_id",),
-        "What makes two entries of a feed the same one; the later is refused. signal_id alone: its"
-        " own id, which the database compares without any window.",
+        "What makes two entries of a feed the same one, if all of it is stated and equal; the later"
+        " is refused. What an entry does not state (a plan, the price of a market entry) equals"
+        " nothing. signal_id is its own id, which the database compares without any window: beside"
+        " other fields it must be equal too, so that two ids are two entries.",
     )
 
 

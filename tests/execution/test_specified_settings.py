@@ -174,15 +174,46 @@ def test_window_is_how_long_a_repetition_is_recognised(feed: Feed) -> None:
 
 def test_dedupe_by_names_the_fields_that_are_compared(feed: Feed) -> None:
     assert send(feed) != send(feed)  # by default two equal entries are two
-    stored({"idempotency": {"dedupe_by": ["signal_id", "symbol", "strategy_id"]}})
-    with pytest.raises(ConflictError, match="same symbol, strategy_id"):
-        send(feed)
+    stored({"idempotency": {"dedupe_by": ["symbol", "strategy_id"]}})
     other = send(feed, strategy_id="other")
+    with pytest.raises(ConflictError, match="same symbol, strategy_id"):
+        send(feed, strategy_id="other")
     with pytest.raises(ConflictError, match=other.number):
         send(feed, strategy_id="other", direction="SELL", external_id="new")
     assert send(make.feed(feed.owner)).pk  # another feed
     stored({"idempotency": {"enabled": False}})
     assert send(feed, strategy_id="other") != other
+
+
+@pytest.mark.parametrize("field", ["strategy_id", "trade_plan_id", "price"])
+def test_absent_value_makes_no_two_entries_the_same(feed: Feed, field: str) -> None:
+    stored({"idempotency": {"dedupe_by": ["symbol", field]}})
+    assert send(feed) != send(feed)
+    stated: dict[str, Any] = {field: "a"}
+    if field == "price":
+        stated = {"order_type": "LIMIT", "price": "1.09"}
+    first = send(feed, **stated)
+    with pytest.raises(ConflictError, match=first.number):
+        send(feed, **stated)
+    assert send(feed) != first
+
+
+def test_price_of_a_stop_entry_is_its_stop(feed: Feed) -> None:
+    stored({"idempotency": {"dedupe_by": ["symbol", "price"]}})
+    first = send(feed, order_type="STOP", stop_price="1.15")
+    assert send(feed, order_type="STOP", stop_price="1.16") != first
+    with pytest.raises(ConflictError, match=first.number):
+        send(feed, order_type="STOP", stop_price="1.15")
+
+
+def test_two_signal_ids_are_two_entries(feed: Feed) -> None:
+    stored({"idempotency": {"dedupe_by": ["signal_id", "symbol"]}})
+    first = send(feed, external_id="a")
+    assert send(feed, external_id="b") != first
+    assert send(feed, external_id="a") == first
+    with pytest.raises(ConflictError, match="other contents"):
+        send(feed, external_id="a", direction="SELL", sl="1.2")
+    assert send(feed) != send(feed)
 
 
 # ---- fill_tracking
