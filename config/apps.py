@@ -1,7 +1,6 @@
 """config is an app because it has a migration and must become ready after all other apps."""
 
 import gc
-from importlib import import_module
 from typing import Any
 
 from celery.signals import beat_init, worker_ready
@@ -35,7 +34,6 @@ class ConfigConfig(AppConfig):
         follow(set_level)
         follow(error_reports.use)
         follow(traces.use)
-        import_module("config.compared_schedule")  # needs the models of other apps
         gc.freeze()  # imported modules stay: the collector need not scan them
         gc.enable()  # config/__init__.py disabled it
 

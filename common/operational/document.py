@@ -148,7 +148,10 @@ class PositionReconciliation:
         " are in any case: no entry is sent before.",
     )
     reconcile_interval_minutes: int = value(
-        whole(1, 25), 5, "Minutes between two comparisons of an account."
+        whole(1, 25),
+        5,
+        "Minutes between two comparisons of an account. A change sets their schedule; what an"
+        " operator sets on the page of schedules holds until the next change.",
     )
     auto_correct_discrepancies: bool = value(
         SWITCH,

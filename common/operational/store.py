@@ -9,7 +9,6 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.dispatch import Signal
 
 from common.audit_trail import changed_by
 from common.errors import ConflictError, InvalidInputError, raise_all
@@ -30,8 +29,6 @@ from common.reason_codes import Code
 from common.sql import rows
 
 Origin = SettingsVersion.Origin
-settings_stored = Signal()
-"""Sent in the transaction of a new version, with the documents `before` and `after`."""
 WHY_LONGEST = 500
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('operational settings', 0))"
 
@@ -95,13 +92,11 @@ def save(
         if source_digest and source_digest == last_digest():
             return None  # another process was quicker
         was = document_of(before)
-        document, after = _checked(was, changes, stored=was)
+        document, _after = _checked(was, changes, stored=was)
         is_stored = before is None or before.document == document  # else it is old, or invalid
         if is_stored and was == document and not source_digest:
             return None
-        version = _add(before, document, by, why=why, origin=origin, source_digest=source_digest)
-        settings_stored.send(SettingsVersion, before=read(was), after=after)
-        return version
+        return _add(before, document, by, why=why, origin=origin, source_digest=source_digest)
 
 
 def restore(
@@ -114,12 +109,9 @@ def restore(
     require(by, Right.SETTINGS)
     with transaction.atomic():
         before = _locked(base)
-        was = document_of(before)
-        document, after = _checked({}, _version(number), stored=was)
+        document, _after = _checked({}, _version(number), stored=document_of(before))
         why = f"Version {number} restored." if number else "The defaults restored."
-        version = _add(before, document, by, why=why, origin=origin, restored=number)
-        settings_stored.send(SettingsVersion, before=read(was), after=after)
-        return version
+        return _add(before, document, by, why=why, origin=origin, restored=number)
 
 
 def _version(number: int) -> Json:
