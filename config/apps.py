@@ -8,7 +8,7 @@ from django.apps import AppConfig
 from django_structlog.signals import bind_extra_request_metadata
 
 import config.celery  # noqa: F401  # before the first task is sent: it has our broker
-from common.operational.current import follow
+from common.operational.current import begin_following, follow
 from common.readiness import announce_ready
 from config import error_reports, traces
 from config.logs import bind_address, set_level
@@ -39,5 +39,6 @@ class ConfigConfig(AppConfig):
 
 
 def report_ready(**_: Any) -> None:
-    """Report to the supervisor of this process that it accepts work."""
+    """Report to the supervisor of this process that it accepts work, and follow its settings."""
+    begin_following()
     announce_ready()
