@@ -378,8 +378,9 @@ class Observe:
     sentry_dsn: str | None = value(
         optional(text("the DSN of a Sentry project", _ADDRESS)),
         None,
-        "Where errors are reported: type, place in the code, and message without numbers, names and"
-        " keys. Needs the extra observe in each process. If null: nowhere.",
+        "Where errors are reported: type, reason code and place in the code, and the text of the"
+        " log line, which is a template; no error's message. Needs the extra observe in each"
+        " process. If null: nowhere.",
     )
     otlp_url: str | None = value(
         optional(text("an address that begins with https:// or http://", _ADDRESS)),
