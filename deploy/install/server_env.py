@@ -72,8 +72,7 @@ def read(path: Path = FILE, compose: Path = COMPOSE) -> "dict[str, str]":
     needed, others = names_in(compose.read_text())
     faults += [f"{name} is missing" for name in sorted(needed) if not values.get(name)]
     faults += [
-        f"{name} is unknown: docker-compose.yml does not read it. If an earlier release did, read"
-        " docs/upgrades.md before you remove it"
+        f"{name} is unknown: docker-compose.yml does not read it"
         for name in sorted(values.keys() - needed - others - BESIDES)
     ]
     mode = stat.S_IMODE(path.stat().st_mode)

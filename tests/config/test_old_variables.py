@@ -31,15 +31,20 @@ OLD: dict[str, tuple[str, Any]] = {
     "FILLCAST_SLIPPAGE_ALERT_PIPS": ("2.5", "2.5"),
     "FILLCAST_STAFF_SECOND_FACTOR": ("Yes", True),
     "FILLCAST_ABSENCE_GAP_SECONDS": ("90", 90),
+    "FILLCAST_ARCHIVE_FOLDER": ("/srv/archive", "/srv/archive"),
 }
 NUMBERS = {
     name: ("5", 5) for name, path in MOVED.items() if "number from" in KEYS[path].kind.expected
 }
-ALL = (
-    {**NUMBERS, **OLD}
-    | {name: ("90", 90) for name in MOVED if "RETENTION_" in name and name not in OLD}
-    | {"FILLCAST_SESSION_IDLE_SECONDS": ("60", 60), "FILLCAST_UNKNOWN_ALERT_SECONDS": ("60", 60)}
-)
+ALL = {
+    **NUMBERS,
+    **{name: ("90", 90) for name in MOVED if "RETENTION_" in name},
+    **{
+        name: ("60", 60)
+        for name in ("FILLCAST_SESSION_IDLE_SECONDS", "FILLCAST_UNKNOWN_ALERT_SECONDS")
+    },
+    **{name: given for name, given in OLD.items() if name in MOVED},
+}
 
 
 def printed(
@@ -48,7 +53,7 @@ def printed(
     """Run the command as on a server that has Python and none of our packages (-S)."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FILLCAST_")}
     return subprocess.run(
-        [sys.executable, "-S", "-m", "config.moved_settings", *arguments],
+        [sys.executable, "-S", "-m", "config.old_variables", *arguments],
         env={**kept, **variables}, input=text, cwd=ROOT, capture_output=True, text=True,
         check=False, timeout=120,
     )  # fmt: skip
@@ -66,7 +71,7 @@ def values_of(document: Any) -> dict[str, Any]:
 def test_document_has_what_every_old_variable_meant() -> None:
     old = {name: text for name, (text, _) in ALL.items()}
     assert set(old) == set(MOVED)
-    with pytest.raises(InvalidEnvironmentError, match=r"python -m config\.moved_settings"):
+    with pytest.raises(InvalidEnvironmentError, match=r"python -m config\.old_variables"):
         Settings.read(old)
     done = printed(old)
     assert (done.returncode, done.stdout.count("\n")) == (0, 1), done.stderr
@@ -104,4 +109,4 @@ def test_every_malformed_old_variable_is_reported(tmp_path: Path) -> None:
     gap = printed({"FILLCAST_ABSENCE_GAP_SECONDS": "4"})
     assert (gap.returncode, "execution.absence_gap_seconds" in gap.stderr) == (1, True)
     assert "cannot be read" in printed({}, str(tmp_path / "none")).stderr
-    assert "python -m config.moved_settings [FILE]" in printed({}, "--help").stderr
+    assert "python -m config.old_variables [FILE]" in printed({}, "--help").stderr
