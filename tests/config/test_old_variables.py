@@ -39,10 +39,8 @@ NUMBERS = {
 ALL = {
     **NUMBERS,
     **{name: ("90", 90) for name in MOVED if "RETENTION_" in name},
-    **{
-        name: ("60", 60)
-        for name in ("FILLCAST_SESSION_IDLE_SECONDS", "FILLCAST_UNKNOWN_ALERT_SECONDS")
-    },
+    "FILLCAST_SESSION_IDLE_SECONDS": ("60", 60),
+    "FILLCAST_UNKNOWN_ALERT_SECONDS": ("60", 60),
     **{name: given for name, given in OLD.items() if name in MOVED},
 }
 
