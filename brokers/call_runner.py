@@ -53,7 +53,8 @@ class BrokerCallRunner(Generic[T]):
 
     run: runs a coroutine to its end; it is called in a new thread. max_calls, max_per_host: limits
     of concurrent calls, of all hosts and of one. min_per_host: concurrent calls that are allowed
-    even to an overloaded host. seconds: time-out of one request. requests_per_call: how many
+    even to an overloaded host. seconds: returns the time-out of one request of a call that begins
+    now: a runner may live longer than a setting. requests_per_call: how many
     requests a call makes, one after another; a call may last as many times as long, from when it
     has a slot. grouping_seconds: results that arrive this soon after the first one are in its
     group. counts_waits: whether the time-out counts the wait for a broker's rate limit.
@@ -66,7 +67,7 @@ class BrokerCallRunner(Generic[T]):
         *,
         max_calls: int,
         max_per_host: int,
-        seconds: float,
+        seconds: Callable[[], float],
         requests_per_call: int = 1,
         min_per_host: int = 2,
         grouping_seconds: float = GROUPING_SECONDS,
@@ -81,7 +82,7 @@ class BrokerCallRunner(Generic[T]):
             max_calls=max_calls,
             max_per_host=max_per_host,
             min_per_host=min_per_host,
-            seconds=requests_per_call * seconds,
+            seconds=self._call_seconds,
         )
         self._results: SimpleQueue[
             tuple[_Batch, Any, T | Exception | _BatchEnded] | _Interruption
@@ -170,21 +171,24 @@ class BrokerCallRunner(Generic[T]):
         return result
 
     async def _call(self, host: str, account: Any, call: Call[T]) -> T | Exception:
-        began = monotonic()
-        if self._timed_out_at.get(host, float("-inf")) > began - self._seconds:
+        began, seconds = monotonic(), self._seconds()
+        if self._timed_out_at.get(host, float("-inf")) > began - seconds:
             return HostSkipped(host)
         result = await outcome_of(self._timed(host, account, call))
         if not isinstance(result, Exception):
             self._answered_at[host] = monotonic()
             self._timed_out_at.pop(host, None)
         # Adapters have shorter time-outs of their own: a slow error is no answer either.
-        elif monotonic() - began > self._seconds / 2 and self._answered_at.get(host, 0) < began:
+        elif monotonic() - began > seconds / 2 and self._answered_at.get(host, 0) < began:
             self._timed_out_at[host] = monotonic()
         return result
 
     async def _timed(self, host: str, account: Any, call: Call[T]) -> T:
         async with (
             self._limiter.timed(host, account),
-            self._timeout(self._requests_per_call * self._seconds),
+            self._timeout(self._call_seconds()),
         ):
             return await call()
+
+    def _call_seconds(self) -> float:
+        return self._requests_per_call * self._seconds()

@@ -14,7 +14,7 @@ answer. Waiting groups take turns, and so do the accounts in each: no call waits
 
 import asyncio
 from bisect import insort
-from collections.abc import AsyncIterator, Hashable, Mapping
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import IntEnum
@@ -232,10 +232,16 @@ class HostLimiter:
     """Slots for calls on one event loop; `async with limiter.slot(host)` waits for a free one."""
 
     def __init__(
-        self, *, max_calls: int, max_per_host: int, min_per_host: int, seconds: float
+        self,
+        *,
+        max_calls: int,
+        max_per_host: int,
+        min_per_host: int,
+        seconds: Callable[[], float],
     ) -> None:
         """max_calls, max_per_host: limits of concurrent calls, of all hosts and of one.
-        min_per_host: slots that even an overloaded host has. seconds: time-out of a call."""
+        min_per_host: slots that even an overloaded host has. seconds: returns the time-out of a
+        call that begins now."""
         self._all, self._per_host, self._seconds = (
             asyncio.Semaphore(max_calls),
             max_per_host,
@@ -268,7 +274,7 @@ class HostLimiter:
         A rejection is an answer. A host that could not be reached (`UNREACHABLE`) did not answer. A
         call that we decided not to send is not recorded."""
         clock, load = asyncio.get_running_loop().time, load_of(host)
-        began, was_made, answered = clock(), True, False
+        began, was_made, answered, seconds = clock(), True, False, self._seconds()
         try:
             yield
             answered = True
@@ -280,7 +286,5 @@ class HostLimiter:
             raise
         finally:
             if was_made:
-                load.record(
-                    began, clock(), self._seconds, answered=answered, max_slots=self._per_host
-                )
+                load.record(began, clock(), seconds, answered=answered, max_slots=self._per_host)
                 load.record_account(account, answered=answered)

@@ -1,7 +1,6 @@
 """config is an app because it has a migration and must become ready after all other apps."""
 
 import gc
-from importlib import import_module
 from typing import Any
 
 from celery.signals import beat_init, worker_ready
@@ -9,7 +8,7 @@ from django.apps import AppConfig
 from django_structlog.signals import bind_extra_request_metadata
 
 import config.celery  # noqa: F401  # before the first task is sent: it has our broker
-from common.operational.current import follow
+from common.operational.current import begin_following, follow
 from common.readiness import announce_ready
 from config import error_reports, traces
 from config.logs import bind_address, set_level
@@ -35,11 +34,11 @@ class ConfigConfig(AppConfig):
         follow(set_level)
         follow(error_reports.use)
         follow(traces.use)
-        import_module("config.compared_schedule")  # needs the models of other apps
         gc.freeze()  # imported modules stay: the collector need not scan them
         gc.enable()  # config/__init__.py disabled it
 
 
 def report_ready(**_: Any) -> None:
-    """Report to the supervisor of this process that it accepts work."""
+    """Report to the supervisor of this process that it accepts work, and follow its settings."""
+    begin_following()
     announce_ready()

@@ -19,6 +19,7 @@ from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
 from common.clocks import machine_time
 from common.stored_times import AHEAD_SECONDS
 from common.waiting_work import has_question, tasks_without_work
+from config.compared_schedule import ComparedSchedule
 from execution.runtime.open_work import is_behind
 
 log = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ class BeatScheduler(DatabaseScheduler):  # type: ignore[misc]
     def __init__(self, *arguments: Any, **options: Any) -> None:
         """Begin with no task that has given way."""
         self._gave_way: Counter[str] = Counter()
+        self._compared = ComparedSchedule()
         super().__init__(*arguments, **options)
 
     def tick(self, *arguments: Any, **options: Any) -> float:
@@ -123,4 +125,5 @@ class BeatScheduler(DatabaseScheduler):  # type: ignore[misc]
         if machine_time() < self._looks_at:
             return False
         self._looks_at = machine_time() + LOOK_SECONDS
-        return bool(super().schedule_changed())
+        was_changed = self._compared.follow()
+        return bool(super().schedule_changed()) or was_changed

@@ -1,9 +1,9 @@
 """Errors in the log, to Sentry: the extra `observe`, off while `observe.sentry_dsn` is not set.
 
 A report is made here from what it may contain, not cleaned of what it must not: types of errors,
-the places in the code, the log line's own text. No variables, parameters, headers, users or lines
-before the error; of an error's message the first line, without numbers, quoted texts and long
-words, which are prices, amounts, accounts and keys. The SDK sends from a thread of its own and
+the places in the code, the log line's own text, which is a template. No variables, parameters,
+headers, users or lines before the error, and no error's message, but its code: no rule finds a name
+or a password in a sentence. The SDK sends from a thread of its own and
 drops what does not fit into its queue, so that nothing waits for Sentry.
 """
 
@@ -28,13 +28,16 @@ _LINK = re.compile(r"\S*(?:://|@|/)\S*")
 _NUMBER = re.compile(r"[-+]?\d[\d.,:_]*")
 _LONG = re.compile(r"\S*[A-Za-z0-9_\-+/=]{20,}\S*")
 _ASSIGNED = re.compile(r"\S+\s*[=:]\s*\S+")
-_NAME = re.compile(r"\w{1,80}(?:\.\w{1,80}){0,9}")
+_CODE = re.compile(r"[A-Z][A-Z0-9_]{1,79}|\d{1,6}", re.ASCII)
 _error: ContextVar[BaseException | None] = ContextVar("error", default=None)
 _sdk: Any = None  # sentry_sdk, while a DSN is set
 
 
 def masked(text: str) -> str:
-    """Return the first line of a message without what may belong to a client. Pure."""
+    """Return the first line of a log line's text without figures, keys and quoted texts. Pure.
+
+    Only for texts that are written in code: names and passwords in a sentence stay.
+    """
     line = text.strip().split("\n", 1)[0]
     for pattern in (_QUOTED, _LINK, _ASSIGNED, _LONG, _NUMBER):
         line = pattern.sub(MASK, line)
@@ -78,7 +81,7 @@ class ErrorReports(logging.Handler):
 def event_of(record: logging.LogRecord) -> dict[str, Any]:
     """Return what is reported of a log line."""
     line = record.msg
-    text = str(line.get("event", "")) if isinstance(line, Mapping) else str(line)
+    text = str(line.get("event", "")) if isinstance(line, Mapping) else _template_of(record)
     event: dict[str, Any] = {
         "level": "fatal" if record.levelno >= logging.CRITICAL else "error",
         "logger": record.name,
@@ -88,6 +91,16 @@ def event_of(record: logging.LogRecord) -> dict[str, Any]:
     if error is not None:
         event["exception"] = {"values": [_value(one) for one in [*_causes(error)][::-1]]}
     return event
+
+
+def _template_of(record: logging.LogRecord) -> str:
+    """Return the text of a line of the standard library.
+
+    Packages put values into it, too: without parameters apart from it, it may not be a template.
+    """
+    if record.args or "site-packages" not in record.pathname:
+        return str(record.msg)
+    return f"an error of {record.name}"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -101,14 +114,15 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _value(error: BaseException) -> dict[str, Any]:
-    code = getattr(error, "code", None)
-    text = str(code) if _NAME.fullmatch(str(code)) else masked(str(error))
-    return {
+    value: dict[str, Any] = {
         "type": type(error).__name__,
         "module": type(error).__module__,
-        "value": text,
         "stacktrace": {"frames": [*_frames(error.__traceback__)][-MOST_FRAMES:]},
     }
+    code = getattr(error, "code", None)
+    if code is not None and _CODE.fullmatch(str(code)):
+        value["value"] = str(code)
+    return value
 
 
 def _frames(trace: TracebackType | None) -> Iterator[dict[str, Any]]:

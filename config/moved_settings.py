@@ -44,7 +44,7 @@ MOVED = {
 def describe_moved(name: str) -> str:
     """Return the error for a variable that has no effect any more."""
     return (
-        f"{name} is set, but it is the operational setting {MOVED[name]} now: set that in the"
-        " console (Settings) or in the document that FILLCAST_SETTINGS_SOURCE names, and remove the"
-        " variable."
+        f"{name} is set, but it is the operational setting {MOVED[name]} now."
+        " `python -m config.old_variables` prints the document of all such variables: name it in"
+        " FILLCAST_SETTINGS_SOURCE, then remove the variable (docs/upgrades.md)."
     )

@@ -8,6 +8,7 @@ import importlib
 from django.urls import get_resolver
 
 from common.gc_tuning import exclude_imports_from_gc
+from common.operational.current import begin_following
 
 SLOW = ("apprise", "django.contrib.admin.sites", "rest_framework.schemas")
 
@@ -15,8 +16,11 @@ SLOW = ("apprise", "django.contrib.admin.sites", "rest_framework.schemas")
 def preload() -> None:
     """Import all views and the libraries that are otherwise imported late. For web servers.
 
+    The operational settings are followed from then on, before the first request needs one.
+
     No answer waits afterwards while the garbage collector walks through them.
     """
+    begin_following()
     get_resolver()._populate()  # imports all views
     for name in SLOW:
         importlib.import_module(name)

@@ -66,8 +66,8 @@ class SpanSender:
     def _start(self) -> None:
         with self._starting:
             if self._pid != os.getpid():
-                self._pid = os.getpid()
                 threading.Thread(target=self._run, name="traces", daemon=True).start()
+                self._pid = os.getpid()  # not before: a thread that did not start is tried again
 
     def _run(self) -> None:
         failed = False

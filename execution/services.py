@@ -142,14 +142,15 @@ def _claim_and_dispatch(
                 )
         finally:
             runtime.dispatcher.slots.free(slots - len(claimed.outgoing))
-        if tracing.is_on():
-            sent = ((one.request.client_order_id, one.signal_id) for one in claimed.outgoing)
-            tracing.add_claim(sent, machine_time() - began)
+        took = machine_time() - began
         waiting += claimed.moved + claimed.refused
         undecided += claimed.undecided
         joining |= claimed.joining
         not_due += sorted({*chunk}.difference(claimed.found, claimed.refused))
         _dispatch(claimed.outgoing)
+        if tracing.is_on():  # after the intents' calls have started: they cannot wait
+            sent = ((one.request.client_order_id, one.signal_id) for one in claimed.outgoing)
+            tracing.add_claim(sent, took)
         order_streams.expect({one.broker_type for one in claimed.outgoing})
         if claimed.refused:
             _hold(waiting)

@@ -63,7 +63,7 @@ from execution.monitoring.time_exits import close_due
 from execution.monitoring.trigger_monitor import TriggerMonitor
 from execution.monitoring.trigger_upkeep import keep_up_triggers
 from execution.monitoring.unprotected_time import update_unprotected
-from execution.reconciliation.reconcile import reconcile, reconcile_new
+from execution.reconciliation.reconcile import reconcile_at_intervals, reconcile_new
 from execution.recovery import stale_orders, sweeps
 from execution.recovery.order_polling import poll
 from execution.recovery.unsent_orders import return_unsent_orders
@@ -105,10 +105,11 @@ ALERTS_SECONDS = 30.0  # at once, while alerts wait
 STATISTICS_SECONDS = 5.0  # the first signals of a new installation are planned without any
 DUST_SECONDS = 10.0  # it reads the listed instruments of all accounts; nothing waits for it
 UPKEEP_SECONDS = 20.0
+CLEARING_SECONDS = 30.0
 ALARM_SECONDS = 3600.0  # of jobs that run by their alarm
 FIRST_BOT_SECONDS = 5.0  # until the first bot of an installation is listened to
 SILENT_SOURCES_SECONDS = 15.0  # an alarm within a minute
-LANES_SECONDS, EVENTS_SECONDS, COMPARE_SECONDS, LISTINGS_SECONDS = 1.0, 0.01, 300.0, 60.0
+LANES_SECONDS, EVENTS_SECONDS, LISTINGS_SECONDS = 1.0, 0.01, 60.0
 
 
 def connect() -> None:
@@ -286,6 +287,10 @@ def _poll_seconds() -> float:
     return settings_now().execution.poll_seconds
 
 
+def _compare_seconds() -> float:
+    return settings_now().position_reconciliation.reconcile_interval_minutes * 60.0
+
+
 def _process_due_orders(*, exits_only: bool = False) -> object:
     bundle = settings_now().execution.bundle_size
     return services.process_due_orders(bundle, exits_only=exits_only)
@@ -381,7 +386,7 @@ def _maintenance_jobs(seconds: Pace) -> tuple[BackgroundJob, ...]:
                     None,
                     ("funding", UPKEEP_SECONDS, book_funding),
                     ("averages of slices", UPKEEP_SECONDS, store_slice_averages),
-                    ("old alerts", COMPARE_SECONDS / 10, remove_old_alerts),
+                    ("old alerts", CLEARING_SECONDS, remove_old_alerts),
                 ),
             )
         ),
@@ -394,7 +399,7 @@ def _maintenance_jobs(seconds: Pace) -> tuple[BackgroundJob, ...]:
             ("overdue events", SCHEDULER_CHECK_SECONDS, deliver_if_overdue),
             ("telegram bots", seconds, _telegram_job()),
             ("silent price sources", SILENT_SOURCES_SECONDS, alarm_silent_sources),
-            ("price sources without a worker", COMPARE_SECONDS / 10, flag_sources_without_worker),
+            ("price sources without a worker", CLEARING_SECONDS, flag_sources_without_worker),
         ),
     )
 
@@ -503,7 +508,7 @@ def _session_jobs(seconds: Pace) -> tuple[BackgroundJob, ...]:
         *_giving_way(
             _while(
                 Work.LANES,
-                ("reconciliation", COMPARE_SECONDS, reconcile),
+                ("reconciliation", _compare_seconds, reconcile_at_intervals),
                 ("instruments", LISTINGS_SECONDS, refresh_due_instruments),
             )
         ),

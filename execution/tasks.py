@@ -27,8 +27,7 @@ from execution.fan_out import lanes_of
 from execution.models import FEED_PRIORITY, DroppedMessageCount
 from execution.monitoring.scan_heartbeat import scan_as_scheduled
 from execution.reconciliation.effects import Decided
-from execution.reconciliation.reconcile import reconcile as reconcile_connections
-from execution.reconciliation.reconcile import reconcile_new
+from execution.reconciliation.reconcile import reconcile_at_intervals, reconcile_new
 from execution.runtime import trading_runtime
 from execution.services import MAX_BUNDLE
 
@@ -93,12 +92,8 @@ def enqueue_twin_endings_on_commit() -> None:
 
 @shared_task(name="execution.reconcile", ignore_result=True)
 def reconcile() -> None:
-    """Reconcile every active connection with its broker, unless that is switched off.
-
-    Requests and first comparisons go on: `reconcile_requested`.
-    """
-    if settings_now().position_reconciliation.enabled:
-        reconcile_connections()
+    """Reconcile every active connection with its broker, unless that is switched off."""
+    reconcile_at_intervals()
 
 
 @shared_task(name="execution.reconcile_requested", ignore_result=True)

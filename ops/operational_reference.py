@@ -42,7 +42,7 @@ meanwhile is refused (`STATE_CONFLICT`), so no change is lost. Rows are only add
 | the central source is invalid or forged | nothing of it is used; one alert for each text | correct it; `manage.py operational_settings check FILE` shows every fault |
 | the central source does not answer | what is in force stays; `manage.py doctor` states it | nothing urgent |
 | the database does not answer | each process goes on with what it has. One that starts waits for it | |
-| a variable that became an operational setting is still set | the process does not start and names the setting | set that, remove the variable |
+| a variable that became an operational setting is still set | the process does not start and names the setting | `python -m config.old_variables` prints the document; then [remove the variable](upgrades.md#variables-that-became-settings) |
 
 A limit that is stricter applies to what is sent from then on; orders that a broker already has stay as they are. What a
 call was claimed with (send deadline, answer time) stays as it was claimed.

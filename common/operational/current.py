@@ -86,6 +86,15 @@ def in_force() -> InForce:
     return _held
 
 
+def begin_following() -> None:
+    """Follow the versions from now on, though nothing asks for a setting; does not wait.
+
+    For each process that runs on: its log level and error reports are settings, too.
+    """
+    if _held is None:
+        _start()
+
+
 def follow(listener: Callable[[Document], object]) -> Callable[[], object]:
     """Call a function with the settings whenever they change, on any thread; it must be quick.
 

@@ -101,8 +101,10 @@ class Idempotency:
     dedupe_by: tuple[str, ...] = value(
         list_of(one_of(*SAME_FIELDS)),
         ("signal_id",),
-        "What makes two entries of a feed the same one; the later is refused. signal_id alone: its"
-        " own id, which the database compares without any window.",
+        "What makes two entries of a feed the same one, if all of it is stated and equal; the later"
+        " is refused. What an entry does not state (a plan, the price of a market entry) equals"
+        " nothing. signal_id is its own id, which the database compares without any window: beside"
+        " other fields it must be equal too, so that two ids are two entries.",
     )
 
 
@@ -146,7 +148,10 @@ class PositionReconciliation:
         " are in any case: no entry is sent before.",
     )
     reconcile_interval_minutes: int = value(
-        whole(1, 25), 5, "Minutes between two comparisons of an account."
+        whole(1, 25),
+        5,
+        "Minutes between two comparisons of an account. A change sets their schedule; what an"
+        " operator sets on the page of schedules holds until the next change.",
     )
     auto_correct_discrepancies: bool = value(
         SWITCH,
@@ -373,8 +378,9 @@ class Observe:
     sentry_dsn: str | None = value(
         optional(text("the DSN of a Sentry project", _ADDRESS)),
         None,
-        "Where errors are reported: type, place in the code, and message without numbers, names and"
-        " keys. Needs the extra observe in each process. If null: nowhere.",
+        "Where errors are reported: type, reason code and place in the code, and the text of the"
+        " log line, which is a template; no error's message. Needs the extra observe in each"
+        " process. If null: nowhere.",
     )
     otlp_url: str | None = value(
         optional(text("an address that begins with https:// or http://", _ADDRESS)),

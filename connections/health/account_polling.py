@@ -106,7 +106,7 @@ def read_accounts(
         run,
         max_calls=MAX_CONCURRENT,
         max_per_host=AT_ONE_HOST,
-        seconds=SECONDS,
+        seconds=lambda: SECONDS,
         min_per_host=LEAST_AT_ONE_HOST,
         before_wait=shared_sessions.give_back,
     )

@@ -129,7 +129,7 @@ def _read(
         run_calls,
         max_calls=MAX_CONCURRENT,
         max_per_host=AT_ONE_HOST,
-        seconds=SECONDS,
+        seconds=lambda: SECONDS,
         before_wait=shared_sessions.give_back,
     )
     answers.start([(row, partial(_instruments, row, adapter)) for row in due])

@@ -102,7 +102,7 @@ class BackgroundCallRunner:
             max_calls=MAX_CONCURRENT,
             max_per_host=MAX_PER_HOST,
             min_per_host=MIN_PER_HOST,
-            seconds=timeout(),
+            seconds=timeout,
         )
         self._in_flight: dict[Hashable, str] = {}  # lanes, by key
         self._in_slot: dict[Hashable, str] = {}  # those of them that have a slot

@@ -155,6 +155,14 @@ def reconcile(connection_ids: Sequence[UUID] = ()) -> int:
     return _compare_some(connection_ids).differences
 
 
+def reconcile_at_intervals() -> int:
+    """Compare all active connections, unless comparisons at intervals are switched off.
+
+    Requests and first comparisons go on without them: `reconcile_new`.
+    """
+    return reconcile() if settings_now().position_reconciliation.enabled else 0
+
+
 def _compare_some(
     connection_ids: Sequence[UUID],
     *,

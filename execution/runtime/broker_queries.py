@@ -121,7 +121,7 @@ def call_runner(
         max_calls=MAX_CONCURRENT,
         max_per_host=MAX_PER_HOST,
         min_per_host=MIN_PER_HOST,
-        seconds=settings_now().execution.call_timeout_seconds,
+        seconds=lambda: settings_now().execution.call_timeout_seconds,
         requests_per_call=requests_per_call,
         grouping_seconds=grouping_seconds,
         counts_waits=counts_waits,

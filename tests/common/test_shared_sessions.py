@@ -185,7 +185,7 @@ def test_thread_that_waits_for_brokers_leaves_its_session_to_others() -> None:
     def read() -> list[tuple[Any, Any]]:
         session()
         answers: BrokerCallRunner[str] = BrokerCallRunner(
-            asyncio.run, max_calls=1, max_per_host=1, seconds=SECONDS,
+            asyncio.run, max_calls=1, max_per_host=1, seconds=lambda: SECONDS,
             before_wait=shared_sessions.give_back,
         )  # fmt: skip
         answers.start([(SimpleNamespace(broker_host="away"), hung)])

@@ -13,9 +13,12 @@ from celery.beat import Service
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from django_celery_beat.models import PeriodicTask
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from common import waiting_work
+from common.operational import current
+from common.operational.document import Document
+from common.operational.source import base_of
 from common.sql import rows
 from config import beat
 from config.beat import LOOK_SECONDS, BeatEntry, BeatScheduler
@@ -27,6 +30,7 @@ from execution.models import Order
 from tests.common.test_shared_sessions import raw
 from tests.connections import make
 from tests.execution import factories as execution_factories
+from tests.operational import set_setting
 from tests.until import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -312,3 +316,40 @@ def test_reads_and_comparisons_give_way_to_due_orders(
     assert sent == [levels, [both[0], *levels], levels, [*both[:2], *levels], levels]
     Order.objects.update(due_at=timezone.now() - timedelta(minutes=2))  # it waits for its broker
     assert sent_when_due(scheduler, monkeypatch, *both) == [*both]
+
+
+def compared(scheduler: BeatScheduler) -> tuple[float, int]:
+    """Return how often beat compares accounts after its next look, and when a message expires."""
+    assert scheduler.schedule  # the first read is no look
+    scheduler.clock[0] += LOOK_SECONDS
+    entry = scheduler.schedule["reconcile"]
+    return entry.schedule.run_every.total_seconds(), entry.model.expire_seconds
+
+
+def test_schedule_of_comparisons_follows_the_base_and_versions(scheduler: BeatScheduler) -> None:
+    base = base_of('{"position_reconciliation": {"reconcile_interval_minutes": 10}}')
+    current.hold(base)
+    assert compared(scheduler) == compared(scheduler) == (600, 600)
+    set_setting("position_reconciliation.reconcile_interval_minutes", 2)
+    assert compared(scheduler) == (120, 120)
+    current.hold(Document())
+    assert compared(scheduler) == (300, 300)
+
+
+def test_interval_of_the_page_of_schedules_holds_until_the_setting_changes(
+    scheduler: BeatScheduler,
+) -> None:
+    every, _ = IntervalSchedule.objects.get_or_create(every=240, period="seconds")
+    comparisons = PeriodicTask.objects.get(task="execution.reconcile")
+    comparisons.interval = every
+    comparisons.save()
+    assert compared(scheduler)[0] == 240
+    again = BeatScheduler(app, lazy=True)  # beat starts again
+    assert again.schedule["reconcile"].schedule.run_every.total_seconds() == 240
+    again._finalize.cancel()
+    set_setting("position_reconciliation.reconcile_interval_minutes", 7)
+    assert compared(scheduler)[0] == 420
+    comparisons.refresh_from_db()
+    comparisons.interval = every
+    comparisons.save()
+    assert compared(scheduler)[0] == 240

@@ -86,7 +86,8 @@ def sent(sentry: Receiver) -> dict[str, Any]:
 def fail(api_key: str, price: Decimal) -> None:
     balance = price * 10
     raise ValueError(
-        f"account 7710034 of alice@example.com refused {api_key} at {price}: {balance}"
+        f"account 7710034 of alice@example.com refused {api_key} at {price}: {balance};"
+        " login of Alice Miller refused with password hunterSecret"
     )
 
 
@@ -113,8 +114,14 @@ def test_no_secret_and_no_figure_of_a_client_is_reported(sentry: Receiver) -> No
     except RuntimeError:
         log.exception("position 812 at 1.09345", stop=PRICE, headers={"Authorization": SECRET})
         text = json.dumps(sent(sentry))
-    for canary in (SECRET, SECRET[8:], "1.09345", "10.9345", "7710034", "alice", "812"):
+    for canary in (
+        SECRET, SECRET[8:], "1.09345", "10.9345", "7710034", "alice", "812", "Miller", "hunter",
+        "refused", "Failing row", "None",
+    ):  # fmt: skip
         assert canary not in text, canary
+    values = sent(sentry)["exception"]["values"]
+    assert [one["type"] for one in values] == ["ValueError", "RuntimeError"]
+    assert not any(one.get("value") for one in values)
     assert "breadcrumbs" not in text
     assert "Authorization" not in text
     assert sent(sentry).keys() <= error_reports.KNOWN
@@ -137,6 +144,32 @@ def test_error_that_is_handed_over_is_reported(sentry: Receiver) -> None:
     log.error("a sink failed", exc_info=OutcomeUnknown(Code.REPLY_LOST, f"login {SECRET}"))
     [value] = sent(sentry)["exception"]["values"]
     assert (value["type"], value["value"]) == ("OutcomeUnknown", "REPLY_LOST")
+
+
+class _WithCode(Exception):
+    def __init__(self, code: Any) -> None:
+        super().__init__("login of Alice Miller refused")
+        self.code = code
+
+
+@pytest.mark.parametrize(
+    ("code", "reported"),
+    [(404, "404"), ("RETCODE_10012", "RETCODE_10012"), (None, None), ("", None),
+     ("hunterSecret", None), ("login refused", None), (12345678, None)],
+)  # fmt: skip
+def test_only_a_code_is_reported_of_an_error(sentry: Receiver, code: Any, reported: Any) -> None:
+    log.error("a sink failed", exc_info=_WithCode(code))
+    [value] = sent(sentry)["exception"]["values"]
+    assert (value["type"], value.get("value")) == ("_WithCode", reported)
+
+
+def test_text_that_a_package_has_filled_in_is_not_reported(sentry: Receiver) -> None:
+    record = logging.LogRecord(
+        "package.client", logging.ERROR, "/venv/site-packages/package/client.py", 7,
+        "login of Alice Miller refused", None, None,
+    )  # fmt: skip
+    logging.getLogger().handle(record)
+    assert sent(sentry)["logentry"] == {"message": "an error of package.client"}
 
 
 @pytest.mark.parametrize(

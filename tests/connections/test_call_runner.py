@@ -27,7 +27,7 @@ def of(host: str) -> Any:
 
 
 def asking(run: Run = asyncio.run, *, seconds: float = 60) -> BrokerCallRunner[str]:
-    return BrokerCallRunner(run, max_calls=40, max_per_host=10, seconds=seconds)
+    return BrokerCallRunner(run, max_calls=40, max_per_host=10, seconds=lambda: seconds)
 
 
 def all_of(answers: BrokerCallRunner[str]) -> list[str | Exception]:

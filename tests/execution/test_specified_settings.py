@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
-from django_celery_beat.models import PeriodicTask
 from rest_framework.test import APIClient
 
 from brokers.types import CloseCause
@@ -18,9 +17,10 @@ from common.operational.reading import parse
 from common.permissions import Role
 from common.reason_codes import Code
 from connections.models import ExecutionConnection
-from execution import tasks
+from execution import startup, tasks
 from execution.models import DriftItem, Order
 from execution.recovery.order_polling import interval_of
+from execution.runtime.trading_runtime import pace
 from positions.models import ExecutionPosition
 from signals.ingest import save_draft
 from signals.intake import read_signal
@@ -174,15 +174,46 @@ def test_window_is_how_long_a_repetition_is_recognised(feed: Feed) -> None:
 
 def test_dedupe_by_names_the_fields_that_are_compared(feed: Feed) -> None:
     assert send(feed) != send(feed)  # by default two equal entries are two
-    stored({"idempotency": {"dedupe_by": ["signal_id", "symbol", "strategy_id"]}})
-    with pytest.raises(ConflictError, match="same symbol, strategy_id"):
-        send(feed)
+    stored({"idempotency": {"dedupe_by": ["symbol", "strategy_id"]}})
     other = send(feed, strategy_id="other")
+    with pytest.raises(ConflictError, match="same symbol, strategy_id"):
+        send(feed, strategy_id="other")
     with pytest.raises(ConflictError, match=other.number):
         send(feed, strategy_id="other", direction="SELL", external_id="new")
     assert send(make.feed(feed.owner)).pk  # another feed
     stored({"idempotency": {"enabled": False}})
     assert send(feed, strategy_id="other") != other
+
+
+@pytest.mark.parametrize("field", ["strategy_id", "trade_plan_id", "price"])
+def test_absent_value_makes_no_two_entries_the_same(feed: Feed, field: str) -> None:
+    stored({"idempotency": {"dedupe_by": ["symbol", field]}})
+    assert send(feed) != send(feed)
+    stated: dict[str, Any] = {field: "a"}
+    if field == "price":
+        stated = {"order_type": "LIMIT", "price": "1.09"}
+    first = send(feed, **stated)
+    with pytest.raises(ConflictError, match=first.number):
+        send(feed, **stated)
+    assert send(feed) != first
+
+
+def test_price_of_a_stop_entry_is_its_stop(feed: Feed) -> None:
+    stored({"idempotency": {"dedupe_by": ["symbol", "price"]}})
+    first = send(feed, order_type="STOP", stop_price="1.15")
+    assert send(feed, order_type="STOP", stop_price="1.16") != first
+    with pytest.raises(ConflictError, match=first.number):
+        send(feed, order_type="STOP", stop_price="1.15")
+
+
+def test_two_signal_ids_are_two_entries(feed: Feed) -> None:
+    stored({"idempotency": {"dedupe_by": ["signal_id", "symbol"]}})
+    first = send(feed, external_id="a")
+    assert send(feed, external_id="b") != first
+    assert send(feed, external_id="a") == first
+    with pytest.raises(ConflictError, match="other contents"):
+        send(feed, external_id="a", direction="SELL", sl="1.2")
+    assert send(feed) != send(feed)
 
 
 # ---- fill_tracking
@@ -238,26 +269,26 @@ def test_comparison_at_intervals_can_be_switched_off(
     assert DriftItem.objects.exists()
 
 
-def test_interval_of_comparisons_changes_their_schedule() -> None:
-    PeriodicTask.objects.all().delete()
-    task = make_schedule()
+def test_comparisons_of_session_lanes_follow_their_settings(
+    position: ExecutionPosition, broker: FakeBroker
+) -> None:
+    """Beat has the others: tests/config/test_beat.py."""
+    jobs = startup._jobs_of_role("sessions", exits_only=False)
+    [job] = [one for one in jobs if one.name == "reconciliation"]
+    assert pace(job.seconds) == 300
     stored({"position_reconciliation": {"reconcile_interval_minutes": 2}})
-    task.refresh_from_db()
-    assert task.interval is not None
-    assert (task.interval.every, task.interval.period, task.expire_seconds) == (120, "seconds", 120)
-    before = task.interval_id
-    stored({"execution": {"poll_seconds": 1}})
-    task.refresh_from_db()
-    assert task.interval_id == before
-
-
-def make_schedule() -> PeriodicTask:
-    from django_celery_beat.models import IntervalSchedule
-
-    every, _ = IntervalSchedule.objects.get_or_create(every=300, period="seconds")
-    return PeriodicTask.objects.create(
-        name="reconcile", task="execution.reconcile", interval=every, expire_seconds=300
-    )
+    assert pace(job.seconds) == 120
+    broker.close_at_broker(broker.tickets[0], CloseCause.EXTERNAL, D(30))
+    stored({"position_reconciliation": {"enabled": False}})
+    for _ in range(2):
+        factories.pass_time(6)
+        job.run()
+    assert not DriftItem.objects.exists()
+    stored({"position_reconciliation": {"enabled": True}})
+    for _ in range(2):
+        factories.pass_time(6)
+        job.run()
+    assert DriftItem.objects.exists()
 
 
 def test_discrepancies_of_all_accounts_are_corrected_if_chosen(

@@ -210,6 +210,72 @@ def test_claims_and_reports_have_a_span_for_each_signal(monkeypatch: pytest.Monk
     assert abs(found[0].ended_ns - time.time_ns()) < 3600 * 10**9
 
 
+@pytest.mark.django_db(transaction=True)
+def test_failing_trace_costs_no_order_and_no_slot(
+    collector: Collector,
+    feed: Feed,
+    alice: ExecutionConnection,
+    trading: TradingRuntime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = threading.Thread.start
+
+    def refuse_traces(thread: threading.Thread) -> None:
+        if thread.name == "traces":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse_traces)
+    before = tracing.failures()
+    signal = factories.feed_signal(feed)
+    publish(signal.pk, by=None)
+    services.execute([order.pk for order in Order.objects.all()])
+    until(lambda: Order.objects.get().status == "FILLED")
+    until_so(lambda: trading.dispatcher.slots.in_flight == 0)
+    assert tracing.failures() > before
+    monkeypatch.undo()
+    tracing.add("publish", signal.pk, 0.1)  # the next span starts the thread
+    until_so(lambda: "claim" in collector.names(trace_of(signal)))
+
+
+class Yielding(dict[str, int]):
+    """A dictionary at whose steps other threads run."""
+
+    def __iter__(self) -> Iterator[str]:
+        found = super().__iter__()
+        time.sleep(0)
+        yield from found
+
+    def __setitem__(self, key: str, value: int) -> None:
+        time.sleep(0)
+        super().__setitem__(key, value)
+
+
+def test_claims_of_several_threads_lose_no_span(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[tracing.SpanRecord] = []
+    monkeypatch.setattr(tracing, "_receive", found.append)
+    monkeypatch.setattr(tracing, "_signals", Yielding())
+    monkeypatch.setattr(tracing, "MOST_ORDERS", 2)
+    errors: list[Exception] = []
+
+    def claim(thread: int) -> None:
+        try:
+            for number in range(200):
+                tracing.add_claim([(f"{thread}-{number}", 1)], 0.1)
+                tracing.add_reports([f"{thread}-{number}"], 0.1)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=claim, args=(thread,)) for thread in range(4)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert errors == []
+    assert sum(span.name == "claim" for span in found) == 4 * 200
+    assert len(tracing._signals) == 2
+
+
 def test_missing_extra_is_stated_and_measures_nothing(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.db import connection
 
 from common.models import SettingsVersion
@@ -40,6 +41,34 @@ while True:
 """
 
 
+QUIET = """
+import logging, sys, threading, time
+import django
+django.setup()
+
+def report():
+    before = None
+    while True:
+        now = logging.getLogger().level
+        if now != before:
+            print("level", now, flush=True)
+        before = now
+        time.sleep(0.01)
+
+threading.Thread(target=report, daemon=True).start()
+if sys.argv[1] == "web":
+    import config.asgi
+    time.sleep(600)
+elif sys.argv[1] == "beat":
+    from config.__main__ import main
+    main(["beat", "--schedule", "/nowhere"])
+else:
+    from django.core.management import call_command
+    call_command(sys.argv[1])
+"""
+"""A process that has nothing to do, so that nothing in it asks for a setting."""
+
+
 class Follower:
     """A process of the product that prints what is in force."""
 
@@ -58,7 +87,7 @@ class Follower:
 
 
 @contextmanager
-def following(*arguments: str, **settings: str) -> Iterator[Follower]:
+def following(*arguments: str, code: str = FOLLOWER, **variables: str) -> Iterator[Follower]:
     ours = connection.settings_dict
     login = f"{ours['USER']}:{ours['PASSWORD']}@{ours['HOST']}:{ours['PORT']}"
     environ = {
@@ -66,9 +95,9 @@ def following(*arguments: str, **settings: str) -> Iterator[Follower]:
         "DJANGO_SETTINGS_MODULE": "config.settings",
         "DATABASE_URL": f"postgresql://{login}/{ours['NAME']}",
         "PYTHONPATH": str(ROOT),
-        **settings,
+        **variables,
     }
-    command = [sys.executable, "-c", FOLLOWER, *arguments]
+    command = [sys.executable, "-c", code, *arguments]
     with subprocess.Popen(
         command, env=environ, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
@@ -96,6 +125,22 @@ def test_each_role_follows_within_its_interval() -> None:
         poll_every(1)
         for one in (web, worker, child):
             one.reaches("1 1")
+
+
+@pytest.mark.parametrize("program", ["web", "beat", "prices", "buses", "bus_receiver"])
+def test_log_level_reaches_a_process_that_asks_for_no_setting(program: str) -> None:
+    redis = settings.REDIS_URL
+    variables = {"FILLCAST_DB_ROLE": "web" if program == "web" else "trade", "REDIS_URL": redis}
+    if program == "buses":
+        variables["FILLCAST_SINKS"] = f"{redis.replace('redis://', 'redis+stream://')}/following"
+    if program == "bus_receiver":
+        variables["FILLCAST_INCOMING_BUSES"] = "nats://127.0.0.1:1"
+    with following(program, code=QUIET, **variables) as one:
+        until(lambda: "level 20" in one.lines, "it has started", seen=lambda: one.lines)
+        root = staff(Role.ADMINISTRATOR)
+        changes = {"messages": {"log_level": "ERROR"}}
+        store.save(changes, by=root, why="A test.", origin="console")
+        until(lambda: "level 40" in one.lines, "it follows", seen=lambda: one.lines)
 
 
 def test_process_that_was_away_uses_the_newest_version() -> None:

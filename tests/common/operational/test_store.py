@@ -106,6 +106,24 @@ def test_restored_version_is_a_new_one(root: User) -> None:
     assert settings_now().execution.stuck_seconds == 30
 
 
+def test_text_of_another_release_stops_no_other_change(root: User) -> None:
+    """A placeholder was renamed since: that text alone cannot be used."""
+    texts = {"order.filled": {"title": "{was_renamed}", "body": "{text}"}}
+    broken(1, {"messages": {"texts": texts}})
+    current.refresh()
+    save({"execution": {"call_timeout_seconds": 7}}, root)
+    assert settings_now().execution.call_timeout_seconds == 7
+    store.restore(1, by=root, origin="console")
+    other = {**texts, "order.rejected": {"title": "{unknown}", "body": "{text}"}}
+    with pytest.raises(InvalidInputError) as refused:
+        save({"messages": {"texts": other}}, root)
+    assert refused.value.field == "messages.texts.order.rejected.title"
+    assert refused.value.others == ()
+    save({"messages": {"texts": {}}}, root)
+    with pytest.raises(InvalidInputError, match="was_renamed"):
+        store.restore(1, by=root, origin="console")
+
+
 def test_version_zero_restores_the_base(root: User) -> None:
     save(POLL, root)
     store.restore(0, by=root, origin="console")

@@ -176,6 +176,25 @@ def test_share_of_a_host_follows_its_quickest_answers(
     assert load.share == pytest.approx(share)
 
 
+def test_slow_is_judged_by_the_time_out_in_force(simulated: SimulatedLoop) -> None:
+    """Of a background runner, which lives as long as its process."""
+    held = [60.0]
+    runner = BackgroundCallRunner(simulated, lambda done: None, lambda: held[0])
+
+    async def share() -> float:
+        await asyncio.sleep(1)
+        return load_of(About(1).broker_host).share
+
+    def after_a_call(number: int) -> float:
+        runner.start([background_call(number, lambda: asyncio.sleep(0.5))])
+        assert simulated.until(lambda: is_idle(runner), 30)
+        return simulated.run_until_complete(share())
+
+    assert after_a_call(1) == 1.0
+    held[0] = 1.0
+    assert after_a_call(2) == 0.5
+
+
 class Repeated:
     """A background call that is requested again when it has ended, as moved levels are: soon after
     it got no slot; the longer unanswered, the later, up to six time-outs."""
@@ -278,7 +297,7 @@ class Turns:
 
     def __init__(self, places: int) -> None:
         self.places = HostLimiter(
-            max_calls=1_000, max_per_host=places, min_per_host=1, seconds=TIME_OUT
+            max_calls=1_000, max_per_host=places, min_per_host=1, seconds=lambda: TIME_OUT
         )
         self.begun: list[str] = []  # in the order of their turns
         self._ends: dict[str, asyncio.Event] = {}

@@ -1,9 +1,11 @@
 """Brokers without an event stream: working orders and open positions are polled."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal as D
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -378,6 +380,29 @@ def test_look_ups_at_a_hanging_host_time_out_together(
     (row,) = rows(reconcile.connections_sql(), which)
     assert broker_queries.query_orders([(row, f"order {n}", "") for n in range(150)]) == {}
     assert asked(polled_broker, "find_order") == broker_queries.MAX_PER_HOST
+
+
+def test_time_out_of_a_running_process_follows_its_setting(
+    alice: ExecutionConnection, polled_broker: FakeBroker
+) -> None:
+    set_setting("execution.call_timeout_seconds", 0.01)
+    calls = broker_queries.call_runner()  # lives as long as the process
+
+    def answers_of(seconds: float) -> list[Any]:
+        async def slow() -> str:
+            await asyncio.sleep(seconds)
+            return "late"
+
+        calls.start([(SimpleNamespace(broker_host=f"broker {seconds}"), slow)])
+        return [answer for group in calls.groups() for _, answer in group]
+
+    [error] = answers_of(60)
+    assert isinstance(error, TimeoutError)
+    set_setting("execution.call_timeout_seconds", 60)
+    assert answers_of(0.1) == ["late"]
+    set_setting("execution.call_timeout_seconds", 0.01)
+    [error] = answers_of(61)
+    assert isinstance(error, TimeoutError)
 
 
 def test_unusable_answer_affects_only_its_own_account(
