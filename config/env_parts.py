@@ -108,7 +108,7 @@ _SENDER = re.compile(r"(?:[^<>@,\r\n]*<[^@\s,<>]+@[^@\s,<>]+>)|[^@\s,<>]+@[^@\s,
 _MAIL_SERVER = url("consolemail", "smtp", "smtp+tls", "smtp+ssl", "memorymail", "dummymail")
 
 
-def _mail(text: str) -> Mail:
+def read_mail(text: str) -> Mail:
     server, sender = _without_parameter(text, "from")
     if "from=" in urlsplit(text).query and not _SENDER.fullmatch(sender):
         raise ValueError(text)
@@ -171,7 +171,7 @@ Databases = Annotated[
 ]
 MailServer = Annotated[
     Mail,
-    Reader(f"{_MAIL_SERVER.expected}, and may end with ?from=fillcast@your.example", _mail),
+    Reader(f"{_MAIL_SERVER.expected}, and may end with ?from=fillcast@your.example", read_mail),
 ]
 Mt5Terminal = Annotated[
     TerminalEndpoint,

@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from common.sealing import new_private_key, public_key_of
 from config.env import Settings
-from config.env_parts import MailServer
+from config.env_parts import read_mail
 from deploy.install import compose, keys, memory, server_env, setup
 
 ROOT = Path(__file__).parents[2]
@@ -184,7 +184,7 @@ def test_sender_becomes_a_part_of_the_mail_server(path: Path) -> None:
     sender = "Fillcast <desk@trade.example.com>"
     mail = ("--email-url", "smtp://mail.example.com", "--email-from", sender)
     values = written(path, "trade.example.com", *mail)
-    assert MailServer.__metadata__[0].read(values["FILLCAST_EMAIL_URL"]).sender == sender
+    assert read_mail(values["FILLCAST_EMAIL_URL"]).sender == sender
     path.unlink()
     for wrong in (("--email-from", sender), (*mail[:3], "desk")):
         with pytest.raises(SystemExit, match="--email-from"):
