@@ -152,5 +152,5 @@ def test_receiver_waits_for_the_bus_and_replays_what_staff_request(
 
 def test_bus_named_twice_is_refused(settings: Any) -> None:
     settings.INCOMING_BUSES = ("nats://a@h/S", "nats://b@h/S")
-    with pytest.raises(SinkMisconfigured, match="names nats://h/S twice"):
+    with pytest.raises(SinkMisconfigured, match=r"names from\+nats://h/S twice"):
         configured()
