@@ -48,7 +48,7 @@ def _measure(
     environment.run(workers=2)
     environment.reset()
     environment.sql("TRUNCATE signals_incomingalert")
-    port = int(Settings.read(environment.stack.environ).port)
+    port = int(Settings.read(environment.stack.environ).listen.port)
     feeds = _feeds(environment, data, FEEDS[rate])
     Feed.objects.filter(pk__in=[feed.pk for feed in feeds]).update(
         alerts_per_minute=MAX_ALERTS_PER_MINUTE

@@ -86,14 +86,13 @@ def own_servers(folder: Path) -> dict[str, str]:
 
     It never uses a database that the environment names.
     """
-    unset = ("DATABASE_URL", "REDIS_URL", "FILLCAST_WEB_DATABASE_URL",
-             "FILLCAST_TRADE_DATABASE_URL", "FILLCAST_MARKET_CLOCK")  # fmt: skip
+    unset = ("DATABASE_URL", "REDIS_URL", "FILLCAST_DATABASES", "FILLCAST_REHEARSAL")
     return {
         **dict.fromkeys(unset, ""),
         "FILLCAST_ENV": "development",
         "FILLCAST_ENV_FILE": os.devnull,
         "FILLCAST_VAR": str(folder),
-        "FILLCAST_PORT": str(free_port()),
+        "FILLCAST_LISTEN": str(free_port()),
     }
 
 

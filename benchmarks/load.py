@@ -108,7 +108,7 @@ def _measured(
     accounts: Accounts,
     facts: Mapping[str, Any],
 ) -> Result:
-    port = int(Settings.read(environment.stack.environ).port)
+    port = int(Settings.read(environment.stack.environ).listen.port)
     path = environment.stack.folder.parent / "load.jsonl"
     database = environment.stack.environ["DATABASE_URL"]
     with (

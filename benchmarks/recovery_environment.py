@@ -81,7 +81,7 @@ class RecoveryEnvironment:
         environ = {
             **self.servers.environ(),
             **environ_for(self.broker.address),
-            "FILLCAST_PORT": str(self.port),
+            "FILLCAST_LISTEN": str(self.port),
             "PYTHONPATH": str(ROOT / "tests/fakes/plugin"),
             "SESSIONED_JOURNAL": str(self.folder / "calls.log"),
             VARIABLE: with_settings(

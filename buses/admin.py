@@ -26,7 +26,7 @@ class BusSinkAdmin(ConsoleAdmin):
     change_right = Right.SCHEDULES
     empty_text = (
         "No message bus is connected, and none is needed to trade. To deliver orders, fills and"
-        " positions to other systems, name the buses in FILLCAST_SINKS and restart; each is listed"
+        " positions to other systems, name the buses in FILLCAST_BUSES and restart; each is listed"
         " here once the process manage.py buses has started (docs/buses.md)."
     )
     list_display = ("name", "state", "lag", "letters", "confirmed",
@@ -40,7 +40,7 @@ class BusSinkAdmin(ConsoleAdmin):
     readonly_fields = tuple(name for name in fields if name != "rewind_to")
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """FILLCAST_SINKS names the buses."""
+        """FILLCAST_BUSES names the buses."""
         return False
 
     def get_queryset(self, request: HttpRequest) -> Any:

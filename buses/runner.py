@@ -112,15 +112,15 @@ class Runner:
 
 
 def configured() -> list[tuple[str, Make]]:
-    """Return what makes the sinks of FILLCAST_SINKS, and of fill callbacks.
+    """Return what makes the sinks of FILLCAST_BUSES, and of fill callbacks.
 
     Raises SinkMisconfigured if two of them are the same.
     """
     makers: list[tuple[str, Make]] = []
-    for url in settings.FILLCAST_SINKS:
+    for url in settings.SINKS:
         name = name_of(url)
         if name in dict(makers):
-            raise SinkMisconfigured(f"FILLCAST_SINKS names {name} twice; remove one.")
+            raise SinkMisconfigured(f"FILLCAST_BUSES names {name} twice; remove one.")
         makers.append((name, partial(open_sink, url)))
     makers += [(sink.name, partial(_itself, sink)) for sink in callback_sinks()]
     return makers

@@ -78,5 +78,5 @@ def open_sink(url: str) -> Sink:
     scheme = urlsplit(url).scheme
     if scheme not in sinks_by_url:
         known = ", ".join(f"{name}://" for name in sorted(sinks_by_url))
-        raise SinkMisconfigured(f"FILLCAST_SINKS has a URL of {scheme}://; known are {known}.")
+        raise SinkMisconfigured(f"FILLCAST_BUSES has a URL of {scheme}://; known are {known}.")
     return sinks_by_url[scheme](url)

@@ -11,6 +11,8 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from common.rehearsal import VARIABLE, parts_of
+
 _SPEC = re.compile(
     r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)@(\d{1,12}(?:\.\d{1,6})?)x(\d{1,5}(?:\.\d{1,3})?)", re.ASCII
 )
@@ -66,7 +68,7 @@ def market_clock() -> MarketClock | None:
     """Return the injected clock; None if market time is real time."""
     global _market, _market_read
     if not _market_read:
-        spec = os.environ.get("FILLCAST_MARKET_CLOCK", "")
+        spec = parts_of(os.environ.get(VARIABLE, "")).get("clock", "")
         _market, _market_read = (read_market_clock(spec) if spec else None), True
     return _market
 

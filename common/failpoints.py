@@ -1,7 +1,7 @@
 """Failpoints: named places where a test makes this process die, stop or fail.
 
 A failpoint that is not armed costs one look-up in an empty dict. Only the setting
-FILLCAST_FAILPOINTS arms them, and a process in production refuses to start with it. docs/faults.md
+FILLCAST_REHEARSAL arms them, and a process in production refuses to start with it. docs/faults.md
 lists each failpoint and the test that uses it.
 """
 

@@ -105,7 +105,7 @@ class ArchiveFile(models.Model):
     """One Parquet file of the archive: the manifest. The application only adds to it.
 
     It is inserted in the transaction that deletes the file's rows, so a file without it was left by
-    a process that died. path: from FILLCAST_ARCHIVE_FOLDER. Times: of the rows, machine time.
+    a process that died. path: from the archive's folder. Times: of the rows, machine time.
     """
 
     kind = models.CharField(max_length=30)

@@ -12,6 +12,7 @@ import environ
 from common import replica_sessions
 from common.direct_sessions import DIRECT, REPLICA
 from config.env import Settings
+from config.env_parts import through
 
 # In thousandths of the lease. A stopped process keeps its row locks until the server ends its
 # transaction, and that has to happen before another worker takes over its work.
@@ -45,7 +46,7 @@ def timeouts(role: str, lease_seconds: int) -> dict[str, int]:
 
 def is_pooled(settings: Settings) -> bool:
     """Return whether this process reaches PostgreSQL through a transaction pooler."""
-    return settings.db_pooler == "transaction" and settings.db_role != "owner"
+    return bool(settings.databases.pooler) and settings.db_role != "owner"
 
 
 def session_parameters(settings: Settings) -> dict[str, int | str]:
@@ -96,12 +97,16 @@ def program(argv: Sequence[str], role: str) -> str:
 
 
 def login(settings: Settings) -> tuple[str, str]:
-    """Return the name and value of the URL setting of this process: its role's own if it is set."""
-    if settings.db_role == "web" and settings.web_database_url:
-        return "FILLCAST_WEB_DATABASE_URL", settings.web_database_url
-    if settings.db_role == "trade" and settings.trade_database_url:
-        return "FILLCAST_TRADE_DATABASE_URL", settings.trade_database_url
-    return "DATABASE_URL", settings.database_url or ""
+    """Return the setting with this process's login, its role's own if that is set, and the URL.
+
+    With a pooler the URL leads there.
+    """
+    urls = settings.databases
+    own = {"web": urls.web, "trade": urls.trade}.get(settings.db_role)
+    name, url = (
+        ("FILLCAST_DATABASES", own) if own else ("DATABASE_URL", settings.database_url or "")
+    )
+    return name, through(urls.pooler, url) if is_pooled(settings) else url
 
 
 def with_login(server: str, login_url: str) -> str:
@@ -116,8 +121,8 @@ def databases(settings: Settings) -> dict[str, dict[str, Any]]:
     found = {"default": database(settings)}
     if is_pooled(settings):
         found[DIRECT] = _direct(settings)
-    if settings.replica_database_url and settings.db_role != "owner":
-        found[REPLICA] = _replica(settings.replica_database_url, settings)
+    if settings.databases.replica and settings.db_role != "owner":
+        found[REPLICA] = _replica(settings.databases.replica, settings)
     return found
 
 

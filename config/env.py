@@ -11,28 +11,37 @@ from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
+from config.env_parts import (
+    LOOPBACK,
+    Databases,
+    DatabaseUrls,
+    Listen,
+    ListenAddress,
+    Mail,
+    MailServer,
+    Mt5Terminal,
+    Rehearsal,
+    RehearsalParts,
+    WebAddress,
+    host_pattern,
+    origin,
+)
 from config.env_types import (
+    FROM,
     BearerToken,
-    Clock,
-    Fault,
-    HostName,
-    IncomingBusUrl,
+    BusUrl,
     Key,
     Network,
     PostgresUrl,
     PushPrivateKey,
     PushPublicKey,
     SettingsSource,
-    SinkUrl,
-    TerminalName,
-    TerminalPath,
-    YesNo,
     text,
     url,
     whole_number,
 )
 from config.env_variables import InvalidEnvironmentError, Variable, setting
-from config.moved_settings import MOVED, describe_moved
+from config.moved_settings import OLD, describe_moved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,23 +53,21 @@ class Settings:
     """
 
     # --- Installation
-    env: Literal["development", "production"] = setting(
+    env: Literal["development", "debug", "production"] = setting(
         "development",
-        "In production Fillcast invents nothing: every setting marked as needed must be set.",
+        "In production Fillcast invents nothing: every setting marked as needed must be set. There"
+        " logs are one JSON object per line, on a terminal and otherwise lines for people. debug:"
+        " development with tracebacks in the browser; it keeps every query in memory.",
     )
     env_file: Annotated[str, text("a file", ".+")] = setting(
         ".env", "A file with more settings, read at start. The environment has priority."
     )
     var: Annotated[str, text("a folder", ".+")] = setting(
         "var",
-        "Folder for the embedded servers, logs and the secrets of a development installation.",
-    )
-    send_journal_folder: Annotated[str, text("a folder", ".+")] | None = setting(
-        None,
-        "Folder in which workers record what they send, so that one that is killed leaves nothing"
-        " in doubt; in memory (tmpfs), and the same for all workers of a machine. A relative one is"
-        " below FILLCAST_VAR. If empty: in /dev/shm or XDG_RUNTIME_DIR, else sends/ in"
-        " FILLCAST_VAR.",
+        "Folder for the embedded servers, logs and the secrets of a development installation. What"
+        " workers record of each send is in sends/ of it if that is there (mount a tmpfs, the same"
+        " for all workers of a machine), else in memory: RuntimeDirectory=fillcast of systemd,"
+        " /dev/shm or XDG_RUNTIME_DIR.",
     )
     installation_tag: Annotated[str, text("3 characters a-z or 0-9", "[a-z0-9]{3}")] = setting(
         "dev",
@@ -82,20 +89,16 @@ class Settings:
         required=True,
         secret=True,
     )
-    allowed_hosts: tuple[HostName, ...] = setting(
-        ("localhost", "127.0.0.1", "[::1]"),
-        "Host names that the web process answers to.",
+    public_url: tuple[WebAddress, ...] = setting(
+        (),
+        "Addresses at which users reach this installation. The first is used in links. The web"
+        " process answers to the host names of all, to this machine's own, and to no other;"
+        " https://*.fillcast.example is any name below. If empty, http://localhost and the port.",
         required=True,
     )
-    public_url: Annotated[str, url("https", "http")] | None = setting(
-        None,
-        "Address at which users reach this installation; used in links and as a trusted origin of"
-        " forms. If empty, http://localhost and the port.",
+    listen: ListenAddress = setting(
+        Listen(), "Where the web process listens; the address 0.0.0.0 is every network."
     )
-    bind: Annotated[str, text("an IP address of this machine", r"[0-9A-Fa-f.:]+")] = setting(
-        "127.0.0.1", "Address that the web process listens on; 0.0.0.0 is every network."
-    )
-    port: Annotated[int, whole_number(1, 65535)] = setting(8012, "Port of the web process.")
     trusted_proxies: tuple[Network, ...] = setting(
         (),
         "Addresses of your own proxies. X-Forwarded-For and X-Forwarded-Proto are used only if they"
@@ -103,10 +106,6 @@ class Settings:
     )
     metrics_token: BearerToken | None = setting(
         None, "Bearer token for /metrics. If empty, the endpoint returns 404.", secret=True
-    )
-    debug: YesNo = setting(
-        False,
-        "Show tracebacks in the browser and keep every query in memory; never in production.",
     )
 
     # --- Databases
@@ -116,33 +115,21 @@ class Settings:
         required=True,
         secret=True,
     )
-    web_database_url: PostgresUrl | None = setting(
-        None,
-        "Login of the web process. If empty, it uses DATABASE_URL and takes the role fillcast_web.",
-        secret=True,
-    )
-    trade_database_url: PostgresUrl | None = setting(
-        None,
-        "Login of the workers. If empty, they use DATABASE_URL and take the role fillcast_trade.",
+    databases: Databases = setting(
+        DatabaseUrls(),
+        "More ways to that database. web, trade: the logins of the web process and of the workers;"
+        " without one they use DATABASE_URL and take the role fillcast_web or fillcast_trade."
+        " pooler: PgBouncer in transaction mode, to which those logins lead, while DATABASE_URL"
+        " leads past it (docs/operations.md); the same for every process. replica: a streaming"
+        " replica that answers what pages and exports of results read, and the searches of the"
+        " daily computation, as long as it has all that the primary has; its login must be a member"
+        " of fillcast_web or fillcast_trade, as the process is.",
         secret=True,
     )
     db_role: Literal["owner", "trade", "web"] = setting(
         "owner",
         "Database role of this process: owner for migrations, trade for workers, web for the web"
         " process.",
-    )
-    db_pooler: Literal["none", "transaction"] = setting(
-        "none",
-        "transaction: the logins of the web process and of the workers lead to PgBouncer in"
-        " transaction mode, DATABASE_URL to PostgreSQL itself (docs/operations.md). The same for"
-        " every process.",
-    )
-    replica_database_url: PostgresUrl | None = setting(
-        None,
-        "A streaming replica that answers what pages and exports of results read, and the searches"
-        " of the daily computation, as long as it has all that the primary has. The login must be a"
-        " member of fillcast_web or fillcast_trade, as the process is.",
-        secret=True,
     )
     redis_url: Annotated[str, url("redis", "rediss")] | None = setting(
         None,
@@ -158,19 +145,12 @@ class Settings:
         secret=True,
     )
 
-    # --- Logs and e-mail
-    log_format: Literal["console", "json"] = setting(
-        "console", "Format of the logs on standard error: for people, or one JSON object per line."
-    )
-    email_url: Annotated[
-        str, url("consolemail", "smtp", "smtp+tls", "smtp+ssl", "memorymail", "dummymail")
-    ] = setting(
-        "consolemail://localhost",
-        "Mail server, for example smtp+tls://user:password@host:587.",
+    # --- E-mail
+    email_url: MailServer = setting(
+        Mail(),
+        "Mail server, for example smtp+tls://user:password@host:587?from=fillcast@your.example. If"
+        " it names no sender, that is fillcast@ and the host of FILLCAST_PUBLIC_URL.",
         secret=True,
-    )
-    email_from: Annotated[str, text("an e-mail address", r"[^@\s]+@[^@\s]+")] = setting(
-        "fillcast@localhost", "Sender address of e-mail."
     )
 
     # --- Credentials of broker accounts
@@ -209,46 +189,61 @@ class Settings:
     mt4_root: Annotated[str, text("a folder", "/.+|[A-Za-z]:.+")] | None = setting(
         None, "Folder that contains every MT4 connection's bridge folder. If empty, MT4 is off."
     )
-    mt5_terminal: TerminalPath | None = setting(
-        None, "The MetaTrader 5 terminal of this worker; it touches no other on this machine."
-    )
-    mt5_portable: YesNo = setting(
-        False, "That terminal keeps its data beside its program (it is started with /portable)."
-    )
-    mt5_name: TerminalName | None = setting(
-        None, "Name of that terminal in connections; its worker serves the queue mt5.NAME."
+    mt5_terminal: Mt5Terminal | None = setting(
+        None,
+        "The MetaTrader 5 terminal of this worker; it touches no other on this machine. NAME is its"
+        " name in connections (main if it is left out), and its worker serves the queue mt5.NAME."
+        " With /portable the terminal keeps its data beside its program.",
     )
 
     # --- Buses
-    sinks: tuple[SinkUrl, ...] = setting(
+    buses: tuple[BusUrl, ...] = setting(
         (),
-        "Buses that receive what happens, by URL, such as redis+stream://127.0.0.1/fillcast; see"
-        " docs/buses.md. A comma within a URL is written %2C.",
+        "Buses that receive what happens, such as redis+stream://127.0.0.1/fillcast; see"
+        " docs/buses.md. With from+ before its URL, such as from+nats://127.0.0.1:4222, approved"
+        " signals and fills come in from a bus, only by subjects that operators let in:"
+        " docs/bus-types.md. A comma within a URL is written %2C.",
         secret=True,
-    )
-    incoming_buses: tuple[IncomingBusUrl, ...] = setting(
-        (),
-        "Buses from which approved signals and fills come in, by URL, such as nats://127.0.0.1:4222;"
-        " only by subjects that operators let in: docs/bus-types.md.",
-        secret=True,
-    )
-
-    # --- Retention
-    archive_folder: Annotated[str, text("a folder", ".+")] | None = setting(
-        None,
-        "Folder of the Parquet files that old rows are moved to, on a disk that is backed up. If"
-        " empty: archive/ in FILLCAST_VAR in development; in production nothing is archived.",
     )
 
     # --- Replays and tests
-    market_clock: Clock | None = setting(
-        None,
-        "Starts market time elsewhere and runs it faster, for replays. Leases never follow it.",
+    rehearsal: RehearsalParts = setting(
+        Rehearsal(),
+        "Refused in production. clock: starts market time elsewhere and runs it faster, for"
+        " replays; leases never follow it. failpoints: where this process dies or stops.",
     )
-    failpoints: tuple[Fault, ...] = setting(
-        (),
-        "For tests of failures: points at which this process dies or stops. Refused in production.",
-    )
+
+    @property
+    def address(self) -> str:
+        """The address in links, without a slash at its end."""
+        if not self.public_url:
+            return f"http://localhost:{self.listen.port}"
+        return self.public_url[0].rstrip("/")
+
+    @property
+    def hosts(self) -> list[str]:
+        """The host names that the web process answers to."""
+        return [*dict.fromkeys([*map(host_pattern, self.public_url), *LOOPBACK])]
+
+    @property
+    def origins(self) -> list[str]:
+        """The addresses whose forms are trusted."""
+        return [origin(one) for one in self.public_url or (self.address,)]
+
+    @property
+    def sender(self) -> str:
+        """The sender of e-mail."""
+        return self.email_url.sender or f"fillcast@{urlsplit(self.address).hostname}"
+
+    @property
+    def sinks(self) -> tuple[str, ...]:
+        """The URLs of the buses that receive what happens."""
+        return tuple(one for one in self.buses if not one.startswith(FROM))
+
+    @property
+    def incoming_buses(self) -> tuple[str, ...]:
+        """The URLs of the buses that are read."""
+        return tuple(one.removeprefix(FROM) for one in self.buses if one.startswith(FROM))
 
     @property
     def production(self) -> bool:
@@ -258,14 +253,13 @@ class Settings:
     @property
     def is_trial(self) -> bool:
         """Whether it is reached without TLS, from this machine only."""
-        parts = urlsplit(self.public_url or "")
-        return parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
+        return bool(self.public_url) and all(map(_is_trial, self.public_url))
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Self:
         """Return valid settings. Raises InvalidEnvironmentError, which lists every fault."""
         values: dict[str, Any] = {}
-        faults = [describe_moved(name) for name in MOVED if environ.get(name, "").strip()]
+        faults = [describe_moved(name) for name in OLD if environ.get(name, "").strip()]
         in_production = environ.get("FILLCAST_ENV", "").strip() == "production"
         for variable in VARIABLES:
             given = environ.get(variable.name, "").strip()
@@ -295,6 +289,11 @@ class Settings:
                 "FILLCAST_PUSH_PRIVATE_KEYS is set in a web process; expected nothing there, since"
                 " only workers send push messages."
             )
+        if self.public_url and "*" in self.public_url[0]:
+            yield (
+                f"FILLCAST_PUBLIC_URL begins with {self.public_url[0]}; expected the address in"
+                " links first, and others after it."
+            )
         yield from self._pooler_conflicts()
         if not self.production:
             return
@@ -304,37 +303,33 @@ class Settings:
                 "FILLCAST_CREDENTIALS_PRIVATE_KEYS is not set; a worker in production needs it to"
                 " decrypt credentials."
             )
-        if any("*" in host for host in self.allowed_hosts):
+        yield from self._address_conflicts()
+        if self.rehearsal != Rehearsal():
             yield (
-                "FILLCAST_ALLOWED_HOSTS contains '*'; expected the names that people use, because"
-                " links in messages contain the host name of a request."
+                "FILLCAST_REHEARSAL is set; expected nothing in production: it changes market time,"
+                " or ends processes."
             )
-        if self.public_url and self.public_url.startswith("http://") and not self.is_trial:
+
+    def _address_conflicts(self) -> Iterator[str]:
+        if any(urlsplit(one).hostname == "*" for one in self.public_url):
+            yield (
+                "FILLCAST_PUBLIC_URL contains a URL of the host '*'; expected the names that people"
+                " use, because links in messages contain the host name of a request."
+            )
+        if any(one.startswith("http://") for one in self.public_url) and not self.is_trial:
             yield (
                 "FILLCAST_PUBLIC_URL begins with http://; expected https:// in production, because"
                 " passwords and keys are sent to this address. Only for a trial on this machine it"
                 " may be http://localhost."
             )
-        if self.debug:
-            yield "FILLCAST_DEBUG is 'yes'; expected no in production, where it exposes secrets."
-        if self.failpoints:
-            yield "FILLCAST_FAILPOINTS is set; expected nothing in production: it ends processes."
 
     def _pooler_conflicts(self) -> Iterator[str]:
         """A pooler has logins of its own; what needs a session of its own goes past it."""
-        if self.db_pooler == "none" or self.db_role == "owner":
-            return
-        own = self.web_database_url if self.db_role == "web" else self.trade_database_url
-        name = f"FILLCAST_{self.db_role.upper()}_DATABASE_URL"
-        if own is None:
+        pooler = self.databases.pooler
+        if pooler and self.database_url and _address(pooler) == _address(self.database_url):
             yield (
-                f"{name} is not set; expected the login that PgBouncer accepts, because"
-                " FILLCAST_DB_POOLER is transaction."
-            )
-        elif self.database_url and _address(own) == _address(self.database_url):
-            yield (
-                f"DATABASE_URL and {name} name the same address; expected PostgreSQL's in the first"
-                " one and PgBouncer's in the second one, because FILLCAST_DB_POOLER is transaction."
+                "DATABASE_URL and pooler= of FILLCAST_DATABASES name the same address; expected"
+                " PostgreSQL's in the first one and PgBouncer's in the second one."
             )
 
     def _push_conflicts(self) -> Iterator[str]:
@@ -347,6 +342,11 @@ class Settings:
             )
 
 
+def _is_trial(address: str) -> bool:
+    parts = urlsplit(address)
+    return parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
+
+
 def _address(database: str) -> str:
     """Return the part of a database's URL that names its servers."""
     return urlsplit(database).netloc.rpartition("@")[2]
@@ -356,12 +356,12 @@ SECTIONS = {  # the first field of each: its title in the docs
     "env": "Installation",
     "secret_key": "Web",
     "database_url": "Databases",
-    "log_format": "Logs and e-mail",
+    "email_url": "E-mail",
     "credentials_public_key": "Credentials of broker accounts",
     "push_public_key": "Push messages of browsers",
     "lease_seconds": "Processes",
     "mt4_root": "MetaTrader",
-    "archive_folder": "Retention",
-    "market_clock": "Replays and tests",
+    "buses": "Buses",
+    "rehearsal": "Replays and tests",
 }
 VARIABLES = [Variable(field) for field in fields(Settings)]

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from common.clocks import MarketClock, read_market_clock
-from common.failpoints import Failpoint
 from common.operational.source import check_source
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -104,23 +102,11 @@ def _push_key(length: int) -> Callable[[str], bytes]:
     return read
 
 
-_SWITCH = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
-
-
-def _yes_or_no(value: str) -> bool:
-    if value.lower() not in _SWITCH:
-        raise ValueError(value)
-    return _SWITCH[value.lower()]
-
-
-HostName = Annotated[str, text("a host name", r"[A-Za-z0-9.:\[\]*_-]+")]
 BearerToken = Annotated[str, text("16 or more characters without spaces", r"\S{16,}")]
-TerminalPath = Annotated[str, text("a path of terminal64.exe", "[A-Za-z]:.+|/.+")]
-TerminalName = Annotated[
-    str, text("a-z, 0-9, _ or -, at most 32 characters", "[a-z0-9][a-z0-9_-]{0,31}")
-]
-YesNo = Annotated[bool, Reader("yes or no", _yes_or_no)]
-PostgresUrl = Annotated[str, url("postgresql", "postgres")]
+_POSTGRES = url("postgresql", "postgres")
+read_postgres_url = _POSTGRES.read
+PostgresUrl = Annotated[str, _POSTGRES]
+PortNumber = whole_number(1, 65535)
 Network = Annotated[IPNetwork, Reader("a network such as 10.0.0.0/8", ipaddress.ip_network)]
 SettingsSource = Annotated[
     str, Reader("a JSON file, an https:// URL, or a valid JSON document in braces", _source)
@@ -132,17 +118,20 @@ PushPublicKey = Annotated[
 PushPrivateKey = Annotated[
     bytes, Reader("a private key that `manage.py vapid_key` made", _push_key(32))
 ]
-Clock = Annotated[
-    MarketClock,
-    Reader(
-        "a start, its unix time and a speed, such as 2014-05-02T12:25:00Z@1767225600x60",
-        read_market_clock,
-    ),
-]
 SINK_SCHEMES = ("redis+stream", "rediss+stream", "nats", "kafka", "clickhouse")
-SinkUrl = Annotated[str, url(*SINK_SCHEMES)]
 INCOMING_BUS_SCHEMES = ("nats", "clickhouse")
-IncomingBusUrl = Annotated[str, url(*INCOMING_BUS_SCHEMES)]
-Fault = Annotated[
-    Failpoint, Reader("a fault such as claim.committed:kill:2 (docs/faults.md)", Failpoint.read)
-]
+FROM = "from+"  # before the URL of a bus that is read
+
+
+def _bus(value: str) -> str:
+    schemes = INCOMING_BUS_SCHEMES if value.startswith(FROM) else SINK_SCHEMES
+    url(*schemes).read(value.removeprefix(FROM))
+    return value
+
+
+_BUS_EXPECTED = (
+    url(*SINK_SCHEMES).expected
+    + "; for a bus that is read: "
+    + " or ".join(f"{FROM}{name}://" for name in INCOMING_BUS_SCHEMES)
+)
+BusUrl = Annotated[str, Reader(_BUS_EXPECTED, _bus)]

@@ -93,6 +93,11 @@ def _renderers(log_format: str) -> list[Any]:
     return [structlog.stdlib.ProcessorFormatter.remove_processors_meta, redact, renderer]
 
 
+def log_format(*, is_production: bool) -> str:
+    """Return "json" for programs that collect logs, "console" for people."""
+    return "json" if is_production and not sys.stderr.isatty() else "console"
+
+
 LEVELLED = ("", "django", "django.server", "uvicorn")
 """The loggers that have the level of the operational settings."""
 

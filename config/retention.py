@@ -10,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from common.archive import parquet_files
 from common.archive.kinds import ArchiveKind
+from common.operational.current import settings_now
 from config.installation import ROOT
 from events import retention as events
 from execution import retention as execution
@@ -23,8 +24,8 @@ _running: subprocess.Popen[bytes] | None = None
 
 def obstacle() -> str:
     """Return why nothing can be archived; "" if nothing prevents it."""
-    if settings.FILLCAST_ARCHIVE_FOLDER is None:
-        return "FILLCAST_ARCHIVE_FOLDER is not set."
+    if _folder() is None:
+        return "retention.archive_folder is not set."
     if not parquet_files.is_available():
         return "The package pyarrow is not installed."
     return ""
@@ -32,9 +33,25 @@ def obstacle() -> str:
 
 def archive_folder() -> Path:
     """Return the archive's folder. Raises ImproperlyConfigured if none is set."""
-    if settings.FILLCAST_ARCHIVE_FOLDER is None:
-        raise ImproperlyConfigured("FILLCAST_ARCHIVE_FOLDER is not set.")
-    return settings.FILLCAST_ARCHIVE_FOLDER
+    if (folder := _folder()) is None:
+        raise ImproperlyConfigured("retention.archive_folder is not set.")
+    return folder
+
+
+def _folder() -> Path | None:
+    if named := settings_now().retention.archive_folder:
+        return Path(named)
+    own = Path(settings.FILLCAST_VAR) / "archive"
+    return own if settings.FILLCAST_ENV != "production" or _is_mounted(own) else None
+
+
+def _is_mounted(folder: Path) -> bool:
+    """Whether a volume is mounted there. os.path.ismount misses one of the same file system."""
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    except OSError:
+        return False
+    return any(line.split()[4] == str(folder.resolve()) for line in mounts)
 
 
 def has_policy() -> bool:

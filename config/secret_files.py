@@ -10,6 +10,7 @@ from pathlib import Path
 
 from config.env import VARIABLES
 from config.env_variables import InvalidEnvironmentError
+from config.moved_settings import OLD, describe_moved
 
 FOLDER = "FILLCAST_SECRETS_FOLDER"
 LARGEST = 65_536
@@ -31,7 +32,9 @@ def read_secret_files(environ: MutableMapping[str, str] = os.environ) -> None:
     faults: list[str] = []
     values = {path.name: _text_of(path, faults) for path in paths}
     faults += [
-        f"{folder / name} is named as no setting; docs/settings.md lists them."
+        f"{folder}: {describe_moved(name)}"
+        if name in OLD
+        else f"{folder / name} is named as no setting; docs/settings.md lists them."
         for name in sorted(values.keys() - NAMES)
     ]
     faults += [

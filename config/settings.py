@@ -10,7 +10,7 @@ from common import failpoints
 from config.databases import databases
 from config.env import Settings
 from config.installation import ROOT, read_env_file
-from config.logs import configure_structlog, first_level, logging_config
+from config.logs import configure_structlog, first_level, log_format, logging_config
 from console import unfold_settings
 
 BASE_DIR = ROOT
@@ -20,10 +20,8 @@ env = Settings.read(os.environ)
 # --- Fillcast's own settings
 FILLCAST_ENV = env.env
 FILLCAST_VAR = BASE_DIR / env.var
-FILLCAST_SEND_JOURNAL_FOLDER = env.send_journal_folder or ""
-FILLCAST_PORT = env.port
-FILLCAST_PUBLIC_URL = env.public_url or f"http://localhost:{env.port}"
-HAS_PUBLIC_URL = env.public_url is not None  # otherwise links lead to this machine
+FILLCAST_PUBLIC_URL = env.address
+HAS_PUBLIC_URL = bool(env.public_url)  # otherwise links lead to this machine
 FILLCAST_INSTALLATION_TAG = env.installation_tag
 FILLCAST_SETTINGS_SOURCE = env.settings_source or ""
 FILLCAST_TRUSTED_PROXIES = env.trusted_proxies
@@ -34,29 +32,16 @@ FILLCAST_CREDENTIALS_PRIVATE_KEYS = env.credentials_private_keys
 FILLCAST_PUSH_PUBLIC_KEY = env.push_public_key
 FILLCAST_PUSH_PRIVATE_KEYS = env.push_private_keys
 FILLCAST_LEASE_SECONDS = env.lease_seconds
-FILLCAST_MARKET_CLOCK = env.market_clock
-FILLCAST_MT4_ROOT = env.mt4_root
-FILLCAST_MT5_TERMINAL = env.mt5_terminal
-FILLCAST_MT5_PORTABLE = env.mt5_portable
-FILLCAST_MT5_NAME = env.mt5_name
-FILLCAST_SINKS = env.sinks
-FILLCAST_INCOMING_BUSES = env.incoming_buses
-FILLCAST_ARCHIVE_FOLDER = (
-    BASE_DIR / env.archive_folder
-    if env.archive_folder
-    else None
-    if env.production
-    else FILLCAST_VAR / "archive"
-)
-FILLCAST_FAILPOINTS = env.failpoints
-failpoints.arm(FILLCAST_FAILPOINTS)
+SINKS = env.sinks
+INCOMING_BUSES = env.incoming_buses
+failpoints.arm(env.rehearsal.failpoints)
 
 # --- Django
-DEBUG = env.debug
+DEBUG = env.env == "debug"
 SECRET_KEY = env.secret_key or secrets.token_urlsafe(48)
-ALLOWED_HOSTS = [*env.allowed_hosts]
+ALLOWED_HOSTS = env.hosts
 CSRF_FAILURE_VIEW = "portal.stale_forms.csrf_failure"
-CSRF_TRUSTED_ORIGINS = [FILLCAST_PUBLIC_URL.rstrip("/")]
+CSRF_TRUSTED_ORIGINS = env.origins
 ROOT_URLCONF = "config.urls"
 ASGI_APPLICATION = "config.asgi.application"
 WSGI_APPLICATION = "config.wsgi.application"
@@ -309,10 +294,12 @@ CELERY_BEAT_SYNC_EVERY = 0  # config.beat stores runs by time
 # --- Logs and e-mail
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
 DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False  # config/logs.py binds the address
-LOGGING = logging_config(env.log_format, first_level(FILLCAST_SETTINGS_SOURCE))
+LOGGING = logging_config(
+    log_format(is_production=env.production), first_level(FILLCAST_SETTINGS_SOURCE)
+)
 configure_structlog()
-DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.email_from
-vars().update(environ.Env.email_url_config(env.email_url))
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.sender
+vars().update(environ.Env.email_url_config(env.email_url.server))
 EMAIL_TIMEOUT = 10
 
 # --- Console

@@ -1,6 +1,6 @@
 """`python -m config.web_server`: the web process, uvicorn with the options that Fillcast needs.
 
-It listens on FILLCAST_BIND and FILLCAST_PORT, with the database role of pages. uvicorn's own
+It listens on FILLCAST_LISTEN, with the database role of pages. uvicorn's own
 command would look ten times a second whether it is to stop, all night.
 """
 
@@ -59,8 +59,8 @@ def main() -> None:
         sys.exit(str(error))
     config = uvicorn.Config(
         "config.asgi:application",
-        host=settings.bind,
-        port=settings.port,
+        host=settings.listen.address,
+        port=settings.listen.port,
         http=BoundedProtocol,
         ws="none",
         timeout_graceful_shutdown=2,

@@ -83,7 +83,7 @@ class DemoRun:
         clock = stack_options.clock_in(self._lead, self._speed)
         set_market_clock(clock)
         self._output.begin_session(clock)
-        self._stack.environ["FILLCAST_MARKET_CLOCK"] = clock.spec()
+        self._stack.environ["FILLCAST_REHEARSAL"] = f"clock={clock.spec()}"
         self._stack.environ[VARIABLE] = with_settings(
             self._stack.environ.get(VARIABLE, ""),
             {

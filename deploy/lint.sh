@@ -30,7 +30,7 @@ advise() {
 
 # Placeholder settings as in production; `check --deploy` connects to nothing.
 as_in_production() {
-  env FILLCAST_ENV=production FILLCAST_ENV_FILE=/dev/null FILLCAST_ALLOWED_HOSTS=fillcast.example \
+  env FILLCAST_ENV=production FILLCAST_ENV_FILE=/dev/null \
     FILLCAST_PUBLIC_URL=https://fillcast.example FILLCAST_INSTALLATION_TAG=lnt \
     FILLCAST_SECRET_KEY="$($python -c 'import secrets; print(secrets.token_urlsafe(64))')" \
     FILLCAST_CREDENTIALS_PUBLIC_KEY="$($python -c 'import base64, os; print(base64.b64encode(os.urandom(32)).decode())')" \

@@ -5,6 +5,7 @@ Sources: RFC 8030 (the protocol), RFC 8291 (the encryption), RFC 8292 (who we ar
 
 import time
 from dataclasses import dataclass, replace
+from email.utils import parseaddr
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -37,7 +38,7 @@ class Subscription:
 
 def contact() -> str:
     """Return the address at which push services may reach the operators."""
-    return settings_now().messages.push_contact or str(settings.DEFAULT_FROM_EMAIL)
+    return settings_now().messages.push_contact or parseaddr(settings.DEFAULT_FROM_EMAIL)[1]
 
 
 def send(subscription: Subscription, content: PushContent, *, key: str) -> Try:

@@ -16,6 +16,7 @@ from pathlib import Path
 import psycopg
 
 from common.readiness import ALIVE
+from config.env_parts import Listen, read_listen
 from config.secret_files import read_secret_files
 from execution.lease_sql import LIVE_OF_HOST
 
@@ -28,9 +29,9 @@ WHERE enabled AND last_run_at > clock_timestamp() - interval '90 s'"""
 
 def web(environ: Mapping[str, str], path: str = "/readyz") -> bool:
     """Whether the web process answers and its servers are there; /healthz: whether it answers."""
-    host = environ["FILLCAST_ALLOWED_HOSTS"].split(",")[0].strip().lstrip(".")
-    port = environ.get("FILLCAST_PORT", "").strip() or "8012"
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"Host": host})
+    given = environ.get("FILLCAST_LISTEN", "").strip()
+    port = read_listen(given).port if given else Listen().port
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}")
     with urllib.request.urlopen(request, timeout=SECONDS) as answer:
         return bool(answer.status == 200)
 

@@ -34,6 +34,7 @@ class TestServers:
         self._ends = ExitStack()
         self.folder = self._ends.enter_context(server_folder("fillcast-tests-"))
         (self.folder / "static").mkdir()  # whitenoise warns without it
+        (self.folder / "sends").mkdir()  # removed with it
         given = (
             {name: os.environ.get(f"TEST_{name}", "") for name in NEEDED} if needed else UNREACHABLE
         )
@@ -42,7 +43,6 @@ class TestServers:
         self._servers = Servers(self.folder, given, fast=True).start()
         os.environ |= self._servers.urls
         os.environ["FILLCAST_VAR"] = str(self.folder)
-        os.environ["FILLCAST_SEND_JOURNAL_FOLDER"] = "sends"  # there, and removed with it
 
     def stop(self) -> None:
         """Stop the servers and remove their data. May be called twice."""

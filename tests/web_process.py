@@ -54,7 +54,7 @@ class WebProcess:
             "DJANGO_SETTINGS_MODULE": "config.settings",
             "DATABASE_URL": f"postgresql://{login}/{ours['NAME']}",
             "FILLCAST_SECRET_KEY": "k" * 40,
-            "FILLCAST_PORT": str(self.port),
+            "FILLCAST_LISTEN": str(self.port),
             **self._settings,
         }
         child = web_process(Settings.read(environ))

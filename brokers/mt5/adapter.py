@@ -22,7 +22,7 @@ from brokers.mt5 import activity, connection_checks, lookup, reads, terminal_cal
 from brokers.mt5.capabilities import capabilities_of
 from brokers.mt5.form import FORM
 from brokers.mt5.orders import OrderExecutor, is_exit
-from brokers.mt5.session import MAIN, TerminalEndpoint
+from brokers.mt5.own_terminal import VARIABLE, TerminalEndpoint, read_terminal
 from brokers.mt5.terminal_thread import CallPriority, NoAnswerError, TerminalCall
 from brokers.mt5.verified_logins import server_of
 from brokers.record_cache import RECORD_CACHE, RecordCache
@@ -56,15 +56,11 @@ QUOTE_REPEAT_SECONDS = 5.0  # an unchanged price is sent again, so that it does 
 def create() -> "Mt5Adapter":
     """Return this process's adapter. Its calls fail without the package or a terminal.
 
-    FILLCAST_MT5_TERMINAL: path of this worker's terminal64.exe; FILLCAST_MT5_PORTABLE: the terminal
-    keeps its data in its own folder; FILLCAST_MT5_NAME: its name in connections (`terminal`). Only
-    the operator sets them: an account never names a path.
+    FILLCAST_MT5_TERMINAL names it (`own_terminal.py`). Only the operator does: an account never
+    names a path.
     """
-    endpoint = TerminalEndpoint(
-        path=os.environ.get("FILLCAST_MT5_TERMINAL", ""),
-        portable=os.environ.get("FILLCAST_MT5_PORTABLE", "").lower() in ("yes", "true", "1"),
-        name=os.environ.get("FILLCAST_MT5_NAME", "") or MAIN,
-    )
+    named = os.environ.get(VARIABLE, "").strip()
+    endpoint = read_terminal(named) if named else TerminalEndpoint()
     return Mt5Adapter(endpoint)
 
 

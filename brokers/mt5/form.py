@@ -5,8 +5,8 @@ from typing import Any
 
 from brokers.connection_form import Form, OpenChangeRule, Secret, Setting, SettingType
 from brokers.mt5.lookup import SETTLE_SECONDS
+from brokers.mt5.own_terminal import MAIN
 from brokers.mt5.server_time import read_zone
-from brokers.mt5.session import MAIN
 from brokers.types import (
     PositionMode,
 )

@@ -8,7 +8,6 @@ in to another one.
 import logging
 import ntpath
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
@@ -17,6 +16,7 @@ from brokers.mt5 import codes
 from brokers.mt5.client import PackageClient
 from brokers.mt5.lots import Lots, UnlistedSymbolError
 from brokers.mt5.order_ids import OrderIds
+from brokers.mt5.own_terminal import MAIN, TerminalEndpoint
 from brokers.mt5.parse import mode_of
 from brokers.mt5.server_time import ServerTime, read_zone
 from brokers.mt5.verified_logins import (
@@ -35,17 +35,6 @@ log = logging.getLogger(__name__)
 START_MS = 15_000
 CLOCK_SECONDS = 5.0  # between two samples of a clock with a known zone
 LIST_SECONDS = 600  # how long a symbol's data stay in the cache
-MAIN = "main"  # the terminal of an installation that has only one
-
-
-@dataclass(frozen=True, slots=True)
-class TerminalEndpoint:
-    """This process's terminal, as the operator has set it. path: its terminal64.exe; name: its name
-    in the connections' settings."""
-
-    path: str = ""
-    portable: bool = False
-    name: str = MAIN
 
 
 class Terminal:

@@ -11,7 +11,8 @@ from brokers.mt5.activity import Activity, Span, read_activity
 from brokers.mt5.client import PackageClient
 from brokers.mt5.form import REPLY_SECONDS
 from brokers.mt5.orders import OrderExecutor
-from brokers.mt5.session import Terminal, TerminalEndpoint
+from brokers.mt5.own_terminal import TerminalEndpoint
+from brokers.mt5.session import Terminal
 from brokers.mt5.terminal_thread import (
     CallPriority,
     CallStage,

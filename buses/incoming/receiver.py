@@ -130,18 +130,18 @@ def _pause(name: str, error: Exception, failures: int) -> float:
 
 
 def configured() -> list[tuple[str, Make]]:
-    """Return what makes the lanes of FILLCAST_INCOMING_BUSES. Raises SinkMisconfigured."""
+    """Return what makes the lanes of the buses that are read. Raises SinkMisconfigured."""
     makers: dict[str, Make] = {}
-    for url in settings.FILLCAST_INCOMING_BUSES:
+    for url in settings.INCOMING_BUSES:
         scheme = urlsplit(url).scheme
         if scheme not in LANES_BY_URL:
             known = ", ".join(f"{name}://" for name in LANES_BY_URL)
-            detail = f"FILLCAST_INCOMING_BUSES has a URL of {scheme}://; known are {known}."
+            detail = f"FILLCAST_BUSES has a URL of from+{scheme}://; known are {known}."
             raise SinkMisconfigured(detail)
         for lane, make in LANES_BY_URL[scheme](url):
             name = f"{name_of(url)}#{lane}"
             if name in makers:
-                raise SinkMisconfigured(f"FILLCAST_INCOMING_BUSES names {name_of(url)} twice.")
+                raise SinkMisconfigured(f"FILLCAST_BUSES names from+{name_of(url)} twice.")
             makers[name] = make
     return list(makers.items())
 

@@ -323,6 +323,13 @@ class Retention:
         "Entries that ended without a fill. Exchanges list what they executed for up to two years:"
         " 800 is more than any of them.",
     )
+    archive_folder: str | None = value(
+        optional(text("an absolute path of a folder", r"(/|[A-Za-z]:[\\/])[^\r\n\0]{1,400}")),
+        None,
+        "Folder of the Parquet files that old rows are moved to, on a disk that is backed up, where"
+        " the worker of the queue maintenance runs. If null: archive/ in FILLCAST_VAR in"
+        " development, and in production if a volume is mounted there; otherwise none.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -336,7 +343,7 @@ class Messages:
         optional(_EMAIL),
         None,
         "E-mail address at which push services of browsers reach you; they receive it with each"
-        " message. If null: FILLCAST_EMAIL_FROM.",
+        " message. If null: the sender of e-mail.",
     )
     texts: Mapping[str, MessageText] = field(
         default_factory=dict,

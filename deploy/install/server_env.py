@@ -6,6 +6,7 @@ same clone, nor the other way round.
 
 import os
 import re
+import runpy
 import stat
 from pathlib import Path
 
@@ -71,8 +72,9 @@ def read(path: Path = FILE, compose: Path = COMPOSE) -> "dict[str, str]":
     values, faults = parse(text)
     needed, others = names_in(compose.read_text())
     faults += [f"{name} is missing" for name in sorted(needed) if not values.get(name)]
+    describe = _old_names()
     faults += [
-        f"{name} is unknown: docker-compose.yml does not read it"
+        describe.get(name, f"{name} is unknown: docker-compose.yml does not read it")
         for name in sorted(values.keys() - needed - others - BESIDES)
     ]
     mode = stat.S_IMODE(path.stat().st_mode)
@@ -81,6 +83,12 @@ def read(path: Path = FILE, compose: Path = COMPOSE) -> "dict[str, str]":
     if faults:
         raise UnusableFileError("\n".join(faults))
     return values
+
+
+def _old_names() -> "dict[str, str]":
+    """Return what to do with each name of an earlier version."""
+    table = runpy.run_path(str(ROOT / "config" / "moved_settings.py"))
+    return {name: table["describe_moved"](name) for name in table["OLD"]}
 
 
 def line(name: str, value: str) -> str:

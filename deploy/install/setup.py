@@ -10,6 +10,7 @@ import ssl
 import sys
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 from deploy.install import keys
 from deploy.install.memory import machine_megabytes, postgres_settings
@@ -17,6 +18,7 @@ from deploy.install.server_env import END, FILE, line, write_new
 
 HOST = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]")
 EMAIL = re.compile(r"(smtp|smtp\+tls|smtp\+ssl)://\S+")
+SENDER = re.compile(r"([^<>@,\s][^<>@,\r\n]* )?<[^@\s,<>]+@[^@\s,<>]+>|[^@\s,<>]+@[^@\s,<>]+")
 LOOPBACK = "localhost"
 CERTIFICATE, KEY = "certificate.pem", "key.pem"
 EXPLANATION = """\
@@ -91,6 +93,10 @@ def find_faults(options: argparse.Namespace) -> "list[str]":
         faults.append("Your own proxy has the certificate: leave --certificate-folder out.")
     if options.email_url and not EMAIL.fullmatch(options.email_url):
         faults.append("--email-url must be smtp+tls://user:password@host:port or similar.")
+    if options.email_from and not SENDER.fullmatch(options.email_from):
+        faults.append("--email-from must be an address such as fillcast@trade.example.com.")
+    if options.email_from and (not options.email_url or "from=" in options.email_url):
+        faults.append("--email-from needs an --email-url that names no sender.")
     if "'" in options.email_url + options.email_from or "\\" in options.email_url:
         faults.append("Write ' and \\ in --email-url as %27 and %5C.")
     if options.memory is not None and options.memory < 1024:
@@ -132,10 +138,8 @@ def settings(options: argparse.Namespace) -> "dict[str, str]":
         "FILLCAST_CERTIFICATE": "own" if options.certificate_folder else "",
         "FILLCAST_CERTIFICATE_FOLDER": str(options.certificate_folder or ""),
         "FILLCAST_PUBLIC_URL": address,
-        "FILLCAST_ALLOWED_HOSTS": f"{LOOPBACK},127.0.0.1" if options.trial else host,
         "FILLCAST_WEB_PORT": str(options.port) if options.port != 8012 else "",
-        "FILLCAST_EMAIL_URL": options.email_url,
-        "FILLCAST_EMAIL_FROM": options.email_from or f"fillcast@{host}",
+        "FILLCAST_EMAIL_URL": _mail(options),
         "FILLCAST_INSTALLATION_TAG": keys.installation_tag(),
         "FILLCAST_SECRET_KEY": keys.secret_key(),
         "FILLCAST_CREDENTIALS_PUBLIC_KEY": public,
@@ -150,6 +154,13 @@ def settings(options: argparse.Namespace) -> "dict[str, str]":
         **postgres_settings(options.memory or machine_megabytes()),
     }
     return {name: value for name, value in values.items() if value}
+
+
+def _mail(options: argparse.Namespace) -> str:
+    """Return the mail server's URL with the sender, if the options name one."""
+    if not options.email_from:
+        return str(options.email_url)
+    return f"{options.email_url}?from={quote(options.email_from, safe='@')}"
 
 
 def text(values: "dict[str, str]") -> str:

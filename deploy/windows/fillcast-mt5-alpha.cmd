@@ -4,7 +4,7 @@
 set SERVICE=fillcast-mt5-alpha
 nssm install %SERVICE% C:\fillcast\.venv\Scripts\python.exe -m celery -A config worker -Q mt5.alpha --pool threads --concurrency 4 -n mt5-alpha@%COMPUTERNAME% --without-gossip --without-mingle || exit /b 1
 nssm set %SERVICE% AppDirectory C:\fillcast
-nssm set %SERVICE% AppEnvironmentExtra FILLCAST_ENV_FILE=C:\fillcast\alpha.env FILLCAST_MT5_TERMINAL=C:\mt5\alpha\terminal64.exe FILLCAST_MT5_PORTABLE=yes FILLCAST_MT5_NAME=alpha
+nssm set %SERVICE% AppEnvironmentExtra FILLCAST_ENV_FILE=C:\fillcast\alpha.env "FILLCAST_MT5_TERMINAL=alpha=C:\mt5\alpha\terminal64.exe /portable"
 nssm set %SERVICE% AppStopMethodConsole 45000
 nssm set %SERVICE% AppExit Default Restart
 nssm set %SERVICE% AppRestartDelay 10000

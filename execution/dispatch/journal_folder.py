@@ -1,8 +1,9 @@
 """Where the journals of sends are: in memory, in a folder that only this installation uses.
 
 A send must not wait for a disk, and what a journal proves ends with the machine anyway. So it is a
-folder in a tmpfs, if the system has one for this user. Each start of a machine has its own folder
-below it: a folder may be shared by several machines, or survive a restart.
+folder in a tmpfs, if the system has one for this user; sends/ in FILLCAST_VAR if that is there.
+Each start of a machine has its own folder below it: a folder may be shared by several machines, or
+survive a restart.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from django.conf import settings
 
 SUFFIX, UNFINISHED = ".sends", ".new"
 _START_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+RUNTIME = "fillcast"  # RuntimeDirectory= of our units: all of them share it
 _IN_MEMORY = frozenset({"tmpfs", "ramfs"})
 FOREIGN_SECONDS = 86_400.0  # after which another start's folder is removed if nothing changes there
 UNFINISHED_SECONDS = 60.0  # creating a journal takes milliseconds
@@ -34,9 +36,11 @@ def machine_start_id() -> str:
 def journal_root() -> Path:
     """Return the folder of this installation's journals, which may not exist yet."""
     var = Path(settings.FILLCAST_VAR)
-    if settings.FILLCAST_SEND_JOURNAL_FOLDER:
-        return var / settings.FILLCAST_SEND_JOURNAL_FOLDER
-    return next(_folders_in_memory(var), var / "sends")
+    if (own := var / "sends").is_dir():
+        return own
+    if (of_systemd := Path(os.environ.get("RUNTIME_DIRECTORY") or "/nowhere")).name == RUNTIME:
+        return of_systemd
+    return next(_folders_in_memory(var), own)
 
 
 def journal_folder() -> Path:

@@ -20,7 +20,7 @@ def archive() -> Check:
     )
     if reason := obstacle():
         remedy = (
-            "Logs and events grow without end. Set FILLCAST_ARCHIVE_FOLDER, or the settings"
+            "Logs and events grow without end. Set retention.archive_folder, or the days of"
             " retention to never: docs/retention.md."
         )
         return warning(name, f"{reason} No old row is archived.", remedy)

@@ -13,12 +13,12 @@ from ops.doctor.verdicts import failure, warning, well
 
 NAME = "buses"
 BEHIND_SECONDS = 300
-START = "Start the process `manage.py buses` (the stack starts it if FILLCAST_SINKS is set)."
+START = "Start the process `manage.py buses` (the stack starts it if FILLCAST_BUSES names one)."
 
 
 def buses() -> list[Check]:
     """Check each bus that is configured, and each that is known."""
-    configured = [name_of(url) for url in settings.FILLCAST_SINKS]
+    configured = [name_of(url) for url in settings.SINKS]
     known = list(BusSink.objects.all())
     if not configured and not known:
         return [well(NAME, "No bus is configured.")]
@@ -39,7 +39,7 @@ def judge_bus(sink: BusSink, configured: Sequence[str], now: datetime, has_lette
     """Judge one bus."""
     behind = round((now - sink.read_to).total_seconds())
     if sink.name not in configured and not sink.name.startswith("python:"):
-        detail = f"{sink.name} is not in FILLCAST_SINKS any more."
+        detail = f"{sink.name} is not in FILLCAST_BUSES any more."
         return warning(NAME, detail, "Add it again, or delete it under Buses in the console.")
     if sink.paused_at is not None:
         detail = f"{sink.name} is paused since {sink.paused_at:%Y-%m-%d %H:%M}."

@@ -34,7 +34,7 @@ def replica() -> list[Check]:
     try:
         found = replica_lag()
     except DatabaseError as error:
-        remedy = "Start it and check FILLCAST_REPLICA_DATABASE_URL. The primary answers meanwhile."
+        remedy = "Start it and check replica= of FILLCAST_DATABASES. The primary answers meanwhile."
         return [warning(name, f"No answer: {str(error).strip().splitlines()[0]}", remedy)]
     return [judge_replica(**found)]
 
@@ -45,12 +45,12 @@ def judge_replica(*, is_ours: bool, follows: bool, lag: int, timelines: tuple[in
     name = "replica"
     if not is_ours or not follows:
         detail = "It was promoted." if is_ours else "It is the copy of another server."
-        remedy = "Let FILLCAST_REPLICA_DATABASE_URL name a standby that follows the primary."
+        remedy = "Let replica= of FILLCAST_DATABASES name a standby that follows the primary."
         return failure(name, detail, remedy)
     if timelines[0] != timelines[1]:
         detail = "It is on timeline {} and the primary on timeline {}.".format(*timelines)
         remedy = (
-            "Let it follow the promoted server, or unset FILLCAST_REPLICA_DATABASE_URL. The primary"
+            "Let it follow the promoted server, or remove it from FILLCAST_DATABASES. The primary"
             " answers meanwhile; a replica that follows is used from its next restart point on."
         )
         return warning(name, detail, remedy)

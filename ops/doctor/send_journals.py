@@ -45,7 +45,7 @@ def judge_send_journals(root: Path, ids: Sequence[str], missing: Sequence[str]) 
     if missing:
         remedy = (
             "Their logs state why (“orders of this process will be looked up”). Give all workers of"
-            " a machine the same FILLCAST_SEND_JOURNAL_FOLDER, and restart them."
+            " a machine the same FILLCAST_VAR and sends/ in it, and restart them."
         )
         number = f"{len(missing)} of {len(ids)} trading processes here"
         detail = f"{number} keep none in {root}: {join_first(missing, 3)}."
@@ -55,7 +55,7 @@ def judge_send_journals(root: Path, ids: Sequence[str], missing: Sequence[str]) 
         existing = existing.parent
     if not is_in_memory(existing):
         kind = filesystem_of(existing) or "not a tmpfs"
-        remedy = "Set FILLCAST_SEND_JOURNAL_FOLDER to a folder of a tmpfs that the workers share."
+        remedy = "Mount a tmpfs that the workers share at sends/ in FILLCAST_VAR."
         detail = f"They are in {root} ({kind}): a disk that stands still holds up orders."
         return warning(NAME, detail, remedy)
     return well(NAME, f"In memory, in {root}; {len(ids)} processes trade here.")

@@ -38,13 +38,9 @@ def environment() -> Check:
     name = "environment"
     if settings.FILLCAST_ENV != "production":
         return well(name, "Development: settings that are missing have generated values.")
-    replay, address = settings.FILLCAST_MARKET_CLOCK, settings.FILLCAST_PUBLIC_URL
-    doubtful = {
-        "FILLCAST_MARKET_CLOCK is set, so market time follows a replay": replay is not None,
-        "FILLCAST_PUBLIC_URL is not https": not address.startswith("https://"),
-    }
-    if doubts := [text for text, applies in doubtful.items() if applies]:
-        return warning(name, f"Production, but {'; '.join(doubts)}.", "See docs/settings.md.")
+    if not settings.FILLCAST_PUBLIC_URL.startswith("https://"):
+        detail = "Production, but FILLCAST_PUBLIC_URL is not https."
+        return warning(name, detail, "See docs/settings.md.")
     return well(name, "Production; every required setting is present.")
 
 
@@ -324,8 +320,8 @@ def judge_timeouts(expected: Mapping[str, int], found: Mapping[str, str]) -> Che
     if wrong := [key for key, ms in expected.items() if int(found.get(key, 0)) != ms]:
         key = wrong[0]
         remedy = (
-            "A connection pooler drops start-up options: connect directly, or set"
-            " FILLCAST_DB_POOLER=transaction (docs/operations.md)."
+            "A connection pooler drops start-up options: connect directly, or name it in"
+            " FILLCAST_DATABASES as pooler=HOST:PORT (docs/operations.md)."
         )
         return failure(name, f"{key} is {found.get(key)} ms, not {expected[key]}.", remedy)
     return well(name, "Sessions get the time-outs that they request.")

@@ -61,8 +61,9 @@ def _trading_process(name: str, command: tuple[str, ...], *, niceness: int = 0) 
 
 def web_process(settings: Settings) -> ProcessSpec:
     """Return the web process; it cannot open credentials."""
-    port, host = settings.port, settings.bind
+    port, host = settings.listen.port, settings.listen.address
     host_name = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    host_name = f"[{host_name}]" if ":" in host_name else host_name
     return ProcessSpec(
         "web",
         (sys.executable, "-m", "config.web_server"),
@@ -157,7 +158,7 @@ class Stack:
     @property
     def url(self) -> str:
         """The address of the web pages."""
-        return f"http://localhost:{self._settings.port}/"
+        return f"http://localhost:{self._settings.listen.port}/"
 
     def prepare(self) -> None:
         """Create secrets, start the servers, apply migrations. Raises EmbeddedError."""
@@ -257,10 +258,10 @@ class Stack:
             raise KeyboardInterrupt
 
     def _require_free_port(self) -> None:
-        port = self._settings.port
-        if not is_free(port, self._settings.bind):
+        port = self._settings.listen.port
+        if not is_free(port, self._settings.listen.address):
             raise EmbeddedError(
-                f"Port {port} is in use by another program; stop it, or set FILLCAST_PORT."
+                f"Port {port} is in use by another program; stop it, or set FILLCAST_LISTEN."
             )
 
     @property

@@ -49,7 +49,8 @@ class AlertEndpoint:
 def endpoint(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[AlertEndpoint]:
     log = tmp_path / "web.log"
     source = with_settings("", {"messages.log_level": "DEBUG"})
-    settings = {VARIABLE: source, "FILLCAST_LOG_FORMAT": request.param}
+    module = {"json": "tests.json_log_settings", "console": "config.settings"}[request.param]
+    settings = {VARIABLE: source, "DJANGO_SETTINGS_MODULE": module}
     with WebProcess(log, **settings) as web:
         yield AlertEndpoint(web, log)
 

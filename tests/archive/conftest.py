@@ -12,7 +12,7 @@ from common import failpoints
 @pytest.fixture
 def folder(tmp_path: Path, settings: Settings) -> Path:
     """The archive's folder; it does not exist yet."""
-    settings.FILLCAST_ARCHIVE_FOLDER = tmp_path / "archive"
+    settings.FILLCAST_VAR = tmp_path
     return tmp_path / "archive"
 
 

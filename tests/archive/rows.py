@@ -9,6 +9,7 @@ from django.db import connection
 from common.archive.batches import archive_kind
 from common.archive.kinds import ArchiveKind
 from common.archive.reading import read_archive
+from common.operational.source import VARIABLE, with_settings
 from common.sql import rows
 from config.retention import KINDS
 from execution.models import ExecutionLog
@@ -55,7 +56,7 @@ def environment(folder: Path) -> dict[str, str]:
         "DATABASE_URL": f"postgresql://{login}/{ours['NAME']}",
         "FILLCAST_DB_ROLE": "trade",
         "FILLCAST_SECRET_KEY": "k" * 40,
-        "FILLCAST_ARCHIVE_FOLDER": str(folder),
+        VARIABLE: with_settings("", {"retention.archive_folder": str(folder)}),
     }
 
 

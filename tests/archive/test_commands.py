@@ -74,8 +74,8 @@ def test_damaged_file_is_named(folder: Path) -> None:
 
 def test_nothing_is_archived_without_a_folder(settings: Settings) -> None:
     lines = old_lines(1)
-    settings.FILLCAST_ARCHIVE_FOLDER = None
-    with pytest.raises(CommandError, match="FILLCAST_ARCHIVE_FOLDER is not set"):
+    settings.FILLCAST_ENV = "production"
+    with pytest.raises(CommandError, match=r"retention\.archive_folder is not set"):
         command("archive", "--now")
     assert line_ids(table("execution_executionlog")) == lines
     assert doctor_check().result is WARN
@@ -97,11 +97,12 @@ def test_doctor_is_content_with_policies_that_work_or_want_nothing(
     old_lines(1)
     command("archive", "--now")
     assert "1 rows in 1 files" in doctor_check().detail
-    settings.FILLCAST_ARCHIVE_FOLDER = folder.parent / "elsewhere"
+    set_setting("retention.archive_folder", str(folder.parent / "elsewhere"))
     assert doctor_check().result is WARN
     for kind in KINDS.values():
         set_setting(f"retention.{kind.setting}", None)
-    settings.FILLCAST_ARCHIVE_FOLDER = None
+    set_setting("retention.archive_folder", None)
+    settings.FILLCAST_ENV = "production"
     assert doctor_check().result is OK
     assert "nothing is archived" in command("archive", "--now")
 
@@ -207,7 +208,7 @@ def test_job_archives_in_one_process_of_its_own(
 def test_job_starts_nothing_without_a_folder(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.FILLCAST_ARCHIVE_FOLDER = None
+    settings.FILLCAST_ENV = "production"
     monkeypatch.setattr(retention, "_running", None)
     assert not retention.start_archiving()
 

@@ -60,7 +60,7 @@ def test_killed_process_loses_and_doubles_no_row(folder: Path, point: str, nth: 
 
 def archive_command(folder: Path, faults: str) -> int:
     """Run `manage.py archive --now` as the role of workers, two rows at once."""
-    environ = {**os.environ, **environment(folder), "FILLCAST_FAILPOINTS": faults}
+    environ = {**os.environ, **environment(folder), "FILLCAST_REHEARSAL": f"failpoints={faults}"}
     line = [sys.executable, "manage.py", "archive", "--now", "--kind", "logs", "--rows", "2"]
     done = subprocess.run(line, env=environ, cwd=ROOT, capture_output=True, timeout=250)
     if done.returncode > 0:

@@ -31,6 +31,7 @@ WORKERS = 5  # of the stack
 def folder() -> Iterator[Path]:
     with server_folder("fillcast-bench-") as path:
         copy_to(path / "bench" / "stack" / "postgres")
+        (path / "bench" / "stack" / "sends").mkdir()
         yield path
 
 
@@ -44,7 +45,6 @@ def launch(folder: Path, *arguments: str) -> subprocess.Popen[str]:
             **ours,
             "FILLCAST_ENV_FILE": os.devnull,
             "FILLCAST_VAR": str(folder),
-            "FILLCAST_SEND_JOURNAL_FOLDER": "sends",
         },
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

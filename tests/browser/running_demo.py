@@ -111,6 +111,7 @@ class _Demo:
 
     def __init__(self, folder: Path, chats: Mapping[str, str]) -> None:
         self._log = folder / "demo.log"
+        (folder / "sends").mkdir()  # removed with it
         self.url = f"http://127.0.0.1:{(port := free_port())}"
         ours = {name: value for name, value in os.environ.items() if "FILLCAST" not in name}
         for name in ("DATABASE_URL", "REDIS_URL"):
@@ -121,8 +122,7 @@ class _Demo:
             "PYTHONPATH": os.pathsep.join(filter(None, [BANK, ours.get("PYTHONPATH", "")])),
             "FILLCAST_ENV_FILE": os.devnull,
             "FILLCAST_VAR": str(folder),
-            "FILLCAST_SEND_JOURNAL_FOLDER": "sends",
-            "FILLCAST_PORT": str(port),
+            "FILLCAST_LISTEN": str(port),
             "FILLCAST_SECRET_KEY": SECRET_KEY,
             VARIABLE: with_settings(
                 "",

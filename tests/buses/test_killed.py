@@ -44,7 +44,7 @@ def process(stream: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
         "DATABASE_URL": f"postgresql://{login}/{ours['NAME']}",
         "REDIS_URL": settings.REDIS_URL,
         "FILLCAST_DB_ROLE": "trade",
-        "FILLCAST_SINKS": f"{url.replace('redis://', 'redis+stream://')}/{stream}",
+        "FILLCAST_BUSES": f"{url.replace('redis://', 'redis+stream://')}/{stream}",
     }
     line = [sys.executable, "manage.py", "buses"]
     with log.open("ab") as output:

@@ -107,20 +107,20 @@ def test_metrics_name_each_bus(letter: DeadLetter, settings: Any) -> None:
         ({"lease_until": None}, FAIL, "No process delivers to"),
         ({"paused_at": timezone.now()}, WARN, "is paused since"),
         ({"read_to": timezone.now() - timedelta(hours=1)}, WARN, "s behind"),
-        ({"name": "kafka://gone"}, WARN, "not in FILLCAST_SINKS any more"),
+        ({"name": "kafka://gone"}, WARN, "not in FILLCAST_BUSES any more"),
     ],
 )
 def test_doctor_judges_each_bus(
     sink: BusSink, settings: Any, changes: dict[str, Any], result: Any, detail: str
 ) -> None:
-    settings.FILLCAST_SINKS = (f"{NAME}?maxlen=5",)
+    settings.SINKS = (f"{NAME}?maxlen=5",)
     BusSink.objects.update(**changes)
     found = [one for one in buses() if detail in one.detail]
     assert [one.result for one in found] == [result]
 
 
 def test_doctor_finds_bus_that_was_never_drained(db: None, settings: Any) -> None:
-    settings.FILLCAST_SINKS = ("redis+stream://u:secret@h/s?maxlen=5",)
+    settings.SINKS = ("redis+stream://u:secret@h/s?maxlen=5",)
     (found,) = buses()
     assert (found.result, found.detail) == (FAIL, f"{NAME} has never been drained.")
 

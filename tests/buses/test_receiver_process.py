@@ -45,7 +45,7 @@ class Process:
             "DJANGO_SETTINGS_MODULE": "config.settings",
             "FILLCAST_DB_ROLE": "trade",
             "FILLCAST_INSTALLATION_TAG": settings.FILLCAST_INSTALLATION_TAG,
-            "FILLCAST_INCOMING_BUSES": url,
+            "FILLCAST_BUSES": f"from+{url}",
             **more,
         }
         with log.open("ab") as output:
@@ -118,7 +118,7 @@ def test_receiver_killed_around_its_commit_publishes_once(
     add_route(SUBJECT, feed=feed, by=staff(Role.OPERATOR, name="olga"))
     make_consumer(server)
     log = tmp_path / "process.log"
-    first = Process(server.url, log, FILLCAST_FAILPOINTS=f"{point}:kill:1")
+    first = Process(server.url, log, FILLCAST_REHEARSAL=f"failpoints={point}:kill:1")
     send(server, SUBJECT, body())
     assert first.wait_ended() == -signal.SIGKILL
     assert Signal.objects.count() == (0 if point == "bus.published" else 1)
@@ -151,6 +151,6 @@ def test_receiver_waits_for_the_bus_and_replays_what_staff_request(
 
 
 def test_bus_named_twice_is_refused(settings: Any) -> None:
-    settings.FILLCAST_INCOMING_BUSES = ("nats://a@h/S", "nats://b@h/S")
-    with pytest.raises(SinkMisconfigured, match="names nats://h/S twice"):
+    settings.INCOMING_BUSES = ("nats://a@h/S", "nats://b@h/S")
+    with pytest.raises(SinkMisconfigured, match=r"names from\+nats://h/S twice"):
         configured()

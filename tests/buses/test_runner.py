@@ -74,12 +74,12 @@ def test_hanging_dead_and_broken_buses_delay_no_other_one(
 
 
 def test_sink_named_twice_is_refused(settings: Any) -> None:
-    settings.FILLCAST_SINKS = ("redis+stream://a:b@h/s", "redis+stream://h/s?maxlen=5")
+    settings.SINKS = ("redis+stream://a:b@h/s", "redis+stream://h/s?maxlen=5")
     with pytest.raises(SinkMisconfigured, match="names redis\\+stream://h/s twice"):
         configured()
 
 
 def test_command_without_buses_says_what_to_set(settings: Any) -> None:
-    settings.FILLCAST_SINKS = ()
-    with pytest.raises(CommandError, match="set FILLCAST_SINKS"):
+    settings.SINKS = ()
+    with pytest.raises(CommandError, match="set FILLCAST_BUSES"):
         call_command("buses")

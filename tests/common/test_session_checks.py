@@ -12,7 +12,7 @@ from common.shared_sessions.base import DatabaseWrapper
 
 EXPECTATION = ExpectedSession(
     role="fillcast_trade",
-    setting="FILLCAST_TRADE_DATABASE_URL",
+    setting="FILLCAST_DATABASES",
     parameters={"lock_timeout": 2_000, "jit": "off"},
 )
 RIGHT = {
@@ -52,7 +52,7 @@ def test_owner_is_refused_as_the_login_of_a_pooler() -> None:
     with psycopg.connect(**own_arguments(), autocommit=True) as session:
         with pytest.raises(WrongSessionError, match="it bypasses row-level security") as raised:
             refuse_wrong(session, EXPECTATION)
-        assert "of FILLCAST_TRADE_DATABASE_URL is not made for a transaction" in str(raised.value)
+        assert "of FILLCAST_DATABASES is not made for a transaction" in str(raised.value)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -7,19 +7,19 @@ import re
 import pytest
 
 from common.operational.reading import KEYS
-from config.databases import database, databases, timeouts, with_login
+from config.databases import database, databases, login, timeouts, with_login
 from config.env import VARIABLES, Settings
 from config.env_variables import InvalidEnvironmentError
 from config.installation import ROOT
-from config.moved_settings import MOVED
+from config.moved_settings import MOVED, OLD, RENAMED
 
-MOST_VARIABLES = 39
+MOST_VARIABLES = 25
 
 KEY = base64.b64encode(b"k" * 32).decode()
 PRODUCTION = {
     "FILLCAST_ENV": "production",
     "FILLCAST_SECRET_KEY": "s" * 40,
-    "FILLCAST_ALLOWED_HOSTS": "fillcast.example",
+    "FILLCAST_PUBLIC_URL": "https://fillcast.example",
     "FILLCAST_INSTALLATION_TAG": "abc",
     "FILLCAST_CREDENTIALS_PUBLIC_KEY": KEY,
     "DATABASE_URL": "postgresql://owner:pw@db/fillcast",
@@ -35,7 +35,7 @@ def faults(environ: dict[str, str]) -> list[str]:
 
 def test_development_needs_no_settings() -> None:
     settings = Settings.read({})
-    assert settings.port == 8012
+    assert f"{settings.listen}" == "127.0.0.1:8012"
     assert settings.database_url is None
     assert settings.credentials_private_keys == ()
 
@@ -53,11 +53,13 @@ def test_complete_production_settings_are_accepted() -> None:
 
 
 def test_all_malformed_settings_are_reported_together() -> None:
-    reported = faults({"FILLCAST_PORT": "80a", "FILLCAST_LEASE_SECONDS": "11", "DATABASE_URL": "x"})
+    reported = faults(
+        {"FILLCAST_DB_ROLE": "a", "FILLCAST_LEASE_SECONDS": "11", "DATABASE_URL": "x"}
+    )
     assert reported == [
-        "FILLCAST_PORT is '80a'; expected a whole number from 1 to 65535.",
         "DATABASE_URL is a text of 1 characters (not shown); expected a URL that begins with"
         " postgresql:// or postgres://, or nothing.",
+        "FILLCAST_DB_ROLE is 'a'; expected one of owner, trade, web.",
         "FILLCAST_LEASE_SECONDS is '11'; expected a whole number from 2 to 10.",
     ]
 
@@ -71,8 +73,11 @@ def test_malformed_secret_is_not_displayed() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("FILLCAST_PORT", "0"),
-        ("FILLCAST_PORT", "８０"),
+        ("FILLCAST_LISTEN", "0"),
+        ("FILLCAST_LISTEN", "80a"),
+        ("FILLCAST_LISTEN", "８０"),
+        ("FILLCAST_LISTEN", "localhost:80"),
+        ("FILLCAST_LISTEN", "127.0.0.1:65536"),
         ("FILLCAST_LEASE_SECONDS", "1_0"),
         ("FILLCAST_SETTINGS_SOURCE", "http://settings.example/fillcast.json"),
         ("FILLCAST_SETTINGS_SOURCE", '{"execution": {"poll_seconds": 9}}'),
@@ -81,12 +86,31 @@ def test_malformed_secret_is_not_displayed() -> None:
         ("FILLCAST_INSTALLATION_TAG", "abcd"),
         ("FILLCAST_DB_ROLE", "admin"),
         ("FILLCAST_ENV", "prod"),
-        ("FILLCAST_DEBUG", "maybe"),
+        ("FILLCAST_PUBLIC_URL", "fillcast.example"),
+        ("FILLCAST_PUBLIC_URL", "https://fillcast.example, ftp://a.example"),
+        ("FILLCAST_PUBLIC_URL", "https://fillcast.example@evil.example"),
+        ("FILLCAST_PUBLIC_URL", "https://fill*cast.example"),
+        ("FILLCAST_DATABASES", "postgresql://db/x"),
+        ("FILLCAST_DATABASES", "owner=postgresql://db/x"),
+        ("FILLCAST_DATABASES", "web=mysql://db/x"),
+        ("FILLCAST_DATABASES", "web=postgresql://a/x web=postgresql://b/x"),
+        ("FILLCAST_DATABASES", "pooler=user:password@bouncer:6432"),
+        ("FILLCAST_EMAIL_URL", "smtp://mail.example?from="),
+        ("FILLCAST_EMAIL_URL", "smtp://mail.example?from=desk"),
+        ("FILLCAST_EMAIL_URL", "smtp://mail.example?from=a@b.example%0ABcc:%20c@d.example"),
+        ("FILLCAST_EMAIL_URL", "http://mail.example"),
+        ("FILLCAST_MT5_TERMINAL", "terminal64.exe"),
+        ("FILLCAST_MT5_TERMINAL", "Alpha=C:\\mt5\\terminal64.exe"),
+        ("FILLCAST_BUSES", "from+kafka://a"),
+        ("FILLCAST_BUSES", "nats://a,http://b"),
         ("FILLCAST_TRUSTED_PROXIES", "10.0.0.0/8,proxy"),
         ("FILLCAST_SECRET_KEY", "short"),
-        ("FILLCAST_MARKET_CLOCK", "2014-05-02T12:25:00@1x60"),
-        ("FILLCAST_MARKET_CLOCK", "2014-05-02T12:25:00Z@1x0"),
-        ("FILLCAST_MARKET_CLOCK", "2014-13-02T12:25:00Z@1x60"),
+        ("FILLCAST_REHEARSAL", "clock=2014-05-02T12:25:00@1x60"),
+        ("FILLCAST_REHEARSAL", "clock=2014-05-02T12:25:00Z@1x0"),
+        ("FILLCAST_REHEARSAL", "clock=2014-13-02T12:25:00Z@1x60"),
+        ("FILLCAST_REHEARSAL", "failpoints=nowhere:kill"),
+        ("FILLCAST_REHEARSAL", "claim.committed:kill"),
+        ("FILLCAST_REHEARSAL", "failpoints= failpoints="),
         ("FILLCAST_CREDENTIALS_PUBLIC_KEY", base64.b64encode(b"short").decode()),
         ("DATABASE_URL", "mysql://db/fillcast"),
         ("REDIS_URL", "redis://redis:port"),
@@ -114,7 +138,7 @@ def test_every_variable_named_in_code_is_a_setting() -> None:
     internal |= {"FILLCAST_ETC", "FILLCAST_OUTSIDE"}  # of commands in deploy/
     internal |= {"FILLCAST_URL", "FILLCAST_KEY"}  # of a user's own program (docs/api-client.md)
     internal |= {"FILLCAST_COMPOSE", "FILLCAST_BACKUP_KEY"}  # of deploy/compose and deploy/backup
-    internal |= set(MOVED)  # refused, with the operational setting to use
+    internal |= set(OLD)  # refused, with what to use
     internal |= set(re.findall("FILLCAST_[A-Z0-9_]+", (ROOT / "docker-compose.yml").read_text()))
     pattern = re.compile(r"""["'](_?FILLCAST_[A-Z0-9_]+)["']|\bsettings\.(FILLCAST_[A-Z0-9_]+)""")
     named = {
@@ -129,11 +153,14 @@ def test_every_variable_named_in_code_is_a_setting() -> None:
 
 
 def test_market_clock_is_read_with_start_anchor_and_speed() -> None:
-    settings = Settings.read({"FILLCAST_MARKET_CLOCK": "2014-05-02T12:25:00Z@1767225600.5x60"})
-    clock = settings.market_clock
-    assert clock is not None
-    assert clock.start == dt.datetime(2014, 5, 2, 12, 25, tzinfo=dt.UTC)
-    assert (clock.anchor.timestamp(), clock.speed) == (1767225600.5, 60)
+    clock = "clock=2014-05-02T12:25:00Z@1767225600.5x60"
+    text = f"failpoints=claim.committed:kill:2,enqueue.done:stop {clock}"
+    rehearsal = Settings.read({"FILLCAST_REHEARSAL": text}).rehearsal
+    assert [point.name for point in rehearsal.failpoints] == ["claim.committed", "enqueue.done"]
+    found = rehearsal.clock
+    assert found is not None
+    assert found.start == dt.datetime(2014, 5, 2, 12, 25, tzinfo=dt.UTC)
+    assert (found.anchor.timestamp(), found.speed) == (1767225600.5, 60)
 
 
 def test_processes_need_few_variables() -> None:
@@ -151,6 +178,66 @@ def test_leftover_variable_names_the_operational_setting() -> None:
     assert not set(MOVED) & {variable.name for variable in VARIABLES}
 
 
+def test_renamed_variable_names_the_one_to_use() -> None:
+    reported = faults({"FILLCAST_PORT": "8012", "FILLCAST_SINKS": "nats://a", "REDIS_URL": "x"})
+    assert [sentence.split(" now")[0] for sentence in reported[:2]] == [
+        "FILLCAST_PORT is set, but FILLCAST_LISTEN has the port",
+        "FILLCAST_SINKS is set, but FILLCAST_BUSES names them",
+    ]
+    assert len(reported) == 3
+    known = {variable.name for variable in VARIABLES}
+    assert not known & OLD.keys()
+    for sentence in RENAMED.values():
+        assert set(re.findall("FILLCAST_[A-Z0-9_]+", sentence)) <= known, sentence
+
+
+def test_process_listens_where_address_or_port_or_both_say() -> None:
+    for text, expected in (
+        ("8099", "127.0.0.1:8099"), ("0.0.0.0", "0.0.0.0:8012"), ("0.0.0.0:80", "0.0.0.0:80"),
+        ("::1", "[::1]:8012"), ("[::]:80", "[::]:80"),
+    ):  # fmt: skip
+        assert f"{Settings.read({'FILLCAST_LISTEN': text}).listen}" == expected
+
+
+def test_only_the_named_addresses_and_this_machine_are_answered() -> None:
+    text = "https://fillcast.example/, https://*.desk.example:8443"
+    settings = Settings.read({**PRODUCTION, "FILLCAST_PUBLIC_URL": text})
+    assert settings.address == "https://fillcast.example"
+    own = ["localhost", "127.0.0.1", "[::1]"]
+    assert settings.hosts == ["fillcast.example", ".desk.example", *own]
+    assert settings.origins == ["https://fillcast.example", "https://*.desk.example:8443"]
+    development = Settings.read({"FILLCAST_LISTEN": "8099"})
+    assert (development.hosts, development.origins) == (own, ["http://localhost:8099"])
+
+
+def test_sender_of_mail_is_named_or_of_the_public_address() -> None:
+    assert Settings.read(PRODUCTION).sender == "fillcast@fillcast.example"
+    text = "smtp+tls://me:p%40@mail.example:587?timeout=3&from=Fillcast%20<desk@a.example>"
+    settings = Settings.read({**PRODUCTION, "FILLCAST_EMAIL_URL": text})
+    assert settings.sender == "Fillcast <desk@a.example>"
+    assert settings.email_url.server == "smtp+tls://me:p%40@mail.example:587?timeout=3"
+
+
+def test_buses_are_written_to_or_read() -> None:
+    settings = Settings.read({"FILLCAST_BUSES": "nats://a, from+nats://b,from+clickhouse://c"})
+    assert settings.sinks == ("nats://a",)
+    assert settings.incoming_buses == ("nats://b", "clickhouse://c")
+
+
+def test_terminal_has_name_and_program() -> None:
+    for text, expected in (
+        (
+            "C:\\Program Files\\MT5\\terminal64.exe",
+            ("main", "C:\\Program Files\\MT5\\terminal64.exe", False),
+        ),
+        ("alpha=C:\\a\\terminal64.exe /portable", ("alpha", "C:\\a\\terminal64.exe", True)),
+        ("alpha=", ("alpha", "", False)),
+    ):
+        found = Settings.read({"FILLCAST_MT5_TERMINAL": text}).mt5_terminal
+        assert found is not None
+        assert (found.name, found.path, found.portable) == expected
+
+
 def test_web_process_must_not_have_private_keys() -> None:
     (reported,) = faults({"FILLCAST_DB_ROLE": "web", "FILLCAST_CREDENTIALS_PRIVATE_KEYS": KEY})
     assert "the web process only encrypts" in reported
@@ -161,11 +248,11 @@ def test_conflicts_between_settings_are_reported_together() -> None:
         {
             **PRODUCTION,
             "FILLCAST_DB_ROLE": "trade",
-            "FILLCAST_DEBUG": "yes",
+            "FILLCAST_REHEARSAL": "clock=2014-05-02T12:25:00Z@1x60",
         }
     )
     assert [sentence.split(" is ")[0] for sentence in reported] == [
-        "FILLCAST_CREDENTIALS_PRIVATE_KEYS", "FILLCAST_DEBUG",
+        "FILLCAST_CREDENTIALS_PRIVATE_KEYS", "FILLCAST_REHEARSAL",
     ]  # fmt: skip
 
 
@@ -193,7 +280,7 @@ def test_owner_login_takes_role_without_own_login() -> None:
 
 
 def test_own_login_sets_no_role() -> None:
-    own = {"FILLCAST_DB_ROLE": "trade", "FILLCAST_TRADE_DATABASE_URL": "postgresql://t:p@db/x"}
+    own = {"FILLCAST_DB_ROLE": "trade", "FILLCAST_DATABASES": "trade=postgresql://t:p@db/x"}
     entry = database(Settings.read({**PRODUCTION, **own, "FILLCAST_CREDENTIALS_PRIVATE_KEYS": KEY}))
     assert "role=" not in entry["OPTIONS"]["options"]
     assert (entry["USER"], entry["CONN_MAX_AGE"]) == ("t", None)
@@ -202,17 +289,22 @@ def test_own_login_sets_no_role() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "expected"),
+    ("value", "expected"),
     [
-        ("FILLCAST_ALLOWED_HOSTS", "*", "FILLCAST_ALLOWED_HOSTS contains '*'"),
-        ("FILLCAST_ALLOWED_HOSTS", "fillcast.example,*", "FILLCAST_ALLOWED_HOSTS contains '*'"),
-        ("FILLCAST_PUBLIC_URL", "http://fillcast.example", "begins with http://"),
+        ("https://fillcast.example,https://*", "contains a URL of the host '*'"),
+        ("http://fillcast.example", "begins with http://"),
+        ("https://fillcast.example,http://localhost", "begins with http://"),
     ],
 )
-def test_production_rejects_unsafe_web_settings(name: str, value: str, expected: str) -> None:
-    (sentence,) = faults({**PRODUCTION, name: value})
+def test_production_rejects_unsafe_addresses(value: str, expected: str) -> None:
+    (sentence,) = faults({**PRODUCTION, "FILLCAST_PUBLIC_URL": value})
     assert expected in sentence
-    Settings.read({name: value})  # a development installation may
+    Settings.read({"FILLCAST_PUBLIC_URL": value})  # a development installation may
+
+
+def test_address_in_links_is_no_pattern() -> None:
+    (sentence,) = faults({"FILLCAST_PUBLIC_URL": "https://*.a.example,https://a.example"})
+    assert "the address in links first" in sentence
 
 
 @pytest.mark.parametrize(
@@ -233,8 +325,7 @@ def test_plain_http_is_for_trials_on_this_machine_only(url: str, is_trial: bool)
 POOLED = {
     **PRODUCTION,
     "FILLCAST_DB_ROLE": "web",
-    "FILLCAST_DB_POOLER": "transaction",
-    "FILLCAST_WEB_DATABASE_URL": "postgresql://w:p@pooler:6432/fillcast",
+    "FILLCAST_DATABASES": "web=postgresql://w:p@db/fillcast pooler=pooler:6432 replica=",
 }
 
 
@@ -260,16 +351,22 @@ def test_owner_is_never_pooled() -> None:
     assert "statement_timeout=0" in found["default"]["OPTIONS"]["options"]
 
 
-@pytest.mark.parametrize(
-    ("url", "sentence"),
-    [
-        ("", "FILLCAST_WEB_DATABASE_URL is not set; expected the login that PgBouncer accepts"),
-        ("postgresql://w:p@db/fillcast", "FILLCAST_WEB_DATABASE_URL name the same address"),
-    ],
-)
-def test_pooler_needs_addresses_of_both_kinds(url: str, sentence: str) -> None:
-    (reported,) = faults({**POOLED, "FILLCAST_WEB_DATABASE_URL": url})
-    assert sentence in reported
+def test_own_login_of_the_process_leads_to_the_pooler() -> None:
+    """As containers have it: DATABASE_URL is the login of the process itself."""
+    own = "postgresql://w:p%40@db/fillcast?sslmode=require"
+    given = {**POOLED, "DATABASE_URL": own, "FILLCAST_DATABASES": "pooler=b:6432"}
+    assert login(Settings.read(given)) == (
+        "DATABASE_URL", "postgresql://w:p%40@b:6432/fillcast?sslmode=require",
+    )  # fmt: skip
+    other = {**given, "FILLCAST_DATABASES": "pooler=b:6432?sslmode=disable"}
+    assert login(Settings.read(other))[1].endswith("@b:6432/fillcast?sslmode=disable")
+    past = databases(Settings.read(given))["direct"]
+    assert (past["HOST"], past["USER"], past["OPTIONS"]["sslmode"]) == ("db", "w", "require")
+
+
+def test_pooler_is_at_another_address_than_the_server() -> None:
+    (reported,) = faults({**POOLED, "FILLCAST_DATABASES": "pooler=db"})
+    assert "pooler= of FILLCAST_DATABASES name the same address" in reported
 
 
 def test_server_with_another_login() -> None:

@@ -47,9 +47,9 @@ def test_date_of_answers_goes_on(tmp_path: Path) -> None:
 
 def test_invalid_setting_ends_the_web_process_with_a_sentence() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "config.web_server"], env={**os.environ, "FILLCAST_PORT": "none"},
+        [sys.executable, "-m", "config.web_server"], env={**os.environ, "FILLCAST_LISTEN": "none"},
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=100,
     )  # fmt: skip
     assert done.returncode == 1
-    assert "FILLCAST_PORT" in done.stderr
+    assert "FILLCAST_LISTEN" in done.stderr
     assert "Traceback" not in done.stderr

@@ -119,7 +119,7 @@ def test_process_started_by_hand_prints_its_servers_once(
     tmp_path: Path, nowhere: str, name: str
 ) -> None:
     role = "web" if name == "web" else "trade"
-    environ = closed_servers(nowhere, FILLCAST_DB_ROLE=role, FILLCAST_PORT=str(free_port()))
+    environ = closed_servers(nowhere, FILLCAST_DB_ROLE=role, FILLCAST_LISTEN=str(free_port()))
     line, text = {  # the text that is printed after a worker has started its children
         "worker": (PREFORK, "Cannot connect to redis"), "web": (WEB, "Uvicorn running"),
     }[name]  # fmt: skip
@@ -134,10 +134,10 @@ def test_process_started_by_hand_prints_its_servers_once(
 @pytest.mark.processes
 def test_beat_with_own_login_prints_its_setting_once(tmp_path: Path, nowhere: str) -> None:
     own = f"postgresql://trader:s3cret@{nowhere}/elsewhere"
-    environ = closed_servers(nowhere, FILLCAST_DB_ROLE="trade", FILLCAST_TRADE_DATABASE_URL=own)
+    environ = closed_servers(nowhere, FILLCAST_DB_ROLE="trade", FILLCAST_DATABASES=f"trade={own}")
     output = output_until("OperationalError", BEAT, tmp_path / "log", **environ)
     assert output.count("Database:") == 1
-    assert f"Database: elsewhere at {nowhere} (FILLCAST_TRADE_DATABASE_URL).\n" in output
+    assert f"Database: elsewhere at {nowhere} (FILLCAST_DATABASES).\n" in output
     assert output.count("Redis:") == 1
     assert f"Redis: database 3 at {nowhere} (REDIS_URL).\n" in output
     assert "s3cret" not in output
@@ -147,7 +147,7 @@ def test_beat_with_own_login_prints_its_setting_once(tmp_path: Path, nowhere: st
 
 @pytest.mark.processes
 def test_web_process_without_servers_exits_with_an_error(nowhere: str) -> None:
-    given = closed_servers(nowhere, FILLCAST_PORT=str(free_port()))
+    given = closed_servers(nowhere, FILLCAST_LISTEN=str(free_port()))
     environ = {k: v for k, v in given.items() if k not in ("DATABASE_URL", "REDIS_URL")}
     done = subprocess.run(
         [sys.executable, "-m", *WEB], env=environ, cwd=ROOT,

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.django_db
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("bussink", "name the buses in FILLCAST_SINKS and restart"),
+        ("bussink", "name the buses in FILLCAST_BUSES and restart"),
         ("deadletter", "No bus has refused an event."),
         ("busroute", "Add a route: a subject of approved signals"),
         ("busmessage", "No bus has sent a message."),

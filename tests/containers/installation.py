@@ -127,7 +127,7 @@ class Installation:
         path = self.machine.clone / "server.env"
         changed = {
             "COMPOSE_PROFILES": "tls", "FILLCAST_HOST": HOST, "FILLCAST_CERTIFICATE": "internal",
-            "FILLCAST_PUBLIC_URL": f"https://{HOST}", "FILLCAST_ALLOWED_HOSTS": HOST,
+            "FILLCAST_PUBLIC_URL": f"https://{HOST}",
         }  # fmt: skip
         lines = path.read_text().replace(END, "").splitlines()
         kept = [line for line in lines if line.split("=")[0] not in changed]

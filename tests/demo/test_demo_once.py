@@ -47,12 +47,12 @@ class Run:
         ours = {name: value for name, value in os.environ.items() if "FILLCAST" not in name}
         del ours["DATABASE_URL"], ours["REDIS_URL"]
         self.folder, self.accounts = folder, accounts
+        (folder / "sends").mkdir()  # removed with it
         env = {
             **ours,
             "FILLCAST_ENV_FILE": os.devnull,
             "FILLCAST_VAR": str(folder),
-            "FILLCAST_SEND_JOURNAL_FOLDER": "sends",
-            "FILLCAST_PORT": str(free_port()),
+            "FILLCAST_LISTEN": str(free_port()),
         }
         self.done = subprocess.run(
             [sys.executable, *command, "--once", "--speed", SPEED],

@@ -9,21 +9,18 @@ import pytest
 import yaml
 
 from config.env import VARIABLES
+from config.env_parts import DatabaseUrls, read_databases
 from deploy.install import compose
 
 # Set by the image or by a single service, or not meant for containers.
 NOT_COMMON = {
-    "FILLCAST_ENV", "FILLCAST_ENV_FILE", "FILLCAST_VAR", "FILLCAST_BIND", "FILLCAST_PORT",
-    "FILLCAST_LOG_FORMAT", "FILLCAST_DEBUG", "FILLCAST_FAILPOINTS", "FILLCAST_MARKET_CLOCK",
-    "DATABASE_URL", "FILLCAST_WEB_DATABASE_URL", "FILLCAST_TRADE_DATABASE_URL", "FILLCAST_DB_ROLE",
-    "FILLCAST_REPLICA_DATABASE_URL", "FILLCAST_CREDENTIALS_PRIVATE_KEYS",
-    "FILLCAST_PUSH_PRIVATE_KEYS", "FILLCAST_MT5_TERMINAL",
-    "FILLCAST_MT5_PORTABLE", "FILLCAST_MT5_NAME", "FILLCAST_ARCHIVE_FOLDER",
-    "FILLCAST_SEND_JOURNAL_FOLDER", "FILLCAST_SINKS", "FILLCAST_INCOMING_BUSES",
+    "FILLCAST_ENV", "FILLCAST_ENV_FILE", "FILLCAST_VAR", "FILLCAST_LISTEN", "FILLCAST_REHEARSAL",
+    "DATABASE_URL", "FILLCAST_DATABASES", "FILLCAST_DB_ROLE", "FILLCAST_CREDENTIALS_PRIVATE_KEYS",
+    "FILLCAST_PUSH_PRIVATE_KEYS", "FILLCAST_MT5_TERMINAL", "FILLCAST_BUSES",
 }  # fmt: skip
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
-SENDS = "/srv/fillcast/sends"
+SENDS, ARCHIVE = "/srv/fillcast/sends", "/srv/fillcast/archive"
 STATE = "/srv/fillcast"
 TRADING = {"exits", "execution", "maintenance", "sessions"}
 
@@ -67,8 +64,11 @@ def test_every_setting_is_passed_to_every_process(
     )  # it must not decrypt tenants' credentials
     assert "FILLCAST_PUSH_PRIVATE_KEYS" not in web
     for name in TRADING | {"beat", "prices", "buses", "receiver"}:  # the doctor compares in each
-        assert {"FILLCAST_SINKS", "FILLCAST_INCOMING_BUSES"} <= services[name]["environment"].keys()
-    assert "FILLCAST_SINKS" not in web  # its URLs have passwords
+        assert "FILLCAST_BUSES" in services[name]["environment"]
+    assert "FILLCAST_BUSES" not in web  # its URLs have passwords
+    for name in TRADING | {"web", "beat", "prices"}:  # without the names it is as if it were empty
+        text = re.sub(r"\$\{\w+:-\}", "", services[name]["environment"]["FILLCAST_DATABASES"])
+        assert read_databases(text) == DatabaseUrls()
 
 
 def folders_of(service: dict[str, Any]) -> set[str]:
@@ -86,13 +86,10 @@ def test_archive_is_on_a_volume_of_the_only_process_that_writes_it(
     services: dict[str, dict[str, Any]],
 ) -> None:
     """Without a volume, what was removed from the database would go with the container."""
-    folders = {
-        name: service["environment"]["FILLCAST_ARCHIVE_FOLDER"]
-        for name, service in services.items()
-        if "FILLCAST_ARCHIVE_FOLDER" in service.get("environment", {})
-    }
-    assert folders == {"maintenance": "/srv/archive"}
-    assert folders_of(services["maintenance"]) == {"/srv/archive", STATE, SENDS}
+    writing = {name for name in services if ARCHIVE in folders_of(services[name])}
+    assert writing == {"maintenance"}
+    assert folders_of(services["maintenance"]) == {ARCHIVE, STATE, SENDS}
+    assert ARCHIVE in (ROOT / "deploy/Dockerfile").read_text()  # of its user
 
 
 def test_processes_that_send_orders_share_the_folder_of_their_sends(
@@ -101,8 +98,7 @@ def test_processes_that_send_orders_share_the_folder_of_their_sends(
     """So the others know what a killed one had not sent. The image creates it for its user."""
     sharing = {name for name in services if SENDS in folders_of(services[name])}
     assert sharing == TRADING | {"prices"}
-    for name in sharing:
-        assert services[name]["environment"]["FILLCAST_SEND_JOURNAL_FOLDER"] == SENDS
+    assert "FILLCAST_VAR=/srv/fillcast " in (ROOT / "deploy/Dockerfile").read_text()
     volume = yaml.safe_load(TEXT)["volumes"]["sends"]["driver_opts"]
     assert (volume["type"], volume["device"]) == ("tmpfs", "tmpfs")
     user = re.search(r"--uid (\d+)", (ROOT / "deploy/Dockerfile").read_text())

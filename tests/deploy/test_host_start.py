@@ -54,7 +54,7 @@ class Machine:
         for inside, here in places.items():
             (self.folder / here).mkdir(exist_ok=True, mode=0o700)
             found = {n: v.replace(inside, str(self.folder / here)) for n, v in found.items()}
-        clean = {"PATH": os.environ["PATH"], "FILLCAST_PORT": str(self.port)}
+        clean = {"PATH": os.environ["PATH"], "FILLCAST_LISTEN": str(self.port)}
         return {**clean, **dict(line.split("=", 1) for line in settings), **found}
 
     def start(self, unit: str) -> dict[str, str]:
@@ -123,7 +123,7 @@ def test_units_start_an_installation_from_files(machine: Machine) -> None:
     machine.start("fillcast-server-migrate.service")
     web = machine.start("fillcast-server-web.service")
     worker = machine.start("fillcast-server-exits.service")
-    checks = {"FILLCAST_PORT": str(machine.port), "FILLCAST_ALLOWED_HOSTS": "trade.example.com"}
+    checks = {"FILLCAST_LISTEN": str(machine.port)}
     for name, check, environ in (("web", "web", checks), ("exits", "lease", worker)):
         until(
             partial(is_well, check, environ),

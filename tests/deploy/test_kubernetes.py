@@ -90,7 +90,9 @@ def test_every_pod_is_confined(pods: dict[str, Manifest]) -> None:
         assert spec["securityContext"]["runAsNonRoot"] is True, name
         assert str(spec["securityContext"]["runAsUser"]) in (ROOT / "deploy/Dockerfile").read_text()
         assert spec["automountServiceAccountToken"] is False, name
-        assert spec["enableServiceLinks"] is False, name  # would set FILLCAST_PORT
+        assert spec["enableServiceLinks"] is False, (
+            name
+        )  # would set FILLCAST_PORT, which is refused
         assert container(pod)["resources"]["limits"]["memory"] == "1Gi", name
         assert spec["terminationGracePeriodSeconds"] > 30, name
 
@@ -104,8 +106,7 @@ def test_pods_have_the_secrets_of_their_role_only(pods: dict[str, Manifest]) -> 
         assert role in SECRETS
         mounted = {m["name"]: m["mountPath"] for m in container(pod)["volumeMounts"]}
         assert mounted["secrets"] == environment(pod)["FILLCAST_SECRETS_FOLDER"]
-        journals = Path(environment(pod)["FILLCAST_SEND_JOURNAL_FOLDER"])
-        assert str(journals.parent) == mounted["sends"]  # its own: the volume's belongs to root
+        assert mounted["sends"] == "/dev/shm"  # in it, its own: the volume's belongs to root
 
 
 def test_every_process_has_probes_and_none_restarts_for_its_database(

@@ -16,6 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from common.sealing import new_private_key, public_key_of
 from config.env import Settings
+from config.env_parts import read_mail
 from deploy.install import compose, keys, memory, server_env, setup
 
 ROOT = Path(__file__).parents[2]
@@ -179,8 +180,27 @@ def test_value_with_signs_is_read_as_it_was_written(path: Path) -> None:
     assert values["FILLCAST_EMAIL_URL"] == url
 
 
+def test_sender_becomes_a_part_of_the_mail_server(path: Path) -> None:
+    sender = "Fillcast <desk@trade.example.com>"
+    mail = ("--email-url", "smtp://mail.example.com", "--email-from", sender)
+    values = written(path, "trade.example.com", *mail)
+    assert read_mail(values["FILLCAST_EMAIL_URL"]).sender == sender
+    path.unlink()
+    for wrong in (("--email-from", sender), (*mail[:3], "desk")):
+        with pytest.raises(SystemExit, match="--email-from"):
+            setup.main(["trade.example.com", *wrong], path)
+    assert not path.exists()
+
+
+def test_name_of_an_earlier_version_is_reported_with_the_new_one(path: Path) -> None:
+    written(path, "trade.example.com")
+    path.write_text(path.read_text().replace("REDIS_P", "FILLCAST_SINKS=nats://a\nREDIS_P", 1))
+    with pytest.raises(server_env.UnusableFileError, match="FILLCAST_BUSES names them now"):
+        server_env.read(path)
+
+
 def test_shell_variables_do_not_overrule_the_file() -> None:
-    shell = {"PATH": "/bin", "FILLCAST_SECRET_KEY": "x", "FILLCAST_DB_POOLER": "none"}
+    shell = {"PATH": "/bin", "FILLCAST_SECRET_KEY": "x", "FILLCAST_POOLER_ADDRESS": "x"}
     child = compose.environment(shell, {"COMPOSE_PROFILES": "tls"})
     assert child.pop("SOURCE_DATE_EPOCH") == compose.commit_time()
     assert child == {"PATH": "/bin", "COMPOSE_PROFILES": "tls"}

@@ -26,7 +26,7 @@ class Broker:
         return self.process is not None and self.process.alive
 
     def start(self, *, faults: str = "") -> Process:
-        """Start it, or return the running one. faults: FILLCAST_FAILPOINTS of a new process."""
+        """Start it, or return the running one. faults: failpoints of a new process."""
         if self.process is not None and self.process.alive:
             if not faults:
                 return self.process
@@ -34,7 +34,7 @@ class Broker:
         environ = {
             **self._servers.environ(),
             "DATABASE_URL": self._servers.books.url,
-            "FILLCAST_FAILPOINTS": faults,
+            "FILLCAST_REHEARSAL": f"failpoints={faults}",
         }
         line = ("-m", "tests.fakes.paper_server", "--faults", "--port", str(self.port))
         log = self._servers.folder / "broker.log"

@@ -60,6 +60,7 @@ class FaultEnvironment:
     ) -> None:
         """state: the stored state from which the databases begin; default: ACCOUNTS accounts."""
         self.servers, self.folder, self._state = servers, folder, state
+        (folder / "sends").mkdir(exist_ok=True)
         if servers not in _reused:
             _reused[servers] = ReusedProcesses(Broker(servers))
         self.venue = _reused[servers].broker

@@ -2,7 +2,7 @@
 
 `python -m tests.faults.operator_process` reads one JSON object per line ({"do": "publish", …}) and
 answers each with one. It is a separate process, because web processes may die too
-(`FILLCAST_FAILPOINTS`).
+(`FILLCAST_REHEARSAL`).
 """
 
 import json

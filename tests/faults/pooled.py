@@ -5,7 +5,9 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
+from config.databases import with_login
 from ops.embedded.postgres import NAME
 from tests.faults.environment import FaultEnvironment
 from tests.faults.pgbouncer import LOGINS, PgBouncer
@@ -16,13 +18,15 @@ class PooledEnvironment(FaultEnvironment):
     """Use it in a `with` statement, as every environment."""
 
     def __init__(self, servers: Servers, folder: Path, bouncer: PgBouncer) -> None:
-        pooled = {
-            "FILLCAST_DB_POOLER": "transaction",
-            "FILLCAST_TRADE_DATABASE_URL": bouncer.url("trade"),
-            "FILLCAST_WEB_DATABASE_URL": bouncer.url("web"),
-        }
-        super().__init__(servers, folder, pooled)
         self.bouncer = bouncer
+        super().__init__(servers, folder, {"FILLCAST_DATABASES": self.databases(servers)})
+
+    def databases(self, servers: Servers, trade: str = "trade") -> str:
+        """Return the value of FILLCAST_DATABASES. trade: login of the workers."""
+        logins = {"trade": trade, "web": "web"}
+        urls = {n: with_login(servers.ours.url, self.bouncer.url(of)) for n, of in logins.items()}
+        pooler = urlsplit(self.bouncer.url("web")).netloc.rpartition("@")[2]
+        return f"trade={urls['trade']} web={urls['web']} pooler={pooler}"
 
     def __enter__(self) -> Self:
         super().__enter__()

@@ -199,7 +199,7 @@ class Fleet:
     ) -> Process:
         """Start a process of the stack.
 
-        faults: FILLCAST_FAILPOINTS of this process only. without: a guard to remove
+        faults: failpoints of this process only. without: a guard to remove
         (`disabled_guards.py`). imports: a module that a worker imports.
         """
         environ = {**self.environ, **child.env, **env}
@@ -207,7 +207,7 @@ class Fleet:
             environ.pop(name, None)
         line = list(child.command)
         if faults:
-            environ["FILLCAST_FAILPOINTS"] = faults
+            environ["FILLCAST_REHEARSAL"] = f"failpoints={faults}"
         if without:
             environ["WITHOUT"] = without
             imports = "tests.faults.disabled_guards"
@@ -263,7 +263,8 @@ class Fleet:
 
     def operator(self, faults: str = "") -> OperatorProcess:
         """Start another operator's process, which may die."""
-        environ = {**self.environ, "FILLCAST_DB_ROLE": "trade", "FILLCAST_FAILPOINTS": faults}
+        own = {"FILLCAST_DB_ROLE": "trade", "FILLCAST_REHEARSAL": f"failpoints={faults}"}
+        environ = {**self.environ, **own}
         process = OperatorProcess(environ, self.folder, self.code)
         self.processes[f"operator-{process.pid}"] = process
         return process

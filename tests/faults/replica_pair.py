@@ -53,7 +53,7 @@ class Pair:
 @contextmanager
 def following(url: str) -> Iterator[None]:
     """Give Django the server at this URL as its replica inside this block."""
-    environ = {"FILLCAST_DB_ROLE": "trade", "FILLCAST_REPLICA_DATABASE_URL": url}
+    environ = {"FILLCAST_DB_ROLE": "trade", "FILLCAST_DATABASES": f"replica={url}"}
     entry = databases(Settings.read(environ))[REPLICA]
     options = entry["OPTIONS"]  # as the owner, as in the tests on the primary
     options["options"] = options["options"].replace(" -c role=fillcast_trade", "")

@@ -85,6 +85,7 @@ class Servers:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)  # PostgreSQL runs as another user when we are root
         self.folder = folder
+        (folder / "sends").mkdir(exist_ok=True)  # removed with it, however processes end
         self._settings = settings
         self._key = new_private_key()
         self.postgres = PostgresServer(folder / "ours", max_connections=300)
@@ -143,7 +144,6 @@ class Servers:
             "REDIS_URL": self.redis.url,
             "FILLCAST_ENV_FILE": os.devnull,
             "FILLCAST_VAR": str(self.folder),
-            "FILLCAST_SEND_JOURNAL_FOLDER": "sends",  # removed with it, however processes end
             "FILLCAST_CREDENTIALS_PUBLIC_KEY": b64encode(public_key_of(self._key)).decode(),
             "FILLCAST_CREDENTIALS_PRIVATE_KEYS": b64encode(self._key).decode(),
             VARIABLE: OF_TESTS,

@@ -92,7 +92,7 @@ def test_process_exits_at_failpoint_from_environment(action: str, code: int) -> 
     done = subprocess.run(
         [sys.executable, "-c", program],
         env={
-            "FILLCAST_FAILPOINTS": f"enqueue.done:{action}",
+            "FILLCAST_REHEARSAL": f"failpoints=enqueue.done:{action}",
             "FILLCAST_ENV_FILE": "/dev/null",
             "DJANGO_SETTINGS_MODULE": "config.settings",
         },
@@ -148,5 +148,5 @@ def test_thread_that_stops_its_process_does_not_continue(stops: int) -> None:
 
 
 def test_production_does_not_start_with_armed_failpoint() -> None:
-    with pytest.raises(InvalidEnvironmentError, match="FILLCAST_FAILPOINTS is set"):
-        Settings.read({**PRODUCTION, "FILLCAST_FAILPOINTS": "enqueue.done:kill"})
+    with pytest.raises(InvalidEnvironmentError, match="FILLCAST_REHEARSAL is set"):
+        Settings.read({**PRODUCTION, "FILLCAST_REHEARSAL": "failpoints=enqueue.done:kill"})

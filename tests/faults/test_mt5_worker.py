@@ -36,7 +36,7 @@ class Terminal(FaultEnvironment):
         environ = {
             "FAKE_MT5": str(venue.port),
             "PYTHONPATH": str(PACKAGE),
-            "FILLCAST_MT5_NAME": "alpha",
+            "FILLCAST_MT5_TERMINAL": "alpha=",
         }
         super().__init__(servers, folder, environ)
 

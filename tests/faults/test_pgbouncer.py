@@ -80,7 +80,7 @@ def test_login_without_parameters_is_refused_by_name(pooled: PooledEnvironment) 
     pooled.bouncer.reconnect()
     worker = pooled.fleet.worker(wait=False)
     reported = (
-        "The login trade of FILLCAST_TRADE_DATABASE_URL is not made for a transaction pooler:"
+        "The login trade of FILLCAST_DATABASES is not made for a transaction pooler:"
         " statement_timeout is 0, not 2400; jit is on, not off. Run `manage.py pooled_login`"
     )
     assert wait_until(lambda: reported in worker.output(), 60), worker.output()[-2000:]
@@ -92,8 +92,8 @@ def test_login_without_parameters_is_refused_by_name(pooled: PooledEnvironment) 
 
 
 def test_login_of_another_role_is_refused_by_name(pooled: PooledEnvironment) -> None:
-    web = pooled.fleet.environ["FILLCAST_WEB_DATABASE_URL"]
-    reported = pooled.command("trade", "killswitch", "list", FILLCAST_TRADE_DATABASE_URL=web)
+    databases = pooled.databases(pooled.servers, trade="web")
+    reported = pooled.command("trade", "killswitch", "list", FILLCAST_DATABASES=databases)
     assert "it is a member of ['fillcast_web'], not of fillcast_trade" in reported
 
 
@@ -125,7 +125,7 @@ def test_web_process_serves_pages_through_the_pool(
 def test_whole_stack_runs_through_the_pool(pooled: PooledEnvironment, tmp_path: Path) -> None:
     """Supervisor, fork server, web, beat, prices and all workers."""
     port = free_port()
-    environ = {**pooled.fleet.environ, "FILLCAST_PORT": str(port)}
+    environ = {**pooled.fleet.environ, "FILLCAST_LISTEN": str(port)}
     stack = Process.python("stack", ("manage.py", "stack"), environ, tmp_path / "stack.log")
     try:
         assert wait_until(lambda: "Fillcast runs at" in stack.output(), 90), stack.output()

@@ -185,14 +185,14 @@ def test_web_process_killed_during_publication(environment: FaultEnvironment) ->
     key, signal_id = environment.operator.do("draft", feed=200)
     port = str(free_port())
     web = stack.web_process(_env(environment, port))
-    victim = environment.fleet.start(web, faults="publish.written:kill", FILLCAST_PORT=port)
+    victim = environment.fleet.start(web, faults="publish.written:kill", FILLCAST_LISTEN=port)
     environment.wait(lambda: web.ready is not None and web.ready(), "no web", 60)
     with pytest.raises(OSError):
         _publish(port, key, signal_id)
     assert not victim.alive or victim.popen.wait(10) == -9
     scenario = Scenario(environment)
     assert scenario.at_fault == {}
-    victim = environment.fleet.start(web, faults="enqueue.bundle:kill", FILLCAST_PORT=port)
+    victim = environment.fleet.start(web, faults="enqueue.bundle:kill", FILLCAST_LISTEN=port)
     environment.wait(lambda: web.ready is not None and web.ready(), "no web", 60)
     with pytest.raises(OSError):
         _publish(port, key, signal_id)
@@ -202,7 +202,7 @@ def test_web_process_killed_during_publication(environment: FaultEnvironment) ->
 
 
 def _env(environment: FaultEnvironment, port: str) -> Settings:
-    environ = {**environment.fleet.environ, "FILLCAST_PORT": port, "FILLCAST_DB_ROLE": "web"}
+    environ = {**environment.fleet.environ, "FILLCAST_LISTEN": port, "FILLCAST_DB_ROLE": "web"}
     environ.pop("FILLCAST_CREDENTIALS_PRIVATE_KEYS")
     return Settings.read(environ)
 

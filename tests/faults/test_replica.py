@@ -210,14 +210,14 @@ def test_tenants_see_their_own_rows_only(pair: Pair) -> None:
         **{name: value for name, value in os.environ.items() if not name.startswith("FILLCAST_")},
         "DJANGO_SETTINGS_MODULE": "config.settings",
         "DATABASE_URL": pair.primary.url,
-        "FILLCAST_REPLICA_DATABASE_URL": pair.standby.url,
+        "FILLCAST_DATABASES": f"replica={pair.standby.url}",
         "FILLCAST_DB_ROLE": "web",
         "FILLCAST_ENV_FILE": os.devnull,
     }
     expected = [None, [ids[0]], every, [ids[1]], every]
     assert tenants_rows(environ, ids) == [[owners, True] for owners in expected]
     with closed_port() as port:
-        environ["FILLCAST_REPLICA_DATABASE_URL"] = f"postgresql://user@127.0.0.1:{port}/none"
+        environ["FILLCAST_DATABASES"] = f"replica=postgresql://user@127.0.0.1:{port}/none"
         assert tenants_rows(environ, ids) == [[owners, False] for owners in expected]
 
 

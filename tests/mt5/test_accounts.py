@@ -71,7 +71,7 @@ def test_wrong_password_concerns_one_login(venue: FakeTerminal, adapter: Mt5Adap
 def test_account_of_another_worker_is_not_touched(
     venue: FakeTerminal, adapter: Mt5Adapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("FILLCAST_MT5_NAME", "alpha")
+    monkeypatch.setenv("FILLCAST_MT5_TERMINAL", "alpha=c:\\MT5\\terminal64.exe")
     named = create()
     assert run(named.positions(spec(terminal="alpha"))) == []
     with pytest.raises(ReadFailed, match="worker of beta"):

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
+from brokers.mt5.own_terminal import TerminalEndpoint
 from config.env import VARIABLES, Settings
 
 ROOT = Path(__file__).parents[2]
@@ -16,7 +17,7 @@ def test_all_start_the_terminals_worker() -> None:
     for name in FILES:
         text = (FOLDER / name).read_text()
         assert "-m celery -A config worker -Q mt5.alpha --pool threads" in text, name
-        assert "FILLCAST_MT5_NAME" in text
+        assert "FILLCAST_MT5_TERMINAL=alpha=" in text.replace('" value="', "=")
         assert set(re.findall(r"FILLCAST_[A-Z0-9_]+", text)) <= known
 
 
@@ -26,8 +27,8 @@ def test_winsw_reads_it() -> None:
         element.attrib["name"]: element.attrib["value"] for element in root.findall("env")
     }
     settings = Settings.read(environment | {"FILLCAST_ENV_FILE": "x"})
-    assert (settings.mt5_name, settings.mt5_portable) == ("alpha", True)
-    assert settings.mt5_terminal == "C:\\mt5\\alpha\\terminal64.exe"
+    expected = TerminalEndpoint("C:\\mt5\\alpha\\terminal64.exe", portable=True, name="alpha")
+    assert settings.mt5_terminal == expected
 
 
 def test_docs_name_the_files() -> None:

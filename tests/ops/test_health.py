@@ -65,8 +65,7 @@ def test_health_check_without_servers_fails_with_a_sentence() -> None:
     with closed_port() as port:
         environ = {
             **os.environ,
-            "FILLCAST_ALLOWED_HOSTS": "localhost",
-            "FILLCAST_PORT": str(port),
+            "FILLCAST_LISTEN": str(port),
             "DATABASE_URL": f"postgresql://x@127.0.0.1:{port}/x",
         }
         for name in ("web", "lease", "beat"):
@@ -92,5 +91,5 @@ def test_worker_is_not_restarted_because_its_database_is_away() -> None:
 
 def test_web_process_is_restarted_only_if_it_does_not_answer() -> None:
     with closed_port() as port:
-        environ = {"FILLCAST_ALLOWED_HOSTS": "localhost", "FILLCAST_PORT": str(port)}
+        environ = {"FILLCAST_LISTEN": f"127.0.0.1:{port}"}
         assert health.main(["web", "live"], environ) == 1

@@ -59,12 +59,11 @@ def test_worker_settings_print_no_key_in_production(name: str) -> None:
     pair = PrivateKey.generate()
     given = {
         "FILLCAST_ENV": name, "DATABASE_URL": "postgresql://owner@db/x",
-        "FILLCAST_TRADE_DATABASE_URL": "postgresql://trader@db/x", "REDIS_URL": "redis://r/0",
+        "FILLCAST_DATABASES": "trade=postgresql://trader@db/x", "REDIS_URL": "redis://r/0",
         "FILLCAST_SECRET_KEY": secrets.token_urlsafe(64), "FILLCAST_INSTALLATION_TAG": "abc",
         "FILLCAST_CREDENTIALS_PRIVATE_KEYS": base64.b64encode(bytes(pair)).decode(),
         "FILLCAST_CREDENTIALS_PUBLIC_KEY": base64.b64encode(bytes(pair.public_key)).decode(),
         "FILLCAST_PUBLIC_URL": "https://fillcast.example", "FILLCAST_DB_ROLE": "trade",
-        "FILLCAST_ALLOWED_HOSTS": "fillcast.example",
         "FILLCAST_ENV_FILE": os.devnull,
     }  # fmt: skip
     done = subprocess.run(
@@ -81,6 +80,7 @@ def test_worker_settings_print_no_key_in_production(name: str) -> None:
         assert given["FILLCAST_CREDENTIALS_PRIVATE_KEYS"] not in output
         kept = [line for line in lines if line.startswith("# FILLCAST_CREDENTIALS_PRIVATE_KEYS:")]
         assert len(kept) == 1
+        assert "FILLCAST_PUBLIC_URL=https://fillcast.example" in lines
         assert "env file or secret store" in kept[0]
     else:
         key = given["FILLCAST_CREDENTIALS_PRIVATE_KEYS"]
@@ -90,8 +90,8 @@ def test_worker_settings_print_no_key_in_production(name: str) -> None:
 def test_worker_settings_name_the_pooler_and_the_way_past_it() -> None:
     given = {
         "DATABASE_URL": "postgresql://owner:o@db/x", "REDIS_URL": "redis://r/0",
-        "FILLCAST_TRADE_DATABASE_URL": "postgresql://trader:t@pooler:6432/x",
-        "FILLCAST_DB_POOLER": "transaction", "FILLCAST_DB_ROLE": "trade",
+        "FILLCAST_DATABASES": "trade=postgresql://trader:t@db/x pooler=pooler:6432",
+        "FILLCAST_DB_ROLE": "trade",
         "FILLCAST_ENV_FILE": os.devnull,
     }  # fmt: skip
     done = subprocess.run(
@@ -102,8 +102,7 @@ def test_worker_settings_name_the_pooler_and_the_way_past_it() -> None:
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert "DATABASE_URL=postgresql://trader:t@db/x" in lines  # not the owner's password
-    assert "FILLCAST_TRADE_DATABASE_URL=postgresql://trader:t@pooler:6432/x" in lines
-    assert "FILLCAST_DB_POOLER=transaction" in lines
+    assert "FILLCAST_DATABASES=pooler=pooler:6432" in lines
 
 
 def test_worker_settings_state_that_nothing_runs(tmp_path: Path) -> None:

@@ -17,10 +17,9 @@ from tests.web_process import ROOT, WebProcess
 METRICS_TOKEN = "scrape-9f2c41d07be8"
 UNLIMITED = {f"api_rates.{rate}": 1_000_000 for rate in RATES}
 QUICK_SIGN_IN = {
-    "DJANGO_SETTINGS_MODULE": "tests.cheaper_hash_settings",
+    "DJANGO_SETTINGS_MODULE": "tests.stack.quick_settings",
     "TEST_HASH_ITERATIONS": "1000",
 }
-SHORT_LOG = {"FILLCAST_LOG_FORMAT": "json"}
 ERRORS_ONLY = {"messages.log_level": "ERROR"}
 
 
@@ -62,7 +61,6 @@ def running_stack() -> Iterator[RunningStack]:
             "FILLCAST_METRICS_TOKEN": METRICS_TOKEN,
             VARIABLE: with_settings("", {**UNLIMITED, **ERRORS_ONLY}),
             **QUICK_SIGN_IN,
-            **SHORT_LOG,
         }
         with WebProcess(folder / "web.log", **own) as web:
             yield RunningStack(web, folder / "web.log")

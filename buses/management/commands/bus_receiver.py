@@ -9,9 +9,10 @@ from buses.sinks import SinkMisconfigured
 from common.stop_signals import stop_at_signals
 
 HELP = """Run the process that takes approved signals, and fills of foreign connectors, from the
-buses of FILLCAST_INCOMING_BUSES. It carries out only what comes by a route that an operator added
-in the console (Routes from buses); the rest is kept with its reason. Several such processes share
-the work. Ctrl-C or SIGTERM stops it; what was not acknowledged to the bus comes again."""
+buses that FILLCAST_BUSES names with from+. It carries out only what comes by a route that an
+operator added in the console (Routes from buses); the rest is kept with its reason. Several such
+processes share the work. Ctrl-C or SIGTERM stops it; what was not acknowledged to the bus comes
+again."""
 
 
 class Command(BaseCommand):
@@ -27,7 +28,7 @@ class Command(BaseCommand):
         except SinkMisconfigured as error:
             raise CommandError(str(error)) from error
         if not makers:
-            raise CommandError("No bus is configured: set FILLCAST_INCOMING_BUSES.")
+            raise CommandError("No bus is configured: set FILLCAST_BUSES=from+nats://…")
         stop = stop_at_signals()
         names = ", ".join(name for name, _ in makers)
         self.stderr.write(f"bus_receiver: {names}; stop with Ctrl-C")

@@ -9,7 +9,7 @@ from buses.sinks import SinkMisconfigured
 from common.readiness import announce_ready
 from common.stop_signals import stop_at_signals
 
-HELP = """Run the process that delivers what happens to the buses of FILLCAST_SINKS, and to Python
+HELP = """Run the process that delivers what happens to the buses of FILLCAST_BUSES, and to Python
 functions that packages register (docs/buses.md). Each has a thread and a cursor of its own; two
 such processes share the work by lease. Ctrl-C or SIGTERM stops it; it continues where it stopped.
 Nothing that trades waits for it."""
@@ -28,7 +28,7 @@ class Command(BaseCommand):
         except SinkMisconfigured as error:
             raise CommandError(str(error)) from error
         if not makers:
-            raise CommandError("No bus is configured: set FILLCAST_SINKS; see docs/buses.md.")
+            raise CommandError("No bus is configured: set FILLCAST_BUSES; see docs/buses.md.")
         stop = stop_at_signals()
         names = ", ".join(name for name, _ in makers)
         self.stderr.write(f"buses: {names}; stop with Ctrl-C")

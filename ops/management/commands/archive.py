@@ -21,7 +21,7 @@ from config.retention import KINDS, archive_folder, has_policy, obstacle
 NICENESS = 10
 MOST_NAMED = 10
 HELP = """\
-Move old rows to Parquet files in FILLCAST_ARCHIVE_FOLDER, or show what is archived.
+Move old rows to Parquet files in the archive's folder, or show what is archived.
 
   manage.py archive               what each kind's policy is, what is archived
   manage.py archive --dry-run     how many rows would be archived now; nothing is changed

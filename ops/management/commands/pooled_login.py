@@ -19,8 +19,8 @@ class Command(BaseCommand):
     """Alter the login of this process, as itself and past the pooler."""
 
     help = (
-        "Give the login of this process (FILLCAST_TRADE_DATABASE_URL, or the web process's) its"
-        " time-outs for FILLCAST_LEASE_SECONDS: with FILLCAST_DB_POOLER=transaction no session can"
+        "Give the login of this process (trade= of FILLCAST_DATABASES, or the web process's) its"
+        " time-outs for FILLCAST_LEASE_SECONDS: through a pooler no session can"
         " request them. Run it with the settings of a worker and with those of the web process,"
         " again after a change of the lease, and then RECONNECT in PgBouncer's console."
     )
@@ -37,8 +37,8 @@ class Command(BaseCommand):
         settings = Settings.read(os.environ)
         if not databases.is_pooled(settings):
             raise CommandError(
-                "This process uses no pooler: set FILLCAST_DB_POOLER=transaction, and"
-                " FILLCAST_DB_ROLE to trade or web."
+                "This process uses no pooler: set FILLCAST_DB_ROLE to trade or web, and"
+                " FILLCAST_DATABASES with pooler=HOST:PORT."
             )
         try:
             with psycopg.connect(_past_the_pooler(settings), connect_timeout=5) as session:

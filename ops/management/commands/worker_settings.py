@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from config.databases import with_login
+from config.env_parts import read_databases
 from config.installation import is_production, var_folder
 from ops.bootstrap import development_secrets
 from ops.embedded.servers import running_urls
@@ -43,22 +43,24 @@ class Command(BaseCommand):
         urls = running_urls(var_folder(os.environ)) or {}
         names = ("DATABASE_URL", "REDIS_URL")
         servers = {name: os.environ.get(name) or urls.get(name, "") for name in names}
-        if own_login := os.environ.get("FILLCAST_TRADE_DATABASE_URL"):
-            # not that of the tables' owner
-            servers["DATABASE_URL"] = _own_address(servers["DATABASE_URL"], own_login)
+        logins = read_databases(os.environ.get("FILLCAST_DATABASES", ""))
+        if logins.trade:  # not that of the tables' owner
+            servers["DATABASE_URL"] = logins.trade
         if lacking := [name for name in names if not servers[name]]:
             sys.exit(
                 f"{' and '.join(lacking)}: Fillcast does not run here. Start `make up` first, in"
                 " the same folder and with the same FILLCAST_VAR."
             )
         lines = {"FILLCAST_DB_ROLE": "trade", **servers}
-        if _is_pooled() and own_login:
-            lines |= {"FILLCAST_DB_POOLER": "transaction", "FILLCAST_TRADE_DATABASE_URL": own_login}
+        if logins.pooler:
+            address = logins.pooler.removeprefix("postgresql://")
+            lines["FILLCAST_DATABASES"] = f"pooler={address}"
         if queues := os.environ.get("FILLCAST_QUEUE_URL"):
             lines["FILLCAST_QUEUE_URL"] = queues
         lines |= {name: known[name] for name in SECRETS if known.get(name)}
         if in_production := is_production(os.environ):
-            lines = {"FILLCAST_ENV": "production", **lines}
+            address = os.environ.get("FILLCAST_PUBLIC_URL", "")
+            lines = {"FILLCAST_ENV": "production", "FILLCAST_PUBLIC_URL": address, **lines}
         for name, value in lines.items():
             hidden = in_production and name in HIDDEN_IN_PRODUCTION
             self.stdout.write(HIDDEN_NOTE.format(name=name) if hidden else f"{name}={value}")
@@ -67,12 +69,3 @@ class Command(BaseCommand):
                 "These servers listen on this machine only and run as long as `make up` does. For a"
                 " worker on another machine use a PostgreSQL and a Redis of your own."
             )
-
-
-def _is_pooled() -> bool:
-    return os.environ.get("FILLCAST_DB_POOLER", "").strip() == "transaction"
-
-
-def _own_address(server: str, own_login: str) -> str:
-    """Return the DATABASE_URL of a worker; with a pooler it leads past it, with the same login."""
-    return with_login(server, own_login) if _is_pooled() else own_login

@@ -11,7 +11,7 @@ HELP = """Run the prices process: follow every active price source until it is s
 It stores the latest quote of each symbol and source, and notifies the level monitor. Recorded and
 constant quotes also go to the paper broker. Kinds of sources: `broker` (prices from an account's
 own broker; accounts in a session lane are followed by the worker that holds the lane), `replay`
-(recorded quotes at the market clock's pace, see FILLCAST_MARKET_CLOCK) and `static` (constant
+(recorded quotes at the market clock's pace, see FILLCAST_REHEARSAL) and `static` (constant
 prices, for benchmarks). The process decrypts credentials and must reach the brokers.
 Run only one. Ctrl-C or SIGTERM stops it within a second; after a restart it continues where it
 stopped."""

@@ -26,7 +26,7 @@ Examples:
 
 The quotes come at the recording's pace times --speed. In an installation that runs in real time
 they get the current time, so that every other process can trade on them. With a market clock
-(FILLCAST_MARKET_CLOCK, as in the demo) that clock sets date and pace; --speed and --start do not
+(FILLCAST_REHEARSAL, as in the demo) that clock sets date and pace; --speed and --start do not
 apply. Accounts use these prices if their price source is the one named by --data-connection.
 Progress goes to stderr; Ctrl-C stops within a second."""
 

@@ -132,9 +132,9 @@ def test_log_level_reaches_a_process_that_asks_for_no_setting(program: str) -> N
     redis = settings.REDIS_URL
     variables = {"FILLCAST_DB_ROLE": "web" if program == "web" else "trade", "REDIS_URL": redis}
     if program == "buses":
-        variables["FILLCAST_SINKS"] = f"{redis.replace('redis://', 'redis+stream://')}/following"
+        variables["FILLCAST_BUSES"] = f"{redis.replace('redis://', 'redis+stream://')}/following"
     if program == "bus_receiver":
-        variables["FILLCAST_INCOMING_BUSES"] = "nats://127.0.0.1:1"
+        variables["FILLCAST_BUSES"] = "from+nats://127.0.0.1:1"
     with following(program, code=QUIET, **variables) as one:
         until(lambda: "level 20" in one.lines, "it has started", seen=lambda: one.lines)
         root = staff(Role.ADMINISTRATOR)

@@ -45,7 +45,7 @@ class Past:
 @pytest.fixture
 def folder(tmp_path: Path, settings: Settings) -> Path:
     """The archive's folder, and a policy that archives what the past has."""
-    settings.FILLCAST_ARCHIVE_FOLDER = tmp_path / "archive"
+    settings.FILLCAST_VAR = tmp_path
     set_setting("retention.order_days", 400)
     return tmp_path / "archive"
 

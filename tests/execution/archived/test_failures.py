@@ -50,8 +50,8 @@ def each_in_one_place(folder: Path) -> list[int]:
 
 def command(folder: Path, faults: str) -> int:
     """Run `manage.py archive --now` as the role of workers, two rows at once."""
-    environ = {**os.environ, **environment(folder), "FILLCAST_FAILPOINTS": faults}
-    environ[VARIABLE] = with_settings("", {"retention.order_days": 400})
+    environ = {**os.environ, **environment(folder), "FILLCAST_REHEARSAL": f"failpoints={faults}"}
+    environ[VARIABLE] = with_settings(environ[VARIABLE], {"retention.order_days": 400})
     line = [sys.executable, "manage.py", "archive", "--now", "--kind", "orders", "--rows", "2"]
     done = subprocess.run(line, env=environ, cwd=ROOT, capture_output=True, timeout=130)
     if done.returncode > 0:

@@ -30,7 +30,7 @@ def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings) 
     monkeypatch.setattr(folders, "is_in_memory", lambda folder: folder == place)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(place))
     settings.FILLCAST_VAR = tmp_path / "var"
-    settings.FILLCAST_SEND_JOURNAL_FOLDER = ""
+    monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
     yield place
     place.chmod(0o700)
 
@@ -83,15 +83,21 @@ def test_without_memory_it_is_below_var(
     assert journal_root() == tmp_path / "var/sends"
 
 
-@pytest.mark.parametrize(
-    ("given", "expected"), [("sends", "var/sends"), ("{tmp}/own", "own"), ("", "memory")]
-)
-def test_setting_names_the_folder(
-    memory: Path, tmp_path: Path, settings: Settings, given: str, expected: str
+def test_folder_below_var_is_used_if_it_exists(memory: Path, tmp_path: Path) -> None:
+    """A volume of memory that containers share, for instance."""
+    own = tmp_path / "var/sends"
+    assert journal_root().parent == memory
+    own.mkdir(parents=True)
+    assert journal_root() == own
+
+
+def test_folder_that_systemd_made_is_used(
+    memory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.FILLCAST_SEND_JOURNAL_FOLDER = given.format(tmp=tmp_path)
-    root = journal_root()
-    assert tmp_path / expected in (root, root.parent)
+    monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/fillcast")
+    assert journal_root() == Path("/run/fillcast")
+    monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/a-unit-of-another-name")  # one unit's alone
+    assert journal_root().parent == memory
 
 
 def test_private_is_only_a_folder_of_this_user_alone(tmp_path: Path) -> None:
@@ -144,7 +150,7 @@ def test_own_folder_is_kept_and_stays_new_for_others(root: Path) -> None:
 
 
 def test_what_is_no_journal_is_kept(root: Path) -> None:
-    """A setting may name any folder."""
+    """It may be a folder of other things, too."""
     aged(root / ANOTHER_START / "letter.txt", 2 * DAY)
     age(root / ANOTHER_START, 2 * DAY)
     other = root / "a-b-c-d-e"

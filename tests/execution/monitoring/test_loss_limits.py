@@ -238,7 +238,7 @@ def test_process_killed_while_it_pauses_leaves_nothing_and_the_account_is_due(
     read(account, "9400")
     at = connection.settings_dict
     environment = {
-        **os.environ, "FILLCAST_FAILPOINTS": "exits.written:kill",
+        **os.environ, "FILLCAST_REHEARSAL": "failpoints=exits.written:kill",
         "DJANGO_SETTINGS_MODULE": "config.settings",
         "DATABASE_URL": f"postgresql://{at['USER']}:{at['PASSWORD']}@{at['HOST']}:{at['PORT']}"
                         f"/{at['NAME']}",

@@ -114,7 +114,7 @@ class StackEnvironment:
         self.environ = {
             **self.servers.environ(),
             **SETTINGS,
-            "FILLCAST_PORT": str(free_port()),
+            "FILLCAST_LISTEN": str(free_port()),
             **environ_for(self.network.address),
             "PYTHONPATH": str(ROOT / "tests/fakes/plugin"),
             "SESSIONED_JOURNAL": str(self.folder / "calls.log"),

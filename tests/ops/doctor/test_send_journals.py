@@ -17,7 +17,8 @@ from ops.doctor.verdicts import OK, WARN
 
 @pytest.fixture
 def folder(tmp_path: Path, settings: Settings) -> Path:
-    settings.FILLCAST_SEND_JOURNAL_FOLDER = str(tmp_path / "sends")
+    settings.FILLCAST_VAR = tmp_path
+    (tmp_path / "sends").mkdir()
     return journal_folder()
 
 

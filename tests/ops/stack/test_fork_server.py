@@ -236,16 +236,16 @@ def test_server_that_imports_for_too_long_is_not_waited_for(
 def test_process_with_other_settings_is_not_forked(
     make: Make, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("FILLCAST_LOG_FORMAT", "json")
+    monkeypatch.setenv("FILLCAST_QUEUE_URL", "amqp://a")
     spec = (
-        replace(forked("a"), env={"FILLCAST_LOG_FORMAT": "console"})
+        replace(forked("a"), env={"FILLCAST_QUEUE_URL": "amqp://b"})
         if change == "other"
-        else replace(forked("a"), without=frozenset(["FILLCAST_LOG_FORMAT"]))
+        else replace(forked("a"), without=frozenset(["FILLCAST_QUEUE_URL"]))
     )
     supervisor = make(spec)
     (a,) = states(supervisor, "a")
     assert a["forked_from"] is None
-    assert a["env"].get("FILLCAST_LOG_FORMAT") == ("console" if change == "other" else None)
+    assert a["env"].get("FILLCAST_QUEUE_URL") == ("amqp://b" if change == "other" else None)
 
 
 def test_without_forking_all_are_started_in_the_ordinary_way(

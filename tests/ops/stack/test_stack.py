@@ -37,12 +37,12 @@ class SmallStack:
         ours = {name: value for name, value in os.environ.items() if "FILLCAST" not in name}
         del ours["DATABASE_URL"], ours["REDIS_URL"]
         self.folder, self.port = folder, free_port()
+        (folder / "sends").mkdir()  # removed with it
         self.env = {
             **ours,
             "FILLCAST_ENV_FILE": os.devnull,
             "FILLCAST_VAR": str(folder),
-            "FILLCAST_SEND_JOURNAL_FOLDER": "sends",
-            "FILLCAST_PORT": str(self.port),
+            "FILLCAST_LISTEN": str(self.port),
         }
         self.running: list[subprocess.Popen[str]] = []
         self.started: subprocess.Popen[str] | None = None  # the one that is ready
@@ -298,6 +298,6 @@ def test_taken_port_of_the_web_process_is_an_error(stopped: SmallStack) -> None:
     with socket.create_server(("127.0.0.1", stopped.port)):
         process = stopped.launch()
         _, errors = process.communicate(timeout=SECONDS)
-    expected = f"Port {stopped.port} is in use by another program; stop it, or set FILLCAST_PORT."
+    expected = f"Port {stopped.port} is in use by another program; stop it, or set FILLCAST_LISTEN."
     assert errors.strip() == expected
     assert stopped.processes() == []
