@@ -1,7 +1,7 @@
 """Whether an account's money is virtual: paper accounts, and those of which their broker says so.
 
 What was read with other credentials or settings does not count: they may lead to a live account
-now. Whoever changes them requests a test, which reads the account again.
+now. A change of them requests a test, which reads the account again.
 """
 
 from connections.models import AccountSnapshot, ConnectionHealth, ExecutionConnection
