@@ -153,10 +153,21 @@ def test_feed_without_approval_publishes_nothing(route: BusRoute, feed: Feed) ->
     assert not Signal.objects.exists()
 
 
-def test_message_that_states_another_approval_is_not_executed(route: BusRoute) -> None:
-    take(message(body(approval="PENDING")))
+@pytest.mark.parametrize("approval", ["PENDING", False, True, None, "", [], {}, 0, 1, ["APPROVED"]])
+def test_message_that_states_another_approval_is_not_executed(
+    route: BusRoute, approval: Any
+) -> None:
+    data = json.loads(body()) | {"approval": approval}
+    assert take(message(json.dumps(data).encode())) is Answer.ACK
     assert dead()[0] == Code.SIGNAL_NOT_APPROVED
     assert not Signal.objects.exists()
+    assert not Order.objects.exists()
+
+
+@pytest.mark.parametrize("approval", ["APPROVED", "approved", "Approved"])
+def test_message_that_states_its_approval_is_published(route: BusRoute, approval: str) -> None:
+    take(message(body(approval=approval)))
+    assert Order.objects.get().signal == Signal.objects.get()
 
 
 def test_archived_feed_and_inactive_owner_publish_nothing(route: BusRoute, feed: Feed) -> None:
