@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
 from functools import partial
-from typing import Any
 
 import structlog
-from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db import DatabaseError, IntegrityError, InterfaceError, connection, transaction
+from django.db.models import QuerySet
 
 from buses.foreign import error_of
 from buses.incoming.fills import NotYetError, apply_from_bus
@@ -61,7 +61,7 @@ class Message:
 
 
 def take(message: Message) -> Answer:
-    """Carry a message out, at most once for each message id. Raises nothing."""
+    """Carry a message out, at most once for each message id of a subject. Raises nothing."""
     error = error_of(lambda: _take(message))
     if error is None:
         return Answer.ACK
@@ -129,24 +129,40 @@ def right_for(subject: str) -> Right:
 
 
 def _take(message: Message) -> None:
-    row = BusMessage(
+    row = _row_of(message)
+    row.stored_at = min(row.stored_at, database_now())  # a clock ahead makes nothing younger
+    known = list(_same_id(row))
+    if any(one.digest == row.digest for one in known):
+        return
+    first = next((one for one in known if not one.is_repeat), None)
+    if first is not None and first.state != MessageState.DEAD:
+        row.is_repeat, row.code = True, str(Code.MESSAGE_ID_REPEATED)
+        row.detail = f"A message of {first.stored_at:%Y-%m-%d %H:%M:%S} UTC had it: {first.pk}."
+        _store(row, MessageState.DEAD)
+        return
+    if first is not None:
+        row.pk, row.replays = first.pk, first.replays + 1  # corrected by its sender
+    _carry_out(row, is_last=message.tries >= PATIENT_TRIES)
+
+
+def _row_of(message: Message) -> BusMessage:
+    """Return the row of a message, which is not stored yet."""
+    return BusMessage(
         bus=message.bus[:200],
         message_id=_short(message.message_id),
         subject=_printable(message.subject)[:200],
         body=message.body[:STORED_BYTES],
         digest=hashlib.sha256(message.body).hexdigest(),
         length=len(message.body),
-        stored_at=min(message.stored_at, database_now()),  # a clock ahead makes nothing younger
+        stored_at=message.stored_at,
     )
-    known = BusMessage.objects.filter(bus=row.bus, message_id=row.message_id).first()
-    if known is not None:
-        if known.state == MessageState.DEAD and known.digest != row.digest:
-            row.pk, row.replays = known.pk, known.replays + 1  # corrected by its sender
-        else:
-            if known.digest != row.digest:
-                log.warning("bus message with the id of another one ignored", message=str(row))
-            return
-    _carry_out(row, is_last=message.tries >= PATIENT_TRIES)
+
+
+def _same_id(row: BusMessage) -> QuerySet[BusMessage]:
+    """Return the stored messages with the id of this one."""
+    return BusMessage.objects.filter(
+        bus=row.bus, subject=row.subject, message_id=row.message_id
+    ).defer("body")
 
 
 def _carry_out(row: BusMessage, *, is_last: bool) -> None:
@@ -195,20 +211,14 @@ def _store(row: BusMessage, state: MessageState) -> None:
         if not BusMessage.objects.dead().filter(pk=row.pk).update(**values):
             raise NotYetError
         return
-    created, is_new = BusMessage.objects.get_or_create(
-        bus=row.bus, message_id=row.message_id, defaults=_values(row)
-    )
-    if not is_new:
-        raise NotYetError  # rolls back what this process did of it
-    row.pk = created.pk
-
-
-def _values(row: BusMessage) -> dict[str, Any]:
-    names = (
-        "subject", "body", "digest", "length", "stored_at", "settled_at", "state", "code", "detail",
-        "signal",
-    )  # fmt: skip
-    return {name: getattr(row, name) for name in names}
+    try:
+        with transaction.atomic():
+            row.save(force_insert=True)
+    except IntegrityError as error:
+        row.pk = None
+        if _same_id(row).exists():
+            raise NotYetError from error  # rolls back what this process did of it
+        raise
 
 
 def text_of(error: FillcastError) -> str:
@@ -225,16 +235,12 @@ def _faulty(message: Message, error: Exception) -> Answer:
     log.error("bus message not carried out", subject=message.subject, exc_info=error)
     if message.tries < FAULTY_TRIES:
         return Answer.RETRY
-    values = {
-        "subject": _printable(message.subject)[:200], "body": message.body[:STORED_BYTES],
-        "digest": hashlib.sha256(message.body).hexdigest(), "length": len(message.body),
-        "stored_at": message.stored_at, "state": MessageState.DEAD,
-        "code": str(Code.UNEXPECTED), "detail": Code.UNEXPECTED.sentence,
-    }  # fmt: skip
+    row = _row_of(message)
+    row.code, row.detail = str(Code.UNEXPECTED), Code.UNEXPECTED.sentence
     try:
-        BusMessage.objects.get_or_create(
-            bus=message.bus[:200], message_id=_short(message.message_id), defaults=values
-        )
+        _store(row, MessageState.DEAD)
+    except NotYetError:
+        return Answer.RETRY  # another process has stored one with its id meanwhile
     except (DatabaseError, InterfaceError):
         log.exception("bus message not stored")
         connection.close()

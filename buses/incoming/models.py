@@ -64,10 +64,12 @@ class BusMessageQuerySet(models.QuerySet["BusMessage"]):
 
 
 class BusMessage(models.Model):
-    """A message that came in, and what became of it. Its row makes the message id count once.
+    """A message that came in, and what became of it. Its row makes the message id count once for
+    its subject.
 
     bus: where it came from, without secrets. stored_at: when the bus stored it. body: its first
-    16 KiB. digest: SHA-256 of all of it. length: of all of it, in bytes.
+    16 KiB. digest: SHA-256 of all of it. length: of all of it, in bytes. is_repeat: another
+    message had its id before, with another content.
     """
 
     bus = models.CharField(max_length=200)
@@ -76,6 +78,7 @@ class BusMessage(models.Model):
     body = models.BinaryField()
     digest = models.CharField(max_length=64)
     length = models.BigIntegerField()
+    is_repeat = models.BooleanField(default=False, db_default=False)
     stored_at = models.DateTimeField()
     received_at = models.DateTimeField(db_default=ClockTimestamp())
     settled_at = models.DateTimeField(db_default=ClockTimestamp())
@@ -95,7 +98,14 @@ class BusMessage(models.Model):
     class Meta:
         ordering = ("-id",)
         constraints = [
-            models.UniqueConstraint(fields=["bus", "message_id"], name="one_bus_message"),
+            models.UniqueConstraint(
+                fields=["bus", "subject", "message_id"],
+                condition=Q(is_repeat=False),
+                name="one_message_of_subject",
+            ),
+            models.UniqueConstraint(
+                fields=["bus", "subject", "message_id", "digest"], name="one_message_content"
+            ),
             models.CheckConstraint(
                 condition=~Q(state="DEAD") | Q(code__gt=""), name="dead_message_has_reason"
             ),

@@ -28,9 +28,11 @@ class NatsServer:
         self.url = f"nats://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Start it and wait until it is ready."""
+    def start(self, *, password: str = "") -> None:
+        """Start it and wait until it is ready. password: of the only user, `fillcast`."""
         arguments = ["-js", "-sd", self._folder, "-a", "127.0.0.1", "-p", self.port]
+        if password:
+            arguments += ["--user", "fillcast", "--pass", password]
         log = self._folder / "log"
         before = _size(log)
         command = [nats_binary(), *arguments, "-l", log]

@@ -76,10 +76,50 @@ def test_repeated_message_is_published_once(route: BusRoute) -> None:
     assert Order.objects.count() == 1
 
 
-def test_message_id_used_for_another_signal_is_ignored(route: BusRoute) -> None:
+def test_message_id_used_for_another_signal_is_a_dead_letter(
+    route: BusRoute, operator: User
+) -> None:
     take(message())
-    assert take(message(body(signal_id="s-2"))) is Answer.ACK
+    other = message(body(signal_id="s-2"))
+    assert [take(other), take(other), take(message())] == [Answer.ACK] * 3
     assert Signal.objects.get().external_id == "s-1"
+    row = BusMessage.objects.dead().get()
+    assert (row.code, bytes(row.body)) == (Code.MESSAGE_ID_REPEATED, other.body)
+    request_replay(row.pk, by=operator)
+    replay_requested()
+    assert set(Signal.objects.values_list("external_id", flat=True)) == {"s-1", "s-2"}
+    assert [take(other), take(message())] == [Answer.ACK] * 2
+    assert Order.objects.count() == BusMessage.objects.filter(state="DONE").count() == 2
+
+
+def test_discarded_message_id_used_again_is_a_dead_letter(route: BusRoute, operator: User) -> None:
+    take(message(body(stop_loss="NaN")))
+    intake.discard(BusMessage.objects.get().pk, by=operator)
+    take(message())
+    assert BusMessage.objects.dead().get().code == Code.MESSAGE_ID_REPEATED
+    assert BusMessage.objects.count() == 2
+    assert not Signal.objects.exists()
+
+
+def test_message_id_counts_for_its_subject_alone(
+    route: BusRoute, feed: Feed, operator: User
+) -> None:
+    second = Feed.objects.create(name="Silver", slug="silver", owner=feed.owner, is_approved=True)
+    add_route("signals.approved.silver", feed=second, by=operator)
+    take(message())
+    take(message(body(signal_id="s-9"), subject="signals.approved.silver"))
+    assert set(Signal.objects.values_list("feed_id", "external_id")) == {
+        (feed.pk, "s-1"), (second.pk, "s-9"),
+    }  # fmt: skip
+    assert not BusMessage.objects.dead().exists()
+
+
+def test_message_of_another_subject_leaves_the_dead_letter(route: BusRoute) -> None:
+    take(message(subject="signals.approved.other"))
+    take(message())
+    row = BusMessage.objects.dead().get()
+    assert (row.subject, row.code) == ("signals.approved.other", Code.SUBJECT_UNKNOWN)
+    assert Order.objects.count() == 1
 
 
 def test_signal_id_with_another_content_is_a_dead_letter(route: BusRoute) -> None:

@@ -57,11 +57,11 @@ def never(message: Message) -> Answer:
     raise AssertionError(message)
 
 
-def send(server: NatsServer, *messages: tuple[str, bytes, dict[str, str]]) -> None:
-    """Publish messages: subject, body, headers."""
+def send(to: NatsServer | str, *messages: tuple[str, bytes, dict[str, str]]) -> None:
+    """Publish messages: subject, body, headers. to: a server, or a URL with its login."""
 
     async def run() -> None:
-        connection = await nats.connect(server.url)
+        connection = await nats.connect(to if isinstance(to, str) else to.url)
         for subject, data, headers in messages:
             await connection.jetstream().publish(subject, data, headers=headers)
         await connection.close()
@@ -181,6 +181,49 @@ def test_restarted_server_delivers_what_was_not_acknowledged(tmp_path: Path) -> 
     assert found[0].body == b"1"
     lane.close()
     running.kill()
+
+
+def test_lane_opens_again_after_the_server_refused_its_password(tmp_path: Path) -> None:
+    running = NatsServer(tmp_path)
+    running.start(password="right")
+    url = f"nats://fillcast:right@127.0.0.1:{running.port}/a?prefix=a"
+    lane = NatsLane(url, "signals", tag="tst", database="one")
+    lane.poll(never, seconds=0.05)
+    running.kill()
+    running.start(password="changed")
+
+    def refusal() -> str:
+        with pytest.raises(SinkUnavailable) as raised:
+            poll_for_ever(lane)
+        return str(raised.value)
+
+    until(lambda: "Authorization" in refusal())
+    running.kill()
+    running.start(password="right")
+
+    def is_received() -> bool:
+        try:
+            lane.poll(never, seconds=0.1)
+        except SinkUnavailable:
+            return False
+        return True
+
+    until(is_received)
+    login = f"nats://fillcast:right@127.0.0.1:{running.port}"
+    send(login, ("a.signals.approved.gold", b"1", {}))
+    (found,) = read(lane, 1, acknowledge)
+    assert found.body == b"1"
+    lane.close()
+    running.kill()
+
+
+def test_same_message_id_of_two_subjects_comes_twice(
+    server: NatsServer, lane: NatsLane, prefix: str
+) -> None:
+    for name in ("gold", "silver"):
+        send(server, (f"{prefix}.signals.approved.{name}", b"1", {"Nats-Msg-Id": "s-1"}))
+    found = read(lane, 2, acknowledge)
+    assert [one.message_id for one in found] == ["s-1", "s-1"]
 
 
 def poll_for_ever(lane: NatsLane) -> None:
