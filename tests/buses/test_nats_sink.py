@@ -217,3 +217,28 @@ def test_wrong_url_says_what_to_change(url: str, message: str) -> None:
 
 def test_name_of_sink_has_no_password() -> None:
     assert open_sink("nats://me:secret@bus.example/S").name == "nats://bus.example/S"
+
+
+def test_sink_opens_again_after_the_server_closed_it_for_good(tmp_path: Path) -> None:
+    running = NatsServer(tmp_path)
+    running.start()
+    sinks = [open_sink(f"{running.url}/{name}?prefix={name}") for name in ("a", "b")]
+    for number, sink in enumerate(sinks):
+        sink.write([event(number)])
+    running.set_most_connections(
+        1
+    )  # one of the two gets an -ERR, after which nats-py never returns
+    until(lambda: not all(is_writing(sink, 7) for sink in sinks))
+    running.set_most_connections(100)
+    for sink in sinks:
+        until(lambda sink=sink: is_writing(sink, 8))  # type: ignore[misc]
+        sink.close()
+    running.kill()
+
+
+def is_writing(sink: NatsSink, number: int) -> bool:
+    try:
+        sink.write([event(number)])
+    except SinkUnavailable:
+        return False
+    return True
