@@ -27,7 +27,6 @@ class ClickHouseLane:
         self._client = ClickHouse(Address.parse(url))
         self._since = datetime.now(UTC) - FIRST_READ
         self._done: dict[str, datetime] = {}
-        self._tries: dict[str, int] = {}
         self._has_table = False
         self._stop = threading.Event()
 
@@ -72,10 +71,8 @@ class ClickHouseLane:
     def _take(self, message: Message, take: Callable[[Message], Answer]) -> bool:
         """Return whether the message is settled; else it is read again."""
         if take(message) is Answer.RETRY:
-            self._tries[message.message_id] = message.tries + 1
             return False
         self._done[message.message_id] = message.stored_at
-        self._tries.pop(message.message_id, None)
         return True
 
     def _advance(self, read: list[datetime], waiting: list[datetime]) -> None:
@@ -98,7 +95,6 @@ class ClickHouseLane:
             subject=f"{SIGNALS}{row['feed']}",
             body=orjson.dumps(fields),
             stored_at=_time(row),
-            tries=self._tries.get(message_id, 1),
         )
 
 

@@ -31,7 +31,8 @@ from users.models import User
 log = structlog.get_logger(__name__)
 SIGNALS, FILLS = "signals.approved.", "mt5.fills."
 PATIENT_TRIES = 10
-"""So often a message is tried whose cause may follow: a CLOSE whose OPEN is delivered after it."""
+"""So often a message is tried whose cause may follow: a CLOSE whose OPEN is delivered after it. What
+was delivered while the database was away was not tried."""
 MAY_FOLLOW = frozenset({Code.REFERENCE_REQUIRED, Code.SIGNAL_NOT_PUBLISHED})
 FAULTY_TRIES = 5
 """So often a message is tried that breaks our program."""
@@ -49,7 +50,7 @@ class Message:
     """A message as a bus delivered it.
 
     bus: without secrets. message_id: the publisher's, else the bus's own. stored_at: when the bus
-    stored it. tries: how often it was delivered, this time included.
+    stored it.
     """
 
     bus: str
@@ -57,15 +58,49 @@ class Message:
     subject: str
     body: bytes
     stored_at: datetime
-    tries: int = 1
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Return what its id counts for."""
+        return self.bus, self.subject, self.message_id
+
+
+class Tries:
+    """How often each message was tried and not settled, in this process.
+
+    After a restart it is counted again: a message then waits longer, and is not lost.
+    """
+
+    def __init__(self, most: int = 10_000) -> None:
+        self._counts: dict[tuple[str, str, str], int] = {}
+        self._most = most
+
+    def count(self, message: Message) -> None:
+        """Count a try; forget the oldest message if there are too many."""
+        self._counts[message.key] = self.of(message) + 1
+        for key in list(self._counts)[: max(0, len(self._counts) - self._most)]:
+            self._counts.pop(key, None)
+
+    def of(self, message: Message) -> int:
+        """Return how often a message was tried."""
+        return self._counts.get(message.key, 0)
+
+    def forget(self, message: Message) -> None:
+        """It is settled."""
+        self._counts.pop(message.key, None)
+
+
+tries = Tries()
 
 
 def take(message: Message) -> Answer:
     """Carry a message out, at most once for each message id of a subject. Raises nothing."""
     error = error_of(lambda: _take(message))
     if error is None:
+        tries.forget(message)
         return Answer.ACK
     if isinstance(error, NotYetError):
+        tries.count(message)
         return Answer.RETRY
     if is_transient(error) or is_database_trouble(error):
         log.warning("bus message waits for the database", error=str(error).strip())
@@ -142,7 +177,7 @@ def _take(message: Message) -> None:
         return
     if first is not None:
         row.pk, row.replays = first.pk, first.replays + 1  # corrected by its sender
-    _carry_out(row, is_last=message.tries >= PATIENT_TRIES)
+    _carry_out(row, is_last=tries.of(message) >= PATIENT_TRIES - 1)
 
 
 def _row_of(message: Message) -> BusMessage:
@@ -233,7 +268,8 @@ def text_of(error: FillcastError) -> str:
 def _faulty(message: Message, error: Exception) -> Answer:
     """Log a fault of ours; after some tries the message is a dead letter."""
     log.error("bus message not carried out", subject=message.subject, exc_info=error)
-    if message.tries < FAULTY_TRIES:
+    tries.count(message)
+    if tries.of(message) < FAULTY_TRIES:
         return Answer.RETRY
     row = _row_of(message)
     row.code, row.detail = str(Code.UNEXPECTED), Code.UNEXPECTED.sentence

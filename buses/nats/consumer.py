@@ -91,7 +91,6 @@ class NatsLane:
             subject=message.subject.removeprefix(prefix),
             body=message.data,
             stored_at=stored_at,
-            tries=details.num_delivered,
         )
 
     def _answer(self, message: Msg, answer: Answer) -> None:

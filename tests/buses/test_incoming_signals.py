@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
 from buses.incoming import intake, signals
 from buses.incoming.intake import Answer, Message, replay_requested, request_replay, take
@@ -24,6 +26,12 @@ from users.models import User
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("inline_commits", "alice")]
 SUBJECT = "signals.approved.gold"
+
+
+@pytest.fixture(autouse=True)
+def tries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count from 0: message ids are the same in each test."""
+    monkeypatch.setattr(intake, "tries", intake.Tries())
 
 
 @pytest.fixture
@@ -148,7 +156,7 @@ def test_crash_before_the_commit_publishes_nothing(
         assert take(message()) is Answer.RETRY
     assert not Signal.objects.exists()
     assert not BusMessage.objects.exists()
-    assert take(message(tries=2)) is Answer.ACK
+    assert take(message()) is Answer.ACK
     assert Order.objects.count() == 1
 
 
@@ -159,7 +167,7 @@ def test_message_that_breaks_the_program_ends_as_dead_letter(
         raise RuntimeError("ours")
 
     monkeypatch.setattr(intake, "publish_from_bus", fault)
-    answers = [take(message(tries=n)) for n in range(1, 6)]
+    answers = [take(message()) for _ in range(5)]
     assert answers == [Answer.RETRY] * 4 + [Answer.ACK]
     assert dead()[0] == Code.UNEXPECTED
 
@@ -304,7 +312,7 @@ def test_close_before_its_open_waits_for_it(route: BusRoute) -> None:
     assert take(message(close, message_id="m-2")) is Answer.RETRY
     assert not BusMessage.objects.exists()
     take(message())
-    assert take(message(close, message_id="m-2", tries=2)) is Answer.ACK
+    assert take(message(close, message_id="m-2")) is Answer.ACK
     assert Signal.objects.get(external_id="c-1").refers_to == Signal.objects.get(external_id="s-1")
 
 
@@ -313,8 +321,35 @@ def test_close_whose_open_never_comes_is_a_dead_letter(route: BusRoute) -> None:
         signal_id="c-1", signal_type="CLOSE", refers_to="s-1", stop_loss=None, take_profit=None,
         position_size=None, symbol=None,
     )  # fmt: skip
-    assert take(message(close, tries=intake.PATIENT_TRIES)) is Answer.ACK
+    answers = [take(message(close)) for _ in range(intake.PATIENT_TRIES)]
+    assert answers == [Answer.RETRY] * (intake.PATIENT_TRIES - 1) + [Answer.ACK]
     assert dead()[0] == Code.REFERENCE_REQUIRED
+
+
+@pytest.mark.parametrize("error", [OperationalError("gone"), RuntimeError("ours")])
+def test_close_waits_for_its_open_after_the_database_was_away(
+    route: BusRoute, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    close = message(
+        body(
+            signal_id="c-1", signal_type="CLOSE", refers_to="s-1", stop_loss=None,
+            take_profit=None, position_size=None, symbol=None,
+        ),
+        message_id="m-2",
+    )  # fmt: skip
+
+    def gone(*_: Any, **__: Any) -> None:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(intake, "_take", gone)
+        patched.setattr(intake, "connection", SimpleNamespace(close=lambda: None))
+        deliveries = 3 if isinstance(error, RuntimeError) else 20
+        assert {take(close) for _ in range(deliveries)} == {Answer.RETRY}
+    assert take(close) is Answer.RETRY
+    take(message())
+    assert take(close) is Answer.ACK
+    assert Signal.objects.get(external_id="c-1").refers_to == Signal.objects.get(external_id="s-1")
 
 
 def test_replay_publishes_once_the_reason_is_gone(feed: Feed, operator: User) -> None:
