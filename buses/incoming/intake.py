@@ -31,8 +31,8 @@ from users.models import User
 log = structlog.get_logger(__name__)
 SIGNALS, FILLS = "signals.approved.", "mt5.fills."
 PATIENT_TRIES = 10
-"""So often a message is tried whose cause may follow: a CLOSE whose OPEN is delivered after it. What
-was delivered while the database was away was not tried."""
+"""So often a message is tried whose cause may follow: a CLOSE whose OPEN is delivered after it. A
+delivery while the database was away is no try."""
 MAY_FOLLOW = frozenset({Code.REFERENCE_REQUIRED, Code.SIGNAL_NOT_PUBLISHED})
 FAULTY_TRIES = 5
 """So often a message is tried that breaks our program."""
@@ -232,7 +232,7 @@ def _carry_out(row: BusMessage, *, is_last: bool) -> None:
 
 def _store(row: BusMessage, state: MessageState) -> None:
     """Insert or update the row. Raises NotYetError if another process has stored it meanwhile."""
-    row.state, row.settled_at = state, database_now()
+    row.state, row.settled_at, row.alerted_at = state, database_now(), None
     if state == MessageState.DONE:
         row.code = row.detail = ""
     if row.pk:
@@ -241,6 +241,7 @@ def _store(row: BusMessage, state: MessageState) -> None:
             for name in (
                 "state", "settled_at", "code", "detail", "signal_id", "replays",
                 "replay_requested_at", "body", "digest", "length", "subject", "stored_at",
+                "alerted_at",
             )
         }  # fmt: skip
         if not BusMessage.objects.dead().filter(pk=row.pk).update(**values):
