@@ -6,6 +6,7 @@ The caller acknowledges to the bus only what `take` answers ACK to: then its row
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
@@ -107,6 +108,25 @@ def take(message: Message) -> Answer:
         connection.close()
         return Answer.RETRY
     return _faulty(message, error)
+
+
+def not_stored(messages: Sequence[Message], *, at_once: int = 500) -> list[Message]:
+    """Return the messages of which no row has the id and the content. One query for 500."""
+    missing: list[Message] = []
+    for start in range(0, len(messages), at_once):
+        batch = [(one, _row_of(one)) for one in messages[start : start + at_once]]
+        found = BusMessage.objects.filter(
+            bus__in={row.bus for _, row in batch},
+            subject__in={row.subject for _, row in batch},
+            message_id__in=[row.message_id for _, row in batch],
+        )
+        stored = set(found.values_list("bus", "subject", "message_id", "digest"))
+        missing += [
+            one
+            for one, row in batch
+            if (row.bus, row.subject, row.message_id, row.digest) not in stored
+        ]
+    return missing
 
 
 def request_replay(row_id: int, *, by: User) -> None:

@@ -46,3 +46,14 @@ def note_error(name: str, error: str) -> None:
     BusLane.objects.filter(pk=lane.pk).update(
         failures=F("failures") + 1, last_error=error[:MAX_ERROR], last_error_at=ClockTimestamp()
     )
+
+
+def read_cursor(name: str) -> dict[str, str]:
+    """Return how far a lane was read; {} if it never was."""
+    lane = BusLane.objects.filter(name=name).only("cursor").first()
+    return {} if lane is None else dict(lane.cursor)
+
+
+def store_cursor(name: str, cursor: dict[str, str]) -> None:
+    """Keep how far a lane was read, for the process after this one."""
+    BusLane.objects.update_or_create(name=name, defaults={"cursor": cursor})
