@@ -95,6 +95,7 @@ class Receiver:
                 if not _is_stored(partial(note_success, name)):
                     return  # nothing can be taken without the database
                 noted = time.monotonic()
+                self._announce()
             self._received[name] = time.monotonic()
 
         def take_one(message: Message) -> Answer:

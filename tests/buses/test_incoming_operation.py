@@ -147,7 +147,7 @@ def test_dead_letters_are_reported_once_by_subject(received: list[BusLane]) -> N
     assert BusMessage.objects.dead().count() == 4
 
 
-class Door(Lane):
+class StubLane(Lane):
     """A lane that a test opens and closes."""
 
     name = LANES[0]
@@ -169,12 +169,12 @@ class Door(Lane):
 def test_health_is_red_for_a_lane_that_fails_beside_one_that_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file, broken, stop = tmp_path / "alive", Door(), threading.Event()
+    file, broken, stop = tmp_path / "alive", StubLane(), threading.Event()
     monkeypatch.setenv(ALIVE, str(file))
     monkeypatch.setattr(receiver, "UNHEALTHY_SECONDS", 0.2)
     monkeypatch.setattr(receiver, "NOTE_SECONDS", 0.0)
     monkeypatch.setattr(receiver, "LONGEST_RETRY_SECONDS", 0.01)
-    running = Receiver([(LANES[0], lambda: broken), (LANES[1], Door)])
+    running = Receiver([(LANES[0], lambda: broken), (LANES[1], StubLane)])
     thread = threading.Thread(target=running.run, args=(stop,))
     thread.start()
     try:
