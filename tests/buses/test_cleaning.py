@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.utils import timezone
@@ -18,7 +18,7 @@ from tests.buses.factories import MemorySink
 pytestmark = pytest.mark.django_db
 
 
-def days_ago(days: int) -> object:
+def days_ago(days: int) -> datetime:
     return timezone.now() - timedelta(days=days)
 
 
