@@ -45,9 +45,12 @@ def buses() -> list[Check]:
 
 
 def _lanes(now: datetime) -> list[Check]:
-    """Judge what comes in by each bus of FILLCAST_INCOMING_BUSES."""
+    """Judge what comes in by each bus of FILLCAST_INCOMING_BUSES, which web processes lack."""
+    configured = configured_lanes()
     known = {lane.name: lane for lane in BusLane.objects.all()}
-    return [judge_lane(name, known.get(name), now) for name in configured_lanes()]
+    live = [name for name, lane in known.items() if lane.ended_at is None]
+    names = dict.fromkeys([*configured, *live])
+    return [judge_lane(name, known.get(name), now) for name in names]
 
 
 def judge_lane(name: str, lane: BusLane | None, now: datetime) -> Check:

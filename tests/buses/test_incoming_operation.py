@@ -81,6 +81,14 @@ def test_doctor_judges_each_lane(
     assert [one for text, one in found.items() if LANES[0] in text and detail in text] == [result]
 
 
+def test_doctor_without_the_setting_judges_what_is_stored(
+    received: list[BusLane], settings: Any
+) -> None:
+    settings.FILLCAST_INCOMING_BUSES = ()
+    BusLane.objects.update(polled_at=timezone.now() - timedelta(hours=1))
+    assert [one.result for one in buses()] == [FAIL, FAIL]
+
+
 def test_doctor_finds_dead_letters_that_came_in(received: list[BusLane]) -> None:
     take(Message(NAME, "m-1", "signals.approved.x", b"{}", database_now()))
     assert WARN in [one.result for one in buses() if "1 message was not carried out" in one.detail]
