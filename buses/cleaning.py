@@ -16,7 +16,7 @@ DELETE FROM buses_deadletter WHERE id = ANY(ARRAY(
 
 
 def remove_old_letters() -> int:
-    """Delete letters that were sent again, or that nobody has sent, long ago; return how many."""
+    """Delete letters that were sent again long ago, or that wait for longer; return how many."""
     return remove_in_batches(REMOVE, BATCH)
 
 

@@ -16,6 +16,7 @@ from django.utils import timezone
 from buses.alarm import any_to_report, watch
 from buses.incoming import receiver
 from buses.incoming.intake import Answer, Message, take
+from buses.incoming.lanes import LANES_OF, configured_lanes
 from buses.incoming.models import BusLane, BusMessage
 from buses.incoming.receiver import Lane, Receiver
 from buses.sinks import SinkUnavailable
@@ -56,6 +57,12 @@ def metric(name: str, settings: Any) -> dict[str, float]:
     text = Client().get("/metrics", headers={"Authorization": "Bearer " + "t" * 32}).text
     found = [line for line in text.splitlines() if line.startswith(f"fillcast_{name}{{")]
     return {line.split('"')[1]: float(line.split()[-1]) for line in found}
+
+
+def test_lanes_have_the_names_of_the_receiver(settings: Any) -> None:
+    settings.FILLCAST_INCOMING_BUSES = (URL, "clickhouse://u:secret@c:8123/d")
+    assert configured_lanes() == [name for name, _ in receiver.configured()]
+    assert set(LANES_OF) == set(receiver.LANES_BY_URL)
 
 
 @pytest.mark.django_db
