@@ -35,6 +35,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
 
 
 @pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[NatsServer]:
+    """A server that the test may disturb."""
+    running = NatsServer(tmp_path)
+    running.start()
+    yield running
+    running.kill()
+
+
+@pytest.fixture
 def prefix(tmp_path: Path) -> str:
     """Subjects and a stream of the test's own."""
     return tmp_path.name.replace("_", "-")
@@ -183,23 +192,20 @@ def test_restarted_server_delivers_what_was_not_acknowledged(tmp_path: Path) -> 
     running.kill()
 
 
-def test_lane_opens_again_after_the_server_closed_it_for_good(tmp_path: Path) -> None:
-    running = NatsServer(tmp_path)
-    running.start()
-    lanes = [lane_of(running, "a"), lane_of(running, "b")]
+def test_lane_opens_again_after_the_server_closed_it_for_good(own_server: NatsServer) -> None:
+    lanes = [lane_of(own_server, "a"), lane_of(own_server, "b")]
     for lane in lanes:
         lane.poll(never, seconds=0.05)
-    running.set_most_connections(
+    own_server.set_most_connections(
         1
     )  # one of the two gets an -ERR, after which nats-py never returns
     until(lambda: any(not is_received(lane) for lane in lanes))
-    running.set_most_connections(100)
+    own_server.set_most_connections(100)
     for lane, prefix in zip(lanes, "ab", strict=True):
         until(lambda lane=lane: is_received(lane))  # type: ignore[misc]
-        send(running, (f"{prefix}.signals.approved.gold", b"1", {}))
+        send(own_server, (f"{prefix}.signals.approved.gold", b"1", {}))
         assert [found.body for found in read(lane, 1, acknowledge)] == [b"1"]
         lane.close()
-    running.kill()
 
 
 def is_received(lane: NatsLane) -> bool:
