@@ -1,15 +1,17 @@
-"""Alert operators once when a bus falls behind, and when it has caught up.
+"""Alert operators once when a bus falls behind or is not received, when that has ended, and of
+messages that came in and were not carried out.
 
-A worker judges it, so that a process `buses` that has ended is noticed, too.
+A worker judges it, so that a process that has ended, or never started, is noticed, too.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
 
-from buses.models import BusSink
+from buses.incoming.lanes import configured_lanes, know_configured
+from buses.models import BusLane, BusMessage, BusSink
 from common.sql import database_now
 from events.models import EventKind
 from events.services import NewEvent, emit_many
@@ -18,14 +20,33 @@ LATE_SECONDS = 120
 ANY_TO_REPORT = f"""
 SELECT EXISTS (SELECT FROM buses_bussink WHERE CASE WHEN alerted_at IS NULL
   THEN paused_at IS NULL AND read_to < clock_timestamp() - interval '{LATE_SECONDS} s'
-  ELSE read_to >= clock_timestamp() - interval '{LATE_SECONDS} s' END) AS is_due
+  ELSE read_to >= clock_timestamp() - interval '{LATE_SECONDS} s' END)
+OR EXISTS (SELECT FROM buses_buslane WHERE CASE WHEN ended_at IS NOT NULL
+  THEN name = ANY(%(lanes)s::text[])
+  ELSE name <> ALL(%(lanes)s::text[]) OR (alerted_at IS NULL) = (
+    greatest(polled_at, created_at) < clock_timestamp() - interval '{LATE_SECONDS} s') END)
+OR EXISTS (SELECT FROM unnest(%(lanes)s::text[]) AS one (name)
+  WHERE NOT EXISTS (SELECT FROM buses_buslane l WHERE l.name = one.name))
+OR EXISTS (SELECT FROM buses_busmessage WHERE state = 'DEAD' AND alerted_at IS NULL) AS is_due
 """
+MOST_LETTERS = 10_000
+
+
+def any_to_report() -> tuple[str, dict[str, list[str]]]:
+    """Return the question whether `watch` has anything to do, with its parameters."""
+    return ANY_TO_REPORT, {"lanes": configured_lanes()}
 
 
 @transaction.atomic
 def watch() -> int:
-    """Write the events of buses that are late, or are not any more; return how many."""
+    """Write the events of buses that are late, or are not any more, and of messages that were not
+    carried out; return how many."""
     now = database_now()
+    know_configured()
+    return len(emit_many([*_of_sinks(now), *_of_lanes(now), *_of_dead_letters(now)]))
+
+
+def _of_sinks(now: datetime) -> list[NewEvent]:
     limit = now - timedelta(seconds=LATE_SECONDS)
     late = Q(alerted_at=None, paused_at=None, read_to__lt=limit)
     back = Q(alerted_at__isnull=False, read_to__gte=limit)
@@ -33,7 +54,47 @@ def watch() -> int:
     for sink in changed:
         sink.alerted_at = None if sink.alerted_at else now
         sink.save(update_fields=["alerted_at"])
-    return len(emit_many([_event(sink, (now - sink.read_to).total_seconds()) for sink in changed]))
+    return [_event(sink, (now - sink.read_to).total_seconds()) for sink in changed]
+
+
+def _of_lanes(now: datetime) -> list[NewEvent]:
+    """Return the events of lanes that are not received, or are again."""
+    limit, found = now - timedelta(seconds=LATE_SECONDS), []
+    for lane in BusLane.objects.select_for_update(no_key=True).filter(ended_at=None):
+        is_late = lane.received_at < limit
+        if is_late == (lane.alerted_at is not None):
+            continue
+        lane.alerted_at = now if is_late else None
+        lane.save(update_fields=["alerted_at"])
+        payload: dict[str, Any] = {"bus": lane.name}
+        if is_late:
+            payload["seconds"] = round((now - lane.received_at).total_seconds())
+            payload["error"] = lane.last_error
+        kind = EventKind.BUS_NOT_RECEIVED if is_late else EventKind.BUS_RECEIVED
+        found.append(NewEvent(kind, payload=payload))
+    return found
+
+
+def _of_dead_letters(now: datetime) -> list[NewEvent]:
+    """Return an event for all new dead letters of a subject with the same reason: a sender that is
+    broken sends many."""
+    new = BusMessage.objects.dead().filter(alerted_at=None).order_by("pk")
+    letters = new.only("bus", "subject", "code", "detail")[:MOST_LETTERS]
+    groups: dict[tuple[str, str, str], list[BusMessage]] = {}
+    for one in letters.select_for_update(no_key=True, skip_locked=True):
+        groups.setdefault((one.bus, one.subject, one.code), []).append(one)
+    taken = [one.pk for group in groups.values() for one in group]
+    BusMessage.objects.filter(pk__in=taken).update(alerted_at=now)
+    return [
+        NewEvent(
+            EventKind.BUS_MESSAGE_REFUSED,
+            payload={
+                "bus": bus, "subject": subject, "code": code, "detail": group[0].detail[:500],
+                "count": len(group),
+            },
+        )
+        for (bus, subject, code), group in groups.items()
+    ]  # fmt: skip
 
 
 def _event(sink: BusSink, seconds: float) -> NewEvent:

@@ -7,12 +7,12 @@ class BusesConfig(AppConfig):
 
     def ready(self) -> None:
         from analytics.signals import day_computed
-        from buses.alarm import ANY_TO_REPORT
+        from buses.alarm import any_to_report
         from buses.announcements import on_day_computed
         from buses.stored_times import TIMES
         from common.stored_times import register_stored_times
         from common.waiting_work import send_only_if_waiting
 
         register_stored_times(*TIMES)
-        send_only_if_waiting("buses.watch", ANY_TO_REPORT)
+        send_only_if_waiting("buses.watch", *any_to_report())
         day_computed.connect(on_day_computed, dispatch_uid="buses.day_computed")

@@ -16,4 +16,11 @@ SELECT name, (paused_at IS NOT NULL)::int AS value FROM buses_bussink"""),
           """
 SELECT s.name, count(d.id) AS value FROM buses_bussink s
 LEFT JOIN buses_deadletter d ON d.sink_id = s.id AND d.replayed_at IS NULL GROUP BY s.name"""),
+    Gauge("bus_not_received_seconds", "Time since what comes in by a bus was last received.",
+          ("bus",), """
+SELECT name, extract(epoch FROM greatest(
+  clock_timestamp() - greatest(polled_at, created_at), interval '0')) AS value
+FROM buses_buslane WHERE ended_at IS NULL"""),
+    Gauge("bus_incoming_dead_letters", "Messages of a bus that were not carried out.", ("bus",), """
+SELECT bus AS name, count(*) AS value FROM buses_busmessage WHERE state = 'DEAD' GROUP BY bus"""),
 )  # fmt: skip

@@ -6,11 +6,11 @@ from typing import Self
 
 from django.db import models
 
-from buses.incoming.models import BusMessage, BusRoute
+from buses.incoming.models import BusLane, BusMessage, BusRoute
 from common.db_functions import ClockTimestamp
 
 __all__ = (
-    "Announcement", "BusMessage", "BusRoute", "BusSink", "DeadLetter", "SinkCursor",
+    "Announcement", "BusLane", "BusMessage", "BusRoute", "BusSink", "DeadLetter", "SinkCursor",
 )  # fmt: skip
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -13,6 +15,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
 from buses.callbacks import AT_ONCE, CallbackSink, callback_sinks
+from buses.cleaning import remove_old_letters
 from buses.drain import BATCH, MAX_REASON, Drain
 from buses.foreign import OUR_FAULTS, error_of
 from buses.models import BusSink
@@ -26,6 +29,7 @@ log = structlog.get_logger(__name__)
 IDLE_SECONDS = 1.0
 ELSEWHERE_SECONDS = 5.0  # while another process drains the sink, or it is paused
 DATABASE_SECONDS = 5.0
+CLEANING_SECONDS = 600.0
 STOP_SECONDS = 10.0  # for a write that is under way
 Make = Callable[[], Sink]
 
@@ -37,6 +41,7 @@ class Runner:
         """makers: what makes each sink, with a name for errors before it is made."""
         self._holder = f"{socket.gethostname()[:40]}-{os.getpid()}"
         self._stop, self._figures = threading.Event(), stored_figures.Pace()
+        self._cleaned = -math.inf  # monotonic
         self._threads = [
             threading.Thread(target=self._run, args=(name, make), name=name, daemon=True)
             for name, make in makers
@@ -83,6 +88,7 @@ class Runner:
         try:
             step = drain.step()
             self._figures.store_if_due()
+            self._clean_if_due()
         except (DatabaseError, InterfaceError) as error:
             log.warning("a sink waits for the database", sink=drain.sink.name, error=str(error))
             connection.close()
@@ -97,6 +103,13 @@ class Runner:
         if step.is_paused or step.is_elsewhere:
             return ELSEWHERE_SECONDS
         return step.retry_seconds or IDLE_SECONDS
+
+    def _clean_if_due(self) -> None:
+        """Remove old dead letters, now and then. Raises DatabaseError."""
+        now = time.monotonic()
+        if now - self._cleaned >= CLEANING_SECONDS:
+            self._cleaned = now
+            remove_old_letters()
 
     def _store_fault(self, name: str, error: str) -> None:
         log.error("sink is misconfigured", sink=name, error=error)

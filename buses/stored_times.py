@@ -11,4 +11,5 @@ TIMES = (
         due={"retry_at": 0.0},
         bounded={"lease_until": LEASE_SECONDS},
     ),
+    StoredTimes("buses_buslane", past=("created_at", "polled_at", "last_error_at")),
 )

@@ -1,6 +1,7 @@
 """Report outside of the process that it is ready, and that it works on."""
 
 import os
+import threading
 from pathlib import Path
 
 VARIABLE = "FILLCAST_READY_FILE"
@@ -13,7 +14,12 @@ def announce_ready() -> None:
         Path(path).touch()
 
 
-def announce_alive() -> None:
-    """Note that this process goes on, for the health check of its container, if there is one."""
+def announce_alive(trouble: str = "") -> None:
+    """Note that this process goes on, for the health check of its container, if there is one.
+
+    trouble: what it does not do meanwhile; its check fails, and it is not restarted for that.
+    """
     if path := os.environ.get(ALIVE):
-        Path(path).touch()
+        written = Path(f"{path}.{threading.get_native_id()}")
+        written.write_text(trouble)
+        written.replace(path)  # a check reads one or the other, never a part

@@ -1106,6 +1106,12 @@ class Code(StrEnum):
         "No operator has let this subject of a bus in.",
         "An operator adds a route for it, and then replays the message: docs/bus-types.md.",
     )
+    MESSAGE_ID_REPEATED = (
+        "MESSAGE_ID_REPEATED",
+        "Another message with this id came by the same subject of a bus before.",
+        "Replay the message if it is to be carried out, and have its sender give each an id of its"
+        " own.",
+    )
     SCHEMA_UNKNOWN = (
         "SCHEMA_UNKNOWN",
         "The message follows a version of the schema that this installation does not know.",

@@ -66,6 +66,9 @@ class EventKind(models.TextChoices):
     SETTINGS_REFUSED = "settings.refused"
     BUS_LATE = "bus.late"
     BUS_BACK = "bus.back"
+    BUS_NOT_RECEIVED = "bus.not_received"
+    BUS_RECEIVED = "bus.received"
+    BUS_MESSAGE_REFUSED = "bus.message_refused"
     KILL_SWITCH = "kill_switch.changed"
     LOSS_LIMIT_REACHED = "loss_limit.reached"
     TRADING_RESUMED = "trading.resumed"
@@ -102,6 +105,9 @@ ALARMS = frozenset(
         EventKind.SETTINGS_REFUSED,
         EventKind.BUS_LATE,
         EventKind.BUS_BACK,
+        EventKind.BUS_NOT_RECEIVED,
+        EventKind.BUS_RECEIVED,
+        EventKind.BUS_MESSAGE_REFUSED,
         EventKind.KILL_SWITCH,
         EventKind.LOSS_LIMIT_REACHED,
     }
@@ -130,6 +136,8 @@ URGENT = frozenset(
         EventKind.EXIT_DELAYED,
         EventKind.SLIPPAGE_ALERT,
         EventKind.PRICES_LOST,
+        EventKind.BUS_NOT_RECEIVED,
+        EventKind.BUS_MESSAGE_REFUSED,
         EventKind.LOSS_LIMIT_REACHED,
         EventKind.KILL_SWITCH,
         EventKind.PASSWORD_CHANGED,

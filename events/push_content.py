@@ -25,6 +25,7 @@ REPLACED = {
     EventKind.HOST_UP: "host", EventKind.SCHEDULER_LATE: "scheduler",
     EventKind.SCHEDULER_BACK: "scheduler", EventKind.POSITION_STOP_MOVED: "stop",
     EventKind.CHANNEL_TEST: "test", EventKind.BUS_LATE: "bus", EventKind.BUS_BACK: "bus",
+    EventKind.BUS_NOT_RECEIVED: "incoming bus", EventKind.BUS_RECEIVED: "incoming bus",
 }  # fmt: skip
 """The kinds of which only the last message about a subject matters. Money is never among them."""
 INBOX, CONSOLE = "/inbox/", "/admin/"

@@ -47,6 +47,14 @@ def beat(environ: Mapping[str, str]) -> bool:
 
 
 def alive(environ: Mapping[str, str]) -> bool:
+    """Whether a process of buses has taken a step recently and states no trouble."""
+    trouble = Path(environ[ALIVE]).read_text()
+    if trouble:
+        print(f"alive: {trouble}")
+    return not trouble and goes_on(environ)
+
+
+def goes_on(environ: Mapping[str, str]) -> bool:
     """Whether a process of buses has taken a step recently; it has no lease of its own."""
     return time.time() - Path(environ[ALIVE]).stat().st_mtime < SILENT_SECONDS
 
@@ -62,6 +70,8 @@ CHECKS: dict[str, Callable[[Mapping[str, str]], bool]] = {
 def _lives(check: Callable[[Mapping[str, str]], bool], environ: Mapping[str, str]) -> bool:
     if check is web:
         return web(environ, "/healthz")
+    if check is alive:
+        return goes_on(environ)
     try:
         return check(environ)
     except psycopg.OperationalError:

@@ -71,7 +71,7 @@ class User(AbstractUser):
         if before not in (None, self.username) and {before, self.username} & owners:
             raise ValidationError(
                 {"username": "networks.gateway_owners gives a gateway to this user name. Change it"
-                 " there, restart, then rename."}
+                 " there, then rename."}
             )  # fmt: skip
 
     @property

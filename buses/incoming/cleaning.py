@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.sql import run
+from buses.cleaning import BATCH, remove_in_batches
 
 DONE_DAYS, DEAD_DAYS = 30, 90
 REMOVE = f"""
@@ -10,13 +10,13 @@ DELETE FROM buses_busmessage WHERE id = ANY(ARRAY(
   SELECT id FROM buses_busmessage
   WHERE settled_at < statement_timestamp() - interval '{DONE_DAYS} days'
     AND (state <> 'DEAD' OR settled_at < statement_timestamp() - interval '{DEAD_DAYS} days')
-  ORDER BY settled_at LIMIT 1000 FOR UPDATE SKIP LOCKED))
+  ORDER BY settled_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED))
 """
 
 
 def remove_old() -> int:
-    """Delete up to 1,000 messages that were settled long ago; return how many.
+    """Delete messages that were settled long ago; return how many.
 
     A repetition that comes later than that is recognised by its signal's id, or its fill's.
     """
-    return run(REMOVE)
+    return remove_in_batches(REMOVE, BATCH)

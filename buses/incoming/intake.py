@@ -6,14 +6,15 @@ The caller acknowledges to the bus only what `take` answers ACK to: then its row
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
 from functools import partial
-from typing import Any
 
 import structlog
-from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db import DatabaseError, IntegrityError, InterfaceError, connection, transaction
+from django.db.models import QuerySet
 
 from buses.foreign import error_of
 from buses.incoming.fills import NotYetError, apply_from_bus
@@ -31,7 +32,8 @@ from users.models import User
 log = structlog.get_logger(__name__)
 SIGNALS, FILLS = "signals.approved.", "mt5.fills."
 PATIENT_TRIES = 10
-"""So often a message is tried whose cause may follow: a CLOSE whose OPEN is delivered after it."""
+"""So often a message is tried whose cause may follow: a CLOSE whose OPEN is delivered after it. A
+delivery while the database was away is no try."""
 MAY_FOLLOW = frozenset({Code.REFERENCE_REQUIRED, Code.SIGNAL_NOT_PUBLISHED})
 FAULTY_TRIES = 5
 """So often a message is tried that breaks our program."""
@@ -49,7 +51,7 @@ class Message:
     """A message as a bus delivered it.
 
     bus: without secrets. message_id: the publisher's, else the bus's own. stored_at: when the bus
-    stored it. tries: how often it was delivered, this time included.
+    stored it.
     """
 
     bus: str
@@ -57,21 +59,74 @@ class Message:
     subject: str
     body: bytes
     stored_at: datetime
-    tries: int = 1
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Return what its id counts for."""
+        return self.bus, self.subject, self.message_id
+
+
+class Tries:
+    """How often each message was tried and not settled, in this process.
+
+    After a restart it is counted again: a message then waits longer, and is not lost.
+    """
+
+    def __init__(self, most: int = 10_000) -> None:
+        self._counts: dict[tuple[str, str, str], int] = {}
+        self._most = most
+
+    def count(self, message: Message) -> None:
+        """Count a try; forget the oldest message if there are too many."""
+        self._counts[message.key] = self.of(message) + 1
+        for key in list(self._counts)[: max(0, len(self._counts) - self._most)]:
+            self._counts.pop(key, None)
+
+    def of(self, message: Message) -> int:
+        """Return how often a message was tried."""
+        return self._counts.get(message.key, 0)
+
+    def forget(self, message: Message) -> None:
+        """It is settled."""
+        self._counts.pop(message.key, None)
+
+
+tries = Tries()
 
 
 def take(message: Message) -> Answer:
-    """Carry a message out, at most once for each message id. Raises nothing."""
+    """Carry a message out, at most once for each message id of a subject. Raises nothing."""
     error = error_of(lambda: _take(message))
     if error is None:
+        tries.forget(message)
         return Answer.ACK
     if isinstance(error, NotYetError):
+        tries.count(message)
         return Answer.RETRY
     if is_transient(error) or is_database_trouble(error):
         log.warning("bus message waits for the database", error=str(error).strip())
         connection.close()
         return Answer.RETRY
     return _faulty(message, error)
+
+
+def not_stored(messages: Sequence[Message], *, at_once: int = 500) -> list[Message]:
+    """Return the messages of which no row has the id and the content. One query for 500."""
+    missing: list[Message] = []
+    for start in range(0, len(messages), at_once):
+        batch = [(one, _row_of(one)) for one in messages[start : start + at_once]]
+        found = BusMessage.objects.filter(
+            bus__in={row.bus for _, row in batch},
+            subject__in={row.subject for _, row in batch},
+            message_id__in=[row.message_id for _, row in batch],
+        )
+        stored = set(found.values_list("bus", "subject", "message_id", "digest"))
+        missing += [
+            one
+            for one, row in batch
+            if (row.bus, row.subject, row.message_id, row.digest) not in stored
+        ]
+    return missing
 
 
 def request_replay(row_id: int, *, by: User) -> None:
@@ -129,24 +184,40 @@ def right_for(subject: str) -> Right:
 
 
 def _take(message: Message) -> None:
-    row = BusMessage(
+    row = _row_of(message)
+    row.stored_at = min(row.stored_at, database_now())  # a clock ahead makes nothing younger
+    known = list(_same_id(row))
+    if any(one.digest == row.digest for one in known):
+        return
+    first = next((one for one in known if not one.is_repeat), None)
+    if first is not None and first.state != MessageState.DEAD:
+        row.is_repeat, row.code = True, str(Code.MESSAGE_ID_REPEATED)
+        row.detail = f"A message of {first.stored_at:%Y-%m-%d %H:%M:%S} UTC had it: {first.pk}."
+        _store(row, MessageState.DEAD)
+        return
+    if first is not None:
+        row.pk, row.replays = first.pk, first.replays + 1  # corrected by its sender
+    _carry_out(row, is_last=tries.of(message) >= PATIENT_TRIES - 1)
+
+
+def _row_of(message: Message) -> BusMessage:
+    """Return the row of a message, which is not stored yet."""
+    return BusMessage(
         bus=message.bus[:200],
         message_id=_short(message.message_id),
         subject=_printable(message.subject)[:200],
         body=message.body[:STORED_BYTES],
         digest=hashlib.sha256(message.body).hexdigest(),
         length=len(message.body),
-        stored_at=min(message.stored_at, database_now()),  # a clock ahead makes nothing younger
+        stored_at=message.stored_at,
     )
-    known = BusMessage.objects.filter(bus=row.bus, message_id=row.message_id).first()
-    if known is not None:
-        if known.state == MessageState.DEAD and known.digest != row.digest:
-            row.pk, row.replays = known.pk, known.replays + 1  # corrected by its sender
-        else:
-            if known.digest != row.digest:
-                log.warning("bus message with the id of another one ignored", message=str(row))
-            return
-    _carry_out(row, is_last=message.tries >= PATIENT_TRIES)
+
+
+def _same_id(row: BusMessage) -> QuerySet[BusMessage]:
+    """Return the stored messages with the id of this one."""
+    return BusMessage.objects.filter(
+        bus=row.bus, subject=row.subject, message_id=row.message_id
+    ).defer("body")
 
 
 def _carry_out(row: BusMessage, *, is_last: bool) -> None:
@@ -181,7 +252,7 @@ def _carry_out(row: BusMessage, *, is_last: bool) -> None:
 
 def _store(row: BusMessage, state: MessageState) -> None:
     """Insert or update the row. Raises NotYetError if another process has stored it meanwhile."""
-    row.state, row.settled_at = state, database_now()
+    row.state, row.settled_at, row.alerted_at = state, database_now(), None
     if state == MessageState.DONE:
         row.code = row.detail = ""
     if row.pk:
@@ -190,25 +261,20 @@ def _store(row: BusMessage, state: MessageState) -> None:
             for name in (
                 "state", "settled_at", "code", "detail", "signal_id", "replays",
                 "replay_requested_at", "body", "digest", "length", "subject", "stored_at",
+                "alerted_at",
             )
         }  # fmt: skip
         if not BusMessage.objects.dead().filter(pk=row.pk).update(**values):
             raise NotYetError
         return
-    created, is_new = BusMessage.objects.get_or_create(
-        bus=row.bus, message_id=row.message_id, defaults=_values(row)
-    )
-    if not is_new:
-        raise NotYetError  # rolls back what this process did of it
-    row.pk = created.pk
-
-
-def _values(row: BusMessage) -> dict[str, Any]:
-    names = (
-        "subject", "body", "digest", "length", "stored_at", "settled_at", "state", "code", "detail",
-        "signal",
-    )  # fmt: skip
-    return {name: getattr(row, name) for name in names}
+    try:
+        with transaction.atomic():
+            row.save(force_insert=True)
+    except IntegrityError as error:
+        row.pk = None
+        if _same_id(row).exists():
+            raise NotYetError from error  # rolls back what this process did of it
+        raise
 
 
 def text_of(error: FillcastError) -> str:
@@ -223,18 +289,15 @@ def text_of(error: FillcastError) -> str:
 def _faulty(message: Message, error: Exception) -> Answer:
     """Log a fault of ours; after some tries the message is a dead letter."""
     log.error("bus message not carried out", subject=message.subject, exc_info=error)
-    if message.tries < FAULTY_TRIES:
+    tries.count(message)
+    if tries.of(message) < FAULTY_TRIES:
         return Answer.RETRY
-    values = {
-        "subject": _printable(message.subject)[:200], "body": message.body[:STORED_BYTES],
-        "digest": hashlib.sha256(message.body).hexdigest(), "length": len(message.body),
-        "stored_at": message.stored_at, "state": MessageState.DEAD,
-        "code": str(Code.UNEXPECTED), "detail": Code.UNEXPECTED.sentence,
-    }  # fmt: skip
+    row = _row_of(message)
+    row.code, row.detail = str(Code.UNEXPECTED), Code.UNEXPECTED.sentence
     try:
-        BusMessage.objects.get_or_create(
-            bus=message.bus[:200], message_id=_short(message.message_id), defaults=values
-        )
+        _store(row, MessageState.DEAD)
+    except NotYetError:
+        return Answer.RETRY  # another process has stored one with its id meanwhile
     except (DatabaseError, InterfaceError):
         log.exception("bus message not stored")
         connection.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Self
 
 from django.conf import settings
@@ -47,6 +48,37 @@ class BusRoute(models.Model):
         return self.subject
 
 
+class BusLane(models.Model):
+    """What comes in by one bus, and how its reception goes. Its URL is not stored.
+
+    created_at: when it was configured. ended_at: since when it is not configured any more. cursor:
+    how far a bus that does not count for us was read.
+    """
+
+    name = models.CharField(max_length=250, unique=True)
+    created_at = models.DateTimeField(db_default=ClockTimestamp())
+    ended_at = models.DateTimeField(null=True)
+    polled_at = models.DateTimeField(null=True)
+    failures = models.IntegerField(
+        default=0, db_default=0, help_text="Failures since the last success."
+    )
+    last_error = models.CharField(max_length=500, blank=True, default="", db_default="")
+    last_error_at = models.DateTimeField(null=True)
+    alerted_at = models.DateTimeField(null=True)
+    cursor = models.JSONField(default=dict, db_default={})
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def received_at(self) -> datetime:
+        """When it was last received; if never, since when it could be."""
+        return max(self.created_at, self.polled_at or self.created_at)
+
+
 class MessageState(models.TextChoices):
     """What became of a message."""
 
@@ -64,10 +96,12 @@ class BusMessageQuerySet(models.QuerySet["BusMessage"]):
 
 
 class BusMessage(models.Model):
-    """A message that came in, and what became of it. Its row makes the message id count once.
+    """A message that came in, and what became of it. Its row makes the message id count once for
+    its subject.
 
     bus: where it came from, without secrets. stored_at: when the bus stored it. body: its first
-    16 KiB. digest: SHA-256 of all of it. length: of all of it, in bytes.
+    16 KiB. digest: SHA-256 of all of it. length: of all of it, in bytes. is_repeat: another
+    message had its id before, with another content.
     """
 
     bus = models.CharField(max_length=200)
@@ -76,6 +110,7 @@ class BusMessage(models.Model):
     body = models.BinaryField()
     digest = models.CharField(max_length=64)
     length = models.BigIntegerField()
+    is_repeat = models.BooleanField(default=False, db_default=False)
     stored_at = models.DateTimeField()
     received_at = models.DateTimeField(db_default=ClockTimestamp())
     settled_at = models.DateTimeField(db_default=ClockTimestamp())
@@ -85,6 +120,7 @@ class BusMessage(models.Model):
     signal = models.ForeignKey("signals.Signal", models.SET_NULL, null=True, related_name="+")
     replays = models.PositiveSmallIntegerField(default=0, db_default=0)
     replay_requested_at = models.DateTimeField(null=True, blank=True)
+    alerted_at = models.DateTimeField(null=True)
     decided_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+",
         help_text="Who requested the last replay, or discarded it.",
@@ -95,13 +131,25 @@ class BusMessage(models.Model):
     class Meta:
         ordering = ("-id",)
         constraints = [
-            models.UniqueConstraint(fields=["bus", "message_id"], name="one_bus_message"),
+            models.UniqueConstraint(
+                fields=["bus", "subject", "message_id"],
+                condition=Q(is_repeat=False),
+                name="one_message_of_subject",
+            ),
+            models.UniqueConstraint(
+                fields=["bus", "subject", "message_id", "digest"], name="one_message_content"
+            ),
             models.CheckConstraint(
                 condition=~Q(state="DEAD") | Q(code__gt=""), name="dead_message_has_reason"
             ),
         ]
         indexes = [
             models.Index(fields=["-id"], condition=Q(state="DEAD"), name="bus_message_dead"),
+            models.Index(
+                fields=["id"],
+                condition=Q(state="DEAD", alerted_at__isnull=True),
+                name="bus_message_to_alert",
+            ),
             models.Index(fields=["settled_at"], name="bus_message_settled"),
             models.Index(
                 fields=["replay_requested_at"],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -15,6 +17,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from buses.foreign import error_of
 from buses.incoming.cleaning import remove_old
 from buses.incoming.intake import Answer, Message, replay_requested, take
+from buses.incoming.lanes import LANES_OF, note_error, note_success
 from buses.sinks import SinkMisconfigured, SinkUnavailable, name_of
 from common import shared_sessions
 from common.readiness import announce_alive
@@ -25,6 +28,8 @@ POLL_SECONDS = 1.0
 MISCONFIGURED_SECONDS, LONGEST_RETRY_SECONDS = 60.0, 5.0
 REPLAY_SECONDS, CLEANING_ROUNDS = 2.0, 300
 STOP_SECONDS = 10.0
+NOTE_SECONDS = 5.0  # so often a lane stores that it is received
+UNHEALTHY_SECONDS = 120.0  # as operators are alerted (buses/alarm.py)
 
 
 class Lane(Protocol):
@@ -61,6 +66,7 @@ class Receiver:
     def __init__(self, makers: Sequence[tuple[str, Make]]) -> None:
         """makers: what makes each lane, with a name for errors before it is made."""
         self._stop = threading.Event()
+        self._received = {name: time.monotonic() for name, _ in makers}
         works: list[Callable[[], None]] = [
             partial(self._receive, name, make) for name, make in makers
         ]
@@ -79,26 +85,53 @@ class Receiver:
             thread.join(STOP_SECONDS)
 
     def _receive(self, name: str, make: Make) -> None:
-        failures = 0
+        failures, noted = 0, -math.inf
         lane: Lane | None = None
+
+        def progress() -> None:
+            """Note that the lane is received, now and then."""
+            nonlocal noted
+            if time.monotonic() - noted >= NOTE_SECONDS:
+                if not _is_stored(partial(note_success, name)):
+                    return  # nothing can be taken without the database
+                noted = time.monotonic()
+                self._announce()
+            self._received[name] = time.monotonic()
+
+        def take_one(message: Message) -> Answer:
+            answer = take(message)
+            if answer is Answer.ACK:
+                progress()  # many rows in one poll are no silence
+            return answer
 
         def poll() -> None:
             nonlocal lane
             lane = lane or make()
-            lane.poll(take, seconds=POLL_SECONDS)
+            lane.poll(take_one, seconds=POLL_SECONDS)
+            progress()
 
         while not self._stop.is_set():
-            announce_alive()
+            self._announce()
             error = error_of(poll)
+            if error is not None:
+                failures += 1
+                noted = -math.inf  # the next success is stored at once
+                text = str(error) or type(error).__name__
+                _is_stored(partial(note_error, name, text))
             shared_sessions.give_back()
             if error is None:
                 failures = 0
                 continue
-            failures += 1
             self._stop.wait(_pause(name, error, failures))
         if lane is not None:
             lane.close()
         connection.close()
+
+    def _announce(self) -> None:
+        """State that the process goes on, and which lanes it has not received for long."""
+        limit = time.monotonic() - UNHEALTHY_SECONDS
+        silent = sorted(name for name, at in self._received.items() if at < limit)
+        announce_alive(f"not received: {', '.join(silent)}" if silent else "")
 
     def _replay(self) -> None:
         rounds = 0
@@ -114,6 +147,15 @@ class Receiver:
             finally:
                 shared_sessions.give_back()
         connection.close()
+
+
+def _is_stored(store: Callable[[], None]) -> bool:
+    """Store how a lane goes; return whether the database took it."""
+    error = error_of(store)
+    if error is not None:
+        log.warning("the state of a lane was not stored", error=str(error).strip())
+        connection.close()
+    return error is None
 
 
 def _pause(name: str, error: Exception, failures: int) -> float:
@@ -153,7 +195,7 @@ def _nats_lanes(url: str) -> list[tuple[str, Make]]:
         database = rows(IDENTITY)[0].database
         return NatsLane(url, lane, tag=settings.FILLCAST_INSTALLATION_TAG, database=database)
 
-    return [(lane, partial(make, lane)) for lane in ("signals", "fills")]
+    return [(lane, partial(make, lane)) for lane in LANES_OF["nats"]]
 
 
 def _clickhouse_lanes(url: str) -> list[tuple[str, Make]]:

@@ -23,6 +23,7 @@ from signals.strict_json import JsonObject, NumberText
 from users.tenancy import on_behalf_of
 
 SCHEMA_VERSION = 1
+APPROVED = "APPROVED"
 # The field of the API (docs/api.md) that each field of a message is. Others have the same name.
 RENAMED = {
     "signal_id": "external_id",
@@ -86,7 +87,8 @@ def read_bus_signal(body: bytes, *, sent_at: datetime) -> SignalDraft:
         for name in sent
         if name not in KNOWN
     ]
-    if str(sent.get("approval") or "APPROVED").upper() != "APPROVED":
+    approval = sent.get("approval", APPROVED)
+    if not isinstance(approval, str) or approval.upper() != APPROVED:
         raise ConflictError(Code.SIGNAL_NOT_APPROVED, "The message says so in `approval`.")
     if not isinstance(sent.get("signal_id"), str) or not sent["signal_id"]:
         detail = "signal_id is required: by it a repeated message is recognised."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -114,9 +115,19 @@ class NatsClient:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._connection: Client | None = None
         self._last_error = "no answer"
+        self.opened = 0
 
     def jetstream(self) -> JetStreamContext:
-        """Return JetStream on an open connection. Raises SinkUnavailable."""
+        """Return JetStream on an open connection. Raises SinkUnavailable.
+
+        One that the library has closed for good, after an error that the server stated, is opened
+        again by the next call: who calls waits longer after each failure. `opened` counts them:
+        what was made on an older connection is gone.
+        """
+        if self._connection is not None and self._connection.is_closed:
+            error, self._connection = self._connection.last_error, None
+            self._last_error = str(error or self._last_error)
+            raise SinkUnavailable(f"{self.address.server}: {self._last_error}")
         if self._connection is None:
             self._open()
         if self._connection is None or not self._connection.is_connected:
@@ -124,7 +135,10 @@ class NatsClient:
         return self._connection.jetstream(timeout=CONNECT_SECONDS)
 
     def run(self, work: Coroutine[Any, Any, T], *, seconds: float) -> T:
-        """Return what a coroutine returns on the loop. Raises TimeoutError, and what it raises."""
+        """Return what a coroutine returns on the loop.
+
+        Raises TimeoutError, SinkUnavailable, and what the coroutine raises.
+        """
         if self._loop is None:
             work.close()
             raise SinkUnavailable("the connection is closed")
@@ -134,6 +148,8 @@ class NatsClient:
         except TimeoutError:
             future.cancel()
             raise
+        except CancelledError as error:
+            raise SinkUnavailable("the connection was closed meanwhile") from error
 
     def close(self) -> None:
         """Give up the connection and end the thread; may be called twice."""
@@ -165,6 +181,7 @@ class NatsClient:
         except (OSError, ValueError, self._nats.errors.Error) as error:
             raise SinkUnavailable(f"{self.address.server}: {self._last_error}") from error
         self._connection = connection
+        self.opened += 1
 
     async def _on_error(self, error: Exception) -> None:
         """Keep why the connection was lost or refused; who uses it reports that, once."""

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 DEFAULT_STREAM = "FILLCAST-IN"
-# A stream that we make; one that has the subjects already stays as it is.
-KEEP_SECONDS, DUPLICATE_SECONDS, LARGEST_MESSAGE = 86_400.0, 3600.0, 64 * 1024
+# A stream that we make; one that has the subjects already stays as it is. Its window of message ids
+# is the server's shortest: it would drop what another sender calls the same; our rows find repeats.
+KEEP_SECONDS, DUPLICATE_SECONDS, LARGEST_MESSAGE = 86_400.0, 0.1, 64 * 1024
 ANSWER_SECONDS = 10.0
 REDELIVERY_SECONDS = 30.0  # of what was delivered and not answered
 AT_ONCE = 50
@@ -40,6 +41,7 @@ class NatsLane:
         self._lane, self._database = lane, database
         self._durable = f"fillcast-{tag}-{lane}"
         self._subscription: Any = None
+        self._opened = 0  # the connection that the subscription is of
         self.name = f"{self._address.name}#{lane}"
 
     def poll(self, take: Callable[[Message], Answer], *, seconds: float) -> int:
@@ -49,9 +51,10 @@ class NatsLane:
         """
         jetstream = self._client.jetstream()
         try:
-            if self._subscription is None:
+            if self._subscription is None or self._opened != self._client.opened:
                 work = self._subscribe(jetstream)
                 self._subscription = self._client.run(work, seconds=ANSWER_SECONDS)
+                self._opened = self._client.opened
             fetching = self._fetch(seconds)
             delivered = self._client.run(fetching, seconds=seconds + ANSWER_SECONDS)
             for message in delivered:
@@ -88,7 +91,6 @@ class NatsLane:
             subject=message.subject.removeprefix(prefix),
             body=message.data,
             stored_at=stored_at,
-            tries=details.num_delivered,
         )
 
     def _answer(self, message: Msg, answer: Answer) -> None:

@@ -138,6 +138,34 @@ def bus_back(event: EventContext) -> Lines:
     return (f"The bus {event.get('bus')} has caught up", "It has all events again.")
 
 
+def bus_not_received(event: EventContext) -> Lines:
+    error = event.get("error")
+    return (
+        f"Nothing is received from the bus {event.get('bus')} since {event.get('seconds')} s",
+        f"Last error: {error}" if error else "Does the process manage.py bus_receiver run?",
+        "Approved signals, closes among them, and fills of foreign connectors wait in the bus. See"
+        " manage.py doctor, and docs/alarms.md, BusNotReceived.",
+    )
+
+
+def bus_received(event: EventContext) -> Lines:
+    return (
+        f"The bus {event.get('bus')} is received again",
+        "What waited is taken now; entries that are too old are dead letters.",
+    )
+
+
+def bus_message_refused(event: EventContext) -> Lines:
+    count = event.payload.get("count")
+    what = f"{count} messages were" if isinstance(count, int) and count > 1 else "A message was"
+    return (
+        f"{what} not carried out: {event.get('subject')}",
+        f"{event.get('code')}: {event.get('detail')}",
+        "A close among them has closed nothing. See Messages from buses in the console; replay"
+        " them there once the cause is gone.",
+    )
+
+
 def clock_set_back(event: EventContext) -> Lines:
     seconds = event.payload.get("seconds")
     far = f" by {age(seconds)}" if isinstance(seconds, int | float) else ""

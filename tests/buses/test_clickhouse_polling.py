@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from buses.clickhouse import polling
-from buses.clickhouse.client import Address, ClickHouse
+from buses.clickhouse.client import Address, ClickHouse, statements
 from buses.clickhouse.polling import ClickHouseLane
 from buses.incoming.intake import Answer, Message, take
-from buses.incoming.models import BusMessage
+from buses.incoming.models import BusLane, BusMessage
 from buses.incoming.routes import add_route
 from buses.sinks import SinkUnavailable
 from common.permissions import Role
@@ -25,9 +25,11 @@ from tests.buses.test_clickhouse_sink import engine as engine
 from tests.ports import closed_port
 from tests.roles import staff
 
+pytestmark = pytest.mark.django_db
+
 
 @pytest.fixture
-def lane(engine: Engine, tmp_path: Path) -> Iterator[ClickHouseLane]:
+def lane(engine: Engine, tmp_path: Path, db: None) -> Iterator[ClickHouseLane]:
     opened = ClickHouseLane(engine.url(database_of(tmp_path)))
     assert opened.poll(never, seconds=0) == 0  # makes the table
     yield opened
@@ -78,21 +80,14 @@ def test_rows_without_approval_are_not_read(lane: ClickHouseLane, table: ClickHo
     assert polled(lane) == []
 
 
-def test_row_to_retry_is_read_again_with_its_tries(
+def test_row_to_retry_is_read_again(
     lane: ClickHouseLane, table: ClickHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(polling, "OVERLAP", timedelta(0))
     table.insert("signals", [row("a")])
     table.insert("signals", [row("b")])
     assert polled(lane, Answer.RETRY) == ["gold/a", "gold/b"]
-    tries: list[int] = []
-
-    def note(message: Message) -> Answer:
-        tries.append(message.tries)
-        return Answer.ACK
-
-    assert lane.poll(note, seconds=0) == 2
-    assert tries == [2, 2]
+    assert polled(lane) == ["gold/a", "gold/b"]
     assert polled(lane) == []
 
 
@@ -104,14 +99,111 @@ def test_many_rows_of_one_time_are_read_page_by_page(
     assert polled(lane) == []
 
 
-def test_restarted_process_reads_the_last_day_again(
+def approve(table: ClickHouse, signal_id: str, more: str = "") -> None:
+    """Approve a row that is there, and wait until that is done."""
+    change = (
+        f"ALTER TABLE signals UPDATE approval = 'APPROVED'{more} WHERE signal_id = '{signal_id}'"
+    )
+    table.run(f"{change} SETTINGS mutations_sync = 1")
+
+
+@pytest.fixture
+def routed(feed: Feed) -> None:
+    add_route("signals.approved.gold", feed=feed, by=staff(Role.OPERATOR, name="olga"))
+
+
+def next_process(engine: Engine, tmp_path: Path) -> list[str]:
+    """Poll as a process that has just started; return what it took."""
+    lane = ClickHouseLane(engine.url(database_of(tmp_path)))
+    before = set(BusMessage.objects.values_list("pk", flat=True))
+    lane.poll(take, seconds=0)
+    lane.close()
+    found = BusMessage.objects.exclude(pk__in=before).order_by("pk")
+    return list(found.values_list("message_id", flat=True))
+
+
+CLOSE = {
+    "signal_type": "CLOSE", "symbol": "", "stop_loss": None, "take_profit": None,
+    "position_size": None,
+}  # fmt: skip
+
+
+@pytest.mark.usefixtures("inline_commits", "alice", "routed")
+def test_row_approved_later_is_taken_when_it_is_approved(
+    lane: ClickHouseLane, table: ClickHouse
+) -> None:
+    table.insert("signals", [row("late", approval="PENDING", created_at=hours_ago(table, 3))])
+    table.insert("signals", [row("newer")])
+    lane.poll(take, seconds=0)
+    assert set(Signal.objects.values_list("external_id", flat=True)) == {"newer"}
+    approve(table, "late", ", approved_at = now64(6)")
+    lane.poll(take, seconds=0)
+    assert set(Signal.objects.values_list("external_id", flat=True)) == {"newer", "late"}
+
+
+@pytest.mark.usefixtures("inline_commits", "alice", "routed")
+def test_row_approved_later_without_its_time_is_found_by_the_running_process(
+    lane: ClickHouseLane, table: ClickHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began_long_ago(lane)
+    table.insert("signals", [row("open")])
+    old = {"approval": "PENDING", "created_at": hours_ago(table, 3)}
+    table.insert("signals", [row("late", **old), row("c", **CLOSE, **old, refers_to="open")])
+    lane.poll(take, seconds=0)
+    for signal_id in ("late", "c"):
+        approve(table, signal_id)
+    lane.poll(take, seconds=0)
+    assert set(Signal.objects.values_list("external_id", flat=True)) == {"open"}
+    monkeypatch.setattr(polling, "SEARCH_SECONDS", 0.0)
+    lane.poll(take, seconds=0)
+    assert set(Signal.objects.values_list("external_id", flat=True)) == {"open", "c"}
+    assert BusMessage.objects.dead().get().code == Code.ALERT_TOO_OLD  # no entry hours late
+
+
+@pytest.mark.usefixtures("inline_commits", "alice", "routed")
+def test_next_process_reads_on_after_days_away(
     engine: Engine, lane: ClickHouseLane, table: ClickHouse, tmp_path: Path
 ) -> None:
-    table.insert("signals", [row("a"), row("old", created_at="2020-01-01 00:00:00")])
-    assert polled(lane) == ["gold/a"]
-    again = ClickHouseLane(engine.url(database_of(tmp_path)))
-    assert polled(again) == ["gold/a"]  # its row in our database makes it count once
-    again.close()
+    began_long_ago(lane)
+    table.insert("signals", [row("open")])
+    lane.poll(take, seconds=0)
+    lane.close()
+    assert next_process(engine, tmp_path) == []
+    table.insert("signals", [row("before", created_at=hours_ago(table, 24 * 30))])
+    table.insert("signals", [row("entry", created_at=hours_ago(table, 49))])
+    table.insert("signals", [row("c", **CLOSE, refers_to="open", created_at=hours_ago(table, 48))])
+    assert next_process(engine, tmp_path) == ["gold/entry", "gold/c"]
+    assert set(Signal.objects.values_list("external_id", flat=True)) == {"open", "c"}
+    assert BusMessage.objects.dead().get().code == Code.ALERT_TOO_OLD
+    assert next_process(engine, tmp_path) == []
+
+
+def test_first_process_reads_nothing_from_before_it(
+    engine: Engine, table: ClickHouse, tmp_path: Path
+) -> None:
+    table.make_tables(statements("signals"))
+    table.insert("signals", [row("old", created_at=hours_ago(table, 1))])
+    assert next_process(engine, tmp_path) == []
+
+
+def test_table_of_before_gets_its_column(engine: Engine, table: ClickHouse, tmp_path: Path) -> None:
+    table.make_tables(statements("signals"))
+    table.run("ALTER TABLE signals DROP COLUMN approved_at")
+    table.insert("signals", [row("a")])
+    assert next_process(engine, tmp_path) == ["gold/a"]
+
+
+def hours_ago(table: ClickHouse, hours: int) -> str:
+    (found,) = table.query(f"SELECT toString(now64(6, 'UTC') - INTERVAL {hours} HOUR) AS at")
+    return str(found["at"])
+
+
+def began_long_ago(lane: ClickHouseLane) -> None:
+    """As if the lane had been read for a week."""
+    since = {"began": "2020-01-01 00:00:00.000000", "since": lane.since}
+    BusLane.objects.update_or_create(name=lane.name, defaults={"cursor": since})
+    lane.since = since["since"]
+    lane.began = since["began"]
 
 
 def test_absent_server_is_unavailable() -> None:
@@ -122,7 +214,6 @@ def test_absent_server_is_unavailable() -> None:
         lane.close()
 
 
-@pytest.mark.django_db
 @pytest.mark.usefixtures("inline_commits", "alice")
 def test_row_becomes_orders_once(lane: ClickHouseLane, table: ClickHouse, feed: Feed) -> None:
     add_route("signals.approved.gold", feed=feed, by=staff(Role.OPERATOR, name="olga"))

@@ -11,6 +11,7 @@ from buses.incoming.intake import Answer, Message, take
 from buses.incoming.models import BusMessage
 from buses.incoming.routes import add_route
 from common.permissions import Role
+from common.reason_codes import Code
 from common.sql import database_now
 from connections.models import ExecutionConnection
 from execution.models import Order
@@ -38,3 +39,30 @@ def test_message_taken_by_four_threads_is_published_once(
     assert Order.objects.count() == BusMessage.objects.count() == 1
     assert take(one) is Answer.ACK
     assert Order.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_message_id_of_four_contents_is_published_once_and_loses_nothing(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    add_route(SUBJECT, feed=feed, by=staff(Role.OPERATOR, name="olga"))
+    now = database_now()
+    sent = [
+        Message("nats://bus/IN", "m-1", SUBJECT, body(signal_id=f"s-{number}"), now)
+        for number in range(4)
+    ]
+
+    def take_it(message: Message) -> None:
+        try:
+            while take(message) is Answer.RETRY:
+                continue
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(take_it, sent))
+    assert Order.objects.count() == 1
+    rows = BusMessage.objects.values_list("body", flat=True)
+    assert {bytes(one) for one in rows} == {one.body for one in sent}
+    codes = BusMessage.objects.dead().values_list("code", flat=True)
+    assert list(codes) == [Code.MESSAGE_ID_REPEATED] * 3

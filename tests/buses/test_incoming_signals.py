@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
 from buses.incoming import intake, signals
 from buses.incoming.intake import Answer, Message, replay_requested, request_replay, take
@@ -24,6 +26,12 @@ from users.models import User
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("inline_commits", "alice")]
 SUBJECT = "signals.approved.gold"
+
+
+@pytest.fixture(autouse=True)
+def tries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count from 0: message ids are the same in each test."""
+    monkeypatch.setattr(intake, "tries", intake.Tries())
 
 
 @pytest.fixture
@@ -76,10 +84,50 @@ def test_repeated_message_is_published_once(route: BusRoute) -> None:
     assert Order.objects.count() == 1
 
 
-def test_message_id_used_for_another_signal_is_ignored(route: BusRoute) -> None:
+def test_message_id_used_for_another_signal_is_a_dead_letter(
+    route: BusRoute, operator: User
+) -> None:
     take(message())
-    assert take(message(body(signal_id="s-2"))) is Answer.ACK
+    other = message(body(signal_id="s-2"))
+    assert [take(other), take(other), take(message())] == [Answer.ACK] * 3
     assert Signal.objects.get().external_id == "s-1"
+    row = BusMessage.objects.dead().get()
+    assert (row.code, bytes(row.body)) == (Code.MESSAGE_ID_REPEATED, other.body)
+    request_replay(row.pk, by=operator)
+    replay_requested()
+    assert set(Signal.objects.values_list("external_id", flat=True)) == {"s-1", "s-2"}
+    assert [take(other), take(message())] == [Answer.ACK] * 2
+    assert Order.objects.count() == BusMessage.objects.filter(state="DONE").count() == 2
+
+
+def test_discarded_message_id_used_again_is_a_dead_letter(route: BusRoute, operator: User) -> None:
+    take(message(body(stop_loss="NaN")))
+    intake.discard(BusMessage.objects.get().pk, by=operator)
+    take(message())
+    assert BusMessage.objects.dead().get().code == Code.MESSAGE_ID_REPEATED
+    assert BusMessage.objects.count() == 2
+    assert not Signal.objects.exists()
+
+
+def test_message_id_counts_for_its_subject_alone(
+    route: BusRoute, feed: Feed, operator: User
+) -> None:
+    second = Feed.objects.create(name="Silver", slug="silver", owner=feed.owner, is_approved=True)
+    add_route("signals.approved.silver", feed=second, by=operator)
+    take(message())
+    take(message(body(signal_id="s-9"), subject="signals.approved.silver"))
+    assert set(Signal.objects.values_list("feed_id", "external_id")) == {
+        (feed.pk, "s-1"), (second.pk, "s-9"),
+    }  # fmt: skip
+    assert not BusMessage.objects.dead().exists()
+
+
+def test_message_of_another_subject_leaves_the_dead_letter(route: BusRoute) -> None:
+    take(message(subject="signals.approved.other"))
+    take(message())
+    row = BusMessage.objects.dead().get()
+    assert (row.subject, row.code) == ("signals.approved.other", Code.SUBJECT_UNKNOWN)
+    assert Order.objects.count() == 1
 
 
 def test_signal_id_with_another_content_is_a_dead_letter(route: BusRoute) -> None:
@@ -108,7 +156,7 @@ def test_crash_before_the_commit_publishes_nothing(
         assert take(message()) is Answer.RETRY
     assert not Signal.objects.exists()
     assert not BusMessage.objects.exists()
-    assert take(message(tries=2)) is Answer.ACK
+    assert take(message()) is Answer.ACK
     assert Order.objects.count() == 1
 
 
@@ -119,7 +167,7 @@ def test_message_that_breaks_the_program_ends_as_dead_letter(
         raise RuntimeError("ours")
 
     monkeypatch.setattr(intake, "publish_from_bus", fault)
-    answers = [take(message(tries=n)) for n in range(1, 6)]
+    answers = [take(message()) for _ in range(5)]
     assert answers == [Answer.RETRY] * 4 + [Answer.ACK]
     assert dead()[0] == Code.UNEXPECTED
 
@@ -153,10 +201,21 @@ def test_feed_without_approval_publishes_nothing(route: BusRoute, feed: Feed) ->
     assert not Signal.objects.exists()
 
 
-def test_message_that_states_another_approval_is_not_executed(route: BusRoute) -> None:
-    take(message(body(approval="PENDING")))
+@pytest.mark.parametrize("approval", ["PENDING", False, True, None, "", [], {}, 0, 1, ["APPROVED"]])
+def test_message_that_states_another_approval_is_not_executed(
+    route: BusRoute, approval: Any
+) -> None:
+    data = json.loads(body()) | {"approval": approval}
+    assert take(message(json.dumps(data).encode())) is Answer.ACK
     assert dead()[0] == Code.SIGNAL_NOT_APPROVED
     assert not Signal.objects.exists()
+    assert not Order.objects.exists()
+
+
+@pytest.mark.parametrize("approval", ["APPROVED", "approved", "Approved"])
+def test_message_that_states_its_approval_is_published(route: BusRoute, approval: str) -> None:
+    take(message(body(approval=approval)))
+    assert Order.objects.get().signal == Signal.objects.get()
 
 
 def test_archived_feed_and_inactive_owner_publish_nothing(route: BusRoute, feed: Feed) -> None:
@@ -253,7 +312,7 @@ def test_close_before_its_open_waits_for_it(route: BusRoute) -> None:
     assert take(message(close, message_id="m-2")) is Answer.RETRY
     assert not BusMessage.objects.exists()
     take(message())
-    assert take(message(close, message_id="m-2", tries=2)) is Answer.ACK
+    assert take(message(close, message_id="m-2")) is Answer.ACK
     assert Signal.objects.get(external_id="c-1").refers_to == Signal.objects.get(external_id="s-1")
 
 
@@ -262,8 +321,35 @@ def test_close_whose_open_never_comes_is_a_dead_letter(route: BusRoute) -> None:
         signal_id="c-1", signal_type="CLOSE", refers_to="s-1", stop_loss=None, take_profit=None,
         position_size=None, symbol=None,
     )  # fmt: skip
-    assert take(message(close, tries=intake.PATIENT_TRIES)) is Answer.ACK
+    answers = [take(message(close)) for _ in range(intake.PATIENT_TRIES)]
+    assert answers == [Answer.RETRY] * (intake.PATIENT_TRIES - 1) + [Answer.ACK]
     assert dead()[0] == Code.REFERENCE_REQUIRED
+
+
+@pytest.mark.parametrize("error", [OperationalError("gone"), RuntimeError("ours")])
+def test_close_waits_for_its_open_after_the_database_was_away(
+    route: BusRoute, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    close = message(
+        body(
+            signal_id="c-1", signal_type="CLOSE", refers_to="s-1", stop_loss=None,
+            take_profit=None, position_size=None, symbol=None,
+        ),
+        message_id="m-2",
+    )  # fmt: skip
+
+    def gone(*_: Any, **__: Any) -> None:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(intake, "_take", gone)
+        patched.setattr(intake, "connection", SimpleNamespace(close=lambda: None))
+        deliveries = 3 if isinstance(error, RuntimeError) else 20
+        assert {take(close) for _ in range(deliveries)} == {Answer.RETRY}
+    assert take(close) is Answer.RETRY
+    take(message())
+    assert take(close) is Answer.ACK
+    assert Signal.objects.get(external_id="c-1").refers_to == Signal.objects.get(external_id="s-1")
 
 
 def test_replay_publishes_once_the_reason_is_gone(feed: Feed, operator: User) -> None:

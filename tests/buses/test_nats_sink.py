@@ -31,6 +31,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
 
 
 @pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[NatsServer]:
+    """A server that the test may disturb."""
+    running = NatsServer(tmp_path)
+    running.start()
+    yield running
+    running.kill()
+
+
+@pytest.fixture
 def sink(server: NatsServer, tmp_path: Path) -> Iterator[NatsSink]:
     """A sink with a stream and subjects of its own."""
     opened = open_sink(f"{server.url}/{tmp_path.name}?prefix={tmp_path.name}")
@@ -210,3 +219,25 @@ def test_wrong_url_says_what_to_change(url: str, message: str) -> None:
 
 def test_name_of_sink_has_no_password() -> None:
     assert open_sink("nats://me:secret@bus.example/S").name == "nats://bus.example/S"
+
+
+def test_sink_opens_again_after_the_server_closed_it_for_good(own_server: NatsServer) -> None:
+    sinks = [open_sink(f"{own_server.url}/{name}?prefix={name}") for name in ("a", "b")]
+    for number, sink in enumerate(sinks):
+        sink.write([event(number)])
+    own_server.set_most_connections(
+        1
+    )  # one of the two gets an -ERR, after which nats-py never returns
+    until(lambda: not all(is_writing(sink, 7) for sink in sinks))
+    own_server.set_most_connections(100)
+    for sink in sinks:
+        until(lambda sink=sink: is_writing(sink, 8))  # type: ignore[misc]
+        sink.close()
+
+
+def is_writing(sink: NatsSink, number: int) -> bool:
+    try:
+        sink.write([event(number)])
+    except SinkUnavailable:
+        return False
+    return True

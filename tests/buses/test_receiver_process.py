@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import connection
 
 from buses.incoming.intake import request_replay
-from buses.incoming.models import BusMessage, MessageState
+from buses.incoming.models import BusLane, BusMessage, MessageState
 from buses.incoming.receiver import configured
 from buses.incoming.routes import add_route
 from buses.sinks import SinkMisconfigured
@@ -140,12 +140,15 @@ def test_receiver_waits_for_the_bus_and_replays_what_staff_request(
     server.kill()
     process = Process(server.url, log)
     until(lambda: "bus is away" in log.read_text(), seen=lambda: log.read_text()[-2000:])
+    until(lambda: BusLane.objects.filter(failures__gt=0).exclude(last_error="").count() == 2)
+    assert not BusLane.objects.exclude(polled_at=None).exists()
     server.start()
     send(server, SUBJECT, body())
     until(lambda: BusMessage.objects.dead().exists(), seen=lambda: log.read_text()[-2000:])
     add_route(SUBJECT, feed=feed, by=operator)
     request_replay(BusMessage.objects.get().pk, by=operator)
     until(lambda: Order.objects.exists(), seen=lambda: log.read_text()[-2000:])
+    until(lambda: BusLane.objects.filter(failures=0).exclude(polled_at=None).count() == 2)
     assert BusMessage.objects.get().state == MessageState.DONE
     assert process.stop() == 0
 

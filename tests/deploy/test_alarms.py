@@ -66,7 +66,11 @@ QUIET = {
     TASKS % "ok": "0+100x80", TASKS % "failed": "0+1x80",
     WAITS % "ok": "0+100x80", WAITS % "refused": "0+1x80",
     'fillcast_bus_lag_seconds{bus="nats://h"}': "4x80",
+    'fillcast_bus_paused{bus="nats://h"}': NONE,
+    'fillcast_bus_lag_seconds{bus="kafka://paused"}': "4000x80",
+    'fillcast_bus_paused{bus="kafka://paused"}': GOOD,
     'fillcast_bus_dead_letters{bus="nats://h"}': NONE,
+    'fillcast_bus_not_received_seconds{bus="nats://h#signals"}': "4x80",
     "fillcast_price_sources_alarmed": NONE, "fillcast_settings_invalid": NONE,
     "fillcast_watchdog_error_seconds": "60x80",
 }  # fmt: skip
@@ -103,6 +107,8 @@ FAILURES = {
     "TasksFail": {TASKS % "failed": "0+20x80"},
     "BusBehind": {'fillcast_bus_lag_seconds{bus="nats://h"}': "301x80"},
     "BusRefusesEvents": {'fillcast_bus_dead_letters{bus="nats://h"}': GOOD},
+    "BusNotReceived": {'fillcast_bus_not_received_seconds{bus="nats://h#signals"}': "61x80"},
+    "BusMessagesNotCarriedOut": {'fillcast_bus_incoming_dead_letters{bus="nats://h"}': GOOD},
     "RequestsFail": {
         'fillcast_web_request_seconds_count{area="api",method="GET",status="5xx"}': "0+5x80"
     },

@@ -1,8 +1,11 @@
-SELECT toString(created_at) AS created, feed, approval, signal_id, symbol, signal_type,
-  entry_price, stop_loss, take_profit, position_size, refers_to, strategy_id, trade_plan_id
+SELECT toString(greatest(created_at, approved_at)) AS seen, feed, approval, signal_id, symbol,
+  signal_type, entry_price, stop_loss, take_profit, position_size, refers_to, strategy_id,
+  trade_plan_id
 FROM signals
-WHERE (created_at, feed, signal_id) > (toDateTime64({since:String}, 6, 'UTC'), {feed:String}, {id:String})
-  AND created_at <= now64(6)
+WHERE created_at >= now64(6) - INTERVAL 7 DAY
+  AND (greatest(created_at, approved_at), feed, signal_id)
+    > (toDateTime64({since:String}, 6, 'UTC'), {feed:String}, {id:String})
+  AND greatest(created_at, approved_at) <= now64(6)
   AND approval = 'APPROVED'
-ORDER BY created_at, feed, signal_id
+ORDER BY greatest(created_at, approved_at), feed, signal_id
 LIMIT 500

@@ -1,11 +1,13 @@
 -- Signals for Fillcast. Another system inserts, Fillcast polls every second; a row counts once, by
--- its feed and signal_id. Leave created_at to its default: rows that appear more than a minute
--- later than their time are not read.
+-- its feed and signal_id. Who approves a row that is there sets approved_at = now64(6) with it: an
+-- entry counts from then. A row that appears later than its times is found within a minute, and its
+-- entry may then be too old. What was created more than a week ago is not read.
 
 CREATE TABLE IF NOT EXISTS signals (
   created_at DateTime64(6, 'UTC') DEFAULT now64(6),
   feed String,                    -- of the subject: signals.approved.{feed}
   approval LowCardinality(String) DEFAULT 'PENDING',
+  approved_at DateTime64(6, 'UTC') DEFAULT created_at,
   signal_id String,
   symbol String DEFAULT '',
   signal_type LowCardinality(String),
@@ -19,3 +21,6 @@ CREATE TABLE IF NOT EXISTS signals (
 ) ENGINE = MergeTree
 PARTITION BY toYYYYMM(created_at)
 ORDER BY (created_at, feed, signal_id);
+
+ALTER TABLE signals ADD COLUMN IF NOT EXISTS
+  approved_at DateTime64(6, 'UTC') DEFAULT created_at AFTER approval;
