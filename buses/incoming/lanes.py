@@ -16,10 +16,10 @@ MAX_ERROR = 500
 
 
 def configured_lanes() -> list[str]:
-    """Return the names of the lanes of FILLCAST_INCOMING_BUSES, without secrets."""
+    """Return the names of the lanes of FILLCAST_BUSES, without secrets."""
     return [
         f"{name_of(url)}#{lane}"
-        for url in settings.FILLCAST_INCOMING_BUSES
+        for url in settings.INCOMING_BUSES
         for lane in LANES_OF.get(url.partition(":")[0], ())
     ]
 

@@ -18,8 +18,8 @@ BEHIND_SECONDS = 300
 START = "Start the process `manage.py buses` (the stack starts it if FILLCAST_BUSES names one)."
 
 RECEIVE = (
-    "Start the process `manage.py bus_receiver` (the stack starts it if FILLCAST_INCOMING_BUSES is"
-    " set); its log states what the bus answers."
+    "Start the process `manage.py bus_receiver` (the stack starts it if FILLCAST_BUSES names a bus"
+    " with from+); its log states what the bus answers."
 )
 
 
@@ -45,7 +45,7 @@ def buses() -> list[Check]:
 
 
 def _lanes(now: datetime) -> list[Check]:
-    """Judge what comes in by each bus of FILLCAST_INCOMING_BUSES, which web processes lack."""
+    """Judge what comes in by each bus of FILLCAST_BUSES with from+, which web processes lack."""
     configured = configured_lanes()
     known = {lane.name: lane for lane in BusLane.objects.all()}
     live = [name for name, lane in known.items() if lane.ended_at is None]

@@ -34,7 +34,7 @@ LANES = [f"{NAME}#signals", f"{NAME}#fills"]
 
 @pytest.fixture
 def configured(settings: Any) -> None:
-    settings.FILLCAST_INCOMING_BUSES = (URL,)
+    settings.INCOMING_BUSES = (URL,)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def metric(name: str, settings: Any) -> dict[str, float]:
 
 
 def test_lanes_have_the_names_of_the_receiver(settings: Any) -> None:
-    settings.FILLCAST_INCOMING_BUSES = (URL, "clickhouse://u:secret@c:8123/d")
+    settings.INCOMING_BUSES = (URL, "clickhouse://u:secret@c:8123/d")
     assert configured_lanes() == [name for name, _ in receiver.configured()]
     assert set(LANES_OF) == set(receiver.LANES_BY_URL)
 
@@ -91,7 +91,7 @@ def test_doctor_judges_each_lane(
 def test_doctor_without_the_setting_judges_what_is_stored(
     received: list[BusLane], settings: Any
 ) -> None:
-    settings.FILLCAST_INCOMING_BUSES = ()
+    settings.INCOMING_BUSES = ()
     BusLane.objects.update(polled_at=timezone.now() - timedelta(hours=1))
     assert [one.result for one in buses()] == [FAIL, FAIL]
 
@@ -144,7 +144,7 @@ def test_lane_that_is_not_configured_any_more_is_not_reported(
     BusLane.objects.update(
         created_at=timezone.now() - timedelta(days=1), polled_at=timezone.now() - timedelta(days=1)
     )
-    settings.FILLCAST_INCOMING_BUSES = ()
+    settings.INCOMING_BUSES = ()
     assert kinds() == []
     assert metric("bus_not_received_seconds", settings) == {}
     assert [one.result for one in buses()] == [OK]
