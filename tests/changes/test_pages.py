@@ -75,7 +75,7 @@ def hours() -> CrontabSchedule:
 
 def schedule() -> PeriodicTask:
     name = f"job {next(_number)}"
-    return PeriodicTask.objects.create(name=name, task="events.deliver", crontab=hours())
+    return PeriodicTask.objects.create(name=name, task="users.notify_key_ends", crontab=hours())
 
 
 def window() -> MaintenanceWindow:
