@@ -55,9 +55,9 @@ class Settings:
     # --- Installation
     env: Literal["development", "debug", "production"] = setting(
         "development",
-        "In production Fillcast invents nothing: every setting marked as needed must be set. There"
-        " logs are one JSON object per line, on a terminal and otherwise lines for people. debug:"
-        " development with tracebacks in the browser; it keeps every query in memory.",
+        "In production Fillcast invents nothing: every setting marked as needed must be set, and"
+        " logs are one JSON object per line, except on a terminal. debug: development with"
+        " tracebacks in the browser; it keeps every query in memory.",
     )
     env_file: Annotated[str, text("a file", ".+")] = setting(
         ".env", "A file with more settings, read at start. The environment has priority."

@@ -53,8 +53,8 @@ RENAMED = {
     "FILLCAST_EMAIL_FROM": "FILLCAST_EMAIL_URL names the sender now: add ?from=ADDRESS to it",
     "FILLCAST_FAILPOINTS": "FILLCAST_REHEARSAL=failpoints=… means that now",
     "FILLCAST_INCOMING_BUSES": "FILLCAST_BUSES names them now: write from+ before each URL",
-    "FILLCAST_LOG_FORMAT": "FILLCAST_ENV decides it now: JSON in production, lines for people"
-    " on a terminal and otherwise",
+    "FILLCAST_LOG_FORMAT": "FILLCAST_ENV decides it now: JSON in production, except on a"
+    " terminal; otherwise lines for people",
     "FILLCAST_MARKET_CLOCK": "FILLCAST_REHEARSAL=clock=… means that now",
     "FILLCAST_MT5_NAME": "FILLCAST_MT5_TERMINAL has the name now: NAME=PATH",
     "FILLCAST_MT5_PORTABLE": "FILLCAST_MT5_TERMINAL states it now: NAME=PATH /portable",

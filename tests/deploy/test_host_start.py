@@ -50,11 +50,17 @@ class Machine:
         lines = re.findall(r"^Environment=(.*)$", common + "\n" + text, re.MULTILINE)
         found = dict(word.split("=", 1) for line in lines for word in shlex.split(line))
         settings = (self.folder / "etc/fillcast/settings.env").read_text().splitlines()
-        places = {"/var/lib/fillcast": "state", "/run/fillcast": "run", "%d": str(credentials)}
+        places = {"/var/lib/fillcast": "state", "%d": str(credentials)}
         for inside, here in places.items():
             (self.folder / here).mkdir(exist_ok=True, mode=0o700)
             found = {n: v.replace(inside, str(self.folder / here)) for n, v in found.items()}
-        clean = {"PATH": os.environ["PATH"], "FILLCAST_LISTEN": str(self.port)}
+        sends = self.folder / "run/fillcast"  # as systemd names what RuntimeDirectory= has made
+        sends.mkdir(mode=0o700, parents=True, exist_ok=True)
+        assert "RuntimeDirectory=fillcast" in common
+        clean = {
+            "PATH": os.environ["PATH"], "FILLCAST_LISTEN": str(self.port),
+            "RUNTIME_DIRECTORY": str(sends),
+        }  # fmt: skip
         return {**clean, **dict(line.split("=", 1) for line in settings), **found}
 
     def start(self, unit: str) -> dict[str, str]:
@@ -130,6 +136,7 @@ def test_units_start_an_installation_from_files(machine: Machine) -> None:
             seen=partial(machine.log, f"fillcast-server-{name}.service"),
         )
     assert health.main(["web", "live"], {**checks}) == 0
+    assert [*(machine.folder / "run/fillcast").glob("*/*.sends")]  # what the worker sends
     assert page(machine, {}) == (301, "https://trade.example.com/admin/login/")
     assert page(machine, {"X-Forwarded-Proto": "https"}) == (200, "")  # as the proxy of step 5
     # Secrets are in files, not in what the process was started with.

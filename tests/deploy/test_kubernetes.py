@@ -106,7 +106,7 @@ def test_pods_have_the_secrets_of_their_role_only(pods: dict[str, Manifest]) -> 
         assert role in SECRETS
         mounted = {m["name"]: m["mountPath"] for m in container(pod)["volumeMounts"]}
         assert mounted["secrets"] == environment(pod)["FILLCAST_SECRETS_FOLDER"]
-        assert mounted["sends"] == "/dev/shm"  # in it, its own: the volume's belongs to root
+        assert mounted["sends"] == "/srv/fillcast/sends"  # FILLCAST_VAR is in the image
 
 
 def test_every_process_has_probes_and_none_restarts_for_its_database(

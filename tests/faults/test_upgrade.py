@@ -105,7 +105,7 @@ def fleet_of(environment: FaultEnvironment, code: Path, prefix: str) -> Fleet:
     """Return processes of one version; the environment ends them too."""
     fleet = Fleet(environment.servers, environment.folder, environment.fleet.environ, code)
     fleet.processes = environment.fleet.processes
-    if (code / "config/moved_settings.py").read_text().find("SEND_JOURNAL_FOLDER") < 0:
+    if "send_journal_folder" in (code / "config/env.py").read_text():  # code of before it was found
         fleet.environ["FILLCAST_SEND_JOURNAL_FOLDER"] = str(environment.folder / "sends")
     return fleet
 
