@@ -47,9 +47,9 @@ def _apply(minutes: int) -> bool:
         found = PeriodicTask.objects.select_for_update().filter(task=TASK)
         other = [task for task in found if _headers(task).get(MADE_FOR, INSTALLED) != minutes]
         for task in other:
-            interval, _is_new = IntervalSchedule.objects.get_or_create(
-                every=minutes * 60, period="seconds"
-            )
+            equal = {"every": minutes * 60, "period": "seconds"}  # there may be several
+            interval = IntervalSchedule.objects.filter(**equal).first()
+            interval = interval or IntervalSchedule.objects.create(**equal)
             headers = json.dumps({**_headers(task), MADE_FOR: minutes})
             PeriodicTask.objects.filter(pk=task.pk).update(
                 interval=interval, expire_seconds=minutes * 60, headers=headers

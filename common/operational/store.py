@@ -146,9 +146,16 @@ def _checked(before: Json, changes: Mapping[str, Any], *, stored: Json) -> tuple
         raise_all(faults_as_error(error.faults))
         raise
     if faults := further_faults(found):
-        known = further_faults(read(stored))
+        known = _further_faults_of(stored)
         raise_all(faults_as_error([fault for fault in faults if fault not in known]))
     return dump(found), found
+
+
+def _further_faults_of(stored: Json) -> Sequence[Fault]:
+    try:
+        return further_faults(read(stored))
+    except InvalidDocumentError:  # nothing of it is known, such as what was right in it
+        return []
 
 
 def _reason(why: str) -> str:

@@ -72,6 +72,20 @@ class Signals:
             self._error = error
 
 
+AS_VARIABLES = {
+    "FILLCAST_SEND_DEADLINE_SECONDS": "2",
+    "FILLCAST_CALL_TIMEOUT_SECONDS": "2",
+    "FILLCAST_ABSENCE_GAP_SECONDS": "5",
+    "FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS": "300",
+    "FILLCAST_POLL_SECONDS": "1",
+    "FILLCAST_DISPATCH_SLOTS": "200",
+    "FILLCAST_BUNDLE_SIZE": "50",
+    "FILLCAST_OUTBOUND_NETWORKS": "127.0.0.1/32",
+    "FILLCAST_BROKER_MAINTENANCE_WINDOWS": "no",
+}
+"""The settings of `process_fleet.FAST` as code of before wants them."""
+
+
 @pytest.fixture(scope="session")
 def versions(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("versions")
@@ -105,8 +119,11 @@ def fleet_of(environment: FaultEnvironment, code: Path, prefix: str) -> Fleet:
     """Return processes of one version; the environment ends them too."""
     fleet = Fleet(environment.servers, environment.folder, environment.fleet.environ, code)
     fleet.processes = environment.fleet.processes
-    if "send_journal_folder" in (code / "config/env.py").read_text():  # code of before it was found
+    variables = (code / "config/env.py").read_text()
+    if "send_journal_folder" in variables:  # code of before it was found
         fleet.environ["FILLCAST_SEND_JOURNAL_FOLDER"] = str(environment.folder / "sends")
+    if "send_deadline_seconds" in variables:  # code of before the operational settings
+        fleet.environ.update(AS_VARIABLES)
     return fleet
 
 

@@ -124,6 +124,15 @@ def test_text_of_another_release_stops_no_other_change(root: User) -> None:
         store.restore(1, by=root, origin="console")
 
 
+def test_restoring_beside_an_unreadable_version_names_the_fault(root: User) -> None:
+    texts = {"order.filled": {"title": "{was_renamed}", "body": "{text}"}}
+    broken(1, {"messages": {"texts": texts}})
+    broken(2, {"execution": {"call_timeout_seconds": "soon"}})
+    with pytest.raises(InvalidInputError, match="was_renamed") as refused:
+        store.restore(1, by=root, origin="console")
+    assert refused.value.field == "messages.texts.order.filled.title"
+
+
 def test_version_zero_restores_the_base(root: User) -> None:
     save(POLL, root)
     store.restore(0, by=root, origin="console")
