@@ -227,8 +227,9 @@ class Settings:
 
     @property
     def origins(self) -> list[str]:
-        """The addresses whose forms are trusted."""
-        return [origin(one) for one in self.public_url or (self.address,)]
+        """The addresses whose forms are trusted; none of a whole domain, on which other sites may
+        be. A page trusts the address that it was opened with in any case."""
+        return [origin(one) for one in self.public_url or (self.address,) if "*" not in one]
 
     @property
     def sender(self) -> str:

@@ -109,6 +109,8 @@ _MAIL_SERVER = url("consolemail", "smtp", "smtp+tls", "smtp+ssl", "memorymail", 
 
 
 def read_mail(text: str) -> Mail:
+    address, mark, query = text.partition("?")
+    text = address + mark + query.replace("+", "%2B")  # it is a part of addresses: desk+alerts@…
     server, sender = _without_parameter(text, "from")
     if "from=" in urlsplit(text).query and not _SENDER.fullmatch(sender):
         raise ValueError(text)

@@ -58,7 +58,8 @@ RENAMED = {
     "FILLCAST_MARKET_CLOCK": "FILLCAST_REHEARSAL=clock=… means that now",
     "FILLCAST_MT5_NAME": "FILLCAST_MT5_TERMINAL has the name now: NAME=PATH",
     "FILLCAST_MT5_PORTABLE": "FILLCAST_MT5_TERMINAL states it now: NAME=PATH /portable",
-    "FILLCAST_PORT": "FILLCAST_LISTEN has the port now, alone (8012) or after an address",
+    "FILLCAST_PORT": "FILLCAST_LISTEN has the port now, alone (8012) or after an address;"
+    " in a container with the address: 0.0.0.0:8012",
     "FILLCAST_REPLICA_DATABASE_URL": "FILLCAST_DATABASES has it now: replica=URL",
     "FILLCAST_SEND_JOURNAL_FOLDER": "it is found now: sends/ in FILLCAST_VAR if that is there, or a"
     " folder in memory",

@@ -24,8 +24,10 @@ _running: subprocess.Popen[bytes] | None = None
 
 def obstacle() -> str:
     """Return why nothing can be archived; "" if nothing prevents it."""
-    if _folder() is None:
-        return "retention.archive_folder is not set."
+    if (folder := _folder()) is None:
+        return "retention.archive_folder is not set, and no volume is mounted for it here."
+    if settings_now().retention.archive_folder and not folder.is_dir():
+        return f"There is no folder {folder} (retention.archive_folder) here: create or mount it."
     if not parquet_files.is_available():
         return "The package pyarrow is not installed."
     return ""

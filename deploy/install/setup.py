@@ -160,7 +160,8 @@ def _mail(options: argparse.Namespace) -> str:
     """Return the mail server's URL with the sender, if the options name one."""
     if not options.email_from:
         return str(options.email_url)
-    return f"{options.email_url}?from={quote(options.email_from, safe='@')}"
+    sign = "&" if "?" in options.email_url else "?"
+    return f"{options.email_url}{sign}from={quote(options.email_from, safe='@')}"
 
 
 def text(values: "dict[str, str]") -> str:

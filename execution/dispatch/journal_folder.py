@@ -38,9 +38,9 @@ def journal_root() -> Path:
     var = Path(settings.FILLCAST_VAR)
     if (own := var / "sends").is_dir():
         return own
-    if (of_systemd := Path(os.environ.get("RUNTIME_DIRECTORY") or "/nowhere")).name == RUNTIME:
-        return of_systemd
-    return next(_folders_in_memory(var), own)
+    of_systemd = map(Path, os.environ.get("RUNTIME_DIRECTORY", "").split(":"))
+    named = (folder for folder in of_systemd if folder.name == RUNTIME)
+    return next(named, None) or next(_folders_in_memory(var), own)
 
 
 def journal_folder() -> Path:

@@ -20,8 +20,9 @@ def archive() -> Check:
     )
     if reason := obstacle():
         remedy = (
-            "Logs and events grow without end. Set retention.archive_folder, or the days of"
-            " retention to never: docs/retention.md."
+            "Logs and events grow without end. Run this where maintenance runs, which archives. If"
+            " it says the same there, mount a volume or set retention.archive_folder, or set the"
+            " days of retention to never: docs/retention.md."
         )
         return warning(name, f"{reason} No old row is archived.", remedy)
     return judge_archive(files["number"], files["rows"] or 0, files["at"])

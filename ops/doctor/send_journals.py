@@ -35,6 +35,8 @@ def send_journals() -> Check:
         return warning(NAME, "This system keeps none.", remedy)
     trading = WorkerLease.objects.filter(host=socket.gethostname(), lease_until__gt=Now())
     ids = sorted(trading.values_list("id", flat=True))
+    if not ids:
+        return well(NAME, "No process trades on this machine: ask where a worker runs.")
     kept = {path.name.removesuffix(SUFFIX) for path in journal_folder().glob(f"*{SUFFIX}")}
     return judge_send_journals(journal_root(), ids, [one for one in ids if one not in kept])
 

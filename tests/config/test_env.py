@@ -205,7 +205,7 @@ def test_only_the_named_addresses_and_this_machine_are_answered() -> None:
     assert settings.address == "https://fillcast.example"
     own = ["localhost", "127.0.0.1", "[::1]"]
     assert settings.hosts == ["fillcast.example", ".desk.example", *own]
-    assert settings.origins == ["https://fillcast.example", "https://*.desk.example:8443"]
+    assert settings.origins == ["https://fillcast.example"]
     development = Settings.read({"FILLCAST_LISTEN": "8099"})
     assert (development.hosts, development.origins) == (own, ["http://localhost:8099"])
 
@@ -216,6 +216,8 @@ def test_sender_of_mail_is_named_or_of_the_public_address() -> None:
     settings = Settings.read({**PRODUCTION, "FILLCAST_EMAIL_URL": text})
     assert settings.sender == "Fillcast <desk@a.example>"
     assert settings.email_url.server == "smtp+tls://me:p%40@mail.example:587?timeout=3"
+    plus = {**PRODUCTION, "FILLCAST_EMAIL_URL": "smtp://m.example:25?from=desk+alerts@a.example"}
+    assert Settings.read(plus).sender == "desk+alerts@a.example"
 
 
 def test_buses_are_written_to_or_read() -> None:

@@ -180,9 +180,10 @@ def test_value_with_signs_is_read_as_it_was_written(path: Path) -> None:
     assert values["FILLCAST_EMAIL_URL"] == url
 
 
-def test_sender_becomes_a_part_of_the_mail_server(path: Path) -> None:
-    sender = "Fillcast <desk@trade.example.com>"
-    mail = ("--email-url", "smtp://mail.example.com", "--email-from", sender)
+@pytest.mark.parametrize("server", ["smtp://mail.example.com", "smtp+tls://m.example?timeout=5"])
+def test_sender_becomes_a_part_of_the_mail_server(path: Path, server: str) -> None:
+    sender = "Fillcast <desk+alerts@trade.example.com>"
+    mail = ("--email-url", server, "--email-from", sender)
     values = written(path, "trade.example.com", *mail)
     assert read_mail(values["FILLCAST_EMAIL_URL"]).sender == sender
     path.unlink()

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from config.databases import with_login
 from config.env_parts import read_databases
 from config.installation import is_production, var_folder
 from ops.bootstrap import development_secrets
@@ -45,7 +46,8 @@ class Command(BaseCommand):
         servers = {name: os.environ.get(name) or urls.get(name, "") for name in names}
         logins = read_databases(os.environ.get("FILLCAST_DATABASES", ""))
         if logins.trade:  # not that of the tables' owner
-            servers["DATABASE_URL"] = logins.trade
+            server = logins.pooler and servers["DATABASE_URL"]  # the login's may be the pooler's
+            servers["DATABASE_URL"] = with_login(server, logins.trade) if server else logins.trade
         if lacking := [name for name in names if not servers[name]]:
             sys.exit(
                 f"{' and '.join(lacking)}: Fillcast does not run here. Start `make up` first, in"

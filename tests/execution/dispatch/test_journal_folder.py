@@ -94,8 +94,9 @@ def test_folder_below_var_is_used_if_it_exists(memory: Path, tmp_path: Path) -> 
 def test_folder_that_systemd_made_is_used(
     memory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/fillcast")
-    assert journal_root() == Path("/run/fillcast")
+    for made in ("/run/fillcast", "/run/fillcast:/run/more", "/run/more:/run/fillcast"):
+        monkeypatch.setenv("RUNTIME_DIRECTORY", made)
+        assert journal_root() == Path("/run/fillcast")
     monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/a-unit-of-another-name")  # one unit's alone
     assert journal_root().parent == memory
 

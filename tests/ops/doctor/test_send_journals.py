@@ -45,9 +45,15 @@ def test_process_without_a_journal_is_named(folder: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("is_memory", [False, True])
 def test_disk_is_a_warning(folder: Path, monkeypatch: pytest.MonkeyPatch, is_memory: bool) -> None:
     in_memory(monkeypatch, is_memory)
+    assert "No process trades" in send_journals.send_journals().detail  # nor could it keep any
+    until = Now() + timedelta(seconds=60)
+    host = socket.gethostname()
+    WorkerLease.objects.create(id="one", role="exits", host=host, pid=1, lease_until=until)
+    journal = SendJournal.open(folder, "one")
     found = send_journals.send_journals()
     assert found.result is (OK if is_memory else WARN)
     assert str(folder.parent) in found.detail
+    journal.close()
 
 
 def test_web_process_keeps_none(settings: Settings) -> None:
