@@ -150,6 +150,11 @@ class BusMessage(models.Model):
                 condition=Q(state="DEAD", alerted_at__isnull=True),
                 name="bus_message_to_alert",
             ),
+            models.Index(
+                fields=["alerted_at"],
+                condition=Q(alerted_at__isnull=False),
+                name="bus_message_alerted",
+            ),
             models.Index(fields=["settled_at"], name="bus_message_settled"),
             models.Index(
                 fields=["replay_requested_at"],
