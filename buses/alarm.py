@@ -82,8 +82,8 @@ def _of_dead_letters(now: datetime) -> list[NewEvent]:
     new, names = BusMessage.objects.dead().filter(alerted_at=None), ("bus", "subject", "code")
     groups = set(new.order_by().values_list(*names).distinct())
     if groups:
-        lately = BusMessage.objects.filter(alerted_at__gt=now - LETTERS_APART)
-        groups -= set(lately.order_by().values_list(*names).distinct())
+        recent = BusMessage.objects.filter(alerted_at__gt=now - LETTERS_APART)
+        groups -= set(recent.order_by().values_list(*names).distinct())
     found = []
     for bus, subject, code in sorted(groups):
         letters = new.filter(bus=bus, subject=subject, code=code).order_by("pk")
