@@ -194,13 +194,21 @@ def _take(message: Message) -> None:
     known = list(_same_id(row))
     if any(one.digest == row.digest for one in known):
         return
-    first = next((one for one in known if not one.is_repeat), None)
-    if first is not None and first.state != MessageState.DEAD:  # a dead one is corrected
+    if first := _id_is_of(row, known):
         row.is_repeat, row.code = True, str(Code.MESSAGE_ID_REPEATED)
         row.detail = f"A message of {first.stored_at:%Y-%m-%d %H:%M:%S} UTC had it: {first.pk}."
         _store(row, MessageState.DEAD)
         return
     _carry_out(row, is_last=tries.of(message) >= PATIENT_TRIES - 1)
+
+
+def _id_is_of(row: BusMessage, known: Sequence[BusMessage]) -> BusMessage | None:
+    """Return the message that the id of this one counts for. None if there is none, and if it is a
+    dead letter from before this one, which corrects it."""
+    first = next((one for one in known if not one.is_repeat), None)
+    if first is not None and first.state == MessageState.DEAD:
+        return first if first.stored_at > row.stored_at else None
+    return first
 
 
 def _row_of(message: Message) -> BusMessage:
@@ -303,8 +311,7 @@ def _faulty(message: Message, error: Exception) -> Answer:
     row = _row_of(message)
     row.code, row.detail = str(Code.UNEXPECTED), Code.UNEXPECTED.sentence
     try:
-        counts = _same_id(row).filter(is_repeat=False).exclude(state=MessageState.DEAD)
-        row.is_repeat = counts.exists()
+        row.is_repeat = _id_is_of(row, list(_same_id(row))) is not None
         _store(row, MessageState.DEAD)
     except NotYetError:
         return Answer.RETRY  # another process has stored one with its id meanwhile

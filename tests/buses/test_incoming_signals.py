@@ -415,6 +415,15 @@ def test_faulty_message_stays_put_aside_once_it_is_corrected(feed: Feed, operato
     assert not BusMessage.objects.dead().exists()
 
 
+def test_message_from_before_the_dead_letter_corrects_nothing(route: BusRoute) -> None:
+    old = message(stored_at=database_now() - timedelta(seconds=1))
+    take(message(body(stop_loss="NaN")))
+    take(old)  # waited for the database, for example
+    codes = BusMessage.objects.dead().order_by("pk").values_list("code", flat=True)
+    assert list(codes) == [Code.NUMBER_MALFORMED, Code.MESSAGE_ID_REPEATED]
+    assert not Order.objects.exists()
+
+
 @pytest.mark.parametrize("is_dead", [True, False])
 def test_second_content_that_breaks_the_program_ends_as_dead_letter(
     route: BusRoute, monkeypatch: pytest.MonkeyPatch, is_dead: bool
