@@ -1,7 +1,8 @@
 """Dead letters by when operators were alerted of them."""
 
-from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db import migrations, models
+
+from common.index_migrations import BuildIndex
 
 
 class Migration(migrations.Migration):
@@ -9,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [("buses", "0004_lanes")]
     operations = [
-        AddIndexConcurrently(
+        BuildIndex(
             model_name="busmessage",
             index=models.Index(
                 fields=["alerted_at"],
