@@ -29,7 +29,8 @@ OR EXISTS (SELECT FROM unnest(%(lanes)s::text[]) AS one (name)
   WHERE NOT EXISTS (SELECT FROM buses_buslane l WHERE l.name = one.name))
 OR EXISTS (SELECT FROM buses_busmessage WHERE state = 'DEAD' AND alerted_at IS NULL) AS is_due
 """
-MOST_LETTERS = 10_000
+MOST_LETTERS = 10_000  # of one event
+LETTERS_APART = timedelta(hours=1)
 
 
 def any_to_report() -> tuple[str, dict[str, list[str]]]:
@@ -76,25 +77,27 @@ def _of_lanes(now: datetime) -> list[NewEvent]:
 
 
 def _of_dead_letters(now: datetime) -> list[NewEvent]:
-    """Return an event for all new dead letters of a subject with the same reason: a sender that is
-    broken sends many."""
-    new = BusMessage.objects.dead().filter(alerted_at=None).order_by("pk")
-    letters = new.only("bus", "subject", "code", "detail")[:MOST_LETTERS]
-    groups: dict[tuple[str, str, str], list[BusMessage]] = {}
-    for one in letters.select_for_update(no_key=True, skip_locked=True):
-        groups.setdefault((one.bus, one.subject, one.code), []).append(one)
-    taken = [one.pk for group in groups.values() for one in group]
-    BusMessage.objects.filter(pk__in=taken).update(alerted_at=now)
-    return [
-        NewEvent(
-            EventKind.BUS_MESSAGE_REFUSED,
-            payload={
-                "bus": bus, "subject": subject, "code": code, "detail": group[0].detail[:500],
-                "count": len(group),
-            },
-        )
-        for (bus, subject, code), group in groups.items()
-    ]  # fmt: skip
+    """Return an event for all new dead letters of a subject with the same reason, at most one an
+    hour: a sender that is broken sends many. Those that follow wait for the next event."""
+    new, names = BusMessage.objects.dead().filter(alerted_at=None), ("bus", "subject", "code")
+    groups = set(new.order_by().values_list(*names).distinct())
+    if groups:
+        recent = BusMessage.objects.filter(alerted_at__gt=now - LETTERS_APART)
+        groups -= set(recent.order_by().values_list(*names).distinct())
+    found = []
+    for bus, subject, code in sorted(groups):
+        letters = new.filter(bus=bus, subject=subject, code=code).order_by("pk")
+        locked = letters.only("detail").select_for_update(no_key=True, skip_locked=True)
+        group = list(locked[:MOST_LETTERS])
+        if not group:
+            continue
+        BusMessage.objects.filter(pk__in=[one.pk for one in group]).update(alerted_at=now)
+        payload = {
+            "bus": bus, "subject": subject, "code": code, "detail": group[0].detail[:500],
+            "count": len(group),
+        }  # fmt: skip
+        found.append(NewEvent(EventKind.BUS_MESSAGE_REFUSED, payload=payload))
+    return found
 
 
 def _event(sink: BusSink, seconds: float) -> NewEvent:

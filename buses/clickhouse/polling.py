@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from math import inf
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -17,17 +17,27 @@ from buses.incoming.lanes import read_cursor, store_cursor
 from buses.sinks import SinkUnavailable, name_of
 
 OVERLAP = timedelta(minutes=1)  # rows become visible later than their time
-PAGE, MOST_ROWS = 500, 20_000  # as in sql/poll.sql; what is more is read the next time
-SEARCH_SECONDS = 60.0  # so often all of a week is searched for rows that appeared late
+MOST_ROWS = 5_000  # of a query, and more if they have one key; the next poll goes on after them
+SEARCH_SECONDS = 60.0  # so often a search for rows that appeared late begins
 STORE_SECONDS = 5.0
+FAR = "2200-01-01 00:00:00.000000"
 TIME = "%Y-%m-%d %H:%M:%S.%f"
+
+
+class Place(NamedTuple):
+    """After which row the table is read on: its key in the order of sql/poll.sql."""
+
+    since: str
+    feed: str = ""
+    id: str = ""
 
 
 class ClickHouseLane:
     """Polls the table `signals` from a cursor that our database keeps.
 
     What appears behind the cursor, such as a row approved without its time, is found by a search
-    of what our database does not have. So a restart takes nothing that would not be taken anyway.
+    of a week for what our database does not have. So a restart takes nothing that would not be
+    taken anyway. A poll has one query of each, so that it is short however many rows there are.
     """
 
     def __init__(self, url: str) -> None:
@@ -36,9 +46,12 @@ class ClickHouseLane:
         self._client = ClickHouse(Address.parse(url))
         self.began = self.since = ""
         """Times of ClickHouse: what is older than `began` was not for us; what is read next."""
-        self._done: dict[tuple[str, str, str], datetime] = {}
+        self._done: dict[tuple[str, ...], datetime] = {}
         self._has_table = False
-        self._searched = self._stored = -inf  # monotonic
+        self._cut: Place | None = None  # more than MOST_ROWS are new: read on from here
+        self._first_waiting: datetime | None = None  # of those since the cursor
+        self._searched: Place | None = None  # how far the search is that goes on
+        self._search_began = self._stored = -inf  # monotonic
         self._stop = threading.Event()
 
     def poll(self, take: Callable[[Message], Answer], *, seconds: float) -> int:
@@ -48,19 +61,21 @@ class ClickHouseLane:
         """
         try:
             self._begin()
-            late = self._late()
-            rows = self._rows(self.since, MOST_ROWS)
+            rows = self._rows(self._cut or Place(self.since), until=FAR)
+            new = [one for one in map(self._read, rows) if one.key not in self._done]
+            waiting = self._take(new, take)
+            self._advance(rows, waiting)
+            late, searched = self._late()
         except ClickHouseError as error:
             self._has_table = False
             raise SinkUnavailable(str(error)) from error
-        new = [one for one in map(self._read, rows) if one.key not in self._done]
-        waiting = [one.stored_at for one in (*late, *new) if not self._take(one, take)]
-        if waiting and late:
-            self._searched = -inf
-        self._advance([_time(row["seen"]) for row in rows], waiting)
-        if waiting or not (late or new):
+        late_waiting = self._take(late, take)
+        if not late_waiting:
+            self._searched = searched
+        count = len(new) + len(late) - len(waiting) - len(late_waiting)
+        if waiting or late_waiting or (not count and self._cut is None):
             self._stop.wait(seconds)
-        return len(late) + len(new) - len(waiting)
+        return count
 
     def close(self) -> None:
         """Give up the connection."""
@@ -79,44 +94,44 @@ class ClickHouseLane:
             cursor = {"began": began, "since": began}
             store_cursor(self.name, cursor)
         self.began, self.since = cursor["began"], cursor["since"]
-        self._has_table = True
+        self._cut, self._has_table = None, True
 
-    def _late(self) -> list[Message]:
-        """Return rows behind the cursor that our database does not have, now and then."""
-        if time.monotonic() - self._searched < SEARCH_SECONDS:
-            return []
-        limit = _time(self.since)
-        read = map(self._read, self._rows(self.began, inf, until=limit))
-        late = not_stored([one for one in read if one.key not in self._done])
-        self._searched = time.monotonic()
-        return late
+    def _late(self) -> tuple[list[Message], Place | None]:
+        """Return rows behind the cursor that our database does not have, of the next part of the
+        search, and where that ends; None: at the cursor."""
+        if self._searched is None:
+            if time.monotonic() - self._search_began < SEARCH_SECONDS:
+                return [], None
+            self._searched, self._search_began = Place(self.began), time.monotonic()
+        rows = self._rows(self._searched, until=self.since)
+        late = not_stored([self._read(row) for row in rows])
+        return late, _last(rows) if len(rows) >= MOST_ROWS else None
 
-    def _rows(self, since: str, most: float, until: datetime | None = None) -> list[dict[str, Any]]:
-        """Return the rows since a time, page by page: many may have one time."""
-        query, found = (SQL / "poll.sql").read_text(), list[dict[str, Any]]()
-        after = {"since": since, "feed": "", "id": ""}
-        while len(found) < most:
-            page = self._client.query(query, **after)
-            found += [row for row in page if until is None or _time(row["seen"]) <= until]
-            if len(page) < PAGE or (until is not None and _time(page[-1]["seen"]) > until):
-                break
-            last = page[-1]
-            after = {"since": last["seen"], "feed": last["feed"], "id": last["signal_id"]}
-        return found
+    def _rows(self, after: Place, *, until: str) -> list[dict[str, Any]]:
+        """Return the first rows after a place and before a time."""
+        query = (SQL / "poll.sql").read_text()
+        return self._client.query(query, **after._asdict(), until=until, most=str(MOST_ROWS))
 
-    def _take(self, message: Message, take: Callable[[Message], Answer]) -> bool:
-        """Return whether the message is settled; else it is read again."""
-        if take(message) is Answer.RETRY:
-            return False
-        self._done[message.key] = message.stored_at
-        return True
+    def _take(self, messages: list[Message], take: Callable[[Message], Answer]) -> list[datetime]:
+        """Return the times of the messages that are not settled: they are read again."""
+        waiting = []
+        for message in messages:
+            if take(message) is Answer.RETRY:
+                waiting.append(message.stored_at)
+            else:
+                self._done[message.key] = message.stored_at
+        return waiting
 
-    def _advance(self, read: list[datetime], waiting: list[datetime]) -> None:
-        """Read from the newest row on next time, with an overlap, or from the first that waits."""
+    def _advance(self, rows: list[dict[str, Any]], waiting: list[datetime]) -> None:
+        """Read on next time after the last row if there are more. Else from the newest row on, with
+        an overlap, or from the first that waits."""
+        first = [] if self._cut is None or self._first_waiting is None else [self._first_waiting]
+        self._first_waiting = min([*first, *waiting], default=None)
+        self._cut = _last(rows) if len(rows) >= MOST_ROWS else None
         since = _time(self.since)
-        if read:
-            overlap = timedelta(0) if len(read) >= MOST_ROWS else OVERLAP
-            since = max(since, min([max(read) - overlap, *waiting]))
+        if rows:
+            newest = _time(rows[-1]["seen"]) - (timedelta(0) if self._cut else OVERLAP)
+            since = max(since, min(newest, self._first_waiting or newest))
         self._done = {key: at for key, at in self._done.items() if at >= since}
         moved, self.since = f"{since:{TIME}}" != self.since, f"{since:{TIME}}"
         if moved and time.monotonic() - self._stored >= STORE_SECONDS:
@@ -136,6 +151,10 @@ class ClickHouseLane:
             body=orjson.dumps(fields),
             stored_at=_time(row["seen"]),
         )
+
+
+def _last(rows: list[dict[str, Any]]) -> Place:
+    return Place(rows[-1]["seen"], rows[-1]["feed"], rows[-1]["signal_id"])
 
 
 def _time(text: str) -> datetime:

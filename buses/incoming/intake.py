@@ -61,9 +61,14 @@ class Message:
     stored_at: datetime
 
     @property
-    def key(self) -> tuple[str, str, str]:
-        """Return what its id counts for."""
-        return self.bus, self.subject, self.message_id
+    def digest(self) -> str:
+        """Return the SHA-256 of its body."""
+        return hashlib.sha256(self.body).hexdigest()
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """Return what it has in common with its repetitions alone: a correction may have its id."""
+        return self.bus, self.subject, self.message_id, self.digest
 
 
 class Tries:
@@ -73,7 +78,7 @@ class Tries:
     """
 
     def __init__(self, most: int = 10_000) -> None:
-        self._counts: dict[tuple[str, str, str], int] = {}
+        self._counts: dict[tuple[str, str, str, str], int] = {}
         self._most = most
 
     def count(self, message: Message) -> None:
@@ -189,15 +194,21 @@ def _take(message: Message) -> None:
     known = list(_same_id(row))
     if any(one.digest == row.digest for one in known):
         return
-    first = next((one for one in known if not one.is_repeat), None)
-    if first is not None and first.state != MessageState.DEAD:
+    if first := _id_is_of(row, known):
         row.is_repeat, row.code = True, str(Code.MESSAGE_ID_REPEATED)
         row.detail = f"A message of {first.stored_at:%Y-%m-%d %H:%M:%S} UTC had it: {first.pk}."
         _store(row, MessageState.DEAD)
         return
-    if first is not None:
-        row.pk, row.replays = first.pk, first.replays + 1  # corrected by its sender
     _carry_out(row, is_last=tries.of(message) >= PATIENT_TRIES - 1)
+
+
+def _id_is_of(row: BusMessage, known: Sequence[BusMessage]) -> BusMessage | None:
+    """Return the message that the id of this one counts for. None if there is none, and if it is a
+    dead letter from before this one, which corrects it."""
+    first = next((one for one in known if not one.is_repeat), None)
+    if first is not None and first.state == MessageState.DEAD:
+        return first if first.stored_at > row.stored_at else None
+    return first
 
 
 def _row_of(message: Message) -> BusMessage:
@@ -207,7 +218,7 @@ def _row_of(message: Message) -> BusMessage:
         message_id=_short(message.message_id),
         subject=_printable(message.subject)[:200],
         body=message.body[:STORED_BYTES],
-        digest=hashlib.sha256(message.body).hexdigest(),
+        digest=message.digest,
         length=len(message.body),
         stored_at=message.stored_at,
     )
@@ -251,7 +262,8 @@ def _carry_out(row: BusMessage, *, is_last: bool) -> None:
 
 
 def _store(row: BusMessage, state: MessageState) -> None:
-    """Insert or update the row. Raises NotYetError if another process has stored it meanwhile."""
+    """Update the row, or insert it in place of a dead letter with its id, which is kept: its bus
+    may deliver it again. Raises NotYetError if another process was first."""
     row.state, row.settled_at, row.alerted_at = state, database_now(), None
     if state == MessageState.DONE:
         row.code = row.detail = ""
@@ -260,8 +272,7 @@ def _store(row: BusMessage, state: MessageState) -> None:
             name: getattr(row, name)
             for name in (
                 "state", "settled_at", "code", "detail", "signal_id", "replays",
-                "replay_requested_at", "body", "digest", "length", "subject", "stored_at",
-                "alerted_at",
+                "replay_requested_at", "alerted_at",
             )
         }  # fmt: skip
         if not BusMessage.objects.dead().filter(pk=row.pk).update(**values):
@@ -269,6 +280,11 @@ def _store(row: BusMessage, state: MessageState) -> None:
         return
     try:
         with transaction.atomic():
+            if not row.is_repeat:
+                _same_id(row).filter(state=MessageState.DEAD, is_repeat=False).update(
+                    state=MessageState.DISCARDED, is_repeat=True, settled_at=row.settled_at,
+                    replay_requested_at=None,
+                )  # fmt: skip
             row.save(force_insert=True)
     except IntegrityError as error:
         row.pk = None
@@ -295,6 +311,7 @@ def _faulty(message: Message, error: Exception) -> Answer:
     row = _row_of(message)
     row.code, row.detail = str(Code.UNEXPECTED), Code.UNEXPECTED.sentence
     try:
+        row.is_repeat = _id_is_of(row, list(_same_id(row))) is not None
         _store(row, MessageState.DEAD)
     except NotYetError:
         return Answer.RETRY  # another process has stored one with its id meanwhile

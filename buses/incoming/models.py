@@ -100,8 +100,8 @@ class BusMessage(models.Model):
     its subject.
 
     bus: where it came from, without secrets. stored_at: when the bus stored it. body: its first
-    16 KiB. digest: SHA-256 of all of it. length: of all of it, in bytes. is_repeat: another
-    message had its id before, with another content.
+    16 KiB. digest: SHA-256 of all of it. length: of all of it, in bytes. is_repeat: it is not
+    the one that its id counts for: another content had the id before, or has corrected it.
     """
 
     bus = models.CharField(max_length=200)
@@ -149,6 +149,11 @@ class BusMessage(models.Model):
                 fields=["id"],
                 condition=Q(state="DEAD", alerted_at__isnull=True),
                 name="bus_message_to_alert",
+            ),
+            models.Index(
+                fields=["alerted_at"],
+                condition=Q(alerted_at__isnull=False),
+                name="bus_message_alerted",
             ),
             models.Index(fields=["settled_at"], name="bus_message_settled"),
             models.Index(

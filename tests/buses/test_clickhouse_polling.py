@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,51 @@ def test_many_rows_of_one_time_are_read_page_by_page(
     assert polled(lane) == []
 
 
+def test_more_rows_of_one_time_than_a_poll_reads_are_all_taken(
+    lane: ClickHouseLane, table: ClickHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polling, "MOST_ROWS", 500)
+    table.insert("signals", [row(f"{n:05}") for n in range(1_234)])
+    assert len(polled(lane, Answer.RETRY)) == 500
+    found = [one for _ in range(7) for one in polled(lane)]
+    assert sorted(found) == [f"gold/{n:05}" for n in range(1_234)]
+    table.insert("signals", [row("newer")])
+    assert [one for _ in range(4) for one in polled(lane)] == ["gold/newer"]
+
+
+def test_contents_of_one_id_and_time_are_all_read(
+    lane: ClickHouseLane, table: ClickHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polling, "MOST_ROWS", 1)
+    table.insert("signals", [row("a", symbol=name) for name in ("EURUSD", "GBPUSD", "USDJPY")])
+    assert [one for _ in range(3) for one in polled(lane)] == ["gold/a"] * 3
+
+
+def test_search_reads_a_slice_at_a_poll_after_the_new_rows(
+    lane: ClickHouseLane, table: ClickHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began_long_ago(lane)
+    lane._search_began = -inf
+    seen: list[list[str]] = []
+
+    def is_missing(messages: Sequence[Message]) -> list[Message]:
+        seen.append([one.message_id for one in messages])
+        return [one for one in messages if one.message_id == "gold/2"]
+
+    monkeypatch.setattr(polling, "not_stored", is_missing)
+    monkeypatch.setattr(polling, "MOST_ROWS", 2)
+    old = [row(f"{n}", created_at=hours_ago(table, 9 - n)) for n in range(5)]
+    table.insert("signals", [*old, row("new")])
+    assert polled(lane) == ["gold/new"]
+    assert polled(lane, Answer.RETRY) == ["gold/2"]
+    assert polled(lane) == ["gold/2"]  # again, and not from the beginning
+    assert polled(lane) == []
+    ids = [f"gold/{n}" for n in range(5)]
+    assert seen == [ids[:2], ids[2:4], ids[2:4], ids[4:]]
+    assert polled(lane) == []
+    assert len(seen) == 4  # until a minute later
+
+
 def approve(table: ClickHouse, signal_id: str, more: str = "") -> None:
     """Approve a row that is there, and wait until that is done."""
     change = (
@@ -158,6 +204,29 @@ def test_row_approved_later_without_its_time_is_found_by_the_running_process(
     lane.poll(take, seconds=0)
     assert set(Signal.objects.values_list("external_id", flat=True)) == {"open", "c"}
     assert BusMessage.objects.dead().get().code == Code.ALERT_TOO_OLD  # no entry hours late
+
+
+@pytest.mark.usefixtures("inline_commits", "alice", "routed")
+def test_corrected_row_is_taken_and_the_faulty_one_never_again(
+    lane: ClickHouseLane, table: ClickHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began_long_ago(lane)
+    table.insert("signals", [row("open")])
+    lane.poll(take, seconds=0)
+    table.insert("signals", [row("c", **CLOSE | {"symbol": "?"}, refers_to="open")])
+    lane.poll(take, seconds=0)
+    assert BusMessage.objects.dead().get().message_id == "gold/c"
+    table.insert("signals", [row("c", **CLOSE, refers_to="open")])
+    lane.poll(take, seconds=0)
+    assert set(Signal.objects.values_list("external_id", flat=True)) == {"open", "c"}
+    monkeypatch.setattr(polling, "SEARCH_SECONDS", 0.0)
+    before = list(BusMessage.objects.values())
+    table.insert("signals", [row("newer", approval="PENDING")])
+    lane.since = hours_ago(table, -1)  # all is behind the cursor
+    for _ in range(3):
+        lane._done.clear()
+        assert lane.poll(take, seconds=0) == 0
+    assert list(BusMessage.objects.values()) == before
 
 
 @pytest.mark.usefixtures("inline_commits", "alice", "routed")

@@ -13,11 +13,12 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from buses import alarm
 from buses.alarm import any_to_report, watch
 from buses.incoming import receiver
 from buses.incoming.intake import Answer, Message, take
 from buses.incoming.lanes import LANES_OF, configured_lanes
-from buses.incoming.models import BusLane, BusMessage
+from buses.incoming.models import BusLane, BusMessage, MessageState
 from buses.incoming.receiver import Lane, Receiver
 from buses.sinks import SinkUnavailable
 from common.readiness import ALIVE
@@ -160,6 +161,33 @@ def test_dead_letters_are_reported_once_by_subject(received: list[BusLane]) -> N
     assert found["signals.approved.x"]["code"] == "SUBJECT_UNKNOWN"
     assert kinds() == []
     assert BusMessage.objects.dead().count() == 4
+
+
+def test_dead_letters_that_follow_within_an_hour_are_one_report(
+    received: list[BusLane], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alarm, "MOST_LETTERS", 2)
+
+    def refused(*ids: int, subject: str = "signals.approved.x") -> None:
+        for number in ids:
+            take(Message(NAME, f"m-{number}", subject, b"{}", database_now()))
+
+    refused(0)
+    assert kinds() == ["bus.message_refused"]
+    refused(1, 2)
+    assert kinds() == []
+    refused(3, subject="signals.approved.y")  # is not behind those that wait
+    assert kinds() == ["bus.message_refused"]
+    BusMessage.objects.filter(message_id="m-0").update(
+        state=MessageState.DISCARDED, alerted_at=timezone.now() - timedelta(minutes=59)
+    )
+    assert kinds() == []
+    BusMessage.objects.filter(message_id="m-0").update(
+        alerted_at=timezone.now() - timedelta(minutes=61)
+    )
+    assert kinds() == ["bus.message_refused"]
+    assert Event.objects.order_by("-pk")[0].payload["count"] == 2
+    assert kinds() == []
 
 
 class StubLane(Lane):

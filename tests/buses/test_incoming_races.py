@@ -41,12 +41,15 @@ def test_message_taken_by_four_threads_is_published_once(
     assert Order.objects.count() == 1
 
 
+@pytest.mark.parametrize("is_corrected", [False, True])
 @pytest.mark.django_db(transaction=True)
 def test_message_id_of_four_contents_is_published_once_and_loses_nothing(
-    alice: ExecutionConnection, feed: Feed
+    alice: ExecutionConnection, feed: Feed, is_corrected: bool
 ) -> None:
     add_route(SUBJECT, feed=feed, by=staff(Role.OPERATOR, name="olga"))
     now = database_now()
+    faulty = [Message("nats://bus/IN", "m-1", SUBJECT, b"{", now)] if is_corrected else []
+    assert [take(one) for one in faulty] == [Answer.ACK] * len(faulty)
     sent = [
         Message("nats://bus/IN", "m-1", SUBJECT, body(signal_id=f"s-{number}"), now)
         for number in range(4)
@@ -63,6 +66,7 @@ def test_message_id_of_four_contents_is_published_once_and_loses_nothing(
         list(threads.map(take_it, sent))
     assert Order.objects.count() == 1
     rows = BusMessage.objects.values_list("body", flat=True)
-    assert {bytes(one) for one in rows} == {one.body for one in sent}
+    assert {bytes(one) for one in rows} == {one.body for one in [*faulty, *sent]}
+    assert BusMessage.objects.filter(state="DISCARDED").count() == len(faulty)
     codes = BusMessage.objects.dead().values_list("code", flat=True)
     assert list(codes) == [Code.MESSAGE_ID_REPEATED] * 3

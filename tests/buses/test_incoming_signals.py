@@ -11,7 +11,14 @@ import pytest
 from django.db import OperationalError
 
 from buses.incoming import intake, signals
-from buses.incoming.intake import Answer, Message, replay_requested, request_replay, take
+from buses.incoming.intake import (
+    Answer,
+    Message,
+    not_stored,
+    replay_requested,
+    request_replay,
+    take,
+)
 from buses.incoming.models import BusMessage, BusRoute, MessageState
 from buses.incoming.routes import add_route, end_route
 from common.errors import ConflictError, InvalidInputError, NotAllowedError
@@ -385,8 +392,63 @@ def test_corrected_message_with_the_same_id_is_published(route: BusRoute) -> Non
     assert take(message(body(stop_loss="NaN"))) is Answer.ACK
     assert dead()[0] == Code.NUMBER_MALFORMED
     assert take(message()) is Answer.ACK
-    assert BusMessage.objects.get().state == MessageState.DONE
+    assert BusMessage.objects.get(is_repeat=False).state == MessageState.DONE
     assert Order.objects.count() == 1
+
+
+def test_faulty_message_stays_put_aside_once_it_is_corrected(feed: Feed, operator: User) -> None:
+    old, new = message(body(position_size="2000")), message()
+    take(old)
+    request_replay(BusMessage.objects.get().pk, by=operator)
+    take(new)  # neither has a route
+    assert not_stored([old, new]) == []
+    replaced, row = BusMessage.objects.order_by("pk")
+    assert (replaced.state, replaced.is_repeat) == (MessageState.DISCARDED, True)
+    assert (bytes(replaced.body), replaced.code) == (old.body, Code.SUBJECT_UNKNOWN)
+    assert (row.state, row.is_repeat, bytes(row.body)) == (MessageState.DEAD, False, new.body)
+    add_route(SUBJECT, feed=feed, by=operator)
+    assert replay_requested() == 0
+    request_replay(row.pk, by=operator)
+    assert replay_requested() == 1
+    assert [take(old), take(new)] == [Answer.ACK] * 2
+    assert Signal.objects.get().provider_quantity == 1000
+    assert not BusMessage.objects.dead().exists()
+
+
+def test_message_from_before_the_dead_letter_corrects_nothing(route: BusRoute) -> None:
+    old = message(stored_at=database_now() - timedelta(seconds=1))
+    take(message(body(stop_loss="NaN")))
+    take(old)  # waited for the database, for example
+    codes = BusMessage.objects.dead().order_by("pk").values_list("code", flat=True)
+    assert list(codes) == [Code.NUMBER_MALFORMED, Code.MESSAGE_ID_REPEATED]
+    assert not Order.objects.exists()
+
+
+@pytest.mark.parametrize("is_dead", [True, False])
+def test_second_content_that_breaks_the_program_ends_as_dead_letter(
+    route: BusRoute, monkeypatch: pytest.MonkeyPatch, is_dead: bool
+) -> None:
+    first, second = message(body(stop_loss="NaN") if is_dead else None), message(body(note="x"))
+    take(first)
+
+    def fault(*_: Any) -> None:
+        raise RuntimeError("ours")
+
+    monkeypatch.setattr(intake, "publish_from_bus" if is_dead else "_take", fault)
+    assert [take(second) for _ in range(5)] == [Answer.RETRY] * 4 + [Answer.ACK]
+    row = BusMessage.objects.dead().get()
+    assert (row.code, bytes(row.body)) == (Code.UNEXPECTED, second.body)
+    assert row.is_repeat is not is_dead
+
+
+def test_tries_of_a_message_count_not_for_its_correction(
+    route: BusRoute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = {"signal_type": "CLOSE", "stop_loss": None, "take_profit": None, "position_size": None}
+    first = message(body(**close, signal_id="c", symbol="EURUSD", refers_to="s-1"))
+    second = message(body(**close, signal_id="c", symbol=None, refers_to="s-1"))
+    assert [take(first) for _ in range(9)] == [Answer.RETRY] * 9
+    assert take(second) is Answer.RETRY
 
 
 def test_discarded_message_is_not_replayed(route: BusRoute, operator: User) -> None:

@@ -6,6 +6,7 @@ WHERE created_at >= now64(6) - INTERVAL 7 DAY
   AND (greatest(created_at, approved_at), feed, signal_id)
     > (toDateTime64({since:String}, 6, 'UTC'), {feed:String}, {id:String})
   AND greatest(created_at, approved_at) <= now64(6)
+  AND greatest(created_at, approved_at) < toDateTime64({until:String}, 6, 'UTC')
   AND approval = 'APPROVED'
 ORDER BY greatest(created_at, approved_at), feed, signal_id
-LIMIT 500
+LIMIT {most:UInt64} WITH TIES

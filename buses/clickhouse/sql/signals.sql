@@ -1,7 +1,8 @@
 -- Signals for Fillcast. Another system inserts, Fillcast polls every second; a row counts once, by
 -- its feed and signal_id. Who approves a row that is there sets approved_at = now64(6) with it: an
--- entry counts from then. A row that appears later than its times is found within a minute, and its
--- entry may then be too old. What was created more than a week ago is not read.
+-- entry counts from then. A row that appears later than its times is found within a minute or two,
+-- and its entry may then be too old. What was created more than a week ago is not read. To correct a
+-- row that was refused, insert another one with its feed and signal_id.
 
 CREATE TABLE IF NOT EXISTS signals (
   created_at DateTime64(6, 'UTC') DEFAULT now64(6),
