@@ -386,4 +386,5 @@ def test_reports_wait_for_those_of_calls_in_flight(
     factories.signal(feed)
     execute(factories.pending())
     until(lambda: Order.objects.filter(status="FILLED").count() == 3)
+    until(lambda: batches)  # it is called after the writer's commit
     assert batches == [3]
