@@ -48,7 +48,8 @@ def make_old(name: str, *columns: str, by: timedelta = OLD) -> None:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Return the settings of a worker's process with the test's database."""
+    """Return the settings of a worker's process with the test's database, and make the folder."""
+    folder.mkdir(exist_ok=True)  # as an operator does who names one
     ours = connection.settings_dict
     login = f"{ours['USER']}:{ours['PASSWORD']}@{ours['HOST']}:{ours['PORT']}"
     return {

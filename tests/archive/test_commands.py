@@ -99,6 +99,7 @@ def test_doctor_is_content_with_policies_that_work_or_want_nothing(
     assert "1 rows in 1 files" in doctor_check().detail
     set_setting("retention.archive_folder", str(folder.parent / "elsewhere"))
     assert doctor_check().result is WARN
+    assert "There is no folder" in doctor_check().detail
     for kind in KINDS.values():
         set_setting(f"retention.{kind.setting}", None)
     set_setting("retention.archive_folder", None)
