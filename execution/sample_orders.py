@@ -160,22 +160,22 @@ def _ms(span: timedelta) -> int:
     return round(span.total_seconds() * 1000)
 
 
-def newest_sample(connection_id: UUID) -> Sample | None:
-    """Return the newest sample order of an account; None: there was none."""
-    return _newest(connection_id)
+def newest_sample(connection_id: UUID, *, request_id: str = "") -> Sample | None:
+    """Return the newest sample order of an account; None: there was none.
 
-
-def _placed_by(connection_id: UUID, request_id: str) -> Sample | None:
-    """Return the sample order of a form or request that was sent before."""
-    return _newest(connection_id, signal__external_id=f"sample-{request_id}")
-
-
-def _newest(connection_id: UUID, **of: str) -> Sample | None:
+    request_id: that of this form or request.
+    """
     orders = Order.objects.entries().filter(
-        connection=connection_id, signal__feed__slug=slug_of(connection_id), **of
+        connection=connection_id, signal__feed__slug=slug_of(connection_id)
     )
+    if request_id:
+        orders = orders.filter(signal__external_id=_external_id(request_id))
     order = orders.select_related("signal").order_by("-pk").first()
     return None if order is None or order.signal is None else _sample(order, order.signal)
+
+
+def _external_id(request_id: str) -> str:
+    return f"sample-{request_id}"
 
 
 def _sample(order: Order, signal: Signal) -> Sample:
@@ -221,14 +221,14 @@ def place_sample(
     found = newest_sample(connection_id)
     if found is not None and found.is_open:
         return found, False
-    if request_id and (before := _placed_by(connection_id, request_id)) is not None:
+    if request_id and (before := newest_sample(connection_id, request_id=request_id)) is not None:
         return before, False
     market = sample_market(connection, pair)
     feed = _feed_of(connection)
     draft = SignalDraft(
         pair=market.pair,
         direction=Direction.BUY,
-        external_id=request_id and f"sample-{request_id}",
+        external_id=request_id and _external_id(request_id),
         close_after_seconds=close_after_seconds,
         note="Sample order",
     )

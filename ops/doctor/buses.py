@@ -63,7 +63,7 @@ def judge_lane(name: str, lane: BusLane | None, now: datetime) -> Check:
         return failure(NAME, detail, RECEIVE)
     if lane.failures:
         detail = f"{name} cannot be reached: {lane.last_error}"
-        return warning(NAME, detail, "It is tried again by itself; is the bus running?")
+        return warning(NAME, detail, "It is tried again automatically; is the bus running?")
     return well(NAME, f"{name} is received.")
 
 

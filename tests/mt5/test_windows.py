@@ -70,7 +70,7 @@ def test_worker_needs_no_unix_only_modules() -> None:
         [sys.executable, "-c", PROGRAM],
         cwd=ROOT, capture_output=True, text=True, check=False,
         env={"DJANGO_SETTINGS_MODULE": "config.settings", "FILLCAST_ENV_FILE": "/dev/null",
-             "FILLCAST_MT5_TERMINAL": "alpha=", "DATABASE_URL": "postgresql://nobody@localhost/none",
+             "FILLCAST_MT5_TERMINAL": "alpha=", "DATABASE_URL": "postgresql://user@localhost/none",
              "REDIS_URL": "redis://localhost", "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert completed.stdout.strip() == "fine", completed.stderr[-2000:]
