@@ -8,7 +8,7 @@ export PYTHONDONTWRITEBYTECODE ?=
 WITHOUT_FAULTS := (not faults or quick) and not browser
 export TEST_PROCESSES ?= $(shell echo $$(( 2 * $$(nproc) < 8 ? 2 * $$(nproc) : 8 )))
 
-.PHONY: help venv demo up test test-processes test-all explore durations coverage mutation planted schemathesis test-faults test-browser chaos conformance client lint format peers bench bench-check plots flame \
+.PHONY: help venv demo up test test-processes test-all test-paused explore durations coverage mutation planted schemathesis test-faults test-browser chaos conformance client lint format peers bench bench-check plots flame \
 	docs lock sbom clean test-containers
 
 help: ## list these commands
@@ -34,6 +34,9 @@ test-processes: venv ## run the tests that start processes of their own: stack, 
 
 test-all: venv ## all of them, for every broker, page and operation, with five times the examples: half an hour or more
 	@TEST_BASE=none HYPOTHESIS_PROFILE=all $(PYTHON) -m pytest -m '$(WITHOUT_FAULTS)' $(or $(T),-n $(TEST_PROCESSES))
+
+test-paused: venv ## stop each test for two seconds, at another statement with each SEED; finds what depends on speed; about an hour
+	@TEST_BASE=none TEST_PAUSES=$(or $(SEED),1) $(PYTHON) -m pytest $(or $(T),-n 12)
 
 explore: venv ## search with other examples until something is found; MINUTES=30 SEED=1 T=tests/execution
 	@$(PYTHON) -m tests.explore $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(T)

@@ -21,8 +21,10 @@ from tests.examples import load_profile
 from tests.hang_guard import HangGuardPlugin
 from tests.inline_commits import inline_commits  # noqa: F401
 from tests.kept_sessions import end_sessions, keep_sessions
+from tests.pauses import PausesPlugin
 from tests.prepared_database import kept_folder
 from tests.servers import NEEDED, PREPARED, TestServers, set_up
+from tests.stopped_clock import stopped_clock  # noqa: F401
 
 _servers: TestServers
 LEFT_OUT = "TESTS_LEFT_OUT"
@@ -41,12 +43,17 @@ def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
     given = [f"TEST_{name}" for name in NEEDED if os.environ.get(f"TEST_{name}")]
     if others and given:
         raise pytest.UsageError(f"-n: all processes would use the server of {' and '.join(given)}")
-    _servers = set_up(needed=not others or "PYTEST_XDIST_WORKER" in os.environ)
+    runs_tests = not others or "PYTEST_XDIST_WORKER" in os.environ
+    _servers = set_up(needed=runs_tests)
     load_profile()
     empty_quickly()
     keep_sessions()
     pluginmanager.register(kept_rows.KeptRowsPlugin())
     pluginmanager.register(HangGuardPlugin())
+    if (seed := os.environ.get("TEST_PAUSES")) and (
+        not others or "PYTEST_XDIST_WORKER" in os.environ
+    ):
+        pluginmanager.register(PausesPlugin(seed))
     if "PYTEST_XDIST_WORKER" not in os.environ:
         pluginmanager.register(DurationsPlugin())
 

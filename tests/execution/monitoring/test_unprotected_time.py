@@ -8,9 +8,8 @@ import pytest
 from django.utils import timezone
 
 from brokers.types import ReportKind
-from common.sql import database_now, rows, run
+from common.sql import rows, run
 from connections.models import ExecutionConnection, Instrument
-from events.models import Event
 from execution.audit.counters import audit
 from execution.models import Order
 from execution.monitoring import unprotected_time as module
@@ -23,8 +22,7 @@ from signals.models import Feed
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 
-pytestmark = pytest.mark.django_db
-ATTEMPTS = 30  # of a second each, at most, on a machine that pauses
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("stopped_clock")]
 
 
 def unprotected_events() -> list[tuple[str, bool]]:
@@ -92,15 +90,9 @@ def test_unprotected_positions_beyond_one_pass_end_only_when_protected(
 def test_engine_stop_protects_only_while_prices_are_evaluated(
     ours: ExecutionPosition, watched: float, priced: float, is_bare: bool
 ) -> None:
-    for _ in range(ATTEMPTS):
-        began = database_now()
-        source_was_last_watched(watched)
-        prices_came(priced)
-        found = update_unprotected()
-        if database_now() - began < timedelta(seconds=1):
-            break
-        ExecutionPosition.objects.update(unprotected_since=None)  # the machine paused: once more
-    assert found == is_bare
+    source_was_last_watched(watched)
+    prices_came(priced)
+    assert update_unprotected() == is_bare
     assert (now(ours).unprotected_since is not None) is is_bare
 
 
@@ -114,23 +106,15 @@ def test_no_engine_stop_without_a_price_or_a_monitor(ours: ExecutionPosition, ta
 def test_unprotected_time_is_reported_after_five_seconds_and_at_its_end(
     ours: ExecutionPosition, alice: ExecutionConnection
 ) -> None:
-    first = database_now()
-    for _ in range(ATTEMPTS):
-        began = database_now()
-        source_was_last_watched(3.5)
-        update_unprotected()
-        if database_now() - began < timedelta(seconds=1):
-            break
-        ExecutionPosition.objects.update(unprotected_since=None)  # the machine paused: once more
-        Event.objects.all().delete()
+    source_was_last_watched(3.5)
+    update_unprotected()
     assert unprotected_events() == []
     factories.pass_time(2)
     update_unprotected()
     update_unprotected()
     assert unprotected_events() == [("STOP_NOT_MONITORED", False)]
     (event,) = factories.events("position.unprotected")
-    paused = (database_now() - first).total_seconds()
-    assert 5 <= float(event["seconds"]) < 15 + paused
+    assert float(event["seconds"]) == 5.5
     assert (event["position"], event["stop"]) == (ours.pk, "1.09")
     assert audit().counters["NAKED"] == 1
     assert list(ExecutionPosition.objects.filter(UNPROTECTED)) == [ours]
@@ -141,22 +125,20 @@ def test_unprotected_time_is_reported_after_five_seconds_and_at_its_end(
     update_unprotected()
     assert unprotected_events() == [("STOP_NOT_MONITORED", False), ("STOP_NOT_MONITORED", True)]
     assert now(ours).unprotected_since is None
-    assert 25 <= ours.unprotected_seconds < 35 + (database_now() - first).total_seconds()
+    assert ours.unprotected_seconds == D("25.5")
     assert audit().counters["NAKED"] == 0
 
 
 def test_short_unprotected_time_is_added_up_and_not_reported(
     ours: ExecutionPosition, alice: ExecutionConnection
 ) -> None:
-    first = database_now()
     for _ in range(3):
         source_was_last_watched(3.5)
         update_unprotected()
         factories.mark_monitored(alice)
         update_unprotected()
-    paused = (database_now() - first).total_seconds()
-    assert paused > 1 or unprotected_events() == []  # else it was no short time
-    assert 10 <= now(ours).unprotected_seconds < 20 + paused
+    assert unprotected_events() == []
+    assert now(ours).unprotected_seconds == D("10.5")
 
 
 def test_position_without_a_requested_stop_needs_none(
@@ -234,7 +216,7 @@ def test_removal_that_is_not_confirmed_counts_from_its_request(theirs: Execution
     position = now(theirs)
     assert position.unprotected_reason == "STOP_UNCONFIRMED"
     assert position.unprotected_since is not None
-    assert timezone.now() - position.unprotected_since < timedelta(seconds=30)
+    assert timezone.now() - position.unprotected_since == timedelta(0)
     ExecutionPosition.objects.update(protection_suspended=False, levels_reported_at=timezone.now())
     assert update_unprotected() == 0
 
