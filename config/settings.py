@@ -7,6 +7,7 @@ from typing import Any
 import environ
 
 from common import failpoints
+from common.operational.source import followed
 from config.databases import databases
 from config.env import Settings
 from config.installation import ROOT, read_env_file
@@ -24,6 +25,7 @@ FILLCAST_PUBLIC_URL = env.address
 HAS_PUBLIC_URL = bool(env.public_url)  # otherwise links lead to this machine
 FILLCAST_INSTALLATION_TAG = env.installation_tag
 FILLCAST_SETTINGS_SOURCE = env.settings_source or ""
+FOLLOWED_SETTINGS_SOURCE = followed(FILLCAST_SETTINGS_SOURCE, production=env.production)
 FILLCAST_TRUSTED_PROXIES = env.trusted_proxies
 FILLCAST_METRICS_TOKEN = env.metrics_token
 FILLCAST_DB_ROLE = env.db_role

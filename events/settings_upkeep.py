@@ -27,7 +27,7 @@ SELECT 1 AS found FROM events_event
 WHERE kind = %s AND payload ->> 'refused' = %s AND created_at > clock_timestamp() - interval '1 day'
 LIMIT 1"""
 _obstacle = ""  # why the source could not be read last time
-_refused = ""  # what of the source this process has reported
+_seen = ""  # what of the source this process has stored or refused last
 
 
 def run() -> None:
@@ -39,13 +39,17 @@ def run() -> None:
     if broken := list(map(str, templates.faults_of(found.document))):
         what = f"A text of messages of version {found.number}"
         _alert(what, f"texts of {found.number}", broken, found.number, effect=TEXT_EFFECT)
-    if source.is_followed(settings.FILLCAST_SETTINGS_SOURCE):
-        follow_source(settings.FILLCAST_SETTINGS_SOURCE)
+    if settings.FOLLOWED_SETTINGS_SOURCE:
+        follow_source(settings.FOLLOWED_SETTINGS_SOURCE)
 
 
 def follow_source(where: str) -> SettingsVersion | None:
-    """Store what the source has as a version, if its text is new and all of it is valid."""
-    global _obstacle, _refused
+    """Store what the source has as a version, if its text is new and all of it is valid.
+
+    A text that this process has stored is not new: two workers with different sources would replace
+    each other's version every few seconds.
+    """
+    global _obstacle, _seen
     before, _obstacle = _obstacle, ""
     try:
         text = source.fetch(where)
@@ -56,21 +60,24 @@ def follow_source(where: str) -> SettingsVersion | None:
         if error.is_forged:
             _alert("The central source of settings", "signature", [_obstacle], _number())
         return None
-    if text.digest in (_refused, store.last_digest()):
+    if text.digest in (_seen, store.last_digest()):
+        _seen = text.digest
         return None
     try:
-        return store.save(
+        stored = store.save(
             parse(text.text),
             by=None,
             why="The central source has changed.",
             origin=store.Origin.CENTRAL,
             source_digest=text.digest,
         )
+        _seen = text.digest
+        return stored
     except InvalidDocumentError as error:
         faults = list(map(str, error.faults))
     except InvalidInputError as error:
         faults = [f"{one.field}: {one.detail}" for one in (error, *error.others)]
-    _refused = text.digest
+    _seen = text.digest
     _alert("The document of the central source of settings", text.digest, faults, _number())
     return None
 

@@ -1,6 +1,6 @@
 """The central source of operational settings: a file or a URL that an installation follows.
 
-Until a version is stored, a file (or JSON in the variable itself) is the base of all processes. A
+Until a version is stored, a file (or JSON in the variable itself) is the base of a process. A
 worker reads the source again every few seconds. A new text is stored as a version, if all of it is
 valid; else nothing of it is used, and an alarm says why. A source that does not answer changes
 nothing. Whatever it does, no reader of settings waits for it.
@@ -81,9 +81,13 @@ def with_settings(source: str, settings: Mapping[str, Any], *, keeps: bool = Fal
     return json.dumps(merged(added, given) if keeps else merged(given, added), default=str)
 
 
-def is_followed(source: str) -> bool:
-    """Return whether the source may change: JSON in the variable itself does not."""
-    return bool(source) and not source.startswith("{")
+def followed(source: str, *, production: bool) -> str:
+    """Return the source whose document becomes a version; "": none does.
+
+    JSON in the variable does in production, where each process may have a variable of its own, or
+    none. Elsewhere it is the base of one process: tests start some with other settings.
+    """
+    return source if production or not source.startswith("{") else ""
 
 
 def base_of(source: str, *, lease_seconds: int | None = None) -> Document:
@@ -91,16 +95,14 @@ def base_of(source: str, *, lease_seconds: int | None = None) -> Document:
 
     Raises InvalidDocumentError, and OSError for a file.
     """
-    text = "{}"
-    if source and "://" not in source:
-        text = source if source.startswith("{") else _read_file(source)
+    text = _text_of(source) if source and not _is_url(source) else "{}"
     return read(parse(text), lease_seconds=lease_seconds)
 
 
 def fetch(source: str) -> Text:
     """Return what the source has. Raises SourceError. Never call it inside a transaction."""
     try:
-        text = _get(source) if "://" in source else _read_file(source)
+        text = _text_of(source)
     except UnicodeDecodeError:
         raise SourceError("It is not text in UTF-8.") from None
     except OSError as error:
@@ -108,6 +110,16 @@ def fetch(source: str) -> Text:
     if len(text) > LONGEST:
         raise SourceError(f"It has more than {LONGEST:,} characters.")
     return Text(text)
+
+
+def _text_of(source: str) -> str:
+    if source.startswith("{"):
+        return source
+    return _get(source) if _is_url(source) else _read_file(source)
+
+
+def _is_url(source: str) -> bool:
+    return "://" in source and not source.startswith("{")
 
 
 def _read_file(path: str) -> str:

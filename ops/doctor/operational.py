@@ -23,8 +23,8 @@ def operational() -> list[Check]:
         checks = [warning(NAME, detail, "Set position_reconciliation.enabled to true.")]
     else:
         checks = [well(NAME, f"{which} is in force.")]
-    where = settings.FILLCAST_SETTINGS_SOURCE
-    return [*checks, _source(where)] if source.is_followed(where) else checks
+    where = settings.FOLLOWED_SETTINGS_SOURCE
+    return [*checks, _source(where)] if where else checks
 
 
 def _source(where: str) -> Check:

@@ -1,7 +1,9 @@
 """Fixtures of the API's tests."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from django.core.cache import cache
 from django.db import connection
 from nacl.public import PrivateKey
 
+from signals import rate
 from signals.rate import forget_failures
 from tests.api import factories
 from tests.kept_rows import kept_rows
@@ -17,10 +20,12 @@ AsWeb = Callable[[], AbstractContextManager[None]]
 
 
 @pytest.fixture(autouse=True)
-def fresh_counters() -> None:
-    """Reset the throttles' counters."""
+def fresh_counters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reset the throttles' counters, and let no minute end within a test."""
     forget_failures()
     cache.clear()
+    now = time.time()
+    monkeypatch.setattr(rate, "time", SimpleNamespace(time=lambda: now))
 
 
 @pytest.fixture(autouse=True)

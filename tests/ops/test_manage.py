@@ -65,6 +65,7 @@ def test_worker_settings_print_no_key_in_production(name: str) -> None:
         "FILLCAST_CREDENTIALS_PUBLIC_KEY": base64.b64encode(bytes(pair.public_key)).decode(),
         "FILLCAST_PUBLIC_URL": "https://fillcast.example", "FILLCAST_DB_ROLE": "trade",
         "FILLCAST_ENV_FILE": os.devnull,
+        "FILLCAST_SETTINGS_SOURCE": '{"execution": {"poll_seconds": 1}}',
     }  # fmt: skip
     done = subprocess.run(
         [sys.executable, "manage.py", "worker_settings"],
@@ -73,6 +74,7 @@ def test_worker_settings_print_no_key_in_production(name: str) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
+    assert f"FILLCAST_SETTINGS_SOURCE={given['FILLCAST_SETTINGS_SOURCE']}" in lines
     assert "DATABASE_URL=postgresql://trader@db/x" in lines
     if name == "production":
         output = done.stdout + done.stderr

@@ -16,6 +16,7 @@ SECRETS = (
     "FILLCAST_SECRET_KEY", "FILLCAST_INSTALLATION_TAG", "FILLCAST_CREDENTIALS_PUBLIC_KEY",
     "FILLCAST_CREDENTIALS_PRIVATE_KEYS", "FILLCAST_PUSH_PUBLIC_KEY", "FILLCAST_PUSH_PRIVATE_KEYS",
 )  # fmt: skip
+SHARED = ("FILLCAST_SETTINGS_SOURCE", "FILLCAST_LEASE_SECONDS")  # each process needs the same
 # Not printed in production: terminals, their history and redirected files keep the output.
 HIDDEN_IN_PRODUCTION = (
     "FILLCAST_SECRET_KEY", "FILLCAST_CREDENTIALS_PRIVATE_KEYS", "FILLCAST_PUSH_PRIVATE_KEYS",
@@ -59,7 +60,7 @@ class Command(BaseCommand):
             lines["FILLCAST_DATABASES"] = f"pooler={address}"
         if queues := os.environ.get("FILLCAST_QUEUE_URL"):
             lines["FILLCAST_QUEUE_URL"] = queues
-        lines |= {name: known[name] for name in SECRETS if known.get(name)}
+        lines |= {name: known[name] for name in (*SHARED, *SECRETS) if known.get(name)}
         if in_production := is_production(os.environ):
             address = os.environ.get("FILLCAST_PUBLIC_URL", "")
             lines = {"FILLCAST_ENV": "production", "FILLCAST_PUBLIC_URL": address, **lines}

@@ -55,7 +55,7 @@ def url() -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """This process has read no source yet."""
-    monkeypatch.setattr(settings_upkeep, "_refused", "")
+    monkeypatch.setattr(settings_upkeep, "_seen", "")
     monkeypatch.setattr(settings_upkeep, "_obstacle", "")
 
 
@@ -109,7 +109,7 @@ def test_invalid_document_is_refused_as_a_whole_with_one_alarm(
     Answer.body = body
     for _ in range(3):
         assert settings_upkeep.follow_source(url) is None
-        monkeypatch.setattr(settings_upkeep, "_refused", "")  # as another process would see it
+        monkeypatch.setattr(settings_upkeep, "_seen", "")  # as another process would see it
     (alarm,) = alarms()
     assert fault in " ".join(alarm["faults"])
     assert not SettingsVersion.objects.exists()
@@ -184,6 +184,35 @@ def test_source_is_the_base_until_a_version_is_stored(tmp_path: Path, settings: 
     file.write_text("{")
     with pytest.raises(InvalidDocumentError):
         source.base_of(str(file))
+
+
+def test_json_in_the_variable_becomes_a_version_in_production_only(settings: Any) -> None:
+    """A worker elsewhere may have another variable, or none."""
+    assert source.followed(POLL, production=False) == ""
+    assert source.followed("/etc/settings.json", production=False) == "/etc/settings.json"
+    settings.FOLLOWED_SETTINGS_SOURCE = source.followed(POLL, production=True)
+    settings_upkeep.run()
+    assert SettingsVersion.objects.get().document["execution"]["poll_seconds"] == 1
+    settings_upkeep.run()
+    assert SettingsVersion.objects.count() == 1
+
+
+def test_workers_with_different_sources_do_not_replace_each_others_version(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = {POLL: "", POLL.replace("1", "3"): ""}
+    for _ in range(3):
+        for text in seen:
+            monkeypatch.setattr(settings_upkeep, "_seen", seen[text])
+            settings_upkeep.follow_source(text)
+            seen[text] = settings_upkeep._seen
+    assert SettingsVersion.objects.count() == 2
+
+
+def test_json_that_has_an_address_is_no_address() -> None:
+    text = '{"order_defaults": {"max_slippage_pips": 3}, "unknown": "https://example.com"}'
+    with pytest.raises(InvalidDocumentError):
+        source.base_of(text)
 
 
 def test_invalid_version_alerts_operators_once() -> None:
