@@ -24,7 +24,7 @@ from tests.kept_sessions import end_sessions, keep_sessions
 from tests.pauses import PausesPlugin
 from tests.prepared_database import kept_folder
 from tests.servers import NEEDED, PREPARED, TestServers, set_up
-from tests.stopped_clock import stopped_clock  # noqa: F401
+from tests.stopped_clock import create_clock, running_clock, stopped_clock  # noqa: F401
 
 _servers: TestServers
 LEFT_OUT = "TESTS_LEFT_OUT"
@@ -162,6 +162,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
     """Keep the rows of migrations, to restore them after each test that commits."""
     with django_db_blocker.unblock():
         copy_aside()
+        create_clock()
     yield from kept_rows.available(django_db_blocker)
     end_sessions()
 

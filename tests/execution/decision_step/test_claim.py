@@ -166,6 +166,7 @@ def test_fail_rule_decides_without_a_valid_answer(
 
 
 @pytest.mark.parametrize(("age", "expected"), [(9, "SUBMITTING"), (10.1, "PENDING")])
+@pytest.mark.usefixtures("stopped_clock")
 def test_answer_that_is_too_old_is_asked_for_again(
     broker: FakeBroker, rules: DecisionProvider, age: float, expected: str, order: Order
 ) -> None:

@@ -21,6 +21,7 @@ from execution.runtime.trading_runtime import TradingRuntime
 from execution.services import close_position, execute
 from signals.models import Feed
 from tests.execution import factories
+from tests.execution.dispatch.slots import set_slots
 from tests.execution.fake_broker import FakeBroker
 from tests.until import until
 
@@ -133,7 +134,7 @@ def hang(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> Iterator[set[st
 def test_dispatcher_full_of_overdue_calls_has_slots_for_others(
     feed: Feed, trading: TradingRuntime, hang: set[str]
 ) -> None:
-    trading.dispatcher.slots.size = 4
+    set_slots(trading, 4)
     silent = [factories.account(feed) for _ in range(3)]  # as many as the slots of entries
     answering = [factories.account(feed) for _ in range(3)]
     hang.update(str(account.pk) for account in silent)
@@ -148,7 +149,7 @@ def test_dispatcher_full_of_overdue_calls_has_slots_for_others(
 def test_entries_of_slow_accounts_wait_while_their_share_is_taken(
     feed: Feed, trading: TradingRuntime, broker: FakeBroker
 ) -> None:
-    trading.dispatcher.slots.size = 8  # two of them for slow accounts
+    set_slots(trading, 8)  # two of them for slow accounts
     slow, answering = [factories.account(feed) for _ in range(3)], factories.account(feed)
     for account in slow:
         trading.dispatcher.latency.record(str(account.pk), 9)
@@ -170,7 +171,7 @@ def test_exit_of_a_slow_account_gets_a_slot_though_entries_fill_the_pool(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("execution.dispatch.concurrency.SLOW_SECONDS", 600)  # none is overdue
-    trading.dispatcher.slots.size = 4
+    set_slots(trading, 4)
     position = factories.filled(factories.signal(feed))
     crowd = [factories.account(feed) for _ in range(3)]
     hang.update(str(account.pk) for account in crowd)

@@ -27,6 +27,7 @@ from execution.services import close_position, execute
 from signals.models import Feed
 from tests.connections import make
 from tests.execution import factories
+from tests.execution.dispatch.slots import set_slots
 from tests.execution.fake_broker import FakeBroker
 from tests.until import until
 
@@ -254,7 +255,7 @@ def test_slow_account_does_not_delay_others(
 def test_claims_are_limited_to_free_slots(
     feed: Feed, trading: TradingRuntime, broker: FakeBroker
 ) -> None:
-    trading.dispatcher.slots.size = 2
+    set_slots(trading, 2)
     most: list[int] = []
     broker.on_call = lambda: most.append(trading.dispatcher.in_flight)
     for _ in range(9):

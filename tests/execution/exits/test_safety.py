@@ -282,6 +282,7 @@ def test_exit_is_limited_to_what_the_broker_still_holds(
     assert (broker.nets.reversed, set(broker.nets.held.values())) == ([], {D(0)})
 
 
+@pytest.mark.usefixtures("stopped_clock")
 def test_exit_of_a_missing_position_requests_one_reconciliation_and_reads_rarely(
     account: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:

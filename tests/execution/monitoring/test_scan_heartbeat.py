@@ -80,6 +80,7 @@ def test_late_scheduler_is_noticed_after_clock_step() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "alarms"), [(79, []), (81, ["scheduler.late"])])
+@pytest.mark.usefixtures("stopped_clock")
 def test_operators_are_alerted_once_when_scheduler_is_late(seconds: int, alarms: list[str]) -> None:
     age_heartbeat(scanned=1, scheduled=seconds)
     scan_heartbeat.alert_late_scheduler()

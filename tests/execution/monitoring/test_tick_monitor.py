@@ -178,6 +178,7 @@ class Coming:
 @pytest.mark.parametrize(("opened", "fresh", "expected"), [
     (1, "1.1", []), (1, "1.085", [("sl", 100)]), (10, "1.1", [("sl", 100)]),
 ])  # fmt: skip
+@pytest.mark.usefixtures("stopped_clock")
 def test_queued_broker_prices_do_not_hit_positions_opened_since(
     bought: ExecutionPosition, alice: ExecutionConnection, opened: int, fresh: str, expected: object
 ) -> None:
