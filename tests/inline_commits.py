@@ -13,15 +13,11 @@ import pytest
 from django.db import connection
 from django.db.transaction import Atomic
 
-from tests.stopped_clock import StoppedClock
-
 CHECK = "SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED"
 
 
 @pytest.fixture
-def inline_commits(
-    request: pytest.FixtureRequest, db: None, stopped_clock: StoppedClock | None
-) -> Iterator[None]:
+def inline_commits(request: pytest.FixtureRequest, db: None) -> Iterator[None]:
     """Let each outermost block of the test end as with a commit; nothing in tests that commit."""
     if not connection.in_atomic_block:
         yield

@@ -26,6 +26,17 @@ from tests.operational import set_setting
 factories.register()
 
 
+# Folders whose tests compare many times with limits of seconds.
+OF_SECONDS = {"submission", "recovery", "reports", "exits", "decision_step"}
+
+
+@pytest.fixture(autouse=True)
+def clock_of_seconds(request: pytest.FixtureRequest) -> None:
+    """Stop the clock before anything is arranged; a machine that pauses makes nothing older."""
+    if request.path.parent.name in OF_SECONDS and "inline_commits" in request.fixturenames:
+        request.getfixturevalue("stopped_clock")
+
+
 @pytest.fixture(autouse=True)
 def captured_enqueues(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """Send nothing to Celery; record what would have been enqueued."""
@@ -45,6 +56,12 @@ def empty_deferred_queue(monkeypatch: pytest.MonkeyPatch) -> None:
 def unwatched_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     """No message of another test counts as taken: polls would leave due entries to the queue."""
     monkeypatch.setattr(services, "_entry_messages", flow_of("execution"))
+
+
+@pytest.fixture(autouse=True)
+def patient_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A round of polls ends with its last answer, not in the middle since the machine paused."""
+    monkeypatch.setattr(order_polling, "WAIT_SECONDS", 60.0)
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ from tests.hanging import beside
 from tests.operational import set_setting
 from tests.until import until
 
-pytestmark = pytest.mark.usefixtures("inline_commits", "stopped_clock")
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 UNUSABLE = BrokerOrder("9", "EURUSD", Side.BUY, OrderType.LIMIT, D(1), client_order_id="a\0b")

@@ -48,6 +48,7 @@ def is_filled(order: Order) -> bool:
     return Order.objects.filter(pk=order.pk, status="FILLED").exists()
 
 
+@pytest.mark.usefixtures("running_clock")
 def test_woken_account_is_polled_before_its_interval(
     resting: Order, polled_broker: FakeBroker
 ) -> None:
@@ -62,6 +63,7 @@ def test_woken_account_is_polled_before_its_interval(
     assert (row.later, row.poll_began_at) == (True, None)
 
 
+@pytest.mark.usefixtures("running_clock")
 def test_other_accounts_are_not_woken(
     feed: Feed, resting: Order, polled_broker: FakeBroker
 ) -> None:
@@ -123,8 +125,12 @@ def test_many_wakes_during_a_poll_are_followed_by_one(
     assert (poll(), polls_of(polled_broker)) == (0, 2)
 
 
-def test_burst_of_wakes_is_bounded(resting: Order, polled_broker: FakeBroker) -> None:
+@pytest.mark.usefixtures("running_clock")
+def test_burst_of_wakes_is_bounded(
+    resting: Order, polled_broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     polled_broker.calls.clear()
+    monkeypatch.setattr(order_polling, "WAIT_SECONDS", 0.2)
     began = monotonic()
     for _ in range(100):
         wake_polls([resting.connection_id])

@@ -20,7 +20,7 @@ from signals.models import Feed
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 
-pytestmark = pytest.mark.usefixtures("inline_commits", "stopped_clock")
+pytestmark = pytest.mark.usefixtures("inline_commits")
 
 
 @pytest.fixture

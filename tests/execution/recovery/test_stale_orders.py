@@ -98,6 +98,7 @@ def test_order_unknown_for_too_long_alerts_once(
     assert state(entry)[0] == "UNKNOWN"
 
 
+@pytest.mark.usefixtures("running_clock")
 def test_order_beyond_the_look_up_window_is_reported(
     entry: Order, runtime: trading_runtime.TradingRuntime
 ) -> None:

@@ -122,6 +122,7 @@ def test_executions_too_small_to_divide_move_at_the_end(
     expect_exact(350)
 
 
+@pytest.mark.usefixtures("running_clock")
 def test_each_says_what_it_got_and_gave(netting: ExecutionConnection, feed: Feed) -> None:
     outgoing = joined(feed, 100, 300)
     in_small_parts(outgoing)

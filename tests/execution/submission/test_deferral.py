@@ -109,6 +109,7 @@ def test_entry_waits_for_the_test_of_an_edited_account(
     assert factories.claim_all() == []  # never before its test
 
 
+@pytest.mark.usefixtures("running_clock")
 def test_entry_waits_for_an_account_with_an_unusable_answer(
     feed: Feed, runtime: TradingRuntime, broker: FakeBroker
 ) -> None:
@@ -190,6 +191,7 @@ def test_reconciliation_during_which_the_account_failed_does_not_count(
     assert ConnectionHealth.objects.get().reconciled_at is not None
 
 
+@pytest.mark.usefixtures("running_clock")
 def test_entries_wait_while_the_broker_pauses_trading(
     feed: Feed, runtime: TradingRuntime, broker: FakeBroker
 ) -> None:

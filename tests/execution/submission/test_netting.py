@@ -57,6 +57,7 @@ def test_entries_of_the_same_side_are_all_sent(feed: Feed) -> None:
     assert Order.objects.get(signal=more).status == "FILLED"
 
 
+@pytest.mark.usefixtures("running_clock")
 def test_held_entry_is_judged_again_when_it_is_triggered(
     feed: Feed, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,7 @@ from tests.execution.submission.test_routed_entries import fail, moved_on, publi
 from tests.execution.submission.test_slices import TWAP, refresh
 from tests.loss_limits import pause_of
 from tests.sampling import often
+from tests.stopped_clock import StoppedClock
 
 pytestmark = pytest.mark.usefixtures("inline_commits")
 HOUR = timedelta(hours=1)
@@ -123,6 +124,7 @@ PAUSED: list[tuple[timedelta, timedelta | None, bool | set[Enter]]] = [
 ]
 
 
+@pytest.mark.usefixtures("running_clock")
 @pytest.mark.parametrize(
     ("enter", "begins", "ends", "stops"),
     often([(enter, *paused) for enter in ENTRIES for paused in PAUSED], every=2),
@@ -143,7 +145,7 @@ def test_pause_stops_entries_whose_time_lies_in_it(
 
 
 def test_pause_before_another_signal_is_settled_does_not_stop_what_waited_for_it(
-    alice: ExecutionConnection, feed: Feed, broker: FakeBroker
+    alice: ExecutionConnection, feed: Feed, broker: FakeBroker, stopped_clock: StoppedClock
 ) -> None:
     first = factories.signal(feed)
     factories.claim_all()
@@ -151,6 +153,7 @@ def test_pause_before_another_signal_is_settled_does_not_stop_what_waited_for_it
     factories.claim_all()
     now = market_now()
     pause_of(alice, since=now, ended_at=now + INSTANT)
+    stopped_clock.pass_time(1)
     end_first(first, "filled")
     Order.objects.filter(status="PENDING").update(due_at=market_now() - SECOND)
     factories.claim_all()

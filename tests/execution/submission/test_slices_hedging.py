@@ -299,6 +299,7 @@ def test_ticket_closed_by_its_owner_does_not_end_the_plan(
     assert quantities() == [0, 30, 30]
 
 
+@pytest.mark.usefixtures("running_clock")
 def test_missing_ticket_is_closed_and_the_others_stay(
     feed: Feed, account: ExecutionConnection, broker: FakeBroker, runtime: TradingRuntime
 ) -> None:
