@@ -299,6 +299,11 @@ class Settings:
         if not self.production:
             return
         yield from self._push_conflicts()
+        if self.db_role == "web" and self.databases.trade:
+            yield (
+                "FILLCAST_DATABASES has trade= in a web process; expected it in workers only, since"
+                " row security limits what the web process may read."
+            )
         if self.db_role == "trade" and not self.credentials_private_keys:
             yield (
                 "FILLCAST_CREDENTIALS_PRIVATE_KEYS is not set; a worker in production needs it to"

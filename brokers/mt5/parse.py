@@ -87,7 +87,7 @@ def account(account_info: Any, at: datetime, *, trading_allowed: bool) -> Accoun
         position_mode=mode_of(account_info),
         time=at,
         trading_allowed=trading_allowed,
-        demo=account_info.trade_mode != AccountKind.REAL,
+        demo=account_info.trade_mode == AccountKind.DEMO,
     )
 
 

@@ -258,6 +258,12 @@ def test_conflicts_between_settings_are_reported_together() -> None:
     ]  # fmt: skip
 
 
+def test_web_process_in_production_has_no_login_of_workers() -> None:
+    logins = {"FILLCAST_DATABASES": "web=postgresql://w:p@db/x trade=postgresql://t:p@db/x"}
+    (reported,) = faults({**PRODUCTION, **logins, "FILLCAST_DB_ROLE": "web"})
+    assert reported.startswith("FILLCAST_DATABASES has trade= in a web process")
+
+
 def test_worker_in_production_needs_private_keys() -> None:
     (reported,) = faults({**PRODUCTION, "FILLCAST_DB_ROLE": "trade"})
     assert reported.startswith("FILLCAST_CREDENTIALS_PRIVATE_KEYS is not set")

@@ -51,6 +51,7 @@ def replayed() -> Iterator[None]:
     set_market_clock(None)
 
 
+@pytest.mark.usefixtures("stopped_clock")
 def test_times_are_those_of_the_replayed_market(
     feed: Feed, broker: FakeBroker, capsys: pytest.CaptureFixture[str], replayed: None
 ) -> None:

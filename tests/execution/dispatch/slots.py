@@ -5,6 +5,6 @@ from tests.operational import set_setting
 
 
 def set_slots(trading: TradingRuntime, size: int) -> None:
-    """Set them as an operator does: the process compares its slots with the setting again and again."""
+    """Set them as an operator does: the process compares its slots with the setting."""
     set_setting("execution.dispatch_slots", size)
     trading.dispatcher.slots.resize(size)
