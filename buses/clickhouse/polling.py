@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import orjson
 
 from buses.clickhouse.client import SQL, Address, ClickHouse, ClickHouseError, statements
-from buses.incoming.intake import SIGNALS, Answer, Message, not_stored
-from buses.incoming.lanes import read_cursor, store_cursor
+from buses.incoming.intake import Answer, Message, not_stored
+from buses.incoming.lanes import Progress, read_cursor, store_cursor
+from buses.incoming.models import SIGNALS
 from buses.sinks import SinkUnavailable, name_of
 
 OVERLAP = timedelta(minutes=1)  # rows become visible later than their time
@@ -44,7 +45,7 @@ class ClickHouseLane:
         self.name = f"{name_of(url)}#signals"
         self._bus = name_of(url)
         self._client = ClickHouse(Address.parse(url))
-        self.began = self.since = ""
+        self.began = self.since = self._read_to = ""
         """Times of ClickHouse: what is older than `began` was not for us; what is read next."""
         self._done: dict[tuple[str, ...], datetime] = {}
         self._has_table = False
@@ -53,6 +54,11 @@ class ClickHouseLane:
         self._searched: Place | None = None  # how far the search is that goes on
         self._search_began = self._stored = -inf  # monotonic
         self._stop = threading.Event()
+
+    @property
+    def progress(self) -> Progress:
+        """The time of the newest row that was read, or of the first that is read again."""
+        return Progress(self._bus, f"rows until {self._read_to[:19]} UTC" if self._read_to else "")
 
     def poll(self, take: Callable[[Message], Answer], *, seconds: float) -> int:
         """Take the rows that are new, or wait so many seconds if there is none; return how many.
@@ -94,6 +100,7 @@ class ClickHouseLane:
             cursor = {"began": began, "since": began}
             store_cursor(self.name, cursor)
         self.began, self.since = cursor["began"], cursor["since"]
+        self._read_to = self._read_to or self.since
         self._cut, self._has_table = None, True
 
     def _late(self) -> tuple[list[Message], Place | None]:
@@ -132,6 +139,8 @@ class ClickHouseLane:
         if rows:
             newest = _time(rows[-1]["seen"]) - (timedelta(0) if self._cut else OVERLAP)
             since = max(since, min(newest, self._first_waiting or newest))
+            last = _time(rows[-1]["seen"])
+            self._read_to = f"{min(last, self._first_waiting or last):{TIME}}"
         self._done = {key: at for key, at in self._done.items() if at >= since}
         moved, self.since = f"{since:{TIME}}" != self.since, f"{since:{TIME}}"
         if moved and time.monotonic() - self._stored >= STORE_SECONDS:

@@ -74,6 +74,9 @@ def test_new_rows_are_read_once_in_order(lane: ClickHouseLane, table: ClickHouse
     assert polled(lane) == []
     table.insert("signals", [row("d")])
     assert polled(lane) == ["gold/d"]
+    newest = table.query("SELECT toString(max(approved_at)) AS at FROM signals")[0]["at"]
+    assert lane.progress.position == f"rows until {newest[:19]} UTC"
+    assert lane.progress.bus == lane.name.removesuffix("#signals")
 
 
 def test_rows_without_approval_are_not_read(lane: ClickHouseLane, table: ClickHouse) -> None:
