@@ -44,10 +44,20 @@ def letters_address(lane: BusLane) -> str:
 
 
 def letters_link(lane: Any) -> SafeString:
-    """Return how many dead letters wait for a decision, as a link to them."""
+    """Return how many dead letters wait for a decision, as a link to them.
+
+    lane: as `with_letters` returns it.
+    """
     if not lane.letters:
         return amount(0)
-    return format_html('<a href="{}">{}</a>', letters_address(lane), amount(lane.letters))
+    return format_html(
+        '<a href="{}" aria-label="{} dead letters">{}</a>',
+        letters_address(lane), lane.letters, amount(lane.letters),
+    )  # fmt: skip
+
+
+def _wrapped(text: str) -> SafeString:
+    return format_html('<span class="fc"><span class="fc-wrap">{}</span></span>', text)
 
 
 @admin.register(BusLane)
@@ -61,17 +71,18 @@ class BusLaneAdmin(ConsoleAdmin):
         " from+clickhouse://…) and restart; the process manage.py bus_receiver receives it. Then"
         " add a route for its subject under Routes from buses (docs/bus-types.md)."
     )
+    change_form_outer_before_template = "buses/lane_buttons.html"
     change_form_outer_after_template = "buses/lane_letters.html"
     list_display = (
-        "name", "state", "letters", time_column("polled_at", "Last polled"),
-        time_column("last_message_at", "Last message"), "read_to", "last_error",
-        time_column("last_error_at", "Last error"),
+        "whole_name", "state", "letters", time_column("last_message_at", "Last message"), "read_to",
+        time_column("polled_at", "Last polled"), "last_error",
+        time_column("last_error_at", "Last error at"),
     )  # fmt: skip
     search_fields = ("name",)
     ordering = ("name",)
     actions = ("pause", "resume")
-    fields = ("name", "state", "what_to_do", "polled_at", "last_message_at", "read_to",
-              "last_error", "last_error_at", "created_at", "paused_at", "paused_by")  # fmt: skip
+    fields = ("whole_name", "state", "what_to_do", "polled_at", "last_message_at", "read_to",
+              "error", "last_error_at", "paused_at", "paused_by")  # fmt: skip
     readonly_fields = fields
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -91,12 +102,22 @@ class BusLaneAdmin(ConsoleAdmin):
     ) -> HttpResponse:
         """Return the page of a lane with its newest dead letters."""
         lane: Any = self.get_object(request, object_id)
-        more = extra_context or {}
+        more = {**(extra_context or {}), "show_save": False, "show_save_and_continue": False}
         if lane is not None:
             letters = [(one, known_code(one.code)) for one in newest_letters(lane)]
             more |= {"letters": letters, "letters_address": letters_address(lane)}
         shown: HttpResponse = super().change_view(request, object_id, form_url, more)
         return shown
+
+    @admin.display(description="Name", ordering="name")
+    def whole_name(self, lane: BusLane) -> SafeString:
+        """Return its name, which a narrow page breaks."""
+        return _wrapped(lane.name)
+
+    @admin.display(description="Last error")
+    def error(self, lane: BusLane) -> SafeString:
+        """Return its last error, which a narrow page breaks."""
+        return _wrapped(lane.last_error or "none")
 
     @admin.display(description="State")
     def state(self, lane: BusLane) -> SafeString:

@@ -105,7 +105,7 @@ class LaneState(Enum):
     PAUSED = (
         "Paused",
         "Nothing of it is taken. What comes waits at the bus as long as that keeps it; a market"
-        " entry may then be too old. Choose Resume reception in the list.",
+        " entry may then be too old. Resume reception to take it.",
     )
     LATE = (
         "Not received",
