@@ -187,7 +187,8 @@ def subscription_loss_limit() -> LossLimit:
     return limit_of(None, subscription=subscription())
 
 
-FOR_ACTIONS = {BusLane, BusRoute, BusMessage, DeadLetter}  # each field of a row that exists is read-only
+# Each field of a row that exists is read-only.
+FOR_ACTIONS = {BusLane, BusRoute, BusMessage, DeadLetter}
 
 
 # Forms of our own, by the name of their address.
