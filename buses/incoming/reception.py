@@ -30,8 +30,11 @@ class Lane(Protocol):
     """What messages come from, in their order. Used by one thread."""
 
     name: str
-    progress: Progress = Progress()
-    """How far it was read, as the last poll left it."""
+
+    @property
+    def progress(self) -> Progress:
+        """How far it was read, as the last poll left it."""
+        return Progress()
 
     def poll(self, take: Callable[[Message], Answer], *, seconds: float) -> int:
         """Take what has come; wait at most so many seconds. Raises SinkUnavailable."""

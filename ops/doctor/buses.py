@@ -6,8 +6,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 
 from brokers.types import Check
-from buses.alarm import LATE_SECONDS
-from buses.incoming.lanes import configured_lanes
+from buses.incoming.lanes import LATE_SECONDS, configured_lanes
 from buses.models import BusLane, BusMessage, BusSink, DeadLetter
 from buses.sinks import name_of
 from common.sql import database_now

@@ -150,7 +150,7 @@ def test_letters_of_a_lane_are_replayed_and_discarded(lanes: dict[str, BusLane])
     assert other.state == MessageState.DISCARDED
     trail = TrailLine.objects.filter(relation="buses_busmessage").order_by("pk")
     assert [line.row_id for line in trail] == [f"{one.pk}", f"{other.pk}"]
-    assert [line.after.get("state") for line in trail] == [None, "DISCARDED"]
+    assert [(line.after or {}).get("state") for line in trail] == [None, "DISCARDED"]
     assert {line.user_id for line in trail} == {one.decided_by_id}
 
 
@@ -239,8 +239,11 @@ class StubLane(Lane):
         self.polls += 1
         time.sleep(0.01)
         self.waiting = [one for one in self.waiting if take(one) is Answer.RETRY]
-        self.progress = Progress(BUS, f"S, {self.polls}")
         return 0
+
+    @property
+    def progress(self) -> Progress:
+        return Progress(BUS, f"S, {self.polls}")
 
     def close(self) -> None:
         """It holds nothing."""
