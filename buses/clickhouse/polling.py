@@ -21,6 +21,8 @@ OVERLAP = timedelta(minutes=1)  # rows become visible later than their time
 MOST_ROWS = 5_000  # of a query, and more if they have one key; the next poll goes on after them
 SEARCH_SECONDS = 60.0  # so often a search for rows that appeared late begins
 STORE_SECONDS = 5.0
+LONGEST = timedelta(days=7)  # what was created before that is not read
+SLACK = 4  # a slice of a search is so many times as long as the last full page
 FAR = "2200-01-01 00:00:00.000000"
 TIME = "%Y-%m-%d %H:%M:%S.%f"
 
@@ -38,7 +40,8 @@ class ClickHouseLane:
 
     What appears behind the cursor, such as a row approved without its time, is found by a search
     of a week for what our database does not have. So a restart takes nothing that would not be
-    taken anyway. A poll has one query of each, so that it is short however many rows there are.
+    taken anyway. A poll has one query of each, so that it is short however many rows there are; a
+    search goes on slice by slice, each about as long as a full page, so that none reads the week.
     """
 
     def __init__(self, url: str) -> None:
@@ -52,6 +55,7 @@ class ClickHouseLane:
         self._cut: Place | None = None  # more than MOST_ROWS are new: read on from here
         self._first_waiting: datetime | None = None  # of those since the cursor
         self._searched: Place | None = None  # how far the search is that goes on
+        self._slice = LONGEST
         self._search_began = self._stored = -inf  # monotonic
         self._stop = threading.Event()
 
@@ -109,10 +113,18 @@ class ClickHouseLane:
         if self._searched is None:
             if time.monotonic() - self._search_began < SEARCH_SECONDS:
                 return [], None
-            self._searched, self._search_began = Place(self.began), time.monotonic()
-        rows = self._rows(self._searched, until=self.since)
-        late = not_stored([self._read(row) for row in rows])
-        return late, _last(rows) if len(rows) >= MOST_ROWS else None
+            first = max(_time(self.began), _time(self.since) - LONGEST)
+            self._searched, self._search_began = Place(f"{first:{TIME}}"), time.monotonic()
+        since = _time(self.since)
+        until = min(since, _time(self._searched.since) + self._slice)
+        rows = self._rows(self._searched, until=f"{until:{TIME}}")
+        late = not_stored([self._read(row) for row in rows]) if rows else []
+        if len(rows) >= MOST_ROWS:
+            took = _time(rows[-1]["seen"]) - _time(rows[0]["seen"])
+            self._slice = max(SLACK * took, OVERLAP)
+            return late, _last(rows)
+        self._slice = min(2 * self._slice, LONGEST)
+        return late, Place(f"{until:{TIME}}") if until < since else None
 
     def _rows(self, after: Place, *, until: str) -> list[dict[str, Any]]:
         """Return the first rows after a place and before a time."""
