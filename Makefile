@@ -83,6 +83,7 @@ docs: venv ## write the generated pages, then build the documentation site into 
 	@$(PYTHON) -m tests.role_pages
 	@$(PYTHON) manage.py broker_table
 	@$(PYTHON) manage.py event_schemas
+	@$(PYTHON) manage.py specification_page
 	@$(PYTHON) -m tests.conformance --docs
 	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet --strict
 

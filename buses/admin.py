@@ -5,18 +5,22 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import Count, Q
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from buses import services
 from buses.incoming.admin import BusMessageAdmin, BusRouteAdmin
-from buses.models import BusSink, DeadLetter
+from buses.incoming.lane_admin import BusLaneAdmin, lane_badge, letters_link
+from buses.incoming.lanes import with_letters
+from buses.models import BusLane, BusSink, DeadLetter
 from common.admin import ConsoleAdmin, link, time_column
 from common.badges import amount, badge
 from common.permissions import Right
 
-__all__ = ("BusMessageAdmin", "BusRouteAdmin", "BusSinkAdmin", "DeadLetterAdmin")
+__all__ = (
+    "BusLaneAdmin", "BusMessageAdmin", "BusRouteAdmin", "BusSinkAdmin", "DeadLetterAdmin",
+)  # fmt: skip
 
 
 @admin.register(BusSink)
@@ -29,6 +33,7 @@ class BusSinkAdmin(ConsoleAdmin):
         " positions to other systems, name the buses in FILLCAST_BUSES and restart; each is listed"
         " here once the process manage.py buses has started (docs/buses.md)."
     )
+    list_before_template = "buses/incoming.html"
     list_display = ("name", "state", "lag", "letters", "confirmed",
                     time_column("last_success_at", "Last delivery"), "last_error",
                     time_column("last_error_at", "Last error"))  # fmt: skip
@@ -47,6 +52,12 @@ class BusSinkAdmin(ConsoleAdmin):
         """Return the buses with their dead letters counted."""
         waiting = Count("dead_letters", filter=Q(dead_letters__replayed_at=None))
         return super().get_queryset(request).annotate(waiting=waiting)
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """Return the list, with what comes in by buses above it."""
+        live = with_letters(BusLane.objects.filter(ended_at=None))
+        lanes = [(lane, lane_badge(lane), letters_link(lane)) for lane in live]
+        return super().changelist_view(request, {**(extra_context or {}), "lanes": lanes})
 
     @admin.display(description="State")
     def state(self, sink: BusSink) -> SafeString:

@@ -10,20 +10,19 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Q
 
-from buses.incoming.lanes import configured_lanes, know_configured
+from buses.incoming.lanes import LATE_SECONDS, configured_lanes, know_configured
 from buses.models import BusLane, BusMessage, BusSink
 from common.sql import database_now
 from events.models import EventKind
 from events.services import NewEvent, emit_many
 
-LATE_SECONDS = 120
 ANY_TO_REPORT = f"""
 SELECT EXISTS (SELECT FROM buses_bussink WHERE CASE WHEN alerted_at IS NULL
   THEN paused_at IS NULL AND read_to < clock_timestamp() - interval '{LATE_SECONDS} s'
   ELSE read_to >= clock_timestamp() - interval '{LATE_SECONDS} s' END)
 OR EXISTS (SELECT FROM buses_buslane WHERE CASE WHEN ended_at IS NOT NULL
   THEN name = ANY(%(lanes)s::text[])
-  ELSE name <> ALL(%(lanes)s::text[]) OR (alerted_at IS NULL) = (
+  ELSE name <> ALL(%(lanes)s::text[]) OR paused_at IS NULL AND (alerted_at IS NULL) = (
     greatest(polled_at, created_at) < clock_timestamp() - interval '{LATE_SECONDS} s') END)
 OR EXISTS (SELECT FROM unnest(%(lanes)s::text[]) AS one (name)
   WHERE NOT EXISTS (SELECT FROM buses_buslane l WHERE l.name = one.name))
@@ -61,7 +60,8 @@ def _of_sinks(now: datetime) -> list[NewEvent]:
 def _of_lanes(now: datetime) -> list[NewEvent]:
     """Return the events of lanes that are not received, or are again."""
     limit, found = now - timedelta(seconds=LATE_SECONDS), []
-    for lane in BusLane.objects.select_for_update(no_key=True).filter(ended_at=None):
+    judged = BusLane.objects.filter(ended_at=None, paused_at=None)
+    for lane in judged.select_for_update(no_key=True):
         is_late = lane.received_at < limit
         if is_late == (lane.alerted_at is not None):
             continue

@@ -10,8 +10,10 @@ FROM buses_bussink"""),
 SELECT name, failures AS value FROM buses_bussink"""),
     Gauge("bus_delivered", "Events that a bus has confirmed.", ("bus",), """
 SELECT name, delivered AS value FROM buses_bussink"""),
-    Gauge("bus_paused", "Whether an operator has paused a bus.", ("bus",), """
-SELECT name, (paused_at IS NOT NULL)::int AS value FROM buses_bussink"""),
+    Gauge("bus_paused", "Whether an operator has paused a bus, or what comes in by one.",
+          ("bus",), """
+SELECT name, (paused_at IS NOT NULL)::int AS value FROM buses_bussink
+UNION ALL SELECT name, (paused_at IS NOT NULL)::int FROM buses_buslane WHERE ended_at IS NULL"""),
     Gauge("bus_dead_letters", "Events that a bus refused and that were not sent again.", ("bus",),
           """
 SELECT s.name, count(d.id) AS value FROM buses_bussink s
@@ -20,7 +22,7 @@ LEFT JOIN buses_deadletter d ON d.sink_id = s.id AND d.replayed_at IS NULL GROUP
           ("bus",), """
 SELECT name, extract(epoch FROM greatest(
   clock_timestamp() - greatest(polled_at, created_at), interval '0')) AS value
-FROM buses_buslane WHERE ended_at IS NULL"""),
+FROM buses_buslane WHERE ended_at IS NULL AND paused_at IS NULL"""),
     Gauge("bus_incoming_dead_letters", "Messages of a bus that were not carried out.", ("bus",), """
 SELECT bus AS name, count(*) AS value FROM buses_busmessage WHERE state = 'DEAD' GROUP BY bus"""),
 )  # fmt: skip

@@ -155,14 +155,23 @@ def guard() -> RunSQL:
     )
 
 
-def track(table: str, *, secrets: tuple[str, ...] = (), ignored: tuple[str, ...] = ()) -> RunSQL:
+def track(
+    table: str,
+    *,
+    secrets: tuple[str, ...] = (),
+    ignored: tuple[str, ...] = (),
+    decided: tuple[str, ...] = (),
+) -> RunSQL:
     """Add a trail line for each change of a table.
 
     secrets: columns whose values are not stored. ignored: columns whose changes are not tracked.
+    decided: for a table that processes write; only a statement that sets one of these columns
+    leaves a line.
     """
     arguments = ", ".join(f"'{{{','.join(names)}}}'" for names in (secrets, ignored))
+    event = f"UPDATE OF {', '.join(decided)}" if decided else "INSERT OR UPDATE OR DELETE"
     return RunSQL(
-        f"CREATE TRIGGER fillcast_trail AFTER INSERT OR UPDATE OR DELETE ON {table}"
+        f"CREATE TRIGGER fillcast_trail AFTER {event} ON {table}"
         f" FOR EACH ROW EXECUTE FUNCTION public.fillcast_add_trail_line({arguments})",
         f"DROP TRIGGER fillcast_trail ON {table}",
     )

@@ -33,7 +33,7 @@ Receive = Callable[[SpanRecord], object]
 _receive: Receive | None = None
 _signals: dict[str, int] = {}  # of the orders that this process sent, by client order id
 _lock = threading.Lock()  # of `_signals`: claims and reports are on several threads
-_failures = 0
+_failures = _taken = 0
 
 
 def is_on() -> bool:
@@ -44,6 +44,14 @@ def is_on() -> bool:
 def failures() -> int:
     """Return how many spans this process has lost by errors of tracing itself."""
     return _failures
+
+
+def take_failures() -> int:
+    """Return how many it has lost by them since the last call."""
+    global _taken
+    with _lock:
+        new, _taken = _failures - _taken, _failures
+    return new
 
 
 def receive(by: Receive | None) -> None:

@@ -1,7 +1,8 @@
 """Spans to a collector of OpenTelemetry: the extra `observe`, off without `observe.otlp_url`.
 
 Spans wait in a bounded queue; a thread of its own sends them by OTLP over HTTP. If the collector is
-slow or dead, the oldest are dropped: nothing waits for it.
+slow or dead, the oldest are dropped: nothing waits for it. What was lost is counted in the database
+for `/metrics`; a process that ends takes with it what it had not counted yet.
 """
 
 import hashlib
@@ -11,18 +12,23 @@ import os
 import random
 import socket
 import threading
+import time
 from collections import deque
+from collections.abc import Callable
+from math import inf
 from typing import Any
 
 from django.conf import settings
+from django.db import connection, transaction
 
-from common import tracing
+from common import shared_sessions, tracing
 from common.operational.document import Document
 from common.tracing import SpanRecord
 
 log = logging.getLogger(__name__)
 MOST_WAITING, AT_ONCE = 20_000, 500
 SECONDS, TIMEOUT_SECONDS = 0.5, 5
+STORE_SECONDS = 10.0  # so often what was lost is stored
 FIRST = "publish"
 """The span of a signal that all others are below."""
 MISSING = "observe.otlp_url is set, but the extra `observe` is not installed here."
@@ -38,8 +44,11 @@ def trace_ids(signal_id: int) -> tuple[int, int]:
 class SpanSender:
     """Sends the spans of one process. From any thread."""
 
-    def __init__(self, url: str) -> None:
-        """Raises ImportError if the extra is not installed."""
+    def __init__(self, url: str, *, store_lost: Callable[[int], None]) -> None:
+        """store_lost: adds so many lost spans to those of the installation; may raise anything.
+
+        Raises ImportError if the extra is not installed.
+        """
         exporters = importlib.import_module("opentelemetry.exporter.otlp.proto.http.trace_exporter")
         self._trace: Any = importlib.import_module("opentelemetry.trace")
         self._sdk: Any = importlib.import_module("opentelemetry.sdk.trace")
@@ -52,9 +61,13 @@ class SpanSender:
         )  # fmt: skip
         self._waiting: deque[SpanRecord] = deque(maxlen=MOST_WAITING)
         self._pid, self._starting, self._ended = 0, threading.Lock(), threading.Event()
+        self._store_lost, self._stored_at = store_lost, -inf
+        self._lost, self._counting = 0, threading.Lock()
 
     def add(self, record: SpanRecord) -> None:
         """Let a span be sent. Returns at once."""
+        if len(self._waiting) >= MOST_WAITING:
+            self._lose(1)
         self._waiting.append(record)
         if self._pid != os.getpid():  # the first one, also of a fork: threads are not its own
             self._start()
@@ -62,6 +75,15 @@ class SpanSender:
     def end(self) -> None:
         """Send nothing more; does not wait for the collector."""
         self._ended.set()
+
+    @property
+    def lost(self) -> int:
+        """How many spans were lost and are not stored yet."""
+        return self._lost
+
+    def _lose(self, count: int) -> None:
+        with self._counting:
+            self._lost += count
 
     def _start(self) -> None:
         with self._starting:
@@ -75,8 +97,31 @@ class SpanSender:
             while self._waiting and not self._ended.is_set():
                 batch = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
                 was_failing, failed = failed, not self._is_sent(batch)
+                if failed:
+                    self._lose(len(batch))
                 if failed and not was_failing:
                     log.warning("traces are dropped: the collector does not take them")
+                self._store_if_due()
+            self._store_if_due()
+        self._lose(len(self._waiting))
+        self._store()
+
+    def _store_if_due(self) -> None:
+        if time.monotonic() - self._stored_at >= STORE_SECONDS:
+            self._store()
+
+    def _store(self) -> None:
+        """Store what was lost, also by errors of tracing itself; what cannot be is kept."""
+        self._stored_at = time.monotonic()
+        self._lose(tracing.take_failures())
+        if not (lost := self._lost):
+            return
+        try:
+            self._store_lost(lost)
+        except Exception as error:  # any: of the database; the spans are lost either way
+            log.warning("lost spans were not counted yet: %s", str(error).strip())
+        else:
+            self._lose(-lost)
 
     def _is_sent(self, batch: list[SpanRecord]) -> bool:
         try:
@@ -109,6 +154,19 @@ class SpanSender:
         return self._trace.SpanContext(trace_id, span_id, is_remote=False, trace_flags=sampled)
 
 
+def _store_lost(count: int) -> None:
+    """Add lost spans to those of the installation, on a session that is closed again."""
+    from execution.base.dropped_messages import record_lost_spans  # models: once all apps are ready
+    from users.tenancy import for_all_tenants
+
+    try:
+        with transaction.atomic(), for_all_tenants():
+            record_lost_spans(count)
+        shared_sessions.give_back()
+    finally:
+        connection.close()  # if the thread has one of its own
+
+
 _sender: SpanSender | None = None
 
 
@@ -125,7 +183,7 @@ def use(document: Document) -> None:
     if url is None:
         return
     try:
-        _sender = SpanSender(url)
+        _sender = SpanSender(url, store_lost=_store_lost)
     except ImportError:
         log.warning(MISSING)
         return

@@ -109,6 +109,7 @@ NAVIGATION: list[dict[str, Any]] = [
             _item("Paper broker", "science", "paper_paperaccount_changelist"),
             _item("Buses", "hub", "buses_bussink_changelist"),
             _item("Dead letters", "mark_email_unread", "buses_deadletter_changelist"),
+            _item("Lanes from buses", "alt_route", "buses_buslane_changelist"),
             _item("Routes from buses", "input", "buses_busroute_changelist"),
             _item("Messages from buses", "move_to_inbox", "buses_busmessage_changelist"),
             _item("Events", "bolt", "events_event_changelist"),

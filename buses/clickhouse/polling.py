@@ -12,14 +12,17 @@ from typing import Any, NamedTuple
 import orjson
 
 from buses.clickhouse.client import SQL, Address, ClickHouse, ClickHouseError, statements
-from buses.incoming.intake import SIGNALS, Answer, Message, not_stored
-from buses.incoming.lanes import read_cursor, store_cursor
+from buses.incoming.intake import Answer, Message, not_stored
+from buses.incoming.lanes import Progress, read_cursor, store_cursor
+from buses.incoming.models import SIGNALS
 from buses.sinks import SinkUnavailable, name_of
 
 OVERLAP = timedelta(minutes=1)  # rows become visible later than their time
 MOST_ROWS = 5_000  # of a query, and more if they have one key; the next poll goes on after them
 SEARCH_SECONDS = 60.0  # so often a search for rows that appeared late begins
 STORE_SECONDS = 5.0
+LONGEST = timedelta(days=7)  # what was created before that is not read
+SLACK = 4  # a slice of a search is so many times as long as the last full page
 FAR = "2200-01-01 00:00:00.000000"
 TIME = "%Y-%m-%d %H:%M:%S.%f"
 
@@ -37,22 +40,29 @@ class ClickHouseLane:
 
     What appears behind the cursor, such as a row approved without its time, is found by a search
     of a week for what our database does not have. So a restart takes nothing that would not be
-    taken anyway. A poll has one query of each, so that it is short however many rows there are.
+    taken anyway. A poll has one query of each, so that it is short however many rows there are; a
+    search goes on slice by slice, each about as long as a full page, so that none reads the week.
     """
 
     def __init__(self, url: str) -> None:
         self.name = f"{name_of(url)}#signals"
         self._bus = name_of(url)
         self._client = ClickHouse(Address.parse(url))
-        self.began = self.since = ""
+        self.began = self.since = self._read_to = ""
         """Times of ClickHouse: what is older than `began` was not for us; what is read next."""
         self._done: dict[tuple[str, ...], datetime] = {}
         self._has_table = False
         self._cut: Place | None = None  # more than MOST_ROWS are new: read on from here
         self._first_waiting: datetime | None = None  # of those since the cursor
         self._searched: Place | None = None  # how far the search is that goes on
+        self._slice = LONGEST
         self._search_began = self._stored = -inf  # monotonic
         self._stop = threading.Event()
+
+    @property
+    def progress(self) -> Progress:
+        """The time of the newest row that was read, or of the first that is read again."""
+        return Progress(self._bus, f"rows until {self._read_to[:19]} UTC" if self._read_to else "")
 
     def poll(self, take: Callable[[Message], Answer], *, seconds: float) -> int:
         """Take the rows that are new, or wait so many seconds if there is none; return how many.
@@ -94,6 +104,7 @@ class ClickHouseLane:
             cursor = {"began": began, "since": began}
             store_cursor(self.name, cursor)
         self.began, self.since = cursor["began"], cursor["since"]
+        self._read_to = self._read_to or self.since
         self._cut, self._has_table = None, True
 
     def _late(self) -> tuple[list[Message], Place | None]:
@@ -102,10 +113,18 @@ class ClickHouseLane:
         if self._searched is None:
             if time.monotonic() - self._search_began < SEARCH_SECONDS:
                 return [], None
-            self._searched, self._search_began = Place(self.began), time.monotonic()
-        rows = self._rows(self._searched, until=self.since)
-        late = not_stored([self._read(row) for row in rows])
-        return late, _last(rows) if len(rows) >= MOST_ROWS else None
+            first = max(_time(self.began), _time(self.since) - LONGEST)
+            self._searched, self._search_began = Place(f"{first:{TIME}}"), time.monotonic()
+        since = _time(self.since)
+        until = min(since, _time(self._searched.since) + self._slice)
+        rows = self._rows(self._searched, until=f"{until:{TIME}}")
+        late = not_stored([self._read(row) for row in rows]) if rows else []
+        if len(rows) >= MOST_ROWS:
+            took = _time(rows[-1]["seen"]) - _time(rows[0]["seen"])
+            self._slice = max(SLACK * took, OVERLAP)
+            return late, _last(rows)
+        self._slice = min(2 * self._slice, LONGEST)
+        return late, Place(f"{until:{TIME}}") if until < since else None
 
     def _rows(self, after: Place, *, until: str) -> list[dict[str, Any]]:
         """Return the first rows after a place and before a time."""
@@ -132,6 +151,8 @@ class ClickHouseLane:
         if rows:
             newest = _time(rows[-1]["seen"]) - (timedelta(0) if self._cut else OVERLAP)
             since = max(since, min(newest, self._first_waiting or newest))
+            last = _time(rows[-1]["seen"])
+            self._read_to = f"{min(last, self._first_waiting or last):{TIME}}"
         self._done = {key: at for key, at in self._done.items() if at >= since}
         moved, self.since = f"{since:{TIME}}" != self.since, f"{since:{TIME}}"
         if moved and time.monotonic() - self._stored >= STORE_SECONDS:

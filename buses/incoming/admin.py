@@ -14,6 +14,7 @@ from buses.incoming.models import BusMessage, BusRoute, MessageState
 from buses.incoming.routes import add_route, end_route
 from common.admin import ConsoleAdmin, link, time_column
 from common.badges import badge
+from common.formatting import known_code
 from common.permissions import Right
 
 BADGES = {
@@ -89,12 +90,13 @@ class BusMessageAdmin(ConsoleAdmin):
         "subject", "message_id", "outcome", "reason", "result",
         time_column("stored_at", "Sent"), time_column("settled_at", "Settled"),
     )  # fmt: skip
-    list_filter = ("state", "code")
+    list_filter = ("state", "code", "bus")
     list_select_related = ("signal",)
     search_fields = ("message_id", "subject")
     actions = ("replay", "discard")
-    fields = ("bus", "subject", "message_id", "outcome", "reason", "result", "text", "length",
-              "stored_at", "received_at", "settled_at", "replays", "decided_by")  # fmt: skip
+    fields = ("bus", "subject", "message_id", "outcome", "reason", "hint", "result", "text",
+              "length", "stored_at", "received_at", "settled_at", "replays",
+              "decided_by")  # fmt: skip
     readonly_fields = fields
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -116,6 +118,12 @@ class BusMessageAdmin(ConsoleAdmin):
     def reason(self, message: BusMessage) -> str:
         """Return why it was not carried out."""
         return f"{message.code}: {message.detail}" if message.code else ""
+
+    @admin.display(description="What to do")
+    def hint(self, message: BusMessage) -> str:
+        """Return the next step of a dead letter."""
+        code = known_code(message.code)
+        return code.hint if code is not None and message.state == MessageState.DEAD else ""
 
     @admin.display(description="Signal")
     def result(self, message: BusMessage) -> SafeString | str:

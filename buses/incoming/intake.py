@@ -18,7 +18,14 @@ from django.db.models import QuerySet
 
 from buses.foreign import error_of
 from buses.incoming.fills import NotYetError, apply_from_bus
-from buses.incoming.models import STORED_BYTES, BusMessage, BusRoute, MessageState
+from buses.incoming.models import (
+    FILLS,
+    SIGNALS,
+    STORED_BYTES,
+    BusMessage,
+    BusRoute,
+    MessageState,
+)
 from buses.incoming.signals import publish_from_bus
 from common.database_errors import is_database_trouble, is_transient
 from common.errors import ConflictError, FillcastError, InvalidInputError
@@ -30,7 +37,6 @@ from signals.errors import field_errors
 from users.models import User
 
 log = structlog.get_logger(__name__)
-SIGNALS, FILLS = "signals.approved.", "mt5.fills."
 PATIENT_TRIES = 10
 """So often a message is tried whose cause may follow: a CLOSE whose OPEN is delivered after it. A
 delivery while the database was away is no try."""

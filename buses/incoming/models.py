@@ -12,6 +12,7 @@ from django.db.models import Q
 from common.db_functions import ClockTimestamp
 
 STORED_BYTES = 16 * 1024  # of a message; a larger one is refused anyway
+SIGNALS, FILLS = "signals.approved.", "mt5.fills."  # what subjects begin with
 
 
 class BusRoute(models.Model):
@@ -51,13 +52,16 @@ class BusRoute(models.Model):
 class BusLane(models.Model):
     """What comes in by one bus, and how its reception goes. Its URL is not stored.
 
-    created_at: when it was configured. ended_at: since when it is not configured any more. cursor:
-    how far a bus that does not count for us was read.
+    created_at: since when it is to be received: it was configured, or resumed. ended_at: since when
+    it is not configured any more. bus: what its messages have as theirs. position: until where it
+    was read, for people. cursor: how far a bus that does not count for us was read.
     """
 
     name = models.CharField(max_length=250, unique=True)
     created_at = models.DateTimeField(db_default=ClockTimestamp())
     ended_at = models.DateTimeField(null=True)
+    paused_at = models.DateTimeField(null=True, blank=True)
+    paused_by = models.CharField(max_length=150, blank=True, default="", db_default="")
     polled_at = models.DateTimeField(null=True)
     failures = models.IntegerField(
         default=0, db_default=0, help_text="Failures since the last success."
@@ -65,10 +69,15 @@ class BusLane(models.Model):
     last_error = models.CharField(max_length=500, blank=True, default="", db_default="")
     last_error_at = models.DateTimeField(null=True)
     alerted_at = models.DateTimeField(null=True)
+    bus = models.CharField(max_length=200, blank=True, default="", db_default="")
+    position = models.CharField(max_length=200, blank=True, default="", db_default="")
+    last_message_at = models.DateTimeField(null=True)
     cursor = models.JSONField(default=dict, db_default={})
 
     class Meta:
         ordering = ("name",)
+        verbose_name = "lane from a bus"
+        verbose_name_plural = "lanes from buses"
 
     def __str__(self) -> str:
         return self.name
@@ -77,6 +86,11 @@ class BusLane(models.Model):
     def received_at(self) -> datetime:
         """When it was last received; if never, since when it could be."""
         return max(self.created_at, self.polled_at or self.created_at)
+
+    @property
+    def subjects(self) -> str:
+        """What the subjects of its messages begin with."""
+        return FILLS if self.name.endswith("#fills") else SIGNALS
 
 
 class MessageState(models.TextChoices):

@@ -6,8 +6,8 @@ import re
 
 from django.db import IntegrityError, transaction
 
-from buses.incoming.intake import FILLS, SIGNALS, right_for
-from buses.incoming.models import BusRoute
+from buses.incoming.intake import right_for
+from buses.incoming.models import FILLS, SIGNALS, BusRoute
 from common.errors import ConflictError, InvalidInputError
 from common.permissions import require
 from common.reason_codes import Code

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from buses.incoming.intake import FILLS, SIGNALS, Answer, Message
+from buses.incoming.intake import Answer, Message
+from buses.incoming.lanes import Progress
+from buses.incoming.models import FILLS, SIGNALS
 from buses.nats.client import Address, NatsClient, load_nats
 from buses.sinks import SinkUnavailable
 
@@ -42,7 +44,16 @@ class NatsLane:
         self._durable = f"fillcast-{tag}-{lane}"
         self._subscription: Any = None
         self._opened = 0  # the connection that the subscription is of
+        self._stream, self._sequence = "", 0
         self.name = f"{self._address.name}#{lane}"
+
+    @property
+    def progress(self) -> Progress:
+        """The stream, and the number in it of the newest message that was settled."""
+        if not self._stream:
+            return Progress()
+        bus = f"{self._address.server}/{self._stream}"
+        return Progress(bus, f"{self._stream}, message {self._sequence:,}")
 
     def poll(self, take: Callable[[Message], Answer], *, seconds: float) -> int:
         """Take what has come, waiting at most so many seconds for the first; return how many.
@@ -96,6 +107,7 @@ class NatsLane:
     def _answer(self, message: Msg, answer: Answer) -> None:
         if answer is Answer.ACK:
             self._client.run(message.ack(), seconds=ANSWER_SECONDS)
+            self._sequence = max(self._sequence, message.metadata.sequence.stream)
             return
         tries = message.metadata.num_delivered
         delay = min(0.25 * 2.0 ** min(tries, 10), LONGEST_RETRY_SECONDS)
@@ -106,15 +118,17 @@ class NatsLane:
         from nats.js import errors
 
         subject = self._address.subject(LANES[self._lane])
-        stream = await self._stream(jetstream, subject)
+        stream = await self._find_stream(jetstream, subject)
         try:
             found = await jetstream.consumer_info(stream, self._durable)
         except errors.NotFoundError:
             found = await jetstream.add_consumer(stream, self._config(subject))
         self._require_ours((found.config.metadata or {}).get("database", self._database))
+        settled = found.ack_floor.stream_seq if found.ack_floor else 0
+        self._stream, self._sequence = stream, settled
         return await jetstream.pull_subscribe_bind(consumer=self._durable, stream=stream)
 
-    async def _stream(self, jetstream: JetStreamContext, subject: str) -> str:
+    async def _find_stream(self, jetstream: JetStreamContext, subject: str) -> str:
         from nats.js import api, errors
 
         try:

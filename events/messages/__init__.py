@@ -10,7 +10,7 @@ from common.formatting import gain_amount
 from events.context import EventContext
 from events.messages import feeds, installation, orders, positions, users
 from events.messages.labels import DIGEST_LABELS
-from events.messages.lines import fitting, line_of
+from events.messages.lines import fitting, line_of, one_line
 from events.messages.merging import merged
 from events.messages.parts import (
     FINAL_STATUS,
@@ -48,9 +48,14 @@ def render(event: EventContext) -> Message:
     Facts that are not known are left out.
     """
     built_in = built_in_message(event)
+    return _own_message(event, built_in) or built_in
+
+
+def _own_message(event: EventContext, built_in: Message) -> Message | None:
+    """Return the message by the installation's own text; None: it has none that can be used."""
     title = built_in.title.removeprefix(TWIN) if event.is_of_twin else built_in.title
     own = own_text(event, title, built_in.body)
-    return built_in if own is None else Message(_marked(event, own.title), own.body)
+    return None if own is None else Message(_marked(event, own.title), own.body)
 
 
 def built_in_message(event: EventContext) -> Message:
@@ -66,6 +71,7 @@ def built_in_message(event: EventContext) -> Message:
 def render_digest(events: Sequence[EventContext], *, room: int = ROOM) -> Message:
     """Return one message about several events: counts in the title, one line each in the body.
 
+    A line has the installation's own text of its kind; the title counts by the built-in words.
     room: the most characters of the body. What is left out is counted in its last line.
     """
     events = merged(events)
@@ -118,6 +124,9 @@ def _rank(kind: str) -> int:
 
 
 def _line(event: EventContext, *, with_signal: bool) -> str:
+    """Return the event's line: all of the installation's own text, else title and facts."""
+    if own := _own_message(event, built_in_message(event)):
+        return one_line([own.title, *own.body.split("\n")])
     title, *body = _titled(event)
     return line_of(event, title, body, with_signal=with_signal)
 

@@ -47,6 +47,11 @@ def line_of(event: EventContext, title: str, body: Sequence[str], *, with_signal
         event.get("signal") if with_signal else "",
         event.get("account"),
     ]
+    return one_line(parts)
+
+
+def one_line(parts: Iterable[str]) -> str:
+    """Return texts as one line: `Filled · slippage +0.3 pips`."""
     text = " · ".join(" ".join(part.split()) for part in parts if part.strip())
     return shortened(text, LINE_MAX)
 

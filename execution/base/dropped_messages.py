@@ -81,6 +81,11 @@ def record_unreadable_rows() -> None:
         raise
 
 
+def record_lost_spans(count: int) -> None:
+    """Count spans that a process could not send to the collector of traces. It logs that itself."""
+    run(COUNT, (DroppedMessageCount.Name.LOST_SPAN.value, count, ""))
+
+
 def aggregate() -> None:
     """Merge the rows of each name into one if there are more than a hundred rows."""
     periodic_run(AGGREGATE, (MANY,))

@@ -66,6 +66,7 @@ class DroppedMessageCount(models.Model):
         UNKNOWN_TASK = "message.unknown_task", "Message for a task that does not exist"
         UNKNOWN_CONNECTION = "report.unknown_connection", "Report about an unknown connection"
         UNREADABLE_ROW = "row.unreadable", "Row of a broker's list that cannot be read"
+        LOST_SPAN = "trace.span", "Span that did not reach the collector of traces"
         ARCHIVED_ORDER = "report.archived_order", "Report that repeats how an archived order ended"
 
     name = models.CharField(max_length=40, choices=Name)

@@ -6,8 +6,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 
 from brokers.types import Check
-from buses.alarm import LATE_SECONDS
-from buses.incoming.lanes import configured_lanes
+from buses.incoming.lanes import LATE_SECONDS, configured_lanes
 from buses.models import BusLane, BusMessage, BusSink, DeadLetter
 from buses.sinks import name_of
 from common.sql import database_now
@@ -55,6 +54,9 @@ def _lanes(now: datetime) -> list[Check]:
 
 def judge_lane(name: str, lane: BusLane | None, now: datetime) -> Check:
     """Judge one lane."""
+    if lane is not None and lane.paused_at is not None:
+        detail = f"{name} is paused since {lane.paused_at:%Y-%m-%d %H:%M}: nothing of it is taken."
+        return warning(NAME, detail, "Resume it under Lanes from buses in the console.")
     if lane is None or lane.polled_at is None:
         error = f" {lane.last_error}" if lane and lane.last_error else ""
         return failure(NAME, f"{name} has never been received.{error}", RECEIVE)

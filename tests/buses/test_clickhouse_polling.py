@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from math import inf
@@ -10,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from buses.clickhouse import polling
-from buses.clickhouse.client import Address, ClickHouse, statements
+from buses.clickhouse import client, polling
+from buses.clickhouse.client import SQL, Address, ClickHouse, statements
 from buses.clickhouse.polling import ClickHouseLane
 from buses.incoming.intake import Answer, Message, take
 from buses.incoming.models import BusLane, BusMessage
@@ -29,6 +30,12 @@ from tests.roles import staff
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is no absent server."""
+    monkeypatch.setattr(client, "SECONDS", 120.0)
+
+
 @pytest.fixture
 def lane(engine: Engine, tmp_path: Path, db: None) -> Iterator[ClickHouseLane]:
     opened = ClickHouseLane(engine.url(database_of(tmp_path)))
@@ -39,9 +46,9 @@ def lane(engine: Engine, tmp_path: Path, db: None) -> Iterator[ClickHouseLane]:
 
 @pytest.fixture
 def table(engine: Engine, tmp_path: Path) -> Iterator[ClickHouse]:
-    client = ClickHouse(Address.parse(engine.url(database_of(tmp_path))))
-    yield client
-    client.close()
+    opened = ClickHouse(Address.parse(engine.url(database_of(tmp_path))))
+    yield opened
+    opened.close()
 
 
 def never(message: Message) -> Answer:
@@ -74,6 +81,9 @@ def test_new_rows_are_read_once_in_order(lane: ClickHouseLane, table: ClickHouse
     assert polled(lane) == []
     table.insert("signals", [row("d")])
     assert polled(lane) == ["gold/d"]
+    newest = table.query("SELECT toString(max(approved_at)) AS at FROM signals")[0]["at"]
+    assert lane.progress.position == f"rows until {newest[:19]} UTC"
+    assert lane.progress.bus == lane.name.removesuffix("#signals")
 
 
 def test_rows_without_approval_are_not_read(lane: ClickHouseLane, table: ClickHouse) -> None:
@@ -139,10 +149,90 @@ def test_search_reads_a_slice_at_a_poll_after_the_new_rows(
     assert polled(lane, Answer.RETRY) == ["gold/2"]
     assert polled(lane) == ["gold/2"]  # again, and not from the beginning
     assert polled(lane) == []
+    assert polled(lane) == []  # the last slice has no rows
     ids = [f"gold/{n}" for n in range(5)]
     assert seen == [ids[:2], ids[2:4], ids[2:4], ids[4:]]
     assert polled(lane) == []
     assert len(seen) == 4  # until a minute later
+
+
+def rows_read(table: ClickHouse, after: str, until: str) -> int:
+    """Return how many rows ClickHouse reads for a poll."""
+    query = (SQL / "poll.sql").read_text()
+    given = {"since": after, "feed": "", "id": "", "until": until}
+    for name, value in given.items():
+        query = query.replace(f"{{{name}:String}}", f"'{value}'")
+    answer = table.run(query.replace("{most:UInt64}", "5000") + " FORMAT JSON")
+    return int(json.loads(answer)["statistics"]["rows_read"])
+
+
+WEEK_OF_ROWS = """
+INSERT INTO signals (created_at, feed, approval, approved_at, signal_id, signal_type)
+SELECT now64(6) - toIntervalSecond(500000 - number * 12) AS at, 'gold', 'APPROVED',
+  at + toIntervalSecond(number % 20), toString(number), 'BUY' FROM numbers(40000)"""
+WITHOUT_INDEX = "ALTER TABLE signals DROP INDEX seen"
+WITH_INDEX = (  # as the documentation states for a table that is there
+    "ALTER TABLE signals ADD INDEX seen greatest(created_at, approved_at) TYPE minmax"
+    " GRANULARITY 1",
+    "ALTER TABLE signals MATERIALIZE INDEX seen SETTINGS mutations_sync = 1",
+)
+
+
+def test_poll_reads_what_is_new_and_not_a_week_of_rows(
+    lane: ClickHouseLane, table: ClickHouse
+) -> None:
+    table.run(WEEK_OF_ROWS)
+    long_ago, minute_ago = hours_ago(table, 30), hours_ago(table, 0)
+    assert rows_read(table, minute_ago, polling.FAR) <= 17_000
+    assert rows_read(table, long_ago, hours_ago(table, 29)) <= 17_000  # a slice of the search
+    table.run(WITHOUT_INDEX)
+    assert rows_read(table, minute_ago, polling.FAR) >= 40_000
+    for statement in WITH_INDEX:
+        table.run(statement)
+    assert rows_read(table, minute_ago, polling.FAR) <= 17_000
+
+
+@pytest.mark.parametrize("is_indexed", [True, False])
+def test_row_of_days_ago_is_read_once_it_is_approved(
+    lane: ClickHouseLane, table: ClickHouse, is_indexed: bool
+) -> None:
+    if not is_indexed:
+        table.run(WITHOUT_INDEX)
+    table.run(WEEK_OF_ROWS.replace("'APPROVED'", "'PENDING'"))
+    approve(table, "20000", ", approved_at = now64(6)")
+    assert polled(lane) == ["gold/20000"]
+
+
+def test_search_of_a_dense_week_finds_all_in_slices(
+    lane: ClickHouseLane, table: ClickHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began_long_ago(lane)
+    monkeypatch.setattr(polling, "MOST_ROWS", 100)
+    monkeypatch.setattr(polling, "not_stored", list)
+    table.run(f"{WEEK_OF_ROWS} WHERE number % 80 = 0")
+    lane.since = hours_ago(table, 0)
+    lane._search_began = -inf
+    slices: list[float] = []
+    found: list[str] = []
+    for _ in range(20):
+        found += polled(lane)
+        slices.append(lane._slice.total_seconds())
+    assert sorted(found) == sorted(f"gold/{n}" for n in range(0, 40_000, 80))
+    assert min(slices) < polling.LONGEST.total_seconds()
+
+
+def test_search_ends_though_slices_have_no_rows(
+    lane: ClickHouseLane, table: ClickHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began_long_ago(lane)
+    monkeypatch.setattr(polling, "not_stored", list)
+    table.insert("signals", [row("old", created_at=hours_ago(table, 150))])
+    table.insert("signals", [row("late", created_at=hours_ago(table, 2))])
+    lane.since = hours_ago(table, 0)
+    lane._slice, lane._search_began = timedelta(minutes=1), -inf
+    found = [one for _ in range(20) for one in polled(lane)]
+    assert found == ["gold/old", "gold/late"]
+    assert lane._searched is None
 
 
 def approve(table: ClickHouse, signal_id: str, more: str = "") -> None:
@@ -257,6 +347,7 @@ def test_first_process_reads_nothing_from_before_it(
 
 def test_table_of_before_gets_its_column(engine: Engine, table: ClickHouse, tmp_path: Path) -> None:
     table.make_tables(statements("signals"))
+    table.run(WITHOUT_INDEX)
     table.run("ALTER TABLE signals DROP COLUMN approved_at")
     table.insert("signals", [row("a")])
     assert next_process(engine, tmp_path) == ["gold/a"]

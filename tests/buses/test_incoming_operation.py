@@ -15,11 +15,12 @@ from django.utils import timezone
 
 from buses import alarm
 from buses.alarm import any_to_report, watch
-from buses.incoming import receiver
+from buses.incoming import receiver, reception
 from buses.incoming.intake import Answer, Message, take
 from buses.incoming.lanes import LANES_OF, configured_lanes
 from buses.incoming.models import BusLane, BusMessage, MessageState
-from buses.incoming.receiver import Lane, Receiver
+from buses.incoming.receiver import Receiver
+from buses.incoming.reception import Lane
 from buses.sinks import SinkUnavailable
 from common.readiness import ALIVE
 from common.sql import database_now, rows
@@ -215,8 +216,8 @@ def test_health_is_red_for_a_lane_that_fails_beside_one_that_works(
     file, broken, stop = tmp_path / "alive", StubLane(), threading.Event()
     monkeypatch.setenv(ALIVE, str(file))
     monkeypatch.setattr(receiver, "UNHEALTHY_SECONDS", 0.2)
-    monkeypatch.setattr(receiver, "NOTE_SECONDS", 0.0)
-    monkeypatch.setattr(receiver, "LONGEST_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(reception, "NOTE_SECONDS", 0.0)
+    monkeypatch.setattr(reception, "LONGEST_RETRY_SECONDS", 0.01)
     running = Receiver([(LANES[0], lambda: broken), (LANES[1], StubLane)])
     thread = threading.Thread(target=running.run, args=(stop,))
     thread.start()

@@ -111,6 +111,7 @@ def test_messages_come_in_order_with_their_ids(
     assert found[9].message_id.startswith("10@20")  # the bus's own
     assert found[9].subject == "signals.approved.fx.major"
     assert found[0].bus == f"{server.url}/{prefix}"
+    assert lane.progress == (found[0].bus, f"{prefix}, message 10")
     assert nothing_more(lane)
 
 

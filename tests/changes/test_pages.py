@@ -25,7 +25,7 @@ from django_celery_beat.models import (
 )
 
 from brokers.paper.models import PaperAccount
-from buses.incoming.models import BusMessage, BusRoute
+from buses.incoming.models import BusLane, BusMessage, BusRoute
 from buses.models import BusSink, DeadLetter
 from common.clocks import market_now
 from common.permissions import Role
@@ -187,7 +187,8 @@ def subscription_loss_limit() -> LossLimit:
     return limit_of(None, subscription=subscription())
 
 
-FOR_ACTIONS = {BusRoute, BusMessage, DeadLetter}  # each field of a row that exists is read-only
+# Each field of a row that exists is read-only.
+FOR_ACTIONS = {BusLane, BusRoute, BusMessage, DeadLetter}
 
 
 # Forms of our own, by the name of their address.

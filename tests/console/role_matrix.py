@@ -137,6 +137,7 @@ READ_ONLY = Rows()  # written by the system, or on separate pages
 LISTS: dict[str, Rows] = {
     "analytics.analyticsdaily": READ_ONLY,
     "auth.group": READ_ONLY,
+    "buses.buslane": Rows(change=ADMINISTRATORS, actions=("pause", "resume")),
     "buses.busmessage": Rows(change=TRADERS, actions=("discard", "replay")),
     "buses.busroute": Rows(add=TRADERS, change=TRADERS, actions=("end",)),
     "buses.bussink": Rows(

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.django_db
     [
         ("bussink", "name the buses in FILLCAST_BUSES and restart"),
         ("deadletter", "No bus has refused an event."),
+        ("buslane", "name its bus in FILLCAST_BUSES with from+"),
         ("busroute", "Add a route: a subject of approved signals"),
         ("busmessage", "No bus has sent a message."),
     ],

@@ -1,61 +1,98 @@
 """The page of the specification's words is whole, and names files and names that exist."""
 
-import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from buses.catalogue import CATALOGUE
 from common.operational.reading import parse
+from config.installation import ROOT
 from execution.models import Status
+from ops.management.commands import specification_page
+from ops.specification.page import SECTIONS, SPECIFIED, absent_names, page, terms
+from ops.specification.table import Row, Section, faults_of, row
 from positions.close_reasons import TARGETS, CloseReason
-from tests.common.operational.test_document import SPECIFIED
-
-ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs/specification.md"
-SPAN = re.compile(r"`([^`]+)`")
-ROWS = [
-    [cell.strip() for cell in line.strip("|").split("|")]
-    for line in PAGE.read_text().splitlines()
-    if line.startswith("|") and not line.startswith(("| ---", "| term"))
-]
-PLACES = sorted({place for row in ROWS for place in SPAN.findall(row[-1])})
+from tests.common.operational.test_document import SPECIFIED as SETTINGS
 
 
-def test_each_row_has_a_term_and_a_place() -> None:
-    assert len(ROWS) > 20
-    for row in ROWS:
-        assert len(row) == 3, row
-        assert SPAN.findall(row[2]), row
+def test_each_place_of_the_table_exists() -> None:
+    assert list(faults_of(SECTIONS, ROOT)) == []
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_place_exists_and_holds_the_name(place: str) -> None:
-    path, _, name = place.partition(" ")
-    file = ROOT / path
-    assert file.exists(), f"{place}: no such file"
-    if name:
-        assert re.search(rf"\b{re.escape(name)}\b", file.read_text()), f"{place}: no such name"
+def test_page_is_what_the_table_makes() -> None:
+    assert (ROOT / "docs/specification.md").read_text() == page()
 
 
-SPECIFIED_NAMES = (
-    "ExecuteSignal", "SignalObserver", "SignalExecutionService", "PositionService",
-    "ConnectionService", "MonitorPositions", "UpdateAnalytics", "HasEncryptedCredentials",
-    "ConnectionHealthCheck", "IBKROrderManager", "OrderValidator", "ExecutionTracker",
-    "ORDER_UPDATE", "FANOUT_DONE", "ANALYTICS_READY", "FILL", "orders.{status}.{symbol}",
-    "signals.approved.>", "mt5.fills.*", "order_execution_archive", "register_fill_callback",
-    "trade_plan_id", "strategy_id", "RECEIVED", "VALIDATED", "CLOSED",
-)  # fmt: skip
+@pytest.mark.parametrize("name", SPECIFIED)
+def test_each_name_of_the_specification_is_found_on_the_page(name: str) -> None:
+    assert f"`{name}`" in page() or f" {name}`" in page()
 
 
-@pytest.mark.parametrize("name", SPECIFIED_NAMES)
-def test_each_name_of_the_specification_is_found_here(name: str) -> None:
-    assert f"`{name}`" in PAGE.read_text() or f" `{name}`" in PAGE.read_text()
+def test_each_name_of_the_specification_has_a_row() -> None:
+    assert absent_names() == []
 
 
 def test_page_has_every_setting_event_status_and_close_reason() -> None:
-    terms = set(SPAN.findall(PAGE.read_text()))
-    settings = {name for group, keys in parse(SPECIFIED).items() for name in (group, *keys)}
+    settings = {name for group, keys in parse(SETTINGS).items() for name in (group, *keys)}
     reasons = set(CloseReason.values) - {target.value for target in TARGETS}
     wanted = settings | reasons | {one.type for one in CATALOGUE} | set(Status.values)
-    assert sorted(wanted - terms) == []
+    spans = set(page().split("`")[1::2])
+    assert sorted(wanted - terms() - spans) == []
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    code = '"""See watch_all."""\n# or watch_some\n@task(name="app.watch")\ndef scan(): ...\n'
+    (tmp_path / "tasks.py").write_text(code)
+    (tmp_path / "folder").mkdir()
+    return tmp_path
+
+
+def faults(root: Path, *rows: Row) -> list[str]:
+    return list(faults_of([Section("Jobs", "", rows)], root))
+
+
+@pytest.mark.parametrize("place", ["tasks.py", "tasks.py scan", "tasks.py watch", "folder"])
+def test_place_that_exists_is_no_fault(root: Path, place: str) -> None:
+    assert faults(root, row("`Watch`", "a scan", place)) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "fault"),
+    [
+        ("gone.py", "no such file"),
+        ("tasks.py watch_all", "no such name"),  # a docstring is no code
+        ("tasks.py watch_some", "no such name"),
+        ("folder scan", "a folder has no names"),
+    ],
+)
+def test_stale_place_is_a_fault(root: Path, place: str, fault: str) -> None:
+    assert faults(root, row("`Watch`", "a scan", place)) == [f"`Watch`: {place}: {fault}"]
+
+
+def test_row_without_place_or_that_breaks_the_page_is_a_fault(root: Path) -> None:
+    assert faults(root, row("`A`", "here")) == ["`A`: it has no place"]
+    assert faults(root, row("`A`", "a | b", "folder")) == ["`A`: a cell has a | or a line break"]
+    twice = row("`A`", "here", "folder")
+    assert faults(root, twice, twice) == ["`A`: it has two rows"]
+
+
+def test_command_writes_the_page_and_refuses_an_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    file = tmp_path / "page.md"
+    monkeypatch.setattr(specification_page, "PAGE", file)
+    with pytest.raises(SystemExit):
+        call_command("specification_page", "--check")
+    call_command("specification_page")
+    assert file.read_text() == page()
+    call_command("specification_page", "--check")
+
+
+def test_command_refuses_a_stale_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    stale = [Section("Jobs", "", (row("`Watch`", "a scan", "gone.py"),))]
+    monkeypatch.setattr(specification_page, "SECTIONS", stale)
+    with pytest.raises(CommandError, match=r"`Watch`: gone\.py: no such file"):
+        call_command("specification_page", "--check")

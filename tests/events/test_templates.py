@@ -97,6 +97,31 @@ def test_digest_counts_by_built_in_texts() -> None:
     assert render_digest(both[:1]).title == "own"
 
 
+def test_digest_lines_have_the_own_texts() -> None:
+    texts(order_filled=("Desk: {trade}", "at {price}\nPlan {trade_plan_id}\nCall 555."))
+    made = [
+        event("order.filled", number=1, **FILLED),
+        event("order.denied", number=2, code="MAX_LEVERAGE"),
+    ]
+    lines = render_digest(made).body.split("\n")
+    assert "Desk: Buy 10,000 EUR/USD · at 1.1002 · Call 555." in lines
+    assert any("MAX_LEVERAGE" in line for line in lines)
+
+
+def test_digest_line_of_a_paper_twin_keeps_its_mark() -> None:
+    texts(order_filled=("{trade}", "own"))
+    facts = {"trade": "Buy", "twin": "1"}
+    made = [event("order.filled", number=number, facts=facts) for number in (1, 2)]
+    assert render_digest(made).body == "Paper twin: Buy · own\nPaper twin: Buy · own"
+
+
+def test_digest_line_is_the_built_in_one_if_the_own_text_cannot_be_used() -> None:
+    made = [event("order.filled", number=number, **FILLED) for number in (1, 2)]
+    built_in = render_digest(made)
+    texts(order_filled=("{no_such_fact}", "own"))
+    assert render_digest(made) == built_in
+
+
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_every_kind_has_an_example_with_all_its_placeholders(kind: str) -> None:
     made = example_of(kind)

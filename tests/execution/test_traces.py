@@ -13,15 +13,18 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.db import OperationalError
+from django.test import Client
 
 from brokers.base import Rejected
 from common import tracing
 from common.operational.document import Document, Observe
 from common.reason_codes import Code
+from common.sql import rows
 from config import traces
 from connections.models import ExecutionConnection
 from execution import services
-from execution.models import Order
+from execution.models import DroppedMessageCount, Order
 from execution.runtime.trading_runtime import TradingRuntime
 from signals.alert_publishing import publish_waiting
 from signals.alerts import accept_alert
@@ -161,6 +164,7 @@ def test_hanging_collector_delays_nothing_and_drops_the_oldest(collector: Collec
     assert sender is not None
     assert len(sender._waiting) == traces.MOST_WAITING
     assert sender._waiting[0].signal_id == 10
+    assert sender.lost == 10
 
 
 def test_dead_collector_is_stated_once_and_delays_nothing(
@@ -175,6 +179,64 @@ def test_dead_collector_is_stated_once_and_delays_nothing(
             sender = traces._sender
             until_so(lambda sender=sender: not sender._waiting)  # type: ignore[misc]
         until_so(lambda: caplog.text.count("traces are dropped") == 1)
+
+
+def lost_of_all_processes(settings: Any) -> float:
+    settings.FILLCAST_METRICS_TOKEN = "t" * 32
+    text = Client().get("/metrics", headers={"Authorization": "Bearer " + "t" * 32}).text
+    name = 'fillcast_dropped_total{name="trace.span"} '
+    found = [line for line in text.splitlines() if line.startswith(name)]
+    return float(found[0].removeprefix(name)) if found else 0.0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_spans_that_a_dead_collector_did_not_take_are_in_the_metrics(
+    collector: Collector, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SECONDS", "TIMEOUT_SECONDS", "STORE_SECONDS"):
+        monkeypatch.setattr(traces, name, 0.01)
+    with closed_port() as port:
+        traces.use(with_url(f"http://127.0.0.1:{port}/v1/traces"))
+        assert lost_of_all_processes(settings) == 0
+        for number in range(3):
+            tracing.add("publish", number, 0.1)
+        until_so(lambda: lost_of_all_processes(settings) == 3)
+        tracing.receive(refuse)  # an error of tracing itself
+        tracing.add("publish", 4, 0.1)
+        until_so(lambda: lost_of_all_processes(settings) == 4)
+
+
+def refuse(_record: tracing.SpanRecord) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def test_lost_spans_are_kept_until_they_can_be_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
+    stored: list[int] = []
+    errors = [OperationalError("gone"), None]
+
+    def store(count: int) -> None:
+        if error := errors.pop(0):
+            raise error
+        stored.append(count)
+
+    tracing.take_failures()
+    sender = traces.SpanSender("http://127.0.0.1:9/v1/traces", store_lost=store)
+    sender._lose(7)
+    sender._store()
+    assert (stored, sender.lost) == ([], 7)
+    sender._store()
+    assert (stored, sender.lost) == ([7], 0)
+    sender._store()  # nothing is lost: nothing is stored
+    assert stored == [7]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_web_process_may_store_what_it_lost() -> None:
+    rows("SET ROLE fillcast_web")  # until the session is closed
+    traces._store_lost(2)
+    found = DroppedMessageCount.objects.values_list("name", "count")
+    assert list(found) == [("trace.span", 2)]
 
 
 def test_traces_end_without_an_address(collector: Collector) -> None:

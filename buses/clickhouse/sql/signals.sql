@@ -2,7 +2,8 @@
 -- its feed and signal_id. Who approves a row that is there sets approved_at = now64(6) with it: an
 -- entry counts from then. A row that appears later than its times is found within a minute or two,
 -- and its entry may then be too old. What was created more than a week ago is not read. To correct a
--- row that was refused, insert another one with its feed and signal_id.
+-- row that was refused, insert another one with its feed and signal_id. The index `seen` lets a poll
+-- read what is new, and not a week of rows; a table that is there does not get it automatically.
 
 CREATE TABLE IF NOT EXISTS signals (
   created_at DateTime64(6, 'UTC') DEFAULT now64(6),
@@ -18,7 +19,8 @@ CREATE TABLE IF NOT EXISTS signals (
   position_size Nullable(Decimal(38, 18)),
   refers_to String DEFAULT '',    -- of a CLOSE: the signal_id that it closes
   strategy_id String DEFAULT '',
-  trade_plan_id String DEFAULT ''
+  trade_plan_id String DEFAULT '',
+  INDEX seen greatest(created_at, approved_at) TYPE minmax GRANULARITY 1
 ) ENGINE = MergeTree
 PARTITION BY toYYYYMM(created_at)
 ORDER BY (created_at, feed, signal_id);

@@ -1,0 +1,1 @@
+"""The specification's words, and where each lives here: the source of docs/specification.md."""
