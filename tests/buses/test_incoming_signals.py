@@ -458,7 +458,7 @@ def two_requested_replays(feed: Feed, operator: User) -> tuple[BusMessage, BusMe
 
 def failing_with(error: Exception) -> Any:
     """Return what publishes all messages but m-0."""
-    publish = intake.publish_from_bus
+    publish = signals.publish_from_bus
 
     def fault(feed: Feed, row: BusMessage) -> Signal:
         if row.message_id != "m-0":
