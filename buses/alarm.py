@@ -29,7 +29,7 @@ OR EXISTS (SELECT FROM unnest(%(lanes)s::text[]) AS one (name)
 OR EXISTS (SELECT FROM buses_busmessage WHERE state = 'DEAD' AND alerted_at IS NULL) AS is_due
 """
 MOST_LETTERS = 10_000  # of one event
-LETTERS_APART = timedelta(hours=1)
+LETTERS_APART, CLOSES_APART = timedelta(hours=1), timedelta(minutes=1)
 
 
 def any_to_report() -> tuple[str, dict[str, list[str]]]:
@@ -78,15 +78,21 @@ def _of_lanes(now: datetime) -> list[NewEvent]:
 
 def _of_dead_letters(now: datetime) -> list[NewEvent]:
     """Return an event for all new dead letters of a subject with the same reason, at most one an
-    hour: a sender that is broken sends many. Those that follow wait for the next event."""
-    new, names = BusMessage.objects.dead().filter(alerted_at=None), ("bus", "subject", "code")
+    hour: a sender that is broken sends many. Closes, each of which leaves a position open, have
+    events of their own, at most one a minute. Those that follow wait for the next event."""
+    new, names = (
+        BusMessage.objects.dead().filter(alerted_at=None),
+        ("bus", "subject", "code", "is_close"),
+    )
     groups = set(new.order_by().values_list(*names).distinct())
     if groups:
-        recent = BusMessage.objects.filter(alerted_at__gt=now - LETTERS_APART)
-        groups -= set(recent.order_by().values_list(*names).distinct())
+        recent = Q(alerted_at__gt=now - LETTERS_APART, is_close=False)
+        recent |= Q(alerted_at__gt=now - CLOSES_APART, is_close=True)
+        alerted = BusMessage.objects.filter(recent)
+        groups -= set(alerted.order_by().values_list(*names).distinct())
     found = []
-    for bus, subject, code in sorted(groups):
-        letters = new.filter(bus=bus, subject=subject, code=code).order_by("pk")
+    for bus, subject, code, is_close in sorted(groups):
+        letters = new.filter(bus=bus, subject=subject, code=code, is_close=is_close).order_by("pk")
         locked = letters.only("detail").select_for_update(no_key=True, skip_locked=True)
         group = list(locked[:MOST_LETTERS])
         if not group:
@@ -94,7 +100,7 @@ def _of_dead_letters(now: datetime) -> list[NewEvent]:
         BusMessage.objects.filter(pk__in=[one.pk for one in group]).update(alerted_at=now)
         payload = {
             "bus": bus, "subject": subject, "code": code, "detail": group[0].detail[:500],
-            "count": len(group),
+            "count": len(group), "closes": is_close,
         }  # fmt: skip
         found.append(NewEvent(EventKind.BUS_MESSAGE_REFUSED, payload=payload))
     return found

@@ -1124,7 +1124,7 @@ class Code(StrEnum):
     )
     ALERT_TOO_OLD = (
         "ALERT_TOO_OLD",
-        "By its own time the alert is outside the replay window, or too old for a market entry.",
+        "By its own time the alert is outside the replay window, or the entry is too old.",
         "Check the sender's clock, and whether its alerts arrive late.",
     )
     ALERT_EXPIRED = (

@@ -22,8 +22,9 @@ from signals.alert_rules import entry_symbol_error
 from signals.alert_sequence import late_entry, lock_alert_order, opened_later, record_order
 from signals.alert_trades import opened_after, waiting_reversal_error
 from signals.draft import SignalDraft
+from signals.draft_ends import REPLAY_WINDOW
 from signals.errors import FieldError, InvalidSignalError, field_errors
-from signals.ingest import REPLAY_WINDOW, further_errors, other_feed_error, save_draft
+from signals.ingest import further_errors, other_feed_error, save_draft
 from signals.listings import require_listed_pair
 from signals.models import Action, Direction, Feed, Origin, ReceivedAlert, Signal
 from signals.open_signals import OpenSignal, all_open_signals, closed_by_feed, open_signals

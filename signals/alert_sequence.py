@@ -14,7 +14,7 @@ from common.reason_codes import Code
 from common.sql import rows
 from signals.alert_reading import AlertOrder
 from signals.draft import SignalDraft
-from signals.ingest import REPLAY_WINDOW
+from signals.draft_ends import REPLAY_WINDOW
 from signals.locks import candidates_shared
 from signals.models import Action, Direction, Feed, ReceivedAlert, Signal
 from signals.strategy_orders import Change

@@ -17,8 +17,8 @@ from common.sql import rows
 from signals.alert_dialects import AlertUpdate, Dialect
 from signals.alert_reading import AlertOrder, AlertSignal
 from signals.draft import SignalDraft
+from signals.draft_ends import REPLAY_WINDOW
 from signals.effective_levels import ids_with_levels
-from signals.ingest import REPLAY_WINDOW
 from signals.models import (
     Action,
     AlertSource,

@@ -22,7 +22,8 @@ from signals.alert_sequence import BOTH, lock_alert_order, require_in_order
 from signals.alert_sides import require_direction
 from signals.alert_trades import Moment, has_filled, moment_of, only_trade
 from signals.draft import SignalDraft
-from signals.ingest import REPLAY_WINDOW, save_draft
+from signals.draft_ends import REPLAY_WINDOW
+from signals.ingest import save_draft
 from signals.models import (
     AT_MARKET_FROM_STOP,
     Action,

@@ -21,8 +21,9 @@ from signals.alert_rules import entry_symbol_error
 from signals.alert_sequence import sequence_symbol
 from signals.alert_sizes import size_note
 from signals.draft import SignalDraft
+from signals.draft_ends import REPLAY_WINDOW
 from signals.errors import FieldError, InvalidSignalError, field_errors
-from signals.ingest import REPLAY_WINDOW, referred_pair, with_feed_errors
+from signals.ingest import referred_pair, with_feed_errors
 from signals.models import (
     Action,
     AlertSource,

@@ -13,8 +13,12 @@ from signals.models import Action, OrderType, Origin
 from signals.slicing import STYLE_FIELDS, style_errors
 from signals.validation import condition_errors
 
-# A program sends them, and they may arrive late: a market entry's age counts from when it was sent.
+# A program sends them, and they may arrive late: an entry's age counts from when it was sent.
 SENT_BY_PROGRAMS = frozenset({Origin.ALERT, Origin.BUS})
+# So late an entry that waits for its price may arrive if its sender does not state its end: what a
+# bus kept during a downtime was meant for the market of then. Once published, it rests as long as
+# any other. An equal alert without an external id within this time is a retry.
+REPLAY_WINDOW = timedelta(minutes=5)
 
 
 def valid_until_of(draft: SignalDraft, origin: Origin, now: datetime) -> datetime | None:
@@ -51,7 +55,7 @@ def end_errors(
         values: dict[str, Any] = {"valid_until": until}
         values |= {name: getattr(draft, name) for name in (*STYLE_FIELDS, "action")}
         yield from style_errors(values, now=max(now, draft.not_before or now))
-    if origin in SENT_BY_PROGRAMS and (error := _too_old_to_enter(draft, now)):
+    if origin in SENT_BY_PROGRAMS and (error := _too_old_to_enter(draft, origin, now)):
         yield FieldError(error.code, error.field, error.detail)
     if until is not None and until > now and not {"not_before", "close_at"} & set(failed):
         for name, detail in condition_errors((), draft.not_before, until):
@@ -75,15 +79,23 @@ def _market_entry_until(draft: SignalDraft) -> datetime | None:
     return draft.sent_at + timedelta(seconds=settings_now().execution.market_entry_max_age_seconds)
 
 
-def _too_old_to_enter(draft: SignalDraft, now: datetime) -> InvalidInputError | None:
-    """Return the error for a program's market entry that is too old; None if it is not."""
-    until = _market_entry_until(draft)
-    if until is None or draft.sent_at is None or until > now:
+def _too_old_to_enter(
+    draft: SignalDraft, origin: Origin, now: datetime
+) -> InvalidInputError | None:
+    """Return the error for a program's entry that arrives too late; None if it does not."""
+    if draft.sent_at is None or draft.action != Action.OPEN:
+        return None
+    if draft.order_type == OrderType.MARKET:
+        what, most = "A market entry", settings_now().execution.market_entry_max_age_seconds
+    elif origin == Origin.BUS and _own_end(draft, now) is None:
+        what, most = "An entry without valid_until", int(REPLAY_WINDOW.total_seconds())
+    else:  # it ends by itself; an alert waits for a worker as long as `signals/alerts.py` lets it
+        return None
+    if draft.sent_at + timedelta(seconds=most) > now:
         return None
     age = int((now - draft.sent_at).total_seconds())
-    most = settings_now().execution.market_entry_max_age_seconds
     detail = (
-        f"It was sent at {draft.sent_at.isoformat()}, {age} s ago. A market entry must not "
-        f"be older than {most} s."
+        f"It was sent at {draft.sent_at.isoformat()}, {age} s ago. {what} must not be older than "
+        f"{most} s."
     )
     return InvalidInputError(Code.ALERT_TOO_OLD, detail, field="time")

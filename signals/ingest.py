@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from common.reason_codes import Code
 from common.sql import rows
 from common.stop_rules import RULE_FIELDS
 from signals.draft import SignalDraft, in_order_of_price, level_errors
-from signals.draft_ends import end_errors, valid_until_of
+from signals.draft_ends import REPLAY_WINDOW, end_errors, valid_until_of
 from signals.effective_levels import stop_now
 from signals.entry_ends import new_end_errors
 from signals.entry_sides import new_price_errors
@@ -31,8 +31,6 @@ from signals.validation import entry_price_errors
 from users.models import User
 
 Value = TypeVar("Value")
-# An equal alert without an external id within this time is a retry.
-REPLAY_WINDOW = timedelta(minutes=5)
 _STORED_UNCHANGED = (
     "action",
     "order_type",

@@ -5,7 +5,9 @@ The caller acknowledges to the bus only what `take` answers ACK to: then its row
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,7 +29,7 @@ from buses.incoming.models import (
     MessageState,
 )
 from buses.incoming.signals import publish_from_bus
-from common.database_errors import is_database_trouble, is_transient
+from common.database_errors import is_database_trouble, is_lost, is_transient
 from common.errors import ConflictError, FillcastError, InvalidInputError
 from common.failpoints import failpoint
 from common.permissions import Right, require
@@ -41,6 +43,9 @@ PATIENT_TRIES = 10
 """So often a message is tried whose cause may follow: a CLOSE whose OPEN is delivered after it. A
 delivery while the database was away is no try."""
 MAY_FOLLOW = frozenset({Code.REFERENCE_REQUIRED, Code.SIGNAL_NOT_PUBLISHED})
+_CLOSE = re.compile(rb'"(?:signal_type|action)"\s*:\s*"close"', re.IGNORECASE)
+"""In the text of a message, so that one which cannot be read is recognised, too."""
+REPLAYS_AT_ONCE = 50
 FAULTY_TRIES = 5
 """So often a message is tried that breaks our program."""
 
@@ -114,7 +119,7 @@ def take(message: Message) -> Answer:
     if isinstance(error, NotYetError):
         tries.count(message)
         return Answer.RETRY
-    if is_transient(error) or is_database_trouble(error):
+    if _waits_for_database(error):
         log.warning("bus message waits for the database", error=str(error).strip())
         connection.close()
         return Answer.RETRY
@@ -164,21 +169,42 @@ def discard(row_id: int, *, by: User) -> None:
 
 
 def replay_requested() -> int:
-    """Carry out the dead letters whose replay was requested; return how many."""
-    rows = list(BusMessage.objects.dead().exclude(replay_requested_at=None).order_by("pk")[:100])
-    for row in rows:
+    """Carry out dead letters whose replay was requested; return how many are settled.
+
+    None stops those behind it. One that waits for the database keeps its request. Raises nothing
+    but what the first query does.
+    """
+    requested = BusMessage.objects.dead().exclude(replay_requested_at=None).order_by("pk")
+    settled = 0
+    for row in list(requested[:REPLAYS_AT_ONCE]):  # in the order in which they came: CLOSE last
         row.replays += 1
         row.replay_requested_at = None
         error = error_of(partial(_carry_out, row, is_last=True))
-        if isinstance(error, DatabaseError | InterfaceError):
-            log.warning("replay waits for the database", error=str(error).strip())
-            connection.close()
-            return 0
-        if error is not None and not isinstance(error, NotYetError):
-            log.error("bus message not replayed", message=str(row), exc_info=error)
-            row.code, row.detail = str(Code.UNEXPECTED), Code.UNEXPECTED.sentence
-            _store(row, MessageState.DEAD)
-    return len(rows)
+        if error is not None and not _waits_for_database(error):
+            error = error_of(partial(_note_replay, row, error))
+        if error is None:
+            settled += 1
+            continue
+        log.warning("replay waits for the database", message=str(row), error=str(error).strip())
+        connection.close()
+        if is_lost(error):
+            break
+    return settled
+
+
+def _note_replay(row: BusMessage, error: Exception) -> None:
+    """Keep that a replay failed by a fault of ours, unless its letter was settled meanwhile."""
+    if isinstance(error, NotYetError):
+        return
+    log.error("bus message not replayed", message=str(row), exc_info=error)
+    row.code, row.detail = str(Code.UNEXPECTED), Code.UNEXPECTED.sentence
+    with contextlib.suppress(NotYetError):  # discarded, or corrected
+        _store(row, MessageState.DEAD)
+
+
+def _waits_for_database(error: Exception) -> bool:
+    """Whether the database is the problem, and not what the message has it do."""
+    return is_transient(error) or is_database_trouble(error)
 
 
 def _dead_row(row_id: int, by: User) -> BusMessage:
@@ -227,6 +253,7 @@ def _row_of(message: Message) -> BusMessage:
         digest=message.digest,
         length=len(message.body),
         stored_at=message.stored_at,
+        is_close=_CLOSE.search(message.body[:STORED_BYTES]) is not None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, NamedTuple
@@ -158,3 +159,18 @@ def read_cursor(name: str) -> dict[str, str]:
 def store_cursor(name: str, cursor: dict[str, str]) -> None:
     """Keep how far a lane was read, for the process after this one."""
     BusLane.objects.update_or_create(name=name, defaults={"cursor": cursor})
+
+
+@dataclass(frozen=True, slots=True)
+class LaneCursor:
+    """How far a lane was read, in our database."""
+
+    name: str
+
+    def read(self) -> dict[str, str]:
+        """Return what was stored last; {} if nothing was."""
+        return read_cursor(self.name)
+
+    def store(self, kept: dict[str, str]) -> None:
+        """Keep it for the process after this one."""
+        store_cursor(self.name, kept)

@@ -116,6 +116,7 @@ class BusMessage(models.Model):
     bus: where it came from, without secrets. stored_at: when the bus stored it. body: its first
     16 KiB. digest: SHA-256 of all of it. length: of all of it, in bytes. is_repeat: it is not
     the one that its id counts for: another content had the id before, or has corrected it.
+    is_close: by its text it is to close something.
     """
 
     bus = models.CharField(max_length=200)
@@ -125,6 +126,7 @@ class BusMessage(models.Model):
     digest = models.CharField(max_length=64)
     length = models.BigIntegerField()
     is_repeat = models.BooleanField(default=False, db_default=False)
+    is_close = models.BooleanField(default=False, db_default=False)
     stored_at = models.DateTimeField()
     received_at = models.DateTimeField(db_default=ClockTimestamp())
     settled_at = models.DateTimeField(db_default=ClockTimestamp())

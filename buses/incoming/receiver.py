@@ -11,14 +11,16 @@ from urllib.parse import urlsplit
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import NotSupportedError, ProgrammingError, connection, transaction
 
+from buses.foreign import error_of
 from buses.incoming.cleaning import remove_old
 from buses.incoming.intake import replay_requested
-from buses.incoming.lanes import LANES_OF
+from buses.incoming.lanes import LANES_OF, LaneCursor
 from buses.incoming.reception import Lane, Make, Reception
 from buses.sinks import SinkMisconfigured, name_of
 from common import shared_sessions
+from common.database_errors import is_database_trouble
 from common.readiness import announce_alive
 from common.sql import Query, rows
 
@@ -39,6 +41,17 @@ IDENTITY = Query(
     "SELECT system_identifier::text || '/' || current_database() AS database"
     " FROM pg_control_system()",
 )
+NAME = Query(Identity, "SELECT current_database()::text AS database")
+
+
+def identity() -> str:
+    """Return the identity of the database: its server's, a slash, its name. Without the first if
+    the host does not allow to read that."""
+    try:
+        with transaction.atomic():
+            return rows(IDENTITY)[0].database
+    except (ProgrammingError, NotSupportedError):
+        return f"/{rows(NAME)[0].database}"
 
 
 class Receiver:
@@ -51,6 +64,7 @@ class Receiver:
             name: Reception(name, make, stop=self._stop, announce=self._announce)
             for name, make in makers
         }
+        self._replayed = time.monotonic()
         works: list[Callable[[], None]] = [one.run for one in self._receptions.values()]
         self._threads = [
             threading.Thread(target=work, name=f"receiver-{number}", daemon=True)
@@ -70,21 +84,30 @@ class Receiver:
         """State that the process goes on, and which lanes it has not received for long."""
         limit = time.monotonic() - UNHEALTHY_SECONDS
         silent = sorted(name for name, one in self._receptions.items() if one.received < limit)
-        announce_alive(f"not received: {', '.join(silent)}" if silent else "")
+        troubles = [f"not received: {', '.join(silent)}"] if silent else []
+        if self._replayed < limit:
+            troubles.append("no replays")
+        announce_alive("; ".join(troubles))
 
     def _replay(self) -> None:
         rounds = 0
+
+        def work() -> None:
+            replay_requested()
+            if rounds % CLEANING_ROUNDS == 0:
+                remove_old()
+
         while not self._stop.wait(REPLAY_SECONDS):
-            try:
-                replay_requested()
-                if rounds % CLEANING_ROUNDS == 0:
-                    remove_old()
-                rounds += 1
-            except (DatabaseError, InterfaceError) as error:
+            error = error_of(work)
+            shared_sessions.give_back()
+            if error is None:
+                self._replayed, rounds = time.monotonic(), rounds + 1
+                continue
+            if is_database_trouble(error):
                 log.warning("replays wait for the database", error=str(error).strip())
-                connection.close()
-            finally:
-                shared_sessions.give_back()
+            else:  # a fault of ours; the next round may go well
+                log.error("replays failed", exc_info=error)
+            connection.close()
         connection.close()
 
 
@@ -109,8 +132,8 @@ def _nats_lanes(url: str) -> list[tuple[str, Make]]:
     def make(lane: str) -> Lane:
         from buses.nats.consumer import NatsLane
 
-        database = rows(IDENTITY)[0].database
-        return NatsLane(url, lane, tag=settings.FILLCAST_INSTALLATION_TAG, database=database)
+        cursor, tag = LaneCursor(f"{name_of(url)}#{lane}"), settings.FILLCAST_INSTALLATION_TAG
+        return NatsLane(url, lane, tag=tag, database=identity(), cursor=cursor)
 
     return [(lane, partial(make, lane)) for lane in LANES_OF["nats"]]
 

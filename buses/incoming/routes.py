@@ -17,6 +17,7 @@ from signals.models import Feed
 from users.models import User
 
 _REST = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+_NAME = re.compile(r"[A-Za-z0-9_-]+")  # of fills: consumers read mt5.fills.*
 
 
 @transaction.atomic
@@ -33,8 +34,9 @@ def add_route(
     if (feed is None) == (account is None):
         detail = "Name the feed of signals, or the account of fills."
         raise InvalidInputError(Code.FIELD_INVALID, detail)
-    if not subject.startswith(root) or not _REST.fullmatch(subject.removeprefix(root)):
-        detail = f"{subject[:100]!r} must be {root} and a name, without wildcards."
+    rest, what = (_REST, "a name") if root == SIGNALS else (_NAME, "one name without dots")
+    if not subject.startswith(root) or not rest.fullmatch(subject.removeprefix(root)):
+        detail = f"{subject[:100]!r} must be {root} and {what}, without wildcards."
         raise InvalidInputError(Code.FIELD_INVALID, detail, field="subject")
     if len(subject) > 200:
         raise InvalidInputError(Code.FIELD_INVALID, "It is too long.", field="subject")

@@ -8,11 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from buses.incoming.models import BusMessage
-from common.clocks import market_at
+from common.clocks import market_at, market_now
 from common.errors import ConflictError, InvalidInputError, NotAllowedError
 from common.reason_codes import Code
 from signals import services
 from signals.draft import SignalDraft
+from signals.draft_ends import end_errors
 from signals.errors import FieldError, InvalidSignalError
 from signals.ingest import save_draft, with_feed_errors
 from signals.intake import parsed_object, read_signal
@@ -36,10 +37,11 @@ SAME_NAME = (
     "symbol", "max_slippage_pips", "note", "risk_category", "strategy_id", "time_in_force",
     "trade_plan_id", "valid_until",
 )  # fmt: skip
-# signal_type: what the API takes for it, and the field that entry_price is there.
+# signal_type: what the API takes for it, and the field that entry_price is there. Each names its
+# order type: the installation's default is for signals that name none.
 TYPES: dict[str, tuple[dict[str, str], str]] = {
-    "BUY": ({"direction": "BUY"}, "open_price"),
-    "SELL": ({"direction": "SELL"}, "open_price"),
+    "BUY": ({"direction": "BUY", "order_type": "MARKET"}, "open_price"),
+    "SELL": ({"direction": "SELL", "order_type": "MARKET"}, "open_price"),
     "BUY_LIMIT": ({"direction": "BUY", "order_type": "LIMIT"}, "open_price"),
     "SELL_LIMIT": ({"direction": "SELL", "order_type": "LIMIT"}, "open_price"),
     "BUY_STOP": ({"direction": "BUY", "order_type": "STOP"}, "stop_price"),
@@ -70,6 +72,8 @@ def publish_from_bus(feed: Feed, message: BusMessage) -> Signal:
         if is_new:
             require_possible(signal)
         if not signal.is_published and signal.cancelled_at is None:
+            if errors := list(end_errors(draft, Origin.BUS, market_now(), ())):  # stored by the API
+                raise InvalidSignalError(errors)
             services.publish(signal.pk, by=feed.owner)
     return signal
 

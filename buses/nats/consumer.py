@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC
-from typing import TYPE_CHECKING, Any
+from math import inf
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
@@ -12,6 +14,7 @@ from buses.incoming.intake import Answer, Message
 from buses.incoming.lanes import Progress
 from buses.incoming.models import FILLS, SIGNALS
 from buses.nats.client import Address, NatsClient, load_nats
+from buses.nats.durable import Place, require_fit, require_ours, start_of
 from buses.sinks import SinkUnavailable
 
 if TYPE_CHECKING:
@@ -27,14 +30,29 @@ ANSWER_SECONDS = 10.0
 REDELIVERY_SECONDS = 30.0  # of what was delivered and not answered
 AT_ONCE = 50
 LONGEST_RETRY_SECONDS = 5.0
+STORE_SECONDS = 10.0  # so often our database keeps how far the stream was read
 LANES = {"signals": f"{SIGNALS}>", "fills": f"{FILLS}*"}
 """What is read, by name. Each has a durable consumer and a thread: none waits for another."""
 
 
-class NatsLane:
-    """One durable consumer of a stream. Used by one thread."""
+class Cursor(Protocol):
+    """Where our database keeps how far a lane was read."""
 
-    def __init__(self, url: str, lane: str, *, tag: str, database: str) -> None:
+    def read(self) -> dict[str, str]:
+        """Return what was stored last; {} if nothing was."""
+
+    def store(self, kept: dict[str, str]) -> None:
+        """Keep it for the process after this one."""
+
+
+class NatsLane:
+    """One durable consumer of a stream. Used by one thread.
+
+    The server counts for us. Our database keeps a copy of its place, so that a consumer or a stream
+    that is lost skips nothing.
+    """
+
+    def __init__(self, url: str, lane: str, *, tag: str, database: str, cursor: Cursor) -> None:
         """lane: one of LANES. tag: of this installation. database: the identity of its database; a
         consumer belongs to one. Raises SinkMisconfigured."""
         self._nats = load_nats()
@@ -46,6 +64,10 @@ class NatsLane:
         self._opened = 0  # the connection that the subscription is of
         self._stream, self._sequence = "", 0
         self.name = f"{self._address.name}#{lane}"
+        self._cursor = cursor
+        self._kept: dict[str, str] = {}
+        self._place = Place(self._durable)
+        self._stored = -inf  # monotonic
 
     @property
     def progress(self) -> Progress:
@@ -58,14 +80,17 @@ class NatsLane:
     def poll(self, take: Callable[[Message], Answer], *, seconds: float) -> int:
         """Take what has come, waiting at most so many seconds for the first; return how many.
 
-        Raises SinkUnavailable.
+        Raises SinkUnavailable, DatabaseError.
         """
         jetstream = self._client.jetstream()
         try:
             if self._subscription is None or self._opened != self._client.opened:
+                self._kept = self._cursor.read()
                 work = self._subscribe(jetstream)
                 self._subscription = self._client.run(work, seconds=ANSWER_SECONDS)
-                self._opened = self._client.opened
+                self._opened, self._stored = self._client.opened, -inf
+            if time.monotonic() - self._stored >= STORE_SECONDS:
+                self._keep_place()
             fetching = self._fetch(seconds)
             delivered = self._client.run(fetching, seconds=seconds + ANSWER_SECONDS)
             for message in delivered:
@@ -113,17 +138,30 @@ class NatsLane:
         delay = min(0.25 * 2.0 ** min(tries, 10), LONGEST_RETRY_SECONDS)
         self._client.run(message.nak(delay=delay), seconds=ANSWER_SECONDS)
 
+    def _keep_place(self) -> None:
+        """Keep how far the stream is acknowledged."""
+        work = self._subscription.consumer_info()
+        floor = self._client.run(work, seconds=ANSWER_SECONDS).ack_floor
+        kept = self._place._replace(sequence=str(floor.stream_seq))._asdict()
+        if kept != self._kept:
+            self._cursor.store(kept)
+        self._kept, self._stored = kept, time.monotonic()
+
     async def _subscribe(self, jetstream: JetStreamContext) -> Any:
         """Bind to our consumer; make it and its stream if need be. Raises SinkUnavailable."""
         from nats.js import errors
 
         subject = self._address.subject(LANES[self._lane])
         stream = await self._find_stream(jetstream, subject)
+        created = (await jetstream.stream_info(stream)).created
+        self._place = Place(self._durable, stream, str(created))
         try:
             found = await jetstream.consumer_info(stream, self._durable)
         except errors.NotFoundError:
-            found = await jetstream.add_consumer(stream, self._config(subject))
-        self._require_ours((found.config.metadata or {}).get("database", self._database))
+            start = start_of(self._kept, self._place)
+            found = await jetstream.add_consumer(stream, self._config(subject, start))
+        require_ours(found, self._database)
+        require_fit(found, subject)
         settled = found.ack_floor.stream_seq if found.ack_floor else 0
         self._stream, self._sequence = stream, settled
         return await jetstream.pull_subscribe_bind(consumer=self._durable, stream=stream)
@@ -144,27 +182,16 @@ class NatsLane:
             return address.stream
         return found
 
-    def _config(self, subject: str) -> Any:
+    def _config(self, subject: str, start: dict[str, Any]) -> Any:
         from nats.js import api
 
         return api.ConsumerConfig(
             durable_name=self._durable,
             filter_subject=subject,
-            # What was published before this installation listened was not for it.
-            deliver_policy=api.DeliverPolicy.NEW,
             ack_policy=api.AckPolicy.EXPLICIT,
             ack_wait=REDELIVERY_SECONDS,
             max_deliver=-1,  # we keep dead letters; the bus drops none
             max_ack_pending=AT_ONCE,
             metadata={"database": self._database},
+            **start,
         )
-
-    def _require_ours(self, database: str) -> None:
-        """Raise SinkUnavailable if the consumer is another database's: each would get a part."""
-        if database != self._database:
-            detail = (
-                f"the consumer {self._durable} belongs to another database with the same"
-                " FILLCAST_INSTALLATION_TAG: give this installation a tag of its own; or, if it"
-                " replaces the other one for good, delete that consumer"
-            )
-            raise SinkUnavailable(detail)

@@ -156,13 +156,16 @@ def bus_received(event: EventContext) -> Lines:
 
 
 def bus_message_refused(event: EventContext) -> Lines:
-    count = event.payload.get("count")
-    what = f"{count} messages were" if isinstance(count, int) and count > 1 else "A message was"
+    count, closes = event.payload.get("count"), event.payload.get("closes") is True
+    name = "CLOSE" if closes else "message"
+    what = f"{count} {name}s were" if isinstance(count, int) and count > 1 else f"A {name} was"
     return (
         f"{what} not carried out: {event.get('subject')}",
         f"{event.get('code')}: {event.get('detail')}",
-        "A close among them has closed nothing. See Messages from buses in the console; replay"
-        " them there once the cause is gone.",
+        "What it should close may still be open: close it by hand if it must not wait."
+        if closes
+        else "",
+        "See Messages from buses in the console; replay them there once the cause is gone.",
     )
 
 

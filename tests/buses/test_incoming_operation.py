@@ -8,8 +8,11 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
+from uuid import uuid4
 
 import pytest
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
@@ -23,7 +26,9 @@ from buses.incoming.receiver import Receiver
 from buses.incoming.reception import Lane
 from buses.sinks import SinkUnavailable
 from common.readiness import ALIVE
-from common.sql import database_now, rows
+from common.sql import Query, database_now, rows
+from events.context import EventContext
+from events.messages import built_in_message
 from events.models import Event
 from ops import health
 from ops.doctor.buses import buses
@@ -191,6 +196,47 @@ def test_dead_letters_that_follow_within_an_hour_are_one_report(
     assert kinds() == []
 
 
+def refused(subject: str, *contents: bytes) -> None:
+    """Take messages that are not carried out, as there is no route."""
+    for content in contents:
+        take(Message(NAME, str(uuid4()), subject, content, database_now()))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"signal_type": "CLOSE"}',
+        b'{"signal_type" : "close", "refers_to": "s',
+        b'{"action":"CLOSE"}',
+    ],
+)
+def test_close_that_follows_other_dead_letters_is_reported_at_once(
+    received: list[BusLane], content: bytes
+) -> None:
+    refused("signals.approved.x", b'{"signal_type": "BUY"}')
+    assert kinds() == ["bus.message_refused"]
+    refused("signals.approved.x", b'{"signal_type": "SELL"}', content)
+    assert kinds() == ["bus.message_refused"]
+    event = Event.objects.latest("pk")
+    assert (event.payload["closes"], event.payload["count"]) == (True, 1)
+    sent = EventContext(1, event.kind, 1, None, None, None, event.payload, event.created_at)
+    assert built_in_message(sent).title.startswith("A CLOSE was not carried out: signals.appr")
+
+
+def test_second_close_is_reported_within_a_minute(received: list[BusLane]) -> None:
+    close = b'{"signal_type": "CLOSE"}'
+    refused("signals.approved.x", close)
+    assert kinds() == ["bus.message_refused"]
+    refused("signals.approved.x", close, close)
+    assert kinds() == []  # a sender that is broken sends many
+    BusMessage.objects.exclude(alerted_at=None).update(
+        alerted_at=timezone.now() - timedelta(seconds=61)
+    )
+    assert kinds() == ["bus.message_refused"]
+    assert Event.objects.latest("pk").payload["count"] == 2
+    assert kinds() == []
+
+
 class StubLane(Lane):
     """A lane that a test opens and closes."""
 
@@ -235,3 +281,41 @@ def test_health_is_red_for_a_lane_that_fails_beside_one_that_works(
     finally:
         stop.set()
         thread.join()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_replays_go_on_after_an_unexpected_error_which_health_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, stop, error = tmp_path / "alive", threading.Event(), [RuntimeError("ours")]
+
+    def replay() -> None:
+        if error:
+            raise error[0]
+
+    monkeypatch.setenv(ALIVE, str(file))
+    monkeypatch.setattr(receiver, "UNHEALTHY_SECONDS", 0.2)
+    monkeypatch.setattr(receiver, "NOTE_SECONDS", 0.0)
+    monkeypatch.setattr(receiver, "REPLAY_SECONDS", 0.01)
+    monkeypatch.setattr(receiver, "replay_requested", replay)
+    thread = threading.Thread(target=Receiver([(LANES[0], StubLane)]).run, args=(stop,))
+    thread.start()
+    try:
+        until(lambda: file.exists() and file.read_text() == "no replays")
+        assert health.main(["alive"]) == 1
+        error.clear()
+        until(lambda: health.main(["alive"]) == 0)
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.django_db
+def test_database_is_identified_on_a_host_that_hides_its_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = connection.settings_dict["NAME"]
+    assert receiver.identity().partition("/")[::2] == (ANY, name)
+    hidden = receiver.IDENTITY.replace("pg_control_system()", "not_allowed()")
+    monkeypatch.setattr(receiver, "IDENTITY", Query(receiver.Identity, hidden))
+    assert receiver.identity() == f"/{name}"

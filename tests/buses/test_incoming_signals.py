@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
-from django.db import OperationalError
+from django.db import DataError, IntegrityError, InternalError, OperationalError
 
 from buses.incoming import intake, signals
 from buses.incoming.intake import (
@@ -27,7 +28,9 @@ from common.reason_codes import Code
 from common.sql import database_now
 from connections.models import ExecutionConnection
 from execution.models import Order
+from signals.ingest import save_draft
 from signals.models import Approval, Feed, Origin, Signal
+from tests.operational import set_setting
 from tests.roles import staff
 from users.models import User
 
@@ -303,6 +306,58 @@ def test_market_entry_delivered_late_is_not_executed(route: BusRoute) -> None:
     assert not Signal.objects.exists()
 
 
+LIMIT = {"signal_type": "BUY_LIMIT", "entry_price": "1.1"}
+STOP = {"signal_type": "SELL_STOP", "entry_price": "1.1", "stop_loss": "1.12", "take_profit": "1"}
+
+
+@pytest.mark.parametrize("fields", [LIMIT, STOP])
+def test_waiting_entry_delivered_late_is_not_executed(
+    route: BusRoute, operator: User, fields: dict[str, str]
+) -> None:
+    take(message(body(**fields), stored_at=database_now() - timedelta(hours=20)))
+    code, detail = dead()
+    assert (code, "must not be older than 300 s" in detail) == (Code.ALERT_TOO_OLD, True)
+    request_replay(BusMessage.objects.get().pk, by=operator)
+    replay_requested()
+    assert dead()[0] == Code.ALERT_TOO_OLD
+    assert not Signal.objects.exists()
+
+
+@pytest.mark.parametrize("fields", [LIMIT, STOP])
+def test_waiting_entry_delivered_in_time_has_no_end(
+    route: BusRoute, fields: dict[str, str]
+) -> None:
+    take(message(body(**fields), stored_at=database_now() - timedelta(minutes=4)))
+    signal = Signal.objects.get()
+    assert (signal.valid_until, signal.is_published) == (None, True)
+
+
+def test_waiting_entry_with_an_end_is_executed_until_then(route: BusRoute) -> None:
+    yesterday, tomorrow = (database_now() + timedelta(days=days) for days in (-1, 1))
+    take(message(body(**LIMIT, valid_until=tomorrow.isoformat()), stored_at=yesterday))
+    assert Signal.objects.get().valid_until == tomorrow
+
+
+def test_late_message_does_not_publish_a_stored_draft(route: BusRoute, feed: Feed) -> None:
+    draft = signals.read_bus_signal(body(**LIMIT), sent_at=database_now())
+    save_draft(feed, draft, origin=Origin.API, by=feed.owner)
+    take(message(body(**LIMIT), stored_at=database_now() - timedelta(hours=20)))
+    assert dead()[0] == Code.ALERT_TOO_OLD
+    assert not Signal.objects.get().is_published
+
+
+@pytest.mark.parametrize("default", ["LIMIT", "STOP"])
+@pytest.mark.parametrize("entry_price", [None, "1.1"])
+def test_buy_is_a_market_entry_whatever_the_default_order_type(
+    route: BusRoute, default: str, entry_price: str | None
+) -> None:
+    set_setting("order_defaults.default_order_type", default)
+    take(message(body(entry_price=entry_price)))
+    signal = Signal.objects.get()
+    assert (signal.order_type, signal.is_published) == ("MARKET", True)
+    assert signal.valid_until is not None
+
+
 def test_clock_of_the_bus_ahead_makes_nothing_younger(route: BusRoute) -> None:
     take(message(stored_at=database_now() + timedelta(hours=1)))
     assert BusMessage.objects.get().stored_at <= database_now()
@@ -379,6 +434,91 @@ def test_replay_of_an_old_market_entry_stays_dead(feed: Feed, operator: User) ->
     request_replay(BusMessage.objects.get().pk, by=operator)
     replay_requested()
     assert dead()[0] == Code.ALERT_TOO_OLD
+
+
+CLOSE = {
+    "signal_id": "c-1", "signal_type": "CLOSE", "refers_to": "s-1", "stop_loss": None,
+    "take_profit": None, "position_size": None, "symbol": None,
+}  # fmt: skip
+
+
+def two_requested_replays(feed: Feed, operator: User) -> tuple[BusMessage, BusMessage]:
+    """Return two dead letters that now have a route: one that shall fail, then a CLOSE."""
+    take(message(body(signal_id="s-0"), message_id="m-0"))
+    take(message(body(), message_id="m-1"))
+    take(message(body(**CLOSE), message_id="m-2"))
+    add_route(SUBJECT, feed=feed, by=operator)
+    failing, opening, close = BusMessage.objects.order_by("pk")
+    request_replay(opening.pk, by=operator)
+    replay_requested()
+    for row in (failing, close):
+        request_replay(row.pk, by=operator)
+    return failing, close
+
+
+def failing_with(error: Exception) -> Any:
+    """Return what publishes all messages but m-0."""
+    publish = signals.publish_from_bus
+
+    def fault(feed: Feed, row: BusMessage) -> Signal:
+        if row.message_id != "m-0":
+            return publish(feed, row)
+        raise error
+
+    return fault
+
+
+@pytest.mark.parametrize(
+    "error", [DataError("22003"), IntegrityError("23514"), InternalError("P0001")]
+)
+def test_replay_that_the_database_refuses_is_settled_and_stops_no_close(
+    feed: Feed, operator: User, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    failing, close = two_requested_replays(feed, operator)
+    monkeypatch.setattr(intake, "publish_from_bus", failing_with(error))
+    replay_requested()
+    for row in (failing, close):
+        row.refresh_from_db()
+    assert close.state == MessageState.DONE
+    assert (failing.state, failing.code) == (MessageState.DEAD, Code.UNEXPECTED)
+    assert failing.replay_requested_at is None
+
+
+def test_replay_that_always_takes_too_long_stops_no_close(
+    feed: Feed, operator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing, close = two_requested_replays(feed, operator)
+    slow = OperationalError("canceling statement due to statement timeout")
+    slow.__cause__ = psycopg.errors.QueryCanceled()
+    monkeypatch.setattr(intake, "publish_from_bus", failing_with(slow))
+    monkeypatch.setattr(intake, "connection", SimpleNamespace(close=lambda: None))
+    replay_requested()
+    for row in (failing, close):
+        row.refresh_from_db()
+    assert close.state == MessageState.DONE
+    assert failing.replay_requested_at is not None  # its turn comes again
+    assert failing.replays == 0
+
+
+def test_replay_of_a_letter_that_is_discarded_meanwhile_stops_no_close(
+    feed: Feed, operator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing, close = two_requested_replays(feed, operator)
+    monkeypatch.setattr(intake, "publish_from_bus", failing_with(RuntimeError("ours")))
+    real = intake._carry_out
+
+    def carry_out(row: BusMessage, *, is_last: bool) -> None:
+        try:
+            real(row, is_last=is_last)
+        except RuntimeError:
+            intake.discard(row.pk, by=operator)  # pressed before the fault is stored
+            raise
+
+    monkeypatch.setattr(intake, "_carry_out", carry_out)
+    replay_requested()
+    for row in (failing, close):
+        row.refresh_from_db()
+    assert (failing.state, close.state) == (MessageState.DISCARDED, MessageState.DONE)
 
 
 def test_message_stored_in_part_cannot_be_replayed(route: BusRoute, operator: User) -> None:
@@ -474,6 +614,18 @@ def test_only_staff_who_may_approve_let_signals_in(feed: Feed) -> None:
 def test_route_of_another_subject_is_refused(feed: Feed, operator: User, subject: str) -> None:
     with pytest.raises(InvalidInputError):
         add_route(subject, feed=feed, by=operator)
+
+
+@pytest.mark.parametrize(("name", "is_read"), [("a", True), ("a.b", False), ("a.b.c", False)])
+def test_route_of_fills_has_a_subject_that_is_read(
+    alice: ExecutionConnection, name: str, is_read: bool
+) -> None:
+    operator = staff(Role.ADMINISTRATOR)
+    if is_read:
+        add_route(f"mt5.fills.{name}", account=alice, by=operator)
+        return
+    with pytest.raises(InvalidInputError, match="one name without dots"):
+        add_route(f"mt5.fills.{name}", account=alice, by=operator)
 
 
 def test_second_route_of_a_subject_is_refused(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import nats
 import pytest
@@ -57,9 +58,53 @@ def lane(server: NatsServer, prefix: str) -> Iterator[NatsLane]:
     opened.close()
 
 
-def lane_of(server: NatsServer, prefix: str, *, database: str = "one") -> NatsLane:
+class Remembered:
+    """The cursor of a lane, in memory."""
+
+    def __init__(self, **kept: str) -> None:
+        self.kept = kept
+
+    def read(self) -> dict[str, str]:
+        return dict(self.kept)
+
+    def store(self, kept: dict[str, str]) -> None:
+        self.kept = kept
+
+
+def lane_of(
+    server: NatsServer,
+    prefix: str,
+    *,
+    database: str = "7/one",
+    cursor: Remembered | None = None,
+    tag: str = "tst",
+) -> NatsLane:
     url = f"{server.url}/{prefix}?prefix={prefix}"
-    return NatsLane(url, "signals", tag="tst", database=database)
+    kept = cursor or Remembered()
+    return NatsLane(url, "signals", tag=tag, database=database, cursor=kept)
+
+
+def on_bus(server: NatsServer, work: Callable[[Any], Any]) -> Any:
+    """Do something with JetStream; return what it returns."""
+
+    async def run() -> Any:
+        connection = await nats.connect(server.url)
+        try:
+            return await work(connection.jetstream())
+        finally:
+            await connection.close()
+
+    return asyncio.run(run())
+
+
+def edit(server: NatsServer, stream: str, **changes: Any) -> None:
+    """Change a consumer as `nats consumer edit` does."""
+
+    async def work(jetstream: Any) -> None:
+        found = await jetstream.consumer_info(stream, "fillcast-tst-signals")
+        await jetstream.add_consumer(stream, found.config.evolve(**changes))
+
+    on_bus(server, work)
 
 
 def never(message: Message) -> Answer:
@@ -243,10 +288,119 @@ def poll_for_ever(lane: NatsLane) -> None:
 def test_consumer_of_another_database_is_refused(
     server: NatsServer, lane: NatsLane, prefix: str
 ) -> None:
-    second = lane_of(server, prefix, database="two")
+    second = lane_of(server, prefix, database="8/two")
     with pytest.raises(SinkUnavailable, match="belongs to another database with the same"):
         second.poll(never, seconds=0.1)
     second.close()
+
+
+@pytest.mark.parametrize("database", ["/one", "7/one"])
+def test_database_whose_server_is_hidden_is_known_by_its_name(
+    server: NatsServer, prefix: str, database: str
+) -> None:
+    other = "7/one" if database == "/one" else "/one"
+    for identity in (database, other):
+        lane = lane_of(server, prefix, database=identity)
+        assert nothing_more(lane)
+        lane.close()
+
+
+def test_moved_database_takes_what_waited_once_the_consumer_is_its_own(
+    server: NatsServer, lane: NatsLane, prefix: str
+) -> None:
+    send(server, (f"{prefix}.signals.approved.gold", b"CLOSE", {}))
+    moved = lane_of(server, prefix, database="8/one")
+    with pytest.raises(SinkUnavailable) as refused:
+        moved.poll(never, seconds=0.1)
+    advice = f"nats consumer edit {prefix} fillcast-tst-signals --metadata database=8/one"
+    assert advice in str(refused.value)
+    assert "do not delete it" in str(refused.value)
+    edit(server, prefix, metadata={"database": "8/one"})
+    assert [one.body for one in read(moved, 1, acknowledge)] == [b"CLOSE"]
+    moved.close()
+
+
+def test_lost_consumer_goes_on_where_it_was(
+    server: NatsServer, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "STORE_SECONDS", 0.0)
+    cursor, subject = Remembered(), f"{prefix}.signals.approved.gold"
+    lane = lane_of(server, prefix, cursor=cursor)
+    assert nothing_more(lane)
+    send(server, (subject, b"1", {}))
+    read(lane, 1, acknowledge)
+    assert nothing_more(lane)
+    lane.close()
+    send(server, (subject, b"2", {}))
+    on_bus(server, lambda jetstream: jetstream.delete_consumer(prefix, "fillcast-tst-signals"))
+    again = lane_of(server, prefix, cursor=cursor)
+    assert [one.body for one in read(again, 1, acknowledge)] == [b"2"]
+    assert nothing_more(again)
+    again.close()
+
+
+def test_lost_stream_is_read_from_its_beginning(
+    server: NatsServer, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cursor, subject = Remembered(), f"{prefix}.signals.approved.gold"
+    lane = lane_of(server, prefix, cursor=cursor)
+    assert nothing_more(lane)
+    lane.close()
+
+    async def replace(jetstream: Any) -> None:
+        await jetstream.delete_stream(prefix)
+        await jetstream.add_stream(name=prefix, subjects=[f"{prefix}.signals.>"])
+
+    on_bus(server, replace)
+    send(server, (subject, b"1", {}))
+    again = lane_of(server, prefix, cursor=cursor)
+    assert [one.body for one in read(again, 1, acknowledge)] == [b"1"]
+    again.close()
+
+
+def test_copy_with_a_tag_of_its_own_reads_nothing_from_before_it(
+    server: NatsServer, prefix: str
+) -> None:
+    cursor = Remembered()
+    lane = lane_of(server, prefix, cursor=cursor)
+    assert nothing_more(lane)
+    send(server, (f"{prefix}.signals.approved.gold", b"1", {}))
+    copy = lane_of(server, prefix, cursor=Remembered(**cursor.kept), tag="copy")
+    assert nothing_more(copy)
+    for one in (lane, copy):
+        one.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "advice"),
+    [
+        ({"filter_subject": "{}-old.signals.approved.>"}, "--filter"),
+        ({"max_deliver": 5}, "--max-deliver=-1"),
+    ],
+)
+def test_consumer_that_would_lose_messages_is_refused(
+    server: NatsServer, prefix: str, changes: dict[str, Any], advice: str
+) -> None:
+    on_bus(
+        server,
+        lambda jetstream: jetstream.add_stream(
+            name=prefix, subjects=[f"{prefix}.>", f"{prefix}-old.>"]
+        ),
+    )
+    lane = lane_of(server, prefix)
+    assert nothing_more(lane)
+    lane.close()
+    wrong = {
+        name: value.format(prefix) if isinstance(value, str) else value
+        for name, value in changes.items()
+    }
+    edit(server, prefix, **wrong)
+    again = lane_of(server, prefix)
+    with pytest.raises(SinkUnavailable, match=f"nats consumer edit {prefix} .*{advice}"):
+        again.poll(never, seconds=0.1)
+    edit(server, prefix, filter_subject=f"{prefix}.signals.approved.>", max_deliver=-1)
+    assert nothing_more(again)
+    again.close()
 
 
 def test_message_too_large_is_refused_by_our_stream(
@@ -259,7 +413,8 @@ def test_message_too_large_is_refused_by_our_stream(
 
 def test_absent_server_is_unavailable() -> None:
     with closed_port() as port:
-        lane = NatsLane(f"nats://127.0.0.1:{port}", "signals", tag="tst", database="one")
+        url = f"nats://127.0.0.1:{port}"
+        lane = NatsLane(url, "signals", tag="tst", database="7/one", cursor=Remembered())
         with pytest.raises(SinkUnavailable):
             lane.poll(never, seconds=0.1)
         lane.close()

@@ -14,8 +14,8 @@ from common.clocks import market_now
 from common.errors import ConflictError, FillcastError, InvalidInputError, NotAllowedError
 from common.reason_codes import Code
 from signals import alert_trades, alerts, feeds, open_signals, services
+from signals.draft_ends import REPLAY_WINDOW
 from signals.errors import field_errors
-from signals.ingest import REPLAY_WINDOW
 from signals.models import Feed, FeedToken, Origin, ReceivedAlert, Signal
 from signals.rate import forget_failures
 from signals.signing import open_signing_key

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from common.clocks import market_now
 from common.errors import ConflictError, InvalidInputError
 from common.reason_codes import Code
-from signals.ingest import REPLAY_WINDOW, save_draft
+from signals.draft_ends import REPLAY_WINDOW
+from signals.ingest import save_draft
 from signals.intake import read_signal
 from signals.models import Approval, Feed, Origin, Signal
 from tests.examples import examples

@@ -13,9 +13,9 @@ from common.errors import FillcastError
 from signals import services
 from signals.alert_sequence import known_signal, late_entry
 from signals.draft import SignalDraft
-from signals.draft_ends import end_errors, valid_until_of
+from signals.draft_ends import REPLAY_WINDOW, end_errors, valid_until_of
 from signals.drafts import store_draft
-from signals.ingest import REPLAY_WINDOW, save_draft
+from signals.ingest import save_draft
 from signals.models import Action, Direction, Feed, Origin, ReceivedAlert, Signal
 from tests.analytics.trading_days import INSTANT, stop_clock
 from tests.connections import make
