@@ -66,8 +66,13 @@ def _from_database() -> list[Metric]:
         dropped = "Messages and reports that were dropped, by kind."
         return [
             *(
-                _filled(GaugeMetricFamily(f"fillcast_{name}", description, labels=labels), sql)
-                for name, description, labels, sql in GAUGES
+                _filled(
+                    GaugeMetricFamily(
+                        f"fillcast_{gauge.name}", gauge.description, labels=gauge.labels
+                    ),
+                    gauge.statement(),
+                )
+                for gauge in GAUGES
             ),
             _filled(
                 CounterMetricFamily("fillcast_dropped", dropped, labels=("name",)),

@@ -1,13 +1,29 @@
 """Metrics of connections, lanes and halts, for `/metrics`."""
 
 from common.metrics import Gauge
+from connections.exposure import is_monitored_sql
+from connections.market_data.source_alarms import is_stopped_sql
 
-GAUGES = (
-    Gauge("lanes", "Lanes of broker sessions, by whether a process holds them.", ("held",), """
+
+def _lanes_sql() -> str:
+    return f"""
 SELECT CASE WHEN l.until >= clock_timestamp() THEN 'yes' ELSE 'no' END AS held,
   count(DISTINCT c.lane) AS value
 FROM connections_executionconnection c LEFT JOIN connections_lanelease l ON l.lane = c.lane
-WHERE c.lane <> '' AND c.archived_at IS NULL GROUP BY 1"""),
+WHERE c.lane <> '' AND {is_monitored_sql()} GROUP BY 1"""
+
+
+# Not `alarmed_at`: the process that writes it may be dead, and it is kept until prices come, also
+# after all is closed.
+def _stopped_sources_sql() -> str:
+    return f"""
+SELECT count(*) AS value FROM connections_sourcehealth h
+JOIN connections_dataconnection d ON d.id = h.source_id WHERE {is_stopped_sql()}"""
+
+
+GAUGES = (
+    Gauge("lanes", "Lanes of broker sessions with an account that is switched on or has something"
+        " open, by whether a process holds them.", ("held",), _lanes_sql),
     Gauge("kill_switches", "Kill switches that are set.", ("scope", "mode"), """
 SELECT scope, mode, count(*) AS value FROM connections_killswitch
 WHERE released_at IS NULL GROUP BY scope, mode"""),
@@ -29,8 +45,7 @@ SELECT d.id::text AS source,
 FROM connections_dataconnection d JOIN connections_sourcehealth h ON h.source_id = d.id
 WHERE d.is_active"""),
     Gauge("price_sources_alarmed", "Price sources that something open needs, and that stopped.",
-      (), """
-SELECT count(*) AS value FROM connections_sourcehealth WHERE alarmed_at IS NOT NULL"""),
+        (), _stopped_sources_sql),
     Gauge("price_source_quotes_held_back",
       "Quotes of a price source that were far from the one before, since it is known.",
       ("source",), """

@@ -328,7 +328,7 @@ def operator_halts_all_entries(stack: WatchedStack) -> Iterator[None]:
 @raises("AlertsWait")
 def alert_is_not_published(stack: WatchedStack) -> Iterator[Callable[[], object]]:
     with stack.session() as session:
-        session.execute("SELECT 1 FROM signals_feed FOR UPDATE")
+        session.execute("SELECT 1 FROM signals_feed FOR NO KEY UPDATE")
         stack.rows(
             "INSERT INTO signals_incomingalert (feed_id, source, source_key, body, state,"
             " received_at, expires_at) SELECT id, 'WEBHOOK', 'late', '{}', 'WAITING',"

@@ -97,7 +97,11 @@ class TimeLine:
             "input_series": self.series(),
             "promql_expr_test": queries,
         }
-        file = {"rule_files": [str(MONITORING / "alarms.yml")], "tests": [case]}
+        file = {
+            "rule_files": [str(MONITORING / "alarms.yml")],
+            "evaluation_interval": f"{EVALUATION_SECONDS}s",
+            "tests": [case],
+        }
         with TemporaryDirectory() as folder:
             path = Path(folder) / "tests.yml"
             path.write_text(yaml.dump(file, Dumper=yaml.CSafeDumper))

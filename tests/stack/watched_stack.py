@@ -104,7 +104,7 @@ class WatchedStack:
         self.operator.do("quote")
         self.operator.do("publish", feed=ACCOUNTS)
         self.environment.settle()
-        for path in ("/login/", "/api/v1/schema/", "/healthz"):
+        for path in ("/login/", "/api/v1/orders/", "/healthz"):
             self.get(path)
         self.close_all()
 
