@@ -57,8 +57,10 @@ SELECT ok::int AS value FROM execution_auditrun ORDER BY id DESC LIMIT 1"""),
         " newest migration.", (), f"""
 SELECT extract(epoch FROM clock_timestamp() - coalesce(
   (SELECT max(at) FROM execution_auditrun), {_MIGRATED})) AS value"""),
-    Gauge("audit_not_judged", "Accounts that the last hourly audit could not judge.", (), """
-SELECT jsonb_array_length(not_judged) AS value FROM execution_auditrun ORDER BY id DESC LIMIT 1"""),
+    Gauge("audit_not_judged",
+        "Accounts and brokers' books that the last hourly audit could not judge.", (), """
+SELECT jsonb_array_length(not_judged) + jsonb_array_length(unread) AS value
+FROM execution_auditrun ORDER BY id DESC LIMIT 1"""),
     Gauge("level_scan_seconds", "How long ago all levels were last scanned; before the first"
         " time: the newest migration.", (), f"""
 SELECT extract(epoch FROM clock_timestamp() - coalesce(

@@ -25,11 +25,16 @@ from buses.incoming.models import BusMessage
 from common import stored_figures
 from common.stored_figures import STORE_SECONDS
 from connections.kill_switch import release_kill_switch, set_kill_switch
-from connections.models import HaltMode, KillSwitch
+from connections.models import Epoch, HaltMode, KillSwitch
+from execution.disaster_recovery.epochs import open_epoch, release_epoch
+from execution.monitoring import watchdog
+from tests.operational import reset, set_setting
+from tests.ports import closed_port
 from tests.stack.watched_stack import ACCOUNTS, WatchedStack
 from tests.until import until
 from users.models import User
 
+SETTINGS_SECONDS = 2  # until a process follows a new version
 LEASE_SECONDS = 10  # of FILLCAST_LEASE_SECONDS; tests have shorter ones
 Injection = Callable[[WatchedStack], Iterator[Callable[[], object] | None]]
 
@@ -132,7 +137,7 @@ def session_worker_hangs(stack: WatchedStack) -> Iterator[None]:
         yield
 
 
-@raises("SchedulerLate")
+@raises("SchedulerLate", seen_after=120, late="it requests a scan once a minute, and workers scan without it")
 def scheduler_is_killed(stack: WatchedStack) -> Iterator[Callable[[], object]]:
     with stack.killed("beat"):
         yield lambda: stack.rows(
@@ -141,7 +146,7 @@ def scheduler_is_killed(stack: WatchedStack) -> Iterator[Callable[[], object]]:
         )
 
 
-@raises("PricesStopped")
+@raises("PricesStopped", seen_after=45, late="a source may be silent for 45 s")
 def prices_process_is_killed(stack: WatchedStack) -> Iterator[Callable[[], object]]:
     with stack.open_position(guarded_by_engine=True), stack.killed("prices"):
         yield lambda: stack.rows(
@@ -150,13 +155,13 @@ def prices_process_is_killed(stack: WatchedStack) -> Iterator[Callable[[], objec
         )
 
 
-@raises("BusBehind")
+@raises("BusBehind", seen_after=300, late="a bus may be five minutes behind")
 def buses_process_is_killed(stack: WatchedStack) -> Iterator[Callable[[], object]]:
     with stack.killed("buses"):
         yield lambda: _age_bus(stack)
 
 
-@raises("BusNotReceived")
+@raises("BusNotReceived", seen_after=30)
 def bus_receiver_is_killed(stack: WatchedStack) -> Iterator[Callable[[], object]]:
     with stack.killed("bus_receiver"):
         yield lambda: _age_lane(stack)
@@ -193,7 +198,7 @@ def redis_hangs(stack: WatchedStack) -> Iterator[None]:
     stack.servers.signal_redis(signal.SIGCONT)
 
 
-@raises("BusBehind")
+@raises("BusBehind", seen_after=300, late="a bus may be five minutes behind")
 def outgoing_bus_is_killed(stack: WatchedStack) -> Iterator[Callable[[], object]]:
     stack.bus_out.kill()
     stack.trade()
@@ -201,7 +206,7 @@ def outgoing_bus_is_killed(stack: WatchedStack) -> Iterator[Callable[[], object]
     stack.bus_out.start()
 
 
-@raises("BusNotReceived")
+@raises("BusNotReceived", seen_after=30)
 def incoming_bus_hangs(stack: WatchedStack) -> Iterator[Callable[[], object]]:
     stack.bus_in.pause()
     yield lambda: _age_lane(stack)
@@ -232,7 +237,7 @@ def broker_does_not_answer_orders(stack: WatchedStack) -> Iterator[None]:
 
 @raises("OrdersSentSlowly", seen_after=STORE_SECONDS)
 def broker_answers_slowly(stack: WatchedStack) -> Iterator[None]:
-    stack.environment.broker(reply_delay_ms=3_500)
+    stack.environment.broker(reply_delay_ms=2_700)
     stack.operator.do("quote")
     stack.operator.do("publish", feed=ACCOUNTS)
     yield
@@ -255,7 +260,7 @@ def logins_are_refused(stack: WatchedStack) -> Iterator[None]:
     stack.wait_until_well()
 
 
-@raises("OrderUnknown")
+@raises("OrderUnknown", seen_after=300, late="two look-ups a minute apart settle most of them")
 def order_stays_unknown(stack: WatchedStack) -> Iterator[Callable[[], object]]:
     stack.environment.broker(silent_after=True)
     stack.operator.do("quote")
@@ -273,7 +278,7 @@ def order_stays_unknown(stack: WatchedStack) -> Iterator[Callable[[], object]]:
 
 
 # ---- positions and orders -----------------------------------------------------------------
-@raises("PositionsUnprotected")
+@raises("PositionsUnprotected", seen_after=30)
 def position_has_no_stop(stack: WatchedStack) -> Iterator[Callable[[], object]]:
     with stack.open_position(), stack.session() as session:
 
@@ -289,7 +294,7 @@ def position_has_no_stop(stack: WatchedStack) -> Iterator[Callable[[], object]]:
         session.rollback()
 
 
-@raises("LevelScanLate")
+@raises("LevelScanLate", seen_after=120, late="they are scanned once a minute, by workers after 75 s")
 def levels_are_not_scanned(stack: WatchedStack) -> Iterator[None]:
     stack.rows(
         "UPDATE execution_levelscanheartbeat SET"
@@ -300,14 +305,14 @@ def levels_are_not_scanned(stack: WatchedStack) -> Iterator[None]:
         yield
 
 
-@raises("OrdersOverdue")
+@raises("OrdersOverdue", seen_after=30)
 def order_is_not_sent(stack: WatchedStack) -> Iterator[Callable[[], object]]:
     with stack.session() as session:
         session.execute("SELECT 1 FROM connections_connectionlock FOR UPDATE")
         stack.operator.do("quote")
         stack.operator.do("publish", feed=ACCOUNTS)
         yield lambda: stack.rows(
-            "UPDATE execution_order SET due_at = clock_timestamp() - interval '61 s'"
+            "UPDATE execution_order SET due_at = clock_timestamp() - interval '31 s'"
             " WHERE status = 'PENDING'"
         )
     stack.close_all()
@@ -325,7 +330,7 @@ def operator_halts_all_entries(stack: WatchedStack) -> Iterator[None]:
         yield
 
 
-@raises("AlertsWait")
+@raises("AlertsWait", seen_after=30)
 def alert_is_not_published(stack: WatchedStack) -> Iterator[Callable[[], object]]:
     with stack.session() as session:
         session.execute("SELECT 1 FROM signals_feed FOR NO KEY UPDATE")
@@ -335,9 +340,29 @@ def alert_is_not_published(stack: WatchedStack) -> Iterator[Callable[[], object]
             " clock_timestamp(), clock_timestamp() + interval '1 h' FROM signals_feed LIMIT 1"
         )
         yield lambda: stack.rows(
-            "UPDATE signals_incomingalert SET received_at = clock_timestamp() - interval '61 s'"
+            "UPDATE signals_incomingalert SET received_at = clock_timestamp() - interval '31 s'"
             " WHERE state = 'WAITING'"
         )
+
+
+@raises("RecoveryEpochOpen")
+def database_was_restored(stack: WatchedStack) -> Iterator[None]:
+    open_epoch(Epoch.Cause.COMMAND, note="a drill")
+    yield
+    release_epoch(by=None, note="the drill is over", force=True)
+    stack.wait_until_well()
+
+
+@raises("SettingsInvalid", seen_after=SETTINGS_SECONDS)
+def settings_are_invalid(stack: WatchedStack) -> Iterator[None]:
+    version = (
+        "INSERT INTO common_settingsversion (id, document, username, origin, why, source_digest)"
+        " SELECT coalesce(max(id), 0) + 1, %s, '', 'command', 'a drill', ''"
+        " FROM common_settingsversion"
+    )
+    stack.rows(version, '{"execution": {"poll_seconds": "soon"}}')
+    yield
+    stack.rows(version, stack.settings)
 
 
 # ---- books --------------------------------------------------------------------------------
@@ -373,21 +398,21 @@ def position_differs_from_its_fills(stack: WatchedStack) -> Iterator[None]:
     stack.audit()
 
 
-@raises("AuditLate")
+@raises("AuditLate", seen_after=7200, late="it runs once an hour")
 def audit_does_not_run(stack: WatchedStack) -> Iterator[None]:
     stack.rows("UPDATE execution_auditrun SET at = at - interval '7201 s'")
     yield
     stack.audit()
 
 
-@raises("AuditLate")
+@raises("AuditLate", seen_after=7200, late="it runs once an hour")
 def audit_has_never_run(stack: WatchedStack) -> Iterator[None]:
     stack.rows("DELETE FROM execution_auditrun")
     yield
     stack.audit()
 
 
-@raises("AccountsNotJudged", late="an account may be away for two hours", lasts=7_500)
+@raises("AccountsNotJudged", seen_after=3600, late="an account may be away for two hours", lasts=7_500)
 def account_cannot_be_judged(stack: WatchedStack) -> Iterator[None]:
     stack.rows(
         "INSERT INTO execution_auditrun (ok, counters, not_judged)"
@@ -445,6 +470,48 @@ def message_of_a_bus_has_no_route(stack: WatchedStack) -> Iterator[None]:
         intake.discard(message.pk, by=User.objects.get(username="operator"))
 
 
+@raises("MessagesNotDelivered", seen_after=120, late="a mail server may be away for two minutes")
+def mail_server_does_not_answer(stack: WatchedStack) -> Iterator[Callable[[], object]]:
+    channel = stack.operator.do("channel", url="mailto:olga@fillcast.example")
+    stack.rows("UPDATE events_channel SET confirmed_at = clock_timestamp()")
+    with _halted(HaltMode.REDUCING, scope=KillSwitch.Scope.BROKER_TYPE, broker_type="mt4"):
+        pass
+    until(lambda: stack.rows("SELECT 1 FROM events_delivery WHERE status = 'PENDING'"))
+    yield lambda: stack.rows(
+        "UPDATE events_event SET created_at = clock_timestamp() - interval '121 s'"
+        " WHERE id IN (SELECT event_id FROM events_delivery WHERE status = 'PENDING')"
+    )
+    stack.rows("DELETE FROM events_delivery")
+    stack.rows("DELETE FROM events_channel WHERE id = %s", channel)
+
+
+@raises("MessagesNotDelivered", seen_after=120, late="they go out every two seconds; a burst waits")
+def events_are_not_routed(stack: WatchedStack) -> Iterator[Callable[[], object]]:
+    stack.rows("REVOKE UPDATE ON events_event FROM fillcast_trade")
+    with _halted(HaltMode.REDUCING, scope=KillSwitch.Scope.BROKER_TYPE, broker_type="mt4"):
+        pass
+    yield lambda: stack.rows(
+        "UPDATE events_event SET created_at = clock_timestamp() - interval '121 s'"
+        " WHERE routed_at IS NULL"
+    )
+    stack.rows("GRANT UPDATE ON events_event TO fillcast_trade")
+
+
+@raises(
+    "WatchdogNotReached", seen_after=300,
+    late="it is pinged once a minute, and may be away for five minutes",
+)  # fmt: skip
+def watchdog_does_not_answer(stack: WatchedStack) -> Iterator[Callable[[], object]]:
+    with closed_port() as port:
+        set_setting("watchdog.ping_url", f"http://127.0.0.1:{port}/")
+        watchdog.ping(lambda: True)
+    yield lambda: stack.rows(
+        "UPDATE execution_watchdogping SET error_since = clock_timestamp() - interval '301 s'"
+    )
+    stack.rows("UPDATE execution_watchdogping SET error_since = NULL")
+    reset()
+
+
 @raises("RequestsFail")
 def pages_fail(stack: WatchedStack) -> Iterator[Callable[[], object]]:
     stack.rows("ALTER TABLE django_session RENAME TO gone")
@@ -463,8 +530,8 @@ def pages_are_slow(stack: WatchedStack) -> Iterator[Callable[[], object]]:
 
 
 @contextmanager
-def _halted(mode: str) -> Iterator[None]:
-    switch = set_kill_switch(scope=KillSwitch.Scope.ALL, mode=mode, reason="a drill", by=None)
+def _halted(mode: str, *, scope: str = KillSwitch.Scope.ALL, **names: Any) -> Iterator[None]:
+    switch = set_kill_switch(scope=scope, mode=mode, reason="a drill", by=None, **names)
     yield
     release_kill_switch(switch.pk, by=None)
 
@@ -488,7 +555,7 @@ def _age_bus(stack: WatchedStack) -> None:
 
 def _age_lane(stack: WatchedStack) -> None:
     stack.rows(
-        "UPDATE buses_buslane SET polled_at = clock_timestamp() - interval '61 s',"
+        "UPDATE buses_buslane SET polled_at = clock_timestamp() - interval '31 s',"
         " created_at = clock_timestamp() - interval '1 h'"
     )
 

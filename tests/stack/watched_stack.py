@@ -1,20 +1,24 @@
 """All processes of a stack with servers of their own, and what Prometheus would read of them."""
 
 import http.client
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
+from common.operational.source import VARIABLE, with_settings
 from config.env import Settings
+from ops.embedded.orphans import adopted
 from ops.stack import stack
+from ops.stack.fork_server import ForkServer
+from ops.stack.process import ProcessSpec
 from tests.buses.engines import NatsServer
 from tests.faults.environment import FaultEnvironment, end_reused
 from tests.faults.postgres_clusters import at
 from tests.faults.process_fleet import Process
-from tests.faults.servers import Servers
+from tests.faults.servers import ROOT, Servers
 from tests.ports import free_port
 from tests.server_folders import server_folder
 from tests.stack.scraped_alarms import SCRAPE_SECONDS, Scrape, scrape_of
@@ -24,10 +28,23 @@ ACCOUNTS = 50
 TOKEN = "scrape-7c21e0b94d55"
 LEASED = ("exits", "execution-1", "maintenance", "sessions", "prices")
 ALL = (*LEASED, "web", "beat", "buses", "bus_receiver")
+# A slow answer is no time-out; both together are less than the lease.
+SLOW_CALLS = {"execution.call_timeout_seconds": 4, "execution.send_deadline_seconds": 1}
 IN_A_LANE = """
 UPDATE connections_executionconnection SET lane = 'sessions.1' WHERE id = (
   SELECT id FROM connections_executionconnection ORDER BY id LIMIT 1)
 """
+
+
+class ForkedProcess(Process):
+    """A process of the fork server, as `manage.py stack` starts it: it imports nothing again."""
+
+    def __init__(self, server: ForkServer, spec: ProcessSpec, environ: Mapping[str, str]) -> None:
+        self.name, self.log = spec.name, server.log.parent / f"{spec.name}.log"
+        with self.log.open("ab") as output:
+            self.began_at = output.tell()
+            env = {**environ, **spec.env}
+            self.popen = server.spawn(spec.command, output=output, folder=ROOT, env=env)  # type: ignore[assignment]  # both have what a test uses
 
 
 class WatchedStack:
@@ -40,25 +57,52 @@ class WatchedStack:
         self.fleet, self.servers = environment.fleet, environment.servers
         self.rows, self.operator = environment.ours.rows, environment.operator
         self.port = free_port()
+        self.settings = with_settings(self.fleet.environ[VARIABLE], SLOW_CALLS)
         self.fleet.environ |= {
+            VARIABLE: self.settings,
+            "FILLCAST_LEASE_SECONDS": "6",
             "FILLCAST_LISTEN": str(self.port),
             "FILLCAST_METRICS_TOKEN": TOKEN,
             "FILLCAST_SECRET_KEY": "k" * 40,
+            "FILLCAST_EMAIL_URL": f"smtp://127.0.0.1:{free_port()}",
             "FILLCAST_BUSES": f"{bus_out.url},from+{bus_in.url}",
         }
+        self._forks = ForkServer(
+            stack.fork_server(), self.fleet.environ, self.fleet.folder, ROOT
+        )
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Have all processes run meanwhile."""
+        with adopted():
+            try:
+                self._forks.start()
+                until(lambda: self._forks.ready, seen=self._forks.log.read_text)
+                self.start(*ALL)
+                yield
+            finally:
+                self.fleet.end_all()
+                if self._forks.process is not None:
+                    self._forks.process.kill()
+                    self._forks.process.wait(10)
 
     # ---- processes ------------------------------------------------------------------------
     def start(self, *names: str) -> None:
         """Start processes and wait until each of them works."""
-        started = [self._start(name) for name in names]
-        self.fleet.wait_for_lease(*(one for one in started if one.name in LEASED))
+        for name in names:
+            self._start(name)
+        leased = [self.fleet[name].pid for name in names if name in LEASED]
+        until(lambda: all(map(self.fleet.has_lease, leased)), seen=self.fleet.log)
         if "web" in names:
             until(self.text, seen=lambda: self.fleet.log("web"))
 
-    def _start(self, name: str) -> Process:
-        spec = {one.name: one for one in stack.all_processes(Settings.read(self.fleet.environ))}
-        own = {"FILLCAST_LEASE_SECONDS": "10"} if name == "web" else {}
-        return self.fleet.start(spec[name], **own)
+    def _start(self, name: str) -> None:
+        specs = stack.all_processes(Settings.read(self.fleet.environ))
+        spec = {one.name: one for one in specs}[name]
+        if name == "web":
+            self.fleet.start(spec, FILLCAST_LEASE_SECONDS="10")  # it may wait longer for a page
+        else:
+            self.fleet.processes[name] = ForkedProcess(self._forks, spec, self.fleet.environ)
 
     @contextmanager
     def killed(self, name: str) -> Iterator[None]:
@@ -107,6 +151,9 @@ class WatchedStack:
         for path in ("/login/", "/api/v1/orders/", "/healthz"):
             self.get(path)
         self.close_all()
+        # Orders that a poll has sent before their message came: no fault.
+        ended = self.environment.ours.value("SELECT max(id) FROM execution_order")
+        self.send("ExecuteSignal", [ended], queue="exits")
 
     def close_all(self) -> None:
         """Wait until all orders are settled, and close what is open."""
@@ -150,7 +197,8 @@ class WatchedStack:
 
     def wait_until_well(self) -> None:
         """Wait until all processes hold their leases, and all accounts are connected."""
-        self.fleet.wait_for_lease(*(self.fleet[name] for name in LEASED))
+        leased = [self.fleet[name].pid for name in LEASED]
+        until(lambda: all(map(self.fleet.has_lease, leased)), seen=self.fleet.log)
         self.environment.wait(
             lambda: not self.rows(
                 "SELECT 1 FROM connections_connectionhealth WHERE status <> 'ACTIVE'"
@@ -181,8 +229,7 @@ def watched_stack() -> Iterator[WatchedStack]:
             with FaultEnvironment(servers, _made(folder / "stack"), state=state) as environment:
                 started = WatchedStack(environment, *buses)
                 started.rows(IN_A_LANE)
-                with at(servers.ours.url):
-                    started.start(*ALL)
+                with started.running(), at(servers.ours.url):
                     yield started
         finally:
             end_reused(servers)
