@@ -73,7 +73,7 @@ SELECT extract(epoch FROM clock_timestamp() - coalesce(
         "How long the address of the outside watchdog has not accepted pings.", (), """
 SELECT coalesce(extract(epoch FROM clock_timestamp() - error_since), 0) AS value
 FROM execution_watchdogping WHERE checked_at > clock_timestamp() - interval '10 min'"""),
-    # A total that appears with its first message has not risen for Prometheus.
+    # A total that begins with its first message shows Prometheus no increase.
     Gauge("dropped_seconds", "How long ago a message or report was last dropped, by kind.",
         ("name",), """
 SELECT name, extract(epoch FROM clock_timestamp() - max(sampled_at)) AS value

@@ -54,9 +54,9 @@ class TimeLine:
         for _ in range(steps):
             step = dict(scrape)
             for name in filter(COUNTER.search, scrape):
-                risen = scrape[name] - since.get(name, 0.0)
-                risen = scrape[name] if risen < 0 else risen  # its process has started again
-                step[name] = self._totals[name] = self._totals.get(name, 0.0) + risen
+                more = scrape[name] - since.get(name, 0.0)
+                more = scrape[name] if more < 0 else more  # its process has started again
+                step[name] = self._totals[name] = self._totals.get(name, 0.0) + more
             self.steps.append(step)
 
     def seconds(self) -> int:

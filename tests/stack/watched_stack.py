@@ -28,8 +28,9 @@ ACCOUNTS = 50
 TOKEN = "scrape-7c21e0b94d55"
 LEASED = ("exits", "execution-1", "maintenance", "sessions", "prices")
 ALL = (*LEASED, "web", "beat", "buses", "bus_receiver")
-# A slow answer is no time-out; both together are less than the lease.
-SLOW_CALLS = {"execution.call_timeout_seconds": 4, "execution.send_deadline_seconds": 1}
+LEASE_SECONDS = 10
+# A slow answer is no time-out; the gap must be longer.
+SLOW_CALLS = {"execution.call_timeout_seconds": 5, "execution.absence_gap_seconds": 8}
 IN_A_LANE = """
 UPDATE connections_executionconnection SET lane = 'sessions.1' WHERE id = (
   SELECT id FROM connections_executionconnection ORDER BY id LIMIT 1)
@@ -55,21 +56,20 @@ class WatchedStack:
     ) -> None:
         self.environment, self.bus_out, self.bus_in = environment, bus_out, bus_in
         self.fleet, self.servers = environment.fleet, environment.servers
+        # The default, with the longest pauses that a session may make.
+        self.fleet.environ["FILLCAST_LEASE_SECONDS"] = f"{LEASE_SECONDS}"
         self.rows, self.operator = environment.ours.rows, environment.operator
         self.port = free_port()
         self.settings = with_settings(self.fleet.environ[VARIABLE], SLOW_CALLS)
         self.fleet.environ |= {
             VARIABLE: self.settings,
-            "FILLCAST_LEASE_SECONDS": "6",
             "FILLCAST_LISTEN": str(self.port),
             "FILLCAST_METRICS_TOKEN": TOKEN,
             "FILLCAST_SECRET_KEY": "k" * 40,
             "FILLCAST_EMAIL_URL": f"smtp://127.0.0.1:{free_port()}",
             "FILLCAST_BUSES": f"{bus_out.url},from+{bus_in.url}",
         }
-        self._forks = ForkServer(
-            stack.fork_server(), self.fleet.environ, self.fleet.folder, ROOT
-        )
+        self._forks = ForkServer(stack.fork_server(), self.fleet.environ, self.fleet.folder, ROOT)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -100,7 +100,7 @@ class WatchedStack:
         specs = stack.all_processes(Settings.read(self.fleet.environ))
         spec = {one.name: one for one in specs}[name]
         if name == "web":
-            self.fleet.start(spec, FILLCAST_LEASE_SECONDS="10")  # it may wait longer for a page
+            self.fleet.start(spec)
         else:
             self.fleet.processes[name] = ForkedProcess(self._forks, spec, self.fleet.environ)
 
@@ -200,8 +200,8 @@ class WatchedStack:
         leased = [self.fleet[name].pid for name in LEASED]
         until(lambda: all(map(self.fleet.has_lease, leased)), seen=self.fleet.log)
         self.environment.wait(
-            lambda: not self.rows(
-                "SELECT 1 FROM connections_connectionhealth WHERE status <> 'ACTIVE'"
+            lambda: (
+                not self.rows("SELECT 1 FROM connections_connectionhealth WHERE status <> 'ACTIVE'")
             ),
             "accounts are in error",
             120,
