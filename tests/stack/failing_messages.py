@@ -62,18 +62,6 @@ def mail_server_does_not_answer(stack: WatchedStack) -> Iterator[Callable[[], ob
     stack.rows("DELETE FROM events_channel WHERE id = %s", channel)
 
 
-@raises("MessagesNotDelivered", seen_after=120, late="they go out every two seconds; a burst waits")
-def events_are_not_routed(stack: WatchedStack) -> Iterator[Callable[[], object]]:
-    stack.rows("REVOKE UPDATE ON events_event FROM fillcast_trade")
-    with halted(HaltMode.REDUCING, scope=KillSwitch.Scope.BROKER_TYPE, broker_type="mt4"):
-        pass
-    yield lambda: stack.rows(
-        "UPDATE events_event SET created_at = clock_timestamp() - interval '121 s'"
-        " WHERE routed_at IS NULL"
-    )
-    stack.rows("GRANT UPDATE ON events_event TO fillcast_trade")
-
-
 @raises(
     "WatchdogNotReached", seen_after=300,
     late="it is pinged once a minute, and may be away for five minutes",
@@ -101,7 +89,7 @@ def pages_are_slow(stack: WatchedStack) -> Iterator[Callable[[], object]]:
     stack.rows("ALTER TABLE django_session RENAME TO kept")
     stack.rows("CREATE VIEW django_session AS SELECT k.* FROM kept k, pg_sleep(3.5)")
     stack.rows("GRANT SELECT ON django_session TO fillcast_web")
-    yield lambda: stack.get("/portal/", Cookie="sessionid=x")
+    yield lambda: [stack.get("/portal/", Cookie="sessionid=x") for _ in range(4)]
     stack.rows("DROP VIEW django_session")
     stack.rows("ALTER TABLE kept RENAME TO django_session")
 

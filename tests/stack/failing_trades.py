@@ -20,6 +20,10 @@ from tests.stack.injected_failures import raises
 from tests.stack.watched_stack import ACCOUNTS, WatchedStack
 from tests.until import until
 
+IN_ERROR = "SELECT 1 FROM connections_connectionhealth WHERE status = 'ERROR'"
+FAILED_CALLS = """
+SELECT 1 FROM common_callfigure WHERE kind = 'broker' AND outcome IN ('failed', 'unanswered')
+"""
 TEN_MINUTES_AGO = """
 UPDATE execution_droppedmessagecount SET sampled_at = clock_timestamp() - interval '600 s'
 """
@@ -29,8 +33,7 @@ UPDATE execution_droppedmessagecount SET sampled_at = clock_timestamp() - interv
 @raises("BrokerHostDown")
 def broker_is_killed(stack: WatchedStack) -> Iterator[None]:
     stack.environment.venue.kill()
-    with suppress(AssertionError):
-        stack.operator.do("publish", feed=ACCOUNTS)
+    until(lambda: stack.rows(FAILED_CALLS))  # they raise no alarm besides
     yield
     stack.environment.venue.start()
     stack.environment.settle()
@@ -40,6 +43,7 @@ def broker_is_killed(stack: WatchedStack) -> Iterator[None]:
 @raises("BrokerHostDown")
 def broker_hangs(stack: WatchedStack) -> Iterator[None]:
     stack.environment.venue.signal(signal.SIGSTOP)
+    until(lambda: stack.rows(IN_ERROR))  # they raise no alarm besides
     yield
     stack.environment.venue.signal(signal.SIGCONT)
     stack.wait_until_well()
@@ -77,6 +81,10 @@ def logins_are_refused(stack: WatchedStack) -> Iterator[None]:
     stack.refuse_logins(ACCOUNTS // 5)
     yield
     stack.refuse_logins(0)
+    stack.rows(
+        "UPDATE connections_connectionhealth SET status = 'UNTESTED', reconciled_at = NULL,"
+        " test_requested_at = clock_timestamp() WHERE status = 'ERROR'"
+    )
     stack.wait_until_well()
 
 

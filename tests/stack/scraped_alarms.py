@@ -132,11 +132,12 @@ class Verdict:
 
 
 def judge_failure(
-    before: Scrape, failed: Scrape, mended: Scrape, *, lasts: int, traffic: Scrape
+    traffic: Scrape, before: Scrape, failed: Scrape, mended: Sequence[Scrape], *, lasts: int
 ) -> Verdict:
     """Judge a failure that lasts so many seconds, from the scrapes around it.
 
-    traffic: a scrape before `before`; the counters rise that fast while nothing is wrong.
+    traffic: a scrape before `before`; the counters rise that fast while nothing is wrong. mended:
+    two scrapes, between which they rise as fast as they do then.
     A failure begins right after a scrape, and the rules are judged once after each one. Prometheus
     judges them at another moment, so that an alarm may come EVALUATION_SECONDS later.
     """
@@ -146,7 +147,7 @@ def judge_failure(
     steps = lasts // SCRAPE_SECONDS
     line.hold(failed, steps, since=before)
     ends = line.seconds()
-    line.hold(mended, AFTER_STEPS, since=failed)
+    line.hold(mended[-1], AFTER_STEPS, since=mended[0])
     times = [begins + SCRAPE_SECONDS * step for step in range(1, steps + 1)]
     found = line.judge(
         [(begins, begins), *((at, EVALUATION_SECONDS) for at in times),

@@ -41,10 +41,19 @@ def stack(django_db_setup: None, django_db_blocker: Any) -> Iterator[WatchedStac
 
 @pytest.fixture
 def quiet(stack: WatchedStack) -> tuple[Scrape, Scrape]:
-    """Return a scrape before some trading, and one after it."""
-    before = stack.scrape()
-    stack.trade()
-    return before, stack.scrape()
+    """Return a scrape before some trading, and one after it, once no alarm is left."""
+
+    def pair() -> tuple[Scrape, Scrape] | None:
+        before = stack.scrape()
+        stack.trade()
+        after = stack.scrape()
+        line = TimeLine()
+        line.hold(after, HOUR, since=before)
+        alarms[:] = line.judge([(line.seconds(), line.seconds())])
+        return None if alarms[0] else (before, after)
+
+    alarms: list[set[str]] = []
+    return until(pair, seen=lambda: alarms)
 
 
 def test_each_rule_has_a_failure_that_raises_it() -> None:
@@ -71,24 +80,23 @@ def test_failure_raises_its_alarm_and_no_other(
     traffic, before = quiet
     found: list[Verdict] = []
 
-    def judge(failed: Scrape, mended: Scrape) -> Verdict:
-        verdict = judge_failure(before, failed, mended, lasts=failure.lasts, traffic=traffic)
+    def judge(failed: Scrape, *mended: Scrape) -> Verdict:
+        verdict = judge_failure(traffic, before, failed, mended, lasts=failure.lasts)
         found.append(verdict)
         return verdict
 
+    def raising() -> Scrape | None:
+        again()
+        failed = stack.scrape()
+        return failed if judge(failed, *quiet).raised >= failure.alarms else None
+
+    def ended() -> Verdict | None:
+        verdict = judge(failed, stack.scrape(), stack.scrape())
+        return None if verdict.lasting else verdict
+
     with _injected(failure, stack) as again:
-
-        def is_raised() -> Scrape | None:
-            again()
-            failed = stack.scrape()
-            return failed if judge(failed, before).raised >= failure.alarms else None
-
-        failed = until(is_raised, failure.name, seen=lambda: found[-1])
-    verdict = until(
-        lambda: None if (last := judge(failed, stack.scrape())).lasting else last,
-        f"after the mend of {failure.name}",
-        seen=lambda: found[-1],
-    )
+        failed = until(raising, failure.name, seen=lambda: found[-1])
+    verdict = until(ended, f"after the mend of {failure.name}", seen=lambda: found[-1])
     slow = {
         name: seconds
         for name, seconds in verdict.seconds.items()
