@@ -77,7 +77,7 @@ class WatchedStack:
         with adopted():
             try:
                 self._forks.start()
-                until(lambda: self._forks.ready, seen=self._forks.log.read_text)
+                until(lambda: self._forks.ready, seconds=600, seen=self._forks.log.read_text)
                 self.start(*ALL)
                 yield
             finally:
@@ -92,7 +92,7 @@ class WatchedStack:
         for name in names:
             self._start(name)
         leased = [self.fleet[name].pid for name in names if name in LEASED]
-        until(lambda: all(map(self.fleet.has_lease, leased)), seen=self.fleet.log)
+        until(lambda: all(map(self.fleet.has_lease, leased)), seconds=600, seen=self.fleet.log)
         if "web" in names:
             until(self.text, seen=lambda: self.fleet.log("web"))
 
@@ -198,7 +198,7 @@ class WatchedStack:
     def wait_until_well(self) -> None:
         """Wait until all processes hold their leases, and all accounts are connected."""
         leased = [self.fleet[name].pid for name in LEASED]
-        until(lambda: all(map(self.fleet.has_lease, leased)), seen=self.fleet.log)
+        until(lambda: all(map(self.fleet.has_lease, leased)), seconds=600, seen=self.fleet.log)
         self.environment.wait(
             lambda: (
                 not self.rows("SELECT 1 FROM connections_connectionhealth WHERE status <> 'ACTIVE'")
