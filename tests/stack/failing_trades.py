@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-import psycopg
+from psycopg.types.json import Jsonb
 
 from brokers.base import NotSent
 from brokers.rate_limits import Rate, rate_limiter_for
@@ -199,7 +199,7 @@ def order_row_is_lost(stack: WatchedStack) -> Iterator[None]:
         session.execute(
             "INSERT INTO execution_order SELECT * FROM jsonb_populate_record("
             "NULL::execution_order, %s)",
-            [psycopg.types.json.Jsonb(kept[0])],
+            [Jsonb(kept[0])],
         )
         session.commit()
     stack.audit()

@@ -53,7 +53,9 @@ def quiet(stack: WatchedStack) -> tuple[Scrape, Scrape]:
         return None if alarms[0] else (before, after)
 
     alarms: list[set[str]] = []
-    return until(pair, seen=lambda: alarms)
+    found = until(pair, seen=lambda: alarms)
+    assert found is not None
+    return found
 
 
 def test_each_rule_has_a_failure_that_raises_it() -> None:
@@ -95,8 +97,9 @@ def test_failure_raises_its_alarm_and_no_other(
         return None if verdict.lasting else verdict
 
     with _injected(failure, stack) as again:
-        failed = until(raising, failure.name, seen=lambda: found[-1])
-    verdict = until(ended, f"after the mend of {failure.name}", seen=lambda: found[-1])
+        failed = until(raising, failure.name, seen=lambda: found[-1]) or {}
+    until(ended, f"after the mend of {failure.name}", seen=lambda: found[-1])
+    verdict = found[-1]
     slow = {
         name: seconds
         for name, seconds in verdict.seconds.items()

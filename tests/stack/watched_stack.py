@@ -94,7 +94,7 @@ class WatchedStack:
         leased = [self.fleet[name].pid for name in names if name in LEASED]
         until(lambda: all(map(self.fleet.has_lease, leased)), seconds=600, seen=self.fleet.log)
         if "web" in names:
-            until(self.text, seen=lambda: self.fleet.log("web"))
+            until(self.text, seconds=600, seen=lambda: self.fleet.log("web"))
 
     def _start(self, name: str) -> None:
         specs = stack.all_processes(Settings.read(self.fleet.environ))
