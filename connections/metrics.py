@@ -1,27 +1,49 @@
 """Metrics of connections, lanes and halts, for `/metrics`."""
 
 from common.metrics import Gauge
+from connections.exposure import is_monitored_sql
+from connections.health.host_circuit_breaker import OPEN_HOSTS
+from connections.market_data.source_alarms import is_stopped_sql
 
-GAUGES = (
-    Gauge("lanes", "Lanes of broker sessions, by whether a process holds them.", ("held",), """
+
+def _lanes_sql() -> str:
+    return f"""
 SELECT CASE WHEN l.until >= clock_timestamp() THEN 'yes' ELSE 'no' END AS held,
   count(DISTINCT c.lane) AS value
 FROM connections_executionconnection c LEFT JOIN connections_lanelease l ON l.lane = c.lane
-WHERE c.lane <> '' AND c.archived_at IS NULL GROUP BY 1"""),
+WHERE c.lane <> '' AND {is_monitored_sql()} GROUP BY 1"""
+
+
+# Not `alarmed_at`: the process that writes it may be dead, and it is kept until prices come, also
+# after all is closed.
+def _stopped_sources_sql() -> str:
+    return f"""
+SELECT count(*) AS value FROM connections_sourcehealth h
+JOIN connections_dataconnection d ON d.id = h.source_id WHERE {is_stopped_sql()}"""
+
+
+GAUGES = (
+    Gauge("lanes", "Lanes of broker sessions with an account that is switched on or has something"
+        " open, by whether a process holds them.", ("held",), _lanes_sql),
     Gauge("kill_switches", "Kill switches that are set.", ("scope", "mode"), """
 SELECT scope, mode, count(*) AS value FROM connections_killswitch
 WHERE released_at IS NULL GROUP BY scope, mode"""),
     Gauge("epoch_open", "Whether a recovery epoch is open.", (), """
 SELECT count(*) AS value FROM connections_epoch WHERE released_at IS NULL"""),
-    Gauge("connections", "Connections that are switched on, by health.", ("status",), """
-SELECT h.status, count(*) AS value FROM connections_executionconnection c
+    Gauge("connections", "Connections that are switched on, by health; HOST_DOWN: in error while"
+        " their broker's host does not answer.", ("status",), f"""
+SELECT CASE WHEN h.status = 'ERROR' AND c.broker_host IN ({OPEN_HOSTS}) THEN 'HOST_DOWN'
+  ELSE h.status END AS status, count(*) AS value FROM connections_executionconnection c
 JOIN connections_connectionhealth h ON h.connection_id = c.id
-WHERE c.is_active AND c.archived_at IS NULL GROUP BY h.status"""),
-    Gauge("circuits_open", "Circuit breakers that are open, of accounts and of hosts.", ("of",), """
+WHERE c.is_active AND c.archived_at IS NULL GROUP BY 1"""),
+    Gauge("circuits_open", "Circuit breakers that are open, of accounts and of hosts.", ("of",),
+        f"""
 SELECT 'account' AS of, count(*) AS value FROM connections_connectionhealth
 WHERE circuit_open_until > clock_timestamp()
-UNION ALL SELECT 'host', count(*) FROM connections_hostcircuit
-WHERE opened_at IS NOT NULL"""),
+UNION ALL SELECT 'host', count(*) FROM ({OPEN_HOSTS}) o"""),
+    Gauge("hosts_down", "Hosts of brokers that do not answer, by broker type.", ("broker",), f"""
+SELECT type AS broker, count(DISTINCT broker_host) AS value FROM connections_executionconnection
+WHERE broker_host IN ({OPEN_HOSTS}) AND archived_at IS NULL GROUP BY type"""),
     Gauge("price_source_silent_seconds",
       "Seconds since the broker of a price source last confirmed a price.", ("source",), """
 SELECT d.id::text AS source,
@@ -29,8 +51,7 @@ SELECT d.id::text AS source,
 FROM connections_dataconnection d JOIN connections_sourcehealth h ON h.source_id = d.id
 WHERE d.is_active"""),
     Gauge("price_sources_alarmed", "Price sources that something open needs, and that stopped.",
-      (), """
-SELECT count(*) AS value FROM connections_sourcehealth WHERE alarmed_at IS NOT NULL"""),
+        (), _stopped_sources_sql),
     Gauge("price_source_quotes_held_back",
       "Quotes of a price source that were far from the one before, since it is known.",
       ("source",), """

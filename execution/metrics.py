@@ -10,6 +10,9 @@ SELECT * FROM execution_order
 WHERE id > (SELECT max(id) FROM execution_order) - 10000
   AND created_at > clock_timestamp() - interval '1 hour'"""
 
+# What has never run is late, too, soon after the installation.
+_MIGRATED = "(SELECT max(applied) FROM django_migrations)"
+
 GAUGES = (
     Gauge("orders_live", "Orders that have not ended, by state.", ("state",), f"""
 SELECT status AS state, count(*) AS value FROM execution_order
@@ -36,9 +39,12 @@ FROM execution_order WHERE {ALL_PENDING_SQL}"""),
     Gauge("order_unknown_seconds", "How long the oldest UNKNOWN order has been sent.", (), """
 SELECT coalesce(extract(epoch FROM clock_timestamp() - min(submitted_at)), 0) AS value
 FROM execution_order WHERE status IN ('SUBMITTING', 'UNKNOWN') AND status = 'UNKNOWN'"""),
-    Gauge("processes", "Processes with a valid lease, by role.", ("role",), """
-SELECT role, count(*) AS value FROM execution_workerlease
-WHERE lease_until > clock_timestamp() GROUP BY role"""),
+    # A process serves several queues if its role names them, joined by +.
+    Gauge("processes", "Processes with a valid lease, by each queue that they serve.",
+        ("role",), """
+SELECT queue AS role, count(*) AS value
+FROM execution_workerlease, string_to_table(role, '+') AS queue
+WHERE lease_until > clock_timestamp() GROUP BY queue"""),
     Gauge("drift_open",
         "Differences from brokers that wait for a decision, by kind.", ("kind",), """
 SELECT kind, count(*) AS value FROM execution_driftitem WHERE state = 'OPEN' GROUP BY kind"""),
@@ -47,21 +53,31 @@ SELECT c.key AS counter, c.value::text::bigint AS value FROM (
   SELECT counters FROM execution_auditrun ORDER BY id DESC LIMIT 1) a, jsonb_each(a.counters) c"""),
     Gauge("audit_ok", "Whether the last hourly audit found no error.", (), """
 SELECT ok::int AS value FROM execution_auditrun ORDER BY id DESC LIMIT 1"""),
-    Gauge("audit_seconds", "How long ago the last hourly audit ended.", (), """
-SELECT extract(epoch FROM clock_timestamp() - max(at)) AS value FROM execution_auditrun
-HAVING count(*) > 0"""),
-    Gauge("audit_not_judged", "Accounts that the last hourly audit could not judge.", (), """
-SELECT jsonb_array_length(not_judged) AS value FROM execution_auditrun ORDER BY id DESC LIMIT 1"""),
-    Gauge("level_scan_seconds", "How long ago all levels were last scanned.", (), """
-SELECT extract(epoch FROM clock_timestamp() - scanned_at) AS value
-FROM execution_levelscanheartbeat WHERE scanned_at IS NOT NULL"""),
-    Gauge("scheduler_seconds", "How long ago the scheduler (beat) last requested a scan.", (), """
-SELECT extract(epoch FROM clock_timestamp() - scheduled_at) AS value
-FROM execution_levelscanheartbeat WHERE scheduled_at IS NOT NULL"""),
+    Gauge("audit_seconds", "How long ago the last hourly audit ended; before the first: the"
+        " newest migration.", (), f"""
+SELECT extract(epoch FROM clock_timestamp() - coalesce(
+  (SELECT max(at) FROM execution_auditrun), {_MIGRATED})) AS value"""),
+    Gauge("audit_not_judged",
+        "Accounts and brokers' books that the last hourly audit could not judge.", (), """
+SELECT jsonb_array_length(not_judged) + jsonb_array_length(unread) AS value
+FROM execution_auditrun ORDER BY id DESC LIMIT 1"""),
+    Gauge("level_scan_seconds", "How long ago all levels were last scanned; before the first"
+        " time: the newest migration.", (), f"""
+SELECT extract(epoch FROM clock_timestamp() - coalesce(
+  (SELECT scanned_at FROM execution_levelscanheartbeat), {_MIGRATED})) AS value"""),
+    Gauge("scheduler_seconds", "How long ago the scheduler (beat) last requested a scan; before the"
+        " first time: the newest migration.", (), f"""
+SELECT extract(epoch FROM clock_timestamp() - coalesce(
+  (SELECT scheduled_at FROM execution_levelscanheartbeat), {_MIGRATED})) AS value"""),
     Gauge("watchdog_error_seconds",
         "How long the address of the outside watchdog has not accepted pings.", (), """
 SELECT coalesce(extract(epoch FROM clock_timestamp() - error_since), 0) AS value
 FROM execution_watchdogping WHERE checked_at > clock_timestamp() - interval '10 min'"""),
+    # A total that begins with its first message shows Prometheus no increase.
+    Gauge("dropped_seconds", "How long ago a message or report was last dropped, by kind.",
+        ("name",), """
+SELECT name, extract(epoch FROM clock_timestamp() - max(sampled_at)) AS value
+FROM execution_droppedmessagecount GROUP BY name"""),
 )  # fmt: skip
 
 DROPPED_MESSAGES = (

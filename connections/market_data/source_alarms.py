@@ -13,16 +13,21 @@ from events.outbox import INSERT_EVENTS_SQL
 SILENT_SECONDS = 45  # a price that was not confirmed for so long is no longer current
 
 
+def is_stopped_sql() -> str:
+    """Return SQL for whether a source, `h` with its row `d`, has stopped and something needs it."""
+    return f"""d.is_active AND h.error_code <> '{Code.MARKET_CLOSED.value}'
+    AND coalesce(h.last_contact_at, h.failing_since, clock_timestamp())
+      < clock_timestamp() - interval '{SILENT_SECONDS} s'
+    AND {is_priced_by_sql("d.id")}"""
+
+
 def _lost_sql() -> str:
     return f"""
 WITH silent AS (
   SELECT h.source_id, d.name, d.user_id, h.error_code, h.error,
     extract(epoch FROM clock_timestamp() - h.last_contact_at)::int AS seconds
   FROM connections_sourcehealth h JOIN connections_dataconnection d ON d.id = h.source_id
-  WHERE h.alarmed_at IS NULL AND d.is_active AND h.error_code <> '{Code.MARKET_CLOSED.value}'
-    AND coalesce(h.last_contact_at, h.failing_since, clock_timestamp())
-      < clock_timestamp() - interval '{SILENT_SECONDS} s'
-    AND {is_priced_by_sql("d.id")}
+  WHERE h.alarmed_at IS NULL AND {is_stopped_sql()}
   ORDER BY h.source_id FOR NO KEY UPDATE OF h SKIP LOCKED
 ), alarmed AS (
   UPDATE connections_sourcehealth h SET alarmed_at = clock_timestamp()

@@ -82,7 +82,9 @@ def test_metrics_of_an_empty_installation(client: Client, token: str) -> None:
         assert samples[name] == 0, name
     assert samples["redis_up"] == 1
     assert samples['queue_length{queue="exits"}'] == 0
-    assert not [name for name in samples if name.startswith(("audit_", "drift_", "dropped"))]
+    assert not [name for name in samples if name.startswith(("audit_ok", "drift_", "dropped"))]
+    for name in ("audit_seconds", "scheduler_seconds", "level_scan_seconds"):
+        assert samples[name] > 0, f"{name} states when the tables were made"
 
 
 @pytest.fixture
@@ -114,12 +116,13 @@ def test_metrics_that_operators_alert_on(client: Client, token: str) -> None:
     AuditRun.objects.create(ok=False, counters={"DUP": 0, "NAKED": 2})
     DroppedMessageCount.objects.create(name=DroppedMessageCount.Name.MALFORMED, count=4)
     WorkerLease.objects.create(
-        id="a", role="exits", host="h", pid=1, lease_until=market_now() + timedelta(minutes=1)
-    )
+        id="a", role="execution+exits", host="h", pid=1,
+        lease_until=market_now() + timedelta(minutes=1),
+    )  # fmt: skip
     WorkerLease.objects.create(id="b", role="exits", host="h", pid=2, lease_until=market_now())
     make.kill_switch("REDUCING", scope="ALL")
     source = DataConnection.objects.create(name="s", kind="broker", broker_connection=row)
-    SourceHealth.objects.create(source=source, held_back=3, alarmed_at=market_now())
+    SourceHealth.objects.create(source=source, held_back=3)
     samples = scraped(client, token)
     assert samples.pop("order_unknown_seconds") == pytest.approx(3600, abs=60)
     expected = {
@@ -129,14 +132,43 @@ def test_metrics_that_operators_alert_on(client: Client, token: str) -> None:
         'audit_counter{counter="DUP"}': 0, 'audit_counter{counter="NAKED"}': 2, "audit_ok": 0,
         "audit_not_judged": 0,
         'dropped_total{name="message.malformed"}': 4,
-        'processes{role="exits"}': 1,
+        'processes{role="exits"}': 1, 'processes{role="execution"}': 1,
         'kill_switches{mode="REDUCING",scope="ALL"}': 1,
         'connections{status="ACTIVE"}': 1,
-        f'price_source_quotes_held_back{{source="{source.pk}"}}': 3, "price_sources_alarmed": 1,
+        f'price_source_quotes_held_back{{source="{source.pk}"}}': 3,
     }  # fmt: skip
     assert {name: samples.get(name) for name in expected} == expected
     assert samples["audit_seconds"] < 60
+    assert samples['dropped_seconds{name="message.malformed"}'] < 60
     assert 0 <= samples[f'price_source_silent_seconds{{source="{source.pk}"}}'] < 60
+
+
+@pytest.mark.usefixtures("empty_fake_broker")
+def test_price_source_counts_while_something_open_needs_it(client: Client, token: str) -> None:
+    factories.instrument()
+    feed = make.feed()
+    row = factories.account(feed)
+    factories.signal(feed)
+    factories.fill_all()
+    source = DataConnection.objects.create(name="s", kind="broker", broker_connection=row)
+    silent = market_now() - timedelta(minutes=1)
+    SourceHealth.objects.create(source=source, last_contact_at=silent, alarmed_at=silent)
+    assert scraped(client, token)["price_sources_alarmed"] == 0
+    run(
+        "UPDATE positions_executionposition SET price_source_id = %s, sl_guardian = 'ENGINE'",
+        (source.pk,),
+    )
+    assert scraped(client, token)["price_sources_alarmed"] == 1
+    run("UPDATE connections_sourcehealth SET last_contact_at = clock_timestamp()")
+    assert scraped(client, token)["price_sources_alarmed"] == 0
+
+
+def test_lane_counts_while_an_account_of_it_is_monitored(client: Client, token: str) -> None:
+    row = factories.account(make.feed())
+    run("UPDATE connections_executionconnection SET lane = 'mt5.alpha' WHERE id = %s", (row.pk,))
+    assert scraped(client, token)['lanes{held="no"}'] == 1
+    run("UPDATE connections_executionconnection SET is_active = false WHERE id = %s", (row.pk,))
+    assert 'lanes{held="no"}' not in scraped(client, token)
 
 
 def test_requests_and_queues_are_reported_without_the_database(client: Client, token: str) -> None:

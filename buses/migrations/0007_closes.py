@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("buses", "0005_alerted_messages"),
+        ("buses", "0006_lane_states"),
     ]
 
     operations = [
