@@ -25,7 +25,7 @@ from execution.metrics import GAUGES
 
 EVERY_SECONDS = 10.0
 SETTLED_SECONDS = 10.0  # signals are read so long after their publication
-(DUE,) = (gauge.sql for gauge in GAUGES if gauge.name == "order_due_seconds")
+(DUE,) = (gauge.statement() for gauge in GAUGES if gauge.name == "order_due_seconds")
 ORDERS = """
 SELECT c.type, o.status, extract(epoch FROM coalesce(o.filled_at, o.done_at) - s.published_at)
 FROM execution_order o JOIN signals_signal s ON s.id = o.signal_id

@@ -178,9 +178,9 @@ def test_each_failure_raises_its_alarm_alone(tmp_path: Path) -> None:
         tests.append(unit_test(changed, minutes, [name]))
     shutil.copy(MONITORING / "alarms.yml", tmp_path)
     file = tmp_path / "tests.yml"
-    file.write_text(yaml.safe_dump(
-        {"rule_files": ["alarms.yml"], "evaluation_interval": "10s", "tests": tests}
-    ))
+    file.write_text(
+        yaml.safe_dump({"rule_files": ["alarms.yml"], "evaluation_interval": "10s", "tests": tests})
+    )
     done = subprocess.run(
         ["promtool", "test", "rules", str(file)], capture_output=True, text=True, timeout=300
     )

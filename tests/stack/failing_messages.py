@@ -41,7 +41,7 @@ def bus_refuses_an_event(stack: WatchedStack) -> Iterator[None]:
 
 @raises("BusMessagesNotCarriedOut")
 def message_of_a_bus_has_no_route(stack: WatchedStack) -> Iterator[None]:
-    asyncio.run(_send(stack.bus_in.url, "signals.approved.nobody"))
+    asyncio.run(_send(stack.bus_in.url, "signals.approved.without-a-route"))
     yield
     for message in BusMessage.objects.dead():
         intake.discard(message.pk, by=User.objects.get(username="operator"))

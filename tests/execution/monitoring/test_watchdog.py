@@ -198,10 +198,10 @@ def test_address_that_refuses_is_stated_until_it_accepts(service: Service, well:
     assert (found.result, "404" in found.detail) == (WARN, True)
     [gauge] = [one for one in GAUGES if one.name == "watchdog_error_seconds"]
     run("UPDATE execution_watchdogping SET error_since = error_since - interval '10 min'")
-    assert rows(gauge.sql)[0].value >= 600
+    assert rows(gauge.statement())[0].value >= 600
     service.status = 200
     assert (ping().error_since, check().result) == (None, OK)
-    assert rows(gauge.sql)[0].value == 0
+    assert rows(gauge.statement())[0].value == 0
 
 
 def test_dead_or_forbidden_address_is_stated(service: Service, well: None) -> None:
