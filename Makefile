@@ -8,7 +8,7 @@ export PYTHONDONTWRITEBYTECODE ?=
 WITHOUT_FAULTS := (not faults or quick) and not browser
 export TEST_PROCESSES ?= $(shell echo $$(( 2 * $$(nproc) < 8 ? 2 * $$(nproc) : 8 )))
 
-.PHONY: help venv demo up test test-processes test-all test-paused explore durations coverage mutation planted schemathesis test-faults test-browser chaos conformance client lint format peers bench bench-check plots flame \
+.PHONY: help venv demo up test test-processes test-all test-paused explore durations coverage mutation planted schemathesis test-faults test-alarms test-browser chaos conformance client lint format peers bench bench-check plots flame \
 	docs lock sbom clean test-containers
 
 help: ## list these commands
@@ -59,6 +59,9 @@ schemathesis: venv ## make calls that the API's schema allows, others each time;
 
 test-faults: venv ## run the crash and network-failure tests on real processes; about 20 minutes
 	@$(PYTHON) -m pytest tests/faults -m "faults or not faults" $(T)
+
+test-alarms: venv ## let 53 failures of a running stack raise their alarms, each its own; half an hour
+	@$(PYTHON) -m pytest -m faults $(or $(T),tests/stack/test_raised_alarms.py)
 
 test-browser: venv ## use every page of a running demo in chromium, on desktop, phone, dark; screenshots in var/screenshots
 	@$(PYTHON) -m pytest $(or $(T),tests/browser) -m browser -n 2

@@ -295,7 +295,7 @@ def test_replays_go_on_after_an_unexpected_error_which_health_shows(
 
     monkeypatch.setenv(ALIVE, str(file))
     monkeypatch.setattr(receiver, "UNHEALTHY_SECONDS", 0.2)
-    monkeypatch.setattr(receiver, "NOTE_SECONDS", 0.0)
+    monkeypatch.setattr(reception, "NOTE_SECONDS", 0.0)
     monkeypatch.setattr(receiver, "REPLAY_SECONDS", 0.01)
     monkeypatch.setattr(receiver, "replay_requested", replay)
     thread = threading.Thread(target=Receiver([(LANES[0], StubLane)]).run, args=(stop,))

@@ -24,7 +24,7 @@ from tests.stack.scraped_alarms import (
 from tests.stack.watched_stack import WatchedStack, watched_stack
 from tests.until import until
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(1_800)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(1_800)]  # half an hour: `make test-alarms`
 WITHIN_SECONDS = 60
 HOUR = 3_600 // SCRAPE_SECONDS
 INJECTED_BY = (failing_processes, failing_trades, failing_messages)  # they add their failures
