@@ -118,7 +118,7 @@ class SpanSender:
             return
         try:
             self._store_lost(lost)
-        except DatabaseError as error:  # the spans are lost either way
+        except (DatabaseError, RuntimeError) as error:  # the second one while the process ends
             log.warning("lost spans were not counted yet: %s", str(error).strip())
         else:
             self._lose(-lost)

@@ -260,11 +260,13 @@ MACHINE_TIMES = {
 
 
 def pass_time(seconds: float) -> None:
-    """Let time pass without waiting: move every stored time into the past.
+    """Let time pass without waiting, and a millisecond more, as a clock that runs would."""
+    move_back(seconds + 0.001)
 
-    A millisecond more, as the next statement would be later, too, if the clock ran.
-    """
-    by = f"make_interval(secs => {float(seconds) + 0.001!r})"
+
+def move_back(seconds: float) -> None:
+    """Move every stored time into the past."""
+    by = f"make_interval(secs => {float(seconds)!r})"
     moved = (
         f"UPDATE {table} SET {', '.join(f'{name} = {name} - {by}' for name in names)}"
         for table, names in MACHINE_TIMES.items()

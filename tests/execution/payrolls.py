@@ -70,7 +70,7 @@ class Market:
         set_time(moment)
         real = time.monotonic() - self._began
         behind = (moment - BEGIN).total_seconds() - real - self._passed
-        factories.pass_time(behind)
+        factories.move_back(behind)
         for table, names in OF_MARKET.items():  # these follow the market's clock
             moved = ", ".join(f"{name} = {name} + make_interval(secs => %(s)s)" for name in names)
             run(f"UPDATE {table} SET {moved}", {"s": behind})
