@@ -30,5 +30,5 @@ def database_answers_within(seconds: float) -> Iterator[None]:
 
 
 def _end(session: socket.socket) -> None:
-    with suppress(OSError):  # it has ended by itself
+    with suppress(OSError):  # it has ended already
         session.shutdown(socket.SHUT_RDWR)

@@ -50,9 +50,7 @@ def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
     keep_sessions()
     pluginmanager.register(kept_rows.KeptRowsPlugin())
     pluginmanager.register(HangGuardPlugin())
-    if (seed := os.environ.get("TEST_PAUSES")) and (
-        not others or "PYTEST_XDIST_WORKER" in os.environ
-    ):
+    if runs_tests and (seed := os.environ.get("TEST_PAUSES")):
         pluginmanager.register(PausesPlugin(seed))
     if "PYTEST_XDIST_WORKER" not in os.environ:
         pluginmanager.register(DurationsPlugin())
