@@ -19,9 +19,10 @@ from events.models import EventKind
 from events.services import emit
 from execution.dispatch.order_dispatcher import reports_from_outcome
 from execution.models import Order
-from signals.models import Feed
+from signals.models import Feed, Signal
 from tests.buses.factories import MemorySink
 from tests.buses.schemas import check, check_json
+from tests.connections import make
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 
@@ -34,6 +35,10 @@ def sink(alice: ExecutionConnection) -> MemorySink:
     Drain(sink, holder="test").step()
     assert sink.taken == []  # it begins with what happens from now on
     return sink
+
+
+def published(feed: Feed, **fields: Any) -> Signal:
+    return factories.published(make.signal(feed, sl=D("1.09"), **fields))
 
 
 def drained(sink: MemorySink) -> list[Envelope]:
@@ -50,7 +55,7 @@ def of_type(events: list[Envelope], name: str) -> list[dict[str, Any]]:
 
 
 def test_every_transition_of_a_filled_entry_is_delivered(sink: MemorySink, feed: Feed) -> None:
-    signal = factories.signal(feed, strategy_id="breakout", trade_plan_id="plan-1")
+    signal = published(feed, strategy_id="breakout", trade_plan_id="plan-1")
     factories.fill_all()
     events = drained(sink)
     updates = of_type(events, "order_update")
@@ -79,7 +84,7 @@ def test_every_transition_of_a_filled_entry_is_delivered(sink: MemorySink, feed:
 
 
 def test_partial_fill_and_cancel_have_their_quantities(sink: MemorySink, feed: Feed) -> None:
-    factories.signal(feed, order_type="LIMIT", open_price=D("1.09900"))
+    published(feed, order_type="LIMIT", open_price=D("1.09900"))
     (outgoing,) = factories.claim_all()
     order = Order.objects.get()
     accepted = factories.report(order, ReportKind.ACCEPTED)
@@ -97,7 +102,7 @@ def test_partial_fill_and_cancel_have_their_quantities(sink: MemorySink, feed: F
 def test_closed_position_closes_its_order(
     sink: MemorySink, feed: Feed, alice: ExecutionConnection
 ) -> None:
-    signal = factories.signal(feed)
+    signal = published(feed)
     entry = factories.filled(signal).signal.orders.get()
     drained(sink)
     factories.close_signal(signal)
@@ -116,7 +121,7 @@ def test_closed_position_closes_its_order(
 
 def test_skipped_candidate_is_one_update(sink: MemorySink, feed: Feed) -> None:
     ExecutionConnection.objects.update(is_active=False)
-    factories.signal(feed)
+    published(feed)
     (update,) = of_type(drained(sink), "order_update")
     assert (update["status"], update["status_before"], update["quantity"]) == (
         "SKIPPED",
@@ -135,7 +140,7 @@ def test_private_events_reach_no_bus(sink: MemorySink, alice: ExecutionConnectio
 
 
 def test_event_has_the_same_id_again(sink: MemorySink, feed: Feed, broker: FakeBroker) -> None:
-    factories.signal(feed)
+    published(feed)
     first = [one.id for one in drained(sink)]
     other = MemorySink("other")
     Drain(other, holder="test").step()
@@ -148,7 +153,7 @@ def test_redis_stream_gets_valid_events_of_a_trade(sink: MemorySink, feed: Feed)
     name = f"test-{uuid4().hex}"
     stream = open_sink(f"{url.replace('redis://', 'redis+stream://')}/{name}")
     Drain(stream, holder="test").step()
-    signal = factories.signal(feed)
+    signal = published(feed)
     factories.fill_all()
     factories.close_signal(signal)
     factories.fill_all()

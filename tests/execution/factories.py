@@ -16,7 +16,7 @@ from django.test import TestCase
 from brokers.registry import BUILT_IN, adapter_for, broker_types
 from brokers.types import Execution, HeldLevels, OrderReport, ReportKind
 from common.clocks import market_now
-from common.sql import rows, run
+from common.sql import kept_plans, rows, run
 from connections import eligibility
 from connections.models import AccountSnapshot, ExecutionConnection, Instrument
 from execution.dispatch.order_dispatcher import reports_from_outcome
@@ -27,6 +27,7 @@ from execution.submission.outgoing import Outgoing
 from positions.models import ExecutionPosition
 from signals.models import Approval, Feed, Origin, Signal
 from signals.services import publish
+from signals.signals import signal_published
 from tests.connections import make
 from tests.execution.fake_broker import BOOK, KIND, FakeBroker
 
@@ -126,7 +127,10 @@ def mark_monitored(of: ExecutionConnection) -> None:
 
 
 def signal(feed: Feed, targets: Sequence[tuple[str, str]] = (), **fields: Any) -> Signal:
-    """Publish a buy at market with a stop."""
+    """Write a published buy at market with a stop, and the orders of its accounts.
+
+    What a publication checks and records besides is half of its cost: `published` does all of it.
+    """
     defaults = {
         "currency_pair": "EUR/USD",
         "direction": "BUY",
@@ -134,8 +138,18 @@ def signal(feed: Feed, targets: Sequence[tuple[str, str]] = (), **fields: Any) -
         "target_prices": [D(price) for price, _ in targets],
         "target_fractions": [D(fraction) for _, fraction in targets],
         "approval": Approval.APPROVED,
+        "published_at": market_now(),
     }
     row = Signal.objects.create(feed=feed, **{**defaults, **fields})
+    row = Signal.objects.get(pk=row.pk)  # with the audience, which the database decides
+    with transaction.atomic(), kept_plans():
+        signal_published.send(sender=Signal, signal=row)
+    row._state.fields_cache.clear()
+    return row
+
+
+def published(row: Signal) -> Signal:
+    """Publish a stored signal as the product does: with every check, record and message."""
     assert publish(row.pk, by=None)
     return Signal.objects.get(pk=row.pk)
 

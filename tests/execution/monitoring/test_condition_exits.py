@@ -22,6 +22,7 @@ from positions.models import ExecutionPosition
 from signals.draft import SignalDraft
 from signals.ingest import save_draft
 from signals.models import Action, AfterState, Direction, Feed, Origin, Signal
+from tests.connections import make
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 
@@ -300,8 +301,9 @@ def test_faults_are_refused_before_anything_is_stored(other: Signal, feed: Feed)
     unpublished, _ = save_draft(
         feed, SignalDraft(pair="EUR/USD", direction=Direction.BUY), origin=Origin.API, by=None
     )
+    awaiting = make.signal(feed, close_when_signal=unpublished, close_when_state="CLOSED")
     with pytest.raises(ConflictError) as early:
-        factories.signal(feed, close_when_signal=unpublished, close_when_state="CLOSED")
+        factories.published(awaiting)
     assert early.value.code == "SIGNAL_NOT_PUBLISHED"
 
 

@@ -40,7 +40,7 @@ def elsewhere(feed: Feed, *pairs: str) -> ExecutionConnection:
 
 
 def index(feed: Feed) -> Signal:
-    return factories.signal(feed, currency_pair="DAX/EUR", sl=D(17900))
+    return factories.published(make.signal(feed, currency_pair="DAX/EUR", sl=D(17900)))
 
 
 def test_mapped_symbol_is_traded_and_priced_as_the_brokers_symbol(
