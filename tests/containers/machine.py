@@ -17,7 +17,10 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-PACKAGES = "podman runc debootstrap catatonit netavark aardvark-dns"
+PACKAGES = ("podman", "runc", "debootstrap", "catatonit", "netavark", "aardvark-dns")
+HELPERS = os.pathsep.join(  # where podman looks for its helpers besides PATH
+    ("/usr/libexec/podman", "/usr/lib/podman", "/usr/local/libexec/podman", "/usr/local/lib/podman")
+)
 STORAGE = '[storage]\ndriver = "overlay"\nrunroot = "{0}/run"\ngraphroot = "{0}/graph"\n'
 CONTAINERS = """\
 [engine]
@@ -54,8 +57,11 @@ class Machine:
             self._prepare_podman()
 
     def _prepare_podman(self) -> None:
-        if not shutil.which("podman"):
-            sys.exit(f"Neither Docker nor podman answers. apt-get install {PACKAGES}")
+        places = os.pathsep.join((os.environ.get("PATH", os.defpath), HELPERS))
+        missing = [name for name in PACKAGES if not shutil.which(name, path=places)]
+        if missing:
+            names = " ".join(missing)
+            sys.exit(f"Docker does not answer, and podman needs: apt-get install {names}")
         (self.folder / "storage.conf").write_text(STORAGE.format(self.folder))
         (self.folder / "containers.conf").write_text(CONTAINERS)
         (self.folder / "tmp").mkdir()
