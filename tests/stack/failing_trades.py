@@ -208,10 +208,10 @@ def order_row_is_lost(stack: WatchedStack) -> Iterator[None]:
 @raises("AuditFailed")
 def position_differs_from_its_fills(stack: WatchedStack) -> Iterator[None]:
     with stack.open_position():
-        stack.rows("UPDATE positions_executionposition SET quantity = quantity + 1 WHERE sl > 0")
+        stack.rows("UPDATE positions_executionposition SET quantity = quantity - 1 WHERE sl > 0")
         stack.audit()
         yield
-        stack.rows("UPDATE positions_executionposition SET quantity = quantity - 1 WHERE sl > 0")
+        stack.rows("UPDATE positions_executionposition SET quantity = quantity + 1 WHERE sl > 0")
     stack.audit()
 
 
