@@ -8,7 +8,7 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 
-from common.errors import InvalidInputError
+from common.errors import ConflictError, InvalidInputError
 from common.models import SettingsVersion
 from common.operational import current, source, store
 from common.operational.reading import InvalidDocumentError, parse
@@ -20,6 +20,11 @@ from events.services import emit
 log = structlog.get_logger(__name__)
 SECONDS = 10.0  # between two reads of the source
 MOST_FAULTS = 20  # in a message
+CHANGED = "The central source has changed."
+NOTED = (
+    "The JSON of FILLCAST_SETTINGS_SOURCE is noted. It changes nothing: it held until the first"
+    " version was stored."
+)
 TEXT_EFFECT = "These messages are sent with their built-in texts."
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('refused settings', 0))"
 _KNOWN = """
@@ -47,7 +52,8 @@ def follow_source(where: str) -> SettingsVersion | None:
     """Store what the source has as a version, if its text is new and all of it is valid.
 
     A text that this process has stored is not new: two workers with different sources would replace
-    each other's version every few seconds.
+    each other's version every few seconds. JSON that is found after the first version changes
+    nothing: it was the base of that version, and what a person changed in it stays.
     """
     global _obstacle, _seen
     before, _obstacle = _obstacle, ""
@@ -60,19 +66,25 @@ def follow_source(where: str) -> SettingsVersion | None:
         if error.is_forged:
             _alert("The central source of settings", "signature", [_obstacle], _number())
         return None
-    if text.digest in (_seen, store.last_digest()):
+    base, last = store.number_of(store.newest()), store.last_digest()
+    if text.digest in (_seen, last):
         _seen = text.digest
         return None
+    is_applied = not source.is_json(where) or bool(last) or base == 0
     try:
+        document = parse(text.text)
         stored = store.save(
-            parse(text.text),
+            document if is_applied else {},
             by=None,
-            why="The central source has changed.",
+            why=CHANGED if is_applied else NOTED,
             origin=store.Origin.CENTRAL,
+            base=base,
             source_digest=text.digest,
         )
         _seen = text.digest
         return stored
+    except ConflictError:  # a version was stored since `base`: the next read decides
+        return None
     except InvalidDocumentError as error:
         faults = list(map(str, error.faults))
     except InvalidInputError as error:

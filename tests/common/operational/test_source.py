@@ -17,6 +17,7 @@ from common.operational.current import settings_now
 from common.operational.reading import InvalidDocumentError
 from events import settings_upkeep
 from events.models import Event
+from ops.doctor.operational import operational
 from tests.common.operational.test_document import SPECIFIED
 from tests.roles import staff
 
@@ -195,6 +196,47 @@ def test_json_in_the_variable_becomes_a_version_in_production_only(settings: Any
     assert SettingsVersion.objects.get().document["execution"]["poll_seconds"] == 1
     settings_upkeep.run()
     assert SettingsVersion.objects.count() == 1
+
+
+def test_json_in_the_variable_undoes_no_version_that_was_there_first(settings: Any) -> None:
+    """Its settings were the base of the first version, which a person may have changed since."""
+    store.save({"execution": {"poll_seconds": 4}}, by=None, why="By hand.", origin="console")
+    settings.FOLLOWED_SETTINGS_SOURCE = source.followed(POLL, production=True)
+    for _ in range(3):
+        settings_upkeep.run()
+    assert settings_now().execution.poll_seconds == 4
+    noted = SettingsVersion.objects.get(pk=2)
+    assert (noted.why, noted.origin) == (settings_upkeep.NOTED, "central")
+    assert SettingsVersion.objects.count() == 2
+    assert operational()[1].result == "ok"
+    settings.FOLLOWED_SETTINGS_SOURCE = POLL.replace("1", "3")  # changed, for the first time
+    settings_upkeep.run()
+    assert settings_now().execution.poll_seconds == 3
+
+
+def test_file_that_is_named_after_the_first_version_is_applied(tmp_path: Path) -> None:
+    store.save({"execution": {"poll_seconds": 4}}, by=None, why="By hand.", origin="console")
+    file = tmp_path / "settings.json"
+    file.write_text(POLL)
+    settings_upkeep.follow_source(str(file))
+    assert settings_now().execution.poll_seconds == 1
+
+
+def test_version_that_is_stored_meanwhile_is_not_overwritten(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever saves while the source is read: the next read decides."""
+    real = store.last_digest
+
+    def saved_meanwhile() -> str:
+        monkeypatch.setattr(store, "last_digest", real)
+        store.save({"execution": {"poll_seconds": 4}}, by=None, why="By hand.", origin="console")
+        return ""
+
+    monkeypatch.setattr(store, "last_digest", saved_meanwhile)
+    assert settings_upkeep.follow_source(POLL) is None
+    settings_upkeep.follow_source(POLL)
+    assert settings_now().execution.poll_seconds == 4
 
 
 def test_workers_with_different_sources_do_not_replace_each_others_version(
