@@ -87,11 +87,28 @@ def scheduler_is_killed(stack: WatchedStack) -> Iterator[Callable[[], object]]:
         )
 
 
-@raises("PricesStopped", seen_after=45, late="a source may be silent for 45 s")
+@raises(
+    "NoPricesProcess",
+    "PricesStopped",
+    seen_after=45,
+    late="a source may be silent for 45 s",
+    because="one states what to start, the other one that something open needs it",
+)
 def prices_process_is_killed(stack: WatchedStack) -> Iterator[Callable[[], object]]:
     with stack.open_position(guarded_by_engine=True), stack.killed("prices"):
         yield lambda: stack.rows(
             "UPDATE connections_sourcehealth SET"
+            " last_contact_at = clock_timestamp() - interval '46 s'"
+        )
+
+
+@raises("NoPricesProcess", seen_after=LEASE_SECONDS)
+def prices_process_is_killed_while_the_market_is_closed(
+    stack: WatchedStack,
+) -> Iterator[Callable[[], object]]:
+    with stack.open_position(guarded_by_engine=True), stack.killed("prices"):
+        yield lambda: stack.rows(
+            "UPDATE connections_sourcehealth SET error_code = 'MARKET_CLOSED',"
             " last_contact_at = clock_timestamp() - interval '46 s'"
         )
 
