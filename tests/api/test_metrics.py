@@ -171,6 +171,25 @@ def test_lane_counts_while_an_account_of_it_is_monitored(client: Client, token: 
     assert 'lanes{held="no"}' not in scraped(client, token)
 
 
+def test_hosts_count_by_broker_type_while_accounts_need_them(client: Client, token: str) -> None:
+    feed = make.feed()
+    for name in "abc":
+        row = factories.account(feed, name=name)
+        run(
+            "UPDATE connections_executionconnection SET type = 'ibkr', settings ="
+            " jsonb_build_object('host', %s::text, 'port', 1) WHERE id = %s",
+            (name, row.pk),
+        )
+    run("INSERT INTO connections_hostcircuit (host, opened_at, times, failing, contacted, message)"
+        " SELECT broker_host, clock_timestamp(), 1, 1, 1, ''"
+        " FROM connections_executionconnection ORDER BY broker_host LIMIT 2")  # fmt: skip
+    samples = scraped(client, token)
+    assert samples['hosts{broker="ibkr"}'] == 3
+    assert samples['hosts_down{broker="ibkr"}'] == 2
+    run("UPDATE connections_executionconnection SET is_active = false")
+    assert not [name for name in scraped(client, token) if name.startswith("hosts")]
+
+
 def test_requests_and_queues_are_reported_without_the_database(client: Client, token: str) -> None:
     client.get("/api/v1/no-such-thing/")
     run("ALTER TABLE events_event RENAME TO gone")  # undone at the end of this test

@@ -65,6 +65,7 @@ QUIET = {
     FAST % "2.5": "0+100x130", FAST % "5.0": "0+100x130", FAST % "+Inf": "0+100x130",
     CALLS % "ok": "0+100x130", CALLS % "refused": "0+50x130", CALLS % "unanswered": "0+5x130",
     CALLS % "failed": "0+5x130",
+    'fillcast_hosts{broker="ibkr"}': "20x130",
     SUBMIT % "2.5": "0+100x130", SUBMIT % "5.0": "0+100x130", SUBMIT % "+Inf": "0+100x130",
     TASKS % "ok": "0+100x130", TASKS % "failed": "0+1x130",
     WAITS % "ok": "0+100x130", WAITS % "refused": "0+1x130",
@@ -119,6 +120,12 @@ FAILURES = {
     },
     "RequestsSlow": {FAST % "2.5": "0+50x130"},
 }
+HOSTS_DOWN = 'fillcast_hosts_down{broker="ibkr"}'
+SEVERAL: list[tuple[dict[str, str], list[str]]] = [
+    # One address of twenty is down: calls that the other nineteen fail are news.
+    ({**FAILURES["BrokerCallsFail"], HOSTS_DOWN: GOOD}, ["BrokerCallsFail"]),
+    ({**FAILURES["BrokerCallsFail"], HOSTS_DOWN: "20x130"}, []),
+]
 MINUTES_UNTIL = {"AccountsNotJudged": 125, "DifferencesWait": 35}
 
 
@@ -177,6 +184,7 @@ def test_each_failure_raises_its_alarm_alone(tmp_path: Path) -> None:
     for name, changed in FAILURES.items():
         minutes = MINUTES_UNTIL.get(name, 1)
         tests.append(unit_test(changed, minutes, [name]))
+    tests += [unit_test(changed, 1, firing) for changed, firing in SEVERAL]
     shutil.copy(MONITORING / "alarms.yml", tmp_path)
     file = tmp_path / "tests.yml"
     file.write_text(
