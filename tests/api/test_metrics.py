@@ -5,12 +5,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import InterfaceError
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from api import database_figures
+from api.database_figures import Answer, Figure
 from api.request_metrics import REGISTRY, RequestMetricsMiddleware
 from common.clocks import market_now
+from common.metrics import Gauge
 from common.sql import run
 from connections.models import DataConnection, SourceHealth
 from execution.models import AuditRun, DriftItem, DroppedMessageCount, WorkerLease
@@ -190,13 +195,58 @@ def test_hosts_count_by_broker_type_while_accounts_need_them(client: Client, tok
     assert not [name for name in scraped(client, token) if name.startswith("hosts")]
 
 
-def test_requests_and_queues_are_reported_without_the_database(client: Client, token: str) -> None:
+def test_requests_and_queues_are_reported_without_the_database(
+    client: Client, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client.get("/api/v1/no-such-thing/")
-    run("ALTER TABLE events_event RENAME TO gone")  # undone at the end of this test
+
+    def lost(*_: object) -> None:
+        raise InterfaceError("the connection is closed")
+
+    monkeypatch.setattr("api.database_figures.run", lost)
     samples = scraped(client, token)
     assert (samples["database_up"], samples["redis_up"]) == (0, 1)
     assert "positions_open" not in samples
+    assert not [name for name in samples if name.startswith("figure_missing")]
     assert samples['web_request_seconds_count{area="api",method="GET",status="4xx"}'] >= 1
+
+
+def test_figure_that_cannot_be_read_is_named_and_costs_no_other(client: Client, token: str) -> None:
+    run("ALTER TABLE events_event RENAME TO gone")  # undone at the end of this test
+    samples = scraped(client, token)
+    missing = {name for name in samples if name.startswith("figure_missing")}
+    assert missing == {
+        f'figure_missing{{name="{name}"}}'
+        for name in ("events_waiting", "event_wait_seconds", "mail_wait_seconds")
+    }
+    assert samples["database_up"] == 1
+    assert samples["positions_open"] == 0
+
+
+def test_statement_that_is_too_slow_is_ended_while_the_database_is_up(
+    client: Client, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_figures, "LIMIT", "SET LOCAL statement_timeout = '500ms'")
+    slow = Gauge("slow", "Slow.", (), "SELECT pg_sleep(3600), 1 AS value")
+    monkeypatch.setattr("api.metrics.GAUGES", (slow,))
+    samples = scraped(client, token)
+    assert samples["database_up"] == 1
+    assert samples['figure_missing{name="slow"}'] == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_figures_that_were_read_stay_when_the_session_is_lost() -> None:
+    """As if the total were used up, which ends the session."""
+    read = GaugeMetricFamily("fillcast_read", "Read.", value=1)
+
+    def lost() -> list[Metric]:
+        run("SELECT pg_terminate_backend(pg_backend_pid())")
+        return []
+
+    names = ("read", "lost", "after")
+    calls = (lambda: [read], lost, lambda: pytest.fail("read without a limit"))
+    answer = database_figures.read_figures(map(Figure, names, calls))
+    assert answer == Answer(metrics=[read], is_up=True, missing=["lost", "after"])
 
 
 def test_request_that_raises_is_counted_as_5xx(token: str) -> None:

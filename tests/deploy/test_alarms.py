@@ -23,6 +23,7 @@ NAMES = [rule["alert"] for rule in RULES]
 METRIC = re.compile(r"fillcast_[a-z_]+")
 OTHERS = {
     "fillcast_database_up", "fillcast_redis_up", "fillcast_queue_length", "fillcast_dropped_total",
+    "fillcast_figure_missing",
     "fillcast_web_request_seconds_count", "fillcast_web_request_seconds_bucket",
     "fillcast_settings_invalid",
 }  # fmt: skip
@@ -82,6 +83,7 @@ GONE = "_x130"
 FAILURES = {
     "WebDoesNotAnswer": {'up{job="fillcast",instance="a"}': NONE},
     "DatabaseDoesNotAnswer": {"fillcast_database_up": NONE},
+    "FiguresMissing": {'fillcast_figure_missing{name="epoch_open"}': GOOD},
     "RedisDoesNotAnswer": {"fillcast_redis_up": NONE},
     "NoWorker": {'fillcast_processes{role="execution"}': GONE},
     "NoExitWorker": {'fillcast_processes{role="exits"}': GONE},
@@ -125,6 +127,16 @@ SEVERAL: list[tuple[dict[str, str], list[str]]] = [
     # One address of twenty is down: calls that the other nineteen fail are news.
     ({**FAILURES["BrokerCallsFail"], HOSTS_DOWN: GOOD}, ["BrokerCallsFail"]),
     ({**FAILURES["BrokerCallsFail"], HOSTS_DOWN: "20x130"}, []),
+    (  # what was not read is not taken for absent
+        {
+            **{
+                f'fillcast_processes{{role="{role}"}}': GONE
+                for role in ("execution", "exits", "maintenance", "prices")
+            },
+            'fillcast_figure_missing{name="processes"}': GOOD,
+        },
+        ["FiguresMissing"],
+    ),
 ]
 MINUTES_UNTIL = {"AccountsNotJudged": 125, "DifferencesWait": 35}
 

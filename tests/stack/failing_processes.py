@@ -155,6 +155,14 @@ def postgresql_takes_no_sessions(stack: WatchedStack) -> Iterator[None]:
     stack.wait_until_well()
 
 
+@raises("FiguresMissing")
+def table_is_locked(stack: WatchedStack) -> Iterator[None]:
+    with psycopg.connect(stack.servers.ours.url) as session:
+        session.execute("LOCK TABLE execution_droppedmessagecount IN ACCESS EXCLUSIVE MODE")
+        yield
+        session.rollback()
+
+
 @raises("RedisDoesNotAnswer")
 def redis_wants_another_password(stack: WatchedStack) -> Iterator[None]:
     with stack.servers.redis_client() as client:
