@@ -243,9 +243,11 @@ def test_figures_that_were_read_stay_when_the_session_is_lost() -> None:
         run("SELECT pg_terminate_backend(pg_backend_pid())")
         return []
 
-    names = ("read", "lost", "after")
-    calls = (lambda: [read], lost, lambda: pytest.fail("read without a limit"))
-    answer = database_figures.read_figures(map(Figure, names, calls))
+    def after() -> list[Metric]:
+        pytest.fail("read without a limit")
+
+    figures = [Figure("read", lambda: [read]), Figure("lost", lost), Figure("after", after)]
+    answer = database_figures.read_figures(figures)
     assert answer == Answer(metrics=[read], is_up=True, missing=["lost", "after"])
 
 
