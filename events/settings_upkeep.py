@@ -4,6 +4,9 @@ A job of the maintenance worker. Its network call is in no transaction, and no r
 waits for it: while the source is slow, away or wrong, the version in force stays.
 """
 
+from datetime import datetime
+from typing import NamedTuple
+
 import structlog
 from django.conf import settings
 from django.db import transaction
@@ -32,7 +35,22 @@ SELECT 1 AS found FROM events_event
 WHERE kind = %s AND payload ->> 'refused' = %s AND created_at > clock_timestamp() - interval '1 day'
 LIMIT 1"""
 _obstacle = ""  # why the source could not be read last time
-_seen = ""  # what of the source this process has stored or refused last
+_seen: "Seen | None" = None  # what of the source this process has found stored or refused last
+
+
+class Seen(NamedTuple):
+    """A text of the source. version: its number and time; None: it was refused."""
+
+    digest: str
+    version: tuple[int, datetime] | None = None
+    is_noted: bool = False
+
+    def is_lost(self) -> bool:
+        """Return whether its version is gone: a standby that became the primary may lack it."""
+        if self.version is None:
+            return False
+        number, made_at = self.version
+        return not SettingsVersion.objects.filter(pk=number, made_at=made_at).exists()
 
 
 def run() -> None:
@@ -66,32 +84,48 @@ def follow_source(where: str) -> SettingsVersion | None:
         if error.is_forged:
             _alert("The central source of settings", "signature", [_obstacle], _number())
         return None
-    base, last = store.number_of(store.newest()), store.last_digest()
-    if text.digest in (_seen, last):
-        _seen = text.digest
+    base, last = store.number_of(store.newest()), store.last_from_source()
+    if last is not None and last.source_digest == text.digest:
+        _seen = _seen_of(last)
         return None
-    is_applied = not source.is_json(where) or bool(last) or base == 0
+    seen = _seen if _seen is not None and _seen.digest == text.digest else None
+    if seen is not None and not seen.is_lost():
+        return None
+    is_base = source.is_json(where) and last is None and base > 0
+    return _store(text, base, is_noted=is_base if seen is None else seen.is_noted)
+
+
+def _store(text: source.Text, base: int, *, is_noted: bool) -> SettingsVersion | None:
+    """Store a text as a version, or refuse it. is_noted: it changes no setting."""
+    global _seen
     try:
         document = parse(text.text)
         stored = store.save(
-            document if is_applied else {},
+            {} if is_noted else document,
             by=None,
-            why=CHANGED if is_applied else NOTED,
+            why=NOTED if is_noted else CHANGED,
             origin=store.Origin.CENTRAL,
             base=base,
             source_digest=text.digest,
         )
-        _seen = text.digest
-        return stored
     except ConflictError:  # a version was stored since `base`: the next read decides
         return None
     except InvalidDocumentError as error:
         faults = list(map(str, error.faults))
     except InvalidInputError as error:
         faults = [f"{one.field}: {one.detail}" for one in (error, *error.others)]
-    _seen = text.digest
+    else:
+        if stored is not None:
+            _seen = _seen_of(stored)
+        return stored
+    _seen = Seen(text.digest)
     _alert("The document of the central source of settings", text.digest, faults, _number())
     return None
+
+
+def _seen_of(version: SettingsVersion) -> Seen:
+    where = (version.pk, version.made_at)
+    return Seen(version.source_digest, where, is_noted=version.why == NOTED)
 
 
 def last_obstacle() -> str:
