@@ -180,6 +180,14 @@ def test_letters_of_a_lane_are_replayed_and_discarded(lanes: dict[str, BusLane])
     assert {line.user_id for line in trail} == {one.decided_by_id}
 
 
+def test_letters_are_replayed_in_the_order_in_which_they_came(lanes: dict[str, BusLane]) -> None:
+    """A CLOSE comes after its OPEN; the page has the newest letter first."""
+    letters = [refused("signals.approved.x", f"m-{number}") for number in range(3)]
+    act(signed_in(Role.OPERATOR), MESSAGES, "replay", *letters)
+    requested = BusMessage.objects.order_by("replay_requested_at")
+    assert list(requested) == letters
+
+
 def test_message_that_is_carried_out_leaves_no_trail_line(lanes: dict[str, BusLane]) -> None:
     message = refused("signals.approved.x", "m-1")
     BusMessage.objects.filter(pk=message.pk).update(state=MessageState.DONE)
