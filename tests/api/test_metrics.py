@@ -18,6 +18,7 @@ from common.clocks import market_now
 from common.metrics import Gauge
 from common.sql import run
 from connections.models import DataConnection, SourceHealth
+from events.models import Channel
 from execution.models import AuditRun, DriftItem, DroppedMessageCount, WorkerLease
 from tests.connections import make
 from tests.execution import factories
@@ -283,6 +284,35 @@ def test_waits_of_alerts_messages_and_positions(client: Client, token: str) -> N
     assert samples["event_wait_seconds"] == pytest.approx(150, abs=60)
     assert (samples['circuits_open{of="host"}'], samples['circuits_open{of="account"}']) == (1, 0)
     assert samples["unprotected_seconds"] == 0
+
+
+SINCE = "UPDATE events_delivery SET released_at = clock_timestamp() - interval '10 s'"
+
+
+@pytest.mark.parametrize(
+    ("change", "seconds"),
+    [
+        ("SELECT", 28_800),
+        ("UPDATE events_delivery SET hold_until = clock_timestamp() + interval '1 h'", 0),
+        (SINCE, 10),  # quiet hours have ended
+        ("UPDATE events_delivery SET status = 'FAILED', tries = 10", 28_800),
+        ("UPDATE events_delivery SET status = 'FAILED', tries = 1", 0),  # we refused to send it
+        ("UPDATE events_channel SET last_sent_at = clock_timestamp()", 0),
+        ("UPDATE events_channel SET is_active = false", 0),
+    ],
+)
+def test_mail_waits_from_the_time_on_from_which_it_may_be_sent(
+    client: Client, token: str, change: str, seconds: int
+) -> None:
+    channel = Channel.objects.create(
+        user=make.user(), name="mail", url_sealed=b"", url_display="mailto://olga"
+    )
+    run("INSERT INTO events_event (kind, payload, created_at, routed_at) VALUES ('host.down', '{}',"
+        " clock_timestamp() - interval '8 h', clock_timestamp())")  # fmt: skip
+    run("INSERT INTO events_delivery (event_id, channel_id) SELECT max(id), %s FROM events_event",
+        (channel.pk,))  # fmt: skip
+    run(change)
+    assert scraped(client, token)["mail_wait_seconds"] == pytest.approx(seconds, abs=60)
 
 
 def test_other_metrics_are_reported_without_redis(
