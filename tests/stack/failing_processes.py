@@ -119,7 +119,7 @@ def buses_process_is_killed(stack: WatchedStack) -> Iterator[Callable[[], object
         yield lambda: _age_bus(stack)
 
 
-@raises("BusNotReceived", seen_after=30)
+@raises("BusNotReceived", seen_after=20)
 def bus_receiver_is_killed(stack: WatchedStack) -> Iterator[Callable[[], object]]:
     with stack.killed("bus_receiver"):
         yield lambda: _age_lane(stack)
@@ -195,7 +195,7 @@ def outgoing_bus_is_killed(stack: WatchedStack) -> Iterator[Callable[[], object]
     stack.bus_out.start()
 
 
-@raises("BusNotReceived", seen_after=30)
+@raises("BusNotReceived", seen_after=20)
 def incoming_bus_hangs(stack: WatchedStack) -> Iterator[Callable[[], object]]:
     stack.bus_in.pause()
     yield lambda: _age_lane(stack)
