@@ -8,11 +8,11 @@ all there is. They show how much is traded, so they are not public: a scraper se
 
 import hmac
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseNotFound
 from kombu.exceptions import OperationalError
 from prometheus_client import CollectorRegistry
@@ -23,9 +23,10 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from api import call_metrics, request_metrics
-from api.answer_limit import database_answers_within
+from api.database_figures import Figure, read_figures
 from buses import metrics as buses
 from common import message_queues
+from common.metrics import Gauge
 from common.operational.current import in_force
 from common.sql import rows
 from connections import metrics as connections
@@ -33,10 +34,8 @@ from events import metrics as events
 from execution import metrics as execution
 from positions import metrics as positions
 from signals import metrics as signals
-from users.tenancy import for_all_tenants
 
 log = structlog.get_logger(__name__)
-DATABASE_SECONDS = 4.0  # with a new session and Redis less than the 10 s that a scraper waits
 QUEUES = ("exits", "execution", "maintenance")
 
 GAUGES = (
@@ -49,43 +48,43 @@ class MetricsCollector(Collector):
     """Collects all figures of a scrape."""
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics, one query each."""
-        found: list[Metric] = []
-        try:
-            found = _from_database()
-        except DatabaseError as error:
-            log.warning("no figures from the database", error=str(error))
-        is_up = float(bool(found))
-        yield GaugeMetricFamily("fillcast_database_up", "Whether PostgreSQL answers.", value=is_up)
-        yield from found
+        """Yield the metrics, one query each. What cannot be read in time is left out and named."""
+        answer = read_figures(_figures())
+        yield GaugeMetricFamily(
+            "fillcast_database_up", "Whether PostgreSQL answers.", value=float(answer.is_up)
+        )
+        yield from answer.metrics
+        if answer.is_up:
+            missing = GaugeMetricFamily(
+                "fillcast_figure_missing",
+                "1 for each figure of the database that was not read; its alarms are silent.",
+                labels=("name",),
+            )
+            for name in answer.missing:
+                missing.add_metric([name], 1.0)
+            yield missing
         yield _settings()
         yield from _queues()
 
 
-def _from_database() -> list[Metric]:
-    # No transaction is open: a web process without its database answers here, too.
-    with (
-        database_answers_within(DATABASE_SECONDS),
-        transaction.atomic(),
-        for_all_tenants(),
-    ):
-        dropped = "Messages and reports that were dropped, by kind."
-        return [
-            *(
-                _filled(
-                    GaugeMetricFamily(
-                        f"fillcast_{gauge.name}", gauge.description, labels=gauge.labels
-                    ),
-                    gauge.statement(),
-                )
-                for gauge in GAUGES
-            ),
-            _filled(
-                CounterMetricFamily("fillcast_dropped", dropped, labels=("name",)),
-                execution.DROPPED_MESSAGES,
-            ),
-            *call_metrics.families(),
-        ]
+def _figures() -> Iterator[Figure]:
+    """Yield what reads each figure of the database."""
+    for gauge in GAUGES:
+        yield Figure(gauge.name, partial(_gauge, gauge))
+    yield Figure("dropped", _dropped)
+    yield Figure("calls", call_metrics.families)
+
+
+def _gauge(gauge: Gauge) -> list[Metric]:
+    name = f"fillcast_{gauge.name}"
+    metric = GaugeMetricFamily(name, gauge.description, labels=gauge.labels)
+    return [_filled(metric, gauge.statement())]
+
+
+def _dropped() -> list[Metric]:
+    description = "Messages and reports that were dropped, by kind."
+    metric = CounterMetricFamily("fillcast_dropped", description, labels=("name",))
+    return [_filled(metric, execution.DROPPED_MESSAGES)]
 
 
 def _settings() -> Metric:

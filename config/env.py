@@ -78,8 +78,9 @@ class Settings:
     settings_source: SettingsSource | None = setting(
         None,
         "Where operational settings come from besides the console: a JSON file, an https:// URL or"
-        " the JSON itself. It holds until a version is stored; a file or URL is followed, and each"
-        " change of it becomes a version (docs/operational-settings.md).",
+        " the JSON itself. It holds until a version is stored. A file or URL is followed: each"
+        " change of it becomes a version. So does JSON in production, at a start with another text"
+        " (docs/operational-settings.md).",
     )
 
     # --- Web

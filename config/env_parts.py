@@ -40,6 +40,9 @@ def read_listen(value: str) -> Listen:
         return Listen(str(ipaddress.ip_address(plain)), PortNumber.read(port))
 
 
+_SCHEME = "postgresql://"
+
+
 @dataclass(frozen=True, slots=True)
 class DatabaseUrls:
     """Ways to the database besides DATABASE_URL.
@@ -54,7 +57,13 @@ class DatabaseUrls:
     replica: str = ""
 
     def __str__(self) -> str:
-        return ""
+        return ""  # they have passwords
+
+    def without_trade(self) -> str:
+        """Return the setting of a process that must not have the login of workers."""
+        kept = {"web": self.web, "pooler": self.pooler, "replica": self.replica}
+        kept["pooler"] = self.pooler.removeprefix(_SCHEME)
+        return " ".join(f"{name}={value}" for name, value in kept.items() if value)
 
 
 def read_databases(text: str) -> DatabaseUrls:
@@ -65,7 +74,7 @@ def read_databases(text: str) -> DatabaseUrls:
         if not sign or name not in DatabaseUrls.__slots__ or name in found:
             raise ValueError(part)
         found[name] = value and read_postgres_url(
-            value if name != "pooler" else f"postgresql://{value}"
+            value if name != "pooler" else f"{_SCHEME}{value}"
         )
     if "@" in found.get("pooler", "") or urlsplit(found.get("pooler", "")).path.strip("/"):
         raise ValueError(text)

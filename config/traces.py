@@ -19,7 +19,7 @@ from math import inf
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, connection, transaction
+from django.db import connection, transaction
 
 from common import shared_sessions, tracing
 from common.operational.document import Document
@@ -118,7 +118,7 @@ class SpanSender:
             return
         try:
             self._store_lost(lost)
-        except (DatabaseError, RuntimeError) as error:  # the second one while the process ends
+        except Exception as error:  # any: the thread goes on, also while the process ends
             log.warning("lost spans were not counted yet: %s", str(error).strip())
         else:
             self._lose(-lost)

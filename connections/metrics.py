@@ -6,6 +6,17 @@ from connections.health.host_circuit_breaker import OPEN_HOSTS
 from connections.market_data.source_alarms import is_stopped_sql
 
 
+# Of accounts that are monitored: no call goes to the hosts of others, and none finds one down.
+def _hosts_sql(which: str = "true") -> str:
+    return f"""
+SELECT c.type AS broker, count(DISTINCT c.broker_host) AS value
+FROM connections_executionconnection c WHERE {is_monitored_sql()} AND {which} GROUP BY c.type"""
+
+
+def _hosts_down_sql() -> str:
+    return _hosts_sql(f"c.broker_host IN ({OPEN_HOSTS})")
+
+
 def _lanes_sql() -> str:
     return f"""
 SELECT CASE WHEN l.until >= clock_timestamp() THEN 'yes' ELSE 'no' END AS held,
@@ -41,9 +52,9 @@ WHERE c.is_active AND c.archived_at IS NULL GROUP BY 1"""),
 SELECT 'account' AS of, count(*) AS value FROM connections_connectionhealth
 WHERE circuit_open_until > clock_timestamp()
 UNION ALL SELECT 'host', count(*) FROM ({OPEN_HOSTS}) o"""),
-    Gauge("hosts_down", "Hosts of brokers that do not answer, by broker type.", ("broker",), f"""
-SELECT type AS broker, count(DISTINCT broker_host) AS value FROM connections_executionconnection
-WHERE broker_host IN ({OPEN_HOSTS}) AND archived_at IS NULL GROUP BY type"""),
+    Gauge("hosts", "Hosts of brokers that accounts need, by broker type.", ("broker",), _hosts_sql),
+    Gauge("hosts_down", "Those of them that do not answer, by broker type.", ("broker",),
+        _hosts_down_sql),
     Gauge("price_source_silent_seconds",
       "Seconds since the broker of a price source last confirmed a price.", ("source",), """
 SELECT d.id::text AS source,

@@ -18,7 +18,8 @@ ENDED = (
     "this browser”."
 )
 RELEASE = """
-UPDATE events_delivery SET hold_until = NULL WHERE channel_id = %s AND hold_until IS NOT NULL
+UPDATE events_delivery SET hold_until = NULL, released_at = clock_timestamp()
+WHERE channel_id = %s AND hold_until IS NOT NULL
 """
 
 

@@ -41,7 +41,9 @@ MIN_BACKOFF, MAX_BACKOFF = 5.0, 3600.0
 MAX_RETRY_AFTER = 86_400.0  # even if a server requests more: alarms must go out some day
 MIN_INTERVAL_SECONDS, MAIL_MIN_INTERVAL_SECONDS = 5, 30  # a burst becomes a few messages
 
-RELEASE = "UPDATE events_delivery SET hold_until = NULL WHERE hold_until <= clock_timestamp()"
+RELEASE = """
+UPDATE events_delivery SET hold_until = NULL, released_at = hold_until
+WHERE hold_until <= clock_timestamp()"""
 CLAIM = """
 UPDATE events_channel SET backoff_until = clock_timestamp() + make_interval(secs => %(claim)s)
 WHERE id IN (

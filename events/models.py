@@ -348,6 +348,9 @@ class Delivery(models.Model):
     hold_until = models.DateTimeField(
         null=True, help_text="It waits until then for the end of quiet hours or for a digest."
     )
+    released_at = models.DateTimeField(
+        null=True, help_text="Since when it waits for nothing any more; NULL: since its event."
+    )
     message_id = models.BigIntegerField(
         null=True, help_text="The logged message that it is part of, the same in every repetition."
     )
@@ -372,6 +375,11 @@ class Delivery(models.Model):
                 fields=["channel", "hold_until"],
                 name="delivery_held_of_channel",
                 condition=Q(hold_until__isnull=False),
+            ),
+            models.Index(
+                fields=["channel", "event_id"],
+                name="delivery_failed",
+                condition=Q(status="FAILED"),
             ),
             models.Index(
                 fields=["message_id"],

@@ -23,7 +23,9 @@ restarted. What a process needs to start is in the environment: [settings](setti
 - **A central source**: `FILLCAST_SETTINGS_SOURCE` names a JSON file or an `https://` URL. It holds until a version is
   stored. The maintenance worker reads it every ten seconds; each new text becomes a version. What a person changes
   meanwhile stays until the source changes again. With `#ed25519=KEY` (the public key's 32 bytes in base64) behind the
-  URL, its header `X-Fillcast-Signature` must sign the body.
+  URL, its header `X-Fillcast-Signature` must sign the body. If the variable has the JSON itself, it becomes a version in
+  production, too, when the maintenance worker starts with another text. The first JSON that is found after a version
+  was stored is only noted: it was the base of that version, and what a person changed since stays.
 
 A document is JSON, and names only what it changes:
 

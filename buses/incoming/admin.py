@@ -150,6 +150,6 @@ class BusMessageAdmin(ConsoleAdmin):
 
     def _decide(self, request: HttpRequest, queryset: Any, act: Callable[..., None]) -> int:
         dead = [row.pk for row in queryset if row.state == MessageState.DEAD]
-        for row_id in dead:
+        for row_id in sorted(dead):  # in the order in which they came: a CLOSE after its OPEN
             act(row_id, by=request.user)
         return len(dead)

@@ -174,9 +174,10 @@ def replay_requested() -> int:
     None stops those behind it. One that waits for the database keeps its request. Raises nothing
     but what the first query does.
     """
-    requested = BusMessage.objects.dead().exclude(replay_requested_at=None).order_by("pk")
+    requested = BusMessage.objects.dead().exclude(replay_requested_at=None)
+    chosen = requested.order_by("replay_requested_at", "pk")[:REPLAYS_AT_ONCE]
     settled = 0
-    for row in list(requested[:REPLAYS_AT_ONCE]):  # in the order in which they came: CLOSE last
+    for row in sorted(chosen, key=_by_arrival):
         row.replays += 1
         row.replay_requested_at = None
         error = error_of(partial(_carry_out, row, is_last=True))
@@ -187,9 +188,20 @@ def replay_requested() -> int:
             continue
         log.warning("replay waits for the database", message=str(row), error=str(error).strip())
         connection.close()
-        if is_lost(error):
+        if error_of(partial(_wait_behind_others, row)) is not None or is_lost(error):
             break
     return settled
+
+
+def _by_arrival(row: BusMessage) -> int:
+    """A CLOSE is carried out after its OPEN."""
+    return row.pk
+
+
+def _wait_behind_others(row: BusMessage) -> None:
+    """Let the other requests come first: one that always waits would take their turn."""
+    requested = BusMessage.objects.dead().exclude(replay_requested_at=None)
+    requested.filter(pk=row.pk).update(replay_requested_at=database_now())
 
 
 def _note_replay(row: BusMessage, error: Exception) -> None:

@@ -39,7 +39,9 @@ def lane_badge(lane: BusLane) -> SafeString:
 
 def letters_address(lane: BusLane) -> str:
     """Return the address of the list of a lane's dead letters."""
-    chosen = {"state__exact": "DEAD", "bus": lane.bus, "subject__startswith": lane.subjects}
+    chosen = {"state__exact": "DEAD", "subject__startswith": lane.subjects}
+    if lane.bus:  # else it was not polled yet
+        chosen["bus"] = lane.bus
     return f"{reverse('admin:buses_busmessage_changelist')}?{urlencode(chosen)}"
 
 

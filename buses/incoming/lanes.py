@@ -8,7 +8,19 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.db.models import Case, Count, F, OuterRef, QuerySet, Subquery, Value, When
+from django.db.models import (
+    Case,
+    Count,
+    F,
+    Func,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    TextField,
+    Value,
+    When,
+)
 from django.db.models.functions import Coalesce, Greatest
 
 from buses.incoming.models import FILLS, SIGNALS, BusLane, BusMessage
@@ -134,19 +146,39 @@ def state_of(lane: BusLane, now: datetime) -> LaneState:
     return LaneState.STARTING if lane.polled_at is None else LaneState.RECEIVED
 
 
+class _Server(Func):
+    """All of the server in the name of a lane, or in a message's bus: nats://host/*."""
+
+    output_field = TextField()
+    template = (
+        "regexp_replace(substring(%(expressions)s from '^[a-z+]+://[^/#]+'),"
+        r" '^(nats://.*):4222$', '\1') || '/*'"
+    )
+
+
+# Before its first poll it is not known what messages of a lane have as their bus.
+_SOURCE = Case(When(bus="", then=_Server("name")), default=F("bus"), output_field=TextField())
+_BEGIN = Case(When(name__endswith="#fills", then=Value(FILLS)), default=Value(SIGNALS))
+
+
+def _letters(source: Any, begin: Any) -> QuerySet[Any]:
+    """Return the messages of a lane that wait for a decision. source: their bus or its server."""
+    dead = BusMessage.objects.dead().annotate(server=_Server("bus"), source=source)
+    return dead.filter(Q(bus=F("source")) | Q(server=F("source")), subject__startswith=begin)
+
+
 def with_letters(lanes: QuerySet[BusLane]) -> QuerySet[Any]:
     """Return lanes with `letters`: how many of their messages wait for a decision."""
-    begin = Case(When(name__endswith="#fills", then=Value(FILLS)), default=Value(SIGNALS))
-    own = BusMessage.objects.dead().filter(
-        bus=OuterRef("bus"), subject__startswith=OuterRef("begin")
-    )
-    counted = own.order_by().values("bus").annotate(count=Count("pk")).values("count")
-    return lanes.annotate(begin=begin).annotate(letters=Coalesce(Subquery(counted), 0))
+    own = _letters(OuterRef("source"), OuterRef("begin")).order_by()
+    counted = own.values("source").annotate(count=Count("pk")).values("count")
+    letters = Coalesce(Subquery(counted), 0)
+    return lanes.annotate(source=_SOURCE, begin=_BEGIN).annotate(letters=letters)
 
 
 def newest_letters(lane: BusLane) -> list[BusMessage]:
     """Return the newest messages of a lane that were not carried out and wait for a decision."""
-    own = BusMessage.objects.dead().filter(bus=lane.bus, subject__startswith=lane.subjects)
+    source = BusLane.objects.filter(pk=lane.pk).values(source=_SOURCE)
+    own = _letters(Subquery(source), lane.subjects)
     return list(own.defer("body").order_by("-pk")[:NEWEST_LETTERS])
 
 

@@ -53,7 +53,8 @@ class BusLane(models.Model):
     """What comes in by one bus, and how its reception goes. Its URL is not stored.
 
     created_at: since when it is to be received: it was configured, or resumed. ended_at: since when
-    it is not configured any more. bus: what its messages have as theirs. position: until where it
+    it is not configured any more. bus: what its messages have as theirs; empty before the first
+    poll. position: until where it
     was read, for people. cursor: how far a bus that does not count for us was read.
     """
 

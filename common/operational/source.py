@@ -54,9 +54,14 @@ class Text:
         return sha256(self.text.encode()).hexdigest()
 
 
+def is_json(source: str) -> bool:
+    """Return whether it is a document itself, no path or URL of one."""
+    return source.startswith("{")
+
+
 def check_source(source: str) -> None:
     """Raise ValueError unless it is a JSON document, a path, or a URL with TLS (or of here)."""
-    if source.startswith("{"):
+    if is_json(source):
         read(parse(source))
     elif "://" in source:
         parts = urlsplit(source)
@@ -73,7 +78,7 @@ def with_settings(source: str, settings: Mapping[str, Any], *, keeps: bool = Fal
     settings: by path, such as `execution.poll_seconds`. keeps: what `source` has stays. For the
     demo, benchmarks and tests, which start processes with settings of their own.
     """
-    given = parse(source) if source.startswith("{") else {}
+    given = parse(source) if is_json(source) else {}
     added: Json = {}
     for path, value in settings.items():
         group, _, name = path.partition(".")
@@ -87,7 +92,7 @@ def followed(source: str, *, production: bool) -> str:
     JSON in the variable does in production, where each process may have a variable of its own, or
     none. Elsewhere it is the base of one process: tests start some with other settings.
     """
-    return source if production or not source.startswith("{") else ""
+    return source if production or not is_json(source) else ""
 
 
 def base_of(source: str, *, lease_seconds: int | None = None) -> Document:
@@ -113,13 +118,13 @@ def fetch(source: str) -> Text:
 
 
 def _text_of(source: str) -> str:
-    if source.startswith("{"):
+    if is_json(source):
         return source
     return _get(source) if _is_url(source) else _read_file(source)
 
 
 def _is_url(source: str) -> bool:
-    return "://" in source and not source.startswith("{")
+    return "://" in source and not is_json(source)
 
 
 def _read_file(path: str) -> str:

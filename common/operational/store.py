@@ -55,9 +55,14 @@ def document_of(version: SettingsVersion | None) -> Json:
     return dump(valid)
 
 
+def last_from_source() -> SettingsVersion | None:
+    """Return the last version that a text of the central source became."""
+    return SettingsVersion.objects.exclude(source_digest="").order_by("-pk").first()
+
+
 def last_digest() -> str:
-    """Return the digest of the last text of the central source that became a version; or ""."""
-    found = SettingsVersion.objects.exclude(source_digest="").order_by("-pk").first()
+    """Return the digest of that text; "": none became a version."""
+    found = last_from_source()
     return found.source_digest if found else ""
 
 

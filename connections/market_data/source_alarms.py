@@ -1,7 +1,9 @@
 """An alarm for a broker's source that stopped, while something open needs its prices.
 
 Without prices the engine fires no stop, target or trigger. A closed market is no alarm: its broker
-has sent prices before, and states none as current.
+has sent prices before, and states none as current. A stream that is open, silent and without an
+error looks the same. That code stays when the process has died that follows the source, so its
+death has an alarm of its own (NoPricesProcess, LanesNotHeld).
 """
 
 from common.reason_codes import Code

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import structlog
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, InterfaceError, transaction
 
 from brokers.unreadable_rows import UNREADABLE_ROWS
 from common.sql import Query, periodic_run, rows, run
@@ -76,7 +76,7 @@ def record_unreadable_rows() -> None:
         with transaction.atomic():
             for row in found:
                 record_dropped(DroppedMessageCount.Name.UNREADABLE_ROW, row.sentence)
-    except DatabaseError:
+    except (DatabaseError, InterfaceError):
         UNREADABLE_ROWS.put_back(found)
         raise
 

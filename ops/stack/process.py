@@ -24,7 +24,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
-    """What to run. `env` is added to the stack's environment; names in `without` are removed.
+    """What to run. `env` is added to the stack's environment; what `without` names is withheld.
 
     announces: the process calls `announce_ready` when it is ready.
     ready: called until it returns True, in place of that announcement.
@@ -42,6 +42,12 @@ class ProcessSpec:
     stop_seconds: float = 15.0
     niceness: int = 0
     forked: bool = False
+
+    def environment(self, given: Mapping[str, str]) -> dict[str, str]:
+        """Return its environment. What is withheld is empty: if it were missing, the process would
+        read it from `.env`.
+        """
+        return {**given, **self.env, **dict.fromkeys(self.without, "")}
 
 
 class Launch(Protocol):
@@ -122,9 +128,7 @@ class ManagedProcess:
         self._ready_file.unlink(missing_ok=True)
         if self.log.exists() and self.log.stat().st_size > LOG_BYTES_KEPT:
             self.log.replace(self.log.with_suffix(".log.1"))
-        env = {**self._environ, **self.child.env, READY_FILE: str(self._ready_file)}
-        for name in self.child.without:
-            env.pop(name, None)
+        env = {**self.child.environment(self._environ), READY_FILE: str(self._ready_file)}
         with self.log.open("ab") as output:
             self._read_to = output.tell()
             self.process = self._launch(

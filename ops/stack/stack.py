@@ -60,14 +60,17 @@ def _trading_process(name: str, command: tuple[str, ...], *, niceness: int = 0) 
 
 
 def web_process(settings: Settings) -> ProcessSpec:
-    """Return the web process; it cannot open credentials."""
+    """Return the web process; it cannot open credentials, and has no login of workers."""
     port, host = settings.listen.port, settings.listen.address
     host_name = "127.0.0.1" if host in ("0.0.0.0", "::") else host
     host_name = f"[{host_name}]" if ":" in host_name else host_name
     return ProcessSpec(
         "web",
         (sys.executable, "-m", "config.web_server"),
-        env={"FILLCAST_DB_ROLE": "web"},
+        env={
+            "FILLCAST_DB_ROLE": "web",
+            "FILLCAST_DATABASES": settings.databases.without_trade(),
+        },
         without=frozenset(["FILLCAST_CREDENTIALS_PRIVATE_KEYS", "FILLCAST_PUSH_PRIVATE_KEYS"]),
         ready=lambda: _answers(f"http://{host_name}:{port}/healthz"),
     )

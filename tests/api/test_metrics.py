@@ -5,14 +5,20 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import InterfaceError
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from api import database_figures
+from api.database_figures import Answer, Figure
 from api.request_metrics import REGISTRY, RequestMetricsMiddleware
 from common.clocks import market_now
+from common.metrics import Gauge
 from common.sql import run
 from connections.models import DataConnection, SourceHealth
+from events.models import Channel
 from execution.models import AuditRun, DriftItem, DroppedMessageCount, WorkerLease
 from tests.connections import make
 from tests.execution import factories
@@ -171,13 +177,79 @@ def test_lane_counts_while_an_account_of_it_is_monitored(client: Client, token: 
     assert 'lanes{held="no"}' not in scraped(client, token)
 
 
-def test_requests_and_queues_are_reported_without_the_database(client: Client, token: str) -> None:
+def test_hosts_count_by_broker_type_while_accounts_need_them(client: Client, token: str) -> None:
+    feed = make.feed()
+    for name in "abc":
+        row = factories.account(feed, name=name)
+        run(
+            "UPDATE connections_executionconnection SET type = 'ibkr', settings ="
+            " jsonb_build_object('host', %s::text, 'port', 1) WHERE id = %s",
+            (name, row.pk),
+        )
+    run("INSERT INTO connections_hostcircuit (host, opened_at, times, failing, contacted, message)"
+        " SELECT broker_host, clock_timestamp(), 1, 1, 1, ''"
+        " FROM connections_executionconnection ORDER BY broker_host LIMIT 2")  # fmt: skip
+    samples = scraped(client, token)
+    assert samples['hosts{broker="ibkr"}'] == 3
+    assert samples['hosts_down{broker="ibkr"}'] == 2
+    run("UPDATE connections_executionconnection SET is_active = false")
+    assert not [name for name in scraped(client, token) if name.startswith("hosts")]
+
+
+def test_requests_and_queues_are_reported_without_the_database(
+    client: Client, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client.get("/api/v1/no-such-thing/")
-    run("ALTER TABLE events_event RENAME TO gone")  # undone at the end of this test
+
+    def lost(*_: object) -> None:
+        raise InterfaceError("the connection is closed")
+
+    monkeypatch.setattr("api.database_figures.run", lost)
     samples = scraped(client, token)
     assert (samples["database_up"], samples["redis_up"]) == (0, 1)
     assert "positions_open" not in samples
+    assert not [name for name in samples if name.startswith("figure_missing")]
     assert samples['web_request_seconds_count{area="api",method="GET",status="4xx"}'] >= 1
+
+
+def test_figure_that_cannot_be_read_is_named_and_costs_no_other(client: Client, token: str) -> None:
+    run("ALTER TABLE events_event RENAME TO gone")  # undone at the end of this test
+    samples = scraped(client, token)
+    missing = {name for name in samples if name.startswith("figure_missing")}
+    assert missing == {
+        f'figure_missing{{name="{name}"}}'
+        for name in ("events_waiting", "event_wait_seconds", "mail_wait_seconds")
+    }
+    assert samples["database_up"] == 1
+    assert samples["positions_open"] == 0
+
+
+def test_statement_that_is_too_slow_is_ended_while_the_database_is_up(
+    client: Client, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_figures, "LIMIT", "SET LOCAL statement_timeout = '500ms'")
+    slow = Gauge("slow", "Slow.", (), "SELECT pg_sleep(3600), 1 AS value")
+    monkeypatch.setattr("api.metrics.GAUGES", (slow,))
+    samples = scraped(client, token)
+    assert samples["database_up"] == 1
+    assert samples['figure_missing{name="slow"}'] == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_figures_that_were_read_stay_when_the_session_is_lost() -> None:
+    """As if the total were used up, which ends the session."""
+    read = GaugeMetricFamily("fillcast_read", "Read.", value=1)
+
+    def lost() -> list[Metric]:
+        run("SELECT pg_terminate_backend(pg_backend_pid())")
+        return []
+
+    def after() -> list[Metric]:
+        pytest.fail("read without a limit")
+
+    figures = [Figure("read", lambda: [read]), Figure("lost", lost), Figure("after", after)]
+    answer = database_figures.read_figures(figures)
+    assert answer == Answer(metrics=[read], is_up=True, missing=["lost", "after"])
 
 
 def test_request_that_raises_is_counted_as_5xx(token: str) -> None:
@@ -212,6 +284,35 @@ def test_waits_of_alerts_messages_and_positions(client: Client, token: str) -> N
     assert samples["event_wait_seconds"] == pytest.approx(150, abs=60)
     assert (samples['circuits_open{of="host"}'], samples['circuits_open{of="account"}']) == (1, 0)
     assert samples["unprotected_seconds"] == 0
+
+
+SINCE = "UPDATE events_delivery SET released_at = clock_timestamp() - interval '10 s'"
+
+
+@pytest.mark.parametrize(
+    ("change", "seconds"),
+    [
+        ("SELECT", 28_800),
+        ("UPDATE events_delivery SET hold_until = clock_timestamp() + interval '1 h'", 0),
+        (SINCE, 10),  # quiet hours have ended
+        ("UPDATE events_delivery SET status = 'FAILED', tries = 10", 28_800),
+        ("UPDATE events_delivery SET status = 'FAILED', tries = 1", 0),  # we refused to send it
+        ("UPDATE events_channel SET last_sent_at = clock_timestamp()", 0),
+        ("UPDATE events_channel SET is_active = false", 0),
+    ],
+)
+def test_mail_waits_from_the_time_on_from_which_it_may_be_sent(
+    client: Client, token: str, change: str, seconds: int
+) -> None:
+    channel = Channel.objects.create(
+        user=make.user(), name="mail", url_sealed=b"", url_display="mailto://olga"
+    )
+    run("INSERT INTO events_event (kind, payload, created_at, routed_at) VALUES ('host.down', '{}',"
+        " clock_timestamp() - interval '8 h', clock_timestamp())")  # fmt: skip
+    run("INSERT INTO events_delivery (event_id, channel_id) SELECT max(id), %s FROM events_event",
+        (channel.pk,))  # fmt: skip
+    run(change)
+    assert scraped(client, token)["mail_wait_seconds"] == pytest.approx(seconds, abs=60)
 
 
 def test_other_metrics_are_reported_without_redis(

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from math import inf
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -135,6 +136,8 @@ def test_search_reads_a_slice_at_a_poll_after_the_new_rows(
 ) -> None:
     began_long_ago(lane)
     lane._search_began = -inf
+    clock = [0.0]
+    monkeypatch.setattr(polling, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     seen: list[list[str]] = []
 
     def is_missing(messages: Sequence[Message]) -> list[Message]:
@@ -152,8 +155,13 @@ def test_search_reads_a_slice_at_a_poll_after_the_new_rows(
     assert polled(lane) == []  # the last slice has no rows
     ids = [f"gold/{n}" for n in range(5)]
     assert seen == [ids[:2], ids[2:4], ids[2:4], ids[4:]]
+    clock[0] = polling.SEARCH_SECONDS - 1
     assert polled(lane) == []
-    assert len(seen) == 4  # until a minute later
+    assert len(seen) == 4
+    clock[0] = polling.SEARCH_SECONDS
+    for _ in range(20):  # slices grow from empty ones
+        polled(lane)
+    assert seen[4][0] == ids[0]
 
 
 def rows_read(table: ClickHouse, after: str, until: str) -> int:

@@ -484,6 +484,20 @@ def test_replay_that_the_database_refuses_is_settled_and_stops_no_close(
     assert failing.replay_requested_at is None
 
 
+def test_replays_that_always_wait_take_no_turn_of_others(
+    feed: Feed, operator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _failing, close = two_requested_replays(feed, operator)
+    monkeypatch.setattr(intake, "connection", SimpleNamespace(close=lambda: None))
+    slow = OperationalError("canceling statement due to statement timeout")
+    slow.__cause__ = psycopg.errors.QueryCanceled()
+    monkeypatch.setattr(intake, "publish_from_bus", failing_with(slow))
+    monkeypatch.setattr(intake, "REPLAYS_AT_ONCE", 1)
+    assert [replay_requested() for _ in range(3)] == [0, 1, 0]
+    close.refresh_from_db()
+    assert close.state == MessageState.DONE
+
+
 def test_replay_that_always_takes_too_long_stops_no_close(
     feed: Feed, operator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:

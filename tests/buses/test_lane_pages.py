@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +20,7 @@ from django.utils import timezone
 from buses.alarm import any_to_report, watch
 from buses.incoming import receiver, reception
 from buses.incoming.intake import Answer, Message, take
-from buses.incoming.lanes import Progress, note_success, resume
+from buses.incoming.lanes import Progress, note_success, resume, with_letters
 from buses.incoming.models import BusLane, BusMessage, MessageState
 from buses.incoming.receiver import Receiver
 from buses.incoming.reception import Lane
@@ -93,6 +95,30 @@ def test_lane_page_has_letters_with_reason_and_next_step(lanes: dict[str, BusLan
     assert "mt5.fills.y fill-one" in " ".join(shown.split())
 
 
+@pytest.mark.parametrize("bus", [BUS, "nats://h:4222/OTHER"])
+def test_lane_that_was_never_polled_has_the_letters_of_its_server(
+    db: None, settings: Any, bus: str
+) -> None:
+    """It is known what its messages have as their bus when it was polled: not of old lanes."""
+    settings.INCOMING_BUSES = ()
+    row = BusLane.objects.create(name=SIGNALS, ended_at=timezone.now())
+    BusLane.objects.create(name=FILLS)
+    BusLane.objects.create(name="nats://h:4333/S#signals")
+    for number, (where, subject) in enumerate([
+        (bus, "signals.approved.x"), (bus, "mt5.fills.y"),
+        ("nats://h:4333/S", "signals.approved.x"), ("nats://h:4333/S", "signals.approved.z"),
+    ]):  # fmt: skip
+        take(Message(where, f"m-{number}", subject, b"{}", database_now()))
+    counted = dict(with_letters(BusLane.objects.all()).values_list("name", "letters"))
+    assert counted == {SIGNALS: 1, FILLS: 1, "nats://h:4333/S#signals": 2}
+    client = signed_in(Role.SUPPORT)
+    shown = page(client, f"{LIST}{row.pk}/change/")
+    assert "signals.approved.x m-0" in " ".join(shown.split())
+    assert "m-2" not in shown
+    (address,) = re.findall(r'<a href="(/admin/buses/busmessage/\?[^"]+)', shown)
+    assert "m-0" in page(client, html.unescape(address))
+
+
 def test_lane_that_is_not_received_states_what_to_do(lanes: dict[str, BusLane]) -> None:
     long_ago = timezone.now() - timedelta(hours=1)
     BusLane.objects.update(created_at=long_ago, polled_at=long_ago)
@@ -152,6 +178,14 @@ def test_letters_of_a_lane_are_replayed_and_discarded(lanes: dict[str, BusLane])
     assert [line.row_id for line in trail] == [f"{one.pk}", f"{other.pk}"]
     assert [(line.after or {}).get("state") for line in trail] == [None, "DISCARDED"]
     assert {line.user_id for line in trail} == {one.decided_by_id}
+
+
+def test_letters_are_replayed_in_the_order_in_which_they_came(lanes: dict[str, BusLane]) -> None:
+    """A CLOSE comes after its OPEN; the page has the newest letter first."""
+    letters = [refused("signals.approved.x", f"m-{number}") for number in range(3)]
+    act(signed_in(Role.OPERATOR), MESSAGES, "replay", *letters)
+    requested = BusMessage.objects.order_by("replay_requested_at")
+    assert list(requested) == letters
 
 
 def test_message_that_is_carried_out_leaves_no_trail_line(lanes: dict[str, BusLane]) -> None:

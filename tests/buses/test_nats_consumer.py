@@ -339,6 +339,34 @@ def test_lost_consumer_goes_on_where_it_was(
     again.close()
 
 
+def test_restarted_server_knows_where_a_consumer_began_that_acknowledged_nothing(
+    own_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Our copy of its place follows it, so that it must not begin with 0 again."""
+    monkeypatch.setattr(consumer, "STORE_SECONDS", 0.0)
+    streams = {"name": "a", "subjects": ["a.signals.>"]}
+    on_bus(own_server, lambda jetstream: jetstream.add_stream(**streams))
+    send(own_server, ("a.signals.approved.gold", b"before we listened", {}))
+    cursor = Remembered()
+    lane = lane_of(own_server, "a", cursor=cursor)
+    assert nothing_more(lane)
+    own_server.kill()
+    own_server.start()
+
+    def polled() -> bool:
+        try:
+            return lane.poll(never, seconds=0.05) == 0
+        except SinkUnavailable:
+            return False
+
+    until(polled)
+    lane.close()
+    on_bus(own_server, lambda jetstream: jetstream.delete_consumer("a", "fillcast-tst-signals"))
+    again = lane_of(own_server, "a", cursor=cursor)
+    assert nothing_more(again)
+    again.close()
+
+
 def test_lost_stream_is_read_from_its_beginning(
     server: NatsServer, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,15 +3,18 @@
 import base64
 import datetime as dt
 import re
+from pathlib import Path
 
 import pytest
 
 from common.operational.reading import KEYS
 from config.databases import database, databases, login, timeouts, with_login
 from config.env import VARIABLES, Settings
+from config.env_parts import read_databases
 from config.env_variables import InvalidEnvironmentError
-from config.installation import ROOT
+from config.installation import ROOT, read_env_file
 from config.moved_settings import MOVED, OLD, RENAMED
+from ops.stack.stack import web_process
 
 MOST_VARIABLES = 25
 
@@ -262,6 +265,29 @@ def test_web_process_in_production_has_no_login_of_workers() -> None:
     logins = {"FILLCAST_DATABASES": "web=postgresql://w:p@db/x trade=postgresql://t:p@db/x"}
     (reported,) = faults({**PRODUCTION, **logins, "FILLCAST_DB_ROLE": "web"})
     assert reported.startswith("FILLCAST_DATABASES has trade= in a web process")
+
+
+@pytest.mark.parametrize("place", ["environment", "file"])
+def test_web_process_of_the_stack_starts_with_the_logins_of_all(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process reads `.env` itself: what the stack withholds must not come back by it."""
+    ways = "pooler=pool:6432 replica=postgresql://r:p@standby/x"
+    shared = {
+        "FILLCAST_DATABASES": f"web=postgresql://w:p@db/x trade=postgresql://t:p@db/x {ways}",
+        "FILLCAST_CREDENTIALS_PRIVATE_KEYS": KEY,
+    }
+    file = tmp_path / "server.env"
+    lines = shared.items() if place == "file" else ()
+    file.write_text("".join(f"{name}={value}\n" for name, value in lines))
+    given = {**PRODUCTION, **shared, "FILLCAST_ENV_FILE": str(file)}
+    environ = web_process(Settings.read(given)).environment(given)
+    monkeypatch.setattr("os.environ", environ)
+    monkeypatch.setattr("environ.Env.ENVIRON", environ)
+    read_env_file()
+    settings = Settings.read(environ)
+    assert settings.databases == read_databases(f"web=postgresql://w:p@db/x {ways}")
+    assert settings.credentials_private_keys == ()
 
 
 def test_worker_in_production_needs_private_keys() -> None:

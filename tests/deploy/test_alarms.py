@@ -23,6 +23,7 @@ NAMES = [rule["alert"] for rule in RULES]
 METRIC = re.compile(r"fillcast_[a-z_]+")
 OTHERS = {
     "fillcast_database_up", "fillcast_redis_up", "fillcast_queue_length", "fillcast_dropped_total",
+    "fillcast_figure_missing",
     "fillcast_web_request_seconds_count", "fillcast_web_request_seconds_bucket",
     "fillcast_settings_invalid",
 }  # fmt: skip
@@ -44,7 +45,7 @@ QUIET = {
     'up{job="fillcast",instance="a"}': GOOD,
     "fillcast_database_up": GOOD, "fillcast_redis_up": GOOD,
     'fillcast_processes{role="execution"}': GOOD, 'fillcast_processes{role="exits"}': GOOD,
-    'fillcast_processes{role="maintenance"}': GOOD,
+    'fillcast_processes{role="maintenance"}': GOOD, 'fillcast_processes{role="prices"}': GOOD,
     'fillcast_lanes{held="yes"}': "3x130", 'fillcast_lanes{held="no"}': NONE,
     "fillcast_scheduler_seconds": "59x130", "fillcast_unprotected_seconds": "4x130",
     "fillcast_level_scan_seconds": "59x130", "fillcast_order_due_seconds": "9x130",
@@ -65,6 +66,7 @@ QUIET = {
     FAST % "2.5": "0+100x130", FAST % "5.0": "0+100x130", FAST % "+Inf": "0+100x130",
     CALLS % "ok": "0+100x130", CALLS % "refused": "0+50x130", CALLS % "unanswered": "0+5x130",
     CALLS % "failed": "0+5x130",
+    'fillcast_hosts{broker="ibkr"}': "20x130",
     SUBMIT % "2.5": "0+100x130", SUBMIT % "5.0": "0+100x130", SUBMIT % "+Inf": "0+100x130",
     TASKS % "ok": "0+100x130", TASKS % "failed": "0+1x130",
     WAITS % "ok": "0+100x130", WAITS % "refused": "0+1x130",
@@ -81,10 +83,12 @@ GONE = "_x130"
 FAILURES = {
     "WebDoesNotAnswer": {'up{job="fillcast",instance="a"}': NONE},
     "DatabaseDoesNotAnswer": {"fillcast_database_up": NONE},
+    "FiguresMissing": {'fillcast_figure_missing{name="epoch_open"}': GOOD},
     "RedisDoesNotAnswer": {"fillcast_redis_up": NONE},
     "NoWorker": {'fillcast_processes{role="execution"}': GONE},
     "NoExitWorker": {'fillcast_processes{role="exits"}': GONE},
     "NoMaintenanceWorker": {'fillcast_processes{role="maintenance"}': GONE},
+    "NoPricesProcess": {'fillcast_processes{role="prices"}': GONE},
     "LanesNotHeld": {'fillcast_lanes{held="no"}': GOOD},
     "SchedulerLate": {"fillcast_scheduler_seconds": "130x130"},
     "WatchdogNotReached": {"fillcast_watchdog_error_seconds": "301x130"},
@@ -118,6 +122,37 @@ FAILURES = {
     },
     "RequestsSlow": {FAST % "2.5": "0+50x130"},
 }
+HOSTS_DOWN = 'fillcast_hosts_down{broker="ibkr"}'
+SEVERAL: list[tuple[dict[str, str], list[str]]] = [
+    # One address of twenty is down: calls that the other nineteen fail are news.
+    ({**FAILURES["BrokerCallsFail"], HOSTS_DOWN: GOOD}, ["BrokerCallsFail"]),
+    ({**FAILURES["BrokerCallsFail"], HOSTS_DOWN: "20x130"}, []),
+    (  # what was not read is not taken for absent
+        {
+            **{
+                f'fillcast_processes{{role="{role}"}}': GONE
+                for role in ("execution", "exits", "maintenance", "prices")
+            },
+            'fillcast_figure_missing{name="processes"}': GOOD,
+        },
+        ["FiguresMissing"],
+    ),
+]
+BACK = {"fillcast_database_up": "0x5 1x124"}  # after a minute it answers again
+LATE = {  # what waited meanwhile, in the first scrape
+    "fillcast_order_due_seconds": "_x6 45 4x122",
+    "fillcast_alert_wait_seconds": "_x6 45 4x122",
+    'fillcast_bus_not_received_seconds{bus="nats://h#signals"}': "_x6 45 4x122",
+    'fillcast_bus_lag_seconds{bus="nats://h"}': "_x6 400 4x122",
+    "fillcast_level_scan_seconds": "_x6 170 4x122",
+    "fillcast_scheduler_seconds": "_x6 170 4x122",
+    "fillcast_event_wait_seconds": "_x6 170 4x122",
+}
+SEVERAL += [
+    ({**BACK, **LATE}, []),
+    # One late poll, or one mail that waits for its server's restart.
+    ({name: LATE[name] for name in LATE if "received" in name or "event" in name}, []),
+]
 MINUTES_UNTIL = {"AccountsNotJudged": 125, "DifferencesWait": 35}
 
 
@@ -176,6 +211,7 @@ def test_each_failure_raises_its_alarm_alone(tmp_path: Path) -> None:
     for name, changed in FAILURES.items():
         minutes = MINUTES_UNTIL.get(name, 1)
         tests.append(unit_test(changed, minutes, [name]))
+    tests += [unit_test(changed, 1, firing) for changed, firing in SEVERAL]
     shutil.copy(MONITORING / "alarms.yml", tmp_path)
     file = tmp_path / "tests.yml"
     file.write_text(

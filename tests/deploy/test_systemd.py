@@ -128,3 +128,32 @@ def test_common_settings_apply_to_no_other_unit() -> None:
     others = list((ROOT / "deploy/windows").glob("*.service"))
     assert others
     assert not any(path.name.startswith(prefix) for path in others)
+
+
+STARTED = [
+    *("execution@1", "execution@2", "exits", "maintenance", "sessions", "prices", "beat", "web"),
+    *("buses", "receiver"),
+]
+OPTIONAL = ("buses", "receiver")
+
+
+@pytest.mark.parametrize("broken", ["nothing", "migrate", "exits", "buses"])
+def test_upgrade_ends_at_the_first_unit_that_does_not_start(broken: str, tmp_path: Path) -> None:
+    """The page's own lines, with commands that only note what they would do."""
+    page = (ROOT / "docs/systemd.md").read_text()
+    (block,) = re.findall(r"^```\n(ln -sfn NEW .*?)^```$", page, re.MULTILINE | re.DOTALL)
+    for name in ("ln", "cp", "sleep", "systemctl"):
+        file = tmp_path / name
+        text = f'#!/bin/sh\necho "$*" >> {tmp_path}/{name}.log\n'
+        file.write_text(text + f'case "$*" in *-{broken}) exit 1;; esac\n')
+        file.chmod(0o755)
+    subprocess.run(["bash", "-c", block], env={"PATH": f"{tmp_path}:/bin"}, check=False)
+    lines = (tmp_path / "systemctl.log").read_text().split("\n")[:-1]
+    assert lines[0] == "daemon-reload"
+    expected = ["migrate", *STARTED]
+    if broken != "nothing":
+        expected = expected[: expected.index(broken) + 1]
+    assert lines[1:] == [
+        f"{'try-restart' if unit in OPTIONAL else 'restart'} fillcast-server-{unit}"
+        for unit in expected
+    ]

@@ -117,8 +117,11 @@ def test_nothing_is_lost_when_quiet_hours_end(alice: User, hook: Receiver) -> No
     rested()
     assert services.deliver() == Delivered(0, 0, 0)
     held.update(hold_until=F("hold_until") - timedelta(hours=2))
+    over = set(held.values_list("hold_until", flat=True))
     assert services.deliver() == Delivered(0, 1, 0)
     assert [event["id"] for event in hook.journal[1]["events"]] == waiting
+    released = Delivery.objects.filter(event_id__in=waiting)
+    assert set(released.values_list("released_at", flat=True)) == over  # how late it is: /metrics
     assert set(Delivery.objects.values_list("status", flat=True)) == {"SENT"}
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import OperationalError
+from django.db import InterfaceError, OperationalError
 from django.test import Client
 
 from brokers.base import Rejected
@@ -210,14 +210,15 @@ def refuse(_record: tracing.SpanRecord) -> None:
     raise RuntimeError("can't start new thread")
 
 
-def test_lost_spans_are_kept_until_they_can_be_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError, RuntimeError])
+def test_lost_spans_are_kept_until_they_can_be_stored(error: type[Exception]) -> None:
     pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
     stored: list[int] = []
-    errors = [OperationalError("gone"), None]
+    errors = [error("gone"), None]
 
     def store(count: int) -> None:
-        if error := errors.pop(0):
-            raise error
+        if found := errors.pop(0):
+            raise found
         stored.append(count)
 
     tracing.take_failures()

@@ -202,9 +202,7 @@ class Fleet:
         faults: failpoints of this process only. without: a guard to remove
         (`disabled_guards.py`). imports: a module that a worker imports.
         """
-        environ = {**self.environ, **child.env, **env}
-        for name in child.without:
-            environ.pop(name, None)
+        environ = {**child.environment(self.environ), **env}
         line = list(child.command)
         if faults:
             environ["FILLCAST_REHEARSAL"] = f"failpoints={faults}"

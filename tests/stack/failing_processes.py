@@ -87,11 +87,28 @@ def scheduler_is_killed(stack: WatchedStack) -> Iterator[Callable[[], object]]:
         )
 
 
-@raises("PricesStopped", seen_after=45, late="a source may be silent for 45 s")
+@raises(
+    "NoPricesProcess",
+    "PricesStopped",
+    seen_after=45,
+    late="a source may be silent for 45 s",
+    because="one states what to start, the other one that something open needs it",
+)
 def prices_process_is_killed(stack: WatchedStack) -> Iterator[Callable[[], object]]:
     with stack.open_position(guarded_by_engine=True), stack.killed("prices"):
         yield lambda: stack.rows(
             "UPDATE connections_sourcehealth SET"
+            " last_contact_at = clock_timestamp() - interval '46 s'"
+        )
+
+
+@raises("NoPricesProcess", seen_after=LEASE_SECONDS)
+def prices_process_is_killed_while_the_market_is_closed(
+    stack: WatchedStack,
+) -> Iterator[Callable[[], object]]:
+    with stack.open_position(guarded_by_engine=True), stack.killed("prices"):
+        yield lambda: stack.rows(
+            "UPDATE connections_sourcehealth SET error_code = 'MARKET_CLOSED',"
             " last_contact_at = clock_timestamp() - interval '46 s'"
         )
 
@@ -102,7 +119,7 @@ def buses_process_is_killed(stack: WatchedStack) -> Iterator[Callable[[], object
         yield lambda: _age_bus(stack)
 
 
-@raises("BusNotReceived", seen_after=30)
+@raises("BusNotReceived", seen_after=20)
 def bus_receiver_is_killed(stack: WatchedStack) -> Iterator[Callable[[], object]]:
     with stack.killed("bus_receiver"):
         yield lambda: _age_lane(stack)
@@ -138,6 +155,14 @@ def postgresql_takes_no_sessions(stack: WatchedStack) -> Iterator[None]:
     stack.wait_until_well()
 
 
+@raises("FiguresMissing")
+def table_is_locked(stack: WatchedStack) -> Iterator[None]:
+    with psycopg.connect(stack.servers.ours.url) as session:
+        session.execute("LOCK TABLE execution_droppedmessagecount IN ACCESS EXCLUSIVE MODE")
+        yield
+        session.rollback()
+
+
 @raises("RedisDoesNotAnswer")
 def redis_wants_another_password(stack: WatchedStack) -> Iterator[None]:
     with stack.servers.redis_client() as client:
@@ -170,7 +195,7 @@ def outgoing_bus_is_killed(stack: WatchedStack) -> Iterator[Callable[[], object]
     stack.bus_out.start()
 
 
-@raises("BusNotReceived", seen_after=30)
+@raises("BusNotReceived", seen_after=20)
 def incoming_bus_hangs(stack: WatchedStack) -> Iterator[Callable[[], object]]:
     stack.bus_in.pause()
     yield lambda: _age_lane(stack)

@@ -59,14 +59,14 @@ class WatchedStack:
         # The default, with the longest pauses that a session may make.
         self.fleet.environ["FILLCAST_LEASE_SECONDS"] = f"{LEASE_SECONDS}"
         self.rows, self.operator = environment.ours.rows, environment.operator
-        self.port = free_port()
+        self.port, self.mail_port = free_port(), free_port()
         self.settings = with_settings(self.fleet.environ[VARIABLE], SLOW_CALLS)
         self.fleet.environ |= {
             VARIABLE: self.settings,
             "FILLCAST_LISTEN": str(self.port),
             "FILLCAST_METRICS_TOKEN": TOKEN,
             "FILLCAST_SECRET_KEY": "k" * 40,
-            "FILLCAST_EMAIL_URL": f"smtp://127.0.0.1:{free_port()}",
+            "FILLCAST_EMAIL_URL": f"smtp://127.0.0.1:{self.mail_port}",
             "FILLCAST_BUSES": f"{bus_out.url},from+{bus_in.url}",
         }
         self._forks = ForkServer(stack.fork_server(), self.fleet.environ, self.fleet.folder, ROOT)

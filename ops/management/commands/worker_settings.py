@@ -3,9 +3,12 @@
 import os
 import sys
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.core.management.base import BaseCommand
 
+from common.operational.reading import parse
+from common.operational.source import VARIABLE, is_json
 from config.databases import with_login
 from config.env_parts import read_databases
 from config.installation import is_production, var_folder
@@ -16,7 +19,7 @@ SECRETS = (
     "FILLCAST_SECRET_KEY", "FILLCAST_INSTALLATION_TAG", "FILLCAST_CREDENTIALS_PUBLIC_KEY",
     "FILLCAST_CREDENTIALS_PRIVATE_KEYS", "FILLCAST_PUSH_PUBLIC_KEY", "FILLCAST_PUSH_PRIVATE_KEYS",
 )  # fmt: skip
-SHARED = ("FILLCAST_SETTINGS_SOURCE", "FILLCAST_LEASE_SECONDS")  # each process needs the same
+SHARED = ("FILLCAST_LEASE_SECONDS",)  # each process needs the same
 # Not printed in production: terminals, their history and redirected files keep the output.
 HIDDEN_IN_PRODUCTION = (
     "FILLCAST_SECRET_KEY", "FILLCAST_CREDENTIALS_PRIVATE_KEYS", "FILLCAST_PUSH_PRIVATE_KEYS",
@@ -25,6 +28,33 @@ HIDDEN_NOTE = (
     "# {name}: not printed in production. Copy it from your other workers' env file or secret"
     " store."
 )
+# Operational settings whose addresses have keys of other services.
+SECRET_SETTINGS = ("watchdog.ping_url", "observe.sentry_dsn", "observe.otlp_url")
+FILE_NOTE = (
+    "# {name} is a file of this machine: {path}. On another machine copy it, and name the copy"
+    " here. Once a version of the settings is stored, a worker needs none."
+)
+
+
+def source_line(source: str, *, in_production: bool) -> str:
+    """Return the line for FILLCAST_SETTINGS_SOURCE: itself, or a note in place of a secret or path.
+
+    source: a valid one, see `check_source`.
+    """
+    if not is_json(source) and "://" not in source:
+        return FILE_NOTE.format(name=VARIABLE, path=source)
+    if in_production and _has_secret(source):
+        return HIDDEN_NOTE.format(name=VARIABLE)
+    return f"{VARIABLE}={source}"
+
+
+def _has_secret(source: str) -> bool:
+    if is_json(source):
+        groups = parse(source)
+        named = (path.split(".") for path in SECRET_SETTINGS)
+        return any(groups.get(group, {}).get(name) for group, name in named)
+    parts = urlsplit(source)
+    return bool(parts.username or parts.password or parts.query)
 
 
 class Command(BaseCommand):
@@ -61,12 +91,15 @@ class Command(BaseCommand):
         if queues := os.environ.get("FILLCAST_QUEUE_URL"):
             lines["FILLCAST_QUEUE_URL"] = queues
         lines |= {name: known[name] for name in (*SHARED, *SECRETS) if known.get(name)}
-        if in_production := is_production(os.environ):
+        in_production = is_production(os.environ)
+        if in_production:
             address = os.environ.get("FILLCAST_PUBLIC_URL", "")
             lines = {"FILLCAST_ENV": "production", "FILLCAST_PUBLIC_URL": address, **lines}
         for name, value in lines.items():
             hidden = in_production and name in HIDDEN_IN_PRODUCTION
             self.stdout.write(HIDDEN_NOTE.format(name=name) if hidden else f"{name}={value}")
+        if source := known.get(VARIABLE, "").strip():
+            self.stdout.write(source_line(source, in_production=in_production))
         if urls:
             self.stderr.write(
                 "These servers listen on this machine only and run as long as `make up` does. For a"

@@ -10,13 +10,16 @@ from typing import Any, ClassVar
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from django.db import transaction
 
 from common.models import SettingsVersion
 from common.operational import current, source, store
 from common.operational.current import settings_now
 from common.operational.reading import InvalidDocumentError
+from common.sql import run
 from events import settings_upkeep
 from events.models import Event
+from ops.doctor.operational import operational
 from tests.common.operational.test_document import SPECIFIED
 from tests.roles import staff
 
@@ -55,7 +58,7 @@ def url() -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """This process has read no source yet."""
-    monkeypatch.setattr(settings_upkeep, "_seen", "")
+    monkeypatch.setattr(settings_upkeep, "_seen", None)
     monkeypatch.setattr(settings_upkeep, "_obstacle", "")
 
 
@@ -109,7 +112,7 @@ def test_invalid_document_is_refused_as_a_whole_with_one_alarm(
     Answer.body = body
     for _ in range(3):
         assert settings_upkeep.follow_source(url) is None
-        monkeypatch.setattr(settings_upkeep, "_seen", "")  # as another process would see it
+        monkeypatch.setattr(settings_upkeep, "_seen", None)  # as another process would see it
     (alarm,) = alarms()
     assert fault in " ".join(alarm["faults"])
     assert not SettingsVersion.objects.exists()
@@ -197,10 +200,81 @@ def test_json_in_the_variable_becomes_a_version_in_production_only(settings: Any
     assert SettingsVersion.objects.count() == 1
 
 
+def test_json_in_the_variable_undoes_no_version_that_was_there_first(settings: Any) -> None:
+    """Its settings were the base of the first version, which a person may have changed since."""
+    store.save({"execution": {"poll_seconds": 4}}, by=None, why="By hand.", origin="console")
+    settings.FOLLOWED_SETTINGS_SOURCE = source.followed(POLL, production=True)
+    for _ in range(3):
+        settings_upkeep.run()
+    assert settings_now().execution.poll_seconds == 4
+    noted = SettingsVersion.objects.get(pk=2)
+    assert (noted.why, noted.origin) == (settings_upkeep.NOTED, "central")
+    assert SettingsVersion.objects.count() == 2
+    assert operational()[1].result == "ok"
+    settings.FOLLOWED_SETTINGS_SOURCE = POLL.replace("1", "3")  # changed, for the first time
+    settings_upkeep.run()
+    assert settings_now().execution.poll_seconds == 3
+
+
+def test_file_that_is_named_after_the_first_version_is_applied(tmp_path: Path) -> None:
+    store.save({"execution": {"poll_seconds": 4}}, by=None, why="By hand.", origin="console")
+    file = tmp_path / "settings.json"
+    file.write_text(POLL)
+    settings_upkeep.follow_source(str(file))
+    assert settings_now().execution.poll_seconds == 1
+
+
+@pytest.mark.parametrize("first", [None, '{"execution": {"stuck_seconds": 9}}'])
+def test_version_that_a_failover_lost_is_stored_again(first: str | None) -> None:
+    """The standby had not received it; the versions before it, and one by hand, may be there."""
+    if first is not None:
+        settings_upkeep.follow_source(first)
+    lost = settings_upkeep.follow_source(POLL)
+    assert lost is not None
+    with transaction.atomic():
+        run("SET LOCAL session_replication_role = replica")  # versions are only added
+        SettingsVersion.objects.filter(pk=lost.pk).delete()
+        store.save({"fill_tracking": {"update_interval_seconds": 7}}, by=None, why="By hand.",
+                   origin="console")  # fmt: skip
+        run("SET LOCAL session_replication_role = origin")
+    settings_upkeep.follow_source(POLL)
+    assert settings_now().execution.poll_seconds == 1
+    assert settings_now().fill_tracking.update_interval_seconds == 7
+    assert settings_upkeep.follow_source(POLL) is None
+
+
+def test_noted_json_that_a_failover_lost_is_noted_again() -> None:
+    store.save({"execution": {"poll_seconds": 4}}, by=None, why="By hand.", origin="console")
+    settings_upkeep.follow_source(POLL)
+    with transaction.atomic():
+        run("SET LOCAL session_replication_role = replica")  # versions are only added
+        SettingsVersion.objects.filter(pk=2).delete()
+        run("SET LOCAL session_replication_role = origin")
+    settings_upkeep.follow_source(POLL)
+    assert SettingsVersion.objects.get(pk=2).why == settings_upkeep.NOTED
+    assert settings_now().execution.poll_seconds == 4
+
+
+def test_version_that_is_stored_meanwhile_is_not_overwritten(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever saves while the source is read: the next read decides."""
+    real = store.last_from_source
+
+    def saved_meanwhile() -> None:
+        monkeypatch.setattr(store, "last_from_source", real)
+        store.save({"execution": {"poll_seconds": 4}}, by=None, why="By hand.", origin="console")
+
+    monkeypatch.setattr(store, "last_from_source", saved_meanwhile)
+    assert settings_upkeep.follow_source(POLL) is None
+    settings_upkeep.follow_source(POLL)
+    assert settings_now().execution.poll_seconds == 4
+
+
 def test_workers_with_different_sources_do_not_replace_each_others_version(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    seen = {POLL: "", POLL.replace("1", "3"): ""}
+    seen: dict[str, settings_upkeep.Seen | None] = {POLL: None, POLL.replace("1", "3"): None}
     for _ in range(3):
         for text in seen:
             monkeypatch.setattr(settings_upkeep, "_seen", seen[text])

@@ -245,7 +245,7 @@ def test_process_with_other_settings_is_not_forked(
     supervisor = make(spec)
     (a,) = states(supervisor, "a")
     assert a["forked_from"] is None
-    assert a["env"].get("FILLCAST_QUEUE_URL") == ("amqp://b" if change == "other" else None)
+    assert a["env"].get("FILLCAST_QUEUE_URL") == ("amqp://b" if change == "other" else "")
 
 
 def test_without_forking_all_are_started_in_the_ordinary_way(
