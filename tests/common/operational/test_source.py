@@ -258,7 +258,7 @@ def test_noted_json_that_a_failover_lost_is_noted_again() -> None:
 def test_version_that_is_stored_meanwhile_is_not_overwritten(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever saves while the source is read: the next read decides."""
+    """If a person saves while the source is read, the next read decides."""
     real = store.last_from_source
 
     def saved_meanwhile() -> None:
