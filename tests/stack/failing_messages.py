@@ -20,6 +20,7 @@ from tests.until import until
 from users.models import User
 
 TRIED_NOW = "UPDATE events_channel SET backoff_until = NULL WHERE last_sent_at IS NULL"
+SESSION = f"sessionid={'x' * 32}"  # Django looks up no key that is shorter than eight
 SETTINGS_SECONDS = 2  # until a process follows a new version
 
 
@@ -82,19 +83,22 @@ def watchdog_does_not_answer(stack: WatchedStack) -> Iterator[Callable[[], objec
 
 @raises("RequestsFail")
 def pages_fail(stack: WatchedStack) -> Iterator[Callable[[], object]]:
-    stack.rows("ALTER TABLE django_session RENAME TO gone")
-    yield lambda: [stack.get("/portal/", Cookie="sessionid=x") for _ in range(5)]
-    stack.rows("ALTER TABLE gone RENAME TO django_session")
+    stack.rows("ALTER TABLE users_loginsession RENAME TO gone")
+    yield lambda: [stack.get("/", Cookie=SESSION) for _ in range(5)]
+    stack.rows("ALTER TABLE gone RENAME TO users_loginsession")
 
 
 @raises("RequestsSlow")
 def pages_are_slow(stack: WatchedStack) -> Iterator[Callable[[], object]]:
-    stack.rows("ALTER TABLE django_session RENAME TO kept")
-    stack.rows("CREATE VIEW django_session AS SELECT k.* FROM kept k, pg_sleep(3.5)")
-    stack.rows("GRANT SELECT ON django_session TO fillcast_web")
-    yield lambda: [stack.get("/portal/", Cookie="sessionid=x") for _ in range(4)]
-    stack.rows("DROP VIEW django_session")
-    stack.rows("ALTER TABLE kept RENAME TO django_session")
+    stack.rows("ALTER TABLE users_loginsession RENAME TO kept")
+    stack.rows(  # of a condition without a column: it is judged before any row is read
+        "CREATE VIEW users_loginsession AS SELECT * FROM kept WHERE"
+        " (SELECT count(*) FROM pg_sleep(3.5)) = 1"
+    )
+    stack.rows("GRANT SELECT ON users_loginsession TO fillcast_web")
+    yield lambda: [stack.get("/", Cookie=SESSION) for _ in range(4)]
+    stack.rows("DROP VIEW users_loginsession")
+    stack.rows("ALTER TABLE kept RENAME TO users_loginsession")
 
 
 @raises("SettingsInvalid", seen_after=SETTINGS_SECONDS)

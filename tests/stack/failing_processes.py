@@ -97,7 +97,7 @@ def scheduler_is_killed(stack: WatchedStack) -> Iterator[Callable[[], object]]:
 def prices_process_is_killed(stack: WatchedStack) -> Iterator[Callable[[], object]]:
     with stack.open_position(guarded_by_engine=True), stack.killed("prices"):
         yield lambda: stack.rows(
-            "UPDATE connections_sourcehealth SET"
+            "UPDATE connections_sourcehealth SET error_code = '',"
             " last_contact_at = clock_timestamp() - interval '46 s'"
         )
 
@@ -150,6 +150,7 @@ def postgresql_takes_no_sessions(stack: WatchedStack) -> Iterator[None]:
         admin.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [NAME]
         )
+        stack.servers.ours.close()  # ended, too
         yield
         admin.execute(f"ALTER DATABASE {NAME} ALLOW_CONNECTIONS true".encode())
     stack.wait_until_well()

@@ -30,7 +30,7 @@ LEASED = ("exits", "execution-1", "maintenance", "sessions", "prices")
 ALL = (*LEASED, "web", "beat", "buses", "bus_receiver")
 LEASE_SECONDS = 10
 # A slow answer is no time-out; the gap must be longer.
-SLOW_CALLS = {"execution.call_timeout_seconds": 5, "execution.absence_gap_seconds": 8}
+SLOW_CALLS = {"execution.call_timeout_seconds": 10, "execution.absence_gap_seconds": 13}
 IN_A_LANE = """
 UPDATE connections_executionconnection SET lane = 'sessions.1' WHERE id = (
   SELECT id FROM connections_executionconnection ORDER BY id LIMIT 1)
