@@ -170,16 +170,16 @@ def test_prices_of_hanging_terminal_go_stale_until_it_continues(
     move(terminal, "1889.00", "1889.50")  # the expert advisor does not write it
     with stale_soon():
         until(lambda: SourceHealth.objects.get(pk=source).error_code == "NOT_CONNECTED")
-    assert "written nothing" in SourceHealth.objects.get(pk=source).error
-    assert bid(source) == 1900
-    age_quotes(source, 61)
-    entry = denied_entry(feed)
-    assert (entry.reason, "written nothing" in entry.detail) == ("QUOTE_STALE", True)
-    assert Order.objects.exclude(leg="entry").count() == 0
+        assert "written nothing" in SourceHealth.objects.get(pk=source).error
+        assert bid(source) == 1900
+        age_quotes(source, 61)
+        entry = denied_entry(feed)
+        assert (entry.reason, "written nothing" in entry.detail) == ("QUOTE_STALE", True)
+        assert Order.objects.exclude(leg="entry").count() == 0
 
     terminal.fault()
     until(lambda: ExecutionPosition.objects.get().quantity == 0)
-    asks = cycle(("1889.51", "1889.50"))  # a price that stands for two seconds is stale again
+    asks = cycle(("1889.51", "1889.50"))
     until(
         lambda: SourceHealth.objects.get(pk=source).error_code == "",
         meanwhile=lambda: move(terminal, "1889.00", next(asks)),
@@ -197,27 +197,28 @@ def age_quotes(source: int, seconds: float) -> None:
 
 
 def test_prices_go_stale_when_price_file_does_not_change(
-    source: int, feed: Feed, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+    source: int, feed: Feed, terminal: Terminal
 ) -> None:
     """The terminal lost its broker; its expert advisor runs on without prices."""
     bought(feed)
     terminal.fault(no_prices=True)
-    monkeypatch.setattr("brokers.dwx.prices.STALE_SECONDS", 2.0)  # else two minutes
-    monkeypatch.setattr("prices.broker_stream.QUIET_SECONDS", 1.0)
-    move(terminal, "1889.00", "1889.50")
-    until(lambda: SourceHealth.objects.get(pk=source).error_code == "QUOTE_STALE")
-    assert "has moved" in SourceHealth.objects.get(pk=source).error
-    age_quotes(source, 61)
-    stored = latest(source)
-    entry = denied_entry(feed)
-    # The source's error, whose seconds go on meanwhile.
-    assert (entry.reason, "has moved" in entry.detail) == ("QUOTE_STALE", True)
-    assert latest(source) == stored  # none has been stored since
-    assert Order.objects.exclude(leg="entry").count() == 0
+    with pytest.MonkeyPatch.context() as soon:  # until it has prices again: then two minutes count
+        soon.setattr("brokers.dwx.prices.STALE_SECONDS", 0.5)
+        soon.setattr("prices.broker_stream.QUIET_SECONDS", 0.5)
+        move(terminal, "1889.00", "1889.50")
+        until(lambda: SourceHealth.objects.get(pk=source).error_code == "QUOTE_STALE")
+        assert "has moved" in SourceHealth.objects.get(pk=source).error
+        age_quotes(source, 61)
+        stored = latest(source)
+        entry = denied_entry(feed)
+        # The source's error, whose seconds go on meanwhile.
+        assert (entry.reason, "has moved" in entry.detail) == ("QUOTE_STALE", True)
+        assert latest(source) == stored  # none has been stored since
+        assert Order.objects.exclude(leg="entry").count() == 0
 
     terminal.fault()
     until(lambda: ExecutionPosition.objects.get().quantity == 0)
-    asks = cycle(("1889.51", "1889.50"))  # a price that stands for two seconds is stale again
+    asks = cycle(("1889.51", "1889.50"))
     until(
         lambda: SourceHealth.objects.get(pk=source).error_code == "",
         meanwhile=lambda: move(terminal, "1889.00", next(asks)),
