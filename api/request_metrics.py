@@ -1,7 +1,7 @@
 """Counts and times the requests of this web process, for /metrics.
 
-By area (portal, api, admin, hooks), method and class of status: an address or an id would make a
-series for each. Alerts that are stored before Django sees them are counted in the inbox.
+By area (portal, api, admin, hooks, other), method and class of status: an address or an id would
+make a series for each. Alerts that are stored before Django sees them are counted in the inbox.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry, Histogram
 from common.clocks import machine_time
 
 REGISTRY = CollectorRegistry()
-AREAS = frozenset({"api", "admin", "portal", "hooks"})
+AREAS = frozenset({"api", "admin", "hooks"})
+NO_PAGES = frozenset({"healthz", "readyz", "metrics", "static"})
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -23,6 +24,14 @@ _requests = Histogram(
     buckets=SECONDS,
     registry=REGISTRY,
 )
+
+
+def area_of(path: str) -> str:
+    """Return what part of the site a path belongs to; pages of the portal have no common prefix."""
+    first = path.split("/", 2)[1]
+    if first in AREAS:
+        return first
+    return "other" if first in NO_PAGES else "portal"
 
 
 class RequestMetricsMiddleware:
@@ -39,9 +48,8 @@ class RequestMetricsMiddleware:
             status = response.status_code
             return response
         finally:
-            area = request.path_info.split("/", 2)[1]
             _requests.labels(
-                area if area in AREAS else "other",
+                area_of(request.path_info),
                 request.method if request.method in METHODS else "other",
                 f"{status // 100}xx",
             ).observe(machine_time() - began)

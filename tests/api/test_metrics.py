@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from api import database_figures
 from api.database_figures import Answer, Figure
-from api.request_metrics import REGISTRY, RequestMetricsMiddleware
+from api.request_metrics import REGISTRY, RequestMetricsMiddleware, area_of
 from common.clocks import market_now
 from common.metrics import Gauge
 from common.sql import run
@@ -212,6 +212,23 @@ def test_requests_and_queues_are_reported_without_the_database(
     assert samples['web_request_seconds_count{area="api",method="GET",status="4xx"}'] >= 1
 
 
+@pytest.mark.parametrize(
+    ("path", "area"),
+    [
+        ("/", "portal"),
+        ("/login/", "portal"),
+        ("/positions/1/", "portal"),
+        ("/admin/", "admin"),
+        ("/api/v1/orders/", "api"),
+        ("/hooks/x/", "hooks"),
+        ("/healthz", "other"),
+        ("/static/site.css", "other"),
+    ],
+)
+def test_request_counts_for_its_part_of_the_site(path: str, area: str) -> None:
+    assert area_of(path) == area
+
+
 def test_figure_that_cannot_be_read_is_named_and_costs_no_other(client: Client, token: str) -> None:
     run("ALTER TABLE events_event RENAME TO gone")  # undone at the end of this test
     samples = scraped(client, token)
@@ -257,7 +274,7 @@ def test_request_that_raises_is_counted_as_5xx(token: str) -> None:
         raise ZeroDivisionError
 
     def counted() -> float | None:
-        labels = {"area": "other", "method": "other", "status": "5xx"}
+        labels = {"area": "portal", "method": "other", "status": "5xx"}
         return REGISTRY.get_sample_value("fillcast_web_request_seconds_count", labels)
 
     before = counted() or 0

@@ -96,10 +96,7 @@ def scheduler_is_killed(stack: WatchedStack) -> Iterator[Callable[[], object]]:
 )
 def prices_process_is_killed(stack: WatchedStack) -> Iterator[Callable[[], object]]:
     with stack.open_position(guarded_by_engine=True), stack.killed("prices"):
-        yield lambda: stack.rows(
-            "UPDATE connections_sourcehealth SET error_code = '',"
-            " last_contact_at = clock_timestamp() - interval '46 s'"
-        )
+        yield lambda: _silence_sources(stack, error_code="")
 
 
 @raises("NoPricesProcess", seen_after=LEASE_SECONDS)
@@ -107,10 +104,7 @@ def prices_process_is_killed_while_the_market_is_closed(
     stack: WatchedStack,
 ) -> Iterator[Callable[[], object]]:
     with stack.open_position(guarded_by_engine=True), stack.killed("prices"):
-        yield lambda: stack.rows(
-            "UPDATE connections_sourcehealth SET error_code = 'MARKET_CLOSED',"
-            " last_contact_at = clock_timestamp() - interval '46 s'"
-        )
+        yield lambda: _silence_sources(stack, error_code="MARKET_CLOSED")
 
 
 @raises("BusBehind", seen_after=300, late="a bus may be five minutes behind")
@@ -159,7 +153,7 @@ def postgresql_takes_no_sessions(stack: WatchedStack) -> Iterator[None]:
 @raises("FiguresMissing")
 def table_is_locked(stack: WatchedStack) -> Iterator[None]:
     with psycopg.connect(stack.servers.ours.url) as session:
-        session.execute("LOCK TABLE execution_droppedmessagecount IN ACCESS EXCLUSIVE MODE")
+        session.execute("LOCK TABLE execution_auditrun IN ACCESS EXCLUSIVE MODE")
         yield
         session.rollback()
 
@@ -214,6 +208,19 @@ def _suspended_with_children(pid: int) -> Iterator[None]:
     finally:
         for one in processes:
             os.kill(one, signal.SIGCONT)
+
+
+def _silence_sources(stack: WatchedStack, *, error_code: str) -> None:
+    """State that no source has confirmed a price for 46 s, as the dead process last saw it."""
+    stack.rows(
+        "INSERT INTO connections_sourcehealth"
+        " (source_id, last_contact_at, error_code, error, pairs, missing, followed_by)"
+        " SELECT id, clock_timestamp() - interval '46 s', %s, '', '{}', '{}', ''"
+        " FROM connections_dataconnection"
+        " ON CONFLICT (source_id) DO UPDATE SET last_contact_at = excluded.last_contact_at,"
+        " error_code = excluded.error_code",
+        error_code,
+    )
 
 
 def _age_bus(stack: WatchedStack) -> None:

@@ -20,6 +20,7 @@ from tests.stack.injected_failures import raises
 from tests.stack.watched_stack import ACCOUNTS, WatchedStack
 from tests.until import until
 
+OF_OPEN = "UPDATE positions_executionposition SET {} WHERE quantity > 0"
 IN_ERROR = "SELECT 1 FROM connections_connectionhealth WHERE status = 'ERROR'"
 FAILED_CALLS = """
 SELECT 1 FROM common_callfigure WHERE kind = 'broker' AND outcome IN ('failed', 'unanswered')
@@ -209,10 +210,14 @@ def order_row_is_lost(stack: WatchedStack) -> Iterator[None]:
 @raises("AuditFailed")
 def position_differs_from_its_fills(stack: WatchedStack) -> Iterator[None]:
     with stack.open_position():
-        stack.rows("UPDATE positions_executionposition SET quantity = quantity - 1 WHERE sl > 0")
+        stack.rows(
+            "UPDATE positions_executionposition SET quantity = quantity - 1 WHERE quantity > 0"
+        )
         stack.audit()
         yield
-        stack.rows("UPDATE positions_executionposition SET quantity = quantity + 1 WHERE sl > 0")
+        stack.rows(
+            "UPDATE positions_executionposition SET quantity = quantity + 1 WHERE quantity > 0"
+        )
     stack.audit()
 
 
