@@ -21,7 +21,7 @@ from prices.broker_stream import BrokerStream
 from prices.event_loop import get_loop
 from prices.feeds import Feed, LiveFeed, open_live
 from prices.held_back import HeldQuotes
-from prices.selectors import latest
+from prices.selectors import latest, recent_ranges
 from prices.stream_status import StreamStatus
 from prices.symbol_selection import MAX_PAIRS, SymbolSelection, select_symbols
 
@@ -62,7 +62,7 @@ class ActiveFeed:
         if len(new) > capacity and machine_time() - self.began >= REBUILD_EVERY:
             return False
         if more := {pair: both[pair] for pair in new[:capacity]}:
-            self.stream.expect(latest(self.feed.data_connection_id, more).values())
+            expect_stored(self.stream, self.feed.data_connection_id, more)
             self.stream.add_pairs(more)
         self.selection = replace(selection, symbols={**followed, **more})
         return True
@@ -181,7 +181,7 @@ class BrokerFeedManager:
             on_error.callback(stream.close)
             to_paper = serves_paper(source)
             feed = open_live(source, stream, market_now(), to_paper=to_paper)
-            stream.expect(latest(source.pk, selection.symbols).values())
+            expect_stored(stream, source.pk, selection.symbols)
             on_error.pop_all()
         followed = self._followed[source.pk] = ActiveFeed(
             feed, stream, _opening_key(source), selection
@@ -228,6 +228,12 @@ class BrokerFeedManager:
                     last_held=report.last_held or unwritten.last_held,
                 )
             self._pending_reports[report.source_id] = report
+
+
+def expect_stored(stream: BrokerStream, source_id: int, pairs: Collection[str]) -> None:
+    """Compare a stream's first quotes with what was stored before, also by another process."""
+    ranges = recent_ranges(source_id, pairs, market_now())
+    stream.expect(latest(source_id, pairs).values(), ranges)
 
 
 def _publish_rest(followed: ActiveFeed) -> None:
