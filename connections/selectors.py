@@ -117,6 +117,12 @@ from connections.loss_limits.rules import (
 )
 from connections.market_data.compatibility import slippage_rule
 from connections.market_data.exchange_hours import calendars_ending
+from connections.market_data.fallbacks import (
+    fallback_chains,
+    followed_pairs,
+    pairs_stood_in_for,
+    possible_fallbacks,
+)
 from connections.market_data.source_status import (
     PARTIAL,
     AccountPrices,
@@ -132,6 +138,7 @@ from connections.market_data.sources import (
     other_accounts_using,
     reference_sources,
     serves_paper,
+    side_sources,
     smallest_steps,
     sources_in_lanes,
     unavailable_reason,
@@ -232,9 +239,11 @@ __all__ = [
     "due_accounts",
     "due_tests",
     "equity_readings",
+    "fallback_chains",
     "figures_of",
     "find_connection",
     "flow_note",
+    "followed_pairs",
     "followers_of",
     "freeze_level_sql",
     "has_accounts_sql",
@@ -263,10 +272,12 @@ __all__ = [
     "open_secret",
     "other_accounts_using",
     "owner_counts",
+    "pairs_stood_in_for",
     "pause_end",
     "pause_figures",
     "pause_join_sql",
     "pause_limit",
+    "possible_fallbacks",
     "quantity_step_sql",
     "readiness_of",
     "reason_for",
@@ -274,6 +285,7 @@ __all__ = [
     "resume_message",
     "rounded_to_tick_sql",
     "serves_paper",
+    "side_sources",
     "skip_reasons",
     "slippage_rule",
     "smallest_close_sql",

@@ -90,6 +90,13 @@ from connections.loss_limits.pauses import (
     start_pauses,
 )
 from connections.loss_limits.services import add_loss_limit, change_loss_limit, delete_loss_limit
+from connections.market_data.fallbacks import (
+    FallbackChange,
+    check_fallback,
+    record_fallback_changes,
+    set_fallback,
+    show_fallback_use,
+)
 from connections.market_data.source_alarms import alarm_silent_sources
 from connections.market_data.sources import (
     SourceReport,
@@ -148,6 +155,7 @@ __all__ = [
     "SUBSCRIPTION_LIMITS",
     "TARGET_FIELDS",
     "UNUSABLE_ERRORS",
+    "FallbackChange",
     "HaltTarget",
     "RetryPolicy",
     "RouteAccount",
@@ -163,6 +171,7 @@ __all__ = [
     "change_decision_provider",
     "change_loss_limit",
     "change_preset",
+    "check_fallback",
     "check_owner",
     "create_connection",
     "create_preset",
@@ -206,6 +215,7 @@ __all__ = [
     "read_symbol_map",
     "read_target",
     "record_cash_flow",
+    "record_fallback_changes",
     "record_source_status",
     "refresh_due_accounts",
     "refresh_due_instruments",
@@ -230,9 +240,11 @@ __all__ = [
     "sealing_key",
     "set_call_runner",
     "set_credentials",
+    "set_fallback",
     "set_kill_switch",
     "set_route",
     "share_with_all",
+    "show_fallback_use",
     "start_pauses",
     "start_twin",
     "stop_twin",

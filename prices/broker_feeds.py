@@ -15,12 +15,19 @@ from common.clocks import machine_time, market_now
 from common.reason_codes import Code
 from connections.error_messages import explain
 from connections.models import DataConnection
-from connections.selectors import serves_paper, sources_in_lanes, spec_for, unavailable_reason
+from connections.selectors import (
+    fallback_chains,
+    serves_paper,
+    sources_in_lanes,
+    spec_for,
+    unavailable_reason,
+)
 from connections.services import SourceReport, record_source_status
 from prices.broker_stream import BrokerStream
 from prices.event_loop import get_loop
 from prices.feeds import Feed, LiveFeed, open_live
-from prices.held_back import HeldQuotes
+from prices.held_back import HeldQuotes, waiting
+from prices.second_source import SecondSource
 from prices.selectors import latest, recent_ranges
 from prices.stream_status import StreamStatus
 from prices.symbol_selection import MAX_PAIRS, SymbolSelection, select_symbols
@@ -105,9 +112,11 @@ class BrokerFeedManager:
             if self._guarded(source.pk, partial(self._may_follow, source))
         ]
         selection = select_symbols(available)
+        chains = fallback_chains(source.pk for source in available if source.fallback_id)
         for source in available:
             assert source.broker_connection is not None  # sources_in_lanes selects by it
-            maintain = partial(self._maintain, source, selection[source.pk])
+            chain = chains.get(source.pk, ())
+            maintain = partial(self._maintain, source, selection[source.pk], chain)
             self._guarded(source.pk, maintain, source.broker_connection.type)
         record_source_status(*self._pending_reports.values(), by=self._name)
         self._pending_reports.clear()  # not before they are written
@@ -154,7 +163,9 @@ class BrokerFeedManager:
             self._back_off(source.pk, *reason)
         return not reason
 
-    def _maintain(self, source: DataConnection, selection: SymbolSelection) -> None:
+    def _maintain(
+        self, source: DataConnection, selection: SymbolSelection, chain: tuple[int, ...]
+    ) -> None:
         followed = self._followed.get(source.pk)
         if followed is not None and not followed.extend_to(selection):
             self._close_feed(source.pk)
@@ -162,6 +173,8 @@ class BrokerFeedManager:
         followed = followed or self._open_feed(source, selection)
         if followed is not None:
             followed.feed.publish_to_paper(serves_paper(source))
+            if followed.feed.second.source_ids != chain:
+                followed.feed.second = SecondSource(chain)
             self._report(_report_of(source.pk, followed, selection))
 
     def _open_feed(self, source: DataConnection, selection: SymbolSelection) -> ActiveFeed | None:
@@ -255,6 +268,7 @@ def _report_of(source_id: int, followed: ActiveFeed, selection: SymbolSelection)
         sorted({*status.missing} & selection.symbols.keys() | unfollowed),
         held.count,
         held.last,
+        waiting(followed.stream.suspects()),
     )
 
 

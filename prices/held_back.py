@@ -21,6 +21,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from brokers.types import Quote
+from common.clocks import machine_time
 from prices.tick_judge import Recent, Sent, Verdict, is_far, is_independent, judge_next
 
 HOLD_SECONDS = 1.0
@@ -253,3 +254,9 @@ def _is_up(sent: Sent, last: Sent) -> bool:
 
 def _distance(sent: Sent, last: Sent) -> Decimal:
     return abs(sum(sent.prices, Decimal(0)) - sum(last.prices, Decimal(0)))
+
+
+def waiting(suspects: Suspects) -> list[str]:
+    """Return the pairs whose suspect quote waits for longer than silence takes to confirm it."""
+    now = machine_time()
+    return sorted(pair for pair, (_, _, at) in suspects.items() if now - at > HOLD_SECONDS)

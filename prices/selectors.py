@@ -19,8 +19,8 @@ from prices.models import LatestQuote, PriceBar
 __all__ = [
     "Candle", "Conversion", "MarketAverages", "average_prices", "average_true_range", "bar_at",
     "candles", "conversion", "conversion_rate", "is_stale", "latest", "latest_by_connection",
-    "minute_bars", "minute_of", "newest_quotes", "newest_time", "pairs_between", "quotes_by_day",
-    "recent_ranges", "spread_percentiles", "trend",
+    "minute_bars", "minute_of", "newest_quotes", "newest_time", "own_quotes", "pairs_between",
+    "quotes_by_day", "recent_ranges", "spread_percentiles", "trend",
 ]  # fmt: skip
 
 SourcePair = tuple[int, str]
@@ -71,6 +71,24 @@ def newest_quotes(
     return {
         symbol: Quote(symbol, bid, ask, time)
         for symbol, bid, ask, time in newest.values_list("symbol", "bid", "ask", "time")
+    }
+
+
+def own_quotes(
+    data_connection_ids: Iterable[int], symbols: Iterable[str]
+) -> dict[SourcePair, tuple[Quote, datetime]]:
+    """Return what these sources themselves quoted last, with when it came (machine time).
+
+    What they have from a fallback is left out.
+    """
+    rows = LatestQuote.objects.filter(
+        data_connection_id__in=set(data_connection_ids), symbol__in=set(symbols),
+        from_fallback=False,
+    )  # fmt: skip
+    values = ("data_connection_id", "symbol", "bid", "ask", "time", "received_at")
+    return {
+        (source, symbol): (Quote(symbol, bid, ask, time), received_at)
+        for source, symbol, bid, ask, time, received_at in rows.values_list(*values)
     }
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from brokers.types import Quote
 from common.failpoints import failpoint
-from common.sql import columns, periodic_run, run
+from common.sql import columns, periodic_run, rows, run
 from prices import bars
 from prices.models import LatestQuote, PriceBar
 
@@ -17,7 +17,7 @@ SELECT DISTINCT ON (symbol) data_connection_id, symbol, bid_close, ask_close, la
   clock_timestamp()
 FROM new ORDER BY symbol, minute DESC
 ON CONFLICT (data_connection_id, symbol) DO UPDATE SET bid = excluded.bid, ask = excluded.ask,
-  time = excluded.time, received_at = excluded.received_at
+  time = excluded.time, received_at = excluded.received_at, from_fallback = false
 WHERE old.time <= excluded.time
 """
 
@@ -36,6 +36,7 @@ def store_quotes(data_connection_id: int, quotes: Sequence[Quote]) -> int:
     return written
 
 
+# What a fallback's quote has triggered stays one of the fallback.
 # An exit is decided by the newest quote: the one that it was written for is there when it is.
 STORE_LATEST = """
 INSERT INTO prices_latestquote AS old (data_connection_id, symbol, bid, ask, time, received_at)
@@ -44,7 +45,9 @@ FROM unnest(%s::text[], %s::numeric[], %s::numeric[], %s::timestamptz[])
   AS new(symbol, bid, ask, time)
 ORDER BY symbol
 ON CONFLICT (data_connection_id, symbol) DO UPDATE SET bid = excluded.bid, ask = excluded.ask,
-  time = excluded.time, received_at = excluded.received_at
+  time = excluded.time, received_at = excluded.received_at,
+  from_fallback = old.from_fallback
+    AND (old.bid, old.ask, old.time) = (excluded.bid, excluded.ask, excluded.time)
 WHERE old.time <= excluded.time
 """
 
@@ -57,6 +60,32 @@ def store_latest(data_connection_id: int, quotes: Sequence[Quote]) -> None:
     if quotes:
         values = [(quote.symbol, quote.bid, quote.ask, quote.time) for quote in quotes]
         run(STORE_LATEST, (data_connection_id, *columns(values, 4)))
+
+
+# Nothing that the source itself has sent since it was read is replaced.
+STORE_FALLBACK = """
+UPDATE prices_latestquote q SET bid = n.bid, ask = n.ask, time = n.time,
+  received_at = clock_timestamp(), from_fallback = true
+FROM unnest(%s::text[], %s::numeric[], %s::numeric[], %s::timestamptz[], %s::timestamptz[])
+  AS n(symbol, bid, ask, time, seen_at)
+WHERE q.data_connection_id = %s AND q.symbol = n.symbol AND q.received_at = n.seen_at
+RETURNING q.symbol
+"""
+
+
+def store_fallback_quotes(
+    data_connection_id: int, quotes: Sequence[tuple[Quote, datetime]]
+) -> set[str]:
+    """Store a fallback's quotes as a source's, each unless its source has sent one meanwhile.
+
+    quotes: each with when the stored one came that it replaces, machine time. Returns the symbols
+    that were written.
+    """
+    if not quotes:
+        return set()
+    values = [(q.symbol, q.bid, q.ask, q.time, seen_at) for q, seen_at in quotes]
+    written = rows(STORE_FALLBACK, (*columns(values, 5), data_connection_id))
+    return {row.symbol for row in written}
 
 
 def forget_quotes(data_connection_id: int, since: datetime | None = None) -> None:

@@ -235,6 +235,7 @@ class ApiRates:
         "Requests about accounts, subscriptions, presets, halts, notifications and keys, of one"
         " user.",
     )
+    prices: int = value(_RATE, 1200, "Requests that push quotes to price sources, of one user.")
     anonymous: int = value(
         _RATE, 60, "Requests from one address without a user, or with wrong keys and tokens."
     )
