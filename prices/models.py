@@ -93,7 +93,7 @@ class FallbackUse(models.Model):
     """
 
     data_connection = models.ForeignKey(
-        DataConnection, models.CASCADE, related_name="fallback_uses", db_index=False
+        DataConnection, models.CASCADE, related_name="+", db_index=False
     )
     symbol = models.CharField(max_length=20, help_text="Canonical BASE/QUOTE.")
     fallback = models.ForeignKey(DataConnection, models.CASCADE, related_name="+")
@@ -120,7 +120,7 @@ class PushedQuote(models.Model):
     """A quote that was pushed and that the prices process has not published yet."""
 
     data_connection = models.ForeignKey(
-        DataConnection, models.CASCADE, related_name="pushed_quotes", db_index=False
+        DataConnection, models.CASCADE, related_name="+", db_index=False
     )
     symbol = models.CharField(max_length=20, help_text="Canonical BASE/QUOTE.")
     bid = AmountField()
@@ -144,7 +144,7 @@ class PushedSymbol(models.Model):
     """The newest quote of a symbol that was pushed to a source: later ones must be newer."""
 
     data_connection = models.ForeignKey(
-        DataConnection, models.CASCADE, related_name="pushed_symbols", db_index=False
+        DataConnection, models.CASCADE, related_name="+", db_index=False
     )
     symbol = models.CharField(max_length=20, help_text="Canonical BASE/QUOTE.")
     bid = AmountField()
@@ -166,7 +166,7 @@ class PushRefusal(models.Model):
     """How many pushed quotes of a source were refused for a reason, since it is known."""
 
     data_connection = models.ForeignKey(
-        DataConnection, models.CASCADE, related_name="push_refusals", db_index=False
+        DataConnection, models.CASCADE, related_name="+", db_index=False
     )
     code = models.CharField(max_length=40)
     quotes = models.BigIntegerField(default=0, db_default=0)

@@ -131,7 +131,7 @@ class PushedRow(NamedTuple):
 UNPUBLISHED = Query(
     PushedRow,
     """
-SELECT id, symbol, bid, ask, time, extract(epoch FROM clock_timestamp() - time)::float8 AS age
+SELECT id, symbol, bid, ask, time, extract(epoch FROM statement_timestamp() - time)::float8 AS age
 FROM prices_pushedquote WHERE data_connection_id = %s AND id > %s ORDER BY id LIMIT 5000
 """,
 )

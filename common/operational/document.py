@@ -34,7 +34,7 @@ SAME_FIELDS = ("signal_id", "symbol", "direction", "order_type", "price", "strat
                "trade_plan_id")  # fmt: skip
 LIMITED = frozenset({"LIMIT", "STOP_LIMIT"})
 TRIGGERED = frozenset({"STOP", "STOP_LIMIT", "TRAILING_STOP", "IF_TOUCHED"})
-RATES = ("read", "trade", "publish", "operate", "anonymous")
+RATES = ("read", "trade", "publish", "operate", "prices", "anonymous")
 _RATE = whole(1, 1_000_000)
 _ADDRESS = r"https?://[!-~]{1,400}"
 _EMAIL = text("an e-mail address", r"[^@\s]{1,100}@[^@\s]{1,150}")

@@ -134,17 +134,18 @@ WHERE d.id = %s
 
 # Names and pairs are for pages: the prices process keeps what it uses itself.
 _SHOW = """
-INSERT INTO connections_sourcehealth AS old (source_id, on_fallback, fallback_names)
-SELECT d.id, %s::text[], left((SELECT coalesce(string_agg(f.name, ', ' ORDER BY f.id), '')
-  FROM connections_dataconnection f WHERE f.id = ANY(%s::bigint[])), 220)
-FROM connections_dataconnection d WHERE d.id = %s
-ON CONFLICT (source_id) DO UPDATE SET on_fallback = excluded.on_fallback,
-  fallback_names = excluded.fallback_names
+UPDATE connections_sourcehealth SET on_fallback = %s::text[],
+  fallback_names = left((SELECT coalesce(string_agg(f.name, ', ' ORDER BY f.id), '')
+    FROM connections_dataconnection f WHERE f.id = ANY(%s::bigint[])), 220)
+WHERE source_id = %s
 """
 
 
 def show_fallback_use(source_id: int, used: Mapping[str, int]) -> None:
-    """Store for pages and metrics which pairs of a source have the prices of which fallback."""
+    """Store for pages and metrics which pairs of a source have the prices of which fallback.
+
+    A source without a status follows no pair, and so uses none.
+    """
     run(_SHOW, (sorted(used), sorted(set(used.values())), source_id))
 
 

@@ -64,7 +64,7 @@ class Migration(migrations.Migration):
                     models.ForeignKey(
                         db_index=False,
                         on_delete=django.db.models.deletion.CASCADE,
-                        related_name="fallback_uses",
+                        related_name="+",
                         to="connections.dataconnection",
                     ),
                 ),
@@ -112,7 +112,7 @@ class Migration(migrations.Migration):
                     models.ForeignKey(
                         db_index=False,
                         on_delete=django.db.models.deletion.CASCADE,
-                        related_name="pushed_quotes",
+                        related_name="+",
                         to="connections.dataconnection",
                     ),
                 ),
@@ -147,7 +147,7 @@ class Migration(migrations.Migration):
                     models.ForeignKey(
                         db_index=False,
                         on_delete=django.db.models.deletion.CASCADE,
-                        related_name="pushed_symbols",
+                        related_name="+",
                         to="connections.dataconnection",
                     ),
                 ),
@@ -186,7 +186,7 @@ class Migration(migrations.Migration):
                     models.ForeignKey(
                         db_index=False,
                         on_delete=django.db.models.deletion.CASCADE,
-                        related_name="push_refusals",
+                        related_name="+",
                         to="connections.dataconnection",
                     ),
                 ),

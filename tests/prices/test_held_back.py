@@ -326,7 +326,7 @@ def test_range_of_before_a_restart_judges_small_spikes(monkeypatch: pytest.Monke
     assert source.send("1.1001") == ["1.1001"]
 
 
-# ---- a second source -------------------------------------------------------------------------------
+# ---- a second source -------------------------------------------------------------------------
 def opinion(source: Source, *, is_right: bool) -> None:
     asked = {pair: suspect for pair, (_, suspect, _) in source.intake.suspects().items()}
     source.intake.decide(dict.fromkeys(asked, is_right), asked)

@@ -1,0 +1,231 @@
+"""A switch to a fallback fires nothing by itself; what the market does meanwhile fires."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+from django.db.models import F
+
+from brokers.types import Quote
+from common.clocks import market_now
+from common.db_functions import ClockTimestamp
+from common.sql import run
+from connections.models import DataConnection, ExecutionConnection, SourceHealth
+from connections.services import set_fallback
+from events.models import Event
+from execution.monitoring.level_monitor import scan_levels
+from execution.monitoring.stop_rules import StopRuleMonitor
+from execution.monitoring.tick_monitor import TickMonitor
+from execution.monitoring.trigger_monitor import TriggerMonitor
+from positions.models import ExecutionPosition
+from prices import fallback_feed
+from prices.fallback import RETURN, SILENT
+from prices.models import FallbackUse, LatestQuote
+from prices.selectors import latest
+from prices.services import store_quotes
+from prices.side_feeds import SideFeedManager
+from prices.signals import quotes_arrived, quotes_stored
+from signals.models import Feed
+from tests.execution.monitoring.held_orders import held, market_and_limit_only, state
+from tests.execution.monitoring.test_tick_monitor import bought, exits, source
+
+__all__ = ["bought", "market_and_limit_only"]
+pytestmark = pytest.mark.django_db
+PAIR = "EUR/USD"
+QUIET = SILENT.total_seconds() + 1
+
+
+class Sources:
+    """An account's own source and its fallback; time passes by making what is stored older."""
+
+    def __init__(self, account: ExecutionConnection, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds = 1000.0
+        monkeypatch.setattr(fallback_feed, "machine_time", lambda: self.seconds)
+        monkeypatch.setattr(fallback_feed, "is_market_open", lambda pair, at: True)
+        self.own = source(account)
+        DataConnection.objects.filter(pk=self.own).update(
+            kind="broker", broker_connection=account, user=account.user
+        )
+        self.other = DataConnection.objects.create(
+            name="Backup", kind="push", user=account.user, settings={"symbols": [PAIR]}
+        ).pk
+        SourceHealth.objects.create(source_id=self.own, pairs=[PAIR])
+        set_fallback(self.own, self.other, by=account.user)
+        self.restart()
+
+    def restart(self) -> None:
+        """Let another process go on, which knows only what is stored."""
+        self.manager = SideFeedManager("prices")
+        self.look()
+
+    def quote(self, source_id: int, bid: str) -> None:
+        """Store a quote of a source, as its own process does, and let its monitors judge it."""
+        quotes = [Quote(PAIR, D(bid), D(bid) + D("0.0001"), market_now())]
+        store_quotes(source_id, quotes)
+        for notice in (quotes_arrived, quotes_stored):
+            notice.send(sender=None, data_connection_id=source_id, quotes=quotes, waited=0.0)
+        self.look()
+
+    def look(self) -> None:
+        self.seconds += 1
+        self.manager.maintain()
+        for feed in self.manager.feeds:
+            feed.step(market_now())
+
+    def passes(self, seconds: float) -> None:
+        """Let time pass in which no source quotes."""
+        older = timedelta(seconds=seconds)
+        LatestQuote.objects.update(received_at=F("received_at") - older, time=F("time") - older)
+        FallbackUse.objects.update(own_at=F("own_at") - older, own_since=F("own_since") - older)
+        run(
+            "UPDATE positions_executionposition SET last_activity_at = last_activity_at - %s",
+            (older,),
+        )
+        for feed in self.manager.feeds:
+            if (stream := getattr(feed, "stream", None)) and hasattr(stream, "uses"):
+                stream.uses = fallback_feed.known_uses(self.own)
+                stream.shift(older)
+        self.look()
+
+    def bid(self) -> D:
+        return latest(self.own, [PAIR])[PAIR].bid
+
+
+@pytest.fixture
+def sources(alice: ExecutionConnection, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sources]:
+    monitors: tuple[Any, ...] = (TickMonitor(), StopRuleMonitor(), TriggerMonitor())
+
+    def shift(stream: fallback_feed.FallbackStream, older: timedelta) -> None:
+        for pair, anchors in stream._anchors.items():
+            at: datetime | None = anchors.at and anchors.at - older
+            stream._anchors[pair] = type(anchors)(at, anchors.offsets)
+
+    monkeypatch.setattr(fallback_feed.FallbackStream, "shift", shift, raising=False)
+
+    def arrived(*, data_connection_id: int, quotes: list[Quote], waited: float, **_: Any) -> None:
+        monitors[0].process_quotes(data_connection_id, quotes, waited)
+
+    def stored(*, data_connection_id: int, quotes: list[Quote], waited: float, **_: Any) -> None:
+        for monitor in monitors[1:]:
+            monitor.process_quotes(data_connection_id, quotes, waited)
+
+    quotes_arrived.connect(arrived)
+    quotes_stored.connect(stored)
+    yield Sources(alice, monkeypatch)
+    quotes_arrived.disconnect(arrived)
+    quotes_stored.disconnect(stored)
+
+
+def silent(sources: Sources, own: str, other: str) -> None:
+    """Both sources have quoted; then the own one has been silent for its bound."""
+    sources.quote(sources.other, other)
+    sources.quote(sources.own, own)
+    sources.passes(QUIET)
+
+
+def kinds() -> list[str]:
+    found = Event.objects.filter(kind__startswith="prices.").order_by("id")
+    return list(found.values_list("kind", flat=True))
+
+
+@pytest.mark.parametrize("other", ["1.0850", "1.1210"])
+def test_switch_fires_no_level(sources: Sources, bought: ExecutionPosition, other: str) -> None:
+    """The stop is at 1.09 and the targets at 1.12 and 1.13; the fallback is beyond them."""
+    silent(sources, "1.1000", other)
+    assert kinds() == []
+    sources.quote(sources.other, other)
+    assert kinds() == ["prices.on_fallback"]
+    assert sources.bid() == D("1.1000")
+    assert (exits(), scan_levels()) == ([], [])
+
+
+def test_move_of_the_fallback_fires_the_stop(sources: Sources, bought: ExecutionPosition) -> None:
+    silent(sources, "1.1000", "1.0850")
+    sources.quote(sources.other, "1.0851")
+    assert exits() == []
+    ExecutionPosition.objects.update(last_activity_at=ClockTimestamp())
+    sources.passes(5)
+    sources.quote(sources.other, "1.0749")
+    assert sources.bid() == D("1.0899")
+    assert exits() == [("sl", 100)]
+
+
+def test_switch_fires_no_held_entry(sources: Sources, feed: Feed) -> None:
+    sources.quote(sources.own, "1.1000")
+    held(feed, order_type="STOP", direction="SELL", stop_price=D("1.09"), sl=D("1.2"))
+    silent(sources, "1.1000", "1.0850")
+    sources.quote(sources.other, "1.0850")
+    assert kinds() == ["prices.on_fallback"]
+    assert state() == ("PENDING", "AWAITING_TRIGGER")
+    sources.passes(5)
+    sources.quote(sources.other, "1.0749")
+    assert state() == ("PENDING", "TRIGGERED")
+
+
+def test_return_fires_nothing_and_waits(sources: Sources, bought: ExecutionPosition) -> None:
+    silent(sources, "1.1000", "1.0850")
+    sources.quote(sources.other, "1.0850")
+    for _ in range(int(RETURN.total_seconds() / 10)):
+        sources.passes(10)
+        sources.quote(sources.own, "1.1001")
+        assert kinds() == ["prices.on_fallback"]
+    sources.passes(10)
+    sources.quote(sources.own, "1.1002")
+    assert kinds() == ["prices.on_fallback", "prices.on_primary"]
+    assert not FallbackUse.objects.exists()
+    sources.quote(sources.other, "1.0700")
+    assert sources.bid() == D("1.1002"), "its own prices count again"
+    assert (exits(), scan_levels()) == ([], [])
+
+
+def test_own_quote_is_not_replaced_by_an_older_one_of_the_fallback(sources: Sources) -> None:
+    silent(sources, "1.1000", "1.0850")
+    sources.quote(sources.other, "1.0850")
+    sources.quote(sources.own, "1.0990")
+    sources.look()
+    assert sources.bid() == D("1.0990")
+    sources.passes(1)
+    sources.quote(sources.other, "1.0851")
+    assert sources.bid() == D("1.0991"), "the distance was set anew by the own quote"
+
+
+def test_restart_goes_on_with_the_fallback(sources: Sources, bought: ExecutionPosition) -> None:
+    silent(sources, "1.1000", "1.0850")
+    sources.quote(sources.other, "1.0850")
+    sources.restart()
+    sources.passes(5)
+    sources.quote(sources.other, "1.0852")
+    assert sources.bid() == D("1.1002")
+    assert kinds() == ["prices.on_fallback"]
+    assert (exits(), scan_levels()) == ([], [])
+
+
+def test_use_is_shown_on_the_source(sources: Sources) -> None:
+    silent(sources, "1.1000", "1.0850")
+    sources.quote(sources.other, "1.0850")
+    health = SourceHealth.objects.get(source_id=sources.own)
+    assert (health.on_fallback, health.fallback_names) == ([PAIR], "Backup")
+    event = Event.objects.get(kind="prices.on_fallback")
+    assert (event.payload["pairs"], event.payload["fallback_name"]) == ([PAIR], "Backup")
+
+
+def test_fallback_that_is_taken_away_is_used_no_more(sources: Sources) -> None:
+    silent(sources, "1.1000", "1.0850")
+    sources.quote(sources.other, "1.0850")
+    set_fallback(sources.own, None, by=None)
+    sources.quote(sources.other, "1.0700")
+    assert sources.bid() == D("1.1000")
+    assert kinds() == ["prices.on_fallback", "prices.on_primary"]
+
+
+def test_no_fallback_is_used_while_the_market_is_closed(
+    sources: Sources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fallback may go on quoting at a weekend, thinly."""
+    monkeypatch.setattr(fallback_feed, "is_market_open", lambda pair, at: False)
+    silent(sources, "1.1000", "1.0850")
+    sources.quote(sources.other, "1.0700")
+    assert kinds() == []
+    assert sources.bid() == D("1.1000")
