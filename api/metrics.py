@@ -32,6 +32,7 @@ from connections import metrics as connections
 from events import metrics as events
 from execution import metrics as execution
 from positions import metrics as positions
+from prices import metrics as prices
 from signals import metrics as signals
 from users.tenancy import for_all_tenants
 
@@ -40,8 +41,8 @@ DATABASE_SECONDS = 4.0  # with a new session and Redis less than the 10 s that a
 QUEUES = ("exits", "execution", "maintenance")
 
 GAUGES = (
-    *execution.GAUGES, *positions.GAUGES, *connections.GAUGES, *signals.GAUGES, *events.GAUGES,
-    *buses.GAUGES,
+    *execution.GAUGES, *positions.GAUGES, *prices.GAUGES, *connections.GAUGES, *signals.GAUGES,
+    *events.GAUGES, *buses.GAUGES,
 )  # fmt: skip
 
 

@@ -75,6 +75,9 @@ QUIET = {
     'fillcast_bus_dead_letters{bus="nats://h"}': NONE,
     'fillcast_bus_not_received_seconds{bus="nats://h#signals"}': "4x130",
     "fillcast_price_sources_alarmed": NONE, "fillcast_settings_invalid": NONE,
+    'fillcast_price_source_pairs_suspect{source="1"}': NONE,
+    'fillcast_price_source_pairs_on_fallback{source="1"}': NONE,
+    'fillcast_price_source_refused_seconds{source="1"}': "61x130",
     "fillcast_watchdog_error_seconds": "60x130",
 }  # fmt: skip
 GONE = "_x130"
@@ -95,6 +98,9 @@ FAILURES = {
     "OrderUnknown": {"fillcast_order_unknown_seconds": "301x130"},
     "TradingHalted": {'fillcast_kill_switches{scope="ALL",mode="HALTED"}': GOOD},
     "PricesStopped": {"fillcast_price_sources_alarmed": GOOD},
+    "PricesSuspect": {'fillcast_price_source_pairs_suspect{source="1"}': GOOD},
+    "PricesOnFallback": {'fillcast_price_source_pairs_on_fallback{source="1"}': "2x130"},
+    "PushedQuotesRefused": {'fillcast_price_source_refused_seconds{source="1"}': "3x130"},
     "AuditFailed": {'fillcast_audit_counter{counter="DUP"}': GOOD},
     "AuditLate": {"fillcast_audit_seconds": "7201x130"},
     "AccountsNotJudged": {"fillcast_audit_not_judged": "2x900"},
@@ -118,7 +124,7 @@ FAILURES = {
     },
     "RequestsSlow": {FAST % "2.5": "0+50x130"},
 }
-MINUTES_UNTIL = {"AccountsNotJudged": 125, "DifferencesWait": 35}
+MINUTES_UNTIL = {"PushedQuotesRefused": 6, "AccountsNotJudged": 125, "DifferencesWait": 35}
 
 
 def unit_test(changed: dict[str, str], minutes: int, firing: list[str]) -> dict[str, Any]:

@@ -1,0 +1,20 @@
+"""Metrics of pushed quotes, for `/metrics`."""
+
+from common.metrics import Gauge
+from common.reason_codes import Code
+
+GAUGES = (
+    Gauge("price_source_quotes_refused",
+      "Quotes pushed to a price source that were refused, by reason, since it is known.",
+      ("source", "code"), """
+SELECT data_connection_id::text AS source, code, quotes AS value FROM prices_pushrefusal"""),
+    Gauge("price_source_refused_seconds",
+      "Seconds since a quote pushed to a price source was last refused; one that only came too late"
+      " to be in order does not count.", ("source",), f"""
+SELECT data_connection_id::text AS source,
+  extract(epoch FROM clock_timestamp() - max(last_at)) AS value
+FROM prices_pushrefusal WHERE code <> '{Code.QUOTE_OUT_OF_ORDER.value}' GROUP BY 1"""),
+    Gauge("price_source_quotes_waiting",
+      "Pushed quotes that the prices process has not published yet.", (), """
+SELECT count(*) AS value FROM prices_pushedquote"""),
+)  # fmt: skip
