@@ -166,7 +166,7 @@ class PushRefusal(models.Model):
     """How many pushed quotes of a source were refused for a reason, since it is known."""
 
     data_connection = models.ForeignKey(
-        DataConnection, models.CASCADE, related_name="+", db_index=False
+        DataConnection, models.CASCADE, related_name="push_refusals", db_index=False
     )
     code = models.CharField(max_length=40)
     quotes = models.BigIntegerField(default=0, db_default=0)

@@ -32,7 +32,7 @@ class DataConnectionAdmin(ConsoleAdmin):
     fields = (
         *("name", "kind", "account", "user", "settings", "fallback", "is_active"),
         *("state", "problem", "pairs", "last_price", "followed_by", "held_back", "suspect"),
-        *("on_fallback",),
+        *("on_fallback", "refused"),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DataConnection]:
@@ -44,7 +44,7 @@ class DataConnectionAdmin(ConsoleAdmin):
         """Return the read-only fields; a broker source's owner is set on its account's page."""
         always = (
             *("account", "state", "problem", "pairs", "last_price", "followed_by", "held_back"),
-            *("suspect", "on_fallback"),
+            *("suspect", "on_fallback", "refused"),
         )
         if not _is_brokers(obj):
             return always
@@ -151,6 +151,14 @@ class DataConnectionAdmin(ConsoleAdmin):
         if health is None or not health.on_fallback:
             return "none"
         return f"{', '.join(health.on_fallback)}: {health.fallback_names}"
+
+
+    @admin.display(description="Refused")
+    def refused(self, source: DataConnection) -> str:
+        """Return how many pushed quotes were refused for each reason, and the last one."""
+        counted = source.push_refusals.order_by("-quotes", "code")
+        lines = [f"{row.quotes:,} {row.code}, last {row.last_text}" for row in counted]
+        return "; ".join(lines) or "none"
 
 
 def _is_brokers(source: DataConnection | None) -> bool:

@@ -186,7 +186,7 @@ class Migration(migrations.Migration):
                     models.ForeignKey(
                         db_index=False,
                         on_delete=django.db.models.deletion.CASCADE,
-                        related_name="+",
+                        related_name="push_refusals",
                         to="connections.dataconnection",
                     ),
                 ),
