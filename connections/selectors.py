@@ -115,7 +115,7 @@ from connections.loss_limits.rules import (
     value_of,
     window_start,
 )
-from connections.market_data.compatibility import slippage_rule
+from connections.market_data.compatibility import LIVE_KINDS, slippage_rule
 from connections.market_data.exchange_hours import calendars_ending
 from connections.market_data.fallbacks import (
     fallback_chains,
@@ -187,6 +187,7 @@ __all__ = [
     "HOST_IS_DOWN_SQL",
     "HOST_IS_UP_SQL",
     "LISTED_INSTRUMENTS_SQL",
+    "LIVE_KINDS",
     "NOT_RECONCILED_SQL",
     "OPEN_HOSTS",
     "OWNER_ID_SQL",

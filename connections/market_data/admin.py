@@ -152,7 +152,6 @@ class DataConnectionAdmin(ConsoleAdmin):
             return "none"
         return f"{', '.join(health.on_fallback)}: {health.fallback_names}"
 
-
     @admin.display(description="Refused")
     def refused(self, source: DataConnection) -> str:
         """Return how many pushed quotes were refused for each reason, and the last one."""
