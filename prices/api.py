@@ -22,7 +22,7 @@ class PushedQuoteSerializer(StrictSerializer):
 
     symbol = serializers.CharField(help_text="A pair of the source's settings: EUR/USD.")
     bid = serializers.CharField(help_text="Above 0, and not above the ask.")
-    ask = serializers.CharField()
+    ask = serializers.CharField(help_text="The lowest price to sell at.")
     time = serializers.DateTimeField(
         help_text="When it was true, with its offset: at most 5 s ago and 2 s ahead, and after the"
         " quote of this symbol before."
@@ -39,7 +39,9 @@ class QuotesField(serializers.ListField):
 class PushedQuotesSerializer(StrictSerializer):
     """Quotes to push, of any of the source's symbols, in the order of their times."""
 
-    quotes = QuotesField(min_length=1, max_length=MAX_QUOTES)
+    quotes = QuotesField(
+        min_length=1, max_length=MAX_QUOTES, help_text="1 to 100 quotes, the oldest first."
+    )
 
 
 class RefusedQuoteSerializer(StrictSerializer):
@@ -59,7 +61,7 @@ class PushedSerializer(StrictSerializer):
         " quote, or a second without another, confirms it."
     )
     repeated = serializers.IntegerField(help_text="Taken before; sending them again is no error.")
-    refused = RefusedQuoteSerializer(many=True)
+    refused = RefusedQuoteSerializer(many=True, help_text="The others, each with why.")
 
 
 class PushedQuotesViewSet(ObjectView, viewsets.GenericViewSet[DataConnection]):

@@ -123,7 +123,7 @@ class HeldQuotes:
     def expect(self, quotes: Iterable[Quote], ranges: Mapping[str, Decimal] | None = None) -> None:
         """Compare the first quotes with these, of before the source was opened.
 
-        ranges: how far the middle of each pair's prices lay apart lately.
+        ranges: how far the middle of each pair's prices lay apart recently.
         """
         for quote in quotes:
             if quote.symbol not in self._pairs:

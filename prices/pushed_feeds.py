@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 
 from brokers.types import Quote
 from common.clocks import machine_time, market_now
-from common.formatting import age
 from common.reason_codes import Code
 from connections.market_hours import is_market_open
 from connections.models import DataConnection
@@ -85,7 +84,8 @@ class PushedStream:
             return None, ""
         if not any(is_market_open(pair, now) for pair in self.pairs):
             return Code.MARKET_CLOSED, "No quotes are pushed: the market of its pairs is closed."
-        return Code.QUOTE_MISSING, f"No quotes have been pushed for {age(seconds)}."
+        bound = f"{CONFIRMATION_SECONDS:.0f} s"
+        return Code.QUOTE_MISSING, f"No quotes have been pushed for more than {bound}."
 
 
 class PushedFeed(LiveFeed):

@@ -311,7 +311,7 @@ def spread_percentiles(
 
 
 class RangeRow(NamedTuple):
-    """How far the middle of a pair's prices lay apart lately."""
+    """How far the middle of a pair's prices lay apart recently."""
 
     symbol: str
     apart: Decimal

@@ -3,6 +3,8 @@
 These are the sources that quotes are pushed to, and the fallbacks of sources.
 """
 
+from dataclasses import replace
+
 import structlog
 
 from common.clocks import machine_time, market_now
@@ -71,7 +73,7 @@ class SideFeedManager:
         reported, at = self._reported.get(report.source_id, (None, 0.0))
         if report == reported and machine_time() - at < REPORT_EVERY:
             return []
-        self._reported[report.source_id] = report, machine_time()
+        self._reported[report.source_id] = replace(report, held_back=0), machine_time()
         return [report]
 
     def _maintain_fallbacks(

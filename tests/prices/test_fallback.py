@@ -139,7 +139,7 @@ def test_source_that_comes_and_goes_does_not_flap(gap: float) -> None:
         second += gap
 
 
-def test_own_quote_sets_the_distance_anew() -> None:
+def test_own_quote_sets_the_distance_again() -> None:
     row = stored("1.1005", 40)
     anchors = anchored(KNOWN, row, fresh(40), USE, after(40))
     use = next_use(row, USE, fresh(40), anchors, after(40))

@@ -128,7 +128,7 @@ def test_first_quote_of_a_new_process_is_compared_with_the_stored_one(
     assert bid_of(pushed) == D("1.1001")
 
 
-def test_quotes_that_nobody_read_for_long_are_no_prices(pushed: DataConnection) -> None:
+def test_quotes_unread_for_long_are_no_prices(pushed: DataConnection) -> None:
     push(pushed, "1.1", "1.1001")
     PushedQuote.objects.update(time=datetime.now(UTC) - timedelta(seconds=61))
     manager = opened(pushed)

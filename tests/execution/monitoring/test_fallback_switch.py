@@ -15,6 +15,7 @@ from common.sql import run
 from connections.models import DataConnection, ExecutionConnection, SourceHealth
 from connections.services import set_fallback
 from events.models import Event
+from execution.models import OrderTrigger
 from execution.monitoring.level_monitor import scan_levels
 from execution.monitoring.stop_rules import StopRuleMonitor
 from execution.monitoring.tick_monitor import TickMonitor
@@ -28,7 +29,7 @@ from prices.services import store_quotes
 from prices.side_feeds import SideFeedManager
 from prices.signals import quotes_arrived, quotes_stored
 from signals.models import Feed
-from tests.execution.monitoring.held_orders import held, market_and_limit_only, state
+from tests.execution.monitoring.held_orders import SELL_TRAIL, held, market_and_limit_only, state
 from tests.execution.monitoring.test_tick_monitor import bought, exits, source
 
 __all__ = ["bought", "market_and_limit_only"]
@@ -188,7 +189,7 @@ def test_own_quote_is_not_replaced_by_an_older_one_of_the_fallback(sources: Sour
     assert sources.bid() == D("1.0990")
     sources.passes(1)
     sources.quote(sources.other, "1.0851")
-    assert sources.bid() == D("1.0991"), "the distance was set anew by the own quote"
+    assert sources.bid() == D("1.0991"), "the distance was set again by the own quote"
 
 
 def test_restart_goes_on_with_the_fallback(sources: Sources, bought: ExecutionPosition) -> None:
@@ -229,3 +230,20 @@ def test_no_fallback_is_used_while_the_market_is_closed(
     sources.quote(sources.other, "1.0700")
     assert kinds() == []
     assert sources.bid() == D("1.1000")
+
+
+@pytest.mark.parametrize("other", ["1.0850", "1.1150"])
+def test_switch_triggers_and_moves_no_trailing_entry(
+    sources: Sources, feed: Feed, other: str
+) -> None:
+    """It follows the market at a distance of 50 pips; the fallback is 150 pips away."""
+    sources.quote(sources.own, "1.1000")
+    held(feed, **SELL_TRAIL)
+    level = OrderTrigger.objects.get().level
+    silent(sources, "1.1000", other)
+    sources.quote(sources.other, other)
+    assert kinds() == ["prices.on_fallback"]
+    assert (state(), OrderTrigger.objects.get().level) == (("PENDING", "AWAITING_TRIGGER"), level)
+    sources.passes(5)
+    sources.quote(sources.other, str(D(other) - D("0.0051")))
+    assert state() == ("PENDING", "TRIGGERED")
