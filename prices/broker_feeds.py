@@ -245,8 +245,9 @@ class BrokerFeedManager:
 
 def expect_stored(stream: BrokerStream, source_id: int, pairs: Collection[str]) -> None:
     """Compare a stream's first quotes with what was stored before, also by another process."""
-    ranges = recent_ranges(source_id, pairs, market_now())
-    stream.expect(latest(source_id, pairs).values(), ranges)
+    stored = latest(source_id, pairs)
+    ranges = recent_ranges(source_id, stored, market_now()) if stored else {}
+    stream.expect(stored.values(), ranges)
 
 
 def _publish_rest(followed: ActiveFeed) -> None:
