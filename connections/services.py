@@ -100,6 +100,7 @@ from connections.market_data.fallbacks import (
 from connections.market_data.source_alarms import alarm_silent_sources
 from connections.market_data.sources import (
     SourceReport,
+    forget_suspects,
     get_or_create_broker_source,
     record_source_status,
     share_with_all,
@@ -188,6 +189,7 @@ __all__ = [
     "end_twins_of_archived_feeds",
     "flag_sources_without_worker",
     "follow_twin",
+    "forget_suspects",
     "free_lanes",
     "get_or_create_broker_source",
     "halt_errors",

@@ -22,7 +22,7 @@ from connections.selectors import (
     spec_for,
     unavailable_reason,
 )
-from connections.services import SourceReport, record_source_status
+from connections.services import SourceReport, forget_suspects, record_source_status
 from prices.broker_stream import BrokerStream
 from prices.event_loop import get_loop
 from prices.feeds import Feed, LiveFeed, open_live
@@ -103,7 +103,7 @@ class BrokerFeedManager:
             return
         selected = {source.pk: source for source in sources_in_lanes(self._lanes())}
         for source_id in self._followed.keys() - selected.keys():
-            self._guarded(source_id, partial(self._close_feed, source_id))
+            self._guarded(source_id, partial(self._let_go, source_id))
         for source_id in self._judged.keys() - selected.keys():
             del self._judged[source_id]
         available = [
@@ -212,6 +212,12 @@ class BrokerFeedManager:
         if (followed := self._followed.pop(source_id, None)) is not None:
             self._close_stream(source_id, followed)
             _publish_rest(followed)
+
+    def _let_go(self, source_id: int) -> None:
+        """Close a source that this process follows no more. What was suspect is not any more."""
+        self._close_feed(source_id)
+        self._reported.pop(source_id, None)
+        forget_suspects(source_id)
 
     def _close_stream(self, source_id: int, followed: ActiveFeed) -> None:
         """Close a stream. A quote that it holds back still counts if the source is opened again."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
@@ -33,33 +34,50 @@ def chain_of(source_id: int, next_of: Mapping[int, int]) -> tuple[int, ...]:
 
 
 def fallback_chains(source_ids: Iterable[int]) -> dict[int, tuple[int, ...]]:
-    """Return the active fallbacks of these sources, the first choice first, in one query."""
+    """Return the active fallbacks of these sources, the first choice first, in one query.
+
+    A fallback that is neither shared nor of the source's owner ends the chain: its user may have
+    been changed since it was chosen, and no tenant's source may move the prices of others.
+    """
     if not (wanted := list(source_ids)):
         return {}
     with_fallback = DataConnection.objects.filter(fallback__isnull=False)
-    rows = with_fallback.values_list("id", "fallback_id", "fallback__is_active")
-    next_of, active = dict[int, int](), set[int]()
-    for pk, fallback_id, is_active in rows:
+    values = "id", "user_id", "fallback_id", "fallback__user_id", "fallback__is_active"
+    next_of, owners, active = dict[int, int](), dict[int, int | None](), set[int]()
+    for pk, owner_id, fallback_id, fallback_owner_id, is_active in with_fallback.values_list(
+        *values
+    ):
         next_of[pk] = fallback_id
+        owners |= {pk: owner_id, fallback_id: fallback_owner_id}
         active |= {fallback_id} if is_active else set()
-    chains = {pk: chain_of(pk, next_of) for pk in wanted}
+    chains = {pk: permitted(pk, chain_of(pk, next_of), owners) for pk in wanted}
     return {pk: tuple(one for one in chain if one in active) for pk, chain in chains.items()}
 
 
+def permitted(
+    source_id: int, chain: Sequence[int], owners: Mapping[int, int | None]
+) -> tuple[int, ...]:
+    """Return a chain up to the first source that is neither shared nor of the owner. Pure.
+
+    owners: of each source; None: it is shared.
+    """
+    usable = None, owners.get(source_id)
+    return tuple(takewhile(lambda one: owners.get(one) in usable, chain))
+
+
 def pairs_stood_in_for(source_ids: Iterable[int]) -> dict[int, list[str]]:
-    """Return the pairs that each of these sources must have ready as a fallback, in one query.
+    """Return the pairs that each of these sources must have ready as a fallback, in two queries.
 
     These are the pairs that the active sources follow whose fallback it is. Sources that are the
     fallback of none are left out.
     """
     rows = DataConnection.objects.filter(fallback__isnull=False).select_related("health")
-    primaries = {source.pk: source for source in rows}
-    next_of = {pk: source.fallback_id for pk, source in primaries.items() if source.fallback_id}
-    wanted, found = set(source_ids), dict[int, list[str]]()
+    primaries = {source.pk: source for source in rows.filter(is_active=True)}
+    chains, found = fallback_chains(primaries), dict[int, list[str]]()
+    wanted = set(source_ids)
     for pk, source in primaries.items():
-        if source.is_active:
-            for fallback_id in wanted.intersection(chain_of(pk, next_of)):
-                found.setdefault(fallback_id, []).extend(followed_pairs(source))
+        for fallback_id in wanted.intersection(chains[pk]):
+            found.setdefault(fallback_id, []).extend(followed_pairs(source))
     return found
 
 

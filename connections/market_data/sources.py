@@ -261,7 +261,7 @@ class SourceReport:
     """The status of a source, to be stored.
 
     is_alive: the broker confirmed a price just now. code, message: what is wrong, without secrets.
-    pairs: those that are followed. missing: those of them without a price. held_back: how many
+    pairs: those that are followed; none, with a code: those of before. missing: those of them without a price. held_back: how many
     quotes were, since the last report. last_held: the last of them; empty: none yet. suspects: the
     pairs with a quote that is still held back after the time in which silence confirms it.
     """
@@ -277,6 +277,8 @@ class SourceReport:
     suspects: Sequence[str] = ()
 
 
+# What is not followed because of an error is needed all the same: fallbacks have these pairs ready.
+_KEEPS_PAIRS = "excluded.pairs = '{}' AND excluded.error_code <> ''"
 # Ordered by id, so that two writers cannot deadlock.
 RECORD_STATUS_SQL = """
 INSERT INTO connections_sourcehealth AS old
@@ -294,13 +296,15 @@ ON CONFLICT (source_id) DO UPDATE SET last_contact_at = coalesce(excluded.last_c
   error_code = excluded.error_code, error = excluded.error,
   failing_since = CASE WHEN excluded.error_code <> ''
     THEN coalesce(old.failing_since, excluded.failing_since) END,
-  pairs = excluded.pairs, missing = excluded.missing, followed_by = excluded.followed_by,
+  pairs = CASE WHEN {keeps} THEN old.pairs ELSE excluded.pairs END,
+  missing = CASE WHEN {keeps} THEN old.pairs ELSE excluded.missing END,
+  followed_by = excluded.followed_by,
   held_back = old.held_back + excluded.held_back,
   last_held = coalesce(nullif(excluded.last_held, ''), old.last_held),
   suspects = excluded.suspects,
   suspect_since = CASE WHEN excluded.suspects <> '{}'
     THEN coalesce(old.suspect_since, excluded.suspect_since) END
-"""
+""".replace("{keeps}", _KEEPS_PAIRS)
 
 
 def record_source_status(*reports: SourceReport, by: str = "") -> None:
@@ -308,6 +312,13 @@ def record_source_status(*reports: SourceReport, by: str = "") -> None:
     if reports:
         records = json.dumps([asdict(report) | _storable_fields(report) for report in reports])
         run(RECORD_STATUS_SQL, {"reports": records, "by": by[:80]})
+
+
+def forget_suspects(source_id: int) -> None:
+    """Store that no quote of a source is suspect any more: no process follows it."""
+    statement = """UPDATE connections_sourcehealth SET suspects = '{}', suspect_since = NULL
+      WHERE source_id = %s AND suspects <> '{}'"""
+    run(statement, (source_id,))
 
 
 def _storable_fields(report: SourceReport) -> dict[str, str]:

@@ -102,6 +102,7 @@ class DataConnection(models.Model):
         ):
             sentence = 'Name the pairs that may be pushed, 200 at most: {"symbols": ["EUR/USD"]}.'
             raise ValidationError({"settings": sentence})
+        self._clean_owner()
         fallback = self.fallback
         if fallback is None:
             return
@@ -112,6 +113,19 @@ class DataConnection(models.Model):
                 " owner or a shared one; only such a source has a fallback."
             )
             raise ValidationError({"fallback": sentence})
+
+    def _clean_owner(self) -> None:
+        """Raise ValidationError if sources of others have this one as their fallback."""
+        if self.pk is None or self.user_id is None:
+            return
+        stood_in_for = DataConnection.objects.filter(fallback=self.pk)
+        names = [one.name for one in stood_in_for if one.user_id != self.user_id]
+        if names:
+            sentence = (
+                "Shared sources, or those of other owners, have it as their fallback:"
+                f" {', '.join(sorted(names)[:5])}. Give them another one first."
+            )
+            raise ValidationError({"user": sentence})
 
 
 class SizingMode(models.TextChoices):
