@@ -123,6 +123,7 @@ from connections.market_data.fallbacks import (
     pairs_stood_in_for,
     possible_fallbacks,
 )
+from connections.market_data.source_hours import hours_of_pairs
 from connections.market_data.source_status import (
     PARTIAL,
     AccountPrices,
@@ -253,6 +254,7 @@ __all__ = [
     "has_old_facts_sql",
     "health_badge",
     "health_reasons",
+    "hours_of_pairs",
     "idle_accounts_sql",
     "ids_of_lanes",
     "instrument_join_sql",

@@ -1,31 +1,32 @@
 """When a source's pair gets the prices of a fallback, and at which price. Pure.
 
 While a source is silent or suspect, its next fallback that delivers is used, pair by pair. Two
-sources never quote the same price, so the fallback's prices are shifted: by what the source's own
-bid and ask were more than the fallback's when the source spoke last (`Offsets`). The first price
-after a switch is therefore the last one before it, moved by what the fallback has moved since. So a
-switch itself reaches no stop, target, trigger, trailing stop or loss limit; a real move does.
+sources never quote the same price, so the fallback's prices are shifted by the distance between
+both when the source spoke last (`distances.py`). The first price after a switch is therefore the
+last one before it, moved by what the fallback has moved since. So a switch itself reaches no stop,
+target, trigger, trailing stop or loss limit; a real move does. In doubt nothing is used: if the
+distance is not known, or if it is not known that the market is open.
 
-What the source itself quotes always counts, and sets the offsets again. Its fallback ends only when
-it has quoted for RETURN_SECONDS without a gap, so that a source that comes and goes does not flap.
+What the source itself quotes counts, and its fallback publishes nothing meanwhile. It ends when the
+source has quoted for RETURN without a gap, so that a source that comes and goes does not flap.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from brokers.types import Quote
+from prices.distances import Distance, Offsets, Sample, is_near
 
-SILENT = timedelta(seconds=30)  # a quiet pair of a broker is confirmed every 15 s
-CURRENT = timedelta(seconds=20)  # so long a stored quote of a fallback is a price of now
-OWN_GAP = timedelta(seconds=20)  # a longer one begins the return again
+# Longer than CONFIRMATION_SECONDS of `quote_intake.py`: a healthy pair, which may be confirmed as
+# rarely as that, is not switched.
+SILENT = timedelta(seconds=50)
+OWN_GAP = SILENT  # a longer one begins the return again
+LOST = SILENT  # so long a fallback that is used may be quiet
+CURRENT = timedelta(seconds=20)  # a fallback must have quoted so recently to be chosen
 RETURN = timedelta(seconds=30)
-ANCHORED_WITHIN = timedelta(seconds=2)  # both prices of an offset were known within this time
 MAX_OFFSET_SHARE = Decimal("0.02")  # sources that are further apart quote different things
-
-Offsets = tuple[Decimal, Decimal]
-"""Of bid and ask: the source's less the fallback's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,78 +53,111 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
-class Anchors:
-    """The offsets to each fallback as of the source's stored quote that came at `at`."""
+class Look:
+    """What is stored of a pair now. fallbacks: the first choice first.
 
-    at: datetime | None = None
-    offsets: Mapping[int, Offsets] = field(default_factory=dict)
-
-
-def anchored(
-    before: Anchors, row: Stored, fallbacks: Mapping[int, Stored], use: Use | None, now: datetime
-) -> Anchors:
-    """Return the offsets after a look at the stored quotes: new ones if the source's has changed.
-
-    The offsets of the fallback in use are kept while its own prices are what is stored.
+    open_since: since when its market has been open, machine time; None: it is closed, or that is
+    not known.
     """
-    if row.received_at == before.at:
-        return before
-    if now - row.received_at > ANCHORED_WITHIN:  # what the others quoted at that time is not known
-        return Anchors(row.received_at, {})
-    found = {
-        pk: (row.quote.bid - other.quote.bid, row.quote.ask - other.quote.ask)
-        for pk, other in fallbacks.items()
-        if is_current(other, now)
-    }
-    if use is not None and not row.is_own:
-        found[use.fallback_id] = use.offsets
-    return Anchors(row.received_at, found)
+
+    row: Stored
+    fallbacks: Mapping[int, Stored]
+    distances: Mapping[int, Distance]
+    open_since: datetime | None
+    now: datetime
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the market has been open for so long that silence is a fault.
+
+        A source may open some minutes after its fallback, and the first price has a gap.
+        """
+        return self.open_since is not None and self.now - self.open_since > SILENT
+
+    def is_current(self, fallback_id: int, within: timedelta) -> bool:
+        """Return whether a fallback has quoted within a time, and not by a fallback of its own."""
+        other = self.fallbacks.get(fallback_id)
+        return other is not None and other.is_own and self.now - other.received_at <= within
 
 
-def is_current(row: Stored, now: datetime) -> bool:
-    """Return whether a stored quote of a fallback is a price of now, and its own."""
-    return row.is_own and now - row.received_at <= CURRENT
+def sampled(
+    before: Mapping[int, Distance], row: Stored, fallbacks: Mapping[int, Stored], use: Use | None
+) -> dict[int, Distance]:
+    """Return the distances after a look at the stored quotes.
 
-
-def next_use(
-    row: Stored, use: Use | None, fallbacks: Mapping[int, Stored], anchors: Anchors, now: datetime
-) -> Use | None:
-    """Return which fallback a pair has from now on; None: its source's own prices.
-
-    fallbacks: their stored quotes, the first choice first.
+    While the source has the prices of one fallback, its distance to the others goes on from these.
     """
+    found = dict(before)
+    for pk, other in fallbacks.items():
+        if not other.is_own or (use is not None and use.fallback_id == pk and not row.is_own):
+            continue
+        found[pk] = found.get(pk, Distance()).with_sample(_sample(row, other))
+    return found
+
+
+def _sample(row: Stored, other: Stored) -> Sample:
+    own, theirs = row.quote, other.quote
+    offsets = own.bid - theirs.bid, own.ask - theirs.ask
+    width = own.ask - own.bid + theirs.ask - theirs.bid
+    return Sample(row.received_at, other.received_at, offsets, width)
+
+
+def next_use(look: Look, use: Use | None) -> Use | None:
+    """Return which fallback a pair has from now on; None: its source's own prices."""
+    row, now = look.row, look.now
     if use is None:
-        is_silent = row.is_own and now - row.received_at > SILENT
-        return _first(row, fallbacks, anchors, now, row.received_at) if is_silent else None
+        return _first(look, row.received_at) if _may_begin(look) else None
     if row.is_own and row.received_at != use.own_at:
-        use = _with_own(row, use, anchors)
+        if _contradicts(look, use):
+            return None
+        use = _with_own(look, use)
+    if row.is_own and use.own_since is not None and row.received_at - use.own_since >= RETURN:
+        return None
     if use.own_since is not None and now - use.own_at > OWN_GAP:
         use = replace(use, own_since=None)
-    if row.is_own and use.own_since is not None and now - use.own_since >= RETURN:
-        return None
-    used = fallbacks.get(use.fallback_id)
-    if used is not None and is_current(used, now):
+    if use.own_since is not None or not look.is_open or look.is_current(use.fallback_id, LOST):
         return use
-    other = _first(row, fallbacks, anchors, now, use.own_at)
+    other = _first(look, use.own_at)
     return replace(other, own_since=use.own_since) if other else use
 
 
-def _with_own(row: Stored, use: Use, anchors: Anchors) -> Use:
-    """Return the use after a quote of the source itself, which sets the offsets again."""
-    goes_on = use.own_since is not None and row.received_at - use.own_at <= OWN_GAP
-    since = use.own_since if goes_on else row.received_at
-    offsets = anchors.offsets.get(use.fallback_id) or use.offsets
-    return replace(use, offsets=offsets, own_at=row.received_at, own_since=since)
+def _may_begin(look: Look) -> bool:
+    """Return whether the source is silent. After a closing it must have spoken first: the distance
+    of before and a gap at the opening would make a price that no source has quoted."""
+    opened, came_at = look.open_since, look.row.received_at
+    return opened is not None and opened <= came_at and look.now - came_at > SILENT
 
 
-def _first(
-    row: Stored, fallbacks: Mapping[int, Stored], anchors: Anchors, now: datetime, own_at: datetime
-) -> Use | None:
-    for pk, other in fallbacks.items():
-        offsets = anchors.offsets.get(pk)
-        if offsets is None or not is_current(other, now):
+def _contradicts(look: Look, use: Use) -> bool:
+    """Return whether the source's own quote is far from what its fallback says now.
+
+    Which one is right is not known: its own counts, and the fallback must be measured again.
+    """
+    newest = look.distances.get(use.fallback_id, Distance()).newest
+    if newest is None or newest.at != look.row.received_at:
+        return False
+    return not is_near(newest.offsets, use.offsets, newest.width)
+
+
+def _with_own(look: Look, use: Use) -> Use:
+    """Return the use after a quote of the source itself."""
+    came_at = look.row.received_at
+    goes_on = use.own_since is not None and came_at - use.own_at <= OWN_GAP
+    distance = look.distances.get(use.fallback_id, Distance())
+    return replace(
+        use,
+        offsets=distance.known or use.offsets,
+        own_at=came_at,
+        own_since=use.own_since if goes_on else came_at,
+    )
+
+
+def _first(look: Look, own_at: datetime) -> Use | None:
+    for pk in look.fallbacks:
+        offsets = look.distances.get(pk, Distance()).known
+        if offsets is None or not look.is_current(pk, CURRENT):
             continue
-        if max(map(abs, offsets)) <= MAX_OFFSET_SHARE * row.quote.bid:
+        if max(map(abs, offsets)) <= MAX_OFFSET_SHARE * look.row.quote.bid:
             return Use(pk, offsets, own_at)
     return None
 
@@ -140,8 +174,20 @@ def shifted(other: Stored, use: Use) -> Quote | None:
     return Quote(quote.symbol, bid, ask, quote.time) if bid > 0 else None
 
 
-def to_publish(row: Stored, use: Use | None, fallbacks: Mapping[int, Stored]) -> Quote | None:
-    """Return the quote of the fallback in use, if it is newer than what is stored; else None."""
-    if use is None or (other := fallbacks.get(use.fallback_id)) is None or not other.is_own:
+def to_publish(look: Look, use: Use | None) -> Quote | None:
+    """Return the quote of the fallback in use, if it is newer than what is stored; else None.
+
+    Nothing while the source itself quotes, and nothing while its market is closed.
+    """
+    if use is None or use.own_since is not None or not look.is_open:
         return None
-    return shifted(other, use) if other.received_at > row.received_at else None
+    other = look.fallbacks.get(use.fallback_id)
+    if other is None or not other.is_own or other.received_at <= look.row.received_at:
+        return None
+    return shifted(other, use)
+
+
+def is_covered(look: Look, use: Use) -> bool:
+    """Return whether a pair on a fallback has a price of now, or its market is closed."""
+    own_quotes = look.row.is_own and look.now - look.row.received_at <= LOST
+    return own_quotes or not look.is_open or look.is_current(use.fallback_id, LOST)

@@ -12,6 +12,7 @@ from connections.models import DataConnection
 from prices.paper_publisher import PaperPublisher
 from prices.quote_buffer import conflated, fresh_quotes
 from prices.recorded_streams import Stream, stream_for
+from prices.returning import ReturningQuotes
 from prices.second_source import SecondSource
 from prices.selectors import newest_time
 from prices.services import forget_quotes, store_quotes
@@ -86,6 +87,8 @@ class LiveFeed(Feed):
         self._to_paper = False  # for `notify`: PaperPublisher signals when paper has the quotes
         self._paper: PaperPublisher | None = None
         self.second = SecondSource()
+        self.returning = ReturningQuotes(source.pk)
+        self._taken: list[Quote] = []  # from the stream; kept if the stored prices cannot be read
         self.publish_to_paper(to_paper)
 
     def publish_to_paper(self, enabled: bool) -> None:
@@ -98,7 +101,8 @@ class LiveFeed(Feed):
 
         An unavailable or busy paper broker does not delay the prices of real accounts.
         """
-        arrived = conflated([*self.second.consult(self._stream), *self._stream.due(now)])
+        self._taken += [*self.second.consult(self._stream), *self._stream.due(now)]
+        arrived, self._taken = conflated(self.returning.passed(self._taken)), []
         self._pending = quotes = conflated([*self._pending, *arrived])
         fresh = fresh_quotes(quotes, now)
         if self._paper is not None and fresh:  # before exits of paper accounts are sent there

@@ -18,9 +18,9 @@ from prices.models import LatestQuote, PriceBar
 
 __all__ = [
     "Candle", "Conversion", "MarketAverages", "average_prices", "average_true_range", "bar_at",
-    "candles", "conversion", "conversion_rate", "is_stale", "latest", "latest_by_connection",
-    "minute_bars", "minute_of", "newest_quotes", "newest_time", "own_quotes", "pairs_between",
-    "quotes_by_day", "recent_ranges", "spread_percentiles", "trend",
+    "candles", "conversion", "conversion_rate", "fallback_prices", "is_stale", "latest",
+    "latest_by_connection", "minute_bars", "minute_of", "newest_quotes", "newest_time",
+    "own_quotes", "pairs_between", "quotes_by_day", "recent_ranges", "spread_percentiles", "trend",
 ]  # fmt: skip
 
 SourcePair = tuple[int, str]
@@ -337,6 +337,15 @@ def recent_ranges(
     """
     parameters = data_connection_id, array(set(symbols)), now - RANGE_WINDOW, now
     return {row.symbol: row.apart for row in rows(RANGES, parameters)}
+
+
+def fallback_prices(source_id: int, symbols: Iterable[str]) -> dict[str, Quote]:
+    """Return the stored quotes of a source that are a fallback's, shifted, by canonical pair."""
+    rows = LatestQuote.objects.filter(
+        data_connection_id=source_id, symbol__in=set(symbols), from_fallback=True
+    )
+    values = rows.values_list("symbol", "bid", "ask", "time")
+    return {symbol: Quote(symbol, bid, ask, time) for symbol, bid, ask, time in values}
 
 
 def quote_join_sql(source_id: str, pair: str) -> str:

@@ -162,7 +162,8 @@ WHERE source_id = %s
 def show_fallback_use(source_id: int, used: Mapping[str, int]) -> None:
     """Store for pages and metrics which pairs of a source have the prices of which fallback.
 
-    A source without a status follows no pair, and so uses none.
+    used: only pairs that have a price of now, or whose market is closed. A source without a status
+    follows no pair, and so uses none.
     """
     run(_SHOW, (sorted(used), sorted(set(used.values())), source_id))
 

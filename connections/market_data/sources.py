@@ -261,9 +261,10 @@ class SourceReport:
     """The status of a source, to be stored.
 
     is_alive: the broker confirmed a price just now. code, message: what is wrong, without secrets.
-    pairs: those that are followed; none, with a code: those of before. missing: those of them without a price. held_back: how many
-    quotes were, since the last report. last_held: the last of them; empty: none yet. suspects: the
-    pairs with a quote that is still held back after the time in which silence confirms it.
+    pairs: those that are followed; none, with a code: those of before. missing: those of them
+    without a price. held_back: how many quotes were, since the last report. last_held: the last of
+    them; empty: none yet. suspects: the pairs with a quote that is still held back after the time
+    in which silence confirms it.
     """
 
     source_id: int

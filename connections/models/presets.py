@@ -116,7 +116,7 @@ class DataConnection(models.Model):
 
     def _clean_owner(self) -> None:
         """Raise ValidationError if sources of others have this one as their fallback."""
-        if self.pk is None or self.user_id is None:
+        if self._state.adding or self.user_id is None:
             return
         stood_in_for = DataConnection.objects.filter(fallback=self.pk)
         names = [one.name for one in stood_in_for if one.user_id != self.user_id]

@@ -24,8 +24,9 @@ PAIR = "EUR/USD"
 @pytest.fixture
 def source() -> DataConnection:
     """A tenant's broker source that a worker follows."""
-    made = get_or_create_broker_source(make.connection(type="mt4"))
-    ExecutionConnection.objects.filter(pk=made.broker_connection_id).update(data_connection=made)
+    account = make.connection(type="mt4")
+    made = get_or_create_broker_source(account)
+    ExecutionConnection.objects.filter(pk=account.pk).update(data_connection=made)
     record_source_status(SourceReport(made.pk, is_alive=True, pairs=[PAIR]))
     return made
 

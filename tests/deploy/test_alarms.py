@@ -77,6 +77,7 @@ QUIET = {
     "fillcast_price_sources_alarmed": NONE, "fillcast_settings_invalid": NONE,
     'fillcast_price_source_pairs_suspect{source="1"}': NONE,
     'fillcast_price_source_pairs_on_fallback{source="1"}': NONE,
+    'fillcast_price_source_pairs_without_fallback{source="1"}': NONE,
     'fillcast_price_source_refused_seconds{source="1"}': "61x130",
     "fillcast_watchdog_error_seconds": "60x130",
 }  # fmt: skip
@@ -100,6 +101,7 @@ FAILURES = {
     "PricesStopped": {"fillcast_price_sources_alarmed": GOOD},
     "PricesSuspect": {'fillcast_price_source_pairs_suspect{source="1"}': GOOD},
     "PricesOnFallback": {'fillcast_price_source_pairs_on_fallback{source="1"}': "2x130"},
+    "FallbackStopped": {'fillcast_price_source_pairs_without_fallback{source="1"}': GOOD},
     "PushedQuotesRefused": {'fillcast_price_source_refused_seconds{source="1"}': "3x130"},
     "AuditFailed": {'fillcast_audit_counter{counter="DUP"}': GOOD},
     "AuditLate": {"fillcast_audit_seconds": "7201x130"},

@@ -186,7 +186,7 @@ def database_was_restored(stack: WatchedStack) -> Iterator[None]:
 # ---- prices -------------------------------------------------------------------------------
 ADD_SOURCE = """
 INSERT INTO connections_dataconnection (name, kind, settings, is_active, created_at)
-VALUES ('of a drill', 'push', '{}', false, clock_timestamp())
+VALUES ('of a drill', 'static', '{"quotes": {}}', true, clock_timestamp())
 """
 REMOVE_SOURCE = """
 WITH health AS (DELETE FROM connections_sourcehealth h USING connections_dataconnection d
@@ -199,7 +199,7 @@ SELECT 1
 
 @contextmanager
 def _source_of_a_drill(stack: WatchedStack, *, health: str) -> Iterator[None]:
-    """A source that no process follows. health: its column with pairs."""
+    """A source that is on, and whose status no process writes. health: its column with pairs."""
     stack.rows(ADD_SOURCE)
     stack.rows(
         "INSERT INTO connections_sourcehealth (source_id, error_code, error, pairs, missing,"
@@ -221,6 +221,18 @@ def price_stays_suspect(stack: WatchedStack) -> Iterator[None]:
 def price_source_is_silent_and_has_a_fallback(stack: WatchedStack) -> Iterator[None]:
     with _source_of_a_drill(stack, health="on_fallback"):
         yield
+
+
+@raises("FallbackStopped")
+def price_source_and_its_fallback_are_silent(stack: WatchedStack) -> Iterator[None]:
+    with _source_of_a_drill(stack, health="pairs"):
+        stack.rows(
+            "INSERT INTO prices_fallbackuse (data_connection_id, symbol, fallback_id, bid_offset,"
+            " ask_offset, own_at) SELECT id, 'EUR/USD', id, 0, 0, clock_timestamp()"
+            " FROM connections_dataconnection WHERE name = 'of a drill'"
+        )
+        yield
+        stack.rows("DELETE FROM prices_fallbackuse")
 
 
 @raises(

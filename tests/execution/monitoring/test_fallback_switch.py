@@ -1,6 +1,7 @@
 """A switch to a fallback fires nothing by itself; what the market does meanwhile fires."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal as D
 from typing import Any
@@ -11,8 +12,11 @@ from django.db.models import F
 from brokers.types import Quote
 from common.clocks import market_now
 from common.db_functions import ClockTimestamp
-from common.sql import run
+from common.sql import database_now, rows, run
+from connections.market_data.sources import flag_without_worker
+from connections.market_hours import ALWAYS
 from connections.models import DataConnection, ExecutionConnection, SourceHealth
+from connections.selectors import is_delivering
 from connections.services import set_fallback
 from events.models import Event
 from execution.models import OrderTrigger
@@ -22,7 +26,9 @@ from execution.monitoring.tick_monitor import TickMonitor
 from execution.monitoring.trigger_monitor import TriggerMonitor
 from positions.models import ExecutionPosition
 from prices import fallback_feed
+from prices.distances import APART, MIN_SAMPLES, Distance, Sample
 from prices.fallback import RETURN, SILENT
+from prices.metrics import GAUGES
 from prices.models import FallbackUse, LatestQuote
 from prices.selectors import latest
 from prices.services import store_quotes
@@ -38,23 +44,41 @@ PAIR = "EUR/USD"
 QUIET = SILENT.total_seconds() + 1
 
 
+def quote_at(bid: str, at: datetime) -> Quote:
+    return Quote(PAIR, D(bid), D(bid) + D("0.0001"), at)
+
+
 class Sources:
     """An account's own source and its fallback; time passes by making what is stored older."""
 
     def __init__(self, account: ExecutionConnection, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seconds = 1000.0
         monkeypatch.setattr(fallback_feed, "machine_time", lambda: self.seconds)
-        monkeypatch.setattr(fallback_feed, "is_market_open", lambda pair, at: True)
+        monkeypatch.setattr(fallback_feed, "open_since", lambda pair, hours, at: ALWAYS)
         self.own = source(account)
         DataConnection.objects.filter(pk=self.own).update(
             kind="broker", broker_connection=account, user=account.user
         )
-        self.other = DataConnection.objects.create(
-            name="Backup", kind="push", user=account.user, settings={"symbols": [PAIR]}
-        ).pk
+        self.user = account.user
+        self.other = self.add("Backup")
         SourceHealth.objects.create(source_id=self.own, pairs=[PAIR])
         set_fallback(self.own, self.other, by=account.user)
         self.restart()
+
+    def add(self, name: str) -> int:
+        """Add a source that may stand in."""
+        symbols = {"symbols": [PAIR]}
+        made = DataConnection.objects.create(
+            name=name, kind="push", user=self.user, settings=symbols
+        )
+        return made.pk
+
+    def history(self, other: int, bid: str) -> None:
+        """Store minutes in which the own source and another one have quoted."""
+        for minute in range(6, 1, -1):
+            at = market_now() - timedelta(minutes=minute)
+            store_quotes(self.own, [quote_at("1.1000", at)])
+            store_quotes(other, [quote_at(bid, at)])
 
     def restart(self) -> None:
         """Let another process go on, which knows only what is stored."""
@@ -63,7 +87,7 @@ class Sources:
 
     def quote(self, source_id: int, bid: str) -> None:
         """Store a quote of a source, as its own process does, and let its monitors judge it."""
-        quotes = [Quote(PAIR, D(bid), D(bid) + D("0.0001"), market_now())]
+        quotes = [quote_at(bid, market_now())]
         store_quotes(source_id, quotes)
         for notice in (quotes_arrived, quotes_stored):
             notice.send(sender=None, data_connection_id=source_id, quotes=quotes, waited=0.0)
@@ -87,23 +111,28 @@ class Sources:
         for feed in self.manager.feeds:
             if (stream := getattr(feed, "stream", None)) and hasattr(stream, "uses"):
                 stream.uses = fallback_feed.known_uses(self.own)
-                stream.shift(older)
+                shift(stream, older)
         self.look()
 
     def bid(self) -> D:
         return latest(self.own, [PAIR])[PAIR].bid
 
 
+def shift(stream: fallback_feed.FallbackStream, older: timedelta) -> None:
+    """Make what a stream knows older."""
+
+    def shifted(sample: Sample) -> Sample:
+        return replace(sample, at=sample.at - older, other_at=sample.other_at - older)
+
+    for distances in stream._distances.values():
+        for pk, one in distances.items():
+            newest = one.newest and shifted(one.newest)
+            distances[pk] = Distance(newest, tuple(map(shifted, one.samples)))
+
+
 @pytest.fixture
 def sources(alice: ExecutionConnection, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sources]:
     monitors: tuple[Any, ...] = (TickMonitor(), StopRuleMonitor(), TriggerMonitor())
-
-    def shift(stream: fallback_feed.FallbackStream, older: timedelta) -> None:
-        for pair, anchors in stream._anchors.items():
-            at: datetime | None = anchors.at and anchors.at - older
-            stream._anchors[pair] = type(anchors)(at, anchors.offsets)
-
-    monkeypatch.setattr(fallback_feed.FallbackStream, "shift", shift, raising=False)
 
     def arrived(*, data_connection_id: int, quotes: list[Quote], waited: float, **_: Any) -> None:
         monitors[0].process_quotes(data_connection_id, quotes, waited)
@@ -120,10 +149,17 @@ def sources(alice: ExecutionConnection, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 
 def silent(sources: Sources, own: str, other: str) -> None:
-    """Both sources have quoted; then the own one has been silent for its bound."""
-    sources.quote(sources.other, other)
-    sources.quote(sources.own, own)
+    """Both sources have quoted for a while; then the own one has been silent for its bound."""
+    quoted(sources, own, other)
     sources.passes(QUIET)
+
+
+def quoted(sources: Sources, own: str, other: str) -> None:
+    """Both sources have quoted often enough for their distance to be known."""
+    for _ in range(MIN_SAMPLES):
+        sources.passes(APART.total_seconds() + 1)
+        sources.quote(sources.other, other)
+        sources.quote(sources.own, own)
 
 
 def kinds() -> list[str]:
@@ -181,15 +217,136 @@ def test_return_fires_nothing_and_waits(sources: Sources, bought: ExecutionPosit
     assert (exits(), scan_levels()) == ([], [])
 
 
-def test_own_quote_is_not_replaced_by_an_older_one_of_the_fallback(sources: Sources) -> None:
+def test_own_quote_is_not_replaced_by_those_of_the_fallback(sources: Sources) -> None:
     silent(sources, "1.1000", "1.0850")
     sources.quote(sources.other, "1.0850")
-    sources.quote(sources.own, "1.0990")
-    sources.look()
-    assert sources.bid() == D("1.0990")
+    sources.quote(sources.own, "1.1001")
     sources.passes(1)
-    sources.quote(sources.other, "1.0851")
-    assert sources.bid() == D("1.0991"), "the distance was set again by the own quote"
+    sources.quote(sources.other, "1.0855")
+    assert sources.bid() == D("1.1001"), "the source itself quotes"
+    sources.passes(QUIET)
+    sources.quote(sources.other, "1.0852")
+    assert sources.bid() == D("1.1003"), "silent again: the distance is that of its last quote"
+    assert kinds() == ["prices.on_fallback"]
+
+
+def test_own_quote_that_contradicts_the_fallback_ends_it(sources: Sources) -> None:
+    """Which one is right is not known: it is not used again before it was measured again."""
+    silent(sources, "1.1000", "1.0850")
+    sources.quote(sources.other, "1.0850")
+    sources.quote(sources.own, "1.0950")
+    assert kinds() == ["prices.on_fallback", "prices.on_primary"]
+    sources.passes(QUIET)
+    sources.quote(sources.other, "1.0700")
+    assert sources.bid() == D("1.0950")
+    quoted(sources, "1.0950", "1.0850")
+    sources.passes(QUIET)
+    sources.quote(sources.other, "1.0849")
+    assert sources.bid() == D("1.0949")
+
+
+def test_fall_just_before_the_silence_counts_once(
+    sources: Sources, bought: ExecutionPosition
+) -> None:
+    """The fallback was quiet for 15 s when the source fell and died; the stop is at 1.09."""
+    quoted(sources, "1.1000", "1.1000")
+    sources.passes(15)
+    sources.quote(sources.own, "1.0950")
+    sources.passes(1)
+    sources.quote(sources.other, "1.0950")
+    sources.passes(QUIET)
+    sources.quote(sources.other, "1.0951")
+    assert sources.bid() == D("1.0951")
+    assert (exits(), scan_levels()) == ([], [])
+
+
+def test_worker_that_is_lost_neither_ends_nor_hinders_the_fallback(
+    sources: Sources, bought: ExecutionPosition
+) -> None:
+    ExecutionConnection.objects.filter(price_source=sources.own).update(lane="mt4.lost")
+    silent(sources, "1.1000", "1.0850")
+    flag_without_worker()
+    assert SourceHealth.objects.get(source_id=sources.own).error_code
+    sources.quote(sources.other, "1.0850")
+    flag_without_worker()
+    ExecutionPosition.objects.update(last_activity_at=ClockTimestamp())
+    sources.passes(5)
+    sources.quote(sources.other, "1.0749")
+    assert kinds() == ["prices.on_fallback"]
+    assert exits() == [("sl", 100)]
+
+
+def test_fallback_that_is_chosen_after_the_first_died_goes_on(
+    sources: Sources, bought: ExecutionPosition
+) -> None:
+    """Its distance is that of the minutes in which both have quoted."""
+    third = sources.add("Third")
+    sources.history(third, "1.1050")
+    silent(sources, "1.1000", "1.0850")
+    sources.quote(sources.other, "1.0850")
+    sources.passes(QUIET)
+    set_fallback(sources.own, third, by=None)
+    sources.look()
+    sources.quote(third, "1.1052")
+    assert sources.bid() == D("1.1002")
+    assert FallbackUse.objects.get().fallback_id == third
+    assert (exits(), scan_levels()) == ([], [])
+
+
+def test_fallback_that_is_taken_away_and_chosen_again_is_used(sources: Sources) -> None:
+    sources.history(sources.other, "1.0850")
+    silent(sources, "1.1000", "1.0850")
+    sources.quote(sources.other, "1.0850")
+    set_fallback(sources.own, None, by=None)
+    sources.look()
+    assert not FallbackUse.objects.exists()
+    set_fallback(sources.own, sources.other, by=None)
+    sources.passes(QUIET)
+    sources.quote(sources.other, "1.0853")
+    assert sources.bid() == D("1.1003")
+    assert kinds() == ["prices.on_fallback"] * 2
+
+
+def test_use_is_suspended_while_the_market_is_closed(
+    sources: Sources, bought: ExecutionPosition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A share's fallback may go on at night; it goes on from the opening, after a while."""
+    silent(sources, "1.1000", "1.0850")
+    sources.quote(sources.other, "1.0850")
+    ExecutionPosition.objects.update(last_activity_at=ClockTimestamp())
+    sources.passes(5)
+    monkeypatch.setattr(fallback_feed, "open_since", lambda pair, hours, at: None)
+    sources.quote(sources.other, "1.0700")
+    assert sources.bid() == D("1.1000")
+    monkeypatch.setattr(fallback_feed, "open_since", lambda pair, hours, at: at)
+    sources.quote(sources.other, "1.0700")
+    assert (sources.bid(), exits(), kinds()) == (D("1.1000"), [], ["prices.on_fallback"])
+    assert without_price() == 0
+    monkeypatch.setattr(fallback_feed, "open_since", lambda pair, hours, at: at - 2 * SILENT)
+    sources.passes(1)
+    sources.quote(sources.other, "1.0700")
+    assert exits() == [("sl", 100)]
+
+
+def test_fallback_that_stops_raises_an_alarm(sources: Sources) -> None:
+    silent(sources, "1.1000", "1.0850")
+    sources.quote(sources.other, "1.0850")
+    source = DataConnection.objects.select_related("health")
+    SourceHealth.objects.filter(source_id=sources.own).update(error_code="BROKER_UNREACHABLE")
+    assert without_price() == 0
+    assert is_delivering(source.get(pk=sources.own), database_now())
+    sources.passes(QUIET)
+    health = SourceHealth.objects.get(source_id=sources.own)
+    assert (without_price(), health.on_fallback) == (1, [])
+    assert not is_delivering(source.get(pk=sources.own), database_now())
+    sources.quote(sources.other, "1.0850")
+    assert without_price() == 0
+    assert kinds() == ["prices.on_fallback"]
+
+
+def without_price() -> int:
+    (gauge,) = (one for one in GAUGES if one.name == "price_source_pairs_without_fallback")
+    return sum(row.value for row in rows(gauge.statement()))
 
 
 def test_restart_goes_on_with_the_fallback(sources: Sources, bought: ExecutionPosition) -> None:
@@ -218,14 +375,14 @@ def test_fallback_that_is_taken_away_is_used_no_more(sources: Sources) -> None:
     set_fallback(sources.own, None, by=None)
     sources.quote(sources.other, "1.0700")
     assert sources.bid() == D("1.1000")
-    assert kinds() == ["prices.on_fallback", "prices.on_primary"]
+    assert kinds() == ["prices.on_fallback"], "its own prices are not back"
 
 
 def test_no_fallback_is_used_while_the_market_is_closed(
     sources: Sources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A fallback may go on quoting at a weekend, thinly."""
-    monkeypatch.setattr(fallback_feed, "is_market_open", lambda pair, at: False)
+    monkeypatch.setattr(fallback_feed, "open_since", lambda pair, hours, at: None)
     silent(sources, "1.1000", "1.0850")
     sources.quote(sources.other, "1.0700")
     assert kinds() == []
@@ -237,7 +394,7 @@ def test_switch_triggers_and_moves_no_trailing_entry(
     sources: Sources, feed: Feed, other: str
 ) -> None:
     """It follows the market at a distance of 50 pips; the fallback is 150 pips away."""
-    sources.quote(sources.own, "1.1000")
+    quoted(sources, "1.1000", other)
     held(feed, **SELL_TRAIL)
     level = OrderTrigger.objects.get().level
     silent(sources, "1.1000", other)
