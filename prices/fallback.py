@@ -107,14 +107,13 @@ def next_use(look: Look, use: Use | None) -> Use | None:
     row, now = look.row, look.now
     if use is None:
         return _first(look, row.received_at) if _may_begin(look) else None
-    if row.is_own and row.received_at != use.own_at:
-        if _contradicts(look, use):
+    if row.is_own:
+        use = _with_own(row, use)
+        if _is_back(look, use):
             return None
-        use = _with_own(look, use)
-    if row.is_own and use.own_since is not None and row.received_at - use.own_since >= RETURN:
-        return None
     if use.own_since is not None and now - use.own_at > OWN_GAP:
-        use = replace(use, own_since=None)
+        distance = look.distances.get(use.fallback_id, Distance())
+        use = replace(use, own_since=None, offsets=distance.known or use.offsets)
     if use.own_since is not None or not look.is_open or look.is_current(use.fallback_id, LOST):
         return use
     other = _first(look, use.own_at)
@@ -128,28 +127,29 @@ def _may_begin(look: Look) -> bool:
     return opened is not None and opened <= came_at and look.now - came_at > SILENT
 
 
-def _contradicts(look: Look, use: Use) -> bool:
-    """Return whether the source's own quote is far from what its fallback says now.
+def _is_back(look: Look, use: Use) -> bool:
+    """Return whether the source has its own prices again: it has quoted for a while, or its own
+    quote is far from what its fallback says.
 
-    Which one is right is not known: its own counts, and the fallback must be measured again.
+    Which one is right then is not known: its own counts, and the fallback must be measured again.
     """
+    if use.own_since is None:
+        return False
+    if look.row.received_at - use.own_since >= RETURN:
+        return True
     newest = look.distances.get(use.fallback_id, Distance()).newest
     if newest is None or newest.at != look.row.received_at:
         return False
     return not is_near(newest.offsets, use.offsets, newest.width)
 
 
-def _with_own(look: Look, use: Use) -> Use:
+def _with_own(row: Stored, use: Use) -> Use:
     """Return the use after a quote of the source itself."""
-    came_at = look.row.received_at
+    came_at = row.received_at
+    if came_at == use.own_at:
+        return use
     goes_on = use.own_since is not None and came_at - use.own_at <= OWN_GAP
-    distance = look.distances.get(use.fallback_id, Distance())
-    return replace(
-        use,
-        offsets=distance.known or use.offsets,
-        own_at=came_at,
-        own_since=use.own_since if goes_on else came_at,
-    )
+    return replace(use, own_at=came_at, own_since=use.own_since if goes_on else came_at)
 
 
 def _first(look: Look, own_at: datetime) -> Use | None:

@@ -254,17 +254,32 @@ def test_source_that_comes_and_goes_does_not_flap(gap: float) -> None:
 
 
 def test_own_quote_sets_the_distance_again() -> None:
+    """It is the last one before the source is silent again."""
     row = stored("1.1003", 40)
     distances = sampled(KNOWN, row, fresh(40), USE)
-    use = next_use(look(row, fresh(40), 40, distances), USE)
-    assert use is not None
-    assert use.offsets == (D("0.0013"), D("0.0013"))
+    use: Use | None = USE
+    for seconds in (40, 41 + OWN_GAP.total_seconds()):
+        use = next_use(look(row, fresh(seconds), seconds, distances), use)
+    assert use == Use(FIRST, (D("0.0013"), D("0.0013")), after(40))
 
 
 def test_own_quote_far_from_the_fallback_ends_it() -> None:
+    """Also if the fallback quotes a second later."""
     row = stored("1.1105", 40)
-    distances = sampled(KNOWN, row, fresh(40), USE)
-    assert next_use(look(row, fresh(40), 40, distances), USE) is None
+    use = next_use(look(row, fresh(30), 40), USE)
+    assert use is not None
+    distances = sampled(KNOWN, row, fresh(41), use)
+    assert next_use(look(row, fresh(41), 41, distances), use) is None
+
+
+def test_bad_last_tick_does_not_end_the_use_that_follows_it() -> None:
+    row = stored("1.1105", 5)
+    distances = sampled(KNOWN, row, fresh(5), None)
+    later = 6 + QUIET
+    found = look(row, fresh(later), later, distances)
+    use = next_use(found, None)
+    assert use == Use(FIRST, USE.offsets, after(5))
+    assert next_use(found, use) == use
 
 
 def test_distance_is_kept_while_the_fallback_is_what_is_stored() -> None:
