@@ -33,14 +33,15 @@ from connections import metrics as connections
 from events import metrics as events
 from execution import metrics as execution
 from positions import metrics as positions
+from prices import metrics as prices
 from signals import metrics as signals
 
 log = structlog.get_logger(__name__)
 QUEUES = ("exits", "execution", "maintenance")
 
 GAUGES = (
-    *execution.GAUGES, *positions.GAUGES, *connections.GAUGES, *signals.GAUGES, *events.GAUGES,
-    *buses.GAUGES,
+    *execution.GAUGES, *positions.GAUGES, *prices.GAUGES, *connections.GAUGES, *signals.GAUGES,
+    *events.GAUGES, *buses.GAUGES,
 )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ IRREGULAR = {
     "POST channels/{}/resend": "resend_channel_code",
     "POST connections/paper": "create_paper_connection",
     "POST connections/{}/sample-order": "place_connection_sample_order",
+    "POST data-connections/{}/quotes": "push_quotes",
     "POST news-calendars/{}/events": "import_news_events",
     "POST notifications/read": "mark_notifications_read",
     "POST positions/{}/break-even": "move_stop_to_break_even",

@@ -37,6 +37,7 @@ from execution.api.provider_results import FeedFollowersViewSet, SignalResultsVi
 from execution.api.rounding_debt import RoundingDebtViewSet
 from execution.api.routes import RouteViewSet
 from execution.api.sample_orders import SampleOrderViewSet
+from prices.api import PushedQuotesViewSet
 from signals.api import FeedViewSet, SignalViewSet
 from users.api import ApiKeyViewSet, MeView
 from users.settings_api import SettingsViewSet
@@ -48,6 +49,7 @@ router.register("channels", ChannelViewSet, basename="channel")
 router.register("connections", ConnectionViewSet, basename="connection")
 router.register("connections", SampleOrderViewSet, basename="connection-sample")
 router.register("data-connections", DataConnectionViewSet, basename="data-connection")
+router.register("data-connections", PushedQuotesViewSet, basename="data-connection-quotes")
 router.register("decision-providers", DecisionProviderViewSet, basename="decision-provider")
 router.register("drift", DriftViewSet, basename="drift")
 router.register("execution-logs", LogViewSet, basename="execution-log")

@@ -67,6 +67,12 @@ def opens_at(hours: StoredHours, at: datetime) -> datetime | None:
     return datetime.fromtimestamp(min(starts), UTC) if starts else None
 
 
+def opened_at(hours: StoredHours, at: datetime) -> datetime | None:
+    """Return when the trading began that goes on at an aware time; None: none does, or unknown."""
+    span = _span_at(hours["open"], at.timestamp())
+    return datetime.fromtimestamp(span[0], UTC) if span else None
+
+
 def closes_at(hours: StoredHours, at: datetime) -> datetime | None:
     """Return when the trading that goes on at an aware time ends; None: none goes on, or unknown.
 

@@ -36,6 +36,7 @@ class Scope(StrEnum):
     TRADE = "trade"
     PUBLISH = "publish"
     OPERATE = "operate"
+    PRICES = "prices"
 
 
 class Right(StrEnum):
@@ -55,6 +56,7 @@ class Right(StrEnum):
     RELEASE = "release_kill_switch"
     PRICES = "manage_price_sources"
     SHARE_PRICES = "share_price_sources"
+    PUSH_PRICES = "push_prices"
     MAINTENANCE = "manage_maintenance"
     PAPER = "manage_paper_broker"
     SCHEDULES = "manage_schedules"
@@ -118,6 +120,7 @@ RIGHTS: Mapping[Right, Meaning] = {
     ),
     Right.PRICES: Meaning("change price sources", Scope.OPERATE, owners=True),
     Right.SHARE_PRICES: Meaning("share an account's prices with all users", Scope.OPERATE),
+    Right.PUSH_PRICES: Meaning("push quotes to a price source", Scope.PRICES, owners=True),
     Right.MAINTENANCE: Meaning("change brokers' maintenance windows", Scope.OPERATE),
     Right.PAPER: Meaning("change how the paper broker behaves", Scope.OPERATE),
     Right.SCHEDULES: Meaning("change what is started when (schedules)", Scope.OPERATE),
@@ -144,7 +147,7 @@ ROLES: Mapping[Role, frozenset[Right]] = {
         {
             Right.READ, Right.PUBLISH, Right.APPROVE, Right.FEEDS, Right.TRADE, Right.RETRY,
             Right.RECONCILE, Right.CONNECTIONS, Right.CREDENTIALS, Right.HALT, Right.RELEASE,
-            Right.PRICES, Right.SHARE_PRICES, Right.MAINTENANCE, Right.PAPER,
+            Right.PRICES, Right.SHARE_PRICES, Right.PUSH_PRICES, Right.MAINTENANCE, Right.PAPER,
         }
     ),
     Role.RISK_OFFICER: frozenset({Right.READ, Right.LIMITS, Right.HALT, Right.RELEASE}),

@@ -1033,6 +1033,36 @@ class Code(StrEnum):
         "No account that takes the feed lists this symbol.",
         "Correct its spelling, or have subscribers map it to their broker's name of it.",
     )
+    QUOTE_CROSSED = (
+        "QUOTE_CROSSED",
+        "The bid is above the ask.",
+        "Send the highest price to buy as bid and the lowest price to sell as ask, of one moment.",
+    )
+    QUOTE_TOO_OLD = (
+        "QUOTE_TOO_OLD",
+        "The quote is too old to be a price of now.",
+        "Send quotes as they come, and set the clock of their machine (NTP).",
+    )
+    QUOTE_FROM_FUTURE = (
+        "QUOTE_FROM_FUTURE",
+        "The quote's time is in the future.",
+        "Send its time in UTC or with its offset, and set the clock of its machine (NTP).",
+    )
+    QUOTE_OUT_OF_ORDER = (
+        "QUOTE_OUT_OF_ORDER",
+        "The quote is not newer than the last one of its symbol.",
+        "Send the quotes of a symbol in order, from one sender, each with a time of its own.",
+    )
+    SYMBOL_NOT_OF_SOURCE = (
+        "SYMBOL_NOT_OF_SOURCE",
+        "The price source does not take this symbol.",
+        "Write it as the source's settings do (EUR/USD), or have operators add it there.",
+    )
+    SOURCE_NOT_PUSHED = (
+        "SOURCE_NOT_PUSHED",
+        "No quotes can be pushed to this price source.",
+        "Choose a source of the kind push that is switched on; operators add them in the console.",
+    )
     STOP_WRONG_SIDE = (
         "STOP_WRONG_SIDE",
         "The stop loss is on the wrong side of the entry.",

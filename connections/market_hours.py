@@ -4,12 +4,21 @@ Currencies and metals are traded from Sunday to Friday, 17:00 in New York. Coins
 The hours of other symbols belong to the instrument (`brokers/trading_hours.py`).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from brokers.trading_hours import StoredHours, closes_at, is_closed, is_known, known_until, opens_at
+from brokers.trading_hours import (
+    StoredHours,
+    closes_at,
+    is_closed,
+    is_known,
+    known_until,
+    opened_at,
+    opens_at,
+)
 from common.units import AssetClass
 from connections.trading_sessions import DAY, minute_of_week
 from signals.symbols import asset_class
@@ -17,6 +26,8 @@ from signals.symbols import asset_class
 ZONE = "America/New_York"
 FRIDAY_END = 4 * DAY + 17 * 60
 SUNDAY_START = 6 * DAY + 17 * 60
+METALS_OPEN = time(18)  # each day in New York, an hour after they close
+ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def is_market_open(pair: str, at: datetime) -> bool:
@@ -24,6 +35,37 @@ def is_market_open(pair: str, at: datetime) -> bool:
     if asset_class(pair) not in (AssetClass.FX, AssetClass.METAL):
         return True
     return not FRIDAY_END <= minute_of_week(at, ZONE) < SUNDAY_START
+
+
+def open_since(pair: str, hours: Iterable[StoredHours], at: datetime) -> datetime | None:
+    """Return since when a canonical pair is traded; None: it is not, or that is not known.
+
+    hours: those that brokers state of it; all must be open. Without any, only coins, currencies and
+    metals are known to be traded; metals have a break each day.
+    """
+    known = [one for one in hours if is_known(one, at)]
+    kind = asset_class(pair)
+    if any(is_closed(one, at) for one in known) or not is_market_open(pair, at):
+        return None
+    starts = [began for one in known if (began := opened_at(one, at)) is not None]
+    if kind in (AssetClass.FX, AssetClass.METAL):
+        starts.append(_next(SUNDAY_START, at - timedelta(days=7)))
+        if kind is AssetClass.METAL and not known:
+            if (began := _after_daily_break(at)) is None:
+                return None
+            starts.append(began)
+    elif kind is not AssetClass.CRYPTO and not known:
+        return None
+    return max(starts, default=ALWAYS)
+
+
+def _after_daily_break(at: datetime) -> datetime | None:
+    """Return when metals opened after their last daily break; None: it goes on."""
+    local = at.astimezone(ZoneInfo(ZONE))
+    began = datetime.combine(local.date(), METALS_OPEN, local.tzinfo)
+    if timedelta(0) < began - local <= timedelta(hours=1):
+        return None
+    return began if began <= local else began - timedelta(days=1)
 
 
 class HoursSource(StrEnum):

@@ -61,6 +61,16 @@ SELECT d.id::text AS source,
   extract(epoch FROM clock_timestamp() - coalesce(h.last_contact_at, d.created_at)) AS value
 FROM connections_dataconnection d JOIN connections_sourcehealth h ON h.source_id = d.id
 WHERE d.is_active"""),
+    Gauge("price_source_pairs_suspect",
+      "Pairs of a price source with a quote that is suspect for longer than a second: it fires"
+      " nothing until another one confirms it.", ("source",), """
+SELECT h.source_id::text AS source, cardinality(h.suspects) AS value FROM connections_sourcehealth h
+JOIN connections_dataconnection d ON d.id = h.source_id WHERE d.is_active"""),
+    Gauge("price_source_pairs_on_fallback",
+      "Pairs of a price source that have the prices of its fallback now.", ("source",), """
+SELECT h.source_id::text AS source, cardinality(h.on_fallback) AS value
+FROM connections_sourcehealth h
+JOIN connections_dataconnection d ON d.id = h.source_id WHERE d.is_active"""),
     Gauge("price_sources_alarmed", "Price sources that something open needs, and that stopped.",
         (), _stopped_sources_sql),
     Gauge("price_source_quotes_held_back",

@@ -115,8 +115,15 @@ from connections.loss_limits.rules import (
     value_of,
     window_start,
 )
-from connections.market_data.compatibility import slippage_rule
+from connections.market_data.compatibility import LIVE_KINDS, slippage_rule
 from connections.market_data.exchange_hours import calendars_ending
+from connections.market_data.fallbacks import (
+    fallback_chains,
+    followed_pairs,
+    pairs_stood_in_for,
+    possible_fallbacks,
+)
+from connections.market_data.source_hours import hours_of_pairs
 from connections.market_data.source_status import (
     PARTIAL,
     AccountPrices,
@@ -132,6 +139,7 @@ from connections.market_data.sources import (
     other_accounts_using,
     reference_sources,
     serves_paper,
+    side_sources,
     smallest_steps,
     sources_in_lanes,
     unavailable_reason,
@@ -180,6 +188,7 @@ __all__ = [
     "HOST_IS_DOWN_SQL",
     "HOST_IS_UP_SQL",
     "LISTED_INSTRUMENTS_SQL",
+    "LIVE_KINDS",
     "NOT_RECONCILED_SQL",
     "OPEN_HOSTS",
     "OWNER_ID_SQL",
@@ -232,9 +241,11 @@ __all__ = [
     "due_accounts",
     "due_tests",
     "equity_readings",
+    "fallback_chains",
     "figures_of",
     "find_connection",
     "flow_note",
+    "followed_pairs",
     "followers_of",
     "freeze_level_sql",
     "has_accounts_sql",
@@ -243,6 +254,7 @@ __all__ = [
     "has_old_facts_sql",
     "health_badge",
     "health_reasons",
+    "hours_of_pairs",
     "idle_accounts_sql",
     "ids_of_lanes",
     "instrument_join_sql",
@@ -263,10 +275,12 @@ __all__ = [
     "open_secret",
     "other_accounts_using",
     "owner_counts",
+    "pairs_stood_in_for",
     "pause_end",
     "pause_figures",
     "pause_join_sql",
     "pause_limit",
+    "possible_fallbacks",
     "quantity_step_sql",
     "readiness_of",
     "reason_for",
@@ -274,6 +288,7 @@ __all__ = [
     "resume_message",
     "rounded_to_tick_sql",
     "serves_paper",
+    "side_sources",
     "skip_reasons",
     "slippage_rule",
     "smallest_close_sql",

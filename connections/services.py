@@ -90,9 +90,17 @@ from connections.loss_limits.pauses import (
     start_pauses,
 )
 from connections.loss_limits.services import add_loss_limit, change_loss_limit, delete_loss_limit
+from connections.market_data.fallbacks import (
+    FallbackChange,
+    check_fallback,
+    record_fallback_changes,
+    set_fallback,
+    show_fallback_use,
+)
 from connections.market_data.source_alarms import alarm_silent_sources
 from connections.market_data.sources import (
     SourceReport,
+    forget_suspects,
     get_or_create_broker_source,
     record_source_status,
     share_with_all,
@@ -148,6 +156,7 @@ __all__ = [
     "SUBSCRIPTION_LIMITS",
     "TARGET_FIELDS",
     "UNUSABLE_ERRORS",
+    "FallbackChange",
     "HaltTarget",
     "RetryPolicy",
     "RouteAccount",
@@ -163,6 +172,7 @@ __all__ = [
     "change_decision_provider",
     "change_loss_limit",
     "change_preset",
+    "check_fallback",
     "check_owner",
     "create_connection",
     "create_preset",
@@ -179,6 +189,7 @@ __all__ = [
     "end_twins_of_archived_feeds",
     "flag_sources_without_worker",
     "follow_twin",
+    "forget_suspects",
     "free_lanes",
     "get_or_create_broker_source",
     "halt_errors",
@@ -206,6 +217,7 @@ __all__ = [
     "read_symbol_map",
     "read_target",
     "record_cash_flow",
+    "record_fallback_changes",
     "record_source_status",
     "refresh_due_accounts",
     "refresh_due_instruments",
@@ -230,9 +242,11 @@ __all__ = [
     "sealing_key",
     "set_call_runner",
     "set_credentials",
+    "set_fallback",
     "set_kill_switch",
     "set_route",
     "share_with_all",
+    "show_fallback_use",
     "start_pauses",
     "start_twin",
     "stop_twin",

@@ -50,6 +50,8 @@ class EventKind(models.TextChoices):
     HOST_UP = "host.up"
     PRICES_LOST = "prices.lost"
     PRICES_BACK = "prices.back"
+    PRICES_ON_FALLBACK = "prices.on_fallback"
+    PRICES_ON_PRIMARY = "prices.on_primary"
     DRIFT_FOUND = "drift.found"
     API_KEY_MADE = "api_key.made"
     API_KEY_ENDS_SOON = "api_key.ends_soon"
@@ -94,6 +96,8 @@ ALARMS = frozenset(
         EventKind.HOST_UP,
         EventKind.PRICES_LOST,
         EventKind.PRICES_BACK,
+        EventKind.PRICES_ON_FALLBACK,
+        EventKind.PRICES_ON_PRIMARY,
         EventKind.DRIFT_FOUND,
         EventKind.AUDIT_FAILED,
         EventKind.AUDIT_NOT_JUDGED,

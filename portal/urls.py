@@ -93,6 +93,7 @@ urlpatterns = [
         "accounts/<uuid:pk>/sample-order/close/", sample_orders.close, name="account_sample_close"
     ),
     path("accounts/<uuid:pk>/own-prices/", accounts.own_prices, name="account_own_prices"),
+    path("accounts/<uuid:pk>/fallback/", accounts.fallback, name="account_fallback"),
     path("accounts/<uuid:pk>/edit/", account_forms.edit, name="account_edit"),
     path("accounts/<uuid:pk>/credentials/", account_forms.credentials, name="credentials"),
     path("accounts/<uuid:pk>/cash-flow/", limits.cash_flow, name="account_cash_flow"),

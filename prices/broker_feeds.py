@@ -15,13 +15,20 @@ from common.clocks import machine_time, market_now
 from common.reason_codes import Code
 from connections.error_messages import explain
 from connections.models import DataConnection
-from connections.selectors import serves_paper, sources_in_lanes, spec_for, unavailable_reason
-from connections.services import SourceReport, record_source_status
+from connections.selectors import (
+    fallback_chains,
+    serves_paper,
+    sources_in_lanes,
+    spec_for,
+    unavailable_reason,
+)
+from connections.services import SourceReport, forget_suspects, record_source_status
 from prices.broker_stream import BrokerStream
 from prices.event_loop import get_loop
 from prices.feeds import Feed, LiveFeed, open_live
-from prices.held_back import HeldQuotes
-from prices.selectors import latest
+from prices.held_back import HeldQuotes, waiting
+from prices.second_source import SecondSource
+from prices.selectors import latest, recent_ranges
 from prices.stream_status import StreamStatus
 from prices.symbol_selection import MAX_PAIRS, SymbolSelection, select_symbols
 
@@ -62,7 +69,7 @@ class ActiveFeed:
         if len(new) > capacity and machine_time() - self.began >= REBUILD_EVERY:
             return False
         if more := {pair: both[pair] for pair in new[:capacity]}:
-            self.stream.expect(latest(self.feed.data_connection_id, more).values())
+            expect_stored(self.stream, self.feed.data_connection_id, more)
             self.stream.add_pairs(more)
         self.selection = replace(selection, symbols={**followed, **more})
         return True
@@ -96,7 +103,7 @@ class BrokerFeedManager:
             return
         selected = {source.pk: source for source in sources_in_lanes(self._lanes())}
         for source_id in self._followed.keys() - selected.keys():
-            self._guarded(source_id, partial(self._close_feed, source_id))
+            self._guarded(source_id, partial(self._let_go, source_id))
         for source_id in self._judged.keys() - selected.keys():
             del self._judged[source_id]
         available = [
@@ -105,9 +112,11 @@ class BrokerFeedManager:
             if self._guarded(source.pk, partial(self._may_follow, source))
         ]
         selection = select_symbols(available)
+        chains = fallback_chains(source.pk for source in available if source.fallback_id)
         for source in available:
             assert source.broker_connection is not None  # sources_in_lanes selects by it
-            maintain = partial(self._maintain, source, selection[source.pk])
+            chain = chains.get(source.pk, ())
+            maintain = partial(self._maintain, source, selection[source.pk], chain)
             self._guarded(source.pk, maintain, source.broker_connection.type)
         record_source_status(*self._pending_reports.values(), by=self._name)
         self._pending_reports.clear()  # not before they are written
@@ -154,7 +163,9 @@ class BrokerFeedManager:
             self._back_off(source.pk, *reason)
         return not reason
 
-    def _maintain(self, source: DataConnection, selection: SymbolSelection) -> None:
+    def _maintain(
+        self, source: DataConnection, selection: SymbolSelection, chain: tuple[int, ...]
+    ) -> None:
         followed = self._followed.get(source.pk)
         if followed is not None and not followed.extend_to(selection):
             self._close_feed(source.pk)
@@ -162,6 +173,8 @@ class BrokerFeedManager:
         followed = followed or self._open_feed(source, selection)
         if followed is not None:
             followed.feed.publish_to_paper(serves_paper(source))
+            if followed.feed.second.source_ids != chain:
+                followed.feed.second = SecondSource(chain)
             self._report(_report_of(source.pk, followed, selection))
 
     def _open_feed(self, source: DataConnection, selection: SymbolSelection) -> ActiveFeed | None:
@@ -181,7 +194,7 @@ class BrokerFeedManager:
             on_error.callback(stream.close)
             to_paper = serves_paper(source)
             feed = open_live(source, stream, market_now(), to_paper=to_paper)
-            stream.expect(latest(source.pk, selection.symbols).values())
+            expect_stored(stream, source.pk, selection.symbols)
             on_error.pop_all()
         followed = self._followed[source.pk] = ActiveFeed(
             feed, stream, _opening_key(source), selection
@@ -199,6 +212,12 @@ class BrokerFeedManager:
         if (followed := self._followed.pop(source_id, None)) is not None:
             self._close_stream(source_id, followed)
             _publish_rest(followed)
+
+    def _let_go(self, source_id: int) -> None:
+        """Close a source that this process follows no more. What was suspect is not any more."""
+        self._close_feed(source_id)
+        self._reported.pop(source_id, None)
+        forget_suspects(source_id)
 
     def _close_stream(self, source_id: int, followed: ActiveFeed) -> None:
         """Close a stream. A quote that it holds back still counts if the source is opened again."""
@@ -230,6 +249,13 @@ class BrokerFeedManager:
             self._pending_reports[report.source_id] = report
 
 
+def expect_stored(stream: BrokerStream, source_id: int, pairs: Collection[str]) -> None:
+    """Compare a stream's first quotes with what was stored before, also by another process."""
+    stored = latest(source_id, pairs)
+    ranges = recent_ranges(source_id, stored, market_now()) if stored else {}
+    stream.expect(stored.values(), ranges)
+
+
 def _publish_rest(followed: ActiveFeed) -> None:
     """Publish the quotes that came before the feed was closed."""
     followed.feed.step(market_now())
@@ -249,6 +275,7 @@ def _report_of(source_id: int, followed: ActiveFeed, selection: SymbolSelection)
         sorted({*status.missing} & selection.symbols.keys() | unfollowed),
         held.count,
         held.last,
+        waiting(followed.stream.suspects()),
     )
 
 

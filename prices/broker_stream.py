@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from concurrent.futures import Future
 from datetime import datetime
+from decimal import Decimal
 
 import structlog
 
@@ -19,7 +20,7 @@ from common.clocks import machine_time
 from common.reason_codes import Code
 from connections import session_lanes
 from prices import event_loop
-from prices.held_back import Held, HeldQuotes
+from prices.held_back import Held, HeldQuotes, Suspects
 from prices.quote_intake import CONFIRMATION_SECONDS, QuoteIntake
 from prices.stream_status import NEEDS_OWNER, SYMBOL_CODES, StreamStatus
 
@@ -108,9 +109,17 @@ class BrokerStream:
         """Whether it has ended: it was closed, or another worker holds its lane now."""
         return self._ended.is_set()
 
-    def expect(self, quotes: Iterable[Quote]) -> None:
-        """Compare the first quotes with the stored ones of before."""
-        self._intake.expect(quotes)
+    def expect(self, quotes: Iterable[Quote], ranges: Mapping[str, Decimal] | None = None) -> None:
+        """Compare the first quotes with the stored ones of before, and with their range."""
+        self._intake.expect(quotes, ranges)
+
+    def suspects(self) -> Suspects:
+        """Return the quotes that are held back, by pair."""
+        return self._intake.suspects()
+
+    def decide(self, opinions: Mapping[str, bool], suspects: Mapping[str, Quote]) -> None:
+        """Apply what a second source says of suspect quotes, by pair."""
+        self._intake.decide(opinions, suspects)
 
     def judged(self) -> HeldQuotes:
         """Return what is known of its quotes, for a stream that takes its place."""

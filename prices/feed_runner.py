@@ -1,4 +1,4 @@
-"""Run the price sources: recordings every 50 ms, brokers' every 20 ms; none while none is open.
+"""Run the price sources: recordings every 50 ms, live ones every 20 ms; none while none is open.
 
 The prices process runs every active source; a session worker runs those of accounts in its lanes.
 """
@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
+from typing import Protocol
 
 from django.db import connections
 
@@ -20,6 +21,7 @@ from connections.session_lanes import GENERAL
 from prices.broker_feeds import BACKOFF_SECONDS, DATABASE_ERRORS, BrokerFeedManager
 from prices.feeds import Feed, open_feed
 from prices.services import delete_old_bars
+from prices.side_feeds import SideFeedManager
 from prices.signals import prices_started, prices_stopped
 
 log = logging.getLogger(__name__)
@@ -38,24 +40,29 @@ def run(
 ) -> int:
     """Run the prices process until `stop` is set; return how many quotes were published.
 
-    Brokers' prices have their own thread: recordings go to the paper broker first, and if it is
-    unavailable or busy, the levels of real accounts are still monitored. `prices_started` and
-    `prices_stopped` are sent; an error of a receiver of the first ends the process.
+    Brokers' prices have their own thread, and so have pushed ones with the fallbacks: recordings
+    go to the paper broker first, and if it is unavailable or busy, the levels of real accounts are
+    still monitored. `prices_started` and `prices_stopped` are sent; an error of a receiver of the
+    first ends the process.
     """
-    recorded, brokers = (
+    recorded, live = (
         FeedRunner(),
-        FeedRunner(live=BrokerFeedManager(lambda: (GENERAL,), "prices")),
+        [
+            FeedRunner(live=BrokerFeedManager(lambda: (GENERAL,), "prices")),
+            FeedRunner(live=SideFeedManager("prices")),
+        ],
     )
     prices_started.send(sender=FeedRunner)
-    with ThreadPoolExecutor(1, thread_name_prefix="brokers-prices") as threads:
-        broker_run = threads.submit(_run_until, brokers, stop, live_pace)
+    with ThreadPoolExecutor(len(live), thread_name_prefix="live-prices") as threads:
+        runs = [threads.submit(_run_until, runner, stop, live_pace) for runner in live]
         try:
             _run_until(recorded, stop, pace)
         finally:
-            wait([broker_run])
+            wait(runs)
             prices_stopped.send_robust(sender=FeedRunner)
-        broker_run.result()  # raises its error
-    return recorded.published + brokers.published
+        for one in runs:
+            one.result()  # raises its error
+    return recorded.published + sum(runner.published for runner in live)
 
 
 def _run_until(runner: "FeedRunner", stop: threading.Event, pace: float) -> None:
@@ -78,14 +85,31 @@ def pause_after(took: float, pace: float) -> float:
     return max(0.0, pace - took)
 
 
+class LiveFeeds(Protocol):
+    """What keeps sources open whose prices come from outside. For one thread."""
+
+    @property
+    def feeds(self) -> list[Feed]:
+        """The feeds that are open now."""
+        ...
+
+    def maintain(self) -> None:
+        """Open and close feeds, and store the status of their sources."""
+        ...
+
+    def close(self) -> None:
+        """Publish what has come, and end."""
+        ...
+
+
 class FeedRunner:
     """Publishes the quotes of sources: brokers', or those that need no broker. For one thread.
 
     An error of one source never ends the others.
     """
 
-    def __init__(self, live: BrokerFeedManager | None = None) -> None:
-        """live: the brokers' sources to run; None: run all other sources."""
+    def __init__(self, live: LiveFeeds | None = None) -> None:
+        """live: what keeps sources open whose prices come from outside; None: run recordings."""
         self._live = live
         self._maintained_at = float("-inf")
         self._feeds: dict[tuple[int, str], Feed] = {}
@@ -161,7 +185,9 @@ class FeedRunner:
 
 
 def _active() -> Iterable[DataConnection]:
-    others = DataConnection.objects.exclude(kind=DataConnection.Kind.BROKER)
+    others = DataConnection.objects.exclude(
+        kind__in=(DataConnection.Kind.BROKER, DataConnection.Kind.PUSH)
+    )
     return others.filter(is_active=True).order_by("pk")
 
 

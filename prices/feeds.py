@@ -12,6 +12,8 @@ from connections.models import DataConnection
 from prices.paper_publisher import PaperPublisher
 from prices.quote_buffer import conflated, fresh_quotes
 from prices.recorded_streams import Stream, stream_for
+from prices.returning import ReturningQuotes
+from prices.second_source import SecondSource
 from prices.selectors import newest_time
 from prices.services import forget_quotes, store_quotes
 from prices.signals import quotes_arrived, quotes_stored
@@ -84,6 +86,9 @@ class LiveFeed(Feed):
         super().__init__(source.pk, source.name, stream)
         self._to_paper = False  # for `notify`: PaperPublisher signals when paper has the quotes
         self._paper: PaperPublisher | None = None
+        self.second = SecondSource()
+        self.returning = ReturningQuotes(source.pk)
+        self._taken: list[Quote] = []  # from the stream; kept if the stored prices cannot be read
         self.publish_to_paper(to_paper)
 
     def publish_to_paper(self, enabled: bool) -> None:
@@ -96,7 +101,8 @@ class LiveFeed(Feed):
 
         An unavailable or busy paper broker does not delay the prices of real accounts.
         """
-        arrived = conflated(self._stream.due(now))
+        self._taken += [*self.second.consult(self._stream), *self._stream.due(now)]
+        arrived, self._taken = conflated(self.returning.passed(self._taken)), []
         self._pending = quotes = conflated([*self._pending, *arrived])
         fresh = fresh_quotes(quotes, now)
         if self._paper is not None and fresh:  # before exits of paper accounts are sent there
@@ -115,7 +121,7 @@ class LiveFeed(Feed):
     def _store(self, fresh: list[Quote], now: datetime) -> None:
         """Store the last quote of each symbol, also after a host's clock was set back."""
         stored = store_quotes(self.data_connection_id, fresh)
-        if stored < len({quote.symbol for quote in fresh}) and _forget_future_quotes(
+        if stored < len({quote.symbol for quote in fresh}) and forget_future_quotes(
             self.data_connection_id, now
         ):
             store_quotes(self.data_connection_id, fresh)
@@ -135,7 +141,7 @@ def _by_age(quotes: Sequence[Quote], now: datetime) -> list[tuple[list[Quote], f
     return parts
 
 
-def _forget_future_quotes(source_id: int, now: datetime) -> bool:
+def forget_future_quotes(source_id: int, now: datetime) -> bool:
     """Delete a source's quotes if one is from the future. Return whether there was one.
 
     A host with a clock far ahead leaves such a quote. It would block every later quote and look
@@ -150,7 +156,7 @@ def _forget_future_quotes(source_id: int, now: datetime) -> bool:
 
 def open_live(source: DataConnection, stream: Stream, now: datetime, *, to_paper: bool) -> LiveFeed:
     """Open a source whose prices come from a broker."""
-    _forget_future_quotes(source.pk, now)
+    forget_future_quotes(source.pk, now)
     return LiveFeed(source, stream, to_paper=to_paper)
 
 

@@ -1,4 +1,4 @@
-"""The latest price of each symbol, and its minute bars, by source."""
+"""The latest price of each symbol, its minute bars, and what is pushed, by source."""
 
 from django.db import models
 from django.db.models import F, Q
@@ -22,6 +22,9 @@ class LatestQuote(models.Model):
     ask = AmountField()
     time = models.DateTimeField(help_text="Market clock.")
     received_at = models.DateTimeField(db_default=ClockTimestamp(), help_text="Machine time.")
+    from_fallback = models.BooleanField(
+        default=False, db_default=False, help_text="Another source's, shifted: see FallbackUse."
+    )
 
     class Meta:
         constraints = [
@@ -81,3 +84,101 @@ class PriceBar(models.Model):
 
     def __str__(self) -> str:
         return f"{self.symbol} {self.minute:%Y-%m-%d %H:%M}"
+
+
+class FallbackUse(models.Model):
+    """A pair of a source that has the prices of one of its fallbacks now, until its own are back.
+
+    The offsets are what the source's bid and ask were more than the fallback's when it spoke last.
+    """
+
+    data_connection = models.ForeignKey(
+        DataConnection, models.CASCADE, related_name="+", db_index=False
+    )
+    symbol = models.CharField(max_length=20, help_text="Canonical BASE/QUOTE.")
+    fallback = models.ForeignKey(DataConnection, models.CASCADE, related_name="+")
+    bid_offset = AmountField()
+    ask_offset = AmountField()
+    began_at = models.DateTimeField(db_default=ClockTimestamp(), help_text="Machine time.")
+    own_at = models.DateTimeField(help_text="When the source's own last quote came, machine time.")
+    own_since = models.DateTimeField(
+        null=True, help_text="Since when its own quotes come again; NULL: they do not."
+    )
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["data_connection", "symbol"], name="one_fallback_of_a_symbol"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.symbol} of {self.data_connection_id} from {self.fallback_id}"
+
+
+class PushedQuote(models.Model):
+    """A quote that was pushed and that the prices process has not published yet."""
+
+    data_connection = models.ForeignKey(
+        DataConnection, models.CASCADE, related_name="+", db_index=False
+    )
+    symbol = models.CharField(max_length=20, help_text="Canonical BASE/QUOTE.")
+    bid = AmountField()
+    ask = AmountField()
+    time = models.DateTimeField(help_text="When it was true, by the sender's clock.")
+    received_at = models.DateTimeField(db_default=ClockTimestamp(), help_text="Machine time.")
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(bid__gt=0, ask__gte=F("bid")), name="pushed_in_order"
+            )
+        ]
+        indexes = [models.Index(fields=["data_connection", "id"], name="pushed_quote_source")]
+
+    def __str__(self) -> str:
+        return f"{self.symbol} {self.bid}/{self.ask}"
+
+
+class PushedSymbol(models.Model):
+    """The newest quote of a symbol that was pushed to a source: later ones must be newer."""
+
+    data_connection = models.ForeignKey(
+        DataConnection, models.CASCADE, related_name="+", db_index=False
+    )
+    symbol = models.CharField(max_length=20, help_text="Canonical BASE/QUOTE.")
+    bid = AmountField()
+    ask = AmountField()
+    time = models.DateTimeField(help_text="By the sender's clock.")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["data_connection", "symbol"], name="one_pushed_symbol_a_source"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.symbol} {self.time:%Y-%m-%d %H:%M:%S}"
+
+
+class PushRefusal(models.Model):
+    """How many pushed quotes of a source were refused for a reason, since it is known."""
+
+    data_connection = models.ForeignKey(
+        DataConnection, models.CASCADE, related_name="push_refusals", db_index=False
+    )
+    code = models.CharField(max_length=40)
+    quotes = models.BigIntegerField(default=0, db_default=0)
+    last_at = models.DateTimeField(db_default=ClockTimestamp(), help_text="Machine time.")
+    last_text = models.CharField(max_length=200, blank=True, help_text="Why the last one was.")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["data_connection", "code"], name="one_count_of_a_push_refusal"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.quotes}"

@@ -3,19 +3,20 @@
 A quote counts as current only while the broker confirms it: by sending it, or by returning it when
 we query a symbol that was quiet. A quote gets the time at which we received it, whatever the
 broker's clock shows; a quote that is old by the broker's own clock (a closed market) is dropped.
-A lone quote that is far from the last one is held back (`held_back.py`).
+A suspect quote, far from the last one, is held back (`held_back.py`).
 """
 
 import threading
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from decimal import Decimal
 
 from brokers.redaction import storable, without_secrets
 from brokers.types import Quote
 from common.clocks import machine_time, market_now
 from common.reason_codes import Code
 from prices.broker_clock import ClockOffset
-from prices.held_back import Held, HeldQuotes
+from prices.held_back import Held, HeldQuotes, Suspects
 from prices.quote_buffer import MAX_QUOTES_PER_PAIR, conflated, quote_fault
 from prices.stream_status import StreamStatus, stale_reason
 
@@ -53,10 +54,20 @@ class QuoteIntake:
             self._pending = []
         return quotes
 
-    def expect(self, quotes: Iterable[Quote]) -> None:
-        """Compare the first quotes with the stored ones of before."""
+    def expect(self, quotes: Iterable[Quote], ranges: Mapping[str, Decimal] | None = None) -> None:
+        """Compare the first quotes with the stored ones of before, and with their range."""
         with self._lock:
-            self._held.expect(quotes)
+            self._held.expect(quotes, ranges)
+
+    def suspects(self) -> Suspects:
+        """Return the quotes that are held back, by pair."""
+        with self._lock:
+            return self._held.suspects()
+
+    def decide(self, opinions: Mapping[str, bool], suspects: Mapping[str, Quote]) -> None:
+        """Apply what a second source says of suspect quotes, by pair."""
+        with self._lock:
+            self._pending += self._held.decide(opinions, suspects, market_now())
 
     def judged(self) -> HeldQuotes:
         """Return what is known of its quotes, for an intake that takes its place."""
@@ -101,7 +112,7 @@ class QuoteIntake:
             self._fault = None
         with self._lock:
             arrived = Quote(quote.symbol, quote.bid, quote.ask, now)
-            self._pending += self._held.passed(arrived, machine)
+            self._pending += self._held.passed(arrived, machine, quote.time)
             if len(self._pending) > MAX_QUOTES_PER_PAIR * (len(self.symbols) + 1):
                 self._pending = conflated(self._pending)
         return True

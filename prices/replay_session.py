@@ -10,6 +10,7 @@ from brokers.types import Quote
 from common.clocks import MarketClock, market_clock
 from common.errors import MisconfiguredError
 from connections.models import DataConnection
+from connections.selectors import LIVE_KINDS
 from prices.recordings import Tape, read_quotes
 
 _TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?", re.ASCII)
@@ -102,8 +103,10 @@ def get_or_create_source(name: str) -> DataConnection:
         )
     if len(sources) > 1:
         raise MisconfiguredError(f"Several price sources are called {name!r}; rename one.")
-    if sources[0].kind == DataConnection.Kind.BROKER:
-        raise MisconfiguredError(f"The prices of {name!r} come from a broker; name another source.")
+    if sources[0].kind in LIVE_KINDS:
+        raise MisconfiguredError(
+            f"The prices of {name!r} come from a broker or are pushed; name another source."
+        )
     if sources[0].is_active:
         raise MisconfiguredError(
             f"Price source {name!r} is active, so the prices process feeds it; "

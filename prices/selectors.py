@@ -11,16 +11,16 @@ from brokers.paper.currency_conversion import Conversion, conversion, conversion
 from brokers.types import Quote
 from common.fields import AmountField
 from common.money import divide, to_stored
-from common.sql import Query, columns, rows
+from common.sql import Query, array, columns, rows
 from prices.bars import KEPT, minute_of
 from prices.indicators import CANDLES, Candle, average_true_range, percentile, trend
 from prices.models import LatestQuote, PriceBar
 
 __all__ = [
     "Candle", "Conversion", "MarketAverages", "average_prices", "average_true_range", "bar_at",
-    "candles", "conversion", "conversion_rate", "is_stale", "latest", "latest_by_connection",
-    "minute_bars", "minute_of", "newest_quotes", "newest_time", "pairs_between", "quotes_by_day",
-    "spread_percentiles", "trend",
+    "candles", "conversion", "conversion_rate", "fallback_prices", "is_stale", "latest",
+    "latest_by_connection", "minute_bars", "minute_of", "newest_quotes", "newest_time",
+    "own_quotes", "pairs_between", "quotes_by_day", "recent_ranges", "spread_percentiles", "trend",
 ]  # fmt: skip
 
 SourcePair = tuple[int, str]
@@ -28,6 +28,7 @@ SourcePair = tuple[int, str]
 CLOSED_MARKET = timedelta(hours=72)  # candles before a weekend count
 MINUTE = timedelta(minutes=1)
 SPREAD_WINDOW = timedelta(hours=24)
+RANGE_WINDOW = timedelta(hours=1)
 RECENT_BAR = timedelta(minutes=5)  # an older one is not the market of the moment
 MIN_SPREAD_BARS = 60  # fewer minutes say nothing about what is usual
 
@@ -70,6 +71,24 @@ def newest_quotes(
     return {
         symbol: Quote(symbol, bid, ask, time)
         for symbol, bid, ask, time in newest.values_list("symbol", "bid", "ask", "time")
+    }
+
+
+def own_quotes(
+    data_connection_ids: Iterable[int], symbols: Iterable[str]
+) -> dict[SourcePair, tuple[Quote, datetime]]:
+    """Return what these sources themselves quoted last, with when it came (machine time).
+
+    What they have from a fallback is left out.
+    """
+    rows = LatestQuote.objects.filter(
+        data_connection_id__in=set(data_connection_ids), symbol__in=set(symbols),
+        from_fallback=False,
+    )  # fmt: skip
+    values = ("data_connection_id", "symbol", "bid", "ask", "time", "received_at")
+    return {
+        (source, symbol): (Quote(symbol, bid, ask, time), received_at)
+        for source, symbol, bid, ask, time, received_at in rows.values_list(*values)
     }
 
 
@@ -289,6 +308,44 @@ def spread_percentiles(
         for row in rows(SPREADS_OF, parameters)
         if row.total >= MIN_SPREAD_BARS and (rank := percentile(row.lower, row.total)) is not None
     }
+
+
+class RangeRow(NamedTuple):
+    """How far the middle of a pair's prices lay apart recently."""
+
+    symbol: str
+    apart: Decimal
+
+
+RANGES = Query(
+    RangeRow,
+    """
+SELECT symbol, (max(bid_high + ask_high) - min(bid_low + ask_low)) / 2 AS apart
+FROM prices_pricebar
+WHERE data_connection_id = %s AND symbol = ANY(%s::text[]) AND minute >= %s AND minute <= %s
+GROUP BY symbol HAVING count(*) >= 5
+""",
+)
+
+
+def recent_ranges(
+    data_connection_id: int, symbols: Iterable[str], now: datetime
+) -> dict[str, Decimal]:
+    """Return how far the prices of each pair lay apart in the last hour, by its minute bars.
+
+    now: market time. Pairs with fewer than five minutes of quotes are left out.
+    """
+    parameters = data_connection_id, array(set(symbols)), now - RANGE_WINDOW, now
+    return {row.symbol: row.apart for row in rows(RANGES, parameters)}
+
+
+def fallback_prices(source_id: int, symbols: Iterable[str]) -> dict[str, Quote]:
+    """Return the stored quotes of a source that are a fallback's, shifted, by canonical pair."""
+    rows = LatestQuote.objects.filter(
+        data_connection_id=source_id, symbol__in=set(symbols), from_fallback=True
+    )
+    values = rows.values_list("symbol", "bid", "ask", "time")
+    return {symbol: Quote(symbol, bid, ask, time) for symbol, bid, ask, time in values}
 
 
 def quote_join_sql(source_id: str, pair: str) -> str:

@@ -10,7 +10,7 @@ from brokers.paper.currency_conversion import pairs_between
 from common.sql import array, columns, rows
 from connections.exposure import all_ordered_sql, first_priced_sql
 from connections.models import DataConnection
-from connections.selectors import connection_join_sql
+from connections.selectors import connection_join_sql, pairs_stood_in_for
 
 MAX_PAIRS = 100  # IBKR's market data lines of a login
 SHORT_BOOK_PAIRS = 50  # a book of at most so many pairs is followed whole
@@ -149,6 +149,8 @@ def _required_pairs(sources: Collection[int]) -> dict[int, RequiredPairs]:
     pairs: dict[int, list[str]] = {source: [] for source in sources}
     for row in rows(required_pairs_sql(), parameters):
         pairs[row.source].append(row.pair)
+    for source, others in pairs_stood_in_for(sources).items():
+        pairs[source] += others  # after what its own accounts need
     return {source: RequiredPairs(pairs[source], currencies[source]) for source in sources}
 
 

@@ -18,6 +18,7 @@ SCOPES = {
     Scope.PUBLISH: "Publish: write, publish and cancel signals; change feeds.",
     Scope.OPERATE: "Operate: accounts and their credentials, subscriptions, presets, kill switch, "
     "notifications.",
+    Scope.PRICES: "Prices: push quotes to price sources of your own, and nothing else.",
 }
 
 

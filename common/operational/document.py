@@ -34,7 +34,7 @@ SAME_FIELDS = ("signal_id", "symbol", "direction", "order_type", "price", "strat
                "trade_plan_id")  # fmt: skip
 LIMITED = frozenset({"LIMIT", "STOP_LIMIT"})
 TRIGGERED = frozenset({"STOP", "STOP_LIMIT", "TRAILING_STOP", "IF_TOUCHED"})
-RATES = ("read", "trade", "publish", "operate", "anonymous")
+RATES = ("read", "trade", "publish", "operate", "prices", "anonymous")
 _RATE = whole(1, 1_000_000)
 _ADDRESS = r"https?://[!-~]{1,400}"
 _EMAIL = text("an e-mail address", r"[^@\s]{1,100}@[^@\s]{1,150}")
@@ -235,6 +235,7 @@ class ApiRates:
         "Requests about accounts, subscriptions, presets, halts, notifications and keys, of one"
         " user.",
     )
+    prices: int = value(_RATE, 1200, "Requests that push quotes to price sources, of one user.")
     anonymous: int = value(
         _RATE, 60, "Requests from one address without a user, or with wrong keys and tokens."
     )

@@ -34,7 +34,7 @@ from connections.models import (
     TradingPreset,
 )
 from connections.selectors import with_display_columns
-from connections.services import switch_source, use_own_prices
+from connections.services import set_fallback, switch_source, use_own_prices
 from signals.models import Feed
 from signals.selectors import feeds_for
 from users.api import caller
@@ -306,18 +306,23 @@ class PresetViewSet(viewsets.ModelViewSet[TradingPreset], NewRowOwnerMixin[Any])
 
 
 class DataConnectionViewSet(
-    ObjectView, mixins.UpdateModelMixin, viewsets.ReadOnlyModelViewSet[DataConnection]
-):
-    """Price sources: your accounts' own brokers, and those that the operators share.
+    mixins.UpdateModelMixin, RelatedRowsMixin[DataConnection],
+    viewsets.ReadOnlyModelViewSet[DataConnection],
+):  # fmt: skip
+    """Price sources: your accounts' own brokers, what you push, and those that operators share.
 
     `own_prices` of a connection creates one. You may switch yours off (`is_active`): accounts that
     use it take no entries meanwhile, and the stops that we monitor for them are not executed.
+    `fallback` is the source that stands in while yours is silent or suspect.
     """
 
     queryset = DataConnection.objects.none()
     serializer_class = DataConnectionSerializer
     moving = frozenset(
-        {"status", "last_price_at", "error_code", "failing_since", "pairs", "missing"}
+        (
+            *("status", "last_price_at", "error_code", "failing_since", "pairs", "missing"),
+            *("on_fallback", "suspects"),
+        )
     )
     rights = {"partial_update": Right.PRICES}
     lookup_value_regex = "[0-9]{1,18}"
@@ -333,9 +338,12 @@ class DataConnectionViewSet(
         return rows if reading else rows.filter(user=user)
 
     def perform_update(self, serializer: serializers.BaseSerializer[DataConnection]) -> None:
-        """Switch the source on or off."""
-        row = self.get_object()
-        if "is_active" in serializer.validated_data:
-            on = serializer.validated_data["is_active"]
-            switch_source(row.pk, by=caller(self.request), on=on)
+        """Switch the source on or off, and choose its fallback, in one transaction."""
+        row, values, user = self.get_object(), serializer.validated_data, caller(self.request)
+        with transaction.atomic():
+            if "fallback" in values:
+                chosen: DataConnection | None = values["fallback"]
+                set_fallback(row.pk, chosen.pk if chosen else None, by=user)
+            if "is_active" in values:
+                switch_source(row.pk, by=user, on=values["is_active"])
         serializer.instance = self.get_object()

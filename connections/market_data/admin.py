@@ -15,6 +15,7 @@ from common.admin import ConsoleAdmin
 from common.badges import badge
 from common.permissions import Right
 from common.quotas import require_quota
+from connections.market_data.compatibility import LIVE_KINDS
 from connections.market_data.source_status import source_status, with_status
 from connections.models import DataConnection
 
@@ -29,8 +30,9 @@ class DataConnectionAdmin(ConsoleAdmin):
     search_fields = ("name", "broker_connection__name", "user__username")
     autocomplete_fields = ("user",)
     fields = (
-        *("name", "kind", "account", "user", "settings", "is_active"),
-        *("state", "problem", "pairs", "last_price", "followed_by", "held_back"),
+        *("name", "kind", "account", "user", "settings", "fallback", "is_active"),
+        *("state", "problem", "pairs", "last_price", "followed_by", "held_back", "suspect"),
+        *("on_fallback", "refused"),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DataConnection]:
@@ -40,7 +42,10 @@ class DataConnectionAdmin(ConsoleAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Return the read-only fields; a broker source's owner is set on its account's page."""
-        always = ("account", "state", "problem", "pairs", "last_price", "followed_by", "held_back")
+        always = (
+            *("account", "state", "problem", "pairs", "last_price", "followed_by", "held_back"),
+            *("suspect", "on_fallback", "refused"),
+        )
         if not _is_brokers(obj):
             return always
         # Without an account it stays switched off.
@@ -59,6 +64,15 @@ class DataConnectionAdmin(ConsoleAdmin):
             broker = DataConnection.Kind.BROKER
             kwargs["choices"] = [choice for choice in db_field.choices if choice[0] != broker]
         field: Field | None = super().formfield_for_choice_field(db_field, request, **kwargs)
+        return field
+
+    def formfield_for_foreignkey(
+        self, db_field: Any, request: HttpRequest, **kwargs: Any
+    ) -> Field | None:
+        """Return the form field; a fallback's prices come from a broker or are pushed."""
+        if db_field.name == "fallback":
+            kwargs["queryset"] = DataConnection.objects.filter(kind__in=LIVE_KINDS)
+        field: Field | None = super().formfield_for_foreignkey(db_field, request, **kwargs)
         return field
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
@@ -123,6 +137,27 @@ class DataConnectionAdmin(ConsoleAdmin):
         if health is None or not health.held_back:
             return "none"
         return f"{health.held_back:,}, last {health.last_held}"
+
+    @admin.display(description="Suspect now")
+    def suspect(self, source: DataConnection) -> str:
+        """Return the pairs with a quote that fires nothing until another one confirms it."""
+        health = getattr(source, "health", None)
+        return ", ".join(health.suspects) if health and health.suspects else "none"
+
+    @admin.display(description="On fallback now")
+    def on_fallback(self, source: DataConnection) -> str:
+        """Return the pairs that have the prices of a fallback, and whose these are."""
+        health = getattr(source, "health", None)
+        if health is None or not health.on_fallback:
+            return "none"
+        return f"{', '.join(health.on_fallback)}: {health.fallback_names}"
+
+    @admin.display(description="Refused")
+    def refused(self, source: DataConnection) -> str:
+        """Return how many pushed quotes were refused for each reason, and the last one."""
+        counted = source.push_refusals.order_by("-quotes", "code")
+        lines = [f"{row.quotes:,} {row.code}, last {row.last_text}" for row in counted]
+        return "; ".join(lines) or "none"
 
 
 def _is_brokers(source: DataConnection | None) -> bool:

@@ -14,6 +14,9 @@ from common.errors import InvalidInputError, MisconfiguredError
 from common.sql import rows
 from connections.models import DataConnection
 
+LIVE_KINDS = (DataConnection.Kind.BROKER, DataConnection.Kind.PUSH)
+"""The sources whose prices come from outside, as their owner lets them."""
+
 
 def default_capabilities(broker_type: str, exchange_name: str = "") -> Capabilities | None:
     """Return the capabilities of a broker type; None if this process cannot use its package."""
@@ -49,7 +52,7 @@ def lock_shared_source(source_id: int, *, to_change: bool = False) -> None:
 
 def is_compatible(source: DataConnection, broker_type: str) -> bool:
     """Return whether accounts of a broker type can trade on a source's prices."""
-    is_private = source.kind == DataConnection.Kind.BROKER and source.user_id is not None
+    is_private = source.kind in LIVE_KINDS and source.user_id is not None
     return not (is_private and needs_external_prices(broker_type))
 
 
@@ -62,4 +65,4 @@ def compatible_sources(
     """
     if not needs_external_prices(broker_type):
         return sources
-    return sources.filter(~Q(kind=DataConnection.Kind.BROKER) | Q(user=None) | Q(pk=source_in_use))
+    return sources.filter(~Q(kind__in=LIVE_KINDS) | Q(user=None) | Q(pk=source_in_use))

@@ -55,14 +55,36 @@ class DataConnectionSerializer(StrictModelSerializer[DataConnection]):
         help_text="Followed pairs without a usable price; empty if the source is not yours."
     )
 
+    fallback = serializers.PrimaryKeyRelatedField(
+        queryset=DataConnection.objects.none(),
+        allow_null=True,
+        required=False,
+        help_text="The source that is used while this one is silent or suspect; null: none.",
+    )
+    on_fallback = serializers.SerializerMethodField(
+        help_text="The pairs that have the prices of a fallback now; empty if the source is not"
+        " yours."
+    )
+    suspects = serializers.SerializerMethodField(
+        help_text="The pairs of which a quote is suspect now and fires nothing; empty if the source"
+        " is not yours."
+    )
+
     class Meta:
         model = DataConnection
         fields = (
             "id", "name", "kind", "is_active", "is_shared", "broker_connection", "status",
-            "last_price_at",
-            "error_code", "failing_since", "pairs", "missing", "created_at",
+            "last_price_at", "error_code", "failing_since", "pairs", "missing", "fallback",
+            "on_fallback", "suspects", "created_at",
         )  # fmt: skip
-        read_only_fields = tuple(name for name in fields if name != "is_active")
+        read_only_fields = tuple(name for name in fields if name not in ("is_active", "fallback"))
+
+    def get_fields(self) -> dict[str, Any]:
+        """Return the fields; a fallback is one of the sources that the caller may refer to."""
+        fields: dict[str, Any] = super().get_fields()
+        if "fallback" in fields and (usable := self.context.get("usable")) is not None:
+            fields["fallback"].queryset = usable(DataConnection)
+        return fields
 
     @extend_schema_field(serializers.UUIDField(allow_null=True))
     def get_broker_connection(self, source: DataConnection) -> Any:
@@ -85,6 +107,16 @@ class DataConnectionSerializer(StrictModelSerializer[DataConnection]):
     def get_missing(self, source: DataConnection) -> list[str]:
         """Return the followed pairs without a usable price."""
         return health.missing if (health := self._visible_health(source)) else []
+
+    @extend_schema_field(PAIRS)
+    def get_on_fallback(self, source: DataConnection) -> list[str]:
+        """Return the pairs that have the prices of a fallback now."""
+        return health.on_fallback if (health := self._visible_health(source)) else []
+
+    @extend_schema_field(PAIRS)
+    def get_suspects(self, source: DataConnection) -> list[str]:
+        """Return the pairs of which a quote is suspect now."""
+        return health.suspects if (health := self._visible_health(source)) else []
 
     def _visible_health(self, source: DataConnection) -> SourceHealth | None:
         """Return the source's health if the caller may read it."""

@@ -1,5 +1,7 @@
 """An alarm for a broker's source that stopped, while something open needs its prices.
 
+While a fallback has a price of all its pairs, there is none; if that one stops too, there is one.
+
 Without prices the engine fires no stop, target or trigger. A closed market is no alarm: its broker
 has sent prices before, and states none as current. A stream that is open, silent and without an
 error looks the same. That code stays when the process has died that follows the source, so its
@@ -13,14 +15,26 @@ from events.models import EventKind
 from events.outbox import INSERT_EVENTS_SQL
 
 SILENT_SECONDS = 45  # a price that was not confirmed for so long is no longer current
+FALLBACK_SECONDS = 60  # until then a fallback that delivers stands in
 
 
 def is_stopped_sql() -> str:
-    """Return SQL for whether a source, `h` with its row `d`, has stopped and something needs it."""
+    """Return SQL for whether a source, `h` with its row `d`, has stopped and something needs it.
+
+    One whose fallback stands in for all its pairs has not.
+    """
     return f"""d.is_active AND h.error_code <> '{Code.MARKET_CLOSED.value}'
     AND coalesce(h.last_contact_at, h.failing_since, clock_timestamp())
-      < clock_timestamp() - interval '{SILENT_SECONDS} s'
-    AND {is_priced_by_sql("d.id")}"""
+      < clock_timestamp() - CASE WHEN d.fallback_id IS NULL THEN interval '{SILENT_SECONDS} s'
+        ELSE interval '{FALLBACK_SECONDS} s' END
+    AND NOT {_STOOD_IN_FOR} AND {is_priced_by_sql("d.id")}"""
+
+
+# By the stored quotes, and not by what the prices process says of them: it may be dead.
+_STOOD_IN_FOR = f"""(d.fallback_id IS NOT NULL AND h.pairs <> '{{}}' AND NOT EXISTS (
+      SELECT FROM unnest(h.pairs) AS p(symbol) WHERE NOT EXISTS (
+        SELECT FROM prices_latestquote q WHERE q.data_connection_id = d.id AND q.symbol = p.symbol
+        AND q.received_at > clock_timestamp() - interval '{FALLBACK_SECONDS} s')))"""
 
 
 def _lost_sql() -> str:
@@ -48,7 +62,7 @@ WITH back AS (
     extract(epoch FROM clock_timestamp() - h.alarmed_at)::int + {SILENT_SECONDS} AS seconds
   FROM connections_sourcehealth h JOIN connections_dataconnection d ON d.id = h.source_id
   WHERE h.alarmed_at IS NOT NULL
-    AND (h.last_contact_at > h.alarmed_at OR NOT d.is_active)
+    AND (h.last_contact_at > h.alarmed_at OR NOT d.is_active OR {_STOOD_IN_FOR})
   ORDER BY h.source_id FOR NO KEY UPDATE OF h SKIP LOCKED
 ), cleared AS (
   UPDATE connections_sourcehealth h SET alarmed_at = NULL

@@ -9,6 +9,7 @@ from django.db.models.expressions import RawSQL
 
 from common.formatting import age, hint, join_first, sentence
 from common.reason_codes import Code
+from connections.market_data.compatibility import LIVE_KINDS
 from connections.market_data.sources import can_provide_prices, is_used_sql
 from connections.models import DataConnection, ExecutionConnection, SourceHealth
 from connections.session_lanes import missing_worker_message
@@ -22,6 +23,14 @@ _LAST_PRICE = """
 """
 _RUN_PRICES = "The operators' process `manage.py prices` must run."
 _CHOOSE_ANOTHER = "choose another price source for the accounts that use it."
+_PUSH_AGAIN = (
+    "Let your program push quotes again, also of prices that have not moved; its answers state what"
+    " is refused and why."
+)
+_ON_FALLBACK = "Some pairs have the prices of its fallback."
+_RETURNS = "It returns to its own prices 30 s after they have come back."
+_SUSPECT = "A quote is suspect and fires nothing."
+_SUSPECT_REMEDY = "A second quote confirms or denies it; compare the price at the broker."
 _SOME_PAIRS_MISSING = "It has no usable price of some pairs."
 _MAX_LISTED = 5
 _RETRIED_AUTOMATICALLY = "It is retried automatically."
@@ -164,7 +173,7 @@ def account_prices(connection: ExecutionConnection, *, reader: User | None = Non
 
 
 def is_delivering(source: DataConnection, now: datetime) -> bool:
-    """Return whether an account can use a source now, by its health alone.
+    """Return whether an account can use a source now, by its health alone, or its fallback.
 
     Needs no statement if `health` is selected. Recorded sources and those that have just started
     count as delivering. now: machine time.
@@ -172,10 +181,10 @@ def is_delivering(source: DataConnection, now: datetime) -> bool:
     health: SourceHealth | None = getattr(source, "health", None)
     if not source.is_active:
         return False
-    if source.kind != DataConnection.Kind.BROKER or health is None or _is_waiting(health):
+    if source.kind not in LIVE_KINDS or health is None or _is_waiting(health):
         return True
     is_starting = health.last_contact_at is None and not health.error_code
-    return is_starting or _delivers_partly(health, now)
+    return is_starting or bool(health.on_fallback) or _delivers_partly(health, now)
 
 
 def _is_waiting(health: FollowedSource) -> bool:
@@ -204,12 +213,14 @@ def source_status(
         return SourceStatus(
             "paused", "Switched off", message, f"Switch it on, or {_CHOOSE_ANOTHER}", last_price_at
         )
-    if source.kind != DataConnection.Kind.BROKER:
+    if source.kind not in LIVE_KINDS:
         return _recorded_status(source, last_price_at, now)
     health: SourceHealth | None = getattr(source, "health", None)
     if health is not None and _is_waiting(health):
         message = "No pair is needed yet: it follows the pairs of signals and of open positions."
         return SourceStatus("pending", "Waiting", message, "", last_price_at)
+    if health is not None and health.on_fallback:
+        return _delivering_status(health, last_price_at, is_whole=is_fully_visible(source, reader))
     if health is not None and health.error_code:
         return _failing_status(
             source, health, last_price_at, reader, in_part=_delivers_partly(health, now)
@@ -256,6 +267,8 @@ def _failing_status(
     is more precise.
     """
     code, label = health.error_code, PARTIAL if in_part else NO_PRICES
+    if source.kind == DataConnection.Kind.PUSH:
+        return SourceStatus("attention", label, health.error, _PUSH_AGAIN, last_price_at)
     remedy = _REMEDIES.get(code) or hint(code) or _RETRIED_AUTOMATICALLY
     account: Any = source.broker_connection  # None also if this reader may not see it
     if code == Code.CONNECTION_INACTIVE and account is not None and account.archived_at:
@@ -281,6 +294,8 @@ def _stale_status(
         f"No prices for {_age_of(alive_at, now)}." if alive_at else "No process follows it yet."
     )
     account: Any = source.broker_connection  # None also if this reader may not see it
+    if source.kind == DataConnection.Kind.PUSH and alive_at is not None:
+        return SourceStatus("attention", STALE, message, _PUSH_AGAIN, last_price_at)
     remedy = (missing_worker_message(account) if account else "") or _RUN_PRICES
     return SourceStatus(
         "attention", STALE if alive_at else "Not followed", message, remedy, last_price_at
@@ -290,6 +305,12 @@ def _stale_status(
 def _delivering_status(
     health: SourceHealth, last_price_at: datetime | None, *, is_whole: bool
 ) -> SourceStatus:
+    if health.on_fallback:
+        message = _fallback_message(health) if is_whole else _ON_FALLBACK
+        return SourceStatus("attention", PARTIAL, message, _RETURNS, last_price_at)
+    if health.suspects:
+        message = _suspect_message(health) if is_whole else _SUSPECT
+        return SourceStatus("attention", PARTIAL, message, _SUSPECT_REMEDY, last_price_at)
     if health.missing:
         message = (
             f"No usable price of {join_first(health.missing, _MAX_LISTED)}."
@@ -300,6 +321,15 @@ def _delivering_status(
         return SourceStatus("attention", PARTIAL, message, remedy, last_price_at)
     message = f"Follows {join_first(health.pairs, _MAX_LISTED)}." if is_whole else ""
     return SourceStatus("ok", DELIVERING, message, "", last_price_at)
+
+
+def _fallback_message(health: SourceHealth) -> str:
+    pairs = join_first(health.on_fallback, _MAX_LISTED)
+    return f"{pairs}: the prices of {health.fallback_names}, shifted to where its own were."
+
+
+def _suspect_message(health: SourceHealth) -> str:
+    return f"A quote of {join_first(health.suspects, _MAX_LISTED)} is suspect and fires nothing."
 
 
 def _delivers_partly(health: SourceHealth, now: datetime) -> bool:

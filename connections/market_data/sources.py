@@ -117,6 +117,13 @@ def _ensure_not_needed(source: DataConnection, owner_id: int) -> None:
             Code.STATE_CONFLICT,
             f"{n} of other owners' accounts use these prices. Give them another source first.",
         )
+    stands_in = DataConnection.objects.filter(fallback=source)
+    if n := stands_in.exclude(user=owner_id).count():
+        raise ConflictError(
+            Code.STATE_CONFLICT,
+            f"{n} of other owners' price sources have these prices as their fallback. They must"
+            " choose another one first.",
+        )
     if names := [used.name for used in mine.order_by("name") if needs_external_prices(used.type)]:
         raise ConflictError(
             Code.STATE_CONFLICT,
@@ -195,6 +202,19 @@ def _hindrance_sql() -> str:
     WHERE c.id = connections_dataconnection.broker_connection_id)"""
 
 
+def side_sources() -> list[DataConnection]:
+    """Return the active sources that the prices process serves beside brokers' streams.
+
+    These are the sources that quotes are pushed to, and those with a fallback; each has what
+    `serves_paper` needs.
+    """
+    served = Q(kind=DataConnection.Kind.PUSH) | Q(fallback__isnull=False)
+    sources = DataConnection.objects.filter(served, is_active=True).annotate(
+        has_paper=RawSQL(_HAS_PAPER, [], output_field=BooleanField())
+    )
+    return list(sources.select_related("health").order_by("pk"))
+
+
 def unavailable_reason(source: DataConnection, *, begins: bool) -> tuple[Code, str] | None:
     """Return why a source from `sources_in_lanes` may not be followed now; None if it may. Pure.
 
@@ -225,10 +245,13 @@ def provides_prices_sql(column: str) -> str:
 def is_used_sql(column: str) -> str:
     """Return SQL for whether anything uses a source. column: its id.
 
-    An account uses it, or a position that was opened on it, even if its account uses another now.
+    An account uses it, or a position that was opened on it, even if its account uses another now;
+    or it is the fallback of an active source.
     """
     return f"""(EXISTS (SELECT FROM connections_executionconnection u
         WHERE u.data_connection_id = {column} AND u.archived_at IS NULL)
+      OR EXISTS (SELECT FROM connections_dataconnection p
+        WHERE p.fallback_id = {column} AND p.is_active)
       OR {is_priced_by_sql(column)})"""
 
 
@@ -238,8 +261,10 @@ class SourceReport:
     """The status of a source, to be stored.
 
     is_alive: the broker confirmed a price just now. code, message: what is wrong, without secrets.
-    pairs: those that are followed. missing: those of them without a price. held_back: how many
-    quotes were, since the last report. last_held: the last of them; empty: none yet.
+    pairs: those that are followed; none, with a code: those of before. missing: those of them
+    without a price. held_back: how many quotes were, since the last report. last_held: the last of
+    them; empty: none yet. suspects: the pairs with a quote that is still held back after the time
+    in which silence confirms it.
     """
 
     source_id: int
@@ -250,29 +275,37 @@ class SourceReport:
     missing: Sequence[str] = ()
     held_back: int = 0
     last_held: str = ""
+    suspects: Sequence[str] = ()
 
 
+# What is not followed because of an error is needed all the same: fallbacks have these pairs ready.
+_KEEPS_PAIRS = "excluded.pairs = '{}' AND excluded.error_code <> ''"
 # Ordered by id, so that two writers cannot deadlock.
 RECORD_STATUS_SQL = """
 INSERT INTO connections_sourcehealth AS old
   (source_id, last_contact_at, error_code, error, failing_since, pairs, missing, followed_by,
-  held_back, last_held)
+  held_back, last_held, suspects, suspect_since)
 SELECT d.id, CASE WHEN n.is_alive THEN clock_timestamp() END, n.code, n.message,
   CASE WHEN n.code <> '' THEN clock_timestamp() END, n.pairs, n.missing, %(by)s::text, n.held_back,
-  left(n.last_held, 120)
+  left(n.last_held, 120), n.suspects, CASE WHEN n.suspects <> '{}' THEN clock_timestamp() END
 FROM jsonb_to_recordset(%(reports)s::jsonb)
   AS n(source_id bigint, is_alive bool, code text, message text, pairs text[], missing text[],
-    held_back int, last_held text)
+    held_back int, last_held text, suspects text[])
 JOIN connections_dataconnection d ON d.id = n.source_id ORDER BY d.id
 ON CONFLICT (source_id) DO UPDATE SET last_contact_at = coalesce(excluded.last_contact_at,
   old.last_contact_at),
   error_code = excluded.error_code, error = excluded.error,
   failing_since = CASE WHEN excluded.error_code <> ''
     THEN coalesce(old.failing_since, excluded.failing_since) END,
-  pairs = excluded.pairs, missing = excluded.missing, followed_by = excluded.followed_by,
+  pairs = CASE WHEN {keeps} THEN old.pairs ELSE excluded.pairs END,
+  missing = CASE WHEN {keeps} THEN old.pairs ELSE excluded.missing END,
+  followed_by = excluded.followed_by,
   held_back = old.held_back + excluded.held_back,
-  last_held = coalesce(nullif(excluded.last_held, ''), old.last_held)
-"""
+  last_held = coalesce(nullif(excluded.last_held, ''), old.last_held),
+  suspects = excluded.suspects,
+  suspect_since = CASE WHEN excluded.suspects <> '{}'
+    THEN coalesce(old.suspect_since, excluded.suspect_since) END
+""".replace("{keeps}", _KEEPS_PAIRS)
 
 
 def record_source_status(*reports: SourceReport, by: str = "") -> None:
@@ -280,6 +313,13 @@ def record_source_status(*reports: SourceReport, by: str = "") -> None:
     if reports:
         records = json.dumps([asdict(report) | _storable_fields(report) for report in reports])
         run(RECORD_STATUS_SQL, {"reports": records, "by": by[:80]})
+
+
+def forget_suspects(source_id: int) -> None:
+    """Store that no quote of a source is suspect any more: no process follows it."""
+    statement = """UPDATE connections_sourcehealth SET suspects = '{}', suspect_since = NULL
+      WHERE source_id = %s AND suspects <> '{}'"""
+    run(statement, (source_id,))
 
 
 def _storable_fields(report: SourceReport) -> dict[str, str]:

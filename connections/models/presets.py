@@ -16,6 +16,9 @@ from common.stop_rules import StopRuleFields, clean_stop_rule, stop_rule_checks
 from common.time_zones import zone_fault
 from connections import symbol_filter, trading_day
 from connections.models.entry_limits import EntryLimits, limit_constraints
+from signals.symbols import is_pair
+
+MAX_PUSHED = 200  # pairs of a source that quotes are pushed to
 
 
 class DataConnection(models.Model):
@@ -27,6 +30,7 @@ class DataConnection(models.Model):
         REPLAY = "replay", "Recorded quotes"
         STATIC = "static", "Constant quotes (benchmarks)"
         BROKER = "broker", "The broker's own stream"
+        PUSH = "push", "Quotes that a program pushes (HTTP)"
 
     name = NameField(max_length=100)
     user = models.ForeignKey(
@@ -42,6 +46,16 @@ class DataConnection(models.Model):
         related_name="price_source",
         help_text="The account whose broker provides these prices.",
     )
+    fallback = models.ForeignKey(
+        "self",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        db_index=False,
+        help_text="The source that is used while this one is silent or suspect; its own fallback"
+        " is the next one.",
+    )
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -53,6 +67,11 @@ class DataConnection(models.Model):
                 condition=Q(kind="broker") | Q(broker_connection__isnull=True),
                 name="only_broker_source_has_connection",
                 violation_error_message="Only a source of the kind broker has an account.",
+            ),
+            models.CheckConstraint(
+                condition=Q(fallback__isnull=True) | ~Q(fallback=models.F("id")),
+                name="source_is_not_its_own_fallback",
+                violation_error_message="A price source cannot be its own fallback.",
             ),
             # Switched off, it may lack one.
             models.CheckConstraint(
@@ -68,6 +87,45 @@ class DataConnection(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def pushed_symbols(self) -> list[str]:
+        """The pairs that may be pushed to it, as its settings name them; [] if they name none."""
+        named = self.settings.get("symbols") if isinstance(self.settings, dict) else None
+        return [str(pair).upper() for pair in named] if isinstance(named, list) else []
+
+    def clean(self) -> None:
+        """Raise ValidationError for a pushed source without pairs, or an unsuitable fallback."""
+        symbols = self.pushed_symbols
+        if self.kind == self.Kind.PUSH and not (
+            0 < len(symbols) <= MAX_PUSHED and all(map(is_pair, symbols))
+        ):
+            sentence = 'Name the pairs that may be pushed, 200 at most: {"symbols": ["EUR/USD"]}.'
+            raise ValidationError({"settings": sentence})
+        self._clean_owner()
+        fallback = self.fallback
+        if fallback is None:
+            return
+        is_live = {self.kind, fallback.kind} <= {self.Kind.BROKER, self.Kind.PUSH}
+        if not is_live or fallback.user_id not in (None, self.user_id) or fallback.pk == self.pk:
+            sentence = (
+                "Choose another source whose prices come from a broker or are pushed, of the same"
+                " owner or a shared one; only such a source has a fallback."
+            )
+            raise ValidationError({"fallback": sentence})
+
+    def _clean_owner(self) -> None:
+        """Raise ValidationError if sources of others have this one as their fallback."""
+        if self._state.adding or self.user_id is None:
+            return
+        stood_in_for = DataConnection.objects.filter(fallback=self.pk)
+        names = [one.name for one in stood_in_for if one.user_id != self.user_id]
+        if names:
+            sentence = (
+                "Shared sources, or those of other owners, have it as their fallback:"
+                f" {', '.join(sorted(names)[:5])}. Give them another one first."
+            )
+            raise ValidationError({"user": sentence})
 
 
 class SizingMode(models.TextChoices):

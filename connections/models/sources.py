@@ -1,4 +1,4 @@
-"""The health of brokers' price sources."""
+"""The health of price sources that a process follows."""
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -31,6 +31,22 @@ class SourceHealth(models.Model):
     )
     last_held = models.CharField(
         max_length=120, blank=True, default="", db_default="", help_text="The last of them."
+    )
+    suspects = ArrayField(
+        models.CharField(max_length=20),
+        default=list,
+        db_default=[],
+        help_text="The pairs of which a quote is suspect now: it counts for nothing yet.",
+    )
+    suspect_since = models.DateTimeField(null=True, help_text="Since when there is one.")
+    on_fallback = ArrayField(
+        models.CharField(max_length=20),
+        default=list,
+        db_default=[],
+        help_text="The pairs that have the prices of a fallback now.",
+    )
+    fallback_names = models.CharField(
+        max_length=220, blank=True, default="", db_default="", help_text="Of those fallbacks."
     )
     alarmed_at = models.DateTimeField(
         null=True, help_text="Since when its silence has been reported; NULL: it was not."

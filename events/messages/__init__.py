@@ -184,6 +184,8 @@ RENDERERS: dict[str, Callable[[EventContext], Lines]] = {
     EventKind.HOST_DOWN: installation.host_down,
     EventKind.PRICES_LOST: installation.prices_lost,
     EventKind.PRICES_BACK: installation.prices_back,
+    EventKind.PRICES_ON_FALLBACK: installation.prices_on_fallback,
+    EventKind.PRICES_ON_PRIMARY: installation.prices_on_primary,
     EventKind.HOST_UP: installation.host_up,
     EventKind.DRIFT_FOUND: installation.drift_found,
     EventKind.AUDIT_FAILED: installation.audit,

@@ -1,6 +1,6 @@
 """The messages about accounts, brokers' hosts and the installation. Pure."""
 
-from common.formatting import age
+from common.formatting import age, join_first
 from common.reason_codes import Code
 from events.context import EventContext
 from events.messages.parts import Lines, capital, connection, items
@@ -48,6 +48,28 @@ def prices_back(event: EventContext) -> Lines:
         f"Prices again{after}: {event.get('name', 'a price source')}",
         "Stops, targets and triggers are compared with them.",
     )
+
+
+def prices_on_fallback(event: EventContext) -> Lines:
+    return (
+        f"{event.get('name', 'A price source')} uses its fallback: {_pairs(event)}",
+        f"Its own prices are silent or suspect, so those of {event.get('fallback_name', 'another')}"
+        " are used, shifted to where its own were: the change itself fires no stop, target or"
+        " trigger.",
+        "It returns automatically. Find out why the source is silent; entries and stops go on.",
+    )
+
+
+def prices_on_primary(event: EventContext) -> Lines:
+    return (
+        f"{event.get('name', 'A price source')} uses its own prices again: {_pairs(event)}",
+        f"{event.get('fallback_name', 'Its fallback')} is no longer used.",
+    )
+
+
+def _pairs(event: EventContext) -> str:
+    pairs = event.payload.get("pairs")
+    return join_first([str(pair) for pair in pairs], 5) if isinstance(pairs, list) else "some pairs"
 
 
 def host_up(event: EventContext) -> Lines:

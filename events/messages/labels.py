@@ -32,6 +32,10 @@ DIGEST_LABELS: dict[str, tuple[str, str]] = {
         "broker hosts that do not answer",
     ),
     EventKind.PRICES_LOST: ("price source without prices", "price sources without prices"),
+    EventKind.PRICES_ON_FALLBACK: (
+        "price source that uses its fallback",
+        "price sources that use their fallback",
+    ),
     EventKind.ORDER_UNKNOWN: ("order unknown", "orders unknown"),
     EventKind.ORDER_FAILED: ("order failed, never sent", "orders failed, never sent"),
     EventKind.ORDER_REJECTED: ("order rejected by the broker", "orders rejected by the broker"),
@@ -76,6 +80,10 @@ DIGEST_LABELS: dict[str, tuple[str, str]] = {
     EventKind.POSITION_CLOSED: ("position closed", "positions closed"),
     EventKind.POSITION_STOP_MOVED: ("stop moved by a rule", "stops moved by a rule"),
     EventKind.PRICES_BACK: ("price source with prices again", "price sources with prices again"),
+    EventKind.PRICES_ON_PRIMARY: (
+        "price source with its own prices again",
+        "price sources with their own prices again",
+    ),
     EventKind.HOST_UP: ("broker host answers again", "broker hosts answer again"),
     EventKind.TRADING_RESUMED: ("account that trades again", "accounts that trade again"),
     EventKind.CONNECTION_RECOVERED: ("connection works again", "connections work again"),

@@ -11,14 +11,14 @@ from common.sql import rows
 from common.stored_times import AHEAD_SECONDS
 from connections.exposure import is_monitored_sql
 from connections.models import DataConnection
-from connections.selectors import PARTIAL, SourceStatus, source_status, with_status
+from connections.selectors import LIVE_KINDS, PARTIAL, SourceStatus, source_status, with_status
 from ops.doctor.verdicts import CLOCK_REMEDY, failure, warning, well
 from prices.selectors import newest_time
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerSource:
-    """A source whose prices come from a broker. accounts: how many use it."""
+    """A source whose prices come from a broker or are pushed. accounts: how many use it."""
 
     name: str
     accounts: int
@@ -40,12 +40,11 @@ WHERE {is_monitored_sql()} GROUP BY d.id, d.name, d.kind ORDER BY d.name
 def market_data() -> list[Check]:
     """Check the price sources of accounts that are active or have something open.
 
-    Each file or recorded source has its own finding. Sources of brokers with the same status share
-    one.
+    Each file or recorded source has its own finding. Live sources with the same status share one.
     """
     found, accounts = [], dict[int, int]()
     for row in rows(sources_sql()):
-        if row.kind == DataConnection.Kind.BROKER:
+        if row.kind in LIVE_KINDS:
             accounts[row.id] = row.accounts
         else:
             newest = newest_time(row.id)

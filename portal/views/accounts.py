@@ -10,16 +10,25 @@ from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 
+from common.errors import ConflictError, InvalidInputError
 from common.formatting import sentence
+from common.reason_codes import Code
 from connections import services, tasks
 from connections.models import (
+    DataConnection,
     ExecutionConnection,
     Instrument,
     InstrumentBook,
     SubscriptionTwin,
 )
-from connections.selectors import account_prices, flow_note, resume_message
-from connections.services import use_own_prices
+from connections.selectors import (
+    LIVE_KINDS,
+    account_prices,
+    flow_note,
+    possible_fallbacks,
+    resume_message,
+)
+from connections.services import set_fallback, use_own_prices
 from execution.models import DriftItem, Order
 from execution.monitoring.loss_limits import LimitState, limit_states
 from execution.order_explanations import explain
@@ -76,7 +85,8 @@ def account(request: HttpRequest, *, pk: UUID) -> HttpResponse:
         "account.html",
         around=shell,
         account=found.account,
-        prices=account_prices(row, reader=user),
+        prices=(prices := account_prices(row, reader=user)),
+        fallbacks=_fallbacks(user, prices.source),
         others=found.others,
         orders=[(order, explain(order)) for order in orders.order_by("-pk")[:LAST]],
         subscriptions=[] if is_twin else _subscriptions(user, pk, found.routes),
@@ -88,6 +98,13 @@ def account(request: HttpRequest, *, pk: UUID) -> HttpResponse:
         differences=_differences(pk) if found.has_differences else [],
         request_id=uuid4().hex,
     )
+
+
+def _fallbacks(user: User, source: DataConnection | None) -> list[DataConnection]:
+    """Return what the tenant may choose as the fallback of an account's source of their own."""
+    if source is None or source.user_id != user.pk or source.kind not in LIVE_KINDS:
+        return []
+    return list(possible_fallbacks(source))
 
 
 def _subscriptions(user: User, pk: UUID, routes: Sequence[UUID]) -> list[tuple[Any, Any]]:
@@ -198,6 +215,25 @@ def own_prices(request: HttpRequest, *, pk: UUID) -> HttpResponse:
     user = current_user(request)
     name = find(request, pk).connection.name
     return run_action(request, lambda: _own_prices(pk, name, user), back=address(pk) + "#prices")
+
+
+@tenants_only
+def fallback(request: HttpRequest, *, pk: UUID) -> HttpResponse:
+    """Choose the source that stands in while the account's own is silent, without a question."""
+    user, source = current_user(request), find(request, pk).connection.data_connection
+    return run_action(
+        request, lambda: _fallback(request, source, user), back=address(pk) + "#prices"
+    )
+
+
+def _fallback(request: HttpRequest, source: DataConnection | None, user: User) -> str:
+    if source is None:
+        raise ConflictError(Code.STATE_CONFLICT, "The account has no price source.")
+    chosen = request.POST.get("fallback", "")
+    if chosen and not (chosen.isascii() and chosen.isdigit() and len(chosen) < 18):
+        raise InvalidInputError(Code.FIELD_INVALID, "Choose one of the list.", field="fallback")
+    set_fallback(source.pk, int(chosen) if chosen else None, by=user)
+    return f"{source.name}: its fallback is changed." if chosen else f"{source.name}: no fallback."
 
 
 def _own_prices(pk: UUID, name: str, user: User) -> str:

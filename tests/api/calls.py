@@ -61,6 +61,8 @@ def required_scope(name: str) -> Scope:
         return Scope.READ
     if "/sample-order/" in path:
         return Scope.TRADE
+    if path.startswith("/api/v1/data-connections/") and path.endswith("/quotes/"):
+        return Scope.PRICES
     if resource in ("signals", "feeds"):
         return Scope.PUBLISH
     return Scope.TRADE if resource in ("orders", "positions", "drift") else Scope.OPERATE

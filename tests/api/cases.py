@@ -148,6 +148,9 @@ CASES: dict[str, Case] = {
     "PATCH /api/v1/data-connections/{id}/": Case(
         "own", **of("prices", body=lambda world: {"is_active": False})
     ),
+    "POST /api/v1/data-connections/{id}/quotes/": Case(  # it is a recording
+        "own", **of("prices", body=lambda world: {"quotes": [{}]}, ok=409)
+    ),
     "GET /api/v1/decision-providers/": listed("provider"),
     "POST /api/v1/decision-providers/": Case("any", body=lambda world: {"name": "n"}, ok=201),
     "GET /api/v1/decision-providers/{id}/": Case("own", **of("provider")),

@@ -9,6 +9,7 @@ from rest_framework.test import APIClient
 
 from api import reference
 from common.clocks import market_now
+from common.sql import database_now
 from connections.models import DataConnection, TradingPreset
 from events.webhook_services import create_webhook
 from signals.feeds import create_feed_token
@@ -26,6 +27,7 @@ from tests.connections import make
 
 SECRET = "fc_0123456789abcdef0123456789abcdef"
 PUSH_KEY = reference.requests()["create_browser_channel"]["p256dh"]  # RFC 8291's own example
+PUSHED_AT = "2026-11-20T12:00:00.123Z"  # in an example: now
 NOT_SENT = {
     "adopt_drift_item": "get_drift_item",  # needs a broker that holds more than we do
     "relink_drift_item": "get_drift_item",  # likewise
@@ -52,6 +54,15 @@ def _unconfirmed(world: World) -> Paths:
 def _shared_prices(world: World) -> Paths:
     DataConnection.objects.create(name="Recorded quotes")
     return {}
+
+
+def _pushed(world: World) -> Paths:
+    named = {"symbols": ["EUR/USD", "GBP/USD"]}
+    return {
+        "id": DataConnection.objects.create(
+            name="Ours", kind="push", user=world.alice, settings=named
+        ).pk
+    }
 
 
 def _not_subscribed(world: World) -> Paths:
@@ -121,6 +132,7 @@ PREPARED: dict[str, Callable[[World], Paths]] = {
     "rotate_channel_secret": _webhook,
     "resend_channel_code": _unconfirmed,
     "create_paper_connection": _shared_prices,
+    "push_quotes": _pushed,
     "create_subscription": _not_subscribed,
     "delete_connection": lambda world: {"id": make.connection(world.alice, account="9").pk},
     "delete_preset": lambda world: {
@@ -154,6 +166,8 @@ def live(value: Any, world: World, name: str = "") -> Any:
         "position": world.position.pk,
         "ids": world.notification.pk,
     }
+    if value == PUSHED_AT:
+        return database_now().isoformat()
     slugs = {"by-hand": world.feed.slug, "majors": world.public.slug}
     return slugs.get(value, value) if name == "feed" else ours.get(name, value)
 

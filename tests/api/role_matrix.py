@@ -65,6 +65,7 @@ MATRIX: dict[str, str] = {
     "GET /api/v1/data-connections/": READERS,
     "GET /api/v1/data-connections/{id}/": READERS,
     "PATCH /api/v1/data-connections/{id}/": TRADERS,
+    "POST /api/v1/data-connections/{id}/quotes/": TRADERS,
     "GET /api/v1/decision-providers/": READERS,
     "POST /api/v1/decision-providers/": LIMITS,
     "GET /api/v1/decision-providers/{id}/": READERS,

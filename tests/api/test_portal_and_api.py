@@ -76,6 +76,7 @@ SAME: dict[str, tuple[str, ...]] = {
     "portal:account_end": CANCEL_AND_CLOSE,
     "portal:account_compare": ("POST drift/compare/",),
     "portal:account_own_prices": ("PATCH connections/{id}/",),
+    "portal:account_fallback": ("PATCH data-connections/{id}/",),
     "portal:account_edit": ("PATCH connections/{id}/",),
     "portal:credentials": ("PUT connections/{id}/credentials/",),
     "portal:account_cash_flow": ("POST cash-flows/",),

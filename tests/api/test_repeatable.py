@@ -97,6 +97,17 @@ def to_publish(world: World) -> dict[str, Any]:
     return {"feed": world.feed.slug, "symbol": "EURUSD", "direction": "BUY"}
 
 
+def pushed_source(world: World) -> dict[str, Any]:
+    settings = {"symbols": ["EUR/USD"]}
+    create = DataConnection.objects.create
+    return {"id": create(user=world.alice, name="Ours", kind="push", settings=settings).pk}
+
+
+def pushed_body(world: World) -> dict[str, Any]:
+    quote = {"symbol": "EUR/USD", "bid": "1.1", "ask": "1.2", "time": timezone.now().isoformat()}
+    return {"quotes": [quote]}
+
+
 def difference(world: World, kind: str, **fields: Any) -> dict[str, Any]:
     """Let the account's broker hold a position that we do not know, or other levels than ours."""
     book = "fresh"
@@ -162,6 +173,7 @@ HERE: dict[str, Case] = {
     "connections/{id}/sample-order/close/": Case(
         "own", path=lambda w: {"id": sample_order(w).pk}, ok=202
     ),
+    "data-connections/{id}/quotes/": Case("own", path=pushed_source, body=pushed_body),
     "drift/{id}/adopt/": Case("own", path=lambda w: difference(w, "UNKNOWN_POSITION")),
     "drift/{id}/relink/": Case("own", path=moved_levels),
     "feeds/{slug}/request-approval/": Case(

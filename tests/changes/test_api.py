@@ -188,6 +188,7 @@ ONE_WAY = {
     "POST /api/v1/connections/{id}/sample-order/": "creates, one at a time",
     "POST /api/v1/connections/{id}/sample-order/close/": "creates an exit, once",
     "POST /api/v1/connections/{id}/test/": "asks for a test",
+    "POST /api/v1/data-connections/{id}/quotes/": "creates, under the source's lock",
     "POST /api/v1/feeds/": "creates",
     "POST /api/v1/feeds/{slug}/close-trades/": "creates signals",
     "POST /api/v1/feeds/{slug}/request-approval/": "creates",

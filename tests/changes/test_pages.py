@@ -253,7 +253,8 @@ PORTAL_STEPS = {
     "order_cancel", "order_change", "positions", "close", "close_all", "accounts", "account_add",
     "account", "account_symbols", "account_live", "account_test", "account_pause", "account_resume",
     "account_switch_on", "account_remove",
-    "account_compare", "account_own_prices", "credentials", "difference", "difference_adopt",
+    "account_compare", "account_own_prices", "account_fallback", "credentials", "difference",
+    "difference_adopt",
     "difference_relink", "difference_close", "difference_ignore", "feeds", "subscribe",
     "subscription_route",  # one statement of a policy and its accounts, replaced as a whole
     "subscription_pause", "subscription_resume", "subscription_end", "reason", "inbox",

@@ -77,6 +77,10 @@ QUIET = {
     'fillcast_bus_dead_letters{bus="nats://h"}': NONE,
     'fillcast_bus_not_received_seconds{bus="nats://h#signals"}': "4x130",
     "fillcast_price_sources_alarmed": NONE, "fillcast_settings_invalid": NONE,
+    'fillcast_price_source_pairs_suspect{source="1"}': NONE,
+    'fillcast_price_source_pairs_on_fallback{source="1"}': NONE,
+    'fillcast_price_source_pairs_without_fallback{source="1"}': NONE,
+    'fillcast_price_source_refused_seconds{source="1"}': "61x130",
     "fillcast_watchdog_error_seconds": "60x130",
 }  # fmt: skip
 GONE = "_x130"
@@ -99,6 +103,10 @@ FAILURES = {
     "OrderUnknown": {"fillcast_order_unknown_seconds": "301x130"},
     "TradingHalted": {'fillcast_kill_switches{scope="ALL",mode="HALTED"}': GOOD},
     "PricesStopped": {"fillcast_price_sources_alarmed": GOOD},
+    "PricesSuspect": {'fillcast_price_source_pairs_suspect{source="1"}': GOOD},
+    "PricesOnFallback": {'fillcast_price_source_pairs_on_fallback{source="1"}': "2x130"},
+    "FallbackStopped": {'fillcast_price_source_pairs_without_fallback{source="1"}': GOOD},
+    "PushedQuotesRefused": {'fillcast_price_source_refused_seconds{source="1"}': "3x130"},
     "AuditFailed": {'fillcast_audit_counter{counter="DUP"}': GOOD},
     "AuditLate": {"fillcast_audit_seconds": "7201x130"},
     "AccountsNotJudged": {"fillcast_audit_not_judged": "2x900"},
@@ -153,7 +161,7 @@ SEVERAL += [
     # One late poll, or one mail that waits for its server's restart.
     ({name: LATE[name] for name in LATE if "received" in name or "event" in name}, []),
 ]
-MINUTES_UNTIL = {"AccountsNotJudged": 125, "DifferencesWait": 35}
+MINUTES_UNTIL = {"PushedQuotesRefused": 6, "AccountsNotJudged": 125, "DifferencesWait": 35}
 
 
 def unit_test(changed: dict[str, str], minutes: int, firing: list[str]) -> dict[str, Any]:

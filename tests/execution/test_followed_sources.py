@@ -16,6 +16,7 @@ from brokers.paper import exchange
 from brokers.paper.db_sessions import sessions
 from brokers.paper.models import PaperQuote
 from common.clocks import market_now
+from common.db_functions import ClockTimestamp
 from connections.market_data.source_status import source_status, with_status
 from connections.models import (
     ConnectionHealth,
@@ -112,6 +113,20 @@ def test_removed_source_with_unstorable_prices_does_not_delay_the_next(
     live.maintain()
     assert list(live._followed) == [two[1].pk]
     assert live._followed[two[1].pk] is not before  # it was maintained: its settings are new
+
+
+def test_source_that_is_let_go_has_no_suspect_price(
+    two: list[DataConnection], live: BrokerFeedManager
+) -> None:
+    """No process reports on it any more, so that the alarm would not end."""
+    live.maintain()
+    until(lambda: have_come(live))
+    SourceHealth.objects.update(suspects=["EUR/USD"], suspect_since=ClockTimestamp())
+    DataConnection.objects.filter(pk=two[0].pk).update(is_active=False)
+    live.maintain()
+    gone = SourceHealth.objects.get(source=two[0])
+    assert (gone.suspects, gone.suspect_since) == ([], None)
+    assert gone.pairs, "what it followed is kept"
 
 
 def test_quote_held_back_survives_the_replacement_of_its_stream(

@@ -96,6 +96,34 @@ def test_newest_orders_decide_which_pairs_are_followed(
     assert followed(long_book) == ["GBP/USD"]
 
 
+def test_fallback_follows_the_pairs_of_the_sources_that_have_it(
+    feed: Feed, long_book: DataConnection
+) -> None:
+    """It needs no account of its own, and another one's pairs come after what its own need."""
+    primary = DataConnection.objects.create(
+        name="Ours", kind="push", settings={"symbols": ["GBP/USD"]}, user=long_book.user
+    )
+    assert followed(long_book) == []
+    DataConnection.objects.filter(pk=primary.pk).update(fallback=long_book)
+    assert followed(long_book) == ["GBP/USD"]
+    ordered(feed, "EUR/USD")
+    assert followed(long_book) == ["EUR/USD", "GBP/USD"]
+    DataConnection.objects.filter(pk=primary.pk).update(is_active=False)
+    assert followed(long_book) == ["EUR/USD"]
+
+
+def test_fallback_that_no_account_uses_is_followed(alice: ExecutionConnection) -> None:
+    provider = make.connection(user=alice.user, type="mt4")
+    live = get_or_create_broker_source(provider)
+    ExecutionConnection.objects.filter(pk=provider.pk).update(lane=LANE)
+    assert list(sources_in_lanes([LANE])) == []
+    primary = DataConnection.objects.create(name="Ours", kind="push", fallback=live)
+    assert list(sources_in_lanes([LANE])) == [live]
+    assert provides_prices(provider)
+    DataConnection.objects.filter(pk=primary.pk).update(is_active=False)
+    assert list(sources_in_lanes([LANE])) == []
+
+
 def ordered(feed: Feed, pair: str) -> None:
     factories.signal(feed, currency_pair=pair)
     assert Order.objects.filter(pair=pair).exists()

@@ -7,6 +7,7 @@ NO_PAGES = {
     # buttons: they act on a POST, and lead to another page
     "portal:sign_out", "portal:account_test", "portal:account_pause", "portal:account_resume",
     "portal:account_switch_on", "portal:account_compare", "portal:account_own_prices",
+    "portal:account_fallback",
     "portal:account_sample_close",
     "portal:subscription_pause", "portal:subscription_resume", "portal:subscription_twin_start",
     "portal:inbox_read", "portal:notification_read", "portal:publishing_withdraw",

@@ -60,6 +60,7 @@ PAGES: dict[str, str] = {
     "portal:account_sample": TENANT,
     "portal:account_sample_close": TENANT,
     "portal:account_own_prices": TENANT,
+    "portal:account_fallback": TENANT,
     "portal:presets": TENANT,
     "portal:preset_new": TENANT,
     "portal:preset_example": TENANT,

@@ -38,7 +38,7 @@ FOLLOWER = "('00000000-0000-4000-9000-' || lpad(g.n::text, 12, '0'))::uuid"
 NEWEST_FIRST = {"execution-logs"}
 # Addresses that only take a form lead a GET to the page with the form.
 FORMS_ONLY = {
-    "account_compare", "account_own_prices", "account_pause", "account_resume",
+    "account_compare", "account_fallback", "account_own_prices", "account_pause", "account_resume",
     "account_sample_close", "account_switch_on", "account_test", "feed_record_show", "inbox_read",
     "notification_read",
     "preset_example", "publishing_withdraw", "subscription_pause", "subscription_resume",

@@ -298,3 +298,33 @@ def test_account_page_states_which_quotes_were_held_back(world: World, alice: Cl
     content = " ".join(account_page(alice, world.mt4).split())
     assert "2 quotes far from the one before" in content
     assert "last EUR/USD 0.5500/0.5502" in content
+
+
+def test_tenant_chooses_a_fallback(world: World, alice: Client) -> None:
+    """Of sources of their own and of shared ones; the page then shows what is used."""
+    own = use_own_prices(world.mt4.pk, by=world.alice)
+    pushed = {"kind": "push", "settings": {"symbols": ["EUR/USD"]}}
+    backup = DataConnection.objects.create(name="Backup", user=world.alice, **pushed)
+    others = DataConnection.objects.create(name="Bob's", user=world.bob, **pushed)
+    choices = account_page(alice, world.mt4).partition('name="fallback"')[2].partition("</select>")
+    assert f'<option value="{backup.pk}"' in choices[0]
+    assert f'<option value="{others.pk}"' not in choices[0]
+    address = f"/accounts/{world.mt4.pk}/fallback/"
+    for chosen, expected in ((str(backup.pk), backup.pk), (str(others.pk), backup.pk), ("", None)):
+        alice.post(address, {"fallback": chosen})
+        own.refresh_from_db()
+        assert own.fallback_id == expected
+    for invalid in ("x", "٣", "9" * 30):
+        assert alice.post(address, {"fallback": invalid}).status_code == 302
+    SourceHealth.objects.update_or_create(
+        source=own,
+        defaults={
+            "pairs": ["EUR/USD"], "on_fallback": ["EUR/USD"], "fallback_names": "Backup",
+            "last_contact_at": datetime.now(UTC),
+        },
+    )  # fmt: skip
+    assert "EUR/USD: the prices of Backup, shifted" in account_page(alice, world.mt4)
+
+
+def test_account_with_a_shared_source_chooses_no_fallback(world: World, alice: Client) -> None:
+    assert 'name="fallback"' not in account_page(alice, world.twin)

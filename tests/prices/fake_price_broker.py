@@ -138,6 +138,7 @@ def follow(price_broker: FakePriceBroker, loop: asyncio.AbstractEventLoop) -> It
 
     def begin(pairs: dict[str, str] = BROKER_SYMBOLS) -> BrokerStream:
         made.append(BrokerStream(price_broker, SPEC, "", pairs, loop))
+        made[-1].expect([quote("1.1"), quote("1.3", GBP)])  # what was stored before
         return made[-1]
 
     yield begin

@@ -56,6 +56,7 @@ def test_quote_is_current_by_its_brokers_clock(
 ) -> None:
     monkeypatch.setattr(quote_intake, "market_now", lambda: NOON)
     intake = QuoteIntake({"EUR/USD": "eurusd", "GBP/USD": "gbpusd"}, {})
+    intake.expect([Quote("GBP/USD", D("1.3"), D("1.3"), NOON)])
     if moved is not None:
         for price in (D("1.1"), D("1.2")):
             intake.accept(Quote("EUR/USD", price, price, NOON + moved))

@@ -11,6 +11,7 @@ from brokers.types import Quote
 from prices import quote_intake
 from prices.held_back import HOLD_SECONDS, RANGE_QUOTES, HeldQuotes
 from prices.quote_intake import QuoteIntake
+from prices.tick_judge import second_opinion
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 PAIR, OTHER = "EUR/USD", "GBP/USD"
@@ -21,7 +22,7 @@ class Source:
     """A source's intake, with clocks that the test sets."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.seconds = 1000.0
+        self.seconds, self.sent = 1000.0, timedelta()
         monkeypatch.setattr(quote_intake, "machine_time", lambda: self.seconds)
         monkeypatch.setattr(quote_intake, "market_now", self.now)
         self.intake = QuoteIntake({PAIR: "eurusd", OTHER: "gbpusd"}, {})
@@ -31,10 +32,14 @@ class Source:
 
     def send(self, *bids: str, pair: str = PAIR, spread: D = SPREAD) -> list[str]:
         """Send quotes; return the bids that count."""
-        now = self.now()
         for bid in bids:
-            assert self.intake.accept(Quote(pair, D(bid), D(bid) + spread, now))
+            self.sent += timedelta(milliseconds=1)
+            self.accept(bid, self.now() + self.sent, pair=pair, spread=spread)
         return self.taken()
+
+    def accept(self, bid: str, at: datetime, *, pair: str = PAIR, spread: D = SPREAD) -> None:
+        """Receive a quote with the time that the broker gave it."""
+        assert self.intake.accept(Quote(pair, D(bid), D(bid) + spread, at))
 
     def taken(self) -> list[str]:
         return [str(quote.bid) for quote in self.intake.take_accepted()]
@@ -72,10 +77,10 @@ def test_lone_bad_tick_counts_for_nothing(source: Source, bad: str) -> None:
         (["0.5500", "2.2000", "1.1000"], ["1.1000"]),
         (["1.0700", "1.0400", "1.0100", "0.9800"], ["1.0700", "1.0400", "1.0100"]),  # a crash
         (["1.0790"], ["1.0790"]),  # less than 2 %
-        (["0.5500", "0.5500", "1.1000"], ["0.5500", "0.5500"]),
+        (["0.5500", "0.5500", "1.1001"], ["1.1001"]),  # a repetition confirms nothing
         # a bad tick on the other side between two quotes of a real move hides it no longer
         (["0.5500", "2.2000", "0.5501"], ["0.5500", "0.5501"]),
-        (["2.2000", "0.5500", "2.2000", "0.5501"], ["2.2000", "2.2000"]),
+        (["2.2000", "0.5500", "2.2001", "0.5501"], ["2.2000", "2.2001"]),
     ],
 )
 def test_price_counts_once_two_quotes_have_reached_it(
@@ -96,7 +101,7 @@ def test_move_counts_when_nothing_contradicts_it_for_a_second(source: Source) ->
 def test_far_quote_counts_at_once_with_wide_spread(source: Source) -> None:
     """2 % and less than 20 spreads, as of an illiquid coin."""
     wide = D("0.01")
-    assert source.send("1.3000", pair=OTHER, spread=wide) == ["1.3000"]
+    assert len(source.send("1.3000", "1.3001", pair=OTHER, spread=wide)) == 2
     assert source.send("1.1100", pair=OTHER, spread=wide) == ["1.1100"]
     assert source.send("0.9000", pair=OTHER, spread=wide) == []
 
@@ -178,8 +183,9 @@ def test_newest_price_counts_after_a_second_of_silence(sent: list[tuple[str, flo
     """Whatever was sent: no exit is held back for longer."""
     held, now, counts = HeldQuotes(), 0.0, list[Quote]()
     held.expect([Quote(PAIR, D("1.1"), D("1.1002"), NOON)])
-    for bid, pause in sent:
-        counts += held.passed(Quote(PAIR, D(bid), D(bid) + SPREAD, NOON), now)
+    for number, (bid, pause) in enumerate(sent, 1):
+        at = NOON + timedelta(milliseconds=number)
+        counts += held.passed(Quote(PAIR, D(bid), D(bid) + SPREAD, at), now)
         now += pause
         counts += held.released(now, NOON)
     counts += held.released(now + HOLD_SECONDS, NOON)
@@ -193,7 +199,7 @@ def test_ticks_that_are_denied_one_by_one_count_for_nothing(bad: list[str], calm
     for bid in bad:
         assert held.passed(Quote(PAIR, D(bid), D(bid) + SPREAD, NOON), 0.0) == []
         for _ in range(calm + 1):
-            near = Quote(PAIR, D("1.1001"), D("1.1003"), NOON)
+            near = Quote(PAIR, D("1.1001"), D("1.1003"), NOON + timedelta(seconds=1))
             assert held.passed(near, 0.0) == [near]
 
 
@@ -218,3 +224,138 @@ def test_first_quote_is_compared_with_stored_one(
     assert source.send("1.1001") == ["1.1001"]
     source.intake.expect([Quote(PAIR, D("0.5500"), D("0.5502"), NOON)])
     assert source.send("1.1002") == ["1.1002"], "it has quotes of its own"
+
+
+# ---- what confirms nothing: the case to fear is a suspect quote that passes another way ----------
+def test_repeated_quote_confirms_nothing(source: Source) -> None:
+    """It is sent again with a later time, as by a query or a new subscription."""
+    assert source.send("0.5500", "0.5500", "0.5500") == []
+    assert source.send("1.1001") == ["1.1001"]
+
+
+def test_redelivered_quote_confirms_nothing(source: Source) -> None:
+    at = source.now() + timedelta(seconds=0.2)
+    source.accept("0.5500", at)
+    source.accept("0.5500", at)
+    assert source.taken() == []
+    assert source.send("1.1001") == ["1.1001"]
+
+
+def test_second_quote_of_same_moment_confirms_nothing(source: Source) -> None:
+    at = source.now() + timedelta(seconds=0.2)
+    source.accept("0.5500", at)
+    source.accept("0.5501", at)
+    source.accept("0.5502", at - timedelta(seconds=0.1))  # out of order
+    assert source.taken() == []
+    source.seconds += HOLD_SECONDS
+    assert source.taken() == ["0.5502"], "but the move is not hidden for longer than a second"
+
+
+def test_redelivered_last_quote_denies_no_gap(source: Source) -> None:
+    at = source.now() + timedelta(seconds=0.1)
+    source.accept("1.1000", at)
+    source.accept("0.9900", at + timedelta(seconds=0.1))
+    source.accept("1.1000", at)
+    source.accept("0.9901", at + timedelta(seconds=0.2))
+    assert source.taken() == ["1.1000", "0.9900", "0.9901"]
+
+
+def test_true_quote_of_same_second_denies_a_bad_tick(source: Source) -> None:
+    """A broker that states whole seconds: the true price looks like the last one again."""
+    at = source.now() + timedelta(seconds=1)
+    for bid in ("1.1000", "0.5500", "1.1000"):
+        source.accept(bid, at)
+    source.seconds += 2 * HOLD_SECONDS
+    assert source.taken() == ["1.1000", "1.1000"]
+
+
+def test_bad_ticks_in_one_batch_count_for_nothing(source: Source) -> None:
+    """As a bulk delivery: they are judged one by one, before any of them is used."""
+    assert source.send("1.1001", "0.5500", "1.1002", "2.2000", "1.1001") == [
+        "1.1001", "1.1002", "1.1001",
+    ]  # fmt: skip
+
+
+def test_first_quote_of_unknown_pair_waits_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Source(monkeypatch)
+    assert source.send("0.5500", "0.5500") == []
+    assert source.send("1.1000") == []
+    assert source.send("1.1001") == ["1.1000", "1.1001"]
+
+
+def test_first_quote_of_unknown_pair_counts_after_a_second(source: Source) -> None:
+    assert source.send("1.3000", pair=OTHER) == []
+    source.seconds += HOLD_SECONDS
+    assert source.taken() == ["1.3000"]
+    assert source.send("0.9000", pair=OTHER) == []
+
+
+def test_weekend_gap_acts_with_its_second_quote(source: Source) -> None:
+    source.taken()
+    source.seconds += 48 * 3600
+    assert source.send("1.0500") == []
+    source.seconds += 0.2
+    assert source.send("1.0502") == ["1.0500", "1.0502"]
+
+
+def test_bad_tick_at_market_open_counts_for_nothing(source: Source) -> None:
+    source.taken()
+    source.seconds += 48 * 3600
+    assert source.send("0.5500") == []
+    assert source.send("1.0990") == ["1.0990"]
+
+
+def test_suspicion_outlives_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new process gets the same bad price again, and knows only what was stored."""
+    source = Source(monkeypatch)
+    source.intake.expect([Quote(PAIR, D("1.1000"), D("1.1002"), NOON)])
+    at = source.now() + timedelta(seconds=1)
+    source.accept("0.5500", at)
+    again = Source(monkeypatch)
+    again.intake.expect([Quote(PAIR, D("1.1000"), D("1.1002"), NOON)])
+    again.accept("0.5500", at)
+    again.accept("0.5500", at)
+    assert again.taken() == []
+    assert again.send("1.1001") == ["1.1001"]
+
+
+def test_range_of_before_a_restart_judges_small_spikes(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Source(monkeypatch)
+    source.intake.expect([Quote(PAIR, D("1.1000"), D("1.1002"), NOON)], {PAIR: D("0.0004")})
+    assert source.send("1.1060") == []
+    assert source.send("1.1001") == ["1.1001"]
+
+
+# ---- a second source -------------------------------------------------------------------------
+def opinion(source: Source, *, is_right: bool) -> None:
+    asked = {pair: suspect for pair, (_, suspect, _) in source.intake.suspects().items()}
+    source.intake.decide(dict.fromkeys(asked, is_right), asked)
+
+
+def test_second_source_confirms_a_gap_at_once(source: Source) -> None:
+    assert source.send("0.9900") == []
+    opinion(source, is_right=True)
+    assert source.taken() == ["0.9900"]
+
+
+def test_silence_confirms_nothing_that_a_second_source_denies(source: Source) -> None:
+    assert source.send("0.5500") == []
+    opinion(source, is_right=False)
+    source.seconds += 2 * HOLD_SECONDS
+    assert source.taken() == []
+    assert source.send("1.1001") == ["1.1001"]
+
+
+def test_second_quote_counts_whatever_a_second_source_says(source: Source) -> None:
+    """The account trades on its own market: a crash there alone is a crash."""
+    assert source.send("0.9900") == []
+    opinion(source, is_right=False)
+    assert source.send("0.9901") == ["0.9900", "0.9901"]
+
+
+@pytest.mark.parametrize(
+    ("second", "expected"), [("0.9910", True), ("1.0990", False), ("1.0450", None)]
+)
+def test_second_opinion_is_of_the_nearer_price(second: str, expected: bool | None) -> None:
+    quotes = [Quote(PAIR, D(bid), D(bid) + SPREAD, NOON) for bid in ("1.1000", "0.9900", second)]
+    assert second_opinion(quotes[0], quotes[1], quotes[2]) is expected

@@ -25,6 +25,7 @@ IN_ERROR = "SELECT 1 FROM connections_connectionhealth WHERE status = 'ERROR'"
 FAILED_CALLS = """
 SELECT 1 FROM common_callfigure WHERE kind = 'broker' AND outcome IN ('failed', 'unanswered')
 """
+STATUS_SECONDS = 5  # the status of a source is written so often
 TEN_MINUTES_AGO = """
 UPDATE execution_droppedmessagecount SET sampled_at = clock_timestamp() - interval '600 s'
 """
@@ -182,6 +183,71 @@ def database_was_restored(stack: WatchedStack) -> Iterator[None]:
     yield
     release_epoch(by=None, note="the drill is over", force=True)
     stack.wait_until_well()
+
+
+# ---- prices -------------------------------------------------------------------------------
+ADD_SOURCE = """
+INSERT INTO connections_dataconnection (name, kind, settings, is_active, created_at)
+VALUES ('of a drill', 'static', '{"quotes": {}}', true, clock_timestamp())
+"""
+REMOVE_SOURCE = """
+WITH health AS (DELETE FROM connections_sourcehealth h USING connections_dataconnection d
+  WHERE d.id = h.source_id AND d.name = 'of a drill'),
+refusals AS (DELETE FROM prices_pushrefusal r USING connections_dataconnection d
+  WHERE d.id = r.data_connection_id AND d.name = 'of a drill')
+SELECT 1
+"""
+
+
+@contextmanager
+def _source_of_a_drill(stack: WatchedStack, *, health: str) -> Iterator[None]:
+    """A source that is on, and whose status no process writes. health: its column with pairs."""
+    stack.rows(ADD_SOURCE)
+    stack.rows(
+        "INSERT INTO connections_sourcehealth (source_id, error_code, error, pairs, missing,"
+        f" followed_by, {health}) SELECT id, '', '', '{{}}', '{{}}', '', '{{EUR/USD}}'"
+        " FROM connections_dataconnection WHERE name = 'of a drill'"
+    )
+    yield
+    stack.rows(REMOVE_SOURCE)
+    stack.rows("DELETE FROM connections_dataconnection WHERE name = 'of a drill'")
+
+
+@raises("PricesSuspect", seen_after=STATUS_SECONDS)
+def price_stays_suspect(stack: WatchedStack) -> Iterator[None]:
+    with _source_of_a_drill(stack, health="suspects"):
+        yield
+
+
+@raises("PricesOnFallback")
+def price_source_is_silent_and_has_a_fallback(stack: WatchedStack) -> Iterator[None]:
+    with _source_of_a_drill(stack, health="on_fallback"):
+        yield
+
+
+@raises("FallbackStopped")
+def price_source_and_its_fallback_are_silent(stack: WatchedStack) -> Iterator[None]:
+    with _source_of_a_drill(stack, health="pairs"):
+        stack.rows(
+            "INSERT INTO prices_fallbackuse (data_connection_id, symbol, fallback_id, bid_offset,"
+            " ask_offset, own_at) SELECT id, 'EUR/USD', id, 0, 0, clock_timestamp()"
+            " FROM connections_dataconnection WHERE name = 'of a drill'"
+        )
+        yield
+        stack.rows("DELETE FROM prices_fallbackuse")
+
+
+@raises(
+    "PushedQuotesRefused", seen_after=0, late="a sender may be wrong for five minutes", lasts=720
+)
+def program_pushes_invalid_quotes(stack: WatchedStack) -> Iterator[Callable[[], object]]:
+    with _source_of_a_drill(stack, health="pairs"):
+        stack.rows(
+            "INSERT INTO prices_pushrefusal (data_connection_id, code, quotes, last_text)"
+            " SELECT id, 'QUOTE_CROSSED', 1, '' FROM connections_dataconnection"
+            " WHERE name = 'of a drill'"
+        )
+        yield lambda: stack.rows("UPDATE prices_pushrefusal SET last_at = clock_timestamp()")
 
 
 # ---- books --------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ class Streamed:
     """An account's source from its intake to the monitors; the test sets the time."""
 
     def __init__(self, account: ExecutionConnection, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.seconds, self._began = 1000.0, market_now()
+        self.seconds, self._began, self.sent = 1000.0, market_now(), timedelta()
         monkeypatch.setattr(quote_intake, "machine_time", lambda: self.seconds)
         monkeypatch.setattr(quote_intake, "market_now", self.now)
         self.id = source(account)
@@ -53,8 +53,21 @@ class Streamed:
     def send(self, *bids: str) -> None:
         """Receive quotes and let the feed publish what counts."""
         for bid in bids:
-            self._intake.accept(Quote(PAIR, D(bid), D(bid) + D("0.0001"), self.now()))
+            self.sent += timedelta(milliseconds=1)  # of the broker's clock
+            at = self.now() + self.sent
+            self._intake.accept(Quote(PAIR, D(bid), D(bid) + D("0.0001"), at))
         self._feed.step(self.now())
+
+    def receive(self, quote: Quote) -> None:
+        """Receive one quote as it is."""
+        self._intake.accept(quote)
+        self._feed.step(self.now())
+
+    def restart(self, *, is_stored: bool) -> None:
+        """Go on in another process, which knows only what was stored."""
+        self._intake = QuoteIntake({PAIR: "eurusd"}, {})
+        if is_stored:
+            self._intake.expect(latest(self.id, [PAIR]).values())
 
     def passes(self, seconds: float) -> None:
         """Let time pass without a quote; the feed goes on looking."""
@@ -80,7 +93,7 @@ def streamed(alice: ExecutionConnection, monkeypatch: pytest.MonkeyPatch) -> Ite
     quotes_arrived.connect(judge)
     quotes_stored.connect(judge_stored)
     made = Streamed(alice, monkeypatch)
-    made.send("1.1", "1.1001")
+    made.send("1.1", "1.1001", "1.1000")
     yield made
     quotes_arrived.disconnect(judge)
     quotes_stored.disconnect(judge_stored)
@@ -110,7 +123,7 @@ def test_lone_bad_tick_fires_no_held_entry(streamed: Streamed, feed: Feed) -> No
     held(feed, order_type="STOP", direction="SELL", stop_price=D("1.08"), sl=D("1.2"))
     streamed.send(BAD, "1.1002")
     assert state() == ("PENDING", "AWAITING_TRIGGER")
-    streamed.send("1.07", "1.07")
+    streamed.send("1.07", "1.0701")
     assert state() == ("PENDING", "TRIGGERED")
 
 
@@ -143,4 +156,62 @@ def test_real_gap_exits_within_a_second_with_one_quote_a_minute(
         streamed.send(bid)
     streamed.send(GAP)
     streamed.passes(HOLD_SECONDS)
+    assert exits() == [("sl", 100)]
+
+
+@pytest.mark.parametrize("again", [BAD, "0.5501"])
+def test_bad_tick_that_is_sent_again_fires_no_stop(
+    streamed: Streamed, bought: ExecutionPosition, again: str
+) -> None:
+    """The same price with a later time, and another one of the same moment."""
+    streamed.send(BAD)
+    if again != BAD:
+        streamed.sent -= timedelta(milliseconds=1)
+    streamed.send(again)
+    assert exits() == []
+    streamed.send("1.1002")
+    streamed.passes(60)
+    assert (exits(), scan_levels()) == ([], [])
+
+
+def test_bad_ticks_of_one_batch_fire_no_stop(streamed: Streamed, bought: ExecutionPosition) -> None:
+    streamed.send("1.1003", BAD, "1.1002", "2.2", "1.1001")
+    assert (exits(), scan_levels()) == ([], [])
+
+
+def test_one_sided_bad_tick_fires_no_stop(streamed: Streamed, bought: ExecutionPosition) -> None:
+    streamed.receive(Quote(PAIR, D("0.55"), D("1.1002"), streamed.now() + timedelta(seconds=1)))
+    streamed.send("1.1002")
+    streamed.passes(60)
+    assert (exits(), scan_levels()) == ([], [])
+
+
+def test_first_quote_of_a_started_process_fires_no_stop(
+    streamed: Streamed, bought: ExecutionPosition
+) -> None:
+    """It knows what was stored; the suspicion of the one before is not lost by the restart."""
+    streamed.send(BAD)
+    streamed.restart(is_stored=True)
+    streamed.send(BAD, BAD)
+    assert exits() == []
+    streamed.send("1.1002")
+    assert (exits(), scan_levels()) == ([], [])
+
+
+def test_first_quote_of_all_fires_no_stop(streamed: Streamed, bought: ExecutionPosition) -> None:
+    """An adopted position may be of a pair that its source has never quoted."""
+    streamed.restart(is_stored=False)
+    streamed.send(BAD)
+    assert exits() == []
+    streamed.send("1.1002", "1.1001")
+    assert (exits(), scan_levels()) == ([], [])
+
+
+def test_weekend_gap_fires_the_stop_with_the_second_quote(
+    streamed: Streamed, bought: ExecutionPosition
+) -> None:
+    streamed.restart(is_stored=True)
+    streamed.send(GAP)
+    assert exits() == []
+    streamed.send("0.9902")
     assert exits() == [("sl", 100)]

@@ -6,9 +6,16 @@ from typing import Any
 import pytest
 from django.utils.timezone import now as machine_clock
 
-from connections.market_data.source_alarms import SILENT_SECONDS, alarm_silent_sources
+from common.sql import rows
+from connections.market_data.source_alarms import (
+    FALLBACK_SECONDS,
+    SILENT_SECONDS,
+    alarm_silent_sources,
+)
+from connections.metrics import GAUGES
 from connections.models import DataConnection, ExecutionConnection, SourceHealth
 from events.models import Event
+from prices.models import LatestQuote
 from signals.models import Feed
 from tests.execution import factories
 
@@ -92,3 +99,60 @@ def test_source_that_is_switched_off_ends_its_alarm_silently(priced: DataConnect
     alarm_silent_sources()
     assert kinds() == ["prices.lost"]
     assert SourceHealth.objects.get().alarmed_at is None
+
+
+@pytest.fixture
+def backed(priced: DataConnection) -> DataConnection:
+    """The same, with a fallback; it is silent itself."""
+    backup = DataConnection.objects.create(name="Backup", kind="push", user=priced.user)
+    DataConnection.objects.filter(pk=priced.pk).update(fallback=backup)
+    silent_for(priced, FALLBACK_SECONDS + 5, pairs=["EUR/USD"])
+    return priced
+
+
+def priced_ago(source: DataConnection, seconds: float, pair: str = "EUR/USD") -> None:
+    at = machine_clock() - timedelta(seconds=seconds)
+    defaults = {"bid": 1, "ask": 1, "time": at, "received_at": at, "from_fallback": True}
+    LatestQuote.objects.update_or_create(data_connection=source, symbol=pair, defaults=defaults)
+
+
+def test_fallback_that_stands_in_ends_the_alarm_and_its_end_raises_one(
+    backed: DataConnection,
+) -> None:
+    priced_ago(backed, 5)
+    alarm_silent_sources()
+    assert (kinds(), stopped()) == ([], 0)
+    priced_ago(backed, FALLBACK_SECONDS + 5)
+    alarm_silent_sources()
+    assert (kinds(), stopped()) == (["prices.lost"], 1)
+    priced_ago(backed, 5)
+    alarm_silent_sources()
+    assert (kinds(), stopped()) == (["prices.lost"], 0), "its own prices are not back"
+    priced_ago(backed, FALLBACK_SECONDS + 5)
+    alarm_silent_sources()
+    assert (kinds(), stopped()) == (["prices.lost"] * 2, 1)
+
+
+def test_fallback_of_some_pairs_ends_no_alarm(backed: DataConnection) -> None:
+    priced_ago(backed, 5)
+    silent_for(backed, FALLBACK_SECONDS + 5, pairs=["EUR/USD", "USD/JPY"])
+    alarm_silent_sources()
+    assert (kinds(), stopped()) == (["prices.lost"], 1)
+
+
+def test_source_with_a_fallback_has_time_to_switch(backed: DataConnection) -> None:
+    silent_for(backed, FALLBACK_SECONDS - 5)
+    alarm_silent_sources()
+    assert (kinds(), stopped()) == ([], 0)
+
+
+def test_price_of_a_source_without_a_fallback_ends_no_alarm(priced: DataConnection) -> None:
+    silent_for(priced, SILENT_SECONDS + 5, pairs=["EUR/USD"])
+    priced_ago(priced, 5)
+    alarm_silent_sources()
+    assert (kinds(), stopped()) == (["prices.lost"], 1)
+
+
+def stopped() -> int:
+    (gauge,) = (one for one in GAUGES if one.name == "price_sources_alarmed")
+    return int(rows(gauge.statement())[0].value)

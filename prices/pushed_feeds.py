@@ -1,0 +1,108 @@
+"""Publish the quotes that a program pushes to a source, judged like those of brokers."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+
+from brokers.types import Quote
+from common.clocks import machine_time, market_now
+from common.reason_codes import Code
+from connections.market_hours import is_market_open
+from connections.models import DataConnection
+from connections.selectors import serves_paper
+from connections.services import SourceReport
+from prices.feeds import LiveFeed, forget_future_quotes
+from prices.held_back import HeldQuotes, Suspects, waiting
+from prices.pushed_quotes import UNREAD_FOR, forget_published, unpublished
+from prices.quote_intake import CONFIRMATION_SECONDS
+from prices.selectors import latest, recent_ranges
+
+ALIVE_SECONDS = 10.0
+
+
+class PushedStream:
+    """The quotes that are pushed to a source. For one thread."""
+
+    def __init__(self, source_id: int, pairs: Iterable[str]) -> None:
+        self.source_id, self.pairs = source_id, frozenset(pairs)
+        self.pushed_at: dict[str, float] = {}  # by pair: when its last quote came, machine time
+        self._held, self._read_up_to = HeldQuotes(), 0
+        self._began = machine_time()
+        stored = latest(source_id, self.pairs)
+        self._held.expect(stored.values(), recent_ranges(source_id, self.pairs, market_now()))
+
+    def due(self, now: datetime) -> list[Quote]:
+        """Return the quotes that count since the last call, in order. now: market time.
+
+        A quote has the time at which it was true. Those that no process read for long are left out:
+        they are no prices of now, and the levels of then may have been moved.
+        """
+        found, machine = list[Quote](), machine_time()
+        for row in unpublished(self.source_id, self._read_up_to):
+            self._read_up_to = row.id
+            if row.symbol not in self.pairs or row.age > UNREAD_FOR.total_seconds():
+                continue
+            self.pushed_at[row.symbol] = machine
+            quote = Quote(row.symbol, row.bid, row.ask, now - timedelta(seconds=max(0.0, row.age)))
+            found += self._held.passed(quote, machine, row.time)
+        return found + self._held.released(machine, now)
+
+    def forget(self) -> None:
+        """Delete what was read: it is published."""
+        if self._read_up_to:
+            forget_published(self.source_id, self._read_up_to)
+
+    def suspects(self) -> Suspects:
+        """Return the quotes that are held back, by pair."""
+        return self._held.suspects()
+
+    def decide(self, opinions: Mapping[str, bool], suspects: Mapping[str, Quote]) -> list[Quote]:
+        """Apply what a second source says of suspect quotes; return those that count."""
+        return self._held.decide(opinions, suspects, market_now())
+
+    def report(self, now: datetime) -> SourceReport:
+        """Return the status of the source. now: market time."""
+        machine, held = machine_time(), self._held.take()
+        pairs = sorted(self.pairs)
+        missing = [
+            pair
+            for pair in pairs
+            if machine - self.pushed_at.get(pair, float("-inf")) > CONFIRMATION_SECONDS
+        ]
+        last = max(self.pushed_at.values(), default=None)
+        code, message = self._fault(last, missing, now)
+        is_alive = last is not None and machine - last < ALIVE_SECONDS
+        suspects = waiting(self.suspects())
+        return SourceReport(
+            self.source_id, is_alive, code, message, pairs, missing, held.count, held.last, suspects
+        )
+
+    def _fault(
+        self, last: float | None, missing: list[str], now: datetime
+    ) -> tuple[Code | None, str]:
+        seconds = machine_time() - (self._began if last is None else last)
+        if len(missing) < len(self.pairs) or seconds <= CONFIRMATION_SECONDS:
+            return None, ""
+        if not any(is_market_open(pair, now) for pair in self.pairs):
+            return Code.MARKET_CLOSED, "No quotes are pushed: the market of its pairs is closed."
+        bound = f"{CONFIRMATION_SECONDS:.0f} s"
+        return Code.QUOTE_MISSING, f"No quotes have been pushed for more than {bound}."
+
+
+class PushedFeed(LiveFeed):
+    """An open source that quotes are pushed to."""
+
+    def __init__(self, source: DataConnection, stream: PushedStream) -> None:
+        super().__init__(source, stream, to_paper=serves_paper(source))
+        self.stream = stream
+
+    def step(self, now: datetime) -> int:
+        """Publish the quotes that have come, then delete them; return how many."""
+        published = super().step(now)
+        self.stream.forget()
+        return published
+
+
+def open_pushed(source: DataConnection, now: datetime) -> PushedFeed:
+    """Open a source that quotes are pushed to. now: market time."""
+    forget_future_quotes(source.pk, now)
+    return PushedFeed(source, PushedStream(source.pk, source.pushed_symbols))

@@ -1,0 +1,96 @@
+"""Open and close what the prices process serves beside recordings and brokers' streams.
+
+These are the sources that quotes are pushed to, and the fallbacks of sources.
+"""
+
+from dataclasses import replace
+
+import structlog
+
+from common.clocks import machine_time, market_now
+from connections.models import DataConnection
+from connections.selectors import fallback_chains, followed_pairs, serves_paper, side_sources
+from connections.services import SourceReport, record_source_status
+from prices.fallback_feed import FallbackFeed, FallbackStream, known_uses, used_by_others
+from prices.feeds import Feed
+from prices.pushed_feeds import PushedFeed, open_pushed
+from prices.second_source import SecondSource
+
+log = structlog.get_logger(__name__)
+REPORT_EVERY = 5.0  # seconds between two writes of an unchanged status
+
+
+class SideFeedManager:
+    """Keeps pushed sources and fallbacks open. For one thread."""
+
+    def __init__(self, name: str = "") -> None:
+        """name: of this process, stored with each status."""
+        self._name = name
+        self._pushed: dict[int, tuple[PushedFeed, str]] = {}  # with the settings it was opened with
+        self._fallbacks: dict[int, FallbackFeed] = {}
+        self._reported: dict[int, tuple[SourceReport, float]] = {}
+        self._has_looked = False
+
+    @property
+    def feeds(self) -> list[Feed]:
+        """The feeds that are open now; pushed ones first, as they may be others' fallbacks."""
+        return [*(feed for feed, _ in self._pushed.values()), *self._fallbacks.values()]
+
+    def maintain(self) -> None:
+        """Open and close feeds as sources and their fallbacks change, and store their status."""
+        sources = side_sources()
+        chains = fallback_chains([source.pk for source in sources if source.fallback_id])
+        pushed = [source for source in sources if source.kind == DataConnection.Kind.PUSH]
+        self._maintain_pushed(pushed, chains)
+        self._maintain_fallbacks({source.pk: source for source in sources}, chains)
+
+    def close(self) -> None:
+        """Publish what has come, and end. A fallback in use is kept for the next process."""
+        for feed in self.feeds:
+            feed.step(market_now())
+        self._pushed, self._fallbacks = {}, {}
+
+    def _maintain_pushed(
+        self, sources: list[DataConnection], chains: dict[int, tuple[int, ...]]
+    ) -> None:
+        keys = {source.pk: repr(source.settings) for source in sources}
+        for pk in [pk for pk, (_, key) in self._pushed.items() if keys.get(pk) != key]:
+            self._pushed.pop(pk)[0].step(market_now())
+        reports = []
+        for source in sources:
+            if source.pk not in self._pushed:
+                self._pushed[source.pk] = open_pushed(source, market_now()), keys[source.pk]
+                log.info("pushed prices followed", source=source.pk)
+            feed = self._pushed[source.pk][0]
+            feed.publish_to_paper(serves_paper(source))
+            if feed.second.source_ids != (chain := chains.get(source.pk, ())):
+                feed.second = SecondSource(chain)
+            reports += self._to_write(feed.stream.report(market_now()))
+        record_source_status(*reports, by=self._name)
+
+    def _to_write(self, report: SourceReport) -> list[SourceReport]:
+        """Return a report that has changed, or that was written a while ago."""
+        reported, at = self._reported.get(report.source_id, (None, 0.0))
+        if report == reported and machine_time() - at < REPORT_EVERY:
+            return []
+        self._reported[report.source_id] = replace(report, held_back=0), machine_time()
+        return [report]
+
+    def _maintain_fallbacks(
+        self, sources: dict[int, DataConnection], chains: dict[int, tuple[int, ...]]
+    ) -> None:
+        wanted = {pk: chain for pk, chain in chains.items() if chain}
+        if not self._has_looked:  # an earlier process may have left some
+            for pk in used_by_others(wanted):
+                FallbackStream(pk, uses=known_uses(pk)).stop()
+            self._has_looked = True
+        for pk in self._fallbacks.keys() - wanted.keys():
+            self._fallbacks.pop(pk).stream.stop()
+        for pk, chain in wanted.items():
+            source = sources[pk]
+            if (feed := self._fallbacks.get(pk)) is None:
+                stream = FallbackStream(pk, uses=known_uses(pk))
+                feed = self._fallbacks[pk] = FallbackFeed(source, stream)
+            feed.publish_to_paper(serves_paper(source))
+            feed.stream.chain = chain
+            feed.stream.pairs = frozenset(followed_pairs(source))

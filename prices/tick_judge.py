@@ -1,0 +1,109 @@
+"""Judge a quote: does it count, is it suspect, or does it confirm a suspect one? Pure.
+
+One bad tick must fire nothing. `held_back.py` keeps what is suspect and asks here:
+- `is_far`: a quote that is far from the last one is suspect. It is far if a side of it moved by
+  more than SPREADS times the recent spread, and by more than SHARE of the price; or, where the
+  recent range is known, by more than SMALL_SHARE of the price and RANGES times that range.
+- `is_independent`: only a later quote of another price confirms. A quote that is delivered again,
+  a second one of the same moment and a repeated price are the same statement twice.
+- `judge_next`: what the next quote of the pair means for a suspect one.
+- `second_opinion`: what a second source says about it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum
+from statistics import median
+
+from brokers.types import Quote
+
+SPREADS, SHARE = 20, Decimal("0.02")
+SMALL_SHARE, RANGES = Decimal("0.001"), 5
+OPINION_SHARE = 4  # a second source agrees with a price that is within a quarter of the move
+
+
+class Verdict(Enum):
+    """What a quote is. CONFIRMED: it counts, and so does the suspect one before it."""
+
+    OK = "ok"
+    SUSPECT = "suspect"
+    CONFIRMED = "confirmed"
+    REPEATED = "repeated"
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A quote with the time that its source gave it; `quote.time` is when we received it."""
+
+    quote: Quote
+    at: datetime
+
+    @property
+    def prices(self) -> tuple[Decimal, Decimal]:
+        """Bid and ask."""
+        return self.quote.bid, self.quote.ask
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """What is usual for a pair. spreads: the last ones, at least one. range: highest less lowest
+    middle of the last prices; None: not known yet."""
+
+    spreads: Sequence[Decimal]
+    range: Decimal | None = None
+
+
+def is_far(quote: Quote, earlier: Quote, recent: Recent) -> bool:
+    """Return whether a quote is so far from an earlier one that it is suspect."""
+    moved = max(abs(quote.bid - earlier.bid), abs(quote.ask - earlier.ask))
+    if moved <= SMALL_SHARE * earlier.bid or moved <= SPREADS * median(recent.spreads):
+        return False
+    if moved > SHARE * earlier.bid:
+        return True
+    return recent.range is not None and moved > RANGES * recent.range
+
+
+def is_independent(new: Sent, earlier: Sent) -> bool:
+    """Return whether a quote is a statement of its own: a later one, and not the same again."""
+    return new.at > earlier.at and new.prices != earlier.prices
+
+
+def is_redelivered(new: Sent, earlier: Sent) -> bool:
+    """Return whether a quote is an earlier one again, so that it denies nothing."""
+    return new.at <= earlier.at and new.prices == earlier.prices
+
+
+def judge_next(
+    new: Sent, last: Sent, suspect: Sent | None, recent: Recent, *, newest: Sent | None
+) -> Verdict:
+    """Return what a quote is.
+
+    last: the newest that counts. suspect: an unconfirmed one on the same side of it, if any.
+    newest: the newest unconfirmed one on either side. The last quote again denies nothing if that
+    one is later; of the same moment (brokers that state whole seconds) it may be the true one.
+    """
+    if newest is not None and newest.at > last.at and is_redelivered(new, last):
+        return Verdict.REPEATED
+    if not is_far(new.quote, last.quote, recent):
+        return Verdict.OK
+    if suspect is None or not is_independent(new, suspect):
+        return Verdict.SUSPECT
+    return Verdict.CONFIRMED
+
+
+def second_opinion(last: Quote, suspect: Quote, second: Quote) -> bool | None:
+    """Return whether a second source confirms a suspect quote (True) or denies it (False).
+
+    None: its price is near neither the last one nor the suspect one, so it says nothing. second:
+    a quote that came after the suspect one.
+    """
+    near = abs(_middle(suspect) - _middle(last)) / OPINION_SHARE
+    if abs(_middle(second) - _middle(suspect)) <= near:
+        return True
+    return False if abs(_middle(second) - _middle(last)) <= near else None
+
+
+def _middle(quote: Quote) -> Decimal:
+    return (quote.bid + quote.ask) / 2
