@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from brokers.types import Quote
 from prices import quote_intake
-from prices.held_back import HOLD_SECONDS, RANGE_QUOTES, HeldQuotes
+from prices.held_back import HOLD_SECONDS, HeldQuotes
+from prices.judged_pair import RANGE_QUOTES
 from prices.quote_intake import QuoteIntake
 from prices.tick_judge import second_opinion
 
