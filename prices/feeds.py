@@ -85,7 +85,7 @@ class LiveFeed(Feed):
         super().__init__(source.pk, source.name, stream)
         self._to_paper = False  # for `notify`: PaperPublisher signals when paper has the quotes
         self._paper: PaperPublisher | None = None
-        self.second = SecondSource()
+        self.second = SecondSource(source.pk)
         self.publish_to_paper(to_paper)
 
     def publish_to_paper(self, enabled: bool) -> None:
@@ -98,7 +98,8 @@ class LiveFeed(Feed):
 
         An unavailable or busy paper broker does not delay the prices of real accounts.
         """
-        arrived = conflated([*self.second.consult(self._stream), *self._stream.due(now)])
+        self.second.consult(self._stream)
+        arrived = conflated(self._stream.due(now))
         self._pending = quotes = conflated([*self._pending, *arrived])
         fresh = fresh_quotes(quotes, now)
         if self._paper is not None and fresh:  # before exits of paper accounts are sent there

@@ -9,9 +9,11 @@ order. So what is taken from a source passes here first (`tick_judge.py` has the
   have reached counts. On the other side it is held back, too: a third one decides which of them
   was right. A quote that is sent again neither confirms nor denies.
 - A held quote that nothing contradicts for HOLD_SECONDS counts, as a price of that moment; sooner
-  if a second source confirms it. While a second source denies it, silence does not confirm it.
+  if a second source confirms it. While a second source denies it, silence does not confirm it, but
+  REPEATS later repetitions do.
 So a move acts with its second quote or after a second of silence. If this process stood still, the
-second begins again, as quotes that contradict may wait to be read. Not for several threads.
+second begins again, as quotes that contradict may wait to be read; once only, as a slow process
+must not hide a move. Not for several threads.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,6 +27,7 @@ from prices.judged_pair import JudgedPair, Suspect, new_pair
 from prices.tick_judge import Sent, Verdict, judge_next
 
 HOLD_SECONDS = 1.0
+DENIAL_SECONDS = 2.0  # so long what a second source says holds
 STALLED_SECONDS = 3.0  # longer than any pause of the thread that looks
 
 Suspects = dict[str, tuple[Quote, Quote, float]]
@@ -75,7 +78,7 @@ class HeldQuotes:
             self._pairs[quote.symbol] = new_pair(sent, now)
             return []
         if not pair.is_known:
-            if (found := pair.second_of_all(sent)) is None:
+            if (found := pair.second_of_all(sent, now)) is None:
                 self._pairs[quote.symbol] = new_pair(sent, now)
             return found or []
         suspect, newest = pair.held_beside(sent), pair.newest_held
@@ -110,9 +113,8 @@ class HeldQuotes:
             if (newest := pair.newest_held) is None:
                 continue
             if stood_still:
-                for suspect in pair.held.values():
-                    suspect.since = now
-            elif now - newest.since >= HOLD_SECONDS and not newest.denied:
+                pair.begin_again(now)
+            if now - newest.since >= HOLD_SECONDS and not newest.is_denied(now):
                 found += pair.passed(_as_of(newest.sent, at))
         return found
 
@@ -125,11 +127,16 @@ class HeldQuotes:
         }
 
     def decide(
-        self, opinions: Mapping[str, bool], suspects: Mapping[str, Quote], at: datetime
+        self,
+        opinions: Mapping[str, bool | None],
+        suspects: Mapping[str, Quote],
+        at: datetime,
+        now: float,
     ) -> list[Quote]:
         """Apply what a second source says of suspect quotes, by pair; return those that count.
 
-        suspects: what it was asked about; one that was replaced meanwhile is not decided.
+        suspects: what it was asked about; one that was replaced meanwhile is not decided. at, now:
+        market and machine time. A denial ends unless it is repeated.
         """
         found: list[Quote] = []
         for symbol, is_right in opinions.items():
@@ -137,7 +144,7 @@ class HeldQuotes:
             newest = pair.newest_held
             if newest is None or newest.sent.quote != suspects[symbol]:
                 continue
-            newest.denied = not is_right
+            newest.denied_until = now + DENIAL_SECONDS if is_right is False else float("-inf")
             if is_right:
                 found += pair.passed(_as_of(newest.sent, at))
         return found

@@ -9,25 +9,37 @@ from prices.tick_judge import Recent, Sent, is_far, is_independent, reached
 
 RECENT = 9  # spreads, of which the median counts
 RANGE_QUOTES = 50  # whose prices are the recent range
+REPEATS = 3  # so often a source states a price again against what a second source says
+REPEAT_SECONDS = 0.5  # apart: what is delivered at once is stated once
 
 
 @dataclass(slots=True)
 class Suspect:
-    """A quote that is held back. since: when it came, machine time. denied: by a second source.
+    """A quote that is held back. since: when it came, machine time.
 
     sent: as it was stated last. first: the prices that it came with, which the next quote must
-    differ from to confirm it, with the newest time.
+    differ from to confirm it, with the newest time. denied_until: by a second source. repeats: how
+    often it was stated again. has_restarted: its second began again after a pause of the process.
     """
 
     sent: Sent
     first: Sent
     since: float
-    denied: bool = False
+    denied_until: float = float("-inf")
+    repeats: int = 0
+    repeated_at: float = float("-inf")
+    has_restarted: bool = False
 
-    def again(self, sent: Sent) -> None:
-        """Take what is no new statement."""
+    def again(self, sent: Sent, now: float) -> None:
+        """Take what is no new statement. A later one is its source's word once more."""
+        if sent.at > self.sent.at and now - max(self.since, self.repeated_at) >= REPEAT_SECONDS:
+            self.repeats, self.repeated_at = self.repeats + 1, now
         at = max(sent.at, self.sent.at)
         self.sent, self.first = replace(sent, at=at), replace(self.first, at=at)
+
+    def is_denied(self, now: float) -> bool:
+        """Return whether silence confirms it not yet. A source that insists is believed."""
+        return now < self.denied_until and self.repeats < REPEATS
 
 
 @dataclass(slots=True)
@@ -86,7 +98,7 @@ class JudgedPair:
             return self.passed(sent), True
         return self.passed(replace(first, quote=both)), False
 
-    def second_of_all(self, sent: Sent) -> list[Quote] | None:
+    def second_of_all(self, sent: Sent, now: float) -> list[Quote] | None:
         """Judge a quote of a pair of which only one is known, which is held back.
 
         None: the two contradict each other.
@@ -97,7 +109,7 @@ class JudgedPair:
             return None
         if is_independent(sent, held.first):
             return self.passed(held.first, sent)
-        held.again(sent)
+        held.again(sent, now)
         return []
 
     def hold(self, sent: Sent, now: float) -> None:
@@ -109,9 +121,15 @@ class JudgedPair:
     def hold_again(self, suspect: Suspect, sent: Sent, now: float) -> None:
         """Hold back what is no new statement: its second goes on, if it is the newest."""
         if suspect is self.newest_held:
-            suspect.again(sent)
+            suspect.again(sent, now)
         else:
             self.hold(sent, now)
+
+    def begin_again(self, now: float) -> None:
+        """Begin the second of what is held back again, once: the process stood still."""
+        for suspect in self.held.values():
+            if not suspect.has_restarted:
+                suspect.since, suspect.has_restarted = now, True
 
     def _is_up(self, sent: Sent) -> bool:
         return sum(sent.prices) > sum(self.last.prices)

@@ -26,6 +26,7 @@ class PushedStream:
         self.source_id, self.pairs = source_id, frozenset(pairs)
         self.pushed_at: dict[str, float] = {}  # by pair: when its last quote came, machine time
         self._held, self._read_up_to = HeldQuotes(), 0
+        self._confirmed: list[Quote] = []  # by a second source
         self._began = machine_time()
         stored = latest(source_id, self.pairs)
         self._held.expect(stored.values(), recent_ranges(source_id, self.pairs, market_now()))
@@ -36,8 +37,9 @@ class PushedStream:
         A quote has the time at which it was true. Those that no process read for long are left out:
         they are no prices of now, and the levels of then may have been moved.
         """
-        found, machine = list[Quote](), machine_time()
-        for row in unpublished(self.source_id, self._read_up_to):
+        unread, machine = unpublished(self.source_id, self._read_up_to), machine_time()
+        found, self._confirmed = self._confirmed, []
+        for row in unread:
             self._read_up_to = row.id
             if row.symbol not in self.pairs or row.age > UNREAD_FOR.total_seconds():
                 continue
@@ -55,9 +57,9 @@ class PushedStream:
         """Return the quotes that are held back, by pair."""
         return self._held.suspects()
 
-    def decide(self, opinions: Mapping[str, bool], suspects: Mapping[str, Quote]) -> list[Quote]:
-        """Apply what a second source says of suspect quotes; return those that count."""
-        return self._held.decide(opinions, suspects, market_now())
+    def decide(self, opinions: Mapping[str, bool | None], suspects: Mapping[str, Quote]) -> None:
+        """Apply what a second source says of suspect quotes; `due` returns those that count."""
+        self._confirmed += self._held.decide(opinions, suspects, market_now(), machine_time())
 
     def report(self, now: datetime) -> SourceReport:
         """Return the status of the source. now: market time."""

@@ -64,7 +64,7 @@ class SideFeedManager:
             feed = self._pushed[source.pk][0]
             feed.publish_to_paper(serves_paper(source))
             if feed.second.source_ids != (chain := chains.get(source.pk, ())):
-                feed.second = SecondSource(chain)
+                feed.second = SecondSource(source.pk, chain)
             reports += self._to_write(feed.stream.report(market_now()))
         record_source_status(*reports, by=self._name)
 

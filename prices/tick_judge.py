@@ -127,16 +127,24 @@ def reached(suspect: Quote, new: Quote, last: Quote) -> Quote:
     return min(suspect, new, key=lambda quote: abs(_middle(quote) - _middle(last)))
 
 
-def second_opinion(last: Quote, suspect: Quote, second: Quote) -> bool | None:
+def second_opinion(
+    last: Quote, suspect: Quote, second: Quote, offsets: tuple[Decimal, Decimal]
+) -> bool | None:
     """Return whether a second source confirms a suspect quote (True) or denies it (False).
 
     None: its price is near neither the last one nor the suspect one, so it says nothing. second:
-    a quote that came after the suspect one.
+    a quote that came after the suspect one. offsets: what the source's bid and ask usually are more
+    than the second one's, so that its move counts and not its price.
     """
-    near = abs(_middle(suspect) - _middle(last)) / OPINION_SHARE
-    if abs(_middle(second) - _middle(suspect)) <= near:
+    shifted = replace(second, bid=second.bid + offsets[0], ask=second.ask + offsets[1])
+    near = _distance(suspect, last) / OPINION_SHARE
+    if _distance(shifted, suspect) <= near:
         return True
-    return False if abs(_middle(second) - _middle(last)) <= near else None
+    return False if _distance(shifted, last) <= near else None
+
+
+def _distance(quote: Quote, other: Quote) -> Decimal:
+    return max(abs(quote.bid - other.bid), abs(quote.ask - other.ask))
 
 
 def _middle(quote: Quote) -> Decimal:
