@@ -16,7 +16,7 @@ second begins again, as quotes that contradict may wait to be read; once only, a
 must not hide a move. Not for several threads.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -68,12 +68,15 @@ class HeldQuotes:
                 pair.passed(pair.last)
                 pair.known_range = (ranges or {}).get(quote.symbol)
 
-    def passed(self, quote: Quote, now: float, sent_at: datetime | None = None) -> list[Quote]:
+    def passed(
+        self, quote: Quote, now: float, sent_at: datetime | None = None, row: int | None = None
+    ) -> list[Quote]:
         """Return the quotes that count from now on, in order.
 
-        now: machine time. sent_at: the time that its source gave it; None: `quote.time`.
+        now: machine time. sent_at: the time that its source gave it; None: `quote.time`. row: that
+        it was read from.
         """
-        sent = Sent(quote, sent_at or quote.time)
+        sent = Sent(quote, sent_at or quote.time, row)
         if (pair := self._pairs.get(quote.symbol)) is None:
             self._pairs[quote.symbol] = new_pair(sent, now)
             return []
@@ -148,6 +151,19 @@ class HeldQuotes:
             if is_right:
                 found += pair.passed(_as_of(newest.sent, at))
         return found
+
+    def rows(self) -> set[int]:
+        """Return the rows of what is held back: another process needs them."""
+        return {
+            suspect.sent.row
+            for pair in self._pairs.values()
+            for suspect in pair.held.values()
+            if suspect.sent.row is not None
+        }
+
+    def keep(self, pairs: Collection[str]) -> None:
+        """Forget the other pairs."""
+        self._pairs = {pair: known for pair, known in self._pairs.items() if pair in pairs}
 
     def take(self) -> Held:
         """Return how many quotes were held back since the last call, and the last of all."""

@@ -37,10 +37,14 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A quote with the time that its source gave it; `quote.time` is when we received it."""
+    """A quote with the time that its source gave it; `quote.time` is when we received it.
+
+    row: of the table that it was read from, if any.
+    """
 
     quote: Quote
     at: datetime
+    row: int | None = None
 
     @property
     def prices(self) -> tuple[Decimal, Decimal]:

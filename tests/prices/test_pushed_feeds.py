@@ -10,7 +10,7 @@ from brokers.types import Quote
 from common.clocks import market_now
 from common.reason_codes import Code
 from connections.models import DataConnection, SourceHealth
-from prices import pushed_feeds, side_feeds
+from prices import pushed_feeds, pushed_reader, side_feeds
 from prices.held_back import HOLD_SECONDS
 from prices.models import PushedQuote
 from prices.pushed_feeds import PushedStream
@@ -32,7 +32,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    for module in (pushed_feeds, side_feeds):
+    for module in (pushed_feeds, pushed_reader, side_feeds):
         monkeypatch.setattr(module, "machine_time", lambda: made.seconds)
     return made
 

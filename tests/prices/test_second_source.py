@@ -10,7 +10,7 @@ from brokers.types import Quote
 from common.clocks import market_now
 from connections.models import DataConnection, SourceHealth
 from connections.services import set_fallback
-from prices import held_back, pushed_feeds, second_source, side_feeds
+from prices import held_back, pushed_feeds, pushed_reader, second_source, side_feeds
 from prices.held_back import DENIAL_SECONDS, HOLD_SECONDS
 from prices.models import LatestQuote
 from prices.services import store_quotes
@@ -68,7 +68,7 @@ class Two:
 @pytest.fixture
 def two(monkeypatch: pytest.MonkeyPatch, stopped_clock: StoppedClock) -> Two:
     clock = Clock()
-    for module in (pushed_feeds, side_feeds, second_source, held_back):
+    for module in (pushed_feeds, pushed_reader, side_feeds, second_source, held_back):
         monkeypatch.setattr(module, "machine_time", lambda: clock.seconds)
     return Two(clock, stopped_clock)
 
