@@ -63,6 +63,8 @@ class Recent:
 
 Sides = tuple[bool, bool]
 """Of bid and ask."""
+Offsets = tuple[Decimal, Decimal]
+"""Of bid and ask: how much more a source quotes than another one."""
 BOTH: Sides = (True, True)
 
 
@@ -131,9 +133,7 @@ def reached(suspect: Quote, new: Quote, last: Quote) -> Quote:
     return min(suspect, new, key=lambda quote: abs(_middle(quote) - _middle(last)))
 
 
-def second_opinion(
-    last: Quote, suspect: Quote, second: Quote, offsets: tuple[Decimal, Decimal]
-) -> bool | None:
+def second_opinion(last: Quote, suspect: Quote, second: Quote, offsets: Offsets) -> bool | None:
     """Return whether a second source confirms a suspect quote (True) or denies it (False).
 
     None: its price is near neither the last one nor the suspect one, so it says nothing. second:

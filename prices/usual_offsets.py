@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from common.sql import Query, array, rows
 from prices.bars import minute_of
-from prices.fallback import MAX_OFFSET_SHARE, Offsets
+from prices.tick_judge import Offsets
 
 WINDOW = timedelta(hours=1)
+MAX_OFFSET_SHARE = Decimal("0.02")  # sources that are further apart quote different things
 MIN_MINUTES = 3  # in which both have quoted: fewer may all be of the moment that is judged
 
 
