@@ -45,7 +45,7 @@ class SecondSource:
         self._offsets: dict[str, tuple[float, dict[int, Offsets]]] = {}
 
     def consult(self, stream: object) -> None:
-        """Ask about the suspect quotes of a stream. What it says counts until it is asked again."""
+        """Ask about the suspect quotes of a stream; an opinion holds for a while."""
         if not self.source_ids or not isinstance(stream, Judged):
             return
         now = machine_time()
@@ -58,12 +58,12 @@ class SecondSource:
     def _opinions(self, suspects: Suspects, now: float) -> dict[str, bool | None]:
         """Return what the second sources say, by pair; None: none has an opinion."""
         self._look_up_offsets(suspects, now)
-        said, at = own_quotes(self.source_ids, suspects), database_now()
+        stored, at = own_quotes(self.source_ids, suspects), database_now()
         opinions = dict[str, bool | None]()
         for pair, (last, suspect, since) in suspects.items():
             opinions[pair], came_at = None, at - timedelta(seconds=now - since)
             for source_id, offsets in self._offsets[pair][1].items():
-                quote, received_at = said.get((source_id, pair), (None, came_at))
+                quote, received_at = stored.get((source_id, pair), (None, came_at))
                 if quote is None or received_at <= came_at:
                     continue
                 opinion = second_opinion(last, suspect, quote, offsets)
