@@ -1,6 +1,7 @@
 """Publish the quotes that a program pushes to a source, judged like those of brokers."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from brokers.types import Quote
@@ -35,6 +36,7 @@ class PushedStream:
         self._reader, self._held = reader or PushedReader(), HeldQuotes()
         self._read = set[int]()  # the rows that were taken and are not deleted yet
         self._confirmed: list[Quote] = []  # by a second source
+        self._newest: dict[str, datetime] = {}  # the time of each pair's last quote that counted
         self._began = machine_time()
         self.follow(pairs)
         self._reader.add(source_id)
@@ -64,7 +66,14 @@ class PushedStream:
             self.pushed_at[row.symbol] = machine
             quote = Quote(row.symbol, row.bid, row.ask, now - timedelta(seconds=max(0.0, row.age)))
             found += self._held.passed(quote, machine, row.time, row.id)
-        return found + self._held.released(machine, now)
+        return self._in_order(found + self._held.released(machine, now))
+
+    def _in_order(self, quotes: list[Quote]) -> list[Quote]:
+        """Return quotes whose times never go back: their age is known as well as a look is fast."""
+        for number, quote in enumerate(quotes):
+            at = max(quote.time, self._newest.get(quote.symbol, quote.time))
+            quotes[number], self._newest[quote.symbol] = replace(quote, time=at), at
+        return quotes
 
     def forget(self) -> None:
         """Delete what was read and is published, or counts for nothing."""

@@ -17,6 +17,7 @@ from django.db import connection as database
 from brokers.paper import exchange
 from brokers.paper.db_sessions import sessions
 from brokers.paper.models import PaperQuote
+from brokers.types import Quote
 from common.clocks import market_now
 from connections.market_data.source_status import source_status, with_status
 from connections.models import (
@@ -82,6 +83,12 @@ def bad(two: list[DataConnection], request: pytest.FixtureRequest) -> Iterator[D
         cursor.execute("DROP TRIGGER be_bad ON prices_latestquote; DROP FUNCTION be_bad")
 
 
+def moved(last: Quote, at: datetime) -> Quote:
+    """Return the next quote: both of its sides have moved, so that it confirms a first one."""
+    step = D("0.00001")
+    return replace(last, bid=last.bid + step, ask=last.ask + step, time=at)
+
+
 def have_come(live: BrokerFeedManager) -> bool:
     """Return whether each source has prices that were not passed on yet. The first quote of a pair
     counts with its second one, which comes here."""
@@ -91,7 +98,7 @@ def have_come(live: BrokerFeedManager) -> bool:
     for stream in streams:
         for last in list(stream._intake.last.values()):
             later = last.time + timedelta(milliseconds=1)
-            stream._intake.accept(replace(last, ask=last.ask + D("0.00001"), time=later))
+            stream._intake.accept(moved(last, later))
     return True
 
 

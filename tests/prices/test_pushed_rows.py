@@ -9,7 +9,7 @@ import pytest
 from common.clocks import market_now
 from common.reason_codes import Code
 from connections.models import DataConnection, SourceHealth
-from prices import side_feeds
+from prices import pushed_feeds, side_feeds
 from prices.held_back import HOLD_SECONDS
 from prices.models import PushedQuote
 from prices.pushed_reader import PushedReader
@@ -209,7 +209,7 @@ def test_error_of_one_source_ends_nothing_for_the_others(
     pushed: DataConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (other,) = sources(1)
-    opening = side_feeds.open_pushed
+    opening = pushed_feeds.open_pushed
 
     def open_others(source: DataConnection, *arguments: Any) -> Any:
         return _fail() if source.pk == pushed.pk else opening(source, *arguments)
