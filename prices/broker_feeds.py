@@ -174,7 +174,7 @@ class BrokerFeedManager:
         if followed is not None:
             followed.feed.publish_to_paper(serves_paper(source))
             if followed.feed.second.source_ids != chain:
-                followed.feed.second = SecondSource(chain)
+                followed.feed.second = SecondSource(source.pk, chain)
             self._report(_report_of(source.pk, followed, selection))
 
     def _open_feed(self, source: DataConnection, selection: SymbolSelection) -> ActiveFeed | None:

@@ -117,7 +117,7 @@ class BrokerStream:
         """Return the quotes that are held back, by pair."""
         return self._intake.suspects()
 
-    def decide(self, opinions: Mapping[str, bool], suspects: Mapping[str, Quote]) -> None:
+    def decide(self, opinions: Mapping[str, bool | None], suspects: Mapping[str, Quote]) -> None:
         """Apply what a second source says of suspect quotes, by pair."""
         self._intake.decide(opinions, suspects)
 

@@ -86,7 +86,7 @@ class LiveFeed(Feed):
         super().__init__(source.pk, source.name, stream)
         self._to_paper = False  # for `notify`: PaperPublisher signals when paper has the quotes
         self._paper: PaperPublisher | None = None
-        self.second = SecondSource()
+        self.second = SecondSource(source.pk)
         self.returning = ReturningQuotes(source.pk)
         self._taken: list[Quote] = []  # from the stream; kept if the stored prices cannot be read
         self.publish_to_paper(to_paper)
@@ -101,7 +101,8 @@ class LiveFeed(Feed):
 
         An unavailable or busy paper broker does not delay the prices of real accounts.
         """
-        self._taken += [*self.second.consult(self._stream), *self._stream.due(now)]
+        self.second.consult(self._stream)
+        self._taken += self._stream.due(now)
         arrived, self._taken = conflated(self.returning.passed(self._taken)), []
         self._pending = quotes = conflated([*self._pending, *arrived])
         fresh = fresh_quotes(quotes, now)

@@ -4,97 +4,34 @@ One bad tick must fire nothing: no stop, target, trigger or trailing stop, no co
 order. So what is taken from a source passes here first (`tick_judge.py` has the rules):
 - A far quote is suspect: it is held back, and so is the first quote of a pair of which nothing is
   known.
-- The next quote of the pair decides, if it is a statement of its own. If it is near the last price,
-  the held one is dropped. If it is far on the same side, the price that both have reached counts.
-  On the other side it is held back, too: a third one decides which of them was right. A quote that
-  is sent again neither confirms nor denies.
+- The next quote of the pair decides, if it is a statement of its own on each side that is far. If
+  near the last price, it drops the held one. If it is far on the same side, the price that both
+  have reached counts. On the other side it is held back, too: a third one decides which of them
+  was right. A quote that is sent again neither confirms nor denies.
 - A held quote that nothing contradicts for HOLD_SECONDS counts, as a price of that moment; sooner
-  if a second source confirms it. While a second source denies it, silence does not confirm it.
+  if a second source confirms it. While a second source denies it, silence does not confirm it, but
+  REPEATS later repetitions do.
 So a move acts with its second quote or after a second of silence. If this process stood still, the
-second begins again, as quotes that contradict may wait to be read. Not for several threads.
+second begins again, as quotes that contradict may wait to be read; once only, as a slow process
+must not hide a move. Not for several threads.
 """
 
-from collections import deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
 from brokers.types import Quote
 from common.clocks import machine_time
-from prices.tick_judge import Recent, Sent, Verdict, is_far, is_independent, judge_next
+from prices.judged_pair import JudgedPair, Suspect, new_pair
+from prices.tick_judge import Sent, Verdict, judge_next
 
 HOLD_SECONDS = 1.0
+DENIAL_SECONDS = 2.0  # so long what a second source says holds
 STALLED_SECONDS = 3.0  # longer than any pause of the thread that looks
-RECENT = 9  # spreads, of which the median counts
-RANGE_QUOTES = 50  # whose prices are the recent range
 
 Suspects = dict[str, tuple[Quote, Quote, float]]
 """By pair: its last quote, the newest suspect one, and when that came (machine time)."""
-
-
-@dataclass(slots=True)
-class Suspect:
-    """A quote that is held back. since: when it came, machine time. denied: by a second source."""
-
-    sent: Sent
-    since: float
-    denied: bool = False
-
-
-@dataclass(slots=True)
-class _Pair:
-    """What is known of a pair. is_known: a price of it has counted. middles: doubled. known_range:
-    of earlier prices, until enough new ones came. held: by whether it is above the last quote."""
-
-    last: Sent
-    is_known: bool = True
-    spreads: deque[Decimal] = field(default_factory=lambda: deque(maxlen=RECENT))
-    middles: deque[Decimal] = field(default_factory=lambda: deque(maxlen=RANGE_QUOTES))
-    known_range: Decimal | None = None
-    held: dict[bool, Suspect] = field(default_factory=dict)
-
-    def copy(self) -> "_Pair":
-        """Return one that changes on its own."""
-        held = {is_up: replace(suspect) for is_up, suspect in self.held.items()}
-        return replace(self, spreads=self.spreads.copy(), middles=self.middles.copy(), held=held)
-
-    @property
-    def recent(self) -> Recent:
-        """What is usual for it."""
-        if len(self.middles) < RANGE_QUOTES:
-            return Recent(self.spreads, self.known_range)
-        return Recent(self.spreads, (max(self.middles) - min(self.middles)) / 2)
-
-    @property
-    def newest_held(self) -> Suspect | None:
-        """The suspect quote that came last."""
-        return next(reversed(self.held.values()), None)
-
-    def passed(self, *quotes: Sent) -> list[Quote]:
-        """Record quotes that count; return them. What was held back does not any more."""
-        self.held.clear()
-        self.is_known = True
-        for sent in quotes:
-            self.last = sent
-            self.spreads.append(sent.quote.ask - sent.quote.bid)
-            self.middles.append(sent.quote.ask + sent.quote.bid)
-        return [sent.quote for sent in quotes]
-
-    def hold(self, sent: Sent, now: float) -> None:
-        """Hold a quote back as the newest one on its side of the last."""
-        is_up = _is_up(sent, self.last)
-        self.held.pop(is_up, None)  # the newest comes last
-        self.held[is_up] = Suspect(sent, now)
-
-    def hold_again(self, sent: Sent, now: float) -> None:
-        """Hold back what is no new statement: its second goes on, if it is the newest."""
-        is_up = _is_up(sent, self.last)
-        newest, suspect = self.newest_held, self.held[is_up]
-        if suspect is newest:
-            suspect.sent = replace(sent, at=max(sent.at, suspect.sent.at))
-        else:
-            self.hold(sent, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +46,7 @@ class HeldQuotes:
     """The quotes of a source that are held back, at most two of each pair."""
 
     def __init__(self) -> None:
-        self._pairs: dict[str, _Pair] = {}
+        self._pairs: dict[str, JudgedPair] = {}
         self._taken = Held()
         self._looked_at = float("-inf")
 
@@ -127,55 +64,46 @@ class HeldQuotes:
         """
         for quote in quotes:
             if quote.symbol not in self._pairs:
-                pair = self._pairs[quote.symbol] = _Pair(Sent(quote, quote.time))
+                pair = self._pairs[quote.symbol] = JudgedPair(Sent(quote, quote.time))
                 pair.passed(pair.last)
                 pair.known_range = (ranges or {}).get(quote.symbol)
 
-    def passed(self, quote: Quote, now: float, sent_at: datetime | None = None) -> list[Quote]:
+    def passed(
+        self, quote: Quote, now: float, sent_at: datetime | None = None, row: int | None = None
+    ) -> list[Quote]:
         """Return the quotes that count from now on, in order.
 
-        now: machine time. sent_at: the time that its source gave it; None: `quote.time`.
+        now: machine time. sent_at: the time that its source gave it; None: `quote.time`. row: that
+        it was read from.
         """
-        sent = Sent(quote, sent_at or quote.time)
+        sent = Sent(quote, sent_at or quote.time, row)
         if (pair := self._pairs.get(quote.symbol)) is None:
-            pair = self._pairs[quote.symbol] = _new_pair(sent, now)
+            self._pairs[quote.symbol] = new_pair(sent, now)
             return []
         if not pair.is_known:
-            return self._second_of_all(pair, sent, now)
-        held = pair.held.get(_is_up(sent, pair.last))
-        suspect, newest = held.sent if held else None, pair.newest_held
+            if (found := pair.second_of_all(sent, now)) is None:
+                self._pairs[quote.symbol] = new_pair(sent, now)
+            return found or []
+        suspect, newest = pair.held_beside(sent), pair.newest_held
         verdict = judge_next(
-            sent, pair.last, suspect, pair.recent, newest=newest.sent if newest else None
-        )
-        if verdict is Verdict.REPEATED:
-            return []
+            sent, pair.last, suspect.first if suspect else None, pair.recent,
+            newest=newest.sent if newest else None,
+        )  # fmt: skip
         if verdict is Verdict.OK:
             return pair.passed(sent)
+        return [] if verdict is Verdict.REPEATED else self._far(pair, suspect, sent, verdict, now)
+
+    def _far(
+        self, pair: JudgedPair, suspect: Suspect | None, sent: Sent, verdict: Verdict, now: float
+    ) -> list[Quote]:
+        """Hold a far quote back, unless it confirms the suspect one on the same side."""
         if suspect is None:
             return self._hold(pair, sent, now)
-        if verdict is Verdict.CONFIRMED:
-            return self._confirmed(pair, suspect, sent, now)
-        pair.hold_again(sent, now)
-        return []
-
-    def _confirmed(self, pair: _Pair, held: Sent, sent: Sent, now: float) -> list[Quote]:
-        """Return what two far quotes on the same side have both reached."""
-        if not is_far(sent.quote, held.quote, pair.recent):
-            return pair.passed(held, sent)
-        if _distance(sent, pair.last) < _distance(held, pair.last):
-            return pair.passed(sent)
-        return pair.passed(held) + self._hold(pair, sent, now)
-
-    def _second_of_all(self, pair: _Pair, sent: Sent, now: float) -> list[Quote]:
-        """Judge a quote of a pair of which only one is known, which is held back."""
-        (first,) = pair.held.values()
-        if is_far(sent.quote, first.sent.quote, pair.recent):
-            self._pairs[sent.quote.symbol] = _new_pair(sent, now)
+        if verdict is not Verdict.CONFIRMED:
+            pair.hold_again(suspect, sent, now)
             return []
-        if is_independent(sent, first.sent):
-            return pair.passed(first.sent, sent)
-        first.sent = replace(sent, at=max(sent.at, first.sent.at))
-        return []
+        found, both_count = pair.confirmed(suspect, sent)
+        return found if both_count else found + self._hold(pair, sent, now)
 
     def released(self, now: float, at: datetime) -> list[Quote]:
         """Return the quotes that nothing has contradicted for HOLD_SECONDS, as of now.
@@ -188,9 +116,8 @@ class HeldQuotes:
             if (newest := pair.newest_held) is None:
                 continue
             if stood_still:
-                for suspect in pair.held.values():
-                    suspect.since = now
-            elif now - newest.since >= HOLD_SECONDS and not newest.denied:
+                pair.begin_again(now)
+            if now - newest.since >= HOLD_SECONDS and not newest.is_denied(now):
                 found += pair.passed(_as_of(newest.sent, at))
         return found
 
@@ -203,11 +130,16 @@ class HeldQuotes:
         }
 
     def decide(
-        self, opinions: Mapping[str, bool], suspects: Mapping[str, Quote], at: datetime
+        self,
+        opinions: Mapping[str, bool | None],
+        suspects: Mapping[str, Quote],
+        at: datetime,
+        now: float,
     ) -> list[Quote]:
         """Apply what a second source says of suspect quotes, by pair; return those that count.
 
-        suspects: what it was asked about; one that was replaced meanwhile is not decided.
+        suspects: what it was asked about; one that was replaced meanwhile is not decided. at, now:
+        market and machine time. A denial ends unless it is repeated.
         """
         found: list[Quote] = []
         for symbol, is_right in opinions.items():
@@ -215,17 +147,30 @@ class HeldQuotes:
             newest = pair.newest_held
             if newest is None or newest.sent.quote != suspects[symbol]:
                 continue
-            newest.denied = not is_right
+            newest.denied_until = now + DENIAL_SECONDS if is_right is False else float("-inf")
             if is_right:
                 found += pair.passed(_as_of(newest.sent, at))
         return found
+
+    def rows(self) -> set[int]:
+        """Return the rows of what is held back: another process needs them."""
+        return {
+            suspect.sent.row
+            for pair in self._pairs.values()
+            for suspect in pair.held.values()
+            if suspect.sent.row is not None
+        }
+
+    def keep(self, pairs: Collection[str]) -> None:
+        """Forget the other pairs."""
+        self._pairs = {pair: known for pair, known in self._pairs.items() if pair in pairs}
 
     def take(self) -> Held:
         """Return how many quotes were held back since the last call, and the last of all."""
         taken, self._taken = self._taken, Held(0, self._taken.last)
         return taken
 
-    def _hold(self, pair: _Pair, sent: Sent, now: float) -> list[Quote]:
+    def _hold(self, pair: JudgedPair, sent: Sent, now: float) -> list[Quote]:
         pair.hold(sent, now)
         quote, last = sent.quote, pair.last.quote
         text = (
@@ -236,24 +181,8 @@ class HeldQuotes:
         return []
 
 
-def _new_pair(sent: Sent, now: float) -> _Pair:
-    """Return a pair whose only quote is held back."""
-    pair = _Pair(sent, is_known=False)
-    pair.spreads.append(sent.quote.ask - sent.quote.bid)
-    pair.hold(sent, now)
-    return pair
-
-
 def _as_of(sent: Sent, at: datetime) -> Sent:
     return replace(sent, quote=replace(sent.quote, time=at))
-
-
-def _is_up(sent: Sent, last: Sent) -> bool:
-    return sum(sent.prices) > sum(last.prices)
-
-
-def _distance(sent: Sent, last: Sent) -> Decimal:
-    return abs(sum(sent.prices, Decimal(0)) - sum(last.prices, Decimal(0)))
 
 
 def waiting(suspects: Suspects) -> list[str]:

@@ -1,12 +1,13 @@
 """Take quotes that a program pushes, and hand them to the prices process, in order.
 
-A row of `PushedQuote` is the job: the process publishes and deletes it (`pushed_feeds.py`). One
+A row of `PushedQuote` is the job: the process publishes and deletes it (`pushed_feeds.py`), and
+keeps it while its quote is held back. One
 body is one transaction under its source's row lock, so that the quotes of a source are numbered in
 the order of their times.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -18,7 +19,7 @@ from brokers.types import Quote
 from common.errors import ConflictError
 from common.permissions import Right, require
 from common.reason_codes import Code
-from common.sql import Query, columns, database_now, rows, run
+from common.sql import Query, array, columns, database_now, periodic_rows, run
 from connections.models import DataConnection
 from prices.models import PushedSymbol, PushRefusal
 from prices.pushed_rules import RefusedRow, judge_rows
@@ -121,6 +122,7 @@ class PushedRow(NamedTuple):
     """A pushed quote that is not published yet. age: seconds since it was true."""
 
     id: int
+    source_id: int
     symbol: str
     bid: Decimal
     ask: Decimal
@@ -131,21 +133,29 @@ class PushedRow(NamedTuple):
 UNPUBLISHED = Query(
     PushedRow,
     """
-SELECT id, symbol, bid, ask, time, extract(epoch FROM statement_timestamp() - time)::float8 AS age
-FROM prices_pushedquote WHERE data_connection_id = %s AND id > %s ORDER BY id LIMIT 5000
+SELECT q.id, q.data_connection_id AS source_id, q.symbol, q.bid, q.ask, q.time,
+  extract(epoch FROM statement_timestamp() - q.time)::float8 AS age
+FROM unnest(%s::bigint[], %s::bigint[]) AS s(source_id, after)
+CROSS JOIN LATERAL (
+  SELECT * FROM prices_pushedquote p
+  WHERE p.data_connection_id = s.source_id AND p.id > s.after ORDER BY p.id LIMIT 5000
+) q ORDER BY q.id
 """,
 )
 
 
-def unpublished(source_id: int, after: int) -> list[PushedRow]:
-    """Return the quotes of a source that came after the one with this id, in order."""
-    return rows(UNPUBLISHED, (source_id, after))
+def unpublished(after: Mapping[int, int]) -> list[PushedRow]:
+    """Return the quotes of sources that came after the one with an id, in order.
+
+    after: by source.
+    """
+    return periodic_rows(UNPUBLISHED, (array(after), array(after.values())))
 
 
-def forget_published(source_id: int, up_to: int) -> None:
-    """Delete what is published, up to this id."""
-    run("DELETE FROM prices_pushedquote WHERE data_connection_id = %s AND id <= %s",
-        (source_id, up_to))  # fmt: skip
+def forget_published(source_id: int, ids: Collection[int]) -> None:
+    """Delete what is published."""
+    run("DELETE FROM prices_pushedquote WHERE data_connection_id = %s AND id = ANY(%s::bigint[])",
+        (source_id, array(ids)))  # fmt: skip
 
 
 def refusals_of(source_ids: Sequence[int]) -> Mapping[int, list[tuple[str, int, str]]]:

@@ -64,10 +64,10 @@ class QuoteIntake:
         with self._lock:
             return self._held.suspects()
 
-    def decide(self, opinions: Mapping[str, bool], suspects: Mapping[str, Quote]) -> None:
+    def decide(self, opinions: Mapping[str, bool | None], suspects: Mapping[str, Quote]) -> None:
         """Apply what a second source says of suspect quotes, by pair."""
         with self._lock:
-            self._pending += self._held.decide(opinions, suspects, market_now())
+            self._pending += self._held.decide(opinions, suspects, market_now(), machine_time())
 
     def judged(self) -> HeldQuotes:
         """Return what is known of its quotes, for an intake that takes its place."""

@@ -62,6 +62,11 @@ class DataConnection(models.Model):
     class Meta:
         ordering = ("name",)
         verbose_name = "price source"
+        indexes = [
+            models.Index(  # asked of each source, every second
+                fields=["fallback"], condition=Q(fallback__isnull=False), name="source_fallback"
+            )
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=Q(kind="broker") | Q(broker_connection__isnull=True),

@@ -10,7 +10,7 @@ from brokers.types import Quote
 from common.clocks import market_now
 from common.reason_codes import Code
 from connections.models import DataConnection, SourceHealth
-from prices import pushed_feeds, side_feeds
+from prices import pushed_feeds, pushed_reader, side_feeds
 from prices.held_back import HOLD_SECONDS
 from prices.models import PushedQuote
 from prices.pushed_feeds import PushedStream
@@ -19,6 +19,7 @@ from prices.quote_intake import CONFIRMATION_SECONDS
 from prices.selectors import latest
 from prices.side_feeds import SideFeedManager
 from tests.prices.sources import received_batches
+from tests.stopped_clock import StoppedClock
 
 __all__ = ["received_batches"]
 pytestmark = pytest.mark.django_db
@@ -32,7 +33,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    for module in (pushed_feeds, side_feeds):
+    for module in (pushed_feeds, pushed_reader, side_feeds):
         monkeypatch.setattr(module, "machine_time", lambda: made.seconds)
     return made
 
@@ -143,6 +144,23 @@ def test_old_quote_is_no_current_price(pushed: DataConnection) -> None:
     manager = opened(pushed)
     assert step(manager) == 2
     assert bid_of(pushed) is None
+
+
+def test_slow_look_lets_no_time_go_back(
+    pushed: DataConnection, stopped_clock: StoppedClock
+) -> None:
+    """A step begins long before the table answers: its quotes look older than they are."""
+    manager = opened(pushed)
+    push(pushed, "1.1")
+    push(pushed, "1.1001", seconds=0.01)
+    step(manager)
+    before = market_now()
+    stopped_clock.pass_time(0.1)
+    push(pushed, "1.1002")
+    stopped_clock.pass_time(2)
+    for feed in manager.feeds:
+        feed.step(before)
+    assert bid_of(pushed) == D("1.1002")
 
 
 def test_status_states_that_nothing_is_pushed(

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("events", "0021_incoming_buses"),
+        ("events", "0022_released_deliveries"),
     ]
 
     operations = [
