@@ -13,6 +13,7 @@ from django.db import Error as DatabaseError
 from django.db import connections
 
 from common.clocks import machine_time, market_now
+from common.errors import MisconfiguredError
 from common.reason_codes import Code
 from connections.models import DataConnection
 from connections.selectors import fallback_chains, followed_pairs, serves_paper, side_sources
@@ -26,6 +27,8 @@ from prices.second_source import SecondSource
 log = structlog.get_logger(__name__)
 REPORT_EVERY = 5.0  # seconds between two writes of an unchanged status
 DATABASE_ERRORS = (DatabaseError, psycopg.Error)  # the paper broker uses psycopg directly
+# What the settings or the quotes of one source may raise.
+UNUSABLE = (MisconfiguredError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError)
 
 
 class SideFeedManager:
@@ -68,7 +71,7 @@ class SideFeedManager:
             log.warning("pushed prices cannot be stored", source=source_id, error=repr(error))
             connections.close_all()  # a broken connection is opened again
             return error
-        except Exception as error:  # any: one source's settings must not stop the others
+        except UNUSABLE as error:  # it must not stop the others
             log.warning("prices cannot be followed", source=source_id, error=repr(error))
             return error
 
