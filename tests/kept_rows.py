@@ -10,12 +10,15 @@ import pickle
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
 from pytest_django.fixtures import validate_django_db
 from pytest_django.plugin import DjangoDbBlocker
+
+from common.clocks import database_now
 
 MAX_AGE = 5.0  # seconds: some rows contain the current time, and pages show their age
 Build = Callable[..., Any]
@@ -28,6 +31,7 @@ class _Kept:
     pickled: bytes
     transaction: transaction.Atomic
     written_at: float
+    stated_at: datetime
 
 
 _blocker: DjangoDbBlocker | None = None
@@ -61,6 +65,11 @@ def available(blocker: DjangoDbBlocker) -> Iterator[None]:
     yield
     _end(0)
     _blocker = None
+
+
+def stated_at() -> datetime | None:
+    """Return the database's time when the newest kept rows were written; None without any."""
+    return _kept[-1].stated_at if _kept else None
 
 
 class KeptRowsPlugin:
@@ -127,7 +136,8 @@ def _begin(build: Build) -> None:
             around.__exit__(None, None, None)
             raise
         connection.run_on_commit = []  # it is never committed
-        _kept.append(_Kept(build, rows, pickle.dumps(rows), around, time.monotonic()))
+        written = _Kept(build, rows, pickle.dumps(rows), around, time.monotonic(), database_now())
+        _kept.append(written)
 
 
 def _end(number: int) -> None:
