@@ -12,6 +12,7 @@ EFFECTS = {
     Scope.TRADE: f"{REAL}: orders can be placed, changed or cancelled at your brokers.",
     Scope.PUBLISH: f"{REAL}: what a feed publishes is traded on its subscribers' accounts.",
     Scope.OPERATE: f"{REAL}: your accounts, limits and settings change at once.",
+    Scope.PRICES: f"{REAL}: stops, targets and triggers are compared with these prices.",
 }
 """What an operation that is not only read does, by the scope that it needs."""
 

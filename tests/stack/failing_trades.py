@@ -24,7 +24,6 @@ IN_ERROR = "SELECT 1 FROM connections_connectionhealth WHERE status = 'ERROR'"
 FAILED_CALLS = """
 SELECT 1 FROM common_callfigure WHERE kind = 'broker' AND outcome IN ('failed', 'unanswered')
 """
-STATUS_SECONDS = 5  # the status of a source is written so often
 TEN_MINUTES_AGO = """
 UPDATE execution_droppedmessagecount SET sampled_at = clock_timestamp() - interval '600 s'
 """
@@ -185,67 +184,66 @@ def database_was_restored(stack: WatchedStack) -> Iterator[None]:
 
 # ---- prices -------------------------------------------------------------------------------
 ADD_SOURCE = """
-INSERT INTO connections_dataconnection (name, kind, settings, is_active, created_at)
-VALUES ('of a drill', 'static', '{"quotes": {}}', true, clock_timestamp())
+WITH source AS (
+  INSERT INTO connections_dataconnection (name, kind, settings, is_active, created_at)
+  VALUES ('of a drill', 'static', '{"quotes": {}}', true, clock_timestamp()) RETURNING id
+), refusal AS (
+  INSERT INTO prices_pushrefusal (data_connection_id, code, quotes, last_text, last_at)
+  SELECT id, 'QUOTE_CROSSED', 1, '', clock_timestamp() - interval '1 h' FROM source
+)
+INSERT INTO connections_sourcehealth (source_id, error_code, error, pairs, missing, followed_by)
+SELECT id, '', '', '{}', '{}', '' FROM source
 """
-REMOVE_SOURCE = """
-WITH health AS (DELETE FROM connections_sourcehealth h USING connections_dataconnection d
-  WHERE d.id = h.source_id AND d.name = 'of a drill'),
-refusals AS (DELETE FROM prices_pushrefusal r USING connections_dataconnection d
-  WHERE d.id = r.data_connection_id AND d.name = 'of a drill')
-SELECT 1
-"""
+OF_A_DRILL = "(SELECT id FROM connections_dataconnection WHERE name = 'of a drill')"
 
 
 @contextmanager
-def _source_of_a_drill(stack: WatchedStack, *, health: str) -> Iterator[None]:
-    """A source that is on, and whose status no process writes. health: its column with pairs."""
+def source_of_a_drill(stack: WatchedStack, change: str) -> Iterator[None]:
+    """A source that is on and whose status no process writes, after a change of its rows."""
     stack.rows(ADD_SOURCE)
-    stack.rows(
-        "INSERT INTO connections_sourcehealth (source_id, error_code, error, pairs, missing,"
-        f" followed_by, {health}) SELECT id, '', '', '{{}}', '{{}}', '', '{{EUR/USD}}'"
-        " FROM connections_dataconnection WHERE name = 'of a drill'"
-    )
+    stack.rows(change)
     yield
-    stack.rows(REMOVE_SOURCE)
+    stack.rows(f"DELETE FROM prices_pushrefusal WHERE data_connection_id IN {OF_A_DRILL}")
+    stack.rows(f"DELETE FROM connections_sourcehealth WHERE source_id IN {OF_A_DRILL}")
     stack.rows("DELETE FROM connections_dataconnection WHERE name = 'of a drill'")
 
 
-@raises("PricesSuspect", seen_after=STATUS_SECONDS)
+def of_pairs(column: str) -> str:
+    return (
+        f"UPDATE connections_sourcehealth SET {column} = '{{EUR/USD}}'"
+        f" WHERE source_id IN {OF_A_DRILL}"
+    )
+
+
+@raises("PricesSuspect")
 def price_stays_suspect(stack: WatchedStack) -> Iterator[None]:
-    with _source_of_a_drill(stack, health="suspects"):
+    with source_of_a_drill(stack, of_pairs("suspects")):
         yield
 
 
 @raises("PricesOnFallback")
 def price_source_is_silent_and_has_a_fallback(stack: WatchedStack) -> Iterator[None]:
-    with _source_of_a_drill(stack, health="on_fallback"):
+    with source_of_a_drill(stack, of_pairs("on_fallback")):
         yield
 
 
 @raises("FallbackStopped")
 def price_source_and_its_fallback_are_silent(stack: WatchedStack) -> Iterator[None]:
-    with _source_of_a_drill(stack, health="pairs"):
-        stack.rows(
-            "INSERT INTO prices_fallbackuse (data_connection_id, symbol, fallback_id, bid_offset,"
-            " ask_offset, own_at) SELECT id, 'EUR/USD', id, 0, 0, clock_timestamp()"
-            " FROM connections_dataconnection WHERE name = 'of a drill'"
-        )
+    used = (
+        "INSERT INTO prices_fallbackuse (data_connection_id, symbol, fallback_id, bid_offset,"
+        " ask_offset, own_at) SELECT id, 'EUR/USD', id, 0, 0, clock_timestamp()"
+        f" FROM connections_dataconnection WHERE id IN {OF_A_DRILL}"
+    )
+    with source_of_a_drill(stack, used):
         yield
-        stack.rows("DELETE FROM prices_fallbackuse")
+        stack.rows(f"DELETE FROM prices_fallbackuse WHERE data_connection_id IN {OF_A_DRILL}")
 
 
-@raises(
-    "PushedQuotesRefused", seen_after=0, late="a sender may be wrong for five minutes", lasts=720
-)
+@raises("PushedQuotesRefused", late="a sender may be wrong for five minutes", lasts=720)
 def program_pushes_invalid_quotes(stack: WatchedStack) -> Iterator[Callable[[], object]]:
-    with _source_of_a_drill(stack, health="pairs"):
-        stack.rows(
-            "INSERT INTO prices_pushrefusal (data_connection_id, code, quotes, last_text)"
-            " SELECT id, 'QUOTE_CROSSED', 1, '' FROM connections_dataconnection"
-            " WHERE name = 'of a drill'"
-        )
-        yield lambda: stack.rows("UPDATE prices_pushrefusal SET last_at = clock_timestamp()")
+    now = "UPDATE prices_pushrefusal SET last_at = clock_timestamp()"
+    with source_of_a_drill(stack, now):
+        yield lambda: stack.rows(now)
 
 
 # ---- books --------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ SAME_AS = {
     "my_subscriptions": "SELECT id FROM connections_subscription",
     "taken_feeds": TAKEN,
     "live_feeds": f"{TAKEN} WHERE archived_at IS NULL",
+    "my_sources": "SELECT id FROM connections_dataconnection WHERE user_id IS NOT NULL",
     "my_presets": "SELECT id FROM connections_tradingpreset WHERE user_id IS NOT NULL",
     "seen_presets": "SELECT id FROM connections_tradingpreset",
     "my_calendars": "SELECT id FROM connections_newscalendar WHERE user_id IS NOT NULL",

@@ -43,7 +43,14 @@ from execution.models import (
     SlicePlan,
 )
 from positions.models import ExecutionPosition, StopRule
-from prices.models import LatestQuote, PriceBar
+from prices.models import (
+    FallbackUse,
+    LatestQuote,
+    PriceBar,
+    PushedQuote,
+    PushedSymbol,
+    PushRefusal,
+)
 from signals.models import (
     ApprovalRequest,
     Feed,
@@ -82,6 +89,11 @@ def tenant(name: str) -> Tenant:
     user = make.user(name)
     source = DataConnection.objects.create(name=name, user=user)
     LatestQuote.objects.create(data_connection=source, symbol="EUR/USD", bid=1, ask=1, time=NOW)
+    of_pair = {"data_connection": source, "symbol": "EUR/USD"}
+    FallbackUse.objects.create(**of_pair, fallback=source, bid_offset=0, ask_offset=0, own_at=NOW)
+    PushedQuote.objects.create(**of_pair, bid=1, ask=1, time=NOW)
+    PushedSymbol.objects.create(**of_pair, bid=1, ask=1, time=NOW)
+    PushRefusal.objects.create(data_connection=source, code="QUOTE_CROSSED")
     bar = dict.fromkeys((f"{side}_{at}" for side in ("bid", "ask") for at in PRICES_OF_BAR), ONE)
     PriceBar.objects.create(
         data_connection=source, symbol="EUR/USD", minute=NOW, spread_sum=0, quote_count=1,
