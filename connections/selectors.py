@@ -120,6 +120,7 @@ from connections.market_data.exchange_hours import calendars_ending
 from connections.market_data.fallbacks import (
     fallback_chains,
     followed_pairs,
+    has_no_price_sql,
     pairs_stood_in_for,
     possible_fallbacks,
 )
@@ -251,6 +252,7 @@ __all__ = [
     "has_accounts_sql",
     "has_doubted_facts_sql",
     "has_live_sizes",
+    "has_no_price_sql",
     "has_old_facts_sql",
     "health_badge",
     "health_reasons",

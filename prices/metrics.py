@@ -2,6 +2,7 @@
 
 from common.metrics import Gauge
 from common.reason_codes import Code
+from connections.selectors import has_no_price_sql
 
 GAUGES = (
     Gauge("price_source_quotes_refused",
@@ -16,11 +17,9 @@ SELECT data_connection_id::text AS source,
 FROM prices_pushrefusal WHERE code <> '{Code.QUOTE_OUT_OF_ORDER.value}' GROUP BY 1"""),
     Gauge("price_source_pairs_without_fallback",
       "Pairs of a price source that is silent, and whose fallback in use is silent too while their"
-      " market is open: their stops do not fire.", ("source",), """
-SELECT u.data_connection_id::text AS source, count(*) AS value
-FROM prices_fallbackuse u JOIN connections_dataconnection d ON d.id = u.data_connection_id
-LEFT JOIN connections_sourcehealth h ON h.source_id = d.id
-WHERE d.is_active AND u.symbol <> ALL(coalesce(h.on_fallback, '{}')) GROUP BY 1"""),
+      " market is open: their stops do not fire.", ("source",), f"""
+SELECT u.data_connection_id::text AS source, count(*) AS value FROM prices_fallbackuse u
+WHERE {has_no_price_sql("u.data_connection_id", "u.symbol")} GROUP BY 1"""),
     Gauge("price_source_quotes_waiting",
       "Pushed quotes that the prices process has not published yet.", (), """
 SELECT count(*) AS value FROM prices_pushedquote"""),

@@ -12,6 +12,7 @@ import time_machine
 from django.db import connection
 
 from common.sql import database_now, rows, run
+from tests.kept_rows import stated_at
 
 # Each of PostgreSQL's clocks that the product reads, and how it may be used in a plan.
 CLOCKS = {"clock_timestamp": "VOLATILE", "statement_timestamp": "STABLE", "now": "STABLE"}
@@ -72,7 +73,10 @@ def running_clock() -> None:
 
 @pytest.fixture
 def stopped_clock(request: pytest.FixtureRequest, db: None) -> Iterator[StoppedClock | None]:
-    """Stop the clock for this test, if it rolls back: where its kept rows were written, else now."""
+    """Stop the clock for this test, if it rolls back.
+
+    It shows when the kept rows were written: their age is no part of what the test sees.
+    """
     if "running_clock" in request.fixturenames or not connection.in_atomic_block:
         yield None
         return

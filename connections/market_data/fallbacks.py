@@ -168,6 +168,16 @@ def show_fallback_use(source_id: int, used: Mapping[str, int]) -> None:
     run(_SHOW, (sorted(used), sorted(set(used.values())), source_id))
 
 
+def has_no_price_sql(source: str, pair: str) -> str:
+    """Return SQL for whether a source is on, and its fallback has no price of a pair that uses it.
+
+    Both are expressions. The pair of a closed market needs none.
+    """
+    return f"""EXISTS (SELECT FROM connections_dataconnection d
+  LEFT JOIN connections_sourcehealth h ON h.source_id = d.id
+  WHERE d.id = {source} AND d.is_active AND {pair} <> ALL(coalesce(h.on_fallback, '{{}}')))"""
+
+
 def record_fallback_changes(changes: Iterable[FallbackChange]) -> None:
     """Write an event for each change. In the caller's transaction."""
     for change in changes:

@@ -11,6 +11,7 @@ death has an alarm of its own (NoPricesProcess, LanesNotHeld).
 from common.reason_codes import Code
 from common.sql import run
 from connections.exposure import is_priced_by_sql
+from connections.market_data.source_status import last_price_sql
 from events.models import EventKind
 from events.outbox import INSERT_EVENTS_SQL
 
@@ -32,9 +33,9 @@ def is_stopped_sql() -> str:
 
 # By the stored quotes, and not by what the prices process says of them: it may be dead.
 _STOOD_IN_FOR = f"""(d.fallback_id IS NOT NULL AND h.pairs <> '{{}}' AND NOT EXISTS (
-      SELECT FROM unnest(h.pairs) AS p(symbol) WHERE NOT EXISTS (
-        SELECT FROM prices_latestquote q WHERE q.data_connection_id = d.id AND q.symbol = p.symbol
-        AND q.received_at > clock_timestamp() - interval '{FALLBACK_SECONDS} s')))"""
+      SELECT FROM unnest(h.pairs) AS p(symbol)
+      WHERE coalesce({last_price_sql("d.id", "p.symbol")}, '-infinity')
+        <= clock_timestamp() - interval '{FALLBACK_SECONDS} s'))"""
 
 
 def _lost_sql() -> str:

@@ -17,10 +17,6 @@ from users.models import User
 
 DELIVERING, PARTIAL, NO_PRICES, STALE = "Delivering", "Partial", "No prices", "Stale"
 STALE_AFTER = timedelta(seconds=60)
-_LAST_PRICE = """
-(SELECT max(q.received_at) FROM prices_latestquote q
- WHERE q.data_connection_id = {source})
-"""
 _RUN_PRICES = "The operators' process `manage.py prices` must run."
 _CHOOSE_ANOTHER = "choose another price source for the accounts that use it."
 _PUSH_AGAIN = (
@@ -84,11 +80,20 @@ class SourceStatus:
         return f"{self.message} {self.remedy}".strip()
 
 
+def last_price_sql(source: str, pair: str = "") -> str:
+    """Return SQL for when a source's last price came, of one pair or any. Both are expressions."""
+    of_pair = f" AND q.symbol = {pair}" if pair else ""
+    return f"""
+(SELECT max(q.received_at) FROM prices_latestquote q
+ WHERE q.data_connection_id = {source}{of_pair})
+"""
+
+
 def with_status(rows: QuerySet[DataConnection]) -> QuerySet[DataConnection]:
     """Add what `source_status` needs of each source: health, account, last price, whether used."""
     is_used = RawSQL(is_used_sql("connections_dataconnection.id"), [], output_field=BooleanField())
     last = RawSQL(
-        _LAST_PRICE.format(source="connections_dataconnection.id"),
+        last_price_sql("connections_dataconnection.id"),
         [],
         output_field=DateTimeField(),
     )
@@ -105,7 +110,7 @@ def with_source_status(
     """Add to connections what `account_prices` would read for each: the status of its source."""
     source = "connections_executionconnection.data_connection_id"
     is_used = RawSQL(is_used_sql(source), [], output_field=BooleanField())
-    last = RawSQL(_LAST_PRICE.format(source=source), [], output_field=DateTimeField())
+    last = RawSQL(last_price_sql(source), [], output_field=DateTimeField())
     return (
         connections.select_related(
             "data_connection__user", "data_connection__health", "data_connection__broker_connection"

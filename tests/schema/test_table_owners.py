@@ -28,7 +28,7 @@ CEILINGS = {
     ("common", "connections"): 1,
     ("common", "paper"): 1,
     ("common", "positions"): 1,
-    ("connections", "prices"): 2,  # an alarm is silent while a fallback has prices
+    ("connections", "prices"): 1,
     ("console", "buses"): 3,  # the audit trail names its tables
     ("console", "common"): 1,  # the audit trail names its tables
     ("console", "connections"): 22,  # the audit trail names its tables
@@ -54,7 +54,7 @@ CEILINGS = {
     ("ops", "execution"): 6,
     ("ops", "prices"): 1,
     ("positions", "prices"): 1,
-    ("prices", "connections"): 7,  # figures of sources and of their fallbacks
+    ("prices", "connections"): 5,
 }
 
 
