@@ -102,7 +102,7 @@ class LiveFeed(Feed):
         An unavailable or busy paper broker does not delay the prices of real accounts.
         """
         self.second.consult(self._stream)
-        self._taken += self._stream.due(now)
+        self._taken = [*conflated(self._taken), *self._stream.due(now)]
         arrived, self._taken = conflated(self.returning.passed(self._taken)), []
         self._pending = quotes = conflated([*self._pending, *arrived])
         fresh = fresh_quotes(quotes, now)

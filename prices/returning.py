@@ -7,12 +7,15 @@ second one counts, if it is a statement of its own: a later quote of another pri
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from brokers.types import Quote
 from common.clocks import machine_time
+from prices.fallback import LOST
 from prices.selectors import fallback_prices
 
 KNOWN_FOR = 30.0  # seconds: no fallback begins sooner after an own quote
+SECOND_WITHIN = timedelta(seconds=KNOWN_FOR)  # a first quote that waits for longer is forgotten
 
 
 class ReturningQuotes:
@@ -49,10 +52,12 @@ class ReturningQuotes:
         return found
 
     def _counts(self, quote: Quote, stored: Quote) -> bool:
+        if quote.time - stored.time > LOST:
+            return True
         width = quote.ask - quote.bid + stored.ask - stored.bid
         if abs(quote.bid - stored.bid) <= width and abs(quote.ask - stored.ask) <= width:
             return True
         first = self._first.get(quote.symbol)
-        if first is None:
+        if first is None or quote.time - first.time > SECOND_WITHIN:
             return False
         return quote.time > first.time and (quote.bid, quote.ask) != (first.bid, first.ask)

@@ -68,7 +68,7 @@ class SideFeedManager:
             work()
             return None
         except DATABASE_ERRORS as error:
-            log.warning("pushed prices cannot be stored", source=source_id, error=repr(error))
+            log.warning("prices cannot be stored", source=source_id, error=repr(error))
             connections.close_all()  # a broken connection is opened again
             return error
         except UNUSABLE as error:  # it must not stop the others
@@ -127,12 +127,20 @@ class SideFeedManager:
                 FallbackStream(pk, uses=known_uses(pk)).stop()
             self._has_looked = True
         for pk in self._fallbacks.keys() - wanted.keys():
-            self._fallbacks.pop(pk).stream.stop()
+            self._guarded(pk, partial(self._end_fallback, pk))
         for pk, chain in wanted.items():
-            source = sources[pk]
-            if (feed := self._fallbacks.get(pk)) is None:
-                stream = FallbackStream(pk, uses=known_uses(pk))
-                feed = self._fallbacks[pk] = FallbackFeed(source, stream)
-            feed.publish_to_paper(serves_paper(source))
-            feed.stream.chain = chain
-            feed.stream.pairs = frozenset(followed_pairs(source))
+            self._guarded(pk, partial(self._follow_fallback, sources[pk], chain))
+
+    def _end_fallback(self, source_id: int) -> None:
+        """Use none any more. If that cannot be stored, the next round tries again."""
+        self._fallbacks[source_id].stream.stop()
+        del self._fallbacks[source_id]
+
+    def _follow_fallback(self, source: DataConnection, chain: tuple[int, ...]) -> None:
+        """Open the fallbacks of a source, or let them go on with what is chosen now."""
+        if (feed := self._fallbacks.get(source.pk)) is None:
+            stream = FallbackStream(source.pk, uses=known_uses(source.pk))
+            feed = self._fallbacks[source.pk] = FallbackFeed(source, stream)
+        feed.publish_to_paper(serves_paper(source))
+        feed.stream.chain = chain
+        feed.stream.pairs = frozenset(followed_pairs(source))

@@ -138,3 +138,22 @@ def test_stored_prices_are_read_only_of_pairs_that_were_silent(
         quote = Quote(PAIR, D("1.1"), D("1.1"), at)
         assert own.passed([quote]) == [quote]
     assert asked == [{PAIR}, {PAIR}]
+
+
+def test_price_of_a_fallback_that_has_fallen_silent_contradicts_nothing() -> None:
+    """Else a source that has come back would fire no stop, without an end."""
+    own = ReturningQuotes(1)
+    at = market_now()
+    stood_in_at = Quote(PAIR, D("1.1000"), D("1.1002"), at)
+    for seconds, counts in ((50, False), (51, True)):
+        quote = Quote(PAIR, D("1.0000"), D("1.0002"), at + timedelta(seconds=seconds))
+        assert own._counts(quote, stood_in_at) is counts
+
+
+def test_first_quote_that_waits_for_long_confirms_nothing() -> None:
+    own = ReturningQuotes(1)
+    at = market_now()
+    for seconds, counts in ((29, True), (31, False)):
+        own._first[PAIR] = Quote(PAIR, D("0.9900"), D("0.9902"), at)
+        quote = Quote(PAIR, D("1.0000"), D("1.0002"), at + timedelta(seconds=seconds))
+        assert own._counts(quote, Quote(PAIR, D("1.1"), D("1.1"), quote.time)) is counts
