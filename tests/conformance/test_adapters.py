@@ -1,10 +1,4 @@
-"""Every check on every adapter: none fails, and only reviewed ones do not apply.
-
-All checks of one stage wait for time-outs that brokers do not keep: a dozen seconds each, in
-`make test-processes`. `make test` has those of orders.
-"""
-
-from typing import Any
+"""Every check on every adapter: none fails, and only reviewed ones do not apply."""
 
 import pytest
 
@@ -23,28 +17,20 @@ OFTEN = {"paper", "binance spot", "ibkr", "mt5-dwx"}
 ADAPTER_CHECKS = [one for one in all_checks() if not is_engine_check(one)]
 
 
-CHECKS_OF_ORDERS = [
-    one for one in ADAPTER_CHECKS if one.function.__module__ == "conformance.checks.orders"
+def marks_of(kind: str, name: str) -> list[pytest.MarkDecorator]:
+    marks = [WITH_DATABASE] if needs_database(kind) else []
+    return [*marks, pytest.mark.slow if name in OFTEN else pytest.mark.exhaustive]
+
+
+EVERY_STAGE = [
+    pytest.param(kind, name, open_harness, id=name, marks=marks_of(kind, name))
+    for kind in kinds()
+    for name, open_harness in stages_of(kind).items()
 ]
 
 
-def stages(often: pytest.MarkDecorator) -> list[Any]:
-    """Return all stages. often: the mark of those in OFTEN."""
-    return [
-        pytest.param(
-            kind, name, open_harness, id=name,
-            marks=[
-                often if name in OFTEN else pytest.mark.exhaustive,
-                *([WITH_DATABASE] if needs_database(kind) else []),
-            ],
-        )
-        for kind in kinds()
-        for name, open_harness in stages_of(kind).items()
-    ]  # fmt: skip
-
-
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(("kind", "name", "open_harness"), stages(pytest.mark.processes))
+@pytest.mark.parametrize(("kind", "name", "open_harness"), EVERY_STAGE)
 def test_every_check(kind: str, name: str, open_harness: OpenHarness) -> None:
     results = run_together(
         ADAPTER_CHECKS, open_harness, lambda result: print(line(result)), at_once(kind)
@@ -52,13 +38,6 @@ def test_every_check(kind: str, name: str, open_harness: OpenHarness) -> None:
     print(name, summary(results))
     assert [line(item) for item in results if item.mark is Mark.FAIL] == []
     assert differences(kind, reasons_of({name: results}), ADAPTER_CHECKS) == []
-
-
-@pytest.mark.parametrize(("kind", "name", "open_harness"), stages(pytest.mark.slow))
-def test_checks_of_orders(kind: str, name: str, open_harness: OpenHarness) -> None:
-    results = run_together(CHECKS_OF_ORDERS, open_harness, lambda _: None, at_once(kind))
-    assert len(results) > 10
-    assert [line(item) for item in results if item.mark is Mark.FAIL] == []
 
 
 def test_every_broker_type_has_a_stage() -> None:

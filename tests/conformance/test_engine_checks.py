@@ -11,15 +11,13 @@ from tests.conformance.stages import kinds, stages_of
 
 ENGINE_CHECKS = [one for one in all_checks() if is_engine_check(one)]
 STAGES = [(kind, *stage) for kind in kinds() for stage in stages_of(kind).items()]
-PAPER = [one for one in STAGES if one[1] == "paper"]
-FEW = ("C165", "C168", "C172")  # an entry from a time on, a bracket's stop, break-even
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     "stages",
     [
-        pytest.param(PAPER, id="paper", marks=pytest.mark.processes),
+        pytest.param([one for one in STAGES if one[1] == "paper"], id="paper"),
         pytest.param(STAGES, id="all", marks=pytest.mark.exhaustive),
     ],
 )
@@ -38,15 +36,6 @@ def test_every_engine_check(stages: list[tuple[str, str, OpenHarness]]) -> None:
     assert failed == []
     for kind, name, _ in stages:
         assert differences(kind, reasons_of({name: results[name]}), ENGINE_CHECKS) == []
-
-
-@pytest.mark.django_db(transaction=True)
-def test_few_engine_checks() -> None:
-    """One of each kind, since all of them take some twenty seconds: `make test-processes`."""
-    few = [one for one in ENGINE_CHECKS if one.number in FEW]
-    (results,) = run_engine_checks(PAPER, few).values()
-    assert [item.number for item in results] == sorted(FEW)
-    assert [line(item) for item in results if item.mark is not Mark.OK] == []
 
 
 def test_each_engine_check_has_a_case() -> None:

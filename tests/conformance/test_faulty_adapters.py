@@ -12,6 +12,7 @@ from conformance.harness import Harness
 from conformance.runner import Mark, OpenHarness, Result, all_checks, run
 from tests.conformance import faulty_adapters, faulty_reads
 from tests.conformance.stages import stages_of
+from tests.conformance.stages.ibkr import IbkrStage
 from tests.conformance.stages.paper import opening
 from tests.steady_loop import run as run_steadily
 
@@ -89,6 +90,35 @@ def test_hidden_read_failure_is_detected() -> None:
     open_harness = opening(by_tcp=True, wrap=partial(_wrap, faulty_reads.HidesReadFailures))
     result = _result("C71", open_harness)
     assert (result.mark, result.why) == (Mark.FAIL, "positions returned []")
+
+
+@pytest.mark.parametrize(
+    ("faulty", "number", "text"),
+    [
+        (faulty_adapters.SendsTrailingAsStop, "C150", "its type is STOP"),
+        (faulty_adapters.SendsTrailingAsStop, "C152", "does not follow"),
+        (faulty_adapters.ListsFirstStopPrice, "C151", "does not follow"),
+        (faulty_adapters.DefaultsDistances, "C153", "only this was reported"),
+        (faulty_reads.FindsOnlyCachedOrders, "C154", "does not find it"),
+        (faulty_adapters.RejectsLostReplies, "C155", "reported as Rejected"),
+    ],
+)
+def test_faulty_trailing_stop_is_detected(
+    faulty: type[faulty_adapters.FaultyAdapter], number: str, text: str
+) -> None:
+    """At Interactive Brokers, which holds trailing stops itself."""
+
+    @contextlib.asynccontextmanager
+    async def open_harness() -> AsyncIterator[Harness]:
+        async with stages_of("ibkr")["ibkr"]() as harness:
+            stage = cast(IbkrStage, harness)
+            new = stage._process
+            stage._process = lambda: _wrap(faulty, new())  # type: ignore[assignment, method-assign, return-value]
+            stage.adapter = stage._process()
+            yield stage
+
+    result = _result(number, open_harness)
+    assert (result.mark, text in result.why) == (Mark.FAIL, True), result
 
 
 @pytest.mark.parametrize(

@@ -4,19 +4,15 @@ reads them, and entries, fills and our stops use them.
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal as D
 from itertools import cycle
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from brokers import registry
-from brokers.dwx.adapter import DwxAdapter
-from brokers.dwx.timeouts import Timeouts
 from common.sealing import new_private_key, public_key_of
 from connections.credentials.sealing import seal_credentials
 from connections.health.connection_checks import run_test
@@ -31,11 +27,10 @@ from signals.models import Feed
 from tests.connections import make
 from tests.dwx.factories import SETTINGS
 from tests.execution import factories
-from tests.execution.brisk_jobs import brisk_jobs
 from tests.execution.trading_process import running, until
 from tests.fakes.dwx.terminal import Terminal
+from tests.operational import set_setting
 
-__all__ = ["brisk_jobs"]
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 SECONDS = 60.0
 GOLD = "XAUUSD.m"
@@ -47,15 +42,12 @@ def runtime(
     settings: Any,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
-    brisk_jobs: None,
 ) -> Iterator[trading_runtime.TradingRuntime]:
-    """A trading process that also holds sessions. It finds the terminals' folders, and opens a
-    broken stream of prices again almost at once."""
+    """A trading process that also holds sessions. It finds the terminals' folders."""
     private = new_private_key()
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
-    monkeypatch.setattr("prices.broker_stream.MIN_PAUSE", 0.1)
-    monkeypatch.setattr("prices.broker_stream.MAX_PAUSE", 0.2)
+    set_setting("execution.poll_seconds", 0.4)
     monkeypatch.setenv("FILLCAST_MT4_ROOT", str(tmp_path / "root"))
     registry.clear_cache()
     with running("execution+sessions", SECONDS) as runtime:
@@ -138,22 +130,6 @@ def test_entry_and_stop_use_prices_of_the_file(source: int, feed: Feed, terminal
     assert (set(health.pairs), health.missing) == ({"EUR/USD", "XAU/USD"}, [])
 
 
-@contextmanager
-def stale_soon() -> Iterator[None]:
-    """What the terminal has written is stale after a quarter of a second, while it writes nothing.
-    Else it is after ten, so that no pause of the machine is a terminal that hangs."""
-    of, adapter = Timeouts.of, cast(DwxAdapter, registry.adapter_for("mt4"))
-
-    def limit(timeouts: Timeouts) -> Timeouts:
-        return replace(timeouts, stale=0.25)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Timeouts, "of", lambda settings: limit(of(settings)))
-        for terminal in adapter._terminals.values():
-            patch.setattr(terminal, "timeouts", limit(terminal.timeouts))
-        yield
-
-
 def denied_entry(feed: Feed) -> Order:
     """Publish a signal; return its entry, which is not sent."""
     signal = factories.signal(feed, currency_pair="XAU/USD", sl=D(1880))
@@ -168,18 +144,17 @@ def test_prices_of_hanging_terminal_go_stale_until_it_continues(
     bought(feed)
     terminal.fault(hang=True)
     move(terminal, "1889.00", "1889.50")  # the expert advisor does not write it
-    with stale_soon():
-        until(lambda: SourceHealth.objects.get(pk=source).error_code == "NOT_CONNECTED")
-        assert "written nothing" in SourceHealth.objects.get(pk=source).error
-        assert bid(source) == 1900
-        age_quotes(source, 61)
-        entry = denied_entry(feed)
-        assert (entry.reason, "written nothing" in entry.detail) == ("QUOTE_STALE", True)
-        assert Order.objects.exclude(leg="entry").count() == 0
+    until(lambda: SourceHealth.objects.get(pk=source).error_code == "NOT_CONNECTED")
+    assert "written nothing" in SourceHealth.objects.get(pk=source).error
+    assert bid(source) == 1900
+    age_quotes(source, 61)
+    entry = denied_entry(feed)
+    assert (entry.reason, "written nothing" in entry.detail) == ("QUOTE_STALE", True)
+    assert Order.objects.exclude(leg="entry").count() == 0
 
     terminal.fault()
     until(lambda: ExecutionPosition.objects.get().quantity == 0)
-    asks = cycle(("1889.51", "1889.50"))
+    asks = cycle(("1889.51", "1889.50"))  # a price that stands for two seconds is stale again
     until(
         lambda: SourceHealth.objects.get(pk=source).error_code == "",
         meanwhile=lambda: move(terminal, "1889.00", next(asks)),
@@ -197,28 +172,27 @@ def age_quotes(source: int, seconds: float) -> None:
 
 
 def test_prices_go_stale_when_price_file_does_not_change(
-    source: int, feed: Feed, terminal: Terminal
+    source: int, feed: Feed, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The terminal lost its broker; its expert advisor runs on without prices."""
     bought(feed)
     terminal.fault(no_prices=True)
-    with pytest.MonkeyPatch.context() as soon:  # until it has prices again: then two minutes count
-        soon.setattr("brokers.dwx.prices.STALE_SECONDS", 0.5)
-        soon.setattr("prices.broker_stream.QUIET_SECONDS", 0.5)
-        move(terminal, "1889.00", "1889.50")
-        until(lambda: SourceHealth.objects.get(pk=source).error_code == "QUOTE_STALE")
-        assert "has moved" in SourceHealth.objects.get(pk=source).error
-        age_quotes(source, 61)
-        stored = latest(source)
-        entry = denied_entry(feed)
-        # The source's error, whose seconds go on meanwhile.
-        assert (entry.reason, "has moved" in entry.detail) == ("QUOTE_STALE", True)
-        assert latest(source) == stored  # none has been stored since
-        assert Order.objects.exclude(leg="entry").count() == 0
+    monkeypatch.setattr("brokers.dwx.prices.STALE_SECONDS", 2.0)  # else two minutes
+    monkeypatch.setattr("prices.broker_stream.QUIET_SECONDS", 1.0)
+    move(terminal, "1889.00", "1889.50")
+    until(lambda: SourceHealth.objects.get(pk=source).error_code == "QUOTE_STALE")
+    assert "has moved" in SourceHealth.objects.get(pk=source).error
+    age_quotes(source, 61)
+    stored = latest(source)
+    entry = denied_entry(feed)
+    # The source's error, whose seconds go on meanwhile.
+    assert (entry.reason, "has moved" in entry.detail) == ("QUOTE_STALE", True)
+    assert latest(source) == stored  # none has been stored since
+    assert Order.objects.exclude(leg="entry").count() == 0
 
     terminal.fault()
     until(lambda: ExecutionPosition.objects.get().quantity == 0)
-    asks = cycle(("1889.51", "1889.50"))
+    asks = cycle(("1889.51", "1889.50"))  # a price that stands for two seconds is stale again
     until(
         lambda: SourceHealth.objects.get(pk=source).error_code == "",
         meanwhile=lambda: move(terminal, "1889.00", next(asks)),
@@ -231,8 +205,7 @@ def test_prices_are_subscribed_again_after_terminal_restart(
 ) -> None:
     """Its expert advisor has lost the subscriptions."""
     terminal.close()
-    with stale_soon():
-        until(lambda: SourceHealth.objects.get(pk=source).error_code != "")
+    until(lambda: SourceHealth.objects.get(pk=source).error_code != "")
     terminal.start()
     move(terminal, "1910.00", "1910.50")
     until(lambda: bid(source) == 1910)

@@ -16,13 +16,12 @@ from positions.selectors import with_prices
 from signals.models import Feed
 from tests.connections import make
 from tests.execution import factories
-from tests.execution.brisk_jobs import brisk_jobs
 from tests.fakes.tws.server_process import TwsProcess
 from tests.ibkr.factories import ACCOUNT
 from tests.ibkr.test_engine import engine, feed, tws
 from tests.until import until
 
-__all__ = ["brisk_jobs", "engine", "feed", "tws"]
+__all__ = ["engine", "feed", "tws"]
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 

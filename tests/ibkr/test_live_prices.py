@@ -13,12 +13,11 @@ from prices.models import LatestQuote
 from prices.selectors import latest
 from signals.models import Feed
 from tests.execution import factories
-from tests.execution.brisk_jobs import brisk_jobs
 from tests.execution.trading_process import until
 from tests.fakes.tws.server_process import TwsProcess
 from tests.ibkr.test_engine import alice, engine, feed, tws
 
-__all__ = ["alice", "brisk_jobs", "engine", "feed", "tws"]
+__all__ = ["alice", "engine", "feed", "tws"]
 pytestmark = pytest.mark.django_db(transaction=True)
 
 

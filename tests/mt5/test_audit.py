@@ -3,15 +3,12 @@ command judges in a process that holds no session."""
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
 from decimal import Decimal as D
 from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db.models import F
-from django.db.models.functions import Now
 
 from brokers import registry
 from brokers.mt5.order_ids import magic_of
@@ -26,12 +23,10 @@ from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.connections import make
 from tests.execution import factories
-from tests.execution.brisk_jobs import brisk_jobs
 from tests.execution.trading_process import running, until
 from tests.fakes.mt5.fake_terminal import FakeTerminal
 from tests.operational import set_setting
 
-__all__ = ["brisk_jobs"]
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.slow,
@@ -46,12 +41,13 @@ SETTINGS: dict[str, Any] = {
 
 @pytest.fixture
 def engine(
-    transactional_db: None, venue: FakeTerminal, settings: Any, brisk_jobs: None
+    transactional_db: None, venue: FakeTerminal, settings: Any
 ) -> Iterator[trading_runtime.TradingRuntime]:
     """The worker beside the terminal."""
     private = new_private_key()
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
+    set_setting("execution.poll_seconds", 0.4)
     venue.configure(ticking=True)
     with venue.installed():
         registry.clear_cache()
@@ -144,12 +140,6 @@ def test_position_missing_at_the_broker_counts_as_ghost(venue: FakeTerminal) -> 
     assert (code, found["examples"]["GHOST"]) == (1, [f"position {position.pk}"])
 
 
-def let_pauses_pass() -> None:
-    """Let the pause before the next look-up be over, and the time in which the order may arrive."""
-    waiting = Order.objects.filter(status="UNKNOWN", lookup_after__gt=Now())
-    waiting.update(lookup_after=Now(), answer_by=F("answer_by") - timedelta(seconds=5))
-
-
 def test_failed_order_executed_later_is_counted_as_unexpectedly_live(
     venue: FakeTerminal, settings: Any
 ) -> None:
@@ -160,8 +150,7 @@ def test_failed_order_executed_later_is_counted_as_unexpectedly_live(
     first = filled(venue)
     venue.fault("order_send", "retcode", code=10012)  # cancelled by time-out: unknown
     factories.signal(Feed.objects.get())
-    never_arrived = Order.objects.filter(reason="NEVER_ARRIVED")
-    until(never_arrived.exists, meanwhile=let_pauses_pass)
+    until(lambda: Order.objects.filter(reason="NEVER_ARRIVED").exists())
     lost = Order.objects.get(reason="NEVER_ARRIVED")
     assert (audited()[0], lost.status) == (0, "FAILED")
     BrokerListing.objects.all().delete()  # a reading is good for ten minutes

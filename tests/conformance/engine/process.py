@@ -29,7 +29,6 @@ from tests.conformance.engine.account import EngineAccount
 from tests.conformance.engine.background import BackgroundLoop
 from tests.conformance.engine.prices import OtherProcess, RecordedPrices, prices_process
 from tests.connections import make
-from tests.execution.brisk_jobs import brisk_periods
 from tests.execution.trading_process import running, until
 from tests.operational import set_setting
 
@@ -76,10 +75,9 @@ class EngineProcess:
             FILLCAST_CREDENTIALS_PRIVATE_KEYS=(private,),
         )
         set_setting("networks.broker_networks", (ipaddress.ip_network("127.0.0.0/8"),))
+        set_setting("execution.poll_seconds", self._poll_seconds)
         with self._stack as stack:
             stack.enter_context(settings)
-            stack.enter_context(brisk_periods())
-            set_setting("execution.poll_seconds", self._poll_seconds)
             stack.enter_context(_registered(self._harnesses))
             stack.enter_context(self._other.judging())
             stack.callback(self._archive)

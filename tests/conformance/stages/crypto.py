@@ -260,4 +260,4 @@ STAGES = {
     "okx perpetuals": _opening("okx", swap=True),
     "kraken spot": _opening("kraken"),
 }
-MAX_CONCURRENT = 12
+MAX_CONCURRENT = 4

@@ -202,4 +202,4 @@ async def _opened() -> AsyncIterator[Harness]:
 
 
 STAGES: dict[str, OpenHarness] = {"ibkr": _opened}
-MAX_CONCURRENT = 12
+MAX_CONCURRENT = 4

@@ -258,4 +258,4 @@ def opening(is_mt5: bool = False) -> OpenHarness:
 
 
 STAGES: dict[str, OpenHarness] = {"mt4": opening(), "mt5-dwx": opening(is_mt5=True)}
-MAX_CONCURRENT = 12
+MAX_CONCURRENT = 4

@@ -2,11 +2,10 @@
 
 import pytest
 
-from tests.execution.brisk_jobs import brisk_jobs
-
-__all__ = ["brisk_jobs"]
+from execution import startup
 
 
 @pytest.fixture(autouse=True)
-def engine_is_brisk(brisk_jobs: None) -> None:
-    """No period of a job is the point of these tests."""
+def dust_is_found_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing waits for the job that books what an exchange's step leaves over, but tests do."""
+    monkeypatch.setattr(startup, "DUST_SECONDS", 0.5)

@@ -28,6 +28,7 @@ from tests.execution.trading_process import running, until
 from tests.fakes.exchange.model import Order as VenueOrder
 from tests.fakes.exchange.server import Server
 from tests.fakes.exchange.venue import Fault, Market, Venue
+from tests.operational import set_setting
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 SECONDS = 60.0
@@ -71,6 +72,7 @@ def engine(
     private = new_private_key()
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
+    set_setting("execution.poll_seconds", 0.4)
     with running("execution+maintenance", SECONDS) as runtime:
         yield runtime
 

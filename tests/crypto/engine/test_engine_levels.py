@@ -17,9 +17,7 @@ from connections.health.connection_checks import run_test
 from connections.models import ConnectionHealth, ExecutionConnection, HealthStatus
 from execution.base.reconciliation_requests import request_reconciliation
 from execution.models import DriftItem, Order
-from execution.monitoring.level_monitor import scan_levels
 from execution.runtime import trading_runtime
-from execution.tasks import enqueue
 from positions.models import ExecutionPosition
 from signals.models import Feed, Signal
 from tests.connections import make
@@ -31,6 +29,7 @@ from tests.fakes.exchange.model import Fault, Market
 from tests.fakes.exchange.model import Order as VenueOrder
 from tests.fakes.exchange.server import Server
 from tests.fakes.exchange.venue import Venue
+from tests.operational import set_setting
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 SECONDS = 60.0
@@ -76,6 +75,7 @@ def engine(
     private = new_private_key()
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
+    set_setting("execution.poll_seconds", 0.4)
     with running("execution+maintenance", SECONDS) as runtime:
         yield runtime
 
@@ -212,7 +212,6 @@ def test_refused_stop_is_watched_by_the_engine(
     assert (position.broker_sl, position.stop_guardian) == (None, "ENGINE")
     factories.quote(account, "44000", "44000.1", pair="BTC/USDT")
     move_price(server.venue, next(iter(server.venue.markets)), D(44000))
-    enqueue(scan_levels())
     until(lambda: ExecutionPosition.objects.get().quantity == 0)
     assert Order.objects.get(position=position).leg == "sl"
 

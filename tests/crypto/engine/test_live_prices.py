@@ -5,11 +5,9 @@ The account's price source is its own exchange; the prices process follows it wi
 
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
 from decimal import Decimal as D
 
 import pytest
-from django.db.models.functions import Now
 
 from brokers.paper.db_sessions import sessions
 from connections.credentials.sealing import seal_credentials
@@ -37,12 +35,8 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 
 @pytest.fixture
-def prices(
-    engine: trading_runtime.TradingRuntime, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
-    """The broker feeds of the prices process, beside the worker. They ask the exchange often."""
-    for name in ("POLL_SECONDS", "CONFIRM_SECONDS", "QUOTE_VALID_SECONDS"):
-        monkeypatch.setattr(f"brokers.crypto.prices.{name}", 0.2)
+def prices(engine: trading_runtime.TradingRuntime) -> Iterator[None]:
+    """The broker feeds of the prices process, beside the worker."""
     stop = threading.Event()
     runner = FeedRunner(BrokerFeedManager(lambda: [""], "prices"))
 
@@ -99,12 +93,6 @@ def set_price(exchange: tuple[str, Server], price: str) -> None:
     venue.prices[next(iter(venue.prices))] = D(price)
 
 
-def give_up_the_exchange() -> None:
-    """Let the time be over in which the exchange might execute a level that was reached."""
-    reached = ExecutionPosition.objects.filter(breached_since__gt=Now() - timedelta(seconds=3))
-    reached.update(breached_since=Now() - timedelta(seconds=4))
-
-
 def test_entry_is_sized_by_live_price_and_stop_triggers_when_it_falls(
     alice: ExecutionConnection, feed: Feed, exchange: tuple[str, Server]
 ) -> None:
@@ -120,8 +108,8 @@ def test_entry_is_sized_by_live_price_and_stop_triggers_when_it_falls(
     assert position.quantity in (9000, 9990)
     assert (position.sl, position.price_source_id) == (D("1.1000"), source)
 
-    set_price(exchange, "1.0990")  # the exchange itself executes nothing
-    until(lambda: ExecutionPosition.objects.get().quantity == 0, meanwhile=give_up_the_exchange)
+    set_price(exchange, "1.0990")
+    until(lambda: ExecutionPosition.objects.get().quantity == 0)
     orders = exchange[1].venue.orders
     assert [order.side for order in orders if order.filled] == ["BUY", "SELL"]
     until(lambda: SourceHealth.objects.get(pk=source).error_code == "")

@@ -67,10 +67,8 @@ def test_position_below_a_raised_minimum_stays_open_until_its_balance_goes(
     assert factories.drift_items() == [("QUANTITY_DIFFERS", "OPEN")]
 
     server.venue.balances["EUR"] = D("0.4")  # and then the rest
-    until(
-        lambda: ExecutionPosition.objects.get().quantity == 0,
-        meanwhile=lambda: reconcile_twice(alice),
-    )
+    until(lambda: reconcile([alice.pk]) is not None
+          and ExecutionPosition.objects.get().quantity == 0)  # fmt: skip
     position = ExecutionPosition.objects.get()
     assert position.close_reason == "external_close"
     assert Order.objects.get(leg="external-1").filled_quantity == 5000
@@ -187,7 +185,6 @@ def test_exit_of_an_unsellable_remainder_is_held_back_until_the_balance_is_back(
 
     def is_closed() -> bool:
         """Whether it is closed, after another scan: one leaves out a position in use."""
-        pass_a_minute()
         enqueue(scan_levels())
         return bool(ExecutionPosition.objects.get().quantity == 0)
 
@@ -209,10 +206,7 @@ def test_exit_of_a_position_sold_at_the_exchange_ends_after_a_comparison(
 ) -> None:
     _, server = exchange
     close_after_own_sale(alice, feed, engine, server, left)
-    until(
-        lambda: Order.objects.filter(leg="close-1", done_at__isnull=False).exists(),
-        meanwhile=lambda: reconcile_twice(alice),
-    )
+    until(lambda: Order.objects.filter(leg="close-1", done_at__isnull=False).exists())
     exit_order = Order.objects.get(leg="close-1")
     assert (exit_order.status, exit_order.reason) == ("CANCELLED", "NOTHING_TO_CLOSE")
     position = ExecutionPosition.objects.get()

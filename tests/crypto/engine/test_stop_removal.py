@@ -25,7 +25,6 @@ from common.sealing import new_private_key, public_key_of
 from connections.credentials.sealing import seal_credentials
 from connections.health.connection_checks import run_test
 from connections.models import ConnectionHealth, ExecutionConnection, HealthStatus
-from execution import startup
 from execution.models import AccountSyncState
 from execution.runtime import trading_runtime
 from positions.models import ExecutionPosition
@@ -76,12 +75,6 @@ class SlowedLimits:
         for kind, rate in rates.items():
             limiter: Any = getattr(self._limits, kind)
             rate_limiter_for(limiter._bucket.name, rate)
-
-
-@pytest.fixture(autouse=True)
-def engine_is_brisk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not here: how often it polls an account is what these tests are about."""
-    monkeypatch.setattr(startup, "DUST_SECONDS", 0.5)
 
 
 @pytest.fixture
