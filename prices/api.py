@@ -84,7 +84,7 @@ class PushedQuotesViewSet(ObjectView, viewsets.GenericViewSet[DataConnection]):
     def quotes(self, request: Request, pk: str) -> Response:
         """Push quotes, 100 at most. Needs a key with the scope `prices`, and nothing else.
 
-        Each quote is taken or refused by itself; the answer states why. Push also prices that have
+        Each quote is taken or refused on its own; the answer states why. Push also prices that have
         not moved: a price that was not confirmed for a minute is no price of now. Nothing is done
         twice if you send a body again. 409 SOURCE_NOT_PUSHED if the source takes none or is
         switched off.

@@ -5,9 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-import psycopg
 import structlog
-from django.db import Error as DatabaseError
 from django.db import connections
 
 from brokers.registry import adapter_for
@@ -25,7 +23,7 @@ from connections.selectors import (
 from connections.services import SourceReport, forget_suspects, record_source_status
 from prices.broker_stream import BrokerStream
 from prices.event_loop import get_loop
-from prices.feeds import Feed, LiveFeed, open_live
+from prices.feeds import DATABASE_ERRORS, Feed, LiveFeed, open_live
 from prices.held_back import HeldQuotes, waiting
 from prices.second_source import SecondSource
 from prices.selectors import latest, recent_ranges
@@ -38,7 +36,6 @@ GAP_SECONDS = 3.0  # a quote held back before a longer gap is not confirmed by i
 RETRY_SECONDS = 5.0  # after a source could not be opened
 REBUILD_EVERY = 60.0  # at least so long a stream runs before it is replaced to make space for pairs
 BACKOFF_SECONDS = 1.0  # how long a source is skipped after a database error
-DATABASE_ERRORS = (DatabaseError, psycopg.Error)  # the paper broker uses psycopg directly
 
 Lanes = Callable[[], Collection[str]]
 Work = Callable[[], bool | None]

@@ -18,8 +18,8 @@ from common.clocks import machine_time, market_now
 from common.errors import MisconfiguredError
 from connections.models import DataConnection
 from connections.session_lanes import GENERAL
-from prices.broker_feeds import BACKOFF_SECONDS, DATABASE_ERRORS, BrokerFeedManager
-from prices.feeds import Feed, open_feed
+from prices.broker_feeds import BACKOFF_SECONDS, BrokerFeedManager
+from prices.feeds import DATABASE_ERRORS, Feed, open_feed
 from prices.services import delete_old_bars
 from prices.side_feeds import SideFeedManager
 from prices.signals import prices_started, prices_stopped

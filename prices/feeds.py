@@ -4,6 +4,8 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+import psycopg
+from django.db import Error as DatabaseError
 from django.dispatch import Signal
 
 from brokers.paper.exchange import forget_prices, on_quotes
@@ -19,6 +21,7 @@ from prices.services import forget_quotes, store_quotes
 from prices.signals import quotes_arrived, quotes_stored
 
 log = logging.getLogger(__name__)
+DATABASE_ERRORS = (DatabaseError, psycopg.Error)  # the paper broker uses psycopg directly
 PROMPT_AGE = timedelta(seconds=0.5)  # an older quote was delayed, for example by the database
 CLOCK_TOLERANCE = timedelta(seconds=5)  # the hosts' clocks differ by less
 

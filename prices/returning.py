@@ -3,7 +3,8 @@
 A source that comes back may begin with a frozen price of before. The judge (`held_back.py`) knows
 only the source's own quotes, to which that price is near. So while the stored price of a pair is a
 fallback's, the source's first quote counts only if it is within the spreads of that price. Else its
-second one counts, if it is a statement of its own: a later quote of another price.
+second one counts, if it is a statement of its own: a later quote of another price. A fallback that
+has been silent for LOST contradicts nothing: the first quote counts.
 """
 
 from collections.abc import Sequence

@@ -12,9 +12,10 @@ from typing import Protocol, runtime_checkable
 from brokers.types import Quote
 from common.clocks import machine_time, market_now
 from common.sql import database_now
+from prices.distances import Offsets
 from prices.held_back import Suspects
 from prices.selectors import own_quotes
-from prices.tick_judge import Offsets, second_opinion
+from prices.tick_judge import second_opinion
 from prices.usual_offsets import usual_offsets
 
 ASK_EVERY = 0.2  # seconds

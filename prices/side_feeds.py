@@ -7,9 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-import psycopg
 import structlog
-from django.db import Error as DatabaseError
 from django.db import connections
 
 from common.clocks import machine_time, market_now
@@ -19,14 +17,13 @@ from connections.models import DataConnection
 from connections.selectors import fallback_chains, followed_pairs, serves_paper, side_sources
 from connections.services import SourceReport, record_source_status
 from prices.fallback_feed import FallbackFeed, FallbackStream, known_uses, used_by_others
-from prices.feeds import Feed
+from prices.feeds import DATABASE_ERRORS, Feed
 from prices.pushed_feeds import PushedFeed, open_pushed
 from prices.pushed_reader import PushedReader
 from prices.second_source import SecondSource
 
 log = structlog.get_logger(__name__)
 REPORT_EVERY = 5.0  # seconds between two writes of an unchanged status
-DATABASE_ERRORS = (DatabaseError, psycopg.Error)  # the paper broker uses psycopg directly
 # What the settings or the quotes of one source may raise.
 UNUSABLE = (MisconfiguredError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError)
 

@@ -20,6 +20,7 @@ from enum import Enum
 from statistics import median_low
 
 from brokers.types import Quote
+from prices.distances import Offsets
 
 SPREADS, SHARE = 20, Decimal("0.02")
 SMALL_SHARE, RANGES = Decimal("0.001"), 5
@@ -63,8 +64,6 @@ class Recent:
 
 Sides = tuple[bool, bool]
 """Of bid and ask."""
-Offsets = tuple[Decimal, Decimal]
-"""Of bid and ask: how much more a source quotes than another one."""
 BOTH: Sides = (True, True)
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from common.sql import Query, array, rows
 from prices.bars import minute_of
-from prices.tick_judge import Offsets
+from prices.distances import Offsets
 
 WINDOW = timedelta(hours=1)
 MAX_OFFSET_SHARE = Decimal("0.02")  # sources that are further apart quote different things

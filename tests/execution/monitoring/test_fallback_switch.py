@@ -1,4 +1,4 @@
-"""A switch to a fallback fires nothing by itself; what the market does meanwhile fires."""
+"""A switch to a fallback fires nothing; what the market does meanwhile fires."""
 
 from collections.abc import Iterator
 from dataclasses import replace
