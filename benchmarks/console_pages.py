@@ -1,13 +1,18 @@
 """The pages of the console that `pages` asks for as an operator, and their bars."""
 
+from datetime import timedelta
 from typing import Any, Protocol
 
 from django.utils.timezone import now as machine_clock
 
+from analytics.installation import compute
+from analytics.models import ExecutionDay
+from benchmarks.environment import BenchError
 from execution.models import Order
 from positions.models import ExecutionPosition
 
 TARGET_MS, MOST_QUERIES = 300.0, 15
+DAYS = 366  # as many as the page of execution quality shows at once
 
 # {order}, {position}, {signal} and {account} are those of the newest trade.
 PAGES = tuple(
@@ -16,11 +21,11 @@ PAGES = tuple(
         "", "console/live/", "console/trail/", "console/execution/", "console/execution/?of=exits",
         "console/execution/?from={year}-01-01", "console/execution/{year}/{month}/",
         "execution/order/", "execution/order/?status__exact=FILLED",
-        "execution/order/{order}/change/", "execution/fill/", "execution/executionlog/",
+        "execution/order/{order}/", "execution/fill/", "execution/executionlog/",
         "execution/driftitem/", "positions/executionposition/",
-        "positions/executionposition/{position}/change/", "signals/signal/",
-        "signals/signal/{signal}/change/", "signals/feed/", "connections/executionconnection/",
-        "connections/executionconnection/{account}/change/", "connections/dataconnection/",
+        "positions/executionposition/{position}/", "signals/signal/",
+        "signals/signal/{signal}/", "signals/feed/", "connections/executionconnection/",
+        "connections/executionconnection/{account}/", "connections/dataconnection/",
         "connections/subscription/", "connections/killswitch/", "users/user/", "events/event/",
         "events/notification/", "analytics/analyticsdaily/",
     )
@@ -46,6 +51,17 @@ def shown() -> dict[str, Any]:
         "position": trade.pk, "signal": trade.signal_id, "account": trade.connection_id,
         "year": today.year, "month": today.month,
     }  # fmt: skip
+
+
+def compute_execution() -> None:
+    """Compute what the page of execution quality shows; a page without figures measures nothing."""
+    today = machine_clock().date()
+    for number in range(DAYS):
+        day = today - timedelta(days=number)
+        if Order.objects.filter(created_at__date=day).exists():
+            compute.compute_day(day)
+    if not ExecutionDay.objects.filter(orders__gt=0).exists():
+        raise BenchError("no day of execution was computed")
 
 
 def is_slow(figures: Figures) -> bool:

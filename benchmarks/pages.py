@@ -153,6 +153,7 @@ class History:
 
     def measure_console(self) -> Found:
         """Ask for each page of the console as an operator."""
+        console_pages.compute_execution()
         own = console_pages.shown()
         found: Found = {}
         for number in range(1 + TRIES_OF_CONSOLE):
