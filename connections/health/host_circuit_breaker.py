@@ -9,7 +9,7 @@ are that tenant's.
 
 While the circuit is open, one account at a time is read as a probe (`connections.health.probes`).
 The first answer closes it and ends the back-off of its accounts. A host whose circuit opens again
-soon after is probed less often. Exits are always sent.
+soon after is probed less often. A circuit ends with its host's last account. Exits are always sent.
 
 Every process reads the open circuits when it renews its lease, never for an order.
 """
@@ -101,16 +101,28 @@ OPEN_HOSTS = "SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NU
 """The hosts whose circuits are open."""
 
 
+# Health `h` of an account that may be read as a probe. It need not be one that failed: all may have
+# answered just as the circuit opened. One whose login was refused waits for its time.
+PROBED_SQL = """h.status <> 'UNTESTED' AND (h.unreachable_at IS NOT NULL OR h.status = 'ACTIVE'
+      OR h.error_code <> '' AND h.read_after <= clock_timestamp())"""
+
+
 def claim_probes_sql() -> str:
     """Return the statement of `claim_probes`."""
     return f"""
+WITH without_accounts AS (
+  UPDATE connections_hostcircuit x SET opened_at = NULL, closed_at = clock_timestamp()
+  WHERE opened_at IS NOT NULL AND probe_at <= clock_timestamp() AND NOT EXISTS (
+    SELECT FROM connections_executionconnection c
+    WHERE c.broker_host = x.host AND {is_monitored_sql()})
+)
 UPDATE connections_hostcircuit x SET probe_at = clock_timestamp() + make_interval(
   secs => least({LONGEST_PROBE_SECONDS}, {PROBE_SECONDS} * power(2, least(x.times - 1, 10))))
 WHERE x.host IN (SELECT host FROM connections_hostcircuit
   WHERE opened_at IS NOT NULL AND probe_at <= clock_timestamp() AND EXISTS (
     SELECT FROM connections_connectionhealth h
     JOIN connections_executionconnection c ON c.id = h.connection_id
-    WHERE c.broker_host = host AND h.unreachable_at IS NOT NULL AND h.status <> 'UNTESTED'
+    WHERE c.broker_host = host AND {PROBED_SQL}
       AND {is_monitored_sql()} AND {IN_HELD_LANES_SQL}
       AND c.id <> ALL(%(queried)s::uuid[]))
   ORDER BY host FOR NO KEY UPDATE SKIP LOCKED)

@@ -11,7 +11,7 @@ from brokers.base import ReadFailed
 from common.reason_codes import Code
 from connections import selectors, services
 from connections.health import host_circuit_breaker, probes
-from connections.models import HostCircuit
+from connections.models import ConnectionHealth, ExecutionConnection, HostCircuit
 from events.models import Event
 from tests.connections import make
 from tests.connections.failing import age, connect, fail, kinds, status
@@ -215,3 +215,36 @@ def test_probe_queries_each_account_once_per_run(
     probe_at = HostCircuit.objects.get().probe_at
     assert probe_at is not None
     assert probe_at < timezone.now()  # no account was left to query: the next poll does it
+
+
+def test_circuit_whose_accounts_all_answered_as_it_opened_is_probed(broker: Broker) -> None:
+    """Their answers were to calls of before, so that they closed nothing."""
+    accounts = connect(6)
+    fail(*accounts)
+    services.mark_active([row.pk for row in accounts])
+    assert host_circuit_breaker.open_hosts() == {"paper:kraken"}
+    age(5.1)
+    assert probes.retry_failed(adapter=broker) == (1, 0)
+    assert host_circuit_breaker.open_hosts() == frozenset()
+
+
+def test_account_whose_login_is_refused_is_no_probe_before_its_time(broker: Broker) -> None:
+    accounts = connect(6)
+    fail(*accounts)
+    services.mark_errors([(row.pk, "Refused.") for row in accounts])
+    age(5.1)
+    assert probes.retry_failed(adapter=broker) == (0, 0)
+    ConnectionHealth.objects.update(error_code=Code.CREDENTIALS_REFUSED, read_after=timezone.now())
+    assert probes.retry_failed(adapter=broker)[0] > 0
+    assert host_circuit_breaker.open_hosts() == frozenset()
+
+
+@pytest.mark.parametrize("change", [{"archived_at": timezone.now()}, {"is_active": False}])
+def test_circuit_of_a_host_without_accounts_closes(broker: Broker, change: dict[str, Any]) -> None:
+    accounts = connect(6)
+    fail(*accounts)
+    ExecutionConnection.objects.update(**change)
+    age(5.1)
+    assert probes.retry_failed(adapter=broker) == (0, 0)
+    assert host_circuit_breaker.open_hosts() == frozenset()
+    assert kinds() == ["host.down"]
