@@ -1,14 +1,12 @@
 """How far a source lay from its fallbacks, by the minute bars that both have."""
 
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
 from common.sql import Query, array, rows
-from prices.distances import KEPT_SAMPLES, TOGETHER, Distance, Sample, distance_of
-
-LOOK_BACK = timedelta(hours=24)  # a source that is silent for longer has no known distance
+from prices.distances import KEPT_SAMPLES, LOOK_BACK, TOGETHER, Distance, Sample, distance_of
 
 
 class SampleRow(NamedTuple):

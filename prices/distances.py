@@ -19,6 +19,7 @@ Offsets = tuple[Decimal, Decimal]
 TOGETHER = timedelta(seconds=2)
 APART = timedelta(seconds=5)  # between two samples: one bad tick must not be several
 KEPT_SAMPLES, KEPT_FOR = 9, timedelta(minutes=10)
+LOOK_BACK = timedelta(hours=24)  # an older distance is not known any more
 MIN_SAMPLES = 3
 
 

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from brokers.types import Quote
-from prices.distances import Distance, Offsets, Sample, is_near
+from prices.distances import LOOK_BACK, Distance, Offsets, Sample, is_near
 
 # Longer than CONFIRMATION_SECONDS of `quote_intake.py`: a healthy pair, which may be confirmed as
 # rarely as that, is not switched.
@@ -74,6 +74,13 @@ class Look:
         """
         return self.open_since is not None and self.now - self.open_since > SILENT
 
+    def is_measured(self, distance: Distance) -> bool:
+        """Whether a distance is of this opening of the market, and not of days ago."""
+        newest, opened = distance.newest, self.open_since
+        if newest is None or opened is None:
+            return False
+        return newest.at >= max(opened, self.now - LOOK_BACK)
+
     def is_current(self, fallback_id: int, within: timedelta) -> bool:
         """Return whether a fallback has quoted within a time, and not by a fallback of its own."""
         other = self.fallbacks.get(fallback_id)
@@ -86,8 +93,11 @@ def sampled(
     """Return the distances after a look at the stored quotes.
 
     While the source has the prices of one fallback, its distance to the others goes on from these.
+    What a fallback has left that is not used any more says nothing.
     """
     found = dict(before)
+    if use is None and not row.is_own:
+        return found
     for pk, other in fallbacks.items():
         if not other.is_own or (use is not None and use.fallback_id == pk and not row.is_own):
             continue
@@ -143,6 +153,17 @@ def _is_back(look: Look, use: Use) -> bool:
     return not is_near(newest.offsets, use.offsets, newest.width)
 
 
+def measured_again(before: Mapping[int, Distance], row: Stored, ended: Use) -> dict[int, Distance]:
+    """Return the distances after the end of a use: those since its source quotes again.
+
+    After a contradiction none: which of both was right is not known.
+    """
+    back_at = ended.own_since
+    if back_at is None or row.received_at - back_at < RETURN:
+        back_at = row.received_at
+    return {pk: distance.since(back_at) for pk, distance in before.items()}
+
+
 def _with_own(row: Stored, use: Use) -> Use:
     """Return the use after a quote of the source itself."""
     came_at = row.received_at
@@ -154,8 +175,9 @@ def _with_own(row: Stored, use: Use) -> Use:
 
 def _first(look: Look, own_at: datetime) -> Use | None:
     for pk in look.fallbacks:
-        offsets = look.distances.get(pk, Distance()).known
-        if offsets is None or not look.is_current(pk, CURRENT):
+        distance = look.distances.get(pk, Distance())
+        offsets = distance.known
+        if offsets is None or not look.is_measured(distance) or not look.is_current(pk, CURRENT):
             continue
         if max(map(abs, offsets)) <= MAX_OFFSET_SHARE * look.row.quote.bid:
             return Use(pk, offsets, own_at)

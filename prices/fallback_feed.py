@@ -6,7 +6,7 @@ itself sends at that moment is never replaced.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from django.db import transaction
@@ -21,7 +21,16 @@ from connections.selectors import hours_of_pairs, serves_paper
 from connections.services import FallbackChange, record_fallback_changes, show_fallback_use
 from prices.distance_rows import stored_distances
 from prices.distances import Distance
-from prices.fallback import Look, Stored, Use, is_covered, next_use, sampled, to_publish
+from prices.fallback import (
+    Look,
+    Stored,
+    Use,
+    is_covered,
+    measured_again,
+    next_use,
+    sampled,
+    to_publish,
+)
 from prices.feeds import LiveFeed
 from prices.models import FallbackUse, LatestQuote
 from prices.services import store_fallback_quotes
@@ -61,6 +70,15 @@ class FallbackStream:
     _looked_at: float = float("-inf")
     _shown: dict[str, int] | None = None
 
+    def follow(self, chain: Sequence[int], pairs: frozenset[str]) -> None:
+        """Use these fallbacks for these pairs from now on.
+
+        With a source that is deleted its uses are, too: what is stored is read again.
+        """
+        if chain != self.chain:
+            self.uses = known_uses(self.source_id)
+        self.chain, self.pairs = chain, pairs
+
     def due(self, now: datetime) -> list[Quote]:
         """Store and return the quotes of fallbacks that count as the source's now. now: market."""
         if machine_time() - self._looked_at < LOOK_EVERY:
@@ -97,13 +115,15 @@ class FallbackStream:
             look = Look(row, others, distances, self._open_since(pair, now, at), at)
             use = next_use(look, before)
             if use is None and before is not None:  # it is measured again
-                distances = {pk: one.since(row.received_at) for pk, one in distances.items()}
+                distances = measured_again(distances, row, before)
             self._distances[pair] = distances
             if use is not None:
                 found.uses[pair] = use
                 if is_covered(look, use):
                     found.covered[pair] = use.fallback_id
             if (quote := to_publish(look, use)) is not None:
+                # Another host's clock may be ahead: no later quote would count until then.
+                quote = replace(quote, time=min(quote.time, now))
                 found.quotes.append((quote, row.received_at))
         return found
 

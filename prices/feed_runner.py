@@ -5,7 +5,7 @@ The prices process runs every active source; a session worker runs those of acco
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from typing import Protocol
@@ -32,7 +32,7 @@ FIND_SOURCES_EVERY = 5.0  # seconds until a source that was added or switched of
 MAINTAIN_EVERY = 1.0  # the same for brokers' sources and for pairs that are needed now
 HEARTBEAT = 1.0  # seconds between two notifications without quotes
 DELETE_OLD_EVERY = 600.0  # minute bars that are older than a week
-LIST, LIVE, BARS = 0, -1, -2  # keys of `_idle_until` beside the sources' ids
+LIST, LIVE, BARS = "list", "brokers", "bars"  # what may be idle beside feeds and their sources
 
 
 def run(
@@ -113,7 +113,7 @@ class FeedRunner:
         self._live = live
         self._maintained_at = float("-inf")
         self._feeds: dict[tuple[int, str], Feed] = {}
-        self._idle_until: dict[int, float] = {}
+        self._idle_until: dict[Hashable, float] = {}
         self._found_at = self._beat_at = self._deleted_at = float("-inf")
         self.published = 0  # quotes
 
@@ -135,7 +135,9 @@ class FeedRunner:
             self._maintained_at = machine_time()
             self._guarded(LIVE, "brokers' prices", self._live.maintain)
         for feed in self._all():
-            self._guarded(feed.data_connection_id, feed.name, partial(self._step, feed))
+            # A source may have two: an error of its fallback delays nothing that it sends itself.
+            key = feed.data_connection_id, type(feed)
+            self._guarded(key, feed.name, partial(self._step, feed))
         if machine_time() - self._beat_at >= HEARTBEAT:
             self._beat_at = machine_time()
             for feed in self._all():
@@ -157,7 +159,7 @@ class FeedRunner:
     def _step(self, feed: Feed) -> None:
         self.published += feed.step(market_now())
 
-    def _guarded(self, key: int, name: str, work: Callable[[], object]) -> None:
+    def _guarded(self, key: Hashable, name: str, work: Callable[[], object]) -> None:
         """Run `work` for a source; log its error and skip the source for a while."""
         if self._idle_until.get(key, 0) > machine_time():
             return

@@ -10,7 +10,7 @@ order. So what is taken from a source passes here first (`tick_judge.py` has the
   was right. A quote that is sent again neither confirms nor denies.
 - A held quote that nothing contradicts for HOLD_SECONDS counts, as a price of that moment; sooner
   if a second source confirms it. While a second source denies it, silence does not confirm it, but
-  REPEATS later repetitions do.
+  REPEATS later repetitions do. One that was denied and is not stated again is dropped in the end.
 So a move acts with its second quote or after a second of silence. If this process stood still, the
 second begins again, as quotes that contradict may wait to be read; once only, as a slow process
 must not hide a move. Not for several threads.
@@ -28,6 +28,7 @@ from prices.tick_judge import Sent, Verdict, judge_next
 
 HOLD_SECONDS = 1.0
 DENIAL_SECONDS = 2.0  # so long what a second source says holds
+DROPPED_AFTER = 45.0  # seconds: a quote that was denied, and stated so long ago, is no price of now
 STALLED_SECONDS = 3.0  # longer than any pause of the thread that looks
 
 Suspects = dict[str, tuple[Quote, Quote, float]]
@@ -86,7 +87,7 @@ class HeldQuotes:
             return found or []
         suspect, newest = pair.held_beside(sent), pair.newest_held
         verdict = judge_next(
-            sent, pair.last, suspect.first if suspect else None, pair.recent,
+            sent, pair.last, suspect.first if suspect else None, pair.usual_beside(sent),
             newest=newest.sent if newest else None,
         )  # fmt: skip
         if verdict is Verdict.OK:
@@ -117,7 +118,9 @@ class HeldQuotes:
                 continue
             if stood_still:
                 pair.begin_again(now)
-            if now - newest.since >= HOLD_SECONDS and not newest.is_denied(now):
+            if newest.was_denied and now - newest.stated_at > DROPPED_AFTER:
+                pair.held.clear()
+            elif now - newest.since >= HOLD_SECONDS and not newest.is_denied(now):
                 found += pair.passed(_as_of(newest.sent, at))
         return found
 
@@ -148,6 +151,7 @@ class HeldQuotes:
             if newest is None or newest.sent.quote != suspects[symbol]:
                 continue
             newest.denied_until = now + DENIAL_SECONDS if is_right is False else float("-inf")
+            newest.was_denied = newest.was_denied or is_right is False
             if is_right:
                 found += pair.passed(_as_of(newest.sent, at))
         return found
@@ -160,6 +164,15 @@ class HeldQuotes:
             for suspect in pair.held.values()
             if suspect.sent.row is not None
         }
+
+    def drop(self, rows: Collection[int]) -> None:
+        """Forget what is held back of these rows: another process has decided about them."""
+        for symbol, pair in list(self._pairs.items()):
+            for up, suspect in list(pair.held.items()):
+                if suspect.sent.row in rows:
+                    del pair.held[up]
+            if not pair.held and not pair.is_known:
+                del self._pairs[symbol]
 
     def keep(self, pairs: Collection[str]) -> None:
         """Forget the other pairs."""

@@ -1,6 +1,7 @@
 """What is known of one pair of a source: its last price, what is usual, and what is held back."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
@@ -8,6 +9,7 @@ from brokers.types import Quote
 from prices.tick_judge import Recent, Sent, is_far, is_independent, reached
 
 RECENT = 9  # spreads, of which the median counts
+FEW_SPREADS = 3  # fewer may all be of a moment at which the market was thin
 RANGE_QUOTES = 50  # whose prices are the recent range
 REPEATS = 3  # so often a source states a price again against what a second source says
 REPEAT_SECONDS = 0.5  # apart: what is delivered at once is stated once
@@ -18,24 +20,31 @@ class Suspect:
     """A quote that is held back. since: when it came, machine time.
 
     sent: as it was stated last. first: the prices that it came with, which the next quote must
-    differ from to confirm it, with the newest time. denied_until: by a second source. repeats: how
-    often it was stated again. has_restarted: its second began again after a pause of the process.
+    differ from to confirm it, with the newest time. denied_until: by a second source; was_denied:
+    ever. repeats: how often it was stated again. has_restarted: its second began again after a
+    pause of the process.
     """
 
     sent: Sent
     first: Sent
     since: float
     denied_until: float = float("-inf")
+    was_denied: bool = False
     repeats: int = 0
     repeated_at: float = float("-inf")
     has_restarted: bool = False
 
     def again(self, sent: Sent, now: float) -> None:
         """Take what is no new statement. A later one is its source's word once more."""
-        if sent.at > self.sent.at and now - max(self.since, self.repeated_at) >= REPEAT_SECONDS:
+        if sent.at > self.sent.at and now - self.stated_at >= REPEAT_SECONDS:
             self.repeats, self.repeated_at = self.repeats + 1, now
         at = max(sent.at, self.sent.at)
         self.sent, self.first = replace(sent, at=at), replace(self.first, at=at)
+
+    @property
+    def stated_at(self) -> float:
+        """When its source stated it last, machine time."""
+        return max(self.since, self.repeated_at)
 
     def is_denied(self, now: float) -> bool:
         """Return whether silence confirms it not yet. A source that insists is believed."""
@@ -59,12 +68,14 @@ class JudgedPair:
         held = {up: replace(suspect) for up, suspect in self.held.items()}
         return replace(self, spreads=self.spreads.copy(), middles=self.middles.copy(), held=held)
 
-    @property
-    def recent(self) -> Recent:
-        """What is usual for it."""
+    def usual_beside(self, sent: Sent) -> Recent:
+        """What is usual for it, to judge a quote by."""
+        spreads: Sequence[Decimal] = self.spreads
+        if len(spreads) < FEW_SPREADS:
+            spreads = [min(*spreads, sent.quote.ask - sent.quote.bid)]
         if len(self.middles) < RANGE_QUOTES:
-            return Recent(self.spreads, self.known_range)
-        return Recent(self.spreads, (max(self.middles) - min(self.middles)) / 2)
+            return Recent(spreads, self.known_range)
+        return Recent(spreads, (max(self.middles) - min(self.middles)) / 2)
 
     @property
     def newest_held(self) -> Suspect | None:
@@ -90,7 +101,7 @@ class JudgedPair:
 
         One that does not is far from it, so that it is suspect itself.
         """
-        first, recent = suspect.first, self.recent
+        first, recent = suspect.first, self.usual_beside(sent)
         if not is_far(sent.quote, first.quote, recent):
             return self.passed(first, sent), True
         both = reached(first.quote, sent.quote, self.last.quote)

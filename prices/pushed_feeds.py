@@ -13,7 +13,7 @@ from connections.selectors import serves_paper
 from connections.services import SourceReport
 from prices.feeds import LiveFeed, forget_future_quotes
 from prices.held_back import HeldQuotes, Suspects, waiting
-from prices.pushed_quotes import UNREAD_FOR, forget_published
+from prices.pushed_quotes import UNREAD_FOR, decided_by_others, forget_published
 from prices.pushed_reader import PushedReader
 from prices.quote_intake import CONFIRMATION_SECONDS
 from prices.selectors import latest, recent_ranges
@@ -57,6 +57,9 @@ class PushedStream:
         A quote has the time at which it was true. Those that no process read for long are left out:
         they are no prices of now, and the levels of then may have been moved.
         """
+        if (held := self._held.rows()) and (decided := decided_by_others(self.source_id, held)):
+            self._held.drop(decided)
+            self._read -= decided
         unread, machine = self._reader.take(self.source_id), machine_time()
         found, self._confirmed = self._confirmed, []
         for row in unread:
@@ -66,12 +69,15 @@ class PushedStream:
             self.pushed_at[row.symbol] = machine
             quote = Quote(row.symbol, row.bid, row.ask, now - timedelta(seconds=max(0.0, row.age)))
             found += self._held.passed(quote, machine, row.time, row.id)
-        return self._in_order(found + self._held.released(machine, now))
+        return self._in_order(found + self._held.released(machine, now), now)
 
-    def _in_order(self, quotes: list[Quote]) -> list[Quote]:
-        """Return quotes whose times never go back: their age is known as well as a look is fast."""
+    def _in_order(self, quotes: list[Quote], now: datetime) -> list[Quote]:
+        """Return quotes whose times never go back: their age is known as well as a look is fast.
+
+        A time that is not reached yet is of before the clock was set back.
+        """
         for number, quote in enumerate(quotes):
-            at = max(quote.time, self._newest.get(quote.symbol, quote.time))
+            at = max(quote.time, min(now, self._newest.get(quote.symbol, quote.time)))
             quotes[number], self._newest[quote.symbol] = replace(quote, time=at), at
         return quotes
 

@@ -152,6 +152,24 @@ def unpublished(after: Mapping[int, int]) -> list[PushedRow]:
     return periodic_rows(UNPUBLISHED, (array(after), array(after.values())))
 
 
+class DecidedRow(NamedTuple):
+    """A row that was published, or counts for nothing."""
+
+    id: int
+
+
+DECIDED = Query(
+    DecidedRow,
+    "SELECT h.id FROM unnest(%s::bigint[]) AS h(id) WHERE NOT EXISTS ("
+    "SELECT FROM prices_pushedquote q WHERE q.id = h.id AND q.data_connection_id = %s)",
+)
+
+
+def decided_by_others(source_id: int, ids: Collection[int]) -> set[int]:
+    """Return which of these rows of a source are there no more."""
+    return {row.id for row in periodic_rows(DECIDED, (array(ids), source_id))}
+
+
 def forget_published(source_id: int, ids: Collection[int]) -> None:
     """Delete what is published."""
     run("DELETE FROM prices_pushedquote WHERE data_connection_id = %s AND id = ANY(%s::bigint[])",

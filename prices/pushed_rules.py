@@ -47,9 +47,11 @@ def judge_rows(
     """Return which rows are taken, in order.
 
     symbols: the pairs of the source. known: the newest quote of each that was taken. now: UTC.
-    A row that is the newest quote of its symbol again is no error: a body may be sent twice.
+    A row that is the newest quote of its symbol again is no error: a body may be sent twice. After
+    a clock was set back, a known quote of the future puts none out of order.
     """
-    judged, newest = JudgedRows(), dict(known)
+    judged = JudgedRows()
+    newest = {symbol: last for symbol, last in known.items() if last.time <= now + MAX_AHEAD}
     for number, row in enumerate(rows):
         try:
             quote = _read(row)

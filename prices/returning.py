@@ -8,7 +8,6 @@ has been silent for LOST contradicts nothing: the first quote counts.
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
 
 from brokers.types import Quote
 from common.clocks import machine_time
@@ -16,7 +15,9 @@ from prices.fallback import LOST
 from prices.selectors import fallback_prices
 
 KNOWN_FOR = 30.0  # seconds: no fallback begins sooner after an own quote
-SECOND_WITHIN = timedelta(seconds=KNOWN_FOR)  # a first quote that waits for longer is forgotten
+SECOND_WITHIN = (
+    LOST  # a healthy source confirms each pair within that; an older first one is forgotten
+)
 
 
 class ReturningQuotes:

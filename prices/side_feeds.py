@@ -136,8 +136,6 @@ class SideFeedManager:
     def _follow_fallback(self, source: DataConnection, chain: tuple[int, ...]) -> None:
         """Open the fallbacks of a source, or let them go on with what is chosen now."""
         if (feed := self._fallbacks.get(source.pk)) is None:
-            stream = FallbackStream(source.pk, uses=known_uses(source.pk))
-            feed = self._fallbacks[source.pk] = FallbackFeed(source, stream)
+            feed = self._fallbacks[source.pk] = FallbackFeed(source, FallbackStream(source.pk))
         feed.publish_to_paper(serves_paper(source))
-        feed.stream.chain = chain
-        feed.stream.pairs = frozenset(followed_pairs(source))
+        feed.stream.follow(chain, frozenset(followed_pairs(source)))

@@ -135,15 +135,15 @@ def reached(suspect: Quote, new: Quote, last: Quote) -> Quote:
 def second_opinion(last: Quote, suspect: Quote, second: Quote, offsets: Offsets) -> bool | None:
     """Return whether a second source confirms a suspect quote (True) or denies it (False).
 
-    None: its price is near neither the last one nor the suspect one, so it says nothing. second:
-    a quote that came after the suspect one. offsets: what the source's bid and ask usually are more
+    None: its price has moved most of the way to the suspect one, so it says nothing yet. second: a
+    quote that came after the suspect one. offsets: what the source's bid and ask usually are more
     than the second one's, so that its move counts and not its price.
     """
     shifted = replace(second, bid=second.bid + offsets[0], ask=second.ask + offsets[1])
-    near = _distance(suspect, last) / OPINION_SHARE
-    if _distance(shifted, suspect) <= near:
+    from_suspect = _distance(shifted, suspect)
+    if from_suspect <= _distance(suspect, last) / OPINION_SHARE:
         return True
-    return False if _distance(shifted, last) <= near else None
+    return False if _distance(shifted, last) < from_suspect else None
 
 
 def _distance(quote: Quote, other: Quote) -> Decimal:

@@ -22,7 +22,7 @@ being cancelled. A leg of an OCO pair cancels the other leg in the same statemen
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import dropwhile
 from typing import NamedTuple
@@ -44,6 +44,7 @@ from common.sql import (
     rows,
     run,
 )
+from common.stored_times import AHEAD_SECONDS
 from execution.base.statements import insert_log_sql, log_rows_sql
 from execution.monitoring.oco_order import IS_LEG, LEGS, reached_at
 from prices.ranges import (
@@ -371,12 +372,15 @@ class TriggerMonitor:
         """Return the quotes without those that are older than one of an earlier batch.
 
         A broker may send its last price again after a reconnect: no such price may fire anything.
+        A time of the future is of before the clock was set back, and makes no quote an older one.
         """
-        newest = self._newest
-        kept = [q for q in quotes if q.time >= newest.get((source_id, q.symbol), q.time)]
+        future = market_now() + timedelta(seconds=AHEAD_SECONDS)
+        known = {q.symbol: self._newest.get((source_id, q.symbol), q.time) for q in quotes}
+        newest = {symbol: at for symbol, at in known.items() if at <= future}
+        kept = [q for q in quotes if q.time >= newest.get(q.symbol, q.time)]
         for quote in kept:
-            key = (source_id, quote.symbol)
-            newest[key] = max(quote.time, newest.get(key, quote.time))
+            newest[quote.symbol] = max(quote.time, newest.get(quote.symbol, quote.time))
+            self._newest[source_id, quote.symbol] = newest[quote.symbol]
         return kept
 
 

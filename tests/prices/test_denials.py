@@ -6,7 +6,13 @@ from decimal import Decimal as D
 import pytest
 
 from brokers.types import Quote
-from prices.held_back import DENIAL_SECONDS, HOLD_SECONDS, STALLED_SECONDS, HeldQuotes
+from prices.held_back import (
+    DENIAL_SECONDS,
+    DROPPED_AFTER,
+    HOLD_SECONDS,
+    STALLED_SECONDS,
+    HeldQuotes,
+)
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 PAIR = "EUR/USD"
@@ -124,3 +130,12 @@ def test_repetition_of_a_quote_that_stalled_does_not_begin_again(held: Held) -> 
         held.send("0.9900")
         held.look()
     assert held.counted == ["0.9900"]
+
+
+def test_denied_quote_that_is_not_stated_again_is_dropped(held: Held) -> None:
+    """Its source has fallen silent: what it said so long ago is no price of now."""
+    held.passes(DROPPED_AFTER + 1)
+    held.passes(10, asks=False)
+    assert held.counted == []
+    held.send("1.0999")
+    assert held.counted == ["1.0999"]

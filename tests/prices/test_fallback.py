@@ -1,5 +1,6 @@
 """When a fallback is used, at which price, and when it ends."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 
@@ -20,6 +21,7 @@ from prices.fallback import (
     Stored,
     Use,
     is_covered,
+    measured_again,
     next_use,
     sampled,
     shifted,
@@ -335,3 +337,38 @@ def test_use_goes_on_if_no_fallback_delivers() -> None:
     found = look(stored("1.1000", 40, is_own=False), {}, later)
     assert next_use(found, USE) == USE
     assert not is_covered(found, USE)
+
+
+@pytest.mark.parametrize(
+    ("opened", "seconds", "is_used"),
+    [
+        (OPENED, 0, True),
+        (NOW + timedelta(hours=2), 3 * 3600, False),  # measured before the market opened
+        (OPENED - timedelta(days=9), 25 * 3600, False),
+    ],
+)
+def test_old_distance_is_not_known_any_more(
+    opened: datetime, seconds: float, *, is_used: bool
+) -> None:
+    later = seconds + QUIET + 1
+    found = next_use(look(stored("1.1", seconds), fresh(later), later, opened=opened), None)
+    assert (found is not None) is is_used
+
+
+def test_distance_since_a_return_is_known_after_it() -> None:
+    """The source falls silent again just after its return."""
+    began, ended = 100.0, 100 + RETURN.total_seconds()
+    distances: dict[int, Distance] = dict(KNOWN)
+    for second in range(int(began), int(ended) + 1):
+        distances = sampled(distances, stored("1.2000", second), fresh(second), None)
+    back = replace(USE, own_at=after(ended - 1), own_since=after(began))
+    again = measured_again(distances, stored("1.2000", ended), back)
+    assert again[FIRST].known == (D("0.1010"), D("0.1010"))
+    contradicted = replace(USE, own_at=after(began), own_since=after(began))
+    again = measured_again(distances, stored("1.2000", began + 5), contradicted)
+    assert {one.at for one in again[FIRST].samples} <= {after(n) for n in range(105, 131)}
+
+
+def test_what_a_fallback_has_left_measures_nothing() -> None:
+    left = stored("1.1500", 10, is_own=False)
+    assert sampled(KNOWN, left, fresh(10), None) == KNOWN

@@ -351,3 +351,14 @@ def test_second_quote_counts_whatever_a_second_source_says(source: Source) -> No
     assert source.send("0.9900") == []
     opinion(source, is_right=False)
     assert source.send("0.9901") == ["0.9900", "0.9901"]
+
+
+# ---- after a restart -------------------------------------------------------------------------
+def test_wide_spread_of_before_a_restart_hides_no_bad_quote(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The stored quote is of a weekend's last minute."""
+    source = Source(monkeypatch)
+    source.intake.expect([Quote(PAIR, D("1.0975"), D("1.1025"), NOON)], {PAIR: D("0.0010")})
+    assert source.send("1.0450") == []
+    assert source.send("1.0999") == ["1.0999"]

@@ -189,3 +189,31 @@ def test_source_that_is_switched_off_is_closed(pushed: DataConnection) -> None:
     DataConnection.objects.update(is_active=False)
     manager.maintain()
     assert manager.feeds == []
+
+
+def test_quote_that_another_process_has_decided_about_is_dropped(
+    pushed: DataConnection, clock: Clock
+) -> None:
+    """It saw the next quote, which denies this one, and deleted both."""
+    first = opened(pushed)
+    push(pushed, "1.1", "1.1001")
+    assert step(first) == 2
+    second = opened(pushed)
+    push(pushed, "0.5500")
+    assert (step(first), step(second)) == (0, 0)
+    push(pushed, "1.1002")
+    assert step(second) == 1
+    clock.seconds += HOLD_SECONDS
+    assert step(first) == 0
+    assert bid_of(pushed) == D("1.1002")
+
+
+def test_times_of_before_the_clock_was_set_back_are_forgotten(
+    pushed: DataConnection, clock: Clock
+) -> None:
+    stream = PushedStream(pushed.pk, [PAIR])
+    future, now = market_now() + timedelta(hours=1), market_now()
+    of_then = Quote(PAIR, D("1.1"), D("1.1002"), future)
+    of_now = Quote(PAIR, D("1.1001"), D("1.1003"), now - timedelta(seconds=1))
+    assert stream._in_order([of_then], future)[0].time == future
+    assert stream._in_order([of_now], now)[0].time == now

@@ -108,3 +108,11 @@ def test_refused_row_does_not_make_later_ones_old() -> None:
     found = judged(row(-0.5, bid="2"), row(-1))
     assert [refused.code for refused in found.refused] == [Code.QUOTE_CROSSED]
     assert len(found.accepted) == 1
+
+
+def test_known_quote_of_the_future_puts_none_out_of_order() -> None:
+    """It was taken before the clock was set back."""
+    known = {"EUR/USD": Quote("EUR/USD", D("1.1"), D("1.1002"), NOW + timedelta(hours=1))}
+    found = judged(row(-1), row(-2), known=known)
+    assert len(found.accepted) == 1
+    assert [refused.code for refused in found.refused] == [Code.QUOTE_OUT_OF_ORDER]

@@ -153,7 +153,7 @@ def test_price_of_a_fallback_that_has_fallen_silent_contradicts_nothing() -> Non
 def test_first_quote_that_waits_for_long_confirms_nothing() -> None:
     own = ReturningQuotes(1)
     at = market_now()
-    for seconds, counts in ((29, True), (31, False)):
+    for seconds, counts in ((49, True), (51, False)):
         own._first[PAIR] = Quote(PAIR, D("0.9900"), D("0.9902"), at)
         quote = Quote(PAIR, D("1.0000"), D("1.0002"), at + timedelta(seconds=seconds))
         assert own._counts(quote, Quote(PAIR, D("1.1"), D("1.1"), quote.time)) is counts

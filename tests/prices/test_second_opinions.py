@@ -45,3 +45,9 @@ def test_middle_of_both_sides_confirms_no_bad_bid() -> None:
     one_sided = quote("3960", "4000.5")
     assert second_opinion(OWN, one_sided, quote("3980", "3980.5"), (D(0), D(0))) is None
     assert second_opinion(OWN, one_sided, quote("4000", "4000.5"), (D(0), D(0))) is False
+
+
+def test_second_source_that_moves_the_other_way_denies() -> None:
+    """It has left the last price, but not towards the suspect one."""
+    risen = quote("4015", "4015.5")
+    assert second_opinion(OWN, BAD, risen, (D(0), D(0))) is False

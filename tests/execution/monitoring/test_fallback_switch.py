@@ -404,3 +404,19 @@ def test_switch_triggers_and_moves_no_trailing_entry(
     sources.passes(5)
     sources.quote(sources.other, str(D(other) - D("0.0051")))
     assert state() == ("PENDING", "TRIGGERED")
+
+
+def test_deleted_fallback_of_a_fallback_is_used_no_more(sources: Sources) -> None:
+    """With it its use was deleted; the process that still knew it must not write it again."""
+    third = sources.add("Third")
+    set_fallback(sources.other, third, by=None)
+    sources.history(third, "1.1050")
+    silent(sources, "1.1000", "1.0850")
+    sources.quote(third, "1.1052")
+    assert FallbackUse.objects.get().fallback_id == third
+    DataConnection.objects.get(pk=third).delete()
+    sources.look()
+    sources.quote(sources.own, "1.1001")
+    sources.look()
+    assert not FallbackUse.objects.exists()
+    assert sources.bid() == D("1.1001")

@@ -96,3 +96,13 @@ def test_batches_fire_what_their_quotes_would_one_by_one(
         if random.random() < 0.2:
             monitor = TriggerMonitor()
     assert judged > 10
+
+
+def test_quote_of_before_the_clock_was_set_back_hides_no_later_one(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    factories.quote(alice, D("1.1"))
+    order = held(feed, order_type="STOP", stop_price=D("1.2"))
+    monitor = TriggerMonitor()
+    assert monitor.process_quotes(source(alice), quotes_of("1.1", seconds=3600)) == []
+    assert monitor.process_quotes(source(alice), quotes_of("1.21")) == [order.pk]
