@@ -73,7 +73,7 @@ class FallbackStream:
     def follow(self, chain: Sequence[int], pairs: frozenset[str]) -> None:
         """Use these fallbacks for these pairs from now on.
 
-        With a source that is deleted its uses are, too: what is stored is read again.
+        Deleting a fallback deletes its stored uses, so they are read again.
         """
         if chain != self.chain:
             self.uses = known_uses(self.source_id)

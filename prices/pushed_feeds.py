@@ -11,7 +11,7 @@ from connections.market_hours import is_market_open
 from connections.models import DataConnection
 from connections.selectors import serves_paper
 from connections.services import SourceReport
-from prices.feeds import LiveFeed, forget_future_quotes
+from prices.feeds import CLOCK_TOLERANCE, LiveFeed, forget_future_quotes
 from prices.held_back import HeldQuotes, Suspects, waiting
 from prices.pushed_quotes import UNREAD_FOR, decided_by_others, forget_published
 from prices.pushed_reader import PushedReader
@@ -74,10 +74,11 @@ class PushedStream:
     def _in_order(self, quotes: list[Quote], now: datetime) -> list[Quote]:
         """Return quotes whose times never go back: their age is known as well as a look is fast.
 
-        A time that is not reached yet is of before the clock was set back.
+        A time that is far ahead is of before the clock was set back.
         """
         for number, quote in enumerate(quotes):
-            at = max(quote.time, min(now, self._newest.get(quote.symbol, quote.time)))
+            newest = self._newest.get(quote.symbol, quote.time)
+            at = max(quote.time, newest) if newest <= now + CLOCK_TOLERANCE else quote.time
             quotes[number], self._newest[quote.symbol] = replace(quote, time=at), at
         return quotes
 

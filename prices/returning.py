@@ -15,9 +15,8 @@ from prices.fallback import LOST
 from prices.selectors import fallback_prices
 
 KNOWN_FOR = 30.0  # seconds: no fallback begins sooner after an own quote
-SECOND_WITHIN = (
-    LOST  # a healthy source confirms each pair within that; an older first one is forgotten
-)
+# A healthy source confirms each pair within that time. An older first quote is forgotten.
+SECOND_WITHIN = LOST
 
 
 class ReturningQuotes:

@@ -103,8 +103,8 @@ OPEN_HOSTS = "SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NU
 
 # Health `h` of an account that may be read as a probe. It need not be one that failed: all may have
 # answered just as the circuit opened. One whose login was refused waits for its time.
-PROBED_SQL = """h.status <> 'UNTESTED' AND (h.unreachable_at IS NOT NULL OR h.status = 'ACTIVE'
-      OR h.error_code <> '' AND h.read_after <= clock_timestamp())"""
+PROBED_SQL = """(h.status = 'ACTIVE' OR h.status = 'ERROR' AND (h.unreachable_at IS NOT NULL
+      OR h.read_after IS NULL OR h.read_after <= clock_timestamp()))"""
 
 
 def claim_probes_sql() -> str:

@@ -55,13 +55,16 @@ ORDER BY h.last_error_at LIMIT %(limit)s
 
 
 def probe_sql() -> Query[ReadRow]:
-    """Return the SELECT of one account per host: of those that failed the one that did so first."""
+    """Return the SELECT of one account per host: the one whose last failure is oldest.
+
+    Each failed probe makes it another one's turn: an account may have a fault of its own.
+    """
     return Query(
         ReadRow,
         f"""
 SELECT DISTINCT ON (c.broker_host) {_readable_accounts_sql()} AND {host_circuit_breaker.PROBED_SQL}
   AND c.broker_host = ANY(%(hosts)s) AND c.id <> ALL(%(queried)s::uuid[])
-ORDER BY c.broker_host, h.unreachable_at IS NULL, h.last_error_at
+ORDER BY c.broker_host, h.last_error_at NULLS FIRST
 """,
     )
 

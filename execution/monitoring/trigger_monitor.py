@@ -375,8 +375,11 @@ class TriggerMonitor:
         A time of the future is of before the clock was set back, and makes no quote an older one.
         """
         future = market_now() + timedelta(seconds=AHEAD_SECONDS)
-        known = {q.symbol: self._newest.get((source_id, q.symbol), q.time) for q in quotes}
-        newest = {symbol: at for symbol, at in known.items() if at <= future}
+        newest = {
+            symbol: at
+            for symbol in {quote.symbol for quote in quotes}
+            if (at := self._newest.get((source_id, symbol))) is not None and at <= future
+        }
         kept = [q for q in quotes if q.time >= newest.get(q.symbol, q.time)]
         for quote in kept:
             newest[quote.symbol] = max(quote.time, newest.get(quote.symbol, quote.time))

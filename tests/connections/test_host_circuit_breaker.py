@@ -228,13 +228,28 @@ def test_circuit_whose_accounts_all_answered_as_it_opened_is_probed(broker: Brok
     assert host_circuit_breaker.open_hosts() == frozenset()
 
 
+def test_account_that_stays_unreachable_is_not_the_only_probe(broker: Broker) -> None:
+    accounts = connect(6)
+    fail(*accounts)
+    services.mark_active([row.pk for row in accounts[1:]])
+    age(5.1)
+    broker.state = ReadFailed(Code.BROKER_UNREACHABLE)
+    assert probes.retry_failed(adapter=broker) == (0, 1)
+    asked = {spec.connection_id for spec in broker.asked}
+    age(15.1)
+    broker.state = account()
+    assert probes.retry_failed(adapter=broker)[0] > 0
+    assert broker.asked[1].connection_id not in asked
+    assert host_circuit_breaker.open_hosts() == frozenset()
+
+
 def test_account_whose_login_is_refused_is_no_probe_before_its_time(broker: Broker) -> None:
     accounts = connect(6)
     fail(*accounts)
     services.mark_errors([(row.pk, "Refused.") for row in accounts])
     age(5.1)
     assert probes.retry_failed(adapter=broker) == (0, 0)
-    ConnectionHealth.objects.update(error_code=Code.CREDENTIALS_REFUSED, read_after=timezone.now())
+    ConnectionHealth.objects.update(read_after=timezone.now())
     assert probes.retry_failed(adapter=broker)[0] > 0
     assert host_circuit_breaker.open_hosts() == frozenset()
 

@@ -216,4 +216,13 @@ def test_times_of_before_the_clock_was_set_back_are_forgotten(
     of_then = Quote(PAIR, D("1.1"), D("1.1002"), future)
     of_now = Quote(PAIR, D("1.1001"), D("1.1003"), now - timedelta(seconds=1))
     assert stream._in_order([of_then], future)[0].time == future
-    assert stream._in_order([of_now], now)[0].time == now
+    assert stream._in_order([of_now], now)[0].time == of_now.time
+
+
+def test_times_never_go_back(pushed: DataConnection, clock: Clock) -> None:
+    """A quote that a second source confirms is of a moment later than the look that reads on."""
+    stream, now = PushedStream(pushed.pk, [PAIR]), market_now()
+    confirmed = Quote(PAIR, D("1.1"), D("1.1002"), now + timedelta(milliseconds=8))
+    late = Quote(PAIR, D("1.1001"), D("1.1003"), now - timedelta(seconds=0.1))
+    assert stream._in_order([confirmed, late], now)[1].time == confirmed.time
+    assert stream._in_order([late], now)[0].time == confirmed.time

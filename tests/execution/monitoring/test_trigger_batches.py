@@ -98,6 +98,14 @@ def test_batches_fire_what_their_quotes_would_one_by_one(
     assert judged > 10
 
 
+def test_each_quote_of_a_new_process_counts(alice: ExecutionConnection, feed: Feed) -> None:
+    """Those of its first batch have other times."""
+    factories.quote(alice, D("1.1"))
+    order = held(feed, order_type="STOP", stop_price=D("1.2"))
+    quotes = [*quotes_of("1.21", seconds=-0.2), *quotes_of("1.199", seconds=-0.1)]
+    assert TriggerMonitor().process_quotes(source(alice), quotes) == [order.pk]
+
+
 def test_quote_of_before_the_clock_was_set_back_hides_no_later_one(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
