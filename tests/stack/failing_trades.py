@@ -7,15 +7,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from django.utils.timezone import now as machine_clock
 from psycopg.types.json import Jsonb
 
 from brokers.base import NotSent
 from brokers.rate_limits import Rate, rate_limiter_for
 from common import stored_figures
+from common.reason_codes import Code
 from common.stored_figures import STORE_SECONDS
 from connections.kill_switch import release_kill_switch, set_kill_switch
-from connections.models import Epoch, HaltMode, KillSwitch
+from connections.models import DataConnection, Epoch, HaltMode, KillSwitch, SourceHealth
 from execution.disaster_recovery.epochs import open_epoch, release_epoch
+from prices.models import FallbackUse, PushRefusal
 from tests.stack.injected_failures import raises
 from tests.stack.watched_stack import ACCOUNTS, WatchedStack
 from tests.until import until
@@ -186,68 +189,46 @@ def database_was_restored(stack: WatchedStack) -> Iterator[None]:
 
 
 # ---- prices -------------------------------------------------------------------------------
-ADD_SOURCE = """
-INSERT INTO connections_dataconnection (name, kind, settings, is_active, created_at)
-VALUES ('of a drill', 'static', '{"quotes": {}}', true, clock_timestamp())
-"""
-REMOVE_SOURCE = """
-WITH health AS (DELETE FROM connections_sourcehealth h USING connections_dataconnection d
-  WHERE d.id = h.source_id AND d.name = 'of a drill'),
-refusals AS (DELETE FROM prices_pushrefusal r USING connections_dataconnection d
-  WHERE d.id = r.data_connection_id AND d.name = 'of a drill')
-SELECT 1
-"""
-
-
 @contextmanager
-def _source_of_a_drill(stack: WatchedStack, *, health: str) -> Iterator[None]:
-    """A source that is on, and whose status no process writes. health: its column with pairs."""
-    stack.rows(ADD_SOURCE)
-    stack.rows(
-        "INSERT INTO connections_sourcehealth (source_id, error_code, error, pairs, missing,"
-        f" followed_by, {health}) SELECT id, '', '', '{{}}', '{{}}', '', '{{EUR/USD}}'"
-        " FROM connections_dataconnection WHERE name = 'of a drill'"
-    )
-    yield
-    stack.rows(REMOVE_SOURCE)
-    stack.rows("DELETE FROM connections_dataconnection WHERE name = 'of a drill'")
+def _source_of_a_drill(**status: list[str]) -> Iterator[DataConnection]:
+    """A source that is on, and whose status no process writes."""
+    source = DataConnection.objects.create(name="of a drill", settings={"quotes": {}})
+    SourceHealth.objects.create(source=source, **status)
+    yield source
+    source.delete()
 
 
 @raises("PricesSuspect", seen_after=STATUS_SECONDS)
 def price_stays_suspect(stack: WatchedStack) -> Iterator[None]:
-    with _source_of_a_drill(stack, health="suspects"):
+    with _source_of_a_drill(suspects=["EUR/USD"]):
         yield
 
 
 @raises("PricesOnFallback")
 def price_source_is_silent_and_has_a_fallback(stack: WatchedStack) -> Iterator[None]:
-    with _source_of_a_drill(stack, health="on_fallback"):
+    with _source_of_a_drill(on_fallback=["EUR/USD"]):
         yield
 
 
 @raises("FallbackStopped")
 def price_source_and_its_fallback_are_silent(stack: WatchedStack) -> Iterator[None]:
-    with _source_of_a_drill(stack, health="pairs"):
-        stack.rows(
-            "INSERT INTO prices_fallbackuse (data_connection_id, symbol, fallback_id, bid_offset,"
-            " ask_offset, own_at) SELECT id, 'EUR/USD', id, 0, 0, clock_timestamp()"
-            " FROM connections_dataconnection WHERE name = 'of a drill'"
-        )
+    with _source_of_a_drill(pairs=["EUR/USD"]) as source:
+        FallbackUse.objects.create(
+            data_connection=source, symbol="EUR/USD", fallback=source, bid_offset=0, ask_offset=0,
+            own_at=machine_clock(),
+        )  # fmt: skip
         yield
-        stack.rows("DELETE FROM prices_fallbackuse")
 
 
 @raises(
     "PushedQuotesRefused", seen_after=0, late="a sender may be wrong for five minutes", lasts=720
 )
 def program_pushes_invalid_quotes(stack: WatchedStack) -> Iterator[Callable[[], object]]:
-    with _source_of_a_drill(stack, health="pairs"):
-        stack.rows(
-            "INSERT INTO prices_pushrefusal (data_connection_id, code, quotes, last_text)"
-            " SELECT id, 'QUOTE_CROSSED', 1, '' FROM connections_dataconnection"
-            " WHERE name = 'of a drill'"
+    with _source_of_a_drill(pairs=["EUR/USD"]) as source:
+        refused = PushRefusal.objects.create(
+            data_connection=source, code=Code.QUOTE_CROSSED, quotes=1
         )
-        yield lambda: stack.rows("UPDATE prices_pushrefusal SET last_at = clock_timestamp()")
+        yield lambda: PushRefusal.objects.filter(pk=refused.pk).update(last_at=machine_clock())
 
 
 # ---- books --------------------------------------------------------------------------------
