@@ -33,6 +33,11 @@ A document is JSON, and names only what it changes:
 {"order_defaults": {"max_slippage_pips": 3}, "execution": {"poll_seconds": 1}}
 ```
 
+`order_defaults.max_slippage_pips` is null by default: a market entry for which no signal, preset or subscription states a
+limit fills at the market's price. The specification's 3 pips hold once its document is imported. Market entries of
+currency pairs and metals are refused then when the market is further than that from the signal's `open_price`, if only
+by a wide spread, and on accounts that cannot keep a limit (`SLIPPAGE_NOT_KEPT`).
+
 It is checked as a whole. Unknown keys, wrong types, values outside of their limits and pairs that contradict each other
 are reported together, each with its path; then nothing of it is used. Who saves while another version was stored
 meanwhile is refused (`STATE_CONFLICT`), so no change is lost. Rows are only added, and each is on the audit trail.

@@ -13,6 +13,7 @@ from common.direct_sessions import is_pooled
 from ops.doctor import (
     archive,
     buses,
+    certificates,
     database_paths,
     days,
     open_files,
@@ -29,7 +30,7 @@ WITHOUT_SERVER = (
     "Start PostgreSQL, and check DATABASE_URL. Until it answers, nothing is traded, and stops and"
     " targets that Fillcast guards are not watched; those that brokers hold work."
 )
-WITHOUT_DATABASE = servers.WITHOUT_DATABASE
+WITHOUT_DATABASE = [*servers.WITHOUT_DATABASE, *certificates.CHECKS]
 
 
 def examine(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from tests.buses.test_clickhouse_sink import Engine, order
 PAGE = Path(__file__).parents[2] / "docs" / "bus-types.md"
 DAY = "2026-11-30"
 QUERIES = ("newest_orders", "fill_rate", "slippage")
+SOURCE, OTHER = "/fillcast/tst", "/fillcast/two"
 
 
 def sample() -> Iterator[Envelope]:
@@ -56,7 +59,9 @@ def test_newest_orders_are_20_of_the_day(engine: Engine) -> None:
 
 
 def test_fill_rate_counts_what_reached_a_broker(engine: Engine) -> None:
-    assert engine.rows("sample", query_text("fill_rate"), day=DAY) == [
+    found = engine.rows("sample", query_text("fill_rate"), day=DAY)
+    assert {row.pop("source") for row in found} == {SOURCE}
+    assert found == [
         {"day": "2026-11-24", "sent": "1", "filled": "1", "fill_rate": 1},
         {"day": "2026-11-28", "sent": "3", "filled": "2", "fill_rate": 0.6667},
         {"day": "2026-11-29", "sent": "1", "filled": "1", "fill_rate": 1},
@@ -69,6 +74,33 @@ def test_slippage_is_by_symbol_with_the_largest(engine: Engine) -> None:
     assert (bitcoin["symbol"], bitcoin["unit"], bitcoin["largest"]) == ("BTC/USD", "BPS", "3")
     # 8 each of -1.5 (written -1.5), 0.5 and 1.5 of the day; 2 of three earlier days, one too old.
     assert (euro["orders"], euro["largest"]) == ("28", "2")
+
+
+def test_two_installations_in_one_database_are_not_added(engine: Engine) -> None:
+    """With the same ids: 22 orders of one, of which the newest is not filled in the other."""
+    sink = open_sink(engine.url("shared"))
+    sink.write([order(number, slippage="1") for number in range(1, 23)])
+    unfilled = order(22, status="REJECTED", filled_quantity="0", slippage="4")
+    sink.write([replace(unfilled, source=OTHER)])
+    sink.close()
+    newest, rate, slippage = (engine.rows("shared", query_text(name), day=DAY) for name in QUERIES)
+    assert [row["order_id"] for row in newest] == [*map(str, range(22, 2, -1)), "22"]
+    assert [row["source"] for row in newest] == [SOURCE] * 20 + [OTHER]
+    assert [(row["source"], row["sent"], row["fill_rate"]) for row in rate] == [
+        (SOURCE, "22", 1), (OTHER, "1", 0),
+    ]  # fmt: skip
+    assert [(row["source"], row["orders"], row["average"]) for row in slippage] == [
+        (SOURCE, "22", 1), (OTHER, "1", 4),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_text_of_each_query_keeps_installations_apart(name: str) -> None:
+    """By the text alone, where there is no engine."""
+    text = re.sub(r"--.*", "", query_text(name)).strip()
+    assert text.startswith("SELECT source, ")
+    assert "ORDER BY source, " in text
+    assert "GROUP BY source, " in text or "LIMIT 20 BY source" in text
 
 
 def test_page_has_the_output_of_each_query(engine: Engine) -> None:

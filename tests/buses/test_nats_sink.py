@@ -159,6 +159,18 @@ def test_second_installation_without_prefix_is_refused(server: NatsServer, sink:
     other.close()
 
 
+def test_two_installations_with_one_url_share_the_stream(
+    server: NatsServer, sink: NatsSink
+) -> None:
+    """With the same id: `source` keeps them apart, and only that."""
+    sink.write([event(1)])
+    sink.write([replace(event(1), source="/fillcast/two")])
+    found = stored(server, sink.name.rpartition("/")[2])
+    assert [json.loads(message.data)["source"] for message in found] == [
+        "/fillcast/tst", "/fillcast/two",
+    ]  # fmt: skip
+
+
 def test_killed_server_is_unavailable_and_then_catches_up(tmp_path: Path) -> None:
     running = NatsServer(tmp_path)
     running.start()

@@ -1,7 +1,6 @@
 """deploy/setup and deploy/compose: a settings file with every secret, apart from `.env`."""
 
 import base64
-import datetime
 import os
 import re
 import stat
@@ -9,15 +8,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from common.sealing import new_private_key, public_key_of
 from config.env import Settings
 from config.env_parts import read_mail
 from deploy.install import compose, keys, memory, server_env, setup
+from tests.certificates import self_signed
 
 ROOT = Path(__file__).parents[2]
 NEEDED, OTHERS = server_env.names_in((ROOT / "docker-compose.yml").read_text())
@@ -112,23 +108,9 @@ def test_setup_refuses_unusable_options(path: Path, arguments: list[str], expect
 
 
 def certificate(folder: Path, *, days: int, name: str = "certificate.pem") -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "trade.example.com")])
-    now = datetime.datetime.now(datetime.UTC)
-    signed = (
-        x509.CertificateBuilder().subject_name(subject).issuer_name(subject)
-        .public_key(key.public_key()).serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=900))
-        .not_valid_after(now + datetime.timedelta(days=days)).sign(key, hashes.SHA256())
-    )  # fmt: skip
-    (folder / name).write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
+    signed, key = self_signed("trade.example.com", ends_in_days=days)
+    (folder / name).write_bytes(signed)
+    (folder / "key.pem").write_bytes(key)
 
 
 def test_own_certificate_is_used_while_it_is_valid(path: Path, tmp_path: Path) -> None:
