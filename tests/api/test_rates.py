@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+from django.core.cache import cache
 from rest_framework.test import APIClient
 
 from common.operational.document import RATES
@@ -57,6 +59,27 @@ def test_scopes_have_rates_of_their_own(world: World, settings: Any) -> None:
     assert 1 <= int(refused["Retry-After"]) <= 60
     assert "Go on in" in error["detail"]
     assert client.get("/api/v1/me/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("scope", "path"),
+    [
+        ("trade", "orders/cancel-all/"),
+        ("publish", "signals/"),
+        ("operate", "connections/{account}/pause/"),
+        ("prices", "data-connections/{source}/quotes/"),
+    ],
+)
+def test_as_many_requests_of_a_scope_pass_as_are_set(
+    world: World, settings: Any, scope: str, path: str
+) -> None:
+    path = path.format(account=world.connection.pk, source=world.connection.data_connection_id)
+    client = world.client("alice")
+    for rate in (1, 3):
+        cache.clear()
+        allow(settings, **{scope: rate})
+        codes = [client.post(f"/api/v1/{path}").status_code for _ in range(4)]
+        assert codes.count(429) == 4 - rate, codes
 
 
 def test_rate_is_a_users_over_all_keys(world: World, settings: Any) -> None:

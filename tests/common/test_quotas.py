@@ -23,7 +23,7 @@ from signals.terms import change_terms
 from tests.changes.concurrent_forms import at_once
 from tests.connections import make
 from tests.loss_limits import limit_of
-from tests.operational import set_quota
+from tests.operational import set_quota, set_setting
 from users.models import ApiKey, User
 from users.services import create_api_key, revoke_api_key, user_for_key
 
@@ -208,6 +208,16 @@ def test_change_of_a_trade_becomes_a_new_trade_only_within_the_quota(
         store_draft(feed.pk, action=Action.OPEN, **again)
     set_quota("drafts", 1)
     assert store_draft(feed.pk, action=Action.OPEN, **again).action == Action.OPEN
+
+
+def test_number_in_force_is_that_of_the_setting() -> None:
+    owner = make.user()
+    new_preset(owner)
+    set_setting("users.quotas", {"presets": 1})
+    with pytest.raises(ConflictError, match="quota is 1 presets;"):
+        new_preset(owner)
+    set_setting("users.quotas", {"presets": 2})
+    new_preset(owner)
 
 
 def test_operators_set_other_numbers() -> None:

@@ -20,6 +20,7 @@ from common.operational.document import Document, Observe
 from common.reason_codes import Code
 from config import error_reports, logs
 from tests.fakes.http_server import serving_http
+from tests.operational import set_setting
 from tests.ports import closed_port
 from tests.until import until
 
@@ -206,10 +207,10 @@ def test_dead_receiver_is_harmless(sentry: Receiver, caplog: pytest.LogCaptureFi
 def test_another_dsn_is_used_from_then_on_and_none_ends_reports(sentry: Receiver) -> None:
     other = Receiver()
     with serving_http(other.handler()) as port:
-        error_reports.use(with_dsn(f"http://abcdef@127.0.0.1:{port}/8"))
+        set_setting("observe.sentry_dsn", f"http://abcdef@127.0.0.1:{port}/8")
         log.error("order failed")
         until(lambda: len(other.events()) == 1)
-        error_reports.use(Document())
+        set_setting("observe.sentry_dsn", None)
         log.error("order failed")
         assert error_reports._sdk is None
     assert (len(other.events()), sentry.events()) == (1, [])

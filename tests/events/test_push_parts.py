@@ -10,15 +10,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from django.urls import resolve
 from hypothesis import given
 from hypothesis import strategies as st
+from pytest_django import Settings
 
 from common.user_agents import browser_label
-from events import push_keys
+from events import push, push_keys
 from events.context import EventContext
 from events.messages import Message
 from events.models import EventKind
 from events.push_content import MAX_BYTES, content_of, page_of
 from events.push_encryption import OVERHEAD_BYTES, RECORD_BYTES, encrypt
 from tests.fakes.push_service.service import BrowserSubscription, unb64
+from tests.operational import set_setting
 
 CONNECTION, OTHER = UUID(int=10), UUID(int=11)
 
@@ -170,3 +172,10 @@ def test_click_on_a_fill_opens_its_page_though_its_position_is_in_the_message() 
     closed = replace(opened, kind=EventKind.POSITION_CLOSED)
     content = content_of([exit_fill, closed], Message("t", "b"), uid="m", is_operator=False)
     assert content.page == "/positions/5/"
+
+
+def test_services_reach_the_operators_at_the_address_of_the_setting(settings: Settings) -> None:
+    settings.DEFAULT_FROM_EMAIL = "Fillcast <sender@example.com>"
+    assert push.contact() == "sender@example.com"
+    set_setting("messages.push_contact", "operator@example.com")
+    assert push.contact() == "operator@example.com"

@@ -34,6 +34,7 @@ from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.trading_process import until
 from tests.fakes.http_server import serving_http
+from tests.operational import set_setting
 from tests.ports import closed_port
 from tests.until import until as until_so
 
@@ -247,6 +248,14 @@ def test_traces_end_without_an_address(collector: Collector) -> None:
     tracing.add("publish", 1, 0.1)
     tracing.add_claim([("a", 1)], 0.1)
     assert collector.spans == []
+
+
+@pytest.mark.usefixtures("collector")
+def test_traces_follow_their_setting() -> None:
+    traces.use(Document())
+    for url in ("https://collector.example/v1/traces", None):
+        set_setting("observe.otlp_url", url)
+        assert tracing.is_on() is (url is not None)
 
 
 def test_ids_of_a_trace_are_the_same_in_every_process_of_an_installation(settings: Any) -> None:

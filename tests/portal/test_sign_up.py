@@ -165,6 +165,7 @@ def test_sign_up_that_is_not_open_says_how_to_get_in(
     world: World, as_web: None, settings: Any, setting: str
 ) -> None:
     link = link_in(links.sign_up_link(MAIL))
+    assert "Create an account" in html_of(Client().get("/login/"))  # it is open
     set_setting("users.sign_up", setting)
     assert "Create an account" not in html_of(Client().get("/login/"))
     for response in (Client().get("/sign-up/"), Client().post(link, CHOSEN)):

@@ -23,6 +23,7 @@ from signals.models import Feed
 from tests.execution import factories
 from tests.execution.dispatch.slots import set_slots
 from tests.execution.fake_broker import FakeBroker
+from tests.operational import set_setting
 from tests.until import until
 
 
@@ -128,6 +129,16 @@ def hang(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> Iterator[set[st
     monkeypatch.setattr(broker, "submit", submit)
     yield silent
     released.set()
+
+
+@pytest.mark.usefixtures("inline_commits")
+def test_running_process_follows_the_setting_of_its_slots(trading: TradingRuntime) -> None:
+    for size in (3, 40):
+        set_setting("execution.dispatch_slots", size)
+        trading.renew()
+        granted = trading.dispatcher.slots.reserve(100, urgent=True)
+        trading.dispatcher.slots.free(granted)
+        assert granted == size
 
 
 @pytest.mark.django_db(transaction=True)

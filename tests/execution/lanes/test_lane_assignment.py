@@ -86,6 +86,17 @@ def test_connections_with_one_folder_share_a_lane_when_the_number_changes(
     assert moved.lane == first[folders[1]].lane
 
 
+@pytest.mark.django_db
+def test_new_connections_are_spread_over_as_many_lanes_as_set() -> None:
+    for lanes in (1, 3, 256):
+        set_setting("execution.session_lanes", lanes)
+        found = [make.connection(type="ibkr") for _ in range(9)]
+        assert [one.lane for one in found] == [
+            session_lanes.hash_lane(str(one.pk), lanes) for one in found
+        ]
+        assert (len({one.lane for one in found}) == 1) is (lanes == 1)
+
+
 @pytest.mark.django_db(transaction=True)
 def test_concurrent_connections_with_one_folder_share_a_lane(settings: Any) -> None:
     """In processes started with different numbers of lanes."""

@@ -21,6 +21,7 @@ from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.fake_broker_book import Ticket
 from tests.execution.pauses import Pause, pause_after
+from tests.operational import set_setting
 
 pytestmark = [pytest.mark.usefixtures("inline_commits", "alice")]
 
@@ -98,6 +99,32 @@ def test_order_unknown_for_too_long_alerts_once(
     assert state(entry)[0] == "UNKNOWN"
 
 
+def test_longest_look_up_pause_follows_its_setting(
+    entry: Order, runtime: trading_runtime.TradingRuntime, broker: FakeBroker
+) -> None:
+    broker.reads_fail = True  # it stays unknown
+    factories.pass_time(600)
+    sweeps.mark_orphaned_unknown("another")
+    for longest in (4, 100):
+        set_setting("execution.lookup_max_interval_seconds", longest)
+        run("UPDATE execution_order SET lookup_after = clock_timestamp()")
+        pause = pause_after(
+            lambda: sweeps.query_unknown_orders(runtime.dispatcher), until="lookup_after"
+        )
+        assert pause.overlaps(0.75 * longest, 1.26 * longest)
+
+
+@pytest.mark.parametrize(("seconds", "alerts"), [(1000, 0), (60, 1)])
+def test_alert_on_an_unknown_order_follows_its_setting(
+    entry: Order, seconds: int, alerts: int
+) -> None:
+    set_setting("execution.unknown_alert_seconds", seconds)
+    factories.pass_time(120)  # answer_by is eleven seconds after the claim
+    sweeps.mark_orphaned_unknown("another")
+    stale_orders.alert_stale_unknown()
+    assert len(factories.events("order.unknown_too_long")) == alerts
+
+
 @pytest.mark.usefixtures("running_clock")
 def test_order_beyond_the_look_up_window_is_reported(
     entry: Order, runtime: trading_runtime.TradingRuntime
@@ -128,6 +155,32 @@ def test_market_order_that_does_not_end_is_looked_up(
     factories.pass_time(60)
     stale_orders.resolve_stuck()
     assert factories.events("order.stuck") == []
+
+
+@pytest.mark.parametrize(("seconds", "reason"), [(1000, ""), (10, "STUCK")])
+def test_order_is_stuck_after_the_seconds_of_its_setting(
+    entry: Order, broker: FakeBroker, seconds: int, reason: str
+) -> None:
+    set_setting("execution.stuck_seconds", seconds)
+    accepted(entry, broker)
+    factories.pass_time(20)
+    stale_orders.resolve_stuck()
+    assert state(entry) == ("SUBMITTED", reason, "")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "reason", "alerts"), [(1000, "STUCK", 0), (5, "STUCK_ESCALATED", 1)]
+)
+def test_look_up_of_a_stuck_order_may_take_as_long_as_its_setting(
+    entry: Order, broker: FakeBroker, seconds: int, reason: str, alerts: int
+) -> None:
+    set_setting("execution.stuck_answer_seconds", seconds)
+    accepted(entry, broker)
+    for passed in (31, 8):
+        factories.pass_time(passed)
+        stale_orders.resolve_stuck()
+    assert state(entry) == ("SUBMITTED", reason, "")
+    assert len(factories.events("order.stuck")) == alerts
 
 
 def test_stuck_order_is_reported_once(

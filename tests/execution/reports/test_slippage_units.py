@@ -13,6 +13,7 @@ from signals.models import Feed
 from tests.events.test_messages import event
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
+from tests.operational import set_setting
 
 pytestmark = pytest.mark.django_db
 
@@ -50,6 +51,18 @@ def test_six_cents_of_a_coin_raise_no_alarm(
         assert (D(one["slippage"]), one["slippage_unit"], one["slippage_pips"]) == (
             D(basis_points), "BPS", None,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize(("threshold", "alarms"), [(D(30), 0), (D(10), 1)])
+def test_alarm_of_a_coin_without_a_preset_follows_its_setting(
+    coin: ExecutionConnection, feed: Feed, threshold: D, alarms: int
+) -> None:
+    set_setting("fill_tracking.slippage_alert_threshold_pips", D(0))  # it is that of pairs
+    set_setting("fill_tracking.slippage_alert_threshold_basis_points", threshold)
+    order = entry(coin, feed)
+    ExecutionConnection.objects.update(preset=None)
+    factories.apply(factories.fill_report(order, "0.01", "f1", price="50100"))  # 20
+    assert len(factories.events("slippage.alert")) == alarms
 
 
 def test_alarm_message_names_the_unit(coin: ExecutionConnection, feed: Feed) -> None:

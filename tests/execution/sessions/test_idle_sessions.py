@@ -15,6 +15,7 @@ from signals.models import Feed
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.sessions.lane import lease
+from tests.operational import set_setting
 
 
 @pytest.fixture
@@ -57,6 +58,18 @@ def test_idle_session_is_closed_and_synced_every_ten_minutes(
     assert {name for name, _ in broker.calls} >= {"positions", "open_orders"}
     rest(WAKE_SECONDS + 60)
     assert called[1:] == [("disconnect", str(idle.pk))]
+
+
+def test_session_is_idle_after_the_seconds_of_its_setting(
+    idle: ExecutionConnection, session: TradingRuntime, called: list[tuple[str, str]]
+) -> None:
+    session.sessions._woken[idle.pk] = machine_time()
+    set_setting("execution.session_idle_seconds", 3 * 3600)
+    session.sessions.close_idle()
+    assert called == []
+    set_setting("execution.session_idle_seconds", 3600)
+    session.sessions.close_idle()
+    assert called == [("disconnect", str(idle.pk))]
 
 
 def test_idle_account_is_monitored_after_next_order(
