@@ -133,7 +133,7 @@ def test_repetition_of_a_quote_that_stalled_does_not_begin_again(held: Held) -> 
 
 
 def test_denied_quote_that_is_not_stated_again_is_dropped(held: Held) -> None:
-    """Its source has fallen silent: what it said so long ago is no price of now."""
+    """Its source has fallen silent: what it stated so long ago is no price of now."""
     held.passes(DROPPED_AFTER + 1)
     held.passes(10, asks=False)
     assert held.counted == []

@@ -49,5 +49,5 @@ def test_middle_of_both_sides_confirms_no_bad_bid() -> None:
 
 def test_second_source_that_moves_the_other_way_denies() -> None:
     """It has left the last price, but not towards the suspect one."""
-    risen = quote("4015", "4015.5")
-    assert second_opinion(OWN, BAD, risen, (D(0), D(0))) is False
+    higher = quote("4015", "4015.5")
+    assert second_opinion(OWN, BAD, higher, (D(0), D(0))) is False
