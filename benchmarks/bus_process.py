@@ -20,6 +20,7 @@ from ops.stack.process import ManagedProcess
 from ops.stack.stack import NICENESS, command_process
 
 NAME, STREAM, CALLBACK = "buses", "bench-sinks", "python:webhook"
+MOST_ENTRIES = 50_000  # 50 MB
 PLUGIN = Path(__file__).with_name("sink_plugin")
 START_SECONDS, STOP_SECONDS, EVERY = 180.0, 20.0, 0.1
 LAG = "SELECT coalesce(extract(epoch FROM clock_timestamp() - min(read_to)), 0) FROM buses_bussink"
@@ -32,7 +33,7 @@ class BusProcess:
         if NAME in environment.pids():
             raise BenchError("The stack delivers to a bus already; unset FILLCAST_BUSES.")
         self._environment, self._doubles = environment, doubles
-        urls = [redis_bus(STREAM), *doubles.urls]
+        urls = [f"{redis_bus(STREAM)}?maxlen={MOST_ENTRIES}", *doubles.urls]
         self.sinks = len(urls) + 1
         more = {"FILLCAST_BUSES": ",".join(urls), ADDRESS: doubles.inbox}
         spec = command_process(NAME, niceness=NICENESS)
@@ -51,6 +52,7 @@ class BusProcess:
             yield
         finally:
             self._stop()
+            BusSink.objects.all().delete()  # or operators are alerted that they are late
             remove_stream(STREAM)
 
     def pids(self) -> Pids:

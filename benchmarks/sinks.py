@@ -34,8 +34,8 @@ class Trade:
     """The fan-outs of one kind, or the sustained trading, of one side.
 
     while_trading: events that all buses together confirmed until the last order was committed;
-    drained: each until it had all. lag_s: of the latest bus at that last commit; behind_s: from
-    then until all was delivered.
+    drained: each until it had all, with what waited at the start. lag_s: of the latest bus at that
+    last commit; behind_s: from then until all was delivered.
     """
 
     meter: Meter
