@@ -52,7 +52,7 @@ def events(environment: BenchEnvironment, data: BenchData, count: int) -> Result
     environment.run(workers=0)
     environment.reset()
     signals = math.ceil(count / EVENTS_PER_ORDER / CONNECTIONS)
-    sink = open_sink(f"{_redis()}/{STREAM}")
+    sink = open_sink(redis_bus(STREAM))
     took: list[float] = []
     total = signals * CONNECTIONS * EVENTS_PER_ORDER
     for number in range(environment.rounds):
@@ -69,7 +69,7 @@ def events(environment: BenchEnvironment, data: BenchData, count: int) -> Result
         took.append(time.perf_counter() - began)
         if delivered != total:
             raise BenchError(f"{delivered:,} of {total:,} events were delivered")
-        _remove_stream()
+        remove_stream(STREAM)
     sink.close()
     environment.reset()
     seconds = sorted(took)[len(took) // 2]
@@ -89,11 +89,13 @@ def _write(environment: BenchEnvironment, data: BenchData, signals: int, name: s
     environment.sql("ANALYZE")
 
 
-def _redis() -> str:
-    """Return the stream's URL without its name; the embedded Redis has a password."""
-    return str(settings.REDIS_URL).rsplit("/", 1)[0].replace("redis://", "redis+stream://")
+def redis_bus(stream: str) -> str:
+    """Return the URL of a stream of the embedded Redis, which has a password."""
+    server = str(settings.REDIS_URL).rsplit("/", 1)[0]
+    return f"{server.replace('redis://', 'redis+stream://')}/{stream}"
 
 
-def _remove_stream() -> None:
+def remove_stream(stream: str) -> None:
+    """Delete a stream and what is beside it."""
     with Redis.from_url(settings.REDIS_URL) as redis:
-        redis.delete(STREAM, f"{{{STREAM}}}:ids", f"{{{STREAM}}}:count")
+        redis.delete(stream, f"{{{stream}}}:ids", f"{{{stream}}}:count")

@@ -39,6 +39,7 @@ from benchmarks import (
     rate_limits,
     recovery,
     session_worker,
+    sinks,
     slow_broker,
     start,
     sustained,
@@ -105,6 +106,7 @@ LONG: dict[str, tuple[Bench, int]] = {
     "curve_connections": (curves.connections, 100_000),
     "curve_orders": (curves.orders, 10_000_000),
     "footprint": (footprint.footprint, 10_000),
+    "sinks": (sinks.sinks, 1_000),
     "order_steps": (order_steps.order_steps, 1_000),
     "flame": (flame.flame, 20),  # seconds
 }

@@ -119,3 +119,19 @@ def test_load_has_every_candidate_once_and_stores_its_samples(
     assert len(stored["samples"]) > 3
     assert stored["samples"][-1]["published"] == detail["signals"]
     until(lambda: not processes_of(folder))
+
+
+def test_sinks_deliver_everything_and_are_compared_with_none(folder: Path) -> None:
+    running = launch(folder, "--only", "sinks", "-n", "200", "--rounds", "1")
+    out, progress = running.communicate(timeout=SECONDS * 10)
+    assert running.returncode == 0, progress
+    (result,) = json.loads(out.splitlines()[-1])["benches"]
+    assert result["baseline"]["name"] == "the same without sinks"
+    for name in ("fanout", "fanout_draining", "sustained"):
+        trade = result["detail"][name]
+        orders = trade["orders"] * len(trade["rounds_s"])
+        assert len(trade["rounds_s"]) == len(trade["baseline_rounds_s"])
+        assert {"redis+stream", "nats", "kafka", "python:webhook"} == set(trade["events_drained"])
+        assert all(events >= orders for events in trade["events_drained"].values())
+        assert "buses" not in trade["baseline_cpu_us_an_order"]
+    until(lambda: not processes_of(folder))
