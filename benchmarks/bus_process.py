@@ -17,7 +17,7 @@ from buses.reading import newest_id
 from buses.sources import SOURCES
 from config.installation import ROOT
 from ops.stack.process import ManagedProcess
-from ops.stack.stack import NICENESS, command_process
+from ops.stack.stack import BUSES_NICENESS, command_process
 
 NAME, STREAM, CALLBACK = "buses", "bench-sinks", "python:webhook"
 MOST_ENTRIES = 50_000  # 50 MB
@@ -36,7 +36,7 @@ class BusProcess:
         urls = [f"{redis_bus(STREAM)}?maxlen={MOST_ENTRIES}", *doubles.urls]
         self.sinks = len(urls) + 1
         more = {"FILLCAST_BUSES": ",".join(urls), ADDRESS: doubles.inbox}
-        spec = command_process(NAME, niceness=NICENESS)
+        spec = command_process(NAME, niceness=BUSES_NICENESS)
         spec = replace(spec, env={**spec.env, **more, "PYTHONPATH": str(PLUGIN)}, forked=False)
         stack = environment.stack
         self._process = ManagedProcess(spec, stack.environ, stack.folder / "log", ROOT)

@@ -32,6 +32,7 @@ SESSION_THREADS = 4
 # Entries and upkeep are most of the work, and use whatever the machine has. What waits only for a
 # moment goes first: exits, an alert at the endpoint, a page, the database's own work.
 NICENESS = 10
+BUSES_NICENESS = 19  # other systems are told after trading, whatever that takes
 
 
 def worker_process(
@@ -112,7 +113,7 @@ def all_processes(settings: Settings) -> list[ProcessSpec]:
         _trading_process("beat", beat),
         command_process("prices"),
         *(
-            [command_process("buses", niceness=NICENESS)]
+            [command_process("buses", niceness=BUSES_NICENESS)]
             if settings.sinks or callback_points()
             else []
         ),
