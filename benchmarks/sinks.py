@@ -138,12 +138,12 @@ def sinks(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
 
 
 def _progress(sides: dict[bool, dict[str, Trade]]) -> str:
-    said = [
+    texts = [
         f"{name} {median(sides[True][name].seconds):.3f} s, without"
         f" {median(sides[False][name].seconds):.3f} s"
         for name in TRADES
     ]
-    return "; ".join(said)
+    return "; ".join(texts)
 
 
 def _result(bench: Bench) -> Result:

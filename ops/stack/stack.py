@@ -32,7 +32,7 @@ SESSION_THREADS = 4
 # Entries and upkeep are most of the work, and use whatever the machine has. What waits only for a
 # moment goes first: exits, an alert at the endpoint, a page, the database's own work.
 NICENESS = 10
-BUSES_NICENESS = 19  # other systems are told after trading, whatever that takes
+BUSES_NICENESS = 19  # reports to other systems come after trading
 
 
 def worker_process(
