@@ -6,7 +6,7 @@ An ended one stops no open connection, but every new one: it is noticed before t
 import os
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,10 @@ REPLACE = (
     " deploy/outside-certificates: docs/metatrader5.md#workers-outside."
 )
 REISSUE = " A new authority has to issue again what the old one did."
+ASK_BUSES = (
+    "Only the processes of buses use it. Run the doctor where they run; if it is not there either,"
+    " correct the setting."
+)
 CORRECT = "Correct the setting, or put a certificate in PEM form there that this user may read."
 
 
@@ -42,6 +46,7 @@ class Named:
     path: str
     option: str
     setting: str
+    is_of_bus: bool = False
 
     @property
     def label(self) -> str:
@@ -66,7 +71,8 @@ def named_files(environ: Mapping[str, str]) -> Iterator[Named]:
         yield from _of_database(alias, entry.get("OPTIONS", {}), environ)
     yield from _of_url("REDIS_URL", settings.REDIS_URL, OF_REDIS)
     for url in (*settings.SINKS, *settings.INCOMING_BUSES):
-        yield from _of_url(name_of(url), url, ("ca",))
+        for named in _of_url(name_of(url), url, ("ca",)):
+            yield replace(named, is_of_bus=True)
 
 
 def _of_database(
@@ -92,6 +98,8 @@ def judge_file(named: list[Named], now: datetime) -> Check:
     try:
         found = _read(Path(named[0].path))
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and all(one.is_of_bus for one in named):
+            return warning(NAME, f"{where} is not there for this process.", ASK_BUSES)
         detail = f"{where} cannot be read: {error.strerror or type(error).__name__}."
         return failure(NAME, detail, CORRECT)
     except ValueError:

@@ -144,7 +144,7 @@ def test_every_key_is_listed_with_a_test() -> None:
 
 
 @pytest.mark.parametrize("key", SHOWN_BY)
-def test_named_test_exists_and_sets_the_key(key: str) -> None:
+def test_named_test_exists_and_mentions_the_key(key: str) -> None:
     path, _, name = SHOWN_BY[key].partition("::")
     tests = read_tests(path)
     assert name in tests

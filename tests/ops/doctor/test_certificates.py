@@ -126,3 +126,13 @@ def test_what_libpq_takes_from_the_environment_counts_without_an_option(
 def test_check_runs_also_without_the_database() -> None:
     """An ended certificate is why it does not answer."""
     assert ("certificates", doctor.certificates) in WITHOUT_DATABASE
+
+
+def test_file_that_only_the_bus_process_has_is_a_warning(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """The doctor runs in another container."""
+    settings.SINKS = (f"nats+tls://nats.example:4222?ca={tmp_path / 'absent.pem'}",)
+    (check,) = doctor.certificates()
+    assert (check.result, "not there for this process" in check.detail) == (WARN, True)
+    assert "Run the doctor where they run" in check.hint
