@@ -10,6 +10,7 @@ from django.dispatch import Signal
 
 from brokers.paper.exchange import forget_prices, on_quotes
 from brokers.types import Quote
+from common.stored_times import AHEAD_SECONDS
 from connections.models import DataConnection
 from prices.paper_publisher import PaperPublisher
 from prices.quote_buffer import conflated, fresh_quotes
@@ -23,7 +24,7 @@ from prices.signals import quotes_arrived, quotes_stored
 log = logging.getLogger(__name__)
 DATABASE_ERRORS = (DatabaseError, psycopg.Error)  # the paper broker uses psycopg directly
 PROMPT_AGE = timedelta(seconds=0.5)  # an older quote was delayed, for example by the database
-CLOCK_TOLERANCE = timedelta(seconds=5)  # the hosts' clocks differ by less
+CLOCK_TOLERANCE = timedelta(seconds=AHEAD_SECONDS)
 
 
 class Feed:

@@ -6,7 +6,7 @@ An ended one stops no open connection, but every new one: it is noticed before t
 import os
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,10 @@ from ops.doctor.verdicts import CheckFunction, failure, warning, well
 
 NAME = "certificates"
 SOON = timedelta(days=30)
-AUTHORITIES = frozenset({"sslrootcert", "ssl_ca_certs", "ca"})
 OF_POSTGRES = ("sslrootcert", "sslcert")
 OF_REDIS = ("ssl_ca_certs", "ssl_certfile")
+OF_BUSES = ("ca",)
+AUTHORITIES = frozenset({"sslrootcert", "ssl_ca_certs", *OF_BUSES})
 SYSTEM = "system"  # to libpq: the authorities of the operating system
 REPLACE = (
     "Put a new one in its place, then restart the processes that use it. Of"
@@ -46,7 +47,6 @@ class Named:
     path: str
     option: str
     setting: str
-    is_of_bus: bool = False
 
     @property
     def label(self) -> str:
@@ -71,8 +71,7 @@ def named_files(environ: Mapping[str, str]) -> Iterator[Named]:
         yield from _of_database(alias, entry.get("OPTIONS", {}), environ)
     yield from _of_url("REDIS_URL", settings.REDIS_URL, OF_REDIS)
     for url in (*settings.SINKS, *settings.INCOMING_BUSES):
-        for named in _of_url(name_of(url), url, ("ca",)):
-            yield replace(named, is_of_bus=True)
+        yield from _of_url(name_of(url), url, OF_BUSES)
 
 
 def _of_database(
@@ -98,7 +97,7 @@ def judge_file(named: list[Named], now: datetime) -> Check:
     try:
         found = _read(Path(named[0].path))
     except OSError as error:
-        if isinstance(error, FileNotFoundError) and all(one.is_of_bus for one in named):
+        if isinstance(error, FileNotFoundError) and all(one.option in OF_BUSES for one in named):
             return warning(NAME, f"{where} is not there for this process.", ASK_BUSES)
         detail = f"{where} cannot be read: {error.strerror or type(error).__name__}."
         return failure(NAME, detail, CORRECT)

@@ -318,7 +318,7 @@ def test_trailing_stop_whose_answer_was_lost_is_found_and_can_be_cancelled(
 def test_working_order_that_vanished_is_a_difference_for_a_person(
     alice: ExecutionConnection, feed: Feed, tws: TwsProcess
 ) -> None:
-    """It neither ends nor is sent again by itself, also when its cancel finds nothing."""
+    """It neither ends nor is sent again on its own, also when its cancel finds nothing."""
     factories.signal(feed, order_type="LIMIT", open_price=D("1.09000"), sl=D("1.08000"))
     until(lambda: Order.objects.filter(status="SUBMITTED").exists())
     order = Order.objects.get()
