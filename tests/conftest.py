@@ -23,6 +23,7 @@ from tests.inline_commits import inline_commits  # noqa: F401
 from tests.kept_sessions import end_sessions, keep_sessions
 from tests.pauses import PausesPlugin
 from tests.prepared_database import kept_folder
+from tests.row_order import reverse_unordered_rows
 from tests.servers import NEEDED, PREPARED, TestServers, set_up
 from tests.stopped_clock import create_clock, running_clock, stopped_clock  # noqa: F401
 
@@ -46,6 +47,7 @@ def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
     runs_tests = not others or "PYTEST_XDIST_WORKER" in os.environ
     _servers = set_up(needed=runs_tests)
     load_profile()
+    reverse_unordered_rows()
     empty_quickly()
     keep_sessions()
     pluginmanager.register(kept_rows.KeptRowsPlugin())

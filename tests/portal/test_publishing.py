@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from common.clocks import market_now
-from connections.models import KillSwitch, Subscription
+from connections.models import KillSwitch, Subscription, SubscriptionInterval
 from connections.subscriptions.followers import followers_of
 from execution.feed_results import results_of
 from portal.selectors.publishing import reach_points
@@ -320,6 +320,7 @@ def test_followers_are_counted_without_names_and_rare_kinds_together(
     [ended] = follow(world.own, 1)
     ended.archived_at = market_now()
     ended.save(update_fields=["archived_at"])
+    SubscriptionInterval.objects.update(started_at=market_now())  # yesterday may be last month
     counted = followers_of(world.own.pk)
     assert (counted.followers, counted.active, counted.paused) == (7, 6, 1)
     assert (counted.ended, counted.ended_this_month, counted.new) == (1, 1, 7)

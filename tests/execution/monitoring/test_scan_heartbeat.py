@@ -37,7 +37,8 @@ def age_heartbeat(*, scanned: int | None, scheduled: int | None) -> None:
 
 
 def kinds() -> list[str]:
-    return list(Event.objects.filter(kind__startswith="scheduler").values_list("kind", flat=True))
+    events = Event.objects.filter(kind__startswith="scheduler").order_by("id")
+    return list(events.values_list("kind", flat=True))
 
 
 def test_worker_scans_levels_when_scheduler_stopped(
