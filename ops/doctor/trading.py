@@ -122,7 +122,8 @@ def judge_stored_times(found: Sequence[Found], corrected: Step | None) -> Check:
         return failure(name, detail, CLOCK_REMEDY)
     if corrected is not None:
         detail = (
-            f"They lay {age(corrected.seconds)} in the future at {corrected.at:%-d %b %H:%M} UTC,"
+            f"They lay {age(corrected.seconds)} in the future at {corrected.at.day}"
+            f" {corrected.at:%b %H:%M} UTC,"
             " and were corrected."
         )
         return warning(name, detail, "Synchronize the clocks (chrony, NTP); check your brokers.")
@@ -341,7 +342,8 @@ def epoch() -> Check:
         ", ".join(f"{issue.code} {issue.count}" for issue in list_open_issues(found))
         or "nothing is left to settle"
     )
-    detail = f"{found} is open since {found.opened_at:%-d %b %H:%M} UTC, entries wait: {left}."
+    opened = f"{found.opened_at.day} {found.opened_at:%b %H:%M}"
+    detail = f"{found} is open since {opened} UTC, entries wait: {left}."
     remedy = "Run `manage.py new_epoch --status`; docs/operations.md explains each line."
     return warning("epoch", detail, remedy)
 
