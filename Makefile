@@ -8,7 +8,7 @@ export PYTHONDONTWRITEBYTECODE ?=
 WITHOUT_FAULTS := (not faults or quick) and not browser
 export TEST_PROCESSES ?= $(shell echo $$(( 2 * $$(nproc) < 8 ? 2 * $$(nproc) : 8 )))
 
-.PHONY: help venv demo up test test-processes test-all test-paused explore durations coverage mutation planted schemathesis test-faults test-alarms test-browser chaos conformance client lint format peers bench bench-check plots flame \
+.PHONY: help venv demo up test test-processes test-all test-paused test-at explore durations coverage mutation planted schemathesis test-faults test-alarms test-browser chaos conformance client lint format peers bench bench-check plots flame \
 	docs lock sbom clean test-containers
 
 help: ## list these commands
@@ -37,6 +37,9 @@ test-all: venv ## all of them, for every broker, page and operation, with five t
 
 test-paused: venv ## stop each test for two seconds, at another statement with each SEED; finds what depends on speed; about an hour
 	@TEST_BASE=none TEST_PAUSES=$(or $(SEED),1) $(PYTHON) -m pytest $(or $(T),-n 12)
+
+test-at: venv ## run the tests as if another time had come, by Debian's package faketime; AT='2027-02-28 23:55' in UTC
+	@TEST_BASE=none TZ=UTC faketime -m '$(or $(AT),2027-02-28 23:55)' $(PYTHON) -m pytest $(or $(T),-n $(TEST_PROCESSES))
 
 explore: venv ## search with other examples until something is found; MINUTES=30 SEED=1 T=tests/execution
 	@$(PYTHON) -m tests.explore $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(T)
