@@ -38,8 +38,10 @@ test-all: venv ## all of them, for every broker, page and operation, with five t
 test-paused: venv ## stop each test for two seconds, at another statement with each SEED; finds what depends on speed; about an hour
 	@TEST_BASE=none TEST_PAUSES=$(or $(SEED),1) $(PYTHON) -m pytest $(or $(T),-n 12)
 
-test-at: venv ## run the tests as if another time had come, by Debian's package faketime; AT='2027-02-28 23:55' in UTC
-	@TEST_BASE=none TZ=UTC faketime -m '$(or $(AT),2027-02-28 23:55)' $(PYTHON) -m pytest $(or $(T),-n $(TEST_PROCESSES))
+test-at: venv ## run the tests as if another time had come, in UTC; AT='2027-02-28 23:50'; needs a C compiler
+	@mkdir -p var; $(CC) -O2 -shared -fPIC -o var/moved_clock.so tests/moved_clock.c
+	@TEST_BASE=none MOVED_CLOCK=$$(( $$(date -u -d '$(or $(AT),2027-02-28 23:50)' +%s) - $$(date +%s) )) LD_PRELOAD=$(CURDIR)/var/moved_clock.so \
+		$(PYTHON) -m pytest $(or $(T),-n $(TEST_PROCESSES))
 
 explore: venv ## search with other examples until something is found; MINUTES=30 SEED=1 T=tests/execution
 	@$(PYTHON) -m tests.explore $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(T)
