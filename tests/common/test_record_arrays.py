@@ -24,7 +24,7 @@ class Figures(NamedTuple):
     reason: str | None
 
 
-READ = Query(Figures, f"SELECT * FROM {records_sql(Figures)}")
+READ = Query(Figures, f"SELECT * FROM {records_sql(Figures)} ORDER BY row_number() OVER ()")
 TEXTS = [
     "",
     " ",
