@@ -7,6 +7,7 @@ from django.http import HttpRequest
 
 from common.sql import Query, rows
 from execution.monitoring.scan_heartbeat import SCAN_STATUS_SQL, ScanStatus
+from signals.joins import OPEN_REQUESTS_SQL
 from users.trail_alarm import READ as TRAIL_STATUS_SQL
 from users.trail_alarm import TrailStatus
 
@@ -29,7 +30,7 @@ FRAME = Query(
     FrameRow,
     f"""
 SELECT (SELECT count(*) FROM execution_driftitem WHERE state = 'OPEN') AS open_drift,
-  (SELECT count(*) FROM signals_approvalrequest WHERE outcome = '') AS open_requests,
+  {OPEN_REQUESTS_SQL} AS open_requests,
   {", ".join(f"scan.{name}" for name in ScanStatus._fields)},
   trail.broken_at, coalesce(trail.findings, '') AS findings
 FROM (SELECT 1) one
