@@ -30,18 +30,18 @@ def environment(_request: HttpRequest) -> list[str] | None:
     return [f"replay {clock.speed:g}× · {market_now():%-d %b %Y}", "warning"] if clock else None
 
 
-def drift_count(_request: HttpRequest) -> str:
+def drift_count(request: HttpRequest) -> str:
     """Return the number of open drift items, for the navigation."""
-    from execution.models import DriftItem  # settings are read before the models
+    from console.queries.frame import frame_of  # settings are read before the models
 
-    return str(DriftItem.objects.filter(state="OPEN").count())
+    return str(frame_of(request).open_drift)
 
 
-def request_count(_request: HttpRequest) -> str:
+def request_count(request: HttpRequest) -> str:
     """Return the number of feeds whose approval is requested, for the navigation."""
-    from signals.models import ApprovalRequest  # settings are read before the models
+    from console.queries.frame import frame_of  # settings are read before the models
 
-    return str(ApprovalRequest.objects.filter(outcome="").count())
+    return str(frame_of(request).open_requests)
 
 
 NAVIGATION: list[dict[str, Any]] = [

@@ -2,6 +2,8 @@
 
 FEED_JOIN_SQL = "JOIN signals_feed f ON f.id = s.feed_id"
 """Joins the feed `f` of a signal `s`."""
+OPEN_REQUESTS_SQL = "(SELECT count(*) FROM signals_approvalrequest WHERE outcome = '')"
+"""How many feeds' requests for approval wait for a decision."""
 
 
 def is_of_feed_sql(signal_id: str, feed_id: str) -> str:

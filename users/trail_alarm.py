@@ -24,6 +24,7 @@ UPDATE users_trailstatus SET broken_at = NULL, findings = ''
 WHERE id = 1 AND broken_at IS NOT NULL RETURNING id
 """
 READ = "SELECT broken_at, findings FROM users_trailstatus WHERE id = 1"
+"""The fields of `TrailStatus`; no row: intact. Also for a statement that reads more than these."""
 
 
 @dataclass(frozen=True, slots=True)

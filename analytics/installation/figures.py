@@ -1,12 +1,10 @@
-"""Reads the figures of the installation over UTC days. docs/analytics.md defines each."""
+"""The figures of the installation over UTC days. docs/analytics.md defines each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal, localcontext
-from typing import NamedTuple
 
-from analytics.installation.compute import MARKS_SQL, OUTCOMES
 from analytics.installation.sketch import (
     BASIS_POINTS,
     PIPS,
@@ -16,129 +14,16 @@ from analytics.installation.sketch import (
     by_kind,
     percentile,
 )
+from analytics.installation.sums import Scope as Scope
+from analytics.installation.sums import SumRow, Sums, counted_until, sums_of
 from analytics.models import ExecutionDay
-from analytics.replica import replica_rows
 from common.money import DIGITS, divide, to_stored
-from common.sql import Query
 from connections.models import ExecutionConnection
 
 Part = ExecutionDay.Part
 LINES = 25  # of a part; of the others only the sum is known
 P50, P95, P99 = Decimal("0.5"), Decimal("0.95"), Decimal("0.99")
 PLACE_NAMES = {"1": "1 to 10", "2": "11 to 100", "3": "101 to 1,000", "4": "beyond 1,000"}
-
-
-class SumRow(NamedTuple):
-    """The sums of one value of a part. keys, counts: of its sketches. lines: how many values."""
-
-    value: str
-    orders: int
-    skipped: int
-    denied: int
-    unsent: int
-    failed: int
-    filled: int
-    cancelled: int
-    expired: int
-    rejected: int
-    unknown: int
-    working: int
-    limited: int
-    beyond_limit: int
-    pips_count: int
-    pips_sum: Decimal
-    pips_squares: Decimal
-    pips_largest: Decimal | None
-    bps_count: int
-    bps_sum: Decimal
-    bps_squares: Decimal
-    bps_largest: Decimal | None
-    unconverted: int
-    missed: int
-    missed_priced: int
-    commissions: dict[str, str]
-    missed_costs: dict[str, str]
-    lines: int
-    keys: list[int]
-    counts: list[int]
-
-
-class UntilRow(NamedTuple):
-    """Until when a range is counted; None: no day of it was computed."""
-
-    until: datetime | None
-
-
-_ADDED = (
-    "orders", *OUTCOMES, "limited", "beyond_limit", "pips_count", "pips_sum", "pips_squares",
-    "bps_count", "bps_sum", "bps_squares", "unconverted", "missed", "missed_priced",
-)  # fmt: skip
-_RANGE = """part = %(part)s AND is_paper = %(is_paper)s AND is_exit = %(is_exit)s
-    AND day >= %(start)s AND day <= %(end)s"""
-_SUMS = ", ".join(f"sum({name}) AS {name}" for name in _ADDED)
-_INTEGERS = {name for name in _ADDED if not name.endswith(("_sum", "_squares"))}
-
-
-def _of(name: str) -> str:
-    return f"sum({name})::bigint AS {name}" if name in _INTEGERS else f"sum({name}) AS {name}"
-
-
-def _column(name: str) -> str:
-    return name if name == "value" else f"shown.{name}" if name == "lines" else f"line.{name}"
-
-
-# All else is summed of the lines shown only. First by currency, whose money is never added.
-SUMS = Query(
-    SumRow,
-    f"""
-WITH shown AS MATERIALIZED (
-  SELECT value, count(*) OVER () AS lines,
-    row_number() OVER (ORDER BY sum(filled) DESC, sum(orders) DESC, value)::int AS number
-  FROM analytics_executionday WHERE {_RANGE} GROUP BY value HAVING sum(orders) > 0
-  ORDER BY number LIMIT %(limit)s
-), by_currency AS (
-  SELECT value, currency, {_SUMS}, max(pips_largest) AS pips_largest,
-    max(bps_largest) AS bps_largest, sum(commission) AS commission, sum(missed_cost) AS missed_cost
-  FROM analytics_executionday
-  WHERE {_RANGE} AND value IN (SELECT value FROM shown) GROUP BY value, currency
-), line AS (
-  SELECT value, {", ".join(map(_of, _ADDED))}, max(pips_largest) AS pips_largest,
-    max(bps_largest) AS bps_largest,
-    coalesce(jsonb_object_agg(currency, commission::text) FILTER (WHERE commission <> 0), '{{}}')
-      AS commissions,
-    coalesce(jsonb_object_agg(currency, missed_cost::text) FILTER (WHERE missed_priced > 0), '{{}}')
-      AS missed_costs
-  FROM by_currency GROUP BY value
-), counted AS (  -- by numbers, which sort in a fraction of the time of texts
-  SELECT s.number, k.key, sum(k.count)::bigint AS count
-  FROM analytics_executionday e JOIN shown s USING (value)
-  CROSS JOIN LATERAL unnest(e.sketch_keys, e.sketch_counts) k(key, count)
-  WHERE {_RANGE} GROUP BY s.number, k.key
-), sketch AS (
-  SELECT number, array_agg(key) AS keys, array_agg(count) AS counts FROM counted GROUP BY number
-)
-SELECT {", ".join(_column(name) for name in SumRow._fields[:-2])},
-  coalesce(keys, '{{}}') AS keys, coalesce(counts, '{{}}') AS counts
-FROM shown JOIN line USING (value) LEFT JOIN sketch USING (number)
-ORDER BY shown.number
-""",
-)
-UNTIL = Query(
-    UntilRow,
-    f"""
-SELECT max(computed_at) AS until FROM analytics_executionday
-WHERE {MARKS_SQL} AND day >= %(start)s AND day <= %(end)s
-""",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """UTC days from start to end, both included, of real or of paper money."""
-
-    start: date
-    end: date
-    is_paper: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,47 +136,42 @@ class InstallationReport:
 
 
 def installation_report(
-    scope: Scope, *, parts: Sequence[str] = tuple(Part), of_exits: bool = False
+    scope: Scope,
+    *,
+    parts: Sequence[str] = tuple(Part),
+    of_exits: bool = False,
+    limit: int = LINES,
 ) -> InstallationReport:
-    """Return the figures of a scope: of entries, of exits, and of the parts of one of the two."""
-    (until,) = replica_rows(UNTIL, _parameters(scope, Part.ALL, is_exit=False))
-    if until.until is None:
+    """Return the figures of a scope: of entries, of exits, and of the parts of one of the two.
+
+    limit: the most lines of a part.
+    """
+    until = counted_until(scope)
+    if until is None:
         return InstallationReport(scope, None, None, None)
+    divided = [part for part in parts if part != Part.ALL]
+    asked = [(Part.ALL, False), (Part.ALL, True), *((part, of_exits) for part in divided)]
+    found = sums_of(scope, asked, limit=limit)
     return InstallationReport(
         scope,
-        until.until,
-        _all(scope, is_exit=False),
-        _all(scope, is_exit=True),
-        [part_figures(scope, part, is_exit=of_exits) for part in parts if part != Part.ALL],
+        until,
+        _all(found, is_exit=False),
+        _all(found, is_exit=True),
+        [_part_figures(part, found.get((part, of_exits), [])) for part in divided],
     )
 
 
-def part_figures(
-    scope: Scope, part: str, *, is_exit: bool = False, limit: int = LINES
-) -> PartFigures:
-    """Return the lines of one part of entries or of exits."""
-    found = replica_rows(SUMS, {**_parameters(scope, part, is_exit=is_exit), "limit": limit})
+def _all(found: Sums, *, is_exit: bool) -> Figures | None:
+    return next((_figures(row, row.value) for row in found.get((Part.ALL, is_exit), [])), None)
+
+
+def _part_figures(part: str, found: Sequence[SumRow]) -> PartFigures:
     labels = _labels(part, [row.value for row in found])
     lines = [_figures(row, labels.get(row.value, row.value)) for row in found]
     if part in (Part.HOUR, Part.PLACE):
         lines.sort(key=lambda line: line.value)
     more = found[0].lines - len(found) if found else 0
     return PartFigures(part, str(Part(part).label), lines, more)
-
-
-def _all(scope: Scope, *, is_exit: bool) -> Figures | None:
-    lines = part_figures(scope, Part.ALL, is_exit=is_exit).lines
-    return lines[0] if lines else None
-
-
-def _parameters(scope: Scope, part: str, *, is_exit: bool) -> dict[str, object]:
-    return {
-        "part": part,
-        "is_paper": scope.is_paper,
-        "is_exit": is_exit,
-        "start": scope.start,
-        "end": scope.end,
-    }
 
 
 def _labels(part: str, values: Sequence[str]) -> Mapping[str, str]:

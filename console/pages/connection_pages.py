@@ -25,30 +25,26 @@ from connections.selectors import (
     is_test_pending,
     missing_worker_message,
     open_items,
-    reason_for,
     slippage_rule,
     test_checks,
 )
-from connections.session_lanes import lane_owner
 from console.pages import connection_actions, price_source_pages
-from console.pages.connection_actions import find
 from console.pages.page_helpers import View, can, page
 from console.pages.price_source_pages import price_context
-from execution.models import DriftItem, ExecutionLog, Order
+from console.queries.connection_page import shown_connection, tested_connection
+from execution.models import ExecutionLog, Order
 from execution.monitoring.loss_limits import limit_states
 from execution.order_figures import with_figures
 from execution.rounding_debt import RoundingDebt, rounding_debts
 
-LAST_ORDERS = 10
+LAST_ORDERS, ORDERS_WITH_FAILURES = 10, 50
 
 
 def show(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
     """The connection's page."""
-    connection = find(pk)
-    orders = Order.objects.filter(connection_id=pk).order_by("-pk")
-    log_lines = ExecutionLog.objects.filter(
-        order_id__in=list(orders.values_list("pk", flat=True)[:50])
-    )
+    connection = shown_connection(pk)
+    latest = _latest_orders(pk)
+    log_lines = ExecutionLog.objects.filter(order_id__in=[order.pk for order in latest])
     return page(
         request,
         "connection/page.html",
@@ -56,12 +52,12 @@ def show(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
         connection=connection,
         snapshot=getattr(connection, "snapshot", None),
         health=health_badge(connection),
-        reason=reason_for(connection_id=pk) or "",
+        reason=connection.skip_reason,
         still_open="" if connection.is_active else describe_open_items(open_items(pk)),
         maintenance=describe_maintenance(connection),
         has_credentials=connection.sealed_credentials is not None,
         subscriptions=_with_rounding_debts(connection),
-        orders=with_figures(orders.select_related("signal"))[:LAST_ORDERS],
+        orders=latest[:LAST_ORDERS],
         failed_steps=log_lines.filter(status__in=["REJECTED", "FAILED", "UNKNOWN"]).order_by("-pk")[
             :LAST_ORDERS
         ],
@@ -69,7 +65,6 @@ def show(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
         flow_note=flow_note(connection),
         pauses=TradingPause.objects.filter(connection=pk, ended_at=None),
         can_resume=can(request, Right.LIMITS),
-        drift=DriftItem.objects.filter(connection_id=pk, state="OPEN"),
         can_change=can(request, Right.CONNECTIONS),
         can_share=can(request, Right.SHARE_PRICES),
         can_compare=can(request, Right.RECONCILE),
@@ -77,15 +72,18 @@ def show(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
         can_set_credentials=can(request, Right.CREDENTIALS),
         **price_context(connection),
         **_broker_context(connection),
-        lane_owner=lane_owner(connection.lane),
         **_test_context(connection),
     )
 
 
-def _with_rounding_debts(
-    connection: ExecutionConnection,
-) -> list[tuple[Subscription, list[RoundingDebt]]]:
-    debts = rounding_debts(connection.pk)
+def _latest_orders(pk: UUID) -> list[Order]:
+    """Return the last orders: those that the page shows, and those whose failures it shows."""
+    orders = Order.objects.filter(connection_id=pk).order_by("-pk")
+    return list(with_figures(orders.select_related("signal"))[:ORDERS_WITH_FAILURES])
+
+
+def _with_rounding_debts(connection: Any) -> list[tuple[Subscription, list[RoundingDebt]]]:
+    debts = rounding_debts(connection.pk, routes=connection.routes)
     subscriptions = connection.subscriptions.select_related("feed").order_by("feed__name")
     return [(taken, debts.get(taken.feed_id, [])) for taken in subscriptions]
 
@@ -111,7 +109,7 @@ def _test_context(connection: ExecutionConnection) -> dict[str, Any]:
 
 def checks(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
     """The panel of the last test alone, polled every second while a test runs."""
-    connection = find(pk)
+    connection = tested_connection(pk)
     response = page(
         request, "connection/checks.html", "", connection=connection, **_test_context(connection)
     )

@@ -14,8 +14,8 @@ from connections.services import get_or_create_broker_source, share_with_all, us
 from console.pages.page_helpers import View, require_permission, run_action
 
 
-def price_context(connection: ExecutionConnection) -> dict[str, Any]:
-    """Return what a connection's page shows of its prices.
+def price_context(connection: Any) -> dict[str, Any]:
+    """Return what a connection's page shows of its prices. connection: from `shown_connection`.
 
     is_shared: all accounts may use its own broker's prices. may_share: an administrator owns it.
     """
@@ -24,9 +24,7 @@ def price_context(connection: ExecutionConnection) -> dict[str, Any]:
         "prices": prices,
         "has_no_prices": prices.source is not None
         and not is_delivering(prices.source, datetime.now(UTC)),
-        "is_shared": DataConnection.objects.filter(
-            broker_connection=connection, user=None
-        ).exists(),
+        "is_shared": connection.is_shared,
         "may_share": prices.can_provide and connection.is_admin_owned(),
     }
 

@@ -12,7 +12,7 @@ from django.db.models import Count
 
 from common.clocks import market_clock, market_now
 from common.formatting import SHARES, STATES, age
-from common.sql import database_now, rows
+from common.sql import rows
 from connections.models import HostCircuit
 from connections.selectors import not_twin_sql
 from console.charts import Segment, segments
@@ -118,20 +118,15 @@ def last_signals(count: int = LAST_SIGNALS) -> list[Signal]:
 class Dashboard:
     """Everything on the page; each part is one panel."""
 
-    at: datetime
+    trading: trading_status.TradingStatus
     market_at: datetime | None
     banners: list[banners.KillSwitchBanner]
     unreachable_hosts: list[HostCircuit]
     mail: MailStatus
     accounted: Accounted
     latency: latency.Latency
-    unknown: trading_status.Unknown
-    working: trading_status.Working
-    unprotected: trading_status.Unprotected
-    drift: trading_status.Drift
     audit: audit_verdict.AuditVerdict | None
     connections: system_status.Connections
-    queues: list[system_status.Queue]
     leases: list[system_status.Lease]
     beat: list[system_status.ScheduledJob]
 
@@ -148,24 +143,19 @@ class Dashboard:
 
 def dashboard() -> Dashboard:
     """Read all panels of the dashboard."""
-    now = database_now()
+    trading = trading_status.trading_status()
     return Dashboard(
-        at=now,
+        trading=trading,
         market_at=market_now() if market_clock() else None,
         banners=banners.kill_switch_banners(),
         unreachable_hosts=banners.unreachable_hosts(),
         mail=mail_status(),
         accounted=accounted(last_signals()),
         latency=latency.recent(),
-        unknown=trading_status.unknown(),
-        working=trading_status.working(),
-        unprotected=trading_status.unprotected(),
-        drift=trading_status.drift(),
         audit=audit_verdict.last_verdict(),
         connections=system_status.connections(),
-        queues=system_status.queues(),
         leases=system_status.leases(),
-        beat=system_status.scheduled_jobs(now),
+        beat=system_status.scheduled_jobs(trading.at),
     )
 
 

@@ -1,4 +1,4 @@
-"""Connections by health, due orders, live processes and scheduled jobs, for the dashboard."""
+"""Connections by health, live processes and scheduled jobs, for the dashboard."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +12,6 @@ from common.stored_times import AHEAD_SECONDS
 from connections.eligibility import REASON_SQL, eligibility_parameters
 from console.charts import Segment, segments
 from console.schedule_texts import clock_schedule, interval
-from execution.base.statements import ALL_PENDING_SQL
-
-MAX_COUNTED = 10_000  # a backlog is counted up to this number
 
 # REASON_SQL is the condition that fan-out uses.
 _CONNECTIONS = f"""
@@ -133,48 +130,6 @@ def connections() -> Connections:
     order = ["", *CSS_CLASSES]
     lines = [HealthLine(row.reason or "", row.count) for row in found]
     return Connections(sorted(lines, key=lambda line: order.index(line.code)))
-
-
-_DUE = f"""
-SELECT NOT leg::text LIKE 'entry%%' AS is_exit, count(*) AS count,
-       extract(epoch FROM clock_timestamp() - min(due_at)) AS oldest
-FROM (SELECT leg, due_at FROM execution_order
-      WHERE {ALL_PENDING_SQL} AND due_at <= statement_timestamp()
-      ORDER BY due_at LIMIT {MAX_COUNTED + 1}) due
-GROUP BY is_exit
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Queue:
-    """Due orders that no worker has claimed. oldest, slow_after: seconds."""
-
-    name: str
-    note: str
-    count: int
-    oldest: float
-    slow_after: float
-
-    @property
-    def display_count(self) -> str:
-        return f"{MAX_COUNTED:,}+" if self.count > MAX_COUNTED else f"{self.count:,}"
-
-    @property
-    def state(self) -> tuple[str, str]:
-        if not self.count:
-            return "ok", "Empty"
-        return ("attention", "Slow") if self.oldest > self.slow_after else ("ok", "Moving")
-
-
-def queues() -> list[Queue]:
-    """Return the due orders, exits and entries apart; exits go first."""
-    found = {row.is_exit: row for row in rows(_DUE, {})}
-    made = []
-    for is_exit, name, note in ((True, "exits", "before entries"), (False, "execution", "entries")):
-        row = found.get(is_exit)
-        count, oldest = (row.count, float(row.oldest)) if row else (0, 0.0)
-        made.append(Queue(name, note, count, oldest, slow_after=1 if is_exit else 5))
-    return made
 
 
 @dataclass(frozen=True, slots=True)

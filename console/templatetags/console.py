@@ -1,5 +1,6 @@
 """Template tags of the console, besides the shared ones (common/templatetags/fillcast.py)."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django import template
@@ -9,19 +10,19 @@ from common import formatting
 from common.badges import code, state_badge
 from common.limit_figures import read_figures, text_with_detail
 from console.queries.first_steps import Step, step_of, steps_taken
+from console.queries.frame import frame_of
 from execution.models import ExecutionLog, Order
-from execution.monitoring.scan_heartbeat import scan_status
 from execution.order_figures import stated_detail
 from execution.order_reasons import OrderReason, reason_of
-from users.trail_alarm import trail_status
 
 register = template.Library()
 
 
-@register.inclusion_tag("console/parts/scan_alarm.html")
-def scan_alarm() -> dict[str, Any]:
+@register.inclusion_tag("console/parts/scan_alarm.html", takes_context=True)
+def scan_alarm(context: Mapping[str, Any]) -> dict[str, Any]:
     """The alarms of every page: levels not scanned, a stopped scheduler, a broken audit trail."""
-    return {"scan": scan_status(), "trail": trail_status()}
+    frame = frame_of(context["request"])
+    return {"scan": frame.scan, "trail": frame.trail}
 
 
 @register.simple_tag

@@ -16,7 +16,6 @@ from analytics.installation.figures import (
     InstallationReport,
     Scope,
     installation_report,
-    part_figures,
 )
 from analytics.installation.sketch import PIPS, bucket_sql, by_kind, key_sql, percentile
 from analytics.models import ExecutionDay
@@ -329,5 +328,5 @@ def test_lines_beyond_those_shown_are_counted(broker: ExecutionConnection) -> No
     for signal, hour in zip(factories.signals(owner_of(broker), 4), range(4), strict=True):
         filled(broker, signal, at=3600 * hour)
     compute.compute_day(DAY)
-    found = part_figures(REAL, "hour", limit=3)
+    (found,) = installation_report(REAL, parts=["hour"], limit=3).parts
     assert (len(found.lines), found.more) == (3, 1)

@@ -10,7 +10,8 @@ from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
 from connections.models import ExecutionConnection, HostCircuit
-from console.queries import candidates, dashboard, latency, system_status, trading_status
+from console.queries import candidates, dashboard, latency, system_status
+from console.queries.trading_status import trading_status
 from execution.models import ArchivedOrder, AuditRun, Order, WorkerLease
 from signals.models import Signal
 from tests.console import seed
@@ -147,11 +148,12 @@ def test_result_of_the_last_audit_is_displayed(
 
 
 def test_figures_match_the_rows(world: dict[str, Any]) -> None:
-    assert trading_status.unknown().count == 2
-    assert trading_status.working().parts == {"SUBMITTED": 3, "PARTIALLY_FILLED": 2, "PENDING": 1}
-    assert (trading_status.working().count, trading_status.working().at_broker) == (6, 5)
-    assert trading_status.unprotected().count == 1
-    assert trading_status.drift().count == 4
+    trading = trading_status()
+    assert trading.unknown.count == 2
+    assert trading.working.parts == {"SUBMITTED": 3, "PARTIALLY_FILLED": 2, "PENDING": 1}
+    assert (trading.working.count, trading.working.at_broker) == (6, 5)
+    assert trading.unprotected.count == 1
+    assert trading.drift.count == 4
     connections = system_status.connections()
     assert (connections.total, connections.not_trading) == (100, 7)
     assert {line.code: line.count for line in connections.lines} == {
@@ -161,7 +163,7 @@ def test_figures_match_the_rows(world: dict[str, Any]) -> None:
 
 def test_leases_and_queues_state_their_condition(world: dict[str, Any]) -> None:
     assert [lease.alive for lease in system_status.leases()] == [False, True, True, True]
-    exits, entries = system_status.queues()
+    exits, entries = trading_status().queues
     assert (exits.count, exits.state) == (0, ("ok", "Empty"))
     assert (entries.count, entries.state) == (1, ("attention", "Slow"))
     assert 45 < entries.oldest < 300

@@ -90,3 +90,17 @@ def test_support_cannot_decide(
     assert page_of(item, "adopt") not in html_of(client.get(page_of(item)))
     for action in ("adopt", "relink", "close", "ignore"):
         assert client.post(page_of(item, action)).status_code == 403
+
+
+def test_page_of_an_account_counts_its_open_differences(
+    items: dict[str, DriftItem], client: Client
+) -> None:
+    item = items["QUANTITY_DIFFERS"]
+    address = reverse("admin:connections_executionconnection_page", args=[item.connection_id])
+    assert "1 open difference<" in html_of(client.get(address))
+    DriftItem.objects.create(
+        kind="POSITION_MISSING", connection=item.connection, key="other", evidence=item.evidence
+    )
+    assert "2 open differences<" in " ".join(html_of(client.get(address)).split())
+    DriftItem.objects.filter(connection=item.connection).update(state=DriftItem.State.IGNORED)
+    assert "no open differences" in html_of(client.get(address))

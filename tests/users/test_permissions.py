@@ -1,12 +1,14 @@
 """The table of roles and rights: what the database holds of it, and what `may` answers."""
 
 import pytest
-from django.contrib.auth.models import Group
+from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.models import Group, Permission
 
 from common.errors import NotAllowedError
 from common.permissions import LABEL, RIGHTS, ROLES, Right, Role, Scope, may, require, roles_with
 from common.reason_codes import Code
 from tests.roles import staff
+from tests.statements import sent_statements
 from users.models import User
 
 pytestmark = pytest.mark.django_db
@@ -41,6 +43,21 @@ def test_roles_add_up_and_no_role_gives_nothing() -> None:
     assert not any(may(staff(), right) for right in Right)
     root = User.objects.create_superuser("root")
     assert all(may(root, right) for right in Right)
+
+
+def test_own_permissions_and_those_of_roles_are_one_statement() -> None:
+    user = staff(Role.SUPPORT)
+    user.user_permissions.add(Permission.objects.get(codename=Right.PUBLISH.value))
+    with sent_statements() as sent:
+        allowed = {right for right in Right if may(user, right)}
+    assert allowed == {*ROLES[Role.SUPPORT], Right.PUBLISH}
+    assert len(sent) == 1, sent
+    assert user.get_all_permissions() == ModelBackend().get_all_permissions(
+        User.objects.get(pk=user.pk)
+    )
+    assert not user.get_all_permissions(user)  # of a row: it has none of its own
+    user.is_active = False
+    assert not user.get_all_permissions()
 
 
 def test_owner_permissions_apply_to_own_rows() -> None:
