@@ -146,6 +146,16 @@ def quick_password_hashes() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick_confirmation() -> Iterator[None]:
+    """Read an account twice that a test made richer or poorer, but not a second apart."""
+    from connections.accounts import outlying_readings
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outlying_readings, "CONFIRM_SECONDS", 0.0)
+        yield
+
+
 @pytest.fixture(scope="session")
 def django_db_keepdb() -> bool:
     """Use the prepared database as it is; it is deleted with its server."""
