@@ -40,7 +40,9 @@ def test_owner_sees_the_market_of_each_symbol(
     address = f"/accounts/{listed.mt5.pk}/symbols/"
     html = html_of(client.get(address))
     with for_all_tenants():
-        [(_, end)] = Instrument.objects.get(symbol="AAPL").hours["open"]
+        hours = Instrument.objects.get(symbol="AAPL").hours
+    assert hours is not None
+    [(_, end)] = hours["open"]
     closes = datetime.fromtimestamp(end, UTC)
     for text in ("AAPL/USD", "Open", f"until {closes:%a}", "Calendar of XNYS", "known until",
                  "SAP.de", "Not known", "The broker states none"):  # fmt: skip
