@@ -247,6 +247,7 @@ def test_range_without_orders_is_empty(broker: ExecutionConnection) -> None:
     assert without.statistics["fill_rate"] is None
 
 
+@pytest.mark.usefixtures("stopped_clock")  # the day does not end meanwhile
 def test_days_that_are_due_are_computed(broker: ExecutionConnection) -> None:
     today = datetime.now(UTC).date()
     old = today - timedelta(days=90)

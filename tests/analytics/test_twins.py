@@ -113,7 +113,7 @@ class Pair:
         self, row: ExecutionConnection, signal: Signal, quantity: int, entry: str, leave: str,
         commission: str = "0",
     ) -> None:  # fmt: skip
-        now = market_now()
+        closed_at = self.began + timedelta(hours=5)  # all on one trading day
         self.order(
             row, signal, quantity=quantity, filled_quantity=quantity, avg_fill_price=D(entry),
             slippage_pips=D("0.4"), slippage_unit="PIPS",
@@ -123,7 +123,8 @@ class Pair:
             connection=row, signal=signal, pair="EUR/USD", symbol="EURUSD", side="BUY",
             quantity=0, opened_quantity=quantity, entry_price=D(entry), pip=D("0.0001"),
             conversion_rate=1, realized_pnl=(D(leave) - D(entry)) * quantity,
-            commission=D(commission), opened_at=now - timedelta(hours=1), closed_at=now,
+            commission=D(commission), closed_at=closed_at,
+            opened_at=closed_at - timedelta(hours=1),
         )  # fmt: skip
         self.order(
             row, None, leg="close", side="SELL", position=position, quantity=quantity,  # type: ignore[arg-type]

@@ -10,7 +10,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.core.cache import cache
 from django.db import connection
 from django.test import Client, override_settings
 
@@ -31,7 +30,6 @@ from signals.alert_posts import PostedAlert, receive_alerts
 from signals.alerts import Receipt
 from signals.feeds import create_feed_token
 from signals.models import Feed, IncomingAlert
-from signals.rate import forget_failures
 from signals.strict_json import MAX_BYTES
 from tests.connections import make
 from tests.web_process import Answer, WebProcess
@@ -51,12 +49,6 @@ def web(
         WebProcess(tmp_path_factory.mktemp("web") / "web.log") as process,
     ):
         yield process
-
-
-@pytest.fixture(autouse=True)
-def fresh_counters() -> None:
-    forget_failures()
-    cache.clear()
 
 
 def address(slug: str, **fields: Any) -> str:

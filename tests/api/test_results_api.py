@@ -19,10 +19,11 @@ def close_two(world: World) -> None:
     owner = world.connection.user
     assert owner
     signals = trades.signals(owner, 2)
+    closed_at = market_now() - timedelta(hours=1)  # both in the same hour and day
     for signal, pnl in zip(signals, ("30.50", "-10"), strict=True):
         one = trades.trade(
-            world.connection, signal, closed_at=market_now() - timedelta(hours=1),
-            pnl=Decimal(pnl), commission=Decimal("0.5"),
+            world.connection, signal, closed_at=closed_at, pnl=Decimal(pnl),
+            commission=Decimal("0.5"),
         )  # fmt: skip
         ExecutionPosition.objects.bulk_create([one])
 

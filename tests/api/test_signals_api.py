@@ -42,10 +42,10 @@ def test_signal_is_sent_and_then_published(world: World, as_web: AsWeb) -> None:
 
 
 def test_decimals_and_times_are_normalised(world: World) -> None:
-    data = send(world, valid_until="2040-01-01T00:00:00+02:00").json()
+    data = send(world, valid_until="2099-01-01T00:00:00+02:00").json()
     assert (data["sl"], data["tp"]) == ("1.38", "1.4")
     assert data["targets"] == [{"price": "1.4", "fraction": "1"}]
-    assert data["valid_until"] == "2039-12-31T22:00:00Z"
+    assert data["valid_until"] == "2098-12-31T22:00:00Z"
     assert data["open_price"] is None
     assert (data["currency_pair"], data["number"]) == ("EUR/USD", f"S-{data['id']}")
     assert data["created_at"].endswith("Z")
@@ -60,12 +60,12 @@ def test_signal_is_sent_and_published_in_one_call(world: World) -> None:
 def test_stop_limit_good_till_date_signal_is_stored_and_shown(world: World) -> None:
     fields: dict[str, Any] = {
         "order_type": "STOP_LIMIT", "stop_price": "1.3900", "open_price": "1.3895", "tp": "1.41",
-        "time_in_force": "GTD", "valid_until": "2040-01-01T00:00:00Z",
+        "time_in_force": "GTD", "valid_until": "2099-01-01T00:00:00Z",
     }  # fmt: skip
     data = send(world, **fields).json()
     names = ("order_type", "stop_price", "open_price", "time_in_force", "valid_until")
     assert [data[name] for name in names] == [
-        "STOP_LIMIT", "1.39", "1.3895", "GTD", "2040-01-01T00:00:00Z",
+        "STOP_LIMIT", "1.39", "1.3895", "GTD", "2099-01-01T00:00:00Z",
     ]  # fmt: skip
     refused = send(world, **fields | {"open_price": None, "sl": "1.395", "valid_until": None})
     errors = {(e["code"], e["field"]) for e in refused.json()["errors"]}

@@ -151,7 +151,7 @@ FORMS: dict[str, Form] = {
     ),
     "moment": Form(
         lambda: ClockedSchedule.objects.create(clocked_time=market_now()),
-        ({"clocked_time_0": "2030-01-01"}, {}), {"clocked_time__year": 2030},
+        ({"clocked_time_0": "2099-01-01"}, {}), {"clocked_time__year": 2099},
     ),
     "sun": Form(
         lambda: SolarSchedule.objects.create(event="sunset", latitude=1, longitude=2),
@@ -208,14 +208,14 @@ PORTAL: dict[str, Form] = {
             {"multiplier": "2"},
             {"directions": "BUY"},
             {"priority": "3"},
-            {"expires_at": "2031-05-01T10:30:15"},
+            {"expires_at": "2099-05-01T10:30:15"},
             {"symbol_map": "EUR/USD = EURUSD.m"},
         ),
         {
             "multiplier": 2,
             "directions": "BUY",
             "priority": 3,
-            "expires_at": datetime(2031, 5, 1, 10, 30, 15, tzinfo=UTC),
+            "expires_at": datetime(2099, 5, 1, 10, 30, 15, tzinfo=UTC),
             "symbol_map": {"EUR/USD": "EURUSD.m"},
         },
     ),

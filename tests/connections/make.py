@@ -53,6 +53,12 @@ def preset(owner: User | None = None, **fields: Any) -> TradingPreset:
     return TradingPreset.objects.create(user=owner, **{**sized, **fields})
 
 
+def day_around_now() -> dict[str, Any]:
+    """Return fields of a preset whose trading day began, and will end, twelve hours from now."""
+    start = (market_now() + timedelta(hours=12)).time().replace(microsecond=0)
+    return {"trading_day_zone": "UTC", "trading_day_start": start}
+
+
 def connection(owner: User | None = None, **fields: Any) -> ExecutionConnection:
     """A healthy one. fields of the health row begin with `health_`."""
     health = {name[7:]: fields.pop(name) for name in list(fields) if name.startswith("health_")}

@@ -125,7 +125,8 @@ def bank() -> Bank:
 
 @pytest.fixture
 def row() -> ExecutionConnection:
-    return make.connection(sealed_credentials=None)
+    preset = make.preset(**make.day_around_now())
+    return make.connection(sealed_credentials=None, preset=preset)
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def row() -> ExecutionConnection:
     """An account with an equity of 990, whose limit is a fall of 5 percent."""
-    preset = make.preset()
+    preset = make.preset(**make.day_around_now())
     row = make.connection(sealed_credentials=None, preset=preset)
     limit_of(preset)
     read("990")

@@ -302,7 +302,7 @@ def test_stop_limit_order_is_written_by_hand(small: dict[str, Any], client: Clie
     form = {
         **FORM, "feed": str(small["feed"].pk), "order_type": "STOP_LIMIT", "stop_price": "1.3910",
         "open_price": "1.3905", "target_prices": "1.40,1.41", "time_in_force": "GTD",
-         "valid_until_0": "2040-01-01", "valid_until_1": "00:00:00",
+         "valid_until_0": "2099-01-01", "valid_until_1": "00:00:00",
     }  # fmt: skip
     for changes, message in (
         ({"open_price": "1.3915", "sl": "1.3912"}, "must lie below 1.391"),
@@ -354,19 +354,19 @@ def test_trailing_stop_is_written_by_hand(small: dict[str, Any], client: Client)
 def test_closing_time_is_written_by_hand(small: dict[str, Any], client: Client) -> None:
     client.force_login(small["operator"])
     form = {
-        **FORM, "feed": str(small["feed"].pk), "close_at_0": "2040-01-01",
+        **FORM, "feed": str(small["feed"].pk), "close_at_0": "2099-01-01",
         "close_at_1": "00:00:00", "close_after_seconds": "600",
     }  # fmt: skip
     for changes, message in (
         ({"close_at_0": "2020-01-01"}, "has passed"),
         ({"close_after_seconds": "0"}, "is not a whole number from 1"),
-        ({"not_before_0": "2040-01-01", "not_before_1": "00:00:00"}, "It must be after not_before"),
+        ({"not_before_0": "2099-01-01", "not_before_1": "00:00:00"}, "It must be after not_before"),
         ({"action": "CLOSE"}, "close_at is only for MODIFY or OPEN"),
     ):
         assert message in errors_of(client, form | changes)
     assert client.post("/admin/signals/signal/add/", form).status_code == 302
     written = Signal.objects.latest("id")
-    assert written.time_exit_text == "at 2040-01-01 00:00:00 UTC, or 600 s after the first fill"
+    assert written.time_exit_text == "at 2099-01-01 00:00:00 UTC, or 600 s after the first fill"
     assert written.valid_until == written.close_at
 
 
@@ -401,19 +401,19 @@ def test_end_of_entries_is_moved_by_hand(small: dict[str, Any], client: Client) 
     form = {
         **FORM, "feed": str(small["feed"].pk), "action": "MODIFY", "refers_to": str(opened.pk),
         "direction": opened.direction, "order_type": "MARKET", "open_price": "", "sl": "",
-        "target_prices": "", "target_fractions": "", "valid_until_0": "2040-01-01",
+        "target_prices": "", "target_fractions": "", "valid_until_0": "2099-01-01",
         "valid_until_1": "00:00:00",
     }  # fmt: skip
     for changes, message in (
         ({"direction": "BUY"}, "direction must be SELL or left out"),
         ({"valid_until_0": "2020-01-01"}, "has passed"),
-        ({"close_at_0": "2039-12-31", "close_at_1": "00:00:00"}, "when the position is closed"),
+        ({"close_at_0": "2098-12-31", "close_at_1": "00:00:00"}, "when the position is closed"),
     ):
         assert message in errors_of(client, form | changes)
     assert client.post("/admin/signals/signal/add/", form).status_code == 302
     written = Signal.objects.latest("id")
     assert (written.action, written.refers_to, str(written.valid_until)) == (
-        "MODIFY", opened, "2040-01-01 00:00:00+00:00",
+        "MODIFY", opened, "2099-01-01 00:00:00+00:00",
     )  # fmt: skip
 
 
@@ -422,13 +422,13 @@ def test_entry_with_a_condition_is_written_by_hand(small: dict[str, Any], client
     first = Signal.objects.latest("id")
     form = {
         **FORM, "feed": str(small["feed"].pk), "after_signal": str(first.pk),
-        "after_state": "CLOSED_AT_TARGET", "not_before_0": "2040-01-01", "not_before_1": "00:00:00",
+        "after_state": "CLOSED_AT_TARGET", "not_before_0": "2099-01-01", "not_before_1": "00:00:00",
     }  # fmt: skip
     for changes, message in (
         ({"after_state": ""}, "what must have become of that signal"),
         ({"after_signal": ""}, "Send the signal, too"),
         (
-            {"valid_until_0": "2039-12-31", "valid_until_1": "00:00:00"},
+            {"valid_until_0": "2098-12-31", "valid_until_1": "00:00:00"},
             "It must be before valid_until",
         ),
         ({"action": "CLOSE"}, "after_signal is only for OPEN"),
@@ -437,7 +437,7 @@ def test_entry_with_a_condition_is_written_by_hand(small: dict[str, Any], client
     assert client.post("/admin/signals/signal/add/", form).status_code == 302
     written = Signal.objects.latest("id")
     assert written.condition_text == (
-        f"not before 2040-01-01 00:00:00 UTC, after {first.number}: closed at its target"
+        f"not before 2099-01-01 00:00:00 UTC, after {first.number}: closed at its target"
     )
 
 

@@ -103,6 +103,12 @@ def account(feed: Feed | None = None, **fields: Any) -> ExecutionConnection:
     return row
 
 
+def account_within_day(feed: Feed | None = None, **fields: Any) -> ExecutionConnection:
+    """Return one whose trading day does not end during the test."""
+    day = {f"preset_{name}": value for name, value in make.day_around_now().items()}
+    return account(feed, **day, **fields)
+
+
 def _popped(fields: dict[str, Any], prefix: str) -> dict[str, Any]:
     names = [name for name in fields if name.startswith(prefix)]
     return {name.removeprefix(prefix): fields.pop(name) for name in names}

@@ -105,9 +105,9 @@ def test_broker_gets_gtc_and_the_engine_cancels_it_at_its_end(
 
 
 def test_explanation_states_until_when_it_works_and_that_it_is_emulated(feed: Feed) -> None:
-    opened(feed, datetime(2040, 1, 2, 3, 4, 5, tzinfo=market_now().tzinfo))
+    opened(feed, datetime(2099, 1, 2, 3, 4, 5, tzinfo=market_now().tzinfo))
     send()
-    text = "until 2040-01-02 03:04:05 UTC, when Fillcast cancels it (good till date is emulated)"
+    text = "until 2099-01-02 03:04:05 UTC, when Fillcast cancels it (good till date is emulated)"
     assert text in explain(order()).summary
     log = ExecutionLog.objects.filter(order_id=order().pk).values_list("detail", flat=True)
     assert [detail for detail in log if "GTD is emulated: sent as GTC" in detail] != []
@@ -255,8 +255,8 @@ def test_end_moved_while_the_sweep_decides_counts(feed: Feed, broker: FakeBroker
 
 
 def test_entry_that_waits_states_until_when(feed: Feed) -> None:
-    opened(feed, datetime(2040, 1, 1, tzinfo=market_now().tzinfo))
+    opened(feed, datetime(2099, 1, 1, tzinfo=market_now().tzinfo))
     Order.objects.update(reason=Code.NOT_CONNECTED, waiting_since=market_now())
     summary = explain(order()).summary
     assert "waiting since" in summary
-    assert "until 2040-01-01 00:00:00 UTC, when Fillcast ends it" in summary
+    assert "until 2099-01-01 00:00:00 UTC, when Fillcast ends it" in summary

@@ -323,7 +323,7 @@ def test_two_answers_that_it_is_not_found_settle_it(
 def test_limits_of_what_was_sent_count_it(
     feed: Feed, broker: FakeBroker, limit: dict[str, Any], code: str
 ) -> None:
-    factories.account(feed, **limit)
+    factories.account_within_day(feed, **limit)
     factories.signal(feed)
     end_partly_known(broker)
     other = factories.signal(feed)

@@ -21,6 +21,7 @@ from connections.models import (
     ExecutionConnection,
     Instrument,
     MaintenanceWindow,
+    TradingPreset,
 )
 from execution.fan_out_sql import ENTRIES, INSERT_ENTRIES
 from execution.models import Order
@@ -229,6 +230,7 @@ def test_preview_counts_what_the_account_has_sent(
     alice: ExecutionConnection, feed: Feed, limit: str, code: str
 ) -> None:
     factories.filled(factories.signal(feed))
+    TradingPreset.objects.update(**make.day_around_now())
     run(f"UPDATE connections_tradingpreset SET {limit}")
     signal = waiting_signal(feed)
     assert counts_of(preview(signal)) == {("denied", code): 1} == happened(signal)[0]

@@ -4,6 +4,7 @@ import ipaddress
 import json
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import timedelta
 from decimal import Decimal as D
 from io import StringIO
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from django.core.management import call_command
 from django.test import Client
 
+from brokers.ibkr import capabilities
 from common.errors import ConflictError
 from common.reason_codes import Code
 from connections.health.connection_checks import run_test
@@ -36,6 +38,12 @@ from users.models import User
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("alice")]
 SECONDS = 60.0
+
+
+@pytest.fixture(autouse=True)
+def noon_at_tws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TWS lists what happened since midnight, which is never in a test."""
+    monkeypatch.setattr(capabilities, "_since_midnight", lambda _: timedelta(hours=12))
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ async def test_limit_and_stop_prices_are_rounded_to_ticks(stage: Environment) ->
 
 @with_environment
 async def test_stop_limit_good_till_date_order_is_sent_with_all_of_it(stage: Environment) -> None:
-    end = datetime(2040, 1, 1, 12, 30, 15, 999_999, tzinfo=timezone(timedelta(hours=2)))
+    end = datetime(2099, 1, 1, 12, 30, 15, 999_999, tzinfo=timezone(timedelta(hours=2)))
     waiting = order(
         order_type=OrderType.STOP_LIMIT, stop_price=Decimal("1.120037"),
         limit_price=Decimal("1.130037"), time_in_force=TimeInForce.GTD, expires_at=end,
@@ -70,7 +70,7 @@ async def test_stop_limit_good_till_date_order_is_sent_with_all_of_it(stage: Env
     assert accepted.kind is ReportKind.ACCEPTED
     [at_tws] = stage.venue.orders
     assert (at_tws.kind, at_tws.aux, at_tws.limit) == ("STP LMT", "1.12005", "1.13")
-    assert (at_tws.tif, at_tws.good_till) == ("GTD", "20400101-10:30:15")
+    assert (at_tws.tif, at_tws.good_till) == ("GTD", "20990101-10:30:15")
     for wrong in (replace(waiting, expires_at=None), replace(waiting, limit_price=None)):
         with pytest.raises(Rejected):
             await stage.submit(replace(wrong, client_order_id="abc00000000000009"))

@@ -83,12 +83,12 @@ def test_levels_of_the_coming_position_are_changed(
     assert "The stop loss is on the wrong side of the entry." in html_of(wrong)
     after = alice.post(path, usual | {"stop_loss": "1.395", "take_profit": "1.375"}, follow=True)
     assert "take profit" in html_of(after)
-    end = {"valid_until": "2040-01-01T12:00:00", "initial-valid_until": ""}
+    end = {"valid_until": "2099-01-01T12:00:00", "initial-valid_until": ""}
     kept = {"stop_loss": "1.39", "take_profit": ""}
     page = html_of(alice.post(path, usual | kept | end, follow=True))
-    assert " UTC to 2040-01-01 12:00:00 UTC." in page
+    assert " UTC to 2099-01-01 12:00:00 UTC." in page
     order = stored(waiting)
-    assert order.own_valid_until == datetime(2040, 1, 1, 12, tzinfo=UTC)
+    assert order.own_valid_until == datetime(2099, 1, 1, 12, tzinfo=UTC)
     assert (order.own_stop_loss, order.own_take_profit) == (D("1.395"), D("1.375"))
 
 

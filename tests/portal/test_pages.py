@@ -47,6 +47,7 @@ def read(world: World, signed_in: SignedIn, as_web: None) -> Read:
     return page
 
 
+@pytest.mark.usefixtures("stopped_clock")  # the trading day goes on
 def test_real_and_paper_money_are_never_added(world: World) -> None:
     summaries = currency_summaries(accounts_of(world.alice), open_positions(world.alice))
     assert [(p.currency, p.is_paper, p.equity, p.closed, p.open) for p in summaries] == [
@@ -65,6 +66,7 @@ def test_account_without_data_and_position_without_price_are_left_out(
     assert (real.open, real.unpriced, len(real.accounts)) == (D(0), 2, 3)
 
 
+@pytest.mark.usefixtures("stopped_clock")  # the trading day goes on
 def test_overview_lists_what_needs_attention(read: Read) -> None:
     page = read("/")
     assert "Unprotected: EUR/USD short 40,000 EUR at Main MT5" in page

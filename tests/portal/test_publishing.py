@@ -310,6 +310,7 @@ def test_kill_switch_is_stated_before_publishing(world: World, signed_in: Signed
     assert "exits still work" in page
 
 
+@pytest.mark.usefixtures("stopped_clock")  # the month does not end meanwhile
 def test_followers_are_counted_without_names_and_rare_kinds_together(
     world: World, signed_in: SignedIn
 ) -> None:

@@ -42,6 +42,13 @@ def current_code(ahead: int = 0) -> str:
     return one_time_codes.code_at(SECRET, now_step() + ahead)
 
 
+def wrong_codes(count: int) -> list[str]:
+    """Return codes that are right neither now nor in the next minutes."""
+    right = {current_code(ahead) for ahead in range(-2, 12)}
+    codes = (f"{number:06}" for number in range(count + len(right)))
+    return [code for code in codes if code not in right][:count]
+
+
 def enrol_factor(user: User) -> list[str]:
     """Enrol an app with the code of the previous step; return the recovery codes."""
     try:
@@ -72,7 +79,8 @@ def test_both_sign_in_pages_need_the_second_factor(
     code_page = client.get("/login/code/")
     assert "recovery codes" in html_of(code_page)
     assert "reset_second_factor" in html_of(code_page)
-    wrong = client.post("/login/code/", {"code": "000000"})
+    (code,) = wrong_codes(1)
+    wrong = client.post("/login/code/", {"code": code})
     assert (wrong.status_code, is_signed_in(client)) == (422, False)
     right = client.post("/login/code/", {"code": current_code()})
     assert right["Location"] == ("/admin/" if name == "olga" else "/")
@@ -105,7 +113,8 @@ def test_right_code_is_refused_after_ten_wrong_ones(world: World, as_web: None) 
     enrol_factor(world.alice)
     client = Client()
     sign_in(client, "alice")
-    statuses = [client.post("/login/code/", {"code": f"00000{n}"}).status_code for n in range(10)]
+    codes = wrong_codes(10)
+    statuses = [client.post("/login/code/", {"code": code}).status_code for code in codes]
     assert statuses == [422] * 10
     assert client.post("/login/code/", {"code": current_code()}).status_code == 429
     assert TryCount.objects.get(scope="second factor").tries == 10
@@ -207,7 +216,8 @@ def test_important_actions_need_a_fresh_second_factor(world: World, client: Clie
     assert disguised.status_code == 403
     assert client.get("/accounts/").status_code == 200  # reading does not need it
     to = f"/security/confirm/?next={page}"
-    assert client.post(to, {"code": "000000"}).status_code == 422
+    (wrong,) = wrong_codes(1)
+    assert client.post(to, {"code": wrong}).status_code == 422
     assert client.post(to, {"code": current_code()})["Location"] == page
     assert client.get(page).status_code == 200
 

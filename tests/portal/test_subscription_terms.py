@@ -15,7 +15,7 @@ from tests.portal.conftest import SignedIn, as_web_process
 from tests.portal.factories import World
 
 pytestmark = pytest.mark.django_db
-END = datetime(2031, 5, 1, 10, 30, 15, tzinfo=UTC)
+END = datetime(2099, 5, 1, 10, 30, 15, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_end_and_symbols_are_changed_and_shown(alice: Client, taken: Subscriptio
     sent = typed(
         alice,
         taken,
-        expires_at="2031-05-01T10:30:15",
+        expires_at="2099-05-01T10:30:15",
         symbol_map="EUR/USD = EURUSD.m\r\nXAU/USD=GOLD",
     )
     assert alice.post(f"/subscriptions/{taken.pk}/edit/", sent).status_code == 302
@@ -80,10 +80,10 @@ def test_end_and_symbols_are_changed_and_shown(alice: Client, taken: Subscriptio
         END, {"EUR/USD": "EURUSD.m", "XAU/USD": "GOLD"},
     )  # fmt: skip
     shown = typed(alice, taken)
-    assert shown["expires_at"] == "2031-05-01T10:30:15"
+    assert shown["expires_at"] == "2099-05-01T10:30:15"
     assert shown["symbol_map"].split("\n")[-2:] == ["EUR/USD = EURUSD.m", "XAU/USD = GOLD"]
     listed = " ".join(html_of(alice.get("/feeds/")).split())
-    assert "until 1 May 2031 19:30" in listed  # Tokyo
+    assert "until 1 May 2099 19:30" in listed  # Tokyo
     assert "EUR/USD = EURUSD.m, XAU/USD = GOLD" in listed
 
 
@@ -149,7 +149,7 @@ def test_account_subscribes_with_an_end_and_symbols(alice: Client, world: World)
     make.ready(world.mt5, "NZD/USD")
     sent = {
         "account": str(world.mt5.pk), "multiplier": "1", "directions": "BOTH", "priority": "2",
-        "expires_at": "2031-05-01T10:30:15", "symbol_map": "XAU/USD = GOLD",
+        "expires_at": "2099-05-01T10:30:15", "symbol_map": "XAU/USD = GOLD",
     }  # fmt: skip
     answer = alice.post("/feeds/kiwi-carry/subscribe/", sent)
     assert answer.status_code == 302

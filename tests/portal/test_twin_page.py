@@ -68,14 +68,14 @@ def test_tenant_runs_a_twin_by_one_click(
 def test_times_of_a_twin_are_those_of_the_replayed_market(
     alice: Client, live: Subscription
 ) -> None:
-    noon = datetime(2034, 5, 2, 12, tzinfo=UTC)  # after all signals
+    noon = datetime(2099, 5, 2, 12, tzinfo=UTC)  # after all signals
     set_market_clock(MarketClock(noon, datetime.now(UTC), 1))
     try:
         started(alice, live)
         shown = html_of(alice.get(address(live)))
     finally:
         set_market_clock(None)
-    assert "No signal since 2 May 2034 12:" in shown
+    assert "No signal since 2 May 2099 12:" in shown
 
 
 def test_twin_is_labelled_and_stays_out_of_choices_and_sums(

@@ -177,8 +177,8 @@ CHANGES: list[dict[str, Any]] = [
     {"execution_style": "TWAP", "duration_seconds": 60, "slice_count": 3},
     {"order_type": "TRAILING_STOP", "trail_distance": "0.01"},
     {"order_type": "TRAILING_STOP", "trail_atr": "2"},
-    {"not_before": "2040-01-01T00:00:00Z"},
-    {"close_at": "2040-01-01T00:00:00Z"},
+    {"not_before": "2099-01-01T00:00:00Z"},
+    {"close_at": "2099-01-01T00:00:00Z"},
     {"close_after_seconds": 60},
 ]
 

@@ -100,7 +100,7 @@ def test_alert_without_id_is_recognised_by_content_in_the_window(feed: Feed) -> 
     first, created = save(feed, origin=Origin.ALERT)
     assert created
     assert save(feed, origin=Origin.ALERT) == (first, False)
-    assert save(feed, origin=Origin.ALERT, time="2030-01-01T00:00:00Z")[1]  # of another bar
+    assert save(feed, origin=Origin.ALERT, time="2099-01-01T00:00:00Z")[1]  # of another bar
     Signal.objects.update(created_at=market_now() - REPLAY_WINDOW - timedelta(seconds=1))
     assert save(feed, origin=Origin.ALERT)[1]
 

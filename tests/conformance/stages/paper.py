@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import timedelta
 from decimal import Decimal as D
 from itertools import count
 from typing import Any, TypeVar
@@ -129,7 +130,8 @@ class PaperStage(Harness):
         await in_database(OPERATIONS["list_instruments"])
         terms = {"position_mode": self.mode}
         await in_database(OPERATIONS["open_accounts"], [self.account], D(100_000), PASSWORD, terms)
-        await self._instrument(quote_max_age_seconds=600, stops_level=D(0))
+        far_end = (market_now() + timedelta(hours=12)).time()  # of orders for the day
+        await self._instrument(quote_max_age_seconds=600, stops_level=D(0), day_ends=far_end)
         await self.move(D(1))
 
     async def close(self) -> None:

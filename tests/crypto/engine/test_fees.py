@@ -10,7 +10,6 @@ from rest_framework.test import APIClient
 
 from analytics.models import AnalyticsDaily
 from analytics.services import compute_day
-from common.clocks import market_now
 from common.sql import rows
 from connections.models import ExecutionConnection
 from connections.trading_day import trading_date
@@ -65,8 +64,10 @@ def close(feed: Feed, signal: int) -> None:
 
 
 def daily() -> tuple[AnalyticsDaily, dict[str, Any]]:
-    """Compute the day; return its row and what the API shows of it."""
-    compute_day(trading_date(market_now()))
+    """Compute the day of the close; return its row and what the API shows of it."""
+    closed_at = ExecutionPosition.objects.get().closed_at
+    assert closed_at is not None
+    compute_day(trading_date(closed_at))
     daily_row = AnalyticsDaily.objects.get()
     (api_row,) = api_client(daily_row.connection.user).get("/api/v1/analytics/").json()
     return daily_row, api_row

@@ -19,6 +19,7 @@ from execution.models import AuditRun, BrokerListing
 from tests.connections import make
 from tests.events.test_messages import event
 from tests.execution import factories
+from tests.stopped_clock import StoppedClock
 
 pytestmark = pytest.mark.django_db
 WHERE: dict[str, Any] = {"host": "127.0.0.1", "port": 1, "symbols": ["EURUSD"]}
@@ -32,6 +33,13 @@ def gateway(db: None) -> ExecutionConnection:
     )
     assert row.lane
     return row
+
+
+@pytest.fixture
+def noon(stopped_clock: StoppedClock) -> None:
+    """It stays noon, so that no day of messages ends within the test."""
+    hours = timedelta(hours=stopped_clock.at.hour, minutes=stopped_clock.at.minute)
+    stopped_clock.pass_time((timedelta(hours=36) - hours).total_seconds())
 
 
 def now() -> datetime:
@@ -118,6 +126,7 @@ def judge(*these: ExecutionConnection) -> None:
     tasks.audit(False, True)
 
 
+@pytest.mark.usefixtures("noon")
 def test_operators_are_notified_once_of_accounts_that_are_not_judged(
     gateway: ExecutionConnection,
 ) -> None:
@@ -134,7 +143,7 @@ def test_operators_are_notified_once_of_accounts_that_are_not_judged(
     assert len(reported()) == 3
 
     judge(gateway, other)
-    assert (AuditRun.objects.latest("at").not_judged, len(reported())) == ([], 3)
+    assert (AuditRun.objects.latest("pk").not_judged, len(reported())) == ([], 3)
 
     (payload, *_) = factories.events("audit.not_judged")
     message = render(event("audit.not_judged", **payload))
@@ -142,6 +151,7 @@ def test_operators_are_notified_once_of_accounts_that_are_not_judged(
     assert f"{gateway.name}: No worker holds this account's session." in message.body
 
 
+@pytest.mark.usefixtures("noon")
 def test_account_judged_intermittently_causes_one_message_a_day(
     gateway: ExecutionConnection,
 ) -> None:

@@ -55,7 +55,7 @@ def feed() -> Feed:
 @pytest.fixture
 def account(feed: Feed) -> ExecutionConnection:
     """An account with a balance and an equity of 10,000 since a second ago."""
-    row = factories.account(feed)
+    row = factories.account_within_day(feed)
     AccountSnapshot.objects.filter(connection=row).update(
         read_at=market_now() - timedelta(minutes=2)
     )
@@ -430,7 +430,7 @@ def test_limit_of_a_subscription_pauses_only_its_feed(
 def test_limit_of_a_route_that_begins_later_counts_on_each_of_its_accounts_at_once(
     account: ExecutionConnection, feed: Feed
 ) -> None:
-    other = factories.account(owner=account.user)
+    other = factories.account_within_day(owner=account.user)
     AccountSnapshot.objects.filter(connection=other).update(
         read_at=market_now() - timedelta(minutes=2)
     )

@@ -82,7 +82,7 @@ def test_entries_of_the_last_minute_count_whatever_became_of_them(
 def test_daily_notional_counts_what_is_filled_and_may_be_filled(
     feed: Feed, broker: FakeBroker, maximum: str, denied: bool
 ) -> None:
-    account = factories.account(feed, preset_max_daily_notional=D(maximum))
+    account = factories.account_within_day(feed, preset_max_daily_notional=D(maximum))
     gbp(account)
     factories.signal(feed, **GBP)
     (outgoing,) = factories.claim_all()
@@ -104,7 +104,7 @@ def test_daily_notional_counts_what_is_filled_and_may_be_filled(
 def test_daily_volume_is_of_one_symbol(
     feed: Feed, broker: FakeBroker, maximum: str, denied: bool
 ) -> None:
-    account = factories.account(feed, preset_max_daily_volume=D(maximum))
+    account = factories.account_within_day(feed, preset_max_daily_volume=D(maximum))
     gbp(account)
     enter(feed)
     enter(feed, **GBP)
@@ -143,7 +143,8 @@ def test_sums_of_a_day_begin_with_the_trading_day(
 def test_entries_of_the_same_bundle_count(
     feed: Feed, broker: FakeBroker, limit: dict[str, Any]
 ) -> None:
-    factories.account(feed, **{f"preset_{name}": value for name, value in limit.items()})
+    limits = {f"preset_{name}": value for name, value in limit.items()}
+    factories.account_within_day(feed, **limits)
     for _ in range(3):
         factories.signal(feed)
     factories.claim_all()
@@ -165,7 +166,8 @@ def test_entries_of_the_same_bundle_count(
 def test_two_claims_at_once_do_not_pass_together(
     feed: Feed, broker: FakeBroker, limit: dict[str, Any], code: str
 ) -> None:
-    factories.account(feed, **{f"preset_{name}": value for name, value in limit.items()})
+    limits = {f"preset_{name}": value for name, value in limit.items()}
+    factories.account_within_day(feed, **limits)
     for _ in range(4):
         factories.signal(feed)
 
@@ -382,7 +384,7 @@ TIGHTER = [
 def test_tighter_limit_of_a_subscription_applies(
     feed: Feed, broker: FakeBroker, name: str, tight: Any, loose: Any, code: str
 ) -> None:
-    factories.account(feed)
+    factories.account_within_day(feed)
     Subscription.objects.update(**{name: loose})
     enter(feed)
     assert seen() == ("SUBMITTING", "")
@@ -446,7 +448,7 @@ def grow(feed: Feed, quantity: str) -> None:
 def test_larger_order_adds_only_what_it_grows_to_the_day(
     feed: Feed, broker: FakeBroker, maximum: str, denied: bool
 ) -> None:
-    factories.account(feed, preset_max_daily_notional=D(maximum))
+    factories.account_within_day(feed, preset_max_daily_notional=D(maximum))
     if not denied:
         grow(feed, "150")
         return

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import time_machine
 from django.db import connections
 from pytest_django import Settings
 
@@ -63,12 +64,14 @@ def test_no_named_file_is_stated() -> None:
 def test_certificate_is_judged_by_its_times(
     settings: Settings, tmp_path: Path, begins: float, ends: float, verdict: CheckResult, text: str
 ) -> None:
-    path = written(tmp_path / "alpha.pem", (begins, ends))
-    check = of_redis(settings, "ssl_certfile", path)
+    now = datetime.now(UTC)
+    with time_machine.travel(now, tick=False):
+        path = written(tmp_path / "alpha.pem", (begins, ends))
+        check = of_redis(settings, "ssl_certfile", path)
     assert check.result is verdict
     assert f"{path} (ssl_certfile of REDIS_URL): CN=cert-0 {text} " in check.detail
     shown = begins if text == "begins at" else ends
-    assert f"{datetime.now(UTC) + timedelta(days=shown):%Y-%m-%d}" in check.detail
+    assert f"{now + timedelta(days=shown):%Y-%m-%d}" in check.detail
 
 
 def test_chain_ends_with_its_first_and_authorities_with_their_last(
