@@ -69,7 +69,7 @@ def test_no_secret_is_in_what_compose_reads(values: dict[str, str], file: Path) 
 
 
 def test_every_secret_setting_is_known_as_one() -> None:
-    """Whoever adds a secret setting is led here: its name belongs into a folder."""
+    """A new secret setting fails here until its name is one of those that become files."""
     computed = {"DATABASE_URL", "REDIS_URL", "FILLCAST_DATABASES"}
     marked = {variable.name for variable in VARIABLES if variable.secret}
     assert marked - computed <= secret_names.NEEDED | secret_names.OTHERS
