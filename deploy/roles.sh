@@ -1,11 +1,22 @@
 #!/bin/sh
 # The postgres image runs this once, with new data: it creates a login for each of the three roles.
 # The owner creates the tables; the migrations give fillcast_trade and fillcast_web their rights.
+# Their passwords are files of the folder FILLCAST_SECRETS_FOLDER, else variables. psql reads them
+# from its environment: what is on a command line is shown by `ps`.
 set -eu
 
-psql --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname postgres \
-  --set owner="$FILLCAST_OWNER_PASSWORD" --set trade="$FILLCAST_TRADE_PASSWORD" \
-  --set web="$FILLCAST_WEB_PASSWORD" <<'SQL'
+if [ -n "${FILLCAST_SECRETS_FOLDER:-}" ]; then
+  FILLCAST_OWNER_PASSWORD=$(cat "$FILLCAST_SECRETS_FOLDER/FILLCAST_OWNER_PASSWORD")
+  FILLCAST_TRADE_PASSWORD=$(cat "$FILLCAST_SECRETS_FOLDER/FILLCAST_TRADE_PASSWORD")
+  FILLCAST_WEB_PASSWORD=$(cat "$FILLCAST_SECRETS_FOLDER/FILLCAST_WEB_PASSWORD")
+fi
+: "${FILLCAST_OWNER_PASSWORD:?}" "${FILLCAST_TRADE_PASSWORD:?}" "${FILLCAST_WEB_PASSWORD:?}"
+export FILLCAST_OWNER_PASSWORD FILLCAST_TRADE_PASSWORD FILLCAST_WEB_PASSWORD
+
+psql --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname postgres <<'SQL'
+\getenv owner FILLCAST_OWNER_PASSWORD
+\getenv trade FILLCAST_TRADE_PASSWORD
+\getenv web FILLCAST_WEB_PASSWORD
 CREATE ROLE fillcast_trade NOLOGIN;
 CREATE ROLE fillcast_web NOLOGIN;
 CREATE ROLE fillcast_owner LOGIN PASSWORD :'owner';

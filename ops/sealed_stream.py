@@ -1,14 +1,14 @@
-"""`python -m ops.sealed_stream seal|open`: encrypt standard input to standard output.
+"""`python -m ops.sealed_stream seal|open KEY_FILE`: encrypt standard input to standard output.
 
-For backups of any size. The file is `header | chunks`: ChaCha20-Poly1305 over each MiB, with a key
-derived from FILLCAST_BACKUP_KEY and the header's salt, and a nonce that counts the chunks and marks
-the last one. So a file that was changed, reordered or cut off does not open; nothing of a chunk is
-written before it is proven.
+For backups of any size. The result is `header | chunks`: ChaCha20-Poly1305 over each MiB, with a
+key derived from FILLCAST_BACKUP_KEY and the header's salt, and a nonce that counts the chunks and
+marks the last one. So a backup that was changed, reordered or cut off does not open; nothing of a
+chunk is written before it is proven. The key is the first line of a file: `ps` shows command lines.
 """
 
 import os
 import sys
-from collections.abc import Mapping
+from pathlib import Path
 from typing import BinaryIO
 
 from cryptography.exceptions import InvalidTag
@@ -76,9 +76,13 @@ def _read(source: BinaryIO, count: int) -> bytes:
     return b"".join(parts)
 
 
-def main(arguments: list[str], environ: Mapping[str, str] = os.environ) -> int:
+def main(arguments: list[str]) -> int:
     """Run one of both; exit code 1 with a sentence if it fails."""
-    key = environ.get("FILLCAST_BACKUP_KEY", "")
+    try:
+        [key] = Path(arguments[1]).read_text().splitlines()[:1] or [""]
+    except OSError as error:
+        print(f"FILLCAST_BACKUP_KEY cannot be read: {error}", file=sys.stderr)
+        return 1
     if len(key) < SHORTEST_KEY:
         print(f"FILLCAST_BACKUP_KEY needs {SHORTEST_KEY} characters or more", file=sys.stderr)
         return 1

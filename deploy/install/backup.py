@@ -13,11 +13,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.install import compose
+from deploy.install import compose, container_secrets
 from deploy.install.server_env import FILE, ROOT, UnusableFileError, read
 
 PREFIX, SUFFIX = "fillcast-", ".backup"
 NAME = "fillcast"
+KEY_FOLDER = "/run/secrets/backup"
 TRADING = ["web", "exits", "execution", "maintenance", "sessions", "beat", "prices"]
 
 
@@ -130,19 +131,23 @@ def _pipe(
         raise BackupError("\n".join(filter(None, texts[::-1])) or f"{failed[0].args!r} failed")
 
 
-def compose_commands(values: "dict[str, str]") -> Commands:
-    """Return the commands in the containers."""
+def compose_commands(values: "dict[str, str]", key_folder: str) -> Commands:
+    """Return the commands in the containers. key_folder: has a file FILLCAST_BACKUP_KEY.
+
+    `ps` shows a command line to every user, so that the key is a file there.
+    """
     run = [*compose.program(os.environ), "--env-file", str(FILE), *compose.files(values)]
     postgres = [*run, "exec", "-T", "postgres"]
-    key = f"FILLCAST_BACKUP_KEY={values['FILLCAST_BACKUP_KEY']}"
-    sealing = [*run, "run", "--rm", "--no-deps", "-T", "-e", key, "migrate", "python", "-m"]
+    mount = f"{key_folder}:{KEY_FOLDER}:ro"
+    sealing = [*run, "run", "--rm", "--no-deps", "-T", "-v", mount, "migrate", "python", "-m"]
+    key = f"{KEY_FOLDER}/FILLCAST_BACKUP_KEY"
     user = ["--username", "postgres"]
     return Commands(
         dump=[*postgres, "pg_dump", *user, "--format=custom", NAME],
         check=[*postgres, "pg_restore", "--list"],
         load=[*postgres, "pg_restore", *user, "--create", "--exit-on-error", "--dbname=postgres"],
-        seal=[*sealing, "ops.sealed_stream", "seal"],
-        unseal=[*sealing, "ops.sealed_stream", "open"],
+        seal=[*sealing, "ops.sealed_stream", "seal", key],
+        unseal=[*sealing, "ops.sealed_stream", "open", key],
         sql=[*postgres, "psql", *user, "--dbname=postgres", "-qAtX", "--set=ON_ERROR_STOP=1"],
     )
 
@@ -163,7 +168,9 @@ def main(arguments: "list[str]") -> None:
         os.environ.update(compose.environment(os.environ, values))
         for name in set(os.environ) & set(values) - {"COMPOSE_PROFILES"}:
             del os.environ[name]
-        commands = compose_commands(values)
+        folders = compose.write_secrets(values)
+        os.environ.update(folders)
+        commands = compose_commands(values, folders[container_secrets.variable("backup")])
         if options.restore:
             _restore_in_containers(commands, options.restore)
         else:

@@ -1,7 +1,7 @@
 """`deploy/compose`: Docker Compose with server.env, which is checked before.
 
 Compose itself would report one missing name at a time, start with a file that was cut off, and let
-variables of the shell overrule the file.
+variables of the shell overrule the file. Secrets become files before, which containers read.
 """
 
 import os
@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
+from deploy.install import container_secrets
 from deploy.install.server_env import COMPOSE, FILE, ROOT, UnusableFileError, names_in, read
 
 NO_EMAIL = (
@@ -34,8 +35,17 @@ def main(arguments: "list[str]") -> None:
     if "up" in arguments and not values.get("FILLCAST_EMAIL_URL"):
         print(red(NO_EMAIL) if sys.stderr.isatty() else NO_EMAIL, file=sys.stderr)
     command = [*program(os.environ), "--env-file", str(FILE), *files(values), *arguments]
+    child = {**environment(os.environ, values), **write_secrets(values)}
     os.chdir(ROOT)
-    os.execvpe(command[0], command, environment(os.environ, values))
+    os.execvpe(command[0], command, child)
+
+
+def write_secrets(values: "Mapping[str, str]") -> "dict[str, str]":
+    """Write the files of containers; return the variables that name them. Exits if that fails."""
+    try:
+        return container_secrets.write(values)
+    except OSError as error:
+        sys.exit(f"The secrets of {FILE.name} cannot be written for the containers: {error}")
 
 
 def files(values: "Mapping[str, str]") -> "list[str]":

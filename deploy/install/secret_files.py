@@ -47,8 +47,10 @@ def main(arguments: "list[str]") -> None:
         help="where PostgreSQL is: db.internal:5432/fillcast?sslmode=verify-full",
     )  # fmt: skip
     parser.add_argument(
-        "--redis", required=True, metavar="URL", help="rediss://:password@redis.internal:6379/0"
-    )
+        "--redis", required=True, metavar="URL",
+        help="rediss://:PASSWORD@redis.internal:6379/0; the word PASSWORD as it is: it stands for"
+        " REDIS_PASSWORD of server.env, since other users see command lines",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
     faults = find_faults(options)
     try:
@@ -76,6 +78,7 @@ def find_faults(options: argparse.Namespace) -> "list[str]":
 def write(folder: Path, values: "dict[str, str]", database: str, redis: str) -> None:
     """Write the folder, readable by its owner only."""
     folder.mkdir(mode=0o700, parents=True)
+    redis = redis.replace(":PASSWORD@", f":{quote(values['REDIS_PASSWORD'], safe='')}@")
     for role, names in SECRETS.items():
         (folder / "secrets" / role).mkdir(parents=True)
         password = quote(values[f"FILLCAST_{role.upper()}_PASSWORD"], safe="")

@@ -10,6 +10,8 @@ import runpy
 import stat
 from pathlib import Path
 
+from deploy.install import secret_names
+
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
 FILE = ROOT / "server.env"
@@ -19,6 +21,7 @@ BESIDES = frozenset(
 END = "# --- end of server.env"  # the last line; without it the file is incomplete
 
 _USED = re.compile(r"(?<!\$)\$\{([A-Z][A-Z0-9_]*)(:?[-?+])?")
+_FOLDER = re.compile(r"FILLCAST_[A-Z]+_SECRETS")  # deploy/compose itself sets it
 _PASSED_ON = re.compile(r"^  ([A-Z][A-Z0-9_]*):\s*(?:#.*)?$", re.MULTILINE)
 _LINE = re.compile(r"([A-Z][A-Z0-9_]*)=(?:'([^']*)'|([^'\"\s#$]*))")
 _PLAIN = re.compile(r"[^'\"\s#$\\]*")
@@ -29,10 +32,14 @@ class UnusableFileError(Exception):
 
 
 def names_in(compose: str) -> "tuple[set[str], set[str]]":
-    """Return the names that a compose file needs, and those that it reads besides."""
-    used = _USED.findall(compose)
-    needed = {name for name, mark in used if mark.endswith("?")}
-    return needed, {name for name, _ in used} - needed | set(_PASSED_ON.findall(compose))
+    """Return the names that are needed for a compose file, and those that are read besides.
+
+    Secrets are among them, which containers read from files and the compose file does not name.
+    """
+    used = [(name, mark) for name, mark in _USED.findall(compose) if not _FOLDER.fullmatch(name)]
+    needed = {name for name, mark in used if mark.endswith("?")} | secret_names.NEEDED
+    others = {name for name, _ in used} | secret_names.OTHERS | set(_PASSED_ON.findall(compose))
+    return needed, others - needed
 
 
 def parse(text: str) -> "tuple[dict[str, str], list[str]]":

@@ -41,6 +41,8 @@ Next:
 def main(arguments: "list[str]", path: Path = FILE) -> None:
     """Write the file, or exit with what is wrong with the options."""
     options = _parser().parse_args(arguments)
+    if options.email_url == "-":
+        options.email_url = sys.stdin.readline().strip()
     if path.exists():
         sys.exit(
             f"{path.name} exists and is not overwritten: it holds the keys of an installation. To"
@@ -67,7 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("host", nargs="?", help="the name under which browsers reach this server")
     add("--trial", action="store_true", help=f"plain http at {LOOPBACK}, without a host name")
-    add("--email-url", default="", help="mail server: smtp+tls://user:password@host:587")
+    add("--email-url", default="", help="mail server: smtp+tls://user:password@host:587;"
+        " - reads it from standard input, since other users see command lines")  # fmt: skip
     add("--email-from", default="", help="sender of e-mail (default: fillcast@HOST)")
     add(
         "--certificate-folder",

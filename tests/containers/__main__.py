@@ -53,6 +53,7 @@ def run(machine: Machine) -> None:
     step("deploy/setup", installation.set_up)
     with machine.restarting():
         step("deploy/compose up: every process is healthy", installation.start)
+        step("no secret is in environments and command lines", installation.keep_secrets)
         step("first operator, tenant, feed, paper account", installation.fill)
         step("a signal is filled", installation.trade)
         for name in KILLED:

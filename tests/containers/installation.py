@@ -8,7 +8,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from deploy.install.server_env import END
+from deploy.install.secret_names import NEEDED
+from deploy.install.server_env import END, parse
 from tests.containers.machine import HERE, Machine
 
 PORT = 8973
@@ -67,6 +68,16 @@ class Installation:
             )
 
         wait_for(f"{names or 'all'} healthy", all_well)
+
+    def keep_secrets(self) -> None:
+        """No secret of server.env is in what the engine and `ps` print of the containers."""
+        values, _ = parse((self.machine.clone / "server.env").read_text())
+        ids = self.machine.containers().values()
+        shown = self.machine.run(self.machine.engine, "inspect", *ids)
+        shown += self.machine.run("ps", "axww", "-o", "args")
+        assert "POSTGRES_PASSWORD_FILE" in shown
+        found = [name for name, value in values.items() if name in NEEDED and value in shown]
+        assert found == [], found
 
     def fill(self) -> None:
         """Make the first operator by the documented command, the rest as docs/first-hour.md."""

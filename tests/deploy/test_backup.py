@@ -15,7 +15,7 @@ from django.core.cache import cache
 from psycopg.sql import SQL, Identifier
 
 from connections.models import Epoch, ExecutionConnection
-from deploy.install import backup
+from deploy.install import backup, container_secrets, secret_names
 from deploy.install.backup import BackupError, Commands
 from execution.audit.counters import audit
 from execution.disaster_recovery.restore_detector import RestoreDetector
@@ -84,17 +84,18 @@ def server(database: str) -> str:
     return f"{postgres_clusters.url().rpartition('/')[0]}/{database}"
 
 
-def commands(database: str) -> Commands:
+def commands(database: str, folder: Path) -> Commands:
     """The containers' commands, with the test's own server in their place."""
     programs = programs_of(postgres_clusters.url())
-    sealing = ["env", f"FILLCAST_BACKUP_KEY={KEY}", f"PYTHONPATH={ROOT}", sys.executable, "-m"]
+    sealing = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "ops.sealed_stream"]
+    (folder / "key").write_text(f"{KEY}\n")
     to = f"--dbname={server('postgres')}"
     return Commands(
         dump=[f"{programs}/pg_dump", "--format=custom", server(database)],
         check=[f"{programs}/pg_restore", "--list"],
         load=[f"{programs}/pg_restore", "--create", "--exit-on-error", to],
-        seal=[*sealing, "ops.sealed_stream", "seal"],
-        unseal=[*sealing, "ops.sealed_stream", "open"],
+        seal=[*sealing, "seal", f"{folder}/key"],
+        unseal=[*sealing, "open", f"{folder}/key"],
         sql=[f"{programs}/psql", server("postgres"), "-qAtX", "--set=ON_ERROR_STOP=1"],
     )
 
@@ -131,7 +132,7 @@ def drill(
     copied = postgres_clusters.dump(tmp_path / "rows")
     execute(*REMOVED)
     postgres_clusters.restore(copied, server(DRILL))
-    yield commands(DRILL)
+    yield commands(DRILL, tmp_path)
     execute(*REMOVED)
     cache.clear()
 
@@ -200,10 +201,33 @@ def test_only_the_newest_backups_are_kept(tmp_path: Path) -> None:
                      made.name, "notes.txt"]  # fmt: skip
 
 
-def test_key_that_is_missing_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("text", "expected"), [("short\n", b"needs 32 characters"), ("", b"needs 32"), (None, b"read")]
+)
+def test_key_that_is_missing_is_refused(tmp_path: Path, text: str | None, expected: bytes) -> None:
+    if text is not None:
+        (tmp_path / "key").write_text(text)
     result = subprocess.run(
-        [sys.executable, "-m", "ops.sealed_stream", "seal"], cwd=ROOT, input=b"x",
-        capture_output=True, check=False, env={**os.environ, "FILLCAST_BACKUP_KEY": "short"},
+        [sys.executable, "-m", "ops.sealed_stream", "seal", tmp_path / "key"], cwd=ROOT, input=b"x",
+        capture_output=True, check=False,
     )  # fmt: skip
     assert result.returncode == 1
-    assert b"FILLCAST_BACKUP_KEY needs 32 characters" in result.stderr
+    assert b"FILLCAST_BACKUP_KEY" in result.stderr
+    assert expected in result.stderr
+
+
+def test_no_secret_is_on_a_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ps` shows them to every user; the folder with the key is mounted."""
+    monkeypatch.setenv("FILLCAST_COMPOSE", "compose")
+    values = {name: f"canary-{name}" for name in {*secret_names.NEEDED, "FILLCAST_BACKUP_KEY"}}
+    (tmp_path / "server.env").touch()
+    folders = container_secrets.write(values, tmp_path / "server.env")
+    folder = folders[container_secrets.variable("backup")]
+    made = backup.compose_commands(values, folder)
+    lines = [word for name in vars(made) for word in getattr(made, name)]
+    assert not [word for word in lines if "canary" in word]
+    for command in (made.seal, made.unseal):
+        [mount] = [word for word in command if word.startswith(f"{folder}:")]
+        inside = Path(command[-1]).parent
+        assert mount == f"{folder}:{inside}:ro"
+        assert (Path(folder) / Path(command[-1]).name).read_text() == "canary-FILLCAST_BACKUP_KEY\n"

@@ -69,6 +69,15 @@ def test_settings_hold_no_secret_and_nothing_of_compose(
     assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o700
 
 
+def test_password_of_redis_need_not_be_on_the_command_line(
+    values: dict[str, str], tmp_path: Path
+) -> None:
+    arguments = ["--database", DATABASE, "--redis", "rediss://:PASSWORD@redis:6379/0"]
+    secret_files.main([str(tmp_path / "out"), *arguments])
+    written = (tmp_path / "out/secrets/web/REDIS_URL").read_text()
+    assert written == f"rediss://:{values['REDIS_PASSWORD']}@redis:6379/0\n"
+
+
 def test_wrong_options_are_all_named_and_nothing_is_written(
     values: dict[str, str], tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """deploy/setup and deploy/compose: a settings file with every secret, apart from `.env`."""
 
 import base64
+import io
 import os
 import re
 import stat
@@ -162,6 +163,14 @@ def test_value_with_signs_is_read_as_it_was_written(path: Path) -> None:
     assert values["FILLCAST_EMAIL_URL"] == url
 
 
+def test_mail_server_may_come_by_standard_input(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "smtp+tls://olga:secret@mail.example.com:587"
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{url}\n"))
+    assert written(path, "trade.example.com", "--email-url", "-")["FILLCAST_EMAIL_URL"] == url
+
+
 @pytest.mark.parametrize("server", ["smtp://mail.example.com", "smtp+tls://m.example?timeout=5"])
 def test_sender_becomes_a_part_of_the_mail_server(path: Path, server: str) -> None:
     sender = "Fillcast <desk+alerts@trade.example.com>"
@@ -193,8 +202,8 @@ def test_development_never_reads_the_file_of_a_server() -> None:
     """`make up` reads `.env`; compose would too, so that it is run with another file."""
     assert server_env.FILE.name == "server.env"
     ignored = (ROOT / ".gitignore").read_text().split()
-    assert {".env", "server.env"} <= set(ignored)
-    assert "server.env" in (ROOT / ".dockerignore").read_text().split()
+    assert {".env", "server.env", "server.secrets/"} <= set(ignored)
+    assert {"server.env", "server.secrets"} <= set((ROOT / ".dockerignore").read_text().split())
 
 
 def test_compose_command_reports_an_unusable_file(tmp_path: Path) -> None:

@@ -10,10 +10,8 @@ if [ "$(id -u)" = 0 ]; then
 fi
 export POSTGRES_USER="${POSTGRES_USER:-postgres}" PGDATA=/var/lib/postgresql/data
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
-  printf %s "${POSTGRES_PASSWORD:?}" > /tmp/password
-  initdb --username="$POSTGRES_USER" --pwfile=/tmp/password --auth-host=scram-sha-256 --auth-local=trust \
+  initdb --username="$POSTGRES_USER" --pwfile="${POSTGRES_PASSWORD_FILE:?}" --auth-host=scram-sha-256 --auth-local=trust \
     --encoding=UTF8 --locale=C.UTF-8 > /dev/null
-  rm /tmp/password
   printf 'host all all all scram-sha-256\n' >> "$PGDATA/pg_hba.conf"
   pg_ctl --pgdata="$PGDATA" -o "-c listen_addresses=''" --wait start > /dev/null
   for script in /docker-entrypoint-initdb.d/*.sh; do
