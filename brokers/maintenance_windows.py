@@ -46,14 +46,22 @@ class Window:
         return next((begin for begin, _ in self._periods(moment, 8) if begin > moment), None)
 
     def _periods(self, moment: datetime, days: int) -> Iterator[tuple[datetime, datetime]]:
-        """Yield the periods that include `moment` or begin within `days` after it: begin, end."""
-        zone, length = ZoneInfo(self.zone), timedelta(minutes=self.minutes)
+        """Yield the periods that include `moment` or begin within `days` after it: begin, end.
+
+        A window of days ends by the clock: on some weekends a day has an hour more or less.
+        """
+        zone = ZoneInfo(self.zone)
+        whole_days, rest = divmod(timedelta(minutes=self.minutes), timedelta(days=1))
         today = moment.astimezone(zone).date()
         for offset in range(-self.minutes // 1440 - 1, days + 1):
             day = today + timedelta(days=offset)
             if (day == self.on) if self.on else (day.weekday() in self.weekdays):
-                begin = datetime.combine(day, self.start, zone).astimezone(UTC)
-                yield begin, begin + length
+                last_day = day + timedelta(days=whole_days)
+                begin, end = (
+                    datetime.combine(one, self.start, zone).astimezone(UTC)
+                    for one in (day, last_day)
+                )
+                yield begin, end + rest
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ def open_since(pair: str, hours: Iterable[StoredHours], at: datetime) -> datetim
         return None
     starts = [began for one in known if (began := opened_at(one, at)) is not None]
     if kind in (AssetClass.FX, AssetClass.METAL):
-        starts.append(_next(SUNDAY_START, at - timedelta(days=7)))
+        starts.append(_last(SUNDAY_START, at))
         if kind is AssetClass.METAL and not known:
             if (began := _after_daily_break(at)) is None:
                 return None
@@ -147,6 +147,16 @@ def _by_week(pair: str, at: datetime) -> MarketState:
     if is_market_open(pair, at):
         return MarketState(True, HoursSource.WEEK, closes_at=_next(FRIDAY_END, at))
     return MarketState(False, HoursSource.WEEK, opens_at=_next(SUNDAY_START, at))
+
+
+def _last(minute: int, at: datetime) -> datetime:
+    """Return when a minute of the week last began in New York: at `at` or before.
+
+    A week has an hour more or less where clocks change.
+    """
+    found = _next(minute, at - timedelta(days=7, hours=1))
+    following = _next(minute, found)
+    return following if following <= at else found
 
 
 def _next(minute: int, at: datetime) -> datetime:

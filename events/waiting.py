@@ -36,8 +36,11 @@ def held_until(rules: WaitingRules, *, now: datetime) -> datetime | None:
 
 def _next_digest(rules: WaitingRules, zone: ZoneInfo, now: datetime) -> datetime | None:
     if rules.digest == Digest.HOURLY:
-        full_hour = now.astimezone(zone).replace(minute=0, second=0, microsecond=0)
-        return full_hour.astimezone(UTC) + HOUR
+        local = now.astimezone(zone)  # its hour may have begun before a change of the clocks
+        begun = timedelta(
+            minutes=local.minute, seconds=local.second, microseconds=local.microsecond
+        )
+        return now + HOUR - begun
     if rules.digest == Digest.DAILY and rules.digest_at is not None:
         return _next(rules.digest_at, zone, now)
     return None

@@ -1,6 +1,7 @@
 """C53–C62: exits, sent by us and by the broker."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from brokers.base import BrokerError, NotSent, Rejected
 from brokers.types import CloseCause, OrderReport, OrderRequest, OrderType, ReportKind
@@ -158,8 +159,8 @@ async def _fills_nothing(scenario: Scenario, request: OrderRequest) -> None:
 
 async def _reported_exit(scenario: Scenario, entry: OrderRequest, cause: CloseCause) -> None:
     """Wait until events and the executions read report an exit that we did not send."""
+    began = market_now() - timedelta(minutes=2)  # before the exit, also after midnight
     await scenario.wait_until_held(entry.quantity * 0)
-    began = market_now().replace(hour=0, minute=0, second=0)
 
     async def read() -> list[OrderReport]:
         answer = await scenario.call(scenario.harness.adapter.fills_since(scenario.spec, began))

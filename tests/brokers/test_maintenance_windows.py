@@ -52,6 +52,16 @@ def test_window_that_lasts_for_days() -> None:
     assert weekend.end_if_open(end) is None
 
 
+@pytest.mark.parametrize(
+    ("open_until", "closed_from"),
+    [("2027-03-14T21:04", "2027-03-14T21:05"), ("2027-11-07T22:04", "2027-11-07T22:05")],
+)
+def test_weekend_ends_by_the_clock_where_clocks_change(open_until: str, closed_from: str) -> None:
+    account = WindowTarget("mt5")
+    assert window_for(account, open_windows(utc(open_until), BUILT_IN)) is not None
+    assert window_for(account, open_windows(utc(closed_from), BUILT_IN)) is None
+
+
 def test_window_of_a_single_day_and_its_start() -> None:
     announced = Window("x", time(6), "UTC", 30, on=date(2026, 11, 25))
     assert announced.end_if_open(utc("2026-11-25T06:10:00")) == utc("2026-11-25T06:30:00")

@@ -1,6 +1,6 @@
 """Since when a market has been open, as fallbacks ask it."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -48,6 +48,24 @@ SESSION = hours((at(4, 9, 30), at(4, 16)), (at(5, 9, 30), at(5, 16)))
 )
 def test_week_without_stated_hours(pair: str, when: datetime, expected: datetime | None) -> None:
     assert open_since(pair, [], when) == expected
+
+
+@pytest.mark.parametrize(
+    ("when", "began"),
+    [
+        ("2027-03-14T17:00:30", "2027-03-14T17:00"),  # the clocks went forward that morning
+        ("2027-03-14T18:30", "2027-03-14T17:00"),
+        ("2027-03-19T16:59", "2027-03-14T17:00"),
+        ("2027-11-07T17:00", "2027-11-07T17:00"),  # and back
+        ("2027-11-12T16:59", "2027-11-07T17:00"),
+    ],
+)
+def test_week_begins_by_the_clock_where_clocks_change(when: str, began: str) -> None:
+    moment, expected = (
+        datetime.fromisoformat(text).replace(tzinfo=NEW_YORK).astimezone(UTC)
+        for text in (when, began)
+    )
+    assert open_since("EUR/USD", [], moment) == expected
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,9 @@ def test_quiet_hours_are_in_the_users_time_zone(now: str, until: str | None) -> 
         (WaitingRules(BERLIN, time(9), time(17)), "2026-01-10T15:59", "2026-01-10T16:00"),
         (WaitingRules("No/Such_Zone", *NIGHT), "2026-01-10T22:00", "2026-01-11T07:00"),
         (WaitingRules(BERLIN, time(1), time(2, 30)), "2026-03-29T00:30", "2026-03-29T01:30"),
+        # Clocks go back by half an hour: the second 01:45 there.
+        (WaitingRules("Australia/Lord_Howe", digest="HOURLY"), "2027-04-03T15:15",
+         "2027-04-03T15:30"),
     ],
 )  # fmt: skip
 def test_digests_wait_for_their_time_and_for_the_end_of_quiet_hours(
