@@ -1,5 +1,6 @@
 """What is measured of a part counts as on the machine of the rest; who is exempt is exact."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,14 @@ MARKED = "@pytest.mark.processes\ndef test_a():\n    ...\n"
 
 def test_whole_run_states_its_own_machine() -> None:
     budget = measured_budget(None, {HERE: 3.04, "tests/gone.py": 1}, 0.504)
-    assert budget == {"loop_seconds": 0.5, "files": {HERE: 3.0}}
+    assert budget == {"loop_seconds": 0.5, "files": {HERE: 3.0}, "longer": []}
 
 
 def test_part_is_scaled_to_the_machine_of_the_others() -> None:
     others = {"loop_seconds": 0.5, "files": {HERE: 9.0, "tests/conftest.py": 2.0}}
-    budget = measured_budget(others, {HERE: 4.0}, 1.0)
-    assert budget == {"loop_seconds": 0.5, "files": {HERE: 2.0, "tests/conftest.py": 2.0}}
+    budget = measured_budget(others, {HERE: 4.0}, 1.0, [HERE])
+    files = {HERE: 2.0, "tests/conftest.py": 2.0}
+    assert budget == {"loop_seconds": 0.5, "files": files, "longer": [HERE]}
 
 
 @pytest.mark.parametrize(
@@ -34,6 +36,25 @@ def test_part_is_scaled_to_the_machine_of_the_others() -> None:
 )
 def test_file_is_exempt_only_as_a_whole(source: str, *, expected: bool) -> None:
     assert is_elsewhere("tests/x/test_y.py", source) is expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "longer", "said"),
+    [
+        (6.1, [], f"{HERE} takes 6.1 s;"),
+        (6.1, [HERE], ""),
+        (6.0, [], ""),
+        (6.0, [HERE], f"{HERE} takes 6 s or less: take it off"),
+    ],
+)
+def test_only_listed_files_may_take_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, longer: list[str], said: str
+) -> None:
+    budget = tmp_path / "durations.json"
+    budget.write_text(json.dumps({"files": {HERE: seconds}, "longer": longer}))
+    monkeypatch.setattr(durations, "BUDGET", budget)
+    found = [line for line in wrong() if line.startswith(f"{HERE} takes")]
+    assert [line.startswith(said) for line in found] == [True] * bool(said)
 
 
 def test_nothing_is_judged_before_all_are_measured(
