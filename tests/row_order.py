@@ -31,13 +31,15 @@ def reverse_unordered_rows() -> None:
 def _reverse_rows_of_the_orm() -> None:
     execute: Any = SQLCompiler.execute_sql
 
-    def reversed_if_unordered(compiler: Any, result_type: str = MULTI, *given: Any, **named: Any):  # type: ignore[no-untyped-def]
+    def reversed_if_unordered(
+        compiler: Any, result_type: str = MULTI, *given: Any, **named: Any
+    ) -> Any:
         found = execute(compiler, result_type, *given, **named)
         if result_type == MULTI and isinstance(found, list) and not _is_ordered_query(compiler):
             return [chunk[::-1] for chunk in reversed(found)]
         return found
 
-    SQLCompiler.execute_sql = reversed_if_unordered  # type: ignore[method-assign]
+    setattr(SQLCompiler, "execute_sql", reversed_if_unordered)  # noqa: B010 - mypy knows its types
 
 
 def _is_ordered_query(compiler: Any) -> bool:
@@ -54,7 +56,7 @@ def _reverse_rows_of_statements() -> None:
         found: list[Any] = fetched(cursor, statement)
         return found if len(found) < 2 or is_ordered(str(statement)) else found[::-1]
 
-    raw_sql._fetched = reversed_if_unordered
+    setattr(raw_sql, "_fetched", reversed_if_unordered)  # noqa: B010
 
 
 @cache
