@@ -39,7 +39,7 @@ def test_file_is_exempt_only_as_a_whole(source: str, *, expected: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "longer", "said"),
+    ("seconds", "longer", "reported"),
     [
         (6.1, [], f"{HERE} takes 6.1 s;"),
         (6.1, [HERE], ""),
@@ -48,13 +48,17 @@ def test_file_is_exempt_only_as_a_whole(source: str, *, expected: bool) -> None:
     ],
 )
 def test_only_listed_files_may_take_longer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, longer: list[str], said: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
+    longer: list[str],
+    reported: str,
 ) -> None:
     budget = tmp_path / "durations.json"
     budget.write_text(json.dumps({"files": {HERE: seconds}, "longer": longer}))
     monkeypatch.setattr(durations, "BUDGET", budget)
     found = [line for line in wrong() if line.startswith(f"{HERE} takes")]
-    assert [line.startswith(said) for line in found] == [True] * bool(said)
+    assert [line.startswith(reported) for line in found] == [True] * bool(reported)
 
 
 def test_nothing_is_judged_before_all_are_measured(
