@@ -15,7 +15,7 @@ tests/execution/plans checks them.
 
 from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -26,7 +26,16 @@ from common.clocks import market_now
 from common.failpoints import failpoint
 from common.operational.current import settings_now
 from common.reason_codes import Code
-from common.sql import IdRow, Query, array, columns, periodic_rows, periodic_run, run
+from common.sql import (
+    IdRow,
+    Query,
+    array,
+    columns,
+    database_now,
+    periodic_rows,
+    periodic_run,
+    run,
+)
 from connections.selectors import SPEC_COLUMNS, LaneAccount, connection_join_sql, spec_from_row
 from connections.session_lanes import held_lanes_parameters, in_held_lanes_sql
 from execution.base.drift_items import DriftRecord, upsert_items
@@ -395,7 +404,7 @@ def _end_lookups(accounts_waiting: Collection[str], done: Sequence[CallResult]) 
     gap = settings_now().execution.absence_gap_seconds
     run(END_LOOKUPS, {**dict(zip(names, columns(ended, 4), strict=True)), "gap": gap})
     failed = [result.about for result in done if result.failed]
-    if too_old := [row.id for row in failed if not _within_horizon(row)]:
+    if too_old := [row.id for row in _beyond_horizon(failed)]:
         run(GIVE_UP, (array(too_old),))
     # Neither a failed read nor an absence before `answer_by` or beyond the horizon counts.
     missing = [
@@ -403,10 +412,10 @@ def _end_lookups(accounts_waiting: Collection[str], done: Sequence[CallResult]) 
         for result in done
         if not result.failed and result.answer is None and _confirms_absence(result.about)
     ]
-    absent = [row for row in missing if _within_horizon(row)]
-    if len(absent) < len(missing):
-        _record_beyond_horizon([row for row in missing if not _within_horizon(row)])
-    if absent:
+    unlisted = {row.id for row in _beyond_horizon(missing)}
+    if unlisted:
+        _record_beyond_horizon([row for row in missing if row.id in unlisted])
+    if absent := [row for row in missing if row.id not in unlisted]:
         run(
             CONFIRM_ABSENCE,
             {
@@ -462,6 +471,20 @@ def _record_beyond_horizon(orders: Sequence[LookUpRow]) -> None:
     )
 
 
-def _within_horizon(row: LookUpRow) -> bool:
-    horizon = adapter_for(row.type).capabilities(spec_from_row(row)).lookup_horizon
-    return horizon is not None and row.age < horizon.total_seconds()
+def _beyond_horizon(orders: Sequence[LookUpRow]) -> list[LookUpRow]:
+    """Return the orders that their brokers may not list any more, now that they have answered.
+
+    Midnight at the broker may have come since the look-up was claimed, so `age` is too young. The
+    clock is read after the horizons: an order must not seem younger than what they cover.
+    """
+    if not orders:
+        return []
+    horizons = [(row, _lookup_horizon(row)) for row in orders]
+    now = database_now()
+    return [
+        row for row, horizon in horizons if horizon is None or now - row.submitted_at >= horizon
+    ]
+
+
+def _lookup_horizon(row: LookUpRow) -> timedelta | None:
+    return adapter_for(row.type).capabilities(spec_from_row(row)).lookup_horizon
