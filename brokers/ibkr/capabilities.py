@@ -3,7 +3,7 @@
 Importing ib_async takes half a second and 35 MB: a process that only displays forms never loads it.
 """
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -23,7 +23,8 @@ from common.clocks import market_now
 if TYPE_CHECKING:
     from brokers.ibkr.adapter import IbkrAdapter
 
-MINUTE = timedelta(minutes=1)
+SECOND = timedelta(seconds=1)
+CLOCKS_APART = 2 * SECOND  # so far TWS's clock may be behind ours: its today begins that much later
 __all__ = ["FORM", "capabilities_of", "create"]
 
 
@@ -53,14 +54,20 @@ def capabilities_of(spec: ConnectionSpec) -> Capabilities:
 
 
 def _since_midnight(timezone: str) -> timedelta:
-    """Return the time since midnight in TWS's zone, in whole minutes. Invalid zones: New York."""
+    """Return the time since midnight in TWS's zone, in whole seconds. Invalid zones: New York.
+
+    It is never too long: what TWS may list as yesterday's must not count as absent. So where a
+    midnight comes twice, the second one ends the day.
+    """
     try:
         zone = ZoneInfo(timezone)
     except (KeyError, ValueError, OSError):
         zone = ZoneInfo(NEW_YORK)
     now = market_now()
     midnight = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
-    return (now - midnight) // MINUTE * MINUTE
+    both = (midnight.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
+    since = now - max(moment for moment in both if moment <= now)
+    return max(since - CLOCKS_APART, timedelta(0)) // SECOND * SECOND
 
 
 def create() -> "IbkrAdapter":

@@ -1,17 +1,55 @@
 """TWS's midnight: with a wrong time zone setting, no absence is confirmed."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from brokers.base import OutcomeUnknown, ReadFailed
+from brokers.ibkr.capabilities import capabilities_of
 from brokers.ibkr.trading_day import offset_of, zone_of
 from brokers.types import ReportKind
+from common.clocks import MarketClock, set_market_clock
 from common.reason_codes import Code
 from tests.ibkr.factories import Environment, order, with_environment
 
 NOON = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+NEW_YORK = "America/New_York"
+
+
+@pytest.fixture
+def own_clock() -> Iterator[None]:
+    """A test sets the market clock."""
+    yield
+    set_market_clock(None)
+
+
+@pytest.mark.usefixtures("own_clock")
+@pytest.mark.parametrize(
+    ("zone", "now", "horizon"),
+    [
+        # An order of 00:00:05 whose look-up is answered 45 s later is one of today.
+        (NEW_YORK, "2026-12-01T05:00:50.9", timedelta(seconds=48)),
+        ("Mars/Olympus", "2026-12-01T05:00:50.9", timedelta(seconds=48)),
+        # TWS's clock may be behind ours: for it, this may have been yesterday.
+        (NEW_YORK, "2026-12-01T05:00:01.9", timedelta(0)),
+        (NEW_YORK, "2026-12-01T04:59:59.9", timedelta(hours=23, minutes=59, seconds=57)),
+        (NEW_YORK, "2027-03-14T16:00:02", 11 * HOUR),  # noon: clocks went forward
+        (NEW_YORK, "2027-11-07T17:00:02", 13 * HOUR),  # and back
+        # In Havana midnight comes twice: at 04:00 and 05:00 UTC.
+        ("America/Havana", "2027-11-07T04:30:02", HOUR / 2),
+        ("America/Havana", "2027-11-07T05:30:02", HOUR / 2),
+        ("America/Havana", "2027-11-07T12:00:02", 7 * HOUR),
+        ("America/Havana", "2027-03-14T12:00:02", 7 * HOUR),  # there is none: it begins at 01:00
+    ],
+)
+def test_horizon_is_the_time_since_midnight_at_tws(zone: str, now: str, horizon: timedelta) -> None:
+    moment = datetime.fromisoformat(now).replace(tzinfo=UTC)
+    set_market_clock(MarketClock(moment, datetime.now(UTC), 1e-9))
+    can = capabilities_of(replace(Environment().spec, settings={"timezone": zone}))
+    assert can.lookup_horizon == can.fills_horizon == horizon
 
 
 @pytest.mark.parametrize(
