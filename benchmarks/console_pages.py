@@ -14,12 +14,13 @@ from positions.models import ExecutionPosition
 TARGET_MS, MOST_QUERIES = 300.0, 15
 DAYS = 366  # as many as the page of execution quality shows at once
 
-# {order}, {position}, {signal} and {account} are those of the newest trade.
+# {order}, {position}, {signal} and {account} are those of the newest trade. {since}, {year} and
+# {month} begin before today: in the first minutes of a month or a year it has no orders yet.
 PAGES = tuple(
     f"/admin/{path}"
     for path in (
         "", "console/live/", "console/trail/", "console/execution/", "console/execution/?of=exits",
-        "console/execution/?from={year}-01-01", "console/execution/{year}/{month}/",
+        "console/execution/?from={since}", "console/execution/{year}/{month}/",
         "execution/order/", "execution/order/?status__exact=FILLED",
         "execution/order/{order}/", "execution/fill/", "execution/executionlog/",
         "execution/driftitem/", "positions/executionposition/",
@@ -46,10 +47,12 @@ def shown() -> dict[str, Any]:
     """Return what the names in PAGES stand for."""
     trade = ExecutionPosition.objects.latest("pk")
     today = machine_clock().date()
+    yesterday = today - timedelta(days=1)
     return {
         "order": Order.objects.filter(signal=trade.signal_id).latest("pk").pk,
         "position": trade.pk, "signal": trade.signal_id, "account": trade.connection_id,
-        "year": today.year, "month": today.month,
+        "year": yesterday.year, "month": yesterday.month,
+        "since": today - timedelta(days=DAYS - 2),  # midnight may come before the page is asked for
     }  # fmt: skip
 
 
