@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from brokers.ibkr.adapter import IbkrAdapter
 
 SECOND = timedelta(seconds=1)
-CLOCKS_APART = 2 * SECOND  # so far TWS's clock may be behind ours: its today begins that much later
+CLOCKS_APART = 5 * SECOND  # so far TWS's clock may be behind ours before the connection test warns
 __all__ = ["FORM", "capabilities_of", "create"]
 
 

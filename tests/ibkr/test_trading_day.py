@@ -30,19 +30,19 @@ def own_clock() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("zone", "now", "horizon"),
     [
-        # An order of 00:00:05 whose look-up is answered 45 s later is one of today.
-        (NEW_YORK, "2026-12-01T05:00:50.9", timedelta(seconds=48)),
-        ("Mars/Olympus", "2026-12-01T05:00:50.9", timedelta(seconds=48)),
+        # An order of 00:00:06 whose look-up is answered 44 s later is one of today.
+        (NEW_YORK, "2026-12-01T05:00:50.9", timedelta(seconds=45)),
+        ("Mars/Olympus", "2026-12-01T05:00:50.9", timedelta(seconds=45)),
         # TWS's clock may be behind ours: for it, this may have been yesterday.
-        (NEW_YORK, "2026-12-01T05:00:01.9", timedelta(0)),
-        (NEW_YORK, "2026-12-01T04:59:59.9", timedelta(hours=23, minutes=59, seconds=57)),
-        (NEW_YORK, "2027-03-14T16:00:02", 11 * HOUR),  # noon: clocks went forward
-        (NEW_YORK, "2027-11-07T17:00:02", 13 * HOUR),  # and back
+        (NEW_YORK, "2026-12-01T05:00:04.9", timedelta(0)),
+        (NEW_YORK, "2026-12-01T04:59:59.9", timedelta(hours=23, minutes=59, seconds=54)),
+        (NEW_YORK, "2027-03-14T16:00:05", 11 * HOUR),  # noon: clocks went forward
+        (NEW_YORK, "2027-11-07T17:00:05", 13 * HOUR),  # and back
         # In Havana midnight comes twice: at 04:00 and 05:00 UTC.
-        ("America/Havana", "2027-11-07T04:30:02", HOUR / 2),
-        ("America/Havana", "2027-11-07T05:30:02", HOUR / 2),
-        ("America/Havana", "2027-11-07T12:00:02", 7 * HOUR),
-        ("America/Havana", "2027-03-14T12:00:02", 7 * HOUR),  # there is none: it begins at 01:00
+        ("America/Havana", "2027-11-07T04:30:05", HOUR / 2),
+        ("America/Havana", "2027-11-07T05:30:05", HOUR / 2),
+        ("America/Havana", "2027-11-07T12:00:05", 7 * HOUR),
+        ("America/Havana", "2027-03-14T12:00:05", 7 * HOUR),  # there is none: it begins at 01:00
     ],
 )
 def test_horizon_is_the_time_since_midnight_at_tws(zone: str, now: str, horizon: timedelta) -> None:
