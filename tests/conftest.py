@@ -16,7 +16,7 @@ from django.test.utils import _TestState
 from common.gc_tuning import exclude_imports_from_gc
 from tests import by_path, kept_rows, operational
 from tests.db_cleanup import copy_aside, empty_quickly
-from tests.durations import DurationsPlugin, longest_first
+from tests.durations import DurationsPlugin
 from tests.examples import load_profile
 from tests.hang_guard import HangGuardPlugin
 from tests.inline_commits import inline_commits  # noqa: F401
@@ -99,9 +99,8 @@ def pytest_collection() -> Iterator[None]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start the longest files first."""
-    longest_first(items)
-    if seed := os.environ.get("TEST_ORDER_SEED"):  # of tests/explore.py
+    """Run the tests in another order, if tests/explore.py asks for it."""
+    if seed := os.environ.get("TEST_ORDER_SEED"):
         random.Random(seed).shuffle(items)
 
 

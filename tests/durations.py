@@ -11,7 +11,6 @@ fake terminal or exchange is a process. It only gets shorter: no other file may 
 
 import ast
 import json
-import math
 import os
 import subprocess
 import sys
@@ -78,20 +77,6 @@ def measured_budget(
         loop = others["loop_seconds"]
     there = {name: round(taken, 1) for name, taken in files.items() if (ROOT / name).exists()}
     return {"loop_seconds": round(loop, 2), "files": there, "longer": list(longer)}
-
-
-def longest_first(items: list[pytest.Item]) -> None:
-    """Order tests by what their files take, so that no process ends long after the others.
-
-    Unknown files come first: those of processes are not measured.
-    """
-    seconds = _budget()["files"]
-
-    def key(item: pytest.Item) -> float:
-        name = item.nodeid.partition("::")[0]
-        return -float(seconds.get(name, math.inf))
-
-    items.sort(key=key)
 
 
 def _budget() -> dict[str, Any]:

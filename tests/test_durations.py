@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests import durations
-from tests.durations import is_elsewhere, longest_first, measured_budget, wrong
+from tests.durations import is_elsewhere, measured_budget, wrong
 
 HERE = "tests/test_durations.py"
 MARKED = "@pytest.mark.processes\ndef test_a():\n    ...\n"
@@ -65,5 +65,4 @@ def test_nothing_is_judged_before_all_are_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(durations, "BUDGET", tmp_path / "durations.json")
-    longest_first([])
     assert wrong() == []
