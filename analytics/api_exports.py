@@ -8,11 +8,11 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 
 from analytics.open_tables import OPEN_TABLES
+from analytics.orders.working import KINDS
 from analytics.streams import ONLY_STREAMED, STREAMED, stream, streamed_alone
 from common.api_parameters import check_parameters
 from common.api_views import ApiView
 from common.streaming import StreamedResponse
-from execution.working_orders import KINDS
 from users.api import caller
 
 FILTERS = [

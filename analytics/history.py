@@ -18,9 +18,9 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from analytics.exports import Row, fees_text
+from analytics.orders.archived import may_be_archived
 from common.list_filters import before_row
 from connections.models import ExecutionConnection
-from execution.archived_reads import may_be_archived
 from execution.models import ArchivedOrder, Order, Status
 from positions.models import CloseReason, ExecutionPosition
 from signals.models import Action, Signal

@@ -7,7 +7,7 @@ from django.db import models
 
 from analytics.rollup import Rollup
 from common.db_functions import ClockTimestamp
-from common.fields import AmountField
+from common.fields import AmountField, ChoiceField
 from connections.models import ExecutionConnection
 from positions.models import ExecutionPosition
 from signals.models import Feed, Signal
@@ -160,7 +160,7 @@ class ExecutionDay(models.Model):
         ACCOUNT = "account", "Account"
         PLACE = "place", "Place in the fan-out"
 
-    part = models.CharField(max_length=7, choices=Part)
+    part = ChoiceField(max_length=7, choices=Part)
     is_paper = models.BooleanField()
     is_exit = models.BooleanField()
     day = models.DateField(help_text="UTC, machine time, on which the orders were written.")
@@ -232,8 +232,8 @@ class FeedTrade(models.Model):
     direction = models.CharField(max_length=4)
     published_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, help_text="Market clock.")
-    state = models.CharField(max_length=11, choices=State)
-    basis = models.CharField(max_length=6, choices=Basis, blank=True)
+    state = ChoiceField(max_length=11, choices=State)
+    basis = ChoiceField(max_length=6, choices=Basis, blank=True)
     entry_price = AmountField(null=True)
     exit_price = AmountField(null=True, help_text="The mean of its exits, by their parts.")
     percent = AmountField(null=True, help_text="Of the entry price; what is open at its mark.")
@@ -315,7 +315,7 @@ class Preflight(models.Model):
     multiplier = AmountField(default=Decimal(1), help_text="Of the subscription it is asked for.")
     directions = models.CharField(max_length=4)
     symbol_map = models.JSONField(default=dict, blank=True)
-    state = models.CharField(max_length=7, choices=State, default=State.WAITING)
+    state = ChoiceField(max_length=7, choices=State, default=State.WAITING)
     requested_at = models.DateTimeField(db_default=ClockTimestamp())
     claimed_until = models.DateTimeField(null=True, help_text="Then another worker may take it.")
     tries = models.SmallIntegerField(default=0, help_text="Also fences a worker that was too slow.")

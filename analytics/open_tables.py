@@ -12,11 +12,11 @@ from typing import Any
 from django.db.models import QuerySet
 
 from analytics.exports import CHUNK, Row
+from analytics.orders.working import WorkingOrder, filtered, with_market, working_orders
 from common.list_filters import by_account_and_pair
 from common.money import plain, to_stored
 from connections.models import ExecutionConnection
 from execution.models import NOT_ENDED, Order
-from execution.working_orders import WorkingOrder, filtered, with_market, working_orders
 from positions.figures import PositionFigures, open_targets
 from positions.models import ExecutionPosition
 from positions.selectors import protection, with_prices

@@ -13,6 +13,8 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from analytics.exports import Row
+from analytics.orders.explanations import Explanation, explain
+from analytics.orders.figures import with_figures
 from analytics.twin_parts import PARTS, ZERO, Difference, Trade, difference_of, parts_of
 from common.clocks import market_now
 from common.formatting import number, signed
@@ -27,8 +29,6 @@ from connections.models import (
 from connections.selectors import has_live_sizes
 from connections.trading_day import rule_of, trading_date
 from execution.models import Order, RouteState
-from execution.order_explanations import Explanation, explain
-from execution.order_figures import with_figures
 from positions.models import ExecutionPosition
 from signals.models import Action, Signal
 from users.models import User

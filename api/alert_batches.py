@@ -16,6 +16,9 @@ from typing import Any, NamedTuple
 
 from django.db import DatabaseError, InterfaceError, connection
 
+from alerts.inbox.posts import PostedAlert, receive_alerts
+from alerts.inbox.storing import Receipt
+from alerts.tasks import notify_worker_on_commit
 from api.problems import problem_of_unexpected
 from common.database_errors import (
     CommitUnansweredError,
@@ -24,9 +27,6 @@ from common.database_errors import (
     is_transient,
 )
 from common.reason_codes import Code
-from signals.alert_posts import PostedAlert, receive_alerts
-from signals.alerts import Receipt
-from signals.tasks import notify_worker_on_commit
 
 log = logging.getLogger(__name__)
 THREADS = 2

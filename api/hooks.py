@@ -11,18 +11,18 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 from rest_framework.views import APIView
 
+from alerts.inbox.log import entries_for
+from alerts.inbox.posts import PostedAlert, alert_sent_with, receive_alert
+from alerts.inbox.serializers import AlertStatusSerializer
+from alerts.inbox.storing import Receipt
+from alerts.models import AlertState
+from alerts.tasks import notify_worker_on_commit
 from api.problems import refusal
 from api.throttling import AlertThrottle
 from common.api_fields import StrictSerializer
 from common.errors import InvalidInputError
 from common.reason_codes import Code
-from signals.alert_log import entries_for
-from signals.alert_posts import PostedAlert, alert_sent_with, receive_alert
-from signals.alert_serializers import AlertStatusSerializer
-from signals.alerts import Receipt
-from signals.models import AlertState
 from signals.strict_json import MAX_BYTES
-from signals.tasks import notify_worker_on_commit
 
 
 class AlertAnswerSerializer(StrictSerializer):

@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 from redis import Redis
 from redis.exceptions import RedisError
 
+from alerts import metrics as signals
 from api import call_metrics, request_metrics
 from api.database_figures import Figure, read_figures
 from buses import metrics as buses
@@ -34,7 +35,6 @@ from events import metrics as events
 from execution import metrics as execution
 from positions import metrics as positions
 from prices import metrics as prices
-from signals import metrics as signals
 
 log = structlog.get_logger(__name__)
 QUEUES = ("exits", "execution", "maintenance")

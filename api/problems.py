@@ -15,6 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
 from rest_framework.response import Response
 
+from alerts.inbox.storing import RateLimitedError
 from api.throttling import retry_after_unauthenticated
 from common.database_errors import is_transient, record_database_error
 from common.errors import (
@@ -27,7 +28,6 @@ from common.errors import (
 from common.reason_codes import Code
 from common.reason_links import reason_url
 from common.repeatable import RunningError
-from signals.alerts import RateLimitedError
 from signals.errors import FieldError, field_errors
 from users.attempt_limits import client_address
 from users.session_factor import SecondFactorNeededError

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
+from alerts.inbox.posts import ALERTS_PER_ADDRESS, alerts_from
 from api.permissions import needed_by, scope_of
 from common.operational.current import settings_now
 from common.permissions import Scope
-from signals.alert_posts import ALERTS_PER_ADDRESS, alerts_from
 from signals.rate import Usage, count_call, seconds_to_wait
 from users.attempt_limits import client_address
 

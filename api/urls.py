@@ -3,6 +3,7 @@
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from rest_framework.routers import SimpleRouter
 
+from alerts.api import FeedViewSet
 from analytics.api import AnalyticsView, EquityView, ExecutionQualityView
 from analytics.api_exports import OpenExportView
 from analytics.api_history import HistoryView, TrailView
@@ -22,23 +23,23 @@ from api.hooks import AlertStatusView, AlertView
 from api.problems import not_found
 from api.reference_page import reference
 from api.schema_view import SchemaView
+from api.trading.drift import DriftViewSet
+from api.trading.execution_log import LogViewSet
+from api.trading.kill_switch import KillSwitchViewSet
+from api.trading.orders import OrderViewSet, PositionViewSet
+from api.trading.presets import PresetMeaningViewSet
+from api.trading.provider_results import FeedFollowersViewSet, SignalResultsViewSet
+from api.trading.rounding_debt import RoundingDebtViewSet
+from api.trading.routes import RouteViewSet
+from api.trading.sample_orders import SampleOrderViewSet
 from buses.stream.api import StreamView
 from connections.api.connections import ConnectionViewSet, DataConnectionViewSet, PresetViewSet
 from connections.api.decisions import DecisionProviderViewSet, NewsCalendarViewSet
 from connections.api.loss_limits import CashFlowViewSet, LossLimitViewSet, TradingPauseViewSet
 from connections.api.subscriptions import SubscriptionViewSet
 from events.api import ChannelViewSet, NotificationViewSet
-from execution.api.drift import DriftViewSet
-from execution.api.execution_log import LogViewSet
-from execution.api.kill_switch import KillSwitchViewSet
-from execution.api.orders import OrderViewSet, PositionViewSet
-from execution.api.presets import PresetMeaningViewSet
-from execution.api.provider_results import FeedFollowersViewSet, SignalResultsViewSet
-from execution.api.rounding_debt import RoundingDebtViewSet
-from execution.api.routes import RouteViewSet
-from execution.api.sample_orders import SampleOrderViewSet
 from prices.api import PushedQuotesViewSet
-from signals.api import FeedViewSet, SignalViewSet
+from signals.api import SignalViewSet
 from users.api import ApiKeyViewSet, MeView
 from users.settings_api import SettingsViewSet
 

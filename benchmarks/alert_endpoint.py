@@ -47,7 +47,7 @@ def _measure(
     """
     environment.run(workers=2)
     environment.reset()
-    environment.sql("TRUNCATE signals_incomingalert")
+    environment.sql("TRUNCATE alerts_incomingalert")
     port = int(Settings.read(environment.stack.environ).listen.port)
     feeds = _feeds(environment, data, FEEDS[rate])
     Feed.objects.filter(pk__in=[feed.pk for feed in feeds]).update(
@@ -73,9 +73,9 @@ def _measure(
     waited = environment.sql(
         "SELECT coalesce(percentile_cont(0.99) WITHIN GROUP (ORDER BY settled_at - received_at),"
         " interval '0')::text, count(*) FILTER (WHERE settled_at IS NOT NULL), count(*)"
-        " FROM signals_incomingalert"
+        " FROM alerts_incomingalert"
     )[0]
-    environment.sql("DELETE FROM signals_incomingalert")  # the workers go on to other work
+    environment.sql("DELETE FROM alerts_incomingalert")  # the workers go on to other work
     return Result(
         name=name,
         n=len(client.seconds),

@@ -8,6 +8,7 @@ from django.db import models
 
 from buses.incoming.models import BusLane, BusMessage, BusRoute
 from common.db_functions import ClockTimestamp
+from common.fields import ChoiceField
 
 __all__ = (
     "Announcement", "BusLane", "BusMessage", "BusRoute", "BusSink", "DeadLetter", "SinkCursor",
@@ -122,7 +123,7 @@ class Announcement(models.Model):
 
         ANALYTICS_READY = "analytics_ready", "The results of a day are computed"
 
-    kind = models.CharField(max_length=30, choices=Kind)
+    kind = ChoiceField(max_length=30, choices=Kind)
     data = models.JSONField(default=dict)
     at = models.DateTimeField(db_default=ClockTimestamp())
 

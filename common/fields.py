@@ -1,6 +1,6 @@
 """Model fields for trading."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
 
@@ -26,3 +26,16 @@ class AmountField(models.DecimalField):  # type: ignore[type-arg]
         kwargs.pop("max_digits", None)
         kwargs.pop("decimal_places", None)
         return name, path, list(args), dict(kwargs)
+
+
+if TYPE_CHECKING:
+    ChoiceField = models.CharField  # whose type of a value depends on the arguments
+else:
+
+    class ChoiceField(models.CharField):
+        """A text of a list. The list is not in migrations: a new choice needs none."""
+
+        def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
+            name, path, args, kwargs = super().deconstruct()
+            kwargs.pop("choices", None)
+            return name, path, list(args), dict(kwargs)

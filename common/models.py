@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from common.db_functions import ClockTimestamp
+from common.fields import ChoiceField
 
 
 class TrailLine(models.Model):
@@ -18,7 +19,7 @@ class TrailLine(models.Model):
 
     number = models.BigIntegerField(null=True, unique=True, help_text="Without gaps, by commit.")
     at = models.DateTimeField()
-    operation = models.CharField(max_length=6, choices=Operation)
+    operation = ChoiceField(max_length=6, choices=Operation)
     relation = models.CharField(max_length=63)
     row_id = models.TextField()
     before = models.JSONField(null=True, help_text="Changed columns, or the removed row.")
@@ -153,7 +154,7 @@ class SettingsVersion(models.Model):
     made_at = models.DateTimeField(db_default=ClockTimestamp())
     user_id = models.BigIntegerField(null=True)
     username = models.CharField(max_length=150, blank=True)
-    origin = models.CharField(max_length=8, choices=Origin)
+    origin = ChoiceField(max_length=8, choices=Origin)
     why = models.CharField(max_length=500)
     restored = models.PositiveIntegerField(null=True, help_text="The version that it repeats.")
     source_digest = models.CharField(max_length=64, blank=True)

@@ -24,6 +24,7 @@ _OURS = frozenset(
         "users",
         "events",
         "signals",
+        "alerts",
         "connections",
         "prices",
         "positions",

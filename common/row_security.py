@@ -28,14 +28,7 @@ WEB, TRADE = "fillcast_web", "fillcast_trade"
 # After the transaction that set it, a setting reads as '', not as NULL.
 OPERATOR = "(SELECT current_setting('fillcast.operator', true) = 'on')"
 TENANT = "(SELECT NULLIF(current_setting('fillcast.tenant', true), '')::bigint)"
-MY_CONNECTIONS = "SELECT public.fillcast_my_connections()"  # connections/migrations/0029
-MY_CONNECTION = f"connection_id IN ({MY_CONNECTIONS})"
-# Only in migrations older than that function, whose policies it replaced.
-MY_CONNECTIONS_BY_SUBSELECT = (
-    f"SELECT mine.id FROM connections_executionconnection mine"
-    f" WHERE mine.user_id = {TENANT} OR mine.admin_id = {TENANT}"
-)
-MY_CONNECTION_BY_SUBSELECT = f"connection_id IN ({MY_CONNECTIONS_BY_SUBSELECT})"
+MY_CONNECTION = "connection_id IN (SELECT public.fillcast_my_connections())"
 MINE = f"user_id = {TENANT}"
 SIGNED_IN = f"{TENANT} IS NOT NULL"
 

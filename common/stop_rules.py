@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Q
 
 from common import units
-from common.fields import AmountField
+from common.fields import AmountField, ChoiceField
 from common.money import plain
 
 ATR = "ATR"
@@ -68,7 +68,7 @@ class StopRuleFields(models.Model):
         null=True, blank=True,
         help_text="The profit from which the stop trails. Empty: from the start.",
     )  # fmt: skip
-    stop_rule_unit = models.CharField(
+    stop_rule_unit = ChoiceField(
         max_length=7, choices=UNIT_CHOICES, blank=True, default="", db_default="",
         help_text="Of all these distances. Empty: pips for currencies and metals, basis points"
         " (0.01 %) for the rest.",

@@ -50,7 +50,6 @@ END
 $body$
 """
 FUNCTION = "FUNCTION public.fillcast_analyze_new_table(text[])"
-DROP_ANALYZE = f"DROP {FUNCTION}"
 
 
 def analyze_new_tables() -> list[str]:

@@ -49,7 +49,7 @@ def require_servers(**_: Any) -> None:
     """Print which servers this process uses. Exit with an error if one is not set.
 
     Without a setting the process would retry a host that does not exist, for ever. Celery calls
-    this in workers and beat; config/asgi.py and config/wsgi.py call it in web servers.
+    this in workers and beat; config/asgi.py calls it in web servers.
     """
     from django.conf import settings
 

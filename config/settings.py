@@ -46,7 +46,6 @@ CSRF_FAILURE_VIEW = "portal.stale_forms.csrf_failure"
 CSRF_TRUSTED_ORIGINS = env.origins
 ROOT_URLCONF = "config.urls"
 ASGI_APPLICATION = "config.asgi.application"
-WSGI_APPLICATION = "config.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "users.User"
 APPEND_SLASH = True
@@ -61,7 +60,6 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
-    "django.contrib.humanize",
     "django.contrib.postgres",
     "rest_framework",
     "drf_spectacular",
@@ -73,6 +71,7 @@ INSTALLED_APPS = [
     "users",
     "events",
     "signals",
+    "alerts",
     "connections",
     "prices",
     "positions",
@@ -241,7 +240,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "RuleOriginEnum": "positions.models.RuleOrigin",
         "LossActionEnum": "connections.models.LossAction",
         "UnitEnum": "connections.models.loss_limits.LossUnit",
-        "AlertStateEnum": "signals.models.AlertState",
+        "AlertStateEnum": "alerts.models.AlertState",
         "PreflightStateEnum": "analytics.models.Preflight.State",
     },
     "POSTPROCESSING_HOOKS": [
@@ -262,7 +261,7 @@ CELERY_TASK_DEFAULT_QUEUE = "maintenance"  # trading tasks are routed by name
 # the sender names the queue of exits
 CELERY_TASK_ROUTES = {
     "ExecuteSignal": {"queue": "execution"},
-    "signals.publish_alerts": {"queue": "execution"},
+    "alerts.publish_alerts": {"queue": "execution"},
 }
 CELERY_DB_REUSE_MAX = 10_000  # otherwise each task opens a new connection
 CELERY_WORKER_PREFETCH_MULTIPLIER = 4

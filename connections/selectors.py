@@ -15,7 +15,6 @@ from connections.accounts.cash_flows import flow_note
 from connections.accounts.demo import is_demo
 from connections.accounts.equity_readings import (
     EquityReading,
-    account_currencies,
     equity_readings,
 )
 from connections.accounts.lane_accounts import (
@@ -218,7 +217,6 @@ __all__ = [
     "ReadRow",
     "SourceStatus",
     "SpecRow",
-    "account_currencies",
     "account_join_sql",
     "account_prices",
     "accounts_due",

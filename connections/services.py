@@ -129,7 +129,6 @@ from connections.subscriptions.routes import (
 )
 from connections.subscriptions.services import (
     pause_subscription,
-    renew_subscription,
     resume_subscription,
     subscribe,
     subscription_errors,
@@ -225,7 +224,6 @@ __all__ = [
     "release_leases",
     "renew_doubted_instruments",
     "renew_leases",
-    "renew_subscription",
     "request_test",
     "require_reconciliation",
     "require_reconciliation_of_lanes",

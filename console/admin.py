@@ -40,6 +40,7 @@ from connections.models import (
     TradingPause,
 )
 from console import archive_admin  # noqa: F401  # registers its list
+from console.execution_admin import DriftItemAdmin, OrderAdmin, ScopedActionAdmin
 from console.guarding_schedules import require_guards_stay, require_pace, require_still_guards
 from console.pages import (
     connection_actions,
@@ -62,7 +63,6 @@ from console.pages import (
 )
 from console.pages.own_password import password_change
 from console.pages.page_helpers import View, can, require_read_permission
-from execution.admin import DriftItemAdmin, OrderAdmin, ScopedActionAdmin
 from execution.models import DriftItem, Order, ScopedAction
 from positions.admin import ExecutionPositionAdmin
 from positions.models import ExecutionPosition

@@ -37,7 +37,7 @@ TRACKED = (
     Tracked("signals_approvalrequest", "request for approval of a feed"),
     Tracked("signals_feedtoken", "alert address", ("secret_hash", "signing_key")),
     Tracked(
-        "signals_telegrambot",
+        "alerts_telegrambot",
         "Telegram bot",
         ("token_sealed",),
         (
@@ -57,7 +57,7 @@ TRACKED = (
             "lease_until",
         ),
     ),
-    Tracked("signals_telegramchat", "Telegram chat"),
+    Tracked("alerts_telegramchat", "Telegram chat"),
     Tracked(
         "events_channel",
         "notification channel",

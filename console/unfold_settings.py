@@ -89,7 +89,7 @@ NAVIGATION: list[dict[str, Any]] = [
         "collapsible": True,
         "items": [
             _item("Feeds", "podcasts", "signals_feed_changelist"),
-            _item("Alerts", "inbox", "signals_incomingalert_changelist"),
+            _item("Alerts", "inbox", "alerts_incomingalert_changelist"),
             _item(
                 "Requests for approval",
                 "approval",

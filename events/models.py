@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import Q
 
 from common.db_functions import ClockTimestamp
+from common.fields import ChoiceField
 from common.names import NameField
 
 
@@ -156,7 +157,7 @@ URGENT = frozenset(
 class Event(models.Model):
     """One thing that happened. Ids are plain numbers, because an event outlives its subject."""
 
-    kind = models.CharField(max_length=40, choices=EventKind)
+    kind = ChoiceField(max_length=40, choices=EventKind)
     user_id = models.BigIntegerField(null=True)  # the owner; None: operators only
     connection_id = models.UUIDField(null=True)
     signal_id = models.BigIntegerField(null=True)
@@ -184,7 +185,7 @@ class Notification(models.Model):
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="notifications")
     event_id = models.BigIntegerField()
-    kind = models.CharField(max_length=40, choices=EventKind)
+    kind = ChoiceField(max_length=40, choices=EventKind)
     title = models.CharField(max_length=200)
     body = models.TextField(blank=True)
     created_at = models.DateTimeField(db_default=ClockTimestamp())
@@ -252,7 +253,7 @@ class Channel(models.Model):
     )
     quiet_from = models.TimeField(null=True, help_text="In the time zone of its user.")
     quiet_until = models.TimeField(null=True)
-    digest = models.CharField(
+    digest = ChoiceField(
         max_length=10, choices=Digest, default=Digest.AT_ONCE, db_default="", blank=True
     )
     digest_at = models.TimeField(null=True, help_text="When a daily digest goes out.")
@@ -340,7 +341,7 @@ class Delivery(models.Model):
 
     event_id = models.BigIntegerField()
     channel = models.ForeignKey(Channel, models.CASCADE, related_name="deliveries")
-    status = models.CharField(
+    status = ChoiceField(
         max_length=10, choices=Status, default=Status.PENDING, db_default=Status.PENDING
     )
     tries = models.SmallIntegerField(default=0, db_default=0)
@@ -401,7 +402,7 @@ class WebhookMessage(models.Model):
 
     channel = models.ForeignKey(Channel, models.CASCADE, related_name="messages")
     uid = models.CharField(max_length=40, unique=True, help_text="The header webhook-id.")
-    status = models.CharField(
+    status = ChoiceField(
         max_length=10,
         choices=Delivery.Status,
         default=Delivery.Status.PENDING,

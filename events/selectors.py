@@ -21,16 +21,11 @@ def requested_by_sql(kind: EventKind) -> str:
 
 
 def unread_count_sql(user_id: str) -> str:
-    """Return SQL of what `unread_count` returns. user_id: SQL; for a statement that reads more."""
+    """Return SQL of how many notifications a user has not read. user_id: SQL."""
     return (
         "(SELECT count(*) FROM events_notification n"
         f" WHERE n.user_id = {user_id} AND n.read_at IS NULL)"
     )
-
-
-def unread_count(user_id: int) -> int:
-    """Return how many notifications the user has not read."""
-    return Notification.objects.filter(user_id=user_id, read_at=None).count()
 
 
 def inbox(user_id: int) -> QuerySet[Notification]:

@@ -7,6 +7,7 @@ from typing import Any
 from django.db import transaction
 from django.dispatch import receiver
 
+from alerts.carry_out.trades import register_ended_trades, register_filled_signals
 from common import tracing
 from connections.exposure import (
     register_exposure_query,
@@ -27,7 +28,6 @@ from positions.joins import (
     SIGNAL_HAS_POSITION_SQL,
     TRADES_ENDED_SINCE_SQL,
 )
-from signals.alert_trades import register_ended_trades, register_filled_signals
 from signals.models import Signal
 from signals.open_signals import register_open_signals
 from signals.preview import register_preview

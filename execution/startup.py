@@ -18,6 +18,8 @@ from celery.signals import (
 )
 from django.db import InterfaceError, InternalError, OperationalError, connection
 
+from alerts.inbox.publishing import is_any_due, publish_waiting, remove_old_alerts
+from alerts.selectors import any_bot_listens
 from brokers.types import Quote
 from common import shared_sessions, stored_figures, task_figures
 from common.clocks import machine_time
@@ -85,8 +87,6 @@ from prices.signals import (
     quotes_at_paper,
     quotes_stored,
 )
-from signals.alert_publishing import is_any_due, publish_waiting, remove_old_alerts
-from signals.selectors import any_bot_listens
 
 log = structlog.get_logger(__name__)
 
@@ -563,7 +563,7 @@ def _telegram_job() -> Callable[[], None]:
             looks_at = machine_time() + FIRST_BOT_SECONDS
             if not any_bot_listens():
                 return
-            from signals.telegram.poller import TelegramPoller
+            from alerts.telegram.poller import TelegramPoller
 
             poller.append(TelegramPoller())
         runtime = trading_runtime.get_runtime()

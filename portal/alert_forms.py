@@ -7,10 +7,10 @@ from typing import Any
 
 from django import forms
 
+from alerts.dialects import read_mapping
+from alerts.dialects.mapping import PATHS
 from common.errors import InvalidInputError
 from common.names import one_line
-from signals.alert_dialects import read_mapping
-from signals.alert_dialects.mapping import PATHS
 from signals.feeds import end_of_old_token
 from signals.models import FeedToken
 from signals.strict_json import MAX_BYTES

@@ -8,13 +8,13 @@ from uuid import UUID
 
 from django import forms
 
+from analytics.what_if.sizing_example import Asked, Example, example_pairs, sizing_example
 from common.errors import InvalidInputError
 from common.form_fields import Amount
 from common.money import ceil_to_step, rounded_apart
 from common.units import Unit
 from connections.models import TradingPreset
 from connections.symbols import canonical
-from execution.sizing_example import Asked, Example, example_pairs, sizing_example
 from portal.preset_forms import PresetForm
 from portal.selectors.accounts import Account
 from portal.selectors.presets import sizing_summary

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from analytics.what_if.preset_use import PresetUse
 from common.confirmation import Consequence
 from common.formatting import join_first, number
-from execution.preset_use import PresetUse
 
 
 def use_lines(uses: Sequence[PresetUse]) -> list[Consequence]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from django import forms
 
-from signals.telegram.services import MOST_IDS
+from alerts.telegram.services import MOST_IDS
 
 _PLAIN = {"autocomplete": "off", "spellcheck": "false", "autocapitalize": "off"}
 

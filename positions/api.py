@@ -1,4 +1,4 @@
-"""Positions over HTTP, read-only. Closing one creates an order: execution/api/orders.py."""
+"""Positions over HTTP, read-only. Closing one creates an order: api/trading/orders.py."""
 
 from decimal import Decimal
 from typing import Any

@@ -11,7 +11,7 @@ from django.utils.timezone import now as machine_clock
 
 from brokers.types import Side as BrokerSide
 from common.db_functions import ClockTimestamp
-from common.fields import AmountField
+from common.fields import AmountField, ChoiceField
 from connections.models import DataConnection, ExecutionConnection
 from positions.close_reasons import CloseReason
 from signals.models import AfterState, Signal, exit_condition_text
@@ -77,7 +77,7 @@ class ExecutionPosition(models.Model):
     entry_leg = models.CharField(max_length=16, default="entry", db_default="entry")
     pair = models.CharField(max_length=20)
     symbol = models.CharField(max_length=40)
-    side = models.CharField(max_length=4, choices=Side)
+    side = ChoiceField(max_length=4, choices=Side)
     quantity = AmountField()
     reserved = AmountField(default=Decimal(0), db_default=Decimal(0))
     opened_quantity = AmountField()
@@ -85,12 +85,8 @@ class ExecutionPosition(models.Model):
     sl = AmountField(null=True)
     tp = AmountField(null=True)
     tp_number = models.SmallIntegerField(default=1, db_default=1)
-    sl_guardian = models.CharField(
-        max_length=6, choices=Guardian, blank=True, default="", db_default=""
-    )
-    tp_guardian = models.CharField(
-        max_length=6, choices=Guardian, blank=True, default="", db_default=""
-    )
+    sl_guardian = ChoiceField(max_length=6, choices=Guardian, blank=True, default="", db_default="")
+    tp_guardian = ChoiceField(max_length=6, choices=Guardian, blank=True, default="", db_default="")
     broker_sl = AmountField(null=True)
     broker_sl_quantity = AmountField(
         null=True, help_text="How much the broker's stop covers; NULL: all of it."
@@ -168,7 +164,7 @@ class ExecutionPosition(models.Model):
         default=Decimal(0), db_default=Decimal(0),
         help_text="The part of its swap that came apart from fills, as on perpetuals.",
     )  # fmt: skip
-    close_reason = models.CharField(
+    close_reason = ChoiceField(
         max_length=14, choices=CloseReason, blank=True, default="", db_default=""
     )
     opened_at = models.DateTimeField()
@@ -179,7 +175,7 @@ class ExecutionPosition(models.Model):
         Signal, models.PROTECT, null=True, related_name="+", db_index=False,
         help_text="It is closed once its account has done with this signal what is next.",
     )  # fmt: skip
-    close_when_state = models.CharField(
+    close_when_state = ChoiceField(
         max_length=16, choices=AfterState, blank=True, default="", db_default=""
     )
     close_when_over = models.BooleanField(

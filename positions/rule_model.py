@@ -4,7 +4,7 @@ from django.db import models
 from django.db.models import Q
 
 from common.db_functions import ClockTimestamp
-from common.fields import AmountField
+from common.fields import AmountField, ChoiceField
 from common.money import plain
 from common.stop_rules import ATR, UNIT_CHOICES, describe_break_even, describe_trailing
 from signals.symbols import rule_unit_word
@@ -31,23 +31,23 @@ class StopRule(models.Model):
     position = models.OneToOneField(
         "positions.ExecutionPosition", models.CASCADE, primary_key=True, related_name="stop_rule"
     )
-    break_even_origin = models.CharField(
+    break_even_origin = ChoiceField(
         max_length=12, choices=RuleOrigin, blank=True, default="", db_default=""
     )
     break_even_target = models.SmallIntegerField(null=True)
     break_even_profit = AmountField(null=True)
     break_even_offset = AmountField(null=True)
-    break_even_unit = models.CharField(
+    break_even_unit = ChoiceField(
         max_length=7, choices=UNIT_CHOICES, blank=True, default="", db_default=""
     )
     break_even_done = models.BooleanField(default=False, db_default=False)
-    trailing_origin = models.CharField(
+    trailing_origin = ChoiceField(
         max_length=12, choices=RuleOrigin, blank=True, default="", db_default=""
     )
     trailing_distance = AmountField(null=True)
     trailing_step = AmountField(null=True)
     trailing_activation = AmountField(null=True)
-    trailing_unit = models.CharField(
+    trailing_unit = ChoiceField(
         max_length=7, choices=UNIT_CHOICES, blank=True, default="", db_default=""
     )
     atr = AmountField(

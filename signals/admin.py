@@ -15,7 +15,7 @@ from common.badges import amount, badge
 from common.clocks import market_now
 from common.permissions import Right
 from common.stop_rules import RULE_ROWS
-from signals import alert_admin, feeds  # noqa: F401  # the former registers its list
+from signals import feeds  # the former registers its list
 from signals.forms import FeedForm, SignalForm
 from signals.models import Approval, Feed, FeedToken, Origin, Signal
 
@@ -52,7 +52,7 @@ class FeedAdmin(ConsoleAdmin):
     @admin.display(description="Alerts")
     def alerts(self, feed: Feed) -> SafeString:
         """Return a link to the alerts of the last week, with what became of each."""
-        address = reverse("admin:signals_incomingalert_changelist")
+        address = reverse("admin:alerts_incomingalert_changelist")
         return format_html('<a href="{}?feed__id__exact={}">Alert log</a>', address, feed.pk)
 
     def save_model(self, request: HttpRequest, obj: Feed, form: Any, change: bool) -> None:

@@ -22,14 +22,6 @@ from common.newest_rows import NewestRows
 from common.permissions import Right
 from common.reason_codes import Code
 from signals import feeds, services
-from signals.alert_log import alerts_of, entries_for, state_of
-from signals.alert_preview import preview_alert
-from signals.alert_reading_serializers import (
-    AlertMappingSerializer,
-    AlertReadingSerializer,
-    AlertTextSerializer,
-)
-from signals.alert_serializers import AlertLogSerializer
 from signals.closing import close_trades, open_trades
 from signals.draft import SignalDraft
 from signals.draft_serializers import (
@@ -50,7 +42,6 @@ from signals.intake import read_bracket, read_signal
 from signals.locks import candidates_exclusive, candidates_shared, feed_shared
 from signals.models import (
     Action,
-    AlertState,
     Approval,
     ApprovalRequest,
     Direction,
@@ -83,7 +74,6 @@ from signals.signal_serializers import (
     SignalSerializer,
     SignalTotalSerializer,
 )
-from signals.telegram.api import TelegramActions
 from signals.totals import visible_total
 from users.api import caller
 from users.models import User
@@ -138,7 +128,6 @@ class FeedFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
 class FeedViewSet(
     ObjectView,
     ProviderActions,
-    TelegramActions,
     mixins.CreateModelMixin,
     mixins.ListModelMixin,
     mixins.RetrieveModelMixin,
@@ -155,37 +144,28 @@ class FeedViewSet(
 
     queryset = Feed.objects.none()
     serializer_class = FeedSerializer
-    keyless: ClassVar[dict[str, str]] = {"read_alert": "It shows how a text is read."}
     shown_once = frozenset({"create_token", "rotate_token"})
     lookup_field = "slug"
     lookup_value_regex = "[-a-zA-Z0-9_]+"
     filterset_class = FeedFilter
     ordering_fields = ("name", "created_at")
-    rights = dict.fromkeys(
-        (
-            "create",
-            "partial_update",
-            "archive",
-            "create_token",
-            "rotate_token",
-            "revoke_token",
-            "set_alert_mapping",
+    rights = {
+        **dict.fromkeys(
+            (
+                "create", "partial_update", "archive", "create_token", "rotate_token",
+                "revoke_token",
+            ),
+            Right.FEEDS,
         ),
-        Right.FEEDS,
-    ) | {
         "close_trades": Right.PUBLISH,
-        "read_alert": Right.PUBLISH,
         **ProviderActions.provider_rights,
-        **TelegramActions.telegram_rights,
-    }
+    }  # fmt: skip
+    owner_reads = ProviderActions.owner_reads | {"tokens"}
     http_method_names = ("get", "post", "patch", "head", "options")
 
     def get_queryset(self) -> QuerySet[Feed]:
         user = caller(self.request)
-        is_private = self.action in {
-            "tokens", "alerts", "alert_mapping", *self.owner_reads, *self.telegram_reads,
-        }  # fmt: skip
-        is_read = self.request.method in READING and not is_private
+        is_read = self.request.method in READING and self.action not in self.owner_reads
         feeds = feeds_for(user) if is_read else owned_feeds(user)
         return feeds.distinct()
 
@@ -266,19 +246,6 @@ class FeedViewSet(
         return _created(feed, *feeds.rotate_feed_token(old.pk, by=caller(request), **values))
 
     @extend_schema(
-        responses=AlertLogSerializer(many=True),
-        parameters=[OpenApiParameter("state", enum=AlertState.values, description="Only those.")],
-        filters=False,
-    )
-    @action(detail=True, methods=["get"], filterset_class=None)
-    def alerts(self, request: Request, slug: str) -> Response:
-        """List the alerts of the last week with what became of each, the newest first."""
-        found = alerts_of(self.get_object(), state=state_of(request.query_params.get("state", "")))
-        pages: Any = self  # rows of another model than its own
-        alerts = pages.paginate_queryset(found)
-        return self.get_paginated_response(AlertLogSerializer(entries_for(alerts), many=True).data)
-
-    @extend_schema(
         request=None,
         responses=FeedTokenSerializer,
         parameters=[OpenApiParameter("token_id", int, OpenApiParameter.PATH)],
@@ -290,35 +257,6 @@ class FeedViewSet(
         feeds.revoke_feed_token(token.pk)
         token.refresh_from_db()
         return Response(FeedTokenSerializer(token).data)
-
-    @extend_schema(request=AlertTextSerializer, responses=AlertReadingSerializer)
-    @action(detail=True, methods=["post"], url_path="alerts/read")
-    def read_alert(self, request: Request, slug: str) -> Response:
-        """Show how an alert would be read and what it would do now. Nothing is published.
-
-        A text that would be refused is an answer too, with its `errors`.
-        """
-        text = validated_body(AlertTextSerializer, request)["text"]
-        shown = preview_alert(self.get_object(), text.encode())
-        return Response(AlertReadingSerializer(shown).data)
-
-    @extend_schema(responses=AlertMappingSerializer, filters=False)
-    @action(
-        detail=True, methods=["get"], url_path="alert-mapping", filterset_class=None,
-        pagination_class=None,
-    )  # fmt: skip
-    def alert_mapping(self, request: Request, slug: str) -> Response:
-        """Return how the feed's alerts are read besides the known forms."""
-        return Response(AlertMappingSerializer({"mapping": self.get_object().alert_mapping}).data)
-
-    @extend_schema(request=AlertMappingSerializer, responses=AlertMappingSerializer)
-    @alert_mapping.mapping.patch
-    def set_alert_mapping(self, request: Request, slug: str) -> Response:
-        """Replace the mapping: paths of a JSON, symbols, side words, phrases without meaning."""
-        feed = self.get_object()
-        mapping = validated_body(AlertMappingSerializer, request)["mapping"]
-        feed = feeds.update_feed(feed.pk, by=caller(request), alert_mapping=mapping)
-        return Response(AlertMappingSerializer({"mapping": feed.alert_mapping}).data)
 
 
 class SignalFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types

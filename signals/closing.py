@@ -16,11 +16,11 @@ from common.money import PLACES, plain, to_stored
 from common.permissions import Right, require
 from common.reason_codes import Code
 from signals import services
-from signals.alert_sequence import lock_alert_order
 from signals.draft import SignalDraft
 from signals.ingest import save_draft
 from signals.models import Action, Approval, Direction, Feed, Origin, ReceivedAlert, Signal
 from signals.open_signals import OpenSignal, all_open_signals, closed_by_feed, open_signals
+from signals.sequence import lock_alert_order
 from signals.symbol_completion import Closing, resolve_pair
 from signals.symbols import read_symbol
 from users.models import User

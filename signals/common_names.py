@@ -1,7 +1,7 @@
 """What people and brokers call a metal, an index, an energy or a coin. Pure.
 
 The one table for advice (`symbols.py`), suggestions (`symbol_suggestions.py`), and the names and
-levels of alerts (`alert_dialects`). A name is no pair: a broker's own GOLD can be another contract.
+levels of alerts (`alerts`). A name is no pair: a broker's own GOLD can be another contract.
 """
 
 # The usual pair, and other names of what it trades.

@@ -89,7 +89,7 @@ def _too_old_to_enter(
         what, most = "A market entry", settings_now().execution.market_entry_max_age_seconds
     elif origin == Origin.BUS and _own_end(draft, now) is None:
         what, most = "An entry without valid_until", int(REPLAY_WINDOW.total_seconds())
-    else:  # it has an end; an alert waits for a worker as long as `signals/alerts.py` lets it
+    else:  # it has an end; an alert waits for a worker as long as `alerts/inbox/storing.py` lets it
         return None
     if draft.sent_at + timedelta(seconds=most) > now:
         return None

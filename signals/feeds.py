@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -18,7 +18,6 @@ from common.permissions import Right, may, require
 from common.quotas import lock_quota, require_quota, within_a_day
 from common.reason_codes import Code
 from common.row_faults import row_errors
-from signals.alert_dialects import read_mapping
 from signals.alert_rules import loosens
 from signals.approval_notices import notify_decided
 from signals.locks import feed_exclusive, require_not_archived
@@ -40,6 +39,7 @@ from users.setter_keys import ended_with
 PREFIX_LENGTH, MAX_NAME = 10, 200
 SAMPLE_FEED = "sample-orders-"
 """How the slug of the feed of an account's sample orders begins; no other feed's does."""
+_check_mapping: Callable[[object], object]
 
 
 @transaction.atomic
@@ -120,6 +120,12 @@ def slug_of(name: str) -> str:
     return slugify(name)[:60].strip("-_")
 
 
+def register_mapping_check(check: Callable[[object], object]) -> None:
+    """Have mappings of alerts checked; `alerts`, which reads by them, registers it."""
+    global _check_mapping
+    _check_mapping = check
+
+
 @transaction.atomic
 def update_feed(feed_id: int, *, by: User | None, **changes: Any) -> Feed:
     """Change only these fields of a feed; return the feed as it is then.
@@ -135,7 +141,7 @@ def update_feed(feed_id: int, *, by: User | None, **changes: Any) -> Feed:
     if "is_approved" in changes:
         require(by, Right.APPROVE)
     if "alert_mapping" in changes:
-        read_mapping(changes["alert_mapping"])
+        _check_mapping(changes["alert_mapping"])
     if loosens(feed, changes):
         require_fresh_factor(by)
     changes |= approval_after(feed, changes)

@@ -177,26 +177,9 @@ GUARDS = tuple(
     )
 )
 
-# What was published before there was a record: in the order of publication, sealed now.
-SEAL_EXISTING = (
-    f"""
-INSERT INTO {LINKS} (feed_id, signal_id, kind, terms, salt, sealed_later)
-SELECT x.feed_id, x.id, x.kind, x.terms, gen_random_uuid()::text, true FROM (
-  SELECT s.feed_id, s.id, s.action AS kind, s.published_at AS at,
-    public.signals_record_terms(s) AS terms
-  FROM signals_signal s WHERE s.published_at IS NOT NULL
-  UNION ALL
-  SELECT s.feed_id, s.id, 'CANCEL', s.cancelled_at, jsonb_build_object('cancelled_at',
-    to_char(s.cancelled_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'))
-  FROM signals_signal s WHERE s.published_at IS NOT NULL AND s.cancelled_at IS NOT NULL
-) x ORDER BY x.feed_id, x.at, x.kind = 'CANCEL', x.id
-""",
-    "SET CONSTRAINTS record_seal IMMEDIATE; SET CONSTRAINTS record_seal DEFERRED",
-)
-
 
 def install() -> list[RunSQL]:
-    """Create functions and triggers, seal what is published, and leave the right to read."""
+    """Create functions and triggers, and leave the right to read."""
     tables = (LINKS, HEADS, ANCHORS)
     roles = f"{WEB}, {TRADE}"
     locked = [
@@ -210,7 +193,7 @@ def install() -> list[RunSQL]:
     triggers = [f"CREATE TRIGGER {name} {body}" for name, body in TRIGGERS.items()]
     drops = tuple(f"DROP FUNCTION public.{name} CASCADE" for name in reversed(FUNCTIONS))
     return [
-        RunSQL((*FUNCTIONS.values(), SEAL_TRIGGER, *SEAL_EXISTING), drops),
+        RunSQL((*FUNCTIONS.values(), SEAL_TRIGGER), drops),
         # signals/record_selectors.py reads for all: what of a record is shown depends on its age.
         *(operator_rows(table) for table in (*tables, STATUS)),
         RunSQL([*locked, *triggers, *GUARDS], RunSQL.noop),

@@ -5,7 +5,6 @@ from typing import Any
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from common.newest_rows import NewestRows
-from common.sql import periodic_rows
 from signals.models import Feed, Signal
 from users.models import User
 
@@ -79,8 +78,3 @@ def _taken(user: User, *, live: bool = False) -> QuerySet[Feed, int]:
 def feed_id_of(slug: str) -> int | None:
     """Return the id of the feed with this slug, of any owner; None: there is none."""
     return Feed.objects.filter(slug=slug).values_list("pk", flat=True).first()
-
-
-def any_bot_listens() -> bool:
-    """Return whether a Telegram bot of any feed is not paused: for a job that asks often."""
-    return bool(periodic_rows("SELECT id FROM signals_telegrambot WHERE NOT is_paused LIMIT 1"))

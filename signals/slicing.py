@@ -8,7 +8,7 @@ from typing import Any
 from django.db import models
 from django.db.models import Q
 
-from common.fields import AmountField
+from common.fields import AmountField, ChoiceField
 from common.reason_codes import Code
 from signals.errors import FieldError
 
@@ -42,7 +42,7 @@ class AtEnd(models.TextChoices):
 class SlicedEntry(models.Model):
     """The columns of a signal that spread its entry over time. All empty: one order."""
 
-    execution_style = models.CharField(
+    execution_style = ChoiceField(
         max_length=4, choices=ExecutionStyle, blank=True, default="", db_default="",
         help_text="Empty: one order. TWAP and VWAP send the entry in slices over the duration.",
     )  # fmt: skip
@@ -62,11 +62,11 @@ class SlicedEntry(models.Model):
     price_limit = AmountField(
         null=True, blank=True, help_text="No slice is sent while the market is beyond this price."
     )
-    catch_up = models.CharField(
+    catch_up = ChoiceField(
         max_length=8, choices=CatchUp, blank=True, default="", db_default="",
         help_text="What becomes of a slice that was not sent. Empty: the next slices send it too.",
     )  # fmt: skip
-    at_end = models.CharField(
+    at_end = ChoiceField(
         max_length=6, choices=AtEnd, blank=True, default="", db_default="",
         help_text="What becomes of what is left at the end. Empty: it is left out.",
     )  # fmt: skip

@@ -10,14 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from alerts.carry_out.orders import Outcome
+from alerts.inbox.log import entries_for
+from alerts.inbox.posts import PostedAlert, receive_alert
+from alerts.inbox.publishing import publish_next
+from alerts.inbox.serializers import AlertStatusSerializer
+from alerts.inbox.storing import Receipt, refusal_of
+from alerts.models import AlertState, IncomingAlert
 from api.problems import CONTENT_TYPE, refusal
-from signals.alert_log import entries_for
-from signals.alert_orders import Outcome
-from signals.alert_posts import PostedAlert, receive_alert
-from signals.alert_publishing import publish_next
-from signals.alert_serializers import AlertStatusSerializer
-from signals.alerts import Receipt, refusal_of
-from signals.models import AlertState, Feed, IncomingAlert, Signal
+from signals.models import Feed, Signal
 
 SECONDS = 120.0
 # What differs between an alert and the same one again.

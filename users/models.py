@@ -13,6 +13,7 @@ from django.db.models import Q
 from django.db.models.functions import Lower, Now
 from django.utils import timezone
 
+from common.fields import ChoiceField
 from common.names import NameField
 from common.operational.current import settings_now
 from common.permissions import Right, Scope, read_only_rights
@@ -313,7 +314,7 @@ class AccountMail(models.Model):
         ADDRESS_CHANGED = "address changed", "The address was replaced"
         DELETED = "deleted", "The login was deleted"
 
-    kind = models.CharField(max_length=20, choices=Kind)
+    kind = ChoiceField(max_length=20, choices=Kind)
     address = models.EmailField()
     user_id = models.BigIntegerField(null=True, blank=True)
     name = models.CharField(max_length=150, blank=True, default="", db_default="")
@@ -344,7 +345,7 @@ class DataExport(models.Model):
         FAILED = "failed", "Failed"
 
     user = models.ForeignKey(User, models.CASCADE, related_name="data_exports")
-    state = models.CharField(max_length=8, choices=State, default=State.WAITING)
+    state = ChoiceField(max_length=8, choices=State, default=State.WAITING)
     requested_at = models.DateTimeField(auto_now_add=True)
     claimed_until = models.DateTimeField(null=True)
     tries = models.PositiveSmallIntegerField(default=0)

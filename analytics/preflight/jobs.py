@@ -16,11 +16,11 @@ from django.utils import timezone
 from analytics.models import Preflight
 from analytics.preflight.loading import load
 from analytics.preflight.replay import Replay
+from analytics.preflight.replay_rows import Terms
 from analytics.preflight.summary import summary_of
 from analytics.preflight.waiting import ANY_TO_DO, KEPT
 from common.sql import periodic_rows
 from connections.models import ExecutionConnection
-from execution.replay_rows import Terms
 from users.services import record_preflight
 
 log = structlog.get_logger(__name__)

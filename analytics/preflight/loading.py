@@ -13,6 +13,7 @@ from analytics.preflight.courses import course_of
 from analytics.preflight.outcome import Case
 from analytics.preflight.prices import Basis, Market, PriceHistory
 from analytics.preflight.replay import Setting
+from analytics.preflight.replay_rows import Terms, replay_rows
 from brokers.registry import capabilities_of
 from brokers.types import ConnectionSpec
 from common.clocks import market_now
@@ -20,7 +21,6 @@ from common.operational.current import settings_now
 from connections.models import AccountSnapshot, ExecutionConnection
 from connections.selectors import AppliedLimit, limits_of
 from execution.preview import signal_row
-from execution.replay_rows import Terms, replay_rows
 from execution.submission.bundle_evaluation import instruments_of
 from execution.submission.quotes import pairs_priced
 from execution.submission.rows import OrderRow, SignalRow

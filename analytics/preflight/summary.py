@@ -180,7 +180,7 @@ def _sizes(entries: Sequence[Outcome]) -> tuple[Decimal, Decimal]:
 
 
 def _debts(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """Return what rounding left out, by pair, as `execution.rounding_debt` counts it."""
+    """Return what rounding left out, by pair, as `analytics.orders.rounding_debt` counts it."""
     sums: dict[str, tuple[Decimal, int]] = {}
     for one in outcomes:
         unrounded = _unrounded(one)

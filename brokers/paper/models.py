@@ -12,7 +12,7 @@ from django.db import models
 from django.db.models import Q
 
 from common.db_functions import ClockTimestamp
-from common.fields import AmountField
+from common.fields import AmountField, ChoiceField
 
 ZERO = Decimal(0)
 
@@ -29,7 +29,7 @@ class PaperAccount(models.Model):
     currency = models.CharField(max_length=10, default="USD")
     balance = AmountField(default=ZERO)
     leverage = AmountField(default=Decimal(30), help_text="30 means 1:30.")
-    position_mode = models.CharField(max_length=8, choices=Mode, default=Mode.HEDGING)
+    position_mode = ChoiceField(max_length=8, choices=Mode, default=Mode.HEDGING)
     native_stops = models.BooleanField(
         default=True, help_text="Keeps stop loss and take profit at the broker."
     )
@@ -171,7 +171,7 @@ class PaperOrder(models.Model):
     )
     close_cause = models.CharField(max_length=16, blank=True)
     entry = models.BigIntegerField(null=True, help_text="Ticket of the entry a broker's exit ends.")
-    status = models.CharField(max_length=9, choices=Status)
+    status = ChoiceField(max_length=9, choices=Status)
     reason = models.CharField(max_length=64, blank=True)
     detail = models.CharField(max_length=200, blank=True)
     watch = models.CharField(

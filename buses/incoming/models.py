@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import Q
 
 from common.db_functions import ClockTimestamp
+from common.fields import ChoiceField
 
 STORED_BYTES = 16 * 1024  # of a message; a larger one is refused anyway
 SIGNALS, FILLS = "signals.approved.", "mt5.fills."  # what subjects begin with
@@ -131,7 +132,7 @@ class BusMessage(models.Model):
     stored_at = models.DateTimeField()
     received_at = models.DateTimeField(db_default=ClockTimestamp())
     settled_at = models.DateTimeField(db_default=ClockTimestamp())
-    state = models.CharField(max_length=9, choices=MessageState)
+    state = ChoiceField(max_length=9, choices=MessageState)
     code = models.CharField(max_length=64, blank=True, default="", db_default="")
     detail = models.CharField(max_length=2000, blank=True, default="", db_default="")
     signal = models.ForeignKey("signals.Signal", models.SET_NULL, null=True, related_name="+")

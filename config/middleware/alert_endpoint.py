@@ -18,6 +18,9 @@ from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 from structlog.contextvars import bound_contextvars
 
+from alerts.inbox.addresses import UnknownAddressError
+from alerts.inbox.posts import PostedAlert
+from alerts.inbox.storing import RateLimitedError
 from api.alert_batches import AlertBatches, NotStoredError
 from api.hooks import accepted
 from api.problems import CONTENT_TYPE, problem, refusal_problem
@@ -32,9 +35,6 @@ from config.middleware.asgi_answers import (
     send_answer,
 )
 from config.middleware.request_retry import RETRY_AFTER_SECONDS
-from signals.alert_addresses import UnknownAddressError
-from signals.alert_posts import PostedAlert
-from signals.alerts import RateLimitedError
 from signals.strict_json import MAX_BYTES
 from users.attempt_limits import network_of
 

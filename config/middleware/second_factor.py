@@ -51,7 +51,7 @@ REAUTHENTICATED_VIEWS = frozenset(
 )  # fmt: skip
 # View names and methods of the API, for requests with a browser's session; API keys are exempt. If
 # only some values of a body require it, the field (users/api_fields.py,
-# signals/telegram/serializers.py _Origins) or the service checks.
+# alerts/telegram/serializers.py _Origins) or the service checks.
 REAUTHENTICATED_API_CALLS = frozenset(
     {
         ("api-key-list", "POST"), ("connection-credentials", "PUT"),

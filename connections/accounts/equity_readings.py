@@ -36,13 +36,6 @@ class EquityReading(NamedTuple):
     is_latest: bool
 
 
-class AccountCurrency(NamedTuple):
-    """The currency that an account was last read in."""
-
-    connection_id: UUID
-    currency: str
-
-
 _DAY = trading_date_sql("r.at", zone="account.zone", offset="account.day_offset")
 # Thinned history keeps the first row of each trading day, and the first after each flow.
 _READINGS = Query(
@@ -88,14 +81,6 @@ ORDER BY p.id, p.at
 """,
 )
 
-_CURRENCIES = Query(
-    AccountCurrency,
-    """
-SELECT connection_id, currency FROM connections_accountsnapshot
-WHERE connection_id = ANY(%s::uuid[])
-""",
-)
-
 
 def equity_readings(connection_ids: Sequence[UUID], start: date, end: date) -> list[EquityReading]:
     """Return the readings that trading days begin and end with, by account and time.
@@ -119,9 +104,3 @@ def equity_readings(connection_ids: Sequence[UUID], start: date, end: date) -> l
         "clock_speed": clock.speed if clock else 1.0,
     }
     return rows(_READINGS, parameters)
-
-
-def account_currencies(connection_ids: Sequence[UUID]) -> dict[UUID, str]:
-    """Return the currency of each account that was ever read."""
-    found = rows(_CURRENCIES, (array(connection_ids),)) if connection_ids else []
-    return {row.connection_id: row.currency for row in found}

@@ -12,6 +12,8 @@ from uuid import UUID
 
 from django.db import transaction
 
+from alerts.models import TelegramBot
+from alerts.telegram import tokens
 from common.errors import ConflictError
 from common.sql import columns, rows, run
 from connections.credentials import provider_secrets as secrets
@@ -21,8 +23,6 @@ from connections.models import DecisionProvider
 from events import channels, webhooks
 from events.models import Channel
 from events.outbound import RefusedError
-from signals.models import TelegramBot
-from signals.telegram import tokens
 
 _LOCK_SQL = """
 SELECT id, coalesce(user_id, admin_id) AS owner_id, sealed_credentials

@@ -1,1331 +1,672 @@
-"""Broker accounts, and everything that an owner or an operator decides about them."""
+"""Broker accounts, and everything that an owner or an operator decides about them.
 
+Generated from the models; what they do not say is in _database.py.
+"""
+
+import datetime
+import uuid
 from decimal import Decimal
-from uuid import uuid4
 
+import django.contrib.postgres.fields
+import django.db.models.deletion
+import django.db.models.functions.comparison
 from django.conf import settings
-from django.contrib.postgres.fields import ArrayField
 from django.db import migrations, models
-from django.db.models.functions import Coalesce
 
-from common.clocks import market_now
-from common.db_functions import ClockTimestamp
-from common.fields import AmountField
-from common.migration_sql import run_file
-from common.row_security import (
-    MINE,
-    MY_CONNECTION_BY_SUBSELECT,
-    MY_CONNECTIONS_BY_SUBSELECT,
-    SIGNED_IN,
-    TENANT,
-    TRADE,
-    operator_rows,
-    shared_rows,
-    tenant_rows,
-)
-from connections.models.accounts import BrokerHost
-
-MY_SUBSCRIPTION = (
-    "subscription_id IN (SELECT mine.id FROM connections_subscription mine"
-    f" WHERE mine.connection_id IN ({MY_CONNECTIONS_BY_SUBSELECT}))"
-)
-# A preset or price source without an owner is the operators', for everybody's use.
-MINE_OR_FOR_ALL = f"{MINE} OR (user_id IS NULL AND {SIGNED_IN})"
-BY_MINE = f"{MINE} AND (broker_connection_id IS NULL OR broker_connection_id IN ({MY_CONNECTIONS_BY_SUBSELECT}))"
-# Its source is looked for under that table's own policy.
-SEEN = "source_id IN (SELECT seen.id FROM connections_dataconnection seen)"
-MY_FEED = f"feed_id IN (SELECT mine.id FROM signals_feed mine WHERE mine.owner_id = {TENANT})"
-HALTS_ME = (
-    f"(scope = 'ALL' AND {SIGNED_IN}) OR {MINE} OR {MY_CONNECTION_BY_SUBSELECT}"
-    " OR feed_id IN (SELECT seen.id FROM signals_feed seen)"  # itself under its policy
-)
-# A tenant does not release what an operator set.
-I_HALT = f"set_by_id = {TENANT} AND ({MINE} OR {MY_CONNECTION_BY_SUBSELECT} OR {MY_FEED})"
-# Health is not written by the setting `fillcast.operator`, which opens rows for publications: by the
-# right.
-MINE_OR_BY_RIGHT = (
-    f"{MY_CONNECTION_BY_SUBSELECT} OR ((SELECT public.fillcast_actor_may('manage_connections'))"
-    " OR (SELECT public.fillcast_actor_may('replace_credentials')))"
-)
-HEALTH_POLICIES = f"""
-ALTER POLICY tenant_rows_insert ON connections_connectionhealth WITH CHECK ({MINE_OR_BY_RIGHT});
-ALTER POLICY tenant_rows_update ON connections_connectionhealth
-  USING ({MINE_OR_BY_RIGHT}) WITH CHECK ({MINE_OR_BY_RIGHT});
-"""
-# Drawn from again and again and kept outside too: a restored database shows by being behind.
-MARK = f"""
-CREATE SEQUENCE fillcast_mark;
-GRANT USAGE, SELECT, UPDATE ON SEQUENCE fillcast_mark TO {TRADE};
-"""
+import common.clocks
+import common.db_functions
+import common.fields
+import common.row_faults
+import connections.models.accounts
+from connections.migrations import _database
 
 
 class Migration(migrations.Migration):
+
     initial = True
-    dependencies = [("signals", "0001_initial"), ("users", "0001_initial")]
+
+    dependencies = [
+        ('common', '0001_initial'),
+        ('signals', '0001_initial'),
+        ('users', '0001_initial'),
+    ]
 
     operations = [
         migrations.CreateModel(
-            name="MaintenanceWindow",
+            name='HostCircuit',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "broker_type",
-                    models.CharField(
-                        blank=True, help_text="Empty: all broker types.", max_length=20
-                    ),
-                ),
-                (
-                    "exchange_name",
-                    models.CharField(blank=True, max_length=40, verbose_name="exchange"),
-                ),
-                (
-                    "host",
-                    models.CharField(
-                        blank=True, help_text="As listed in Broker hosts.", max_length=120
-                    ),
-                ),
-                (
-                    "weekday",
-                    models.SmallIntegerField(
-                        blank=True,
-                        choices=[
-                            (0, "Monday"),
-                            (1, "Tuesday"),
-                            (2, "Wednesday"),
-                            (3, "Thursday"),
-                            (4, "Friday"),
-                            (5, "Saturday"),
-                            (6, "Sunday"),
-                        ],
-                        help_text="Empty: every day, or on the date.",
-                        null=True,
-                    ),
-                ),
-                ("on_date", models.DateField(blank=True, null=True, verbose_name="only on")),
-                ("starts_at", models.TimeField(help_text="Local time of the zone.")),
-                (
-                    "zone",
-                    models.CharField(
-                        default="UTC", help_text="For example Europe/Berlin.", max_length=60
-                    ),
-                ),
-                ("minutes", models.PositiveIntegerField()),
-                (
-                    "is_closed",
-                    models.BooleanField(
-                        default=True,
-                        help_text="If not set, entries wait only while the account does not answer.",
-                        verbose_name="entries wait for its end",
-                    ),
-                ),
-                (
-                    "note",
-                    models.CharField(
-                        help_text="Shown to the owners of the accounts.", max_length=200
-                    ),
-                ),
-                ("is_active", models.BooleanField(default=True, verbose_name="active")),
+                ('host', models.CharField(max_length=120, primary_key=True, serialize=False)),
+                ('opened_at', models.DateTimeField(help_text='Empty: closed.', null=True)),
+                ('closed_at', models.DateTimeField(null=True)),
+                ('probe_at', models.DateTimeField(help_text='When one account is read as a probe.', null=True)),
+                ('times', models.SmallIntegerField(default=0, help_text='Openings in quick succession.')),
+                ('failing', models.IntegerField(default=0, help_text='Accounts that did not answer.')),
+                ('contacted', models.IntegerField(default=0, help_text='Accounts contacted in half a minute.')),
+                ('message', models.TextField(blank=True, default='')),
+            ],
+        ),
+        migrations.CreateModel(
+            name='NewsCalendar',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=100)),
+                ('user', models.ForeignKey(blank=True, help_text="Empty: an operators' calendar that all users may use.", null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('starts_at', models.DateTimeField(editable=False, null=True)),
+                ('ends_at', models.DateTimeField(editable=False, null=True)),
+                ('event_count', models.IntegerField(db_default=0, default=0, editable=False)),
+                ('imported_at', models.DateTimeField(editable=False, null=True)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                "constraints": [
-                    models.CheckConstraint(
-                        condition=models.Q(("minutes__gte", 1), ("minutes__lte", 10080)),
-                        name="window_has_a_length",
-                        violation_error_message="At least a minute and at most a week.",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(("weekday", None), ("on_date", None), _connector="OR"),
-                        name="window_weekday_or_date",
-                        violation_error_message="Either a weekday or a date.",
-                    ),
-                ]
+                'ordering': ('name',),
             },
         ),
         migrations.CreateModel(
-            name="HostCircuit",
+            name='NewsEvent',
             fields=[
-                ("host", models.CharField(max_length=120, primary_key=True, serialize=False)),
-                ("opened_at", models.DateTimeField(help_text="Empty: closed.", null=True)),
-                ("closed_at", models.DateTimeField(null=True)),
-                (
-                    "probe_at",
-                    models.DateTimeField(
-                        help_text="When one account is read as a probe.", null=True
-                    ),
-                ),
-                (
-                    "times",
-                    models.SmallIntegerField(default=0, help_text="Openings in quick succession."),
-                ),
-                (
-                    "failing",
-                    models.IntegerField(default=0, help_text="Accounts that did not answer."),
-                ),
-                (
-                    "contacted",
-                    models.IntegerField(
-                        default=0, help_text="Accounts contacted in half a minute."
-                    ),
-                ),
-                ("message", models.TextField(blank=True, default="")),
-            ],
-        ),
-        migrations.CreateModel(
-            name="TradingPreset",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("name", models.CharField(max_length=100)),
-                (
-                    "user",
-                    models.ForeignKey(
-                        blank=True,
-                        help_text="Empty: an operators' preset that all users may use.",
-                        null=True,
-                        on_delete=models.CASCADE,
-                        related_name="presets",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "sizing_mode",
-                    models.CharField(
-                        choices=[
-                            ("FIXED", "Fixed quantity"),
-                            ("PERCENT_BALANCE", "Percent of balance as notional"),
-                            ("FIXED_AMOUNT", "Fixed amount as notional"),
-                            ("RISK_PERCENT", "Percent of equity at risk"),
-                        ],
-                        default="RISK_PERCENT",
-                        max_length=16,
-                    ),
-                ),
-                ("fixed_quantity", AmountField(blank=True, help_text="Base units.", null=True)),
-                ("percent_of_balance", AmountField(blank=True, null=True)),
-                ("fixed_amount", AmountField(blank=True, help_text="Account currency.", null=True)),
-                (
-                    "risk_percent",
-                    AmountField(blank=True, help_text="Of equity, lost at the stop.", null=True),
-                ),
-                ("multiplier", AmountField(default=Decimal("1"))),
-                ("small_multiplier", AmountField(default=Decimal("0.5"))),
-                ("normal_multiplier", AmountField(default=Decimal("1"))),
-                ("large_multiplier", AmountField(default=Decimal("2"))),
-                ("max_quantity", AmountField(blank=True, help_text="Base units.", null=True)),
-                ("max_open_positions", models.IntegerField(default=20)),
-                (
-                    "max_leverage",
-                    AmountField(default=Decimal("30"), help_text="Open notional / equity."),
-                ),
-                ("max_portfolio_risk_percent", AmountField(default=Decimal("10"))),
-                (
-                    "max_slippage_pips",
-                    AmountField(
-                        blank=True,
-                        help_text="In the slippage unit, see below.",
-                        null=True,
-                        verbose_name="max slippage",
-                    ),
-                ),
-                (
-                    "slippage_alert_threshold_pips",
-                    AmountField(
-                        default=Decimal("5"),
-                        help_text="In the slippage unit.",
-                        verbose_name="slippage alert threshold",
-                    ),
-                ),
-                (
-                    "slippage_unit",
-                    models.CharField(
-                        blank=True,
-                        choices=[
-                            ("PIPS", "Pips"),
-                            ("TICKS", "Ticks"),
-                            ("BPS", "Basis points"),
-                            ("PERCENT", "Percent"),
-                        ],
-                        db_default="",
-                        default="",
-                        help_text="Empty: pips for currencies and metals, basis points (0.01 %) for the rest.",
-                        max_length=7,
-                    ),
-                ),
-                ("max_signal_age_seconds", models.IntegerField(default=300)),
-                (
-                    "broker_holds_stops",
-                    models.BooleanField(
-                        default=True,
-                        help_text="Stops and targets are placed at the broker if it supports them.",
-                    ),
-                ),
-                (
-                    "stuck_policy",
-                    models.CharField(
-                        choices=[
-                            ("CANCEL", "Cancel at the broker"),
-                            ("ESCALATE", "Alert the operators"),
-                        ],
-                        default="ESCALATE",
-                        max_length=8,
-                    ),
-                ),
-                (
-                    "trading_day_zone",
-                    models.CharField(
-                        default="America/New_York",
-                        help_text="A trading day ends at 17:00 there.",
-                        max_length=64,
-                    ),
-                ),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('calendar', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='events', to='connections.newscalendar')),
+                ('at', models.DateTimeField()),
+                ('currency', models.CharField(max_length=10)),
+                ('impact', common.fields.ChoiceField(max_length=6)),
+                ('title', models.CharField(max_length=200)),
             ],
             options={
-                "ordering": ("name",),
-                "constraints": [
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            ("risk_percent__isnull", True),
-                            models.Q(("risk_percent__gt", 0), ("risk_percent__lte", 100)),
-                            _connector="OR",
-                        ),
-                        name="risk_percent_0_100",
-                        violation_error_message="Risk percent is above 0 and at most 100.",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            ("percent_of_balance__isnull", True),
-                            models.Q(
-                                ("percent_of_balance__gt", 0), ("percent_of_balance__lte", 10000)
-                            ),
-                            _connector="OR",
-                        ),
-                        name="percent_of_balance_range",
-                        violation_error_message="Percent of balance is above 0 and at most 10,000.",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            models.Q(
-                                ("fixed_quantity__isnull", True),
-                                ("fixed_quantity__gt", 0),
-                                _connector="OR",
-                            ),
-                            models.Q(
-                                ("fixed_amount__isnull", True),
-                                ("fixed_amount__gt", 0),
-                                _connector="OR",
-                            ),
-                            models.Q(
-                                ("max_quantity__isnull", True),
-                                ("max_quantity__gt", 0),
-                                _connector="OR",
-                            ),
-                        ),
-                        name="preset_sizes_gt_0",
-                        violation_error_message="Fixed quantity, fixed amount and max quantity are above 0, or empty.",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            ("large_multiplier__gt", 0),
-                            ("multiplier__gt", 0),
-                            ("normal_multiplier__gt", 0),
-                            ("small_multiplier__gt", 0),
-                        ),
-                        name="preset_multipliers_gt_0",
-                        violation_error_message="Each multiplier is above 0.",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            ("max_leverage__gt", 0),
-                            ("max_open_positions__gt", 0),
-                            ("max_portfolio_risk_percent__gt", 0),
-                            ("max_portfolio_risk_percent__lte", 100),
-                            ("max_signal_age_seconds__gt", 0),
-                        ),
-                        name="preset_limits_range",
-                        violation_error_message="Max open positions, max leverage and max signal age are above 0; max portfolio risk percent is above 0 and at most 100.",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            ("slippage_alert_threshold_pips__gte", 0),
-                            models.Q(
-                                ("max_slippage_pips__isnull", True),
-                                ("max_slippage_pips__gte", 0),
-                                _connector="OR",
-                            ),
-                        ),
-                        name="preset_slippage_gte_0",
-                        violation_error_message="Max slippage and the alert threshold are 0 or more.",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            models.Q(
-                                models.Q(("sizing_mode", "FIXED"), _negated=True),
-                                ("fixed_quantity__isnull", False),
-                                _connector="OR",
-                            ),
-                            models.Q(
-                                models.Q(("sizing_mode", "PERCENT_BALANCE"), _negated=True),
-                                ("percent_of_balance__isnull", False),
-                                _connector="OR",
-                            ),
-                            models.Q(
-                                models.Q(("sizing_mode", "FIXED_AMOUNT"), _negated=True),
-                                ("fixed_amount__isnull", False),
-                                _connector="OR",
-                            ),
-                            models.Q(
-                                models.Q(("sizing_mode", "RISK_PERCENT"), _negated=True),
-                                ("risk_percent__isnull", False),
-                                _connector="OR",
-                            ),
-                        ),
-                        name="preset_mode_has_number",
-                        violation_error_message="The sizing mode needs its number: percent of equity at risk needs risk percent, fixed quantity its quantity, percent of balance its percent, fixed amount its amount.",
-                    ),
-                ],
+                'ordering': ('at', 'id'),
+                'indexes': [models.Index(fields=['calendar', 'at'], name='news_event_of_calendar')],
             },
         ),
         migrations.CreateModel(
-            name="Instrument",
+            name='DecisionProvider',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("book", models.CharField(max_length=80)),
-                ("symbol", models.CharField(help_text="The broker's own name.", max_length=40)),
-                ("pair", models.CharField(help_text="Canonical BASE/QUOTE.", max_length=20)),
-                (
-                    "is_preferred",
-                    models.BooleanField(
-                        default=True,
-                        help_text="It is the one of several symbols of its pair that is traded.",
-                    ),
-                ),
-                ("digits", models.SmallIntegerField()),
-                ("pip", AmountField()),
-                ("quantity_min", AmountField()),
-                ("quantity_step", AmountField()),
-                ("quantity_max", AmountField()),
-                ("contract_size", AmountField(help_text="Base units in one lot at the broker.")),
-                ("stops_level", AmountField(default=Decimal("0"))),
-                ("margin_rate", AmountField(default=Decimal("0"))),
-                (
-                    "close_min",
-                    AmountField(
-                        db_default=Decimal("0"),
-                        default=Decimal("0"),
-                        help_text="Least quantity of an exit; 0: one step is enough.",
-                    ),
-                ),
-                (
-                    "close_worth_min",
-                    AmountField(
-                        db_default=Decimal("0"),
-                        default=Decimal("0"),
-                        help_text="Least worth of an exit, in quote currency.",
-                    ),
-                ),
-                (
-                    "tick",
-                    AmountField(
-                        db_default=Decimal("0"),
-                        default=Decimal("0"),
-                        help_text="Smallest step of its price; 0: one unit of the last digit.",
-                    ),
-                ),
-                ("read_at", models.DateTimeField()),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('key', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
+                ('name', models.CharField(max_length=100)),
+                ('user', models.ForeignKey(blank=True, help_text="Empty: an operators' provider that all users may use.", null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('kind', common.fields.ChoiceField(default='RULES', max_length=7)),
+                ('on_failure', common.fields.ChoiceField(default='CLOSED', help_text='If there is no valid answer in time, or a rule lacks its data.', max_length=6)),
+                ('timeout_seconds', common.fields.AmountField(default=Decimal('2'), help_text='How long an answer may take: 0.1 to 5 s.')),
+                ('max_age_seconds', models.IntegerField(default=10, help_text='An answer that is older when the order is sent is asked for again.')),
+                ('candle_minutes', models.IntegerField(default=15, help_text='Length of a candle of average true range (ATR) and trend.')),
+                ('broken_rule_factor', common.fields.AmountField(default=Decimal('0'), help_text='What a broken rule makes of the size: 0 rejects the entry, 0.5 is half.')),
+                ('max_spread', common.fields.AmountField(blank=True, help_text='In its unit. Empty: no rule.', null=True)),
+                ('max_spread_unit', common.fields.ChoiceField(blank=True, default='', help_text='Empty: pips for currencies and metals, basis points (0.01 %) for the rest.', max_length=7)),
+                ('max_spread_percentile', common.fields.AmountField(blank=True, help_text="Percent of the last 24 hours' minutes that had no wider spread.", null=True)),
+                ('min_atr_percent', common.fields.AmountField(blank=True, help_text='Of 14 candles, in percent of the price.', null=True)),
+                ('max_atr_percent', common.fields.AmountField(blank=True, help_text='The same, at most.', null=True)),
+                ('sessions', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=19), blank=True, default=list, help_text='Such as MON-FRI 08:00-17:00; separated by commas. Empty: always.', size=None)),
+                ('session_zone', models.CharField(default='UTC', help_text='The time zone of the sessions.', max_length=64)),
+                ('calendar', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='providers', to='connections.newscalendar')),
+                ('news_impact', common.fields.ChoiceField(default='HIGH', help_text='Events of this impact and above count.', max_length=6)),
+                ('news_minutes_before', models.IntegerField(default=15)),
+                ('news_minutes_after', models.IntegerField(default=15)),
+                ('url', models.CharField(blank=True, default='', help_text='https only.', max_length=500)),
+                ('secret_sealed', models.BinaryField(blank=True, null=True)),
+                ('entry_point', models.CharField(blank=True, default='', help_text='Its name; `manage.py doctor` lists them.', max_length=100)),
+                ('made_with', models.ForeignKey(blank=True, editable=False, help_text='The API key that named who is asked: they are not asked once it has ended.', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='users.apikey')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                "indexes": [
-                    models.Index(
-                        models.Func(
-                            models.F("pair"),
-                            models.Value("/"),
-                            models.Value(1),
-                            function="split_part",
-                        ),
-                        condition=models.Q(("is_preferred", True)),
-                        name="instrument_base",
-                    )
-                ],
-                "constraints": [
-                    models.UniqueConstraint(fields=("book", "symbol"), name="one_symbol_a_book"),
-                    models.UniqueConstraint(
-                        condition=models.Q(("is_preferred", True)),
-                        fields=("book", "pair"),
-                        name="one_preferred_symbol",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            ("pip__gt", 0), ("quantity_min__gt", 0), ("quantity_step__gt", 0)
-                        ),
-                        name="instrument_steps_gt_0",
-                    ),
-                ],
+                'ordering': ('name',),
+                'constraints': [models.CheckConstraint(condition=models.Q(('timeout_seconds__gte', Decimal('0.1')), ('timeout_seconds__lte', 5)), name='decision_timeout_range', violation_error_message='The time-out is 0.1 to 5 seconds.'), models.CheckConstraint(condition=models.Q(('max_age_seconds__gt', models.F('timeout_seconds')), ('max_age_seconds__lte', 60)), name='decision_age_range', violation_error_message='The maximum age is above the time-out and at most 60 seconds.'), models.CheckConstraint(condition=models.Q(('candle_minutes__in', (1, 5, 15, 30, 60, 240))), name='decision_candle_minutes', violation_error_message='A candle has 1, 5, 15, 30, 60 or 240 minutes.'), models.CheckConstraint(condition=models.Q(('broken_rule_factor__gte', 0), ('broken_rule_factor__lt', 1)), name='decision_factor_range', violation_error_message='The factor of a broken rule is 0 or more, and below 1.'), models.CheckConstraint(condition=models.Q(models.Q(('max_spread__isnull', True), ('max_spread__gte', 0), _connector='OR'), models.Q(('max_spread_percentile__isnull', True), models.Q(('max_spread_percentile__gte', 0), ('max_spread_percentile__lte', 100)), _connector='OR'), models.Q(('min_atr_percent__isnull', True), ('min_atr_percent__gte', 0), _connector='OR'), models.Q(('max_atr_percent__isnull', True), ('max_atr_percent__gt', 0), _connector='OR')), name='decision_bounds_gte_0', violation_error_message='Spread and ATR bounds are 0 or more, or empty; a percentile is at most 100.'), models.CheckConstraint(condition=models.Q(('min_atr_percent__isnull', True), ('max_atr_percent__isnull', True), ('min_atr_percent__lte', models.F('max_atr_percent')), _connector='OR'), name='decision_atr_in_order', violation_error_message='The minimum of the ATR is not above its maximum.'), models.CheckConstraint(condition=models.Q(('news_minutes_after__gte', 0), ('news_minutes_after__lte', 1440), ('news_minutes_before__gte', 0), ('news_minutes_before__lte', 1440)), name='decision_news_minutes', violation_error_message='Minutes before and after news are 0 to 1440.'), models.CheckConstraint(condition=models.Q(('sessions__len__lte', 50)), name='decision_sessions_count', violation_error_message='At most 50 sessions.'), models.CheckConstraint(condition=models.Q(models.Q(('kind', 'HTTP'), _negated=True), models.Q(models.Q(('url', ''), _negated=True), ('secret_sealed__isnull', False)), _connector='OR'), name='decision_http_has_url', violation_error_message='A web service needs its URL and its secret.'), models.CheckConstraint(condition=models.Q(models.Q(('kind', 'PACKAGE'), _negated=True), models.Q(('entry_point', ''), _negated=True), _connector='OR'), name='decision_package_has_name', violation_error_message='An installed package needs its entry point.')],
+            },
+            bases=(common.row_faults.FieldConstraints, models.Model),
+        ),
+        migrations.CreateModel(
+            name='TradingPreset',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('break_even_target', models.SmallIntegerField(blank=True, help_text='Move the stop to the entry price after so many targets. 0: never.', null=True)),
+                ('break_even_profit', common.fields.AmountField(blank=True, help_text='Move the stop to the entry price at this profit, in the unit below. 0: never.', null=True)),
+                ('break_even_offset', common.fields.AmountField(blank=True, help_text='How far beyond the entry price, on the side of the profit. Empty: 0.', null=True)),
+                ('trailing_distance', common.fields.AmountField(blank=True, help_text='How far the stop follows behind the best price. 0: it does not trail.', null=True)),
+                ('trailing_step', common.fields.AmountField(blank=True, help_text='The least move of a trailing stop. Empty: one pip.', null=True)),
+                ('trailing_activation', common.fields.AmountField(blank=True, help_text='The profit from which the stop trails. Empty: from the start.', null=True)),
+                ('stop_rule_unit', common.fields.ChoiceField(blank=True, db_default='', default='', help_text='Of all these distances. Empty: pips for currencies and metals, basis points (0.01 %) for the rest.', max_length=7)),
+                ('max_quantity', common.fields.AmountField(blank=True, help_text='Base units.', null=True)),
+                ('max_trade_risk_percent', common.fields.AmountField(blank=True, help_text='Of equity, lost at the stop of a single entry.', null=True)),
+                ('max_slippage_pips', common.fields.AmountField(blank=True, help_text='In the slippage unit, see below.', null=True, verbose_name='max slippage')),
+                ('slippage_unit', common.fields.ChoiceField(blank=True, db_default='', default='', help_text='Empty: pips for currencies and metals, basis points (0.01 %) for the rest.', max_length=7)),
+                ('max_spread', common.fields.AmountField(blank=True, help_text='In its unit. Entries with a wider spread are denied.', null=True)),
+                ('max_spread_unit', common.fields.ChoiceField(blank=True, db_default='', default='', help_text='Empty: pips for currencies and metals, basis points (0.01 %) for the rest.', max_length=7)),
+                ('max_symbol_exposure_percent', common.fields.AmountField(blank=True, help_text='Open notional of a symbol, in percent of equity.', null=True)),
+                ('max_currency_exposure_percent', common.fields.AmountField(blank=True, help_text='Buys less sells of a currency, coin or share, in percent of equity.', null=True)),
+                ('correlated_exposure_warning_percent', common.fields.AmountField(blank=True, help_text='Warn about an entry beyond this net exposure to a currency, in percent of equity. Nothing is denied.', null=True)),
+                ('max_open_orders', models.IntegerField(blank=True, help_text='Entries of the account that are not filled yet.', null=True)),
+                ('max_orders_per_minute', models.IntegerField(blank=True, help_text='Entries that the account sends within a minute.', null=True)),
+                ('max_daily_notional', common.fields.AmountField(blank=True, help_text='Account currency: notional of the entries of a trading day.', null=True)),
+                ('max_daily_volume', common.fields.AmountField(blank=True, help_text='Base units: quantity of the entries of a trading day in a symbol.', null=True)),
+                ('max_size_multiple', common.fields.AmountField(blank=True, help_text="Largest quantity, as a multiple of the median of the account's last entries in the symbol.", null=True)),
+                ('max_price_deviation_percent', common.fields.AmountField(blank=True, help_text="How far a signal's own price may be from the market, in percent of it.", null=True)),
+                ('same_trade_window_seconds', models.IntegerField(blank=True, help_text='Within this time after an entry, no second one of the same feed, symbol and side is sent.', null=True)),
+                ('allowed_symbols', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=20), blank=True, db_default=[], default=list, help_text='Symbols such as EUR/USD, or all of a currency: EUR/*, */USD. Empty: all.', size=None)),
+                ('trading_sessions', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=19), blank=True, db_default=[], default=list, help_text="When entries are sent, in the trading day's zone: MON-FRI 08:00-16:30. Empty: always.", size=None)),
+                ('market_hours_only', models.BooleanField(db_default=False, default=False, help_text='No entries while the market of the symbol is closed: currencies and metals at the weekend.')),
+                ('max_level_deviation_percent', common.fields.AmountField(blank=True, db_default=Decimal('400'), default=Decimal('400'), help_text='The same for stop, targets, price limit and activation price, in percent of the smaller of both: 400 is a fifth to five times the market.', null=True)),
+                ('name', models.CharField(max_length=100)),
+                ('user', models.ForeignKey(blank=True, help_text="Empty: an operators' preset that all users may use.", null=True, on_delete=django.db.models.deletion.CASCADE, related_name='presets', to=settings.AUTH_USER_MODEL)),
+                ('sizing_mode', common.fields.ChoiceField(default='RISK_PERCENT', max_length=20)),
+                ('fixed_quantity', common.fields.AmountField(blank=True, help_text='Base units.', null=True)),
+                ('per_balance', common.fields.AmountField(blank=True, help_text='Account currency: the fixed quantity is traded for each such amount of balance.', null=True)),
+                ('percent_of_balance', common.fields.AmountField(blank=True, null=True)),
+                ('percent_of_equity', common.fields.AmountField(blank=True, null=True)),
+                ('fixed_amount', common.fields.AmountField(blank=True, help_text='Account currency.', null=True)),
+                ('risk_percent', common.fields.AmountField(blank=True, help_text='Of equity, lost at the stop.', null=True)),
+                ('risk_amount', common.fields.AmountField(blank=True, help_text='Account currency, lost at the stop.', null=True)),
+                ('small_risk_percent', common.fields.AmountField(db_default=Decimal('1'), default=Decimal('1'))),
+                ('normal_risk_percent', common.fields.AmountField(db_default=Decimal('2'), default=Decimal('2'))),
+                ('large_risk_percent', common.fields.AmountField(db_default=Decimal('3'), default=Decimal('3'))),
+                ('allow_minimum_quantity', models.BooleanField(db_default=False, default=False, help_text="Trade the broker's minimum if the calculated quantity is below it. Needs a limit of the risk of a single trade.")),
+                ('multiplier', common.fields.AmountField(default=Decimal('1'))),
+                ('small_multiplier', common.fields.AmountField(default=Decimal('0.5'))),
+                ('normal_multiplier', common.fields.AmountField(default=Decimal('1'))),
+                ('large_multiplier', common.fields.AmountField(default=Decimal('2'))),
+                ('max_open_positions', models.IntegerField(default=20)),
+                ('max_leverage', common.fields.AmountField(default=Decimal('30'), help_text='Open notional / equity.')),
+                ('max_portfolio_risk_percent', common.fields.AmountField(default=Decimal('10'))),
+                ('slippage_alert_threshold_pips', common.fields.AmountField(default=Decimal('5'), help_text='In the slippage unit.', verbose_name='slippage alert threshold')),
+                ('max_signal_age_seconds', models.IntegerField(default=300)),
+                ('broker_holds_stops', models.BooleanField(default=True, help_text='Stops and targets are placed at the broker if it supports them.')),
+                ('stop_move_seconds', models.SmallIntegerField(db_default=5, default=5, help_text='Break-even and trailing: the least time between two moves of a stop, in seconds.')),
+                ('stuck_policy', common.fields.ChoiceField(default='ESCALATE', max_length=8)),
+                ('trading_day_zone', models.CharField(default='America/New_York', help_text="The zone of the trading day's start.", max_length=64)),
+                ('trading_day_start', models.TimeField(db_default=datetime.time(17, 0), default=datetime.time(17, 0), help_text='Local time at which a trading day starts, and the one before ends.')),
+                ('decision_provider', models.ForeignKey(blank=True, help_text='May reject or scale each entry before it is sent. Empty: none.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='presets', to='connections.decisionprovider')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+            ],
+            options={
+                'ordering': ('name',),
+                'constraints': [models.CheckConstraint(condition=models.Q(('risk_percent__isnull', True), models.Q(('risk_percent__gt', 0), ('risk_percent__lte', 100)), _connector='OR'), name='risk_percent_0_100', violation_error_message='Risk percent is above 0 and at most 100.'), models.CheckConstraint(condition=models.Q(('percent_of_balance__isnull', True), models.Q(('percent_of_balance__gt', 0), ('percent_of_balance__lte', 10000)), _connector='OR'), name='percent_of_balance_range', violation_error_message='Percent of balance is above 0 and at most 10,000.'), models.CheckConstraint(condition=models.Q(models.Q(('fixed_quantity__isnull', True), ('fixed_quantity__gt', 0), _connector='OR'), models.Q(('fixed_amount__isnull', True), ('fixed_amount__gt', 0), _connector='OR'), models.Q(('max_quantity__isnull', True), ('max_quantity__gt', 0), _connector='OR')), name='preset_sizes_gt_0', violation_error_message='Fixed quantity, fixed amount and max quantity are above 0, or empty.'), models.CheckConstraint(condition=models.Q(('large_multiplier__gt', 0), ('multiplier__gt', 0), ('normal_multiplier__gt', 0), ('small_multiplier__gt', 0)), name='preset_multipliers_gt_0', violation_error_message='Each multiplier is above 0.'), models.CheckConstraint(condition=models.Q(('max_leverage__gt', 0), ('max_open_positions__gt', 0), ('max_portfolio_risk_percent__gt', 0), ('max_portfolio_risk_percent__lte', 100), ('max_signal_age_seconds__gt', 0)), name='preset_limits_range', violation_error_message='Max open positions, max leverage and max signal age are above 0; max portfolio risk percent is above 0 and at most 100.'), models.CheckConstraint(condition=models.Q(('slippage_alert_threshold_pips__gte', 0), models.Q(('max_slippage_pips__isnull', True), ('max_slippage_pips__gte', 0), _connector='OR')), name='preset_slippage_gte_0', violation_error_message='Max slippage and the alert threshold are 0 or more.'), models.CheckConstraint(condition=models.Q(('max_spread__isnull', True), ('max_spread__gte', 0), _connector='OR'), name='preset_spread_gte_0', violation_error_message='Max spread is 0 or more, or empty.'), models.CheckConstraint(condition=models.Q(models.Q(('max_symbol_exposure_percent__isnull', True), ('max_symbol_exposure_percent__gt', 0), _connector='OR'), models.Q(('max_open_orders__isnull', True), ('max_open_orders__gt', 0), _connector='OR')), name='preset_exposure_limits_gt_0', violation_error_message='Max symbol exposure percent and max open orders are above 0, or empty.'), models.CheckConstraint(condition=models.Q(('max_price_deviation_percent__isnull', True), ('max_price_deviation_percent__gt', 0), _connector='OR'), name='preset_deviation_gt_0', violation_error_message='Max price deviation percent is above 0, or empty.'), models.CheckConstraint(condition=models.Q(('max_level_deviation_percent__isnull', True), ('max_level_deviation_percent__gt', 0), _connector='OR'), name='preset_level_deviation_gt_0', violation_error_message='Max level deviation percent is above 0, or empty.'), models.CheckConstraint(condition=models.Q(('allowed_symbols__len__lte', 200)), name='preset_allowed_symbols_count', violation_error_message='At most 200 allowed symbols; EUR/* stands for all symbols of a currency.'), models.CheckConstraint(condition=models.Q(models.Q(models.Q(('sizing_mode', 'FIXED'), _negated=True), ('fixed_quantity__isnull', False), _connector='OR'), models.Q(models.Q(('sizing_mode', 'PER_BALANCE'), _negated=True), models.Q(('fixed_quantity__isnull', False), ('per_balance__isnull', False)), _connector='OR'), models.Q(models.Q(('sizing_mode', 'PERCENT_BALANCE'), _negated=True), ('percent_of_balance__isnull', False), _connector='OR'), models.Q(models.Q(('sizing_mode', 'PERCENT_EQUITY'), _negated=True), ('percent_of_equity__isnull', False), _connector='OR'), models.Q(models.Q(('sizing_mode', 'FIXED_AMOUNT'), _negated=True), ('fixed_amount__isnull', False), _connector='OR'), models.Q(models.Q(('sizing_mode', 'RISK_PERCENT'), _negated=True), ('risk_percent__isnull', False), _connector='OR'), models.Q(models.Q(('sizing_mode', 'RISK_AMOUNT'), _negated=True), ('risk_amount__isnull', False), _connector='OR')), name='preset_mode_has_number', violation_error_message='The sizing mode needs its number: percent of equity at risk needs risk percent, amount at risk its amount, fixed quantity its quantity, fixed quantity for each amount of balance both, percent of balance or equity its percent, fixed amount its amount.'), models.CheckConstraint(condition=models.Q(models.Q(('per_balance__isnull', True), ('per_balance__gt', 0), _connector='OR'), models.Q(('risk_amount__isnull', True), ('risk_amount__gt', 0), _connector='OR')), name='preset_amounts_gt_0', violation_error_message='The amount of balance and the amount at risk are above 0, or empty.'), models.CheckConstraint(condition=models.Q(('percent_of_equity__isnull', True), models.Q(('percent_of_equity__gt', 0), ('percent_of_equity__lte', 10000)), _connector='OR'), name='percent_of_equity_range', violation_error_message='Percent of equity is above 0 and at most 10,000.'), models.CheckConstraint(condition=models.Q(('large_risk_percent__gt', 0), ('large_risk_percent__lte', 100), ('normal_risk_percent__gt', 0), ('normal_risk_percent__lte', 100), ('small_risk_percent__gt', 0), ('small_risk_percent__lte', 100)), name='category_risk_percents_0_100', violation_error_message='The risk percent of each category is above 0 and at most 100.'), models.CheckConstraint(condition=models.Q(('max_trade_risk_percent__isnull', True), models.Q(('max_trade_risk_percent__gt', 0), ('max_trade_risk_percent__lte', 100)), _connector='OR'), name='max_trade_risk_0_100', violation_error_message='Max trade risk percent is above 0 and at most 100, or empty.'), models.CheckConstraint(condition=models.Q(('allow_minimum_quantity', False), ('max_trade_risk_percent__isnull', False), _connector='OR'), name='minimum_needs_trade_risk', violation_error_message="Trading the broker's minimum needs max trade risk percent: it limits what the minimum may lose."), models.CheckConstraint(condition=models.Q(models.Q(('max_currency_exposure_percent__isnull', True), ('max_currency_exposure_percent__gt', 0), _connector='OR'), models.Q(('max_orders_per_minute__isnull', True), ('max_orders_per_minute__gt', 0), _connector='OR'), models.Q(('max_daily_notional__isnull', True), ('max_daily_notional__gt', 0), _connector='OR'), models.Q(('max_daily_volume__isnull', True), ('max_daily_volume__gt', 0), _connector='OR'), models.Q(('same_trade_window_seconds__isnull', True), ('same_trade_window_seconds__gt', 0), _connector='OR')), name='preset_entry_limits_gt_0', violation_error_message='Max currency exposure percent, max orders per minute, max daily notional, max daily volume and same trade window seconds are above 0, or empty.'), models.CheckConstraint(condition=models.Q(('correlated_exposure_warning_percent__isnull', True), ('correlated_exposure_warning_percent__gt', 0), _connector='OR'), name='preset_correlation_gt_0', violation_error_message='Correlated exposure warning percent is above 0, or empty.'), models.CheckConstraint(condition=models.Q(('max_size_multiple__isnull', True), ('max_size_multiple__gte', 1), _connector='OR'), name='preset_size_multiple_gte_1', violation_error_message='Max size multiple is 1 or more, or empty.'), models.CheckConstraint(condition=models.Q(('trading_sessions__len__lte', 50)), name='preset_sessions_count', violation_error_message='At most 50 trading sessions.'), models.CheckConstraint(condition=models.Q(('stop_move_seconds__gte', 1), ('stop_move_seconds__lte', 3600)), name='stop_move_seconds_range', violation_error_message='Stop move seconds are 1 to 3,600.'), models.CheckConstraint(condition=models.Q(models.Q(('break_even_target__isnull', True), models.Q(('break_even_target__gte', 0), ('break_even_target__lte', 10)), _connector='OR'), models.Q(('break_even_profit__isnull', True), ('break_even_profit__gte', 0), _connector='OR'), models.Q(('break_even_offset__isnull', True), ('break_even_offset__gte', 0), _connector='OR'), models.Q(('trailing_distance__isnull', True), ('trailing_distance__gte', 0), _connector='OR'), models.Q(('trailing_step__isnull', True), ('trailing_step__gte', 0), _connector='OR'), models.Q(('trailing_activation__isnull', True), ('trailing_activation__gte', 0), _connector='OR'), models.Q(('trailing_step__isnull', True), ('trailing_step__gt', 0), _connector='OR')), name='preset_stop_rule_range', violation_error_message='Break-even and trailing: distances are 0 or more, the step is above 0, and the target is 0 to 10.')],
+            },
+            bases=(common.row_faults.FieldConstraints, models.Model),
+        ),
+        migrations.CreateModel(
+            name='Instrument',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('book', models.CharField(max_length=80)),
+                ('symbol', models.CharField(help_text="The broker's own name.", max_length=40)),
+                ('pair', models.CharField(help_text='Canonical BASE/QUOTE.', max_length=20)),
+                ('is_preferred', models.BooleanField(default=True, help_text='It is the one of several symbols of its pair that is traded.')),
+                ('rivals', models.CharField(blank=True, db_default='', default='', help_text='Other symbols of its pair that fit equally well: entries need a symbol map.', max_length=200)),
+                ('digits', models.SmallIntegerField()),
+                ('pip', common.fields.AmountField()),
+                ('quantity_min', common.fields.AmountField()),
+                ('quantity_step', common.fields.AmountField()),
+                ('quantity_max', common.fields.AmountField()),
+                ('contract_size', common.fields.AmountField(help_text='Base units in one lot at the broker.')),
+                ('stops_level', common.fields.AmountField(default=Decimal('0'))),
+                ('freeze_level', common.fields.AmountField(db_default=Decimal('0'), default=Decimal('0'), help_text='Nearer to the price the broker changes no level and no order; 0: none.')),
+                ('margin_rate', common.fields.AmountField(default=Decimal('0'))),
+                ('worth_min', common.fields.AmountField(db_default=Decimal('0'), default=Decimal('0'), help_text='Least worth of an entry, in quote currency; 0: its broker states none.')),
+                ('close_min', common.fields.AmountField(db_default=Decimal('0'), default=Decimal('0'), help_text='Least quantity of an exit; 0: one step is enough.')),
+                ('close_worth_min', common.fields.AmountField(db_default=Decimal('0'), default=Decimal('0'), help_text='Least worth of an exit, in quote currency.')),
+                ('tick', common.fields.AmountField(db_default=Decimal('0'), default=Decimal('0'), help_text='Smallest step of its price; 0: one unit of the last digit.')),
+                ('price_steps', models.JSONField(blank=True, help_text='Ticks that depend on the price: from which price on, and the tick; empty: none.', null=True)),
+                ('exchange', models.CharField(blank=True, db_default='', default='', help_text='Calendar of its exchange; empty: unknown, or its broker states the hours.', max_length=10)),
+                ('hours', models.JSONField(blank=True, help_text='Known spans and open ones, in Unix seconds.', null=True)),
+                ('read_at', models.DateTimeField()),
+            ],
+            options={
+                'indexes': [models.Index(models.Func(models.F('pair'), models.Value('/'), models.Value(1), function='split_part'), condition=models.Q(('is_preferred', True)), name='instrument_base')],
+                'constraints': [models.UniqueConstraint(fields=('book', 'symbol'), name='one_symbol_a_book'), models.UniqueConstraint(condition=models.Q(('is_preferred', True)), fields=('book', 'pair'), name='one_preferred_symbol'), models.CheckConstraint(condition=models.Q(('pip__gt', 0), ('quantity_min__gt', 0), ('quantity_step__gt', 0)), name='instrument_steps_gt_0'), models.CheckConstraint(condition=models.Q(('is_preferred', True), ('rivals', ''), _connector='OR'), name='rivals_of_preferred')],
             },
         ),
         migrations.CreateModel(
-            name="InstrumentBook",
+            name='InstrumentBook',
             fields=[
-                ("book", models.CharField(max_length=80, primary_key=True, serialize=False)),
-                ("read_at", models.DateTimeField(null=True)),
-                ("requested_at", models.DateTimeField(null=True)),
+                ('book', models.CharField(max_length=80, primary_key=True, serialize=False)),
+                ('read_at', models.DateTimeField(null=True)),
+                ('requested_at', models.DateTimeField(null=True)),
+                ('doubted_at', models.DateTimeField(null=True)),
             ],
         ),
         migrations.CreateModel(
-            name="LaneLease",
+            name='LaneLease',
             fields=[
-                ("lane", models.CharField(max_length=64, primary_key=True, serialize=False)),
-                (
-                    "owner",
-                    models.CharField(
-                        help_text="A trading process, as in its own lease.", max_length=80
-                    ),
-                ),
-                ("fence", models.BigIntegerField(db_default=1, default=1)),
-                (
-                    "acquired_at",
-                    models.DateTimeField(help_text="Reconciliations that began earlier are void."),
-                ),
-                ("until", models.DateTimeField(help_text="By the database's clock.")),
+                ('lane', models.CharField(max_length=64, primary_key=True, serialize=False)),
+                ('owner', models.CharField(help_text='A trading process, as in its own lease.', max_length=80)),
+                ('fence', models.BigIntegerField(db_default=1, default=1)),
+                ('acquired_at', models.DateTimeField(help_text='Reconciliations that began earlier are void.')),
+                ('until', models.DateTimeField(help_text="By the database's clock.")),
             ],
         ),
         migrations.CreateModel(
-            name="LaneAssignment",
+            name='LaneAssignment',
             fields=[
-                (
-                    "session_key",
-                    models.CharField(max_length=200, primary_key=True, serialize=False),
-                ),
-                ("lane", models.CharField(max_length=64)),
+                ('session_key', models.CharField(max_length=200, primary_key=True, serialize=False)),
+                ('lane', models.CharField(max_length=64)),
             ],
         ),
         migrations.CreateModel(
-            name="ExecutionConnection",
+            name='MaintenanceWindow',
             fields=[
-                (
-                    "id",
-                    models.UUIDField(
-                        default=uuid4, editable=False, primary_key=True, serialize=False
-                    ),
-                ),
-                (
-                    "user",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="execution_connections",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "admin",
-                    models.ForeignKey(
-                        blank=True,
-                        help_text="An administrator's own account takes all published signals.",
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="admin_connections",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                ("name", models.CharField(max_length=100)),
-                (
-                    "type",
-                    models.CharField(help_text="A broker type of the registry.", max_length=20),
-                ),
-                ("exchange_name", models.CharField(blank=True, max_length=40)),
-                (
-                    "account",
-                    models.CharField(
-                        help_text="Account number or login at the broker.", max_length=60
-                    ),
-                ),
-                (
-                    "account_scope",
-                    models.CharField(
-                        blank=True,
-                        db_default="",
-                        default="",
-                        editable=False,
-                        help_text="The scope within which `account` is unique; empty: the broker type.",
-                        max_length=120,
-                    ),
-                ),
-                (
-                    "claim",
-                    models.CharField(
-                        blank=True,
-                        db_default="",
-                        default="",
-                        editable=False,
-                        help_text="The account that its last passed test proved (connections/accounts/ownership).",
-                        max_length=500,
-                    ),
-                ),
-                (
-                    "credentials_claim",
-                    models.CharField(
-                        blank=True,
-                        db_default="",
-                        default="",
-                        editable=False,
-                        help_text="A digest of the credentials of that test, if the account's number is only its owner's name for it.",
-                        max_length=64,
-                    ),
-                ),
-                (
-                    "identity",
-                    models.CharField(
-                        blank=True,
-                        db_default="",
-                        default="",
-                        editable=False,
-                        help_text="The broker's own identity of the account, if it reports one.",
-                        max_length=120,
-                    ),
-                ),
-                (
-                    "identity_credentials_digest",
-                    models.CharField(
-                        blank=True,
-                        db_default="",
-                        default="",
-                        editable=False,
-                        help_text="A digest of the sealed credentials that `identity` belongs to; empty: unknown.",
-                        max_length=64,
-                    ),
-                ),
-                ("sealed_credentials", models.BinaryField(blank=True, null=True)),
-                (
-                    "credentials_changed_at",
-                    models.DateTimeField(
-                        blank=True,
-                        editable=False,
-                        help_text="Leaves a line in the audit trail.",
-                        null=True,
-                    ),
-                ),
-                ("is_active", models.BooleanField(default=True)),
-                ("is_paused", models.BooleanField(default=False)),
-                (
-                    "auto_correct",
-                    models.BooleanField(
-                        db_default=False,
-                        default=False,
-                        help_text="Accept the broker's quantities and levels without a decision.",
-                    ),
-                ),
-                ("settings", models.JSONField(blank=True, default=dict)),
-                (
-                    "broker_host",
-                    models.GeneratedField(
-                        db_persist=True,
-                        expression=BrokerHost(),
-                        output_field=models.CharField(max_length=120),
-                    ),
-                ),
-                (
-                    "preset",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        to="connections.tradingpreset",
-                    ),
-                ),
-                (
-                    "lane",
-                    models.CharField(
-                        blank=True,
-                        db_default="",
-                        default="",
-                        editable=False,
-                        help_text="The queue of the worker that calls its broker; empty: any worker.",
-                        max_length=64,
-                    ),
-                ),
-                (
-                    "instrument_book",
-                    models.CharField(
-                        blank=True,
-                        help_text="The list of instruments that the account uses.",
-                        max_length=80,
-                    ),
-                ),
-                ("created_at", models.DateTimeField(default=market_now, editable=False)),
-                ("archived_at", models.DateTimeField(blank=True, null=True)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('broker_type', models.CharField(blank=True, help_text='Empty: all broker types.', max_length=20)),
+                ('exchange_name', models.CharField(blank=True, max_length=40, verbose_name='exchange')),
+                ('host', models.CharField(blank=True, help_text='As listed in Broker hosts.', max_length=120)),
+                ('weekday', models.SmallIntegerField(blank=True, choices=[(0, 'Monday'), (1, 'Tuesday'), (2, 'Wednesday'), (3, 'Thursday'), (4, 'Friday'), (5, 'Saturday'), (6, 'Sunday')], help_text='Empty: every day, or on the date.', null=True)),
+                ('on_date', models.DateField(blank=True, null=True, verbose_name='only on')),
+                ('starts_at', models.TimeField(help_text='Local time of the zone.')),
+                ('zone', models.CharField(default='UTC', help_text='For example Europe/Berlin.', max_length=60)),
+                ('minutes', models.PositiveIntegerField()),
+                ('is_closed', models.BooleanField(default=True, help_text='If not set, entries wait only while the account does not answer.', verbose_name='entries wait for its end')),
+                ('note', models.CharField(help_text='Shown to the owners of the accounts.', max_length=200)),
+                ('is_active', models.BooleanField(default=True, verbose_name='active')),
             ],
             options={
-                "ordering": ("name", "id"),
-                "indexes": [
-                    models.Index(fields=["broker_host"], name="connection_of_host"),
-                    models.Index(
-                        condition=models.Q(("lane", ""), _negated=True),
-                        fields=["lane"],
-                        name="connection_of_lane",
-                    ),
-                ],
-                "constraints": [
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            models.Q(("admin__isnull", True), ("user__isnull", False)),
-                            models.Q(("admin__isnull", False), ("user__isnull", True)),
-                            _connector="OR",
-                        ),
-                        name="exactly_one_owner",
-                    ),
-                    models.UniqueConstraint(
-                        models.F("type"),
-                        models.F("exchange_name"),
-                        models.F("account"),
-                        models.F("account_scope"),
-                        Coalesce("user_id", "admin_id"),
-                        condition=models.Q(("archived_at__isnull", True)),
-                        name="one_connection_an_account",
-                    ),
-                    models.UniqueConstraint(
-                        condition=models.Q(
-                            ("archived_at__isnull", True), models.Q(("claim", ""), _negated=True)
-                        ),
-                        fields=("claim",),
-                        name="one_claim_an_account",
-                    ),
-                    models.UniqueConstraint(
-                        condition=models.Q(
-                            ("archived_at__isnull", True),
-                            models.Q(("credentials_claim", ""), _negated=True),
-                        ),
-                        fields=("credentials_claim",),
-                        name="one_connection_a_key",
-                    ),
-                ],
+                'constraints': [models.CheckConstraint(condition=models.Q(('minutes__gte', 1), ('minutes__lte', 10080)), name='window_has_a_length', violation_error_message='At least a minute and at most a week.'), models.CheckConstraint(condition=models.Q(('weekday', None), ('on_date', None), _connector='OR'), name='window_weekday_or_date', violation_error_message='Either a weekday or a date.')],
             },
         ),
         migrations.CreateModel(
-            name="ConnectionHealth",
+            name='ExecutionConnection',
             fields=[
-                (
-                    "connection",
-                    models.OneToOneField(
-                        on_delete=models.CASCADE,
-                        primary_key=True,
-                        related_name="health",
-                        serialize=False,
-                        to="connections.executionconnection",
-                    ),
-                ),
-                (
-                    "status",
-                    models.CharField(
-                        choices=[
-                            ("UNTESTED", "Never tested"),
-                            ("ACTIVE", "Healthy"),
-                            ("ERROR", "Error"),
-                        ],
-                        db_default="UNTESTED",
-                        default="UNTESTED",
-                        max_length=8,
-                    ),
-                ),
-                ("last_error", models.TextField(blank=True, db_default="", default="")),
-                ("last_error_at", models.DateTimeField(null=True)),
-                ("last_tested_at", models.DateTimeField(null=True)),
-                ("last_connected_at", models.DateTimeField(null=True)),
-                ("last_used_at", models.DateTimeField(null=True)),
-                (
-                    "last_test",
-                    models.JSONField(
-                        db_default=[],
-                        default=list,
-                        help_text="The named checks of the last connection test.",
-                    ),
-                ),
-                ("test_requested_at", models.DateTimeField(null=True)),
-                (
-                    "needs_test",
-                    models.BooleanField(
-                        db_default=False,
-                        default=False,
-                        help_text="It becomes healthy only by a passed test, not by an answer alone.",
-                    ),
-                ),
-                ("consecutive_failures", models.IntegerField(db_default=0, default=0)),
-                ("failing_since", models.DateTimeField(null=True)),
-                (
-                    "unreachable_at",
-                    models.DateTimeField(
-                        help_text="When it last did not answer; empty if the error has another cause.",
-                        null=True,
-                    ),
-                ),
-                (
-                    "error_code",
-                    models.CharField(
-                        blank=True,
-                        db_default="",
-                        default="",
-                        help_text="The reason code of entries, if the error has its own.",
-                        max_length=64,
-                    ),
-                ),
-                (
-                    "errored_at",
-                    models.DateTimeField(
-                        help_text="When its last error began: older reconciliations do not count.",
-                        null=True,
-                    ),
-                ),
-                (
-                    "read_after",
-                    models.DateTimeField(
-                        help_text="Its account is not polled before; set with an error.",
-                        null=True,
-                    ),
-                ),
-                (
-                    "inactivity_alerted_at",
-                    models.DateTimeField(
-                        help_text="When its owner was alerted (connections/health/inactivity.py).",
-                        null=True,
-                    ),
-                ),
-                (
-                    "monitored_since",
-                    models.DateTimeField(
-                        help_text="When it was switched on: earlier inactivity does not count.",
-                        null=True,
-                    ),
-                ),
-                ("circuit_open_until", models.DateTimeField(null=True)),
-                (
-                    "reconciled_at",
-                    models.DateTimeField(
-                        help_text="First clean reconciliation since the last connect; no entry before.",
-                        null=True,
-                    ),
-                ),
+                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ('user', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='execution_connections', to=settings.AUTH_USER_MODEL)),
+                ('admin', models.ForeignKey(blank=True, help_text="An administrator's own account takes all published signals.", null=True, on_delete=django.db.models.deletion.PROTECT, related_name='admin_connections', to=settings.AUTH_USER_MODEL)),
+                ('name', models.CharField(max_length=100)),
+                ('type', models.CharField(help_text='A broker type of the registry.', max_length=20)),
+                ('exchange_name', models.CharField(blank=True, max_length=40)),
+                ('account', models.CharField(help_text='Account number or login at the broker.', max_length=60)),
+                ('account_scope', models.CharField(blank=True, db_default='', default='', editable=False, help_text='The scope within which `account` is unique; empty: the broker type.', max_length=120)),
+                ('claim', models.CharField(blank=True, db_default='', default='', editable=False, help_text='The account that its last passed test proved (connections/accounts/ownership).', max_length=500)),
+                ('credentials_claim', models.CharField(blank=True, db_default='', default='', editable=False, help_text="A digest of the credentials of that test, if the account's number is only its owner's name for it.", max_length=64)),
+                ('identity', models.CharField(blank=True, db_default='', default='', editable=False, help_text="The broker's own identity of the account, if it reports one.", max_length=120)),
+                ('identity_credentials_digest', models.CharField(blank=True, db_default='', default='', editable=False, help_text='A digest of the sealed credentials that `identity` belongs to; empty: unknown.', max_length=64)),
+                ('sealed_credentials', models.BinaryField(blank=True, null=True)),
+                ('credentials_changed_at', models.DateTimeField(blank=True, editable=False, help_text='Leaves a line in the audit trail.', null=True)),
+                ('is_active', models.BooleanField(default=True)),
+                ('is_paused', models.BooleanField(default=False)),
+                ('auto_correct', models.BooleanField(db_default=False, default=False, help_text="Accept the broker's quantities and levels without a decision.")),
+                ('aggregation_ms', models.PositiveSmallIntegerField(db_default=0, default=0, help_text='Milliseconds for which a market entry waits for others of its symbol and side, to be sent with them as one order; 0: each is sent alone.', verbose_name='aggregation window')),
+                ('settings', models.JSONField(blank=True, default=dict)),
+                ('broker_host', models.GeneratedField(db_persist=True, expression=connections.models.accounts.BrokerHost(), output_field=models.CharField(max_length=120))),
+                ('preset', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, to='connections.tradingpreset')),
+                ('lane', models.CharField(blank=True, db_default='', default='', editable=False, help_text='The queue of the worker that calls its broker; empty: any worker.', max_length=64)),
+                ('instrument_book', models.CharField(blank=True, help_text='The list of instruments that the account uses.', max_length=80)),
+                ('created_at', models.DateTimeField(default=common.clocks.market_now, editable=False)),
+                ('archived_at', models.DateTimeField(blank=True, null=True)),
             ],
             options={
-                "indexes": [
-                    models.Index(
-                        condition=models.Q(("unreachable_at__isnull", False)),
-                        fields=["last_error_at"],
-                        name="health_in_doubt",
-                    ),
-                    models.Index(
-                        condition=models.Q(("error_code", ""), _negated=True),
-                        fields=["read_after"],
-                        name="health_may_not_trade",
-                    ),
-                ]
+                'ordering': ('name', 'id'),
+                'indexes': [models.Index(fields=['broker_host'], name='connection_of_host'), models.Index(condition=models.Q(('lane', ''), _negated=True), fields=['lane'], name='connection_of_lane'), models.Index(condition=models.Q(('archived_at__isnull', True)), fields=['type', 'lane'], name='connection_of_type')],
+                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('admin__isnull', True), ('user__isnull', False)), models.Q(('admin__isnull', False), ('user__isnull', True)), _connector='OR'), name='exactly_one_owner'), models.CheckConstraint(condition=models.Q(('aggregation_ms__lte', 5000)), name='aggregation_is_short'), models.UniqueConstraint(models.F('type'), models.F('exchange_name'), models.F('account'), models.F('account_scope'), django.db.models.functions.comparison.Coalesce('user_id', 'admin_id'), condition=models.Q(('archived_at__isnull', True)), name='one_connection_an_account'), models.UniqueConstraint(condition=models.Q(('archived_at__isnull', True), models.Q(('claim', ''), _negated=True)), fields=('claim',), name='one_claim_an_account'), models.UniqueConstraint(condition=models.Q(('archived_at__isnull', True), models.Q(('credentials_claim', ''), _negated=True)), fields=('credentials_claim',), name='one_connection_a_key')],
             },
         ),
         migrations.CreateModel(
-            name="AccountSnapshot",
+            name='ConnectionHealth',
             fields=[
-                (
-                    "connection",
-                    models.OneToOneField(
-                        on_delete=models.CASCADE,
-                        primary_key=True,
-                        related_name="snapshot",
-                        serialize=False,
-                        to="connections.executionconnection",
-                    ),
-                ),
-                ("currency", models.CharField(max_length=10)),
-                ("balance", AmountField()),
-                ("equity", AmountField()),
-                ("margin_used", AmountField()),
-                ("free_margin", AmountField()),
-                ("leverage", AmountField()),
-                ("position_mode", models.CharField(max_length=8)),
-                ("read_at", models.DateTimeField(help_text="Machine time of the read's start.")),
-            ],
-        ),
-        migrations.CreateModel(
-            name="ConnectionLock",
-            fields=[
-                (
-                    "connection",
-                    models.OneToOneField(
-                        on_delete=models.CASCADE,
-                        primary_key=True,
-                        related_name="connection_lock",
-                        serialize=False,
-                        to="connections.executionconnection",
-                    ),
-                )
-            ],
-            options={"verbose_name_plural": "connection locks"},
-        ),
-        migrations.CreateModel(
-            name="DataConnection",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("name", models.CharField(max_length=100)),
-                (
-                    "user",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=models.CASCADE,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "kind",
-                    models.CharField(
-                        choices=[
-                            ("replay", "Recorded quotes"),
-                            ("static", "Constant quotes (benchmarks)"),
-                            ("broker", "The broker's own stream"),
-                        ],
-                        default="replay",
-                        max_length=10,
-                    ),
-                ),
-                ("settings", models.JSONField(blank=True, default=dict)),
-                (
-                    "broker_connection",
-                    models.OneToOneField(
-                        blank=True,
-                        help_text="The account whose broker provides these prices.",
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="price_source",
-                        to="connections.executionconnection",
-                    ),
-                ),
-                ("is_active", models.BooleanField(default=True)),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ('connection', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='health', serialize=False, to='connections.executionconnection')),
+                ('status', common.fields.ChoiceField(db_default='UNTESTED', default='UNTESTED', max_length=8)),
+                ('last_error', models.TextField(blank=True, db_default='', default='')),
+                ('last_error_at', models.DateTimeField(null=True)),
+                ('last_tested_at', models.DateTimeField(null=True)),
+                ('last_connected_at', models.DateTimeField(null=True)),
+                ('last_used_at', models.DateTimeField(null=True)),
+                ('last_test', models.JSONField(db_default=[], default=list, help_text='The named checks of the last connection test.')),
+                ('test_requested_at', models.DateTimeField(null=True)),
+                ('needs_test', models.BooleanField(db_default=False, default=False, help_text='It becomes healthy only by a passed test, not by an answer alone.')),
+                ('consecutive_failures', models.IntegerField(db_default=0, default=0)),
+                ('failing_since', models.DateTimeField(null=True)),
+                ('unreachable_at', models.DateTimeField(help_text='When it last did not answer; empty if the error has another cause.', null=True)),
+                ('error_code', models.CharField(blank=True, db_default='', default='', help_text='The reason code of entries, if the error has its own.', max_length=64)),
+                ('errored_at', models.DateTimeField(help_text='When its last error began: older reconciliations do not count.', null=True)),
+                ('read_after', models.DateTimeField(help_text='Its account is not polled before; set with an error.', null=True)),
+                ('inactivity_alerted_at', models.DateTimeField(help_text='When its owner was alerted (connections/health/inactivity.py).', null=True)),
+                ('monitored_since', models.DateTimeField(help_text='When it was switched on: earlier inactivity does not count.', null=True)),
+                ('circuit_open_until', models.DateTimeField(null=True)),
+                ('reconciled_at', models.DateTimeField(help_text='First clean reconciliation since the last connect; no entry before.', null=True)),
             ],
             options={
-                "verbose_name": "price source",
-                "ordering": ("name",),
-                "constraints": [
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            ("kind", "broker"), ("broker_connection__isnull", True), _connector="OR"
-                        ),
-                        name="only_broker_source_has_connection",
-                        violation_error_message="Only a source of the kind broker has an account.",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            models.Q(("kind", "broker"), _negated=True),
-                            ("broker_connection__isnull", False),
-                            ("is_active", False),
-                            _connector="OR",
-                        ),
-                        name="broker_source_has_connection",
-                        violation_error_message="A source of the kind broker needs the account that provides its prices.",
-                    ),
-                ],
+                'indexes': [models.Index(condition=models.Q(('unreachable_at__isnull', False)), fields=['last_error_at'], name='health_in_doubt'), models.Index(condition=models.Q(('error_code', ''), _negated=True), fields=['read_after'], name='health_may_not_trade'), models.Index(condition=models.Q(('reconciled_at', None), ('status', 'ACTIVE')), fields=['connection'], name='health_not_reconciled'), models.Index(condition=models.Q(('test_requested_at__isnull', False), models.Q(('last_tested_at', None), ('last_tested_at__lt', models.F('test_requested_at')), _connector='OR')), fields=['test_requested_at'], name='health_test_due')],
             },
         ),
-        # The two refer to each other: an account takes prices from a source, a source reads an account.
+        migrations.CreateModel(
+            name='AccountSnapshot',
+            fields=[
+                ('connection', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='snapshot', serialize=False, to='connections.executionconnection')),
+                ('currency', models.CharField(max_length=10)),
+                ('balance', common.fields.AmountField()),
+                ('equity', common.fields.AmountField()),
+                ('margin_used', common.fields.AmountField()),
+                ('free_margin', common.fields.AmountField()),
+                ('leverage', common.fields.AmountField()),
+                ('position_mode', models.CharField(max_length=8)),
+                ('demo', models.BooleanField(help_text='Whether its money is virtual; empty: its broker does not state it.', null=True)),
+                ('read_at', models.DateTimeField(help_text="Machine time of the read's start.")),
+                ('limits_checked_for', models.DateTimeField(help_text='`read_at` of the state that loss limits were last checked with.', null=True)),
+                ('limits_checked_at', models.DateTimeField(null=True)),
+                ('held_readings', models.BigIntegerField(db_default=0, default=0, help_text='Readings far from the one before that no second reading confirmed.')),
+                ('last_held_reading', models.CharField(blank=True, db_default='', default='', help_text='The last of them.', max_length=160)),
+                ('funding_read_at', models.DateTimeField(help_text='Until when funding of perpetuals is read; empty: never.', null=True)),
+                ('funding_tried_at', models.DateTimeField(help_text='When it was last asked for, with or without success.', null=True)),
+            ],
+        ),
+        migrations.CreateModel(
+            name='ConnectionLock',
+            fields=[
+                ('connection', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='connection_lock', serialize=False, to='connections.executionconnection')),
+            ],
+            options={
+                'verbose_name_plural': 'connection locks',
+            },
+        ),
+        migrations.CreateModel(
+            name='DataConnection',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=100)),
+                ('user', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('kind', common.fields.ChoiceField(default='replay', max_length=10)),
+                ('settings', models.JSONField(blank=True, default=dict)),
+                ('broker_connection', models.OneToOneField(blank=True, help_text='The account whose broker provides these prices.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='price_source', to='connections.executionconnection')),
+                ('fallback', models.ForeignKey(blank=True, db_index=False, help_text='The source that is used while this one is silent or suspect; its own fallback is the next one.', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='connections.dataconnection')),
+                ('is_active', models.BooleanField(default=True)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+            ],
+            options={
+                'verbose_name': 'price source',
+                'ordering': ('name',),
+                'indexes': [models.Index(condition=models.Q(('fallback__isnull', False)), fields=['fallback'], name='source_fallback')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('kind', 'broker'), ('broker_connection__isnull', True), _connector='OR'), name='only_broker_source_has_connection', violation_error_message='Only a source of the kind broker has an account.'), models.CheckConstraint(condition=models.Q(('fallback__isnull', True), models.Q(('fallback', models.F('id')), _negated=True), _connector='OR'), name='source_is_not_its_own_fallback', violation_error_message='A price source cannot be its own fallback.'), models.CheckConstraint(condition=models.Q(models.Q(('kind', 'broker'), _negated=True), ('broker_connection__isnull', False), ('is_active', False), _connector='OR'), name='broker_source_has_connection', violation_error_message='A source of the kind broker needs the account that provides its prices.')],
+            },
+        ),
+        migrations.CreateModel(
+            name='AccountHistory',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('connection', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='history', to='connections.executionconnection')),
+                ('period_start', models.DateTimeField()),
+                ('currency', models.CharField(max_length=10)),
+                ('read_at', models.DateTimeField(help_text='When balance and equity were first read.')),
+                ('balance', common.fields.AmountField()),
+                ('equity', common.fields.AmountField()),
+                ('peak_balance', common.fields.AmountField()),
+                ('peak_balance_at', models.DateTimeField()),
+                ('peak_equity', common.fields.AmountField()),
+                ('peak_equity_at', models.DateTimeField()),
+            ],
+            options={
+                'verbose_name_plural': 'account history',
+                'constraints': [models.UniqueConstraint(fields=('connection', 'period_start'), name='one_history_row_a_period')],
+            },
+        ),
+        migrations.CreateModel(
+            name='CashFlow',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('connection', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='cash_flows', to='connections.executionconnection')),
+                ('at', models.DateTimeField(help_text='When the balance changed (market time).')),
+                ('amount', common.fields.AmountField(help_text='Account currency; below 0 for a withdrawal.')),
+                ('origin', common.fields.ChoiceField(max_length=6)),
+                ('reference', models.CharField(blank=True, db_default='', default='', help_text="The broker's own number.", max_length=100)),
+                ('is_credit', models.BooleanField(db_default=False, default=False, help_text='It changed the equity, not the balance.')),
+                ('note', models.CharField(blank=True, db_default='', default='', max_length=200)),
+                ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('created_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+            ],
+            options={
+                'ordering': ('-at', '-id'),
+                'indexes': [models.Index(fields=['connection', 'at'], name='cash_flow_of_connection')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('amount', 0), _negated=True), name='cash_flow_has_amount'), models.UniqueConstraint(condition=models.Q(('reference', ''), _negated=True), fields=('connection', 'reference'), name='one_cash_flow_a_reference')],
+            },
+            bases=(common.row_faults.FieldConstraints, models.Model),
+        ),
+        migrations.CreateModel(
+            name='FundingPayment',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('connection', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='funding_payments', to='connections.executionconnection')),
+                ('reference', models.CharField(help_text="The exchange's number.", max_length=100)),
+                ('symbol', models.CharField(max_length=40)),
+                ('amount', common.fields.AmountField(help_text='Below 0 if it was charged.')),
+                ('currency', models.CharField(max_length=10)),
+                ('quantity', common.fields.AmountField(help_text='Of the whole position there, base units; empty: not stated.', null=True)),
+                ('at', models.DateTimeField(help_text="The exchange's time.")),
+                ('recorded_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('booked_at', models.DateTimeField(null=True)),
+                ('shares', models.JSONField(blank=True, db_default={}, default=dict, help_text="What each position got of it, by the position's id.")),
+            ],
+            options={
+                'ordering': ('-at', '-id'),
+                'default_permissions': (),
+                'indexes': [models.Index(condition=models.Q(('booked_at__isnull', True)), fields=['id'], name='funding_unbooked')],
+                'constraints': [models.UniqueConstraint(fields=('connection', 'reference'), name='one_funding_a_reference')],
+            },
+        ),
+        migrations.CreateModel(
+            name='CashFlowRead',
+            fields=[
+                ('connection', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='cash_flow_read', serialize=False, to='connections.executionconnection')),
+                ('read_at', models.DateTimeField(help_text='`read_at` of the last state that was stored with its flows.', null=True)),
+                ('equity', common.fields.AmountField(help_text='Of that state.', null=True)),
+                ('missing_since', models.DateTimeField(help_text='`read_at` of the first state since then without its flows.', null=True)),
+                ('error', models.CharField(blank=True, db_default='', default='', max_length=200)),
+                ('retry_at', models.DateTimeField(help_text='The broker does not list them; it is tried again then.', null=True)),
+            ],
+        ),
+        migrations.CreateModel(
+            name='KillSwitch',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('scope', common.fields.ChoiceField(max_length=11)),
+                ('mode', common.fields.ChoiceField(max_length=8)),
+                ('feed', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, to='signals.feed')),
+                ('user', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('connection', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, to='connections.executionconnection')),
+                ('broker_type', models.CharField(blank=True, db_default='', default='', help_text='A type of the registry.', max_length=20)),
+                ('pair', models.CharField(blank=True, db_default='', default='', help_text='Canonical BASE/QUOTE.', max_length=20)),
+                ('reason', models.CharField(max_length=200)),
+                ('cancel_entries', models.BooleanField(db_default=False, default=False, help_text='Also cancel the entries that have not filled.')),
+                ('flatten', models.BooleanField(db_default=False, default=False, help_text='Also close the open positions at the market.')),
+                ('carried_out_at', models.DateTimeField(blank=True, help_text='When these entries and positions had been processed.', null=True)),
+                ('set_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('set_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('released_at', models.DateTimeField(blank=True, null=True)),
+            ],
+            options={
+                'verbose_name_plural': 'kill switches',
+                'indexes': [models.Index(condition=models.Q(('released_at__isnull', True)), fields=['scope'], name='kill_switch_set'), models.Index(condition=models.Q(('carried_out_at', None), ('released_at', None), models.Q(('cancel_entries', True), ('flatten', True), _connector='OR')), fields=['id'], name='kill_switch_to_carry_out')],
+                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('broker_type', ''), ('connection', None), ('feed', None), ('pair', ''), ('scope', 'ALL'), ('user', None)), models.Q(('broker_type', ''), ('connection', None), ('feed__isnull', False), ('pair', ''), ('scope', 'FEED'), ('user', None)), models.Q(('broker_type', ''), ('connection', None), ('feed', None), ('pair', ''), ('scope', 'USER'), ('user__isnull', False)), models.Q(('broker_type', ''), ('connection__isnull', False), ('feed', None), ('pair', ''), ('scope', 'CONNECTION'), ('user', None)), models.Q(models.Q(('pair', ''), ('scope', 'BROKER_TYPE'), models.Q(('broker_type', ''), _negated=True)), ('connection', None), ('feed', None), ('user', None)), models.Q(models.Q(('broker_type', ''), ('scope', 'SYMBOL'), models.Q(('pair', ''), _negated=True)), ('connection', None), ('feed', None), ('user', None)), _connector='OR'), name='kill_switch_names_its_scope'), models.CheckConstraint(condition=models.Q(('flatten', False), ('mode', 'REDUCING'), _connector='OR'), name='flatten_needs_exits'), models.UniqueConstraint(condition=models.Q(('carried_out_at', None), ('released_at', None), ('set_by__isnull', False)), fields=('set_by', 'scope', 'mode', 'feed', 'user', 'connection', 'broker_type', 'pair', 'cancel_entries', 'flatten'), name='same_halt_once_a_person', nulls_distinct=False)],
+            },
+        ),
+        migrations.CreateModel(
+            name='Epoch',
+            fields=[
+                ('number', models.PositiveIntegerField(primary_key=True, serialize=False)),
+                ('lineage', models.UUIDField(default=uuid.uuid4)),
+                ('cause', common.fields.ChoiceField(max_length=10)),
+                ('cluster', models.CharField(blank=True, db_default='', default='', help_text='System identifier of the server on which trading processes checked it.', max_length=24)),
+                ('note', models.CharField(blank=True, db_default='', default='', max_length=200)),
+                ('evidence', models.JSONField(db_default={}, default=dict)),
+                ('since', models.DateTimeField(db_default=common.db_functions.ClockTimestamp(), help_text='Later rows are of this epoch; rows that followed earlier ones may be lost.')),
+                ('opened_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('opened_by', models.CharField(blank=True, db_default='', default='', max_length=150)),
+                ('answer_by', models.DateTimeField(db_default=common.db_functions.ClockTimestamp(), help_text='Until then a process of the previous epoch may still send its orders.')),
+                ('books_read_at', models.DateTimeField(help_text='When brokers were queried for orders that we may have lost.', null=True)),
+                ('treated', models.JSONField(db_default={}, default=dict, help_text='How rows were resolved.')),
+                ('kill_switch', models.OneToOneField(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='epoch', to='connections.killswitch')),
+                ('released_at', models.DateTimeField(null=True)),
+                ('released_by', models.CharField(blank=True, db_default='', default='', max_length=150)),
+                ('release_note', models.CharField(blank=True, db_default='', default='', max_length=200)),
+                ('left_open', models.JSONField(db_default=[], default=list, help_text='Open issues at the time of its release.')),
+            ],
+            options={
+                'ordering': ('-number',),
+                'constraints': [models.UniqueConstraint(condition=models.Q(('released_at__isnull', True)), fields=('lineage',), name='one_open_epoch')],
+            },
+        ),
+        migrations.CreateModel(
+            name='Subscription',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('break_even_target', models.SmallIntegerField(blank=True, help_text='Move the stop to the entry price after so many targets. 0: never.', null=True)),
+                ('break_even_profit', common.fields.AmountField(blank=True, help_text='Move the stop to the entry price at this profit, in the unit below. 0: never.', null=True)),
+                ('break_even_offset', common.fields.AmountField(blank=True, help_text='How far beyond the entry price, on the side of the profit. Empty: 0.', null=True)),
+                ('trailing_distance', common.fields.AmountField(blank=True, help_text='How far the stop follows behind the best price. 0: it does not trail.', null=True)),
+                ('trailing_step', common.fields.AmountField(blank=True, help_text='The least move of a trailing stop. Empty: one pip.', null=True)),
+                ('trailing_activation', common.fields.AmountField(blank=True, help_text='The profit from which the stop trails. Empty: from the start.', null=True)),
+                ('stop_rule_unit', common.fields.ChoiceField(blank=True, db_default='', default='', help_text='Of all these distances. Empty: pips for currencies and metals, basis points (0.01 %) for the rest.', max_length=7)),
+                ('max_quantity', common.fields.AmountField(blank=True, help_text='Base units.', null=True)),
+                ('max_trade_risk_percent', common.fields.AmountField(blank=True, help_text='Of equity, lost at the stop of a single entry.', null=True)),
+                ('max_slippage_pips', common.fields.AmountField(blank=True, help_text='In the slippage unit, see below.', null=True, verbose_name='max slippage')),
+                ('slippage_unit', common.fields.ChoiceField(blank=True, db_default='', default='', help_text='Empty: pips for currencies and metals, basis points (0.01 %) for the rest.', max_length=7)),
+                ('max_spread', common.fields.AmountField(blank=True, help_text='In its unit. Entries with a wider spread are denied.', null=True)),
+                ('max_spread_unit', common.fields.ChoiceField(blank=True, db_default='', default='', help_text='Empty: pips for currencies and metals, basis points (0.01 %) for the rest.', max_length=7)),
+                ('max_symbol_exposure_percent', common.fields.AmountField(blank=True, help_text='Open notional of a symbol, in percent of equity.', null=True)),
+                ('max_currency_exposure_percent', common.fields.AmountField(blank=True, help_text='Buys less sells of a currency, coin or share, in percent of equity.', null=True)),
+                ('correlated_exposure_warning_percent', common.fields.AmountField(blank=True, help_text='Warn about an entry beyond this net exposure to a currency, in percent of equity. Nothing is denied.', null=True)),
+                ('max_open_orders', models.IntegerField(blank=True, help_text='Entries of the account that are not filled yet.', null=True)),
+                ('max_orders_per_minute', models.IntegerField(blank=True, help_text='Entries that the account sends within a minute.', null=True)),
+                ('max_daily_notional', common.fields.AmountField(blank=True, help_text='Account currency: notional of the entries of a trading day.', null=True)),
+                ('max_daily_volume', common.fields.AmountField(blank=True, help_text='Base units: quantity of the entries of a trading day in a symbol.', null=True)),
+                ('max_size_multiple', common.fields.AmountField(blank=True, help_text="Largest quantity, as a multiple of the median of the account's last entries in the symbol.", null=True)),
+                ('max_price_deviation_percent', common.fields.AmountField(blank=True, help_text="How far a signal's own price may be from the market, in percent of it.", null=True)),
+                ('max_level_deviation_percent', common.fields.AmountField(blank=True, help_text='The same for stop, targets, price limit and activation price, in percent of the smaller of both: 400 is a fifth to five times the market.', null=True)),
+                ('same_trade_window_seconds', models.IntegerField(blank=True, help_text='Within this time after an entry, no second one of the same feed, symbol and side is sent.', null=True)),
+                ('allowed_symbols', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=20), blank=True, db_default=[], default=list, help_text='Symbols such as EUR/USD, or all of a currency: EUR/*, */USD. Empty: all.', size=None)),
+                ('trading_sessions', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=19), blank=True, db_default=[], default=list, help_text="When entries are sent, in the trading day's zone: MON-FRI 08:00-16:30. Empty: always.", size=None)),
+                ('market_hours_only', models.BooleanField(db_default=False, default=False, help_text='No entries while the market of the symbol is closed: currencies and metals at the weekend.')),
+                ('connection', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='subscriptions', to='connections.executionconnection')),
+                ('feed', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='subscriptions', to='signals.feed')),
+                ('is_paused', models.BooleanField(default=False)),
+                ('expires_at', models.DateTimeField(blank=True, help_text='Market clock.', null=True)),
+                ('multiplier', common.fields.AmountField(default=Decimal('1'))),
+                ('symbol_map', models.JSONField(blank=True, default=dict, help_text='Canonical pair to broker symbol: {"EUR/USD": "EURUSD.m"}')),
+                ('directions', common.fields.ChoiceField(default='BOTH', max_length=4)),
+                ('priority', models.SmallIntegerField(choices=[(1, 'High'), (2, 'Normal'), (3, 'Low')], db_default=2, default=2, help_text='Whose entries are sent first while many wait. Only an operator gives HIGH (1).')),
+                ('route_policy', common.fields.ChoiceField(blank=True, db_default='', default='', help_text='How the account that executes a signal is chosen. Empty: this account alone.', max_length=7)),
+                ('demo_only', models.BooleanField(db_default=False, default=False, editable=False, help_text='Entries are sent only while the account has virtual money (sample orders).')),
+                ('max_open_positions', models.IntegerField(blank=True, null=True)),
+                ('max_leverage', common.fields.AmountField(blank=True, help_text='Open notional / equity.', null=True)),
+                ('max_portfolio_risk_percent', common.fields.AmountField(blank=True, null=True)),
+                ('archived_at', models.DateTimeField(blank=True, null=True)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+            ],
+            options={
+                'indexes': [models.Index(condition=models.Q(('archived_at__isnull', True)), fields=['feed'], name='subscription_live')],
+                'constraints': [models.UniqueConstraint(fields=('connection', 'feed'), name='one_subscription'), models.CheckConstraint(condition=models.Q(('multiplier__gt', 0)), name='subscription_multiplier_gt_0'), models.CheckConstraint(condition=models.Q(('priority__in', [1, 2, 3])), name='subscription_priority_known', violation_error_message='The priority is 1 (high), 2 (normal) or 3 (low).'), models.CheckConstraint(condition=models.Q(('route_policy__in', ('', 'PRICE', 'HEALTH', 'LATENCY', 'SHARE'))), name='subscription_route_policy_known'), models.CheckConstraint(condition=models.Q(models.Q(('max_quantity__isnull', True), ('max_quantity__gt', 0), _connector='OR'), models.Q(('max_open_positions__isnull', True), ('max_open_positions__gt', 0), _connector='OR'), models.Q(('max_leverage__isnull', True), ('max_leverage__gt', 0), _connector='OR'), models.Q(('max_portfolio_risk_percent__isnull', True), ('max_portfolio_risk_percent__gt', 0), _connector='OR'), models.Q(('max_trade_risk_percent__isnull', True), ('max_trade_risk_percent__gt', 0), _connector='OR'), models.Q(('max_symbol_exposure_percent__isnull', True), ('max_symbol_exposure_percent__gt', 0), _connector='OR'), models.Q(('max_open_orders__isnull', True), ('max_open_orders__gt', 0), _connector='OR'), models.Q(('max_price_deviation_percent__isnull', True), ('max_price_deviation_percent__gt', 0), _connector='OR'), models.Q(('max_level_deviation_percent__isnull', True), ('max_level_deviation_percent__gt', 0), _connector='OR'), models.Q(('max_currency_exposure_percent__isnull', True), ('max_currency_exposure_percent__gt', 0), _connector='OR'), models.Q(('max_orders_per_minute__isnull', True), ('max_orders_per_minute__gt', 0), _connector='OR'), models.Q(('max_daily_notional__isnull', True), ('max_daily_notional__gt', 0), _connector='OR'), models.Q(('max_daily_volume__isnull', True), ('max_daily_volume__gt', 0), _connector='OR'), models.Q(('same_trade_window_seconds__isnull', True), ('same_trade_window_seconds__gt', 0), _connector='OR')), name='subscription_limits_gt_0', violation_error_message='Max quantity, max open positions, max leverage, max portfolio risk percent, max trade risk percent, max symbol exposure percent, max open orders, max price deviation percent, max level deviation percent, max currency exposure percent, max orders per minute, max daily notional, max daily volume and same trade window seconds are above 0, or empty.'), models.CheckConstraint(condition=models.Q(models.Q(('max_spread__isnull', True), ('max_spread__gte', 0), _connector='OR'), models.Q(('max_slippage_pips__isnull', True), ('max_slippage_pips__gte', 0), _connector='OR')), name='subscription_spread_slippage_gte_0', violation_error_message='Max spread and max slippage are 0 or more, or empty.'), models.CheckConstraint(condition=models.Q(('allowed_symbols__len__lte', 200)), name='subscription_allowed_symbols_count', violation_error_message='At most 200 allowed symbols.'), models.CheckConstraint(condition=models.Q(('correlated_exposure_warning_percent__isnull', True), ('correlated_exposure_warning_percent__gt', 0), _connector='OR'), name='subscription_correlation_gt_0', violation_error_message='Correlated exposure warning percent is above 0, or empty.'), models.CheckConstraint(condition=models.Q(('max_size_multiple__isnull', True), ('max_size_multiple__gte', 1), _connector='OR'), name='subscription_size_multiple_gte_1', violation_error_message='Max size multiple is 1 or more, or empty.'), models.CheckConstraint(condition=models.Q(('trading_sessions__len__lte', 50)), name='subscription_sessions_count', violation_error_message='At most 50 trading sessions.'), models.CheckConstraint(condition=models.Q(models.Q(('break_even_target__isnull', True), models.Q(('break_even_target__gte', 0), ('break_even_target__lte', 10)), _connector='OR'), models.Q(('break_even_profit__isnull', True), ('break_even_profit__gte', 0), _connector='OR'), models.Q(('break_even_offset__isnull', True), ('break_even_offset__gte', 0), _connector='OR'), models.Q(('trailing_distance__isnull', True), ('trailing_distance__gte', 0), _connector='OR'), models.Q(('trailing_step__isnull', True), ('trailing_step__gte', 0), _connector='OR'), models.Q(('trailing_activation__isnull', True), ('trailing_activation__gte', 0), _connector='OR'), models.Q(('trailing_step__isnull', True), ('trailing_step__gt', 0), _connector='OR')), name='subscription_stop_rule_range', violation_error_message='Break-even and trailing: distances are 0 or more, the step is above 0, and the target is 0 to 10.')],
+            },
+        ),
+        migrations.CreateModel(
+            name='SubscriptionInterval',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('subscription', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='intervals', to='connections.subscription')),
+                ('started_at', models.DateTimeField()),
+                ('ended_at', models.DateTimeField(null=True)),
+            ],
+            options={
+                'constraints': [models.UniqueConstraint(condition=models.Q(('ended_at', None)), fields=('subscription',), name='one_open_interval')],
+            },
+        ),
+        migrations.CreateModel(
+            name='LossLimit',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('preset', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='loss_limits', to='connections.tradingpreset')),
+                ('subscription', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='loss_limits', to='connections.subscription')),
+                ('window', common.fields.ChoiceField(default='DATE', max_length=15)),
+                ('measure', common.fields.ChoiceField(default='EQUITY', max_length=17)),
+                ('basis', common.fields.ChoiceField(db_default='OPENING', default='OPENING', max_length=7, verbose_name='from')),
+                ('maximum', common.fields.AmountField(help_text='The limit is reached at this value.')),
+                ('unit', common.fields.ChoiceField(default='PERCENT', max_length=7)),
+                ('action', common.fields.ChoiceField(db_default='PAUSE', default='PAUSE', max_length=15)),
+                ('resume', common.fields.ChoiceField(db_default='NEXT_WINDOW', default='NEXT_WINDOW', max_length=11)),
+                ('started_at', models.DateTimeField(blank=True, help_text='Market time; earlier losses and peaks do not count. Empty: all count.', null=True)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+            ],
+            options={
+                'ordering': ('id',),
+                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('preset__isnull', False), ('subscription__isnull', True)), models.Q(('preset__isnull', True), ('subscription__isnull', False)), _connector='OR'), name='loss_limit_has_one_owner', violation_error_message='Set the preset or the subscription, not both.'), models.CheckConstraint(condition=models.Q(('maximum__gt', 0), models.Q(models.Q(('unit', 'PERCENT'), _negated=True), ('maximum__lte', 100), _connector='OR')), name='loss_limit_maximum_range', violation_error_message='Maximum is above 0, and at most 100 percent.'), models.CheckConstraint(condition=models.Q(models.Q(('measure', 'LOSING_STREAK'), ('unit', 'TRADES')), models.Q(models.Q(('measure', 'LOSING_STREAK'), _negated=True), models.Q(('unit', 'TRADES'), _negated=True)), _connector='OR'), name='loss_limit_unit_of_measure', violation_error_message='Losing trades in a row have the unit trades; other measures have the account currency or percent.'), models.CheckConstraint(condition=models.Q(('basis', 'OPENING'), ('measure__in', ('BALANCE', 'BALANCE_TO_EQUITY', 'EQUITY')), _connector='OR'), name='loss_limit_peak_of_balance_or_equity', violation_error_message='Only balance and equity have a peak.'), models.CheckConstraint(condition=models.Q(models.Q(('window', 'LIFETIME'), _negated=True), ('resume', 'BY_HAND'), _connector='OR'), name='loss_limit_of_all_time_by_hand', violation_error_message='A limit for all time ends no pause: resume by hand.'), models.UniqueConstraint(condition=models.Q(('preset__isnull', False)), fields=('preset', 'window', 'measure', 'basis'), name='one_loss_limit_of_preset', violation_error_message='The preset has a limit of this window and measure.'), models.UniqueConstraint(condition=models.Q(('subscription__isnull', False)), fields=('subscription', 'window', 'measure', 'basis'), name='one_loss_limit_of_subscription', violation_error_message='The subscription has a limit of this window and measure.')],
+            },
+            bases=(common.row_faults.FieldConstraints, models.Model),
+        ),
+        migrations.CreateModel(
+            name='TradingPause',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('connection', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='trading_pauses', to='connections.executionconnection')),
+                ('subscription', models.ForeignKey(blank=True, help_text='Empty: all entries of the account.', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='trading_pauses', to='connections.subscription')),
+                ('limit', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='pauses', to='connections.losslimit')),
+                ('code', models.CharField(max_length=64)),
+                ('name', models.CharField(help_text='What was limited.', max_length=200)),
+                ('value', common.fields.AmountField()),
+                ('maximum', common.fields.AmountField()),
+                ('unit', common.fields.ChoiceField(max_length=7)),
+                ('detail', models.CharField(max_length=300)),
+                ('action', common.fields.ChoiceField(max_length=15)),
+                ('since', models.DateTimeField()),
+                ('until', models.DateTimeField(null=True)),
+                ('ended_at', models.DateTimeField(null=True)),
+                ('ended_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('is_resumed_by_hand', models.BooleanField(db_default=False, default=False)),
+            ],
+            options={
+                'ordering': ('-id',),
+                'indexes': [models.Index(fields=['connection', 'ended_at'], name='pause_of_connection'), models.Index(condition=models.Q(('ended_at__isnull', True)), fields=['until'], name='pause_due')],
+                'constraints': [models.UniqueConstraint(condition=models.Q(('ended_at__isnull', True)), fields=('connection', 'limit'), name='one_pause_a_limit')],
+            },
+        ),
+        migrations.CreateModel(
+            name='SubscriptionRoute',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('subscription', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='routes', to='connections.subscription')),
+                ('feed', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='signals.feed')),
+                ('connection', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='connections.executionconnection')),
+                ('rank', models.SmallIntegerField()),
+                ('share', models.SmallIntegerField(db_default=1, default=1)),
+                ('symbol_map', models.JSONField(blank=True, default=dict, help_text="Canonical pair to this account's broker symbol, before the subscription's map.")),
+            ],
+            options={
+                'ordering': ('rank',),
+                'constraints': [models.UniqueConstraint(fields=('feed', 'connection'), name='one_route_of_feed'), models.UniqueConstraint(fields=('subscription', 'rank'), name='one_rank_in_route'), models.CheckConstraint(condition=models.Q(('share__gte', 0), ('share__lte', 1000)), name='route_share')],
+            },
+        ),
+        migrations.CreateModel(
+            name='SourceHealth',
+            fields=[
+                ('source', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='health', serialize=False, to='connections.dataconnection')),
+                ('last_contact_at', models.DateTimeField(help_text='When its broker last confirmed a price.', null=True)),
+                ('error_code', models.CharField(blank=True, help_text='Empty: no error.', max_length=40)),
+                ('error', models.CharField(blank=True, help_text='Whole sentences.', max_length=500)),
+                ('failing_since', models.DateTimeField(null=True)),
+                ('pairs', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=20), default=list, help_text='The followed canonical pairs.', size=None)),
+                ('missing', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=20), default=list, help_text='The followed pairs without a usable price.', size=None)),
+                ('held_back', models.BigIntegerField(db_default=0, default=0, help_text='Quotes far from the one before that were held back.')),
+                ('last_held', models.CharField(blank=True, db_default='', default='', help_text='The last of them.', max_length=120)),
+                ('suspects', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=20), db_default=[], default=list, help_text='The pairs of which a quote is suspect now: it counts for nothing yet.', size=None)),
+                ('suspect_since', models.DateTimeField(help_text='Since when there is one.', null=True)),
+                ('on_fallback', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=20), db_default=[], default=list, help_text='The pairs that have the prices of a fallback now.', size=None)),
+                ('fallback_names', models.CharField(blank=True, db_default='', default='', help_text='Of those fallbacks.', max_length=220)),
+                ('alarmed_at', models.DateTimeField(help_text='Since when its silence has been reported; NULL: it was not.', null=True)),
+                ('followed_by', models.CharField(blank=True, help_text='A trading process.', max_length=80)),
+            ],
+        ),
+        migrations.CreateModel(
+            name='SubscriptionTwin',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('subscription', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='twins', to='connections.subscription')),
+                ('twin', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='twin_of', to='connections.subscription')),
+                ('connection', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='twin_of', to='connections.executionconnection')),
+                ('opening_balance', common.fields.AmountField()),
+                ('currency', models.CharField(max_length=10)),
+                ('started_at', models.DateTimeField()),
+                ('ended_at', models.DateTimeField(null=True)),
+                ('end_reason', common.fields.ChoiceField(blank=True, default='', max_length=12)),
+            ],
+            options={
+                'ordering': ('-id',),
+                'default_permissions': (),
+                'constraints': [models.UniqueConstraint(condition=models.Q(('ended_at', None)), fields=('subscription',), name='one_running_twin'), models.CheckConstraint(condition=models.Q(('subscription', models.F('twin')), _negated=True), name='twin_is_another_subscription'), models.CheckConstraint(condition=models.Q(models.Q(('end_reason', ''), ('ended_at', None)), models.Q(('ended_at__isnull', False), models.Q(('end_reason', ''), _negated=True)), _connector='OR'), name='twin_end_has_reason')],
+            },
+        ),
         migrations.AddField(
-            model_name="executionconnection",
-            name="data_connection",
-            field=models.ForeignKey(
-                blank=True,
-                null=True,
-                on_delete=models.PROTECT,
-                to="connections.dataconnection",
-                verbose_name="price source",
-            ),
+            model_name='executionconnection',
+            name='data_connection',
+            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, to='connections.dataconnection', verbose_name='price source'),
         ),
-        migrations.CreateModel(
-            name="KillSwitch",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "scope",
-                    models.CharField(
-                        choices=[
-                            ("ALL", "All"),
-                            ("FEED", "Feed"),
-                            ("USER", "User"),
-                            ("CONNECTION", "Connection"),
-                        ],
-                        max_length=10,
-                    ),
-                ),
-                (
-                    "mode",
-                    models.CharField(
-                        choices=[("REDUCING", "Exits only"), ("HALTED", "Nothing is sent")],
-                        max_length=8,
-                    ),
-                ),
-                (
-                    "feed",
-                    models.ForeignKey(
-                        blank=True, null=True, on_delete=models.CASCADE, to="signals.feed"
-                    ),
-                ),
-                (
-                    "user",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=models.CASCADE,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "connection",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=models.CASCADE,
-                        to="connections.executionconnection",
-                    ),
-                ),
-                ("reason", models.CharField(max_length=200)),
-                (
-                    "set_by",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                ("set_at", models.DateTimeField(db_default=ClockTimestamp())),
-                ("released_at", models.DateTimeField(blank=True, null=True)),
-            ],
-            options={
-                "verbose_name_plural": "kill switches",
-                "indexes": [
-                    models.Index(
-                        condition=models.Q(("released_at__isnull", True)),
-                        fields=["scope"],
-                        name="kill_switch_set",
-                    )
-                ],
-                "constraints": [
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            models.Q(
-                                ("connection", None),
-                                ("feed", None),
-                                ("scope", "ALL"),
-                                ("user", None),
-                            ),
-                            models.Q(
-                                ("connection", None),
-                                ("feed__isnull", False),
-                                ("scope", "FEED"),
-                                ("user", None),
-                            ),
-                            models.Q(
-                                ("connection", None),
-                                ("feed", None),
-                                ("scope", "USER"),
-                                ("user__isnull", False),
-                            ),
-                            models.Q(
-                                ("connection__isnull", False),
-                                ("feed", None),
-                                ("scope", "CONNECTION"),
-                                ("user", None),
-                            ),
-                            _connector="OR",
-                        ),
-                        name="kill_switch_names_its_scope",
-                    )
-                ],
-            },
-        ),
-        migrations.CreateModel(
-            name="Epoch",
-            fields=[
-                ("number", models.PositiveIntegerField(primary_key=True, serialize=False)),
-                ("lineage", models.UUIDField(default=uuid4)),
-                (
-                    "cause",
-                    models.CharField(
-                        choices=[
-                            ("FOUNDED", "The first epoch of this database"),
-                            ("COMMAND", "Opened by an operator"),
-                            ("BEHIND", "The database is older than its last known state"),
-                            (
-                                "PROMOTED",
-                                "Another timeline: a standby was promoted, or a backup recovered",
-                            ),
-                        ],
-                        max_length=10,
-                    ),
-                ),
-                ("note", models.CharField(blank=True, db_default="", default="", max_length=200)),
-                ("evidence", models.JSONField(db_default={}, default=dict)),
-                (
-                    "since",
-                    models.DateTimeField(
-                        db_default=ClockTimestamp(),
-                        help_text="Later rows are of this epoch; rows that followed earlier ones may be lost.",
-                    ),
-                ),
-                ("opened_at", models.DateTimeField(db_default=ClockTimestamp())),
-                (
-                    "opened_by",
-                    models.CharField(blank=True, db_default="", default="", max_length=150),
-                ),
-                (
-                    "answer_by",
-                    models.DateTimeField(
-                        db_default=ClockTimestamp(),
-                        help_text="Until then a process of the previous epoch may still send its orders.",
-                    ),
-                ),
-                (
-                    "books_read_at",
-                    models.DateTimeField(
-                        help_text="When brokers were queried for orders that we may have lost.",
-                        null=True,
-                    ),
-                ),
-                (
-                    "treated",
-                    models.JSONField(
-                        db_default={}, default=dict, help_text="How rows were resolved."
-                    ),
-                ),
-                (
-                    "kill_switch",
-                    models.OneToOneField(
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="epoch",
-                        to="connections.killswitch",
-                    ),
-                ),
-                ("released_at", models.DateTimeField(null=True)),
-                (
-                    "released_by",
-                    models.CharField(blank=True, db_default="", default="", max_length=150),
-                ),
-                (
-                    "release_note",
-                    models.CharField(blank=True, db_default="", default="", max_length=200),
-                ),
-                (
-                    "left_open",
-                    models.JSONField(
-                        db_default=[],
-                        default=list,
-                        help_text="Open issues at the time of its release.",
-                    ),
-                ),
-            ],
-            options={
-                "ordering": ("-number",),
-                "constraints": [
-                    models.UniqueConstraint(
-                        condition=models.Q(("released_at__isnull", True)),
-                        fields=("lineage",),
-                        name="one_open_epoch",
-                    )
-                ],
-            },
-        ),
-        migrations.CreateModel(
-            name="SourceHealth",
-            fields=[
-                (
-                    "source",
-                    models.OneToOneField(
-                        on_delete=models.CASCADE,
-                        primary_key=True,
-                        related_name="health",
-                        serialize=False,
-                        to="connections.dataconnection",
-                    ),
-                ),
-                (
-                    "last_contact_at",
-                    models.DateTimeField(
-                        help_text="When its broker last confirmed a price.", null=True
-                    ),
-                ),
-                (
-                    "error_code",
-                    models.CharField(blank=True, help_text="Empty: no error.", max_length=40),
-                ),
-                (
-                    "error",
-                    models.CharField(blank=True, help_text="Whole sentences.", max_length=500),
-                ),
-                ("failing_since", models.DateTimeField(null=True)),
-                (
-                    "pairs",
-                    ArrayField(
-                        base_field=models.CharField(max_length=20),
-                        default=list,
-                        help_text="The followed canonical pairs.",
-                        size=None,
-                    ),
-                ),
-                (
-                    "missing",
-                    ArrayField(
-                        base_field=models.CharField(max_length=20),
-                        default=list,
-                        help_text="The followed pairs without a usable price.",
-                        size=None,
-                    ),
-                ),
-                (
-                    "followed_by",
-                    models.CharField(blank=True, help_text="A trading process.", max_length=80),
-                ),
-            ],
-        ),
-        migrations.CreateModel(
-            name="Subscription",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "connection",
-                    models.ForeignKey(
-                        on_delete=models.CASCADE,
-                        related_name="subscriptions",
-                        to="connections.executionconnection",
-                    ),
-                ),
-                (
-                    "feed",
-                    models.ForeignKey(
-                        on_delete=models.PROTECT, related_name="subscriptions", to="signals.feed"
-                    ),
-                ),
-                ("is_paused", models.BooleanField(default=False)),
-                (
-                    "expires_at",
-                    models.DateTimeField(blank=True, help_text="Market clock.", null=True),
-                ),
-                ("multiplier", AmountField(default=Decimal("1"))),
-                (
-                    "symbol_map",
-                    models.JSONField(
-                        blank=True,
-                        default=dict,
-                        help_text='Canonical pair to broker symbol: {"EUR/USD": "EURUSD.m"}',
-                    ),
-                ),
-                (
-                    "directions",
-                    models.CharField(
-                        choices=[("BOTH", "Both"), ("BUY", "Buys only"), ("SELL", "Sells only")],
-                        default="BOTH",
-                        max_length=4,
-                    ),
-                ),
-                ("archived_at", models.DateTimeField(blank=True, null=True)),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-            ],
-            options={
-                "indexes": [
-                    models.Index(
-                        condition=models.Q(("archived_at__isnull", True)),
-                        fields=["feed"],
-                        name="subscription_live",
-                    )
-                ],
-                "constraints": [
-                    models.UniqueConstraint(fields=("connection", "feed"), name="one_subscription"),
-                    models.CheckConstraint(
-                        condition=models.Q(("multiplier__gt", 0)),
-                        name="subscription_multiplier_gt_0",
-                    ),
-                ],
-            },
-        ),
-        migrations.CreateModel(
-            name="SubscriptionInterval",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "subscription",
-                    models.ForeignKey(
-                        on_delete=models.CASCADE,
-                        related_name="intervals",
-                        to="connections.subscription",
-                    ),
-                ),
-                ("started_at", models.DateTimeField()),
-                ("ended_at", models.DateTimeField(null=True)),
-            ],
-            options={
-                "constraints": [
-                    models.UniqueConstraint(
-                        condition=models.Q(("ended_at", None)),
-                        fields=("subscription",),
-                        name="one_open_interval",
-                    )
-                ]
-            },
-        ),
-        tenant_rows(
-            "connections_executionconnection", f"{MINE} OR admin_id = {TENANT}", write=MINE
-        ),
-        tenant_rows("connections_connectionhealth", MY_CONNECTION_BY_SUBSELECT),
-        migrations.RunSQL(HEALTH_POLICIES),
-        tenant_rows("connections_accountsnapshot", MY_CONNECTION_BY_SUBSELECT, write="false"),
-        tenant_rows("connections_connectionlock", MY_CONNECTION_BY_SUBSELECT),
-        tenant_rows("connections_subscription", MY_CONNECTION_BY_SUBSELECT),
-        tenant_rows("connections_subscriptioninterval", MY_SUBSCRIPTION),
-        tenant_rows("connections_tradingpreset", MINE, read=MINE_OR_FOR_ALL),
-        tenant_rows("connections_dataconnection", BY_MINE, read=MINE_OR_FOR_ALL),
-        tenant_rows("connections_sourcehealth", "false", read=SEEN),
-        tenant_rows("connections_killswitch", "false", read=HALTS_ME, write=I_HALT),
-        operator_rows("connections_epoch"),
-        operator_rows("connections_hostcircuit"),
-        shared_rows("connections_maintenancewindow"),
-        shared_rows("connections_instrument"),
-        shared_rows("connections_instrumentbook"),
-        shared_rows("connections_lanelease"),
-        # Saving a connection adds its session's lane; no row names its owner.
-        shared_rows("connections_laneassignment", add=True),
-        run_file(__file__, "guards.sql"),
-        migrations.RunSQL(MARK),
+        *_database.OPERATIONS,
     ]

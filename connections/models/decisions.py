@@ -12,7 +12,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from common import units
-from common.fields import AmountField
+from common.fields import AmountField, ChoiceField
 from common.names import NameField
 from common.row_faults import FieldConstraints
 from common.time_zones import zone_fault
@@ -58,7 +58,7 @@ class NewsEvent(models.Model):
     )
     at = models.DateTimeField()
     currency = models.CharField(max_length=10)
-    impact = models.CharField(max_length=6, choices=Impact)
+    impact = ChoiceField(max_length=6, choices=Impact)
     title = NameField(max_length=200)
 
     class Meta:
@@ -102,8 +102,8 @@ class DecisionProvider(FieldConstraints, models.Model):
         settings.AUTH_USER_MODEL, models.CASCADE, null=True, blank=True, related_name="+",
         help_text="Empty: an operators' provider that all users may use.",
     )  # fmt: skip
-    kind = models.CharField(max_length=7, choices=ProviderKind, default=ProviderKind.RULES)
-    on_failure = models.CharField(
+    kind = ChoiceField(max_length=7, choices=ProviderKind, default=ProviderKind.RULES)
+    on_failure = ChoiceField(
         max_length=6, choices=FailRule, default=FailRule.CLOSED,
         help_text="If there is no valid answer in time, or a rule lacks its data.",
     )  # fmt: skip
@@ -121,7 +121,7 @@ class DecisionProvider(FieldConstraints, models.Model):
         help_text="What a broken rule makes of the size: 0 rejects the entry, 0.5 is half.",
     )
     max_spread = AmountField(null=True, blank=True, help_text="In its unit. Empty: no rule.")
-    max_spread_unit = models.CharField(
+    max_spread_unit = ChoiceField(
         max_length=7, choices=units.CHOICES, blank=True, default="",
         help_text="Empty: pips for currencies and metals, basis points (0.01 %) for the rest.",
     )  # fmt: skip
@@ -143,7 +143,7 @@ class DecisionProvider(FieldConstraints, models.Model):
     calendar = models.ForeignKey(
         NewsCalendar, models.PROTECT, null=True, blank=True, related_name="providers"
     )
-    news_impact = models.CharField(
+    news_impact = ChoiceField(
         max_length=6, choices=Impact, default=Impact.HIGH,
         help_text="Events of this impact and above count.",
     )  # fmt: skip

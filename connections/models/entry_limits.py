@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import CheckConstraint, Q
 
 from common import units
-from common.fields import AmountField
+from common.fields import AmountField, ChoiceField
 from connections import symbol_filter, trading_sessions
 
 
@@ -22,14 +22,14 @@ class EntryLimits(models.Model):
     max_slippage_pips = AmountField(
         "max slippage", null=True, blank=True, help_text="In the slippage unit, see below."
     )
-    slippage_unit = models.CharField(
+    slippage_unit = ChoiceField(
         max_length=7, choices=units.CHOICES, blank=True, default="", db_default="",
         help_text="Empty: pips for currencies and metals, basis points (0.01 %) for the rest.",
     )  # fmt: skip
     max_spread = AmountField(
         null=True, blank=True, help_text="In its unit. Entries with a wider spread are denied."
     )
-    max_spread_unit = models.CharField(
+    max_spread_unit = ChoiceField(
         max_length=7, choices=units.CHOICES, blank=True, default="", db_default="",
         help_text="Empty: pips for currencies and metals, basis points (0.01 %) for the rest.",
     )  # fmt: skip

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from django.db import models
 from django.db.models import F, Q
 
-from common.fields import AmountField
+from common.fields import AmountField, ChoiceField
 
 STALE_AFTER = timedelta(days=1)
 
@@ -26,7 +26,7 @@ class ConnectionHealth(models.Model):
     connection = models.OneToOneField(
         "connections.ExecutionConnection", models.CASCADE, primary_key=True, related_name="health"
     )
-    status = models.CharField(
+    status = ChoiceField(
         max_length=8,
         choices=HealthStatus,
         default=HealthStatus.UNTESTED,

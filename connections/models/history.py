@@ -11,7 +11,7 @@ from django.db.models import Q
 
 from common.clocks import market_now
 from common.db_functions import ClockTimestamp
-from common.fields import AmountField
+from common.fields import AmountField, ChoiceField
 from common.row_faults import FieldConstraints
 from connections.models.accounts import ExecutionConnection
 
@@ -64,7 +64,7 @@ class CashFlow(FieldConstraints, models.Model):
     )
     at = models.DateTimeField(help_text="When the balance changed (market time).")
     amount = AmountField(help_text="Account currency; below 0 for a withdrawal.")
-    origin = models.CharField(max_length=6, choices=Origin)
+    origin = ChoiceField(max_length=6, choices=Origin)
     reference = models.CharField(
         max_length=100, blank=True, default="", db_default="", help_text="The broker's own number."
     )

@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Q
 
 from common.db_functions import ClockTimestamp
+from common.fields import ChoiceField
 from connections.models.accounts import ExecutionConnection
 from signals.models import Feed
 
@@ -42,8 +43,8 @@ class KillSwitch(models.Model):
         BROKER_TYPE = "BROKER_TYPE"
         SYMBOL = "SYMBOL"
 
-    scope = models.CharField(max_length=11, choices=Scope)
-    mode = models.CharField(max_length=8, choices=HaltMode)
+    scope = ChoiceField(max_length=11, choices=Scope)
+    mode = ChoiceField(max_length=8, choices=HaltMode)
     feed = models.ForeignKey(Feed, models.CASCADE, null=True, blank=True)
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.CASCADE, null=True, blank=True, related_name="+"
@@ -143,7 +144,7 @@ class Epoch(models.Model):
 
     number = models.PositiveIntegerField(primary_key=True)
     lineage = models.UUIDField(default=uuid.uuid4)
-    cause = models.CharField(max_length=10, choices=Cause)
+    cause = ChoiceField(max_length=10, choices=Cause)
     cluster = models.CharField(
         max_length=24, blank=True, default="", db_default="",
         help_text="System identifier of the server on which trading processes checked it.",

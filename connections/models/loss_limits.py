@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 
-from common.fields import AmountField
+from common.fields import AmountField, ChoiceField
 from common.money import plain
 from common.row_faults import FieldConstraints
 from connections.models.accounts import ExecutionConnection
@@ -109,17 +109,17 @@ class LossLimit(FieldConstraints, models.Model):
     subscription = models.ForeignKey(
         Subscription, models.CASCADE, null=True, blank=True, related_name="loss_limits"
     )
-    window = models.CharField(max_length=15, choices=LossWindow, default=LossWindow.DATE)
-    measure = models.CharField(max_length=17, choices=LossMeasure, default=LossMeasure.EQUITY)
-    basis = models.CharField(
+    window = ChoiceField(max_length=15, choices=LossWindow, default=LossWindow.DATE)
+    measure = ChoiceField(max_length=17, choices=LossMeasure, default=LossMeasure.EQUITY)
+    basis = ChoiceField(
         "from", max_length=7, choices=LossBasis, default=LossBasis.OPENING, db_default="OPENING"
     )
     maximum = AmountField(help_text="The limit is reached at this value.")
-    unit = models.CharField(max_length=7, choices=LossUnit, default=LossUnit.PERCENT)
-    action = models.CharField(
+    unit = ChoiceField(max_length=7, choices=LossUnit, default=LossUnit.PERCENT)
+    action = ChoiceField(
         max_length=15, choices=LossAction, default=LossAction.PAUSE, db_default="PAUSE"
     )
-    resume = models.CharField(
+    resume = ChoiceField(
         max_length=11, choices=ResumeRule, default=ResumeRule.NEXT_WINDOW, db_default="NEXT_WINDOW"
     )
     started_at = models.DateTimeField(
@@ -244,9 +244,9 @@ class TradingPause(models.Model):
     name = models.CharField(max_length=200, help_text="What was limited.")
     value = AmountField()
     maximum = AmountField()
-    unit = models.CharField(max_length=7, choices=LossUnit)
+    unit = ChoiceField(max_length=7, choices=LossUnit)
     detail = models.CharField(max_length=300)
-    action = models.CharField(max_length=15, choices=LossAction)
+    action = ChoiceField(max_length=15, choices=LossAction)
     since = models.DateTimeField()
     until = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)

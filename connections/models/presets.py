@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 
-from common.fields import AmountField
+from common.fields import AmountField, ChoiceField
 from common.names import NameField
 from common.row_faults import FieldConstraints
 from common.stop_rules import StopRuleFields, clean_stop_rule, stop_rule_checks
@@ -36,7 +36,7 @@ class DataConnection(models.Model):
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.CASCADE, null=True, blank=True, related_name="+"
     )
-    kind = models.CharField(max_length=10, choices=Kind, default=Kind.REPLAY)
+    kind = ChoiceField(max_length=10, choices=Kind, default=Kind.REPLAY)
     settings = models.JSONField(default=dict, blank=True)
     broker_connection = models.OneToOneField(
         "connections.ExecutionConnection",
@@ -199,9 +199,7 @@ class TradingPreset(FieldConstraints, StopRuleFields, EntryLimits):
         related_name="presets",
         help_text="Empty: an operators' preset that all users may use.",
     )
-    sizing_mode = models.CharField(
-        max_length=20, choices=SizingMode, default=SizingMode.RISK_PERCENT
-    )
+    sizing_mode = ChoiceField(max_length=20, choices=SizingMode, default=SizingMode.RISK_PERCENT)
     fixed_quantity = AmountField(null=True, blank=True, help_text="Base units.")
     per_balance = AmountField(
         null=True, blank=True,
@@ -241,7 +239,7 @@ class TradingPreset(FieldConstraints, StopRuleFields, EntryLimits):
         help_text="Break-even and trailing: the least time between two moves of a stop, in"
         " seconds.",
     )  # fmt: skip
-    stuck_policy = models.CharField(max_length=8, choices=StuckPolicy, default=StuckPolicy.ESCALATE)
+    stuck_policy = ChoiceField(max_length=8, choices=StuckPolicy, default=StuckPolicy.ESCALATE)
     trading_day_zone = models.CharField(
         max_length=64, default=trading_day.DEFAULT_ZONE,
         help_text="The zone of the trading day's start.",

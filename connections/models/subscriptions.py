@@ -7,7 +7,7 @@ from decimal import Decimal
 from django.db import models
 from django.db.models import Q
 
-from common.fields import AmountField
+from common.fields import AmountField, ChoiceField
 from common.stop_rules import (
     ATR,
     UNIT_CHOICES,
@@ -64,14 +64,14 @@ class Subscription(StopRuleFields, EntryLimits):
         blank=True,
         help_text='Canonical pair to broker symbol: {"EUR/USD": "EURUSD.m"}',
     )
-    directions = models.CharField(max_length=4, choices=Directions, default=Directions.BOTH)
+    directions = ChoiceField(max_length=4, choices=Directions, default=Directions.BOTH)
     priority = models.SmallIntegerField(
         choices=PriorityClass,
         default=PriorityClass.NORMAL,
         db_default=PriorityClass.NORMAL,
         help_text="Whose entries are sent first while many wait. Only an operator gives HIGH (1).",
     )
-    route_policy = models.CharField(
+    route_policy = ChoiceField(
         max_length=7,
         choices=RoutePolicy,
         blank=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import F, Q
 
-from common.fields import AmountField
+from common.fields import AmountField, ChoiceField
 from connections.models.accounts import ExecutionConnection
 from connections.models.subscriptions import Subscription
 
@@ -34,7 +34,7 @@ class SubscriptionTwin(models.Model):
     currency = models.CharField(max_length=10)
     started_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
-    end_reason = models.CharField(max_length=12, choices=TwinEnd, blank=True, default="")
+    end_reason = ChoiceField(max_length=12, choices=TwinEnd, blank=True, default="")
 
     class Meta:
         default_permissions = ()

@@ -185,20 +185,6 @@ def resume_subscription(subscription_id: int, *, by: User | None) -> bool:
     return _set_flag(subscription_id, by, is_paused=False)
 
 
-def renew_subscription(
-    subscription_id: int, *, by: User | None, expires_at: datetime | None
-) -> bool:
-    """Set the end of a subscription (market time; None: no end). Return False if nothing changed.
-
-    Raises InvalidInputError FIELD_INVALID if the end is in the past.
-    """
-    if expires_at is not None and expires_at <= market_now():
-        raise InvalidInputError(
-            Code.FIELD_INVALID, "The new end is in the past.", field="expires_at"
-        )
-    return update_subscription(subscription_id, by=by, expires_at=expires_at)
-
-
 @transaction.atomic
 def update_subscription(subscription_id: int, *, by: User | None, **changes: Any) -> bool:
     """Change multiplier, symbol_map, directions, expires_at, priority, limits or its stop rule.
@@ -214,7 +200,7 @@ def update_subscription(subscription_id: int, *, by: User | None, **changes: Any
         "multiplier": _multiplier,
         "symbol_map": lambda value: read_symbol_map(value, subscription.connection.type),
         "directions": _directions,
-        "expires_at": lambda value: value,
+        "expires_at": lambda value: _end(value, subscription),
         "priority": lambda value: _priority(value, subscription, by),
         **dict.fromkeys(RULE_FIELDS, lambda value: value),
     }
@@ -238,6 +224,14 @@ def update_subscription(subscription_id: int, *, by: User | None, **changes: Any
     if "symbol_map" in read:
         follow_symbol_map(Subscription.objects.get(pk=subscription_id))
     return True
+
+
+def _end(value: datetime | None, subscription: Subscription) -> datetime | None:
+    if value is not None and value != subscription.expires_at and value <= market_now():
+        raise InvalidInputError(
+            Code.FIELD_INVALID, "The new end is in the past.", field="expires_at"
+        )
+    return value
 
 
 def _limits(

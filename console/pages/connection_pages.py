@@ -5,6 +5,8 @@ from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 
+from analytics.orders.figures import with_figures
+from analytics.orders.rounding_debt import RoundingDebt, rounding_debts
 from common.permissions import Right
 from connections.forms import (
     broker_type_label,
@@ -34,8 +36,6 @@ from console.pages.price_source_pages import price_context
 from console.queries.connection_page import shown_connection, tested_connection
 from execution.models import ExecutionLog, Order
 from execution.monitoring.loss_limits import limit_states
-from execution.order_figures import with_figures
-from execution.rounding_debt import RoundingDebt, rounding_debts
 
 LAST_ORDERS, ORDERS_WITH_FAILURES = 10, 50
 

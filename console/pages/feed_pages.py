@@ -9,12 +9,12 @@ from django.shortcuts import get_object_or_404
 from django.template.defaultfilters import pluralize
 from django.urls import reverse
 
+from analytics.orders.halt_texts import worth_text
 from common.confirmation import ConfirmationPage, Consequence, add_form_error
 from common.errors import InvalidInputError
 from common.formatting import join_first
 from common.permissions import Right
 from console.pages.page_helpers import View, confirm, require_permission, run_action
-from execution.halt_texts import worth_text
 from execution.monitoring.halt_actions import open_amounts
 from positions.models import ExecutionPosition
 from signals.closing import ClosedTrades, TradeSelection, close_trades, open_trades

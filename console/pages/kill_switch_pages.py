@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
+from analytics.orders.halt_texts import RELEASE_RULE, halt_lines
 from common.confirmation import ConfirmationPage, Consequence, add_form_error
 from common.errors import FillcastError, InvalidInputError
 from common.permissions import Right
@@ -16,7 +17,6 @@ from console.pages.page_helpers import View, confirm, require_permission, run_ac
 from console.pages.scope_fields import ScopeForm
 from console.queries.banners import KillSwitchBanner
 from execution import tasks
-from execution.halt_texts import RELEASE_RULE, halt_lines
 from execution.services import HaltImpact, halt_impact
 
 

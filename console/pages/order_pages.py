@@ -6,6 +6,16 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
+from analytics.orders.aggregates import cancelled_with_text
+from analytics.orders.archived import text_of
+from analytics.orders.end_times import end_of
+from analytics.orders.figures import with_figures
+from analytics.orders.money import currency_of
+from analytics.orders.oco_pairs import cancelled_leg_text
+from analytics.orders.reasons import reason_of
+from analytics.orders.slices import slice_result
+from analytics.orders.timeline import timeline
+from analytics.what_if.market_analysis import market_analysis
 from common.archive.overview import has_archived
 from common.confirmation import ConfirmationPage, Consequence
 from common.formatting import number
@@ -14,8 +24,6 @@ from console.pages import reason_pages
 from console.pages.page_helpers import View, can, confirm, page, require_permission, run_action
 from console.queries.candidates import explanation_of
 from execution import services, tasks
-from execution.aggregate_results import cancelled_with_text
-from execution.archived_reads import text_of
 from execution.changes.changeable_orders import may_be_changed
 from execution.changes.forms import (
     ChangeOrderForm,
@@ -23,8 +31,6 @@ from execution.changes.forms import (
     change_line,
     make_change,
 )
-from execution.end_times import end_of
-from execution.market_analysis import market_analysis
 from execution.models import (
     ArchivedOrder,
     EntryChange,
@@ -33,12 +39,6 @@ from execution.models import (
     Order,
     Status,
 )
-from execution.oco_results import cancelled_leg_text
-from execution.order_figures import with_figures
-from execution.order_money import currency_of
-from execution.order_reasons import reason_of
-from execution.slice_results import slice_result
-from execution.timeline import timeline
 from signals.entry_ends import exit_condition
 
 MAX_LOG_LINES = 200

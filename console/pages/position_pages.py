@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
+from analytics.orders.figures import with_figures
 from common.confirmation import ConfirmationPage
 from common.formatting import join_first
 from common.permissions import Right
@@ -16,7 +17,6 @@ from console.queries.candidates import Candidate
 from execution import services, tasks
 from execution.exits.forms import CloseForm, close_consequences
 from execution.models import Fill, Order
-from execution.order_figures import with_figures
 from positions.models import ExecutionPosition
 from positions.selectors import protection, with_prices
 

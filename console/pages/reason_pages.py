@@ -9,11 +9,11 @@ from django.db.models import Count, F, Max, Q, Value
 from django.db.models.functions import Coalesce
 from django.http import Http404, HttpRequest, HttpResponse
 
+from analytics.orders.reasons import states
 from common.formatting import known_code
 from common.reason_links import retry_sentence
 from console.pages.page_helpers import View, page
 from execution.models import Order
-from execution.order_reasons import states
 
 RECENT_ORDERS = 50_000  # that are searched
 

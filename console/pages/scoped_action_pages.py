@@ -7,6 +7,14 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
+from analytics.orders.scoped_pages import (
+    BOTH,
+    LiveScope,
+    ScopedActionForm,
+    done_message,
+    live_scope,
+)
+from analytics.orders.scoped_results import refresh_seconds, scoped_result
 from common.confirmation import ConfirmationPage, Consequence, error_message
 from common.errors import FillcastError
 from common.permissions import Right
@@ -16,8 +24,6 @@ from console.pages.scope_fields import ScopeForm
 from execution import tasks
 from execution.models import ScopedAction
 from execution.scoped.actions import ActionRequest, ActionScope, carry_out
-from execution.scoped.pages import BOTH, LiveScope, ScopedActionForm, done_message, live_scope
-from execution.scoped.results import refresh_seconds, scoped_result
 
 SHOW = "Show what it touches"
 

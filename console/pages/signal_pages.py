@@ -11,6 +11,8 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils import timezone
 
+from analytics.orders.archived import note_of
+from analytics.orders.oco_pairs import pair_sentences
 from common.clocks import market_now
 from common.confirmation import ConfirmationPage, Consequence, error_message
 from common.csv_text import inert
@@ -22,9 +24,7 @@ from connections.models import ExecutionConnection
 from console.pages.page_helpers import View, can, confirm, page, require_permission, run_action
 from console.queries import banners, candidates, reach_preview
 from console.queries.funnel import funnel
-from execution.archived_reads import note_of
 from execution.models import ArchivedOrder
-from execution.oco_results import pair_sentences
 from execution.signal_stages import stages_of
 from signals import services
 from signals.models import Approval, Signal

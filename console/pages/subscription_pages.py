@@ -7,6 +7,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
+from analytics.orders.subscription_texts import live_lines
+from analytics.what_if.route_preview import preview_route
 from common.confirmation import ConfirmationPage, Consequence, add_form_error
 from common.errors import FillcastError
 from common.permissions import Right
@@ -15,8 +17,6 @@ from connections.forms import PriorityForm, RouteForm, route_points
 from connections.models import Subscription
 from connections.services import routable_accounts
 from console.pages.page_helpers import View, confirm, page, require_permission, run_action
-from execution.route_preview import preview_route
-from execution.subscription_texts import live_lines
 
 
 def find(pk: int) -> Subscription:

@@ -9,6 +9,11 @@ from typing import Any
 from django.db.models import Case, Count, F, IntegerField, Q, QuerySet, Value, When
 from django.http import QueryDict
 
+from analytics.orders.archived import archived_of
+from analytics.orders.deciding_exits import deciding
+from analytics.orders.explanations import explain
+from analytics.orders.figures import with_figures
+from analytics.orders.reasons import reason_of, stated_reason, states, with_reason
 from common.formatting import (
     SHARES,
     STATES,
@@ -22,12 +27,7 @@ from common.units import unit_label
 from connections.models import SubscriptionTwin
 from console.charts import Histogram, Segment, histogram, segments
 from console.queries.funnel import Progress
-from execution.archived_reads import archived_of
-from execution.deciding_exits import deciding
 from execution.models import ArchivedOrder, Order, RouteState
-from execution.order_explanations import explain
-from execution.order_figures import with_figures
-from execution.order_reasons import reason_of, stated_reason, states, with_reason
 from signals.models import Action, Signal
 
 ENDED = ("cancelled", "expired")

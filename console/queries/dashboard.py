@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db.models import Count
 
+from analytics.orders.archived import archived_of
 from common.clocks import market_clock, market_now
 from common.formatting import SHARES, STATES, age
 from common.sql import rows
@@ -17,7 +18,6 @@ from connections.models import HostCircuit
 from connections.selectors import not_twin_sql
 from console.charts import Segment, segments
 from console.queries import audit_verdict, banners, latency, system_status, trading_status
-from execution.archived_reads import archived_of
 from execution.models import RouteState
 from signals.models import Signal
 from users.account_mails import MailStatus, mail_status

@@ -1,813 +1,513 @@
-"""Orders, fills, the execution log, drift, and the state of the processes that trade."""
+"""Orders, fills, the execution log, drift, and the state of the processes that trade.
+
+Generated from the models; what they do not say is in _database.py.
+"""
 
 from decimal import Decimal
 
+import django.contrib.postgres.fields
+import django.contrib.postgres.indexes
+import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
-from common.db_functions import ClockTimestamp
-from common.fields import AmountField
-from common.migration_sql import run_file
-from common.row_security import (
-    MY_CONNECTION_BY_SUBSELECT,
-    TRADE,
-    append_only,
-    operator_rows,
-    shared_rows,
-    tenant_rows,
-)
-
-# After a restore, trading processes move the numbers of rows forward: none is given out twice.
-NUMBERED = ("signals_signal", "positions_executionposition", "execution_order", "events_event")
-NUMBERS_MAY_JUMP = ";".join(
-    f"GRANT UPDATE ON SEQUENCE {table}_id_seq TO {TRADE}" for table in NUMBERED
-)
-# Few live rows in a large table: dead versions are removed after so many changes, not after a fifth of
-# the table. Otherwise each query for what is due reads past all of them, most in an outage. Migration
-# config 0014 has raised the 5,000 to 20,000.
-VACUUM_OFTEN = """
-ALTER TABLE execution_order SET (
-  autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
-  autovacuum_vacuum_cost_delay = 0)
-"""
+import common.db_functions
+import common.fields
+from execution.migrations import _database
 
 
 class Migration(migrations.Migration):
+
     initial = True
+
     dependencies = [
-        ("connections", "0001_initial"),
-        ("events", "0001_initial"),
-        ("positions", "0001_initial"),
-        ("signals", "0001_initial"),
+        ('common', '0001_initial'),
+        ('connections', '0001_initial'),
+        ('events', '0001_initial'),
+        ('positions', '0001_initial'),
+        ('signals', '0001_initial'),
+        ('users', '0001_initial'),
     ]
 
     operations = [
         migrations.CreateModel(
-            name="DriftItem",
+            name='ArchivedOrder',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("kind", models.CharField(max_length=32)),
-                (
-                    "connection",
-                    models.ForeignKey(
-                        on_delete=models.CASCADE,
-                        related_name="drift",
-                        to="connections.executionconnection",
-                    ),
-                ),
-                ("order_id", models.BigIntegerField(blank=True, null=True)),
-                ("position_id", models.BigIntegerField(blank=True, null=True)),
-                (
-                    "key",
-                    models.CharField(help_text="The subject of the difference.", max_length=120),
-                ),
-                ("evidence", models.JSONField(default=dict)),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[
-                            ("OPEN", "Open"),
-                            ("NOTED", "Noted"),
-                            ("IGNORED", "Ignored"),
-                            ("RESOLVED", "Resolved"),
-                        ],
-                        db_default="OPEN",
-                        default="OPEN",
-                        max_length=8,
-                    ),
-                ),
-                (
-                    "decision",
-                    models.CharField(
-                        blank=True,
-                        choices=[
-                            ("", "None"),
-                            ("ADOPT", "Adopt the broker's side"),
-                            ("RELINK", "Relink it to one of ours"),
-                            ("CLOSE", "Close it"),
-                            ("IGNORE", "Ignore it until it changes"),
-                        ],
-                        db_default="",
-                        default="",
-                        max_length=6,
-                    ),
-                ),
-                (
-                    "decided_by",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                ("decided_at", models.DateTimeField(blank=True, null=True)),
-                (
-                    "resolution",
-                    models.CharField(blank=True, db_default="", default="", max_length=300),
-                ),
-                ("found_at", models.DateTimeField(db_default=ClockTimestamp())),
-                ("seen_at", models.DateTimeField(db_default=ClockTimestamp())),
-                ("resolved_at", models.DateTimeField(blank=True, null=True)),
+                ('id', models.BigIntegerField(help_text="The order's number.", primary_key=True, serialize=False)),
+                ('signal', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='signals.signal')),
+                ('created_at', models.DateTimeField()),
+                ('done_at', models.DateTimeField()),
+                ('connection', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='connections.executionconnection')),
+                ('submitted_at', models.DateTimeField(null=True)),
+                ('acknowledged_at', models.DateTimeField(null=True)),
+                ('own_valid_until', models.DateTimeField(null=True)),
+                ('routed_from', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='connections.executionconnection')),
+                ('route_state', common.fields.ChoiceField(blank=True, db_default='', default='', max_length=5)),
+                ('status', common.fields.ChoiceField(max_length=16)),
+                ('reason', models.CharField(blank=True, db_default='', default='', max_length=64)),
+                ('pair', models.CharField(max_length=20)),
+                ('side', models.CharField(max_length=4)),
+                ('order_type', common.fields.ChoiceField(max_length=16)),
+                ('quantity', common.fields.AmountField(null=True)),
+                ('limit_price', common.fields.AmountField(null=True)),
+                ('stop_price', common.fields.AmountField(null=True)),
+                ('symbol', models.CharField(blank=True, db_default='', default='', help_text='Empty if it was not sent.', max_length=40)),
+                ('client_order_id', models.CharField(max_length=18, null=True)),
+                ('broker_order_id', models.CharField(blank=True, db_default='', default='', max_length=64)),
             ],
             options={
-                "ordering": ("-id",),
-                "constraints": [
-                    models.UniqueConstraint(
-                        condition=models.Q(("state", "RESOLVED"), _negated=True),
-                        fields=("connection", "kind", "key"),
-                        name="one_live_drift",
-                    )
-                ],
+                'ordering': ('-id',),
+                'default_permissions': (),
+                'indexes': [models.Index(fields=['signal'], name='archived_of_signal'), models.Index(fields=['connection'], name='archived_of_connection'), django.contrib.postgres.indexes.BrinIndex(fields=['created_at'], name='archived_created_at')],
+                'constraints': [models.UniqueConstraint(condition=models.Q(('client_order_id__isnull', False)), fields=('client_order_id',), name='one_archived_client_order_id'), models.CheckConstraint(condition=models.Q(('status__in', ('SKIPPED', 'DENIED', 'REJECTED', 'CANCELLED', 'EXPIRED', 'FAILED'))), name='archived_has_ended_without_fill')],
             },
         ),
         migrations.CreateModel(
-            name="Order",
+            name='Order',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "signal",
-                    models.ForeignKey(
-                        blank=True,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="orders",
-                        to="signals.signal",
-                    ),
-                ),
-                (
-                    "connection",
-                    models.ForeignKey(
-                        db_index=False,
-                        on_delete=models.PROTECT,
-                        related_name="orders",
-                        to="connections.executionconnection",
-                    ),
-                ),
-                (
-                    "position",
-                    models.ForeignKey(
-                        blank=True,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="exits",
-                        to="positions.executionposition",
-                    ),
-                ),
-                ("leg", models.CharField(max_length=16)),
-                ("priority", models.SmallIntegerField(db_default=5, default=5)),
-                ("client_order_id", models.CharField(max_length=18, null=True)),
-                (
-                    "broker_order_id",
-                    models.CharField(blank=True, db_default="", default="", max_length=64),
-                ),
-                ("pair", models.CharField(max_length=20)),
-                ("symbol", models.CharField(blank=True, db_default="", default="", max_length=40)),
-                ("side", models.CharField(max_length=4)),
-                (
-                    "order_type",
-                    models.CharField(
-                        choices=[("MARKET", "Market"), ("LIMIT", "Limit"), ("STOP", "Stop")],
-                        max_length=6,
-                    ),
-                ),
-                (
-                    "time_in_force",
-                    models.CharField(
-                        choices=[
-                            ("GTC", "Good till cancelled"),
-                            ("DAY", "Day"),
-                            ("IOC", "Immediate or cancel"),
-                            ("FOK", "Fill or kill"),
-                        ],
-                        max_length=3,
-                    ),
-                ),
-                ("quantity", AmountField(null=True)),
-                ("limit_price", AmountField(null=True)),
-                ("stop_price", AmountField(null=True)),
-                ("stop_loss", AmountField(null=True)),
-                ("take_profit", AmountField(null=True)),
-                ("expected_price", AmountField(null=True)),
-                (
-                    "worst_price",
-                    AmountField(help_text="Limit for the fill price of a market entry.", null=True),
-                ),
-                ("pip", AmountField(null=True)),
-                ("conversion_rate", AmountField(null=True)),
-                ("margin", AmountField(help_text="Estimated, account currency.", null=True)),
-                (
-                    "risk",
-                    AmountField(help_text="Lost if the stop is hit, account currency.", null=True),
-                ),
-                ("filled_quantity", AmountField(db_default=Decimal("0"), default=Decimal("0"))),
-                (
-                    "inferred_quantity",
-                    AmountField(
-                        db_default=Decimal("0"),
-                        default=Decimal("0"),
-                        help_text="The part of the filled quantity without fill ids: cumulative or inferred.",
-                    ),
-                ),
-                ("avg_fill_price", AmountField(null=True)),
-                (
-                    "commission",
-                    AmountField(
-                        db_default=Decimal("0"),
-                        default=Decimal("0"),
-                        help_text="Account currency, without the fees that have no rate.",
-                    ),
-                ),
-                (
-                    "unconverted_fees",
-                    models.JSONField(
-                        blank=True,
-                        db_default={},
-                        default=dict,
-                        help_text="Fees without a conversion rate, by currency; part of no total.",
-                    ),
-                ),
-                (
-                    "slippage_pips",
-                    AmountField(
-                        help_text="Signed, + is worse; in the slippage unit.",
-                        null=True,
-                        verbose_name="slippage",
-                    ),
-                ),
-                (
-                    "slippage_unit",
-                    models.CharField(
-                        choices=[
-                            ("PIPS", "Pips"),
-                            ("TICKS", "Ticks"),
-                            ("BPS", "Basis points"),
-                            ("PERCENT", "Percent"),
-                        ],
-                        db_default="PIPS",
-                        default="PIPS",
-                        max_length=7,
-                    ),
-                ),
-                (
-                    "status",
-                    models.CharField(
-                        choices=[
-                            ("PENDING", "Pending"),
-                            ("SUBMITTING", "Submitting"),
-                            ("SUBMITTED", "Submitted"),
-                            ("PARTIALLY_FILLED", "Partially Filled"),
-                            ("CANCEL_REQUESTED", "Cancel Requested"),
-                            ("UNKNOWN", "Unknown"),
-                            ("FILLED", "Filled"),
-                            ("SKIPPED", "Skipped"),
-                            ("DENIED", "Denied"),
-                            ("REJECTED", "Rejected"),
-                            ("FAILED", "Failed"),
-                            ("CANCELLED", "Cancelled"),
-                            ("EXPIRED", "Expired"),
-                        ],
-                        db_default="PENDING",
-                        default="PENDING",
-                        max_length=16,
-                    ),
-                ),
-                ("reason", models.CharField(blank=True, db_default="", default="", max_length=64)),
-                ("detail", models.CharField(blank=True, db_default="", default="", max_length=300)),
-                (
-                    "pending_action",
-                    models.CharField(
-                        blank=True,
-                        choices=[
-                            ("", "None"),
-                            ("CANCEL", "Cancel"),
-                            ("CLOSE", "Cancel the rest and close what filled"),
-                        ],
-                        db_default="",
-                        default="",
-                        max_length=6,
-                    ),
-                ),
-                ("pending_action_attempts", models.SmallIntegerField(db_default=0, default=0)),
-                (
-                    "pending_action_since",
-                    models.DateTimeField(
-                        help_text="Since when it waits for its cancellation at the broker.",
-                        null=True,
-                    ),
-                ),
-                ("attempt", models.SmallIntegerField(db_default=0, default=0)),
-                ("send_retries", models.SmallIntegerField(db_default=0, default=0)),
-                ("fence", models.BigIntegerField(db_default=0, default=0)),
-                (
-                    "worker_id",
-                    models.CharField(blank=True, db_default="", default="", max_length=80),
-                ),
-                ("answer_by", models.DateTimeField(null=True)),
-                ("due_at", models.DateTimeField(null=True)),
-                (
-                    "waiting_since",
-                    models.DateTimeField(
-                        help_text="Since when it waits, for the cause in `reason`; PENDING only.",
-                        null=True,
-                    ),
-                ),
-                (
-                    "retried_at",
-                    models.DateTimeField(
-                        help_text="Market time of the last manual retry; its age counts from here.",
-                        null=True,
-                    ),
-                ),
-                ("lookup_after", models.DateTimeField(null=True)),
-                (
-                    "lookup_claimed_until",
-                    models.DateTimeField(
-                        help_text="Until then only one process looks it up.", null=True
-                    ),
-                ),
-                ("absence_confirmations", models.SmallIntegerField(db_default=0, default=0)),
-                ("created_at", models.DateTimeField(db_default=ClockTimestamp())),
-                ("enqueued_at", models.DateTimeField(null=True)),
-                ("validated_at", models.DateTimeField(null=True)),
-                ("submitted_at", models.DateTimeField(null=True)),
-                ("acknowledged_at", models.DateTimeField(null=True)),
-                ("filled_at", models.DateTimeField(null=True)),
-                ("done_at", models.DateTimeField(null=True)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('signal', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='orders', to='signals.signal')),
+                ('connection', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='orders', to='connections.executionconnection')),
+                ('position', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='exits', to='positions.executionposition')),
+                ('leg', models.CharField(max_length=16)),
+                ('position_leg', models.CharField(db_default='entry', default='entry', help_text='Of an entry: the leg whose position it fills. Its own if it is a slice on a hedging account.', max_length=16)),
+                ('priority', models.SmallIntegerField(db_default=5, default=5, help_text='The lowest first: 1 exits, 2 by hand, 4 to 6 the class of the subscription.')),
+                ('client_order_id', models.CharField(max_length=18, null=True)),
+                ('broker_order_id', models.CharField(blank=True, db_default='', default='', max_length=64)),
+                ('pair', models.CharField(max_length=20)),
+                ('symbol', models.CharField(blank=True, db_default='', default='', max_length=40)),
+                ('side', models.CharField(max_length=4)),
+                ('order_type', common.fields.ChoiceField(max_length=16)),
+                ('time_in_force', common.fields.ChoiceField(max_length=3)),
+                ('quantity', common.fields.AmountField(null=True)),
+                ('unrounded_quantity', common.fields.AmountField(help_text="An entry's, before the broker's step, minimum and maximum.", null=True)),
+                ('requested_quantity', common.fields.AmountField(help_text="What a person wants it to be, instead of the preset's size.", null=True)),
+                ('own_stop_loss', common.fields.AmountField(help_text="Changed for this entry alone; NULL: the signal's stop counts.", null=True)),
+                ('own_take_profit', common.fields.AmountField(help_text="Changed for this entry alone, the first target; NULL: the signal's.", null=True)),
+                ('own_valid_until', models.DateTimeField(help_text="When it ends, market time, if changed; NULL: its signal's end counts.", null=True)),
+                ('expires_at', models.DateTimeField(help_text='GTD: the expiry that its broker was given with it.', null=True)),
+                ('close_fraction', common.fields.AmountField(help_text="An entry's: of what it fills, the part that CLOSE signals close.", null=True)),
+                ('close_offset', common.fields.AmountField(help_text='What of that part is closed already, or was not to be; base units.', null=True)),
+                ('limit_price', common.fields.AmountField(null=True)),
+                ('stop_price', common.fields.AmountField(help_text='Of a trailing stop at its broker the first one; it moves there.', null=True)),
+                ('trail_distance', common.fields.AmountField(help_text='How far a trailing stop follows that its broker holds.', null=True)),
+                ('stop_loss', common.fields.AmountField(null=True)),
+                ('take_profit', common.fields.AmountField(null=True)),
+                ('expected_price', common.fields.AmountField(null=True)),
+                ('worst_price', common.fields.AmountField(help_text='Limit for the fill price of a market entry.', null=True)),
+                ('pip', common.fields.AmountField(null=True)),
+                ('conversion_rate', common.fields.AmountField(null=True)),
+                ('margin', common.fields.AmountField(help_text='Estimated, account currency.', null=True)),
+                ('risk', common.fields.AmountField(help_text='Lost if the stop is hit, account currency.', null=True)),
+                ('filled_quantity', common.fields.AmountField(db_default=Decimal('0'), default=Decimal('0'))),
+                ('inferred_quantity', common.fields.AmountField(db_default=Decimal('0'), default=Decimal('0'), help_text='The part of the filled quantity without fill ids: cumulative or inferred.')),
+                ('avg_fill_price', common.fields.AmountField(null=True)),
+                ('commission', common.fields.AmountField(db_default=Decimal('0'), default=Decimal('0'), help_text='Account currency, without the fees that have no rate.')),
+                ('unconverted_fees', models.JSONField(blank=True, db_default={}, default=dict, help_text='Fees without a conversion rate, by currency; part of no total.')),
+                ('slippage_pips', common.fields.AmountField(help_text='Signed, + is worse; in the slippage unit.', null=True, verbose_name='slippage')),
+                ('slippage_unit', common.fields.ChoiceField(db_default='PIPS', default='PIPS', max_length=7)),
+                ('status', common.fields.ChoiceField(db_default='PENDING', default='PENDING', max_length=16)),
+                ('reason', models.CharField(blank=True, db_default='', default='', max_length=64)),
+                ('detail', models.CharField(blank=True, db_default='', default='', max_length=300)),
+                ('pending_action', common.fields.ChoiceField(blank=True, db_default='', default='', max_length=6)),
+                ('pending_action_attempts', models.SmallIntegerField(db_default=0, default=0)),
+                ('pending_action_since', models.DateTimeField(help_text='Since when it waits for its cancellation at the broker.', null=True)),
+                ('attempt', models.SmallIntegerField(db_default=0, default=0)),
+                ('send_retries', models.SmallIntegerField(db_default=0, default=0)),
+                ('fence', models.BigIntegerField(db_default=0, default=0)),
+                ('worker_id', models.CharField(blank=True, db_default='', default='', max_length=80)),
+                ('answer_by', models.DateTimeField(null=True)),
+                ('due_at', models.DateTimeField(null=True)),
+                ('waiting_since', models.DateTimeField(help_text='Since when it waits, for the cause in `reason`; PENDING only.', null=True)),
+                ('retried_at', models.DateTimeField(help_text='Market time from which its age counts: of its trigger, or of a manual retry.', null=True)),
+                ('lookup_after', models.DateTimeField(null=True)),
+                ('lookup_claimed_until', models.DateTimeField(help_text='Until then only one process looks it up.', null=True)),
+                ('absence_confirmations', models.SmallIntegerField(db_default=0, default=0)),
+                ('routed_from', models.ForeignKey(blank=True, db_index=False, help_text='The connection that subscribes, of a routed entry.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='connections.executionconnection')),
+                ('route_state', common.fields.ChoiceField(blank=True, db_default='', default='', max_length=5)),
+                ('aggregate_id', models.BigIntegerField(blank=True, editable=False, help_text="The first of the orders that it was sent with as one; the broker knows that one's client order id.", null=True)),
+                ('awaits_condition', models.BooleanField(db_default=False, default=False, help_text='Its signal names a time or another signal, and that condition does not hold.')),
+                ('has_exit_condition', models.BooleanField(db_default=False, default=False, help_text='Of an entry: its signal names another one whose state ends it.')),
+                ('oco_group', models.UUIDField(blank=True, help_text="Its signal's: of an account's legs one is ever sent.", null=True)),
+                ('oco_fired', models.BooleanField(db_default=False, default=False, help_text='It is the leg whose trigger has fired.')),
+                ('created_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('enqueued_at', models.DateTimeField(null=True)),
+                ('validated_at', models.DateTimeField(null=True)),
+                ('submitted_at', models.DateTimeField(null=True)),
+                ('acknowledged_at', models.DateTimeField(null=True)),
+                ('filled_at', models.DateTimeField(null=True)),
+                ('done_at', models.DateTimeField(null=True)),
             ],
             options={
-                "ordering": ("-id",),
-                "indexes": [
-                    models.Index(
-                        condition=models.Q(
-                            (
-                                "status__in",
-                                (
-                                    "SUBMITTING",
-                                    "UNKNOWN",
-                                    "SUBMITTED",
-                                    "PARTIALLY_FILLED",
-                                    "CANCEL_REQUESTED",
-                                ),
-                            )
-                        ),
-                        fields=["connection"],
-                        name="order_with_broker",
-                    ),
-                    models.Index(
-                        condition=models.Q(("status", "PENDING")),
-                        fields=["due_at"],
-                        name="order_due",
-                    ),
-                    models.Index(
-                        condition=models.Q(
-                            models.Q(("reason", ""), _negated=True), ("status", "PENDING")
-                        ),
-                        fields=["connection"],
-                        name="order_waiting",
-                    ),
-                    models.Index(
-                        condition=models.Q(("status__in", ("SUBMITTING", "UNKNOWN"))),
-                        fields=["answer_by"],
-                        name="order_in_flight",
-                    ),
-                    models.Index(
-                        condition=models.Q(("pending_action", ""), _negated=True),
-                        fields=["due_at"],
-                        name="order_pending_action",
-                    ),
-                    models.Index(
-                        condition=models.Q(("lookup_after__isnull", False)),
-                        fields=["lookup_after"],
-                        name="order_lookup",
-                    ),
-                    models.Index(fields=["connection", "-id"], name="order_of_connection"),
-                    models.Index(
-                        condition=models.Q(("inferred_quantity__gt", 0)),
-                        fields=["position"],
-                        name="order_inferred",
-                    ),
-                ],
-                "constraints": [
-                    models.UniqueConstraint(
-                        condition=models.Q(("leg__startswith", "entry")),
-                        fields=("signal", "connection", "leg"),
-                        name="one_entry",
-                    ),
-                    models.UniqueConstraint(
-                        fields=("client_order_id",), name="one_client_order_id"
-                    ),
-                    models.UniqueConstraint(
-                        condition=models.Q(("position__isnull", False)),
-                        fields=("position", "leg"),
-                        name="one_exit",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            models.Q(
-                                ("leg__startswith", "entry"),
-                                ("position__isnull", True),
-                                ("signal__isnull", False),
-                            ),
-                            models.Q(
-                                models.Q(("leg__startswith", "entry"), _negated=True),
-                                ("position__isnull", False),
-                            ),
-                            _connector="OR",
-                        ),
-                        name="entry_has_signal_exit_position",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            (
-                                "status__in",
-                                ("PENDING", "SKIPPED", "DENIED", "CANCELLED", "EXPIRED", "FAILED"),
-                            ),
-                            models.Q(("quantity__gt", 0), ("quantity__isnull", False)),
-                            _connector="OR",
-                        ),
-                        name="sent_is_sized",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            ("filled_quantity", 0),
-                            models.Q(
-                                ("filled_quantity__lte", models.F("quantity")),
-                                ("quantity__isnull", False),
-                            ),
-                            _connector="OR",
-                        ),
-                        name="filled_within_quantity",
-                    ),
-                ],
+                'ordering': ('-id',),
+                'indexes': [models.Index(condition=models.Q(('status__in', ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED'))), fields=['connection'], name='order_with_broker'), models.Index(condition=models.Q(('id__gt', 0), ('status', 'PENDING')), fields=['due_at'], name='order_pending'), models.Index(condition=models.Q(models.Q(('reason', ''), _negated=True), ('status', 'PENDING')), fields=['connection'], name='order_waiting'), models.Index(condition=models.Q(('status__in', ('SUBMITTING', 'UNKNOWN'))), fields=['answer_by'], name='order_in_flight'), models.Index(condition=models.Q(('pending_action', ''), _negated=True), fields=['due_at'], name='order_pending_action'), models.Index(condition=models.Q(('lookup_after__isnull', False)), fields=['lookup_after'], name='order_lookup'), models.Index(condition=models.Q(('done_at__isnull', False), ('lookup_after__isnull', False)), fields=['connection'], name='order_partly_known'), models.Index(fields=['connection', '-id'], name='order_of_connection'), models.Index(condition=models.Q(('leg__startswith', 'entry'), ('submitted_at__isnull', False)), fields=['connection', 'submitted_at'], name='order_sent'), models.Index(condition=models.Q(('oco_group__isnull', False)), fields=['oco_group', 'connection'], name='order_oco'), models.Index(condition=models.Q(('aggregate_id__isnull', False)), fields=['aggregate_id'], name='order_aggregate'), models.Index(condition=models.Q(('awaits_condition', True), ('status', 'PENDING')), fields=['id'], name='order_condition'), models.Index(condition=models.Q(('done_at__isnull', True), ('has_exit_condition', True)), fields=['id'], name='order_exit_condition'), models.Index(condition=models.Q(('done_at__isnull', True), ('own_valid_until__gt', models.F('expires_at'))), fields=['id'], name='order_prolonged'), models.Index(condition=models.Q(('close_fraction__isnull', False), ('filled_quantity__gt', 0)), fields=['id'], name='order_close_fraction'), models.Index(condition=models.Q(('route_state', 'HERE'), ('status', 'FAILED')), fields=['done_at'], name='order_route_failed'), models.Index(condition=models.Q(('inferred_quantity__gt', 0)), fields=['position'], name='order_inferred'), django.contrib.postgres.indexes.BrinIndex(fields=['created_at'], name='order_created_at')],
+                'constraints': [models.UniqueConstraint(condition=models.Q(('leg__startswith', 'entry')), fields=('signal', 'connection', 'leg'), name='one_entry'), models.UniqueConstraint(condition=models.Q(('route_state__in', ('OPEN', 'HERE', 'LAST'))), fields=('signal', 'routed_from', 'leg'), name='one_routed_entry'), models.CheckConstraint(condition=models.Q(models.Q(('route_state', 'MOVED'), _negated=True), models.Q(('status__in', ('PENDING', 'SUBMITTING', 'UNKNOWN')), _negated=True), _connector='OR'), name='moved_is_unsent'), models.CheckConstraint(condition=models.Q(models.Q(('route_state', ''), ('routed_from__isnull', True)), models.Q(('leg__startswith', 'entry'), ('route_state__gt', ''), ('routed_from__isnull', False)), _connector='OR'), name='routed_entry_has_origin'), models.UniqueConstraint(condition=models.Q(('oco_fired', True)), fields=('connection', 'oco_group'), name='one_oco_leg_fires'), models.CheckConstraint(condition=models.Q(models.Q(('oco_fired', False), ('oco_group__isnull', True)), models.Q(('leg', 'entry'), ('oco_group__isnull', False), models.Q(('oco_fired', True), ('status__in', ('PENDING', 'SKIPPED', 'DENIED', 'CANCELLED', 'EXPIRED', 'FAILED')), _connector='OR')), _connector='OR'), name='sent_oco_leg_has_fired'), models.UniqueConstraint(fields=('client_order_id',), name='one_client_order_id'), models.UniqueConstraint(condition=models.Q(('position__isnull', False)), fields=('position', 'leg'), name='one_exit'), models.CheckConstraint(condition=models.Q(models.Q(('leg__startswith', 'entry'), ('position__isnull', True), ('signal__isnull', False)), models.Q(models.Q(('leg__startswith', 'entry'), _negated=True), ('position__isnull', False)), _connector='OR'), name='entry_has_signal_exit_position'), models.CheckConstraint(condition=models.Q(('position_leg', 'entry'), ('position_leg', models.F('leg')), _connector='OR'), name='fills_position_of_its_leg'), models.CheckConstraint(condition=models.Q(('status__in', ('PENDING', 'SKIPPED', 'DENIED', 'CANCELLED', 'EXPIRED', 'FAILED')), models.Q(('quantity__gt', 0), ('quantity__isnull', False)), _connector='OR'), name='sent_is_sized'), models.CheckConstraint(condition=models.Q(('filled_quantity', 0), models.Q(('filled_quantity__lte', models.F('quantity')), ('quantity__isnull', False)), _connector='OR'), name='filled_within_quantity')],
             },
         ),
         migrations.CreateModel(
-            name="Fill",
+            name='Fill',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "connection",
-                    models.ForeignKey(
-                        db_index=False,
-                        on_delete=models.PROTECT,
-                        related_name="fills",
-                        to="connections.executionconnection",
-                    ),
-                ),
-                ("broker_fill_id", models.CharField(max_length=100)),
-                (
-                    "order",
-                    models.ForeignKey(
-                        on_delete=models.PROTECT, related_name="fills", to="execution.order"
-                    ),
-                ),
-                ("side", models.CharField(max_length=4)),
-                ("quantity", AmountField()),
-                ("price", AmountField()),
-                ("commission", AmountField(db_default=Decimal("0"), default=Decimal("0"))),
-                (
-                    "commission_currency",
-                    models.CharField(blank=True, db_default="", default="", max_length=10),
-                ),
-                (
-                    "commission_rate",
-                    AmountField(
-                        db_default=Decimal("1"),
-                        default=Decimal("1"),
-                        help_text="Account currency for one unit of the fee's; empty: there was no quote.",
-                        null=True,
-                    ),
-                ),
-                (
-                    "commission_rate_at",
-                    models.DateTimeField(
-                        help_text="Time of the quote; empty: the fee is in the account's currency.",
-                        null=True,
-                    ),
-                ),
-                (
-                    "fee_in_base",
-                    AmountField(
-                        db_default=Decimal("0"),
-                        default=Decimal("0"),
-                        help_text="Base units that the fee took out of the bought quantity.",
-                    ),
-                ),
-                ("time", models.DateTimeField()),
-                ("inferred", models.BooleanField(db_default=False, default=False)),
-                (
-                    "revision",
-                    models.SmallIntegerField(
-                        db_default=0, default=0, help_text="How often the broker has corrected it."
-                    ),
-                ),
-                ("recorded_at", models.DateTimeField(db_default=ClockTimestamp())),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('connection', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='fills', to='connections.executionconnection')),
+                ('broker_fill_id', models.CharField(max_length=100)),
+                ('order', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='fills', to='execution.order')),
+                ('side', models.CharField(max_length=4)),
+                ('quantity', common.fields.AmountField()),
+                ('price', common.fields.AmountField()),
+                ('commission', common.fields.AmountField(db_default=Decimal('0'), default=Decimal('0'))),
+                ('commission_currency', models.CharField(blank=True, db_default='', default='', max_length=10)),
+                ('commission_rate', common.fields.AmountField(db_default=Decimal('1'), default=Decimal('1'), help_text="Account currency for one unit of the fee's; empty: there was no quote.", null=True)),
+                ('commission_rate_at', models.DateTimeField(help_text="Time of the quote; empty: the fee is in the account's currency.", null=True)),
+                ('fee_in_base', common.fields.AmountField(db_default=Decimal('0'), default=Decimal('0'), help_text='Base units that the fee took out of the bought quantity.')),
+                ('swap', common.fields.AmountField(db_default=Decimal('0'), default=Decimal('0'), help_text='Booked with it for holding the position: account currency, below 0 if charged.')),
+                ('time', models.DateTimeField()),
+                ('inferred', models.BooleanField(db_default=False, default=False)),
+                ('revision', models.SmallIntegerField(db_default=0, default=0, help_text='How often the broker has corrected it.')),
+                ('recorded_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
             ],
             options={
-                "ordering": ("-id",),
-                "constraints": [
-                    models.UniqueConstraint(
-                        fields=("connection", "broker_fill_id"), name="one_fill"
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(("quantity__gt", 0)), name="fill_quantity_gt_0"
-                    ),
-                ],
+                'ordering': ('-id',),
+                'constraints': [models.UniqueConstraint(fields=('connection', 'broker_fill_id'), name='one_fill'), models.CheckConstraint(condition=models.Q(('quantity__gt', 0)), name='fill_quantity_gt_0')],
             },
         ),
         migrations.CreateModel(
-            name="AccountSyncState",
+            name='VoidedFill',
             fields=[
-                (
-                    "connection",
-                    models.OneToOneField(
-                        on_delete=models.CASCADE,
-                        primary_key=True,
-                        related_name="sync_state",
-                        serialize=False,
-                        to="connections.executionconnection",
-                    ),
-                ),
-                (
-                    "fills_synced_until",
-                    models.DateTimeField(
-                        help_text="Broker's time: all executions before it have been requested.",
-                        null=True,
-                    ),
-                ),
-                (
-                    "poll_after",
-                    models.DateTimeField(
-                        help_text="Machine time; brokers without an event stream.", null=True
-                    ),
-                ),
-                (
-                    "reconcile_requested_at",
-                    models.DateTimeField(
-                        help_text="From when on a reconciliation is requested.", null=True
-                    ),
-                ),
-                (
-                    "compared_at",
-                    models.DateTimeField(
-                        help_text="When the last requested reconciliation began.",
-                        null=True,
-                    ),
-                ),
-            ],
-        ),
-        migrations.CreateModel(
-            name="BrokerListing",
-            fields=[
-                (
-                    "connection",
-                    models.OneToOneField(
-                        on_delete=models.CASCADE,
-                        primary_key=True,
-                        related_name="+",
-                        serialize=False,
-                        to="connections.executionconnection",
-                    ),
-                ),
-                (
-                    "requested_at",
-                    models.DateTimeField(
-                        help_text="Machine time; an audit waits for it.", null=True
-                    ),
-                ),
-                (
-                    "claimed_until",
-                    models.DateTimeField(
-                        help_text="Until then only one process reads it.", null=True
-                    ),
-                ),
-                (
-                    "began_at",
-                    models.DateTimeField(help_text="When the last whole read began.", null=True),
-                ),
-                (
-                    "executed_since",
-                    models.DateTimeField(
-                        help_text="Broker's time: executions from then on are in the list.",
-                        null=True,
-                    ),
-                ),
-                (
-                    "orders",
-                    models.JSONField(
-                        db_default=[],
-                        default=list,
-                        help_text="Ours: client order id, broker's id, executed.",
-                    ),
-                ),
-                (
-                    "positions",
-                    models.JSONField(
-                        db_default=[],
-                        default=list,
-                        help_text="Position id, side, quantity, client order id.",
-                    ),
-                ),
-                ("failed_at", models.DateTimeField(null=True)),
-                ("reason", models.CharField(blank=True, db_default="", default="", max_length=64)),
-                ("detail", models.CharField(blank=True, db_default="", default="", max_length=300)),
-            ],
-        ),
-        migrations.CreateModel(
-            name="LevelMonitorHeartbeat",
-            fields=[
-                (
-                    "source",
-                    models.OneToOneField(
-                        on_delete=models.CASCADE,
-                        primary_key=True,
-                        related_name="+",
-                        serialize=False,
-                        to="connections.dataconnection",
-                    ),
-                ),
-                ("last_evaluated_at", models.DateTimeField()),
-            ],
-        ),
-        migrations.CreateModel(
-            name="LevelScanHeartbeat",
-            fields=[
-                ("id", models.SmallIntegerField(default=1, primary_key=True, serialize=False)),
-                ("scanned_at", models.DateTimeField(null=True)),
-                ("scheduled_at", models.DateTimeField(null=True)),
-                ("alerted_at", models.DateTimeField(null=True)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('connection', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='connections.executionconnection')),
+                ('broker_fill_id', models.CharField(max_length=100)),
+                ('revision', models.SmallIntegerField(help_text='Of the correction to nothing.')),
             ],
             options={
-                "constraints": [
-                    models.CheckConstraint(condition=models.Q(("id", 1)), name="one_heartbeat")
-                ]
+                'constraints': [models.UniqueConstraint(fields=('connection', 'broker_fill_id'), name='one_void')],
             },
         ),
         migrations.CreateModel(
-            name="OutcomeCheck",
+            name='EntryChange',
             fields=[
-                ("signal_id", models.BigIntegerField(primary_key=True, serialize=False)),
-                ("created_at", models.DateTimeField(db_default=ClockTimestamp())),
-                ("due_at", models.DateTimeField(db_index=True)),
-                ("reported", models.JSONField(null=True)),
-            ],
-        ),
-        migrations.CreateModel(
-            name="StreamLease",
-            fields=[
-                ("broker_type", models.CharField(max_length=40, primary_key=True, serialize=False)),
-                ("holder", models.CharField(max_length=32)),
-                ("lease_until", models.DateTimeField()),
-                ("began_at", models.DateTimeField()),
-                ("drained_at", models.DateTimeField(null=True)),
-            ],
-        ),
-        migrations.CreateModel(
-            name="WorkerLease",
-            fields=[
-                ("id", models.CharField(max_length=80, primary_key=True, serialize=False)),
-                ("role", models.CharField(help_text="Its queues, joined by +.", max_length=400)),
-                ("host", models.CharField(max_length=100)),
-                ("pid", models.IntegerField()),
-                ("lease_until", models.DateTimeField()),
-                ("started_at", models.DateTimeField(db_default=ClockTimestamp())),
-            ],
-        ),
-        migrations.CreateModel(
-            name="ExecutionLog",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("order_id", models.BigIntegerField(null=True)),
-                ("signal_id", models.BigIntegerField(null=True)),
-                ("connection_id", models.UUIDField(null=True)),
-                ("code", models.CharField(max_length=64)),
-                ("status", models.CharField(blank=True, db_default="", default="", max_length=16)),
-                (
-                    "detail",
-                    models.CharField(blank=True, db_default="", default="", max_length=2000),
-                ),
-                ("numbers", models.JSONField(db_default={}, default=dict)),
-                ("at", models.DateTimeField(db_default=ClockTimestamp())),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('order', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='changes', to='execution.order')),
+                ('connection', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='connections.executionconnection')),
+                ('quantity', common.fields.AmountField(null=True)),
+                ('limit_price', common.fields.AmountField(null=True)),
+                ('stop_price', common.fields.AmountField(null=True)),
+                ('margin', common.fields.AmountField(help_text='Estimated, account currency.', null=True)),
+                ('risk', common.fields.AmountField(help_text='Lost if the stop is hit, account currency.', null=True)),
+                ('stop_loss', common.fields.AmountField(help_text='Of the coming position; NULL: it stays.', null=True)),
+                ('take_profit', common.fields.AmountField(help_text='Its first target; NULL: it stays.', null=True)),
+                ('valid_until', models.DateTimeField(help_text='When the order ends, market time; NULL: it stays.', null=True)),
+                ('old_valid_until', models.DateTimeField(null=True)),
+                ('raises_risk', models.BooleanField(db_default=False, default=False)),
+                ('old_quantity', common.fields.AmountField(null=True)),
+                ('old_limit_price', common.fields.AmountField(null=True)),
+                ('old_stop_price', common.fields.AmountField(null=True)),
+                ('old_stop_loss', common.fields.AmountField(null=True)),
+                ('old_take_profit', common.fields.AmountField(null=True)),
+                ('old_margin', common.fields.AmountField(null=True)),
+                ('old_risk', common.fields.AmountField(null=True)),
+                ('state', common.fields.ChoiceField(db_default='REQUESTED', default='REQUESTED', max_length=9)),
+                ('code', models.CharField(blank=True, db_default='', default='', max_length=64)),
+                ('detail', models.CharField(blank=True, db_default='', default='', max_length=300)),
+                ('requested_by', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('signal', models.ForeignKey(db_index=False, help_text='The MODIFY signal that requested it.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='signals.signal')),
+                ('requested_name', models.CharField(blank=True, db_default='', default='', help_text='Who requested it.', max_length=150)),
+                ('requested_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('due_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('sent_at', models.DateTimeField(null=True)),
+                ('answer_by', models.DateTimeField(null=True)),
+                ('calls', models.IntegerField(db_default=0, default=0)),
+                ('sends', models.SmallIntegerField(db_default=0, default=0)),
+                ('absences', models.SmallIntegerField(db_default=0, default=0)),
+                ('done_at', models.DateTimeField(null=True)),
             ],
             options={
-                "ordering": ("-id",),
-                "indexes": [models.Index(fields=["order_id"], name="log_of_order")],
+                'ordering': ('-id',),
+                'indexes': [models.Index(fields=['order', '-id'], name='change_of_order'), models.Index(condition=models.Q(('state__in', ('REQUESTED', 'SENT', 'UNKNOWN'))), fields=['due_at'], name='change_due')],
+                'constraints': [models.UniqueConstraint(condition=models.Q(('state__in', ('REQUESTED', 'SENT', 'UNKNOWN'))), fields=('order',), name='one_open_change'), models.CheckConstraint(condition=models.Q(models.Q(models.Q(('state__in', ('REQUESTED', 'SENT', 'UNKNOWN')), ('state', 'WAITING'), _connector='OR'), ('done_at__isnull', True)), models.Q(models.Q(('state__in', ('REQUESTED', 'SENT', 'UNKNOWN')), ('state', 'WAITING'), _connector='OR', _negated=True), ('done_at__isnull', False)), _connector='OR'), name='change_done_has_time'), models.UniqueConstraint(condition=models.Q(('state', 'WAITING')), fields=('order',), name='one_waiting_change'), models.CheckConstraint(condition=models.Q(models.Q(('state__in', ('REQUESTED', 'SENT', 'UNKNOWN')), _negated=True), models.Q(('quantity__gt', 0), ('quantity__isnull', False)), _connector='OR'), name='open_change_has_quantity')],
             },
         ),
         migrations.CreateModel(
-            name="DroppedMessageCount",
+            name='EntryDecision',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "name",
-                    models.CharField(
-                        choices=[
-                            ("message.malformed", "Message that is no list of ids"),
-                            ("message.unknown_ids", "Order in a message that does not exist"),
-                            ("message.ended", "Order in a message that had ended"),
-                            ("message.unknown_task", "Message for a task that does not exist"),
-                            ("report.unknown_connection", "Report about an unknown connection"),
-                        ],
-                        max_length=40,
-                    ),
-                ),
-                ("count", models.BigIntegerField(db_default=0, default=0)),
-                ("sample", models.CharField(blank=True, db_default="", default="", max_length=200)),
-                ("sampled_at", models.DateTimeField(db_default=ClockTimestamp())),
+                ('order', models.OneToOneField(db_constraint=False, on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='decision', serialize=False, to='execution.order')),
+                ('connection', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='connections.executionconnection')),
+                ('provider', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='connections.decisionprovider')),
+                ('provider_name', models.CharField(max_length=100)),
+                ('factor', common.fields.AmountField(null=True)),
+                ('reason', models.CharField(blank=True, db_default='', default='', max_length=300)),
+                ('failure', models.CharField(blank=True, db_default='', default='', max_length=64)),
+                ('detail', models.CharField(blank=True, db_default='', default='', max_length=300)),
+                ('latency_ms', models.IntegerField()),
+                ('asked_at', models.DateTimeField()),
+                ('answered_at', models.DateTimeField()),
+                ('attempt', models.SmallIntegerField()),
+                ('asked_count', models.IntegerField(db_default=1, default=1)),
+                ('market', models.JSONField(db_default={}, default=dict)),
             ],
-            options={"verbose_name_plural": "dropped messages"},
+            options={
+                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('factor__gte', 0), ('factor__isnull', False), ('factor__lte', 3), ('failure', '')), models.Q(('factor__isnull', True), models.Q(('failure', ''), _negated=True)), _connector='OR'), name='decision_has_factor_or_failure')],
+            },
         ),
         migrations.CreateModel(
-            name="AuditRun",
+            name='DriftItem',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("at", models.DateTimeField(db_default=ClockTimestamp(), db_index=True)),
-                ("ok", models.BooleanField()),
-                ("counters", models.JSONField(default=dict)),
-                (
-                    "unread",
-                    models.JSONField(
-                        default=list, help_text="Broker types whose books could not be read."
-                    ),
-                ),
-                (
-                    "judged",
-                    models.IntegerField(
-                        db_default=0,
-                        default=0,
-                        help_text="Accounts judged by what their brokers listed.",
-                    ),
-                ),
-                (
-                    "not_judged",
-                    models.JSONField(
-                        db_default=[],
-                        default=list,
-                        help_text="Accounts that could not be judged, and why.",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(max_length=32)),
+                ('connection', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='drift', to='connections.executionconnection')),
+                ('order_id', models.BigIntegerField(blank=True, null=True)),
+                ('position_id', models.BigIntegerField(blank=True, null=True)),
+                ('key', models.CharField(help_text='The subject of the difference.', max_length=120)),
+                ('evidence', models.JSONField(default=dict)),
+                ('state', common.fields.ChoiceField(db_default='OPEN', default='OPEN', max_length=8)),
+                ('decision', common.fields.ChoiceField(blank=True, db_default='', default='', max_length=6)),
+                ('decided_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('decided_at', models.DateTimeField(blank=True, null=True)),
+                ('resolution', models.CharField(blank=True, db_default='', default='', max_length=300)),
+                ('found_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('seen_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('resolved_at', models.DateTimeField(blank=True, null=True)),
             ],
-            options={"ordering": ("-at",)},
+            options={
+                'ordering': ('-id',),
+                'constraints': [models.UniqueConstraint(condition=models.Q(('state', 'RESOLVED'), _negated=True), fields=('connection', 'kind', 'key'), name='one_live_drift')],
+            },
         ),
-        tenant_rows("execution_order", MY_CONNECTION_BY_SUBSELECT),
-        tenant_rows("execution_fill", MY_CONNECTION_BY_SUBSELECT, write="false"),
-        tenant_rows(
-            "execution_executionlog",
-            MY_CONNECTION_BY_SUBSELECT,
-            write="false",
-            add=MY_CONNECTION_BY_SUBSELECT,
+        migrations.CreateModel(
+            name='AccountSyncState',
+            fields=[
+                ('connection', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='sync_state', serialize=False, to='connections.executionconnection')),
+                ('fills_synced_until', models.DateTimeField(help_text="Broker's time: all executions before it have been requested.", null=True)),
+                ('fills_failing_since', models.DateTimeField(help_text='Machine time: since when executions cannot be read by polls.', null=True)),
+                ('poll_after', models.DateTimeField(help_text='Machine time; brokers without an event stream.', null=True)),
+                ('poll_began_at', models.DateTimeField(help_text='Machine time: of the poll that is running.', null=True)),
+                ('woken_at', models.DateTimeField(help_text='Machine time: a poll from then on was requested.', null=True)),
+                ('stream_holder', models.CharField(blank=True, db_default='', default='', help_text='The process (WorkerLease) that listens to its order stream; empty: none.', max_length=80)),
+                ('stream_since', models.DateTimeField(help_text='From when on its order stream delivers; null: it does not.', null=True)),
+                ('stream_error', models.CharField(blank=True, db_default='', default='', help_text='Why its order stream does not deliver.', max_length=300)),
+                ('reconcile_requested_at', models.DateTimeField(help_text='From when on a reconciliation is requested.', null=True)),
+                ('compared_at', models.DateTimeField(help_text='When the last requested reconciliation began.', null=True)),
+            ],
+            options={
+                'indexes': [models.Index(condition=models.Q(('stream_holder', ''), _negated=True), fields=['stream_holder'], name='account_streams'), models.Index(condition=models.Q(('reconcile_requested_at__isnull', False)), fields=['reconcile_requested_at'], name='comparison_requests')],
+            },
         ),
-        append_only("execution_executionlog"),
-        tenant_rows("execution_driftitem", MY_CONNECTION_BY_SUBSELECT),
-        tenant_rows("execution_accountsyncstate", MY_CONNECTION_BY_SUBSELECT),
-        operator_rows("execution_workerlease"),
-        operator_rows("execution_droppedmessagecount"),
-        operator_rows("execution_auditrun"),
-        operator_rows("execution_levelmonitorheartbeat"),
-        operator_rows("execution_brokerlisting"),
-        operator_rows("execution_outcomecheck"),
-        operator_rows("execution_streamlease"),
-        shared_rows("execution_levelscanheartbeat"),
-        run_file(__file__, "triggers.sql"),
-        run_file(__file__, "order_status.sql"),
-        migrations.RunSQL(NUMBERS_MAY_JUMP),
-        migrations.RunSQL(VACUUM_OFTEN),
-        # It changes with every drain, and nothing is lost with it.
-        migrations.RunSQL("ALTER TABLE execution_streamlease SET UNLOGGED"),
-        # The one row of the heartbeat, which is only updated.
-        migrations.RunSQL("INSERT INTO execution_levelscanheartbeat (id) VALUES (1)"),
+        migrations.CreateModel(
+            name='BrokerListing',
+            fields=[
+                ('connection', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='+', serialize=False, to='connections.executionconnection')),
+                ('requested_at', models.DateTimeField(help_text='Machine time; an audit waits for it.', null=True)),
+                ('claimed_until', models.DateTimeField(help_text='Until then only one process reads it.', null=True)),
+                ('began_at', models.DateTimeField(help_text='When the last whole read began.', null=True)),
+                ('executed_since', models.DateTimeField(help_text="Broker's time: executions from then on are in the list.", null=True)),
+                ('orders', models.JSONField(db_default=[], default=list, help_text="Ours: client order id, broker's id, executed.")),
+                ('positions', models.JSONField(db_default=[], default=list, help_text='Position id, side, quantity, client order id.')),
+                ('failed_at', models.DateTimeField(null=True)),
+                ('reason', models.CharField(blank=True, db_default='', default='', max_length=64)),
+                ('detail', models.CharField(blank=True, db_default='', default='', max_length=300)),
+            ],
+        ),
+        migrations.CreateModel(
+            name='LevelMonitorHeartbeat',
+            fields=[
+                ('source', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='+', serialize=False, to='connections.dataconnection')),
+                ('last_evaluated_at', models.DateTimeField()),
+            ],
+        ),
+        migrations.CreateModel(
+            name='LevelScanHeartbeat',
+            fields=[
+                ('id', models.SmallIntegerField(default=1, primary_key=True, serialize=False)),
+                ('scanned_at', models.DateTimeField(null=True)),
+                ('scheduled_at', models.DateTimeField(null=True)),
+                ('alerted_at', models.DateTimeField(null=True)),
+                ('clock_set_back_at', models.DateTimeField(help_text='When stored times were last found to lie in the future.', null=True)),
+                ('clock_set_back_seconds', models.FloatField(help_text='How far they did.', null=True)),
+            ],
+            options={
+                'constraints': [models.CheckConstraint(condition=models.Q(('id', 1)), name='one_heartbeat')],
+            },
+        ),
+        migrations.CreateModel(
+            name='WatchdogPing',
+            fields=[
+                ('id', models.SmallIntegerField(default=1, primary_key=True, serialize=False)),
+                ('checked_at', models.DateTimeField()),
+                ('pinged_at', models.DateTimeField(null=True)),
+                ('fault', models.CharField(blank=True, db_default='', max_length=500)),
+                ('error', models.CharField(blank=True, db_default='', max_length=200)),
+                ('error_since', models.DateTimeField(null=True)),
+            ],
+            options={
+                'default_permissions': (),
+                'constraints': [models.CheckConstraint(condition=models.Q(('id', 1)), name='one_watchdog_ping')],
+            },
+        ),
+        migrations.CreateModel(
+            name='OutcomeCheck',
+            fields=[
+                ('signal_id', models.BigIntegerField(primary_key=True, serialize=False)),
+                ('created_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('due_at', models.DateTimeField(db_index=True)),
+                ('reported', models.JSONField(null=True)),
+            ],
+        ),
+        migrations.CreateModel(
+            name='StreamLease',
+            fields=[
+                ('broker_type', models.CharField(max_length=40, primary_key=True, serialize=False)),
+                ('holder', models.CharField(max_length=32)),
+                ('lease_until', models.DateTimeField()),
+                ('began_at', models.DateTimeField()),
+                ('drained_at', models.DateTimeField(null=True)),
+            ],
+        ),
+        migrations.CreateModel(
+            name='WorkerLease',
+            fields=[
+                ('id', models.CharField(max_length=80, primary_key=True, serialize=False)),
+                ('role', models.CharField(help_text='Its queues, joined by +.', max_length=400)),
+                ('host', models.CharField(max_length=100)),
+                ('pid', models.IntegerField()),
+                ('lease_until', models.DateTimeField()),
+                ('started_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+            ],
+        ),
+        migrations.CreateModel(
+            name='ExecutionLog',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('order_id', models.BigIntegerField(null=True)),
+                ('signal_id', models.BigIntegerField(null=True)),
+                ('connection_id', models.UUIDField(null=True)),
+                ('code', models.CharField(max_length=64)),
+                ('status', models.CharField(blank=True, db_default='', default='', max_length=16)),
+                ('detail', models.CharField(blank=True, db_default='', default='', max_length=2000)),
+                ('numbers', models.JSONField(db_default={}, default=dict)),
+                ('at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+            ],
+            options={
+                'ordering': ('-id',),
+                'indexes': [models.Index(fields=['order_id'], name='log_of_order'), models.Index(condition=models.Q(('order_id__isnull', True)), fields=['signal_id', 'connection_id'], name='log_of_position')],
+            },
+        ),
+        migrations.CreateModel(
+            name='DroppedMessageCount',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', common.fields.ChoiceField(max_length=40)),
+                ('count', models.BigIntegerField(db_default=0, default=0)),
+                ('sample', models.CharField(blank=True, db_default='', default='', max_length=200)),
+                ('sampled_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+            ],
+            options={
+                'verbose_name_plural': 'dropped messages',
+            },
+        ),
+        migrations.CreateModel(
+            name='AuditRun',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp(), db_index=True)),
+                ('ok', models.BooleanField()),
+                ('counters', models.JSONField(default=dict)),
+                ('unread', models.JSONField(default=list, help_text='Broker types whose books could not be read.')),
+                ('judged', models.IntegerField(db_default=0, default=0, help_text='Accounts judged by what their brokers listed.')),
+                ('not_judged', models.JSONField(db_default=[], default=list, help_text='Accounts that could not be judged, and why.')),
+            ],
+            options={
+                'ordering': ('-at',),
+            },
+        ),
+        migrations.CreateModel(
+            name='ScopedAction',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('request_id', models.CharField(blank=True, db_default='', default='', max_length=100)),
+                ('user', models.ForeignKey(db_index=False, help_text='Who asked for it; empty: a command on the server.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('cancels_entries', models.BooleanField()),
+                ('closes_positions', models.BooleanField()),
+                ('scope', models.JSONField()),
+                ('scope_name', models.CharField(max_length=300)),
+                ('cancelled', django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), default=list, size=None)),
+                ('ended', django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), default=list, size=None)),
+                ('exits', django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), default=list, size=None)),
+                ('shown_entries', models.IntegerField(null=True)),
+                ('shown_positions', models.IntegerField(null=True)),
+            ],
+            options={
+                'verbose_name': 'cancellation or closing',
+                'verbose_name_plural': 'cancellations and closings',
+                'ordering': ('-id',),
+                'constraints': [models.UniqueConstraint(condition=models.Q(('request_id', ''), _negated=True), fields=('user', 'request_id'), name='one_scoped_action_a_request', nulls_distinct=False), models.CheckConstraint(condition=models.Q(('cancels_entries', True), ('closes_positions', True), _connector='OR'), name='scoped_action_does_something')],
+            },
+        ),
+        migrations.CreateModel(
+            name='SlicePlan',
+            fields=[
+                ('order', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, primary_key=True, related_name='slice_plan', serialize=False, to='execution.order')),
+                ('connection', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='connections.executionconnection')),
+                ('style', common.fields.ChoiceField(max_length=4)),
+                ('seed', models.BigIntegerField()),
+                ('quantity', common.fields.AmountField()),
+                ('quantity_step', common.fields.AmountField()),
+                ('quantity_min', common.fields.AmountField()),
+                ('profile_days', models.PositiveSmallIntegerField(help_text='How many days its volume profile is of; 0: no volume was known, so the slices are equal. NULL: it needs none.', null=True)),
+                ('offsets', django.contrib.postgres.fields.ArrayField(base_field=models.IntegerField(), size=None)),
+                ('quantities', django.contrib.postgres.fields.ArrayField(base_field=common.fields.AmountField(), size=None)),
+                ('catch_up', common.fields.ChoiceField(max_length=8)),
+                ('at_end', common.fields.ChoiceField(max_length=6)),
+                ('arrival_price', common.fields.AmountField(help_text='The price at which it would have filled at its start.')),
+                ('market_average', common.fields.AmountField(help_text="The market's mid price until `market_until`, weighted by time.", null=True)),
+                ('market_vwap', common.fields.AmountField(help_text='The same, weighted by the number of quotes.', null=True)),
+                ('market_minutes', models.IntegerField(help_text='How many minutes of that time had prices; 0: none.', null=True)),
+                ('market_until', models.DateTimeField(help_text='Until when the averages count; NULL: they are not stored yet.', null=True)),
+                ('starts_at', models.DateTimeField()),
+                ('ends_at', models.DateTimeField()),
+                ('created_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+            ],
+            options={
+                'indexes': [models.Index(condition=models.Q(('market_until__isnull', True)), fields=['order'], name='plan_without_result')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('quantity__gt', 0), ('quantity_min__gte', 0), ('quantity_step__gte', 0)), name='plan_quantity_gt_0'), models.CheckConstraint(condition=models.Q(models.Q(('market_average__isnull', True), ('market_minutes__isnull', True), ('market_until__isnull', True), ('market_vwap__isnull', True)), models.Q(('market_average__isnull', True), ('market_minutes', 0), ('market_minutes__isnull', False), ('market_until__isnull', False), ('market_vwap__isnull', True)), models.Q(('market_average__isnull', False), ('market_minutes__gt', 0), ('market_minutes__isnull', False), ('market_until__isnull', False), ('market_vwap__isnull', False)), _connector='OR'), name='plan_result_is_whole')],
+            },
+        ),
+        migrations.CreateModel(
+            name='OrderTrigger',
+            fields=[
+                ('order', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='trigger', serialize=False, to='execution.order')),
+                ('connection', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='connections.executionconnection')),
+                ('kind', common.fields.ChoiceField(max_length=10)),
+                ('sent_as', models.CharField(help_text='The type of the order that is sent.', max_length=16)),
+                ('source', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, to='connections.dataconnection')),
+                ('pair', models.CharField(max_length=20)),
+                ('side', models.CharField(max_length=4)),
+                ('level', common.fields.AmountField(help_text="Trigger price; a trailing stop's by its mark when it became active.", null=True)),
+                ('distance', common.fields.AmountField(help_text='TRAILING: quote currency.', null=True)),
+                ('activation_price', common.fields.AmountField(null=True)),
+                ('active_since', models.DateTimeField(help_text='Machine time; prices from then on count. Empty: not activated yet.', null=True)),
+                ('armed_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('is_armed', models.BooleanField(db_default=True, default=True)),
+                ('fired_at', models.DateTimeField(null=True)),
+                ('fired_price', common.fields.AmountField(null=True)),
+            ],
+            options={
+                'indexes': [models.Index(condition=models.Q(('is_armed', True)), fields=['source', 'pair'], name='trigger_armed'), models.Index(condition=models.Q(('is_armed', True), ('kind__in', ('STOP', 'TRAILING'))), fields=['source', 'pair', 'side', 'level'], name='trigger_beyond'), models.Index(condition=models.Q(('is_armed', True), ('kind', 'IF_TOUCHED')), fields=['source', 'pair', 'side', 'level'], name='trigger_if_touched'), models.Index(condition=models.Q(('is_armed', True), ('kind', 'TRAILING')), fields=['source', 'pair', 'side', 'distance'], name='trigger_trailing'), models.Index(condition=models.Q(('is_armed', True), ('kind', 'TRAILING')), fields=['source', 'pair', 'side', 'active_since'], name='trigger_active_since'), models.Index(condition=models.Q(('is_armed', True), ('active_since__isnull', True)), fields=['source', 'pair', 'side', 'activation_price'], name='trigger_activation')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('is_armed', False), ('fired_at__isnull', True), _connector='OR'), name='fired_is_not_armed'), models.CheckConstraint(condition=models.Q(models.Q(models.Q(('kind', 'TRAILING'), _negated=True), ('active_since__isnull', False), ('level__isnull', False)), models.Q(('distance__gt', 0), ('distance__isnull', False), ('kind', 'TRAILING'), models.Q(models.Q(('active_since__isnull', False), ('level__isnull', False)), models.Q(('activation_price__isnull', False), ('active_since__isnull', True)), _connector='OR')), _connector='OR'), name='trigger_is_complete')],
+            },
+        ),
+        migrations.CreateModel(
+            name='PricePeak',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('source', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='connections.dataconnection')),
+                ('pair', models.CharField(max_length=20)),
+                ('side', models.CharField(max_length=4)),
+                ('began_at', models.DateTimeField(help_text='Machine time.')),
+                ('price', common.fields.AmountField()),
+            ],
+            options={
+                'indexes': [models.Index(fields=['source', 'pair', 'side', '-began_at'], name='peak_of_pair')],
+            },
+        ),
+        *_database.OPERATIONS,
     ]

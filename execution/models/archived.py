@@ -6,7 +6,7 @@ from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
 
-from common.fields import AmountField
+from common.fields import AmountField, ChoiceField
 from connections.models import ExecutionConnection
 from execution.models.status import RouteState, Status
 from signals.models import OrderType, Signal
@@ -37,14 +37,14 @@ class ArchivedOrder(models.Model):
     routed_from = models.ForeignKey(
         ExecutionConnection, models.PROTECT, null=True, related_name="+", db_index=False
     )
-    route_state = models.CharField(
+    route_state = ChoiceField(
         max_length=5, choices=RouteState, blank=True, default="", db_default=""
     )
-    status = models.CharField(max_length=16, choices=Status)
+    status = ChoiceField(max_length=16, choices=Status)
     reason = models.CharField(max_length=64, blank=True, default="", db_default="")
     pair = models.CharField(max_length=20)
     side = models.CharField(max_length=4)
-    order_type = models.CharField(max_length=16, choices=OrderType)
+    order_type = ChoiceField(max_length=16, choices=OrderType)
     quantity = AmountField(null=True)
     limit_price = AmountField(null=True)
     stop_price = AmountField(null=True)

@@ -8,7 +8,7 @@ from django.db.models import Q
 
 from brokers.types import OrderTerms
 from common.db_functions import ClockTimestamp
-from common.fields import AmountField
+from common.fields import AmountField, ChoiceField
 from connections.models import ExecutionConnection
 from execution.models.orders import Order
 from signals.models import Signal
@@ -71,7 +71,7 @@ class EntryChange(models.Model):
     old_take_profit = AmountField(null=True)
     old_margin = AmountField(null=True)
     old_risk = AmountField(null=True)
-    state = models.CharField(
+    state = ChoiceField(
         max_length=9, choices=ChangeState, default=ChangeState.REQUESTED,
         db_default=ChangeState.REQUESTED,
     )  # fmt: skip

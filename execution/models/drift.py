@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 
 from common.db_functions import ClockTimestamp
+from common.fields import ChoiceField
 from connections.models import ExecutionConnection
 
 
@@ -41,10 +42,8 @@ class DriftItem(models.Model):
     position_id = models.BigIntegerField(null=True, blank=True)
     key = models.CharField(max_length=120, help_text="The subject of the difference.")
     evidence = models.JSONField(default=dict)
-    state = models.CharField(max_length=8, choices=State, default=State.OPEN, db_default="OPEN")
-    decision = models.CharField(
-        max_length=6, choices=Decision, blank=True, default="", db_default=""
-    )
+    state = ChoiceField(max_length=8, choices=State, default=State.OPEN, db_default="OPEN")
+    decision = ChoiceField(max_length=6, choices=Decision, blank=True, default="", db_default="")
     decided_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+"
     )

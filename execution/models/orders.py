@@ -12,7 +12,7 @@ from django.db.models import F, Q
 from brokers.types import MAX_FILL_ID_LENGTH
 from common import units
 from common.db_functions import ClockTimestamp
-from common.fields import AmountField
+from common.fields import AmountField, ChoiceField
 from common.money import to_stored
 from connections.models import ExecutionConnection
 from execution.models.status import (
@@ -21,7 +21,6 @@ from execution.models.status import (
     IN_FLIGHT,
     PARTLY_KNOWN,
     UNSENT,
-    WORKING,
     PendingAction,
     RouteState,
     Status,
@@ -51,14 +50,6 @@ class OrderQuerySet(models.QuerySet["Order"]):
     def exits(self) -> Self:
         """Orders that close a position or a part of it."""
         return self.exclude(leg__startswith="entry")
-
-    def in_flight(self) -> Self:
-        """Orders that are sent or being sent, without a stored result."""
-        return self.filter(status__in=IN_FLIGHT)
-
-    def working(self) -> Self:
-        """Orders that may still be sent or filled."""
-        return self.filter(status__in=WORKING)
 
 
 class Order(models.Model):
@@ -99,8 +90,8 @@ class Order(models.Model):
     pair = models.CharField(max_length=20)
     symbol = models.CharField(max_length=40, blank=True, default="", db_default="")
     side = models.CharField(max_length=4)
-    order_type = models.CharField(max_length=16, choices=OrderType)
-    time_in_force = models.CharField(max_length=3, choices=TimeInForce)
+    order_type = ChoiceField(max_length=16, choices=OrderType)
+    time_in_force = ChoiceField(max_length=3, choices=TimeInForce)
     quantity = AmountField(null=True)
     unrounded_quantity = AmountField(
         null=True, help_text="An entry's, before the broker's step, minimum and maximum."
@@ -159,15 +150,15 @@ class Order(models.Model):
     slippage_pips = AmountField(
         "slippage", null=True, help_text="Signed, + is worse; in the slippage unit."
     )
-    slippage_unit = models.CharField(
+    slippage_unit = ChoiceField(
         max_length=7, choices=units.CHOICES, default="PIPS", db_default="PIPS"
     )
-    status = models.CharField(
+    status = ChoiceField(
         max_length=16, choices=Status, default=Status.PENDING, db_default=Status.PENDING
     )
     reason = models.CharField(max_length=64, blank=True, default="", db_default="")
     detail = models.CharField(max_length=300, blank=True, default="", db_default="")
-    pending_action = models.CharField(
+    pending_action = ChoiceField(
         max_length=6, choices=PendingAction, blank=True, default="", db_default=""
     )
     pending_action_attempts = models.SmallIntegerField(
@@ -198,7 +189,7 @@ class Order(models.Model):
         ExecutionConnection, models.PROTECT, null=True, blank=True, related_name="+",
         db_index=False, help_text="The connection that subscribes, of a routed entry.",
     )  # fmt: skip
-    route_state = models.CharField(
+    route_state = ChoiceField(
         max_length=5, choices=RouteState, blank=True, default="", db_default=""
     )
     aggregate_id = models.BigIntegerField(

@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import OuterRef, Subquery, Sum
 
 from common.db_functions import ClockTimestamp
+from common.fields import ChoiceField
 
 
 class ExecutionLog(models.Model):
@@ -69,7 +70,7 @@ class DroppedMessageCount(models.Model):
         LOST_SPAN = "trace.span", "Span that did not reach the collector of traces"
         ARCHIVED_ORDER = "report.archived_order", "Report that repeats how an archived order ended"
 
-    name = models.CharField(max_length=40, choices=Name)
+    name = ChoiceField(max_length=40, choices=Name)
     count = models.BigIntegerField(default=0, db_default=0)
     sample = models.CharField(max_length=200, blank=True, default="", db_default="")
     sampled_at = models.DateTimeField(db_default=ClockTimestamp())

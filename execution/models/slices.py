@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import Q
 
 from common.db_functions import ClockTimestamp
-from common.fields import AmountField
+from common.fields import AmountField, ChoiceField
 from connections.models import ExecutionConnection
 from execution.models.orders import Order
 from signals.slicing import AtEnd, CatchUp, ExecutionStyle
@@ -26,7 +26,7 @@ class SlicePlan(models.Model):
     connection = models.ForeignKey(
         ExecutionConnection, models.PROTECT, related_name="+", db_index=False
     )
-    style = models.CharField(max_length=4, choices=ExecutionStyle)
+    style = ChoiceField(max_length=4, choices=ExecutionStyle)
     seed = models.BigIntegerField()
     quantity = AmountField()
     quantity_step = AmountField()
@@ -38,8 +38,8 @@ class SlicePlan(models.Model):
     )
     offsets = ArrayField(models.IntegerField())
     quantities = ArrayField(AmountField())
-    catch_up = models.CharField(max_length=8, choices=CatchUp)
-    at_end = models.CharField(max_length=6, choices=AtEnd)
+    catch_up = ChoiceField(max_length=8, choices=CatchUp)
+    at_end = ChoiceField(max_length=6, choices=AtEnd)
     arrival_price = AmountField(help_text="The price at which it would have filled at its start.")
     market_average = AmountField(
         null=True, help_text="The market's mid price until `market_until`, weighted by time."

@@ -24,13 +24,6 @@ class Status(models.TextChoices):
     EXPIRED = "EXPIRED"
 
 
-WORKING = (
-    Status.PENDING,
-    Status.SUBMITTING,
-    Status.SUBMITTED,
-    Status.PARTIALLY_FILLED,
-    Status.CANCEL_REQUESTED,
-)
 IN_FLIGHT = (Status.SUBMITTING, Status.UNKNOWN)
 AT_BROKER = (Status.SUBMITTED, Status.PARTIALLY_FILLED, Status.CANCEL_REQUESTED)
 LIVE = (*IN_FLIGHT, *AT_BROKER)

@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import Q
 
 from common.db_functions import ClockTimestamp
-from common.fields import AmountField
+from common.fields import AmountField, ChoiceField
 from common.money import plain
 from connections.models import DataConnection, ExecutionConnection
 from execution.models.orders import Order
@@ -35,7 +35,7 @@ class OrderTrigger(models.Model):
     connection = models.ForeignKey(
         ExecutionConnection, models.PROTECT, db_index=False, related_name="+"
     )
-    kind = models.CharField(max_length=10, choices=TriggerKind)
+    kind = ChoiceField(max_length=10, choices=TriggerKind)
     sent_as = models.CharField(max_length=16, help_text="The type of the order that is sent.")
     source = models.ForeignKey(
         DataConnection, models.PROTECT, null=True, db_index=False, db_constraint=False

@@ -103,7 +103,7 @@ MODEL_TERMS = (
                 "closed by a second button",
                 "execution/sample_orders.py place_sample",
                 "portal/views/sample_orders.py",
-                "execution/api/sample_orders.py",
+                "api/trading/sample_orders.py",
             ),
             row(
                 "execution statistics",
@@ -116,7 +116,7 @@ MODEL_TERMS = (
                 "operators' console",
                 "Django admin: connection tests, logs, halts, differences",
                 "console/unfold_settings.py",
-                "execution/admin.py",
+                "console/execution_admin.py",
                 "connections/admin/accounts.py",
             ),
         ),
@@ -186,7 +186,7 @@ MODEL_TERMS = (
             row(
                 "`RECEIVED`, `VALIDATED`",
                 "`PENDING`; the intent is written: `SUBMITTING`",
-                "execution/api/order_serializers.py lifecycle_of",
+                "api/trading/order_serializers.py lifecycle_of",
             ),
             row(
                 "`SUBMITTED`, `PARTIALLY_FILLED`, `FILLED`, `CANCELLED`, `REJECTED`, `EXPIRED`",
@@ -196,7 +196,7 @@ MODEL_TERMS = (
             row(
                 "`CLOSED`",
                 "the position of the entry is closed",
-                "execution/api/order_serializers.py CLOSED",
+                "api/trading/order_serializers.py CLOSED",
             ),
             row(
                 "besides",

@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from django.urls import reverse
 
+from analytics.orders.page_updates import OrderUpdates, order_updates_of
 from common.formatting import hint, sentence
 from common.list_columns import other_columns
 from common.reason_codes import Code
@@ -42,7 +43,6 @@ from connections.selectors import (
     with_skip_reason,
 )
 from connections.selectors import health_badge as health_of
-from execution.order_updates import OrderUpdates, order_updates_of
 from portal.selectors.halts import Halt, halts_affecting
 from users.models import User
 

@@ -9,14 +9,14 @@ from typing import Any
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
+from analytics.orders.explanations import Explanation, explain
+from analytics.orders.figures import with_figures
+from analytics.what_if.position_outlook import Surroundings, with_first_stop
 from common.formatting import sentence
 from connections.models import Instrument, LaneLease
 from connections.session_lanes import HANDOVER_SECONDS
 from execution.base.kill_switch import read_halts
 from execution.models import ExecutionLog, Order
-from execution.order_explanations import Explanation, explain
-from execution.order_figures import with_figures
-from execution.position_outlook import Surroundings, with_first_stop
 from portal.selectors.positions import PositionView, positions_of
 from portal.selectors.signals import AccountOutcome
 from positions.figures import LevelFigures, PositionFigures, open_targets

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.shortcuts import get_object_or_404
 
+from analytics.orders.followers import FeedResult, results_of
 from common.confirmation import Consequence
 from common.formatting import number, quantity
 from connections.selectors import Followers, followers_of
-from execution.feed_results import FeedResult, results_of
 from portal.selectors.halts import Halt, halts_affecting
 from signals.models import Action, Approval, ApprovalRequest, Feed, RequestOutcome, Signal
 from signals.preview import FEW, Outcome, Preview

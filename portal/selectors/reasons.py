@@ -1,9 +1,9 @@
 """A tenant's recent orders with a given reason."""
 
+from analytics.orders.explanations import Explanation, explain
+from analytics.orders.figures import with_figures
+from analytics.orders.reasons import with_reason
 from execution.models import Order
-from execution.order_explanations import Explanation, explain
-from execution.order_figures import with_figures
-from execution.order_reasons import with_reason
 from portal.selectors.accounts import connections_of
 from users.models import User
 

@@ -9,17 +9,17 @@ from typing import Any
 
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
+from analytics.orders.archived import archived_of, received_signals, text_of
+from analytics.orders.deciding_exits import RANK, deciding
+from analytics.orders.explanations import Explanation, explain, slippage_cost
+from analytics.orders.figures import with_figures
+from analytics.orders.last_signals import last_received
+from analytics.orders.money import currency_of
+from analytics.orders.timeline import Step, timeline
 from common.formatting import SHARES, STATES, number
-from execution.archived_reads import archived_of, received_signals, text_of
 from execution.changes.changeable_orders import may_be_cancelled, may_be_changed
 from execution.changes.forms import change_line
-from execution.deciding_exits import RANK, deciding
-from execution.last_signals import last_received
 from execution.models import ArchivedOrder, EntryChange, Fill, Order, Status
-from execution.order_explanations import Explanation, explain, slippage_cost
-from execution.order_figures import with_figures
-from execution.order_money import currency_of
-from execution.timeline import Step, timeline
 from portal.selectors.positions import PositionView, positions_of
 from positions.selectors import with_prices
 from signals.models import Action, Signal

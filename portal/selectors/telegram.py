@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from alerts.models import TelegramBot, TelegramChat
 from common.formatting import known_code
 from common.reason_codes import Code
-from signals.models import Feed, TelegramBot, TelegramChat
+from signals.models import Feed
 from users.setter_keys import read_keys, shown_key
 
 STALE = timedelta(minutes=3)

@@ -8,11 +8,11 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from analytics.orders.explanations import format_price
 from analytics.statistics import Figure
 from common.badges import badge
 from common.formatting import MINUS, age, gain, number
 from events.push_keys import offered_key
-from execution.order_explanations import format_price
 from portal import history_cells
 
 register = template.Library()

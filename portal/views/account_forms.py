@@ -8,6 +8,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
+from analytics.what_if.preset_use import uses_of_accounts
 from common.confirmation import ConfirmationPage, Consequence
 from common.formatting import join_first
 from connections import services, tasks
@@ -22,7 +23,6 @@ from connections.forms import (
 )
 from connections.selectors import describe_open_items, open_items, other_accounts_using
 from connections.services import lock_connection
-from execution.preset_use import uses_of_accounts
 from portal.forms import AddForm, PaperForm
 from portal.pages import confirm, current_user, page, panel, tenants_only
 from portal.preset_texts import use_lines

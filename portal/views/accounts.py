@@ -10,6 +10,9 @@ from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 
+from analytics.orders.explanations import explain
+from analytics.orders.figures import with_figures
+from analytics.orders.rounding_debt import rounding_debts
 from common.errors import ConflictError, InvalidInputError
 from common.formatting import sentence
 from common.reason_codes import Code
@@ -31,10 +34,7 @@ from connections.selectors import (
 from connections.services import set_fallback, use_own_prices
 from execution.models import DriftItem, Order
 from execution.monitoring.loss_limits import LimitState, limit_states
-from execution.order_explanations import explain
-from execution.order_figures import with_figures
 from execution.reconciliation import presentation
-from execution.rounding_debt import rounding_debts
 from portal.forms import PaperForm
 from portal.pages import current_user, page, panel, run_action, tenants_only
 from portal.selectors.account_page import account_page

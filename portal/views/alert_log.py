@@ -4,10 +4,11 @@ from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 
+from alerts.inbox.log import alerts_of, entries_for, state_of
+from alerts.models import AlertState
 from common.errors import InvalidInputError
 from portal.pages import current_user, page, tenants_only
-from signals.alert_log import alerts_of, entries_for, state_of
-from signals.models import AlertState, Feed
+from signals.models import Feed
 
 PAGE_SIZE = 40
 LISTED = 4_000  # the newest; a busy feed has a million in a week, which the API lists

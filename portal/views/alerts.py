@@ -4,6 +4,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
+from alerts.platform_messages import TEMPLATES
+from alerts.preview import preview_alert
 from common.confirmation import ConfirmationPage, Consequence, add_form_error
 from common.errors import FillcastError
 from portal.alert_forms import AddressForm, AlertTestForm, MappingForm, ReplaceForm, name_of
@@ -12,8 +14,6 @@ from portal.selectors.alerts import addresses_of
 from portal.selectors.publishing import own_feed
 from portal.selectors.telegram import bot_of
 from signals import feeds
-from signals.alert_preview import preview_alert
-from signals.alert_templates import TEMPLATES
 from signals.models import Feed, FeedToken
 
 

@@ -8,16 +8,16 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
+from analytics.orders.subscription_texts import live_lines
 from analytics.record_figures import FEWEST
+from analytics.what_if.preset_use import uses_of_subscription
+from analytics.what_if.route_preview import preview_route
 from common.confirmation import ConfirmationPage, Consequence
 from common.stop_rules import RULE_FIELDS
 from connections import services
 from connections.forms import RouteForm, route_points
 from connections.models import Subscription
 from connections.services import routable_accounts
-from execution.preset_use import uses_of_subscription
-from execution.route_preview import preview_route
-from execution.subscription_texts import live_lines
 from portal.forms import LimitsForm, SubscribeForm, TakeForm
 from portal.pages import confirm, current_user, page, run_action, tenants_only
 from portal.preset_texts import term_lines, use_lines

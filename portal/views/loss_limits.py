@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
+from analytics.what_if.preset_use import PresetUse, uses_of, uses_of_accounts, uses_of_subscription
 from common.confirmation import ConfirmationPage, Consequence
 from common.form_fields import Amount
 from common.row_changes import ChangedFieldsForm
@@ -24,12 +25,6 @@ from connections.models import (
     LossWindow,
     ResumeRule,
     Subscription,
-)
-from execution.preset_use import (
-    PresetUse,
-    uses_of,
-    uses_of_accounts,
-    uses_of_subscription,
 )
 from portal.pages import confirm, current_user, tenants_only
 from portal.preset_texts import loss_limit_lines

@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
+from analytics.orders.halt_texts import RELEASE_RULE, halt_lines
 from analytics.selectors import equity_curves
 from common.clocks import market_now
 from common.confirmation import ConfirmationPage, Consequence
@@ -18,7 +19,6 @@ from connections.models import HaltMode, KillSwitch
 from connections.services import HaltTarget
 from connections.trading_day import latest_date
 from execution import tasks
-from execution.halt_texts import RELEASE_RULE, halt_lines
 from execution.monitoring.scan_heartbeat import scan_status
 from execution.services import HaltImpact, halt_impact
 from portal import charts

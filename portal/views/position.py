@@ -12,6 +12,14 @@ from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
+from analytics.what_if.position_outlook import (
+    Surroundings,
+    close_part_consequences,
+    exit_obstacles,
+    fractions_text,
+    level_consequences,
+    trailing_consequences,
+)
 from common.confirmation import ConfirmationPage, Consequence, add_form_error
 from common.errors import FillcastError
 from common.formatting import quantity
@@ -21,14 +29,6 @@ from execution import services, tasks
 from execution.changes.position_levels import break_even_level, steps_of
 from execution.changes.position_trailing import trailing_text
 from execution.exits.orders import ExitRequest, exitable
-from execution.position_outlook import (
-    Surroundings,
-    close_part_consequences,
-    exit_obstacles,
-    fractions_text,
-    level_consequences,
-    trailing_consequences,
-)
 from portal.pages import current_user, page, tenants_only
 from portal.position_forms import (
     BreakEvenForm,

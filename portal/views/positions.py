@@ -9,6 +9,8 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from analytics.open_tables import OPEN_TABLES
+from analytics.orders.scoped_results import positions_of_exits
+from analytics.what_if.position_outlook import exit_obstacles, fractions_text, halted_text
 from common.confirmation import ConfirmationPage, Consequence
 from common.errors import ConflictError
 from common.list_filters import by_account_and_pair
@@ -18,8 +20,6 @@ from execution import services, tasks
 from execution.base.kill_switch import read_halts
 from execution.exits.forms import CloseForm, close_all_consequences, close_consequences
 from execution.exits.orders import exitable
-from execution.position_outlook import exit_obstacles, fractions_text, halted_text
-from execution.scoped.results import positions_of_exits
 from portal.files import csv_file
 from portal.forms import ShownPositionsForm
 from portal.named_accounts import unknown_account

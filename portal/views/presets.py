@@ -11,12 +11,12 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
+from analytics.what_if.preset_use import uses_of, uses_of_accounts
 from common.confirmation import ConfirmationPage, Consequence, add_form_error
 from common.errors import ConflictError, FillcastError
 from connections import services
 from connections.models import LossLimit, TradingPreset
 from connections.services import preset_version
-from execution.preset_use import uses_of, uses_of_accounts
 from portal.pages import confirm, current_user, page, panel, tenants_only
 from portal.preset_examples import ExampleForm, example_of
 from portal.preset_forms import PresetForm

@@ -5,11 +5,11 @@ from uuid import UUID, uuid4
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
+from analytics.orders.explanations import explain
+from analytics.orders.figures import with_figures
 from common.formatting import hint, sentence
 from common.reason_codes import Code
 from execution.models import Order
-from execution.order_explanations import explain
-from execution.order_figures import with_figures
 from execution.sample_orders import (
     CLOSE_AFTER_SECONDS,
     Sample,

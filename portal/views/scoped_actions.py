@@ -10,6 +10,14 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
+from analytics.orders.scoped_pages import (
+    ACTIONS,
+    CANCEL,
+    ScopedActionForm,
+    done_message,
+    live_scope,
+)
+from analytics.orders.scoped_results import ResultLine, refresh_seconds, scoped_result
 from common.confirmation import ConfirmationPage
 from common.errors import FillcastError
 from connections.models import KillSwitch
@@ -17,8 +25,6 @@ from connections.services import HaltTarget
 from execution import tasks
 from execution.models import NOT_ENDED, Order, ScopedAction
 from execution.scoped.actions import ActionRequest, ActionScope, carry_out
-from execution.scoped.pages import ACTIONS, CANCEL, ScopedActionForm, done_message, live_scope
-from execution.scoped.results import ResultLine, refresh_seconds, scoped_result
 from portal.pages import current_user, page, redirect_with_error, tenants_only
 from portal.selectors.feeds import subscribable_feeds
 from portal.views import accounts

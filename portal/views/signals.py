@@ -6,17 +6,17 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
+from analytics.orders.aggregates import cancelled_with_text
+from analytics.orders.oco_pairs import cancelled_leg_text, pair_sentences
+from analytics.orders.slices import slice_result
+from analytics.what_if.market_analysis import market_analysis
 from common.clocks import market_now
 from common.confirmation import ConfirmationPage, Consequence
 from common.formatting import STATES
 from common.permissions import Right, may
 from execution import services, tasks
-from execution.aggregate_results import cancelled_with_text
 from execution.changes.forms import ChangeOrderForm, change_consequences, make_change
-from execution.market_analysis import market_analysis
 from execution.models import EntryDecision, Order, Status
-from execution.oco_results import cancelled_leg_text, pair_sentences
-from execution.slice_results import slice_result
 from portal.pages import confirm, current_user, page, tenants_only
 from portal.selectors.signals import (
     AccountOutcome,

@@ -9,12 +9,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from analytics.open_tables import OPEN_TABLES
-from common.confirmation import ConfirmationPage, Consequence
-from common.formatting import join_first, number
-from connections.models import ExecutionConnection
-from execution import services, tasks
-from execution.models import Order, Status
-from execution.working_orders import (
+from analytics.orders.working import (
     KINDS,
     WorkingOrder,
     cancellable_entries,
@@ -23,6 +18,11 @@ from execution.working_orders import (
     with_market,
     working_orders,
 )
+from common.confirmation import ConfirmationPage, Consequence
+from common.formatting import join_first, number
+from connections.models import ExecutionConnection
+from execution import services, tasks
+from execution.models import Order, Status
 from portal.files import csv_file
 from portal.forms import ShownOrdersForm
 from portal.named_accounts import unknown_account

@@ -1,6 +1,5 @@
 """Feeds, alert tokens and signals, with their invariants as database constraints."""
 
-from signals.models.alerts import AlertSource, AlertState, IncomingAlert, Refusal
 from signals.models.choices import (
     AT_MARKET_FROM_STOP,
     ATR_CHOICES,
@@ -41,7 +40,6 @@ from signals.models.providers import (
 )
 from signals.models.records import RecordAnchor, RecordHead, RecordLink, RecordStatus
 from signals.models.signals import Signal, SignalQuerySet
-from signals.models.telegram import TelegramBot, TelegramChat, TelegramMessage
 
 __all__ = [
     "ATR_CHOICES",
@@ -62,15 +60,12 @@ __all__ = [
     "TRIGGERED",
     "Action",
     "AfterState",
-    "AlertSource",
-    "AlertState",
     "Approval",
     "ApprovalRequest",
     "Direction",
     "Feed",
     "FeedTerms",
     "FeedToken",
-    "IncomingAlert",
     "OrderType",
     "Origin",
     "ReceivedAlert",
@@ -78,15 +73,11 @@ __all__ = [
     "RecordHead",
     "RecordLink",
     "RecordStatus",
-    "Refusal",
     "RequestOutcome",
     "RiskCategory",
     "SavedDraft",
     "Signal",
     "SignalQuerySet",
-    "TelegramBot",
-    "TelegramChat",
-    "TelegramMessage",
     "TimeInForce",
     "exit_condition_text",
 ]

@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 
 from common.db_functions import ClockTimestamp
+from common.fields import ChoiceField
 from signals.models.choices import Action
 from signals.models.feeds import Feed
 from signals.models.signals import Signal
@@ -30,7 +31,7 @@ class ApprovalRequest(models.Model):
     text = models.CharField(max_length=MAX_TEXT, blank=True, help_text="For the operators.")
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     requested_at = models.DateTimeField(db_default=ClockTimestamp())
-    outcome = models.CharField(
+    outcome = ChoiceField(
         max_length=9, choices=RequestOutcome, blank=True, default="", db_default=""
     )
     sentence = models.CharField(
@@ -96,7 +97,7 @@ class SavedDraft(models.Model):
 
     feed = models.ForeignKey(Feed, models.CASCADE, related_name="drafts")
     key = models.UUIDField(default=uuid.uuid4)
-    action = models.CharField(max_length=6, choices=Action)
+    action = ChoiceField(max_length=6, choices=Action)
     body = models.JSONField(default=dict, help_text="The signal as the API takes it.")
     version = models.IntegerField(default=1)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")

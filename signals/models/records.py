@@ -2,6 +2,7 @@
 
 from django.db import models
 
+from common.fields import ChoiceField
 from signals.models.feeds import Feed
 from signals.models.signals import Signal
 
@@ -25,7 +26,7 @@ class RecordLink(models.Model):
     signal = models.ForeignKey(
         Signal, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False
     )
-    kind = models.CharField(max_length=6, choices=Kind)
+    kind = ChoiceField(max_length=6, choices=Kind)
     terms = models.JSONField(
         help_text="The signal as published, with the market of that moment; or its result."
     )

@@ -13,7 +13,7 @@ from django.db.models import F, Q
 
 from common import units
 from common.db_functions import ClockTimestamp
-from common.fields import AmountField
+from common.fields import AmountField, ChoiceField
 from common.stop_rules import StopRuleFields, describe_stop_rule, stop_rule_checks
 from common.units import Unit
 from signals.models.choices import (
@@ -70,13 +70,13 @@ class Signal(StopRuleFields, SlicedEntry):
     """An instruction to OPEN, MODIFY or CLOSE. Prices in quote currency, times in market time."""
 
     feed = models.ForeignKey(Feed, models.PROTECT, related_name="signals", db_index=False)
-    action = models.CharField(max_length=6, choices=Action, default=Action.OPEN)
+    action = ChoiceField(max_length=6, choices=Action, default=Action.OPEN)
     refers_to = models.ForeignKey(
         "self", models.PROTECT, null=True, blank=True, related_name="followers", db_index=False
     )
     currency_pair = models.CharField(max_length=20, help_text="Canonical, for example EUR/USD.")
-    direction = models.CharField(max_length=4, choices=Direction)
-    order_type = models.CharField(max_length=16, choices=OrderType, default=OrderType.MARKET)
+    direction = ChoiceField(max_length=4, choices=Direction)
+    order_type = ChoiceField(max_length=16, choices=OrderType, default=OrderType.MARKET)
     open_price = AmountField(
         null=True, blank=True, help_text="Limit price; for market orders the provider's price."
     )
@@ -110,7 +110,7 @@ class Signal(StopRuleFields, SlicedEntry):
         "self", models.PROTECT, null=True, blank=True, related_name="+", db_index=False,
         help_text="The entry works on an account once that has done with this signal what is next.",
     )  # fmt: skip
-    after_state = models.CharField(
+    after_state = ChoiceField(
         max_length=16, choices=AfterState, blank=True, default="", db_default="",
         help_text="What must have become of that signal on the account.",
     )  # fmt: skip
@@ -126,7 +126,7 @@ class Signal(StopRuleFields, SlicedEntry):
         help_text="The position is closed on an account once that has done with this signal what is"
         " next; an entry that still works then ends.",
     )  # fmt: skip
-    close_when_state = models.CharField(
+    close_when_state = ChoiceField(
         max_length=16, choices=AfterState, blank=True, default="", db_default="",
         help_text="What must have become of that signal on the account.",
     )  # fmt: skip
@@ -140,10 +140,10 @@ class Signal(StopRuleFields, SlicedEntry):
     close_fraction = AmountField(
         default=Decimal(1), help_text="CLOSE: the share of what is open, 1 = all."
     )
-    time_in_force = models.CharField(max_length=3, choices=TimeInForce, default=TimeInForce.GTC)
+    time_in_force = ChoiceField(max_length=3, choices=TimeInForce, default=TimeInForce.GTC)
     valid_until = models.DateTimeField(null=True, blank=True)
     max_slippage_pips = AmountField("max slippage", null=True, blank=True, help_text="In its unit.")
-    max_slippage_unit = models.CharField(
+    max_slippage_unit = ChoiceField(
         max_length=7, choices=units.CHOICES, blank=True, default="", db_default="",
         help_text="Empty: pips of currencies and metals, basis points (0.01 %) of all else.",
     )  # fmt: skip
@@ -151,15 +151,13 @@ class Signal(StopRuleFields, SlicedEntry):
         null=True, blank=True,
         help_text="In its unit. Accounts whose prices have a larger spread do not enter.",
     )  # fmt: skip
-    max_spread_unit = models.CharField(
+    max_spread_unit = ChoiceField(
         max_length=7, choices=units.CHOICES, blank=True, default="", db_default="",
         help_text="Empty: pips of currencies and metals, basis points (0.01 %) of all else.",
     )  # fmt: skip
     strategy_id = models.CharField(max_length=64, blank=True)
     trade_plan_id = models.CharField(max_length=64, blank=True)
-    risk_category = models.CharField(
-        max_length=6, choices=RiskCategory, default=RiskCategory.NORMAL
-    )
+    risk_category = ChoiceField(max_length=6, choices=RiskCategory, default=RiskCategory.NORMAL)
     provider_quantity = AmountField(null=True, blank=True, help_text="Base units.")
     provider_equity = AmountField(null=True, blank=True, help_text="In the provider's currency.")
     provider_currency = models.CharField(
@@ -168,7 +166,7 @@ class Signal(StopRuleFields, SlicedEntry):
     )  # fmt: skip
     external_id = models.CharField(max_length=100, null=True, blank=True)  # NULL: has none
     content_hash = models.CharField(max_length=64, blank=True)
-    origin = models.CharField(max_length=5, choices=Origin, default=Origin.HAND)
+    origin = ChoiceField(max_length=5, choices=Origin, default=Origin.HAND)
     oco_group = models.UUIDField(
         null=True, blank=True, editable=False,
         help_text="Shared by the two legs of an OCO pair: one cancels the other.",
@@ -177,7 +175,7 @@ class Signal(StopRuleFields, SlicedEntry):
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+"
     )
-    approval = models.CharField(max_length=8, choices=Approval, default=Approval.PENDING)
+    approval = ChoiceField(max_length=8, choices=Approval, default=Approval.PENDING)
     approved_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+"
     )

@@ -14,6 +14,7 @@ from analytics.models import Preflight
 from analytics.preflight import jobs
 from analytics.preflight.loading import load
 from analytics.preflight.replay import Replay
+from analytics.preflight.replay_rows import Terms
 from analytics.preflight.services import request_preflight
 from analytics.preflight.summary import summary_of
 from brokers.types import OrderType
@@ -21,7 +22,6 @@ from common.clocks import MarketClock, set_market_clock
 from common.errors import ConflictError, InvalidInputError, NotAllowedError
 from connections.models import ExecutionConnection, TradingPreset
 from execution.models import Order
-from execution.replay_rows import Terms
 from prices.models import PriceBar
 from signals.models import Approval, Feed, Signal
 from tests.connections import make

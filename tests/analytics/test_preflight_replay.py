@@ -11,10 +11,10 @@ import pytest
 from analytics.preflight.loading import load
 from analytics.preflight.outcome import Outcome
 from analytics.preflight.replay import Replay
+from analytics.preflight.replay_rows import Terms
 from common.clocks import market_now
 from connections.models import AccountSnapshot, ExecutionConnection
 from execution.models import Order
-from execution.replay_rows import Terms
 from execution.submission.outcomes import Intent
 from positions.models import ExecutionPosition
 from prices.models import PriceBar

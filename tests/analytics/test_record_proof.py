@@ -1,11 +1,10 @@
 """Final results are sealed in their feed's chain, and the record is compared with them."""
 
 from decimal import Decimal
-from importlib import import_module
 from typing import Any
 
 import pytest
-from django.db import ProgrammingError, connection, transaction
+from django.db import ProgrammingError, transaction
 
 from analytics import feed_records
 from analytics.models import FeedTrade
@@ -237,16 +236,3 @@ def test_correction_is_sealed_beside_the_first_result(record: Feed) -> None:
     assert seals == [(None, ""), (5, ""), (6, "The price of 9:01 was wrong.")]
     run(SHOWN_AT_50)
     assert "in link 6 is another than the record shows" in verify_feed(record.pk).wrong[0]
-
-
-def test_results_that_were_final_before_are_sealed_as_of_now(record: Feed) -> None:
-    """The migration seals them in batches, as links that were sealed later."""
-    with as_owner_without_triggers():
-        rows(f"DELETE FROM {LINKS} WHERE kind = 'RESULT'")
-        rows(f"UPDATE {HEADS} SET links = 3, hash = (SELECT hash FROM {LINKS} WHERE number = 3)")
-    assert "has no link" in verify_feed(record.pk).wrong[0]
-    migration = import_module("analytics.migrations.0008_sealed_results")
-    with connection.schema_editor(atomic=False) as editor:
-        migration.seal_existing(None, editor)
-    assert [link.sealed_later for link in results(record)] == [True, True]
-    assert verify_feed(record.pk).wrong == []

@@ -33,7 +33,7 @@ def outcome(response: Any) -> str:
 
 
 TABLES = (  # those whose rows another tenant could have changed
-    "signals_feed", "signals_feedtoken", "signals_telegrambot", "signals_telegramchat",
+    "signals_feed", "signals_feedtoken", "alerts_telegrambot", "alerts_telegramchat",
     "signals_signal", "connections_executionconnection",
     "connections_subscription", "connections_subscriptionroute", "connections_killswitch",
     "connections_subscriptiontwin",

@@ -10,6 +10,7 @@ from typing import Any
 from django.utils import timezone
 from rest_framework.test import APIClient
 
+from alerts.models import TelegramBot, TelegramChat
 from analytics.models import Preflight
 from common.clocks import market_now
 from common.models import SettingsVersion
@@ -38,15 +39,7 @@ from execution.models import DriftItem, ExecutionLog, Order, Status
 from execution.sample_orders import place_sample
 from positions.models import ExecutionPosition
 from signals.feeds import create_feed, create_feed_token
-from signals.models import (
-    Approval,
-    Feed,
-    FeedToken,
-    SavedDraft,
-    Signal,
-    TelegramBot,
-    TelegramChat,
-)
+from signals.models import Approval, Feed, FeedToken, SavedDraft, Signal
 from tests.connections import make
 from tests.decisions import calendar_of, provider_of
 from tests.execution import factories

@@ -13,6 +13,10 @@ import pytest
 from django.db import connection
 from django.test import Client, override_settings
 
+from alerts.inbox import posts as alert_posts
+from alerts.inbox.posts import PostedAlert, receive_alerts
+from alerts.inbox.storing import Receipt
+from alerts.models import IncomingAlert
 from api import alert_batches
 from api.alert_batches import (
     LONGEST_WAIT,
@@ -25,11 +29,8 @@ from api.alert_batches import (
 from common.operational.current import settings_now
 from common.reason_codes import Code
 from config.middleware.alert_endpoint import _post_in
-from signals import alert_posts
-from signals.alert_posts import PostedAlert, receive_alerts
-from signals.alerts import Receipt
 from signals.feeds import create_feed_token
-from signals.models import Feed, IncomingAlert
+from signals.models import Feed
 from signals.strict_json import MAX_BYTES
 from tests.connections import make
 from tests.web_process import Answer, WebProcess
@@ -150,7 +151,7 @@ def test_alerts_that_arrive_together_are_stored_together(web: WebProcess) -> Non
     assert {status_of(one) for one in sent} == {202}
     assert IncomingAlert.objects.count() == count
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(DISTINCT xmin::text) FROM signals_incomingalert")
+        cursor.execute("SELECT count(DISTINCT xmin::text) FROM alerts_incomingalert")
         assert cursor.fetchone()[0] <= count / 2  # transactions
 
 

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from alerts.models import IncomingAlert
 from signals.feeds import create_feed_token
-from signals.models import Feed, IncomingAlert
+from signals.models import Feed
 from tests.alert_inbox import settled
 from tests.api.conftest import AsWeb
 from tests.api.factories import World

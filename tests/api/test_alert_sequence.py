@@ -14,10 +14,10 @@ import pytest
 from django.db import connection
 from django.test import Client
 
+from alerts.carry_out.orders import MAX_CLOSED_AGAIN
 from common.clocks import market_now
 from execution.models import Order
 from positions.models import ExecutionPosition
-from signals.alert_orders import MAX_CLOSED_AGAIN
 from signals.feeds import create_feed_token
 from signals.models import Direction, Feed, ReceivedAlert, Signal
 from signals.open_signals import open_signals

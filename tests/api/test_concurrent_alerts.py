@@ -11,9 +11,10 @@ import pytest
 from django.db import connection, connections, transaction
 from django.test import Client
 
+from alerts.models import IncomingAlert
 from common.sql import rows
 from positions.models import ExecutionPosition
-from signals.models import IncomingAlert, Signal
+from signals.models import Signal
 from tests.alert_inbox import answer_of
 from tests.api.conftest import AsWeb
 from tests.api.factories import World

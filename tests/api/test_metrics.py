@@ -286,7 +286,7 @@ def test_request_that_raises_is_counted_as_5xx(token: str) -> None:
 def test_waits_of_alerts_messages_and_positions(client: Client, token: str) -> None:
     feed = make.feed()
     run(
-        "INSERT INTO signals_incomingalert (feed_id, source, source_key, body, state, received_at,"
+        "INSERT INTO alerts_incomingalert (feed_id, source, source_key, body, state, received_at,"
         " expires_at) VALUES (%s, 'WEBHOOK', 'k', '', 'WAITING', clock_timestamp()"
         " - interval '90 s', clock_timestamp() + interval '1 h')",
         (feed.pk,),

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from analytics.models import AnalyticsDaily
+from api.trading.order_serializers import lifecycle_of
 from common.clocks import market_now
 from connections.models import Instrument, Subscription
-from execution.api.order_serializers import lifecycle_of
 from execution.models import Fill, Order, Status
 from positions.models import ExecutionPosition
 from prices.models import LatestQuote

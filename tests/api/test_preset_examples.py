@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from analytics.what_if.sizing_example import Asked, sizing_example
 from common.clocks import market_now
 from connections.models import AccountSnapshot, ExecutionConnection, TradingPreset
 from execution.models import Order
-from execution.sizing_example import Asked, sizing_example
 from tests.api.conftest import AsWeb
 from tests.api.factories import World
 from tests.api.test_problems import problem

@@ -55,9 +55,9 @@ MOVE_SOURCE = """
 UPDATE connections_dataconnection SET settings = %(settings)s::jsonb WHERE name = %(name)s
 """
 CHANNEL_FOUND = """
-INSERT INTO signals_telegramchat (bot_id, chat_id, kind, title)
+INSERT INTO alerts_telegramchat (bot_id, chat_id, kind, title)
 SELECT bot.id, -1001234567890, 'channel', 'Signals of mine'
-FROM signals_telegrambot bot JOIN signals_feed feed ON feed.id = bot.feed_id
+FROM alerts_telegrambot bot JOIN signals_feed feed ON feed.id = bot.feed_id
 WHERE feed.slug = %(slug)s
 """
 

@@ -11,13 +11,13 @@ from connections.subscriptions.routes import RouteAccount, set_route
 from events.confirmation import request_confirmation
 from events.models import Channel
 from signals import services as signals
-from signals.alert_sequence import _key, lock_alert_order
 from signals.closing import TradeSelection, close_trades
 from signals.draft import SignalDraft
 from signals.drafts import publish_draft, store_draft
 from signals.feeds import create_feed_token
 from signals.ingest import save_draft
 from signals.models import Action, Direction, Feed, Origin
+from signals.sequence import _key, lock_alert_order
 from tests.common.advisory_locks import (
     Lock,
     by_numbers,

@@ -58,7 +58,7 @@ CASES: dict[str, list[Callable[[Rows], Case]]] = {
         of_signals.add_an_operators_account,
         of_signals.stop_a_twin,
     ],
-    "signals/alert_sequence.py": [
+    "signals/sequence.py": [
         of_signals.order_alerts_of_a_symbol,
         of_signals.order_alerts_of_all_symbols,
         of_signals.close_all_trades,

@@ -10,8 +10,8 @@ import pytest
 from common import formatting
 
 ROOT = Path(__file__).parents[2]
-APPS = ("analytics", "common", "connections", "console", "demo", "events", "execution", "portal",
-        "positions", "signals", "users")  # fmt: skip
+APPS = ("alerts", "analytics", "common", "connections", "console", "demo", "events", "execution",
+        "portal", "positions", "signals", "users")  # fmt: skip
 # What is shown with two decimals, and is no money.
 NO_MONEY = re.compile(
     r"percent|bps|factor|calculated|\bs?lippage|in_r\b|_r\b|\br\b|real_(median|low|high|compared)"

@@ -25,7 +25,7 @@ BAD = ["One\nTwo", "One\rTwo", "One\u2028Two", "One\x1b[31m", "One\x85Two"]
 COLUMNS = ("name", "title", "full_name")
 NOT_TYPED = {  # made by us, or by a service that we read
     "connections.TradingPause.name", "events.Notification.title", "events.WebhookMessage.title",
-    "signals.TelegramChat.title", "users.AccountMail.name",
+    "alerts.TelegramChat.title", "users.AccountMail.name",
 }  # fmt: skip
 ENTRY_POINTS: dict[str, Callable[[User, str], Any]] = {
     "API key": lambda user, name: create_api_key(user, name),
@@ -42,7 +42,16 @@ ENTRY_POINTS: dict[str, Callable[[User, str], Any]] = {
 
 
 def test_every_name_that_people_type_has_one_line() -> None:
-    ours = ("users", "events", "signals", "connections", "prices", "execution", "positions")
+    ours = (
+        "users",
+        "events",
+        "signals",
+        "alerts",
+        "connections",
+        "prices",
+        "execution",
+        "positions",
+    )
     loose = []
     for model in apps.get_models():
         for field in model._meta.local_fields:

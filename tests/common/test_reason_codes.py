@@ -6,14 +6,14 @@ from common.reason_codes import Code
 from config.installation import ROOT
 
 APPS = (
-    "analytics", "api", "brokers", "buses", "common", "config", "conformance", "connections",
-    "console", "demo", "events", "execution", "ops", "portal", "positions", "prices",
+    "alerts", "analytics", "api", "brokers", "buses", "common", "config", "conformance",
+    "connections", "console", "demo", "events", "execution", "ops", "portal", "positions", "prices",
     "signals", "users",
 )  # fmt: skip
 TABLE = ROOT / "common" / "reason_codes.py"
 # Explaining a code is no use of it.
 EXPLANATIONS = {
-    ROOT / "execution" / "order_explanations.py", ROOT / "events" / "messages" / "orders.py",
+    ROOT / "analytics" / "orders" / "explanations.py", ROOT / "events" / "messages" / "orders.py",
     ROOT / "console" / "queries" / "system_status.py",
 }  # fmt: skip
 

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
-from importlib import import_module
 from uuid import uuid4
 
 import pytest
@@ -13,7 +12,6 @@ from brokers.base import ReadFailed
 from brokers.paper.capabilities import capabilities_of
 from brokers.types import AccountState, BrokerCashFlow, ConnectionSpec
 from common.reason_codes import Code
-from common.sql import run
 from connections.accounts.cash_flows import AccountFlows, FlowRequest, effective_times
 from connections.health import account_polling, connection_checks
 from connections.loss_limits.figures import figures_of, limits_of
@@ -240,21 +238,6 @@ class TestReading:
         assert stored(limited) == (D(10_000 + amount), [D(amount)])
         flow_at = CashFlow.objects.get().at
         assert flow_at <= AccountSnapshot.objects.get(connection=limited).read_at
-
-    def test_equity_of_an_older_row_is_that_of_its_own_state(
-        self, limited: ExecutionConnection, bank: Bank
-    ) -> None:
-        backfill = import_module("connections.migrations.0023_backfill_cash_flow_equity").BACKFILL
-        poll(bank)
-        CashFlowRead.objects.update(equity=None)
-        run(backfill)
-        assert CashFlowRead.objects.get().equity == D(10_000)
-        CashFlowRead.objects.update(equity=None)
-        bank.book(-3000)
-        bank.error = ReadFailed(Code.BROKER_UNREACHABLE, "no answer")
-        poll(bank)
-        run(backfill)
-        assert CashFlowRead.objects.get().equity is None
 
     def test_flows_that_keep_coming_are_missing(
         self, limited: ExecutionConnection, bank: Bank

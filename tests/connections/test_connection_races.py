@@ -9,6 +9,9 @@ import pytest
 from django.conf import settings
 from django.db import transaction
 
+from alerts.models import TelegramBot
+from alerts.telegram.services import set_bot
+from alerts.telegram.tokens import open_token
 from brokers.types import BrokerCashFlow, BrokerFunding
 from common.sealing import new_private_key, public_key_of
 from connections import services
@@ -29,9 +32,6 @@ from connections.models import (
 )
 from events import webhook_services, webhooks
 from events.models import Channel, Event, EventKind
-from signals.models import TelegramBot
-from signals.telegram.services import set_bot
-from signals.telegram.tokens import open_token
 from tests.changes.races import Race, require_one_winner
 from tests.connections import make
 from tests.connections.failing import connect

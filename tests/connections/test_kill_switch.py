@@ -1,7 +1,6 @@
 """Setting and releasing halts."""
 
 from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
 from threading import Barrier
 from typing import Any
 
@@ -12,11 +11,9 @@ from django.utils import timezone
 from common.errors import ConflictError, InvalidInputError, NotAllowedError
 from common.permissions import Role
 from common.reason_codes import Code
-from common.sql import periodic_rows, run
+from common.sql import periodic_rows
 from connections import kill_switch, services
 from connections.models import ExecutionConnection, KillSwitch
-from events.context import EventContext
-from events.messages import render
 from events.models import Event, EventKind
 from execution.base.kill_switch import CURRENT_HALTS, read_halts
 from signals.models import Feed
@@ -194,34 +191,6 @@ def test_refused_release_names_who_set_the_halt(
             services.release_kill_switch(of_provider.pk, by=other)
 
 
-def test_migration_lets_exits_through_that_providers_held(operator: User) -> None:
-    feed, account = make.feed(), make.connection()
-    owner: dict[str, Any] = {"set_by": feed.owner}
-    of_feed: dict[str, Any] = {"scope": "FEED", "feed": feed}
-    of_provider = make.kill_switch("HALTED", **of_feed, **owner)
-    released = make.kill_switch("HALTED", **of_feed, **owner, released_at=timezone.now())
-    kept = (
-        released,
-        make.kill_switch("HALTED", **of_feed, set_by=operator),
-        make.kill_switch("HALTED", **of_feed),
-        make.kill_switch("HALTED", scope="CONNECTION", connection=account, set_by=account.user),
-    )
-    run(import_module("connections.migrations.0033_halts_of_feeds").LET_EXITS_THROUGH)
-    of_provider.refresh_from_db()
-    assert of_provider.mode == "REDUCING"
-    assert of_provider.released_at is None
-    modes = KillSwitch.objects.filter(pk__in=[one.pk for one in kept])
-    assert set(modes.values_list("mode", flat=True)) == {"HALTED"}
-    event = Event.objects.get()
-    assert (event.kind, event.user_id) == (EventKind.KILL_SWITCH, feed.owner_id)
-    context = EventContext(
-        event.pk, event.kind, event.user_id, None, None, None, event.payload, event.created_at
-    )
-    message = render(context)
-    assert message.title == "Kill switch set: exits only"
-    assert "Since the upgrade it holds entries only." in message.body
-
-
 def halt_of(account: ExecutionConnection, by: User | None, **changes: Any) -> KillSwitch:
     asked: dict[str, Any] = {
         "scope": "CONNECTION", "mode": "REDUCING", "reason": "r", "connection_id": account.pk,
@@ -327,26 +296,6 @@ def test_trading_processes_read_the_same_halt_once(
     halt_of(alices, operator, mode="HALTED")
     assert len(periodic_rows(CURRENT_HALTS)) == 2
     assert read_halts().connections == {str(alices.pk): "HALTED"}
-
-
-def test_migration_releases_further_ones_of_the_same_halt(
-    alices: ExecutionConnection, operator: User
-) -> None:
-    run("DROP INDEX same_halt_once_a_person")
-    of_account: dict[str, Any] = {"scope": "CONNECTION", "connection": alices}
-    carried_out: dict[str, Any] = {"flatten": True, "carried_out_at": timezone.now()}
-    first, second = (
-        make.kill_switch("REDUCING", **of_account, set_by=alices.user) for _ in range(2)
-    )
-    for fields in (
-        {"set_by": operator}, {}, {}, {"set_by": alices.user, "flatten": True},
-        {"set_by": alices.user, **carried_out}, {"set_by": alices.user, **carried_out},
-    ):  # fmt: skip
-        make.kill_switch("REDUCING", **of_account, **fields)
-    run(import_module("connections.migrations.0034_same_halt_once").RELEASE_FURTHER_ONES)
-    assert list(KillSwitch.objects.exclude(released_at=None)) == [second]
-    assert not alices.can_execute_trades()
-    assert first.pk < second.pk
 
 
 def test_risk_officer_halts_and_may_not_close_positions() -> None:

@@ -39,10 +39,10 @@ def test_subscription_takes_signals_until_before_its_end(end: datetime, code: st
     made = make.subscription(account, feed, expires_at=end)
     assert reason_for(connection_id=account.pk, feed_id=feed.pk, direction="BUY") == code
     if code is None:
-        assert services.renew_subscription(made.pk, by=None, expires_at=end + INSTANT)
+        assert services.update_subscription(made.pk, by=None, expires_at=end + INSTANT)
     else:
         with pytest.raises(InvalidInputError):
-            services.renew_subscription(made.pk, by=None, expires_at=end)
+            services.update_subscription(made.pk, by=None, expires_at=end - INSTANT)
 
 
 @pytest.mark.parametrize(

@@ -93,10 +93,10 @@ def test_subscription_is_paused_renewed_and_changed(
     assert why is Code.SUBSCRIPTION_PAUSED
     assert services.resume_subscription(taken.pk, by=by) is True
     end = market_now() + timedelta(days=1)
-    assert services.renew_subscription(taken.pk, by=by, expires_at=end) is True
-    assert services.renew_subscription(taken.pk, by=by, expires_at=end) is False
+    assert services.update_subscription(taken.pk, by=by, expires_at=end) is True
+    assert services.update_subscription(taken.pk, by=by, expires_at=end) is False
     with pytest.raises(InvalidInputError):
-        services.renew_subscription(taken.pk, by=by, expires_at=market_now())
+        services.update_subscription(taken.pk, by=by, expires_at=market_now())
     assert services.update_subscription(taken.pk, by=by, directions="SELL") is True
     with pytest.raises(InvalidInputError):
         services.update_subscription(taken.pk, by=by, feed=1)
@@ -137,7 +137,7 @@ def test_other_tenant_is_refused(alices: ExecutionConnection, feed: Feed) -> Non
         lambda: services.subscribe(connection_id=alices.pk, feed_id=make.feed().pk, by=bob),
         lambda: services.unsubscribe(taken.pk, by=bob),
         lambda: services.pause_subscription(taken.pk, by=bob),
-        lambda: services.renew_subscription(taken.pk, by=bob, expires_at=None),
+        lambda: services.update_subscription(taken.pk, by=bob, expires_at=None),
     ):
         with pytest.raises(NotAllowedError):
             attempt()

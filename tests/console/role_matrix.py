@@ -189,7 +189,7 @@ LISTS: dict[str, Rows] = {
     "positions.executionposition": READ_ONLY,
     "signals.feed": Rows(add=TRADERS, change=TRADERS),
     "signals.feedtoken": READ_ONLY,
-    "signals.incomingalert": READ_ONLY,
+    "alerts.incomingalert": READ_ONLY,
     "signals.signal": Rows(add=TRADERS, change=TRADERS),
     "users.accountmail": READ_ONLY,
     "users.apikey": READ_ONLY,

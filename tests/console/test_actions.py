@@ -12,15 +12,15 @@ from django.contrib import admin
 from django.test import Client, RequestFactory
 from nacl.public import PrivateKey
 
+from alerts.inbox.addresses import address_of
+from alerts.models import TelegramBot
 from common.clocks import market_now
 from connections.models import Epoch, ExecutionConnection, KillSwitch, Subscription, TradingPreset
 from events.models import Channel
 from execution import tasks
 from execution.disaster_recovery.epochs import open_epoch
 from execution.models import ExecutionLog, Order
-from signals.alert_addresses import address_of
 from signals.feeds import create_feed_token
-from signals.models import TelegramBot
 from tests.changes.concurrent_forms import fields_of
 from tests.console import seed
 from tests.console.seed import CANARY

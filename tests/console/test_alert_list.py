@@ -7,13 +7,14 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from signals.alert_publishing import publish_waiting
-from signals.alerts import accept_alert
-from signals.models import AlertState, Feed, IncomingAlert
+from alerts.inbox.publishing import publish_waiting
+from alerts.inbox.storing import accept_alert
+from alerts.models import AlertState, IncomingAlert
+from signals.models import Feed
 from users.tenancy import for_all_tenants
 
 Page = Callable[..., str]
-LIST = "/admin/signals/incomingalert/"
+LIST = "/admin/alerts/incomingalert/"
 
 
 @pytest.fixture

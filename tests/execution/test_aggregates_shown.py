@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from analytics.orders.aggregates import cancelled_with_text, sent_with_text
+from analytics.orders.timeline import timeline
 from common.errors import InvalidInputError
 from connections.models import MAX_AGGREGATION_MS, AccountSnapshot, ExecutionConnection
 from connections.services import create_connection, update_connection
-from execution.aggregate_results import cancelled_with_text, sent_with_text
 from execution.models import Order
-from execution.timeline import timeline
 from signals.models import Feed
 from tests.connections import make
 from tests.execution import factories

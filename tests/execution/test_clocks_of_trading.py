@@ -16,6 +16,7 @@ import psycopg
 import pytest
 from django.db import transaction
 
+from analytics.orders.working import WorkingOrder
 from common.clocks import machine_time, set_market_clock
 from common.sql import database_now, rows
 from connections.models import AccountSnapshot, ExecutionConnection
@@ -23,7 +24,6 @@ from execution.monitoring import broker_positions
 from execution.monitoring.broker_positions import DueRead
 from execution.monitoring.loss_limits import apply_loss_limits
 from execution.order_retries import retry_order
-from execution.working_orders import WorkingOrder
 from portal.selectors.positions import PositionView
 from signals.models import Feed
 from tests.analytics.trading_days import stop_clock

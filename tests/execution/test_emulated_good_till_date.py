@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
+from analytics.orders.end_times import end_of
+from analytics.orders.explanations import explain
 from brokers.base import NotSent
 from brokers.types import OrderRequest, TimeInForce
 from common.clocks import market_now
 from common.reason_codes import Code
 from connections.models import ExecutionConnection
 from execution.changes.order_changes import change_order
-from execution.end_times import end_of
 from execution.models import ExecutionLog, Order
 from execution.monitoring.pending_actions import process_pending_actions
-from execution.order_explanations import explain
 from execution.recovery import sweeps
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.submission.change_terms import WantedTerms

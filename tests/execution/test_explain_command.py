@@ -7,10 +7,10 @@ from decimal import Decimal as D
 import pytest
 from django.core.management import CommandError, call_command
 
+from analytics.orders.explanations import explain
+from analytics.orders.reasons import reason_of
 from common.clocks import MarketClock, set_market_clock
 from execution.models import ExecutionLog, Order
-from execution.order_explanations import explain
-from execution.order_reasons import reason_of
 from signals.models import Feed
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker

@@ -8,16 +8,16 @@ from typing import NamedTuple
 
 import pytest
 
+from analytics.orders.explanations import slippage_cost
+from analytics.orders.rounding_debt import rounding_debts
 from common.sql import rows, run
 from connections.models import ExecutionConnection
 from execution import signal_outcomes
 from execution.changes.changeable_orders import may_be_cancelled, obstacle
 from execution.entry_quality import filled_entries_sql, slippage_cost_sql
 from execution.models import Order
-from execution.order_explanations import slippage_cost
 from execution.reconciliation.open_orders import WORKING
 from execution.reports.broker_exits_sql import may_grow_sql
-from execution.rounding_debt import rounding_debts
 from execution.runtime import stream_claims
 from execution.submission.conditions import of_account_sql
 from positions.models import ExecutionPosition

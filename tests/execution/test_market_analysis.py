@@ -5,9 +5,9 @@ from decimal import Decimal as D
 
 import pytest
 
+from analytics.what_if.market_analysis import MarketAnalysis, market_analysis
 from common.clocks import market_now
 from connections.models import ExecutionConnection
-from execution.market_analysis import MarketAnalysis, market_analysis
 from execution.models import EntryDecision, Order
 from prices.models import PriceBar
 from signals.models import Feed

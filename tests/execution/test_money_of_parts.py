@@ -5,13 +5,13 @@ from decimal import Decimal as D
 
 import pytest
 
+from analytics.orders.slices import slice_result
 from common.clocks import market_now
 from connections.models import DataConnection, ExecutionConnection
 from execution.funding import book_funding
 from execution.models import Fill, Order
 from execution.record_fills import real_fills
 from execution.signal_totals import signal_total
-from execution.slice_results import slice_result
 from positions.models import ExecutionPosition
 from signals.models import Feed, Signal
 from tests.analytics.test_feed_records import T, filled, published, subscriber

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from analytics.orders.page_updates import order_updates_of
 from common.clocks import market_now
 from common.sql import rows
 from connections.models import ExecutionConnection
 from execution.models import AccountSyncState, WorkerLease
-from execution.order_updates import order_updates_of
 from tests.connections import make
 from users.models import User
 from users.tenancy import act_as, acting_for

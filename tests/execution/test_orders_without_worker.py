@@ -9,12 +9,12 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from analytics.orders.reasons import WORKER_SECONDS
 from common.permissions import Role
 from common.reason_codes import Code
 from common.sql import run
 from connections.models import ExecutionConnection
 from execution.models import Order
-from execution.order_reasons import WORKER_SECONDS
 from execution.services import close_position
 from signals.models import Feed
 from tests.execution import factories

@@ -13,6 +13,7 @@ from django.urls import reverse
 from nacl.public import PrivateKey
 
 from analytics.models import SignalQuality
+from analytics.orders.followers import results_of
 from analytics.reports import report_accounts
 from analytics.services import compute_signal_quality
 from analytics.twins import compare
@@ -41,7 +42,6 @@ from events.models import Channel, Delivery, Event, EventKind, Notification
 from events.routing import route_events
 from events.services import NewEvent, emit_many
 from execution import tasks
-from execution.feed_results import results_of
 from execution.models import Order
 from execution.preview import preview
 from execution.signal_totals import signal_total

@@ -12,6 +12,8 @@ import pytest
 from django.db.models import F
 from django.http import QueryDict
 
+from analytics.orders.followers import FeedResult, results_of
+from analytics.orders.scoped_results import Exits, scoped_result
 from brokers.types import ReportKind
 from common.reason_codes import Code
 from connections.models import ExecutionConnection, Instrument
@@ -19,11 +21,9 @@ from console.pages.signal_pages import find
 from console.queries import candidates
 from console.queries.funnel import funnel
 from demo.results import _targets_hit
-from execution.feed_results import FeedResult, results_of
 from execution.models import Order, OutcomeCheck
 from execution.monitoring.level_monitor import scan_levels
 from execution.scoped import actions as scoped_actions
-from execution.scoped.results import Exits, scoped_result
 from execution.signal_outcomes import report_outcomes
 from execution.submission.outgoing import Outgoing
 from portal.selectors.positions import PositionView

@@ -28,11 +28,11 @@ from execution.runtime.event_stream import drain_events
 from signals.feeds import create_feed_token
 from signals.models import Feed, ReceivedAlert, Signal
 from tests.alert_inbox import answer_of
+from tests.alerts.charting import Chart, fill_in, templates
 from tests.execution import factories
 from tests.execution.trading_process import running
 from tests.execution.trading_process import until as engine_until
 from tests.operational import set_setting
-from tests.signals.charting import Chart, fill_in, templates
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

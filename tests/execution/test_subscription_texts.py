@@ -4,9 +4,9 @@ from decimal import Decimal as D
 
 import pytest
 
+from analytics.orders.subscription_texts import live_lines
 from brokers.types import OrderType
 from connections.models import ExecutionConnection, LossLimit
-from execution.subscription_texts import live_lines
 from signals.models import Feed
 from tests.connections import make
 from tests.execution import factories

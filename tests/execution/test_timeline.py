@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+from analytics.orders.timeline import Step, timeline
 from execution.models import Fill, Order, Status
-from execution.timeline import Step, timeline
 
 START = datetime(2014, 5, 2, 12, 30, tzinfo=UTC)
 D = Decimal

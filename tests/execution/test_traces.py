@@ -16,6 +16,8 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.test import Client
 
+from alerts.inbox.publishing import publish_waiting
+from alerts.inbox.storing import accept_alert
 from brokers.base import Rejected
 from common import tracing
 from common.operational.document import Document, Observe
@@ -26,8 +28,6 @@ from connections.models import ExecutionConnection
 from execution import services
 from execution.models import DroppedMessageCount, Order
 from execution.runtime.trading_runtime import TradingRuntime
-from signals.alert_publishing import publish_waiting
-from signals.alerts import accept_alert
 from signals.models import Feed, Signal
 from signals.services import publish
 from tests.execution import factories

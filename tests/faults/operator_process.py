@@ -95,9 +95,9 @@ def alert(feed: int, count: int = 1, first: int = 0, times: int = 1) -> list[str
     times; return their states."""
     from django.db import transaction
 
-    from signals.alerts import accept_alert
+    from alerts.inbox.storing import accept_alert
+    from alerts.tasks import notify_worker_on_commit
     from signals.models import Feed
-    from signals.tasks import notify_worker_on_commit
 
     signal_feed = Feed.objects.select_related("owner").get(slug=f"bench-{feed}")
     states = []

@@ -11,12 +11,12 @@ from tests.faults.process_fleet import OperatorDiedError
 pytestmark = [pytest.mark.faults]
 N = 50
 ALERTS = 20
-WAITING = "SELECT count(*) FROM signals_incomingalert WHERE state = 'WAITING'"
-STATES = "SELECT string_agg(state, ' ' ORDER BY id) FROM signals_incomingalert"
+WAITING = "SELECT count(*) FROM alerts_incomingalert WHERE state = 'WAITING'"
+STATES = "SELECT string_agg(state, ' ' ORDER BY id) FROM alerts_incomingalert"
 SIGNALS = "SELECT count(*) FROM signals_signal WHERE published_at IS NOT NULL"
 # Pairs of signals of one feed that were published in another order than their alerts arrived in.
 OVERTAKEN = """
-SELECT count(*) FROM signals_incomingalert a JOIN signals_incomingalert b
+SELECT count(*) FROM alerts_incomingalert a JOIN alerts_incomingalert b
   ON b.feed_id = a.feed_id AND b.id > a.id AND a.state = 'PUBLISHED' AND b.state = 'PUBLISHED'
 WHERE a.signal_ids[1] > b.signal_ids[1]
 """

@@ -20,6 +20,7 @@ from tests.config.test_env import PRODUCTION
 ROOT = Path(__file__).resolve().parents[2]
 OF_OTHERS = ("test_chaos.py", "test_restore.py", "test_failpoints.py")  # have pages of their own
 FOLDERS = (
+    "alerts",
     "brokers",
     "buses",
     "common",

@@ -12,8 +12,8 @@ import builtins, os, signal, sys, time
 
 import asyncio, multiprocessing, subprocess, celery.apps.worker, celery.concurrency.thread
 
-OURS = {"common", "brokers", "events", "users", "signals", "connections", "prices", "positions",
-        "execution", "analytics", "api", "portal", "conformance", "console", "ops",
+OURS = {"common", "brokers", "events", "users", "signals", "alerts", "connections", "prices",
+        "positions", "execution", "analytics", "api", "portal", "conformance", "console", "ops",
         "demo", "config"}
 UNIX = {"fcntl", "grp", "pty", "pwd", "resource", "syslog", "termios", "uvloop"}
 imported, missing = builtins.__import__, []

@@ -147,7 +147,7 @@ MODULES |= {
     "positions/exit_minimums.py": Module((f"{EXITS}test_dust.py", f"{EXITS}test_targets.py")),
     "positions/stop_rules.py": Module(("tests/positions/test_stop_rules.py",)),
     "signals/price_guard.py": Module(
-        (f"{SUBMISSION}test_price_guard.py", "tests/signals/test_alert_directions.py")
+        (f"{SUBMISSION}test_price_guard.py", "tests/alerts/test_alert_directions.py")
     ),
 }
 

@@ -8,6 +8,8 @@ from uuid import UUID
 
 from django.http import Http404
 
+from alerts.key_setups import setups
+from alerts.models import TelegramBot, TelegramChat
 from common.clocks import market_now
 from connections import services
 from connections.loss_limits.pauses import resume_after_limit
@@ -25,8 +27,7 @@ from portal.selectors.telegram import bot_of
 from signals import services as signals
 from signals.drafts import discard_draft
 from signals.feeds import archive_feed, create_feed_token, revoke_feed_token
-from signals.key_setups import setups
-from signals.models import Action, FeedToken, Signal, TelegramBot, TelegramChat
+from signals.models import Action, FeedToken, Signal
 from tests.connections import make
 from tests.loss_limits import pause_of
 from tests.portal.factories import World

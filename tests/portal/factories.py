@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from alerts.models import TelegramBot, TelegramChat
 from analytics.models import AnalyticsDaily
 from common.clocks import market_now
 from common.permissions import Role
@@ -24,7 +25,7 @@ from execution.models import DriftItem, Fill, Order, ScopedAction
 from positions.models import ExecutionPosition
 from prices.models import LatestQuote
 from signals.feeds import create_feed_token
-from signals.models import Feed, SavedDraft, Signal, TelegramBot, TelegramChat
+from signals.models import Feed, SavedDraft, Signal
 from tests.connections import make
 from tests.loss_limits import limit_of, pause_of
 from tests.roles import give

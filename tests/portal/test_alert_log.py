@@ -2,8 +2,8 @@
 
 from django.urls import reverse
 
-from signals.alert_publishing import publish_next
-from signals.alerts import accept_alert
+from alerts.inbox.publishing import publish_next
+from alerts.inbox.storing import accept_alert
 from signals.feeds import create_feed_token
 from signals.models import Feed
 from tests.html import html_of

@@ -7,16 +7,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.urls import reverse
 
+from alerts.inbox.addresses import UnknownAddressError
+from alerts.inbox.posts import PostedAlert, receive_alert
+from alerts.platform_messages import TEMPLATES
 from portal.alert_forms import OVERLAPS
-from signals.alert_addresses import UnknownAddressError
-from signals.alert_posts import PostedAlert, receive_alert
-from signals.alert_templates import TEMPLATES
 from signals.feeds import create_feed_token
 from signals.models import Feed, FeedToken, Signal
+from tests.alerts.charting import templates
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
 from tests.portal.factories import feed as make_feed
-from tests.signals.charting import templates
 from users.tenancy import for_all_tenants, on_behalf_of
 
 TEXT = b"BUY EURUSD @ 1.0850 SL 1.0800"

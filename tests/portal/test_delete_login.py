@@ -6,13 +6,14 @@ from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 
+from alerts.models import TelegramBot
 from common.errors import ConflictError
 from common.sql import rows
 from connections.accounts import login_deletion
 from connections.models import ExecutionConnection, Subscription
 from connections.services import delete_login, items_of_login
 from execution.models import Order
-from signals.models import Feed, TelegramBot
+from signals.models import Feed
 from tests.connections import make
 from tests.html import html_of
 from tests.portal.conftest import SignedIn

@@ -5,9 +5,9 @@ from decimal import Decimal as D
 
 import pytest
 
+from analytics.orders import last_signals
 from common.clocks import market_now
 from connections.models import ExecutionConnection
-from execution import last_signals
 from execution.models import ArchivedOrder, Order
 from portal.selectors.signals import last_published_to, published_to
 from positions.models import ExecutionPosition

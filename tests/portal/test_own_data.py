@@ -12,11 +12,12 @@ from django.apps import apps
 from django.test import Client
 from django.utils import timezone
 
+from alerts.models import IncomingAlert
 from analytics import own_trail
 from common.sql import run
 from events.models import Channel
 from execution.models import ExecutionLog, Order
-from signals.models import FeedTerms, FeedToken, IncomingAlert
+from signals.models import FeedTerms, FeedToken
 from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World

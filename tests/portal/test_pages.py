@@ -8,13 +8,13 @@ from uuid import uuid4
 
 import pytest
 
+from analytics.orders.explanations import explain, format_price
 from common.clocks import market_now
 from common.money import plain
 from connections.exposure import open_items
 from connections.models import ConnectionHealth, ExecutionConnection, LaneLease
 from events.models import Notification
 from execution.models import Order
-from execution.order_explanations import explain, format_price
 from portal.selectors.accounts import accounts_of
 from portal.selectors.positions import PositionView, open_positions
 from portal.selectors.results import currency_summaries

@@ -9,10 +9,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from analytics.orders.followers import results_of
 from common.clocks import market_now
 from connections.models import KillSwitch, Subscription, SubscriptionInterval
 from connections.subscriptions.followers import followers_of
-from execution.feed_results import results_of
 from portal.selectors.publishing import reach_points
 from signals.drafts import preview_draft
 from signals.models import ApprovalRequest, Feed, SavedDraft, Signal

@@ -14,12 +14,12 @@ from django.test import Client
 from django.urls import NoReverseMatch, URLResolver, get_resolver, reverse
 from drf_spectacular.generators import SchemaGenerator
 
+from alerts.models import TelegramBot
 from common.errors import InvalidInputError, NotAllowedError
 from common.permissions import Right, Role
 from common.reason_codes import Code
 from config.middleware.second_factor import REAUTHENTICATED_API_CALLS, REAUTHENTICATED_VIEWS
 from connections.models import ExecutionConnection
-from signals.models import TelegramBot
 from tests.html import html_of
 from tests.operational import set_setting
 from tests.portal.conftest import SignedIn

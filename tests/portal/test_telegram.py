@@ -5,9 +5,10 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from alerts.models import TelegramBot, TelegramChat
 from common.permissions import Role
 from common.reason_codes import Code
-from signals.models import Feed, TelegramBot, TelegramChat
+from signals.models import Feed
 from tests.fakes.telegram.bot_api import TOKEN
 from tests.html import html_of
 from tests.portal.conftest import SignedIn

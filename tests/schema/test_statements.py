@@ -39,7 +39,7 @@ TYPES = {
     "list": {"jsonb"},
     "bytes": {"bytea"},
 }
-ENTRY_POINTS = {"config.asgi", "config.wsgi"}  # they need servers when they are imported
+ENTRY_POINTS = {"config.asgi"}  # it needs servers when it is imported
 
 
 def modules() -> Iterator[str]:

@@ -21,14 +21,16 @@ WRITE = r"\b(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM|TRUNCATE|MERGE\s+INTO)\s+(?:ON
 
 # (app, owner of the table): references in strings
 CEILINGS = {
+    ("alerts", "signals"): 5,  # its trades and addresses are rows of feeds
     ("analytics", "connections"): 8,
-    ("analytics", "execution"): 2,
+    ("analytics", "execution"): 3,
     ("analytics", "positions"): 3,
     ("analytics", "signals"): 1,
     ("common", "connections"): 1,
     ("common", "paper"): 1,
     ("common", "positions"): 1,
     ("connections", "prices"): 1,
+    ("console", "alerts"): 2,  # the audit trail names its tables
     ("console", "buses"): 3,  # the audit trail names its tables
     ("console", "common"): 1,  # the audit trail names its tables
     ("console", "connections"): 22,  # the audit trail names its tables
@@ -36,7 +38,7 @@ CEILINGS = {
     ("console", "execution"): 11,
     ("console", "paper"): 1,
     ("console", "positions"): 2,
-    ("console", "signals"): 7,  # the audit trail names its tables
+    ("console", "signals"): 5,  # the audit trail names its tables
     ("console", "users"): 8,  # the audit trail names its tables
     ("demo", "connections"): 2,
     ("demo", "events"): 2,

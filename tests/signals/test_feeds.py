@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from alerts.inbox.addresses import address_of
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 from signals import feeds
-from signals.alert_addresses import address_of
 from signals.models import Feed, FeedToken
 from users.models import User
 

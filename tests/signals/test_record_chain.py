@@ -18,7 +18,7 @@ from common.sql import rows, run
 from signals import services
 from signals.models import Feed, Signal
 from signals.record_check import anchor, verify_feed
-from signals.record_sql import ANCHORS, CONTENT, HEADS, LINKS, SEAL_EXISTING, TERMS
+from signals.record_sql import ANCHORS, CONTENT, HEADS, LINKS, TERMS
 from tests.kept_rows import kept_rows
 from tests.sampling import often
 from tests.signals.test_services import approved_feed, make
@@ -336,28 +336,6 @@ def test_rolled_back_publication_leaves_no_link_and_no_gap() -> None:
         transaction.set_rollback(True)
     services.publish(second.pk, by=None)
     assert [(link.number, link.signal_id) for link in links(feed)] == [(1, second.pk)]
-
-
-@pytest.mark.django_db(transaction=True)
-def test_existing_signals_are_sealed_as_of_now_and_marked() -> None:
-    feed = approved_feed()
-    waiting = make(feed, order_type="LIMIT", open_price=D("1.07"))
-    opened = make(feed)
-    with as_owner_without_triggers():
-        for signal, age in ((opened, 1), (waiting, 2)):
-            at = f"clock_timestamp() - interval '{age} day'"
-            rows(f"UPDATE signals_signal SET published_at = {at} WHERE id = {signal.pk}")
-        rows(f"UPDATE signals_signal SET cancelled_at = clock_timestamp() WHERE id = {waiting.pk}")
-    assert "has no link" in verify_feed(feed.pk).wrong[0]
-    with transaction.atomic():  # as the migration does before it creates the guards
-        rows(f"ALTER TABLE {LINKS} DISABLE TRIGGER fillcast_guard")
-        for statement in "; ".join(SEAL_EXISTING).split(";"):
-            rows(statement)
-        rows(f"ALTER TABLE {LINKS} ENABLE TRIGGER fillcast_guard")
-    assert [(link.kind, link.signal_id, link.sealed_later) for link in links(feed)] == [
-        ("OPEN", waiting.pk, True), ("OPEN", opened.pk, True), ("CANCEL", waiting.pk, True),
-    ]  # fmt: skip
-    assert verify_feed(feed.pk).wrong == []
 
 
 def test_anchor_refuses_a_changed_link(feed: Feed) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from alerts.carry_out.sequence import known_signal, late_entry
 from common.clocks import market_now, set_market_clock
 from common.errors import FillcastError
 from signals import services
-from signals.alert_sequence import known_signal, late_entry
 from signals.draft import SignalDraft
 from signals.draft_ends import REPLAY_WINDOW, end_errors, valid_until_of
 from signals.drafts import store_draft

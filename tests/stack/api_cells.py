@@ -7,10 +7,10 @@ from urllib.parse import urlencode
 
 from django.db import transaction
 
+from alerts.inbox.posts import PostedAlert, receive_alert
 from api import reference
 from common.operational.document import RATES
 from common.permissions import Role
-from signals.alert_posts import PostedAlert, receive_alert
 from signals.feeds import create_feed_token
 from tests.api import factories
 from tests.api.cases import CASES, Case
@@ -42,7 +42,15 @@ NAMES = {OWNER: "alice", OTHER: "bob", ADMINISTRATOR: "anna", OPERATOR: "oscar",
 
 
 def build() -> factories.World:
-    """Write Alice's rows; add staff, and a password for each caller."""
+    """Write Alice's rows; add staff, and a password for each caller.
+
+    In one transaction: the web process takes a version of the settings once, as it finds it.
+    """
+    with transaction.atomic():
+        return _build()
+
+
+def _build() -> factories.World:
     world = factories.build()
     for role, name in (((Role.ADMINISTRATOR,), "anna"), ((Role.OPERATOR,), "oscar"), ((), "nils")):
         world.keys[name] = create_api_key(staff(*role, name=name), "test")[1]

@@ -170,12 +170,12 @@ def alert_is_not_published(stack: WatchedStack) -> Iterator[Callable[[], object]
     with stack.session() as session:
         session.execute("SELECT 1 FROM signals_feed FOR NO KEY UPDATE")
         stack.rows(
-            "INSERT INTO signals_incomingalert (feed_id, source, source_key, body, state,"
+            "INSERT INTO alerts_incomingalert (feed_id, source, source_key, body, state,"
             " received_at, expires_at) SELECT id, 'WEBHOOK', 'late', '{}', 'WAITING',"
             " clock_timestamp(), clock_timestamp() + interval '1 h' FROM signals_feed LIMIT 1"
         )
         yield lambda: stack.rows(
-            "UPDATE signals_incomingalert SET received_at = clock_timestamp() - interval '31 s'"
+            "UPDATE alerts_incomingalert SET received_at = clock_timestamp() - interval '31 s'"
             " WHERE state = 'WAITING'"
         )
 

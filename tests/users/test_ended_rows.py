@@ -48,7 +48,7 @@ FURTHER_ACTS: dict[str, Act] = {
     "ask for a preflight of a feed not taken": lambda rows, by: request_preflight(
         connection_id=rows.account.pk, feed_id=rows.public.pk, by=by
     ),
-    "renew a subscription": lambda rows, by: services.renew_subscription(
+    "change a subscription": lambda rows, by: services.update_subscription(
         rows.subscription.pk, by=by, expires_at=None
     ),
 }
@@ -66,13 +66,13 @@ REFUSED: dict[str, dict[str, str]] = {
     "its account": {
         "pause an account": CONFLICT,
         "pause a subscription": CONFLICT,
-        "renew a subscription": CONFLICT,
+        "change a subscription": CONFLICT,
         "subscribe": CONFLICT,
         "ask for a test": CONFLICT,
         "ask for a preflight": "NOT_FOUND",
         "ask for a preflight of a feed not taken": "NOT_FOUND",
     },
-    "its subscription": {"pause a subscription": CONFLICT, "renew a subscription": CONFLICT},
+    "its subscription": {"pause a subscription": CONFLICT, "change a subscription": CONFLICT},
 }
 OTHERS = {"approve a signal", "reject a signal", "grant approval", "halt everything", "invite",
           "change rights", "make a key", "enter a deposit"}  # fmt: skip

@@ -8,11 +8,12 @@ import pytest
 from django.http import HttpResponse
 from django.test import Client
 
+from alerts.models import TelegramBot, TelegramChat
 from common.permissions import Scope
 from events.models import Channel, WebhookMessage
 from signals.drafts import store_draft
 from signals.feeds import create_feed_token
-from signals.models import Action, Feed, TelegramBot, TelegramChat
+from signals.models import Action, Feed
 from tests.api.cases import CASES
 from tests.connections import make
 from users.models import User

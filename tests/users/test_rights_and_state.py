@@ -6,14 +6,15 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.db import transaction
 
+from alerts.models import TelegramBot
+from alerts.telegram.leases import take_bots
 from common.errors import ConflictError, FillcastError, NotAllowedError
 from common.permissions import Right, Role, may
 from connections import services
 from connections.models import KillSwitch
 from signals.feeds import update_feed
-from signals.models import Feed, Signal, TelegramBot
+from signals.models import Feed, Signal
 from signals.record_selectors import sees_new
-from signals.telegram.leases import take_bots
 from tests.connections import make
 from tests.operational import set_setting
 from tests.roles import staff

@@ -199,7 +199,7 @@ def test_tenant_cannot_transfer_own_row(
 NOT_GRANTED = {
     "connections_accounthistory", "connections_cashflow", "connections_connectionhealth",
     "connections_tradingpause", "execution_archivedorder", "execution_executionlog",
-    "execution_scopedaction", "signals_feedterms", "signals_incomingalert",
+    "execution_scopedaction", "signals_feedterms", "alerts_incomingalert",
     "positions_stoprule", "users_recoverycode", "users_secondfactor",
 }  # fmt: skip
 

@@ -28,7 +28,7 @@ SAME_AS = {
     "my_feeds": "SELECT id FROM signals_feed WHERE owner_id = NULLIF("
     "current_setting('fillcast.tenant', true), '')::bigint",
     "seen_feeds": "SELECT id FROM signals_feed",
-    "my_bots": "SELECT id FROM signals_telegrambot",
+    "my_bots": "SELECT id FROM alerts_telegrambot",
     "my_channels": "SELECT id FROM events_channel",
     "my_keys": "SELECT id FROM users_apikey",
     "my_exports": "SELECT id FROM users_dataexport",

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from django.utils import timezone
 
+from alerts.models import IncomingAlert, TelegramBot, TelegramChat, TelegramMessage
 from analytics.models import AnalyticsDaily, Preflight, SignalQuality, TradeCost
 from common.models import KeptAnswer
 from connections.models import (
@@ -56,13 +57,9 @@ from signals.models import (
     Feed,
     FeedTerms,
     FeedToken,
-    IncomingAlert,
     ReceivedAlert,
     SavedDraft,
     Signal,
-    TelegramBot,
-    TelegramChat,
-    TelegramMessage,
 )
 from tests.connections import make
 from tests.decisions import answered, calendar_of, provider_of

@@ -5,14 +5,16 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     WHEN 'execution.watch_positions' THEN 300
     WHEN 'execution.reconcile' THEN 1500
     WHEN 'execution.audit' THEN 18000
-    WHEN 'events.deliver' THEN 10 END
+    WHEN 'events.deliver' THEN 10
+    WHEN 'connections.refresh_accounts' THEN 300 END
 $$;
 
 CREATE FUNCTION public.fillcast_seconds(every integer, period text) RETURNS bigint
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT every::bigint * CASE period
-    WHEN 'days' THEN 86400 WHEN 'hours' THEN 3600 WHEN 'minutes' THEN 60 WHEN 'seconds' THEN 1
-    ELSE 0 END
+  SELECT CASE period
+    WHEN 'days' THEN every::bigint * 86400 WHEN 'hours' THEN every::bigint * 3600
+    WHEN 'minutes' THEN every::bigint * 60 WHEN 'seconds' THEN every::bigint
+    ELSE every::bigint / 1000000 END
 $$;
 
 CREATE FUNCTION public.fillcast_guard_schedule() RETURNS trigger

@@ -20,7 +20,7 @@ CREATE FUNCTION public.execution_refuse_other_keys() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   RAISE EXCEPTION 'Order % keeps its signal and its account.', OLD.id
-    USING ERRCODE = 'restrict_violation';
+    USING ERRCODE = 'check_violation';
 END $$;
 CREATE TRIGGER keys_of_order BEFORE UPDATE OF signal_id, connection_id ON public.execution_order
 FOR EACH ROW

@@ -15,6 +15,7 @@ from uuid import UUID
 from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
 
+from analytics.orders.halt_texts import halt_lines
 from common.commands import HelpedCommand, fault_text, raise_faults
 from common.errors import FillcastError
 from common.money import plain
@@ -22,7 +23,6 @@ from config.installation import ROOT
 from connections import services
 from connections.models import ExecutionConnection, HaltMode, KillSwitch
 from execution import tasks
-from execution.halt_texts import halt_lines
 from execution.management.scope_options import is_confirmed, not_done, show
 from execution.services import HaltImpact, halt_impact
 from ops.kill_switch_drill import ACCOUNTS, BAR_SECONDS, DrillError, clean_up, run_drill

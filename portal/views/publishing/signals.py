@@ -4,10 +4,10 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 
+from analytics.orders.followers import FeedResult, results_of
 from common.clocks import market_now
 from common.confirmation import ConfirmationPage, Consequence, error_message
 from common.errors import ConflictError
-from execution.feed_results import FeedResult, results_of
 from portal.pages import confirm, current_user, tenants_only
 from portal.selectors.publishing import (
     MOST_WAITING,

@@ -57,16 +57,29 @@ WHEN ((NEW.is_public AND NOT OLD.is_public)
   OR (NEW.archived_at IS NOT NULL AND OLD.archived_at IS NULL))
 EXECUTE FUNCTION signals_feed_reset_signals();
 
--- The feed of a signal, locked. The session that writes a signal need not see its feed (row-level
--- security), but the rule holds for all.
-CREATE FUNCTION signals_lock_feed(feed bigint) RETURNS signals_feed
-LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-  SELECT f FROM signals_feed f WHERE f.id = feed FOR SHARE
-$$;
+-- A session locks a feed that it need not see, and reads nothing of it.
+CREATE FUNCTION signals_lock_feed(feed bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+  PERFORM FROM signals_feed f WHERE f.id = feed FOR SHARE;
+END $$;
+
+-- As signals_is_tenant_session(), where the function that asks runs as the owner of the tables: the
+-- role that the session has taken on, else its login, is who calls.
+CREATE FUNCTION public.signals_is_tenant_caller() RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE caller name := coalesce(nullif(current_setting('role'), 'none'), session_user);
+BEGIN
+  RETURN pg_has_role(caller, 'fillcast_web', 'USAGE')
+    AND NOT pg_has_role(caller, 'fillcast_trade', 'USAGE')
+    AND NOT public.fillcast_actor_may('approve_signals')
+    AND NOT public.fillcast_actor_may('manage_feeds');
+END $$;
 
 -- Before a signal changes. The long comparison lists the columns that are the signal's content:
 -- tests/signals/test_approval_guard.py fails if a new column is neither there nor known to be none.
-CREATE FUNCTION signals_signal_approval() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION signals_signal_approval() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
   feed signals_feed;
   publishes boolean := NEW.published_at IS NOT NULL;
@@ -74,7 +87,7 @@ DECLARE
 BEGIN
   IF NEW.approved_by_id IS NOT NULL
       AND (TG_OP = 'INSERT' OR NEW.approved_by_id IS DISTINCT FROM OLD.approved_by_id)
-      AND NOT (TG_OP = 'INSERT' AND NEW.origin = 'DRIFT') AND signals_is_tenant_session() THEN
+      AND NOT (TG_OP = 'INSERT' AND NEW.origin = 'DRIFT') AND public.signals_is_tenant_caller() THEN
     RAISE insufficient_privilege USING MESSAGE = 'only an operator approves a signal';
   END IF;
   IF TG_OP = 'UPDATE' THEN
@@ -88,14 +101,32 @@ BEGIN
     END IF;
     IF OLD.approval = 'APPROVED' AND approves
         AND (NEW.feed_id, NEW.action, NEW.refers_to_id, NEW.currency_pair, NEW.direction,
-          NEW.order_type, NEW.open_price, NEW.stop_price, NEW.sl, NEW.target_prices,
+          NEW.order_type, NEW.open_price, NEW.stop_price, NEW.trail_distance, NEW.trail_pips,
+          NEW.trail_percent, NEW.trail_atr, NEW.trail_atr_minutes, NEW.activation_price,
+          NEW.not_before, NEW.close_when_signal_id, NEW.close_when_state, NEW.close_at,
+          NEW.close_after_seconds, NEW.after_signal_id, NEW.after_state, NEW.oco_group, NEW.sl,
+          NEW.target_prices,
           NEW.target_fractions, NEW.close_fraction, NEW.time_in_force, NEW.valid_until,
-          NEW.max_slippage_pips, NEW.max_slippage_unit, NEW.risk_category)
+          NEW.max_slippage_pips, NEW.max_slippage_unit, NEW.execution_style, NEW.duration_seconds,
+          NEW.slice_count, NEW.slice_variation, NEW.price_limit, NEW.catch_up, NEW.at_end,
+          NEW.max_spread, NEW.max_spread_unit, NEW.break_even_target, NEW.break_even_profit,
+          NEW.break_even_offset, NEW.trailing_distance, NEW.trailing_step,
+          NEW.trailing_activation, NEW.stop_rule_unit, NEW.risk_category, NEW.provider_quantity,
+          NEW.provider_equity, NEW.provider_currency)
           IS DISTINCT FROM
           (OLD.feed_id, OLD.action, OLD.refers_to_id, OLD.currency_pair, OLD.direction,
-          OLD.order_type, OLD.open_price, OLD.stop_price, OLD.sl, OLD.target_prices,
+          OLD.order_type, OLD.open_price, OLD.stop_price, OLD.trail_distance, OLD.trail_pips,
+          OLD.trail_percent, OLD.trail_atr, OLD.trail_atr_minutes, OLD.activation_price,
+          OLD.not_before, OLD.close_when_signal_id, OLD.close_when_state, OLD.close_at,
+          OLD.close_after_seconds, OLD.after_signal_id, OLD.after_state, OLD.oco_group, OLD.sl,
+          OLD.target_prices,
           OLD.target_fractions, OLD.close_fraction, OLD.time_in_force, OLD.valid_until,
-          OLD.max_slippage_pips, OLD.max_slippage_unit, OLD.risk_category) THEN
+          OLD.max_slippage_pips, OLD.max_slippage_unit, OLD.execution_style, OLD.duration_seconds,
+          OLD.slice_count, OLD.slice_variation, OLD.price_limit, OLD.catch_up, OLD.at_end,
+          OLD.max_spread, OLD.max_spread_unit, OLD.break_even_target, OLD.break_even_profit,
+          OLD.break_even_offset, OLD.trailing_distance, OLD.trailing_step,
+          OLD.trailing_activation, OLD.stop_rule_unit, OLD.risk_category, OLD.provider_quantity,
+          OLD.provider_equity, OLD.provider_currency) THEN
       IF publishes THEN
         RAISE check_violation USING MESSAGE =
           format('signal %s was approved with another content: it is not published with this one',
@@ -111,7 +142,7 @@ BEGIN
   IF NOT approves AND NOT publishes THEN
     RETURN NEW;
   END IF;
-  feed := signals_lock_feed(NEW.feed_id);
+  SELECT f.* INTO feed FROM signals_feed f WHERE f.id = NEW.feed_id FOR SHARE;
   IF TG_OP = 'INSERT' AND NEW.origin = 'DRIFT' AND publishes AND NOT feed.is_public THEN
     NEW.reaches_admins := false;  -- adopted: a trade that its owner made, of that one account
     NEW.owner_only := true;
@@ -121,7 +152,7 @@ BEGIN
     RAISE check_violation USING MESSAGE =
       format('signal %s: neither it nor its feed %s is approved', NEW.id, feed.slug);
   END IF;
-  IF approves AND NEW.approved_by_id IS NOT NULL AND signals_is_tenant_session() THEN
+  IF approves AND NEW.approved_by_id IS NOT NULL AND public.signals_is_tenant_caller() THEN
     RAISE insufficient_privilege USING MESSAGE = 'only an operator approves a signal';
   END IF;
   IF publishes THEN
@@ -143,3 +174,19 @@ CREATE TRIGGER fillcast_guard_setting BEFORE INSERT OR UPDATE OR DELETE
 
 CREATE TRIGGER fillcast_guard_setting BEFORE INSERT OR UPDATE OR DELETE
   ON signals_feedtoken FOR EACH ROW EXECUTE FUNCTION fillcast_guard_setting('{}');
+
+-- A session of a tenant asks for approval and withdraws the request; it decides none.
+CREATE FUNCTION signals_request_decision() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF signals_is_tenant_session()
+      AND (TG_OP = 'INSERT' AND NEW.outcome <> ''
+        OR TG_OP = 'UPDATE' AND (OLD.outcome <> '' OR NEW.outcome <> 'WITHDRAWN'
+          OR (NEW.feed_id, NEW.text, NEW.requested_by_id, NEW.requested_at, NEW.sentence)
+            IS DISTINCT FROM
+            (OLD.feed_id, OLD.text, OLD.requested_by_id, OLD.requested_at, OLD.sentence))) THEN
+    RAISE insufficient_privilege USING MESSAGE = 'only an operator decides about an approval';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER signals_request_decision BEFORE INSERT OR UPDATE ON signals_approvalrequest
+FOR EACH ROW EXECUTE FUNCTION signals_request_decision();

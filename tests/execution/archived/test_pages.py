@@ -15,13 +15,13 @@ from django.test import Client
 from django.utils import timezone
 
 from analytics.history import HISTORY, HistoryFilter
+from analytics.orders.followers import results_of
+from analytics.orders.scoped_results import scoped_result
 from analytics.quality import execution_quality
 from connections.models import ExecutionConnection
 from console.queries import candidates
-from execution.feed_results import results_of
 from execution.models import Order, ScopedAction
 from execution.own_log import log_of
-from execution.scoped.results import scoped_result
 from execution.services import cancel_order
 from portal.selectors.signals import published_to, signal_history, signal_summaries
 from tests.archive.rows import archive

@@ -3,6 +3,7 @@
 import pytest
 from django.utils import timezone
 
+from alerts.models import IncomingAlert
 from common.sql import rows, run
 from common.stored_times import (
     AHEAD_SECONDS,
@@ -17,7 +18,7 @@ from execution.base.clock_steps import ALARM, correct_after_step
 from execution.models import Order
 from execution.runtime.trading_runtime import TradingRuntime
 from positions.models import ExecutionPosition
-from signals.models import Feed, IncomingAlert
+from signals.models import Feed
 from tests.execution import factories
 
 pytestmark = pytest.mark.django_db
@@ -185,13 +186,13 @@ def test_waiting_alert_keeps_its_time_after_clock_step(feed: Feed) -> None:
     now = timezone.now()
     IncomingAlert.objects.create(feed=feed, body=b"x", entry_until=now, expires_at=now)
     run(
-        "UPDATE signals_incomingalert SET received_at = received_at + interval '1 h',"
+        "UPDATE alerts_incomingalert SET received_at = received_at + interval '1 h',"
         " due_at = due_at + interval '1 h', entry_until = received_at + interval '1 h 60 s'"
     )
-    assert [found.table for found in correct_times_ahead()] == ["signals_incomingalert"]
+    assert [found.table for found in correct_times_ahead()] == ["alerts_incomingalert"]
     [row] = rows(
         "SELECT extract(epoch FROM entry_until - clock_timestamp())::int AS left,"
-        " due_at <= clock_timestamp() AS is_due FROM signals_incomingalert"
+        " due_at <= clock_timestamp() AS is_due FROM alerts_incomingalert"
     )
     assert 0 < row.left <= 60
     assert row.is_due

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from analytics.orders.explanations import explain
 from brokers.types import OrderType as BrokerOrderType
 from common.clocks import market_now
 from common.errors import InvalidInputError
@@ -18,7 +19,6 @@ from execution.changes.position_levels import modify_position
 from execution.models import EntryChange, Order, OrderTrigger
 from execution.monitoring.pending_actions import process_pending_actions
 from execution.monitoring.stop_rules import judge_due
-from execution.order_explanations import explain
 from execution.recovery import sweeps
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.submission.change_terms import WantedTerms

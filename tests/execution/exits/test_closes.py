@@ -6,11 +6,11 @@ from decimal import Decimal as D
 import pytest
 from django.db.models import F
 
+from analytics.orders.followers import results_of
 from brokers.base import OutcomeUnknown, Rejected
 from common.reason_codes import Code
 from connections.models import ExecutionConnection, Instrument
 from console.queries import candidates
-from execution.feed_results import results_of
 from execution.models import Order, OutcomeCheck
 from execution.monitoring.level_monitor import scan_levels
 from execution.monitoring.pending_actions import process_pending_actions

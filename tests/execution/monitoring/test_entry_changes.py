@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from analytics.orders.rounding_debt import rounding_debts
 from brokers.base import OutcomeUnknown, Rejected
 from brokers.types import (
     BrokerOrder,
@@ -30,7 +31,6 @@ from execution.monitoring.pending_actions import process_pending_actions
 from execution.reconciliation.late_changes import take_over_late_changes
 from execution.reconciliation.reconcile import reconcile
 from execution.recovery import stale_orders, sweeps
-from execution.rounding_debt import rounding_debts
 from execution.runtime.trading_runtime import TradingRuntime, run_call
 from execution.services import cancel_order
 from execution.submission.change_terms import WantedTerms

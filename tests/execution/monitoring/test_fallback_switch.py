@@ -37,6 +37,7 @@ from prices.signals import quotes_arrived, quotes_stored
 from signals.models import Feed
 from tests.execution.monitoring.held_orders import SELL_TRAIL, held, market_and_limit_only, state
 from tests.execution.monitoring.test_tick_monitor import bought, exits, source
+from tests.stopped_clock import StoppedClock
 
 __all__ = ["bought", "market_and_limit_only"]
 pytestmark = pytest.mark.django_db
@@ -49,9 +50,15 @@ def quote_at(bid: str, at: datetime) -> Quote:
 
 
 class Sources:
-    """An account's own source and its fallback; time passes by making what is stored older."""
+    """An account's own source and its fallback; time passes by making what is stored older.
 
-    def __init__(self, account: ExecutionConnection, monkeypatch: pytest.MonkeyPatch) -> None:
+    The clock stands still besides, so that a slow machine lets no bound pass.
+    """
+
+    def __init__(
+        self, account: ExecutionConnection, clock: StoppedClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.clock = clock
         self.seconds = 1000.0
         monkeypatch.setattr(fallback_feed, "machine_time", lambda: self.seconds)
         monkeypatch.setattr(fallback_feed, "open_since", lambda pair, hours, at: ALWAYS)
@@ -86,7 +93,11 @@ class Sources:
         self.look()
 
     def quote(self, source_id: int, bid: str) -> None:
-        """Store a quote of a source, as its own process does, and let its monitors judge it."""
+        """Store a quote of a source, as its own process does, and let its monitors judge it.
+
+        Each is a little newer than the one before.
+        """
+        self.clock.pass_time(0.01)
         quotes = [quote_at(bid, market_now())]
         store_quotes(source_id, quotes)
         for notice in (quotes_arrived, quotes_stored):
@@ -131,7 +142,9 @@ def shift(stream: fallback_feed.FallbackStream, older: timedelta) -> None:
 
 
 @pytest.fixture
-def sources(alice: ExecutionConnection, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sources]:
+def sources(
+    alice: ExecutionConnection, stopped_clock: StoppedClock, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Sources]:
     monitors: tuple[Any, ...] = (TickMonitor(), StopRuleMonitor(), TriggerMonitor())
 
     def arrived(*, data_connection_id: int, quotes: list[Quote], waited: float, **_: Any) -> None:
@@ -143,7 +156,7 @@ def sources(alice: ExecutionConnection, monkeypatch: pytest.MonkeyPatch) -> Iter
 
     quotes_arrived.connect(arrived)
     quotes_stored.connect(stored)
-    yield Sources(alice, monkeypatch)
+    yield Sources(alice, stopped_clock, monkeypatch)
     quotes_arrived.disconnect(arrived)
     quotes_stored.disconnect(stored)
 

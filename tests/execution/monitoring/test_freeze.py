@@ -5,13 +5,13 @@ from decimal import Decimal as D
 
 import pytest
 
+from analytics.orders.reasons import reason_of
 from common.clocks import market_now
 from connections.models import ExecutionConnection, Instrument
 from execution.changes.forms import change_line
 from execution.changes.order_changes import change_order
 from execution.models import EntryChange, Order
 from execution.monitoring.pending_actions import process_pending_actions
-from execution.order_reasons import reason_of
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.services import cancel_order, modify_position
 from execution.submission.change_terms import WantedTerms

@@ -1,5 +1,5 @@
 """What each mode of the kill switch makes of an entry in each state: under the halt, by cancelling,
-and after the release. The sentences are in execution/halt_texts.py."""
+and after the release. The sentences are in analytics/orders/halt_texts.py."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from analytics.orders.halt_texts import halt_lines, unsent_kinds
 from brokers.base import NotSent
 from brokers.types import OrderType, Quote
 from common.clocks import market_now
@@ -18,7 +19,6 @@ from common.sql import run
 from connections import services as connections
 from connections.models import MAX_AGGREGATION_MS, ExecutionConnection, KillSwitch
 from connections.services import HaltTarget
-from execution.halt_texts import halt_lines, unsent_kinds
 from execution.models import Order
 from execution.monitoring.halt_actions import HaltImpact, halt_impact
 from execution.monitoring.trigger_monitor import TriggerMonitor

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, transaction
 
+from analytics.orders.slices import SliceResult, slice_result
 from common.clocks import market_now
 from common.failpoints import AbandonedError, Failpoint, arm
 from connections.models import DataConnection, ExecutionConnection
 from execution.models import Order, SlicePlan
 from execution.monitoring.slice_averages import store_slice_averages
 from execution.services import cancel_order
-from execution.slice_results import SliceResult, slice_result
 from prices.models import PriceBar
 from signals.models import Feed
 from tests.execution import factories

@@ -103,6 +103,7 @@ def test_what_the_time_is_too_short_for_waits_and_newer_entries_do_not(
     factories.signal(feed)
     factories.pass_time(2)
     monkeypatch.setattr(isolation, "MOST_SECONDS", 0.0)
+    monkeypatch.setattr(isolation, "LEFT_SECONDS", 20.0)
     assert services.process_due_orders(5) == 10  # the suspects fill the first five
     assert sorted(factories.pending()) == order_ids
     assert trading.dispatcher.wait_idle(60)
@@ -110,7 +111,7 @@ def test_what_the_time_is_too_short_for_waits_and_newer_entries_do_not(
     assert Order.objects.filter(status="FILLED").count() == 5
     monkeypatch.setattr(isolation, "MOST_SECONDS", 5.0)
     assert services.process_due_orders(10) == 0  # not at once
-    factories.pass_time(2)
+    factories.pass_time(21)
     services.process_due_orders(10)
     assert trading.dispatcher.wait_idle(60)
     assert trading.report_writer.drain(60)

@@ -7,16 +7,16 @@ from decimal import Decimal as D
 import pytest
 from django.core.management import call_command
 
+from analytics.orders.explanations import explain
+from api.trading.order_serializers import OrderSerializer
+from api.trading.orders import orders_for
 from brokers.types import Execution, ReportKind
 from common import failpoints
 from common.clocks import market_now
 from connections.models import ExecutionConnection, Instrument
-from execution.api.order_serializers import OrderSerializer
-from execution.api.orders import orders_for
 from execution.audit.counters import audit
 from execution.models import Fill, Order
 from execution.monitoring.level_monitor import scan_levels
-from execution.order_explanations import explain
 from execution.services import close_position
 from execution.submission.outgoing import Outgoing
 from positions.models import ExecutionPosition

@@ -54,6 +54,7 @@ def test_unsent_order_is_retried_five_times_with_growing_delays(entry: Order) ->
     assert factories.claim_all() == []
 
 
+@pytest.mark.usefixtures("stopped_clock")
 @pytest.mark.parametrize("code", ["NOT_CONNECTED", "BROKER_UNREACHABLE", "TRADING_DISABLED"])
 def test_entry_of_an_unreachable_broker_waits_until_its_signal_is_too_old(
     entry: Order, code: str

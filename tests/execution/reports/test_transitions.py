@@ -7,7 +7,7 @@ import pytest
 
 from brokers.types import OrderReport, OrderType, ReportKind
 from common.reason_codes import Code
-from execution.models import AT_BROKER, IN_FLIGHT, TERMINAL, UNSENT, WORKING, Status
+from execution.models import AT_BROKER, IN_FLIGHT, LIVE, TERMINAL, UNSENT, Status
 from execution.reports.transitions import (
     ALLOWED,
     DEFERRED,
@@ -76,8 +76,8 @@ def test_moves_outside_the_table_raise(before: Status, after: Status) -> None:
 
 
 def test_every_status_is_in_its_groups() -> None:
-    assert set(S) == {*TERMINAL, *WORKING, S.UNKNOWN}
-    assert not set(TERMINAL) & set(WORKING)
+    assert set(S) == {*TERMINAL, S.PENDING, *LIVE}
+    assert not set(TERMINAL) & {S.PENDING, *LIVE}
     assert {*IN_FLIGHT, *AT_BROKER, *UNSENT, S.FILLED, S.REJECTED} == set(S)
 
 

@@ -328,8 +328,8 @@ NEEDS_TIMEOUT = {  # callables that open connections, and their timeout argument
     "SMTP_SSL": "timeout",
 }
 ROOMS = (
-    "analytics", "api", "brokers", "buses", "common", "config", "conformance", "connections",
-    "console", "demo", "events", "execution", "ops", "portal", "positions", "prices",
+    "alerts", "analytics", "api", "brokers", "buses", "common", "config", "conformance",
+    "connections", "console", "demo", "events", "execution", "ops", "portal", "positions", "prices",
     "signals", "users",
 )  # fmt: skip
 

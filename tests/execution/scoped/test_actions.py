@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from analytics.orders.scoped_pages import live_scope
 from common.db_functions import ClockTimestamp
 from common.errors import ConflictError, NotAllowedError
 from common.permissions import Role
@@ -18,7 +19,6 @@ from connections.models import ExecutionConnection
 from connections.services import HaltTarget
 from execution.models import Order, ScopedAction
 from execution.scoped import actions as scoped_actions
-from execution.scoped.pages import live_scope
 from positions.models import ExecutionPosition
 from signals.models import Feed, Signal
 from tests.connections import make

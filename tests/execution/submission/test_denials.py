@@ -114,6 +114,7 @@ def test_tighter_of_two_slippage_limits_applies(feed: Feed, broker: FakeBroker) 
     assert outgoing.request.worst_price == D("1.1002")
 
 
+@pytest.mark.usefixtures("stopped_clock")
 @pytest.mark.parametrize(("by", "age"), [("USD/CHF", 61), ("USD/CHF", 60)])
 def test_stale_conversion_rate_is_not_used(
     feed: Feed, broker: FakeBroker, by: str, age: int

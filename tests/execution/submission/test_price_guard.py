@@ -26,12 +26,12 @@ from signals.models import Action, Direction, Feed, Origin, Signal
 from signals.models import OrderType as Type
 from signals.price_guard import deviation_percent, notice
 from signals.slicing import ExecutionStyle
+from tests.alerts.charting import Chart, fill_in, templates
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.test_lock_order import WAITING
 from tests.execution.test_strategy_run import AlertClient
 from tests.hanging import beside
-from tests.signals.charting import Chart, fill_in, templates
 from tests.until import until
 from users.models import User
 

@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 from django.db import transaction
 
+from analytics.what_if.route_preview import preview_route
 from brokers.base import NotSent
 from common.clocks import market_now
 from common.reason_codes import Code
@@ -21,7 +22,6 @@ from connections.models import (
 from connections.services import RouteAccount
 from execution.models import ExecutionLog, Order
 from execution.preview import preview
-from execution.route_preview import preview_route
 from execution.submission.claim import claim
 from execution.submission.outgoing import Outgoing
 from execution.submission.routing import MAX_DETAIL

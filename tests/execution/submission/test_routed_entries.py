@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, transaction
 
+from analytics.orders.rounding_debt import rounding_debts
+from analytics.what_if.route_preview import preview_route
 from brokers.base import NotSent, OutcomeUnknown, Rejected
 from brokers.types import AccountState, OrderReport, PositionMode
 from common.clocks import market_now
@@ -31,8 +33,6 @@ from execution.monitoring.condition_watch import wake_settled
 from execution.monitoring.loss_limits import apply_loss_limits
 from execution.monitoring.pending_actions import process_pending_actions
 from execution.recovery import sweeps
-from execution.rounding_debt import rounding_debts
-from execution.route_preview import preview_route
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.submission.claim import claim
 from execution.submission.outgoing import Outgoing

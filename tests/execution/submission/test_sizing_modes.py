@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, transaction
 
+from analytics.orders.rounding_debt import RoundingDebt, rounding_debts
 from brokers.base import Rejected
 from common.reason_codes import Code
 from common.sql import rows
 from connections.models import ExecutionConnection
 from execution.models import Order
-from execution.rounding_debt import RoundingDebt, rounding_debts
 from signals.models import Feed
 from tests.connections import make
 from tests.execution import factories

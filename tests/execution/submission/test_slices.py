@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 
+from analytics.orders.slices import slice_result
 from brokers.base import NotSent, OutcomeUnknown, Rejected
 from brokers.types import CloseCause
 from common.errors import ConflictError
@@ -23,7 +24,6 @@ from execution.models import DriftItem, Order, SlicePlan
 from execution.monitoring import broker_positions
 from execution.reconciliation import open_positions
 from execution.services import cancel_order, close_position, retry_order
-from execution.slice_results import slice_result
 from positions.models import ExecutionPosition
 from prices.models import PriceBar
 from signals.models import Feed, Signal

@@ -7,6 +7,7 @@ import pytest
 from django.db import transaction
 from rest_framework.test import APIClient
 
+from analytics.orders.slices import slice_result
 from brokers.base import OutcomeUnknown
 from brokers.types import CloseCause
 from common.failpoints import Failpoint, FailpointError, arm
@@ -23,7 +24,6 @@ from execution.reconciliation.reconcile import reconcile
 from execution.reports.apply import apply_reports
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.services import close_dust, close_position
-from execution.slice_results import slice_result
 from execution.submission.claim_sql import EXPOSURE
 from positions.closed_results import ClosedRequest, closed_sums
 from positions.models import ExecutionPosition

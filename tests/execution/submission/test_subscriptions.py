@@ -110,7 +110,7 @@ def test_entry_whose_subscription_expires_later_is_sent(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
     end = market_now() + timedelta(minutes=1)
-    connections.renew_subscription(alice.subscriptions.get().pk, by=None, expires_at=end)
+    connections.update_subscription(alice.subscriptions.get().pk, by=None, expires_at=end)
     connections.update_subscription(alice.subscriptions.get().pk, by=None, directions="BUY")
     factories.signal(feed)
     assert len(factories.claim_all()) == 1

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from analytics.orders.explanations import explain
 from brokers.base import NotSent
 from brokers.types import OrderType, ReportKind, TimeInForce
 from common.clocks import market_now
@@ -17,7 +18,6 @@ from connections.models import ExecutionConnection, Subscription
 from execution.changes.changeable_orders import may_be_changed
 from execution.changes.order_changes import change_order
 from execution.models import Order, OrderTrigger
-from execution.order_explanations import explain
 from execution.submission.change_terms import WantedTerms
 from signals import services
 from signals.models import Approval, Feed, Signal

@@ -8,11 +8,11 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from analytics.orders.slices import slice_result
+from api.trading.order_serializers import SlicePlanSerializer
 from common.clocks import market_now
 from connections.models import ExecutionConnection
-from execution.api.order_serializers import SlicePlanSerializer
 from execution.models import ExecutionLog, Order, SlicePlan
-from execution.slice_results import slice_result
 from prices.models import PriceBar
 from prices.selectors import average_prices, quotes_by_day
 from signals.models import Feed

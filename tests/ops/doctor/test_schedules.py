@@ -11,22 +11,18 @@ from config.celery import app
 
 pytestmark = pytest.mark.django_db
 migration: Any = import_module("config.migrations.0001_initial")
-history: Any = import_module("config.migrations.0002_thin_account_history")
-hours: Any = import_module("config.migrations.0003_exchange_hours")
 
 
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
     PeriodicTask.objects.all().delete()
     migration.write(apps, None)
-    history.write(apps, None)
-    hours.write(apps, None)
 
 
 def test_every_schedule_names_a_registered_task() -> None:
     app.loader.import_default_modules()
     tasks = set(PeriodicTask.objects.values_list("task", flat=True))
-    assert len(tasks) == 12
+    assert len(tasks) == 23
     assert tasks <= set(app.tasks)
 
 
@@ -52,8 +48,6 @@ def test_operators_changes_of_schedules_are_kept() -> None:
     PeriodicTask.objects.filter(task="execution.audit").update(enabled=False, expire_seconds=7)
     before = PeriodicTask.objects.count()
     migration.write(apps, None)
-    history.write(apps, None)
-    hours.write(apps, None)
     kept = PeriodicTask.objects.get(task="execution.audit")
     assert (kept.enabled, kept.expire_seconds) == (False, 7)
     assert PeriodicTask.objects.count() == before

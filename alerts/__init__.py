@@ -1,0 +1,1 @@
+"""Signals as texts: what arrives is stored, read, and carried out once."""

@@ -1,0 +1,164 @@
+"""Find the dialect of an alert, and read it. Pure."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from alerts.dialects import (
+    comma_command,
+    key_values,
+    objects,
+    strategy_sentence,
+    text_entry,
+    text_update,
+)
+from alerts.dialects.bare_entry import with_doubt
+from alerts.dialects.characters import readable
+from alerts.dialects.emoji import trend_of
+from alerts.dialects.envelopes import from_form, message_of, without_mark
+from alerts.dialects.mapping import AlertMapping
+from alerts.dialects.option_contracts import refuse_options
+from alerts.dialects.position_words import refuse_unclear_words
+from alerts.dialects.reading import SIZING, Dialect, Note, Reading, ambiguous, not_understood
+from alerts.dialects.signal_numbers import with_signal_numbers
+from alerts.dialects.signature import without_signature
+from alerts.dialects.tokens import concepts
+from alerts.dialects.unknown_words import WRITE, foreign_word
+from alerts.dialects.vocabulary import Kind, Token
+from alerts.dialects.worded_ranges import with_ranges
+from alerts.dialects.worded_targets import with_takes
+from common.errors import InvalidInputError
+from common.reason_codes import Code
+from signals import strict_json
+
+_TIME = re.compile(
+    r"\s[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?Z\s*$", re.ASCII
+)
+
+_LEAST_OF_ENTRY = 2
+
+
+def translate(body: bytes, mapping: AlertMapping) -> Reading:
+    """Return an alert in our own fields, whatever dialect it is written in.
+
+    Raises InvalidInputError: BODY_NOT_JSON, ALERT_NOT_UNDERSTOOD, ALERT_AMBIGUOUS and those of its
+    fields. Each names what to write instead.
+    """
+    body = without_mark(body)
+    start = body.lstrip()[:1]
+    if not start or _is_json(body.lstrip()) or len(body) > strict_json.MAX_BYTES:
+        parsed = strict_json.parse(body)
+        if not isinstance(parsed, Mapping):
+            raise InvalidInputError(Code.BODY_NOT_JSON, "An alert is a JSON object: { … }.")
+        if not mapping.paths and (message := message_of(parsed)):
+            text, notes = message
+            reading = _read_text(text, mapping)
+            return replace(reading, notes=(*reading.notes, *notes))
+        return objects.read_object(parsed, mapping)
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise not_understood(
+            f"Byte {error.start} is not UTF-8.", "Send the text in UTF-8."
+        ) from error
+    return _read_text(from_form(text), mapping)
+
+
+def _is_json(body: bytes) -> bool:
+    """Whether a body is meant as JSON. “[H4] BUY EURUSD” is a text."""
+    if body[:2] == b"{{":
+        return False  # a placeholder
+    if body[:1] == b"{" or (body[:1] == b"[" and body[1:].lstrip()[:1] in b'{["]'):
+        return True
+    if body[:1] not in (b"[", b'"'):
+        return False
+    try:
+        strict_json.parse(body)
+    except InvalidInputError as error:
+        return error.code != Code.BODY_NOT_JSON
+    return True
+
+
+def _read_text(text: str, mapping: AlertMapping) -> Reading:
+    plain = readable(_with_mapped_words(_without_ignored(text, mapping), mapping)).strip()
+    if not plain:
+        raise not_understood("It has no words.", WRITE)
+    if strategy_sentence.is_sentence(plain):
+        return strategy_sentence.read_sentence(plain, mapping)
+    if comma_command.is_comma_command(plain):
+        return comma_command.read_comma_command(plain, mapping)
+    if key_values.is_command_block(plain):
+        return key_values.read_command_block(plain, mapping)
+    if key_values.is_key_value(plain):
+        return key_values.read_key_value(plain, mapping)
+    signal, notes = without_signature(plain)
+    reading = _read_words(signal, mapping, trend_of(text), notes)
+    sizes = [note.text for note in notes if note.reason == SIZING]
+    if sizes and reading.dialect is Dialect.TEXT_UPDATE:
+        raise ambiguous(
+            f"{sizes[0]} beside an instruction", "the share that it is about",
+            "a size without effect", field="close_fraction",
+            write="Write “close 30%” in one line, or leave the size out.",
+        )  # fmt: skip
+    return replace(reading, notes=(*reading.notes, *notes))
+
+
+def _read_words(plain: str, mapping: AlertMapping, trend: str, notes: Sequence[Note]) -> Reading:
+    """Read an entry or an update in words."""
+    time = _TIME.search(plain)
+    words = concepts(plain[: time.start()] if time else plain, mapping)
+    tokens = with_signal_numbers(with_takes(with_ranges(words)))
+    sent_at = time[0].strip() if time else ""
+    refuse_options(tokens)
+    refuse_unclear_words(tokens)
+    if text_update.is_update(tokens):
+        return _read_update(tokens, sent_at)
+    if not any(token.kind in (Kind.BUY, Kind.SELL, Kind.SYMBOL) for token in tokens):
+        for token in tokens:
+            if error := foreign_word(token.text):
+                raise error
+        kinds = {token.kind for token in tokens}
+        is_report = any(token.text.lower() in ("hit", "reached", "done") for token in tokens)
+        if Kind.NUMBER in kinds and kinds & {Kind.SL, Kind.TP} and not is_report:
+            raise text_entry.levels_without_side()
+        raise not_understood("It has no side and no symbol.", WRITE)
+    reading = text_entry.read_entry(tokens, mapping, trend, sent_at)
+    return with_doubt(reading, tokens, notes)
+
+
+def _read_update(tokens: list[Token], sent_at: str) -> Reading:
+    """Read an update. Raises InvalidInputError, for one beside an entry with what to do."""
+    try:
+        return text_update.read_update(tokens, sent_at)
+    except InvalidInputError as error:
+        if error.code != Code.ALERT_NOT_UNDERSTOOD or not _has_entry(tokens):
+            raise
+        raise not_understood(
+            "It has an entry and an instruction about an open trade.",
+            "Send each as a message of its own; write shares of targets as “TP1 1.0900 (50%)”.",
+        ) from error
+
+
+def _has_entry(tokens: list[Token]) -> bool:
+    """Whether a text has a side, a number and two of a price, a stop and targets."""
+    kinds = {Kind.SL if token.kind is Kind.STOP else token.kind for token in tokens}
+    has_price = Kind.ENTRY in kinds or any(token.text == "@" for token in tokens)
+    has_numbers = Kind.NUMBER in kinds and bool({Kind.BUY, Kind.SELL} & kinds)
+    return has_numbers and has_price + (Kind.SL in kinds) + (Kind.TP in kinds) >= _LEAST_OF_ENTRY
+
+
+def _with_mapped_words(text: str, mapping: AlertMapping) -> str:
+    """Return a text with the mapping's words of other alphabets in ours, where they are whole."""
+    sides = {word: str(side) for word, side in mapping.sides.items() if side in ("BUY", "SELL")}
+    for word, meaning in (sides | dict(mapping.symbols)).items():
+        if not word.isascii():
+            whole = rf"(?<!\w){re.escape(word)}(?!\w)"
+            text = re.sub(whole, f" {meaning} ", text, flags=re.IGNORECASE)
+    return text
+
+
+def _without_ignored(text: str, mapping: AlertMapping) -> str:
+    """Return a text without the phrases that the feed's mapping ignores, where they are whole."""
+    for phrase in mapping.ignore:
+        text = re.sub(rf"(?<![\w]){re.escape(phrase)}(?![\w])", "\n", text, flags=re.IGNORECASE)
+    return text

@@ -1,0 +1,1 @@
+"""What arrives for feeds, whatever its source: stored at once, published by a worker."""

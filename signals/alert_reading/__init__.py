@@ -1,6 +1,0 @@
-"""Read an alert into a signal, an order about a symbol, or an update of an open trade. Pure."""
-
-from signals.alert_reading.alerts import Alert, AlertOrder, AlertSignal, only_feed
-from signals.alert_reading.document import ambiguous, read_alert
-
-__all__ = ["Alert", "AlertOrder", "AlertSignal", "ambiguous", "only_feed", "read_alert"]
