@@ -14,7 +14,7 @@ from django.template import Template
 from django.test.utils import _TestState
 
 from common.gc_tuning import exclude_imports_from_gc
-from tests import by_path, kept_rows, operational
+from tests import by_path, kept_rows, operational, shares
 from tests.db_cleanup import copy_aside, empty_quickly
 from tests.durations import DurationsPlugin
 from tests.examples import load_profile
@@ -31,6 +31,7 @@ _servers: TestServers
 LEFT_OUT = "TESTS_LEFT_OUT"
 LEFT_OUT_PATHS = pytest.StashKey[frozenset[Path]]()
 LEFT_OUT_REASON = pytest.StashKey[str]()
+SHARE = pytest.StashKey[frozenset[Path] | None]()
 
 
 def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -74,6 +75,17 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.pop(LEFT_OUT, None)
     config.stash[LEFT_OUT_PATHS] = frozenset(by_path.ROOT / name for name in names)
     config.stash[LEFT_OUT_REASON] = reason
+    config.stash[SHARE] = _share(config)
+
+
+def _share(config: pytest.Config) -> frozenset[Path] | None:
+    """Return the files that this process of several runs, or None if it is the only one."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return None
+    process = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
+    processes = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    files = shares.test_files(config.args, config.invocation_params.dir)
+    return shares.share_of(process, processes, files - config.stash[LEFT_OUT_PATHS], by_path.ROOT)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -82,8 +94,12 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out the files that were decided to be."""
-    return True if collection_path in config.stash[LEFT_OUT_PATHS] else None
+    """Leave out the files that were decided to be, and those that another process runs."""
+    if collection_path in config.stash[LEFT_OUT_PATHS]:
+        return True
+    share = config.stash[SHARE]
+    is_others = share is not None and collection_path.name.startswith("test_")
+    return True if is_others and collection_path.is_file() and collection_path not in share else None
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

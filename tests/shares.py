@@ -1,0 +1,46 @@
+"""Which test files each process of `-n 4` runs.
+
+Each process collects its own files only: pytest-xdist's other ways of distributing let every
+process collect all of them, which costs 20 seconds of each. The files are shared out beforehand by
+the seconds that tests/durations.json has for them, the longest first, each to the process with the
+least to do.
+"""
+
+import heapq
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from tests.durations import BUDGET
+
+UNKNOWN_SECONDS = 0.1
+"""What a file counts that was not measured: most such files have no test of `make test`."""
+
+
+def share_of(process: int, processes: int, files: Iterable[Path], root: Path) -> frozenset[Path]:
+    """Return the files that one of several processes runs; process: from 0."""
+    measured: Mapping[str, float] = json.loads(BUDGET.read_text())["files"]
+    names = {str(path.relative_to(root)): path for path in files}
+    seconds = {name: measured.get(name, 0.0) + UNKNOWN_SECONDS for name in names}
+    shares = shared_out(seconds, processes)
+    return frozenset(names[name] for name in shares[process])
+
+
+def shared_out(seconds: Mapping[str, float], processes: int) -> list[list[str]]:
+    """Return the names for each process, so that each takes about as long."""
+    shares: list[list[str]] = [[] for _ in range(processes)]
+    load = [(0.0, number) for number in range(processes)]
+    for name in sorted(seconds, key=lambda name: (-seconds[name], name)):
+        taken, number = heapq.heappop(load)
+        shares[number].append(name)
+        heapq.heappush(load, (taken + seconds[name], number))
+    return shares
+
+
+def test_files(arguments: Iterable[str], root: Path) -> set[Path]:
+    """Return the test files that the paths and test names of a command line stand for."""
+    found = set[Path]()
+    for argument in arguments:
+        path = root / argument.partition("::")[0]
+        found |= set(path.rglob("test_*.py")) if path.is_dir() else {path}
+    return found
