@@ -6,7 +6,6 @@ follows by the level changes of `level_sync.py`. All that a rule knows is stored
 process that dies loses nothing: the next one goes on from the stored stop and the best price.
 """
 
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -42,6 +41,7 @@ from positions.stop_rule_rows import (
 from positions.stop_rules import Judgement, MoveKind, RuledPosition, judge
 from prices.ranges import price_ranges
 from prices.selectors import average_true_range, candles
+from prices.source_locks import SourceLocks
 
 log = structlog.get_logger(__name__)
 NO_PRICE_SECONDS = 5.0  # a due rule without a fresh price is judged again after this time
@@ -113,7 +113,7 @@ class StopRuleMonitor:
 
     def __init__(self) -> None:
         self._unjudged: dict[int, Prices] = {}
-        self._lock = threading.Lock()
+        self._locks = SourceLocks()
 
     def process_quotes(
         self, source_id: int, quotes: Sequence[Quote], waited: float = 0.0
@@ -123,7 +123,7 @@ class StopRuleMonitor:
         Prices are kept for the next call if the database fails or a position is locked. waited:
         seconds since the first quote arrived.
         """
-        with self._lock:
+        with self._locks.of(source_id):
             prices = _joined(self._unjudged.get(source_id, {}), _prices_of(quotes, waited))
             if not prices:
                 return []

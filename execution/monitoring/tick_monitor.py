@@ -11,7 +11,6 @@ for levels that existed at the time of the quotes:
 - If the database fails, the price ranges are kept. They count for positions without activity since.
 """
 
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -33,6 +32,7 @@ from positions.levels import is_guarded_by_sql
 from positions.row_locks import lock_with_free_quantity
 from prices.ranges import PriceRanges, in_sequence, price_ranges
 from prices.services import store_latest
+from prices.source_locks import SourceLocks
 
 HEARTBEAT_SECONDS = 1.0
 
@@ -91,7 +91,7 @@ class TickMonitor:
     def __init__(self) -> None:
         self._unprocessed: dict[int, Unprocessed] = {}
         self._heartbeat_at: dict[int, float] = {}
-        self._lock = threading.Lock()
+        self._locks = SourceLocks()
 
     def process_quotes(
         self, source_id: int, quotes: Sequence[Quote], waited: float = 0.0
@@ -101,7 +101,7 @@ class TickMonitor:
         Without quotes, evaluates what earlier calls have kept, and writes the heartbeat. waited:
         seconds since the first quote arrived, if the quotes could not be evaluated at once.
         """
-        with self._lock:
+        with self._locks.of(source_id):
             earlier = self._unprocessed.get(source_id, Unprocessed())
             new = price_ranges(quotes, machine_time() - waited)
             # If the evaluation fails, the next call evaluates these.

@@ -19,7 +19,6 @@ Firing is a compare-and-set on the locked order: it fires once, and not at all i
 being cancelled. A leg of an OCO pair cancels the other leg in the same statement.
 """
 
-import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -56,6 +55,7 @@ from prices.ranges import (
     price_ranges,
     stop_price_of,
 )
+from prices.source_locks import SourceLocks
 
 
 class Reached(NamedTuple):
@@ -342,7 +342,7 @@ class TriggerMonitor:
     def __init__(self) -> None:
         self._unjudged: dict[int, Unjudged] = {}
         self._newest: dict[tuple[int, str], datetime] = {}
-        self._lock = threading.Lock()
+        self._locks = SourceLocks()
 
     def process_quotes(
         self, source_id: int, quotes: Sequence[Quote], waited: float = 0.0
@@ -352,7 +352,7 @@ class TriggerMonitor:
         Without quotes, judges what earlier calls have kept. waited: seconds since the first quote
         arrived, if they could not be judged at once.
         """
-        with self._lock:
+        with self._locks.of(source_id):
             in_order = self._without_older(source_id, quotes)
             earlier = self._unjudged.get(source_id, Unjudged())
             new = price_ranges(in_order, machine_time() - waited)

@@ -39,6 +39,6 @@ def mail_server(port: int) -> Iterator[list[str]]:
     """Listen on a port of this machine; yields the subjects of the messages that were taken."""
     with _Server(("127.0.0.1", port), _Session) as server:
         server.subjects = []
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server.subjects
         server.shutdown()

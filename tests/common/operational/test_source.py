@@ -50,7 +50,7 @@ def url() -> Iterator[str]:
     """A real server on this machine."""
     Answer.body, Answer.status, Answer.headers_sent = b"{}", 200, {}
     with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/settings.json"
         server.shutdown()
 
