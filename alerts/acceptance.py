@@ -9,7 +9,8 @@ from common.errors import NotAllowedError
 from common.reason_codes import Code
 from signals.alert_rules import entry_symbol_error
 from signals.draft_ends import REPLAY_WINDOW
-from signals.errors import FieldError, InvalidSignalError, field_errors
+from signals.errors import InvalidSignalError, field_errors
+from signals.field_error import FieldError
 from signals.models import Feed
 
 

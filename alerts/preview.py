@@ -25,7 +25,8 @@ from common.errors import FillcastError, InvalidInputError
 from common.money import plain
 from signals.alert_rules import entry_symbol_error
 from signals.draft import SignalDraft
-from signals.errors import FieldError, field_errors
+from signals.errors import field_errors
+from signals.field_error import FieldError
 from signals.ingest import build_unsaved
 from signals.models import Action, Feed, Origin
 from signals.open_signals import OpenSignal, all_open_signals, last_is_unended, open_signals

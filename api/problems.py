@@ -28,7 +28,8 @@ from common.errors import (
 from common.reason_codes import Code
 from common.reason_links import reason_url
 from common.repeatable import RunningError
-from signals.errors import FieldError, field_errors
+from signals.errors import field_errors
+from signals.field_error import FieldError
 from users.attempt_limits import client_address
 from users.session_factor import SecondFactorNeededError
 

@@ -27,7 +27,7 @@ ENTRY_POINTS = "fillcast.brokers"
 
 BUILT_IN: dict[str, str] = {
     "crypto": "brokers.crypto.adapter:create",
-    "ibkr": "brokers.ibkr.capabilities:create",
+    "ibkr": "brokers.ibkr.factory:create",
     "mt4": "brokers.dwx.adapter:create",
     "mt5": "brokers.mt5.adapter:create",
     "mt5-dwx": "brokers.dwx.mt5_adapter:create",

@@ -8,10 +8,7 @@ from enum import StrEnum
 from itertools import chain
 from math import isfinite
 from sys import float_info
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from brokers.connection_form import Setting
+from typing import Any, Protocol
 
 MAX_LENGTH = 1000  # characters of a text
 MAX_NAME_LENGTH, MAX_SYMBOL_LENGTH = 60, 40  # the symbol column of an instrument has this length
@@ -35,11 +32,31 @@ class SettingType(StrEnum):
     SYMBOLS = "symbols"  # the broker's symbols: a list, or an object of symbol to value
 
 
+class Limited(Protocol):
+    """What a reader asks of a setting."""
+
+    @property
+    def value_type(self) -> SettingType:
+        """The type of its value."""
+
+    @property
+    def choices(self) -> tuple[tuple[str, str], ...]:
+        """Value and label of each choice."""
+
+    @property
+    def minimum(self) -> float | None:
+        """The smallest number that it may be."""
+
+    @property
+    def maximum(self) -> float | None:
+        """The largest number that it may be."""
+
+
 class InvalidSettingError(Exception):
     """A value that a setting cannot have; the text states what to write instead."""
 
 
-def _text(setting: "Setting", value: Any) -> str:
+def _text(setting: Limited, value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise InvalidSettingError("Write it as a text.")
     text = str(value)
@@ -48,7 +65,7 @@ def _text(setting: "Setting", value: Any) -> str:
     return text
 
 
-def _number(setting: "Setting", value: Any) -> int | float:
+def _number(setting: Limited, value: Any) -> int | float:
     try:
         if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
             raise InvalidSettingError
@@ -63,7 +80,7 @@ def _number(setting: "Setting", value: Any) -> int | float:
     return int(number) if number.is_integer() else number
 
 
-def _within(setting: "Setting", number: float) -> bool:
+def _within(setting: Limited, number: float) -> bool:
     low, high = setting.minimum, setting.maximum
     return (low is None or low <= number) and (high is None or number <= high)
 
@@ -78,14 +95,14 @@ def _plain(bound: float) -> str:
     return f"{bound:.0f}" if float(bound).is_integer() else f"{bound:g}"
 
 
-def _whole(setting: "Setting", value: Any) -> int:
+def _whole(setting: Limited, value: Any) -> int:
     number = _number(setting, value)
     if not isinstance(number, int):
         raise InvalidSettingError("Write a whole number.")
     return number
 
 
-def _switch(setting: "Setting", value: Any) -> bool:
+def _switch(setting: Limited, value: Any) -> bool:
     spellings = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
     if isinstance(value, bool):
         return value
@@ -94,14 +111,14 @@ def _switch(setting: "Setting", value: Any) -> bool:
     raise InvalidSettingError("Write true or false.")
 
 
-def _choice(setting: "Setting", value: Any) -> str:
+def _choice(setting: Limited, value: Any) -> str:
     allowed = [choice for choice, _ in setting.choices]
     if value not in allowed:
         raise InvalidSettingError(f"Choose one of {', '.join(allowed)}.")
     return str(value)
 
 
-def _host(setting: "Setting", value: Any) -> str:
+def _host(setting: Limited, value: Any) -> str:
     text = _text(setting, value)
     if re.search(r"[\s/@\\?#]", text) or text.count(":") == 1:
         raise InvalidSettingError(
@@ -110,13 +127,13 @@ def _host(setting: "Setting", value: Any) -> str:
     return text
 
 
-def _folder(setting: "Setting", value: Any) -> str:
+def _folder(setting: Limited, value: Any) -> str:
     if not isinstance(value, str) or not FOLDER.fullmatch(value) or ".." in value:
         raise InvalidSettingError("Write only the folder's name; it is under the operators' root.")
     return value
 
 
-def _names(setting: "Setting", value: Any) -> list[str]:
+def _names(setting: Limited, value: Any) -> list[str]:
     items = re.split(r"[,;\n]+", value) if isinstance(value, str) else value
     if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
         raise InvalidSettingError("Write a list of names.")
@@ -134,7 +151,7 @@ def _check_names(names: Collection[str], longest: int) -> None:
         raise InvalidSettingError(f"{invalid!a} has invisible characters: type it again.")
 
 
-def _table(setting: "Setting", value: Any) -> dict[str, Any]:
+def _table(setting: Limited, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict) or not all(_is_entry(*entry) for entry in value.items()):
         raise InvalidSettingError("Write an object that has a value for each name.")
     _check_names(value, MAX_NAME_LENGTH)
@@ -163,13 +180,13 @@ def _is_storable(value: Any, levels: int = MAX_LEVELS) -> bool:
     return value is None or (isinstance(value, int | float) and abs(value) <= float_info.max)
 
 
-def _symbols(setting: "Setting", value: Any) -> list[str] | dict[str, Any]:
+def _symbols(setting: Limited, value: Any) -> list[str] | dict[str, Any]:
     symbols = _table(setting, value) if isinstance(value, dict) else _names(setting, value)
     _check_names(symbols, MAX_SYMBOL_LENGTH)
     return symbols
 
 
-READERS: Mapping[SettingType, Callable[["Setting", Any], Any]] = {
+READERS: Mapping[SettingType, Callable[[Limited, Any], Any]] = {
     SettingType.TEXT: _text,
     SettingType.WHOLE: _whole,
     SettingType.NUMBER: _number,

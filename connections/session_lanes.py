@@ -11,7 +11,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from uuid import UUID
 from zlib import crc32
 
@@ -23,9 +23,6 @@ from common.operational.current import settings_now
 from common.reason_codes import Code
 from common.sql import array, rows, run
 from connections.exposure import is_open_sql
-
-if TYPE_CHECKING:
-    from connections.models import ExecutionConnection
 
 GENERAL = ""
 SHARED = "sessions"
@@ -308,7 +305,15 @@ def require_lane_held(lane: str) -> None:
         )
 
 
-def missing_worker_message(connection: "ExecutionConnection") -> str:
+class InLane(Protocol):
+    """An account, of which only the lane counts here."""
+
+    @property
+    def lane(self) -> str:
+        """The lane whose holder trades on it."""
+
+
+def missing_worker_message(connection: InLane) -> str:
     """Return the message for an account's owner if no process holds its lane; '' if one does."""
     if connection.lane == GENERAL:
         return ""

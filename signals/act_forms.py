@@ -18,7 +18,8 @@ from common.errors import FillcastError, InvalidInputError
 from common.form_fields import WholeNumberInput
 from common.units import CHOICES
 from signals.entry_forms import LegForm
-from signals.errors import FieldError, InvalidSignalError, field_errors
+from signals.errors import InvalidSignalError, field_errors
+from signals.field_error import FieldError
 from signals.field_table import FIELDS, EntryPoint, names_of
 from signals.ingest import build_unsaved, further_errors
 from signals.intake import read_signal

@@ -12,7 +12,8 @@ from common.errors import FillcastError, InvalidInputError
 from common.reason_codes import Code
 from signals import services, strict_json
 from signals.draft import SignalDraft
-from signals.errors import FieldError, field_errors
+from signals.errors import field_errors
+from signals.field_error import FieldError
 from signals.ingest import require_feed, save_draft, with_feed_errors
 from signals.intake import read_signal
 from signals.locks import candidates_shared

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from common.money import plain
 from common.reason_codes import Code
-from signals.errors import FieldError
+from signals.field_error import FieldError
 from signals.models import (
     AT_MARKET_FROM_STOP,
     Action,

@@ -8,7 +8,7 @@ from common.errors import InvalidInputError
 from common.operational.current import settings_now
 from common.reason_codes import Code
 from signals.draft import SignalDraft
-from signals.errors import FieldError
+from signals.field_error import FieldError
 from signals.models import Action, OrderType, Origin
 from signals.slicing import STYLE_FIELDS, style_errors
 from signals.validation import condition_errors

@@ -19,7 +19,8 @@ from django.http import QueryDict
 from common.errors import FillcastError, InvalidInputError
 from common.units import CHOICES
 from signals.draft import SignalDraft
-from signals.errors import FieldError, InvalidSignalError, field_errors
+from signals.errors import InvalidSignalError, field_errors
+from signals.field_error import FieldError
 from signals.field_table import EntryPoint, names_of
 from signals.ingest import build_unsaved, further_errors, save_draft
 from signals.intake import read_bracket

@@ -6,7 +6,7 @@ from decimal import Decimal
 from common.money import plain
 from common.reason_codes import Code
 from signals.effective_levels import stop_now, targets_now
-from signals.errors import FieldError
+from signals.field_error import FieldError
 from signals.models import LIMITED, TRIGGERED, Direction, Signal
 
 

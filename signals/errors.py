@@ -1,34 +1,10 @@
 """All errors of one input, so that its sender can fix them at once."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from common.errors import InvalidInputError
-from common.reason_codes import Code
-
-if TYPE_CHECKING:
-    from signals.draft import SignalDraft
-
-
-@dataclass(frozen=True, slots=True)
-class FieldError:
-    """An error in an input: the code, the field, and a sentence about this case."""
-
-    code: Code
-    field: str
-    detail: str
-
-    @property
-    def hint(self) -> str:
-        """What to do about it."""
-        return self.code.hint
-
-    def as_dict(self) -> dict[str, str]:
-        """Return the error as every entry point shows it."""
-        return {"code": self.code, "field": self.field, "detail": self.detail, "hint": self.hint}
+from signals.draft import SignalDraft
+from signals.field_error import FieldError
 
 
 class InvalidSignalError(InvalidInputError):

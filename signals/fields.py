@@ -10,7 +10,8 @@ from common.errors import InvalidInputError
 from common.money import read_decimal
 from common.reason_codes import Code
 from signals.draft import SignalDraft
-from signals.errors import FieldError, InvalidSignalError
+from signals.errors import InvalidSignalError
+from signals.field_error import FieldError
 from signals.strict_json import JsonObject, NumberText
 
 

@@ -17,7 +17,8 @@ from common.reason_codes import Code
 from signals.alert_rules import read_sources, read_symbols
 from signals.closing import TradeSelection, selection_errors
 from signals.draft import SignalDraft
-from signals.errors import FieldError, field_errors
+from signals.errors import field_errors
+from signals.field_error import FieldError
 from signals.field_table import BY_NAME, FIELDS, EntryPoint, columns_of, names_of
 from signals.fields import Fields
 from signals.ingest import build_unsaved, further_errors

@@ -20,7 +20,8 @@ from signals.draft_ends import REPLAY_WINDOW, end_errors, valid_until_of
 from signals.effective_levels import stop_now
 from signals.entry_ends import new_end_errors
 from signals.entry_sides import new_price_errors
-from signals.errors import FieldError, InvalidSignalError, field_errors
+from signals.errors import InvalidSignalError, field_errors
+from signals.field_error import FieldError
 from signals.locks import feed_shared
 from signals.models import TRAIL_OPTIONS, Action, Approval, Feed, Origin, Signal
 from signals.price_guard import require_reasonable_prices

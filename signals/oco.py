@@ -15,7 +15,8 @@ from django.db import transaction
 from common.errors import ConflictError, InvalidInputError
 from common.reason_codes import Code
 from signals.draft import SignalDraft
-from signals.errors import FieldError, InvalidSignalError, field_errors
+from signals.errors import InvalidSignalError, field_errors
+from signals.field_error import FieldError
 from signals.field_table import CONDITION_NAMES, EXIT_CONDITION_NAMES
 from signals.fields import Fields
 from signals.ingest import build_unsaved, save_draft

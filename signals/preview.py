@@ -13,7 +13,8 @@ from enum import StrEnum
 from common.errors import ConflictError
 from common.permissions import Caller, Right, may
 from common.reason_codes import Code
-from signals.errors import FieldError, InvalidSignalError
+from signals.errors import InvalidSignalError
+from signals.field_error import FieldError
 from signals.models import TRAIL_FIELDS, TRIGGERED, Action, Signal
 
 

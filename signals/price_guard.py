@@ -16,7 +16,8 @@ from common.money import percent_apart, plain, rounded_apart
 from common.reason_codes import Code
 from common.stop_rules import ATR, RULE_DISTANCES
 from common.units import Unit, size_of
-from signals.errors import FieldError, InvalidSignalError
+from signals.errors import InvalidSignalError
+from signals.field_error import FieldError
 from signals.models import Action, Feed, Signal
 from signals.symbols import slippage_unit
 

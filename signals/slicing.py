@@ -10,7 +10,7 @@ from django.db.models import Q
 
 from common.fields import AmountField, ChoiceField
 from common.reason_codes import Code
-from signals.errors import FieldError
+from signals.field_error import FieldError
 
 MIN_SLICE_SECONDS = 10
 MAX_DURATION_SECONDS = 86_400

@@ -99,7 +99,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
         return True
     share = config.stash[SHARE]
     is_others = share is not None and collection_path.name.startswith("test_")
-    return True if is_others and collection_path.is_file() and collection_path not in share else None
+    return (
+        True if is_others and collection_path.is_file() and collection_path not in share else None
+    )
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -1,7 +1,9 @@
 """Users: operators run the installation, tenants bring accounts, providers publish."""
 
 from datetime import datetime
+from importlib import import_module
 
+from django.conf import settings
 from django.contrib.auth.hashers import check_password
 from django.contrib.auth.models import AbstractUser
 from django.contrib.postgres.fields import ArrayField
@@ -263,9 +265,8 @@ class LoginSession(AbstractBaseSession):
     @classmethod
     def get_session_store_class(cls) -> type[SessionBase]:
         """Return the store that writes these rows."""
-        from users.session_store import SessionStore
-
-        return SessionStore
+        store: type[SessionBase] = import_module(settings.SESSION_ENGINE).SessionStore
+        return store
 
 
 class Invitation(models.Model):

@@ -6,17 +6,13 @@ back to the pool has no user. Every function here refuses to work outside a tran
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, Protocol
 
+from django.contrib.auth.models import AnonymousUser
 from django.db import transaction
 
 from common.audit_trail import CONTEXT, SET_CONTEXT, context_json
 from common.sql import rows
-
-if TYPE_CHECKING:
-    from django.contrib.auth.models import AnonymousUser
-
-    from users.models import User
 
 TENANT, OPERATOR = "fillcast.tenant", "fillcast.operator"
 _SET = (
@@ -36,7 +32,22 @@ _OPEN_FOR_ALL = (
 )
 
 
-def act_as(user: "User | AnonymousUser | None") -> None:
+class SignedIn(Protocol):
+    """What row-level security asks of a user."""
+
+    pk: Any
+    is_active: Any
+
+    @property
+    def is_authenticated(self) -> Literal[True]:
+        """Whether it is somebody."""
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether it may reach every tenant's rows."""
+
+
+def act_as(user: SignedIn | AnonymousUser | None) -> None:
     """Limit the rest of the current transaction to the rows that this user may reach.
 
     None, an anonymous or a deactivated user: nothing. An operator: every tenant's rows.
@@ -80,7 +91,7 @@ reaches every tenant's rows. Inside of a request use `for_all_tenants`."""
 
 
 @contextmanager
-def on_behalf_of(user: "User | None") -> Iterator[None]:
+def on_behalf_of(user: SignedIn | None) -> Iterator[None]:
     """Open a transaction for one user: for tasks and streams, which run outside a request."""
     with transaction.atomic():
         (before,) = rows(_GET)

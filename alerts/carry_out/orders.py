@@ -24,7 +24,8 @@ from signals import services
 from signals.alert_rules import entry_symbol_error
 from signals.draft import SignalDraft
 from signals.draft_ends import REPLAY_WINDOW
-from signals.errors import FieldError, InvalidSignalError, field_errors
+from signals.errors import InvalidSignalError, field_errors
+from signals.field_error import FieldError
 from signals.ingest import further_errors, other_feed_error, save_draft
 from signals.listings import require_listed_pair
 from signals.models import Action, Direction, Feed, Origin, ReceivedAlert, Signal

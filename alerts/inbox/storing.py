@@ -22,7 +22,8 @@ from common.operational.current import settings_now
 from common.reason_codes import Code
 from signals.draft import SignalDraft
 from signals.draft_ends import REPLAY_WINDOW
-from signals.errors import FieldError, InvalidSignalError, field_errors
+from signals.errors import InvalidSignalError, field_errors
+from signals.field_error import FieldError
 from signals.ingest import referred_pair, with_feed_errors
 from signals.models import Action, Feed, OrderType, Origin
 from signals.rate import count_calls, seconds_of

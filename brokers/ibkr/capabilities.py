@@ -1,15 +1,13 @@
-"""Capabilities of an IBKR account, and the adapter's factory. Both work without ib_async.
+"""Capabilities of an IBKR account, without ib_async.
 
-Importing ib_async takes half a second and 35 MB: a process that only displays forms never loads it.
+Importing it takes half a second and 35 MB: a process that only displays forms never loads it.
 """
 
 from datetime import UTC, timedelta
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from brokers.account_capabilities import Capabilities
 from brokers.ibkr.endpoint import NEW_YORK
-from brokers.ibkr.form import FORM
 from brokers.types import (
     ConnectionSpec,
     ExitSafety,
@@ -20,12 +18,8 @@ from brokers.types import (
 )
 from common.clocks import market_now
 
-if TYPE_CHECKING:
-    from brokers.ibkr.adapter import IbkrAdapter
-
 SECOND = timedelta(seconds=1)
 CLOCKS_APART = 5 * SECOND  # so far TWS's clock may be behind ours before the connection test warns
-__all__ = ["FORM", "capabilities_of", "create"]
 
 
 def capabilities_of(spec: ConnectionSpec) -> Capabilities:
@@ -68,10 +62,3 @@ def _since_midnight(timezone: str) -> timedelta:
     both = (midnight.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
     since = now - max(moment for moment in both if moment <= now)
     return max(since - CLOCKS_APART, timedelta(0)) // SECOND * SECOND
-
-
-def create() -> "IbkrAdapter":
-    """Return this process's adapter. Raises ImportError if ib_async is missing."""
-    from brokers.ibkr.adapter import IbkrAdapter
-
-    return IbkrAdapter()

@@ -5,22 +5,22 @@ needs only what works now does not ask for that, unless an order of ours is miss
 """
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ib_async.objects import ExecutionFilter
 
 from brokers.base import ReadFailed
+from brokers.ibkr.endpoint import Endpoint
+from brokers.ibkr.order_cache import OrderCache
 from brokers.ibkr.order_records import Fill
 from brokers.ibkr.parse import to_decimal
 from brokers.ibkr.wrapper import COMPLETED, OPEN, AnswerError, TwsWrapper
 from brokers.rate_limits import Priority
 from common.reason_codes import Code
-
-if TYPE_CHECKING:
-    from brokers.ibkr.session import Session
 
 
 class Depth(IntEnum):
@@ -58,10 +58,29 @@ class Snapshot:
         fill.commission, fill.may_be_stored = to_decimal(amount), True
 
 
+class ReadSession(Protocol):
+    """What reading needs of the session whose orders it reads."""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The account, and where its gateway is."""
+
+    @property
+    def order_cache(self) -> OrderCache:
+        """What is known of our orders."""
+
+    @property
+    def request(self) -> Callable[..., Coroutine[Any, Any, list[Any]]]:
+        """Sends a request and returns its answers."""
+
+    def require_ibkr(self) -> None:
+        """Raise ReadFailed while TWS answers from its cache."""
+
+
 class OrderSnapshots:
     """Reads the orders of one session."""
 
-    def __init__(self, session: "Session", wrapper: TwsWrapper) -> None:
+    def __init__(self, session: ReadSession, wrapper: TwsWrapper) -> None:
         self._session, self._wrapper = session, wrapper
         self._next: dict[Depth, asyncio.Task[Snapshot]] = {}  # those that have not begun
         self._one_at_a_time = asyncio.Lock()

@@ -3,22 +3,36 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from brokers.base import ReadFailed
+from brokers.ibkr.timing import Timing
 from brokers.ibkr.tws_socket import TwsClient
 from brokers.ibkr.wrapper import TwsWrapper
-from brokers.rate_limits import Priority
+from brokers.rate_limits import Priority, RateLimiter
 from common.reason_codes import Code
 
-if TYPE_CHECKING:
-    from brokers.ibkr.session import Session
+
+class Connection(Protocol):
+    """What requests need of the session whose connection they use."""
+
+    @property
+    def client(self) -> TwsClient:
+        """The connected client. Raises ReadFailed."""
+
+    @property
+    def rate_limiter(self) -> RateLimiter:
+        """The gateway's rate limit."""
+
+    @property
+    def timing(self) -> Timing:
+        """How long answers may take."""
 
 
 class RequestClient:
     """Sends requests and waits for the complete answer."""
 
-    def __init__(self, session: "Session", wrapper: TwsWrapper) -> None:
+    def __init__(self, session: Connection, wrapper: TwsWrapper) -> None:
         self._session, self._wrapper = session, wrapper
         self._locks: dict[str, asyncio.Lock] = {}
 

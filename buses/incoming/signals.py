@@ -14,7 +14,8 @@ from common.reason_codes import Code
 from signals import services
 from signals.draft import SignalDraft
 from signals.draft_ends import end_errors
-from signals.errors import FieldError, InvalidSignalError
+from signals.errors import InvalidSignalError
+from signals.field_error import FieldError
 from signals.ingest import save_draft, with_feed_errors
 from signals.intake import parsed_object, read_signal
 from signals.locks import candidates_shared

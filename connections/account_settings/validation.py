@@ -14,9 +14,9 @@ from common.errors import InvalidInputError, MisconfiguredError
 from common.names import check_line
 from common.reason_codes import Code
 from connections.account_settings import hosts
-from connections.models.accounts import LONGEST_CLAIM, LONGEST_SCOPE
 
 log = structlog.get_logger(__name__)
+LONGEST_SCOPE, LONGEST_CLAIM = 120, 500  # characters
 _LINES = str.maketrans(dict.fromkeys("\n\r\t", " "))
 _SECRETS = ("password", "secret", "token", "api_key", "apikey", "passphrase", "private_key")
 

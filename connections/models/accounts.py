@@ -1,11 +1,9 @@
 """One broker account."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from django.conf import settings
 from django.db import models, transaction
@@ -15,14 +13,15 @@ from django.utils import timezone
 
 from common.clocks import market_now
 from common.names import NameField
+from connections import eligibility
+from connections.account_settings.validation import LONGEST_CLAIM, LONGEST_SCOPE, scope_for
+from connections.credentials import sealing
+from connections.health import status_updates
+from connections.health.status_updates import RetryPolicy
 from connections.models.health import ConnectionHealth
 from connections.models.presets import DataConnection, TradingPreset
+from connections.session_lanes import assign_lane
 
-if TYPE_CHECKING:
-    from connections.health.status_updates import RetryPolicy
-
-LONGEST_SCOPE = 120
-LONGEST_CLAIM = 500
 LONGEST_IDENTITY = 120
 MAX_AGGREGATION_MS = 5000
 
@@ -211,9 +210,6 @@ class ExecutionConnection(models.Model):
 
         Raises InvalidInputError if they name an invalid lane.
         """
-        from connections.account_settings.validation import scope_for
-        from connections.session_lanes import assign_lane
-
         changed = kwargs.get("update_fields")
         if changed is None or {"type", "settings"} & set(changed):
             self.lane = assign_lane(self.type, self.pk, self.account, self.settings)
@@ -259,8 +255,6 @@ class ExecutionConnection(models.Model):
         Reasons of a single subscription or feed are left out. `eligibility.reason_for` returns the
         reason.
         """
-        from connections import eligibility
-
         return eligibility.reason_for(connection_id=self.pk) is None
 
     def mark_as_active(self, *, cleared: bool = False) -> bool:
@@ -268,8 +262,6 @@ class ExecutionConnection(models.Model):
 
         cleared: a test passed or an order went through, which clears the message of a refusal.
         """
-        from connections.health import status_updates
-
         return bool(status_updates.mark_active([self.pk], cleared=[self.pk] if cleared else ()))
 
     def mark_as_error(self, message: str, *, retry: RetryPolicy | None = None) -> bool:
@@ -277,21 +269,15 @@ class ExecutionConnection(models.Model):
 
         retry: when the account is read again; default: BACKOFF.
         """
-        from connections.health import status_updates
-
         policy = retry or status_updates.RetryPolicy.BACKOFF
         return bool(status_updates.mark_errors([(self.pk, message)], retry=policy))
 
     def update_last_connected(self) -> None:
         """Record contact with the broker now."""
-        from connections.health import status_updates
-
         status_updates.mark_connected([self.pk], at_most_every_seconds=0)
 
     def update_last_used(self) -> None:
         """Record that an order was sent now."""
-        from connections.health import status_updates
-
         status_updates.mark_used([self.pk], at_most_every_seconds=0)
 
     def is_stale(self, hours: float) -> bool:
@@ -326,8 +312,6 @@ class ExecutionConnection(models.Model):
 
     def set_credential(self, key: str, value: str) -> None:
         """Store one credential and keep the others; works in processes that cannot read them."""
-        from connections.credentials import sealing
-
         with transaction.atomic():
             mine = type(self).objects.filter(pk=self.pk)
             present = mine.select_for_update(no_key=True).values_list("sealed_credentials").get()
@@ -337,8 +321,6 @@ class ExecutionConnection(models.Model):
 
     def set_credentials(self, values: Mapping[str, str]) -> None:
         """Replace all stored credentials by these; {} removes them."""
-        from connections.credentials import sealing
-
         self._store(
             sealing.seal_credentials(values, connection_id=self.pk, owner_id=self.owner_id)
             if values
@@ -347,8 +329,6 @@ class ExecutionConnection(models.Model):
 
     def open_credentials(self) -> dict[str, str]:
         """Return all credentials by name. Raises as `get_credential`."""
-        from connections.credentials import sealing
-
         return sealing.open_credentials(
             self.sealed_credentials, connection_id=self.pk, owner_id=self.owner_id
         )

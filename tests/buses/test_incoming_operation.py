@@ -16,14 +16,14 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from buses import alarm
+from buses import alarm, receiver
 from buses.alarm import any_to_report, watch
-from buses.incoming import receiver, reception
+from buses.incoming import reception
 from buses.incoming.intake import Answer, Message, take
 from buses.incoming.lanes import LANES_OF, configured_lanes
 from buses.incoming.models import BusLane, BusMessage, MessageState
-from buses.incoming.receiver import Receiver
 from buses.incoming.reception import Lane
+from buses.receiver import Receiver
 from buses.sinks import SinkUnavailable
 from common.readiness import ALIVE
 from common.sql import Query, database_now, rows

@@ -17,13 +17,14 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from buses import receiver
 from buses.alarm import any_to_report, watch
-from buses.incoming import receiver, reception
+from buses.incoming import reception
 from buses.incoming.intake import Answer, Message, take
 from buses.incoming.lanes import Progress, note_success, resume, with_letters
 from buses.incoming.models import BusLane, BusMessage, MessageState
-from buses.incoming.receiver import Receiver
 from buses.incoming.reception import Lane
+from buses.receiver import Receiver
 from common.models import TrailLine
 from common.permissions import Role
 from common.sql import database_now, rows

@@ -18,8 +18,8 @@ from django.db import connection
 
 from buses.incoming.intake import request_replay
 from buses.incoming.models import BusLane, BusMessage, MessageState
-from buses.incoming.receiver import configured
 from buses.incoming.routes import add_route
+from buses.receiver import configured
 from buses.sinks import SinkMisconfigured
 from common.permissions import Role
 from connections.models import ExecutionConnection

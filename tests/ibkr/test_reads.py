@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from brokers.base import NotSent, ReadFailed, Rejected
-from brokers.ibkr.capabilities import create
+from brokers.ibkr.factory import create
 from brokers.types import (
     BrokerOrder,
     CloseCause,

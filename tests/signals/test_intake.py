@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 from signals.draft import Target
-from signals.errors import FieldError, field_errors
+from signals.errors import field_errors
+from signals.field_error import FieldError
 from signals.intake import read_signal
 from signals.models import TRAIL_FIELDS, Action, Direction, OrderType, TimeInForce
 from signals.strict_json import MAX_BYTES

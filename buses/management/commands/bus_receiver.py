@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from buses.incoming.receiver import Receiver, configured
+from buses.receiver import Receiver, configured
 from buses.sinks import SinkMisconfigured
 from common.stop_signals import stop_at_signals
 

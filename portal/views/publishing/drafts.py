@@ -26,7 +26,8 @@ from signals.drafts import (
     publish_draft,
     store_draft,
 )
-from signals.errors import FieldError, field_errors
+from signals.errors import field_errors
+from signals.field_error import FieldError
 from signals.models import Action, Approval, Feed, SavedDraft, Signal
 from signals.preview import visible_to
 
