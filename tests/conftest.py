@@ -84,8 +84,9 @@ def _share(config: pytest.Config) -> frozenset[Path] | None:
         return None
     process = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
     processes = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
-    files = shares.test_files(config.args, config.invocation_params.dir)
-    return shares.share_of(process, processes, files - config.stash[LEFT_OUT_PATHS], by_path.ROOT)
+    files = shares.named_files(config.args, config.invocation_params.dir)
+    left_out: frozenset[Path] = config.stash[LEFT_OUT_PATHS]
+    return shares.share_of(process, processes, files - left_out)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -98,10 +99,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if collection_path in config.stash[LEFT_OUT_PATHS]:
         return True
     share = config.stash[SHARE]
-    is_others = share is not None and collection_path.name.startswith("test_")
-    return (
-        True if is_others and collection_path.is_file() and collection_path not in share else None
-    )
+    if share is None or collection_path.is_dir() or not collection_path.name.startswith("test_"):
+        return None
+    return None if collection_path in share else True
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

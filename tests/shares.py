@@ -11,16 +11,16 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from tests.durations import BUDGET
+from tests.durations import BUDGET, ROOT
 
 UNKNOWN_SECONDS = 0.1
 """What a file counts that was not measured: most such files have no test of `make test`."""
 
 
-def share_of(process: int, processes: int, files: Iterable[Path], root: Path) -> frozenset[Path]:
+def share_of(process: int, processes: int, files: Iterable[Path]) -> frozenset[Path]:
     """Return the files that one of several processes runs; process: from 0."""
     measured: Mapping[str, float] = json.loads(BUDGET.read_text())["files"]
-    names = {str(path.relative_to(root)): path for path in files}
+    names = {str(path.relative_to(ROOT)): path for path in files}
     seconds = {name: measured.get(name, 0.0) + UNKNOWN_SECONDS for name in names}
     shares = shared_out(seconds, processes)
     return frozenset(names[name] for name in shares[process])
@@ -37,7 +37,7 @@ def shared_out(seconds: Mapping[str, float], processes: int) -> list[list[str]]:
     return shares
 
 
-def test_files(arguments: Iterable[str], root: Path) -> set[Path]:
+def named_files(arguments: Iterable[str], root: Path) -> set[Path]:
     """Return the test files that the paths and test names of a command line stand for."""
     found = set[Path]()
     for argument in arguments:
