@@ -16,11 +16,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from deploy.install.secret_files import LOGINS, SECRETS
+from deploy.install.secret_files import LOGINS, secrets_of
 from deploy.install.server_env import FILE
 
 ROLE_PASSWORDS = tuple(f"FILLCAST_{role.upper()}_PASSWORD" for role in LOGINS)
-EVERY_ROLE = ("FILLCAST_QUEUE_URL", "FILLCAST_SETTINGS_SOURCE")
 KEPT = 5  # of each: containers that were not replaced yet restart with an older one
 
 
@@ -57,23 +56,9 @@ def contents(values: "Mapping[str, str]") -> "dict[str, dict[str, str]]":
         "gateway": {"TWS_PASSWORD": values.get("TWS_PASSWORD", "")},
         "backup": _given(values, "FILLCAST_BACKUP_KEY"),
     }
-    return {**{role: _of_role(role, values) for role in LOGINS}, **servers}
-
-
-def _of_role(role: str, values: "Mapping[str, str]") -> "dict[str, str]":
-    password = quote(values[f"FILLCAST_{role.upper()}_PASSWORD"], safe="")
-    redis = quote(values["REDIS_PASSWORD"], safe="")
-    files = {
-        **_given(values, *SECRETS[role], *EVERY_ROLE),
-        "DATABASE_URL": f"postgresql://{LOGINS[role]}:{password}@postgres/fillcast",
-        "REDIS_URL": f"redis://:{redis}@redis:6379/0",
-    }
-    if role == "owner":  # it makes tables: past the pooler, and never on a replica
-        return files
-    pooler = values.get("FILLCAST_POOLER_ADDRESS", "")
-    replica = values.get(f"FILLCAST_{role.upper()}_REPLICA_URL", "")
-    ways = [f"pooler={pooler}"] * bool(pooler) + [f"replica={replica}"] * bool(replica)
-    return {**files, "FILLCAST_DATABASES": " ".join(ways)} if ways else files
+    url = f"redis://:{quote(values['REDIS_PASSWORD'], safe='')}@redis:6379/0"
+    roles = {role: secrets_of(role, values, "postgres/fillcast", url) for role in LOGINS}
+    return {**roles, **servers}
 
 
 def _given(values: "Mapping[str, str]", *names: str) -> "dict[str, str]":

@@ -8,21 +8,30 @@ import argparse
 import os
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from deploy.install.server_env import UnusableFileError, read
 
-ALL = ("DATABASE_URL", "REDIS_URL", "FILLCAST_SECRET_KEY", "FILLCAST_EMAIL_URL")
+ALL = (
+    "DATABASE_URL",
+    "REDIS_URL",
+    "FILLCAST_SECRET_KEY",
+    "FILLCAST_EMAIL_URL",
+    "FILLCAST_QUEUE_URL",
+    "FILLCAST_SETTINGS_SOURCE",  # its JSON may have keys of other services
+)
 SECRETS = {
     "owner": ALL,
     "trade": (
         *ALL,
+        "FILLCAST_DATABASES",
         "FILLCAST_CREDENTIALS_PRIVATE_KEYS",
         "FILLCAST_PUSH_PRIVATE_KEYS",
         "FILLCAST_BUSES",
     ),
-    "web": (*ALL, "FILLCAST_METRICS_TOKEN"),
+    "web": (*ALL, "FILLCAST_DATABASES", "FILLCAST_METRICS_TOKEN"),
 }
 LOGINS = {"owner": "fillcast_owner", "trade": "trade", "web": "web"}
 OF_COMPOSE = re.compile(
@@ -81,14 +90,33 @@ def write(folder: Path, values: "dict[str, str]", database: str, redis: str) -> 
     redis = redis.replace(":PASSWORD@", f":{quote(values['REDIS_PASSWORD'], safe='')}@")
     for role, names in SECRETS.items():
         (folder / "secrets" / role).mkdir(parents=True)
-        password = quote(values[f"FILLCAST_{role.upper()}_PASSWORD"], safe="")
-        own = {"DATABASE_URL": f"postgresql://{LOGINS[role]}:{password}@{database}"}
-        for name in names:
-            text = own.get(name) or (redis if name == "REDIS_URL" else values.get(name, ""))
-            _write(folder / "secrets" / role / name, text + "\n")
+        given = secrets_of(role, values, database, redis)
+        for name in names:  # also what is not given: systemd starts no unit without a file it names
+            _write(folder / "secrets" / role / name, given.get(name, "") + "\n")
     secret = {name for names in SECRETS.values() for name in names}
     public = [f"{n}={v}" for n, v in values.items() if n not in secret and not OF_COMPOSE.match(n)]
     _write(folder / "settings.env", "\n".join(public) + "\n")
+
+
+def secrets_of(
+    role: str, values: "Mapping[str, str]", database: str, redis: str
+) -> "dict[str, str]":
+    """Return the secrets of a database role, by the names of settings; those that are given.
+
+    database: address and name. redis: the URL with its password.
+    """
+    password = quote(values[f"FILLCAST_{role.upper()}_PASSWORD"], safe="")
+    files = {
+        **{name: values[name] for name in SECRETS[role] if values.get(name)},
+        "DATABASE_URL": f"postgresql://{LOGINS[role]}:{password}@{database}",
+        "REDIS_URL": redis,
+    }
+    if role == "owner":  # it makes tables: past the pooler, and never on a replica
+        return files
+    pooler = values.get("FILLCAST_POOLER_ADDRESS", "")
+    replica = values.get(f"FILLCAST_{role.upper()}_REPLICA_URL", "")
+    ways = [f"pooler={pooler}"] * bool(pooler) + [f"replica={replica}"] * bool(replica)
+    return {**files, "FILLCAST_DATABASES": " ".join(ways)} if ways else files
 
 
 def _write(path: Path, text: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from config.env import Settings
+from config.env import VARIABLES, Settings
 from config.secret_files import FOLDER as VARIABLE
 from config.secret_files import read_secret_files
 from deploy.install import secret_files, server_env, setup
@@ -67,6 +67,30 @@ def test_settings_hold_no_secret_and_nothing_of_compose(
     written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert {stat.S_IMODE(path.stat().st_mode) for path in written} == {0o600}
     assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o700
+
+
+def test_every_secret_setting_is_a_file_and_no_line(
+    values: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A URL with a password belongs in no file of settings, whoever adds the setting."""
+    whole = {
+        **values,
+        **{one.name: f"a secret of {one.name}" for one in VARIABLES if one.secret},
+        "FILLCAST_SETTINGS_SOURCE": "a secret of the source",
+        "FILLCAST_POOLER_ADDRESS": "pooler:6432",
+        "FILLCAST_WEB_REPLICA_URL": "postgresql://web:a-secret@replica/fillcast",
+    }
+    monkeypatch.setattr(secret_files, "read", lambda: whole)
+    write(tmp_path / "out")
+    assert "secret" not in (tmp_path / "out/settings.env").read_text()
+    folders = {role: tmp_path / "out/secrets" / role for role in ("owner", "trade", "web")}
+    files = {role: {path.name for path in folder.iterdir()} for role, folder in folders.items()}
+    everywhere = {"DATABASE_URL", "REDIS_URL", "FILLCAST_QUEUE_URL", "FILLCAST_SETTINGS_SOURCE"}
+    assert files["owner"] & files["trade"] & files["web"] >= everywhere
+    assert {one.name for one in VARIABLES if one.secret} <= set().union(*files.values())
+    ways = "pooler=pooler:6432 replica=postgresql://web:a-secret@replica/fillcast\n"
+    assert (folders["web"] / "FILLCAST_DATABASES").read_text() == ways
+    assert "FILLCAST_DATABASES" not in files["owner"]
 
 
 def test_password_of_redis_need_not_be_on_the_command_line(
