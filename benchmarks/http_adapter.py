@@ -15,13 +15,13 @@ from weakref import WeakKeyDictionary
 import aiohttp
 
 from brokers.account_capabilities import Capabilities
+from brokers.adapter_base import AdapterBase
 from brokers.base import (
     Guard,
     OnOutcome,
     OutcomeUnknown,
     ReadFailed,
     submit_each,
-    unsupported_stream,
 )
 from brokers.paper import capabilities
 from brokers.paper.adapter import PaperAdapter
@@ -133,7 +133,7 @@ class SlowAdapter(PaperAdapter):
         return []
 
     def stream_events(self) -> AsyncIterator[None]:
-        return unsupported_stream("the slow broker is polled")
+        return AdapterBase.stream_events(self)
 
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
         return []

@@ -13,7 +13,7 @@ The most important rule: `submit` ends in exactly one of these outcomes:
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from brokers.account_capabilities import Capabilities
 from brokers.connection_form import Form
@@ -275,29 +275,6 @@ class OrderWatcher(Protocol):
         else. Raises ReadFailed when the stream has ended (call it again, after a while), and at the
         first step if capabilities have no `order_stream`."""
         ...
-
-
-async def unsupported_stream(what: str) -> AsyncIterator[Any]:
-    """The stream of a broker that has none: raises ReadFailed NOT_SUPPORTED at its first step."""
-    no_items: tuple[Any, ...] = ()
-    for item in no_items:  # the `yield` makes this an async generator
-        yield item
-    raise ReadFailed(Code.NOT_SUPPORTED, what)
-
-
-async def unsupported_change(broker: str) -> list[OrderReport]:
-    """Implement `change_order` of a broker that has none: raises Rejected CHANGE_UNSUPPORTED."""
-    raise Rejected(Code.CHANGE_UNSUPPORTED, f"{broker} changes no working orders")
-
-
-async def unsupported_cash_flows(broker: str) -> list[BrokerCashFlow]:
-    """Implement `cash_flows` of a broker that has none: raises ReadFailed NOT_SUPPORTED."""
-    raise ReadFailed(Code.NOT_SUPPORTED, f"{broker} lists no deposits and withdrawals")
-
-
-async def unsupported_funding(broker: str) -> list[BrokerFunding]:
-    """Implement `funding` of a broker that has none: raises ReadFailed NOT_SUPPORTED."""
-    raise ReadFailed(Code.NOT_SUPPORTED, f"{broker} lists no funding")
 
 
 async def outcome_of(call: Awaitable[T]) -> T | Exception:

@@ -16,19 +16,15 @@ from hashlib import sha256
 from typing import Any, TypeVar
 
 from brokers.account_capabilities import Capabilities
+from brokers.adapter_base import AdapterBase
 from brokers.base import (
     Guard,
     NotSent,
-    OnOutcome,
     OutcomeUnknown,
     ReadFailed,
     Rejected,
     check_deadline,
     outcome_of,
-    submit_each,
-    unsupported_cash_flows,
-    unsupported_funding,
-    unsupported_stream,
 )
 from brokers.crypto import (
     account_identity,
@@ -102,7 +98,7 @@ def create() -> "CryptoAdapter":
     return CryptoAdapter(ClientPool())
 
 
-class CryptoAdapter:
+class CryptoAdapter(AdapterBase):
     """All exchange accounts of one process."""
 
     broker_type = "crypto"
@@ -195,15 +191,6 @@ class CryptoAdapter:
         async with asyncio.timeout(FOLLOW_UP_SECONDS):
             with as_current(priority_read()):
                 return await self._read(spec, reads.positions)
-
-    async def submit_many(
-        self,
-        requests: Sequence[tuple[ConnectionSpec, OrderRequest]],
-        guard: Guard,
-        on_outcome: OnOutcome,
-    ) -> None:
-        """Place each with a separate call: no exchange takes orders of several accounts in one."""
-        await submit_each(self, requests, guard, on_outcome)
 
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
         """Cancel an order and report its state; CANCEL_REFUSED, with its fills, if it had ended
@@ -404,7 +391,7 @@ class CryptoAdapter:
 
     async def cash_flows(self, spec: ConnectionSpec, since: datetime) -> list[BrokerCashFlow]:
         """Raise ReadFailed: it lists none (`capabilities.cash_flows_horizon`)."""
-        return await unsupported_cash_flows(spec.exchange_name)
+        return await super().cash_flows(spec, since)
 
     async def funding(
         self, spec: ConnectionSpec, since: datetime, until: datetime
@@ -414,26 +401,13 @@ class CryptoAdapter:
         A refusal for too many requests delays no order: the caller does not ask again soon.
         """
         if self.capabilities(spec).funding_horizon is None:
-            return await unsupported_funding(spec.exchange_name)
+            return await super().funding(spec, since, until)
         return await orders.reading(
             spec,
             self._client(spec),
             partial(funding.funding_between, since=since, until=until),
             backs_off=False,
         )
-
-    async def events(self, limit: int, after: str = "") -> list[OrderReport]:
-        return []
-
-    def stream_events(self) -> AsyncIterator[None]:
-        """Raise ReadFailed: orders and fills are polled (`capabilities.event_stream` is False)."""
-        return unsupported_stream("exchanges are polled for orders and fills")
-
-    async def acknowledge(self, event_ids: Sequence[str]) -> None:
-        return None
-
-    async def clock(self) -> datetime | None:
-        return None  # each exchange has its own: the connection test compares it
 
     async def disconnect(self, spec: ConnectionSpec | None = None) -> None:
         """Forget one account, or close this loop's connections, which all accounts share; the next

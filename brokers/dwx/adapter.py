@@ -14,14 +14,11 @@ from datetime import datetime
 from pathlib import Path
 
 from brokers.account_capabilities import Capabilities
+from brokers.adapter_base import AdapterBase
 from brokers.base import (
     Guard,
     NotSent,
-    OnOutcome,
     ReadFailed,
-    submit_each,
-    unsupported_cash_flows,
-    unsupported_funding,
 )
 from brokers.connection_form import Form
 from brokers.dwx import connection_checks, order_changes, orders, prices, reads
@@ -38,8 +35,6 @@ from brokers.dwx.timeouts import Timeouts
 from brokers.record_cache import RECORD_CACHE, RecordCache
 from brokers.types import (
     AccountState,
-    BrokerCashFlow,
-    BrokerFunding,
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
@@ -68,7 +63,7 @@ def valid_root(text: str | None) -> Path | None:
     return Path(where) if where else None
 
 
-class DwxAdapter:
+class DwxAdapter(AdapterBase):
     """All terminals of one process."""
 
     def __init__(
@@ -102,15 +97,6 @@ class DwxAdapter:
         async with self._turn(spec, request.send_by) as client:
             act = orders.close if request.reduce_only else orders.place
             return await act(client, request, guard)
-
-    async def submit_many(
-        self,
-        requests: Sequence[tuple[ConnectionSpec, OrderRequest]],
-        guard: Guard,
-        on_outcome: OnOutcome,
-    ) -> None:
-        """Place many orders, one after another: a terminal takes one command at a time."""
-        await submit_each(self, requests, guard, on_outcome)
 
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
         """Delete a working order. If it was filled first: the fill and CANCEL_REFUSED."""
@@ -200,16 +186,6 @@ class DwxAdapter:
         """Yield when `events` has something new of the terminals that this process has locked."""
         return self._watch.notifications()
 
-    async def cash_flows(self, spec: ConnectionSpec, since: datetime) -> list[BrokerCashFlow]:
-        """Raise ReadFailed: it lists none (`capabilities.cash_flows_horizon`)."""
-        return await unsupported_cash_flows("the bridge")
-
-    async def funding(
-        self, spec: ConnectionSpec, since: datetime, until: datetime
-    ) -> list[BrokerFunding]:
-        """Raise ReadFailed: it has none (`capabilities.funding_horizon`)."""
-        return await unsupported_funding("the bridge")
-
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
         """Return the oldest reports that were not acknowledged yet."""
         return self._watch.event_buffer.read(limit, after)
@@ -217,10 +193,6 @@ class DwxAdapter:
     async def acknowledge(self, event_ids: Sequence[str]) -> None:
         """Drop reports that are stored."""
         self._watch.event_buffer.acknowledge(event_ids)
-
-    async def clock(self) -> datetime | None:
-        """Return None: the files have no current time of the server."""
-        return None
 
     async def disconnect(self, spec: ConnectionSpec | None = None) -> None:
         """Release one connection's folder, or all folders; the next call locks it again."""

@@ -14,14 +14,11 @@ from weakref import WeakKeyDictionary
 
 from brokers import rate_limits
 from brokers.account_capabilities import Capabilities
+from brokers.adapter_base import AdapterBase
 from brokers.base import (
     Guard,
     NotSent,
-    OnOutcome,
     ReadFailed,
-    submit_each,
-    unsupported_cash_flows,
-    unsupported_funding,
 )
 from brokers.event_buffer import EventBuffer
 from brokers.ibkr import (
@@ -45,8 +42,6 @@ from brokers.rate_limits import Rate, RateLimiter
 from brokers.record_cache import RECORD_CACHE, RecordCache
 from brokers.types import (
     AccountState,
-    BrokerCashFlow,
-    BrokerFunding,
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
@@ -76,7 +71,7 @@ class LoopState:
         self.order_cache = OrderCache(self.event_buffer, self.record_cache)
 
 
-class IbkrAdapter:
+class IbkrAdapter(AdapterBase):
     """All IBKR connections of one process."""
 
     broker_type = "ibkr"
@@ -101,10 +96,6 @@ class IbkrAdapter:
         """Return what the account supports."""
         return capabilities_of(spec)
 
-    def instrument_book(self, spec: ConnectionSpec) -> str:
-        """Return a name for this connection only: its symbol map defines its instruments."""
-        return f"ibkr {spec.connection_id}"
-
     async def connect(self, spec: ConnectionSpec) -> None:
         """Open the account's session and keep it. Raises ReadFailed."""
         await (await self._session(spec)).ready()
@@ -126,15 +117,6 @@ class IbkrAdapter:
         except ReadFailed as error:
             raise NotSent(error.code, error.detail) from error
         return await orders.submit(session, request, guard)
-
-    async def submit_many(
-        self,
-        requests: Sequence[tuple[ConnectionSpec, OrderRequest]],
-        guard: Guard,
-        on_outcome: OnOutcome,
-    ) -> None:
-        """Place many orders concurrently, each in its own message."""
-        await submit_each(self, requests, guard, on_outcome)
 
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
         """Cancel an order. If it ended first: CANCEL_REFUSED, followed by its reports."""
@@ -209,16 +191,6 @@ class IbkrAdapter:
     def stream_events(self) -> AsyncGenerator[None, None]:
         """Yield when `events` has something new."""
         return self._state().event_buffer.notifications()
-
-    async def cash_flows(self, spec: ConnectionSpec, since: datetime) -> list[BrokerCashFlow]:
-        """Raise ReadFailed: it lists none (`capabilities.cash_flows_horizon`)."""
-        return await unsupported_cash_flows("Interactive Brokers' API")
-
-    async def funding(
-        self, spec: ConnectionSpec, since: datetime, until: datetime
-    ) -> list[BrokerFunding]:
-        """Raise ReadFailed: it has none (`capabilities.funding_horizon`)."""
-        return await unsupported_funding("Interactive Brokers' API")
 
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
         """Return the oldest reports that were not acknowledged yet."""

@@ -10,13 +10,10 @@ from datetime import datetime
 from functools import partial
 
 from brokers.account_capabilities import Capabilities
+from brokers.adapter_base import AdapterBase
 from brokers.base import (
     Guard,
-    OnOutcome,
     Rejected,
-    submit_each,
-    unsupported_funding,
-    unsupported_stream,
 )
 from brokers.mt5 import activity, connection_checks, lookup, reads, terminal_calls
 from brokers.mt5.capabilities import capabilities_of
@@ -29,7 +26,6 @@ from brokers.record_cache import RECORD_CACHE, RecordCache
 from brokers.types import (
     AccountState,
     BrokerCashFlow,
-    BrokerFunding,
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
@@ -64,7 +60,7 @@ def create() -> "Mt5Adapter":
     return Mt5Adapter(endpoint)
 
 
-class Mt5Adapter:
+class Mt5Adapter(AdapterBase):
     """All MetaTrader 5 accounts of one worker. Their settings: `form.py`."""
 
     broker_type = "mt5"
@@ -114,15 +110,6 @@ class Mt5Adapter:
                 raise  # a repetition of it could open the other side
             look_up = partial(self.find_order, spec, request.client_order_id)
             return await found_or_refused(error, look_up, lookup.settle_seconds(spec))
-
-    async def submit_many(
-        self,
-        requests: Sequence[tuple[ConnectionSpec, OrderRequest]],
-        guard: Guard,
-        on_outcome: OnOutcome,
-    ) -> None:
-        """Place many orders, exits first: a terminal sends them one after another."""
-        await submit_each(self, requests, guard, on_outcome)
 
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
         """Cancel an order. If it ended first: its reports and CANCEL_REFUSED."""
@@ -205,12 +192,6 @@ class Mt5Adapter:
         """Read deposits and withdrawals since a time. Raises ReadFailed."""
         return await self.calls.read(spec, partial(lookup.cash_flows, since=since))
 
-    async def funding(
-        self, spec: ConnectionSpec, since: datetime, until: datetime
-    ) -> list[BrokerFunding]:
-        """Raise ReadFailed: it has none (`capabilities.funding_horizon`)."""
-        return await unsupported_funding("MetaTrader 5")
-
     async def quote(self, spec: ConnectionSpec, symbol: str) -> Quote:
         """Read the latest tick. Raises ReadFailed."""
         return await self.calls.read(spec, partial(reads.quote, symbol=symbol))
@@ -235,17 +216,3 @@ class Mt5Adapter:
         return activity.watch(self.calls.activity, spec)
 
     # ---- not supported --------------------------------------------------------------------
-    def stream_events(self) -> AsyncIterator[None]:
-        """Raise NOT_SUPPORTED: this broker is polled, each `update_interval_seconds` (ADR 14)."""
-        return unsupported_stream("MetaTrader's package has no callbacks: it is polled")
-
-    async def events(self, limit: int, after: str = "") -> list[OrderReport]:
-        """Return nothing: there is no event stream."""
-        return []
-
-    async def acknowledge(self, event_ids: Sequence[str]) -> None:
-        """Do nothing: there is no event stream."""
-
-    async def clock(self) -> datetime | None:
-        """Return None: a terminal only has the times of ticks; the connection test uses those."""
-        return None

@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 import psycopg
 
 from brokers.account_capabilities import Capabilities
+from brokers.adapter_base import AdapterBase
 from brokers.base import (
     BrokerAdapter,
     Guard,
@@ -19,9 +20,6 @@ from brokers.base import (
     Rejected,
     check_deadline,
     submit_one,
-    unsupported_cash_flows,
-    unsupported_funding,
-    unsupported_stream,
 )
 from brokers.broker_books import BrokerBooks
 from brokers.paper import (
@@ -40,8 +38,6 @@ from brokers.paper.reads import AccountAccess
 from brokers.paper.what_if import what_if
 from brokers.types import (
     AccountState,
-    BrokerCashFlow,
-    BrokerFunding,
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
@@ -68,7 +64,7 @@ def create() -> BrokerAdapter:
     return PaperAdapter()
 
 
-class PaperAdapter:
+class PaperAdapter(AdapterBase):
     """All paper accounts of one process.
 
     Its prices come from our prices process, so it has no price stream.
@@ -106,9 +102,6 @@ class PaperAdapter:
     async def quote(self, spec: ConnectionSpec, symbol: str) -> Quote:
         await self._log_in(spec)
         return await self._read(reads.quote, symbol)
-
-    def stream_quotes(self, spec: ConnectionSpec, symbols: Sequence[str]) -> AsyncIterator[Quote]:
-        return unsupported_stream("the paper broker streams no prices")
 
     async def what_if(self, spec: ConnectionSpec, request: OrderRequest) -> WhatIf:
         access = await self._log_in(spec)
@@ -181,16 +174,6 @@ class PaperAdapter:
     async def journal(self, id_prefix: str) -> BrokerBooks:
         """Return the books, for the audit. Raises ReadFailed."""
         return await self._read(broker_books.read, id_prefix)
-
-    async def cash_flows(self, spec: ConnectionSpec, since: datetime) -> list[BrokerCashFlow]:
-        """Raise ReadFailed: it lists none (`capabilities.cash_flows_horizon`)."""
-        return await unsupported_cash_flows("the paper broker")
-
-    async def funding(
-        self, spec: ConnectionSpec, since: datetime, until: datetime
-    ) -> list[BrokerFunding]:
-        """Raise ReadFailed: it has none (`capabilities.funding_horizon`)."""
-        return await unsupported_funding("the paper broker")
 
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
         return await self._read(reads.events, limit, after)

@@ -7,12 +7,11 @@ from decimal import Decimal
 from typing import Any, cast
 
 from brokers.account_capabilities import Capabilities
-from brokers.base import BrokerAdapter, unsupported_cash_flows, unsupported_funding
+from brokers.adapter_base import AdapterBase
+from brokers.base import BrokerAdapter
 from brokers.paper.capabilities import capabilities_of
 from brokers.types import (
     AccountState,
-    BrokerCashFlow,
-    BrokerFunding,
     Check,
     CheckResult,
     ConnectionSpec,
@@ -41,7 +40,7 @@ def instrument(symbol: str, pair: str, **fields: Any) -> Instrument:
     return Instrument(symbol=symbol, pair=pair, **{**known, **fields})
 
 
-class Broker:
+class Broker(AdapterBase):
     """What its methods return, or raise if it is an exception."""
 
     broker_type = "paper"
@@ -77,14 +76,6 @@ class Broker:
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
         return capabilities_of(spec)
-
-    async def cash_flows(self, spec: ConnectionSpec, since: datetime) -> list[BrokerCashFlow]:
-        return await unsupported_cash_flows("this broker")
-
-    async def funding(
-        self, spec: ConnectionSpec, since: datetime, until: datetime
-    ) -> list[BrokerFunding]:
-        return await unsupported_funding("this broker")
 
     async def instruments(self, spec: ConnectionSpec) -> list[Instrument]:
         return self.listed

@@ -13,6 +13,7 @@ from decimal import Decimal
 from functools import cache
 
 from brokers.account_capabilities import Capabilities
+from brokers.adapter_base import AdapterBase
 from brokers.base import (
     BrokerError,
     Guard,
@@ -22,7 +23,6 @@ from brokers.base import (
     ReadFailed,
     Rejected,
     check_deadline,
-    unsupported_stream,
 )
 from brokers.broker_books import AcceptedOrder, BookPosition, BrokerBooks
 from brokers.connection_form import Form
@@ -45,7 +45,6 @@ from brokers.types import (
     OrderRequest,
     OrderType,
     PositionMode,
-    Quote,
     ReportKind,
     Side,
     TimeInForce,
@@ -59,7 +58,7 @@ from tests.hanging import Hang
 KIND, BOOK = "double", "double"
 
 
-class FakeBroker(FakeBrokerBook):
+class FakeBroker(FakeBrokerBook, AdapterBase):
     """One broker for all connections of a test."""
 
     broker_type = KIND
@@ -123,15 +122,6 @@ class FakeBroker(FakeBrokerBook):
 
     def instrument_book(self, spec: ConnectionSpec) -> str:
         return BOOK
-
-    async def connect(self, spec: ConnectionSpec) -> None:
-        return None
-
-    async def quote(self, spec: ConnectionSpec, symbol: str) -> Quote:
-        raise ReadFailed(Code.NOT_SUPPORTED)
-
-    def stream_quotes(self, spec: ConnectionSpec, symbols: Sequence[str]) -> AsyncIterator[Quote]:
-        return unsupported_stream("no prices")
 
     async def what_if(self, spec: ConnectionSpec, request: OrderRequest) -> WhatIf:
         self._called("what_if", request.symbol)

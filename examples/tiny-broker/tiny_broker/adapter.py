@@ -1,45 +1,35 @@
 """The adapter for Tiny, which executes market orders at once and closes by position."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from brokers.account_capabilities import Capabilities
+from brokers.adapter_base import AdapterBase
 from brokers.base import (
     Guard,
     NotSent,
-    OnOutcome,
     OutcomeUnknown,
     ReadFailed,
     Rejected,
-    submit_each,
-    unsupported_cash_flows,
-    unsupported_change,
-    unsupported_funding,
-    unsupported_stream,
 )
 from brokers.connection_form import Form, Secret, Setting, SettingType
 from brokers.types import (
     AccountState,
-    BrokerCashFlow,
-    BrokerFunding,
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
-    ChangeRequest,
     Check,
     CheckResult,
     ConnectionSpec,
     ExitSafety,
     Instrument,
-    ModifyRequest,
     OrderReport,
     OrderRequest,
     OrderType,
     PositionMode,
     Quote,
     TimeInForce,
-    WhatIf,
 )
 from common.reason_codes import Code
 from tiny_broker import parse
@@ -89,7 +79,7 @@ CAN = Capabilities(
 )
 
 
-class TinyAdapter:
+class TinyAdapter(AdapterBase):
     """All Tiny accounts of one process. It keeps no state between two calls."""
 
     broker_type = "tiny"
@@ -131,26 +121,8 @@ class TinyAdapter:
         except UNREADABLE as error:
             raise OutcomeUnknown(Code.REPLY_LOST, f"not understood: {reply!r:.500}") from error
 
-    async def submit_many(
-        self,
-        requests: Sequence[tuple[ConnectionSpec, OrderRequest]],
-        guard: Guard,
-        on_outcome: OnOutcome,
-    ) -> None:
-        await submit_each(self, requests, guard, on_outcome)
-
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
         raise Rejected(Code.NOT_SUPPORTED, "Tiny has no working orders")
-
-    async def change_order(self, spec: ConnectionSpec, request: ChangeRequest) -> list[OrderReport]:
-        """Raise Rejected CHANGE_UNSUPPORTED."""
-        return await unsupported_change("Tiny")
-
-    async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
-        raise Rejected(Code.NOT_SUPPORTED, "Tiny keeps no stops")
-
-    async def what_if(self, spec: ConnectionSpec, request: OrderRequest) -> WhatIf:
-        raise ReadFailed(Code.NOT_SUPPORTED)
 
     # ---- reads ----------------------------------------------------------------------------
     async def connect(self, spec: ConnectionSpec) -> None:
@@ -215,35 +187,6 @@ class TinyAdapter:
             if skew > SKEW
             else Check("clock", CheckResult.OK, clock),
         ]
-
-    # ---- events, which Tiny does not send --------------------------------------------------
-    def stream_quotes(self, spec: ConnectionSpec, symbols: Sequence[str]) -> AsyncIterator[Quote]:
-        return unsupported_stream("Tiny streams no prices")
-
-    def stream_events(self) -> AsyncIterator[None]:
-        return unsupported_stream("Tiny is polled")
-
-    async def cash_flows(self, spec: ConnectionSpec, since: datetime) -> list[BrokerCashFlow]:
-        """Raise ReadFailed: it lists none (`capabilities.cash_flows_horizon`)."""
-        return await unsupported_cash_flows("TinyBroker")
-
-    async def funding(
-        self, spec: ConnectionSpec, since: datetime, until: datetime
-    ) -> list[BrokerFunding]:
-        """Raise ReadFailed: it has none (`capabilities.funding_horizon`)."""
-        return await unsupported_funding("TinyBroker")
-
-    async def events(self, limit: int, after: str = "") -> list[OrderReport]:
-        return []
-
-    async def acknowledge(self, event_ids: Sequence[str]) -> None:
-        pass
-
-    async def clock(self) -> datetime | None:
-        return None
-
-    async def disconnect(self, spec: ConnectionSpec | None = None) -> None:
-        pass  # no connection stays open
 
 
 def _check(request: OrderRequest) -> None:

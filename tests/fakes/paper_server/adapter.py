@@ -14,6 +14,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from brokers.account_capabilities import Capabilities
+from brokers.adapter_base import AdapterBase
 from brokers.base import (
     Guard,
     NotSent,
@@ -22,9 +23,6 @@ from brokers.base import (
     ReadFailed,
     check_deadline,
     submit_one,
-    unsupported_cash_flows,
-    unsupported_funding,
-    unsupported_stream,
 )
 from brokers.broker_books import BrokerBooks
 from brokers.paper.capabilities import capabilities_of
@@ -32,8 +30,6 @@ from brokers.paper.form import FORM
 from brokers.paper.request_validation import malformed
 from brokers.types import (
     AccountState,
-    BrokerCashFlow,
-    BrokerFunding,
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
@@ -63,7 +59,7 @@ def create() -> "RemotePaper":
     return RemotePaper(*server_address())
 
 
-class RemotePaper:
+class RemotePaper(AdapterBase):
     """All paper accounts of one process, at a broker that listens on host:port."""
 
     broker_type = "paper"
@@ -151,9 +147,6 @@ class RemotePaper:
         quote: Quote = await self._read("quote", spec, symbol)
         return quote
 
-    def stream_quotes(self, spec: ConnectionSpec, symbols: Sequence[str]) -> AsyncIterator[Quote]:
-        return unsupported_stream("the paper broker streams no prices")
-
     async def find_order(
         self, spec: ConnectionSpec, client_order_id: str, symbol: str = ""
     ) -> list[OrderReport] | None:
@@ -176,16 +169,6 @@ class RemotePaper:
         """Show the books, for the audit. Raises ReadFailed."""
         books: BrokerBooks = await self._read("journal", id_prefix, seconds=JOURNAL_TIMEOUT)
         return books
-
-    async def cash_flows(self, spec: ConnectionSpec, since: datetime) -> list[BrokerCashFlow]:
-        """Raise ReadFailed: it lists none (`capabilities.cash_flows_horizon`)."""
-        return await unsupported_cash_flows("the paper broker")
-
-    async def funding(
-        self, spec: ConnectionSpec, since: datetime, until: datetime
-    ) -> list[BrokerFunding]:
-        """Raise ReadFailed: it has none (`capabilities.funding_horizon`)."""
-        return await unsupported_funding("the paper broker")
 
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
         reports: list[OrderReport] = await self._read("events", limit, after)
