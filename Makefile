@@ -12,7 +12,7 @@ export TEST_PROCESSES ?= $(shell echo $$(( 2 * $$(nproc) < 8 ? 2 * $$(nproc) : 8
 	docs lock sbom clean test-containers
 
 help: ## list these commands
-	@echo "Fillcast: publish a trading signal once, execute it exactly once on every subscribed account."
+	@echo "Fillcast executes a published trading signal: at most once on each account, and a stated reason where not."
 	@echo
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' \
 		| while IFS=$$'\t' read -r name words; do printf '  make %-12s %s\n' "$$name" "$$words"; done

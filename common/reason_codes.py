@@ -955,7 +955,7 @@ class Code(StrEnum):
     NOT_SUPPORTED = (
         "NOT_SUPPORTED",
         "Broker: it does not support this.",
-        "See the table of what each broker supports in the README.",
+        "See docs/brokers.md, what each broker supports.",
     )
 
     AUDIT_NOT_READ = (

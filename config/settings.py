@@ -220,7 +220,10 @@ REST_FRAMEWORK: dict[str, Any] = {
 }
 SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TITLE": "Fillcast",
-    "DESCRIPTION": "Publish a trading signal once; have it filled on every subscribed account.",
+    "DESCRIPTION": (
+        "Fillcast executes a published trading signal: at most once on each account, and a stated"
+        " reason where not."
+    ),
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,

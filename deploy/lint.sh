@@ -65,7 +65,7 @@ check 'docs/reason-codes.md' $python manage.py reason_codes --check
 check 'docs/events' $python manage.py event_schemas --check
 check 'docs/roles.md' $python manage.py roles --check
 check 'docs/role-matrix.md' $python -m tests.role_pages --check
-check 'README.md: broker capabilities' $python manage.py broker_table --check
+check 'docs/brokers.md and order-types.md' $python manage.py broker_table --check
 check 'docs/specification.md' $python manage.py specification_page --check
 check 'requirements*.txt are the locks' $python deploy/lock_check.py
 advise 'packages without known faults' deploy/supply.sh audit

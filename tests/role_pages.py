@@ -9,6 +9,7 @@ console has no line.
 """
 
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tests.api import role_matrix as api
@@ -19,36 +20,57 @@ PAGE = Path(__file__).parents[1] / "docs" / "role-matrix.md"
 ROLES = {
     "A": "administrator", "O": "operator", "R": "risk officer", "S": "support", "N": "no role",
 }  # fmt: skip
-HEAD = f"{' | '.join(ROLES.values())} |"
-RULE = "---|" * (len(ROLES) + 1)
+PREFIX = "/api/v1/"
 
 
-def cells(roles: str) -> str:
-    """Return a row's columns: yes for each role whose letter is in `roles`."""
-    return " | ".join("yes" if letter in roles else "–" for letter in ROLES)
+def who(roles: str) -> str:
+    """Return the roles whose letters are in `roles`, in words."""
+    names = {api.OWN: "*own*", "token": "*by token*", "": "–"}
+    return names.get(roles) or ", ".join(name for key, name in ROLES.items() if key in roles)
 
 
-def api_line(operation: str, roles: str) -> str:
-    """Return the row of an operation."""
-    if roles == api.OWN:
-        return f"| `{operation}` | " + " | ".join(["own"] * len(ROLES)) + " |"
-    if roles == "token":
-        return f"| `{operation}` | " + " | ".join(["by token"] * len(ROLES)) + " |"
-    return f"| `{operation}` | {cells(roles)} |"
+def api_lines() -> list[str]:
+    """Return a row for each part of the API and each set of roles that may use it."""
+    found: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for named, roles in api.MATRIX.items():
+        method, address = named.split()
+        path = address.removeprefix(PREFIX)
+        by_path = found.setdefault((path.lstrip("/").partition("/")[0], roles), {})
+        by_path.setdefault(path, []).append(method)
+    return [
+        f"| {who(roles)} | {', '.join(operation(*one) for one in paths.items())} |"
+        for (_part, roles), paths in sorted(found.items())
+    ]
 
 
-def list_lines(name: str, rows: console.Rows) -> list[str]:
-    """Return the rows of a list: only actions that a role may do."""
-    acts = {"read": rows.read, "add": rows.add, "change": rows.change, "delete": rows.delete}
-    lines = [f"| {name}: {act} | {cells(roles)} |" for act, roles in acts.items() if roles]
-    return lines + [f"| {name}: {act} | {cells(rows.act)} |" for act in rows.actions]
+def operation(path: str, methods: Iterable[str]) -> str:
+    """Return an address with its methods."""
+    return f"`{path}` {' '.join(methods)}"
 
 
-def portal_line(name: str, access: str) -> str:
-    """Return the row of a page of the portal, where all roles are equal."""
-    signed_out, tenant, role, no_role = portal.CELLS[access]
-    columns = [signed_out, tenant, *[role] * (len(ROLES) - 1), no_role]
-    return f"| `{name}` | " + " | ".join(columns) + " |"
+def list_line(name: str, rows: console.Rows) -> str:
+    """Return the row of a list: who may do what, by letters."""
+    cells = [rows.read, rows.add, rows.change, rows.delete]
+    actions = f"{rows.act}: {', '.join(rows.actions)}" if rows.actions and rows.act else "–"
+    return f"| {name} | {' | '.join(cell or '–' for cell in cells)} | {actions} |"
+
+
+def by_roles(pages: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the names of pages by who may open them, in the order of the table."""
+    found: dict[str, list[str]] = {}
+    for name, roles in pages.items():
+        found.setdefault(roles, []).append(name)
+    return found
+
+
+def names(pages: Iterable[str]) -> str:
+    """Return a cell with names of pages."""
+    return ", ".join(f"`{name}`" for name in pages)
+
+
+def portal_line(access: str, pages: Iterable[str]) -> str:
+    """Return the row of pages of the portal with one kind of access."""
+    return f"| {' | '.join(portal.CELLS[access])} | {names(pages)} |"
 
 
 def role_page() -> str:
@@ -56,32 +78,39 @@ def role_page() -> str:
     lines = [
         "# Roles and actions",
         "",
-        "`make docs` writes this page from the tables with which the tests judge what each role",
-        "may do at every address of API, console and portal (`tests/api/test_roles.py`,",
+        "Who may do what at each address. `make docs` writes this page from the tables by which",
+        "the tests judge all of API, console and portal (`tests/api/test_roles.py`,",
         "`tests/console/test_roles.py`, `tests/portal/test_roles.py`). They fail if an address has",
         "no line. A superuser may do everything. [Roles](roles.md) describes the permissions, and",
         "what owners (tenants, providers) may do with their own rows.",
         "",
         "*own*: only the caller's own rows, whatever the role. *by token*: the token in the",
-        "address decides.",
+        f"address decides. {', '.join(f'{key}: {name}' for key, name in ROLES.items())}.",
         "",
         "## API",
         "",
-        f"| operation | {HEAD}",
-        f"|{RULE}",
-        *(api_line(operation, roles) for operation, roles in api.MATRIX.items()),
+        f"Below `{PREFIX}`, but for an address that begins with /:",
+        "",
+        "| may | operations |",
+        "|---|---|",
+        *api_lines(),
         "",
         "## Console: pages and actions",
         "",
-        f"| page | {HEAD}",
-        f"|{RULE}",
-        *(f"| `{name}` | {cells(page.roles)} |" for name, page in console.PAGES.items()),
+        "| may | pages |",
+        "|---|---|",
+        *(
+            f"| {who(roles)} | {names(pages)} |"
+            for roles, pages in by_roles(
+                {name: page.roles for name, page in console.PAGES.items()}
+            ).items()
+        ),
         "",
         "## Console: lists and forms",
         "",
-        f"| list: action | {HEAD}",
-        f"|{RULE}",
-        *(line for name, rows in console.LISTS.items() for line in list_lines(name, rows)),
+        "| list | read | add | change | delete | actions on several rows |",
+        "|---|---|---|---|---|---|",
+        *(list_line(name, rows) for name, rows in console.LISTS.items()),
         "",
         "## Portal",
         "",
@@ -89,9 +118,9 @@ def role_page() -> str:
         "has the rows of all users. *signing in*: only between the password and the second factor.",
         "–: redirects to the sign-in page.",
         "",
-        f"| page | signed out | tenant | {HEAD}",
-        f"|{RULE}---|---|",
-        *(portal_line(name, access) for name, access in portal.PAGES.items()),
+        "| signed out | tenant | with a role | no role | pages |",
+        "|---|---|---|---|---|",
+        *(portal_line(access, pages) for access, pages in by_roles(portal.PAGES).items()),
     ]
     return "\n".join(lines) + "\n"
 

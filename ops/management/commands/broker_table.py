@@ -1,4 +1,4 @@
-"""manage.py broker_table: write what each broker offers into README.md and docs/order-types.md."""
+"""manage.py broker_table: what each broker offers, for docs/brokers.md and order-types.md."""
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ from execution.submission import times_in_force
 from execution.submission.triggers import HELD_AS, is_emulated
 from signals.models import OrderType as SignalType
 
-PAGE, ORDER_TYPES_PAGE = ROOT / "README.md", ROOT / "docs" / "order-types.md"
+PAGE, ORDER_TYPES_PAGE = ROOT / "docs" / "brokers.md", ROOT / "docs" / "order-types.md"
 BEGIN, END = "<!-- what brokers offer: written by `make docs` -->", "<!-- until here -->"
 FIRST = ("paper", "ibkr", "mt5", "mt4")  # the order of columns; others follow by name
 
@@ -281,7 +281,7 @@ def written(page: str, rows: Sequence[Row]) -> str:
 class Command(BaseCommand):
     """Write the tables, or check that they are up to date."""
 
-    help = "Write into README.md and docs/order-types.md what each broker offers."
+    help = "Write into docs/brokers.md and docs/order-types.md what each broker offers."
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -1,4 +1,4 @@
-"""The README's table of broker capabilities matches the adapters."""
+"""The tables of broker capabilities in docs match the adapters."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from ops.management.commands import broker_table
 from signals.models import OrderType
 
 
-def test_readme_matches_the_adapters() -> None:
+def test_pages_match_the_adapters() -> None:
     call_command("broker_table", "--check")
 
 
@@ -71,7 +71,7 @@ def test_order_types_page_states_every_type_and_time_of_each_broker() -> None:
 
 
 def test_check_detects_a_stale_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = tmp_path / "README.md"
+    page = tmp_path / "brokers.md"
     rows = broker_table.pages()[broker_table.PAGE]
     monkeypatch.setattr(broker_table, "pages", lambda: {page: rows})
     page.write_text("no markers\n")
