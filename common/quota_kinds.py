@@ -21,15 +21,6 @@ QUOTAS = {
 """The default of each kind; users.quotas has others. docs/api.md states what counts."""
 
 
-def read_quota(text: str) -> tuple[str, int]:
-    """Return a kind and its number, from such as `api-keys=400`. Raises ValueError."""
-    name, _, number = (part.strip() for part in text.partition("="))
-    kinds = [kind for kind in QUOTAS if setting_name(kind) == name.lower()]
-    if not kinds or not (number.isascii() and number.isdigit() and len(number) <= 9):
-        raise ValueError(text)
-    return kinds[0], int(number)
-
-
 def setting_name(kind: str) -> str:
     """Return how users.quotas writes a kind."""
     return kind.lower().replace(" ", "-")

@@ -21,7 +21,7 @@ from common.permissions import Right, require
 from common.reason_codes import Code
 from common.sql import Query, array, columns, database_now, periodic_rows, run
 from connections.models import DataConnection
-from prices.models import PushedSymbol, PushRefusal
+from prices.models import PushedSymbol
 from prices.pushed_rules import RefusedRow, judge_rows
 from users.models import User
 
@@ -174,13 +174,3 @@ def forget_published(source_id: int, ids: Collection[int]) -> None:
     """Delete what is published."""
     run("DELETE FROM prices_pushedquote WHERE data_connection_id = %s AND id = ANY(%s::bigint[])",
         (source_id, array(ids)))  # fmt: skip
-
-
-def refusals_of(source_ids: Sequence[int]) -> Mapping[int, list[tuple[str, int, str]]]:
-    """Return by source the codes, counts and last texts of what was refused, most often first."""
-    found: dict[int, list[tuple[str, int, str]]] = {}
-    counted = PushRefusal.objects.filter(data_connection_id__in=source_ids).order_by("-quotes")
-    values = ("data_connection_id", "code", "quotes", "last_text")
-    for source, code, quotes, text in counted.values_list(*values):
-        found.setdefault(source, []).append((code, quotes, text))
-    return found

@@ -26,7 +26,6 @@ log = structlog.get_logger(__name__)
 PING_SECONDS = 60.0
 LOOP_SECONDS = 5.0
 OVERDUE_SECONDS = 120
-OK_STATUS = range(200, 300)
 
 
 class Vitals(NamedTuple):
