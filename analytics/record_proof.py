@@ -1,4 +1,4 @@
-"""Compare what a feed's record shows with the results that were sealed. ADR 0055.
+"""Compare what a feed's record shows with the results that were sealed. ADR 0040.
 
 Each final trade must be as the newest link about its result states. The figures must be those of
 the trades. How many follow the feed, and until when it was counted, is of the moment: no link has

@@ -32,7 +32,7 @@ _RESTORED = (Code.RESTORED, Code.RESTORED_UNSENT, Code.RESTORED_EXIT)
 # Whether an order `o` has traded, or ended too late, or may still move along its route.
 _STILL_COUNTS = f"""(o.done_at IS NULL OR o.done_at >= %(cutoff)s OR o.filled_quantity > 0
   OR {may_move_sql("o")})"""
-# docs/adr/0062 states why each of these is needed. The cheap ones come first.
+# docs/adr/0054 states why each of these is needed. The cheap ones come first.
 _NEVER_TRADED = f"""
 r.leg = 'entry' AND r.position_leg = 'entry' AND r.filled_quantity = 0 AND r.inferred_quantity = 0
 AND r.status IN ('SKIPPED', 'DENIED', 'REJECTED', 'CANCELLED', 'EXPIRED', 'FAILED')

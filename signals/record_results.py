@@ -1,4 +1,4 @@
-"""The final results of a feed's signals, as its record has sealed them. ADR 0055.
+"""The final results of a feed's signals, as its record has sealed them. ADR 0040.
 
 The app that computes results registers what compares them: it may not be imported here.
 """

@@ -1,4 +1,4 @@
-"""The functions and triggers that seal a feed's record, as SQL. ADR 0040, ADR 0055.
+"""The functions and triggers that seal a feed's record, as SQL. ADR 0040.
 
 Publishing or cancelling a signal inserts one link, whatever wrote the signal: a trigger does it. So
 does a result that becomes final: the app that computes it has the trigger on its table. At commit
@@ -111,7 +111,7 @@ FUNCTIONS = {
     "signals_seal_record": SEAL,
 }
 
-# What of a trade's result is in its link: everything that the record shows of it. ADR 0055.
+# What of a trade's result is in its link: everything that the record shows of it. ADR 0040.
 RESULT = (
     "pair", "direction", "published_at", "ended_at", "state", "basis", "entry_price", "exit_price",
     "percent", "r", "marks", "subscribers", "real_low", "real_median", "real_high", "slippage",

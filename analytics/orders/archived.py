@@ -1,4 +1,4 @@
-"""What pages and counts state of orders that are in the archive: docs/adr/0062.
+"""What pages and counts state of orders that are in the archive: docs/adr/0054.
 
 Nothing that ended in the last 400 days is archived, so younger signals cost no statement.
 """

@@ -1,4 +1,4 @@
-"""One process's threads share its database sessions. docs/adr/0053.
+"""One process's threads share its database sessions. docs/adr/0050.
 
 Django's connections belong to their threads, and each would keep a session for ever. A thread that
 calls `give_back` after each piece of work leaves its session to the next one. Only processes whose

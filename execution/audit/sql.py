@@ -10,7 +10,7 @@ CTEs:
 - `accounts_read`: the accounts of these books and listings, with the time at which the read began.
   Rows with activity since then are not judged.
 
-Entries in the archive count like those in the table (docs/adr/0062).
+Entries in the archive count like those in the table (docs/adr/0054).
 """
 
 from typing import NamedTuple

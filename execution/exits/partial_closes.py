@@ -1,4 +1,4 @@
-"""CLOSE signals of a part that come before an entry has filled (docs/adr/0037).
+"""CLOSE signals of a part that come before an entry has filled (docs/adr/0030).
 
 The entry's order remembers them: of what fills from then on the same part is closed, once the order
 has ended. An order has two columns for it, `close_fraction` f and `close_offset` c: of what it has

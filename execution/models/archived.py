@@ -1,4 +1,4 @@
-"""What stays of orders that are in the archive: docs/adr/0062."""
+"""What stays of orders that are in the archive: docs/adr/0054."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 One statement reads, at least as often as the quickest of these jobs runs, whether any order or
 position is open and whether any loss limit is set. So a job sees new work as soon as it would have
 by looking for itself, and whichever process dies or hangs, each other one still looks for itself
-(docs/adr/0052). What is not known counts as open: after an error, and at the start.
+(docs/adr/0050). What is not known counts as open: after an error, and at the start.
 
 It also reads for how long the oldest order has been due. A machine that does not keep up has too
 much at once, so jobs that may be late give way until the orders have gone.

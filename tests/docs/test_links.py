@@ -51,7 +51,9 @@ def test_menu_of_the_site_has_every_page_once() -> None:
 
 
 def test_list_of_decisions_has_every_decision() -> None:
-    listed = re.findall(r"^\[\d{4}\]: (\S+)$", (DOCS / "adr/README.md").read_text(), re.MULTILINE)
+    listed = re.findall(
+        r"^- \[\d{4}\]\((\S+)\) \S", (DOCS / "adr/README.md").read_text(), re.MULTILINE
+    )
     assert sorted(listed) == sorted(page.name for page in SITE if DECISION.match(page.name))
 
 

@@ -1,6 +1,6 @@
 -- Entries leave the database by this function alone: those that a file of the archive has, by their
 -- number and range, that ended at least 400 days ago, and that have no execution. What must still be
--- known of them is inserted in the same transaction (docs/adr/0062). What other tables have of an
+-- known of them is inserted in the same transaction (docs/adr/0054). What other tables have of an
 -- order goes with it, and is in its file, too.
 CREATE OR REPLACE FUNCTION public.execution_remove_archived_orders(file bigint, orders bigint[])
 RETURNS bigint
