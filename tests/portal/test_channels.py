@@ -17,7 +17,7 @@ from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
 from users.models import User
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("sends")
 LINK = re.compile(r"https://fillcast\.example\.com(/channels/\d+/confirm/[a-z2-7]+/)")
 API = "/api/v1/channels/"
 NEW = "/channels/create/advanced/"
