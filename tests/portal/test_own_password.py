@@ -22,7 +22,7 @@ from users.models import TryCount, User
 from users.session_factor import FRESH_SECONDS
 
 pytestmark = pytest.mark.usefixtures("sends")
-COMMITS = pytest.mark.django_db(transaction=True)  # hashes outside of a transaction, as in operation
+COMMITS = pytest.mark.django_db(transaction=True)  # so no transaction is open around hashing
 NEW, PAGE = "a new long passphrase", "/password/"
 TYPED = {"old_password": PASSWORD, "new_password1": NEW, "new_password2": NEW}
 

@@ -22,7 +22,7 @@ from users import account_mails, forgotten_passwords, invitations, links, sign_u
 from users.models import AccountMail, Invitation, User
 
 pytestmark = pytest.mark.usefixtures("sends")
-COMMITS = pytest.mark.django_db(transaction=True)  # hashes outside of a transaction, as in operation
+COMMITS = pytest.mark.django_db(transaction=True)  # so no transaction is open around hashing
 NEW_PASSWORD = "a new long passphrase"
 ARABIC = "محمد بن عبد الله " * 12  # more than 200 characters
 CHOSEN = {
