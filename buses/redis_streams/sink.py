@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from redis import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from buses.envelope import Envelope
 from buses.sinks import SinkMisconfigured, SinkUnavailable, name_of
@@ -58,7 +58,7 @@ class RedisStreamSink:
         try:
             answer: Any = self._script(keys=self._keys, args=arguments)
         except ResponseError as error:
-            raise SinkUnavailable(_explained(str(error), self._keys[0])) from error
+            raise SinkUnavailable(_explained(error, self._keys[0])) from error
         except RedisError as error:
             raise SinkUnavailable(f"Redis does not answer: {error}") from error
         if answer[1] != len(envelopes):
@@ -102,10 +102,10 @@ def _number(options: dict[str, list[str]], name: str, default: int, *, lowest: i
     return int(text)
 
 
-def _explained(error: str, stream: str) -> str:
+def _explained(error: ResponseError, stream: str) -> str:
     """Return what an error of Redis means, with what to do."""
-    if "WRONGTYPE" in error:
+    if "WRONGTYPE" in str(error):
         return f"{stream} is no stream in this Redis: choose another name, or delete that key."
-    if "OOM" in error:
+    if isinstance(error, OutOfMemoryError) or "OOM" in str(error):  # whose text the client cuts
         return "Redis is full (maxmemory): give it more, or a smaller maxlen in the URL."
     return f"Redis refused: {error}"

@@ -92,8 +92,9 @@ def test_pages_send_few_statements(readers: dict[str, User]) -> None:
             for page in walk.each(PAGES):
                 with walk.cell(page, name) as cell:
                     address = page.format(**own)
-                    sent_by(client, address)  # some is read once in a process
                     status, sent = sent_by(client, address)
+                    if len(sent) > MOST_QUERIES:  # some is read once in a process
+                        status, sent = sent_by(client, address)
                     cell.expect(200, status)
                     if len(sent) > MOST_QUERIES:
                         cell.note(listed(sent))

@@ -1,21 +1,24 @@
 """Fixtures of the portal's tests: most pages are requested under the web process's role."""
 
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.db.backends.signals import connection_created
 from django.test import Client, override_settings
 from nacl.public import PrivateKey
 
 from common.sealing import new_private_key, public_key_of
+from events import delivery
 from events.confirmation import code_of, confirm
 from events.models import Channel, Event
 from events.services import create_channel
 from signals.models import Feed
 from tests.kept_rows import kept_rows
 from tests.portal.factories import World
+from users import account_mails
 from users.models import User
 
 QUICK = ["django.contrib.auth.hashers.MD5PasswordHasher"]
@@ -74,6 +77,22 @@ def email_channel(world: World, settings: Any) -> Channel:
     confirm(channel.pk, code_of(channel))
     Event.objects.all().delete()
     return channel
+
+
+@pytest.fixture
+def sends(inline_commits: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let mails and messages be sent in a test that rolls back.
+
+    They are sent outside of transactions only; the test's own is none to the code under test.
+    """
+    depth = len(connection.atomic_blocks)
+
+    def get_connection(using: str | None = None) -> Any:
+        return SimpleNamespace(in_atomic_block=len(connection.atomic_blocks) > depth)
+
+    seen = SimpleNamespace(**vars(transaction) | {"get_connection": get_connection})
+    for module in (account_mails, delivery):
+        monkeypatch.setattr(module, "transaction", seen)
 
 
 @pytest.fixture

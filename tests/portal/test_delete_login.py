@@ -22,11 +22,10 @@ from tests.portal.test_sign_up import as_owner, confirmed, send_mails
 from users.models import LoginSession, User
 from users.services import create_api_key, user_for_key
 
-pytestmark = pytest.mark.usefixtures("inline_commits")
+pytestmark = pytest.mark.usefixtures("sends")
 PAGE = "/security/delete/"
 
 
-@pytest.mark.django_db(transaction=True)
 def test_money_at_risk_refuses_it_and_says_what_to_do(
     world: World, signed_in: SignedIn, as_web: None
 ) -> None:
@@ -100,7 +99,6 @@ def test_provider_with_followers_keeps_the_login(world: World) -> None:
     assert Order.objects.exists()
 
 
-@pytest.mark.django_db(transaction=True)
 def test_provider_who_archived_the_feeds_deletes_the_login(
     world: World, signed_in: SignedIn, as_web: None
 ) -> None:
@@ -126,7 +124,6 @@ def test_follower_of_the_last_moment_keeps_the_feeds(world: World) -> None:
     assert not Feed.objects.filter(owner=world.paula, archived_at__isnull=False).exists()
 
 
-@pytest.mark.django_db(transaction=True)
 def test_staff_are_sent_to_an_administrator(
     world: World, signed_in: SignedIn, as_web: None
 ) -> None:

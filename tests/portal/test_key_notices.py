@@ -16,7 +16,7 @@ from users.models import ApiKey, User
 from users.services import create_api_key, revoke_api_key
 from users.tasks import notify_of_key_ends
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("sends")
 WEEK = "API key “report” ({}…) ends in 7 days"
 DAY = "API key “report” ({}…) ends in 1 day"
 ENDED = "API key “report” ({}…) has ended"

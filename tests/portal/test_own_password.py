@@ -21,7 +21,8 @@ from tests.portal.test_second_factor import enrol_factor, set_factor_age
 from users.models import TryCount, User
 from users.session_factor import FRESH_SECONDS
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("sends")
+COMMITS = pytest.mark.django_db(transaction=True)  # so no transaction is open around hashing
 NEW, PAGE = "a new long passphrase", "/password/"
 TYPED = {"old_password": PASSWORD, "new_password1": NEW, "new_password2": NEW}
 
@@ -38,6 +39,7 @@ def send_waiting() -> None:
     run(f"SET ROLE {role.name}")
 
 
+@COMMITS
 @pytest.mark.parametrize("username", ["alice", "olga"])
 def test_password_is_changed_and_only_other_sessions_end(
     world: World, signed_in: SignedIn, as_web: None, username: str
@@ -95,6 +97,7 @@ def test_guesses_of_the_current_password_are_counted(
     assert has_password(world.alice, PASSWORD)
 
 
+@COMMITS
 def test_change_that_the_database_cannot_store_is_not_counted_as_a_guess(
     world: World, signed_in: SignedIn, limits: Callable[..., None]
 ) -> None:
@@ -129,6 +132,7 @@ def test_visitor_signs_in_first(world: World, as_web: None) -> None:
         assert response["Location"].startswith("/login/?next=")
 
 
+@COMMITS
 def test_one_of_two_concurrent_changes_is_refused(world: World, signed_in: SignedIn) -> None:
     """A new password is not overwritten by a request that knows the old one only."""
     passwords = ("a first new passphrase", "a second new passphrase")

@@ -53,7 +53,7 @@ def test_trail_names_key_address_and_staff(world: World, signed_in: SignedIn) ->
     assert "Europe/Berlin" not in str(lines_of(signed_in(world.bob)))
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("inline_commits")
 def test_page_works_with_the_rights_of_the_web_process(
     world: World, signed_in: SignedIn, as_web: None
 ) -> None:

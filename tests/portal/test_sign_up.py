@@ -21,7 +21,8 @@ from tests.portal.test_second_factor import enrol_factor
 from users import account_mails, forgotten_passwords, invitations, links, sign_up
 from users.models import AccountMail, Invitation, User
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("sends")
+COMMITS = pytest.mark.django_db(transaction=True)  # so no transaction is open around hashing
 NEW_PASSWORD = "a new long passphrase"
 ARABIC = "محمد بن عبد الله " * 12  # more than 200 characters
 CHOSEN = {
@@ -68,6 +69,7 @@ def confirmed(user: User, address: str) -> None:
         assert of_user.update(email=address, email_confirmed_at=timezone.now()) == 1
 
 
+@COMMITS
 def test_visitor_signs_up_by_a_link_and_is_signed_in(world: World, as_web: None) -> None:
     client = Client()
     assert "Create an account" in html_of(client.get("/login/"))
@@ -254,6 +256,7 @@ def test_dead_invitation_says_why(
     assert not User.objects.filter(username="zoe").exists()
 
 
+@COMMITS
 def test_forgotten_password_is_replaced_once_and_signs_everybody_out(
     world: World, signed_in: SignedIn, as_web: None
 ) -> None:

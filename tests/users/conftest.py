@@ -1,4 +1,4 @@
-"""Real connections under the application's database roles."""
+"""Sessions under the application's database roles, and two tenants."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from tests.kept_rows import kept_rows
 from tests.users import world
@@ -17,10 +17,11 @@ Opened = Callable[..., AbstractContextManager[Session]]
 
 @pytest.fixture
 def as_role() -> Iterator[Opened]:
-    """A transaction on a connection of its own: `with as_role("web", tenant=1, operator=False)`.
+    """A block that is rolled back: `with as_role("web", tenant=1, operator=False) as session`.
 
-    before: a statement that the owner of the tables runs first, in the same transaction. A test's
-    next transaction uses the connection again: role and tenant have ended with the one before.
+    It is a savepoint of a test that rolls back, so that it sees the test's rows; in a test that
+    commits, a transaction on a connection of its own. before: a statement that the owner of the
+    tables runs first. Role and tenant end with the block.
     """
     idle: list[Session] = []
 
@@ -28,8 +29,7 @@ def as_role() -> Iterator[Opened]:
     def opened(
         role: str, *, tenant: int | None = None, operator: bool = False, before: str = ""
     ) -> Iterator[Session]:
-        session = idle.pop() if idle else connected()
-        try:
+        with savepoint() if connection.in_atomic_block else another(idle) as session:
             if before:
                 session.execute(before.encode())
             session.execute(f"SET ROLE fillcast_{role}")
@@ -38,13 +38,36 @@ def as_role() -> Iterator[Opened]:
             if operator:
                 session.execute("SELECT set_config('fillcast.operator', 'on', true)")
             yield session
-        finally:
-            session.rollback()
-            idle.append(session)
 
     yield opened
     for session in idle:
         session.close()
+
+
+@contextmanager
+def savepoint() -> Iterator[Session]:
+    with transaction.atomic():
+        yield connection.connection
+        transaction.set_rollback(True)
+
+
+@contextmanager
+def another(idle: list[Session]) -> Iterator[Session]:
+    session = idle.pop() if idle else connected()
+    try:
+        yield session
+    finally:
+        session.rollback()
+        idle.append(session)
+
+
+def is_refused(session: Session, statement: str) -> bool:
+    """Return whether the session's role has no right to a statement."""
+    try:
+        session.execute(statement.encode())
+    except psycopg.errors.InsufficientPrivilege:
+        return True
+    return False
 
 
 def connected() -> Session:
@@ -56,7 +79,4 @@ def connected() -> Session:
 
 alice = kept_rows(lambda: world.tenant("alice"))
 
-
-@pytest.fixture
-def bob() -> world.Tenant:
-    return world.tenant("bob")
+bob = kept_rows(lambda _alice: world.tenant("bob"), on="alice")

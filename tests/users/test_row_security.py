@@ -1,5 +1,6 @@
-"""A tenant reaches only their own rows, whatever the query selects: shown on real connections."""
+"""A tenant reaches only their own rows, whatever the query selects."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,11 +15,12 @@ from common.row_security import OPERATOR_ROWS, POLICY_SETS, SHARED_ROWS, TENANT_
 from connections.models import KillSwitch, SubscriptionInterval
 from signals.models import Feed
 from tests.connections import make
+from tests.kept_rows import kept_rows
 from tests.users import world
-from tests.users.conftest import Opened, Session
+from tests.users.conftest import Opened, Session, is_refused
 from users.models import RecoveryCode, SecondFactor
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 # Read before the user is known: by the login.
 ALSO_SHARED = {"users_user", "users_secondfactor"}
@@ -34,14 +36,8 @@ def with_second_factor(name: str) -> world.Tenant:
     return tenant
 
 
-@pytest.fixture
-def alice() -> world.Tenant:
-    return with_second_factor("alice")
-
-
-@pytest.fixture
-def bob() -> world.Tenant:
-    return with_second_factor("bob")
+alice = kept_rows(lambda: with_second_factor("alice"))
+bob = kept_rows(lambda _alice: with_second_factor("bob"), on="alice")
 
 
 def tables() -> list[str]:
@@ -152,10 +148,11 @@ def owned_rows(tenant: world.Tenant, as_role: Opened) -> Iterator[tuple[str, dic
             table, "WHERE %s > 0"
         )
         with as_role("web", tenant=tenant.user.pk) as session:
-            query = f"SELECT to_jsonb(t) FROM {table} t {own} LIMIT 1"
+            query = f"SELECT to_jsonb(t)::text FROM {table} t {own} LIMIT 1"
             found = session.execute(query, (tenant.user.pk,)).fetchone()
         assert found, table
-        yield table, {name: value for name, value in found[0].items() if name not in left_out}
+        row = json.loads(found[0])
+        yield table, {name: value for name, value in row.items() if name not in left_out}
 
 
 def test_tenant_cannot_insert_row_for_another(
@@ -236,14 +233,12 @@ def test_price_source_cannot_use_another_tenants_account(
 
 
 @pytest.mark.parametrize("role", ["web", "trade"])
-@pytest.mark.parametrize("statement", ["UPDATE {} SET code = ''", "DELETE FROM {}", "TRUNCATE {}"])
-def test_execution_log_cannot_be_rewritten(
-    alice: world.Tenant, as_role: Opened, role: str, statement: str
-) -> None:
-    with as_role(role, operator=True) as session:
-        assert count(session, "execution_executionlog") == 1
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            session.execute(statement.format("execution_executionlog"))
+def test_execution_log_cannot_be_rewritten(alice: world.Tenant, as_role: Opened, role: str) -> None:
+    log = "execution_executionlog"
+    for statement in (f"UPDATE {log} SET code = ''", f"DELETE FROM {log}", f"TRUNCATE {log}"):
+        with as_role(role, operator=True) as session:
+            assert count(session, log) == 1
+            assert is_refused(session, statement), statement
 
 
 def test_operators_tables_are_closed_to_tenants(alice: world.Tenant, as_role: Opened) -> None:
@@ -260,6 +255,7 @@ def test_tables_read_before_login_are_readable(as_role: Opened) -> None:
         assert count(anonymous, "django_content_type") > 0
 
 
+@pytest.mark.django_db(transaction=True)
 def test_pooled_connection_does_not_keep_tenant(alice: world.Tenant, as_role: Opened) -> None:
     with as_role("web") as any_session:
         conninfo = psycopg.conninfo.make_conninfo(

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import psycopg
 import pytest
 from django.db import connection
 
 from tests.users import mixed_world, world
-from tests.users.conftest import Opened, Session
+from tests.users.conftest import Opened, Session, is_refused
 
 pytestmark = pytest.mark.usefixtures("inline_commits")
 
@@ -85,18 +84,17 @@ def test_functions_of_policies_are_known_and_closed_to_others() -> None:
             assert cursor.fetchone() == (True, "s", config, True, ["fillcast_web"], arguments), name
 
 
-@pytest.mark.parametrize("name", [*SAME_AS, "past_spans", "is_my_position"])
-def test_trading_role_cannot_call_functions_of_policies(name: str, as_role: Opened) -> None:
-    arguments = "1" if name == "is_my_position" else ""
-    with as_role("trade") as session, pytest.raises(psycopg.errors.InsufficientPrivilege):
-        session.execute(f"SELECT fillcast_{name}({arguments})")
+def test_trading_role_cannot_call_functions_of_policies(as_role: Opened) -> None:
+    for name in (*SAME_AS, "past_spans", "is_my_position"):
+        arguments = "1" if name == "is_my_position" else ""
+        with as_role("trade") as session:
+            assert is_refused(session, f"SELECT fillcast_{name}({arguments})"), name
 
 
 def values(session: Session, query: str, *parameters: Any) -> set[Any]:
     return {row[0] for row in session.execute(query, parameters).fetchall()}
 
 
-@pytest.mark.django_db(transaction=True)
 def test_functions_return_what_the_policies_of_their_tables_allow(as_role: Opened) -> None:
     """So a tenant learns nothing by calling one: its ids are those that a query shows anyway."""
     sizes: dict[str, int] = dict.fromkeys(SAME_AS, 0)
@@ -117,7 +115,6 @@ def test_functions_return_what_the_policies_of_their_tables_allow(as_role: Opene
     assert all(sizes.values()), sizes
 
 
-@pytest.mark.django_db(transaction=True)
 def test_functions_return_nothing_without_a_user(alice: world.Tenant, as_role: Opened) -> None:
     for operator in (False, True):
         with as_role("web", operator=operator) as session:
