@@ -2,7 +2,7 @@
 
 A failpoint that is not armed costs one look-up in an empty dict. Only the setting
 FILLCAST_REHEARSAL arms them, and a process in production refuses to start with it. docs/faults.md
-lists each failpoint and the test that uses it.
+states what the tests prove that use them.
 """
 
 import os

@@ -121,7 +121,7 @@ class Settings:
         "More ways to that database. web, trade: the logins of the web process and of the workers;"
         " without one they use DATABASE_URL and take the role fillcast_web or fillcast_trade."
         " pooler: PgBouncer in transaction mode, to which those logins lead, while DATABASE_URL"
-        " leads past it (docs/operations.md); the same for every process. replica: a streaming"
+        " leads past it (docs/deployment.md); the same for every process. replica: a streaming"
         " replica that answers what pages and exports of results read, and the searches of the"
         " daily computation, as long as it has all that the primary has; its login must be a member"
         " of fillcast_web or fillcast_trade, as the process is.",

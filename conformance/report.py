@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from string import ascii_uppercase
 
 from conformance.registry import ConformanceCheck
 from conformance.runner import Mark, Result
@@ -58,26 +59,32 @@ def as_json(adapters: Mapping[str, Sequence[Result]]) -> str:
 
 
 def markdown(chosen: Sequence[ConformanceCheck], reasons: Reasons) -> str:
-    """Return a table of the checks by adapter, then the reasons of those that do not apply."""
-    rows = [
-        f"| | what it shows | {' | '.join(reasons)} |",
-        f"| --- | --- |{' --- |' * len(reasons)}",
-    ]
+    """Return a line for each check with where it does not apply, by letters and a reason's number.
+
+    A check applies everywhere else. Each reason is listed once.
+    """
+    letters = dict(zip(reasons, ascii_uppercase, strict=False))
+    numbers: dict[str, int] = {}
+    rows = ["| | what it shows | not at |", "| --- | --- | --- |"]
     for one in chosen:
-        marks = ["n/a" if one.number in of else "ok" for of in reasons.values()]
-        rows.append(f"| {one.number} | *{one.name}*: {one.description} | {' | '.join(marks)} |")
-    rows += [
-        "",
-        "Not applicable, because of the adapter's capabilities or because it cannot be tested:",
-        "",
-    ]
-    for name, of in reasons.items():
-        by_why: dict[str, list[str]] = {}
-        for number, why in of.items():
-            by_why.setdefault(why, []).append(number)
-        answer = "; ".join(f"{', '.join(numbers)} ({why})" for why, numbers in by_why.items())
-        rows.append(f"- **{name}**: {answer}")
-    return "\n".join(rows)
+        at: dict[int, str] = {}
+        for name, of in reasons.items():
+            if one.number in of:
+                why = numbers.setdefault(of[one.number], len(numbers) + 1)
+                at[why] = at.get(why, "") + letters[name]
+        cell = ", ".join(f"{stages} ({why})" for why, stages in at.items())
+        rows.append(f"| {one.number} | *{one.name}*: {one.description} | {cell} |")
+    return "\n".join(
+        [
+            ", ".join(f"**{letter}** {name}" for name, letter in letters.items()),
+            "",
+            *rows,
+            "",
+            "Why a check does not apply:",
+            "",
+            *(f"{number}. {why}" for why, number in numbers.items()),
+        ]
+    )
 
 
 def reasons_of(adapters: Mapping[str, Sequence[Result]]) -> dict[str, dict[str, str]]:

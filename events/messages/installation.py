@@ -166,7 +166,7 @@ def bus_not_received(event: EventContext) -> Lines:
         f"Nothing is received from the bus {event.get('bus')} since {event.get('seconds')} s",
         f"Last error: {error}" if error else "Does the process manage.py bus_receiver run?",
         "Approved signals, closes among them, and fills of foreign connectors wait in the bus. See"
-        " manage.py doctor, and docs/alarms.md, BusNotReceived.",
+        " manage.py doctor, and docs/incidents/bus.md.",
     )
 
 

@@ -321,7 +321,7 @@ def judge_timeouts(expected: Mapping[str, int], found: Mapping[str, str]) -> Che
         key = wrong[0]
         remedy = (
             "A connection pooler drops start-up options: connect directly, or name it in"
-            " FILLCAST_DATABASES as pooler=HOST:PORT (docs/operations.md)."
+            " FILLCAST_DATABASES as pooler=HOST:PORT (docs/deployment.md)."
         )
         return failure(name, f"{key} is {found.get(key)} ms, not {expected[key]}.", remedy)
     return well(name, "Sessions get the time-outs that they request.")

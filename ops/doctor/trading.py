@@ -344,7 +344,10 @@ def epoch() -> Check:
     )
     opened = f"{found.opened_at.day} {found.opened_at:%b %H:%M}"
     detail = f"{found} is open since {opened} UTC, entries wait: {left}."
-    remedy = "Run `manage.py new_epoch --status`; docs/operations.md explains each line."
+    remedy = (
+        "Run `manage.py new_epoch --status`; docs/incidents/database-restored.md explains"
+        " each line."
+    )
     return warning("epoch", detail, remedy)
 
 

@@ -1,4 +1,4 @@
-"""The alarm rules: each has a page, names metrics that exist, is raised by its failure alone."""
+"""The alarm rules: each leads to a page, names real metrics, is raised by its failure alone."""
 
 import json
 import re
@@ -16,6 +16,7 @@ from api.metrics import GAUGES
 ROOT = Path(__file__).parents[2]
 MONITORING = ROOT / "deploy/monitoring"
 PAGE = ROOT / "docs/alarms.md"
+INCIDENTS = ROOT / "docs/incidents"
 RULES: list[dict[str, Any]] = yaml.safe_load((MONITORING / "alarms.yml").read_text())["groups"][0][
     "rules"
 ]
@@ -187,16 +188,34 @@ def test_each_failure_has_one_alarm_in_the_table() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=NAMES)
-def test_alarm_has_a_page_with_three_steps(rule: dict[str, Any]) -> None:
-    section = PAGE.read_text().partition(f"\n### {rule['alert']}\n")[2]
-    section = re.split(r"\n##", section)[0]
-    assert section.startswith(f"`{rule['labels']['severity']}`. ")
-    assert re.findall(r"^(\d)\. ", section, re.MULTILINE) == ["1", "2", "3"]
+def test_alarm_leads_to_a_page_with_three_steps(rule: dict[str, Any]) -> None:
+    page = (ROOT / rule["annotations"]["runbook"]).read_text()
+    before, _, after = page.partition("\n**Over when**")
+    assert after, "states how you know that it is over"
+    assert f"`{rule['alert']}`" in before.partition("\n1. ")[0], "names the alarm"
+    assert re.findall(r"^(\d)\. ", before, re.MULTILINE) == ["1", "2", "3"]
     assert rule["annotations"]["summary"].endswith(".")
 
 
-def test_page_has_no_alarm_that_is_gone() -> None:
-    assert re.findall(r"^### (\w+)$", PAGE.read_text(), re.MULTILINE) == NAMES
+def test_list_has_each_alarm_with_its_severity_and_page() -> None:
+    row = r"^\| `(\w+)` \| (page|look) \|.*\]\((\S+)\) \|$"
+    listed = re.findall(row, PAGE.read_text(), re.MULTILINE)
+    assert listed == [
+        (
+            rule["alert"],
+            rule["labels"]["severity"],
+            rule["annotations"]["runbook"].removeprefix("docs/"),
+        )
+        for rule in RULES
+    ]
+
+
+@pytest.mark.parametrize("page", sorted(INCIDENTS.glob("*.md")), ids=lambda page: page.stem)
+def test_incident_has_three_steps_and_an_end(page: Path) -> None:
+    before, _, after = page.read_text().partition("\n**Over when**")
+    assert "**You notice:**" in before
+    assert re.findall(r"^(\d)\. ", before, re.MULTILINE) == ["1", "2", "3"]
+    assert after
 
 
 @pytest.mark.parametrize("name", ["alarms.yml", "grafana.json"])

@@ -49,15 +49,14 @@ def test_every_failpoint_is_in_code_and_table() -> None:
     assert found == set(POINTS)
 
 
-def test_faults_page_names_every_failpoint_and_case() -> None:
+def test_faults_page_names_every_file_of_cases() -> None:
     page = (ROOT / "docs/faults.md").read_text()
-    cases = {
-        name
-        for path in sorted(Path(__file__).parent.glob("test_*.py"))
+    files = {
+        path.name
+        for path in Path(__file__).parent.glob("test_*.py")
         if "mark.faults" in path.read_text() and path.name not in OF_OTHERS
-        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
     }
-    assert {name for name in [*POINTS, *cases] if f"`{name}`" not in page} == set()
+    assert {name for name in files if f"`{name}`" not in page} == set()
 
 
 def test_unarmed_failpoint_does_nothing(disarmed: None) -> None:

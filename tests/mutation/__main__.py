@@ -6,7 +6,7 @@
     python -m tests.mutation --slice 3    every tenth mutant: those whose number ends with 3
 
 mutmut makes and runs the mutants in var/mutation, a folder for each module. mypy rejects some, the
-module's tests most others. A mutant that survives is an error, unless docs/testing.md explains it.
+module's tests most others. A mutant that survives is an error, unless survivors.md explains it.
 Exit status: 0, or 1 if a survivor is unexplained or a module could not be checked.
 """
 
@@ -34,7 +34,7 @@ from tests.servers import NEEDED, PREPARED, UNREACHABLE
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "var" / "mutation"
-PAGE = ROOT / "docs" / "testing.md"
+PAGE = Path(__file__).with_name("survivors.md")
 TYPE_CHECK = (
     "--output", "json", "--no-warn-unreachable", "--disable-error-code", "unused-ignore"
 )  # fmt: skip
@@ -202,7 +202,7 @@ def _difference(folder: Path, name: str) -> str:
 
 
 def mutant_of(module: str, name: str, difference: str) -> Mutant:
-    """Return what names a mutant in docs/testing.md."""
+    """Return what names a mutant in survivors.md."""
     function = re.sub(r"__mutmut_\d+$", "", name.rpartition(".")[2])
     function = function.removeprefix("x_").removeprefix("xǁ").replace("ǁ", ".")
     lines = difference.splitlines()
@@ -212,7 +212,7 @@ def mutant_of(module: str, name: str, difference: str) -> Mutant:
 
 
 def explained_survivors() -> dict[Mutant, str]:
-    """Return the mutants that docs/testing.md explains, with the reason."""
+    """Return the mutants that survivors.md explains, with the reason."""
     cell = r"`` ?(.+?) ?``|`(.+?)`"
     row = re.compile(rf"\| `([\w.]+)` \| (?:{cell}) \| (.+) \|$", re.MULTILINE)
     return {

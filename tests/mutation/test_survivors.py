@@ -1,4 +1,4 @@
-"""The table of explained survivors in docs/testing.md names functions that exist."""
+"""The table of explained survivors in survivors.md names functions that exist."""
 
 import ast
 from pathlib import Path

@@ -31,7 +31,8 @@ sent to it, and orders with our tag and without a row become drift.
   manage.py new_epoch --release --force --note "why"
                                           release with open issues; they are kept with the epoch
 
-Trading processes open an epoch automatically where they detect the loss; see docs/operations.md.
+Trading processes open an epoch automatically where they detect the loss; see
+docs/incidents/database-restored.md.
 The last line on standard output is JSON: {"epoch", "open", "cause", "treated", "unsettled"}."""
 
 

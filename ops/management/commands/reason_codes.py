@@ -46,32 +46,44 @@ def reference(source: str) -> str:
         "*Skipped*: a candidate that may not trade now. *Denied*: refused by our own rules.",
         "*Rejected*: refused by the broker. *Failed*: proven not sent. *Unknown*: not known yet.",
         "",
-        "Where an order is tried again automatically, its code describes how; every other refusal",
-        "is final. Each code has a page in the installation: `/reasons/CODE/`.",
+        "Each refusal is final but for those [tried again](#tried-again-automatically). An entry",
+        "whose signal got too old while it waited ends with the code of what it waited for, marked",
+        "† here: nothing was sent or will be; the next signal is taken when that has passed.",
+        "Each code has a page in the installation: `/reasons/CODE/`.",
     ]
     for title, group in grouped:
-        lines += ["", f"## {title[0].upper()}{title[1:]}", "", "| code | meaning | what to do |"]
-        lines += ["|---|---|---|"]
-        lines += [f"| `{code.value}` | {code.sentence} | {_to_do(code)} |" for code in group]
-    lines += [
-        "",
-        "## Orders that ended while they waited",
-        "",
-        "An entry whose signal gets too old while it waits ends with the code of what it waited",
-        "for. Nothing was sent, and nothing will be. The order then shows:",
-        "",
-        "| code | meaning | what to do |",
-        "|---|---|---|",
-    ]
-    lines += [
-        f"| `{code}` | {ended.sentence} | {ended.hint} |" for code, ended in ENDED_WAITS.items()
-    ]
-    return "\n".join(lines) + "\n"
+        lines += ["", f"## {title[0].upper()}{title[1:]}", ""]
+        lines += _table(group)
+    return "\n".join([*lines, "", *_retries()]) + "\n"
 
 
-def _to_do(code: Code) -> str:
-    retries = f"Tried again: {RETRIES[code]}." if code in RETRIES else ""
-    return f"{code.hint} {retries}".strip() or "–"
+def _table(group: list[Code]) -> list[str]:
+    """Return a row for each code; without a column of hints if none has one."""
+    if not any(code.hint for code in group):
+        return [
+            "| code | meaning |",
+            "|---|---|",
+            *(f"| `{code.value}` | {code.sentence} |" for code in group),
+        ]
+    lines = ["| code | meaning | what to do |", "|---|---|---|"]
+    for code in group:
+        mark = " †" if code in ENDED_WAITS else ""
+        lines.append(f"| `{code.value}`{mark} | {code.sentence} | {code.hint or '–'} |")
+    return lines
+
+
+def _retries() -> list[str]:
+    """Return what is tried again, once for the codes that share it."""
+    codes_by_text: dict[str, list[str]] = {}
+    for code, how in RETRIES.items():
+        codes_by_text.setdefault(how, []).append(f"`{code.value}`")
+    return [
+        "## Tried again automatically",
+        "",
+        "| codes | how |",
+        "|---|---|",
+        *(f"| {', '.join(codes)} | {how} |" for how, codes in codes_by_text.items()),
+    ]
 
 
 class Command(BaseCommand):
