@@ -16,7 +16,8 @@ from django.utils import timezone
 from common.clocks import market_now
 from common.names import NameField
 from connections.models.health import ConnectionHealth
-from connections.models.presets import DataConnection, TradingPreset
+from connections.models.presets import TradingPreset
+from connections.models.sources import DataConnection
 
 if TYPE_CHECKING:
     from connections.health.status_updates import RetryPolicy
