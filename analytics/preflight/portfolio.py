@@ -88,7 +88,7 @@ class Portfolio:
             found.notional += one.notional
             found.margin_in_flight += ZERO if one.is_filled else one.margin
             found.risk += one.risk_now(self.leverage)
-            if row.max_symbol_exposure_percent is not None:
+            if row.limits.max_symbol_exposure_percent is not None:
                 of_pair = found.notional_by_pair.get(one.row.pair, ZERO)
                 found.notional_by_pair[one.row.pair] = of_pair + one.notional
             if row.position_mode == PositionMode.NETTING:

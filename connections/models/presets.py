@@ -15,7 +15,7 @@ from common.row_faults import FieldConstraints
 from common.stop_rules import StopRuleFields, clean_stop_rule, stop_rule_checks
 from common.time_zones import zone_fault
 from connections import symbol_filter, trading_day
-from connections.models.entry_limits import EntryLimits, limit_constraints
+from connections.models.limit_columns import PresetLimits, limit_constraints
 
 
 class SizingMode(models.TextChoices):
@@ -61,7 +61,7 @@ class StuckPolicy(models.TextChoices):
     ESCALATE = "ESCALATE", "Alert the operators"
 
 
-class TradingPreset(FieldConstraints, StopRuleFields, EntryLimits):
+class TradingPreset(FieldConstraints, StopRuleFields, PresetLimits):
     """Sizing and limits of a connection's trades. Percentages are numbers such as 1.5."""
 
     CONSTRAINT_FIELDS = {
@@ -69,12 +69,6 @@ class TradingPreset(FieldConstraints, StopRuleFields, EntryLimits):
         "minimum_needs_trade_risk": "allow_minimum_quantity",
     }
 
-    # A wide limit by default: a misplaced point is a factor of ten, which is 900 %.
-    max_level_deviation_percent = AmountField(
-        null=True, blank=True, default=Decimal(400), db_default=Decimal(400),
-        help_text="The same for stop, targets, price limit and activation price, in percent of the "
-        "smaller of both: 400 is a fifth to five times the market.",
-    )  # fmt: skip
     name = NameField(max_length=100)
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -109,9 +103,6 @@ class TradingPreset(FieldConstraints, StopRuleFields, EntryLimits):
     small_multiplier = AmountField(default=Decimal("0.5"))
     normal_multiplier = AmountField(default=Decimal(1))
     large_multiplier = AmountField(default=Decimal(2))
-    max_open_positions = models.IntegerField(default=20)
-    max_leverage = AmountField(default=Decimal(30), help_text="Open notional / equity.")
-    max_portfolio_risk_percent = AmountField(default=Decimal(10))
     slippage_alert_threshold_pips = AmountField(
         "slippage alert threshold", default=Decimal(5), help_text="In the slippage unit."
     )

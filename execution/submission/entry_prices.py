@@ -144,7 +144,7 @@ def _max_slippage(
     limits = []
     for value, unit_name in (
         (signal.max_slippage_pips, signal.max_slippage_unit),
-        (row.max_slippage_pips, row.slippage_unit),
+        (row.limits.max_slippage_pips, row.limits.slippage_unit),
         (row.own_max_slippage, row.own_slippage_unit),
     ):
         if value is not None:

@@ -183,7 +183,7 @@ def _portfolio(entry: SizedEntry) -> Denial | Deferred | None:
     row, exposure = entry.row, entry.exposure
     if broken := netting_denial(row, entry.side, exposure):
         return broken
-    denial = risk.check(entry.on_account, exposure, limits_of(row), funds_of(row))
+    denial = risk.check(entry.on_account, exposure, row.limits, funds_of(row))
     if denial and (row.pair, entry.side.opposite) in exposure.closing:
         return Deferred(Code.OPPOSITE_CLOSING, detail=row.pair)
     return denial
@@ -211,7 +211,7 @@ def _too_few_slices(entry: SizedEntry) -> Denial | None:
 
 
 def _whole_risk(entry: SizedEntry) -> Denial | None:
-    return risk.trade_risk_denial(entry.risk, limits_of(entry.row), funds_of(entry.row))
+    return risk.trade_risk_denial(entry.risk, entry.row.limits, funds_of(entry.row))
 
 
 def _same_trade(entry: SizedEntry) -> Denial | None:
@@ -236,19 +236,6 @@ SIZE = LimitList[SizedEntry](
     (_signal_total, SIZED),
     (_too_few_slices, {Subject.ENTRY}),
 )
-
-
-def limits_of(row: OrderRow) -> risk.Limits:
-    """Return the limits of the portfolio of an order's account."""
-    return risk.Limits(
-        row.max_quantity,
-        row.max_open_positions,
-        row.max_leverage,
-        row.max_portfolio_risk_percent,
-        row.max_trade_risk_percent,
-        row.max_symbol_exposure_percent,
-        row.max_open_orders,
-    )
 
 
 def funds_of(row: OrderRow) -> risk.AccountFunds:

@@ -115,19 +115,19 @@ def recent_of(
 
 def _asked(row: OrderRow, signals: Mapping[int, SignalRow]) -> tuple[Any, ...]:
     """Return the parameters of RECENT for an entry; of a later slice only its minute counts."""
-    is_daily = row.max_daily_notional is not None or row.max_daily_volume is not None
+    is_daily = row.limits.max_daily_notional is not None or row.limits.max_daily_volume is not None
     signal = signals.get(row.signal_id or 0)
     of = (row.id, row.connection_id, row.pair, row.side, signal.feed_id if signal else None)
     if row.leg != "entry":
-        return (*of, None, row.max_orders_per_minute is not None, False, False, None)
+        return (*of, None, row.limits.max_orders_per_minute is not None, False, False, None)
     return (
         *of,
         _day_start(row) if is_daily else None,
-        is_daily or row.max_orders_per_minute is not None,
-        row.max_currency_exposure_percent is not None
-        or row.correlated_exposure_warning_percent is not None,
-        row.max_size_multiple is not None,
-        row.same_trade_window_seconds if signal else None,
+        is_daily or row.limits.max_orders_per_minute is not None,
+        row.limits.max_currency_exposure_percent is not None
+        or row.limits.correlated_exposure_warning_percent is not None,
+        row.limits.max_size_multiple is not None,
+        row.limits.same_trade_window_seconds if signal else None,
     )
 
 

@@ -20,9 +20,9 @@ from common.clocks import market_now
 from common.limit_figures import FIGURES, LIMITS, read_figures
 from common.sql import run
 from connections.eligibility import PAUSE_REASONS
+from connections.entry_limits import ENTRY_LIMITS
 from connections.loss_limits.rules import pause_figures
 from connections.models import ExecutionConnection, TradingPreset
-from connections.models.entry_limits import EntryLimits
 from events.context import EventContext
 from events.messages import render
 from events.models import Event
@@ -273,30 +273,11 @@ CASES: dict[str, Case] = {
 }  # fmt: skip
 # The code of each setting that denies entries; tests above have both sides of its edge.
 CODE_OF_SETTING = {
-    "max_quantity": "MAX_QUANTITY",
-    "max_open_positions": "MAX_OPEN_POSITIONS",
-    "max_leverage": "MAX_LEVERAGE",
-    "max_portfolio_risk_percent": "PORTFOLIO_RISK",
-    "max_trade_risk_percent": "TRADE_RISK",
-    "max_slippage_pips": "SLIPPAGE_LIMIT",
-    "max_spread": "SPREAD_LIMIT",
-    "max_symbol_exposure_percent": "SYMBOL_EXPOSURE",
-    "max_currency_exposure_percent": "CURRENCY_EXPOSURE",
-    "max_open_orders": "MAX_OPEN_ORDERS",
-    "max_orders_per_minute": "MAX_ORDERS_PER_MINUTE",
-    "max_daily_notional": "DAILY_NOTIONAL",
-    "max_daily_volume": "DAILY_VOLUME",
-    "max_size_multiple": "SIZE_UNUSUAL",
-    "max_price_deviation_percent": "PRICE_UNREASONABLE",
-    "max_level_deviation_percent": "PRICE_UNREASONABLE",
-    "same_trade_window_seconds": "SAME_TRADE",
-    "allowed_symbols": "SYMBOL_NOT_ALLOWED",
-    "trading_sessions": "OUTSIDE_SESSION",
-    "market_hours_only": "OUTSIDE_MARKET_HOURS",
+    **{name: limit.code.value for name, limit in ENTRY_LIMITS.items() if limit.code is not None},
     "max_signal_age_seconds": "SIGNAL_TOO_OLD",
     "max_signal_notional": "SIGNAL_NOTIONAL",
 }
-UNITS_AND_WARNINGS = {"slippage_unit", "max_spread_unit", "correlated_exposure_warning_percent"}
+NOT_DENYING = {"slippage_unit", "max_spread_unit", "correlated_exposure_warning_percent"}
 
 
 @pytest.mark.parametrize("code", often(CASES, every=4))
@@ -384,9 +365,9 @@ def test_each_limit_has_a_case() -> None:
 def test_each_setting_that_limits_entries_has_a_code() -> None:
     of_preset = {field.name for field in TradingPreset._meta.fields}
     limits = {name for name in of_preset if name.startswith("max_")}
-    limits |= {field.name for field in EntryLimits._meta.get_fields()}
+    limits |= ENTRY_LIMITS.keys()
     of_feed = {field.name for field in Feed._meta.fields if field.name.startswith("max_")}
-    found = (limits | of_feed) - UNITS_AND_WARNINGS - {"max_signal_currency"}
+    found = (limits | of_feed) - NOT_DENYING - {"max_signal_currency"}
     assert found == CODE_OF_SETTING.keys()
 
 

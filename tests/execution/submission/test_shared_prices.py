@@ -95,7 +95,7 @@ def test_prices_and_their_limits_depend_on_nothing_but_the_terms(
     for check in PRICE._of[Subject.ENTRY]:
         check(entry)
     assert "order_type" in row.read
-    assert row.read <= {*MarketTerms._fields, *PriceTerms._fields, *TermsRow._fields}
+    assert row.read <= {*MarketTerms._fields, *PriceTerms._fields, *TermsRow._fields, "limits"}
 
 
 def test_accounts_with_the_same_terms_share_their_prices() -> None:
