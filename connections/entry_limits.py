@@ -38,7 +38,7 @@ class Tighter(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class EntryLimit:
     """What a limit is, besides its type and its default.
 
     label, unit: of its input. help: of its column. code: of the denial; None: it denies nothing.
@@ -76,21 +76,21 @@ class EntryLimits(NamedTuple):
 
     max_trade_risk_percent: Annotated[
         Decimal | None,
-        Limit(
+        EntryLimit(
             Part.TRADE, "Largest risk of a trade", EQUITY, code=Code.TRADE_RISK,
             help="Of equity, lost at the stop of a single entry.",
         ),
     ] = None  # fmt: skip
     max_quantity: Annotated[
         Decimal | None,
-        Limit(
+        EntryLimit(
             Part.TRADE, "Largest quantity", UNITS, code=Code.MAX_QUANTITY, help="Base units.",
             sentence="An entry of more is denied, not made smaller.",
         ),
     ] = None  # fmt: skip
     max_size_multiple: Annotated[
         Decimal | None,
-        Limit(
+        EntryLimit(
             Part.TRADE, "Largest unusual size", "× the median", code=Code.SIZE_UNUSUAL, least=1,
             help="Largest quantity, as a multiple of the median of the account's last entries in "
             "the symbol.",
@@ -98,7 +98,7 @@ class EntryLimits(NamedTuple):
     ] = None  # fmt: skip
     max_price_deviation_percent: Annotated[
         Decimal | None,
-        Limit(
+        EntryLimit(
             Part.TRADE, "Price away from the market by", PERCENT, code=Code.PRICE_UNREASONABLE,
             help="How far a signal's own price may be from the market, in percent of it.",
         ),
@@ -106,7 +106,7 @@ class EntryLimits(NamedTuple):
     # A wide limit by default: a misplaced point is a factor of ten, which is 900 %.
     max_level_deviation_percent: Annotated[
         Decimal | None,
-        Limit(
+        EntryLimit(
             Part.TRADE, "Stop or target away by", PERCENT, code=Code.PRICE_UNREASONABLE,
             help="The same for stop, targets, price limit and activation price, in percent of the "
             "smaller of both: 400 is a fifth to five times the market.",
@@ -114,36 +114,36 @@ class EntryLimits(NamedTuple):
     ] = Decimal(400)  # fmt: skip
     max_spread: Annotated[
         Decimal | None,
-        Limit(
+        EntryLimit(
             Part.TRADE, "Widest spread", IN_ITS_UNIT, code=Code.SPREAD_LIMIT, least=0,
             tighter=Tighter.BOTH, unit_name="max_spread_unit",
             help="In its unit. Entries with a wider spread are denied.",
         ),
     ] = None  # fmt: skip
     max_spread_unit: Annotated[
-        str, Limit(Part.TRADE, "Unit of the spread", help=_UNIT_HELP, tighter=Tighter.BOTH)
+        str, EntryLimit(Part.TRADE, "Unit of the spread", help=_UNIT_HELP, tighter=Tighter.BOTH)
     ] = ""
     max_slippage_pips: Annotated[
         Decimal | None,
-        Limit(
+        EntryLimit(
             Part.TRADE, "Largest slippage", IN_ITS_UNIT, code=Code.SLIPPAGE_LIMIT, least=0,
             tighter=Tighter.BOTH, unit_name="slippage_unit", title="max slippage",
             help="In the slippage unit, see below.",
         ),
     ] = None  # fmt: skip
     slippage_unit: Annotated[
-        str, Limit(Part.TRADE, "Unit of the slippage", help=_UNIT_HELP, tighter=Tighter.BOTH)
+        str, EntryLimit(Part.TRADE, "Unit of the slippage", help=_UNIT_HELP, tighter=Tighter.BOTH)
     ] = ""
     max_open_positions: Annotated[
         int,
-        Limit(
+        EntryLimit(
             Part.EXPOSURE, "Open positions", AT_MOST, code=Code.MAX_OPEN_POSITIONS,
             sentence="An entry that would open one more is denied.",
         ),
     ] = 20  # fmt: skip
     max_leverage: Annotated[
         Decimal,
-        Limit(
+        EntryLimit(
             Part.EXPOSURE, "Leverage", "open notional / equity", code=Code.MAX_LEVERAGE,
             help="Open notional / equity.",
             sentence="At 30, an account with an equity of 1,000 holds 30,000 at most.",
@@ -151,28 +151,28 @@ class EntryLimits(NamedTuple):
     ] = Decimal(30)  # fmt: skip
     max_portfolio_risk_percent: Annotated[
         Decimal,
-        Limit(
+        EntryLimit(
             Part.EXPOSURE, "Risk of all trades", EQUITY, code=Code.PORTFOLIO_RISK,
             sentence="What all stops together would lose, the new trade included.",
         ),
     ] = Decimal(10)  # fmt: skip
     max_symbol_exposure_percent: Annotated[
         Decimal | None,
-        Limit(
+        EntryLimit(
             Part.EXPOSURE, "Exposure to a symbol", EQUITY, code=Code.SYMBOL_EXPOSURE,
             help="Open notional of a symbol, in percent of equity.",
         ),
     ] = None  # fmt: skip
     max_currency_exposure_percent: Annotated[
         Decimal | None,
-        Limit(
+        EntryLimit(
             Part.EXPOSURE, "Exposure to a currency", EQUITY, code=Code.CURRENCY_EXPOSURE,
             help="Buys less sells of a currency, coin or share, in percent of equity.",
         ),
     ] = None  # fmt: skip
     correlated_exposure_warning_percent: Annotated[
         Decimal | None,
-        Limit(
+        EntryLimit(
             Part.EXPOSURE, "Warn from a net exposure of", EQUITY,
             help="Warn about an entry beyond this net exposure to a currency, in percent of "
             "equity. Nothing is denied.",
@@ -180,21 +180,21 @@ class EntryLimits(NamedTuple):
     ] = None  # fmt: skip
     max_open_orders: Annotated[
         int | None,
-        Limit(
+        EntryLimit(
             Part.FLOW, "Open orders", AT_MOST, code=Code.MAX_OPEN_ORDERS,
             help="Entries of the account that are not filled yet.",
         ),
     ] = None  # fmt: skip
     max_orders_per_minute: Annotated[
         int | None,
-        Limit(
+        EntryLimit(
             Part.FLOW, "Orders within a minute", AT_MOST, code=Code.MAX_ORDERS_PER_MINUTE,
             help="Entries that the account sends within a minute.",
         ),
     ] = None  # fmt: skip
     same_trade_window_seconds: Annotated[
         int | None,
-        Limit(
+        EntryLimit(
             Part.FLOW, "No second same trade within", "seconds", code=Code.SAME_TRADE,
             tighter=Tighter.HIGHER,
             help="Within this time after an entry, no second one of the same feed, symbol and "
@@ -203,21 +203,21 @@ class EntryLimits(NamedTuple):
     ] = None  # fmt: skip
     max_daily_notional: Annotated[
         Decimal | None,
-        Limit(
+        EntryLimit(
             Part.FLOW, "Notional of a day", MONEY, code=Code.DAILY_NOTIONAL,
             help="Account currency: notional of the entries of a trading day.",
         ),
     ] = None  # fmt: skip
     max_daily_volume: Annotated[
         Decimal | None,
-        Limit(
+        EntryLimit(
             Part.FLOW, "Volume of a day in a symbol", UNITS, code=Code.DAILY_VOLUME,
             help="Base units: quantity of the entries of a trading day in a symbol.",
         ),
     ] = None  # fmt: skip
     allowed_symbols: Annotated[
         list[str],
-        Limit(
+        EntryLimit(
             Part.SESSIONS, "Symbols", "separated by commas", code=Code.SYMBOL_NOT_ALLOWED,
             tighter=Tighter.BOTH, item_length=SYMBOL_LENGTH,
             help="Symbols such as EUR/USD, or all of a currency: EUR/*, */USD. Empty: all.",
@@ -225,7 +225,7 @@ class EntryLimits(NamedTuple):
     ] = []  # fmt: skip
     trading_sessions: Annotated[
         list[str],
-        Limit(
+        EntryLimit(
             Part.SESSIONS, "Sessions", "separated by commas", code=Code.OUTSIDE_SESSION,
             tighter=Tighter.BOTH, item_length=SESSION_LENGTH,
             help="When entries are sent, in the trading day's zone: MON-FRI 08:00-16:30. "
@@ -234,7 +234,7 @@ class EntryLimits(NamedTuple):
     ] = []  # fmt: skip
     market_hours_only: Annotated[
         bool,
-        Limit(
+        EntryLimit(
             Part.SESSIONS, "Only while the symbol’s market is open",
             code=Code.OUTSIDE_MARKET_HOURS, tighter=Tighter.EITHER,
             help="No entries while the market of the symbol is closed: currencies and metals "
@@ -243,10 +243,10 @@ class EntryLimits(NamedTuple):
     ] = False  # fmt: skip
 
 
-def _complete(name: str, hint: Any) -> Limit:
+def _complete(name: str, hint: Any) -> EntryLimit:
     """Return a field's limit with its name, type and default. hint: its annotation."""
     value_type, about = get_args(hint)
-    limit: Limit = about
+    limit: EntryLimit = about
     types = [one for one in get_args(value_type) if one is not NoneType]
     is_plain = get_origin(value_type) is list or not types
     return replace(

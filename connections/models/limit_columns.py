@@ -13,7 +13,7 @@ from django.db.models import CheckConstraint, Q
 from common import units
 from common.fields import AmountField, ChoiceField
 from connections import symbol_filter, trading_sessions
-from connections.entry_limits import ENTRY_LIMITS, EntryLimits, Limit
+from connections.entry_limits import ENTRY_LIMITS, EntryLimit, EntryLimits
 
 
 class LimitColumns(models.Model):
@@ -55,7 +55,7 @@ class OwnLimits(LimitColumns):
         abstract = True
 
 
-def _column(limit: Limit, *, of_preset: bool) -> models.Field[Any, Any]:
+def _column(limit: EntryLimit, *, of_preset: bool) -> models.Field[Any, Any]:
     """Return the column of a limit."""
     about: dict[str, Any] = {"verbose_name": limit.title, "help_text": limit.help}
     if limit.type is bool:

@@ -11,7 +11,7 @@ from decimal import Decimal
 from brokers.price_rounding import round_entry_price, round_level_price
 from brokers.registry import capabilities_of
 from brokers.types import OrderField, OrderType
-from common.limit_figures import BASE_UNIT, Bound, Limit
+from common.figure_names import BASE_UNIT, Bound, Limit
 from common.money import plain
 from common.reason_codes import Code
 from common.sql import array, rows

@@ -1,7 +1,7 @@
 """The statements of the claim; `claim.py` describes their order."""
 
 from common.sql import Query
-from connections.entry_limits import ENTRY_LIMITS, Limit
+from connections.entry_limits import ENTRY_LIMITS, EntryLimit
 from connections.selectors import (
     ENTRY_SUBSCRIPTION_JOIN_SQL,
     ENTRY_SYMBOL_MAP_SQL,
@@ -50,7 +50,7 @@ SELECT id FROM execution_order WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO K
 """
 
 
-def _own_value(limit: Limit) -> str:
+def _own_value(limit: EntryLimit) -> str:
     """Return SQL of what the subscription `b` sets; NULL: nothing. A unit alone is no limit."""
     empty = {bool: "false", str: f"b.{limit.name}"}.get(limit.type)
     empty = "'{}'" if limit.item_length else empty

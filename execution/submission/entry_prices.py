@@ -8,7 +8,7 @@ from brokers import price_rounding
 from brokers.account_capabilities import Capabilities
 from brokers.types import OrderType, Side
 from brokers.worst_price import can_limit_price
-from common.limit_figures import Limit
+from common.figure_names import Limit
 from common.money import plain, rounded_apart
 from common.reason_codes import Code
 from common.units import Unit, size_of

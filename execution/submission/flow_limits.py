@@ -10,7 +10,7 @@ from decimal import Decimal
 from statistics import median
 from typing import NamedTuple
 
-from common.limit_figures import BASE_UNIT, OF_EQUITY, Limit
+from common.figure_names import BASE_UNIT, OF_EQUITY, Limit
 from common.money import plain, rounded_apart, to_stored
 from common.reason_codes import Code
 from execution.submission.rows import OrderRow, RecentRow

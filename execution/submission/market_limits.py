@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from brokers.trading_hours import is_closed, is_known, opens_at
 from brokers.types import OrderType
-from common.limit_figures import Limit
+from common.figure_names import Limit
 from common.money import plain, rounded_apart
 from common.reason_codes import Code
 from common.units import size_of

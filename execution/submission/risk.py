@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
-from common.limit_figures import OF_EQUITY, Limit
+from common.figure_names import OF_EQUITY, Limit
 from common.money import rounded_apart, to_stored
 from common.reason_codes import Code
 from connections.entry_limits import EntryLimits

@@ -9,7 +9,7 @@ import pytest
 
 from brokers.types import OrderType, TimeInForce
 from common.clocks import market_now
-from common.limit_figures import BASE_UNIT, Limit
+from common.figure_names import BASE_UNIT, Limit
 from common.reason_codes import Code
 from execution.submission import flow_limits, triggers
 from execution.submission.flow_limits import NewEntry

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from brokers.types import ExitSafety
 from common.reason_codes import Code
-from connections.entry_limits import ENTRY_LIMITS, Limit, Tighter
+from connections.entry_limits import ENTRY_LIMITS, EntryLimit, Tighter
 from execution.models import Status
 from execution.submission.evaluate_exit import decide_exit
 from execution.submission.flow_limits import BundleFlow
@@ -389,7 +389,7 @@ def check_size(case: Case, found: Intent) -> None:
 ZERO = D("1e-18")
 
 
-def tightest(limit: Limit) -> Any:
+def tightest(limit: EntryLimit) -> Any:
     """Return the value of a limit that stops most entries."""
     if limit.item_length:
         return ["X/Y"] if limit.name == "allowed_symbols" else ["SUN 00:00-00:01"]

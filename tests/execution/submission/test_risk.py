@@ -4,7 +4,7 @@ from decimal import Decimal as D
 
 import pytest
 
-from common.limit_figures import Limit
+from common.figure_names import Limit
 from common.reason_codes import Code
 from connections.entry_limits import EntryLimits
 from execution.submission.risk import (
