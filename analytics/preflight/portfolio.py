@@ -11,11 +11,10 @@ from decimal import Decimal
 from analytics.preflight.prices import PriceHistory
 from brokers.types import PositionMode
 from connections.trading_day import trading_day
-from execution.submission.flow_limits import NewEntry
 from execution.submission.outcomes import SIDES
-from execution.submission.recent import ENTRIES_SEARCHED, LAST_ENTRIES
+from execution.submission.recent import ENTRIES_SEARCHED, LAST_ENTRIES, NewEntry, RecentRow
 from execution.submission.risk import PortfolioExposure
-from execution.submission.rows import OrderRow, RecentRow
+from execution.submission.rows import OrderRow
 
 ZERO, ONE = Decimal(0), Decimal(1)
 SECOND_MINUTE = timedelta(minutes=1)

@@ -123,6 +123,7 @@ def limit_constraints(owner: str) -> list[CheckConstraint]:
             name=f"{owner}_sessions_count",
             violation_error_message=f"At most {trading_sessions.MAX_SESSIONS} trading sessions.",
         ),
+        *(_least(owner, limit) for limit in ENTRY_LIMITS.values() if _has_own_constraint(limit)),
     ]
 
 
@@ -143,6 +144,27 @@ def subscription_constraints() -> list[CheckConstraint]:
         ),
         *limit_constraints("subscription")[1:],
     ]
+
+
+def _has_own_constraint(limit: EntryLimit) -> bool:
+    """Whether no constraint of several limits, or of presets alone, contains it."""
+    together = {
+        *OF_SUBSCRIPTION, "max_spread", "max_slippage_pips", "max_size_multiple",
+        "correlated_exposure_warning_percent",
+    }  # fmt: skip
+    return limit.is_number and limit.name not in together
+
+
+def _least(owner: str, limit: EntryLimit) -> CheckConstraint:
+    """Return the constraint of a limit's least value."""
+    least = {f"{limit.name}__gt": 0} if limit.least is None else {f"{limit.name}__gte": limit.least}
+    words = limit.name.replace("_", " ").capitalize()
+    shown = "above 0" if limit.least is None else f"{limit.least} or more"
+    return CheckConstraint(
+        condition=Q(**{f"{limit.name}__isnull": True}) | Q(**least),
+        name=f"{owner}_{limit.name}_least",
+        violation_error_message=f"{words} is {shown}, or empty.",
+    )
 
 
 def _positive(name: str, fields: tuple[str, ...]) -> CheckConstraint:

@@ -11,7 +11,7 @@ from common.figure_names import OF_EQUITY, Limit
 from common.money import rounded_apart, to_stored
 from common.reason_codes import Code
 from connections.entry_limits import EntryLimits
-from execution.submission.flow_limits import BundleFlow
+from execution.submission.recent import BundleFlow
 from execution.submission.sizing import HUNDRED, ZERO, Denial
 
 

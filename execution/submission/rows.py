@@ -194,24 +194,6 @@ class SignalRow(NamedTuple):
     trade_plan_id: str = ""
 
 
-class RecentRow(NamedTuple):
-    """What an account has sent and holds, for the limits of an entry that count it.
-
-    day_notional, net_*: account currency; net_*: what is held in the base and quote of the entry's
-    pair, below 0 if it is sold. day_volume, last_quantities: base units. same_trade_age: seconds
-    since the last entry of the same feed, pair and side, if it lies in the window.
-    """
-
-    id: int
-    sent_in_minute: int
-    day_notional: Decimal
-    day_volume: Decimal
-    net_base: Decimal
-    net_quote: Decimal
-    last_quantities: list[Decimal] | None
-    same_trade_age: Decimal | None
-
-
 class ExitRow(NamedTuple):
     """What the evaluation of an exit reads of its position. Quantities: base units.
 

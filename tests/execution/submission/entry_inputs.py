@@ -13,15 +13,9 @@ from brokers.types import ExitSafety, OrderType, PositionMode, TimeInForce
 from connections.entry_limits import EntryLimits
 from execution.submission.evaluate import decide_entry
 from execution.submission.outcomes import Decision, EvaluationContext
+from execution.submission.recent import RecentRow
 from execution.submission.risk import PortfolioExposure
-from execution.submission.rows import (
-    ExitRow,
-    InstrumentRow,
-    OrderRow,
-    QuoteRow,
-    RecentRow,
-    SignalRow,
-)
+from execution.submission.rows import ExitRow, InstrumentRow, OrderRow, QuoteRow, SignalRow
 from execution.submission.signal_limits import SignalTotals
 from signals.models import RiskCategory
 

@@ -23,8 +23,8 @@ from common.reason_codes import Code
 from connections.entry_limits import ENTRY_LIMITS, EntryLimit, Tighter
 from execution.models import Status
 from execution.submission.evaluate_exit import decide_exit
-from execution.submission.flow_limits import BundleFlow
 from execution.submission.outcomes import Deferred, Intent, Terminated
+from execution.submission.recent import BundleFlow
 from execution.submission.risk import PortfolioExposure
 from execution.submission.signal_limits import SignalTotals
 from execution.submission.sizing import Denial

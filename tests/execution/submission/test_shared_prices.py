@@ -8,7 +8,8 @@ import pytest
 from brokers.types import OrderType
 from common.reason_codes import Code
 from execution.submission.entry_prices import EntryMarket, PricedEntry, price_entry
-from execution.submission.limits import PRICE, Subject
+from execution.submission.limit_lists import Subject
+from execution.submission.limits import PRICE
 from execution.submission.outcomes import EvaluationContext
 from execution.submission.quotes import market_of
 from execution.submission.rows import OrderRow, TermsRow
