@@ -1,24 +1,41 @@
 """Reason codes: why something was refused, skipped, denied or closed, or why it is not known.
 
-Each code has one sentence for people and a hint on what they can do. A code never changes its
-meaning and is never used again for something else. `manage.py reason_codes` writes
-docs/reason-codes.md from this table.
+Each code has one sentence for people and a hint on what they can do; one that compares numbers has
+what they are of. A code never changes its meaning and is never used again for something else.
+`manage.py reason_codes` writes docs/reason-codes.md from this table.
 """
 
 from enum import StrEnum
 
+from common.figure_names import (
+    ACCOUNT_CURRENCY,
+    BASE_UNIT,
+    OF_EQUITY,
+    Bound,
+    Limit,
+    price,
+    seconds,
+)
+
 
 class Code(StrEnum):
-    """A stable reason code with a sentence for people and a hint on what to do."""
+    """A stable reason code with a sentence for people and a hint on what to do.
+
+    figures: what its figures are of, unless the refusal itself states that; None: it has none.
+    """
 
     sentence: str
     hint: str
+    figures: Limit | None
 
-    def __new__(cls, value: str, sentence: str = "", hint: str = "") -> "Code":
+    def __new__(
+        cls, value: str, sentence: str = "", hint: str = "", figures: Limit | None = None
+    ) -> "Code":
         member = str.__new__(cls, value)
         member._value_ = value
         member.sentence = sentence
         member.hint = hint
+        member.figures = figures
         return member
 
     # ---- skipped: a candidate that may not trade now -----------------------------------------
@@ -148,21 +165,25 @@ class Code(StrEnum):
         "LOSS_LIMIT",
         "The account has lost as much as its limit allows; entries are paused, exits go on.",
         "They resume when the limit's window ends, or by hand on the account's page.",
+        Limit("Loss"),
     )
     DRAWDOWN_LIMIT = (
         "DRAWDOWN_LIMIT",
         "The account has fallen from its peak by its limit; entries are paused, exits go on.",
         "They resume when the limit's window ends, or by hand on the account's page.",
+        Limit("Drawdown"),
     )
     REALIZED_LOSS_LIMIT = (
         "REALIZED_LOSS_LIMIT",
         "The loss of closed trades has reached its limit; entries are paused, exits go on.",
         "They resume when the limit's window ends, or by hand on the account's page.",
+        Limit("Realized loss"),
     )
     LOSING_STREAK = (
         "LOSING_STREAK",
         "Too many trades in a row were lost; entries are paused, exits go on.",
         "They resume when the limit's window ends, or by hand on the account's page.",
+        Limit("Losing trades in a row"),
     )
 
     # ---- denied: our own rules ---------------------------------------------------------------
@@ -171,6 +192,7 @@ class Code(StrEnum):
         "The signal was older than the preset allows, or than operators allow for market entries.",
         "Its age counts from its publication. Raise the preset's maximum age. If most orders of a"
         " signal end this way, ask the operators whether a worker was late.",
+        seconds("Age of the signal"),
     )
     QUOTE_MISSING = (
         "QUOTE_MISSING",
@@ -181,6 +203,7 @@ class Code(StrEnum):
         "QUOTE_STALE",
         "The latest price is too old to trade on.",
         "Open the account's price source: it shows when its last price came and what helps.",
+        seconds("Age of the price"),
     )
     ACCOUNT_NOT_SYNCED = (
         "ACCOUNT_NOT_SYNCED",
@@ -196,6 +219,7 @@ class Code(StrEnum):
         "ACCOUNT_DATA_STALE",
         "The account's balance was read too long ago.",
         "Check the connection; balances are read every minute.",
+        seconds("Age of the account's data"),
     )
     SYMBOL_NOT_AT_BROKER = (
         "SYMBOL_NOT_AT_BROKER",
@@ -221,6 +245,7 @@ class Code(StrEnum):
         "CONVERSION_RATE_STALE",
         "The rate from the symbol's currency to the account's is too old.",
         "Check that the price source still quotes the pair of the two currencies.",
+        seconds("Age of the exchange rate"),
     )
     STOP_REQUIRED = (
         "STOP_REQUIRED",
@@ -231,16 +256,19 @@ class Code(StrEnum):
         "STOP_AT_ENTRY",
         "The stop is at the current price or beyond it, so the loss per unit is not above zero.",
         "Publish with a stop on the right side of the price.",
+        price("Entry price", "stop loss"),
     )
     STOP_TOO_NEAR = (
         "STOP_TOO_NEAR",
         "A stop or target is nearer to the price than the broker allows.",
         "Widen the stop or target beyond the symbol's stops level.",
+        Limit("Distance of a level from the entry", bound=Bound.MINIMUM),
     )
     QUANTITY_BELOW_MINIMUM = (
         "QUANTITY_BELOW_MINIMUM",
         "The calculated quantity is below the broker's minimum.",
         "Add money, raise the risk or the multiplier, or let the preset trade the minimum.",
+        Limit("Quantity", BASE_UNIT, Bound.MINIMUM),
     )
     PROVIDER_SIZE_MISSING = (
         "PROVIDER_SIZE_MISSING",
@@ -252,61 +280,73 @@ class Code(StrEnum):
         "MAX_QUANTITY",
         "The calculated quantity is above the preset's maximum.",
         "Raise the preset's maximum quantity, or lower the size.",
+        Limit("Quantity", BASE_UNIT),
     )
     MAX_OPEN_POSITIONS = (
         "MAX_OPEN_POSITIONS",
         "The account already has as many positions as its preset allows.",
         "Close a position, or raise the limit.",
+        Limit("Open positions"),
     )
     MAX_LEVERAGE = (
         "MAX_LEVERAGE",
         "With this order, the notional of all open positions would exceed the allowed leverage.",
         "Close positions, add money or raise the preset's leverage.",
+        Limit("Leverage"),
     )
     SYMBOL_EXPOSURE = (
         "SYMBOL_EXPOSURE",
         "With this order, the open notional of the symbol would exceed the allowed part of equity.",
         "Close positions in the symbol, or raise the preset's symbol exposure.",
+        Limit("Exposure to the symbol", OF_EQUITY),
     )
     MAX_OPEN_ORDERS = (
         "MAX_OPEN_ORDERS",
         "The account already has the maximum number of entries that are not filled yet.",
         "Cancel an order, or raise the preset's maximum of open orders.",
+        Limit("Open orders"),
     )
     MAX_ORDERS_PER_MINUTE = (
         "MAX_ORDERS_PER_MINUTE",
         "The account has sent the maximum number of entries within the last minute.",
         "Check whether the signals are meant, or raise the preset's maximum of orders per minute.",
+        Limit("Orders within a minute"),
     )
     DAILY_NOTIONAL = (
         "DAILY_NOTIONAL",
         "With this order, the entries of the trading day would exceed the allowed notional.",
         "Entries are sent again from the next trading day on. Or raise the daily notional.",
+        Limit("Notional of the day", ACCOUNT_CURRENCY),
     )
     DAILY_VOLUME = (
         "DAILY_VOLUME",
         "With this order, the trading day's entries in the symbol would exceed the allowed volume.",
         "Entries are sent again from the next trading day on. Or raise the daily volume.",
+        Limit("Volume of the day", BASE_UNIT),
     )
     CURRENCY_EXPOSURE = (
         "CURRENCY_EXPOSURE",
         "With this order, the net exposure to a currency would exceed the allowed part of equity.",
         "Close positions in that currency, or raise the maximum currency exposure.",
+        Limit("Exposure to a currency", OF_EQUITY),
     )
     SIZE_UNUSUAL = (
         "SIZE_UNUSUAL",
         "The quantity is far above what the account usually trades in this symbol.",
         "Check the preset's size and the signal, or raise the maximum size multiple.",
+        Limit("Size", "× the median"),
     )
     SAME_TRADE = (
         "SAME_TRADE",
         "The account has just taken a trade of this feed in the same symbol and on the same side.",
         "Check whether the signal was sent twice, or shorten the same trade window.",
+        seconds("Time since the same trade", Bound.MINIMUM),
     )
     SIGNAL_NOTIONAL = (
         "SIGNAL_NOTIONAL",
         "With this order, the signal's entries on all accounts would exceed the feed's limit.",
         "Ask the feed's owner. The limit is the feed's maximum notional of a signal.",
+        Limit("This account's notional"),
     )
     DECISION_REJECTED = (
         "DECISION_REJECTED",
@@ -317,6 +357,7 @@ class Code(StrEnum):
         "DECISION_UNAVAILABLE",
         "The preset's decision provider gave no valid answer, and its fail rule denies entries.",
         "The detail has the fault: correct it, or let the provider's fail rule trade without it.",
+        Limit("Factor of the decision"),
     )
     NETTING_OPPOSITE = (
         "NETTING_OPPOSITE",
@@ -333,31 +374,37 @@ class Code(StrEnum):
         "MARGIN",
         "The order needs more margin than the account has free.",
         "Add money or close positions.",
+        Limit("Margin", ACCOUNT_CURRENCY),
     )
     TRADE_RISK = (
         "TRADE_RISK",
         "At its stop this entry would lose more of the equity than the preset allows for a trade.",
         "Lower the size or raise the preset's risk of a single trade.",
+        Limit("Risk of the trade", OF_EQUITY),
     )
     PORTFOLIO_RISK = (
         "PORTFOLIO_RISK",
         "If all stops were hit together, the loss would exceed the allowed share of equity.",
         "Close positions or raise the preset's portfolio risk.",
+        Limit("Risk of all trades", OF_EQUITY),
     )
     SLIPPAGE_LIMIT = (
         "SLIPPAGE_LIMIT",
         "The price had moved further from the signal's price than allowed.",
         "Raise the allowed slippage of the signal or the preset.",
+        Limit("Slippage"),
     )
     SLIPPAGE_NOT_KEPT = (
         "SLIPPAGE_NOT_KEPT",
         "This broker cannot keep a market order from being filled beyond the allowed slippage.",
         "Remove the slippage limit from the signal and the preset, or publish a limit order.",
+        price("Market price", "worst price"),
     )
     SPREAD_LIMIT = (
         "SPREAD_LIMIT",
         "The spread between bid and ask was wider than allowed.",
         "Wait for a narrower spread, or raise the maximum spread of the signal or the preset.",
+        Limit("Spread"),
     )
     SLICES_UNSUPPORTED = (
         "SLICES_UNSUPPORTED",
@@ -368,12 +415,14 @@ class Code(StrEnum):
         "SLICES_TOO_FEW",
         "Each target needs a part of each slice, so too few slices were left, or only one.",
         "Publish it with fewer or larger targets or with fewer slices, or trade a larger size.",
+        Limit("Slices", bound=Bound.MINIMUM),
     )
     SLICE_PRICE_LIMIT = (
         "SLICE_PRICE_LIMIT",
         "The market was beyond the price limit of the slices.",
         "The next slice is checked again. At the beginning, the whole entry is denied: publish it"
         " again with a wider price limit.",
+        price("Market price", "price limit"),
     )
     SLICE_MISSED = (
         "SLICE_MISSED",
@@ -399,6 +448,7 @@ class Code(StrEnum):
         "PRICE_UNREASONABLE",
         "A price of the signal is further from the market than the preset allows.",
         "Check the price that is named, or raise the preset's maximum price or level deviation.",
+        Limit("Distance from the market", "%"),
     )
     PRICE_FAR_FROM_MARKET = (
         "PRICE_FAR_FROM_MARKET",
@@ -411,21 +461,25 @@ class Code(StrEnum):
         "A distance is smaller than the smallest step of the price, so the next quote reaches it.",
         "Check it for a wrong digit, and its unit: trail_distance is in the quote currency,"
         " trail_pips in pips.",
+        Limit("Trailing distance", bound=Bound.MINIMUM),
     )
     SYMBOL_NOT_ALLOWED = (
         "SYMBOL_NOT_ALLOWED",
         "The account's preset does not allow this symbol.",
         "Add the symbol to the preset's allowed symbols, or use another preset.",
+        Limit("Symbol", bound=Bound.ALLOWED, word="not in"),
     )
     OUTSIDE_SESSION = (
         "OUTSIDE_SESSION",
         "The account sends entries only in its trading sessions, and this is outside of them.",
         "Wait for the next session, or change the trading sessions.",
+        Limit("Time", bound=Bound.ALLOWED, word="not in"),
     )
     OUTSIDE_MARKET_HOURS = (
         "OUTSIDE_MARKET_HOURS",
         "The market of this symbol is closed.",
         "Publish when it is open, or let the preset send entries outside of market hours.",
+        Limit("Time", bound=Bound.ALLOWED, word="market opens"),
     )
     ORDER_TYPE_UNSUPPORTED = (
         "ORDER_TYPE_UNSUPPORTED",
@@ -446,11 +500,13 @@ class Code(StrEnum):
         "ACTIVATION_REACHED",
         "The market has passed the activation price of the trailing stop.",
         "Set it above the market for a sell and below it for a buy, or leave it out.",
+        price("Market price", "activation price"),
     )
     TRAIL_TOO_WIDE = (
         "TRAIL_TOO_WIDE",
         "The distance of the trailing stop is as large as the price itself.",
         "Check its unit: trail_distance is in the quote currency, trail_pips in pips.",
+        price("Trailing distance", "price"),
     )
     ATR_UNKNOWN = (
         "ATR_UNKNOWN",
@@ -463,17 +519,20 @@ class Code(StrEnum):
         "The market has reached the order's own price, and this broker refuses such an order.",
         "Set a BUY LIMIT or SELL STOP below the market, a SELL LIMIT or BUY STOP above it, or"
         " publish a market order.",
+        price("Market price", "its own price"),
     )
     LIMIT_BEYOND_STOP = (
         "LIMIT_BEYOND_STOP",
         "This broker takes a stop-limit order only if its limit is better than its stop price.",
         "Set the limit of a BUY below its stop price, of a SELL above it, or publish a stop order.",
+        price("Limit price", "stop price"),
     )
     EXPIRY_TOO_NEAR = (
         "EXPIRY_TOO_NEAR",
         "The broker does not take an expiry that is so near.",
         "Set valid_until further ahead, or publish with time in force GTC: Fillcast then cancels"
         " the order at valid_until.",
+        seconds("Time until its end", Bound.MINIMUM),
     )
 
     # ---- order outcomes ----------------------------------------------------------------------
@@ -497,6 +556,7 @@ class Code(StrEnum):
         " entry was cancelled: its position would have been closed as it opened.",
         "You need not do anything: what had filled keeps its position with the new levels. To enter"
         " all the same, publish a new signal.",
+        price("Entry price", "stop loss"),
     )
     SIGNAL_CANCELLED = ("SIGNAL_CANCELLED", "The provider cancelled the signal.")
     OWNER_CANCELLED = ("OWNER_CANCELLED", "The owner cancelled the order.")
@@ -821,6 +881,7 @@ class Code(StrEnum):
         "VOLUME_INVALID",
         "Broker: the quantity is not valid for this symbol.",
         "Check the symbol's minimum, step and maximum.",
+        Limit("Quantity", BASE_UNIT),
     )
     PRICE_INVALID = ("PRICE_INVALID", "Broker: the price is not valid.", "Check the order's price.")
     REQUOTE = (
@@ -1067,11 +1128,13 @@ class Code(StrEnum):
         "STOP_WRONG_SIDE",
         "The stop loss is on the wrong side of the entry.",
         "For a buy the stop lies below the entry, for a sell above it.",
+        price("Stop loss", "entry price"),
     )
     TARGET_WRONG_SIDE = (
         "TARGET_WRONG_SIDE",
         "A target is on the wrong side of the entry.",
         "For a buy targets lie above the entry, for a sell below it.",
+        price("Take profit", "entry price"),
     )
     TARGET_FRACTIONS = (
         "TARGET_FRACTIONS",
@@ -1405,6 +1468,7 @@ class Code(StrEnum):
         "CHANGE_BELOW_FILLED",
         "The new quantity is not above what has filled already.",
         "To keep only what has filled, cancel the rest of the order.",
+        Limit("Quantity", BASE_UNIT, Bound.COMPARED_WITH, "filled"),
     )
     NOTHING_TO_CHANGE = (
         "NOTHING_TO_CHANGE",

@@ -118,7 +118,6 @@ from connections.presets.services import (
     preset_errors,
     preset_version,
 )
-from connections.subscriptions.limits import NAMES as SUBSCRIPTION_LIMITS
 from connections.subscriptions.routes import (
     MAX_SHARE,
     RouteAccount,
@@ -152,7 +151,6 @@ __all__ = [
     "OWN_FAULTS",
     "PAPER_BALANCES",
     "PRESET_FIELDS",
-    "SUBSCRIPTION_LIMITS",
     "TARGET_FIELDS",
     "UNUSABLE_ERRORS",
     "FallbackChange",

@@ -18,13 +18,14 @@ from common.money import plain
 from common.names import one_line
 from common.row_changes import ChangedFieldsForm
 from common.stop_rules import RULE_FIELDS, stop_rule_faults
+from connections.entry_limits import ENTRY_LIMITS
 from connections.forms import ACCOUNT_FIELDS, NewAccountForm, form_if_available
 from connections.models import (
     Directions,
     PriorityClass,
     Subscription,
 )
-from connections.services import PAPER_BALANCES, SUBSCRIPTION_LIMITS, subscription_errors
+from connections.services import PAPER_BALANCES, subscription_errors
 from portal.form_fields import EndField, SymbolMapField, TextList
 from portal.selectors.accounts import Account, presets_for, price_sources_for
 from users.models import User
@@ -187,10 +188,10 @@ class LimitsForm(ChangedFieldsForm, forms.Form):
 
     def __init__(self, subscription: Subscription, data: Any = None) -> None:
         columns = {column.name: column for column in Subscription._meta.concrete_fields}
-        initial = {_shown_name(name): getattr(subscription, name) for name in SUBSCRIPTION_LIMITS}
+        initial = {_shown_name(name): getattr(subscription, name) for name in ENTRY_LIMITS}
         super().__init__(data, initial=initial)
         preset = subscription.connection.preset
-        for name in SUBSCRIPTION_LIMITS:
+        for name in ENTRY_LIMITS:
             field = _limit_field(columns[name])
             field.widget.attrs["placeholder"] = _of_preset(getattr(preset, name, None))
             self.fields[_shown_name(name)] = field

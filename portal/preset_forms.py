@@ -15,12 +15,20 @@ from common.money import plain
 from common.names import one_line
 from common.row_changes import ChangedFieldsForm
 from common.stop_rules import RULE_FIELDS
+from connections.entry_limits import (
+    ENTRY_LIMITS,
+    EQUITY,
+    IN_ITS_UNIT,
+    MONEY,
+    UNITS,
+    Part,
+    limits_in,
+)
 from connections.models import SIZE_FIELDS, DecisionProvider, SizingMode, TradingPreset
 from connections.services import preset_errors
 from portal.form_fields import AmountOrZero, TextList
 from users.models import User
 
-MONEY, UNITS, PERCENT, EQUITY = "account currency", "base units", "%", "% of equity"
 TIMES = "×"
 
 
@@ -44,35 +52,20 @@ SECTIONS = (
         ),
     ),
     Section(
-        "Limits per trade", "An entry that breaks one of these is denied with the reason.",
-        (
-            "max_trade_risk_percent", "max_quantity", "max_size_multiple", "max_spread",
-            "max_spread_unit", "max_slippage_pips", "slippage_unit",
-            "slippage_alert_threshold_pips", "max_price_deviation_percent",
-            "max_level_deviation_percent",
-        ),
+        Part.TRADE, "An entry that breaks one of these is denied with the reason.",
+        (*limits_in(Part.TRADE), "slippage_alert_threshold_pips"),
     ),
     Section(
-        "Exposure", "What all open trades of an account may add up to.",
-        (
-            "max_open_positions", "max_leverage", "max_portfolio_risk_percent",
-            "max_symbol_exposure_percent", "max_currency_exposure_percent",
-            "correlated_exposure_warning_percent",
-        ),
+        Part.EXPOSURE, "What all open trades of an account may add up to.",
+        limits_in(Part.EXPOSURE),
     ),
     Section(
-        "Flow", "How many entries are sent, and how old a signal may be.",
-        (
-            "max_signal_age_seconds", "max_open_orders", "max_orders_per_minute",
-            "same_trade_window_seconds", "max_daily_notional", "max_daily_volume", "stuck_policy",
-        ),
+        Part.FLOW, "How many entries are sent, and how old a signal may be.",
+        ("max_signal_age_seconds", *limits_in(Part.FLOW), "stuck_policy"),
     ),
     Section(
-        "Sessions and symbols", "What is traded, and when.",
-        (
-            "allowed_symbols", "trading_sessions", "market_hours_only", "trading_day_zone",
-            "trading_day_start",
-        ),
+        Part.SESSIONS, "What is traded, and when.",
+        (*limits_in(Part.SESSIONS), "trading_day_zone", "trading_day_start"),
     ),
     Section(
         "Stops", "Who holds stops and targets, and how stops are moved.",
@@ -103,32 +96,9 @@ LABELS: Mapping[str, tuple[str, str]] = {  # by field: label and unit
     "normal_multiplier": ("Multiplier of normal trades", TIMES),
     "large_multiplier": ("Multiplier of large trades", TIMES),
     "allow_minimum_quantity": ("Trade the broker’s minimum if less is calculated", ""),
-    "max_trade_risk_percent": ("Largest risk of a trade", EQUITY),
-    "max_quantity": ("Largest quantity", UNITS),
-    "max_size_multiple": ("Largest unusual size", "× the median"),
-    "max_spread": ("Widest spread", "in its unit"),
-    "max_spread_unit": ("Unit of the spread", ""),
-    "max_slippage_pips": ("Largest slippage", "in its unit"),
-    "slippage_unit": ("Unit of the slippage", ""),
-    "slippage_alert_threshold_pips": ("Alert from a slippage of", "in its unit"),
-    "max_price_deviation_percent": ("Price away from the market by", PERCENT),
-    "max_level_deviation_percent": ("Stop or target away by", PERCENT),
-    "max_open_positions": ("Open positions", "at most"),
-    "max_leverage": ("Leverage", "open notional / equity"),
-    "max_portfolio_risk_percent": ("Risk of all trades", EQUITY),
-    "max_symbol_exposure_percent": ("Exposure to a symbol", EQUITY),
-    "max_currency_exposure_percent": ("Exposure to a currency", EQUITY),
-    "correlated_exposure_warning_percent": ("Warn from a net exposure of", EQUITY),
+    "slippage_alert_threshold_pips": ("Alert from a slippage of", IN_ITS_UNIT),
     "max_signal_age_seconds": ("Oldest signal", "seconds"),
-    "max_open_orders": ("Open orders", "at most"),
-    "max_orders_per_minute": ("Orders within a minute", "at most"),
-    "same_trade_window_seconds": ("No second same trade within", "seconds"),
-    "max_daily_notional": ("Notional of a day", MONEY),
-    "max_daily_volume": ("Volume of a day in a symbol", UNITS),
     "stuck_policy": ("An entry that is stuck at the broker", ""),
-    "allowed_symbols": ("Symbols", "separated by commas"),
-    "trading_sessions": ("Sessions", "separated by commas"),
-    "market_hours_only": ("Only while the symbol’s market is open", ""),
     "trading_day_zone": ("Zone of the trading day", "a time zone"),
     "trading_day_start": ("Start of the trading day", "local time"),
     "broker_holds_stops": ("The broker holds stops and targets", ""),
@@ -141,6 +111,7 @@ LABELS: Mapping[str, tuple[str, str]] = {  # by field: label and unit
     "trailing_activation": ("Trails from a profit of", "in the rule’s unit"),
     "stop_rule_unit": ("The rule’s unit", ""),
     "decision_provider": ("Decided by", ""),
+    **{name: (limit.label, limit.unit) for name, limit in ENTRY_LIMITS.items()},
 }
 SENTENCES: Mapping[str, str] = {  # where the model has none, or one that names columns
     "sizing_mode": "By it the quantity is calculated, then rounded down to the broker’s step.",
@@ -160,13 +131,10 @@ SENTENCES: Mapping[str, str] = {  # where the model has none, or one that names 
     "large_multiplier": "Also multiplies the quantity of large signals.",
     "allow_minimum_quantity": "Needs the largest risk of a trade below, which limits what the "
     "minimum may lose.",
-    "max_quantity": "An entry of more is denied, not made smaller.",
-    "max_open_positions": "An entry that would open one more is denied.",
-    "max_leverage": "At 30, an account with an equity of 1,000 holds 30,000 at most.",
-    "max_portfolio_risk_percent": "What all stops together would lose, the new trade included.",
     "max_signal_age_seconds": "Older signals are not executed: prices have moved.",
     "stuck_policy": "What is done when its broker neither fills nor rejects it.",
     "slippage_alert_threshold_pips": "You are notified of a fill that is worse or better by more.",
+    **{name: limit.sentence for name, limit in ENTRY_LIMITS.items() if limit.sentence},
 }
 
 

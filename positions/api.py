@@ -10,6 +10,7 @@ from rest_framework import serializers
 from common.api_fields import Amount, StrictModelSerializer, UtcDateTime
 from common.filters import MomentFilter
 from common.money import plain, to_stored
+from common.stop_rules import RULE_FIELDS
 from positions.figures import LevelFigures, PositionFigures
 from positions.models import ExecutionPosition, StopRule
 
@@ -37,15 +38,11 @@ class StopRuleSerializer(StrictModelSerializer[StopRule]):
         model = StopRule
         fields = (
             "break_even_origin",
-            "break_even_target",
-            "break_even_profit",
-            "break_even_offset",
+            *RULE_FIELDS[:3],
             "break_even_unit",
             "break_even_done",
             "trailing_origin",
-            "trailing_distance",
-            "trailing_step",
-            "trailing_activation",
+            *RULE_FIELDS[3:6],
             "trailing_unit",
             "atr",
             "waits_for_atr",

@@ -5,11 +5,12 @@ a partial index, and nothing is written for the others. All that a rule knows is
 crash another process goes on from there.
 """
 
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import NamedTuple
 
 from common.price_search import reached_sql
 from common.sql import IdRow, Query
+from common.stop_rules import RULE_FIELDS
 from connections.selectors import (
     PRESET_JOIN_SQL,
     connection_join_sql,
@@ -19,6 +20,7 @@ from connections.selectors import (
     tick_sql,
 )
 from positions.rule_model import DEFAULT_MIN_SECONDS
+from positions.stop_rules import RuledPosition
 from signals.joins import signal_join_sql
 
 _ORIGINS = (("SIGNAL", "s"), ("SUBSCRIPTION", "b"), ("PRESET", "t"))
@@ -36,16 +38,11 @@ def _first(name: str, columns: tuple[str, ...], condition: str) -> str:
     WHERE {condition} ORDER BY rank LIMIT 1) {name} ON true"""
 
 
+_BREAK_EVEN_FIELDS, _TRAILING_FIELDS = RULE_FIELDS[:3], RULE_FIELDS[3:6]
 _BREAK_EVEN = _first(
-    "be",
-    ("break_even_target", "break_even_profit", "break_even_offset"),
-    "break_even_target IS NOT NULL OR break_even_profit IS NOT NULL",
+    "be", _BREAK_EVEN_FIELDS, "break_even_target IS NOT NULL OR break_even_profit IS NOT NULL"
 )
-_TRAILING = _first(
-    "tr",
-    ("trailing_distance", "trailing_step", "trailing_activation"),
-    "trailing_distance IS NOT NULL",
-)
+_TRAILING = _first("tr", _TRAILING_FIELDS, "trailing_distance IS NOT NULL")
 # Most positions have no rule: the two choices above are made only for those that have one.
 _HAS_ANY = " OR ".join(
     f"{alias}.{column} IS NOT NULL"
@@ -66,13 +63,11 @@ def insert_stop_rules_sql(opened: str) -> str:
     opened: source with alias m: id (the position's), connection_id, subscriber_id (the connection
     whose subscription counts), signal_id, sl, is_new.
     """
-    broken_even = (f"CASE WHEN {_HAS_BREAK_EVEN} THEN be.{name} END" for name in (
-        "break_even_target", "break_even_profit", "break_even_offset"))  # fmt: skip
-    trailing = (f"CASE WHEN {_HAS_TRAILING} THEN tr.{name} END" for name in (
-        "trailing_distance", "trailing_step", "trailing_activation"))  # fmt: skip
-    return f"""INSERT INTO positions_stoprule (position_id, break_even_target, break_even_profit,
-    break_even_offset, break_even_origin, break_even_unit, trailing_distance, trailing_step,
-    trailing_activation, trailing_origin, trailing_unit, min_seconds, known_stop, due_at)
+    broken_even = (f"CASE WHEN {_HAS_BREAK_EVEN} THEN be.{name} END" for name in _BREAK_EVEN_FIELDS)
+    trailing = (f"CASE WHEN {_HAS_TRAILING} THEN tr.{name} END" for name in _TRAILING_FIELDS)
+    return f"""INSERT INTO positions_stoprule (position_id, {", ".join(_BREAK_EVEN_FIELDS)},
+    break_even_origin, break_even_unit, {", ".join(_TRAILING_FIELDS)}, trailing_origin,
+    trailing_unit, min_seconds, known_stop, due_at)
   SELECT m.id, {", ".join(broken_even)},
     CASE WHEN {_HAS_BREAK_EVEN} THEN be.origin ELSE '' END,
     CASE WHEN {_HAS_BREAK_EVEN} THEN be.unit ELSE '' END,
@@ -90,8 +85,9 @@ def insert_stop_rules_sql(opened: str) -> str:
   WHERE m.is_new AND ({_HAS_ANY}) AND ({_HAS_BREAK_EVEN} OR {_HAS_TRAILING})"""
 
 
-class StoredRule(NamedTuple):
-    """A position with its rule: the columns of `stop_rules.RuledPosition`, and more.
+@dataclass(frozen=True, slots=True)
+class StoredRule(RuledPosition):
+    """A position with its rule, as it is stored.
 
     age: seconds since the position opened, or since it grew. bid, ask: the latest quote; None: none
     that is fresh.
@@ -103,30 +99,6 @@ class StoredRule(NamedTuple):
     age: float
     bid: Decimal | None
     ask: Decimal | None
-    pair: str
-    side: str
-    entry_price: Decimal
-    sl: Decimal | None
-    pip: Decimal
-    tick: Decimal
-    stops_level: Decimal
-    at_broker: bool
-    targets_done: int
-    break_even_target: int | None
-    break_even_profit: Decimal | None
-    break_even_offset: Decimal | None
-    break_even_unit: str
-    break_even_done: bool
-    trailing_distance: Decimal | None
-    trailing_step: Decimal | None
-    trailing_activation: Decimal | None
-    trailing_unit: str
-    atr: Decimal | None
-    min_seconds: int
-    wait: float
-    known_stop: Decimal | None
-    water_mark: Decimal | None
-    resumes_beyond: Decimal | None
 
 
 # A table of prices. best_bid, best_ask: the highest bid and the lowest ask.
@@ -191,10 +163,10 @@ SELECT p.id, p.price_source_id AS source_id, p.quantity > 0 AS is_open,
   q.low_bid AS bid, q.low_ask AS ask, p.pair, p.side, p.entry_price, p.sl, p.pip,
   {_TICK} AS tick, coalesce(greatest({stops_level_sql("p")}, {_BEYOND_FREEZE}), 0) AS stops_level,
   p.sl_guardian = 'BROKER' AND NOT p.levels_given_up AS at_broker, p.tp_number - 1 AS targets_done,
-  r.break_even_target, r.break_even_profit, r.break_even_offset, r.break_even_unit,
-  r.break_even_done, r.trailing_distance, r.trailing_step, r.trailing_activation, r.trailing_unit,
-  r.atr, r.min_seconds, coalesce(extract(epoch FROM r.moved_at - clock_timestamp())::float8
-    + r.min_seconds, 0) AS wait, r.known_stop, r.water_mark, r.resumes_beyond
+  {", ".join(f"r.{name}" for name in RULE_FIELDS[:6])}, r.break_even_unit, r.break_even_done,
+  r.trailing_unit, r.atr, r.min_seconds,
+  coalesce(extract(epoch FROM r.moved_at - clock_timestamp())::float8 + r.min_seconds, 0) AS wait,
+  r.known_stop, r.water_mark, r.resumes_beyond
 FROM positions_executionposition p JOIN positions_stoprule r ON r.position_id = p.id
 LEFT JOIN ({quotes}) q ON q.data_connection_id = p.price_source_id AND q.symbol = p.pair
 WHERE p.id = ANY(%s) ORDER BY p.id

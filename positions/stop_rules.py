@@ -23,7 +23,7 @@ class MoveKind(StrEnum):
     TRAILING = "TRAILING"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class RuledPosition:
     """An open position with its rule. Prices and `pip`, `tick`, `stops_level`: quote currency.
 
@@ -52,7 +52,7 @@ class RuledPosition:
     trailing_step: Decimal | None
     trailing_activation: Decimal | None
     trailing_unit: str
-    atr: Decimal | None = None
+    atr: Decimal | None
     min_seconds: int
     wait: float
     known_stop: Decimal | None

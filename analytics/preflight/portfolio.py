@@ -11,11 +11,10 @@ from decimal import Decimal
 from analytics.preflight.prices import PriceHistory
 from brokers.types import PositionMode
 from connections.trading_day import trading_day
-from execution.submission.flow_limits import NewEntry
 from execution.submission.outcomes import SIDES
-from execution.submission.recent import ENTRIES_SEARCHED, LAST_ENTRIES
+from execution.submission.recent import ENTRIES_SEARCHED, LAST_ENTRIES, NewEntry, RecentRow
 from execution.submission.risk import PortfolioExposure
-from execution.submission.rows import OrderRow, RecentRow
+from execution.submission.rows import OrderRow
 
 ZERO, ONE = Decimal(0), Decimal(1)
 SECOND_MINUTE = timedelta(minutes=1)
@@ -88,7 +87,7 @@ class Portfolio:
             found.notional += one.notional
             found.margin_in_flight += ZERO if one.is_filled else one.margin
             found.risk += one.risk_now(self.leverage)
-            if row.max_symbol_exposure_percent is not None:
+            if row.limits.max_symbol_exposure_percent is not None:
                 of_pair = found.notional_by_pair.get(one.row.pair, ZERO)
                 found.notional_by_pair[one.row.pair] = of_pair + one.notional
             if row.position_mode == PositionMode.NETTING:

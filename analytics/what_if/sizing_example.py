@@ -43,7 +43,7 @@ from signals.symbols import slippage_unit
 NOT_STORED = 2**62  # above the id of every stored order
 _FIRST_TERM = OrderRow._fields.index("sizing_mode")
 MOST_PAIRS = 200
-_OWN = {name: None for name in OrderRow._fields if name.startswith("own_")}
+_OWN = {name for name in OrderRow._fields if name.startswith("own_")}
 
 
 class Listing(NamedTuple):
@@ -230,7 +230,7 @@ def _with_preset(loaded: Any, preset: TradingPreset) -> OrderRow:
     """Return the order with an unsaved preset's terms instead of the stored one's."""
     own: Mapping[str, Any] = loaded._asdict()
     terms = {
-        name: _OWN[name] if name in _OWN else getattr(preset, name)
+        name: None if name in _OWN else getattr(preset, name)
         for name in OrderRow._fields[_FIRST_TERM:]
     }
     row = OrderRow(**{**own, **terms})

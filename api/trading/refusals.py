@@ -5,7 +5,8 @@ from typing import Any
 from rest_framework import serializers
 
 from common.api_fields import Reason, StrictSerializer, reason
-from common.limit_figures import Bound, Figures
+from common.figure_names import Bound
+from common.limit_figures import Figures
 
 
 class FiguresSerializer(StrictSerializer):

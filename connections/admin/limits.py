@@ -13,7 +13,18 @@ from common.badges import badge
 from common.permissions import Right
 from common.stop_rules import RULE_ROWS
 from connections import services
+from connections.entry_limits import ENTRY_LIMITS, Part, limits_in
 from connections.models import CashFlow, LossLimit, TradingPause, TradingPreset
+
+
+def _rows_of(part: Part) -> list[tuple[str, ...]]:
+    """Return the limits of a part as rows of a form: each with its unit, the others by two."""
+    units = {limit.unit_name for limit in ENTRY_LIMITS.values()}
+    names = [name for name in limits_in(part) if name not in units]
+    with_unit = [name for name in names if ENTRY_LIMITS[name].unit_name]
+    others = [name for name in names if name not in with_unit]
+    pairs = [tuple(others[i : i + 2]) for i in range(0, len(others), 2)]
+    return [*pairs, *((name, ENTRY_LIMITS[name].unit_name) for name in with_unit)]
 
 
 @admin.register(TradingPreset)
@@ -37,21 +48,9 @@ class TradingPresetAdmin(ConsoleAdmin):
                         ("small_risk_percent", "normal_risk_percent", "large_risk_percent"),
                         "allow_minimum_quantity")},
         ),
-        (
-            "Limits",
-            {"fields": (("max_quantity", "max_open_positions"),
-                        ("max_leverage", "max_portfolio_risk_percent", "max_trade_risk_percent"),
-                        ("max_slippage_pips", "slippage_alert_threshold_pips", "slippage_unit"),
-                        ("max_spread", "max_spread_unit"),
-                        ("max_price_deviation_percent", "max_level_deviation_percent"),
-                        ("max_symbol_exposure_percent", "max_currency_exposure_percent",
-                         "correlated_exposure_warning_percent"),
-                        ("max_open_orders", "max_orders_per_minute"),
-                        ("max_daily_notional", "max_daily_volume", "max_size_multiple"),
-                        ("allowed_symbols", "trading_sessions"),
-                        ("market_hours_only", "same_trade_window_seconds"),
-                        "max_signal_age_seconds")},
-        ),
+        *((part.value, {"fields": _rows_of(part)}) for part in Part),
+        ("Age and slippage", {"fields": (("max_signal_age_seconds",
+                                          "slippage_alert_threshold_pips"),)}),
         ("Decision step", {"fields": ("decision_provider",)}),
         ("Break-even and trailing", {"fields": (*RULE_ROWS, "stop_move_seconds")}),
         ("Levels and days", {"fields": (("broker_holds_stops", "stuck_policy"),

@@ -14,9 +14,9 @@ from common.api_fields import (
 from common.reason_codes import Code
 from common.stop_rules import RULE_FIELDS
 from connections.api.serializers import FeedBySlug, OwnRowField
+from connections.entry_limits import ENTRY_LIMITS
 from connections.models import ExecutionConnection, Subscription, SubscriptionRoute
 from connections.services import MAX_SHARE, RouteAccount, route_errors, subscription_errors
-from connections.services import SUBSCRIPTION_LIMITS as LIMITS
 
 
 def checked_symbol_map(value: Any) -> dict[str, str]:
@@ -74,7 +74,7 @@ class SubscriptionSerializer(StrictModelSerializer[Subscription]):
             "route_policy",
             "route",
             "max_slippage",
-            *(name for name in LIMITS if name != "max_slippage_pips"),
+            *(name for name in ENTRY_LIMITS if name != "max_slippage_pips"),
             *RULE_FIELDS,
             "archived_at",
             "created_at",

@@ -9,7 +9,8 @@ from decimal import Decimal
 from typing import Protocol
 
 from common.currencies import money_places
-from common.limit_figures import Figures, Limit
+from common.figure_names import Limit
+from common.limit_figures import Figures
 from common.money import plain, rounded_apart
 from common.reason_codes import Code
 from connections.models import LossBasis, LossMeasure, LossUnit, LossWindow, ResumeRule

@@ -13,6 +13,7 @@ from connections.models.decisions import (
     NewsEvent,
     ProviderKind,
 )
+from connections.models.epochs import Epoch
 from connections.models.health import (
     AccountSnapshot,
     ConnectionHealth,
@@ -22,7 +23,7 @@ from connections.models.health import (
 )
 from connections.models.history import AccountHistory, CashFlow, CashFlowRead, FundingPayment
 from connections.models.instruments import Instrument, InstrumentBook
-from connections.models.kill_switch import Epoch, HaltMode, KillSwitch
+from connections.models.kill_switch import HaltMode, KillSwitch
 from connections.models.lanes import LaneAssignment, LaneLease
 from connections.models.loss_limits import (
     LossAction,
@@ -37,13 +38,12 @@ from connections.models.loss_limits import (
 from connections.models.maintenance import MaintenanceWindow
 from connections.models.presets import (
     SIZE_FIELDS,
-    DataConnection,
     SizingMode,
     StuckPolicy,
     TradingPreset,
 )
 from connections.models.routes import SubscriptionRoute
-from connections.models.sources import SourceHealth
+from connections.models.sources import DataConnection, SourceHealth
 from connections.models.subscriptions import (
     Directions,
     PriorityClass,

@@ -19,7 +19,8 @@ from connections.credentials import sealing
 from connections.health import status_updates
 from connections.health.status_updates import RetryPolicy
 from connections.models.health import ConnectionHealth
-from connections.models.presets import DataConnection, TradingPreset
+from connections.models.presets import TradingPreset
+from connections.models.sources import DataConnection
 from connections.session_lanes import assign_lane
 
 LONGEST_IDENTITY = 120

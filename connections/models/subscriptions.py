@@ -16,7 +16,7 @@ from common.stop_rules import (
     stop_rule_checks,
 )
 from connections.models.accounts import ExecutionConnection
-from connections.models.entry_limits import EntryLimits, subscription_constraints
+from connections.models.limit_columns import OwnLimits, subscription_constraints
 from signals.models import Feed
 
 
@@ -45,7 +45,7 @@ class RoutePolicy(models.TextChoices):
     SHARE = "SHARE", "In proportion to shares"
 
 
-class Subscription(StopRuleFields, EntryLimits):
+class Subscription(StopRuleFields, OwnLimits):
     """A connection takes a feed's signals. Ended ones are archived; all others are candidates.
 
     Of its own limits and those of the preset the tighter ones apply. Its own break-even and
@@ -85,9 +85,6 @@ class Subscription(StopRuleFields, EntryLimits):
         editable=False,
         help_text="Entries are sent only while the account has virtual money (sample orders).",
     )
-    max_open_positions = models.IntegerField(null=True, blank=True)
-    max_leverage = AmountField(null=True, blank=True, help_text="Open notional / equity.")
-    max_portfolio_risk_percent = AmountField(null=True, blank=True)
     archived_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 

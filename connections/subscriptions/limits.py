@@ -8,40 +8,12 @@ from common.money import plain
 from common.reason_codes import Code
 from common.units import UNITS
 from connections import symbol_filter, trading_sessions
+from connections.entry_limits import ENTRY_LIMITS, Tighter
 from connections.models import Subscription, TradingPreset
 
-# With the least value of each; None: above 0.
-LOWER_IS_TIGHTER: dict[str, int | None] = {
-    "max_quantity": None,
-    "max_open_positions": None,
-    "max_leverage": None,
-    "max_portfolio_risk_percent": None,
-    "max_trade_risk_percent": None,
-    "max_slippage_pips": 0,
-    "max_spread": 0,
-    "max_symbol_exposure_percent": None,
-    "max_currency_exposure_percent": None,
-    "correlated_exposure_warning_percent": None,
-    "max_open_orders": None,
-    "max_orders_per_minute": None,
-    "max_daily_notional": None,
-    "max_daily_volume": None,
-    "max_size_multiple": 1,
-    "max_price_deviation_percent": None,
-    "max_level_deviation_percent": None,
-}
-HIGHER_IS_TIGHTER = ("same_trade_window_seconds",)
-UNIT_OF = {"max_slippage_pips": "slippage_unit", "max_spread": "max_spread_unit"}
+UNIT_OF = {name: limit.unit_name for name, limit in ENTRY_LIMITS.items() if limit.unit_name}
 LISTS = ("allowed_symbols", "trading_sessions")
 ALIASES = {"max_slippage": "max_slippage_pips"}
-NAMES = (
-    *LOWER_IS_TIGHTER,
-    *HIGHER_IS_TIGHTER,
-    *UNIT_OF.values(),
-    *LISTS,
-    "market_hours_only",
-)
-"""The fields of `Subscription` that are limits."""
 _PUBLIC = {stored: name for name, stored in ALIASES.items()}
 
 
@@ -73,10 +45,10 @@ def _out_of_range(values: Mapping[str, Any]) -> Iterator[InvalidInputError]:
     for name, value in values.items():
         if name in UNIT_OF.values() and value and value not in UNITS:
             yield _error(name, f"One of {', '.join(UNITS)}.")
-        is_number = name in LOWER_IS_TIGHTER or name in HIGHER_IS_TIGHTER
-        if not is_number or value is None:
+        limit = ENTRY_LIMITS.get(name)
+        if limit is None or not limit.is_number or value is None:
             continue
-        least = LOWER_IS_TIGHTER.get(name)
+        least = limit.least
         if least is None and value <= 0:
             yield InvalidInputError(Code.NUMBER_NOT_POSITIVE, field=_PUBLIC.get(name, name))
         elif least is not None and value < least:
@@ -92,12 +64,12 @@ def _looser(
     subscription: Subscription, preset: TradingPreset, values: Mapping[str, Any]
 ) -> Iterator[InvalidInputError]:
     for name, value in values.items():
-        if value is None or name not in (*LOWER_IS_TIGHTER, *HIGHER_IS_TIGHTER):
+        limit = ENTRY_LIMITS.get(name)
+        of_preset = getattr(preset, name, None)
+        if limit is None or not limit.is_number or value is None or of_preset is None:
             continue
-        of_preset = getattr(preset, name)
-        is_looser = of_preset is not None and (
-            value < of_preset if name in HIGHER_IS_TIGHTER else value > of_preset
-        )
+        is_longer = limit.tighter is Tighter.HIGHER
+        is_looser = value < of_preset if is_longer else value > of_preset
         if name not in UNIT_OF and is_looser:
             yield _tighter_only(name, _shown(of_preset))
     yield from _looser_in_unit(subscription, preset, values)
@@ -126,14 +98,15 @@ def _looser_in_unit(
 
 
 def _looser_lists(preset: TradingPreset, values: Mapping[str, Any]) -> Iterator[InvalidInputError]:
-    symbols = symbol_filter.outside(values.get("allowed_symbols") or (), preset.allowed_symbols)
+    limits = preset.limits
+    symbols = symbol_filter.outside(values.get("allowed_symbols") or (), limits.allowed_symbols)
     if symbols:
-        yield _tighter_only("allowed_symbols", ", ".join(preset.allowed_symbols), symbols)
+        yield _tighter_only("allowed_symbols", ", ".join(limits.allowed_symbols), symbols)
     sessions = trading_sessions.outside(
-        values.get("trading_sessions") or (), preset.trading_sessions
+        values.get("trading_sessions") or (), limits.trading_sessions
     )
     if sessions:
-        yield _tighter_only("trading_sessions", ", ".join(preset.trading_sessions), sessions)
+        yield _tighter_only("trading_sessions", ", ".join(limits.trading_sessions), sessions)
 
 
 def _tighter_only(name: str, of_preset: str, beyond: list[str] | None = None) -> InvalidInputError:

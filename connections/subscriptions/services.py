@@ -30,6 +30,7 @@ from common.row_changes import change_row
 from common.stop_rules import RULE_FIELDS, stop_rule_faults
 from connections.accounts.permissions import check_owner
 from connections.accounts.services import lock_connection
+from connections.entry_limits import ENTRY_LIMITS
 from connections.models import (
     Directions,
     ExecutionConnection,
@@ -194,7 +195,7 @@ def update_subscription(subscription_id: int, *, by: User | None, **changes: Any
     Returns False if nothing changed. Raises InvalidInputError FIELD_UNKNOWN for other fields, other
     codes for invalid values and limits that are looser than the preset's; NotAllowedError.
     """
-    known = {*limits.NAMES, *limits.ALIASES}
+    known = {*ENTRY_LIMITS, *limits.ALIASES}
     own_limits = {name: changes.pop(name) for name in list(changes) if name in known}
     readers: dict[str, Callable[[Any], Any]] = {
         "multiplier": _multiplier,
@@ -241,7 +242,7 @@ def _limits(
     if not changes:
         return {}
     stored = {limits.ALIASES.get(name, name): value for name, value in changes.items()}
-    if unknown := sorted(set(stored) - set(limits.NAMES)):
+    if unknown := sorted(set(stored) - set(ENTRY_LIMITS)):
         raise InvalidInputError(
             Code.FIELD_UNKNOWN, f"{unknown[0]!r} cannot be set.", field=unknown[0]
         )
@@ -254,7 +255,7 @@ def subscription_errors(
 ) -> list[InvalidInputError]:
     """Return what is wrong with changed settings."""
     values = {limits.ALIASES.get(name, name): value for name, value in changes.items()}
-    own_limits = {name: values[name] for name in limits.NAMES if name in values}
+    own_limits = {name: values[name] for name in ENTRY_LIMITS if name in values}
     rule = {name: values[name] for name in RULE_FIELDS if name in values}
     preset = subscription.connection.preset
     faults = CollectedErrors()
@@ -273,7 +274,7 @@ def subscription_errors(
 def _no_limits() -> dict[str, Any]:
     """Return the limits of a new subscription; one that is reopened has none of its former ones."""
     fields = {field.name: field for field in Subscription._meta.concrete_fields}
-    return {name: fields[name].get_default() for name in limits.NAMES}
+    return {name: fields[name].get_default() for name in ENTRY_LIMITS}
 
 
 @transaction.atomic

@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 from django.db import transaction
 
-from common.limit_figures import Bound, Figures
+from common.figure_names import Bound
+from common.limit_figures import Figures
 from common.money import plain
 from common.reason_codes import Code
 from common.sql import IdRow, Query, array, columns, periodic_rows, rows, run

@@ -240,7 +240,7 @@ def _unlikely_levels(
 ) -> list[InvalidInputError]:
     """Return the errors of new levels further from the price than the preset allows."""
     preset = position.connection.preset
-    maximum = preset.max_level_deviation_percent if preset is not None else None
+    maximum = preset.limits.max_level_deviation_percent if preset is not None else None
     if maximum is None:
         return []
     old = {"stop_loss": position.sl, "take_profit": position.tp}

@@ -7,7 +7,7 @@ process that dies loses nothing: the next one goes on from the stored stop and t
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import orjson
@@ -38,7 +38,7 @@ from positions.stop_rule_rows import (
     StoredRule,
     load_rules_sql,
 )
-from positions.stop_rules import Judgement, MoveKind, RuledPosition, judge
+from positions.stop_rules import Judgement, MoveKind, judge
 from prices.ranges import price_ranges
 from prices.selectors import average_true_range, candles
 from prices.source_locks import SourceLocks
@@ -209,8 +209,9 @@ def _judge_all(stored: Sequence[StoredRule], prices: Mapping[str, PairPrices]) -
         if best is None or last is None or not row.is_open or _lacks_atr(row):
             judged.append(_Judged(row, _unpriced(row), row.entry_price))
             continue
-        wait = max(row.wait, float(row.min_seconds)) if row.id in undecided else row.wait
-        judged.append(_Judged(row, judge(_position(row, wait), best=best, last=last), best))
+        if row.id in undecided:
+            row = replace(row, wait=max(row.wait, float(row.min_seconds)))
+        judged.append(_Judged(row, judge(row, best=best, last=last), best))
     return judged
 
 
@@ -232,14 +233,7 @@ def _with_atr(stored: Sequence[StoredRule]) -> Sequence[StoredRule]:
     }
     if known:
         run(STORE_ATR, columns(list(known.items()), 2))
-    return [row._replace(atr=known.get(row.id, row.atr)) for row in stored]
-
-
-def _position(row: StoredRule, wait: float) -> RuledPosition:
-    fields = {
-        name: getattr(row, name) for name in RuledPosition.__dataclass_fields__ if name != "wait"
-    }
-    return RuledPosition(**fields, wait=wait)
+    return [replace(row, atr=known.get(row.id, row.atr)) for row in stored]
 
 
 def _unpriced(row: StoredRule) -> Judgement:

@@ -24,7 +24,7 @@ from execution.submission.average_ranges import atrs_of
 from execution.submission.deferral import UNANSWERED_SECONDS, accounts_with_open_command
 from execution.submission.evaluate import decide_entry, decide_next_slice
 from execution.submission.evaluate_exit import decide_exit
-from execution.submission.flow_limits import NOTHING_SENT, per_minute
+from execution.submission.flow_limits import per_minute
 from execution.submission.limits import halt_denial, netting_denial
 from execution.submission.moved_triggers import moved_trails_of
 from execution.submission.outcomes import (
@@ -36,7 +36,7 @@ from execution.submission.outcomes import (
     Terminated,
 )
 from execution.submission.quotes import missing_price, pairs_priced
-from execution.submission.recent import recent_of
+from execution.submission.recent import NOTHING_SENT, recent_of
 from execution.submission.risk import PortfolioExposure, open_positions_denial
 from execution.submission.rows import (
     ExposureRow,
@@ -121,7 +121,7 @@ def load_exposures(
 
     pending: the rows that are decided; only accounts of entries among them get their sides.
     """
-    limited = {row.pair for row in pending if row.max_symbol_exposure_percent is not None}
+    limited = {row.pair for row in pending if row.limits.max_symbol_exposure_percent is not None}
     found = rows(
         sql.EXPOSURE,
         {
@@ -234,7 +234,9 @@ def decide_slice(
     exposure = accounts.exposures.setdefault(row.connection_id, PortfolioExposure())
     if broken := netting_denial(row, SIDES[row.side], exposure):
         return broken
-    if plan.free is None and (denial := open_positions_denial(exposure, row.max_open_positions)):
+    if plan.free is None and (
+        denial := open_positions_denial(exposure, row.limits.max_open_positions)
+    ):
         return denial
     if denial := per_minute(row, context.recent.get(row.id, NOTHING_SENT), exposure.flow):
         return denial

@@ -14,10 +14,10 @@ from common.money import to_stored
 from execution.submission import limits, risk, sizing
 from execution.submission.change_terms import AllowedChange, OrderSums
 from execution.submission.entry_prices import EntryMarket, PricedEntry, price_entry
-from execution.submission.flow_limits import NOTHING_SENT, NewEntry
-from execution.submission.limits import Subject
+from execution.submission.limit_lists import SizedEntry, Subject
 from execution.submission.outcomes import SIDES, Deferred, EvaluationContext
 from execution.submission.quotes import signal_budget_of
+from execution.submission.recent import NOTHING_SENT, NewEntry
 from execution.submission.risk import PortfolioExposure
 from execution.submission.rows import InstrumentRow, OrderRow, QuoteRow, SignalRow
 from execution.submission.sizing import ZERO, Denial
@@ -115,7 +115,7 @@ def _size_denial(order: ChangedOrder, change: AllowedChange, price: Decimal) -> 
     notional = left * price * own.rate
     grown = max(quantity - row.quantity, ZERO)
     worth = max(quantity * price - row.quantity * own.expected_price, ZERO)
-    sized = limits.SizedEntry(
+    sized = SizedEntry(
         row=row,
         side=order.side,
         on_account=risk.Entry(quantity, notional, margin * share, at_risk * share, row.pair),

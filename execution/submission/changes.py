@@ -11,7 +11,7 @@ from decimal import Decimal
 from brokers.price_rounding import round_entry_price, round_level_price
 from brokers.registry import capabilities_of
 from brokers.types import OrderField, OrderType
-from common.limit_figures import BASE_UNIT, Bound, Limit
+from common.figure_names import BASE_UNIT, Bound, Limit
 from common.money import plain
 from common.reason_codes import Code
 from common.sql import array, rows
@@ -33,7 +33,7 @@ from execution.submission.change_limits import (
 from execution.submission.change_terms import AllowedChange, OrderSums, WantedTerms
 from execution.submission.eligibility import find_instrument
 from execution.submission.entry_prices import stop_passed
-from execution.submission.limits import Subject
+from execution.submission.limit_lists import Subject
 from execution.submission.market_limits import level_deviation_denial
 from execution.submission.order_levels import level_denial, with_own_levels
 from execution.submission.order_loading import load_orders

@@ -1,6 +1,7 @@
 """The statements of the claim; `claim.py` describes their order."""
 
 from common.sql import Query
+from connections.entry_limits import ENTRY_LIMITS, EntryLimit
 from connections.selectors import (
     ENTRY_SUBSCRIPTION_JOIN_SQL,
     ENTRY_SYMBOL_MAP_SQL,
@@ -49,25 +50,19 @@ SELECT id FROM execution_order WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO K
 """
 
 
-# What a subscription may set as well. Of these limits the tighter one counts: the lower, except for
-# a window, and both are checked where a list or a unit belongs to the limit.
-_LOWER = (
-    "max_trade_risk_percent", "max_quantity", "max_open_positions", "max_leverage",
-    "max_portfolio_risk_percent", "max_price_deviation_percent", "max_level_deviation_percent",
-    "max_symbol_exposure_percent", "max_currency_exposure_percent",
-    "correlated_exposure_warning_percent", "max_open_orders", "max_orders_per_minute",
-    "max_daily_notional", "max_daily_volume", "max_size_multiple",
-)  # fmt: skip
-_SETS_A_LIMIT = f"""b.market_hours_only OR num_nonnulls(
-    {", ".join(f"b.{name}" for name in _LOWER)},
-    b.same_trade_window_seconds, b.max_slippage_pips, b.max_spread,
-    nullif(b.allowed_symbols, '{{}}'), nullif(b.trading_sessions, '{{}}')) > 0"""
+def _own_value(limit: EntryLimit) -> str:
+    """Return SQL of what the subscription `b` sets; NULL: nothing. A unit alone is no limit."""
+    empty = {bool: "false", str: f"b.{limit.name}"}.get(limit.type)
+    empty = "'{}'" if limit.item_length else empty
+    return f"nullif(b.{limit.name}, {empty})" if empty else f"b.{limit.name}"
 
 
-def _tighter(*limits: str) -> str:
-    """Return SQL of limits as columns: the lower of the preset's and the subscription's."""
-    assert set(limits) <= set(_LOWER), limits
-    return ", ".join(f"least(t.{name}, b.{name}) AS {name}" for name in limits)
+_SETS_A_LIMIT = f"num_nonnulls({', '.join(map(_own_value, ENTRY_LIMITS.values()))}) > 0"
+# Of the preset's and the subscription's limits the tighter one, or the preset's where both count.
+_LIMITS = ", ".join(
+    f"{limit.tighter.value.format(preset=f't.{name}', own=f'b.{name}')} AS {name}"
+    for name, limit in ENTRY_LIMITS.items()
+)
 
 
 # What the evaluation of an order needs, besides TERMS and what `load_evaluation_context` reads.
@@ -128,23 +123,13 @@ TERMS = Query(
 SELECT wanted.preset_id, wanted.limiting_subscription_id,
   t.sizing_mode, t.fixed_quantity, t.percent_of_balance, t.fixed_amount, t.risk_percent,
   t.percent_of_equity, t.risk_amount, t.per_balance, t.small_risk_percent, t.normal_risk_percent,
-  t.large_risk_percent, t.allow_minimum_quantity, {_tighter("max_trade_risk_percent")},
+  t.large_risk_percent, t.allow_minimum_quantity,
   t.multiplier, t.small_multiplier, t.normal_multiplier, t.large_multiplier,
-  {_tighter("max_quantity", "max_open_positions", "max_leverage", "max_portfolio_risk_percent")},
-  t.max_slippage_pips, t.slippage_unit, t.max_spread, t.max_spread_unit,
   b.max_slippage_pips AS own_max_slippage, b.slippage_unit AS own_slippage_unit,
   b.max_spread AS own_max_spread, b.max_spread_unit AS own_max_spread_unit,
-  {_tighter("max_price_deviation_percent", "max_level_deviation_percent")}, t.allowed_symbols,
-  b.allowed_symbols AS own_allowed_symbols,
-  {_tighter("max_symbol_exposure_percent", "max_currency_exposure_percent")},
-  {_tighter("correlated_exposure_warning_percent")},
-  {_tighter("max_open_orders", "max_orders_per_minute", "max_daily_notional")},
-  {_tighter("max_daily_volume", "max_size_multiple")},
-  greatest(t.same_trade_window_seconds, b.same_trade_window_seconds) AS same_trade_window_seconds,
-  t.trading_sessions, b.trading_sessions AS own_trading_sessions, t.trading_day_zone,
-  t.trading_day_start,
-  coalesce(t.market_hours_only, false) OR coalesce(b.market_hours_only, false) AS market_hours_only,
-  t.max_signal_age_seconds, t.broker_holds_stops, t.decision_provider_id
+  b.allowed_symbols AS own_allowed_symbols, b.trading_sessions AS own_trading_sessions,
+  t.trading_day_zone, t.trading_day_start, t.max_signal_age_seconds, t.broker_holds_stops,
+  t.decision_provider_id, {_LIMITS}
 FROM unnest(%s::bigint[], %s::bigint[]) AS wanted(preset_id, limiting_subscription_id)
 {terms_join_sql("wanted.preset_id", "wanted.limiting_subscription_id")}
 """,

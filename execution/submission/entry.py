@@ -11,10 +11,12 @@ from common.reason_codes import Code
 from connections.models import SizingMode
 from execution.submission import risk, sizing, times_in_force
 from execution.submission.entry_prices import PricedEntry
-from execution.submission.flow_limits import NewEntry, correlation_warning
-from execution.submission.limits import PRICE, SIZE, SizedEntry, Subject
+from execution.submission.flow_limits import correlation_warning
+from execution.submission.limit_lists import SizedEntry, Subject
+from execution.submission.limits import PRICE, SIZE
 from execution.submission.outcomes import SIDES, Decision, Deferred, Intent
-from execution.submission.rows import OrderRow, RecentRow, SignalRow
+from execution.submission.recent import NewEntry, RecentRow
+from execution.submission.rows import OrderRow, SignalRow
 from execution.submission.signal_limits import SignalBudget
 from execution.submission.sizing import ONE, Denial
 

@@ -8,7 +8,7 @@ from brokers import price_rounding
 from brokers.account_capabilities import Capabilities
 from brokers.types import OrderType, Side
 from brokers.worst_price import can_limit_price
-from common.limit_figures import Limit
+from common.figure_names import Limit
 from common.money import plain, rounded_apart
 from common.reason_codes import Code
 from common.units import Unit, size_of
@@ -144,7 +144,7 @@ def _max_slippage(
     limits = []
     for value, unit_name in (
         (signal.max_slippage_pips, signal.max_slippage_unit),
-        (row.max_slippage_pips, row.slippage_unit),
+        (row.limits.max_slippage_pips, row.limits.slippage_unit),
         (row.own_max_slippage, row.own_slippage_unit),
     ):
         if value is not None:

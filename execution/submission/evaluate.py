@@ -18,8 +18,8 @@ from execution.submission.eligibility import find_instrument, is_emulated
 from execution.submission.entry import EntryFigures, next_slice, notes_of, size_and_check
 from execution.submission.entry_prices import EntryMarket, PricedEntry, price_entry
 from execution.submission.first_slice import first_slice
-from execution.submission.flow_limits import NOTHING_SENT
-from execution.submission.limits import ADMISSION, Admission, Subject
+from execution.submission.limit_lists import Subject
+from execution.submission.limits import ADMISSION, Admission
 from execution.submission.market_limits import hours_warning
 from execution.submission.outcomes import (
     Decision,
@@ -33,6 +33,7 @@ from execution.submission.quotes import (
     quote_currency,
     signal_budget_of,
 )
+from execution.submission.recent import NOTHING_SENT
 from execution.submission.rows import OrderRow, SignalRow
 from execution.submission.shared_prices import SharedPrices
 from execution.submission.sizing import ONE, Denial, ProviderFigures

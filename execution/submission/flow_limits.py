@@ -1,68 +1,30 @@
 """Limits of what an account sends: orders a minute, a day's sums, net exposure, usual sizes. Pure.
 
-Each counts what was sent before (`recent.py`) and the entries that the same bundle has allowed.
-`limits.py` has the order in which they are checked, docs/limits.md an example of each.
+Each counts what was sent before and the entries that the same bundle has allowed (`recent.py`).
+`limits.py` has the order in which all are checked, docs/limits.md an example of each.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
 from decimal import Decimal
 from statistics import median
-from typing import NamedTuple
 
-from common.limit_figures import BASE_UNIT, OF_EQUITY, Limit
+from common.figure_names import BASE_UNIT, OF_EQUITY, Limit
 from common.money import plain, rounded_apart, to_stored
 from common.reason_codes import Code
-from execution.submission.rows import OrderRow, RecentRow
+from execution.submission.limit_lists import SIZED, SizedEntry, Subject
+from execution.submission.recent import BundleFlow, NewEntry, RecentRow
+from execution.submission.rows import OrderRow
 from execution.submission.sizing import HUNDRED, ZERO, Denial
 
 LEAST_ENTRIES = 5
 """Fewer entries have no usual size."""
-NOTHING_SENT = RecentRow(0, 0, ZERO, ZERO, ZERO, ZERO, None, None)
-
-
-class NewEntry(NamedTuple):
-    """An entry to be checked. sign: 1 for a buy, -1 for a sell; notional: account currency."""
-
-    pair: str
-    sign: int
-    quantity: Decimal
-    notional: Decimal
-    feed_id: int
-
-    @property
-    def parts(self) -> tuple[tuple[str, Decimal], tuple[str, Decimal]]:
-        """What it buys and sells: the net value by base and quote, below 0 if sold."""
-        base, _, quote = self.pair.rpartition("/")
-        value = self.notional * self.sign
-        return (base, value), (quote, -value)
-
-
-@dataclass(slots=True)
-class BundleFlow:
-    """What the bundle has allowed for an account so far. It is not in `RecentRow` yet."""
-
-    sent: int = 0
-    notional: Decimal = ZERO
-    volumes: dict[str, Decimal] = field(default_factory=dict)  # by pair
-    nets: dict[str, Decimal] = field(default_factory=dict)  # by currency
-    trades: set[tuple[int, str, int]] = field(default_factory=set)  # (feed, pair, sign)
-
-    def add(self, entry: NewEntry) -> None:
-        """Count an allowed entry, so that the limits of the next one include it."""
-        self.sent += 1
-        self.notional += entry.notional
-        self.volumes[entry.pair] = self.volumes.get(entry.pair, ZERO) + entry.quantity
-        for currency, value in entry.parts:
-            self.nets[currency] = self.nets.get(currency, ZERO) + value
-        self.trades.add((entry.feed_id, entry.pair, entry.sign))
 
 
 def same_trade(
     row: OrderRow, entry: NewEntry, recent: RecentRow, flow: BundleFlow
 ) -> Denial | None:
     """Deny a second entry of a feed, symbol and side within the window. Figures: seconds."""
-    window = row.same_trade_window_seconds
+    window = row.limits.same_trade_window_seconds
     if window is None:
         return None
     age = recent.same_trade_age
@@ -77,7 +39,7 @@ def same_trade(
 
 def per_minute(row: OrderRow, recent: RecentRow, flow: BundleFlow) -> Denial | None:
     """Deny an entry, or a slice of one, if the account has sent too many in the last minute."""
-    maximum, sent = row.max_orders_per_minute, recent.sent_in_minute + flow.sent
+    maximum, sent = row.limits.max_orders_per_minute, recent.sent_in_minute + flow.sent
     if maximum is None or sent < maximum:
         return None
     return Denial(Code.MAX_ORDERS_PER_MINUTE, Decimal(sent), Decimal(maximum))
@@ -85,7 +47,7 @@ def per_minute(row: OrderRow, recent: RecentRow, flow: BundleFlow) -> Denial | N
 
 def unusual_size(row: OrderRow, quantity: Decimal, recent: RecentRow) -> Denial | None:
     """Deny a quantity far above the account's usual one. Figures: multiples of it."""
-    maximum = row.max_size_multiple
+    maximum = row.limits.max_size_multiple
     if maximum is None:
         return None
     usual = usual_quantity(recent.last_quantities or ())
@@ -105,12 +67,12 @@ def daily_sums(
     row: OrderRow, entry: NewEntry, recent: RecentRow, flow: BundleFlow
 ) -> Denial | None:
     """Deny an entry beyond the trading day's notional or volume."""
-    if (maximum := row.max_daily_notional) is not None:
+    if (maximum := row.limits.max_daily_notional) is not None:
         notional = to_stored(recent.day_notional + flow.notional + entry.notional)
         if notional > maximum:
             value = rounded_apart(notional, maximum)
             return Denial(Code.DAILY_NOTIONAL, value, maximum, row.currency or "")
-    if (maximum := row.max_daily_volume) is not None:
+    if (maximum := row.limits.max_daily_volume) is not None:
         volume = recent.day_volume + flow.volumes.get(entry.pair, ZERO) + entry.quantity
         if volume > maximum:
             of = Limit(f"Volume of the day in {entry.pair}", BASE_UNIT)
@@ -122,7 +84,7 @@ def currency_exposure(
     row: OrderRow, entry: NewEntry, recent: RecentRow, flow: BundleFlow
 ) -> Denial | None:
     """Deny an entry after which too much is held or owed in one currency. Figures: % of equity."""
-    maximum = row.max_currency_exposure_percent
+    maximum = row.limits.max_currency_exposure_percent
     if maximum is None:
         return None
     found = _beyond(row, entry, recent, flow, maximum)
@@ -139,7 +101,7 @@ def correlation_warning(row: OrderRow, entry: NewEntry, recent: RecentRow, flow:
 
     Symbols that share a currency move together.
     """
-    maximum = row.correlated_exposure_warning_percent
+    maximum = row.limits.correlated_exposure_warning_percent
     if maximum is None:
         return ""
     found = _beyond(row, entry, recent, flow, maximum)
@@ -172,3 +134,13 @@ def _beyond(
         if to_stored(after * HUNDRED) > maximum * row.equity:
             return currency, after * HUNDRED / row.equity if row.equity > 0 else Decimal(10) ** 9
     return None
+
+
+FLOW_LIMITS: tuple[tuple[Callable[[SizedEntry], Denial | None], Collection[Subject]], ...] = (
+    (lambda e: same_trade(e.row, e.added, e.recent, e.exposure.flow), {Subject.ENTRY}),
+    (lambda e: per_minute(e.row, e.recent, e.exposure.flow), {Subject.ENTRY}),
+    (lambda e: unusual_size(e.row, e.quantity, e.recent), SIZED),
+    (lambda e: daily_sums(e.row, e.added, e.recent, e.exposure.flow), SIZED),
+    (lambda e: currency_exposure(e.row, e.added, e.recent, e.exposure.flow), SIZED),
+)
+"""In the order in which they are checked, among those of `limits.SIZE`."""

@@ -8,22 +8,20 @@ An entry is decided in steps, and each step has a list here:
 4. `SIZE`: what it adds to the account, to the day and to its signal.
 
 Each limit names the subjects that it counts for. The claim, the preview of a publication and
-changes of orders all check these lists, so a new limit is added here and nowhere else.
+changes of orders all check these lists, so a new limit is added here, or in the list of
+`flow_limits.py` that is part of them, and nowhere else.
 docs/limits.md has an example of each.
 """
 
-from collections.abc import Callable, Collection
 from datetime import datetime
-from decimal import Decimal
-from enum import IntEnum
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from brokers.account_capabilities import Capabilities
 from brokers.types import PositionMode, Side
 from common.reason_codes import Code
 from connections.selectors import pause_limit
 from execution.base.kill_switch import denial_code
-from execution.submission import flow_limits, market_limits, risk
+from execution.submission import market_limits, risk
 from execution.submission.eligibility import (
     cannot_trade,
     expiry_too_near,
@@ -40,48 +38,20 @@ from execution.submission.entry_prices import (
     stop_passed,
 )
 from execution.submission.first_slice import targets_denial
-from execution.submission.flow_limits import NewEntry
+from execution.submission.flow_limits import FLOW_LIMITS
+from execution.submission.limit_lists import (
+    GROWING,
+    PRICED,
+    SENT,
+    SIZED,
+    LimitList,
+    SizedEntry,
+    Subject,
+)
 from execution.submission.outcomes import Deferred
-from execution.submission.rows import InstrumentRow, OrderRow, RecentRow, SignalRow
-from execution.submission.signal_limits import SignalBudget, signal_denial
+from execution.submission.rows import InstrumentRow, OrderRow, SignalRow
+from execution.submission.signal_limits import signal_denial
 from execution.submission.sizing import Denial
-
-Case = TypeVar("Case")
-
-
-class Subject(IntEnum):
-    """What a limit counts for."""
-
-    ENTRY = 0  # a new entry, or the whole plan of one in slices
-    SLICE = 1  # a later slice: its amounts were checked with the whole plan
-    PRICE_CHANGE = 2  # another price of an order, whether or not it raises the risk
-    GROWTH = 3  # a change that raises what an order may lose or bind
-
-
-SENT = frozenset({Subject.ENTRY, Subject.SLICE})
-PRICED = SENT | {Subject.PRICE_CHANGE}
-GROWING = SENT | {Subject.GROWTH}
-SIZED = frozenset({Subject.ENTRY, Subject.GROWTH})
-
-
-class LimitList(Generic[Case]):
-    """An ordered list of limits, each with the subjects that it counts for."""
-
-    def __init__(
-        self,
-        *limits: tuple[Callable[[Case], Denial | Deferred | None], Collection[Subject]],
-    ) -> None:
-        """Set the limits in the order in which they are checked."""
-        self._of = [
-            tuple(check for check, subjects in limits if subject in subjects) for subject in Subject
-        ]
-
-    def first_broken(self, subject: Subject, case: Case) -> Denial | Deferred | None:
-        """Return why a limit stops the subject, of the first one that does; None: none does."""
-        for check in self._of[subject]:
-            if broken := check(case):
-                return broken
-        return None
 
 
 def halt_denial(row: OrderRow, halt: str | None) -> Denial | None:
@@ -152,28 +122,6 @@ PRICE = LimitList[PricedEntry](
 )
 
 
-class SizedEntry(NamedTuple):
-    """What an entry adds, or a change of one.
-
-    on_account: what the account has with it and not without it. added: what it adds to the day.
-    quantity, risk: of the whole order. worth: what it adds to its signal, quote currency. budget:
-    what it may add to it, or why that is not known; None: the feed has no limit. priced: a new
-    entry at its market.
-    """
-
-    row: OrderRow
-    side: Side
-    on_account: risk.Entry
-    added: NewEntry
-    quantity: Decimal
-    risk: Decimal
-    worth: Decimal
-    exposure: risk.PortfolioExposure
-    recent: RecentRow
-    budget: SignalBudget | Denial | None
-    priced: PricedEntry | None = None
-
-
 def _portfolio(entry: SizedEntry) -> Denial | Deferred | None:
     """Deny an entry that would close what another signal opened, or that breaks a limit.
 
@@ -183,7 +131,7 @@ def _portfolio(entry: SizedEntry) -> Denial | Deferred | None:
     row, exposure = entry.row, entry.exposure
     if broken := netting_denial(row, entry.side, exposure):
         return broken
-    denial = risk.check(entry.on_account, exposure, limits_of(row), funds_of(row))
+    denial = risk.check(entry.on_account, exposure, row.limits, funds_of(row))
     if denial and (row.pair, entry.side.opposite) in exposure.closing:
         return Deferred(Code.OPPOSITE_CLOSING, detail=row.pair)
     return denial
@@ -211,11 +159,7 @@ def _too_few_slices(entry: SizedEntry) -> Denial | None:
 
 
 def _whole_risk(entry: SizedEntry) -> Denial | None:
-    return risk.trade_risk_denial(entry.risk, limits_of(entry.row), funds_of(entry.row))
-
-
-def _same_trade(entry: SizedEntry) -> Denial | None:
-    return flow_limits.same_trade(entry.row, entry.added, entry.recent, entry.exposure.flow)
+    return risk.trade_risk_denial(entry.risk, entry.row.limits, funds_of(entry.row))
 
 
 def _signal_total(entry: SizedEntry) -> Denial | None:
@@ -228,27 +172,10 @@ def _signal_total(entry: SizedEntry) -> Denial | None:
 SIZE = LimitList[SizedEntry](
     (_portfolio, SIZED),
     (_whole_risk, {Subject.GROWTH}),  # of a new entry it is among those of the portfolio
-    (_same_trade, {Subject.ENTRY}),
-    (lambda e: flow_limits.per_minute(e.row, e.recent, e.exposure.flow), {Subject.ENTRY}),
-    (lambda e: flow_limits.unusual_size(e.row, e.quantity, e.recent), SIZED),
-    (lambda e: flow_limits.daily_sums(e.row, e.added, e.recent, e.exposure.flow), SIZED),
-    (lambda e: flow_limits.currency_exposure(e.row, e.added, e.recent, e.exposure.flow), SIZED),
+    *FLOW_LIMITS,
     (_signal_total, SIZED),
     (_too_few_slices, {Subject.ENTRY}),
 )
-
-
-def limits_of(row: OrderRow) -> risk.Limits:
-    """Return the limits of the portfolio of an order's account."""
-    return risk.Limits(
-        row.max_quantity,
-        row.max_open_positions,
-        row.max_leverage,
-        row.max_portfolio_risk_percent,
-        row.max_trade_risk_percent,
-        row.max_symbol_exposure_percent,
-        row.max_open_orders,
-    )
 
 
 def funds_of(row: OrderRow) -> risk.AccountFunds:

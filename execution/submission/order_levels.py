@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from brokers.types import Side
-from common.limit_figures import Bound, Limit
+from common.figure_names import Bound, Limit
 from common.money import plain
 from common.reason_codes import Code
 from execution.submission.rows import InstrumentRow, SignalRow

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from common.sql import array, columns, rows
+from connections.entry_limits import EntryLimits
 from execution.submission import claim_sql as sql
 from execution.submission.rows import OrderRow
 
@@ -24,5 +25,6 @@ def with_terms(loaded: Sequence[Any]) -> list[OrderRow]:
     if not wanted:
         return []
     found = rows(sql.TERMS, columns(wanted, 2), planned_once=True)
-    terms = {row[:2]: row[2:] for row in found}
+    first = len(sql.TERMS.row_type._fields) - len(EntryLimits._fields)
+    terms = {row[:2]: (*row[2:first], EntryLimits._make(row[first:])) for row in found}
     return [OrderRow._make(row + terms[row[-2:]]) for row in loaded]

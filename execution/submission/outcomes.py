@@ -15,12 +15,12 @@ from execution.exits.safety import ExitBlocker
 from execution.models import Status, TriggerKind
 from execution.reports.transitions import NOT_REACHED
 from execution.submission.order_levels import with_own_levels
+from execution.submission.recent import RecentRow
 from execution.submission.rows import (
     ExitRow,
     InstrumentRow,
     OrderRow,
     QuoteRow,
-    RecentRow,
     SignalRow,
     SourceRow,
 )

@@ -1,18 +1,21 @@
-"""What accounts have sent and hold. Read only for entries with limits that count it.
+"""What accounts have sent and hold: what is stored, and what the bundle has allowed since.
 
-Most bundles have none, and then nothing is read. The accounts are locked: what another claim has
-sent before is counted.
+It is read only for entries with limits that count it: for most bundles nothing is. The accounts are
+locked: what another claim has sent before is counted.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from decimal import Decimal
+from typing import Any, NamedTuple
 
 from common.clocks import machine_seconds_until, market_now
 from common.sql import Query, columns, rows
 from connections.trading_day import trading_day
 from execution.base.statements import LIVE_SQL, counts_as_live_sql, is_partly_known_sql
-from execution.submission.rows import OrderRow, RecentRow, SignalRow
+from execution.submission.rows import OrderRow, SignalRow
+from execution.submission.sizing import ZERO
 from positions.joins import open_nets_sql
 from signals.joins import feed_of_signal_sql
 
@@ -20,6 +23,65 @@ LAST_ENTRIES = 20
 """How many entries of a symbol the median size is of."""
 ENTRIES_SEARCHED = 500
 """Among how many entries of the account those are looked for."""
+
+
+class RecentRow(NamedTuple):
+    """What an account has sent and holds, for the limits of an entry that count it.
+
+    day_notional, net_*: account currency; net_*: what is held in the base and quote of the entry's
+    pair, below 0 if it is sold. day_volume, last_quantities: base units. same_trade_age: seconds
+    since the last entry of the same feed, pair and side, if it lies in the window.
+    """
+
+    id: int
+    sent_in_minute: int
+    day_notional: Decimal
+    day_volume: Decimal
+    net_base: Decimal
+    net_quote: Decimal
+    last_quantities: list[Decimal] | None
+    same_trade_age: Decimal | None
+
+
+NOTHING_SENT = RecentRow(0, 0, ZERO, ZERO, ZERO, ZERO, None, None)
+
+
+class NewEntry(NamedTuple):
+    """An entry to be checked. sign: 1 for a buy, -1 for a sell; notional: account currency."""
+
+    pair: str
+    sign: int
+    quantity: Decimal
+    notional: Decimal
+    feed_id: int
+
+    @property
+    def parts(self) -> tuple[tuple[str, Decimal], tuple[str, Decimal]]:
+        """What it buys and sells: the net value by base and quote, below 0 if sold."""
+        base, _, quote = self.pair.rpartition("/")
+        value = self.notional * self.sign
+        return (base, value), (quote, -value)
+
+
+@dataclass(slots=True)
+class BundleFlow:
+    """What the bundle has allowed for an account so far. It is not in `RecentRow` yet."""
+
+    sent: int = 0
+    notional: Decimal = ZERO
+    volumes: dict[str, Decimal] = field(default_factory=dict)  # by pair
+    nets: dict[str, Decimal] = field(default_factory=dict)  # by currency
+    trades: set[tuple[int, str, int]] = field(default_factory=set)  # (feed, pair, sign)
+
+    def add(self, entry: NewEntry) -> None:
+        """Count an allowed entry, so that the limits of the next one include it."""
+        self.sent += 1
+        self.notional += entry.notional
+        self.volumes[entry.pair] = self.volumes.get(entry.pair, ZERO) + entry.quantity
+        for currency, value in entry.parts:
+            self.nets[currency] = self.nets.get(currency, ZERO) + value
+        self.trades.add((entry.feed_id, entry.pair, entry.sign))
+
 
 # Entries that were sent; an attempt that was not sent after all is PENDING.
 _SENT = """x.connection_id = o.connection_id AND x.leg LIKE 'entry%%'
@@ -115,19 +177,19 @@ def recent_of(
 
 def _asked(row: OrderRow, signals: Mapping[int, SignalRow]) -> tuple[Any, ...]:
     """Return the parameters of RECENT for an entry; of a later slice only its minute counts."""
-    is_daily = row.max_daily_notional is not None or row.max_daily_volume is not None
+    is_daily = row.limits.max_daily_notional is not None or row.limits.max_daily_volume is not None
     signal = signals.get(row.signal_id or 0)
     of = (row.id, row.connection_id, row.pair, row.side, signal.feed_id if signal else None)
     if row.leg != "entry":
-        return (*of, None, row.max_orders_per_minute is not None, False, False, None)
+        return (*of, None, row.limits.max_orders_per_minute is not None, False, False, None)
     return (
         *of,
         _day_start(row) if is_daily else None,
-        is_daily or row.max_orders_per_minute is not None,
-        row.max_currency_exposure_percent is not None
-        or row.correlated_exposure_warning_percent is not None,
-        row.max_size_multiple is not None,
-        row.same_trade_window_seconds if signal else None,
+        is_daily or row.limits.max_orders_per_minute is not None,
+        row.limits.max_currency_exposure_percent is not None
+        or row.limits.correlated_exposure_warning_percent is not None,
+        row.limits.max_size_multiple is not None,
+        row.limits.same_trade_window_seconds if signal else None,
     )
 
 

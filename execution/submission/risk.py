@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
-from common.limit_figures import OF_EQUITY, Limit
+from common.figure_names import OF_EQUITY, Limit
 from common.money import rounded_apart, to_stored
 from common.reason_codes import Code
-from execution.submission.flow_limits import BundleFlow
+from connections.entry_limits import EntryLimits
+from execution.submission.recent import BundleFlow
 from execution.submission.sizing import HUNDRED, ZERO, Denial
 
 
@@ -39,18 +40,6 @@ class PortfolioExposure:
         self.risk += entry.risk
 
 
-class Limits(NamedTuple):
-    """A preset's limits. Percents are numbers such as 10."""
-
-    max_quantity: Decimal | None
-    max_open_positions: int
-    max_leverage: Decimal
-    max_portfolio_risk_percent: Decimal
-    max_trade_risk_percent: Decimal | None = None
-    max_symbol_exposure_percent: Decimal | None = None
-    max_open_orders: int | None = None
-
-
 class AccountFunds(NamedTuple):
     """The account's funds as its broker last reported them. Account currency; leverage 30: 1:30."""
 
@@ -70,7 +59,7 @@ class Entry(NamedTuple):
 
 
 def check(
-    entry: Entry, exposure: PortfolioExposure, limits: Limits, funds: AccountFunds
+    entry: Entry, exposure: PortfolioExposure, limits: EntryLimits, funds: AccountFunds
 ) -> Denial | None:
     """Return the first limit that the entry breaks, None if it may be sent."""
     if limits.max_quantity is not None and entry.quantity > limits.max_quantity:
@@ -107,7 +96,7 @@ def open_positions_denial(exposure: PortfolioExposure, maximum: int) -> Denial |
     return Denial(Code.MAX_OPEN_POSITIONS, Decimal(exposure.positions), Decimal(maximum))
 
 
-def trade_risk_denial(risk: Decimal, limits: Limits, funds: AccountFunds) -> Denial | None:
+def trade_risk_denial(risk: Decimal, limits: EntryLimits, funds: AccountFunds) -> Denial | None:
     """Deny an entry that alone risks too large a part of equity. risk: account currency."""
     if limits.max_trade_risk_percent is None:
         return None
@@ -119,7 +108,7 @@ def trade_risk_denial(risk: Decimal, limits: Limits, funds: AccountFunds) -> Den
 
 
 def _check_symbol(
-    entry: Entry, exposure: PortfolioExposure, limits: Limits, funds: AccountFunds
+    entry: Entry, exposure: PortfolioExposure, limits: EntryLimits, funds: AccountFunds
 ) -> Denial | None:
     """Deny if the notional of the entry's pair would be too large a part of equity."""
     maximum = limits.max_symbol_exposure_percent

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, get_type_hints
 
 from brokers.price_rounding import PriceGrid, Tick
 from brokers.trading_hours import StoredHours
+from connections.entry_limits import EntryLimits
 
 QUOTE_MAX_AGE_SECONDS = 60
 """An older quote is stale: nothing is decided by it."""
@@ -33,9 +34,9 @@ class OrderRow(NamedTuple):
 
     limiting_subscription_id: of the subscription, if it sets a limit of its own.
 
-    Of the preset's and the subscription's limits the tighter one; own_*: the subscription's, where
-    both are checked. own_stop_loss, own_take_profit, own_valid_until: the entry's own, instead of
-    its signal's.
+    limits: of the preset's and the subscription's the tighter ones; own_*: the subscription's,
+    where both are checked. own_stop_loss, own_take_profit, own_valid_until: the entry's own,
+    instead of its signal's.
     """
 
     id: int
@@ -117,44 +118,22 @@ class OrderRow(NamedTuple):
     normal_risk_percent: Decimal
     large_risk_percent: Decimal
     allow_minimum_quantity: bool
-    max_trade_risk_percent: Decimal | None
     multiplier: Decimal
     small_multiplier: Decimal
     normal_multiplier: Decimal
     large_multiplier: Decimal
-    max_quantity: Decimal | None
-    max_open_positions: int
-    max_leverage: Decimal
-    max_portfolio_risk_percent: Decimal
-    max_slippage_pips: Decimal | None
-    slippage_unit: str | None
-    max_spread: Decimal | None
-    max_spread_unit: str | None
     own_max_slippage: Decimal | None
     own_slippage_unit: str | None
     own_max_spread: Decimal | None
     own_max_spread_unit: str | None
-    max_price_deviation_percent: Decimal | None
-    max_level_deviation_percent: Decimal | None
-    allowed_symbols: list[str] | None
     own_allowed_symbols: list[str] | None
-    max_symbol_exposure_percent: Decimal | None
-    max_currency_exposure_percent: Decimal | None
-    correlated_exposure_warning_percent: Decimal | None
-    max_open_orders: int | None
-    max_orders_per_minute: int | None
-    max_daily_notional: Decimal | None
-    max_daily_volume: Decimal | None
-    max_size_multiple: Decimal | None
-    same_trade_window_seconds: int | None
-    trading_sessions: list[str] | None
     own_trading_sessions: list[str] | None
     trading_day_zone: str
     trading_day_start: time
-    market_hours_only: bool
     max_signal_age_seconds: int | None
     broker_holds_stops: bool
     decision_provider_id: int | None
+    limits: EntryLimits
 
     @property
     def has_preset(self) -> bool:
@@ -163,12 +142,15 @@ class OrderRow(NamedTuple):
 
 
 # An order is loaded in two parts (`order_loading.py`): what is its own and its account's, and from
-# `sizing_mode` on what its preset and its subscription set, which are the fields before that.
+# `sizing_mode` on what its preset and its subscription set, which are the fields before that. The
+# limits are columns of their own.
 _FIELDS = list(get_type_hints(OrderRow).items())
 _OWN = OrderRow._fields.index("sizing_mode")
 _row_type: Any = NamedTuple  # mypy knows only those whose fields are written out
 LoadedOrder: type[Any] = _row_type("LoadedOrder", _FIELDS[:_OWN])
-TermsRow: type[Any] = _row_type("TermsRow", _FIELDS[_OWN - 2 :])
+TermsRow: type[Any] = _row_type(
+    "TermsRow", [*_FIELDS[_OWN - 2 : -1], *get_type_hints(EntryLimits).items()]
+)
 
 
 class SignalRow(NamedTuple):
@@ -210,24 +192,6 @@ class SignalRow(NamedTuple):
     trail_atr: Decimal | None = None
     trail_atr_minutes: int | None = None
     trade_plan_id: str = ""
-
-
-class RecentRow(NamedTuple):
-    """What an account has sent and holds, for the limits of an entry that count it.
-
-    day_notional, net_*: account currency; net_*: what is held in the base and quote of the entry's
-    pair, below 0 if it is sold. day_volume, last_quantities: base units. same_trade_age: seconds
-    since the last entry of the same feed, pair and side, if it lies in the window.
-    """
-
-    id: int
-    sent_in_minute: int
-    day_notional: Decimal
-    day_volume: Decimal
-    net_base: Decimal
-    net_quote: Decimal
-    last_quantities: list[Decimal] | None
-    same_trade_age: Decimal | None
 
 
 class ExitRow(NamedTuple):

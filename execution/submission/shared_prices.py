@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from brokers.account_capabilities import Capabilities
 from execution.submission.entry_prices import EntryMarket, EntryPrices, PricedEntry, price_entry
-from execution.submission.limits import PRICE, Subject
+from execution.submission.limit_lists import Subject
+from execution.submission.limits import PRICE
 from execution.submission.outcomes import Deferred, EvaluationContext
 from execution.submission.quotes import market_of
 from execution.submission.rows import InstrumentRow, OrderRow, SignalRow

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
-from common.limit_figures import Limit
+from common.figure_names import Limit
 from common.money import rounded_apart, to_stored
 from common.reason_codes import Code
 from common.sql import Query, array, rows

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 from typing import NamedTuple, Protocol
 
+from common.figure_names import ACCOUNT_CURRENCY, BASE_UNIT, Limit
 from common.formatting import units_of
-from common.limit_figures import ACCOUNT_CURRENCY, BASE_UNIT, FIGURES, Figures, Limit
+from common.limit_figures import Figures
 from common.money import ceil_to_step, floor_to_step, plain, significant, to_stored
 from common.reason_codes import Code
 from connections.models import SizingMode
@@ -27,7 +28,7 @@ MAX_UNROUNDED = Decimal(10) ** 19  # what a column can store; a tiny loss per un
 class Denial:
     """An order denied by our rules: the code, the value that broke the limit, and the limit.
 
-    maximum: the bound, whichever it is: `limit` states that, if not the code's entry in FIGURES.
+    maximum: the bound, whichever it is: `limit` states that, if not the code's `figures`.
     text_value, allowed: the same for what has no numbers. unrounded: the calculated quantity of an
     entry below its broker's minimum.
     """
@@ -44,7 +45,7 @@ class Denial:
     def figures(self, pair: str, currency: str) -> Figures | None:
         """Return name, value and bound, None without any. pair, currency: for their units."""
         value, bound = plain(self.value) or self.text_value, plain(self.maximum) or self.allowed
-        limit = self.limit or FIGURES.get(self.code)
+        limit = self.limit or self.code.figures
         if limit is None or not (value or bound):
             return None
         units = {BASE_UNIT: units_of(pair), ACCOUNT_CURRENCY: currency}

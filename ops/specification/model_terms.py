@@ -149,7 +149,7 @@ MODEL_TERMS = (
                 "`TradingPreset`, `DataConnection`",
                 "the same",
                 "connections/models/presets.py TradingPreset",
-                "connections/models/presets.py DataConnection",
+                "connections/models/sources.py DataConnection",
             ),
             row(
                 "`has_error`, `mark_as_error`, `mark_as_active`, `get_health_status`",

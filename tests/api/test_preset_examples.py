@@ -70,7 +70,7 @@ def test_terms_in_the_address_are_tried_and_not_stored(
     others = get(world, "example", query | {"allowed_symbols": "USD/JPY, XAU/USD"}).json()
     assert others["reason"]["code"] == "SYMBOL_NOT_ALLOWED"
     world.preset.refresh_from_db()
-    assert (world.preset.risk_percent, world.preset.max_quantity) == (1, None)
+    assert (world.preset.risk_percent, world.preset.limits.max_quantity) == (1, None)
 
 
 def test_archived_account_has_no_example_and_uses_no_preset(

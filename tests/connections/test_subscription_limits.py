@@ -10,8 +10,8 @@ from common.errors import InvalidInputError
 from common.reason_codes import Code
 from common.sql import run
 from connections import services
+from connections.entry_limits import ENTRY_LIMITS, Tighter
 from connections.models import Subscription
-from connections.subscriptions import limits
 from signals.errors import field_errors
 from tests.connections import make
 
@@ -36,7 +36,10 @@ def refused(row: Subscription, **changes: Any) -> dict[str, str]:
 TIGHTER_ONLY = "The preset's limit is {}: a subscription's may only be tighter."
 
 
-@pytest.mark.parametrize("name", [n for n in limits.LOWER_IS_TIGHTER if n not in limits.UNIT_OF])
+@pytest.mark.parametrize(
+    "name",
+    [n for n, limit in ENTRY_LIMITS.items() if limit.is_number and limit.tighter is Tighter.LOWER],
+)
 def test_number_may_equal_the_presets_and_not_exceed_it(name: str) -> None:
     row = subscription(**{name: 7})
     assert getattr(change(row, **{name: 7}), name) == 7
@@ -46,7 +49,7 @@ def test_number_may_equal_the_presets_and_not_exceed_it(name: str) -> None:
 
 def test_same_trade_window_may_only_be_longer() -> None:
     row = subscription(same_trade_window_seconds=60)
-    assert change(row, same_trade_window_seconds=60).same_trade_window_seconds == 60
+    assert change(row, same_trade_window_seconds=60).limits.same_trade_window_seconds == 60
     expected = {"same_trade_window_seconds": TIGHTER_ONLY.format(60)}
     assert refused(row, same_trade_window_seconds=59) == expected
 
@@ -72,8 +75,8 @@ def test_lists_may_only_be_parts_of_the_presets() -> None:
         allowed_symbols=["EUR/*", "XAU/USD"], trading_sessions=["MON-FRI 08:00-16:30"]
     )
     tightened = change(row, allowed_symbols=["eurusd"], trading_sessions=["mon 9:00-10:00"])
-    assert tightened.allowed_symbols == ["EUR/USD"]
-    assert tightened.trading_sessions == ["MON 09:00-10:00"]
+    assert tightened.limits.allowed_symbols == ["EUR/USD"]
+    assert tightened.limits.trading_sessions == ["MON 09:00-10:00"]
     found = refused(row, allowed_symbols=["XAU/*"], trading_sessions=["MON 08:00-16:31"])
     assert found == {
         "allowed_symbols": f"{TIGHTER_ONLY.format('EUR/*, XAU/USD')} XAU/* is beyond it.",
@@ -97,13 +100,13 @@ def test_preset_that_is_tightened_later_leaves_other_changes_possible() -> None:
     row = subscription(max_quantity=D(100))
     change(row, max_quantity=D(100))
     run("UPDATE connections_tradingpreset SET max_quantity = 50")
-    assert change(row, multiplier=D(2)).max_quantity == 100
+    assert change(row, multiplier=D(2)).limits.max_quantity == 100
     assert refused(row, max_quantity=D(80)) == {"max_quantity": TIGHTER_ONLY.format(50)}
 
 
 def test_without_a_preset_any_valid_limit_is_stored() -> None:
     row = make.subscription(make.connection(preset=None), make.feed())
-    assert change(row, max_leverage=D(500)).max_leverage == 500
+    assert change(row, max_leverage=D(500)).limits.max_leverage == 500
 
 
 def test_limits_can_be_set_at_once_and_end_with_the_subscription() -> None:
@@ -111,10 +114,11 @@ def test_limits_can_be_set_at_once_and_end_with_the_subscription() -> None:
     first = services.subscribe(
         connection_id=row.pk, feed_id=feed.pk, by=None, max_open_orders=3, market_hours_only=True
     )
-    assert (first.max_open_orders, first.market_hours_only) == (3, True)
+    assert (first.limits.max_open_orders, first.limits.market_hours_only) == (3, True)
     services.unsubscribe(first.pk, by=None)
     again = services.subscribe(connection_id=row.pk, feed_id=feed.pk, by=None)
-    assert (again.pk, again.max_open_orders, again.market_hours_only) == (first.pk, None, False)
+    assert again.pk == first.pk
+    assert (again.limits.max_open_orders, again.limits.market_hours_only) == (None, False)
     with pytest.raises(InvalidInputError) as raised:
         services.subscribe(connection_id=row.pk, feed_id=make.feed().pk, by=None, fee=1)
     assert raised.value.code == Code.FIELD_UNKNOWN

@@ -451,7 +451,7 @@ def test_preset_without_its_number_names_the_missing_field(
     assert "Write EUR/USD, EUR/* or */USD." in content
     client.post(add, {**typed, "risk_percent": "1", "allowed_symbols": "eurusd, */jpy"})
     preset = TradingPreset.objects.get(name="Mine")
-    assert (preset.risk_percent, preset.allowed_symbols) == (1, ["EUR/USD", "*/JPY"])
+    assert (preset.risk_percent, preset.limits.allowed_symbols) == (1, ["EUR/USD", "*/JPY"])
 
 
 def test_preset_keeps_its_owner_and_its_change_is_in_the_trail(

@@ -24,8 +24,7 @@ from execution.monitoring.halt_actions import (
 )
 from execution.reconciliation import open_positions
 from execution.submission import claim_sql, signal_limits
-from execution.submission.recent import RECENT
-from execution.submission.rows import RecentRow
+from execution.submission.recent import RECENT, RecentRow
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import factories

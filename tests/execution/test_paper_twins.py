@@ -117,7 +117,7 @@ def test_twin_has_the_money_terms_and_preset_of_its_live_account(live: Subscript
     assert twin.connection.preset_id == live.connection.preset_id
     assert twin.connection.type == "paper"
     assert twin.connection.name == f"Paper twin of {live.connection.name}"
-    assert (twin.twin.multiplier, twin.twin.max_open_positions) == (D("0.5"), 2)
+    assert (twin.twin.multiplier, twin.twin.limits.max_open_positions) == (D("0.5"), 2)
     assert twin.twin.feed_id == live.feed_id
 
 

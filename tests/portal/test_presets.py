@@ -238,13 +238,16 @@ def test_the_second_of_two_tabs_keeps_what_it_typed(world: World, alice: Client)
     assert late.status_code == 422
     assert "changed meanwhile" in text_of(late)
     world.own_preset.refresh_from_db()
-    assert world.own_preset.max_leverage == D(30)
+    assert world.own_preset.limits.max_leverage == D(30)
     seen = re.search(r'name="seen" value="([0-9a-f]+)"', html_of(late))
     assert seen
     saved = alice.post(address, {**second, "seen": seen[1]})
     assert saved.status_code == 302
     world.own_preset.refresh_from_db()
-    assert (world.own_preset.max_leverage, world.own_preset.risk_percent) == (D(10), D("0.5"))
+    assert (world.own_preset.limits.max_leverage, world.own_preset.risk_percent) == (
+        D(10),
+        D("0.5"),
+    )
 
 
 def test_changes_are_in_the_audit_trail(world: World, alice: Client) -> None:

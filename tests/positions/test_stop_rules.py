@@ -15,7 +15,8 @@ PLAIN: dict[str, Any] = {
     "tick": D("0.00001"), "stops_level": D(0), "at_broker": True, "targets_done": 0,
     "break_even_target": None, "break_even_profit": None, "break_even_offset": None,
     "break_even_unit": "", "break_even_done": False, "trailing_distance": None,
-    "trailing_step": None, "trailing_activation": None, "trailing_unit": "", "min_seconds": 5,
+    "trailing_step": None, "trailing_activation": None, "trailing_unit": "", "atr": None,
+    "min_seconds": 5,
     "wait": 0.0, "known_stop": D("1.09"), "water_mark": None, "resumes_beyond": None,
 }  # fmt: skip
 """A buy of EUR/USD from 1.1, stop 1.09, without a rule."""

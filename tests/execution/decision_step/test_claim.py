@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.sql import database_now
+from connections.entry_limits import EntryLimits
 from connections.models import DecisionProvider
 from execution.changes.order_changes import change_order
 from execution.models import EntryDecision, ExecutionLog, Order
@@ -18,7 +19,7 @@ from execution.submission.change_terms import WantedTerms
 from execution.submission.claim import claim
 from execution.submission.outcomes import Deferred
 from execution.submission.provider_answers import Answer, scale_of
-from execution.submission.risk import AccountFunds, Entry, Limits, PortfolioExposure, check
+from execution.submission.risk import AccountFunds, Entry, PortfolioExposure, check
 from execution.submission.sizing import Account, Denial, QuantityLimits, Sizing, size
 from signals.models import Feed
 from tests.decisions import answered, provider_of
@@ -246,7 +247,10 @@ def test_scaled_entry_is_never_above_any_cap(
     assert sized.quantity <= min(quantity * factor, maximum_at_broker)
     assert sized.quantity % step == 0
     entry = Entry(sized.quantity, sized.quantity, D(0), D(0), "EUR/USD")
-    limits = Limits(maximum, 5, leverage, D(100))
+    limits = EntryLimits(
+        max_quantity=maximum, max_open_positions=5, max_leverage=leverage,
+        max_portfolio_risk_percent=D(100),
+    )  # fmt: skip
     if check(entry, PortfolioExposure(), limits, AccountFunds(D(1000), D(1000), D(30))) is None:
         assert sized.quantity <= maximum
         assert sized.quantity / 1000 <= leverage

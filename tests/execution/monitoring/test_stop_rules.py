@@ -1,5 +1,6 @@
 """Break-even and trailing rules of open positions, from the preset to the broker's stop."""
 
+from dataclasses import replace
 from decimal import Decimal as D
 from typing import Any
 
@@ -320,8 +321,8 @@ def test_database_refuses_a_stop_that_goes_back(alice: ExecutionConnection, feed
     row, prices = _loaded(position), {"EUR/USD": D("1.106")}
     ExecutionPosition.objects.update(sl=D("1.105"))  # since it was loaded
     late = stop_rules._Judged(
-        row, judge(stop_rules._position(row, 0.0), best=prices["EUR/USD"],
-                              last=prices["EUR/USD"]), prices["EUR/USD"],
+        row, judge(replace(row, wait=0.0), best=prices["EUR/USD"], last=prices["EUR/USD"]),
+        prices["EUR/USD"],
     )  # fmt: skip
     assert late.judgement.stop == D("1.103")
     assert stop_rules._store([late]) == []

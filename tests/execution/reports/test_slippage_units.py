@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from connections.models import ExecutionConnection
+from connections.models import ExecutionConnection, TradingPreset
 from events.messages import render
 from execution.models import Order
 from signals.intake import read_signal
@@ -88,11 +88,9 @@ def test_slippage_limit_is_in_its_unit(
 
 
 def test_presets_unit_applies_to_both_thresholds(feed: Feed, coin: ExecutionConnection) -> None:
-    preset = coin.preset
-    assert preset is not None
-    preset.slippage_unit, preset.max_slippage_pips = "PERCENT", D(1)
-    preset.slippage_alert_threshold_pips = D("0.5")
-    preset.save()
+    TradingPreset.objects.update(
+        slippage_unit="PERCENT", max_slippage_pips=D(1), slippage_alert_threshold_pips=D("0.5")
+    )
     order = entry(coin, feed)
     assert order.worst_price == D(50500)
     factories.apply(factories.fill_report(order, "0.01", "f1", price="50300"))

@@ -10,17 +10,12 @@ from typing import Any
 
 from brokers.account_capabilities import Capabilities
 from brokers.types import ExitSafety, OrderType, PositionMode, TimeInForce
+from connections.entry_limits import EntryLimits
 from execution.submission.evaluate import decide_entry
 from execution.submission.outcomes import Decision, EvaluationContext
+from execution.submission.recent import RecentRow
 from execution.submission.risk import PortfolioExposure
-from execution.submission.rows import (
-    ExitRow,
-    InstrumentRow,
-    OrderRow,
-    QuoteRow,
-    RecentRow,
-    SignalRow,
-)
+from execution.submission.rows import ExitRow, InstrumentRow, OrderRow, QuoteRow, SignalRow
 from execution.submission.signal_limits import SignalTotals
 from signals.models import RiskCategory
 
@@ -40,16 +35,19 @@ ORDER: dict[str, Any] = {
     "account_age": 0, "sizing_mode": "FIXED", "fixed_quantity": D(100),
     "small_risk_percent": D(1), "normal_risk_percent": D(2), "large_risk_percent": D(3),
     "allow_minimum_quantity": False, "multiplier": D(1), "small_multiplier": D("0.5"),
-    "normal_multiplier": D(1), "large_multiplier": D(2), "max_open_positions": 1000,
-    "max_leverage": HUGE, "max_portfolio_risk_percent": HUGE, "allowed_symbols": [],
-    "own_allowed_symbols": [], "trading_sessions": [], "own_trading_sessions": [],
-    "trading_day_zone": "UTC", "trading_day_start": time(0), "market_hours_only": False,
+    "normal_multiplier": D(1), "large_multiplier": D(2),
+    "own_allowed_symbols": [], "own_trading_sessions": [],
+    "trading_day_zone": "UTC", "trading_day_start": time(0),
     "max_signal_age_seconds": 600, "broker_holds_stops": True, "subscription_multiplier": D(1),
     "subscription_code": "",
     "symbol_map": {}, "signal_pair": "EUR/USD", "is_held_leg": False, "other_leg_fired": False,
     "oco_fired": False,
     "awaits_condition": False, "has_exit_condition": False,
 }  # fmt: skip
+LIMITS = EntryLimits(
+    max_level_deviation_percent=None, max_open_positions=1000, max_leverage=HUGE,
+    max_portfolio_risk_percent=HUGE,
+)  # fmt: skip
 SIGNAL: dict[str, Any] = {
     **dict.fromkeys(SignalRow._fields),
     "id": 1, "feed_id": FEED, "direction": "BUY", "order_type": "MARKET", "published_at": NOW,
@@ -79,7 +77,9 @@ POSITION: dict[str, Any] = {
 
 
 def order_row(**fields: Any) -> OrderRow:
-    return OrderRow(**ORDER | fields)
+    """Return the usual entry with these differences, those of its limits among them."""
+    limits = {name: fields.pop(name) for name in EntryLimits._fields if name in fields}
+    return OrderRow(**{**ORDER, "limits": LIMITS._replace(**limits), **fields})
 
 
 def signal_row(**fields: Any) -> SignalRow:

@@ -17,12 +17,13 @@ from django.db import connection
 from django.test import Client
 
 from common.clocks import market_now
-from common.limit_figures import FIGURES, LIMITS, read_figures
+from common.limit_figures import read_figures
+from common.reason_codes import Code
 from common.sql import run
 from connections.eligibility import PAUSE_REASONS
+from connections.entry_limits import ENTRY_LIMITS
 from connections.loss_limits.rules import pause_figures
 from connections.models import ExecutionConnection, TradingPreset
-from connections.models.entry_limits import EntryLimits
 from events.context import EventContext
 from events.messages import render
 from events.models import Event
@@ -48,7 +49,8 @@ class Case:
     """How a limit is broken, and its figures. The account sends 100 EUR/USD at 1.1, of 10,000 USD.
 
     before: the publication; after: it, and before the claim. text: of the figures; numbers that
-    depend on the clock are left out of both. leaves: the status of the order.
+    depend on the clock are left out of both. leaves: the status of the order. allowed: the account
+    with which the same entry is sent, at the edge.
     """
 
     figures: Mapping[str, str]
@@ -58,6 +60,7 @@ class Case:
     before: Step = lambda account, feed: None
     after: Step = lambda account, feed: None
     leaves: str = "DENIED"
+    allowed: Mapping[str, Any] = field(default_factory=dict)
 
 
 def sql(statement: str) -> Step:
@@ -108,6 +111,7 @@ CASES: dict[str, Case] = {
         figures("Quantity", "100", "EUR", maximum="99"),
         "Quantity: 100 EUR, maximum 99 EUR",
         {"preset_max_quantity": D(99)},
+        allowed={"preset_max_quantity": D(100)},
     ),
     "MAX_OPEN_POSITIONS": Case(
         figures("Open positions", "1", maximum="1"),
@@ -119,22 +123,26 @@ CASES: dict[str, Case] = {
         figures("Open orders", "1", maximum="1"),
         "Open orders: 1, maximum 1",
         {"preset_max_open_orders": 1},
+        allowed={"preset_max_open_orders": 2},
         before=entered,
     ),
     "MAX_LEVERAGE": Case(
         figures("Leverage", "0.011", maximum="0.0109"),
         "Leverage: 0.011, maximum 0.0109",
         {"preset_max_leverage": D("0.0109")},
+        allowed={"preset_max_leverage": D("0.011")},
     ),
     "SYMBOL_EXPOSURE": Case(
         figures("Exposure to EUR/USD", "1.1", OF_EQUITY, maximum="1.099999"),
         "Exposure to EUR/USD: 1.1 % of equity, maximum 1.099999 % of equity",
         {"preset_max_symbol_exposure_percent": D("1.099999")},
+        allowed={"preset_max_symbol_exposure_percent": D("1.1")},
     ),
     "CURRENCY_EXPOSURE": Case(
         figures("Exposure to EUR", "1.1", OF_EQUITY, maximum="1.09"),
         "Exposure to EUR: 1.1 % of equity, maximum 1.09 % of equity",
         {"preset_max_currency_exposure_percent": D("1.09")},
+        allowed={"preset_max_currency_exposure_percent": D("1.1")},
     ),
     "MARGIN": Case(
         figures("Margin", "3.67", "USD", maximum="3.66"),
@@ -145,11 +153,13 @@ CASES: dict[str, Case] = {
         figures("Risk of the trade", "0.01", OF_EQUITY, maximum="0.0099"),
         "Risk of the trade: 0.01 % of equity, maximum 0.0099 % of equity",
         {"preset_max_trade_risk_percent": D("0.0099")},
+        allowed={"preset_max_trade_risk_percent": D("0.01")},
     ),
     "PORTFOLIO_RISK": Case(
         figures("Risk of all trades", "0.01", OF_EQUITY, maximum="0.0099"),
         "Risk of all trades: 0.01 % of equity, maximum 0.0099 % of equity",
         {"preset_max_portfolio_risk_percent": D("0.0099")},
+        allowed={"preset_max_portfolio_risk_percent": D("0.01")},
     ),
     "SAME_TRADE": Case(
         figures("Time since the same trade", "", "s", minimum="600"),
@@ -161,23 +171,27 @@ CASES: dict[str, Case] = {
         figures("Orders within a minute", "1", maximum="1"),
         "Orders within a minute: 1, maximum 1",
         {"preset_max_orders_per_minute": 1},
+        allowed={"preset_max_orders_per_minute": 2},
         before=entered,
     ),
     "SIZE_UNUSUAL": Case(
         figures("Size", "3.1", "× the median", maximum="3"),
         "Size: 3.1 × the median, maximum 3 × the median",
         {"preset_max_size_multiple": D(3)},
+        allowed={"preset_max_size_multiple": D("3.1")},
         before=filled_five,
     ),
     "DAILY_NOTIONAL": Case(
         figures("Notional of the day", "110", "USD", maximum="109.999"),
         "Notional of the day: 110 USD, maximum 109.999 USD",
         {"preset_max_daily_notional": D("109.999")},
+        allowed={"preset_max_daily_notional": D(110)},
     ),
     "DAILY_VOLUME": Case(
         figures("Volume of the day in EUR/USD", "100", "EUR", maximum="99"),
         "Volume of the day in EUR/USD: 100 EUR, maximum 99 EUR",
         {"preset_max_daily_volume": D(99)},
+        allowed={"preset_max_daily_volume": D(100)},
     ),
     "SIGNAL_NOTIONAL": Case(
         figures("This account's notional", "110", "USD", maximum="109.99"),
@@ -273,30 +287,18 @@ CASES: dict[str, Case] = {
 }  # fmt: skip
 # The code of each setting that denies entries; tests above have both sides of its edge.
 CODE_OF_SETTING = {
-    "max_quantity": "MAX_QUANTITY",
-    "max_open_positions": "MAX_OPEN_POSITIONS",
-    "max_leverage": "MAX_LEVERAGE",
-    "max_portfolio_risk_percent": "PORTFOLIO_RISK",
-    "max_trade_risk_percent": "TRADE_RISK",
-    "max_slippage_pips": "SLIPPAGE_LIMIT",
-    "max_spread": "SPREAD_LIMIT",
-    "max_symbol_exposure_percent": "SYMBOL_EXPOSURE",
-    "max_currency_exposure_percent": "CURRENCY_EXPOSURE",
-    "max_open_orders": "MAX_OPEN_ORDERS",
-    "max_orders_per_minute": "MAX_ORDERS_PER_MINUTE",
-    "max_daily_notional": "DAILY_NOTIONAL",
-    "max_daily_volume": "DAILY_VOLUME",
-    "max_size_multiple": "SIZE_UNUSUAL",
-    "max_price_deviation_percent": "PRICE_UNREASONABLE",
-    "max_level_deviation_percent": "PRICE_UNREASONABLE",
-    "same_trade_window_seconds": "SAME_TRADE",
-    "allowed_symbols": "SYMBOL_NOT_ALLOWED",
-    "trading_sessions": "OUTSIDE_SESSION",
-    "market_hours_only": "OUTSIDE_MARKET_HOURS",
+    **{name: limit.code.value for name, limit in ENTRY_LIMITS.items() if limit.code is not None},
     "max_signal_age_seconds": "SIGNAL_TOO_OLD",
     "max_signal_notional": "SIGNAL_NOTIONAL",
 }
-UNITS_AND_WARNINGS = {"slippage_unit", "max_spread_unit", "correlated_exposure_warning_percent"}
+# No limits: prices that are compared with others, and minimums of brokers.
+WITHOUT_A_CASE = {
+    "ACTIVATION_REACHED", "CHANGE_BELOW_FILLED", "CONVERSION_RATE_STALE", "DECISION_UNAVAILABLE",
+    "DISTANCE_BELOW_TICK", "EXPIRY_TOO_NEAR", "LEVEL_PAST_ENTRY", "LIMIT_BEYOND_STOP",
+    "PRICE_WRONG_SIDE", "SLICE_PRICE_LIMIT", "SLIPPAGE_NOT_KEPT", "STOP_WRONG_SIDE",
+    "TRAIL_TOO_WIDE", "VOLUME_INVALID",
+}  # fmt: skip
+NOT_DENYING = {"slippage_unit", "max_spread_unit", "correlated_exposure_warning_percent"}
 
 
 @pytest.mark.parametrize("code", often(CASES, every=4))
@@ -324,6 +326,20 @@ def test_denial_states_its_figures_everywhere(
     _assert_shown(client, order, found.text, stored, operator=False)
     client.force_login(seed.operator())
     _assert_shown(client, order, found.text, stored, operator=True)
+
+
+AT_THE_EDGE = [code for code, case in CASES.items() if case.allowed]
+
+
+@pytest.mark.parametrize("code", often(AT_THE_EDGE, every=4))
+def test_same_entry_is_sent_at_the_edge(feed: Feed, broker: FakeBroker, code: str) -> None:
+    case = CASES[code]
+    account = factories.account(feed, **case.allowed)
+    case.before(account, feed)
+    factories.signal(feed, **case.signal)
+    case.after(account, feed)
+    factories.claim_all()
+    assert Order.objects.latest("id").status == "SUBMITTING"
 
 
 def _log_line(order: Order) -> ExecutionLog:
@@ -376,7 +392,7 @@ def _assert_shown(
 
 
 def test_each_limit_has_a_case() -> None:
-    assert {code.value for code in LIMITS} <= CASES.keys()
+    assert {code.value for code in Code if code.figures} - WITHOUT_A_CASE <= CASES.keys()
     assert {code.value for code in PAUSE_REASONS} <= CASES.keys()
     assert set(CODE_OF_SETTING.values()) <= CASES.keys()
 
@@ -384,15 +400,15 @@ def test_each_limit_has_a_case() -> None:
 def test_each_setting_that_limits_entries_has_a_code() -> None:
     of_preset = {field.name for field in TradingPreset._meta.fields}
     limits = {name for name in of_preset if name.startswith("max_")}
-    limits |= {field.name for field in EntryLimits._meta.get_fields()}
+    limits |= ENTRY_LIMITS.keys()
     of_feed = {field.name for field in Feed._meta.fields if field.name.startswith("max_")}
-    found = (limits | of_feed) - UNITS_AND_WARNINGS - {"max_signal_currency"}
+    found = (limits | of_feed) - NOT_DENYING - {"max_signal_currency"}
     assert found == CODE_OF_SETTING.keys()
 
 
 def test_each_code_with_figures_has_a_name() -> None:
     """Read from the source: `Denial(Code.X, value, …)` without a limit of its own."""
-    named = {code.value for code in FIGURES}
+    named = {code.value for code in Code if code.figures}
     seen: set[str] = set()
     for path in (ROOT / "execution").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -9,11 +9,11 @@ import pytest
 
 from brokers.types import OrderType, TimeInForce
 from common.clocks import market_now
-from common.limit_figures import BASE_UNIT, Limit
+from common.figure_names import BASE_UNIT, Limit
 from common.reason_codes import Code
 from execution.submission import flow_limits, triggers
-from execution.submission.flow_limits import NewEntry
 from execution.submission.outcomes import Atr, Intent, MovedTrail, Trigger
+from execution.submission.recent import NOTHING_SENT, BundleFlow, NewEntry
 from execution.submission.sizing import Denial
 from tests.execution.submission.entry_inputs import (
     NOW,
@@ -158,7 +158,7 @@ def test_denial_states_what_broke_which_limit(case: dict[str, Any], denial: Deni
 def test_day_of_an_account_without_a_known_currency_names_none() -> None:
     row = order_row(max_daily_notional=D(50), currency=None)
     entry = NewEntry("EUR/USD", 1, D(100), D(110), 7)
-    denial = flow_limits.daily_sums(row, entry, flow_limits.NOTHING_SENT, flow_limits.BundleFlow())
+    denial = flow_limits.daily_sums(row, entry, NOTHING_SENT, BundleFlow())
     assert denial == Denial(Code.DAILY_NOTIONAL, D(110), D(50))
 
 

@@ -1,7 +1,8 @@
 """Every limit of an entry, at its edge: the last value that is allowed, the first that is denied.
 
 The two differ by the least that can be stored: 18 places of a number, a microsecond of a time, one
-of what is counted. No I/O. Where the database counts, `test_flow_limits.py` has the same edges.
+of what is counted. No I/O. Where the database counts, `test_flow_limits.py` and the cases of
+`test_denial_figures.py` have the edges.
 """
 
 import re
@@ -14,11 +15,14 @@ import pytest
 
 from brokers.types import OrderType
 from common.reason_codes import Code
+from connections.entry_limits import ENTRY_LIMITS
 from execution.submission.outcomes import Decision, Deferred, Intent, Terminated
 from execution.submission.risk import PortfolioExposure
 from execution.submission.sizing import Denial
 from tests.execution.submission.entry_inputs import NOW, decide, quote_row
+from tests.execution.submission.test_denial_figures import AT_THE_EDGE
 
+PAGE = Path(__file__).parents[3] / "docs" / "limits.md"
 LEAST, MICROSECOND = D("1e-18"), timedelta(microseconds=1)
 TICK = D("0.00001")
 FRIDAY_EVENING = datetime(2026, 3, 6, 22, tzinfo=UTC)  # 17:00 in New York
@@ -343,7 +347,7 @@ AS_LARGE = {
 
 
 def test_every_documented_limit_has_its_edges() -> None:
-    docs = Path(__file__).parents[3] / "docs"
+    docs = PAGE.parent
     known = {code.value for code in Code}
     found = set()
     for page in ("limits.md", "sizing.md"):
@@ -354,4 +358,15 @@ def test_every_documented_limit_has_its_edges() -> None:
     found |= known.intersection(re.findall(r"`([A-Z_]+)`", text))
     assert found >= {"MAX_LEVERAGE", "CURRENCY_EXPOSURE", "SLIPPAGE_LIMIT"}
     without_a_value = {"NETTING_OPPOSITE", "SLIPPAGE_NOT_KEPT"}
-    assert found - without_a_value <= {code.value for code, *_ in EDGES}
+    assert found - without_a_value <= {code.value for code, *_ in EDGES} | {*AT_THE_EDGE}
+
+
+def test_table_of_the_documents_has_each_limit_and_its_code() -> None:
+    rows = re.findall(r"^\| (`.*) \| `([A-Z_]+)` \|", PAGE.read_text(), re.MULTILINE)
+    found = {(name, code) for cell, code in rows for name in re.findall(r"`(\w+)`", cell)}
+    known = {(name, limit.code) for name, limit in ENTRY_LIMITS.items() if limit.code}
+    elsewhere = {  # docs/sizing.md
+        "max_trade_risk_percent", "max_quantity", "max_slippage_pips", "max_open_positions",
+        "max_leverage", "max_portfolio_risk_percent",
+    }  # fmt: skip
+    assert {one for one in known if one[0] not in elsewhere} <= found

@@ -20,10 +20,11 @@ from hypothesis import strategies as st
 
 from brokers.types import ExitSafety
 from common.reason_codes import Code
+from connections.entry_limits import ENTRY_LIMITS, EntryLimit, Tighter
 from execution.models import Status
 from execution.submission.evaluate_exit import decide_exit
-from execution.submission.flow_limits import BundleFlow
 from execution.submission.outcomes import Deferred, Intent, Terminated
+from execution.submission.recent import BundleFlow
 from execution.submission.risk import PortfolioExposure
 from execution.submission.signal_limits import SignalTotals
 from execution.submission.sizing import Denial
@@ -386,17 +387,23 @@ def check_size(case: Case, found: Intent) -> None:
 
 # ---- exits --------------------------------------------------------------------------------------
 ZERO = D("1e-18")
+
+
+def tightest(limit: EntryLimit) -> Any:
+    """Return the value of a limit that stops most entries."""
+    if limit.item_length:
+        return ["X/Y"] if limit.name == "allowed_symbols" else ["SUN 00:00-00:01"]
+    if limit.type is str:
+        return ""
+    if limit.type is int:
+        return 10**6 if limit.tighter is Tighter.HIGHER else 0
+    return True if limit.type is bool else D(limit.least if limit.least is not None else ZERO)
+
+
 TIGHTEST: dict[str, Any] = {
-    "max_quantity": ZERO, "max_open_positions": 0, "max_leverage": ZERO,
-    "max_portfolio_risk_percent": ZERO, "max_trade_risk_percent": ZERO,
-    "max_slippage_pips": D(0), "own_max_slippage": D(0), "max_spread": D(0),
-    "own_max_spread": D(0), "max_price_deviation_percent": ZERO, "allowed_symbols": ["X/Y"],
-    "own_allowed_symbols": ["X/Y"], "max_symbol_exposure_percent": ZERO,
-    "max_currency_exposure_percent": ZERO, "correlated_exposure_warning_percent": ZERO,
-    "max_open_orders": 0, "max_orders_per_minute": 0, "max_daily_notional": ZERO,
-    "max_daily_volume": ZERO, "max_size_multiple": D(1), "same_trade_window_seconds": 10**6,
-    "trading_sessions": ["SUN 00:00-00:01"], "own_trading_sessions": ["SAT 00:00-00:01"],
-    "market_hours_only": True, "max_signal_age_seconds": 0, "free_margin": D(0),
+    **{name: tightest(limit) for name, limit in ENTRY_LIMITS.items()},
+    "own_max_slippage": D(0), "own_max_spread": D(0), "own_allowed_symbols": ["X/Y"],
+    "own_trading_sessions": ["SAT 00:00-00:01"], "max_signal_age_seconds": 0, "free_margin": D(0),
     "balance": D(0), "equity": D(0), "account_age": 10**6, "is_paused": True, "is_active": False,
     "pause_code": Code.LOSS_LIMIT.value, "sizing_mode": "RISK_PERCENT", "risk_percent": None,
 }  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from connections.models.entry_limits import EntryLimits
+from connections.entry_limits import ENTRY_LIMITS, Tighter
 from execution.submission.order_loading import load_orders, with_terms
 from execution.submission.rows import OrderRow
 from signals.models import Feed
@@ -15,35 +15,45 @@ from tests.execution import factories
 
 pytestmark = pytest.mark.django_db
 
-# What a subscription may set, the column that this shows in, and its value.
-OWN: dict[str, tuple[str, Any]] = {
-    "max_slippage_pips": ("own_max_slippage", D(1)),
-    "max_spread": ("own_max_spread", D(1)),
-    "allowed_symbols": ("own_allowed_symbols", ["EUR/USD"]),
-    "trading_sessions": ("own_trading_sessions", ["MON-FRI 08:00-16:00"]),
-    "market_hours_only": ("market_hours_only", True),
-    **{
-        name: (name, 1)
-        for name in ("max_open_positions", "max_open_orders", "max_orders_per_minute",
-                     "same_trade_window_seconds")
-    },
-}  # fmt: skip
-UNITS = {"slippage_unit", "max_spread_unit"}  # of a limit, and nothing without it
+# The column of a limit of which the preset's and the subscription's are both checked.
+OWN = {
+    "max_slippage_pips": "own_max_slippage",
+    "max_spread": "own_max_spread",
+    "allowed_symbols": "own_allowed_symbols",
+    "trading_sessions": "own_trading_sessions",
+}
+ITEMS = {"allowed_symbols": "EUR/USD", "trading_sessions": "MON-FRI 08:00-16:00"}
 LIMITS = sorted(
-    {field.name for field in EntryLimits._meta.get_fields()}.difference(UNITS)
-    | {"max_open_positions", "max_leverage", "max_portfolio_risk_percent"}
+    name
+    for name, limit in ENTRY_LIMITS.items()
+    if limit.type is not str  # a unit is none itself
 )
 
 
 @pytest.mark.parametrize("limit", LIMITS)
 def test_each_limit_that_only_a_subscription_sets_counts(limit: str, feed: Feed) -> None:
-    column, value = OWN.get(limit, (limit, D(1)))
+    value = [ITEMS[limit]] if limit in ITEMS else ENTRY_LIMITS[limit].type(1)
     account = factories.account(preset_max_open_positions=20)
     subscription = make.subscription(account, feed, **{limit: value})
     factories.signal(feed)
     (row,) = load_orders(factories.pending())
-    assert getattr(row, column) == value
+    found = getattr(row, OWN[limit]) if limit in OWN else getattr(row.limits, limit)
+    assert found == value
     assert row.limiting_subscription_id == subscription.pk
+
+
+@pytest.mark.parametrize(
+    "limit", [n for n, one in ENTRY_LIMITS.items() if one.is_number and n not in OWN]
+)
+def test_tighter_of_two_values_counts(limit: str, feed: Feed) -> None:
+    loose, tight = (2, 3) if ENTRY_LIMITS[limit].tighter is Tighter.HIGHER else (3, 2)
+    presets: list[dict[str, Any]] = [{f"preset_{limit}": loose}, {f"preset_{limit}": tight}]
+    account, other = (factories.account(**fields) for fields in presets)
+    make.subscription(account, feed, **{limit: tight})
+    make.subscription(other, feed, **{limit: loose})
+    factories.signal(feed)
+    rows = load_orders(factories.pending())
+    assert [getattr(row.limits, limit) for row in rows] == [tight, tight]
 
 
 def test_accounts_of_one_preset_share_its_values(feed: Feed) -> None:
@@ -53,16 +63,15 @@ def test_accounts_of_one_preset_share_its_values(feed: Feed) -> None:
     other = factories.account(feed)
     factories.signal(feed)
     loaded = {row.connection_id: row for row in load_orders(factories.pending())}
-    assert (loaded[str(other.pk)].multiplier, loaded[str(other.pk)].max_quantity) == (D(1), None)
-    del loaded[str(other.pk)]
+    third = loaded.pop(str(other.pk))
+    assert (third.multiplier, third.limits.max_quantity) == (D(1), None)
     first, second = loaded.values()
-    assert (first.multiplier, first.max_quantity, first.trading_day_start) == (
+    assert (first.multiplier, first.limits.max_quantity, first.trading_day_start) == (
         D("1.5"), D(70), time(3),
     )  # fmt: skip
     assert first.limiting_subscription_id is None
-    assert all(
-        getattr(first, name) is getattr(second, name) for name in ("multiplier", "max_quantity")
-    )
+    assert first.multiplier is second.multiplier
+    assert first.limits is second.limits
 
 
 def test_account_without_a_preset_has_none_of_its_values(feed: Feed) -> None:
@@ -74,7 +83,7 @@ def test_account_without_a_preset_has_none_of_its_values(feed: Feed) -> None:
     assert not row.has_preset
     assert row._asdict()["sizing_mode"] is None
     assert row.preset_id is None
-    assert row.market_hours_only is False
+    assert row.limits.market_hours_only is False
 
 
 def test_nothing_is_read_for_no_orders(django_assert_num_queries: Any) -> None:

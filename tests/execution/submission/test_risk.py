@@ -4,19 +4,19 @@ from decimal import Decimal as D
 
 import pytest
 
-from common.limit_figures import Limit
+from common.figure_names import Limit
 from common.reason_codes import Code
+from connections.entry_limits import EntryLimits
 from execution.submission.risk import (
     AccountFunds,
     Entry,
-    Limits,
     PortfolioExposure,
     check,
     margin_of,
 )
 from execution.submission.sizing import Denial
 
-LIMITS = Limits(None, 20, D(30), D(10))
+LIMITS = EntryLimits(max_open_positions=20, max_leverage=D(30), max_portfolio_risk_percent=D(10))
 FUNDS = AccountFunds(equity=D(10_000), free_margin=D(10_000), leverage=D(30))
 SMALL = Entry(quantity=D(1000), notional=D(1000), margin=D(30), risk=D(10), pair="EUR/USD")
 

@@ -8,7 +8,8 @@ import pytest
 from brokers.types import OrderType
 from common.reason_codes import Code
 from execution.submission.entry_prices import EntryMarket, PricedEntry, price_entry
-from execution.submission.limits import PRICE, Subject
+from execution.submission.limit_lists import Subject
+from execution.submission.limits import PRICE
 from execution.submission.outcomes import EvaluationContext
 from execution.submission.quotes import market_of
 from execution.submission.rows import OrderRow, TermsRow
@@ -95,7 +96,7 @@ def test_prices_and_their_limits_depend_on_nothing_but_the_terms(
     for check in PRICE._of[Subject.ENTRY]:
         check(entry)
     assert "order_type" in row.read
-    assert row.read <= {*MarketTerms._fields, *PriceTerms._fields, *TermsRow._fields}
+    assert row.read <= {*MarketTerms._fields, *PriceTerms._fields, *TermsRow._fields, "limits"}
 
 
 def test_accounts_with_the_same_terms_share_their_prices() -> None:
