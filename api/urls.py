@@ -100,7 +100,6 @@ v1: list[URLPattern | URLResolver] = [
     path("trail/", TrailView.as_view(), name="trail"),
     path("schema/", SchemaView.as_view(), name="schema"),
     path("docs/", reference, name="docs"),
-    path("docs/<slug:group>/", reference, name="docs-group"),
 ]
 
 urlpatterns: list[URLPattern | URLResolver] = [

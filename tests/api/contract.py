@@ -1,7 +1,7 @@
 """What the schema of v1 promises to programs, and what of it a change would break.
 
 The promise is docs/api.md, "What may change in v1": additions may come, and what is there stays
-until the day that its deprecation names. `api/reference/contract.json` has what programs may rely
+until the day that its deprecation names. `tests/api/contract.json` has what programs may rely
 on. A release records what it adds: `python -m tests.api.contract`.
 """
 
@@ -12,7 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-PATH = Path(__file__).parents[2] / "api" / "reference" / "contract.json"
+PATH = Path(__file__).with_name("contract.json")
 REMOVED_ON = re.compile(r"removed on (\d{4}-\d\d-\d\d)")
 Contract = dict[str, Any]
 

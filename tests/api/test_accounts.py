@@ -485,8 +485,8 @@ def test_secret_of_a_feed_token_is_returned_once(world: World) -> None:
 
 def test_api_docs_load_nothing_from_other_hosts(world: World) -> None:
     client = world.client("anonymous")
-    page = client.get("/api/v1/docs/connections/", HTTP_ACCEPT="text/html").content.decode()
-    assert "Try it" in page
+    page = client.get("/api/v1/docs/", HTTP_ACCEPT="text/html").content.decode()
+    assert "swagger-ui" in page
     assert re.findall(r'(?:src|href)="(?:https?:)?//', page) == []
     schema = client.get("/api/v1/schema/?format=json").json()
     assert "/api/v1/orders/{id}/retry/" in schema["paths"]

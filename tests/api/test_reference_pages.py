@@ -1,61 +1,68 @@
-"""The API reference: every operation with its scope, fields and example; for everybody."""
+"""The API reference: Swagger UI on the schema, for everybody, and what is read without scripts."""
+
+import re
+from html import unescape
+from typing import Any
 
 import pytest
+from django.contrib.staticfiles import finders
 from django.test import Client
 
-from api.reference_rows import Operation, groups_of
-from api.schema import operations
-from api.schema_view import kept_schema
-from tests.html import html_of
+from api.effects import EFFECTS, REAL
+from tests.api.schemas import operations
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(scope="module")
-def shown() -> dict[str, Operation]:
-    """The operations by their ids."""
-    groups = groups_of(kept_schema()).values()
-    return {one.id: one for group in groups for one in group.operations}
+PAGE = "/api/v1/docs/"
+CHANGE_NOTHING = {"preview_new_signal", "preview_oco_pair", "read_feed_alert"}
+READS = ("get_", "list_", "export_")
 
 
-def test_every_operation_is_shown_once(shown: dict[str, Operation]) -> None:
-    described = [one for _, _, one in operations(kept_schema())]
-    assert sorted(shown) == sorted(one["operationId"] for one in described)
-    assert all(one.summary and one.answers for one in shown.values())
-    assert all("Scope of an API key" not in one.description for one in shown.values())
+def test_page_is_open_to_visitors_and_only_read(client: Client) -> None:
+    assert client.get(PAGE).status_code == 200
+    assert client.post(PAGE).status_code == 405
 
 
-def test_operation_has_its_scope_fields_and_examples(shown: dict[str, Operation]) -> None:
-    cancel = shown["cancel_order"]
-    assert (cancel.method, cancel.path, cancel.scope) == (
-        "POST", "/api/v1/orders/{id}/cancel/", "trade",
-    )  # fmt: skip
-    assert [(one.name, one.place, one.is_required) for one in cancel.parameters][-1] == (
-        "id", "path", True,
-    )  # fmt: skip
-    (done,) = [one for one in cancel.answers if one.status == "200"]
-    assert '"number": "O-' in done.example
-    subscribe = {one.name: one for one in shown["create_subscription"].body}
-    assert "id" not in subscribe  # the server sets it
-    assert (subscribe["expires_at"].type, subscribe["multiplier"].type) == (
-        "date-time or null", "decimal",
-    )  # fmt: skip
-    assert set(subscribe["directions"].values) == {"BUY", "SELL", "BOTH"}
-    assert shown["get_feed_record"].answer
+def test_without_a_script_every_operation_is_named(client: Client) -> None:
+    page = unescape(client.get(PAGE).content.decode())
+    [listed] = re.findall(r"<noscript>(.*?)</noscript>", page, re.DOTALL)
+    assert listed.count("<dt>") == len(operations())
+    assert '<span class="api-method">post</span> /api/v1/orders/{id}/cancel/</code>' in listed
+    assert 'href="/api/v1/schema/?format=json"' in listed
+    [panel] = re.findall(r'<section [^>]*id="try"[^>]*>', page)
+    assert " hidden" in panel  # the field for the key, which the script shows
 
 
-def test_pages_are_open_to_visitors_and_lead_to_each_other(client: Client) -> None:
-    index = html_of(client.get("/api/v1/docs/"))
-    for group in groups_of(kept_schema()).values():
-        assert f'href="/api/v1/docs/{group.name}/"' in index
-    page = html_of(client.get("/api/v1/docs/orders/"))
-    assert 'id="cancel_order"' in page
-    assert "POST /api/v1/orders/{id}/cancel/" in page
+def test_page_runs_files_of_its_own_only(client: Client) -> None:
+    answer = client.get(PAGE)
+    policy = answer["Content-Security-Policy"]
+    assert "script-src 'self'; style-src 'self'; " in policy
+    assert "unsafe" not in policy
+    page = answer.content.decode()
+    files = re.findall(r'<(?:script|link)[^>]* (?:src|href)="/static/([^"]+)"', page)
+    assert len(files) == 6
+    assert all(finders.find(file) for file in files)
+    assert not re.findall(r"<script(?![^>]*src=)|<style| style=", page)
+    assert not re.findall(r"(?:src|href)=\"(?:https?:)?//", page)
 
 
-def test_unknown_group_is_not_found(client: Client) -> None:
-    assert client.get("/api/v1/docs/nothing/").status_code == 404
+@pytest.mark.django_db
+def test_page_sets_the_csrf_cookie_and_reads_no_rows(
+    client: Client, django_assert_num_queries: Any
+) -> None:
+    with django_assert_num_queries(0):
+        answer = client.get(PAGE)
+    assert answer.cookies["csrftoken"].value
+    assert not answer.cookies["csrftoken"]["httponly"]  # the script sends it in a header
 
 
-def test_reference_is_only_read(client: Client) -> None:
-    assert client.post("/api/v1/docs/").status_code == 405
+def test_what_trades_or_changes_is_called_real() -> None:
+    effects = {id: one.get("x-effect", "") for id, one in operations().items()}
+    for id, effect in effects.items():
+        if id in CHANGE_NOTHING or id.startswith(READS):
+            assert effect == "", id
+        elif id == "send_alert":
+            assert effect == EFFECTS[""]
+        else:
+            assert effect.startswith(REAL), id
+    assert effects["close_position"] == EFFECTS["trade"]
+    assert effects["create_signal"] == EFFECTS["publish"]
+    assert effects["create_api_key"] == EFFECTS["operate"]
