@@ -28,7 +28,7 @@ from ops.stack.process import ProcessSpec
 from ops.stack.stack import Stack, all_processes, worker_process
 
 EXECUTION = "execution"  # the queue, and the prefix of its workers' names
-TASKS = ("-I", "benchmarks.baseline,benchmarks.noop")
+TASKS = ("-I", "benchmarks.baseline")
 RESETS = 10
 USUAL_ROUNDS = 3
 WAL_FILES = 16  # of 16 MB
@@ -88,12 +88,9 @@ def own_servers(folder: Path) -> dict[str, str]:
     """
     unset = ("DATABASE_URL", "REDIS_URL", "FILLCAST_DATABASES", "FILLCAST_REHEARSAL")
     return {
-        **dict.fromkeys(unset, ""),
-        "FILLCAST_ENV": "development",
-        "FILLCAST_ENV_FILE": os.devnull,
-        "FILLCAST_VAR": str(folder),
-        "FILLCAST_LISTEN": str(free_port()),
-    }
+        **dict.fromkeys(unset, ""), "FILLCAST_ENV": "development", "FILLCAST_ENV_FILE": os.devnull,
+        "FILLCAST_VAR": str(folder), "FILLCAST_LISTEN": str(free_port()),
+    }  # fmt: skip
 
 
 class BenchEnvironment:
@@ -211,6 +208,19 @@ class BenchEnvironment:
             "redis": [int(info["process_id"])],
             **{name: [child.pid] for name, child in running.items() if child.pid},
         }
+
+    @contextlib.contextmanager
+    def more_environ(self, added: Mapping[str, str]) -> Iterator[None]:
+        """Within: processes that start have these settings, too."""
+        environ = self.stack.environ
+        before = {name: environ[name] for name in added if name in environ}
+        environ.update(added)
+        try:
+            yield
+        finally:
+            for name in added:
+                environ.pop(name)
+            environ.update(before)
 
     @contextlib.contextmanager
     def halted(self) -> Iterator[None]:
