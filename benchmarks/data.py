@@ -163,17 +163,20 @@ class BenchData:
                 "presets": [self._presets[n % PRESETS].pk for n in range(missing)],
             },
         )  # fmt: skip
-        now = timezone.now()
-        for row in (
-            ConnectionHealth(status="ACTIVE", reconciled_at=now),
-            ConnectionLock(),
-            AccountSnapshot(
-                currency="USD", balance=BALANCE, equity=BALANCE, margin_used=Decimal(0),
-                free_margin=BALANCE, leverage=Decimal(30), position_mode="HEDGING", read_at=now,
-            ),
-        ):  # fmt: skip
-            write_rows(row, OF_CONNECTIONS, {"connection_id": "c.id"}, {"ids": ids})
+        self.complete(ids, ConnectionHealth(status="ACTIVE", reconciled_at=timezone.now()))
         self.connection_ids += ids
+
+    def complete(
+        self, ids: list[UUID], health: ConnectionHealth, position_mode: str = "HEDGING"
+    ) -> None:
+        """Write what belongs to each of these connections: health, lock and snapshot."""
+        snapshot = AccountSnapshot(
+            currency="USD", balance=BALANCE, equity=BALANCE, margin_used=Decimal(0),
+            free_margin=BALANCE, leverage=Decimal(30), position_mode=position_mode,
+            read_at=timezone.now(),
+        )  # fmt: skip
+        for row in (health, ConnectionLock(), snapshot):
+            write_rows(row, OF_CONNECTIONS, {"connection_id": "c.id"}, {"ids": ids})
 
     def subscribe(self, feed: Feed, connection_ids: list[UUID]) -> None:
         """Let these connections follow a feed."""

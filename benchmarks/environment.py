@@ -101,7 +101,7 @@ class BenchEnvironment:
 
     def __init__(self, rounds: int = USUAL_ROUNDS) -> None:
         """rounds: how often a benchmark measures each of its two sides; the median counts."""
-        self.rounds = rounds
+        self.rounds, self.workers = rounds, 0  # workers: running ones, for entries
         self._has_history = False
         self._specs: Sequence[ProcessSpec] = ()
         self.stack = Stack(
@@ -162,36 +162,20 @@ class BenchEnvironment:
 
     # ---- processes ------------------------------------------------------------------------
     def run(self, *, workers: int) -> None:
-        """Run the whole stack with this number of workers for entries; 0 stops every process.
-
-        If fewer workers run, the others are started beside them.
-        """
-        running = self.workers
-        if workers == running:
+        """Run the whole stack with this number of workers for entries; 0 stops every process."""
+        if workers == self.workers:
             return
+        if self.stack.supervisor is not None:
+            self.stack.supervisor.stop()
+            self.stack.supervisor = None
+        self.workers = workers
+        if workers == 0:
+            return
+        report_progress(f"Starting the stack with {workers} workers for entries …")
         self._specs = _processes(Settings.read(self.stack.environ), workers)
-        supervisor = self.stack.supervisor
-        if supervisor is not None and workers > running:
-            for child in self._specs:
-                if child.name not in supervisor.children:
-                    supervisor.add(child)
-        else:
-            if supervisor is not None:
-                supervisor.stop()
-                self.stack.supervisor = None
-            if workers == 0:
-                return
-            report_progress(f"Starting the stack with {workers} workers for entries …")
-            supervisor = self.stack.start()
+        supervisor = self.stack.start()
         if not supervisor.wait_ready(120):
             raise BenchError(f"not ready: {', '.join(supervisor.unready())} {supervisor.failure}")
-
-    @property
-    def workers(self) -> int:
-        """The number of running workers for entries."""
-        if self.stack.supervisor is None:
-            return 0
-        return sum(child.name.startswith(EXECUTION) for child in self._specs)
 
     def pids(self) -> dict[str, list[int]]:
         """Return the process ids of the stack by name, with the servers.
@@ -343,4 +327,4 @@ def _processes(settings: Settings, workers: int) -> list[ProcessSpec]:
             child = replace(child, command=(*child.command, *TASKS))
         if not child.name.startswith(EXECUTION) or int(child.name.rpartition("-")[2]) <= workers:
             specs.append(child)
-    return specs if workers else []
+    return specs

@@ -14,20 +14,14 @@ from django.conf import settings
 from django.test import Client
 from django.utils import timezone
 
-from benchmarks.data import BALANCE, BenchData
+from benchmarks.data import BenchData
 from benchmarks.environment import BenchEnvironment, report_progress
 from benchmarks.programs import Program
 from benchmarks.slow_broker import broker_running
 from common.clocks import market_now
 from common.operational.source import VARIABLE, with_settings
 from config.env import Settings
-from connections.models import (
-    AccountSnapshot,
-    ConnectionHealth,
-    ConnectionLock,
-    ExecutionConnection,
-    TradingPreset,
-)
+from connections.models import ConnectionHealth, ExecutionConnection, TradingPreset
 from signals.models import Feed
 from tests.fakes.dwx.terminal import Terminal
 from tests.fakes.session_brokers import SYMBOL, folder_name, ibkr_account
@@ -160,18 +154,27 @@ def _sessions(
         "preset": preset, "data_connection": data.source,
         "user": User.objects.create(username=f"sessions-{User.objects.count()}"),
     }  # fmt: skip
-    ids = []
-    for number, port in enumerate(ports):
-        place = {"host": "127.0.0.1", "port": port, "symbols": [SYMBOL], "timezone": "UTC"}
-        ids.append(_stored("ibkr", ibkr_account(number), place, "", shared))
-    for kind, count in (("mt4", mix.mt4), ("mt5-dwx", mix.mt5)):
-        for number in range(count):
-            is_mt5 = kind != "mt4"
-            folder = folder_name(number, is_mt5=is_mt5)
-            place = {"folder": folder, "symbols": [SYMBOL], "server_zone": "UTC+2"}
-            more = {"hedging": True} if is_mt5 else {}
-            ids.append(_stored(kind, "4711", place | more, Terminal.key, shared))
+    ids: list[UUID] = []
+    for kind, places in _places(mix, ports).items():
+        key = "" if kind == "ibkr" else Terminal.key
+        new = [_stored(kind, account, place, key, shared) for account, place in places]
+        health = ConnectionHealth(test_requested_at=timezone.now() - timedelta(seconds=1))
+        data.complete(new, health, "NETTING" if kind == "ibkr" else "HEDGING")
+        ids += new
     return ids
+
+
+def _places(mix: Mix, ports: list[int]) -> dict[str, list[tuple[str, dict[str, Any]]]]:
+    """Return the account and the settings of each session, by broker type."""
+    gateway = {"host": "127.0.0.1", "symbols": [SYMBOL], "timezone": "UTC"}
+    terminal = {"symbols": [SYMBOL], "server_zone": "UTC+2"}
+    return {
+        "ibkr": [(ibkr_account(n), {**gateway, "port": port}) for n, port in enumerate(ports)],
+        "mt4": [("4711", {**terminal, "folder": folder_name(n, is_mt5=False)})
+                for n in range(mix.mt4)],
+        "mt5-dwx": [("4711", {**terminal, "folder": folder_name(n, is_mt5=True), "hedging": True})
+                    for n in range(mix.mt5)],
+    }  # fmt: skip
 
 
 def _stored(
@@ -183,12 +186,4 @@ def _stored(
     row.save()
     if key:
         row.set_credential("password", key)
-    now = timezone.now()
-    ConnectionHealth.objects.create(connection=row, test_requested_at=now - timedelta(seconds=1))
-    ConnectionLock.objects.create(connection=row)
-    AccountSnapshot.objects.create(
-        connection=row, currency="USD", balance=BALANCE, equity=BALANCE, margin_used=Decimal(0),
-        free_margin=BALANCE, leverage=Decimal(30), read_at=now,
-        position_mode="NETTING" if kind == "ibkr" else "HEDGING",
-    )  # fmt: skip
     return row.pk

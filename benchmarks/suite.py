@@ -59,7 +59,7 @@ class Alone(NamedTuple):
 BENCHES: dict[str, Bench | Alone] = {
     "publish": Bench(publishing.publish, 1_000, 0.3, "the publication of a signal"),
     "analytics": Bench(analytics.analytics, 1_000, 0.5, "one day's results of all connections"),
-    # In order of their number of workers (one, two, none), since fewer workers need a new stack.
+    # In order of their number of workers (one, two, none), since another one needs a new stack.
     "sustained_one": Bench(sustained.one, 10_000, 1, "orders a second of one worker"),
     "fanout": Bench(fanout.fanout, 1_000, 1.5, "one signal until its last fill is committed"),
     "idle": Bench(idle.idle, 150, 5, "CPU of the stack while nothing is open"),

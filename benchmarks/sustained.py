@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from collections.abc import Callable
 
 from benchmarks.baseline import noop
 from benchmarks.curves import WORKERS, Point, cpu_of, curve
@@ -34,15 +35,10 @@ def _sustained(
     noops = min(NOOPS, count)
     _noops(environment, noops // 10, Meter(environment.pids))  # warm-up
     meter, noop_meter = Meter(environment.pids), Meter(environment.pids)
-    seconds, noop_seconds = [], []
-    with trade_history(environment, data, accounts_of(count)):
-        for number in range(environment.rounds):
-            noop_seconds.append(_noops(environment, noops, noop_meter))
-            plan_statements(environment, data, accounts_of(count))
-            seconds.append(sustain(environment, data, count, meter))
-            environment.reset()
-            rates = f"{count / seconds[-1]:,.0f} orders/s, {noops / noop_seconds[-1]:,.0f} no-ops/s"
-            report_progress(f"  round {number + 1}: {rates}")
+    noop_seconds: list[float] = []
+    seconds = _rounds(environment, data, count, meter, lambda: noop_seconds.append(
+        _noops(environment, noops, noop_meter)
+    ))  # fmt: skip
     return compared(
         name, count=count, seconds=seconds, baseline="no-op tasks of the same workers",
         baseline_count=noops, baseline_seconds=noop_seconds, target=TARGETS[workers],
@@ -50,6 +46,22 @@ def _sustained(
         cpu_us_a_noop=noop_meter.us_each, cpu_ratio=noop_meter.us_in_all / meter.us_in_all,
         processes=workers, signals=SIGNALS,
     )  # fmt: skip
+
+
+def _rounds(
+    environment: BenchEnvironment, data: BenchData, count: int, meter: Meter,
+    before: Callable[[], object],
+) -> list[float]:  # fmt: skip
+    """Return the seconds of each round. before: called before each."""
+    seconds: list[float] = []
+    with trade_history(environment, data, accounts_of(count)):
+        for number in range(environment.rounds):
+            before()
+            plan_statements(environment, data, accounts_of(count))
+            seconds.append(sustain(environment, data, count, meter))
+            environment.reset()
+            report_progress(f"  round {number + 1}: {count / seconds[-1]:,.0f} orders/s")
+    return seconds
 
 
 def _noops(environment: BenchEnvironment, count: int, meter: Meter) -> float:
@@ -76,15 +88,7 @@ def workers(environment: BenchEnvironment, data: BenchData, count: int) -> Resul
 
 def _with(environment: BenchEnvironment, data: BenchData, workers: int) -> Point:
     environment.run(workers=workers)
-    accounts, took = accounts_of(ORDERS), list[float]()
-    with trade_history(environment, data, accounts):
-        sustain(environment, data, ORDERS, Meter(environment.pids))  # warm-up
-        meter = Meter(environment.pids)
-        for _ in range(environment.rounds):
-            environment.reset()
-            plan_statements(environment, data, accounts)
-            took.append(sustain(environment, data, ORDERS, meter))
-        environment.reset()
-    middle = statistics.median(took)
+    meter = Meter(environment.pids)
+    middle = statistics.median(_rounds(environment, data, ORDERS, meter, lambda: None))
     return {"seconds": middle, "us_an_order": 1e6 * middle / ORDERS,
             "orders_a_second": ORDERS / middle, **cpu_of(meter)}  # fmt: skip
