@@ -60,5 +60,8 @@ class Program:
 
     def close(self) -> None:
         """End its input and wait for its end."""
-        if self.process.poll() is None:
+        try:
+            self.process.communicate(timeout=END_SECONDS)
+        except subprocess.TimeoutExpired:  # it is not reading yet
+            self.process.terminate()
             self.process.communicate(timeout=END_SECONDS)
