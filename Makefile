@@ -8,7 +8,7 @@ export PYTHONDONTWRITEBYTECODE ?=
 WITHOUT_FAULTS := (not faults or quick) and not browser
 export TEST_PROCESSES ?= $(shell echo $$(( 2 * $$(nproc) < 8 ? 2 * $$(nproc) : 8 )))
 
-.PHONY: help venv demo up test test-processes test-all test-paused test-at explore durations coverage mutation planted schemathesis test-faults test-alarms test-browser chaos conformance client lint format peers bench bench-check plots flame \
+.PHONY: help venv demo up test test-processes test-all test-paused test-at explore durations coverage mutation planted schemathesis test-faults test-alarms test-browser chaos conformance client lint format peers bench bench-check plots \
 	docs lock sbom clean test-containers
 
 help: ## list these commands
@@ -105,7 +105,7 @@ client: venv ## generate a Python client of the API into var/fillcast-client
 peers: venv ## install what `make bench ONLY=peers` measures beside Fillcast into var/peers (1.5 GB, one minute)
 	@deploy/peers.sh
 
-bench: venv $(if $(filter peers,$(ONLY)),peers) ## run the benchmarks (half an hour); ONLY=fanout, N=1000, ROUNDS=3; FROM=latency: go on from there
+bench: venv $(if $(filter peers,$(ONLY)),peers) ## run the benchmarks (half an hour); ONLY=fanout, N=1000, ROUNDS=3; FROM=latency: go on from there; ONLY=help lists them
 	@$(PYTHON) manage.py bench $(if $(ONLY),--only $(ONLY)) $(if $(FROM),--from $(FROM)) $(if $(N),-n $(N)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 bench-check: venv ## run the benchmarks of benchmarks/expected.json and fail if a ratio is worse by more than a fifth; ONLY, ROUNDS, SMALL=1
@@ -114,12 +114,6 @@ bench-check: venv ## run the benchmarks of benchmarks/expected.json and fail if 
 plots: ## draw the pictures of docs/performance.md from benchmarks/measured; FROM=var/bench: your own runs, there
 	@ALONE=1 deploy/venv.sh var/plots-venv requirements-plots.txt
 	@var/plots-venv/bin/python -m benchmarks.plots $(if $(FROM),--from $(FROM) --to $(FROM))
-
-flame: venv ## draw where a worker's Python spends its time while it trades: docs/images/performance/flame-entries.svg
-	@ALONE=1 deploy/venv.sh var/plots-venv requirements-plots.txt
-	@PATH="$(CURDIR)/var/plots-venv/bin:$$PATH" $(PYTHON) manage.py bench --only flame $(if $(N),-n $(N)) > /dev/null
-	@$(PYTHON) -m benchmarks.flame_graph var/bench/flame-entries.folded docs/images/performance/flame-entries.svg \
-		"A worker for entries while it trades: where its Python spends its time"
 
 sbom: ## list all packages in var/sbom.json (CycloneDX), and ask the index for their known faults
 	@ALONE=1 deploy/venv.sh var/supply-venv requirements-supply.txt

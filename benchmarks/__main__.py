@@ -3,15 +3,12 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
 
 import django
 
-HELP = (
-    "Measure Fillcast beside a plain implementation of the same, on separate servers and"
-    " processes. Progress goes to standard error. The last line of standard output is JSON, which"
-    " is also stored in var/bench/latest.json. See docs/performance.md."
-)
+HELP = """Measure Fillcast beside a plain implementation of the same, on separate servers and
+processes. Progress goes to standard error. The last line of standard output is JSON, which is also
+stored in var/bench/latest.json. See docs/performance.md."""
 
 
 def main() -> None:
@@ -22,10 +19,17 @@ def main() -> None:
     from benchmarks import expected
     from benchmarks.environment import USUAL_ROUNDS, BenchError, report_progress
     from benchmarks.results import as_json, as_table
-    from benchmarks.suite import LONG, NAMES, SMALL, SMALL_ROUNDS, run
+    from benchmarks.suite import LONG, NAMES, SMALL, SMALL_ROUNDS, described, run
     from ops.embedded.errors import EmbeddedError
 
-    given = _parser(NAMES, [*NAMES, *LONG], USUAL_ROUNDS, SMALL_ROUNDS).parse_args()
+    listed = f"The benchmarks, their usual n, and about how long each takes:\n{described()}"
+    parser = _parser(listed, USUAL_ROUNDS, SMALL_ROUNDS)
+    given = parser.parse_args()
+    if given.only == "help":
+        print(listed)
+        return
+    if unknown := {given.only, given.start} - {None, *NAMES, *(LONG if given.only else ())}:
+        parser.exit(2, f"There is no benchmark {unknown.pop()!r} here. {listed}\n")
     names = [given.only] if given.only else [*SMALL] if given.small else NAMES
     if given.start:
         names = NAMES[NAMES.index(given.start) :]
@@ -55,10 +59,11 @@ def main() -> None:
         sys.exit(130)
 
 
-def _parser(
-    usual: Sequence[str], names: Sequence[str], rounds: int, small_rounds: int
-) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="manage.py bench", description=HELP)
+def _parser(listed: str, rounds: int, small_rounds: int) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="manage.py bench", description=HELP, epilog=listed,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
         "--small",
@@ -66,14 +71,13 @@ def _parser(
         help="run what is steady enough for each run of the tests, with small numbers;"
         " --check and --record use benchmarks/expected_small.json",
     )
-    which.add_argument("--only", choices=sorted(names), help="run only this benchmark")
+    which.add_argument("--only", metavar="BENCHMARK", help="run only this one; help: list them")
     which.add_argument(
         "--from",
         dest="start",
-        choices=usual,
         metavar="BENCHMARK",
         help="go on with a run that has stopped, from this benchmark on; what is stored of the"
-        f" others stays. The order: {', '.join(usual)}",
+        " others stays",
     )
     parser.add_argument(
         "--rounds",

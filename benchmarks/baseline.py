@@ -33,6 +33,11 @@ from prices.models import LatestQuote
 from signals.models import Signal
 
 
+@shared_task(name="benchmarks.noop", ignore_result=True)
+def noop(order_ids: list[int]) -> None:
+    """Do nothing, by a message like those of trading: the least that a Celery message costs."""
+
+
 @shared_task(name="benchmarks.fill_one", ignore_result=True)
 def fill_one(signal_id: int, connection_id: str) -> None:
     """Fill a signal on one connection."""
@@ -63,13 +68,9 @@ def save_intent(
 
 
 def _quantity(
-    signal: Signal,
-    preset: TradingPreset,
-    subscription: Subscription,
-    account: AccountSnapshot,
-    instrument: Instrument,
-    quote: LatestQuote,
-) -> Decimal:
+    signal: Signal, preset: TradingPreset, subscription: Subscription, account: AccountSnapshot,
+    instrument: Instrument, quote: LatestQuote,
+) -> Decimal:  # fmt: skip
     rate = Decimal(1)
     assert signal.sl is not None
     size = sizing.size(
@@ -93,53 +94,30 @@ def _quantity(
 
 
 def _save_order(
-    signal: Signal,
-    connection: ExecutionConnection,
-    instrument: Instrument,
-    quote: LatestQuote,
-    quantity: Decimal,
-    worker_id: str,
-) -> Order:
+    signal: Signal, connection: ExecutionConnection, instrument: Instrument, quote: LatestQuote,
+    quantity: Decimal, worker_id: str,
+) -> Order:  # fmt: skip
     now = timezone.now()
     return Order.objects.create(
-        signal=signal,
-        connection=connection,
-        leg="entry",
+        signal=signal, connection=connection, leg="entry",
         client_order_id=new_client_order_id(settings.FILLCAST_INSTALLATION_TAG),
-        pair=signal.currency_pair,
-        symbol=instrument.symbol,
-        side=signal.direction,
-        order_type=signal.order_type,
-        time_in_force=signal.time_in_force,
-        quantity=quantity,
-        stop_loss=signal.sl,
-        take_profit=signal.tp,
-        expected_price=quote.ask,
-        pip=instrument.pip,
-        conversion_rate=Decimal(1),
-        status=Status.SUBMITTING,
-        worker_id=worker_id,
-        answer_by=now + timedelta(seconds=30),
-        submitted_at=now,
-    )
+        pair=signal.currency_pair, symbol=instrument.symbol, side=signal.direction,
+        order_type=signal.order_type, time_in_force=signal.time_in_force, quantity=quantity,
+        stop_loss=signal.sl, take_profit=signal.tp, expected_price=quote.ask, pip=instrument.pip,
+        conversion_rate=Decimal(1), status=Status.SUBMITTING, worker_id=worker_id,
+        answer_by=now + timedelta(seconds=30), submitted_at=now,
+    )  # fmt: skip
 
 
 def request_of(order: Order, connection: ExecutionConnection) -> OrderRequest:
     """Return what is sent to the broker for an order."""
     return OrderRequest(
-        client_order_id=order.client_order_id or "",
-        connection_id=str(connection.pk),
-        account=connection.account,
-        symbol=order.symbol,
-        side=Side(order.side),
-        order_type=OrderType(order.order_type),
-        time_in_force=TimeInForce(order.time_in_force),
-        quantity=order.quantity or Decimal(0),
-        stop_loss=order.stop_loss,
-        take_profit=order.take_profit,
-        order_id=order.pk,
-        send_by=machine_time() + 30,
-    )
+        client_order_id=order.client_order_id or "", connection_id=str(connection.pk),
+        account=connection.account, symbol=order.symbol, side=Side(order.side),
+        order_type=OrderType(order.order_type), time_in_force=TimeInForce(order.time_in_force),
+        quantity=order.quantity or Decimal(0), stop_loss=order.stop_loss,
+        take_profit=order.take_profit, order_id=order.pk, send_by=machine_time() + 30,
+    )  # fmt: skip
 
 
 async def _call(order: Order, connection: ExecutionConnection) -> list[OrderReport]:

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import fanout
 from benchmarks.data import BenchData
 from benchmarks.environment import BenchEnvironment, BenchError, report_progress
-from benchmarks.results import Baseline, Result, percentile
+from benchmarks.results import Baseline, Result, bounded, percentile
+from benchmarks.trading import publish_as_web, trade_history
 
-SIGNALS, TARGET = 6, 1.5
+SIGNALS, TARGET = 6, 1.2
 FAILING, SLOW, SLOW_MS = 0.05, 0.02, 10_000
 
 # The first accounts fail: odd ones are unreachable, even ones execute orders and never answer. The
@@ -82,7 +82,7 @@ def bulkhead(environment: BenchEnvironment, data: BenchData, count: int) -> Resu
     ids = data.connections(count)
     healthy = [id_ for (id_,) in environment.sql(HEALTHY, {**sizes, "ids": ids})]
     healthy_runs, failing_runs = [], []
-    with fanout.trade_history(environment, data, count):
+    with trade_history(environment, data, count):
         _run(environment, data, count, healthy)  # warm-up
         for number in range(environment.rounds):
             healthy_runs.append(_run(environment, data, count, healthy))
@@ -97,28 +97,14 @@ def bulkhead(environment: BenchEnvironment, data: BenchData, count: int) -> Resu
     seconds = statistics.median(run.seconds for run in failing_runs)
     healthy_seconds = statistics.median(run.seconds for run in healthy_runs)
     orders = len(healthy) * (SIGNALS + 1)
-    spread = [ms for run in failing_runs for ms in run.entries]
-    return Result(
-        name="bulkhead",
-        n=count,
-        seconds=seconds,
-        rate=orders / seconds,
-        p50_ms=percentile(spread, 50),
-        p99_ms=statistics.median(run.p99[0] for run in failing_runs),
+    return bounded(
+        "bulkhead", count, max(entries, exits), target=TARGET, seconds=seconds, items=orders,
+        times_ms=[ms for run in failing_runs for ms in run.entries],
         baseline=Baseline("the same without slow and failing accounts", healthy_seconds,
                           orders / healthy_seconds),
-        ratio=max(entries, exits),
-        target=TARGET,
-        ok=max(entries, exits) <= TARGET,
-        half=max(entries, exits) <= 2 * TARGET,
-        detail={
-            "failing": sizes["failing"], "slow": sizes["slow"], "signals": SIGNALS,
-            "entries_ratio": entries, "exits_ratio": exits,
-            "entries_p99_ms": [run.p99[0] for run in failing_runs],
-            "entries_p99_ms_without": [run.p99[0] for run in healthy_runs],
-            "exits_p99_ms": [run.p99[1] for run in failing_runs],
-            "exits_p99_ms_without": [run.p99[1] for run in healthy_runs],
-        },
+        failing=sizes["failing"], slow=sizes["slow"], entries_ratio=entries, exits_ratio=exits,
+        p99_ms_of_entries_and_exits={"with": [run.p99 for run in failing_runs],
+                                     "without": [run.p99 for run in healthy_runs]},
     )  # fmt: skip
 
 
@@ -133,15 +119,12 @@ def _ratio(failing_runs: Sequence[Run], healthy_runs: Sequence[Run], which: int)
 
 
 def _run(
-    environment: BenchEnvironment,
-    data: BenchData,
-    count: int,
-    healthy: list[Any],
+    environment: BenchEnvironment, data: BenchData, count: int, healthy: list[Any],
     trouble: dict[str, Any] | None = None,
-) -> Run:
+) -> Run:  # fmt: skip
     """Fill one signal, then publish more; the CLOSE of the first is among them."""
     first = data.signal(data.feed(count))
-    fanout.publish_as_web(first, data)
+    publish_as_web(first, data)
     environment.wait(environment.nothing_open)
     signals = [data.signal(data.feed(count)) for _ in range(SIGNALS)]
     signals.insert(SIGNALS // 2, data.close(first))
@@ -151,7 +134,7 @@ def _run(
         start, times = time.perf_counter(), []
         for signal in signals:
             times.append(time.time())
-            fanout.publish_as_web(signal, data)
+            publish_as_web(signal, data)
         parameters = {"healthy": healthy, "signals": [s.pk for s in signals], "times": times}
         environment.wait(lambda: environment.sql(OPEN, parameters)[0][0] == 0, every=0.05)
         seconds = time.perf_counter() - start

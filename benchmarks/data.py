@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID, uuid4
 
 from django.utils import timezone
@@ -74,15 +75,16 @@ class BenchData:
     def feed(self, subscribers: int) -> Feed:
         """Return the feed with this number of subscribers; the first call creates it."""
         if subscribers not in self._feeds:
-            feed = Feed.objects.create(
-                slug=f"bench-{subscribers}", name=f"{subscribers} subscribers",
-                owner=self.operator, is_approved=True,
-            )  # fmt: skip
+            feed = self.new_feed(f"bench-{subscribers}")
             self.subscribe(feed, self.connections(subscribers))
             self._feeds[subscribers] = feed
             self.environment.sql("VACUUM ANALYZE")
         self.refresh()
         return self._feeds[subscribers]
+
+    def new_feed(self, slug: str) -> Feed:
+        """Return a new feed without subscribers."""
+        return Feed.objects.create(slug=slug, name=slug, owner=self.operator, is_approved=True)
 
     def connections(self, count: int) -> list[UUID]:
         """Return the ids of `count` connections; missing ones are created."""
@@ -105,17 +107,10 @@ class BenchData:
         )  # fmt: skip
 
     def published_signals(
-        self,
-        feed: Feed,
-        count: int,
-        *,
-        strategy: str,
-        pair: str = PAIR,
-        targets: tuple[Decimal, ...] = (TP,),
-        age: timedelta = NO_TIME,
-        apart: timedelta = NO_TIME,
+        self, feed: Feed, count: int, *, strategy: str, pair: str = PAIR,
+        targets: tuple[Decimal, ...] = (TP,), age: timedelta = NO_TIME, apart: timedelta = NO_TIME,
         ended: timedelta | None = None,
-    ) -> list[int]:
+    ) -> list[int]:  # fmt: skip
         """Write signals as if they had been published, without orders; return their ids.
 
         age: of the newest. apart: the time between two. ended: how long ago their validity ended;
@@ -126,6 +121,12 @@ class BenchData:
             "targets": list(targets), "age": age, "apart": apart, "ended": ended,
         })  # fmt: skip
         return [pk for (pk,) in found]
+
+    def ensure_signals(self, subscribers: int, strategy: str, count: int, **how: Any) -> None:
+        """Make sure that so many published signals of a strategy exist. how: as above."""
+        existing = Signal.objects.filter(strategy_id=strategy).count()
+        missing = max(count - existing, 0)
+        self.published_signals(self.feed(subscribers), missing, strategy=strategy, **how)
 
     def refresh(self) -> None:
         """Mark all accounts as just synced, as the stack does every few minutes."""
@@ -162,19 +163,23 @@ class BenchData:
                 "presets": [self._presets[n % PRESETS].pk for n in range(missing)],
             },
         )  # fmt: skip
-        now = timezone.now()
-        for row in (
-            ConnectionHealth(status="ACTIVE", reconciled_at=now),
-            ConnectionLock(),
-            AccountSnapshot(
-                currency="USD", balance=BALANCE, equity=BALANCE, margin_used=Decimal(0),
-                free_margin=BALANCE, leverage=Decimal(30), position_mode="HEDGING", read_at=now,
-            ),
-        ):  # fmt: skip
-            write_rows(row, OF_CONNECTIONS, {"connection_id": "c.id"}, {"ids": ids})
+        self.complete(ids, ConnectionHealth(status="ACTIVE", reconciled_at=timezone.now()))
         self.connection_ids += ids
 
+    def complete(
+        self, ids: list[UUID], health: ConnectionHealth, position_mode: str = "HEDGING"
+    ) -> None:
+        """Write what belongs to each of these connections: health, lock and snapshot."""
+        snapshot = AccountSnapshot(
+            currency="USD", balance=BALANCE, equity=BALANCE, margin_used=Decimal(0),
+            free_margin=BALANCE, leverage=Decimal(30), position_mode=position_mode,
+            read_at=timezone.now(),
+        )  # fmt: skip
+        for row in (health, ConnectionLock(), snapshot):
+            write_rows(row, OF_CONNECTIONS, {"connection_id": "c.id"}, {"ids": ids})
+
     def subscribe(self, feed: Feed, connection_ids: list[UUID]) -> None:
+        """Let these connections follow a feed."""
         ids = {"ids": connection_ids}
         write_rows(Subscription(feed=feed), OF_CONNECTIONS, {"connection_id": "c.id"}, ids)
         write_rows(

@@ -4,14 +4,14 @@ import time
 from collections.abc import Callable
 from cProfile import Profile
 from decimal import ROUND_DOWN, Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db import transaction
 
 from benchmarks.data import SL, BenchData
 from benchmarks.environment import BenchEnvironment, BenchError
-from benchmarks.fanout import publish_as_web
 from benchmarks.results import Result, compared
+from benchmarks.trading import publish_as_web
 from common.clocks import market_now
 from common.sql import rows
 from connections.models import TradingPreset
@@ -32,60 +32,40 @@ from prices.services import store_quotes
 TARGET = 0.01  # at most 100 times the plain formula
 # Limits that are never reached. Those that count what an account has sent are read by the claim.
 WIDE: dict[str, Any] = {
-    "max_quantity": Decimal(10_000_000),
-    "max_trade_risk_percent": Decimal(50),
-    "max_spread": Decimal(100),
-    "max_price_deviation_percent": Decimal(50),
-    "max_level_deviation_percent": Decimal(400),
-    "max_symbol_exposure_percent": Decimal(10_000),
-    "max_currency_exposure_percent": Decimal(10_000),
-    "max_open_orders": 1_000,
-    "max_orders_per_minute": 1_000,
-    "max_daily_notional": Decimal(1_000_000_000),
+    "max_quantity": Decimal(10_000_000), "max_trade_risk_percent": Decimal(50),
+    "max_spread": Decimal(100), "max_price_deviation_percent": Decimal(50),
+    "max_level_deviation_percent": Decimal(400), "max_symbol_exposure_percent": Decimal(10_000),
+    "max_currency_exposure_percent": Decimal(10_000), "max_open_orders": 1_000,
+    "max_orders_per_minute": 1_000, "max_daily_notional": Decimal(1_000_000_000),
     "allowed_symbols": ["EUR/*", "XAU/USD"],
-}
-
-
-class Took(NamedTuple):
-    """Seconds of the clock, and of this process's processor time."""
-
-    wall: float
-    cpu: float
+}  # fmt: skip
 
 
 def decisions(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
-    """Decide the entries of one signal, with and without limits, and size them by a formula."""
+    """Decide the entries of one signal by all limits, and size them by a formula."""
+    usual = {name: getattr(TradingPreset(), name) for name in WIDE}
+    ours: list[tuple[float, float]] = []
+    plain: list[tuple[float, float]] = []
     _prepare(environment, data, count)
-    unlimited = {name: getattr(TradingPreset(), name) for name in WIDE}
-    seconds: dict[str, list[Took]] = {"limits": [], "no limits": [], "plain": []}
-    calls: dict[str, int] = {}
+    TradingPreset.objects.update(**WIDE)
     try:
-        for name, values in (("no limits", unlimited), ("limits", WIDE)):
-            TradingPreset.objects.update(**values)
-            pending, context = _queued(environment, data, count)
-            for _ in range(environment.rounds + 1):
-                seconds[name].append(_ours(pending, context))
-                seconds["plain"].append(_timed(lambda: [_plain(row) for row in pending]))  # noqa: B023
-            calls[name] = _calls(lambda: _ours(pending, context))  # noqa: B023
-            calls["plain"] = _calls(lambda: [_plain(row) for row in pending])  # noqa: B023
-            environment.reset()
+        pending, context = _queued(environment, data, count)
+        for _ in range(environment.rounds + 1):
+            ours.append(_ours(pending, context))
+            plain.append(_timed(lambda: [_plain(row) for row in pending]))
+        calls = _calls(lambda: _ours(pending, context))
+        plain_calls = _calls(lambda: [_plain(row) for row in pending])
+        environment.reset()
     finally:
-        TradingPreset.objects.update(**unlimited)
-    measured = {name: [took.wall for took in values[1:]] for name, values in seconds.items()}
-    cpu = {name: min(took.cpu for took in values[1:]) for name, values in seconds.items()}
+        TradingPreset.objects.update(**usual)
+    cpu, plain_cpu = (min(cpu for _, cpu in side[1:]) for side in (ours, plain))
     return compared(
-        "decisions",
-        count=count,
-        seconds=measured["limits"],
-        baseline="one formula and three comparisons per order",
-        baseline_count=count,
-        baseline_seconds=measured["plain"],
-        target=TARGET,
-        us_an_order={name: 1e6 * min(values) / count for name, values in measured.items()},
-        limits=len(WIDE),
-        cpu_ratio=cpu["plain"] / cpu["limits"],
-        calls_ratio=calls["plain"] / calls["limits"],
-    )
+        "decisions", count=count, seconds=[wall for wall, _ in ours[1:]],
+        baseline="one formula and three comparisons per order", baseline_count=count,
+        baseline_seconds=[wall for wall, _ in plain[1:]], target=TARGET,
+        cpu_us_an_order=1e6 * cpu / count, limits=len(WIDE), cpu_ratio=plain_cpu / cpu,
+        calls_ratio=plain_calls / calls,
+    )  # fmt: skip
 
 
 def _prepare(environment: BenchEnvironment, data: BenchData, count: int) -> None:
@@ -111,7 +91,7 @@ def _queued(
         return pending, load_evaluation_context(pending, {row.id: row for row in signals})
 
 
-def _ours(pending: list[OrderRow], context: EvaluationContext) -> Took:
+def _ours(pending: list[OrderRow], context: EvaluationContext) -> tuple[float, float]:
     """Return how long the decisions take. Raises BenchError if an entry is not allowed."""
     specs = {row.connection_id: spec_from_row(row) for row in pending}
     accounts = load_account_context(pending, specs, {})  # each entry is added to it
@@ -133,10 +113,11 @@ def _plain(row: OrderRow) -> Decimal:
     return quantity
 
 
-def _timed(act: Callable[[], object]) -> Took:
+def _timed(act: Callable[[], object]) -> tuple[float, float]:
+    """Return the seconds of the clock, and of this process's processor time."""
     began, spent = time.perf_counter(), time.process_time()
     act()
-    return Took(time.perf_counter() - began, time.process_time() - spent)
+    return time.perf_counter() - began, time.process_time() - spent
 
 
 def _calls(act: Callable[[], object]) -> int:

@@ -28,7 +28,7 @@ from ops.stack.process import ProcessSpec
 from ops.stack.stack import Stack, all_processes, worker_process
 
 EXECUTION = "execution"  # the queue, and the prefix of its workers' names
-TASKS = ("-I", "benchmarks.baseline,benchmarks.noop")
+TASKS = ("-I", "benchmarks.baseline")
 RESETS = 10
 USUAL_ROUNDS = 3
 WAL_FILES = 16  # of 16 MB
@@ -88,12 +88,9 @@ def own_servers(folder: Path) -> dict[str, str]:
     """
     unset = ("DATABASE_URL", "REDIS_URL", "FILLCAST_DATABASES", "FILLCAST_REHEARSAL")
     return {
-        **dict.fromkeys(unset, ""),
-        "FILLCAST_ENV": "development",
-        "FILLCAST_ENV_FILE": os.devnull,
-        "FILLCAST_VAR": str(folder),
-        "FILLCAST_LISTEN": str(free_port()),
-    }
+        **dict.fromkeys(unset, ""), "FILLCAST_ENV": "development", "FILLCAST_ENV_FILE": os.devnull,
+        "FILLCAST_VAR": str(folder), "FILLCAST_LISTEN": str(free_port()),
+    }  # fmt: skip
 
 
 class BenchEnvironment:
@@ -104,7 +101,7 @@ class BenchEnvironment:
 
     def __init__(self, rounds: int = USUAL_ROUNDS) -> None:
         """rounds: how often a benchmark measures each of its two sides; the median counts."""
-        self.rounds = rounds
+        self.rounds, self.workers = rounds, 0  # workers: running ones, for entries
         self._has_history = False
         self._specs: Sequence[ProcessSpec] = ()
         self.stack = Stack(
@@ -165,36 +162,20 @@ class BenchEnvironment:
 
     # ---- processes ------------------------------------------------------------------------
     def run(self, *, workers: int) -> None:
-        """Run the whole stack with this number of workers for entries; 0 stops every process.
-
-        If fewer workers run, the others are started beside them.
-        """
-        running = self.workers
-        if workers == running:
+        """Run the whole stack with this number of workers for entries; 0 stops every process."""
+        if workers == self.workers:
             return
+        if self.stack.supervisor is not None:
+            self.stack.supervisor.stop()
+            self.stack.supervisor = None
+        self.workers = workers
+        if workers == 0:
+            return
+        report_progress(f"Starting the stack with {workers} workers for entries …")
         self._specs = _processes(Settings.read(self.stack.environ), workers)
-        supervisor = self.stack.supervisor
-        if supervisor is not None and workers > running:
-            for child in self._specs:
-                if child.name not in supervisor.children:
-                    supervisor.add(child)
-        else:
-            if supervisor is not None:
-                supervisor.stop()
-                self.stack.supervisor = None
-            if workers == 0:
-                return
-            report_progress(f"Starting the stack with {workers} workers for entries …")
-            supervisor = self.stack.start()
+        supervisor = self.stack.start()
         if not supervisor.wait_ready(120):
             raise BenchError(f"not ready: {', '.join(supervisor.unready())} {supervisor.failure}")
-
-    @property
-    def workers(self) -> int:
-        """The number of running workers for entries."""
-        if self.stack.supervisor is None:
-            return 0
-        return sum(child.name.startswith(EXECUTION) for child in self._specs)
 
     def pids(self) -> dict[str, list[int]]:
         """Return the process ids of the stack by name, with the servers.
@@ -211,6 +192,19 @@ class BenchEnvironment:
             "redis": [int(info["process_id"])],
             **{name: [child.pid] for name, child in running.items() if child.pid},
         }
+
+    @contextlib.contextmanager
+    def more_environ(self, added: Mapping[str, str]) -> Iterator[None]:
+        """Within: processes that start have these settings, too."""
+        environ = self.stack.environ
+        before = {name: environ[name] for name in added if name in environ}
+        environ.update(added)
+        try:
+            yield
+        finally:
+            for name in added:
+                environ.pop(name)
+            environ.update(before)
 
     @contextlib.contextmanager
     def halted(self) -> Iterator[None]:
@@ -333,4 +327,4 @@ def _processes(settings: Settings, workers: int) -> list[ProcessSpec]:
             child = replace(child, command=(*child.command, *TASKS))
         if not child.name.startswith(EXECUTION) or int(child.name.rpartition("-")[2]) <= workers:
             specs.append(child)
-    return specs if workers else []
+    return specs

@@ -8,14 +8,14 @@ import statistics
 
 from benchmarks.data import BenchData
 from benchmarks.environment import BenchEnvironment, BenchError, report_progress
-from benchmarks.results import Result, percentile
-from ops.kill_switch_drill import BAR_SECONDS, DrillError, DrillResult, run_drill
+from benchmarks.results import Result, bounded
+from ops.kill_switch_drill import DrillError, DrillResult, run_drill
 
-ACCOUNTS = (250, 10, 1)
+ACCOUNTS, TARGET_SECONDS = (250, 10, 1), 0.3
 
 
 def killswitch(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
-    """Run the drill of `manage.py killswitch drill`; the slowest round must meet the bar."""
+    """Run the drill of `manage.py killswitch drill`; the slowest round must meet it."""
     environment.run(workers=2)
     environment.reset()
     shapes: dict[str, list[DrillResult]] = {}
@@ -31,24 +31,13 @@ def killswitch(environment: BenchEnvironment, data: BenchData, count: int) -> Re
     environment.reset()
     runs = [run for of_shape in shapes.values() for run in of_shape]
     seconds = [run.seconds for run in runs]
-    slowest, median = max(seconds), statistics.median(seconds)
-    return Result(
-        name="killswitch",
-        n=count,
-        seconds=median,
-        rate=count / max(median, 1e-9),
-        p50_ms=1000 * percentile(seconds, 50),
-        p99_ms=1000 * slowest,
-        baseline=None,
-        ratio=slowest / BAR_SECONDS,
-        target=1,
-        ok=all(run.is_within_bar for run in runs),
-        half=slowest <= 2 * BAR_SECONDS,
-        detail={
-            "shapes": "signals x accounts; ratio: the slowest round by the bar",
-            **{name: _detail(of_shape) for name, of_shape in shapes.items()},
-        },
-    )
+    return bounded(
+        "killswitch", count, max(seconds), target=TARGET_SECONDS,
+        also=all(run.is_within_bar for run in runs), seconds=max(statistics.median(seconds), 1e-9),
+        times_ms=[1000 * took for took in seconds],
+        unit="seconds of the slowest round; shapes: signals x accounts",
+        shapes={name: _detail(of_shape) for name, of_shape in shapes.items()},
+    )  # fmt: skip
 
 
 def _round(environment: BenchEnvironment, name: str, count: int, accounts: int) -> DrillResult:
@@ -60,9 +49,8 @@ def _round(environment: BenchEnvironment, name: str, count: int, accounts: int) 
 
 def _detail(runs: list[DrillResult]) -> dict[str, object]:
     return {
-        "ratio": round(max(run.seconds for run in runs) / BAR_SECONDS, 4),
-        "rounds_s": [round(run.seconds, 4) for run in runs],
-        "last_sent_s": [round(run.last_sent_seconds, 4) for run in runs],
+        "rounds_s": [run.seconds for run in runs],
+        "last_sent_s": [run.last_sent_seconds for run in runs],
         "stopped": [run.stopped for run in runs],
-        "flatten_s": [run.flatten_seconds and round(run.flatten_seconds, 4) for run in runs],
-    }
+        "flatten_s": [run.flatten_seconds for run in runs],
+    }  # fmt: skip

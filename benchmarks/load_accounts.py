@@ -1,42 +1,39 @@
 """The accounts of `load`: tenants with paper accounts, accounts at a broker over HTTP, sessions."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.test import Client
 from django.utils import timezone
 
-from benchmarks.data import BALANCE, BenchData
-from benchmarks.environment import BenchEnvironment, BenchError, report_progress
-from benchmarks.session_doubles import Doubles, folder_name, ibkr_account
+from benchmarks.data import BenchData
+from benchmarks.environment import BenchEnvironment, report_progress
+from benchmarks.programs import Program
+from benchmarks.slow_broker import broker_running
 from common.clocks import market_now
-from connections.models import (
-    AccountSnapshot,
-    ConnectionHealth,
-    ConnectionLock,
-    ExecutionConnection,
-    TradingPreset,
-)
+from common.operational.source import VARIABLE, with_settings
+from config.env import Settings
+from connections.models import ConnectionHealth, ExecutionConnection, TradingPreset
 from signals.models import Feed
 from tests.fakes.dwx.terminal import Terminal
+from tests.fakes.session_brokers import SYMBOL, folder_name, ibkr_account
 from users.models import User
 
 PER_TENANT = 20
 READY_SECONDS = 900.0
+SETTINGS = {"networks.broker_networks": ["127.0.0.0/8"]}
 UNREADY = """
 SELECT count(*) FROM connections_executionconnection c
 JOIN connections_connectionhealth h ON h.connection_id = c.id
 WHERE c.id = ANY(%s) AND (h.status <> 'ACTIVE' OR h.reconciled_at IS NULL)
-"""
-WHY = """
-SELECT c.type, h.status, left(h.last_error, 150), count(*) FROM connections_executionconnection c
-JOIN connections_connectionhealth h ON h.connection_id = c.id WHERE c.id = ANY(%s)
-GROUP BY 1, 2, 3 ORDER BY 4 DESC LIMIT 8
 """
 
 
@@ -51,150 +48,142 @@ class Mix:
     mt5: int = 20
     feeds: int = 40
 
-    @property
-    def all(self) -> int:
-        """The number of all accounts."""
-        return self.paper + self.http + self.ibkr + self.mt4 + self.mt5
-
     def share(self, share: float) -> "Mix":
         """Return as many accounts of each kind as this share of them, but one at least."""
         return Mix(**{kind: max(round(share * count), 1) for kind, count in asdict(self).items()
                       if kind != "feeds"}, feeds=self.feeds)  # fmt: skip
 
-    @property
-    def of_a_feed(self) -> int:
-        """How many accounts one signal reaches."""
-        return self.all // self.feeds
-
 
 @dataclass(slots=True)
 class Accounts:
-    """What was made. browsing: for each tenant the user and one of the accounts."""
+    """What was made. browsing: for each tenant a cookie and one of the accounts."""
 
     feeds: list[Feed] = field(default_factory=list)
-    browsing: list[tuple[User, UUID]] = field(default_factory=list)
+    browsing: list[tuple[str, str]] = field(default_factory=list)
     of_sessions: list[UUID] = field(default_factory=list)
 
 
 @contextmanager
-def made(
-    environment: BenchEnvironment, data: BenchData, mix: Mix, doubles: Doubles
-) -> Iterator[Accounts]:
-    """Make the accounts, their tenants and feeds; afterwards those of doubles are archived."""
-    stored = data.connections(mix.paper + mix.http)
-    over_http = stored[mix.paper :]
-    owned = ExecutionConnection.objects.filter(pk__in=over_http)
-    owned.update(type="slow")
-    accounts = Accounts()
-    accounts.of_sessions = _sessions(environment, data, doubles)
-    everyone = _mixed([stored[: mix.paper], over_http, accounts.of_sessions], mix.feeds)
-    accounts.browsing = _tenants([one for part in everyone for one in part])
-    first = Feed.objects.count()
-    for number, part in enumerate(everyone):
-        feed = Feed.objects.create(
-            slug=f"load-{first}-{number}", name=f"load {number}", owner=data.operator,
-            is_approved=True,
+def load_accounts(environment: BenchEnvironment, data: BenchData, mix: Mix) -> Iterator[Accounts]:
+    """Make accounts, tenants and feeds, and run their brokers; within, the stack trades for them.
+
+    Afterwards those of fakes are archived, since their brokers have ended.
+    """
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="fillcast-bench-")))
+        stack.enter_context(broker_running(environment))
+        kinds = (mix.ibkr, mix.mt4, mix.mt5)
+        doubles = stack.enter_context(
+            Program("tests.fakes.session_brokers", folder / "root", folder / "state", *kinds)
+        )
+        more = {
+            VARIABLE: with_settings(environment.stack.environ.get(VARIABLE, ""), SETTINGS),
+            "FILLCAST_MT4_ROOT": str(folder / "root"),
+        }
+        stack.enter_context(environment.more_environ(more))
+        stored = data.connections(mix.paper + mix.http)
+        over_http = ExecutionConnection.objects.filter(pk__in=stored[mix.paper :])
+        over_http.update(type="slow")
+        stack.callback(over_http.update, type="paper")
+        accounts = _made(environment, data, mix, stored, ports=doubles.read())
+        stack.callback(_archive, accounts)
+        environment.run(workers=2)
+        stack.callback(environment.run, workers=0)
+        report_progress(f"  {len(accounts.of_sessions)} accounts with sessions are tested …")
+        environment.wait(
+            lambda: not environment.sql(UNREADY, accounts.of_sessions)[0][0],
+            seconds=READY_SECONDS, every=1.0,
         )  # fmt: skip
+        data.refresh()
+        yield accounts
+
+
+def _made(
+    environment: BenchEnvironment, data: BenchData, mix: Mix, stored: list[UUID], ports: list[int]
+) -> Accounts:
+    sessions = _sessions(environment, data, mix, ports)
+    kinds = [stored[: mix.paper], stored[mix.paper :], sessions]
+    parts = [[one for kind in kinds for one in kind[part :: mix.feeds]]
+             for part in range(mix.feeds)]  # fmt: skip
+    accounts = Accounts(of_sessions=sessions)
+    accounts.browsing = _tenants([one for part in parts for one in part])
+    first = Feed.objects.count()
+    for number, part in enumerate(parts):
+        feed = data.new_feed(f"load-{first}-{number}")
         data.subscribe(feed, part)
         accounts.feeds.append(feed)
     environment.sql("VACUUM ANALYZE")
-    try:
-        yield accounts
-    finally:
-        owned.update(type="paper")
-        ExecutionConnection.objects.filter(pk__in=accounts.of_sessions).update(
-            is_active=False, archived_at=market_now()
-        )
-        Feed.objects.filter(pk__in=[feed.pk for feed in accounts.feeds]).update(
-            archived_at=market_now()
-        )
+    return accounts
 
 
-def wait_ready(environment: BenchEnvironment, accounts: Accounts) -> None:
-    """Wait until the product has tested and reconciled all accounts with sessions."""
-    ids = accounts.of_sessions
-    report_progress(f"  waiting for the tests of {len(ids)} accounts with sessions …")
-    try:
-        environment.wait(
-            lambda: not environment.sql(UNREADY, ids)[0][0], seconds=READY_SECONDS, every=1.0
-        )
-    except BenchError:
-        for line in environment.sql(WHY, ids):
-            report_progress(f"  {line}")
-        raise
+def _archive(accounts: Accounts) -> None:
+    now, feeds = market_now(), [feed.pk for feed in accounts.feeds]
+    sessions = ExecutionConnection.objects.filter(pk__in=accounts.of_sessions)
+    sessions.update(is_active=False, archived_at=now)
+    Feed.objects.filter(pk__in=feeds).update(archived_at=now)
 
 
-def _mixed(kinds: Sequence[Sequence[UUID]], feeds: int) -> list[list[UUID]]:
-    """Return the accounts of each feed: of each kind the same share."""
-    return [[one for kind in kinds for one in kind[number::feeds]] for number in range(feeds)]
-
-
-def _tenants(ids: Sequence[UUID]) -> list[tuple[User, UUID]]:
-    """Give each tenant accounts that follow one another."""
+def _tenants(ids: Sequence[UUID]) -> list[tuple[str, str]]:
+    """Give each tenant accounts that follow one another, and sign the tenant in."""
     first = User.objects.count()
     browsing = []
     for number, start in enumerate(range(0, len(ids), PER_TENANT)):
         part = ids[start : start + PER_TENANT]
         user = User.objects.create(username=f"load-{first + number}")
-        ExecutionConnection.objects.filter(pk__in=part).exclude(type__startswith="mt").update(
-            user=user
-        )
-        browsing.append((user, part[0]))
+        own = ExecutionConnection.objects.filter(pk__in=part)
+        own.exclude(type__startswith="mt").update(user=user)
+        client = Client()
+        client.force_login(user)
+        browsing.append((client.cookies[settings.SESSION_COOKIE_NAME].value, str(part[0])))
     return browsing
 
 
-def _sessions(environment: BenchEnvironment, data: BenchData, doubles: Doubles) -> list[UUID]:
+def _sessions(
+    environment: BenchEnvironment, data: BenchData, mix: Mix, ports: list[int]
+) -> list[UUID]:
     """Store an account at each gateway and terminal; the product tests them automatically."""
-    _use_keys(environment)
+    own = Settings.read(environment.stack.environ)  # credentials and cookies need the stack's keys
+    settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = own.credentials_public_key
+    settings.SECRET_KEY = own.secret_key
     # The gateways' what-if answers the same margin for any quantity, so it is asked for this one.
     preset = TradingPreset.objects.create(
         name="sessions", risk_percent=Decimal("0.1"), sizing_mode="FIXED",
         fixed_quantity=Decimal(10_000),
     )  # fmt: skip
-    shared: dict[str, Any] = {"preset": preset, "data_connection": data.source}
-    user = User.objects.create(username=f"sessions-{User.objects.count()}")
-    rows = []
-    for number, port in enumerate(doubles.ports):
-        place = {"host": "127.0.0.1", "port": port, "symbols": [SYMBOL], "timezone": "UTC"}
-        rows.append(_stored(user, "ibkr", ibkr_account(number), place, **shared))
-    for is_mt5, count in ((False, doubles.mt4), (True, doubles.mt5)):
-        for number in range(count):
-            folder = folder_name(number, is_mt5=is_mt5)
-            place = {"folder": folder, "symbols": [SYMBOL], "server_zone": "UTC+2"}
-            more = {"hedging": True} if is_mt5 else {}
-            kind = "mt5-dwx" if is_mt5 else "mt4"
-            rows.append(_stored(user, kind, "4711", place | more, key=Terminal.key, **shared))
-    return [row.pk for row in rows]
+    shared: dict[str, Any] = {
+        "preset": preset, "data_connection": data.source,
+        "user": User.objects.create(username=f"sessions-{User.objects.count()}"),
+    }  # fmt: skip
+    ids: list[UUID] = []
+    for kind, places in _places(mix, ports).items():
+        key = "" if kind == "ibkr" else Terminal.key
+        new = [_stored(kind, account, place, key, shared) for account, place in places]
+        health = ConnectionHealth(test_requested_at=timezone.now() - timedelta(seconds=1))
+        data.complete(new, health, "NETTING" if kind == "ibkr" else "HEDGING")
+        ids += new
+    return ids
 
 
-SYMBOL = "EURUSD"
+def _places(mix: Mix, ports: list[int]) -> dict[str, list[tuple[str, dict[str, Any]]]]:
+    """Return the account and the settings of each session, by broker type."""
+    gateway = {"host": "127.0.0.1", "symbols": [SYMBOL], "timezone": "UTC"}
+    terminal = {"symbols": [SYMBOL], "server_zone": "UTC+2"}
+    return {
+        "ibkr": [(ibkr_account(n), {**gateway, "port": port}) for n, port in enumerate(ports)],
+        "mt4": [("4711", {**terminal, "folder": folder_name(n, is_mt5=False)})
+                for n in range(mix.mt4)],
+        "mt5-dwx": [("4711", {**terminal, "folder": folder_name(n, is_mt5=True), "hedging": True})
+                    for n in range(mix.mt5)],
+    }  # fmt: skip
 
 
 def _stored(
-    user: User, kind: str, account: str, place: dict[str, Any], *, key: str = "", **shared: Any
-) -> ExecutionConnection:
+    kind: str, account: str, place: dict[str, Any], key: str, shared: dict[str, Any]
+) -> UUID:
     row = ExecutionConnection(
-        user=user, name=f"{kind} {account}", type=kind, account=account, settings=place, **shared
+        name=f"{kind} {account}", type=kind, account=account, settings=place, **shared
     )
     row.save()
     if key:
         row.set_credential("password", key)
-    ConnectionHealth.objects.create(
-        connection=row, test_requested_at=timezone.now() - timedelta(seconds=1)
-    )
-    ConnectionLock.objects.create(connection=row)
-    AccountSnapshot.objects.create(
-        connection=row, currency="USD", balance=BALANCE, equity=BALANCE, margin_used=Decimal(0),
-        free_margin=BALANCE, leverage=Decimal(30),
-        position_mode="NETTING" if kind == "ibkr" else "HEDGING", read_at=timezone.now(),
-    )  # fmt: skip
-    return row
-
-
-def _use_keys(environment: BenchEnvironment) -> None:
-    """Seal credentials and sign cookies with the stack's own keys."""
-    from config.env import Settings
-
-    own = Settings.read(environment.stack.environ)
-    settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = own.credentials_public_key
-    settings.SECRET_KEY = own.secret_key
+    return row.pk

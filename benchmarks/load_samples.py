@@ -1,72 +1,74 @@
-"""What `load` reads every few seconds, on a thread and a database session of its own.
+"""What `load` reads every few seconds, on a thread and a database session of its own, and whether
+it grows."""
 
-Each sample is written to a file at once, so that a run that is killed leaves what it has.
-"""
-
-import json
 import os
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
-from pathlib import Path
 from typing import Any, Self
 
 import psycopg
 
 from benchmarks import process_usage
-from benchmarks.browsing import Browsers
-from benchmarks.page_readers import Request
-from benchmarks.process_usage import Pids
+from benchmarks.environment import BenchEnvironment, report_progress
+from benchmarks.programs import Program
 from benchmarks.results import percentile
+from benchmarks.trends import Trend, trend
 from execution.metrics import GAUGES
 
 EVERY_SECONDS = 10.0
 SETTLED_SECONDS = 10.0  # signals are read so long after their publication
+# Caches fill in the first minutes: plans, PostgreSQL's buffers, and at full size until the tenth
+# the 10,000 orders that adapters keep.
+WARM_SECONDS, WARM_SHARE = 600.0, 1 / 3  # the shorter of both is left out
+# Flat: what the samples prove of a growth (the slope less twice its standard error) is at most so
+# much, and they would have shown more: what the slope may be off is no more either.
+MEMORY_SHARE_AN_HOUR = 0.02
+LAG_SECONDS_AN_HOUR = 1.0
+UNKNOWN = 1e6  # the uncertainty of a line through two samples
+PAGES_P99_MS = 300.0
+# Autovacuum begins at 20,000 dead rows of orders and of positions, at some thousands and a fifth of
+# any other table: with more than a quarter of all rows it falls behind.
+DEAD_SHARE = 0.25
 (DUE,) = (gauge.statement() for gauge in GAUGES if gauge.name == "order_due_seconds")
 ORDERS = """
-SELECT c.type, o.status, extract(epoch FROM coalesce(o.filled_at, o.done_at) - s.published_at)
+SELECT extract(epoch FROM coalesce(o.filled_at, o.done_at) - s.published_at)::float8 * 1000
 FROM execution_order o JOIN signals_signal s ON s.id = o.signal_id
-JOIN connections_executionconnection c ON c.id = o.connection_id
 WHERE o.signal_id = ANY(%s) AND s.action = 'OPEN'
 UNION ALL
-SELECT c.type, o.status, extract(epoch FROM coalesce(o.filled_at, o.done_at) - s.published_at)
+SELECT extract(epoch FROM coalesce(o.filled_at, o.done_at) - s.published_at)::float8 * 1000
 FROM signals_signal s JOIN positions_executionposition p ON p.signal_id = s.refers_to_id
 JOIN execution_order o ON o.position_id = p.id AND o.leg LIKE 'close%%'
-JOIN connections_executionconnection c ON c.id = o.connection_id
 WHERE s.id = ANY(%s) AND s.action = 'CLOSE'
 """
-TABLES = """
-SELECT relname, n_live_tup, n_dead_tup, autovacuum_count, autoanalyze_count,
-  pg_table_size(relid) / 1e6::float8, pg_indexes_size(relid) / 1e6::float8, n_tup_upd,
-  n_tup_hot_upd
-FROM pg_stat_user_tables WHERE n_live_tup + n_dead_tup >= 1000 OR pg_table_size(relid) > 1e6
+DEAD = """
+SELECT coalesce(sum(n_dead_tup) / nullif(sum(n_live_tup + n_dead_tup), 0), 0)::float8
+FROM pg_stat_user_tables WHERE n_live_tup + n_dead_tup > 10000
 """
-WAL = "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::float8 / 1e6"
+Sample = dict[str, Any]
 
 
 class Sampler:
-    """Samples until it is stopped. samples: all of them; published: signal ids and their times."""
+    """Samples until it is stopped.
 
-    def __init__(
-        self, database_url: str, pids: Callable[[], Pids], browsers: Browsers, path: Path,
-        report: Callable[[dict[str, Any]], None],
-    ) -> None:  # fmt: skip
-        self.samples: list[dict[str, Any]] = []
-        self.requests: list[tuple[float, Request]] = []  # with the second in which they were read
+    published: signal ids and their times. pages: milliseconds of all pages after the first minutes;
+    failed_pages: how many were not answered with 200.
+    """
+
+    def __init__(self, environment: BenchEnvironment, readers: Program) -> None:
+        self.samples: list[Sample] = []
         self.published: list[tuple[float, int]] = []
-        self.repeated = 0  # publications, after a deadlock or a time-out
-        self._pids, self._browsers, self._report = pids, browsers, report
-        self._database = psycopg.connect(database_url, autocommit=True)
+        self.pages: list[tuple[float, float]] = []
+        self.failed_pages = 0
+        self._environment, self._readers = environment, readers
+        self._database = psycopg.connect(environment.stack.environ["DATABASE_URL"], autocommit=True)
         self._database.execute("SET jit = off")
-        self._file = path.open("w")
         self._read_to = 0
         self._over = threading.Event()
         self._began = time.monotonic()
         self._thread = ThreadPoolExecutor(1)
-        self._sampling: Future[None] | None = None
+        self._sampling: Future[None] = self._thread.submit(self._run)
 
     def __enter__(self) -> Self:
         return self
@@ -75,11 +77,7 @@ class Sampler:
         """End the thread, also after an error elsewhere: the process could not end without that."""
         self._over.set()
         self._thread.shutdown()
-
-    def start(self) -> None:
-        """Begin; the seconds of the samples count from here."""
-        self._began = time.monotonic()
-        self._sampling = self._thread.submit(self._run)
+        self._database.close()
 
     @property
     def seconds(self) -> float:
@@ -88,17 +86,14 @@ class Sampler:
 
     def expect_running(self) -> None:
         """Raise what has ended the thread, if it has ended."""
-        if self._sampling is not None and self._sampling.done():
+        if self._sampling.done():
             self._sampling.result()
 
     def stop(self) -> None:
         """End the thread and take a last sample. Raises what the thread raised."""
         self._over.set()
-        if self._sampling is not None:
-            self._sampling.result()
+        self._sampling.result()
         self._take()
-        self._file.close()
-        self._database.close()
 
     def _run(self) -> None:
         due = EVERY_SECONDS
@@ -107,86 +102,80 @@ class Sampler:
             due += EVERY_SECONDS
 
     def _take(self) -> None:
-        sample = self._sample()
-        self.samples.append(sample)
-        self._file.write(json.dumps(sample) + "\n")
-        self._file.flush()
-        self._report(sample)
-
-    def _sample(self) -> dict[str, Any]:
-        at, pids = self.seconds, self._pids()
-        requests = self._browsers.take()
-        self.requests += [(at, request) for request in requests]
-        ((due,),) = self._rows(DUE)
-        ((wal,),) = self._rows(WAL)
-        return {
-            "at": round(at, 1),
-            "load": round(os.getloadavg()[0], 2),
+        at, pids = self.seconds, self._environment.pids()
+        requests = self._readers.ask()
+        took = [milliseconds for _, milliseconds, status in requests if status == 200]
+        self.pages += [(at, one) for one in took]
+        self.failed_pages += len(requests) - len(took)
+        sample = {
+            "at": round(at, 1), "load": round(os.getloadavg()[0], 2),
             "mb": _rounded(process_usage.memory_mb(pids)),
             "cpu_s": _rounded(process_usage.cpu_seconds(pids)),
-            "database_sessions": process_usage.database_sessions(pids.get("postgres", [])),
-            "due_s": round(float(due), 3),
-            "wal_mb": round(float(wal), 3),
-            "published": len(self.published),
-            "pages": _pages(requests),
-            "orders": self._orders(at),
-            "tables": self._tables(),
-        }
+            "database_sessions": process_usage.database_sessions(pids["postgres"]),
+            "due_s": round(float(self._value(DUE)), 3), "dead_share": self._value(DEAD),
+            "pages": _times(took), "orders": self._orders(at),
+        }  # fmt: skip
+        self.samples.append(sample)
+        shown = {name: sample[name] for name in ("due_s", "orders", "pages", "load")}
+        report_progress(f"  {at:6.0f} s: {sum(sample['mb'].values()):.0f} MB, {shown}")
 
-    def _rows(self, text: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        return self._database.execute(text.encode(), parameters or None).fetchall()
+    def _value(self, text: str) -> Any:
+        ((value,),) = self._database.execute(text.encode()).fetchall()
+        return value
 
-    def _orders(self, at: float) -> dict[str, Any]:
+    def _orders(self, at: float) -> Sample:
         """Return what became of the orders of signals that were published some seconds ago."""
         ready = [pk for when, pk in self.published[self._read_to :] if when <= at - SETTLED_SECONDS]
         self._read_to += len(ready)
-        rows = self._rows(ORDERS, ready, ready)
-        kinds = sorted({kind for kind, _, _ in rows})
-        return {
-            "signals": len(ready),
-            "states": dict(Counter(status for _, status, _ in rows)),
-            "all": _times([seconds for _, _, seconds in rows]),
-            **{kind: _times([s for one, _, s in rows if one == kind]) for kind in kinds},
-        }
-
-    def _tables(self) -> dict[str, dict[str, Any]]:
-        names = ("live", "dead", "autovacuums", "autoanalyzes", "table_mb", "index_mb", "updates",
-                 "hot")  # fmt: skip
-        return {
-            table: dict(zip(names, [round(float(one), 3) for one in figures], strict=True))
-            for table, *figures in self._rows(TABLES)
-        }
+        rows = self._database.execute(ORDERS, [ready, ready]).fetchall()
+        return _times([ms for (ms,) in rows if ms is not None]) | {"signals": len(ready)}
 
 
-def read(path: Path) -> list[dict[str, Any]]:
-    """Return the samples of a file; the last line may be half written."""
-    samples = []
-    for line in path.read_text().splitlines():
-        with suppress(json.JSONDecodeError):
-            samples.append(json.loads(line))
-    return samples
+def settled(samples: Sequence[Sample]) -> list[Sample]:
+    """Return the samples after the first minutes; all of them if too few are left."""
+    warm = min(WARM_SECONDS, samples[-1]["at"] * WARM_SHARE)
+    found = [one for one in samples if one["at"] >= warm and one["orders"]["signals"]]
+    return found if len(found) >= 3 else list(samples)
 
 
-def _pages(requests: list[Request]) -> dict[str, Any]:
-    took = [request.milliseconds for request in requests]
+def trends_of(samples: Sequence[Sample]) -> dict[str, Trend]:
+    """Return how memory, of all and of each process, and lag change over the samples."""
+    series = {"memory_mb": [sum(one["mb"].values()) for one in samples],
+              "lag_s": [one["due_s"] for one in samples]}  # fmt: skip
+    names = samples[0]["mb"]
+    series |= {f"memory_mb_{name}": [one["mb"].get(name, 0.0) for one in samples] for name in names}
+    at = [one["at"] for one in samples]
+    return {name: trend(at, values) for name, values in series.items()}
+
+
+def bars_of(samples: Sequence[Sample], pages: Sequence[float]) -> dict[str, tuple[float, float]]:
+    """Return each figure with its bar; less is better. pages: milliseconds."""
+    trends = trends_of(samples)
+    memory, lag = trends["memory_mb"], trends["lag_s"]
+    unsure = min(memory.uncertainty / memory.mean, UNKNOWN)
+    dead = sorted(one["dead_share"] for one in samples)
     return {
-        "count": len(took),
-        "p50_ms": percentile(took, 50) if took else None,
-        "p99_ms": percentile(took, 99) if took else None,
-        "failed": sum(request.status != 200 for request in requests),
-    }
+        "memory_uncertain_share": (unsure, MEMORY_SHARE_AN_HOUR),
+        "memory_share_an_hour": (memory.at_least / memory.mean, MEMORY_SHARE_AN_HOUR),
+        "lag_uncertain_seconds": (min(lag.uncertainty, UNKNOWN), LAG_SECONDS_AN_HOUR),
+        "lag_seconds_an_hour": (lag.at_least, LAG_SECONDS_AN_HOUR),
+        "pages_p99_ms": (percentile(pages, 99) if pages else 0.0, PAGES_P99_MS),
+        "dead_share": (dead[len(dead) // 2], DEAD_SHARE),
+    }  # fmt: skip
 
 
-def _times(seconds: list[Any]) -> dict[str, Any]:
-    """Return percentiles in milliseconds; an order without a time has not ended."""
-    ended = [1000 * float(one) for one in seconds if one is not None]
-    if not ended:
-        return {"count": len(seconds), "p50_ms": None, "p99_ms": None}
-    return {
-        "count": len(seconds),
-        "p50_ms": round(percentile(ended, 50), 1),
-        "p99_ms": round(percentile(ended, 99), 1),
-    }
+def cpu_of_an_order(samples: Sequence[Sample]) -> dict[str, float]:
+    """Return µs of CPU of each process for each order that ended meanwhile, pages included."""
+    first, last = samples[0]["cpu_s"], samples[-1]["cpu_s"]
+    orders = sum(one["orders"]["count"] for one in samples[1:])
+    return {name: 1e6 * (used - first.get(name, 0.0)) / max(orders, 1)
+            for name, used in last.items()}  # fmt: skip
+
+
+def _times(milliseconds: list[float]) -> Sample:
+    found = {f"p{percent}_ms": round(percentile(milliseconds, percent), 1) if milliseconds else None
+             for percent in (50, 99)}  # fmt: skip
+    return {"count": len(milliseconds), **found}
 
 
 def _rounded(values: dict[str, float]) -> dict[str, float]:

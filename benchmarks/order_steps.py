@@ -11,10 +11,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from benchmarks import fanout, process_usage
+from benchmarks import process_usage
 from benchmarks.data import BenchData
 from benchmarks.environment import BenchEnvironment, BenchError
 from benchmarks.results import Result, bounded
+from benchmarks.trading import publish_as_web, trade_history
 from brokers.paper.order_intake import IncomingOrder, take_orders
 from brokers.paper.reads import account_access
 from brokers.types import OrderReport
@@ -72,7 +73,7 @@ class StepCosts:
 def order_steps(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
     """Measure the steps of signals to `count` paper accounts, whose prices are fresh."""
     environment.run(workers=1)
-    with fanout.trade_history(environment, data, count):
+    with trade_history(environment, data, count):
         environment.run(workers=0)
         exclude_imports_from_gc(threshold=10_000)  # as trading processes do
         _execute(environment, data, count, StepCosts(environment))  # warm-up
@@ -86,7 +87,7 @@ def order_steps(environment: BenchEnvironment, data: BenchData, count: int) -> R
 def _execute(environment: BenchEnvironment, data: BenchData, count: int, costs: StepCosts) -> None:
     environment.reset()
     signal = data.signal(data.feed(count))
-    costs.of("publication", count, lambda: fanout.publish_as_web(signal, data))
+    costs.of("publication", count, lambda: publish_as_web(signal, data))
     ids = [*Order.objects.filter(signal=signal).order_by("pk").values_list("pk", flat=True)]
     for bundle in _bundles(ids):
         claimed = costs.of("claim", len(bundle), lambda: claim(bundle, worker_id="bench"))  # noqa: B023
@@ -122,11 +123,7 @@ def _result(count: int, seconds: float, costs: dict[str, Cost]) -> Result:
     cpu = sum(cost.python + cost.postgres for cost in path)
     steps: dict[str, Any] = {step: costs[step]._asdict() for step in STEPS}
     return bounded(
-        "order_steps",
-        count,
-        cpu,
-        target=TARGET,
-        seconds=seconds,
-        rate=1e6 / sum(cost.wall for cost in path),
-        detail={"unit": "µs of CPU an order without its events, less is better", "steps_us": steps},
-    )
+        "order_steps", count, cpu, target=TARGET, seconds=seconds,
+        rate=1e6 / sum(cost.wall for cost in path), unit="µs of CPU an order without its events",
+        steps_us=steps,
+    )  # fmt: skip

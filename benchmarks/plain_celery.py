@@ -6,12 +6,9 @@ from celery import Celery
 
 app = Celery("plain", broker=os.environ["REDIS_URL"])
 app.conf.update(
-    beat_max_loop_interval=1,
-    beat_schedule={"nothing": {"task": "plain.nothing", "schedule": 2.0}},
-    broker_connection_retry_on_startup=True,
-    task_default_queue="plain",
-    task_ignore_result=True,
-)
+    beat_max_loop_interval=1, beat_schedule={"nothing": {"task": "plain.nothing", "schedule": 2.0}},
+    broker_connection_retry_on_startup=True, task_default_queue="plain", task_ignore_result=True,
+)  # fmt: skip
 
 
 @app.task(name="plain.nothing")

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Protocol
 
 TICK = os.sysconf("SC_CLK_TCK")
 _SESSION_TITLE = re.compile(r"postgres: \S+ \S+ \S+\(\d+\) ")
@@ -34,6 +35,14 @@ def waited_seconds(pids: Iterable[int]) -> float:
         for pid in pids
         for waited in Path(f"/proc/{pid}/task").glob("*/schedstat")
     )
+
+
+class Metered(Protocol):
+    """Counts what is used while items are processed."""
+
+    def over(self, items: int) -> contextlib.AbstractContextManager[None]:
+        """Count what is used inside for this number of items."""
+        ...
 
 
 class Meter:
@@ -85,11 +94,6 @@ def children_of(parent: int) -> list[int]:
     return children
 
 
-def me() -> int:
-    """Return the id of this process, which supervises the others."""
-    return os.getpid()
-
-
 def parent_of(pid: int) -> int:
     """Return the parent of a running process."""
     return int(_stat(pid)[1])
@@ -108,17 +112,13 @@ def _ran(pid: int) -> float:
     for schedule in Path(f"/proc/{pid}/task").glob("*/schedstat"):
         with contextlib.suppress(OSError):  # the thread has ended
             seconds += int(schedule.read_text().split()[0]) / 1e9
-    in_ticks = sum(map(int, _stat(pid)[11:13])) / TICK
-    return max(seconds, in_ticks) + _ended_children(pid)
+    ticks = [*map(int, _stat(pid)[11:15])]
+    return max(seconds, sum(ticks[:2]) / TICK) + sum(ticks[2:]) / TICK
 
 
 def _cpu(pid: int) -> float:
     # 11 to 14: user and system time, of itself and of its children that have ended
     return sum(map(int, _stat(pid)[11:15])) / TICK
-
-
-def _ended_children(pid: int) -> float:
-    return sum(map(int, _stat(pid)[13:15])) / TICK
 
 
 def _stat(pid: int) -> list[str]:

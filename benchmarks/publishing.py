@@ -7,8 +7,8 @@ from django.utils import timezone
 
 from benchmarks.data import BenchData
 from benchmarks.environment import EXECUTION, BenchEnvironment, BenchError
-from benchmarks.fanout import as_web, publish_as_web
 from benchmarks.results import Result, compared
+from benchmarks.trading import as_web, publish_as_web
 from connections.models import Subscription
 from execution.models import Order
 from execution.tasks import execute_signal
@@ -29,14 +29,9 @@ def publish(environment: BenchEnvironment, data: BenchData, count: int) -> Resul
             seconds.append(ours)
             plain_seconds.append(plain)
     return compared(
-        "publish",
-        count=count,
-        seconds=seconds,
-        baseline="a create() loop and a delay() loop",
-        baseline_count=count,
-        baseline_seconds=plain_seconds,
-        target=TARGET,
-    )
+        "publish", count=count, seconds=seconds, baseline="a create() loop and a delay() loop",
+        baseline_count=count, baseline_seconds=plain_seconds, target=TARGET,
+    )  # fmt: skip
 
 
 def _ours(environment: BenchEnvironment, data: BenchData, count: int) -> float:
@@ -66,17 +61,11 @@ def _candidates(signal: Signal) -> list[Subscription]:
 
 
 def _create(signal: Signal, subscription: Subscription) -> int:
-    order = Order.objects.create(
-        signal=signal,
-        connection=subscription.connection,
-        leg="entry",
-        pair=signal.currency_pair,
-        side=signal.direction,
-        order_type=signal.order_type,
-        time_in_force=signal.time_in_force,
+    return Order.objects.create(
+        signal=signal, connection=subscription.connection, leg="entry", pair=signal.currency_pair,
+        side=signal.direction, order_type=signal.order_type, time_in_force=signal.time_in_force,
         due_at=timezone.now(),
-    )
-    return order.pk
+    ).pk  # fmt: skip
 
 
 def _delay(order_ids: list[int]) -> None:

@@ -1,15 +1,11 @@
 """The environment of `recovery`: servers with fsync, the broker with books of its own, the stack.
 
-The servers and the broker are those of `tests/faults`, so that they survive when our processes are
-killed; the settings are the product's own.
+Servers, broker and operator are those of `tests/faults`, so that they survive when our processes
+are killed; the settings are the product's own.
 """
 
-import json
 import os
 import signal
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -19,6 +15,8 @@ from typing import Any, Self
 import psycopg
 
 from benchmarks.environment import BenchError
+from benchmarks.programs import Program
+from benchmarks.stack_program import WITHOUT_SERVERS
 from common.operational.source import VARIABLE, with_settings
 from config.installation import ROOT
 from ops.bootstrap import development_secrets
@@ -42,7 +40,7 @@ FRESH = "UPDATE connections_accountsnapshot SET read_at = clock_timestamp()"
 
 
 class RecoveryEnvironment:
-    """Use it in a `with` statement; leaving it ends all processes."""
+    """Servers, broker, stack and operator. Leaving the `with` statement ends all processes."""
 
     def __init__(self, folder: Path, accounts: int, settings: Mapping[str, Any]) -> None:
         """settings: of the stack, beside the product's own."""
@@ -51,134 +49,86 @@ class RecoveryEnvironment:
         self.servers = Servers(folder, settings=())
         self.broker = Broker(self.servers)
         self.port = free_port()
-        self._stack: subprocess.Popen[str] | None = None
         self.count = InvariantCounts(self.servers.ours, self.servers.books, dict)
 
     def __enter__(self) -> Self:
-        with ExitStack() as on_failure:
-            on_failure.callback(self.__exit__)
+        with ExitStack() as ends:
+            ends.callback(self.servers.stop)
             self.servers.start()
             self.servers.fresh(self.servers.state_with(self._accounts))
             self.servers.ours.rows(TO_LANES)
             self.environ = self._environ()
+            ends.callback(self.broker.kill)
             self.broker.start()
-            self.start_stack()
-            self.operator = OperatorProcess(
-                {**self.environ, "FILLCAST_DB_ROLE": "trade"}, self.folder
-            )
-            on_failure.pop_all()
+            self._start_stack()
+            ends.callback(lambda: self.stack.close())
+            trading = {**self.environ, "FILLCAST_DB_ROLE": "trade"}
+            self.operator = OperatorProcess(trading, self.folder)
+            ends.callback(self.operator.kill)
+            self._ends = ends.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if operator := getattr(self, "operator", None):
-            operator.kill()
-        if self._stack is not None and self._stack.poll() is None:
-            self._stack.communicate(timeout=60)
-        self.broker.kill()
-        self.servers.stop()
+        self._ends.close()
 
     def _environ(self) -> dict[str, str]:
+        settings = {
+            "messages.log_level": "WARNING", "execution.session_lanes": LANES, **self._settings,
+        }  # fmt: skip
         environ = {
-            **self.servers.environ(),
-            **environ_for(self.broker.address),
-            "FILLCAST_LISTEN": str(self.port),
-            "PYTHONPATH": str(ROOT / "tests/fakes/plugin"),
+            **self.servers.environ(), **environ_for(self.broker.address),
+            "FILLCAST_LISTEN": str(self.port), "PYTHONPATH": str(ROOT / "tests/fakes/plugin"),
             "SESSIONED_JOURNAL": str(self.folder / "calls.log"),
-            VARIABLE: with_settings(
-                OF_TESTS,
-                {
-                    "messages.log_level": "WARNING",
-                    "execution.session_lanes": LANES,
-                    **self._settings,
-                },
-            ),
-        }
+            VARIABLE: with_settings(OF_TESTS, settings),
+        }  # fmt: skip
         (self.folder / "static").mkdir(exist_ok=True)
         return environ | development_secrets(environ)
 
-    # ---- processes ------------------------------------------------------------------------
-    def start_stack(self) -> None:
-        """Start the supervisor, which starts the processes; return at once."""
-        self._stack = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.recovery_stack"], cwd=ROOT, env=self.environ,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-
-    def pids(self) -> dict[str, int]:
-        """Return the ids of the stack's processes by name; empty while one is not ready."""
-        assert self._stack is not None
-        assert self._stack.stdin is not None
-        assert self._stack.stdout is not None
-        self._stack.stdin.write("\n")
-        self._stack.stdin.flush()
-        found: dict[str, int] = json.loads(self._stack.stdout.readline())
-        return found
+    def _start_stack(self) -> None:
+        self.stack = Program("benchmarks.stack_program", WITHOUT_SERVERS, env=self.environ)
 
     def wait_well(self) -> dict[str, int]:
         """Wait until all processes are ready and all accounts may trade; return the ids."""
-        found: dict[str, int] = {}
-
-        def is_well() -> bool:
-            found.update(self.pids())
-            return bool(found) and not self.servers.ours.value(UNHEALTHY) and self.is_settled()
-
-        self.wait(is_well, START_SECONDS, every=0.2)
+        found: dict[str, int] = self.stack.ask()
+        self.wait(
+            lambda: not self.servers.ours.value(UNHEALTHY) and self.is_settled(),
+            START_SECONDS, every=0.2, what="accounts that may trade",
+        )  # fmt: skip
+        found |= self.stack.ask()  # one that has been restarted meanwhile
         self.servers.ours.rows(FRESH)
         self.operator.do("quote")
         return found
 
-    def kill_stack(self) -> None:
-        """kill -9 of the supervisor, which ends all its processes, and a new start at once."""
-        assert self._stack is not None
-        self._stack.kill()
-        self._stack.wait()
-        self.start_stack()
+    def kill(self, kind: str, victim: int) -> None:
+        """kill -9 of a server, or of everything, and a new start at once; or of one process."""
+        if kind == "redis":
+            self.servers.kill_redis()
+            self.servers.redis.start()  # without its data
+        elif kind == "postgres":
+            self.servers.end_postgres(signal.SIGKILL)
+            self.servers.postgres.start()  # recovers its data
+        elif kind == "supervisor":
+            self.stack.process.kill()
+            self.stack.process.wait()
+            self._start_stack()
+        else:
+            os.kill(victim, signal.SIGKILL)
 
-    def kill_redis(self) -> None:
-        """kill -9 and a new start, without its data."""
-        self.servers.kill_redis()
-        self.servers.redis.start()
-
-    def kill_postgres(self) -> None:
-        """kill -9 of the first process of PostgreSQL, and a new start, which recovers its data."""
-        self.servers.end_postgres(signal.SIGKILL)
-        self.servers.postgres.start()
-
-    # ---- orders ---------------------------------------------------------------------------
     def is_settled(self) -> bool:
         """Return whether every order is final or confirmed, and the broker's events are stored."""
         return self.count.unsettled() == 0 and self.count.unacknowledged_events() == 0
 
     def wait(
         self, done: Callable[[], bool], seconds: float, *, every: float = 0.005, what: str = ""
-    ) -> float:
-        """Wait until `done()`; return how long it took. An unreachable database is no error.
-
-        Raises BenchError after `seconds`.
-        """
-        began = time.monotonic()
+    ) -> None:
+        """Wait until `done()`. An unreachable database is no error. Raises BenchError."""
+        end = time.monotonic() + seconds
         while True:
             try:
                 if done():
-                    return time.monotonic() - began
+                    return
             except psycopg.OperationalError:
                 pass
-            if time.monotonic() - began > seconds:
+            if time.monotonic() > end:
                 raise BenchError(f"recovery: {what} not within {seconds:g} s; see {self.folder}")
             time.sleep(every)
-
-    def wrong(self, expected: int) -> dict[str, Any]:
-        """Return each counter of lost and repeated orders that is not 0."""
-        counts = self.count.against_the_journal(expected)
-        return {name: number for name, number in counts.items() if number}
-
-
-def new_folder(parent: Path) -> Path:
-    """Create a folder for one run."""
-    parent.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix="recovery-", dir=parent))
-
-
-def kill(pid: int) -> None:
-    """kill -9."""
-    os.kill(pid, signal.SIGKILL)

@@ -9,38 +9,30 @@ import http.client
 import json
 import os
 import queue
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 from django.db import connections
 
-from benchmarks import baseline, fanout, process_usage
+from benchmarks import baseline
 from benchmarks.data import BenchData
-from benchmarks.environment import BenchEnvironment, BenchError, report_progress
-from benchmarks.http_adapter import ADDRESS, message_of, report_of
-from benchmarks.results import Result, compared, percentile
+from benchmarks.environment import BenchEnvironment, report_progress
+from benchmarks.process_usage import Meter
+from benchmarks.programs import Program
+from benchmarks.results import Result, compared
+from benchmarks.trading import Run, check, fan_out
 from brokers import registry
 from config.installation import ROOT
 from connections.models import ExecutionConnection
-from signals.models import Signal
+from tests.fakes.slow_http import ADDRESS, message_of, report_of
 
-TARGET = 5.0
+TARGET = 10.0
 DELAY_MS, THREADS = 100, 64
-PLUGIN = Path(__file__).with_name("slow_broker_plugin")
-WAITS = """
-SELECT extract(epoch FROM filled_at - %s) * 1000 FROM execution_order WHERE signal_id = %s
-"""
-COUNTS = """
-SELECT (SELECT count(*) FROM execution_order WHERE signal_id = %s AND status = 'FILLED'),
-  (SELECT count(*) FROM execution_fill), (SELECT count(*) FROM positions_executionposition)
-"""
+PLUGIN = ROOT / "tests/fakes/slow_http_plugin"
 LIVING = "SELECT id FROM execution_workerlease WHERE lease_until > clock_timestamp() LIMIT 1"
 
 
@@ -50,11 +42,12 @@ class Broker:
 
     port: int
 
-    def ask(self, path: str) -> Any:
-        """Return the answer to a GET."""
+    def journal(self) -> list[int]:
+        """Return how many orders it has received and executed, and let it forget them."""
         client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        client.request("GET", path)
-        return json.loads(client.getresponse().read())
+        client.request("GET", "/journal")
+        counts: dict[str, int] = json.loads(client.getresponse().read())
+        return [*counts.values()]
 
 
 def slow_broker(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
@@ -66,56 +59,38 @@ def slow_broker(environment: BenchEnvironment, data: BenchData, count: int) -> R
         environment.reset()
         _ours(environment, data, broker, count)  # warm-up
         _threads(environment, data, broker, min(count, THREADS))
-        meter = process_usage.Meter(environment.pids)
-        seconds, threads_seconds, waits = [], [], []
+        meter = Meter(environment.pids)
+        runs, threads_seconds = [], []
         for number in range(environment.rounds):
             threads_seconds.append(_threads(environment, data, broker, count))
-            with meter.over(count):
-                took, of_orders = _ours(environment, data, broker, count)
-            seconds.append(took)
-            waits += of_orders
-            report_progress(
-                f"  round {number + 1}: {took:.2f} s, threads {threads_seconds[-1]:.2f} s"
-            )
+            runs.append(_ours(environment, data, broker, count, meter))
+            took = f"{runs[-1].seconds:.2f} s, threads {threads_seconds[-1]:.2f} s"
+            report_progress(f"  round {number + 1}: {took}")
         environment.run(workers=0)
     return compared(
-        "slow_broker",
-        count=count,
-        seconds=seconds,
-        baseline=f"a pool of {THREADS} threads with plain ORM writes",
-        baseline_count=count,
-        baseline_seconds=threads_seconds,
-        target=TARGET,
-        latencies_ms=waits,
-        delay_ms=DELAY_MS,
+        "slow_broker", count=count, seconds=[run.seconds for run in runs],
+        baseline=f"a pool of {THREADS} threads with plain ORM writes", baseline_count=count,
+        baseline_seconds=threads_seconds, target=TARGET,
+        latencies_ms=[ms for run in runs for ms in run.latencies_ms], delay_ms=DELAY_MS,
         cpu_us_an_order=meter.us_each,
-    )
+    )  # fmt: skip
 
 
 @contextlib.contextmanager
 def broker_running(environment: BenchEnvironment) -> Iterator[Broker]:
     """Run the broker; processes that start meanwhile know its type and its address."""
-    command = [sys.executable, "-m", "benchmarks.http_broker", str(DELAY_MS)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:  # type: ignore[call-overload]
-        port = json.loads(process.stdout.readline())["port"]
+    with Program("tests.fakes.slow_http.broker", DELAY_MS) as program:
+        port = program.read()["port"]
         added = {ADDRESS: f"http://127.0.0.1:{port}", "PYTHONPATH": str(PLUGIN)}
-        before = {name: environment.stack.environ.get(name) for name in added}
-        environment.stack.environ.update(added)
-        os.environ[ADDRESS] = added[ADDRESS]
-        sys.path.append(str(PLUGIN))
-        registry.clear_cache()
-        try:
-            yield Broker(port)
-        finally:
-            sys.path.remove(str(PLUGIN))
+        with environment.more_environ(added):
+            os.environ[ADDRESS] = added[ADDRESS]
+            sys.path.append(str(PLUGIN))
             registry.clear_cache()
-            for name, value in before.items():
-                if value is None:
-                    del environment.stack.environ[name]
-                else:
-                    environment.stack.environ[name] = value
-            process.stdin.close()
+            try:
+                yield Broker(port)
+            finally:
+                sys.path.remove(str(PLUGIN))
+                registry.clear_cache()
 
 
 @contextlib.contextmanager
@@ -130,20 +105,12 @@ def _accounts_there(ids: list[UUID]) -> Iterator[None]:
 
 
 def _ours(
-    environment: BenchEnvironment, data: BenchData, broker: Broker, count: int
-) -> tuple[float, list[float]]:
-    """Return the seconds until all is durable, and the milliseconds to each fill."""
-    signal = data.signal(data.feed(count))
-    began, start = time.time(), time.perf_counter()
-    fanout.publish_as_web(signal, data)
-    environment.wait(environment.nothing_open)
-    seconds = time.perf_counter() - start
-    _check(environment, broker, signal, count)
-    found = environment.sql(WAITS.replace("%s", "to_timestamp(%s)", 1), began, signal.pk)
-    waits = sorted(float(ms) for (ms,) in found)
+    environment: BenchEnvironment, data: BenchData, broker: Broker, count: int,
+    meter: Meter | None = None,
+) -> Run:  # fmt: skip
+    run = fan_out(environment, data, count, meter, broker.journal)
     environment.reset()
-    report_progress(f"  p99 {percentile(waits, 99):.0f} ms")
-    return seconds, waits
+    return run
 
 
 def _threads(environment: BenchEnvironment, data: BenchData, broker: Broker, count: int) -> float:
@@ -162,7 +129,7 @@ def _threads(environment: BenchEnvironment, data: BenchData, broker: Broker, cou
         for each in running:
             each.result()
     seconds = time.perf_counter() - start
-    _check(environment, broker, signal, count)
+    check(environment, signal, count, broker.journal)
     environment.reset()
     return seconds
 
@@ -184,12 +151,3 @@ def _drain(waiting: "queue.SimpleQueue[UUID]", signal_id: int, worker_id: str, p
     finally:
         client.close()
         connections.close_all()
-
-
-def _check(environment: BenchEnvironment, broker: Broker, signal: Signal, count: int) -> None:
-    """Check that each order exists once, here and at the broker."""
-    (counts,) = environment.sql(COUNTS, signal.pk)
-    journal = broker.ask("/journal")
-    if {*counts, *journal.values()} != {count}:
-        message = f"{count} orders, but orders, fills, positions: {counts}, broker's: {journal}"
-        raise BenchError(message + fanout.unfilled(environment, signal))

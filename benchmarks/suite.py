@@ -6,44 +6,29 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks import (
     alert_endpoint,
     analytics,
     bulkhead,
-    crypto,
     curves,
     decisions,
-    events,
     fairness,
     fanout,
-    flame,
-    footprint,
-    ibkr,
     idle,
-    imports,
     killswitch,
     latency,
-    linear,
     load,
-    memory,
     monitor,
-    mt4,
-    mt4_watch,
-    mt5,
     order_steps,
     pages,
-    paper,
     publishing,
-    rate_limits,
     recovery,
-    session_worker,
     sinks,
     slow_broker,
     start,
     sustained,
-    sweep,
     triggers,
 )
 from benchmarks.data import BenchData
@@ -52,77 +37,76 @@ from benchmarks.peers.bench import peers
 from benchmarks.results import Result, as_json, from_json, machine
 from config.installation import var_folder
 
-Bench = Callable[[BenchEnvironment, BenchData, int], Result]
-BENCHES: dict[str, tuple[Bench, int]] = {  # name → (function, usual n)
-    "publish": (publishing.publish, 1_000),
-    "analytics": (analytics.analytics, 1_000),
-    # In order of their number of workers (one, two, none), since fewer workers need a new stack.
-    "sustained_one": (sustained.one, 10_000),
-    "fanout": (fanout.fanout, 1_000),
-    "memory": (memory.memory, 1_000),
-    "idle": (idle.idle, 150),
-    "killswitch": (killswitch.killswitch, 1_000),
-    "sustained": (sustained.two, 10_000),
-    "linear": (linear.ten_thousand, 10_000),
-    "bulkhead": (bulkhead.bulkhead, 1_000),
-    "fairness": (fairness.fairness, 1_000),
-    "slow_broker": (slow_broker.slow_broker, 1_000),
-    "decisions": (decisions.decisions, 1_000),
-    "events": (events.events, 70_000),
-    "sweep": (sweep.sweep, 200_000),
-    "monitor": (monitor.monitor, 100_000),
-    "triggers": (triggers.triggers, 10_000),
-    "ibkr": (ibkr.overhead, 1_000),
-    "ibkr_events": (ibkr.events, 200),
-    "ibkr_memory": (ibkr.memory, 50),
-    "ibkr_reconnect": (ibkr.reconnect, 50),
-    "paper": (paper.overhead, 1_000),
-    "latency": (latency.latency, 30),
-    "peers": (peers, 1_000),
-    "pages": (pages.pages, 1_000_000),
-    "monitor_million": (monitor.million, 1_000_000),
+
+class Bench(NamedTuple):
+    """A benchmark. n: its usual count; minutes: about how long it takes on two idle cores."""
+
+    run: Callable[[BenchEnvironment, BenchData, int], Result]
+    n: int
+    minutes: float
+    what: str
+
+
+class Alone(NamedTuple):
+    """A benchmark that needs no stack. The rest as of the others."""
+
+    run: Callable[[int], Result]
+    n: int
+    minutes: float
+    what: str
+
+
+BENCHES: dict[str, Bench | Alone] = {
+    "publish": Bench(publishing.publish, 1_000, 0.3, "the publication of a signal"),
+    "analytics": Bench(analytics.analytics, 1_000, 0.5, "one day's results of all connections"),
+    # In order of their number of workers (one, two, none), since another one needs a new stack.
+    "sustained_one": Bench(sustained.one, 10_000, 1, "orders a second of one worker"),
+    "fanout": Bench(fanout.fanout, 1_000, 1.5, "one signal until its last fill is committed"),
+    "idle": Bench(idle.idle, 150, 5, "CPU of the stack while nothing is open"),
+    "killswitch": Bench(killswitch.killswitch, 1_000, 1, "a halt of queued orders"),
+    "sustained": Bench(sustained.two, 10_000, 1, "orders a second of two workers"),
+    "bulkhead": Bench(bulkhead.bulkhead, 1_000, 3, "healthy accounts beside failing ones"),
+    "fairness": Bench(fairness.fairness, 1_000, 3, "whether an account always waits longer"),
+    "slow_broker": Bench(slow_broker.slow_broker, 1_000, 1, "a broker that takes 100 ms"),
+    "decisions": Bench(decisions.decisions, 1_000, 0.2, "sizing and limits of an order, no I/O"),
+    "monitor": Bench(monitor.monitor, 1_000_000, 3, "reached levels of open positions"),
+    "triggers": Bench(triggers.triggers, 10_000, 1.5, "quotes judged a second; exits' latency"),
+    "latency": Bench(latency.latency, 30, 2, "signal to broker, report to row, of each adapter"),
+    "peers": Bench(peers, 1_000, 5, "task queues, a bot and an engine beside Fillcast"),
+    "pages": Bench(pages.pages, 1_000_000, 4, "portal, API and console with a million orders"),
     # last: what they leave behind keeps the workers busy
-    "alert_endpoint": (alert_endpoint.slow, 60),  # seconds
-    "alert_endpoint_500": (alert_endpoint.fast, 60),
-    "fanout_100000": (linear.hundred_thousand, 100_000),  # and its accounts, which are read
+    "alert_endpoint": Bench(alert_endpoint.alert_endpoint, 60, 1.5, "500 alerts/s; n: seconds"),
+    "curve_connections": Bench(curves.connections, 100_000, 3, "an order by its signal's accounts"),
+    "start": Alone(start.start, 3, 1, "the stack's start and memory; n: rounds"),
+    "recovery": Alone(recovery.recovery, 500, 2, "kill -9 of each process until all is settled"),
 }
-ALONE: dict[str, tuple[Callable[[int], Result], int]] = {  # benchmarks that need no stack
-    "imports": (imports.imports, 7),
-    "budget": (rate_limits.budget, 20_000),
-    "mt5": (mt5.overhead, 1_000),
-    "mt4": (mt4.overhead, 500),
-    "mt5_dwx": (mt4.overhead_5, 500),
-    "mt4_memory": (mt4.memory, 200),
-    "mt4_watch": (mt4_watch.watch, 200),
-    "session_worker_memory": (session_worker.memory, 50),
-    "start": (start.start, 3),
-    "recovery": (recovery.recovery, 500),
-    "crypto": (crypto.overhead, 1_000),
-}
-# Measured by name only: most take half an hour and more, and the last two show where time goes.
-LONG: dict[str, tuple[Bench, int]] = {
-    "load": (load.load, 30),  # minutes
-    "curve_workers": (curves.workers, 8),
-    "curve_connections": (curves.connections, 100_000),
-    "curve_orders": (curves.orders, 10_000_000),
-    "footprint": (footprint.footprint, 10_000),
-    "sinks": (sinks.sinks, 1_000),
-    "order_steps": (order_steps.order_steps, 1_000),
-    "flame": (flame.flame, 20),  # seconds
-}
-NAMES = [*BENCHES, *ALONE]
+# Measured by name only: most take long, and the last one shows where time goes.
+LONG: dict[str, Bench | Alone] = {
+    "load": Bench(load.load, 30, 35, "trading beside readers: does anything grow? n: minutes"),
+    "curve_workers": Bench(sustained.workers, 8, 4, "orders a second by workers"),
+    "curve_orders": Bench(curves.orders, 10_000_000, 60, "an order and a page by stored orders"),
+    "sinks": Bench(sinks.sinks, 1_000, 10, "trading beside deliveries to buses"),
+    "order_steps": Bench(order_steps.order_steps, 1_000, 1, "CPU of an order, step by step"),
+}  # fmt: skip
+NAMES = [*BENCHES]
 # With small numbers, for each run of the tests: their functions are counted, not timed, so that a
 # slow or busy machine finds the same figure.
 SMALL, SMALL_ROUNDS = {"decisions": 500}, 2
 
 
+def described() -> str:
+    """Return a line for each benchmark: its name, usual n, about how long it takes, and what."""
+    return "\n".join(
+        f"  {name:18}{one.n:>11,}{one.minutes:>6g} min  {one.what}"
+        + (" (by name only)" if name in LONG else "")
+        for name, one in (BENCHES | LONG).items()
+    )
+
+
 def run(
-    names: Sequence[str],
-    counts: int | Mapping[str, int] | None,
-    rounds: int = USUAL_ROUNDS,
-    *,
+    names: Sequence[str], counts: int | Mapping[str, int] | None, rounds: int = USUAL_ROUNDS, *,
     keeps_others: bool = False,
-) -> tuple[dict[str, Any], list[Result]]:
+) -> tuple[dict[str, Any], list[Result]]:  # fmt: skip
     """Run benchmarks in the given order; return the machine's facts and the results.
 
     counts: replaces the usual count of each benchmark, or of those that it names. The JSON line of
@@ -136,19 +120,17 @@ def run(
     with ExitStack() as stack:
         stacked: tuple[BenchEnvironment, BenchData] | None = None
         for name in names:
-            count = counts.get(name) if isinstance(counts, Mapping) else counts
-            began = time.monotonic()
-            if name in ALONE:
-                alone, usual_n = ALONE[name]
-                report_progress(f"{name}, n = {count or usual_n:,}")
-                result = alone(count or usual_n)
+            bench = (BENCHES | LONG)[name]
+            given = counts.get(name) if isinstance(counts, Mapping) else counts
+            count, began = given or bench.n, time.monotonic()
+            report_progress(f"{name}, n = {count:,}")
+            if isinstance(bench, Alone):
+                result = bench.run(count)
             else:
-                bench, usual_n = (BENCHES | LONG)[name]
                 if stacked is None:
                     environment = stack.enter_context(BenchEnvironment(rounds))
                     stacked = environment, BenchData(environment)
-                report_progress(f"{name}, n = {count or usual_n:,}")
-                result = bench(*stacked, count or usual_n)
+                result = bench.run(*stacked, count)
             results.append(replace(result, took_s=time.monotonic() - began))
             report_progress(_describe(result))
             _save(as_json(facts, results), folder)

@@ -15,18 +15,14 @@ class Trend(NamedTuple):
     error: float
 
     @property
-    def at_least(self) -> float:
-        """The growth an hour that the samples prove: less twice the standard error, or nothing."""
-        return max(self.an_hour - self.uncertainty, 0.0)
-
-    @property
     def uncertainty(self) -> float:
         """How far the growth an hour may be off: twice the standard error."""
         return 2 * self.error
 
-    def share_at_least(self) -> float:
-        """Return the proven growth an hour as a share of the mean."""
-        return self.at_least / self.mean if self.mean else 0.0
+    @property
+    def at_least(self) -> float:
+        """The growth an hour that the samples prove."""
+        return max(self.an_hour - self.uncertainty, 0.0)
 
 
 def trend(seconds: Sequence[float], values: Sequence[float]) -> Trend:

@@ -3,22 +3,20 @@
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import fanout
 from benchmarks.data import BenchData
 from benchmarks.environment import BenchEnvironment, BenchError, report_progress
 from benchmarks.peers import freqtrade_bot, nautilus
-from benchmarks.peers.queue_runs import Runs, measure_fillcast, measure_peer
+from benchmarks.peers.queue_runs import measure_fillcast, measure_peer
 from benchmarks.peers.queues import QUEUE_PEERS
+from benchmarks.peers.sides import Runs
 from benchmarks.results import Result, compared
+from benchmarks.trading import trade_history
 
 TARGET = 10.0  # times the fastest of the queues, by orders a second
 QUEUE_ORDERS = 200  # at most, of the queues: they are linear and slow
 KILL_ORDERS = 120
 USUAL_CONNECTIONS = 100  # from so many on it is a measurement, else only a test
 FEW_ORDERS, ONE_BOT, SHORT_SECONDS = 200, 1, 1.0
-FILLCAST_DURABLE = (
-    "order, intent, fill and position in PostgreSQL, with fsync; a message only starts a row sooner"
-)
 
 
 def peers(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
@@ -28,7 +26,7 @@ def peers(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
     """
     environment.run(workers=2)
     is_usual = count >= USUAL_CONNECTIONS
-    with fanout.trade_history(environment, data, count):
+    with trade_history(environment, data, count):
         rows, ours = _queues(environment, data, count, is_usual)
     rows["freqtrade"] = _row(
         freqtrade_bot.measure if is_usual else lambda: freqtrade_bot.measure(ONE_BOT, SHORT_SECONDS)
@@ -56,13 +54,8 @@ def _queues(
                     skipped[peer.name] = {"skipped": str(error)}
         measure_fillcast(environment, data, ours, count if kills else 0)
         _report(number, {**measured, "fillcast": ours})
-    rows = {
-        peer.name: skipped.get(peer.name)
-        or {**measured[peer.name].row(), "durable": peer.durable, "configured": peer.configured}
-        for peer in QUEUE_PEERS
-    }
-    fillcast = {**ours.row(), "durable": FILLCAST_DURABLE, "mb_an_account": ours.memory_mb}
-    return {"fillcast": fillcast, **rows}, ours
+    rows = {peer.name: skipped.get(peer.name) or measured[peer.name].row() for peer in QUEUE_PEERS}
+    return {"fillcast": ours.row() | {"mb_an_account": ours.memory_mb}, **rows}, ours
 
 
 def _report(number: int, measured: dict[str, Runs]) -> None:
@@ -92,13 +85,10 @@ def _result(count: int, ours: Runs, rows: dict[str, dict[str, Any]]) -> Result:
         raise BenchError(f"no queue could be measured: {rows}")
     fastest = max(queues, key=lambda name: queues[name]["orders_s"])
     return compared(
-        "peers",
-        count=count,
-        seconds=ours.seconds,
+        "peers", count=count, seconds=ours.seconds,
         baseline=f"the fastest of the task queues with a plain task for each account: {fastest}",
-        baseline_count=queues[fastest]["n"],
-        baseline_seconds=queues[fastest]["rounds_s"],
+        baseline_count=queues[fastest]["n"], baseline_seconds=queues[fastest]["rounds_s"],
         target=TARGET,
         cpu_ratio=min(row["cpu_us_an_order"] for row in queues.values()) / ours.meter.us_in_all,
         peers=rows,
-    )
+    )  # fmt: skip

@@ -8,7 +8,7 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
 
-from benchmarks.fanout import as_web  # noqa: E402
+from benchmarks.trading import as_web  # noqa: E402
 from signals.services import publish as publish_signal  # noqa: E402
 from users.models import User  # noqa: E402
 from users.tenancy import on_behalf_of  # noqa: E402

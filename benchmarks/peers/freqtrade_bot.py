@@ -50,8 +50,6 @@ def measure(bots: int = BOTS, idle_seconds: float = IDLE_SECONDS) -> dict[str, A
         "start_s": statistics.median(seconds),
         "mb_an_account": memory / bots,
         "idle_cpu_s_a_minute_an_account": used / bots * MINUTE / idle_seconds,
-        "measured": "dry run, one pair, a strategy without indicators, a fake exchange: from the"
-        " start of the process to the end of its first loop; each bot serves one account",
     }
     report_progress(f"  freqtrade: {row['start_s']:.1f} s, {row['mb_an_account']:.0f} MB")
     return row

@@ -9,14 +9,12 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from benchmarks.environment import EXECUTION, BenchEnvironment, report_progress
 from benchmarks.peers.settings import QUEUE
-
-if TYPE_CHECKING:
-    from benchmarks.peers.queue_runs import Side
+from benchmarks.peers.sides import Side
 
 OTHER_WORKERS = ("exits", "sessions", "maintenance")  # besides those for entries
 SHARES = (0.2, 0.4, 0.6, 0.8)
@@ -47,38 +45,36 @@ SELECT count(*) FILTER (WHERE s.times = 1) AS filled_once,
 FROM unnest(%(accounts)s::text[]) AS c (id)
 LEFT JOIN sent s ON s.connection_id = c.id LEFT JOIN ours o ON o.connection_id = c.id
 """
-Pending = Callable[["Side", Any], int]
+Pending = Callable[[Side, Any], int]
 
 
-def _of_celery(side: "Side", _: Any) -> int:
+def _of_celery(side: Side, _: Any) -> int:
     redis = side.environment.redis
     return int(redis.llen(QUEUE)) + int(redis.hlen("unacked"))
 
 
-def _of_dramatiq(side: "Side", _: Any) -> int:
+def _of_dramatiq(side: Side, _: Any) -> int:
     names = (f"dramatiq:{QUEUE}.msgs", f"dramatiq:{QUEUE}.DQ.msgs")  # the second: to be retried
     return sum(int(side.environment.redis.hlen(name)) for name in names)
 
 
-def _of_procrastinate(side: "Side", _: Any) -> int:
+def _of_procrastinate(side: Side, _: Any) -> int:
     return int(side.environment.sql(JOBS)[0][0])
 
 
-def _of_fillcast(side: "Side", published: Any) -> int:
+def _of_fillcast(side: Side, published: Any) -> int:
     return int(side.orders(published) == 0 or not side.environment.nothing_open())
 
 
 PENDING: Mapping[str, Pending] = {
-    "celery": _of_celery,
-    "dramatiq": _of_dramatiq,
-    "procrastinate": _of_procrastinate,
+    "celery": _of_celery, "dramatiq": _of_dramatiq, "procrastinate": _of_procrastinate,
     "fillcast": _of_fillcast,
-}
+}  # fmt: skip
 """Tasks that are queued or being executed; of Fillcast, whether any order is open."""
 
 
 def measure(
-    side: "Side", count: int, restart: Callable[[], None], pending: Pending
+    side: Side, count: int, restart: Callable[[], None], pending: Pending
 ) -> dict[str, Any]:
     """Publish to `count` accounts, kill the workers at each share; return what is left."""
     side.environment.sql(REPLIES, REPLY_MS)
@@ -90,9 +86,7 @@ def measure(
     return left
 
 
-def _kill(
-    side: "Side", count: int, restart: Callable[[], None], pending: Pending
-) -> dict[str, Any]:
+def _kill(side: Side, count: int, restart: Callable[[], None], pending: Pending) -> dict[str, Any]:
     environment = side.environment
     ((after,),) = environment.sql(LAST_TICKET)
     published, accounts = side.publish(count)
@@ -103,7 +97,7 @@ def _kill(
         ((sending,),) = environment.sql(IN_FLIGHT, published.pk)
         restart()
         in_flight.append(int(sending))
-    side.publisher.end()
+    side.publisher.read()
     settled = _wait(side, published, count, pending, began)
     time.sleep(DONE_SECONDS)
     left = _left(environment, after, published.pk, accounts)
@@ -111,7 +105,7 @@ def _kill(
     return {"n": count, **left, "in_flight": in_flight, "from_first_kill_s": settled}
 
 
-def _await_share(side: "Side", published: Any, count: int, share: float, pending: Pending) -> None:
+def _await_share(side: Side, published: Any, count: int, share: float, pending: Pending) -> None:
     """Wait until this share of the orders is filled, or nothing is left to do."""
 
     def is_reached() -> bool:
@@ -121,7 +115,7 @@ def _await_share(side: "Side", published: Any, count: int, share: float, pending
     side.environment.wait(is_reached, seconds=MOST_SECONDS, every=0.002)
 
 
-def _wait(side: "Side", published: Any, count: int, pending: Pending, began: float) -> float:
+def _wait(side: Side, published: Any, count: int, pending: Pending, began: float) -> float:
     """Wait until all is filled, or nothing is left to do; return when the last was filled."""
     filled, changed = -1, began
     while filled < count and time.monotonic() - began < MOST_SECONDS:

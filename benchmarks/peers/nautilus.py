@@ -1,4 +1,7 @@
-"""NautilusTrader's order path to its simulated venue, in one process, without a database."""
+"""NautilusTrader's order path to its simulated venue, in one process, without a database.
+
+Market orders of one instrument and one account, through its risk and execution engines.
+"""
 
 import json
 import subprocess
@@ -25,9 +28,4 @@ def measure(orders: int = ORDERS) -> dict[str, Any]:
         raise SkippedError(f"its script fails: {lines[-1]}")
     figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     report_progress(f"  NautilusTrader: {figures['us_an_order']:.0f} µs an order")
-    return {
-        "version": version,
-        **figures,
-        "measured": "market orders of one instrument and one account through its risk and execution"
-        " engines to its simulated venue, in one process: nothing is committed to a database",
-    }
+    return {"version": version, **figures}

@@ -11,11 +11,11 @@ import sys
 def main() -> None:
     """Publish until the input ends."""
     peer = importlib.import_module(sys.argv[1])
-    print("ready", flush=True)
+    print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
         signal_id, connection_ids = json.loads(line)
         peer.publish(signal_id, connection_ids)
-        print("published", flush=True)
+        print(json.dumps("published"), flush=True)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.peers import packages
-from benchmarks.peers.settings import LOOK_SECONDS, MAINTENANCE_IN_A_MILLION, QUEUE, STALLED_SECONDS
+from benchmarks.peers.settings import QUEUE
 from config.installation import ROOT
 
 WORKERS = 2  # as many as Fillcast has for entries
@@ -13,17 +13,12 @@ WORKERS = 2  # as many as Fillcast has for entries
 
 @dataclass(frozen=True, slots=True)
 class QueuePeer:
-    """A task queue. commands: of its workers, together `WORKERS` processes that execute tasks.
-
-    durable: what survives when its server is killed. configured: for tasks that must not be lost.
-    """
+    """A task queue. commands: of its workers, together `WORKERS` processes that execute tasks."""
 
     name: str
     package: str
     environment: str  # of `packages`; empty: the product's own
     commands: tuple[tuple[str, ...], ...]
-    durable: str
-    configured: str
 
     @property
     def module(self) -> str:
@@ -51,27 +46,16 @@ def _celery(number: int) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-IN_REDIS = "messages in Redis' memory; order rows in PostgreSQL"
 QUEUE_PEERS: Sequence[QueuePeer] = (
-    QueuePeer(
-        "celery", "celery", "", tuple(_celery(number) for number in range(WORKERS)), IN_REDIS,
-        f"acks_late, reject_on_worker_lost, prefetch 1, visibility_timeout {STALLED_SECONDS} s"
-        f" (default 1 h), looked for each {LOOK_SECONDS} s (default 100 s)",
-    ),
+    QueuePeer("celery", "celery", "", tuple(_celery(number) for number in range(WORKERS))),
     QueuePeer(
         "dramatiq", "dramatiq", packages.QUEUES,
         (("dramatiq", "benchmarks.peers.dramatiq_app", "--processes", str(WORKERS),
           "--threads", "1", "--queues", QUEUE),),
-        IN_REDIS,
-        f"late acknowledgement (default), heartbeat_timeout {STALLED_SECONDS} s (default 60),"
-        f" maintenance at {MAINTENANCE_IN_A_MILLION / 10_000:g} % of commands (default 0.1)",
     ),
     QueuePeer(
         "procrastinate", "procrastinate", packages.QUEUES,
         (("procrastinate", "--app", "benchmarks.peers.procrastinate_app.app", "worker",
           "--queues", QUEUE, "--concurrency", "1"),) * WORKERS,
-        "jobs and order rows in PostgreSQL, with fsync",
-        f"stalled jobs retried after {STALLED_SECONDS} s, looked for each {LOOK_SECONDS} s (in its"
-        " documentation: 30 s, each 10 min)",
     ),
 )  # fmt: skip

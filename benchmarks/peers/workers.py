@@ -1,12 +1,8 @@
-"""The processes of a peer: its workers, and one that publishes."""
+"""The worker processes of a peer."""
 
-import contextlib
-import json
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from uuid import UUID
 
 from benchmarks import process_usage
 from benchmarks.environment import BenchEnvironment, BenchError
@@ -14,51 +10,6 @@ from benchmarks.peers.queues import QueuePeer
 from config.installation import ROOT
 from ops.embedded import processes
 from ops.stack.stack import NICENESS
-
-
-class Publisher:
-    """A process that publishes signals (`publisher.py`)."""
-
-    def __init__(self, python: str, module: str, environ: dict[str, str]) -> None:
-        self._process = subprocess.Popen(
-            [python, "-m", "benchmarks.peers.publisher", module], cwd=ROOT, env=environ,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        self._read()
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        return self._process.pid
-
-    def begin(self, signal_id: int, connection_ids: Sequence[UUID]) -> None:
-        """Start to publish a signal to these accounts."""
-        assert self._process.stdin
-        self._process.stdin.write(json.dumps([signal_id, list(map(str, connection_ids))]) + "\n")
-        self._process.stdin.flush()
-
-    def end(self) -> None:
-        """Wait until it is published. Raises BenchError if the process has failed."""
-        self._read()
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.communicate(timeout=30)
-
-    def _read(self) -> None:
-        assert self._process.stdout
-        if not self._process.stdout.readline():
-            raise BenchError(f"the publisher ended with {self._process.wait(10)}")
-
-
-@contextlib.contextmanager
-def publisher(python: str, module: str, environ: dict[str, str]) -> Iterator[Publisher]:
-    """Run a publisher meanwhile."""
-    process = Publisher(python, module, environ)
-    try:
-        yield process
-    finally:
-        process.close()
 
 
 def environ_of(environment: BenchEnvironment) -> dict[str, str]:

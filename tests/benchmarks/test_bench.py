@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.suite import NAMES
+from benchmarks.suite import BENCHES, LONG, NAMES
 from ops.embedded.processes import birth
 from tests.prepared_database import copy_to
 from tests.server_folders import server_folder
@@ -88,6 +88,17 @@ def test_every_benchmark_runs_and_reports_in_one_format(folder: Path) -> None:
     until(lambda: not processes_of(folder))  # a killed one may need a moment
 
 
+def test_unknown_name_lists_all_with_how_long_each_takes(folder: Path) -> None:
+    unknown, listed = launch(folder, "--only", "fastest"), launch(folder, "--only", "help")
+    out, progress = unknown.communicate(timeout=SECONDS)
+    assert unknown.returncode == 2, progress
+    assert "no benchmark 'fastest'" in progress
+    out, _ = listed.communicate(timeout=SECONDS)
+    for text in (progress, out):
+        lines = [line.split()[0] for line in text.splitlines() if " min  " in line]
+        assert lines == [*BENCHES, *LONG]
+
+
 def test_ctrl_c_leaves_no_process_running(folder: Path) -> None:
     running = launch(folder, "--only", "fanout", "-n", "20")
     # The stack's processes start after the servers: more than a minute on a busy machine.
@@ -112,12 +123,11 @@ def test_load_has_every_candidate_once_and_stores_its_samples(
     (result,) = json.loads(out.splitlines()[-1])["benches"]
     detail = result["detail"]
     assert detail["bars"]["orders_not_each_once"]["value"] == 0, detail["counts"]
-    assert detail["counts"]["candidates"] == detail["counts"]["entries"] > 0
+    assert detail["candidates"] == detail["entries"] > 0
     assert detail["bars"]["failed_pages"]["value"] == 0
     assert detail["audit"]["ok"] is True
     stored = json.loads((folder / "bench" / "load.json").read_text())
     assert len(stored["samples"]) > 3
-    assert stored["samples"][-1]["published"] == detail["signals"]
     until(lambda: not processes_of(folder))
 
 
@@ -127,11 +137,10 @@ def test_sinks_deliver_everything_and_are_compared_with_none(folder: Path) -> No
     assert running.returncode == 0, progress
     (result,) = json.loads(out.splitlines()[-1])["benches"]
     assert result["baseline"]["name"] == "the same without sinks"
-    for name in ("fanout", "fanout_draining", "sustained"):
-        trade = result["detail"][name]
+    for trade in result["detail"]["trades"].values():
         orders = trade["orders"] * len(trade["rounds_s"])
         assert len(trade["rounds_s"]) == len(trade["baseline_rounds_s"])
-        assert {"redis+stream", "nats", "kafka", "python:webhook"} == set(trade["events_drained"])
+        assert {"redis+stream", "nats", "kafka"} == set(trade["events_drained"])
         assert all(events >= orders for events in trade["events_drained"].values())
         assert "buses" not in trade["baseline_cpu_us_an_order"]
     until(lambda: not processes_of(folder))

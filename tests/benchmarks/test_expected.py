@@ -19,7 +19,7 @@ def result(name: str = "fanout", *, ratio: float, n: int = 1_000, **detail: Any)
 
 
 def less(ratio: float) -> Result:
-    return Result("memory", 1_000, 1.0, 1.0, None, None, None, ratio, 1.0, ok=True, half=True)
+    return Result("memory", 1_000, 1.0, 1.0, None, None, None, ratio, 1.0, ok=True)
 
 
 def recorded(tmp_path: Path, *results: Result) -> dict[str, expected.Figure]:

@@ -1,6 +1,7 @@
 """Peers: what is not installed is named; rows have figures; what a kill leaves is counted."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -9,20 +10,20 @@ import pytest
 
 from benchmarks.environment import BenchError
 from benchmarks.peers import bench, kills, packages
-from benchmarks.peers.queue_runs import Runs
 from benchmarks.peers.queues import QUEUE_PEERS
-from benchmarks.process_usage import Pids, me
+from benchmarks.peers.sides import Runs
+from benchmarks.process_usage import Pids
 from benchmarks.results import Result, as_json
 from tests.benchmarks.test_bench import SECONDS, folder, launch
 
 __all__ = ["folder"]
 SKIPPED = {"skipped": "not installed: run `make peers`"}
-ROW_OF_A_QUEUE = {"n", "seconds", "orders_s", "cpu_us_an_order", "durable", "configured"}
+ROW_OF_A_QUEUE = {"n", "seconds", "orders_s", "cpu_us_an_order"}
 
 
 def measured(count: int, *seconds: float) -> Runs:
     """What was measured of a side that used no CPU but this process's."""
-    pids: Pids = {"workers": [me()]}
+    pids: Pids = {"workers": [os.getpid()]}
     runs = Runs(count, lambda: pids, list(seconds))
     with runs.meter.over(count):
         sum(number * number for number in range(1_000_000))
@@ -112,14 +113,8 @@ def test_every_peer_has_a_row_with_figures_or_a_reason(folder: Path) -> None:
     assert running.returncode == 0, progress
     (measured,) = json.loads(out.splitlines()[-1])["benches"]
     rows = measured["detail"]["peers"]
-    assert list(rows) == [
-        "fillcast",
-        "celery",
-        "dramatiq",
-        "procrastinate",
-        "freqtrade",
-        "nautilus",
-    ]
+    names = ["fillcast", "celery", "dramatiq", "procrastinate", "freqtrade", "nautilus"]
+    assert list(rows) == names
     assert rows["celery"].keys() >= ROW_OF_A_QUEUE
     for name in ("dramatiq", "procrastinate"):
         assert rows[name].keys() >= ROW_OF_A_QUEUE or rows[name]["skipped"]

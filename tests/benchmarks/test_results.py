@@ -2,7 +2,15 @@
 
 import json
 
-from benchmarks.results import Result, as_json, as_table, compared, from_json, percentile
+from benchmarks.results import (
+    Result,
+    as_json,
+    as_table,
+    bounded,
+    compared,
+    from_json,
+    percentile,
+)
 
 
 def test_percentile_is_a_measured_value() -> None:
@@ -24,20 +32,15 @@ def test_rates_are_compared_by_medians() -> None:
     )
     assert result.seconds == 0.2
     assert result.ratio == 20  # 5,000 a second against 250
-    assert (result.ok, result.half) == (True, True)
+    assert result.ok
 
 
-def test_half_of_the_target_is_reported_separately() -> None:
-    def outcome(seconds: float) -> tuple[bool, bool]:
-        result = compared(
-            "one", count=1, seconds=[seconds],
-            baseline="slow", baseline_count=1, baseline_seconds=[10.0], target=10,
-        )  # fmt: skip
-        return result.ok, result.half
-
-    assert outcome(1.0) == (True, True)
-    assert outcome(1.5) == (False, True)
-    assert outcome(2.5) == (False, False)
+def test_figure_must_not_exceed_its_target() -> None:
+    assert bounded("one", 4, 0.9, target=1.0).ok
+    assert not bounded("one", 4, 1.1, target=1.0).ok
+    assert not bounded("one", 4, 0.9, target=1.0, also=False).ok
+    result = bounded("one", 4, 0.9, target=1.0, seconds=2.0, times_ms=[1.0, 3.0], unit="MB")
+    assert (result.rate, result.p99_ms, result.detail) == (2.0, 3.0, {"unit": "MB"})
 
 
 def test_output_is_one_json_line_with_all_keys() -> None:
@@ -53,7 +56,7 @@ def test_output_is_one_json_line_with_all_keys() -> None:
     line = as_json({"cores": 2}, [result])
     assert "\n" not in line
     (bench,) = json.loads(line)["benches"]
-    keys = "name n seconds rate p50_ms p99_ms baseline ratio target ok half"
+    keys = "name n seconds rate p50_ms p99_ms baseline ratio target ok"
     assert set(keys.split()) <= bench.keys()
     assert bench["baseline"].keys() == {"name", "seconds", "rate"}
     assert bench["seconds"] == 0.3333
@@ -70,6 +73,8 @@ def test_stored_results_are_read_again_on_the_same_machine() -> None:
     line = as_json({"cores": 2, "load": 1.5}, [result_of("one"), result_of("two")])
     assert from_json(line, {"cores": 2, "load": 0.1}) == [result_of("one"), result_of("two")]
     assert from_json(line, {"cores": 4, "load": 1.5}) == []
+    earlier = line.replace('"ok":', '"half": true, "ok":')
+    assert from_json(earlier, {"cores": 2, "load": 0.1}) == [result_of("one"), result_of("two")]
 
 
 def test_table_states_each_result_and_its_bar() -> None:

@@ -39,8 +39,7 @@ class ClientHandler(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         for line in self.rfile:
-            name, arguments, keywords, *spent = json.loads(line)
-            self.server.model.spent += spent
+            name, arguments, keywords = json.loads(line)
             answer = (
                 self._run_action(name[4:], keywords)
                 if name.startswith("set.")
@@ -254,7 +253,7 @@ class ClientHandler(socketserver.StreamRequestHandler):
         return {
             "accepted": account.accepted, "orders": account.orders, "history": account.history,
             "positions": account.positions, "deals": account.deals, "calls": model.calls,
-            "spent": model.spent[1:], "sent": model.sent,
+            "sent": model.sent,
         }  # fmt: skip
 
 

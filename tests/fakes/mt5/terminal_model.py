@@ -41,7 +41,6 @@ class TerminalModel:
         self.removes_later = False  # as at an exchange: the order works until `end_order`
         self.accepted_fillings: list[int] | None = None  # whatever the symbols' data say
         self.sent: list[dict[str, Any]] = []  # requests of `order_send`, accepted or not
-        self.spent: list[float] = []  # seconds in the package: [n + 1] is of call n
 
     def now(self) -> int:
         return int((time.time() + self.zone_seconds + self.skew_seconds) * 1000)

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 READ_ONLY = (
     "Error validating request.-'bO' : cause - The API interface is currently in Read-Only mode."
 )
-PLACE = 3
 ENDED = ("Filled", "Cancelled", "ApiCancelled", "Inactive")
 
 
@@ -48,10 +47,7 @@ class ClientSession:
             self._tws.writes.append(time.monotonic())
             kind = int(fields[0])
             if kind not in self._tws.muted:
-                began = time.perf_counter()
                 self._answer(kind, fields)
-                if kind == PLACE:
-                    self._tws.delays.append(time.perf_counter() - began)
 
     def send(self, message: bytes) -> None:
         if self._is_ending:

@@ -63,12 +63,6 @@ class Control:
         await asyncio.sleep(seconds)
         await self._tws.open(port)
 
-    def delays(self) -> dict[str, Any]:
-        """Return how long the fake took for each order, in seconds, and clear the list."""
-        result = {"seconds": list(self._tws.delays)}
-        self._tws.delays.clear()
-        return result
-
     def state(self) -> dict[str, Any]:
         """Return the broker's state, for a test's final checks."""
         venue = self._venue

@@ -33,9 +33,6 @@ class FakeTws:
         self.muted: set[int] = set()  # message kinds that are not answered
         self.connects: list[float] = []
         self.order_messages: deque[Sequence[str]] = deque(maxlen=1000)  # fields of received orders
-        self.delays: deque[float] = deque(
-            maxlen=100_000
-        )  # seconds that the fake took for each order
         self.rule_requests: list[int] = []  # market rules that were asked for
         self.list_requests: list[str] = []  # "open", "completed" or "executions"
         self.writes: list[float] = []  # when messages arrived, for rate limits

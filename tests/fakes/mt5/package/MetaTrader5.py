@@ -9,7 +9,6 @@ import json
 import os
 import socket
 import threading
-import time
 from typing import Any
 
 from tests.fakes.mt5.rows import LISTS, ROWS, TradeRequest
@@ -28,12 +27,10 @@ _TEXTS = frozenset({"symbol", "comment"})
 _error: tuple[int, str] = (1, "Success")
 _stream: Any = None
 _call_lock = threading.Lock()
-_spent = 0.0  # seconds in the previous call, for benchmarks: sent with the next one
 
 
 def _call(name: str, *arguments: Any, **keywords: Any) -> Any:
-    global _error, _spent
-    began = time.perf_counter()
+    global _error
     if not _call_lock.acquire(blocking=False):
         raise RuntimeError("two calls at once")
     try:
@@ -43,13 +40,12 @@ def _call(name: str, *arguments: Any, **keywords: Any) -> Any:
         return _request(name, arguments, keywords)
     finally:
         _call_lock.release()
-        _spent = time.perf_counter() - began
 
 
 def _request(name: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
     global _error, _stream
     try:
-        _stream.write(json.dumps([name, arguments, keywords, _spent]).encode() + b"\n")
+        _stream.write(json.dumps([name, arguments, keywords]).encode() + b"\n")
         _stream.flush()
         answer = json.loads(_stream.readline())
     except (OSError, ValueError):

@@ -1,6 +1,6 @@
-"""A broker over HTTP that takes its time: `python -m benchmarks.http_broker MILLISECONDS`.
+"""A broker over HTTP that takes its time: `python -m tests.fakes.slow_http.broker MILLISECONDS`.
 
-It prints its address as JSON, executes each market order once, and answers each request after so
+It prints its port as JSON, executes each market order once, and answers each request after so
 many milliseconds. `/journal` answers at once. It ends with its input.
 """
 
@@ -67,20 +67,19 @@ class Books:
 
 async def main(delay_ms: float) -> None:
     """Serve until the input ends."""
-    books = Books(delay_ms / 1000)
-    app = web.Application()
-    app.add_routes(
-        [
-            web.post("/orders", books.place),
-            web.get("/order", books.find),
-            web.get("/orders", books.of_account),
-            web.get("/journal", books.journal),
-        ]
-    )
+    books, app = Books(delay_ms / 1000), web.Application()
+    app.add_routes([
+        web.post("/orders", books.place), web.get("/order", books.find),
+        web.get("/orders", books.of_account), web.get("/journal", books.journal),
+    ])  # fmt: skip
+    await serve(app)
+
+
+async def serve(app: web.Application) -> None:
+    """Print the port as JSON, and serve until the input ends."""
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, backlog=2048)
-    await site.start()
+    await web.TCPSite(runner, "127.0.0.1", 0, backlog=2048).start()
     print(json.dumps({"port": runner.addresses[0][1]}), flush=True)
     while await asyncio.to_thread(sys.stdin.readline):
         pass

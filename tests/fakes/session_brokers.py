@@ -1,5 +1,5 @@
-"""Gateways and terminals with steady prices, for the sessions of `load`:
-`python -m benchmarks.session_doubles ROOT STATE GATEWAYS MT4 MT5`.
+"""Many gateways and terminals with steady prices, in one process, for benchmarks:
+`python -m tests.fakes.session_brokers ROOT STATE GATEWAYS MT4 MT5`.
 
 Each gateway is a TWS of its own with one account, `DU` and its number. Each terminal has its folder
 under ROOT, the broker's state under STATE. It prints the gateways' ports as JSON, once all listen
@@ -7,18 +7,13 @@ and all terminals have written their files, and ends with its input.
 """
 
 import asyncio
-import contextlib
 import json
 import os
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from config.installation import ROOT
 from tests.fakes.dwx import expert_advisor
 from tests.fakes.dwx.mt5_expert_advisor import advisor_of
 from tests.fakes.dwx.terminal import Terminal
@@ -39,29 +34,6 @@ def ibkr_account(number: int) -> str:
 def folder_name(number: int, *, is_mt5: bool) -> str:
     """Return the name of a terminal's folder."""
     return f"mt{5 if is_mt5 else 4}-{number}"
-
-
-@dataclass(frozen=True, slots=True)
-class Doubles:
-    """The running process. pid: without it no account has a broker."""
-
-    pid: int
-    ports: list[int]
-    mt4: int
-    mt5: int
-
-
-@contextlib.contextmanager
-def running(root: Path, state: Path, gateways: int, mt4: int, mt5: int) -> Iterator[Doubles]:
-    """Run the process meanwhile."""
-    arguments = [str(root), str(state), str(gateways), str(mt4), str(mt5)]
-    command = [sys.executable, "-m", "benchmarks.session_doubles", *arguments]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:  # type: ignore[call-overload]
-        try:
-            yield Doubles(process.pid, json.loads(process.stdout.readline()), mt4, mt5)
-        finally:
-            process.stdin.close()
 
 
 async def main(root: Path, state: Path, gateways: int, mt4: int, mt5: int) -> None:

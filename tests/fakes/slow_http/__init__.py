@@ -1,4 +1,4 @@
-"""The adapter for `http_broker`, as a third party would write it: one POST for each order.
+"""The adapter for the broker of `broker.py`, as a third party would write it: one POST an order.
 
 The broker type is `slow`. Balances are those of the paper account of the same number.
 """
@@ -14,31 +14,16 @@ from weakref import WeakKeyDictionary
 
 import aiohttp
 
+from brokers import base, types
 from brokers.account_capabilities import Capabilities
 from brokers.adapter_base import AdapterBase
-from brokers.base import (
-    Guard,
-    OnOutcome,
-    OutcomeUnknown,
-    ReadFailed,
-    submit_each,
-)
 from brokers.paper import capabilities
 from brokers.paper.adapter import PaperAdapter
 from brokers.paper.form import FORM as PAPER_FORM
-from brokers.types import (
-    BrokerOrder,
-    BrokerPosition,
-    ConnectionSpec,
-    Execution,
-    OrderReport,
-    OrderRequest,
-    ReportKind,
-    Side,
-)
+from brokers.types import ConnectionSpec, OrderReport, OrderRequest
 from common.reason_codes import Code
 
-ADDRESS = "BENCH_SLOW_BROKER"  # the environment variable with the broker's address
+ADDRESS = "SLOW_HTTP_BROKER"  # the environment variable with the broker's address
 FORM = replace(PAPER_FORM, label="Slow", account="The number of a paper account.")
 
 
@@ -67,12 +52,12 @@ def message_of(request: OrderRequest) -> dict[str, str]:
 
 def report_of(connection_id: str, order: Mapping[str, Any]) -> OrderReport:
     """Return the report of an executed order."""
-    fill = Execution(
+    fill = types.Execution(
         broker_fill_id=f"f{order['number']}", quantity=Decimal(order["quantity"]),
         price=Decimal(order["price"]), time=datetime.fromisoformat(order["time"]),
     )  # fmt: skip
     return OrderReport(
-        kind=ReportKind.FILLED, connection_id=connection_id, client_order_id=order["id"],
+        kind=types.ReportKind.FILLED, connection_id=connection_id, client_order_id=order["id"],
         broker_order_id=order["number"], broker_position_id=order["closes"] or order["number"],
         fills=(fill,),
     )  # fmt: skip
@@ -92,7 +77,7 @@ class SlowAdapter(PaperAdapter):
         return capabilities_of(spec)
 
     async def submit(
-        self, spec: ConnectionSpec, request: OrderRequest, guard: Guard
+        self, spec: ConnectionSpec, request: OrderRequest, guard: base.Guard
     ) -> list[OrderReport]:
         """Place an order by one POST."""
         session = self._session()
@@ -101,16 +86,14 @@ class SlowAdapter(PaperAdapter):
             async with session.post("/orders", json=message_of(request)) as response:
                 order = await response.json()
         except (aiohttp.ClientError, OSError) as error:
-            raise OutcomeUnknown(Code.REPLY_LOST, f"{type(error).__name__} {error}") from error
+            raise base.OutcomeUnknown(Code.REPLY_LOST, f"{type(error).__name__} {error}") from error
         return [report_of(spec.connection_id, order)]
 
     async def submit_many(
-        self,
-        requests: Sequence[tuple[ConnectionSpec, OrderRequest]],
-        guard: Guard,
-        on_outcome: OnOutcome,
-    ) -> None:
-        await submit_each(self, requests, guard, on_outcome)
+        self, requests: Sequence[tuple[ConnectionSpec, OrderRequest]], guard: base.Guard,
+        on_outcome: base.OnOutcome,
+    ) -> None:  # fmt: skip
+        await base.submit_each(self, requests, guard, on_outcome)
 
     async def find_order(
         self, spec: ConnectionSpec, client_order_id: str, symbol: str = ""
@@ -118,18 +101,18 @@ class SlowAdapter(PaperAdapter):
         order = await self._get("/order", {"id": client_order_id})
         return None if order is None else [report_of(spec.connection_id, order)]
 
-    async def positions(self, spec: ConnectionSpec) -> list[BrokerPosition]:
+    async def positions(self, spec: ConnectionSpec) -> list[types.BrokerPosition]:
         return [
-            BrokerPosition(
+            types.BrokerPosition(
                 broker_position_id=order["number"], symbol=order["symbol"],
-                side=Side(order["side"]), quantity=Decimal(order["quantity"]),
+                side=types.Side(order["side"]), quantity=Decimal(order["quantity"]),
                 entry_price=Decimal(order["price"]), client_order_id=order["id"],
                 opened_at=datetime.fromisoformat(order["time"]),
             )
             for order in await self._get("/orders", {"account": spec.account})
         ]  # fmt: skip
 
-    async def open_orders(self, spec: ConnectionSpec) -> list[BrokerOrder]:
+    async def open_orders(self, spec: ConnectionSpec) -> list[types.BrokerOrder]:
         return []
 
     def stream_events(self) -> AsyncIterator[None]:
@@ -148,7 +131,7 @@ class SlowAdapter(PaperAdapter):
             async with self._session().get(path, params=query) as response:
                 return await response.json()
         except (aiohttp.ClientError, OSError) as error:
-            raise ReadFailed(Code.BROKER_UNREACHABLE, type(error).__name__) from error
+            raise base.ReadFailed(Code.BROKER_UNREACHABLE, type(error).__name__) from error
 
     def _session(self) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
