@@ -87,6 +87,7 @@ format: venv ## format the code
 docs: venv ## write the generated pages, then build the documentation site into var/site
 	@$(PYTHON) manage.py settings_reference
 	@$(PYTHON) manage.py reason_codes
+	@$(PYTHON) manage.py alerts_reference
 	@$(PYTHON) manage.py roles
 	@$(PYTHON) -m tests.role_pages
 	@$(PYTHON) manage.py broker_table

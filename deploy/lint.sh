@@ -62,6 +62,7 @@ check 'migrations: the released code runs beside them' $python manage.py check_m
 check 'check --deploy' as_in_production $python manage.py check --deploy --fail-level WARNING
 check 'docs/settings.md, *.env.example' $python manage.py settings_reference --check
 check 'docs/reason-codes.md' $python manage.py reason_codes --check
+check 'docs/alerts-reference.md' $python manage.py alerts_reference --check
 check 'docs/events' $python manage.py event_schemas --check
 check 'docs/roles.md' $python manage.py roles --check
 check 'docs/role-matrix.md' $python -m tests.role_pages --check

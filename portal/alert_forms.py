@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 
 from alerts.dialects import read_mapping
-from alerts.dialects.mapping import PATHS
+from alerts.grammar.mapping import PATHS
 from common.errors import InvalidInputError
 from common.names import one_line
 from signals.feeds import end_of_old_token

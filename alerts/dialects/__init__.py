@@ -1,15 +1,16 @@
-"""The dialects of alerts: each module reads one family of texts into our own fields. Pure."""
+"""The dialects of alerts: texts by the grammar, commands and objects of other services. Pure."""
 
 from alerts.dialects.hidden_secrets import without_secrets
-from alerts.dialects.level_support import (
+from alerts.dialects.translate import translate
+from alerts.grammar.level_support import (
     may_be_distance,
     needs_quote,
     require_supported,
     require_within,
 )
-from alerts.dialects.levels import require_magnitude, require_near
-from alerts.dialects.mapping import NO_MAPPING, AlertMapping, read_mapping
-from alerts.dialects.reading import (
+from alerts.grammar.levels import require_magnitude, require_near
+from alerts.grammar.mapping import NO_MAPPING, AlertMapping, read_mapping
+from alerts.grammar.reading import (
     SIZING,
     AlertUpdate,
     Dialect,
@@ -19,7 +20,6 @@ from alerts.dialects.reading import (
     Reading,
     Unit,
 )
-from alerts.dialects.translate import translate
 
 __all__ = [
     "NO_MAPPING", "SIZING", "AlertMapping", "AlertUpdate", "Dialect", "Distance", "LevelForm",

@@ -6,8 +6,8 @@ What such an object leaves to its robot cannot be known here, and is refused by 
 from collections.abc import Mapping
 from typing import Any
 
-from alerts.dialects.mapping import AlertMapping
-from alerts.dialects.reading import (
+from alerts.grammar.mapping import AlertMapping
+from alerts.grammar.reading import (
     Dialect,
     Note,
     Reading,

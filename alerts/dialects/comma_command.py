@@ -10,14 +10,13 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from alerts.dialects.bare_entry import is_clear_entry
 from alerts.dialects.comma_levels import require_clear_price, take_levels
 from alerts.dialects.comma_refusals import REFUSED
-from alerts.dialects.cursor import read_pips
 from alerts.dialects.hidden_secrets import HIDDEN
-from alerts.dialects.mapping import AlertMapping
 from alerts.dialects.option_values import require_one_value, require_size
-from alerts.dialects.reading import (
+from alerts.grammar.bare_entry import is_clear_entry
+from alerts.grammar.mapping import AlertMapping
+from alerts.grammar.reading import (
     SIZING,
     AlertUpdate,
     Dialect,
@@ -31,6 +30,7 @@ from alerts.dialects.reading import (
     require_entry_size,
     unread,
 )
+from alerts.grammar.targets import read_pips
 from common.errors import InvalidInputError
 from common.money import read_decimal
 from common.reason_codes import Code

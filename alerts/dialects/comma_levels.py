@@ -6,10 +6,10 @@ Levels without a unit are pips for pairs of major currencies, where no price loo
 from collections.abc import Mapping
 from decimal import Decimal
 
-from alerts.dialects.cursor import read_pips
-from alerts.dialects.level_support import apart, looks_like_distance
-from alerts.dialects.mapping import AlertMapping
-from alerts.dialects.reading import Distance, Unit, ambiguous
+from alerts.grammar.level_support import apart, looks_like_distance
+from alerts.grammar.mapping import AlertMapping
+from alerts.grammar.reading import Distance, Unit, ambiguous
+from alerts.grammar.targets import read_pips
 from common.money import plain, read_decimal
 
 _LEVELS = ("sl", "tp")

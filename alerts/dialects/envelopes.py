@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote_plus
 
-from alerts.dialects.reading import Note
+from alerts.grammar.reading import Note
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 from signals.strict_json import JsonObject

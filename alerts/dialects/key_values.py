@@ -7,9 +7,9 @@ holding or open a short trade) is refused.
 import re
 from typing import Any
 
-from alerts.dialects.mapping import AlertMapping
 from alerts.dialects.option_values import require_one_value, require_size
-from alerts.dialects.reading import (
+from alerts.grammar.mapping import AlertMapping
+from alerts.grammar.reading import (
     SIZING,
     AlertUpdate,
     Dialect,

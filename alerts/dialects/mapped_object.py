@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from alerts.dialects.bare_entry import is_clear_entry
-from alerts.dialects.mapping import AlertMapping
-from alerts.dialects.reading import Dialect, Note, Reading, excerpt
+from alerts.grammar.bare_entry import is_clear_entry
+from alerts.grammar.mapping import AlertMapping
+from alerts.grammar.reading import Dialect, Note, Reading, excerpt
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 from signals.models import Action

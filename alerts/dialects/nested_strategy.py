@@ -7,8 +7,8 @@ those of our own template of a strategy under other names.
 from collections.abc import Mapping
 from typing import Any
 
-from alerts.dialects.mapping import AlertMapping
-from alerts.dialects.reading import Dialect, LevelForm, Note, Reading, unread
+from alerts.grammar.mapping import AlertMapping
+from alerts.grammar.reading import Dialect, LevelForm, Note, Reading, unread
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, NamedTuple
 
-from alerts.dialects.reading import Distance, LevelForm, Note, Unit, excerpt, unread
+from alerts.grammar.reading import Distance, LevelForm, Note, Unit, excerpt, unread
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
 from common.reason_codes import Code

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from alerts.dialects.reading import SIZING, Note, ambiguous, excerpt, require_entry_size, unread
+from alerts.grammar.reading import SIZING, Note, ambiguous, excerpt, require_entry_size, unread
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
 from common.reason_codes import Code

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from alerts.dialects.option_values import require_size
-from alerts.dialects.reading import SIZING, Note, ambiguous, excerpt, require_entry_size, unread
+from alerts.grammar.reading import SIZING, Note, ambiguous, excerpt, require_entry_size, unread
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from alerts.dialects.bot_objects import is_bot_object, read_bot_object
 from alerts.dialects.mapped_object import read_mapped_object, require_no_duplicate, value_at
-from alerts.dialects.mapping import AlertMapping
 from alerts.dialects.nested_strategy import is_nested_strategy, read_nested_strategy
 from alerts.dialects.object_words import in_our_words
 from alerts.dialects.order_objects import read_order_object
-from alerts.dialects.reading import Dialect, LevelForm, Reading
 from alerts.dialects.side_objects import as_entry, has_both_levels, only_a_side
+from alerts.grammar.mapping import AlertMapping
+from alerts.grammar.reading import Dialect, LevelForm, Reading
 
 # Names that only the objects of other services have.
 _FOREIGN = {

@@ -6,7 +6,7 @@ lose the stop. Pure.
 
 import re
 
-from alerts.dialects.reading import SIZING, ambiguous, excerpt, not_understood
+from alerts.grammar.reading import SIZING, ambiguous, excerpt, not_understood
 
 _ONE = re.compile(r"[^\s=;|&,(){}\"']+", re.ASCII)
 _FREE = {"comment"}  # words, but no second option

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from alerts.dialects.mapping import AlertMapping
 from alerts.dialects.object_levels import apart_from, form_of, take_levels, take_percents
 from alerts.dialects.object_positions import (
     after_reversal,
@@ -21,7 +20,9 @@ from alerts.dialects.object_rest import (
     require_plain_extras,
     require_whole,
 )
-from alerts.dialects.reading import (
+from alerts.dialects.side_objects import has_both_levels
+from alerts.grammar.mapping import AlertMapping
+from alerts.grammar.reading import (
     SIZING,
     AlertUpdate,
     Dialect,
@@ -33,7 +34,6 @@ from alerts.dialects.reading import (
     excerpt,
     unread,
 )
-from alerts.dialects.side_objects import has_both_levels
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 from signals.errors import InvalidSignalError

@@ -8,7 +8,7 @@ has a trade open on the other side, which it could be meant to reverse.
 from collections.abc import Mapping
 from typing import Any
 
-from alerts.dialects.reading import ambiguous
+from alerts.grammar.reading import ambiguous
 from common.errors import InvalidInputError
 from signals.strict_json import JsonObject
 

@@ -4,29 +4,22 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from alerts.dialects import (
-    comma_command,
-    key_values,
-    objects,
-    strategy_sentence,
-    text_entry,
-    text_update,
-)
-from alerts.dialects.bare_entry import with_doubt
-from alerts.dialects.characters import readable
-from alerts.dialects.emoji import trend_of
+from alerts.dialects import comma_command, key_values, objects, strategy_sentence
 from alerts.dialects.envelopes import from_form, message_of, without_mark
-from alerts.dialects.mapping import AlertMapping
-from alerts.dialects.option_contracts import refuse_options
-from alerts.dialects.position_words import refuse_unclear_words
-from alerts.dialects.reading import SIZING, Dialect, Note, Reading, ambiguous, not_understood
-from alerts.dialects.signal_numbers import with_signal_numbers
-from alerts.dialects.signature import without_signature
-from alerts.dialects.tokens import concepts
-from alerts.dialects.unknown_words import WRITE, foreign_word
-from alerts.dialects.vocabulary import Kind, Token
-from alerts.dialects.worded_ranges import with_ranges
-from alerts.dialects.worded_targets import with_takes
+from alerts.grammar import text_entry, updates
+from alerts.grammar.bare_entry import with_doubt
+from alerts.grammar.characters import readable
+from alerts.grammar.emoji import trend_of
+from alerts.grammar.lexicon import Kind, Token
+from alerts.grammar.mapping import AlertMapping
+from alerts.grammar.option_contracts import refuse_options
+from alerts.grammar.position_words import refuse_unclear_words
+from alerts.grammar.reading import SIZING, Dialect, Note, Reading, ambiguous, not_understood
+from alerts.grammar.signal_numbers import with_signal_numbers
+from alerts.grammar.signature import without_signature
+from alerts.grammar.tokens import concepts
+from alerts.grammar.unknown_words import WRITE, foreign_word
+from alerts.grammar.worded_targets import with_takes
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 from signals import strict_json
@@ -107,11 +100,11 @@ def _read_words(plain: str, mapping: AlertMapping, trend: str, notes: Sequence[N
     """Read an entry or an update in words."""
     time = _TIME.search(plain)
     words = concepts(plain[: time.start()] if time else plain, mapping)
-    tokens = with_signal_numbers(with_takes(with_ranges(words)))
+    tokens = with_signal_numbers(with_takes(words))
     sent_at = time[0].strip() if time else ""
     refuse_options(tokens)
     refuse_unclear_words(tokens)
-    if text_update.is_update(tokens):
+    if updates.is_update(tokens):
         return _read_update(tokens, sent_at)
     if not any(token.kind in (Kind.BUY, Kind.SELL, Kind.SYMBOL) for token in tokens):
         for token in tokens:
@@ -129,7 +122,7 @@ def _read_words(plain: str, mapping: AlertMapping, trend: str, notes: Sequence[N
 def _read_update(tokens: list[Token], sent_at: str) -> Reading:
     """Read an update. Raises InvalidInputError, for one beside an entry with what to do."""
     try:
-        return text_update.read_update(tokens, sent_at)
+        return updates.read_update(tokens, sent_at)
     except InvalidInputError as error:
         if error.code != Code.ALERT_NOT_UNDERSTOOD or not _has_entry(tokens):
             raise

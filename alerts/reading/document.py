@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from alerts.dialects import NO_MAPPING, AlertMapping, Dialect, LevelForm, Note, Reading, translate
-from alerts.dialects.position_words import unclear_word
-from alerts.dialects.turning_words import postponing, share_in, taken_back, turning_in_name
+from alerts.grammar.position_words import unclear_word
+from alerts.grammar.turning_words import postponing, share_in, taken_back, turning_in_name
 from alerts.reading.alerts import Alert, AlertOrder, AlertSignal, only_feed
 from alerts.reading.scale import require_prices
 from alerts.reading.strategy_order import is_strategy_order, read_strategy_order

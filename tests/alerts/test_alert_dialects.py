@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.dialects import AlertMapping, read_mapping, without_secrets
-from alerts.dialects.numbers import read_number
+from alerts.grammar.numbers import read_number
 from alerts.reading import read_alert
 from common.errors import InvalidInputError
 from common.reason_codes import Code

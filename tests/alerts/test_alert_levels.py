@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from alerts.carry_out import trades as alert_trades
 from alerts.dialects import needs_quote
-from alerts.dialects.emoji import is_plain
+from alerts.grammar.emoji import is_plain
 from alerts.preview import preview_alert
 from alerts.reading import AlertSignal, read_alert
 from common.clocks import market_now

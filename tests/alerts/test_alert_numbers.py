@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.dialects import Dialect
-from alerts.dialects.characters import readable
 from alerts.dialects.envelopes import from_form
-from alerts.dialects.signature import without_signature
-from alerts.dialects.tokens import raw_tokens
-from alerts.dialects.vocabulary import Kind, Token
+from alerts.grammar.characters import readable
+from alerts.grammar.lexicon import Kind, Token
+from alerts.grammar.signature import without_signature
+from alerts.grammar.tokens import raw_tokens
 from alerts.reading import Alert, read_alert
 from common.errors import InvalidInputError
 from tests.alerts.alert_rendering import rendered

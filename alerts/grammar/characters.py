@@ -1,0 +1,218 @@
+"""Make a message's characters safe to read: what cannot be seen, or looks like another, is refused.
+
+Known emoji between words are decoration (`emoji`); others could say that a target was
+reached, or that something is not to be done.
+"""
+
+import re
+import unicodedata
+from itertools import accumulate
+
+from alerts.grammar.emoji import CROSSES, FORBIDDING, REACHED, is_of_label, is_plain
+from alerts.grammar.plain_letters import in_plain_letters
+from alerts.grammar.reading import ambiguous, excerpt, not_understood
+from common.errors import InvalidInputError
+
+_KEYCAP = re.compile("([0-9])\ufe0f?\u20e3")
+_KEYCAP_OF_LINE = re.compile("^[ \t]*([0-9])\ufe0f?\u20e3", re.MULTILINE)
+_KEYCAP_BEHIND = re.compile("(?<=[0-9.,])(?=[0-9]\ufe0f?\u20e3)")
+_JOINER, _VARIANT = "\u200d", "\ufe0f"
+_STOP_WORD = re.compile(r"\s*(sl|s/l|stop(?:[ -]?loss)?)\b", re.IGNORECASE)
+_REPORTED = re.compile(r"\b(hit|reached|done)\s*$", re.IGNORECASE)  # the word says it, too
+_CHECKED = "[ \t]*[✅☑✔✓]\ufe0f?"
+_WITHOUT_SIDE = r"(?:(?!buy|sell|long|short)[^\n✅☑✔✓])*"
+# A stop that is to be moved, or has been: it is at the entry. “SL at BE” may report its end.
+_DONE_MOVE = re.compile(
+    rf"^({_WITHOUT_SIDE}\b(?:sl|s/l|stop)[ \t]+to[ \t]+(?:be|b/e|break[ -]?even|entry))"
+    rf"{_CHECKED}[ \t]*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+_REACHED_TARGET = re.compile(
+    rf"^({_WITHOUT_SIDE}\b(?:tp|target)[ ]?[1-9]){_CHECKED}"
+    r"(?=[ \t]*(?:\+[ \t]?[0-9.]+[ \t]?(?:pips?|%)[ \t]*)?$|[ \t]+(?:move|sl to)\b)",
+    re.IGNORECASE | re.MULTILINE,
+)
+# A chart's length or a range: [H4], [1.0845-1.0850].
+_BRACKETS = re.compile(
+    r"\[([MHD][1-9][0-9]?|[1-9][0-9]?(?:[HDhdm]|min)|[0-9][0-9.,]*[ ]?-[ ]?[0-9][0-9.,]*)\]"
+)
+_DASHES = str.maketrans({"–": "-", "—": "-", "‐": "-", "‑": "-", "‒": "-", "―": "-", "’": "'",
+                         "\r": "\n", "ℹ": " "})  # fmt: skip
+_SIGN = re.compile("[−➖]")
+_DIGITS = tuple("0123456789")
+# Leaders between a label and its price: TP1...2668.00, but no range: 2650...2660. Elsewhere “…” may
+# be where a text was cut off.
+_LEADERS, _ELLIPSES = (
+    re.compile(rf"(?<![^\s])([A-Za-z][A-Za-z/]*[ ]?[0-9]?)[ \t]*{dots}[ \t]*(?=[1-9]|0\.)")
+    for dots in (r"\.{2,}", "…+")
+)
+_ARROW = re.compile("(?<![-=])[-=]+>")  # as typed: SL -> 1.0800
+_BULLET = re.compile(r"^[ \t]*(?:[-*][ \t]+|[•·‣⁃∙◦][ \t]*)(?=\S)", re.MULTILINE)
+_NUMBER_BEFORE = re.compile(r"(?<![A-Za-z0-9])[0-9][0-9.,]*[ \t]*$")
+# No part of a word or number: 1.0__850__.
+_APART, _BEFORE_GAP = r"(?<!\w)(?<![0-9][.,])", r"(?!\w|[.,][0-9])"
+# As robots write bold, italic and fixed letters. ~~ strikes out, and stays.
+_EMPHASIS = re.compile(
+    rf"{_APART}(?<![*`])(?P<mark>[*_`])(?=\S)(?P<inside>[^*_`\n]+)(?<=\S)(?P=mark)(?![*`])"
+    rf"{_BEFORE_GAP}"
+)
+_UNDERLINE = re.compile(rf"{_APART}__(?=\S)(?P<inside>[^_\n]+)(?<=\S)__{_BEFORE_GAP}")
+# A language colours a block. Not “diff”, whose minus takes a line away.
+_BLOCK = re.compile(
+    rf"{_APART}```(?:(?:text|txt|yaml|yml|ini|css|md|markdown|json|fix|bash)[ \t\r]*\n)?"
+    rf"(?P<inside>[^`]+)```(?!`){_BEFORE_GAP}"
+)
+_DECORATION = {"So", "Sk", "Sm"}
+_ASCII_SYMBOLS = set("+<=>^`|~$")
+_PLAIN_SQUARES = set("🆕🆓◽◾▷◁")
+_AS_LETTERS = re.compile("SQUARED|CIRCLED|PARENTHESIZED|IDEOGRAPH|KEYCAP|SCRIPT|FRAKTUR")
+MAX_CHARACTERS = 4_000
+
+
+def readable(text: str) -> str:
+    """Return a text with ASCII letters, digits and marks only. Raises InvalidInputError."""
+    if len(text) > MAX_CHARACTERS:
+        raise not_understood(
+            f"It has {len(text)} characters.", f"Write at most {MAX_CHARACTERS}, the signal only."
+        )
+    text = _UNDERLINE.sub(r"\g<inside>", _BLOCK.sub("\n\\g<inside>\n", text))
+    text = _KEYCAP_BEHIND.sub(" ", text)  # no digit of the number before it
+    text = _KEYCAP_OF_LINE.sub(r"\1) ", in_plain_letters(text))
+    text = _REACHED_TARGET.sub(r"\1 hit, ", _DONE_MOVE.sub(r"\1", text.replace("‼️", "‼")))
+    text = _KEYCAP.sub(r"\1 ", text.replace("‼", " ")).translate(_DASHES)
+    text = _ELLIPSES.sub(r"\1 ", text)
+    text = _BULLET.sub("  ", _ARROW.sub("→", _with_dashes(text)))
+    text = ", ".join(part.strip(" \t") for part in text.split("•")) if "•" in text else text
+    lines = [_line(line) for line in text.split("\n")]
+    plain = "\n".join(lines)
+    for letter in plain:
+        if not (letter.isascii() and (letter.isprintable() or letter in "\n\t")):
+            raise _unreadable(letter)
+    plain = _LEADERS.sub(r"\1 ", _BRACKETS.sub(r"(\1)", plain))
+    return _EMPHASIS.sub(r"\g<inside>", plain.replace("***", " ").replace("**", " "))
+
+
+def _line(line: str) -> str:
+    """Return a line without its decoration."""
+    shown, after, is_start = _Shown(), _Following(line), True
+    for index, letter in enumerate(line):
+        if letter in (_VARIANT, _JOINER):
+            beside = line[index - 1 : index] + line[index + 1 : index + 2]
+            if beside.isascii() and beside:
+                raise _unreadable(letter)
+            continue
+        is_marking = is_start and (letter not in REACHED or is_of_label(line, index))
+        if letter in REACHED and not is_marking and not _REPORTED.search(shown.end()):
+            raise not_understood(
+                f"{letter} after a word, or before an entry, can say that it was reached.",
+                "Leave it out, or write it before a level: “✅ TP1 1.0900”.",
+            )
+        is_of_stop = letter in CROSSES and _STOP_WORD.match(after.text(index))
+        if letter in FORBIDDING and not is_of_stop:
+            raise not_understood(f"{letter} can say that it is not meant.", "Leave it out.")
+        if letter in _ASCII_SYMBOLS or unicodedata.category(letter) not in _DECORATION:
+            shown.add(letter)
+            is_start = is_start and letter.isspace()
+        else:
+            _require_decoration(letter, shown.end(), after.text(index))
+            _require_plain(letter, line, is_of_stop=bool(is_of_stop))
+            # what a report is followed by is another instruction
+            is_report = letter in REACHED or _REPORTED.search(shown.end())
+            shown.add("," if is_report and not is_start else " ")
+    return "".join(shown.letters)
+
+
+class _Shown:
+    """What is shown of a line so far. Its end is asked for at each emoji, of which a line may have
+    thousands."""
+
+    def __init__(self) -> None:
+        self.letters: list[str] = []
+        self._until = 0  # behind the last letter that is not blank
+
+    def add(self, letter: str) -> None:
+        self.letters.append(letter)
+        if not letter.isspace():
+            self._until = len(self.letters)
+
+    def end(self) -> str:
+        """Return its last word, or number, and what is before it, without blanks at the end."""
+        return "".join(self.letters[max(0, self._until - 40) : self._until])
+
+
+class _Following:
+    """What follows each place of a line, without emoji and the marks that belong to them."""
+
+    def __init__(self, line: str) -> None:
+        is_kept = [one != _VARIANT and unicodedata.category(one) != "So" for one in line]
+        self._kept = "".join(one for one, kept in zip(line, is_kept, strict=True) if kept)
+        self._before = list(accumulate(is_kept, initial=0))
+
+    def text(self, index: int) -> str:
+        """Return what follows the letter at this place."""
+        return self._kept[self._before[index + 1] :]
+
+
+def _with_dashes(text: str) -> str:
+    """Return a text with a dash for a minus sign between numbers, or before a word. Raises
+    InvalidInputError before a number alone, where it can mean less, a loss, or nothing.
+
+    It looks outwards from each sign: a text may be mostly blanks.
+    """
+    if "➕" in text:
+        raise not_understood("➕ can say that a trade is added to.", "Leave it out.")
+    for found in _SIGN.finditer(text):
+        sign, start, end = found[0], found.start(), found.end()
+        before = text[:start].rstrip(" \t")[-1:]
+        after = text[end:].lstrip(" \t")[:1]
+        if after in _DIGITS and (sign != "−" or before not in _DIGITS):
+            raise ambiguous(
+                f"{sign} before a number", "a separator", "a number below zero",
+                write="Write prices without a sign.",
+            )  # fmt: skip
+    return text.replace("−", "-").replace("➖", " ")
+
+
+def _require_decoration(letter: str, before: str, after: str) -> None:
+    """Raise InvalidInputError for a symbol that is no decoration: a comparison, a picture of a
+    letter, an arrow from one number to another."""
+    name = unicodedata.name(letter, "")
+    if letter in _PLAIN_SQUARES or letter in REACHED:
+        return
+    if _AS_LETTERS.search(name):
+        raise _unreadable(letter)
+    is_arrow = "ARROW" in name or letter in "▶◀⏩⏪"
+    if unicodedata.category(letter) == "Sm" and not is_arrow:
+        raise not_understood(
+            f"{letter} ({name.lower()}) compares or calculates.", "Write the price alone."
+        )
+    if is_arrow and _NUMBER_BEFORE.search(before) and after.lstrip()[:1].isdigit():
+        raise ambiguous(
+            f"{letter} between two numbers", "a range", "a change from one to the other",
+            write="Write a range with a dash, or the new price alone.",
+        )  # fmt: skip
+
+
+def _require_plain(letter: str, line: str, *, is_of_stop: bool) -> None:
+    """Raise InvalidInputError for an emoji that is not known to change nothing."""
+    if letter in REACHED or is_of_stop or is_plain(letter, line):
+        return
+    name = unicodedata.name(letter, "a character without a name").lower()
+    raise not_understood(
+        f"{letter} ({name}) may change what is meant.",
+        "Leave it out. Known ones are listed in docs/alerts.md#emoji.",
+    )
+
+
+def _unreadable(letter: str) -> InvalidInputError:
+    name = unicodedata.name(letter, "a character without a name").lower()
+    if letter.isalpha() and "fullwidth" not in name and "mathematical" not in name:
+        return not_understood(
+            f"{excerpt(letter)} ({name}) is a letter of another alphabet or language.",
+            "Write English words; or set your words for BUY, SELL and symbols in the feed's "
+            "mapping (docs/alerts.md#mapping).",
+        )
+    return not_understood(
+        f"{excerpt(letter)} ({name}) is not a letter, digit or mark that is read.",
+        "Write it in plain letters and digits, without formatting.",
+    )

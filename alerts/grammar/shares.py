@@ -1,0 +1,129 @@
+"""Shares of a trade that is open: half, a third, 30 %. Pure.
+
+A number that could be a share, a size, a gain or a price is refused with these readings.
+"""
+
+import re
+from decimal import ROUND_DOWN, Context, Decimal
+
+from alerts.grammar.numbers import read_number
+from alerts.grammar.reading import ONE, ambiguous, excerpt, not_understood
+from common.errors import InvalidInputError
+from common.money import plain
+
+SHARE = (
+    r"(?:(?:a |one )?(?:half|third|quarter)|two thirds|three quarters"
+    r"|[1-9] / [2-9]|[0-9]+(?:\.[0-9]+)?%)"
+)
+WRITE = "Write “close half”, “close 1/3” or “close 30%”; JSON takes any close_fraction."
+_WORDS = {"half": (1, 2), "third": (1, 3), "quarter": (1, 4), "two thirds": (2, 3),
+          "three quarters": (3, 4)}  # fmt: skip
+_LEAST_PERCENT = 10  # who closes a part closes more; less than that is rather what was gained
+_EXACT, _PLACE = Context(prec=40, rounding=ROUND_DOWN), Decimal("1e-18")
+_CLOSES = r"(?:close|exit|take|reduce|book|secure)"
+_NUM = r"(?P<number>[0-9]+(?:[.,][0-9]+)?)"
+_AT_TARGET = re.compile(
+    rf"{_CLOSES}\b.* (?:at|on|when|after|once|if|in) (?:tp|target|sl|be)[1-9]?\b.*"
+)
+_PIPS = re.compile(rf"(?:{_CLOSES}\b.* )?{_NUM} pips?(?: .*)?")
+_LOTS = re.compile(rf"{_CLOSES}\b.* {_NUM} (?:lot|lots|contracts?|units?)(?: .*)?")
+_PROFIT = re.compile(rf"{_CLOSES}\b.* (?P<number>[0-9]+(?:\.[0-9]+)?%)(?: in)? profits?")
+_AT_PRICE = re.compile(rf"{_CLOSES}\b.* (?:at|@|to) {_NUM}")
+_NUMBER = re.compile(
+    rf"{_CLOSES}(?: (?:all|full|long|short|buy|sell|trades?|positions?|orders?|by))* {_NUM}"
+)
+
+
+def read_share(word: str) -> Decimal:
+    """Return the share that a word of `SHARE` means. Raises InvalidInputError."""
+    if word.endswith("%"):
+        return _percent(word)
+    part, whole = (
+        (int(digit) for digit in word.split(" / "))
+        if "/" in word
+        else _WORDS[word.removeprefix("a ").removeprefix("one ")]
+    )
+    if part >= whole:
+        raise not_understood(f"{word} is no part.", WRITE, field="close_fraction")
+    return _EXACT.divide(Decimal(part), Decimal(whole)).quantize(_PLACE, ROUND_DOWN).normalize()
+
+
+def _percent(word: str) -> Decimal:
+    percent = read_number(word[:-1], field="close_fraction")
+    if percent > 100:
+        raise not_understood(
+            f"{word} is more than the trade.", "Write 10 to 100 %.", field="close_fraction"
+        )
+    if percent < _LEAST_PERCENT:
+        as_fraction = [f"{plain(percent * 100)} % of the trade"] if percent < 1 else []
+        raise ambiguous(
+            f"A close of {word}", f"{word} of the trade", *as_fraction,
+            f"a close of all at {word} of gain or loss", field="close_fraction", write=WRITE,
+        )  # fmt: skip
+    return percent / 100
+
+
+def read_reduction(word: str, how: str) -> Decimal:
+    """Return the share that is closed by “reduce by 30%” or “to 30%”. how: by, to; ''.
+
+    Raises InvalidInputError, also ALERT_AMBIGUOUS if by and to differ and neither is there.
+    """
+    share = read_share(word)
+    if how == "to" and share == ONE:
+        raise not_understood("A reduction to 100% closes nothing.", WRITE, field="close_fraction")
+    if how == "to":
+        return ONE - share
+    if not how and share * 2 != ONE:
+        raise ambiguous(
+            f"A reduction of {word}", f"a close of {word}",
+            f"a close of {plain(round((ONE - share) * 100, 2))} %, so that {word} stay",
+            field="close_fraction", write="Write “close 30%”, or “reduce by 30%”.",
+        )  # fmt: skip
+    return share
+
+
+def unclear_close(clause: str) -> InvalidInputError | None:
+    """Return the error for a close of an unclear part, with its readings; None: it is none."""
+    subject = excerpt(clause)
+    if _AT_TARGET.fullmatch(clause):
+        return ambiguous(
+            subject, "a close now, since the price is there", "one later, when it gets there",
+            field="close_fraction",
+            write="Write “close half” when it is to be closed; targets with shares belong to the "
+            "entry.",
+        )  # fmt: skip
+    if match := _PIPS.fullmatch(clause):
+        pips = match["number"]
+        return ambiguous(
+            subject, f"a close now, with {pips} pips", f"a target {pips} pips away",
+            field="close_fraction", write="Write “close EURUSD” or “move TP to 1.0950”.",
+        )  # fmt: skip
+    if match := _LOTS.fullmatch(clause):
+        return ambiguous(
+            subject, f"{match['number']} lots of each account", "that share of the sender's own",
+            field="close_fraction", write=f"Each account has its own size. {WRITE}",
+        )  # fmt: skip
+    if match := _PROFIT.fullmatch(clause):
+        return ambiguous(
+            subject, f"a close of {match['number']} of the trade",
+            f"a close of all at a gain of {match['number']}", field="close_fraction", write=WRITE,
+        )  # fmt: skip
+    if match := _AT_PRICE.fullmatch(clause):
+        price = match["number"]
+        return ambiguous(
+            subject, f"a close now, at about {price}", f"one when the price is {price}",
+            field="close_fraction", write="Write “close EURUSD”, or “move TP to 1.0950”.",
+        )  # fmt: skip
+    if match := _NUMBER.fullmatch(clause):
+        return _unclear_number(subject, match["number"])
+    return None
+
+
+def _unclear_number(subject: str, text: str) -> InvalidInputError:
+    number = Decimal(text.replace(",", "."))
+    percent = f"{plain(number * 100 if number < 1 else number)} % of the trade"
+    readings = [percent] if number <= 100 else []
+    return ambiguous(
+        subject, *readings, f"{text} lots", f"a close at the price {text}",
+        field="close_fraction", write=WRITE,
+    )  # fmt: skip

@@ -1,0 +1,241 @@
+"""Entries as people write them: `BUY EURUSD @ 1.0850 SL 1.0800 TP1 1.0900 TP2 1.0950`. Pure.
+
+Every word must be understood. A price is a limit: the entry is not worse than it. Of a range the
+edge that the market reaches first counts. Targets without shares get equal ones.
+"""
+
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import replace
+from decimal import ROUND_DOWN, Context, Decimal
+from typing import Any
+
+from alerts.grammar.entry_price import read_entry_price
+from alerts.grammar.levels import require_plausible
+from alerts.grammar.lexicon import Kind, Token
+from alerts.grammar.mapping import AlertMapping
+from alerts.grammar.numbers import mixed_separators, read_number, thousands_with_point
+from alerts.grammar.reading import ONE, Dialect, Note, Reading, ambiguous, excerpt, not_understood
+from alerts.grammar.separators import with_clear_numbers
+from alerts.grammar.slots import Slots
+from alerts.grammar.statements import read_statements
+from alerts.grammar.tokens import is_any_word
+from alerts.grammar.two_readings import require_one_reading
+from alerts.grammar.unknown_words import WRITE
+from common.errors import InvalidInputError
+from common.money import plain
+from signals.common_names import is_spoken, other_names
+from signals.models import Action, Direction
+
+_SHARE = Context(prec=40, rounding=ROUND_DOWN)
+_PLACE = Decimal("1e-18")
+
+
+def read_entry(
+    tokens: list[Token], mapping: AlertMapping, trend: str = "", sent_at: str = ""
+) -> Reading:
+    """Return the entry that a text's tokens say. trend: the side to which its emoji point.
+
+    Raises InvalidInputError.
+    """
+    tokens = with_clear_numbers(list(_without_currency(tokens)))
+    numbers = [token.text for token in tokens if token.kind is Kind.NUMBER]
+    if error := mixed_separators(numbers):
+        raise error
+    parts = read_statements(tokens)
+    side = _side(parts, trend)
+    pair = _symbol(parts)
+    prices = [*parts.entry, parts.sl, *(target.price for target in parts.targets)]
+    if error := thousands_with_point(pair, [price for price in prices if price]):
+        raise error
+    document: dict[str, Any] = {
+        "action": Action.OPEN.value, "symbol": pair, "direction": side.value,
+    }  # fmt: skip
+    _require_symbol(parts)
+    require_one_reading(tokens, parts)
+    entry = read_entry_price(parts, pair, side)
+    document |= _order(parts, entry, mapping)
+    if parts.sl:
+        document["sl"] = _text(read_number(parts.sl, field="sl"))
+    targets = [
+        (read_number(target.price, field="targets"), target) for target in parts.targets
+        if target.price
+    ]  # fmt: skip
+    if targets:
+        document["targets"] = list(_targets([price for price, _ in targets], parts))
+    require_plausible(pair, side, entry, document, [price for price, _ in targets])
+    if sent_at:
+        document["time"] = sent_at
+    notes = (*parts.notes, *_order_notes(document, parts))
+    has_levels = bool(parts.sl or targets or parts.distances)
+    return Reading(
+        Dialect.TEXT, document, notes=notes, distances=tuple(parts.distances),
+        levels_alone=has_levels and entry is None and Kind.MARKET not in parts.types,
+    )  # fmt: skip
+
+
+def _without_currency(tokens: list[Token]) -> Iterator[Token]:
+    """Yield the tokens without the quote currency behind a labelled price, `TP: 36.50 USDT`.
+
+    It is then an amount of money as with a dollar sign. Without a label it can be what is spent.
+    """
+    quotes = {token.pair.rpartition("/")[2] for token in tokens if token.kind is Kind.SYMBOL}
+    for place, token in enumerate(tokens):
+        before = tokens[place - 1] if place else None
+        after = tokens[place + 1] if place + 1 < len(tokens) else None
+        if _is_quote(token, quotes) and before is not None and before.kind is Kind.NUMBER:
+            continue
+        if token.kind is Kind.NUMBER and after is not None and _is_quote(after, quotes):
+            label = next((one for one in reversed(tokens[:place]) if not _joins(one, quotes)), None)
+            if label is None or not (
+                label.kind in _PRICE_LABELS or label.text.casefold() in ("@", "at")
+            ):
+                raise ambiguous(
+                    f"{token.text} {after.text}", "the price", "an amount to trade",
+                    field="open_price", write="Write “@” before a price; leave an amount out.",
+                )  # fmt: skip
+            token = replace(token, is_money=True)
+        yield token
+
+
+_PRICE_LABELS = {Kind.ENTRY, Kind.LIMIT, Kind.SL, Kind.STOP, Kind.TP}
+
+
+def _joins(token: Token, quotes: set[str]) -> bool:
+    """Return whether a token stands between a label and one of its prices: `TP: 36 - 37 USDT`."""
+    if token.kind is Kind.MARK:
+        return token.text in (":", "=", "-", "–", "—", "~")
+    return token.kind is Kind.NUMBER or _is_quote(token, quotes)
+
+
+def _is_quote(token: Token, quotes: set[str]) -> bool:
+    return token.kind is Kind.WORD and token.text.upper() in quotes
+
+
+def _side(parts: Slots, trend: str) -> Direction:
+    if not parts.sides and (parts.sl or parts.targets) and not parts.entry:
+        raise levels_without_side()
+    if not parts.sides:
+        raise not_understood("It has no BUY or SELL.", WRITE, field="direction")
+    if len(set(parts.sides)) > 1:
+        raise ambiguous(
+            "A message with both BUY and SELL", "a buy", "a sell", field="direction",
+            write="Send one message for each trade.",
+        )  # fmt: skip
+    side = parts.sides[0]
+    if trend and trend != side:
+        pointing = "up" if trend == Direction.BUY else "down"
+        raise ambiguous(
+            f"{side} beside an arrow that points {pointing}", "a buy", "a sell", field="direction",
+            write="Leave the arrow out.",
+        )  # fmt: skip
+    return side
+
+
+def levels_without_side() -> InvalidInputError:
+    """Return the error for a text with a stop or targets, and no side."""
+    return ambiguous(
+        "Levels without BUY or SELL", "new levels of the open trade",
+        "an entry whose side is missing", field="direction",
+        write="Write “move SL to 1.0830” and “move TP to 1.0990” for the one, BUY or SELL for "
+        "the other.",
+    )  # fmt: skip
+
+
+def _symbol(parts: Slots) -> str:
+    if not parts.pairs:
+        raise not_understood("It has no symbol.", WRITE, field="symbol")
+    pairs = _without_names(parts.pairs)
+    if len(pairs) > 1:
+        raise ambiguous(
+            "A message with several symbols", *pairs, field="symbol",
+            write="Send one message for each symbol.",
+        )  # fmt: skip
+    return pairs[0]
+
+
+def _require_symbol(parts: Slots) -> None:
+    """Raise InvalidInputError for “BUY KOSPI NOW”, in which nothing shows a symbol: no price and no
+    level. An upper-case word beside a side can be any word."""
+    has_price = parts.entry or parts.sl or parts.targets or parts.distances
+    if parts.word and not has_price and is_any_word(parts.word):
+        raise ambiguous(
+            f"{excerpt(parts.word)} beside a side without a price", "a symbol", "a word",
+            field="symbol",
+            write=f"Write its exchange, like NASDAQ:{parts.word}, or a price or stop.",
+        )  # fmt: skip
+
+
+def _without_names(pairs: list[str]) -> list[str]:
+    """Return the symbols without a common name beside its pair, “Gold (XAUUSD)”."""
+    bases = {base for base, slash, _ in (pair.partition("/") for pair in pairs) if slash}
+    return [pair for pair in pairs if not _is_name_of(pair, bases)]
+
+
+def _is_name_of(pair: str, bases: Set[str]) -> bool:
+    base, slash, _ = pair.partition("/")
+    return (not slash or is_spoken(base)) and bool(other_names(base) - {base} & bases)
+
+
+def _order(parts: Slots, entry: Decimal | None, mapping: AlertMapping) -> dict[str, Any]:
+    """Return the order type and its price."""
+    kinds = set(parts.types)
+    if Kind.STOP_LIMIT in kinds:
+        raise not_understood(
+            "A stop-limit entry has two prices.",
+            "Send it as JSON with order_type STOP_LIMIT (docs/alerts.md).", field="order_type",
+        )  # fmt: skip
+    if len(kinds) > 1:
+        words = [kind.value for kind in dict.fromkeys(parts.types)]  # in the order of the text
+        raise ambiguous("The entry", *words, field="order_type", write="Write one kind of order.")
+    if Kind.LIMIT in kinds or Kind.STOP_ORDER in kinds:
+        word = "limit" if Kind.LIMIT in kinds else "stop"
+        if entry is None:
+            raise not_understood(
+                f"The {word} order has no price.", f"Write {word} @ 1.0850.", field="open_price"
+            )
+        if word == "stop":
+            return {"order_type": "STOP", "stop_price": _text(entry)}
+        return {"order_type": "LIMIT", "open_price": _text(entry)}
+    if entry is None:
+        return {"order_type": "MARKET"}
+    is_market = Kind.MARKET in kinds or mapping.entry_price == "MARKET"
+    return {"order_type": "MARKET" if is_market else "LIMIT", "open_price": _text(entry)}
+
+
+def _order_notes(document: Mapping[str, Any], parts: Slots) -> Iterator[Note]:
+    if document["order_type"] == "MARKET" and document.get("open_price"):
+        yield Note(document["open_price"], "the price is compared with the market, not ordered")
+    if document["order_type"] == "LIMIT" and Kind.LIMIT not in parts.types:
+        reason = "the entry is a limit order: at this price or better"
+        yield Note(f"@ {document['open_price']}", reason, explains=True)
+
+
+def _targets(prices: list[Decimal], parts: Slots) -> Iterator[dict[str, str]]:
+    """Yield the targets with their shares, in the order of the text."""
+    shares = [target.share for target in parts.targets if target.price]
+    given = [share for share in shares if share]
+    if given and len(given) < len(parts.targets):
+        raise ambiguous(
+            "Targets of which only some have a share", "equal parts of the rest", "nothing more",
+            field="targets", write="Write a share beside each target, or beside none.",
+        )  # fmt: skip
+    if given:
+        fractions = [_SHARE.divide(read_number(share), Decimal(100)) for share in given]
+        if sum(fractions) != ONE:
+            raise ambiguous(
+                "Percents beside targets that do not add up to 100", "shares of the trade",
+                "what is gained there", field="targets",
+                write="Write shares that add up to 100 %, or leave the percents out.",
+            )  # fmt: skip
+    else:
+        count = len(parts.targets)
+        part = _SHARE.quantize(_SHARE.divide(ONE, Decimal(count)), _PLACE)
+        fractions = [part] * len(prices)
+        if len(prices) == count:
+            fractions[-1] = ONE - part * (count - 1)
+    for price, fraction in zip(prices, fractions, strict=True):
+        yield {"price": _text(price), "fraction": plain(fraction)}
+
+
+def _text(number: Decimal) -> str:
+    return f"{number:f}"  # with the decimals of the text: 150.00 is a price, 150 may be pips
